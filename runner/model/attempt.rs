@@ -1,0 +1,149 @@
+//! [`Attempt`]: one execution of a trial, before it becomes a row.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{ErrorClass, Outcome, TrialId};
+
+/// One execution of a trial. The recorder adds what makes it a row: sequence, session, `final`, `flaky`, checksum.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The trial's place in the plan, from 0.
+    pub ordinal: u64,
+    /// The trial's id.
+    pub trial: TrialId,
+    /// Which execution of the trial this is, from 1; given by the dispatcher when it assigned it.
+    pub number: u32,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// The provider's score, if it gave one.
+    pub score: Option<f64>,
+    /// What was checked: first the scenario's expectations, then the provider's own checks.
+    pub checks: Vec<Check>,
+    /// What the provider measured.
+    pub metrics: Vec<Metric>,
+    /// What the thing under test produced.
+    pub output: Option<Value>,
+    /// The provider's own summary of its reply.
+    pub summary: Option<String>,
+    /// Set if the outcome is `error`, `timeout` or `stopped`.
+    pub error: Option<AttemptError>,
+    /// When it began, by the wall clock.
+    pub started_at: Timestamp,
+    /// How long it took, by the monotonic clock.
+    pub duration: Duration,
+    /// What it used.
+    pub usage: Usage,
+    /// Files the provider left.
+    pub artifacts: Vec<Artifact>,
+    /// Log records the provider sent, within their limit.
+    pub log: Vec<LogRecord>,
+    /// What the guest wrote to its standard error, head and tail.
+    pub stderr: String,
+}
+
+/// One thing that was checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// The expectation's key, such as `equals`, or the provider's own name for it.
+    pub name: String,
+    /// Whether it held.
+    pub verdict: CheckVerdict,
+    /// A score, if the provider gave one.
+    pub score: Option<f64>,
+    /// Why it did not hold, in one line.
+    pub message: Option<String>,
+    /// What was expected, for checks of the scenario.
+    pub expected: Option<Value>,
+    /// What came, for checks of the scenario.
+    pub actual: Option<Value>,
+    /// A line diff from expected to actual, for text.
+    pub diff: Option<String>,
+    /// The provider's own details.
+    pub details: Option<Value>,
+}
+
+/// Whether a check held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckVerdict {
+    /// It held.
+    Pass,
+    /// It did not hold.
+    Fail,
+    /// It does not apply.
+    Skip,
+}
+
+impl CheckVerdict {
+    /// The word for it in rows and in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// A number that a provider measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// Its value; always finite.
+    pub value: f64,
+    /// Its unit, if it has one.
+    pub unit: Option<String>,
+}
+
+/// Why an attempt came to no verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptError {
+    /// What kind of failure it is; `None` for timeouts and stops, which have outcomes of their own.
+    pub class: Option<ErrorClass>,
+    /// A short stable word: the provider's own code, a trap's name, or the deadline that fired.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// How long the provider asks to wait before the next attempt.
+    pub retry_after: Option<Duration>,
+}
+
+/// What an attempt used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The largest sum of the sizes of the guest's memories, in bytes.
+    pub peak_memory: u64,
+    /// Calls of the contract's imports.
+    pub host_calls: u64,
+    /// Bytes handed to the guest: input, configuration, attachments, stdin.
+    pub bytes_in: u64,
+    /// Bytes taken from the guest: reply, stdout, log, artifacts.
+    pub bytes_out: u64,
+    /// Fuel burnt, where it is measured.
+    pub fuel: Option<u64>,
+}
+
+/// A file that a provider left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// `[A-Za-z0-9._-]{1,128}`, and neither `.` nor `..`.
+    pub name: String,
+    /// As the provider gave it with the first chunk.
+    pub media_type: String,
+    /// The whole content.
+    pub bytes: Vec<u8>,
+}
+
+/// One record of a provider's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRecord {
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// The text.
+    pub message: String,
+    /// Named values.
+    pub fields: Vec<(String, String)>,
+}

@@ -1,0 +1,17 @@
+//! The words that several rooms share. Values only: no I/O, no clock, no serialization.
+
+mod attempt;
+mod digest;
+mod id;
+mod limits;
+mod outcome;
+mod status;
+
+pub use attempt::{
+    Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage,
+};
+pub use digest::Digest;
+pub use id::{IdError, ProviderId, TestId, TrialId};
+pub use limits::Limits;
+pub use outcome::{ErrorClass, Outcome};
+pub use status::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
