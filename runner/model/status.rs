@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Outcome;
+
 /// Where a run is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RunStatus {
@@ -206,6 +208,21 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Counts a final row.
+    pub fn add(&mut self, outcome: Outcome, is_flaky: bool) {
+        let count = match outcome {
+            Outcome::Passed => &mut self.passed,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Error => &mut self.error,
+            Outcome::Timeout => &mut self.timeout,
+            Outcome::Skipped => &mut self.skipped,
+            // Never final.
+            Outcome::Stopped => return,
+        };
+        *count += 1;
+        self.flaky += u64::from(is_flaky);
+    }
+
     /// Trials that have a final row.
     pub fn done(&self) -> u64 {
         self.passed + self.failed + self.error + self.timeout + self.skipped

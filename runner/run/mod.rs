@@ -1,1 +1,212 @@
-//! To be filled.
+//! Turns a plan into rows.
+//!
+//! [`Plan::new`] finds what will run, [`run`] makes it happen: it links the plugins, starts the pool of executors, and
+//! lets the dispatcher go on until no trial is left or a stop wins.
+
+mod deadline;
+mod dispatcher;
+mod error;
+mod executor;
+mod expect;
+mod fingerprint;
+mod json;
+mod lane;
+mod memory;
+mod plan;
+mod pool;
+mod ready;
+mod retry;
+mod stop;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+};
+
+pub use dispatcher::{Ending, Message};
+pub use error::{PlanError, ProviderError, ReadyError, RunError};
+pub use plan::{Overrides, Plan};
+pub use stop::StopSignals;
+
+use self::{
+    deadline::Budget,
+    dispatcher::{Dispatcher, Parts, Rules},
+    executor::{Executor, ReadyProvider},
+    fingerprint::Fingerprints,
+    lane::Lane,
+    pool::Pool,
+};
+use crate::{
+    model::{Counts, Reason, Stage, StopSignal},
+    plugin::{Engine, Interrupt},
+    record::{Entry, Recorder},
+};
+
+/// What a session lets the world see while it goes on.
+pub enum Event<'a> {
+    /// Rows are on disk.
+    Rows {
+        /// The attempts they tell of.
+        entries: &'a [Entry],
+        /// The rows as written, one for each entry, each with its newline.
+        lines: &'a [u8],
+        /// All that is on disk.
+        counts: Counts,
+    },
+    /// Some time has passed.
+    Progress {
+        /// All that is on disk.
+        counts: Counts,
+        /// How many attempts are being executed.
+        running: usize,
+        /// The one that began first.
+        longest: Option<Running<'a>>,
+    },
+    /// No new trials are begun.
+    Stopping {
+        /// Why.
+        reason: Reason,
+        /// How many attempts have not answered.
+        in_flight: usize,
+    },
+}
+
+/// An attempt that is being executed.
+pub struct Running<'a> {
+    /// Its trial.
+    pub trial: &'a str,
+    /// For how long.
+    pub elapsed: Duration,
+}
+
+/// What a session needs beside its plan.
+pub struct Session<'a> {
+    /// Compiles and calls plugins.
+    pub engine: &'a Engine,
+    /// The runtime that guests run on; nothing else does.
+    pub guests: Handle,
+    /// Writes the run.
+    pub recorder: &'a mut Recorder,
+    /// Where executors, the recorder and signals report to.
+    pub sender: UnboundedSender<Message>,
+    /// The other end of `sender`.
+    pub inbox: UnboundedReceiver<Message>,
+    /// Stops guests.
+    pub interrupt: Interrupt,
+    /// Sees what happens.
+    pub observe: &'a mut dyn FnMut(Event<'_>),
+}
+
+/// Why a session ended without an [`Ending`].
+#[derive(Debug)]
+pub enum SessionError {
+    /// The plugins are not usable: the run is `failed (plugin)`.
+    Ready(ReadyError),
+    /// A stop came before the first trial.
+    Stopped {
+        /// Why.
+        reason: Reason,
+        /// The signal, if that was the reason.
+        signal: Option<StopSignal>,
+    },
+    /// The runner could not go on.
+    Run(RunError),
+}
+
+/// Runs a plan's trials to their end.
+pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, SessionError> {
+    let ends = far_from(Instant::now(), plan.timeout());
+    let providers = make_ready(plan, &mut session, ends).await?;
+
+    session.recorder.set_stage(Stage::Run)?;
+
+    let blobs = session.recorder.blob_finder();
+    let executor = Executor {
+        providers,
+        seed: plan.scenario.run().seed,
+        blobs: Box::new(blobs),
+        budget: Budget {
+            cap: plan.time_cap,
+        },
+    };
+    let pool = Pool::start(
+        &session.guests,
+        plan.jobs(),
+        executor,
+        session.interrupt.clone(),
+        session.sender,
+    );
+    let dispatcher = Dispatcher::new(Parts {
+        lanes: lanes(plan),
+        recorder: session.recorder,
+        pool,
+        interrupt: session.interrupt,
+        rules: Rules {
+            memory: plan.memory(),
+            fail_fast: plan.fail_fast(),
+            grace: plan.grace(),
+            ends,
+            planned: plan.trial_count(),
+        },
+        fingerprints: Fingerprints::new(&plan.providers, plan.scenario.run().seed),
+        observe: session.observe,
+    });
+    let ending = dispatcher.run(&mut session.inbox).await;
+    ending.map_err(SessionError::Run)
+}
+
+/// Links the plugins, unless a stop or the run's deadline comes first.
+async fn make_ready(
+    plan: &Plan,
+    session: &mut Session<'_>,
+    ends: Instant,
+) -> Result<Vec<Option<ReadyProvider>>, SessionError> {
+    let interrupt = &session.interrupt;
+    let stopped = async {
+        tokio::select! {
+            signal = next_stop(&mut session.inbox) => (Reason::Interrupted, Some(signal)),
+            () = tokio::time::sleep_until(ends.into()) => (Reason::Timeout, None),
+        }
+    };
+    tokio::select! {
+        biased;
+        (reason, signal) = stopped => {
+            interrupt.now();
+            Err(SessionError::Stopped { reason, signal })
+        }
+        ready = plan.link(session.engine, &session.guests, interrupt) => {
+            ready.map_err(SessionError::Ready)
+        }
+    }
+}
+
+async fn next_stop(inbox: &mut UnboundedReceiver<Message>) -> StopSignal {
+    loop {
+        match inbox.recv().await {
+            Some(Message::Stop(signal)) => return signal,
+            Some(Message::Report(_) | Message::Written(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn lanes(plan: &Plan) -> Vec<Lane> {
+    let planned = plan.providers.iter().enumerate();
+    planned
+        .filter_map(|(index, provider)| Some((index, provider.as_ref()?)))
+        .map(|(index, provider)| Lane::new(index, provider, plan.suite()))
+        .collect()
+}
+
+fn far_from(now: Instant, after: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
+    now.checked_add(after).unwrap_or(now + FAR)
+}
+
+/// The wall clock; everything that is measured uses the monotonic one.
+fn wall_clock() -> Timestamp {
+    Timestamp::now()
+}

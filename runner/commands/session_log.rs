@@ -1,0 +1,95 @@
+//! Where the runner's own tracing output goes: into the run's `runner.log`, warnings to the screen as well.
+
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use fs_err::File;
+use tracing::{Event, Level, Subscriber, field::Visit};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    fmt::MakeWriter,
+    layer::{Context, SubscriberExt as _},
+    util::SubscriberInitExt as _,
+};
+
+use crate::output::Output;
+
+/// The file that tracing output goes to, once there is one.
+#[derive(Clone, Default)]
+pub(super) struct SessionLog(Arc<Mutex<Option<File>>>);
+
+impl SessionLog {
+    /// Starts to receive the process's tracing output; what comes before [`SessionLog::open`] is only shown.
+    pub(super) fn start(filter: Option<&str>, output: &Output) -> Self {
+        let log = Self::default();
+        let filter = EnvFilter::builder().parse_lossy(filter.unwrap_or("info"));
+        let file = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .with_filter(filter);
+        // A second session in one process, as in tests, keeps the first one's.
+        drop(
+            tracing_subscriber::registry()
+                .with(file)
+                .with(Warnings(output.clone()))
+                .try_init(),
+        );
+        log
+    }
+
+    /// Writes to `path` from now on.
+    pub(super) fn open(&self, path: &Path) -> io::Result<()> {
+        let file = File::create(path)?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        Ok(())
+    }
+}
+
+impl io::Write for SessionLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(file) => file.write(bytes),
+            None => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for SessionLog {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Shows warnings and errors of the runner itself on the screen.
+struct Warnings(Output);
+
+impl<S: Subscriber> Layer<S> for Warnings {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        if *metadata.level() > Level::WARN || !metadata.target().starts_with("runner") {
+            return;
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.0.warn(&message.0);
+    }
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `runner show`.
+
+use globset::{Glob, GlobMatcher};
+use miette::{IntoDiagnostic as _, WrapErr as _};
+
+use crate::{
+    cli::ShowArgs,
+    error::{Error, ExitStatus},
+    output::{self, Output, Tally},
+    record::{Row, RunReader, Store},
+};
+
+/// Shows a run and the rows that were asked for.
+pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<ExitStatus, Error> {
+    let wanted = Wanted::new(args)?;
+    let store = Store::existing(&args.results.root).map_err(Error::record)?;
+    let run = store.find(&args.run).map_err(Error::find)?;
+    let reader = RunReader::open(&run.dir).map_err(Error::record)?;
+
+    let mut tally = Tally::default();
+    let mut rows = Vec::new();
+    for row in reader.rows() {
+        match row {
+            Ok(row) => {
+                tally.add(&row);
+                if wanted.wants(&row) {
+                    rows.push(row);
+                }
+            }
+            Err(error) => output.warn(&error.to_string()),
+        }
+    }
+    if args.json {
+        output.data(&output::show_json(&run, reader.manifest(), &rows));
+    } else {
+        output.data(&output::show_text(&run, reader.manifest(), &tally, &rows));
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// Which rows are shown.
+struct Wanted {
+    is_everything: bool,
+    only_bad: bool,
+    trial: Option<GlobMatcher>,
+}
+
+impl Wanted {
+    fn new(args: &ShowArgs) -> Result<Self, Error> {
+        let glob = args.trial.as_deref().map(Glob::new).transpose();
+        let glob = glob
+            .into_diagnostic()
+            .wrap_err("`--trial` is no glob")
+            .map_err(Error::usage)?;
+        Ok(Self {
+            // A document has everything, a screen what was asked for.
+            is_everything: args.json && !args.failed && args.trial.is_none(),
+            only_bad: args.failed,
+            trial: glob.map(|glob| glob.compile_matcher()),
+        })
+    }
+
+    fn wants(&self, row: &Row<'_>) -> bool {
+        let is_asked_for = match &self.trial {
+            Some(glob) => glob.is_match(row.trial.as_ref()) || glob.is_match(row.test.as_ref()),
+            None => self.is_everything || self.only_bad,
+        };
+        is_asked_for && (!self.only_bad || (row.is_final && row.outcome.is_bad()))
+    }
+}

@@ -1,0 +1,177 @@
+//! What ends a command early, and the only place where a run becomes an exit code.
+
+use std::{fmt, process::ExitCode};
+
+use crate::model::{Reason, RunStatus, StopSignal, Verdict};
+
+/// The exit codes, one by one as in the README.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// Completed, and everything passed; or the command did what it was asked.
+    Success,
+    /// Completed, and not everything passed.
+    NotPassed,
+    /// Wrong usage, an invalid scenario or plugin file, an unknown target; nothing was created.
+    Usage,
+    /// The run could not begin as asked.
+    Failed,
+    /// The run is incomplete, for another reason than a signal or storage.
+    Incomplete,
+    /// No test was selected.
+    NothingSelected,
+    /// Results could not be stored.
+    Storage,
+    /// A bug of the runner.
+    Internal,
+    /// The run is incomplete because of a signal.
+    Signalled(StopSignal),
+}
+
+impl ExitStatus {
+    /// Makes the exit code of a run. `reason` and `signal` are set as far as the status has them.
+    pub fn of(
+        status: RunStatus,
+        reason: Option<Reason>,
+        signal: Option<StopSignal>,
+        verdict: Verdict,
+    ) -> Self {
+        match (status, reason, signal) {
+            (_, Some(Reason::Internal), _) => Self::Internal,
+            (_, Some(Reason::Storage), _) => Self::Storage,
+            (RunStatus::Failed, _, _) => Self::Failed,
+            (RunStatus::Completed, _, _) if verdict == Verdict::Passed => Self::Success,
+            (RunStatus::Completed, _, _) => Self::NotPassed,
+            (RunStatus::Incomplete, Some(Reason::Interrupted), Some(signal)) => {
+                Self::Signalled(signal)
+            }
+            (RunStatus::Incomplete | RunStatus::Cancelled | RunStatus::Running, _, _) => {
+                Self::Incomplete
+            }
+        }
+    }
+
+    /// The number that the process exits with.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::NotPassed => 1,
+            Self::Usage => 2,
+            Self::Failed => 3,
+            Self::Incomplete => 4,
+            Self::NothingSelected => 5,
+            Self::Storage => 7,
+            // `EX_SOFTWARE` of sysexits.h.
+            Self::Internal => 70,
+            // 128 + the signal's number, as shells report it.
+            Self::Signalled(StopSignal::HangUp) => 129,
+            Self::Signalled(StopSignal::Interrupt) => 130,
+            Self::Signalled(StopSignal::Terminate) => 143,
+        }
+    }
+
+    /// Says in a few words what the code means.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Success => "completed, everything passed",
+            Self::NotPassed => "completed, not everything passed",
+            Self::Usage => "wrong usage or an invalid file",
+            Self::Failed => "the run could not begin as asked",
+            Self::Incomplete => "incomplete, work remains",
+            Self::NothingSelected => "no test was selected",
+            Self::Storage => "results could not be stored",
+            Self::Internal => "a bug of the runner",
+            Self::Signalled(StopSignal::HangUp) => "incomplete, stopped by SIGHUP",
+            Self::Signalled(StopSignal::Interrupt) => "incomplete, stopped by Ctrl-C",
+            Self::Signalled(StopSignal::Terminate) => "incomplete, stopped by SIGTERM",
+        }
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status.code())
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub struct Error {
+    /// Decides the exit code.
+    pub status: ExitStatus,
+    /// What is shown.
+    pub report: miette::Report,
+}
+
+impl Error {
+    /// The user's input is wrong; nothing was created.
+    pub fn usage(report: impl Into<miette::Report>) -> Self {
+        Self {
+            status: ExitStatus::Usage,
+            report: report.into(),
+        }
+    }
+
+    /// The results root cannot be used, or a result could not be written.
+    pub fn storage(report: impl Into<miette::Report>) -> Self {
+        Self {
+            status: ExitStatus::Storage,
+            report: report.into(),
+        }
+    }
+
+    /// The runner could not do something that it needs for its work.
+    pub fn internal(report: impl Into<miette::Report>) -> Self {
+        Self {
+            status: ExitStatus::Internal,
+            report: report.into(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.report.fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ExitStatus;
+    use crate::model::{Reason, RunStatus, StopSignal, Verdict};
+
+    #[test]
+    fn an_interrupted_run_never_exits_0() {
+        for status in RunStatus::ALL {
+            for verdict in [Verdict::Passed, Verdict::Failed, Verdict::None] {
+                for reason in [None, Some(Reason::Interrupted), Some(Reason::Timeout)] {
+                    let exit = ExitStatus::of(status, reason, Some(StopSignal::Interrupt), verdict);
+                    let may_be_0 = status == RunStatus::Completed && verdict == Verdict::Passed;
+                    assert_eq!(exit.code() == 0, may_be_0, "{status} {reason:?} {verdict}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_ending_has_its_code() {
+        let code = |status, reason, signal, verdict| {
+            ExitStatus::of(status, reason, signal, verdict).code()
+        };
+        use RunStatus::{Completed, Failed, Incomplete};
+        assert_eq!(code(Completed, None, None, Verdict::Passed), 0);
+        assert_eq!(code(Completed, None, None, Verdict::Failed), 1);
+        assert_eq!(code(Failed, Some(Reason::Plugin), None, Verdict::None), 3);
+        assert_eq!(code(Incomplete, Some(Reason::Timeout), None, Verdict::None), 4);
+        assert_eq!(code(Incomplete, Some(Reason::FailFast), None, Verdict::Failed), 4);
+        assert_eq!(code(Incomplete, Some(Reason::Storage), None, Verdict::None), 7);
+        assert_eq!(code(Incomplete, Some(Reason::Internal), None, Verdict::None), 70);
+        for (signal, expected) in [
+            (StopSignal::Interrupt, 130),
+            (StopSignal::Terminate, 143),
+            (StopSignal::HangUp, 129),
+        ] {
+            let reason = Some(Reason::Interrupted);
+            assert_eq!(code(Incomplete, reason, Some(signal), Verdict::None), expected);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The event stream of `--json`: JSON Lines, the same for everything that follows a run.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    model::{Counts, Reason, RunStatus, Verdict},
+    record::Row,
+};
+
+/// The version of the event format.
+const VERSION: u32 = 1;
+
+/// One line of the stream.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Line<'a> {
+    /// The version of the format: 1.
+    v: u32,
+    /// The line's number, from 1.
+    n: u64,
+    #[serde(flatten)]
+    event: Event<'a>,
+}
+
+/// What happened.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Event<'a> {
+    /// A run was born; from now on it can be listed.
+    Started {
+        /// The run's id.
+        run: &'a str,
+        /// The run's directory.
+        run_dir: &'a str,
+        /// The scenario's name.
+        scenario: &'a str,
+        /// How many trials are planned.
+        planned: u64,
+    },
+    /// A row is on disk.
+    Row {
+        /// The row, as in `index.jsonl`.
+        #[schemars(with = "Row<'static>")]
+        row: &'a RawValue,
+    },
+    /// Some time has passed.
+    Progress {
+        /// What is on disk.
+        counts: JsonCounts,
+        /// How many attempts are being executed.
+        running: usize,
+        /// The trial that has been running for the longest time.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        longest: Option<Longest<'a>>,
+    },
+    /// No new trials are begun.
+    Stopping {
+        /// Why: a reason of `benchmark.json`.
+        reason: &'static str,
+        /// How many attempts have not answered.
+        in_flight: usize,
+    },
+    /// The session is over.
+    Finished {
+        /// The run's status.
+        status: &'static str,
+        /// Why it has this status.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
+        /// What its trials showed.
+        verdict: &'static str,
+        /// What the process exits with.
+        exit_code: u8,
+        /// The run's directory.
+        run_dir: &'a str,
+        /// What is on disk.
+        counts: JsonCounts,
+        /// What went wrong, if the run could not go on.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'a str>,
+    },
+}
+
+/// A trial that is being executed.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Longest<'a> {
+    /// Its id.
+    trial: &'a str,
+    /// For how long.
+    elapsed_ms: f64,
+}
+
+/// How many trials came to what, by their final rows.
+#[derive(Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "the keys are the outcomes")]
+pub(super) struct JsonCounts {
+    planned: u64,
+    passed: u64,
+    failed: u64,
+    error: u64,
+    timeout: u64,
+    skipped: u64,
+    flaky: u64,
+}
+
+/// How a run ended.
+pub(super) struct End<'a> {
+    pub(super) status: RunStatus,
+    pub(super) reason: Option<Reason>,
+    pub(super) verdict: Verdict,
+    pub(super) exit_code: u8,
+    pub(super) run_dir: &'a str,
+    pub(super) counts: Counts,
+    pub(super) error: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    /// Writes the event as line `n`, with its newline.
+    pub(super) fn write(n: u64, event: Event<'a>, to: &mut Vec<u8>) {
+        let line = Line {
+            v: VERSION,
+            n,
+            event,
+        };
+        serde_json::to_writer(&mut *to, &line).expect("an event has no value that JSON cannot hold");
+        to.push(b'\n');
+    }
+}
+
+impl<'a> From<End<'a>> for Event<'a> {
+    fn from(end: End<'a>) -> Self {
+        Self::Finished {
+            status: end.status.as_str(),
+            reason: end.reason.map(Reason::as_str),
+            verdict: end.verdict.as_str(),
+            exit_code: end.exit_code,
+            run_dir: end.run_dir,
+            counts: end.counts.into(),
+            error: end.error,
+        }
+    }
+}
+
+impl<'a> Longest<'a> {
+    pub(super) fn new(trial: &'a str, elapsed: Duration) -> Self {
+        Self {
+            trial,
+            elapsed_ms: elapsed.as_secs_f64() * 1e3,
+        }
+    }
+}
+
+impl From<Counts> for JsonCounts {
+    fn from(counts: Counts) -> Self {
+        Self {
+            planned: counts.planned,
+            passed: counts.passed,
+            failed: counts.failed,
+            error: counts.error,
+            timeout: counts.timeout,
+            skipped: counts.skipped,
+            flaky: counts.flaky,
+        }
+    }
+}
+
+/// The JSON Schema of one line.
+pub fn events_schema() -> Value {
+    let mut schema = schemars::schema_for!(Line<'static>);
+    schema.insert("title".into(), "A line of `runner exec --json`".into());
+    schema.to_value()
+}

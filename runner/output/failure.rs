@@ -1,0 +1,81 @@
+//! A failed trial as a person reads it.
+
+use std::{fmt::Write as _, time::Duration};
+
+use owo_colors::OwoColorize as _;
+
+use super::format;
+use crate::{
+    model::CheckVerdict,
+    record::{Row, RowCheck},
+};
+
+/// How long a value may be shown, in characters.
+const MAX_VALUE: usize = 300;
+
+/// The trial with its failed checks, its diff and its error; every line but the first is indented.
+pub(super) fn lines(row: &Row<'_>) -> String {
+    let mut text = head(row);
+    for check in row.checks.iter().filter(|check| check.verdict == CheckVerdict::Fail) {
+        add_check(&mut text, check);
+    }
+    if let Some(error) = &row.error {
+        let class = error.class.map_or("", |class| class.as_str());
+        let code = if error.code == class { "" } else { error.code.as_ref() };
+        let name = [class, code].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+        add_line(&mut text, 4, &format!("{}: {}", name.join(" "), error.message));
+    }
+    text
+}
+
+/// The trial, its outcome and its duration on one line.
+pub(super) fn head(row: &Row<'_>) -> String {
+    let duration = Duration::from_secs_f64(row.duration_ms.max(0.0) / 1e3);
+    let attempt = match (row.attempt, row.is_final) {
+        (1, true) => String::new(),
+        (attempt, true) => format!(" (attempt {attempt})"),
+        (attempt, false) => format!(" (attempt {attempt}, not final)"),
+    };
+    format!(
+        "{} {}{attempt} {}",
+        format::outcome(row.outcome),
+        row.trial.bold(),
+        format::duration(duration).dimmed()
+    )
+}
+
+fn add_check(text: &mut String, check: &RowCheck<'_>) {
+    let message = check.message.as_deref().unwrap_or("did not hold");
+    add_line(text, 4, &format!("{}: {message}", check.name));
+    if let Some(diff) = &check.diff {
+        for line in diff.lines().filter(|line| !line.starts_with("@@")) {
+            let line = match line.as_bytes().first() {
+                Some(b'-') => line.red().to_string(),
+                Some(b'+') => line.green().to_string(),
+                _ => line.dimmed().to_string(),
+            };
+            add_line(text, 6, &line);
+        }
+        return;
+    }
+    let shows_values = matches!(check.name.as_ref(), "equals" | "contains" | "matches");
+    if let (true, Some(expected), Some(actual)) = (shows_values, &check.expected, &check.actual) {
+        add_line(text, 6, &format!("expected {}", short(expected).green()));
+        add_line(text, 6, &format!("got      {}", short(actual).red()));
+    }
+}
+
+/// Adds a line, or more if `line` has more, all indented.
+fn add_line(text: &mut String, indent: usize, line: &str) {
+    for line in line.lines() {
+        write!(text, "\n{:indent$}{line}", "").expect("a string can be written to");
+    }
+}
+
+fn short(value: &serde_json::Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(MAX_VALUE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

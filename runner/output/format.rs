@@ -1,0 +1,110 @@
+//! Numbers, times and states as people read them.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use owo_colors::OwoColorize as _;
+
+use crate::model::{Outcome, RunStatus};
+
+/// A duration with three significant digits at most: `48 µs`, `1.24 s`, `3 m 20 s`.
+pub(super) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 1e-3 {
+        return format!("{} µs", duration.as_micros());
+    }
+    if seconds < 1.0 {
+        return format!("{} ms", digits(seconds * 1e3));
+    }
+    if seconds < 60.0 {
+        return format!("{} s", digits(seconds));
+    }
+    let minutes = duration.as_secs() / 60;
+    if minutes < 60 {
+        return format!("{minutes} m {} s", duration.as_secs() % 60);
+    }
+    format!("{} h {} m", minutes / 60, minutes % 60)
+}
+
+/// A count with its thousands apart: `12 345`.
+pub(super) fn count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 trial`, `2 trials`.
+pub(super) fn plural(number: u64, word: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {word}{ending}", count(number))
+}
+
+/// A point in time in UTC, to the second.
+pub(super) fn timestamp(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// An outcome with its sign, in its colour.
+pub(super) fn outcome(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Passed => "✓ passed".green().to_string(),
+        Outcome::Failed => "✗ failed".red().to_string(),
+        Outcome::Error => "✗ error".red().to_string(),
+        Outcome::Timeout => "⧖ timeout".red().to_string(),
+        Outcome::Skipped => "- skipped".dimmed().to_string(),
+        Outcome::Stopped => "⊘ stopped".yellow().to_string(),
+    }
+}
+
+/// A status with its icon, in its colour.
+pub(super) fn status(status: RunStatus, text: &str) -> String {
+    match status {
+        RunStatus::Completed => format!("✓ {text}").green().to_string(),
+        RunStatus::Failed => format!("✗ {text}").red().to_string(),
+        RunStatus::Running => format!("○ {text}").cyan().to_string(),
+        RunStatus::Incomplete => format!("◐ {text}").yellow().to_string(),
+        RunStatus::Cancelled => format!("⊘ {text}").dimmed().to_string(),
+    }
+}
+
+/// Three significant digits, without needless zeros.
+fn digits(value: f64) -> String {
+    let decimals = match value {
+        value if value >= 100.0 => 0,
+        value if value >= 10.0 => 1,
+        _ => 2,
+    };
+    let text = format!("{value:.decimals$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').into(),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{count, duration};
+
+    #[test]
+    fn durations_are_short() {
+        let shown = [0, 48, 999, 1_240, 52_600, 999_999, 1_240_000, 12_000_000, 200_000_000, 7_500_000_000]
+            .map(|micros| duration(Duration::from_micros(micros)));
+        assert_eq!(
+            shown,
+            ["0 µs", "48 µs", "999 µs", "1.24 ms", "52.6 ms", "1000 ms", "1.24 s", "12 s", "3 m 20 s", "2 h 5 m"]
+        );
+    }
+
+    #[test]
+    fn counts_have_their_thousands_apart() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1 000", "1 234 567"]);
+    }
+}

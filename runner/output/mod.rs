@@ -1,0 +1,102 @@
+//! The only module that prints: data to standard output, talk to standard error.
+
+mod events;
+mod failure;
+mod format;
+mod histogram;
+mod report;
+mod runs;
+mod summary;
+mod tally;
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use indicatif::ProgressBar;
+use owo_colors::OwoColorize as _;
+
+pub use events::events_schema;
+pub use report::{Begin, Finish, Mode, Report};
+pub use runs::{list_json, list_table, show_json, show_text};
+pub use tally::Tally;
+
+use crate::error::Error;
+
+/// Standard output and standard error.
+///
+/// A reader that has gone is no error: what is printed to it from then on is dropped.
+#[derive(Clone, Default)]
+pub struct Output {
+    /// The progress bar that lines must not be printed into, while there is one.
+    bar: Arc<Mutex<Option<ProgressBar>>>,
+}
+
+impl Output {
+    /// Prints a line of data.
+    pub fn data(&self, line: &str) {
+        self.around_bar(|| drop(writeln!(anstream::stdout().lock(), "{line}")));
+    }
+
+    /// Prints text of data that ends its last line itself.
+    pub fn text(&self, text: &str) {
+        self.around_bar(|| {
+            let mut stdout = anstream::stdout().lock();
+            drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+        });
+    }
+
+    /// Prints lines of an event stream, and flushes.
+    fn bytes(&self, lines: &[u8]) {
+        let mut stdout = io::stdout().lock();
+        drop(stdout.write_all(lines).and_then(|()| stdout.flush()));
+    }
+
+    /// Prints a line of talk.
+    pub fn talk(&self, line: &str) {
+        self.around_bar(|| drop(writeln!(anstream::stderr().lock(), "{line}")));
+    }
+
+    /// Prints a warning.
+    pub fn warn(&self, text: &str) {
+        self.talk(&format!("{} {text}", "warning:".yellow().bold()));
+    }
+
+    /// Prints why a command could not do its work.
+    pub fn error(&self, error: &Error) {
+        self.talk(&format!("{:?}", error.report));
+    }
+
+    /// Asks a person at a terminal; `None` if there is none, or no answer.
+    pub fn ask(&self, question: &str) -> Option<bool> {
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return None;
+        }
+        let mut stderr = anstream::stderr().lock();
+        write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).ok()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).ok()?;
+        Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// Draws `bar` below all lines until it is taken away with `None`.
+    fn set_bar(&self, bar: Option<ProgressBar>) {
+        let old = std::mem::replace(&mut *self.lock(), bar);
+        if let Some(old) = old {
+            old.finish_and_clear();
+        }
+    }
+
+    fn around_bar(&self, print: impl FnOnce()) {
+        let bar = self.lock().clone();
+        match bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

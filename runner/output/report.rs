@@ -1,0 +1,400 @@
+//! [`Report`]: what a person, or a program, sees of a session while it goes on and when it is over.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use owo_colors::OwoColorize as _;
+use serde_json::value::RawValue;
+
+use super::{
+    Output,
+    events::{self, Line, Longest},
+    failure, format, summary,
+    tally::Tally,
+};
+use crate::{
+    error::ExitStatus,
+    model::{Counts, Outcome, Reason, RunStatus, StopSignal, Verdict},
+    record::{Entry, Row},
+    run,
+};
+
+/// How a session is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A progress bar, failures as they happen, a summary.
+    Terminal,
+    /// The same in plain lines.
+    Plain,
+    /// Only what went wrong.
+    Quiet,
+    /// JSON Lines on standard output, nothing else.
+    Json,
+}
+
+/// How often a run that is not watched on a terminal says how far it is.
+const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// How many failures are printed as they happen.
+const MAX_SHOWN: u64 = 50;
+
+/// The report of one session.
+pub struct Report {
+    output: Output,
+    mode: Mode,
+    is_verbose: bool,
+    tally: Tally,
+    bar: Option<ProgressBar>,
+    /// Lines of the event stream so far.
+    lines: u64,
+    shown: u64,
+    started: Instant,
+    progress_at: Instant,
+}
+
+/// What is told of a run's beginning.
+pub struct Begin<'a> {
+    /// The run's id.
+    pub run: &'a str,
+    /// The run's directory.
+    pub run_dir: &'a Path,
+    /// The scenario's name.
+    pub scenario: &'a str,
+    /// How many trials are planned.
+    pub planned: u64,
+    /// How many providers there are.
+    pub providers: usize,
+    /// How many attempts run at once.
+    pub jobs: usize,
+}
+
+/// What is told of a run's end.
+pub struct Finish<'a> {
+    /// The run's directory.
+    pub run_dir: &'a Path,
+    /// Its status.
+    pub status: RunStatus,
+    /// Why it has this status.
+    pub reason: Option<Reason>,
+    /// The signal that interrupted it.
+    pub signal: Option<StopSignal>,
+    /// What its trials showed.
+    pub verdict: Verdict,
+    /// What is on disk.
+    pub counts: Counts,
+    /// What the process exits with.
+    pub exit: ExitStatus,
+    /// What went wrong, if the run could not go on.
+    pub error: Option<String>,
+}
+
+impl Report {
+    /// Begins a report.
+    pub fn new(output: Output, mode: Mode, is_verbose: bool) -> Self {
+        let now = Instant::now();
+        Self {
+            output,
+            mode,
+            is_verbose,
+            tally: Tally::default(),
+            bar: None,
+            lines: 0,
+            shown: 0,
+            started: now,
+            progress_at: now + PLAIN_PROGRESS_EVERY,
+        }
+    }
+
+    /// Tells that a run was born.
+    pub fn begin(&mut self, begin: &Begin<'_>) {
+        match self.mode {
+            Mode::Json => self.emit(events::Event::Started {
+                run: begin.run,
+                run_dir: &begin.run_dir.to_string_lossy(),
+                scenario: begin.scenario,
+                planned: begin.planned,
+            }),
+            Mode::Quiet => {}
+            Mode::Plain | Mode::Terminal => {
+                self.output.talk(&format!(
+                    "{}: {} on {}, {} at a time",
+                    begin.scenario.bold(),
+                    format::plural(begin.planned, "trial"),
+                    format::plural(begin.providers as u64, "provider"),
+                    begin.jobs
+                ));
+                self.output
+                    .talk(&format!("results: {}", begin.run_dir.display()));
+            }
+        }
+        if self.mode == Mode::Terminal {
+            self.show_bar(begin.planned);
+        }
+    }
+
+    /// Tells what happens.
+    pub fn observe(&mut self, event: &run::Event<'_>) {
+        match event {
+            run::Event::Rows {
+                entries,
+                lines,
+                counts,
+            } => self.rows(entries, lines, *counts),
+            run::Event::Progress {
+                counts,
+                running,
+                longest,
+            } => self.progress(*counts, *running, longest.as_ref()),
+            run::Event::Stopping { reason, in_flight } => self.stopping(*reason, *in_flight),
+        }
+    }
+
+    /// Tells how a run ended.
+    pub fn finish(mut self, finish: &Finish<'_>) {
+        self.output.set_bar(None);
+        match self.mode {
+            Mode::Json => self.emit(
+                events::End {
+                    status: finish.status,
+                    reason: finish.reason,
+                    verdict: finish.verdict,
+                    exit_code: finish.exit.code(),
+                    run_dir: &finish.run_dir.to_string_lossy(),
+                    counts: finish.counts,
+                    error: finish.error.as_deref(),
+                }
+                .into(),
+            ),
+            Mode::Quiet if finish.exit == ExitStatus::Success => {}
+            Mode::Quiet | Mode::Plain | Mode::Terminal => self.summary(finish),
+        }
+    }
+
+    fn rows(&mut self, entries: &[Entry], lines: &[u8], counts: Counts) {
+        let lines = lines.split(|byte| *byte == b'\n');
+        let mut text = Vec::new();
+        for (entry, line) in entries.iter().zip(lines) {
+            let attempt = &entry.attempt;
+            if entry.is_final {
+                let provider = attempt.trial.provider.as_str();
+                self.tally
+                    .count(provider, attempt.outcome, entry.is_flaky, attempt.duration);
+            }
+            if self.mode == Mode::Json {
+                let row: &RawValue = serde_json::from_slice(line).expect("a row is valid JSON");
+                self.lines += 1;
+                Line::write(self.lines, events::Event::Row { row }, &mut text);
+            } else if self.is_verbose || (entry.is_final && attempt.outcome.is_bad()) {
+                self.tell(entry, line);
+            }
+        }
+        self.output.bytes(&text);
+        if let Some(bar) = &self.bar {
+            bar.set_position(counts.done());
+            bar.set_message(bar_counts(counts));
+        }
+    }
+
+    /// Prints a row, and keeps it if it is a failure.
+    fn tell(&mut self, entry: &Entry, line: &[u8]) {
+        let row = Row::decode(line).expect("a row that was just written can be read");
+        let is_bad = entry.is_final && entry.attempt.outcome.is_bad();
+        if is_bad {
+            self.tally.keep_failure(&row);
+        }
+        self.shown += 1;
+        if self.is_verbose {
+            let text = match entry.attempt.outcome {
+                Outcome::Passed | Outcome::Skipped => failure::head(&row),
+                _ => failure::lines(&row),
+            };
+            self.output.talk(&text);
+        } else if self.shown <= MAX_SHOWN {
+            self.output.talk(&failure::lines(&row));
+        } else if self.shown == MAX_SHOWN + 1 {
+            self.output
+                .talk("… more failures are not printed here; `runner show --failed` shows all");
+        }
+    }
+
+    fn progress(&mut self, counts: Counts, running: usize, longest: Option<&run::Running<'_>>) {
+        match self.mode {
+            Mode::Json => {
+                let now = Instant::now();
+                if now >= self.progress_at {
+                    self.progress_at = now + Duration::from_secs(1);
+                    self.emit(events::Event::Progress {
+                        counts: counts.into(),
+                        running,
+                        longest: longest.map(|longest| Longest::new(longest.trial, longest.elapsed)),
+                    });
+                }
+            }
+            Mode::Terminal => {
+                if let Some(bar) = &self.bar {
+                    bar.set_prefix(longest.map(bar_longest).unwrap_or_default());
+                    bar.tick();
+                }
+            }
+            Mode::Plain => self.plain_progress(counts, longest),
+            Mode::Quiet => {}
+        }
+    }
+
+    fn plain_progress(&mut self, counts: Counts, longest: Option<&run::Running<'_>>) {
+        let now = Instant::now();
+        if now < self.progress_at {
+            return;
+        }
+        self.progress_at = now + PLAIN_PROGRESS_EVERY;
+        let longest = longest.map(|longest| format!(", {}", bar_longest(longest)));
+        self.output.talk(&format!(
+            "{} of {}: {}{}",
+            format::count(counts.done()),
+            format::count(counts.planned),
+            counted(counts),
+            longest.unwrap_or_default()
+        ));
+    }
+
+    fn stopping(&mut self, reason: Reason, in_flight: usize) {
+        match self.mode {
+            Mode::Json => self.emit(events::Event::Stopping {
+                reason: reason.as_str(),
+                in_flight,
+            }),
+            Mode::Quiet => {}
+            Mode::Plain | Mode::Terminal => {
+                let why = match reason {
+                    Reason::Timeout => "the run's time is up",
+                    Reason::FailFast => "enough trials ended badly",
+                    Reason::Storage => "a row could not be stored",
+                    _ => "asked to stop",
+                };
+                self.output.talk(&format!(
+                    "{} {why}; {} in flight",
+                    "stopping:".yellow().bold(),
+                    format::plural(in_flight as u64, "attempt")
+                ));
+            }
+        }
+    }
+
+    fn summary(&self, finish: &Finish<'_>) {
+        let talk = |line: &str| self.output.talk(line);
+        // Failures were printed as they happened; on a screen that scrolls they are wanted again at the end.
+        if !self.tally.failures.is_empty() && self.mode == Mode::Terminal {
+            talk(&format!("\n{}", "failures".bold()));
+            self.tally.failures.iter().for_each(|failure| talk(failure));
+            let more = finish.counts.bad() - self.tally.failures.len() as u64;
+            if more > 0 {
+                talk(&format!("… and {more} more: `runner show --failed` shows all"));
+            }
+        }
+        if !self.tally.providers.is_empty() {
+            talk(&format!("\n{}", summary::table(&self.tally)));
+        }
+        if let Some(error) = &finish.error {
+            talk(&format!("\n{} {error}", "error:".red().bold()));
+        }
+        talk(&format!("\n{}", self.closing(finish)));
+        talk(&format!("results: {}", finish.run_dir.display()));
+        if finish.exit != ExitStatus::Success {
+            talk(&format!(
+                "exit code {}: {}",
+                finish.exit.code(),
+                finish.exit.meaning()
+            ));
+        }
+    }
+
+    /// The status, the counts and the time on one line.
+    fn closing(&self, finish: &Finish<'_>) -> String {
+        let counts = finish.counts;
+        let status = match (finish.signal, finish.reason) {
+            (Some(signal), Some(reason)) => {
+                format!("{} ({reason}, {})", finish.status, signal.as_str())
+            }
+            (None, Some(reason)) => format!("{} ({reason})", finish.status),
+            (_, None) => finish.status.to_string(),
+        };
+        format!(
+            "{}: {} of {} trials, {} in {}",
+            format::status(finish.status, &status),
+            format::count(counts.done()),
+            format::count(counts.planned),
+            counted(counts),
+            format::duration(self.started.elapsed())
+        )
+    }
+
+    fn show_bar(&mut self, planned: u64) {
+        let bar = ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr_with_hz(10));
+        bar.set_style(bar_style());
+        self.output.set_bar(Some(bar.clone()));
+        self.bar = Some(bar);
+    }
+
+    fn emit(&mut self, event: events::Event<'_>) {
+        self.lines += 1;
+        let mut line = Vec::new();
+        Line::write(self.lines, event, &mut line);
+        self.output.bytes(&line);
+    }
+}
+
+fn bar_style() -> ProgressStyle {
+    let count = |get: fn(&ProgressState) -> u64| {
+        move |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
+            // A writer of the screen's buffer cannot fail.
+            drop(writer.write_str(&format::count(get(state))));
+        }
+    };
+    ProgressStyle::with_template(
+        "{bar:24.cyan/dim} {done}/{planned} {msg}  {per_sec:.dim} {eta:.dim} {prefix:.dim}",
+    )
+    .expect("the template is valid")
+    .with_key("done", count(ProgressState::pos))
+    .with_key("planned", count(|state| state.len().unwrap_or(0)))
+    .with_key("eta", |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
+        drop(write!(writer, "eta {}", format::duration(Duration::from_secs(state.eta().as_secs()))));
+    })
+    .progress_chars("━╸─")
+}
+
+fn bar_counts(counts: Counts) -> String {
+    let bad = |number: u64, word: &str| {
+        let text = format!("{} {word}", format::count(number));
+        if number == 0 { text.dimmed().to_string() } else { text.red().to_string() }
+    };
+    format!(
+        "{} {} {}",
+        format!("{} passed", format::count(counts.passed)).green(),
+        bad(counts.failed, "failed"),
+        bad(counts.error + counts.timeout, "errors")
+    )
+}
+
+fn bar_longest(longest: &run::Running<'_>) -> String {
+    format!("longest {} {}", longest.trial, format::duration(longest.elapsed))
+}
+
+/// The counts that are not 0.
+fn counted(counts: Counts) -> String {
+    let parts = [
+        (counts.passed, "passed"),
+        (counts.failed, "failed"),
+        (counts.error, if counts.error == 1 { "error" } else { "errors" }),
+        (counts.timeout, if counts.timeout == 1 { "timeout" } else { "timeouts" }),
+        (counts.skipped, "skipped"),
+        (counts.flaky, "flaky"),
+    ];
+    let parts: Vec<_> = parts
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{} {word}", format::count(number)))
+        .collect();
+    if parts.is_empty() { "none done".into() } else { parts.join(", ") }
+}

@@ -1,0 +1,138 @@
+//! `list` and `show`.
+
+use owo_colors::OwoColorize as _;
+use serde_json::{Value, json};
+
+use super::{
+    failure, format,
+    summary::{self, plain_table, trimmed},
+    tally::Tally,
+};
+use crate::{
+    model::{Counts, Reason, RunStatus},
+    record::{Manifest, Row, RunEntry},
+};
+
+/// A line for each run.
+pub fn list_table(runs: &[RunEntry]) -> String {
+    let mut table = plain_table(&["run", "status", "scenario", "done", "passed", "failed", "took"]);
+    for run in runs {
+        table.add_row(vec![
+            run.id.to_string(),
+            status_cell(run),
+            run.scenario.clone(),
+            format!("{}/{}", format::count(run.counts.done()), format::count(run.counts.planned)),
+            format::count(run.counts.passed),
+            format::count(run.counts.bad()),
+            took(run),
+        ]);
+    }
+    trimmed(&table)
+}
+
+/// One document with all runs.
+pub fn list_json(runs: &[RunEntry]) -> String {
+    let runs: Vec<_> = runs.iter().map(run_json).collect();
+    pretty(&json!({ "v": 1, "runs": runs }))
+}
+
+/// What a run came to, with the rows that were asked for in full.
+pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row<'_>]) -> String {
+    let mut lines = vec![format!("{} {}", run.id.to_string().bold(), status_cell(run))];
+    let mut field = |name: &str, value: &str| {
+        lines.push(format!("{} {value}", format!("{name:<9}").dimmed()));
+    };
+    field("scenario", &format!("{} ({})", manifest.scenario.name, manifest.scenario.path));
+    field("directory", &run.dir.display().to_string());
+    field("began", &format!("{} UTC", format::timestamp(run.started_at)));
+    if let Some(at) = run.completed_at {
+        field("ended", &format!("{} UTC, after {}", format::timestamp(at), took(run)));
+    }
+    field("verdict", run.verdict.as_str());
+    field("trials", &trials(run.counts));
+
+    if !tally.providers.is_empty() {
+        lines.push(String::new());
+        lines.push(summary::table(tally));
+    }
+    if !rows.is_empty() {
+        lines.push(String::new());
+        lines.extend(rows.iter().map(row_text));
+    }
+    lines.join("\n")
+}
+
+/// One document with the manifest and the rows that were asked for.
+pub fn show_json(run: &RunEntry, manifest: &Manifest, rows: &[Row<'_>]) -> String {
+    pretty(&json!({ "v": 1, "run": run_json(run), "manifest": manifest, "rows": rows }))
+}
+
+fn row_text(row: &Row<'_>) -> String {
+    if row.outcome.is_bad() {
+        return failure::lines(row);
+    }
+    failure::head(row)
+}
+
+fn status_cell(run: &RunEntry) -> String {
+    let reason = run.reason.map(|reason| match (reason, run.signal) {
+        (Reason::Interrupted, Some(signal)) => format!(" ({reason}, {})", signal.as_str()),
+        _ => format!(" ({reason})"),
+    });
+    let sweep = if run.is_not_yet_swept { ", not yet swept" } else { "" };
+    let text = format!("{}{}{sweep}", run.status, reason.unwrap_or_default());
+    format::status(run.status, &text)
+}
+
+fn took(run: &RunEntry) -> String {
+    let Some(end) = run.completed_at else {
+        return String::new();
+    };
+    let took = end.duration_since(run.started_at);
+    format::duration(took.try_into().unwrap_or_default())
+}
+
+fn trials(counts: Counts) -> String {
+    format!(
+        "{} of {} done: {} passed, {} failed, {} errors, {} timeouts, {} skipped",
+        format::count(counts.done()),
+        format::count(counts.planned),
+        format::count(counts.passed),
+        format::count(counts.failed),
+        format::count(counts.error),
+        format::count(counts.timeout),
+        format::count(counts.skipped)
+    )
+}
+
+fn run_json(run: &RunEntry) -> Value {
+    let counts = &run.counts;
+    json!({
+        "run": run.id.to_string(),
+        "run_dir": run.dir,
+        "scenario": run.scenario,
+        "status": run.status.as_str(),
+        "reason": run.reason.map(Reason::as_str),
+        "signal": run.signal.map(|signal| signal.as_str()),
+        "stage": run.stage.as_str(),
+        "verdict": run.verdict.as_str(),
+        "is_alive": run.status == RunStatus::Running,
+        "is_not_yet_swept": run.is_not_yet_swept,
+        "created_at": run.created_at.to_string(),
+        "started_at": run.started_at.to_string(),
+        "completed_at": run.completed_at.map(|at| at.to_string()),
+        "counts": {
+            "planned": counts.planned,
+            "passed": counts.passed,
+            "failed": counts.failed,
+            "error": counts.error,
+            "timeout": counts.timeout,
+            "skipped": counts.skipped,
+            "flaky": counts.flaky,
+        },
+    })
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).expect("a JSON value has a text")
+}

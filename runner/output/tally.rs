@@ -1,0 +1,59 @@
+//! [`Tally`]: what a summary says, gathered row by row.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{failure, histogram::Histogram};
+use crate::{
+    model::{Counts, Outcome},
+    record::Row,
+};
+
+/// How many failures a summary tells in full.
+const MAX_FAILURES: usize = 10;
+
+/// What the rows of a run came to, by provider.
+#[derive(Default)]
+pub struct Tally {
+    pub(super) providers: BTreeMap<String, ProviderTally>,
+    /// The first failures, each as its lines.
+    pub(super) failures: Vec<String>,
+}
+
+/// What one provider's trials came to.
+#[derive(Default)]
+pub(super) struct ProviderTally {
+    pub(super) counts: Counts,
+    pub(super) durations: Histogram,
+}
+
+impl Tally {
+    /// Adds a final row's essentials.
+    pub fn count(&mut self, provider: &str, outcome: Outcome, is_flaky: bool, duration: Duration) {
+        if !self.providers.contains_key(provider) {
+            self.providers.insert(provider.into(), ProviderTally::default());
+        }
+        if let Some(tally) = self.providers.get_mut(provider) {
+            tally.counts.add(outcome, is_flaky);
+            tally.durations.add(duration);
+        }
+    }
+
+    /// Keeps a failure's lines, unless enough are kept.
+    pub fn keep_failure(&mut self, row: &Row<'_>) {
+        if self.failures.len() < MAX_FAILURES {
+            self.failures.push(failure::lines(row));
+        }
+    }
+
+    /// Adds a row as it was read back.
+    pub fn add(&mut self, row: &Row<'_>) {
+        if !row.is_final {
+            return;
+        }
+        let duration = Duration::from_secs_f64(row.duration_ms.max(0.0) / 1e3);
+        self.count(&row.provider, row.outcome, row.is_flaky, duration);
+        if row.outcome.is_bad() {
+            self.keep_failure(row);
+        }
+    }
+}

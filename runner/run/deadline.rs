@@ -1,0 +1,92 @@
+//! Which deadline an attempt has, and its name.
+
+use std::time::{Duration, Instant};
+
+use crate::{model::Limits, scenario::Test};
+
+/// An attempt's timeout where nobody set one.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Stands for a deadline that no clock can express.
+const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// The command line's cap on every attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Budget {
+    pub(super) cap: Option<Duration>,
+}
+
+/// When an attempt must have ended, and which rule says so.
+#[derive(Clone, Debug)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    /// How long that is from the attempt's start.
+    pub(super) after: Duration,
+    pub(super) rule: Rule,
+}
+
+/// The rules that end an attempt, from the weakest claim to the strongest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// `timeout` of the test, its list or the defaults.
+    Attempt,
+    /// The provider's `limits.time`.
+    Provider,
+    /// `--limit time=…`.
+    CommandLine,
+    /// `trial_timeout`.
+    Trial,
+}
+
+impl Rule {
+    /// A stable word for rows.
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Attempt => "timeout",
+            Self::Provider => "limits.time",
+            Self::CommandLine => "limit-time",
+            Self::Trial => "trial_timeout",
+        }
+    }
+
+    /// Names it for people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Attempt => "the attempt's `timeout`",
+            Self::Provider => "the provider's `limits.time`",
+            Self::CommandLine => "`--limit time`",
+            Self::Trial => "`trial_timeout`",
+        }
+    }
+}
+
+impl Budget {
+    /// Finds the smallest of the nested deadlines for an attempt that starts `now`.
+    pub(super) fn deadline(
+        self,
+        test: &Test,
+        limits: &Limits,
+        trial_ends: Option<Instant>,
+        now: Instant,
+    ) -> Deadline {
+        let trial_left = match (trial_ends, test.trial_timeout) {
+            (Some(ends), _) => Some(ends.saturating_duration_since(now)),
+            (None, whole) => whole,
+        };
+        let rules = [
+            (Rule::Provider, limits.time),
+            (Rule::CommandLine, self.cap),
+            (Rule::Trial, trial_left),
+        ];
+        let attempt = (Rule::Attempt, test.timeout.unwrap_or(DEFAULT_TIMEOUT));
+        let set = rules.into_iter().filter_map(|(rule, time)| Some((rule, time?)));
+        let (rule, after) = set.fold(attempt, |least, next| {
+            if next.1 < least.1 { next } else { least }
+        });
+        Deadline {
+            at: now.checked_add(after).unwrap_or(now + FAR),
+            after,
+            rule,
+        }
+    }
+}

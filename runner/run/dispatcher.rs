@@ -1,0 +1,557 @@
+//! The dispatcher: one event loop that owns a session's state and decides everything.
+//!
+//! It assigns trials to the pool, takes reports, decides between retry and final, hands rows to the recorder, and counts
+//! what the recorder says is on disk. It holds no future of an executor.
+
+use std::{
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{
+    Event, Running,
+    error::RunError,
+    executor::{Task, given_up},
+    fingerprint::Fingerprints,
+    lane::{Lane, Readiness, Retry},
+    pool::Pool,
+    retry::{self, Later},
+};
+use crate::{
+    model::{Attempt, Counts, Outcome, Reason, StopSignal, TrialId},
+    plugin::Interrupt,
+    record::{Accepted, AttemptKey, Entry, RecordError, Recorder, State, Written, accept},
+    scenario::Test,
+};
+
+/// Rows that may wait for the disk before assignment pauses.
+const MAX_UNWRITTEN_ROWS: usize = 4096;
+/// Bytes of guests' products that may wait for the disk before assignment pauses.
+const MAX_UNWRITTEN_BYTES: u64 = 8 << 20;
+/// How long a guest may take to answer an interrupt before its attempt is recorded without it.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
+/// How often the display learns what is running.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// How much work lies ready for the executors, so that they never wait for the dispatcher.
+const AHEAD: Duration = Duration::from_millis(4);
+/// The most attempts that lie ready.
+const MAX_AHEAD: usize = 512;
+/// How long reports may gather while executors have work.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// Everything that can happen to a dispatcher.
+pub enum Message {
+    /// An executor has made an attempt.
+    Report(Attempt),
+    /// Rows are on disk, or never will be.
+    Written(Written),
+    /// Someone asks for a stop.
+    Stop(StopSignal),
+}
+
+/// What bounds a session.
+pub(super) struct Rules {
+    /// What the memory limits of running attempts may add up to, in bytes.
+    pub(super) memory: u64,
+    /// At how many trials that ended badly the run gives up.
+    pub(super) fail_fast: Option<u64>,
+    /// How long guests are asked to stop before they are interrupted.
+    pub(super) grace: Duration,
+    /// The run's own deadline.
+    pub(super) ends: Instant,
+    /// Trials of the plan.
+    pub(super) planned: u64,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// Why work remains; `None` if nothing is left to do.
+    pub reason: Option<Reason>,
+    /// The signal, if that was the reason.
+    pub signal: Option<StopSignal>,
+    /// What is on disk.
+    pub counts: Counts,
+    /// What kept rows from the disk.
+    pub storage: Option<RecordError>,
+}
+
+/// The dispatcher of one session.
+pub(super) struct Dispatcher<'a> {
+    lanes: Vec<Lane>,
+    state: State,
+    recorder: &'a mut Recorder,
+    pool: Pool,
+    interrupt: Interrupt,
+    rules: Rules,
+    fingerprints: Fingerprints,
+    observe: &'a mut dyn FnMut(Event<'_>),
+    in_flight: HashMap<u64, InFlight>,
+    memory_in_use: u64,
+    /// Retries whose backoff has not passed.
+    later: BinaryHeap<Later>,
+    /// What the recorder gets after this turn.
+    outbox: Vec<Entry>,
+    unwritten: Unwritten,
+    /// Trials that ended badly, on disk or not yet.
+    bad: u64,
+    /// How long attempts take, smoothed.
+    pace: Option<Duration>,
+    stop: Option<Stop>,
+    storage: Option<RecordError>,
+}
+
+/// An attempt that was assigned and not answered.
+struct InFlight {
+    number: u32,
+    trial: TrialId,
+    provider: usize,
+    test: Arc<Test>,
+    trial_ends: Option<Instant>,
+}
+
+/// What the recorder has and has not acknowledged.
+#[derive(Default)]
+struct Unwritten {
+    rows: usize,
+    bytes: u64,
+}
+
+/// A stop that is under way.
+struct Stop {
+    reason: Reason,
+    signal: Option<StopSignal>,
+    step: Step,
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy)]
+enum Step {
+    /// What is in flight finishes under its own deadlines.
+    Drain,
+    /// Guests see `stop-requested` until then.
+    Ask(Instant),
+    /// Guests are interrupted; what has not answered by then is given up.
+    Interrupt(Instant),
+    /// Reports that were on their way may arrive until then.
+    Leave(Instant),
+}
+
+/// The parts that a dispatcher is made of.
+pub(super) struct Parts<'a> {
+    pub(super) lanes: Vec<Lane>,
+    pub(super) recorder: &'a mut Recorder,
+    pub(super) pool: Pool,
+    pub(super) interrupt: Interrupt,
+    pub(super) rules: Rules,
+    pub(super) fingerprints: Fingerprints,
+    pub(super) observe: &'a mut dyn FnMut(Event<'_>),
+}
+
+impl<'a> Dispatcher<'a> {
+    pub(super) fn new(parts: Parts<'a>) -> Self {
+        Self {
+            lanes: parts.lanes,
+            state: State::planned(parts.rules.planned),
+            recorder: parts.recorder,
+            pool: parts.pool,
+            interrupt: parts.interrupt,
+            rules: parts.rules,
+            fingerprints: parts.fingerprints,
+            observe: parts.observe,
+            in_flight: HashMap::new(),
+            memory_in_use: 0,
+            later: BinaryHeap::new(),
+            outbox: Vec::new(),
+            unwritten: Unwritten::default(),
+            bad: 0,
+            pace: None,
+            stop: None,
+            storage: None,
+        }
+    }
+
+    /// Runs until no trial is left, or a stop wins.
+    pub(super) async fn run(
+        mut self,
+        inbox: &mut UnboundedReceiver<Message>,
+    ) -> Result<Ending, RunError> {
+        let mut messages = Vec::new();
+        let mut progress_at = Instant::now() + PROGRESS_EVERY;
+        loop {
+            let now = Instant::now();
+            self.enforce(now);
+            let wake = self.assign(now)?;
+            self.hand_over();
+            if self.is_over(now)? {
+                break;
+            }
+            if now >= progress_at {
+                self.show_progress(now);
+                progress_at = now + PROGRESS_EVERY;
+            }
+
+            let wake = [wake, self.next_bound()].into_iter().flatten().fold(progress_at, Instant::min);
+            tokio::select! {
+                biased;
+                _ = inbox.recv_many(&mut messages, MAX_UNWRITTEN_ROWS) => {}
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            for message in messages.drain(..) {
+                self.receive(message)?;
+            }
+            if self.pool_is_busy() {
+                tokio::time::sleep(GATHER).await;
+            }
+        }
+        Ok(self.ending())
+    }
+
+    fn receive(&mut self, message: Message) -> Result<(), RunError> {
+        match message {
+            Message::Report(attempt) => self.report(attempt),
+            Message::Written(written) => self.written(written),
+            Message::Stop(signal) => self.begin_stop(Reason::Interrupted, Some(signal)),
+        }
+        Ok(())
+    }
+
+    /// Gives the pool what it can take, and says when to look again.
+    fn assign(&mut self, now: Instant) -> Result<Option<Instant>, RunError> {
+        if self.stop.is_some() {
+            return Ok(None);
+        }
+        self.wake_retries(now);
+        let retry_at = self.later.peek().map(|later| later.at);
+        let mut lane_at = None;
+        let mut tasks = Vec::new();
+        while self.has_room() {
+            match self.next_lane(now)? {
+                Choice::Lane(index) => tasks.push(self.take(index, now)),
+                Choice::Wait(until) => {
+                    lane_at = until;
+                    break;
+                }
+            }
+        }
+        if !tasks.is_empty() {
+            self.pool.assign(tasks);
+        }
+        Ok([retry_at, lane_at].into_iter().flatten().min())
+    }
+
+    fn wake_retries(&mut self, now: Instant) {
+        while self.later.peek().is_some_and(|later| later.at <= now) {
+            if let Some(later) = self.later.pop() {
+                self.lanes[later.provider].retry(later.retry);
+            }
+        }
+    }
+
+    /// Finds the lane whose next trial comes first in the plan, of those that may start one.
+    fn next_lane(&mut self, now: Instant) -> Result<Choice, RunError> {
+        let is_idle_executor = self.in_flight.len() < self.pool.size();
+        let memory_left = self.rules.memory.saturating_sub(self.memory_in_use);
+        let mut best = None;
+        let mut wait = None::<Instant>;
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            if lane.memory > memory_left || !(is_idle_executor || lane.is_unbounded()) {
+                continue;
+            }
+            match lane.readiness(&self.state, now)? {
+                Readiness::Ready(ordinal) if best.is_none_or(|(least, _)| ordinal < least) => {
+                    best = Some((ordinal, index));
+                }
+                Readiness::At(then) => wait = Some(wait.map_or(then, |wait| wait.min(then))),
+                Readiness::Ready(_) | Readiness::Blocked => {}
+            }
+        }
+        Ok(match best {
+            Some((_, index)) => Choice::Lane(index),
+            None => Choice::Wait(wait),
+        })
+    }
+
+    fn take(&mut self, index: usize, now: Instant) -> Task {
+        let lane = &mut self.lanes[index];
+        let task = lane.take(&mut self.state, now);
+        self.memory_in_use += lane.memory;
+        self.in_flight.insert(
+            task.ordinal,
+            InFlight {
+                number: task.number,
+                trial: task.trial.clone(),
+                provider: index,
+                test: Arc::clone(&task.test),
+                trial_ends: task.trial_ends,
+            },
+        );
+        task
+    }
+
+    /// Tells whether more may be assigned: executors are idle or soon will be, and the disk keeps up.
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < self.pool.size() + self.ahead()
+            && self.unwritten.rows < MAX_UNWRITTEN_ROWS
+            && self.unwritten.bytes < MAX_UNWRITTEN_BYTES
+    }
+
+    /// How many attempts may lie ready; none while attempts are long, so that a stop has little to take back.
+    fn ahead(&self) -> usize {
+        let Some(pace) = self.pace else { return 0 };
+        let nanos = pace.as_nanos().max(1);
+        let each = usize::try_from(AHEAD.as_nanos() / nanos).unwrap_or(MAX_AHEAD);
+        (each * self.pool.size()).min(MAX_AHEAD)
+    }
+
+    fn pool_is_busy(&self) -> bool {
+        self.stop.is_none() && self.in_flight.len() > self.pool.size() + self.ahead() / 2
+    }
+
+    /// Takes an executor's report; what is late, doubled or foreign is dropped.
+    fn report(&mut self, attempt: Attempt) {
+        let is_ours = self
+            .in_flight
+            .get(&attempt.ordinal)
+            .is_some_and(|flight| flight.number == attempt.number);
+        if !is_ours {
+            tracing::debug!(trial = %attempt.trial, "dropped a late report");
+            return;
+        }
+        let Some(flight) = self.release(attempt.ordinal) else {
+            return;
+        };
+        self.measure(attempt.duration);
+
+        let retry_at = self.retry_at(&flight, &attempt);
+        let is_final = retry_at.is_none() && attempt.outcome != Outcome::Stopped;
+        if let Some((at, trial_ends)) = retry_at {
+            self.later.push(Later {
+                at,
+                provider: flight.provider,
+                retry: Retry {
+                    ordinal: attempt.ordinal,
+                    test: Arc::clone(&flight.test),
+                    repeat: attempt.trial.repeat,
+                    trial_ends,
+                },
+            });
+        }
+        self.enter(&flight, attempt, is_final);
+    }
+
+    /// Passes an attempt through `accept` and puts it on the way to the disk.
+    fn enter(&mut self, flight: &InFlight, attempt: Attempt, is_final: bool) {
+        let accepted = accept(&mut self.state, AttemptKey::from(&attempt));
+        if accepted != Accepted::New || self.storage.is_some() {
+            return;
+        }
+        if is_final && attempt.outcome.is_bad() {
+            self.bad += 1;
+        }
+        self.unwritten.rows += 1;
+        self.unwritten.bytes += attempt.usage.bytes_out;
+        self.outbox.push(Entry {
+            is_final,
+            is_flaky: is_final && attempt.outcome == Outcome::Passed && attempt.number > 1,
+            fingerprint: self.fingerprints.of(flight.provider, &flight.test),
+            attempt,
+        });
+        if self.rules.fail_fast.is_some_and(|most| self.bad >= most) {
+            self.begin_drain(Reason::FailFast);
+        }
+    }
+
+    /// When the attempt's trial is tried again, and the trial's own deadline.
+    fn retry_at(&self, flight: &InFlight, attempt: &Attempt) -> Option<(Instant, Option<Instant>)> {
+        if self.stop.is_some() {
+            return None;
+        }
+        let now = Instant::now();
+        let backoff = retry::backoff(&flight.test.retries, attempt)?;
+        let at = now.checked_add(backoff)?;
+        let begun = now.checked_sub(attempt.duration).unwrap_or(now);
+        let whole = flight.test.trial_timeout;
+        let trial_ends = flight
+            .trial_ends
+            .or_else(|| whole.and_then(|whole| begun.checked_add(whole)));
+        // A backoff that would cross its parent's deadline is not slept.
+        let parent = trial_ends.map_or(self.rules.ends, |ends| ends.min(self.rules.ends));
+        (at < parent).then_some((at, trial_ends))
+    }
+
+    fn release(&mut self, ordinal: u64) -> Option<InFlight> {
+        let flight = self.in_flight.remove(&ordinal)?;
+        let lane = &mut self.lanes[flight.provider];
+        lane.release();
+        self.memory_in_use -= lane.memory;
+        Some(flight)
+    }
+
+    fn measure(&mut self, duration: Duration) {
+        self.pace = Some(match self.pace {
+            None => duration,
+            Some(pace) => (pace * 7 + duration) / 8,
+        });
+    }
+
+    fn hand_over(&mut self) {
+        if !self.outbox.is_empty() {
+            self.recorder.record(std::mem::take(&mut self.outbox));
+        }
+        if self.in_flight.is_empty() && self.unwritten.rows > 0 {
+            self.recorder.flush();
+        }
+    }
+
+    /// Counts and shows what the recorder is done with.
+    fn written(&mut self, written: Written) {
+        for entry in &written.entries {
+            self.unwritten.rows -= 1;
+            self.unwritten.bytes -= entry.attempt.usage.bytes_out;
+        }
+        if let Some(error) = written.error {
+            self.storage = Some(error);
+            self.begin_stop(Reason::Storage, None);
+            return;
+        }
+        for entry in &written.entries {
+            self.state.written(entry.mark());
+        }
+        (self.observe)(Event::Rows {
+            entries: &written.entries,
+            lines: &written.lines,
+            counts: self.state.counts(),
+        });
+    }
+
+    fn show_progress(&mut self, now: Instant) {
+        let begun = self.pool.begun();
+        let longest = begun.iter().min_by_key(|begun| begun.at);
+        (self.observe)(Event::Progress {
+            counts: self.state.counts(),
+            running: begun.len(),
+            longest: longest.map(|begun| Running {
+                trial: &begun.trial,
+                elapsed: now.saturating_duration_since(begun.at),
+            }),
+        });
+    }
+
+    /// Lets what is in flight finish, and assigns nothing more.
+    fn begin_drain(&mut self, reason: Reason) {
+        if self.stop.is_none() {
+            self.stop_by(reason, None, Step::Drain);
+        }
+    }
+
+    /// Stops: nothing more is assigned, guests are asked to end and, after the grace, interrupted.
+    fn begin_stop(&mut self, reason: Reason, signal: Option<StopSignal>) {
+        let is_stopping = match &self.stop {
+            None => false,
+            Some(stop) => !matches!(stop.step, Step::Drain),
+        };
+        if is_stopping {
+            return;
+        }
+        self.interrupt.request();
+        let now = Instant::now();
+        let until = now.checked_add(self.rules.grace).unwrap_or(now);
+        self.stop_by(reason, signal, Step::Ask(until));
+    }
+
+    fn stop_by(&mut self, reason: Reason, signal: Option<StopSignal>, step: Step) {
+        self.stop = Some(Stop {
+            reason,
+            signal,
+            step,
+        });
+        // What no executor has begun never happened.
+        for task in self.pool.take_back() {
+            self.state.release(task.key());
+            self.release(task.ordinal);
+        }
+        (self.observe)(Event::Stopping {
+            reason,
+            in_flight: self.in_flight.len(),
+        });
+    }
+
+    /// Does what the clock asks for: the run's deadline, and the next step of a stop.
+    fn enforce(&mut self, now: Instant) {
+        if now >= self.rules.ends {
+            self.begin_stop(Reason::Timeout, None);
+        }
+        let Some(stop) = &mut self.stop else { return };
+        match stop.step {
+            Step::Ask(until) if now >= until => {
+                self.interrupt.now();
+                stop.step = Step::Interrupt(now + ANSWER_TIME);
+            }
+            Step::Interrupt(until) if now >= until => {
+                stop.step = Step::Leave(now + ANSWER_TIME);
+                self.give_up(now);
+            }
+            Step::Drain | Step::Ask(_) | Step::Interrupt(_) | Step::Leave(_) => {}
+        }
+    }
+
+    /// When [`Dispatcher::enforce`] has something to do.
+    fn next_bound(&self) -> Option<Instant> {
+        Some(match self.stop.as_ref().map(|stop| stop.step) {
+            None | Some(Step::Drain) => self.rules.ends,
+            Some(Step::Ask(until) | Step::Interrupt(until) | Step::Leave(until)) => until,
+        })
+    }
+
+    /// Records the attempts of guests that cannot be interrupted, such as one inside a long `memory.fill`.
+    fn give_up(&mut self, now: Instant) {
+        for begun in self.pool.begun() {
+            let flight = self.in_flight.get(&begun.ordinal);
+            if flight.is_none_or(|flight| flight.number != begun.number) {
+                continue;
+            }
+            if let Some(flight) = self.release(begun.ordinal) {
+                let attempt = given_up(&begun, flight.trial.clone(), now);
+                self.enter(&flight, attempt, false);
+            }
+        }
+    }
+
+    /// Tells whether nothing more can happen that this session waits for.
+    fn is_over(&mut self, now: Instant) -> Result<bool, RunError> {
+        if self.unwritten.rows > 0 && self.storage.is_none() {
+            return Ok(false);
+        }
+        if let Some(stop) = &self.stop {
+            let has_left = matches!(stop.step, Step::Leave(until) if now >= until);
+            return Ok(self.in_flight.is_empty() || has_left);
+        }
+        let mut has_more = !self.in_flight.is_empty() || !self.later.is_empty();
+        for lane in &mut self.lanes {
+            has_more = has_more || lane.has_more(&self.state)?;
+        }
+        Ok(!has_more)
+    }
+
+    fn ending(self) -> Ending {
+        // A stop that came too late to matter is none.
+        let stop = self.stop.filter(|_| !self.state.is_complete());
+        Ending {
+            reason: stop.as_ref().map(|stop| stop.reason),
+            signal: stop.and_then(|stop| stop.signal),
+            counts: self.state.counts(),
+            storage: self.storage,
+        }
+    }
+}
+
+/// What [`Dispatcher::next_lane`] found.
+enum Choice {
+    Lane(usize),
+    /// None can start one now; if a time is given, one can then.
+    Wait(Option<Instant>),
+}

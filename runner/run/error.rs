@@ -1,0 +1,143 @@
+//! Why a plan or a run could not go on.
+
+use std::{io, path::PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::{
+    model::ProviderId,
+    plugin::{Kind, LinkError, PluginFileError},
+    scenario::ScenarioError,
+};
+
+/// Why there is no plan. Nothing has been created.
+#[derive(Debug, Error, Diagnostic)]
+pub enum PlanError {
+    /// A test list, an attachment or the selection is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// No test was selected.
+    #[error("no test is selected in `{}`", scenario.display())]
+    #[diagnostic(help("{help}"))]
+    NothingSelected {
+        /// The scenario's file.
+        scenario: PathBuf,
+        /// What to look at.
+        help: String,
+    },
+    /// Plugins cannot be used.
+    #[error("{} of the scenario's providers cannot be used", problems.len())]
+    Providers {
+        /// What is wrong with each.
+        #[related]
+        problems: Vec<ProviderError>,
+    },
+    /// A `--limit` is wrong.
+    #[error("`--limit {text}` is not understood: {reason}")]
+    #[diagnostic(help("limits are written as `--limit memory=64MiB` or `--limit time=2s`"))]
+    Limit {
+        /// As typed.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The tests could not be read back.
+    #[error("cannot read the normalised tests")]
+    Suite(#[from] io::Error),
+}
+
+/// What is wrong with a provider's plugin or with how the scenario uses it.
+#[derive(Debug, Error, Diagnostic)]
+#[error("provider `{provider}`: {problem}")]
+pub struct ProviderError {
+    /// The provider.
+    pub provider: ProviderId,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    #[help]
+    pub help: Option<String>,
+}
+
+impl ProviderError {
+    pub(super) fn new(provider: &ProviderId, problem: impl Into<String>) -> Self {
+        Self {
+            provider: provider.clone(),
+            problem: problem.into(),
+            help: None,
+        }
+    }
+
+    pub(super) fn with_help(self, help: impl Into<String>) -> Self {
+        Self {
+            help: Some(help.into()),
+            ..self
+        }
+    }
+
+    pub(super) fn file(provider: &ProviderId, error: &PluginFileError) -> Self {
+        Self::new(provider, chain(error))
+    }
+
+    pub(super) fn digest(provider: &ProviderId, expected: &str, actual: &str) -> Self {
+        let problem = format!("its plugin's sha256 is `{actual}`, the scenario says `{expected}`");
+        Self::new(provider, problem).with_help(format!(
+            "if the new plugin is wanted, write `sha256 = \"{actual}\"`"
+        ))
+    }
+
+    pub(super) fn not_a_command(provider: &ProviderId, key: &str, kind: &Kind) -> Self {
+        let problem = format!("`{key}` is for commands, and its plugin is {kind}");
+        Self::new(provider, problem).with_help(format!("remove `{key}`"))
+    }
+}
+
+/// Why plugins that are there cannot be run; the run is `failed (plugin)`.
+#[derive(Debug, Error, Diagnostic)]
+pub enum ReadyError {
+    /// A plugin cannot be compiled, linked or described, or refuses its configuration or inputs.
+    #[error("provider `{provider}` cannot be used: {problem}")]
+    Plugin {
+        /// The provider.
+        provider: ProviderId,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A stop or the run's deadline came first.
+    #[error("stopped while plugins were made ready")]
+    Stopped,
+    /// The tests could not be read back.
+    #[error("cannot read the normalised tests")]
+    Suite(#[from] io::Error),
+}
+
+impl ReadyError {
+    pub(super) fn link(provider: &ProviderId, error: &LinkError) -> Self {
+        Self::Plugin {
+            provider: provider.clone(),
+            problem: chain(error),
+        }
+    }
+}
+
+/// Why a run broke off: the runner itself could not do its work.
+#[derive(Debug, Error, Diagnostic)]
+pub enum RunError {
+    /// The tests could not be read back.
+    #[error("cannot read the run's tests")]
+    Suite(#[from] io::Error),
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

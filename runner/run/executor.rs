@@ -1,0 +1,276 @@
+//! The executor: one attempt, from a resolved test to an [`Attempt`] value.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    deadline::{Budget, Deadline},
+    expect::{self, Measured},
+    pool::Begun,
+};
+use crate::{
+    model::{Attempt, AttemptError, Digest, ErrorClass, Limits, Outcome, ProviderId, TrialId, Usage},
+    plugin::{AttachmentSource, Call, Ended, Ending, Guard, Interrupt, Invocation, OutputForm, Plugin},
+    record::AttemptKey,
+    scenario::{self, Stdin, Template, Test},
+};
+
+/// One attempt that an executor is to make.
+pub(super) struct Task {
+    pub(super) ordinal: u64,
+    pub(super) number: u32,
+    pub(super) provider: usize,
+    pub(super) trial: TrialId,
+    pub(super) trial_text: Arc<str>,
+    pub(super) test: Arc<Test>,
+    /// When the trial's own deadline is, if it has one and this is not its first attempt.
+    pub(super) trial_ends: Option<Instant>,
+}
+
+impl Task {
+    pub(super) fn key(&self) -> AttemptKey {
+        AttemptKey {
+            ordinal: self.ordinal,
+            number: self.number,
+        }
+    }
+}
+
+/// Everything that attempts of one run share.
+pub(super) struct Executor {
+    pub(super) providers: Vec<ReadyProvider>,
+    pub(super) seed: u32,
+    /// Where the run's attachments are, by content.
+    pub(super) blobs: Box<dyn Fn(Digest) -> PathBuf + Send + Sync>,
+    pub(super) budget: Budget,
+}
+
+/// A provider whose plugin is compiled, linked and described.
+pub struct ReadyProvider {
+    pub(super) id: ProviderId,
+    pub(super) plugin: Plugin,
+    pub(super) config: Arc<str>,
+    pub(super) limits: Limits,
+    pub(super) plain: Option<Plain>,
+}
+
+/// What a plain command is called with.
+pub(super) struct Plain {
+    pub(super) args: Vec<Template>,
+    pub(super) stdin: Option<Stdin>,
+    pub(super) output: scenario::OutputForm,
+}
+
+impl Executor {
+    /// Makes one attempt. Whatever the guest does becomes a value.
+    pub(super) async fn run(
+        &self,
+        task: &Task,
+        started_at: Timestamp,
+        interrupt: &Interrupt,
+    ) -> Attempt {
+        let provider = &self.providers[task.provider];
+        let now = Instant::now();
+        let deadline = self
+            .budget
+            .deadline(&task.test, &provider.limits, task.trial_ends, now);
+
+        let call = match self.call(task, provider) {
+            Ok(call) => call,
+            Err(error) => return refused(task, started_at, &deadline, error),
+        };
+        let guard = Guard {
+            deadline: deadline.at,
+            interrupt: interrupt.clone(),
+        };
+        let ended = provider.plugin.run(call, guard).await;
+        judged(task, started_at, &deadline, ended)
+    }
+
+    fn call(&self, task: &Task, provider: &ReadyProvider) -> Result<Call, AttemptError> {
+        let test = &task.test;
+        within_input_limit(test.input.len(), &provider.limits)?;
+        let invocation = match &provider.plain {
+            Some(plain) => Some(self.invocation(plain, test, provider)?),
+            None => None,
+        };
+        Ok(Call {
+            trial: Arc::clone(&task.trial_text),
+            test: test.id.clone(),
+            provider: provider.id.clone(),
+            repeat: task.trial.repeat,
+            attempt: task.number,
+            seed: self.seed,
+            input: Arc::clone(&test.input),
+            config: Arc::clone(&provider.config),
+            tags: Arc::clone(&test.tags),
+            files: self.attachments(test),
+            invocation,
+            limits: provider.limits,
+        })
+    }
+
+    fn attachments(&self, test: &Test) -> Arc<[AttachmentSource]> {
+        let files = test.files.iter();
+        let sources = files.map(|file| AttachmentSource {
+            name: file.name.clone(),
+            media_type: file.media_type.clone(),
+            size: file.bytes,
+            path: (self.blobs)(file.sha256),
+        });
+        sources.collect()
+    }
+
+    /// Fills in the templates of a plain command.
+    fn invocation(
+        &self,
+        plain: &Plain,
+        test: &Test,
+        provider: &ReadyProvider,
+    ) -> Result<Invocation, AttemptError> {
+        let parse = |text: &str| serde_json::from_str::<Value>(text);
+        let input = parse(&test.input).expect("a suite holds valid JSON");
+        let config = parse(&provider.config).expect("a configuration is valid JSON");
+        let roots = [("input", &input), ("config", &config)];
+        let render = |template: &Template| {
+            let text = template.render_text(&roots);
+            text.map_err(|missing| invalid_input("template", missing.to_string()))
+        };
+
+        let args = plain.args.iter().map(render).collect::<Result<_, _>>()?;
+        let stdin = match &plain.stdin {
+            None => Vec::new(),
+            Some(Stdin::Text(template)) => render(template)?.into_bytes(),
+            Some(Stdin::File(name)) => self.attachment(test, name)?,
+        };
+        within_input_limit(stdin.len(), &provider.limits)?;
+        Ok(Invocation {
+            args,
+            stdin,
+            output: match plain.output {
+                scenario::OutputForm::Text => OutputForm::Text,
+                scenario::OutputForm::Trimmed => OutputForm::Trimmed,
+                scenario::OutputForm::Json => OutputForm::Json,
+            },
+        })
+    }
+
+    fn attachment(&self, test: &Test, name: &str) -> Result<Vec<u8>, AttemptError> {
+        let Some(file) = test.files.iter().find(|file| file.name == name) else {
+            let message = format!("the test has no attachment `{name}` for standard input");
+            return Err(invalid_input("attachment", message));
+        };
+        fs_err::read((self.blobs)(file.sha256)).map_err(|error| AttemptError {
+            class: Some(ErrorClass::Internal),
+            code: "attachment".into(),
+            message: format!("cannot read attachment `{name}`: {error}"),
+            retry_after: None,
+        })
+    }
+}
+
+/// Makes the attempt of a trial whose guest did not answer a stop.
+pub(super) fn given_up(
+    begun: &Begun,
+    trial: TrialId,
+    now: Instant,
+) -> Attempt {
+    Attempt {
+        duration: now.saturating_duration_since(begun.at),
+        error: Some(expect::stop_error()),
+        ..blank(begun.ordinal, trial, begun.number, Outcome::Stopped, begun.started_at)
+    }
+}
+
+/// Turns what happened into an attempt.
+fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended) -> Attempt {
+    let measured = Measured {
+        duration: ended.duration,
+        usage: ended.usage,
+    };
+    let judged = expect::judge(&task.test.expect, deadline, ended.ending, measured);
+    Attempt {
+        ordinal: task.ordinal,
+        trial: task.trial.clone(),
+        number: task.number,
+        outcome: judged.outcome,
+        score: judged.score,
+        checks: judged.checks,
+        metrics: judged.metrics,
+        output: judged.output,
+        summary: judged.summary,
+        error: judged.error,
+        started_at,
+        duration: ended.duration,
+        usage: ended.usage,
+        artifacts: ended.artifacts,
+        log: ended.log,
+        stderr: ended.stderr,
+    }
+}
+
+/// Makes the attempt of a test that its provider cannot be called with.
+fn refused(task: &Task, started_at: Timestamp, deadline: &Deadline, error: AttemptError) -> Attempt {
+    let ended = Ended {
+        ending: Ending::Error(error),
+        ..Ended::default()
+    };
+    judged(task, started_at, deadline, ended)
+}
+
+fn blank(
+    ordinal: u64,
+    trial: TrialId,
+    number: u32,
+    outcome: Outcome,
+    started_at: Timestamp,
+) -> Attempt {
+    Attempt {
+        ordinal,
+        trial,
+        number,
+        outcome,
+        score: None,
+        checks: Vec::new(),
+        metrics: Vec::new(),
+        output: None,
+        summary: None,
+        error: None,
+        started_at,
+        duration: Duration::ZERO,
+        usage: Usage::default(),
+        artifacts: Vec::new(),
+        log: Vec::new(),
+        stderr: String::new(),
+    }
+}
+
+fn within_input_limit(bytes: usize, limits: &Limits) -> Result<(), AttemptError> {
+    if bytes as u64 <= limits.input {
+        return Ok(());
+    }
+    Err(AttemptError {
+        class: Some(ErrorClass::Limit),
+        code: "input".into(),
+        message: format!(
+            "the input has {bytes} bytes, more than the provider's `limits.input` of {}",
+            limits.input
+        ),
+        retry_after: None,
+    })
+}
+
+fn invalid_input(code: &str, message: String) -> AttemptError {
+    AttemptError {
+        class: Some(ErrorClass::InvalidInput),
+        code: code.into(),
+        message,
+        retry_after: None,
+    }
+}

@@ -1,0 +1,404 @@
+//! [`Plan`]: a scenario whose plugins are found and whose trials are known.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    error::{PlanError, ProviderError},
+    fingerprint,
+};
+use crate::{
+    model::{Digest, Limits},
+    plugin::{Kind, PluginFile},
+    record::{Birth, BirthProvider, BirthScenario, Blob},
+    scenario::{self, FailFast, Protocol, Provider, Scenario, Selection, Suite},
+};
+
+/// What the command line sets over the scenario.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// How many attempts run at once.
+    pub jobs: Option<NonZeroUsize>,
+    /// How long the session may take.
+    pub timeout: Option<Duration>,
+    /// Ceilings for every provider's limits, as typed: `memory=64MiB`.
+    pub limits: Vec<String>,
+    /// When to give up.
+    pub fail_fast: Option<FailFast>,
+    /// How long guests are asked to stop before they are interrupted.
+    pub grace: Option<Duration>,
+}
+
+/// A scenario whose plugins are found, hashed and sniffed, and whose trials are enumerated. Nothing is compiled yet.
+pub struct Plan {
+    pub(super) scenario: Scenario,
+    pub(super) suite: Suite,
+    /// By the provider's place in the scenario; `None` for one without trials.
+    pub(super) providers: Vec<Option<PlannedProvider>>,
+    pub(super) overrides: Overrides,
+    /// `--limit time=…`.
+    pub(super) time_cap: Option<Duration>,
+    path: PathBuf,
+    selection: Selection,
+}
+
+/// A provider that has trials.
+pub(super) struct PlannedProvider {
+    pub(super) definition: Provider,
+    pub(super) file: PluginFile,
+    pub(super) limits: Limits,
+}
+
+impl Plan {
+    /// Plans `scenario`, which was read from `path`, with the plugins' files in the order of its providers.
+    pub fn new(
+        scenario: Scenario,
+        path: &Path,
+        plugins: &[PathBuf],
+        selection: Selection,
+        overrides: Overrides,
+    ) -> Result<Self, PlanError> {
+        let ceiling = Ceiling::parse(&overrides.limits)?;
+        let suite = scenario::normalise(&scenario, &selection)?;
+        if suite.trial_count() == 0 {
+            return Err(nothing_selected(path, &selection));
+        }
+        let providers = plan_providers(&scenario, plugins, &suite, &ceiling)?;
+        Ok(Self {
+            scenario,
+            suite,
+            providers,
+            overrides,
+            time_cap: ceiling.time,
+            path: path.into(),
+            selection,
+        })
+    }
+
+    /// How many trials there are.
+    pub fn trial_count(&self) -> u64 {
+        self.suite.trial_count()
+    }
+
+    /// The scenario.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// The tests.
+    pub fn suite(&self) -> &Suite {
+        &self.suite
+    }
+
+    /// How many attempts run at once.
+    pub fn jobs(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let asked = self.overrides.jobs.or(self.scenario.run().concurrency);
+        asked.map_or_else(cores, NonZeroUsize::get)
+    }
+
+    /// How long the session may take.
+    pub fn timeout(&self) -> Duration {
+        self.overrides.timeout.unwrap_or(self.scenario.timeout())
+    }
+
+    pub(super) fn grace(&self) -> Duration {
+        self.overrides.grace.unwrap_or(self.scenario.run().grace)
+    }
+
+    /// At how many trials that ended badly the run gives up.
+    pub(super) fn fail_fast(&self) -> Option<u64> {
+        match self.overrides.fail_fast.or(self.scenario.run().fail_fast)? {
+            FailFast::Count(count) => Some(count),
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a part of the planned trials, above none of them and not above all"
+            )]
+            FailFast::Fraction(part) => Some((part * self.trial_count() as f64) as u64 + 1),
+        }
+    }
+
+    /// SHA-256 over everything that decides the plan's results: no path, no concurrency, no time.
+    pub fn digest(&self) -> Digest {
+        let seed = self.scenario.run().seed;
+        let providers: serde_json::Map<_, _> = self
+            .providers
+            .iter()
+            .flatten()
+            .map(|provider| {
+                let name = provider.definition.id.to_string();
+                (name, fingerprint::canonical(provider, seed))
+            })
+            .collect();
+        let plan = json!({
+            "version": 1,
+            "suite": self.suite.digest().to_string(),
+            "providers": providers,
+        });
+        Digest::of(plan.to_string().as_bytes())
+    }
+
+    /// Everything that a run's birth records.
+    pub fn birth(&self, now: Timestamp) -> Birth {
+        let providers = || self.providers.iter().flatten();
+        let plugins = providers()
+            .map(|provider| Blob::bytes(provider.file.sha256, provider.file.bytes.clone()));
+        let attachments = self
+            .suite
+            .attachments()
+            .map(|(digest, path)| Blob::file(digest, path.into()));
+        let suite = Blob::open_file(self.suite.digest(), self.suite.file());
+        Birth {
+            scenario: BirthScenario {
+                name: self.scenario.name().into(),
+                path: self.path.display().to_string(),
+                text: self.scenario.text().clone(),
+            },
+            plan_digest: self.digest(),
+            planned: self.trial_count(),
+            providers: providers().map(birth_provider).collect(),
+            suite: self.suite.digest(),
+            blobs: plugins.chain(attachments).chain([suite]).collect(),
+            selection: selection_json(&self.selection),
+            options: self.options_json(),
+            now,
+        }
+    }
+
+    fn options_json(&self) -> Value {
+        let overrides = &self.overrides;
+        let fail_fast = overrides.fail_fast.map(|fail_fast| match fail_fast {
+            FailFast::Count(count) => json!(count),
+            FailFast::Fraction(part) => json!(part),
+        });
+        without_nulls(json!({
+            "jobs": overrides.jobs,
+            "timeout_minutes": overrides.timeout.map(|timeout| timeout.as_secs_f64() / 60.0),
+            "limits": (!overrides.limits.is_empty()).then_some(&overrides.limits),
+            "fail_fast": fail_fast,
+            "grace_ms": overrides.grace.map(|grace| u64::try_from(grace.as_millis()).ok()),
+        }))
+    }
+}
+
+impl PlannedProvider {
+    /// Tells whether it is a command that is called as the scenario says.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.file.kind, Kind::Command(_))
+            && self.definition.protocol != Some(Protocol::Json)
+    }
+
+    /// How a command is called, as a text that differs where the call does.
+    pub(super) fn invocation_text(&self) -> Option<String> {
+        let definition = &self.definition;
+        matches!(self.file.kind, Kind::Command(_)).then(|| {
+            format!(
+                "{:?} {:?} {:?} {:?}",
+                definition.protocol, definition.args, definition.stdin, definition.output
+            )
+        })
+    }
+}
+
+/// The command line's ceilings.
+struct Ceiling {
+    limits: Vec<(String, u64)>,
+    time: Option<Duration>,
+}
+
+impl Ceiling {
+    fn parse(texts: &[String]) -> Result<Self, PlanError> {
+        let mut ceiling = Self {
+            limits: Vec::new(),
+            time: None,
+        };
+        for text in texts {
+            ceiling.add(text).map_err(|reason| PlanError::Limit {
+                text: text.clone(),
+                reason,
+            })?;
+        }
+        Ok(ceiling)
+    }
+
+    fn add(&mut self, text: &str) -> Result<(), String> {
+        let (key, value) = text.split_once('=').ok_or("it has no `=`")?;
+        if key == "time" {
+            let time = scenario::parse_duration(value).map_err(|error| error.to_string())?;
+            self.time = Some(self.time.map_or(time, |least| least.min(time)));
+            return Ok(());
+        }
+        let most = scenario::parse_size(value).map_err(|error| error.to_string())?;
+        if field(&mut Limits::default(), key).is_none() {
+            return Err(format!("there is no limit `{key}`; known are {}", LIMITS.join(", ")));
+        }
+        self.limits.push((key.into(), most));
+        Ok(())
+    }
+
+    fn cap(&self, limits: Limits) -> Limits {
+        let mut capped = limits;
+        for (key, most) in &self.limits {
+            if let Some(limit) = field(&mut capped, key) {
+                *limit = (*limit).min(*most);
+            }
+        }
+        capped
+    }
+}
+
+/// The limits that `--limit` knows, `time` first.
+const LIMITS: [&str; 11] = [
+    "time",
+    "input",
+    "memory",
+    "table_elements",
+    "file",
+    "reply",
+    "log",
+    "log_records",
+    "stdio",
+    "artifacts",
+    "artifact_files",
+];
+
+fn field<'a>(limits: &'a mut Limits, key: &str) -> Option<&'a mut u64> {
+    Some(match key {
+        "input" => &mut limits.input,
+        "memory" => &mut limits.memory,
+        "table_elements" => &mut limits.table_elements,
+        "file" => &mut limits.file,
+        "reply" => &mut limits.reply,
+        "log" => &mut limits.log,
+        "log_records" => &mut limits.log_records,
+        "stdio" => &mut limits.stdio,
+        "artifacts" => &mut limits.artifacts,
+        "artifact_files" => &mut limits.artifact_files,
+        _ => return None,
+    })
+}
+
+/// Reads the plugin of every provider that has trials; each file once.
+fn plan_providers(
+    scenario: &Scenario,
+    plugins: &[PathBuf],
+    suite: &Suite,
+    ceiling: &Ceiling,
+) -> Result<Vec<Option<PlannedProvider>>, PlanError> {
+    let used = suite.providers_used();
+    let mut files = HashMap::new();
+    let mut planned = Vec::new();
+    let mut problems = Vec::new();
+    for (index, definition) in scenario.providers().iter().enumerate() {
+        if !used.contains(&index) {
+            planned.push(None);
+            continue;
+        }
+        let limits = ceiling.cap(definition.limits);
+        match read_plugin(&mut files, &plugins[index], definition, &limits) {
+            Ok(file) => planned.push(Some(PlannedProvider {
+                definition: definition.clone(),
+                file,
+                limits,
+            })),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(PlanError::Providers { problems });
+    }
+    Ok(planned)
+}
+
+fn read_plugin(
+    files: &mut HashMap<PathBuf, PluginFile>,
+    path: &Path,
+    definition: &Provider,
+    limits: &Limits,
+) -> Result<PluginFile, ProviderError> {
+    let id = &definition.id;
+    let file = match files.get(path) {
+        Some(file) => file.clone(),
+        None => PluginFile::read(path, limits.file)
+            .map_err(|error| ProviderError::file(id, &error))?,
+    };
+    files.insert(path.into(), file.clone());
+
+    if let Some(expected) = definition.sha256.filter(|expected| *expected != file.sha256) {
+        let (expected, actual) = (expected.to_string(), file.sha256.to_string());
+        return Err(ProviderError::digest(id, &expected, &actual));
+    }
+    if let (Kind::Component { .. }, Some(key)) = (&file.kind, command_key(definition)) {
+        return Err(ProviderError::not_a_command(id, key, &file.kind));
+    }
+    Ok(file)
+}
+
+/// A key of the provider that only commands have.
+fn command_key(definition: &Provider) -> Option<&'static str> {
+    if definition.protocol.is_some() {
+        return Some("protocol");
+    }
+    if !definition.args.is_empty() {
+        return Some("args");
+    }
+    if definition.stdin.is_some() {
+        return Some("stdin");
+    }
+    (definition.output != scenario::OutputForm::default()).then_some("output")
+}
+
+fn nothing_selected(path: &Path, selection: &Selection) -> PlanError {
+    let is_everything = *selection == Selection::default();
+    PlanError::NothingSelected {
+        scenario: path.into(),
+        help: if is_everything {
+            "its test lists hold no test".into()
+        } else {
+            format!(
+                "`runner exec {} --dry-run` without a selection lists every test",
+                path.display()
+            )
+        },
+    }
+}
+
+fn birth_provider(provider: &PlannedProvider) -> BirthProvider {
+    BirthProvider {
+        name: provider.definition.id.clone(),
+        plugin: provider.file.sha256,
+        kind: provider.file.kind.to_string(),
+        contract: match &provider.file.kind {
+            Kind::Component { contract } => Some(contract.to_string()),
+            Kind::Command(_) => None,
+        },
+        limits: provider.limits,
+    }
+}
+
+fn selection_json(selection: &Selection) -> Value {
+    let list = |globs: &[String]| (!globs.is_empty()).then(|| globs.to_vec());
+    without_nulls(json!({
+        "tests": list(&selection.tests),
+        "providers": list(&selection.providers),
+        "tags": list(&selection.tags),
+        "exclude": list(&selection.exclude),
+        "repeat": selection.repeat,
+    }))
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => map.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        other => other,
+    }
+}

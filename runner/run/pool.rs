@@ -1,0 +1,128 @@
+//! The local pool of executors: it takes tasks, runs their attempts, and sends back what happened.
+//!
+//! It stands behind the dispatcher's one seam: tasks go in, [`Message`]s come out, nothing is shared but the display's
+//! view of what is running.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc::UnboundedSender};
+
+use super::{
+    dispatcher::Message,
+    executor::{Executor, Task},
+};
+use crate::plugin::Interrupt;
+
+/// Executors on the guests' runtime.
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    size: usize,
+}
+
+/// An attempt that an executor has begun.
+#[derive(Clone)]
+pub(super) struct Begun {
+    pub(super) ordinal: u64,
+    pub(super) number: u32,
+    pub(super) trial: Arc<str>,
+    pub(super) at: Instant,
+    pub(super) started_at: Timestamp,
+}
+
+struct Shared {
+    queue: Mutex<VecDeque<Task>>,
+    /// Counts the tasks in `queue`.
+    queued: Semaphore,
+    slots: Vec<Mutex<Option<Begun>>>,
+    executor: Executor,
+    interrupt: Interrupt,
+    reports: UnboundedSender<Message>,
+}
+
+impl Pool {
+    /// Starts `size` executors on `runtime`.
+    pub(super) fn start(
+        runtime: &tokio::runtime::Handle,
+        size: usize,
+        executor: Executor,
+        interrupt: Interrupt,
+        reports: UnboundedSender<Message>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            queued: Semaphore::new(0),
+            slots: (0..size).map(|_| Mutex::default()).collect(),
+            executor,
+            interrupt,
+            reports,
+        });
+        for slot in 0..size {
+            runtime.spawn(Arc::clone(&shared).work(slot));
+        }
+        Self { shared, size }
+    }
+
+    /// How many attempts run at the same time.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Hands over tasks; executors begin them in this order.
+    pub(super) fn assign(&self, tasks: Vec<Task>) {
+        let count = tasks.len();
+        lock(&self.shared.queue).extend(tasks);
+        self.shared.queued.add_permits(count);
+    }
+
+    /// Takes back what no executor has begun.
+    pub(super) fn take_back(&self) -> Vec<Task> {
+        let mut queue = lock(&self.shared.queue);
+        let count = self.shared.queued.forget_permits(queue.len());
+        // An executor that already holds a permit finds its task at the front.
+        let kept = queue.len() - count;
+        queue.drain(kept..).collect()
+    }
+
+    /// What executors have begun and not answered.
+    pub(super) fn begun(&self) -> Vec<Begun> {
+        let slots = self.shared.slots.iter();
+        slots.filter_map(|slot| lock(slot).clone()).collect()
+    }
+}
+
+impl Shared {
+    async fn work(self: Arc<Self>, slot: usize) {
+        loop {
+            let permit = self.queued.acquire().await;
+            permit.expect("the pool never closes its queue").forget();
+            let task = lock(&self.queue).pop_front();
+            let task = task.expect("a permit stands for a task");
+
+            let begun = Begun {
+                ordinal: task.ordinal,
+                number: task.number,
+                trial: Arc::clone(&task.trial_text),
+                at: Instant::now(),
+                started_at: super::wall_clock(),
+            };
+            let started_at = begun.started_at;
+            *lock(&self.slots[slot]) = Some(begun);
+            let attempt = self.executor.run(&task, started_at, &self.interrupt).await;
+            *lock(&self.slots[slot]) = None;
+
+            if self.reports.send(Message::Report(attempt)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Locks a mutex that no panic can leave half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,227 @@
+//! From a plan to providers that can be called: compile, link, describe, check configuration and inputs.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jsonschema::Validator;
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use super::{
+    error::ReadyError,
+    executor::{Plain, ReadyProvider},
+    plan::{Plan, PlannedProvider},
+};
+use crate::{
+    model::{Digest, ProviderId},
+    plugin::{Description, Engine, Guard, Interrupt, Plugin},
+};
+
+/// How long a plugin may take to describe itself, its start function included.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many inputs that do not fit a plugin's schema are named.
+const MAX_NAMED_INPUTS: usize = 10;
+/// After how many tests a stop is looked for.
+const STOP_EVERY: u64 = 1024;
+
+impl Plan {
+    /// Makes every provider ready; guests run on `guests` only.
+    pub async fn link(
+        &self,
+        engine: &Engine,
+        guests: &Handle,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<Option<ReadyProvider>>, ReadyError> {
+        let mut plugins: HashMap<Digest, Plugin> = HashMap::new();
+        let mut ready = Vec::new();
+        let mut schemas = Vec::new();
+        for provider in &self.providers {
+            let Some(provider) = provider else {
+                ready.push(None);
+                schemas.push(None);
+                continue;
+            };
+            let id = &provider.definition.id;
+            let plugin = match plugins.get(&provider.file.sha256) {
+                Some(plugin) => plugin.clone(),
+                None => engine
+                    .link(&provider.file, interrupt)
+                    .await
+                    .map_err(|error| stopped_or(interrupt, ReadyError::link(id, &error)))?,
+            };
+            plugins.insert(provider.file.sha256, plugin.clone());
+
+            let description = describe(provider, &plugin, guests, interrupt).await?;
+            schemas.push(check_config(provider, description.as_ref())?);
+            ready.push(Some(make_ready(provider, plugin)));
+        }
+        self.check_inputs(&schemas, interrupt)?;
+        Ok(ready)
+    }
+
+    /// Checks the input of every test against the schemas of the plugins it is for.
+    fn check_inputs(
+        &self,
+        schemas: &[Option<Validator>],
+        interrupt: &Interrupt,
+    ) -> Result<(), ReadyError> {
+        if schemas.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let mut wrong = WrongInputs::default();
+        let mut reader = self.suite.reader();
+        for index in 0..self.suite.test_count() {
+            if index % STOP_EVERY == 0 && interrupt.is_requested() {
+                return Err(ReadyError::Stopped);
+            }
+            let test = reader.test(index)?;
+            let mut input = None;
+            for provider in test.providers.iter() {
+                let Some(schema) = &schemas[provider] else {
+                    continue;
+                };
+                let input = input.get_or_insert_with(|| parse(&test.input));
+                if let Err(error) = schema.validate(input) {
+                    wrong.add(provider, test.id.as_str(), &error.to_string());
+                }
+            }
+        }
+        match wrong.first_provider {
+            None => Ok(()),
+            Some(provider) => Err(ReadyError::Plugin {
+                provider: self.scenario.providers()[provider].id.clone(),
+                problem: wrong.to_string(),
+            }),
+        }
+    }
+}
+
+/// Inputs that a provider's schema refuses.
+#[derive(Default)]
+struct WrongInputs {
+    first_provider: Option<usize>,
+    named: Vec<String>,
+    count: u64,
+}
+
+impl WrongInputs {
+    fn add(&mut self, provider: usize, test: &str, error: &str) {
+        if *self.first_provider.get_or_insert(provider) != provider {
+            return;
+        }
+        self.count += 1;
+        if self.named.len() < MAX_NAMED_INPUTS {
+            self.named.push(format!("`{test}`: {error}"));
+        }
+    }
+}
+
+impl std::fmt::Display for WrongInputs {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tests = if self.count == 1 { "test" } else { "tests" };
+        write!(
+            formatter,
+            "the input of {} {tests} does not fit its schema: {}",
+            self.count,
+            self.named.join("; ")
+        )?;
+        let more = self.count - self.named.len() as u64;
+        if more > 0 {
+            write!(formatter, "; and {more} more")?;
+        }
+        Ok(())
+    }
+}
+
+async fn describe(
+    provider: &PlannedProvider,
+    plugin: &Plugin,
+    guests: &Handle,
+    interrupt: &Interrupt,
+) -> Result<Option<Description>, ReadyError> {
+    if provider.is_plain() {
+        return Ok(None);
+    }
+    let guard = Guard {
+        deadline: Instant::now() + DESCRIBE_TIMEOUT,
+        interrupt: interrupt.clone(),
+    };
+    let plugin = plugin.clone();
+    let limits = provider.limits;
+    let described = guests.spawn(async move { plugin.describe(limits, guard).await });
+    let described = described.await.expect("describing catches panics");
+    described.map(Some).map_err(|error| {
+        let failure = ReadyError::Plugin {
+            provider: provider.definition.id.clone(),
+            problem: format!("its `describe` failed: {}", error.message),
+        };
+        stopped_or(interrupt, failure)
+    })
+}
+
+/// Checks the configuration, and returns the schema that inputs are checked against.
+fn check_config(
+    provider: &PlannedProvider,
+    description: Option<&Description>,
+) -> Result<Option<Validator>, ReadyError> {
+    let Some(description) = description else {
+        return Ok(None);
+    };
+    let id = &provider.definition.id;
+    if let Some(schema) = &description.config_schema {
+        let schema = compile(id, "configuration", schema)?;
+        let errors: Vec<_> = schema
+            .iter_errors(&provider.definition.config)
+            .map(|error| format!("{error} (at `{}`)", place(&error.instance_path().to_string())))
+            .collect();
+        if !errors.is_empty() {
+            return Err(ReadyError::Plugin {
+                provider: id.clone(),
+                problem: format!("its `config` does not fit: {}", errors.join("; ")),
+            });
+        }
+    }
+    let schema = description.input_schema.as_ref();
+    schema.map(|schema| compile(id, "input", schema)).transpose()
+}
+
+fn compile(id: &ProviderId, what: &str, schema: &Value) -> Result<Validator, ReadyError> {
+    jsonschema::validator_for(schema).map_err(|error| ReadyError::Plugin {
+        provider: id.clone(),
+        problem: format!("its schema of the {what} is no JSON Schema: {error}"),
+    })
+}
+
+fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
+    let definition = &provider.definition;
+    let plain = provider.is_plain().then(|| Plain {
+        args: definition.args.clone(),
+        stdin: definition.stdin.clone(),
+        output: definition.output,
+    });
+    ReadyProvider {
+        id: definition.id.clone(),
+        plugin,
+        config: Arc::from(definition.config.to_string()),
+        limits: provider.limits,
+        plain,
+    }
+}
+
+fn stopped_or(interrupt: &Interrupt, error: ReadyError) -> ReadyError {
+    if interrupt.is_requested() {
+        return ReadyError::Stopped;
+    }
+    error
+}
+
+fn place(path: &str) -> &str {
+    if path.is_empty() { "/" } else { path }
+}
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).expect("a suite holds valid JSON")
+}

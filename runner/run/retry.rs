@@ -1,0 +1,71 @@
+//! Whether an attempt is made again, and when.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    time::{Duration, Instant},
+};
+
+use super::lane::Retry;
+use crate::{
+    model::{Attempt, Outcome},
+    scenario::{ExpectedError, Retries},
+};
+
+/// A backoff doubles with every attempt up to this, unless it begins above it.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// A retry that waits for its backoff.
+pub(super) struct Later {
+    pub(super) at: Instant,
+    pub(super) provider: usize,
+    pub(super) retry: Retry,
+}
+
+/// Finds out how long to wait before `attempt` is made again; `None` makes it final.
+pub(super) fn backoff(retries: &Retries, attempt: &Attempt) -> Option<Duration> {
+    if attempt.number > retries.max || !retries.on.iter().any(|on| matches(*on, attempt)) {
+        return None;
+    }
+    let most = MAX_BACKOFF.max(retries.backoff);
+    let doublings = (attempt.number - 1).min(16);
+    let backoff = retries.backoff.saturating_mul(1 << doublings).min(most);
+    let asked = attempt.error.as_ref().and_then(|error| error.retry_after);
+    Some(backoff.max(asked.unwrap_or_default()))
+}
+
+fn matches(on: ExpectedError, attempt: &Attempt) -> bool {
+    match on {
+        ExpectedError::Timeout => attempt.outcome == Outcome::Timeout,
+        ExpectedError::Class(class) => {
+            attempt.outcome == Outcome::Error
+                && attempt.error.as_ref().and_then(|error| error.class) == Some(class)
+        }
+    }
+}
+
+impl Later {
+    /// The order of a heap whose greatest element is the one that is due first.
+    fn key(&self) -> Reverse<(Instant, u64)> {
+        Reverse((self.at, self.retry.ordinal))
+    }
+}
+
+impl Ord for Later {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Later {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Later {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Later {}
