@@ -17,6 +17,14 @@ pub enum ScenarioError {
         #[source]
         source: io::Error,
     },
+    /// The file is no text.
+    #[error("scenario {path} is not UTF-8: line {line} has other bytes")]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The first such line.
+        line: usize,
+    },
     /// The file says something that is not valid. All problems are there.
     #[error("scenario {path} has {}", count(problems.len(), "problem"))]
     Invalid {
@@ -71,6 +79,15 @@ impl Problem {
             message: message.into(),
             labels: vec![LabeledSpan::new_primary_with_span(label, span)],
             help: None,
+        }
+    }
+
+    /// A problem of the file as a whole.
+    pub(super) fn general(message: &str, help: &str) -> Self {
+        Self {
+            message: message.to_owned(),
+            labels: Vec::new(),
+            help: Some(help.to_owned()),
         }
     }
 

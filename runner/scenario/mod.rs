@@ -2,14 +2,21 @@
 //!
 //! Reads the named files and nothing else: no clock, no WASM. Whatever is wrong is reported together.
 
+mod check;
 mod error;
 mod expect;
+mod files;
+mod keys;
 mod provider;
+mod raw;
+mod settings;
 mod suite;
 mod template;
 mod test;
 mod units;
+mod validate;
 
+use miette::NamedSource;
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -17,12 +24,43 @@ use std::{
     time::Duration,
 };
 
+use settings::Settings;
+use validate::{InlineTest, TestList};
+
 pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};
 pub use provider::{OutputForm, Protocol, Provider, Rate, Stdin};
 pub use suite::{Suite, SuiteReader};
 pub use template::{MissingKey, Template, TemplateError};
 pub use test::{Attachment, ExpectedError, ProviderSet, Retries, RetryOn, Test};
+
+/// Reads and validates the scenario in `path`. Reports everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
+    let bytes = fs_err::read(path).map_err(|source| ScenarioError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let text = str::from_utf8(&bytes).map_err(|error| ScenarioError::Encoding {
+        path: path.to_owned(),
+        line: 1 + bytes[..error.valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count(),
+    })?;
+    parse(path, text)
+}
+
+/// Validates the text of a scenario. Its paths are relative to the folder of `path`.
+pub fn parse(path: &Path, text: &str) -> Result<Scenario, ScenarioError> {
+    validate::validate(path, text).map_err(|problems| {
+        let path = path.display().to_string();
+        ScenarioError::Invalid {
+            text: NamedSource::new(&path, text.into()),
+            path,
+            problems,
+        }
+    })
+}
 
 /// A scenario. There is no invalid one.
 #[derive(Clone, Debug)]
@@ -34,6 +72,11 @@ pub struct Scenario {
     timeout: Duration,
     run: RunSettings,
     providers: Vec<Provider>,
+    /// The file's own name.
+    file: Arc<str>,
+    defaults: Settings,
+    tests: Vec<InlineTest>,
+    lists: Vec<TestList>,
 }
 
 impl Scenario {

@@ -104,6 +104,46 @@ impl Template {
     }
 }
 
+/// A value in which every string is a template.
+#[derive(Clone, Debug)]
+pub(super) enum Shape {
+    Constant(Value),
+    Text(Template),
+    List(Vec<Self>),
+    Table(Vec<(String, Self)>),
+}
+
+impl Shape {
+    pub(super) fn parse(value: &Value) -> Result<Self, TemplateError> {
+        match value {
+            Value::String(text) if text.contains("{{") => Template::parse(text).map(Self::Text),
+            Value::Array(items) => items
+                .iter()
+                .map(Self::parse)
+                .collect::<Result<_, _>>()
+                .map(Self::List),
+            Value::Object(map) => map
+                .iter()
+                .map(|(key, value)| Ok((key.clone(), Self::parse(value)?)))
+                .collect::<Result<_, _>>()
+                .map(Self::Table),
+            constant => Ok(Self::Constant(constant.clone())),
+        }
+    }
+
+    pub(super) fn render(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
+        match self {
+            Self::Constant(value) => Ok(value.clone()),
+            Self::Text(template) => template.render_value(roots),
+            Self::List(items) => items.iter().map(|item| item.render(roots)).collect(),
+            Self::Table(entries) => entries
+                .iter()
+                .map(|(key, shape)| Ok((key.clone(), shape.render(roots)?)))
+                .collect(),
+        }
+    }
+}
+
 fn parse_path(text: &str) -> Result<Vec<String>, TemplateError> {
     let keys: Vec<String> = text.trim().split('.').map(str::to_owned).collect();
     let is_key = |key: &String| {

@@ -93,6 +93,16 @@ pub struct Retries {
     pub on: Vec<RetryOn>,
 }
 
+impl Retries {
+    /// What is retried where a scenario does not say: what may be gone a moment later.
+    pub(super) fn transient() -> Vec<RetryOn> {
+        vec![
+            RetryOn::Class(ErrorClass::Unavailable),
+            RetryOn::Class(ErrorClass::RateLimited),
+        ]
+    }
+}
+
 /// What a retry may follow.
 pub type RetryOn = ExpectedError;
 
