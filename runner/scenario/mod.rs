@@ -2,13 +2,17 @@
 //!
 //! Reads the named files and nothing else: no clock, no WASM. Whatever is wrong is reported together.
 
+mod attachments;
 mod check;
 mod error;
 mod expect;
 mod files;
 mod keys;
+mod normalise;
 mod provider;
 mod raw;
+mod records;
+mod schema;
 mod settings;
 mod suite;
 mod template;
@@ -29,7 +33,9 @@ use validate::{InlineTest, TestList};
 
 pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};
+pub use normalise::normalise;
 pub use provider::{OutputForm, Protocol, Provider, Rate, Stdin};
+pub use schema::json_schema;
 pub use suite::{Suite, SuiteReader};
 pub use template::{MissingKey, Template, TemplateError};
 pub use test::{Attachment, ExpectedError, ProviderSet, Retries, RetryOn, Test};

@@ -131,6 +131,16 @@ impl Shape {
         }
     }
 
+    /// Tells whether there is any template in it.
+    pub(super) fn is_template(&self) -> bool {
+        match self {
+            Self::Constant(_) => false,
+            Self::Text(_) => true,
+            Self::List(items) => items.iter().any(Self::is_template),
+            Self::Table(entries) => entries.iter().any(|(_, shape)| shape.is_template()),
+        }
+    }
+
     pub(super) fn render(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
         match self {
             Self::Constant(value) => Ok(value.clone()),

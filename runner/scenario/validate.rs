@@ -37,6 +37,8 @@ pub(super) struct TestList {
     pub(super) id: Option<Template>,
     pub(super) input: Option<Shape>,
     pub(super) expect: Option<Shape>,
+    /// Its records are data, and not tests as they stand: there are templates.
+    pub(super) is_data: bool,
     pub(super) providers: Vec<u32>,
     pub(super) settings: Settings,
     pub(super) select: Option<GlobSet>,
@@ -361,12 +363,15 @@ impl Validator<'_> {
     fn list(&mut self, list: &Map<String, Value>, at: &At<'_>) -> Option<TestList> {
         self.expect(list, at);
         let shape = |key| list.get(key).map(Shape::parse).transpose().ok();
+        let (input, expect) = (shape("input")?, shape("expect")?);
+        let mut shapes = input.iter().chain(&expect);
         Some(TestList {
+            is_data: list.contains_key("id") || shapes.any(Shape::is_template),
             files: self.list_files(list, at),
             providers: self.provider_globs(list, at),
             id: string(list, "id").map(Template::parse).transpose().ok()?,
-            input: shape("input")?,
-            expect: shape("expect")?,
+            input,
+            expect,
             settings: Settings::read(list),
             select: glob_set(settings::strings(list, "select")).ok()?,
             exclude: glob_set(settings::strings(list, "exclude")).ok()?,
