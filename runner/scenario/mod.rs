@@ -1,1 +1,173 @@
-//! To be filled.
+//! From a scenario file to a valid [`Scenario`], and from there to its [`Suite`] of tests.
+//!
+//! Reads the named files and nothing else: no clock, no WASM. Whatever is wrong is reported together.
+
+mod attachments;
+mod check;
+mod error;
+mod expect;
+mod files;
+mod keys;
+mod normalise;
+mod provider;
+mod raw;
+mod records;
+mod schema;
+mod settings;
+mod suite;
+mod template;
+mod test;
+mod units;
+mod validate;
+
+use miette::NamedSource;
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use settings::Settings;
+use validate::{InlineTest, TestList};
+
+pub use error::{Mistake, Problem, ScenarioError};
+pub use expect::{Expect, Schema};
+pub use normalise::normalise;
+pub use provider::{OutputForm, Protocol, Provider, Rate, Stdin};
+pub use schema::json_schema;
+pub use suite::{Suite, SuiteReader};
+pub use template::{MissingKey, Template, TemplateError};
+pub use test::{Attachment, ExpectedError, ProviderSet, Retries, RetryOn, Test};
+
+/// Reads and validates the scenario in `path`. Reports everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
+    let bytes = fs_err::read(path).map_err(|source| ScenarioError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let text = str::from_utf8(&bytes).map_err(|error| ScenarioError::Encoding {
+        path: path.to_owned(),
+        line: 1 + bytes[..error.valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count(),
+    })?;
+    parse(path, text)
+}
+
+/// Validates the text of a scenario. Its paths are relative to the folder of `path`.
+pub fn parse(path: &Path, text: &str) -> Result<Scenario, ScenarioError> {
+    validate::validate(path, text).map_err(|problems| {
+        let path = path.display().to_string();
+        ScenarioError::Invalid {
+            text: NamedSource::new(&path, text.into()),
+            path,
+            problems,
+        }
+    })
+}
+
+/// A scenario. There is no invalid one.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    name: String,
+    description: Option<String>,
+    text: Arc<str>,
+    directory: PathBuf,
+    timeout: Duration,
+    run: RunSettings,
+    providers: Vec<Provider>,
+    /// The file's own name.
+    file: Arc<str>,
+    defaults: Settings,
+    tests: Vec<InlineTest>,
+    lists: Vec<TestList>,
+}
+
+impl Scenario {
+    /// Its name; the file's stem where it names none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is for.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// The file's text.
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// The folder that its paths are relative to.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// How long a session may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// How trials are run.
+    pub fn run(&self) -> &RunSettings {
+        &self.run
+    }
+
+    /// Its providers, in the order written; at least one.
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+}
+
+/// How trials are run. Nothing here changes a result.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunSettings {
+    /// How many attempts run at once; the number of cores where absent.
+    pub concurrency: Option<NonZeroUsize>,
+    /// What the memory limits of running attempts may add up to, in bytes.
+    pub memory: Option<u64>,
+    /// When to give up.
+    pub fail_fast: Option<FailFast>,
+    /// How long guests are asked to stop before they are interrupted.
+    pub grace: Duration,
+    /// Handed to providers.
+    pub seed: u32,
+}
+
+/// How many trials may end badly before a run gives up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FailFast {
+    /// It gives up at this many; at least 1.
+    Count(u64),
+    /// It gives up when more than this part of the planned trials ended badly; above 0, below 1.
+    Fraction(f64),
+}
+
+impl FailFast {
+    /// Reads a count such as `3` or a fraction such as `0.25`.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Ok(count) = text.parse() {
+            return (count > 0).then_some(Self::Count(count));
+        }
+        let fraction: f64 = text.parse().ok()?;
+        (0.0 < fraction && fraction < 1.0).then_some(Self::Fraction(fraction))
+    }
+}
+
+/// What the command line selects. The default selects everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Globs over test ids, of which one must match; none means all.
+    pub tests: Vec<String>,
+    /// Globs over providers' names, of which one must match; none means all.
+    pub providers: Vec<String>,
+    /// Tags, of which a test must have one; none means all.
+    pub tags: Vec<String>,
+    /// Globs over test ids, of which none may match.
+    pub exclude: Vec<String>,
+    /// Overrides every `repeat`.
+    pub repeat: Option<u32>,
+}

@@ -1,0 +1,422 @@
+//! Checks a value against its [`Form`] and collects everything that is wrong.
+
+use globset::GlobBuilder;
+use regex::Regex;
+use serde_json::{Map, Value};
+
+use super::{
+    FailFast, Rate, Template,
+    keys::{Form, Key, Name, Presence},
+    units,
+};
+use crate::model::{Digest, ProviderId, TestId};
+
+/// Something that is wrong, and where in the value.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) path: Vec<Step>,
+    pub(super) part: Part,
+    pub(super) message: String,
+    pub(super) label: String,
+    pub(super) help: Option<String>,
+}
+
+/// One step down into a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// Which part of an entry is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Key,
+    Value,
+}
+
+/// Where a check is. A list of borrowed steps: valid values, of which there may be millions, cost no allocation.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    step: Option<(&'a At<'a>, BorrowedStep<'a>)>,
+}
+
+#[derive(Clone, Copy)]
+enum BorrowedStep<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> At<'a> {
+    pub(super) const ROOT: At<'static> = At { step: None };
+
+    pub(super) fn key(&'a self, key: &'a str) -> Self {
+        At {
+            step: Some((self, BorrowedStep::Key(key))),
+        }
+    }
+
+    pub(super) fn index(&'a self, index: usize) -> Self {
+        At {
+            step: Some((self, BorrowedStep::Index(index))),
+        }
+    }
+
+    fn path(&self) -> Vec<Step> {
+        let mut path = Vec::new();
+        let mut at = self;
+        while let Some((parent, step)) = &at.step {
+            path.push(match step {
+                BorrowedStep::Key(key) => Step::Key((*key).to_owned()),
+                BorrowedStep::Index(index) => Step::Index(*index),
+            });
+            at = parent;
+        }
+        path.reverse();
+        path
+    }
+
+    /// The key that names this place for people.
+    fn name(&self) -> &'a str {
+        match self.step {
+            Some((_, BorrowedStep::Key(key))) => key,
+            Some((parent, BorrowedStep::Index(_))) => parent.name(),
+            None => "scenario",
+        }
+    }
+
+    pub(super) fn finding(&self, part: Part, message: String, label: &str) -> Finding {
+        Finding {
+            path: self.path(),
+            part,
+            message,
+            label: label.to_owned(),
+            help: None,
+        }
+    }
+}
+
+/// Checks `value` against `form`.
+pub(super) fn check(value: &Value, form: &Form, at: &At<'_>, findings: &mut Vec<Finding>) {
+    let mut checker = Checker {
+        findings,
+        templates: None,
+    };
+    checker.value(value, form, at);
+}
+
+/// Shows a path as TOML would write it.
+pub(super) fn show(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Key(key) if text.is_empty() => text.push_str(key),
+            Step::Key(key) => text.extend([".", key]),
+            Step::Index(index) => text.push_str(&format!("[{index}]")),
+        }
+    }
+    text
+}
+
+struct Checker<'f> {
+    findings: &'f mut Vec<Finding>,
+    /// Where any string may be a template: what templates may begin with.
+    templates: Option<&'static [&'static str]>,
+}
+
+impl Checker<'_> {
+    fn value(&mut self, value: &Value, form: &Form, at: &At<'_>) {
+        if let (Some(roots), Value::String(text)) = (self.templates, value)
+            && text.contains("{{")
+        {
+            return self.template(text, roots, at);
+        }
+        match (form, value) {
+            (Form::Any, _) | (Form::AnyTable, Value::Object(_)) => self.nested(value, at),
+            (Form::Templates(roots), _) => self.templated(value, &Form::Any, roots, at),
+            (Form::Templated(form, roots), _) => self.templated(value, form, roots, at),
+            (Form::Table(groups), Value::Object(map)) => self.table(map, groups, at),
+            (Form::Map(form, name), Value::Object(map)) => self.map(map, form, *name, at),
+            (Form::List(form), Value::Array(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.value(item, form, &at.index(index));
+                }
+            }
+            (Form::Either(_, table), Value::Object(_)) => self.value(value, table, at),
+            (Form::Either(text, _), Value::String(_)) => self.value(value, text, at),
+            (Form::TextOrList, Value::String(_) | Value::Array(_)) => self.nested(value, at),
+            _ => self.scalar(value, form, at),
+        }
+    }
+
+    fn templated(
+        &mut self,
+        value: &Value,
+        form: &Form,
+        roots: &'static [&'static str],
+        at: &At<'_>,
+    ) {
+        self.templates = Some(roots);
+        self.value(value, form, at);
+        self.templates = None;
+    }
+
+    /// Looks for templates in a value of any form.
+    fn nested(&mut self, value: &Value, at: &At<'_>) {
+        if self.templates.is_none() {
+            return;
+        }
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    self.value(value, &Form::Any, &at.key(key));
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.value(item, &Form::Any, &at.index(index));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    fn table(&mut self, map: &Map<String, Value>, groups: &[&[Key]], at: &At<'_>) {
+        let keys = || groups.iter().copied().flatten();
+        for (name, value) in map {
+            match keys().find(|key| key.name == name) {
+                Some(key) => self.value(value, &key.form, &at.key(name)),
+                None => self.unknown(name, keys(), at),
+            }
+        }
+        for key in keys() {
+            if key.presence == Presence::Required && !map.contains_key(key.name) {
+                let message = format!("`{}` is missing", key.name);
+                let mut finding = at.finding(Part::Key, message, "here");
+                finding.help = Some(format!("`{}`: {}", key.name, key.meaning));
+                self.findings.push(finding);
+            }
+        }
+    }
+
+    fn unknown<'k>(&mut self, name: &str, keys: impl Iterator<Item = &'k Key>, at: &At<'_>) {
+        let names: Vec<_> = keys.map(|key| key.name).collect();
+        let mut finding =
+            at.key(name)
+                .finding(Part::Key, format!("unknown key `{name}`"), "unknown");
+        finding.help = Some(suggest(name, &names));
+        self.findings.push(finding);
+    }
+
+    fn map(&mut self, map: &Map<String, Value>, form: &Form, name: Name, at: &At<'_>) {
+        for (key, value) in map {
+            let at = at.key(key);
+            let refused = match name {
+                Name::Provider => ProviderId::parse(key).err().map(|error| error.to_string()),
+                Name::Attachment => attachment_name_error(key),
+            };
+            if let Some(reason) = refused {
+                let message = format!("`{key}` is no name here: {reason}");
+                self.findings
+                    .push(at.finding(Part::Key, message, "this name"));
+            }
+            self.value(value, form, &at);
+        }
+    }
+
+    fn template(&mut self, text: &str, roots: &[&str], at: &At<'_>) {
+        let checked = Template::parse(text).and_then(|template| template.check_roots(roots));
+        if let Err(error) = checked {
+            self.findings
+                .push(at.finding(Part::Value, error.to_string(), "this template"));
+        }
+    }
+
+    fn scalar(&mut self, value: &Value, form: &Form, at: &At<'_>) {
+        if let (Form::Template(roots), Value::String(text)) = (form, value) {
+            return self.template(text, roots, at);
+        }
+        let Err(refusal) = scalar(value, form) else {
+            return;
+        };
+        let name = at.name();
+        let finding = match refusal {
+            Refusal::Type => {
+                let message = format!("`{name}` must be {}", describe(form));
+                at.finding(Part::Value, message, &format!("this is {}", kind(value)))
+            }
+            Refusal::Because(reason) => at.finding(
+                Part::Value,
+                format!("`{name}` must be {}: {reason}", describe(form)),
+                "this",
+            ),
+            Refusal::Word(words) => {
+                let word = value.as_str().unwrap_or_default();
+                let message = format!("`{word}` is not one of the words for `{name}`");
+                let mut finding = at.finding(Part::Value, message, "unknown");
+                finding.help = Some(suggest(word, words));
+                finding
+            }
+        };
+        self.findings.push(finding);
+    }
+}
+
+enum Refusal {
+    /// It is of another type, or says nothing that could be explained further.
+    Type,
+    Because(String),
+    Word(&'static [&'static str]),
+}
+
+fn scalar(value: &Value, form: &Form) -> Result<(), Refusal> {
+    // In JSON an absent value; in TOML a number that has been reported already.
+    if value.is_null() {
+        return Ok(());
+    }
+    match form {
+        Form::Integer { min, max } => in_range(integer(value)?, *min, *max),
+        Form::Number { min, max } => in_range(value.as_f64().ok_or(Refusal::Type)?, *min, *max),
+        Form::Size => match value {
+            Value::Number(_) | Value::String(_) => units::size_of(value)
+                .map(|_| ())
+                .ok_or_else(|| Refusal::Because(format!("{value} is none"))),
+            _ => Err(Refusal::Type),
+        },
+        Form::FailFast => fail_fast(value).map(|_| ()).ok_or(Refusal::Type),
+        _ => text(value.as_str().ok_or(Refusal::Type)?, form),
+    }
+}
+
+fn text(text: &str, form: &Form) -> Result<(), Refusal> {
+    let because = |reason: &dyn ToString| Refusal::Because(reason.to_string());
+    match form {
+        Form::Text | Form::File if text.is_empty() => Err(because(&"it is empty")),
+        Form::Text | Form::File => Ok(()),
+        Form::TestId => TestId::parse(text)
+            .map(|_| ())
+            .map_err(|error| because(&error)),
+        Form::Duration { zero } => match units::parse_duration(text) {
+            Err(reason) => Err(because(&format!("`{text}` {reason}"))),
+            Ok(duration) if duration.is_zero() && !zero => Err(because(&"it cannot be zero")),
+            Ok(_) => Ok(()),
+        },
+        Form::Rate => Rate::parse(text)
+            .map(|_| ())
+            .ok_or_else(|| because(&format!("`{text}` is none"))),
+        Form::Digest => Digest::parse(text).map(|_| ()).ok_or(Refusal::Type),
+        Form::Regex => Regex::new(text)
+            .map(|_| ())
+            .map_err(|error| because(&format!("\n{error}"))),
+        Form::Glob => glob(text, false)
+            .map(|_| ())
+            .map_err(|error| because(error.kind())),
+        Form::FileGlob => glob(text, true)
+            .map(|_| ())
+            .map_err(|error| because(error.kind())),
+        Form::Word(words) if words.contains(&text) => Ok(()),
+        Form::Word(words) => Err(Refusal::Word(words)),
+        _ => Err(Refusal::Type),
+    }
+}
+
+/// Compiles a glob, over files if `over_files`, else over ids.
+pub(super) fn glob(text: &str, over_files: bool) -> Result<globset::Glob, globset::Error> {
+    GlobBuilder::new(text).literal_separator(over_files).build()
+}
+
+/// Reads the value of `fail_fast`; the inner `None` is `false`.
+pub(super) fn fail_fast(value: &Value) -> Option<Option<FailFast>> {
+    match value {
+        Value::Bool(false) => Some(None),
+        Value::Bool(true) => Some(Some(FailFast::Count(1))),
+        Value::Number(number) => FailFast::parse(&number.to_string()).map(Some),
+        Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn integer(value: &Value) -> Result<i64, Refusal> {
+    match value {
+        Value::Number(number) if !number.is_f64() => number.as_i64().map_or(Ok(i64::MAX), Ok),
+        _ => Err(Refusal::Type),
+    }
+}
+
+fn in_range<T: PartialOrd + ToString>(number: T, min: T, max: T) -> Result<(), Refusal> {
+    if min <= number && number <= max {
+        return Ok(());
+    }
+    Err(Refusal::Because(format!(
+        "{} is out of range",
+        number.to_string()
+    )))
+}
+
+fn attachment_name_error(name: &str) -> Option<String> {
+    let is_bad = name.is_empty()
+        || name.len() > 128
+        || [".", ".."].contains(&name)
+        || name.contains(|character: char| "/\\".contains(character) || character.is_control());
+    is_bad.then(|| {
+        "attachments have the names of files, of at most 128 bytes and without folders".to_owned()
+    })
+}
+
+/// Names the nearest of the known names, or all of them.
+pub(super) fn suggest(name: &str, known: &[&str]) -> String {
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 3);
+    match nearest {
+        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+        None => format!("known here: {}", enumerate(known)),
+    }
+}
+
+/// Writes names one after the other.
+pub(super) fn enumerate(names: &[&str]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+fn describe(form: &Form) -> String {
+    match form {
+        Form::Any | Form::Templates(_) => "a value".to_owned(),
+        Form::AnyTable | Form::Table(_) | Form::Map(..) | Form::Templated(..) => {
+            "a table".to_owned()
+        }
+        Form::Text => "a string".to_owned(),
+        Form::TestId => "a test id".to_owned(),
+        Form::Integer { min, max } => format!("an integer from {min} to {max}"),
+        Form::Number { min, max } if *max == f64::MAX && *min == f64::MIN => "a number".to_owned(),
+        Form::Number { min, max } if *max == f64::MAX => format!("a number, at least {min}"),
+        Form::Number { min, max } => format!("a number from {min} to {max}"),
+        Form::Duration { .. } => "a duration such as \"10s\", \"200ms\" or \"1h30m\"".to_owned(),
+        Form::Size => "a size such as \"64MiB\", or a number of bytes".to_owned(),
+        Form::Rate => "a rate such as \"60/min\", \"5/s\" or \"100/h\"".to_owned(),
+        Form::FailFast => "true, false, a count from 1, or a fraction between 0 and 1".to_owned(),
+        Form::Digest => "a SHA-256 of 64 hexadecimal digits".to_owned(),
+        Form::Regex => "a regular expression".to_owned(),
+        Form::Glob | Form::FileGlob => "a glob".to_owned(),
+        Form::File => "the path of a file".to_owned(),
+        Form::Template(_) => "a string".to_owned(),
+        Form::Word(words) => format!("one of {}", enumerate(words)),
+        Form::List(_) => "an array".to_owned(),
+        Form::Either(..) => "a string or a table".to_owned(),
+        Form::TextOrList => "a string or an array".to_owned(),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a float",
+        Value::Number(_) => "an integer",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "a table",
+    }
+}

@@ -1,0 +1,108 @@
+//! [`Expect`]: what a test expects of a reply.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use regex::Regex;
+use serde_json::{Map, Value};
+
+use super::{ExpectedError, units};
+use crate::model::Digest;
+
+/// What a test expects of a reply. What is absent is not checked.
+#[derive(Clone, Debug, Default)]
+pub struct Expect {
+    /// The output is exactly this.
+    pub equals: Option<Value>,
+    /// Each of these is in the output: a text in a text, a value in a list.
+    pub contains: Vec<Value>,
+    /// The output is a text in which this matches.
+    pub matches: Option<Regex>,
+    /// The output has at least what this has.
+    pub json: Option<Value>,
+    /// How far numbers of `equals` and `json` may be off.
+    pub tolerance: Option<f64>,
+    /// The output is valid by this.
+    pub schema: Option<Arc<Schema>>,
+    /// The attempt ends in this way.
+    pub error: Option<ExpectedError>,
+    /// The command exits with this.
+    pub exit_code: Option<i32>,
+    /// The provider's score is at least this.
+    pub min_score: Option<f64>,
+    /// The attempt takes at most this long.
+    pub max_duration: Option<Duration>,
+    /// The guest's memories have at most this many bytes.
+    pub max_memory: Option<u64>,
+}
+
+/// A JSON Schema, ready to use.
+pub struct Schema {
+    value: Value,
+    validator: jsonschema::Validator,
+}
+
+impl Schema {
+    /// Compiles a schema. One that refers to other documents is refused.
+    pub(super) fn compile(value: Value) -> Result<Self, String> {
+        match jsonschema::validator_for(&value) {
+            Ok(validator) => Ok(Self { value, validator }),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The schema itself.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The compiled form.
+    pub fn validator(&self) -> &jsonschema::Validator {
+        &self.validator
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(formatter)
+    }
+}
+
+impl Expect {
+    /// Reads the checked and resolved form that a suite holds; `None` if it is none.
+    pub(super) fn read(
+        mut value: Map<String, Value>,
+        schemas: &BTreeMap<Digest, Arc<Schema>>,
+    ) -> Option<Self> {
+        let mut expect = Self::default();
+        for (key, value) in &mut value {
+            let value = value.take();
+            match key.as_str() {
+                "equals" => expect.equals = Some(value),
+                "contains" => expect.contains = one_or_many(value),
+                "matches" => expect.matches = Some(Regex::new(value.as_str()?).ok()?),
+                "json" => expect.json = Some(value),
+                "tolerance" => expect.tolerance = Some(value.as_f64()?),
+                "schema" => {
+                    let digest = Digest::parse(value.as_str()?)?;
+                    expect.schema = Some(Arc::clone(schemas.get(&digest)?));
+                }
+                "error" => expect.error = Some(ExpectedError::parse(value.as_str()?)?),
+                "exit_code" => expect.exit_code = Some(value.as_i64()?.try_into().ok()?),
+                "min_score" => expect.min_score = Some(value.as_f64()?),
+                "max_duration" => {
+                    expect.max_duration = Some(units::parse_duration(value.as_str()?).ok()?);
+                }
+                "max_memory" => expect.max_memory = Some(units::size_of(&value)?),
+                _ => return None,
+            }
+        }
+        Some(expect)
+    }
+}
+
+fn one_or_many(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(values) => values,
+        one => vec![one],
+    }
+}

@@ -1,0 +1,167 @@
+//! Finds the files that a scenario names.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::check;
+
+/// A data file of a test list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ListFile {
+    /// Relative to the scenario, as the glob writes it.
+    pub(super) name: Arc<str>,
+    pub(super) path: PathBuf,
+    pub(super) format: Format,
+}
+
+/// How a data file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Format {
+    JsonLines,
+    Json,
+    Csv,
+    Toml,
+}
+
+impl Format {
+    /// Tells a file's format by its extension.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "jsonl" => Some(Self::JsonLines),
+            "json" => Some(Self::Json),
+            "csv" => Some(Self::Csv),
+            "toml" => Some(Self::Toml),
+            _ => None,
+        }
+    }
+}
+
+/// Finds the files that match `glob`, sorted: their names as the glob writes them, and their paths.
+///
+/// Hidden files and folders match only where the glob writes their dot.
+pub(super) fn find(directory: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
+    let first_wildcard = glob.find(['*', '?', '[', '{', '\\']);
+    let Some(first_wildcard) = first_wildcard else {
+        let is_file = directory.join(glob).is_file();
+        return Ok(is_file.then(|| glob.to_owned()).into_iter().collect());
+    };
+
+    let (base, pattern) = match glob[..first_wildcard].rfind('/') {
+        Some(slash) => glob.split_at(slash + 1),
+        None => ("", glob),
+    };
+    let matcher = check::glob(pattern, true)
+        .map_err(io::Error::other)?
+        .compile_matcher();
+    let root = directory.join(base);
+    if !root.is_dir() {
+        return Ok(BTreeSet::new());
+    }
+
+    let wants_hidden = pattern.split('/').any(|part| part.starts_with('.'));
+    let mut names = BTreeSet::new();
+    let entries = WalkDir::new(&root)
+        .min_depth(1)
+        .max_depth(depth(pattern))
+        .follow_links(true)
+        .into_iter()
+        .filter_entry(|entry| wants_hidden || !is_hidden(entry));
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            // A link to a folder above it, or to nothing, holds no further file.
+            Err(error) if is_harmless(&error) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let relative = entry
+            .path()
+            .strip_prefix(&root)
+            .expect("the walk began there");
+        if entry.file_type().is_file() && matcher.is_match(relative) {
+            let relative = relative.to_str().ok_or_else(|| {
+                io::Error::other(format!("the name of {} is not UTF-8", relative.display()))
+            })?;
+            names.insert(format!("{base}{relative}"));
+        }
+    }
+    Ok(names)
+}
+
+fn depth(pattern: &str) -> usize {
+    // An alternative such as `{a,b/c}` may hide a slash, so only plain patterns have a known depth.
+    if pattern.contains("**") || pattern.contains('{') {
+        return usize::MAX;
+    }
+    pattern.split('/').count()
+}
+
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+fn is_harmless(error: &walkdir::Error) -> bool {
+    let is_dangling = error.depth() > 0
+        && error
+            .io_error()
+            .is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
+    error.loop_ancestor().is_some() || is_dangling
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    fn tree() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for file in [
+            "a.jsonl",
+            "b/a.jsonl",
+            "b/c/d.jsonl",
+            "b/.hidden.jsonl",
+            ".git/x.jsonl",
+            "b/note.txt",
+        ] {
+            let path = directory.path().join(file);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, "").unwrap();
+        }
+        directory
+    }
+
+    fn found(directory: &tempfile::TempDir, glob: &str) -> Vec<String> {
+        find(directory.path(), glob).unwrap().into_iter().collect()
+    }
+
+    #[test]
+    fn one_star_stays_in_its_folder_and_two_do_not() {
+        let directory = tree();
+        assert_eq!(found(&directory, "*.jsonl"), ["a.jsonl"]);
+        assert_eq!(
+            found(&directory, "**/*.jsonl"),
+            ["a.jsonl", "b/a.jsonl", "b/c/d.jsonl"]
+        );
+        assert_eq!(
+            found(&directory, "b/**/*.jsonl"),
+            ["b/a.jsonl", "b/c/d.jsonl"]
+        );
+        assert_eq!(found(&directory, "b/../*/*.txt"), ["b/../b/note.txt"]);
+        assert_eq!(found(&directory, "{a,b/a}.jsonl"), ["a.jsonl", "b/a.jsonl"]);
+        assert_eq!(found(&directory, "b/.h*"), ["b/.hidden.jsonl"]);
+        assert_eq!(found(&directory, "none/*.jsonl"), [""; 0]);
+        assert_eq!(found(&directory, "b"), [""; 0]);
+    }
+
+    #[test]
+    fn links_that_go_round_in_circles_do_no_harm() {
+        let directory = tree();
+        std::os::unix::fs::symlink("..", directory.path().join("b/up")).unwrap();
+        std::os::unix::fs::symlink("nowhere", directory.path().join("b/lost")).unwrap();
+        assert_eq!(found(&directory, "**/d.jsonl"), ["b/c/d.jsonl"]);
+    }
+}

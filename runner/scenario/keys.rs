@@ -1,0 +1,558 @@
+//! Every key of a scenario, once: what is checked, what is suggested and the published JSON Schema all come from here.
+
+/// One key of a table.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) form: Form,
+    pub(super) presence: Presence,
+    /// One or two sentences for editors and the documentation.
+    pub(super) meaning: &'static str,
+}
+
+/// Whether a key must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Required,
+    Optional,
+    /// May be absent, and then it is as if this JSON stood there.
+    Default(&'static str),
+}
+
+/// What a value must look like.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// Any value at all.
+    Any,
+    /// A table with any keys.
+    AnyTable,
+    /// A string with at least one character.
+    Text,
+    TestId,
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    Number {
+        min: f64,
+        max: f64,
+    },
+    Duration {
+        zero: bool,
+    },
+    Size,
+    Rate,
+    FailFast,
+    Digest,
+    Regex,
+    /// Over test ids or providers' names: `*` crosses `/`.
+    Glob,
+    /// Over files: `*` does not cross `/`.
+    FileGlob,
+    /// A path, as seen from the scenario's folder.
+    File,
+    /// A string with `{{…}}` that begin with one of these.
+    Template(&'static [&'static str]),
+    /// Any value, the strings in it being templates.
+    Templates(&'static [&'static str]),
+    /// A table of this form, except that any string in it may be a template instead.
+    Templated(&'static Form, &'static [&'static str]),
+    Word(&'static [&'static str]),
+    List(&'static Form),
+    /// Names that the user chooses.
+    Map(&'static Form, Name),
+    /// The groups' keys together.
+    Table(&'static [&'static [Key]]),
+    /// Text in this form, or a table in the other.
+    Either(&'static Form, &'static Form),
+    /// A string, or an array of anything.
+    TextOrList,
+}
+
+/// What names a map may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    Provider,
+    Attachment,
+}
+
+/// What templates of a command may begin with.
+pub(super) const COMMAND_ROOTS: &[&str] = &["input", "config"];
+
+/// What templates of a test list may begin with.
+pub(super) const LIST_ROOTS: &[&str] = &["row", "file", "row_number"];
+
+/// The words of error classes that can be expected or retried, and `timeout`.
+pub(super) const ERROR_WORDS: &[&str] = &[
+    "trap",
+    "out-of-memory",
+    "limit",
+    "protocol",
+    "denied",
+    "invalid-input",
+    "invalid-config",
+    "unavailable",
+    "rate-limited",
+    "internal",
+    "other",
+    "timeout",
+];
+
+/// The whole file.
+pub(super) static SCENARIO: Form = Form::Table(&[TOP]);
+
+/// A record of a test list that is written as a test.
+pub(super) static TEST: Form = Form::Table(&[TEST_KEYS, DEFAULTS]);
+
+/// A test list in TOML.
+pub(super) static TOML_LIST: Form = Form::Table(&[TOML_LIST_KEYS]);
+
+/// The keys of `expect`.
+pub(super) static EXPECT: Form = Form::Table(&[EXPECT_KEYS]);
+
+const COUNT: i64 = 1_000_000;
+const BYTES: i64 = 1 << 48;
+
+const fn optional(name: &'static str, form: Form, meaning: &'static str) -> Key {
+    Key {
+        name,
+        form,
+        presence: Presence::Optional,
+        meaning,
+    }
+}
+
+const fn required(name: &'static str, form: Form, meaning: &'static str) -> Key {
+    Key {
+        name,
+        form,
+        presence: Presence::Required,
+        meaning,
+    }
+}
+
+const fn with_default(
+    name: &'static str,
+    form: Form,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key {
+        name,
+        form,
+        presence: Presence::Default(default),
+        meaning,
+    }
+}
+
+const TOP: &[Key] = &[
+    optional(
+        "name",
+        Form::Text,
+        "The scenario's name. Default: the file's name without its extension.",
+    ),
+    optional("description", Form::Text, "What the scenario is for."),
+    with_default(
+        "timeout_minutes",
+        Form::Number {
+            min: 1e-3,
+            max: 525_600.0,
+        },
+        "60",
+        "How long the whole run may take, in minutes.",
+    ),
+    optional(
+        "defaults",
+        Form::Table(&[DEFAULTS]),
+        "What holds for every test that does not say otherwise.",
+    ),
+    optional(
+        "run",
+        Form::Table(&[RUN]),
+        "How trials are run. Nothing here changes a result.",
+    ),
+    optional(
+        "providers",
+        Form::Map(&Form::Table(&[PROVIDER]), Name::Provider),
+        "The providers that tests run on, by name. At least one.",
+    ),
+    optional(
+        "tests",
+        Form::List(&TEST),
+        "Tests. At least one, or a test list.",
+    ),
+    optional(
+        "test_lists",
+        Form::List(&Form::Table(&[LIST, DEFAULTS])),
+        "Data files that hold tests.",
+    ),
+];
+
+const DEFAULTS: &[Key] = &[
+    with_default(
+        "timeout",
+        Form::Duration { zero: false },
+        r#""60s""#,
+        "How long one attempt may take.",
+    ),
+    optional(
+        "trial_timeout",
+        Form::Duration { zero: false },
+        "How long all attempts of a trial may take together, waiting included. Default: no limit.",
+    ),
+    optional(
+        "retries",
+        Form::Table(&[RETRIES]),
+        "Which attempts are made again. Default: none.",
+    ),
+    with_default(
+        "repeat",
+        Form::Integer { min: 1, max: COUNT },
+        "1",
+        "Trials per test and provider.",
+    ),
+    with_default(
+        "tags",
+        Form::List(&Form::Text),
+        "[]",
+        "Words to select tests by. Those of the defaults, the list and the test add up.",
+    ),
+];
+
+const RETRIES: &[Key] = &[
+    required(
+        "max",
+        Form::Integer { min: 0, max: 1000 },
+        "How many retries at most; the first attempt does not count.",
+    ),
+    with_default(
+        "backoff",
+        Form::Duration { zero: true },
+        r#""0s""#,
+        "How long to wait before a retry.",
+    ),
+    with_default(
+        "on",
+        Form::List(&Form::Word(ERROR_WORDS)),
+        r#"["unavailable", "rate-limited"]"#,
+        "What is retried: error classes, or `timeout`.",
+    ),
+];
+
+const RUN: &[Key] = &[
+    optional(
+        "concurrency",
+        Form::Integer { min: 1, max: 4096 },
+        "How many attempts run at once. Default: the number of cores.",
+    ),
+    optional(
+        "memory",
+        Form::Size,
+        "Attempts start while the sum of their memory limits fits into this. Default: 75 % of the memory there is.",
+    ),
+    with_default(
+        "fail_fast",
+        Form::FailFast,
+        "false",
+        "Gives up after the first bad trial (`true`), after a count of them, or after a fraction of all trials.",
+    ),
+    with_default(
+        "grace",
+        Form::Duration { zero: true },
+        r#""0s""#,
+        "How long providers are asked to stop before they are interrupted.",
+    ),
+    with_default(
+        "seed",
+        Form::Integer {
+            min: 0,
+            max: u32::MAX as i64,
+        },
+        "0",
+        "A number that is handed to every provider.",
+    ),
+];
+
+const PROVIDER: &[Key] = &[
+    required(
+        "plugin",
+        Form::File,
+        "A `.wasm` file, or a folder with a plugin's source. Relative to the scenario.",
+    ),
+    optional(
+        "sha256",
+        Form::Digest,
+        "What the plugin's file must hash to.",
+    ),
+    with_default(
+        "config",
+        Form::AnyTable,
+        "{}",
+        "The provider's configuration. It reaches the provider as JSON.",
+    ),
+    optional(
+        "protocol",
+        Form::Word(&["plain", "json"]),
+        "How a command is called. Default for commands: `plain`. Components need none.",
+    ),
+    with_default(
+        "args",
+        Form::List(&Form::Template(COMMAND_ROOTS)),
+        "[]",
+        "The arguments of a plain command: templates such as `{{input.code}}`.",
+    ),
+    optional(
+        "stdin",
+        Form::Either(&Form::Template(COMMAND_ROOTS), &Form::Table(&[STDIN])),
+        "The standard input of a plain command: a template, or `{ file = NAME }` for the bytes of an attachment.",
+    ),
+    with_default(
+        "output",
+        Form::Word(&["text", "trimmed", "json"]),
+        r#""text""#,
+        "What a plain command's standard output is taken for.",
+    ),
+    optional(
+        "limits",
+        Form::Table(&[LIMITS]),
+        "What one attempt may use.",
+    ),
+    optional(
+        "concurrency",
+        Form::Integer { min: 1, max: 4096 },
+        "How many attempts of this provider run at once.",
+    ),
+    optional(
+        "rate",
+        Form::Rate,
+        "How many attempts may start in which time, such as `60/min`, `5/s` or `100/h`.",
+    ),
+];
+
+const STDIN: &[Key] = &[required(
+    "file",
+    Form::Text,
+    "The name of an attachment of the test.",
+)];
+
+const LIMITS: &[Key] = &[
+    optional(
+        "time",
+        Form::Duration { zero: false },
+        "Caps every attempt's `timeout`.",
+    ),
+    with_default(
+        "input",
+        Form::Size,
+        r#""4MiB""#,
+        "Bytes of the input, of the configuration, and of standard input.",
+    ),
+    with_default(
+        "memory",
+        Form::Size,
+        r#""256MiB""#,
+        "Bytes of all memories together.",
+    ),
+    with_default(
+        "table_elements",
+        Form::Integer {
+            min: 0,
+            max: u32::MAX as i64,
+        },
+        "1000000",
+        "Elements of all tables together.",
+    ),
+    with_default(
+        "file",
+        Form::Size,
+        r#""64MiB""#,
+        "Bytes of the plugin's file.",
+    ),
+    with_default(
+        "reply",
+        Form::Size,
+        r#""4MiB""#,
+        "Bytes of a reply, or of a plain command's standard output.",
+    ),
+    with_default(
+        "log",
+        Form::Size,
+        r#""1MiB""#,
+        "Bytes of log messages; what is over is dropped and counted.",
+    ),
+    with_default(
+        "log_records",
+        Form::Integer { min: 0, max: BYTES },
+        "10000",
+        "Log records; what is over is dropped and counted.",
+    ),
+    with_default(
+        "stdio",
+        Form::Size,
+        r#""64KiB""#,
+        "Bytes kept of standard output and standard error, from the start and from the end each.",
+    ),
+    with_default(
+        "artifacts",
+        Form::Size,
+        r#""64MiB""#,
+        "Bytes of all artifacts together.",
+    ),
+    with_default(
+        "artifact_files",
+        Form::Integer { min: 0, max: COUNT },
+        "100",
+        "How many artifacts.",
+    ),
+];
+
+const TEST_KEYS: &[Key] = &[
+    required(
+        "id",
+        Form::TestId,
+        "The test's id: unique; letters, digits, `_`, `.` and `-`, in segments joined by `/`.",
+    ),
+    with_default(
+        "input",
+        Form::Any,
+        "null",
+        "What the provider gets. Any value; it reaches the provider as JSON.",
+    ),
+    with_default(
+        "providers",
+        Form::List(&Form::Glob),
+        r#"["*"]"#,
+        "On which providers the test runs: globs over their names.",
+    ),
+    optional(
+        "expect",
+        Form::Table(&[EXPECT_KEYS]),
+        "What must come. Every key is a check of its own.",
+    ),
+    optional(
+        "files",
+        Form::Map(&Form::File, Name::Attachment),
+        "Attachments: files that are handed to the provider, by name.",
+    ),
+];
+
+const LIST: &[Key] = &[
+    required(
+        "files",
+        Form::List(&Form::FileGlob),
+        "The data files: globs relative to the scenario. `.jsonl`, `.json`, `.csv` or `.toml`.",
+    ),
+    optional(
+        "id",
+        Form::Template(LIST_ROOTS),
+        "The id of a record's test, such as `{{file.stem}}/{{row.name}}`.",
+    ),
+    optional(
+        "input",
+        Form::Templates(LIST_ROOTS),
+        "The input of a record's test. A string that is one `{{row.x}}` and nothing else keeps the value's type.",
+    ),
+    optional(
+        "expect",
+        Form::Templated(&EXPECT, LIST_ROOTS),
+        "What must come, as in a test. Strings in it may be templates.",
+    ),
+    with_default(
+        "providers",
+        Form::List(&Form::Glob),
+        r#"["*"]"#,
+        "On which providers the tests run: globs over their names.",
+    ),
+    optional(
+        "select",
+        Form::List(&Form::Glob),
+        "Globs over test ids, of which one must match.",
+    ),
+    optional(
+        "exclude",
+        Form::List(&Form::Glob),
+        "Globs over test ids, of which none may match.",
+    ),
+];
+
+const TOML_LIST_KEYS: &[Key] = &[required(
+    "tests",
+    Form::List(&Form::AnyTable),
+    "The records.",
+)];
+
+const EXPECT_KEYS: &[Key] = &[
+    optional("equals", Form::Any, "The output is exactly this."),
+    optional(
+        "contains",
+        Form::TextOrList,
+        "The output contains this text, or each element of this list.",
+    ),
+    optional(
+        "matches",
+        Form::Regex,
+        "The output is a text in which this regular expression matches.",
+    ),
+    optional("json", Form::Any, "The output has at least what this has."),
+    optional(
+        "tolerance",
+        Form::Number {
+            min: 0.0,
+            max: f64::MAX,
+        },
+        "How far numbers of `equals` and `json` may be off.",
+    ),
+    optional(
+        "schema",
+        Form::File,
+        "The output is valid by the JSON Schema in this file. Relative to the scenario.",
+    ),
+    optional(
+        "error",
+        Form::Word(ERROR_WORDS),
+        "The attempt ends in an error of this class, or in a `timeout`.",
+    ),
+    optional(
+        "exit_code",
+        Form::Integer {
+            min: i32::MIN as i64,
+            max: i32::MAX as i64,
+        },
+        "The command exits with this code.",
+    ),
+    optional(
+        "min_score",
+        Form::Number {
+            min: f64::MIN,
+            max: f64::MAX,
+        },
+        "The provider's score is at least this.",
+    ),
+    optional(
+        "max_duration",
+        Form::Duration { zero: false },
+        "The attempt takes at most this long.",
+    ),
+    optional(
+        "max_memory",
+        Form::Size,
+        "The guest's memories have at most this many bytes.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::ERROR_WORDS;
+    use crate::model::ErrorClass;
+
+    #[test]
+    fn every_error_class_but_the_runners_own_can_be_expected() {
+        let mut words: Vec<_> = ErrorClass::ALL
+            .iter()
+            .filter(|class| **class != ErrorClass::Poison)
+            .map(|class| class.as_str())
+            .collect();
+        words.push("timeout");
+        assert_eq!(words, ERROR_WORDS);
+    }
+}

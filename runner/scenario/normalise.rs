@@ -1,0 +1,594 @@
+//! From a [`Scenario`] and what was selected to the [`Suite`] of resolved tests.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use globset::GlobSet;
+use serde::Serialize;
+use serde_json::{
+    Map, Value,
+    value::{RawValue, to_raw_value},
+};
+use tempfile::NamedTempFile;
+
+use super::{
+    Mistake, Retries, Scenario, ScenarioError, Selection, Suite,
+    attachments::{self, Attachments},
+    check::{self, At, Finding},
+    error::Place,
+    expect::Schema,
+    files::ListFile,
+    keys::{self, Form, Key},
+    records,
+    settings::Settings,
+    suite::{Definition, FileEntry, Line, Parts, RetriesEntry},
+    validate::{self, TestList},
+};
+use crate::model::Digest;
+
+const SHOWN_MISTAKES: usize = 10;
+
+/// Resolves the tests of `scenario` that are selected: first its own, then those of its lists in the order written.
+///
+/// Reports the first mistakes in the lists and how many there are. Where nothing is selected the suite is empty.
+pub fn normalise(scenario: &Scenario, selection: &Selection) -> Result<Suite, ScenarioError> {
+    let filter = Filter::new(scenario, selection)?;
+    let mut normaliser = Normaliser::new(scenario, filter).map_err(ScenarioError::Store)?;
+    visit_records(scenario, &mut |source, record| {
+        normaliser.take(source, record)
+    });
+    normaliser.finish()
+}
+
+/// Where a record comes from.
+struct Source<'a> {
+    place: Place,
+    /// The number of the record in its file, from 1.
+    number: u64,
+    list: Option<(&'a TestList, &'a ListFile)>,
+}
+
+type VisitRecord<'v> = dyn FnMut(&Source<'_>, Result<Map<String, Value>, String>) + 'v;
+
+fn visit_records(scenario: &Scenario, visit: &mut VisitRecord<'_>) {
+    for test in &scenario.tests {
+        let source = Source {
+            place: Place {
+                file: Arc::clone(&scenario.file),
+                line: Some(test.line),
+            },
+            number: 0,
+            list: None,
+        };
+        visit(&source, Ok(test.record.clone()));
+    }
+    for list in &scenario.lists {
+        for file in &list.files {
+            let mut number = 0;
+            records::read(&file.path, file.format, &mut |line, record| {
+                number += 1;
+                let source = Source {
+                    place: Place {
+                        file: Arc::clone(&file.name),
+                        line,
+                    },
+                    number,
+                    list: Some((list, file)),
+                };
+                visit(&source, record);
+            });
+        }
+    }
+}
+
+/// What was selected on the command line.
+struct Filter {
+    tests: Option<GlobSet>,
+    exclude: Option<GlobSet>,
+    tags: Vec<String>,
+    /// By place in the scenario.
+    providers: Vec<bool>,
+    repeat: Option<u32>,
+}
+
+impl Filter {
+    fn new(scenario: &Scenario, selection: &Selection) -> Result<Self, ScenarioError> {
+        let providers = globs(&selection.providers)?;
+        let is_selected = |name: &str| providers.as_ref().is_none_or(|set| set.is_match(name));
+        Ok(Self {
+            tests: globs(&selection.tests)?,
+            exclude: globs(&selection.exclude)?,
+            tags: selection.tags.clone(),
+            providers: scenario
+                .providers
+                .iter()
+                .map(|provider| is_selected(provider.id.as_str()))
+                .collect(),
+            repeat: selection.repeat,
+        })
+    }
+
+    fn selects(&self, test: &Resolved, list: Option<&TestList>) -> bool {
+        let is_in = |set: &Option<GlobSet>| set.as_ref().map(|set| set.is_match(&test.id));
+        let is_wanted =
+            |select, exclude| is_in(select) != Some(false) && is_in(exclude) != Some(true);
+        is_wanted(&self.tests, &self.exclude)
+            && list.is_none_or(|list| is_wanted(&list.select, &list.exclude))
+            && (self.tags.is_empty()
+                || test.settings.tags.iter().any(|tag| self.tags.contains(tag)))
+            && !test.providers.is_empty()
+    }
+}
+
+fn globs(globs: &[String]) -> Result<Option<GlobSet>, ScenarioError> {
+    validate::glob_set(globs.iter().map(String::as_str)).map_err(|source| {
+        ScenarioError::Selection {
+            glob: source.glob().unwrap_or_default().to_owned(),
+            source,
+        }
+    })
+}
+
+/// A test with everything that its list and the defaults say.
+struct Resolved {
+    id: String,
+    input: Value,
+    expect: Arc<RawValue>,
+    providers: Vec<u32>,
+    settings: Settings,
+    files: Map<String, Value>,
+}
+
+struct Normaliser<'s> {
+    scenario: &'s Scenario,
+    names: Vec<&'s str>,
+    filter: Filter,
+    file: BufWriter<NamedTempFile>,
+    line: Vec<u8>,
+    parts: Parts,
+    attachments: Attachments,
+    schemas: HashMap<String, Digest>,
+    /// Of every id, selected or not.
+    ids: Vec<u64>,
+    expect: Option<(Value, Arc<RawValue>)>,
+    retries: Option<(Option<Retries>, Arc<RawValue>)>,
+    mistakes: Mistakes,
+    failure: Option<io::Error>,
+}
+
+impl<'s> Normaliser<'s> {
+    fn new(scenario: &'s Scenario, filter: Filter) -> io::Result<Self> {
+        let providers = scenario.providers.iter();
+        Ok(Self {
+            scenario,
+            names: providers.map(|provider| provider.id.as_str()).collect(),
+            filter,
+            file: BufWriter::with_capacity(1 << 16, NamedTempFile::new()?),
+            line: Vec::new(),
+            parts: Parts::default(),
+            attachments: Attachments::default(),
+            schemas: HashMap::new(),
+            ids: Vec::new(),
+            expect: None,
+            retries: None,
+            mistakes: Mistakes::default(),
+            failure: None,
+        })
+    }
+
+    fn take(&mut self, source: &Source<'_>, record: Result<Map<String, Value>, String>) {
+        let taken = record
+            .map_err(Refusal::from)
+            .and_then(|record| self.resolve(source, record))
+            .and_then(|test| self.add(source, &test));
+        if let Err(refusal) = taken {
+            self.mistakes.add(&source.place, refusal);
+        }
+    }
+
+    fn finish(mut self) -> Result<Suite, ScenarioError> {
+        self.find_duplicates();
+        self.mistakes.into_result()?;
+        if let Some(error) = self.failure {
+            return Err(ScenarioError::Store(error));
+        }
+        let stored = self
+            .file
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error);
+        let (file, path) = stored.map_err(ScenarioError::Store)?.into_parts();
+        let attachments = self.attachments.into_paths();
+        Ok(self.parts.finish(file, Some(path), attachments))
+    }
+
+    fn resolve(
+        &mut self,
+        source: &Source<'_>,
+        record: Map<String, Value>,
+    ) -> Result<Resolved, Refusal> {
+        let mut test = match source.list {
+            Some((list, file)) => fill_in(list, file, source.number, record)?,
+            None => record,
+        };
+        let expect = self.resolve_expect(test.remove("expect"))?;
+        let test = Value::Object(test);
+        refuse_first(&test, &keys::TEST)?;
+        let Value::Object(mut test) = test else {
+            unreachable!("it was made from a map")
+        };
+
+        let mut settings = Settings::read(&test);
+        if let Some((list, _)) = source.list {
+            settings = settings.over(&list.settings);
+        }
+        let providers = self.providers(source, &test)?;
+        let Some(Value::String(id)) = test.remove("id") else {
+            return Err("`id` is missing".to_owned().into());
+        };
+        Ok(Resolved {
+            id,
+            input: test.remove("input").unwrap_or_default(),
+            expect,
+            providers,
+            settings: settings.over(&self.scenario.defaults),
+            files: match test.remove("files") {
+                Some(Value::Object(files)) => files,
+                _ => Map::new(),
+            },
+        })
+    }
+
+    fn providers(
+        &self,
+        source: &Source<'_>,
+        test: &Map<String, Value>,
+    ) -> Result<Vec<u32>, Refusal> {
+        let mut places = match source.list {
+            Some((list, _)) if !test.contains_key("providers") => list.providers.clone(),
+            _ => validate::matching(test, &self.names).unwrap_or_default(),
+        };
+        if places.is_empty() {
+            let help = check::suggest("", &self.names);
+            return Err(Refusal {
+                message: "`providers` matches no provider".to_owned(),
+                help: Some(help),
+            });
+        }
+        places.retain(|place| self.filter.providers[*place as usize]);
+        Ok(places)
+    }
+
+    /// Checks an expectation and writes it down; most records have the one of the record before.
+    fn resolve_expect(&mut self, expect: Option<Value>) -> Result<Arc<RawValue>, Refusal> {
+        let mut expect = match expect {
+            None | Some(Value::Null) => Value::Object(Map::new()),
+            Some(expect) => expect,
+        };
+        if let Some((last, text)) = &self.expect
+            && *last == expect
+        {
+            return Ok(Arc::clone(text));
+        }
+        let written = expect.clone();
+        let at = At::ROOT.key("expect");
+        let mut findings = Vec::new();
+        check::check(&expect, &keys::EXPECT, &at, &mut findings);
+        refuse(findings)?;
+
+        if let Some(map) = expect.as_object_mut() {
+            // In a record an absent key; but `null` can be what is expected.
+            map.retain(|key, value| !value.is_null() || ["equals", "json"].contains(&key.as_str()));
+            if let Some(Value::String(file)) = map.get("schema") {
+                let digest = self.schema(&file.clone())?;
+                map.insert("schema".to_owned(), digest.to_string().into());
+            }
+        }
+        let text: Arc<RawValue> = raw(&expect).into();
+        self.expect = Some((written, Arc::clone(&text)));
+        Ok(text)
+    }
+
+    fn schema(&mut self, file: &str) -> Result<Digest, Refusal> {
+        if let Some(digest) = self.schemas.get(file) {
+            return Ok(*digest);
+        }
+        let refusal = |reason: String| Refusal::from(format!("schema `{file}`: {reason}"));
+        let bytes = fs_err::read(self.scenario.directory.join(file))
+            .map_err(|error| refusal(records::reason(&error)))?;
+        let value: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| refusal(format!("is not JSON: {error}")))?;
+        let schema = Schema::compile(value.clone())
+            .map_err(|error| refusal(format!("is no JSON Schema: {error}")))?;
+
+        let text = value.to_string();
+        let digest = Digest::of(text.as_bytes());
+        let is_new = !self.schemas.values().any(|known| *known == digest);
+        self.schemas.insert(file.to_owned(), digest);
+        if is_new {
+            let definition = Definition {
+                define: digest.to_string(),
+                schema: value,
+            };
+            self.write(&definition);
+            self.parts.define(digest, Arc::new(schema), &self.line);
+        }
+        Ok(digest)
+    }
+
+    fn add(&mut self, source: &Source<'_>, test: &Resolved) -> Result<(), Refusal> {
+        self.ids.push(hash_of(&test.id));
+        if !self.filter.selects(test, source.list.map(|(list, _)| list)) {
+            return Ok(());
+        }
+        let files = self.files(source, &test.files)?;
+        let repeat = self.filter.repeat.or(test.settings.repeat).unwrap_or(1);
+        let retries = self.retries(&test.settings);
+        let line = Line {
+            expect: &test.expect,
+            files: &raw(&files),
+            id: &test.id,
+            input: &raw(&test.input),
+            providers: &raw(&test.providers),
+            repeat,
+            retries: &retries,
+            tags: &raw(&test.settings.tags),
+            timeout: test.settings.timeout.map(nanos),
+            trial_timeout: test.settings.trial_timeout.map(nanos),
+        };
+        self.write(&line);
+        let trials = test.providers.len() as u64 * u64::from(repeat);
+        self.parts.add(trials, &self.line);
+        Ok(())
+    }
+
+    fn retries(&mut self, settings: &Settings) -> Arc<RawValue> {
+        if let Some((last, text)) = &self.retries
+            && *last == settings.retries
+        {
+            return Arc::clone(text);
+        }
+        let retries = settings.retries.clone().unwrap_or_default();
+        let entry = RetriesEntry {
+            backoff: nanos(retries.backoff),
+            max: retries.max,
+            on: retries.on.iter().map(|on| on.as_str().to_owned()).collect(),
+        };
+        let text: Arc<RawValue> = raw(&entry).into();
+        self.retries = Some((settings.retries.clone(), Arc::clone(&text)));
+        text
+    }
+
+    fn files(
+        &mut self,
+        source: &Source<'_>,
+        files: &Map<String, Value>,
+    ) -> Result<Vec<FileEntry>, Refusal> {
+        let directory = match source.list {
+            Some((_, file)) => file.path.parent().unwrap_or(Path::new(".")),
+            None => &self.scenario.directory,
+        };
+        let mut entries = Vec::new();
+        for (name, file) in files {
+            let file = file.as_str().unwrap_or_default();
+            let path: PathBuf = directory.join(file);
+            let (digest, bytes) = self
+                .attachments
+                .take(path)
+                .map_err(|reason| format!("attachment `{file}` cannot be read: {reason}"))?;
+            entries.push(FileEntry {
+                bytes,
+                media_type: attachments::media_type(name).to_owned(),
+                name: name.clone(),
+                sha256: digest.to_string(),
+            });
+        }
+        Ok(entries)
+    }
+
+    /// Writes a line. After a failure nothing more is written, and `finish` reports it.
+    fn write(&mut self, value: &impl Serialize) {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, value).expect("the value has only texts as keys");
+        self.line.push(b'\n');
+        if self.failure.is_none() {
+            self.failure = self.file.write_all(&self.line).err();
+        }
+    }
+
+    /// Looks for ids that are used twice. Only their hashes are kept, so where two are equal everything is read again.
+    fn find_duplicates(&mut self) {
+        self.ids.sort_unstable();
+        let pairs = self.ids.windows(2).filter(|pair| pair[0] == pair[1]);
+        let suspects: HashSet<u64> = pairs.map(|pair| pair[0]).collect();
+        if suspects.is_empty() {
+            return;
+        }
+        let mut first = HashMap::new();
+        let mistakes = &mut self.mistakes;
+        visit_records(self.scenario, &mut |source, record| {
+            let Some(id) = record.ok().and_then(|record| id_of(source, record)) else {
+                return;
+            };
+            if !suspects.contains(&hash_of(&id)) {
+                return;
+            }
+            match first.get(&id) {
+                Some(place) => {
+                    let message = format!("the id `{id}` is already used at {place}");
+                    mistakes.add(&source.place, message.into());
+                }
+                None => {
+                    first.insert(id, source.place.clone());
+                }
+            }
+        });
+    }
+}
+
+/// Makes a test of a record, as its list says.
+///
+/// Where the list has templates a record is data, of which only a test's other keys count.
+fn fill_in(
+    list: &TestList,
+    file: &ListFile,
+    number: u64,
+    record: Map<String, Value>,
+) -> Result<Map<String, Value>, Refusal> {
+    if list.id.is_none() && list.input.is_none() && list.expect.is_none() {
+        return Ok(record);
+    }
+    let row = Value::Object(record);
+    let about_file = about(file);
+    let number = Value::from(number);
+    let roots = [
+        ("row", &row),
+        ("file", &about_file),
+        ("row_number", &number),
+    ];
+    let missing = |key: &str, error: super::MissingKey| {
+        Refusal::from(format!("{error}, which the list's `{key}` needs"))
+    };
+    let id = list.id.as_ref().map(|id| id.render_text(&roots));
+    let id = id.transpose().map_err(|error| missing("id", error))?;
+    let input = list.input.as_ref().map(|input| input.render(&roots));
+    let input = input.transpose().map_err(|error| missing("input", error))?;
+    let expect = list.expect.as_ref().map(|expect| expect.render(&roots));
+    let expect = expect
+        .transpose()
+        .map_err(|error| missing("expect", error))?;
+
+    let Value::Object(mut test) = row else {
+        unreachable!("it was made from a map")
+    };
+    if list.is_data {
+        test.retain(|key, _| is_test_key(key));
+    }
+    let given = [
+        ("id", id.map(Value::String)),
+        ("input", input),
+        ("expect", expect),
+    ];
+    for (key, value) in given {
+        if let Some(value) = value {
+            test.insert(key.to_owned(), value);
+        }
+    }
+    Ok(test)
+}
+
+fn is_test_key(name: &str) -> bool {
+    let Form::Table(groups) = keys::TEST else {
+        return false;
+    };
+    groups
+        .iter()
+        .copied()
+        .flatten()
+        .any(|key: &Key| key.name == name)
+}
+
+fn about(file: &ListFile) -> Value {
+    let path = Path::new(&*file.name);
+    let part =
+        |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    serde_json::json!({
+        "name": part(path.file_name()),
+        "path": *file.name,
+        "stem": part(path.file_stem()),
+    })
+}
+
+fn id_of(source: &Source<'_>, mut record: Map<String, Value>) -> Option<String> {
+    if let Some((list, file)) = source.list {
+        record = fill_in(list, file, source.number, record).ok()?;
+    }
+    match record.remove("id") {
+        Some(Value::String(id)) => Some(id),
+        _ => None,
+    }
+}
+
+/// Why a record makes no test.
+struct Refusal {
+    message: String,
+    help: Option<String>,
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Self {
+            message,
+            help: None,
+        }
+    }
+}
+
+fn refuse_first(value: &Value, form: &Form) -> Result<(), Refusal> {
+    let mut findings = Vec::new();
+    check::check(value, form, &At::ROOT, &mut findings);
+    refuse(findings)
+}
+
+/// One mistake per record is enough: the next look shows the next.
+fn refuse(findings: Vec<Finding>) -> Result<(), Refusal> {
+    let Some(finding) = findings.into_iter().next() else {
+        return Ok(());
+    };
+    let message = match finding.path.len() {
+        0 | 1 => finding.message,
+        _ => format!("`{}`: {}", check::show(&finding.path), finding.message),
+    };
+    Err(Refusal {
+        message,
+        help: finding.help,
+    })
+}
+
+#[derive(Default)]
+struct Mistakes {
+    first: Vec<Mistake>,
+    total: usize,
+}
+
+impl Mistakes {
+    fn add(&mut self, place: &Place, refusal: Refusal) {
+        self.total += 1;
+        if self.first.len() < SHOWN_MISTAKES {
+            self.first.push(Mistake {
+                place: place.clone(),
+                message: refusal.message,
+                help: refusal.help,
+            });
+        }
+    }
+
+    fn into_result(self) -> Result<(), ScenarioError> {
+        if self.total == 0 {
+            return Ok(());
+        }
+        Err(ScenarioError::Lists {
+            mistakes: self.first,
+            total: self.total,
+        })
+    }
+}
+
+fn hash_of(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).expect("a checked duration is shorter than a year")
+}
+
+fn raw(value: &impl Serialize) -> Box<RawValue> {
+    to_raw_value(value).expect("the value has only texts as keys")
+}

@@ -1,0 +1,96 @@
+//! [`Provider`]: a plugin as a scenario uses it.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use miette::SourceSpan;
+use serde_json::Value;
+
+use super::Template;
+use crate::model::{Digest, Limits, ProviderId};
+
+/// A plugin as a scenario uses it.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Its name.
+    pub id: ProviderId,
+    /// The plugin's file or folder, resolved against the scenario's directory. It exists.
+    pub plugin: PathBuf,
+    /// The same as the scenario writes it.
+    pub plugin_as_written: String,
+    /// Where the scenario writes it, for messages.
+    pub plugin_span: Option<SourceSpan>,
+    /// What the plugin's file must hash to.
+    pub sha256: Option<Digest>,
+    /// The provider's configuration.
+    pub config: Value,
+    /// How a command is called; `None` leaves it to the plugin's kind.
+    pub protocol: Option<Protocol>,
+    /// The arguments of a plain command.
+    pub args: Vec<Template>,
+    /// The standard input of a plain command.
+    pub stdin: Option<Stdin>,
+    /// What a plain command's standard output is taken for.
+    pub output: OutputForm,
+    /// What one attempt may use.
+    pub limits: Limits,
+    /// How many attempts may run at once.
+    pub concurrency: Option<NonZeroUsize>,
+    /// How many attempts may start in which time.
+    pub rate: Option<Rate>,
+}
+
+/// How a command is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Arguments, standard input and standard output as the scenario says.
+    Plain,
+    /// One JSON object in, one out.
+    Json,
+}
+
+/// The standard input of a plain command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// A text, filled in from the test.
+    Text(Template),
+    /// The bytes of the attachment of this name.
+    File(String),
+}
+
+/// What a plain command's standard output is taken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputForm {
+    /// The exact text.
+    #[default]
+    Text,
+    /// The text without white space around it.
+    Trimmed,
+    /// One JSON value.
+    Json,
+}
+
+/// How many attempts may start in which time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// In which time.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// Reads `60/min`, `5/s` or `100/h`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (count, unit) = text.split_once('/')?;
+        let seconds = match unit.trim() {
+            "s" | "sec" | "second" => 1,
+            "m" | "min" | "minute" => 60,
+            "h" | "hour" => 3600,
+            _ => return None,
+        };
+        Some(Self {
+            count: count.trim().parse().ok().filter(|count| *count > 0)?,
+            per: Duration::from_secs(seconds),
+        })
+    }
+}

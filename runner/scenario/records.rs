@@ -1,0 +1,195 @@
+//! Reads the records of a test list, one after the other, whatever it is written in.
+
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+};
+
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{
+    check::{self, At, Part, Step},
+    files::Format,
+    keys,
+    raw::Document,
+    validate::line_at,
+};
+
+/// JSON and TOML have to be read as a whole.
+const WHOLE_FILE_BYTES: u64 = 16 << 20;
+
+/// A record, or why there is none; with its line from 1, or `None` where the whole file is meant.
+pub(super) type Visit<'v> = dyn FnMut(Option<u64>, Result<Map<String, Value>, String>) + 'v;
+
+/// Reads the records of the file in `path` and hands each to `visit`.
+pub(super) fn read(path: &Path, format: Format, visit: &mut Visit<'_>) {
+    let done = match format {
+        Format::JsonLines => json_lines(path, visit),
+        Format::Json => whole(path).map(|text| json(&text, visit)),
+        Format::Csv => csv(path, visit),
+        Format::Toml => whole(path).map(|text| toml(&text, visit)),
+    };
+    if let Err(error) = done {
+        visit(None, Err(format!("cannot be read: {}", reason(&error))));
+    }
+}
+
+/// Says why an operation on a file failed, without naming the file again.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.source()) {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
+    }
+}
+
+fn json_lines(path: &Path, visit: &mut Visit<'_>) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(1 << 16, fs_err::File::open(path)?);
+    let mut line = Vec::new();
+    let mut number = 0;
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        number += 1;
+        let record = if number == 1 {
+            without_mark(&line)
+        } else {
+            &line
+        };
+        if !record.trim_ascii().is_empty() {
+            visit(Some(number), object(record));
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+fn json(text: &str, visit: &mut Visit<'_>) {
+    let records: Vec<&RawValue> = match serde_json::from_str(text) {
+        Ok(records) => records,
+        Err(error) => {
+            let message = format!("is not a JSON array: {}", without_place(&error));
+            return visit(Some(error.line() as u64), Err(message));
+        }
+    };
+    let (mut line, mut passed) = (1, 0);
+    for record in records {
+        let offset = record.get().as_ptr().addr() - text.as_ptr().addr();
+        line += line_at(&text[passed..], offset - passed) - 1;
+        passed = offset;
+        visit(Some(line), object(record.get().as_bytes()));
+    }
+}
+
+fn csv(path: &Path, visit: &mut Visit<'_>) -> io::Result<()> {
+    let mut reader = csv::Reader::from_reader(fs_err::File::open(path)?);
+    let headers = match reader.headers() {
+        Ok(headers) => headers.clone(),
+        Err(error) => return csv_error(error, visit),
+    };
+    for (index, header) in headers.iter().enumerate() {
+        if headers.iter().take(index).any(|earlier| earlier == header) {
+            visit(
+                Some(1),
+                Err(format!("the column `{header}` is there twice")),
+            );
+            return Ok(());
+        }
+    }
+    let mut record = csv::StringRecord::new();
+    loop {
+        match reader.read_record(&mut record) {
+            Ok(false) => return Ok(()),
+            Ok(true) => {
+                let cells = headers.iter().zip(&record);
+                let cells = cells.map(|(header, cell)| (header.to_owned(), cell.into()));
+                visit(
+                    record.position().map(csv::Position::line),
+                    Ok(cells.collect()),
+                );
+            }
+            Err(error) => csv_error(error, visit)?,
+        }
+    }
+}
+
+/// Reports a mistake in a record; an error of the file itself ends the reading.
+fn csv_error(error: csv::Error, visit: &mut Visit<'_>) -> io::Result<()> {
+    let line = error.position().map(csv::Position::line);
+    let message = match error.into_kind() {
+        csv::ErrorKind::Io(error) => return Err(error),
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => format!("has {len} cells, and the header has {expected_len}"),
+        csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
+        other => format!("is not CSV: {other:?}"),
+    };
+    visit(line, Err(message));
+    Ok(())
+}
+
+fn toml(text: &str, visit: &mut Visit<'_>) {
+    let document = match Document::parse(text) {
+        Ok(document) => document,
+        Err(problems) => {
+            for problem in problems {
+                visit(
+                    Some(line_at(text, problem.offset())),
+                    Err(problem.to_string()),
+                );
+            }
+            return;
+        }
+    };
+    let (mut problems, mut findings) = (Vec::new(), Vec::new());
+    let mut value = document.value(&mut problems);
+    check::check(&value, &keys::TOML_LIST, &At::ROOT, &mut findings);
+    problems.extend(findings.into_iter().map(|finding| document.locate(finding)));
+    for problem in problems {
+        visit(
+            Some(line_at(text, problem.offset())),
+            Err(problem.to_string()),
+        );
+    }
+
+    let records = value.get_mut("tests").and_then(Value::as_array_mut);
+    for (index, record) in records.into_iter().flatten().enumerate() {
+        if let Value::Object(record) = record.take() {
+            let path = [Step::Key("tests".to_owned()), Step::Index(index)];
+            let offset = document.span(&path, Part::Value).offset();
+            visit(Some(line_at(text, offset)), Ok(record));
+        }
+    }
+}
+
+fn whole(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let file = fs_err::File::open(path)?;
+    file.take(WHOLE_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > WHOLE_FILE_BYTES {
+        return Err(io::Error::other(
+            "it is larger than 16 MiB; JSON Lines and CSV have no such limit",
+        ));
+    }
+    String::from_utf8(without_mark(&bytes).to_vec())
+        .map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+fn object(text: &[u8]) -> Result<Map<String, Value>, String> {
+    match serde_json::from_slice(text) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err("a record must be a JSON object".to_owned()),
+        Err(error) => Err(format!("is not JSON: {}", without_place(&error))),
+    }
+}
+
+/// Some editors put a byte order mark at the beginning of a file.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+}
+
+/// The line in the message would be the one within the record.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((message, _)) => format!("{message}, in column {}", error.column()),
+        None => text,
+    }
+}

@@ -1,0 +1,79 @@
+//! [`Settings`]: what may stand in `[defaults]`, on a test list and on a test.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{ExpectedError, Retries, units};
+
+/// What may stand in `[defaults]`, on a test list and on a test.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings {
+    pub(super) timeout: Option<Duration>,
+    pub(super) trial_timeout: Option<Duration>,
+    pub(super) retries: Option<Retries>,
+    pub(super) repeat: Option<u32>,
+    pub(super) tags: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the settings among the keys of a checked table.
+    pub(super) fn read(map: &Map<String, Value>) -> Self {
+        Self {
+            timeout: duration(map, "timeout"),
+            trial_timeout: duration(map, "trial_timeout"),
+            retries: map.get("retries").and_then(Value::as_object).map(retries),
+            repeat: integer(map, "repeat"),
+            tags: strings(map, "tags").map(str::to_owned).collect(),
+        }
+    }
+
+    /// Puts these in front of `base`: the nearer one wins, and tags add up.
+    pub(super) fn over(self, base: &Self) -> Self {
+        let mut tags = self.tags;
+        if !base.tags.is_empty() {
+            tags.extend_from_slice(&base.tags);
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        Self {
+            timeout: self.timeout.or(base.timeout),
+            trial_timeout: self.trial_timeout.or(base.trial_timeout),
+            retries: self.retries.or_else(|| base.retries.clone()),
+            repeat: self.repeat.or(base.repeat),
+            tags,
+        }
+    }
+}
+
+pub(super) fn duration(map: &Map<String, Value>, key: &str) -> Option<Duration> {
+    units::parse_duration(map.get(key)?.as_str()?).ok()
+}
+
+pub(super) fn integer<T: TryFrom<i64>>(map: &Map<String, Value>, key: &str) -> Option<T> {
+    map.get(key)?.as_i64()?.try_into().ok()
+}
+
+/// The strings of an array; nothing where there is none.
+pub(super) fn strings<'a>(map: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'a str> {
+    map.get(key)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+fn retries(map: &Map<String, Value>) -> Retries {
+    let on: Vec<_> = strings(map, "on")
+        .filter_map(ExpectedError::parse)
+        .collect();
+    Retries {
+        max: integer(map, "max").unwrap_or_default(),
+        backoff: duration(map, "backoff").unwrap_or_default(),
+        on: if map.contains_key("on") {
+            on
+        } else {
+            Retries::transient()
+        },
+    }
+}

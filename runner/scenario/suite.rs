@@ -1,0 +1,445 @@
+//! [`Suite`]: the selected tests of a scenario, resolved, in one file of JSON Lines.
+//!
+//! Memory does not grow with the tests: the file is read back in blocks, and only where a block begins is remembered.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufRead, BufReader},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, value::RawValue};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempPath;
+
+use super::{Attachment, Expect, ExpectedError, ProviderSet, Retries, Test, expect::Schema};
+use crate::model::{Digest, TestId};
+
+const BLOCK_TESTS: u64 = 256;
+const BLOCK_BYTES: u64 = 1 << 20;
+
+/// The selected tests of a scenario, resolved and in order. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Suite {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    path: Option<TempPath>,
+    digest: Digest,
+    index: Index,
+    schemas: BTreeMap<Digest, Arc<Schema>>,
+    attachments: BTreeMap<Digest, PathBuf>,
+}
+
+impl Suite {
+    /// Opens a stored suite. Its attachments are wherever the caller has put them.
+    pub fn open(file: File) -> io::Result<Self> {
+        let mut parts = Parts::default();
+        let mut reader = BufReader::new(&file);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            parts.take(&line)?;
+            line.clear();
+        }
+        Ok(parts.finish(file, None, BTreeMap::new()))
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &File {
+        &self.inner.file
+    }
+
+    /// The temporary file in which a new suite lives as long as this value.
+    pub fn path(&self) -> Option<&Path> {
+        self.inner.path.as_deref()
+    }
+
+    /// What the file hashes to.
+    pub fn digest(&self) -> Digest {
+        self.inner.digest
+    }
+
+    /// How many tests were selected.
+    pub fn test_count(&self) -> u64 {
+        self.inner.index.tests
+    }
+
+    /// How many trials they make.
+    pub fn trial_count(&self) -> u64 {
+        self.inner.index.trials
+    }
+
+    /// The files that tests hand over, each once.
+    pub fn attachments(&self) -> impl Iterator<Item = (Digest, &Path)> {
+        self.inner
+            .attachments
+            .iter()
+            .map(|(digest, path)| (*digest, path.as_path()))
+    }
+
+    /// Makes a reader with a place of its own.
+    pub fn reader(&self) -> SuiteReader {
+        SuiteReader {
+            suite: self.clone(),
+            block: None,
+            tests: Vec::new(),
+            memos: Memos::default(),
+        }
+    }
+}
+
+/// Reads tests one after the other, or any of them.
+#[derive(Debug)]
+pub struct SuiteReader {
+    suite: Suite,
+    block: Option<usize>,
+    tests: Vec<Arc<Test>>,
+    memos: Memos,
+}
+
+impl SuiteReader {
+    /// Reads the test at `index`, which must be less than the suite's count.
+    pub fn test(&mut self, index: u64) -> io::Result<Arc<Test>> {
+        let blocks = &self.suite.inner.index.blocks;
+        let block = blocks.partition_point(|block| block.test <= index);
+        self.load(block.checked_sub(1).ok_or_else(out_of_range)?)?;
+        self.tests
+            .iter()
+            .find(|test| test.index == index)
+            .map(Arc::clone)
+            .ok_or_else(out_of_range)
+    }
+
+    /// Finds the trial with this ordinal: its test, the place of its provider in the scenario, and its repeat from 1.
+    pub fn at(&mut self, ordinal: u64) -> io::Result<(Arc<Test>, usize, u32)> {
+        let blocks = &self.suite.inner.index.blocks;
+        let block = blocks.partition_point(|block| block.ordinal <= ordinal);
+        self.load(block.checked_sub(1).ok_or_else(out_of_range)?)?;
+
+        let test = self
+            .tests
+            .partition_point(|test| test.first_ordinal <= ordinal);
+        let test = Arc::clone(&self.tests[test - 1]);
+        let nth = ordinal - test.first_ordinal;
+        let repeat = nth % u64::from(test.repeat);
+        let provider = usize::try_from(nth / u64::from(test.repeat))
+            .ok()
+            .and_then(|nth| test.providers.get(nth))
+            .ok_or_else(out_of_range)?;
+        let repeat = u32::try_from(repeat).expect("a remainder is less than its divisor");
+        Ok((test, provider, repeat + 1))
+    }
+
+    fn load(&mut self, number: usize) -> io::Result<()> {
+        if self.block == Some(number) {
+            return Ok(());
+        }
+        self.block = None;
+        self.tests.clear();
+
+        let inner = Arc::clone(&self.suite.inner);
+        let block = inner.index.blocks[number];
+        let end = inner
+            .index
+            .blocks
+            .get(number + 1)
+            .map_or(inner.index.bytes, |next| next.offset);
+        let length = usize::try_from(end - block.offset).map_err(|_| out_of_range())?;
+        let mut bytes = vec![0; length];
+        inner.file.read_exact_at(&mut bytes, block.offset)?;
+
+        let (mut index, mut ordinal) = (block.test, block.ordinal);
+        for line in bytes.split(|byte| *byte == b'\n') {
+            if line.is_empty() || line.starts_with(DEFINITION.as_bytes()) {
+                continue;
+            }
+            let test = self.memos.read(line, index, ordinal, &inner.schemas)?;
+            index += 1;
+            ordinal += test.trial_count();
+            self.tests.push(Arc::new(test));
+        }
+        self.block = Some(number);
+        Ok(())
+    }
+}
+
+/// How a line that defines a schema begins. The lines of tests begin with another key.
+const DEFINITION: &str = r#"{"define":"#;
+
+/// A schema that later lines name by its digest.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Definition {
+    pub(super) define: String,
+    pub(super) schema: Value,
+}
+
+/// A test as it stands in the file. The fields are sorted, so that equal tests are equal bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Line<'a> {
+    #[serde(borrow)]
+    pub(super) expect: &'a RawValue,
+    #[serde(borrow)]
+    pub(super) files: &'a RawValue,
+    pub(super) id: &'a str,
+    #[serde(borrow)]
+    pub(super) input: &'a RawValue,
+    #[serde(borrow)]
+    pub(super) providers: &'a RawValue,
+    pub(super) repeat: u32,
+    #[serde(borrow)]
+    pub(super) retries: &'a RawValue,
+    #[serde(borrow)]
+    pub(super) tags: &'a RawValue,
+    /// Nanoseconds, as the next one.
+    pub(super) timeout: Option<u64>,
+    pub(super) trial_timeout: Option<u64>,
+}
+
+/// An attachment as it stands in the file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct FileEntry {
+    pub(super) bytes: u64,
+    pub(super) media_type: String,
+    pub(super) name: String,
+    pub(super) sha256: String,
+}
+
+/// Retries as they stand in the file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct RetriesEntry {
+    /// Nanoseconds.
+    pub(super) backoff: u64,
+    pub(super) max: u32,
+    pub(super) on: Vec<String>,
+}
+
+/// What is learnt of a suite while its lines pass by, in whichever direction.
+#[derive(Default)]
+pub(super) struct Parts {
+    hasher: Sha256,
+    index: Index,
+    schemas: BTreeMap<Digest, Arc<Schema>>,
+}
+
+impl Parts {
+    /// Takes one line, with its newline.
+    pub(super) fn take(&mut self, line: &[u8]) -> io::Result<()> {
+        if line.starts_with(DEFINITION.as_bytes()) {
+            let definition: Definition = serde_json::from_slice(line)?;
+            let schema = Schema::compile(definition.schema).map_err(io::Error::other)?;
+            let digest = Digest::parse(&definition.define).ok_or_else(|| damaged("a digest"))?;
+            return Ok(self.define(digest, Arc::new(schema), line));
+        }
+        let Line {
+            providers, repeat, ..
+        } = serde_json::from_slice(line)?;
+        let providers: Vec<u32> = serde_json::from_str(providers.get())?;
+        self.add(providers.len() as u64 * u64::from(repeat), line);
+        Ok(())
+    }
+
+    /// Takes the line of a test that makes `trials`.
+    pub(super) fn add(&mut self, trials: u64, line: &[u8]) {
+        self.index.add(trials);
+        self.pass(line);
+    }
+
+    /// Takes the line that defines `schema`.
+    pub(super) fn define(&mut self, digest: Digest, schema: Arc<Schema>, line: &[u8]) {
+        self.schemas.insert(digest, schema);
+        self.pass(line);
+    }
+
+    fn pass(&mut self, line: &[u8]) {
+        self.hasher.update(line);
+        self.index.bytes += line.len() as u64;
+    }
+
+    pub(super) fn finish(
+        self,
+        file: File,
+        path: Option<TempPath>,
+        attachments: BTreeMap<Digest, PathBuf>,
+    ) -> Suite {
+        let inner = Inner {
+            file,
+            path,
+            digest: Digest::finish(self.hasher),
+            index: self.index,
+            schemas: self.schemas,
+            attachments,
+        };
+        Suite {
+            inner: Arc::new(inner),
+        }
+    }
+}
+
+/// Where blocks of tests begin.
+#[derive(Debug, Default)]
+struct Index {
+    blocks: Vec<Block>,
+    bytes: u64,
+    tests: u64,
+    trials: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    offset: u64,
+    test: u64,
+    ordinal: u64,
+}
+
+impl Index {
+    fn add(&mut self, trials: u64) {
+        let is_full = self.blocks.last().is_none_or(|block| {
+            self.tests - block.test == BLOCK_TESTS || self.bytes - block.offset >= BLOCK_BYTES
+        });
+        if is_full {
+            self.blocks.push(Block {
+                offset: self.bytes,
+                test: self.tests,
+                ordinal: self.trials,
+            });
+        }
+        self.tests += 1;
+        self.trials += trials;
+    }
+}
+
+/// What the last line had, because the next one mostly has the same.
+#[derive(Debug, Default)]
+struct Memos {
+    expect: Memo<Arc<Expect>>,
+    files: Memo<Arc<[Attachment]>>,
+    providers: Memo<ProviderSet>,
+    retries: Memo<Arc<Retries>>,
+    tags: Memo<Arc<[String]>>,
+}
+
+impl Memos {
+    fn read(
+        &mut self,
+        line: &[u8],
+        index: u64,
+        first_ordinal: u64,
+        schemas: &BTreeMap<Digest, Arc<Schema>>,
+    ) -> io::Result<Test> {
+        let line: Line<'_> = serde_json::from_slice(line)?;
+        Ok(Test {
+            index,
+            first_ordinal,
+            id: TestId::parse(line.id).map_err(io::Error::other)?,
+            input: line.input.get().into(),
+            expect: self
+                .expect
+                .get(line.expect, |text| read_expect(text, schemas))?,
+            providers: self.providers.get(line.providers, |text| {
+                Ok(ProviderSet(serde_json::from_str::<Vec<u32>>(text)?.into()))
+            })?,
+            timeout: line.timeout.map(Duration::from_nanos),
+            trial_timeout: line.trial_timeout.map(Duration::from_nanos),
+            retries: self.retries.get(line.retries, read_retries)?,
+            repeat: line.repeat,
+            tags: self.tags.get(line.tags, |text| {
+                Ok(serde_json::from_str::<Vec<String>>(text)?.into())
+            })?,
+            files: self.files.get(line.files, read_files)?,
+            digest: deciding_digest(&line),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Memo<T> {
+    last: Option<(Box<str>, T)>,
+}
+
+impl<T> Default for Memo<T> {
+    fn default() -> Self {
+        Self { last: None }
+    }
+}
+
+impl<T: Clone> Memo<T> {
+    fn get(&mut self, raw: &RawValue, parse: impl FnOnce(&str) -> io::Result<T>) -> io::Result<T> {
+        if let Some((text, value)) = &self.last
+            && **text == *raw.get()
+        {
+            return Ok(value.clone());
+        }
+        let value = parse(raw.get())?;
+        self.last = Some((raw.get().into(), value.clone()));
+        Ok(value)
+    }
+}
+
+fn deciding_digest(line: &Line<'_>) -> Digest {
+    let mut hasher = Sha256::new();
+    // Neither an id nor JSON text has a newline in it.
+    for part in [
+        line.id,
+        line.input.get(),
+        line.expect.get(),
+        line.tags.get(),
+        line.files.get(),
+    ] {
+        hasher.update(part);
+        hasher.update("\n");
+    }
+    Digest::finish(hasher)
+}
+
+fn read_expect(text: &str, schemas: &BTreeMap<Digest, Arc<Schema>>) -> io::Result<Arc<Expect>> {
+    let map: Map<String, Value> = serde_json::from_str(text)?;
+    Expect::read(map, schemas)
+        .map(Arc::new)
+        .ok_or_else(|| damaged("an expectation"))
+}
+
+fn read_retries(text: &str) -> io::Result<Arc<Retries>> {
+    let entry: RetriesEntry = serde_json::from_str(text)?;
+    let on = entry.on.iter().map(|word| ExpectedError::parse(word));
+    Ok(Arc::new(Retries {
+        max: entry.max,
+        backoff: Duration::from_nanos(entry.backoff),
+        on: on
+            .collect::<Option<_>>()
+            .ok_or_else(|| damaged("an error class"))?,
+    }))
+}
+
+fn read_files(text: &str) -> io::Result<Arc<[Attachment]>> {
+    let entries: Vec<FileEntry> = serde_json::from_str(text)?;
+    entries
+        .into_iter()
+        .map(|entry| {
+            Ok(Attachment {
+                name: entry.name,
+                media_type: entry.media_type,
+                sha256: Digest::parse(&entry.sha256).ok_or_else(|| damaged("a digest"))?,
+                bytes: entry.bytes,
+            })
+        })
+        .collect()
+}
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the stored list of tests is damaged: {what} cannot be read"),
+    )
+}
+
+fn out_of_range() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "there is no such test")
+}

@@ -1,0 +1,134 @@
+//! [`Test`]: one case, resolved: everything a trial needs to know but its provider.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Expect;
+use crate::model::{Digest, ErrorClass, TestId};
+
+/// One case, with its list's and its scenario's defaults applied.
+#[derive(Clone, Debug)]
+pub struct Test {
+    /// Its place in the suite, from 0.
+    pub index: u64,
+    /// The ordinal of its first trial.
+    pub first_ordinal: u64,
+    /// Its id.
+    pub id: TestId,
+    /// What the provider gets, as canonical JSON text.
+    pub input: Arc<str>,
+    /// What must come.
+    pub expect: Arc<Expect>,
+    /// On which providers it runs.
+    pub providers: ProviderSet,
+    /// How long one attempt may take; `None` leaves it to the run.
+    pub timeout: Option<Duration>,
+    /// How long all attempts of a trial may take together.
+    pub trial_timeout: Option<Duration>,
+    /// Which attempts are made again.
+    pub retries: Arc<Retries>,
+    /// Trials per provider; at least 1.
+    pub repeat: u32,
+    /// Words to select it by; sorted, each once.
+    pub tags: Arc<[String]>,
+    /// Files that are handed over with it, sorted by name.
+    pub files: Arc<[Attachment]>,
+    /// SHA-256 of what decides its result: id, input, expectation, tags and files.
+    pub digest: Digest,
+}
+
+impl Test {
+    /// How many trials it makes.
+    pub fn trial_count(&self) -> u64 {
+        self.providers.len() as u64 * u64::from(self.repeat)
+    }
+}
+
+/// Some of a scenario's providers, by their places in it, ascending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderSet(pub(super) Arc<[u32]>);
+
+impl ProviderSet {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The places of the providers in the scenario.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().map(|index| *index as usize)
+    }
+
+    /// The `nth` of them.
+    pub fn get(&self, nth: usize) -> Option<usize> {
+        self.0.get(nth).map(|index| *index as usize)
+    }
+}
+
+/// A file that is handed over with a test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its name for the provider.
+    pub name: String,
+    /// Guessed from the name.
+    pub media_type: String,
+    /// What its bytes hash to.
+    pub sha256: Digest,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
+/// Which attempts are made again, and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retries {
+    /// How many times at most, the first attempt not counted.
+    pub max: u32,
+    /// How long to wait before the first retry.
+    pub backoff: Duration,
+    /// After what.
+    pub on: Vec<RetryOn>,
+}
+
+impl Retries {
+    /// What is retried where a scenario does not say: what may be gone a moment later.
+    pub(super) fn transient() -> Vec<RetryOn> {
+        vec![
+            RetryOn::Class(ErrorClass::Unavailable),
+            RetryOn::Class(ErrorClass::RateLimited),
+        ]
+    }
+}
+
+/// What a retry may follow.
+pub type RetryOn = ExpectedError;
+
+/// A way in which an attempt can come to no verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpectedError {
+    /// An error of this class.
+    Class(ErrorClass),
+    /// A deadline.
+    Timeout,
+}
+
+impl ExpectedError {
+    /// The word for it in scenarios and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Class(class) => class.as_str(),
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// Reads [`ExpectedError::as_str`] back.
+    pub fn parse(word: &str) -> Option<Self> {
+        if word == "timeout" {
+            return Some(Self::Timeout);
+        }
+        ErrorClass::parse(word).map(Self::Class)
+    }
+}

@@ -1,0 +1,74 @@
+//! Quantities as people write them: `1h30m`, `64MiB`.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use jiff::SignedDuration;
+use serde_json::Value;
+
+/// The longest duration that a scenario may name: longer ones are slips, and sums of these cannot overflow.
+pub(super) const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Reads a duration such as `200ms`, `10s` or `1h30m`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    let duration: SignedDuration = text.parse().map_err(|_| "is no duration")?;
+    let duration = Duration::try_from(duration).map_err(|_| "is negative")?;
+    if duration > MAX_DURATION {
+        return Err("is longer than a year");
+    }
+    Ok(duration)
+}
+
+/// Reads a size: bytes as a number, or a text such as `64MiB`.
+pub(super) fn size_of(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.parse::<ByteSize>().ok().map(|size| size.0),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::{parse_duration, size_of};
+
+    #[test]
+    fn durations_are_written_with_their_units() {
+        for (text, millis) in [
+            ("10s", 10_000),
+            ("200ms", 200),
+            ("1m", 60_000),
+            ("1h30m", 5_400_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        for bad in ["", "10", "-1s", "1 fortnight", "9000h"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_written_with_their_unit() {
+        assert_eq!(size_of(&json!(17)), Some(17));
+        assert_eq!(size_of(&json!("64MiB")), Some(64 << 20));
+        assert_eq!(size_of(&json!("1.5 kB")), Some(1500));
+        for bad in [
+            json!(-1),
+            json!(1.5),
+            json!("much"),
+            json!("-1MiB"),
+            json!(null),
+        ] {
+            assert_eq!(size_of(&bad), None, "{bad}");
+        }
+    }
+}

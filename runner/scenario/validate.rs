@@ -1,0 +1,535 @@
+//! From a text to a valid [`Scenario`], or to everything that is wrong with it.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use globset::{GlobSet, GlobSetBuilder};
+use serde_json::{Map, Value};
+
+use super::{
+    OutputForm, Problem, Protocol, Provider, Rate, RunSettings, Scenario, Stdin, Template,
+    check::{self, At, Finding, Part, Step},
+    files::{self, Format, ListFile},
+    keys,
+    raw::Document,
+    settings::{self, Settings},
+    template::Shape,
+    units,
+};
+use crate::model::{Digest, Limits, ProviderId};
+
+/// A test as the scenario itself writes it: checked, not yet resolved.
+#[derive(Clone, Debug)]
+pub(super) struct InlineTest {
+    pub(super) record: Map<String, Value>,
+    /// From 1.
+    pub(super) line: u64,
+}
+
+/// A test list as the scenario writes it.
+#[derive(Clone, Debug)]
+pub(super) struct TestList {
+    pub(super) files: Vec<ListFile>,
+    pub(super) id: Option<Template>,
+    pub(super) input: Option<Shape>,
+    pub(super) expect: Option<Shape>,
+    /// Its records are data, and not tests as they stand: there are templates.
+    pub(super) is_data: bool,
+    pub(super) providers: Vec<u32>,
+    pub(super) settings: Settings,
+    pub(super) select: Option<GlobSet>,
+    pub(super) exclude: Option<GlobSet>,
+}
+
+const EXAMPLE: &str = r#"a scenario needs a provider and a test, for example:
+
+[providers.echo]
+plugin = "plugins/echo"
+
+[[tests]]
+id = "greeting"
+input = "hello"
+expect = { equals = "hello" }"#;
+
+/// Validates the text of the scenario in `path`.
+pub(super) fn validate(path: &Path, text: &str) -> Result<Scenario, Vec<Problem>> {
+    let document = Document::parse(text)?;
+    let mut problems = Vec::new();
+    let value = document.value(&mut problems);
+    let root = value.as_object().expect("a TOML text is a table");
+    if root.is_empty() {
+        return Err(vec![Problem::general("the scenario is empty", EXAMPLE)]);
+    }
+    let mut findings = Vec::new();
+    check::check(&value, &keys::SCENARIO, &At::ROOT, &mut findings);
+
+    let mut validator = Validator {
+        document: &document,
+        text,
+        directory: directory_of(path),
+        names: document.keys_in_order(&[Step::Key("providers".into())]),
+        findings,
+        problems,
+    };
+    let scenario = validator.scenario(path, root);
+    validator.finish()?;
+    Ok(scenario)
+}
+
+fn directory_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Builds the parts of a scenario. Where something is wrong it builds whatever it can, because the result is dropped.
+struct Validator<'a> {
+    document: &'a Document<'a>,
+    text: &'a str,
+    directory: PathBuf,
+    /// The providers' names in the order written.
+    names: Vec<&'a str>,
+    findings: Vec<Finding>,
+    problems: Vec<Problem>,
+}
+
+impl Validator<'_> {
+    fn finish(self) -> Result<(), Vec<Problem>> {
+        let mut problems = self.problems;
+        problems.extend(
+            self.findings
+                .into_iter()
+                .map(|finding| self.document.locate(finding)),
+        );
+        problems.sort_by_key(Problem::offset);
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn scenario(&mut self, path: &Path, root: &Map<String, Value>) -> Scenario {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let minutes = root
+            .get("timeout_minutes")
+            .and_then(Value::as_f64)
+            .unwrap_or(60.0);
+        let empty = Map::new();
+        let table = |key| root.get(key).and_then(Value::as_object).unwrap_or(&empty);
+        if !root.contains_key("tests") && !root.contains_key("test_lists") {
+            self.general(
+                "the scenario has no tests",
+                "write `[[tests]]` or `[[test_lists]]`",
+            );
+        }
+        Scenario {
+            name: string(root, "name").map_or_else(|| stem.into_owned(), str::to_owned),
+            description: string(root, "description").map(str::to_owned),
+            text: self.text.into(),
+            file: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into(),
+            directory: self.directory.clone(),
+            timeout: Duration::try_from_secs_f64(minutes * 60.0).unwrap_or_default(),
+            run: run_settings(table("run")),
+            providers: self.providers(table("providers")),
+            defaults: Settings::read(table("defaults")),
+            tests: self.tests(items(root, "tests")),
+            lists: self.lists(items(root, "test_lists")),
+        }
+    }
+
+    fn providers(&mut self, tables: &Map<String, Value>) -> Vec<Provider> {
+        if self.names.is_empty() {
+            self.general(
+                "the scenario has no providers",
+                "write `[providers.NAME]` with `plugin = \"FILE.wasm\"`",
+            );
+        }
+        let names = self.names.clone();
+        names
+            .into_iter()
+            .filter_map(|name| self.provider(name, tables.get(name)?.as_object()?))
+            .collect()
+    }
+
+    fn provider(&mut self, name: &str, table: &Map<String, Value>) -> Option<Provider> {
+        let root = At::ROOT;
+        let providers = root.key("providers");
+        let at = providers.key(name);
+        if string(table, "protocol") == Some("json") {
+            for key in ["args", "stdin", "output"]
+                .into_iter()
+                .filter(|key| table.contains_key(*key))
+            {
+                let message = format!("`{key}` is for plain commands, and `protocol` is `json`");
+                self.report(
+                    &at.key(key),
+                    Part::Key,
+                    message,
+                    "not with this protocol",
+                    None,
+                );
+            }
+        }
+        let plugin = string(table, "plugin")?;
+        let path = self.directory.join(plugin);
+        if !path.exists() {
+            let message = format!("plugin `{plugin}` does not exist");
+            let looked = format!(
+                "paths are relative to the scenario: {} was looked for",
+                path.display()
+            );
+            self.report(
+                &at.key("plugin"),
+                Part::Value,
+                message,
+                "not found",
+                Some(looked),
+            );
+        }
+        let span = [
+            Step::Key("providers".into()),
+            Step::Key(name.into()),
+            Step::Key("plugin".into()),
+        ];
+        Some(Provider {
+            id: ProviderId::parse(name).ok()?,
+            plugin: path,
+            plugin_as_written: plugin.to_owned(),
+            plugin_span: Some(self.document.span(&span, Part::Value)),
+            sha256: string(table, "sha256").and_then(Digest::parse),
+            config: table
+                .get("config")
+                .cloned()
+                .unwrap_or_else(|| Map::new().into()),
+            protocol: string(table, "protocol").map(|word| match word {
+                "json" => Protocol::Json,
+                _ => Protocol::Plain,
+            }),
+            args: settings::strings(table, "args")
+                .filter_map(|text| Template::parse(text).ok())
+                .collect(),
+            stdin: table.get("stdin").and_then(stdin),
+            output: match string(table, "output") {
+                Some("json") => OutputForm::Json,
+                Some("trimmed") => OutputForm::Trimmed,
+                _ => OutputForm::Text,
+            },
+            limits: limits(table.get("limits").and_then(Value::as_object)),
+            concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
+            rate: string(table, "rate").and_then(Rate::parse),
+        })
+    }
+
+    fn tests(&mut self, tests: &[Value]) -> Vec<InlineTest> {
+        let root = At::ROOT;
+        let list = root.key("tests");
+        let mut seen = HashMap::new();
+        let mut built = Vec::new();
+        for (index, test) in tests.iter().enumerate() {
+            let Some(record) = test.as_object() else {
+                continue;
+            };
+            let at = list.index(index);
+            if let Some(id) = string(record, "id")
+                && let Some(first) = seen.insert(id, index)
+            {
+                self.duplicate(id, first, index);
+                seen.insert(id, first);
+            }
+            self.provider_globs(record, &at);
+            self.attachments(record, &at);
+            self.expect(record, &at);
+            built.push(InlineTest {
+                record: record.clone(),
+                line: self.line_of(&["tests".into()], index),
+            });
+        }
+        built
+    }
+
+    fn duplicate(&mut self, id: &str, first: usize, second: usize) {
+        let span = |index| {
+            let path = [
+                Step::Key("tests".into()),
+                Step::Index(index),
+                Step::Key("id".into()),
+            ];
+            self.document.span(&path, Part::Value)
+        };
+        let problem = Problem::new(
+            format!("the id `{id}` is used twice"),
+            "and again here",
+            span(second),
+        )
+        .and_label("first here", span(first));
+        self.problems.push(problem);
+    }
+
+    fn attachments(&mut self, record: &Map<String, Value>, at: &At<'_>) {
+        let Some(files) = record.get("files").and_then(Value::as_object) else {
+            return;
+        };
+        let at = at.key("files");
+        for (name, file) in files {
+            if let Some(file) = file.as_str() {
+                self.existing_file("attachment", file, &at.key(name));
+            }
+        }
+    }
+
+    fn expect(&mut self, record: &Map<String, Value>, at: &At<'_>) {
+        let Some(expect) = record.get("expect").and_then(Value::as_object) else {
+            return;
+        };
+        let at = at.key("expect");
+        if let Some(file) = string(expect, "schema").filter(|file| !file.contains("{{")) {
+            self.existing_file("schema", file, &at.key("schema"));
+        }
+        if expect.contains_key("tolerance")
+            && !expect.contains_key("json")
+            && !expect.contains_key("equals")
+        {
+            let message = "`tolerance` says how far numbers of `equals` or `json` may be off, and there is neither";
+            self.report(
+                &at.key("tolerance"),
+                Part::Key,
+                message.to_owned(),
+                "does nothing",
+                None,
+            );
+        }
+    }
+
+    fn existing_file(&mut self, noun: &str, file: &str, at: &At<'_>) {
+        let path = self.directory.join(file);
+        if file.is_empty() || path.is_file() {
+            return;
+        }
+        let (message, label) = match path.exists() {
+            true => (format!("{noun} `{file}` is not a file"), "not a file"),
+            false => (format!("{noun} `{file}` does not exist"), "not found"),
+        };
+        let looked = format!(
+            "paths are relative to the scenario: {} was looked for",
+            path.display()
+        );
+        self.report(at, Part::Value, message, label, Some(looked));
+    }
+
+    /// Reports globs over providers that match none, and finds the providers that match.
+    fn provider_globs(&mut self, record: &Map<String, Value>, at: &At<'_>) -> Vec<u32> {
+        let names = self.names.clone();
+        if !names.is_empty() {
+            let at = at.key("providers");
+            for (index, glob) in settings::strings(record, "providers").enumerate() {
+                let Ok(compiled) = check::glob(glob, false) else {
+                    continue;
+                };
+                let matcher = compiled.compile_matcher();
+                if !names.iter().any(|name| matcher.is_match(name)) {
+                    let message = format!("no provider matches `{glob}`");
+                    let help = Some(check::suggest(glob, &names));
+                    self.report(
+                        &at.index(index),
+                        Part::Value,
+                        message,
+                        "matches nothing",
+                        help,
+                    );
+                }
+            }
+        }
+        matching(record, &names).unwrap_or_default()
+    }
+
+    fn lists(&mut self, lists: &[Value]) -> Vec<TestList> {
+        let root = At::ROOT;
+        let at = root.key("test_lists");
+        let maps = lists.iter().enumerate();
+        maps.filter_map(|(index, list)| self.list(list.as_object()?, &at.index(index)))
+            .collect()
+    }
+
+    fn list(&mut self, list: &Map<String, Value>, at: &At<'_>) -> Option<TestList> {
+        self.expect(list, at);
+        let shape = |key| list.get(key).map(Shape::parse).transpose().ok();
+        let (input, expect) = (shape("input")?, shape("expect")?);
+        let mut shapes = input.iter().chain(&expect);
+        Some(TestList {
+            is_data: list.contains_key("id") || shapes.any(Shape::is_template),
+            files: self.list_files(list, at),
+            providers: self.provider_globs(list, at),
+            id: string(list, "id").map(Template::parse).transpose().ok()?,
+            input,
+            expect,
+            settings: Settings::read(list),
+            select: glob_set(settings::strings(list, "select")).ok()?,
+            exclude: glob_set(settings::strings(list, "exclude")).ok()?,
+        })
+    }
+
+    fn list_files(&mut self, list: &Map<String, Value>, at: &At<'_>) -> Vec<ListFile> {
+        let at = at.key("files");
+        let mut found: Vec<ListFile> = Vec::new();
+        for (index, glob) in settings::strings(list, "files").enumerate() {
+            let at = at.index(index);
+            let names = match files::find(&self.directory, glob) {
+                Ok(names) => names,
+                // A glob that cannot be understood has been reported already.
+                Err(_) if check::glob(glob, true).is_err() => continue,
+                Err(error) => {
+                    let message = format!("`{glob}` cannot be searched: {error}");
+                    self.report(&at, Part::Value, message, "this glob", None);
+                    continue;
+                }
+            };
+            if names.is_empty() {
+                let help = format!(
+                    "it is relative to the scenario, in {}",
+                    self.directory.display()
+                );
+                let message = format!("no file matches `{glob}`");
+                self.report(&at, Part::Value, message, "matches nothing", Some(help));
+            }
+            for name in names {
+                let path = self.directory.join(&name);
+                let Some(format) = Format::of(&path) else {
+                    let help =
+                        "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`".to_owned();
+                    let message = format!("`{name}` is no test list");
+                    self.report(&at, Part::Value, message, "matches it", Some(help));
+                    continue;
+                };
+                if !found.iter().any(|file| *file.name == *name) {
+                    found.push(ListFile {
+                        name: name.into(),
+                        path,
+                        format,
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    fn line_of(&self, keys: &[String], index: usize) -> u64 {
+        let mut path: Vec<_> = keys.iter().cloned().map(Step::Key).collect();
+        path.push(Step::Index(index));
+        line_at(self.text, self.document.span(&path, Part::Value).offset())
+    }
+
+    fn report(
+        &mut self,
+        at: &At<'_>,
+        part: Part,
+        message: String,
+        label: &str,
+        help: Option<String>,
+    ) {
+        let mut finding = at.finding(part, message, label);
+        finding.help = help;
+        self.findings.push(finding);
+    }
+
+    fn general(&mut self, message: &str, help: &str) {
+        self.problems.push(Problem::general(message, help));
+    }
+}
+
+/// Finds which of `names` the globs in `providers` match; `None` where the table says nothing of providers.
+///
+/// Without the key a test runs on all.
+pub(super) fn matching<T: AsRef<str>>(table: &Map<String, Value>, names: &[T]) -> Option<Vec<u32>> {
+    let set = match table.get("providers") {
+        Some(Value::Array(_)) => glob_set(settings::strings(table, "providers")).ok()?,
+        _ => None,
+    };
+    let everything = !table.contains_key("providers");
+    let places = (0..).zip(names);
+    let matching = places.filter(|(_, name)| {
+        everything || set.as_ref().is_some_and(|set| set.is_match(name.as_ref()))
+    });
+    Some(matching.map(|(place, _)| place).collect())
+}
+
+/// Compiles globs over ids; `None` where there is none.
+pub(super) fn glob_set<'a>(
+    globs: impl Iterator<Item = &'a str>,
+) -> Result<Option<GlobSet>, globset::Error> {
+    let mut builder = GlobSetBuilder::new();
+    let mut is_empty = true;
+    for glob in globs {
+        builder.add(check::glob(glob, false)?);
+        is_empty = false;
+    }
+    let set = builder.build()?;
+    Ok((!is_empty).then_some(set))
+}
+
+/// The line, from 1, that holds the byte at `offset`.
+pub(super) fn line_at(text: &str, offset: usize) -> u64 {
+    let before = text.as_bytes().iter().take(offset);
+    1 + before.filter(|byte| **byte == b'\n').count() as u64
+}
+
+fn string<'a>(table: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    table.get(key)?.as_str()
+}
+
+fn items<'a>(table: &'a Map<String, Value>, key: &str) -> &'a [Value] {
+    table
+        .get(key)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+fn run_settings(table: &Map<String, Value>) -> RunSettings {
+    RunSettings {
+        concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
+        memory: table.get("memory").and_then(units::size_of),
+        fail_fast: table.get("fail_fast").and_then(check::fail_fast).flatten(),
+        grace: settings::duration(table, "grace").unwrap_or_default(),
+        seed: settings::integer(table, "seed").unwrap_or_default(),
+    }
+}
+
+fn stdin(value: &Value) -> Option<Stdin> {
+    match value {
+        Value::String(text) => Template::parse(text).ok().map(Stdin::Text),
+        Value::Object(table) => string(table, "file").map(|file| Stdin::File(file.to_owned())),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+    }
+}
+
+fn limits(table: Option<&Map<String, Value>>) -> Limits {
+    let mut limits = Limits::default();
+    let Some(table) = table else { return limits };
+    limits.time = settings::duration(table, "time");
+    for (key, limit) in [
+        ("input", &mut limits.input),
+        ("memory", &mut limits.memory),
+        ("table_elements", &mut limits.table_elements),
+        ("file", &mut limits.file),
+        ("reply", &mut limits.reply),
+        ("log", &mut limits.log),
+        ("log_records", &mut limits.log_records),
+        ("stdio", &mut limits.stdio),
+        ("artifacts", &mut limits.artifacts),
+        ("artifact_files", &mut limits.artifact_files),
+    ] {
+        if let Some(size) = table.get(key).and_then(units::size_of) {
+            *limit = size;
+        }
+    }
+    limits
+}
