@@ -1,0 +1,205 @@
+//! The birth of a run: what must be on disk before anything happens.
+
+use std::{io, sync::Arc};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    RecordError,
+    content::{Blob, Content},
+    database::Progress,
+    durable,
+    layout::{Root, RunDir, RunId},
+    lock::Lock,
+    manifest::{FORMAT, Manifest, ManifestCounts, ManifestProvider, ManifestScenario, Metadata},
+    recorder::{self, Parts, Recorder, WRITER, Written},
+    writer::{Job, Writer},
+};
+use crate::model::{Counts, Digest, Limits, RunStatus, Stage, Verdict};
+
+/// Everything a run is born with.
+#[derive(Clone, Debug)]
+pub struct Birth {
+    /// The scenario.
+    pub scenario: BirthScenario,
+    /// The digest of the plan.
+    pub plan_digest: Digest,
+    /// How many trials are planned.
+    pub planned: u64,
+    /// The digest of the normalised tests; one of `blobs`.
+    pub suite: Digest,
+    /// The providers, in the scenario's order.
+    pub providers: Vec<BirthProvider>,
+    /// What the run needs for as long as it exists: plugins, tests, attachments.
+    pub blobs: Vec<Blob>,
+    /// Which tests and providers the command line asked for.
+    pub selection: Value,
+    /// Options of the command line that are in effect.
+    pub options: Value,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// The scenario a run is born with.
+#[derive(Clone, Debug)]
+pub struct BirthScenario {
+    /// Its name.
+    pub name: String,
+    /// Its path, as given.
+    pub path_as_given: String,
+    /// Its text, as read.
+    pub text: Arc<str>,
+}
+
+/// A provider a run is born with.
+#[derive(Clone, Debug)]
+pub struct BirthProvider {
+    /// Its name.
+    pub name: String,
+    /// The digest of its plugin; one of the birth's blobs.
+    pub plugin_sha256: Digest,
+    /// `component` or `command`.
+    pub kind: String,
+    /// The version of the contract that a component was built for.
+    pub contract: Option<String>,
+    /// What one attempt may use.
+    pub limits: Limits,
+}
+
+/// Gives birth; on failure nothing is left that looks like a run.
+pub(super) fn give(
+    root: &Root,
+    birth: Birth,
+    acks: impl Fn(Written) + Send + 'static,
+) -> Result<Recorder, RecordError> {
+    let root_lock = Lock::share(&root.lock())?;
+    let (id, dir) = make_directory(root, birth.now, random_suffix)
+        .map_err(RecordError::io("create a run directory"))?;
+    let recorder = fill(root, birth, acks, id, dir.clone(), root_lock);
+    if recorder.is_err()
+        && let Err(error) = fs_err::remove_dir_all(dir.path())
+    {
+        tracing::warn!("cannot remove what is left of a failed birth: {error}");
+    }
+    recorder
+}
+
+/// Makes a directory that nobody else has, however many runs begin at the same instant.
+fn make_directory(
+    root: &Root,
+    now: Timestamp,
+    mut suffix: impl FnMut() -> u32,
+) -> io::Result<(RunId, RunDir)> {
+    loop {
+        let id = RunId::new(now, suffix());
+        let dir = root.run(id.as_str());
+        match fs_err::create_dir(dir.path()) {
+            Ok(()) => return Ok((id, dir)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn fill(
+    root: &Root,
+    birth: Birth,
+    acks: impl Fn(Written) + Send + 'static,
+    id: RunId,
+    dir: RunDir,
+    root_lock: Lock,
+) -> Result<Recorder, RecordError> {
+    let run_lock = Lock::own(&dir.lock(), birth.now)?;
+    durable::create(&dir.scenario(), birth.scenario.text.as_bytes())
+        .map_err(RecordError::io("copy the scenario"))?;
+    let index = fs_err::OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .open(dir.index())
+        .map_err(RecordError::io("create the file for rows"))?;
+    let content = Content::open(root.content())?;
+    for blob in &birth.blobs {
+        content.add(blob, birth.now.into())?;
+    }
+
+    let manifest = manifest(birth, &id);
+    manifest.write(&dir.manifest())?;
+    durable::sync_directory(root.path()).map_err(RecordError::io("sync the results root"))?;
+    drop(content);
+
+    let database = recorder::project(root, &dir, &manifest);
+    let job = Job {
+        dir: dir.clone(),
+        index,
+        session: 1,
+        progress: Progress::new(database, id.clone()),
+    };
+    let writer =
+        Writer::start(job, acks).map_err(RecordError::io("start the thread that writes"))?;
+    Ok(Recorder::new(Parts {
+        writer,
+        manifest,
+        id,
+        dir,
+        root: root.clone(),
+        locks: [run_lock, root_lock],
+    }))
+}
+
+fn manifest(birth: Birth, id: &RunId) -> Manifest {
+    let mut manifest = Manifest {
+        format: FORMAT,
+        run_id: id.to_string(),
+        runner_version: env!("CARGO_PKG_VERSION").to_owned(),
+        scenario: ManifestScenario {
+            name: birth.scenario.name,
+            path: birth.scenario.path_as_given,
+            sha256: Digest::of(birth.scenario.text.as_bytes()),
+        },
+        created_at: birth.now,
+        metadata: Metadata {
+            planned_test_count: birth.planned,
+            plan_digest: birth.plan_digest,
+            suite: birth.suite,
+        },
+        providers: birth
+            .providers
+            .into_iter()
+            .map(BirthProvider::manifest)
+            .collect(),
+        selection: birth.selection,
+        options: birth.options,
+        status: RunStatus::Running,
+        reason: None,
+        signal: None,
+        stage: Stage::Plan,
+        verdict: Verdict::None,
+        counts: ManifestCounts::from(Counts {
+            planned: birth.planned,
+            ..Counts::default()
+        }),
+        started_at: birth.now,
+        completed_at: None,
+        sessions: Vec::new(),
+        transitions: Vec::new(),
+    };
+    manifest.open(WRITER, birth.now);
+    manifest
+}
+
+impl BirthProvider {
+    fn manifest(self) -> ManifestProvider {
+        ManifestProvider {
+            name: self.name,
+            plugin: self.plugin_sha256,
+            kind: self.kind,
+            contract: self.contract,
+            limits: (&self.limits).into(),
+        }
+    }
+}
+
+fn random_suffix() -> u32 {
+    uuid::Uuid::new_v4().as_fields().0
+}

@@ -1,0 +1,191 @@
+//! The content store: bytes by their digest, shared by runs.
+
+use std::{
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use fs_err::File;
+use sha2::{Digest as _, Sha256};
+
+use super::{RecordError, durable, layout, lock::Lock};
+use crate::model::Digest;
+
+const CHUNK: usize = 64 * 1024;
+
+/// Bytes that a run needs for as long as it exists.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// What they are called in the store.
+    pub digest: Digest,
+    /// Where they are.
+    pub source: BlobSource,
+}
+
+/// Where the bytes of a [`Blob`] are.
+#[derive(Clone, Debug)]
+pub enum BlobSource {
+    /// In memory.
+    Bytes(Arc<[u8]>),
+    /// In a file, which is copied piece by piece and must still have its digest.
+    File(PathBuf),
+}
+
+/// The content store while a birth adds to it; nobody removes entries meanwhile.
+pub(super) struct Content {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Content {
+    /// Opens the store for a birth.
+    pub(super) fn open(path: PathBuf) -> Result<Self, RecordError> {
+        fs_err::create_dir_all(&path).map_err(RecordError::io("create the content store"))?;
+        let lock = Lock::share(&layout::content_lock(&path))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Adds what is not there yet; what is there is touched, so that nobody takes it for unused.
+    pub(super) fn add(&self, blob: &Blob, now: SystemTime) -> Result<(), RecordError> {
+        let entry = layout::content_entry(&self.path, blob.digest);
+        let is_touched = touch(&entry, blob.size()?, now)
+            .map_err(RecordError::io("touch an entry of the content store"))?;
+        if is_touched {
+            return Ok(());
+        }
+        self.write(blob, &entry)
+    }
+
+    fn write(&self, blob: &Blob, entry: &Path) -> Result<(), RecordError> {
+        let directory = entry.parent().expect("an entry lies in a directory");
+        let failed = || RecordError::io("write into the content store");
+        fs_err::create_dir_all(directory).map_err(failed())?;
+        let mut file = durable::temporary(directory).map_err(failed())?;
+        blob.copy(file.as_file_mut())?;
+        durable::persist(file, entry).map_err(failed())?;
+
+        durable::sync_directory(directory).map_err(failed())?;
+        durable::sync_directory(&self.path).map_err(failed())
+    }
+}
+
+impl Blob {
+    fn size(&self) -> Result<u64, RecordError> {
+        match &self.source {
+            BlobSource::Bytes(bytes) => Ok(bytes.len() as u64),
+            BlobSource::File(path) => fs_err::metadata(path)
+                .map(|metadata| metadata.len())
+                .map_err(RecordError::io("read what a run needs")),
+        }
+    }
+
+    fn copy(&self, target: &mut impl Write) -> Result<(), RecordError> {
+        match &self.source {
+            BlobSource::Bytes(bytes) => target
+                .write_all(bytes)
+                .map_err(RecordError::io("write into the content store")),
+            BlobSource::File(path) => copy_file(path, self.digest, target),
+        }
+    }
+}
+
+fn copy_file(path: &Path, expected: Digest, target: &mut impl Write) -> Result<(), RecordError> {
+    let mut file = File::open(path).map_err(RecordError::io("read what a run needs"))?;
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let length = file
+            .read(&mut chunk)
+            .map_err(RecordError::io("read what a run needs"))?;
+        if length == 0 {
+            break;
+        }
+        hasher.update(&chunk[..length]);
+        target
+            .write_all(&chunk[..length])
+            .map_err(RecordError::io("write into the content store"))?;
+    }
+
+    let found = Digest::finish(hasher);
+    if found == expected {
+        return Ok(());
+    }
+    Err(RecordError::Changed {
+        path: path.to_owned(),
+        expected,
+        found,
+    })
+}
+
+/// Sets an entry's time; `false` if there is none, or one that damage has shortened.
+fn touch(entry: &Path, size: u64, now: SystemTime) -> io::Result<bool> {
+    let file = match fs_err::OpenOptions::new().append(true).open(entry) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if file.metadata()?.len() != size {
+        return Ok(false);
+    }
+    file.set_modified(now)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::{Blob, BlobSource, Content};
+    use crate::{
+        model::Digest,
+        record::{RecordError, layout},
+    };
+
+    #[test]
+    fn bytes_are_stored_once_and_touched_afterwards() {
+        let directory = tempfile::tempdir().unwrap();
+        let content = Content::open(directory.path().join("store")).unwrap();
+        let blob = Blob {
+            digest: Digest::of(b"abc"),
+            source: BlobSource::Bytes(b"abc".as_slice().into()),
+        };
+        let entry = layout::content_entry(&directory.path().join("store"), blob.digest);
+
+        content.add(&blob, SystemTime::now()).unwrap();
+        let later = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        content.add(&blob, later).unwrap();
+        assert_eq!(fs_err::read(&entry).unwrap(), b"abc");
+        assert_eq!(fs_err::metadata(&entry).unwrap().modified().unwrap(), later);
+
+        fs_err::write(&entry, b"a").unwrap();
+        content.add(&blob, later).unwrap();
+        assert_eq!(fs_err::read(&entry).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_file_that_changed_since_it_was_hashed_is_not_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        let content = Content::open(store.clone()).unwrap();
+        let path = directory.path().join("list.jsonl");
+        let text = "0123456789".repeat(20_000);
+        fs_err::write(&path, &text).unwrap();
+        let mut blob = Blob {
+            digest: Digest::of(text.as_bytes()),
+            source: BlobSource::File(path),
+        };
+
+        content.add(&blob, SystemTime::now()).unwrap();
+        let entry = layout::content_entry(&store, blob.digest);
+        assert_eq!(fs_err::read_to_string(entry).unwrap(), text);
+
+        blob.digest = Digest::of(b"what it once was");
+        let error = content.add(&blob, SystemTime::now()).unwrap_err();
+        assert!(matches!(error, RecordError::Changed { .. }), "{error}");
+        let entry = layout::content_entry(&store, blob.digest);
+        assert!(!entry.exists());
+        assert_eq!(entry.parent().unwrap().read_dir().unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,52 @@
+//! Writing files so that they survive a loss of power.
+
+use std::{
+    fs::Permissions,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use fs_err::File;
+use tempfile::NamedTempFile;
+
+/// Replaces `path` with `bytes` so that a reader finds the old or the new content, whole.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = parent(path)?;
+    let mut file = temporary(directory)?;
+    file.write_all(bytes)?;
+    persist(file, path)?;
+    sync_directory(directory)
+}
+
+/// Writes a new file and syncs it; its directory is the caller's to sync.
+pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Opens a file without a lasting name, with the permissions that the user's mask gives.
+pub(super) fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory)
+}
+
+/// Syncs a temporary file and gives it its name; the directory is the caller's to sync.
+pub(super) fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a path without a directory"))
+}

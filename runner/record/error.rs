@@ -1,0 +1,125 @@
+//! What can go wrong on disk.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use thiserror::Error;
+
+use super::status::IllegalTransition;
+use crate::model::Digest;
+
+/// Why a run could not be begun, written or read.
+///
+/// Sources are errors of `fs_err`, which name the path that they are about.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// The results root is there, and is no directory.
+    #[error("results root `{path}` is not a directory")]
+    RootIsFile {
+        /// The root as given.
+        path: PathBuf,
+    },
+    /// The results root is missing and cannot be created.
+    #[error("cannot create results root `{path}`")]
+    CreateRoot {
+        /// The root as given.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The results root is there, and nothing can be created in it.
+    #[error("cannot write in results root `{path}`")]
+    RootNotWritable {
+        /// The root as given.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process keeps a lock that is needed.
+    #[error("lock `{path}` is held by another process{}", owner(text))]
+    Held {
+        /// The lock's file.
+        path: PathBuf,
+        /// What its owner wrote into it.
+        text: String,
+    },
+    /// A file or directory could not be created, written, synced or read.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried, as in `cannot …`.
+        action: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is not what it was when its digest was taken.
+    #[error("`{path}` was changed: its digest was {expected} and is {found}")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The digest it was announced with.
+        expected: Digest,
+        /// The digest of what was read.
+        found: Digest,
+    },
+    /// A manifest is there and cannot be understood.
+    #[error("cannot understand manifest `{path}`")]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Where it is wrong.
+        source: serde_json::Error,
+    },
+    /// A status was to follow another one that it cannot follow.
+    #[error(transparent)]
+    Transition(#[from] IllegalTransition),
+    /// A write of the session failed; from then on nothing is written any more.
+    #[error("rows cannot be stored")]
+    Stopped(#[source] Arc<RecordError>),
+}
+
+/// Why a run could not be found.
+#[derive(Debug, Error)]
+pub enum FindError {
+    /// No run has this name.
+    #[error("no run `{run}` in `{root}`{}", listed("; the newest are", candidates))]
+    Unknown {
+        /// What was asked for.
+        run: String,
+        /// Where it was looked for.
+        root: PathBuf,
+        /// The newest runs there are, newest first.
+        candidates: Vec<String>,
+    },
+    /// Several runs have this in their name.
+    #[error("`{run}` may be any of several runs{}", listed(":", candidates))]
+    Ambiguous {
+        /// What was asked for.
+        run: String,
+        /// The runs it may be, newest first.
+        candidates: Vec<String>,
+    },
+    /// The run was found and cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] RecordError),
+}
+
+impl RecordError {
+    /// Wraps a failure of the system, for `map_err`.
+    pub(super) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, source }
+    }
+}
+
+fn owner(text: &str) -> String {
+    match text.trim() {
+        "" => String::new(),
+        text => format!(" ({})", text.replace('\n', ", ")),
+    }
+}
+
+fn listed(introduction: &str, candidates: &[String]) -> String {
+    if candidates.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
+    format!("{introduction} {}", names.join(", "))
+}

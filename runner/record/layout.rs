@@ -1,0 +1,132 @@
+//! The names of everything on disk.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use crate::model::Digest;
+
+/// The id of a run: the name of its directory, `YYYY-MM-DD_HH-MM-SS-mmm-<8 hex>` in UTC, so that names sort by time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(Arc<str>);
+
+impl RunId {
+    /// Names a run that begins at `now`; `suffix` tells it from others of the same instant.
+    pub(super) fn new(now: Timestamp, suffix: u32) -> Self {
+        let time = now.strftime("%Y-%m-%d_%H-%M-%S-%3f");
+        Self(format!("{time}-{suffix:08x}").into())
+    }
+
+    /// Takes the name of a directory that is known to hold a run.
+    pub(super) fn of_directory(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The id as shown.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The names below a results root.
+#[derive(Clone, Debug)]
+pub(super) struct Root(PathBuf);
+
+impl Root {
+    pub(super) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.0.join(".lock")
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.0.join("runner.db")
+    }
+
+    pub(super) fn content(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    pub(super) fn run(&self, id: &str) -> RunDir {
+        RunDir::new(&self.0.join(id))
+    }
+}
+
+/// The names inside a run directory.
+#[derive(Clone, Debug)]
+pub(super) struct RunDir(PathBuf);
+
+impl RunDir {
+    pub(super) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn manifest(&self) -> PathBuf {
+        self.0.join("benchmark.json")
+    }
+
+    pub(super) fn scenario(&self) -> PathBuf {
+        self.0.join("scenario.toml")
+    }
+
+    pub(super) fn index(&self) -> PathBuf {
+        self.0.join("index.jsonl")
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    /// Where the files of one attempt go; at most a thousand trials share a parent.
+    pub(super) fn artifacts(&self, ordinal: u64, attempt: u32) -> PathBuf {
+        self.0
+            .join("artifacts")
+            .join((ordinal / 1000).to_string())
+            .join(format!("{ordinal}-{attempt}"))
+    }
+}
+
+/// The lock of a content store: births hold it shared.
+pub(super) fn content_lock(store: &Path) -> PathBuf {
+    store.join(".lock")
+}
+
+/// Where a content store keeps the bytes with this digest.
+pub(super) fn content_entry(store: &Path, digest: Digest) -> PathBuf {
+    let name = digest.to_string();
+    store.join(&name[..2]).join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RunId;
+
+    #[test]
+    fn a_run_is_named_by_its_instant_in_utc() {
+        let now = "2026-11-20T04:39:12.123987Z".parse().unwrap();
+        assert_eq!(
+            RunId::new(now, 0x7f3a_9c1e).as_str(),
+            "2026-11-20_04-39-12-123-7f3a9c1e"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! Locks: who is alive, and who must wait.
+
+use std::{
+    fs::TryLockError,
+    io::{self, Read, Seek, Write},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use fs_err::{File, OpenOptions};
+use jiff::Timestamp;
+
+use super::RecordError;
+
+/// Probing readers hold a run's lock for an instant, so whoever needs it tries for this long.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A lock that is held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes a run's lock alone, and only then writes into it who has it.
+    pub(super) fn own(path: &Path, now: Timestamp) -> Result<Self, RecordError> {
+        let mut file = open(path)?;
+        hold(&mut file, path, File::try_lock)?;
+        write_owner(&mut file, now).map_err(RecordError::io("write the lock's owner"))?;
+        Ok(Self { _file: file })
+    }
+
+    /// Takes a lock beside others who share it.
+    pub(super) fn share(path: &Path) -> Result<Self, RecordError> {
+        let mut file = open(path)?;
+        hold(&mut file, path, File::try_lock_shared)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Tells whether somebody owns the lock, without keeping it for longer than the question takes.
+///
+/// A lock that cannot be asked counts as held: nobody may be taken for dead without proof. A missing one is free.
+pub(super) fn is_held(path: &Path) -> bool {
+    match File::open(path) {
+        Ok(file) => file.try_lock_shared().is_err(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+/// Opens without truncating: the text belongs to whoever holds the lock.
+fn open(path: &Path) -> Result<File, RecordError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(RecordError::io("open a lock"))
+}
+
+fn hold(
+    file: &mut File,
+    path: &Path,
+    attempt: impl Fn(&File) -> Result<(), TryLockError>,
+) -> Result<(), RecordError> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        match attempt(file) {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(source)) => {
+                return Err(RecordError::io("take a lock")(source));
+            }
+            Err(TryLockError::WouldBlock) if Instant::now() < give_up => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(held(file, path)),
+        }
+    }
+}
+
+fn held(file: &mut File, path: &Path) -> RecordError {
+    let mut text = String::new();
+    // The text is a courtesy: the message is true without it.
+    if file.read_to_string(&mut text).is_err() {
+        text.clear();
+    }
+    RecordError::Held {
+        path: PathBuf::from(path),
+        text,
+    }
+}
+
+fn write_owner(file: &mut File, now: Timestamp) -> io::Result<()> {
+    let system = rustix::system::uname();
+    let text = format!(
+        "pid {}\nhost {}\nsince {now:.3}\n",
+        std::process::id(),
+        system.nodename().to_string_lossy()
+    );
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::{Lock, is_held};
+    use crate::record::RecordError;
+
+    #[test]
+    fn an_owned_lock_is_held_and_names_its_owner_until_it_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        assert!(!is_held(&path));
+
+        let lock = Lock::own(&path, Timestamp::UNIX_EPOCH).unwrap();
+        assert!(is_held(&path));
+        let text = fs_err::read_to_string(&path).unwrap();
+        assert!(text.starts_with(&format!("pid {}\nhost ", std::process::id())));
+        assert!(text.ends_with("since 1970-01-01T00:00:00.000Z\n"));
+        let error = Lock::own(&path, Timestamp::UNIX_EPOCH).unwrap_err();
+        assert!(matches!(error, RecordError::Held { .. }), "{error}");
+        assert!(error.to_string().contains("pid "), "{error}");
+
+        drop(lock);
+        assert!(!is_held(&path));
+        Lock::own(&path, Timestamp::UNIX_EPOCH).unwrap();
+    }
+}

@@ -1,0 +1,354 @@
+//! [`Manifest`]: `benchmark.json`, what a run is and where it is in its life.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    RecordError, durable, status,
+    words::{self, DigestSchema, InstantSchema, WordSchema},
+};
+use crate::model::{Counts, Digest, Limits, Reason, RunStatus, Stage, StopSignal, Verdict};
+
+/// The version of the manifest's format.
+pub(super) const FORMAT: u32 = 1;
+
+/// What a run is and where it is in its life: `benchmark.json`, replaced whole at each transition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Manifest {
+    /// The version of the format: 1.
+    pub format: u32,
+    /// The run's id, which is the name of its directory.
+    pub run_id: String,
+    /// The version of the runner that began the run.
+    pub runner_version: String,
+    /// The scenario.
+    pub scenario: ManifestScenario,
+    /// When the run was born.
+    #[serde(with = "words::instant")]
+    #[schemars(with = "InstantSchema")]
+    pub created_at: Timestamp,
+    /// What was planned.
+    pub metadata: Metadata,
+    /// The providers, in the scenario's order.
+    pub providers: Vec<ManifestProvider>,
+    /// Which tests and providers of the scenario the command line asked for.
+    pub selection: Value,
+    /// Options of the command line that are in effect.
+    pub options: Value,
+    /// Where the run is in its life.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<RunStatus>")]
+    pub status: RunStatus,
+    /// Why it has this status.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_word"
+    )]
+    #[schemars(with = "Option<WordSchema<Reason>>")]
+    pub reason: Option<Reason>,
+    /// The signal that interrupted it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_word"
+    )]
+    #[schemars(with = "Option<WordSchema<StopSignal>>")]
+    pub signal: Option<StopSignal>,
+    /// How far its latest session came.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<Stage>")]
+    pub stage: Stage,
+    /// What its trials showed.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<Verdict>")]
+    pub verdict: Verdict,
+    /// How many trials came to what; while the run is `running`, its rows know better.
+    pub counts: ManifestCounts,
+    /// When its first session began.
+    #[serde(with = "words::instant")]
+    #[schemars(with = "InstantSchema")]
+    pub started_at: Timestamp,
+    /// When it left `running`; absent while it is running.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_instant"
+    )]
+    #[schemars(with = "Option<InstantSchema>")]
+    pub completed_at: Option<Timestamp>,
+    /// The processes that worked on it, in order.
+    pub sessions: Vec<Session>,
+    /// Every change of its status, in order.
+    pub transitions: Vec<Transition>,
+}
+
+/// The scenario of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ManifestScenario {
+    /// Its name.
+    pub name: String,
+    /// Its path, as given.
+    pub path: String,
+    /// The digest of its text.
+    #[serde(with = "words::digest")]
+    #[schemars(with = "DigestSchema")]
+    pub sha256: Digest,
+}
+
+/// What was planned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Metadata {
+    /// How many trials: tests, times providers, times repeats.
+    pub planned_test_count: u64,
+    /// The digest of the plan.
+    #[serde(with = "words::digest")]
+    #[schemars(with = "DigestSchema")]
+    pub plan_digest: Digest,
+    /// The digest of the normalised list of tests, which is in the content store.
+    #[serde(with = "words::digest")]
+    #[schemars(with = "DigestSchema")]
+    pub suite: Digest,
+}
+
+/// A provider of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ManifestProvider {
+    /// Its name.
+    pub name: String,
+    /// The digest of its plugin, which is in the content store.
+    #[serde(with = "words::digest")]
+    #[schemars(with = "DigestSchema")]
+    pub plugin: Digest,
+    /// What kind of plugin it is: `component` or `command`.
+    pub kind: String,
+    /// The version of the contract that it was built for; commands have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<String>,
+    /// What one attempt may use.
+    pub limits: ManifestLimits,
+}
+
+/// What one attempt may use.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the keys are those of the scenario's `limits`")]
+pub struct ManifestLimits {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_ms: Option<u64>,
+    pub input: u64,
+    pub memory: u64,
+    pub table_elements: u64,
+    pub file: u64,
+    pub reply: u64,
+    pub log: u64,
+    pub log_records: u64,
+    pub stdio: u64,
+    pub artifacts: u64,
+    pub artifact_files: u64,
+}
+
+/// How many trials came to what, by their final rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the keys are the outcomes")]
+pub struct ManifestCounts {
+    pub planned: u64,
+    pub passed: u64,
+    pub failed: u64,
+    pub error: u64,
+    pub timeout: u64,
+    pub skipped: u64,
+    pub flaky: u64,
+}
+
+/// A process that worked on a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Session {
+    /// Which session, from 1.
+    pub n: u32,
+    /// When it took the run's lock.
+    #[serde(with = "words::instant")]
+    #[schemars(with = "InstantSchema")]
+    pub opened_at: Timestamp,
+    /// When it was closed.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_instant"
+    )]
+    #[schemars(with = "Option<InstantSchema>")]
+    pub closed_at: Option<Timestamp>,
+    /// The command that opened it.
+    pub opened_by: String,
+    /// Why it ended before the run was completed.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_word"
+    )]
+    #[schemars(with = "Option<WordSchema<Reason>>")]
+    pub reason: Option<Reason>,
+}
+
+/// A change of a run's status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Transition {
+    /// When.
+    #[serde(with = "words::instant")]
+    #[schemars(with = "InstantSchema")]
+    pub at: Timestamp,
+    /// The status before; absent for the first.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_word"
+    )]
+    #[schemars(with = "Option<WordSchema<RunStatus>>")]
+    pub from: Option<RunStatus>,
+    /// The status after.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<RunStatus>")]
+    pub to: RunStatus,
+    /// Why.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_word"
+    )]
+    #[schemars(with = "Option<WordSchema<Reason>>")]
+    pub reason: Option<Reason>,
+    /// The command that made it.
+    pub writer: String,
+}
+
+/// How a session ends.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// The status that the run gets; any but `running`.
+    pub status: RunStatus,
+    /// Why, unless it is completed.
+    pub reason: Option<Reason>,
+    /// The signal that interrupted it.
+    pub signal: Option<StopSignal>,
+    /// How far the session came.
+    pub stage: Stage,
+    /// What the trials showed.
+    pub verdict: Verdict,
+    /// How many trials came to what, by the rows that are on disk.
+    pub counts: Counts,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    pub(super) fn read(path: &Path) -> Result<Self, RecordError> {
+        let bytes = fs_err::read(path).map_err(RecordError::io("read a manifest"))?;
+        serde_json::from_slice(&bytes).map_err(|source| RecordError::Manifest {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Replaces the manifest on disk.
+    pub(super) fn write(&self, path: &Path) -> Result<(), RecordError> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest can be written as JSON");
+        bytes.push(b'\n');
+        durable::replace(path, &bytes).map_err(RecordError::io("write a manifest"))
+    }
+
+    /// Opens the first session.
+    pub(super) fn open(&mut self, writer: &str, now: Timestamp) {
+        self.sessions.push(Session {
+            n: 1,
+            opened_at: now,
+            closed_at: None,
+            opened_by: writer.to_owned(),
+            reason: None,
+        });
+        self.transitions.push(Transition {
+            at: now,
+            from: None,
+            to: RunStatus::Running,
+            reason: None,
+            writer: writer.to_owned(),
+        });
+    }
+
+    /// Closes the open session and moves the run out of `running`.
+    pub(super) fn close(&mut self, writer: &str, end: End) -> Result<(), RecordError> {
+        status::check(Some(self.status), end.status)?;
+
+        self.transitions.push(Transition {
+            at: end.now,
+            from: Some(self.status),
+            to: end.status,
+            reason: end.reason,
+            writer: writer.to_owned(),
+        });
+        if let Some(session) = self.sessions.last_mut() {
+            session.closed_at = Some(end.now);
+            session.reason = end.reason;
+        }
+        self.status = end.status;
+        self.reason = end.reason;
+        self.signal = end.signal;
+        self.stage = end.stage;
+        self.verdict = end.verdict;
+        self.counts = end.counts.into();
+        self.completed_at = Some(end.now);
+        Ok(())
+    }
+}
+
+impl From<&Limits> for ManifestLimits {
+    fn from(limits: &Limits) -> Self {
+        let milliseconds = |time: std::time::Duration| time.as_millis().try_into();
+        Self {
+            time_ms: limits
+                .time
+                .map(|time| milliseconds(time).unwrap_or(u64::MAX)),
+            input: limits.input,
+            memory: limits.memory,
+            table_elements: limits.table_elements,
+            file: limits.file,
+            reply: limits.reply,
+            log: limits.log,
+            log_records: limits.log_records,
+            stdio: limits.stdio,
+            artifacts: limits.artifacts,
+            artifact_files: limits.artifact_files,
+        }
+    }
+}
+
+impl From<Counts> for ManifestCounts {
+    fn from(counts: Counts) -> Self {
+        Self {
+            planned: counts.planned,
+            passed: counts.passed,
+            failed: counts.failed,
+            error: counts.error,
+            timeout: counts.timeout,
+            skipped: counts.skipped,
+            flaky: counts.flaky,
+        }
+    }
+}
+
+impl From<ManifestCounts> for Counts {
+    fn from(counts: ManifestCounts) -> Self {
+        Self {
+            planned: counts.planned,
+            passed: counts.passed,
+            failed: counts.failed,
+            error: counts.error,
+            timeout: counts.timeout,
+            skipped: counts.skipped,
+            flaky: counts.flaky,
+        }
+    }
+}

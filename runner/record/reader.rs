@@ -1,0 +1,195 @@
+//! Reading a run, at any time: every prefix of a valid `index.jsonl` is valid. Readers repair nothing.
+
+use std::{
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+    vec,
+};
+
+use fs_err::File;
+use thiserror::Error;
+
+use super::{
+    RecordError,
+    layout::RunDir,
+    manifest::Manifest,
+    row::{self, MAX_LINE_BYTES, Row},
+    state::{Mark, State},
+};
+
+/// A run that is read.
+#[derive(Clone, Debug)]
+pub struct RunReader {
+    dir: RunDir,
+    manifest: Manifest,
+}
+
+/// Why a line of `index.jsonl` gives no row.
+#[derive(Debug, Error)]
+pub enum LineError {
+    /// It is damaged; the lines after it are not.
+    #[error("line {line} of `{path}` is damaged: {problem}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file cannot be read on.
+    #[error("cannot read rows")]
+    Io(#[from] io::Error),
+}
+
+impl RunReader {
+    /// Reads the manifest of the run in `dir`.
+    pub fn open(dir: &Path) -> Result<Self, RecordError> {
+        let dir = RunDir::new(dir);
+        let manifest = Manifest::read(&dir.manifest())?;
+        Ok(Self { dir, manifest })
+    }
+
+    /// What the run is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Every row that is on disk, in the order of writing.
+    pub fn rows(&self) -> Rows<Row<'static>> {
+        Rows::new(self.pieces(), Row::decode)
+    }
+
+    /// What the rows that are on disk come to; damaged lines count as not written.
+    pub fn state(&self) -> Result<State, RecordError> {
+        let mut state = State::planned(self.manifest.metadata.planned_test_count);
+        for mark in Rows::<Mark>::new(self.pieces(), row::decode_mark) {
+            match mark {
+                Ok(mark) => _ = state.replay(mark),
+                Err(damage @ LineError::Damaged { .. }) => tracing::warn!("{damage}"),
+                Err(LineError::Io(source)) => return Err(RecordError::io("read rows")(source)),
+            }
+        }
+        Ok(state)
+    }
+
+    /// Where a file of a row is.
+    pub fn artifact_path(&self, row: &Row<'_>, name: &str) -> PathBuf {
+        self.dir.artifacts(row.ordinal, row.attempt).join(name)
+    }
+
+    /// The run's copy of its scenario.
+    pub fn scenario_path(&self) -> PathBuf {
+        self.dir.scenario()
+    }
+
+    fn pieces(&self) -> Vec<PathBuf> {
+        vec![self.dir.index()]
+    }
+}
+
+/// The rows of some files, one after the other; a damaged line is an item of its own.
+pub struct Rows<T> {
+    pieces: vec::IntoIter<PathBuf>,
+    current: Option<Piece>,
+    decode: fn(&[u8]) -> Result<T, String>,
+    line: Vec<u8>,
+}
+
+struct Piece {
+    path: PathBuf,
+    file: BufReader<File>,
+    line: u64,
+}
+
+impl<T> Rows<T> {
+    pub(super) fn new(pieces: Vec<PathBuf>, decode: fn(&[u8]) -> Result<T, String>) -> Self {
+        Self {
+            pieces: pieces.into_iter(),
+            current: None,
+            decode,
+            line: Vec::new(),
+        }
+    }
+
+    fn open_next(&mut self) -> io::Result<bool> {
+        let Some(path) = self.pieces.next() else {
+            return Ok(false);
+        };
+        let file = BufReader::with_capacity(64 * 1024, File::open(&path)?);
+        self.current = Some(Piece {
+            path,
+            file,
+            line: 0,
+        });
+        Ok(true)
+    }
+}
+
+impl<T> Iterator for Rows<T> {
+    type Item = Result<T, LineError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some(piece) = &mut self.current else {
+                match self.open_next() {
+                    Ok(true) => continue,
+                    Ok(false) => return None,
+                    Err(error) => return Some(Err(error.into())),
+                }
+            };
+            let end = match read_line(&mut piece.file, &mut self.line) {
+                Ok(end) => end,
+                Err(error) => {
+                    self.current = None;
+                    return Some(Err(error.into()));
+                }
+            };
+
+            piece.line += 1;
+            match ((self.decode)(&self.line), end) {
+                (Ok(row), _) => return Some(Ok(row)),
+                // What a crash has torn, or what is being written right now.
+                (Err(_), LineEnd::File) => self.current = None,
+                (Err(problem), LineEnd::Newline) => {
+                    return Some(Err(LineError::Damaged {
+                        path: piece.path.clone(),
+                        line: piece.line,
+                        problem,
+                    }));
+                }
+            }
+        }
+    }
+}
+
+/// What a line ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineEnd {
+    Newline,
+    File,
+}
+
+/// Reads a line without its newline; of one that is too long, no more than shows that it is.
+fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<LineEnd> {
+    line.clear();
+    loop {
+        let bytes = match file.fill_buf() {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if bytes.is_empty() {
+            return Ok(LineEnd::File);
+        }
+
+        let newline = bytes.iter().position(|byte| *byte == b'\n');
+        let length = newline.unwrap_or(bytes.len());
+        let room = (MAX_LINE_BYTES + 1).saturating_sub(line.len());
+        line.extend_from_slice(&bytes[..length.min(room)]);
+        file.consume(length + usize::from(newline.is_some()));
+        if newline.is_some() {
+            return Ok(LineEnd::Newline);
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! [`Row`]: one line of `index.jsonl`.
+
+use std::{borrow::Cow, io, time::Duration};
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::{
+    recorder::Entry,
+    state::{AttemptKey, Mark},
+    words::{self, DigestSchema, InstantSchema, WordSchema},
+};
+use crate::model::{self, CheckVerdict, Digest, ErrorClass, Outcome};
+
+/// The version of the row format.
+const VERSION: u32 = 1;
+/// What comes after the bytes that the checksum covers: `,"crc":"xxxxxxxx"}`.
+const SUFFIX_BYTES: usize = 18;
+/// The longest line, with its newline.
+pub(super) const MAX_LINE_BYTES: usize = 256 * 1024;
+
+/// One finished attempt: a line of `index.jsonl`.
+///
+/// The line ends with a key `crc` that is not part of this type: the CRC-32 (IEEE) of all bytes of the line before
+/// `,"crc":`, as 8 hexadecimal digits. The keys `worker` and `origin` are reserved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Row<'a> {
+    /// The version of the format: 1.
+    pub v: u32,
+    /// The row's place in the run, from 1.
+    pub seq: u64,
+    /// The session that wrote it, from 1.
+    pub session: u32,
+    /// The trial's place in the plan, from 0.
+    pub ordinal: u64,
+    /// The trial's id: `test@provider#repeat`.
+    pub trial: Cow<'a, str>,
+    /// The test's id.
+    pub test: Cow<'a, str>,
+    /// The provider's name.
+    pub provider: Cow<'a, str>,
+    /// Which of the test's repeats, from 1.
+    pub repeat: u32,
+    /// Which execution of the trial, from 1.
+    pub attempt: u32,
+    /// Whether this attempt settles its trial.
+    #[serde(rename = "final")]
+    pub is_final: bool,
+    /// What the attempt came to.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<Outcome>")]
+    pub outcome: Outcome,
+    /// Whether the trial passed only after an attempt that did not.
+    #[serde(rename = "flaky", default, skip_serializing_if = "is_false")]
+    pub is_flaky: bool,
+    /// The provider's score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// The provider's summary of its reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Cow<'a, str>>,
+    /// What was checked: the scenario's expectations, then the provider's own checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<RowCheck<'a>>,
+    /// What the provider measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<RowMetric<'a>>,
+    /// What the thing under test produced.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub output: Option<RowOutput<'a>>,
+    /// Why there is no verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<RowError<'a>>,
+    /// When the attempt began.
+    #[serde(with = "words::instant")]
+    #[schemars(with = "InstantSchema")]
+    pub started_at: Timestamp,
+    /// How long it took, by the monotonic clock.
+    pub duration_ms: f64,
+    /// What it used.
+    #[serde(default)]
+    pub usage: RowUsage,
+    /// Files of this attempt, below the run directory's `artifacts`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<RowArtifact<'a>>,
+    /// Digest of everything that decides the result.
+    #[serde(with = "words::digest")]
+    #[schemars(with = "DigestSchema")]
+    pub fingerprint: Digest,
+    /// Whether checks or texts were cut, because a line has at most 256 KiB.
+    #[serde(rename = "truncated", default, skip_serializing_if = "is_false")]
+    pub is_truncated: bool,
+}
+
+/// One thing that was checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RowCheck<'a> {
+    /// The expectation's key, or the provider's name for it.
+    pub name: Cow<'a, str>,
+    /// Whether it held.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<CheckVerdict>")]
+    pub verdict: CheckVerdict,
+    /// A score from the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Why it did not hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Cow<'a, str>>,
+    /// What was expected.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub expected: Option<Cow<'a, Value>>,
+    /// What came.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub actual: Option<Cow<'a, Value>>,
+    /// A line diff from expected to actual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<Cow<'a, str>>,
+    /// The provider's own details.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub details: Option<Cow<'a, Value>>,
+}
+
+/// A number that the provider measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RowMetric<'a> {
+    /// Its name.
+    pub name: Cow<'a, str>,
+    /// Its value.
+    pub value: f64,
+    /// Its unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Cow<'a, str>>,
+}
+
+/// What the thing under test produced: the value itself, or where it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RowOutput<'a> {
+    /// It is in a file of its own: it has more than 64 KiB as JSON, or looks like this itself.
+    Stored(StoredOutput<'a>),
+    /// It is here.
+    Inline(Cow<'a, Value>),
+}
+
+/// An output in a file of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoredOutput<'a> {
+    /// The file's name among the attempt's artifacts.
+    pub artifact: Cow<'a, str>,
+    /// The digest of its content.
+    #[serde(with = "words::digest")]
+    #[schemars(with = "DigestSchema")]
+    pub sha256: Digest,
+    /// The length of its content.
+    pub bytes: u64,
+}
+
+/// Why there is no verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RowError<'a> {
+    /// What kind of failure it is; absent for timeouts and stops.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_word"
+    )]
+    #[schemars(with = "Option<WordSchema<ErrorClass>>")]
+    pub class: Option<ErrorClass>,
+    /// A short stable word.
+    pub code: Cow<'a, str>,
+    /// For people.
+    pub message: Cow<'a, str>,
+    /// How long the provider asked to wait before the next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<f64>,
+}
+
+/// What an attempt used; what is absent is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RowUsage {
+    /// The largest sum of the sizes of the guest's memories, in bytes.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub peak_memory: u64,
+    /// Calls of the contract's imports.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub host_calls: u64,
+    /// Bytes handed to the guest.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bytes_in: u64,
+    /// Bytes taken from the guest.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bytes_out: u64,
+    /// Fuel burnt, where it is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+}
+
+/// A file of an attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RowArtifact<'a> {
+    /// Its name.
+    pub name: Cow<'a, str>,
+    /// What is in it.
+    pub media_type: Cow<'a, str>,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Where a row is in its run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) seq: u64,
+    pub(super) session: u32,
+}
+
+impl<'a> Row<'a> {
+    /// Makes the row of an attempt, whose files are the caller's to add.
+    pub(super) fn new(entry: &'a Entry, place: Place) -> Self {
+        let attempt = &entry.attempt;
+        Self {
+            v: VERSION,
+            seq: place.seq,
+            session: place.session,
+            ordinal: attempt.ordinal,
+            trial: attempt.trial.to_string().into(),
+            test: attempt.trial.test.as_str().into(),
+            provider: attempt.trial.provider.as_str().into(),
+            repeat: attempt.trial.repeat,
+            attempt: attempt.number,
+            is_final: entry.is_final,
+            outcome: attempt.outcome,
+            is_flaky: entry.is_flaky,
+            score: finite(attempt.score),
+            summary: attempt.summary.as_deref().map(Cow::Borrowed),
+            checks: attempt.checks.iter().map(RowCheck::new).collect(),
+            metrics: attempt.metrics.iter().filter_map(RowMetric::new).collect(),
+            output: attempt
+                .output
+                .as_ref()
+                .map(|output| RowOutput::Inline(Cow::Borrowed(output))),
+            error: attempt.error.as_ref().map(RowError::new),
+            started_at: attempt.started_at,
+            duration_ms: milliseconds(attempt.duration),
+            usage: RowUsage::new(attempt.usage),
+            artifacts: Vec::new(),
+            fingerprint: entry.fingerprint,
+            is_truncated: false,
+        }
+    }
+
+    /// Appends the row's line.
+    pub(super) fn encode(&self, line: &mut Vec<u8>) {
+        let start = line.len();
+        serde_json::to_writer(&mut *line, self).expect("a row has no value that JSON cannot hold");
+        line.pop();
+        let crc = crc32fast::hash(&line[start..]);
+        io::Write::write_fmt(line, format_args!(",\"crc\":\"{crc:08x}\"}}\n"))
+            .expect("memory can be written to");
+    }
+
+    /// Reads a line without its newline; the text of the error says what is wrong with it.
+    pub(super) fn decode(line: &[u8]) -> Result<Row<'static>, String> {
+        check_crc(line)?;
+        serde_json::from_slice(line).map_err(|error| error.to_string())
+    }
+
+    /// What of the row decides state.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            key: AttemptKey {
+                ordinal: self.ordinal,
+                number: self.attempt,
+            },
+            outcome: self.outcome,
+            is_final: self.is_final,
+            is_flaky: self.is_flaky,
+        }
+    }
+}
+
+/// Reads of a line only what decides state.
+pub(super) fn decode_mark(line: &[u8]) -> Result<Mark, String> {
+    #[derive(Deserialize)]
+    struct Brief {
+        ordinal: u64,
+        attempt: u32,
+        #[serde(rename = "final")]
+        is_final: bool,
+        #[serde(with = "words::word")]
+        outcome: Outcome,
+        #[serde(rename = "flaky", default)]
+        is_flaky: bool,
+    }
+    check_crc(line)?;
+    let brief: Brief = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    Ok(Mark {
+        key: AttemptKey {
+            ordinal: brief.ordinal,
+            number: brief.attempt,
+        },
+        outcome: brief.outcome,
+        is_final: brief.is_final,
+        is_flaky: brief.is_flaky,
+    })
+}
+
+fn check_crc(line: &[u8]) -> Result<(), String> {
+    let covered = line.len().checked_sub(SUFFIX_BYTES).ok_or("too short")?;
+    let (bytes, suffix) = line.split_at(covered);
+    let digits = suffix
+        .strip_prefix(b",\"crc\":\"")
+        .and_then(|rest| rest.strip_suffix(b"\"}"))
+        .and_then(|digits| std::str::from_utf8(digits).ok())
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    match digits {
+        Some(crc) if crc == crc32fast::hash(bytes) => Ok(()),
+        Some(_) => Err("the checksum does not match".into()),
+        None => Err("no checksum at its end".into()),
+    }
+}
+
+impl<'a> RowCheck<'a> {
+    fn new(check: &'a model::Check) -> Self {
+        Self {
+            name: check.name.as_str().into(),
+            verdict: check.verdict,
+            score: finite(check.score),
+            message: check.message.as_deref().map(Cow::Borrowed),
+            expected: check.expected.as_ref().map(Cow::Borrowed),
+            actual: check.actual.as_ref().map(Cow::Borrowed),
+            diff: check.diff.as_deref().map(Cow::Borrowed),
+            details: check.details.as_ref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl<'a> RowMetric<'a> {
+    fn new(metric: &'a model::Metric) -> Option<Self> {
+        Some(Self {
+            name: metric.name.as_str().into(),
+            value: finite(Some(metric.value))?,
+            unit: metric.unit.as_deref().map(Cow::Borrowed),
+        })
+    }
+}
+
+impl<'a> RowError<'a> {
+    fn new(error: &'a model::AttemptError) -> Self {
+        Self {
+            class: error.class,
+            code: error.code.as_str().into(),
+            message: error.message.as_str().into(),
+            retry_after_ms: error.retry_after.map(milliseconds),
+        }
+    }
+}
+
+impl RowUsage {
+    fn new(usage: model::Usage) -> Self {
+        Self {
+            peak_memory: usage.peak_memory,
+            host_calls: usage.host_calls,
+            bytes_in: usage.bytes_in,
+            bytes_out: usage.bytes_out,
+            fuel: usage.fuel,
+        }
+    }
+}
+
+/// JSON has no word for what is not finite; such a number is left out.
+fn finite(number: Option<f64>) -> Option<f64> {
+    number.filter(|number| number.is_finite())
+}
+
+/// Milliseconds with three decimals: what is finer is noise, and makes rows long.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+/// Reads a value that is there, so that `null` is told from nothing.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

@@ -1,0 +1,299 @@
+//! [`State`]: what is known of every trial of a run, and the only door into it.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Attempt, Counts, Outcome};
+
+/// What is known of every trial of a run; two bytes each, by ordinal.
+///
+/// While a run is live the dispatcher leads it: [`State::assign`] gives an attempt its number, [`accept`] lets its report
+/// in once, [`State::written`] counts it when its row is on disk. [`State::fold`] arrives at the same state from the rows
+/// alone.
+#[derive(Clone, Debug)]
+pub struct State {
+    slots: Vec<Slot>,
+    /// Attempt numbers that do not fit into their slot.
+    large_numbers: BTreeMap<u64, u32>,
+    counts: Counts,
+}
+
+/// Lets the report of an attempt into the state, if it is the first one of an attempt that was assigned.
+///
+/// This is the only door: what it does not call [`Accepted::New`] must be dropped by the caller.
+pub fn accept(state: &mut State, key: AttemptKey) -> Accepted {
+    let Some(phase) = state.phase(key.ordinal) else {
+        return Accepted::Foreign;
+    };
+    let number = state.number(key.ordinal);
+    if key.number == 0 || key.number > number {
+        return Accepted::Foreign;
+    }
+    if key.number < number || phase != Phase::Assigned {
+        return Accepted::Duplicate;
+    }
+    state.set(key.ordinal, Phase::HandedOver, number);
+    Accepted::New
+}
+
+/// What [`accept`] says of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is the first report of its attempt: record it.
+    New,
+    /// Its attempt was reported before, or is overtaken by a later one: drop it.
+    Duplicate,
+    /// Its trial is not of this plan, or its attempt was never assigned: drop it.
+    Foreign,
+}
+
+/// Which attempt of which trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttemptKey {
+    /// The trial's place in the plan, from 0.
+    pub ordinal: u64,
+    /// Which of the trial's attempts, from 1.
+    pub number: u32,
+}
+
+/// What of a row decides state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Whose row it is.
+    pub key: AttemptKey,
+    /// What the attempt came to.
+    pub outcome: Outcome,
+    /// Whether it settles its trial.
+    pub is_final: bool,
+    /// Whether its trial passed after an attempt that did not.
+    pub is_flaky: bool,
+}
+
+impl State {
+    /// Begins with no attempt of any of `trials` trials.
+    pub fn planned(trials: u64) -> Self {
+        let length = usize::try_from(trials).expect("a plan fits into memory");
+        Self {
+            slots: vec![Slot::default(); length],
+            large_numbers: BTreeMap::new(),
+            counts: Counts {
+                planned: trials,
+                ..Counts::default()
+            },
+        }
+    }
+
+    /// Arrives at the state that rows tell of, in the order in which they were written.
+    pub fn fold(trials: u64, marks: impl IntoIterator<Item = Mark>) -> Self {
+        let mut state = Self::planned(trials);
+        for mark in marks {
+            state.replay(mark);
+        }
+        state
+    }
+
+    /// Lets in one row that was written earlier: its attempt was assigned, reported and written.
+    pub fn replay(&mut self, mark: Mark) -> Accepted {
+        let AttemptKey { ordinal, number } = mark.key;
+        let is_open = self
+            .phase(ordinal)
+            .is_some_and(|phase| phase.outcome().is_none());
+        if is_open && number > self.number(ordinal) {
+            self.set(ordinal, Phase::Assigned, number);
+        }
+        let accepted = accept(self, mark.key);
+        if accepted == Accepted::New {
+            self.written(mark);
+        }
+        accepted
+    }
+
+    /// Tells whether a trial has no final row and no attempt that is under way or on its way to the disk.
+    pub fn is_pending(&self, ordinal: u64) -> bool {
+        self.phase(ordinal) == Some(Phase::Pending)
+    }
+
+    /// The first pending trial at or after `from`.
+    pub fn next_pending(&self, from: u64) -> Option<u64> {
+        (from..self.counts.planned).find(|ordinal| self.is_pending(*ordinal))
+    }
+
+    /// Begins a trial's next attempt and gives it its number.
+    ///
+    /// A retry may begin while the attempt before it is still on its way to the disk.
+    pub fn assign(&mut self, ordinal: u64) -> u32 {
+        let phase = self.phase(ordinal);
+        assert!(
+            matches!(phase, Some(Phase::Pending | Phase::HandedOver)),
+            "trial {ordinal} cannot be assigned while it is {phase:?}"
+        );
+        let number = self.number(ordinal) + 1;
+        self.set(ordinal, Phase::Assigned, number);
+        number
+    }
+
+    /// Takes back an attempt that was assigned and never began; its number is given again.
+    pub fn release(&mut self, key: AttemptKey) -> Accepted {
+        if self.phase(key.ordinal) != Some(Phase::Assigned)
+            || self.number(key.ordinal) != key.number
+        {
+            return Accepted::Foreign;
+        }
+        self.set(key.ordinal, Phase::Pending, key.number - 1);
+        Accepted::New
+    }
+
+    /// Notes that the row of an accepted attempt is on disk: from now on it counts.
+    pub fn written(&mut self, mark: Mark) {
+        let AttemptKey { ordinal, number } = mark.key;
+        let is_current =
+            self.phase(ordinal) == Some(Phase::HandedOver) && self.number(ordinal) == number;
+        if !is_current {
+            // A retry is under way already, and this was not its trial's last word.
+            return;
+        }
+        if !mark.is_final {
+            self.set(ordinal, Phase::Pending, number);
+            return;
+        }
+        self.set(ordinal, Phase::Final(mark.outcome), number);
+        count(&mut self.counts, mark);
+    }
+
+    /// What a trial came to, once its final row is on disk.
+    pub fn outcome(&self, ordinal: u64) -> Option<Outcome> {
+        self.phase(ordinal)?.outcome()
+    }
+
+    /// The number of a trial's latest attempt; 0 if it had none.
+    pub fn attempts(&self, ordinal: u64) -> u32 {
+        self.number(ordinal)
+    }
+
+    /// How many trials came to what, by the rows that are on disk.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Tells whether every planned trial has a final row.
+    pub fn is_complete(&self) -> bool {
+        self.slots
+            .iter()
+            .all(|slot| slot.phase().outcome().is_some())
+    }
+
+    fn phase(&self, ordinal: u64) -> Option<Phase> {
+        let slot = self.slots.get(usize::try_from(ordinal).ok()?)?;
+        Some(slot.phase())
+    }
+
+    fn number(&self, ordinal: u64) -> u32 {
+        let slot = usize::try_from(ordinal)
+            .ok()
+            .and_then(|index| self.slots.get(index));
+        match slot.map(|slot| slot.number()) {
+            Some(Slot::LARGE) => self.large_numbers[&ordinal],
+            Some(number) => number,
+            None => 0,
+        }
+    }
+
+    fn set(&mut self, ordinal: u64, phase: Phase, number: u32) {
+        let index = usize::try_from(ordinal).expect("the trial is of this plan");
+        self.slots[index] = Slot::new(phase, number);
+        if number >= Slot::LARGE {
+            self.large_numbers.insert(ordinal, number);
+        }
+    }
+}
+
+/// Where a trial is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It can be assigned.
+    Pending,
+    /// Its latest attempt is with an executor.
+    Assigned,
+    /// Its latest attempt is with the recorder.
+    HandedOver,
+    /// Its final row is on disk.
+    Final(Outcome),
+}
+
+impl Phase {
+    /// Every phase; its place here is what a slot holds.
+    const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Assigned,
+        Self::HandedOver,
+        Self::Final(Outcome::Passed),
+        Self::Final(Outcome::Failed),
+        Self::Final(Outcome::Error),
+        Self::Final(Outcome::Timeout),
+        Self::Final(Outcome::Skipped),
+    ];
+
+    fn code(self) -> u16 {
+        match self {
+            // `stopped` settles nothing, whatever a row says.
+            Self::Pending | Self::Final(Outcome::Stopped) => 0,
+            Self::Assigned => 1,
+            Self::HandedOver => 2,
+            Self::Final(Outcome::Passed) => 3,
+            Self::Final(Outcome::Failed) => 4,
+            Self::Final(Outcome::Error) => 5,
+            Self::Final(Outcome::Timeout) => 6,
+            Self::Final(Outcome::Skipped) => 7,
+        }
+    }
+
+    fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Final(outcome) => Some(outcome),
+            Self::Pending | Self::Assigned | Self::HandedOver => None,
+        }
+    }
+}
+
+/// A phase in the lowest three bits, the latest attempt's number above them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot(u16);
+
+impl Slot {
+    /// Stands for this number and all above it.
+    const LARGE: u32 = (u16::MAX >> 3) as u32;
+
+    fn new(phase: Phase, number: u32) -> Self {
+        let number = u16::try_from(number.min(Self::LARGE)).expect("a capped number fits");
+        Self(number << 3 | phase.code())
+    }
+
+    fn phase(self) -> Phase {
+        Phase::ALL[usize::from(self.0 & 7)]
+    }
+
+    fn number(self) -> u32 {
+        u32::from(self.0 >> 3)
+    }
+}
+
+/// Counts a final row.
+pub(super) fn count(counts: &mut Counts, mark: Mark) {
+    match mark.outcome {
+        Outcome::Passed => counts.passed += 1,
+        Outcome::Failed => counts.failed += 1,
+        Outcome::Error => counts.error += 1,
+        Outcome::Timeout => counts.timeout += 1,
+        Outcome::Skipped => counts.skipped += 1,
+        Outcome::Stopped => return,
+    }
+    counts.flaky += u64::from(mark.is_flaky);
+}
+
+impl From<&Attempt> for AttemptKey {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            ordinal: attempt.ordinal,
+            number: attempt.number,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The writer thread: makes rows of entries, commits them in groups and acknowledges them.
+
+use std::{
+    io::{self, Write as _},
+    mem,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use fs_err::File;
+
+use super::{
+    RecordError, artifacts, cut,
+    database::Progress,
+    layout::RunDir,
+    recorder::{Entry, Written},
+    row::{MAX_LINE_BYTES, Place, Row},
+};
+
+/// How long the first row of a commit waits for company.
+const COMPANY: Duration = Duration::from_millis(20);
+/// A commit of this many rows or bytes waits for nobody.
+const LARGE_ROWS: usize = 1024;
+const LARGE_BYTES: usize = 1024 * 1024;
+
+/// The writer thread's handle; dropping it waits until everything that was handed over is committed.
+pub(super) struct Writer {
+    sender: Option<Sender<Message>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a writer works on.
+pub(super) struct Job {
+    pub(super) dir: RunDir,
+    /// `index.jsonl`, opened for appending.
+    pub(super) index: File,
+    pub(super) session: u32,
+    /// The counters in SQLite.
+    pub(super) progress: Progress,
+}
+
+enum Message {
+    Entries(Vec<Entry>),
+    Flush,
+}
+
+impl Writer {
+    /// Starts the thread; `acks` is called on it.
+    pub(super) fn start(job: Job, acks: impl Fn(Written) + Send + 'static) -> io::Result<Self> {
+        let (sender, receiver) = channel();
+        let thread = thread::Builder::new()
+            .name("recorder".into())
+            .spawn(move || Commits::new(job, acks).run(&receiver))?;
+        Ok(Self {
+            sender: Some(sender),
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) fn record(&self, entries: Vec<Entry>) {
+        self.send(Message::Entries(entries));
+    }
+
+    pub(super) fn flush(&self) {
+        self.send(Message::Flush);
+    }
+
+    fn send(&self, message: Message) {
+        // The thread ends early only by a panic; then nothing is acknowledged, which is what the caller waits for.
+        if let Some(sender) = &self.sender
+            && sender.send(message).is_err()
+        {
+            tracing::error!("the recorder's thread is gone; rows are lost");
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.sender.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the recorder's thread panicked");
+        }
+    }
+}
+
+/// The thread's own state.
+struct Commits<A> {
+    job: Job,
+    acks: A,
+    seq: u64,
+    /// Entries whose lines are in `lines`.
+    entries: Vec<Entry>,
+    lines: Vec<u8>,
+    failure: Option<Arc<RecordError>>,
+}
+
+impl<A: Fn(Written)> Commits<A> {
+    fn new(job: Job, acks: A) -> Self {
+        Self {
+            job,
+            acks,
+            seq: 1,
+            entries: Vec::new(),
+            lines: Vec::new(),
+            failure: None,
+        }
+    }
+
+    fn run(mut self, receiver: &Receiver<Message>) {
+        while let Ok(message) = receiver.recv() {
+            let is_waiting = self.take(message);
+            if is_waiting {
+                self.gather(receiver);
+            }
+            self.commit();
+        }
+    }
+
+    /// Takes what else arrives, until nobody is expected or waiting any more would be rude.
+    fn gather(&mut self, receiver: &Receiver<Message>) {
+        let deadline = Instant::now() + COMPANY;
+        while self.entries.len() < LARGE_ROWS && self.lines.len() < LARGE_BYTES {
+            let message = match receiver.try_recv() {
+                Ok(message) => message,
+                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Empty) => {
+                    match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                    {
+                        Ok(message) => message,
+                        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+                    }
+                }
+            };
+            if !self.take(message) || Instant::now() >= deadline {
+                return;
+            }
+        }
+    }
+
+    /// Makes rows of a message's entries; tells whether the commit may wait for more.
+    fn take(&mut self, message: Message) -> bool {
+        let Message::Entries(mut entries) = message else {
+            return false;
+        };
+        for entry in entries.drain(..) {
+            if self.failure.is_none()
+                && let Err(error) = self.encode(&entry)
+            {
+                self.fail(error);
+            }
+            self.entries.push(entry);
+        }
+        self.failure.is_none()
+    }
+
+    fn encode(&mut self, entry: &Entry) -> Result<(), RecordError> {
+        let place = Place {
+            seq: self.seq,
+            session: self.job.session,
+        };
+        encode(&self.job.dir, entry, place, &mut self.lines)?;
+        self.seq += 1;
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        if self.entries.is_empty() {
+            return;
+        }
+        if self.failure.is_none()
+            && let Err(error) = self.write()
+        {
+            self.fail(error);
+        }
+
+        let entries = mem::take(&mut self.entries);
+        let lines = mem::take(&mut self.lines);
+        let error = self
+            .failure
+            .as_ref()
+            .map(|failure| RecordError::Stopped(Arc::clone(failure)));
+        if error.is_none() {
+            self.job.progress.add(&entries);
+        }
+        (self.acks)(Written {
+            entries,
+            lines,
+            error,
+        });
+    }
+
+    fn write(&mut self) -> Result<(), RecordError> {
+        let index = &mut self.job.index;
+        index
+            .write_all(&self.lines)
+            .and_then(|()| index.sync_data())
+            .map_err(RecordError::io("write rows"))
+    }
+
+    /// After a failed write or sync nobody knows what is on disk: nothing more is written, and nothing tried again.
+    fn fail(&mut self, error: RecordError) {
+        self.failure = Some(Arc::new(error));
+        self.lines.clear();
+    }
+}
+
+/// Appends an entry's line, after its files are on disk.
+fn encode(
+    dir: &RunDir,
+    entry: &Entry,
+    place: Place,
+    lines: &mut Vec<u8>,
+) -> Result<(), RecordError> {
+    let start = lines.len();
+    let mut row = Row::new(entry, place);
+    artifacts::save(dir, entry, &mut row)?;
+    row.encode(lines);
+
+    if artifacts::must_look_at_output(entry, lines.len() - start) {
+        artifacts::save_output(dir, entry, &mut row)?;
+        lines.truncate(start);
+        row.encode(lines);
+    }
+    if lines.len() - start > MAX_LINE_BYTES {
+        cut::cut(&mut row, lines, start);
+    }
+    Ok(())
+}
