@@ -1,1 +1,33 @@
-//! To be filled.
+//! Plugins: from a `.wasm` file to calls in a sandbox. The only room that knows wasmtime.
+//!
+//! [`PluginFile::read`] looks at a file, [`Engine::link`] compiles it (in a child process, once) and checks that
+//! everything it imports is there, [`Plugin::run`] runs one attempt in a fresh store. Whatever a guest does is an
+//! [`Ending`], never an `Err` and never a panic.
+
+mod cache;
+mod call;
+mod classify;
+mod command;
+mod compile;
+mod component;
+mod contract;
+mod engine;
+mod file;
+mod host;
+mod interrupt;
+mod limits;
+mod link;
+mod protocol;
+mod sandbox;
+mod sniff;
+mod stdio;
+
+pub use call::{
+    AttachmentSource, Call, Description, Ended, Ending, Invocation, OutputForm, Protocol, Reply,
+};
+pub use compile::{CompileError, compile_child};
+pub use engine::{Engine, EngineError, EngineOptions};
+pub use file::{PluginFile, PluginFileError};
+pub use interrupt::{Guard, Interrupt};
+pub use link::{LinkError, Plugin};
+pub use sniff::{CommandForm, ContractVersion, Kind, SniffError, sniff};

@@ -1,0 +1,162 @@
+//! [`Cache`]: compiled plugins on disk, named by what they were compiled from and by what compiled them.
+
+use std::{
+    fs::File,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use tempfile::{Builder, NamedTempFile};
+use wasmtime::{Engine, Module, component::Component};
+
+use crate::model::Digest;
+
+/// Artefacts in a directory of our own.
+pub(super) struct Cache {
+    dir: PathBuf,
+    compatibility: u64,
+}
+
+/// The name of an artefact.
+#[derive(Clone, Copy)]
+pub(super) struct Key {
+    pub(super) sha256: Digest,
+    pub(super) form: Form,
+}
+
+/// The two forms of compiled code.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    Component,
+    Module,
+}
+
+/// Loaded code.
+pub(super) enum Code {
+    Component(Component),
+    Module(Module),
+}
+
+/// A file that an artefact is written to before it has its name.
+pub(super) struct Draft {
+    file: NamedTempFile,
+    /// Whether it lies where it can be kept.
+    is_in_cache: bool,
+}
+
+impl Cache {
+    pub(super) fn new(dir: PathBuf, engine: &Engine) -> Self {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Self {
+            dir,
+            compatibility: hasher.finish(),
+        }
+    }
+
+    /// Loads an artefact; anything that is wrong with it is a miss.
+    pub(super) fn load(&self, engine: &Engine, key: Key) -> Option<Code> {
+        is_private(&self.dir)
+            .ok()
+            .filter(|is_private| *is_private)?;
+        let path = self.path(key);
+        match deserialize(engine, key.form, &path) {
+            Ok(code) => Some(code),
+            Err(error) => {
+                tracing::debug!(path = %path.display(), "no usable artefact: {error:#}");
+                None
+            }
+        }
+    }
+
+    /// Opens a file for a new artefact: in the cache, or if that cannot be used in the system's temporary directory.
+    pub(super) fn draft(&self) -> io::Result<Draft> {
+        match self.draft_in_cache() {
+            Ok(file) => Ok(Draft {
+                file,
+                is_in_cache: true,
+            }),
+            Err(error) => {
+                tracing::warn!(dir = %self.dir.display(), "the compile cache cannot be used: {error}");
+                Ok(Draft {
+                    file: NamedTempFile::new()?,
+                    is_in_cache: false,
+                })
+            }
+        }
+    }
+
+    /// Loads a finished artefact and keeps it for the next time.
+    pub(super) fn load_and_keep(
+        &self,
+        engine: &Engine,
+        key: Key,
+        draft: Draft,
+    ) -> wasmtime::Result<Code> {
+        let code = deserialize(engine, key.form, draft.file.path())?;
+        if draft.is_in_cache {
+            // The name must not appear before the bytes are there for good.
+            let kept = draft.file.as_file().sync_all().and_then(|()| {
+                draft
+                    .file
+                    .persist(self.path(key))
+                    .map_err(|error| error.error)
+            });
+            if let Err(error) = kept {
+                tracing::warn!(dir = %self.dir.display(), "cannot keep a compiled plugin: {error}");
+            }
+        }
+        Ok(code)
+    }
+
+    fn draft_in_cache(&self) -> io::Result<NamedTempFile> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)?;
+        if !is_private(&self.dir)? {
+            return Err(io::Error::other("others may write to it"));
+        }
+        Builder::new().prefix(".draft-").tempfile_in(&self.dir)
+    }
+
+    fn path(&self, key: Key) -> PathBuf {
+        let form = match key.form {
+            Form::Component => "component",
+            Form::Module => "module",
+        };
+        self.dir
+            .join(format!("{}-{:016x}.{form}", key.sha256, self.compatibility))
+    }
+}
+
+impl Draft {
+    /// A handle to write through.
+    pub(super) fn writer(&self) -> io::Result<File> {
+        self.file.as_file().try_clone()
+    }
+}
+
+/// Whether nobody else can put files there: an artefact is machine code, and is trusted.
+fn is_private(dir: &Path) -> io::Result<bool> {
+    let metadata = fs_err::metadata(dir)?;
+    let is_mine = metadata.uid() == rustix::process::geteuid().as_raw();
+    Ok(is_mine && metadata.mode() & 0o022 == 0)
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the one place where our own compiled artefacts are loaded"
+)]
+fn deserialize(engine: &Engine, form: Form, path: &Path) -> wasmtime::Result<Code> {
+    // SAFETY: the file was written by our own compiler, into a directory that is ours alone or under a fresh private
+    // name, and is never written to afterwards. What was cut short or made by another wasmtime is refused by its header.
+    unsafe {
+        Ok(match form {
+            Form::Component => Code::Component(Component::deserialize_file(engine, path)?),
+            Form::Module => Code::Module(Module::deserialize_file(engine, path)?),
+        })
+    }
+}

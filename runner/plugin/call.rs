@@ -1,0 +1,221 @@
+//! What goes into one call of a plugin and what comes out of it.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use super::sandbox::Sandbox;
+
+use crate::model::{Artifact, AttemptError, Check, CheckVerdict, Limits, LogRecord, Metric, Usage};
+
+/// Everything that one attempt hands to a plugin.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// The trial's id.
+    pub trial: &'a str,
+    /// The test's id.
+    pub test: &'a str,
+    /// The provider's name.
+    pub provider: &'a str,
+    /// Which of the test's repeats this is, from 1.
+    pub repeat: u32,
+    /// Which execution of the trial this is, from 1.
+    pub attempt: u32,
+    /// The run's seed.
+    pub seed: u32,
+    /// The test's input as JSON.
+    pub input: Arc<str>,
+    /// The provider's configuration as JSON.
+    pub config: Arc<str>,
+    /// The test's tags.
+    pub tags: Arc<[String]>,
+    /// The test's attachments.
+    pub files: Arc<[AttachmentSource]>,
+    /// How to call a command by the plain protocol; without it a command is called by the JSON protocol. Components
+    /// have no use for it.
+    pub invocation: Option<Invocation>,
+    /// What the attempt may use.
+    pub limits: Limits,
+}
+
+/// Arguments and standard input of a command, with every template filled in.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// What follows `argv[0]`.
+    pub args: Vec<String>,
+    /// Standard input, whole.
+    pub stdin: Vec<u8>,
+    /// What becomes of standard output.
+    pub output: OutputForm,
+}
+
+/// How a command is called. Components have their own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The scenario says what to pass and what to read.
+    Plain,
+    /// One JSON object in, one out.
+    Json,
+}
+
+/// What a plain command's standard output becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputForm {
+    /// A string, exactly.
+    Text,
+    /// A string without white space at its ends.
+    Trimmed,
+    /// The JSON value that it is.
+    Json,
+}
+
+/// An attachment that a guest may read.
+#[derive(Clone, Debug)]
+pub struct AttachmentSource {
+    /// The name by which the guest knows it.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where its content is.
+    pub path: PathBuf,
+}
+
+/// What a plugin says about itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it does, in one line.
+    pub summary: String,
+    /// JSON Schema of its configuration.
+    pub config_schema: Option<Value>,
+    /// JSON Schema of a test's input.
+    pub input_schema: Option<Value>,
+    /// What it would like to be granted.
+    pub requests: Vec<String>,
+}
+
+/// How one attempt ended, and what it left.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub ending: Ending,
+    /// From the guest's start to its end.
+    pub duration: Duration,
+    /// What it used.
+    pub usage: Usage,
+    /// Log records, within their limits.
+    pub log: Vec<LogRecord>,
+    /// Log records that were dropped.
+    pub log_dropped: u64,
+    /// Standard error: head and tail.
+    pub stderr: String,
+    /// What was kept of standard output; empty where it became the reply.
+    pub stdout: String,
+    /// Files it left.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// How one attempt ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// The plugin answered.
+    Reply(Reply),
+    /// It answered with an error, broke, or broke the contract.
+    Error(AttemptError),
+    /// The deadline passed.
+    Timeout,
+    /// It was interrupted, or ended by itself because it was asked to.
+    Stopped,
+}
+
+/// A plugin's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// What the thing under test produced.
+    pub output: Value,
+    /// The provider's own verdict.
+    pub verdict: Option<CheckVerdict>,
+    /// The provider's score; finite.
+    pub score: Option<f64>,
+    /// The provider's own summary.
+    pub summary: Option<String>,
+    /// The provider's own checks.
+    pub checks: Vec<Check>,
+    /// What it measured; finite.
+    pub metrics: Vec<Metric>,
+    /// The exit code of a plain command.
+    pub exit_code: Option<i32>,
+}
+
+impl Ended {
+    /// Takes what an attempt left in its sandbox; `reply_bytes` are those that did not come by standard output.
+    pub(super) fn collect(
+        sandbox: Sandbox,
+        ending: Ending,
+        duration: Duration,
+        reply_bytes: u64,
+    ) -> Self {
+        let Sandbox {
+            host,
+            limiter,
+            stdout,
+            stderr,
+            ..
+        } = sandbox;
+        Self {
+            ending,
+            duration,
+            usage: Usage {
+                peak_memory: limiter.peak_memory(),
+                host_calls: host.calls,
+                bytes_in: host.bytes_in,
+                bytes_out: reply_bytes + stdout.written() + host.log.bytes + host.artifacts.bytes,
+                fuel: None,
+            },
+            log: host.log.records,
+            log_dropped: host.log.dropped,
+            stderr: stderr.text(),
+            stdout: stdout.text(),
+            artifacts: host.artifacts.files,
+        }
+    }
+
+    /// An attempt that ended before there was a sandbox, or whose sandbox is lost.
+    pub(super) fn without_sandbox(error: AttemptError) -> Self {
+        Self {
+            ending: Ending::Error(error),
+            duration: Duration::ZERO,
+            usage: Usage::default(),
+            log: Vec::new(),
+            log_dropped: 0,
+            stderr: String::new(),
+            stdout: String::new(),
+            artifacts: Vec::new(),
+        }
+    }
+}
+
+impl Ending {
+    /// The error that this ending is for somebody who has no use for endings; a reply is none.
+    pub(super) fn into_error(self) -> AttemptError {
+        let halted = |code: &str, message: &str| AttemptError {
+            class: None,
+            code: code.to_owned(),
+            message: message.to_owned(),
+            retry_after: None,
+        };
+        match self {
+            Self::Error(error) => error,
+            Self::Timeout => halted("timeout", "its deadline passed"),
+            Self::Stopped => halted("stopped", "it was stopped"),
+            Self::Reply(_) => {
+                unreachable!("only an attempt without a reply is asked for its error")
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Calls of commands: a program with arguments, standard input and output.
+
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use serde_json::Value;
+use wasmtime::Store;
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe::MemoryInputPipe};
+
+use super::{
+    Call, Description, Ended, Ending, Invocation, OutputForm, Reply,
+    classify::{classify, failure},
+    host::Host,
+    interrupt::Guard,
+    protocol,
+    sandbox::{Recipe, Sandbox},
+    stdio::Capture,
+};
+use crate::model::{AttemptError, ErrorClass, Limits};
+
+/// `argv[0]` of the JSON protocol.
+const JSON_NAME: &str = "provider";
+
+/// A linked command.
+pub(super) enum Program {
+    /// A preview 1 module.
+    Module(wasmtime::InstancePre<Sandbox>),
+    /// A component that exports `wasi:cli/run`.
+    Component(CommandPre<Sandbox>),
+}
+
+/// What one execution of a program is given.
+struct Start {
+    argv: Vec<String>,
+    stdin: Vec<u8>,
+    host: Host,
+}
+
+/// One finished execution of a program.
+struct Execution {
+    exit: wasmtime::Result<i32>,
+    duration: Duration,
+    sandbox: Sandbox,
+}
+
+/// Runs one attempt by the plain protocol; `name` is `argv[0]`.
+pub(super) async fn run_plain(
+    program: &Program,
+    name: &str,
+    call: &Call<'_>,
+    invocation: &Invocation,
+    guard: &Guard,
+) -> Ended {
+    let mut argv = vec![name.to_owned()];
+    argv.extend_from_slice(&invocation.args);
+    let start = Start {
+        argv,
+        stdin: invocation.stdin.clone(),
+        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+    };
+    let execution = program.execute(start, &call.limits, guard).await;
+
+    execution.end(|exit_code, sandbox| {
+        match read_output(invocation.output, &sandbox.stdout, &call.limits) {
+            Ok(output) => Ending::Reply(plain_reply(output, exit_code)),
+            Err(error) => Ending::Error(error),
+        }
+    })
+}
+
+/// Runs one attempt by the JSON protocol.
+pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) -> Ended {
+    let start = Start {
+        argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
+        stdin: protocol::question(call),
+        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+    };
+    let execution = program.execute(start, &call.limits, guard).await;
+
+    execution.end(|exit_code, sandbox| {
+        let stderr = sandbox.stderr.text();
+        for record in protocol::log_records(&stderr) {
+            sandbox.host.log.push(record);
+        }
+        match whole(&sandbox.stdout, &call.limits) {
+            Ok(stdout) => protocol::answer(&stdout, exit_code, &stderr, guard),
+            Err(error) => Ending::Error(error),
+        }
+    })
+}
+
+/// Asks a command what it is, by the JSON protocol.
+pub(super) async fn describe(
+    program: &Program,
+    limits: &Limits,
+    guard: &Guard,
+) -> Result<Description, AttemptError> {
+    let start = Start {
+        argv: vec![JSON_NAME.to_owned(), "describe".to_owned()],
+        stdin: Vec::new(),
+        host: Host::new(limits, [].into(), guard.clone()),
+    };
+    let execution = program.execute(start, limits, guard).await;
+
+    let sandbox = &execution.sandbox;
+    let exit_code = execution
+        .exit
+        .map_err(|error| classify(&error, sandbox).into_error())?;
+    let stdout = whole(&sandbox.stdout, limits)?;
+    protocol::description(&stdout, exit_code, &sandbox.stderr.text(), guard)
+}
+
+impl Program {
+    async fn execute(&self, start: Start, limits: &Limits, guard: &Guard) -> Execution {
+        let mut host = start.host;
+        host.bytes_in = start.stdin.len() as u64;
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.args(&start.argv)
+            .stdin(MemoryInputPipe::new(start.stdin));
+        let recipe = Recipe {
+            wasi,
+            host,
+            // The whole output counts or none of it: there is no tail to keep.
+            stdout: Capture::new(limits.reply, 0),
+            limits,
+            // A program may write all it has at once; its output is bounded where it arrives.
+            handover: limits.memory,
+        };
+        let mut store = recipe.store(self.engine());
+
+        let started = Instant::now();
+        let exit = exit_code(guard.bound(self.start(&mut store)).await);
+        let duration = started.elapsed();
+        Execution {
+            exit,
+            duration,
+            sandbox: store.into_data(),
+        }
+    }
+
+    /// Runs the program; an exit code arrives as a value or as an [`I32Exit`].
+    async fn start(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<i32> {
+        match self {
+            Self::Module(pre) => {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+                start.call_async(store, ()).await?;
+                Ok(0)
+            }
+            Self::Component(pre) => {
+                let command = pre.instantiate_async(&mut *store).await?;
+                let ended = command.wasi_cli_run().call_run(store).await?;
+                Ok(i32::from(ended.is_err()))
+            }
+        }
+    }
+
+    fn engine(&self) -> &wasmtime::Engine {
+        match self {
+            Self::Module(pre) => pre.module().engine(),
+            Self::Component(pre) => pre.engine(),
+        }
+    }
+}
+
+impl Execution {
+    fn end(mut self, read: impl FnOnce(i32, &mut Sandbox) -> Ending) -> Ended {
+        let ending = match self.exit {
+            Ok(code) => read(code, &mut self.sandbox),
+            Err(error) => classify(&error, &self.sandbox),
+        };
+        Ended::collect(self.sandbox, ending, self.duration, 0)
+    }
+}
+
+fn exit_code(result: wasmtime::Result<i32>) -> wasmtime::Result<i32> {
+    result.or_else(|error| match error.downcast_ref::<I32Exit>() {
+        Some(exit) => Ok(exit.0),
+        None => Err(error),
+    })
+}
+
+fn plain_reply(output: Value, exit_code: i32) -> Reply {
+    Reply {
+        output,
+        verdict: None,
+        score: None,
+        summary: None,
+        checks: Vec::new(),
+        metrics: Vec::new(),
+        exit_code: Some(exit_code),
+    }
+}
+
+fn read_output(form: OutputForm, stdout: &Capture, limits: &Limits) -> Result<Value, AttemptError> {
+    let text = String::from_utf8(whole(stdout, limits)?).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        let message = format!("the standard output is not UTF-8 from byte {place} on");
+        failure(ErrorClass::Protocol, "utf-8", message)
+    })?;
+    match form {
+        OutputForm::Text => Ok(Value::String(text)),
+        OutputForm::Trimmed => Ok(Value::String(text.trim().to_owned())),
+        OutputForm::Json => serde_json::from_str(&text).map_err(|error| {
+            let message = format!("the standard output is not JSON: {error}");
+            failure(ErrorClass::Protocol, "json", message)
+        }),
+    }
+}
+
+fn whole(stdout: &Capture, limits: &Limits) -> Result<Vec<u8>, AttemptError> {
+    let written = stdout.written();
+    stdout.take_whole().ok_or_else(|| {
+        failure(
+            ErrorClass::Limit,
+            "reply",
+            format!(
+                "the standard output has {}, and `limits.reply` is {}",
+                ByteSize(written),
+                ByteSize(limits.reply)
+            ),
+        )
+    })
+}

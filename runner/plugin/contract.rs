@@ -1,0 +1,16 @@
+//! The host's side of `schemas/provider.wit`, generated from it.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated code; the contract documents itself"
+)]
+
+wasmtime::component::bindgen!({
+    path: "schemas/provider.wit",
+    world: "plugin",
+    // What is handed to a guest is only looked at.
+    ownership: Borrowing { duplicate_if_necessary: false },
+    exports: { default: async },
+});

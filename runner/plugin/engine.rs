@@ -1,0 +1,109 @@
+//! [`Engine`]: wasmtime, set up once per process.
+
+use std::{io, path::PathBuf, thread, time::Duration};
+
+use thiserror::Error;
+use wasmtime::{
+    Config, EngineWeak,
+    component::{self, HasSelf},
+};
+use wasmtime_wasi::{p1, p2};
+
+use super::{cache::Cache, compile::Compiler, contract, host::Host, sandbox::Sandbox};
+
+/// How long a guest that only computes may go on after its time is over.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What an engine needs from its process.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// The runner's own program; called as `runner __compile`.
+    pub compiler: PathBuf,
+    /// Where compiled plugins are kept.
+    pub cache: PathBuf,
+    /// How long compiling one plugin may take.
+    pub compile_timeout: Duration,
+}
+
+/// Compiles, links and runs plugins; one per process.
+pub struct Engine {
+    pub(super) wasmtime: wasmtime::Engine,
+    pub(super) components: component::Linker<Sandbox>,
+    pub(super) modules: wasmtime::Linker<Sandbox>,
+    pub(super) cache: Cache,
+    pub(super) compiler: Compiler,
+}
+
+/// Why there is no engine.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// This machine cannot run compiled WASM.
+    #[error("cannot set up wasmtime: {0}")]
+    Wasmtime(String),
+    /// The thread that interrupts guests could not be started.
+    #[error("cannot start the thread that interrupts guests")]
+    Ticker(#[source] io::Error),
+}
+
+impl Engine {
+    /// Sets wasmtime up, and starts the thread that interrupts guests.
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let failed = |error: wasmtime::Error| EngineError::Wasmtime(format!("{error:#}"));
+        let wasmtime = new_wasmtime().map_err(failed)?;
+        start_ticker(wasmtime.weak()).map_err(EngineError::Ticker)?;
+        Ok(Self {
+            components: link_components(&wasmtime).map_err(failed)?,
+            modules: link_modules(&wasmtime).map_err(failed)?,
+            cache: Cache::new(options.cache, &wasmtime),
+            compiler: Compiler {
+                program: options.compiler,
+                timeout: options.compile_timeout,
+            },
+            wasmtime,
+        })
+    }
+}
+
+/// The engine of this process and of its compiling child: what one compiles the other loads.
+pub(super) fn new_wasmtime() -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        // Threads are off because the feature is not built in; both escape the sums that a limiter can keep.
+        .wasm_memory64(false)
+        // Else the environment would decide.
+        .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
+    wasmtime::Engine::new(&config)
+}
+
+/// An OS thread, because a guest may keep every thread of the async runtime busy; ends with the engine.
+fn start_ticker(engine: EngineWeak) -> io::Result<()> {
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    };
+    thread::Builder::new()
+        .name("epoch-ticker".to_owned())
+        .spawn(tick)?;
+    Ok(())
+}
+
+/// The contract's imports and the whole of WASI 0.2: guests of other languages import all of it, whatever they use.
+fn link_components(engine: &wasmtime::Engine) -> wasmtime::Result<component::Linker<Sandbox>> {
+    let mut linker = component::Linker::new(engine);
+    p2::add_to_linker_async(&mut linker)?;
+    contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
+        &mut sandbox.host
+    })?;
+    Ok(linker)
+}
+
+/// Preview 1 for modules, directly: its adapter breaks modules of older C toolchains.
+fn link_modules(engine: &wasmtime::Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>> {
+    let mut linker = wasmtime::Linker::new(engine);
+    p1::add_to_linker_async(&mut linker, |sandbox: &mut Sandbox| &mut sandbox.wasi)?;
+    Ok(linker)
+}

@@ -1,0 +1,141 @@
+//! [`PluginFile`]: a plugin's file, read, hashed and sniffed.
+
+use std::{
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytesize::ByteSize;
+use thiserror::Error;
+
+use super::{Kind, SniffError, sniff};
+use crate::model::Digest;
+
+/// A plugin's file, with its bytes, so that what was checked is what is compiled and stored.
+#[derive(Clone, Debug)]
+pub struct PluginFile {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+    /// The name of its bytes.
+    pub sha256: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its content.
+    pub bytes: Arc<[u8]>,
+}
+
+/// Why a file cannot be used as a plugin.
+#[derive(Debug, Error)]
+pub enum PluginFileError {
+    /// There is no such file.
+    #[error("plugin `{}` does not exist", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is one, but it cannot be read.
+    #[error("cannot read plugin `{}`", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It has more bytes than `limits.file` allows.
+    #[error("plugin `{}` is larger than `limits.file`, which is {}", path.display(), ByteSize(*limit))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Its content is no plugin.
+    #[error("plugin `{}` {reason}", path.display())]
+    NoPlugin {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead; completes the sentence.
+        reason: SniffError,
+    },
+}
+
+impl PluginFile {
+    /// Reads, hashes and sniffs the file at `path`.
+    pub fn read(path: &Path, max_bytes: u64) -> Result<Self, PluginFileError> {
+        let bytes = read_bounded(path, max_bytes).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => PluginFileError::Missing { path: path.into() },
+            _ => PluginFileError::Unreadable {
+                path: path.into(),
+                source,
+            },
+        })?;
+        let Some(bytes) = bytes else {
+            return Err(PluginFileError::TooLarge {
+                path: path.into(),
+                limit: max_bytes,
+            });
+        };
+        Self::from_bytes(path, bytes)
+    }
+
+    /// Takes bytes that were read elsewhere, such as from the content store; `path` is for messages and for `argv[0]`.
+    pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, PluginFileError> {
+        let kind = sniff(&bytes).map_err(|reason| PluginFileError::NoPlugin {
+            path: path.into(),
+            reason,
+        })?;
+        Ok(Self {
+            path: path.into(),
+            kind,
+            sha256: Digest::of(&bytes),
+            size: bytes.len() as u64,
+            bytes: bytes.into(),
+        })
+    }
+}
+
+/// `None` if there is more; reads no more than one byte over the limit, whatever the file says of its size.
+fn read_bounded(path: &Path, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    fs_err::File::open(path)?
+        .take(max_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= max_bytes).then_some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PluginFile;
+
+    #[test]
+    fn every_bad_file_has_its_own_message() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |name: &str, content: Option<&[u8]>| {
+            let path = folder.path().join(name);
+            if let Some(content) = content {
+                fs_err::write(&path, content).unwrap();
+            }
+            let error = PluginFile::read(&path, 16).unwrap_err().to_string();
+            error.replace(&format!("{}/", folder.path().display()), "")
+        };
+
+        assert_eq!(message("a.wasm", None), "plugin `a.wasm` does not exist");
+        assert_eq!(message("b.wasm", Some(b"")), "plugin `b.wasm` is empty");
+        assert_eq!(
+            message("c.wasm", Some(b"hello")),
+            "plugin `c.wasm` is not WASM"
+        );
+        assert_eq!(
+            message("d.wasm", Some(&[0; 17])),
+            "plugin `d.wasm` is larger than `limits.file`, which is 16 B"
+        );
+        assert_eq!(
+            message("e.wasm", Some(b"\0asm\x01\0\0\0")),
+            "plugin `e.wasm` is a module without `_start`, so it is a library and no command; build it as a program \
+             for WASI"
+        );
+    }
+}

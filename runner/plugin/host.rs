@@ -1,0 +1,255 @@
+//! [`Host`]: what the contract's imports do for one attempt.
+
+use std::{io, os::unix::fs::FileExt as _, sync::Arc};
+
+use super::{
+    AttachmentSource,
+    contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
+    interrupt::Guard,
+};
+use crate::model::{Artifact, Limits, LogRecord};
+
+const MAX_NAME_BYTES: usize = 128;
+
+/// What one attempt's imports work on, and what they leave.
+pub(super) struct Host {
+    pub(super) log: Log,
+    pub(super) artifacts: Artifacts,
+    pub(super) calls: u64,
+    pub(super) bytes_in: u64,
+    files: Arc<[AttachmentSource]>,
+    guard: Guard,
+}
+
+/// Log records within their limits.
+pub(super) struct Log {
+    pub(super) records: Vec<LogRecord>,
+    pub(super) dropped: u64,
+    pub(super) bytes: u64,
+    max_records: u64,
+    max_bytes: u64,
+}
+
+/// Artifacts within their limits.
+pub(super) struct Artifacts {
+    pub(super) files: Vec<Artifact>,
+    pub(super) bytes: u64,
+    max_files: u64,
+    max_bytes: u64,
+}
+
+impl Host {
+    pub(super) fn new(limits: &Limits, files: Arc<[AttachmentSource]>, guard: Guard) -> Self {
+        Self {
+            log: Log {
+                records: Vec::new(),
+                dropped: 0,
+                bytes: 0,
+                max_records: limits.log_records,
+                max_bytes: limits.log,
+            },
+            artifacts: Artifacts {
+                files: Vec::new(),
+                bytes: 0,
+                max_files: limits.artifact_files,
+                max_bytes: limits.artifacts,
+            },
+            calls: 0,
+            bytes_in: 0,
+            files,
+            guard,
+        }
+    }
+
+    pub(super) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+}
+
+impl Log {
+    /// Keeps a record if it fits, else counts it.
+    pub(super) fn push(&mut self, record: LogRecord) {
+        let fields = record
+            .fields
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        let bytes = (record.message.len() + fields.sum::<usize>()) as u64;
+        let is_full = self.records.len() as u64 >= self.max_records;
+        if is_full || self.bytes.saturating_add(bytes) > self.max_bytes {
+            self.dropped += 1;
+            return;
+        }
+        self.bytes += bytes;
+        self.records.push(record);
+    }
+}
+
+impl Artifacts {
+    fn append(
+        &mut self,
+        name: String,
+        media_type: String,
+        chunk: &[u8],
+    ) -> Result<(), artifacts::ArtifactError> {
+        if !is_artifact_name(&name) {
+            return Err(artifacts::ArtifactError::BadName);
+        }
+        let known = self.files.iter().position(|file| file.name == name);
+        if known.is_none() && self.files.len() as u64 >= self.max_files {
+            return Err(artifacts::ArtifactError::TooMany);
+        }
+        let bytes = self.bytes + chunk.len() as u64;
+        if bytes > self.max_bytes {
+            return Err(artifacts::ArtifactError::TooLarge);
+        }
+
+        self.bytes = bytes;
+        match known {
+            Some(index) => self.files[index].bytes.extend_from_slice(chunk),
+            None => self.files.push(Artifact {
+                name,
+                media_type,
+                bytes: chunk.to_vec(),
+            }),
+        }
+        Ok(())
+    }
+}
+
+impl types::Host for Host {}
+
+impl log::Host for Host {
+    fn log(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) {
+        self.calls += 1;
+        let level = match level {
+            log::Level::Trace => "trace",
+            log::Level::Debug => "debug",
+            log::Level::Info => "info",
+            log::Level::Warn => "warn",
+            log::Level::Error => "error",
+        };
+        self.log.push(LogRecord {
+            level,
+            message,
+            fields,
+        });
+    }
+}
+
+impl control::Host for Host {
+    fn progress(&mut self, fraction: Option<f64>, message: String) {
+        self.calls += 1;
+        tracing::trace!(fraction, message, "progress of a guest");
+    }
+
+    fn stop_requested(&mut self) -> bool {
+        self.calls += 1;
+        self.guard.interrupt.is_requested()
+    }
+
+    fn remaining(&mut self) -> u32 {
+        self.calls += 1;
+        u32::try_from(self.guard.remaining().as_millis()).unwrap_or(u32::MAX)
+    }
+}
+
+impl files::Host for Host {
+    fn names(&mut self) -> Vec<files::File> {
+        self.calls += 1;
+        let describe = |file: &AttachmentSource| files::File {
+            name: file.name.clone(),
+            media_type: file.media_type.clone(),
+            size: u32::try_from(file.size).unwrap_or(u32::MAX),
+        };
+        self.files.iter().map(describe).collect()
+    }
+
+    fn read(
+        &mut self,
+        name: String,
+        offset: u32,
+        length: u32,
+    ) -> Result<Vec<u8>, files::FileError> {
+        self.calls += 1;
+        let file = self.files.iter().find(|file| file.name == name);
+        let file = file.ok_or(files::FileError::NotFound)?;
+        let rest = file
+            .size
+            .checked_sub(u64::from(offset))
+            .ok_or(files::FileError::OutOfRange)?;
+        let content = read_at(file, u64::from(offset), rest.min(u64::from(length)))
+            .map_err(|_| files::FileError::Unavailable)?;
+        self.bytes_in += content.len() as u64;
+        Ok(content)
+    }
+}
+
+impl secrets::Host for Host {
+    fn get(&mut self, _name: String) -> Result<String, secrets::SecretError> {
+        self.calls += 1;
+        Err(secrets::SecretError::Denied)
+    }
+}
+
+impl artifacts::Host for Host {
+    fn append(
+        &mut self,
+        name: String,
+        media_type: String,
+        chunk: Vec<u8>,
+    ) -> Result<(), artifacts::ArtifactError> {
+        self.calls += 1;
+        self.artifacts.append(name, media_type, &chunk)
+    }
+}
+
+impl http::Host for Host {
+    fn send(&mut self, request: http::Request) -> Result<http::Response, http::HttpError> {
+        self.calls += 1;
+        Err(http::HttpError::Denied(format!(
+            "`{} {}`: this provider is granted no network",
+            request.method, request.url
+        )))
+    }
+}
+
+fn is_artifact_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(is_plain)
+        && name != "."
+        && name != ".."
+}
+
+fn read_at(file: &AttachmentSource, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut content = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    fs_err::File::open(&file.path)?
+        .file()
+        .read_exact_at(&mut content, offset)?;
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_artifact_name;
+
+    #[test]
+    fn artifact_names_never_become_paths() {
+        for good in ["a", "report.html", "..a", "-", &"x".repeat(128)] {
+            assert!(is_artifact_name(good), "{good:?}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a\\b",
+            "ä",
+            "a b",
+            "a\0",
+            &"x".repeat(129),
+        ] {
+            assert!(!is_artifact_name(bad), "{bad:?}");
+        }
+    }
+}

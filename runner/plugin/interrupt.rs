@@ -1,0 +1,114 @@
+//! [`Interrupt`] and [`Guard`]: what ends a guest from outside.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+use tokio::sync::Notify;
+use wasmtime::UpdateDeadline;
+
+// Zero is the state of an interrupt that nobody has used.
+const REQUESTED: u8 = 1;
+const NOW: u8 = 2;
+
+/// A request to stop, as data; its clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: AtomicU8,
+    wake: Notify,
+}
+
+/// What bounds one attempt.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// When the attempt times out.
+    pub deadline: Instant,
+    /// Stops it earlier.
+    pub interrupt: Interrupt,
+}
+
+/// Why the host ended a guest; travels through wasmtime as its error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum Halt {
+    #[error("the deadline has passed")]
+    Timeout,
+    #[error("it was interrupted")]
+    Stopped,
+}
+
+impl Interrupt {
+    /// Asks guests to end by themselves: from now on `stop-requested` is true.
+    pub fn request(&self) {
+        self.0.state.fetch_max(REQUESTED, Ordering::Relaxed);
+    }
+
+    /// Ends guests wherever they are.
+    pub fn now(&self) {
+        self.0.state.store(NOW, Ordering::Release);
+        self.0.wake.notify_waiters();
+    }
+
+    /// Tells whether guests are asked to end.
+    pub fn is_requested(&self) -> bool {
+        self.0.state.load(Ordering::Relaxed) >= REQUESTED
+    }
+
+    /// Tells whether guests are ended.
+    pub fn is_now(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == NOW
+    }
+
+    /// Waits for [`Interrupt::now`].
+    pub async fn interrupted(&self) {
+        loop {
+            // Before the look at the state: a waiter is told of every call that comes after it was made.
+            let woken = self.0.wake.notified();
+            if self.is_now() {
+                return;
+            }
+            woken.await;
+        }
+    }
+}
+
+impl Guard {
+    /// Time until the deadline.
+    pub(super) fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Runs a guest that may compute, which the epoch callback ends, or wait in the host, whose future is dropped here.
+    pub(super) async fn bound<T>(
+        &self,
+        guest: impl Future<Output = wasmtime::Result<T>>,
+    ) -> wasmtime::Result<T> {
+        tokio::select! {
+            // Most guests end before they ever wait; then neither timer nor waiter is made.
+            biased;
+            result = guest => result,
+            () = self.interrupt.interrupted() => Err(Halt::Stopped.into()),
+            () = tokio::time::sleep_until(self.deadline.into()) => Err(Halt::Timeout.into()),
+        }
+    }
+
+    /// What the store asks at every tick of the epoch.
+    pub(super) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+        if self.interrupt.is_now() {
+            return Err(Halt::Stopped.into());
+        }
+        if Instant::now() >= self.deadline {
+            return Err(Halt::Timeout.into());
+        }
+        // Not `Yield`: tokio would put the task straight back in front of those that wait.
+        let turn = Box::pin(tokio::task::yield_now());
+        Ok(UpdateDeadline::YieldCustom(1, turn))
+    }
+}

@@ -1,0 +1,186 @@
+//! [`Limiter`]: memory and tables of one store, summed over all of its instances.
+
+use wasmtime::ResourceLimiter;
+
+use crate::model::Limits;
+
+/// More core instances, tables or memories than any toolchain makes; each costs the host address space.
+const MAX_INSTANCES: usize = 1_000;
+const MAX_TABLES: usize = 1_000;
+const MAX_MEMORIES: usize = 100;
+
+/// Counts what a guest's memories and tables hold, and says no.
+pub(super) struct Limiter {
+    memory: Sum,
+    tables: Sum,
+    denial: Option<Denial>,
+}
+
+/// Something that a guest asked for and did not get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// Bytes of memory, all of the guest's memories together.
+    Memory { wanted: u64, limit: u64 },
+    /// Elements of tables, all of the guest's tables together.
+    Table { wanted: u64, limit: u64 },
+}
+
+struct Sum {
+    limit: u64,
+    held: u64,
+    peak: u64,
+    /// What was allowed last, to be taken back if the host could not provide it.
+    last: u64,
+}
+
+impl Limiter {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            memory: Sum::new(limits.memory),
+            tables: Sum::new(limits.table_elements),
+            denial: None,
+        }
+    }
+
+    /// The largest sum of memory so far, in bytes.
+    pub(super) fn peak_memory(&self) -> u64 {
+        self.memory.peak
+    }
+
+    /// The last thing that was denied.
+    pub(super) fn denial(&self) -> Option<Denial> {
+        self.denial
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let limit = self.memory.limit;
+        let grown = self.memory.grow(current, desired);
+        if let Err(wanted) = grown {
+            self.denial = Some(Denial::Memory { wanted, limit });
+        }
+        Ok(grown.is_ok())
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory.undo();
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let limit = self.tables.limit;
+        let grown = self.tables.grow(current, desired);
+        if let Err(wanted) = grown {
+            self.denial = Some(Denial::Table { wanted, limit });
+        }
+        Ok(grown.is_ok())
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.tables.undo();
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_TABLES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
+    }
+}
+
+impl Sum {
+    fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            held: 0,
+            peak: 0,
+            last: 0,
+        }
+    }
+
+    /// Fails with the sum that was asked for.
+    fn grow(&mut self, current: usize, desired: usize) -> Result<(), u64> {
+        let more = desired.saturating_sub(current) as u64;
+        let wanted = self.held.saturating_add(more);
+        // A failed growth is reported after a denial too; there is nothing to take back then.
+        self.last = 0;
+        if wanted > self.limit {
+            return Err(wanted);
+        }
+        self.last = more;
+        self.held = wanted;
+        self.peak = self.peak.max(wanted);
+        Ok(())
+    }
+
+    fn undo(&mut self) {
+        self.held -= self.last;
+        self.last = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::ResourceLimiter as _;
+
+    use super::{Denial, Limiter};
+    use crate::model::Limits;
+
+    #[test]
+    fn memories_are_counted_together() {
+        let limits = Limits {
+            memory: 100,
+            ..Limits::default()
+        };
+        let mut limiter = Limiter::new(&limits);
+
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(!limiter.memory_growing(0, 41, None).unwrap());
+        assert_eq!(
+            limiter.denial(),
+            Some(Denial::Memory {
+                wanted: 101,
+                limit: 100
+            })
+        );
+        assert!(limiter.memory_growing(60, 100, None).unwrap());
+        assert_eq!(limiter.peak_memory(), 100);
+    }
+
+    #[test]
+    fn growth_that_the_host_could_not_provide_is_not_counted() {
+        let limits = Limits {
+            memory: 100,
+            ..Limits::default()
+        };
+        let mut limiter = Limiter::new(&limits);
+
+        assert!(limiter.memory_growing(0, 100, None).unwrap());
+        limiter
+            .memory_grow_failed(wasmtime::Error::msg("no"))
+            .unwrap();
+        assert!(limiter.memory_growing(0, 100, None).unwrap());
+        assert!(!limiter.memory_growing(100, 200, None).unwrap());
+        limiter
+            .memory_grow_failed(wasmtime::Error::msg("no"))
+            .unwrap();
+        assert!(!limiter.memory_growing(100, 101, None).unwrap());
+    }
+}

@@ -1,0 +1,263 @@
+//! [`Engine::link`]: from a file to a [`Plugin`] that can be run.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use bytesize::ByteSize;
+use thiserror::Error;
+use wasmtime::{Module, component::Component};
+use wasmtime_wasi::p2::bindings::CommandPre;
+
+use super::{
+    Call, CommandForm, Description, Ended, Engine, Guard, Interrupt, Kind, PluginFile, Protocol,
+    cache::{Code, Form, Key},
+    classify::failure,
+    command::{self, Program},
+    compile::CompileError,
+    component,
+    contract::PluginPre,
+    sandbox::{Sandbox, contain},
+};
+use crate::model::{AttemptError, ErrorClass, Limits};
+
+/// The packages whose imports this host serves, and of which it may be asked for any interface and older versions.
+const SERVED: [&str; 7] = [
+    "runner:provider/",
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
+const PREVIEW_1: &str = "wasi_snapshot_preview1";
+
+/// A plugin that is compiled and checked against what this host offers; its clones are one.
+#[derive(Clone)]
+pub struct Plugin(Arc<Linked>);
+
+struct Linked {
+    kind: Kind,
+    /// `argv[0]` of a plain command.
+    name: String,
+    code: Runnable,
+}
+
+enum Runnable {
+    Component(PluginPre<Sandbox>),
+    Command(Program),
+}
+
+/// Why a plugin cannot be run.
+#[derive(Debug, Error)]
+pub enum LinkError {
+    /// The compiler gave no artefact.
+    #[error("cannot compile plugin `{}`", path.display())]
+    Compile {
+        /// The plugin's file.
+        path: PathBuf,
+        /// Why.
+        source: CompileError,
+    },
+    /// There is no place for the artefact.
+    #[error("cannot store what plugin `{}` is compiled to", path.display())]
+    Store {
+        /// The plugin's file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It imports what this host does not have.
+    #[error("plugin `{}` needs what this runner does not offer: {imports}", path.display())]
+    MissingImports {
+        /// The plugin's file.
+        path: PathBuf,
+        /// Their names.
+        imports: String,
+    },
+    /// Names are right, but their types or contents are not.
+    #[error("plugin `{}` does not fit this runner: {reason}", path.display())]
+    Incompatible {
+        /// The plugin's file.
+        path: PathBuf,
+        /// Why, in wasmtime's words.
+        reason: String,
+    },
+    /// It was interrupted.
+    #[error("linking was interrupted")]
+    Cancelled,
+}
+
+impl Engine {
+    /// Takes a plugin from the cache or compiles it, and checks that everything it imports is there.
+    pub async fn link(&self, file: &PluginFile, cancel: &Interrupt) -> Result<Plugin, LinkError> {
+        let code = self.code(file, cancel).await?;
+        let code = self.check(file, &code)?;
+        let name = file.path.file_name().unwrap_or(file.path.as_os_str());
+        Ok(Plugin(Arc::new(Linked {
+            kind: file.kind,
+            name: name.to_string_lossy().into_owned(),
+            code,
+        })))
+    }
+
+    async fn code(&self, file: &PluginFile, cancel: &Interrupt) -> Result<Code, LinkError> {
+        let form = match file.kind {
+            Kind::Component { .. } | Kind::Command(CommandForm::Component) => Form::Component,
+            Kind::Command(CommandForm::Module) => Form::Module,
+        };
+        let key = Key {
+            sha256: file.sha256,
+            form,
+        };
+        if let Some(code) = self.cache.load(&self.wasmtime, key) {
+            return Ok(code);
+        }
+
+        let unstored = |source| LinkError::Store {
+            path: file.path.clone(),
+            source,
+        };
+        let draft = self.cache.draft().map_err(unstored)?;
+        let writer = draft.writer().map_err(unstored)?;
+        self.compiler
+            .compile(&file.bytes, writer, cancel)
+            .await
+            .map_err(|source| match source {
+                CompileError::Cancelled => LinkError::Cancelled,
+                source => LinkError::Compile {
+                    path: file.path.clone(),
+                    source,
+                },
+            })?;
+        self.cache
+            .load_and_keep(&self.wasmtime, key, draft)
+            .map_err(|error| incompatible(file, &error))
+    }
+
+    fn check(&self, file: &PluginFile, code: &Code) -> Result<Runnable, LinkError> {
+        let missing = match code {
+            Code::Component(component) => self.missing_in_component(component),
+            Code::Module(module) => missing_in_module(module),
+        };
+        if !missing.is_empty() {
+            let imports = missing.join(", ");
+            return Err(LinkError::MissingImports {
+                path: file.path.clone(),
+                imports,
+            });
+        }
+        self.runnable(file.kind, code)
+            .map_err(|error| incompatible(file, &error))
+    }
+
+    fn runnable(&self, kind: Kind, code: &Code) -> wasmtime::Result<Runnable> {
+        Ok(match (code, kind) {
+            (Code::Module(module), _) => {
+                Runnable::Command(Program::Module(self.modules.instantiate_pre(module)?))
+            }
+            (Code::Component(component), Kind::Command(_)) => {
+                let pre = self.components.instantiate_pre(component)?;
+                Runnable::Command(Program::Component(CommandPre::new(pre)?))
+            }
+            (Code::Component(component), Kind::Component { .. }) => {
+                let pre = self.components.instantiate_pre(component)?;
+                Runnable::Component(PluginPre::new(pre)?)
+            }
+        })
+    }
+
+    /// wasmtime names only the first; a newer version or another interface of a served package is left to it.
+    fn missing_in_component(&self, component: &Component) -> Vec<String> {
+        let component_type = component.component_type();
+        let imports = component_type.imports(&self.wasmtime);
+        imports
+            .map(|(name, _)| name)
+            .filter(|name| !SERVED.iter().any(|package| name.starts_with(package)))
+            .map(|name| format!("`{name}`"))
+            .collect()
+    }
+}
+
+impl Plugin {
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// Asks the plugin what it is; a command of the plain protocol cannot be asked.
+    pub async fn describe(
+        &self,
+        protocol: Protocol,
+        limits: &Limits,
+        guard: &Guard,
+    ) -> Result<Option<Description>, AttemptError> {
+        let describe = async {
+            match (&self.0.code, protocol) {
+                (Runnable::Component(pre), _) => {
+                    component::describe(pre, limits, guard).await.map(Some)
+                }
+                (Runnable::Command(program), Protocol::Json) => {
+                    command::describe(program, limits, guard).await.map(Some)
+                }
+                (Runnable::Command(_), Protocol::Plain) => Ok(None),
+            }
+        };
+        contain(describe).await?
+    }
+
+    /// Runs one attempt in a fresh sandbox. Dropping the future ends the guest, unless it is inside one long
+    /// instruction.
+    pub async fn run(&self, call: Call<'_>, guard: &Guard) -> Ended {
+        if let Some(error) = oversized(&call) {
+            return Ended::without_sandbox(error);
+        }
+        let run = async {
+            match (&self.0.code, &call.invocation) {
+                (Runnable::Component(pre), _) => component::run(pre, &call, guard).await,
+                (Runnable::Command(program), Some(invocation)) => {
+                    command::run_plain(program, &self.0.name, &call, invocation, guard).await
+                }
+                (Runnable::Command(program), None) => {
+                    command::run_json(program, &call, guard).await
+                }
+            }
+        };
+        contain(run).await.unwrap_or_else(Ended::without_sandbox)
+    }
+}
+
+fn missing_in_module(module: &Module) -> Vec<String> {
+    module
+        .imports()
+        .filter(|import| import.module() != PREVIEW_1)
+        .map(|import| format!("`{}::{}`", import.module(), import.name()))
+        .collect()
+}
+
+fn incompatible(file: &PluginFile, error: &wasmtime::Error) -> LinkError {
+    LinkError::Incompatible {
+        path: file.path.clone(),
+        reason: format!("{error:#}"),
+    }
+}
+
+fn oversized(call: &Call<'_>) -> Option<AttemptError> {
+    let stdin = call
+        .invocation
+        .as_ref()
+        .map_or(0, |invocation| invocation.stdin.len());
+    let parts = [
+        ("input", call.input.len()),
+        ("configuration", call.config.len()),
+        ("standard input", stdin),
+    ];
+    let (part, bytes) = parts
+        .into_iter()
+        .find(|(_, bytes)| *bytes as u64 > call.limits.input)?;
+    let message = format!(
+        "the {part} has {}, and `limits.input` is {}",
+        ByteSize(bytes as u64),
+        ByteSize(call.limits.input)
+    );
+    Some(failure(ErrorClass::Limit, "input", message))
+}

@@ -1,0 +1,114 @@
+//! [`Sandbox`]: the fresh store of one attempt.
+
+use std::{any::Any, panic::AssertUnwindSafe};
+
+use futures::FutureExt as _;
+use wasmtime::Store;
+use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
+
+use super::{host::Host, limits::Limiter, stdio::Capture};
+use crate::model::{AttemptError, ErrorClass, Limits};
+
+/// Live resource handles of a guest, in the component model's tables.
+const MAX_HANDLES: usize = 10_000;
+/// Live host resources of a guest: streams, pollables, descriptors.
+const MAX_RESOURCES: usize = 1_000;
+/// Bytes of randomness in one call.
+const MAX_RANDOM: u64 = 1024 * 1024;
+/// What the canonical ABI needs for itself on top of a reply's own bytes.
+pub(super) const HANDOVER_MARGIN: u64 = 64 * 1024;
+
+/// What one store holds for its guest.
+pub(super) struct Sandbox {
+    /// Serves preview 1 and WASI 0.2 alike.
+    pub(super) wasi: WasiP1Ctx,
+    pub(super) host: Host,
+    pub(super) limiter: Limiter,
+    pub(super) stdout: Capture,
+    pub(super) stderr: Capture,
+    /// Bytes that the guest may hand over in one call.
+    pub(super) handover: u64,
+}
+
+/// A fresh store's WASI and bounds.
+pub(super) struct Recipe<'a> {
+    pub(super) wasi: WasiCtxBuilder,
+    pub(super) host: Host,
+    pub(super) stdout: Capture,
+    pub(super) limits: &'a Limits,
+    /// Bytes that the guest may hand over in one call.
+    pub(super) handover: u64,
+}
+
+impl Recipe<'_> {
+    /// Makes the store; nothing of the guest has run yet, and whatever runs in it is bounded.
+    pub(super) fn store(mut self, engine: &wasmtime::Engine) -> Store<Sandbox> {
+        let stderr = Capture::new(self.limits.stdio, self.limits.stdio);
+        let mut wasi = self
+            .wasi
+            .stdout(self.stdout.clone())
+            .stderr(stderr.clone())
+            .max_random_size(MAX_RANDOM)
+            .build_p1();
+        wasi.ctx().table.set_max_capacity(MAX_RESOURCES);
+        let sandbox = Sandbox {
+            wasi,
+            host: self.host,
+            limiter: Limiter::new(self.limits),
+            stdout: self.stdout,
+            stderr,
+            handover: self.handover,
+        };
+
+        let mut store = Store::new(engine, sandbox);
+        store.limiter(|sandbox| &mut sandbox.limiter);
+        store.set_hostcall_fuel(usize::try_from(self.handover).unwrap_or(usize::MAX));
+        store.set_max_component_handles(MAX_HANDLES);
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(MAX_RESOURCES);
+        }
+        // Before anything of the guest runs: its start functions and its instantiation are guest code too.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|store| store.data().host.guard().tick());
+        store
+    }
+}
+
+impl WasiView for Sandbox {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
+    }
+}
+
+/// Runs `attempt`, and keeps a panic of the host inside it.
+pub(super) async fn contain<T>(attempt: impl Future<Output = T>) -> Result<T, AttemptError> {
+    AssertUnwindSafe(attempt)
+        .catch_unwind()
+        .await
+        .map_err(|panic| AttemptError {
+            class: Some(ErrorClass::Internal),
+            code: "panic".to_owned(),
+            message: format!("the runner itself failed: {}", panic_text(panic.as_ref())),
+            retry_after: None,
+        })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it panicked without a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::contain;
+    use crate::model::ErrorClass;
+
+    #[tokio::test]
+    async fn a_panic_of_the_host_stays_inside_its_attempt() {
+        let error = contain(async { panic!("no {}", "way") }).await as Result<(), _>;
+        let error = error.unwrap_err();
+        assert_eq!(error.class, Some(ErrorClass::Internal));
+        assert_eq!(error.message, "the runner itself failed: no way");
+    }
+}

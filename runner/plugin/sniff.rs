@@ -1,0 +1,285 @@
+//! [`sniff`]: tells what a WASM file is from its sections, without compiling it.
+
+use std::fmt;
+
+use thiserror::Error;
+use wasmparser::{
+    BinaryReaderError, ComponentExternalKind, Encoding, ExternalKind, Parser, Payload,
+};
+
+const CONTRACT: &str = "runner:provider/provider@";
+const COMMAND: &str = "wasi:cli/run@0.2.";
+
+/// What a plugin's file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A component that exports the contract; called with typed values.
+    Component {
+        /// The version of the contract it was built for.
+        contract: ContractVersion,
+    },
+    /// A WASI program; called with arguments and standard input.
+    Command(CommandForm),
+}
+
+/// How a command is packaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandForm {
+    /// A core module for WASI preview 1 that exports `_start`.
+    Module,
+    /// A component that exports `wasi:cli/run`.
+    Component,
+}
+
+/// A version of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContractVersion {
+    /// Anything else than the host's is another contract.
+    pub major: u16,
+    /// Anything else than the host's is another contract.
+    pub minor: u16,
+    /// A guest's may be at most the host's.
+    pub patch: u16,
+}
+
+/// Why a file is no plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SniffError {
+    /// There are no bytes.
+    #[error("is empty")]
+    Empty,
+    /// The magic number of WASM is not there.
+    #[error("is not WASM")]
+    NotWasm,
+    /// It begins like WASM, but its sections cannot be read.
+    #[error("is damaged WASM: {0}")]
+    Damaged(String),
+    /// A module without an entry point.
+    #[error(
+        "is a module without `_start`, so it is a library and no command; build it as a program for WASI"
+    )]
+    NoStart,
+    /// A component of another world.
+    #[error(
+        "is a component of another world: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but {exports}"
+    )]
+    OtherWorld {
+        /// What it exports instead.
+        exports: String,
+    },
+    /// The contract, in a version that this host does not speak.
+    #[error(
+        "is built for version {guest} of the contract `runner:provider`, and this runner speaks {}",
+        ContractVersion::HOST
+    )]
+    OtherContract {
+        /// The version in the export's name, as written.
+        guest: String,
+    },
+}
+
+/// Tells what a file is; an error completes the sentence "FILE …".
+pub fn sniff(bytes: &[u8]) -> Result<Kind, SniffError> {
+    if bytes.is_empty() {
+        return Err(SniffError::Empty);
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(SniffError::NotWasm);
+    }
+
+    let (encoding, exports) =
+        exports(bytes).map_err(|error| SniffError::Damaged(error.message().to_owned()))?;
+    match encoding {
+        Encoding::Module => sniff_module(&exports),
+        Encoding::Component => sniff_component(&exports),
+    }
+}
+
+impl ContractVersion {
+    /// The version that this host speaks.
+    pub const HOST: Self = Self {
+        major: 0,
+        minor: 1,
+        patch: 0,
+    };
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split('.').map(|number| number.parse().ok());
+        let version = Self {
+            major: numbers.next()??,
+            minor: numbers.next()??,
+            patch: numbers.next()??,
+        };
+        numbers.next().is_none().then_some(version)
+    }
+
+    fn is_served(self) -> bool {
+        let host = Self::HOST;
+        self.major == host.major && self.minor == host.minor && self.patch <= host.patch
+    }
+}
+
+impl fmt::Display for ContractVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+fn sniff_module(exports: &[String]) -> Result<Kind, SniffError> {
+    if !exports.iter().any(|name| name == "_start") {
+        return Err(SniffError::NoStart);
+    }
+    Ok(Kind::Command(CommandForm::Module))
+}
+
+fn sniff_component(exports: &[String]) -> Result<Kind, SniffError> {
+    if let Some(version) = exports.iter().find_map(|name| name.strip_prefix(CONTRACT)) {
+        return match ContractVersion::parse(version).filter(|version| version.is_served()) {
+            Some(contract) => Ok(Kind::Component { contract }),
+            None => Err(SniffError::OtherContract {
+                guest: version.to_owned(),
+            }),
+        };
+    }
+    if exports.iter().any(|name| name.starts_with(COMMAND)) {
+        return Ok(Kind::Command(CommandForm::Component));
+    }
+    Err(SniffError::OtherWorld {
+        exports: list(exports),
+    })
+}
+
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    if names.is_empty() {
+        return "nothing at all".to_owned();
+    }
+    let mut quoted: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if names.len() > SHOWN {
+        quoted.push(format!("{} more", names.len() - SHOWN));
+    }
+    quoted.join(", ")
+}
+
+/// The names of what the outermost module or component exports; what is nested in it is stepped over.
+fn exports(bytes: &[u8]) -> Result<(Encoding, Vec<String>), BinaryReaderError> {
+    let mut outermost = Encoding::Module;
+    let mut names = Vec::new();
+    let mut depth = 0;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload? {
+            Payload::Version { encoding, .. } => {
+                depth += 1;
+                if depth == 1 {
+                    outermost = encoding;
+                }
+            }
+            Payload::End(_) => depth -= 1,
+            Payload::ExportSection(section) if depth == 1 => {
+                for export in section {
+                    let export = export?;
+                    if export.kind == ExternalKind::Func {
+                        names.push(export.name.to_owned());
+                    }
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                for export in section {
+                    let export = export?;
+                    if matches!(
+                        export.kind,
+                        ComponentExternalKind::Instance | ComponentExternalKind::Func
+                    ) {
+                        names.push(export.name.name.to_owned());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok((outermost, names))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CommandForm, ContractVersion, Kind, SniffError, sniff};
+
+    fn sniff_text(text: &str) -> Result<Kind, SniffError> {
+        sniff(&wat::parse_str(text).unwrap())
+    }
+
+    fn exporting(name: &str) -> String {
+        format!(r#"(component (instance $i) (export "{name}" (instance $i)))"#)
+    }
+
+    #[test]
+    fn a_file_that_is_no_wasm_is_named_as_what_it_is() {
+        assert_eq!(sniff(b""), Err(SniffError::Empty));
+        assert_eq!(sniff(b"#!/bin/sh\n"), Err(SniffError::NotWasm));
+        let whole = wat::parse_str("(module (func (export \"_start\")))").unwrap();
+        for end in 4..whole.len() {
+            match sniff(&whole[..end]) {
+                Err(SniffError::Damaged(_) | SniffError::NoStart) | Ok(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(matches!(sniff(b"\0asm\x01"), Err(SniffError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_module_is_a_command_if_it_can_be_started() {
+        let start = "(module (func (export \"_start\")))";
+        assert_eq!(sniff_text(start), Ok(Kind::Command(CommandForm::Module)));
+        assert_eq!(
+            sniff_text("(module (func (export \"main\")))"),
+            Err(SniffError::NoStart)
+        );
+        assert_eq!(
+            sniff_text("(module (memory (export \"_start\") 1))"),
+            Err(SniffError::NoStart)
+        );
+    }
+
+    #[test]
+    fn a_component_is_known_by_what_it_exports() {
+        assert_eq!(
+            sniff_text(&exporting("runner:provider/provider@0.1.0")),
+            Ok(Kind::Component {
+                contract: ContractVersion::HOST
+            })
+        );
+        assert_eq!(
+            sniff_text(&exporting("wasi:cli/run@0.2.6")),
+            Ok(Kind::Command(CommandForm::Component))
+        );
+        let nested = format!("(component {})", exporting("wasi:cli/run@0.2.6"));
+        assert_eq!(
+            sniff_text(&nested).unwrap_err().to_string(),
+            "is a component of another world: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but \
+             nothing at all"
+        );
+        assert!(
+            sniff_text(&exporting("wasi:http/handler@0.2.0"))
+                .unwrap_err()
+                .to_string()
+                .ends_with("but `wasi:http/handler@0.2.0`")
+        );
+    }
+
+    #[test]
+    fn a_contract_of_another_version_is_refused_with_both_versions() {
+        for guest in ["0.2.0", "1.0.0", "0.1.1", "0.1.0-draft"] {
+            let error = sniff_text(&exporting(&format!("{}{guest}", super::CONTRACT))).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "is built for version {guest} of the contract `runner:provider`, and this runner speaks 0.1.0"
+                )
+            );
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A provider that does whatever its input says: `{"do": "trap"}`, `{"do": "echo", "value": 1}`, …
+
+use std::{hint::black_box, thread::sleep, time::Duration};
+
+use serde_json::{Value, json};
+
+wit_bindgen::generate!({
+    path: "../../../schemas/provider.wit",
+    world: "plugin",
+});
+
+use exports::runner::provider::provider::{Description, Guest, ProviderError, Reply, Test};
+use runner::provider::{
+    artifacts, control, files, http, log, secrets,
+    types::{Check, ErrorKind, Metric, Verdict},
+};
+
+const MIB: usize = 1024 * 1024;
+
+struct Hostile;
+
+impl Guest for Hostile {
+    fn describe() -> Description {
+        Description {
+            name: "hostile".to_owned(),
+            version: "0.1.0".to_owned(),
+            summary: "Does whatever its input says.".to_owned(),
+            config_schema: Some(json!({"type": "object"}).to_string()),
+            input_schema: None,
+            requests: vec!["net:https://example.com".to_owned()],
+            extra: None,
+        }
+    }
+
+    fn run(test: Test) -> Result<Reply, ProviderError> {
+        let input: Value = serde_json::from_str(&test.input).expect("the host sends JSON");
+        let number = |key: &str, default: u64| input[key].as_u64().unwrap_or(default);
+        let count = |default: u64| number("count", default) as usize;
+        match input["do"].as_str().expect("`do` is a string") {
+            "echo" => Ok(reply(&input["value"])),
+            "test" => Ok(reply(&whole(&test, &input))),
+            "loop" => loop {
+                black_box(());
+            },
+            "sleep" => {
+                sleep(Duration::from_millis(number("ms", 3_600_000)));
+                Ok(reply(&json!("slept")))
+            }
+            "wait-for-stop" => {
+                while !control::stop_requested() {
+                    sleep(Duration::from_millis(1));
+                }
+                Err(error(ErrorKind::Stopped, "stopped", "as asked"))
+            }
+            "say-stopped" => Err(error(ErrorKind::Stopped, "stopped", "by nobody")),
+            "trap" => core::arch::wasm32::unreachable(),
+            "panic" => panic!("the guest's own words"),
+            "recurse" => Ok(reply(&json!(recurse(1)))),
+            "divide" => Ok(reply(&json!(black_box(1_i32) / black_box(0_i32)))),
+            "exit" => std::process::exit(i32::from(number("code", 0) != 0)),
+            "grow-memory" => {
+                let blocks: Vec<Vec<u8>> = (0..).map(|_| vec![1; MIB]).take(count(100_000)).collect();
+                Ok(reply(&json!(black_box(blocks).len())))
+            }
+            "try-memory" => {
+                let pages = core::arch::wasm32::memory_grow::<0>(count(100_000));
+                Ok(reply(&json!(pages == usize::MAX)))
+            }
+            "fill-memory" => {
+                let mut block = vec![0_u8; 200 * MIB];
+                loop {
+                    black_box(&mut block).fill(black_box(7));
+                }
+            }
+            "flood-stdout" => {
+                (0..count(1_000)).for_each(|line| println!("{line:0>999}"));
+                Ok(reply(&json!("flooded")))
+            }
+            "flood-stderr" => {
+                (0..count(1_000)).for_each(|line| eprintln!("{line:0>999}"));
+                Ok(reply(&json!("flooded")))
+            }
+            "flood-log" => {
+                let message = "x".repeat(number("bytes", 10) as usize);
+                (0..count(20_000)).for_each(|_| log::log(log::Level::Info, &message, &[]));
+                Ok(reply(&json!("flooded")))
+            }
+            "flood-artifacts" => {
+                let chunk = vec![0; number("bytes", 1) as usize];
+                let appended = (0..count(1_000)).map(|file| append(&format!("file-{file}"), &chunk));
+                Ok(reply(&json!(appended.collect::<Vec<_>>())))
+            }
+            "artifact" => {
+                let name = input["name"].as_str().expect("`name` is a string");
+                Ok(reply(&json!([append(name, b"one "), append(name, b"two")])))
+            }
+            "log" => {
+                log::log(log::Level::Warn, "careful", &[("key".to_owned(), "value".to_owned())]);
+                control::progress(Some(0.5), "half way");
+                Ok(reply(&json!(control::remaining())))
+            }
+            "invalid-json" => Ok(Reply { output: "{".to_owned(), ..reply(&Value::Null) }),
+            "huge-reply" => Ok(reply(&json!("x".repeat(number("bytes", 100 * MIB as u64) as usize)))),
+            "nan-score" => Ok(Reply { score: Some(f64::NAN), ..reply(&Value::Null) }),
+            "infinite-metric" => Ok(Reply {
+                metrics: vec![Metric { name: "m".to_owned(), value: f64::INFINITY, unit: None }],
+                ..reply(&Value::Null)
+            }),
+            "judge" => Ok(judged()),
+            "http" => Ok(reply(&json!(send()))),
+            "secret" => Ok(reply(&json!(format!("{:?}", secrets::get("KEY"))))),
+            "random" => Ok(reply(&json!(hash_keys(count(1))))),
+            "open-socket" => Ok(reply(&json!(std::net::TcpStream::connect("127.0.0.1:9").is_err()))),
+            "environment" => Ok(reply(&json!({
+                "variables": std::env::vars().count(),
+                "root": std::fs::read_dir("/").is_ok(),
+            }))),
+            "names" => {
+                let names = files::names();
+                let names = names.iter().map(|file| json!([file.name, file.media_type, file.size]));
+                Ok(reply(&names.collect()))
+            }
+            "read-file" => {
+                let name = input["name"].as_str().expect("`name` is a string");
+                let read = files::read(name, number("offset", 0) as u32, number("length", 1_000) as u32);
+                Ok(reply(&match read {
+                    Ok(bytes) => json!(String::from_utf8_lossy(&bytes)),
+                    Err(error) => json!({"error": format!("{error:?}")}),
+                }))
+            }
+            "error" => Err(ProviderError {
+                retry_after: input["retry_after"].as_u64().map(|ms| ms as u32),
+                ..error(kind(&input), text(&input, "code"), text(&input, "message"))
+            }),
+            "fail-until" if u64::from(test.attempt) < number("attempt", 2) => {
+                Err(error(ErrorKind::Unavailable, "not-yet", "try again"))
+            }
+            "fail-until" => Ok(reply(&json!(test.attempt))),
+            "verdict" => Ok(Reply { verdict: verdict(&input), ..reply(&Value::Null) }),
+            other => Err(error(ErrorKind::InvalidInput, "unknown", &format!("cannot do `{other}`"))),
+        }
+    }
+}
+
+export!(Hostile);
+
+fn reply(output: &Value) -> Reply {
+    Reply {
+        output: output.to_string(),
+        verdict: None,
+        score: None,
+        summary: None,
+        checks: Vec::new(),
+        metrics: Vec::new(),
+        extra: None,
+    }
+}
+
+fn judged() -> Reply {
+    Reply {
+        verdict: Some(Verdict::Fail),
+        score: Some(0.25),
+        summary: Some("not good".to_owned()),
+        checks: vec![Check {
+            name: "style".to_owned(),
+            verdict: Verdict::Fail,
+            score: Some(0.5),
+            message: Some("too long".to_owned()),
+            details: Some(json!({"lines": 3}).to_string()),
+        }],
+        metrics: vec![Metric { name: "length".to_owned(), value: 3.0, unit: Some("lines".to_owned()) }],
+        ..reply(&json!("judged"))
+    }
+}
+
+fn whole(test: &Test, input: &Value) -> Value {
+    json!({
+        "trial": test.trial_id,
+        "test": test.test_id,
+        "provider": test.provider,
+        "repeat": test.repeat,
+        "attempt": test.attempt,
+        "seed": test.seed,
+        "input": input,
+        "config": serde_json::from_str::<Value>(&test.config).expect("the host sends JSON"),
+        "tags": test.tags,
+    })
+}
+
+fn error(kind: ErrorKind, code: &str, message: &str) -> ProviderError {
+    ProviderError {
+        kind,
+        code: code.to_owned(),
+        message: message.to_owned(),
+        retry_after: None,
+        details: None,
+    }
+}
+
+fn kind(input: &Value) -> ErrorKind {
+    match text(input, "kind") {
+        "invalid-config" => ErrorKind::InvalidConfig,
+        "invalid-input" => ErrorKind::InvalidInput,
+        "denied" => ErrorKind::Denied,
+        "unavailable" => ErrorKind::Unavailable,
+        "rate-limited" => ErrorKind::RateLimited,
+        "stopped" => ErrorKind::Stopped,
+        "internal" => ErrorKind::Internal,
+        _ => ErrorKind::Other,
+    }
+}
+
+fn verdict(input: &Value) -> Option<Verdict> {
+    match text(input, "verdict") {
+        "pass" => Some(Verdict::Pass),
+        "fail" => Some(Verdict::Fail),
+        "skip" => Some(Verdict::Skip),
+        _ => None,
+    }
+}
+
+fn text<'a>(input: &'a Value, key: &str) -> &'a str {
+    input[key].as_str().unwrap_or_default()
+}
+
+fn append(name: &str, chunk: &[u8]) -> Option<String> {
+    artifacts::append(name, "text/plain", chunk).err().map(|error| format!("{error:?}"))
+}
+
+fn send() -> String {
+    let request = http::Request {
+        method: "GET".to_owned(),
+        url: "https://example.com/".to_owned(),
+        headers: Vec::new(),
+        body: None,
+        timeout: None,
+        extra: None,
+    };
+    format!("{:?}", http::send(&request).map(|response| response.status))
+}
+
+/// Asks for randomness, as every hash map does.
+fn hash_keys(count: usize) -> usize {
+    (0..count).map(|_| std::collections::HashMap::<u8, u8>::new().len()).sum()
+}
+
+#[expect(unconditional_recursion, reason = "it is what is asked for")]
+fn recurse(depth: u64) -> u64 {
+    let frame = black_box([depth; 16]);
+    frame[0] + recurse(depth + 1)
+}

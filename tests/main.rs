@@ -1,0 +1,4 @@
+//! Every integration test, in one binary: linking dominates the time to build one.
+
+mod plugins;
+mod support;

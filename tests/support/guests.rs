@@ -1,0 +1,76 @@
+//! Guests that only tests need, built once per run of the tests.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// The compiled guest from `tests/guests/<name>`.
+pub(crate) fn guest(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(build);
+    // A library's file has its crate's name, a program's its package's.
+    let names = [format!("guest_{name}.wasm"), format!("guest-{name}.wasm")];
+    names
+        .iter()
+        .map(|file| folder.join(file))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("there is a guest `{name}`"))
+}
+
+fn build() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("target/guests");
+    add_target();
+
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(root)
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "plugin",
+            "--target",
+            TARGET,
+            "--target-dir",
+        ])
+        .arg(&folder);
+    for package in packages(root) {
+        cargo.arg("--package").arg(package);
+    }
+    // Those of the host, which the tests themselves may be measured or instrumented with.
+    cargo
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    run(&mut cargo);
+    folder.join(TARGET).join("plugin")
+}
+
+/// `rust-toolchain.toml` names the target, but not every rustup installs what it names.
+fn add_target() {
+    let rustc = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .expect("rustc can be run");
+    let libraries = String::from_utf8_lossy(&rustc.stdout).trim().to_owned();
+    if !Path::new(&libraries).exists() {
+        run(Command::new("rustup").args(["target", "add", TARGET]));
+    }
+}
+
+fn packages(root: &Path) -> Vec<String> {
+    let guests = fs_err::read_dir(root.join("tests/guests")).expect("there are guests");
+    guests
+        .map(|entry| entry.expect("the folder can be read").file_name())
+        .map(|name| format!("guest-{}", name.to_string_lossy()))
+        .collect()
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().expect("the command can be run");
+    assert!(status.success(), "{command:?}: {status}");
+}
