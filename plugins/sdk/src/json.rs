@@ -124,7 +124,7 @@ mod tests {
         let error = NoConfig::from_json(r#"{"suffix":"!"}"#.to_owned()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "unknown key `suffix`: this provider has no configuration at line 1 column 13"
+            "unknown key `suffix`: this provider has no configuration at line 1 column 14"
         );
         assert!(NoConfig::from_json("3".to_owned()).is_err());
     }
