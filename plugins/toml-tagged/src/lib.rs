@@ -47,11 +47,11 @@ pub fn datetime(text: &str) -> Option<Value> {
         Some(b'-') => text.split_at_checked(10)?,
         _ => ("", text),
     };
-    if rest.is_empty() {
-        return Some(leaf("date-local", date));
-    }
     if date.is_empty() {
         return Some(leaf("time-local", &time(rest)?));
+    }
+    if rest.is_empty() {
+        return Some(leaf("date-local", date));
     }
 
     let rest = rest.strip_prefix(['T', 't', ' '])?;
