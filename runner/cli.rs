@@ -34,7 +34,7 @@ pub enum Command {
     Man(ManArgs),
     /// Compile a plugin on behalf of another runner process
     #[command(name = "__compile", hide = true)]
-    Compile(CompileArgs),
+    Compile,
 }
 
 /// Run a scenario: every selected test on every provider, each attempt in a fresh sandbox.
@@ -191,13 +191,6 @@ pub struct ManArgs {
     /// Write `runner.1`, `runner-exec.1` and the others into this folder instead
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
-}
-
-/// Compile standard input into a file.
-#[derive(Debug, Args)]
-pub struct CompileArgs {
-    /// Where the compiled code goes
-    pub target: PathBuf,
 }
 
 fn parse_status(word: &str) -> Result<RunStatus, String> {

@@ -43,6 +43,14 @@ pub fn dispatch(
         Command::Schema(args) => Ok(schema::schema(&args, output)),
         Command::Completions(args) => Ok(completions::completions(&args, output)),
         Command::Man(args) => man::man(&args, output),
-        Command::Compile(args) => Ok(compile(&args.target)),
+        Command::Compile => Ok(compile()),
+    }
+}
+
+/// Compiles a plugin for the runner that started this process and reads its answer.
+fn compile() -> ExitStatus {
+    match plugin::compile_child() {
+        Ok(()) => ExitStatus::Success,
+        Err(()) => ExitStatus::Failed,
     }
 }

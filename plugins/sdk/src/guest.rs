@@ -1,0 +1,238 @@
+//! The contract from inside a component: the generated bindings, and the SDK's words for them.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use bindings::exports::runner::provider::provider::{
+    Description, Guest, ProviderError, Reply as WireReply, Test as WireTest,
+};
+use bindings::runner::provider::types::{
+    Check as WireCheck, ErrorKind as WireErrorKind, Metric as WireMetric, Verdict as WireVerdict,
+};
+use bindings::runner::provider::{
+    artifacts as wire_artifacts, control as wire_control, files as wire_files, http as wire_http,
+    log as wire_log, secrets as wire_secrets,
+};
+
+use crate::artifacts::ArtifactError;
+use crate::files::{File, FileError};
+use crate::http::{HttpError, Request, Response};
+use crate::log::Level;
+use crate::provider::RawTest;
+use crate::secrets::SecretError;
+use crate::{Check, Error, ErrorKind, FromJson, Packaged, Reply, Verdict};
+
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::use_self,
+    reason = "generated: strings and lists cross the boundary as pointers"
+)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "plugin",
+        pub_export_macro: true,
+        default_bindings_module: "runner_sdk::__private::bindings",
+    });
+}
+
+/// The contract's export for a provider.
+pub struct Exported<P>(PhantomData<P>);
+
+impl<P: Packaged> Guest for Exported<P> {
+    fn describe() -> Description {
+        Description {
+            name: P::PACKAGE.name.to_owned(),
+            version: P::PACKAGE.version.to_owned(),
+            summary: P::PACKAGE.summary.to_owned(),
+            config_schema: P::Config::schema(),
+            input_schema: P::Input::schema(),
+            requests: P::requests(),
+            extra: None,
+        }
+    }
+
+    fn run(test: WireTest) -> Result<WireReply, ProviderError> {
+        let test = RawTest {
+            trial_id: test.trial_id,
+            test_id: test.test_id,
+            provider: test.provider,
+            repeat: test.repeat,
+            attempt: test.attempt,
+            seed: test.seed,
+            input: test.input,
+            config: test.config,
+            tags: test.tags,
+        };
+        match crate::provider::run::<P>(test) {
+            Ok(reply) => Ok(reply.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl From<Reply> for WireReply {
+    fn from(reply: Reply) -> Self {
+        Self {
+            output: reply.output,
+            verdict: reply.verdict.map(WireVerdict::from),
+            score: reply.score,
+            summary: reply.summary,
+            checks: reply.checks.into_iter().map(WireCheck::from).collect(),
+            metrics: reply
+                .metrics
+                .into_iter()
+                .map(|metric| WireMetric {
+                    name: metric.name,
+                    value: metric.value,
+                    unit: metric.unit,
+                })
+                .collect(),
+            extra: None,
+        }
+    }
+}
+
+impl From<Check> for WireCheck {
+    fn from(check: Check) -> Self {
+        Self {
+            name: check.name,
+            verdict: check.verdict.into(),
+            score: check.score,
+            message: check.message,
+            details: check.details.map(|details| details.to_string()),
+        }
+    }
+}
+
+impl From<Verdict> for WireVerdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Pass => Self::Pass,
+            Verdict::Fail => Self::Fail,
+            Verdict::Skip => Self::Skip,
+        }
+    }
+}
+
+impl From<Error> for ProviderError {
+    fn from(error: Error) -> Self {
+        Self {
+            kind: match error.kind {
+                ErrorKind::InvalidConfig => WireErrorKind::InvalidConfig,
+                ErrorKind::InvalidInput => WireErrorKind::InvalidInput,
+                ErrorKind::Denied => WireErrorKind::Denied,
+                ErrorKind::Unavailable => WireErrorKind::Unavailable,
+                ErrorKind::RateLimited => WireErrorKind::RateLimited,
+                ErrorKind::Stopped => WireErrorKind::Stopped,
+                ErrorKind::Internal => WireErrorKind::Internal,
+                ErrorKind::Other => WireErrorKind::Other,
+            },
+            code: error.code,
+            message: error.message,
+            retry_after: error.retry_after.map(milliseconds),
+            details: error.details.map(|details| details.to_string()),
+        }
+    }
+}
+
+pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
+    let level = match level {
+        Level::Trace => wire_log::Level::Trace,
+        Level::Debug => wire_log::Level::Debug,
+        Level::Info => wire_log::Level::Info,
+        Level::Warn => wire_log::Level::Warn,
+        Level::Error => wire_log::Level::Error,
+    };
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    wire_log::log(level, message, &fields);
+}
+
+pub(crate) fn progress(fraction: Option<f64>, message: &str) {
+    wire_control::progress(fraction, message);
+}
+
+pub(crate) fn stop_requested() -> bool {
+    wire_control::stop_requested()
+}
+
+pub(crate) fn remaining() -> Duration {
+    Duration::from_millis(wire_control::remaining().into())
+}
+
+pub(crate) fn files() -> Vec<File> {
+    wire_files::names()
+        .into_iter()
+        .map(|file| File {
+            name: file.name,
+            media_type: file.media_type,
+            size: file.size,
+        })
+        .collect()
+}
+
+pub(crate) fn read_file(name: &str, offset: u32, length: u32) -> Result<Vec<u8>, FileError> {
+    wire_files::read(name, offset, length).map_err(|error| match error {
+        wire_files::FileError::NotFound => FileError::NotFound,
+        wire_files::FileError::OutOfRange => FileError::OutOfRange,
+        wire_files::FileError::Unavailable => FileError::Unavailable,
+    })
+}
+
+pub(crate) fn secret(name: &str) -> Result<String, SecretError> {
+    wire_secrets::get(name).map_err(|error| match error {
+        wire_secrets::SecretError::Denied => SecretError::Denied,
+        wire_secrets::SecretError::NotFound => SecretError::NotFound,
+    })
+}
+
+pub(crate) fn append_artifact(
+    name: &str,
+    media_type: &str,
+    bytes: &[u8],
+) -> Result<(), ArtifactError> {
+    wire_artifacts::append(name, media_type, bytes).map_err(|error| match error {
+        wire_artifacts::ArtifactError::BadName => ArtifactError::BadName,
+        wire_artifacts::ArtifactError::TooLarge => ArtifactError::TooLarge,
+        wire_artifacts::ArtifactError::TooMany => ArtifactError::TooMany,
+        wire_artifacts::ArtifactError::Unavailable => ArtifactError::Unavailable,
+    })
+}
+
+pub(crate) fn send(request: Request) -> Result<Response, HttpError> {
+    let response = wire_http::send(&wire_http::Request {
+        method: request.method,
+        url: request.url,
+        headers: request.headers,
+        body: request.body,
+        timeout: request.timeout.map(milliseconds),
+        extra: None,
+    })
+    .map_err(|error| match error {
+        wire_http::HttpError::Denied(why) => HttpError::Denied(why),
+        wire_http::HttpError::InvalidRequest(why) => HttpError::InvalidRequest(why),
+        wire_http::HttpError::Unreachable(why) => HttpError::Unreachable(why),
+        wire_http::HttpError::Timeout => HttpError::Timeout,
+        wire_http::HttpError::TooLarge(why) => HttpError::TooLarge(why),
+        wire_http::HttpError::Other(why) => HttpError::Other(why),
+    })?;
+
+    Ok(Response {
+        status: response.status,
+        headers: response.headers,
+        body: response.body,
+        duration: Duration::try_from_secs_f64(response.duration_ms / 1000.0).unwrap_or_default(),
+    })
+}
+
+/// The contract's milliseconds have 32 bits: 49 days stand for anything longer.
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

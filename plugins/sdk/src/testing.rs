@@ -1,0 +1,310 @@
+//! The host outside WASM: everything in memory, for a provider's own tests.
+//!
+//! ```
+//! use runner_sdk::serde_json::json;
+//! use runner_sdk::testing::Host;
+//! # use runner_sdk::{NoConfig, Provider, Raw, Reply, Result, Test};
+//! # struct Echo;
+//! # impl Provider for Echo {
+//! #     type Input = Raw;
+//! #     type Config = NoConfig;
+//! #     fn run(test: Test<Self>) -> Result<Reply> { Reply::new(test.input) }
+//! # }
+//!
+//! let reply = Host::new().run::<Echo>(json!("hello"), json!({})).unwrap();
+//! assert_eq!(reply.output().unwrap(), json!("hello"));
+//! ```
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::artifacts::ArtifactError;
+use crate::files::{File, FileError};
+use crate::http::{HttpError, Request, Response};
+use crate::log::Level;
+use crate::provider::RawTest;
+use crate::secrets::SecretError;
+use crate::{FromJson, Provider, Reply, Result};
+
+thread_local! {
+    /// What the SDK's functions talk to on this thread.
+    static HOST: RefCell<Host> = RefCell::new(Host::new());
+}
+
+/// A host in memory: set up, asked to run a provider, and looked into afterwards.
+pub struct Host {
+    files: BTreeMap<String, Vec<u8>>,
+    secrets: BTreeMap<String, String>,
+    respond: Option<Box<Respond>>,
+    stop_requested: bool,
+    remaining: Duration,
+    seen: Seen,
+}
+
+type Respond = dyn FnMut(Request) -> Result<Response, HttpError>;
+
+/// What a provider left with its host.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Lines of the log.
+    pub log: Vec<(Level, String)>,
+    /// Reports of progress.
+    pub progress: Vec<(Option<f64>, String)>,
+    /// Artifacts by name.
+    pub artifacts: BTreeMap<String, Vec<u8>>,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Host {
+    /// Makes a host that has and grants nothing.
+    pub fn new() -> Self {
+        Self {
+            files: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            respond: None,
+            stop_requested: false,
+            remaining: Duration::from_secs(60),
+            seen: Seen::default(),
+        }
+    }
+
+    /// Attaches a file.
+    pub fn file(mut self, name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        self.files.insert(name.into(), bytes.into());
+        self
+    }
+
+    /// Grants a secret.
+    pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.secrets.insert(name.into(), value.into());
+        self
+    }
+
+    /// Answers requests; without it they are denied.
+    pub fn respond(
+        mut self,
+        respond: impl FnMut(Request) -> Result<Response, HttpError> + 'static,
+    ) -> Self {
+        self.respond = Some(Box::new(respond));
+        self
+    }
+
+    /// Asks the provider to stop.
+    pub fn stop_requested(mut self) -> Self {
+        self.stop_requested = true;
+        self
+    }
+
+    /// Sets the time until the deadline, 60 s otherwise.
+    pub fn remaining(mut self, remaining: Duration) -> Self {
+        self.remaining = remaining;
+        self
+    }
+
+    /// Runs `P` on this host as the runner would: with JSON text, read by the SDK.
+    pub fn run<P: Provider>(self, input: Value, config: Value) -> Result<Reply> {
+        self.run_and_look::<P>(input, config).0
+    }
+
+    /// Runs `P` and also answers what it left with the host.
+    pub fn run_and_look<P: Provider>(self, input: Value, config: Value) -> (Result<Reply>, Seen) {
+        HOST.set(self);
+        let result = crate::provider::run::<P>(RawTest {
+            trial_id: "test@provider#1".to_owned(),
+            test_id: "test".to_owned(),
+            provider: "provider".to_owned(),
+            repeat: 1,
+            attempt: 1,
+            seed: 0,
+            input: input.to_string(),
+            config: config.to_string(),
+            tags: Vec::new(),
+        });
+        (result, HOST.take().seen)
+    }
+}
+
+/// Answers the JSON Schemas of a provider's input and configuration, as `describe` does.
+pub fn schemas<P: Provider>() -> (Option<String>, Option<String>) {
+    (P::Input::schema(), P::Config::schema())
+}
+
+pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
+    let fields: String = fields
+        .iter()
+        .map(|(key, value)| format!(" {key}={value}"))
+        .collect();
+    with(|host| host.seen.log.push((level, format!("{message}{fields}"))));
+}
+
+pub(crate) fn progress(fraction: Option<f64>, message: &str) {
+    with(|host| host.seen.progress.push((fraction, message.to_owned())));
+}
+
+pub(crate) fn stop_requested() -> bool {
+    with(|host| host.stop_requested)
+}
+
+pub(crate) fn remaining() -> Duration {
+    with(|host| host.remaining)
+}
+
+pub(crate) fn files() -> Vec<File> {
+    with(|host| {
+        let files = host.files.iter().map(|(name, bytes)| File {
+            name: name.clone(),
+            media_type: "application/octet-stream".to_owned(),
+            size: u32::try_from(bytes.len()).expect("an attachment of a test is small"),
+        });
+        files.collect()
+    })
+}
+
+pub(crate) fn read_file(name: &str, offset: u32, length: u32) -> Result<Vec<u8>, FileError> {
+    with(|host| {
+        let bytes = host.files.get(name).ok_or(FileError::NotFound)?;
+        let start = offset as usize;
+        bytes
+            .get(start..start + length as usize)
+            .map(<[u8]>::to_vec)
+            .ok_or(FileError::OutOfRange)
+    })
+}
+
+pub(crate) fn secret(name: &str) -> Result<String, SecretError> {
+    with(|host| host.secrets.get(name).cloned().ok_or(SecretError::Denied))
+}
+
+pub(crate) fn append_artifact(
+    name: &str,
+    _media_type: &str,
+    bytes: &[u8],
+) -> Result<(), ArtifactError> {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(is_good) {
+        return Err(ArtifactError::BadName);
+    }
+    with(|host| {
+        let artifact = host.seen.artifacts.entry(name.to_owned()).or_default();
+        artifact.extend_from_slice(bytes);
+    });
+    Ok(())
+}
+
+pub(crate) fn send(request: Request) -> Result<Response, HttpError> {
+    // Taken out meanwhile, so that an answering function may use the SDK itself.
+    let Some(mut respond) = with(|host| host.respond.take()) else {
+        return Err(HttpError::Denied(request.url));
+    };
+    let response = respond(request);
+    with(|host| host.respond = Some(respond));
+    response
+}
+
+fn with<T>(work: impl FnOnce(&mut Host) -> T) -> T {
+    HOST.with_borrow_mut(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Host;
+    use crate::http::{Request, Response};
+    use crate::log::Level;
+    use crate::{ErrorKind, NoConfig, Provider, Reply, Result, Test};
+
+    /// Does what its input says.
+    struct Obedient;
+
+    impl Provider for Obedient {
+        type Input = String;
+        type Config = NoConfig;
+
+        fn run(test: Test<Self>) -> Result<Reply> {
+            let output = match test.input.as_str() {
+                "file" => json!(crate::files::read("a.txt")?.len()),
+                "beyond" => json!(crate::files::read_range("a.txt", 2, 9)?.len()),
+                "secret" => json!(crate::secrets::get("KEY")?),
+                "http" => json!(crate::http::send(Request::new("GET", "http://x"))?.status),
+                "artifact" => {
+                    crate::artifacts::append("a.txt", "text/plain", b"one ")?;
+                    crate::artifacts::append("a.txt", "text/plain", b"two")?;
+                    json!(null)
+                }
+                "bad artifact" => json!(crate::artifacts::append("../a", "text/plain", b"")?),
+                "log" => {
+                    crate::log::log(Level::Warn, "odd", &[("unit", "C")]);
+                    crate::control::progress(Some(0.5), "half");
+                    json!(null)
+                }
+                _ => json!(crate::control::stop_requested()),
+            };
+            Reply::new(output)
+        }
+    }
+
+    fn kind(host: Host, input: &str) -> ErrorKind {
+        host.run::<Obedient>(json!(input), json!({}))
+            .unwrap_err()
+            .kind
+    }
+
+    fn output(host: Host, input: &str) -> serde_json::Value {
+        let reply = host.run::<Obedient>(json!(input), json!({})).unwrap();
+        reply.output().unwrap()
+    }
+
+    #[test]
+    fn nothing_is_there_unless_it_was_given() {
+        assert_eq!(kind(Host::new(), "file"), ErrorKind::InvalidInput);
+        assert_eq!(kind(Host::new(), "secret"), ErrorKind::Denied);
+        assert_eq!(kind(Host::new(), "http"), ErrorKind::Denied);
+        assert_eq!(kind(Host::new(), "bad artifact"), ErrorKind::Internal);
+        assert_eq!(output(Host::new(), "stop"), json!(false));
+    }
+
+    #[test]
+    fn what_was_given_is_there_and_gone_with_its_host() {
+        let host = || Host::new().file("a.txt", "abc");
+        assert_eq!(output(host(), "file"), json!(3));
+        assert_eq!(kind(host(), "beyond"), ErrorKind::InvalidInput);
+        assert_eq!(output(Host::new().secret("KEY", "k"), "secret"), json!("k"));
+        assert_eq!(output(Host::new().stop_requested(), "stop"), json!(true));
+        let host = Host::new().respond(|_| {
+            Ok(Response {
+                status: 204,
+                headers: Vec::new(),
+                body: Vec::new(),
+                duration: std::time::Duration::ZERO,
+            })
+        });
+        assert_eq!(output(host, "http"), json!(204));
+        assert_eq!(kind(Host::new(), "http"), ErrorKind::Denied);
+    }
+
+    #[test]
+    fn a_test_sees_what_the_provider_left() {
+        let (_, seen) = Host::new().run_and_look::<Obedient>(json!("artifact"), json!({}));
+        assert_eq!(seen.artifacts["a.txt"], b"one two");
+        let (_, seen) = Host::new().run_and_look::<Obedient>(json!("log"), json!({}));
+        assert_eq!(seen.log, [(Level::Warn, "odd unit=C".to_owned())]);
+        assert_eq!(seen.progress, [(Some(0.5), "half".to_owned())]);
+    }
+
+    #[test]
+    fn input_and_config_of_another_type_are_named_as_such() {
+        let input = Host::new().run::<Obedient>(json!(3), json!({}));
+        assert_eq!(input.unwrap_err().kind, ErrorKind::InvalidInput);
+        let config = Host::new().run::<Obedient>(json!("x"), json!({"a": 1}));
+        assert_eq!(config.unwrap_err().kind, ErrorKind::InvalidConfig);
+    }
+}

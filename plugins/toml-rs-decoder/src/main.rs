@@ -1,0 +1,28 @@
+//! The crate `toml` as an ordinary decoder for toml-test: TOML on stdin, tagged JSON on stdout, exit 1 when invalid.
+//!
+//! Nothing here knows the runner: any program of this kind, compiled to WASI, is a provider.
+
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+#[path = "../../toml-rs/src/decode.rs"]
+mod decode;
+
+fn main() -> ExitCode {
+    match convert() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without anywhere to say it, the exit code has to do.
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn convert() -> Result<(), Box<dyn std::error::Error>> {
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes)?;
+    let json = decode::decode(std::str::from_utf8(&bytes)?)?;
+    writeln!(io::stdout(), "{json}")?;
+    Ok(())
+}
