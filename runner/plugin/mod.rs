@@ -20,6 +20,7 @@ mod link;
 mod protocol;
 mod sandbox;
 mod sniff;
+pub mod source;
 mod stdio;
 
 pub use call::{

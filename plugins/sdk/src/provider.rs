@@ -57,8 +57,8 @@ pub(crate) struct RawTest {
 pub(crate) fn run<P: Provider>(test: RawTest) -> Result<Reply> {
     let config = P::Config::from_json(test.config)
         .map_err(|error| Error::invalid_config(error.to_string()))?;
-    let input = P::Input::from_json(test.input)
-        .map_err(|error| Error::invalid_input(error.to_string()))?;
+    let input =
+        P::Input::from_json(test.input).map_err(|error| Error::invalid_input(error.to_string()))?;
 
     P::run(Test {
         trial_id: test.trial_id,

@@ -5,8 +5,7 @@
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-#[path = "../../toml-rs/src/decode.rs"]
-mod decode;
+use toml_tagged::toml_rs;
 
 fn main() -> ExitCode {
     match convert() {
@@ -22,7 +21,7 @@ fn main() -> ExitCode {
 fn convert() -> Result<(), Box<dyn std::error::Error>> {
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes)?;
-    let json = decode::decode(std::str::from_utf8(&bytes)?)?;
+    let json = toml_rs::decode(std::str::from_utf8(&bytes)?)?;
     writeln!(io::stdout(), "{json}")?;
     Ok(())
 }

@@ -1,9 +1,7 @@
 //! The crate `toml` as a TOML decoder. It reads TOML 1.1.
 
-mod decode;
-
 use runner_sdk::{NoConfig, Provider, Reply, Result, Test};
-use toml_tagged::Case;
+use toml_tagged::{Case, toml_rs};
 
 struct TomlRs;
 
@@ -12,7 +10,7 @@ impl Provider for TomlRs {
     type Config = NoConfig;
 
     fn run(test: Test<Self>) -> Result<Reply> {
-        toml_tagged::answer(test.input, decode::decode)
+        toml_tagged::answer(test.input, toml_rs::decode)
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod case;
 mod tagged;
+#[cfg(feature = "toml")]
+pub mod toml_rs;
 
 pub use case::{Case, answer};
 pub use tagged::Tagged;
@@ -145,10 +147,22 @@ mod tests {
             ("07:32", "time-local", "07:32:00"),
             ("07:32:00.50", "time-local", "07:32:00.5"),
             ("1979-05-27 07:32", "datetime-local", "1979-05-27T07:32:00"),
-            ("1979-05-27t07:32:00.000", "datetime-local", "1979-05-27T07:32:00"),
+            (
+                "1979-05-27t07:32:00.000",
+                "datetime-local",
+                "1979-05-27T07:32:00",
+            ),
             ("1979-05-27T07:32:00z", "datetime", "1979-05-27T07:32:00Z"),
-            ("1979-05-27 07:32:00+00:00", "datetime", "1979-05-27T07:32:00Z"),
-            ("1979-05-27T00:32:00.10-07:00", "datetime", "1979-05-27T00:32:00.1-07:00"),
+            (
+                "1979-05-27 07:32:00+00:00",
+                "datetime",
+                "1979-05-27T07:32:00Z",
+            ),
+            (
+                "1979-05-27T00:32:00.10-07:00",
+                "datetime",
+                "1979-05-27T00:32:00.1-07:00",
+            ),
         ];
         for (text, kind, value) in cases {
             assert_eq!(moment(text), (kind.to_owned(), value.to_owned()), "{text}");

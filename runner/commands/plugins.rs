@@ -1,0 +1,185 @@
+//! Finding the plugin files of a scenario, and building those that are folders with source.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use miette::miette;
+
+use crate::{
+    error::{Error, ExitStatus},
+    model::StopSignal,
+    output::Output,
+    plugin::source::{Built, Source, SourceError, SourceState, Watch},
+    run::StopSignals,
+    scenario::{Provider, Scenario},
+};
+
+/// Whether plugins may be built; only a person can say so, never a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Build {
+    /// Build what is stale or missing.
+    Always,
+    /// Ask at a terminal for what is missing.
+    Ask,
+}
+
+/// Finds the plugin file of every provider, in the scenario's order.
+pub(super) fn find(
+    scenario: &Scenario,
+    build: Build,
+    signals: &StopSignals,
+    output: &Output,
+) -> Result<Vec<PathBuf>, Error> {
+    let mut found: HashMap<&Path, PathBuf> = HashMap::new();
+    for provider in scenario.providers() {
+        let path = provider.plugin.as_path();
+        if !found.contains_key(path) {
+            let file = if path.is_dir() {
+                of_folder(provider, build, signals, output)?
+            } else {
+                path.into()
+            };
+            found.insert(path, file);
+        }
+    }
+    let providers = scenario.providers().iter();
+    Ok(providers.map(|provider| found[provider.plugin.as_path()].clone()).collect())
+}
+
+fn of_folder(
+    provider: &Provider,
+    build: Build,
+    signals: &StopSignals,
+    output: &Output,
+) -> Result<PathBuf, Error> {
+    let source = Source::open(&provider.plugin).map_err(|error| unusable(&error))?;
+    match source.state().map_err(|error| unusable(&error))? {
+        SourceState::Fresh(file) => Ok(file),
+        SourceState::Stale(file) if build == Build::Ask => {
+            output.warn(&format!(
+                "plugin `{}` is older than its source in `{}`; `--build` builds it anew",
+                source.name(),
+                provider.plugin.display()
+            ));
+            Ok(file)
+        }
+        SourceState::Missing if build == Build::Ask && !wants_build(&source, provider, output) => {
+            Err(not_built(&source, provider))
+        }
+        SourceState::Stale(_) | SourceState::Missing => {
+            build_now(&source, provider, signals, output).map(|built| built.path)
+        }
+    }
+}
+
+fn wants_build(source: &Source, provider: &Provider, output: &Output) -> bool {
+    let question = format!(
+        "Plugin `{}` is not built yet. Run its build tools in `{}` now, outside the sandbox?",
+        source.name(),
+        provider.plugin.display()
+    );
+    output.ask(&question).unwrap_or(false)
+}
+
+fn build_now(
+    source: &Source,
+    provider: &Provider,
+    signals: &StopSignals,
+    output: &Output,
+) -> Result<Built, Error> {
+    output.talk(&format!(
+        "building plugin `{}` in `{}`",
+        source.name(),
+        provider.plugin.display()
+    ));
+    let stopped = Arc::new(Stopped::default());
+    let flag = Arc::clone(&stopped);
+    signals.listen(move |signal| flag.set(signal));
+    let built = source.build(&mut Watch {
+        on_line: &mut |line| output.hint(line),
+        is_stopped: &|| stopped.is_set.load(Ordering::Relaxed),
+    });
+    signals.stop_listening();
+
+    match built {
+        Ok(built) => {
+            output.talk(&format!(
+                "built {} ({}) in {}",
+                built.path.display(),
+                bytesize::ByteSize(built.size),
+                seconds(built.took)
+            ));
+            Ok(built)
+        }
+        Err(SourceError::Stopped) => Err(Error {
+            status: ExitStatus::Signalled(stopped.signal()),
+            report: miette!("building plugin `{}` was stopped", source.name()),
+        }),
+        Err(error) => Err(unusable(&error)),
+    }
+}
+
+/// Whether a build is to stop, and by which signal.
+#[derive(Default)]
+struct Stopped {
+    is_set: AtomicBool,
+    is_terminate: AtomicBool,
+    is_hang_up: AtomicBool,
+}
+
+impl Stopped {
+    fn set(&self, signal: StopSignal) {
+        match signal {
+            StopSignal::Interrupt => {}
+            StopSignal::Terminate => self.is_terminate.store(true, Ordering::Relaxed),
+            StopSignal::HangUp => self.is_hang_up.store(true, Ordering::Relaxed),
+        }
+        self.is_set.store(true, Ordering::Relaxed);
+    }
+
+    fn signal(&self) -> StopSignal {
+        if self.is_terminate.load(Ordering::Relaxed) {
+            return StopSignal::Terminate;
+        }
+        if self.is_hang_up.load(Ordering::Relaxed) {
+            return StopSignal::HangUp;
+        }
+        StopSignal::Interrupt
+    }
+}
+
+fn not_built(source: &Source, provider: &Provider) -> Error {
+    Error::usage(miette!(
+        help = "add `--build` to build it; this runs its build tools outside the sandbox",
+        "plugin `{}` of provider `{}` is not built: `{}` has no `dist/plugin.wasm`",
+        source.name(),
+        provider.id,
+        provider.plugin.display()
+    ))
+}
+
+fn unusable(error: &SourceError) -> Error {
+    let text = chain(error);
+    Error::usage(match error.help() {
+        Some(help) => miette!(help = help, "{text}"),
+        None => miette!("{text}"),
+    })
+}
+
+fn chain(error: &SourceError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.1} s", took.as_secs_f64())
+}

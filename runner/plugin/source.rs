@@ -1,0 +1,322 @@
+//! [`Source`]: a plugin as a folder with its source and a `plugin.toml`.
+//!
+//! Building is the one thing that runs a plugin author's code outside the sandbox, so nothing here builds by itself.
+
+mod digest;
+mod rust;
+mod tool;
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use serde::Deserialize;
+
+use crate::model::Digest;
+use tool::Tool;
+
+/// A folder that a plugin is built from.
+#[derive(Debug)]
+pub struct Source {
+    folder: PathBuf,
+    name: String,
+    kind: SourceKind,
+    recipe: Recipe,
+}
+
+/// What the plugin in a folder is to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// A component that speaks the contract.
+    Component,
+    /// A program with standard input and output.
+    Command,
+}
+
+/// How a plugin is built.
+#[derive(Debug, PartialEq, Eq)]
+enum Recipe {
+    /// With cargo.
+    Rust,
+    /// As its `plugin.toml` says: program and arguments.
+    Command(Vec<String>),
+}
+
+/// What there is of a built plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceState {
+    /// It was built from the source as it is now.
+    Fresh(PathBuf),
+    /// It was built from other source, or nobody knows from which.
+    Stale(PathBuf),
+    /// It has not been built.
+    Missing,
+}
+
+/// A plugin that was just built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The plugin's file.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub size: u64,
+    /// How long building took.
+    pub took: Duration,
+}
+
+/// What goes on between a build and whoever asked for it.
+pub struct Watch<'a> {
+    /// Is given every line that the tools print.
+    pub on_line: &'a mut dyn FnMut(&str),
+    /// Is asked every 50 ms; on `true` the tools are ended, all of them.
+    pub is_stopped: &'a dyn Fn() -> bool,
+}
+
+/// Why a folder is no plugin, or none could be built.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A file of the folder cannot be read or written.
+    #[error("cannot {action} `{path}`")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The folder is not one of a plugin.
+    #[error("`{0}` has no `plugin.toml`, so it is not the folder of a plugin")]
+    NoManifest(PathBuf),
+    /// `plugin.toml` says something else than it should.
+    #[error("`{path}` is not valid")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: toml::de::Error,
+    },
+    /// `plugin.toml` says neither in which language the plugin is written nor how it is built.
+    #[error("`{0}` names neither a `language` nor a `command` that builds the plugin")]
+    NoRecipe(PathBuf),
+    /// `plugin.toml` names a language that nobody knows how to build.
+    #[error("`{path}` names the language `{language}`, which cannot be built without a `command`")]
+    Language {
+        /// The file.
+        path: PathBuf,
+        /// The language.
+        language: String,
+    },
+    /// A tool is not there, or does not start.
+    #[error("cannot start `{program}`")]
+    Start {
+        /// The tool.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A tool failed.
+    #[error("`{command}` failed ({status}) in `{folder}`:\n{tail}")]
+    Failed {
+        /// The tool and its arguments.
+        command: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// Where it ran.
+        folder: PathBuf,
+        /// The last lines that it printed.
+        tail: String,
+    },
+    /// The tools were content, and yet there is no plugin.
+    #[error("`{command}` ended well in `{folder}` and wrote no {expected}")]
+    NoPlugin {
+        /// The tool and its arguments.
+        command: String,
+        /// Where it ran.
+        folder: PathBuf,
+        /// What was looked for.
+        expected: &'static str,
+    },
+    /// Whoever asked for the build stopped it.
+    #[error("building was stopped")]
+    Stopped,
+}
+
+impl SourceError {
+    /// Says what to do about it, where that is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Language { .. } | Self::NoRecipe(_) => Some(
+                "supported are `language = \"rust\"`, and any other with `command = [\"PROGRAM\", \"ARGUMENT\", …]`, \
+                 which runs in the folder and writes `dist/plugin.wasm`"
+                    .to_owned(),
+            ),
+            Self::NoManifest(_) => Some(
+                "name a `.wasm` file, or a folder whose `plugin.toml` says `name`, `language` and `kind`".to_owned(),
+            ),
+            Self::Start { program, .. } => rust::help_to_install(program),
+            Self::Failed { command, .. } => rust::help_for_failure(command),
+            Self::File { .. } | Self::Manifest { .. } | Self::NoPlugin { .. } | Self::Stopped => None,
+        }
+    }
+
+    fn file(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::File {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    name: String,
+    language: Option<String>,
+    kind: SourceKind,
+    command: Option<Vec<String>>,
+}
+
+impl Source {
+    /// Reads the `plugin.toml` of a folder.
+    pub fn open(folder: &Path) -> Result<Self, SourceError> {
+        let path = folder.join("plugin.toml");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(SourceError::NoManifest(folder.to_owned()));
+            }
+            Err(error) => return Err(SourceError::file("read", &path, error)),
+        };
+        let manifest: Manifest = toml::from_str(&text).map_err(|source| SourceError::Manifest {
+            path: path.clone(),
+            source,
+        })?;
+
+        let recipe = match (manifest.command, manifest.language.as_deref()) {
+            (Some(command), _) if !command.is_empty() => Recipe::Command(command),
+            (_, Some("rust")) => Recipe::Rust,
+            (_, Some(language)) => {
+                return Err(SourceError::Language {
+                    path,
+                    language: language.to_owned(),
+                });
+            }
+            (_, None) => return Err(SourceError::NoRecipe(path)),
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            name: manifest.name,
+            kind: manifest.kind,
+            recipe,
+        })
+    }
+
+    /// The plugin's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the plugin is to become.
+    pub fn kind(&self) -> SourceKind {
+        self.kind
+    }
+
+    /// Compares the built plugin with the source.
+    pub fn state(&self) -> Result<SourceState, SourceError> {
+        let plugin = self.plugin_path();
+        if !plugin.is_file() {
+            return Ok(SourceState::Missing);
+        }
+        let built_from = fs::read_to_string(self.digest_path()).ok();
+        let built_from = built_from.and_then(|text| Digest::parse(text.trim_end()));
+        if built_from == Some(digest::of_source(&self.folder)?) {
+            Ok(SourceState::Fresh(plugin))
+        } else {
+            Ok(SourceState::Stale(plugin))
+        }
+    }
+
+    /// Builds the plugin. With cargo, a build that fails leaves what was built before.
+    pub fn build(&self, watch: &mut Watch<'_>) -> Result<Built, SourceError> {
+        let start = Instant::now();
+        // Before the tools read it: what is changed meanwhile makes the plugin stale.
+        let digest = digest::of_source(&self.folder)?;
+        let path = self.plugin_path();
+        let dist = self.folder.join("dist");
+        fs::create_dir_all(&dist).map_err(|error| SourceError::file("create", &dist, error))?;
+
+        match &self.recipe {
+            Recipe::Rust => {
+                let artefact = rust::build(&self.folder, watch)?;
+                let bytes = fs::read(&artefact)
+                    .map_err(|error| SourceError::file("read", &artefact, error))?;
+                write_atomically(&path, &bytes)?;
+            }
+            Recipe::Command(command) => self.run_command(command, watch)?,
+        }
+        write_atomically(&self.digest_path(), format!("{digest}\n").as_bytes())?;
+
+        let metadata = fs::metadata(&path);
+        let metadata = metadata.map_err(|error| SourceError::file("read", &path, error))?;
+        Ok(Built {
+            path,
+            size: metadata.len(),
+            took: start.elapsed(),
+        })
+    }
+
+    fn run_command(&self, command: &[String], watch: &mut Watch<'_>) -> Result<(), SourceError> {
+        let (program, arguments) = command.split_first().expect("a command has a program");
+        let tool = Tool::new(program, &self.folder).args(arguments);
+        // The command writes in place: what is there when it fails is from nobody knows which source.
+        match fs::remove_file(self.digest_path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(SourceError::file("remove", &self.digest_path(), error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        tool.run(watch)?;
+
+        if self.plugin_path().is_file() {
+            return Ok(());
+        }
+        Err(SourceError::NoPlugin {
+            command: tool.to_string(),
+            folder: self.folder.clone(),
+            expected: "`dist/plugin.wasm`",
+        })
+    }
+
+    fn plugin_path(&self) -> PathBuf {
+        self.folder.join("dist/plugin.wasm")
+    }
+
+    fn digest_path(&self) -> PathBuf {
+        self.folder.join("dist/plugin.digest")
+    }
+}
+
+/// Puts a whole file in place: whoever reads `path` meanwhile sees the old one or the new one.
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
+    let write = || -> io::Result<()> {
+        let folder = path.parent().expect("the file is inside `dist`");
+        // Readable for everyone whom the umask does not shut out, like any build's result.
+        let mut file = tempfile::Builder::new()
+            .prefix(".new-")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)?;
+        io::Write::write_all(&mut file, bytes)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|error| SourceError::file("write", path, error))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! Tests of [`super::Source`], with real tools in temporary folders.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use tempfile::TempDir;
+
+use super::{Built, Source, SourceError, SourceKind, SourceState, Watch};
+
+fn folder(manifest: &str) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("plugin.toml"), manifest).unwrap();
+    folder
+}
+
+/// The folder of a plugin that a shell script builds.
+fn scripted(script: &str) -> TempDir {
+    folder(&format!(
+        "name = \"x\"\nkind = \"command\"\ncommand = [\"sh\", \"-c\", {script:?}]\n"
+    ))
+}
+
+fn open(folder: &Path) -> Source {
+    Source::open(folder).unwrap()
+}
+
+fn build(folder: &Path) -> (Result<Built, SourceError>, Vec<String>) {
+    let mut lines = Vec::new();
+    let result = open(folder).build(&mut Watch {
+        on_line: &mut |line| lines.push(line.to_owned()),
+        is_stopped: &|| false,
+    });
+    (result, lines)
+}
+
+fn refusal(manifest: &str) -> SourceError {
+    Source::open(folder(manifest).path()).unwrap_err()
+}
+
+#[test]
+fn a_manifest_says_what_the_plugin_is() {
+    let folder = folder("name = \"echo\"\nlanguage = \"rust\"\nkind = \"component\"\n");
+    let source = open(folder.path());
+    assert_eq!(source.name(), "echo");
+    assert_eq!(source.kind(), SourceKind::Component);
+    assert_eq!(source.state().unwrap(), SourceState::Missing);
+}
+
+#[test]
+fn a_folder_without_manifest_is_no_plugin() {
+    let folder = TempDir::new().unwrap();
+    let error = Source::open(folder.path()).unwrap_err();
+    assert!(matches!(error, SourceError::NoManifest(_)), "{error}");
+    assert!(error.help().unwrap().contains("plugin.toml"));
+}
+
+#[test]
+fn an_unknown_language_is_refused_with_what_is_supported() {
+    let error = refusal("name = \"x\"\nlanguage = \"cobol\"\nkind = \"command\"\n");
+    assert!(error.to_string().contains("`cobol`"), "{error}");
+    let help = error.help().unwrap();
+    assert!(
+        help.contains("language = \"rust\"") && help.contains("command ="),
+        "{help}"
+    );
+
+    let error = refusal("name = \"x\"\nkind = \"command\"\n");
+    assert!(matches!(error, SourceError::NoRecipe(_)), "{error}");
+}
+
+#[test]
+fn a_mistake_in_a_manifest_is_pointed_at() {
+    for (manifest, expected) in [
+        ("name = ", "line 1, column 8"),
+        (
+            "name = \"x\"\nlanguage = \"rust\"\n",
+            "missing field `kind`",
+        ),
+        (
+            "name = \"x\"\nlanguage = \"rust\"\nkind = \"module\"\n",
+            "unknown variant `module`",
+        ),
+        (
+            "name = \"x\"\nlanguages = \"rust\"\nkind = \"command\"\n",
+            "unknown field `languages`",
+        ),
+    ] {
+        let error = refusal(manifest);
+        assert!(
+            error.to_string().ends_with("plugin.toml` is not valid"),
+            "{error}"
+        );
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains(expected), "{cause}");
+    }
+}
+
+#[test]
+fn a_built_plugin_is_fresh_until_its_source_changes() {
+    let folder = scripted("echo one; echo two >&2; printf wasm > dist/plugin.wasm");
+    let (built, mut lines) = build(folder.path());
+    let built = built.unwrap();
+    assert_eq!(built.path, folder.path().join("dist/plugin.wasm"));
+    assert_eq!(built.size, 4);
+    lines.sort();
+    assert_eq!(lines, ["one", "two"]);
+
+    let state = || open(folder.path()).state().unwrap();
+    assert_eq!(state(), SourceState::Fresh(built.path.clone()));
+    // What was built, or is hidden, is not source.
+    fs::create_dir(folder.path().join("target")).unwrap();
+    fs::write(folder.path().join("target/x"), "").unwrap();
+    fs::write(folder.path().join(".hidden"), "").unwrap();
+    assert_eq!(state(), SourceState::Fresh(built.path.clone()));
+    fs::write(folder.path().join("main.c"), "int main;").unwrap();
+    assert_eq!(state(), SourceState::Stale(built.path.clone()));
+
+    build(folder.path()).0.unwrap();
+    assert_eq!(state(), SourceState::Fresh(built.path.clone()));
+    fs::remove_file(folder.path().join("dist/plugin.digest")).unwrap();
+    assert_eq!(state(), SourceState::Stale(built.path));
+}
+
+#[test]
+fn a_crate_named_by_path_is_source_too() {
+    let workspace = TempDir::new().unwrap();
+    let crate_at = |name: &str, dependencies: &str| {
+        let folder = workspace.path().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("Cargo.toml"), dependencies).unwrap();
+        folder
+    };
+    let plugin = crate_at(
+        "plugin",
+        "[target.'cfg(unix)'.dependencies]\na = { path = \"../a\" }\n",
+    );
+    crate_at("a", "[dependencies]\nb = { path = \"../b\" }\n");
+    let b = crate_at("b", "[build-dependencies]\na = { path = \"../a\" }\n");
+    let digest = || super::digest::of_source(&plugin).unwrap();
+
+    let before = digest();
+    assert_eq!(digest(), before);
+    fs::write(b.join("lib.rs"), "").unwrap();
+    assert_ne!(digest(), before);
+}
+
+#[test]
+fn a_failed_build_shows_the_last_lines_and_keeps_what_was_built() {
+    let folder = scripted("seq 100; echo wrong >&2; sleep 0.1; exit 3");
+    fs::create_dir(folder.path().join("dist")).unwrap();
+    fs::write(folder.path().join("dist/plugin.wasm"), "old").unwrap();
+    let (result, lines) = build(folder.path());
+
+    assert_eq!(lines.len(), 101);
+    let error = result.unwrap_err();
+    let SourceError::Failed { status, tail, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(status.code(), Some(3));
+    assert_eq!(tail.lines().count(), 40);
+    assert!(tail.contains("wrong"), "{tail}");
+    let old = fs::read_to_string(folder.path().join("dist/plugin.wasm")).unwrap();
+    assert_eq!(old, "old");
+}
+
+#[test]
+fn a_build_without_result_is_an_error() {
+    let (result, _) = build(scripted("true").path());
+    let error = result.unwrap_err();
+    assert!(matches!(error, SourceError::NoPlugin { .. }), "{error}");
+}
+
+#[test]
+fn a_crate_becomes_a_fresh_plugin_or_an_error_with_the_compilers_words() {
+    let folder = folder("name = \"x\"\nlanguage = \"rust\"\nkind = \"command\"\n");
+    let package = "[package]\nname = \"x\"\nedition = \"2024\"\n[workspace]\n";
+    fs::write(folder.path().join("Cargo.toml"), package).unwrap();
+    let main = folder.path().join("src/main.rs");
+    fs::create_dir(folder.path().join("src")).unwrap();
+    fs::write(&main, "fn main() {}").unwrap();
+    let built = build(folder.path()).0.unwrap();
+    assert!(fs::read(&built.path).unwrap().starts_with(b"\0asm"));
+    let fresh = SourceState::Fresh(built.path.clone());
+    assert_eq!(open(folder.path()).state().unwrap(), fresh);
+
+    fs::write(&main, "fn main() { oops }").unwrap();
+    let (result, lines) = build(folder.path());
+    let error = result.unwrap_err().to_string();
+    assert!(
+        error.starts_with("`cargo build --target wasm32-wasip2"),
+        "{error}"
+    );
+    assert!(error.contains("cannot find value `oops`"), "{error}");
+    assert!(!lines.is_empty());
+    let stale = SourceState::Stale(built.path);
+    assert_eq!(open(folder.path()).state().unwrap(), stale);
+}
+
+#[test]
+fn a_tool_that_is_absent_is_named() {
+    let folder = folder("name = \"x\"\nkind = \"command\"\ncommand = [\"no-such-tool\"]\n");
+    let error = build(folder.path()).0.unwrap_err();
+    assert_eq!(error.to_string(), "cannot start `no-such-tool`");
+    let help = super::rust::help_to_install("cargo").unwrap();
+    assert!(help.ends_with("rustup target add wasm32-wasip2"), "{help}");
+}
+
+#[test]
+fn a_stop_ends_the_whole_group_even_if_it_does_not_listen() {
+    // A child of the tool that ignores TERM and holds the pipes.
+    let folder = scripted("(trap '' TERM; echo child; sleep 60; sleep 60) & wait");
+    let is_stopped = AtomicBool::new(false);
+    let start = Instant::now();
+    let result = open(folder.path()).build(&mut Watch {
+        on_line: &mut |_| is_stopped.store(true, Ordering::Relaxed),
+        is_stopped: &|| is_stopped.load(Ordering::Relaxed),
+    });
+    assert!(matches!(result, Err(SourceError::Stopped)), "{result:?}");
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_secs(2),
+        "killed without grace: {took:?}"
+    );
+    assert!(
+        took < Duration::from_secs(10),
+        "waited for the tool: {took:?}"
+    );
+}
