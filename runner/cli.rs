@@ -209,9 +209,10 @@ fn parse_minutes(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    crate::scenario::parse_duration(text).map_err(|error| error.to_string())
+    crate::scenario::parse_duration(text).map_err(Into::into)
 }
 
 fn parse_fail_fast(text: &str) -> Result<FailFast, String> {
-    FailFast::parse(text).map_err(|error| error.to_string())
+    let wanted = || "expected a count such as `3`, or a fraction such as `0.25`".into();
+    FailFast::parse(text).ok_or_else(wanted)
 }

@@ -2,7 +2,10 @@
 
 use std::{fmt, process::ExitCode};
 
-use crate::model::{Reason, RunStatus, StopSignal, Verdict};
+use crate::{
+    model::{Reason, RunStatus, StopSignal, Verdict},
+    record::{FindError, RecordError},
+};
 
 /// The exit codes, one by one as in the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +122,16 @@ impl Error {
         }
     }
 
+    /// A results root or a run in it cannot be used.
+    pub fn record(error: RecordError) -> Self {
+        Self::storage(miette::Report::from_err(error))
+    }
+
+    /// A run that was asked for cannot be found or read.
+    pub fn find(error: FindError) -> Self {
+        Self::usage(miette::Report::from_err(error))
+    }
+
     /// The runner could not do something that it needs for its work.
     pub fn internal(report: impl Into<miette::Report>) -> Self {
         Self {
@@ -137,7 +150,10 @@ impl fmt::Display for Error {
 #[cfg(test)]
 mod tests {
     use super::ExitStatus;
-    use crate::model::{Reason, RunStatus, StopSignal, Verdict};
+    use crate::{
+    model::{Reason, RunStatus, StopSignal, Verdict},
+    record::{FindError, RecordError},
+};
 
     #[test]
     fn an_interrupted_run_never_exits_0() {

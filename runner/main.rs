@@ -4,13 +4,17 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser as _;
 use runner::{
-    cli::Cli,
+    cli::{Cli, Command},
     commands::{self, Surroundings},
     output::Output,
+    plugin,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Compile) {
+        return plugin::compile_child();
+    }
     let output = Output::default();
     let surroundings = Surroundings {
         // Without it plugins that are in the cache still run; compiling one says what is missing.

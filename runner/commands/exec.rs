@@ -1,30 +1,26 @@
 //! `runner exec`.
 
-use std::{
-    io::IsTerminal as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io::IsTerminal as _, num::NonZeroUsize, path::Path, time::Duration};
 
-use miette::{IntoDiagnostic as _, WrapErr as _};
-use tokio::{runtime, sync::mpsc};
+use miette::miette;
+use tokio::{
+    runtime::{self, Runtime},
+    sync::mpsc,
+};
 
 use super::{
     Surroundings,
+    closing::{Closing, close},
     plugins::{self, Build},
     session_log::SessionLog,
 };
 use crate::{
-    cli::{ExecArgs, TalkArgs},
+    cli::ExecArgs,
     error::{Error, ExitStatus},
-    model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict},
-    output::{Begin, Finish, Mode, Output, Report},
+    output::{Begin, Mode, Output, Report},
     plugin::{Engine, EngineOptions, Interrupt},
-    record::{End, Recorder, Store},
-    run::{
-        self, Ending, Message, Overrides, Plan, PlanError, ReadyError, Session, SessionError,
-        StopSignals,
-    },
+    record::{Recorder, Store},
+    run::{self, Message, Overrides, Plan, PlanError, Session, StopSignals},
     scenario::{self, Selection},
 };
 
@@ -37,11 +33,11 @@ pub(super) fn exec(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
-    let signals = StopSignals::install().map_err(|error| setup("cannot handle signals", error))?;
-    let mode = mode(&args);
-    let is_verbose = args.talk.verbose;
-    let is_dry = args.dry_run;
+    let signals = StopSignals::install()
+        .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
+    let report = Report::new(output.clone(), mode(&args), args.talk.verbose);
     let root = args.results.root.clone();
+    let is_dry = args.dry_run;
 
     let plan = plan(args, &signals, output)?;
     if is_dry {
@@ -49,9 +45,8 @@ pub(super) fn exec(
     }
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let store = Store::open(&root).map_err(Error::record)?;
-    let report = Report::new(output.clone(), mode, is_verbose);
-    let session = Live::begin(&plan, &store, &signals, report, &log)?;
-    session.run(&plan, engine_options(surroundings, &root))
+    let live = Live::begin(&plan, &store, &signals, report, &log)?;
+    live.run(&plan, engine_options(surroundings, &root))
 }
 
 /// Everything that happens before a run exists.
@@ -73,22 +68,20 @@ fn plan(args: ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan, 
         fail_fast: args.fail_fast,
         grace: args.grace,
     };
-    Plan::new(scenario, &args.scenario, &plugins, selection, overrides).map_err(|error| {
-        let status = match &error {
+    let plan = Plan::new(scenario, &args.scenario, &plugins, selection, overrides);
+    plan.map_err(|error| Error {
+        status: match &error {
             PlanError::NothingSelected { .. } => ExitStatus::NothingSelected,
             _ => ExitStatus::Usage,
-        };
-        Error {
-            status,
-            report: error.into(),
-        }
+        },
+        report: error.into(),
     })
 }
 
 /// Prints the trials that would run.
 fn dry_run(plan: &Plan, output: &Output) -> Result<ExitStatus, Error> {
-    let listed = plan.each_trial(|trial| output.data(&trial.to_string()));
-    listed.map_err(|error| setup("cannot read the normalised tests", error))?;
+    plan.each_trial(|trial| output.data(&trial.to_string()))
+        .map_err(|error| Error::internal(miette!("cannot read the normalised tests: {error}")))?;
     output.talk(&format!("{} trials would run", plan.trial_count()));
     Ok(ExitStatus::Success)
 }
@@ -113,9 +106,9 @@ impl Live {
     ) -> Result<Self, Error> {
         let (sender, inbox) = mpsc::unbounded_channel();
         let interrupt = Interrupt::default();
-        let (to_dispatcher, asked) = (sender.clone(), interrupt.clone());
+        let (to_dispatcher, guests) = (sender.clone(), interrupt.clone());
         signals.listen(move |signal| {
-            asked.request();
+            guests.request();
             // Without a dispatcher there is nothing left to stop.
             drop(to_dispatcher.send(Message::Stop(signal)));
         });
@@ -147,19 +140,70 @@ impl Live {
     }
 
     /// Runs the trials, writes down how it ended, and says so.
-    fn run(mut self, plan: &Plan, options: EngineOptions) -> Result<ExitStatus, Error> {
-        let guests = runtime::Builder::new_multi_thread()
-            .worker_threads(plan.jobs().min(cores()))
-            .thread_name("guest")
-            .enable_all()
-            .build()
-            .map_err(|error| setup("cannot start the threads of guests", error));
-        let ended = guests.and_then(|guests| {
-            let ended = self.execute(plan, options, guests.handle());
-            // A guest inside one long instruction cannot be joined.
-            guests.shutdown_background();
-            ended
-        });
-        self.finish(End2::of(ended))
+    fn run(self, plan: &Plan, options: EngineOptions) -> Result<ExitStatus, Error> {
+        let Self {
+            mut recorder,
+            mut report,
+            sender,
+            inbox,
+            interrupt,
+        } = self;
+        let closing = match set_up(plan, options) {
+            Err(problem) => Closing::not_set_up(problem, plan.trial_count()),
+            Ok((engine, guests, main)) => {
+                let session = Session {
+                    engine: &engine,
+                    guests: guests.handle().clone(),
+                    recorder: &mut recorder,
+                    sender,
+                    inbox,
+                    interrupt,
+                    observe: &mut |event| report.observe(&event),
+                };
+                let ended = main.block_on(run::run(plan, session));
+                // A guest inside one long instruction cannot be joined.
+                guests.shutdown_background();
+                Closing::of(ended, plan.trial_count())
+            }
+        };
+        close(recorder, report, closing)
+    }
+}
+
+/// Makes the engine, the guests' runtime, and the one that the dispatcher has for itself.
+fn set_up(plan: &Plan, options: EngineOptions) -> Result<(Engine, Runtime, Runtime), String> {
+    let engine = Engine::new(options).map_err(|error| error.to_string())?;
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let guests = runtime::Builder::new_multi_thread()
+        .worker_threads(plan.jobs().min(cores))
+        .thread_name("guest")
+        .enable_all()
+        .build();
+    let main = runtime::Builder::new_current_thread().enable_all().build();
+    match (guests, main) {
+        (Ok(guests), Ok(main)) => Ok((engine, guests, main)),
+        (Err(error), _) | (_, Err(error)) => Err(format!("cannot start threads: {error}")),
+    }
+}
+
+fn mode(args: &ExecArgs) -> Mode {
+    if args.json {
+        return Mode::Json;
+    }
+    if args.talk.quiet {
+        return Mode::Quiet;
+    }
+    if std::io::stderr().is_terminal() {
+        return Mode::Terminal;
+    }
+    Mode::Plain
+}
+
+fn engine_options(surroundings: &Surroundings, root: &Path) -> EngineOptions {
+    let cache = surroundings.cache.clone();
+    EngineOptions {
+        compiler: surroundings.program.clone(),
+        cache: cache.unwrap_or_else(|| root.join(".cache")),
+        compile_timeout: COMPILE_TIMEOUT,
     }
 }

@@ -1,5 +1,6 @@
 //! The subcommands, one file each. A command is a list of calls.
 
+mod closing;
 mod completions;
 mod exec;
 mod list;
@@ -16,7 +17,6 @@ use crate::{
     cli::Command,
     error::{Error, ExitStatus},
     output::Output,
-    plugin,
 };
 
 /// What `main` knows of the process's environment.
@@ -43,14 +43,6 @@ pub fn dispatch(
         Command::Schema(args) => Ok(schema::schema(&args, output)),
         Command::Completions(args) => Ok(completions::completions(&args, output)),
         Command::Man(args) => man::man(&args, output),
-        Command::Compile => Ok(compile()),
-    }
-}
-
-/// Compiles a plugin for the runner that started this process and reads its answer.
-fn compile() -> ExitStatus {
-    match plugin::compile_child() {
-        Ok(()) => ExitStatus::Success,
-        Err(()) => ExitStatus::Failed,
+        Command::Compile => unreachable!("`main` does this before anything else"),
     }
 }

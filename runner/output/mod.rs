@@ -58,6 +58,11 @@ impl Output {
         self.around_bar(|| drop(writeln!(anstream::stderr().lock(), "{line}")));
     }
 
+    /// Prints a line of someone else's talk.
+    pub fn hint(&self, line: &str) {
+        self.talk(&line.dimmed().to_string());
+    }
+
     /// Prints a warning.
     pub fn warn(&self, text: &str) {
         self.talk(&format!("{} {text}", "warning:".yellow().bold()));

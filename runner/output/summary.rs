@@ -24,7 +24,7 @@ pub(super) fn table(tally: &Tally) -> String {
 /// A table without lines, as wide as its content.
 pub(super) fn plain_table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(header.iter().copied());
     table
 }

@@ -186,7 +186,7 @@ impl Ended {
     }
 
     /// An attempt that ended before there was a sandbox, or whose sandbox is lost.
-    pub(super) fn without_sandbox(error: AttemptError) -> Self {
+    pub fn without_sandbox(error: AttemptError) -> Self {
         Self {
             ending: Ending::Error(error),
             duration: Duration::ZERO,

@@ -22,6 +22,16 @@ pub enum Kind {
     Command(CommandForm),
 }
 
+impl Kind {
+    /// The word for it in manifests and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Component { .. } => "component",
+            Self::Command(_) => "command",
+        }
+    }
+}
+
 /// How a command is packaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandForm {

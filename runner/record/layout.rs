@@ -97,6 +97,10 @@ impl RunDir {
         self.0.join("lock")
     }
 
+    pub(super) fn log(&self) -> PathBuf {
+        self.0.join("runner.log")
+    }
+
     /// Where the files of one attempt go; at most a thousand trials share a parent.
     pub(super) fn artifacts(&self, ordinal: u64, attempt: u32) -> PathBuf {
         self.0

@@ -99,9 +99,14 @@ impl Recorder {
         &self.manifest
     }
 
-    /// Where the content store keeps the bytes with this digest.
-    pub fn blob_path(&self, digest: Digest) -> PathBuf {
-        layout::content_entry(&self.root.content(), digest)
+    /// Where the run's plugins, tests and attachments are.
+    pub fn content(&self) -> ContentPaths {
+        ContentPaths(self.root.content())
+    }
+
+    /// Where the session's tracing output goes.
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.log()
     }
 
     /// Notes in the manifest how far the session is.
@@ -144,6 +149,17 @@ impl Recorder {
             run_dir: dir.path().to_owned(),
             manifest,
         })
+    }
+}
+
+/// Finds what is in a content store.
+#[derive(Clone, Debug)]
+pub struct ContentPaths(PathBuf);
+
+impl ContentPaths {
+    /// Where the bytes with this digest are.
+    pub fn path(&self, digest: Digest) -> PathBuf {
+        layout::content_entry(&self.0, digest)
     }
 }
 

@@ -280,7 +280,7 @@ impl<'a> Row<'a> {
     }
 
     /// Reads a line without its newline; the text of the error says what is wrong with it.
-    pub(super) fn decode(line: &[u8]) -> Result<Row<'static>, String> {
+    pub fn decode(line: &[u8]) -> Result<Row<'static>, String> {
         check_crc(line)?;
         serde_json::from_slice(line).map_err(|error| error.to_string())
     }

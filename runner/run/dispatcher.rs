@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BinaryHeap, HashMap},
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,8 +13,7 @@ use std::{
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
-    Event, Running,
-    error::RunError,
+    Event, Running, SessionError,
     executor::{Task, given_up},
     fingerprint::Fingerprints,
     lane::{Lane, Readiness, Retry},
@@ -108,7 +108,7 @@ pub(super) struct Dispatcher<'a> {
 struct InFlight {
     number: u32,
     trial: TrialId,
-    provider: usize,
+    lane: usize,
     test: Arc<Test>,
     trial_ends: Option<Instant>,
 }
@@ -178,7 +178,18 @@ impl<'a> Dispatcher<'a> {
     pub(super) async fn run(
         mut self,
         inbox: &mut UnboundedReceiver<Message>,
-    ) -> Result<Ending, RunError> {
+    ) -> Result<Ending, SessionError> {
+        let result = self.go_on(inbox).await;
+        match result {
+            Ok(()) => Ok(self.ending()),
+            Err(error) => Err(SessionError::Run {
+                error: format!("cannot read the run's tests: {error}"),
+                counts: self.state.counts(),
+            }),
+        }
+    }
+
+    async fn go_on(&mut self, inbox: &mut UnboundedReceiver<Message>) -> io::Result<()> {
         let mut messages = Vec::new();
         let mut progress_at = Instant::now() + PROGRESS_EVERY;
         loop {
@@ -201,26 +212,25 @@ impl<'a> Dispatcher<'a> {
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             for message in messages.drain(..) {
-                self.receive(message)?;
+                self.receive(message);
             }
             if self.pool_is_busy() {
                 tokio::time::sleep(GATHER).await;
             }
         }
-        Ok(self.ending())
+        Ok(())
     }
 
-    fn receive(&mut self, message: Message) -> Result<(), RunError> {
+    fn receive(&mut self, message: Message) {
         match message {
             Message::Report(attempt) => self.report(attempt),
             Message::Written(written) => self.written(written),
             Message::Stop(signal) => self.begin_stop(Reason::Interrupted, Some(signal)),
         }
-        Ok(())
     }
 
     /// Gives the pool what it can take, and says when to look again.
-    fn assign(&mut self, now: Instant) -> Result<Option<Instant>, RunError> {
+    fn assign(&mut self, now: Instant) -> io::Result<Option<Instant>> {
         if self.stop.is_some() {
             return Ok(None);
         }
@@ -246,13 +256,13 @@ impl<'a> Dispatcher<'a> {
     fn wake_retries(&mut self, now: Instant) {
         while self.later.peek().is_some_and(|later| later.at <= now) {
             if let Some(later) = self.later.pop() {
-                self.lanes[later.provider].retry(later.retry);
+                self.lanes[later.lane].retry(later.retry);
             }
         }
     }
 
     /// Finds the lane whose next trial comes first in the plan, of those that may start one.
-    fn next_lane(&mut self, now: Instant) -> Result<Choice, RunError> {
+    fn next_lane(&mut self, now: Instant) -> io::Result<Choice> {
         let is_idle_executor = self.in_flight.len() < self.pool.size();
         let memory_left = self.rules.memory.saturating_sub(self.memory_in_use);
         let mut best = None;
@@ -284,7 +294,7 @@ impl<'a> Dispatcher<'a> {
             InFlight {
                 number: task.number,
                 trial: task.trial.clone(),
-                provider: index,
+                lane: index,
                 test: Arc::clone(&task.test),
                 trial_ends: task.trial_ends,
             },
@@ -331,7 +341,7 @@ impl<'a> Dispatcher<'a> {
         if let Some((at, trial_ends)) = retry_at {
             self.later.push(Later {
                 at,
-                provider: flight.provider,
+                lane: flight.lane,
                 retry: Retry {
                     ordinal: attempt.ordinal,
                     test: Arc::clone(&flight.test),
@@ -357,7 +367,7 @@ impl<'a> Dispatcher<'a> {
         self.outbox.push(Entry {
             is_final,
             is_flaky: is_final && attempt.outcome == Outcome::Passed && attempt.number > 1,
-            fingerprint: self.fingerprints.of(flight.provider, &flight.test),
+            fingerprint: self.fingerprints.of(self.lanes[flight.lane].provider(), &flight.test),
             attempt,
         });
         if self.rules.fail_fast.is_some_and(|most| self.bad >= most) {
@@ -385,7 +395,7 @@ impl<'a> Dispatcher<'a> {
 
     fn release(&mut self, ordinal: u64) -> Option<InFlight> {
         let flight = self.in_flight.remove(&ordinal)?;
-        let lane = &mut self.lanes[flight.provider];
+        let lane = &mut self.lanes[flight.lane];
         lane.release();
         self.memory_in_use -= lane.memory;
         Some(flight)
@@ -522,7 +532,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Tells whether nothing more can happen that this session waits for.
-    fn is_over(&mut self, now: Instant) -> Result<bool, RunError> {
+    fn is_over(&mut self, now: Instant) -> io::Result<bool> {
         if self.unwritten.rows > 0 && self.storage.is_none() {
             return Ok(false);
         }
@@ -541,7 +551,10 @@ impl<'a> Dispatcher<'a> {
         // A stop that came too late to matter is none.
         let stop = self.stop.filter(|_| !self.state.is_complete());
         Ending {
-            reason: stop.as_ref().map(|stop| stop.reason),
+            reason: match &self.storage {
+                Some(_) => Some(Reason::Storage),
+                None => stop.as_ref().map(|stop| stop.reason),
+            },
             signal: stop.and_then(|stop| stop.signal),
             counts: self.state.counts(),
             storage: self.storage,

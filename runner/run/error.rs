@@ -89,7 +89,7 @@ impl ProviderError {
     }
 
     pub(super) fn not_a_command(provider: &ProviderId, key: &str, kind: &Kind) -> Self {
-        let problem = format!("`{key}` is for commands, and its plugin is {kind}");
+        let problem = format!("`{key}` is for commands, and its plugin is a {}", kind.as_str());
         Self::new(provider, problem).with_help(format!("remove `{key}`"))
     }
 }
@@ -120,14 +120,6 @@ impl ReadyError {
             problem: chain(error),
         }
     }
-}
-
-/// Why a run broke off: the runner itself could not do its work.
-#[derive(Debug, Error, Diagnostic)]
-pub enum RunError {
-    /// The tests could not be read back.
-    #[error("cannot read the run's tests")]
-    Suite(#[from] io::Error),
 }
 
 /// An error and what caused it, on one line.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     model::{Attempt, AttemptError, Digest, ErrorClass, Limits, Outcome, ProviderId, TrialId, Usage},
-    plugin::{AttachmentSource, Call, Ended, Ending, Guard, Interrupt, Invocation, OutputForm, Plugin},
+    plugin::{AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin},
     record::AttemptKey,
     scenario::{self, Stdin, Template, Test},
 };
@@ -44,7 +44,8 @@ impl Task {
 
 /// Everything that attempts of one run share.
 pub(super) struct Executor {
-    pub(super) providers: Vec<ReadyProvider>,
+    /// By their places in the scenario.
+    pub(super) providers: Vec<Option<ReadyProvider>>,
     pub(super) seed: u32,
     /// Where the run's attachments are, by content.
     pub(super) blobs: Box<dyn Fn(Digest) -> PathBuf + Send + Sync>,
@@ -75,7 +76,9 @@ impl Executor {
         started_at: Timestamp,
         interrupt: &Interrupt,
     ) -> Attempt {
-        let provider = &self.providers[task.provider];
+        let provider = self.providers[task.provider]
+            .as_ref()
+            .expect("a trial's provider was made ready");
         let now = Instant::now();
         let deadline = self
             .budget
@@ -89,21 +92,24 @@ impl Executor {
             deadline: deadline.at,
             interrupt: interrupt.clone(),
         };
-        let ended = provider.plugin.run(call, guard).await;
+        let ended = provider.plugin.run(call, &guard).await;
         judged(task, started_at, &deadline, ended)
     }
 
-    fn call(&self, task: &Task, provider: &ReadyProvider) -> Result<Call, AttemptError> {
+    fn call<'a>(
+        &self,
+        task: &'a Task,
+        provider: &'a ReadyProvider,
+    ) -> Result<Call<'a>, AttemptError> {
         let test = &task.test;
-        within_input_limit(test.input.len(), &provider.limits)?;
         let invocation = match &provider.plain {
             Some(plain) => Some(self.invocation(plain, test, provider)?),
             None => None,
         };
         Ok(Call {
-            trial: Arc::clone(&task.trial_text),
-            test: test.id.clone(),
-            provider: provider.id.clone(),
+            trial: &task.trial_text,
+            test: test.id.as_str(),
+            provider: provider.id.as_str(),
             repeat: task.trial.repeat,
             attempt: task.number,
             seed: self.seed,
@@ -149,7 +155,6 @@ impl Executor {
             Some(Stdin::Text(template)) => render(template)?.into_bytes(),
             Some(Stdin::File(name)) => self.attachment(test, name)?,
         };
-        within_input_limit(stdin.len(), &provider.limits)?;
         Ok(Invocation {
             args,
             stdin,
@@ -217,11 +222,7 @@ fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended)
 
 /// Makes the attempt of a test that its provider cannot be called with.
 fn refused(task: &Task, started_at: Timestamp, deadline: &Deadline, error: AttemptError) -> Attempt {
-    let ended = Ended {
-        ending: Ending::Error(error),
-        ..Ended::default()
-    };
-    judged(task, started_at, deadline, ended)
+    judged(task, started_at, deadline, Ended::without_sandbox(error))
 }
 
 fn blank(
@@ -249,21 +250,6 @@ fn blank(
         log: Vec::new(),
         stderr: String::new(),
     }
-}
-
-fn within_input_limit(bytes: usize, limits: &Limits) -> Result<(), AttemptError> {
-    if bytes as u64 <= limits.input {
-        return Ok(());
-    }
-    Err(AttemptError {
-        class: Some(ErrorClass::Limit),
-        code: "input".into(),
-        message: format!(
-            "the input has {bytes} bytes, more than the provider's `limits.input` of {}",
-            limits.input
-        ),
-        retry_after: None,
-    })
 }
 
 fn invalid_input(code: &str, message: String) -> AttemptError {

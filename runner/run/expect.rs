@@ -8,8 +8,11 @@ use super::{deadline::Deadline, json as compare};
 use crate::{
     model::{AttemptError, Check, CheckVerdict, Metric, Outcome, Usage},
     plugin::{Ending, Reply},
-    scenario::{Expect, ExpectedError},
+    scenario::{Expect, ExpectedError, Schema},
 };
+
+/// How many of the places where an output breaks its schema are named.
+const MAX_SCHEMA_ERRORS: usize = 5;
 
 /// What an attempt came to, judged.
 pub(super) struct Judged {
@@ -146,7 +149,7 @@ fn check_reply(expect: &Expect, reply: &Reply, measured: Measured) -> Vec<Check>
         checks.push(subset(expected, output, expect.tolerance.unwrap_or(0.0)));
     }
     if let Some(schema) = &expect.schema {
-        checks.push(conforms(schema.errors(output), schema.file()));
+        checks.push(conforms(schema, output));
     }
     if let Some(expected) = expect.error {
         checks.push(compared(
@@ -213,14 +216,18 @@ fn subset(expected: &Value, output: &Value, tolerance: f64) -> Check {
     check
 }
 
-fn conforms(errors: Vec<String>, schema: &str) -> Check {
-    compared(
-        "schema",
-        errors.is_empty(),
-        json!(schema),
-        json!(errors),
-        || errors.join("; "),
-    )
+fn conforms(schema: &Schema, output: &Value) -> Check {
+    let errors: Vec<_> = schema
+        .validator()
+        .iter_errors(output)
+        .take(MAX_SCHEMA_ERRORS)
+        .map(|error| match error.instance_path().as_str() {
+            "" => error.to_string(),
+            path => format!("at `{path}`: {error}"),
+        })
+        .collect();
+    let message = || errors.join("; ");
+    compared("schema", errors.is_empty(), schema.value().clone(), output.clone(), message)
 }
 
 /// A plain command must exit with 0 unless the test says otherwise.

@@ -39,7 +39,7 @@ pub(super) fn canonical(provider: &PlannedProvider, seed: u32) -> serde_json::Va
     let limits = &provider.limits;
     json!({
         "plugin": provider.file.sha256.to_string(),
-        "kind": provider.file.kind.to_string(),
+        "kind": provider.file.kind.as_str(),
         "config": provider.definition.config,
         "invocation": provider.invocation_text(),
         "limits": {

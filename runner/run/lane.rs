@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::executor::Task;
+use super::{executor::Task, plan::PlannedProvider};
 use crate::{
     model::{ProviderId, TrialId},
     record::State,
-    scenario::{Rate, SuiteReader, Test},
+    scenario::{Rate, Suite, SuiteReader, Test},
 };
 
 /// One provider's pending trials in the plan's order, retries first.
@@ -73,25 +73,27 @@ pub(super) enum Readiness {
 }
 
 impl Lane {
-    pub(super) fn new(
-        provider: usize,
-        definition: &crate::scenario::Provider,
-        reader: SuiteReader,
-        test_count: u64,
-    ) -> Self {
+    /// Begins at the plan's first trial on the scenario's provider at `index`.
+    pub(super) fn new(index: usize, provider: &PlannedProvider, suite: &Suite) -> Self {
+        let definition = &provider.definition;
         Self {
-            provider,
+            provider: index,
             id: definition.id.clone(),
-            reader,
-            test_count,
+            reader: suite.reader(),
+            test_count: suite.test_count(),
             cursor: Cursor::default(),
             next: None,
             due: VecDeque::new(),
             running: 0,
             concurrency: definition.concurrency.map(Into::into),
             pacer: definition.rate.map(Pacer::new),
-            memory: definition.limits.memory,
+            memory: provider.limits.memory,
         }
+    }
+
+    /// The provider's place in the scenario.
+    pub(super) fn provider(&self) -> usize {
+        self.provider
     }
 
     /// Tells whether attempts may be assigned before an executor is free for them.

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 pub use dispatcher::{Ending, Message};
-pub use error::{PlanError, ProviderError, ReadyError, RunError};
+pub use error::{PlanError, ProviderError, ReadyError};
 pub use plan::{Overrides, Plan};
 pub use stop::StopSignals;
 
@@ -113,21 +113,35 @@ pub enum SessionError {
         signal: Option<StopSignal>,
     },
     /// The runner could not go on.
-    Run(RunError),
+    Run {
+        /// Why.
+        error: String,
+        /// What is on disk.
+        counts: Counts,
+    },
 }
 
 /// Runs a plan's trials to their end.
 pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, SessionError> {
     let ends = far_from(Instant::now(), plan.timeout());
     let providers = make_ready(plan, &mut session, ends).await?;
+    let broken = |error: String| SessionError::Run {
+        error,
+        counts: Counts {
+            planned: plan.trial_count(),
+            ..Counts::default()
+        },
+    };
+    session
+        .recorder
+        .set_stage(Stage::Run)
+        .map_err(|error| broken(error.to_string()))?;
 
-    session.recorder.set_stage(Stage::Run)?;
-
-    let blobs = session.recorder.blob_finder();
+    let content = session.recorder.content();
     let executor = Executor {
         providers,
         seed: plan.scenario.run().seed,
-        blobs: Box::new(blobs),
+        blobs: Box::new(move |digest| content.path(digest)),
         budget: Budget {
             cap: plan.time_cap,
         },
@@ -154,8 +168,7 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
         fingerprints: Fingerprints::new(&plan.providers, plan.scenario.run().seed),
         observe: session.observe,
     });
-    let ending = dispatcher.run(&mut session.inbox).await;
-    ending.map_err(SessionError::Run)
+    dispatcher.run(&mut session.inbox).await
 }
 
 /// Links the plugins, unless a stop or the run's deadline comes first.
@@ -165,22 +178,27 @@ async fn make_ready(
     ends: Instant,
 ) -> Result<Vec<Option<ReadyProvider>>, SessionError> {
     let interrupt = &session.interrupt;
-    let stopped = async {
+    let stop = async {
         tokio::select! {
             signal = next_stop(&mut session.inbox) => (Reason::Interrupted, Some(signal)),
             () = tokio::time::sleep_until(ends.into()) => (Reason::Timeout, None),
         }
     };
-    tokio::select! {
+    tokio::pin!(stop);
+    let ready = tokio::select! {
         biased;
-        (reason, signal) = stopped => {
-            interrupt.now();
-            Err(SessionError::Stopped { reason, signal })
-        }
-        ready = plan.link(session.engine, &session.guests, interrupt) => {
-            ready.map_err(SessionError::Ready)
-        }
-    }
+        stop = &mut stop => Err(stop),
+        ready = plan.link(session.engine, &session.guests, interrupt) => Ok(ready),
+    };
+    let (reason, signal) = match ready {
+        Ok(Ok(providers)) => return Ok(providers),
+        // It saw the request before its message came here.
+        Ok(Err(ReadyError::Stopped)) => stop.await,
+        Ok(Err(error)) => return Err(SessionError::Ready(error)),
+        Err(stop) => stop,
+    };
+    interrupt.now();
+    Err(SessionError::Stopped { reason, signal })
 }
 
 async fn next_stop(inbox: &mut UnboundedReceiver<Message>) -> StopSignal {
@@ -196,8 +214,7 @@ async fn next_stop(inbox: &mut UnboundedReceiver<Message>) -> StopSignal {
 fn lanes(plan: &Plan) -> Vec<Lane> {
     let planned = plan.providers.iter().enumerate();
     planned
-        .filter_map(|(index, provider)| Some((index, provider.as_ref()?)))
-        .map(|(index, provider)| Lane::new(index, provider, plan.suite()))
+        .filter_map(|(index, provider)| Some(Lane::new(index, provider.as_ref()?, plan.suite())))
         .collect()
 }
 
@@ -206,7 +223,7 @@ fn far_from(now: Instant, after: Duration) -> Instant {
     now.checked_add(after).unwrap_or(now + FAR)
 }
 
-/// The wall clock; everything that is measured uses the monotonic one.
-fn wall_clock() -> Timestamp {
+/// Reads the wall clock; everything that is measured uses the monotonic one.
+pub fn wall_clock() -> Timestamp {
     Timestamp::now()
 }

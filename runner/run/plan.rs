@@ -2,22 +2,24 @@
 
 use std::{
     collections::HashMap,
+    io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use bytesize::ByteSize;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     error::{PlanError, ProviderError},
-    fingerprint,
+    fingerprint, memory,
 };
 use crate::{
-    model::{Digest, Limits},
+    model::{Digest, Limits, TrialId},
     plugin::{Kind, PluginFile},
-    record::{Birth, BirthProvider, BirthScenario, Blob},
+    record::{Birth, BirthProvider, BirthScenario, Blob, BlobSource},
     scenario::{self, FailFast, Protocol, Provider, Scenario, Selection, Suite},
 };
 
@@ -45,6 +47,7 @@ pub struct Plan {
     pub(super) overrides: Overrides,
     /// `--limit time=…`.
     pub(super) time_cap: Option<Duration>,
+    memory: u64,
     path: PathBuf,
     selection: Selection,
 }
@@ -71,12 +74,15 @@ impl Plan {
             return Err(nothing_selected(path, &selection));
         }
         let providers = plan_providers(&scenario, plugins, &suite, &ceiling)?;
+        let memory = scenario.run().memory.unwrap_or_else(memory::default_budget);
+        check_memory(&providers, memory)?;
         Ok(Self {
             scenario,
             suite,
             providers,
             overrides,
             time_cap: ceiling.time,
+            memory,
             path: path.into(),
             selection,
         })
@@ -90,6 +96,38 @@ impl Plan {
     /// The scenario.
     pub fn scenario(&self) -> &Scenario {
         &self.scenario
+    }
+
+    /// Calls `each` with every trial, in the plan's order.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the normalised tests cannot be read.
+    pub fn each_trial(&self, mut each: impl FnMut(&TrialId)) -> io::Result<()> {
+        let mut reader = self.suite.reader();
+        for index in 0..self.suite.test_count() {
+            let test = reader.test(index)?;
+            for provider in test.providers.iter() {
+                for repeat in 1..=test.repeat {
+                    each(&TrialId {
+                        test: test.id.clone(),
+                        provider: self.scenario.providers()[provider].id.clone(),
+                        repeat,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many providers have trials.
+    pub fn provider_count(&self) -> usize {
+        self.providers.iter().flatten().count()
+    }
+
+    /// What the memory limits of running attempts may add up to, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.memory
     }
 
     /// The tests.
@@ -150,24 +188,27 @@ impl Plan {
     /// Everything that a run's birth records.
     pub fn birth(&self, now: Timestamp) -> Birth {
         let providers = || self.providers.iter().flatten();
-        let plugins = providers()
-            .map(|provider| Blob::bytes(provider.file.sha256, provider.file.bytes.clone()));
-        let attachments = self
-            .suite
-            .attachments()
-            .map(|(digest, path)| Blob::file(digest, path.into()));
-        let suite = Blob::open_file(self.suite.digest(), self.suite.file());
+        let plugins = providers().map(|provider| Blob {
+            digest: provider.file.sha256,
+            source: BlobSource::Bytes(provider.file.bytes.clone()),
+        });
+        let suite = self.suite.path().map(|path| (self.suite.digest(), path));
+        let files = self.suite.attachments().chain(suite);
+        let files = files.map(|(digest, path)| Blob {
+            digest,
+            source: BlobSource::File(path.into()),
+        });
         Birth {
             scenario: BirthScenario {
                 name: self.scenario.name().into(),
-                path: self.path.display().to_string(),
+                path_as_given: self.path.display().to_string(),
                 text: self.scenario.text().clone(),
             },
             plan_digest: self.digest(),
             planned: self.trial_count(),
             providers: providers().map(birth_provider).collect(),
             suite: self.suite.digest(),
-            blobs: plugins.chain(attachments).chain([suite]).collect(),
+            blobs: plugins.chain(files).collect(),
             selection: selection_json(&self.selection),
             options: self.options_json(),
             now,
@@ -233,11 +274,12 @@ impl Ceiling {
     fn add(&mut self, text: &str) -> Result<(), String> {
         let (key, value) = text.split_once('=').ok_or("it has no `=`")?;
         if key == "time" {
-            let time = scenario::parse_duration(value).map_err(|error| error.to_string())?;
+            let time = scenario::parse_duration(value)?;
             self.time = Some(self.time.map_or(time, |least| least.min(time)));
             return Ok(());
         }
-        let most = scenario::parse_size(value).map_err(|error| error.to_string())?;
+        let bytes = value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number));
+        let most = scenario::size_of(&bytes).ok_or("expected a number, or a size such as `64MiB`")?;
         if field(&mut Limits::default(), key).is_none() {
             return Err(format!("there is no limit `{key}`; known are {}", LIMITS.join(", ")));
         }
@@ -294,12 +336,12 @@ fn plan_providers(
     suite: &Suite,
     ceiling: &Ceiling,
 ) -> Result<Vec<Option<PlannedProvider>>, PlanError> {
-    let used = suite.providers_used();
+    let used = providers_with_trials(suite, scenario.providers().len())?;
     let mut files = HashMap::new();
     let mut planned = Vec::new();
     let mut problems = Vec::new();
     for (index, definition) in scenario.providers().iter().enumerate() {
-        if !used.contains(&index) {
+        if !used[index] {
             planned.push(None);
             continue;
         }
@@ -317,6 +359,21 @@ fn plan_providers(
         return Err(PlanError::Providers { problems });
     }
     Ok(planned)
+}
+
+/// Tells of each provider whether a test runs on it.
+fn providers_with_trials(suite: &Suite, providers: usize) -> io::Result<Vec<bool>> {
+    let mut used = vec![false; providers];
+    let mut reader = suite.reader();
+    for index in 0..suite.test_count() {
+        for provider in reader.test(index)?.providers.iter() {
+            used[provider] = true;
+        }
+        if used.iter().all(|used| *used) {
+            break;
+        }
+    }
+    Ok(used)
 }
 
 fn read_plugin(
@@ -341,6 +398,26 @@ fn read_plugin(
         return Err(ProviderError::not_a_command(id, key, &file.kind));
     }
     Ok(file)
+}
+
+/// A provider whose single attempt does not fit would never start one.
+fn check_memory(providers: &[Option<PlannedProvider>], budget: u64) -> Result<(), PlanError> {
+    let too_large = |provider: &&PlannedProvider| provider.limits.memory > budget;
+    let problems: Vec<_> = providers
+        .iter()
+        .flatten()
+        .filter(too_large)
+        .map(|provider| {
+            let (limit, budget) = (ByteSize(provider.limits.memory), ByteSize(budget));
+            let problem = format!("its `limits.memory` of {limit} is more than all attempts may take together, {budget}");
+            ProviderError::new(&provider.definition.id, problem)
+                .with_help("lower it, or raise `memory` in `[run]`")
+        })
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(PlanError::Providers { problems })
 }
 
 /// A key of the provider that only commands have.
@@ -374,9 +451,9 @@ fn nothing_selected(path: &Path, selection: &Selection) -> PlanError {
 
 fn birth_provider(provider: &PlannedProvider) -> BirthProvider {
     BirthProvider {
-        name: provider.definition.id.clone(),
-        plugin: provider.file.sha256,
-        kind: provider.file.kind.to_string(),
+        name: provider.definition.id.to_string(),
+        plugin_sha256: provider.file.sha256,
+        kind: provider.file.kind.as_str().into(),
         contract: match &provider.file.kind {
             Kind::Component { contract } => Some(contract.to_string()),
             Kind::Command(_) => None,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{Digest, ProviderId},
-    plugin::{Description, Engine, Guard, Interrupt, Plugin},
+    plugin::{Description, Engine, Guard, Interrupt, Plugin, Protocol},
 };
 
 /// How long a plugin may take to describe itself, its start function included.
@@ -151,9 +151,12 @@ async fn describe(
     };
     let plugin = plugin.clone();
     let limits = provider.limits;
-    let described = guests.spawn(async move { plugin.describe(limits, guard).await });
+    let described = guests.spawn(async move {
+        let protocol = Protocol::Json;
+        plugin.describe(protocol, &limits, &guard).await
+    });
     let described = described.await.expect("describing catches panics");
-    described.map(Some).map_err(|error| {
+    described.map_err(|error| {
         let failure = ReadyError::Plugin {
             provider: provider.definition.id.clone(),
             problem: format!("its `describe` failed: {}", error.message),

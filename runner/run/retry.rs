@@ -17,7 +17,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// A retry that waits for its backoff.
 pub(super) struct Later {
     pub(super) at: Instant,
-    pub(super) provider: usize,
+    pub(super) lane: usize,
     pub(super) retry: Retry,
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Reads a duration such as `200ms`, `10s` or `1h30m`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     let duration: SignedDuration = text.parse().map_err(|_| "is no duration")?;
     let duration = Duration::try_from(duration).map_err(|_| "is negative")?;
     if duration > MAX_DURATION {
@@ -20,7 +20,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// Reads a size: bytes as a number, or a text such as `64MiB`.
-pub(super) fn size_of(value: &Value) -> Option<u64> {
+pub fn size_of(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.parse::<ByteSize>().ok().map(|size| size.0),
