@@ -71,6 +71,10 @@ macro_rules! export {
             };
         }
 
+        // Nobody calls a provider on the host, yet it is no dead code.
+        #[cfg(not(target_family = "wasm"))]
+        const _: ::core::marker::PhantomData<$provider> = ::core::marker::PhantomData;
+
         #[cfg(target_family = "wasm")]
         const _: () = {
             type Exported = $crate::__private::Exported<$provider>;

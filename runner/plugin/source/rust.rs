@@ -47,8 +47,13 @@ pub(super) fn help_to_install(program: &str) -> Option<String> {
     })
 }
 
-/// What to do where rustup could not add the target.
+/// What to do where one of the tools failed, but not over the plugin's own source.
 pub(super) fn help_for_failure(command: &str) -> Option<String> {
+    if command.starts_with("rustc --print") {
+        return Some(format!(
+            "a newer compiler knows the target `{TARGET}`; run: rustup update"
+        ));
+    }
     let command_to_add = format!("rustup {}", ADD_TARGET.join(" "));
     (command == command_to_add)
         .then(|| format!("the standard library for WASM is missing; once online, run: {command}"))

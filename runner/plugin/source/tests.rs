@@ -166,6 +166,16 @@ fn a_failed_build_shows_the_last_lines_and_keeps_what_was_built() {
 }
 
 #[test]
+fn a_process_that_a_tool_leaves_behind_is_not_waited_for() {
+    let folder = scripted("sleep 20 & printf wasm > dist/plugin.wasm; echo done");
+    let start = Instant::now();
+    let (built, lines) = build(folder.path());
+    assert!(built.is_ok(), "{built:?}");
+    assert_eq!(lines, ["done"]);
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
 fn a_build_without_result_is_an_error() {
     let (result, _) = build(scripted("true").path());
     let error = result.unwrap_err();

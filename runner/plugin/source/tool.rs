@@ -137,23 +137,27 @@ impl Tool {
                 end_group(&mut child);
                 return Err(SourceError::Stopped);
             }
-            let is_silent = match line {
+            let silence = match line {
                 Ok(line) => {
                     on_line(line, watch);
-                    false
+                    None
                 }
-                Err(RecvTimeoutError::Timeout) => false,
-                Err(RecvTimeoutError::Disconnected) => true,
+                Err(silence) => Some(silence),
             };
             if ended.is_none() {
                 let status = child.try_wait().map_err(|error| self.cannot_start(error))?;
                 ended = status.map(|status| (status, Instant::now()));
             }
-            match ended {
-                Some((status, at)) if is_silent || at.elapsed() > LAST_WORDS => return Ok(status),
+            match (ended, silence) {
+                (Some((status, _)), Some(RecvTimeoutError::Disconnected)) => return Ok(status),
+                (Some((status, at)), Some(RecvTimeoutError::Timeout))
+                    if at.elapsed() > LAST_WORDS =>
+                {
+                    return Ok(status);
+                }
                 // It closed its output and works on: nothing wakes this loop, so it must not spin.
-                None if is_silent => thread::sleep(POLL),
-                Some(_) | None => {}
+                (None, Some(RecvTimeoutError::Disconnected)) => thread::sleep(POLL),
+                (_, None | Some(RecvTimeoutError::Timeout)) => {}
             }
         }
     }
