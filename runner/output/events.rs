@@ -95,7 +95,6 @@ pub(super) struct Longest<'a> {
 
 /// How many trials came to what, by their final rows.
 #[derive(Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the keys are the outcomes")]
 pub(super) struct JsonCounts {
     planned: u64,
     passed: u64,

@@ -62,14 +62,25 @@ pub(super) fn outcome(outcome: Outcome) -> String {
     }
 }
 
-/// A status with its icon, in its colour.
+/// The icon of a status.
+pub(super) fn status_icon(status: RunStatus) -> char {
+    match status {
+        RunStatus::Completed => '✓',
+        RunStatus::Failed => '✗',
+        RunStatus::Running => '○',
+        RunStatus::Incomplete => '◐',
+        RunStatus::Cancelled => '⊘',
+    }
+}
+
+/// A text in the colour of a status.
 pub(super) fn status(status: RunStatus, text: &str) -> String {
     match status {
-        RunStatus::Completed => format!("✓ {text}").green().to_string(),
-        RunStatus::Failed => format!("✗ {text}").red().to_string(),
-        RunStatus::Running => format!("○ {text}").cyan().to_string(),
-        RunStatus::Incomplete => format!("◐ {text}").yellow().to_string(),
-        RunStatus::Cancelled => format!("⊘ {text}").dimmed().to_string(),
+        RunStatus::Completed => text.green().to_string(),
+        RunStatus::Failed => text.red().to_string(),
+        RunStatus::Running => text.cyan().to_string(),
+        RunStatus::Incomplete => text.yellow().to_string(),
+        RunStatus::Cancelled => text.dimmed().to_string(),
     }
 }
 

@@ -109,6 +109,8 @@ impl Report {
 
     /// Tells that a run was born.
     pub fn begin(&mut self, begin: &Begin<'_>) {
+        self.started = Instant::now();
+        self.progress_at = self.started + PLAIN_PROGRESS_EVERY;
         match self.mode {
             Mode::Json => self.emit(events::Event::Started {
                 run: begin.run,
@@ -320,6 +322,7 @@ impl Report {
             (None, Some(reason)) => format!("{} ({reason})", finish.status),
             (_, None) => finish.status.to_string(),
         };
+        let status = format!("{} {status}", format::status_icon(finish.status));
         format!(
             "{}: {} of {} trials, {} in {}",
             format::status(finish.status, &status),
@@ -349,7 +352,7 @@ fn bar_style() -> ProgressStyle {
     let count = |get: fn(&ProgressState) -> u64| {
         move |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
             // A writer of the screen's buffer cannot fail.
-            drop(writer.write_str(&format::count(get(state))));
+            let _ = writer.write_str(&format::count(get(state)));
         }
     };
     ProgressStyle::with_template(
@@ -359,7 +362,7 @@ fn bar_style() -> ProgressStyle {
     .with_key("done", count(ProgressState::pos))
     .with_key("planned", count(|state| state.len().unwrap_or(0)))
     .with_key("eta", |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-        drop(write!(writer, "eta {}", format::duration(Duration::from_secs(state.eta().as_secs()))));
+        let _ = write!(writer, "eta {}", format::duration(Duration::from_secs(state.eta().as_secs())));
     })
     .progress_chars("━╸─")
 }

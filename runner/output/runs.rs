@@ -19,7 +19,7 @@ pub fn list_table(runs: &[RunEntry]) -> String {
     for run in runs {
         table.add_row(vec![
             run.id.to_string(),
-            status_cell(run),
+            status_text(run),
             run.scenario.clone(),
             format!("{}/{}", format::count(run.counts.done()), format::count(run.counts.planned)),
             format::count(run.counts.passed),
@@ -27,7 +27,15 @@ pub fn list_table(runs: &[RunEntry]) -> String {
             took(run),
         ]);
     }
-    trimmed(&table)
+    // Coloured afterwards: the table counts the characters of its cells, not their colours.
+    let table = trimmed(&table);
+    let mut lines = table.lines();
+    let header = lines.next().map(|header| header.dimmed().to_string());
+    let coloured = runs.iter().zip(lines).map(|(run, line)| {
+        let status = status_text(run);
+        line.replacen(&status, &format::status(run.status, &status), 1)
+    });
+    header.into_iter().chain(coloured).collect::<Vec<_>>().join("\n")
 }
 
 /// One document with all runs.
@@ -38,7 +46,8 @@ pub fn list_json(runs: &[RunEntry]) -> String {
 
 /// What a run came to, with the rows that were asked for in full.
 pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row<'_>]) -> String {
-    let mut lines = vec![format!("{} {}", run.id.to_string().bold(), status_cell(run))];
+    let status = format::status(run.status, &status_text(run));
+    let mut lines = vec![format!("{} {status}", run.id.to_string().bold())];
     let mut field = |name: &str, value: &str| {
         lines.push(format!("{} {value}", format!("{name:<9}").dimmed()));
     };
@@ -74,14 +83,15 @@ fn row_text(row: &Row<'_>) -> String {
     failure::head(row)
 }
 
-fn status_cell(run: &RunEntry) -> String {
+/// The status with its icon and why it is so.
+fn status_text(run: &RunEntry) -> String {
     let reason = run.reason.map(|reason| match (reason, run.signal) {
         (Reason::Interrupted, Some(signal)) => format!(" ({reason}, {})", signal.as_str()),
         _ => format!(" ({reason})"),
     });
     let sweep = if run.is_not_yet_swept { ", not yet swept" } else { "" };
-    let text = format!("{}{}{sweep}", run.status, reason.unwrap_or_default());
-    format::status(run.status, &text)
+    let icon = format::status_icon(run.status);
+    format!("{icon} {}{}{sweep}", run.status, reason.unwrap_or_default())
 }
 
 fn took(run: &RunEntry) -> String {
