@@ -24,9 +24,10 @@ use super::{
     error::Place,
     expect::Schema,
     files::ListFile,
-    keys::{self, Form, Key},
-    records,
+    form::{Form, Key},
+    globs, keys, records,
     settings::Settings,
+    source::{Refusal, Source, fill_in, id_of, visit_records},
     suite::{Definition, FileEntry, Line, Parts, RetriesEntry},
     validate::{self, TestList},
 };
@@ -46,47 +47,6 @@ pub fn normalise(scenario: &Scenario, selection: &Selection) -> Result<Suite, Sc
     normaliser.finish()
 }
 
-/// Where a record comes from.
-struct Source<'a> {
-    place: Place,
-    /// The number of the record in its file, from 1.
-    number: u64,
-    list: Option<(&'a TestList, &'a ListFile)>,
-}
-
-type VisitRecord<'v> = dyn FnMut(&Source<'_>, Result<Map<String, Value>, String>) + 'v;
-
-fn visit_records(scenario: &Scenario, visit: &mut VisitRecord<'_>) {
-    for test in &scenario.tests {
-        let source = Source {
-            place: Place {
-                file: Arc::clone(&scenario.file),
-                line: Some(test.line),
-            },
-            number: 0,
-            list: None,
-        };
-        visit(&source, Ok(test.record.clone()));
-    }
-    for list in &scenario.lists {
-        for file in &list.files {
-            let mut number = 0;
-            records::read(&file.path, file.format, &mut |line, record| {
-                number += 1;
-                let source = Source {
-                    place: Place {
-                        file: Arc::clone(&file.name),
-                        line,
-                    },
-                    number,
-                    list: Some((list, file)),
-                };
-                visit(&source, record);
-            });
-        }
-    }
-}
-
 /// What was selected on the command line.
 struct Filter {
     tests: Option<GlobSet>,
@@ -99,11 +59,11 @@ struct Filter {
 
 impl Filter {
     fn new(scenario: &Scenario, selection: &Selection) -> Result<Self, ScenarioError> {
-        let providers = globs(&selection.providers)?;
+        let providers = compile(&selection.providers)?;
         let is_selected = |name: &str| providers.as_ref().is_none_or(|set| set.is_match(name));
         Ok(Self {
-            tests: globs(&selection.tests)?,
-            exclude: globs(&selection.exclude)?,
+            tests: compile(&selection.tests)?,
+            exclude: compile(&selection.exclude)?,
             tags: selection.tags.clone(),
             providers: scenario
                 .providers
@@ -126,12 +86,10 @@ impl Filter {
     }
 }
 
-fn globs(globs: &[String]) -> Result<Option<GlobSet>, ScenarioError> {
-    validate::glob_set(globs.iter().map(String::as_str)).map_err(|source| {
-        ScenarioError::Selection {
-            glob: source.glob().unwrap_or_default().to_owned(),
-            source,
-        }
+fn compile(globs: &[String]) -> Result<Option<GlobSet>, ScenarioError> {
+    globs::set(globs.iter().map(String::as_str)).map_err(|source| ScenarioError::Selection {
+        glob: source.glob().unwrap_or_default().to_owned(),
+        source,
     })
 }
 
@@ -156,7 +114,9 @@ struct Normaliser<'s> {
     schemas: HashMap<String, Digest>,
     /// Of every id, selected or not.
     ids: Vec<u64>,
+    // What the last record had, because the next one mostly has the same.
     expect: Option<(Value, Arc<RawValue>)>,
+    providers: Option<(Value, Vec<u32>)>,
     retries: Option<(Option<Retries>, Arc<RawValue>)>,
     mistakes: Mistakes,
     failure: Option<io::Error>,
@@ -176,6 +136,7 @@ impl<'s> Normaliser<'s> {
             schemas: HashMap::new(),
             ids: Vec::new(),
             expect: None,
+            providers: None,
             retries: None,
             mistakes: Mistakes::default(),
             failure: None,
@@ -213,7 +174,7 @@ impl<'s> Normaliser<'s> {
         record: Map<String, Value>,
     ) -> Result<Resolved, Refusal> {
         let mut test = match source.list {
-            Some((list, file)) => fill_in(list, file, source.number, record)?,
+            Some(from) => fill_in(from, source.number, record)?,
             None => record,
         };
         let expect = self.resolve_expect(test.remove("expect"))?;
@@ -224,10 +185,10 @@ impl<'s> Normaliser<'s> {
         };
 
         let mut settings = Settings::read(&test);
-        if let Some((list, _)) = source.list {
-            settings = settings.over(&list.settings);
+        if let Some(from) = source.list {
+            settings = settings.over(&from.list.settings);
         }
-        let providers = self.providers(source, &test)?;
+        let providers = self.providers(source, &mut test)?;
         let Some(Value::String(id)) = test.remove("id") else {
             return Err("`id` is missing".to_owned().into());
         };
@@ -245,22 +206,37 @@ impl<'s> Normaliser<'s> {
     }
 
     fn providers(
-        &self,
+        &mut self,
         source: &Source<'_>,
-        test: &Map<String, Value>,
+        test: &mut Map<String, Value>,
     ) -> Result<Vec<u32>, Refusal> {
-        let mut places = match source.list {
-            Some((list, _)) if !test.contains_key("providers") => list.providers.clone(),
-            _ => validate::matching(test, &self.names).unwrap_or_default(),
+        let written = test
+            .remove("providers")
+            .filter(|written| !written.is_null());
+        let mut places = match (written, source.list) {
+            (Some(written), _) => self.matching(written)?,
+            (None, Some(from)) => from.list.providers.clone(),
+            (None, None) => (0..).zip(&self.names).map(|(place, _)| place).collect(),
         };
-        if places.is_empty() {
-            let help = check::suggest("", &self.names);
+        places.retain(|place| self.filter.providers[*place as usize]);
+        Ok(places)
+    }
+
+    fn matching(&mut self, written: Value) -> Result<Vec<u32>, Refusal> {
+        if let Some((last, places)) = &self.providers
+            && *last == written
+        {
+            return Ok(places.clone());
+        }
+        let table = Map::from_iter([("providers".to_owned(), written.clone())]);
+        if let Some((_, glob)) = globs::unmatched(&table, &self.names).first() {
             return Err(Refusal {
-                message: "`providers` matches no provider".to_owned(),
-                help: Some(help),
+                message: format!("no provider matches `{glob}`"),
+                help: Some(check::suggest(glob, &self.names)),
             });
         }
-        places.retain(|place| self.filter.providers[*place as usize]);
+        let places = globs::matching(&table, &self.names);
+        self.providers = Some((written, places.clone()));
         Ok(places)
     }
 
@@ -300,7 +276,7 @@ impl<'s> Normaliser<'s> {
         }
         let refusal = |reason: String| Refusal::from(format!("schema `{file}`: {reason}"));
         let bytes = fs_err::read(self.scenario.directory.join(file))
-            .map_err(|error| refusal(records::reason(&error)))?;
+            .map_err(|error| refusal(error.to_string()))?;
         let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| refusal(format!("is not JSON: {error}")))?;
         let schema = Schema::compile(value.clone())
@@ -323,7 +299,7 @@ impl<'s> Normaliser<'s> {
 
     fn add(&mut self, source: &Source<'_>, test: &Resolved) -> Result<(), Refusal> {
         self.ids.push(hash_of(&test.id));
-        if !self.filter.selects(test, source.list.map(|(list, _)| list)) {
+        if !self.filter.selects(test, source.list.map(|from| from.list)) {
             return Ok(());
         }
         let files = self.files(source, &test.files)?;
@@ -370,7 +346,7 @@ impl<'s> Normaliser<'s> {
         files: &Map<String, Value>,
     ) -> Result<Vec<FileEntry>, Refusal> {
         let directory = match source.list {
-            Some((_, file)) => file.path.parent().unwrap_or(Path::new(".")),
+            Some(from) => from.file.path.parent().unwrap_or(Path::new(".")),
             None => &self.scenario.directory,
         };
         let mut entries = Vec::new();
@@ -380,7 +356,7 @@ impl<'s> Normaliser<'s> {
             let (digest, bytes) = self
                 .attachments
                 .take(path)
-                .map_err(|reason| format!("attachment `{file}` cannot be read: {reason}"))?;
+                .map_err(|reason| format!("attachment `{file}`: {reason}"))?;
             entries.push(FileEntry {
                 bytes,
                 media_type: attachments::media_type(name).to_owned(),
@@ -431,104 +407,6 @@ impl<'s> Normaliser<'s> {
     }
 }
 
-/// Makes a test of a record, as its list says.
-///
-/// Where the list has templates a record is data, of which only a test's other keys count.
-fn fill_in(
-    list: &TestList,
-    file: &ListFile,
-    number: u64,
-    record: Map<String, Value>,
-) -> Result<Map<String, Value>, Refusal> {
-    if list.id.is_none() && list.input.is_none() && list.expect.is_none() {
-        return Ok(record);
-    }
-    let row = Value::Object(record);
-    let about_file = about(file);
-    let number = Value::from(number);
-    let roots = [
-        ("row", &row),
-        ("file", &about_file),
-        ("row_number", &number),
-    ];
-    let missing = |key: &str, error: super::MissingKey| {
-        Refusal::from(format!("{error}, which the list's `{key}` needs"))
-    };
-    let id = list.id.as_ref().map(|id| id.render_text(&roots));
-    let id = id.transpose().map_err(|error| missing("id", error))?;
-    let input = list.input.as_ref().map(|input| input.render(&roots));
-    let input = input.transpose().map_err(|error| missing("input", error))?;
-    let expect = list.expect.as_ref().map(|expect| expect.render(&roots));
-    let expect = expect
-        .transpose()
-        .map_err(|error| missing("expect", error))?;
-
-    let Value::Object(mut test) = row else {
-        unreachable!("it was made from a map")
-    };
-    if list.is_data {
-        test.retain(|key, _| is_test_key(key));
-    }
-    let given = [
-        ("id", id.map(Value::String)),
-        ("input", input),
-        ("expect", expect),
-    ];
-    for (key, value) in given {
-        if let Some(value) = value {
-            test.insert(key.to_owned(), value);
-        }
-    }
-    Ok(test)
-}
-
-fn is_test_key(name: &str) -> bool {
-    let Form::Table(groups) = keys::TEST else {
-        return false;
-    };
-    groups
-        .iter()
-        .copied()
-        .flatten()
-        .any(|key: &Key| key.name == name)
-}
-
-fn about(file: &ListFile) -> Value {
-    let path = Path::new(&*file.name);
-    let part =
-        |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    serde_json::json!({
-        "name": part(path.file_name()),
-        "path": *file.name,
-        "stem": part(path.file_stem()),
-    })
-}
-
-fn id_of(source: &Source<'_>, mut record: Map<String, Value>) -> Option<String> {
-    if let Some((list, file)) = source.list {
-        record = fill_in(list, file, source.number, record).ok()?;
-    }
-    match record.remove("id") {
-        Some(Value::String(id)) => Some(id),
-        _ => None,
-    }
-}
-
-/// Why a record makes no test.
-struct Refusal {
-    message: String,
-    help: Option<String>,
-}
-
-impl From<String> for Refusal {
-    fn from(message: String) -> Self {
-        Self {
-            message,
-            help: None,
-        }
-    }
-}
-
 fn refuse_first(value: &Value, form: &Form) -> Result<(), Refusal> {
     let mut findings = Vec::new();
     check::check(value, form, &At::ROOT, &mut findings);
@@ -572,7 +450,10 @@ impl Mistakes {
         if self.total == 0 {
             return Ok(());
         }
+        let hidden = self.total - self.first.len();
         Err(ScenarioError::Lists {
+            more: (hidden > 0)
+                .then(|| format!("these are the first of them; {hidden} more are not shown")),
             mistakes: self.first,
             total: self.total,
         })

@@ -30,15 +30,7 @@ pub(super) fn read(path: &Path, format: Format, visit: &mut Visit<'_>) {
         Format::Toml => whole(path).map(|text| toml(&text, visit)),
     };
     if let Err(error) = done {
-        visit(None, Err(format!("cannot be read: {}", reason(&error))));
-    }
-}
-
-/// Says why an operation on a file failed, without naming the file again.
-pub(super) fn reason(error: &io::Error) -> String {
-    match error.get_ref().and_then(|inner| inner.source()) {
-        Some(source) => source.to_string(),
-        None => error.to_string(),
+        visit(None, Err(error.to_string()));
     }
 }
 
@@ -53,7 +45,8 @@ fn json_lines(path: &Path, visit: &mut Visit<'_>) -> io::Result<()> {
         } else {
             &line
         };
-        if !record.trim_ascii().is_empty() {
+        let record = record.trim_ascii();
+        if !record.is_empty() {
             visit(Some(number), object(record));
         }
         line.clear();
@@ -189,7 +182,10 @@ fn without_mark(text: &[u8]) -> &[u8] {
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
-        Some((message, _)) => format!("{message}, in column {}", error.column()),
+        Some((message, _)) if error.column() > 0 => {
+            format!("{message}, in column {}", error.column())
+        }
+        Some((message, _)) => message.to_owned(),
         None => text,
     }
 }

@@ -199,7 +199,9 @@ pub(super) struct Line<'a> {
     #[serde(borrow)]
     pub(super) tags: &'a RawValue,
     /// Nanoseconds, as the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) timeout: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) trial_timeout: Option<u64>,
 }
 

@@ -7,14 +7,15 @@ use std::{
     time::Duration,
 };
 
-use globset::{GlobSet, GlobSetBuilder};
+use bytesize::ByteSize;
+use globset::GlobSet;
 use serde_json::{Map, Value};
 
 use super::{
     OutputForm, Problem, Protocol, Provider, Rate, RunSettings, Scenario, Stdin, Template,
     check::{self, At, Finding, Part, Step},
     files::{self, Format, ListFile},
-    keys,
+    globs, keys,
     raw::Document,
     settings::{self, Settings},
     template::Shape,
@@ -122,12 +123,19 @@ impl Validator<'_> {
             .unwrap_or(60.0);
         let empty = Map::new();
         let table = |key| root.get(key).and_then(Value::as_object).unwrap_or(&empty);
-        if !root.contains_key("tests") && !root.contains_key("test_lists") {
+        let is_empty = |key| {
+            root.get(key)
+                .is_none_or(|value| *value == Value::Array(Vec::new()))
+        };
+        if is_empty("tests") && is_empty("test_lists") {
             self.general(
                 "the scenario has no tests",
                 "write `[[tests]]` or `[[test_lists]]`",
             );
         }
+        let run = run_settings(table("run"));
+        let providers = self.providers(table("providers"));
+        self.memory(&run, &providers);
         Scenario {
             name: string(root, "name").map_or_else(|| stem.into_owned(), str::to_owned),
             description: string(root, "description").map(str::to_owned),
@@ -139,8 +147,8 @@ impl Validator<'_> {
                 .into(),
             directory: self.directory.clone(),
             timeout: Duration::try_from_secs_f64(minutes * 60.0).unwrap_or_default(),
-            run: run_settings(table("run")),
-            providers: self.providers(table("providers")),
+            run,
+            providers,
             defaults: Settings::read(table("defaults")),
             tests: self.tests(items(root, "tests")),
             lists: self.lists(items(root, "test_lists")),
@@ -228,6 +236,32 @@ impl Validator<'_> {
             concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
             rate: string(table, "rate").and_then(Rate::parse),
         })
+    }
+
+    /// Refuses a sum of memory into which a provider would never fit.
+    fn memory(&mut self, run: &RunSettings, providers: &[Provider]) {
+        let Some(memory) = run.memory else { return };
+        let Some(largest) = providers
+            .iter()
+            .max_by_key(|provider| provider.limits.memory)
+        else {
+            return;
+        };
+        if largest.limits.memory > memory {
+            let root = At::ROOT;
+            let run = root.key("run");
+            let message = format!("provider `{}` would never fit into this memory", largest.id);
+            let limit = ByteSize(largest.limits.memory);
+            let help =
+                format!("its limit is {limit}: give more, or set `limits.memory` of the provider");
+            self.report(
+                &run.key("memory"),
+                Part::Value,
+                message,
+                "too small",
+                Some(help),
+            );
+        }
     }
 
     fn tests(&mut self, tests: &[Value]) -> Vec<InlineTest> {
@@ -329,27 +363,19 @@ impl Validator<'_> {
     /// Reports globs over providers that match none, and finds the providers that match.
     fn provider_globs(&mut self, record: &Map<String, Value>, at: &At<'_>) -> Vec<u32> {
         let names = self.names.clone();
-        if !names.is_empty() {
-            let at = at.key("providers");
-            for (index, glob) in settings::strings(record, "providers").enumerate() {
-                let Ok(compiled) = check::glob(glob, false) else {
-                    continue;
-                };
-                let matcher = compiled.compile_matcher();
-                if !names.iter().any(|name| matcher.is_match(name)) {
-                    let message = format!("no provider matches `{glob}`");
-                    let help = Some(check::suggest(glob, &names));
-                    self.report(
-                        &at.index(index),
-                        Part::Value,
-                        message,
-                        "matches nothing",
-                        help,
-                    );
-                }
-            }
+        let at = at.key("providers");
+        for (index, glob) in globs::unmatched(record, &names) {
+            let message = format!("no provider matches `{glob}`");
+            let help = Some(check::suggest(glob, &names));
+            self.report(
+                &at.index(index),
+                Part::Value,
+                message,
+                "matches nothing",
+                help,
+            );
         }
-        matching(record, &names).unwrap_or_default()
+        globs::matching(record, &names)
     }
 
     fn lists(&mut self, lists: &[Value]) -> Vec<TestList> {
@@ -362,19 +388,21 @@ impl Validator<'_> {
 
     fn list(&mut self, list: &Map<String, Value>, at: &At<'_>) -> Option<TestList> {
         self.expect(list, at);
+        let files = self.list_files(list, at);
+        let providers = self.provider_globs(list, at);
         let shape = |key| list.get(key).map(Shape::parse).transpose().ok();
         let (input, expect) = (shape("input")?, shape("expect")?);
         let mut shapes = input.iter().chain(&expect);
         Some(TestList {
             is_data: list.contains_key("id") || shapes.any(Shape::is_template),
-            files: self.list_files(list, at),
-            providers: self.provider_globs(list, at),
+            files,
+            providers,
             id: string(list, "id").map(Template::parse).transpose().ok()?,
             input,
             expect,
             settings: Settings::read(list),
-            select: glob_set(settings::strings(list, "select")).ok()?,
-            exclude: glob_set(settings::strings(list, "exclude")).ok()?,
+            select: globs::set(settings::strings(list, "select")).ok()?,
+            exclude: globs::set(settings::strings(list, "exclude")).ok()?,
         })
     }
 
@@ -386,7 +414,7 @@ impl Validator<'_> {
             let names = match files::find(&self.directory, glob) {
                 Ok(names) => names,
                 // A glob that cannot be understood has been reported already.
-                Err(_) if check::glob(glob, true).is_err() => continue,
+                Err(_) if globs::over_files(glob).is_err() => continue,
                 Err(error) => {
                     let message = format!("`{glob}` cannot be searched: {error}");
                     self.report(&at, Part::Value, message, "this glob", None);
@@ -444,36 +472,6 @@ impl Validator<'_> {
     fn general(&mut self, message: &str, help: &str) {
         self.problems.push(Problem::general(message, help));
     }
-}
-
-/// Finds which of `names` the globs in `providers` match; `None` where the table says nothing of providers.
-///
-/// Without the key a test runs on all.
-pub(super) fn matching<T: AsRef<str>>(table: &Map<String, Value>, names: &[T]) -> Option<Vec<u32>> {
-    let set = match table.get("providers") {
-        Some(Value::Array(_)) => glob_set(settings::strings(table, "providers")).ok()?,
-        _ => None,
-    };
-    let everything = !table.contains_key("providers");
-    let places = (0..).zip(names);
-    let matching = places.filter(|(_, name)| {
-        everything || set.as_ref().is_some_and(|set| set.is_match(name.as_ref()))
-    });
-    Some(matching.map(|(place, _)| place).collect())
-}
-
-/// Compiles globs over ids; `None` where there is none.
-pub(super) fn glob_set<'a>(
-    globs: impl Iterator<Item = &'a str>,
-) -> Result<Option<GlobSet>, globset::Error> {
-    let mut builder = GlobSetBuilder::new();
-    let mut is_empty = true;
-    for glob in globs {
-        builder.add(check::glob(glob, false)?);
-        is_empty = false;
-    }
-    let set = builder.build()?;
-    Ok((!is_empty).then_some(set))
 }
 
 /// The line, from 1, that holds the byte at `offset`.
