@@ -24,6 +24,7 @@ mod units;
 mod validate;
 
 use miette::NamedSource;
+use serde_json::{Map, Value};
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -138,6 +139,19 @@ pub struct RunSettings {
     pub grace: Duration,
     /// Handed to providers.
     pub seed: u32,
+}
+
+impl RunSettings {
+    /// Reads settings that have been checked.
+    fn read(table: &Map<String, Value>) -> Self {
+        Self {
+            concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
+            memory: table.get("memory").and_then(units::size_of),
+            fail_fast: table.get("fail_fast").and_then(check::fail_fast).flatten(),
+            grace: settings::duration(table, "grace").unwrap_or_default(),
+            seed: settings::integer(table, "seed").unwrap_or_default(),
+        }
+    }
 }
 
 /// How many trials may end badly before a run gives up.

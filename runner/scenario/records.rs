@@ -110,7 +110,7 @@ fn csv_error(error: csv::Error, visit: &mut Visit<'_>) -> io::Result<()> {
         csv::ErrorKind::Io(error) => return Err(error),
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
-        } => format!("has {len} cells, and the header has {expected_len}"),
+        } => format!("the header has {expected_len} columns, and this record {len}"),
         csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
         other => format!("is not CSV: {other:?}"),
     };

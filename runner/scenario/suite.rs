@@ -111,9 +111,10 @@ impl SuiteReader {
         let blocks = &self.suite.inner.index.blocks;
         let block = blocks.partition_point(|block| block.test <= index);
         self.load(block.checked_sub(1).ok_or_else(out_of_range)?)?;
-        self.tests
-            .iter()
-            .find(|test| test.index == index)
+        let first = self.tests.first().map_or(0, |test| test.index);
+        usize::try_from(index - first)
+            .ok()
+            .and_then(|nth| self.tests.get(nth))
             .map(Arc::clone)
             .ok_or_else(out_of_range)
     }

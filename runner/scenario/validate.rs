@@ -16,12 +16,12 @@ use super::{
     check::{self, At, Finding, Part, Step},
     files::{self, Format, ListFile},
     globs, keys,
+    provider::read_limits,
     raw::Document,
     settings::{self, Settings},
     template::Shape,
-    units,
 };
-use crate::model::{Digest, Limits, ProviderId};
+use crate::model::{Digest, ProviderId};
 
 /// A test as the scenario itself writes it: checked, not yet resolved.
 #[derive(Clone, Debug)]
@@ -133,7 +133,7 @@ impl Validator<'_> {
                 "write `[[tests]]` or `[[test_lists]]`",
             );
         }
-        let run = run_settings(table("run"));
+        let run = RunSettings::read(table("run"));
         let providers = self.providers(table("providers"));
         self.memory(&run, &providers);
         Scenario {
@@ -219,20 +219,19 @@ impl Validator<'_> {
                 .get("config")
                 .cloned()
                 .unwrap_or_else(|| Map::new().into()),
-            protocol: string(table, "protocol").map(|word| match word {
-                "json" => Protocol::Json,
-                _ => Protocol::Plain,
-            }),
+            protocol: string(table, "protocol").map(Protocol::read),
             args: settings::strings(table, "args")
                 .filter_map(|text| Template::parse(text).ok())
                 .collect(),
-            stdin: table.get("stdin").and_then(stdin),
-            output: match string(table, "output") {
-                Some("json") => OutputForm::Json,
-                Some("trimmed") => OutputForm::Trimmed,
-                _ => OutputForm::Text,
-            },
-            limits: limits(table.get("limits").and_then(Value::as_object)),
+            stdin: table.get("stdin").and_then(Stdin::read),
+            output: string(table, "output")
+                .map(OutputForm::read)
+                .unwrap_or_default(),
+            limits: table
+                .get("limits")
+                .and_then(Value::as_object)
+                .map(read_limits)
+                .unwrap_or_default(),
             concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
             rate: string(table, "rate").and_then(Rate::parse),
         })
@@ -489,45 +488,4 @@ fn items<'a>(table: &'a Map<String, Value>, key: &str) -> &'a [Value] {
         .get(key)
         .and_then(Value::as_array)
         .map_or(&[], Vec::as_slice)
-}
-
-fn run_settings(table: &Map<String, Value>) -> RunSettings {
-    RunSettings {
-        concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
-        memory: table.get("memory").and_then(units::size_of),
-        fail_fast: table.get("fail_fast").and_then(check::fail_fast).flatten(),
-        grace: settings::duration(table, "grace").unwrap_or_default(),
-        seed: settings::integer(table, "seed").unwrap_or_default(),
-    }
-}
-
-fn stdin(value: &Value) -> Option<Stdin> {
-    match value {
-        Value::String(text) => Template::parse(text).ok().map(Stdin::Text),
-        Value::Object(table) => string(table, "file").map(|file| Stdin::File(file.to_owned())),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
-    }
-}
-
-fn limits(table: Option<&Map<String, Value>>) -> Limits {
-    let mut limits = Limits::default();
-    let Some(table) = table else { return limits };
-    limits.time = settings::duration(table, "time");
-    for (key, limit) in [
-        ("input", &mut limits.input),
-        ("memory", &mut limits.memory),
-        ("table_elements", &mut limits.table_elements),
-        ("file", &mut limits.file),
-        ("reply", &mut limits.reply),
-        ("log", &mut limits.log),
-        ("log_records", &mut limits.log_records),
-        ("stdio", &mut limits.stdio),
-        ("artifacts", &mut limits.artifacts),
-        ("artifact_files", &mut limits.artifact_files),
-    ] {
-        if let Some(size) = table.get(key).and_then(units::size_of) {
-            *limit = size;
-        }
-    }
-    limits
 }
