@@ -301,7 +301,7 @@ fn text(text: &str, form: &Form) -> Result<(), Refusal> {
         Form::Text | Form::File => Ok(()),
         Form::TestId => TestId::parse(text)
             .map(|_| ())
-            .map_err(|error| because(&error)),
+            .map_err(|error| because(&format!("in `{text}`, {error}"))),
         Form::Duration { zero } => match units::parse_duration(text) {
             Err(reason) => Err(because(&format!("`{text}` {reason}"))),
             Ok(duration) if duration.is_zero() && !zero => Err(because(&"it cannot be zero")),

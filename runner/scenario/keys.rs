@@ -468,8 +468,15 @@ const EXPECT_KEYS: &[Key] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::ERROR_WORDS;
-    use crate::model::ErrorClass;
+    use std::collections::HashSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        model::{ErrorClass, Limits},
+        scenario::{provider::read_limits, raw::Document},
+    };
 
     #[test]
     fn every_error_class_but_the_runners_own_can_be_expected() {
@@ -480,5 +487,53 @@ mod tests {
             .collect();
         words.push("timeout");
         assert_eq!(words, ERROR_WORDS);
+    }
+
+    #[test]
+    fn the_written_defaults_of_limits_are_the_real_ones() {
+        let defaults = LIMITS.iter().filter_map(|key| match key.presence {
+            Presence::Default(json) => {
+                Some((key.name.to_owned(), serde_json::from_str(json).unwrap()))
+            }
+            Presence::Required | Presence::Optional => None,
+        });
+        assert_eq!(read_limits(&defaults.collect()), Limits::default());
+    }
+
+    #[test]
+    fn the_tour_uses_every_key() {
+        let text = fs_err::read_to_string("tests/scenarios/valid/tour.toml").unwrap();
+        let document = Document::parse(&text).ok().unwrap();
+        let mut used = HashSet::new();
+        collect(&document.value(&mut Vec::new()), &mut used);
+
+        let tables = [
+            TOP,
+            DEFAULTS,
+            RETRIES,
+            RUN,
+            PROVIDER,
+            STDIN,
+            LIMITS,
+            TEST_KEYS,
+            LIST,
+            EXPECT_KEYS,
+        ];
+        let unused = tables
+            .into_iter()
+            .flatten()
+            .filter(|key| !used.contains(key.name));
+        assert_eq!(unused.map(|key| key.name).collect::<Vec<_>>(), [""; 0]);
+    }
+
+    fn collect(value: &Value, used: &mut HashSet<String>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| {
+                used.insert(key.clone());
+                collect(value, used);
+            }),
+            Value::Array(items) => items.iter().for_each(|item| collect(item, used)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
     }
 }

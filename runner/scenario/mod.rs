@@ -82,8 +82,7 @@ pub struct Scenario {
     timeout: Duration,
     run: RunSettings,
     providers: Vec<Provider>,
-    /// The file's own name.
-    file: Arc<str>,
+    path: PathBuf,
     defaults: Settings,
     tests: Vec<InlineTest>,
     lists: Vec<TestList>,
@@ -103,6 +102,16 @@ impl Scenario {
     /// The file's text.
     pub fn text(&self) -> &Arc<str> {
         &self.text
+    }
+
+    /// The file, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The text with its name, for messages that point into it.
+    pub fn source(&self) -> NamedSource<Arc<str>> {
+        NamedSource::new(self.path.display().to_string(), Arc::clone(&self.text))
     }
 
     /// The folder that its paths are relative to.
@@ -159,7 +168,7 @@ impl RunSettings {
 pub enum FailFast {
     /// It gives up at this many; at least 1.
     Count(u64),
-    /// It gives up when more than this part of the planned trials ended badly; above 0, below 1.
+    /// It gives up once this part of the planned trials has ended badly; above 0 and below 1.
     Fraction(f64),
 }
 

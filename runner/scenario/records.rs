@@ -189,3 +189,40 @@ fn without_place(error: &serde_json::Error) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Format, read};
+
+    fn messages(name: &str, write: impl FnOnce(&fs_err::File)) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        write(&fs_err::File::create(&path).unwrap());
+        let mut messages = Vec::new();
+        read(&path, Format::of(&path).unwrap(), &mut |line, record| {
+            messages.push(format!("{line:?} {record:?}"));
+        });
+        messages
+    }
+
+    #[test]
+    fn what_must_be_read_as_a_whole_has_a_largest_size() {
+        for name in ["a.json", "a.toml"] {
+            let messages = messages(name, |file| file.set_len((16 << 20) + 1).unwrap());
+            assert!(messages[0].contains("larger than 16 MiB"), "{messages:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_with_their_line() {
+        let write = |text: &'static [u8]| {
+            move |mut file: &fs_err::File| std::io::Write::write_all(&mut file, text).unwrap()
+        };
+        let lines = messages("a.jsonl", write(b"{}\n{\"a\": \"\xff\"}\n"));
+        assert!(lines[1].starts_with("Some(2) Err"), "{lines:?}");
+        let cells = messages("a.csv", write(b"a\nx\n\xff\n"));
+        assert!(cells[1].starts_with("Some(3) Err"), "{cells:?}");
+        let text = messages("a.toml", write(b"# \xff\n"));
+        assert!(text[0].contains("not UTF-8"), "{text:?}");
+    }
+}

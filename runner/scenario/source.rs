@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    MissingKey, Scenario,
+    MissingKey, Scenario, check,
     error::Place,
     files::ListFile,
     form::{Form, Key},
@@ -31,10 +31,16 @@ pub(super) struct FromList<'a> {
 pub(super) type VisitRecord<'v> = dyn FnMut(&Source<'_>, Result<Map<String, Value>, String>) + 'v;
 
 pub(super) fn visit_records(scenario: &Scenario, visit: &mut VisitRecord<'_>) {
+    let file = scenario
+        .path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let file: Arc<str> = file.into();
     for test in &scenario.tests {
         let source = Source {
             place: Place {
-                file: Arc::clone(&scenario.file),
+                file: Arc::clone(&file),
                 line: Some(test.line),
             },
             number: 0,
@@ -82,8 +88,9 @@ pub(super) fn fill_in(
         ("file", &from.about),
         ("row_number", &number),
     ];
-    let missing = |key: &str, error: MissingKey| {
-        Refusal::from(format!("{error}, which the list's `{key}` needs"))
+    let missing = |key: &str, error: MissingKey| Refusal {
+        message: format!("{error}, which the list's `{key}` needs"),
+        help: row.as_object().map(|row| suggest_key(&error, row)),
     };
     let id = list.id.as_ref().map(|id| id.render_text(&roots));
     let id = id.transpose().map_err(|error| missing("id", error))?;
@@ -111,6 +118,12 @@ pub(super) fn fill_in(
         }
     }
     Ok(test)
+}
+
+fn suggest_key(error: &MissingKey, row: &Map<String, Value>) -> String {
+    let key = error.0.split('.').nth(1).unwrap_or_default();
+    let known: Vec<_> = row.keys().map(String::as_str).collect();
+    check::suggest(key, &known)
 }
 
 fn is_test_key(name: &str) -> bool {

@@ -140,11 +140,7 @@ impl Validator<'_> {
             name: string(root, "name").map_or_else(|| stem.into_owned(), str::to_owned),
             description: string(root, "description").map(str::to_owned),
             text: self.text.into(),
-            file: path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into(),
+            path: path.to_owned(),
             directory: self.directory.clone(),
             timeout: Duration::try_from_secs_f64(minutes * 60.0).unwrap_or_default(),
             run,
