@@ -8,7 +8,6 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::records;
 use crate::model::Digest;
 
 /// Every attachment that has been seen, read once.
@@ -23,7 +22,7 @@ impl Attachments {
         if let Some(known) = self.read.get(&path) {
             return Ok(*known);
         }
-        let new = hash(&path).map_err(|error| records::reason(&error))?;
+        let new = hash(&path).map_err(|error| error.to_string())?;
         // The contract counts bytes with 32 bits.
         if new.1 > u64::from(u32::MAX) {
             return Err("it is larger than 4 GiB".to_owned());

@@ -1,13 +1,12 @@
 //! Checks a value against its [`Form`] and collects everything that is wrong.
 
-use globset::GlobBuilder;
 use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{
     FailFast, Rate, Template,
-    keys::{Form, Key, Name, Presence},
-    units,
+    form::{Form, Key, Name, Presence},
+    globs, units,
 };
 use crate::model::{Digest, ProviderId, TestId};
 
@@ -76,7 +75,14 @@ impl<'a> At<'a> {
         path
     }
 
-    /// The key that names this place for people.
+    /// What stands here, for people.
+    fn subject(&self) -> String {
+        match self.step {
+            Some((_, BorrowedStep::Index(_))) => format!("each of `{}`", self.name()),
+            _ => format!("`{}`", self.name()),
+        }
+    }
+
     fn name(&self) -> &'a str {
         match self.step {
             Some((_, BorrowedStep::Key(key))) => key,
@@ -193,7 +199,7 @@ impl Checker<'_> {
             if key.presence == Presence::Required && !map.contains_key(key.name) {
                 let message = format!("`{}` is missing", key.name);
                 let mut finding = at.finding(Part::Key, message, "here");
-                finding.help = Some(format!("`{}`: {}", key.name, key.meaning));
+                finding.help = Some(key.meaning.to_owned());
                 self.findings.push(finding);
             }
         }
@@ -239,20 +245,20 @@ impl Checker<'_> {
         let Err(refusal) = scalar(value, form) else {
             return;
         };
-        let name = at.name();
+        let subject = at.subject();
         let finding = match refusal {
             Refusal::Type => {
-                let message = format!("`{name}` must be {}", describe(form));
+                let message = format!("{subject} must be {}", describe(form));
                 at.finding(Part::Value, message, &format!("this is {}", kind(value)))
             }
             Refusal::Because(reason) => at.finding(
                 Part::Value,
-                format!("`{name}` must be {}: {reason}", describe(form)),
-                "this",
+                format!("{subject} must be {}: {reason}", describe(form)),
+                "here",
             ),
             Refusal::Word(words) => {
                 let word = value.as_str().unwrap_or_default();
-                let message = format!("`{word}` is not one of the words for `{name}`");
+                let message = format!("`{word}` is not one of the words for `{}`", at.name());
                 let mut finding = at.finding(Part::Value, message, "unknown");
                 finding.help = Some(suggest(word, words));
                 finding
@@ -295,7 +301,7 @@ fn text(text: &str, form: &Form) -> Result<(), Refusal> {
         Form::Text | Form::File => Ok(()),
         Form::TestId => TestId::parse(text)
             .map(|_| ())
-            .map_err(|error| because(&error)),
+            .map_err(|error| because(&format!("in `{text}`, {error}"))),
         Form::Duration { zero } => match units::parse_duration(text) {
             Err(reason) => Err(because(&format!("`{text}` {reason}"))),
             Ok(duration) if duration.is_zero() && !zero => Err(because(&"it cannot be zero")),
@@ -304,25 +310,22 @@ fn text(text: &str, form: &Form) -> Result<(), Refusal> {
         Form::Rate => Rate::parse(text)
             .map(|_| ())
             .ok_or_else(|| because(&format!("`{text}` is none"))),
-        Form::Digest => Digest::parse(text).map(|_| ()).ok_or(Refusal::Type),
+        Form::Digest => Digest::parse(text)
+            .map(|_| ())
+            .ok_or_else(|| because(&format!("`{text}` is none"))),
         Form::Regex => Regex::new(text)
             .map(|_| ())
             .map_err(|error| because(&format!("\n{error}"))),
-        Form::Glob => glob(text, false)
+        Form::Glob => globs::over_ids(text)
             .map(|_| ())
             .map_err(|error| because(error.kind())),
-        Form::FileGlob => glob(text, true)
+        Form::FileGlob => globs::over_files(text)
             .map(|_| ())
             .map_err(|error| because(error.kind())),
         Form::Word(words) if words.contains(&text) => Ok(()),
         Form::Word(words) => Err(Refusal::Word(words)),
         _ => Err(Refusal::Type),
     }
-}
-
-/// Compiles a glob, over files if `over_files`, else over ids.
-pub(super) fn glob(text: &str, over_files: bool) -> Result<globset::Glob, globset::Error> {
-    GlobBuilder::new(text).literal_separator(over_files).build()
 }
 
 /// Reads the value of `fail_fast`; the inner `None` is `false`.

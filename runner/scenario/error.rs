@@ -39,13 +39,15 @@ pub enum ScenarioError {
     },
     /// Test lists say something that is not valid.
     #[error("the test lists have {}", count(*total, "mistake"))]
-    #[diagnostic(help("{}", remaining(*total, mistakes.len())))]
     Lists {
         /// The first of them.
         #[related]
         mistakes: Vec<Mistake>,
         /// How many there are.
         total: usize,
+        /// How many are not shown.
+        #[help]
+        more: Option<String>,
     },
     /// What was selected on the command line cannot be understood.
     #[error("`{glob}` is not a glob")]
@@ -138,11 +140,4 @@ impl fmt::Display for Place {
 fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
-}
-
-fn remaining(total: usize, shown: usize) -> String {
-    match total - shown {
-        0 => "nothing has been run".to_owned(),
-        more => format!("these are the first {shown}; there are {more} more"),
-    }
 }

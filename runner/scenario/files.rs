@@ -9,7 +9,7 @@ use std::{
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::check;
+use super::globs;
 
 /// A data file of a test list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ pub(super) fn find(directory: &Path, glob: &str) -> io::Result<BTreeSet<String>>
         Some(slash) => glob.split_at(slash + 1),
         None => ("", glob),
     };
-    let matcher = check::glob(pattern, true)
+    let matcher = globs::over_files(pattern)
         .map_err(io::Error::other)?
         .compile_matcher();
     let root = directory.join(base);

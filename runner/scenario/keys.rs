@@ -1,80 +1,6 @@
 //! Every key of a scenario, once: what is checked, what is suggested and the published JSON Schema all come from here.
 
-/// One key of a table.
-#[derive(Debug)]
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) form: Form,
-    pub(super) presence: Presence,
-    /// One or two sentences for editors and the documentation.
-    pub(super) meaning: &'static str,
-}
-
-/// Whether a key must be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
-    Required,
-    Optional,
-    /// May be absent, and then it is as if this JSON stood there.
-    Default(&'static str),
-}
-
-/// What a value must look like.
-#[derive(Debug)]
-pub(super) enum Form {
-    /// Any value at all.
-    Any,
-    /// A table with any keys.
-    AnyTable,
-    /// A string with at least one character.
-    Text,
-    TestId,
-    Integer {
-        min: i64,
-        max: i64,
-    },
-    Number {
-        min: f64,
-        max: f64,
-    },
-    Duration {
-        zero: bool,
-    },
-    Size,
-    Rate,
-    FailFast,
-    Digest,
-    Regex,
-    /// Over test ids or providers' names: `*` crosses `/`.
-    Glob,
-    /// Over files: `*` does not cross `/`.
-    FileGlob,
-    /// A path, as seen from the scenario's folder.
-    File,
-    /// A string with `{{…}}` that begin with one of these.
-    Template(&'static [&'static str]),
-    /// Any value, the strings in it being templates.
-    Templates(&'static [&'static str]),
-    /// A table of this form, except that any string in it may be a template instead.
-    Templated(&'static Form, &'static [&'static str]),
-    Word(&'static [&'static str]),
-    List(&'static Form),
-    /// Names that the user chooses.
-    Map(&'static Form, Name),
-    /// The groups' keys together.
-    Table(&'static [&'static [Key]]),
-    /// Text in this form, or a table in the other.
-    Either(&'static Form, &'static Form),
-    /// A string, or an array of anything.
-    TextOrList,
-}
-
-/// What names a map may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
-    Provider,
-    Attachment,
-}
+use super::form::{Form, Key, Name, Presence};
 
 /// What templates of a command may begin with.
 pub(super) const COMMAND_ROOTS: &[&str] = &["input", "config"];
@@ -542,8 +468,15 @@ const EXPECT_KEYS: &[Key] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::ERROR_WORDS;
-    use crate::model::ErrorClass;
+    use std::collections::HashSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        model::{ErrorClass, Limits},
+        scenario::{provider::read_limits, raw::Document},
+    };
 
     #[test]
     fn every_error_class_but_the_runners_own_can_be_expected() {
@@ -554,5 +487,53 @@ mod tests {
             .collect();
         words.push("timeout");
         assert_eq!(words, ERROR_WORDS);
+    }
+
+    #[test]
+    fn the_written_defaults_of_limits_are_the_real_ones() {
+        let defaults = LIMITS.iter().filter_map(|key| match key.presence {
+            Presence::Default(json) => {
+                Some((key.name.to_owned(), serde_json::from_str(json).unwrap()))
+            }
+            Presence::Required | Presence::Optional => None,
+        });
+        assert_eq!(read_limits(&defaults.collect()), Limits::default());
+    }
+
+    #[test]
+    fn the_tour_uses_every_key() {
+        let text = fs_err::read_to_string("tests/scenarios/valid/tour.toml").unwrap();
+        let document = Document::parse(&text).ok().unwrap();
+        let mut used = HashSet::new();
+        collect(&document.value(&mut Vec::new()), &mut used);
+
+        let tables = [
+            TOP,
+            DEFAULTS,
+            RETRIES,
+            RUN,
+            PROVIDER,
+            STDIN,
+            LIMITS,
+            TEST_KEYS,
+            LIST,
+            EXPECT_KEYS,
+        ];
+        let unused = tables
+            .into_iter()
+            .flatten()
+            .filter(|key| !used.contains(key.name));
+        assert_eq!(unused.map(|key| key.name).collect::<Vec<_>>(), [""; 0]);
+    }
+
+    fn collect(value: &Value, used: &mut HashSet<String>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| {
+                used.insert(key.clone());
+                collect(value, used);
+            }),
+            Value::Array(items) => items.iter().for_each(|item| collect(item, used)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
     }
 }

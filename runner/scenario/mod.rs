@@ -7,6 +7,8 @@ mod check;
 mod error;
 mod expect;
 mod files;
+mod form;
+mod globs;
 mod keys;
 mod normalise;
 mod provider;
@@ -14,6 +16,7 @@ mod raw;
 mod records;
 mod schema;
 mod settings;
+mod source;
 mod suite;
 mod template;
 mod test;
@@ -21,6 +24,7 @@ mod units;
 mod validate;
 
 use miette::NamedSource;
+use serde_json::{Map, Value};
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -79,8 +83,7 @@ pub struct Scenario {
     timeout: Duration,
     run: RunSettings,
     providers: Vec<Provider>,
-    /// The file's own name.
-    file: Arc<str>,
+    path: PathBuf,
     defaults: Settings,
     tests: Vec<InlineTest>,
     lists: Vec<TestList>,
@@ -100,6 +103,16 @@ impl Scenario {
     /// The file's text.
     pub fn text(&self) -> &Arc<str> {
         &self.text
+    }
+
+    /// The file, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The text with its name, for messages that point into it.
+    pub fn source(&self) -> NamedSource<Arc<str>> {
+        NamedSource::new(self.path.display().to_string(), Arc::clone(&self.text))
     }
 
     /// The folder that its paths are relative to.
@@ -138,12 +151,25 @@ pub struct RunSettings {
     pub seed: u32,
 }
 
+impl RunSettings {
+    /// Reads settings that have been checked.
+    fn read(table: &Map<String, Value>) -> Self {
+        Self {
+            concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
+            memory: table.get("memory").and_then(units::size_of),
+            fail_fast: table.get("fail_fast").and_then(check::fail_fast).flatten(),
+            grace: settings::duration(table, "grace").unwrap_or_default(),
+            seed: settings::integer(table, "seed").unwrap_or_default(),
+        }
+    }
+}
+
 /// How many trials may end badly before a run gives up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FailFast {
     /// It gives up at this many; at least 1.
     Count(u64),
-    /// It gives up when more than this part of the planned trials ended badly; above 0, below 1.
+    /// It gives up once this part of the planned trials has ended badly; above 0 and below 1.
     Fraction(f64),
 }
 

@@ -23,12 +23,12 @@ use super::{
     check::{self, At, Finding},
     error::Place,
     expect::Schema,
-    files::ListFile,
-    keys::{self, Form, Key},
-    records,
+    form::Form,
+    globs, keys,
     settings::Settings,
+    source::{Refusal, Source, fill_in, id_of, visit_records},
     suite::{Definition, FileEntry, Line, Parts, RetriesEntry},
-    validate::{self, TestList},
+    validate::TestList,
 };
 use crate::model::Digest;
 
@@ -46,47 +46,6 @@ pub fn normalise(scenario: &Scenario, selection: &Selection) -> Result<Suite, Sc
     normaliser.finish()
 }
 
-/// Where a record comes from.
-struct Source<'a> {
-    place: Place,
-    /// The number of the record in its file, from 1.
-    number: u64,
-    list: Option<(&'a TestList, &'a ListFile)>,
-}
-
-type VisitRecord<'v> = dyn FnMut(&Source<'_>, Result<Map<String, Value>, String>) + 'v;
-
-fn visit_records(scenario: &Scenario, visit: &mut VisitRecord<'_>) {
-    for test in &scenario.tests {
-        let source = Source {
-            place: Place {
-                file: Arc::clone(&scenario.file),
-                line: Some(test.line),
-            },
-            number: 0,
-            list: None,
-        };
-        visit(&source, Ok(test.record.clone()));
-    }
-    for list in &scenario.lists {
-        for file in &list.files {
-            let mut number = 0;
-            records::read(&file.path, file.format, &mut |line, record| {
-                number += 1;
-                let source = Source {
-                    place: Place {
-                        file: Arc::clone(&file.name),
-                        line,
-                    },
-                    number,
-                    list: Some((list, file)),
-                };
-                visit(&source, record);
-            });
-        }
-    }
-}
-
 /// What was selected on the command line.
 struct Filter {
     tests: Option<GlobSet>,
@@ -99,11 +58,11 @@ struct Filter {
 
 impl Filter {
     fn new(scenario: &Scenario, selection: &Selection) -> Result<Self, ScenarioError> {
-        let providers = globs(&selection.providers)?;
+        let providers = compile(&selection.providers)?;
         let is_selected = |name: &str| providers.as_ref().is_none_or(|set| set.is_match(name));
         Ok(Self {
-            tests: globs(&selection.tests)?,
-            exclude: globs(&selection.exclude)?,
+            tests: compile(&selection.tests)?,
+            exclude: compile(&selection.exclude)?,
             tags: selection.tags.clone(),
             providers: scenario
                 .providers
@@ -126,12 +85,10 @@ impl Filter {
     }
 }
 
-fn globs(globs: &[String]) -> Result<Option<GlobSet>, ScenarioError> {
-    validate::glob_set(globs.iter().map(String::as_str)).map_err(|source| {
-        ScenarioError::Selection {
-            glob: source.glob().unwrap_or_default().to_owned(),
-            source,
-        }
+fn compile(globs: &[String]) -> Result<Option<GlobSet>, ScenarioError> {
+    globs::set(globs.iter().map(String::as_str)).map_err(|source| ScenarioError::Selection {
+        glob: source.glob().unwrap_or_default().to_owned(),
+        source,
     })
 }
 
@@ -156,7 +113,9 @@ struct Normaliser<'s> {
     schemas: HashMap<String, Digest>,
     /// Of every id, selected or not.
     ids: Vec<u64>,
+    // What the last record had, because the next one mostly has the same.
     expect: Option<(Value, Arc<RawValue>)>,
+    providers: Option<(Value, Vec<u32>)>,
     retries: Option<(Option<Retries>, Arc<RawValue>)>,
     mistakes: Mistakes,
     failure: Option<io::Error>,
@@ -176,6 +135,7 @@ impl<'s> Normaliser<'s> {
             schemas: HashMap::new(),
             ids: Vec::new(),
             expect: None,
+            providers: None,
             retries: None,
             mistakes: Mistakes::default(),
             failure: None,
@@ -213,7 +173,7 @@ impl<'s> Normaliser<'s> {
         record: Map<String, Value>,
     ) -> Result<Resolved, Refusal> {
         let mut test = match source.list {
-            Some((list, file)) => fill_in(list, file, source.number, record)?,
+            Some(from) => fill_in(from, source.number, record)?,
             None => record,
         };
         let expect = self.resolve_expect(test.remove("expect"))?;
@@ -224,10 +184,10 @@ impl<'s> Normaliser<'s> {
         };
 
         let mut settings = Settings::read(&test);
-        if let Some((list, _)) = source.list {
-            settings = settings.over(&list.settings);
+        if let Some(from) = source.list {
+            settings = settings.over(&from.list.settings);
         }
-        let providers = self.providers(source, &test)?;
+        let providers = self.providers(source, &mut test)?;
         let Some(Value::String(id)) = test.remove("id") else {
             return Err("`id` is missing".to_owned().into());
         };
@@ -245,22 +205,37 @@ impl<'s> Normaliser<'s> {
     }
 
     fn providers(
-        &self,
+        &mut self,
         source: &Source<'_>,
-        test: &Map<String, Value>,
+        test: &mut Map<String, Value>,
     ) -> Result<Vec<u32>, Refusal> {
-        let mut places = match source.list {
-            Some((list, _)) if !test.contains_key("providers") => list.providers.clone(),
-            _ => validate::matching(test, &self.names).unwrap_or_default(),
+        let written = test
+            .remove("providers")
+            .filter(|written| !written.is_null());
+        let mut places = match (written, source.list) {
+            (Some(written), _) => self.matching(written)?,
+            (None, Some(from)) => from.list.providers.clone(),
+            (None, None) => (0..).zip(&self.names).map(|(place, _)| place).collect(),
         };
-        if places.is_empty() {
-            let help = check::suggest("", &self.names);
+        places.retain(|place| self.filter.providers[*place as usize]);
+        Ok(places)
+    }
+
+    fn matching(&mut self, written: Value) -> Result<Vec<u32>, Refusal> {
+        if let Some((last, places)) = &self.providers
+            && *last == written
+        {
+            return Ok(places.clone());
+        }
+        let table = Map::from_iter([("providers".to_owned(), written.clone())]);
+        if let Some((_, glob)) = globs::unmatched(&table, &self.names).first() {
             return Err(Refusal {
-                message: "`providers` matches no provider".to_owned(),
-                help: Some(help),
+                message: format!("no provider matches `{glob}`"),
+                help: Some(check::suggest(glob, &self.names)),
             });
         }
-        places.retain(|place| self.filter.providers[*place as usize]);
+        let places = globs::matching(&table, &self.names);
+        self.providers = Some((written, places.clone()));
         Ok(places)
     }
 
@@ -300,7 +275,7 @@ impl<'s> Normaliser<'s> {
         }
         let refusal = |reason: String| Refusal::from(format!("schema `{file}`: {reason}"));
         let bytes = fs_err::read(self.scenario.directory.join(file))
-            .map_err(|error| refusal(records::reason(&error)))?;
+            .map_err(|error| refusal(error.to_string()))?;
         let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| refusal(format!("is not JSON: {error}")))?;
         let schema = Schema::compile(value.clone())
@@ -323,7 +298,7 @@ impl<'s> Normaliser<'s> {
 
     fn add(&mut self, source: &Source<'_>, test: &Resolved) -> Result<(), Refusal> {
         self.ids.push(hash_of(&test.id));
-        if !self.filter.selects(test, source.list.map(|(list, _)| list)) {
+        if !self.filter.selects(test, source.list.map(|from| from.list)) {
             return Ok(());
         }
         let files = self.files(source, &test.files)?;
@@ -370,7 +345,7 @@ impl<'s> Normaliser<'s> {
         files: &Map<String, Value>,
     ) -> Result<Vec<FileEntry>, Refusal> {
         let directory = match source.list {
-            Some((_, file)) => file.path.parent().unwrap_or(Path::new(".")),
+            Some(from) => from.file.path.parent().unwrap_or(Path::new(".")),
             None => &self.scenario.directory,
         };
         let mut entries = Vec::new();
@@ -380,7 +355,7 @@ impl<'s> Normaliser<'s> {
             let (digest, bytes) = self
                 .attachments
                 .take(path)
-                .map_err(|reason| format!("attachment `{file}` cannot be read: {reason}"))?;
+                .map_err(|reason| format!("attachment `{file}`: {reason}"))?;
             entries.push(FileEntry {
                 bytes,
                 media_type: attachments::media_type(name).to_owned(),
@@ -431,104 +406,6 @@ impl<'s> Normaliser<'s> {
     }
 }
 
-/// Makes a test of a record, as its list says.
-///
-/// Where the list has templates a record is data, of which only a test's other keys count.
-fn fill_in(
-    list: &TestList,
-    file: &ListFile,
-    number: u64,
-    record: Map<String, Value>,
-) -> Result<Map<String, Value>, Refusal> {
-    if list.id.is_none() && list.input.is_none() && list.expect.is_none() {
-        return Ok(record);
-    }
-    let row = Value::Object(record);
-    let about_file = about(file);
-    let number = Value::from(number);
-    let roots = [
-        ("row", &row),
-        ("file", &about_file),
-        ("row_number", &number),
-    ];
-    let missing = |key: &str, error: super::MissingKey| {
-        Refusal::from(format!("{error}, which the list's `{key}` needs"))
-    };
-    let id = list.id.as_ref().map(|id| id.render_text(&roots));
-    let id = id.transpose().map_err(|error| missing("id", error))?;
-    let input = list.input.as_ref().map(|input| input.render(&roots));
-    let input = input.transpose().map_err(|error| missing("input", error))?;
-    let expect = list.expect.as_ref().map(|expect| expect.render(&roots));
-    let expect = expect
-        .transpose()
-        .map_err(|error| missing("expect", error))?;
-
-    let Value::Object(mut test) = row else {
-        unreachable!("it was made from a map")
-    };
-    if list.is_data {
-        test.retain(|key, _| is_test_key(key));
-    }
-    let given = [
-        ("id", id.map(Value::String)),
-        ("input", input),
-        ("expect", expect),
-    ];
-    for (key, value) in given {
-        if let Some(value) = value {
-            test.insert(key.to_owned(), value);
-        }
-    }
-    Ok(test)
-}
-
-fn is_test_key(name: &str) -> bool {
-    let Form::Table(groups) = keys::TEST else {
-        return false;
-    };
-    groups
-        .iter()
-        .copied()
-        .flatten()
-        .any(|key: &Key| key.name == name)
-}
-
-fn about(file: &ListFile) -> Value {
-    let path = Path::new(&*file.name);
-    let part =
-        |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    serde_json::json!({
-        "name": part(path.file_name()),
-        "path": *file.name,
-        "stem": part(path.file_stem()),
-    })
-}
-
-fn id_of(source: &Source<'_>, mut record: Map<String, Value>) -> Option<String> {
-    if let Some((list, file)) = source.list {
-        record = fill_in(list, file, source.number, record).ok()?;
-    }
-    match record.remove("id") {
-        Some(Value::String(id)) => Some(id),
-        _ => None,
-    }
-}
-
-/// Why a record makes no test.
-struct Refusal {
-    message: String,
-    help: Option<String>,
-}
-
-impl From<String> for Refusal {
-    fn from(message: String) -> Self {
-        Self {
-            message,
-            help: None,
-        }
-    }
-}
-
 fn refuse_first(value: &Value, form: &Form) -> Result<(), Refusal> {
     let mut findings = Vec::new();
     check::check(value, form, &At::ROOT, &mut findings);
@@ -572,7 +449,10 @@ impl Mistakes {
         if self.total == 0 {
             return Ok(());
         }
+        let hidden = self.total - self.first.len();
         Err(ScenarioError::Lists {
+            more: (hidden > 0)
+                .then(|| format!("these are the first of them; {hidden} more are not shown")),
             mistakes: self.first,
             total: self.total,
         })
@@ -591,4 +471,280 @@ fn nanos(duration: Duration) -> u64 {
 
 fn raw(value: &impl Serialize) -> Box<RawValue> {
     to_raw_value(value).expect("the value has only texts as keys")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use crate::scenario::{Scenario, ScenarioError, Selection, Suite, Test, load, normalise};
+
+    /// A folder with a scenario that has the providers `p`, `q` and `r`, and with `files` beside it.
+    fn folder(scenario: &str, files: &[(&str, &str)]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let providers = "providers.p.plugin = 'x.wasm'\nproviders.q.plugin = 'x.wasm'\nproviders.r.plugin = 'x.wasm'\n";
+        let scenario = format!("{providers}{scenario}");
+        for (name, text) in [("x.wasm", ""), ("s.toml", &scenario)].iter().chain(files) {
+            let path = directory.path().join(name);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        directory
+    }
+
+    fn scenario(directory: &Path) -> Scenario {
+        load(&directory.join("s.toml")).unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    fn select(directory: &Path, selection: &Selection) -> Suite {
+        normalise(&scenario(directory), selection).unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    fn tests(suite: &Suite) -> Vec<Arc<Test>> {
+        let mut reader = suite.reader();
+        let indexes = 0..suite.test_count();
+        indexes.map(|index| reader.test(index).unwrap()).collect()
+    }
+
+    fn ids(suite: &Suite) -> Vec<String> {
+        tests(suite)
+            .iter()
+            .map(|test| test.id.to_string())
+            .collect()
+    }
+
+    const LISTS: &str = "
+        tests = [{ id = 'z', tags = ['one'], providers = ['q'], repeat = 2 }]
+        [[test_lists]]
+        files = ['lists/*.jsonl']
+        tags = ['two']
+        [[test_lists]]
+        files = ['a.csv']
+        id = '{{file.stem}}/{{row.n}}'
+        exclude = ['*/2']
+    ";
+
+    fn lists() -> tempfile::TempDir {
+        folder(
+            LISTS,
+            &[
+                ("lists/b.jsonl", "{\"id\": \"b\"}\n"),
+                ("lists/a.jsonl", "{\"id\": \"a\", \"tags\": [\"one\"]}\n"),
+                ("a.csv", "n,id\n1,x\n2,y\n3,z\n"),
+            ],
+        )
+    }
+
+    #[test]
+    fn tests_come_first_and_then_lists_in_the_order_written() {
+        let directory = lists();
+        let suite = select(directory.path(), &Selection::default());
+        assert_eq!(ids(&suite), ["z", "a", "b", "a/1", "a/3"]);
+        assert_eq!(suite.trial_count(), 2 + 4 * 3);
+        assert_eq!(*tests(&suite)[1].tags, ["one".to_owned(), "two".to_owned()]);
+    }
+
+    #[test]
+    fn the_command_line_selects_tests_providers_and_repeats() {
+        let directory = lists();
+        let select = |selection: Selection| {
+            let suite = select(directory.path(), &selection);
+            (ids(&suite).join(" "), suite.trial_count())
+        };
+        let globs = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
+        let all = Selection::default;
+
+        assert_eq!(
+            select(Selection {
+                tests: globs(&["a*", "z"]),
+                ..all()
+            }),
+            ("z a a/1 a/3".into(), 11)
+        );
+        assert_eq!(
+            select(Selection {
+                exclude: globs(&["a*"]),
+                ..all()
+            }),
+            ("z b".into(), 5)
+        );
+        assert_eq!(
+            select(Selection {
+                tags: globs(&["one"]),
+                ..all()
+            }),
+            ("z a".into(), 5)
+        );
+        assert_eq!(
+            select(Selection {
+                providers: globs(&["[pr]"]),
+                ..all()
+            }),
+            ("a b a/1 a/3".into(), 8)
+        );
+        assert_eq!(
+            select(Selection {
+                repeat: Some(5),
+                ..all()
+            }),
+            ("z a b a/1 a/3".into(), 65)
+        );
+        assert_eq!(
+            select(Selection {
+                tests: globs(&["none"]),
+                ..all()
+            }),
+            (String::new(), 0)
+        );
+        assert_eq!(
+            select(Selection {
+                providers: globs(&["none"]),
+                ..all()
+            }),
+            (String::new(), 0)
+        );
+    }
+
+    #[test]
+    fn a_glob_of_the_command_line_that_is_none_is_refused() {
+        let directory = lists();
+        let selection = Selection {
+            tests: vec!["[".into()],
+            ..Selection::default()
+        };
+        let refused = normalise(&scenario(directory.path()), &selection);
+        assert!(matches!(refused, Err(ScenarioError::Selection { glob, .. }) if glob == "["));
+    }
+
+    #[test]
+    fn ordinals_count_tests_then_providers_then_repeats() {
+        let records: String = (0..1000)
+            .map(|n| format!("{{\"id\": \"t{n}\", \"repeat\": {}}}\n", n % 3 + 1))
+            .collect();
+        let directory = folder(
+            "test_lists = [{ files = ['a.jsonl'] }]",
+            &[("a.jsonl", &records)],
+        );
+        let suite = select(directory.path(), &Selection::default());
+        let mut expected = Vec::new();
+        for n in 0..1000 {
+            for provider in 0..3 {
+                expected.extend((1..=n % 3 + 1).map(|repeat| (format!("t{n}"), provider, repeat)));
+            }
+        }
+        let mut reader = suite.reader();
+        let mut at = |ordinal| {
+            let (test, provider, repeat) = reader.at(ordinal).unwrap();
+            (test.id.to_string(), provider, repeat)
+        };
+        assert_eq!(
+            (0..suite.trial_count()).map(&mut at).collect::<Vec<_>>(),
+            expected
+        );
+        assert_eq!(at(0).0, "t0");
+        assert!(reader.at(suite.trial_count()).is_err());
+        assert!(reader.test(1000).is_err());
+    }
+
+    #[test]
+    fn a_stored_suite_reads_back_the_same() {
+        let list = "{\"id\": \"a\", \"input\": {\"b\": 1, \"a\": \"\\u00e9\"}, \"expect\": {\"schema\": \"s.json\"}, \"files\": {\"f\": \"f.txt\"}}\n";
+        let directory = folder(
+            "defaults = { retries = { max = 1 }, timeout = '5s' }\ntest_lists = [{ files = ['l/a.jsonl'] }]",
+            &[
+                ("l/a.jsonl", list),
+                ("l/f.txt", "text"),
+                ("s.json", "{\"type\": \"object\"}"),
+            ],
+        );
+        let suite = select(directory.path(), &Selection::default());
+        let path = suite.path().unwrap();
+        let stored = fs_err::read_to_string(path).unwrap();
+        assert!(!stored.contains(directory.path().to_str().unwrap()));
+        assert_eq!(suite.attachments().count(), 1);
+
+        let opened = Suite::open(fs_err::File::open(path).unwrap().into_parts().0).unwrap();
+        assert_eq!((opened.digest(), opened.trial_count()), (suite.digest(), 3));
+        assert_eq!(
+            format!("{:?}", tests(&opened)),
+            format!("{:?}", tests(&suite))
+        );
+
+        let test = &tests(&opened)[0];
+        assert_eq!(&*test.input, "{\"a\":\"é\",\"b\":1}");
+        assert_eq!((test.files[0].bytes, test.retries.on.len()), (4, 2));
+        assert_eq!(test.timeout, Some(std::time::Duration::from_secs(5)));
+        assert!(
+            test.expect
+                .schema
+                .as_ref()
+                .unwrap()
+                .validator()
+                .is_valid(&serde_json::json!({}))
+        );
+    }
+
+    #[test]
+    fn the_digest_of_a_test_covers_what_decides_its_result() {
+        let digest = |test: &str| {
+            let directory = folder(
+                &format!("tests = [{{ id = 'a', {test} }}]"),
+                &[("f.txt", "text")],
+            );
+            tests(&select(directory.path(), &Selection::default()))[0].digest
+        };
+        let plain = digest("input = 1");
+        for same in [
+            "input = 1, timeout = '1s'",
+            "input = 1, repeat = 2",
+            "input = 1, providers = ['p']",
+        ] {
+            assert_eq!(digest(same), plain, "{same}");
+        }
+        for other in [
+            "input = 2",
+            "input = 1, tags = ['t']",
+            "input = 1, expect = { equals = 1 }",
+            "input = 1, files = { f = 'f.txt' }",
+        ] {
+            assert_ne!(digest(other), plain, "{other}");
+        }
+    }
+
+    #[test]
+    fn where_a_list_has_no_template_a_record_is_a_test() {
+        let refused = |list: &str| {
+            let directory = folder(
+                &format!("test_lists = [{{ files = ['a.jsonl'], {list} }}]"),
+                &[("a.jsonl", "{\"id\": \"a\", \"want\": 1}\n")],
+            );
+            normalise(&scenario(directory.path()), &Selection::default()).is_err()
+        };
+        assert!(refused("input = 1"));
+        assert!(!refused("input = '{{row.want}}'"));
+        assert!(!refused("expect = { equals = '{{row.want}}' }"));
+        assert!(!refused("id = 'x/{{row_number}}'"));
+    }
+
+    #[test]
+    fn scenarios_and_lists_may_begin_with_a_mark_and_end_lines_as_windows_does() {
+        let directory = folder(
+            "",
+            &[
+                (
+                    "w.toml",
+                    "\u{feff}providers.p.plugin = 'x.wasm'\r\n[[test_lists]]\r\nfiles = ['*.json']\r\n",
+                ),
+                (
+                    "a.json",
+                    "\u{feff}[{\"id\": \"a\"},\r\n{\"id\": \"b\"}]\r\n",
+                ),
+            ],
+        );
+        let scenario =
+            load(&directory.path().join("w.toml")).unwrap_or_else(|error| panic!("{error:?}"));
+        let suite = normalise(&scenario, &Selection::default()).unwrap();
+        assert_eq!(ids(&suite), ["a", "b"]);
+        assert_eq!(scenario.name(), "w");
+    }
 }

@@ -3,9 +3,9 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use miette::SourceSpan;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::Template;
+use super::{Template, settings, units};
 use crate::model::{Digest, Limits, ProviderId};
 
 /// A plugin as a scenario uses it.
@@ -48,6 +48,16 @@ pub enum Protocol {
     Json,
 }
 
+impl Protocol {
+    /// Reads a word that has been checked.
+    pub(super) fn read(word: &str) -> Self {
+        match word {
+            "json" => Self::Json,
+            _ => Self::Plain,
+        }
+    }
+}
+
 /// The standard input of a plain command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stdin {
@@ -55,6 +65,16 @@ pub enum Stdin {
     Text(Template),
     /// The bytes of the attachment of this name.
     File(String),
+}
+
+impl Stdin {
+    pub(super) fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Template::parse(text).ok().map(Self::Text),
+            Value::Object(table) => Some(Self::File(table.get("file")?.as_str()?.to_owned())),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+        }
+    }
 }
 
 /// What a plain command's standard output is taken for.
@@ -67,6 +87,17 @@ pub enum OutputForm {
     Trimmed,
     /// One JSON value.
     Json,
+}
+
+impl OutputForm {
+    /// Reads a word that has been checked.
+    pub(super) fn read(word: &str) -> Self {
+        match word {
+            "json" => Self::Json,
+            "trimmed" => Self::Trimmed,
+            _ => Self::Text,
+        }
+    }
 }
 
 /// How many attempts may start in which time.
@@ -93,4 +124,29 @@ impl Rate {
             per: Duration::from_secs(seconds),
         })
     }
+}
+
+/// Reads limits that have been checked, over the defaults.
+pub(super) fn read_limits(table: &Map<String, Value>) -> Limits {
+    let mut limits = Limits {
+        time: settings::duration(table, "time"),
+        ..Limits::default()
+    };
+    for (key, limit) in [
+        ("input", &mut limits.input),
+        ("memory", &mut limits.memory),
+        ("table_elements", &mut limits.table_elements),
+        ("file", &mut limits.file),
+        ("reply", &mut limits.reply),
+        ("log", &mut limits.log),
+        ("log_records", &mut limits.log_records),
+        ("stdio", &mut limits.stdio),
+        ("artifacts", &mut limits.artifacts),
+        ("artifact_files", &mut limits.artifact_files),
+    ] {
+        if let Some(size) = table.get(key).and_then(units::size_of) {
+            *limit = size;
+        }
+    }
+    limits
 }

@@ -30,15 +30,7 @@ pub(super) fn read(path: &Path, format: Format, visit: &mut Visit<'_>) {
         Format::Toml => whole(path).map(|text| toml(&text, visit)),
     };
     if let Err(error) = done {
-        visit(None, Err(format!("cannot be read: {}", reason(&error))));
-    }
-}
-
-/// Says why an operation on a file failed, without naming the file again.
-pub(super) fn reason(error: &io::Error) -> String {
-    match error.get_ref().and_then(|inner| inner.source()) {
-        Some(source) => source.to_string(),
-        None => error.to_string(),
+        visit(None, Err(error.to_string()));
     }
 }
 
@@ -53,7 +45,8 @@ fn json_lines(path: &Path, visit: &mut Visit<'_>) -> io::Result<()> {
         } else {
             &line
         };
-        if !record.trim_ascii().is_empty() {
+        let record = record.trim_ascii();
+        if !record.is_empty() {
             visit(Some(number), object(record));
         }
         line.clear();
@@ -117,7 +110,7 @@ fn csv_error(error: csv::Error, visit: &mut Visit<'_>) -> io::Result<()> {
         csv::ErrorKind::Io(error) => return Err(error),
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
-        } => format!("has {len} cells, and the header has {expected_len}"),
+        } => format!("the header has {expected_len} columns, and this record {len}"),
         csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
         other => format!("is not CSV: {other:?}"),
     };
@@ -189,7 +182,47 @@ fn without_mark(text: &[u8]) -> &[u8] {
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
-        Some((message, _)) => format!("{message}, in column {}", error.column()),
+        Some((message, _)) if error.column() > 0 => {
+            format!("{message}, in column {}", error.column())
+        }
+        Some((message, _)) => message.to_owned(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Format, read};
+
+    fn messages(name: &str, write: impl FnOnce(&fs_err::File)) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        write(&fs_err::File::create(&path).unwrap());
+        let mut messages = Vec::new();
+        read(&path, Format::of(&path).unwrap(), &mut |line, record| {
+            messages.push(format!("{line:?} {record:?}"));
+        });
+        messages
+    }
+
+    #[test]
+    fn what_must_be_read_as_a_whole_has_a_largest_size() {
+        for name in ["a.json", "a.toml"] {
+            let messages = messages(name, |file| file.set_len((16 << 20) + 1).unwrap());
+            assert!(messages[0].contains("larger than 16 MiB"), "{messages:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_with_their_line() {
+        let write = |text: &'static [u8]| {
+            move |mut file: &fs_err::File| std::io::Write::write_all(&mut file, text).unwrap()
+        };
+        let lines = messages("a.jsonl", write(b"{}\n{\"a\": \"\xff\"}\n"));
+        assert!(lines[1].starts_with("Some(2) Err"), "{lines:?}");
+        let cells = messages("a.csv", write(b"a\nx\n\xff\n"));
+        assert!(cells[1].starts_with("Some(3) Err"), "{cells:?}");
+        let text = messages("a.toml", write(b"# \xff\n"));
+        assert!(text[0].contains("not UTF-8"), "{text:?}");
     }
 }

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{self, Form, Key, Name, Presence};
+use super::{
+    form::{Form, Key, Name, Presence},
+    keys,
+};
 
 /// Makes the JSON Schema of a scenario file.
 pub fn json_schema() -> Value {

@@ -111,9 +111,10 @@ impl SuiteReader {
         let blocks = &self.suite.inner.index.blocks;
         let block = blocks.partition_point(|block| block.test <= index);
         self.load(block.checked_sub(1).ok_or_else(out_of_range)?)?;
-        self.tests
-            .iter()
-            .find(|test| test.index == index)
+        let first = self.tests.first().map_or(0, |test| test.index);
+        usize::try_from(index - first)
+            .ok()
+            .and_then(|nth| self.tests.get(nth))
             .map(Arc::clone)
             .ok_or_else(out_of_range)
     }
@@ -199,7 +200,9 @@ pub(super) struct Line<'a> {
     #[serde(borrow)]
     pub(super) tags: &'a RawValue,
     /// Nanoseconds, as the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) timeout: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) trial_timeout: Option<u64>,
 }
 

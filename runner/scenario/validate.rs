@@ -7,20 +7,21 @@ use std::{
     time::Duration,
 };
 
-use globset::{GlobSet, GlobSetBuilder};
+use bytesize::ByteSize;
+use globset::GlobSet;
 use serde_json::{Map, Value};
 
 use super::{
     OutputForm, Problem, Protocol, Provider, Rate, RunSettings, Scenario, Stdin, Template,
     check::{self, At, Finding, Part, Step},
     files::{self, Format, ListFile},
-    keys,
+    globs, keys,
+    provider::read_limits,
     raw::Document,
     settings::{self, Settings},
     template::Shape,
-    units,
 };
-use crate::model::{Digest, Limits, ProviderId};
+use crate::model::{Digest, ProviderId};
 
 /// A test as the scenario itself writes it: checked, not yet resolved.
 #[derive(Clone, Debug)]
@@ -122,25 +123,28 @@ impl Validator<'_> {
             .unwrap_or(60.0);
         let empty = Map::new();
         let table = |key| root.get(key).and_then(Value::as_object).unwrap_or(&empty);
-        if !root.contains_key("tests") && !root.contains_key("test_lists") {
+        let is_empty = |key| {
+            root.get(key)
+                .is_none_or(|value| *value == Value::Array(Vec::new()))
+        };
+        if is_empty("tests") && is_empty("test_lists") {
             self.general(
                 "the scenario has no tests",
                 "write `[[tests]]` or `[[test_lists]]`",
             );
         }
+        let run = RunSettings::read(table("run"));
+        let providers = self.providers(table("providers"));
+        self.memory(&run, &providers);
         Scenario {
             name: string(root, "name").map_or_else(|| stem.into_owned(), str::to_owned),
             description: string(root, "description").map(str::to_owned),
             text: self.text.into(),
-            file: path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into(),
+            path: path.to_owned(),
             directory: self.directory.clone(),
             timeout: Duration::try_from_secs_f64(minutes * 60.0).unwrap_or_default(),
-            run: run_settings(table("run")),
-            providers: self.providers(table("providers")),
+            run,
+            providers,
             defaults: Settings::read(table("defaults")),
             tests: self.tests(items(root, "tests")),
             lists: self.lists(items(root, "test_lists")),
@@ -211,23 +215,48 @@ impl Validator<'_> {
                 .get("config")
                 .cloned()
                 .unwrap_or_else(|| Map::new().into()),
-            protocol: string(table, "protocol").map(|word| match word {
-                "json" => Protocol::Json,
-                _ => Protocol::Plain,
-            }),
+            protocol: string(table, "protocol").map(Protocol::read),
             args: settings::strings(table, "args")
                 .filter_map(|text| Template::parse(text).ok())
                 .collect(),
-            stdin: table.get("stdin").and_then(stdin),
-            output: match string(table, "output") {
-                Some("json") => OutputForm::Json,
-                Some("trimmed") => OutputForm::Trimmed,
-                _ => OutputForm::Text,
-            },
-            limits: limits(table.get("limits").and_then(Value::as_object)),
+            stdin: table.get("stdin").and_then(Stdin::read),
+            output: string(table, "output")
+                .map(OutputForm::read)
+                .unwrap_or_default(),
+            limits: table
+                .get("limits")
+                .and_then(Value::as_object)
+                .map(read_limits)
+                .unwrap_or_default(),
             concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
             rate: string(table, "rate").and_then(Rate::parse),
         })
+    }
+
+    /// Refuses a sum of memory into which a provider would never fit.
+    fn memory(&mut self, run: &RunSettings, providers: &[Provider]) {
+        let Some(memory) = run.memory else { return };
+        let Some(largest) = providers
+            .iter()
+            .max_by_key(|provider| provider.limits.memory)
+        else {
+            return;
+        };
+        if largest.limits.memory > memory {
+            let root = At::ROOT;
+            let run = root.key("run");
+            let message = format!("provider `{}` would never fit into this memory", largest.id);
+            let limit = ByteSize(largest.limits.memory);
+            let help =
+                format!("its limit is {limit}: give more, or set `limits.memory` of the provider");
+            self.report(
+                &run.key("memory"),
+                Part::Value,
+                message,
+                "too small",
+                Some(help),
+            );
+        }
     }
 
     fn tests(&mut self, tests: &[Value]) -> Vec<InlineTest> {
@@ -329,27 +358,19 @@ impl Validator<'_> {
     /// Reports globs over providers that match none, and finds the providers that match.
     fn provider_globs(&mut self, record: &Map<String, Value>, at: &At<'_>) -> Vec<u32> {
         let names = self.names.clone();
-        if !names.is_empty() {
-            let at = at.key("providers");
-            for (index, glob) in settings::strings(record, "providers").enumerate() {
-                let Ok(compiled) = check::glob(glob, false) else {
-                    continue;
-                };
-                let matcher = compiled.compile_matcher();
-                if !names.iter().any(|name| matcher.is_match(name)) {
-                    let message = format!("no provider matches `{glob}`");
-                    let help = Some(check::suggest(glob, &names));
-                    self.report(
-                        &at.index(index),
-                        Part::Value,
-                        message,
-                        "matches nothing",
-                        help,
-                    );
-                }
-            }
+        let at = at.key("providers");
+        for (index, glob) in globs::unmatched(record, &names) {
+            let message = format!("no provider matches `{glob}`");
+            let help = Some(check::suggest(glob, &names));
+            self.report(
+                &at.index(index),
+                Part::Value,
+                message,
+                "matches nothing",
+                help,
+            );
         }
-        matching(record, &names).unwrap_or_default()
+        globs::matching(record, &names)
     }
 
     fn lists(&mut self, lists: &[Value]) -> Vec<TestList> {
@@ -362,19 +383,21 @@ impl Validator<'_> {
 
     fn list(&mut self, list: &Map<String, Value>, at: &At<'_>) -> Option<TestList> {
         self.expect(list, at);
+        let files = self.list_files(list, at);
+        let providers = self.provider_globs(list, at);
         let shape = |key| list.get(key).map(Shape::parse).transpose().ok();
         let (input, expect) = (shape("input")?, shape("expect")?);
         let mut shapes = input.iter().chain(&expect);
         Some(TestList {
             is_data: list.contains_key("id") || shapes.any(Shape::is_template),
-            files: self.list_files(list, at),
-            providers: self.provider_globs(list, at),
+            files,
+            providers,
             id: string(list, "id").map(Template::parse).transpose().ok()?,
             input,
             expect,
             settings: Settings::read(list),
-            select: glob_set(settings::strings(list, "select")).ok()?,
-            exclude: glob_set(settings::strings(list, "exclude")).ok()?,
+            select: globs::set(settings::strings(list, "select")).ok()?,
+            exclude: globs::set(settings::strings(list, "exclude")).ok()?,
         })
     }
 
@@ -386,7 +409,7 @@ impl Validator<'_> {
             let names = match files::find(&self.directory, glob) {
                 Ok(names) => names,
                 // A glob that cannot be understood has been reported already.
-                Err(_) if check::glob(glob, true).is_err() => continue,
+                Err(_) if globs::over_files(glob).is_err() => continue,
                 Err(error) => {
                     let message = format!("`{glob}` cannot be searched: {error}");
                     self.report(&at, Part::Value, message, "this glob", None);
@@ -446,36 +469,6 @@ impl Validator<'_> {
     }
 }
 
-/// Finds which of `names` the globs in `providers` match; `None` where the table says nothing of providers.
-///
-/// Without the key a test runs on all.
-pub(super) fn matching<T: AsRef<str>>(table: &Map<String, Value>, names: &[T]) -> Option<Vec<u32>> {
-    let set = match table.get("providers") {
-        Some(Value::Array(_)) => glob_set(settings::strings(table, "providers")).ok()?,
-        _ => None,
-    };
-    let everything = !table.contains_key("providers");
-    let places = (0..).zip(names);
-    let matching = places.filter(|(_, name)| {
-        everything || set.as_ref().is_some_and(|set| set.is_match(name.as_ref()))
-    });
-    Some(matching.map(|(place, _)| place).collect())
-}
-
-/// Compiles globs over ids; `None` where there is none.
-pub(super) fn glob_set<'a>(
-    globs: impl Iterator<Item = &'a str>,
-) -> Result<Option<GlobSet>, globset::Error> {
-    let mut builder = GlobSetBuilder::new();
-    let mut is_empty = true;
-    for glob in globs {
-        builder.add(check::glob(glob, false)?);
-        is_empty = false;
-    }
-    let set = builder.build()?;
-    Ok((!is_empty).then_some(set))
-}
-
 /// The line, from 1, that holds the byte at `offset`.
 pub(super) fn line_at(text: &str, offset: usize) -> u64 {
     let before = text.as_bytes().iter().take(offset);
@@ -491,45 +484,4 @@ fn items<'a>(table: &'a Map<String, Value>, key: &str) -> &'a [Value] {
         .get(key)
         .and_then(Value::as_array)
         .map_or(&[], Vec::as_slice)
-}
-
-fn run_settings(table: &Map<String, Value>) -> RunSettings {
-    RunSettings {
-        concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
-        memory: table.get("memory").and_then(units::size_of),
-        fail_fast: table.get("fail_fast").and_then(check::fail_fast).flatten(),
-        grace: settings::duration(table, "grace").unwrap_or_default(),
-        seed: settings::integer(table, "seed").unwrap_or_default(),
-    }
-}
-
-fn stdin(value: &Value) -> Option<Stdin> {
-    match value {
-        Value::String(text) => Template::parse(text).ok().map(Stdin::Text),
-        Value::Object(table) => string(table, "file").map(|file| Stdin::File(file.to_owned())),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
-    }
-}
-
-fn limits(table: Option<&Map<String, Value>>) -> Limits {
-    let mut limits = Limits::default();
-    let Some(table) = table else { return limits };
-    limits.time = settings::duration(table, "time");
-    for (key, limit) in [
-        ("input", &mut limits.input),
-        ("memory", &mut limits.memory),
-        ("table_elements", &mut limits.table_elements),
-        ("file", &mut limits.file),
-        ("reply", &mut limits.reply),
-        ("log", &mut limits.log),
-        ("log_records", &mut limits.log_records),
-        ("stdio", &mut limits.stdio),
-        ("artifacts", &mut limits.artifacts),
-        ("artifact_files", &mut limits.artifact_files),
-    ] {
-        if let Some(size) = table.get(key).and_then(units::size_of) {
-            *limit = size;
-        }
-    }
-    limits
 }

@@ -1,0 +1,77 @@
+//! [`Form`]: what a value must look like.
+
+/// One key of a table.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) form: Form,
+    pub(super) presence: Presence,
+    /// One or two sentences for editors and the documentation.
+    pub(super) meaning: &'static str,
+}
+
+/// Whether a key must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Required,
+    Optional,
+    /// May be absent, and then it is as if this JSON stood there.
+    Default(&'static str),
+}
+
+/// What a value must look like.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// Any value at all.
+    Any,
+    /// A table with any keys.
+    AnyTable,
+    /// A string with at least one character.
+    Text,
+    TestId,
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    Number {
+        min: f64,
+        max: f64,
+    },
+    Duration {
+        zero: bool,
+    },
+    Size,
+    Rate,
+    FailFast,
+    Digest,
+    Regex,
+    /// Over test ids or providers' names: `*` crosses `/`.
+    Glob,
+    /// Over files: `*` does not cross `/`.
+    FileGlob,
+    /// A path, as seen from the scenario's folder.
+    File,
+    /// A string with `{{…}}` that begin with one of these.
+    Template(&'static [&'static str]),
+    /// Any value, the strings in it being templates.
+    Templates(&'static [&'static str]),
+    /// A table of this form, except that any string in it may be a template instead.
+    Templated(&'static Form, &'static [&'static str]),
+    Word(&'static [&'static str]),
+    List(&'static Form),
+    /// Names that the user chooses.
+    Map(&'static Form, Name),
+    /// The groups' keys together.
+    Table(&'static [&'static [Key]]),
+    /// Text in this form, or a table in the other.
+    Either(&'static Form, &'static Form),
+    /// A string, or an array of anything.
+    TextOrList,
+}
+
+/// What names a map may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    Provider,
+    Attachment,
+}

@@ -1,0 +1,174 @@
+//! Where records come from, and how a test list makes tests of them.
+
+use std::{path::Path, sync::Arc};
+
+use serde_json::{Map, Value};
+
+use super::{
+    MissingKey, Scenario, check,
+    error::Place,
+    files::ListFile,
+    form::{Form, Key},
+    keys, records,
+    validate::TestList,
+};
+
+/// Where a record comes from.
+pub(super) struct Source<'a> {
+    pub(super) place: Place,
+    /// The number of the record in its file, from 1.
+    pub(super) number: u64,
+    pub(super) list: Option<&'a FromList<'a>>,
+}
+
+pub(super) struct FromList<'a> {
+    pub(super) list: &'a TestList,
+    pub(super) file: &'a ListFile,
+    /// What `{{file.…}}` stands for.
+    pub(super) about: Value,
+}
+
+pub(super) type VisitRecord<'v> = dyn FnMut(&Source<'_>, Result<Map<String, Value>, String>) + 'v;
+
+pub(super) fn visit_records(scenario: &Scenario, visit: &mut VisitRecord<'_>) {
+    let file = scenario
+        .path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let file: Arc<str> = file.into();
+    for test in &scenario.tests {
+        let source = Source {
+            place: Place {
+                file: Arc::clone(&file),
+                line: Some(test.line),
+            },
+            number: 0,
+            list: None,
+        };
+        visit(&source, Ok(test.record.clone()));
+    }
+    for list in &scenario.lists {
+        for file in &list.files {
+            let about = about(file);
+            let from = FromList { list, file, about };
+            let mut number = 0;
+            records::read(&file.path, file.format, &mut |line, record| {
+                number += 1;
+                let source = Source {
+                    place: Place {
+                        file: Arc::clone(&file.name),
+                        line,
+                    },
+                    number,
+                    list: Some(&from),
+                };
+                visit(&source, record);
+            });
+        }
+    }
+}
+
+/// Makes a test of a record, as its list says.
+///
+/// Where the list has templates a record is data, of which only a test's other keys count.
+pub(super) fn fill_in(
+    from: &FromList<'_>,
+    number: u64,
+    record: Map<String, Value>,
+) -> Result<Map<String, Value>, Refusal> {
+    let list = from.list;
+    if list.id.is_none() && list.input.is_none() && list.expect.is_none() {
+        return Ok(record);
+    }
+    let row = Value::Object(record);
+    let number = Value::from(number);
+    let roots = [
+        ("row", &row),
+        ("file", &from.about),
+        ("row_number", &number),
+    ];
+    let missing = |key: &str, error: MissingKey| Refusal {
+        message: format!("{error}, which the list's `{key}` needs"),
+        help: row.as_object().map(|row| suggest_key(&error, row)),
+    };
+    let id = list.id.as_ref().map(|id| id.render_text(&roots));
+    let id = id.transpose().map_err(|error| missing("id", error))?;
+    let input = list.input.as_ref().map(|input| input.render(&roots));
+    let input = input.transpose().map_err(|error| missing("input", error))?;
+    let expect = list.expect.as_ref().map(|expect| expect.render(&roots));
+    let expect = expect
+        .transpose()
+        .map_err(|error| missing("expect", error))?;
+
+    let Value::Object(mut test) = row else {
+        unreachable!("it was made from a map")
+    };
+    if list.is_data {
+        test.retain(|key, _| is_test_key(key));
+    }
+    let given = [
+        ("id", id.map(Value::String)),
+        ("input", input),
+        ("expect", expect),
+    ];
+    for (key, value) in given {
+        if let Some(value) = value {
+            test.insert(key.to_owned(), value);
+        }
+    }
+    Ok(test)
+}
+
+fn suggest_key(error: &MissingKey, row: &Map<String, Value>) -> String {
+    let key = error.0.split('.').nth(1).unwrap_or_default();
+    let known: Vec<_> = row.keys().map(String::as_str).collect();
+    check::suggest(key, &known)
+}
+
+fn is_test_key(name: &str) -> bool {
+    let Form::Table(groups) = keys::TEST else {
+        return false;
+    };
+    groups
+        .iter()
+        .copied()
+        .flatten()
+        .any(|key: &Key| key.name == name)
+}
+
+fn about(file: &ListFile) -> Value {
+    let path = Path::new(&*file.name);
+    let part =
+        |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    serde_json::json!({
+        "name": part(path.file_name()),
+        "path": *file.name,
+        "stem": part(path.file_stem()),
+    })
+}
+
+pub(super) fn id_of(source: &Source<'_>, mut record: Map<String, Value>) -> Option<String> {
+    if let Some(from) = source.list {
+        record = fill_in(from, source.number, record).ok()?;
+    }
+    match record.remove("id") {
+        Some(Value::String(id)) => Some(id),
+        _ => None,
+    }
+}
+
+/// Why a record makes no test.
+pub(super) struct Refusal {
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Self {
+            message,
+            help: None,
+        }
+    }
+}
