@@ -233,3 +233,53 @@ fn encode(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::{Job, Progress, Writer};
+    use crate::{
+        model::Outcome,
+        record::{
+            layout::{RunDir, RunId},
+            testing::entry,
+        },
+    };
+
+    #[test]
+    fn after_a_failed_write_everything_is_given_back_with_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let job = Job {
+            dir: RunDir::new(directory.path()),
+            index: fs_err::OpenOptions::new()
+                .append(true)
+                .open("/dev/full")
+                .unwrap(),
+            session: 1,
+            progress: Progress::new(None, RunId::of_directory("run")),
+        };
+        let (sender, receiver) = mpsc::channel();
+        let writer = Writer::start(job, move |written| sender.send(written).unwrap()).unwrap();
+
+        for ordinal in 0..2 {
+            writer.record(vec![entry(ordinal, 1, Outcome::Passed)]);
+            writer.flush();
+            let written = receiver.recv().unwrap();
+            assert_eq!(written.entries[0].attempt.ordinal, ordinal);
+            assert!(written.lines.is_empty());
+            let error = written.error.unwrap();
+            let causes: Vec<String> = causes(&error);
+            assert!(
+                causes.iter().any(|cause| cause.contains("No space left")),
+                "{causes:?}"
+            );
+        }
+    }
+
+    fn causes(error: &dyn std::error::Error) -> Vec<String> {
+        std::iter::successors(Some(error), |error| error.source())
+            .map(ToString::to_string)
+            .collect()
+    }
+}
