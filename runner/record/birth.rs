@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     RecordError,
+    artifacts::Artifacts,
     content::{Blob, Content},
     database::Progress,
     durable,
@@ -130,7 +131,7 @@ fn fill(
 
     let database = recorder::project(root, &dir, &manifest);
     let job = Job {
-        dir: dir.clone(),
+        artifacts: Artifacts::new(dir.clone()),
         index,
         session: 1,
         progress: Progress::new(database, id.clone()),
@@ -192,7 +193,7 @@ impl BirthProvider {
     fn manifest(self) -> ManifestProvider {
         ManifestProvider {
             name: self.name,
-            plugin: self.plugin_sha256,
+            plugin_sha256: self.plugin_sha256,
             kind: self.kind,
             contract: self.contract,
             limits: (&self.limits).into(),

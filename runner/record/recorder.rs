@@ -177,6 +177,8 @@ impl Entry {
 mod tests {
     use std::sync::mpsc;
 
+    use rusqlite::Connection;
+
     use crate::{
         model::{Artifact, LogRecord, Outcome, Reason, RunStatus, Stage},
         record::{
@@ -218,6 +220,42 @@ mod tests {
         assert!(rows.iter().map(|row| row.seq).eq(1..=100));
         assert_eq!(rows[7].trial, "test-7@echo#1");
         recorder.finish(end(RunStatus::Completed, 100)).unwrap();
+    }
+
+    #[test]
+    fn sqlite_counts_rows_that_are_acknowledged_and_is_never_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let recorder = store
+            .begin(birth(3), move |written| sender.send(written).unwrap())
+            .unwrap();
+        let database = Connection::open(directory.path().join("runner.db")).unwrap();
+        let counts = || -> (String, i64, i64) {
+            database
+                .query_row("SELECT status, passed, failed FROM runs", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+                .unwrap()
+        };
+
+        recorder.record(vec![
+            entry(0, 1, Outcome::Passed),
+            entry(1, 1, Outcome::Failed),
+            entry(2, 1, Outcome::Stopped),
+        ]);
+        recorder.flush();
+        receiver.recv().unwrap();
+        assert_eq!(counts(), ("running".into(), 1, 1));
+
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        recorder.record(vec![entry(2, 2, Outcome::Passed)]);
+        recorder.flush();
+        assert!(receiver.recv().unwrap().error.is_none());
+        database.execute_batch("ROLLBACK").unwrap();
+
+        recorder.finish(end(RunStatus::Completed, 3)).unwrap();
+        assert_eq!(counts(), ("completed".into(), 3, 0));
     }
 
     #[test]

@@ -120,6 +120,10 @@ impl State {
     /// Begins a trial's next attempt and gives it its number.
     ///
     /// A retry may begin while the attempt before it is still on its way to the disk.
+    ///
+    /// # Panics
+    ///
+    /// If the trial is not of this plan, has a final row, or has an attempt that is under way.
     pub fn assign(&mut self, ordinal: u64) -> u32 {
         let phase = self.phase(ordinal);
         assert!(
