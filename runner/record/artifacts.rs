@@ -1,6 +1,6 @@
 //! The files of an attempt, and what of it does not fit into its row.
 
-use std::{borrow::Cow, io, path::Path};
+use std::{borrow::Cow, collections::BTreeSet, io, path::PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -10,92 +10,141 @@ use super::{
     recorder::Entry,
     row::{Row, RowArtifact, RowOutput, StoredOutput},
 };
-use crate::model::{Artifact, Digest, LogRecord};
+use crate::model::{Artifact, Attempt, Digest, LogRecord};
 
 /// The longest output that stands in its row, as JSON.
 const MAX_INLINE_BYTES: usize = 64 * 1024;
 
-/// Writes the files that an attempt left, so that the row may speak of them.
-pub(super) fn save<'a>(
-    dir: &RunDir,
-    entry: &'a Entry,
-    row: &mut Row<'a>,
-) -> Result<(), RecordError> {
-    let attempt = &entry.attempt;
-    let mut files: Vec<(Cow<'a, str>, &'a str, Cow<'a, [u8]>)> = Vec::new();
-    for artifact in &attempt.artifacts {
-        let bytes = artifact.bytes.as_slice();
-        files.push((
-            artifact.name.as_str().into(),
-            &artifact.media_type,
-            bytes.into(),
-        ));
-    }
-    if !attempt.stderr.is_empty() {
-        let name = free_name(&attempt.artifacts, "stderr.txt");
-        files.push((name, "text/plain", attempt.stderr.as_bytes().into()));
-    }
-    if !attempt.log.is_empty() {
-        let name = free_name(&attempt.artifacts, "log.jsonl");
-        files.push((name, "application/jsonl", log_lines(&attempt.log).into()));
-    }
-    if files.is_empty() {
-        return Ok(());
+/// Writes the files of a run's attempts, before the rows that speak of them.
+pub(super) struct Artifacts {
+    dir: RunDir,
+    /// Directories with new entries. Many attempts share their parents, so they wait for the commit.
+    unsynced: BTreeSet<PathBuf>,
+}
+
+impl Artifacts {
+    pub(super) fn new(dir: RunDir) -> Self {
+        Self {
+            dir,
+            unsynced: BTreeSet::new(),
+        }
     }
 
-    let directory = dir.artifacts(attempt.ordinal, attempt.number);
-    let pairs = files.iter().map(|(name, _, bytes)| (&**name, &**bytes));
-    write(dir, &directory, pairs).map_err(RecordError::io("write an artifact"))?;
-    row.artifacts = files
-        .into_iter()
-        .map(|(name, media_type, bytes)| RowArtifact {
-            name,
-            media_type: media_type.into(),
+    /// Writes the files that an attempt left, and names them in its row.
+    pub(super) fn save<'a>(
+        &mut self,
+        entry: &'a Entry,
+        row: &mut Row<'a>,
+    ) -> Result<(), RecordError> {
+        for file in files(&entry.attempt) {
+            self.write(&entry.attempt, &file.name, &file.bytes)
+                .map_err(RecordError::io("write an artifact"))?;
+            row.artifacts.push(RowArtifact {
+                name: file.name,
+                media_type: file.media_type.into(),
+                bytes: file.bytes.len() as u64,
+            });
+        }
+        Ok(())
+    }
+
+    /// Moves an output that is too large for its row into a file.
+    pub(super) fn save_output<'a>(
+        &mut self,
+        entry: &'a Entry,
+        row: &mut Row<'a>,
+    ) -> Result<(), RecordError> {
+        let attempt = &entry.attempt;
+        let Some(output) = &attempt.output else {
+            return Ok(());
+        };
+        let bytes = serde_json::to_vec(output).expect("a JSON value can be written as JSON");
+        if bytes.len() <= MAX_INLINE_BYTES && !looks_stored(output) {
+            return Ok(());
+        }
+
+        let name = free_name(&attempt.artifacts, "output.json");
+        self.write(attempt, &name, &bytes)
+            .map_err(RecordError::io("write an output"))?;
+        row.output = Some(RowOutput::Stored(StoredOutput {
+            artifact: name,
+            sha256: Digest::of(&bytes),
             bytes: bytes.len() as u64,
-        })
-        .collect();
-    Ok(())
-}
-
-/// Moves an output that is too large for its row into a file.
-pub(super) fn save_output<'a>(
-    dir: &RunDir,
-    entry: &'a Entry,
-    row: &mut Row<'a>,
-) -> Result<(), RecordError> {
-    let attempt = &entry.attempt;
-    let Some(output) = &attempt.output else {
-        return Ok(());
-    };
-    let bytes = serde_json::to_vec(output).expect("a JSON value can be written as JSON");
-    if bytes.len() <= MAX_INLINE_BYTES && !looks_stored(output) {
-        return Ok(());
+        }));
+        Ok(())
     }
 
-    let name = free_name(&attempt.artifacts, "output.json");
-    let directory = dir.artifacts(attempt.ordinal, attempt.number);
-    write(dir, &directory, [(&*name, bytes.as_slice())].into_iter())
-        .map_err(RecordError::io("write an output"))?;
-    row.output = Some(RowOutput::Stored(StoredOutput {
-        artifact: name,
-        sha256: Digest::of(&bytes),
-        bytes: bytes.len() as u64,
-    }));
-    Ok(())
+    /// Makes every name that was written durable.
+    pub(super) fn sync(&mut self) -> Result<(), RecordError> {
+        while let Some(directory) = self.unsynced.pop_last() {
+            durable::sync_directory(&directory)
+                .map_err(RecordError::io("sync a directory of artifacts"))?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, attempt: &Attempt, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let directory = self.dir.artifacts(attempt.ordinal, attempt.number);
+        fs_err::create_dir_all(&directory)?;
+        durable::create(&directory.join(name), bytes)?;
+        for ancestor in directory.ancestors() {
+            if !self.unsynced.contains(ancestor) {
+                self.unsynced.insert(ancestor.to_owned());
+            }
+            if ancestor == self.dir.path() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Tells whether a row with this many bytes, or this output, may have an output that must not stand in it.
+/// Tells whether an entry whose line has this many bytes may have an output that must not stand in it.
 pub(super) fn must_look_at_output(entry: &Entry, line_bytes: usize) -> bool {
     line_bytes > MAX_INLINE_BYTES || entry.attempt.output.as_ref().is_some_and(looks_stored)
 }
 
+struct NamedFile<'a> {
+    name: Cow<'a, str>,
+    media_type: &'a str,
+    bytes: Cow<'a, [u8]>,
+}
+
+/// The provider's own files, then what it wrote to standard error, then its log.
+fn files(attempt: &Attempt) -> Vec<NamedFile<'_>> {
+    let mut files: Vec<NamedFile<'_>> = attempt.artifacts.iter().map(NamedFile::of).collect();
+    if !attempt.stderr.is_empty() {
+        files.push(NamedFile {
+            name: free_name(&attempt.artifacts, "stderr.txt"),
+            media_type: "text/plain",
+            bytes: attempt.stderr.as_bytes().into(),
+        });
+    }
+    if !attempt.log.is_empty() {
+        files.push(NamedFile {
+            name: free_name(&attempt.artifacts, "log.jsonl"),
+            media_type: "application/jsonl",
+            bytes: log_lines(&attempt.log).into(),
+        });
+    }
+    files
+}
+
+impl<'a> NamedFile<'a> {
+    fn of(artifact: &'a Artifact) -> Self {
+        Self {
+            name: artifact.name.as_str().into(),
+            media_type: &artifact.media_type,
+            bytes: artifact.bytes.as_slice().into(),
+        }
+    }
+}
+
 /// Tells whether a value could be taken for the place of an output.
 fn looks_stored(output: &Value) -> bool {
+    const KEYS: [&str; 3] = ["artifact", "sha256", "bytes"];
     output.as_object().is_some_and(|object| {
-        object.len() == 3
-            && ["artifact", "sha256", "bytes"]
-                .iter()
-                .all(|key| object.contains_key(*key))
+        object.len() == KEYS.len() && KEYS.iter().all(|key| object.contains_key(*key))
     })
 }
 
@@ -109,30 +158,6 @@ fn free_name(taken: &[Artifact], wanted: &'static str) -> Cow<'static, str> {
         name = format!("runner-{name}").into();
     }
     name
-}
-
-fn write<'a>(
-    dir: &RunDir,
-    directory: &Path,
-    files: impl Iterator<Item = (&'a str, &'a [u8])>,
-) -> io::Result<()> {
-    let is_new = !directory.exists();
-    fs_err::create_dir_all(directory)?;
-    for (name, bytes) in files {
-        durable::create(&directory.join(name), bytes)?;
-    }
-
-    durable::sync_directory(directory)?;
-    if is_new {
-        // Up to the run directory, each may just have been made.
-        for parent in directory.ancestors().skip(1) {
-            durable::sync_directory(parent)?;
-            if parent == dir.path() {
-                break;
-            }
-        }
-    }
-    Ok(())
 }
 
 fn log_lines(log: &[LogRecord]) -> Vec<u8> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     RecordError,
+    artifacts::Artifacts,
     content::{Blob, Content},
     database::Progress,
     durable,
@@ -130,7 +131,7 @@ fn fill(
 
     let database = recorder::project(root, &dir, &manifest);
     let job = Job {
-        dir: dir.clone(),
+        artifacts: Artifacts::new(dir.clone()),
         index,
         session: 1,
         progress: Progress::new(database, id.clone()),
@@ -192,7 +193,7 @@ impl BirthProvider {
     fn manifest(self) -> ManifestProvider {
         ManifestProvider {
             name: self.name,
-            plugin: self.plugin_sha256,
+            plugin_sha256: self.plugin_sha256,
             kind: self.kind,
             contract: self.contract,
             limits: (&self.limits).into(),
@@ -202,4 +203,68 @@ impl BirthProvider {
 
 fn random_suffix() -> u32 {
     uuid::Uuid::new_v4().as_fields().0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Root, make_directory};
+    use crate::{
+        model::Digest,
+        record::{
+            BlobSource, RecordError, Store,
+            testing::{birth, ignore},
+        },
+    };
+
+    #[test]
+    fn two_runs_that_begin_at_the_same_instant_get_two_directories() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path());
+        let mut suffixes = [7, 7, 7, 8].into_iter();
+        let mut make = || make_directory(&root, birth(1).now, || suffixes.next().unwrap()).unwrap();
+        let ((first, _), (second, _)) = (make(), make());
+        assert_eq!(first.as_str(), "2026-11-20_04-39-12-123-00000007");
+        assert_eq!(second.as_str(), "2026-11-20_04-39-12-123-00000008");
+
+        let store = Store::open(directory.path()).unwrap();
+        let first = store.begin(birth(1), ignore).unwrap();
+        let second = store.begin(birth(1), ignore).unwrap();
+        assert_ne!(first.run_dir(), second.run_dir());
+    }
+
+    #[test]
+    fn a_run_is_born_with_its_scenario_and_its_blobs() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(1), ignore).unwrap();
+        let scenario = recorder.run_dir().join("scenario.toml");
+        assert_eq!(
+            fs_err::read_to_string(scenario).unwrap(),
+            "name = \"tour\"\n"
+        );
+        let blob = recorder.blob_path(Digest::of(b"plugin"));
+        assert_eq!(fs_err::read(blob).unwrap(), b"plugin");
+    }
+
+    #[test]
+    fn a_birth_that_fails_leaves_nothing_that_looks_like_a_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut birth = birth(1);
+        birth.blobs[0].digest = Digest::of(b"something else");
+        let path = directory.path().join("plugin.wasm");
+        fs_err::write(&path, "plugin").unwrap();
+        birth.blobs[0].source = BlobSource::File(path);
+
+        let error = store.begin(birth, ignore).err().unwrap();
+        assert!(matches!(error, RecordError::Changed { .. }), "{error}");
+        let mut left: Vec<_> = directory
+            .path()
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".lock", "plugin.wasm", "store"]);
+    }
 }

@@ -380,3 +380,79 @@ fn parse_instant(text: &str) -> Option<Timestamp> {
 fn signed(number: u64) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{configure, migrate};
+    use crate::{model::RunStatus, record::status};
+
+    fn connection() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        configure(&connection).unwrap();
+        assert!(migrate(&mut connection).unwrap());
+        let run = "INSERT INTO runs (run_id, scenario, created_at, started_at, stage, verdict, planned, passed, failed,
+                error, timeout, skipped, flaky, manifest_modified, manifest_bytes)
+            VALUES ('run', '', '', '', 'run', 'none', 0, 0, 0, 0, 0, 0, 0, 0, 0)";
+        connection.execute(run, []).unwrap();
+        connection
+    }
+
+    /// Ways from birth to each status.
+    fn way(status: Option<RunStatus>) -> Vec<RunStatus> {
+        match status {
+            None => vec![],
+            Some(RunStatus::Running) => vec![RunStatus::Running],
+            Some(status) => vec![RunStatus::Running, status],
+        }
+    }
+
+    fn go(
+        connection: &Connection,
+        from: Option<RunStatus>,
+        to: RunStatus,
+    ) -> rusqlite::Result<usize> {
+        connection.execute(
+            "INSERT INTO transitions
+             SELECT 'run', count(*), '2026-11-20T00:00:00.000Z', ?1, ?2, NULL, 'test' FROM transitions",
+            [from.map(RunStatus::as_str), Some(to.as_str())],
+        )
+    }
+
+    #[test]
+    fn sql_refuses_exactly_the_transitions_that_the_type_refuses() {
+        for from in RunStatus::ALL.into_iter().map(Some).chain([None]) {
+            for to in RunStatus::ALL {
+                let connection = connection();
+                let mut current = None;
+                for next in way(from) {
+                    go(&connection, current, next).unwrap();
+                    current = Some(next);
+                }
+
+                let is_legal = status::check(from, to).is_ok();
+                assert_eq!(
+                    go(&connection, from, to).is_ok(),
+                    is_legal,
+                    "{from:?} to {to}"
+                );
+                let is_now: Option<String> = connection
+                    .query_row("SELECT status FROM runs", [], |row| row.get(0))
+                    .unwrap();
+                let expected = if is_legal { Some(to) } else { from };
+                assert_eq!(is_now.as_deref(), expected.map(RunStatus::as_str));
+            }
+        }
+    }
+
+    #[test]
+    fn a_transition_must_begin_at_the_status_that_the_run_has() {
+        let connection = connection();
+        go(&connection, None, RunStatus::Running).unwrap();
+        assert!(go(&connection, Some(RunStatus::Failed), RunStatus::Running).is_err());
+        assert!(go(&connection, None, RunStatus::Running).is_err());
+        let update = "UPDATE runs SET status = 'running'";
+        assert!(connection.execute(update, []).is_err());
+    }
+}

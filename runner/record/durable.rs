@@ -19,9 +19,9 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(directory)
 }
 
-/// Writes a new file and syncs it; its directory is the caller's to sync.
+/// Writes a file and syncs it; its directory is the caller's to sync.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
+    let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -123,7 +123,7 @@ pub struct ManifestProvider {
     /// The digest of its plugin, which is in the content store.
     #[serde(with = "words::digest")]
     #[schemars(with = "DigestSchema")]
-    pub plugin: Digest,
+    pub plugin_sha256: Digest,
     /// What kind of plugin it is: `component` or `command`.
     pub kind: String,
     /// The version of the contract that it was built for; commands have none.

@@ -20,6 +20,8 @@ mod schema;
 mod state;
 mod status;
 mod store;
+#[cfg(test)]
+mod testing;
 mod words;
 mod writer;
 

@@ -193,3 +193,94 @@ fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<LineEnd>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LineError, Rows, RunReader};
+    use crate::{
+        model::{Outcome, RunStatus},
+        record::{
+            Finished, Row, Store,
+            testing::{birth, end, entry, ignore},
+        },
+    };
+
+    const ROWS: u64 = 12;
+
+    fn run(root: &std::path::Path) -> Finished {
+        let recorder = Store::open(root)
+            .unwrap()
+            .begin(birth(ROWS), ignore)
+            .unwrap();
+        for ordinal in 0..ROWS {
+            let mut entry = entry(ordinal, 1, Outcome::Passed);
+            entry.attempt.output = Some("zwölf ✓".into());
+            recorder.record(vec![entry]);
+        }
+        recorder.finish(end(RunStatus::Completed, ROWS)).unwrap()
+    }
+
+    #[test]
+    fn every_prefix_reads_without_error_and_loses_no_whole_row() {
+        let directory = tempfile::tempdir().unwrap();
+        let index = run(directory.path()).run_dir.join("index.jsonl");
+        let bytes = fs_err::read(&index).unwrap();
+        let piece = directory.path().join("piece");
+        fs_err::write(&piece, &bytes).unwrap();
+        let file = fs_err::OpenOptions::new().write(true).open(&piece).unwrap();
+
+        for length in (0..=bytes.len()).rev() {
+            file.set_len(length as u64).unwrap();
+            let rows = Rows::<Row<'static>>::new(vec![piece.clone()], Row::decode);
+            let seqs: Vec<u64> = rows.map(|row| row.unwrap().seq).collect();
+            // A line that lacks nothing but its newline is whole.
+            let whole = bytes[..(length + 1).min(bytes.len())]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count();
+            assert!(
+                seqs.iter().copied().eq(1..=whole as u64),
+                "{length}: {seqs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_reported_with_its_line_and_the_rest_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let finished = run(directory.path());
+        let index = finished.run_dir.join("index.jsonl");
+        let mut bytes = fs_err::read(&index).unwrap();
+        let fourth = bytes
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'\n')
+            .nth(2)
+            .unwrap()
+            .0;
+        bytes[fourth + 40] ^= 1;
+        bytes.extend_from_slice(&[0; 300_000]);
+        fs_err::write(&index, &bytes).unwrap();
+
+        let reader = RunReader::open(&finished.run_dir).unwrap();
+        let (rows, damage): (Vec<_>, Vec<_>) = reader.rows().partition(Result::is_ok);
+        assert_eq!(rows.len(), 11);
+        assert_eq!(damage.len(), 1);
+        assert!(
+            matches!(&damage[0], Err(LineError::Damaged { line: 4, .. })),
+            "{damage:?}"
+        );
+
+        let state = reader.state().unwrap();
+        assert_eq!(state.counts().passed, 11);
+        assert_eq!(state.next_pending(0), Some(3));
+    }
+
+    #[test]
+    fn pieces_are_read_one_after_the_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let index = run(directory.path()).run_dir.join("index.jsonl");
+        let rows = Rows::<Row<'static>>::new(vec![index.clone(), index], Row::decode);
+        assert_eq!(rows.map(Result::unwrap).count(), 24);
+    }
+}

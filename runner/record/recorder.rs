@@ -188,3 +188,189 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use rusqlite::Connection;
+
+    use crate::{
+        model::{Artifact, LogRecord, Outcome, Reason, RunStatus, Stage},
+        record::{
+            Manifest, RecordError, RowOutput, RunReader, Store,
+            testing::{birth, end, entry, ignore},
+        },
+    };
+
+    #[test]
+    fn rows_are_acknowledged_in_order_once_they_can_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let recorder = store
+            .begin(birth(100), move |written| sender.send(written).unwrap())
+            .unwrap();
+        let reader = RunReader::open(recorder.run_dir()).unwrap();
+
+        let mut acknowledged = Vec::new();
+        for ordinal in 0..100 {
+            recorder.record(vec![entry(ordinal, 1, Outcome::Passed)]);
+            if ordinal % 10 == 9 {
+                recorder.flush();
+            }
+        }
+        while acknowledged.len() < 100 {
+            let written = receiver.recv().unwrap();
+            assert!(written.error.is_none());
+            assert_eq!(
+                written.lines.iter().filter(|byte| **byte == b'\n').count(),
+                written.entries.len()
+            );
+            acknowledged.extend(written.entries.iter().map(|entry| entry.attempt.ordinal));
+            assert!(reader.rows().count() >= acknowledged.len());
+        }
+        assert!(acknowledged.into_iter().eq(0..100));
+
+        let rows: Vec<_> = reader.rows().map(Result::unwrap).collect();
+        assert!(rows.iter().map(|row| row.seq).eq(1..=100));
+        assert_eq!(rows[7].trial, "test-7@echo#1");
+        recorder.finish(end(RunStatus::Completed, 100)).unwrap();
+    }
+
+    #[test]
+    fn sqlite_counts_rows_that_are_acknowledged_and_is_never_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let recorder = store
+            .begin(birth(3), move |written| sender.send(written).unwrap())
+            .unwrap();
+        let database = Connection::open(directory.path().join("runner.db")).unwrap();
+        let counts = || -> (String, i64, i64) {
+            database
+                .query_row("SELECT status, passed, failed FROM runs", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+                .unwrap()
+        };
+
+        recorder.record(vec![
+            entry(0, 1, Outcome::Passed),
+            entry(1, 1, Outcome::Failed),
+            entry(2, 1, Outcome::Stopped),
+        ]);
+        recorder.flush();
+        receiver.recv().unwrap();
+        assert_eq!(counts(), ("running".into(), 1, 1));
+
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        recorder.record(vec![entry(2, 2, Outcome::Passed)]);
+        recorder.flush();
+        assert!(receiver.recv().unwrap().error.is_none());
+        database.execute_batch("ROLLBACK").unwrap();
+
+        recorder.finish(end(RunStatus::Completed, 3)).unwrap();
+        assert_eq!(counts(), ("completed".into(), 3, 0));
+    }
+
+    #[test]
+    fn the_manifest_tells_the_run_from_birth_to_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut recorder = store.begin(birth(2), ignore).unwrap();
+        let read = |dir: &std::path::Path| RunReader::open(dir).unwrap().manifest().clone();
+
+        let born: Manifest = read(recorder.run_dir());
+        assert_eq!(&born, recorder.manifest());
+        assert_eq!(born.metadata.planned_test_count, 2);
+        assert_eq!((born.status, born.stage), (RunStatus::Running, Stage::Plan));
+        assert_eq!(born.completed_at, None);
+        recorder.set_stage(Stage::Run).unwrap();
+        assert_eq!(read(recorder.run_dir()).stage, Stage::Run);
+
+        let mut end = end(RunStatus::Incomplete, 2);
+        end.reason = Some(Reason::Timeout);
+        let finished = recorder.finish(end).unwrap();
+        let manifest = read(&finished.run_dir);
+        assert_eq!(manifest, finished.manifest);
+        assert_eq!(manifest.completed_at, Some(end.now));
+        assert_eq!(manifest.sessions[0].closed_at, Some(end.now));
+        let changes: Vec<_> = manifest
+            .transitions
+            .iter()
+            .map(|change| (change.from, change.to))
+            .collect();
+        assert_eq!(
+            changes,
+            [
+                (None, RunStatus::Running),
+                (Some(RunStatus::Running), RunStatus::Incomplete)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_run_cannot_end_as_running() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(1), ignore).unwrap();
+        let error = recorder.finish(end(RunStatus::Running, 1)).unwrap_err();
+        assert!(matches!(error, RecordError::Transition(_)), "{error}");
+    }
+
+    #[test]
+    fn files_are_on_disk_and_named_in_the_row() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(2000), ignore).unwrap();
+        let mut entry = entry(1234, 2, Outcome::Failed);
+        entry.attempt.artifacts = vec![Artifact {
+            name: "STDERR.txt".into(),
+            media_type: "image/png".into(),
+            bytes: b"png".to_vec(),
+        }];
+        entry.attempt.stderr = "oh no".into();
+        entry.attempt.log = vec![LogRecord {
+            level: "warn",
+            message: "careful\n".into(),
+            fields: vec![("a".into(), "b".into())],
+        }];
+        entry.attempt.output = Some("x".repeat(64 * 1024).into());
+        recorder.record(vec![entry]);
+        let finished = recorder.finish(end(RunStatus::Completed, 2000)).unwrap();
+
+        let reader = RunReader::open(&finished.run_dir).unwrap();
+        let row = reader.rows().next().unwrap().unwrap();
+        let read = |name: &str| fs_err::read_to_string(reader.artifact_path(&row, name)).unwrap();
+        let names: Vec<_> = row
+            .artifacts
+            .iter()
+            .map(|file| (&*file.name, file.bytes))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("STDERR.txt", 3),
+                ("runner-stderr.txt", 5),
+                ("log.jsonl", 58)
+            ]
+        );
+        assert_eq!(read("runner-stderr.txt"), "oh no");
+        assert_eq!(
+            read("log.jsonl"),
+            "{\"fields\":{\"a\":\"b\"},\"level\":\"warn\",\"message\":\"careful\\n\"}\n"
+        );
+        let Some(RowOutput::Stored(output)) = &row.output else {
+            panic!("{:?}", row.output);
+        };
+        assert_eq!(output.bytes, 64 * 1024 + 2);
+        assert_eq!(read(&output.artifact).len(), 64 * 1024 + 2);
+        assert!(
+            finished
+                .run_dir
+                .join("artifacts/1/1234-2/log.jsonl")
+                .exists()
+        );
+    }
+}

@@ -412,3 +412,125 @@ fn is_false(flag: &bool) -> bool {
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::{MAX_LINE_BYTES, Place, Row, RowOutput, decode_mark};
+    use crate::{
+        model::{AttemptError, CheckVerdict, ErrorClass, Metric, Outcome},
+        record::{cut, recorder::Entry, testing::entry},
+    };
+
+    const PLACE: Place = Place { seq: 7, session: 1 };
+
+    fn encoded(row: &Row<'_>) -> String {
+        let mut line = Vec::new();
+        row.encode(&mut line);
+        String::from_utf8(line).unwrap()
+    }
+
+    fn read_back(entry: &Entry) -> Row<'static> {
+        Row::decode(encoded(&Row::new(entry, PLACE)).trim_end().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_simple_row_is_short_and_ends_with_its_checksum() {
+        let entry = entry(3, 1, Outcome::Passed);
+        insta::assert_snapshot!(encoded(&Row::new(&entry, PLACE)), @r#"{"v":1,"seq":7,"session":1,"ordinal":3,"trial":"test-3@echo#1","test":"test-3","provider":"echo","repeat":1,"attempt":1,"final":true,"outcome":"passed","checks":[{"name":"equals","verdict":"pass"}],"output":"hello","started_at":"2026-11-20T04:39:12.123Z","duration_ms":0.048,"usage":{"peak_memory":1114112,"bytes_in":9,"bytes_out":7},"fingerprint":"44863b03e9909b7100e05b02526909a346fd7455183f6619e0fe6198c89981e0","crc":"1369fa3a"}"#);
+    }
+
+    #[test]
+    fn a_row_reads_back_as_it_was_written() {
+        let mut entry = entry(3, 2, Outcome::Error);
+        entry.is_flaky = true;
+        let attempt = &mut entry.attempt;
+        attempt.score = Some(0.1 + 0.2);
+        attempt.summary = Some("ü\n\"".into());
+        attempt.output = Some(Value::Null);
+        attempt.checks[0].expected = Some(Value::Null);
+        attempt.checks[0].actual = Some(json!({ "a": [1, 2.5, "x"] }));
+        attempt.checks[0].verdict = CheckVerdict::Fail;
+        attempt.metrics = vec![Metric {
+            name: "m".into(),
+            value: 1e300,
+            unit: Some("s".into()),
+        }];
+        attempt.error = Some(AttemptError {
+            class: Some(ErrorClass::OutOfMemory),
+            code: "unreachable".into(),
+            message: "no memory".into(),
+            retry_after: Some(Duration::from_secs(2)),
+        });
+
+        let row = Row::new(&entry, PLACE);
+        let read = read_back(&entry);
+        assert_eq!(read, row);
+        assert_eq!(read.mark(), entry.mark());
+        assert_eq!(
+            decode_mark(encoded(&row).trim_end().as_bytes()),
+            Ok(entry.mark())
+        );
+    }
+
+    #[test]
+    fn what_is_no_number_never_gets_into_a_row() {
+        let mut entry = entry(3, 1, Outcome::Passed);
+        entry.attempt.score = Some(f64::NAN);
+        entry.attempt.checks[0].score = Some(f64::INFINITY);
+        entry.attempt.metrics = vec![Metric {
+            name: "m".into(),
+            value: f64::NAN,
+            unit: None,
+        }];
+        let row = read_back(&entry);
+        assert_eq!(
+            (row.score, row.checks[0].score, row.metrics.len()),
+            (None, None, 0)
+        );
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed() {
+        let line = encoded(&Row::new(&entry(3, 1, Outcome::Passed), PLACE));
+        let line = line.trim_end().as_bytes();
+        for index in 0..line.len() {
+            let mut damaged = line.to_vec();
+            damaged[index] ^= 4;
+            assert!(Row::decode(&damaged).is_err(), "{index}");
+        }
+    }
+
+    #[test]
+    fn an_output_that_looks_like_a_stored_one_is_told_apart() {
+        let inline = json!({ "artifact": "a", "sha256": 1 });
+        let mut entry = entry(3, 1, Outcome::Passed);
+        entry.attempt.output = Some(inline.clone());
+        let Some(RowOutput::Inline(output)) = read_back(&entry).output else {
+            panic!("inline");
+        };
+        assert_eq!(*output, inline);
+    }
+
+    #[test]
+    fn a_row_that_is_too_long_is_cut_until_it_fits() {
+        let mut entry = entry(3, 1, Outcome::Failed);
+        let mut check = entry.attempt.checks[0].clone();
+        check.message = Some("\u{1}ö".repeat(1000));
+        check.actual = Some(vec!["x"; 1000].into());
+        check.expected = Some("ö".repeat(1000).into());
+        entry.attempt.checks = vec![check; 500];
+
+        let mut row = Row::new(&entry, PLACE);
+        let mut line = b"before\n".to_vec();
+        cut::cut(&mut row, &mut line, 7);
+        assert!(line.starts_with(b"before\n{"));
+        assert!(line.len() <= MAX_LINE_BYTES + 7);
+        let read = Row::decode(&line[7..line.len() - 1]).unwrap();
+        assert!(read.is_truncated);
+        assert!(!read.checks.is_empty());
+    }
+}

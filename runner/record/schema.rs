@@ -1,16 +1,71 @@
 //! The contracts of the files on disk.
 
-use schemars::schema_for;
-use serde_json::Value;
+use schemars::{Schema, schema_for};
+use serde_json::{Value, json};
 
 use super::{manifest::Manifest, row::Row};
 
 /// The JSON Schema of a line of `index.jsonl`.
 pub fn row_schema() -> Value {
-    schema_for!(Row<'static>).to_value()
+    let mut schema = schema_for!(Row<'static>);
+    add_property(
+        &mut schema,
+        "crc",
+        json!({
+            "type": "string",
+            "pattern": "^[0-9a-f]{8}$",
+            "description": "The CRC-32 (IEEE) of all bytes of the line before `,\"crc\":`. Always the last key.",
+        }),
+    );
+    for reserved in ["worker", "origin"] {
+        add_property(
+            &mut schema,
+            reserved,
+            json!({ "description": "Reserved; not written." }),
+        );
+    }
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.push("crc".into());
+    }
+    schema.to_value()
 }
 
 /// The JSON Schema of `benchmark.json`.
 pub fn benchmark_schema() -> Value {
     schema_for!(Manifest).to_value()
+}
+
+fn add_property(schema: &mut Schema, name: &str, property: Value) {
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.insert(name.to_owned(), property);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{benchmark_schema, row_schema};
+    use crate::record::testing::finished_run;
+
+    #[test]
+    fn the_schemas_describe_what_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = finished_run(directory.path()).run_dir;
+        let read = |name: &str| -> Value {
+            serde_json::from_slice(&fs_err::read(run.join(name)).unwrap()).unwrap()
+        };
+
+        let row_schema = jsonschema::validator_for(&row_schema()).unwrap();
+        let mut row = read("index.jsonl");
+        row_schema.validate(&row).unwrap();
+        row["outcome"] = "splendid".into();
+        assert!(!row_schema.is_valid(&row));
+
+        let benchmark_schema = jsonschema::validator_for(&benchmark_schema()).unwrap();
+        let mut manifest = read("benchmark.json");
+        benchmark_schema.validate(&manifest).unwrap();
+        manifest["counts"]["passed"] = json!("one");
+        assert!(!benchmark_schema.is_valid(&manifest));
+    }
 }

@@ -120,6 +120,10 @@ impl State {
     /// Begins a trial's next attempt and gives it its number.
     ///
     /// A retry may begin while the attempt before it is still on its way to the disk.
+    ///
+    /// # Panics
+    ///
+    /// If the trial is not of this plan, has a final row, or has an attempt that is under way.
     pub fn assign(&mut self, ordinal: u64) -> u32 {
         let phase = self.phase(ordinal);
         assert!(
@@ -294,6 +298,164 @@ impl From<&Attempt> for AttemptKey {
         Self {
             ordinal: attempt.ordinal,
             number: attempt.number,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::{Accepted, AttemptKey, Mark, State, accept};
+    use crate::model::Outcome;
+
+    const TRIALS: u64 = 5;
+
+    fn key(ordinal: u64, number: u32) -> AttemptKey {
+        AttemptKey { ordinal, number }
+    }
+
+    fn mark(ordinal: u64, number: u32, outcome: Outcome) -> Mark {
+        Mark {
+            key: key(ordinal, number),
+            outcome,
+            is_final: outcome != Outcome::Stopped,
+            is_flaky: false,
+        }
+    }
+
+    #[test]
+    fn a_report_is_let_in_once_and_only_if_its_attempt_was_assigned() {
+        let mut state = State::planned(2);
+        assert_eq!(accept(&mut state, key(0, 1)), Accepted::Foreign);
+        assert_eq!(state.assign(0), 1);
+        assert_eq!(accept(&mut state, key(2, 1)), Accepted::Foreign);
+        assert_eq!(accept(&mut state, key(0, 2)), Accepted::Foreign);
+        assert_eq!(accept(&mut state, key(0, 0)), Accepted::Foreign);
+        assert_eq!(accept(&mut state, key(0, 1)), Accepted::New);
+        assert_eq!(accept(&mut state, key(0, 1)), Accepted::Duplicate);
+
+        assert_eq!(state.assign(0), 2);
+        assert_eq!(accept(&mut state, key(0, 1)), Accepted::Duplicate);
+        assert_eq!(accept(&mut state, key(0, 2)), Accepted::New);
+    }
+
+    #[test]
+    fn a_trial_counts_once_its_final_row_is_written() {
+        let mut state = State::planned(1);
+        state.assign(0);
+        accept(&mut state, key(0, 1));
+        assert_eq!((state.counts().done(), state.is_complete()), (0, false));
+        assert!(!state.is_pending(0));
+
+        state.written(mark(0, 1, Outcome::Passed));
+        state.written(mark(0, 1, Outcome::Passed));
+        assert_eq!((state.counts().passed, state.is_complete()), (1, true));
+        assert_eq!(state.outcome(0), Some(Outcome::Passed));
+    }
+
+    #[test]
+    fn a_stopped_trial_is_pending_again_and_an_attempt_that_never_began_gives_its_number_back() {
+        let mut state = State::planned(2);
+        state.assign(0);
+        accept(&mut state, key(0, 1));
+        state.written(mark(0, 1, Outcome::Stopped));
+        assert_eq!(state.next_pending(0), Some(0));
+        assert_eq!(state.assign(0), 2);
+
+        assert_eq!(state.release(key(0, 1)), Accepted::Foreign);
+        assert_eq!(state.release(key(0, 2)), Accepted::New);
+        assert_eq!(accept(&mut state, key(0, 2)), Accepted::Foreign);
+        assert_eq!(state.assign(0), 2);
+        assert_eq!(state.next_pending(0), Some(1));
+    }
+
+    #[test]
+    fn attempts_are_numbered_beyond_what_a_slot_holds() {
+        let mut state = State::planned(1);
+        for number in 1..=10_000 {
+            assert_eq!(state.assign(0), number);
+            assert_eq!(accept(&mut state, key(0, number)), Accepted::New);
+        }
+        assert_eq!(state.attempts(0), 10_000);
+    }
+
+    /// One thing that may happen; what cannot happen at its time is left out.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Assign(u64),
+        Release(u64),
+        /// A report, of any attempt there may ever be, from whoever sends it.
+        Report(u64, u32, Outcome, bool),
+        /// The oldest row on its way arrives on disk.
+        Write,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let outcome = prop::sample::select(Outcome::ALL.to_vec());
+        prop_oneof![
+            (0..TRIALS).prop_map(Event::Assign),
+            (0..TRIALS).prop_map(Event::Release),
+            (0..=TRIALS, 0..4_u32, outcome, any::<bool>()).prop_map(
+                |(ordinal, number, outcome, retry)| Event::Report(ordinal, number, outcome, retry)
+            ),
+            Just(Event::Write),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_live_state_is_the_fold_of_what_was_written(events in prop::collection::vec(event(), 0..120)) {
+            let mut live = State::planned(TRIALS);
+            let mut on_its_way = VecDeque::new();
+            let mut written = Vec::new();
+            let mut is_settled = [false; TRIALS as usize];
+            let mut is_assigned = [false; TRIALS as usize];
+
+            for event in events {
+                match event {
+                    Event::Assign(ordinal) => {
+                        let index = ordinal as usize;
+                        if !is_settled[index] && !is_assigned[index] {
+                            live.assign(ordinal);
+                            is_assigned[index] = true;
+                        }
+                    }
+                    Event::Release(ordinal) => {
+                        if live.release(key(ordinal, live.attempts(ordinal))) == Accepted::New {
+                            is_assigned[ordinal as usize] = false;
+                        }
+                    }
+                    Event::Report(ordinal, number, outcome, is_retried) => {
+                        if accept(&mut live, key(ordinal, number)) == Accepted::New {
+                            let mut mark = mark(ordinal, number, outcome);
+                            mark.is_final &= !is_retried;
+                            is_settled[ordinal as usize] = mark.is_final;
+                            is_assigned[ordinal as usize] = false;
+                            on_its_way.push_back(mark);
+                        }
+                    }
+                    Event::Write => {
+                        if let Some(mark) = on_its_way.pop_front() {
+                            written.push(mark);
+                            live.written(mark);
+                        }
+                    }
+                }
+
+                let folded = State::fold(TRIALS, written.iter().copied());
+                prop_assert_eq!(folded.counts(), live.counts());
+                prop_assert_eq!(folded.is_complete(), live.is_complete());
+                for ordinal in 0..TRIALS {
+                    prop_assert_eq!(folded.outcome(ordinal), live.outcome(ordinal));
+                    prop_assert_eq!(folded.is_pending(ordinal), folded.outcome(ordinal).is_none());
+                }
+            }
+
+            let twice = written.iter().chain(&written).copied();
+            prop_assert_eq!(State::fold(TRIALS, twice).counts(), live.counts());
         }
     }
 }

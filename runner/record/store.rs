@@ -82,16 +82,12 @@ impl Store {
     /// Lists the runs that a filter asks for.
     pub fn runs(&self, filter: &Filter) -> Result<Runs, RecordError> {
         let mut list = self.listed()?;
-        for run in &mut list.runs {
-            run.ask_lock()?;
-        }
+        list.settle(RunEntry::ask_lock);
         if !filter.statuses.is_empty() {
             list.runs
                 .retain(|run| filter.statuses.contains(&run.status));
         }
-        for run in &mut list.runs {
-            run.fold_counts()?;
-        }
+        list.settle(RunEntry::fold_counts);
         list.runs
             .sort_unstable_by(|one, other| other.id.cmp(&one.id));
         Ok(list)
@@ -259,5 +255,205 @@ impl Store {
             }
             None => HashMap::new(),
         }
+    }
+}
+
+impl Runs {
+    /// Asks more of every run; one that cannot answer does not keep the others from being listed.
+    fn settle(&mut self, ask: fn(&mut RunEntry) -> Result<(), RecordError>) {
+        let Self { runs, unreadable } = self;
+        runs.retain_mut(|run| match ask(run) {
+            Ok(()) => true,
+            Err(error) => {
+                unreadable.push((run.dir.clone(), error));
+                false
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Filter, Store};
+    use crate::{
+        model::{Counts, Outcome, Reason, RunStatus, Verdict},
+        record::{
+            FindError, RecordError, RunEntry,
+            testing::{birth, end, entry, finished_run, ignore},
+        },
+    };
+
+    fn list(root: &Path) -> Vec<RunEntry> {
+        let list = Store::existing(root)
+            .unwrap()
+            .runs(&Filter::default())
+            .unwrap();
+        assert!(list.unreadable.is_empty(), "{:?}", list.unreadable);
+        list.runs
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_used_is_named_with_its_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs_err::write(&file, "").unwrap();
+        let error = |path: &Path| Store::open(path).err().unwrap();
+
+        assert!(matches!(error(&file), RecordError::RootIsFile { .. }));
+        assert!(matches!(
+            error(&file.join("results")),
+            RecordError::CreateRoot { .. }
+        ));
+        assert!(matches!(
+            error(Path::new("/proc/results")),
+            RecordError::CreateRoot { .. }
+        ));
+        assert!(matches!(
+            error(Path::new("/proc")),
+            RecordError::RootNotWritable { .. }
+        ));
+        assert!(matches!(
+            Store::existing(&file).err().unwrap(),
+            RecordError::RootIsFile { .. }
+        ));
+        assert_eq!(list(&directory.path().join("missing")), []);
+    }
+
+    #[test]
+    fn a_live_run_is_running_and_counts_its_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(3), ignore).unwrap();
+        recorder.record(vec![
+            entry(0, 1, Outcome::Passed),
+            entry(1, 1, Outcome::Failed),
+        ]);
+        let dir = recorder.run_dir().to_owned();
+
+        let runs = list(directory.path());
+        assert_eq!(runs[0].status, RunStatus::Running);
+        assert!(!runs[0].is_not_yet_swept);
+
+        recorder.finish(end(RunStatus::Completed, 3)).unwrap();
+        let run = store.find("latest").unwrap();
+        assert_eq!(
+            (run.status, run.verdict),
+            (RunStatus::Completed, Verdict::Passed)
+        );
+        assert_eq!(run.dir, dir);
+        assert_eq!(list(directory.path()), [run]);
+    }
+
+    #[test]
+    fn a_run_whose_owner_is_gone_is_shown_as_crashed_with_what_it_wrote() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(3), ignore).unwrap();
+        recorder.record(vec![
+            entry(0, 1, Outcome::Passed),
+            entry(1, 1, Outcome::Failed),
+        ]);
+        let manifest = recorder.run_dir().join("benchmark.json");
+        drop(recorder);
+
+        let before = fs_err::read(&manifest).unwrap();
+        let run = &list(directory.path())[0];
+        assert_eq!(run.status, RunStatus::Incomplete);
+        assert_eq!(run.reason, Some(Reason::Crashed));
+        assert!(run.is_not_yet_swept);
+        let counts = Counts {
+            planned: 3,
+            passed: 1,
+            failed: 1,
+            ..Counts::default()
+        };
+        assert_eq!(run.counts, counts);
+        assert_eq!(fs_err::read(&manifest).unwrap(), before);
+
+        let filter = Filter {
+            statuses: vec![RunStatus::Running],
+        };
+        assert!(store.runs(&filter).unwrap().runs.is_empty());
+        let filter = Filter {
+            statuses: vec![RunStatus::Incomplete],
+        };
+        assert_eq!(store.runs(&filter).unwrap().runs.len(), 1);
+    }
+
+    #[test]
+    fn lists_answer_the_same_whatever_happens_to_the_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("runner.db");
+        for _ in 0..3 {
+            finished_run(directory.path());
+        }
+        let expected = list(directory.path());
+        assert_eq!(expected.len(), 3);
+
+        for damage in [b"".as_slice(), b"not a database", &[0; 5000]] {
+            for suffix in ["", "-wal", "-shm"] {
+                _ = fs_err::remove_file(format!("{}{suffix}", database.display()));
+            }
+            fs_err::write(&database, damage).unwrap();
+            assert_eq!(list(directory.path()), expected);
+            let finished = finished_run(directory.path());
+            assert_eq!(list(directory.path()).len(), expected.len() + 1);
+            fs_err::remove_dir_all(&finished.run_dir).unwrap();
+            assert_eq!(list(directory.path()), expected);
+        }
+
+        fs_err::remove_file(&database).unwrap();
+        fs_err::create_dir(&database).unwrap();
+        assert_eq!(list(directory.path()), expected);
+        finished_run(directory.path());
+        assert_eq!(list(directory.path()).len(), 4);
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_reported_and_hides_no_other_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = finished_run(directory.path());
+        let second = finished_run(directory.path());
+        fs_err::write(first.run_dir.join("benchmark.json"), "{").unwrap();
+
+        let list = Store::existing(directory.path())
+            .unwrap()
+            .runs(&Filter::default())
+            .unwrap();
+        assert_eq!(list.runs.len(), 1);
+        assert_eq!(list.runs[0].dir, second.run_dir);
+        assert_eq!(list.unreadable.len(), 1);
+        assert_eq!(list.unreadable[0].0, first.run_dir);
+    }
+
+    #[test]
+    fn a_run_is_found_by_id_part_path_and_latest() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let unknown = store.find("latest").unwrap_err();
+        assert!(matches!(unknown, FindError::Unknown { .. }), "{unknown}");
+
+        for _ in 0..2 {
+            finished_run(directory.path());
+        }
+        let runs = list(directory.path());
+        let [newest, oldest] = &runs[..] else {
+            panic!("two runs");
+        };
+        let find = |run: &str| store.find(run).unwrap();
+        assert_eq!(&find("latest"), newest);
+        assert_eq!(&find(newest.id.as_str()), newest);
+        assert_eq!(&find(&oldest.id.as_str()[15..]), oldest);
+        assert_eq!(&find(oldest.dir.to_str().unwrap()), oldest);
+
+        let ambiguous = store.find("2026-").unwrap_err().to_string();
+        assert!(ambiguous.contains(newest.id.as_str()), "{ambiguous}");
+        assert!(ambiguous.contains(oldest.id.as_str()), "{ambiguous}");
+        let unknown = store.find("nonsense").unwrap_err().to_string();
+        assert!(unknown.contains(newest.id.as_str()), "{unknown}");
+        let unknown = store.find("./nonsense").unwrap_err();
+        assert!(matches!(unknown, FindError::Unknown { .. }), "{unknown}");
     }
 }

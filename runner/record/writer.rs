@@ -14,9 +14,10 @@ use std::{
 use fs_err::File;
 
 use super::{
-    RecordError, artifacts, cut,
+    RecordError,
+    artifacts::{self, Artifacts},
+    cut,
     database::Progress,
-    layout::RunDir,
     recorder::{Entry, Written},
     row::{MAX_LINE_BYTES, Place, Row},
 };
@@ -35,7 +36,7 @@ pub(super) struct Writer {
 
 /// What a writer works on.
 pub(super) struct Job {
-    pub(super) dir: RunDir,
+    pub(super) artifacts: Artifacts,
     /// `index.jsonl`, opened for appending.
     pub(super) index: File,
     pub(super) session: u32,
@@ -165,7 +166,7 @@ impl<A: Fn(Written)> Commits<A> {
             seq: self.seq,
             session: self.job.session,
         };
-        encode(&self.job.dir, entry, place, &mut self.lines)?;
+        encode(&mut self.job.artifacts, entry, place, &mut self.lines)?;
         self.seq += 1;
         Ok(())
     }
@@ -197,6 +198,7 @@ impl<A: Fn(Written)> Commits<A> {
     }
 
     fn write(&mut self) -> Result<(), RecordError> {
+        self.job.artifacts.sync()?;
         let index = &mut self.job.index;
         index
             .write_all(&self.lines)
@@ -211,20 +213,20 @@ impl<A: Fn(Written)> Commits<A> {
     }
 }
 
-/// Appends an entry's line, after its files are on disk.
+/// Appends an entry's line, after its files are written.
 fn encode(
-    dir: &RunDir,
+    artifacts: &mut Artifacts,
     entry: &Entry,
     place: Place,
     lines: &mut Vec<u8>,
 ) -> Result<(), RecordError> {
     let start = lines.len();
     let mut row = Row::new(entry, place);
-    artifacts::save(dir, entry, &mut row)?;
+    artifacts.save(entry, &mut row)?;
     row.encode(lines);
 
     if artifacts::must_look_at_output(entry, lines.len() - start) {
-        artifacts::save_output(dir, entry, &mut row)?;
+        artifacts.save_output(entry, &mut row)?;
         lines.truncate(start);
         row.encode(lines);
     }
@@ -232,4 +234,54 @@ fn encode(
         cut::cut(&mut row, lines, start);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::{Artifacts, Job, Progress, Writer};
+    use crate::{
+        model::Outcome,
+        record::{
+            layout::{RunDir, RunId},
+            testing::entry,
+        },
+    };
+
+    #[test]
+    fn after_a_failed_write_everything_is_given_back_with_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let job = Job {
+            artifacts: Artifacts::new(RunDir::new(directory.path())),
+            index: fs_err::OpenOptions::new()
+                .append(true)
+                .open("/dev/full")
+                .unwrap(),
+            session: 1,
+            progress: Progress::new(None, RunId::of_directory("run")),
+        };
+        let (sender, receiver) = mpsc::channel();
+        let writer = Writer::start(job, move |written| sender.send(written).unwrap()).unwrap();
+
+        for ordinal in 0..2 {
+            writer.record(vec![entry(ordinal, 1, Outcome::Passed)]);
+            writer.flush();
+            let written = receiver.recv().unwrap();
+            assert_eq!(written.entries[0].attempt.ordinal, ordinal);
+            assert!(written.lines.is_empty());
+            let error = written.error.unwrap();
+            let causes: Vec<String> = causes(&error);
+            assert!(
+                causes.iter().any(|cause| cause.contains("No space left")),
+                "{causes:?}"
+            );
+        }
+    }
+
+    fn causes(error: &dyn std::error::Error) -> Vec<String> {
+        std::iter::successors(Some(error), |error| error.source())
+            .map(ToString::to_string)
+            .collect()
+    }
 }
