@@ -918,6 +918,21 @@ fn exit_codes_of_json_commands_have_meanings() {
 }
 
 #[test]
+fn an_exit_status_that_wasi_does_not_know_is_a_trap() {
+    let plugin = BENCH.link_text(&exiting(134)).unwrap();
+    assert_error(
+        Case {
+            invocation: plain(&[]),
+            ..Case::default()
+        }
+        .run(&plugin, &Value::Null),
+        ErrorClass::Trap,
+        "exit",
+        "the guest exited with a status outside of 0 to 125",
+    );
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let refused = |text: &str| BENCH.link_text(text).err().unwrap().to_string();
 
@@ -943,6 +958,15 @@ fn what_is_missing_is_named() {
                  (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#
         ),
         "plugin `hand.wasm` needs what this runner does not offer: `wasi:http/types@0.2.10`, `acme:robot/arm@1.0.0`"
+    );
+    assert_eq!(
+        refused(
+            r#"(component
+                 (import "wasi:cli/environment@0.3.0" (instance))
+                 (import "wasi:cli/environment@0.2.12" (instance))
+                 (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#
+        ),
+        "plugin `hand.wasm` needs what this runner does not offer: `wasi:cli/environment@0.3.0`"
     );
     let empty = refused(
         r#"(component (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#,
