@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -161,4 +161,981 @@ fn a_component_gets_the_whole_test_and_its_reply_comes_back() {
             "input": {"do": "test"}, "config": {"unit": "km"}, "tags": ["smoke"],
         })
     );
+}
+
+#[test]
+fn a_providers_own_judgement_comes_back() {
+    let reply = reply(hostile(json!({"do": "judge"})));
+    assert_eq!(reply.verdict, Some(CheckVerdict::Fail));
+    assert_eq!(reply.score, Some(0.25));
+    assert_eq!(reply.summary.as_deref(), Some("not good"));
+    let check = &reply.checks[0];
+    assert_eq!((check.name.as_str(), check.score), ("style", Some(0.5)));
+    assert_eq!(check.message.as_deref(), Some("too long"));
+    assert_eq!(check.details, Some(json!({"lines": 3})));
+    let metric = &reply.metrics[0];
+    assert_eq!(
+        (metric.name.as_str(), metric.value, metric.unit.as_deref()),
+        ("length", 3.0, Some("lines"))
+    );
+}
+
+#[test]
+fn a_component_describes_itself() {
+    let guard = Guard {
+        deadline: Instant::now() + LONG,
+        interrupt: Interrupt::default(),
+    };
+    let describe = |plugin: &Plugin, protocol| {
+        BENCH
+            .wait(plugin.describe(protocol, &Limits::default(), &guard))
+            .unwrap()
+    };
+
+    let description = describe(&HOSTILE, Protocol::Plain).unwrap();
+    assert_eq!(description.name, "hostile");
+    assert_eq!(description.config_schema, Some(json!({"type": "object"})));
+    assert_eq!(description.requests, ["net:https://example.com"]);
+    assert_eq!(describe(&COMMAND, Protocol::Json).unwrap().name, "command");
+    assert_eq!(describe(&COMMAND, Protocol::Plain), None);
+}
+
+#[test]
+fn a_guest_that_loops_in_describe_is_ended() {
+    let plugin = BENCH.link(&guest("stuck")).unwrap();
+    let describe = |deadline, interrupt| {
+        let guard = Guard {
+            deadline,
+            interrupt,
+        };
+        let error = BENCH.wait(plugin.describe(Protocol::Plain, &Limits::default(), &guard));
+        error.unwrap_err()
+    };
+
+    let late = describe(
+        Instant::now() + Duration::from_millis(30),
+        Interrupt::default(),
+    );
+    assert_eq!((late.class, late.code.as_str()), (None, "timeout"));
+
+    let interrupt = Interrupt::default();
+    interrupt.now();
+    let stopped = describe(Instant::now() + LONG, interrupt);
+    assert_eq!((stopped.class, stopped.code.as_str()), (None, "stopped"));
+}
+
+#[test]
+fn traps_are_named() {
+    let case = |what: &str, code: &str, message: &str| {
+        let (class, found, text) = error(hostile(json!({"do": what})));
+        assert_eq!((class, found.as_str()), (ErrorClass::Trap, code), "{text}");
+        assert!(text.starts_with(message), "{text}");
+        text
+    };
+
+    case(
+        "trap",
+        "unreachable-code-reached",
+        "the guest trapped: wasm `unreachable` instruction executed",
+    );
+    // Rust keeps frames like these in linear memory, below everything else.
+    case(
+        "recurse",
+        "memory-out-of-bounds",
+        "the guest trapped: out of bounds memory access",
+    );
+    let panic = case("panic", "unreachable-code-reached", "the guest trapped: ");
+    assert!(panic.contains("the guest's own words"), "{panic}");
+    let divide = case("divide", "unreachable-code-reached", "the guest trapped: ");
+    assert!(divide.contains("attempt to divide by zero"), "{divide}");
+}
+
+#[test]
+fn a_trap_names_the_functions_it_happened_in() {
+    let plugin = BENCH
+        .link_text(
+            r#"(module
+                 (func $inner i32.const 1 i32.const 0 i32.div_s drop)
+                 (func $outer call $inner)
+                 (func (export "_start") call $outer))"#,
+        )
+        .unwrap();
+    assert_error(
+        Case {
+            invocation: plain(&[]),
+            ..Case::default()
+        }
+        .run(&plugin, &Value::Null),
+        ErrorClass::Trap,
+        "integer-division-by-zero",
+        "the guest trapped: integer divide by zero in `inner`, called by `outer`",
+    );
+}
+
+#[test]
+fn endless_recursion_is_a_trap() {
+    let plugin = BENCH
+        .link_text(r#"(module (func $again (export "_start") call $again))"#)
+        .unwrap();
+    assert_error(
+        Case {
+            invocation: plain(&[]),
+            ..Case::default()
+        }
+        .run(&plugin, &Value::Null),
+        ErrorClass::Trap,
+        "stack-overflow",
+        "the guest trapped: call stack exhausted in `again`, called by `again`, called by `again`, called by `again`, \
+         called by `again`",
+    );
+}
+
+#[test]
+fn a_flood_of_handles_is_a_limit() {
+    let plugin = BENCH
+        .link_text(
+            r#"(component
+                 (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
+                 (alias export $poll "pollable" (type $pollable))
+                 (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+                   (export "pollable" (type $own (eq $pollable)))
+                   (export "subscribe-duration" (func (param "when" u64) (result (own $own))))))
+                 (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+                 (core module $module
+                   (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
+                   (func (export "run") (result i32)
+                     (loop (drop (call $subscribe (i64.const 1000000000000))) (br 0))
+                     unreachable))
+                 (core instance $instance (instantiate $module
+                   (with "host" (instance (export "subscribe" (func $subscribe))))))
+                 (func $run (result (result)) (canon lift (core func $instance "run")))
+                 (instance $exports (export "run" (func $run)))
+                 (export "wasi:cli/run@0.2.0" (instance $exports)))"#,
+        )
+        .unwrap();
+    assert_error(
+        Case {
+            invocation: plain(&[]),
+            ..Case::default()
+        }
+        .run(&plugin, &Value::Null),
+        ErrorClass::Limit,
+        "resources",
+        "the guest holds too many host resources at once",
+    );
+}
+
+#[test]
+fn an_exit_instead_of_a_reply_breaks_the_contract() {
+    for (code, message) in [
+        (0, "the guest exited with 0 instead of returning"),
+        (1, "the guest exited with 1 instead of returning"),
+    ] {
+        let ended = hostile(json!({"do": "exit", "code": code}));
+        assert_error(ended, ErrorClass::Protocol, "exit", message);
+    }
+}
+
+#[test]
+fn malformed_replies_break_the_contract() {
+    assert_error(
+        hostile(json!({"do": "invalid-json"})),
+        ErrorClass::Protocol,
+        "json",
+        "the output is not JSON: EOF while parsing an object at line 1 column 1",
+    );
+    assert_error(
+        hostile(json!({"do": "nan-score"})),
+        ErrorClass::Protocol,
+        "number",
+        "the score is NaN, which is no number",
+    );
+    assert_error(
+        hostile(json!({"do": "infinite-metric"})),
+        ErrorClass::Protocol,
+        "number",
+        "the value of a metric is inf, which is no number",
+    );
+}
+
+#[test]
+fn errors_of_the_provider_keep_their_kind() {
+    let kinds = [
+        ("invalid-config", ErrorClass::InvalidConfig),
+        ("invalid-input", ErrorClass::InvalidInput),
+        ("denied", ErrorClass::Denied),
+        ("unavailable", ErrorClass::Unavailable),
+        ("rate-limited", ErrorClass::RateLimited),
+        ("internal", ErrorClass::Internal),
+        ("other", ErrorClass::Other),
+    ];
+    for (kind, class) in kinds {
+        let input =
+            json!({"do": "error", "kind": kind, "code": "c", "message": "m", "retry_after": 1500});
+        match hostile(input).ending {
+            Ending::Error(error) => {
+                assert_eq!((error.class, error.code.as_str()), (Some(class), "c"));
+                assert_eq!(error.message, "m");
+                assert_eq!(error.retry_after, Some(Duration::from_millis(1500)));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_provider_can_see_which_attempt_it_is() {
+    let input = json!({"do": "fail-until", "attempt": 3});
+    let attempt = |attempt| {
+        Case {
+            attempt,
+            ..Case::default()
+        }
+        .run(&HOSTILE, &input)
+    };
+    assert_eq!(error(attempt(2)).0, ErrorClass::Unavailable);
+    assert_eq!(reply(attempt(3)).output, json!(3));
+}
+
+#[test]
+fn a_stop_counts_only_if_it_was_asked_for() {
+    assert_error(
+        hostile(json!({"do": "say-stopped"})),
+        ErrorClass::Protocol,
+        "stopped",
+        "the guest said that it was stopped, and nobody had asked it to",
+    );
+
+    let interrupt = Interrupt::default();
+    let case = Case {
+        interrupt: interrupt.clone(),
+        ..Case::default()
+    };
+    let ended = BENCH.wait(async {
+        let guest = BENCH
+            .runtime
+            .spawn(case.start(HOSTILE.clone(), json!({"do": "wait-for-stop"})));
+        interrupt.request();
+        guest.await.unwrap()
+    });
+    assert!(
+        matches!(ended.ending, Ending::Stopped),
+        "{:?}",
+        ended.ending
+    );
+}
+
+#[test]
+fn a_deadline_ends_guests_that_compute_and_guests_that_wait() {
+    for what in ["loop", "sleep", "wait-for-stop"] {
+        let started = Instant::now();
+        let case = Case {
+            timeout: Some(Duration::from_millis(50)),
+            ..Case::default()
+        };
+        let ended = case.run(&HOSTILE, &json!({"do": what}));
+        assert!(
+            matches!(ended.ending, Ending::Timeout),
+            "{what}: {:?}",
+            ended.ending
+        );
+        assert!(
+            ended.duration >= Duration::from_millis(50),
+            "{what}: {:?}",
+            ended.duration
+        );
+        assert!(
+            started.elapsed() < Duration::from_secs(1),
+            "{what}: {:?}",
+            started.elapsed()
+        );
+    }
+}
+
+#[test]
+fn many_guests_on_two_threads_are_interrupted_at_once() {
+    LazyLock::force(&HOSTILE);
+    let interrupt = Interrupt::default();
+    let guests: Vec<_> = ["loop", "sleep"]
+        .into_iter()
+        .cycle()
+        .take(32)
+        .map(|what| {
+            let case = Case {
+                interrupt: interrupt.clone(),
+                ..Case::default()
+            };
+            BENCH
+                .runtime
+                .spawn(case.start(HOSTILE.clone(), json!({"do": what})))
+        })
+        .collect();
+    // All are under way once a last guest, which came after them, has had its turn.
+    let last = Case::default().start(HOSTILE.clone(), json!({"do": "echo"}));
+    BENCH.wait(async { BENCH.runtime.spawn(last).await.unwrap() });
+
+    let stopped_at = Instant::now();
+    interrupt.now();
+    for guest in guests {
+        let ended = BENCH.wait(guest).unwrap();
+        assert!(
+            matches!(ended.ending, Ending::Stopped),
+            "{:?}",
+            ended.ending
+        );
+    }
+    assert!(
+        stopped_at.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        stopped_at.elapsed()
+    );
+}
+
+#[test]
+fn a_guest_inside_one_long_instruction_does_not_block_the_others() {
+    let interrupt = Interrupt::default();
+    let case = Case {
+        interrupt: interrupt.clone(),
+        ..Case::default()
+    };
+    let filling = BENCH
+        .runtime
+        .spawn(case.start(HOSTILE.clone(), json!({"do": "fill-memory"})));
+    let other = Case::default().start(HOSTILE.clone(), json!({"do": "echo", "value": 1}));
+    let other = BENCH.wait(async { BENCH.runtime.spawn(other).await.unwrap() });
+    assert_eq!(reply(other).output, json!(1));
+
+    interrupt.now();
+    let ended = BENCH.wait(filling).unwrap();
+    assert!(
+        matches!(ended.ending, Ending::Stopped),
+        "{:?}",
+        ended.ending
+    );
+}
+
+#[test]
+fn a_guest_that_loops_in_its_start_function_is_ended() {
+    let plugin = BENCH
+        .link_text(r#"(module (func $spin (loop br 0)) (start $spin) (func (export "_start")))"#)
+        .unwrap();
+    let case = Case {
+        invocation: plain(&[]),
+        timeout: Some(Duration::from_millis(50)),
+        ..Case::default()
+    };
+    let ended = case.run(&plugin, &Value::Null);
+    assert!(
+        matches!(ended.ending, Ending::Timeout),
+        "{:?}",
+        ended.ending
+    );
+}
+
+#[test]
+fn memory_is_limited_in_all() {
+    let case = || limits(|limits| limits.memory = 8 * MIB);
+    let ended = case().run(&HOSTILE, &json!({"do": "grow-memory"}));
+    assert!(ended.usage.peak_memory <= 8 * MIB, "{:?}", ended.usage);
+    let (class, code, message) = error(ended);
+    assert_eq!((class, code.as_str()), (ErrorClass::OutOfMemory, "memory"));
+    assert!(
+        message.starts_with("the guest asked for ")
+            && message.contains(" of memory in all, and `limits.memory` is 8.0 MiB"),
+        "{message}"
+    );
+
+    // A guest that can live with the denial may.
+    assert_eq!(
+        reply(case().run(&HOSTILE, &json!({"do": "try-memory"}))).output,
+        json!(true)
+    );
+
+    let ended = limits(|limits| limits.memory = MIB).run(&HOSTILE, &json!({"do": "echo"}));
+    assert_eq!(error(ended).0, ErrorClass::OutOfMemory);
+}
+
+#[test]
+fn table_elements_are_limited_in_all() {
+    let plugin = BENCH
+        .link_text(
+            r#"(module
+                 (table $a 60 funcref) (table $b 0 funcref)
+                 (func (export "_start")
+                   ref.null func
+                   i32.const 41
+                   table.grow $b
+                   i32.const -1
+                   i32.eq
+                   (if (then unreachable))))"#,
+        )
+        .unwrap();
+    let case = |most| {
+        let case = limits(|limits| limits.table_elements = most);
+        Case {
+            invocation: plain(&[]),
+            ..case
+        }
+        .run(&plugin, &Value::Null)
+    };
+    assert_error(
+        case(100),
+        ErrorClass::OutOfMemory,
+        "memory",
+        "the guest asked for 101 table elements in all, and `limits.table_elements` is 100",
+    );
+    assert_eq!(reply(case(101)).exit_code, Some(0));
+}
+
+#[test]
+fn a_reply_is_limited() {
+    let run = |bytes: u64| {
+        let case = limits(|limits| limits.reply = 1024);
+        case.run(&HOSTILE, &json!({"do": "huge-reply", "bytes": bytes}))
+    };
+    assert_eq!(reply(run(1022)).output.as_str().map(str::len), Some(1022));
+    assert_error(
+        run(1023),
+        ErrorClass::Limit,
+        "reply",
+        "the reply has 1.0 KiB, and `limits.reply` is 1.0 KiB",
+    );
+    assert_error(
+        run(MIB),
+        ErrorClass::Limit,
+        "reply",
+        "the guest handed over more than 65.0 KiB in one call, which `limits.reply` sets",
+    );
+}
+
+#[test]
+fn input_is_limited() {
+    let ended =
+        limits(|limits| limits.input = 16).run(&HOSTILE, &json!({"do": "echo", "value": 1}));
+    assert_error(
+        ended,
+        ErrorClass::Limit,
+        "input",
+        "the input has 23 B, and `limits.input` is 16 B",
+    );
+}
+
+#[test]
+fn floods_of_output_are_cut_and_do_not_hurt_the_guest() {
+    for stream in ["stdout", "stderr"] {
+        let case = limits(|limits| limits.stdio = 1000);
+        let mut ended = case.run(&HOSTILE, &json!({"do": format!("flood-{stream}")}));
+        let text = match stream {
+            "stdout" => std::mem::take(&mut ended.stdout),
+            _ => std::mem::take(&mut ended.stderr),
+        };
+        assert!(text.starts_with("000"), "{stream}");
+        assert!(text.contains("\n[998000 bytes dropped]\n"), "{text}");
+        assert!(text.ends_with("999\n"), "{stream}");
+        assert_eq!(reply(ended).output, json!("flooded"));
+    }
+}
+
+#[test]
+fn a_flood_of_log_records_is_cut_and_counted() {
+    let ended = limits(|limits| limits.log_records = 5).run(&HOSTILE, &json!({"do": "flood-log"}));
+    assert_eq!((ended.log.len(), ended.log_dropped), (5, 19_995));
+    assert_eq!(ended.usage.host_calls, 20_000);
+
+    let case = limits(|limits| limits.log = 100);
+    let ended = case.run(
+        &HOSTILE,
+        &json!({"do": "flood-log", "bytes": 30, "count": 10}),
+    );
+    assert_eq!((ended.log.len(), ended.log_dropped), (3, 7));
+    assert_eq!(reply(ended).output, json!("flooded"));
+}
+
+#[test]
+fn log_records_arrive_with_their_fields() {
+    let mut ended = hostile(json!({"do": "log"}));
+    let record = ended.log.pop().unwrap();
+    assert_eq!((record.level, record.message.as_str()), ("warn", "careful"));
+    assert_eq!(record.fields, [("key".to_owned(), "value".to_owned())]);
+    let remaining = reply(ended).output.as_u64().unwrap();
+    assert!((1..=120_000).contains(&remaining), "{remaining}");
+}
+
+#[test]
+fn artifacts_are_kept_within_their_limits() {
+    let ended = hostile(json!({"do": "artifact", "name": "report.txt"}));
+    let artifact = &ended.artifacts[0];
+    assert_eq!(artifact.name, "report.txt");
+    assert_eq!(artifact.media_type, "text/plain");
+    assert_eq!(artifact.bytes, b"one two");
+
+    let ended = hostile(json!({"do": "artifact", "name": "../x"}));
+    assert!(ended.artifacts.is_empty());
+    assert_eq!(reply(ended).output[0], json!("bad-name"));
+
+    let ended = hostile(json!({"do": "flood-artifacts"}));
+    assert_eq!(ended.artifacts.len(), 100);
+    assert_eq!(reply(ended).output[100], json!("too-many"));
+
+    let case = limits(|limits| limits.artifacts = 10);
+    let ended = case.run(
+        &HOSTILE,
+        &json!({"do": "flood-artifacts", "bytes": 4, "count": 3}),
+    );
+    assert_eq!(ended.artifacts.len(), 2);
+    assert_eq!(reply(ended).output[2], json!("too-large"));
+}
+
+#[test]
+fn attachments_can_be_read_in_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stored");
+    fs_err::write(&path, "0123456789").unwrap();
+    let file = |name: &str, path: PathBuf| AttachmentSource {
+        name: name.to_owned(),
+        media_type: "text/csv".to_owned(),
+        size: 10,
+        path,
+    };
+    let output = |input| {
+        let files = vec![
+            file("table.csv", path.clone()),
+            file("gone", folder.path().join("gone")),
+        ];
+        reply(
+            Case {
+                files,
+                ..Case::default()
+            }
+            .run(&HOSTILE, &input),
+        )
+        .output
+    };
+    let read = |name: &str, offset: u32, length: u32| {
+        output(json!({"do": "read-file", "name": name, "offset": offset, "length": length}))
+    };
+
+    assert_eq!(
+        output(json!({"do": "names"}))[0],
+        json!(["table.csv", "text/csv", 10])
+    );
+    assert_eq!(read("table.csv", 0, u32::MAX), json!("0123456789"));
+    assert_eq!(read("table.csv", 8, 1), json!("8"));
+    assert_eq!(read("table.csv", 10, 1), json!(""));
+    assert_eq!(read("table.csv", 11, 1), json!({"error": "out-of-range"}));
+    assert_eq!(read("other.csv", 0, 1), json!({"error": "not-found"}));
+    assert_eq!(read("gone", 0, 1), json!({"error": "unavailable"}));
+}
+
+#[test]
+fn a_guest_has_nothing_that_it_was_not_granted() {
+    assert_eq!(
+        reply(hostile(json!({"do": "http"}))).output,
+        json!(
+            "Err(HttpError::Denied(\"`GET https://example.com/`: this provider is granted no network\"))"
+        )
+    );
+    assert_eq!(
+        reply(hostile(json!({"do": "secret"}))).output,
+        json!({"error": "denied"})
+    );
+    assert_eq!(
+        reply(hostile(json!({"do": "open-socket"}))).output,
+        json!(true)
+    );
+    assert_eq!(
+        reply(hostile(json!({"do": "environment"}))).output,
+        json!({"variables": 0, "root": false})
+    );
+}
+
+#[test]
+fn plain_commands_get_arguments_and_stdin_and_give_their_stdout() {
+    let run = |args: &[&str]| reply(command(args));
+
+    assert_eq!(
+        run(&["argv", "b c"]).output,
+        json!("guest-command.wasm argv b c")
+    );
+    assert_eq!(run(&["cat"]).output, json!("given\n"));
+    assert_eq!(run(&["say", ""]).output, json!(""));
+
+    let ended = command(&["fail", "oh no"]);
+    assert_eq!(ended.stderr, "oh no\n");
+    assert_eq!(ended.stdout, "");
+    assert_eq!(reply(ended).exit_code, Some(1));
+}
+
+#[test]
+fn a_plain_commands_stdout_becomes_what_the_scenario_says() {
+    let run = |text: &str, output| {
+        let mut invocation = plain(&["say", text]).unwrap();
+        invocation.output = output;
+        Case {
+            invocation: Some(invocation),
+            ..Case::default()
+        }
+        .run(&COMMAND, &Value::Null)
+    };
+    assert_eq!(reply(run(" a\n", OutputForm::Text)).output, json!(" a\n"));
+    assert_eq!(reply(run(" a\n", OutputForm::Trimmed)).output, json!("a"));
+    assert_eq!(reply(run(" [1]\n", OutputForm::Json)).output, json!([1]));
+    assert_error(
+        run("[1", OutputForm::Json),
+        ErrorClass::Protocol,
+        "json",
+        "the standard output is not JSON: EOF while parsing a list at line 1 column 2",
+    );
+    assert_error(
+        command(&["bytes"]),
+        ErrorClass::Protocol,
+        "utf-8",
+        "the standard output is not UTF-8 from byte 1 on",
+    );
+}
+
+#[test]
+fn a_plain_command_with_too_much_output_runs_on() {
+    assert_error(
+        command(&["flood", "8"]),
+        ErrorClass::Limit,
+        "reply",
+        "the standard output has 8.0 MiB, and `limits.reply` is 4.0 MiB",
+    );
+    let case = Case {
+        invocation: plain(&["flood-forever"]),
+        timeout: Some(Duration::from_millis(100)),
+        ..Case::default()
+    };
+    let ended = case.run(&COMMAND, &Value::Null);
+    assert!(
+        matches!(ended.ending, Ending::Timeout),
+        "{:?}",
+        ended.ending
+    );
+}
+
+#[test]
+fn commands_end_at_their_deadline_and_trap_like_components() {
+    for what in ["loop", "sleep"] {
+        let case = Case {
+            invocation: plain(&[what]),
+            timeout: Some(Duration::from_millis(50)),
+            ..Case::default()
+        };
+        let ended = case.run(&COMMAND, &Value::Null);
+        assert!(
+            matches!(ended.ending, Ending::Timeout),
+            "{what}: {:?}",
+            ended.ending
+        );
+    }
+    let (class, _, message) = error(command(&["panic"]));
+    assert_eq!(class, ErrorClass::Trap);
+    assert!(message.contains("the command's own words"), "{message}");
+}
+
+#[test]
+fn json_commands_get_the_test_and_answer_with_one_object() {
+    let run = |input| Case::default().run(&COMMAND, &input);
+    assert_eq!(
+        reply(run(json!({"do": "test"}))).output,
+        json!({
+            "trial_id": "a/b@hostile#2", "test_id": "a/b", "provider": "hostile", "repeat": 2, "attempt": 1,
+            "seed": 42, "input": {"do": "test"}, "config": {"unit": "km"}, "tags": ["smoke"],
+        })
+    );
+
+    let ended = run(json!({"do": "log"}));
+    let [warning, text] = &ended.log[..] else {
+        panic!("{:?}", ended.log)
+    };
+    assert_eq!(
+        (warning.level, warning.message.as_str()),
+        ("warn", "careful")
+    );
+    assert_eq!(
+        warning.fields,
+        [
+            ("n".to_owned(), "1".to_owned()),
+            ("s".to_owned(), "x".to_owned())
+        ]
+    );
+    assert_eq!((text.level, text.message.as_str()), ("info", "just text"));
+    assert_eq!(reply(ended).verdict, Some(CheckVerdict::Skip));
+
+    let (class, code, message) = error(run(json!({"do": "print", "text": "hello"})));
+    assert_eq!((class, code.as_str()), (ErrorClass::Protocol, "json"));
+    assert!(
+        message.starts_with("the standard output is not one JSON object"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_module_of_preview_1_is_a_command() {
+    let plugin = BENCH
+        .link_text(
+            r#"(module
+                 (import "wasi_snapshot_preview1" "fd_write"
+                   (func $write (param i32 i32 i32 i32) (result i32)))
+                 (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                 (memory (export "memory") 1)
+                 (data (i32.const 8) "hello\n")
+                 (func (export "_start")
+                   (i32.store (i32.const 0) (i32.const 8))
+                   (i32.store (i32.const 4) (i32.const 6))
+                   (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 20)))
+                   (call $exit (i32.const 7))))"#,
+        )
+        .unwrap();
+    let ended = Case {
+        invocation: plain(&[]),
+        ..Case::default()
+    }
+    .run(&plugin, &Value::Null);
+    let reply = reply(ended);
+    assert_eq!((reply.output, reply.exit_code), (json!("hello\n"), Some(7)));
+}
+
+#[test]
+fn exit_codes_of_json_commands_have_meanings() {
+    for (code, class) in [
+        (75, ErrorClass::Unavailable),
+        (64, ErrorClass::InvalidInput),
+        (65, ErrorClass::InvalidInput),
+        (78, ErrorClass::InvalidConfig),
+        (3, ErrorClass::Internal),
+    ] {
+        let plugin = BENCH.link_text(&exiting(code)).unwrap();
+        assert_error(
+            Case::default().run(&plugin, &Value::Null),
+            class,
+            &format!("exit-{code}"),
+            &format!("the command exited with {code}"),
+        );
+    }
+}
+
+#[test]
+fn an_exit_status_that_wasi_does_not_know_is_a_trap() {
+    let plugin = BENCH.link_text(&exiting(134)).unwrap();
+    assert_error(
+        Case {
+            invocation: plain(&[]),
+            ..Case::default()
+        }
+        .run(&plugin, &Value::Null),
+        ErrorClass::Trap,
+        "exit",
+        "the guest exited with a status outside of 0 to 125",
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let refused = |text: &str| BENCH.link_text(text).err().unwrap().to_string();
+
+    assert_eq!(
+        refused(
+            r#"(module
+                 (import "env" "read_sensor" (func)) (import "gpu" "draw" (func))
+                 (func (export "_start")))"#
+        ),
+        "plugin `hand.wasm` needs what this runner does not offer: `env::read_sensor`, `gpu::draw`"
+    );
+    assert!(
+        refused(
+            r#"(module (import "wasi_snapshot_preview1" "fd_teleport" (func)) (func (export "_start")))"#
+        )
+        .contains("fd_teleport")
+    );
+    assert_eq!(
+        refused(
+            r#"(component
+                 (import "wasi:http/types@0.2.10" (instance))
+                 (import "acme:robot/arm@1.0.0" (instance))
+                 (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#
+        ),
+        "plugin `hand.wasm` needs what this runner does not offer: `wasi:http/types@0.2.10`, `acme:robot/arm@1.0.0`"
+    );
+    assert_eq!(
+        refused(
+            r#"(component
+                 (import "wasi:cli/environment@0.3.0" (instance))
+                 (import "wasi:cli/environment@0.2.12" (instance))
+                 (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#
+        ),
+        "plugin `hand.wasm` needs what this runner does not offer: `wasi:cli/environment@0.3.0`"
+    );
+    let empty = refused(
+        r#"(component (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#,
+    );
+    assert!(
+        empty.starts_with("plugin `hand.wasm` does not fit this runner: "),
+        "{empty}"
+    );
+    assert!(empty.contains("describe"), "{empty}");
+}
+
+#[test]
+fn a_file_that_does_not_validate_is_refused_with_its_reason() {
+    // A body that leaves the wrong type: text that assembles, code that is not valid.
+    let error = BENCH
+        .link_text(r#"(module (func (export "_start") (result i32) i64.const 1))"#)
+        .err()
+        .unwrap();
+    assert_eq!(error.to_string(), "cannot compile plugin `hand.wasm`");
+    let reason = std::error::Error::source(&error).unwrap().to_string();
+    assert!(reason.contains("type mismatch"), "{reason}");
+}
+
+#[test]
+fn a_compiled_plugin_is_kept_and_loaded_again() {
+    let bench = Bench::new(|_| {});
+    bench.link(&guest("stuck")).unwrap();
+    let entry = only_entry(&bench);
+    let kept = fs_err::metadata(&entry).unwrap().modified().unwrap();
+
+    // The second engine has no compiler that it could call.
+    let cache = bench.folder.path().join("cache");
+    let without = Bench::new(|options| {
+        options.compiler = "/nowhere".into();
+        options.cache = cache;
+    });
+    without.link(&guest("stuck")).unwrap();
+    assert_eq!(fs_err::metadata(&entry).unwrap().modified().unwrap(), kept);
+}
+
+#[test]
+fn a_damaged_entry_of_the_cache_is_a_miss() {
+    let bench = Bench::new(|_| {});
+    bench.link(&guest("stuck")).unwrap();
+    let entry = only_entry(&bench);
+    let good = fs_err::read(&entry).unwrap();
+
+    let truncated = &good[..good.len() / 2];
+    let zeroed = vec![0; good.len()];
+    for bad in [b"".as_slice(), b"no artefact", truncated, &zeroed] {
+        fs_err::remove_file(&entry).unwrap();
+        fs_err::write(&entry, bad).unwrap();
+        bench.link(&guest("stuck")).unwrap();
+        assert_eq!(fs_err::read(&entry).unwrap().len(), good.len());
+        assert_eq!(only_entry(&bench), entry);
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_used_stops_nothing() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+
+    let file = folder.path().join("file");
+    fs_err::write(&file, "").unwrap();
+    let shared = folder.path().join("shared");
+    fs_err::create_dir(&shared).unwrap();
+    fs_err::set_permissions(&shared, std::fs::Permissions::from_mode(0o777)).unwrap();
+    for cache in [file.join("cache"), shared.clone()] {
+        let bench = Bench::new(|options| options.cache = cache);
+        bench.link(&guest("stuck")).unwrap();
+    }
+    assert_eq!(fs_err::read_dir(&shared).unwrap().count(), 0);
+}
+
+#[test]
+fn a_new_cache_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::new(|_| {});
+    bench.link(&guest("stuck")).unwrap();
+    let cache = fs_err::metadata(bench.folder.path().join("cache")).unwrap();
+    assert_eq!(cache.permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn compiling_ends_in_time() {
+    let bench = Bench::new(|options| options.compile_timeout = Duration::from_millis(1));
+    let error = bench.link(&guest("hostile")).err().unwrap();
+    let reason = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(reason, "it took longer than 0.001 s");
+    assert!(
+        fs_err::read_dir(bench.folder.path().join("cache"))
+            .unwrap()
+            .next()
+            .is_none()
+    );
+}
+
+#[test]
+fn an_interrupt_ends_compiling_at_once() {
+    let bench = Bench::new(|options| options.compiler = sleeper());
+    let file = PluginFile::read(&guest("stuck"), MIB).unwrap();
+    let interrupt = Interrupt::default();
+    let started = Instant::now();
+    let error = bench.wait(async {
+        let (linked, ()) = tokio::join!(bench.engine.link(&file, &interrupt), async {
+            interrupt.now();
+        });
+        linked.err().unwrap()
+    });
+    assert!(matches!(error, LinkError::Cancelled), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_compiler_that_cannot_be_run_or_dies_is_named() {
+    let reason = |compiler: PathBuf| {
+        let bench = Bench::new(|options| options.compiler = compiler);
+        let error = bench.link(&guest("stuck")).err().unwrap();
+        std::error::Error::source(&error).unwrap().to_string()
+    };
+    assert_eq!(
+        reason("/nowhere".into()),
+        "cannot run the compiler `/nowhere`"
+    );
+    assert_eq!(
+        reason("/bin/false".into()),
+        "the compiler ended with exit status: 1"
+    );
+}
+
+fn plain(args: &[&str]) -> Option<Invocation> {
+    Some(Invocation {
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        stdin: b"given\n".to_vec(),
+        output: OutputForm::Text,
+    })
+}
+
+fn command(args: &[&str]) -> Ended {
+    Case {
+        invocation: plain(args),
+        ..Case::default()
+    }
+    .run(&COMMAND, &Value::Null)
+}
+
+fn exiting(code: i32) -> String {
+    format!(
+        r#"(module
+             (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+             (memory (export "memory") 1)
+             (func (export "_start") (call $exit (i32.const {code}))))"#
+    )
+}
+
+fn only_entry(bench: &Bench) -> PathBuf {
+    let entries = fs_err::read_dir(bench.folder.path().join("cache")).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(paths.len(), 1, "{paths:?}");
+    paths.remove(0)
+}
+
+/// A compiler that never comes to an end.
+fn sleeper() -> PathBuf {
+    static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = FOLDER.path().join("sleeper");
+    fs_err::write(&path, "#!/bin/sh\nexec sleep 3600\n").unwrap();
+    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    path
 }

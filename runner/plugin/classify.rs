@@ -137,14 +137,22 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
             format!("the guest asked for too much: {cause}"),
         );
     }
-    // Memories and tables that exist from the start are denied here.
-    denied(sandbox).unwrap_or_else(|| {
-        failure(
-            ErrorClass::Protocol,
-            "contract",
-            format!("the guest broke the contract: {cause}{}", place(error)),
-        )
-    })
+    if cause.contains("invalid exit status") {
+        return failure(
+            ErrorClass::Trap,
+            "exit",
+            "the guest exited with a status outside of 0 to 125",
+        );
+    }
+    // Memories and tables that are too large from the start.
+    if let Some(denied) = denied(sandbox).filter(|_| cause.contains("minimum size")) {
+        return denied;
+    }
+    failure(
+        ErrorClass::Protocol,
+        "contract",
+        format!("the guest broke the contract: {cause}{}", place(error)),
+    )
 }
 
 fn denied(sandbox: &Sandbox) -> Option<AttemptError> {

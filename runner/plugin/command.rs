@@ -47,15 +47,15 @@ struct Execution {
 pub(super) async fn run_plain(
     program: &Program,
     name: &str,
+    invocation: Invocation,
     call: &Call<'_>,
-    invocation: &Invocation,
     guard: &Guard,
 ) -> Ended {
     let mut argv = vec![name.to_owned()];
-    argv.extend_from_slice(&invocation.args);
+    argv.extend(invocation.args);
     let start = Start {
         argv,
-        stdin: invocation.stdin.clone(),
+        stdin: invocation.stdin,
         host: Host::new(&call.limits, call.files.clone(), guard.clone()),
     };
     let execution = program.execute(start, &call.limits, guard).await;

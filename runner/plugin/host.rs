@@ -10,6 +10,9 @@ use super::{
 use crate::model::{Artifact, Limits, LogRecord};
 
 const MAX_NAME_BYTES: usize = 128;
+const MAX_MEDIA_TYPE_BYTES: usize = 255;
+/// What a field costs beside its text, so that a million empty ones are not free.
+const SEPARATORS_BYTES: usize = 2;
 
 /// What one attempt's imports work on, and what they leave.
 pub(super) struct Host {
@@ -69,10 +72,8 @@ impl Host {
 impl Log {
     /// Keeps a record if it fits, else counts it.
     pub(super) fn push(&mut self, record: LogRecord) {
-        let fields = record
-            .fields
-            .iter()
-            .map(|(name, value)| name.len() + value.len());
+        let fields = record.fields.iter();
+        let fields = fields.map(|(name, value)| name.len() + value.len() + SEPARATORS_BYTES);
         let bytes = (record.message.len() + fields.sum::<usize>()) as u64;
         let is_full = self.records.len() as u64 >= self.max_records;
         if is_full || self.bytes.saturating_add(bytes) > self.max_bytes {
@@ -91,7 +92,7 @@ impl Artifacts {
         media_type: String,
         chunk: &[u8],
     ) -> Result<(), artifacts::ArtifactError> {
-        if !is_artifact_name(&name) {
+        if !is_artifact_name(&name) || media_type.len() > MAX_MEDIA_TYPE_BYTES {
             return Err(artifacts::ArtifactError::BadName);
         }
         let known = self.files.iter().position(|file| file.name == name);

@@ -19,15 +19,15 @@ use super::{
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
 
-/// The packages whose imports this host serves, and of which it may be asked for any interface and older versions.
-const SERVED: [&str; 7] = [
-    "runner:provider/",
-    "wasi:cli/",
-    "wasi:clocks/",
-    "wasi:filesystem/",
-    "wasi:io/",
-    "wasi:random/",
-    "wasi:sockets/",
+/// What this host serves: packages and their compatible versions.
+const SERVED: [(&str, &str); 7] = [
+    ("runner:provider/", "@0.1."),
+    ("wasi:cli/", "@0.2."),
+    ("wasi:clocks/", "@0.2."),
+    ("wasi:filesystem/", "@0.2."),
+    ("wasi:io/", "@0.2."),
+    ("wasi:random/", "@0.2."),
+    ("wasi:sockets/", "@0.2."),
 ];
 const PREVIEW_1: &str = "wasi_snapshot_preview1";
 
@@ -166,13 +166,13 @@ impl Engine {
         })
     }
 
-    /// wasmtime names only the first; a newer version or another interface of a served package is left to it.
+    /// wasmtime names only the first; what is missing inside of a served package is left to it.
     fn missing_in_component(&self, component: &Component) -> Vec<String> {
         let component_type = component.component_type();
         let imports = component_type.imports(&self.wasmtime);
         imports
             .map(|(name, _)| name)
-            .filter(|name| !SERVED.iter().any(|package| name.starts_with(package)))
+            .filter(|name| !is_served(name))
             .map(|name| format!("`{name}`"))
             .collect()
     }
@@ -207,15 +207,16 @@ impl Plugin {
 
     /// Runs one attempt in a fresh sandbox. Dropping the future ends the guest, unless it is inside one long
     /// instruction.
-    pub async fn run(&self, call: Call<'_>, guard: &Guard) -> Ended {
+    pub async fn run(&self, mut call: Call<'_>, guard: &Guard) -> Ended {
         if let Some(error) = oversized(&call) {
             return Ended::without_sandbox(error);
         }
+        let invocation = call.invocation.take();
         let run = async {
-            match (&self.0.code, &call.invocation) {
+            match (&self.0.code, invocation) {
                 (Runnable::Component(pre), _) => component::run(pre, &call, guard).await,
                 (Runnable::Command(program), Some(invocation)) => {
-                    command::run_plain(program, &self.0.name, &call, invocation, guard).await
+                    command::run_plain(program, &self.0.name, invocation, &call, guard).await
                 }
                 (Runnable::Command(program), None) => {
                     command::run_json(program, &call, guard).await
@@ -224,6 +225,12 @@ impl Plugin {
         };
         contain(run).await.unwrap_or_else(Ended::without_sandbox)
     }
+}
+
+fn is_served(import: &str) -> bool {
+    SERVED
+        .iter()
+        .any(|(package, version)| import.starts_with(package) && import.contains(version))
 }
 
 fn missing_in_module(module: &Module) -> Vec<String> {

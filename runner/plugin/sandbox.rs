@@ -106,8 +106,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_of_the_host_stays_inside_its_attempt() {
-        let error = contain(async { panic!("no {}", "way") }).await as Result<(), _>;
-        let error = error.unwrap_err();
+        let ended: Result<(), _> = contain(async { panic!("no {}", "way") }).await;
+        let error = ended.unwrap_err();
         assert_eq!(error.class, Some(ErrorClass::Internal));
         assert_eq!(error.message, "the runner itself failed: no way");
     }

@@ -231,12 +231,8 @@ mod tests {
         assert_eq!(sniff(b""), Err(SniffError::Empty));
         assert_eq!(sniff(b"#!/bin/sh\n"), Err(SniffError::NotWasm));
         let whole = wat::parse_str("(module (func (export \"_start\")))").unwrap();
-        for end in 4..whole.len() {
-            match sniff(&whole[..end]) {
-                Err(SniffError::Damaged(_) | SniffError::NoStart) | Ok(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
+        let cut = sniff(&whole[..whole.len() - 1]);
+        assert!(matches!(cut, Err(SniffError::Damaged(_))), "{cut:?}");
         assert!(matches!(sniff(b"\0asm\x01"), Err(SniffError::Damaged(_))));
     }
 

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match args[1..] {
         ["describe"] if args[0] == "provider" => describe(),
         ["run"] if args[0] == "provider" => run(),
-        ["argv"] => print!("{}", args.join(" ")),
+        ["argv", ..] => print!("{}", args.join(" ")),
         ["cat"] => cat(),
         ["say", text] => print!("{text}"),
         ["fail", text] => {
@@ -41,7 +41,10 @@ fn main() -> ExitCode {
 }
 
 fn describe() {
-    print!("{}", json!({"ok": {"name": "command", "version": "0.1.0", "summary": "Does things."}}));
+    print!(
+        "{}",
+        json!({"ok": {"name": "command", "version": "0.1.0", "summary": "Does things."}})
+    );
 }
 
 fn run() {
@@ -50,7 +53,10 @@ fn run() {
     match input["do"].as_str().expect("`do` is a string") {
         "test" => print!("{}", json!({"ok": {"output": test}})),
         "log" => {
-            eprintln!("{}", json!({"level": "warn", "message": "careful", "fields": {"n": 1, "s": "x"}}));
+            eprintln!(
+                "{}",
+                json!({"level": "warn", "message": "careful", "fields": {"n": 1, "s": "x"}})
+            );
             eprintln!("just text");
             print!("{}\n", json!({"ok": {"output": null, "verdict": "skip"}}));
         }
@@ -61,10 +67,14 @@ fn run() {
 
 fn cat() {
     let mut stdin = Vec::new();
-    std::io::stdin().read_to_end(&mut stdin).expect("standard input can be read");
+    std::io::stdin()
+        .read_to_end(&mut stdin)
+        .expect("standard input can be read");
     write(&stdin);
 }
 
 fn write(bytes: &[u8]) {
-    std::io::stdout().write_all(bytes).expect("standard output is never full");
+    std::io::stdout()
+        .write_all(bytes)
+        .expect("standard output is never full");
 }

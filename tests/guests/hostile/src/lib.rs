@@ -59,7 +59,8 @@ impl Guest for Hostile {
             "divide" => Ok(reply(&json!(black_box(1_i32) / black_box(0_i32)))),
             "exit" => std::process::exit(i32::from(number("code", 0) != 0)),
             "grow-memory" => {
-                let blocks: Vec<Vec<u8>> = (0..).map(|_| vec![1; MIB]).take(count(100_000)).collect();
+                let blocks: Vec<Vec<u8>> =
+                    (0..).map(|_| vec![1; MIB]).take(count(100_000)).collect();
                 Ok(reply(&json!(black_box(blocks).len())))
             }
             "try-memory" => {
@@ -87,7 +88,8 @@ impl Guest for Hostile {
             }
             "flood-artifacts" => {
                 let chunk = vec![0; number("bytes", 1) as usize];
-                let appended = (0..count(1_000)).map(|file| append(&format!("file-{file}"), &chunk));
+                let appended =
+                    (0..count(1_000)).map(|file| append(&format!("file-{file}"), &chunk));
                 Ok(reply(&json!(appended.collect::<Vec<_>>())))
             }
             "artifact" => {
@@ -95,37 +97,64 @@ impl Guest for Hostile {
                 Ok(reply(&json!([append(name, b"one "), append(name, b"two")])))
             }
             "log" => {
-                log::log(log::Level::Warn, "careful", &[("key".to_owned(), "value".to_owned())]);
+                log::log(
+                    log::Level::Warn,
+                    "careful",
+                    &[("key".to_owned(), "value".to_owned())],
+                );
                 control::progress(Some(0.5), "half way");
                 Ok(reply(&json!(control::remaining())))
             }
-            "invalid-json" => Ok(Reply { output: "{".to_owned(), ..reply(&Value::Null) }),
-            "huge-reply" => Ok(reply(&json!("x".repeat(number("bytes", 100 * MIB as u64) as usize)))),
-            "nan-score" => Ok(Reply { score: Some(f64::NAN), ..reply(&Value::Null) }),
+            "invalid-json" => Ok(Reply {
+                output: "{".to_owned(),
+                ..reply(&Value::Null)
+            }),
+            "huge-reply" => Ok(reply(&json!(
+                "x".repeat(number("bytes", 100 * MIB as u64) as usize)
+            ))),
+            "nan-score" => Ok(Reply {
+                score: Some(f64::NAN),
+                ..reply(&Value::Null)
+            }),
             "infinite-metric" => Ok(Reply {
-                metrics: vec![Metric { name: "m".to_owned(), value: f64::INFINITY, unit: None }],
+                metrics: vec![Metric {
+                    name: "m".to_owned(),
+                    value: f64::INFINITY,
+                    unit: None,
+                }],
                 ..reply(&Value::Null)
             }),
             "judge" => Ok(judged()),
             "http" => Ok(reply(&json!(send()))),
-            "secret" => Ok(reply(&json!(format!("{:?}", secrets::get("KEY"))))),
+            "secret" => Ok(reply(&match secrets::get("KEY") {
+                Ok(secret) => json!(secret),
+                Err(error) => json!({"error": error.name()}),
+            })),
             "random" => Ok(reply(&json!(hash_keys(count(1))))),
-            "open-socket" => Ok(reply(&json!(std::net::TcpStream::connect("127.0.0.1:9").is_err()))),
+            "open-socket" => Ok(reply(&json!(
+                std::net::TcpStream::connect("127.0.0.1:9").is_err()
+            ))),
             "environment" => Ok(reply(&json!({
                 "variables": std::env::vars().count(),
                 "root": std::fs::read_dir("/").is_ok(),
             }))),
             "names" => {
                 let names = files::names();
-                let names = names.iter().map(|file| json!([file.name, file.media_type, file.size]));
+                let names = names
+                    .iter()
+                    .map(|file| json!([file.name, file.media_type, file.size]));
                 Ok(reply(&names.collect()))
             }
             "read-file" => {
                 let name = input["name"].as_str().expect("`name` is a string");
-                let read = files::read(name, number("offset", 0) as u32, number("length", 1_000) as u32);
+                let read = files::read(
+                    name,
+                    number("offset", 0) as u32,
+                    number("length", 1_000) as u32,
+                );
                 Ok(reply(&match read {
                     Ok(bytes) => json!(String::from_utf8_lossy(&bytes)),
-                    Err(error) => json!({"error": format!("{error:?}")}),
+                    Err(error) => json!({"error": error.name()}),
                 }))
             }
             "error" => Err(ProviderError {
@@ -136,8 +165,15 @@ impl Guest for Hostile {
                 Err(error(ErrorKind::Unavailable, "not-yet", "try again"))
             }
             "fail-until" => Ok(reply(&json!(test.attempt))),
-            "verdict" => Ok(Reply { verdict: verdict(&input), ..reply(&Value::Null) }),
-            other => Err(error(ErrorKind::InvalidInput, "unknown", &format!("cannot do `{other}`"))),
+            "verdict" => Ok(Reply {
+                verdict: verdict(&input),
+                ..reply(&Value::Null)
+            }),
+            other => Err(error(
+                ErrorKind::InvalidInput,
+                "unknown",
+                &format!("cannot do `{other}`"),
+            )),
         }
     }
 }
@@ -168,7 +204,11 @@ fn judged() -> Reply {
             message: Some("too long".to_owned()),
             details: Some(json!({"lines": 3}).to_string()),
         }],
-        metrics: vec![Metric { name: "length".to_owned(), value: 3.0, unit: Some("lines".to_owned()) }],
+        metrics: vec![Metric {
+            name: "length".to_owned(),
+            value: 3.0,
+            unit: Some("lines".to_owned()),
+        }],
         ..reply(&json!("judged"))
     }
 }
@@ -224,7 +264,9 @@ fn text<'a>(input: &'a Value, key: &str) -> &'a str {
 }
 
 fn append(name: &str, chunk: &[u8]) -> Option<String> {
-    artifacts::append(name, "text/plain", chunk).err().map(|error| format!("{error:?}"))
+    artifacts::append(name, "text/plain", chunk)
+        .err()
+        .map(|error| error.name().to_owned())
 }
 
 fn send() -> String {
@@ -241,7 +283,9 @@ fn send() -> String {
 
 /// Asks for randomness, as every hash map does.
 fn hash_keys(count: usize) -> usize {
-    (0..count).map(|_| std::collections::HashMap::<u8, u8>::new().len()).sum()
+    (0..count)
+        .map(|_| std::collections::HashMap::<u8, u8>::new().len())
+        .sum()
 }
 
 #[expect(unconditional_recursion, reason = "it is what is asked for")]
