@@ -47,6 +47,12 @@ impl<'a> Document<'a> {
         self.find(path, part).into()
     }
 
+    /// Where the item of an array at the top begins.
+    pub(super) fn item(&self, array: &str, index: usize) -> usize {
+        let path = [Step::Key(array.to_owned()), Step::Index(index)];
+        self.find(&path, Part::Value).start
+    }
+
     /// The keys of the table at `path` in the order in which they are written.
     pub(super) fn keys_in_order(&self, path: &[Step]) -> Vec<&str> {
         let mut table = self.root.get_ref();
@@ -97,6 +103,34 @@ impl<'a> Document<'a> {
             Part::Key => key,
             Part::Value => value.span(),
         }
+    }
+}
+
+/// Counts lines. Places that come in order cost one pass over the text.
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    offset: usize,
+    line: u64,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self {
+            text,
+            offset: 0,
+            line: 1,
+        }
+    }
+
+    /// The line, from 1, that holds the byte at `offset`.
+    pub(super) fn at(&mut self, offset: usize) -> u64 {
+        if offset < self.offset {
+            *self = Self::new(self.text);
+        }
+        let passed = &self.text.as_bytes()[self.offset..offset];
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.offset = offset;
+        self.line
     }
 }
 
