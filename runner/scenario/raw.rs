@@ -34,7 +34,9 @@ impl<'a> Document<'a> {
                 span.into(),
             )
         };
-        Err(errors.iter().map(problem).collect())
+        let mut problems: Vec<_> = errors.iter().map(problem).collect();
+        problems.sort_by_key(Problem::offset);
+        Err(problems)
     }
 
     /// The text's value as JSON. Numbers that JSON does not have are reported.
