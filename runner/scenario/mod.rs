@@ -23,14 +23,15 @@ mod test;
 mod units;
 mod validate;
 
-use miette::NamedSource;
-use serde_json::{Map, Value};
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
+
+use miette::NamedSource;
+use serde_json::{Map, Value};
 
 use settings::Settings;
 use validate::{InlineTest, TestList};
