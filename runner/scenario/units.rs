@@ -23,13 +23,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
 const MAX_SIZE: u64 = 1 << 50;
 
 /// Reads a size: bytes as a number, or a text such as `64MiB`.
-<<<<<<< HEAD
 pub fn size_of(value: &Value) -> Option<u64> {
-    match value {
-=======
-pub(super) fn size_of(value: &Value) -> Option<u64> {
     let bytes = match value {
->>>>>>> scenario
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.parse::<ByteSize>().ok().map(|size| size.0),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
