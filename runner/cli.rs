@@ -4,7 +4,10 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{model::RunStatus, scenario::FailFast};
+use crate::{
+    model::RunStatus,
+    scenario::{self, FailFast},
+};
 
 /// Runs lists of tests against sandboxed WASM providers.
 #[derive(Debug, Parser)]
@@ -203,13 +206,13 @@ fn parse_status(word: &str) -> Result<RunStatus, String> {
 fn parse_minutes(text: &str) -> Result<Duration, String> {
     let minutes: f64 = text.parse().map_err(|_| "expected a number of minutes")?;
     match Duration::try_from_secs_f64(minutes * 60.0) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("expected a number of minutes above 0".into()),
+        Ok(duration) if !duration.is_zero() && duration <= scenario::MAX_DURATION => Ok(duration),
+        _ => Err("expected a number of minutes, above 0 and at most a year".into()),
     }
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    crate::scenario::parse_duration(text).map_err(Into::into)
+    scenario::parse_duration(text).map_err(Into::into)
 }
 
 fn parse_fail_fast(text: &str) -> Result<FailFast, String> {

@@ -10,6 +10,8 @@ use crate::{
     record::{Row, RowCheck},
 };
 
+/// How many lines of a diff are shown; the row has them all.
+const MAX_DIFF_LINES: usize = 24;
 /// How long a value may be shown, in characters.
 const MAX_VALUE: usize = 300;
 
@@ -48,13 +50,18 @@ fn add_check(text: &mut String, check: &RowCheck<'_>) {
     let message = check.message.as_deref().unwrap_or("did not hold");
     add_line(text, 4, &format!("{}: {message}", check.name));
     if let Some(diff) = &check.diff {
-        for line in diff.lines().filter(|line| !line.starts_with("@@")) {
+        let lines = diff.lines().filter(|line| !line.starts_with("@@"));
+        for line in lines.clone().take(MAX_DIFF_LINES) {
             let line = match line.as_bytes().first() {
                 Some(b'-') => line.red().to_string(),
                 Some(b'+') => line.green().to_string(),
                 _ => line.dimmed().to_string(),
             };
             add_line(text, 6, &line);
+        }
+        let more = lines.count().saturating_sub(MAX_DIFF_LINES);
+        if more > 0 {
+            add_line(text, 6, &format!("… {more} more lines").dimmed().to_string());
         }
         return;
     }

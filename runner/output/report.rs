@@ -37,6 +37,8 @@ pub enum Mode {
 
 /// How often a run that is not watched on a terminal says how far it is.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// How long an attempt runs before it is named.
+const WORTH_NAMING: Duration = Duration::from_secs(1);
 /// How many failures are printed as they happen.
 const MAX_SHOWN: u64 = 50;
 
@@ -195,7 +197,7 @@ impl Report {
         self.output.bytes(&text);
         if let Some(bar) = &self.bar {
             bar.set_position(counts.done());
-            bar.set_message(bar_counts(counts));
+            bar.set_prefix(bar_counts(counts));
         }
     }
 
@@ -207,7 +209,9 @@ impl Report {
             self.tally.keep_failure(&row);
         }
         self.shown += 1;
-        if self.is_verbose {
+        if self.mode == Mode::Quiet {
+            // All at the end.
+        } else if self.is_verbose {
             let text = match entry.attempt.outcome {
                 Outcome::Passed | Outcome::Skipped => failure::head(&row),
                 _ => failure::lines(&row),
@@ -235,8 +239,9 @@ impl Report {
                 }
             }
             Mode::Terminal => {
+                let longest = longest.filter(|longest| longest.elapsed >= WORTH_NAMING);
                 if let Some(bar) = &self.bar {
-                    bar.set_prefix(longest.map(bar_longest).unwrap_or_default());
+                    bar.set_message(longest.map(bar_longest).unwrap_or_default());
                     bar.tick();
                 }
             }
@@ -286,8 +291,8 @@ impl Report {
 
     fn summary(&self, finish: &Finish<'_>) {
         let talk = |line: &str| self.output.talk(line);
-        // Failures were printed as they happened; on a screen that scrolls they are wanted again at the end.
-        if !self.tally.failures.is_empty() && self.mode == Mode::Terminal {
+        // They were printed as they happened; on a screen that scrolls they are wanted again at the end.
+        if !self.tally.failures.is_empty() {
             talk(&format!("\n{}", "failures".bold()));
             self.tally.failures.iter().for_each(|failure| talk(failure));
             let more = finish.counts.bad() - self.tally.failures.len() as u64;
@@ -355,14 +360,19 @@ fn bar_style() -> ProgressStyle {
             let _ = writer.write_str(&format::count(get(state)));
         }
     };
+    // What is running longest comes last: it is cut where the screen ends.
     ProgressStyle::with_template(
-        "{bar:24.cyan/dim} {done}/{planned} {msg}  {per_sec:.dim} {eta:.dim} {prefix:.dim}",
+        "{bar:24.cyan/dim} {done}/{planned}  {prefix}  {rate:.dim}  {left:.dim}  {wide_msg:.dim}",
     )
     .expect("the template is valid")
     .with_key("done", count(ProgressState::pos))
     .with_key("planned", count(|state| state.len().unwrap_or(0)))
-    .with_key("eta", |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-        let _ = write!(writer, "eta {}", format::duration(Duration::from_secs(state.eta().as_secs())));
+    .with_key("rate", |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
+        let _ = write!(writer, "{:.0}/s", state.per_sec());
+    })
+    .with_key("left", |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
+        let seconds = state.eta().as_secs().max(1);
+        let _ = write!(writer, "{} left", format::duration(Duration::from_secs(seconds)));
     })
     .progress_chars("━╸─")
 }

@@ -7,9 +7,6 @@ use crate::{model::Limits, scenario::Test};
 /// An attempt's timeout where nobody set one.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Stands for a deadline that no clock can express.
-const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
-
 /// The command line's cap on every attempt.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Budget {
@@ -84,7 +81,7 @@ impl Budget {
             if next.1 < least.1 { next } else { least }
         });
         Deadline {
-            at: now.checked_add(after).unwrap_or(now + FAR),
+            at: now + after,
             after,
             rule,
         }

@@ -382,12 +382,12 @@ impl<'a> Dispatcher<'a> {
         }
         let now = Instant::now();
         let backoff = retry::backoff(&flight.test.retries, attempt)?;
-        let at = now.checked_add(backoff)?;
+        let at = now + backoff;
         let begun = now.checked_sub(attempt.duration).unwrap_or(now);
         let whole = flight.test.trial_timeout;
         let trial_ends = flight
             .trial_ends
-            .or_else(|| whole.and_then(|whole| begun.checked_add(whole)));
+            .or_else(|| whole.map(|whole| begun + whole));
         // A backoff that would cross its parent's deadline is not slept.
         let parent = trial_ends.map_or(self.rules.ends, |ends| ends.min(self.rules.ends));
         (at < parent).then_some((at, trial_ends))
@@ -469,7 +469,7 @@ impl<'a> Dispatcher<'a> {
         }
         self.interrupt.request();
         let now = Instant::now();
-        let until = now.checked_add(self.rules.grace).unwrap_or(now);
+        let until = now + self.rules.grace;
         self.stop_by(reason, signal, Step::Ask(until));
     }
 

@@ -43,7 +43,7 @@ pub use provider::{OutputForm, Protocol, Provider, Rate, Stdin};
 pub use schema::json_schema;
 pub use suite::{Suite, SuiteReader};
 pub use template::{MissingKey, Template, TemplateError};
-pub use units::{parse_duration, size_of};
+pub use units::{MAX_DURATION, parse_duration, size_of};
 pub use test::{Attachment, ExpectedError, ProviderSet, Retries, RetryOn, Test};
 
 /// Reads and validates the scenario in `path`. Reports everything that is wrong with it.

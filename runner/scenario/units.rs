@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 /// The longest duration that a scenario may name: longer ones are slips, and sums of these cannot overflow.
-pub(super) const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+pub const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Reads a duration such as `200ms`, `10s` or `1h30m`.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
