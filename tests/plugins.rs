@@ -326,6 +326,42 @@ fn a_flood_of_handles_is_a_limit() {
 }
 
 #[test]
+fn randomness_is_limited() {
+    let plugin = BENCH
+        .link_text(
+            r#"(module
+                 (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+                 (memory (export "memory") 40)
+                 (func (export "_start") (drop (call $random (i32.const 0) (i32.const 2000000)))))"#,
+        )
+        .unwrap();
+    assert_error(
+        Case {
+            invocation: plain(&[]),
+            ..Case::default()
+        }
+        .run(&plugin, &Value::Null),
+        ErrorClass::Limit,
+        "random",
+        "the guest asked for too much: requested len 2000000 exceeds limit 1048576",
+    );
+}
+
+#[test]
+fn what_goes_in_and_out_is_counted() {
+    let usage = hostile(json!({"do": "artifact", "name": "a"})).usage;
+    assert_eq!(usage.host_calls, 2);
+    assert_eq!(
+        usage.bytes_in,
+        (r#"{"do":"artifact","name":"a"}"#.len() + r#"{"unit":"km"}"#.len()) as u64
+    );
+    assert_eq!(
+        usage.bytes_out,
+        ("one two".len() + "[null,null]".len()) as u64
+    );
+}
+
+#[test]
 fn an_exit_instead_of_a_reply_breaks_the_contract() {
     for (code, message) in [
         (0, "the guest exited with 0 instead of returning"),
@@ -512,6 +548,20 @@ fn a_guest_inside_one_long_instruction_does_not_block_the_others() {
         "{:?}",
         ended.ending
     );
+}
+
+#[test]
+fn a_guest_ends_with_its_future() {
+    let case = Case::default();
+    let ended = BENCH.wait(async {
+        let guest = BENCH
+            .runtime
+            .spawn(case.start(HOSTILE.clone(), json!({"do": "loop"})));
+        tokio::task::yield_now().await;
+        guest.abort();
+        tokio::time::timeout(LONG, guest).await.unwrap()
+    });
+    assert!(ended.unwrap_err().is_cancelled());
 }
 
 #[test]
@@ -864,11 +914,39 @@ fn json_commands_get_the_test_and_answer_with_one_object() {
     assert_eq!((text.level, text.message.as_str()), ("info", "just text"));
     assert_eq!(reply(ended).verdict, Some(CheckVerdict::Skip));
 
-    let (class, code, message) = error(run(json!({"do": "print", "text": "hello"})));
+    let print = |text: &str, fail| run(json!({"do": "print", "text": text, "fail": fail}));
+    let (class, code, message) = error(print("hello", false));
     assert_eq!((class, code.as_str()), (ErrorClass::Protocol, "json"));
     assert!(
         message.starts_with("the standard output is not one JSON object"),
         "{message}"
+    );
+    for broken in [
+        r#"{"ok": {}}"#,
+        r#"{"ok": {"output": 1, "outputs": 2}}"#,
+        r#"{"ok": {"output": 1}} x"#,
+    ] {
+        assert_eq!(
+            error(print(broken, false)).0,
+            ErrorClass::Protocol,
+            "{broken}"
+        );
+    }
+
+    let refused = r#"{"err": {"kind": "rate-limited", "code": "slow", "message": "later", "retry_after": 20}}"#;
+    for fail in [false, true] {
+        assert_error(
+            print(refused, fail),
+            ErrorClass::RateLimited,
+            "slow",
+            "later",
+        );
+    }
+    assert_error(
+        print(r#"{"ok": {"output": 1}}"#, true),
+        ErrorClass::Internal,
+        "exit-1",
+        "the command exited with 1",
     );
 }
 
