@@ -378,7 +378,7 @@ fn malformed_replies_break_the_contract() {
         hostile(json!({"do": "invalid-json"})),
         ErrorClass::Protocol,
         "json",
-        "the output is not JSON: EOF while parsing an object at line 1 column 1",
+        "the output is not JSON: EOF while parsing an object at line 1 column 1; it begins with \"{\"",
     );
     assert_error(
         hostile(json!({"do": "nan-score"})),
@@ -834,13 +834,13 @@ fn a_plain_commands_stdout_becomes_what_the_scenario_says() {
         run("[1", OutputForm::Json),
         ErrorClass::Protocol,
         "json",
-        "the standard output is not JSON: EOF while parsing a list at line 1 column 2",
+        "the standard output is not JSON: EOF while parsing a list at line 1 column 2; it begins with \"[1\"",
     );
     assert_error(
         command(&["bytes"]),
         ErrorClass::Protocol,
         "utf-8",
-        "the standard output is not UTF-8 from byte 1 on",
+        "the standard output is not UTF-8 from byte 1 on; it begins with \"a\u{fffd}\"",
     );
 }
 
@@ -1012,7 +1012,7 @@ fn an_exit_status_that_wasi_does_not_know_is_a_trap() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let refused = |text: &str| BENCH.link_text(text).err().unwrap().to_string();
+    let refused = |text: &str| BENCH.link_text(text).unwrap_err().to_string();
 
     assert_eq!(
         refused(
@@ -1061,8 +1061,7 @@ fn a_file_that_does_not_validate_is_refused_with_its_reason() {
     // A body that leaves the wrong type: text that assembles, code that is not valid.
     let error = BENCH
         .link_text(r#"(module (func (export "_start") (result i32) i64.const 1))"#)
-        .err()
-        .unwrap();
+        .unwrap_err();
     assert_eq!(error.to_string(), "cannot compile plugin `hand.wasm`");
     let reason = std::error::Error::source(&error).unwrap().to_string();
     assert!(reason.contains("type mismatch"), "{reason}");
@@ -1132,7 +1131,7 @@ fn a_new_cache_is_private() {
 #[test]
 fn compiling_ends_in_time() {
     let bench = Bench::new(|options| options.compile_timeout = Duration::from_millis(1));
-    let error = bench.link(&guest("hostile")).err().unwrap();
+    let error = bench.link(&guest("hostile")).unwrap_err();
     let reason = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(reason, "it took longer than 0.001 s");
     assert!(
@@ -1153,7 +1152,7 @@ fn an_interrupt_ends_compiling_at_once() {
         let (linked, ()) = tokio::join!(bench.engine.link(&file, &interrupt), async {
             interrupt.now();
         });
-        linked.err().unwrap()
+        linked.unwrap_err()
     });
     assert!(matches!(error, LinkError::Cancelled), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(5));
@@ -1163,7 +1162,7 @@ fn an_interrupt_ends_compiling_at_once() {
 fn a_compiler_that_cannot_be_run_or_dies_is_named() {
     let reason = |compiler: PathBuf| {
         let bench = Bench::new(|options| options.compiler = compiler);
-        let error = bench.link(&guest("stuck")).err().unwrap();
+        let error = bench.link(&guest("stuck")).unwrap_err();
         std::error::Error::source(&error).unwrap().to_string()
     };
     assert_eq!(
