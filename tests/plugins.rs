@@ -1,7 +1,8 @@
 //! Every way in which a guest can end, every limit, and everything that can go wrong before it starts.
 
 use std::{
-    future::Future,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::LazyLock,
     time::{Duration, Instant},
@@ -1104,14 +1105,13 @@ fn a_damaged_entry_of_the_cache_is_a_miss() {
 
 #[test]
 fn a_cache_that_cannot_be_used_stops_nothing() {
-    use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
 
     let file = folder.path().join("file");
     fs_err::write(&file, "").unwrap();
     let shared = folder.path().join("shared");
     fs_err::create_dir(&shared).unwrap();
-    fs_err::set_permissions(&shared, std::fs::Permissions::from_mode(0o777)).unwrap();
+    fs_err::set_permissions(&shared, Permissions::from_mode(0o777)).unwrap();
     for cache in [file.join("cache"), shared.clone()] {
         let bench = Bench::new(|options| options.cache = cache);
         bench.link(&guest("stuck")).unwrap();
@@ -1121,7 +1121,6 @@ fn a_cache_that_cannot_be_used_stops_nothing() {
 
 #[test]
 fn a_new_cache_is_private() {
-    use std::os::unix::fs::PermissionsExt as _;
     let bench = Bench::new(|_| {});
     bench.link(&guest("stuck")).unwrap();
     let cache = fs_err::metadata(bench.folder.path().join("cache")).unwrap();
@@ -1143,19 +1142,47 @@ fn compiling_ends_in_time() {
 }
 
 #[test]
-fn an_interrupt_ends_compiling_at_once() {
-    let bench = Bench::new(|options| options.compiler = sleeper());
+fn an_interrupt_ends_compiling_at_once_and_leaves_no_process() {
+    let compiler = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/never-compiles.sh");
+    let bench = Bench::new(|options| options.compiler = compiler);
+    let cache = bench.folder.path().join("cache");
     let file = PluginFile::read(&guest("stuck"), MIB).unwrap();
     let interrupt = Interrupt::default();
-    let started = Instant::now();
-    let error = bench.wait(async {
-        let (linked, ()) = tokio::join!(bench.engine.link(&file, &interrupt), async {
+
+    let (error, pid, interrupted_at) = bench.wait(async {
+        let interrupt_once_compiling = async {
+            let pid = loop {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                if let Some(pid) = written_pid(&cache) {
+                    break pid;
+                }
+            };
             interrupt.now();
-        });
-        linked.unwrap_err()
+            (pid, Instant::now())
+        };
+        let link = bench.engine.link(&file, &interrupt);
+        let (linked, (pid, at)) = tokio::join!(link, interrupt_once_compiling);
+        (linked.unwrap_err(), pid, at)
     });
     assert!(matches!(error, LinkError::Cancelled), "{error:?}");
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(interrupted_at.elapsed() < Duration::from_secs(1));
+    assert_eq!(
+        rustix::process::test_kill_process(pid),
+        Err(rustix::io::Errno::SRCH)
+    );
+}
+
+#[test]
+fn what_no_limit_could_bound_is_not_compiled() {
+    for (memory, reason) in [
+        ("(memory i64 1)", "memory64"),
+        ("(memory 1 1 shared)", "threads"),
+    ] {
+        let text = format!(r#"(module {memory} (func (export "_start")))"#);
+        let error = BENCH.link_text(&text).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains(reason), "{source}");
+    }
 }
 
 #[test]
@@ -1207,12 +1234,9 @@ fn only_entry(bench: &Bench) -> PathBuf {
     paths.remove(0)
 }
 
-/// A compiler that never comes to an end.
-fn sleeper() -> PathBuf {
-    static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = FOLDER.path().join("sleeper");
-    fs_err::write(&path, "#!/bin/sh\nexec sleep 3600\n").unwrap();
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
-    path
+/// What the compiler that never ends has written to the draft of its artefact.
+fn written_pid(cache: &Path) -> Option<rustix::process::Pid> {
+    let draft = fs_err::read_dir(cache).ok()?.next()?.ok()?;
+    let text = fs_err::read_to_string(draft.path()).ok()?;
+    rustix::process::Pid::from_raw(text.strip_suffix('\n')?.parse().ok()?)
 }
