@@ -15,7 +15,7 @@ use super::{
     pool::Begun,
 };
 use crate::{
-    model::{Attempt, AttemptError, Digest, ErrorClass, Limits, Outcome, ProviderId, TrialId, Usage},
+    model::{Attempt, AttemptError, Digest, ErrorClass, Limits, LogRecord, Outcome, ProviderId, TrialId, Usage},
     plugin::{AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin},
     record::AttemptKey,
     scenario::{self, Stdin, Template, Test},
@@ -215,9 +215,22 @@ fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended)
         duration: ended.duration,
         usage: ended.usage,
         artifacts: ended.artifacts,
-        log: ended.log,
+        log: with_dropped(ended.log, ended.log_dropped),
         stderr: ended.stderr,
+        stdout: ended.stdout,
     }
+}
+
+/// Says at a log's end how many records its limits kept out.
+fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
+    if dropped > 0 {
+        log.push(LogRecord {
+            level: "warn",
+            message: format!("{dropped} more records were dropped: the log is full"),
+            fields: Vec::new(),
+        });
+    }
+    log
 }
 
 /// Makes the attempt of a test that its provider cannot be called with.
@@ -249,6 +262,7 @@ fn blank(
         artifacts: Vec::new(),
         log: Vec::new(),
         stderr: String::new(),
+        stdout: String::new(),
     }
 }
 
