@@ -118,7 +118,10 @@ struct NamedFile<'a> {
 /// The provider's own files, then what it wrote to standard error, then its log.
 fn files(attempt: &Attempt) -> Vec<NamedFile<'_>> {
     let mut files: Vec<NamedFile<'_>> = attempt.artifacts.iter().map(NamedFile::of).collect();
-    for (name, text) in [("stdout.txt", &attempt.stdout), ("stderr.txt", &attempt.stderr)] {
+    for (name, text) in [
+        ("stdout.txt", &attempt.stdout),
+        ("stderr.txt", &attempt.stderr),
+    ] {
         if !text.is_empty() {
             files.push(NamedFile {
                 name: free_name(&attempt.artifacts, name),

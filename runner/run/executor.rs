@@ -15,7 +15,10 @@ use super::{
     pool::Begun,
 };
 use crate::{
-    model::{Attempt, AttemptError, Digest, ErrorClass, Limits, LogRecord, Outcome, ProviderId, TrialId, Usage},
+    model::{
+        Attempt, AttemptError, Digest, ErrorClass, Limits, LogRecord, Outcome, ProviderId, TrialId,
+        Usage,
+    },
     plugin::{AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin},
     record::AttemptKey,
     scenario::{self, Stdin, Template, Test},
@@ -181,15 +184,17 @@ impl Executor {
 }
 
 /// Makes the attempt of a trial whose guest did not answer a stop.
-pub(super) fn given_up(
-    begun: &Begun,
-    trial: TrialId,
-    now: Instant,
-) -> Attempt {
+pub(super) fn given_up(begun: &Begun, trial: TrialId, now: Instant) -> Attempt {
     Attempt {
         duration: now.saturating_duration_since(begun.at),
         error: Some(expect::stop_error()),
-        ..blank(begun.ordinal, trial, begun.number, Outcome::Stopped, begun.started_at)
+        ..blank(
+            begun.ordinal,
+            trial,
+            begun.number,
+            Outcome::Stopped,
+            begun.started_at,
+        )
     }
 }
 
@@ -234,7 +239,12 @@ fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
 }
 
 /// Makes the attempt of a test that its provider cannot be called with.
-fn refused(task: &Task, started_at: Timestamp, deadline: &Deadline, error: AttemptError) -> Attempt {
+fn refused(
+    task: &Task,
+    started_at: Timestamp,
+    deadline: &Deadline,
+    error: AttemptError,
+) -> Attempt {
     judged(task, started_at, deadline, Ended::without_sandbox(error))
 }
 
