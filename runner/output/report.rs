@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Outcome, Reason, RunStatus, StopSignal, Verdict},
+    model::{Counts, Outcome, ProviderId, Reason, RunStatus, StopSignal, Verdict},
     record::{Entry, Row},
     run,
 };
@@ -141,6 +141,12 @@ impl Report {
     /// Tells what happens.
     pub fn observe(&mut self, event: &run::Event<'_>) {
         match event {
+            run::Event::Linking { provider } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("compiling the plugin of {provider}"));
+                }
+            }
+            run::Event::Linked { provider, took } => self.linked(provider, *took),
             run::Event::Rows {
                 entries,
                 lines,
@@ -173,6 +179,18 @@ impl Report {
             ),
             Mode::Quiet if finish.exit == ExitStatus::Success => {}
             Mode::Quiet | Mode::Plain | Mode::Terminal => self.summary(finish),
+        }
+    }
+
+    /// Says what a first run waited for, and the next one will not.
+    fn linked(&mut self, provider: &ProviderId, took: Duration) {
+        if let Some(bar) = &self.bar {
+            bar.set_message("");
+        }
+        if took >= WORTH_NAMING && matches!(self.mode, Mode::Terminal | Mode::Plain) {
+            let took = format::duration(took);
+            self.output
+                .talk(&format!("compiled the plugin of `{provider}` in {took}"));
         }
     }
 
