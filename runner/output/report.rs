@@ -398,12 +398,11 @@ fn bar_style() -> ProgressStyle {
     .with_key(
         "left",
         |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-            let seconds = state.eta().as_secs().max(1);
-            let _ = write!(
-                writer,
-                "{} left",
-                format::duration(Duration::from_secs(seconds))
-            );
+            // Before anything is done nobody knows.
+            if state.pos() > 0 {
+                let left = Duration::from_secs(state.eta().as_secs().max(1));
+                let _ = write!(writer, "{} left", format::duration(left));
+            }
         },
     )
     .progress_chars("━╸─")
