@@ -6,10 +6,12 @@ mod id;
 mod limits;
 mod outcome;
 mod status;
+mod stop;
 
 pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
 pub use digest::Digest;
 pub use id::{IdError, ProviderId, TestId, TrialId};
 pub use limits::Limits;
 pub use outcome::{ErrorClass, Outcome};
+pub use stop::StopMode;
 pub use status::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
