@@ -18,46 +18,40 @@ pub(super) struct Closing {
     stage: Stage,
     verdict: Verdict,
     counts: Counts,
+    /// Whether nobody waits for a summary.
+    is_forced: bool,
     /// What went wrong, for people.
     error: Option<String>,
 }
 
 impl Closing {
     /// Closes a session that ended by itself or by a stop.
-    pub(super) fn of(ended: Result<Ending, SessionError>, planned: u64) -> Self {
+    pub(super) fn of(ended: Result<Ending, SessionError>, counts: Counts) -> Self {
         match ended {
             Ok(ending) => Self::of_ending(ending),
             Err(SessionError::Ready(error)) => Self {
                 stage: Stage::Plan,
                 error: Some(error.to_string()),
-                ..Self::without_rows(RunStatus::Failed, Reason::Plugin, planned)
+                ..Self::before_new_rows(status_of_failure(counts), Reason::Plugin, counts)
             },
             Err(SessionError::Stopped { reason, signal }) => Self {
                 signal,
                 stage: Stage::Plan,
-                ..Self::without_rows(RunStatus::Incomplete, reason, planned)
+                ..Self::before_new_rows(RunStatus::Incomplete, reason, counts)
             },
             Err(SessionError::Run { error, counts }) => Self {
-                counts,
                 error: Some(error),
-                ..Self::without_rows(
-                    match counts.done() {
-                        0 => RunStatus::Failed,
-                        _ => RunStatus::Incomplete,
-                    },
-                    Reason::Internal,
-                    planned,
-                )
+                ..Self::before_new_rows(status_of_failure(counts), Reason::Internal, counts)
             },
         }
     }
 
     /// Closes a session whose engine or threads could not be had.
-    pub(super) fn not_set_up(problem: String, planned: u64) -> Self {
+    pub(super) fn not_set_up(problem: String, counts: Counts) -> Self {
         Self {
             stage: Stage::Plan,
             error: Some(problem),
-            ..Self::without_rows(RunStatus::Failed, Reason::Setup, planned)
+            ..Self::before_new_rows(status_of_failure(counts), Reason::Setup, counts)
         }
     }
 
@@ -73,13 +67,18 @@ impl Closing {
                     _ => Verdict::Failed,
                 },
                 counts: ending.counts,
+                is_forced: false,
                 error: None,
             };
         };
         Self {
-            status: RunStatus::Incomplete,
+            status: match reason {
+                Reason::Cancelled => RunStatus::Cancelled,
+                _ => RunStatus::Incomplete,
+            },
             reason: Some(reason),
             signal: ending.signal,
+            is_forced: ending.is_forced,
             stage: Stage::Run,
             verdict: match reason {
                 Reason::FailFast => Verdict::Failed,
@@ -90,19 +89,25 @@ impl Closing {
         }
     }
 
-    fn without_rows(status: RunStatus, reason: Reason, planned: u64) -> Self {
+    fn before_new_rows(status: RunStatus, reason: Reason, counts: Counts) -> Self {
         Self {
             status,
             reason: Some(reason),
             signal: None,
             stage: Stage::Run,
             verdict: Verdict::None,
-            counts: Counts {
-                planned,
-                ..Counts::default()
-            },
+            counts,
+            is_forced: false,
             error: None,
         }
+    }
+}
+
+/// A run that has rows is not `failed`, whatever keeps it from going on.
+fn status_of_failure(counts: Counts) -> RunStatus {
+    match counts.done() {
+        0 => RunStatus::Failed,
+        _ => RunStatus::Incomplete,
     }
 }
 
@@ -119,6 +124,7 @@ pub(super) fn close(
         stage,
         verdict,
         counts,
+        is_forced,
         error,
     } = closing;
     let run_dir = recorder.run_dir().to_owned();
@@ -140,6 +146,7 @@ pub(super) fn close(
         verdict,
         counts,
         exit,
+        is_forced,
         error,
     });
     match finished {

@@ -4,6 +4,7 @@ mod closing;
 mod completions;
 mod exec;
 mod list;
+mod live;
 mod man;
 mod plugins;
 mod schema;

@@ -198,6 +198,20 @@ pub(super) fn given_up(begun: &Begun, trial: TrialId, now: Instant) -> Attempt {
     }
 }
 
+/// Makes the attempt that records a trial as what ends the process.
+pub(super) fn poisoned(ordinal: u64, trial: TrialId, number: u32, deaths: u32) -> Attempt {
+    let error = AttemptError {
+        class: Some(ErrorClass::Poison),
+        code: "poison".into(),
+        message: format!("the runner's process died {deaths} times in a row while this trial ran"),
+        retry_after: None,
+    };
+    Attempt {
+        error: Some(error),
+        ..blank(ordinal, trial, number, Outcome::Error, super::wall_clock())
+    }
+}
+
 /// Turns what happened into an attempt.
 fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended) -> Attempt {
     let measured = Measured {
