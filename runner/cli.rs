@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     model::RunStatus,
+    record::Rerun,
     scenario::{self, FailFast},
 };
 
@@ -28,6 +29,16 @@ pub struct Cli {
 pub enum Command {
     /// Run a scenario
     Exec(ExecArgs),
+    /// Go on with a run that was cut short
+    Resume(ResumeArgs),
+    /// Ask a run to stop
+    Stop(StopArgs),
+    /// Stop a run that nobody wants any more
+    Cancel(CancelArgs),
+    /// Wait until a run has ended
+    Wait(WaitArgs),
+    /// Print the rows of a run, as they come with `-f`
+    Logs(LogsArgs),
     /// Check scenarios without running anything
     Validate(ValidateArgs),
     /// List runs, newest first
@@ -132,6 +143,114 @@ pub struct TalkArgs {
     pub verbose: bool,
 }
 
+/// Go on with a run that was cut short: the trials that have no final row run, in the same directory.
+///
+/// The scenario, the tests and the plugins are those that were stored when the run began.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: the only incomplete run]
+    #[arg(long, value_name = "RUN")]
+    pub from: Option<String>,
+    /// Run trials again that ended so: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, or a glob over trials
+    #[arg(long, value_name = "WHICH", value_parser = parse_rerun)]
+    pub rerun: Option<Rerun>,
+    /// Go on even with a run that was cancelled
+    #[arg(long)]
+    pub force: bool,
+    /// Print the trials that would run, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Say why each trial would run, and run nothing
+    #[arg(long)]
+    pub explain: bool,
+
+    /// How many attempts run at the same time [default: as before]
+    #[arg(short = 'j', long = "jobs", value_name = "N", help_heading = "Execution")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Stop this session after this many minutes; a fraction is fine
+    #[arg(long, value_name = "M", value_parser = parse_minutes, help_heading = "Execution")]
+    pub timeout_minutes: Option<Duration>,
+    /// Begin no new trials once this many ended badly: a count, or a fraction of the plan such as 0.1
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", require_equals = true, value_parser = parse_fail_fast, help_heading = "Execution")]
+    pub fail_fast: Option<FailFast>,
+    /// On a stop, let guests go on for this long before they are interrupted, such as `2s`
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Execution")]
+    pub grace: Option<Duration>,
+
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print events as JSON Lines on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// How much is said
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Ask a run to stop, and wait until it has.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
+    pub run: Option<String>,
+    /// Begin no new trials, and let those in flight finish
+    #[arg(long, conflicts_with = "kill")]
+    pub drain: bool,
+    /// Interrupt what is in flight at once
+    #[arg(long)]
+    pub kill: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// Stop a run that nobody wants any more: it counts as cancelled, and only `resume --force` goes on with it.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
+    pub run: Option<String>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// Wait until a run has ended, and exit with its code.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print events as JSON Lines on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// Print the rows of a run.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Go on with rows as they come, until the run has ended
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print events as JSON Lines on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
 /// Check scenarios, their test lists and the plugins they name; run nothing.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
@@ -220,6 +339,10 @@ fn parse_status(word: &str) -> Result<RunStatus, String> {
             .collect();
         format!("expected one of {}", words.join(", "))
     })
+}
+
+fn parse_rerun(text: &str) -> Result<Rerun, String> {
+    Rerun::parse(text).map_err(|error| error.to_string())
 }
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {

@@ -3,6 +3,7 @@
 //! [`Plan::new`] finds what will run, [`run`] makes it happen: it links the plugins, starts the pool of executors, and
 //! lets the dispatcher go on until no trial is left or a stop wins.
 
+mod ceiling;
 mod deadline;
 mod dispatcher;
 mod error;
@@ -18,6 +19,7 @@ mod pool;
 mod ready;
 mod retry;
 mod stop;
+mod stored;
 
 use std::{
     collections::HashSet,
@@ -34,6 +36,7 @@ use tokio::{
 pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
 pub use plan::{Overrides, Plan};
+pub use stored::StoredError;
 pub use stop::{StopRequest, StopSignals, Watch, Watchdog};
 
 use self::{
