@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{failure, histogram::Histogram};
 use crate::{
     model::{Counts, Outcome},
-    record::Row,
+    record::{LineError, Row, RunReader, State},
 };
 
 /// How many failures a summary tells in full.
@@ -27,6 +27,28 @@ pub(super) struct ProviderTally {
 }
 
 impl Tally {
+    /// Gathers the current rows of a run: of each trial the one that settles it now.
+    pub fn of_run(
+        reader: &RunReader,
+        state: &State,
+        mut visit: impl FnMut(Row<'static>),
+        mut damaged: impl FnMut(&LineError),
+    ) -> Self {
+        let mut tally = Self::default();
+        for row in reader.rows() {
+            match row {
+                Ok(row) => {
+                    if row.is_final && state.attempts(row.ordinal) == row.attempt {
+                        tally.add(&row);
+                    }
+                    visit(row);
+                }
+                Err(error) => damaged(&error),
+            }
+        }
+        tally
+    }
+
     /// Adds a final row's essentials.
     pub fn count(&mut self, provider: &str, outcome: Outcome, is_flaky: bool, duration: Duration) {
         if !self.providers.contains_key(provider) {

@@ -21,7 +21,7 @@ use crate::{
     model::Digest,
     plugin::{PluginFile, PluginFileError},
     record::{Claim, Manifest, RecordError},
-    scenario::{self, FailFast, Provider, Selection, Suite},
+    scenario::{self, FailFast, Provider, Scenario, Selection, Suite},
 };
 
 /// Why a run cannot be planned from what was stored with it.
@@ -112,6 +112,19 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Plans a run that could not begin once more, from the live files, with what was selected and set then.
+    pub fn again(
+        scenario: Scenario,
+        path: &Path,
+        plugins: &[PathBuf],
+        manifest: &Manifest,
+        overrides: Overrides,
+    ) -> Result<Self, PlanError> {
+        let selection = stored_selection(&manifest.selection);
+        let overrides = stored_overrides(&manifest.options).overridden_by(overrides);
+        Self::new(scenario, path, plugins, selection, overrides)
+    }
+
     fn check_digest(&self, manifest: &Manifest) -> Result<(), StoredError> {
         let (expected, found) = (manifest.metadata.plan_digest, self.digest());
         if expected == found {
@@ -162,6 +175,21 @@ fn stored_overrides(options: &Value) -> Overrides {
             None => fail_fast.as_f64().map(FailFast::Fraction),
         },
         grace: options["grace_ms"].as_u64().map(Duration::from_millis),
+    }
+}
+
+/// Reads back what the manifest says of the selection.
+fn stored_selection(selection: &Value) -> Selection {
+    let list = |key: &str| {
+        let globs = selection[key].as_array().map(Vec::as_slice).unwrap_or_default();
+        globs.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    Selection {
+        tests: list("tests"),
+        providers: list("providers"),
+        tags: list("tags"),
+        exclude: list("exclude"),
+        repeat: selection["repeat"].as_u64().and_then(|repeat| repeat.try_into().ok()),
     }
 }
 
