@@ -2,4 +2,6 @@
 
 mod plugins;
 mod scenarios;
+mod schemas;
 mod support;
+mod tidy;
