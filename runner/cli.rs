@@ -73,7 +73,12 @@ pub struct ExecArgs {
     pub repeat: Option<u32>,
 
     /// How many attempts run at the same time [default: the scenario's, else the number of cores]
-    #[arg(short = 'j', long = "jobs", value_name = "N", help_heading = "Execution")]
+    #[arg(
+        short = 'j',
+        long = "jobs",
+        value_name = "N",
+        help_heading = "Execution"
+    )]
     pub jobs: Option<NonZeroUsize>,
     /// Stop the whole run after this many minutes; a fraction is fine
     #[arg(long, value_name = "M", value_parser = parse_minutes, help_heading = "Execution")]
@@ -109,7 +114,13 @@ pub struct ExecArgs {
 #[derive(Debug, Args)]
 pub struct ResultsArgs {
     /// The results root
-    #[arg(long = "results", value_name = "DIR", env = "RUNNER_RESULTS", default_value = "results", help_heading = "Output")]
+    #[arg(
+        long = "results",
+        value_name = "DIR",
+        env = "RUNNER_RESULTS",
+        default_value = "results",
+        help_heading = "Output"
+    )]
     pub root: PathBuf,
 }
 
@@ -224,7 +235,10 @@ Exit codes:
 
 fn parse_status(word: &str) -> Result<RunStatus, String> {
     RunStatus::parse(word).ok_or_else(|| {
-        let words: Vec<_> = RunStatus::ALL.iter().map(|status| status.as_str()).collect();
+        let words: Vec<_> = RunStatus::ALL
+            .iter()
+            .map(|status| status.as_str())
+            .collect();
         format!("expected one of {}", words.join(", "))
     })
 }

@@ -18,14 +18,29 @@ const MAX_VALUE: usize = 300;
 /// The trial with its failed checks, its diff and its error; every line but the first is indented.
 pub(super) fn lines(row: &Row<'_>) -> String {
     let mut text = head(row);
-    for check in row.checks.iter().filter(|check| check.verdict == CheckVerdict::Fail) {
+    for check in row
+        .checks
+        .iter()
+        .filter(|check| check.verdict == CheckVerdict::Fail)
+    {
         add_check(&mut text, check);
     }
     if let Some(error) = &row.error {
         let class = error.class.map_or("", |class| class.as_str());
-        let code = if error.code == class { "" } else { error.code.as_ref() };
-        let name = [class, code].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
-        add_line(&mut text, 4, &format!("{}: {}", name.join(" "), error.message));
+        let code = if error.code == class {
+            ""
+        } else {
+            error.code.as_ref()
+        };
+        let name = [class, code]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>();
+        add_line(
+            &mut text,
+            4,
+            &format!("{}: {}", name.join(" "), error.message),
+        );
     }
     text
 }
@@ -61,7 +76,11 @@ fn add_check(text: &mut String, check: &RowCheck<'_>) {
         }
         let more = lines.count().saturating_sub(MAX_DIFF_LINES);
         if more > 0 {
-            add_line(text, 6, &format!("… {more} more lines").dimmed().to_string());
+            add_line(
+                text,
+                6,
+                &format!("… {more} more lines").dimmed().to_string(),
+            );
         }
         return;
     }

@@ -234,7 +234,8 @@ impl Report {
                     self.emit(events::Event::Progress {
                         counts: counts.into(),
                         running,
-                        longest: longest.map(|longest| Longest::new(longest.trial, longest.elapsed)),
+                        longest: longest
+                            .map(|longest| Longest::new(longest.trial, longest.elapsed)),
                     });
                 }
             }
@@ -297,7 +298,9 @@ impl Report {
             self.tally.failures.iter().for_each(|failure| talk(failure));
             let more = finish.counts.bad() - self.tally.failures.len() as u64;
             if more > 0 {
-                talk(&format!("… and {more} more: `runner show --failed` shows all"));
+                talk(&format!(
+                    "… and {more} more: `runner show --failed` shows all"
+                ));
             }
         }
         if !self.tally.providers.is_empty() {
@@ -339,7 +342,8 @@ impl Report {
     }
 
     fn show_bar(&mut self, planned: u64) {
-        let bar = ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr_with_hz(10));
+        let bar =
+            ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr_with_hz(10));
         bar.set_style(bar_style());
         self.output.set_bar(Some(bar.clone()));
         self.bar = Some(bar);
@@ -367,20 +371,34 @@ fn bar_style() -> ProgressStyle {
     .expect("the template is valid")
     .with_key("done", count(ProgressState::pos))
     .with_key("planned", count(|state| state.len().unwrap_or(0)))
-    .with_key("rate", |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-        let _ = write!(writer, "{:.0}/s", state.per_sec());
-    })
-    .with_key("left", |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-        let seconds = state.eta().as_secs().max(1);
-        let _ = write!(writer, "{} left", format::duration(Duration::from_secs(seconds)));
-    })
+    .with_key(
+        "rate",
+        |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
+            let _ = write!(writer, "{:.0}/s", state.per_sec());
+        },
+    )
+    .with_key(
+        "left",
+        |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
+            let seconds = state.eta().as_secs().max(1);
+            let _ = write!(
+                writer,
+                "{} left",
+                format::duration(Duration::from_secs(seconds))
+            );
+        },
+    )
     .progress_chars("━╸─")
 }
 
 fn bar_counts(counts: Counts) -> String {
     let bad = |number: u64, word: &str| {
         let text = format!("{} {word}", format::count(number));
-        if number == 0 { text.dimmed().to_string() } else { text.red().to_string() }
+        if number == 0 {
+            text.dimmed().to_string()
+        } else {
+            text.red().to_string()
+        }
     };
     format!(
         "{} {} {}",
@@ -391,7 +409,11 @@ fn bar_counts(counts: Counts) -> String {
 }
 
 fn bar_longest(longest: &run::Running<'_>) -> String {
-    format!("longest {} {}", longest.trial, format::duration(longest.elapsed))
+    format!(
+        "longest {} {}",
+        longest.trial,
+        format::duration(longest.elapsed)
+    )
 }
 
 /// The counts that are not 0.
@@ -399,8 +421,18 @@ fn counted(counts: Counts) -> String {
     let parts = [
         (counts.passed, "passed"),
         (counts.failed, "failed"),
-        (counts.error, if counts.error == 1 { "error" } else { "errors" }),
-        (counts.timeout, if counts.timeout == 1 { "timeout" } else { "timeouts" }),
+        (
+            counts.error,
+            if counts.error == 1 { "error" } else { "errors" },
+        ),
+        (
+            counts.timeout,
+            if counts.timeout == 1 {
+                "timeout"
+            } else {
+                "timeouts"
+            },
+        ),
         (counts.skipped, "skipped"),
         (counts.flaky, "flaky"),
     ];
@@ -409,5 +441,9 @@ fn counted(counts: Counts) -> String {
         .filter(|(number, _)| *number > 0)
         .map(|(number, word)| format!("{} {word}", format::count(number)))
         .collect();
-    if parts.is_empty() { "none done".into() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "none done".into()
+    } else {
+        parts.join(", ")
+    }
 }

@@ -61,7 +61,7 @@ pub(super) async fn run_plain(
     let execution = program.execute(start, &call.limits, guard).await;
 
     execution.end(|exit_code, sandbox| {
-        match read_output(invocation.output, &sandbox.stdout, &call.limits) {
+        match read_output(invocation.output, exit_code, &sandbox.stdout, &call.limits) {
             Ok(output) => Ending::Reply(plain_reply(output, exit_code)),
             Err(error) => Ending::Error(error),
         }
@@ -193,7 +193,12 @@ fn plain_reply(output: Value, exit_code: i32) -> Reply {
     }
 }
 
-fn read_output(form: OutputForm, stdout: &Capture, limits: &Limits) -> Result<Value, AttemptError> {
+fn read_output(
+    form: OutputForm,
+    exit_code: i32,
+    stdout: &Capture,
+    limits: &Limits,
+) -> Result<Value, AttemptError> {
     let broken = |code: &str, what: String, bytes: &[u8]| {
         let message = format!("the standard output is not {what}{}", beginning(bytes));
         failure(ErrorClass::Protocol, code, message)
@@ -209,6 +214,8 @@ fn read_output(form: OutputForm, stdout: &Capture, limits: &Limits) -> Result<Va
     match form {
         OutputForm::Text => Ok(Value::String(text)),
         OutputForm::Trimmed => Ok(Value::String(text.trim().to_owned())),
+        // A program that gives up has nothing to say on standard output; its exit code is judged.
+        OutputForm::Json if text.is_empty() && exit_code != 0 => Ok(Value::Null),
         OutputForm::Json => serde_json::from_str(&text)
             .map_err(|error| broken("json", format!("JSON: {error}"), text.as_bytes())),
     }

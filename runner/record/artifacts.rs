@@ -118,12 +118,17 @@ struct NamedFile<'a> {
 /// The provider's own files, then what it wrote to standard error, then its log.
 fn files(attempt: &Attempt) -> Vec<NamedFile<'_>> {
     let mut files: Vec<NamedFile<'_>> = attempt.artifacts.iter().map(NamedFile::of).collect();
-    if !attempt.stderr.is_empty() {
-        files.push(NamedFile {
-            name: free_name(&attempt.artifacts, "stderr.txt"),
-            media_type: "text/plain",
-            bytes: attempt.stderr.as_bytes().into(),
-        });
+    for (name, text) in [
+        ("stdout.txt", &attempt.stdout),
+        ("stderr.txt", &attempt.stderr),
+    ] {
+        if !text.is_empty() {
+            files.push(NamedFile {
+                name: free_name(&attempt.artifacts, name),
+                media_type: "text/plain",
+                bytes: text.as_bytes().into(),
+            });
+        }
     }
     if !attempt.log.is_empty() {
         files.push(NamedFile {

@@ -76,10 +76,15 @@ impl Budget {
             (Rule::Trial, trial_left),
         ];
         let attempt = (Rule::Attempt, test.timeout.unwrap_or(DEFAULT_TIMEOUT));
-        let set = rules.into_iter().filter_map(|(rule, time)| Some((rule, time?)));
-        let (rule, after) = set.fold(attempt, |least, next| {
-            if next.1 < least.1 { next } else { least }
-        });
+        let set = rules
+            .into_iter()
+            .filter_map(|(rule, time)| Some((rule, time?)));
+        let (rule, after) = set.fold(
+            attempt,
+            |least, next| {
+                if next.1 < least.1 { next } else { least }
+            },
+        );
         Deadline {
             at: now + after,
             after,

@@ -15,7 +15,10 @@ use super::{
     pool::Begun,
 };
 use crate::{
-    model::{Attempt, AttemptError, Digest, ErrorClass, Limits, Outcome, ProviderId, TrialId, Usage},
+    model::{
+        Attempt, AttemptError, Digest, ErrorClass, Limits, LogRecord, Outcome, ProviderId, TrialId,
+        Usage,
+    },
     plugin::{AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin},
     record::AttemptKey,
     scenario::{self, Stdin, Template, Test},
@@ -181,15 +184,17 @@ impl Executor {
 }
 
 /// Makes the attempt of a trial whose guest did not answer a stop.
-pub(super) fn given_up(
-    begun: &Begun,
-    trial: TrialId,
-    now: Instant,
-) -> Attempt {
+pub(super) fn given_up(begun: &Begun, trial: TrialId, now: Instant) -> Attempt {
     Attempt {
         duration: now.saturating_duration_since(begun.at),
         error: Some(expect::stop_error()),
-        ..blank(begun.ordinal, trial, begun.number, Outcome::Stopped, begun.started_at)
+        ..blank(
+            begun.ordinal,
+            trial,
+            begun.number,
+            Outcome::Stopped,
+            begun.started_at,
+        )
     }
 }
 
@@ -215,13 +220,31 @@ fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended)
         duration: ended.duration,
         usage: ended.usage,
         artifacts: ended.artifacts,
-        log: ended.log,
+        log: with_dropped(ended.log, ended.log_dropped),
         stderr: ended.stderr,
+        stdout: ended.stdout,
     }
 }
 
+/// Says at a log's end how many records its limits kept out.
+fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
+    if dropped > 0 {
+        log.push(LogRecord {
+            level: "warn",
+            message: format!("{dropped} more records were dropped: the log is full"),
+            fields: Vec::new(),
+        });
+    }
+    log
+}
+
 /// Makes the attempt of a test that its provider cannot be called with.
-fn refused(task: &Task, started_at: Timestamp, deadline: &Deadline, error: AttemptError) -> Attempt {
+fn refused(
+    task: &Task,
+    started_at: Timestamp,
+    deadline: &Deadline,
+    error: AttemptError,
+) -> Attempt {
     judged(task, started_at, deadline, Ended::without_sandbox(error))
 }
 
@@ -249,6 +272,7 @@ fn blank(
         artifacts: Vec::new(),
         log: Vec::new(),
         stderr: String::new(),
+        stdout: String::new(),
     }
 }
 

@@ -47,7 +47,12 @@ pub(super) fn judge(
         }
         Ending::Timeout => {
             let error = timeout_error(deadline);
-            judge_error(expect, Outcome::Timeout, Some(ExpectedError::Timeout), error)
+            judge_error(
+                expect,
+                Outcome::Timeout,
+                Some(ExpectedError::Timeout),
+                error,
+            )
         }
         Ending::Stopped => without_reply(Outcome::Stopped, Vec::new(), Some(stop_error())),
     }
@@ -80,7 +85,12 @@ fn judge_reply(expect: &Expect, reply: Reply, measured: Measured) -> Judged {
     let mut checks = check_reply(expect, &reply, measured);
     checks.extend(reply.checks);
 
-    let verdicts = || checks.iter().map(|check| check.verdict).chain(reply.verdict);
+    let verdicts = || {
+        checks
+            .iter()
+            .map(|check| check.verdict)
+            .chain(reply.verdict)
+    };
     let outcome = if verdicts().any(|verdict| verdict == CheckVerdict::Fail) {
         Outcome::Failed
     } else if reply.verdict == Some(CheckVerdict::Skip) {
@@ -116,9 +126,19 @@ fn judge_error(
         is_expected,
         json!(expected.as_str()),
         json!(came),
-        || format!("expected `{}`, got `{came}`: {}", expected.as_str(), error.message),
+        || {
+            format!(
+                "expected `{}`, got `{came}`: {}",
+                expected.as_str(),
+                error.message
+            )
+        },
     );
-    let outcome = if is_expected { Outcome::Passed } else { outcome };
+    let outcome = if is_expected {
+        Outcome::Passed
+    } else {
+        outcome
+    };
     without_reply(outcome, vec![check], Some(error))
 }
 
@@ -141,7 +161,12 @@ fn check_reply(expect: &Expect, reply: &Reply, measured: Measured) -> Vec<Check>
     if let Some(expected) = &expect.equals {
         checks.push(equals(expected, output));
     }
-    checks.extend(expect.contains.iter().map(|needle| contains(needle, output)));
+    checks.extend(
+        expect
+            .contains
+            .iter()
+            .map(|needle| contains(needle, output)),
+    );
     if let Some(pattern) = &expect.matches {
         checks.push(matches(pattern, output));
     }
@@ -227,7 +252,13 @@ fn conforms(schema: &Schema, output: &Value) -> Check {
         })
         .collect();
     let message = || errors.join("; ");
-    compared("schema", errors.is_empty(), schema.value().clone(), output.clone(), message)
+    compared(
+        "schema",
+        errors.is_empty(),
+        schema.value().clone(),
+        output.clone(),
+        message,
+    )
 }
 
 /// A plain command must exit with 0 unless the test says otherwise.

@@ -142,9 +142,7 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
         providers,
         seed: plan.scenario.run().seed,
         blobs: Box::new(move |digest| content.path(digest)),
-        budget: Budget {
-            cap: plan.time_cap,
-        },
+        budget: Budget { cap: plan.time_cap },
     };
     let pool = Pool::start(
         &session.guests,

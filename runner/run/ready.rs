@@ -178,7 +178,12 @@ fn check_config(
         let schema = compile(id, "configuration", schema)?;
         let errors: Vec<_> = schema
             .iter_errors(&provider.definition.config)
-            .map(|error| format!("{error} (at `{}`)", place(&error.instance_path().to_string())))
+            .map(|error| {
+                format!(
+                    "{error} (at `{}`)",
+                    place(&error.instance_path().to_string())
+                )
+            })
             .collect();
         if !errors.is_empty() {
             return Err(ReadyError::Plugin {
@@ -188,7 +193,9 @@ fn check_config(
         }
     }
     let schema = description.input_schema.as_ref();
-    schema.map(|schema| compile(id, "input", schema)).transpose()
+    schema
+        .map(|schema| compile(id, "input", schema))
+        .transpose()
 }
 
 fn compile(id: &ProviderId, what: &str, schema: &Value) -> Result<Validator, ReadyError> {

@@ -426,7 +426,7 @@ const EXPECT_KEYS: &[Key] = &[
             min: 0.0,
             max: f64::MAX,
         },
-        "How far numbers of `equals` and `json` may be off.",
+        "How far numbers of `json` may be off.",
     ),
     optional(
         "schema",
