@@ -217,7 +217,8 @@ pub struct ManArgs {
 
 /// What `runner exec --help` says after the options.
 fn exec_notes() -> String {
-    let codes = ExitStatus::ALL.map(|status| format!("  {:<4} {}\n", status.code(), status.meaning()));
+    let codes =
+        ExitStatus::ALL.map(|status| format!("  {:<4} {}\n", status.code(), status.meaning()));
     format!(
         "\
 Examples:

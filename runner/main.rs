@@ -12,7 +12,10 @@ use runner::{
 
 fn main() -> ExitCode {
     // No command for people, so it is not part of the command line that help and completions describe.
-    if std::env::args_os().nth(1).is_some_and(|word| word == plugin::COMPILE_ARGUMENT) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == plugin::COMPILE_ARGUMENT)
+    {
         return plugin::compile_child();
     }
     let cli = Cli::parse();

@@ -67,10 +67,7 @@ const TABLES: [(&str, &str); 9] = [
         "`[defaults]`; all but this line's table also on a test and on a test list",
         "/properties/defaults",
     ),
-    (
-        "`retries`",
-        "/properties/defaults/properties/retries",
-    ),
+    ("`retries`", "/properties/defaults/properties/retries"),
     ("`[run]`", "/properties/run"),
     (
         "`[providers.NAME]`",
@@ -81,10 +78,7 @@ const TABLES: [(&str, &str); 9] = [
         "/properties/providers/additionalProperties/properties/limits",
     ),
     ("`[[tests]]`", "/properties/tests/items"),
-    (
-        "`expect`",
-        "/properties/tests/items/properties/expect",
-    ),
+    ("`expect`", "/properties/tests/items/properties/expect"),
     ("`[[test_lists]]`", "/properties/test_lists/items"),
 ];
 
@@ -97,7 +91,8 @@ fn key_tables(schema: &Value) -> String {
             "\n**{heading}**\n\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n"
         ));
         for (key, property) in table["properties"].as_object().unwrap() {
-            let is_default = pointer != "/properties/defaults" && defaults.get(key) == Some(property);
+            let is_default =
+                pointer != "/properties/defaults" && defaults.get(key) == Some(property);
             if !is_default {
                 text.push_str(&row(key, property, &table["required"]));
             }
@@ -164,7 +159,9 @@ fn find_silent(schema: &Value, path: &str, silent: &mut Vec<String>) {
                 let is_silent = |property: &Value| {
                     property.get("description").is_none() && property.get("const").is_none()
                 };
-                let names = properties.iter().filter(|(_, property)| is_silent(property));
+                let names = properties
+                    .iter()
+                    .filter(|(_, property)| is_silent(property));
                 silent.extend(names.map(|(name, _)| format!("{path}/{name}")));
             }
             for (key, value) in map {

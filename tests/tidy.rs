@@ -7,7 +7,7 @@ use std::{
 
 use clap::CommandFactory as _;
 use regex::Regex;
-use runner::{cli::Cli, error::ExitStatus};
+use runner::{cli::Cli, error::ExitStatus, scenario::Selection};
 use walkdir::WalkDir;
 
 /// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
@@ -92,6 +92,14 @@ fn environment_and_current_directory_are_read_in_main() {
     // A build tool's child is given what this process was given.
     let offences = found(r"env::(var|vars|var_os|current_dir|args)\b", |path| {
         path != "runner/main.rs" && !path.starts_with("runner/plugin/source")
+    });
+    assert_eq!(offences, [""; 0]);
+}
+
+#[test]
+fn values_that_rooms_share_have_no_format() {
+    let offences = found("Serialize|Deserialize|JsonSchema", |path| {
+        path.starts_with("runner/model/")
     });
     assert_eq!(offences, [""; 0]);
 }
@@ -188,6 +196,21 @@ fn the_readme_lists_the_exit_codes() {
         .map(|code| code.parse::<u8>().unwrap())
         .collect();
     assert_eq!(listed, ExitStatus::ALL.map(ExitStatus::code));
+}
+
+#[test]
+fn the_readmes_scenarios_are_valid() {
+    let readme = readme();
+    let scenarios: Vec<_> = captures(r"(?s)```toml\n(.*?)```", &readme)
+        .filter(|fence| fence.contains("[providers."))
+        .collect();
+    assert!(!scenarios.is_empty());
+    for text in scenarios {
+        let parsed = runner::scenario::parse(Path::new("scenarios/readme.toml"), &text);
+        let scenario = parsed.unwrap_or_else(|error| panic!("{error:?}"));
+        let suite = runner::scenario::normalise(&scenario, &Selection::default()).unwrap();
+        assert!(suite.trial_count() > 0);
+    }
 }
 
 #[test]
@@ -331,7 +354,10 @@ fn examples() -> Vec<PathBuf> {
     let entries = fs_err::read_dir("scenarios").unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
         .collect()
 }
 

@@ -302,7 +302,8 @@ impl Validator<'_> {
             self.existing_file("schema", file, &at.key("schema"));
         }
         if expect.contains_key("tolerance") && !expect.contains_key("json") {
-            let message = "`tolerance` says how far numbers of `json` may be off, and there is none";
+            let message =
+                "`tolerance` says how far numbers of `json` may be off, and there is none";
             self.report(
                 &at.key("tolerance"),
                 Part::Key,
