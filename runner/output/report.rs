@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Outcome, Reason, RunStatus, StopSignal, Verdict},
+    model::{Counts, Outcome, ProviderId, Reason, RunStatus, StopSignal, Verdict},
     record::{Entry, Row},
     run,
 };
@@ -141,6 +141,12 @@ impl Report {
     /// Tells what happens.
     pub fn observe(&mut self, event: &run::Event<'_>) {
         match event {
+            run::Event::Linking { provider } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("compiling the plugin of {provider}"));
+                }
+            }
+            run::Event::Linked { provider, took } => self.linked(provider, *took),
             run::Event::Rows {
                 entries,
                 lines,
@@ -173,6 +179,18 @@ impl Report {
             ),
             Mode::Quiet if finish.exit == ExitStatus::Success => {}
             Mode::Quiet | Mode::Plain | Mode::Terminal => self.summary(finish),
+        }
+    }
+
+    /// Says what a first run waited for, and the next one will not.
+    fn linked(&mut self, provider: &ProviderId, took: Duration) {
+        if let Some(bar) = &self.bar {
+            bar.set_message("");
+        }
+        if took >= WORTH_NAMING && matches!(self.mode, Mode::Terminal | Mode::Plain) {
+            let took = format::duration(took);
+            self.output
+                .talk(&format!("compiled the plugin of `{provider}` in {took}"));
         }
     }
 
@@ -380,12 +398,11 @@ fn bar_style() -> ProgressStyle {
     .with_key(
         "left",
         |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-            let seconds = state.eta().as_secs().max(1);
-            let _ = write!(
-                writer,
-                "{} left",
-                format::duration(Duration::from_secs(seconds))
-            );
+            // Before anything is done nobody knows.
+            if state.pos() > 0 {
+                let left = Duration::from_secs(state.eta().as_secs().max(1));
+                let _ = write!(writer, "{} left", format::duration(left));
+            }
         },
     )
     .progress_chars("━╸─")
