@@ -64,7 +64,7 @@ const KEYS_END: &str = "<!-- /keys -->";
 const TABLES: [(&str, &str); 9] = [
     ("Top level", ""),
     (
-        "`[defaults]`; all but this line's table also on a test and on a test list",
+        "`[defaults]`; each of these keys may also stand on a test and on a test list",
         "/properties/defaults",
     ),
     ("`retries`", "/properties/defaults/properties/retries"),
@@ -125,8 +125,11 @@ fn kind(schema: &Value) -> String {
     if let Some(choices) = schema["anyOf"].as_array() {
         return join(choices.iter().map(kind));
     }
-    if let Some(example) = schema["examples"].get(0) {
-        return format!("such as `{example}`");
+    match schema["examples"][0].as_str() {
+        Some("10s") => return "duration".to_owned(),
+        Some("64MiB") => return "size".to_owned(),
+        Some(example) => return format!("such as `{example:?}`"),
+        None => {}
     }
     match &schema["type"] {
         Value::Array(types) => join(types.iter().map(|name| word(name, schema))),

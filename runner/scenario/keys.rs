@@ -92,11 +92,7 @@ const TOP: &[Key] = &[
         Form::Table(&[DEFAULTS]),
         "What holds for every test that does not say otherwise.",
     ),
-    optional(
-        "run",
-        Form::Table(&[RUN]),
-        "How trials are run. Nothing here changes a result.",
-    ),
+    optional("run", Form::Table(&[RUN]), "How trials are run."),
     optional(
         "providers",
         Form::Map(&Form::Table(&[PROVIDER]), Name::Provider),
