@@ -2,7 +2,10 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 use crate::{
     error::ExitStatus,
@@ -15,7 +18,12 @@ use crate::{
 /// A scenario, a TOML file, names providers (WASM programs) and the tests to run on them. Every attempt of a test gets a
 /// sandbox of its own with a deadline and a memory limit, and what came of it is a row on disk before it is shown.
 #[derive(Debug, Parser)]
-#[command(name = "runner", version, max_term_width = 100)]
+#[command(
+    name = "runner",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -147,7 +155,7 @@ pub struct ValidateArgs {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Show only runs with this status
-    #[arg(long, value_parser = parse_status, value_name = "STATUS")]
+    #[arg(long, value_parser = status_parser(), value_name = "STATUS")]
     pub status: Option<RunStatus>,
     /// Show at most this many
     #[arg(short = 'n', long, value_name = "N")]
@@ -234,14 +242,9 @@ Exit codes:
     )
 }
 
-fn parse_status(word: &str) -> Result<RunStatus, String> {
-    RunStatus::parse(word).ok_or_else(|| {
-        let words: Vec<_> = RunStatus::ALL
-            .iter()
-            .map(|status| status.as_str())
-            .collect();
-        format!("expected one of {}", words.join(", "))
-    })
+fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
+    PossibleValuesParser::new(RunStatus::ALL.map(RunStatus::as_str))
+        .map(|word| RunStatus::parse(&word).expect("the word is one of those above"))
 }
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {
