@@ -15,7 +15,10 @@ use super::{
     pool::Begun,
 };
 use crate::{
-    model::{Attempt, AttemptError, Digest, ErrorClass, Limits, Outcome, ProviderId, TrialId, Usage},
+    model::{
+        Attempt, AttemptError, Digest, ErrorClass, Limits, LogRecord, Outcome, ProviderId, TrialId,
+        Usage,
+    },
     plugin::{AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin},
     record::AttemptKey,
     scenario::{self, Stdin, Template, Test},
@@ -215,9 +218,23 @@ fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended)
         duration: ended.duration,
         usage: ended.usage,
         artifacts: ended.artifacts,
-        log: ended.log,
+        log: with_dropped(ended.log, ended.log_dropped),
         stderr: ended.stderr,
     }
+}
+
+/// Ends a log with how many records are not in it, if there are any.
+fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
+    if dropped > 0 {
+        log.push(LogRecord {
+            level: "warn",
+            message: format!(
+                "{dropped} more log records were dropped: `limits.log` or `limits.log_records` was reached"
+            ),
+            fields: Vec::new(),
+        });
+    }
+    log
 }
 
 /// Makes the attempt of a test that its provider cannot be called with.
