@@ -1,5 +1,7 @@
 //! Every integration test, in one binary: linking dominates the time to build one.
 
 mod exec;
+mod outcomes;
 mod plugins;
+mod schedule;
 mod support;

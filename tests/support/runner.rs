@@ -5,7 +5,10 @@ use std::{
     os::unix::{fs::symlink, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError, Sender},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -23,7 +26,7 @@ const LONG: Duration = Duration::from_secs(120);
 
 /// The program and the folder that it works in.
 pub(crate) struct Runner {
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 /// A program that has ended.
@@ -48,13 +51,28 @@ pub(crate) struct Running {
 /// A run directory.
 pub(crate) struct Run {
     pub(crate) dir: PathBuf,
+    /// Goes when nobody asks for anything in it any more.
+    _folder: Arc<TempDir>,
+}
+
+/// The text of tests: one for each line `id | input | expect`.
+pub(crate) fn tests(table: &str) -> String {
+    let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let mut cells = line.split('|').map(str::trim);
+            let mut cell = || cells.next().unwrap_or_default();
+            let (id, input, expect) = (cell(), cell(), cell());
+            format!("[[tests]]\nid = \"{id}\"\ninput = {input}\nexpect = {{ {expect} }}\n")
+        })
+        .collect()
 }
 
 impl Runner {
     /// A new folder; each of `guests` lies in it as `NAME.wasm`.
     pub(crate) fn new(guests: &[&str]) -> Self {
         let runner = Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: Arc::new(tempfile::tempdir().unwrap()),
         };
         for name in guests {
             symlink(guest(name), runner.path(&format!("{name}.wasm"))).unwrap();
@@ -146,7 +164,11 @@ impl Runner {
             .filter(|path| path.join("benchmark.json").exists())
             .collect();
         dirs.sort();
-        dirs.into_iter().map(|dir| Run { dir }).collect()
+        let run = |dir| Run {
+            dir,
+            _folder: Arc::clone(&self.folder),
+        };
+        dirs.into_iter().map(run).collect()
     }
 
     /// The only run there is.
