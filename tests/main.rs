@@ -4,4 +4,5 @@ mod exec;
 mod outcomes;
 mod plugins;
 mod schedule;
+mod stop;
 mod support;

@@ -214,13 +214,21 @@ impl Running {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(pid(&self.child), signal).unwrap();
     }
 
     /// Reads events until one satisfies `is_wanted`.
     #[track_caller]
-    pub(crate) fn wait_for(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for(&mut self, mut is_wanted: impl FnMut(&Value) -> bool) -> Value {
         loop {
             let mut line = String::new();
             let bytes = self.stdout.read_line(&mut line).unwrap();
