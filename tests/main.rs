@@ -1,5 +1,6 @@
 //! Every integration test, in one binary: linking dominates the time to build one.
 
+mod bad_input;
 mod exec;
 mod outcomes;
 mod plugins;

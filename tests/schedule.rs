@@ -301,7 +301,7 @@ fn the_command_line_selects_by_id_provider_and_tag() {
 
 #[test]
 fn nothing_selected_exits_5_and_creates_nothing() {
-    let runner = Runner::hostile(&tests("a | {} |"));
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
     for args in [&["--test", "b"][..], &["--tag", "t"], &["--exclude", "*"], &["--test", "b", "--dry-run"]] {
         let ran = runner.exec(args).expect(5);
         ran.says(&["no test is selected in `scenario.toml`"]);
@@ -312,7 +312,7 @@ fn nothing_selected_exits_5_and_creates_nothing() {
 
 #[test]
 fn a_dry_run_creates_nothing() {
-    let runner = Runner::hostile(&tests("a | {} |"));
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
     assert_eq!(runner.exec(&["--dry-run"]).expect(0).stdout, "a@hostile#1\n");
     assert!(!runner.path("results").exists());
 }
