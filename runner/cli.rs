@@ -4,11 +4,19 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{model::RunStatus, scenario::FailFast};
+use crate::{
+    model::RunStatus,
+    scenario::{self, FailFast},
+};
 
 /// Runs lists of tests against sandboxed WASM providers.
 #[derive(Debug, Parser)]
-#[command(name = "runner", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "runner",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -62,7 +70,12 @@ pub struct ExecArgs {
     pub repeat: Option<u32>,
 
     /// How many attempts run at the same time [default: the scenario's, else the number of cores]
-    #[arg(short = 'j', long = "jobs", value_name = "N", help_heading = "Execution")]
+    #[arg(
+        short = 'j',
+        long = "jobs",
+        value_name = "N",
+        help_heading = "Execution"
+    )]
     pub jobs: Option<NonZeroUsize>,
     /// Stop the whole run after this many minutes; a fraction is fine
     #[arg(long, value_name = "M", value_parser = parse_minutes, help_heading = "Execution")]
@@ -98,7 +111,13 @@ pub struct ExecArgs {
 #[derive(Debug, Args)]
 pub struct ResultsArgs {
     /// The results root
-    #[arg(long = "results", value_name = "DIR", env = "RUNNER_RESULTS", default_value = "results", help_heading = "Output")]
+    #[arg(
+        long = "results",
+        value_name = "DIR",
+        env = "RUNNER_RESULTS",
+        default_value = "results",
+        help_heading = "Output"
+    )]
     pub root: PathBuf,
 }
 
@@ -195,7 +214,10 @@ pub struct ManArgs {
 
 fn parse_status(word: &str) -> Result<RunStatus, String> {
     RunStatus::parse(word).ok_or_else(|| {
-        let words: Vec<_> = RunStatus::ALL.iter().map(|status| status.as_str()).collect();
+        let words: Vec<_> = RunStatus::ALL
+            .iter()
+            .map(|status| status.as_str())
+            .collect();
         format!("expected one of {}", words.join(", "))
     })
 }
@@ -203,13 +225,13 @@ fn parse_status(word: &str) -> Result<RunStatus, String> {
 fn parse_minutes(text: &str) -> Result<Duration, String> {
     let minutes: f64 = text.parse().map_err(|_| "expected a number of minutes")?;
     match Duration::try_from_secs_f64(minutes * 60.0) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("expected a number of minutes above 0".into()),
+        Ok(duration) if !duration.is_zero() && duration <= scenario::MAX_DURATION => Ok(duration),
+        _ => Err("expected a number of minutes, above 0 and at most a year".into()),
     }
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    crate::scenario::parse_duration(text).map_err(Into::into)
+    scenario::parse_duration(text).map_err(Into::into)
 }
 
 fn parse_fail_fast(text: &str) -> Result<FailFast, String> {

@@ -151,9 +151,9 @@ impl fmt::Display for Error {
 mod tests {
     use super::ExitStatus;
     use crate::{
-    model::{Reason, RunStatus, StopSignal, Verdict},
-    record::{FindError, RecordError},
-};
+        model::{Reason, RunStatus, StopSignal, Verdict},
+        record::{FindError, RecordError},
+    };
 
     #[test]
     fn an_interrupted_run_never_exits_0() {
@@ -177,17 +177,32 @@ mod tests {
         assert_eq!(code(Completed, None, None, Verdict::Passed), 0);
         assert_eq!(code(Completed, None, None, Verdict::Failed), 1);
         assert_eq!(code(Failed, Some(Reason::Plugin), None, Verdict::None), 3);
-        assert_eq!(code(Incomplete, Some(Reason::Timeout), None, Verdict::None), 4);
-        assert_eq!(code(Incomplete, Some(Reason::FailFast), None, Verdict::Failed), 4);
-        assert_eq!(code(Incomplete, Some(Reason::Storage), None, Verdict::None), 7);
-        assert_eq!(code(Incomplete, Some(Reason::Internal), None, Verdict::None), 70);
+        assert_eq!(
+            code(Incomplete, Some(Reason::Timeout), None, Verdict::None),
+            4
+        );
+        assert_eq!(
+            code(Incomplete, Some(Reason::FailFast), None, Verdict::Failed),
+            4
+        );
+        assert_eq!(
+            code(Incomplete, Some(Reason::Storage), None, Verdict::None),
+            7
+        );
+        assert_eq!(
+            code(Incomplete, Some(Reason::Internal), None, Verdict::None),
+            70
+        );
         for (signal, expected) in [
             (StopSignal::Interrupt, 130),
             (StopSignal::Terminate, 143),
             (StopSignal::HangUp, 129),
         ] {
             let reason = Some(Reason::Interrupted);
-            assert_eq!(code(Incomplete, reason, Some(signal), Verdict::None), expected);
+            assert_eq!(
+                code(Incomplete, reason, Some(signal), Verdict::None),
+                expected
+            );
         }
     }
 }

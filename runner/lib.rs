@@ -2,10 +2,10 @@
 
 pub mod cli;
 pub mod commands;
-pub mod model;
-pub mod scenario;
-pub mod plugin;
-pub mod run;
-pub mod record;
-pub mod output;
 pub mod error;
+pub mod model;
+pub mod output;
+pub mod plugin;
+pub mod record;
+pub mod run;
+pub mod scenario;

@@ -41,6 +41,10 @@ fn cache_folder() -> Option<PathBuf> {
         return Some(PathBuf::from(folder).join("runner"));
     }
     let home = PathBuf::from(variable("HOME")?);
-    let folder = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+    let folder = if cfg!(target_os = "macos") {
+        "Library/Caches"
+    } else {
+        ".cache"
+    };
     Some(home.join(folder).join("runner"))
 }

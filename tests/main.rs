@@ -4,6 +4,7 @@ mod bad_input;
 mod exec;
 mod outcomes;
 mod plugins;
+mod scenarios;
 mod schedule;
 mod stop;
 mod support;

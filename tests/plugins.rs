@@ -1,7 +1,8 @@
 //! Every way in which a guest can end, every limit, and everything that can go wrong before it starts.
 
 use std::{
-    future::Future,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::LazyLock,
     time::{Duration, Instant},
@@ -326,6 +327,42 @@ fn a_flood_of_handles_is_a_limit() {
 }
 
 #[test]
+fn randomness_is_limited() {
+    let plugin = BENCH
+        .link_text(
+            r#"(module
+                 (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+                 (memory (export "memory") 40)
+                 (func (export "_start") (drop (call $random (i32.const 0) (i32.const 2000000)))))"#,
+        )
+        .unwrap();
+    assert_error(
+        Case {
+            invocation: plain(&[]),
+            ..Case::default()
+        }
+        .run(&plugin, &Value::Null),
+        ErrorClass::Limit,
+        "random",
+        "the guest asked for too much: requested len 2000000 exceeds limit 1048576",
+    );
+}
+
+#[test]
+fn what_goes_in_and_out_is_counted() {
+    let usage = hostile(json!({"do": "artifact", "name": "a"})).usage;
+    assert_eq!(usage.host_calls, 2);
+    assert_eq!(
+        usage.bytes_in,
+        (r#"{"do":"artifact","name":"a"}"#.len() + r#"{"unit":"km"}"#.len()) as u64
+    );
+    assert_eq!(
+        usage.bytes_out,
+        ("one two".len() + "[null,null]".len()) as u64
+    );
+}
+
+#[test]
 fn an_exit_instead_of_a_reply_breaks_the_contract() {
     for (code, message) in [
         (0, "the guest exited with 0 instead of returning"),
@@ -342,7 +379,7 @@ fn malformed_replies_break_the_contract() {
         hostile(json!({"do": "invalid-json"})),
         ErrorClass::Protocol,
         "json",
-        "the output is not JSON: EOF while parsing an object at line 1 column 1",
+        "the output is not JSON: EOF while parsing an object at line 1 column 1; it begins with \"{\"",
     );
     assert_error(
         hostile(json!({"do": "nan-score"})),
@@ -512,6 +549,20 @@ fn a_guest_inside_one_long_instruction_does_not_block_the_others() {
         "{:?}",
         ended.ending
     );
+}
+
+#[test]
+fn a_guest_ends_with_its_future() {
+    let case = Case::default();
+    let ended = BENCH.wait(async {
+        let guest = BENCH
+            .runtime
+            .spawn(case.start(HOSTILE.clone(), json!({"do": "loop"})));
+        tokio::task::yield_now().await;
+        guest.abort();
+        tokio::time::timeout(LONG, guest).await.unwrap()
+    });
+    assert!(ended.unwrap_err().is_cancelled());
 }
 
 #[test]
@@ -784,13 +835,13 @@ fn a_plain_commands_stdout_becomes_what_the_scenario_says() {
         run("[1", OutputForm::Json),
         ErrorClass::Protocol,
         "json",
-        "the standard output is not JSON: EOF while parsing a list at line 1 column 2",
+        "the standard output is not JSON: EOF while parsing a list at line 1 column 2; it begins with \"[1\"",
     );
     assert_error(
         command(&["bytes"]),
         ErrorClass::Protocol,
         "utf-8",
-        "the standard output is not UTF-8 from byte 1 on",
+        "the standard output is not UTF-8 from byte 1 on; it begins with \"a\u{fffd}\"",
     );
 }
 
@@ -864,11 +915,39 @@ fn json_commands_get_the_test_and_answer_with_one_object() {
     assert_eq!((text.level, text.message.as_str()), ("info", "just text"));
     assert_eq!(reply(ended).verdict, Some(CheckVerdict::Skip));
 
-    let (class, code, message) = error(run(json!({"do": "print", "text": "hello"})));
+    let print = |text: &str, fail| run(json!({"do": "print", "text": text, "fail": fail}));
+    let (class, code, message) = error(print("hello", false));
     assert_eq!((class, code.as_str()), (ErrorClass::Protocol, "json"));
     assert!(
         message.starts_with("the standard output is not one JSON object"),
         "{message}"
+    );
+    for broken in [
+        r#"{"ok": {}}"#,
+        r#"{"ok": {"output": 1, "outputs": 2}}"#,
+        r#"{"ok": {"output": 1}} x"#,
+    ] {
+        assert_eq!(
+            error(print(broken, false)).0,
+            ErrorClass::Protocol,
+            "{broken}"
+        );
+    }
+
+    let refused = r#"{"err": {"kind": "rate-limited", "code": "slow", "message": "later", "retry_after": 20}}"#;
+    for fail in [false, true] {
+        assert_error(
+            print(refused, fail),
+            ErrorClass::RateLimited,
+            "slow",
+            "later",
+        );
+    }
+    assert_error(
+        print(r#"{"ok": {"output": 1}}"#, true),
+        ErrorClass::Internal,
+        "exit-1",
+        "the command exited with 1",
     );
 }
 
@@ -934,7 +1013,7 @@ fn an_exit_status_that_wasi_does_not_know_is_a_trap() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let refused = |text: &str| BENCH.link_text(text).err().unwrap().to_string();
+    let refused = |text: &str| BENCH.link_text(text).unwrap_err().to_string();
 
     assert_eq!(
         refused(
@@ -983,8 +1062,7 @@ fn a_file_that_does_not_validate_is_refused_with_its_reason() {
     // A body that leaves the wrong type: text that assembles, code that is not valid.
     let error = BENCH
         .link_text(r#"(module (func (export "_start") (result i32) i64.const 1))"#)
-        .err()
-        .unwrap();
+        .unwrap_err();
     assert_eq!(error.to_string(), "cannot compile plugin `hand.wasm`");
     let reason = std::error::Error::source(&error).unwrap().to_string();
     assert!(reason.contains("type mismatch"), "{reason}");
@@ -1027,14 +1105,13 @@ fn a_damaged_entry_of_the_cache_is_a_miss() {
 
 #[test]
 fn a_cache_that_cannot_be_used_stops_nothing() {
-    use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
 
     let file = folder.path().join("file");
     fs_err::write(&file, "").unwrap();
     let shared = folder.path().join("shared");
     fs_err::create_dir(&shared).unwrap();
-    fs_err::set_permissions(&shared, std::fs::Permissions::from_mode(0o777)).unwrap();
+    fs_err::set_permissions(&shared, Permissions::from_mode(0o777)).unwrap();
     for cache in [file.join("cache"), shared.clone()] {
         let bench = Bench::new(|options| options.cache = cache);
         bench.link(&guest("stuck")).unwrap();
@@ -1044,7 +1121,6 @@ fn a_cache_that_cannot_be_used_stops_nothing() {
 
 #[test]
 fn a_new_cache_is_private() {
-    use std::os::unix::fs::PermissionsExt as _;
     let bench = Bench::new(|_| {});
     bench.link(&guest("stuck")).unwrap();
     let cache = fs_err::metadata(bench.folder.path().join("cache")).unwrap();
@@ -1054,7 +1130,7 @@ fn a_new_cache_is_private() {
 #[test]
 fn compiling_ends_in_time() {
     let bench = Bench::new(|options| options.compile_timeout = Duration::from_millis(1));
-    let error = bench.link(&guest("hostile")).err().unwrap();
+    let error = bench.link(&guest("hostile")).unwrap_err();
     let reason = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(reason, "it took longer than 0.001 s");
     assert!(
@@ -1066,26 +1142,54 @@ fn compiling_ends_in_time() {
 }
 
 #[test]
-fn an_interrupt_ends_compiling_at_once() {
-    let bench = Bench::new(|options| options.compiler = sleeper());
+fn an_interrupt_ends_compiling_at_once_and_leaves_no_process() {
+    let compiler = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/never-compiles.sh");
+    let bench = Bench::new(|options| options.compiler = compiler);
+    let cache = bench.folder.path().join("cache");
     let file = PluginFile::read(&guest("stuck"), MIB).unwrap();
     let interrupt = Interrupt::default();
-    let started = Instant::now();
-    let error = bench.wait(async {
-        let (linked, ()) = tokio::join!(bench.engine.link(&file, &interrupt), async {
+
+    let (error, pid, interrupted_at) = bench.wait(async {
+        let interrupt_once_compiling = async {
+            let pid = loop {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                if let Some(pid) = written_pid(&cache) {
+                    break pid;
+                }
+            };
             interrupt.now();
-        });
-        linked.err().unwrap()
+            (pid, Instant::now())
+        };
+        let link = bench.engine.link(&file, &interrupt);
+        let (linked, (pid, at)) = tokio::join!(link, interrupt_once_compiling);
+        (linked.unwrap_err(), pid, at)
     });
     assert!(matches!(error, LinkError::Cancelled), "{error:?}");
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(interrupted_at.elapsed() < Duration::from_secs(1));
+    assert_eq!(
+        rustix::process::test_kill_process(pid),
+        Err(rustix::io::Errno::SRCH)
+    );
+}
+
+#[test]
+fn what_no_limit_could_bound_is_not_compiled() {
+    for (memory, reason) in [
+        ("(memory i64 1)", "memory64"),
+        ("(memory 1 1 shared)", "threads"),
+    ] {
+        let text = format!(r#"(module {memory} (func (export "_start")))"#);
+        let error = BENCH.link_text(&text).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains(reason), "{source}");
+    }
 }
 
 #[test]
 fn a_compiler_that_cannot_be_run_or_dies_is_named() {
     let reason = |compiler: PathBuf| {
         let bench = Bench::new(|options| options.compiler = compiler);
-        let error = bench.link(&guest("stuck")).err().unwrap();
+        let error = bench.link(&guest("stuck")).unwrap_err();
         std::error::Error::source(&error).unwrap().to_string()
     };
     assert_eq!(
@@ -1130,12 +1234,9 @@ fn only_entry(bench: &Bench) -> PathBuf {
     paths.remove(0)
 }
 
-/// A compiler that never comes to an end.
-fn sleeper() -> PathBuf {
-    static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = FOLDER.path().join("sleeper");
-    fs_err::write(&path, "#!/bin/sh\nexec sleep 3600\n").unwrap();
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
-    path
+/// What the compiler that never ends has written to the draft of its artefact.
+fn written_pid(cache: &Path) -> Option<rustix::process::Pid> {
+    let draft = fs_err::read_dir(cache).ok()?.next()?.ok()?;
+    let text = fs_err::read_to_string(draft.path()).ok()?;
+    rustix::process::Pid::from_raw(text.strip_suffix('\n')?.parse().ok()?)
 }

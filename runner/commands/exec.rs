@@ -52,7 +52,11 @@ pub(super) fn exec(
 /// Everything that happens before a run exists.
 fn plan(args: ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan, Error> {
     let scenario = scenario::load(&args.scenario).map_err(Error::usage)?;
-    let build = if args.build { Build::Always } else { Build::Ask };
+    let build = if args.build {
+        Build::Always
+    } else {
+        Build::Ask
+    };
     let plugins = plugins::find(&scenario, build, signals, output)?;
     let selection = Selection {
         tests: args.tests,

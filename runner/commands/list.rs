@@ -17,7 +17,10 @@ pub(super) fn list(args: &ListArgs, output: &Output) -> Result<ExitStatus, Error
     list.runs.truncate(args.limit.unwrap_or(usize::MAX));
 
     for (directory, error) in &list.unreadable {
-        output.warn(&format!("run `{}` cannot be read: {error}", directory.display()));
+        output.warn(&format!(
+            "run `{}` cannot be read: {error}",
+            directory.display()
+        ));
     }
     if args.json {
         output.data(&output::list_json(&list.runs));

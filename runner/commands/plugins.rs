@@ -50,7 +50,9 @@ pub(super) fn find(
         }
     }
     let providers = scenario.providers().iter();
-    Ok(providers.map(|provider| found[provider.plugin.as_path()].clone()).collect())
+    Ok(providers
+        .map(|provider| found[provider.plugin.as_path()].clone())
+        .collect())
 }
 
 fn of_folder(

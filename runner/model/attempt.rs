@@ -42,6 +42,8 @@ pub struct Attempt {
     pub log: Vec<LogRecord>,
     /// What the guest wrote to its standard error, head and tail.
     pub stderr: String,
+    /// What the guest wrote to its standard output, head and tail; empty where that became the reply.
+    pub stdout: String,
 }
 
 /// One thing that was checked.

@@ -92,11 +92,7 @@ impl fmt::Display for ProviderId {
 
 impl fmt::Display for TrialId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}@{}#{}",
-            self.test, self.provider, self.repeat
-        )
+        write!(formatter, "{}@{}#{}", self.test, self.provider, self.repeat)
     }
 }
 
@@ -130,9 +126,14 @@ mod tests {
     #[test]
     fn ids_are_segments_of_plain_characters() {
         for good in ["a", "_x", "rfc8259/numbers/1e5", "a.b-c_d", "9"] {
-            assert_eq!(TestId::parse(good).map(|id| id.to_string()), Ok(good.into()));
+            assert_eq!(
+                TestId::parse(good).map(|id| id.to_string()),
+                Ok(good.into())
+            );
         }
-        for bad in ["", "/", "a/", "/a", "a//b", ".a", "-a", "a b", "a@b", "a#1", "ä", "a/..", "a\n"] {
+        for bad in [
+            "", "/", "a/", "/a", "a//b", ".a", "-a", "a b", "a@b", "a#1", "ä", "a/..", "a\n",
+        ] {
             assert!(TestId::parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -142,7 +143,10 @@ mod tests {
         assert!(TestId::parse(&"a".repeat(200)).is_ok());
         assert_eq!(
             TestId::parse(&"a".repeat(201)),
-            Err(IdError::TooLong { limit: 200, bytes: 201 })
+            Err(IdError::TooLong {
+                limit: 200,
+                bytes: 201
+            })
         );
         assert!(ProviderId::parse(&"a".repeat(65)).is_err());
         assert!(ProviderId::parse("a/b").is_err());

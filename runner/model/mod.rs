@@ -7,9 +7,7 @@ mod limits;
 mod outcome;
 mod status;
 
-pub use attempt::{
-    Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage,
-};
+pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
 pub use digest::Digest;
 pub use id::{IdError, ProviderId, TestId, TrialId};
 pub use limits::Limits;

@@ -44,7 +44,9 @@ impl Outcome {
 
     /// Reads [`Outcome::as_str`] back.
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
+        Self::ALL
+            .into_iter()
+            .find(|outcome| outcome.as_str() == word)
     }
 
     /// Tells whether a final row with this outcome makes the verdict `failed`.

@@ -124,7 +124,8 @@ impl<'a> Line<'a> {
             n,
             event,
         };
-        serde_json::to_writer(&mut *to, &line).expect("an event has no value that JSON cannot hold");
+        serde_json::to_writer(&mut *to, &line)
+            .expect("an event has no value that JSON cannot hold");
         to.push(b'\n');
     }
 }

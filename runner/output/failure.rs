@@ -10,20 +10,37 @@ use crate::{
     record::{Row, RowCheck},
 };
 
+/// How many lines of a diff are shown; the row has them all.
+const MAX_DIFF_LINES: usize = 24;
 /// How long a value may be shown, in characters.
 const MAX_VALUE: usize = 300;
 
 /// The trial with its failed checks, its diff and its error; every line but the first is indented.
 pub(super) fn lines(row: &Row<'_>) -> String {
     let mut text = head(row);
-    for check in row.checks.iter().filter(|check| check.verdict == CheckVerdict::Fail) {
+    for check in row
+        .checks
+        .iter()
+        .filter(|check| check.verdict == CheckVerdict::Fail)
+    {
         add_check(&mut text, check);
     }
     if let Some(error) = &row.error {
         let class = error.class.map_or("", |class| class.as_str());
-        let code = if error.code == class { "" } else { error.code.as_ref() };
-        let name = [class, code].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
-        add_line(&mut text, 4, &format!("{}: {}", name.join(" "), error.message));
+        let code = if error.code == class {
+            ""
+        } else {
+            error.code.as_ref()
+        };
+        let name = [class, code]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>();
+        add_line(
+            &mut text,
+            4,
+            &format!("{}: {}", name.join(" "), error.message),
+        );
     }
     text
 }
@@ -48,13 +65,22 @@ fn add_check(text: &mut String, check: &RowCheck<'_>) {
     let message = check.message.as_deref().unwrap_or("did not hold");
     add_line(text, 4, &format!("{}: {message}", check.name));
     if let Some(diff) = &check.diff {
-        for line in diff.lines().filter(|line| !line.starts_with("@@")) {
+        let lines = diff.lines().filter(|line| !line.starts_with("@@"));
+        for line in lines.clone().take(MAX_DIFF_LINES) {
             let line = match line.as_bytes().first() {
                 Some(b'-') => line.red().to_string(),
                 Some(b'+') => line.green().to_string(),
                 _ => line.dimmed().to_string(),
             };
             add_line(text, 6, &line);
+        }
+        let more = lines.count().saturating_sub(MAX_DIFF_LINES);
+        if more > 0 {
+            add_line(
+                text,
+                6,
+                &format!("… {more} more lines").dimmed().to_string(),
+            );
         }
         return;
     }

@@ -106,16 +106,33 @@ mod tests {
 
     #[test]
     fn durations_are_short() {
-        let shown = [0, 48, 999, 1_240, 52_600, 999_999, 1_240_000, 12_000_000, 200_000_000, 7_500_000_000]
-            .map(|micros| duration(Duration::from_micros(micros)));
+        let shown = [
+            0,
+            48,
+            999,
+            1_240,
+            52_600,
+            999_999,
+            1_240_000,
+            12_000_000,
+            200_000_000,
+            7_500_000_000,
+        ]
+        .map(|micros| duration(Duration::from_micros(micros)));
         assert_eq!(
             shown,
-            ["0 µs", "48 µs", "999 µs", "1.24 ms", "52.6 ms", "1000 ms", "1.24 s", "12 s", "3 m 20 s", "2 h 5 m"]
+            [
+                "0 µs", "48 µs", "999 µs", "1.24 ms", "52.6 ms", "1000 ms", "1.24 s", "12 s",
+                "3 m 20 s", "2 h 5 m"
+            ]
         );
     }
 
     #[test]
     fn counts_have_their_thousands_apart() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1 000", "1 234 567"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(count),
+            ["0", "999", "1 000", "1 234 567"]
+        );
     }
 }

@@ -91,7 +91,10 @@ mod tests {
             histogram.add(Duration::from_millis(millis));
         }
         let p95 = histogram.percentile(0.95).unwrap();
-        assert!(p95 >= Duration::from_millis(950) && p95 <= Duration::from_millis(1010), "{p95:?}");
+        assert!(
+            p95 >= Duration::from_millis(950) && p95 <= Duration::from_millis(1010),
+            "{p95:?}"
+        );
         assert_eq!(histogram.percentile(1.0), Some(Duration::from_secs(1)));
         assert_eq!(histogram.max(), Duration::from_secs(1));
     }

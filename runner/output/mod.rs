@@ -43,7 +43,11 @@ impl Output {
     pub fn text(&self, text: &str) {
         self.around_bar(|| {
             let mut stdout = anstream::stdout().lock();
-            drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+            drop(
+                stdout
+                    .write_all(text.as_bytes())
+                    .and_then(|()| stdout.flush()),
+            );
         });
     }
 
@@ -79,7 +83,9 @@ impl Output {
             return None;
         }
         let mut stderr = anstream::stderr().lock();
-        write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).ok()?;
+        write!(stderr, "{question} [y/N] ")
+            .and_then(|()| stderr.flush())
+            .ok()?;
         let mut answer = String::new();
         io::stdin().read_line(&mut answer).ok()?;
         Some(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Outcome, Reason, RunStatus, StopSignal, Verdict},
+    model::{Counts, Outcome, ProviderId, Reason, RunStatus, StopSignal, Verdict},
     record::{Entry, Row},
     run,
 };
@@ -39,6 +39,8 @@ pub enum Mode {
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// How often the event stream does.
 const JSON_PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// How long an attempt runs before it is named.
+const WORTH_NAMING: Duration = Duration::from_secs(1);
 /// How many failures are printed as they happen.
 const MAX_SHOWN: u64 = 50;
 
@@ -141,6 +143,12 @@ impl Report {
     /// Tells what happens.
     pub fn observe(&mut self, event: &run::Event<'_>) {
         match event {
+            run::Event::Linking { provider } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("compiling the plugin of {provider}"));
+                }
+            }
+            run::Event::Linked { provider, took } => self.linked(provider, *took),
             run::Event::Rows {
                 entries,
                 lines,
@@ -176,6 +184,18 @@ impl Report {
         }
     }
 
+    /// Says what a first run waited for, and the next one will not.
+    fn linked(&mut self, provider: &ProviderId, took: Duration) {
+        if let Some(bar) = &self.bar {
+            bar.set_message("");
+        }
+        if took >= WORTH_NAMING && matches!(self.mode, Mode::Terminal | Mode::Plain) {
+            let took = format::duration(took);
+            self.output
+                .talk(&format!("compiled the plugin of `{provider}` in {took}"));
+        }
+    }
+
     fn rows(&mut self, entries: &[Entry], lines: &[u8], counts: Counts) {
         let lines = lines.split(|byte| *byte == b'\n');
         let mut text = Vec::new();
@@ -197,7 +217,7 @@ impl Report {
         self.output.bytes(&text);
         if let Some(bar) = &self.bar {
             bar.set_position(counts.done());
-            bar.set_message(bar_counts(counts));
+            bar.set_prefix(bar_counts(counts));
         }
     }
 
@@ -209,7 +229,9 @@ impl Report {
             self.tally.keep_failure(&row);
         }
         self.shown += 1;
-        if self.is_verbose {
+        if self.mode == Mode::Quiet {
+            // All at the end.
+        } else if self.is_verbose {
             let text = match entry.attempt.outcome {
                 Outcome::Passed | Outcome::Skipped => failure::head(&row),
                 _ => failure::lines(&row),
@@ -230,13 +252,15 @@ impl Report {
                     self.emit(events::Event::Progress {
                         counts: counts.into(),
                         running,
-                        longest: longest.map(|longest| Longest::new(longest.trial, longest.elapsed)),
+                        longest: longest
+                            .map(|longest| Longest::new(longest.trial, longest.elapsed)),
                     });
                 }
             }
             Mode::Terminal => {
+                let longest = longest.filter(|longest| longest.elapsed >= WORTH_NAMING);
                 if let Some(bar) = &self.bar {
-                    bar.set_prefix(longest.map(bar_longest).unwrap_or_default());
+                    bar.set_message(longest.map(bar_longest).unwrap_or_default());
                     bar.tick();
                 }
             }
@@ -300,13 +324,15 @@ impl Report {
 
     fn summary(&self, finish: &Finish<'_>) {
         let talk = |line: &str| self.output.talk(line);
-        // Failures were printed as they happened; on a screen that scrolls they are wanted again at the end.
-        if !self.tally.failures.is_empty() && self.mode == Mode::Terminal {
+        // They were printed as they happened; on a screen that scrolls they are wanted again at the end.
+        if !self.tally.failures.is_empty() {
             talk(&format!("\n{}", "failures".bold()));
             self.tally.failures.iter().for_each(|failure| talk(failure));
             let more = finish.counts.bad() - self.tally.failures.len() as u64;
             if more > 0 {
-                talk(&format!("… and {more} more: `runner show --failed` shows all"));
+                talk(&format!(
+                    "… and {more} more: `runner show --failed` shows all"
+                ));
             }
         }
         if !self.tally.providers.is_empty() {
@@ -348,7 +374,8 @@ impl Report {
     }
 
     fn show_bar(&mut self, planned: u64) {
-        let bar = ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr_with_hz(10));
+        let bar =
+            ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr_with_hz(10));
         bar.set_style(bar_style());
         self.output.set_bar(Some(bar.clone()));
         self.bar = Some(bar);
@@ -369,22 +396,40 @@ fn bar_style() -> ProgressStyle {
             let _ = writer.write_str(&format::count(get(state)));
         }
     };
+    // What is running longest comes last: it is cut where the screen ends.
     ProgressStyle::with_template(
-        "{bar:24.cyan/dim} {done}/{planned} {msg}  {per_sec:.dim} {eta:.dim} {prefix:.dim}",
+        "{bar:24.cyan/dim} {done}/{planned}  {prefix}  {rate:.dim}  {left:.dim}  {wide_msg:.dim}",
     )
     .expect("the template is valid")
     .with_key("done", count(ProgressState::pos))
     .with_key("planned", count(|state| state.len().unwrap_or(0)))
-    .with_key("eta", |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-        let _ = write!(writer, "eta {}", format::duration(Duration::from_secs(state.eta().as_secs())));
-    })
+    .with_key(
+        "rate",
+        |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
+            let _ = write!(writer, "{:.0}/s", state.per_sec());
+        },
+    )
+    .with_key(
+        "left",
+        |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
+            // Before anything is done nobody knows.
+            if state.pos() > 0 {
+                let left = Duration::from_secs(state.eta().as_secs().max(1));
+                let _ = write!(writer, "{} left", format::duration(left));
+            }
+        },
+    )
     .progress_chars("━╸─")
 }
 
 fn bar_counts(counts: Counts) -> String {
     let bad = |number: u64, word: &str| {
         let text = format!("{} {word}", format::count(number));
-        if number == 0 { text.dimmed().to_string() } else { text.red().to_string() }
+        if number == 0 {
+            text.dimmed().to_string()
+        } else {
+            text.red().to_string()
+        }
     };
     format!(
         "{} {} {}",
@@ -395,7 +440,11 @@ fn bar_counts(counts: Counts) -> String {
 }
 
 fn bar_longest(longest: &run::Running<'_>) -> String {
-    format!("longest {} {}", longest.trial, format::duration(longest.elapsed))
+    format!(
+        "longest {} {}",
+        longest.trial,
+        format::duration(longest.elapsed)
+    )
 }
 
 /// The counts that are not 0.
@@ -403,8 +452,18 @@ fn counted(counts: Counts) -> String {
     let parts = [
         (counts.passed, "passed"),
         (counts.failed, "failed"),
-        (counts.error, if counts.error == 1 { "error" } else { "errors" }),
-        (counts.timeout, if counts.timeout == 1 { "timeout" } else { "timeouts" }),
+        (
+            counts.error,
+            if counts.error == 1 { "error" } else { "errors" },
+        ),
+        (
+            counts.timeout,
+            if counts.timeout == 1 {
+                "timeout"
+            } else {
+                "timeouts"
+            },
+        ),
         (counts.skipped, "skipped"),
         (counts.flaky, "flaky"),
     ];
@@ -413,5 +472,9 @@ fn counted(counts: Counts) -> String {
         .filter(|(number, _)| *number > 0)
         .map(|(number, word)| format!("{} {word}", format::count(number)))
         .collect();
-    if parts.is_empty() { "none done".into() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "none done".into()
+    } else {
+        parts.join(", ")
+    }
 }

@@ -15,13 +15,19 @@ use crate::{
 
 /// A line for each run.
 pub fn list_table(runs: &[RunEntry]) -> String {
-    let mut table = plain_table(&["run", "status", "scenario", "done", "passed", "failed", "took"]);
+    let mut table = plain_table(&[
+        "run", "status", "scenario", "done", "passed", "failed", "took",
+    ]);
     for run in runs {
         table.add_row(vec![
             run.id.to_string(),
             status_text(run),
             run.scenario.clone(),
-            format!("{}/{}", format::count(run.counts.done()), format::count(run.counts.planned)),
+            format!(
+                "{}/{}",
+                format::count(run.counts.done()),
+                format::count(run.counts.planned)
+            ),
             format::count(run.counts.passed),
             format::count(run.counts.bad()),
             took(run),
@@ -35,7 +41,11 @@ pub fn list_table(runs: &[RunEntry]) -> String {
         let status = status_text(run);
         line.replacen(&status, &format::status(run.status, &status), 1)
     });
-    header.into_iter().chain(coloured).collect::<Vec<_>>().join("\n")
+    header
+        .into_iter()
+        .chain(coloured)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// One document with all runs.
@@ -51,11 +61,20 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     let mut field = |name: &str, value: &str| {
         lines.push(format!("{} {value}", format!("{name:<9}").dimmed()));
     };
-    field("scenario", &format!("{} ({})", manifest.scenario.name, manifest.scenario.path));
+    field(
+        "scenario",
+        &format!("{} ({})", manifest.scenario.name, manifest.scenario.path),
+    );
     field("directory", &run.dir.display().to_string());
-    field("began", &format!("{} UTC", format::timestamp(run.started_at)));
+    field(
+        "began",
+        &format!("{} UTC", format::timestamp(run.started_at)),
+    );
     if let Some(at) = run.completed_at {
-        field("ended", &format!("{} UTC, after {}", format::timestamp(at), took(run)));
+        field(
+            "ended",
+            &format!("{} UTC, after {}", format::timestamp(at), took(run)),
+        );
     }
     field("verdict", run.verdict.as_str());
     field("trials", &trials(run.counts));
@@ -89,7 +108,11 @@ fn status_text(run: &RunEntry) -> String {
         (Reason::Interrupted, Some(signal)) => format!(" ({reason}, {})", signal.as_str()),
         _ => format!(" ({reason})"),
     });
-    let sweep = if run.is_not_yet_swept { ", not yet swept" } else { "" };
+    let sweep = if run.is_not_yet_swept {
+        ", not yet swept"
+    } else {
+        ""
+    };
     let icon = format::status_icon(run.status);
     format!("{icon} {}{}{sweep}", run.status, reason.unwrap_or_default())
 }

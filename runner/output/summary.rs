@@ -10,7 +10,8 @@ use super::{
 /// A table with a line for each provider.
 pub(super) fn table(tally: &Tally) -> String {
     let mut table = plain_table(&[
-        "provider", "passed", "failed", "errors", "timeouts", "skipped", "flaky", "p50", "p95", "max",
+        "provider", "passed", "failed", "errors", "timeouts", "skipped", "flaky", "p50", "p95",
+        "max",
     ]);
     for (name, provider) in &tally.providers {
         table.add_row(cells(name, provider));
@@ -31,7 +32,10 @@ pub(super) fn plain_table(header: &[&str]) -> Table {
 
 /// The table's text without trailing blanks.
 pub(super) fn trimmed(table: &Table) -> String {
-    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let lines: Vec<_> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
     lines.join("\n")
 }
 

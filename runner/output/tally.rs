@@ -30,7 +30,8 @@ impl Tally {
     /// Adds a final row's essentials.
     pub fn count(&mut self, provider: &str, outcome: Outcome, is_flaky: bool, duration: Duration) {
         if !self.providers.contains_key(provider) {
-            self.providers.insert(provider.into(), ProviderTally::default());
+            self.providers
+                .insert(provider.into(), ProviderTally::default());
         }
         if let Some(tally) = self.providers.get_mut(provider) {
             tally.counts.add(outcome, is_flaky);

@@ -10,6 +10,7 @@ use crate::model::{AttemptError, ErrorClass};
 const SHOWN_FRAMES: usize = 5;
 const SHOWN_STDERR_LINES: usize = 8;
 const SHOWN_STDERR_BYTES: usize = 2_000;
+const SHOWN_CHARACTERS: usize = 100;
 
 /// Turns wasmtime's error into an ending.
 pub(super) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
@@ -55,30 +56,32 @@ pub(super) fn stderr_tail(stderr: &str) -> String {
     format!("; its standard error ends with:\n{}", &text[start..])
 }
 
+/// The first characters of something that is not what it should be, as the end of a message.
+pub(super) fn beginning(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "; it is empty".to_owned();
+    }
+    let first = &bytes[..bytes.len().min(4 * SHOWN_CHARACTERS)];
+    let text = String::from_utf8_lossy(first);
+    let shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
+    format!("; it begins with {shown:?}")
+}
+
 fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         // Programs end so too when an allocation fails.
         return denied(sandbox).unwrap_or_else(|| {
-            failure(
-                ErrorClass::Protocol,
-                "exit",
-                format!("the guest exited with {} instead of returning", exit.0),
-            )
+            let message = format!("the guest exited with {} instead of returning", exit.0);
+            failure(ErrorClass::Protocol, "exit", message)
         });
     }
     if error.is::<ResourceTableError>() {
-        return failure(
-            ErrorClass::Limit,
-            "resources",
-            "the guest holds too many host resources at once",
-        );
+        let message = "the guest holds too many host resources at once";
+        return failure(ErrorClass::Limit, "resources", message);
     }
     if error.is::<wasmtime::OutOfMemory>() {
-        return failure(
-            ErrorClass::Internal,
-            "host-memory",
-            "the runner itself is out of memory",
-        );
+        let message = "the runner itself is out of memory";
+        return failure(ErrorClass::Internal, "host-memory", message);
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => diagnose_trap(*trap, error, sandbox),
@@ -87,72 +90,65 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
 }
 
 fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
-    let place = place(error);
-    let code = kebab(&format!("{trap:?}"));
-    let name = trap.to_string();
-    let name = name.trim_start_matches("wasm trap: ");
-    match trap {
+    let text = trap.to_string();
+    let name = text.trim_start_matches("wasm trap: ");
+    let (class, what) = match trap {
         // A panic, a failed allocation and an uncaught exception all look like this.
-        Trap::UnreachableCodeReached | Trap::AllocationTooLarge if denied(sandbox).is_some() => {
-            denied(sandbox).expect("it was just there")
+        Trap::UnreachableCodeReached | Trap::AllocationTooLarge => {
+            if let Some(denied) = denied(sandbox) {
+                return denied;
+            }
+            (ErrorClass::Trap, "trapped")
         }
         Trap::StringOutOfBounds
         | Trap::ListOutOfBounds
         | Trap::InvalidDiscriminant
         | Trap::InvalidChar
-        | Trap::UnalignedPointer => failure(
-            ErrorClass::Protocol,
-            code,
-            format!("the guest handed over a malformed value: {name}{place}"),
-        ),
-        _ => failure(
-            ErrorClass::Trap,
-            code,
-            format!("the guest trapped: {name}{place}"),
-        ),
-    }
+        | Trap::UnalignedPointer => (ErrorClass::Protocol, "handed over a malformed value"),
+        _ => (ErrorClass::Trap, "trapped"),
+    };
+    let message = format!("the guest {what}: {name}{}", place(error));
+    failure(class, kebab(&format!("{trap:?}")), message)
 }
 
 /// Errors that wasmtime and its WASI tell apart by text alone.
 fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
     let cause = error.root_cause().to_string();
-    if cause.contains("fuel allocated for hostcalls has been exhausted") {
+    let says = |text: &str| cause.contains(text);
+    let (class, code, message) = if says("fuel allocated for hostcalls has been exhausted") {
         let most = ByteSize(sandbox.handover);
-        let message = format!(
-            "the guest handed over more than {most} in one call, which `limits.reply` sets"
-        );
-        return failure(ErrorClass::Limit, "reply", message);
-    }
-    if cause.contains("store handle limit exceeded") {
-        return failure(
+        let message =
+            format!("handed over more than {most} in one call, which `limits.reply` sets");
+        (ErrorClass::Limit, "reply", message)
+    } else if says("store handle limit exceeded") {
+        (
             ErrorClass::Limit,
             "handles",
-            "the guest holds too many handles at once",
-        );
-    }
-    if cause.contains("exceeds limit") {
-        return failure(
+            "holds too many handles at once".to_owned(),
+        )
+    } else if says("resource limit exceeded") {
+        (
+            ErrorClass::Limit,
+            "instances",
+            format!("is made of too many parts: {cause}"),
+        )
+    } else if says("exceeds limit") {
+        (
             ErrorClass::Limit,
             "random",
-            format!("the guest asked for too much: {cause}"),
-        );
-    }
-    if cause.contains("invalid exit status") {
-        return failure(
-            ErrorClass::Trap,
-            "exit",
-            "the guest exited with a status outside of 0 to 125",
-        );
-    }
-    // Memories and tables that are too large from the start.
-    if let Some(denied) = denied(sandbox).filter(|_| cause.contains("minimum size")) {
+            format!("asked for too much: {cause}"),
+        )
+    } else if says("invalid exit status") {
+        let message = "exited with a status outside of 0 to 125".to_owned();
+        (ErrorClass::Trap, "exit", message)
+    } else if let Some(denied) = denied(sandbox).filter(|_| says("minimum size")) {
+        // Memories and tables that are too large from the start.
         return denied;
-    }
-    failure(
-        ErrorClass::Protocol,
-        "contract",
-        format!("the guest broke the contract: {cause}{}", place(error)),
-    )
+    } else {
+        let message = format!("broke the contract: {cause}{}", place(error));
+        (ErrorClass::Protocol, "contract", message)
+    };
+    failure(class, code, format!("the guest {message}"))
 }
 
 fn denied(sandbox: &Sandbox) -> Option<AttemptError> {

@@ -9,7 +9,7 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe:
 
 use super::{
     Call, Description, Ended, Ending, Invocation, OutputForm, Reply,
-    classify::{classify, failure},
+    classify::{beginning, classify, failure},
     host::Host,
     interrupt::Guard,
     protocol,
@@ -61,7 +61,7 @@ pub(super) async fn run_plain(
     let execution = program.execute(start, &call.limits, guard).await;
 
     execution.end(|exit_code, sandbox| {
-        match read_output(invocation.output, &sandbox.stdout, &call.limits) {
+        match read_output(invocation.output, exit_code, &sandbox.stdout, &call.limits) {
             Ok(output) => Ending::Reply(plain_reply(output, exit_code)),
             Err(error) => Ending::Error(error),
         }
@@ -75,18 +75,19 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
         stdin: protocol::question(call),
         host: Host::new(&call.limits, call.files.clone(), guard.clone()),
     };
-    let execution = program.execute(start, &call.limits, guard).await;
+    let mut execution = program.execute(start, &call.limits, guard).await;
 
-    execution.end(|exit_code, sandbox| {
-        let stderr = sandbox.stderr.text();
-        for record in protocol::log_records(&stderr) {
-            sandbox.host.log.push(record);
-        }
-        match whole(&sandbox.stdout, &call.limits) {
+    // Whatever its end was: what it said until then counts.
+    let stderr = execution.sandbox.stderr.text();
+    for record in protocol::log_records(&stderr) {
+        execution.sandbox.host.log.push(record);
+    }
+    execution.end(
+        |exit_code, sandbox| match whole(&sandbox.stdout, &call.limits) {
             Ok(stdout) => protocol::answer(&stdout, exit_code, &stderr, guard),
             Err(error) => Ending::Error(error),
-        }
-    })
+        },
+    )
 }
 
 /// Asks a command what it is, by the JSON protocol.
@@ -164,9 +165,9 @@ impl Program {
 }
 
 impl Execution {
-    fn end(mut self, read: impl FnOnce(i32, &mut Sandbox) -> Ending) -> Ended {
+    fn end(self, read: impl FnOnce(i32, &Sandbox) -> Ending) -> Ended {
         let ending = match self.exit {
-            Ok(code) => read(code, &mut self.sandbox),
+            Ok(code) => read(code, &self.sandbox),
             Err(error) => classify(&error, &self.sandbox),
         };
         Ended::collect(self.sandbox, ending, self.duration, 0)
@@ -192,19 +193,31 @@ fn plain_reply(output: Value, exit_code: i32) -> Reply {
     }
 }
 
-fn read_output(form: OutputForm, stdout: &Capture, limits: &Limits) -> Result<Value, AttemptError> {
+fn read_output(
+    form: OutputForm,
+    exit_code: i32,
+    stdout: &Capture,
+    limits: &Limits,
+) -> Result<Value, AttemptError> {
+    let broken = |code: &str, what: String, bytes: &[u8]| {
+        let message = format!("the standard output is not {what}{}", beginning(bytes));
+        failure(ErrorClass::Protocol, code, message)
+    };
     let text = String::from_utf8(whole(stdout, limits)?).map_err(|error| {
         let place = error.utf8_error().valid_up_to();
-        let message = format!("the standard output is not UTF-8 from byte {place} on");
-        failure(ErrorClass::Protocol, "utf-8", message)
+        broken(
+            "utf-8",
+            format!("UTF-8 from byte {place} on"),
+            error.as_bytes(),
+        )
     })?;
     match form {
         OutputForm::Text => Ok(Value::String(text)),
         OutputForm::Trimmed => Ok(Value::String(text.trim().to_owned())),
-        OutputForm::Json => serde_json::from_str(&text).map_err(|error| {
-            let message = format!("the standard output is not JSON: {error}");
-            failure(ErrorClass::Protocol, "json", message)
-        }),
+        // A program that gives up has nothing to say on standard output; its exit code is judged.
+        OutputForm::Json if text.is_empty() && exit_code != 0 => Ok(Value::Null),
+        OutputForm::Json => serde_json::from_str(&text)
+            .map_err(|error| broken("json", format!("JSON: {error}"), text.as_bytes())),
     }
 }
 

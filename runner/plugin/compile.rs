@@ -16,8 +16,9 @@ use wasmparser::{Encoding, Parser, Payload};
 
 use super::{engine, interrupt::Interrupt};
 
-/// The hidden argument that makes the runner's program the compiler.
-const SUBCOMMAND: &str = "__compile";
+/// The hidden argument that makes the runner's program the compiler; see [`compile_child`].
+pub const COMPILE_ARGUMENT: &str = "__compile";
+
 const MAX_THREADS: u64 = 4;
 const MAX_CPU_SECONDS_PER_THREAD: u64 = 300;
 const MAX_DATA_BYTES: u64 = 4 * 1024 * 1024 * 1024;
@@ -105,7 +106,7 @@ impl Compiler {
     fn spawn(&self, wasm: &[u8], artefact: File, stderr: File) -> io::Result<Running> {
         let threads = thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let child = Command::new(&self.program)
-            .arg(SUBCOMMAND)
+            .arg(COMPILE_ARGUMENT)
             .env("RAYON_NUM_THREADS", threads.min(MAX_THREADS).to_string())
             .stdin(unnamed_file(wasm)?)
             .stdout(Stdio::from(artefact))

@@ -8,7 +8,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 
 use super::{
     Call, Description, Ended, Ending, Reply,
-    classify::{classify, failure},
+    classify::{beginning, classify, failure},
     contract::{
         PluginPre,
         exports::runner::provider::provider::{ProviderError, Test},
@@ -226,11 +226,11 @@ fn read_json(what: &str, text: Option<String>) -> Result<Option<Value>, AttemptE
 
 fn parse_json(what: &str, text: &str) -> Result<Value, AttemptError> {
     serde_json::from_str(text).map_err(|error| {
-        failure(
-            ErrorClass::Protocol,
-            "json",
-            format!("the {what} is not JSON: {error}"),
-        )
+        let message = format!(
+            "the {what} is not JSON: {error}{}",
+            beginning(text.as_bytes())
+        );
+        failure(ErrorClass::Protocol, "json", message)
     })
 }
 

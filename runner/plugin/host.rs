@@ -21,6 +21,8 @@ pub(super) struct Host {
     pub(super) calls: u64,
     pub(super) bytes_in: u64,
     files: Arc<[AttachmentSource]>,
+    /// No guest can take more at once than its memory holds.
+    max_read: u64,
     guard: Guard,
 }
 
@@ -60,6 +62,7 @@ impl Host {
             calls: 0,
             bytes_in: 0,
             files,
+            max_read: limits.memory,
             guard,
         }
     }
@@ -178,8 +181,12 @@ impl files::Host for Host {
             .size
             .checked_sub(u64::from(offset))
             .ok_or(files::FileError::OutOfRange)?;
-        let content = read_at(file, u64::from(offset), rest.min(u64::from(length)))
-            .map_err(|_| files::FileError::Unavailable)?;
+        let length = rest.min(u64::from(length));
+        if length > self.max_read {
+            return Err(files::FileError::OutOfRange);
+        }
+        let content =
+            read_at(file, u64::from(offset), length).map_err(|_| files::FileError::Unavailable)?;
         self.bytes_in += content.len() as u64;
         Ok(content)
     }

@@ -1,6 +1,6 @@
 //! [`Engine::link`]: from a file to a [`Plugin`] that can be run.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use bytesize::ByteSize;
 use thiserror::Error;
@@ -224,6 +224,16 @@ impl Plugin {
             }
         };
         contain(run).await.unwrap_or_else(Ended::without_sandbox)
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Plugin")
+            .field("name", &self.0.name)
+            .field("kind", &self.0.kind)
+            .finish_non_exhaustive()
     }
 }
 

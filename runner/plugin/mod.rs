@@ -26,7 +26,7 @@ mod stdio;
 pub use call::{
     AttachmentSource, Call, Description, Ended, Ending, Invocation, OutputForm, Protocol, Reply,
 };
-pub use compile::{CompileError, compile_child};
+pub use compile::{COMPILE_ARGUMENT, CompileError, compile_child};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use file::{PluginFile, PluginFileError};
 pub use interrupt::{Guard, Interrupt};

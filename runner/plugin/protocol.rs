@@ -7,7 +7,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     Call, Description, Ending, Reply,
-    classify::{failure, stderr_tail},
+    classify::{beginning, failure, stderr_tail},
     component::provider_error,
     contract::runner::provider::types::ErrorKind,
     interrupt::Guard,
@@ -193,7 +193,8 @@ fn parse<T: DeserializeOwned>(
             ErrorClass::Protocol,
             "json",
             format!(
-                "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{}",
+                "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{}{}",
+                beginning(stdout),
                 stderr_tail(stderr)
             ),
         )),

@@ -101,12 +101,23 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use wasmtime::{Linker, Module, Store};
+
     use super::contain;
-    use crate::model::ErrorClass;
+    use crate::{model::ErrorClass, plugin::engine::new_wasmtime};
 
     #[tokio::test]
     async fn a_panic_of_the_host_stays_inside_its_attempt() {
-        let ended: Result<(), _> = contain(async { panic!("no {}", "way") }).await;
+        let engine = new_wasmtime().unwrap();
+        let text = r#"(module (import "host" "panic" (func $panic)) (start $panic))"#;
+        let module = Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+        let mut linker = Linker::new(&engine);
+        let panic = || -> () { panic!("no {}", "way") };
+        linker.func_wrap("host", "panic", panic).unwrap();
+        let mut store = Store::new(&engine, ());
+        store.set_epoch_deadline(1_000_000);
+
+        let ended = contain(linker.instantiate_async(&mut store, &module)).await;
         let error = ended.unwrap_err();
         assert_eq!(error.class, Some(ErrorClass::Internal));
         assert_eq!(error.message, "the runner itself failed: no way");

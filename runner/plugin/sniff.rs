@@ -277,6 +277,13 @@ mod tests {
     }
 
     #[test]
+    fn the_hosts_version_is_that_of_its_contract() {
+        let contract = include_str!("../../schemas/provider.wit");
+        let package = format!("package runner:provider@{};", ContractVersion::HOST);
+        assert!(contract.contains(&package));
+    }
+
+    #[test]
     fn a_contract_of_another_version_is_refused_with_both_versions() {
         for guest in ["0.2.0", "1.0.0", "0.1.1", "0.1.0-draft"] {
             let error = sniff_text(&exporting(&format!("{}{guest}", super::CONTRACT))).unwrap_err();

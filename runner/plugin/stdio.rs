@@ -76,8 +76,8 @@ impl Capture {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
-    fn write(&self, bytes: &[u8]) {
-        self.kept().write(bytes);
+    fn keep(&self, bytes: &[u8]) {
+        self.kept().keep(bytes);
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -87,7 +87,7 @@ impl Capture {
 }
 
 impl Kept {
-    fn write(&mut self, bytes: &[u8]) {
+    fn keep(&mut self, bytes: &[u8]) {
         self.written += bytes.len() as u64;
         let room = self.head_limit - self.head.len();
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
@@ -120,7 +120,7 @@ impl StdoutStream for Capture {
 
 impl OutputStream for Capture {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        Self::write(self, &bytes);
+        self.keep(&bytes);
         Ok(())
     }
 
@@ -144,7 +144,7 @@ impl AsyncWrite for Capture {
         _context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Self::write(&self, bytes);
+        self.keep(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -164,7 +164,7 @@ mod tests {
     fn capture(head: u64, tail: u64, writes: &[&str]) -> Capture {
         let capture = Capture::new(head, tail);
         for text in writes {
-            Capture::write(&capture, text.as_bytes());
+            capture.keep(text.as_bytes());
         }
         capture
     }

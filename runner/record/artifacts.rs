@@ -8,7 +8,7 @@ use super::{
     RecordError, durable,
     layout::RunDir,
     recorder::Entry,
-    row::{Row, RowArtifact, RowOutput, StoredOutput},
+    row::{self, Row, RowArtifact, RowOutput, StoredOutput},
 };
 use crate::model::{Artifact, Attempt, Digest, LogRecord};
 
@@ -59,7 +59,7 @@ impl Artifacts {
             return Ok(());
         };
         let bytes = serde_json::to_vec(output).expect("a JSON value can be written as JSON");
-        if bytes.len() <= MAX_INLINE_BYTES && !looks_stored(output) {
+        if bytes.len() <= MAX_INLINE_BYTES && !is_unreadable(output) {
             return Ok(());
         }
 
@@ -101,7 +101,12 @@ impl Artifacts {
 
 /// Tells whether an entry whose line has this many bytes may have an output that must not stand in it.
 pub(super) fn must_look_at_output(entry: &Entry, line_bytes: usize) -> bool {
-    line_bytes > MAX_INLINE_BYTES || entry.attempt.output.as_ref().is_some_and(looks_stored)
+    line_bytes > MAX_INLINE_BYTES || entry.attempt.output.as_ref().is_some_and(is_unreadable)
+}
+
+/// Tells whether an output would not be read back from its row as what it is, however short.
+fn is_unreadable(output: &Value) -> bool {
+    looks_stored(output) || row::is_deep(output)
 }
 
 struct NamedFile<'a> {
@@ -113,12 +118,17 @@ struct NamedFile<'a> {
 /// The provider's own files, then what it wrote to standard error, then its log.
 fn files(attempt: &Attempt) -> Vec<NamedFile<'_>> {
     let mut files: Vec<NamedFile<'_>> = attempt.artifacts.iter().map(NamedFile::of).collect();
-    if !attempt.stderr.is_empty() {
-        files.push(NamedFile {
-            name: free_name(&attempt.artifacts, "stderr.txt"),
-            media_type: "text/plain",
-            bytes: attempt.stderr.as_bytes().into(),
-        });
+    for (name, text) in [
+        ("stdout.txt", &attempt.stdout),
+        ("stderr.txt", &attempt.stderr),
+    ] {
+        if !text.is_empty() {
+            files.push(NamedFile {
+                name: free_name(&attempt.artifacts, name),
+                media_type: "text/plain",
+                bytes: text.as_bytes().into(),
+            });
+        }
     }
     if !attempt.log.is_empty() {
         files.push(NamedFile {

@@ -121,15 +121,18 @@ fn copy_file(path: &Path, expected: Digest, target: &mut impl Write) -> Result<(
 
 /// Sets an entry's time; `false` if there is none, or one that damage has shortened.
 fn touch(entry: &Path, size: u64, now: SystemTime) -> io::Result<bool> {
-    let file = match fs_err::OpenOptions::new().append(true).open(entry) {
-        Ok(file) => file,
+    match fs_err::metadata(entry) {
+        Ok(metadata) if metadata.len() == size => {}
+        Ok(_) => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
-    };
-    if file.metadata()?.len() != size {
-        return Ok(false);
     }
-    file.set_modified(now)?;
+    match fs_err::OpenOptions::new().append(true).open(entry) {
+        Ok(file) => file.set_modified(now)?,
+        // Another user's. The manifest that is about to be written protects it as well.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        Err(error) => return Err(error),
+    }
     Ok(true)
 }
 

@@ -194,6 +194,7 @@ mod tests {
     use std::sync::mpsc;
 
     use rusqlite::Connection;
+    use serde_json::json;
 
     use crate::{
         model::{Artifact, LogRecord, Outcome, Reason, RunStatus, Stage},
@@ -372,5 +373,33 @@ mod tests {
                 .join("artifacts/1/1234-2/log.jsonl")
                 .exists()
         );
+    }
+
+    #[test]
+    fn an_output_that_would_not_read_back_gets_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let deep = (0..120).fold(json!(1), |inner, _| json!([inner]));
+        let reference = json!({ "artifact": "a", "sha256": "b", "bytes": 1 });
+        let recorder = store.begin(birth(2), ignore).unwrap();
+        for (ordinal, output) in [&deep, &reference].into_iter().enumerate() {
+            let mut entry = entry(ordinal as u64, 1, Outcome::Failed);
+            entry.attempt.checks[0].actual = Some(output.clone());
+            entry.attempt.output = Some(output.clone());
+            recorder.record(vec![entry]);
+        }
+        let finished = recorder.finish(end(RunStatus::Completed, 2)).unwrap();
+
+        let reader = RunReader::open(&finished.run_dir).unwrap();
+        let rows: Vec<_> = reader.rows().map(Result::unwrap).collect();
+        assert_eq!(rows[0].checks[0].actual, None);
+        assert_eq!(rows[1].checks[0].actual.as_deref(), Some(&reference));
+        for (row, output) in rows.iter().zip([deep, reference]) {
+            let Some(RowOutput::Stored(stored)) = &row.output else {
+                panic!("{:?}", row.output);
+            };
+            let text = fs_err::read_to_string(reader.artifact_path(row, &stored.artifact)).unwrap();
+            assert_eq!(text, output.to_string());
+        }
     }
 }

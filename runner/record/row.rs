@@ -20,6 +20,8 @@ const VERSION: u32 = 1;
 const SUFFIX_BYTES: usize = 18;
 /// The longest line, with its newline.
 pub(super) const MAX_LINE_BYTES: usize = 256 * 1024;
+/// The deepest value in a row; readers of JSON give up at 128, and the row around it counts.
+const MAX_DEPTH: usize = 100;
 
 /// One finished attempt: a line of `index.jsonl`.
 ///
@@ -155,7 +157,7 @@ pub struct RowMetric<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum RowOutput<'a> {
-    /// It is in a file of its own: it has more than 64 KiB as JSON, or looks like this itself.
+    /// It is in a file of its own: it has more than 64 KiB as JSON, is nested very deeply, or looks like this itself.
     Stored(StoredOutput<'a>),
     /// It is here.
     Inline(Cow<'a, Value>),
@@ -347,10 +349,10 @@ impl<'a> RowCheck<'a> {
             verdict: check.verdict,
             score: finite(check.score),
             message: check.message.as_deref().map(Cow::Borrowed),
-            expected: check.expected.as_ref().map(Cow::Borrowed),
-            actual: check.actual.as_ref().map(Cow::Borrowed),
+            expected: readable(check.expected.as_ref()),
+            actual: readable(check.actual.as_ref()),
             diff: check.diff.as_deref().map(Cow::Borrowed),
-            details: check.details.as_ref().map(Cow::Borrowed),
+            details: readable(check.details.as_ref()),
         }
     }
 }
@@ -386,6 +388,23 @@ impl RowUsage {
             fuel: usage.fuel,
         }
     }
+}
+
+/// A value that can be read back; one that cannot is left out.
+fn readable(value: Option<&Value>) -> Option<Cow<'_, Value>> {
+    value.filter(|value| !is_deep(value)).map(Cow::Borrowed)
+}
+
+/// Tells whether a value is nested so deeply that a line with it could not be read back.
+pub(super) fn is_deep(value: &Value) -> bool {
+    fn exceeds(value: &Value, room: usize) -> bool {
+        match value {
+            Value::Array(items) => room == 0 || items.iter().any(|item| exceeds(item, room - 1)),
+            Value::Object(map) => room == 0 || map.values().any(|item| exceeds(item, room - 1)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        }
+    }
+    exceeds(value, MAX_DEPTH)
 }
 
 /// JSON has no word for what is not finite; such a number is left out.

@@ -70,7 +70,7 @@ impl Store {
         })
     }
 
-    /// Gives birth to a run. `acks` is called on the recorder's thread, once for every commit, in order.
+    /// Gives birth to a run. `acks` is called on the recorder's thread, once for every commit, in order; it must not block.
     pub fn begin(
         &self,
         birth: Birth,

@@ -82,6 +82,7 @@ pub(super) fn entry(ordinal: u64, number: u32, outcome: Outcome) -> Entry {
             artifacts: vec![],
             log: vec![],
             stderr: String::new(),
+            stdout: String::new(),
         },
         is_final: outcome != Outcome::Stopped,
         is_flaky: false,

@@ -7,9 +7,6 @@ use crate::{model::Limits, scenario::Test};
 /// An attempt's timeout where nobody set one.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Stands for a deadline that no clock can express.
-const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
-
 /// The command line's cap on every attempt.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Budget {
@@ -79,12 +76,17 @@ impl Budget {
             (Rule::Trial, trial_left),
         ];
         let attempt = (Rule::Attempt, test.timeout.unwrap_or(DEFAULT_TIMEOUT));
-        let set = rules.into_iter().filter_map(|(rule, time)| Some((rule, time?)));
-        let (rule, after) = set.fold(attempt, |least, next| {
-            if next.1 < least.1 { next } else { least }
-        });
+        let set = rules
+            .into_iter()
+            .filter_map(|(rule, time)| Some((rule, time?)));
+        let (rule, after) = set.fold(
+            attempt,
+            |least, next| {
+                if next.1 < least.1 { next } else { least }
+            },
+        );
         Deadline {
-            at: now.checked_add(after).unwrap_or(now + FAR),
+            at: now + after,
             after,
             rule,
         }

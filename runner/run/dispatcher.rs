@@ -3,6 +3,8 @@
 //! It assigns trials to the pool, takes reports, decides between retry and final, hands rows to the recorder, and counts
 //! what the recorder says is on disk. It holds no future of an executor.
 
+mod stopping;
+
 use std::{
     collections::{BinaryHeap, HashMap},
     io,
@@ -12,9 +14,10 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use self::stopping::Stop;
 use super::{
     Event, Running, SessionError,
-    executor::{Task, given_up},
+    executor::Task,
     fingerprint::Fingerprints,
     lane::{Lane, Readiness, Retry},
     pool::Pool,
@@ -31,8 +34,6 @@ use crate::{
 const MAX_UNWRITTEN_ROWS: usize = 4096;
 /// Bytes of guests' products that may wait for the disk before assignment pauses.
 const MAX_UNWRITTEN_BYTES: u64 = 8 << 20;
-/// How long a guest may take to answer an interrupt before its attempt is recorded without it.
-const ANSWER_TIME: Duration = Duration::from_millis(100);
 /// How often the display learns what is running.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// How much work lies ready for the executors, so that they never wait for the dispatcher.
@@ -120,26 +121,6 @@ struct Unwritten {
     bytes: u64,
 }
 
-/// A stop that is under way.
-struct Stop {
-    reason: Reason,
-    signal: Option<StopSignal>,
-    step: Step,
-}
-
-/// How far a stop has come.
-#[derive(Clone, Copy)]
-enum Step {
-    /// What is in flight finishes under its own deadlines.
-    Drain,
-    /// Guests see `stop-requested` until then.
-    Ask(Instant),
-    /// Guests are interrupted; what has not answered by then is given up.
-    Interrupt(Instant),
-    /// Reports that were on their way may arrive until then.
-    Leave(Instant),
-}
-
 /// The parts that a dispatcher is made of.
 pub(super) struct Parts<'a> {
     pub(super) lanes: Vec<Lane>,
@@ -205,7 +186,10 @@ impl<'a> Dispatcher<'a> {
                 progress_at = now + PROGRESS_EVERY;
             }
 
-            let wake = [wake, self.next_bound()].into_iter().flatten().fold(progress_at, Instant::min);
+            let wake = [wake, self.next_bound()]
+                .into_iter()
+                .flatten()
+                .fold(progress_at, Instant::min);
             tokio::select! {
                 biased;
                 _ = inbox.recv_many(&mut messages, MAX_UNWRITTEN_ROWS) => {}
@@ -367,7 +351,9 @@ impl<'a> Dispatcher<'a> {
         self.outbox.push(Entry {
             is_final,
             is_flaky: is_final && attempt.outcome == Outcome::Passed && attempt.number > 1,
-            fingerprint: self.fingerprints.of(self.lanes[flight.lane].provider(), &flight.test),
+            fingerprint: self
+                .fingerprints
+                .of(self.lanes[flight.lane].provider(), &flight.test),
             attempt,
         });
         if self.rules.fail_fast.is_some_and(|most| self.bad >= most) {
@@ -382,12 +368,12 @@ impl<'a> Dispatcher<'a> {
         }
         let now = Instant::now();
         let backoff = retry::backoff(&flight.test.retries, attempt)?;
-        let at = now.checked_add(backoff)?;
+        let at = now + backoff;
         let begun = now.checked_sub(attempt.duration).unwrap_or(now);
         let whole = flight.test.trial_timeout;
         let trial_ends = flight
             .trial_ends
-            .or_else(|| whole.and_then(|whole| begun.checked_add(whole)));
+            .or_else(|| whole.map(|whole| begun + whole));
         // A backoff that would cross its parent's deadline is not slept.
         let parent = trial_ends.map_or(self.rules.ends, |ends| ends.min(self.rules.ends));
         (at < parent).then_some((at, trial_ends))
@@ -449,102 +435,6 @@ impl<'a> Dispatcher<'a> {
                 elapsed: now.saturating_duration_since(begun.at),
             }),
         });
-    }
-
-    /// Lets what is in flight finish, and assigns nothing more.
-    fn begin_drain(&mut self, reason: Reason) {
-        if self.stop.is_none() {
-            self.stop_by(reason, None, Step::Drain);
-        }
-    }
-
-    /// Stops: nothing more is assigned, guests are asked to end and, after the grace, interrupted.
-    fn begin_stop(&mut self, reason: Reason, signal: Option<StopSignal>) {
-        let is_stopping = match &self.stop {
-            None => false,
-            Some(stop) => !matches!(stop.step, Step::Drain),
-        };
-        if is_stopping {
-            return;
-        }
-        self.interrupt.request();
-        let now = Instant::now();
-        let until = now.checked_add(self.rules.grace).unwrap_or(now);
-        self.stop_by(reason, signal, Step::Ask(until));
-    }
-
-    fn stop_by(&mut self, reason: Reason, signal: Option<StopSignal>, step: Step) {
-        self.stop = Some(Stop {
-            reason,
-            signal,
-            step,
-        });
-        // What no executor has begun never happened.
-        for task in self.pool.take_back() {
-            self.state.release(task.key());
-            self.release(task.ordinal);
-        }
-        (self.observe)(Event::Stopping {
-            reason,
-            in_flight: self.in_flight.len(),
-        });
-    }
-
-    /// Does what the clock asks for: the run's deadline, and the next step of a stop.
-    fn enforce(&mut self, now: Instant) {
-        if now >= self.rules.ends {
-            self.begin_stop(Reason::Timeout, None);
-        }
-        let Some(stop) = &mut self.stop else { return };
-        match stop.step {
-            Step::Ask(until) if now >= until => {
-                self.interrupt.now();
-                stop.step = Step::Interrupt(now + ANSWER_TIME);
-            }
-            Step::Interrupt(until) if now >= until => {
-                stop.step = Step::Leave(now + ANSWER_TIME);
-                self.give_up(now);
-            }
-            Step::Drain | Step::Ask(_) | Step::Interrupt(_) | Step::Leave(_) => {}
-        }
-    }
-
-    /// When [`Dispatcher::enforce`] has something to do.
-    fn next_bound(&self) -> Option<Instant> {
-        Some(match self.stop.as_ref().map(|stop| stop.step) {
-            None | Some(Step::Drain) => self.rules.ends,
-            Some(Step::Ask(until) | Step::Interrupt(until) | Step::Leave(until)) => until,
-        })
-    }
-
-    /// Records the attempts of guests that cannot be interrupted, such as one inside a long `memory.fill`.
-    fn give_up(&mut self, now: Instant) {
-        for begun in self.pool.begun() {
-            let flight = self.in_flight.get(&begun.ordinal);
-            if flight.is_none_or(|flight| flight.number != begun.number) {
-                continue;
-            }
-            if let Some(flight) = self.release(begun.ordinal) {
-                let attempt = given_up(&begun, flight.trial.clone(), now);
-                self.enter(&flight, attempt, false);
-            }
-        }
-    }
-
-    /// Tells whether nothing more can happen that this session waits for.
-    fn is_over(&mut self, now: Instant) -> io::Result<bool> {
-        if self.unwritten.rows > 0 && self.storage.is_none() {
-            return Ok(false);
-        }
-        if let Some(stop) = &self.stop {
-            let has_left = matches!(stop.step, Step::Leave(until) if now >= until);
-            return Ok(self.in_flight.is_empty() || has_left);
-        }
-        let mut has_more = !self.in_flight.is_empty() || !self.later.is_empty();
-        for lane in &mut self.lanes {
-            has_more = has_more || lane.has_more(&self.state)?;
-        }
-        Ok(!has_more)
     }
 
     fn ending(self) -> Ending {

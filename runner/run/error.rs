@@ -89,7 +89,10 @@ impl ProviderError {
     }
 
     pub(super) fn not_a_command(provider: &ProviderId, key: &str, kind: &Kind) -> Self {
-        let problem = format!("`{key}` is for commands, and its plugin is a {}", kind.as_str());
+        let problem = format!(
+            "`{key}` is for commands, and its plugin is a {}",
+            kind.as_str()
+        );
         Self::new(provider, problem).with_help(format!("remove `{key}`"))
     }
 }

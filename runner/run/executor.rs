@@ -184,15 +184,17 @@ impl Executor {
 }
 
 /// Makes the attempt of a trial whose guest did not answer a stop.
-pub(super) fn given_up(
-    begun: &Begun,
-    trial: TrialId,
-    now: Instant,
-) -> Attempt {
+pub(super) fn given_up(begun: &Begun, trial: TrialId, now: Instant) -> Attempt {
     Attempt {
         duration: now.saturating_duration_since(begun.at),
         error: Some(expect::stop_error()),
-        ..blank(begun.ordinal, trial, begun.number, Outcome::Stopped, begun.started_at)
+        ..blank(
+            begun.ordinal,
+            trial,
+            begun.number,
+            Outcome::Stopped,
+            begun.started_at,
+        )
     }
 }
 
@@ -201,6 +203,7 @@ fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended)
     let measured = Measured {
         duration: ended.duration,
         usage: ended.usage,
+        stderr: &ended.stderr,
     };
     let judged = expect::judge(&task.test.expect, deadline, ended.ending, measured);
     Attempt {
@@ -220,17 +223,16 @@ fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended)
         artifacts: ended.artifacts,
         log: with_dropped(ended.log, ended.log_dropped),
         stderr: ended.stderr,
+        stdout: ended.stdout,
     }
 }
 
-/// Ends a log with how many records are not in it, if there are any.
+/// Says at a log's end how many records its limits kept out.
 fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
     if dropped > 0 {
         log.push(LogRecord {
             level: "warn",
-            message: format!(
-                "{dropped} more log records were dropped: `limits.log` or `limits.log_records` was reached"
-            ),
+            message: format!("{dropped} more records were dropped: the log is full"),
             fields: Vec::new(),
         });
     }
@@ -238,7 +240,12 @@ fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
 }
 
 /// Makes the attempt of a test that its provider cannot be called with.
-fn refused(task: &Task, started_at: Timestamp, deadline: &Deadline, error: AttemptError) -> Attempt {
+fn refused(
+    task: &Task,
+    started_at: Timestamp,
+    deadline: &Deadline,
+    error: AttemptError,
+) -> Attempt {
     judged(task, started_at, deadline, Ended::without_sandbox(error))
 }
 
@@ -266,6 +273,7 @@ fn blank(
         artifacts: Vec::new(),
         log: Vec::new(),
         stderr: String::new(),
+        stdout: String::new(),
     }
 }
 

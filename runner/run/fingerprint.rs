@@ -15,7 +15,12 @@ pub(super) struct Fingerprints(Vec<Option<Digest>>);
 impl Fingerprints {
     pub(super) fn new(providers: &[Option<PlannedProvider>], seed: u32) -> Self {
         let of = |provider: &PlannedProvider| of_provider(provider, seed);
-        Self(providers.iter().map(|provider| provider.as_ref().map(of)).collect())
+        Self(
+            providers
+                .iter()
+                .map(|provider| provider.as_ref().map(of))
+                .collect(),
+        )
     }
 
     /// The fingerprint of a test's trials on a provider.

@@ -16,7 +16,11 @@ pub(super) fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => close(left, right, 0.0),
         (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .zip(right)
+                    .all(|(left, right)| same(left, right))
         }
         (Value::Object(left), Value::Object(right)) => {
             left.len() == right.len()
@@ -113,7 +117,11 @@ fn close(left: &Number, right: &Number, tolerance: f64) -> bool {
         // Two different integers may look alike as floats; only a tolerance makes them equal.
         (Some(left), Some(right)) => {
             let apart = (left - right).abs();
-            if tolerance > 0.0 { apart <= tolerance } else { is_float && apart == 0.0 }
+            if tolerance > 0.0 {
+                apart <= tolerance
+            } else {
+                is_float && apart == 0.0
+            }
         }
         _ => false,
     }
@@ -159,7 +167,10 @@ mod tests {
     fn numbers_are_equal_by_value() {
         assert!(same(&json!({"a": [1, 2.5]}), &json!({"a": [1.0, 2.5]})));
         assert!(!same(&json!(1), &json!(2)));
-        assert!(!same(&json!(9_007_199_254_740_993_u64), &json!(9_007_199_254_740_992_u64)));
+        assert!(!same(
+            &json!(9_007_199_254_740_993_u64),
+            &json!(9_007_199_254_740_992_u64)
+        ));
         assert!(!same(&json!("1"), &json!(1)));
         assert!(!same(&json!({"a": 1}), &json!({"a": 1, "b": 2})));
     }
@@ -167,7 +178,10 @@ mod tests {
     #[test]
     fn a_subset_may_lack_keys_but_no_items() {
         let output = json!({"a": {"b": [1, {"c": "x"}]}, "more": true});
-        assert_eq!(first_mismatch(&json!({"a": {"b": [1, {"c": "x"}]}}), &output, 0.0), None);
+        assert_eq!(
+            first_mismatch(&json!({"a": {"b": [1, {"c": "x"}]}}), &output, 0.0),
+            None
+        );
         assert_eq!(
             first_mismatch(&json!({"a": {"b": [1, {"c": "y"}]}}), &output, 0.0),
             Some("at `$.a.b[1].c`: expected \"y\", got \"x\"".into())
@@ -184,7 +198,10 @@ mod tests {
 
     #[test]
     fn a_tolerance_is_absolute() {
-        assert_eq!(first_mismatch(&json!(26.0976), &json!(26.09759), 1e-4), None);
+        assert_eq!(
+            first_mismatch(&json!(26.0976), &json!(26.09759), 1e-4),
+            None
+        );
         assert!(first_mismatch(&json!(26.0976), &json!(26.1), 1e-4).is_some());
         assert_eq!(first_mismatch(&json!(10), &json!(11), 1.0), None);
     }
@@ -192,7 +209,10 @@ mod tests {
     #[test]
     fn a_diff_shows_lines_and_is_bounded() {
         let text = diff(&json!("one\ntwo\nthree\n"), &json!("one\n2\nthree\n"));
-        assert_eq!(text.as_deref(), Some("@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n"));
+        assert_eq!(
+            text.as_deref(),
+            Some("@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n")
+        );
         assert_eq!(diff(&json!("a"), &json!("b")), None);
         let long = "x\n".repeat(100_000);
         assert!(diff(&json!(long), &json!("y\n")).is_some_and(|text| text.len() < 9_000));

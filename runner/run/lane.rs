@@ -109,10 +109,12 @@ impl Lane {
         if self.concurrency.is_some_and(|most| self.running >= most) {
             return Ok(Readiness::Blocked);
         }
-        Ok(match self.pacer.as_ref().and_then(|pacer| pacer.wait_until(now)) {
-            Some(then) => Readiness::At(then),
-            None => Readiness::Ready(ordinal),
-        })
+        Ok(
+            match self.pacer.as_ref().and_then(|pacer| pacer.wait_until(now)) {
+                Some(then) => Readiness::At(then),
+                None => Readiness::Ready(ordinal),
+            },
+        )
     }
 
     /// Takes the trial that [`Lane::readiness`] found and begins its next attempt.

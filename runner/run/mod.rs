@@ -40,13 +40,25 @@ use self::{
     pool::Pool,
 };
 use crate::{
-    model::{Counts, Reason, Stage, StopSignal},
+    model::{Counts, ProviderId, Reason, Stage, StopSignal},
     plugin::{Engine, Interrupt},
     record::{Entry, Recorder},
 };
 
 /// What a session lets the world see while it goes on.
 pub enum Event<'a> {
+    /// A plugin is compiled, unless that is in the cache, and checked.
+    Linking {
+        /// The provider it is for.
+        provider: &'a ProviderId,
+    },
+    /// That is done.
+    Linked {
+        /// The provider it is for.
+        provider: &'a ProviderId,
+        /// How long it took.
+        took: Duration,
+    },
     /// Rows are on disk.
     Rows {
         /// The attempts they tell of.
@@ -123,7 +135,7 @@ pub enum SessionError {
 
 /// Runs a plan's trials to their end.
 pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, SessionError> {
-    let ends = far_from(Instant::now(), plan.timeout());
+    let ends = Instant::now() + plan.timeout();
     let providers = make_ready(plan, &mut session, ends).await?;
     let broken = |error: String| SessionError::Run {
         error,
@@ -142,9 +154,7 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
         providers,
         seed: plan.scenario.run().seed,
         blobs: Box::new(move |digest| content.path(digest)),
-        budget: Budget {
-            cap: plan.time_cap,
-        },
+        budget: Budget { cap: plan.time_cap },
     };
     let pool = Pool::start(
         &session.guests,
@@ -188,7 +198,7 @@ async fn make_ready(
     let ready = tokio::select! {
         biased;
         stop = &mut stop => Err(stop),
-        ready = plan.link(session.engine, &session.guests, interrupt) => Ok(ready),
+        ready = plan.link(session.engine, &session.guests, interrupt, session.observe) => Ok(ready),
     };
     let (reason, signal) = match ready {
         Ok(Ok(providers)) => return Ok(providers),
@@ -216,11 +226,6 @@ fn lanes(plan: &Plan) -> Vec<Lane> {
     planned
         .filter_map(|(index, provider)| Some(Lane::new(index, provider.as_ref()?, plan.suite())))
         .collect()
-}
-
-fn far_from(now: Instant, after: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
-    now.checked_add(after).unwrap_or(now + FAR)
 }
 
 /// Reads the wall clock; everything that is measured uses the monotonic one.

@@ -278,10 +278,16 @@ impl Ceiling {
             self.time = Some(self.time.map_or(time, |least| least.min(time)));
             return Ok(());
         }
-        let bytes = value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number));
-        let most = scenario::size_of(&bytes).ok_or("expected a number, or a size such as `64MiB`")?;
+        let bytes = value
+            .parse::<u64>()
+            .map_or_else(|_| json!(value), |number| json!(number));
+        let most =
+            scenario::size_of(&bytes).ok_or("expected a number, or a size such as `64MiB`")?;
         if field(&mut Limits::default(), key).is_none() {
-            return Err(format!("there is no limit `{key}`; known are {}", LIMITS.join(", ")));
+            return Err(format!(
+                "there is no limit `{key}`; known are {}",
+                LIMITS.join(", ")
+            ));
         }
         self.limits.push((key.into(), most));
         Ok(())
@@ -385,12 +391,16 @@ fn read_plugin(
     let id = &definition.id;
     let file = match files.get(path) {
         Some(file) => file.clone(),
-        None => PluginFile::read(path, limits.file)
-            .map_err(|error| ProviderError::file(id, &error))?,
+        None => {
+            PluginFile::read(path, limits.file).map_err(|error| ProviderError::file(id, &error))?
+        }
     };
     files.insert(path.into(), file.clone());
 
-    if let Some(expected) = definition.sha256.filter(|expected| *expected != file.sha256) {
+    if let Some(expected) = definition
+        .sha256
+        .filter(|expected| *expected != file.sha256)
+    {
         let (expected, actual) = (expected.to_string(), file.sha256.to_string());
         return Err(ProviderError::digest(id, &expected, &actual));
     }
@@ -475,7 +485,10 @@ fn selection_json(selection: &Selection) -> Value {
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(map) => map.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .collect(),
         other => other,
     }
 }

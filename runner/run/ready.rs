@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::{
+    Event,
     error::ReadyError,
     executor::{Plain, ReadyProvider},
     plan::{Plan, PlannedProvider},
@@ -34,6 +35,7 @@ impl Plan {
         engine: &Engine,
         guests: &Handle,
         interrupt: &Interrupt,
+        observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Vec<Option<ReadyProvider>>, ReadyError> {
         let mut plugins: HashMap<Digest, Plugin> = HashMap::new();
         let mut ready = Vec::new();
@@ -47,10 +49,14 @@ impl Plan {
             let id = &provider.definition.id;
             let plugin = match plugins.get(&provider.file.sha256) {
                 Some(plugin) => plugin.clone(),
-                None => engine
-                    .link(&provider.file, interrupt)
-                    .await
-                    .map_err(|error| stopped_or(interrupt, ReadyError::link(id, &error)))?,
+                None => {
+                    observe(Event::Linking { provider: id });
+                    let start = Instant::now();
+                    let linked = engine.link(&provider.file, interrupt).await;
+                    let took = start.elapsed();
+                    observe(Event::Linked { provider: id, took });
+                    linked.map_err(|error| stopped_or(interrupt, ReadyError::link(id, &error)))?
+                }
             };
             plugins.insert(provider.file.sha256, plugin.clone());
 
@@ -178,7 +184,12 @@ fn check_config(
         let schema = compile(id, "configuration", schema)?;
         let errors: Vec<_> = schema
             .iter_errors(&provider.definition.config)
-            .map(|error| format!("{error} (at `{}`)", place(&error.instance_path().to_string())))
+            .map(|error| {
+                format!(
+                    "{error} (at `{}`)",
+                    place(&error.instance_path().to_string())
+                )
+            })
             .collect();
         if !errors.is_empty() {
             return Err(ReadyError::Plugin {
@@ -188,7 +199,9 @@ fn check_config(
         }
     }
     let schema = description.input_schema.as_ref();
-    schema.map(|schema| compile(id, "input", schema)).transpose()
+    schema
+        .map(|schema| compile(id, "input", schema))
+        .transpose()
 }
 
 fn compile(id: &ProviderId, what: &str, schema: &Value) -> Result<Validator, ReadyError> {

@@ -143,7 +143,11 @@ impl Checker<'_> {
             (Form::Templated(form, roots), _) => self.templated(value, form, roots, at),
             (Form::Table(groups), Value::Object(map)) => self.table(map, groups, at),
             (Form::Map(form, name), Value::Object(map)) => self.map(map, form, *name, at),
-            (Form::List(form), Value::Array(items)) => {
+            (Form::SomeOf(_), Value::Array(items)) if items.is_empty() => {
+                let message = format!("{} cannot be empty", at.subject());
+                self.findings.push(at.finding(Part::Value, message, "here"));
+            }
+            (Form::List(form) | Form::SomeOf(form), Value::Array(items)) => {
                 for (index, item) in items.iter().enumerate() {
                     self.value(item, form, &at.index(index));
                 }
@@ -406,7 +410,7 @@ fn describe(form: &Form) -> String {
         Form::File => "the path of a file".to_owned(),
         Form::Template(_) => "a string".to_owned(),
         Form::Word(words) => format!("one of {}", enumerate(words)),
-        Form::List(_) => "an array".to_owned(),
+        Form::List(_) | Form::SomeOf(_) => "an array".to_owned(),
         Form::Either(..) => "a string or a table".to_owned(),
         Form::TextOrList => "a string or an array".to_owned(),
     }

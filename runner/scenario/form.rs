@@ -59,6 +59,8 @@ pub(super) enum Form {
     Templated(&'static Form, &'static [&'static str]),
     Word(&'static [&'static str]),
     List(&'static Form),
+    /// A list with at least one element.
+    SomeOf(&'static Form),
     /// Names that the user chooses.
     Map(&'static Form, Name),
     /// The groups' keys together.

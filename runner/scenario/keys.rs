@@ -346,7 +346,7 @@ const TEST_KEYS: &[Key] = &[
     ),
     with_default(
         "providers",
-        Form::List(&Form::Glob),
+        Form::SomeOf(&Form::Glob),
         r#"["*"]"#,
         "On which providers the test runs: globs over their names.",
     ),
@@ -365,7 +365,7 @@ const TEST_KEYS: &[Key] = &[
 const LIST: &[Key] = &[
     required(
         "files",
-        Form::List(&Form::FileGlob),
+        Form::SomeOf(&Form::FileGlob),
         "The data files: globs relative to the scenario. `.jsonl`, `.json`, `.csv` or `.toml`.",
     ),
     optional(
@@ -385,13 +385,13 @@ const LIST: &[Key] = &[
     ),
     with_default(
         "providers",
-        Form::List(&Form::Glob),
+        Form::SomeOf(&Form::Glob),
         r#"["*"]"#,
         "On which providers the tests run: globs over their names.",
     ),
     optional(
         "select",
-        Form::List(&Form::Glob),
+        Form::SomeOf(&Form::Glob),
         "Globs over test ids, of which one must match.",
     ),
     optional(

@@ -23,14 +23,15 @@ mod test;
 mod units;
 mod validate;
 
-use miette::NamedSource;
-use serde_json::{Map, Value};
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
+
+use miette::NamedSource;
+use serde_json::{Map, Value};
 
 use settings::Settings;
 use validate::{InlineTest, TestList};
@@ -42,8 +43,8 @@ pub use provider::{OutputForm, Protocol, Provider, Rate, Stdin};
 pub use schema::json_schema;
 pub use suite::{Suite, SuiteReader};
 pub use template::{MissingKey, Template, TemplateError};
-pub use units::{parse_duration, size_of};
 pub use test::{Attachment, ExpectedError, ProviderSet, Retries, RetryOn, Test};
+pub use units::{MAX_DURATION, parse_duration, size_of};
 
 /// Reads and validates the scenario in `path`. Reports everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {

@@ -34,7 +34,9 @@ impl<'a> Document<'a> {
                 span.into(),
             )
         };
-        Err(errors.iter().map(problem).collect())
+        let mut problems: Vec<_> = errors.iter().map(problem).collect();
+        problems.sort_by_key(Problem::offset);
+        Err(problems)
     }
 
     /// The text's value as JSON. Numbers that JSON does not have are reported.
@@ -45,6 +47,12 @@ impl<'a> Document<'a> {
     /// Where something stands. What does not exist stands where the last existing step does.
     pub(super) fn span(&self, path: &[Step], part: Part) -> SourceSpan {
         self.find(path, part).into()
+    }
+
+    /// Where the item of an array at the top begins.
+    pub(super) fn item(&self, array: &str, index: usize) -> usize {
+        let path = [Step::Key(array.to_owned()), Step::Index(index)];
+        self.find(&path, Part::Value).start
     }
 
     /// The keys of the table at `path` in the order in which they are written.
@@ -97,6 +105,34 @@ impl<'a> Document<'a> {
             Part::Key => key,
             Part::Value => value.span(),
         }
+    }
+}
+
+/// Counts lines. Places that come in order cost one pass over the text.
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    offset: usize,
+    line: u64,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self {
+            text,
+            offset: 0,
+            line: 1,
+        }
+    }
+
+    /// The line, from 1, that holds the byte at `offset`.
+    pub(super) fn at(&mut self, offset: usize) -> u64 {
+        if offset < self.offset {
+            *self = Self::new(self.text);
+        }
+        let passed = &self.text.as_bytes()[self.offset..offset];
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.offset = offset;
+        self.line
     }
 }
 

@@ -8,11 +8,11 @@ use std::{
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    check::{self, At, Part, Step},
+    Problem,
+    check::{self, At},
     files::Format,
     keys,
-    raw::Document,
-    validate::line_at,
+    raw::{Document, Lines},
 };
 
 /// JSON and TOML have to be read as a whole.
@@ -62,12 +62,10 @@ fn json(text: &str, visit: &mut Visit<'_>) {
             return visit(Some(error.line() as u64), Err(message));
         }
     };
-    let (mut line, mut passed) = (1, 0);
+    let mut lines = Lines::new(text);
     for record in records {
         let offset = record.get().as_ptr().addr() - text.as_ptr().addr();
-        line += line_at(&text[passed..], offset - passed) - 1;
-        passed = offset;
-        visit(Some(line), object(record.get().as_bytes()));
+        visit(Some(lines.at(offset)), object(record.get().as_bytes()));
     }
 }
 
@@ -119,37 +117,39 @@ fn csv_error(error: csv::Error, visit: &mut Visit<'_>) -> io::Result<()> {
 }
 
 fn toml(text: &str, visit: &mut Visit<'_>) {
-    let document = match Document::parse(text) {
-        Ok(document) => document,
-        Err(problems) => {
-            for problem in problems {
-                visit(
-                    Some(line_at(text, problem.offset())),
-                    Err(problem.to_string()),
-                );
-            }
-            return;
-        }
-    };
-    let (mut problems, mut findings) = (Vec::new(), Vec::new());
-    let mut value = document.value(&mut problems);
+    let mut lines = Lines::new(text);
+    let mut problems = Vec::new();
+    let mut records = Vec::new();
+    match Document::parse(text) {
+        Ok(document) => records = toml_records(&document, &mut problems),
+        Err(syntax) => problems = syntax,
+    }
+    for problem in problems {
+        visit(Some(lines.at(problem.offset())), Err(problem.to_string()));
+    }
+    for (offset, record) in records {
+        visit(Some(lines.at(offset)), Ok(record));
+    }
+}
+
+/// The records, with where they begin.
+fn toml_records(
+    document: &Document<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<(usize, Map<String, Value>)> {
+    let mut value = document.value(problems);
+    let mut findings = Vec::new();
     check::check(&value, &keys::TOML_LIST, &At::ROOT, &mut findings);
     problems.extend(findings.into_iter().map(|finding| document.locate(finding)));
-    for problem in problems {
-        visit(
-            Some(line_at(text, problem.offset())),
-            Err(problem.to_string()),
-        );
-    }
 
-    let records = value.get_mut("tests").and_then(Value::as_array_mut);
-    for (index, record) in records.into_iter().flatten().enumerate() {
-        if let Value::Object(record) = record.take() {
-            let path = [Step::Key("tests".to_owned()), Step::Index(index)];
-            let offset = document.span(&path, Part::Value).offset();
-            visit(Some(line_at(text, offset)), Ok(record));
+    let mut records = Vec::new();
+    let items = value.get_mut("tests").and_then(Value::as_array_mut);
+    for (index, item) in items.into_iter().flatten().enumerate() {
+        if let Value::Object(record) = item.take() {
+            records.push((document.item("tests", index), record));
         }
     }
+    records
 }
 
 fn whole(path: &Path) -> io::Result<String> {

@@ -55,6 +55,7 @@ fn of(form: &Form) -> Value {
         Form::Regex => json!({"type": "string", "format": "regex"}),
         Form::Word(words) => json!({"type": "string", "enum": words}),
         Form::TextOrList => json!({"type": ["string", "array"]}),
+        Form::SomeOf(item) => json!({"type": "array", "minItems": 1, "items": of(item)}),
         Form::List(item) => json!({"type": "array", "items": of(item)}),
         Form::Map(value, name) => json!({
             "type": "object",

@@ -90,7 +90,7 @@ pub(super) fn fill_in(
     ];
     let missing = |key: &str, error: MissingKey| Refusal {
         message: format!("{error}, which the list's `{key}` needs"),
-        help: row.as_object().map(|row| suggest_key(&error, row)),
+        help: row.as_object().and_then(|row| suggest_key(&error, row)),
     };
     let id = list.id.as_ref().map(|id| id.render_text(&roots));
     let id = id.transpose().map_err(|error| missing("id", error))?;
@@ -120,10 +120,10 @@ pub(super) fn fill_in(
     Ok(test)
 }
 
-fn suggest_key(error: &MissingKey, row: &Map<String, Value>) -> String {
-    let key = error.0.split('.').nth(1).unwrap_or_default();
+fn suggest_key(error: &MissingKey, row: &Map<String, Value>) -> Option<String> {
+    let key = error.0.strip_prefix("row.")?.split('.').next()?;
     let known: Vec<_> = row.keys().map(String::as_str).collect();
-    check::suggest(key, &known)
+    Some(check::suggest(key, &known))
 }
 
 fn is_test_key(name: &str) -> bool {

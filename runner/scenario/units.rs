@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 /// The longest duration that a scenario may name: longer ones are slips, and sums of these cannot overflow.
-pub(super) const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+pub const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Reads a duration such as `200ms`, `10s` or `1h30m`.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
@@ -19,13 +19,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     Ok(duration)
 }
 
+/// The largest size that a scenario may name, 1 PiB: larger ones are slips, and sums of these cannot overflow.
+const MAX_SIZE: u64 = 1 << 50;
+
 /// Reads a size: bytes as a number, or a text such as `64MiB`.
 pub fn size_of(value: &Value) -> Option<u64> {
-    match value {
+    let bytes = match value {
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.parse::<ByteSize>().ok().map(|size| size.0),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
+    };
+    bytes.filter(|bytes| *bytes <= MAX_SIZE)
 }
 
 #[cfg(test)]
@@ -63,6 +67,7 @@ mod tests {
         assert_eq!(size_of(&json!("1.5 kB")), Some(1500));
         for bad in [
             json!(-1),
+            json!("9EiB"),
             json!(1.5),
             json!("much"),
             json!("-1MiB"),

@@ -17,7 +17,7 @@ use super::{
     files::{self, Format, ListFile},
     globs, keys,
     provider::read_limits,
-    raw::Document,
+    raw::{Document, Lines},
     settings::{self, Settings},
     template::Shape,
 };
@@ -169,68 +169,44 @@ impl Validator<'_> {
         let root = At::ROOT;
         let providers = root.key("providers");
         let at = providers.key(name);
-        if string(table, "protocol") == Some("json") {
-            for key in ["args", "stdin", "output"]
-                .into_iter()
-                .filter(|key| table.contains_key(*key))
-            {
-                let message = format!("`{key}` is for plain commands, and `protocol` is `json`");
-                self.report(
-                    &at.key(key),
-                    Part::Key,
-                    message,
-                    "not with this protocol",
-                    None,
-                );
-            }
-        }
+        self.protocol(table, &at);
         let plugin = string(table, "plugin")?;
         let path = self.directory.join(plugin);
         if !path.exists() {
-            let message = format!("plugin `{plugin}` does not exist");
-            let looked = format!(
-                "paths are relative to the scenario: {} was looked for",
-                path.display()
-            );
-            self.report(
-                &at.key("plugin"),
-                Part::Value,
-                message,
-                "not found",
-                Some(looked),
-            );
+            self.not_found("plugin", plugin, &at.key("plugin"));
         }
-        let span = [
-            Step::Key("providers".into()),
-            Step::Key(name.into()),
-            Step::Key("plugin".into()),
-        ];
+        let span = ["providers", name, "plugin"].map(|key| Step::Key(key.to_owned()));
+        let object = |key| table.get(key).and_then(Value::as_object);
+        let args = settings::strings(table, "args");
+        let output = string(table, "output").map(OutputForm::read);
         Some(Provider {
             id: ProviderId::parse(name).ok()?,
             plugin: path,
             plugin_as_written: plugin.to_owned(),
             plugin_span: Some(self.document.span(&span, Part::Value)),
             sha256: string(table, "sha256").and_then(Digest::parse),
-            config: table
-                .get("config")
-                .cloned()
-                .unwrap_or_else(|| Map::new().into()),
+            config: object("config").cloned().unwrap_or_default().into(),
             protocol: string(table, "protocol").map(Protocol::read),
-            args: settings::strings(table, "args")
-                .filter_map(|text| Template::parse(text).ok())
-                .collect(),
+            args: args.filter_map(|text| Template::parse(text).ok()).collect(),
             stdin: table.get("stdin").and_then(Stdin::read),
-            output: string(table, "output")
-                .map(OutputForm::read)
-                .unwrap_or_default(),
-            limits: table
-                .get("limits")
-                .and_then(Value::as_object)
-                .map(read_limits)
-                .unwrap_or_default(),
+            output: output.unwrap_or_default(),
+            limits: object("limits").map(read_limits).unwrap_or_default(),
             concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
             rate: string(table, "rate").and_then(Rate::parse),
         })
+    }
+
+    /// Refuses keys that do nothing with the protocol.
+    fn protocol(&mut self, table: &Map<String, Value>, at: &At<'_>) {
+        if string(table, "protocol") != Some("json") {
+            return;
+        }
+        for key in ["args", "stdin", "output"] {
+            if table.contains_key(key) {
+                let message = format!("`{key}` is for plain commands, and `protocol` is `json`");
+                self.report(&at.key(key), Part::Key, message, "does nothing", None);
+            }
+        }
     }
 
     /// Refuses a sum of memory into which a provider would never fit.
@@ -264,6 +240,7 @@ impl Validator<'_> {
         let list = root.key("tests");
         let mut seen = HashMap::new();
         let mut built = Vec::new();
+        let mut lines = Lines::new(self.text);
         for (index, test) in tests.iter().enumerate() {
             let Some(record) = test.as_object() else {
                 continue;
@@ -280,7 +257,7 @@ impl Validator<'_> {
             self.expect(record, &at);
             built.push(InlineTest {
                 record: record.clone(),
-                line: self.line_of(&["tests".into()], index),
+                line: lines.at(self.document.item("tests", index)),
             });
         }
         built
@@ -344,19 +321,26 @@ impl Validator<'_> {
         if file.is_empty() || path.is_file() {
             return;
         }
-        let (message, label) = match path.exists() {
-            true => (format!("{noun} `{file}` is not a file"), "not a file"),
-            false => (format!("{noun} `{file}` does not exist"), "not found"),
-        };
-        let looked = format!(
-            "paths are relative to the scenario: {} was looked for",
-            path.display()
-        );
-        self.report(at, Part::Value, message, label, Some(looked));
+        if path.exists() {
+            let message = format!("{noun} `{file}` is not a file");
+            self.report(at, Part::Value, message, "not a file", None);
+        } else {
+            self.not_found(noun, file, at);
+        }
     }
 
-    /// Reports globs over providers that match none, and finds the providers that match.
-    fn provider_globs(&mut self, record: &Map<String, Value>, at: &At<'_>) -> Vec<u32> {
+    fn not_found(&mut self, noun: &str, file: &str, at: &At<'_>) {
+        let message = format!("{noun} `{file}` does not exist");
+        let path = self.directory.join(file);
+        let help = format!(
+            "paths are relative to the scenario: this is {}",
+            path.display()
+        );
+        self.report(at, Part::Value, message, "not found", Some(help));
+    }
+
+    /// Reports globs over providers that match none.
+    fn provider_globs(&mut self, record: &Map<String, Value>, at: &At<'_>) {
         let names = self.names.clone();
         let at = at.key("providers");
         for (index, glob) in globs::unmatched(record, &names) {
@@ -370,7 +354,6 @@ impl Validator<'_> {
                 help,
             );
         }
-        globs::matching(record, &names)
     }
 
     fn lists(&mut self, lists: &[Value]) -> Vec<TestList> {
@@ -384,14 +367,14 @@ impl Validator<'_> {
     fn list(&mut self, list: &Map<String, Value>, at: &At<'_>) -> Option<TestList> {
         self.expect(list, at);
         let files = self.list_files(list, at);
-        let providers = self.provider_globs(list, at);
+        self.provider_globs(list, at);
         let shape = |key| list.get(key).map(Shape::parse).transpose().ok();
         let (input, expect) = (shape("input")?, shape("expect")?);
         let mut shapes = input.iter().chain(&expect);
         Some(TestList {
             is_data: list.contains_key("id") || shapes.any(Shape::is_template),
             files,
-            providers,
+            providers: globs::matching(list, &self.names),
             id: string(list, "id").map(Template::parse).transpose().ok()?,
             input,
             expect,
@@ -445,12 +428,6 @@ impl Validator<'_> {
         found
     }
 
-    fn line_of(&self, keys: &[String], index: usize) -> u64 {
-        let mut path: Vec<_> = keys.iter().cloned().map(Step::Key).collect();
-        path.push(Step::Index(index));
-        line_at(self.text, self.document.span(&path, Part::Value).offset())
-    }
-
     fn report(
         &mut self,
         at: &At<'_>,
@@ -467,12 +444,6 @@ impl Validator<'_> {
     fn general(&mut self, message: &str, help: &str) {
         self.problems.push(Problem::general(message, help));
     }
-}
-
-/// The line, from 1, that holds the byte at `offset`.
-pub(super) fn line_at(text: &str, offset: usize) -> u64 {
-    let before = text.as_bytes().iter().take(offset);
-    1 + before.filter(|byte| **byte == b'\n').count() as u64
 }
 
 fn string<'a>(table: &'a Map<String, Value>, key: &str) -> Option<&'a str> {

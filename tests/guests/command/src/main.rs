@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = argv.iter().map(String::as_str).collect();
     match args[1..] {
         ["describe"] if args[0] == "provider" => describe(),
-        ["run"] if args[0] == "provider" => run(),
+        ["run"] if args[0] == "provider" => return run(),
         ["argv", ..] => print!("{}", args.join(" ")),
         ["cat"] => cat(),
         ["say", text] => print!("{text}"),
@@ -47,7 +47,7 @@ fn describe() {
     );
 }
 
-fn run() {
+fn run() -> ExitCode {
     let test: Value = serde_json::from_reader(std::io::stdin()).expect("the host sends JSON");
     let input = &test["input"];
     match input["do"].as_str().expect("`do` is a string") {
@@ -60,9 +60,13 @@ fn run() {
             eprintln!("just text");
             print!("{}\n", json!({"ok": {"output": null, "verdict": "skip"}}));
         }
-        "print" => print!("{}", input["text"].as_str().expect("`text` is a string")),
+        "print" => {
+            print!("{}", input["text"].as_str().expect("`text` is a string"));
+            return ExitCode::from(u8::from(input["fail"] == true));
+        }
         other => panic!("cannot do `{other}`"),
     }
+    ExitCode::SUCCESS
 }
 
 fn cat() {
