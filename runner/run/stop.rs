@@ -13,8 +13,8 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    flag::register_conditional_shutdown,
+    consts::{SIGHUP, SIGINT, SIGTERM, signal::SIGXFSZ},
+    flag::{self, register_conditional_shutdown},
     iterator::Signals,
     low_level::emulate_default_handler,
 };
@@ -89,6 +89,8 @@ impl StopSignals {
             register_conditional_shutdown(number_of(signal), code, Arc::clone(&is_last))?;
         }
         let mut signals = Signals::new(StopSignal::ALL.map(number_of))?;
+        // A file that may not grow any more is a failed write, like a full disk, and not the end of the process.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let shared = Arc::new(Listening {
             listener: Mutex::new(None),
             is_last,
