@@ -161,7 +161,7 @@ pub struct TalkArgs {
     pub verbose: bool,
 }
 
-/// What `resume` is asked for.
+/// What `runner resume` is told.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: the only incomplete run]
@@ -204,7 +204,7 @@ pub struct ResumeArgs {
     pub talk: TalkArgs,
 }
 
-/// What `stop` is asked for.
+/// What `runner stop` is told.
 #[derive(Debug, Args)]
 pub struct StopArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
@@ -223,7 +223,7 @@ pub struct StopArgs {
     pub json: bool,
 }
 
-/// What `cancel` is asked for.
+/// What `runner cancel` is told.
 #[derive(Debug, Args)]
 pub struct CancelArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
@@ -236,7 +236,7 @@ pub struct CancelArgs {
     pub json: bool,
 }
 
-/// What `wait` is asked for.
+/// What `runner wait` is told.
 #[derive(Debug, Args)]
 pub struct WaitArgs {
     /// The run: its id, a unique part of one, a path, or `latest`
@@ -250,7 +250,7 @@ pub struct WaitArgs {
     pub json: bool,
 }
 
-/// What `logs` is asked for.
+/// What `runner logs` is told.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The run: its id, a unique part of one, a path, or `latest`

@@ -4,7 +4,7 @@ use miette::miette;
 
 use crate::{
     error::{Error, ExitStatus},
-    model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict},
+    model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict, chain},
     output::{Finish, Report},
     record::{End, Recorder},
     run::{Ending, SessionError},
@@ -156,15 +156,4 @@ pub(super) fn close(
             chain(&error)
         ))),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
