@@ -373,7 +373,7 @@ fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
 }
 
 fn parse_rerun(text: &str) -> Result<Rerun, String> {
-    Rerun::parse(text).map_err(|error| error.to_string())
+    text.parse().map_err(|error: globset::Error| error.to_string())
 }
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {

@@ -39,7 +39,7 @@ pub(super) fn tell(claim: &Claim, output: &Output) {
         let live = live
             .filter(|provider| provider.id.as_str() == stored.name)
             .find_map(live_digest);
-        if live.is_some_and(|live| live != stored.plugin) {
+        if live.is_some_and(|live| live != stored.plugin_sha256) {
             output.warn(&format!(
                 "the plugin of provider `{}` has changed since the run began; the stored one is used",
                 stored.name

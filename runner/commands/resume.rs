@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ExitStatus},
     model::{RunStatus, Verdict},
     output::{self, Mode, Output, Report, Tally},
-    record::{Claim, Filter, History, Opening, RunEntry, RunReader, Store},
+    record::{Claim, Filter, History, LineError, Opening, RunEntry, RunReader, Store},
     run::{self, Overrides, Plan, StopSignals},
     scenario,
 };
@@ -45,10 +45,12 @@ pub(super) fn resume(
     if args.rerun.is_none() {
         hint_at_rerun(&history, output);
     }
+    let counts = history.state.counts();
     let opening = Opening {
         now: run::wall_clock(),
         opened_by: "resume",
         rerun: args.rerun.clone(),
+        is_forced: args.force,
         options: plan.options_json(),
         reborn: is_reborn.then(|| plan.birth(run::wall_clock())),
     };
@@ -57,7 +59,7 @@ pub(super) fn resume(
         log: &log,
     };
     let report = Report::new(output.clone(), mode(args), args.talk.verbose);
-    let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, acks))?;
+    let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, counts, acks))?;
     live.run(history, engine_options(surroundings, store.root()))
 }
 
@@ -163,7 +165,8 @@ fn explain(
 /// Shows what a run that needs nothing more came to, and changes nothing.
 fn nothing_left(run: &RunEntry, history: &History, output: &Output) -> Result<ExitStatus, Error> {
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
-    let tally = Tally::of_run(&reader, &history.state, output)?;
+    let warn = |error: &LineError| output.warn(&error.to_string());
+    let tally = Tally::of_run(&reader, &history.state, |_, _| {}, warn);
     let counts = history.state.counts();
     let verdict = if counts.bad() == 0 { Verdict::Passed } else { Verdict::Failed };
     let manifest = reader.manifest();

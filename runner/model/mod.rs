@@ -15,5 +15,5 @@ pub use digest::Digest;
 pub use id::{IdError, ProviderId, TestId, TrialId};
 pub use limits::Limits;
 pub use outcome::{ErrorClass, Outcome};
-pub use stop::StopMode;
 pub use status::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
+pub use stop::StopMode;

@@ -58,6 +58,8 @@ pub(super) enum Event<'a> {
     },
     /// No new trials are begun.
     Stopping {
+        /// How hard: `drain`, `stop`, `cancel` or `kill`.
+        mode: &'static str,
         /// Why: a reason of `benchmark.json`.
         reason: &'static str,
         /// How many attempts have not answered.

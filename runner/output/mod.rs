@@ -4,6 +4,7 @@ mod events;
 mod failure;
 mod format;
 mod histogram;
+mod pending;
 mod report;
 mod runs;
 mod summary;
@@ -18,6 +19,7 @@ use indicatif::ProgressBar;
 use owo_colors::OwoColorize as _;
 
 pub use events::events_schema;
+pub use pending::why_pending;
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{list_json, list_table, show_json, show_text};
 pub use tally::Tally;

@@ -27,21 +27,24 @@ pub(super) struct ProviderTally {
 }
 
 impl Tally {
-    /// Gathers the current rows of a run: of each trial the one that settles it now.
+    /// Gathers the current rows of a run: of each trial the one that settles it now. `visit` sees every row, and whether
+    /// it is one of these.
     pub fn of_run(
         reader: &RunReader,
         state: &State,
-        mut visit: impl FnMut(Row<'static>),
+        mut visit: impl FnMut(Row<'static>, bool),
         mut damaged: impl FnMut(&LineError),
     ) -> Self {
         let mut tally = Self::default();
         for row in reader.rows() {
             match row {
                 Ok(row) => {
-                    if row.is_final && state.attempts(row.ordinal) == row.attempt {
+                    let is_current = state.outcome(row.ordinal).is_some()
+                        && state.attempts(row.ordinal) == row.attempt;
+                    if is_current {
                         tally.add(&row);
                     }
-                    visit(row);
+                    visit(row, is_current);
                 }
                 Err(error) => damaged(&error),
             }
