@@ -45,6 +45,8 @@ pub struct Opening {
     pub opened_by: &'static str,
     /// Which trials that have a final row are run again.
     pub rerun: Option<Rerun>,
+    /// How many trials came to what, by the [`Claim::history`] with the same `rerun`.
+    pub counts: Counts,
     /// Whether a run that a person has dropped may go on.
     pub is_forced: bool,
     /// Options of the command line that are in effect from now on.
@@ -130,13 +132,10 @@ impl Claim {
         history::fold(vec![self.dir.index()], &self.manifest, rerun)
     }
 
-    /// Opens the next session, which goes on from `counts`: those of the [`Claim::history`] with the same `rerun`.
-    ///
-    /// `acks` is called as it is by [`Store::begin`].
+    /// Opens the next session. `acks` is called as it is by [`Store::begin`].
     pub fn open(
         self,
         opening: Opening,
-        counts: Counts,
         acks: impl Fn(Written) + Send + 'static,
     ) -> Result<Recorder, RecordError> {
         let Self {
@@ -150,7 +149,7 @@ impl Claim {
         let content = match opening.reborn {
             Some(birth) => Some(replan(&root, &dir, &mut manifest, birth)?),
             None => {
-                manifest.counts = counts.into();
+                manifest.counts = opening.counts.into();
                 None
             }
         };
