@@ -45,12 +45,12 @@ pub(super) fn resume(
     if args.rerun.is_none() {
         hint_at_rerun(&history, output);
     }
-    let counts = history.state.counts();
     let opening = Opening {
         now: run::wall_clock(),
         opened_by: "resume",
         rerun: args.rerun.clone(),
         is_forced: args.force,
+        counts: history.state.counts(),
         options: plan.options_json(),
         reborn: is_reborn.then(|| plan.birth(run::wall_clock())),
     };
@@ -59,7 +59,7 @@ pub(super) fn resume(
         log: &log,
     };
     let report = Report::new(output.clone(), mode(args), args.talk.verbose);
-    let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, counts, acks))?;
+    let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, acks))?;
     live.run(history, engine_options(surroundings, store.root()))
 }
 

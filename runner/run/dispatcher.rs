@@ -111,6 +111,7 @@ pub(super) struct Dispatcher<'a> {
 /// An attempt that was assigned and not answered.
 struct InFlight {
     number: u32,
+    tries: u32,
     trial: TrialId,
     lane: usize,
     test: Arc<Test>,
@@ -270,6 +271,7 @@ impl<'a> Dispatcher<'a> {
             let attempt = poisoned(suspect.ordinal, trial.clone(), number, suspect.deaths);
             let flight = InFlight {
                 number,
+                tries: 1,
                 trial,
                 lane,
                 test: suspect.test,
@@ -326,6 +328,7 @@ impl<'a> Dispatcher<'a> {
             task.ordinal,
             InFlight {
                 number: task.number,
+                tries: task.tries,
                 trial: task.trial.clone(),
                 lane: index,
                 test: Arc::clone(&task.test),
@@ -379,6 +382,7 @@ impl<'a> Dispatcher<'a> {
                     ordinal: attempt.ordinal,
                     test: Arc::clone(&flight.test),
                     repeat: attempt.trial.repeat,
+                    tries: flight.tries,
                     trial_ends,
                 },
             });
@@ -399,7 +403,9 @@ impl<'a> Dispatcher<'a> {
         self.unwritten.bytes += attempt.usage.bytes_out;
         self.outbox.push(Entry {
             is_final,
-            is_flaky: is_final && attempt.outcome == Outcome::Passed && attempt.number > 1,
+            is_flaky: is_final
+                && attempt.outcome == Outcome::Passed
+                && (flight.tries > 1 || self.state.is_shaky(attempt.ordinal)),
             fingerprint: self
                 .fingerprints
                 .of(self.lanes[flight.lane].provider(), &flight.test),
@@ -416,7 +422,7 @@ impl<'a> Dispatcher<'a> {
             return None;
         }
         let now = Instant::now();
-        let backoff = retry::backoff(&flight.test.retries, attempt)?;
+        let backoff = retry::backoff(&flight.test.retries, attempt, flight.tries)?;
         let at = now + backoff;
         let begun = now.checked_sub(attempt.duration).unwrap_or(now);
         let whole = flight.test.trial_timeout;
