@@ -6,7 +6,7 @@ use clap::Parser as _;
 use runner::{
     cli::{Cli, Command},
     commands::{self, Surroundings},
-    output::Output,
+    output::{self, Output},
     plugin,
 };
 
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     if matches!(cli.command, Command::Compile) {
         return plugin::compile_child();
     }
+    output::keep_errors_unwrapped();
     let output = Output::default();
     let surroundings = Surroundings {
         // Without it plugins that are in the cache still run; compiling one says what is missing.
