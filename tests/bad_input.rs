@@ -53,7 +53,7 @@ fn a_scenario_that_is_not_toml_is_pointed_into() {
 fn an_empty_scenario_is_told_what_it_needs() {
     let runner = Runner::new(&[]);
     runner.scenario("");
-    refused(&runner, &[], &["`providers`", "`tests`"]);
+    refused(&runner, &[], &["the scenario is empty", "a scenario needs a provider and a test, for example", "[[tests]]"]);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn a_folder_is_a_plugin_only_with_its_plugin_toml_and_a_build() {
     runner.scenario(&provider("plugin = \"folder\""));
     refused(&runner, &[], &["plugin.toml"]);
 
-    runner.write("folder/plugin.toml", "name = \"mine\"\nlanguage = \"rust\"\n");
+    runner.write("folder/plugin.toml", "name = \"mine\"\nlanguage = \"rust\"\nkind = \"command\"\n");
     refused(&runner, &[], &["plugin `mine` of provider `p` is not built", "dist/plugin.wasm", "`--build`"]);
     runner.write("folder/plugin.toml", "nonsense");
     refused(&runner, &[], &["plugin.toml"]);
@@ -316,10 +316,16 @@ fn a_folder_is_a_plugin_only_with_its_plugin_toml_and_a_build() {
 #[test]
 fn mistakes_in_a_test_list_are_named_with_file_and_line() {
     let runner = Runner::hostile("[[test_lists]]\nfiles = [\"*.jsonl\"]\n");
-    let mut list = String::from("{\"id\": \"a\"}\nnot json\n{\"id\": \"a\"}\n");
+    let mut list = String::from("{\"id\": \"a\"}\nnot json\n");
     (0..20).for_each(|_| list.push_str("{\"idd\": 1}\n"));
     runner.write("list.jsonl", list);
-    refused(&runner, &[], &["list.jsonl", ":2", ":3", "`idd`"]);
+    refused(
+        &runner,
+        &[],
+        &["the test lists have 21 mistakes", "list.jsonl:2: is not JSON", "list.jsonl:11: unknown key `idd`", "11 more"],
+    );
+    runner.write("list.jsonl", "{\"id\": \"a\"}\n{\"id\": \"b\"}\n{\"id\": \"a\"}\n");
+    refused(&runner, &[], &["`a`", "list.jsonl:1", "list.jsonl:3"]);
 }
 
 #[test]

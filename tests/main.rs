@@ -1,8 +1,10 @@
 //! Every integration test, in one binary: linking dominates the time to build one.
 
 mod bad_input;
+mod commands;
 mod exec;
 mod outcomes;
+mod output;
 mod plugins;
 mod scenarios;
 mod schedule;
