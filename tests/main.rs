@@ -8,5 +8,7 @@ mod output;
 mod plugins;
 mod scenarios;
 mod schedule;
+mod schemas;
 mod stop;
 mod support;
+mod tidy;
