@@ -38,7 +38,7 @@ fn filtered(text: &str) -> String {
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
         (r"\b\d+(\.\d+)? (ns|µs|ms|s)\b", "DURATION"),
         // The widths of columns follow the durations in them.
-        (r" {2,}(\S)", "  $1"),
+        (r"(\S) {2,}", "$1  "),
     ] {
         text = regex::Regex::new(pattern).unwrap().replace_all(&text, word).into_owned();
     }
@@ -49,7 +49,37 @@ fn filtered(text: &str) -> String {
 fn a_piped_run_prints_plain_lines_to_standard_error_and_nothing_to_standard_output() {
     let ran = mixed().exec(&["-j", "1"]).expect(1);
     assert_eq!(ran.stdout, "");
-    insta::assert_snapshot!(filtered(&ran.stderr), @"");
+    insta::assert_snapshot!(filtered(&ran.stderr), @r"
+    mixed: 6 trials on 1 provider, 1 at a time
+    results: results/RUN
+    ✗ failed fail@hostile#1 DURATION
+        equals: the output is not what was expected
+           one
+          -2
+          +two
+    ✗ error trap@hostile#1 DURATION
+        denied E1: may not
+    ⧖ timeout late@hostile#1 DURATION
+        timeout: no reply within 20ms, set by the attempt's `timeout`
+
+    failures
+    ✗ failed fail@hostile#1 DURATION
+        equals: the output is not what was expected
+           one
+          -2
+          +two
+    ✗ error trap@hostile#1 DURATION
+        denied E1: may not
+    ⧖ timeout late@hostile#1 DURATION
+        timeout: no reply within 20ms, set by the attempt's `timeout`
+
+     provider  passed  failed  errors  timeouts  skipped  flaky  p50  p95  max
+     hostile  2  1  1  1  1  1  DURATION  DURATION  DURATION
+
+    ✓ completed: 6 of 6 trials, 2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky in DURATION
+    results: results/RUN
+    exit code 1: completed, not everything passed
+    ");
 }
 
 #[test]
@@ -119,14 +149,30 @@ fn list_shows_the_newest_first_and_what_a_filter_asks_for() {
     assert_eq!(runner.list(&["-n", "1"]), all[..1]);
     runner.run(&["list", "--status", "done"]).expect(2).says(&["completed", "incomplete", "cancelled"]);
 
-    insta::assert_snapshot!(filtered(&runner.run(&["list"]).expect(0).stdout), @"");
+    insta::assert_snapshot!(filtered(&runner.run(&["list"]).expect(0).stdout), @r"
+    run  status  scenario  done  passed  failed  took
+    RUN  ◐ incomplete (fail-fast)  mixed  1/2  0  1  DURATION
+    RUN  ✓ completed  mixed  1/1  1  0  DURATION
+    RUN  ✓ completed  mixed  6/6  2  3  DURATION
+    ");
 }
 
 #[test]
 fn show_tells_what_a_run_came_to() {
     let runner = mixed();
     runner.exec(&["-j", "1"]).expect(1);
-    insta::assert_snapshot!(filtered(&runner.run(&["show"]).expect(0).stdout), @"");
+    insta::assert_snapshot!(filtered(&runner.run(&["show"]).expect(0).stdout), @r"
+    RUN ✓ completed
+    scenario  mixed (scenario.toml)
+    directory results/RUN
+    began  TIME UTC
+    ended  TIME UTC, after DURATION
+    verdict  failed
+    trials  6 of 6: 2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky
+
+     provider  passed  failed  errors  timeouts  skipped  flaky  p50  p95  max
+     hostile  2  1  1  1  1  1  DURATION  DURATION  DURATION
+    ");
 }
 
 #[test]
