@@ -354,9 +354,9 @@ fn a_results_root_that_cannot_be_used_is_named_and_exits_7() {
     }
     // One that is missing is made, and the environment may name it.
     let mut command = runner.command(&["exec", "scenario.toml"]);
-    command.env("RUNNER_RESULTS", runner.path("new/root"));
+    command.env("RUNNER_RESULTS", runner.path("new/results"));
     Running::spawn(command).finish().expect(0);
-    assert!(runner.path("new/root/runner.db").exists());
+    assert!(runner.path("new/results/runner.db").exists());
 }
 
 #[test]
