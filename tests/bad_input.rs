@@ -24,6 +24,7 @@ fn failed(runner: &Runner, says: &[&str]) {
     assert_eq!(run.ending(), ["failed", "plugin", "", "none"]);
     assert_eq!(run.manifest()["stage"], "plan");
     assert!(run.rows().is_empty());
+    assert!(run.read("runner.log").contains(says[0]), "it cannot be looked up later");
     assert_eq!(runner.list(&["--status", "failed"]).len(), 1);
 }
 
@@ -237,7 +238,7 @@ fn a_module_that_is_not_valid_fails_the_run() {
 fn a_provider_that_loops_in_describe_fails_the_run() {
     let runner = Runner::new(&["stuck"]);
     runner.scenario(&provider("plugin = \"stuck.wasm\""));
-    failed(&runner, &["provider `p` cannot be used: its `describe` failed", "5"]);
+    failed(&runner, &["provider `p` cannot be used: its `describe` gave no answer within 5s"]);
 }
 
 #[test]

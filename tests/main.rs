@@ -11,4 +11,5 @@ mod schedule;
 mod schemas;
 mod stop;
 mod support;
+mod surroundings;
 mod tidy;
