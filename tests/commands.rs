@@ -7,7 +7,10 @@ use crate::support::runner::{Runner, tests};
 /// A scenario with the provider `p`, the command guest, and a table of tests.
 fn command(keys: &str, table: &str) -> Runner {
     let runner = Runner::new(&["command"]);
-    runner.scenario(&format!("[providers.p]\nplugin = \"command.wasm\"\n{keys}\n{}", tests(table)));
+    runner.scenario(&format!(
+        "[providers.p]\nplugin = \"command.wasm\"\n{keys}\n{}",
+        tests(table)
+    ));
     runner
 }
 
@@ -31,7 +34,10 @@ fn arguments_are_templates_over_input_and_config() {
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     let provider = &run.manifest()["providers"][0];
-    assert_eq!((&provider["kind"], &provider["contract"]), (&json!("command"), &Value::Null));
+    assert_eq!(
+        (&provider["kind"], &provider["contract"]),
+        (&json!("command"), &Value::Null)
+    );
 }
 
 #[test]
@@ -64,7 +70,10 @@ fn standard_input_is_a_template_or_the_bytes_of_an_attachment() {
     runner.write("data.bin", b"line\r\n\0end");
     runner.exec(&[]).expect(0);
     let error = &runner.only_run().row("missing")["error"];
-    assert_eq!(error["message"], "the test has no attachment `data` for standard input");
+    assert_eq!(
+        error["message"],
+        "the test has no attachment `data` for standard input"
+    );
 }
 
 #[test]
@@ -90,7 +99,10 @@ fn output_that_is_not_what_it_is_taken_for_breaks_the_protocol() {
     );
     runner.exec(&[]).expect(0);
     let row = runner.only_run().row("a");
-    assert!(row["error"]["message"].as_str().unwrap().contains("JSON"), "{row}");
+    assert!(
+        row["error"]["message"].as_str().unwrap().contains("JSON"),
+        "{row}"
+    );
 }
 
 #[test]
@@ -140,7 +152,10 @@ fn a_template_with_a_missing_key_is_invalid_input_and_names_it() {
     assert_eq!(run.row("present")["outcome"], "passed");
     let error = &run.row("missing")["error"];
     assert_eq!(error["class"], "invalid-input");
-    assert!(error["message"].as_str().unwrap().contains("input.code"), "{error}");
+    assert!(
+        error["message"].as_str().unwrap().contains("input.code"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -158,10 +173,24 @@ fn commands_that_trap_loop_sleep_or_flood_are_told_apart() {
     runner.exec(&["--limit", "time=60s"]).expect(1);
     let run = runner.only_run();
     let row = run.row("panic");
-    assert_eq!((&row["outcome"], &row["error"]["class"]), (&json!("error"), &json!("trap")), "{row}");
-    assert!(row["error"]["message"].as_str().unwrap().contains("cannot do"), "{row}");
+    assert_eq!(
+        (&row["outcome"], &row["error"]["class"]),
+        (&json!("error"), &json!("trap")),
+        "{row}"
+    );
+    assert!(
+        row["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("cannot do"),
+        "{row}"
+    );
     let row = run.row("flood");
-    assert_eq!((&row["outcome"], &row["error"]["class"]), (&json!("error"), &json!("limit")), "{row}");
+    assert_eq!(
+        (&row["outcome"], &row["error"]["class"]),
+        (&json!("error"), &json!("limit")),
+        "{row}"
+    );
 
     for what in ["loop", "sleep", "flood-forever"] {
         let runner = Runner::new(&["command"]);
@@ -170,7 +199,11 @@ fn commands_that_trap_loop_sleep_or_flood_are_told_apart() {
         ));
         runner.exec(&[]).expect(1);
         let row = runner.only_run().row("a");
-        assert_eq!((&row["outcome"], &row["error"]["code"]), (&json!("timeout"), &json!("timeout")), "{what}: {row}");
+        assert_eq!(
+            (&row["outcome"], &row["error"]["code"]),
+            (&json!("timeout"), &json!("timeout")),
+            "{what}: {row}"
+        );
     }
 }
 
@@ -213,7 +246,10 @@ fn the_json_protocol_makes_a_command_answer_like_a_component() {
     let row = run.row("skip");
     assert_eq!(row["outcome"], "skipped");
     let log = run.read(&format!("artifacts/0/{}-1/log.jsonl", row["ordinal"]));
-    let records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let records: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(records[0]["message"], "careful");
     assert_eq!(records[1]["message"], "just text");
     assert_eq!(run.row("error")["error"]["message"], "no");

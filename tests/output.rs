@@ -40,7 +40,10 @@ fn filtered(text: &str) -> String {
         // The widths of columns follow the durations in them.
         (r"(\S) {2,}", "$1  "),
     ] {
-        text = regex::Regex::new(pattern).unwrap().replace_all(&text, word).into_owned();
+        text = regex::Regex::new(pattern)
+            .unwrap()
+            .replace_all(&text, word)
+            .into_owned();
     }
     text
 }
@@ -90,7 +93,11 @@ fn a_quiet_run_says_nothing_if_all_is_well_and_what_went_wrong_if_not() {
 
     let ran = mixed().exec(&["--quiet"]).expect(1);
     assert_eq!(ran.stdout, "");
-    ran.says(&["failed fail@hostile#1", "error trap@hostile#1", "exit code 1"]);
+    ran.says(&[
+        "failed fail@hostile#1",
+        "error trap@hostile#1",
+        "exit code 1",
+    ]);
     assert!(!ran.stderr.contains("pass@hostile"), "{}", ran.stderr);
 }
 
@@ -98,9 +105,16 @@ fn a_quiet_run_says_nothing_if_all_is_well_and_what_went_wrong_if_not() {
 fn a_verbose_run_tells_every_attempt() {
     let ran = mixed().exec(&["--verbose"]).expect(1);
     for trial in ["pass", "fail", "trap", "skip", "late", "flaky"] {
-        assert!(ran.stderr.contains(&format!("{trial}@hostile#1")), "{trial}\n{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!("{trial}@hostile#1")),
+            "{trial}\n{}",
+            ran.stderr
+        );
     }
-    ran.says(&["flaky@hostile#1 (attempt 1, not final)", "flaky@hostile#1 (attempt 2)"]);
+    ran.says(&[
+        "flaky@hostile#1 (attempt 1, not final)",
+        "flaky@hostile#1 (attempt 2)",
+    ]);
 }
 
 #[test]
@@ -121,20 +135,31 @@ fn nothing_is_coloured_where_nobody_can_see_it() {
 fn list_shows_the_newest_first_and_what_a_filter_asks_for() {
     let runner = mixed();
     assert_eq!(runner.list(&[]), Vec::<Value>::new());
-    runner.run(&["list"]).expect(0).says(&["no runs in `results`"]);
+    runner
+        .run(&["list"])
+        .expect(0)
+        .says(&["no runs in `results`"]);
 
     runner.exec(&[]).expect(1);
     runner.exec(&["--test", "pass"]).expect(0);
-    runner.exec(&["--fail-fast", "-j1", "--test", "fail", "--test", "skip"]).expect(4);
+    runner
+        .exec(&["--fail-fast", "-j1", "--test", "fail", "--test", "skip"])
+        .expect(4);
 
     let all = runner.list(&[]);
-    let ids: Vec<_> = all.iter().map(|run| run["run"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<_> = all
+        .iter()
+        .map(|run| run["run"].as_str().unwrap().to_owned())
+        .collect();
     let runs = runner.runs();
     let mut newest_first: Vec<_> = runs.iter().map(|run| run.id()).collect();
     newest_first.reverse();
     assert_eq!(ids, newest_first);
     assert_eq!(all[0]["reason"], "fail-fast");
-    assert_eq!((&all[1]["status"], &all[1]["verdict"]), (&json!("completed"), &json!("passed")));
+    assert_eq!(
+        (&all[1]["status"], &all[1]["verdict"]),
+        (&json!("completed"), &json!("passed"))
+    );
     assert_eq!(
         all[2]["counts"],
         json!({"planned": 6, "passed": 2, "failed": 1, "error": 1, "timeout": 1, "skipped": 1, "flaky": 1})
@@ -147,7 +172,11 @@ fn list_shows_the_newest_first_and_what_a_filter_asks_for() {
         assert_eq!(of(status), Vec::<Value>::new());
     }
     assert_eq!(runner.list(&["-n", "1"]), all[..1]);
-    runner.run(&["list", "--status", "done"]).expect(2).says(&["completed", "incomplete", "cancelled"]);
+    runner.run(&["list", "--status", "done"]).expect(2).says(&[
+        "completed",
+        "incomplete",
+        "cancelled",
+    ]);
 
     insta::assert_snapshot!(filtered(&runner.run(&["list"]).expect(0).stdout), @r"
     run  status  scenario  done  passed  failed  took
@@ -203,11 +232,19 @@ fn show_prints_the_rows_that_are_asked_for() {
     assert_eq!(document["run"]["run"], run.id());
     assert_eq!(document["rows"].as_array().unwrap().len(), 7);
     let rows = json(&["--failed"])["rows"].clone();
-    let trials: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["test"].as_str().unwrap()).collect();
+    let trials: Vec<_> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["test"].as_str().unwrap())
+        .collect();
     assert_eq!(trials, ["fail", "trap", "late"]);
     let mut wanted = run.row("fail");
     wanted.as_object_mut().unwrap().remove("crc");
-    assert_eq!(json(&["--trial", "fail@hostile#1"])["rows"], json!([wanted]));
+    assert_eq!(
+        json(&["--trial", "fail@hostile#1"])["rows"],
+        json!([wanted])
+    );
 }
 
 #[test]
@@ -221,7 +258,13 @@ fn a_live_run_is_running_with_the_counts_of_its_rows_until_it_ends() {
     let listed = runner.list(&["--status", "running"]);
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0]["is_alive"], true);
-    assert_eq!((&listed[0]["counts"]["passed"], &listed[0]["counts"]["planned"]), (&json!(1), &json!(2)));
+    assert_eq!(
+        (
+            &listed[0]["counts"]["passed"],
+            &listed[0]["counts"]["planned"]
+        ),
+        (&json!(1), &json!(2))
+    );
     assert_eq!(listed[0]["completed_at"], Value::Null);
     let shown = runner.run(&["show"]).expect(0).stdout;
     assert!(shown.contains("running"), "{shown}");
@@ -242,9 +285,15 @@ fn a_run_whose_process_was_killed_is_shown_as_crashed_and_nothing_is_written_to_
     let before = run.read("benchmark.json");
     for _ in 0..2 {
         let listed = runner.list(&["--status", "incomplete"]);
-        assert_eq!((&listed[0]["reason"], &listed[0]["is_alive"]), (&json!("crashed"), &json!(false)));
+        assert_eq!(
+            (&listed[0]["reason"], &listed[0]["is_alive"]),
+            (&json!("crashed"), &json!(false))
+        );
         let shown = runner.run(&["show"]).expect(0).stdout;
-        assert!(shown.contains("incomplete (crashed), not yet swept"), "{shown}");
+        assert!(
+            shown.contains("incomplete (crashed), not yet swept"),
+            "{shown}"
+        );
     }
     assert_eq!(run.read("benchmark.json"), before);
 }
@@ -262,7 +311,10 @@ fn no_answer_changes_when_the_database_is_deleted_damaged_or_cannot_be_written()
         })
     };
     let before = answers();
-    assert!(before.iter().all(|(_, stderr)| stderr.is_empty()), "{before:?}");
+    assert!(
+        before.iter().all(|(_, stderr)| stderr.is_empty()),
+        "{before:?}"
+    );
 
     let remove = || {
         for suffix in ["", "-wal", "-shm"] {
@@ -274,10 +326,18 @@ fn no_answer_changes_when_the_database_is_deleted_damaged_or_cannot_be_written()
     assert!(database.exists(), "it is made anew");
 
     remove();
-    fs_err::write(&database, "this is no database, and long enough to be looked at as one").unwrap();
+    fs_err::write(
+        &database,
+        "this is no database, and long enough to be looked at as one",
+    )
+    .unwrap();
     let after = answers();
     assert_eq!((&after[0].0, &after[1].0), (&before[0].0, &before[1].0));
-    assert!(after[0].1.contains("runner.db"), "it says nothing of the damage: {}", after[0].1);
+    assert!(
+        after[0].1.contains("runner.db"),
+        "it says nothing of the damage: {}",
+        after[0].1
+    );
     // A run goes on without it, too.
     let ran = runner.exec(&["--test", "pass"]).expect(0);
     ran.says(&["runner.db", "completed"]);
@@ -296,7 +356,11 @@ fn damage_in_the_middle_of_the_rows_is_told_with_its_line_and_a_torn_end_is_left
     let index = run.read("index.jsonl");
     let mut lines: Vec<_> = index.lines().map(str::to_owned).collect();
     lines[2] = lines[2].replace("outcome", "outcame");
-    fs_err::write(run.dir.join("index.jsonl"), lines.join("\n") + "\n{\"v\":1,\"seq") .unwrap();
+    fs_err::write(
+        run.dir.join("index.jsonl"),
+        lines.join("\n") + "\n{\"v\":1,\"seq",
+    )
+    .unwrap();
 
     let ran = runner.run(&["show", "--json"]).expect(0);
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -307,7 +371,9 @@ fn damage_in_the_middle_of_the_rows_is_told_with_its_line_and_a_torn_end_is_left
 
 #[test]
 fn a_reader_that_goes_early_is_no_error() {
-    let runner = Runner::hostile("[[tests]]\nid = \"a\"\nrepeat = 3000\ninput = { do = \"echo\", value = 1 }\n");
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"a\"\nrepeat = 3000\ninput = { do = \"echo\", value = 1 }\n",
+    );
     let script = |command: &str| {
         // `pipefail` is no part of every shell.
         let script = format!(r#"{{ "$runner" {command}; echo "code $?" >&2; }} | head -n 1"#);
@@ -318,10 +384,20 @@ fn a_reader_that_goes_early_is_no_error() {
     assert_eq!(ran.stderr, "code 0\n");
     assert_eq!(runner.only_run().rows().len(), 3000);
 
-    for command in ["show --json", "show --trial '*'", "schema scenario", "exec scenario.toml --dry-run", "man"] {
+    for command in [
+        "show --json",
+        "show --trial '*'",
+        "schema scenario",
+        "exec scenario.toml --dry-run",
+        "man",
+    ] {
         let ran = script(command);
         assert_eq!(ran.stdout.lines().count(), 1, "{command}");
-        assert!(ran.stderr.ends_with("code 0\n"), "{command}: {}", ran.stderr);
+        assert!(
+            ran.stderr.ends_with("code 0\n"),
+            "{command}: {}",
+            ran.stderr
+        );
         assert!(!ran.stderr.contains("panic"), "{command}: {}", ran.stderr);
     }
 }
@@ -333,7 +409,9 @@ fn validate_checks_without_running_or_creating_anything() {
     assert!(!runner.path("results").exists());
     runner.write("broken.toml", "name = 1\n");
     runner.write("other.toml", "nome = \"x\"\n");
-    let ran_both = runner.run(&["validate", "broken.toml", "scenario.toml", "other.toml"]).expect(2);
+    let ran_both = runner
+        .run(&["validate", "broken.toml", "scenario.toml", "other.toml"])
+        .expect(2);
     ran_both.says(&["broken.toml", "other.toml", "`nome`"]);
     drop(ran);
 }
@@ -342,13 +420,17 @@ fn validate_checks_without_running_or_creating_anything() {
 fn schemas_completions_and_manual_pages_are_printed() {
     let runner = Runner::new(&[]);
     for name in ["scenario", "row", "benchmark", "events"] {
-        let schema: Value = serde_json::from_str(&runner.run(&["schema", name]).expect(0).stdout).unwrap();
+        let schema: Value =
+            serde_json::from_str(&runner.run(&["schema", name]).expect(0).stdout).unwrap();
         assert!(jsonschema::meta::is_valid(&schema), "{name}");
         assert!(schema["title"].is_string(), "{name}");
     }
     for shell in ["bash", "zsh", "fish"] {
         let script = runner.run(&["completions", shell]).expect(0).stdout;
-        assert!(script.contains("timeout-minutes") && !script.contains("__compile"), "{shell}");
+        assert!(
+            script.contains("timeout-minutes") && !script.contains("__compile"),
+            "{shell}"
+        );
     }
     assert!(runner.run(&["man"]).expect(0).stdout.starts_with(".ie"));
     runner.run(&["man", "pages"]).expect(0);

@@ -32,13 +32,25 @@ fn a_damaged_artefact_in_the_compile_cache_is_made_anew() {
     let half = good.len() / 2;
     let mut flipped = good.clone();
     // Machine code lies there: it would be run.
-    flipped[good.len() / 4..half].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    flipped[good.len() / 4..half]
+        .iter_mut()
+        .for_each(|byte| *byte ^= 0x5a);
     let mut zeroed = good.clone();
     zeroed[half..].fill(0);
-    for damaged in [&b""[..], b"hello", &good[..half], &good[..good.len() - 1], &flipped, &zeroed] {
+    for damaged in [
+        &b""[..],
+        b"hello",
+        &good[..half],
+        &good[..good.len() - 1],
+        &flipped,
+        &zeroed,
+    ] {
         fs_err::write(&artefact, damaged).unwrap();
         exec_with_cache(&runner, "cache").finish().expect(0);
-        assert!(fs_err::read(&artefact).unwrap() == good, "it is still damaged");
+        assert!(
+            fs_err::read(&artefact).unwrap() == good,
+            "it is still damaged"
+        );
     }
 }
 
@@ -48,7 +60,9 @@ fn a_cache_that_cannot_be_used_costs_a_warning_and_no_run() {
     runner.write("file", "");
     for cache in ["file", "/dev/null/cache"] {
         let ran = exec_with_cache(&runner, cache).finish().expect(0);
-        ran.says(&[&format!("warning: the compile cache `{cache}` cannot be used")]);
+        ran.says(&[&format!(
+            "warning: the compile cache `{cache}` cannot be used"
+        )]);
     }
 }
 
@@ -91,17 +105,36 @@ fn what_is_no_run_in_the_results_root_is_left_alone() {
 
 #[test]
 fn a_run_whose_directory_is_deleted_is_not_told_to_be_completed() {
-    let runner = Runner::hostile("[[tests]]\nid = \"nap\"\ninput = { do = \"sleep\", ms = 2500 }\n");
+    let runner =
+        Runner::hostile("[[tests]]\nid = \"nap\"\ninput = { do = \"sleep\", ms = 2500 }\n");
     let mut live = runner.start(&[]);
     live.wait_until_running(1);
     fs_err::remove_dir_all(runner.path("results")).unwrap();
     let ran = live.finish().expect(7);
     let end = ran.events().pop().unwrap();
     assert_eq!(
-        [&end["event"], &end["status"], &end["reason"], &end["verdict"], &end["exit_code"]],
-        [&json!("finished"), &json!("incomplete"), &json!("storage"), &json!("none"), &json!(7)]
+        [
+            &end["event"],
+            &end["status"],
+            &end["reason"],
+            &end["verdict"],
+            &end["exit_code"]
+        ],
+        [
+            &json!("finished"),
+            &json!("incomplete"),
+            &json!("storage"),
+            &json!("none"),
+            &json!(7)
+        ]
     );
-    assert!(end["error"].as_str().unwrap().contains("cannot be written down"), "{end}");
+    assert!(
+        end["error"]
+            .as_str()
+            .unwrap()
+            .contains("cannot be written down"),
+        "{end}"
+    );
 }
 
 #[test]
@@ -116,9 +149,14 @@ fn a_moved_folder_has_the_same_plan_and_fingerprints() {
             ),
         );
         runner.write(&format!("{folder}/data.txt"), "content");
-        runner.run(&["exec", &format!("{folder}/scenario.toml")]).expect(0);
+        runner
+            .run(&["exec", &format!("{folder}/scenario.toml")])
+            .expect(0);
         let run = runner.only_run();
-        (run.manifest()["metadata"].clone(), run.row("a")["fingerprint"].clone())
+        (
+            run.manifest()["metadata"].clone(),
+            run.row("a")["fingerprint"].clone(),
+        )
     };
     assert_eq!(told("here"), told("over-there"));
 }
@@ -132,7 +170,10 @@ fn a_row_that_would_be_too_long_is_cut_and_says_so() {
     runner.exec(&[]).expect(1);
     let run = runner.only_run();
     let row = run.row("long");
-    assert_eq!((&row["outcome"], &row["truncated"]), (&json!("failed"), &json!(true)));
+    assert_eq!(
+        (&row["outcome"], &row["truncated"]),
+        (&json!("failed"), &json!(true))
+    );
     assert_eq!(row["output"]["bytes"], 200_002);
     assert!(run.read("index.jsonl").len() <= 256 * 1024);
     assert_eq!(runner.list(&[])[0]["counts"]["failed"], 1);

@@ -90,7 +90,12 @@ impl Closing {
 
     /// Turns into the end of a run whose own end cannot be stored: what is not on disk was not reached.
     fn unwritten(self, error: &RecordError) -> Self {
-        let unwritten = || format!("the end of the run cannot be written down: {}", chain(error));
+        let unwritten = || {
+            format!(
+                "the end of the run cannot be written down: {}",
+                chain(error)
+            )
+        };
         Self {
             status: RunStatus::Incomplete,
             reason: Some(Reason::Storage),
@@ -130,11 +135,7 @@ impl Closing {
 }
 
 /// Writes the end of a session down, and tells it.
-pub(super) fn close(
-    recorder: Recorder,
-    report: Report,
-    closing: Closing,
-) -> ExitStatus {
+pub(super) fn close(recorder: Recorder, report: Report, closing: Closing) -> ExitStatus {
     let run_dir = recorder.run_dir().to_owned();
     let closing = match recorder.finish(closing.end()) {
         Ok(_) => closing,
@@ -145,7 +146,12 @@ pub(super) fn close(
         tracing::info!("{error}");
     }
 
-    let exit = ExitStatus::of(closing.status, closing.reason, closing.signal, closing.verdict);
+    let exit = ExitStatus::of(
+        closing.status,
+        closing.reason,
+        closing.signal,
+        closing.verdict,
+    );
     report.finish(&Finish {
         run_dir: &run_dir,
         status: closing.status,

@@ -86,7 +86,10 @@ impl Cache {
                 is_in_cache: true,
             }),
             Err(error) => {
-                tracing::warn!("the compile cache `{}` cannot be used: {error}", self.dir.display());
+                tracing::warn!(
+                    "the compile cache `{}` cannot be used: {error}",
+                    self.dir.display()
+                );
                 Ok(Draft {
                     file: NamedTempFile::new()?,
                     is_in_cache: false,
