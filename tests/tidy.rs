@@ -169,6 +169,23 @@ fn every_example_scenario_is_run_or_validated_by_a_test() {
 }
 
 #[test]
+fn the_tests_that_guard_the_invariants_exist() {
+    let architecture = fs_err::read_to_string("runner/ARCHITECTURE.md").unwrap();
+    let (_, invariants) = architecture.split_once("## Invariants").unwrap();
+    let sources: String = files()
+        .iter()
+        .filter(|path| path.ends_with(".rs"))
+        .map(|path| fs_err::read_to_string(path).unwrap())
+        .collect();
+    // Nothing but a test has a name of so many words.
+    let guards = captures(r"`([a-z0-9]+(?:_[a-z0-9]+){3,})`", invariants);
+    let missing: Vec<_> = guards
+        .filter(|name| !sources.contains(&format!("fn {name}(")))
+        .collect();
+    assert_eq!(missing, [""; 0]);
+}
+
+#[test]
 fn the_readme_names_every_command_and_every_flag() {
     let readme = readme();
     let mut missing = Vec::new();
