@@ -19,7 +19,10 @@ fn refused(runner: &Runner, args: &[&str], says: &[&str]) -> Ran {
 fn failed(runner: &Runner, says: &[&str]) {
     let ran = runner.exec(&[]).expect(3);
     ran.says(says);
-    ran.says(&["failed (plugin)", "exit code 3: the run could not begin as asked"]);
+    ran.says(&[
+        "failed (plugin)",
+        "exit code 3: the run could not begin as asked",
+    ]);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["failed", "plugin", "", "none"]);
     assert_eq!(run.manifest()["stage"], "plan");
@@ -44,7 +47,11 @@ fn a_scenario_that_is_not_there_is_named() {
 fn a_scenario_that_is_not_toml_is_pointed_into() {
     let runner = Runner::new(&[]);
     runner.scenario("name = \"x\"\n[providers\nplugin = = 1\n");
-    refused(&runner, &[], &["not valid TOML", "scenario.toml:2:", "scenario.toml:3:"]);
+    refused(
+        &runner,
+        &[],
+        &["not valid TOML", "scenario.toml:2:", "scenario.toml:3:"],
+    );
     runner.write("scenario.toml", b"name = \"\xff\"\n");
     refused(&runner, &[], &["UTF-8"]);
 }
@@ -86,13 +93,28 @@ files = { "f" = "missing.txt" }
         &runner,
         &[],
         &[
-            "scenario.toml:2:", "scenario.toml:4:", "scenario.toml:6:", "scenario.toml:9:", "scenario.toml:11:",
-            "scenario.toml:14:", "scenario.toml:16:", "scenario.toml:18:", "scenario.toml:19:", "scenario.toml:20:",
-            "`concurency`", "`concurrency`", "nobody", "missing.wasm", "missing.txt",
+            "scenario.toml:2:",
+            "scenario.toml:4:",
+            "scenario.toml:6:",
+            "scenario.toml:9:",
+            "scenario.toml:11:",
+            "scenario.toml:14:",
+            "scenario.toml:16:",
+            "scenario.toml:18:",
+            "scenario.toml:19:",
+            "scenario.toml:20:",
+            "`concurency`",
+            "`concurrency`",
+            "nobody",
+            "missing.wasm",
+            "missing.txt",
         ],
     );
     assert!(ran.stderr.contains("problems"), "{}", ran.stderr);
-    assert_eq!(runner.run(&["validate", "scenario.toml"]).expect(2).stdout, "");
+    assert_eq!(
+        runner.run(&["validate", "scenario.toml"]).expect(2).stdout,
+        ""
+    );
 }
 
 #[test]
@@ -118,7 +140,9 @@ fn unknown_flags_and_values_are_usage_errors() {
         assert!(!ran.stderr.is_empty(), "{args:?}");
         assert!(!runner.path("results").exists(), "{args:?}");
     }
-    runner.exec(&["--limit", "speed=3"]).says(&["there is no limit `speed`", "memory"]);
+    runner
+        .exec(&["--limit", "speed=3"])
+        .says(&["there is no limit `speed`", "memory"]);
     assert_eq!(runner.run(&["frobnicate"]).code, Some(2));
     assert_eq!(runner.run(&[]).code, Some(2));
 }
@@ -139,9 +163,13 @@ fn each_file_that_is_no_plugin_is_told_what_it_is() {
     file("cut.wasm", "is damaged WASM");
     runner.wat("library.wasm", "(module (func (export \"add\")))");
     file("library.wasm", "is a module without `_start`");
-    let exporting = |name: &str| format!("(component (instance $i) (export \"{name}\" (instance $i)))");
+    let exporting =
+        |name: &str| format!("(component (instance $i) (export \"{name}\" (instance $i)))");
     runner.wat("world.wasm", &exporting("wasi:http/handler@0.2.0"));
-    file("world.wasm", "is a component of another world: it exports neither");
+    file(
+        "world.wasm",
+        "is a component of another world: it exports neither",
+    );
     runner.wat("newer.wasm", &exporting("runner:provider/provider@0.2.0"));
     file(
         "newer.wasm",
@@ -155,20 +183,47 @@ fn each_file_that_is_no_plugin_is_told_what_it_is() {
 #[test]
 fn a_plugin_that_is_too_large_or_not_the_expected_one_is_refused() {
     let runner = Runner::new(&["hostile"]);
-    runner.scenario(&provider("plugin = \"hostile.wasm\"\nlimits = { file = \"10KiB\" }"));
-    refused(&runner, &[], &["provider `p`", "is larger than `limits.file`, which is 10.0 KiB"]);
+    runner.scenario(&provider(
+        "plugin = \"hostile.wasm\"\nlimits = { file = \"10KiB\" }",
+    ));
+    refused(
+        &runner,
+        &[],
+        &[
+            "provider `p`",
+            "is larger than `limits.file`, which is 10.0 KiB",
+        ],
+    );
     runner.scenario(&provider("plugin = \"hostile.wasm\""));
-    refused(&runner, &["--limit", "file=10KiB"], &["is larger than `limits.file`"]);
+    refused(
+        &runner,
+        &["--limit", "file=10KiB"],
+        &["is larger than `limits.file`"],
+    );
     // The file is read once; each provider has its own limit.
     runner.scenario(&format!(
         "[providers.o]\nplugin = \"hostile.wasm\"\n{}",
         provider("plugin = \"hostile.wasm\"\nlimits = { file = \"10KiB\" }")
     ));
-    refused(&runner, &[], &["provider `p`", "is larger than `limits.file`"]);
+    refused(
+        &runner,
+        &[],
+        &["provider `p`", "is larger than `limits.file`"],
+    );
 
     let wrong = "0".repeat(64);
-    runner.scenario(&provider(&format!("plugin = \"hostile.wasm\"\nsha256 = \"{wrong}\"")));
-    refused(&runner, &[], &["its plugin's sha256 is", &wrong, "if the new plugin is wanted, write `sha256 = "]);
+    runner.scenario(&provider(&format!(
+        "plugin = \"hostile.wasm\"\nsha256 = \"{wrong}\""
+    )));
+    refused(
+        &runner,
+        &[],
+        &[
+            "its plugin's sha256 is",
+            &wrong,
+            "if the new plugin is wanted, write `sha256 = ",
+        ],
+    );
 }
 
 #[test]
@@ -176,16 +231,36 @@ fn every_provider_that_cannot_be_used_is_named_at_once() {
     let runner = Runner::new(&[]);
     runner.write("one.wasm", "");
     runner.write("two.wasm", "text");
-    runner.scenario(&format!("[providers.o]\nplugin = \"one.wasm\"\n{}", provider("plugin = \"two.wasm\"")));
-    refused(&runner, &[], &["provider `o`", "is empty", "provider `p`", "is not WASM"]);
+    runner.scenario(&format!(
+        "[providers.o]\nplugin = \"one.wasm\"\n{}",
+        provider("plugin = \"two.wasm\"")
+    ));
+    refused(
+        &runner,
+        &[],
+        &["provider `o`", "is empty", "provider `p`", "is not WASM"],
+    );
 }
 
 #[test]
 fn keys_for_commands_are_refused_for_components() {
     let runner = Runner::new(&["hostile"]);
-    for key in ["args = [\"x\"]", "stdin = \"x\"", "output = \"json\"", "protocol = \"plain\""] {
+    for key in [
+        "args = [\"x\"]",
+        "stdin = \"x\"",
+        "output = \"json\"",
+        "protocol = \"plain\"",
+    ] {
         runner.scenario(&provider(&format!("plugin = \"hostile.wasm\"\n{key}")));
-        refused(&runner, &[], &["provider `p`", "is for commands, and its plugin is a component", "remove"]);
+        refused(
+            &runner,
+            &[],
+            &[
+                "provider `p`",
+                "is for commands, and its plugin is a component",
+                "remove",
+            ],
+        );
     }
 }
 
@@ -199,7 +274,10 @@ fn a_component_that_imports_what_the_host_does_not_offer_fails_the_run_by_name()
              (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#,
     );
     runner.scenario(&provider("plugin = \"foreign.wasm\""));
-    failed(&runner, &["provider `p` cannot be used", "acme:database/query@1.0.0"]);
+    failed(
+        &runner,
+        &["provider `p` cannot be used", "acme:database/query@1.0.0"],
+    );
 }
 
 #[test]
@@ -228,7 +306,10 @@ fn a_component_that_lacks_a_function_of_the_contract_fails_the_run_by_name() {
 fn a_module_that_is_not_valid_fails_the_run() {
     let runner = Runner::new(&[]);
     // It leaves a number on the stack.
-    runner.wat("invalid.wasm", r#"(module (func (export "_start") i32.const 1))"#);
+    runner.wat(
+        "invalid.wasm",
+        r#"(module (func (export "_start") i32.const 1))"#,
+    );
     runner.scenario(&provider("plugin = \"invalid.wasm\""));
     failed(&runner, &["provider `p` cannot be used"]);
 }
@@ -237,7 +318,10 @@ fn a_module_that_is_not_valid_fails_the_run() {
 fn a_provider_that_loops_in_describe_fails_the_run() {
     let runner = Runner::new(&["stuck"]);
     runner.scenario(&provider("plugin = \"stuck.wasm\""));
-    failed(&runner, &["provider `p` cannot be used: its `describe` failed", "5"]);
+    failed(
+        &runner,
+        &["provider `p` cannot be used: its `describe` failed", "5"],
+    );
 }
 
 #[test]
@@ -259,11 +343,19 @@ fn a_component_that_traps_in_its_start_function_fails_the_run() {
 #[test]
 fn a_command_that_loops_in_its_start_function_times_out() {
     let runner = Runner::new(&[]);
-    runner.wat("spin.wasm", "(module (func $spin (loop (br 0))) (start $spin) (func (export \"_start\")))");
-    runner.scenario("[providers.p]\nplugin = \"spin.wasm\"\n[[tests]]\nid = \"a\"\ntimeout = \"100ms\"\n");
+    runner.wat(
+        "spin.wasm",
+        "(module (func $spin (loop (br 0))) (start $spin) (func (export \"_start\")))",
+    );
+    runner.scenario(
+        "[providers.p]\nplugin = \"spin.wasm\"\n[[tests]]\nid = \"a\"\ntimeout = \"100ms\"\n",
+    );
     runner.exec(&[]).expect(1);
     let row = runner.only_run().row("a");
-    assert_eq!((&row["outcome"], &row["error"]["code"]), (&json!("timeout"), &json!("timeout")));
+    assert_eq!(
+        (&row["outcome"], &row["error"]["code"]),
+        (&json!("timeout"), &json!("timeout"))
+    );
 }
 
 /// A component of the contract whose core module runs `code` when it is instantiated.
@@ -284,8 +376,16 @@ fn with_start(code: &str) -> String {
 #[test]
 fn a_configuration_or_input_that_the_plugin_refuses_fails_the_run_before_any_trial() {
     let runner = Runner::new(&["units"]);
-    runner.scenario(&provider("plugin = \"units.wasm\"\nconfig = { decimals = \"two\" }"));
-    failed(&runner, &["provider `p` cannot be used: its `config` does not fit", "decimals"]);
+    runner.scenario(&provider(
+        "plugin = \"units.wasm\"\nconfig = { decimals = \"two\" }",
+    ));
+    failed(
+        &runner,
+        &[
+            "provider `p` cannot be used: its `config` does not fit",
+            "decimals",
+        ],
+    );
 
     let runner = Runner::new(&["units"]);
     runner.scenario(&format!(
@@ -297,7 +397,10 @@ fn a_configuration_or_input_that_the_plugin_refuses_fails_the_run_before_any_tri
             "#
         )
     ));
-    failed(&runner, &["the input of 1 test does not fit its schema: `bad`", "one"]);
+    failed(
+        &runner,
+        &["the input of 1 test does not fit its schema: `bad`", "one"],
+    );
 }
 
 #[test]
@@ -307,8 +410,19 @@ fn a_folder_is_a_plugin_only_with_its_plugin_toml_and_a_build() {
     runner.scenario(&provider("plugin = \"folder\""));
     refused(&runner, &[], &["plugin.toml"]);
 
-    runner.write("folder/plugin.toml", "name = \"mine\"\nlanguage = \"rust\"\n");
-    refused(&runner, &[], &["plugin `mine` of provider `p` is not built", "dist/plugin.wasm", "`--build`"]);
+    runner.write(
+        "folder/plugin.toml",
+        "name = \"mine\"\nlanguage = \"rust\"\n",
+    );
+    refused(
+        &runner,
+        &[],
+        &[
+            "plugin `mine` of provider `p` is not built",
+            "dist/plugin.wasm",
+            "`--build`",
+        ],
+    );
     runner.write("folder/plugin.toml", "nonsense");
     refused(&runner, &[], &["plugin.toml"]);
 }
@@ -327,7 +441,10 @@ fn a_list_that_is_missing_or_holds_no_test_is_told() {
     let runner = Runner::hostile("[[test_lists]]\nfiles = [\"*.jsonl\"]\n");
     refused(&runner, &[], &["*.jsonl"]);
     runner.write("list.jsonl", "");
-    runner.exec(&[]).expect(5).says(&["no test is selected", "its test lists hold no test"]);
+    runner
+        .exec(&[])
+        .expect(5)
+        .says(&["no test is selected", "its test lists hold no test"]);
     assert!(!runner.path("results").exists());
 }
 
@@ -338,8 +455,14 @@ fn a_results_root_that_cannot_be_used_is_named_and_exits_7() {
     for (root, says) in [
         ("file", "results root `file` is not a directory"),
         ("file/under", "cannot create results root `file/under`"),
-        ("/dev/null/results", "cannot create results root `/dev/null/results`"),
-        ("/proc/results", "cannot create results root `/proc/results`"),
+        (
+            "/dev/null/results",
+            "cannot create results root `/dev/null/results`",
+        ),
+        (
+            "/proc/results",
+            "cannot create results root `/proc/results`",
+        ),
         ("/proc", "cannot write in results root `/proc`"),
     ] {
         let ran = runner.exec(&["--results", root]).expect(7);
@@ -366,10 +489,17 @@ fn a_full_disk_ends_the_run_as_incomplete_and_keeps_the_rows_before_it() {
 
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "storage", "", "none"]);
-    let acknowledged = ran.events().iter().filter(|event| event["event"] == "row").count();
+    let acknowledged = ran
+        .events()
+        .iter()
+        .filter(|event| event["event"] == "row")
+        .count();
     assert!(acknowledged > 100, "{acknowledged}");
     let end = ran.events().pop().unwrap();
-    assert_eq!((&end["reason"], &end["exit_code"]), (&json!("storage"), &json!(7)));
+    assert_eq!(
+        (&end["reason"], &end["exit_code"]),
+        (&json!("storage"), &json!(7))
+    );
     assert_eq!(end["counts"]["passed"], acknowledged);
     let shown = runner.run(&["show", "--json"]).expect(0);
     let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
@@ -380,15 +510,29 @@ fn a_full_disk_ends_the_run_as_incomplete_and_keeps_the_rows_before_it() {
 #[test]
 fn an_unknown_run_is_answered_with_the_newest_ones_and_an_ambiguous_one_with_the_candidates() {
     let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
-    runner.run(&["show"]).expect(2).says(&["no run `latest` in `results`"]);
+    runner
+        .run(&["show"])
+        .expect(2)
+        .says(&["no run `latest` in `results`"]);
     runner.exec(&[]).expect(0);
     runner.exec(&[]).expect(0);
     let runs = runner.runs();
     let ids = [runs[0].id(), runs[1].id()];
     let ran = runner.run(&["show", "nothing"]).expect(2);
-    ran.says(&["no run `nothing` in `results`; the newest are", ids[0], ids[1]]);
-    runner.run(&["show", &ids[0][..4]]).expect(2).says(&["may be any of several runs", ids[0], ids[1]]);
-    runner.run(&["show", "./nowhere"]).expect(2).says(&["./nowhere"]);
+    ran.says(&[
+        "no run `nothing` in `results`; the newest are",
+        ids[0],
+        ids[1],
+    ]);
+    runner.run(&["show", &ids[0][..4]]).expect(2).says(&[
+        "may be any of several runs",
+        ids[0],
+        ids[1],
+    ]);
+    runner
+        .run(&["show", "./nowhere"])
+        .expect(2)
+        .says(&["./nowhere"]);
 
     let unique = ids[1].rsplit('-').next().unwrap();
     let path = runs[1].dir.to_str().unwrap();

@@ -31,8 +31,16 @@ fn spans<'a>(rows: impl IntoIterator<Item = &'a Value>) -> Vec<Span> {
 
 /// How many spans share an instant, at most. Starts are rounded down to a millisecond, so an overlap counts above two.
 fn most_at_once(spans: &[Span]) -> usize {
-    let at = |time: f64| spans.iter().filter(move |span| span.start <= time && time + 2.0 < span.end);
-    spans.iter().map(|span| at(span.start).count()).max().unwrap_or(0)
+    let at = |time: f64| {
+        spans
+            .iter()
+            .filter(move |span| span.start <= time && time + 2.0 < span.end)
+    };
+    spans
+        .iter()
+        .map(|span| at(span.start).count())
+        .max()
+        .unwrap_or(0)
 }
 
 fn attempts(run: &Run, test: &str) -> Vec<Value> {
@@ -55,7 +63,17 @@ fn a_trial_that_passes_after_a_retry_is_flaky_and_each_attempt_has_its_row() {
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     let rows = attempts(&run, "flaky");
-    let told: Vec<_> = rows.iter().map(|row| [&row["attempt"], &row["final"], &row["outcome"], &row["flaky"]]).collect();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            [
+                &row["attempt"],
+                &row["final"],
+                &row["outcome"],
+                &row["flaky"],
+            ]
+        })
+        .collect();
     assert_eq!(
         json!(told),
         json!([
@@ -118,10 +136,21 @@ fn only_the_classes_that_are_listed_are_retried() {
     ] {
         let rows = attempts(&run, test);
         assert_eq!(rows.len(), number, "{test}");
-        let finals: Vec<_> = rows.iter().map(|row| row["final"].as_bool().unwrap()).collect();
-        assert_eq!(finals.iter().filter(|is_final| **is_final).count(), 1, "{test}");
+        let finals: Vec<_> = rows
+            .iter()
+            .map(|row| row["final"].as_bool().unwrap())
+            .collect();
+        assert_eq!(
+            finals.iter().filter(|is_final| **is_final).count(),
+            1,
+            "{test}"
+        );
         let last = rows.last().unwrap();
-        assert_eq!((&last["final"], &last["outcome"]), (&json!(true), &json!(outcome)), "{test}");
+        assert_eq!(
+            (&last["final"], &last["outcome"]),
+            (&json!(true), &json!(outcome)),
+            "{test}"
+        );
     }
 }
 
@@ -168,15 +197,28 @@ fn each_deadline_that_fires_is_named() {
     );
     runner.exec(&["--provider", "capped"]).expect(1);
     let codes = |run: &Run| -> Value {
-        ["attempt", "provider", "trial"].map(|test| run.row(test)["error"]["code"].clone()).into()
+        ["attempt", "provider", "trial"]
+            .map(|test| run.row(test)["error"]["code"].clone())
+            .into()
     };
     let run = runner.only_run();
-    assert_eq!(codes(&run), json!(["timeout", "limits.time", "trial_timeout"]));
+    assert_eq!(
+        codes(&run),
+        json!(["timeout", "limits.time", "trial_timeout"])
+    );
     let message = run.row("provider")["error"]["message"].clone();
-    assert_eq!(message, "no reply within 80ms, set by the provider's `limits.time`");
+    assert_eq!(
+        message,
+        "no reply within 80ms, set by the provider's `limits.time`"
+    );
 
-    runner.exec(&["--provider", "capped", "--limit", "time=20ms"]).expect(1);
-    assert_eq!(codes(&runner.runs()[1]), json!(["limit-time", "limit-time", "limit-time"]));
+    runner
+        .exec(&["--provider", "capped", "--limit", "time=20ms"])
+        .expect(1);
+    assert_eq!(
+        codes(&runner.runs()[1]),
+        json!(["limit-time", "limit-time", "limit-time"])
+    );
 }
 
 #[test]
@@ -211,18 +253,35 @@ fn a_trial_timeout_bounds_all_attempts_and_no_backoff_crosses_it() {
 fn a_limit_of_the_command_line_is_a_ceiling_for_every_provider() {
     let runner = Runner::hostile(&tests(r#"grow | { do = "grow-memory", count = 20 } |"#));
     runner.exec(&[]).expect(0);
-    runner.exec(&["--limit", "memory=8MiB", "--limit", "reply=1KiB"]).expect(1);
+    runner
+        .exec(&["--limit", "memory=8MiB", "--limit", "reply=1KiB"])
+        .expect(1);
     let run = &runner.runs()[1];
     let error = &run.row("grow")["error"];
     assert_eq!(error["class"], "out-of-memory");
-    assert!(error["message"].as_str().unwrap().contains("`limits.memory` is 8.0 MiB"), "{error}");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("`limits.memory` is 8.0 MiB"),
+        "{error}"
+    );
     let limits = &run.manifest()["providers"][0]["limits"];
-    assert_eq!((&limits["memory"], &limits["reply"]), (&json!(8 << 20), &json!(1024)));
-    assert_eq!(run.manifest()["options"]["limits"], json!(["memory=8MiB", "reply=1KiB"]));
+    assert_eq!(
+        (&limits["memory"], &limits["reply"]),
+        (&json!(8 << 20), &json!(1024))
+    );
+    assert_eq!(
+        run.manifest()["options"]["limits"],
+        json!(["memory=8MiB", "reply=1KiB"])
+    );
 
     // A ceiling never raises.
     runner.exec(&["--limit", "memory=2GiB"]).expect(0);
-    assert_eq!(runner.runs()[2].manifest()["providers"][0]["limits"]["memory"], 256 << 20);
+    assert_eq!(
+        runner.runs()[2].manifest()["providers"][0]["limits"]["memory"],
+        256 << 20
+    );
 }
 
 #[test]
@@ -250,7 +309,10 @@ fn a_test_runs_as_often_as_it_or_the_command_line_says() {
         });
         trials.collect::<Vec<_>>()
     };
-    assert_eq!(trials(&[]), ["twice 1", "twice 2", "thrice 1", "thrice 2", "thrice 3"]);
+    assert_eq!(
+        trials(&[]),
+        ["twice 1", "twice 2", "thrice 1", "thrice 2", "thrice 3"]
+    );
     assert_eq!(trials(&["--repeat", "1"]), ["twice 1", "thrice 1"]);
 }
 
@@ -278,31 +340,50 @@ fn the_command_line_selects_by_id_provider_and_tag() {
         "#,
     );
     let selected = |args: &[&str]| -> String {
-        let dry = runner.run(&[&["exec", "scenario.toml", "--dry-run"], args].concat()).expect(0);
+        let dry = runner
+            .run(&[&["exec", "scenario.toml", "--dry-run"], args].concat())
+            .expect(0);
         let dry = dry.stdout.trim().replace('\n', " ");
         runner.exec(args).expect(0);
         let run = runner.runs().pop().unwrap();
         let mut rows = run.rows();
         assert_eq!(run.manifest()["metadata"]["planned_test_count"], rows.len());
         rows.sort_by_key(|row| row["ordinal"].as_u64());
-        let trials: Vec<_> = rows.iter().map(|row| row["trial"].as_str().unwrap()).collect();
+        let trials: Vec<_> = rows
+            .iter()
+            .map(|row| row["trial"].as_str().unwrap())
+            .collect();
         assert_eq!(trials.join(" "), dry);
         dry.replace("#1", "")
     };
     assert_eq!(selected(&[]), "x/one@a x/one@b x/two@a x/two@b y@b");
-    assert_eq!(selected(&["--test", "x/*"]), "x/one@a x/one@b x/two@a x/two@b");
-    assert_eq!(selected(&["--test", "y", "--test", "*two"]), "x/two@a x/two@b y@b");
+    assert_eq!(
+        selected(&["--test", "x/*"]),
+        "x/one@a x/one@b x/two@a x/two@b"
+    );
+    assert_eq!(
+        selected(&["--test", "y", "--test", "*two"]),
+        "x/two@a x/two@b y@b"
+    );
     assert_eq!(selected(&["--provider", "a"]), "x/one@a x/two@a");
     assert_eq!(selected(&["--tag", "smoke"]), "x/one@a x/one@b y@b");
     assert_eq!(selected(&["--tag", "smoke", "--exclude", "x/*"]), "y@b");
     let run = runner.runs().pop().unwrap();
-    assert_eq!(run.manifest()["selection"], json!({"tags": ["smoke"], "exclude": ["x/*"]}));
+    assert_eq!(
+        run.manifest()["selection"],
+        json!({"tags": ["smoke"], "exclude": ["x/*"]})
+    );
 }
 
 #[test]
 fn nothing_selected_exits_5_and_creates_nothing() {
     let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
-    for args in [&["--test", "b"][..], &["--tag", "t"], &["--exclude", "*"], &["--test", "b", "--dry-run"]] {
+    for args in [
+        &["--test", "b"][..],
+        &["--tag", "t"],
+        &["--exclude", "*"],
+        &["--test", "b", "--dry-run"],
+    ] {
         let ran = runner.exec(args).expect(5);
         ran.says(&["no test is selected in `scenario.toml`"]);
         assert_eq!(ran.stdout, "");
@@ -313,7 +394,10 @@ fn nothing_selected_exits_5_and_creates_nothing() {
 #[test]
 fn a_dry_run_creates_nothing() {
     let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
-    assert_eq!(runner.exec(&["--dry-run"]).expect(0).stdout, "a@hostile#1\n");
+    assert_eq!(
+        runner.exec(&["--dry-run"]).expect(0).stdout,
+        "a@hostile#1\n"
+    );
     assert!(!runner.path("results").exists());
 }
 
@@ -337,7 +421,10 @@ fn fail_fast_begins_no_trial_after_so_many_bad_ones() {
         let run = runner.only_run();
         assert_eq!(run.ending(), ["incomplete", "fail-fast", "", "failed"]);
         let rows = run.rows();
-        assert!(rows.iter().all(|row| row["outcome"] == "failed" && row["final"] == true));
+        assert!(
+            rows.iter()
+                .all(|row| row["outcome"] == "failed" && row["final"] == true)
+        );
         assert!(rows.len() >= bad, "{args:?}: {}", rows.len());
         // What had begun is finished; nothing is begun afterwards. Attempts of a millisecond lie ready in small numbers.
         assert!(rows.len() < bad + 100, "{args:?}: {}", rows.len());
@@ -375,7 +462,9 @@ fn a_provider_runs_as_many_attempts_at_once_as_it_may() {
 
 #[test]
 fn jobs_bound_how_many_attempts_run_at_once() {
-    let runner = Runner::hostile("[[tests]]\nid = \"nap\"\nrepeat = 8\ninput = { do = \"sleep\", ms = 60 }\n");
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"nap\"\nrepeat = 8\ninput = { do = \"sleep\", ms = 60 }\n",
+    );
     runner.exec(&["-j", "1"]).expect(0);
     runner.exec(&["-j", "4"]).expect(0);
     let most = |run: &Run| most_at_once(&spans(&run.rows()));
@@ -434,10 +523,18 @@ fn attempts_start_only_while_their_memory_limits_fit_together() {
 
     runner.scenario(&scenario("2GiB"));
     let ran = runner.exec(&[]).expect(2);
-    ran.says(&["provider `large` would never fit into this memory", "memory = \"2GiB\"", "its limit is 3.0 GiB"]);
+    ran.says(&[
+        "provider `large` would never fit into this memory",
+        "memory = \"2GiB\"",
+        "its limit is 3.0 GiB",
+    ]);
 
     // Without `memory` it is the machine's that an attempt must fit into.
-    runner.scenario(&scenario("200TiB").replace("memory = \"200TiB\"", "").replace("3GiB", "100TiB"));
+    runner.scenario(
+        &scenario("200TiB")
+            .replace("memory = \"200TiB\"", "")
+            .replace("3GiB", "100TiB"),
+    );
     let ran = runner.exec(&[]).expect(2);
     ran.says(&["provider `large`: its `limits.memory` of 100.0 TiB is more than all attempts may take together"]);
     assert_eq!(runner.runs().len(), 2);
@@ -448,15 +545,27 @@ fn the_runs_timeout_really_stops_and_records_what_was_begun() {
     let runner = Runner::hostile(
         "[run]\nmemory = \"1TiB\"\n[[tests]]\nid = \"endless\"\nrepeat = 9\ninput = { do = \"loop\" }\n",
     );
-    let ran = runner.exec(&["-j", "3", "--timeout-minutes", "0.02"]).expect(4);
-    ran.says(&["the run's time is up", "incomplete (timeout)", "exit code 4"]);
+    let ran = runner
+        .exec(&["-j", "3", "--timeout-minutes", "0.02"])
+        .expect(4);
+    ran.says(&[
+        "the run's time is up",
+        "incomplete (timeout)",
+        "exit code 4",
+    ]);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "timeout", "", "none"]);
     let rows = run.rows();
     assert_eq!(rows.len(), 3, "the others were never begun");
-    assert!(rows.iter().all(|row| row["outcome"] == "stopped" && row["final"] == false));
+    assert!(
+        rows.iter()
+            .all(|row| row["outcome"] == "stopped" && row["final"] == false)
+    );
     let counts = &run.manifest()["counts"];
-    assert_eq!((&counts["planned"], &counts["timeout"]), (&json!(9), &json!(0)));
+    assert_eq!(
+        (&counts["planned"], &counts["timeout"]),
+        (&json!(9), &json!(0))
+    );
 }
 
 #[test]

@@ -298,7 +298,11 @@ impl Ran {
     pub(crate) fn says(&self, texts: &[&str]) {
         let unwrapped = unwrapped(&self.stderr);
         for text in texts {
-            assert!(unwrapped.contains(text), "`{text}` is not in\n{}", self.stderr);
+            assert!(
+                unwrapped.contains(text),
+                "`{text}` is not in\n{}",
+                self.stderr
+            );
         }
     }
 }
@@ -327,7 +331,9 @@ impl Run {
         let mut wanted = rows
             .into_iter()
             .filter(|row| row["test"] == test && row["final"] == true);
-        let row = wanted.next().unwrap_or_else(|| panic!("no row of `{test}`"));
+        let row = wanted
+            .next()
+            .unwrap_or_else(|| panic!("no row of `{test}`"));
         assert_eq!(wanted.next(), None);
         row
     }
