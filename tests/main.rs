@@ -6,12 +6,18 @@
 )]
 
 mod bad_input;
+mod bad_plugins;
+mod commands;
 mod exec;
 mod outcomes;
+mod output;
 mod plugins;
+mod retries;
 mod scenarios;
 mod schedule;
 mod schemas;
+mod selection;
 mod stop;
 mod support;
+mod surroundings;
 mod tidy;

@@ -1,6 +1,6 @@
 //! Stopping in order: by a signal, at any moment, whatever the guests are doing.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::json;
 
@@ -52,8 +52,7 @@ fn stop(runner: &Runner, args: &[&str], running: u64, signal: Signal) -> Ran {
 fn assert_interrupted(run: &Run, signal: &str, attempts: usize) {
     assert_eq!(run.ending(), ["incomplete", "interrupted", signal, "none"]);
     let rows = run.rows();
-    let trials: std::collections::HashSet<_> =
-        rows.iter().map(|row| row["trial"].to_string()).collect();
+    let trials: HashSet<_> = rows.iter().map(|row| row["trial"].to_string()).collect();
     assert_eq!((rows.len(), trials.len()), (attempts, attempts), "{rows:?}");
     for row in &rows {
         assert_eq!(
@@ -332,6 +331,38 @@ fn a_second_signal_while_stopping_changes_nothing_of_the_order() {
 }
 
 #[test]
+fn a_stop_in_the_middle_of_a_long_list_records_what_had_begun_and_nothing_else() {
+    let runner = Runner::hostile("[[test_lists]]\nfiles = [\"list.jsonl\"]\n");
+    let list: String = (0..50_000)
+        .map(|number| {
+            format!(
+                "{{\"id\": \"t{number}\", \"input\": {{\"do\": \"echo\", \"value\": {number}}}}}\n"
+            )
+        })
+        .collect();
+    runner.write("list.jsonl", list);
+    let mut live = runner.start(&["-j", "2"]);
+    live.wait_for(|event| event["event"] == "row");
+    let (ran, took) = live.end_by(Signal::INT);
+    ran.expect(130);
+    assert!(took < BOUND, "{took:?}");
+    let run = runner.only_run();
+    assert_eq!(run.ending()[..3], ["incomplete", "interrupted", "SIGINT"]);
+    let rows = run.rows();
+    assert_eq!(run.manifest()["counts"]["planned"], 50_000);
+    let finals = rows.iter().filter(|row| row["final"] == true).count();
+    assert_eq!(run.manifest()["counts"]["passed"], finals);
+    // Only what had begun is there, and each trial once.
+    let ordinals: HashSet<_> = rows.iter().map(|row| row["ordinal"].as_u64()).collect();
+    assert_eq!(ordinals.len(), rows.len());
+    assert!(
+        rows.len() - finals <= 2,
+        "{} were begun and not ended",
+        rows.len() - finals
+    );
+}
+
+#[test]
 fn after_sigkill_every_row_that_was_acknowledged_is_on_disk() {
     let runner = many(100_000, r#"{ do = "echo", value = "x" }"#);
     let mut live = runner.start(&["-j", "4"]);
@@ -344,7 +375,7 @@ fn after_sigkill_every_row_that_was_acknowledged_is_on_disk() {
 
     let run = runner.only_run();
     let index = run.read("index.jsonl");
-    let lines: std::collections::HashSet<&str> = index.lines().collect();
+    let lines: HashSet<&str> = index.lines().collect();
     // The last line of the stream may be torn.
     let whole = &printed[..printed.rfind('\n').unwrap()];
     let acknowledged = whole.lines().filter_map(|line| {

@@ -148,6 +148,16 @@ impl Runner {
         self.run(&[&["exec", "scenario.toml"], args].concat())
     }
 
+    /// Runs a scenario that is refused before there is a run.
+    #[track_caller]
+    pub(crate) fn refused(&self, args: &[&str], says: &[&str]) -> Ran {
+        let ran = self.exec(args).expect(2);
+        ran.says(says);
+        assert_eq!(ran.stdout, "");
+        assert!(!self.path("results").exists(), "something was created");
+        ran
+    }
+
     /// Runs the scenario, whose end the test does not wait for.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         let args = [&["exec", "scenario.toml", "--json"], args].concat();
