@@ -6,7 +6,7 @@ use clap::Parser as _;
 use runner::{
     cli::Cli,
     commands::{self, Surroundings},
-    output::Output,
+    output::{self, Output},
     plugin,
 };
 
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         return plugin::compile_child();
     }
     let cli = Cli::parse();
+    output::keep_errors_unwrapped();
     let output = Output::default();
     let surroundings = Surroundings {
         // Without it plugins that are in the cache still run; compiling one says what is missing.

@@ -43,7 +43,8 @@ pub(super) fn exec(
     };
     let birth = plan.birth(run::wall_clock());
     let live = Live::begin(&plan, &around, report, |acks| store.begin(birth, acks))?;
-    live.run(History::planned(plan.trial_count()), engine_options(surroundings, &root))
+    let history = History::planned(plan.trial_count());
+    Ok(live.run(history, engine_options(surroundings, &root)))
 }
 
 /// Everything that happens before a run exists.

@@ -60,7 +60,7 @@ pub(super) fn resume(
     };
     let report = Report::new(output.clone(), mode(args), args.talk.verbose);
     let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, acks))?;
-    live.run(history, engine_options(surroundings, store.root()))
+    Ok(live.run(history, engine_options(surroundings, store.root())))
 }
 
 /// Finds the run that is meant.
