@@ -11,8 +11,11 @@ use runner::{
 };
 
 fn main() -> ExitCode {
-    #[cfg(feature = "failpoints")]
-    let _failpoints = fail::FailScenario::setup();
+    // Only tests set it, and only a debug build knows it.
+    #[cfg(debug_assertions)]
+    if let Ok(failpoint) = std::env::var("RUNNER_FAILPOINT") {
+        runner::record::failpoint::arm(&failpoint);
+    }
     // No command for people, so it is not part of the command line that help and completions describe.
     if std::env::args_os()
         .nth(1)
