@@ -1,11 +1,9 @@
 //! Places at which tests kill the process or make a write fail. A release build has none.
 
-use std::io;
-
 /// Passes `<step>.<place>`.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
-pub(super) fn pass(_step: &str, _place: &str) -> io::Result<()> {
+pub(super) fn pass(_step: &str, _place: &str) -> std::io::Result<()> {
     Ok(())
 }
 
