@@ -22,7 +22,7 @@ fn with_a_killer(run: &str) -> Runner {
         c | { do = "echo", value = 3 } | equals = 3
         "#,
     );
-    Runner::hostile(&format!("[run]\n{run}\n[defaults]\ntimeout = \"10m\"\n{list}"))
+    Runner::hostile_in_memory(&format!("[run]\n{run}\n[defaults]\ntimeout = \"10m\"\n{list}"))
 }
 
 /// What the file of a run says is being executed: ordinals.

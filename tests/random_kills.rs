@@ -46,7 +46,7 @@ struct Met {
 }
 
 fn many_trials() -> Runner {
-    let runner = Runner::hostile(&format!(
+    let runner = Runner::hostile_in_memory(&format!(
         "{}[[tests]]\nid = \"more\"\nrepeat = 400\ninput = {{ do = \"sleep\", ms = 10 }}\n",
         scenario("poison_after = 0")
     ));

@@ -71,8 +71,12 @@ pub(crate) fn tests(table: &str) -> String {
 impl Runner {
     /// A new folder; each of `guests` lies in it as `NAME.wasm`.
     pub(crate) fn new(guests: &[&str]) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), guests)
+    }
+
+    fn in_folder(folder: TempDir, guests: &[&str]) -> Self {
         let runner = Self {
-            folder: Arc::new(tempfile::tempdir().unwrap()),
+            folder: Arc::new(folder),
         };
         for name in guests {
             symlink(guest(name), runner.path(&format!("{name}.wasm"))).unwrap();
@@ -83,6 +87,17 @@ impl Runner {
     /// A folder with the hostile guest and a scenario that has it as its only provider.
     pub(crate) fn hostile(scenario: &str) -> Self {
         let runner = Self::new(&["hostile"]);
+        runner.scenario(&format!(
+            "{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
+        ));
+        runner
+    }
+
+    /// The same in memory, where the system has a folder there: for tests that begin hundreds of sessions, which would
+    /// spend their time with waiting for a disk.
+    pub(crate) fn hostile_in_memory(scenario: &str) -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let runner = Self::in_folder(folder.unwrap(), &["hostile"]);
         runner.scenario(&format!(
             "{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
         ));

@@ -11,7 +11,7 @@ const MOST_SESSIONS: usize = 4;
 
 /// Trials of every kind whose results are the same whenever they run.
 pub(crate) fn every_kind() -> Runner {
-    let runner = Runner::hostile(&scenario("poison_after = 0"));
+    let runner = Runner::hostile_in_memory(&scenario("poison_after = 0"));
     runner.write("reference.txt", "attached");
     runner
 }
