@@ -106,6 +106,7 @@ fn unknown_flags_and_values_are_usage_errors() {
         &["--limit", "memory"],
         &["--limit", "memory=lots"],
         &["--limit", "speed=3"],
+        &["--limit", "time=0s"],
         &["--test", "["],
         &["-q", "-v"],
         &["--resume"],
