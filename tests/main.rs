@@ -1,5 +1,10 @@
 //! Every integration test, in one binary: linking dominates the time to build one.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that unwraps fails, as it should"
+)]
+
 mod bad_input;
 mod bad_plugins;
 mod commands;

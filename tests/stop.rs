@@ -44,7 +44,6 @@ fn stop(runner: &Runner, args: &[&str], running: u64, signal: Signal) -> Ran {
     let mut live = runner.start(args);
     live.wait_until_running(running);
     let (ran, took) = live.end_by(signal);
-    println!("ended {took:?} after {signal:?}");
     assert!(took < BOUND, "{took:?}");
     ran
 }
@@ -138,7 +137,6 @@ fn guests_inside_one_long_instruction_are_recorded_without_their_answer() {
     // Each guest keeps a thread to itself, so as many as there are cores have begun, or a few more that were let in.
     live.wait_for(|event| event["running"].as_u64() > Some(0));
     let (ran, took) = live.end_by(Signal::INT);
-    println!("ended {took:?} after the signal");
     assert!(took < BOUND, "{took:?}");
     ran.expect(130);
     let run = runner.only_run();
@@ -252,7 +250,6 @@ fn a_stop_while_a_plugin_is_compiled_ends_the_compiler_too() {
         std::thread::yield_now();
     };
     let (ran, took) = live.end_by(Signal::TERM);
-    println!("ended {took:?} after the signal");
     ran.expect(143);
     assert!(took < BOUND, "{took:?}");
     assert!(!std::path::Path::new(&format!("/proc/{compiler}")).exists());
