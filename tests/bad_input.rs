@@ -98,6 +98,8 @@ fn unknown_flags_and_values_are_usage_errors() {
         &["--frobnicate"][..],
         &["-j", "0"],
         &["-j", "many"],
+        &["-j", "4097"],
+        &["-j", "18446744073709551615"],
         &["--repeat", "0"],
         &["--timeout-minutes", "-1"],
         &["--timeout-minutes", "nan"],

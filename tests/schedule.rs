@@ -102,7 +102,10 @@ fn an_attempt_that_ends_while_the_run_gives_up_leaves_its_retries_to_be_done() {
         json!([["bad", "error", true], ["late", "timeout", false]])
     );
     let counts = &run.manifest()["counts"];
-    assert_eq!((&counts["error"], &counts["timeout"]), (&json!(1), &json!(0)));
+    assert_eq!(
+        (&counts["error"], &counts["timeout"]),
+        (&json!(1), &json!(0))
+    );
 }
 
 #[test]
