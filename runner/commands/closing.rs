@@ -1,12 +1,10 @@
 //! From how a session ended to what is written down and said of it.
 
-use miette::miette;
-
 use crate::{
-    error::{Error, ExitStatus},
+    error::ExitStatus,
     model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict},
     output::{Finish, Report},
-    record::{End, Recorder},
+    record::{End, RecordError, Recorder},
     run::{Ending, SessionError},
 };
 
@@ -90,6 +88,36 @@ impl Closing {
         }
     }
 
+    /// Turns into the end of a run whose own end cannot be stored: what is not on disk was not reached.
+    fn unwritten(self, error: &RecordError) -> Self {
+        let unwritten = || {
+            format!(
+                "the end of the run cannot be written down: {}",
+                chain(error)
+            )
+        };
+        Self {
+            status: RunStatus::Incomplete,
+            reason: Some(Reason::Storage),
+            signal: None,
+            verdict: Verdict::None,
+            error: self.error.or_else(|| Some(unwritten())),
+            ..self
+        }
+    }
+
+    fn end(&self) -> End {
+        End {
+            now: crate::run::wall_clock(),
+            status: self.status,
+            reason: self.reason,
+            signal: self.signal,
+            stage: self.stage,
+            verdict: self.verdict,
+            counts: self.counts,
+        }
+    }
+
     fn without_rows(status: RunStatus, reason: Reason, planned: u64) -> Self {
         Self {
             status,
@@ -107,48 +135,34 @@ impl Closing {
 }
 
 /// Writes the end of a session down, and tells it.
-pub(super) fn close(
-    recorder: Recorder,
-    report: Report,
-    closing: Closing,
-) -> Result<ExitStatus, Error> {
-    let Closing {
-        status,
-        reason,
-        signal,
-        stage,
-        verdict,
-        counts,
-        error,
-    } = closing;
+pub(super) fn close(recorder: Recorder, report: Report, closing: Closing) -> ExitStatus {
     let run_dir = recorder.run_dir().to_owned();
-    let finished = recorder.finish(End {
-        now: crate::run::wall_clock(),
-        status,
-        reason,
-        signal,
-        stage,
-        verdict,
-        counts,
-    });
-    let exit = ExitStatus::of(status, reason, signal, verdict);
+    let closing = match recorder.finish(closing.end()) {
+        Ok(_) => closing,
+        Err(error) => closing.unwritten(&error),
+    };
+    // For whoever looks at the run later; the screen has it from the report.
+    if let Some(error) = &closing.error {
+        tracing::info!("{error}");
+    }
+
+    let exit = ExitStatus::of(
+        closing.status,
+        closing.reason,
+        closing.signal,
+        closing.verdict,
+    );
     report.finish(&Finish {
         run_dir: &run_dir,
-        status,
-        reason,
-        signal,
-        verdict,
-        counts,
+        status: closing.status,
+        reason: closing.reason,
+        signal: closing.signal,
+        verdict: closing.verdict,
+        counts: closing.counts,
         exit,
-        error,
+        error: closing.error,
     });
-    match finished {
-        Ok(_) => Ok(exit),
-        Err(error) => Err(Error::storage(miette!(
-            "the end of the run could not be written down: {}",
-            chain(&error)
-        ))),
-    }
+    exit
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -46,7 +46,7 @@ pub(super) fn exec(
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let store = Store::open(&root).map_err(Error::record)?;
     let live = Live::begin(&plan, &store, &signals, report, &log)?;
-    live.run(&plan, engine_options(surroundings, &root))
+    Ok(live.run(&plan, engine_options(surroundings, &root)))
 }
 
 /// Everything that happens before a run exists.
@@ -144,7 +144,7 @@ impl Live {
     }
 
     /// Runs the trials, writes down how it ended, and says so.
-    fn run(self, plan: &Plan, options: EngineOptions) -> Result<ExitStatus, Error> {
+    fn run(self, plan: &Plan, options: EngineOptions) -> ExitStatus {
         let Self {
             mut recorder,
             mut report,

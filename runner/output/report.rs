@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Outcome, Reason, RunStatus, StopSignal, Verdict},
+    model::{Counts, Outcome, ProviderId, Reason, RunStatus, StopSignal, Verdict},
     record::{Entry, Row},
     run,
 };
@@ -37,6 +37,8 @@ pub enum Mode {
 
 /// How often a run that is not watched on a terminal says how far it is.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// How often the event stream does.
+const JSON_PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// How long an attempt runs before it is named.
 const WORTH_NAMING: Duration = Duration::from_secs(1);
 /// How many failures are printed as they happen.
@@ -105,14 +107,14 @@ impl Report {
             lines: 0,
             shown: 0,
             started: now,
-            progress_at: now + PLAIN_PROGRESS_EVERY,
+            progress_at: now,
         }
     }
 
     /// Tells that a run was born.
     pub fn begin(&mut self, begin: &Begin<'_>) {
         self.started = Instant::now();
-        self.progress_at = self.started + PLAIN_PROGRESS_EVERY;
+        self.progress_at = self.started + self.progress_every();
         match self.mode {
             Mode::Json => self.emit(events::Event::Started {
                 run: begin.run,
@@ -141,6 +143,12 @@ impl Report {
     /// Tells what happens.
     pub fn observe(&mut self, event: &run::Event<'_>) {
         match event {
+            run::Event::Linking { provider } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("compiling the plugin of {provider}"));
+                }
+            }
+            run::Event::Linked { provider, took } => self.linked(provider, *took),
             run::Event::Rows {
                 entries,
                 lines,
@@ -173,6 +181,18 @@ impl Report {
             ),
             Mode::Quiet if finish.exit == ExitStatus::Success => {}
             Mode::Quiet | Mode::Plain | Mode::Terminal => self.summary(finish),
+        }
+    }
+
+    /// Says what a first run waited for, and the next one will not.
+    fn linked(&mut self, provider: &ProviderId, took: Duration) {
+        if let Some(bar) = &self.bar {
+            bar.set_message("");
+        }
+        if took >= WORTH_NAMING && matches!(self.mode, Mode::Terminal | Mode::Plain) {
+            let took = format::duration(took);
+            self.output
+                .talk(&format!("compiled the plugin of `{provider}` in {took}"));
         }
     }
 
@@ -228,9 +248,7 @@ impl Report {
     fn progress(&mut self, counts: Counts, running: usize, longest: Option<&run::Running<'_>>) {
         match self.mode {
             Mode::Json => {
-                let now = Instant::now();
-                if now >= self.progress_at {
-                    self.progress_at = now + Duration::from_secs(1);
+                if self.is_progress_due() {
                     self.emit(events::Event::Progress {
                         counts: counts.into(),
                         running,
@@ -252,19 +270,33 @@ impl Report {
     }
 
     fn plain_progress(&mut self, counts: Counts, longest: Option<&run::Running<'_>>) {
-        let now = Instant::now();
-        if now < self.progress_at {
+        if !self.is_progress_due() {
             return;
         }
-        self.progress_at = now + PLAIN_PROGRESS_EVERY;
         let longest = longest.map(|longest| format!(", {}", bar_longest(longest)));
         self.output.talk(&format!(
             "{} of {}: {}{}",
             format::count(counts.done()),
             format::count(counts.planned),
-            counted(counts),
+            format::counted(counts),
             longest.unwrap_or_default()
         ));
+    }
+
+    fn is_progress_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = now >= self.progress_at;
+        if is_due {
+            self.progress_at = now + self.progress_every();
+        }
+        is_due
+    }
+
+    fn progress_every(&self) -> Duration {
+        match self.mode {
+            Mode::Json => JSON_PROGRESS_EVERY,
+            Mode::Terminal | Mode::Plain | Mode::Quiet => PLAIN_PROGRESS_EVERY,
+        }
     }
 
     fn stopping(&mut self, reason: Reason, in_flight: usize) {
@@ -336,7 +368,7 @@ impl Report {
             format::status(finish.status, &status),
             format::count(counts.done()),
             format::count(counts.planned),
-            counted(counts),
+            format::counted(counts),
             format::duration(self.started.elapsed())
         )
     }
@@ -380,12 +412,11 @@ fn bar_style() -> ProgressStyle {
     .with_key(
         "left",
         |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-            let seconds = state.eta().as_secs().max(1);
-            let _ = write!(
-                writer,
-                "{} left",
-                format::duration(Duration::from_secs(seconds))
-            );
+            // Before anything is done nobody knows.
+            if state.pos() > 0 {
+                let left = Duration::from_secs(state.eta().as_secs().max(1));
+                let _ = write!(writer, "{} left", format::duration(left));
+            }
         },
     )
     .progress_chars("━╸─")
@@ -414,36 +445,4 @@ fn bar_longest(longest: &run::Running<'_>) -> String {
         longest.trial,
         format::duration(longest.elapsed)
     )
-}
-
-/// The counts that are not 0.
-fn counted(counts: Counts) -> String {
-    let parts = [
-        (counts.passed, "passed"),
-        (counts.failed, "failed"),
-        (
-            counts.error,
-            if counts.error == 1 { "error" } else { "errors" },
-        ),
-        (
-            counts.timeout,
-            if counts.timeout == 1 {
-                "timeout"
-            } else {
-                "timeouts"
-            },
-        ),
-        (counts.skipped, "skipped"),
-        (counts.flaky, "flaky"),
-    ];
-    let parts: Vec<_> = parts
-        .into_iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| format!("{} {word}", format::count(number)))
-        .collect();
-    if parts.is_empty() {
-        "none done".into()
-    } else {
-        parts.join(", ")
-    }
 }

@@ -44,6 +44,10 @@ const MAX_AHEAD: usize = 512;
 const GATHER: Duration = Duration::from_millis(1);
 
 /// Everything that can happen to a dispatcher.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is a report"
+)]
 pub enum Message {
     /// An executor has made an attempt.
     Report(Attempt),

@@ -203,6 +203,7 @@ fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended)
     let measured = Measured {
         duration: ended.duration,
         usage: ended.usage,
+        stderr: &ended.stderr,
     };
     let judged = expect::judge(&task.test.expect, deadline, ended.ending, measured);
     Attempt {

@@ -14,6 +14,9 @@ use crate::{
 /// How many of the places where an output breaks its schema are named.
 const MAX_SCHEMA_ERRORS: usize = 5;
 
+/// How many of the last lines of a command's standard error its failure shows.
+const MAX_STDERR_LINES: usize = 8;
+
 /// What an attempt came to, judged.
 pub(super) struct Judged {
     pub(super) outcome: Outcome,
@@ -27,9 +30,10 @@ pub(super) struct Judged {
 
 /// What was measured of an attempt, as far as expectations may speak of it.
 #[derive(Clone, Copy)]
-pub(super) struct Measured {
+pub(super) struct Measured<'a> {
     pub(super) duration: Duration,
     pub(super) usage: Usage,
+    pub(super) stderr: &'a str,
 }
 
 /// Judges how an attempt ended.
@@ -37,7 +41,7 @@ pub(super) fn judge(
     expect: &Expect,
     deadline: &Deadline,
     ending: Ending,
-    measured: Measured,
+    measured: Measured<'_>,
 ) -> Judged {
     match ending {
         Ending::Reply(reply) => judge_reply(expect, reply, measured),
@@ -81,7 +85,7 @@ fn timeout_error(deadline: &Deadline) -> AttemptError {
     }
 }
 
-fn judge_reply(expect: &Expect, reply: Reply, measured: Measured) -> Judged {
+fn judge_reply(expect: &Expect, reply: Reply, measured: Measured<'_>) -> Judged {
     let mut checks = check_reply(expect, &reply, measured);
     checks.extend(reply.checks);
 
@@ -155,7 +159,7 @@ fn without_reply(outcome: Outcome, checks: Vec<Check>, error: Option<AttemptErro
 }
 
 /// Makes a named check of every expectation that is set, in the order of the documentation.
-fn check_reply(expect: &Expect, reply: &Reply, measured: Measured) -> Vec<Check> {
+fn check_reply(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Check> {
     let output = &reply.output;
     let mut checks = Vec::new();
     if let Some(expected) = &expect.equals {
@@ -185,7 +189,7 @@ fn check_reply(expect: &Expect, reply: &Reply, measured: Measured) -> Vec<Check>
             || format!("expected `{}`, got a reply", expected.as_str()),
         ));
     }
-    checks.extend(exit_code(expect, reply));
+    checks.extend(exit_code(expect, reply, measured.stderr));
     checks.extend(thresholds(expect, reply, measured));
     checks
 }
@@ -262,7 +266,7 @@ fn conforms(schema: &Schema, output: &Value) -> Check {
 }
 
 /// A plain command must exit with 0 unless the test says otherwise.
-fn exit_code(expect: &Expect, reply: &Reply) -> Option<Check> {
+fn exit_code(expect: &Expect, reply: &Reply, stderr: &str) -> Option<Check> {
     let Some(code) = reply.exit_code else {
         let expected = expect.exit_code?;
         return Some(compared(
@@ -279,13 +283,27 @@ fn exit_code(expect: &Expect, reply: &Reply) -> Option<Check> {
         code == expected,
         json!(expected),
         json!(code),
-        || format!("expected exit code {expected}, got {code}"),
+        || exit_message(expected, code, stderr),
     );
     let is_worth_a_check = expect.exit_code.is_some() || check.verdict == CheckVerdict::Fail;
     is_worth_a_check.then_some(check)
 }
 
-fn thresholds(expect: &Expect, reply: &Reply, measured: Measured) -> Vec<Check> {
+/// Says what a command had to say for itself.
+fn exit_message(expected: i32, code: i32, stderr: &str) -> String {
+    let message = format!("expected exit code {expected}, got {code}");
+    let lines: Vec<_> = stderr.trim_end().lines().collect();
+    if lines.is_empty() {
+        return message;
+    }
+    let tail = &lines[lines.len().saturating_sub(MAX_STDERR_LINES)..];
+    format!(
+        "{message}; its standard error ends with\n{}",
+        tail.join("\n")
+    )
+}
+
+fn thresholds(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(least) = expect.min_score {
         let holds = reply.score.is_some_and(|score| score >= least);

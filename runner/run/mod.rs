@@ -40,13 +40,25 @@ use self::{
     pool::Pool,
 };
 use crate::{
-    model::{Counts, Reason, Stage, StopSignal},
+    model::{Counts, ProviderId, Reason, Stage, StopSignal},
     plugin::{Engine, Interrupt},
     record::{Entry, Recorder},
 };
 
 /// What a session lets the world see while it goes on.
 pub enum Event<'a> {
+    /// A plugin is compiled, unless that is in the cache, and checked.
+    Linking {
+        /// The provider it is for.
+        provider: &'a ProviderId,
+    },
+    /// That is done.
+    Linked {
+        /// The provider it is for.
+        provider: &'a ProviderId,
+        /// How long it took.
+        took: Duration,
+    },
     /// Rows are on disk.
     Rows {
         /// The attempts they tell of.
@@ -186,7 +198,7 @@ async fn make_ready(
     let ready = tokio::select! {
         biased;
         stop = &mut stop => Err(stop),
-        ready = plan.link(session.engine, &session.guests, interrupt) => Ok(ready),
+        ready = plan.link(session.engine, &session.guests, interrupt, session.observe) => Ok(ready),
     };
     let (reason, signal) = match ready {
         Ok(Ok(providers)) => return Ok(providers),

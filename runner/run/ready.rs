@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::{
+    Event,
     error::ReadyError,
     executor::{Plain, ReadyProvider},
     plan::{Plan, PlannedProvider},
@@ -34,6 +35,7 @@ impl Plan {
         engine: &Engine,
         guests: &Handle,
         interrupt: &Interrupt,
+        observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Vec<Option<ReadyProvider>>, ReadyError> {
         let mut plugins: HashMap<Digest, Plugin> = HashMap::new();
         let mut ready = Vec::new();
@@ -47,10 +49,14 @@ impl Plan {
             let id = &provider.definition.id;
             let plugin = match plugins.get(&provider.file.sha256) {
                 Some(plugin) => plugin.clone(),
-                None => engine
-                    .link(&provider.file, interrupt)
-                    .await
-                    .map_err(|error| stopped_or(interrupt, ReadyError::link(id, &error)))?,
+                None => {
+                    observe(Event::Linking { provider: id });
+                    let start = Instant::now();
+                    let linked = engine.link(&provider.file, interrupt).await;
+                    let took = start.elapsed();
+                    observe(Event::Linked { provider: id, took });
+                    linked.map_err(|error| stopped_or(interrupt, ReadyError::link(id, &error)))?
+                }
             };
             plugins.insert(provider.file.sha256, plugin.clone());
 
@@ -159,7 +165,10 @@ async fn describe(
     described.map_err(|error| {
         let failure = ReadyError::Plugin {
             provider: provider.definition.id.clone(),
-            problem: format!("its `describe` failed: {}", error.message),
+            problem: match error.code.as_str() {
+                "timeout" => format!("its `describe` gave no answer within {DESCRIBE_TIMEOUT:?}"),
+                _ => format!("its `describe` failed: {}", error.message),
+            },
         };
         stopped_or(interrupt, failure)
     })

@@ -2,11 +2,12 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, signal::SIGXFSZ},
+    flag,
     iterator::Signals,
     low_level::emulate_default_handler,
 };
@@ -32,6 +33,8 @@ impl StopSignals {
     pub fn install() -> io::Result<Self> {
         let listener = Arc::new(Mutex::new(None::<Listener>));
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        // A file that may not grow any more is a failed write, like a full disk, and not the end of the process.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let shared = Arc::clone(&listener);
         std::thread::Builder::new()
             .name("signals".into())
