@@ -22,6 +22,8 @@ pub enum ExitStatus {
     Incomplete,
     /// No test was selected.
     NothingSelected,
+    /// The run, or what a command needs of the results root, is held by a live process.
+    Busy,
     /// Results could not be stored.
     Storage,
     /// A bug of the runner.
@@ -62,6 +64,7 @@ impl ExitStatus {
             Self::Failed => 3,
             Self::Incomplete => 4,
             Self::NothingSelected => 5,
+            Self::Busy => 6,
             Self::Storage => 7,
             // `EX_SOFTWARE` of sysexits.h.
             Self::Internal => 70,
@@ -81,6 +84,7 @@ impl ExitStatus {
             Self::Failed => "the run could not begin as asked",
             Self::Incomplete => "incomplete, work remains",
             Self::NothingSelected => "no test was selected",
+            Self::Busy => "held by a live process",
             Self::Storage => "results could not be stored",
             Self::Internal => "a bug of the runner",
             Self::Signalled(StopSignal::HangUp) => "incomplete, stopped by SIGHUP",
@@ -124,7 +128,13 @@ impl Error {
 
     /// A results root or a run in it cannot be used.
     pub fn record(error: RecordError) -> Self {
-        Self::storage(miette::Report::from_err(error))
+        Self {
+            status: match &error {
+                RecordError::Held { .. } => ExitStatus::Busy,
+                _ => ExitStatus::Storage,
+            },
+            report: miette::Report::from_err(error),
+        }
     }
 
     /// A run that was asked for cannot be found or read.

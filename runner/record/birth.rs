@@ -1,6 +1,6 @@
 //! The birth of a run: what must be on disk before anything happens.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -15,6 +15,7 @@ use super::{
     lock::Lock,
     manifest::{FORMAT, Manifest, ManifestCounts, ManifestProvider, ManifestScenario, Metadata},
     recorder::{self, Parts, Recorder, WRITER, Written},
+    retention,
     writer::{Job, Writer},
 };
 use crate::model::{Counts, Digest, Limits, RunStatus, Stage, Verdict};
@@ -79,7 +80,7 @@ pub(super) fn give(
         .map_err(RecordError::io("create a run directory"))?;
     let recorder = fill(root, birth, acks, id, dir.clone(), root_lock);
     if recorder.is_err()
-        && let Err(error) = fs_err::remove_dir_all(dir.path())
+        && let Err(error) = retention::remove_failed_birth(&dir)
     {
         tracing::warn!("cannot remove what is left of a failed birth: {error}");
     }
@@ -149,6 +150,7 @@ fn fill(
 }
 
 fn manifest(birth: Birth, id: &RunId) -> Manifest {
+    let content: BTreeSet<Digest> = birth.blobs.iter().map(|blob| blob.digest).collect();
     let mut manifest = Manifest {
         format: FORMAT,
         run_id: id.to_string(),
@@ -169,6 +171,7 @@ fn manifest(birth: Birth, id: &RunId) -> Manifest {
             .into_iter()
             .map(BirthProvider::manifest)
             .collect(),
+        content: content.into_iter().collect(),
         selection: birth.selection,
         options: birth.options,
         status: RunStatus::Running,
@@ -184,6 +187,7 @@ fn manifest(birth: Birth, id: &RunId) -> Manifest {
         completed_at: None,
         sessions: Vec::new(),
         transitions: Vec::new(),
+        pinned: None,
     };
     manifest.open(WRITER, birth.now);
     manifest
@@ -242,7 +246,7 @@ mod tests {
             fs_err::read_to_string(scenario).unwrap(),
             "name = \"tour\"\n"
         );
-        let blob = recorder.blob_path(Digest::of(b"plugin"));
+        let blob = recorder.content().path(Digest::of(b"plugin"));
         assert_eq!(fs_err::read(blob).unwrap(), b"plugin");
     }
 

@@ -10,6 +10,9 @@ use std::{
 use fs_err::File;
 use tempfile::NamedTempFile;
 
+/// How the names of temporary files begin.
+pub(super) const TEMPORARY: &str = ".new-";
+
 /// Replaces `path` with `bytes` so that a reader finds the old or the new content, whole.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = parent(path)?;
@@ -34,7 +37,7 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 /// Opens a file without a lasting name, with the permissions that the user's mask gives.
 pub(super) fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
     tempfile::Builder::new()
-        .prefix(".new-")
+        .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory)
 }

@@ -12,8 +12,13 @@ mod error;
 mod layout;
 mod lock;
 mod manifest;
+mod pin;
+mod policy;
+mod prune;
 mod reader;
 mod recorder;
+mod reindex;
+mod retention;
 mod row;
 mod run_entry;
 mod schema;
@@ -32,10 +37,14 @@ pub use error::{FindError, RecordError};
 pub use layout::RunId;
 pub use manifest::{
     End, Manifest, ManifestCounts, ManifestLimits, ManifestProvider, ManifestScenario, Metadata,
-    Session, Transition,
+    Pinned, Session, Transition,
 };
+pub use pin::Pinning;
+pub use policy::{Policy, Why};
+pub use prune::{Amount, PrunedRun, Pruning, Spared};
 pub use reader::{LineError, Rows, RunReader};
 pub use recorder::{Entry, Finished, Recorder, Written};
+pub use reindex::Reindexed;
 pub use row::{Row, RowArtifact, RowCheck, RowError, RowMetric, RowOutput, RowUsage, StoredOutput};
 pub use run_entry::RunEntry;
 pub use schema::{benchmark_schema, row_schema};

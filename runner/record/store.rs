@@ -32,6 +32,21 @@ pub struct Filter {
     pub statuses: Vec<RunStatus>,
 }
 
+/// The manifests of a store, and what could not be read.
+#[derive(Debug, Default)]
+pub(super) struct Manifests {
+    pub(super) manifests: Vec<Found>,
+    pub(super) unreadable: Vec<(PathBuf, RecordError)>,
+}
+
+/// A run's manifest, as it was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) dir: RunDir,
+    pub(super) stamp: Stamp,
+    pub(super) manifest: Manifest,
+}
+
 /// The runs of a store, and what could not be read.
 #[derive(Debug, Default)]
 pub struct Runs {
@@ -111,6 +126,27 @@ impl Store {
         Ok(RunEntry::read(&self.root.run(name))?)
     }
 
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Reads every manifest, whatever SQLite knows.
+    pub(super) fn manifests(&self) -> Result<Manifests, RecordError> {
+        let mut all = Manifests::default();
+        for (name, stamp) in self.stamps()? {
+            let dir = self.root.run(&name);
+            match read_as(&dir, name) {
+                Ok(manifest) => all.manifests.push(Found {
+                    dir,
+                    stamp,
+                    manifest,
+                }),
+                Err(error) => all.unreadable.push((dir.path().to_owned(), error)),
+            }
+        }
+        Ok(all)
+    }
+
     /// Finds out now, and not in the middle of a birth.
     fn check_writable(&self) -> Result<(), RecordError> {
         fs_err::OpenOptions::new()
@@ -171,7 +207,7 @@ impl Store {
     }
 
     /// Every directory with a manifest, and the manifest's stamp.
-    fn stamps(&self) -> Result<Vec<(String, Stamp)>, RecordError> {
+    pub(super) fn stamps(&self) -> Result<Vec<(String, Stamp)>, RecordError> {
         let failed = || RecordError::io("read the results root");
         let entries = match fs_err::read_dir(self.root.path()) {
             Ok(entries) => entries,
@@ -223,10 +259,8 @@ impl Store {
         changed: &mut Vec<(Stamp, Manifest)>,
     ) {
         let dir = self.root.run(name);
-        match Manifest::read(&dir.manifest()) {
-            Ok(mut manifest) => {
-                // A copied directory is a run of its own.
-                name.clone_into(&mut manifest.run_id);
+        match read_as(&dir, name.to_owned()) {
+            Ok(manifest) => {
                 list.runs.push(RunEntry::of(&dir, &manifest));
                 changed.push((stamp, manifest));
             }
@@ -256,6 +290,13 @@ impl Store {
             None => HashMap::new(),
         }
     }
+}
+
+/// Reads the manifest of a directory; a copied one is a run of its own.
+fn read_as(dir: &RunDir, name: String) -> Result<Manifest, RecordError> {
+    let mut manifest = Manifest::read(&dir.manifest())?;
+    manifest.run_id = name;
+    Ok(manifest)
 }
 
 impl Runs {
