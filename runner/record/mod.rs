@@ -27,6 +27,7 @@ mod status;
 mod store;
 #[cfg(test)]
 mod testing;
+mod verify;
 mod words;
 mod writer;
 
@@ -51,3 +52,4 @@ pub use schema::{benchmark_schema, row_schema};
 pub use state::{Accepted, AttemptKey, Mark, State, accept};
 pub use status::IllegalTransition;
 pub use store::{Filter, Runs, Store};
+pub use verify::{Damage, Verification};
