@@ -2,7 +2,9 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::{Span, SpanRelativeTo};
 
 use crate::{
     model::RunStatus,
@@ -34,6 +36,16 @@ pub enum Command {
     List(ListArgs),
     /// Show a run and its rows
     Show(ShowArgs),
+    /// Check that nothing of a run is damaged
+    Verify(VerifyArgs),
+    /// Keep a run: `prune` leaves it alone
+    Pin(PinArgs),
+    /// Let `prune` have a pinned run again
+    Unpin(UnpinArgs),
+    /// Delete runs, and what no run needs any more
+    Prune(PruneArgs),
+    /// Make `runner.db` anew from the run directories
+    Reindex(ReindexArgs),
     /// Print a JSON Schema of a format that the runner reads or writes
     Schema(SchemaArgs),
     /// Print a shell completion script
@@ -169,12 +181,88 @@ pub struct ShowArgs {
     /// Show only trials whose id (`test@provider#repeat`) or test id matches, in full
     #[arg(long, value_name = "GLOB")]
     pub trial: Option<String>,
+    /// Show its sessions and every change of its status
+    #[arg(long)]
+    pub history: bool,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
     /// Print one JSON document
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+}
+
+/// Check that nothing of a run is damaged: its rows, the files they name, its scenario, its plugins and tests.
+///
+/// Exits with 1 if something is. Nothing is repaired.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// Keep a run: `prune` leaves it alone.
+#[derive(Debug, Args)]
+pub struct PinArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    pub run: String,
+    /// Why, for whoever wonders later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+}
+
+/// Let `prune` have a pinned run again.
+#[derive(Debug, Args)]
+pub struct UnpinArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    pub run: String,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+}
+
+/// Delete runs, and what no run needs any more.
+///
+/// A run goes if any of the policies names it. Running, pinned and locked runs stay, whatever the policies say.
+/// Without a policy only leftovers go: what interrupted births left, and entries of the content store that no run needs.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Delete runs that ended longer ago than this, such as `30d` or `12h`
+    #[arg(long, value_name = "AGE", value_parser = parse_age, help_heading = "Policies")]
+    pub older_than: Option<Duration>,
+    /// Delete all but so many of the newest runs
+    #[arg(long, value_name = "N", help_heading = "Policies")]
+    pub keep_last: Option<usize>,
+    /// Delete the oldest runs until the rest is no larger than this, such as `10GiB`
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Policies")]
+    pub max_size: Option<u64>,
+    /// Really delete, instead of saying what would be deleted
+    #[arg(long)]
+    pub no_dry_run: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// Make `runner.db` anew from the run directories, which are the truth.
+#[derive(Debug, Args)]
+pub struct ReindexArgs {
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
 }
 
 /// Print a JSON Schema.
@@ -232,6 +320,23 @@ fn parse_minutes(text: &str) -> Result<Duration, String> {
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
     scenario::parse_duration(text).map_err(Into::into)
+}
+
+/// Reads a duration that may have days, of 24 hours each.
+fn parse_age(text: &str) -> Result<Duration, String> {
+    let span: Span = text
+        .parse()
+        .map_err(|_| "expected an age such as `30d` or `12h`")?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours())
+        .ok()
+        .and_then(|age| age.try_into().ok())
+        .ok_or_else(|| "expected an age in weeks, days, hours or less".into())
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map(|size: ByteSize| size.0)
+        .map_err(|_| "expected a size such as `10GiB` or `500MB`".into())
 }
 
 fn parse_fail_fast(text: &str) -> Result<FailFast, String> {

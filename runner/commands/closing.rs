@@ -3,7 +3,7 @@
 use miette::miette;
 
 use crate::{
-    error::{Error, ExitStatus},
+    error::{Error, ExitStatus, chain},
     model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict},
     output::{Finish, Report},
     record::{End, Recorder},
@@ -149,15 +149,4 @@ pub(super) fn close(
             chain(&error)
         ))),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

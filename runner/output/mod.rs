@@ -8,6 +8,7 @@ mod report;
 mod runs;
 mod summary;
 mod tally;
+mod upkeep;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -19,8 +20,9 @@ use owo_colors::OwoColorize as _;
 
 pub use events::events_schema;
 pub use report::{Begin, Finish, Mode, Report};
-pub use runs::{list_json, list_table, show_json, show_text};
+pub use runs::{history_text, list_json, list_table, show_json, show_text};
 pub use tally::Tally;
+pub use upkeep::{Execution, prune_json, prune_text, reindex_text, verify_json, verify_text};
 
 use crate::error::Error;
 

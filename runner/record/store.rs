@@ -110,20 +110,25 @@ impl Store {
 
     /// Finds a run by its id, a unique part of it, the path of its directory, or `latest`.
     pub fn find(&self, run: &str) -> Result<RunEntry, FindError> {
+        Ok(RunEntry::read(&RunDir::new(&self.locate(run)?))?)
+    }
+
+    /// Finds the directory of a run as [`Store::find`] does, and does not read what is in it.
+    pub fn locate(&self, run: &str) -> Result<PathBuf, FindError> {
         let path = Path::new(run);
         let is_path = run.contains('/') || run.starts_with('.');
         if is_path {
-            return self.find_directory(path, run);
+            return self.locate_directory(path, run);
         }
 
         let names = self.names()?;
         let name = match self.pick(&names, run) {
             Err(FindError::Unknown { .. }) if path.is_dir() => {
-                return self.find_directory(path, run);
+                return self.locate_directory(path, run);
             }
             picked => picked?,
         };
-        Ok(RunEntry::read(&self.root.run(name))?)
+        Ok(self.root.run(name).path().to_owned())
     }
 
     pub(super) fn root(&self) -> &Root {
@@ -160,13 +165,13 @@ impl Store {
             })
     }
 
-    fn find_directory(&self, path: &Path, run: &str) -> Result<RunEntry, FindError> {
+    fn locate_directory(&self, path: &Path, run: &str) -> Result<PathBuf, FindError> {
         let dir = RunDir::new(path);
         let is_run = Stamp::of(&dir).is_ok_and(|stamp| stamp.is_some());
         if !is_run {
             return Err(self.unknown(run, &self.names()?));
         }
-        Ok(RunEntry::read(&dir)?)
+        Ok(path.to_owned())
     }
 
     /// Chooses among names that are sorted, newest first.
