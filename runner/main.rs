@@ -11,6 +11,8 @@ use runner::{
 };
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _failpoints = fail::FailScenario::setup();
     let cli = Cli::parse();
     if matches!(cli.command, Command::Compile) {
         return plugin::compile_child();

@@ -3,3 +3,4 @@
 mod plugins;
 mod scenarios;
 mod support;
+mod upkeep;

@@ -82,7 +82,10 @@ impl Results {
         command
             .args(args)
             .current_dir(self.0.path())
-            .env("RUNNER_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .env(
+                "RUNNER_CACHE",
+                Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
+            )
             .env("NO_COLOR", "1")
             .env_remove("RUNNER_RESULTS");
         command

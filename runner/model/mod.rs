@@ -6,6 +6,7 @@ mod id;
 mod limits;
 mod outcome;
 mod status;
+mod stop;
 
 pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
 pub use digest::Digest;
@@ -13,3 +14,4 @@ pub use id::{IdError, ProviderId, TestId, TrialId};
 pub use limits::Limits;
 pub use outcome::{ErrorClass, Outcome};
 pub use status::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
+pub use stop::StopMode;

@@ -57,6 +57,8 @@ pub enum Reason {
     Internal,
     /// `incomplete`: a signal.
     Interrupted,
+    /// `incomplete`: `runner stop`.
+    Stopped,
     /// `incomplete`: the run's own deadline.
     Timeout,
     /// `incomplete`: the process that held the lock is gone.
@@ -65,19 +67,23 @@ pub enum Reason {
     Storage,
     /// `incomplete`: too many trials ended badly, as the scenario asked.
     FailFast,
+    /// `cancelled`: `runner cancel`.
+    Cancelled,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Plugin,
         Self::Setup,
         Self::Internal,
         Self::Interrupted,
+        Self::Stopped,
         Self::Timeout,
         Self::Crashed,
         Self::Storage,
         Self::FailFast,
+        Self::Cancelled,
     ];
 
     /// The word for it on disk, in SQLite and in messages.
@@ -87,10 +93,12 @@ impl Reason {
             Self::Setup => "setup",
             Self::Internal => "internal",
             Self::Interrupted => "interrupted",
+            Self::Stopped => "stopped",
             Self::Timeout => "timeout",
             Self::Crashed => "crashed",
             Self::Storage => "storage",
             Self::FailFast => "fail-fast",
+            Self::Cancelled => "cancelled",
         }
     }
 

@@ -15,19 +15,19 @@ use super::{
     manifest::{Manifest, Pinned},
     recorder::Entry,
     run_entry::{RunEntry, Stamp},
-    state,
     words::{self, Word},
 };
 use crate::model::Counts;
 
 /// One element per version; what was published is never edited.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/0001_runs.sql"),
-    include_str!("migrations/0002_pinned.sql"),
+    include_str!("migrations/0002_resume.sql"),
+    include_str!("migrations/0003_pinned.sql"),
 ];
 /// How long a reader waits for another process.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long the writer thread does, which keeps rows waiting meanwhile.
+/// How long the owner of a run does, who keeps rows or a person waiting meanwhile.
 const SHORT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Why `runner.db` cannot be used. Never fatal.
@@ -71,13 +71,23 @@ pub(super) struct Database {
 }
 
 impl Database {
+    /// Opens the database, and waits a little where another process is writing.
     pub(super) fn open(path: &Path) -> Result<Self, DatabaseError> {
+        Self::open_with(path, PATIENCE)
+    }
+
+    /// Opens the database for the owner of a run, whom nothing may keep from ending in time.
+    pub(super) fn open_in_haste(path: &Path) -> Result<Self, DatabaseError> {
+        Self::open_with(path, SHORT_PATIENCE)
+    }
+
+    fn open_with(path: &Path, patience: Duration) -> Result<Self, DatabaseError> {
         let wrap = |source| DatabaseError::Sqlite {
             path: path.to_owned(),
             source,
         };
         let mut connection = Connection::open(path).map_err(wrap)?;
-        configure(&connection).map_err(wrap)?;
+        configure(&connection, patience).map_err(wrap)?;
         let is_known = migrate(&mut connection).map_err(wrap)?;
         if !is_known {
             return Err(DatabaseError::Newer {
@@ -178,13 +188,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(database: Option<Database>, id: RunId) -> Self {
-        let counts = Counts::default();
-        if let Some(database) = &database
-            && let Err(source) = database.connection.busy_timeout(SHORT_PATIENCE)
-        {
-            warn(&database.wrap(source));
-        }
+    /// Goes on from `counts`.
+    pub(super) fn new(database: Option<Database>, id: RunId, counts: Counts) -> Self {
         Self {
             database,
             id,
@@ -198,7 +203,7 @@ impl Progress {
             return;
         };
         for entry in entries.iter().filter(|entry| entry.is_final) {
-            state::count(&mut self.counts, entry.mark());
+            self.counts.add(entry.attempt.outcome, entry.is_flaky);
         }
         if let Err(error) = database.set_counts(&self.id, self.counts) {
             warn(&error);
@@ -215,8 +220,8 @@ pub(super) fn warn(error: &DatabaseError) {
     );
 }
 
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(PATIENCE)?;
+fn configure(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
+    connection.busy_timeout(patience)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "foreign_keys", true)
@@ -297,7 +302,10 @@ fn insert(
     insert_run(transaction, stamp, manifest)?;
     for session in &manifest.sessions {
         transaction
-            .prepare_cached("INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .prepare_cached(
+                "INSERT INTO sessions (run_id, n, opened_at, closed_at, opened_by, reason, rerun, from_seq, forced)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
             .execute(params![
                 manifest.run_id,
                 session.n,
@@ -305,6 +313,9 @@ fn insert(
                 session.closed_at.map(instant),
                 session.opened_by,
                 session.reason.map(Word::word),
+                session.rerun,
+                signed(session.from_seq),
+                session.is_forced,
             ])?;
     }
     for (n, transition) in (1_i64..).zip(&manifest.transitions) {
@@ -442,20 +453,37 @@ fn signed(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::Connection;
+    use rusqlite::{Connection, params};
 
-    use super::{configure, migrate};
-    use crate::{model::RunStatus, record::status};
+    use super::{PATIENCE, configure, migrate};
+    use crate::{
+        model::RunStatus,
+        record::{
+            manifest::NewSession,
+            status,
+            testing::{NOW, finished_run},
+        },
+    };
 
     fn connection() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
-        configure(&connection).unwrap();
+        configure(&connection, PATIENCE).unwrap();
         assert!(migrate(&mut connection).unwrap());
         let run = "INSERT INTO runs (run_id, scenario, created_at, started_at, stage, verdict, planned, passed, failed,
                 error, timeout, skipped, flaky, manifest_modified, manifest_bytes)
             VALUES ('run', '', '', '', 'run', 'none', 0, 0, 0, 0, 0, 0, 0, 0, 0)";
         connection.execute(run, []).unwrap();
         connection
+    }
+
+    fn open_session(connection: &Connection, rerun: Option<&str>, is_forced: bool) {
+        connection
+            .execute(
+                "INSERT INTO sessions (run_id, n, opened_at, opened_by, rerun, forced)
+                 VALUES ('run', 2, '2026-11-20T00:00:00.000Z', 'resume', ?1, ?2)",
+                params![rerun, is_forced],
+            )
+            .unwrap();
     }
 
     /// Ways from birth to each status.
@@ -484,6 +512,7 @@ mod tests {
         for from in RunStatus::ALL.into_iter().map(Some).chain([None]) {
             for to in RunStatus::ALL {
                 let connection = connection();
+                open_session(&connection, Some("all"), true);
                 let mut current = None;
                 for next in way(from) {
                     go(&connection, current, next).unwrap();
@@ -501,6 +530,44 @@ mod tests {
                     .unwrap();
                 let expected = if is_legal { Some(to) } else { from };
                 assert_eq!(is_now.as_deref(), expected.map(RunStatus::as_str));
+            }
+        }
+    }
+
+    #[test]
+    fn sql_and_the_manifest_let_a_run_go_on_for_the_same_causes() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut manifest = finished_run(directory.path()).manifest;
+        for from in [
+            RunStatus::Completed,
+            RunStatus::Cancelled,
+            RunStatus::Incomplete,
+            RunStatus::Failed,
+        ] {
+            for (rerun, is_forced) in [(None, false), (Some("all"), false), (None, true)] {
+                let connection = connection();
+                for next in way(Some(from)).windows(2) {
+                    go(&connection, None, next[0]).unwrap();
+                    go(&connection, Some(next[0]), next[1]).unwrap();
+                }
+                open_session(&connection, rerun, is_forced);
+                let by_sql = go(&connection, Some(from), RunStatus::Running).is_ok();
+
+                manifest.status = from;
+                let by_manifest = manifest.clone().reopen(NewSession {
+                    now: NOW.parse().unwrap(),
+                    opened_by: "resume",
+                    rerun: rerun.map(str::to_owned),
+                    is_forced,
+                    from_seq: 0,
+                });
+                assert_eq!(by_sql, by_manifest.is_ok(), "{from} {rerun:?} {is_forced}");
+                let expected = match from {
+                    RunStatus::Completed => rerun.is_some(),
+                    RunStatus::Cancelled => is_forced,
+                    _ => true,
+                };
+                assert_eq!(by_sql, expected, "{from} {rerun:?} {is_forced}");
             }
         }
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     RecordError,
-    layout::{Root, RunDir},
+    layout::RunDir,
     lock::Lock,
     manifest::{Manifest, Pinned},
     recorder,
@@ -54,10 +54,8 @@ impl RunEntry {
             return Ok(pinning);
         }
 
-        manifest.write(&dir.manifest())?;
-        if let Some(root) = self.dir.parent() {
-            recorder::project(&Root::new(root), &dir, &manifest);
-        }
+        manifest.write(&dir.manifest(), "pin")?;
+        recorder::project(&dir.root(), &dir, &manifest);
         drop(lock);
         Ok(pinning)
     }

@@ -124,12 +124,12 @@ pub(super) struct StoreEntry {
 impl Survey {
     pub(super) fn of(store: &Store, now: Timestamp) -> Result<Self, RecordError> {
         // Before the manifests: an entry that is new by then is not here.
-        let entries = store_entries(&store.root().content())
+        let entries = store_entries(&store.root.content())
             .map_err(RecordError::io("read the content store"))?;
         let found = store.manifests()?;
         let mut survey = Self {
             runs: Vec::with_capacity(found.manifests.len()),
-            leftovers: leftovers(store.root(), now)
+            leftovers: leftovers(&store.root, now)
                 .map_err(RecordError::io("read the results root"))?,
             entries,
             unreadable: found.unreadable,

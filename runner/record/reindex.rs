@@ -27,7 +27,7 @@ impl Store {
     /// Makes `runner.db` anew from the manifests of all run directories.
     pub fn reindex(&self) -> Result<Reindexed, RecordError> {
         let found = self.manifests()?;
-        if !self.root().path().exists() {
+        if !self.root.path().exists() {
             return Ok(Reindexed::default());
         }
         let manifests: Vec<(Stamp, Manifest)> = found
@@ -36,11 +36,11 @@ impl Store {
             .map(|found| (found.stamp, found.manifest))
             .collect();
 
-        let path = self.root().database();
+        let path = self.root.database();
         let is_replaced = match rebuild(&path, &manifests) {
             Ok(()) => false,
             Err(error) if error.is_in_the_file() => {
-                replace(self.root().path(), &path, &manifests)?;
+                replace(self.root.path(), &path, &manifests)?;
                 true
             }
             Err(error) => return Err(error.into()),

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::{
     RecordError,
     database::{self, Database},
+    durable,
     layout::{self, RunDir, RunId},
     lock::Lock,
     manifest::Manifest,
@@ -77,7 +78,7 @@ impl Store {
         failures: &mut Vec<(PathBuf, RecordError)>,
     ) -> Amount {
         let mut removed = Amount::default();
-        let store = self.root().content();
+        let store = self.root.content();
         for batch in survey.unused(now).chunks(BATCH) {
             if let Err(error) = self.remove_batch(batch, survey, now, &mut removed) {
                 failures.push((store, error));
@@ -94,7 +95,7 @@ impl Store {
         now: Timestamp,
         removed: &mut Amount,
     ) -> Result<(), RecordError> {
-        let _lock = Lock::own(&layout::content_lock(&self.root().content()), now)?;
+        let _lock = Lock::own(&layout::content_lock(&self.root.content()), now)?;
         let needed = self.needed_since(survey)?;
         for entry in batch {
             let is_needed = entry.digest.is_some_and(|digest| needed.contains(&digest));
@@ -123,7 +124,7 @@ impl Store {
         let mut needed = HashSet::new();
         for (name, stamp) in self.stamps()? {
             if known.get(name.as_str()) != Some(&stamp) {
-                let manifest = Manifest::read(&self.root().run(&name).manifest())?;
+                let manifest = Manifest::read(&self.root.run(&name).manifest())?;
                 needed.extend(manifest.needed());
             }
         }
@@ -132,7 +133,7 @@ impl Store {
 
     /// Lets `runner.db` follow.
     fn forget(&self, gone: &[RunId]) {
-        let forgotten = Database::open(&self.root().database())
+        let forgotten = Database::open(&self.root.database())
             .and_then(|mut database| database.project(&[], gone));
         if let Err(error) = forgotten {
             database::warn(&error);
@@ -150,10 +151,7 @@ pub(super) fn remove_database_logs(database: &Path) -> io::Result<()> {
     for suffix in ["-wal", "-shm"] {
         let mut log = database.as_os_str().to_owned();
         log.push(suffix);
-        match fs_err::remove_file(PathBuf::from(log)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        durable::remove(Path::new(&log))?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use super::{
     RecordError,
-    layout::{self, Root, RunDir},
+    layout::{self, RunDir},
     lock,
     manifest::Manifest,
     reader::{LineError, RunReader},
@@ -116,8 +116,7 @@ impl Verification {
     }
 
     fn check_content(&mut self, run: &RunDir, manifest: &Manifest) -> Result<(), RecordError> {
-        let root = run.path().parent().unwrap_or(Path::new("."));
-        let store = Root::new(root).content();
+        let store = run.root().content();
         for digest in manifest.needed() {
             self.entries += 1;
             self.check_digest(layout::content_entry(&store, digest), digest)?;

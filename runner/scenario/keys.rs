@@ -197,6 +197,15 @@ const RUN: &[Key] = &[
         "0",
         "A number that is handed to every provider.",
     ),
+    with_default(
+        "poison_after",
+        Form::Integer {
+            min: 0,
+            max: u32::MAX as i64,
+        },
+        "3",
+        "A trial that was in flight at this many process deaths in a row is resumed last and alone; 0 for never.",
+    ),
 ];
 
 const PROVIDER: &[Key] = &[

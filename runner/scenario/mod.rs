@@ -34,7 +34,7 @@ use miette::NamedSource;
 use serde_json::{Map, Value};
 
 use settings::Settings;
-use validate::{InlineTest, TestList};
+use validate::{InlineTest, NamedFiles, TestList};
 
 pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};
@@ -64,7 +64,18 @@ pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
 
 /// Validates the text of a scenario. Its paths are relative to the folder of `path`.
 pub fn parse(path: &Path, text: &str) -> Result<Scenario, ScenarioError> {
-    validate::validate(path, text).map_err(|problems| {
+    parse_with(path, text, NamedFiles::Needed)
+}
+
+/// Validates the text of a scenario whose tests and plugins were stored with a run; the files that it names may be gone.
+///
+/// It cannot be normalised: its tests are the stored ones.
+pub fn parse_stored(path: &Path, text: &str) -> Result<Scenario, ScenarioError> {
+    parse_with(path, text, NamedFiles::Stored)
+}
+
+fn parse_with(path: &Path, text: &str, files: NamedFiles) -> Result<Scenario, ScenarioError> {
+    validate::validate(path, text, files).map_err(|problems| {
         let path = path.display().to_string();
         ScenarioError::Invalid {
             text: NamedSource::new(&path, text.into()),
@@ -150,6 +161,8 @@ pub struct RunSettings {
     pub grace: Duration,
     /// Handed to providers.
     pub seed: u32,
+    /// After how many process deaths in a row a trial is run last and alone; 0 for never.
+    pub poison_after: u32,
 }
 
 impl RunSettings {
@@ -161,6 +174,7 @@ impl RunSettings {
             fail_fast: table.get("fail_fast").and_then(check::fail_fast).flatten(),
             grace: settings::duration(table, "grace").unwrap_or_default(),
             seed: settings::integer(table, "seed").unwrap_or_default(),
+            poison_after: settings::integer(table, "poison_after").unwrap_or(3),
         }
     }
 }

@@ -56,8 +56,21 @@ id = "greeting"
 input = "hello"
 expect = { equals = "hello" }"#;
 
+/// Whether the files that a scenario names must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NamedFiles {
+    /// They are about to be read.
+    Needed,
+    /// Their content was stored when a run was born, and nobody looks at them again.
+    Stored,
+}
+
 /// Validates the text of the scenario in `path`.
-pub(super) fn validate(path: &Path, text: &str) -> Result<Scenario, Vec<Problem>> {
+pub(super) fn validate(
+    path: &Path,
+    text: &str,
+    named_files: NamedFiles,
+) -> Result<Scenario, Vec<Problem>> {
     let document = Document::parse(text)?;
     let mut problems = Vec::new();
     let value = document.value(&mut problems);
@@ -73,6 +86,7 @@ pub(super) fn validate(path: &Path, text: &str) -> Result<Scenario, Vec<Problem>
         text,
         directory: directory_of(path),
         names: document.keys_in_order(&[Step::Key("providers".into())]),
+        named_files,
         findings,
         problems,
     };
@@ -95,6 +109,7 @@ struct Validator<'a> {
     directory: PathBuf,
     /// The providers' names in the order written.
     names: Vec<&'a str>,
+    named_files: NamedFiles,
     findings: Vec<Finding>,
     problems: Vec<Problem>,
 }
@@ -172,7 +187,7 @@ impl Validator<'_> {
         self.protocol(table, &at);
         let plugin = string(table, "plugin")?;
         let path = self.directory.join(plugin);
-        if !path.exists() {
+        if self.named_files == NamedFiles::Needed && !path.exists() {
             self.not_found("plugin", plugin, &at.key("plugin"));
         }
         let span = ["providers", name, "plugin"].map(|key| Step::Key(key.to_owned()));
@@ -318,7 +333,7 @@ impl Validator<'_> {
 
     fn existing_file(&mut self, noun: &str, file: &str, at: &At<'_>) {
         let path = self.directory.join(file);
-        if file.is_empty() || path.is_file() {
+        if file.is_empty() || self.named_files == NamedFiles::Stored || path.is_file() {
             return;
         }
         if path.exists() {
@@ -387,6 +402,9 @@ impl Validator<'_> {
     fn list_files(&mut self, list: &Map<String, Value>, at: &At<'_>) -> Vec<ListFile> {
         let at = at.key("files");
         let mut found: Vec<ListFile> = Vec::new();
+        if self.named_files == NamedFiles::Stored {
+            return found;
+        }
         for (index, glob) in settings::strings(list, "files").enumerate() {
             let at = at.index(index);
             let names = match files::find(&self.directory, glob) {

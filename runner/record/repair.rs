@@ -1,0 +1,313 @@
+//! Repairing the tail of `index.jsonl` before the next row is appended.
+
+use std::{
+    io::{self, Write as _},
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
+use fs_err::{File, OpenOptions};
+
+use super::{
+    RecordError, durable, failpoint,
+    layout::RunDir,
+    row::{self, MAX_LINE_BYTES},
+};
+
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Moves everything after the last good line aside, and gives that line its newline if it lacks it. Bad lines before it
+/// stay: whoever reads rows counts them.
+///
+/// Gives the number of the last row, 0 if there is none. Once it has succeeded, doing it again changes nothing.
+pub(super) fn repair(dir: &RunDir, session: u32) -> Result<u64, RecordError> {
+    repair_index(dir, session).map_err(RecordError::io("repair the file of rows"))
+}
+
+fn repair_index(dir: &RunDir, session: u32) -> io::Result<u64> {
+    let mut index = open(dir)?;
+    let length = index.metadata()?.len();
+    let last = last_good_line(index.file(), length)?;
+    if last.end < length {
+        failpoint::pass("repair", "begin")?;
+        move_aside(index.file(), last.end..length, &dir.torn(session))?;
+        failpoint::pass("repair", "moved")?;
+        index.set_len(last.end)?;
+        failpoint::pass("repair", "truncated")?;
+        index.sync_all()?;
+        failpoint::pass("repair", "synced")?;
+    }
+    if last.lacks_newline {
+        failpoint::pass("repair", "newline")?;
+        index.write_all(b"\n")?;
+        index.sync_all()?;
+    }
+    Ok(last.seq)
+}
+
+/// Opens for appending; a file that somebody has removed is made anew.
+fn open(dir: &RunDir) -> io::Result<File> {
+    let path = dir.index();
+    let open = |create| {
+        OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(create)
+            .open(&path)
+    };
+    match open(false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let index = open(true)?;
+            durable::sync_directory(dir.path())?;
+            Ok(index)
+        }
+        opened => opened,
+    }
+}
+
+/// Adds bytes to the file of what was torn. A repair that was interrupted after this finds them there already.
+fn move_aside(index: &std::fs::File, torn: std::ops::Range<u64>, path: &Path) -> io::Result<()> {
+    let length = usize::try_from(torn.end - torn.start).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    index.read_exact_at(&mut bytes, torn.start)?;
+    let mut moved = match fs_err::read(path) {
+        Ok(moved) => moved,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    if moved.ends_with(&bytes) {
+        return Ok(());
+    }
+    moved.extend_from_slice(&bytes);
+    durable::replace(path, &moved, "repair.aside")
+}
+
+/// The last line that gives a row.
+struct LastLine {
+    /// Where it ends, with its newline if it has one.
+    end: u64,
+    lacks_newline: bool,
+    seq: u64,
+}
+
+/// Looks for it from the end, in bytes: what is there may be no text at all.
+fn last_good_line(index: &std::fs::File, length: u64) -> io::Result<LastLine> {
+    let mut window = Window::new(index);
+    let mut line = Vec::new();
+    let mut end = length;
+    loop {
+        let start = window.line_start(end)?;
+        if end - start < MAX_LINE_BYTES as u64 {
+            line.resize((end - start) as usize, 0);
+            index.read_exact_at(&mut line, start)?;
+            if let Ok(brief) = row::decode_brief(&line) {
+                let lacks_newline = end == length;
+                return Ok(LastLine {
+                    end: if lacks_newline { end } else { end + 1 },
+                    lacks_newline,
+                    seq: brief.seq,
+                });
+            }
+        }
+        if start == 0 {
+            return Ok(LastLine {
+                end: 0,
+                lacks_newline: false,
+                seq: 0,
+            });
+        }
+        end = start - 1;
+    }
+}
+
+/// A piece of a file that moves towards its beginning.
+struct Window<'a> {
+    file: &'a std::fs::File,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Window<'a> {
+    fn new(file: &'a std::fs::File) -> Self {
+        Self {
+            file,
+            start: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Where the line begins whose bytes end before `end`.
+    fn line_start(&mut self, mut end: u64) -> io::Result<u64> {
+        while end > 0 {
+            if !(self.start < end && end <= self.start + self.bytes.len() as u64) {
+                self.load(end)?;
+            }
+            let before = &self.bytes[..(end - self.start) as usize];
+            if let Some(newline) = before.iter().rposition(|byte| *byte == b'\n') {
+                return Ok(self.start + newline as u64 + 1);
+            }
+            end = self.start;
+        }
+        Ok(0)
+    }
+
+    /// Loads what lies before `end`.
+    fn load(&mut self, end: u64) -> io::Result<()> {
+        self.start = end.saturating_sub(BLOCK_BYTES as u64);
+        self.bytes.resize((end - self.start) as usize, 0);
+        self.file.read_exact_at(&mut self.bytes, self.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::repair;
+    use crate::{
+        model::{Outcome, RunStatus},
+        record::{
+            Store,
+            layout::RunDir,
+            testing::{birth, claim, crashed_run, end, entry, ignore},
+        },
+    };
+
+    const ROWS: u64 = 12;
+
+    /// A run that has ended incomplete with all its rows, and their bytes.
+    fn run(root: &Path) -> (RunDir, Vec<u8>) {
+        let store = Store::open(root).unwrap();
+        let recorder = store.begin(birth(ROWS), ignore).unwrap();
+        for ordinal in 0..ROWS {
+            let mut entry = entry(ordinal, 1, Outcome::Passed);
+            entry.attempt.output = Some("zwölf ✓".into());
+            recorder.record(vec![entry]);
+        }
+        let finished = recorder.finish(end(RunStatus::Incomplete, ROWS)).unwrap();
+        let dir = RunDir::new(&finished.run_dir);
+        let bytes = fs_err::read(dir.index()).unwrap();
+        (dir, bytes)
+    }
+
+    /// How many rows are whole: a line that lacks nothing but its newline is.
+    fn whole_rows(bytes: &[u8], length: usize) -> usize {
+        let reach = &bytes[..(length + 1).min(bytes.len())];
+        reach.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    fn moved_aside(dir: &RunDir) -> Vec<u8> {
+        fs_err::read(dir.torn(1)).unwrap_or_default()
+    }
+
+    #[test]
+    fn every_prefix_can_be_claimed_and_loses_no_whole_row() {
+        let directory = tempfile::tempdir().unwrap();
+        let (dir, bytes) = run(directory.path());
+        for length in 0..=bytes.len() {
+            _ = fs_err::remove_file(dir.torn(1));
+            fs_err::write(dir.index(), &bytes[..length]).unwrap();
+            let history = claim(dir.path()).unwrap().history(None).unwrap();
+
+            let whole = whole_rows(&bytes, length);
+            let kept = bytes
+                .split_inclusive(|byte| *byte == b'\n')
+                .take(whole)
+                .map(<[u8]>::len)
+                .sum::<usize>();
+            assert_eq!(history.last_seq, whole as u64, "{length}");
+            assert_eq!(history.state.counts().passed, whole as u64, "{length}");
+            assert_eq!(history.damaged_lines, 0, "{length}");
+            assert_eq!(fs_err::read(dir.index()).unwrap(), bytes[..kept]);
+            let torn = &bytes[kept.min(length)..length];
+            assert_eq!(moved_aside(&dir), torn, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_bad_line_in_the_middle_stays_and_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let (dir, mut bytes) = run(directory.path());
+        let fourth = bytes.split(|byte| *byte == b'\n').take(3);
+        let fourth = fourth.map(|line| line.len() + 1).sum::<usize>();
+        bytes[fourth + 40] ^= 1;
+        fs_err::write(dir.index(), &bytes).unwrap();
+
+        let history = claim(dir.path()).unwrap().history(None).unwrap();
+        assert_eq!(fs_err::read(dir.index()).unwrap(), bytes);
+        assert_eq!((history.damaged_lines, history.last_seq), (1, ROWS));
+        assert_eq!(history.state.next_pending(0), Some(3));
+        assert!(!dir.torn(1).exists());
+    }
+
+    #[test]
+    fn a_large_tail_of_zeros_or_newlines_is_moved_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let (dir, bytes) = run(directory.path());
+        for filler in [0, b'\n', b'{'] {
+            _ = fs_err::remove_file(dir.torn(1));
+            let tail = vec![filler; 1_000_000];
+            fs_err::write(dir.index(), [&bytes[..], &tail].concat()).unwrap();
+            assert_eq!(repair(&dir, 1).unwrap(), ROWS);
+            assert_eq!(fs_err::read(dir.index()).unwrap(), bytes);
+            assert_eq!(moved_aside(&dir), tail);
+        }
+    }
+
+    #[test]
+    fn what_one_repair_moved_aside_the_next_one_keeps() {
+        let directory = tempfile::tempdir().unwrap();
+        let (dir, bytes) = run(directory.path());
+        for tail in ["one", "two"] {
+            fs_err::write(dir.index(), [&bytes[..], tail.as_bytes()].concat()).unwrap();
+            repair(&dir, 1).unwrap();
+        }
+        assert_eq!(moved_aside(&dir), b"onetwo");
+
+        fs_err::remove_file(dir.index()).unwrap();
+        assert_eq!(repair(&dir, 1).unwrap(), 0);
+        assert_eq!(fs_err::read(dir.index()).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_crashed_run_with_a_torn_row_is_repaired_before_it_is_swept() {
+        let directory = tempfile::tempdir().unwrap();
+        let entries = vec![entry(0, 1, Outcome::Passed), entry(1, 1, Outcome::Failed)];
+        let dir = RunDir::new(&crashed_run(directory.path(), 2, entries));
+        let bytes = fs_err::read(dir.index()).unwrap();
+        fs_err::write(dir.index(), &bytes[..bytes.len() - 1]).unwrap();
+        let claimed = claim(dir.path()).unwrap();
+        assert_eq!(claimed.manifest().status, RunStatus::Completed);
+        assert_eq!(fs_err::read(dir.index()).unwrap(), bytes);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn repairing_garbage_loses_no_whole_row_and_doing_it_again_changes_nothing(
+            cut in 0..6000_usize,
+            garbage in prop::collection::vec(prop_oneof![Just(b'\n'), Just(0), any::<u8>()], 0..600),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let (dir, bytes) = run(directory.path());
+            let cut = cut.min(bytes.len());
+            let length = bytes[..cut].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let damaged = [&bytes[..cut], &garbage].concat();
+            fs_err::write(dir.index(), &damaged).unwrap();
+
+            let seq = repair(&dir, 1).unwrap();
+            let repaired = fs_err::read(dir.index()).unwrap();
+            prop_assert!(repaired.starts_with(&bytes[..length]));
+            prop_assert!(seq >= whole_rows(&bytes[..length], length) as u64);
+            // Nothing is thrown away: what is not in the file lies beside it.
+            let whole = [&repaired[..], &moved_aside(&dir)].concat();
+            prop_assert!(whole == damaged || whole == [&damaged[..], b"\n"].concat());
+
+            prop_assert_eq!(repair(&dir, 1).unwrap(), seq);
+            prop_assert_eq!(fs_err::read(dir.index()).unwrap(), repaired);
+        }
+    }
+}
