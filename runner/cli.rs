@@ -38,6 +38,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Check that nothing of a run is damaged
     Verify(VerifyArgs),
+    /// Give runs whose process has died the status that is true of them
+    Cleanup(CleanupArgs),
     /// Keep a run: `prune` leaves it alone
     Pin(PinArgs),
     /// Let `prune` have a pinned run again
@@ -208,6 +210,26 @@ pub struct VerifyArgs {
     pub json: bool,
 }
 
+/// Give runs whose process has died the status that is true of them: `completed` if nothing was left to do, else
+/// `incomplete`.
+///
+/// A run has died if its manifest says `running` and nobody holds its lock. Nothing is deleted.
+#[derive(Debug, Args)]
+pub struct CleanupArgs {
+    /// Only runs that began at least so many hours ago; a fraction is fine
+    #[arg(long, value_name = "H", value_parser = parse_hours)]
+    pub stale_hours: Option<Duration>,
+    /// Really write, instead of saying what would be written
+    #[arg(long)]
+    pub no_dry_run: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
 /// Keep a run: `prune` leaves it alone.
 #[derive(Debug, Args)]
 pub struct PinArgs {
@@ -320,6 +342,12 @@ fn parse_minutes(text: &str) -> Result<Duration, String> {
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
     scenario::parse_duration(text).map_err(Into::into)
+}
+
+fn parse_hours(text: &str) -> Result<Duration, String> {
+    let hours: f64 = text.parse().map_err(|_| "expected a number of hours")?;
+    Duration::try_from_secs_f64(hours * 3600.0)
+        .map_err(|_| "expected a number of hours, 0 or more".into())
 }
 
 /// Reads a duration that may have days, of 24 hours each.

@@ -172,10 +172,7 @@ impl fmt::Display for Error {
 #[cfg(test)]
 mod tests {
     use super::ExitStatus;
-    use crate::{
-        model::{Reason, RunStatus, StopSignal, Verdict},
-        record::{FindError, RecordError},
-    };
+    use crate::model::{Reason, RunStatus, StopSignal, Verdict};
 
     #[test]
     fn an_interrupted_run_never_exits_0() {

@@ -1,5 +1,6 @@
 //! The subcommands, one file each. A command is a list of calls.
 
+mod cleanup;
 mod closing;
 mod completions;
 mod exec;
@@ -46,6 +47,7 @@ pub fn dispatch(
         Command::List(args) => list::list(&args, output),
         Command::Show(args) => show::show(&args, output),
         Command::Verify(args) => verify::verify(&args, output),
+        Command::Cleanup(args) => cleanup::cleanup(&args, output),
         Command::Pin(args) => pin::pin(args, output),
         Command::Unpin(args) => pin::unpin(&args, output),
         Command::Prune(args) => prune::prune(&args, output),

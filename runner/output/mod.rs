@@ -22,7 +22,10 @@ pub use events::events_schema;
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{history_text, list_json, list_table, show_json, show_text};
 pub use tally::Tally;
-pub use upkeep::{Execution, prune_json, prune_text, reindex_text, verify_json, verify_text};
+pub use upkeep::{
+    Execution, cleanup_json, cleanup_text, prune_json, prune_text, reindex_text, verify_json,
+    verify_text,
+};
 
 use crate::error::Error;
 

@@ -96,13 +96,14 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
 
 /// The sessions that worked on a run, and every change of its status.
 pub fn history_text(run: &RunEntry, manifest: &Manifest) -> String {
-    let mut sessions = plain_table(&["session", "began", "ended", "by", "reason"]);
+    let mut sessions = plain_table(&["session", "began", "ended", "by", "reran", "reason"]);
     for session in &manifest.sessions {
         sessions.add_row(vec![
             session.n.to_string(),
             format::timestamp(session.opened_at),
             session.closed_at.map(format::timestamp).unwrap_or_default(),
             session.opened_by.clone(),
+            session.rerun.clone().unwrap_or_default(),
             session
                 .reason
                 .map(|reason| reason.to_string())
@@ -155,7 +156,7 @@ fn row_text(row: &Row<'_>) -> String {
 }
 
 /// The status with its icon and why it is so.
-fn status_text(run: &RunEntry) -> String {
+pub(super) fn status_text(run: &RunEntry) -> String {
     let reason = run.reason.map(|reason| match (reason, run.signal) {
         (Reason::Interrupted, Some(signal)) => format!(" ({reason}, {})", signal.as_str()),
         _ => format!(" ({reason})"),

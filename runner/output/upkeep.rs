@@ -1,15 +1,18 @@
-//! `prune`, `reindex` and `verify`.
+//! `cleanup`, `prune`, `reindex` and `verify`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::{
     format,
-    runs::{pretty, run_json, with_dim_header},
+    runs::{pretty, run_json, status_text, with_dim_header},
     summary::{plain_table, trimmed},
 };
-use crate::record::{Amount, Damage, PrunedRun, Pruning, Reindexed, Verification};
+use crate::{
+    error,
+    record::{Amount, Damage, PrunedRun, Pruning, RecordError, Reindexed, Swept, Verification},
+};
 
 /// How many damages a screen shows; the document has more.
 const MAX_DAMAGES: usize = 100;
@@ -21,6 +24,52 @@ pub enum Execution {
     Dry,
     /// It was done.
     Real,
+}
+
+/// The runs that are swept, a line each.
+pub fn cleanup_text(runs: &[Swept], execution: Execution) -> String {
+    let becomes = match execution {
+        Execution::Dry => "would become",
+        Execution::Real => "became",
+    };
+    let mut table = plain_table(&["run", "started", "progress", "providers", becomes]);
+    for swept in runs {
+        let counts = swept.run.counts;
+        table.add_row(vec![
+            swept.run.id.to_string(),
+            format::timestamp(swept.run.started_at),
+            format!(
+                "{}/{}",
+                format::count(counts.done()),
+                format::count(counts.planned)
+            ),
+            swept.providers.join(", "),
+            status_text(&swept.run),
+        ]);
+    }
+    with_dim_header(&trimmed(&table))
+}
+
+/// One document with the runs that are swept.
+pub fn cleanup_json(
+    runs: &[Swept],
+    failures: &[(PathBuf, RecordError)],
+    execution: Execution,
+) -> String {
+    let runs: Vec<_> = runs
+        .iter()
+        .map(|swept| {
+            let mut value = run_json(&swept.run);
+            value["providers"] = json!(swept.providers);
+            value
+        })
+        .collect();
+    pretty(&json!({
+        "v": 1,
+        "is_dry_run": execution == Execution::Dry,
+        "runs": runs,
+        "failures": failures_json(failures),
+    }))
 }
 
 /// The runs that go, then everything else in a line each.
@@ -62,11 +111,6 @@ pub fn prune_json(pruning: &Pruning, execution: Execution) -> String {
         .iter()
         .map(|(path, bytes)| json!({ "path": path, "bytes": bytes }))
         .collect();
-    let failures: Vec<_> = pruning
-        .failures
-        .iter()
-        .map(|(path, error)| json!({ "path": path, "error": crate::error::chain(error) }))
-        .collect();
     let amount = |amount: Amount| json!({ "count": amount.count, "bytes": amount.bytes });
     pretty(&json!({
         "v": 1,
@@ -76,7 +120,7 @@ pub fn prune_json(pruning: &Pruning, execution: Execution) -> String {
         "leftovers": leftovers,
         "stored_files": amount(pruning.entries),
         "left": amount(pruning.left),
-        "failures": failures,
+        "failures": failures_json(&pruning.failures),
     }))
 }
 
@@ -149,6 +193,13 @@ fn pruned_json(pruned: &PrunedRun) -> Value {
     value["bytes"] = pruned.bytes.into();
     value["because_of"] = json!(reasons(pruned));
     value
+}
+
+fn failures_json(failures: &[(PathBuf, RecordError)]) -> Vec<Value> {
+    failures
+        .iter()
+        .map(|(path, error)| json!({ "path": path, "error": error::chain(error) }))
+        .collect()
 }
 
 fn reasons(pruned: &PrunedRun) -> Vec<&'static str> {

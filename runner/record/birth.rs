@@ -260,6 +260,7 @@ pub(super) fn replan(manifest: &mut Manifest, birth: Birth) {
         completed_at: manifest.completed_at,
         sessions: std::mem::take(&mut manifest.sessions),
         transitions: std::mem::take(&mut manifest.transitions),
+        pinned: manifest.pinned.take(),
         ..planned
     };
 }
