@@ -271,9 +271,8 @@ impl<'a> Order<'a> {
             return Some(format!("row {seq} comes after row {last}"));
         }
         self.seq = seq;
-        let skipped = seq - last - 1;
-        (skipped > damaged)
-            .then(|| format!("{} rows before row {seq} are missing", skipped - damaged))
+        let missing = seq - last - 1;
+        (missing > damaged).then(|| format!("rows are missing between row {last} and row {seq}"))
     }
 
     fn check_session(&mut self, session: u32) -> Option<String> {
