@@ -1,17 +1,27 @@
 //! The command line. Doc comments of this file are the program's help.
 
+mod upkeep;
+
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use bytesize::ByteSize;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::{Span, SpanRelativeTo};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 use crate::{
+    error::ExitStatus,
     model::RunStatus,
+    record::Rerun,
     scenario::{self, FailFast},
 };
 
-/// Runs lists of tests against sandboxed WASM providers.
+pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
+
+/// Runs lists of tests against sandboxed WASM providers
+///
+/// A scenario, a TOML file, names providers (WASM programs) and the tests to run on them. Every attempt of a test gets a
+/// sandbox of its own with a deadline and a memory limit, and what came of it is a row on disk before it is shown.
 #[derive(Debug, Parser)]
 #[command(
     name = "runner",
@@ -29,39 +39,69 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a scenario
+    ///
+    /// Every selected test runs on each of its providers, each attempt in a fresh sandbox. Results go into a new directory
+    /// under the results root, one row for each finished attempt.
+    #[command(after_long_help = exec_notes())]
     Exec(ExecArgs),
+    /// Go on with a run that was cut short
+    ///
+    /// The trials that have no final row run, in the same directory. The scenario, the tests and the plugins are those that
+    /// were stored when the run began.
+    Resume(ResumeArgs),
+    /// Ask a run to stop, and wait until it has
+    ///
+    /// No new trials are begun and those in flight are interrupted; `resume` goes on with what is left.
+    Stop(StopArgs),
+    /// Stop a run that nobody wants any more
+    ///
+    /// It counts as cancelled, and only `resume --force` goes on with it.
+    Cancel(CancelArgs),
+    /// Wait until a run has ended, and exit with its code
+    Wait(WaitArgs),
+    /// Print the rows of a run, as they come with `-f`
+    Logs(LogsArgs),
     /// Check scenarios without running anything
+    ///
+    /// Reads each scenario, its test lists and the other files that it names, and reports everything that is wrong with
+    /// them at once. Plugins have to be there, but are not opened.
     Validate(ValidateArgs),
     /// List runs, newest first
     List(ListArgs),
-    /// Show a run and its rows
+    /// Show a run, its providers and its rows
+    ///
+    /// Without `--failed` and `--trial` no rows are printed, unless `--json` asks for everything.
     Show(ShowArgs),
     /// Check that nothing of a run is damaged
+    ///
+    /// Looks at its rows, the files that they name, its scenario, its plugins and tests. Exits with 1 if something is not
+    /// as it was written; repairs nothing.
     Verify(VerifyArgs),
     /// Give runs whose process has died the status that is true of them
+    ///
+    /// A run has died if its manifest says `running` and nobody holds its lock. It becomes `completed` if nothing was left
+    /// to do, else `incomplete`. Nothing is deleted.
     Cleanup(CleanupArgs),
     /// Keep a run: `prune` leaves it alone
     Pin(PinArgs),
     /// Let `prune` have a pinned run again
     Unpin(UnpinArgs),
     /// Delete runs, and what no run needs any more
+    ///
+    /// A run goes if any of the policies names it; running, pinned and locked runs stay whatever the policies say. Without
+    /// a policy only leftovers go: what interrupted births left, and files in the content store that no run needs.
     Prune(PruneArgs),
     /// Make `runner.db` anew from the run directories
     Reindex(ReindexArgs),
-    /// Print a JSON Schema of a format that the runner reads or writes
+    /// Print the JSON Schema of a file format
     Schema(SchemaArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
-    /// Print the manual page, or write one page per command into a folder
+    /// Print the manual page, or write one for each command
     Man(ManArgs),
-    /// Compile a plugin on behalf of another runner process
-    #[command(name = "__compile", hide = true)]
-    Compile,
 }
 
-/// Run a scenario: every selected test on every provider, each attempt in a fresh sandbox.
-///
-/// Results go into a new directory under the results root, one row for each finished attempt.
+/// What `runner exec` is told.
 #[derive(Debug, Args)]
 pub struct ExecArgs {
     /// The scenario file
@@ -70,13 +110,13 @@ pub struct ExecArgs {
     /// Run only tests whose id matches; may be given more than once
     #[arg(long = "test", value_name = "GLOB", help_heading = "Selection")]
     pub tests: Vec<String>,
-    /// Run only on providers whose name matches
+    /// Run only on providers whose name matches; may be given more than once
     #[arg(long = "provider", value_name = "GLOB", help_heading = "Selection")]
     pub providers: Vec<String>,
-    /// Run only tests that have one of these tags
+    /// Run only tests that have this tag, or one of several
     #[arg(long = "tag", value_name = "TAG", help_heading = "Selection")]
     pub tags: Vec<String>,
-    /// Leave out tests whose id matches
+    /// Leave out tests whose id matches; may be given more than once
     #[arg(long, value_name = "GLOB", help_heading = "Selection")]
     pub exclude: Vec<String>,
     /// Run each test this often on each provider, whatever the scenario says
@@ -146,19 +186,130 @@ pub struct TalkArgs {
     pub verbose: bool,
 }
 
-/// Check scenarios, their test lists and the plugins they name; run nothing.
+/// What `runner resume` is told.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: the only incomplete run]
+    #[arg(long, value_name = "RUN")]
+    pub from: Option<String>,
+    /// Run trials again that ended so: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, or a glob over trials
+    #[arg(long, value_name = "WHICH", value_parser = parse_rerun)]
+    pub rerun: Option<Rerun>,
+    /// Go on even with a run that was cancelled
+    #[arg(long)]
+    pub force: bool,
+    /// Print the trials that would run, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Say why each trial would run, and run nothing
+    #[arg(long)]
+    pub explain: bool,
+
+    /// How many attempts run at the same time [default: as before]
+    #[arg(
+        short = 'j',
+        long = "jobs",
+        value_name = "N",
+        help_heading = "Execution"
+    )]
+    pub jobs: Option<NonZeroUsize>,
+    /// Stop this session after this many minutes; a fraction is fine
+    #[arg(long, value_name = "M", value_parser = parse_minutes, help_heading = "Execution")]
+    pub timeout_minutes: Option<Duration>,
+    /// Begin no new trials once this many ended badly: a count, or a fraction of the plan such as 0.1
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", require_equals = true, value_parser = parse_fail_fast, help_heading = "Execution")]
+    pub fail_fast: Option<FailFast>,
+    /// On a stop, let guests go on for this long before they are interrupted, such as `2s`
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Execution")]
+    pub grace: Option<Duration>,
+
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print events as JSON Lines on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// How much is said
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// What `runner stop` is told.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
+    pub run: Option<String>,
+    /// Begin no new trials, and let those in flight finish
+    #[arg(long, conflicts_with = "kill")]
+    pub drain: bool,
+    /// Interrupt what is in flight at once
+    #[arg(long)]
+    pub kill: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner cancel` is told.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
+    pub run: Option<String>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner wait` is told.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print events as JSON Lines on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner logs` is told.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Go on with rows as they come, until the run has ended
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print events as JSON Lines on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner validate` is told.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
     /// The scenario files
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<PathBuf>,
 }
 
-/// List runs, newest first.
+/// What `runner list` is told.
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Show only runs with this status
-    #[arg(long, value_parser = parse_status, value_name = "STATUS")]
+    #[arg(long, value_parser = status_parser(), value_name = "STATUS")]
     pub status: Option<RunStatus>,
     /// Show at most this many
     #[arg(short = 'n', long, value_name = "N")]
@@ -171,7 +322,7 @@ pub struct ListArgs {
     pub json: bool,
 }
 
-/// Show a run: its status, its providers, its rows.
+/// What `runner show` is told.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// The run: its id, a unique part of one, a path, or `latest`
@@ -194,100 +345,7 @@ pub struct ShowArgs {
     pub json: bool,
 }
 
-/// Check that nothing of a run is damaged: its rows, the files they name, its scenario, its plugins and tests.
-///
-/// Exits with 1 if something is. Nothing is repaired.
-#[derive(Debug, Args)]
-pub struct VerifyArgs {
-    /// The run: its id, a unique part of one, a path, or `latest`
-    #[arg(default_value = "latest")]
-    pub run: String,
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-    /// Print one JSON document
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-}
-
-/// Give runs whose process has died the status that is true of them: `completed` if nothing was left to do, else
-/// `incomplete`.
-///
-/// A run has died if its manifest says `running` and nobody holds its lock. Nothing is deleted.
-#[derive(Debug, Args)]
-pub struct CleanupArgs {
-    /// Only runs that began at least so many hours ago; a fraction is fine
-    #[arg(long, value_name = "H", value_parser = parse_hours)]
-    pub stale_hours: Option<Duration>,
-    /// Really write, instead of saying what would be written
-    #[arg(long)]
-    pub no_dry_run: bool,
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-    /// Print one JSON document
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-}
-
-/// Keep a run: `prune` leaves it alone.
-#[derive(Debug, Args)]
-pub struct PinArgs {
-    /// The run: its id, a unique part of one, a path, or `latest`
-    pub run: String,
-    /// Why, for whoever wonders later
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-}
-
-/// Let `prune` have a pinned run again.
-#[derive(Debug, Args)]
-pub struct UnpinArgs {
-    /// The run: its id, a unique part of one, a path, or `latest`
-    pub run: String,
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-}
-
-/// Delete runs, and what no run needs any more.
-///
-/// A run goes if any of the policies names it. Running, pinned and locked runs stay, whatever the policies say.
-/// Without a policy only leftovers go: what interrupted births left, and entries of the content store that no run needs.
-#[derive(Debug, Args)]
-pub struct PruneArgs {
-    /// Delete runs that ended longer ago than this, such as `30d` or `12h`
-    #[arg(long, value_name = "AGE", value_parser = parse_age, help_heading = "Policies")]
-    pub older_than: Option<Duration>,
-    /// Delete all but so many of the newest runs
-    #[arg(long, value_name = "N", help_heading = "Policies")]
-    pub keep_last: Option<usize>,
-    /// Delete the oldest runs until the rest is no larger than this, such as `10GiB`
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Policies")]
-    pub max_size: Option<u64>,
-    /// Really delete, instead of saying what would be deleted
-    #[arg(long)]
-    pub no_dry_run: bool,
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-    /// Print one JSON document
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-}
-
-/// Make `runner.db` anew from the run directories, which are the truth.
-#[derive(Debug, Args)]
-pub struct ReindexArgs {
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-}
-
-/// Print a JSON Schema.
+/// What `runner schema` is told.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// Which format
@@ -307,14 +365,14 @@ pub enum SchemaName {
     Events,
 }
 
-/// Print a shell completion script.
+/// What `runner completions` is told.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,
 }
 
-/// Print the manual page.
+/// What `runner man` is told.
 #[derive(Debug, Args)]
 pub struct ManArgs {
     /// Write `runner.1`, `runner-exec.1` and the others into this folder instead
@@ -322,14 +380,33 @@ pub struct ManArgs {
     pub folder: Option<PathBuf>,
 }
 
-fn parse_status(word: &str) -> Result<RunStatus, String> {
-    RunStatus::parse(word).ok_or_else(|| {
-        let words: Vec<_> = RunStatus::ALL
-            .iter()
-            .map(|status| status.as_str())
-            .collect();
-        format!("expected one of {}", words.join(", "))
-    })
+/// What `runner exec --help` says after the options.
+fn exec_notes() -> String {
+    let codes =
+        ExitStatus::ALL.map(|status| format!("  {:<4} {}\n", status.code(), status.meaning()));
+    format!(
+        "\
+Examples:
+  runner exec scenarios/basic.toml
+  runner exec --build scenarios/basic.toml     (builds plugins first)
+  runner exec -j 4 --test 'units/*' --fail-fast scenarios/tour.toml
+
+Ctrl-C, SIGTERM and SIGHUP stop a run in order: every attempt is recorded, and the run says what is missing.
+
+Exit codes:
+{}",
+        codes.concat()
+    )
+}
+
+fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
+    PossibleValuesParser::new(RunStatus::ALL.map(RunStatus::as_str))
+        .map(|word| RunStatus::parse(&word).expect("the word is one of those above"))
+}
+
+fn parse_rerun(text: &str) -> Result<Rerun, String> {
+    text.parse()
+        .map_err(|error: globset::Error| error.to_string())
 }
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {
@@ -342,29 +419,6 @@ fn parse_minutes(text: &str) -> Result<Duration, String> {
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
     scenario::parse_duration(text).map_err(Into::into)
-}
-
-fn parse_hours(text: &str) -> Result<Duration, String> {
-    let hours: f64 = text.parse().map_err(|_| "expected a number of hours")?;
-    Duration::try_from_secs_f64(hours * 3600.0)
-        .map_err(|_| "expected a number of hours, 0 or more".into())
-}
-
-/// Reads a duration that may have days, of 24 hours each.
-fn parse_age(text: &str) -> Result<Duration, String> {
-    let span: Span = text
-        .parse()
-        .map_err(|_| "expected an age such as `30d` or `12h`")?;
-    span.to_duration(SpanRelativeTo::days_are_24_hours())
-        .ok()
-        .and_then(|age| age.try_into().ok())
-        .ok_or_else(|| "expected an age in weeks, days, hours or less".into())
-}
-
-fn parse_size(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map(|size: ByteSize| size.0)
-        .map_err(|_| "expected a size such as `10GiB` or `500MB`".into())
 }
 
 fn parse_fail_fast(text: &str) -> Result<FailFast, String> {

@@ -4,7 +4,7 @@ use std::{fmt, process::ExitCode};
 
 use crate::{
     model::{Reason, RunStatus, StopSignal, Verdict},
-    record::{FindError, RecordError},
+    record::{ClaimError, FindError, RecordError},
 };
 
 /// The exit codes, one by one as in the README.
@@ -22,7 +22,7 @@ pub enum ExitStatus {
     Incomplete,
     /// No test was selected.
     NothingSelected,
-    /// The run, or what a command needs of the results root, is held by a live process.
+    /// A live runner holds the run or its root, or did not answer.
     Busy,
     /// Results could not be stored.
     Storage,
@@ -33,6 +33,22 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
+    /// Every exit code, in ascending order.
+    pub const ALL: [Self; 12] = [
+        Self::Success,
+        Self::NotPassed,
+        Self::Usage,
+        Self::Failed,
+        Self::Incomplete,
+        Self::NothingSelected,
+        Self::Busy,
+        Self::Storage,
+        Self::Internal,
+        Self::Signalled(StopSignal::HangUp),
+        Self::Signalled(StopSignal::Interrupt),
+        Self::Signalled(StopSignal::Terminate),
+    ];
+
     /// Makes the exit code of a run. `reason` and `signal` are set as far as the status has them.
     pub fn of(
         status: RunStatus,
@@ -84,7 +100,7 @@ impl ExitStatus {
             Self::Failed => "the run could not begin as asked",
             Self::Incomplete => "incomplete, work remains",
             Self::NothingSelected => "no test was selected",
-            Self::Busy => "held by a live process",
+            Self::Busy => "held by a live runner, or no answer from it",
             Self::Storage => "results could not be stored",
             Self::Internal => "a bug of the runner",
             Self::Signalled(StopSignal::HangUp) => "incomplete, stopped by SIGHUP",
@@ -137,6 +153,17 @@ impl Error {
         }
     }
 
+    /// A run cannot be taken over.
+    pub fn claim(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Held { .. } => Self {
+                status: ExitStatus::Busy,
+                report: miette::Report::from_err(error),
+            },
+            ClaimError::Record(error) => Self::record(error),
+        }
+    }
+
     /// A run that was asked for cannot be found or read.
     pub fn find(error: FindError) -> Self {
         Self::usage(miette::Report::from_err(error))
@@ -149,18 +176,6 @@ impl Error {
             report: report.into(),
         }
     }
-}
-
-/// An error with its causes, on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 impl fmt::Display for Error {

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::{
     cli::CleanupArgs,
-    error::{self, Error, ExitStatus},
+    error::{Error, ExitStatus},
+    model::chain,
     output::{self, Execution, Output},
     record::{ClaimError, RecordError, RunEntry, Store, Swept},
     run,
@@ -63,7 +64,7 @@ fn tell(
     output: &Output,
 ) {
     for (path, error) in failures {
-        let error = error::chain(error);
+        let error = chain(error);
         output.warn(&format!("`{}` cannot be swept: {error}", path.display()));
     }
     if is_json {

@@ -2,7 +2,8 @@
 
 use crate::{
     cli::PruneArgs,
-    error::{self, Error, ExitStatus},
+    error::{Error, ExitStatus},
+    model::chain,
     output::{self, Execution, Output},
     record::{Policy, Pruning, RecordError, Store},
     run,
@@ -31,7 +32,7 @@ pub(super) fn prune(args: &PruneArgs, output: &Output) -> Result<ExitStatus, Err
 fn tell(pruning: &Pruning, execution: Execution, is_json: bool, output: &Output) {
     super::warn_unreadable(&pruning.unreadable, output);
     for (path, error) in &pruning.failures {
-        let error = error::chain(error);
+        let error = chain(error);
         output.warn(&format!("`{}` cannot be pruned: {error}", path.display()));
     }
     if is_json {

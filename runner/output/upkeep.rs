@@ -10,7 +10,7 @@ use super::{
     summary::{plain_table, trimmed},
 };
 use crate::{
-    error,
+    model::chain,
     record::{Amount, Damage, PrunedRun, Pruning, RecordError, Reindexed, Swept, Verification},
 };
 
@@ -198,7 +198,7 @@ fn pruned_json(pruned: &PrunedRun) -> Value {
 fn failures_json(failures: &[(PathBuf, RecordError)]) -> Vec<Value> {
     failures
         .iter()
-        .map(|(path, error)| json!({ "path": path, "error": error::chain(error) }))
+        .map(|(path, error)| json!({ "path": path, "error": chain(error) }))
         .collect()
 }
 

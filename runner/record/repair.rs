@@ -171,7 +171,7 @@ mod tests {
         record::{
             Store,
             layout::RunDir,
-            testing::{birth, claim, crashed_run, end, entry, ignore},
+            testing::{birth, claim, crashed_run, end, entry, fast_directory, ignore},
         },
     };
 
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn every_prefix_can_be_claimed_and_loses_no_whole_row() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = fast_directory();
         let (dir, bytes) = run(directory.path());
         for length in 0..=bytes.len() {
             _ = fs_err::remove_file(dir.torn(1));
@@ -291,7 +291,7 @@ mod tests {
             cut in 0..6000_usize,
             garbage in prop::collection::vec(prop_oneof![Just(b'\n'), Just(0), any::<u8>()], 0..600),
         ) {
-            let directory = tempfile::tempdir().unwrap();
+            let directory = fast_directory();
             let (dir, bytes) = run(directory.path());
             let cut = cut.min(bytes.len());
             let length = bytes[..cut].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);

@@ -8,6 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::{
     Birth, BirthProvider, BirthScenario, Blob, BlobSource, Claim, ClaimError, End, Entry, Finished,
@@ -122,6 +123,11 @@ pub(super) fn finished_run(root: &Path) -> Finished {
     let recorder = Store::open(root).unwrap().begin(birth(1), ignore).unwrap();
     recorder.record(vec![entry(0, 1, Outcome::Passed)]);
     recorder.finish(end(RunStatus::Completed, 1)).unwrap()
+}
+
+/// A directory in memory where the system has one, for tests that sync thousands of times.
+pub(super) fn fast_directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 pub(super) fn now() -> Timestamp {
