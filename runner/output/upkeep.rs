@@ -120,6 +120,7 @@ pub fn prune_json(pruning: &Pruning, execution: Execution) -> String {
         "leftovers": leftovers,
         "stored_files": amount(pruning.entries),
         "left": amount(pruning.left),
+        "unreadable": failures_json(&pruning.unreadable),
         "failures": failures_json(&pruning.failures),
     }))
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    RecordError,
+    ClaimError, RecordError,
     layout::RunDir,
     lock::Lock,
     manifest::{Manifest, Pinned},
@@ -22,7 +22,7 @@ pub enum Pinning {
 
 impl RunEntry {
     /// Pins the run; a new reason replaces the old one.
-    pub fn pin(&self, reason: Option<String>, now: Timestamp) -> Result<Pinning, RecordError> {
+    pub fn pin(&self, reason: Option<String>, now: Timestamp) -> Result<Pinning, ClaimError> {
         self.change_pin(now, |pinned| match pinned {
             Some(old) if reason.is_none() || old.reason == reason => Pinning::Already,
             _ => {
@@ -33,7 +33,7 @@ impl RunEntry {
     }
 
     /// Lets `prune` have the run again.
-    pub fn unpin(&self, now: Timestamp) -> Result<Pinning, RecordError> {
+    pub fn unpin(&self, now: Timestamp) -> Result<Pinning, ClaimError> {
         self.change_pin(now, |pinned| match pinned.take() {
             Some(_) => Pinning::Done,
             None => Pinning::Already,
@@ -45,9 +45,15 @@ impl RunEntry {
         &self,
         now: Timestamp,
         change: impl FnOnce(&mut Option<Pinned>) -> Pinning,
-    ) -> Result<Pinning, RecordError> {
+    ) -> Result<Pinning, ClaimError> {
         let dir = RunDir::new(&self.dir);
-        let lock = Lock::own(&dir.lock(), now)?;
+        let lock = Lock::own(&dir.lock(), now).map_err(|error| match error {
+            RecordError::Held { text, .. } => ClaimError::Held {
+                run: self.id.clone(),
+                text,
+            },
+            error => ClaimError::Record(error),
+        })?;
         let mut manifest = Manifest::read(&dir.manifest())?;
         let pinning = change(&mut manifest.pinned);
         if pinning == Pinning::Already {
@@ -65,7 +71,7 @@ impl RunEntry {
 mod tests {
     use super::Pinning;
     use crate::record::{
-        RecordError, Store,
+        ClaimError, Store,
         testing::{NOW, birth, finished_run, ignore},
     };
 
@@ -95,7 +101,7 @@ mod tests {
         let recorder = store.begin(birth(1), ignore).unwrap();
         let run = store.find("latest").unwrap();
         let error = run.pin(None, NOW.parse().unwrap()).unwrap_err();
-        assert!(matches!(error, RecordError::Held { .. }), "{error}");
+        assert!(matches!(error, ClaimError::Held { .. }), "{error}");
         drop(recorder);
     }
 }
