@@ -144,7 +144,13 @@ impl Error {
 
     /// A results root or a run in it cannot be used.
     pub fn record(error: RecordError) -> Self {
-        Self::storage(miette::Report::from_err(error))
+        Self {
+            status: match &error {
+                RecordError::Held { .. } => ExitStatus::Busy,
+                _ => ExitStatus::Storage,
+            },
+            report: miette::Report::from_err(error),
+        }
     }
 
     /// A run cannot be taken over.

@@ -21,3 +21,4 @@ mod stop;
 mod support;
 mod surroundings;
 mod tidy;
+mod upkeep;

@@ -1,5 +1,6 @@
 //! The subcommands, one file each. A command is a list of calls.
 
+mod cleanup;
 mod closing;
 mod completions;
 mod differences;
@@ -7,12 +8,16 @@ mod exec;
 mod list;
 mod live;
 mod man;
+mod pin;
 mod plugins;
+mod prune;
+mod reindex;
 mod resume;
 mod schema;
 mod session_log;
 mod show;
 mod validate;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -20,6 +25,7 @@ use crate::{
     cli::Command,
     error::{Error, ExitStatus},
     output::Output,
+    record::RecordError,
 };
 
 /// What `main` knows of the process's environment.
@@ -41,12 +47,28 @@ pub fn dispatch(
     match command {
         Command::Exec(args) => exec::exec(args, surroundings, output),
         Command::Resume(args) => resume::resume(&args, surroundings, output),
-        Command::Stop(_) | Command::Cancel(_) | Command::Wait(_) | Command::Logs(_) => unimplemented!(),
+        Command::Stop(_) | Command::Cancel(_) | Command::Wait(_) | Command::Logs(_) => {
+            unimplemented!()
+        }
         Command::Validate(args) => validate::validate(&args, output),
         Command::List(args) => list::list(&args, output),
         Command::Show(args) => show::show(&args, output),
+        Command::Verify(args) => verify::verify(&args, output),
+        Command::Cleanup(args) => cleanup::cleanup(&args, output),
+        Command::Pin(args) => pin::pin(args, output),
+        Command::Unpin(args) => pin::unpin(&args, output),
+        Command::Prune(args) => prune::prune(&args, output),
+        Command::Reindex(args) => reindex::reindex(&args, output),
         Command::Schema(args) => Ok(schema::schema(&args, output)),
         Command::Completions(args) => Ok(completions::completions(&args, output)),
         Command::Man(args) => man::man(&args, output),
+    }
+}
+
+/// Warns of directories that hold a run which cannot be read.
+fn warn_unreadable(unreadable: &[(PathBuf, RecordError)], output: &Output) {
+    for (directory, error) in unreadable {
+        let directory = directory.display();
+        output.warn(&format!("run `{directory}` cannot be read: {error}"));
     }
 }

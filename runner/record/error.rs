@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
-use super::{layout::RunId, status::IllegalTransition};
+use super::{database::DatabaseError, layout::RunId, status::IllegalTransition};
 use crate::model::Digest;
 
 /// Why a run could not be begun, written or read.
@@ -71,6 +71,9 @@ pub enum RecordError {
     /// A status was to follow another one that it cannot follow.
     #[error(transparent)]
     Transition(#[from] IllegalTransition),
+    /// `runner.db` cannot be made anew.
+    #[error("cannot make the database anew")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A directory was named for a run, and something is in it.
     #[error("`{path}` is not empty")]
     InUse {
@@ -121,6 +124,12 @@ pub enum FindError {
     /// The run was found and cannot be read.
     #[error(transparent)]
     Unreadable(#[from] RecordError),
+}
+
+impl From<DatabaseError> for RecordError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(Box::new(error))
+    }
 }
 
 impl RecordError {
