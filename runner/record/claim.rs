@@ -349,15 +349,16 @@ mod tests {
         let would = store.sweepable(now()).unwrap();
         assert_eq!(manifests(), before);
         assert_eq!(store.sweep(now()).unwrap(), would);
-        let statuses: Vec<_> = would
+        let mut statuses: Vec<_> = would
             .iter()
             .map(|swept| (swept.run.status, swept.run.verdict, swept.run.reason))
             .collect();
+        statuses.sort_unstable_by_key(|(status, ..)| status.as_str());
         assert_eq!(
             statuses,
             [
-                (RunStatus::Incomplete, Verdict::None, Some(Reason::Crashed)),
-                (RunStatus::Completed, Verdict::Passed, None)
+                (RunStatus::Completed, Verdict::Passed, None),
+                (RunStatus::Incomplete, Verdict::None, Some(Reason::Crashed))
             ]
         );
         assert_eq!(store.sweep(now()).unwrap(), []);
