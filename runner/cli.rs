@@ -2,14 +2,22 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 use crate::{
+    error::ExitStatus,
     model::RunStatus,
+    record::Rerun,
     scenario::{self, FailFast},
 };
 
-/// Runs lists of tests against sandboxed WASM providers.
+/// Runs lists of tests against sandboxed WASM providers
+///
+/// A scenario, a TOML file, names providers (WASM programs) and the tests to run on them. Every attempt of a test gets a
+/// sandbox of its own with a deadline and a memory limit, and what came of it is a row on disk before it is shown.
 #[derive(Debug, Parser)]
 #[command(
     name = "runner",
@@ -27,27 +35,48 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a scenario
+    ///
+    /// Every selected test runs on each of its providers, each attempt in a fresh sandbox. Results go into a new directory
+    /// under the results root, one row for each finished attempt.
+    #[command(after_long_help = exec_notes())]
     Exec(ExecArgs),
+    /// Go on with a run that was cut short
+    ///
+    /// The trials that have no final row run, in the same directory. The scenario, the tests and the plugins are those that
+    /// were stored when the run began.
+    Resume(ResumeArgs),
+    /// Ask a run to stop, and wait until it has
+    ///
+    /// No new trials are begun and those in flight are interrupted; `resume` goes on with what is left.
+    Stop(StopArgs),
+    /// Stop a run that nobody wants any more
+    ///
+    /// It counts as cancelled, and only `resume --force` goes on with it.
+    Cancel(CancelArgs),
+    /// Wait until a run has ended, and exit with its code
+    Wait(WaitArgs),
+    /// Print the rows of a run, as they come with `-f`
+    Logs(LogsArgs),
     /// Check scenarios without running anything
+    ///
+    /// Reads each scenario, its test lists and the other files that it names, and reports everything that is wrong with
+    /// them at once. Plugins have to be there, but are not opened.
     Validate(ValidateArgs),
     /// List runs, newest first
     List(ListArgs),
-    /// Show a run and its rows
+    /// Show a run, its providers and its rows
+    ///
+    /// Without `--failed` and `--trial` no rows are printed, unless `--json` asks for everything.
     Show(ShowArgs),
-    /// Print a JSON Schema of a format that the runner reads or writes
+    /// Print the JSON Schema of a file format
     Schema(SchemaArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
-    /// Print the manual page, or write one page per command into a folder
+    /// Print the manual page, or write one for each command
     Man(ManArgs),
-    /// Compile a plugin on behalf of another runner process
-    #[command(name = "__compile", hide = true)]
-    Compile,
 }
 
-/// Run a scenario: every selected test on every provider, each attempt in a fresh sandbox.
-///
-/// Results go into a new directory under the results root, one row for each finished attempt.
+/// What `runner exec` is told.
 #[derive(Debug, Args)]
 pub struct ExecArgs {
     /// The scenario file
@@ -56,13 +85,13 @@ pub struct ExecArgs {
     /// Run only tests whose id matches; may be given more than once
     #[arg(long = "test", value_name = "GLOB", help_heading = "Selection")]
     pub tests: Vec<String>,
-    /// Run only on providers whose name matches
+    /// Run only on providers whose name matches; may be given more than once
     #[arg(long = "provider", value_name = "GLOB", help_heading = "Selection")]
     pub providers: Vec<String>,
-    /// Run only tests that have one of these tags
+    /// Run only tests that have this tag, or one of several
     #[arg(long = "tag", value_name = "TAG", help_heading = "Selection")]
     pub tags: Vec<String>,
-    /// Leave out tests whose id matches
+    /// Leave out tests whose id matches; may be given more than once
     #[arg(long, value_name = "GLOB", help_heading = "Selection")]
     pub exclude: Vec<String>,
     /// Run each test this often on each provider, whatever the scenario says
@@ -132,19 +161,126 @@ pub struct TalkArgs {
     pub verbose: bool,
 }
 
+/// What `runner resume` is told.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: the only incomplete run]
+    #[arg(long, value_name = "RUN")]
+    pub from: Option<String>,
+    /// Run trials again that ended so: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, or a glob over trials
+    #[arg(long, value_name = "WHICH", value_parser = parse_rerun)]
+    pub rerun: Option<Rerun>,
+    /// Go on even with a run that was cancelled
+    #[arg(long)]
+    pub force: bool,
+    /// Print the trials that would run, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Say why each trial would run, and run nothing
+    #[arg(long)]
+    pub explain: bool,
+
+    /// How many attempts run at the same time [default: as before]
+    #[arg(short = 'j', long = "jobs", value_name = "N", help_heading = "Execution")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Stop this session after this many minutes; a fraction is fine
+    #[arg(long, value_name = "M", value_parser = parse_minutes, help_heading = "Execution")]
+    pub timeout_minutes: Option<Duration>,
+    /// Begin no new trials once this many ended badly: a count, or a fraction of the plan such as 0.1
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", require_equals = true, value_parser = parse_fail_fast, help_heading = "Execution")]
+    pub fail_fast: Option<FailFast>,
+    /// On a stop, let guests go on for this long before they are interrupted, such as `2s`
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Execution")]
+    pub grace: Option<Duration>,
+
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print events as JSON Lines on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// How much is said
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// What `runner stop` is told.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
+    pub run: Option<String>,
+    /// Begin no new trials, and let those in flight finish
+    #[arg(long, conflicts_with = "kill")]
+    pub drain: bool,
+    /// Interrupt what is in flight at once
+    #[arg(long)]
+    pub kill: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner cancel` is told.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
+    pub run: Option<String>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner wait` is told.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print events as JSON Lines on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner logs` is told.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Go on with rows as they come, until the run has ended
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print events as JSON Lines on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
 /// Check scenarios, their test lists and the plugins they name; run nothing.
+/// What `runner validate` is told.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
     /// The scenario files
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<PathBuf>,
 }
 
-/// List runs, newest first.
+/// What `runner list` is told.
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Show only runs with this status
-    #[arg(long, value_parser = parse_status, value_name = "STATUS")]
+    #[arg(long, value_parser = status_parser(), value_name = "STATUS")]
     pub status: Option<RunStatus>,
     /// Show at most this many
     #[arg(short = 'n', long, value_name = "N")]
@@ -157,7 +293,7 @@ pub struct ListArgs {
     pub json: bool,
 }
 
-/// Show a run: its status, its providers, its rows.
+/// What `runner show` is told.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// The run: its id, a unique part of one, a path, or `latest`
@@ -177,7 +313,7 @@ pub struct ShowArgs {
     pub json: bool,
 }
 
-/// Print a JSON Schema.
+/// What `runner schema` is told.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// Which format
@@ -197,14 +333,14 @@ pub enum SchemaName {
     Events,
 }
 
-/// Print a shell completion script.
+/// What `runner completions` is told.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,
 }
 
-/// Print the manual page.
+/// What `runner man` is told.
 #[derive(Debug, Args)]
 pub struct ManArgs {
     /// Write `runner.1`, `runner-exec.1` and the others into this folder instead
@@ -212,14 +348,32 @@ pub struct ManArgs {
     pub folder: Option<PathBuf>,
 }
 
-fn parse_status(word: &str) -> Result<RunStatus, String> {
-    RunStatus::parse(word).ok_or_else(|| {
-        let words: Vec<_> = RunStatus::ALL
-            .iter()
-            .map(|status| status.as_str())
-            .collect();
-        format!("expected one of {}", words.join(", "))
-    })
+/// What `runner exec --help` says after the options.
+fn exec_notes() -> String {
+    let codes =
+        ExitStatus::ALL.map(|status| format!("  {:<4} {}\n", status.code(), status.meaning()));
+    format!(
+        "\
+Examples:
+  runner exec scenarios/basic.toml
+  runner exec --build scenarios/basic.toml     (builds plugins first)
+  runner exec -j 4 --test 'units/*' --fail-fast scenarios/tour.toml
+
+Ctrl-C, SIGTERM and SIGHUP stop a run in order: every attempt is recorded, and the run says what is missing.
+
+Exit codes:
+{}",
+        codes.concat()
+    )
+}
+
+fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
+    PossibleValuesParser::new(RunStatus::ALL.map(RunStatus::as_str))
+        .map(|word| RunStatus::parse(&word).expect("the word is one of those above"))
+}
+
+fn parse_rerun(text: &str) -> Result<Rerun, String> {
+    text.parse().map_err(|error: globset::Error| error.to_string())
 }
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {

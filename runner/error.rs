@@ -4,7 +4,7 @@ use std::{fmt, process::ExitCode};
 
 use crate::{
     model::{Reason, RunStatus, StopSignal, Verdict},
-    record::{FindError, RecordError},
+    record::{ClaimError, FindError, RecordError},
 };
 
 /// The exit codes, one by one as in the README.
@@ -22,6 +22,8 @@ pub enum ExitStatus {
     Incomplete,
     /// No test was selected.
     NothingSelected,
+    /// A live runner holds the run or its root, or did not answer.
+    Busy,
     /// Results could not be stored.
     Storage,
     /// A bug of the runner.
@@ -31,6 +33,22 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
+    /// Every exit code, in ascending order.
+    pub const ALL: [Self; 12] = [
+        Self::Success,
+        Self::NotPassed,
+        Self::Usage,
+        Self::Failed,
+        Self::Incomplete,
+        Self::NothingSelected,
+        Self::Busy,
+        Self::Storage,
+        Self::Internal,
+        Self::Signalled(StopSignal::HangUp),
+        Self::Signalled(StopSignal::Interrupt),
+        Self::Signalled(StopSignal::Terminate),
+    ];
+
     /// Makes the exit code of a run. `reason` and `signal` are set as far as the status has them.
     pub fn of(
         status: RunStatus,
@@ -62,6 +80,7 @@ impl ExitStatus {
             Self::Failed => 3,
             Self::Incomplete => 4,
             Self::NothingSelected => 5,
+            Self::Busy => 6,
             Self::Storage => 7,
             // `EX_SOFTWARE` of sysexits.h.
             Self::Internal => 70,
@@ -81,6 +100,7 @@ impl ExitStatus {
             Self::Failed => "the run could not begin as asked",
             Self::Incomplete => "incomplete, work remains",
             Self::NothingSelected => "no test was selected",
+            Self::Busy => "held by a live runner, or no answer from it",
             Self::Storage => "results could not be stored",
             Self::Internal => "a bug of the runner",
             Self::Signalled(StopSignal::HangUp) => "incomplete, stopped by SIGHUP",
@@ -127,6 +147,17 @@ impl Error {
         Self::storage(miette::Report::from_err(error))
     }
 
+    /// A run cannot be taken over.
+    pub fn claim(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Held { .. } => Self {
+                status: ExitStatus::Busy,
+                report: miette::Report::from_err(error),
+            },
+            ClaimError::Record(error) => Self::record(error),
+        }
+    }
+
     /// A run that was asked for cannot be found or read.
     pub fn find(error: FindError) -> Self {
         Self::usage(miette::Report::from_err(error))
@@ -150,10 +181,7 @@ impl fmt::Display for Error {
 #[cfg(test)]
 mod tests {
     use super::ExitStatus;
-    use crate::{
-        model::{Reason, RunStatus, StopSignal, Verdict},
-        record::{FindError, RecordError},
-    };
+    use crate::model::{Reason, RunStatus, StopSignal, Verdict};
 
     #[test]
     fn an_interrupted_run_never_exits_0() {

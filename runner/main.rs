@@ -4,19 +4,27 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser as _;
 use runner::{
-    cli::{Cli, Command},
+    cli::Cli,
     commands::{self, Surroundings},
-    output::Output,
+    output::{self, Output},
     plugin,
 };
 
 fn main() -> ExitCode {
-    #[cfg(feature = "failpoints")]
-    let _failpoints = fail::FailScenario::setup();
-    let cli = Cli::parse();
-    if matches!(cli.command, Command::Compile) {
+    // Only tests set it, and only a debug build knows it.
+    #[cfg(debug_assertions)]
+    if let Ok(failpoint) = std::env::var("RUNNER_FAILPOINT") {
+        runner::record::failpoint::arm(&failpoint);
+    }
+    // No command for people, so it is not part of the command line that help and completions describe.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == plugin::COMPILE_ARGUMENT)
+    {
         return plugin::compile_child();
     }
+    let cli = Cli::parse();
+    output::keep_errors_unwrapped();
     let output = Output::default();
     let surroundings = Surroundings {
         // Without it plugins that are in the cache still run; compiling one says what is missing.

@@ -1,12 +1,12 @@
 //! From how a session ended to what is written down and said of it.
 
-use miette::miette;
+use std::path::Path;
 
 use crate::{
-    error::{Error, ExitStatus},
-    model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict},
-    output::{Finish, Report},
-    record::{End, Recorder},
+    error::ExitStatus,
+    model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict, chain},
+    output::{Finish, Report, Tally},
+    record::{End, RecordError, Recorder, RunReader},
     run::{Ending, SessionError},
 };
 
@@ -18,46 +18,40 @@ pub(super) struct Closing {
     stage: Stage,
     verdict: Verdict,
     counts: Counts,
+    /// Whether nobody waits for a summary.
+    is_forced: bool,
     /// What went wrong, for people.
     error: Option<String>,
 }
 
 impl Closing {
     /// Closes a session that ended by itself or by a stop.
-    pub(super) fn of(ended: Result<Ending, SessionError>, planned: u64) -> Self {
+    pub(super) fn of(ended: Result<Ending, SessionError>, counts: Counts) -> Self {
         match ended {
             Ok(ending) => Self::of_ending(ending),
             Err(SessionError::Ready(error)) => Self {
                 stage: Stage::Plan,
                 error: Some(error.to_string()),
-                ..Self::without_rows(RunStatus::Failed, Reason::Plugin, planned)
+                ..Self::before_new_rows(status_of_failure(counts), Reason::Plugin, counts)
             },
             Err(SessionError::Stopped { reason, signal }) => Self {
                 signal,
                 stage: Stage::Plan,
-                ..Self::without_rows(RunStatus::Incomplete, reason, planned)
+                ..Self::before_new_rows(RunStatus::Incomplete, reason, counts)
             },
             Err(SessionError::Run { error, counts }) => Self {
-                counts,
                 error: Some(error),
-                ..Self::without_rows(
-                    match counts.done() {
-                        0 => RunStatus::Failed,
-                        _ => RunStatus::Incomplete,
-                    },
-                    Reason::Internal,
-                    planned,
-                )
+                ..Self::before_new_rows(status_of_failure(counts), Reason::Internal, counts)
             },
         }
     }
 
     /// Closes a session whose engine or threads could not be had.
-    pub(super) fn not_set_up(problem: String, planned: u64) -> Self {
+    pub(super) fn not_set_up(problem: String, counts: Counts) -> Self {
         Self {
             stage: Stage::Plan,
             error: Some(problem),
-            ..Self::without_rows(RunStatus::Failed, Reason::Setup, planned)
+            ..Self::before_new_rows(status_of_failure(counts), Reason::Setup, counts)
         }
     }
 
@@ -73,13 +67,18 @@ impl Closing {
                     _ => Verdict::Failed,
                 },
                 counts: ending.counts,
+                is_forced: false,
                 error: None,
             };
         };
         Self {
-            status: RunStatus::Incomplete,
+            status: match reason {
+                Reason::Cancelled => RunStatus::Cancelled,
+                _ => RunStatus::Incomplete,
+            },
             reason: Some(reason),
             signal: ending.signal,
+            is_forced: ending.is_forced,
             stage: Stage::Run,
             verdict: match reason {
                 Reason::FailFast => Verdict::Failed,
@@ -90,74 +89,98 @@ impl Closing {
         }
     }
 
-    fn without_rows(status: RunStatus, reason: Reason, planned: u64) -> Self {
+    /// Turns into the end of a run whose own end cannot be stored: what is not on disk was not reached.
+    fn unwritten(self, error: &RecordError) -> Self {
+        let unwritten = || {
+            format!(
+                "the end of the run cannot be written down: {}",
+                chain(error)
+            )
+        };
+        Self {
+            status: RunStatus::Incomplete,
+            reason: Some(Reason::Storage),
+            signal: None,
+            verdict: Verdict::None,
+            error: self.error.or_else(|| Some(unwritten())),
+            ..self
+        }
+    }
+
+    fn end(&self) -> End {
+        End {
+            now: crate::run::wall_clock(),
+            status: self.status,
+            reason: self.reason,
+            signal: self.signal,
+            stage: self.stage,
+            verdict: self.verdict,
+            counts: self.counts,
+        }
+    }
+
+    fn before_new_rows(status: RunStatus, reason: Reason, counts: Counts) -> Self {
         Self {
             status,
             reason: Some(reason),
             signal: None,
             stage: Stage::Run,
             verdict: Verdict::None,
-            counts: Counts {
-                planned,
-                ..Counts::default()
-            },
+            counts,
+            is_forced: false,
             error: None,
         }
     }
 }
 
-/// Writes the end of a session down, and tells it.
-pub(super) fn close(
-    recorder: Recorder,
-    report: Report,
-    closing: Closing,
-) -> Result<ExitStatus, Error> {
-    let Closing {
-        status,
-        reason,
-        signal,
-        stage,
-        verdict,
-        counts,
-        error,
-    } = closing;
-    let run_dir = recorder.run_dir().to_owned();
-    let finished = recorder.finish(End {
-        now: crate::run::wall_clock(),
-        status,
-        reason,
-        signal,
-        stage,
-        verdict,
-        counts,
-    });
-    let exit = ExitStatus::of(status, reason, signal, verdict);
-    report.finish(&Finish {
-        run_dir: &run_dir,
-        status,
-        reason,
-        signal,
-        verdict,
-        counts,
-        exit,
-        error,
-    });
-    match finished {
-        Ok(_) => Ok(exit),
-        Err(error) => Err(Error::storage(miette!(
-            "the end of the run could not be written down: {}",
-            chain(&error)
-        ))),
+/// A run that has rows is not `failed`, whatever keeps it from going on.
+fn status_of_failure(counts: Counts) -> RunStatus {
+    match counts.done() {
+        0 => RunStatus::Failed,
+        _ => RunStatus::Incomplete,
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
+/// Writes the end of a session down, and tells it.
+pub(super) fn close(recorder: Recorder, mut report: Report, closing: Closing) -> ExitStatus {
+    let run_dir = recorder.run_dir().to_owned();
+    let is_resumed = recorder.session() > 1;
+    let closing = match recorder.finish(closing.end()) {
+        Ok(_) => closing,
+        Err(error) => closing.unwritten(&error),
+    };
+    // For whoever looks at the run later; the screen has it from the report.
+    if let Some(error) = &closing.error {
+        tracing::info!("{error}");
     }
-    text
+
+    let exit = ExitStatus::of(
+        closing.status,
+        closing.reason,
+        closing.signal,
+        closing.verdict,
+    );
+    if is_resumed {
+        report.replace_tally(tally_of(&run_dir));
+    }
+    report.finish(&Finish {
+        run_dir: &run_dir,
+        status: closing.status,
+        reason: closing.reason,
+        signal: closing.signal,
+        verdict: closing.verdict,
+        counts: closing.counts,
+        exit,
+        is_forced: closing.is_forced,
+        error: closing.error,
+    });
+    exit
+}
+
+/// Gathers all sessions' rows: a resumed run reports every trial, and not only the new ones.
+fn tally_of(run_dir: &Path) -> Option<Tally> {
+    let reader = RunReader::open(run_dir).ok()?;
+    let state = reader.state().ok()?;
+    // Damaged lines were told when the run was opened.
+    Some(Tally::of_run(&reader, &state, |_, _| {}, |_| {}))
 }

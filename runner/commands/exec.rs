@@ -1,31 +1,23 @@
 //! `runner exec`.
 
-use std::{io::IsTerminal as _, num::NonZeroUsize, path::Path, time::Duration};
+use std::io::IsTerminal as _;
 
 use miette::miette;
-use tokio::{
-    runtime::{self, Runtime},
-    sync::mpsc,
-};
 
 use super::{
     Surroundings,
-    closing::{Closing, close},
+    live::{Around, Live, engine_options},
     plugins::{self, Build},
     session_log::SessionLog,
 };
 use crate::{
     cli::ExecArgs,
     error::{Error, ExitStatus},
-    output::{Begin, Mode, Output, Report},
-    plugin::{Engine, EngineOptions, Interrupt},
-    record::{Recorder, Store},
-    run::{self, Message, Overrides, Plan, PlanError, Session, StopSignals},
+    output::{Mode, Output, Report},
+    record::{History, Store},
+    run::{self, Overrides, Plan, PlanError, StopSignals},
     scenario::{self, Selection},
 };
-
-/// How long compiling one plugin may take.
-const COMPILE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Runs a scenario.
 pub(super) fn exec(
@@ -45,8 +37,14 @@ pub(super) fn exec(
     }
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let store = Store::open(&root).map_err(Error::record)?;
-    let live = Live::begin(&plan, &store, &signals, report, &log)?;
-    live.run(&plan, engine_options(surroundings, &root))
+    let around = Around {
+        signals: &signals,
+        log: &log,
+    };
+    let birth = plan.birth(run::wall_clock());
+    let live = Live::begin(&plan, &around, report, |acks| store.begin(birth, acks))?;
+    let history = History::planned(plan.trial_count());
+    Ok(live.run(history, engine_options(surroundings, &root)))
 }
 
 /// Everything that happens before a run exists.
@@ -90,106 +88,6 @@ fn dry_run(plan: &Plan, output: &Output) -> Result<ExitStatus, Error> {
     Ok(ExitStatus::Success)
 }
 
-/// A run that was born and is not finished.
-struct Live {
-    recorder: Recorder,
-    report: Report,
-    sender: mpsc::UnboundedSender<Message>,
-    inbox: mpsc::UnboundedReceiver<Message>,
-    interrupt: Interrupt,
-}
-
-impl Live {
-    /// Gives birth to the run; from here on signals stop it in order.
-    fn begin(
-        plan: &Plan,
-        store: &Store,
-        signals: &StopSignals,
-        mut report: Report,
-        log: &SessionLog,
-    ) -> Result<Self, Error> {
-        let (sender, inbox) = mpsc::unbounded_channel();
-        let interrupt = Interrupt::default();
-        let (to_dispatcher, guests) = (sender.clone(), interrupt.clone());
-        signals.listen(move |signal| {
-            guests.request();
-            // Without a dispatcher there is nothing left to stop.
-            drop(to_dispatcher.send(Message::Stop(signal)));
-        });
-
-        let acks = sender.clone();
-        let recorder = store
-            .begin(plan.birth(run::wall_clock()), move |written| {
-                drop(acks.send(Message::Written(written)));
-            })
-            .map_err(Error::record)?;
-        if let Err(error) = log.open(&recorder.log_path()) {
-            tracing::warn!("cannot write the session's log: {error}");
-        }
-        report.begin(&Begin {
-            run: recorder.run_id().as_str(),
-            run_dir: recorder.run_dir(),
-            scenario: plan.scenario().name(),
-            planned: plan.trial_count(),
-            providers: plan.provider_count(),
-            jobs: plan.jobs(),
-        });
-        Ok(Self {
-            recorder,
-            report,
-            sender,
-            inbox,
-            interrupt,
-        })
-    }
-
-    /// Runs the trials, writes down how it ended, and says so.
-    fn run(self, plan: &Plan, options: EngineOptions) -> Result<ExitStatus, Error> {
-        let Self {
-            mut recorder,
-            mut report,
-            sender,
-            inbox,
-            interrupt,
-        } = self;
-        let closing = match set_up(plan, options) {
-            Err(problem) => Closing::not_set_up(problem, plan.trial_count()),
-            Ok((engine, guests, main)) => {
-                let session = Session {
-                    engine: &engine,
-                    guests: guests.handle().clone(),
-                    recorder: &mut recorder,
-                    sender,
-                    inbox,
-                    interrupt,
-                    observe: &mut |event| report.observe(&event),
-                };
-                let ended = main.block_on(run::run(plan, session));
-                // A guest inside one long instruction cannot be joined.
-                guests.shutdown_background();
-                Closing::of(ended, plan.trial_count())
-            }
-        };
-        close(recorder, report, closing)
-    }
-}
-
-/// Makes the engine, the guests' runtime, and the one that the dispatcher has for itself.
-fn set_up(plan: &Plan, options: EngineOptions) -> Result<(Engine, Runtime, Runtime), String> {
-    let engine = Engine::new(options).map_err(|error| error.to_string())?;
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let guests = runtime::Builder::new_multi_thread()
-        .worker_threads(plan.jobs().min(cores))
-        .thread_name("guest")
-        .enable_all()
-        .build();
-    let main = runtime::Builder::new_current_thread().enable_all().build();
-    match (guests, main) {
-        (Ok(guests), Ok(main)) => Ok((engine, guests, main)),
-        (Err(error), _) | (_, Err(error)) => Err(format!("cannot start threads: {error}")),
-    }
-}
-
 fn mode(args: &ExecArgs) -> Mode {
     if args.json {
         return Mode::Json;
@@ -201,13 +99,4 @@ fn mode(args: &ExecArgs) -> Mode {
         return Mode::Terminal;
     }
     Mode::Plain
-}
-
-fn engine_options(surroundings: &Surroundings, root: &Path) -> EngineOptions {
-    let cache = surroundings.cache.clone();
-    EngineOptions {
-        compiler: surroundings.program.clone(),
-        cache: cache.unwrap_or_else(|| root.join(".cache")),
-        compile_timeout: COMPILE_TIMEOUT,
-    }
 }

@@ -2,10 +2,13 @@
 
 mod closing;
 mod completions;
+mod differences;
 mod exec;
 mod list;
+mod live;
 mod man;
 mod plugins;
+mod resume;
 mod schema;
 mod session_log;
 mod show;
@@ -37,12 +40,13 @@ pub fn dispatch(
 ) -> Result<ExitStatus, Error> {
     match command {
         Command::Exec(args) => exec::exec(args, surroundings, output),
+        Command::Resume(args) => resume::resume(&args, surroundings, output),
+        Command::Stop(_) | Command::Cancel(_) | Command::Wait(_) | Command::Logs(_) => unimplemented!(),
         Command::Validate(args) => validate::validate(&args, output),
         Command::List(args) => list::list(&args, output),
         Command::Show(args) => show::show(&args, output),
         Command::Schema(args) => Ok(schema::schema(&args, output)),
         Command::Completions(args) => Ok(completions::completions(&args, output)),
         Command::Man(args) => man::man(&args, output),
-        Command::Compile => unreachable!("`main` does this before anything else"),
     }
 }

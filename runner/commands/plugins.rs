@@ -14,10 +14,10 @@ use miette::miette;
 
 use crate::{
     error::{Error, ExitStatus},
-    model::StopSignal,
+    model::{StopSignal, chain},
     output::Output,
     plugin::source::{Built, Source, SourceError, SourceState, Watch},
-    run::StopSignals,
+    run::{StopRequest, StopSignals},
     scenario::{Provider, Scenario},
 };
 
@@ -103,7 +103,7 @@ fn build_now(
     ));
     let stopped = Arc::new(Stopped::default());
     let flag = Arc::clone(&stopped);
-    signals.listen(move |signal| flag.set(signal));
+    signals.listen(move |request| flag.set(request));
     let built = source.build(&mut Watch {
         on_line: &mut |line| output.hint(line),
         is_stopped: &|| stopped.is_set.load(Ordering::Relaxed),
@@ -137,11 +137,11 @@ struct Stopped {
 }
 
 impl Stopped {
-    fn set(&self, signal: StopSignal) {
-        match signal {
-            StopSignal::Interrupt => {}
-            StopSignal::Terminate => self.is_terminate.store(true, Ordering::Relaxed),
-            StopSignal::HangUp => self.is_hang_up.store(true, Ordering::Relaxed),
+    fn set(&self, request: StopRequest) {
+        match request.signal {
+            Some(StopSignal::Terminate) => self.is_terminate.store(true, Ordering::Relaxed),
+            Some(StopSignal::HangUp) => self.is_hang_up.store(true, Ordering::Relaxed),
+            Some(StopSignal::Interrupt) | None => {}
         }
         self.is_set.store(true, Ordering::Relaxed);
     }
@@ -173,13 +173,6 @@ fn unusable(error: &SourceError) -> Error {
         Some(help) => miette!(help = help, "{text}"),
         None => miette!("{text}"),
     })
-}
-
-fn chain(error: &SourceError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 fn seconds(took: Duration) -> String {

@@ -4,6 +4,7 @@ mod events;
 mod failure;
 mod format;
 mod histogram;
+mod pending;
 mod report;
 mod runs;
 mod summary;
@@ -18,11 +19,19 @@ use indicatif::ProgressBar;
 use owo_colors::OwoColorize as _;
 
 pub use events::events_schema;
+pub use pending::why_pending;
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{list_json, list_table, show_json, show_text};
 pub use tally::Tally;
 
 use crate::error::Error;
+
+/// Keeps the names in errors whole: what is broken over two lines cannot be pasted.
+pub fn keep_errors_unwrapped() {
+    let handler = || miette::MietteHandlerOpts::new().wrap_lines(false).build();
+    // It fails only if there is a hook already, which then stays.
+    drop(miette::set_hook(Box::new(move |_| Box::new(handler()))));
+}
 
 /// Standard output and standard error.
 ///

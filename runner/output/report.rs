@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Outcome, ProviderId, Reason, RunStatus, StopSignal, Verdict},
+    model::{Counts, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict},
     record::{Entry, Row},
     run,
 };
@@ -37,6 +37,8 @@ pub enum Mode {
 
 /// How often a run that is not watched on a terminal says how far it is.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// How often the event stream does.
+const JSON_PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// How long an attempt runs before it is named.
 const WORTH_NAMING: Duration = Duration::from_secs(1);
 /// How many failures are printed as they happen.
@@ -88,6 +90,8 @@ pub struct Finish<'a> {
     pub counts: Counts,
     /// What the process exits with.
     pub exit: ExitStatus,
+    /// Whether nobody waits for a summary.
+    pub is_forced: bool,
     /// What went wrong, if the run could not go on.
     pub error: Option<String>,
 }
@@ -105,14 +109,14 @@ impl Report {
             lines: 0,
             shown: 0,
             started: now,
-            progress_at: now + PLAIN_PROGRESS_EVERY,
+            progress_at: now,
         }
     }
 
     /// Tells that a run was born.
     pub fn begin(&mut self, begin: &Begin<'_>) {
         self.started = Instant::now();
-        self.progress_at = self.started + PLAIN_PROGRESS_EVERY;
+        self.progress_at = self.started + self.progress_every();
         match self.mode {
             Mode::Json => self.emit(events::Event::Started {
                 run: begin.run,
@@ -157,7 +161,18 @@ impl Report {
                 running,
                 longest,
             } => self.progress(*counts, *running, longest.as_ref()),
-            run::Event::Stopping { reason, in_flight } => self.stopping(*reason, *in_flight),
+            run::Event::Stopping {
+                mode,
+                reason,
+                in_flight,
+            } => self.stopping(*mode, *reason, *in_flight),
+        }
+    }
+
+    /// Lets the summary speak of more than this session's rows; `None` changes nothing.
+    pub fn replace_tally(&mut self, tally: Option<Tally>) {
+        if let Some(tally) = tally {
+            self.tally = tally;
         }
     }
 
@@ -246,9 +261,7 @@ impl Report {
     fn progress(&mut self, counts: Counts, running: usize, longest: Option<&run::Running<'_>>) {
         match self.mode {
             Mode::Json => {
-                let now = Instant::now();
-                if now >= self.progress_at {
-                    self.progress_at = now + Duration::from_secs(1);
+                if self.is_progress_due() {
                     self.emit(events::Event::Progress {
                         counts: counts.into(),
                         running,
@@ -270,29 +283,49 @@ impl Report {
     }
 
     fn plain_progress(&mut self, counts: Counts, longest: Option<&run::Running<'_>>) {
-        let now = Instant::now();
-        if now < self.progress_at {
+        if !self.is_progress_due() {
             return;
         }
-        self.progress_at = now + PLAIN_PROGRESS_EVERY;
         let longest = longest.map(|longest| format!(", {}", bar_longest(longest)));
         self.output.talk(&format!(
             "{} of {}: {}{}",
             format::count(counts.done()),
             format::count(counts.planned),
-            counted(counts),
+            format::counted(counts),
             longest.unwrap_or_default()
         ));
     }
 
-    fn stopping(&mut self, reason: Reason, in_flight: usize) {
+    fn is_progress_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = now >= self.progress_at;
+        if is_due {
+            self.progress_at = now + self.progress_every();
+        }
+        is_due
+    }
+
+    fn progress_every(&self) -> Duration {
+        match self.mode {
+            Mode::Json => JSON_PROGRESS_EVERY,
+            Mode::Terminal | Mode::Plain | Mode::Quiet => PLAIN_PROGRESS_EVERY,
+        }
+    }
+
+    fn stopping(&mut self, mode: StopMode, reason: Reason, in_flight: usize) {
         match self.mode {
             Mode::Json => self.emit(events::Event::Stopping {
+                mode: mode.as_str(),
                 reason: reason.as_str(),
                 in_flight,
             }),
             Mode::Quiet => {}
             Mode::Plain | Mode::Terminal => {
+                let how = match mode {
+                    StopMode::Drain => "finishing:",
+                    StopMode::Stop | StopMode::Cancel => "stopping:",
+                    StopMode::Kill => "stopping at once:",
+                };
                 let why = match reason {
                     Reason::Timeout => "the run's time is up",
                     Reason::FailFast => "enough trials ended badly",
@@ -301,7 +334,7 @@ impl Report {
                 };
                 self.output.talk(&format!(
                     "{} {why}; {} in flight",
-                    "stopping:".yellow().bold(),
+                    how.yellow().bold(),
                     format::plural(in_flight as u64, "attempt")
                 ));
             }
@@ -311,7 +344,7 @@ impl Report {
     fn summary(&self, finish: &Finish<'_>) {
         let talk = |line: &str| self.output.talk(line);
         // They were printed as they happened; on a screen that scrolls they are wanted again at the end.
-        if !self.tally.failures.is_empty() {
+        if !self.tally.failures.is_empty() && !finish.is_forced {
             talk(&format!("\n{}", "failures".bold()));
             self.tally.failures.iter().for_each(|failure| talk(failure));
             let more = finish.counts.bad() - self.tally.failures.len() as u64;
@@ -321,7 +354,7 @@ impl Report {
                 ));
             }
         }
-        if !self.tally.providers.is_empty() {
+        if !self.tally.providers.is_empty() && !finish.is_forced {
             talk(&format!("\n{}", summary::table(&self.tally)));
         }
         if let Some(error) = &finish.error {
@@ -354,7 +387,7 @@ impl Report {
             format::status(finish.status, &status),
             format::count(counts.done()),
             format::count(counts.planned),
-            counted(counts),
+            format::counted(counts),
             format::duration(self.started.elapsed())
         )
     }
@@ -431,36 +464,4 @@ fn bar_longest(longest: &run::Running<'_>) -> String {
         longest.trial,
         format::duration(longest.elapsed)
     )
-}
-
-/// The counts that are not 0.
-fn counted(counts: Counts) -> String {
-    let parts = [
-        (counts.passed, "passed"),
-        (counts.failed, "failed"),
-        (
-            counts.error,
-            if counts.error == 1 { "error" } else { "errors" },
-        ),
-        (
-            counts.timeout,
-            if counts.timeout == 1 {
-                "timeout"
-            } else {
-                "timeouts"
-            },
-        ),
-        (counts.skipped, "skipped"),
-        (counts.flaky, "flaky"),
-    ];
-    let parts: Vec<_> = parts
-        .into_iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| format!("{} {word}", format::count(number)))
-        .collect();
-    if parts.is_empty() {
-        "none done".into()
-    } else {
-        parts.join(", ")
-    }
 }

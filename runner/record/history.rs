@@ -32,6 +32,19 @@ pub struct History {
     pub unrecorded: Vec<AttemptKey>,
 }
 
+impl History {
+    /// What a run of `trials` trials begins with.
+    pub fn planned(trials: u64) -> Self {
+        Self {
+            state: State::planned(trials),
+            last_seq: 0,
+            damaged_lines: 0,
+            deaths: HashMap::new(),
+            unrecorded: Vec::new(),
+        }
+    }
+}
+
 /// Reads all rows and lets the sessions of the manifest happen between them.
 ///
 /// `rerun` is what a session would be asked for that is opened now.
@@ -73,13 +86,7 @@ enum What<'a> {
 impl<'a> Fold<'a> {
     fn new(manifest: &'a Manifest, rerun: Option<&Rerun>) -> Result<Self, RecordError> {
         let mut fold = Self {
-            history: History {
-                state: State::planned(manifest.metadata.planned_test_count),
-                last_seq: 0,
-                damaged_lines: 0,
-                deaths: HashMap::new(),
-                unrecorded: Vec::new(),
-            },
+            history: History::planned(manifest.metadata.planned_test_count),
             events: VecDeque::new(),
             ids: Vec::new(),
         };

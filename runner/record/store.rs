@@ -85,6 +85,11 @@ impl Store {
         Ok(())
     }
 
+    /// The results root's directory.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     /// Gives birth to a run. `acks` is called on the recorder's thread, once for every commit, in order; it must not block.
     pub fn begin(
         &self,

@@ -17,14 +17,16 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use self::stopping::Stop;
 use super::{
     Event, Running, SessionError,
-    executor::Task,
+    executor::{Task, poisoned},
     fingerprint::Fingerprints,
     lane::{Lane, Readiness, Retry},
+    poison::Suspects,
     pool::Pool,
     retry::{self, Later},
+    stop::StopRequest,
 };
 use crate::{
-    model::{Attempt, Counts, Outcome, Reason, StopSignal, TrialId},
+    model::{Attempt, Counts, Outcome, Reason, StopMode, StopSignal, TrialId},
     plugin::Interrupt,
     record::{Accepted, AttemptKey, Entry, RecordError, Recorder, State, Written, accept},
     scenario::Test,
@@ -44,13 +46,17 @@ const MAX_AHEAD: usize = 512;
 const GATHER: Duration = Duration::from_millis(1);
 
 /// Everything that can happen to a dispatcher.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is a report"
+)]
 pub enum Message {
     /// An executor has made an attempt.
     Report(Attempt),
     /// Rows are on disk, or never will be.
     Written(Written),
     /// Someone asks for a stop.
-    Stop(StopSignal),
+    Stop(StopRequest),
 }
 
 /// What bounds a session.
@@ -63,8 +69,6 @@ pub(super) struct Rules {
     pub(super) grace: Duration,
     /// The run's own deadline.
     pub(super) ends: Instant,
-    /// Trials of the plan.
-    pub(super) planned: u64,
 }
 
 /// How a session ended.
@@ -74,6 +78,8 @@ pub struct Ending {
     pub reason: Option<Reason>,
     /// The signal, if that was the reason.
     pub signal: Option<StopSignal>,
+    /// Whether somebody did not want to wait for anything more.
+    pub is_forced: bool,
     /// What is on disk.
     pub counts: Counts,
     /// What kept rows from the disk.
@@ -92,6 +98,7 @@ pub(super) struct Dispatcher<'a> {
     observe: &'a mut dyn FnMut(Event<'_>),
     in_flight: HashMap<u64, InFlight>,
     memory_in_use: u64,
+    suspects: Suspects,
     /// Retries whose backoff has not passed.
     later: BinaryHeap<Later>,
     /// What the recorder gets after this turn.
@@ -108,6 +115,7 @@ pub(super) struct Dispatcher<'a> {
 /// An attempt that was assigned and not answered.
 struct InFlight {
     number: u32,
+    tries: u32,
     trial: TrialId,
     lane: usize,
     test: Arc<Test>,
@@ -124,6 +132,8 @@ struct Unwritten {
 /// The parts that a dispatcher is made of.
 pub(super) struct Parts<'a> {
     pub(super) lanes: Vec<Lane>,
+    pub(super) state: State,
+    pub(super) suspects: Suspects,
     pub(super) recorder: &'a mut Recorder,
     pub(super) pool: Pool,
     pub(super) interrupt: Interrupt,
@@ -136,7 +146,9 @@ impl<'a> Dispatcher<'a> {
     pub(super) fn new(parts: Parts<'a>) -> Self {
         Self {
             lanes: parts.lanes,
-            state: State::planned(parts.rules.planned),
+            bad: parts.state.counts().bad(),
+            state: parts.state,
+            suspects: parts.suspects,
             recorder: parts.recorder,
             pool: parts.pool,
             interrupt: parts.interrupt,
@@ -148,7 +160,6 @@ impl<'a> Dispatcher<'a> {
             later: BinaryHeap::new(),
             outbox: Vec::new(),
             unwritten: Unwritten::default(),
-            bad: 0,
             pace: None,
             stop: None,
             storage: None,
@@ -171,6 +182,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     async fn go_on(&mut self, inbox: &mut UnboundedReceiver<Message>) -> io::Result<()> {
+        self.record_guilty();
         let mut messages = Vec::new();
         let mut progress_at = Instant::now() + PROGRESS_EVERY;
         loop {
@@ -209,7 +221,7 @@ impl<'a> Dispatcher<'a> {
         match message {
             Message::Report(attempt) => self.report(attempt),
             Message::Written(written) => self.written(written),
-            Message::Stop(signal) => self.begin_stop(Reason::Interrupted, Some(signal)),
+            Message::Stop(request) => self.asked_to_stop(request),
         }
     }
 
@@ -231,10 +243,53 @@ impl<'a> Dispatcher<'a> {
                 }
             }
         }
+        if self.in_flight.is_empty() && self.later.is_empty() {
+            tasks.extend(self.next_suspect(now)?);
+        }
         if !tasks.is_empty() {
             self.pool.assign(tasks);
         }
         Ok([retry_at, lane_at].into_iter().flatten().min())
+    }
+
+    /// Takes a trial that may have ended the process before, once nothing else is left to do.
+    fn next_suspect(&mut self, now: Instant) -> io::Result<Option<Task>> {
+        let Some(suspect) = self.suspects.waiting.pop_front() else {
+            return Ok(None);
+        };
+        let lane = self.lane_of(suspect.provider);
+        self.lanes[lane].retry(suspect.into_retry());
+        match self.lanes[lane].readiness(&self.state, now)? {
+            Readiness::Ready(_) => Ok(Some(self.take(lane, now))),
+            // It is due, so its lane's own pace decides.
+            Readiness::At(_) | Readiness::Blocked => Ok(None),
+        }
+    }
+
+    /// Records the trials that ended the process once too often.
+    fn record_guilty(&mut self) {
+        for suspect in std::mem::take(&mut self.suspects.guilty) {
+            let lane = self.lane_of(suspect.provider);
+            let trial = self.lanes[lane].trial(&suspect.test, suspect.repeat);
+            let number = self.state.assign(suspect.ordinal);
+            let attempt = poisoned(suspect.ordinal, trial.clone(), number, suspect.deaths);
+            let flight = InFlight {
+                number,
+                tries: 1,
+                trial,
+                lane,
+                test: suspect.test,
+                trial_ends: None,
+            };
+            self.enter(&flight, attempt, true);
+        }
+    }
+
+    fn lane_of(&self, provider: usize) -> usize {
+        self.lanes
+            .iter()
+            .position(|lane| lane.provider() == provider)
+            .expect("a trial's provider has a lane")
     }
 
     fn wake_retries(&mut self, now: Instant) {
@@ -277,6 +332,7 @@ impl<'a> Dispatcher<'a> {
             task.ordinal,
             InFlight {
                 number: task.number,
+                tries: task.tries,
                 trial: task.trial.clone(),
                 lane: index,
                 test: Arc::clone(&task.test),
@@ -330,6 +386,7 @@ impl<'a> Dispatcher<'a> {
                     ordinal: attempt.ordinal,
                     test: Arc::clone(&flight.test),
                     repeat: attempt.trial.repeat,
+                    tries: flight.tries,
                     trial_ends,
                 },
             });
@@ -350,14 +407,16 @@ impl<'a> Dispatcher<'a> {
         self.unwritten.bytes += attempt.usage.bytes_out;
         self.outbox.push(Entry {
             is_final,
-            is_flaky: is_final && attempt.outcome == Outcome::Passed && attempt.number > 1,
+            is_flaky: is_final
+                && attempt.outcome == Outcome::Passed
+                && (flight.tries > 1 || self.state.is_shaky(attempt.ordinal)),
             fingerprint: self
                 .fingerprints
                 .of(self.lanes[flight.lane].provider(), &flight.test),
             attempt,
         });
         if self.rules.fail_fast.is_some_and(|most| self.bad >= most) {
-            self.begin_drain(Reason::FailFast);
+            self.begin_stop(StopMode::Drain, Reason::FailFast, None);
         }
     }
 
@@ -367,7 +426,7 @@ impl<'a> Dispatcher<'a> {
             return None;
         }
         let now = Instant::now();
-        let backoff = retry::backoff(&flight.test.retries, attempt)?;
+        let backoff = retry::backoff(&flight.test.retries, attempt, flight.tries)?;
         let at = now + backoff;
         let begun = now.checked_sub(attempt.duration).unwrap_or(now);
         let whole = flight.test.trial_timeout;
@@ -411,7 +470,7 @@ impl<'a> Dispatcher<'a> {
         }
         if let Some(error) = written.error {
             self.storage = Some(error);
-            self.begin_stop(Reason::Storage, None);
+            self.begin_stop(StopMode::Kill, Reason::Storage, None);
             return;
         }
         for entry in &written.entries {
@@ -441,6 +500,7 @@ impl<'a> Dispatcher<'a> {
         // A stop that came too late to matter is none.
         let stop = self.stop.filter(|_| !self.state.is_complete());
         Ending {
+            is_forced: stop.as_ref().is_some_and(|stop| stop.mode == StopMode::Kill),
             reason: match &self.storage {
                 Some(_) => Some(Reason::Storage),
                 None => stop.as_ref().map(|stop| stop.reason),

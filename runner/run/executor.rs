@@ -32,6 +32,8 @@ pub(super) struct Task {
     pub(super) trial: TrialId,
     pub(super) trial_text: Arc<str>,
     pub(super) test: Arc<Test>,
+    /// Which of this session's attempts of the trial it is, from 1.
+    pub(super) tries: u32,
     /// When the trial's own deadline is, if it has one and this is not its first attempt.
     pub(super) trial_ends: Option<Instant>,
 }
@@ -195,6 +197,20 @@ pub(super) fn given_up(begun: &Begun, trial: TrialId, now: Instant) -> Attempt {
             Outcome::Stopped,
             begun.started_at,
         )
+    }
+}
+
+/// Makes the attempt that records a trial as what ends the process.
+pub(super) fn poisoned(ordinal: u64, trial: TrialId, number: u32, deaths: u32) -> Attempt {
+    let error = AttemptError {
+        class: Some(ErrorClass::Poison),
+        code: "poison".into(),
+        message: format!("the runner's process died {deaths} times in a row while this trial ran"),
+        retry_after: None,
+    };
+    Attempt {
+        error: Some(error),
+        ..blank(ordinal, trial, number, Outcome::Error, super::wall_clock())
     }
 }
 

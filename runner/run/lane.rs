@@ -1,7 +1,7 @@
 //! A lane: one provider's way through the plan, and what bounds how fast it is travelled.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,6 +20,7 @@ pub(super) struct Lane {
     id: ProviderId,
     reader: SuiteReader,
     test_count: u64,
+    held: Arc<HashSet<u64>>,
     cursor: Cursor,
     /// The cursor's trial, read.
     next: Option<Pending>,
@@ -38,6 +39,8 @@ pub(super) struct Retry {
     pub(super) ordinal: u64,
     pub(super) test: Arc<Test>,
     pub(super) repeat: u32,
+    /// How many attempts this session has made of it.
+    pub(super) tries: u32,
     pub(super) trial_ends: Option<Instant>,
 }
 
@@ -74,13 +77,21 @@ pub(super) enum Readiness {
 
 impl Lane {
     /// Begins at the plan's first trial on the scenario's provider at `index`.
-    pub(super) fn new(index: usize, provider: &PlannedProvider, suite: &Suite) -> Self {
+    ///
+    /// Trials that are `held` come only when they are put back by [`Lane::retry`].
+    pub(super) fn new(
+        index: usize,
+        provider: &PlannedProvider,
+        suite: &Suite,
+        held: Arc<HashSet<u64>>,
+    ) -> Self {
         let definition = &provider.definition;
         Self {
             provider: index,
             id: definition.id.clone(),
             reader: suite.reader(),
             test_count: suite.test_count(),
+            held,
             cursor: Cursor::default(),
             next: None,
             due: VecDeque::new(),
@@ -88,6 +99,15 @@ impl Lane {
             concurrency: definition.concurrency.map(Into::into),
             pacer: definition.rate.map(Pacer::new),
             memory: provider.limits.memory,
+        }
+    }
+
+    /// Makes the id of one of the provider's trials.
+    pub(super) fn trial(&self, test: &Test, repeat: u32) -> TrialId {
+        TrialId {
+            test: test.id.clone(),
+            provider: self.id.clone(),
+            repeat,
         }
     }
 
@@ -124,11 +144,7 @@ impl Lane {
         }
         self.running += 1;
         let retry = self.due.pop_front().unwrap_or_else(|| self.take_pending());
-        let trial = TrialId {
-            test: retry.test.id.clone(),
-            provider: self.id.clone(),
-            repeat: retry.repeat,
-        };
+        let trial = self.trial(&retry.test, retry.repeat);
         Task {
             ordinal: retry.ordinal,
             number: state.assign(retry.ordinal),
@@ -136,6 +152,7 @@ impl Lane {
             trial_text: trial.to_string().into(),
             trial,
             test: retry.test,
+            tries: retry.tries + 1,
             trial_ends: retry.trial_ends,
         }
     }
@@ -161,7 +178,9 @@ impl Lane {
         }
         while self.next.is_none() && self.cursor.test < self.test_count {
             let test = self.reader.test(self.cursor.test)?;
-            match self.cursor.pending_of(&test, self.provider, state) {
+            let is_pending =
+                |ordinal: u64| state.is_pending(ordinal) && !self.held.contains(&ordinal);
+            match self.cursor.pending_of(&test, self.provider, is_pending) {
                 Some((ordinal, repeat)) => {
                     self.next = Some(Pending {
                         ordinal,
@@ -182,6 +201,7 @@ impl Lane {
             ordinal: pending.ordinal,
             test: pending.test,
             repeat: pending.repeat,
+            tries: 0,
             trial_ends: None,
         }
     }
@@ -189,12 +209,17 @@ impl Lane {
 
 impl Cursor {
     /// The next pending trial of `test` on `provider`, with its ordinal and repeat.
-    fn pending_of(&self, test: &Test, provider: usize, state: &State) -> Option<(u64, u32)> {
+    fn pending_of(
+        &self,
+        test: &Test,
+        provider: usize,
+        is_pending: impl Fn(u64) -> bool,
+    ) -> Option<(u64, u32)> {
         let place = test.providers.iter().position(|index| index == provider)? as u64;
         let first = test.first_ordinal + place * u64::from(test.repeat);
         (self.repeats + 1..=test.repeat)
             .map(|repeat| (first + u64::from(repeat - 1), repeat))
-            .find(|(ordinal, _)| state.is_pending(*ordinal))
+            .find(|(ordinal, _)| is_pending(*ordinal))
     }
 
     fn next_test(&mut self) {

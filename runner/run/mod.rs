@@ -3,6 +3,7 @@
 //! [`Plan::new`] finds what will run, [`run`] makes it happen: it links the plugins, starts the pool of executors, and
 //! lets the dispatcher go on until no trial is left or a stop wins.
 
+mod ceiling;
 mod deadline;
 mod dispatcher;
 mod error;
@@ -13,12 +14,18 @@ mod json;
 mod lane;
 mod memory;
 mod plan;
+mod poison;
 mod pool;
 mod ready;
 mod retry;
 mod stop;
+mod stored;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use tokio::{
@@ -29,7 +36,8 @@ use tokio::{
 pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
 pub use plan::{Overrides, Plan};
-pub use stop::StopSignals;
+pub use stored::StoredError;
+pub use stop::{StopRequest, StopSignals, Watch, Watchdog};
 
 use self::{
     deadline::Budget,
@@ -37,12 +45,13 @@ use self::{
     executor::{Executor, ReadyProvider},
     fingerprint::Fingerprints,
     lane::Lane,
+    poison::Suspects,
     pool::Pool,
 };
 use crate::{
-    model::{Counts, ProviderId, Reason, Stage, StopSignal},
+    model::{Counts, ProviderId, Reason, Stage, StopMode, StopSignal},
     plugin::{Engine, Interrupt},
-    record::{Entry, Recorder},
+    record::{Entry, History, Recorder},
 };
 
 /// What a session lets the world see while it goes on.
@@ -79,6 +88,8 @@ pub enum Event<'a> {
     },
     /// No new trials are begun.
     Stopping {
+        /// How hard.
+        mode: StopMode,
         /// Why.
         reason: Reason,
         /// How many attempts have not answered.
@@ -102,6 +113,8 @@ pub struct Session<'a> {
     pub guests: Handle,
     /// Writes the run.
     pub recorder: &'a mut Recorder,
+    /// What earlier sessions came to.
+    pub history: History,
     /// Where executors, the recorder and signals report to.
     pub sender: UnboundedSender<Message>,
     /// The other end of `sender`.
@@ -137,18 +150,16 @@ pub enum SessionError {
 pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, SessionError> {
     let ends = Instant::now() + plan.timeout();
     let providers = make_ready(plan, &mut session, ends).await?;
-    let broken = |error: String| SessionError::Run {
-        error,
-        counts: Counts {
-            planned: plan.trial_count(),
-            ..Counts::default()
-        },
-    };
+    let counts = session.history.state.counts();
+    let broken = |error: String| SessionError::Run { error, counts };
     session
         .recorder
         .set_stage(Stage::Run)
         .map_err(|error| broken(error.to_string()))?;
 
+    let poison_after = plan.scenario.run().poison_after;
+    let suspects = Suspects::of(&session.history, poison_after, plan.suite())
+        .map_err(|error| broken(format!("cannot read the run's tests: {error}")))?;
     let content = session.recorder.content();
     let executor = Executor {
         providers,
@@ -161,10 +172,13 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
         plan.jobs(),
         executor,
         session.interrupt.clone(),
+        session.recorder.inflight(),
         session.sender,
     );
     let dispatcher = Dispatcher::new(Parts {
-        lanes: lanes(plan),
+        lanes: lanes(plan, &suspects.held),
+        state: session.history.state,
+        suspects,
         recorder: session.recorder,
         pool,
         interrupt: session.interrupt,
@@ -173,7 +187,6 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
             fail_fast: plan.fail_fast(),
             grace: plan.grace(),
             ends,
-            planned: plan.trial_count(),
         },
         fingerprints: Fingerprints::new(&plan.providers, plan.scenario.run().seed),
         observe: session.observe,
@@ -190,7 +203,7 @@ async fn make_ready(
     let interrupt = &session.interrupt;
     let stop = async {
         tokio::select! {
-            signal = next_stop(&mut session.inbox) => (Reason::Interrupted, Some(signal)),
+            request = next_stop(&mut session.inbox) => (request.reason(), request.signal),
             () = tokio::time::sleep_until(ends.into()) => (Reason::Timeout, None),
         }
     };
@@ -211,20 +224,23 @@ async fn make_ready(
     Err(SessionError::Stopped { reason, signal })
 }
 
-async fn next_stop(inbox: &mut UnboundedReceiver<Message>) -> StopSignal {
+async fn next_stop(inbox: &mut UnboundedReceiver<Message>) -> StopRequest {
     loop {
         match inbox.recv().await {
-            Some(Message::Stop(signal)) => return signal,
+            Some(Message::Stop(request)) => return request,
             Some(Message::Report(_) | Message::Written(_)) => {}
             None => std::future::pending().await,
         }
     }
 }
 
-fn lanes(plan: &Plan) -> Vec<Lane> {
+fn lanes(plan: &Plan, held: &Arc<HashSet<u64>>) -> Vec<Lane> {
     let planned = plan.providers.iter().enumerate();
     planned
-        .filter_map(|(index, provider)| Some(Lane::new(index, provider.as_ref()?, plan.suite())))
+        .filter_map(|(index, provider)| {
+            let provider = provider.as_ref()?;
+            Some(Lane::new(index, provider, plan.suite(), Arc::clone(held)))
+        })
         .collect()
 }
 

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
+    ceiling::Ceiling,
     error::{PlanError, ProviderError},
     fingerprint, memory,
 };
@@ -52,6 +53,16 @@ pub struct Plan {
     selection: Selection,
 }
 
+/// What a plan is put together from.
+pub(super) struct Parts {
+    pub(super) scenario: Scenario,
+    pub(super) suite: Suite,
+    pub(super) providers: Vec<Option<PlannedProvider>>,
+    pub(super) overrides: Overrides,
+    pub(super) selection: Selection,
+    pub(super) path: PathBuf,
+}
+
 /// A provider that has trials.
 pub(super) struct PlannedProvider {
     pub(super) definition: Provider,
@@ -74,17 +85,31 @@ impl Plan {
             return Err(nothing_selected(path, &selection));
         }
         let providers = plan_providers(&scenario, plugins, &suite, &ceiling)?;
-        let memory = scenario.run().memory.unwrap_or_else(memory::default_budget);
-        check_memory(&providers, memory)?;
-        Ok(Self {
+        let parts = Parts {
             scenario,
             suite,
             providers,
             overrides,
+            selection,
+            path: path.into(),
+        };
+        Self::of_parts(parts, &ceiling)
+    }
+
+    /// Puts the parts of a plan together, wherever they come from.
+    pub(super) fn of_parts(parts: Parts, ceiling: &Ceiling) -> Result<Self, PlanError> {
+        let budget = parts.scenario.run().memory;
+        let memory = budget.unwrap_or_else(memory::default_budget);
+        check_memory(&parts.providers, memory)?;
+        Ok(Self {
+            scenario: parts.scenario,
+            suite: parts.suite,
+            providers: parts.providers,
+            overrides: parts.overrides,
             time_cap: ceiling.time,
             memory,
-            path: path.into(),
-            selection,
+            path: parts.path,
+            selection: parts.selection,
         })
     }
 
@@ -147,7 +172,8 @@ impl Plan {
         self.overrides.timeout.unwrap_or(self.scenario.timeout())
     }
 
-    pub(super) fn grace(&self) -> Duration {
+    /// How long guests are asked to stop before they are interrupted.
+    pub fn grace(&self) -> Duration {
         self.overrides.grace.unwrap_or(self.scenario.run().grace)
     }
 
@@ -215,7 +241,8 @@ impl Plan {
         }
     }
 
-    fn options_json(&self) -> Value {
+    /// The command line's settings, as they are stored with the run.
+    pub fn options_json(&self) -> Value {
         let overrides = &self.overrides;
         let fail_fast = overrides.fail_fast.map(|fail_fast| match fail_fast {
             FailFast::Count(count) => json!(count),
@@ -248,91 +275,6 @@ impl PlannedProvider {
             )
         })
     }
-}
-
-/// The command line's ceilings.
-struct Ceiling {
-    limits: Vec<(String, u64)>,
-    time: Option<Duration>,
-}
-
-impl Ceiling {
-    fn parse(texts: &[String]) -> Result<Self, PlanError> {
-        let mut ceiling = Self {
-            limits: Vec::new(),
-            time: None,
-        };
-        for text in texts {
-            ceiling.add(text).map_err(|reason| PlanError::Limit {
-                text: text.clone(),
-                reason,
-            })?;
-        }
-        Ok(ceiling)
-    }
-
-    fn add(&mut self, text: &str) -> Result<(), String> {
-        let (key, value) = text.split_once('=').ok_or("it has no `=`")?;
-        if key == "time" {
-            let time = scenario::parse_duration(value)?;
-            self.time = Some(self.time.map_or(time, |least| least.min(time)));
-            return Ok(());
-        }
-        let bytes = value
-            .parse::<u64>()
-            .map_or_else(|_| json!(value), |number| json!(number));
-        let most =
-            scenario::size_of(&bytes).ok_or("expected a number, or a size such as `64MiB`")?;
-        if field(&mut Limits::default(), key).is_none() {
-            return Err(format!(
-                "there is no limit `{key}`; known are {}",
-                LIMITS.join(", ")
-            ));
-        }
-        self.limits.push((key.into(), most));
-        Ok(())
-    }
-
-    fn cap(&self, limits: Limits) -> Limits {
-        let mut capped = limits;
-        for (key, most) in &self.limits {
-            if let Some(limit) = field(&mut capped, key) {
-                *limit = (*limit).min(*most);
-            }
-        }
-        capped
-    }
-}
-
-/// The limits that `--limit` knows, `time` first.
-const LIMITS: [&str; 11] = [
-    "time",
-    "input",
-    "memory",
-    "table_elements",
-    "file",
-    "reply",
-    "log",
-    "log_records",
-    "stdio",
-    "artifacts",
-    "artifact_files",
-];
-
-fn field<'a>(limits: &'a mut Limits, key: &str) -> Option<&'a mut u64> {
-    Some(match key {
-        "input" => &mut limits.input,
-        "memory" => &mut limits.memory,
-        "table_elements" => &mut limits.table_elements,
-        "file" => &mut limits.file,
-        "reply" => &mut limits.reply,
-        "log" => &mut limits.log,
-        "log_records" => &mut limits.log_records,
-        "stdio" => &mut limits.stdio,
-        "artifacts" => &mut limits.artifacts,
-        "artifact_files" => &mut limits.artifact_files,
-        _ => return None,
-    })
 }
 
 /// Reads the plugin of every provider that has trials; each file once.
@@ -390,8 +332,8 @@ fn read_plugin(
 ) -> Result<PluginFile, ProviderError> {
     let id = &definition.id;
     let file = match files.get(path) {
-        Some(file) => file.clone(),
-        None => {
+        Some(file) if file.size <= limits.file => file.clone(),
+        _ => {
             PluginFile::read(path, limits.file).map_err(|error| ProviderError::file(id, &error))?
         }
     };

@@ -16,7 +16,7 @@ use super::{
     dispatcher::Message,
     executor::{Executor, Task},
 };
-use crate::plugin::Interrupt;
+use crate::{plugin::Interrupt, record::InFlight};
 
 /// Executors on the guests' runtime.
 pub(super) struct Pool {
@@ -41,6 +41,7 @@ struct Shared {
     slots: Vec<Mutex<Option<Begun>>>,
     executor: Executor,
     interrupt: Interrupt,
+    in_flight: InFlight,
     reports: UnboundedSender<Message>,
 }
 
@@ -51,6 +52,7 @@ impl Pool {
         size: usize,
         executor: Executor,
         interrupt: Interrupt,
+        in_flight: InFlight,
         reports: UnboundedSender<Message>,
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -59,6 +61,7 @@ impl Pool {
             slots: (0..size).map(|_| Mutex::default()).collect(),
             executor,
             interrupt,
+            in_flight,
             reports,
         });
         for slot in 0..size {
@@ -112,7 +115,9 @@ impl Shared {
             };
             let started_at = begun.started_at;
             *lock(&self.slots[slot]) = Some(begun);
+            self.in_flight.begin(slot, task.ordinal, task.number);
             let attempt = self.executor.run(&task, started_at, &self.interrupt).await;
+            self.in_flight.end(slot);
             *lock(&self.slots[slot]) = None;
 
             if self.reports.send(Message::Report(attempt)).is_err() {

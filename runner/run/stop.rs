@@ -1,26 +1,80 @@
-//! How a stop reaches a run: signals become data.
+//! How a stop reaches a run, and what ends the process when nothing else does.
+//!
+//! Signals and requests become [`StopRequest`]s, which go to the dispatcher. Beside it, a [`Watchdog`] on an OS thread of
+//! its own looks for requests and ends the process where a wedged runtime does not keep the bounds of a stop.
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, signal::SIGXFSZ},
+    flag::{self, register_conditional_shutdown},
     iterator::Signals,
     low_level::emulate_default_handler,
 };
 
-use crate::model::StopSignal;
+use crate::{
+    error::ExitStatus,
+    model::{Reason, RunStatus, StopMode, StopSignal, Verdict},
+    record::{last_words, request},
+};
 
-type Listener = Box<dyn FnMut(StopSignal) + Send>;
+/// How often the watchdog looks for requests and bounds.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a stop may take, its grace not counted.
+const STOP_BOUND: Duration = Duration::from_secs(1);
+/// How long a stop without grace may take.
+const KILL_BOUND: Duration = Duration::from_millis(300);
+/// What the watchdog gives on top before it ends a process that did not keep a bound by itself.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// A request to stop, as data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopRequest {
+    /// How hard.
+    pub mode: StopMode,
+    /// The signal that it came by, if it did.
+    pub signal: Option<StopSignal>,
+}
+
+impl StopRequest {
+    /// Tells whether guests are asked to end.
+    pub fn interrupts(self) -> bool {
+        self.mode > StopMode::Drain
+    }
+
+    /// The reason of a run that ends by this request.
+    pub(super) fn reason(self) -> Reason {
+        match (self.signal, self.mode) {
+            (Some(_), _) => Reason::Interrupted,
+            (None, StopMode::Cancel) => Reason::Cancelled,
+            (None, StopMode::Drain | StopMode::Stop | StopMode::Kill) => Reason::Stopped,
+        }
+    }
+}
+
+type Listener = Box<dyn FnMut(StopRequest) + Send>;
 
 /// Receives SIGINT, SIGTERM and SIGHUP on a thread of its own.
 ///
-/// While nobody listens, a signal does what it does to any program: it ends the process.
+/// The first signal asks for a stop, the second for one without grace, the third ends the process in its handler. While
+/// nobody listens, a signal does what it does to any program: it ends the process.
 #[derive(Clone)]
 pub struct StopSignals {
-    listener: Arc<Mutex<Option<Listener>>>,
+    shared: Arc<Listening>,
+}
+
+struct Listening {
+    listener: Mutex<Option<Listener>>,
+    /// Set before the third signal.
+    is_last: Arc<AtomicBool>,
 }
 
 impl StopSignals {
@@ -30,40 +84,205 @@ impl StopSignals {
     ///
     /// Fails if the handlers or the thread cannot be installed.
     pub fn install() -> io::Result<Self> {
-        let listener = Arc::new(Mutex::new(None::<Listener>));
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-        let shared = Arc::clone(&listener);
+        let is_last = Arc::new(AtomicBool::new(false));
+        for signal in StopSignal::ALL {
+            let code = i32::from(ExitStatus::Signalled(signal).code());
+            register_conditional_shutdown(number_of(signal), code, Arc::clone(&is_last))?;
+        }
+        let mut signals = Signals::new(StopSignal::ALL.map(number_of))?;
+        // A file that may not grow any more is a failed write, like a full disk, and not the end of the process.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+        let shared = Arc::new(Listening {
+            listener: Mutex::new(None),
+            is_last,
+        });
+        let listening = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
+                let mut count = 0;
                 for number in signals.forever() {
-                    let mut listener = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                    match (listener.as_mut(), from_number(number)) {
-                        (Some(listener), Some(signal)) => listener(signal),
-                        // Nothing can be done about a failure: the process should have ended.
-                        _ => drop(emulate_default_handler(number)),
-                    }
+                    listening.receive(number, &mut count);
                 }
             })?;
-        Ok(Self { listener })
+        Ok(Self { shared })
     }
 
-    /// Sends signals to `listener` from now on.
-    pub fn listen(&self, listener: impl FnMut(StopSignal) + Send + 'static) {
-        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(listener));
+    /// Sends requests to `listener` from now on.
+    pub fn listen(&self, listener: impl FnMut(StopRequest) + Send + 'static) {
+        *lock(&self.shared.listener) = Some(Box::new(listener));
     }
 
     /// Gives the signals their default effect back.
     pub fn stop_listening(&self) {
-        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.shared.listener) = None;
     }
 }
 
-fn from_number(number: i32) -> Option<StopSignal> {
-    match number {
-        SIGINT => Some(StopSignal::Interrupt),
-        SIGTERM => Some(StopSignal::Terminate),
-        SIGHUP => Some(StopSignal::HangUp),
-        _ => None,
+impl Listening {
+    fn receive(&self, number: i32, count: &mut u32) {
+        let mut listener = lock(&self.listener);
+        let (Some(listener), Some(signal)) = (listener.as_mut(), signal_of(number)) else {
+            // Nothing can be done about a failure: the process should have ended.
+            drop(emulate_default_handler(number));
+            return;
+        };
+        *count += 1;
+        self.is_last.store(*count >= 2, Ordering::Relaxed);
+        listener(StopRequest {
+            mode: if *count == 1 {
+                StopMode::Stop
+            } else {
+                StopMode::Kill
+            },
+            signal: Some(signal),
+        });
     }
+}
+
+/// Ends the process when a stop's bound has passed and the session is still there.
+pub struct Watchdog {
+    shared: Arc<Watched>,
+}
+
+struct Watched {
+    grace: Duration,
+    /// Set when the session has ended by itself.
+    is_over: AtomicBool,
+    bound: Mutex<Option<Bound>>,
+}
+
+/// When a session must have ended, and what is said of it if it has not.
+#[derive(Clone, Copy)]
+struct Bound {
+    at: Instant,
+    reason: Reason,
+    signal: Option<StopSignal>,
+}
+
+/// What a watchdog needs to know of its session.
+pub struct Watch {
+    /// The run's directory.
+    pub run_dir: PathBuf,
+    /// The session, to which requests must speak.
+    pub session: u32,
+    /// How long the session may take.
+    pub timeout: Duration,
+    /// How long guests are asked to stop before they are interrupted.
+    pub grace: Duration,
+}
+
+impl Watchdog {
+    /// Starts to watch; requests that it finds go to `listener`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the thread cannot be started.
+    pub fn start(
+        watch: Watch,
+        mut listener: impl FnMut(StopRequest) + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Watched {
+            grace: watch.grace,
+            is_over: AtomicBool::new(false),
+            bound: Mutex::new(None),
+        });
+        shared.expect_end(Bound {
+            at: Instant::now() + watch.timeout + watch.grace + STOP_BOUND + SLACK,
+            reason: Reason::Timeout,
+            signal: None,
+        });
+        let watched = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("watchdog".into())
+            .spawn(move || {
+                let mut seen = None;
+                while !watched.is_over.load(Ordering::Acquire) {
+                    watched.enforce(&watch);
+                    let mode = request::pending(&watch.run_dir, watch.session);
+                    if mode > seen
+                        && let Some(mode) = mode
+                    {
+                        seen = Some(mode);
+                        let request = StopRequest { mode, signal: None };
+                        watched.expect_end_of(request);
+                        listener(request);
+                    }
+                    std::thread::park_timeout(LOOK_EVERY);
+                }
+            })?;
+        Ok(Self { shared })
+    }
+
+    /// Makes a handle that tells the watchdog of a stop that somebody else asked for.
+    pub fn told(&self) -> impl Fn(StopRequest) + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |request| shared.expect_end_of(request)
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::Release);
+    }
+}
+
+impl Watched {
+    fn expect_end_of(&self, request: StopRequest) {
+        let after = match request.mode {
+            // Bounded by the run's own deadline.
+            StopMode::Drain => return,
+            StopMode::Stop | StopMode::Cancel => self.grace + STOP_BOUND,
+            StopMode::Kill => KILL_BOUND,
+        };
+        self.expect_end(Bound {
+            at: Instant::now() + after + SLACK,
+            reason: request.reason(),
+            signal: request.signal,
+        });
+    }
+
+    /// The earliest bound counts.
+    fn expect_end(&self, new: Bound) {
+        let mut bound = lock(&self.bound);
+        if bound.is_none_or(|old| new.at < old.at) {
+            *bound = Some(new);
+        }
+    }
+
+    #[expect(clippy::exit, reason = "the runtime is wedged, and nobody else would end the process")]
+    fn enforce(&self, watch: &Watch) {
+        let bound = *lock(&self.bound);
+        let Some(bound) = bound.filter(|bound| Instant::now() >= bound.at) else {
+            return;
+        };
+        // Without them the next sweep takes the run for crashed, which it is.
+        let (reason, signal) = (bound.reason, bound.signal);
+        drop(last_words::write(&watch.run_dir, watch.session, reason, signal));
+        let status = match bound.reason {
+            Reason::Cancelled => RunStatus::Cancelled,
+            _ => RunStatus::Incomplete,
+        };
+        let exit = ExitStatus::of(status, Some(bound.reason), bound.signal, Verdict::None);
+        std::process::exit(i32::from(exit.code()));
+    }
+}
+
+fn number_of(signal: StopSignal) -> i32 {
+    match signal {
+        StopSignal::Interrupt => SIGINT,
+        StopSignal::Terminate => SIGTERM,
+        StopSignal::HangUp => SIGHUP,
+    }
+}
+
+fn signal_of(number: i32) -> Option<StopSignal> {
+    StopSignal::ALL
+        .into_iter()
+        .find(|signal| number_of(*signal) == number)
+}
+
+/// Locks a mutex that no panic can leave half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 //! Memory does not grow with the tests: the file is read back in blocks, and only where a block begins is remembered.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, BufRead, BufReader},
     os::unix::fs::FileExt,
@@ -36,6 +36,7 @@ struct Inner {
     digest: Digest,
     index: Index,
     schemas: BTreeMap<Digest, Arc<Schema>>,
+    stored_attachments: BTreeSet<Digest>,
     attachments: BTreeMap<Digest, PathBuf>,
 }
 
@@ -83,6 +84,11 @@ impl Suite {
             .attachments
             .iter()
             .map(|(digest, path)| (*digest, path.as_path()))
+    }
+
+    /// The digests of the files that the tests of a stored suite hand over, each once.
+    pub fn attachment_digests(&self) -> impl Iterator<Item = Digest> {
+        self.inner.stored_attachments.iter().copied()
     }
 
     /// Makes a reader with a place of its own.
@@ -230,6 +236,8 @@ pub(super) struct Parts {
     hasher: Sha256,
     index: Index,
     schemas: BTreeMap<Digest, Arc<Schema>>,
+    /// Digests of the files that tests hand over; learnt of stored suites only.
+    stored_attachments: BTreeSet<Digest>,
 }
 
 impl Parts {
@@ -239,11 +247,20 @@ impl Parts {
             let definition: Definition = serde_json::from_slice(line)?;
             let schema = Schema::compile(definition.schema).map_err(io::Error::other)?;
             let digest = Digest::parse(&definition.define).ok_or_else(|| damaged("a digest"))?;
-            return Ok(self.define(digest, Arc::new(schema), line));
+            self.define(digest, Arc::new(schema), line);
+            return Ok(());
         }
         let Line {
-            providers, repeat, ..
+            providers,
+            repeat,
+            files,
+            ..
         } = serde_json::from_slice(line)?;
+        if files.get() != "[]" {
+            let files = read_files(files.get())?;
+            let digests = files.iter().map(|file| file.sha256);
+            self.stored_attachments.extend(digests);
+        }
         let providers: Vec<u32> = serde_json::from_str(providers.get())?;
         self.add(providers.len() as u64 * u64::from(repeat), line);
         Ok(())
@@ -278,6 +295,7 @@ impl Parts {
             digest: Digest::finish(self.hasher),
             index: self.index,
             schemas: self.schemas,
+            stored_attachments: self.stored_attachments,
             attachments,
         };
         Suite {

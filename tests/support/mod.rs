@@ -1,3 +1,5 @@
 //! What tests share.
 
 pub(crate) mod guests;
+pub(crate) mod runner;
+pub(crate) mod spans;

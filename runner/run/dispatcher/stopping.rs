@@ -7,8 +7,8 @@ use std::{
 
 use super::{Dispatcher, Event};
 use crate::{
-    model::{Reason, StopSignal},
-    run::executor::given_up,
+    model::{Reason, StopMode, StopSignal},
+    run::{StopRequest, executor::given_up},
 };
 
 /// How long a guest may take to answer an interrupt before its attempt is recorded without it.
@@ -16,6 +16,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 /// A stop that is under way.
 pub(super) struct Stop {
+    pub(super) mode: StopMode,
     pub(super) reason: Reason,
     pub(super) signal: Option<StopSignal>,
     step: Step,
@@ -35,49 +36,61 @@ enum Step {
 }
 
 impl Dispatcher<'_> {
-    /// Lets what is in flight finish, and assigns nothing more.
-    pub(super) fn begin_drain(&mut self, reason: Reason) {
-        if self.stop.is_none() {
-            self.stop_by(reason, None, Step::Drain);
-        }
+    /// Stops as somebody asked; what is weaker than a stop that is under way changes nothing.
+    pub(super) fn asked_to_stop(&mut self, request: StopRequest) {
+        self.begin_stop(request.mode, request.reason(), request.signal);
     }
 
-    /// Stops: nothing more is assigned, guests are asked to end and, after the grace, interrupted.
-    pub(super) fn begin_stop(&mut self, reason: Reason, signal: Option<StopSignal>) {
-        let is_stopping = match &self.stop {
-            None => false,
-            Some(stop) => !matches!(stop.step, Step::Drain),
-        };
-        if is_stopping {
+    /// Begins a stop, or makes the one that is under way stronger.
+    pub(super) fn begin_stop(
+        &mut self,
+        mode: StopMode,
+        reason: Reason,
+        signal: Option<StopSignal>,
+    ) {
+        if self.stop.as_ref().is_some_and(|stop| stop.mode >= mode) {
             return;
         }
-        self.interrupt.request();
         let now = Instant::now();
-        let until = now + self.rules.grace;
-        self.stop_by(reason, signal, Step::Ask(until));
-    }
-
-    fn stop_by(&mut self, reason: Reason, signal: Option<StopSignal>, step: Step) {
+        let old = self.stop.take();
+        let step = match (mode, old.as_ref().map(|stop| stop.step)) {
+            (StopMode::Drain, _) => Step::Drain,
+            (_, Some(step @ (Step::Interrupt(_) | Step::Leave(_)))) => step,
+            (StopMode::Stop | StopMode::Cancel, Some(step @ Step::Ask(_))) => step,
+            (StopMode::Stop | StopMode::Cancel, _) => Step::Ask(now + self.rules.grace),
+            (StopMode::Kill, _) => Step::Ask(now),
+        };
+        if mode > StopMode::Drain {
+            self.interrupt.request();
+        }
+        // Who cancels a run that is being killed, or kills one that is being cancelled, does not want it any more.
+        let is_cancelled = old.is_some_and(|stop| stop.reason == Reason::Cancelled);
         self.stop = Some(Stop {
-            reason,
+            mode,
+            reason: if is_cancelled { Reason::Cancelled } else { reason },
             signal,
             step,
         });
-        // What no executor has begun never happened.
-        for task in self.pool.take_back() {
-            self.state.release(task.key());
-            self.release(task.ordinal);
-        }
+        self.take_back();
         (self.observe)(Event::Stopping {
+            mode,
             reason,
             in_flight: self.in_flight.len(),
         });
     }
 
+    /// Takes back what no executor has begun: it never happened.
+    fn take_back(&mut self) {
+        for task in self.pool.take_back() {
+            self.state.release(task.key());
+            self.release(task.ordinal);
+        }
+    }
+
     /// Does what the clock asks for: the run's deadline, and the next step of a stop.
     pub(super) fn enforce(&mut self, now: Instant) {
         if now >= self.rules.ends {
-            self.begin_stop(Reason::Timeout, None);
+            self.begin_stop(StopMode::Stop, Reason::Timeout, None);
         }
         let Some(stop) = &mut self.stop else { return };
         match stop.step {
@@ -124,7 +137,9 @@ impl Dispatcher<'_> {
             let has_left = matches!(stop.step, Step::Leave(until) if now >= until);
             return Ok(self.in_flight.is_empty() || has_left);
         }
-        let mut has_more = !self.in_flight.is_empty() || !self.later.is_empty();
+        let mut has_more = !self.in_flight.is_empty()
+            || !self.later.is_empty()
+            || !self.suspects.waiting.is_empty();
         for lane in &mut self.lanes {
             has_more = has_more || lane.has_more(&self.state)?;
         }

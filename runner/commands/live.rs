@@ -1,0 +1,185 @@
+//! A session from the moment its run can be listed until its end is written down; the same for `exec` and `resume`.
+
+use std::{num::NonZeroUsize, path::Path, time::Duration};
+
+use miette::miette;
+use tokio::{
+    runtime::{self, Runtime},
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+};
+
+use super::{
+    Surroundings,
+    closing::{Closing, close},
+    session_log::SessionLog,
+};
+use crate::{
+    error::{Error, ExitStatus},
+    output::{Begin, Report},
+    plugin::{Engine, EngineOptions, Interrupt},
+    record::{History, RecordError, Recorder, Written},
+    run::{self, Message, Plan, Session, StopRequest, StopSignals, Watch, Watchdog},
+};
+
+/// How long compiling one plugin may take.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A session that has begun.
+pub(super) struct Live<'a> {
+    plan: &'a Plan,
+    recorder: Recorder,
+    report: Report,
+    sender: UnboundedSender<Message>,
+    inbox: UnboundedReceiver<Message>,
+    interrupt: Interrupt,
+    watchdog: Watchdog,
+}
+
+/// What a session needs of its process.
+pub(super) struct Around<'a> {
+    pub(super) signals: &'a StopSignals,
+    pub(super) log: &'a SessionLog,
+}
+
+/// How the recorder acknowledges rows.
+pub(super) type Acks = Box<dyn Fn(Written) + Send>;
+
+impl<'a> Live<'a> {
+    /// Begins a session; from here on signals and requests stop it in order.
+    ///
+    /// `open` makes the recorder: a birth, or another session of a run that exists.
+    pub(super) fn begin(
+        plan: &'a Plan,
+        around: &Around<'_>,
+        mut report: Report,
+        open: impl FnOnce(Acks) -> Result<Recorder, RecordError>,
+    ) -> Result<Self, Error> {
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let interrupt = Interrupt::default();
+        let stop = stopper(&sender, &interrupt);
+        // A signal that comes before the watchdog is there reaches the dispatcher all the same.
+        around.signals.listen(stop.clone());
+
+        let acks = sender.clone();
+        let acks: Acks = Box::new(move |written| drop(acks.send(Message::Written(written))));
+        let recorder = open(acks).map_err(Error::record)?;
+        if let Err(error) = around.log.open(&recorder.log_path()) {
+            tracing::warn!("cannot write the session's log: {error}");
+        }
+        let watchdog = watch(plan, &recorder, stop.clone())?;
+        let told = watchdog.told();
+        around.signals.listen(move |request| {
+            told(request);
+            stop(request);
+        });
+
+        report.begin(&Begin {
+            run: recorder.run_id().as_str(),
+            run_dir: recorder.run_dir(),
+            scenario: plan.scenario().name(),
+            planned: plan.trial_count(),
+            providers: plan.provider_count(),
+            jobs: plan.jobs(),
+        });
+        Ok(Self {
+            plan,
+            recorder,
+            report,
+            sender,
+            inbox,
+            interrupt,
+            watchdog,
+        })
+    }
+
+    /// Runs the trials that are left, writes down how it ended, and says so.
+    pub(super) fn run(self, history: History, options: EngineOptions) -> ExitStatus {
+        let Self {
+            plan,
+            mut recorder,
+            mut report,
+            sender,
+            inbox,
+            interrupt,
+            watchdog,
+        } = self;
+        let counts = history.state.counts();
+        let closing = match set_up(plan, options) {
+            Err(problem) => Closing::not_set_up(problem, counts),
+            Ok((engine, guests, main)) => {
+                let session = Session {
+                    engine: &engine,
+                    guests: guests.handle().clone(),
+                    recorder: &mut recorder,
+                    history,
+                    sender,
+                    inbox,
+                    interrupt,
+                    observe: &mut |event| report.observe(&event),
+                };
+                let ended = main.block_on(run::run(plan, session));
+                // A guest inside one long instruction cannot be joined.
+                guests.shutdown_background();
+                Closing::of(ended, counts)
+            }
+        };
+        let closed = close(recorder, report, closing);
+        drop(watchdog);
+        closed
+    }
+}
+
+/// Where the engine finds its compiler and its cache.
+pub(super) fn engine_options(surroundings: &Surroundings, root: &Path) -> EngineOptions {
+    let cache = surroundings.cache.clone();
+    EngineOptions {
+        compiler: surroundings.program.clone(),
+        cache: cache.unwrap_or_else(|| root.join(".cache")),
+        compile_timeout: COMPILE_TIMEOUT,
+    }
+}
+
+fn stopper(
+    sender: &UnboundedSender<Message>,
+    interrupt: &Interrupt,
+) -> impl Fn(StopRequest) + Clone + Send + 'static {
+    let (sender, interrupt) = (sender.clone(), interrupt.clone());
+    move |request| {
+        if request.interrupts() {
+            interrupt.request();
+        }
+        // Without a dispatcher there is nothing left to stop.
+        drop(sender.send(Message::Stop(request)));
+    }
+}
+
+fn watch(
+    plan: &Plan,
+    recorder: &Recorder,
+    stop: impl Fn(StopRequest) + Send + 'static,
+) -> Result<Watchdog, Error> {
+    let watch = Watch {
+        run_dir: recorder.run_dir().into(),
+        session: recorder.session(),
+        timeout: plan.timeout(),
+        grace: plan.grace(),
+    };
+    Watchdog::start(watch, stop)
+        .map_err(|error| Error::internal(miette!("cannot start the watchdog: {error}")))
+}
+
+/// Makes the engine, the guests' runtime, and the one that the dispatcher has for itself.
+fn set_up(plan: &Plan, options: EngineOptions) -> Result<(Engine, Runtime, Runtime), String> {
+    let engine = Engine::new(options).map_err(|error| error.to_string())?;
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let guests = runtime::Builder::new_multi_thread()
+        .worker_threads(plan.jobs().min(cores))
+        .thread_name("guest")
+        .enable_all()
+        .build();
+    let main = runtime::Builder::new_current_thread().enable_all().build();
+    match (guests, main) {
+        (Ok(guests), Ok(main)) => Ok((engine, guests, main)),
+        (Err(error), _) | (_, Err(error)) => Err(format!("cannot start threads: {error}")),
+    }
+}

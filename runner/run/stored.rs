@@ -1,0 +1,264 @@
+//! The plan of a run that exists, from what was stored at its birth: the originals may be changed or gone.
+
+use std::{
+    io::{self, BufRead as _, BufReader},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use fs_err::File;
+use miette::Diagnostic;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use super::{
+    ceiling::Ceiling,
+    error::PlanError,
+    plan::{Overrides, Parts, Plan, PlannedProvider},
+};
+use crate::{
+    model::Digest,
+    plugin::{PluginFile, PluginFileError},
+    record::{Claim, Manifest, RecordError},
+    scenario::{self, FailFast, Provider, Scenario, Selection, Suite},
+};
+
+/// Why a run cannot be planned from what was stored with it.
+#[derive(Debug, Error, Diagnostic)]
+pub enum StoredError {
+    /// Something is not in the content store any more.
+    #[error("{what} of the run is missing: `{}` cannot be read", path.display())]
+    Missing {
+        /// What it is.
+        what: String,
+        /// Where it should be; its name is its digest.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: io::Error,
+    },
+    /// Something in the content store is not what was put there.
+    #[error("{what} of the run was altered: `{}` does not have the digest that is its name", path.display())]
+    Altered {
+        /// What it is.
+        what: String,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The stored scenario is not the one that the manifest names.
+    #[error("the run's scenario was altered: its sha256 is not {expected}")]
+    Scenario {
+        /// What the manifest says.
+        expected: Digest,
+    },
+    /// The parts do not make the plan that was begun.
+    #[error("the run's plan cannot be made again: its digest is {found}, and was {expected}")]
+    #[diagnostic(help("another version of the runner may have begun it: {version}"))]
+    Plan {
+        /// What the manifest says.
+        expected: Digest,
+        /// What comes out now.
+        found: Digest,
+        /// The version that began the run.
+        version: String,
+    },
+    /// A stored plugin is none.
+    #[error(transparent)]
+    Plugin(#[from] PluginFileError),
+    /// The run directory cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The parts do not fit together.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Parts(#[from] PlanError),
+}
+
+impl Plan {
+    /// Plans a run that exists; `overrides` go before the settings that were stored with it.
+    pub fn of_run(claim: &Claim, overrides: Overrides) -> Result<Self, StoredError> {
+        let manifest = claim.manifest();
+        let text = claim.scenario_text()?;
+        let expected = manifest.scenario.sha256;
+        if Digest::of(text.as_bytes()) != expected {
+            return Err(StoredError::Scenario { expected });
+        }
+        let path = PathBuf::from(&manifest.scenario.path);
+        let scenario = scenario::parse_stored(&path, &text).map_err(PlanError::from)?;
+        let overrides = stored_overrides(&manifest.options).overridden_by(overrides);
+        let ceiling = Ceiling::parse(&overrides.limits)?;
+
+        let suite = claim.content().path(manifest.metadata.suite);
+        verify(&suite, manifest.metadata.suite, "the list of tests")?;
+        let suite = File::open(&suite)
+            .and_then(|file| Suite::open(file.into_parts().0))
+            .map_err(|source| missing("the list of tests", &suite, source))?;
+        let providers = scenario.providers().iter();
+        let providers = providers
+            .map(|definition| stored_provider(claim, definition, &ceiling))
+            .collect::<Result<_, _>>()?;
+
+        let parts = Parts {
+            scenario,
+            suite,
+            providers,
+            overrides,
+            selection: Selection::default(),
+            path,
+        };
+        let plan = Self::of_parts(parts, &ceiling)?;
+        plan.check_digest(manifest)?;
+        plan.check_attachments(claim)?;
+        Ok(plan)
+    }
+
+    /// Plans a run that could not begin once more, from the live files, with what was selected and set then.
+    pub fn again(
+        scenario: Scenario,
+        path: &Path,
+        plugins: &[PathBuf],
+        manifest: &Manifest,
+        overrides: Overrides,
+    ) -> Result<Self, PlanError> {
+        let selection = stored_selection(&manifest.selection);
+        let overrides = stored_overrides(&manifest.options).overridden_by(overrides);
+        Self::new(scenario, path, plugins, selection, overrides)
+    }
+
+    fn check_digest(&self, manifest: &Manifest) -> Result<(), StoredError> {
+        let (expected, found) = (manifest.metadata.plan_digest, self.digest());
+        if expected == found {
+            return Ok(());
+        }
+        Err(StoredError::Plan {
+            expected,
+            found,
+            version: manifest.runner_version.clone(),
+        })
+    }
+
+    /// Attachments are read when their tests run; that they are there is known before.
+    fn check_attachments(&self, claim: &Claim) -> Result<(), StoredError> {
+        let mut digests = self.suite().attachment_digests();
+        digests.try_for_each(|digest| {
+            verify(&claim.content().path(digest), digest, "an attachment")
+        })
+    }
+}
+
+impl Overrides {
+    /// Puts what `newer` sets before what `self` sets.
+    fn overridden_by(self, newer: Self) -> Self {
+        Self {
+            jobs: newer.jobs.or(self.jobs),
+            timeout: newer.timeout.or(self.timeout),
+            // Limits decide results, so they stay as they were.
+            limits: self.limits,
+            fail_fast: newer.fail_fast.or(self.fail_fast),
+            grace: newer.grace.or(self.grace),
+        }
+    }
+}
+
+/// Reads back what [`Plan::options_json`] has written.
+fn stored_overrides(options: &Value) -> Overrides {
+    let jobs = options["jobs"].as_u64().and_then(|jobs| usize::try_from(jobs).ok());
+    let minutes = options["timeout_minutes"].as_f64();
+    let limits = options["limits"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let fail_fast = &options["fail_fast"];
+    Overrides {
+        jobs: jobs.and_then(NonZeroUsize::new),
+        timeout: minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok()),
+        limits: limits.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        fail_fast: match fail_fast.as_u64() {
+            Some(count) => Some(FailFast::Count(count)),
+            None => fail_fast.as_f64().map(FailFast::Fraction),
+        },
+        grace: options["grace_ms"].as_u64().map(Duration::from_millis),
+    }
+}
+
+/// Reads back what the manifest says of the selection.
+fn stored_selection(selection: &Value) -> Selection {
+    let list = |key: &str| {
+        let globs = selection[key].as_array().map(Vec::as_slice).unwrap_or_default();
+        globs.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    Selection {
+        tests: list("tests"),
+        providers: list("providers"),
+        tags: list("tags"),
+        exclude: list("exclude"),
+        repeat: selection["repeat"].as_u64().and_then(|repeat| repeat.try_into().ok()),
+    }
+}
+
+/// Takes a provider's plugin from the content store; `None` for one without trials.
+fn stored_provider(
+    claim: &Claim,
+    definition: &Provider,
+    ceiling: &Ceiling,
+) -> Result<Option<PlannedProvider>, StoredError> {
+    let stored = claim.manifest().providers.iter();
+    let Some(stored) = stored
+        .into_iter()
+        .find(|stored| stored.name == definition.id.as_str())
+    else {
+        return Ok(None);
+    };
+    let what = format!("the plugin of provider `{}`", definition.id);
+    let path = claim.content().path(stored.plugin_sha256);
+    let bytes = fs_err::read(&path).map_err(|source| missing(&what, &path, source))?;
+    if Digest::of(&bytes) != stored.plugin_sha256 {
+        return Err(StoredError::Altered { what, path });
+    }
+    Ok(Some(PlannedProvider {
+        file: PluginFile::from_bytes(&original_path(definition), bytes)?,
+        limits: ceiling.cap(definition.limits),
+        definition: definition.clone(),
+    }))
+}
+
+/// The path that the plugin had, whose file name is a command's `argv[0]`.
+fn original_path(definition: &Provider) -> PathBuf {
+    let path = &definition.plugin;
+    if path.extension().is_some_and(|extension| extension == "wasm") {
+        return path.clone();
+    }
+    path.join("dist/plugin.wasm")
+}
+
+/// Reads a stored file once, piece by piece, and compares it with its name.
+fn verify(path: &Path, digest: Digest, what: &str) -> Result<(), StoredError> {
+    let found = digest_of_file(path).map_err(|source| missing(what, path, source))?;
+    if found == digest {
+        return Ok(());
+    }
+    Err(StoredError::Altered {
+        what: what.into(),
+        path: path.into(),
+    })
+}
+
+fn digest_of_file(path: &Path) -> io::Result<Digest> {
+    let mut hasher = Sha256::new();
+    let mut reader = BufReader::with_capacity(64 * 1024, File::open(path)?);
+    loop {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(Digest::finish(hasher));
+        }
+        hasher.update(bytes);
+        let length = bytes.len();
+        reader.consume(length);
+    }
+}
+
+fn missing(what: &str, path: &Path, source: io::Error) -> StoredError {
+    StoredError::Missing {
+        what: what.into(),
+        path: path.into(),
+        source,
+    }
+}

@@ -1,0 +1,184 @@
+//! When trials run: concurrency, rates, memory, limits, giving up.
+//!
+//! Of time only lower bounds and overlaps are asserted: a busy machine may take as long as it likes.
+
+use serde_json::json;
+
+use crate::support::{
+    runner::{Run, Runner, tests},
+    spans::{most_at_once, spans},
+};
+
+#[test]
+fn a_limit_of_the_command_line_is_a_ceiling_for_every_provider() {
+    let runner = Runner::hostile(&tests(r#"grow | { do = "grow-memory", count = 20 } |"#));
+    runner.exec(&[]).expect(0);
+    runner
+        .exec(&["--limit", "memory=8MiB", "--limit", "reply=1KiB"])
+        .expect(1);
+    let run = &runner.runs()[1];
+    let error = &run.row("grow")["error"];
+    assert_eq!(error["class"], "out-of-memory");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("`limits.memory` is 8.0 MiB"),
+        "{error}"
+    );
+    let limits = &run.manifest()["providers"][0]["limits"];
+    assert_eq!(
+        (&limits["memory"], &limits["reply"]),
+        (&json!(8 << 20), &json!(1024))
+    );
+    assert_eq!(
+        run.manifest()["options"]["limits"],
+        json!(["memory=8MiB", "reply=1KiB"])
+    );
+
+    // A ceiling never raises.
+    runner.exec(&["--limit", "memory=2GiB"]).expect(0);
+    assert_eq!(
+        runner.runs()[2].manifest()["providers"][0]["limits"]["memory"],
+        256 << 20
+    );
+}
+
+fn failing(count: usize) -> Runner {
+    Runner::hostile(&format!(
+        "[[tests]]\nid = \"a\"\nrepeat = {count}\ninput = {{ do = \"sleep\", ms = 1 }}\nexpect = {{ equals = 1 }}\n"
+    ))
+}
+
+#[test]
+fn fail_fast_begins_no_trial_after_so_many_bad_ones() {
+    for (args, bad) in [
+        (&["--fail-fast"][..], 1),
+        (&["--fail-fast=3"], 3),
+        // More than a tenth of 200.
+        (&["--fail-fast=0.1"], 21),
+    ] {
+        let runner = failing(200);
+        let ran = runner.exec(&[&["-j", "2"], args].concat()).expect(4);
+        ran.says(&["incomplete (fail-fast)", "enough trials ended badly"]);
+        let run = runner.only_run();
+        assert_eq!(run.ending(), ["incomplete", "fail-fast", "", "failed"]);
+        let rows = run.rows();
+        assert!(
+            rows.iter()
+                .all(|row| row["outcome"] == "failed" && row["final"] == true)
+        );
+        assert!(rows.len() >= bad, "{args:?}: {}", rows.len());
+        // What had begun is finished; nothing is begun afterwards. Attempts of a millisecond lie ready in small numbers.
+        assert!(rows.len() < bad + 100, "{args:?}: {}", rows.len());
+        assert_eq!(run.manifest()["counts"]["failed"], rows.len());
+    }
+}
+
+#[test]
+fn a_provider_runs_as_many_attempts_at_once_as_it_may() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [run]
+        concurrency = 6
+        [defaults]
+        repeat = 6
+        [providers.narrow]
+        plugin = "hostile.wasm"
+        concurrency = 2
+        [providers.wide]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "nap"
+        input = { do = "sleep", ms = 150 }
+        "#,
+    );
+    runner.exec(&[]).expect(0);
+    let rows = runner.only_run().rows();
+    let of = |provider: &str| spans(rows.iter().filter(|row| row["provider"] == provider));
+    assert_eq!(of("narrow").len(), 6);
+    assert_eq!(most_at_once(&of("narrow")), 2);
+    assert!(most_at_once(&of("wide")) > 2);
+    assert!(most_at_once(&spans(&rows)) <= 6);
+}
+
+#[test]
+fn jobs_bound_how_many_attempts_run_at_once() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"nap\"\nrepeat = 8\ninput = { do = \"sleep\", ms = 60 }\n",
+    );
+    runner.exec(&["-j", "1"]).expect(0);
+    runner.exec(&["-j", "4"]).expect(0);
+    let most = |run: &Run| most_at_once(&spans(&run.rows()));
+    assert_eq!(runner.runs().iter().map(most).collect::<Vec<_>>(), [1, 4]);
+}
+
+#[test]
+fn a_rate_spaces_the_starts_of_attempts() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [run]
+        concurrency = 4
+        [providers.paced]
+        plugin = "hostile.wasm"
+        rate = "20/s"
+        [[tests]]
+        id = "quick"
+        repeat = 8
+        input = { do = "echo" }
+        "#,
+    );
+    runner.exec(&[]).expect(0);
+    let spans = spans(&runner.only_run().rows());
+    assert_eq!(spans.len(), 8);
+    // An attempt may begin later than it was let go, so only the whole can be relied on.
+    let whole = spans[7].start - spans[0].start;
+    assert!(whole >= 6.5 * 50.0, "{whole} ms");
+}
+
+#[test]
+fn attempts_start_only_while_their_memory_limits_fit_together() {
+    let scenario = |memory: &str| {
+        format!(
+            r#"
+            [run]
+            concurrency = 4
+            memory = "{memory}"
+            [providers.large]
+            plugin = "hostile.wasm"
+            limits = {{ memory = "3GiB" }}
+            [[tests]]
+            id = "nap"
+            repeat = 4
+            input = {{ do = "sleep", ms = 80 }}
+            "#
+        )
+    };
+    let runner = Runner::new(&["hostile"]);
+    for memory in ["5GiB", "6GiB"] {
+        runner.scenario(&scenario(memory));
+        runner.exec(&[]).expect(0);
+    }
+    let most = |run: &Run| most_at_once(&spans(&run.rows()));
+    assert_eq!(runner.runs().iter().map(most).collect::<Vec<_>>(), [1, 2]);
+
+    runner.scenario(&scenario("2GiB"));
+    let ran = runner.exec(&[]).expect(2);
+    ran.says(&[
+        "provider `large` would never fit into this memory",
+        "memory = \"2GiB\"",
+        "its limit is 3.0 GiB",
+    ]);
+
+    // Without `memory` it is the machine's that an attempt must fit into.
+    runner.scenario(
+        &scenario("200TiB")
+            .replace("memory = \"200TiB\"", "")
+            .replace("3GiB", "100TiB"),
+    );
+    let ran = runner.exec(&[]).expect(2);
+    ran.says(&["provider `large`: its `limits.memory` of 100.0 TiB is more than all attempts may take together"]);
+    assert_eq!(runner.runs().len(), 2);
+}
