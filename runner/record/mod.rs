@@ -6,7 +6,7 @@ mod artifacts;
 mod birth;
 mod claim;
 mod content;
-#[cfg(all(test, feature = "failpoints"))]
+#[cfg(all(test, debug_assertions))]
 mod crash;
 mod cut;
 mod database;
