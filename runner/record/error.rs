@@ -4,7 +4,9 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
-use super::{database::DatabaseError, layout::RunId, status::IllegalTransition};
+use super::{
+    database::DatabaseError, layout::RunId, run_entry::RunEntry, status::IllegalTransition,
+};
 use crate::model::Digest;
 
 /// Why a run could not be begun, written or read.
@@ -164,6 +166,18 @@ pub enum ClaimError {
     /// It cannot be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
+}
+
+impl ClaimError {
+    pub(super) fn of(run: &RunEntry, error: RecordError) -> Self {
+        match error {
+            RecordError::Held { text, .. } => Self::Held {
+                run: run.id.clone(),
+                text,
+            },
+            error => Self::Record(error),
+        }
+    }
 }
 
 /// Why a run could not be cancelled.

@@ -6,6 +6,8 @@ mod artifacts;
 mod birth;
 mod claim;
 mod content;
+#[cfg(all(test, debug_assertions))]
+mod crash;
 mod cut;
 mod database;
 mod durable;
