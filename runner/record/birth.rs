@@ -159,12 +159,14 @@ fn fill(
     pass("content").map_err(failed())?;
     durable::create(&dir.scenario(), birth.scenario.text.as_bytes())
         .map_err(RecordError::io("copy the scenario"))?;
+    pass("scenario").map_err(failed())?;
     let index = fs_err::OpenOptions::new()
         .append(true)
         .create(true)
         .open(dir.index())
         .map_err(RecordError::io("create the file for rows"))?;
     let inflight = InFlight::create(&dir.inflight(), 1).map_err(failed())?;
+    pass("files").map_err(failed())?;
 
     let manifest = manifest(birth, &id);
     manifest.write(&dir.manifest(), "birth")?;

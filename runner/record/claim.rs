@@ -10,7 +10,7 @@ use super::{
     CancelError, ClaimError, RecordError,
     birth::{self, Birth},
     content::Content,
-    durable,
+    durable, failpoint,
     history::{self, History},
     inflight::InFlight,
     layout::{Root, RunDir, RunId},
@@ -165,11 +165,13 @@ impl Claim {
 
         recorder::tidy(&dir);
         let failed = || RecordError::io("open a session");
+        failpoint::pass("opening", "tidied").map_err(failed())?;
         let inflight = InFlight::create(&dir.inflight(), manifest.session()).map_err(failed())?;
         let index = OpenOptions::new()
             .append(true)
             .open(dir.index())
             .map_err(failed())?;
+        failpoint::pass("opening", "files").map_err(failed())?;
         manifest.write(&dir.manifest(), "opening")?;
         // Now the manifest keeps the entries from being removed.
         drop(content);
