@@ -2,15 +2,22 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 use crate::{
+    error::ExitStatus,
     model::RunStatus,
     record::Rerun,
     scenario::{self, FailFast},
 };
 
-/// Runs lists of tests against sandboxed WASM providers.
+/// Runs lists of tests against sandboxed WASM providers
+///
+/// A scenario, a TOML file, names providers (WASM programs) and the tests to run on them. Every attempt of a test gets a
+/// sandbox of its own with a deadline and a memory limit, and what came of it is a row on disk before it is shown.
 #[derive(Debug, Parser)]
 #[command(
     name = "runner",
@@ -28,8 +35,15 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a scenario
+    ///
+    /// Every selected test runs on each of its providers, each attempt in a fresh sandbox. Results go into a new directory
+    /// under the results root, one row for each finished attempt.
+    #[command(after_long_help = exec_notes())]
     Exec(ExecArgs),
     /// Go on with a run that was cut short
+    ///
+    /// The trials that have no final row run, in the same directory. The scenario, the tests and the plugins are those that
+    /// were stored when the run began.
     Resume(ResumeArgs),
     /// Ask a run to stop
     Stop(StopArgs),
@@ -40,25 +54,25 @@ pub enum Command {
     /// Print the rows of a run, as they come with `-f`
     Logs(LogsArgs),
     /// Check scenarios without running anything
+    ///
+    /// Reads each scenario, its test lists and the other files that it names, and reports everything that is wrong with
+    /// them at once. Plugins have to be there, but are not opened.
     Validate(ValidateArgs),
     /// List runs, newest first
     List(ListArgs),
-    /// Show a run and its rows
+    /// Show a run, its providers and its rows
+    ///
+    /// Without `--failed` and `--trial` no rows are printed, unless `--json` asks for everything.
     Show(ShowArgs),
-    /// Print a JSON Schema of a format that the runner reads or writes
+    /// Print the JSON Schema of a file format
     Schema(SchemaArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
-    /// Print the manual page, or write one page per command into a folder
+    /// Print the manual page, or write one for each command
     Man(ManArgs),
-    /// Compile a plugin on behalf of another runner process
-    #[command(name = "__compile", hide = true)]
-    Compile,
 }
 
-/// Run a scenario: every selected test on every provider, each attempt in a fresh sandbox.
-///
-/// Results go into a new directory under the results root, one row for each finished attempt.
+/// What `runner exec` is told.
 #[derive(Debug, Args)]
 pub struct ExecArgs {
     /// The scenario file
@@ -67,13 +81,13 @@ pub struct ExecArgs {
     /// Run only tests whose id matches; may be given more than once
     #[arg(long = "test", value_name = "GLOB", help_heading = "Selection")]
     pub tests: Vec<String>,
-    /// Run only on providers whose name matches
+    /// Run only on providers whose name matches; may be given more than once
     #[arg(long = "provider", value_name = "GLOB", help_heading = "Selection")]
     pub providers: Vec<String>,
-    /// Run only tests that have one of these tags
+    /// Run only tests that have this tag, or one of several
     #[arg(long = "tag", value_name = "TAG", help_heading = "Selection")]
     pub tags: Vec<String>,
-    /// Leave out tests whose id matches
+    /// Leave out tests whose id matches; may be given more than once
     #[arg(long, value_name = "GLOB", help_heading = "Selection")]
     pub exclude: Vec<String>,
     /// Run each test this often on each provider, whatever the scenario says
@@ -143,9 +157,7 @@ pub struct TalkArgs {
     pub verbose: bool,
 }
 
-/// Go on with a run that was cut short: the trials that have no final row run, in the same directory.
-///
-/// The scenario, the tests and the plugins are those that were stored when the run began.
+/// What `runner resume` is told.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: the only incomplete run]
@@ -188,7 +200,7 @@ pub struct ResumeArgs {
     pub talk: TalkArgs,
 }
 
-/// Ask a run to stop, and wait until it has.
+/// What `runner stop` is told.
 #[derive(Debug, Args)]
 pub struct StopArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
@@ -207,7 +219,7 @@ pub struct StopArgs {
     pub json: bool,
 }
 
-/// Stop a run that nobody wants any more: it counts as cancelled, and only `resume --force` goes on with it.
+/// What `runner cancel` is told.
 #[derive(Debug, Args)]
 pub struct CancelArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
@@ -220,7 +232,7 @@ pub struct CancelArgs {
     pub json: bool,
 }
 
-/// Wait until a run has ended, and exit with its code.
+/// What `runner wait` is told.
 #[derive(Debug, Args)]
 pub struct WaitArgs {
     /// The run: its id, a unique part of one, a path, or `latest`
@@ -234,7 +246,7 @@ pub struct WaitArgs {
     pub json: bool,
 }
 
-/// Print the rows of a run.
+/// What `runner logs` is told.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The run: its id, a unique part of one, a path, or `latest`
@@ -251,19 +263,19 @@ pub struct LogsArgs {
     pub json: bool,
 }
 
-/// Check scenarios, their test lists and the plugins they name; run nothing.
+/// What `runner validate` is told.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
     /// The scenario files
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<PathBuf>,
 }
 
-/// List runs, newest first.
+/// What `runner list` is told.
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Show only runs with this status
-    #[arg(long, value_parser = parse_status, value_name = "STATUS")]
+    #[arg(long, value_parser = status_parser(), value_name = "STATUS")]
     pub status: Option<RunStatus>,
     /// Show at most this many
     #[arg(short = 'n', long, value_name = "N")]
@@ -276,7 +288,7 @@ pub struct ListArgs {
     pub json: bool,
 }
 
-/// Show a run: its status, its providers, its rows.
+/// What `runner show` is told.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// The run: its id, a unique part of one, a path, or `latest`
@@ -296,7 +308,7 @@ pub struct ShowArgs {
     pub json: bool,
 }
 
-/// Print a JSON Schema.
+/// What `runner schema` is told.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// Which format
@@ -316,14 +328,14 @@ pub enum SchemaName {
     Events,
 }
 
-/// Print a shell completion script.
+/// What `runner completions` is told.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,
 }
 
-/// Print the manual page.
+/// What `runner man` is told.
 #[derive(Debug, Args)]
 pub struct ManArgs {
     /// Write `runner.1`, `runner-exec.1` and the others into this folder instead
@@ -331,14 +343,28 @@ pub struct ManArgs {
     pub folder: Option<PathBuf>,
 }
 
-fn parse_status(word: &str) -> Result<RunStatus, String> {
-    RunStatus::parse(word).ok_or_else(|| {
-        let words: Vec<_> = RunStatus::ALL
-            .iter()
-            .map(|status| status.as_str())
-            .collect();
-        format!("expected one of {}", words.join(", "))
-    })
+/// What `runner exec --help` says after the options.
+fn exec_notes() -> String {
+    let codes =
+        ExitStatus::ALL.map(|status| format!("  {:<4} {}\n", status.code(), status.meaning()));
+    format!(
+        "\
+Examples:
+  runner exec scenarios/basic.toml
+  runner exec --build scenarios/basic.toml     (builds plugins first)
+  runner exec -j 4 --test 'units/*' --fail-fast scenarios/tour.toml
+
+Ctrl-C, SIGTERM and SIGHUP stop a run in order: every attempt is recorded, and the run says what is missing.
+
+Exit codes:
+{}",
+        codes.concat()
+    )
+}
+
+fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
+    PossibleValuesParser::new(RunStatus::ALL.map(RunStatus::as_str))
+        .map(|word| RunStatus::parse(&word).expect("the word is one of those above"))
 }
 
 fn parse_rerun(text: &str) -> Result<Rerun, String> {

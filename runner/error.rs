@@ -31,6 +31,21 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
+    /// Every exit code, in ascending order.
+    pub const ALL: [Self; 11] = [
+        Self::Success,
+        Self::NotPassed,
+        Self::Usage,
+        Self::Failed,
+        Self::Incomplete,
+        Self::NothingSelected,
+        Self::Storage,
+        Self::Internal,
+        Self::Signalled(StopSignal::HangUp),
+        Self::Signalled(StopSignal::Interrupt),
+        Self::Signalled(StopSignal::Terminate),
+    ];
+
     /// Makes the exit code of a run. `reason` and `signal` are set as far as the status has them.
     pub fn of(
         status: RunStatus,
@@ -150,10 +165,7 @@ impl fmt::Display for Error {
 #[cfg(test)]
 mod tests {
     use super::ExitStatus;
-    use crate::{
-        model::{Reason, RunStatus, StopSignal, Verdict},
-        record::{FindError, RecordError},
-    };
+    use crate::model::{Reason, RunStatus, StopSignal, Verdict};
 
     #[test]
     fn an_interrupted_run_never_exits_0() {

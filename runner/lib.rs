@@ -1,4 +1,6 @@
 //! Runs lists of tests against sandboxed WASM providers.
+#![doc = ""]
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod cli;
 pub mod commands;

@@ -4,17 +4,21 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser as _;
 use runner::{
-    cli::{Cli, Command},
+    cli::Cli,
     commands::{self, Surroundings},
     output::Output,
     plugin,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if matches!(cli.command, Command::Compile) {
+    // No command for people, so it is not part of the command line that help and completions describe.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == plugin::COMPILE_ARGUMENT)
+    {
         return plugin::compile_child();
     }
+    let cli = Cli::parse();
     let output = Output::default();
     let surroundings = Surroundings {
         // Without it plugins that are in the cache still run; compiling one says what is missing.

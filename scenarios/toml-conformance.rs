@@ -19,7 +19,11 @@ const VERSIONS: [&str; 2] = ["1.0.0", "1.1.0"];
 const ATTACHMENT: &str = "case.toml";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/toml-conformance");
+    write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/toml-conformance"))
+}
+
+/// Writes the lists, and the documents that they attach, into a folder.
+pub(crate) fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
     let cases = cases()?;
 
     for (path, case) in &cases {

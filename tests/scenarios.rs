@@ -7,12 +7,41 @@ use std::path::{Path, PathBuf};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use runner::scenario::{self, ScenarioError, Selection, Suite};
 
+/// The program that writes the lists of the conformance scenario.
+#[path = "../scenarios/toml-conformance.rs"]
+#[expect(dead_code, reason = "its `main` is not called here")]
+mod conformance;
+
 #[test]
 fn valid_scenarios_are_accepted() {
     for path in scenarios("valid") {
         if let Err(error) = suite(&path) {
             panic!("{}:\n{}", path.display(), render(&error));
         }
+    }
+}
+
+#[test]
+fn the_examples_are_valid() {
+    for path in ["scenarios/basic.toml", "scenarios/tour.toml"] {
+        if let Err(error) = suite(Path::new(path)) {
+            panic!("{path}:\n{}", render(&error));
+        }
+    }
+}
+
+#[test]
+fn the_conformance_scenario_is_valid_with_its_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance::write(&folder.path().join("toml-conformance")).unwrap();
+    let text = fs_err::read_to_string("scenarios/toml-conformance.toml").unwrap();
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins");
+    let path = folder.path().join("toml-conformance.toml");
+    fs_err::write(&path, text.replace("../plugins", plugins.to_str().unwrap())).unwrap();
+
+    match suite(&path) {
+        Ok(suite) => assert!(suite.trial_count() > 1000),
+        Err(error) => panic!("{}", render(&error)),
     }
 }
 

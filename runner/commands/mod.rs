@@ -44,6 +44,5 @@ pub fn dispatch(
         Command::Schema(args) => Ok(schema::schema(&args, output)),
         Command::Completions(args) => Ok(completions::completions(&args, output)),
         Command::Man(args) => man::man(&args, output),
-        Command::Compile => unreachable!("`main` does this before anything else"),
     }
 }

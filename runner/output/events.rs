@@ -96,12 +96,19 @@ pub(super) struct Longest<'a> {
 /// How many trials came to what, by their final rows.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct JsonCounts {
+    /// Trials of the plan.
     planned: u64,
+    /// Every check held.
     passed: u64,
+    /// A check did not hold, or the provider said so.
     failed: u64,
+    /// The provider could not evaluate the test, or broke.
     error: u64,
+    /// A deadline fired.
     timeout: u64,
+    /// The provider skipped the test.
     skipped: u64,
+    /// Those of the passed that needed more than one attempt.
     flaky: u64,
 }
 

@@ -37,6 +37,8 @@ pub enum Mode {
 
 /// How often a run that is not watched on a terminal says how far it is.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// How often the event stream does.
+const JSON_PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// How long an attempt runs before it is named.
 const WORTH_NAMING: Duration = Duration::from_secs(1);
 /// How many failures are printed as they happen.
@@ -105,14 +107,14 @@ impl Report {
             lines: 0,
             shown: 0,
             started: now,
-            progress_at: now + PLAIN_PROGRESS_EVERY,
+            progress_at: now,
         }
     }
 
     /// Tells that a run was born.
     pub fn begin(&mut self, begin: &Begin<'_>) {
         self.started = Instant::now();
-        self.progress_at = self.started + PLAIN_PROGRESS_EVERY;
+        self.progress_at = self.started + self.progress_every();
         match self.mode {
             Mode::Json => self.emit(events::Event::Started {
                 run: begin.run,
@@ -246,9 +248,7 @@ impl Report {
     fn progress(&mut self, counts: Counts, running: usize, longest: Option<&run::Running<'_>>) {
         match self.mode {
             Mode::Json => {
-                let now = Instant::now();
-                if now >= self.progress_at {
-                    self.progress_at = now + Duration::from_secs(1);
+                if self.is_progress_due() {
                     self.emit(events::Event::Progress {
                         counts: counts.into(),
                         running,
@@ -270,11 +270,9 @@ impl Report {
     }
 
     fn plain_progress(&mut self, counts: Counts, longest: Option<&run::Running<'_>>) {
-        let now = Instant::now();
-        if now < self.progress_at {
+        if !self.is_progress_due() {
             return;
         }
-        self.progress_at = now + PLAIN_PROGRESS_EVERY;
         let longest = longest.map(|longest| format!(", {}", bar_longest(longest)));
         self.output.talk(&format!(
             "{} of {}: {}{}",
@@ -283,6 +281,22 @@ impl Report {
             counted(counts),
             longest.unwrap_or_default()
         ));
+    }
+
+    fn is_progress_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = now >= self.progress_at;
+        if is_due {
+            self.progress_at = now + self.progress_every();
+        }
+        is_due
+    }
+
+    fn progress_every(&self) -> Duration {
+        match self.mode {
+            Mode::Json => JSON_PROGRESS_EVERY,
+            Mode::Terminal | Mode::Plain | Mode::Quiet => PLAIN_PROGRESS_EVERY,
+        }
     }
 
     fn stopping(&mut self, reason: Reason, in_flight: usize) {

@@ -133,34 +133,50 @@ pub struct ManifestProvider {
     pub limits: ManifestLimits,
 }
 
-/// What one attempt may use.
+/// What one attempt may use: the keys of the scenario's `limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the keys are those of the scenario's `limits`")]
 pub struct ManifestLimits {
+    /// The longest that an attempt may take, in milliseconds, where the scenario or the command line caps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_ms: Option<u64>,
+    /// Bytes of the input, of the configuration, and of standard input.
     pub input: u64,
+    /// Bytes of all memories together.
     pub memory: u64,
+    /// Elements of all tables together.
     pub table_elements: u64,
+    /// Bytes of the plugin's file.
     pub file: u64,
+    /// Bytes of a reply, or of a plain command's standard output.
     pub reply: u64,
+    /// Bytes of log messages.
     pub log: u64,
+    /// Log records.
     pub log_records: u64,
+    /// Bytes kept of standard output and standard error, from the start and from the end each.
     pub stdio: u64,
+    /// Bytes of all artifacts together.
     pub artifacts: u64,
+    /// How many artifacts.
     pub artifact_files: u64,
 }
 
 /// How many trials came to what, by their final rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the keys are the outcomes")]
 pub struct ManifestCounts {
+    /// Trials of the plan.
     pub planned: u64,
+    /// Every check held.
     pub passed: u64,
+    /// A check did not hold, or the provider said so.
     pub failed: u64,
+    /// The provider could not evaluate the test, or broke.
     pub error: u64,
+    /// A deadline fired.
     pub timeout: u64,
+    /// The provider skipped the test.
     pub skipped: u64,
+    /// Those of the passed that needed more than one attempt.
     pub flaky: u64,
 }
 

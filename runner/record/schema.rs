@@ -24,6 +24,7 @@ pub fn row_schema() -> Value {
             json!({ "description": "Reserved; not written." }),
         );
     }
+    schema.insert("title".to_owned(), "A line of `index.jsonl`".into());
     if let Some(Value::Array(required)) = schema.get_mut("required") {
         required.push("crc".into());
     }
@@ -32,7 +33,9 @@ pub fn row_schema() -> Value {
 
 /// The JSON Schema of `benchmark.json`.
 pub fn benchmark_schema() -> Value {
-    schema_for!(Manifest).to_value()
+    let mut schema = schema_for!(Manifest);
+    schema.insert("title".to_owned(), "`benchmark.json`".into());
+    schema.to_value()
 }
 
 fn add_property(schema: &mut Schema, name: &str, property: Value) {

@@ -13,8 +13,8 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    flag::register_conditional_shutdown,
+    consts::{SIGHUP, SIGINT, SIGTERM, signal::SIGXFSZ},
+    flag::{self, register_conditional_shutdown},
     iterator::Signals,
     low_level::emulate_default_handler,
 };
@@ -94,6 +94,8 @@ impl StopSignals {
             is_last,
         });
         let listening = Arc::clone(&shared);
+        // A file that may not grow any more is a failed write, like a full disk, and not the end of the process.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {

@@ -92,11 +92,7 @@ const TOP: &[Key] = &[
         Form::Table(&[DEFAULTS]),
         "What holds for every test that does not say otherwise.",
     ),
-    optional(
-        "run",
-        Form::Table(&[RUN]),
-        "How trials are run. Nothing here changes a result.",
-    ),
+    optional("run", Form::Table(&[RUN]), "How trials are run."),
     optional(
         "providers",
         Form::Map(&Form::Table(&[PROVIDER]), Name::Provider),
@@ -435,7 +431,7 @@ const EXPECT_KEYS: &[Key] = &[
             min: 0.0,
             max: f64::MAX,
         },
-        "How far numbers of `equals` and `json` may be off.",
+        "How far numbers of `json` may be off.",
     ),
     optional(
         "schema",

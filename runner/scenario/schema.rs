@@ -18,6 +18,10 @@ pub fn json_schema() -> Value {
         json!("http://json-schema.org/draft-07/schema#"),
     );
     root.insert("title".to_owned(), json!("A scenario of `runner`"));
+    root.insert(
+        "description".to_owned(),
+        json!("Which tests run on which providers, and what must come."),
+    );
     schema
 }
 

@@ -316,11 +316,9 @@ impl Validator<'_> {
         if let Some(file) = string(expect, "schema").filter(|file| !file.contains("{{")) {
             self.existing_file("schema", file, &at.key("schema"));
         }
-        if expect.contains_key("tolerance")
-            && !expect.contains_key("json")
-            && !expect.contains_key("equals")
-        {
-            let message = "`tolerance` says how far numbers of `equals` or `json` may be off, and there is neither";
+        if expect.contains_key("tolerance") && !expect.contains_key("json") {
+            let message =
+                "`tolerance` says how far numbers of `json` may be off, and there is none";
             self.report(
                 &at.key("tolerance"),
                 Part::Key,

@@ -8,12 +8,16 @@ use std::{
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// The compiled guest from `tests/guests/<name>`.
+/// The compiled guest from `tests/guests/<name>`, or the bundled provider `units`.
 pub(crate) fn guest(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(build);
     // A library's file has its crate's name, a program's its package's.
-    let names = [format!("guest_{name}.wasm"), format!("guest-{name}.wasm")];
+    let names = [
+        format!("guest_{name}.wasm"),
+        format!("guest-{name}.wasm"),
+        format!("{name}.wasm"),
+    ];
     names
         .iter()
         .map(|file| folder.join(file))
@@ -67,6 +71,8 @@ fn packages(root: &Path) -> Vec<String> {
     guests
         .map(|entry| entry.expect("the folder can be read").file_name())
         .map(|name| format!("guest-{}", name.to_string_lossy()))
+        // The one whose configuration and input have schemas.
+        .chain(["units".to_owned()])
         .collect()
 }
 

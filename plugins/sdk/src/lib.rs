@@ -59,6 +59,11 @@ pub mod __private {
     pub use crate::guest::{Exported, bindings};
 }
 
+/// The README's example, tested.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 /// Makes a type that implements [`Provider`] the provider of this component.
 #[macro_export]
 macro_rules! export {

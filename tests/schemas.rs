@@ -1,0 +1,193 @@
+//! The contracts in `schemas/`, and the keys that the README lists, are those of the program.
+//!
+//! `UPDATE=1` writes them anew.
+
+use std::path::Path;
+
+use runner::{output, record, scenario};
+use serde_json::Value;
+
+#[test]
+fn the_published_schemas_are_those_of_the_program() {
+    let schemas = [
+        ("scenario.schema.json", scenario::json_schema()),
+        ("row.schema.json", record::row_schema()),
+        ("benchmark.schema.json", record::benchmark_schema()),
+        ("events.schema.json", output::events_schema()),
+    ];
+    for (name, schema) in schemas {
+        let path = Path::new("schemas").join(name);
+        expect_file(&path, &format!("{schema:#}\n"));
+    }
+}
+
+#[test]
+fn the_published_sql_is_that_of_the_program() {
+    expect_file(Path::new("schemas/database.sql"), &record::database_sql());
+}
+
+#[test]
+fn the_published_contract_is_that_of_the_sdk() {
+    let contract = fs_err::read_to_string("plugins/sdk/wit/provider.wit").unwrap();
+    expect_file(Path::new("schemas/provider.wit"), &contract);
+}
+
+#[test]
+fn every_schema_has_a_title_and_a_description_for_each_key() {
+    for schema in [
+        scenario::json_schema(),
+        record::row_schema(),
+        record::benchmark_schema(),
+        output::events_schema(),
+    ] {
+        assert!(schema["title"].is_string());
+        let mut silent = Vec::new();
+        find_silent(&schema, "", &mut silent);
+        assert_eq!(silent, [""; 0], "{}", schema["title"]);
+    }
+}
+
+#[test]
+fn the_readme_lists_every_key_of_a_scenario() {
+    let readme = fs_err::read_to_string("README.md").unwrap();
+    let (before, rest) = readme.split_once(KEYS_BEGIN).unwrap();
+    let (_, after) = rest.split_once(KEYS_END).unwrap();
+    let tables = key_tables(&scenario::json_schema());
+    let expected = format!("{before}{KEYS_BEGIN}\n{tables}{KEYS_END}{after}");
+    expect_file(Path::new("README.md"), &expected);
+}
+
+const KEYS_BEGIN: &str = "<!-- keys: written by `UPDATE=1 cargo test readme` -->";
+const KEYS_END: &str = "<!-- /keys -->";
+
+/// The tables of a scenario in reading order: a heading, and where it is in the schema.
+const TABLES: [(&str, &str); 9] = [
+    ("Top level", ""),
+    (
+        "`[defaults]`; each of these keys may also stand on a test and on a test list",
+        "/properties/defaults",
+    ),
+    ("`retries`", "/properties/defaults/properties/retries"),
+    ("`[run]`", "/properties/run"),
+    (
+        "`[providers.NAME]`",
+        "/properties/providers/additionalProperties",
+    ),
+    (
+        "`limits` of a provider",
+        "/properties/providers/additionalProperties/properties/limits",
+    ),
+    ("`[[tests]]`", "/properties/tests/items"),
+    ("`expect`", "/properties/tests/items/properties/expect"),
+    ("`[[test_lists]]`", "/properties/test_lists/items"),
+];
+
+fn key_tables(schema: &Value) -> String {
+    let defaults = &schema["properties"]["defaults"]["properties"];
+    let mut text = String::new();
+    for (heading, pointer) in TABLES {
+        let table = schema.pointer(pointer).expect("the schema has the table");
+        text.push_str(&format!(
+            "\n**{heading}**\n\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n"
+        ));
+        for (key, property) in table["properties"].as_object().unwrap() {
+            let is_default =
+                pointer != "/properties/defaults" && defaults.get(key) == Some(property);
+            if !is_default {
+                text.push_str(&row(key, property, &table["required"]));
+            }
+        }
+    }
+    text + "\n"
+}
+
+fn row(key: &str, property: &Value, required: &Value) -> String {
+    let is_required = required
+        .as_array()
+        .is_some_and(|keys| keys.contains(&key.into()));
+    let default = match &property["default"] {
+        _ if is_required => "required".to_owned(),
+        Value::Null => String::new(),
+        value => format!("`{value}`"),
+    };
+    let meaning = property["description"].as_str().unwrap();
+    format!("| `{key}` | {} | {default} | {meaning} |\n", kind(property))
+}
+
+/// Says in a few words what a value must be.
+fn kind(schema: &Value) -> String {
+    if let Some(words) = schema["enum"].as_array() {
+        return match words.len() {
+            0..=3 => join(words.iter().map(|word| format!("`{word}`"))),
+            _ => "a word".to_owned(),
+        };
+    }
+    if let Some(choices) = schema["anyOf"].as_array() {
+        return join(choices.iter().map(kind));
+    }
+    match schema["examples"][0].as_str() {
+        Some("10s") => return "duration".to_owned(),
+        Some("64MiB") => return "size".to_owned(),
+        Some(example) => return format!("such as `{example:?}`"),
+        None => {}
+    }
+    match &schema["type"] {
+        Value::Array(types) => join(types.iter().map(|name| word(name, schema))),
+        name => word(name, schema),
+    }
+}
+
+fn word(name: &Value, schema: &Value) -> String {
+    match name.as_str() {
+        Some("object") => "table".to_owned(),
+        Some("array") => match &schema["items"] {
+            Value::Object(item) if item["type"] == "object" => "array of tables".to_owned(),
+            Value::Object(item) if item["type"] == "string" => "array of strings".to_owned(),
+            _ => "array".to_owned(),
+        },
+        Some(name) => name.to_owned(),
+        None => "any".to_owned(),
+    }
+}
+
+fn join(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(" or ")
+}
+
+fn find_silent(schema: &Value, path: &str, silent: &mut Vec<String>) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::Object(properties)) = map.get("properties") {
+                // The tag of an event is a constant, described beside it.
+                let is_silent = |property: &Value| {
+                    property.get("description").is_none() && property.get("const").is_none()
+                };
+                let names = properties
+                    .iter()
+                    .filter(|(_, property)| is_silent(property));
+                silent.extend(names.map(|(name, _)| format!("{path}/{name}")));
+            }
+            for (key, value) in map {
+                find_silent(value, &format!("{path}/{key}"), silent);
+            }
+        }
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| find_silent(item, path, silent)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Compares a file with what it should be, or writes it with `UPDATE=1`.
+fn expect_file(path: &Path, expected: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        fs_err::write(path, expected).unwrap();
+    }
+    let found = fs_err::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == expected,
+        "{} is stale; `UPDATE=1 cargo test` writes it anew:\n{}",
+        path.display(),
+        similar::TextDiff::from_lines(found.as_str(), expected).unified_diff()
+    );
+}

@@ -1,0 +1,363 @@
+//! The real program in a temporary folder, with an environment of its own.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::{fs::symlink, process::ExitStatusExt as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+pub(crate) use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::guests::guest;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
+/// Longer than any of these tests takes on a busy machine; then the program is killed and its test fails.
+const LONG: Duration = Duration::from_secs(120);
+
+/// The program and the folder that it works in.
+pub(crate) struct Runner {
+    folder: Arc<TempDir>,
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// The exit code; `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A program that is running.
+pub(crate) struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    /// What was read of standard output so far.
+    read: String,
+    stderr: JoinHandle<String>,
+    watchdog: Sender<()>,
+}
+
+/// A run directory.
+pub(crate) struct Run {
+    pub(crate) dir: PathBuf,
+    /// Goes when nobody asks for anything in it any more.
+    _folder: Arc<TempDir>,
+}
+
+/// The text of tests: one for each line `id | input | expect`.
+pub(crate) fn tests(table: &str) -> String {
+    let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let mut cells = line.split('|').map(str::trim);
+            let mut cell = || cells.next().unwrap_or_default();
+            let (id, input, expect) = (cell(), cell(), cell());
+            format!("[[tests]]\nid = \"{id}\"\ninput = {input}\nexpect = {{ {expect} }}\n")
+        })
+        .collect()
+}
+
+impl Runner {
+    /// A new folder; each of `guests` lies in it as `NAME.wasm`.
+    pub(crate) fn new(guests: &[&str]) -> Self {
+        let runner = Self {
+            folder: Arc::new(tempfile::tempdir().unwrap()),
+        };
+        for name in guests {
+            symlink(guest(name), runner.path(&format!("{name}.wasm"))).unwrap();
+        }
+        runner
+    }
+
+    /// A folder with the hostile guest and a scenario that has it as its only provider.
+    pub(crate) fn hostile(scenario: &str) -> Self {
+        let runner = Self::new(&["hostile"]);
+        runner.scenario(&format!(
+            "{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
+        ));
+        runner
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, content).unwrap();
+    }
+
+    /// Writes a module or component in its text form.
+    pub(crate) fn wat(&self, name: &str, text: &str) {
+        self.write(name, wat::parse_str(text).unwrap());
+    }
+
+    pub(crate) fn scenario(&self, text: &str) {
+        self.write("scenario.toml", text);
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.program(PROGRAM);
+        command.args(args);
+        command
+    }
+
+    /// `sh -c`, with the program as `$runner`.
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        let mut command = self.program("sh");
+        command.args(["-c", script]).env("runner", PROGRAM);
+        command
+    }
+
+    fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.folder.path())
+            // Guests are compiled once for all tests.
+            .env(
+                "RUNNER_CACHE",
+                Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
+            )
+            .env("NO_COLOR", "1")
+            .env("TZ", "UTC")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        Running::spawn(self.command(args)).finish()
+    }
+
+    /// Runs the scenario.
+    pub(crate) fn exec(&self, args: &[&str]) -> Ran {
+        self.run(&[&["exec", "scenario.toml"], args].concat())
+    }
+
+    /// Runs the scenario, whose end the test does not wait for.
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
+        let args = [&["exec", "scenario.toml", "--json"], args].concat();
+        Running::spawn(self.command(&args))
+    }
+
+    /// The run directories, oldest first.
+    pub(crate) fn runs(&self) -> Vec<Run> {
+        let Ok(entries) = fs_err::read_dir(self.path("results")) else {
+            return Vec::new();
+        };
+        let mut dirs: Vec<_> = entries
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.join("benchmark.json").exists())
+            .collect();
+        dirs.sort();
+        let run = |dir| Run {
+            dir,
+            _folder: Arc::clone(&self.folder),
+        };
+        dirs.into_iter().map(run).collect()
+    }
+
+    /// The only run there is.
+    #[track_caller]
+    pub(crate) fn only_run(&self) -> Run {
+        let mut runs = self.runs();
+        assert_eq!(runs.len(), 1);
+        runs.remove(0)
+    }
+
+    /// What `list --json` says, newest first.
+    #[track_caller]
+    pub(crate) fn list(&self, args: &[&str]) -> Vec<Value> {
+        let ran = self.run(&[&["list", "--json"], args].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+        document["runs"].as_array().unwrap().clone()
+    }
+}
+
+impl Running {
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let (watchdog, is_over) = mpsc::channel();
+        let pid = pid(&child);
+        std::thread::spawn(move || {
+            if is_over.recv_timeout(LONG) == Err(RecvTimeoutError::Timeout) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        Self {
+            stdout: BufReader::new(child.stdout.take().unwrap()),
+            read: String::new(),
+            stderr: std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                stderr.read_to_end(&mut bytes).unwrap();
+                String::from_utf8_lossy(&bytes).into_owned()
+            }),
+            child,
+            watchdog,
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(pid(&self.child), signal).unwrap();
+    }
+
+    /// Reads events until one satisfies `is_wanted`.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, mut is_wanted: impl FnMut(&Value) -> bool) -> Value {
+        loop {
+            let mut line = String::new();
+            let bytes = self.stdout.read_line(&mut line).unwrap();
+            assert!(bytes > 0, "it ended after {}", self.read);
+            self.read.push_str(&line);
+            let event = serde_json::from_str(&line).unwrap();
+            if is_wanted(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// Waits until this many attempts are being executed.
+    #[track_caller]
+    pub(crate) fn wait_until_running(&mut self, attempts: u64) {
+        self.wait_for(|event| event["running"].as_u64() == Some(attempts));
+    }
+
+    /// Sends a signal and tells how long it took to end.
+    #[track_caller]
+    pub(crate) fn end_by(self, signal: Signal) -> (Ran, Duration) {
+        let sent = Instant::now();
+        self.signal(signal);
+        let ran = self.finish();
+        (ran, sent.elapsed())
+    }
+
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> Ran {
+        self.stdout.read_to_string(&mut self.read).unwrap();
+        let status = self.child.wait().unwrap();
+        drop(self.watchdog);
+        let stderr = self.stderr.join().unwrap();
+        assert_ne!(status.signal(), Some(9), "it hung\n{}\n{stderr}", self.read);
+        Ran {
+            code: status.code(),
+            stdout: self.read,
+            stderr,
+        }
+    }
+
+    /// Ends the program without any notice, and returns what it had printed.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.stdout.read_to_string(&mut self.read).unwrap();
+        drop(self.watchdog);
+        self.read
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard output as JSON Lines.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<Value> {
+        lines(&self.stdout)
+    }
+
+    /// Fails unless standard error has all of these in it.
+    #[track_caller]
+    pub(crate) fn says(&self, texts: &[&str]) {
+        let unwrapped = unwrapped(&self.stderr);
+        for text in texts {
+            assert!(unwrapped.contains(text), "`{text}` is not in\n{}", self.stderr);
+        }
+    }
+}
+
+impl Run {
+    pub(crate) fn id(&self) -> &str {
+        self.dir.file_name().unwrap().to_str().unwrap()
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs_err::read_to_string(self.dir.join(name)).unwrap()
+    }
+
+    pub(crate) fn manifest(&self) -> Value {
+        serde_json::from_str(&self.read("benchmark.json")).unwrap()
+    }
+
+    pub(crate) fn rows(&self) -> Vec<Value> {
+        lines(&self.read("index.jsonl"))
+    }
+
+    /// The final row of a test that has one trial.
+    #[track_caller]
+    pub(crate) fn row(&self, test: &str) -> Value {
+        let rows = self.rows();
+        let mut wanted = rows
+            .into_iter()
+            .filter(|row| row["test"] == test && row["final"] == true);
+        let row = wanted.next().unwrap_or_else(|| panic!("no row of `{test}`"));
+        assert_eq!(wanted.next(), None);
+        row
+    }
+
+    /// How it ended: status, reason, signal, verdict.
+    pub(crate) fn ending(&self) -> [String; 4] {
+        let manifest = self.manifest();
+        ["status", "reason", "signal", "verdict"]
+            .map(|key| manifest[key].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+/// The values of JSON Lines, each of which must be whole.
+#[track_caller]
+fn lines(text: &str) -> Vec<Value> {
+    assert!(text.is_empty() || text.ends_with('\n'), "{text}");
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// A message without the lines and marks that it was laid out with.
+fn unwrapped(text: &str) -> String {
+    let words: Vec<_> = text
+        .split_whitespace()
+        .filter(|word| !matches!(*word, "│" | "|"))
+        .collect();
+    words.join(" ")
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_child(child)
+}

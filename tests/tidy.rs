@@ -1,0 +1,375 @@
+//! The invariants of `runner/ARCHITECTURE.md` that can be read off the sources, and the completeness of the README.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use clap::CommandFactory as _;
+use regex::Regex;
+use runner::{cli::Cli, error::ExitStatus, scenario::Selection};
+use walkdir::WalkDir;
+
+/// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
+const ROOMS: [(&str, &[&str]); 9] = [
+    ("model", &[]),
+    ("scenario", &[]),
+    ("plugin", &[]),
+    ("record", &[]),
+    ("run", &["scenario", "plugin", "record"]),
+    ("error", &["record"]),
+    ("output", &["error", "record", "run"]),
+    ("cli", &["error", "scenario"]),
+    (
+        "commands",
+        &[
+            "cli", "error", "output", "plugin", "record", "run", "scenario",
+        ],
+    ),
+];
+
+/// The longest that a file may be before its tests.
+const MAX_LINES: usize = 500;
+
+#[test]
+fn a_room_uses_only_the_rooms_that_it_may_know() {
+    let mut offences = Vec::new();
+    for source in sources() {
+        let Some((room, known)) = ROOMS.iter().find(|(room, _)| *room == source.room()) else {
+            // `main.rs` and `lib.rs` are above the rooms.
+            continue;
+        };
+        for used in source.rooms_used() {
+            if used != *room && used != "model" && !known.contains(&used.as_str()) {
+                offences.push(format!("{}: `{room}` uses `{used}`", source.path));
+            }
+        }
+    }
+    assert_eq!(offences, [""; 0]);
+}
+
+#[test]
+fn every_room_is_in_the_table() {
+    let library = fs_err::read_to_string("runner/lib.rs").unwrap();
+    let rooms: BTreeSet<_> = captures(r"pub mod (\w+);", &library).collect();
+    let table = ROOMS.iter().map(|(room, _)| (*room).to_owned()).collect();
+    assert_eq!(rooms, table);
+}
+
+#[test]
+fn only_plugin_knows_wasmtime() {
+    assert_only("plugin/", r"wasmtime|wasmparser");
+}
+
+#[test]
+fn only_record_knows_sql_and_the_names_in_a_run_directory() {
+    assert_only(
+        "record/",
+        r#"rusqlite|"benchmark\.json"|"index\.jsonl"|"runner\.db"|"runner\.log"|"scenario\.toml""#,
+    );
+}
+
+#[test]
+fn only_output_prints() {
+    // The compiling child has no screen: its standard streams are a pipe to its parent.
+    let pattern = r"\be?print(ln)?!|io::stdout\(\)\.|io::stderr\(\)\.(lock|write)|anstream";
+    let offences = found(pattern, |path| {
+        !path.starts_with("runner/output/") && path != "runner/plugin/compile.rs"
+    });
+    assert_eq!(offences, [""; 0]);
+}
+
+#[test]
+fn only_main_exits() {
+    let offences = found(r"process::(exit|abort)|_exit\(", |path| {
+        path != "runner/main.rs" && path != "runner/run/stop.rs"
+    });
+    assert_eq!(offences, [""; 0]);
+}
+
+#[test]
+fn environment_and_current_directory_are_read_in_main() {
+    // A build tool's child is given what this process was given.
+    let offences = found(r"env::(var|vars|var_os|current_dir|args)\b", |path| {
+        path != "runner/main.rs" && !path.starts_with("runner/plugin/source")
+    });
+    assert_eq!(offences, [""; 0]);
+}
+
+#[test]
+fn values_that_rooms_share_have_no_format() {
+    let offences = found("Serialize|Deserialize|JsonSchema", |path| {
+        path.starts_with("runner/model/")
+    });
+    assert_eq!(offences, [""; 0]);
+}
+
+#[test]
+fn nothing_unwraps_outside_tests() {
+    assert_eq!(found(r"\.unwrap\(\)", |_| true), [""; 0]);
+}
+
+#[test]
+fn no_file_is_long() {
+    let long: Vec<_> = sources()
+        .iter()
+        .filter(|source| source.code.lines().count() > MAX_LINES)
+        .map(|source| format!("{}: {}", source.path, source.code.lines().count()))
+        .collect();
+    assert_eq!(long, [""; 0]);
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let silent: Vec<_> = files()
+        .into_iter()
+        .filter(|path| path.ends_with(".rs"))
+        .filter(|path| {
+            let text = fs_err::read_to_string(path).unwrap();
+            !text.trim_start().starts_with("//!")
+        })
+        .collect();
+    assert_eq!(silent, [""; 0]);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Written so that this file does not find itself.
+    let words = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+    ];
+    assert_eq!(mentions(&words), [""; 0]);
+}
+
+#[test]
+fn no_file_names_a_path_of_somebodys_machine() {
+    let paths = [
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("/Us", "ers/"),
+        concat!("/wo", "rk/"),
+    ];
+    assert_eq!(mentions(&paths), [""; 0]);
+}
+
+#[test]
+fn every_example_scenario_is_run_or_validated_by_a_test() {
+    let tests: String = files()
+        .iter()
+        .filter(|path| path.starts_with("tests/") && path.ends_with(".rs"))
+        .map(|path| fs_err::read_to_string(path).unwrap())
+        .collect();
+    let untested: Vec<_> = examples()
+        .into_iter()
+        .filter(|path| !tests.contains(path.to_str().unwrap()))
+        .collect();
+    assert_eq!(untested, [Path::new(""); 0]);
+}
+
+#[test]
+fn the_readme_names_every_command_and_every_flag() {
+    let readme = readme();
+    let mut missing = Vec::new();
+    for command in Cli::command().get_subcommands() {
+        let name = command.get_name();
+        if !readme.contains(&format!("### `runner {name}`")) {
+            missing.push(name.to_owned());
+        }
+        for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+            if !readme.contains(&format!("`--{flag}")) {
+                missing.push(format!("{name} --{flag}"));
+            }
+        }
+    }
+    assert_eq!(missing, [""; 0]);
+}
+
+#[test]
+fn the_readme_lists_the_exit_codes() {
+    let readme = readme();
+    let (_, section) = readme.split_once("## Exit codes").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let listed: Vec<_> = captures(r"(?m)^\| (\d+) \|", section)
+        .map(|code| code.parse::<u8>().unwrap())
+        .collect();
+    assert_eq!(listed, ExitStatus::ALL.map(ExitStatus::code));
+}
+
+#[test]
+fn the_readmes_scenarios_are_valid() {
+    let readme = readme();
+    let scenarios: Vec<_> = captures(r"(?s)```toml\n(.*?)```", &readme)
+        .filter(|fence| fence.contains("[providers."))
+        .collect();
+    assert!(!scenarios.is_empty());
+    for text in scenarios {
+        let parsed = runner::scenario::parse(Path::new("scenarios/readme.toml"), &text);
+        let scenario = parsed.unwrap_or_else(|error| panic!("{error:?}"));
+        let suite = runner::scenario::normalise(&scenario, &Selection::default()).unwrap();
+        assert!(suite.trial_count() > 0);
+    }
+}
+
+#[test]
+fn the_readme_lists_every_variable_that_is_read() {
+    let main = fs_err::read_to_string("runner/main.rs").unwrap();
+    let cli = fs_err::read_to_string("runner/cli.rs").unwrap();
+    let readme = readme();
+    for variable in captures(r#""(RUNNER_[A-Z]+)""#, &(main + &cli)) {
+        assert!(readme.contains(&format!("`{variable}`")), "{variable}");
+    }
+}
+
+/// A source file of the program.
+struct Source {
+    path: String,
+    /// The text before the tests, without comments.
+    code: String,
+}
+
+impl Source {
+    fn read(path: &str) -> Self {
+        let text = fs_err::read_to_string(path).unwrap();
+        let code = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        Self {
+            path: path.to_owned(),
+            code: code.to_owned(),
+        }
+    }
+
+    /// The part of the path that names the room.
+    fn room(&self) -> &str {
+        let inside = self.path.strip_prefix("runner/").unwrap();
+        let room = inside.split('/').next().unwrap();
+        room.strip_suffix(".rs").unwrap_or(room)
+    }
+
+    /// The first segment of every path that begins with `crate`.
+    fn rooms_used(&self) -> BTreeSet<String> {
+        let mut rooms: BTreeSet<_> = captures(r"\bcrate::(\w+)", &self.code).collect();
+        for group in captures(r"(?s)\buse crate::\{(.*?)\};", &self.code) {
+            rooms.extend(heads(&group));
+        }
+        rooms
+    }
+}
+
+/// The first segments of the paths in a group of imports.
+fn heads(group: &str) -> Vec<String> {
+    let mut depth = 0;
+    let outside: String = group
+        .chars()
+        .filter(|character| {
+            match character {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        })
+        .collect();
+    captures(r"(?:^|,)\s*(\w+)", &outside).collect()
+}
+
+/// The program's sources, without the files that only tests have.
+fn sources() -> Vec<Source> {
+    let is_for_tests = |path: &str| path.ends_with("/tests.rs") || path.ends_with("/testing.rs");
+    files()
+        .iter()
+        .filter(|path| path.starts_with("runner/") && path.ends_with(".rs"))
+        .filter(|path| !is_for_tests(path))
+        .map(|path| Source::read(path))
+        .collect()
+}
+
+/// Where the program's code matches; comments are no code.
+fn found(pattern: &str, is_subject: impl Fn(&str) -> bool) -> Vec<String> {
+    let pattern = Regex::new(pattern).unwrap();
+    let mut lines = Vec::new();
+    for source in sources() {
+        if !is_subject(&source.path) {
+            continue;
+        }
+        for (index, line) in source.code.lines().enumerate() {
+            if !line.trim_start().starts_with("//") && pattern.is_match(line) {
+                lines.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
+            }
+        }
+    }
+    lines
+}
+
+fn assert_only(room: &str, pattern: &str) {
+    let room = format!("runner/{room}");
+    assert_eq!(found(pattern, |path| !path.starts_with(&room)), [""; 0]);
+}
+
+/// Which files of the repository contain one of the words.
+fn mentions(words: &[&str]) -> Vec<String> {
+    let mut offences = Vec::new();
+    for path in files() {
+        // What is not text says nothing.
+        let Ok(text) = fs_err::read_to_string(&path) else {
+            continue;
+        };
+        for word in words.iter().filter(|word| text.contains(**word)) {
+            offences.push(format!("{path}: {word}"));
+        }
+    }
+    offences
+}
+
+/// The repository's files, without what building and running leave behind.
+fn files() -> Vec<String> {
+    let is_kept = |entry: &walkdir::DirEntry| {
+        let name = entry.file_name().to_string_lossy();
+        let is_made = matches!(&*name, "target" | "results" | "dist" | ".git")
+            || entry.path() == Path::new("scenarios/toml-conformance");
+        !is_made
+    };
+    let mut files: Vec<_> = ["runner", "plugins", "scenarios", "schemas", "tests", ".ci"]
+        .iter()
+        .flat_map(|folder| WalkDir::new(folder).into_iter().filter_entry(is_kept))
+        .chain(WalkDir::new(".").max_depth(1))
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().is_file())
+        .map(|entry| {
+            let path = entry.path().to_str().expect("our paths are UTF-8");
+            path.trim_start_matches("./").to_owned()
+        })
+        // A worktree of git has a file of this name, with a path in it.
+        .filter(|path| path != ".git")
+        .collect();
+    files.sort();
+    files
+}
+
+fn examples() -> Vec<PathBuf> {
+    let entries = fs_err::read_dir("scenarios").unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect()
+}
+
+fn readme() -> String {
+    fs_err::read_to_string("README.md").unwrap()
+}
+
+fn captures<'t>(pattern: &str, text: &'t str) -> impl Iterator<Item = String> + use<'t> {
+    let pattern = Regex::new(pattern).unwrap();
+    let all: Vec<_> = pattern
+        .captures_iter(text)
+        .map(|found| found[1].to_owned())
+        .collect();
+    all.into_iter()
+}
