@@ -45,11 +45,16 @@ pub enum Command {
     /// The trials that have no final row run, in the same directory. The scenario, the tests and the plugins are those that
     /// were stored when the run began.
     Resume(ResumeArgs),
-    /// Ask a run to stop
+    /// Ask a run to stop, and wait until it has
+    ///
+    /// The run begins no new trials, and what is in flight is interrupted after its grace. A run that has ended already is
+    /// left as it is, and its status printed.
     Stop(StopArgs),
     /// Stop a run that nobody wants any more
+    ///
+    /// A run that is running, incomplete or failed is `cancelled` from then on, and only `resume --force` goes on with it.
     Cancel(CancelArgs),
-    /// Wait until a run has ended
+    /// Wait until a run has ended, and exit with its code
     Wait(WaitArgs),
     /// Print the rows of a run, as they come with `-f`
     Logs(LogsArgs),
@@ -120,7 +125,19 @@ pub struct ExecArgs {
     /// Print the trials that would run, and run nothing
     #[arg(long, help_heading = "Execution")]
     pub dry_run: bool,
+    /// Run in the background: print the run's id once there is one, and return
+    #[arg(long, conflicts_with = "dry_run", help_heading = "Execution")]
+    pub detach: bool,
+    /// Run only while no other run does in this results root, and let no other begin
+    #[arg(long, help_heading = "Execution")]
+    pub exclusive: bool,
+    /// With `--exclusive`, wait until the others have ended
+    #[arg(long, requires = "exclusive", help_heading = "Execution")]
+    pub wait: bool,
 
+    /// Run in this directory, or go on with the run that is there already; its parent is the results root
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub into: Option<PathBuf>,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,

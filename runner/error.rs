@@ -4,7 +4,7 @@ use std::{fmt, process::ExitCode};
 
 use crate::{
     model::{Reason, RunStatus, StopSignal, Verdict},
-    record::{FindError, RecordError},
+    record::{CancelError, ClaimError, FindError, RecordError},
 };
 
 /// The exit codes, one by one as in the README.
@@ -22,6 +22,8 @@ pub enum ExitStatus {
     Incomplete,
     /// No test was selected.
     NothingSelected,
+    /// A live runner holds the run or the results root, or has not answered in time.
+    Busy,
     /// Results could not be stored.
     Storage,
     /// A bug of the runner.
@@ -32,13 +34,14 @@ pub enum ExitStatus {
 
 impl ExitStatus {
     /// Every exit code, in ascending order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Success,
         Self::NotPassed,
         Self::Usage,
         Self::Failed,
         Self::Incomplete,
         Self::NothingSelected,
+        Self::Busy,
         Self::Storage,
         Self::Internal,
         Self::Signalled(StopSignal::HangUp),
@@ -77,6 +80,7 @@ impl ExitStatus {
             Self::Failed => 3,
             Self::Incomplete => 4,
             Self::NothingSelected => 5,
+            Self::Busy => 6,
             Self::Storage => 7,
             // `EX_SOFTWARE` of sysexits.h.
             Self::Internal => 70,
@@ -85,6 +89,13 @@ impl ExitStatus {
             Self::Signalled(StopSignal::Interrupt) => 130,
             Self::Signalled(StopSignal::Terminate) => 143,
         }
+    }
+
+    /// Reads [`ExitStatus::code`] back.
+    pub fn from_code(code: i32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|status| i32::from(status.code()) == code)
     }
 
     /// Says in a few words what the code means.
@@ -96,6 +107,7 @@ impl ExitStatus {
             Self::Failed => "the run could not begin as asked",
             Self::Incomplete => "incomplete, work remains",
             Self::NothingSelected => "no test was selected",
+            Self::Busy => "held by a live runner, or no answer from it",
             Self::Storage => "results could not be stored",
             Self::Internal => "a bug of the runner",
             Self::Signalled(StopSignal::HangUp) => "incomplete, stopped by SIGHUP",
@@ -137,9 +149,39 @@ impl Error {
         }
     }
 
+    /// A live runner is in the way.
+    pub fn busy(report: impl Into<miette::Report>) -> Self {
+        Self {
+            status: ExitStatus::Busy,
+            report: report.into(),
+        }
+    }
+
     /// A results root or a run in it cannot be used.
     pub fn record(error: RecordError) -> Self {
-        Self::storage(miette::Report::from_err(error))
+        let is_held = matches!(error, RecordError::Held { .. });
+        let report = miette::Report::from_err(error);
+        if is_held {
+            Self::busy(report)
+        } else {
+            Self::storage(report)
+        }
+    }
+
+    /// A run cannot be taken over.
+    pub fn claim(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Record(error) => Self::record(error),
+            ClaimError::Held { .. } => Self::busy(miette::Report::from_err(error)),
+        }
+    }
+
+    /// A run cannot be cancelled.
+    pub fn cancel(error: CancelError) -> Self {
+        match error {
+            CancelError::Record(error) => Self::record(error),
+            CancelError::Refused(_) => Self::usage(miette::Report::from_err(error)),
+        }
     }
 
     /// A run that was asked for cannot be found or read.
