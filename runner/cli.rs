@@ -47,12 +47,11 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Ask a run to stop, and wait until it has
     ///
-    /// The run begins no new trials, and what is in flight is interrupted after its grace. A run that has ended already is
-    /// left as it is, and its status printed.
+    /// No new trials are begun and those in flight are interrupted; `resume` goes on with what is left.
     Stop(StopArgs),
     /// Stop a run that nobody wants any more
     ///
-    /// A run that is running, incomplete or failed is `cancelled` from then on, and only `resume --force` goes on with it.
+    /// It counts as cancelled, and only `resume --force` goes on with it.
     Cancel(CancelArgs),
     /// Wait until a run has ended, and exit with its code
     Wait(WaitArgs),
@@ -385,7 +384,7 @@ fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
 }
 
 fn parse_rerun(text: &str) -> Result<Rerun, String> {
-    Rerun::parse(text).map_err(|error| error.to_string())
+    text.parse().map_err(|error: globset::Error| error.to_string())
 }
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {

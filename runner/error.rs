@@ -22,7 +22,7 @@ pub enum ExitStatus {
     Incomplete,
     /// No test was selected.
     NothingSelected,
-    /// A live runner holds the run or the results root, or has not answered in time.
+    /// A live runner holds the run or its root, or did not answer.
     Busy,
     /// Results could not be stored.
     Storage,

@@ -11,6 +11,8 @@ use runner::{
 };
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _failpoints = fail::FailScenario::setup();
     // No command for people, so it is not part of the command line that help and completions describe.
     if std::env::args_os()
         .nth(1)

@@ -1,12 +1,14 @@
 //! From how a session ended to what is written down and said of it.
 
+use std::path::Path;
+
 use miette::miette;
 
 use crate::{
     error::{Error, ExitStatus},
-    model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict},
-    output::{Finish, Report},
-    record::{End, Recorder},
+    model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict, chain},
+    output::{Finish, Report, Tally},
+    record::{End, Recorder, RunReader},
     run::{Ending, SessionError},
 };
 
@@ -114,7 +116,7 @@ fn status_of_failure(counts: Counts) -> RunStatus {
 /// Writes the end of a session down, and tells it.
 pub(super) fn close(
     recorder: Recorder,
-    report: Report,
+    mut report: Report,
     closing: Closing,
 ) -> Result<ExitStatus, Error> {
     let Closing {
@@ -128,6 +130,7 @@ pub(super) fn close(
         error,
     } = closing;
     let run_dir = recorder.run_dir().to_owned();
+    let is_resumed = recorder.session() > 1;
     let finished = recorder.finish(End {
         now: crate::run::wall_clock(),
         status,
@@ -138,6 +141,9 @@ pub(super) fn close(
         counts,
     });
     let exit = ExitStatus::of(status, reason, signal, verdict);
+    if is_resumed {
+        report.replace_tally(tally_of(&run_dir));
+    }
     report.finish(&Finish {
         run_dir: &run_dir,
         status,
@@ -158,13 +164,10 @@ pub(super) fn close(
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
+/// Gathers all sessions' rows: a resumed run reports every trial, and not only the new ones.
+fn tally_of(run_dir: &Path) -> Option<Tally> {
+    let reader = RunReader::open(run_dir).ok()?;
+    let state = reader.state().ok()?;
+    // Damaged lines were told when the run was opened.
+    Some(Tally::of_run(&reader, &state, |_, _| {}, |_| {}))
 }

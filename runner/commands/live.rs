@@ -159,8 +159,8 @@ fn watch(
     stop: impl Fn(StopRequest) + Send + 'static,
 ) -> Result<Watchdog, Error> {
     let watch = Watch {
-        requests: recorder.requests(),
-        last_words: recorder.last_words(),
+        run_dir: recorder.run_dir().into(),
+        session: recorder.session(),
         timeout: plan.timeout(),
         grace: plan.grace(),
     };

@@ -2,11 +2,13 @@
 
 mod closing;
 mod completions;
+mod differences;
 mod exec;
 mod list;
 mod live;
 mod man;
 mod plugins;
+mod resume;
 mod schema;
 mod session_log;
 mod show;
@@ -38,6 +40,8 @@ pub fn dispatch(
 ) -> Result<ExitStatus, Error> {
     match command {
         Command::Exec(args) => exec::exec(args, surroundings, output),
+        Command::Resume(args) => resume::resume(&args, surroundings, output),
+        Command::Stop(_) | Command::Cancel(_) | Command::Wait(_) | Command::Logs(_) => unimplemented!(),
         Command::Validate(args) => validate::validate(&args, output),
         Command::List(args) => list::list(&args, output),
         Command::Show(args) => show::show(&args, output),

@@ -14,7 +14,7 @@ use miette::miette;
 
 use crate::{
     error::{Error, ExitStatus},
-    model::StopSignal,
+    model::{StopSignal, chain},
     output::Output,
     plugin::source::{Built, Source, SourceError, SourceState, Watch},
     run::{StopRequest, StopSignals},
@@ -173,13 +173,6 @@ fn unusable(error: &SourceError) -> Error {
         Some(help) => miette!(help = help, "{text}"),
         None => miette!("{text}"),
     })
-}
-
-fn chain(error: &SourceError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 fn seconds(took: Duration) -> String {

@@ -1,21 +1,23 @@
 //! `runner resume`.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, path::Path};
 
 use miette::miette;
 
 use super::{
-    Surroundings,
+    Surroundings, differences,
     live::{Around, Live, engine_options},
+    plugins::{self, Build},
     session_log::SessionLog,
 };
 use crate::{
     cli::ResumeArgs,
     error::{Error, ExitStatus},
-    model::{Counts, RunStatus},
-    output::{Mode, Output, Report, resume_plan},
-    record::{Claim, History, Opening, Rerun, RunEntry, RunReader, Store},
+    model::{RunStatus, Verdict},
+    output::{self, Mode, Output, Report, Tally},
+    record::{Claim, Filter, History, LineError, Opening, RunEntry, RunReader, Store},
     run::{self, Overrides, Plan, StopSignals},
+    scenario,
 };
 
 /// Goes on with a run in its own directory.
@@ -27,33 +29,173 @@ pub(super) fn resume(
     let signals = StopSignals::install()
         .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
-    let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let run = choose(args, &store, output)?;
-
-    let claim = store
-        .claim(&run, run::wall_clock())
-        .map_err(Error::claim)?;
+    let run = choose(args, output)?;
+    let store = store_of(&run)?;
+    let claim = store.claim(&run, run::wall_clock()).map_err(Error::claim)?;
     check_status(args, &claim)?;
-    let plan = Plan::of_run(&claim, overrides(args)).map_err(Error::usage)?;
-    let history = claim.history(args.rerun.as_ref()).map_err(Error::record)?;
 
+    let (plan, is_reborn) = plan(args, &claim, &signals, output)?;
+    let history = claim.history(args.rerun.as_ref()).map_err(Error::record)?;
     if args.dry_run || args.explain {
-        return explain(args, &plan, &history, output);
+        return explain(args, &claim, &plan, &history, output);
     }
     if history.state.is_complete() {
-        return nothing_left(&claim, &history, output);
+        return nothing_left(&run, &history, output);
     }
-    let around = Around {
-        signals: &signals,
-        log: &log,
-    };
+    if args.rerun.is_none() {
+        hint_at_rerun(&history, output);
+    }
+    let counts = history.state.counts();
     let opening = Opening {
         now: run::wall_clock(),
         opened_by: "resume",
         rerun: args.rerun.clone(),
+        is_forced: args.force,
         options: plan.options_json(),
+        reborn: is_reborn.then(|| plan.birth(run::wall_clock())),
+    };
+    let around = Around {
+        signals: &signals,
+        log: &log,
     };
     let report = Report::new(output.clone(), mode(args), args.talk.verbose);
-    let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, acks))?;
+    let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, counts, acks))?;
     live.run(history, engine_options(surroundings, store.root()))
+}
+
+/// Finds the run that is meant.
+fn choose(args: &ResumeArgs, output: &Output) -> Result<RunEntry, Error> {
+    let store = Store::existing(&args.results.root).map_err(Error::record)?;
+    if let Some(run) = &args.from {
+        return store.find(run).map_err(Error::find);
+    }
+    let filter = Filter {
+        statuses: vec![RunStatus::Incomplete],
+    };
+    let mut candidates = store.runs(&filter).map_err(Error::record)?.runs;
+    if candidates.len() == 1 {
+        let run = candidates.remove(0);
+        output.talk(&format!("resuming {}", run.id));
+        return Ok(run);
+    }
+    let root = args.results.root.display();
+    if candidates.is_empty() {
+        return Err(Error::usage(miette!(
+            help = "`runner list` shows all runs; `--from RUN` names one",
+            "there is no incomplete run in `{root}`"
+        )));
+    }
+    let names: Vec<_> = candidates.iter().map(|run| format!("`{}`", run.id)).collect();
+    Err(Error::usage(miette!(
+        help = "name one with `--from`",
+        "there are several incomplete runs in `{root}`: {}",
+        names.join(", ")
+    )))
+}
+
+/// The root of a run is its parent, wherever its name came from.
+fn store_of(run: &RunEntry) -> Result<Store, Error> {
+    let parent = run.dir.parent().filter(|parent| *parent != Path::new(""));
+    Store::existing(parent.unwrap_or(Path::new("."))).map_err(Error::record)
+}
+
+fn check_status(args: &ResumeArgs, claim: &Claim) -> Result<(), Error> {
+    if claim.manifest().status != RunStatus::Cancelled || args.force {
+        return Ok(());
+    }
+    Err(Error::usage(miette!(
+        help = "`--force` goes on with it all the same",
+        "run `{}` was cancelled",
+        claim.manifest().run_id
+    )))
+}
+
+/// Plans from what was stored; a run that could not begin is planned again from the live files.
+fn plan(
+    args: &ResumeArgs,
+    claim: &Claim,
+    signals: &StopSignals,
+    output: &Output,
+) -> Result<(Plan, bool), Error> {
+    let manifest = claim.manifest();
+    let overrides = Overrides {
+        jobs: args.jobs,
+        timeout: args.timeout_minutes,
+        limits: Vec::new(),
+        fail_fast: args.fail_fast,
+        grace: args.grace,
+    };
+    if manifest.status != RunStatus::Failed {
+        differences::tell(claim, output);
+        let plan = Plan::of_run(claim, overrides).map_err(Error::usage)?;
+        return Ok((plan, false));
+    }
+    let path = Path::new(&manifest.scenario.path);
+    let scenario = scenario::load(path).map_err(Error::usage)?;
+    let plugins = plugins::find(&scenario, Build::Ask, signals, output)?;
+    let plan = Plan::again(scenario, path, &plugins, manifest, overrides).map_err(Error::usage)?;
+    Ok((plan, true))
+}
+
+/// Prints the trials that would run, and why if that was asked for.
+fn explain(
+    args: &ResumeArgs,
+    claim: &Claim,
+    plan: &Plan,
+    history: &History,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
+    let before = claim.history(None).map_err(Error::record)?;
+    let mut ordinal = 0;
+    let mut count = 0;
+    plan.each_trial(|trial| {
+        if history.state.is_pending(ordinal) {
+            count += 1;
+            let trial = trial.to_string();
+            let why = output::why_pending(&before, ordinal);
+            output.data(&if args.explain { format!("{trial}  {why}") } else { trial });
+        }
+        ordinal += 1;
+    })
+    .map_err(|error| Error::internal(miette!("cannot read the run's tests: {error}")))?;
+    output.talk(&format!("{count} of {} trials would run", plan.trial_count()));
+    Ok(ExitStatus::Success)
+}
+
+/// Shows what a run that needs nothing more came to, and changes nothing.
+fn nothing_left(run: &RunEntry, history: &History, output: &Output) -> Result<ExitStatus, Error> {
+    let reader = RunReader::open(&run.dir).map_err(Error::record)?;
+    let warn = |error: &LineError| output.warn(&error.to_string());
+    let tally = Tally::of_run(&reader, &history.state, |_, _| {}, warn);
+    let counts = history.state.counts();
+    let verdict = if counts.bad() == 0 { Verdict::Passed } else { Verdict::Failed };
+    let manifest = reader.manifest();
+    output.data(&output::show_text(run, manifest, &tally, &[]));
+    output.talk("nothing is left to run");
+    hint_at_rerun(history, output);
+    Ok(ExitStatus::of(manifest.status, manifest.reason, manifest.signal, verdict))
+}
+
+/// Names the way to run trials again that came to no verdict.
+fn hint_at_rerun(history: &History, output: &Output) {
+    let counts = history.state.counts();
+    let unjudged = counts.error + counts.timeout;
+    if unjudged > 0 {
+        output.talk(&format!(
+            "{unjudged} trials ended in an error or timed out; `--rerun errors` runs them again"
+        ));
+    }
+}
+
+fn mode(args: &ResumeArgs) -> Mode {
+    if args.json {
+        return Mode::Json;
+    }
+    if args.talk.quiet {
+        return Mode::Quiet;
+    }
+    if std::io::stderr().is_terminal() {
+        return Mode::Terminal;
+    }
+    Mode::Plain
 }

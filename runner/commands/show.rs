@@ -7,7 +7,7 @@ use crate::{
     cli::ShowArgs,
     error::{Error, ExitStatus},
     output::{self, Output, Tally},
-    record::{Row, RunReader, Store},
+    record::{LineError, Row, RunReader, Store},
 };
 
 /// Shows a run and the rows that were asked for.
@@ -17,19 +17,15 @@ pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<ExitStatus, Error
     let run = store.find(&args.run).map_err(Error::find)?;
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
 
-    let mut tally = Tally::default();
+    let state = reader.state().map_err(Error::record)?;
     let mut rows = Vec::new();
-    for row in reader.rows() {
-        match row {
-            Ok(row) => {
-                tally.add(&row);
-                if wanted.wants(&row) {
-                    rows.push(row);
-                }
-            }
-            Err(error) => output.warn(&error.to_string()),
+    let keep = |row: Row<'static>, is_current: bool| {
+        if wanted.wants(&row, is_current) {
+            rows.push(row);
         }
-    }
+    };
+    let warn = |error: &LineError| output.warn(&error.to_string());
+    let tally = Tally::of_run(&reader, &state, keep, warn);
     if args.json {
         output.data(&output::show_json(&run, reader.manifest(), &rows));
     } else {
@@ -60,11 +56,11 @@ impl Wanted {
         })
     }
 
-    fn wants(&self, row: &Row<'_>) -> bool {
+    fn wants(&self, row: &Row<'_>, is_current: bool) -> bool {
         let is_asked_for = match &self.trial {
             Some(glob) => glob.is_match(row.trial.as_ref()) || glob.is_match(row.test.as_ref()),
             None => self.is_everything || self.only_bad,
         };
-        is_asked_for && (!self.only_bad || (row.is_final && row.outcome.is_bad()))
+        is_asked_for && (!self.only_bad || (is_current && row.outcome.is_bad()))
     }
 }

@@ -1,6 +1,7 @@
 //! The words that several rooms share. Values only: no I/O, no clock, no serialization.
 
 mod attempt;
+mod chain;
 mod digest;
 mod id;
 mod limits;
@@ -9,9 +10,10 @@ mod status;
 mod stop;
 
 pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
+pub use chain::chain;
 pub use digest::Digest;
 pub use id::{IdError, ProviderId, TestId, TrialId};
 pub use limits::Limits;
 pub use outcome::{ErrorClass, Outcome};
-pub use stop::StopMode;
 pub use status::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
+pub use stop::StopMode;

@@ -8,7 +8,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     model::{Counts, Reason, RunStatus, Verdict},
-    record::Row,
+    record::{ManifestCounts, Row},
 };
 
 /// The version of the event format.
@@ -49,7 +49,7 @@ pub(super) enum Event<'a> {
     /// Some time has passed.
     Progress {
         /// What is on disk.
-        counts: JsonCounts,
+        counts: ManifestCounts,
         /// How many attempts are being executed.
         running: usize,
         /// The trial that has been running for the longest time.
@@ -58,6 +58,8 @@ pub(super) enum Event<'a> {
     },
     /// No new trials are begun.
     Stopping {
+        /// How hard: `drain`, `stop`, `cancel` or `kill`.
+        mode: &'static str,
         /// Why: a reason of `benchmark.json`.
         reason: &'static str,
         /// How many attempts have not answered.
@@ -77,7 +79,7 @@ pub(super) enum Event<'a> {
         /// The run's directory.
         run_dir: &'a str,
         /// What is on disk.
-        counts: JsonCounts,
+        counts: ManifestCounts,
         /// What went wrong, if the run could not go on.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<&'a str>,
@@ -91,25 +93,6 @@ pub(super) struct Longest<'a> {
     trial: &'a str,
     /// For how long.
     elapsed_ms: f64,
-}
-
-/// How many trials came to what, by their final rows.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct JsonCounts {
-    /// Trials of the plan.
-    planned: u64,
-    /// Every check held.
-    passed: u64,
-    /// A check did not hold, or the provider said so.
-    failed: u64,
-    /// The provider could not evaluate the test, or broke.
-    error: u64,
-    /// A deadline fired.
-    timeout: u64,
-    /// The provider skipped the test.
-    skipped: u64,
-    /// Those of the passed that needed more than one attempt.
-    flaky: u64,
 }
 
 /// How a run ended.
@@ -156,20 +139,6 @@ impl<'a> Longest<'a> {
         Self {
             trial,
             elapsed_ms: elapsed.as_secs_f64() * 1e3,
-        }
-    }
-}
-
-impl From<Counts> for JsonCounts {
-    fn from(counts: Counts) -> Self {
-        Self {
-            planned: counts.planned,
-            passed: counts.passed,
-            failed: counts.failed,
-            error: counts.error,
-            timeout: counts.timeout,
-            skipped: counts.skipped,
-            flaky: counts.flaky,
         }
     }
 }

@@ -5,6 +5,7 @@ mod failure;
 mod follow;
 mod format;
 mod histogram;
+mod pending;
 mod report;
 mod runs;
 mod summary;
@@ -21,6 +22,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use events::events_schema;
 pub use follow::Follow;
+pub use pending::why_pending;
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{list_json, list_table, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Outcome, ProviderId, Reason, RunStatus, StopSignal, Verdict},
+    model::{Counts, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict},
     record::{Entry, Row},
     run,
 };
@@ -90,6 +90,8 @@ pub struct Finish<'a> {
     pub counts: Counts,
     /// What the process exits with.
     pub exit: ExitStatus,
+    /// Whether nobody waits for a summary.
+    pub is_forced: bool,
     /// What went wrong, if the run could not go on.
     pub error: Option<String>,
 }
@@ -159,7 +161,18 @@ impl Report {
                 running,
                 longest,
             } => self.progress(*counts, *running, longest.as_ref()),
-            run::Event::Stopping { reason, in_flight } => self.stopping(*reason, *in_flight),
+            run::Event::Stopping {
+                mode,
+                reason,
+                in_flight,
+            } => self.stopping(*mode, *reason, *in_flight),
+        }
+    }
+
+    /// Lets the summary speak of more than this session's rows; `None` changes nothing.
+    pub fn replace_tally(&mut self, tally: Option<Tally>) {
+        if let Some(tally) = tally {
+            self.tally = tally;
         }
     }
 
@@ -299,14 +312,20 @@ impl Report {
         }
     }
 
-    fn stopping(&mut self, reason: Reason, in_flight: usize) {
+    fn stopping(&mut self, mode: StopMode, reason: Reason, in_flight: usize) {
         match self.mode {
             Mode::Json => self.emit(events::Event::Stopping {
+                mode: mode.as_str(),
                 reason: reason.as_str(),
                 in_flight,
             }),
             Mode::Quiet => {}
             Mode::Plain | Mode::Terminal => {
+                let how = match mode {
+                    StopMode::Drain => "finishing:",
+                    StopMode::Stop | StopMode::Cancel => "stopping:",
+                    StopMode::Kill => "stopping at once:",
+                };
                 let why = match reason {
                     Reason::Timeout => "the run's time is up",
                     Reason::FailFast => "enough trials ended badly",
@@ -315,7 +334,7 @@ impl Report {
                 };
                 self.output.talk(&format!(
                     "{} {why}; {} in flight",
-                    "stopping:".yellow().bold(),
+                    how.yellow().bold(),
                     format::plural(in_flight as u64, "attempt")
                 ));
             }
@@ -325,7 +344,7 @@ impl Report {
     fn summary(&self, finish: &Finish<'_>) {
         let talk = |line: &str| self.output.talk(line);
         // They were printed as they happened; on a screen that scrolls they are wanted again at the end.
-        if !self.tally.failures.is_empty() {
+        if !self.tally.failures.is_empty() && !finish.is_forced {
             talk(&format!("\n{}", "failures".bold()));
             self.tally.failures.iter().for_each(|failure| talk(failure));
             let more = finish.counts.bad() - self.tally.failures.len() as u64;
@@ -335,7 +354,7 @@ impl Report {
                 ));
             }
         }
-        if !self.tally.providers.is_empty() {
+        if !self.tally.providers.is_empty() && !finish.is_forced {
             talk(&format!("\n{}", summary::table(&self.tally)));
         }
         if let Some(error) = &finish.error {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{failure, histogram::Histogram};
 use crate::{
     model::{Counts, Outcome},
-    record::Row,
+    record::{LineError, Row, RunReader, State},
 };
 
 /// How many failures a summary tells in full.
@@ -27,6 +27,31 @@ pub(super) struct ProviderTally {
 }
 
 impl Tally {
+    /// Gathers the current rows of a run: of each trial the one that settles it now. `visit` sees every row, and whether
+    /// it is one of these.
+    pub fn of_run(
+        reader: &RunReader,
+        state: &State,
+        mut visit: impl FnMut(Row<'static>, bool),
+        mut damaged: impl FnMut(&LineError),
+    ) -> Self {
+        let mut tally = Self::default();
+        for row in reader.rows() {
+            match row {
+                Ok(row) => {
+                    let is_current = state.outcome(row.ordinal).is_some()
+                        && state.attempts(row.ordinal) == row.attempt;
+                    if is_current {
+                        tally.add(&row);
+                    }
+                    visit(row, is_current);
+                }
+                Err(error) => damaged(&error),
+            }
+        }
+        tally
+    }
+
     /// Adds a final row's essentials.
     pub fn count(&mut self, provider: &str, outcome: Outcome, is_flaky: bool, duration: Duration) {
         if !self.providers.contains_key(provider) {

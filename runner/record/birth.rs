@@ -1,21 +1,19 @@
 //! The birth of a run: what must be on disk before anything happens.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
     RecordError,
-    artifacts::Artifacts,
     content::{Blob, Content},
-    database::Progress,
-    durable,
+    durable, failpoint,
+    inflight::InFlight,
     layout::{Root, RunDir, RunId},
     lock::Lock,
     manifest::{FORMAT, Manifest, ManifestCounts, ManifestProvider, ManifestScenario, Metadata},
-    recorder::{self, Parts, Recorder, WRITER, Written},
-    writer::{Job, Writer},
+    recorder::{Begun, Locks, Recorder, WRITER, Written},
 };
 use crate::model::{Counts, Digest, Limits, RunStatus, Stage, Verdict};
 
@@ -71,19 +69,58 @@ pub struct BirthProvider {
 /// Gives birth; on failure nothing is left that looks like a run.
 pub(super) fn give(
     root: &Root,
+    root_lock: Arc<Lock>,
     birth: Birth,
     acks: impl Fn(Written) + Send + 'static,
 ) -> Result<Recorder, RecordError> {
-    let root_lock = Lock::share(&root.lock())?;
     let (id, dir) = make_directory(root, birth.now, random_suffix)
         .map_err(RecordError::io("create a run directory"))?;
-    let recorder = fill(root, birth, acks, id, dir.clone(), root_lock);
+    let recorder = fill(root, root_lock, birth, acks, id, dir.clone());
     if recorder.is_err()
         && let Err(error) = fs_err::remove_dir_all(dir.path())
     {
         tracing::warn!("cannot remove what is left of a failed birth: {error}");
     }
     recorder
+}
+
+/// Gives birth to a run in a directory that is missing, empty, or left over from a birth that was interrupted.
+pub(super) fn give_in(
+    dir: &RunDir,
+    root_lock: Arc<Lock>,
+    birth: Birth,
+    acks: impl Fn(Written) + Send + 'static,
+) -> Result<Recorder, RecordError> {
+    let root = dir.root();
+    let name = dir.path().file_name().and_then(|name| name.to_str());
+    let id = RunId::of_directory(name.ok_or_else(|| RecordError::NoName {
+        path: dir.path().to_owned(),
+    })?);
+    match fs_err::create_dir(dir.path()) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(RecordError::io("create a run directory")(error));
+        }
+        _ => {}
+    }
+    check_unused(dir)?;
+    fill(&root, root_lock, birth, acks, id, dir.clone())
+}
+
+/// Refuses a directory in which something is that no interrupted birth has left.
+fn check_unused(dir: &RunDir) -> Result<(), RecordError> {
+    let left_over = [dir.lock(), dir.scenario(), dir.index(), dir.inflight()];
+    let entries = fs_err::read_dir(dir.path()).map_err(RecordError::io("read a run directory"))?;
+    for entry in entries {
+        let entry = entry.map_err(RecordError::io("read a run directory"))?;
+        let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".new-");
+        let has_rows = entry.path() == dir.index() && !is_empty(&dir.index());
+        if has_rows || !is_temporary && !left_over.contains(&entry.path()) {
+            return Err(RecordError::InUse {
+                path: dir.path().to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Makes a directory that nobody else has, however many runs begin at the same instant.
@@ -105,49 +142,68 @@ fn make_directory(
 
 fn fill(
     root: &Root,
+    root_lock: Arc<Lock>,
     birth: Birth,
     acks: impl Fn(Written) + Send + 'static,
     id: RunId,
     dir: RunDir,
-    root_lock: Lock,
 ) -> Result<Recorder, RecordError> {
+    let failed = || RecordError::io("fill a run directory");
+    pass("directory").map_err(failed())?;
     let run_lock = Lock::own(&dir.lock(), birth.now)?;
+    // Whoever had the lock before may have been faster.
+    check_unused(&dir)?;
+    pass("lock").map_err(failed())?;
+    let content = store(root, &birth)?;
+    pass("content").map_err(failed())?;
     durable::create(&dir.scenario(), birth.scenario.text.as_bytes())
         .map_err(RecordError::io("copy the scenario"))?;
     let index = fs_err::OpenOptions::new()
         .append(true)
-        .create_new(true)
+        .create(true)
         .open(dir.index())
         .map_err(RecordError::io("create the file for rows"))?;
+    let inflight = InFlight::create(&dir.inflight(), 1).map_err(failed())?;
+
+    let manifest = manifest(birth, &id);
+    manifest.write(&dir.manifest(), "birth")?;
+    durable::sync_directory(root.path()).map_err(RecordError::io("sync the results root"))?;
+    // Now the manifest keeps the entries from being removed.
+    drop(content);
+    pass("born").map_err(failed())?;
+    Recorder::start(
+        Begun {
+            root: root.clone(),
+            dir,
+            id,
+            manifest,
+            index,
+            inflight,
+            last_seq: 0,
+            locks: Locks::new(run_lock, root_lock),
+        },
+        acks,
+    )
+}
+
+/// Puts into the content store what the run needs for as long as it exists.
+pub(super) fn store(root: &Root, birth: &Birth) -> Result<Content, RecordError> {
     let content = Content::open(root.content())?;
     for blob in &birth.blobs {
         content.add(blob, birth.now.into())?;
     }
-
-    let manifest = manifest(birth, &id);
-    manifest.write(&dir.manifest())?;
-    durable::sync_directory(root.path()).map_err(RecordError::io("sync the results root"))?;
-    drop(content);
-
-    let database = recorder::project(root, &dir, &manifest);
-    let job = Job {
-        artifacts: Artifacts::new(dir.clone()),
-        index,
-        session: 1,
-        progress: Progress::new(database, id.clone()),
-    };
-    let writer =
-        Writer::start(job, acks).map_err(RecordError::io("start the thread that writes"))?;
-    Ok(Recorder::new(Parts {
-        writer,
-        manifest,
-        id,
-        dir,
-        root: root.clone(),
-        locks: [run_lock, root_lock],
-    }))
+    Ok(content)
 }
 
+fn is_empty(path: &Path) -> bool {
+    fs_err::metadata(path).is_ok_and(|metadata| metadata.len() == 0)
+}
+
+fn pass(place: &str) -> io::Result<()> {
+    failpoint::pass("birth", place)
+}
+
+/// The manifest of a run that is born, with its first session open.
 fn manifest(birth: Birth, id: &RunId) -> Manifest {
     let mut manifest = Manifest {
         format: FORMAT,
@@ -187,6 +243,21 @@ fn manifest(birth: Birth, id: &RunId) -> Manifest {
     };
     manifest.open(WRITER, birth.now);
     manifest
+}
+
+/// Plans a run anew that failed to begin; its sessions and transitions stay.
+pub(super) fn replan(manifest: &mut Manifest, birth: Birth) {
+    let id = RunId::of_directory(&manifest.run_id);
+    let planned = self::manifest(birth, &id);
+    *manifest = Manifest {
+        status: manifest.status,
+        created_at: manifest.created_at,
+        started_at: manifest.started_at,
+        completed_at: manifest.completed_at,
+        sessions: std::mem::take(&mut manifest.sessions),
+        transitions: std::mem::take(&mut manifest.transitions),
+        ..planned
+    };
 }
 
 impl BirthProvider {

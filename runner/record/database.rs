@@ -15,16 +15,18 @@ use super::{
     manifest::Manifest,
     recorder::Entry,
     run_entry::{RunEntry, Stamp},
-    state,
     words::{self, Word},
 };
 use crate::model::Counts;
 
 /// One element per version; what was published is never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_runs.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/0001_runs.sql"),
+    include_str!("migrations/0002_resume.sql"),
+];
 /// How long a reader waits for another process.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long the writer thread does, which keeps rows waiting meanwhile.
+/// How long the owner of a run does, who keeps rows or a person waiting meanwhile.
 const SHORT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Why `runner.db` cannot be used. Never fatal.
@@ -46,13 +48,23 @@ pub(super) struct Database {
 }
 
 impl Database {
+    /// Opens the database, and waits a little where another process is writing.
     pub(super) fn open(path: &Path) -> Result<Self, DatabaseError> {
+        Self::open_with(path, PATIENCE)
+    }
+
+    /// Opens the database for the owner of a run, whom nothing may keep from ending in time.
+    pub(super) fn open_in_haste(path: &Path) -> Result<Self, DatabaseError> {
+        Self::open_with(path, SHORT_PATIENCE)
+    }
+
+    fn open_with(path: &Path, patience: Duration) -> Result<Self, DatabaseError> {
         let wrap = |source| DatabaseError::Sqlite {
             path: path.to_owned(),
             source,
         };
         let mut connection = Connection::open(path).map_err(wrap)?;
-        configure(&connection).map_err(wrap)?;
+        configure(&connection, patience).map_err(wrap)?;
         let is_known = migrate(&mut connection).map_err(wrap)?;
         if !is_known {
             return Err(DatabaseError::Newer {
@@ -148,13 +160,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(database: Option<Database>, id: RunId) -> Self {
-        let counts = Counts::default();
-        if let Some(database) = &database
-            && let Err(source) = database.connection.busy_timeout(SHORT_PATIENCE)
-        {
-            warn(&database.wrap(source));
-        }
+    /// Goes on from `counts`.
+    pub(super) fn new(database: Option<Database>, id: RunId, counts: Counts) -> Self {
         Self {
             database,
             id,
@@ -168,7 +175,7 @@ impl Progress {
             return;
         };
         for entry in entries.iter().filter(|entry| entry.is_final) {
-            state::count(&mut self.counts, entry.mark());
+            self.counts.add(entry.attempt.outcome, entry.is_flaky);
         }
         if let Err(error) = database.set_counts(&self.id, self.counts) {
             warn(&error);
@@ -182,8 +189,8 @@ pub(super) fn warn(error: &DatabaseError) {
     tracing::warn!(error = error as &dyn std::error::Error, "{error}");
 }
 
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(PATIENCE)?;
+fn configure(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
+    connection.busy_timeout(patience)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "foreign_keys", true)
@@ -245,7 +252,10 @@ fn insert(
     insert_run(transaction, stamp, manifest)?;
     for session in &manifest.sessions {
         transaction
-            .prepare_cached("INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .prepare_cached(
+                "INSERT INTO sessions (run_id, n, opened_at, closed_at, opened_by, reason, rerun, from_seq, forced)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
             .execute(params![
                 manifest.run_id,
                 session.n,
@@ -253,6 +263,9 @@ fn insert(
                 session.closed_at.map(instant),
                 session.opened_by,
                 session.reason.map(Word::word),
+                session.rerun,
+                signed(session.from_seq),
+                session.is_forced,
             ])?;
     }
     for (n, transition) in (1_i64..).zip(&manifest.transitions) {
@@ -385,12 +398,12 @@ fn signed(number: u64) -> i64 {
 mod tests {
     use rusqlite::Connection;
 
-    use super::{configure, migrate};
+    use super::{PATIENCE, configure, migrate};
     use crate::{model::RunStatus, record::status};
 
     fn connection() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
-        configure(&connection).unwrap();
+        configure(&connection, PATIENCE).unwrap();
         assert!(migrate(&mut connection).unwrap());
         let run = "INSERT INTO runs (run_id, scenario, created_at, started_at, stage, verdict, planned, passed, failed,
                 error, timeout, skipped, flaky, manifest_modified, manifest_bytes)

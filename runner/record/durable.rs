@@ -10,13 +10,35 @@ use std::{
 use fs_err::File;
 use tempfile::NamedTempFile;
 
-/// Replaces `path` with `bytes` so that a reader finds the old or the new content, whole.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+use super::failpoint;
+
+/// Replaces `path` with `bytes` so that a reader finds the old or the new content, whole; `step` says on what occasion.
+pub(super) fn replace(path: &Path, bytes: &[u8], step: &str) -> io::Result<()> {
     let directory = parent(path)?;
+    failpoint::pass(step, "begin")?;
     let mut file = temporary(directory)?;
     file.write_all(bytes)?;
+    failpoint::pass(step, "written")?;
     persist(file, path)?;
-    sync_directory(directory)
+    failpoint::pass(step, "renamed")?;
+    sync_directory(directory)?;
+    failpoint::pass(step, "synced")
+}
+
+/// Replaces `path` for readers of today: a loss of power may bring the old content back.
+pub(super) fn replace_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = temporary(parent(path)?)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Removes a file that may be missing.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a file and syncs it; its directory is the caller's to sync.

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
-use super::status::IllegalTransition;
+use super::{layout::RunId, status::IllegalTransition};
 use crate::model::Digest;
 
 /// Why a run could not be begun, written or read.
@@ -71,6 +71,27 @@ pub enum RecordError {
     /// A status was to follow another one that it cannot follow.
     #[error(transparent)]
     Transition(#[from] IllegalTransition),
+    /// A directory was named for a run, and something is in it.
+    #[error("`{path}` is not empty")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A directory was named for a run, and its name cannot be a run's id.
+    #[error("`{path}` does not end in a name for a run")]
+    NoName {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A run was to be planned anew although it did begin.
+    #[error("run `{run}` has begun and cannot be planned anew")]
+    HasRows {
+        /// The run.
+        run: String,
+    },
+    /// Which trials a session was to run again cannot be understood.
+    #[error("cannot understand which trials are to be run again")]
+    Rerun(#[source] globset::Error),
     /// A write of the session failed; from then on nothing is written any more.
     #[error("rows cannot be stored")]
     Stopped(#[source] Arc<RecordError>),
@@ -103,10 +124,48 @@ pub enum FindError {
 }
 
 impl RecordError {
+    /// Takes away who holds a lock.
+    pub(super) fn unnamed(self) -> Self {
+        match self {
+            Self::Held { path, text: _ } => Self::Held {
+                path,
+                text: String::new(),
+            },
+            other => other,
+        }
+    }
+
     /// Wraps a failure of the system, for `map_err`.
     pub(super) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, source }
     }
+}
+
+/// Why a run could not be claimed.
+#[derive(Debug, Error)]
+pub enum ClaimError {
+    /// A live process owns it, or its whole root.
+    #[error("run `{run}` is being worked on{}", owner(text))]
+    Held {
+        /// The run.
+        run: RunId,
+        /// Who: pid, host and since when, on a line each; may be empty.
+        text: String,
+    },
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Why a run could not be cancelled.
+#[derive(Debug, Error)]
+pub enum CancelError {
+    /// It has ended in a way that leaves nothing to drop.
+    #[error(transparent)]
+    Refused(#[from] IllegalTransition),
+    /// It could not be written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 fn owner(text: &str) -> String {

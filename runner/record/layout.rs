@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::model::Digest;
+use crate::model::{Digest, StopMode};
 
 /// The id of a run: the name of its directory, `YYYY-MM-DD_HH-MM-SS-mmm-<8 hex>` in UTC, so that names sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,6 +73,15 @@ impl Root {
 pub(super) struct RunDir(PathBuf);
 
 impl RunDir {
+    /// The results root that it belongs to, which is its parent.
+    pub(super) fn root(&self) -> Root {
+        match (self.0.file_name(), self.0.parent()) {
+            (None, _) => Root(self.0.join("..")),
+            (Some(_), Some(parent)) if parent != Path::new("") => Root::new(parent),
+            (Some(_), _) => Root::new(Path::new(".")),
+        }
+    }
+
     pub(super) fn new(path: &Path) -> Self {
         Self(path.to_owned())
     }
@@ -99,6 +108,23 @@ impl RunDir {
 
     pub(super) fn log(&self) -> PathBuf {
         self.0.join("runner.log")
+    }
+
+    /// Bytes that a repair after this session moved aside.
+    pub(super) fn torn(&self, session: u32) -> PathBuf {
+        self.0.join(format!("index.torn-{session}"))
+    }
+
+    pub(super) fn inflight(&self) -> PathBuf {
+        self.0.join("inflight")
+    }
+
+    pub(super) fn request(&self, mode: StopMode) -> PathBuf {
+        self.0.join(format!("request-{}.json", mode.as_str()))
+    }
+
+    pub(super) fn last_words(&self) -> PathBuf {
+        self.0.join("last-words.json")
     }
 
     /// Where the files of one attempt go; at most a thousand trials share a parent.

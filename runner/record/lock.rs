@@ -38,6 +38,27 @@ impl Lock {
         hold(&mut file, path, File::try_lock_shared)?;
         Ok(Self { _file: file })
     }
+
+    /// Takes a lock that others share, alone.
+    pub(super) fn exclude(path: &Path, busy: Busy, now: Timestamp) -> Result<Self, RecordError> {
+        let mut file = open(path)?;
+        match busy {
+            Busy::Wait => file.lock().map_err(RecordError::io("take a lock"))?,
+            // Those who share it write nothing into it, so its text is about nobody.
+            Busy::Refuse => hold(&mut file, path, File::try_lock).map_err(RecordError::unnamed)?,
+        }
+        write_owner(&mut file, now).map_err(RecordError::io("write the lock's owner"))?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// What to do where a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// Wait for as long as it takes.
+    Wait,
+    /// Give up.
+    Refuse,
 }
 
 /// Tells whether somebody owns the lock, without keeping it for longer than the question takes.

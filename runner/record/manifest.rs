@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    RecordError, durable, status,
+    IllegalTransition, RecordError, durable, status,
     words::{self, DigestSchema, InstantSchema, WordSchema},
 };
 use crate::model::{Counts, Digest, Limits, Reason, RunStatus, Stage, StopSignal, Verdict};
@@ -207,6 +207,18 @@ pub struct Session {
     )]
     #[schemars(with = "Option<WordSchema<Reason>>")]
     pub reason: Option<Reason>,
+    /// Which trials that had a final row it was to run again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<String>,
+    /// Whether it was to go on with a run that a person had dropped.
+    #[serde(rename = "forced", default, skip_serializing_if = "is_false")]
+    pub is_forced: bool,
+    /// The number of the last row before it; its own have greater ones.
+    #[serde(default)]
+    pub from_seq: u64,
+    /// What was being executed when its process died: the trial's place in the plan, and which attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_flight: Vec<(u64, u32)>,
 }
 
 /// A change of a run's status.
@@ -269,55 +281,125 @@ impl Manifest {
         })
     }
 
-    /// Replaces the manifest on disk.
-    pub(super) fn write(&self, path: &Path) -> Result<(), RecordError> {
+    /// Replaces the manifest on disk; `step` says on what occasion.
+    pub(super) fn write(&self, path: &Path, step: &str) -> Result<(), RecordError> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest can be written as JSON");
         bytes.push(b'\n');
-        durable::replace(path, &bytes).map_err(RecordError::io("write a manifest"))
+        durable::replace(path, &bytes, step).map_err(RecordError::io("write a manifest"))
     }
 
     /// Opens the first session.
     pub(super) fn open(&mut self, writer: &str, now: Timestamp) {
-        self.sessions.push(Session {
-            n: 1,
-            opened_at: now,
-            closed_at: None,
-            opened_by: writer.to_owned(),
-            reason: None,
+        self.open_session(NewSession {
+            now,
+            opened_by: writer,
+            rerun: None,
+            is_forced: false,
+            from_seq: 0,
         });
+    }
+
+    /// Opens the next session and moves a run that has ended back to `running`.
+    pub(super) fn reopen(&mut self, session: NewSession<'_>) -> Result<(), RecordError> {
+        status::check(Some(self.status), RunStatus::Running)?;
+        let lacks_cause = match self.status {
+            RunStatus::Completed => session.rerun.is_none(),
+            RunStatus::Cancelled => !session.is_forced,
+            RunStatus::Running | RunStatus::Failed | RunStatus::Incomplete => false,
+        };
+        if lacks_cause {
+            return Err(status::refused(self.status, RunStatus::Running).into());
+        }
+
+        self.open_session(session);
+        self.reason = None;
+        self.signal = None;
+        self.stage = Stage::Plan;
+        self.verdict = Verdict::None;
+        self.completed_at = None;
+        Ok(())
+    }
+
+    fn open_session(&mut self, session: NewSession<'_>) {
+        // A manifest says `running` from its making, before its first transition.
+        let from = self.transitions.last().map(|last| last.to);
         self.transitions.push(Transition {
-            at: now,
-            from: None,
+            at: session.now,
+            from,
             to: RunStatus::Running,
             reason: None,
-            writer: writer.to_owned(),
+            writer: session.opened_by.to_owned(),
         });
+        self.sessions.push(Session {
+            n: self.session() + 1,
+            opened_at: session.now,
+            closed_at: None,
+            opened_by: session.opened_by.to_owned(),
+            reason: None,
+            rerun: session.rerun,
+            is_forced: session.is_forced,
+            from_seq: session.from_seq,
+            in_flight: Vec::new(),
+        });
+        self.status = RunStatus::Running;
+    }
+
+    /// The number of the latest session.
+    pub fn session(&self) -> u32 {
+        self.sessions.last().map_or(0, |session| session.n)
     }
 
     /// Closes the open session and moves the run out of `running`.
     pub(super) fn close(&mut self, writer: &str, end: End) -> Result<(), RecordError> {
         status::check(Some(self.status), end.status)?;
 
-        self.transitions.push(Transition {
-            at: end.now,
-            from: Some(self.status),
-            to: end.status,
-            reason: end.reason,
-            writer: writer.to_owned(),
-        });
+        self.change(writer, end.now, end.status, end.reason);
         if let Some(session) = self.sessions.last_mut() {
             session.closed_at = Some(end.now);
             session.reason = end.reason;
         }
-        self.status = end.status;
-        self.reason = end.reason;
         self.signal = end.signal;
         self.stage = end.stage;
         self.verdict = end.verdict;
         self.counts = end.counts.into();
-        self.completed_at = Some(end.now);
         Ok(())
     }
+
+    /// Drops a run that has ended with work left.
+    pub(super) fn cancel(&mut self, writer: &str, now: Timestamp) -> Result<(), IllegalTransition> {
+        status::check(Some(self.status), RunStatus::Cancelled)?;
+        self.change(writer, now, RunStatus::Cancelled, Some(Reason::Cancelled));
+        self.signal = None;
+        self.verdict = Verdict::None;
+        Ok(())
+    }
+
+    /// Moves the run to a status that it rests in.
+    fn change(&mut self, writer: &str, at: Timestamp, to: RunStatus, reason: Option<Reason>) {
+        self.transitions.push(Transition {
+            at,
+            from: Some(self.status),
+            to,
+            reason,
+            writer: writer.to_owned(),
+        });
+        self.status = to;
+        self.reason = reason;
+        self.completed_at = Some(at);
+    }
+}
+
+/// A session that is opened.
+pub(super) struct NewSession<'a> {
+    pub(super) now: Timestamp,
+    pub(super) opened_by: &'a str,
+    pub(super) rerun: Option<String>,
+    pub(super) is_forced: bool,
+    pub(super) from_seq: u64,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl From<&Limits> for ManifestLimits {

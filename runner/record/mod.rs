@@ -4,41 +4,57 @@
 
 mod artifacts;
 mod birth;
+mod claim;
 mod content;
 mod cut;
 mod database;
 mod durable;
 mod error;
+mod failpoint;
+mod history;
+mod inflight;
+pub mod last_words;
 mod layout;
 mod lock;
 mod manifest;
 mod reader;
 mod recorder;
+mod repair;
+pub mod request;
+mod rerun;
 mod row;
 mod run_entry;
 mod schema;
 mod state;
 mod status;
 mod store;
+mod sweep;
 #[cfg(test)]
 mod testing;
 mod words;
 mod writer;
 
 pub use birth::{Birth, BirthProvider, BirthScenario};
+pub use claim::{Claim, Opening};
 pub use content::{Blob, BlobSource};
 pub use database::database_sql;
-pub use error::{FindError, RecordError};
+pub use error::{CancelError, ClaimError, FindError, RecordError};
+pub use history::History;
+pub use inflight::InFlight;
+pub use last_words::LastWords;
 pub use layout::RunId;
+pub use lock::Busy;
 pub use manifest::{
     End, Manifest, ManifestCounts, ManifestLimits, ManifestProvider, ManifestScenario, Metadata,
     Session, Transition,
 };
 pub use reader::{LineError, Rows, RunReader};
-pub use recorder::{Entry, Finished, Recorder, Written};
+pub use recorder::{ContentPaths, Entry, Finished, Recorder, Written};
+pub use rerun::Rerun;
 pub use row::{Row, RowArtifact, RowCheck, RowError, RowMetric, RowOutput, RowUsage, StoredOutput};
 pub use run_entry::RunEntry;
 pub use schema::{benchmark_schema, row_schema};
 pub use state::{Accepted, AttemptKey, Mark, State, accept};
 pub use status::IllegalTransition;
 pub use store::{Filter, Runs, Store};
+pub use sweep::Swept;

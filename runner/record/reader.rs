@@ -11,10 +11,11 @@ use thiserror::Error;
 
 use super::{
     RecordError,
+    history::{self, History},
     layout::RunDir,
     manifest::Manifest,
-    row::{self, MAX_LINE_BYTES, Row},
-    state::{Mark, State},
+    row::{MAX_LINE_BYTES, Row},
+    state::State,
 };
 
 /// A run that is read.
@@ -60,17 +61,14 @@ impl RunReader {
         Rows::new(self.pieces(), Row::decode)
     }
 
-    /// What the rows that are on disk come to; damaged lines count as not written.
+    /// What the rows that are on disk come to, in the light of the run's sessions; damaged lines count as not written.
     pub fn state(&self) -> Result<State, RecordError> {
-        let mut state = State::planned(self.manifest.metadata.planned_test_count);
-        for mark in Rows::<Mark>::new(self.pieces(), row::decode_mark) {
-            match mark {
-                Ok(mark) => _ = state.replay(mark),
-                Err(damage @ LineError::Damaged { .. }) => tracing::warn!("{damage}"),
-                Err(LineError::Io(source)) => return Err(RecordError::io("read rows")(source)),
-            }
-        }
-        Ok(state)
+        self.history().map(|history| history.state)
+    }
+
+    /// What the rows and the sessions come to.
+    pub fn history(&self) -> Result<History, RecordError> {
+        history::fold(self.pieces(), &self.manifest, None)
     }
 
     /// Where a file of a row is.

@@ -1,18 +1,29 @@
 //! [`Recorder`]: the right to write one run.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use fs_err::File;
 
 use super::{
     RecordError,
-    database::{self, Database},
+    artifacts::Artifacts,
+    database::{self, Database, Progress},
+    durable,
+    inflight::{self, InFlight},
+    last_words,
     layout::{self, Root, RunDir, RunId},
     lock::Lock,
     manifest::{End, Manifest},
+    request,
     run_entry::Stamp,
     state::Mark,
-    writer::Writer,
+    writer::{Job, Writer},
 };
-use crate::model::{Attempt, Digest, Stage};
+use crate::model::{Attempt, Digest, Reason, Stage};
 
 /// The right to write one run; it exists only while the run's lock is held.
 ///
@@ -22,10 +33,11 @@ pub struct Recorder {
     // The order matters: locks are let go after the last row is written.
     writer: Writer,
     manifest: Manifest,
+    inflight: InFlight,
     id: RunId,
     dir: RunDir,
     root: Root,
-    locks: [Lock; 2],
+    locks: Locks,
 }
 
 /// An attempt to be written, and what its trial makes of it.
@@ -61,27 +73,70 @@ pub struct Finished {
     pub manifest: Manifest,
 }
 
-/// What a birth hands to the recorder.
-pub(super) struct Parts {
-    pub(super) writer: Writer,
-    pub(super) manifest: Manifest,
-    pub(super) id: RunId,
-    pub(super) dir: RunDir,
+/// A session that is on disk and has yet to begin.
+pub(super) struct Begun {
     pub(super) root: Root,
-    /// The run's own, and the root's.
-    pub(super) locks: [Lock; 2],
+    pub(super) dir: RunDir,
+    pub(super) id: RunId,
+    pub(super) manifest: Manifest,
+    pub(super) index: File,
+    pub(super) inflight: InFlight,
+    /// The number of the last row.
+    pub(super) last_seq: u64,
+    pub(super) locks: Locks,
+}
+
+/// What a session holds for as long as it lasts.
+#[derive(Debug)]
+pub(super) struct Locks {
+    _run: Lock,
+    _root: Arc<Lock>,
+}
+
+impl Locks {
+    pub(super) fn new(run: Lock, root: Arc<Lock>) -> Self {
+        Self {
+            _run: run,
+            _root: root,
+        }
+    }
 }
 
 impl Recorder {
-    pub(super) fn new(parts: Parts) -> Self {
-        Self {
-            writer: parts.writer,
-            manifest: parts.manifest,
-            id: parts.id,
-            dir: parts.dir,
-            root: parts.root,
-            locks: parts.locks,
-        }
+    /// Lets a session begin: projects it, and starts the thread that writes.
+    pub(super) fn start(
+        begun: Begun,
+        acks: impl Fn(Written) + Send + 'static,
+    ) -> Result<Self, RecordError> {
+        let Begun {
+            root,
+            dir,
+            id,
+            manifest,
+            index,
+            inflight,
+            last_seq,
+            locks,
+        } = begun;
+        let database = project(&root, &dir, &manifest);
+        let job = Job {
+            artifacts: Artifacts::new(dir.clone()),
+            index,
+            session: manifest.session(),
+            seq: last_seq + 1,
+            progress: Progress::new(database, id.clone(), manifest.counts.into()),
+        };
+        let writer =
+            Writer::start(job, acks).map_err(RecordError::io("start the thread that writes"))?;
+        Ok(Self {
+            writer,
+            manifest,
+            inflight,
+            id,
+            dir,
+            root,
+            locks,
+        })
     }
 
     /// The run's directory.
@@ -101,7 +156,7 @@ impl Recorder {
 
     /// Where the run's plugins, tests and attachments are.
     pub fn content(&self) -> ContentPaths {
-        ContentPaths(self.root.content())
+        ContentPaths::new(self.root.content())
     }
 
     /// Where the session's tracing output goes.
@@ -115,7 +170,17 @@ impl Recorder {
             return Ok(());
         }
         self.manifest.stage = stage;
-        self.manifest.write(&self.dir.manifest())
+        self.manifest.write(&self.dir.manifest(), "stage")
+    }
+
+    /// The number of this session.
+    pub fn session(&self) -> u32 {
+        self.manifest.session()
+    }
+
+    /// Where executors note what they have begun.
+    pub fn inflight(&self) -> InFlight {
+        self.inflight.clone()
     }
 
     /// Hands entries over, and never waits for the disk. They are acknowledged in this order, once they are on it.
@@ -133,6 +198,7 @@ impl Recorder {
         let Self {
             writer,
             mut manifest,
+            inflight: _,
             dir,
             root,
             locks,
@@ -140,8 +206,15 @@ impl Recorder {
         } = self;
         drop(writer);
 
-        manifest.close(WRITER, end)?;
-        manifest.write(&dir.manifest())?;
+        let opened_by = manifest.sessions.last().map(|open| open.opened_by.clone());
+        manifest.close(opened_by.as_deref().unwrap_or(WRITER), end)?;
+        // First of all, because it gives a full disk room for the manifest.
+        forget(inflight::clear(&dir.inflight()));
+        if let Err(error) = manifest.write(&dir.manifest(), "finish") {
+            leave_word(&dir, &manifest, end);
+            return Err(error);
+        }
+        tidy(&dir);
         // Opened anew, because the file may have been replaced meanwhile.
         project(&root, &dir, &manifest);
         drop(locks);
@@ -157,6 +230,10 @@ impl Recorder {
 pub struct ContentPaths(PathBuf);
 
 impl ContentPaths {
+    pub(super) fn new(store: PathBuf) -> Self {
+        Self(store)
+    }
+
     /// Where the bytes with this digest are.
     pub fn path(&self, digest: Digest) -> PathBuf {
         layout::content_entry(&self.0, digest)
@@ -166,11 +243,37 @@ impl ContentPaths {
 /// Who writes sessions and transitions.
 pub(super) const WRITER: &str = "exec";
 
+/// Removes what concerned a session that has ended and is in the manifest.
+pub(super) fn tidy(dir: &RunDir) {
+    forget(request::clear(dir.path()));
+    forget(durable::remove(&dir.last_words()));
+    forget(inflight::clear(&dir.inflight()));
+}
+
+/// What is left over names its session, so that no later one takes it for its own.
+fn forget(result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!("cannot tidy up after a session: {error}");
+    }
+}
+
+/// Tries to tell the next sweep why the run ended, when its manifest cannot.
+fn leave_word(dir: &RunDir, manifest: &Manifest, end: End) {
+    let reason = match end.reason {
+        Some(Reason::Storage) | None => Reason::Storage,
+        Some(reason) => reason,
+    };
+    let session = manifest.session();
+    if let Err(error) = last_words::write(dir.path(), session, reason, end.signal) {
+        tracing::warn!("cannot write down why the run ended: {error}");
+    }
+}
+
 /// Puts a manifest into `runner.db`, which may fail; gives the database for later use.
 pub(super) fn project(root: &Root, dir: &RunDir, manifest: &Manifest) -> Option<Database> {
     // Without a stamp, whoever lists the runs reads the manifest again.
     let stamp = Stamp::of(dir).ok().flatten()?;
-    let projected = Database::open(&root.database()).and_then(|mut database| {
+    let projected = Database::open_in_haste(&root.database()).and_then(|mut database| {
         database.project(&[(stamp, manifest.clone())], &[])?;
         Ok(database)
     });

@@ -301,11 +301,29 @@ impl<'a> Row<'a> {
     }
 }
 
+/// What of a line decides state.
+pub(super) struct Brief {
+    pub(super) seq: u64,
+    pub(super) mark: Mark,
+}
+
 /// Reads of a line only what decides state.
-pub(super) fn decode_mark(line: &[u8]) -> Result<Mark, String> {
+pub(super) fn decode_brief(line: &[u8]) -> Result<Brief, String> {
+    decode_borrowed(line).map(|(brief, _)| brief)
+}
+
+/// Reads of a line only what decides state, and its trial's id.
+pub(super) fn decode_named(line: &[u8]) -> Result<(Brief, String), String> {
+    decode_borrowed(line).map(|(brief, trial)| (brief, trial.into_owned()))
+}
+
+fn decode_borrowed(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
     #[derive(Deserialize)]
-    struct Brief {
+    struct Keys<'a> {
+        seq: u64,
         ordinal: u64,
+        #[serde(borrow)]
+        trial: Cow<'a, str>,
         attempt: u32,
         #[serde(rename = "final")]
         is_final: bool,
@@ -315,16 +333,21 @@ pub(super) fn decode_mark(line: &[u8]) -> Result<Mark, String> {
         is_flaky: bool,
     }
     check_crc(line)?;
-    let brief: Brief = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    Ok(Mark {
+    let keys: Keys<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let mark = Mark {
         key: AttemptKey {
-            ordinal: brief.ordinal,
-            number: brief.attempt,
+            ordinal: keys.ordinal,
+            number: keys.attempt,
         },
-        outcome: brief.outcome,
-        is_final: brief.is_final,
-        is_flaky: brief.is_flaky,
-    })
+        outcome: keys.outcome,
+        is_final: keys.is_final,
+        is_flaky: keys.is_flaky,
+    };
+    let brief = Brief {
+        seq: keys.seq,
+        mark,
+    };
+    Ok((brief, keys.trial))
 }
 
 fn check_crc(line: &[u8]) -> Result<(), String> {

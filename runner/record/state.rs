@@ -160,7 +160,23 @@ impl State {
             return;
         }
         self.set(ordinal, Phase::Final(mark.outcome), number);
-        count(&mut self.counts, mark);
+        if mark.is_flaky {
+            self.slot_mut(ordinal).mark_flaky();
+        }
+        self.counts.add(mark.outcome, mark.is_flaky);
+    }
+
+    /// Makes a trial that has a final row pending again; its attempts go on where they were.
+    pub(super) fn reopen(&mut self, ordinal: u64) {
+        let Some(outcome) = self.outcome(ordinal) else {
+            return;
+        };
+        let is_flaky = self.slot_mut(ordinal).is_flaky();
+        if let Some(count) = count_of(&mut self.counts, outcome) {
+            *count -= 1;
+            self.counts.flaky -= u64::from(is_flaky);
+        }
+        self.set(ordinal, Phase::Pending, self.number(ordinal));
     }
 
     /// What a trial came to, once its final row is on disk.
@@ -202,11 +218,15 @@ impl State {
     }
 
     fn set(&mut self, ordinal: u64, phase: Phase, number: u32) {
-        let index = usize::try_from(ordinal).expect("the trial is of this plan");
-        self.slots[index] = Slot::new(phase, number);
+        *self.slot_mut(ordinal) = Slot::new(phase, number);
         if number >= Slot::LARGE {
             self.large_numbers.insert(ordinal, number);
         }
+    }
+
+    fn slot_mut(&mut self, ordinal: u64) -> &mut Slot {
+        let index = usize::try_from(ordinal).expect("the trial is of this plan");
+        &mut self.slots[index]
     }
 }
 
@@ -258,17 +278,19 @@ impl Phase {
     }
 }
 
-/// A phase in the lowest three bits, the latest attempt's number above them.
+/// A phase in the lowest three bits, then whether the final row is flaky, and the latest attempt's number above them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot(u16);
 
 impl Slot {
+    const FLAKY: u16 = 1 << 3;
+    const NUMBER_AT: u16 = 4;
     /// Stands for this number and all above it.
-    const LARGE: u32 = (u16::MAX >> 3) as u32;
+    const LARGE: u32 = (u16::MAX >> Self::NUMBER_AT) as u32;
 
     fn new(phase: Phase, number: u32) -> Self {
         let number = u16::try_from(number.min(Self::LARGE)).expect("a capped number fits");
-        Self(number << 3 | phase.code())
+        Self(number << Self::NUMBER_AT | phase.code())
     }
 
     fn phase(self) -> Phase {
@@ -276,21 +298,28 @@ impl Slot {
     }
 
     fn number(self) -> u32 {
-        u32::from(self.0 >> 3)
+        u32::from(self.0 >> Self::NUMBER_AT)
+    }
+
+    fn is_flaky(self) -> bool {
+        self.0 & Self::FLAKY != 0
+    }
+
+    fn mark_flaky(&mut self) {
+        self.0 |= Self::FLAKY;
     }
 }
 
-/// Counts a final row.
-pub(super) fn count(counts: &mut Counts, mark: Mark) {
-    match mark.outcome {
-        Outcome::Passed => counts.passed += 1,
-        Outcome::Failed => counts.failed += 1,
-        Outcome::Error => counts.error += 1,
-        Outcome::Timeout => counts.timeout += 1,
-        Outcome::Skipped => counts.skipped += 1,
-        Outcome::Stopped => return,
+/// Where trials with this outcome are counted; what is not final is counted nowhere.
+fn count_of(counts: &mut Counts, outcome: Outcome) -> Option<&mut u64> {
+    match outcome {
+        Outcome::Passed => Some(&mut counts.passed),
+        Outcome::Failed => Some(&mut counts.failed),
+        Outcome::Error => Some(&mut counts.error),
+        Outcome::Timeout => Some(&mut counts.timeout),
+        Outcome::Skipped => Some(&mut counts.skipped),
+        Outcome::Stopped => None,
     }
-    counts.flaky += u64::from(mark.is_flaky);
 }
 
 impl From<&Attempt> for AttemptKey {

@@ -14,6 +14,14 @@ pub(super) fn check(from: Option<RunStatus>, to: RunStatus) -> Result<(), Illega
     Err(IllegalTransition { from, to })
 }
 
+/// Refuses a transition that is legal only with a cause that is missing.
+pub(super) fn refused(from: RunStatus, to: RunStatus) -> IllegalTransition {
+    IllegalTransition {
+        from: Some(from),
+        to,
+    }
+}
+
 /// A status was to follow another one that it cannot follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a run that is {} cannot become {to}", Shown(*from))]

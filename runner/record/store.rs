@@ -4,13 +4,17 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use jiff::Timestamp;
 
 use super::{
     FindError, RecordError,
     birth::{self, Birth},
     database::{self, Database},
     layout::{Root, RunDir, RunId},
+    lock::{Busy, Lock},
     manifest::Manifest,
     recorder::{Recorder, Written},
     run_entry::{RunEntry, Stamp},
@@ -22,7 +26,9 @@ const MAX_CANDIDATES: usize = 5;
 
 /// A results root with all its runs.
 pub struct Store {
-    root: Root,
+    pub(super) root: Root,
+    /// Held if nobody else may work in this root.
+    alone: Option<Arc<Lock>>,
 }
 
 /// Which runs to list.
@@ -53,6 +59,7 @@ impl Store {
         }
         let store = Self {
             root: Root::new(root),
+            alone: None,
         };
         store.check_writable()?;
         Ok(store)
@@ -67,7 +74,20 @@ impl Store {
         }
         Ok(Self {
             root: Root::new(root),
+            alone: None,
         })
+    }
+
+    /// Keeps every other session out of this root, for as long as this store and the runs that it begins or claims live.
+    pub fn exclusive(&mut self, busy: Busy, now: Timestamp) -> Result<(), RecordError> {
+        let lock = Lock::exclude(&self.root.lock(), busy, now)?;
+        self.alone = Some(Arc::new(lock));
+        Ok(())
+    }
+
+    /// The results root's directory.
+    pub fn root(&self) -> &Path {
+        self.root.path()
     }
 
     /// Gives birth to a run. `acks` is called on the recorder's thread, once for every commit, in order; it must not block.
@@ -76,7 +96,19 @@ impl Store {
         birth: Birth,
         acks: impl Fn(Written) + Send + 'static,
     ) -> Result<Recorder, RecordError> {
-        birth::give(&self.root, birth, acks)
+        birth::give(&self.root, self.session_lock(&self.root)?, birth, acks)
+    }
+
+    /// Gives birth to a run in a directory of the caller's choice, which may be there if nothing is in it. The run's id is
+    /// the directory's name, and its root the directory's parent.
+    pub fn begin_in(
+        &self,
+        dir: &Path,
+        birth: Birth,
+        acks: impl Fn(Written) + Send + 'static,
+    ) -> Result<Recorder, RecordError> {
+        let dir = RunDir::new(dir);
+        birth::give_in(&dir, self.session_lock(&dir.root())?, birth, acks)
     }
 
     /// Lists the runs that a filter asks for.
@@ -109,6 +141,16 @@ impl Store {
             picked => picked?,
         };
         Ok(RunEntry::read(&self.root.run(name))?)
+    }
+
+    /// The lock that every session in a root holds.
+    pub(super) fn session_lock(&self, root: &Root) -> Result<Arc<Lock>, RecordError> {
+        if let Some(lock) = &self.alone
+            && is_same(root.path(), self.root.path())
+        {
+            return Ok(Arc::clone(lock));
+        }
+        Lock::share(&root.lock()).map(Arc::new)
     }
 
     /// Finds out now, and not in the middle of a birth.
@@ -191,7 +233,7 @@ impl Store {
     }
 
     /// What the manifests say: from SQLite where they are unchanged, else from themselves.
-    fn listed(&self) -> Result<Runs, RecordError> {
+    pub(super) fn listed(&self) -> Result<Runs, RecordError> {
         let stamps = self.stamps()?;
         let mut database = self.database(&stamps);
         let mut known = self.known(&mut database);
@@ -255,6 +297,13 @@ impl Store {
             }
             None => HashMap::new(),
         }
+    }
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (fs_err::canonicalize(one), fs_err::canonicalize(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
     }
 }
 

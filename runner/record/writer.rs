@@ -18,6 +18,7 @@ use super::{
     artifacts::{self, Artifacts},
     cut,
     database::Progress,
+    failpoint,
     recorder::{Entry, Written},
     row::{MAX_LINE_BYTES, Place, Row},
 };
@@ -40,6 +41,8 @@ pub(super) struct Job {
     /// `index.jsonl`, opened for appending.
     pub(super) index: File,
     pub(super) session: u32,
+    /// The number of the next row.
+    pub(super) seq: u64,
     /// The counters in SQLite.
     pub(super) progress: Progress,
 }
@@ -53,9 +56,10 @@ impl Writer {
     /// Starts the thread; `acks` is called on it.
     pub(super) fn start(job: Job, acks: impl Fn(Written) + Send + 'static) -> io::Result<Self> {
         let (sender, receiver) = channel();
+        let length = job.index.metadata()?.len();
         let thread = thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || Commits::new(job, acks).run(&receiver))?;
+            .spawn(move || Commits::new(job, length, acks).run(&receiver))?;
         Ok(Self {
             sender: Some(sender),
             thread: Some(thread),
@@ -95,7 +99,8 @@ impl Drop for Writer {
 struct Commits<A> {
     job: Job,
     acks: A,
-    seq: u64,
+    /// How long the file is, with nothing but acknowledged rows.
+    length: u64,
     /// Entries whose lines are in `lines`.
     entries: Vec<Entry>,
     lines: Vec<u8>,
@@ -103,11 +108,11 @@ struct Commits<A> {
 }
 
 impl<A: Fn(Written)> Commits<A> {
-    fn new(job: Job, acks: A) -> Self {
+    fn new(job: Job, length: u64, acks: A) -> Self {
         Self {
             job,
             acks,
-            seq: 1,
+            length,
             entries: Vec::new(),
             lines: Vec::new(),
             failure: None,
@@ -163,11 +168,11 @@ impl<A: Fn(Written)> Commits<A> {
 
     fn encode(&mut self, entry: &Entry) -> Result<(), RecordError> {
         let place = Place {
-            seq: self.seq,
+            seq: self.job.seq,
             session: self.job.session,
         };
         encode(&mut self.job.artifacts, entry, place, &mut self.lines)?;
-        self.seq += 1;
+        self.job.seq += 1;
         Ok(())
     }
 
@@ -199,18 +204,28 @@ impl<A: Fn(Written)> Commits<A> {
 
     fn write(&mut self) -> Result<(), RecordError> {
         self.job.artifacts.sync()?;
-        let index = &mut self.job.index;
-        index
-            .write_all(&self.lines)
-            .and_then(|()| index.sync_data())
-            .map_err(RecordError::io("write rows"))
+        append(&mut self.job.index, &self.lines).map_err(RecordError::io("write rows"))?;
+        self.length += self.lines.len() as u64;
+        Ok(())
     }
 
     /// After a failed write or sync nobody knows what is on disk: nothing more is written, and nothing tried again.
     fn fail(&mut self, error: RecordError) {
         self.failure = Some(Arc::new(error));
         self.lines.clear();
+        // What was not acknowledged does not count. On a full disk it is also in the way of the manifest.
+        if let Err(error) = self.job.index.set_len(self.length) {
+            tracing::warn!("cannot cut off rows that are not acknowledged: {error}");
+        }
     }
+}
+
+fn append(index: &mut File, lines: &[u8]) -> io::Result<()> {
+    failpoint::pass("row", "begin")?;
+    index.write_all(lines)?;
+    failpoint::pass("row", "written")?;
+    index.sync_data()?;
+    failpoint::pass("row", "synced")
 }
 
 /// Appends an entry's line, after its files are written.
@@ -242,7 +257,7 @@ mod tests {
 
     use super::{Artifacts, Job, Progress, Writer};
     use crate::{
-        model::Outcome,
+        model::{Counts, Outcome},
         record::{
             layout::{RunDir, RunId},
             testing::entry,
@@ -259,7 +274,8 @@ mod tests {
                 .open("/dev/full")
                 .unwrap(),
             session: 1,
-            progress: Progress::new(None, RunId::of_directory("run")),
+            seq: 1,
+            progress: Progress::new(None, RunId::of_directory("run"), Counts::default()),
         };
         let (sender, receiver) = mpsc::channel();
         let writer = Writer::start(job, move |written| sender.send(written).unwrap()).unwrap();

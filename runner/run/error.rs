@@ -6,7 +6,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::{
-    model::ProviderId,
+    model::{ProviderId, chain},
     plugin::{Kind, LinkError, PluginFileError},
     scenario::ScenarioError,
 };
@@ -123,16 +123,4 @@ impl ReadyError {
             problem: chain(error),
         }
     }
-}
-
-/// An error and what caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

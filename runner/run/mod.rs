@@ -172,7 +172,7 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
         plan.jobs(),
         executor,
         session.interrupt.clone(),
-        session.recorder.in_flight(),
+        session.recorder.inflight(),
         session.sender,
     );
     let dispatcher = Dispatcher::new(Parts {

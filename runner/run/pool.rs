@@ -115,7 +115,7 @@ impl Shared {
             };
             let started_at = begun.started_at;
             *lock(&self.slots[slot]) = Some(begun);
-            self.in_flight.begin(slot, task.key());
+            self.in_flight.begin(slot, task.ordinal, task.number);
             let attempt = self.executor.run(&task, started_at, &self.interrupt).await;
             self.in_flight.end(slot);
             *lock(&self.slots[slot]) = None;

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +23,7 @@ use signal_hook::{
 use crate::{
     error::ExitStatus,
     model::{Reason, RunStatus, StopMode, StopSignal, Verdict},
-    record::{LastWords, RunRequests},
+    record::{last_words, request},
 };
 
 /// How often the watchdog looks for requests and bounds.
@@ -89,13 +90,13 @@ impl StopSignals {
             register_conditional_shutdown(number_of(signal), code, Arc::clone(&is_last))?;
         }
         let mut signals = Signals::new(StopSignal::ALL.map(number_of))?;
+        // A file that may not grow any more is a failed write, like a full disk, and not the end of the process.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let shared = Arc::new(Listening {
             listener: Mutex::new(None),
             is_last,
         });
         let listening = Arc::clone(&shared);
-        // A file that may not grow any more is a failed write, like a full disk, and not the end of the process.
-        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
@@ -161,10 +162,10 @@ struct Bound {
 
 /// What a watchdog needs to know of its session.
 pub struct Watch {
-    /// Requests that others leave for the run.
-    pub requests: RunRequests,
-    /// Where it writes why it ended the process.
-    pub last_words: LastWords,
+    /// The run's directory.
+    pub run_dir: PathBuf,
+    /// The session, to which requests must speak.
+    pub session: u32,
     /// How long the session may take.
     pub timeout: Duration,
     /// How long guests are asked to stop before they are interrupted.
@@ -197,8 +198,8 @@ impl Watchdog {
             .spawn(move || {
                 let mut seen = None;
                 while !watched.is_over.load(Ordering::Acquire) {
-                    watched.enforce(&watch.last_words);
-                    let mode = watch.requests.pending();
+                    watched.enforce(&watch);
+                    let mode = request::pending(&watch.run_dir, watch.session);
                     if mode > seen
                         && let Some(mode) = mode
                     {
@@ -250,12 +251,14 @@ impl Watched {
     }
 
     #[expect(clippy::exit, reason = "the runtime is wedged, and nobody else would end the process")]
-    fn enforce(&self, last_words: &LastWords) {
+    fn enforce(&self, watch: &Watch) {
         let bound = *lock(&self.bound);
         let Some(bound) = bound.filter(|bound| Instant::now() >= bound.at) else {
             return;
         };
-        last_words.write(bound.reason, bound.signal);
+        // Without them the next sweep takes the run for crashed, which it is.
+        let (reason, signal) = (bound.reason, bound.signal);
+        drop(last_words::write(&watch.run_dir, watch.session, reason, signal));
         let status = match bound.reason {
             Reason::Cancelled => RunStatus::Cancelled,
             _ => RunStatus::Incomplete,

@@ -1,6 +1,7 @@
 //! The plan of a run that exists, from what was stored at its birth: the originals may be changed or gone.
 
 use std::{
+    io::{self, BufRead as _, BufReader},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
@@ -21,7 +22,7 @@ use crate::{
     model::Digest,
     plugin::{PluginFile, PluginFileError},
     record::{Claim, Manifest, RecordError},
-    scenario::{self, FailFast, Provider, Selection, Suite},
+    scenario::{self, FailFast, Provider, Scenario, Selection, Suite},
 };
 
 /// Why a run cannot be planned from what was stored with it.
@@ -35,7 +36,7 @@ pub enum StoredError {
         /// Where it should be; its name is its digest.
         path: PathBuf,
         /// Why it cannot be read.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Something in the content store is not what was put there.
     #[error("{what} of the run was altered: `{}` does not have the digest that is its name", path.display())]
@@ -112,6 +113,19 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Plans a run that could not begin once more, from the live files, with what was selected and set then.
+    pub fn again(
+        scenario: Scenario,
+        path: &Path,
+        plugins: &[PathBuf],
+        manifest: &Manifest,
+        overrides: Overrides,
+    ) -> Result<Self, PlanError> {
+        let selection = stored_selection(&manifest.selection);
+        let overrides = stored_overrides(&manifest.options).overridden_by(overrides);
+        Self::new(scenario, path, plugins, selection, overrides)
+    }
+
     fn check_digest(&self, manifest: &Manifest) -> Result<(), StoredError> {
         let (expected, found) = (manifest.metadata.plan_digest, self.digest());
         if expected == found {
@@ -165,6 +179,21 @@ fn stored_overrides(options: &Value) -> Overrides {
     }
 }
 
+/// Reads back what the manifest says of the selection.
+fn stored_selection(selection: &Value) -> Selection {
+    let list = |key: &str| {
+        let globs = selection[key].as_array().map(Vec::as_slice).unwrap_or_default();
+        globs.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    Selection {
+        tests: list("tests"),
+        providers: list("providers"),
+        tags: list("tags"),
+        exclude: list("exclude"),
+        repeat: selection["repeat"].as_u64().and_then(|repeat| repeat.try_into().ok()),
+    }
+}
+
 /// Takes a provider's plugin from the content store; `None` for one without trials.
 fn stored_provider(
     claim: &Claim,
@@ -179,9 +208,9 @@ fn stored_provider(
         return Ok(None);
     };
     let what = format!("the plugin of provider `{}`", definition.id);
-    let path = claim.content().path(stored.plugin);
+    let path = claim.content().path(stored.plugin_sha256);
     let bytes = fs_err::read(&path).map_err(|source| missing(&what, &path, source))?;
-    if Digest::of(&bytes) != stored.plugin {
+    if Digest::of(&bytes) != stored.plugin_sha256 {
         return Err(StoredError::Altered { what, path });
     }
     Ok(Some(PlannedProvider {
@@ -202,10 +231,8 @@ fn original_path(definition: &Provider) -> PathBuf {
 
 /// Reads a stored file once, piece by piece, and compares it with its name.
 fn verify(path: &Path, digest: Digest, what: &str) -> Result<(), StoredError> {
-    let mut hasher = Sha256::new();
-    let mut file = File::open(path).map_err(|source| missing(what, path, source))?;
-    std::io::copy(&mut file, &mut hasher).map_err(|source| missing(what, path, source))?;
-    if Digest::finish(hasher) == digest {
+    let found = digest_of_file(path).map_err(|source| missing(what, path, source))?;
+    if found == digest {
         return Ok(());
     }
     Err(StoredError::Altered {
@@ -214,7 +241,21 @@ fn verify(path: &Path, digest: Digest, what: &str) -> Result<(), StoredError> {
     })
 }
 
-fn missing(what: &str, path: &Path, source: std::io::Error) -> StoredError {
+fn digest_of_file(path: &Path) -> io::Result<Digest> {
+    let mut hasher = Sha256::new();
+    let mut reader = BufReader::with_capacity(64 * 1024, File::open(path)?);
+    loop {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(Digest::finish(hasher));
+        }
+        hasher.update(bytes);
+        let length = bytes.len();
+        reader.consume(length);
+    }
+}
+
+fn missing(what: &str, path: &Path, source: io::Error) -> StoredError {
     StoredError::Missing {
         what: what.into(),
         path: path.into(),

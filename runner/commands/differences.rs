@@ -1,0 +1,72 @@
+//! What has changed since a run began. The stored files are used; the user is told.
+
+use std::path::Path;
+
+use similar::TextDiff;
+
+use crate::{
+    model::Digest,
+    output::Output,
+    plugin::source::{Source, SourceState},
+    record::Claim,
+    scenario::{self, Provider},
+};
+
+/// How many lines of a scenario's diff are shown.
+const MAX_LINES: usize = 20;
+
+/// Says how the live scenario and plugins differ from the stored ones. Files that are gone say nothing.
+pub(super) fn tell(claim: &Claim, output: &Output) {
+    let manifest = claim.manifest();
+    let path = Path::new(&manifest.scenario.path);
+    let Ok(text) = fs_err::read_to_string(path) else {
+        return;
+    };
+    if Digest::of(text.as_bytes()) != manifest.scenario.sha256 {
+        output.warn(&format!(
+            "scenario `{}` has changed since the run began; the stored one is used",
+            path.display()
+        ));
+        if let Ok(stored) = claim.scenario_text() {
+            show_diff(&stored, &text, output);
+        }
+    }
+    let Ok(scenario) = scenario::parse_stored(path, &text) else {
+        return;
+    };
+    for stored in &manifest.providers {
+        let live = scenario.providers().iter();
+        let live = live
+            .filter(|provider| provider.id.as_str() == stored.name)
+            .find_map(live_digest);
+        if live.is_some_and(|live| live != stored.plugin_sha256) {
+            output.warn(&format!(
+                "the plugin of provider `{}` has changed since the run began; the stored one is used",
+                stored.name
+            ));
+        }
+    }
+}
+
+fn live_digest(provider: &Provider) -> Option<Digest> {
+    let file = if provider.plugin.is_dir() {
+        match Source::open(&provider.plugin).ok()?.state().ok()? {
+            SourceState::Fresh(file) | SourceState::Stale(file) => file,
+            SourceState::Missing => return None,
+        }
+    } else {
+        provider.plugin.clone()
+    };
+    Some(Digest::of(&fs_err::read(file).ok()?))
+}
+
+fn show_diff(stored: &str, live: &str, output: &Output) {
+    let diff = TextDiff::from_lines(stored, live);
+    let diff = diff.unified_diff().context_radius(0).to_string();
+    let lines = || diff.lines().filter(|line| !line.starts_with("@@"));
+    lines().take(MAX_LINES).for_each(|line| output.hint(line));
+    let more = lines().count().saturating_sub(MAX_LINES);
+    if more > 0 {
+        output.hint(&format!("… {more} more lines"));
+    }
+}

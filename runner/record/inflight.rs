@@ -1,0 +1,128 @@
+//! [`InFlight`]: what is being executed, written down so that it is known after the process has died.
+
+use std::{
+    io,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use fs_err::{File, OpenOptions};
+
+use super::state::AttemptKey;
+
+/// Ordinal (8 bytes), attempt (4), session (4), little-endian; all zero while nothing is executed.
+const SLOT_BYTES: usize = 16;
+/// The file is this large from the beginning. Emptying it first gives a session that ends on a full disk room for its last
+/// manifest.
+const RESERVE_BYTES: usize = 64 * 1024;
+
+/// Where executors note what they have begun; one slot each, rewritten in place and never synced.
+#[derive(Clone, Debug)]
+pub struct InFlight(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    session: u32,
+    is_broken: AtomicBool,
+}
+
+impl InFlight {
+    /// Empties the file for a new session.
+    pub(super) fn create(path: &Path, session: u32) -> io::Result<Self> {
+        let mut file = File::create(path)?;
+        io::Write::write_all(&mut file, &vec![0; RESERVE_BYTES])?;
+        Ok(Self(Arc::new(Inner {
+            file,
+            session,
+            is_broken: AtomicBool::new(false),
+        })))
+    }
+
+    /// Notes that a slot's executor begins an attempt.
+    pub fn begin(&self, slot: usize, ordinal: u64, number: u32) {
+        let mut bytes = [0; SLOT_BYTES];
+        bytes[..8].copy_from_slice(&ordinal.to_le_bytes());
+        bytes[8..12].copy_from_slice(&number.to_le_bytes());
+        bytes[12..].copy_from_slice(&self.0.session.to_le_bytes());
+        self.write(slot, &bytes);
+    }
+
+    /// Notes that a slot's executor is idle.
+    pub fn end(&self, slot: usize) {
+        self.write(slot, &[0; SLOT_BYTES]);
+    }
+
+    /// Without these notes a run goes on: all that is lost is who was there when its process died.
+    fn write(&self, slot: usize, bytes: &[u8; SLOT_BYTES]) {
+        let at = (slot * SLOT_BYTES) as u64;
+        let written = self.0.file.file().write_all_at(bytes, at);
+        if let Err(error) = written
+            && !self.0.is_broken.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("cannot note what is in flight: {error}");
+        }
+    }
+}
+
+/// What a session had in flight; nothing if the file is missing, damaged or of another session.
+pub(super) fn read(path: &Path, session: u32) -> Vec<AttemptKey> {
+    let bytes = fs_err::read(path).unwrap_or_default();
+    let mut keys: Vec<AttemptKey> = bytes
+        .as_chunks()
+        .0
+        .iter()
+        .filter_map(|slot| parse(slot, session))
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// Forgets what was in flight.
+pub(super) fn clear(path: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .map(drop)
+}
+
+fn parse(slot: &[u8; SLOT_BYTES], session: u32) -> Option<AttemptKey> {
+    let (ordinal, rest) = slot.split_first_chunk()?;
+    let (number, rest) = rest.split_first_chunk()?;
+    let (owner, _) = rest.split_first_chunk()?;
+    (u32::from_le_bytes(*owner) == session).then_some(AttemptKey {
+        ordinal: u64::from_le_bytes(*ordinal),
+        number: u32::from_le_bytes(*number),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{InFlight, clear, read};
+    use crate::record::AttemptKey;
+
+    #[test]
+    fn what_was_begun_and_not_ended_is_read_back_for_its_session_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("inflight");
+        assert_eq!(read(&path, 1), []);
+        let inflight = InFlight::create(&path, 2).unwrap();
+        inflight.begin(3, 7, 1);
+        inflight.begin(0, u64::MAX, u32::MAX);
+        inflight.begin(1, 5, 2);
+        inflight.end(1);
+
+        let key = |ordinal, number| AttemptKey { ordinal, number };
+        assert_eq!(read(&path, 2), [key(7, 1), key(u64::MAX, u32::MAX)]);
+        assert_eq!(read(&path, 1), []);
+        clear(&path).unwrap();
+        assert_eq!(read(&path, 2), []);
+    }
+}

@@ -1,0 +1,47 @@
+//! `last-words.json`: why a process that could not write the manifest has ended.
+
+use std::{io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{durable, layout::RunDir, words};
+use crate::model::{Reason, StopSignal};
+
+/// Why a session's process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastWords {
+    /// The session.
+    pub session: u32,
+    /// The reason that its run gets.
+    #[serde(with = "words::word")]
+    pub reason: Reason,
+    /// The signal, if that was the reason.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_word"
+    )]
+    pub signal: Option<StopSignal>,
+}
+
+/// Leaves last words in a run's directory. Does not wait for the disk: whoever calls this has no time.
+pub fn write(
+    run_dir: &Path,
+    session: u32,
+    reason: Reason,
+    signal: Option<StopSignal>,
+) -> io::Result<()> {
+    let words = LastWords {
+        session,
+        reason,
+        signal,
+    };
+    let bytes = serde_json::to_vec(&words).expect("words can be written as JSON");
+    durable::replace_unsynced(&RunDir::new(run_dir).last_words(), &bytes)
+}
+
+/// Reads the last words in a run's directory; what cannot be understood is none.
+pub fn read(run_dir: &Path) -> Option<LastWords> {
+    let bytes = fs_err::read(RunDir::new(run_dir).last_words()).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}

@@ -1,0 +1,78 @@
+//! [`Rerun`]: which trials that have a final row are run again.
+
+use std::{fmt, str::FromStr};
+
+use globset::{Glob, GlobMatcher};
+
+use super::RecordError;
+use crate::model::Outcome;
+
+/// Which trials that have a final row are run again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rerun {
+    /// Those that failed, ended in an error or timed out.
+    Failed,
+    /// Those that ended in an error or timed out.
+    Errors,
+    /// All.
+    All,
+    /// Those whose id, or whose test's id, matches.
+    Glob(String),
+}
+
+impl Rerun {
+    /// Makes it ready to be asked.
+    pub(super) fn selector(&self) -> Result<Selector, RecordError> {
+        Ok(match self {
+            Self::Failed => {
+                Selector::Outcomes(&[Outcome::Failed, Outcome::Error, Outcome::Timeout])
+            }
+            Self::Errors => Selector::Outcomes(&[Outcome::Error, Outcome::Timeout]),
+            Self::All => Selector::Outcomes(&Outcome::ALL),
+            Self::Glob(glob) => Selector::Ids(
+                Glob::new(glob)
+                    .map_err(RecordError::Rerun)?
+                    .compile_matcher(),
+            ),
+        })
+    }
+}
+
+/// A [`Rerun`] that can be asked.
+pub(super) enum Selector {
+    Outcomes(&'static [Outcome]),
+    Ids(GlobMatcher),
+}
+
+/// Tells whether a glob means a trial, by its own id or by its test's.
+pub(super) fn is_meant(glob: &GlobMatcher, trial: &str) -> bool {
+    let test = trial.rsplit_once('@').map_or(trial, |(test, _)| test);
+    glob.is_match(trial) || glob.is_match(test)
+}
+
+impl fmt::Display for Rerun {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Failed => "failed",
+            Self::Errors => "errors",
+            Self::All => "all",
+            Self::Glob(glob) => glob,
+        })
+    }
+}
+
+impl FromStr for Rerun {
+    type Err = globset::Error;
+
+    fn from_str(text: &str) -> Result<Self, globset::Error> {
+        Ok(match text {
+            "failed" => Self::Failed,
+            "errors" => Self::Errors,
+            "all" => Self::All,
+            glob => {
+                Glob::new(glob)?;
+                Self::Glob(glob.to_owned())
+            }
+        })
+    }
+}

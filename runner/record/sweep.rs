@@ -1,0 +1,146 @@
+//! Sweeping: giving runs whose process has died the status that is true of them.
+
+use jiff::Timestamp;
+
+use super::{
+    ClaimError, RecordError,
+    history::{self, History},
+    inflight,
+    last_words::{self, LastWords},
+    layout::{Root, RunDir},
+    manifest::{End, Manifest},
+    recorder,
+    run_entry::RunEntry,
+    store::Store,
+};
+use crate::model::{Reason, RunStatus, Stage, Verdict};
+
+/// Who writes the transitions of a sweep.
+const WRITER: &str = "sweep";
+
+/// A run whose process has died, and what it comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Swept {
+    /// The run as it is after the sweep.
+    pub run: RunEntry,
+    /// The status that its manifest had.
+    pub from: RunStatus,
+    /// The names of its providers.
+    pub providers: Vec<String>,
+}
+
+impl Store {
+    /// Sweeps every run that says `running` and whose lock is free. One that cannot be swept does not keep the others.
+    pub fn sweep(&self, now: Timestamp) -> Result<Vec<Swept>, RecordError> {
+        let mut swept = Vec::new();
+        for run in self.orphans()? {
+            match self.claim(&run, now) {
+                Ok(claim) => swept.push(Swept::of(claim.dir(), claim.manifest())),
+                // Somebody else was faster, or has just resumed it.
+                Err(ClaimError::Held { .. }) => {}
+                Err(ClaimError::Record(error)) => {
+                    tracing::warn!("cannot sweep run `{}`: {error}", run.id);
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    /// What a sweep would do now; changes nothing.
+    pub fn sweepable(&self, now: Timestamp) -> Result<Vec<Swept>, RecordError> {
+        let mut swept = Vec::new();
+        for run in self.orphans()? {
+            let dir = RunDir::new(&run.dir);
+            let mut manifest = Manifest::read(&dir.manifest())?;
+            run.id.as_str().clone_into(&mut manifest.run_id);
+            if manifest.status == RunStatus::Running {
+                close(&dir, &mut manifest, now)?;
+                swept.push(Swept::of(&dir, &manifest));
+            }
+        }
+        Ok(swept)
+    }
+
+    /// The runs that say `running` and whose lock is free, oldest first.
+    fn orphans(&self) -> Result<Vec<RunEntry>, RecordError> {
+        let mut runs = self.listed()?.runs;
+        runs.retain_mut(|run| {
+            // One that cannot be asked is reported by whoever lists runs.
+            run.status == RunStatus::Running && run.ask_lock().is_ok() && run.is_not_yet_swept
+        });
+        runs.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        Ok(runs)
+    }
+}
+
+/// Closes the open session of a run whose lock is held by this process and whose rows are repaired.
+pub(super) fn settle(
+    root: &Root,
+    dir: &RunDir,
+    manifest: &mut Manifest,
+    now: Timestamp,
+) -> Result<(), RecordError> {
+    close(dir, manifest, now)?;
+    manifest.write(&dir.manifest(), "sweep")?;
+    recorder::tidy(dir);
+    recorder::project(root, dir, manifest);
+    Ok(())
+}
+
+/// Closes the open session in the manifest alone.
+fn close(dir: &RunDir, manifest: &mut Manifest, now: Timestamp) -> Result<(), RecordError> {
+    let history = history::fold(vec![dir.index()], manifest, None)?;
+    let n = manifest.session();
+    let words = last_words::read(dir.path()).filter(|words| words.session == n);
+    let end = end(manifest, &history, words, now);
+    if let Some(session) = manifest.sessions.last_mut() {
+        session.in_flight = inflight::read(&dir.inflight(), n)
+            .into_iter()
+            .filter(|key| history.is_unrecorded(*key))
+            .map(|key| (key.ordinal, key.number))
+            .collect();
+    }
+    manifest.close(WRITER, end)
+}
+
+/// How a session ended that could not say so itself.
+fn end(manifest: &Manifest, history: &History, words: Option<LastWords>, now: Timestamp) -> End {
+    let counts = history.state.counts();
+    if history.state.is_complete() {
+        return End {
+            status: RunStatus::Completed,
+            reason: None,
+            signal: None,
+            stage: Stage::Finish,
+            verdict: match counts.bad() {
+                0 => Verdict::Passed,
+                _ => Verdict::Failed,
+            },
+            counts,
+            now,
+        };
+    }
+    End {
+        status: RunStatus::Incomplete,
+        reason: Some(words.map_or(Reason::Crashed, |words| words.reason)),
+        signal: words.and_then(|words| words.signal),
+        stage: manifest.stage,
+        verdict: Verdict::None,
+        counts,
+        now,
+    }
+}
+
+impl Swept {
+    fn of(dir: &RunDir, manifest: &Manifest) -> Self {
+        Self {
+            run: RunEntry::of(dir, manifest),
+            from: RunStatus::Running,
+            providers: manifest
+                .providers
+                .iter()
+                .map(|provider| provider.name.clone())
+                .collect(),
+        }
+    }
+}
