@@ -149,7 +149,7 @@ pub struct ExecArgs {
 }
 
 /// Where the results are.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ResultsArgs {
     /// The results root
     #[arg(
@@ -163,7 +163,7 @@ pub struct ResultsArgs {
 }
 
 /// How much is said.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct TalkArgs {
     /// Say only what went wrong
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]

@@ -29,6 +29,7 @@ mod state;
 mod status;
 mod store;
 mod sweep;
+mod tail;
 #[cfg(test)]
 mod testing;
 mod words;
@@ -58,3 +59,4 @@ pub use state::{Accepted, AttemptKey, Mark, State, accept};
 pub use status::IllegalTransition;
 pub use store::{Filter, Runs, Store};
 pub use sweep::Swept;
+pub use tail::{Tail, TailRow};
