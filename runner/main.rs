@@ -6,7 +6,7 @@ use clap::Parser as _;
 use runner::{
     cli::Cli,
     commands::{self, Surroundings},
-    output::Output,
+    output::{self, Output},
     plugin,
 };
 
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         arguments.remove(0);
     }
     let cli = Cli::parse_from([OsString::from("runner")].iter().chain(&arguments));
+    output::keep_errors_unwrapped();
     let output = Output::default();
     let surroundings = Surroundings {
         // Without it plugins that are in the cache still run; compiling one says what is missing.

@@ -39,17 +39,29 @@ fn a_run_in_which_all_passes_exits_0_and_has_a_row_for_each_planned_trial() {
     let run = runner.only_run();
     let mut rows = run.rows();
     rows.sort_by_key(|row| row["ordinal"].as_u64());
-    let trials: Vec<_> = rows.iter().map(|row| row["trial"].as_str().unwrap()).collect();
+    let trials: Vec<_> = rows
+        .iter()
+        .map(|row| row["trial"].as_str().unwrap())
+        .collect();
     assert_eq!(trials, ["one@hostile#1", "two@hostile#1", "two@hostile#2"]);
-    let mut seqs: Vec<_> = rows.iter().map(|row| row["seq"].as_u64().unwrap()).collect();
+    let mut seqs: Vec<_> = rows
+        .iter()
+        .map(|row| row["seq"].as_u64().unwrap())
+        .collect();
     seqs.sort_unstable();
     assert_eq!(seqs, [1, 2, 3]);
     for (ordinal, row) in rows.iter().enumerate() {
         assert_eq!(row["ordinal"], ordinal);
         assert_eq!((&row["attempt"], &row["session"]), (&json!(1), &json!(1)));
-        assert_eq!((&row["final"], &row["outcome"]), (&json!(true), &json!("passed")));
+        assert_eq!(
+            (&row["final"], &row["outcome"]),
+            (&json!(true), &json!("passed"))
+        );
         assert!(row["duration_ms"].as_f64().unwrap() > 0.0, "{row}");
-        assert!(row["usage"]["peak_memory"].as_u64().unwrap() > 65_536, "{row}");
+        assert!(
+            row["usage"]["peak_memory"].as_u64().unwrap() > 65_536,
+            "{row}"
+        );
     }
     assert_eq!(rows[2]["output"], json!([1, 2.5, "x"]));
     assert_eq!(rows[2]["repeat"], 2);
@@ -86,13 +98,22 @@ fn the_manifest_says_what_the_run_is_and_how_it_ended() {
     assert_eq!(provider["kind"], "component");
     assert_eq!(provider["contract"], "0.1.0");
     let transitions = manifest["transitions"].as_array().unwrap();
-    let ways: Vec<_> = transitions.iter().map(|one| [&one["from"], &one["to"]]).collect();
+    let ways: Vec<_> = transitions
+        .iter()
+        .map(|one| [&one["from"], &one["to"]])
+        .collect();
     assert_eq!(
         ways,
-        [[&Value::Null, &json!("running")], [&json!("running"), &json!("completed")]]
+        [
+            [&Value::Null, &json!("running")],
+            [&json!("running"), &json!("completed")]
+        ]
     );
     assert_eq!(transitions[1]["at"], manifest["completed_at"]);
-    assert_eq!(manifest["sessions"][0]["closed_at"], manifest["completed_at"]);
+    assert_eq!(
+        manifest["sessions"][0]["closed_at"],
+        manifest["completed_at"]
+    );
     assert!(manifest["started_at"].as_str() <= manifest["completed_at"].as_str());
 }
 
@@ -154,8 +175,15 @@ fn the_run_directory_is_named_by_its_instant_and_a_random_suffix() {
     assert!(name.is_match(run.id()), "{}", run.id());
 
     let created = run.manifest()["created_at"].as_str().unwrap().to_owned();
-    let instant: String = created.chars().filter(char::is_ascii_digit).take(17).collect();
-    let named: String = run.id()[..23].chars().filter(char::is_ascii_digit).collect();
+    let instant: String = created
+        .chars()
+        .filter(char::is_ascii_digit)
+        .take(17)
+        .collect();
+    let named: String = run.id()[..23]
+        .chars()
+        .filter(char::is_ascii_digit)
+        .collect();
     assert_eq!(named, instant);
 }
 
@@ -174,7 +202,11 @@ fn runs_that_start_together_have_directories_of_their_own() {
         assert_eq!(run.ending(), ["completed", "", "", "passed"]);
         assert_eq!(run.rows().len(), 3);
     }
-    let listed: HashSet<_> = runner.list(&[]).iter().map(|run| run["run"].to_string()).collect();
+    let listed: HashSet<_> = runner
+        .list(&[])
+        .iter()
+        .map(|run| run["run"].to_string())
+        .collect();
     assert_eq!(listed.len(), 5);
 }
 
@@ -185,17 +217,35 @@ fn the_event_stream_tells_of_the_start_of_each_row_and_of_the_end() {
     assert_eq!(ran.stderr, "");
 
     let run = runner.only_run();
-    let events: Vec<_> = ran.events().into_iter().filter(|event| event["event"] != "progress").collect();
-    let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    let events: Vec<_> = ran
+        .events()
+        .into_iter()
+        .filter(|event| event["event"] != "progress")
+        .collect();
+    let names: Vec<_> = events
+        .iter()
+        .map(|event| event["event"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["started", "row", "row", "row", "finished"]);
     assert_eq!(events[0]["run"], run.id());
     assert_eq!(events[0]["planned"], 3);
     let dir = Path::new(events[0]["run_dir"].as_str().unwrap());
-    assert!(runner.path("").join(dir).ends_with(run.dir.strip_prefix(runner.path("")).unwrap()));
-    let rows: Vec<_> = events[1..4].iter().map(|event| event["row"].clone()).collect();
+    assert!(
+        runner
+            .path("")
+            .join(dir)
+            .ends_with(run.dir.strip_prefix(runner.path("")).unwrap())
+    );
+    let rows: Vec<_> = events[1..4]
+        .iter()
+        .map(|event| event["row"].clone())
+        .collect();
     assert_eq!(rows, run.rows());
     let end = &events[4];
-    assert_eq!((&end["status"], &end["verdict"]), (&json!("completed"), &json!("passed")));
+    assert_eq!(
+        (&end["status"], &end["verdict"]),
+        (&json!("completed"), &json!("passed"))
+    );
     assert_eq!(end["exit_code"], 0);
     assert_eq!(end["counts"], run.manifest()["counts"]);
     for (index, event) in ran.events().iter().enumerate() {
@@ -248,9 +298,15 @@ fn everything_that_is_written_is_valid_by_its_published_schema() {
 fn assert_valid(runner: &Runner, name: &str, values: &[Value]) {
     let schema = serde_json::from_str(&runner.run(&["schema", name]).expect(0).stdout).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    assert!(!validator.is_valid(&json!({})), "anything is valid by `{name}`");
+    assert!(
+        !validator.is_valid(&json!({})),
+        "anything is valid by `{name}`"
+    );
     for value in values {
-        let errors: Vec<_> = validator.iter_errors(value).map(|error| error.to_string()).collect();
+        let errors: Vec<_> = validator
+            .iter_errors(value)
+            .map(|error| error.to_string())
+            .collect();
         assert!(errors.is_empty(), "{name}: {errors:#?}\n{value:#}");
     }
 }
@@ -261,13 +317,22 @@ fn a_second_run_takes_the_compiled_plugin_from_the_cache() {
     let exec = || {
         let mut command = runner.command(&["exec", "scenario.toml"]);
         command.env("RUNNER_CACHE", runner.path("cache"));
-        crate::support::runner::Running::spawn(command).finish().expect(0);
+        crate::support::runner::Running::spawn(command)
+            .finish()
+            .expect(0);
     };
     let entries = || {
-        let files = walkdir::WalkDir::new(runner.path("cache")).into_iter().map(Result::unwrap);
+        let files = walkdir::WalkDir::new(runner.path("cache"))
+            .into_iter()
+            .map(Result::unwrap);
         let files = files.filter(|entry| entry.file_type().is_file());
         files
-            .map(|entry| (entry.path().to_owned(), entry.metadata().unwrap().modified().unwrap()))
+            .map(|entry| {
+                (
+                    entry.path().to_owned(),
+                    entry.metadata().unwrap().modified().unwrap(),
+                )
+            })
             .collect::<Vec<_>>()
     };
     exec();

@@ -1,12 +1,23 @@
 //! Every integration test, in one binary: linking dominates the time to build one.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that unwraps fails, as it should"
+)]
+
 mod bad_input;
+mod bad_plugins;
+mod commands;
 mod exec;
 mod outcomes;
+mod output;
 mod plugins;
+mod retries;
 mod scenarios;
 mod schedule;
 mod schemas;
+mod selection;
 mod stop;
 mod support;
+mod surroundings;
 mod tidy;

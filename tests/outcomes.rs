@@ -35,8 +35,14 @@ fn every_expectation_that_holds_is_a_check_that_passed() {
         let row = runner.only_run().row(test);
         assert_eq!(row["outcome"], "passed");
         let checks = row["checks"].as_array().cloned().unwrap_or_default();
-        assert!(checks.iter().all(|check| check["verdict"] == "pass"), "{row}");
-        checks.iter().map(|check| check["name"].as_str().unwrap().to_owned()).collect()
+        assert!(
+            checks.iter().all(|check| check["verdict"] == "pass"),
+            "{row}"
+        );
+        checks
+            .iter()
+            .map(|check| check["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(names("equals"), ["equals"]);
     assert_eq!(names("contains"), ["contains", "contains"]);
@@ -86,16 +92,32 @@ fn every_expectation_that_does_not_hold_names_what_was_expected_and_what_came() 
         assert!(!check["message"].as_str().unwrap().is_empty());
         check
     };
-    let check = assert_check("equals", "equals", json!("one\n2\nthree"), json!("one\ntwo\nthree"));
+    let check = assert_check(
+        "equals",
+        "equals",
+        json!("one\n2\nthree"),
+        json!("one\ntwo\nthree"),
+    );
     let diff = check["diff"].as_str().unwrap();
     assert!(diff.contains(" one\n-2\n+two\n three"), "{diff}");
     assert_check("contains", "contains", json!("c"), json!(["a", "b"]));
     assert_check("matches", "matches", json!("^x"), json!("text"));
-    let check = assert_check("json", "json", json!({"a": {"b": 2}}), json!({"a": {"b": 1}}));
-    assert!(check["message"].as_str().unwrap().contains("a.b"), "{check}");
+    let check = assert_check(
+        "json",
+        "json",
+        json!({"a": {"b": 2}}),
+        json!({"a": {"b": 1}}),
+    );
+    assert!(
+        check["message"].as_str().unwrap().contains("a.b"),
+        "{check}"
+    );
     assert!(check["diff"].is_string(), "{check}");
     let check = failed("schema");
-    assert_eq!((&check["name"], &check["actual"]), (&json!("schema"), &json!(3)));
+    assert_eq!(
+        (&check["name"], &check["actual"]),
+        (&json!("schema"), &json!(3))
+    );
     assert!(check["message"].as_str().unwrap().contains("10"), "{check}");
     assert_check("reply", "error", json!("trap"), Value::Null);
     assert_check("timeout", "error", json!("timeout"), json!("trap"));
@@ -104,20 +126,34 @@ fn every_expectation_that_does_not_hold_names_what_was_expected_and_what_came() 
     assert_check("score", "min_score", json!(0.5), json!(0.25));
     assert_check("exit", "exit_code", json!(3), Value::Null);
     let check = failed("duration");
-    assert_eq!((&check["name"], &check["expected"]), (&json!("max_duration"), &json!(10.0)));
+    assert_eq!(
+        (&check["name"], &check["expected"]),
+        (&json!("max_duration"), &json!(10.0))
+    );
     assert!(check["actual"].as_f64().unwrap() >= 20.0, "{check}");
     let check = failed("memory");
-    assert_eq!((&check["name"], &check["expected"]), (&json!("max_memory"), &json!(2 << 20)));
+    assert_eq!(
+        (&check["name"], &check["expected"]),
+        (&json!("max_memory"), &json!(2 << 20))
+    );
     assert!(check["actual"].as_u64().unwrap() > 8 << 20, "{check}");
 
     let outcome = |test: &str| run.row(test)["outcome"].as_str().unwrap().to_owned();
-    for test in ["equals", "contains", "matches", "json", "schema", "reply", "score", "duration", "memory", "exit"] {
+    for test in [
+        "equals", "contains", "matches", "json", "schema", "reply", "score", "duration", "memory",
+        "exit",
+    ] {
         assert_eq!(outcome(test), "failed", "{test}");
     }
     // An error that is another one than expected stays an error.
     assert_eq!(outcome("timeout"), "error");
     assert_eq!(outcome("other"), "error");
-    ran.says(&["failed equals@hostile#1", "-2", "+two", "exit code 1: completed, not everything passed"]);
+    ran.says(&[
+        "failed equals@hostile#1",
+        "-2",
+        "+two",
+        "exit code 1: completed, not everything passed",
+    ]);
 }
 
 #[test]
@@ -132,18 +168,27 @@ fn a_providers_own_judgement_decides_the_outcome_and_is_in_the_row() {
         1,
     );
     let row = run.row("judge");
-    assert_eq!((&row["outcome"], &row["score"]), (&json!("failed"), &json!(0.25)));
+    assert_eq!(
+        (&row["outcome"], &row["score"]),
+        (&json!("failed"), &json!(0.25))
+    );
     assert_eq!(row["summary"], "not good");
     assert_eq!(
         row["checks"],
         json!([{"name": "style", "verdict": "fail", "score": 0.5, "message": "too long", "details": {"lines": 3}}])
     );
-    assert_eq!(row["metrics"], json!([{"name": "length", "value": 3.0, "unit": "lines"}]));
+    assert_eq!(
+        row["metrics"],
+        json!([{"name": "length", "value": 3.0, "unit": "lines"}])
+    );
     assert_eq!(run.row("fail")["outcome"], "failed");
     assert_eq!(run.row("skip")["outcome"], "skipped");
     assert_eq!(run.row("unmet")["outcome"], "failed");
     let counts = &run.manifest()["counts"];
-    assert_eq!((&counts["failed"], &counts["skipped"]), (&json!(3), &json!(1)));
+    assert_eq!(
+        (&counts["failed"], &counts["skipped"]),
+        (&json!(3), &json!(1))
+    );
 }
 
 #[test]
@@ -155,24 +200,46 @@ fn skipped_trials_alone_do_not_fail_a_run() {
 #[test]
 fn every_way_a_guest_can_end_has_its_class_and_a_message_that_can_be_read() {
     let cases = [
-        ("trap", "trap", "the guest trapped: wasm `unreachable` instruction executed"),
+        (
+            "trap",
+            "trap",
+            "the guest trapped: wasm `unreachable` instruction executed",
+        ),
         ("panic", "trap", "the guest's own words"),
         ("divide", "trap", "attempt to divide by zero"),
-        ("recurse", "trap", "the guest trapped: out of bounds memory access"),
+        (
+            "recurse",
+            "trap",
+            "the guest trapped: out of bounds memory access",
+        ),
         ("grow-memory", "out-of-memory", "256"),
         ("invalid-json", "protocol", "the output is not JSON"),
         ("nan-score", "protocol", "the score is NaN"),
         ("infinite-metric", "protocol", "is inf"),
-        ("exit", "protocol", "the guest exited with 0 instead of returning"),
+        (
+            "exit",
+            "protocol",
+            "the guest exited with 0 instead of returning",
+        ),
         ("say-stopped", "protocol", "nobody had asked it to"),
         ("unheard-of", "invalid-input", "cannot do `unheard-of`"),
     ];
-    let table: String = cases.iter().map(|(what, _, _)| format!("{what} | {{ do = \"{what}\" }} |\n")).collect();
+    let table: String = cases
+        .iter()
+        .map(|(what, _, _)| format!("{what} | {{ do = \"{what}\" }} |\n"))
+        .collect();
     let run = run(&table, 1);
     for (what, class, message) in cases {
         let row = run.row(what);
-        assert_eq!((&row["outcome"], &row["error"]["class"]), (&json!("error"), &json!(class)), "{row}");
-        assert!(row["error"]["message"].as_str().unwrap().contains(message), "{row}");
+        assert_eq!(
+            (&row["outcome"], &row["error"]["class"]),
+            (&json!("error"), &json!(class)),
+            "{row}"
+        );
+        assert!(
+            row["error"]["message"].as_str().unwrap().contains(message),
+            "{row}"
+        );
         assert_eq!(row.get("output"), None);
     }
     let counts = &run.manifest()["counts"];
@@ -190,16 +257,28 @@ fn a_reply_of_100_mb_is_over_its_limit_and_not_kept() {
     runner.exec(&[]).expect(1);
     let run = runner.only_run();
     let row = run.row("huge");
-    assert_eq!((&row["outcome"], &row["error"]["class"]), (&json!("error"), &json!("limit")));
+    assert_eq!(
+        (&row["outcome"], &row["error"]["class"]),
+        (&json!("error"), &json!("limit"))
+    );
     let message = row["error"]["message"].as_str().unwrap();
-    assert!(message.contains("more than 4.1 MiB in one call, which `limits.reply` sets"), "{message}");
+    assert!(
+        message.contains("more than 4.1 MiB in one call, which `limits.reply` sets"),
+        "{message}"
+    );
     assert!(run.read("index.jsonl").len() < 10_000);
 }
 
 #[test]
 fn typed_errors_keep_their_class_code_and_message() {
     let kinds = [
-        "invalid-config", "invalid-input", "denied", "unavailable", "rate-limited", "internal", "other",
+        "invalid-config",
+        "invalid-input",
+        "denied",
+        "unavailable",
+        "rate-limited",
+        "internal",
+        "other",
     ];
     let table: String = kinds
         .iter()
@@ -261,8 +340,14 @@ fn floods_are_cut_and_do_not_fail_the_guest() {
 
     let appended = run.row("artifacts")["output"].as_array().unwrap().clone();
     assert_eq!(appended.iter().filter(|error| error.is_null()).count(), 100);
-    assert!(appended[100..].iter().all(|error| error == "too-many"), "{appended:?}");
-    assert_eq!(run.row("artifacts")["artifacts"].as_array().unwrap().len(), 100);
+    assert!(
+        appended[100..].iter().all(|error| error == "too-many"),
+        "{appended:?}"
+    );
+    assert_eq!(
+        run.row("artifacts")["artifacts"].as_array().unwrap().len(),
+        100
+    );
 
     let read = |test: &str, name: &str| {
         let folder = format!("artifacts/0/{}-1/{name}", run.row(test)["ordinal"]);
@@ -270,11 +355,20 @@ fn floods_are_cut_and_do_not_fail_the_guest() {
     };
     // 64 KiB from the start and 64 KiB from the end of 200 000 bytes.
     let stderr = read("stderr", "stderr.txt");
-    assert!(stderr.starts_with("000") && stderr.ends_with("0199\n"), "{stderr}");
+    assert!(
+        stderr.starts_with("000") && stderr.ends_with("0199\n"),
+        "{stderr}"
+    );
     assert!(stderr.contains("[68928 bytes dropped]"), "{stderr}");
     let log = read("log", "log.jsonl");
     assert_eq!(log.lines().count(), 10_001);
-    assert!(log.lines().last().unwrap().contains("10000 more records were dropped"), "{log}");
+    assert!(
+        log.lines()
+            .last()
+            .unwrap()
+            .contains("10000 more records were dropped"),
+        "{log}"
+    );
     assert!(read("long-log", "log.jsonl").len() < 1_100_000);
 }
 
@@ -323,8 +417,15 @@ fn the_guest_gets_the_test_as_the_scenario_has_it() {
     runner.write("data/a.txt", "hello");
     runner.exec(&[]).expect(0);
     let rows = runner.only_run().rows();
-    let outputs: Vec<_> = rows.iter().filter(|row| row["test"] == "a/b").map(|row| &row["output"]).collect();
-    let mut trials: Vec<_> = outputs.iter().map(|output| output["trial"].as_str().unwrap()).collect();
+    let outputs: Vec<_> = rows
+        .iter()
+        .filter(|row| row["test"] == "a/b")
+        .map(|row| &row["output"])
+        .collect();
+    let mut trials: Vec<_> = outputs
+        .iter()
+        .map(|output| output["trial"].as_str().unwrap())
+        .collect();
     trials.sort_unstable();
     assert_eq!(trials, ["a/b@mine#1", "a/b@mine#2"]);
 }
@@ -334,8 +435,17 @@ fn a_large_output_is_kept_beside_the_rows_with_its_digest() {
     let run = run(r#"large | { do = "huge-reply", bytes = 100000 } |"#, 0);
     let output = &run.row("large")["output"];
     assert_eq!(output["bytes"], 100_002);
-    let path = run.dir.join("artifacts/0/0-1").join(output["artifact"].as_str().unwrap());
-    let path = if path.exists() { path } else { run.dir.join("artifacts").join(output["artifact"].as_str().unwrap()) };
+    let path = run
+        .dir
+        .join("artifacts/0/0-1")
+        .join(output["artifact"].as_str().unwrap());
+    let path = if path.exists() {
+        path
+    } else {
+        run.dir
+            .join("artifacts")
+            .join(output["artifact"].as_str().unwrap())
+    };
     let text = fs_err::read_to_string(path).unwrap();
     assert_eq!(text, format!("\"{}\"", "x".repeat(100_000)));
 }
@@ -353,15 +463,29 @@ fn test_lists_of_every_kind_become_tests() {
         "#,
     );
     runner.write("cases/a.jsonl", "{\"name\": \"x\", \"text\": 1, \"want\": 1}\n{\"name\": \"y-slow\", \"text\": 1, \"want\": 1}\n");
-    runner.write("cases/b.json", r#"[{"name": "x", "text": {"k": []}, "want": {"k": []}}]"#);
+    runner.write(
+        "cases/b.json",
+        r#"[{"name": "x", "text": {"k": []}, "want": {"k": []}}]"#,
+    );
     runner.write("cases/c.csv", "name,text,want\nx,1,1\n");
-    runner.write("cases/d.toml", "[[tests]]\nname = \"x\"\ntext = 1.5\nwant = 1.5\n");
+    runner.write(
+        "cases/d.toml",
+        "[[tests]]\nname = \"x\"\ntext = 1.5\nwant = 1.5\n",
+    );
     runner.exec(&[]).expect(0);
     let mut rows = runner.only_run().rows();
     rows.sort_by_key(|row| row["ordinal"].as_u64());
-    let outputs: Vec<_> = rows.iter().map(|row| (row["test"].as_str().unwrap(), &row["output"])).collect();
+    let outputs: Vec<_> = rows
+        .iter()
+        .map(|row| (row["test"].as_str().unwrap(), &row["output"]))
+        .collect();
     assert_eq!(
         outputs,
-        [("a/x", &json!(1)), ("b/x", &json!({"k": []})), ("c/x", &json!("1")), ("d/x", &json!(1.5))]
+        [
+            ("a/x", &json!(1)),
+            ("b/x", &json!({"k": []})),
+            ("c/x", &json!("1")),
+            ("d/x", &json!(1.5))
+        ]
     );
 }

@@ -88,33 +88,31 @@ impl Case {
         BENCH.wait(self.start(plugin.clone(), input.clone()))
     }
 
-    fn start(self, plugin: Plugin, input: Value) -> impl Future<Output = Ended> + Send + 'static {
-        async move {
-            let call = Call {
-                trial: "a/b@hostile#2",
-                test: "a/b",
-                provider: "hostile",
-                repeat: 2,
-                attempt: self.attempt.max(1),
-                seed: 42,
-                input: input.to_string().into(),
-                config: r#"{"unit":"km"}"#.into(),
-                tags: ["smoke".to_owned()].into(),
-                files: self.files.into(),
-                invocation: self.invocation,
-                limits: self.limits,
-            };
-            let deadline = Instant::now() + self.timeout.unwrap_or(LONG);
-            plugin
-                .run(
-                    call,
-                    &Guard {
-                        deadline,
-                        interrupt: self.interrupt,
-                    },
-                )
-                .await
-        }
+    async fn start(self, plugin: Plugin, input: Value) -> Ended {
+        let call = Call {
+            trial: "a/b@hostile#2",
+            test: "a/b",
+            provider: "hostile",
+            repeat: 2,
+            attempt: self.attempt.max(1),
+            seed: 42,
+            input: input.to_string().into(),
+            config: r#"{"unit":"km"}"#.into(),
+            tags: ["smoke".to_owned()].into(),
+            files: self.files.into(),
+            invocation: self.invocation,
+            limits: self.limits,
+        };
+        let deadline = Instant::now() + self.timeout.unwrap_or(LONG);
+        plugin
+            .run(
+                call,
+                &Guard {
+                    deadline,
+                    interrupt: self.interrupt,
+                },
+            )
+            .await
     }
 }
 
@@ -124,6 +122,10 @@ fn limits(change: impl FnOnce(&mut Limits)) -> Case {
     case
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "inputs are made with `json!` where they are handed over"
+)]
 fn hostile(input: Value) -> Ended {
     Case::default().run(&HOSTILE, &input)
 }

@@ -1,6 +1,6 @@
 //! Stopping in order: by a signal, at any moment, whatever the guests are doing.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::json;
 
@@ -25,7 +25,16 @@ fn many(count: usize, what: &str) -> Runner {
         "#
     ));
     // The plugin is compiled, so that a signal never comes while it is.
-    runner.run(&["exec", "scenario.toml", "--test", "guest", "--repeat", "1", "--limit", "time=1ms"]);
+    runner.run(&[
+        "exec",
+        "scenario.toml",
+        "--test",
+        "guest",
+        "--repeat",
+        "1",
+        "--limit",
+        "time=1ms",
+    ]);
     fs_err::remove_dir_all(runner.path("results")).unwrap();
     runner
 }
@@ -35,7 +44,6 @@ fn stop(runner: &Runner, args: &[&str], running: u64, signal: Signal) -> Ran {
     let mut live = runner.start(args);
     live.wait_until_running(running);
     let (ran, took) = live.end_by(signal);
-    println!("ended {took:?} after {signal:?}");
     assert!(took < BOUND, "{took:?}");
     ran
 }
@@ -44,18 +52,29 @@ fn stop(runner: &Runner, args: &[&str], running: u64, signal: Signal) -> Ran {
 fn assert_interrupted(run: &Run, signal: &str, attempts: usize) {
     assert_eq!(run.ending(), ["incomplete", "interrupted", signal, "none"]);
     let rows = run.rows();
-    let trials: std::collections::HashSet<_> = rows.iter().map(|row| row["trial"].to_string()).collect();
+    let trials: HashSet<_> = rows.iter().map(|row| row["trial"].to_string()).collect();
     assert_eq!((rows.len(), trials.len()), (attempts, attempts), "{rows:?}");
     for row in &rows {
-        assert_eq!((&row["outcome"], &row["final"]), (&json!("stopped"), &json!(false)));
-        assert_eq!(row["error"], json!({"code": "stopped", "message": "the run was stopped"}));
+        assert_eq!(
+            (&row["outcome"], &row["final"]),
+            (&json!("stopped"), &json!(false))
+        );
+        assert_eq!(
+            row["error"],
+            json!({"code": "stopped", "message": "the run was stopped"})
+        );
         assert!(row["duration_ms"].as_f64().unwrap() > 0.0, "{row}");
     }
     let manifest = run.manifest();
     assert_eq!(manifest["stage"], "run");
     assert_eq!(manifest["sessions"][0]["reason"], "interrupted");
     let counts = manifest["counts"].as_object().unwrap();
-    assert!(counts.iter().all(|(key, count)| key == "planned" || count == 0), "{counts:?}");
+    assert!(
+        counts
+            .iter()
+            .all(|(key, count)| key == "planned" || count == 0),
+        "{counts:?}"
+    );
 }
 
 #[test]
@@ -71,13 +90,28 @@ fn each_signal_stops_the_run_with_its_own_exit_code() {
         assert_interrupted(&run, name, 2);
 
         let events = ran.events();
-        let stopping = events.iter().find(|event| event["event"] == "stopping").unwrap();
-        assert_eq!((&stopping["reason"], &stopping["in_flight"]), (&json!("interrupted"), &json!(2)));
+        let stopping = events
+            .iter()
+            .find(|event| event["event"] == "stopping")
+            .unwrap();
+        assert_eq!(
+            (&stopping["reason"], &stopping["in_flight"]),
+            (&json!("interrupted"), &json!(2))
+        );
         let end = events.last().unwrap();
-        assert_eq!((&end["event"], &end["exit_code"]), (&json!("finished"), &json!(code)));
-        assert_eq!((&end["status"], &end["reason"]), (&json!("incomplete"), &json!("interrupted")));
+        assert_eq!(
+            (&end["event"], &end["exit_code"]),
+            (&json!("finished"), &json!(code))
+        );
+        assert_eq!(
+            (&end["status"], &end["reason"]),
+            (&json!("incomplete"), &json!("interrupted"))
+        );
         let listed = &runner.list(&[])[0];
-        assert_eq!((&listed["run"], &listed["signal"]), (&json!(run.id()), &json!(name)));
+        assert_eq!(
+            (&listed["run"], &listed["signal"]),
+            (&json!(run.id()), &json!(name))
+        );
     }
     assert_eq!(runner.runs().len(), 3);
 }
@@ -103,7 +137,6 @@ fn guests_inside_one_long_instruction_are_recorded_without_their_answer() {
     // Each guest keeps a thread to itself, so as many as there are cores have begun, or a few more that were let in.
     live.wait_for(|event| event["running"].as_u64() > Some(0));
     let (ran, took) = live.end_by(Signal::INT);
-    println!("ended {took:?} after the signal");
     assert!(took < BOUND, "{took:?}");
     ran.expect(130);
     let run = runner.only_run();
@@ -125,12 +158,18 @@ fn trials_that_ended_before_the_stop_keep_their_rows() {
     ));
     stop(&runner, &["-j", "2"], 2, Signal::TERM).expect(143);
     let run = runner.only_run();
-    assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGTERM", "none"]);
+    assert_eq!(
+        run.ending(),
+        ["incomplete", "interrupted", "SIGTERM", "none"]
+    );
     assert_eq!(run.row("one")["outcome"], "passed");
     assert_eq!(run.row("two")["outcome"], "error");
     assert_eq!(run.rows().len(), 4);
     let counts = &run.manifest()["counts"];
-    assert_eq!([&counts["passed"], &counts["error"], &counts["planned"]], [1, 1, 5]);
+    assert_eq!(
+        [&counts["passed"], &counts["error"], &counts["planned"]],
+        [1, 1, 5]
+    );
 }
 
 #[test]
@@ -140,7 +179,10 @@ fn a_guest_that_sees_the_stop_ends_by_itself_within_the_grace() {
     let run = runner.only_run();
     let rows = run.rows();
     assert_eq!(rows.len(), 2);
-    assert!(rows.iter().all(|row| row["outcome"] == "stopped"), "{rows:?}");
+    assert!(
+        rows.iter().all(|row| row["outcome"] == "stopped"),
+        "{rows:?}"
+    );
     assert_eq!(ran.events().last().unwrap()["status"], "incomplete");
 }
 
@@ -151,7 +193,11 @@ fn a_guest_that_finishes_within_the_grace_has_its_own_outcome() {
     let run = runner.only_run();
     let rows = run.rows();
     assert_eq!(rows.len(), 2, "the third was never begun");
-    assert!(rows.iter().all(|row| row["outcome"] == "passed" && row["final"] == true), "{rows:?}");
+    assert!(
+        rows.iter()
+            .all(|row| row["outcome"] == "passed" && row["final"] == true),
+        "{rows:?}"
+    );
     assert_eq!(run.manifest()["counts"]["passed"], 2);
 }
 
@@ -178,7 +224,10 @@ fn a_stop_before_the_first_trial_leaves_a_run_without_rows() {
     ran.expect(130);
     assert!(took < BOUND, "{took:?}");
     let run = runner.only_run();
-    assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGINT", "none"]);
+    assert_eq!(
+        run.ending(),
+        ["incomplete", "interrupted", "SIGINT", "none"]
+    );
     assert_eq!(run.manifest()["stage"], "plan");
     assert!(run.rows().is_empty());
 }
@@ -201,15 +250,20 @@ fn a_stop_while_a_plugin_is_compiled_ends_the_compiler_too() {
         std::thread::yield_now();
     };
     let (ran, took) = live.end_by(Signal::TERM);
-    println!("ended {took:?} after the signal");
     ran.expect(143);
     assert!(took < BOUND, "{took:?}");
     assert!(!std::path::Path::new(&format!("/proc/{compiler}")).exists());
     let run = runner.only_run();
-    assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGTERM", "none"]);
+    assert_eq!(
+        run.ending(),
+        ["incomplete", "interrupted", "SIGTERM", "none"]
+    );
     assert_eq!(run.manifest()["stage"], "plan");
     let cached = walkdir::WalkDir::new(runner.path("cache")).into_iter();
-    let cached: Vec<_> = cached.flatten().filter(|entry| entry.file_type().is_file()).collect();
+    let cached: Vec<_> = cached
+        .flatten()
+        .filter(|entry| entry.file_type().is_file())
+        .collect();
     assert!(cached.is_empty(), "{cached:?}");
 }
 
@@ -226,10 +280,18 @@ fn slow_to_compile() -> String {
 /// The ids of the compilers that a runner has started.
 #[cfg(target_os = "linux")]
 fn compilers_of(runner: u32) -> Vec<String> {
-    let threads = fs_err::read_dir(format!("/proc/{runner}/task")).into_iter().flatten().flatten();
-    let children = threads.map(|thread| fs_err::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let threads = fs_err::read_dir(format!("/proc/{runner}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let children = threads
+        .map(|thread| fs_err::read_to_string(thread.path().join("children")).unwrap_or_default());
     let children: Vec<_> = children.collect();
-    children.iter().flat_map(|ids| ids.split_whitespace()).map(str::to_owned).collect()
+    children
+        .iter()
+        .flat_map(|ids| ids.split_whitespace())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -243,10 +305,16 @@ fn a_stop_does_not_wait_for_a_backoff() {
     ran.expect(130);
     assert!(took < BOUND, "{took:?}");
     let run = runner.only_run();
-    assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGINT", "none"]);
+    assert_eq!(
+        run.ending(),
+        ["incomplete", "interrupted", "SIGINT", "none"]
+    );
     let rows = run.rows();
     assert_eq!(rows.len(), 1);
-    assert_eq!((&rows[0]["outcome"], &rows[0]["final"]), (&json!("error"), &json!(false)));
+    assert_eq!(
+        (&rows[0]["outcome"], &rows[0]["final"]),
+        (&json!("error"), &json!(false))
+    );
     assert_eq!(run.manifest()["counts"]["error"], 0);
 }
 
@@ -263,6 +331,38 @@ fn a_second_signal_while_stopping_changes_nothing_of_the_order() {
 }
 
 #[test]
+fn a_stop_in_the_middle_of_a_long_list_records_what_had_begun_and_nothing_else() {
+    let runner = Runner::hostile("[[test_lists]]\nfiles = [\"list.jsonl\"]\n");
+    let list: String = (0..50_000)
+        .map(|number| {
+            format!(
+                "{{\"id\": \"t{number}\", \"input\": {{\"do\": \"echo\", \"value\": {number}}}}}\n"
+            )
+        })
+        .collect();
+    runner.write("list.jsonl", list);
+    let mut live = runner.start(&["-j", "2"]);
+    live.wait_for(|event| event["event"] == "row");
+    let (ran, took) = live.end_by(Signal::INT);
+    ran.expect(130);
+    assert!(took < BOUND, "{took:?}");
+    let run = runner.only_run();
+    assert_eq!(run.ending()[..3], ["incomplete", "interrupted", "SIGINT"]);
+    let rows = run.rows();
+    assert_eq!(run.manifest()["counts"]["planned"], 50_000);
+    let finals = rows.iter().filter(|row| row["final"] == true).count();
+    assert_eq!(run.manifest()["counts"]["passed"], finals);
+    // Only what had begun is there, and each trial once.
+    let ordinals: HashSet<_> = rows.iter().map(|row| row["ordinal"].as_u64()).collect();
+    assert_eq!(ordinals.len(), rows.len());
+    assert!(
+        rows.len() - finals <= 2,
+        "{} were begun and not ended",
+        rows.len() - finals
+    );
+}
+
+#[test]
 fn after_sigkill_every_row_that_was_acknowledged_is_on_disk() {
     let runner = many(100_000, r#"{ do = "echo", value = "x" }"#);
     let mut live = runner.start(&["-j", "4"]);
@@ -275,7 +375,7 @@ fn after_sigkill_every_row_that_was_acknowledged_is_on_disk() {
 
     let run = runner.only_run();
     let index = run.read("index.jsonl");
-    let lines: std::collections::HashSet<&str> = index.lines().collect();
+    let lines: HashSet<&str> = index.lines().collect();
     // The last line of the stream may be torn.
     let whole = &printed[..printed.rfind('\n').unwrap()];
     let acknowledged = whole.lines().filter_map(|line| {
@@ -291,10 +391,19 @@ fn after_sigkill_every_row_that_was_acknowledged_is_on_disk() {
     assert_eq!(run.manifest()["status"], "running");
 
     let listed = &runner.list(&[])[0];
-    assert_eq!((&listed["status"], &listed["reason"]), (&json!("incomplete"), &json!("crashed")));
+    assert_eq!(
+        (&listed["status"], &listed["reason"]),
+        (&json!("incomplete"), &json!("crashed"))
+    );
     assert_eq!(listed["is_not_yet_swept"], true);
     assert!(listed["counts"]["passed"].as_u64().unwrap() >= count);
     let table = runner.run(&["list"]).expect(0).stdout;
-    assert!(table.contains("incomplete (crashed), not yet swept"), "{table}");
-    assert_eq!(runner.list(&["--status", "running"]), Vec::<serde_json::Value>::new());
+    assert!(
+        table.contains("incomplete (crashed), not yet swept"),
+        "{table}"
+    );
+    assert_eq!(
+        runner.list(&["--status", "running"]),
+        Vec::<serde_json::Value>::new()
+    );
 }

@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
-use miette::miette;
-
 use crate::{
-    error::{Error, ExitStatus},
+    error::ExitStatus,
     model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict, chain},
     output::{Finish, Report, Tally},
-    record::{End, Recorder, RunReader},
+    record::{End, RecordError, Recorder, RunReader},
     run::{Ending, SessionError},
 };
 
@@ -91,6 +89,36 @@ impl Closing {
         }
     }
 
+    /// Turns into the end of a run whose own end cannot be stored: what is not on disk was not reached.
+    fn unwritten(self, error: &RecordError) -> Self {
+        let unwritten = || {
+            format!(
+                "the end of the run cannot be written down: {}",
+                chain(error)
+            )
+        };
+        Self {
+            status: RunStatus::Incomplete,
+            reason: Some(Reason::Storage),
+            signal: None,
+            verdict: Verdict::None,
+            error: self.error.or_else(|| Some(unwritten())),
+            ..self
+        }
+    }
+
+    fn end(&self) -> End {
+        End {
+            now: crate::run::wall_clock(),
+            status: self.status,
+            reason: self.reason,
+            signal: self.signal,
+            stage: self.stage,
+            verdict: self.verdict,
+            counts: self.counts,
+        }
+    }
+
     fn before_new_rows(status: RunStatus, reason: Reason, counts: Counts) -> Self {
         Self {
             status,
@@ -114,54 +142,39 @@ fn status_of_failure(counts: Counts) -> RunStatus {
 }
 
 /// Writes the end of a session down, and tells it.
-pub(super) fn close(
-    recorder: Recorder,
-    mut report: Report,
-    closing: Closing,
-) -> Result<ExitStatus, Error> {
-    let Closing {
-        status,
-        reason,
-        signal,
-        stage,
-        verdict,
-        counts,
-        is_forced,
-        error,
-    } = closing;
+pub(super) fn close(recorder: Recorder, mut report: Report, closing: Closing) -> ExitStatus {
     let run_dir = recorder.run_dir().to_owned();
     let is_resumed = recorder.session() > 1;
-    let finished = recorder.finish(End {
-        now: crate::run::wall_clock(),
-        status,
-        reason,
-        signal,
-        stage,
-        verdict,
-        counts,
-    });
-    let exit = ExitStatus::of(status, reason, signal, verdict);
+    let closing = match recorder.finish(closing.end()) {
+        Ok(_) => closing,
+        Err(error) => closing.unwritten(&error),
+    };
+    // For whoever looks at the run later; the screen has it from the report.
+    if let Some(error) = &closing.error {
+        tracing::info!("{error}");
+    }
+
+    let exit = ExitStatus::of(
+        closing.status,
+        closing.reason,
+        closing.signal,
+        closing.verdict,
+    );
     if is_resumed {
         report.replace_tally(tally_of(&run_dir));
     }
     report.finish(&Finish {
         run_dir: &run_dir,
-        status,
-        reason,
-        signal,
-        verdict,
-        counts,
+        status: closing.status,
+        reason: closing.reason,
+        signal: closing.signal,
+        verdict: closing.verdict,
+        counts: closing.counts,
         exit,
-        is_forced,
-        error,
+        is_forced: closing.is_forced,
+        error: closing.error,
     });
-    match finished {
-        Ok(_) => Ok(exit),
-        Err(error) => Err(Error::storage(miette!(
-            "the end of the run could not be written down: {}",
-            chain(&error)
-        ))),
-    }
+    exit
 }
 
 /// Gathers all sessions' rows: a resumed run reports every trial, and not only the new ones.

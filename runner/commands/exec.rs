@@ -56,7 +56,7 @@ pub(super) fn exec(
         live.detach(mode, output);
     }
     let options = engine_options(surroundings, store.root());
-    live.run(History::planned(plan.trial_count()), options)
+    Ok(live.run(History::planned(plan.trial_count()), options))
 }
 
 /// Everything that happens before a run exists.

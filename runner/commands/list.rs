@@ -1,5 +1,6 @@
 //! `runner list`.
 
+use super::session_log::SessionLog;
 use crate::{
     cli::ListArgs,
     error::{Error, ExitStatus},
@@ -9,6 +10,8 @@ use crate::{
 
 /// Lists runs, newest first.
 pub(super) fn list(args: &ListArgs, output: &Output) -> Result<ExitStatus, Error> {
+    // What the store warns of, such as a damaged `runner.db`, reaches the screen this way.
+    SessionLog::start(None, output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let filter = Filter {
         statuses: args.status.into_iter().collect(),

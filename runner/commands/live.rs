@@ -111,7 +111,7 @@ impl<'a> Live<'a> {
     }
 
     /// Runs the trials that are left, writes down how it ended, and says so.
-    pub(super) fn run(self, history: History, options: EngineOptions) -> Result<ExitStatus, Error> {
+    pub(super) fn run(self, history: History, options: EngineOptions) -> ExitStatus {
         let Self {
             plan,
             mut recorder,

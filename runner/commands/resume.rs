@@ -63,12 +63,12 @@ pub(super) fn go_on(
     if args.rerun.is_none() {
         hint_at_rerun(&history, output);
     }
-    let counts = history.state.counts();
     let opening = Opening {
         now: run::wall_clock(),
         opened_by: "resume",
         rerun: args.rerun.clone(),
         is_forced: args.force,
+        counts: history.state.counts(),
         options: plan.options_json(),
         reborn: is_reborn.then(|| plan.birth(run::wall_clock())),
     };
@@ -78,11 +78,11 @@ pub(super) fn go_on(
     };
     let mode = live::mode(args.json, &args.talk, surroundings);
     let report = Report::new(output.clone(), mode, args.talk.verbose);
-    let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, counts, acks))?;
+    let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, acks))?;
     if surroundings.is_detached {
         live.detach(mode, output);
     }
-    live.run(history, engine_options(surroundings, store.root()))
+    Ok(live.run(history, engine_options(surroundings, store.root())))
 }
 
 /// Finds the run that is meant.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 
-use crate::model::{Outcome, RunStatus};
+use crate::model::{Counts, Outcome, RunStatus};
 
 /// A duration with three significant digits at most: `48 µs`, `1.24 s`, `3 m 20 s`.
 pub(super) fn duration(duration: Duration) -> String {
@@ -37,6 +37,29 @@ pub(super) fn count(count: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// The counts that are not 0: `2 passed, 1 error`.
+pub(super) fn counted(counts: Counts) -> String {
+    let word = |number, one, more| if number == 1 { one } else { more };
+    let parts = [
+        (counts.passed, "passed"),
+        (counts.failed, "failed"),
+        (counts.error, word(counts.error, "error", "errors")),
+        (counts.timeout, word(counts.timeout, "timeout", "timeouts")),
+        (counts.skipped, "skipped"),
+        (counts.flaky, "flaky"),
+    ];
+    let parts: Vec<_> = parts
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{} {word}", count(number)))
+        .collect();
+    if parts.is_empty() {
+        "none done".into()
+    } else {
+        parts.join(", ")
+    }
 }
 
 /// `1 trial`, `2 trials`.

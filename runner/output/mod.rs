@@ -29,6 +29,13 @@ pub use tally::Tally;
 
 use crate::error::Error;
 
+/// Keeps the names in errors whole: what is broken over two lines cannot be pasted.
+pub fn keep_errors_unwrapped() {
+    let handler = || miette::MietteHandlerOpts::new().wrap_lines(false).build();
+    // It fails only if there is a hook already, which then stays.
+    drop(miette::set_hook(Box::new(move |_| Box::new(handler()))));
+}
+
 /// Standard output and standard error.
 ///
 /// A reader that has gone is no error: what is printed to it from then on is dropped.

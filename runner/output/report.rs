@@ -291,7 +291,7 @@ impl Report {
             "{} of {}: {}{}",
             format::count(counts.done()),
             format::count(counts.planned),
-            counted(counts),
+            format::counted(counts),
             longest.unwrap_or_default()
         ));
     }
@@ -387,7 +387,7 @@ impl Report {
             format::status(finish.status, &status),
             format::count(counts.done()),
             format::count(counts.planned),
-            counted(counts),
+            format::counted(counts),
             format::duration(self.started.elapsed())
         )
     }
@@ -464,36 +464,4 @@ fn bar_longest(longest: &run::Running<'_>) -> String {
         longest.trial,
         format::duration(longest.elapsed)
     )
-}
-
-/// The counts that are not 0.
-fn counted(counts: Counts) -> String {
-    let parts = [
-        (counts.passed, "passed"),
-        (counts.failed, "failed"),
-        (
-            counts.error,
-            if counts.error == 1 { "error" } else { "errors" },
-        ),
-        (
-            counts.timeout,
-            if counts.timeout == 1 {
-                "timeout"
-            } else {
-                "timeouts"
-            },
-        ),
-        (counts.skipped, "skipped"),
-        (counts.flaky, "flaky"),
-    ];
-    let parts: Vec<_> = parts
-        .into_iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| format!("{} {word}", format::count(number)))
-        .collect();
-    if parts.is_empty() {
-        "none done".into()
-    } else {
-        parts.join(", ")
-    }
 }

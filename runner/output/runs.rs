@@ -154,14 +154,10 @@ fn took(run: &RunEntry) -> String {
 
 fn trials(counts: Counts) -> String {
     format!(
-        "{} of {} done: {} passed, {} failed, {} errors, {} timeouts, {} skipped",
+        "{} of {}: {}",
         format::count(counts.done()),
         format::count(counts.planned),
-        format::count(counts.passed),
-        format::count(counts.failed),
-        format::count(counts.error),
-        format::count(counts.timeout),
-        format::count(counts.skipped)
+        format::counted(counts)
     )
 }
 

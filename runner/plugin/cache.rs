@@ -3,15 +3,19 @@
 use std::{
     fs::File,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    io,
+    io::{self, Read, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
+use crc32fast::Hasher;
 use tempfile::{Builder, NamedTempFile};
 use wasmtime::{Engine, Module, component::Component};
 
 use crate::model::Digest;
+
+/// What an artefact in the cache ends with: the CRC-32 of all bytes before it.
+type Seal = [u8; 4];
 
 /// Artefacts in a directory of our own.
 pub(super) struct Cache {
@@ -62,7 +66,10 @@ impl Cache {
             .ok()
             .filter(|is_private| *is_private)?;
         let path = self.path(key);
-        match deserialize(engine, key.form, &path) {
+        let loaded = check_seal(&path)
+            .map_err(wasmtime::Error::from)
+            .and_then(|()| deserialize(engine, key.form, &path));
+        match loaded {
             Ok(code) => Some(code),
             Err(error) => {
                 tracing::debug!(path = %path.display(), "no usable artefact: {error:#}");
@@ -79,7 +86,10 @@ impl Cache {
                 is_in_cache: true,
             }),
             Err(error) => {
-                tracing::warn!(dir = %self.dir.display(), "the compile cache cannot be used: {error}");
+                tracing::warn!(
+                    "the compile cache `{}` cannot be used: {error}",
+                    self.dir.display()
+                );
                 Ok(Draft {
                     file: NamedTempFile::new()?,
                     is_in_cache: false,
@@ -95,6 +105,7 @@ impl Cache {
         key: Key,
         draft: Draft,
     ) -> wasmtime::Result<Code> {
+        seal(draft.file.as_file())?;
         let code = deserialize(engine, key.form, draft.file.path())?;
         if draft.is_in_cache {
             // The name must not appear before the bytes are there for good.
@@ -146,13 +157,45 @@ fn is_private(dir: &Path) -> io::Result<bool> {
     Ok(is_mine && metadata.mode() & 0o022 == 0)
 }
 
+/// Ends an artefact with its checksum.
+fn seal(mut file: &File) -> io::Result<()> {
+    file.rewind()?;
+    let seal = checksum(file)?;
+    file.write_all(&seal)
+}
+
+/// Refuses an artefact that is not what was written: a damaged one would be run all the same.
+fn check_seal(path: &Path) -> io::Result<()> {
+    let mut file = fs_err::File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let sealed = bytes.saturating_sub(size_of::<Seal>() as u64);
+    let expected = checksum(Read::take(&mut file, sealed))?;
+    let mut found = Seal::default();
+    file.read_exact(&mut found)?;
+    if found != expected {
+        return Err(io::Error::other("its checksum is wrong"));
+    }
+    Ok(())
+}
+
+fn checksum(mut reader: impl Read) -> io::Result<Seal> {
+    let mut hasher = Hasher::new();
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        match reader.read(&mut block)? {
+            0 => return Ok(hasher.finalize().to_le_bytes()),
+            bytes => hasher.update(&block[..bytes]),
+        }
+    }
+}
+
 #[expect(
     unsafe_code,
     reason = "the one place where our own compiled artefacts are loaded"
 )]
 fn deserialize(engine: &Engine, form: Form, path: &Path) -> wasmtime::Result<Code> {
     // SAFETY: the file was written by our own compiler, into a directory that is ours alone or under a fresh private
-    // name, and is never written to afterwards. What was cut short or made by another wasmtime is refused by its header.
+    // name, and is never written to afterwards. Damage is found by the checksum, another wasmtime by the header.
     unsafe {
         Ok(match form {
             Form::Component => Code::Component(Component::deserialize_file(engine, path)?),

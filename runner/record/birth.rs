@@ -313,7 +313,7 @@ mod tests {
             fs_err::read_to_string(scenario).unwrap(),
             "name = \"tour\"\n"
         );
-        let blob = recorder.blob_path(Digest::of(b"plugin"));
+        let blob = recorder.content().path(Digest::of(b"plugin"));
         assert_eq!(fs_err::read(blob).unwrap(), b"plugin");
     }
 

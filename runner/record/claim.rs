@@ -45,6 +45,8 @@ pub struct Opening {
     pub opened_by: &'static str,
     /// Which trials that have a final row are run again.
     pub rerun: Option<Rerun>,
+    /// How many trials came to what, by the [`Claim::history`] with the same `rerun`.
+    pub counts: Counts,
     /// Whether a run that a person has dropped may go on.
     pub is_forced: bool,
     /// Options of the command line that are in effect from now on.
@@ -130,13 +132,10 @@ impl Claim {
         history::fold(vec![self.dir.index()], &self.manifest, rerun)
     }
 
-    /// Opens the next session, which goes on from `counts`: those of the [`Claim::history`] with the same `rerun`.
-    ///
-    /// `acks` is called as it is by [`Store::begin`].
+    /// Opens the next session. `acks` is called as it is by [`Store::begin`].
     pub fn open(
         self,
         opening: Opening,
-        counts: Counts,
         acks: impl Fn(Written) + Send + 'static,
     ) -> Result<Recorder, RecordError> {
         let Self {
@@ -150,7 +149,7 @@ impl Claim {
         let content = match opening.reborn {
             Some(birth) => Some(replan(&root, &dir, &mut manifest, birth)?),
             None => {
-                manifest.counts = counts.into();
+                manifest.counts = opening.counts.into();
                 None
             }
         };
@@ -226,4 +225,439 @@ fn replan(
     .map_err(RecordError::io("copy the scenario"))?;
     birth::replan(manifest, birth);
     Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        path::Path,
+        sync::{
+            atomic::{AtomicBool, Ordering},
+            mpsc,
+        },
+        thread,
+    };
+
+    use crate::{
+        model::{Digest, Outcome, Reason, RunStatus, Stage, StopMode, StopSignal, Verdict},
+        record::{
+            Busy, CancelError, ClaimError, Filter, Manifest, RecordError, Rerun, RunReader, Store,
+            last_words, lock, request,
+            testing::{birth, claim, crashed_run, end, entry, finished_run, ignore, now, resume},
+        },
+    };
+
+    fn manifest(dir: &Path) -> Manifest {
+        RunReader::open(dir).unwrap().manifest().clone()
+    }
+
+    /// A crashed run of three trials: one passed, one failed, one was being executed.
+    fn crashed(root: &Path) -> std::path::PathBuf {
+        let entries = vec![entry(0, 1, Outcome::Passed), entry(1, 1, Outcome::Failed)];
+        crashed_run(root, 3, entries)
+    }
+
+    fn files(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> = dir
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_claim_closes_the_session_of_a_crashed_run_with_what_it_had_in_flight() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut recorder = store.begin(birth(3), ignore).unwrap();
+        recorder.set_stage(Stage::Run).unwrap();
+        let inflight = recorder.inflight();
+        for (slot, ordinal) in [(0, 0), (1, 2)] {
+            inflight.begin(slot, ordinal, 1);
+        }
+        recorder.record(vec![entry(0, 1, Outcome::Passed)]);
+        let dir = recorder.run_dir().to_owned();
+        drop(recorder);
+        request::request(&dir, StopMode::Stop, 1, "test", now()).unwrap();
+
+        let claimed = claim(&dir).unwrap();
+        let swept = claimed.manifest();
+        assert_eq!(swept, &manifest(&dir));
+        assert_eq!(
+            (swept.status, swept.reason, swept.stage),
+            (RunStatus::Incomplete, Some(Reason::Crashed), Stage::Run)
+        );
+        assert_eq!(swept.counts.passed, 1);
+        assert_eq!(swept.completed_at, Some(now()));
+        let session = &swept.sessions[0];
+        assert_eq!(session.reason, Some(Reason::Crashed));
+        assert_eq!(session.closed_at, Some(now()));
+        // Trial 0 has a row: it was over before the process was.
+        assert_eq!(session.in_flight, [(2, 1)]);
+        assert_eq!(swept.transitions[1].writer, "sweep");
+        assert_eq!(
+            files(&dir),
+            [
+                "benchmark.json",
+                "index.jsonl",
+                "inflight",
+                "lock",
+                "scenario.toml"
+            ]
+        );
+        assert_eq!(claimed.history(None).unwrap().deaths[&2], 1);
+        drop(claimed);
+        let before = fs_err::read(dir.join("benchmark.json")).unwrap();
+        drop(claim(&dir).unwrap());
+        assert_eq!(fs_err::read(dir.join("benchmark.json")).unwrap(), before);
+    }
+
+    #[test]
+    fn last_words_of_the_open_session_tell_why_it_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        last_words::write(&dir, 2, Reason::Timeout, None).unwrap();
+        assert_eq!(
+            claim(&dir).unwrap().manifest().reason,
+            Some(Reason::Crashed)
+        );
+
+        let dir = crashed(directory.path());
+        let signal = Some(StopSignal::Terminate);
+        last_words::write(&dir, 1, Reason::Interrupted, signal).unwrap();
+        let claimed = claim(&dir).unwrap();
+        assert_eq!(claimed.manifest().reason, Some(Reason::Interrupted));
+        assert_eq!(claimed.manifest().signal, signal);
+        assert_eq!(last_words::read(&dir), None);
+    }
+
+    #[test]
+    fn a_sweep_tells_what_it_would_do_and_then_does_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        let done = crashed_run(directory.path(), 1, vec![entry(0, 1, Outcome::Passed)]);
+        let store = Store::open(directory.path()).unwrap();
+        let alive = store.begin(birth(1), ignore).unwrap();
+        finished_run(directory.path());
+
+        let manifests =
+            || [&dir, &done].map(|dir| fs_err::read(dir.join("benchmark.json")).unwrap());
+        let before = manifests();
+        let would = store.sweepable(now()).unwrap();
+        assert_eq!(manifests(), before);
+        assert_eq!(store.sweep(now()).unwrap(), would);
+        let statuses: Vec<_> = would
+            .iter()
+            .map(|swept| (swept.run.status, swept.run.verdict, swept.run.reason))
+            .collect();
+        assert_eq!(
+            statuses,
+            [
+                (RunStatus::Incomplete, Verdict::None, Some(Reason::Crashed)),
+                (RunStatus::Completed, Verdict::Passed, None)
+            ]
+        );
+        assert_eq!(store.sweep(now()).unwrap(), []);
+        assert_eq!(manifest(alive.run_dir()).status, RunStatus::Running);
+    }
+
+    #[test]
+    fn a_resumed_run_goes_on_where_its_rows_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        let (recorder, mut state) = resume(claim(&dir).unwrap(), None);
+        assert_eq!(state.next_pending(0), Some(2));
+        let running = manifest(&dir);
+        assert_eq!((running.status, running.reason), (RunStatus::Running, None));
+        assert_eq!((running.completed_at, recorder.session()), (None, 2));
+        assert_eq!(running.sessions[1].from_seq, 2);
+        assert_eq!(running.options, serde_json::json!({ "concurrency": 3 }));
+
+        let number = state.assign(2);
+        recorder.record(vec![entry(2, number, Outcome::Passed)]);
+        let finished = recorder.finish(end(RunStatus::Completed, 3)).unwrap();
+        let rows: Vec<_> = RunReader::open(&dir)
+            .unwrap()
+            .rows()
+            .map(Result::unwrap)
+            .collect();
+        let places: Vec<_> = rows.iter().map(|row| (row.seq, row.session)).collect();
+        assert_eq!(places, [(1, 1), (2, 1), (3, 2)]);
+        let changes: Vec<_> = finished
+            .manifest
+            .transitions
+            .iter()
+            .map(|change| (change.to, &*change.writer))
+            .collect();
+        assert_eq!(
+            changes,
+            [
+                (RunStatus::Running, "exec"),
+                (RunStatus::Incomplete, "sweep"),
+                (RunStatus::Running, "resume"),
+                (RunStatus::Completed, "resume")
+            ]
+        );
+        // The projection was made by replaying these through the triggers.
+        let database = rusqlite::Connection::open(directory.path().join("runner.db")).unwrap();
+        let count = |table: &str| -> i64 {
+            let sql = format!("SELECT count(*) FROM {table}");
+            database.query_row(&sql, [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((count("sessions"), count("transitions")), (2, 4));
+    }
+
+    #[test]
+    fn a_rerun_is_inherited_until_it_is_done_and_its_attempts_go_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let entries = vec![entry(0, 1, Outcome::Passed), entry(1, 1, Outcome::Failed)];
+        let dir = crashed_run(directory.path(), 2, entries);
+        let claimed = claim(&dir).unwrap();
+        assert_eq!(claimed.manifest().status, RunStatus::Completed);
+        assert!(claimed.history(None).unwrap().state.is_complete());
+        let (recorder, state) = resume(claimed, Some(Rerun::Failed));
+        assert_eq!((state.next_pending(0), state.counts().done()), (Some(1), 1));
+        drop(recorder);
+
+        let claimed = claim(&dir).unwrap();
+        assert_eq!(claimed.manifest().status, RunStatus::Incomplete);
+        let (recorder, mut state) = resume(claimed, None);
+        assert_eq!(state.assign(1), 2);
+        recorder.record(vec![entry(1, 2, Outcome::Passed)]);
+        drop(recorder);
+        let claimed = claim(&dir).unwrap();
+        assert_eq!(claimed.manifest().status, RunStatus::Completed);
+        assert_eq!(claimed.manifest().verdict, Verdict::Passed);
+        assert_eq!(claimed.manifest().counts.passed, 2);
+    }
+
+    #[test]
+    fn runs_go_on_or_are_cancelled_only_from_a_status_that_allows_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let completed = finished_run(directory.path()).run_dir;
+        let refused = claim(&completed).unwrap().cancel(now()).unwrap_err();
+        assert!(matches!(refused, CancelError::Refused(_)), "{refused}");
+
+        let dir = crashed(directory.path());
+        let cancelled = claim(&dir).unwrap().cancel(now()).unwrap();
+        assert_eq!(
+            (cancelled.status, cancelled.reason),
+            (RunStatus::Cancelled, Some(Reason::Cancelled))
+        );
+        assert_eq!(cancelled, manifest(&dir));
+        assert_eq!(claim(&dir).unwrap().cancel(now()).unwrap(), cancelled);
+        assert_eq!(cancelled, manifest(&dir));
+
+        for (dir, is_forced) in [
+            (&completed, false),
+            (&completed, true),
+            (&dir, false),
+            (&dir, true),
+        ] {
+            let before = manifest(dir);
+            let claimed = claim(dir).unwrap();
+            let opening = super::Opening {
+                now: now(),
+                opened_by: "resume",
+                rerun: None,
+                counts: claimed.history(None).unwrap().state.counts(),
+                is_forced,
+                options: before.options.clone(),
+                reborn: None,
+            };
+            let is_open = claimed.open(opening, ignore).is_ok();
+            assert_eq!(is_open, before.status == RunStatus::Cancelled && is_forced);
+            assert_eq!(is_open, manifest(dir) != before);
+        }
+    }
+
+    #[test]
+    fn a_run_that_failed_is_planned_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(3), ignore).unwrap();
+        let dir = recorder.run_dir().to_owned();
+        let mut failed = end(RunStatus::Failed, 3);
+        failed.reason = Some(Reason::Plugin);
+        recorder.finish(failed).unwrap();
+
+        let open = |dir: &Path| {
+            let mut reborn = birth(7);
+            reborn.scenario.text = "name = \"new\"\n".into();
+            let claimed = claim(dir).unwrap();
+            let opening = super::Opening {
+                now: now(),
+                opened_by: "resume",
+                rerun: None,
+                counts: claimed.history(None).unwrap().state.counts(),
+                is_forced: false,
+                options: serde_json::json!({}),
+                reborn: Some(reborn),
+            };
+            claimed.open(opening, ignore)
+        };
+        drop(open(&dir).unwrap());
+        let planned = manifest(&dir);
+        assert_eq!(planned.metadata.planned_test_count, 7);
+        assert_eq!(planned.counts.planned, 7);
+        assert_eq!(planned.scenario.sha256, Digest::of(b"name = \"new\"\n"));
+        assert_eq!((planned.sessions.len(), planned.transitions.len()), (2, 3));
+        assert_eq!(
+            claim(&dir).unwrap().scenario_text().unwrap(),
+            "name = \"new\"\n"
+        );
+
+        let begun = crashed(directory.path());
+        let error = open(&begun).err().unwrap();
+        assert!(matches!(error, RecordError::HasRows { .. }), "{error}");
+    }
+
+    #[test]
+    fn of_two_claims_at_once_one_is_held_and_names_the_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        let claimed = claim(&dir).unwrap();
+        let error = claim(&dir).unwrap_err();
+        let ClaimError::Held { text, .. } = &error else {
+            panic!("{error}");
+        };
+        assert!(
+            text.contains(&format!("pid {}", std::process::id())),
+            "{text}"
+        );
+        let (recorder, _) = resume(claimed, None);
+        assert!(matches!(claim(&dir), Err(ClaimError::Held { .. })));
+        drop(recorder);
+
+        let (sender, results) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                let (sender, dir) = (sender.clone(), &dir);
+                scope.spawn(move || {
+                    let claimed = claim(dir);
+                    let is_claimed = claimed.is_ok();
+                    // Held until both have their answer.
+                    sender.send((is_claimed, claimed)).unwrap();
+                });
+            }
+        });
+        let answers: Vec<_> = results.try_iter().collect();
+        assert_eq!(
+            answers.iter().filter(|(is_claimed, _)| *is_claimed).count(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_claim_gets_through_while_readers_probe_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        lock::is_held(&dir.join("lock"));
+                        thread::yield_now();
+                    }
+                });
+            }
+            let claims: Vec<bool> = (0..20).map(|_| claim(&dir).is_ok()).collect();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(claims, [true; 20]);
+        });
+    }
+
+    #[test]
+    fn a_session_alone_in_its_root_keeps_the_others_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        let mut alone = Store::open(directory.path()).unwrap();
+        let other = Store::open(directory.path()).unwrap();
+
+        let recorder = other.begin(birth(1), ignore).unwrap();
+        let error = alone.exclusive(Busy::Refuse, now()).unwrap_err();
+        assert!(matches!(error, RecordError::Held { .. }), "{error}");
+        recorder.finish(end(RunStatus::Completed, 1)).unwrap();
+
+        alone.exclusive(Busy::Wait, now()).unwrap();
+        let error = other.begin(birth(1), ignore).err().unwrap();
+        assert!(error.to_string().contains("pid "), "{error}");
+        assert!(matches!(claim(&dir), Err(ClaimError::Held { .. })));
+        let run = alone.find("latest").unwrap();
+        let recorder = alone.begin(birth(1), ignore).unwrap();
+        drop(alone.claim(&run, now()).unwrap());
+        drop(alone);
+        assert!(other.begin(birth(1), ignore).is_err());
+        drop(recorder);
+        other.begin(birth(1), ignore).unwrap();
+    }
+
+    #[test]
+    fn a_run_can_be_born_in_a_directory_of_ones_choice_if_nothing_is_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let dir = directory.path().join("mine");
+        // What a birth that was interrupted leaves.
+        fs_err::create_dir(&dir).unwrap();
+        for name in ["lock", "index.jsonl", "scenario.toml"] {
+            fs_err::write(dir.join(name), "").unwrap();
+        }
+        let recorder = store.begin_in(&dir, birth(1), ignore).unwrap();
+        assert_eq!(recorder.run_id().as_str(), "mine");
+        recorder.record(vec![entry(0, 1, Outcome::Passed)]);
+        recorder.finish(end(RunStatus::Completed, 1)).unwrap();
+        assert_eq!(
+            store.runs(&Filter::default()).unwrap().runs[0].id.as_str(),
+            "mine"
+        );
+
+        let error = store.begin_in(&dir, birth(1), ignore).err().unwrap();
+        assert!(matches!(error, RecordError::InUse { .. }), "{error}");
+        assert_eq!(manifest(&dir).status, RunStatus::Completed);
+        let error = store
+            .begin_in(Path::new(".."), birth(1), ignore)
+            .err()
+            .unwrap();
+        assert!(matches!(error, RecordError::NoName { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_session_on_a_full_disk_ends_with_that_reason_and_can_be_resumed() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        let claimed = claim(&dir).unwrap();
+        let index = dir.join("index.jsonl");
+        let rows = fs_err::read(&index).unwrap();
+        fs_err::remove_file(&index).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &index).unwrap();
+        let opening = super::Opening {
+            now: now(),
+            opened_by: "resume",
+            rerun: None,
+            counts: crate::model::Counts::default(),
+            is_forced: false,
+            options: serde_json::json!({}),
+            reborn: None,
+        };
+        let (sender, receiver) = mpsc::channel();
+        let recorder = claimed
+            .open(opening, move |written| sender.send(written.error).unwrap())
+            .unwrap();
+        recorder.record(vec![entry(2, 1, Outcome::Passed)]);
+        recorder.flush();
+        assert!(receiver.recv().unwrap().is_some());
+        let mut full = end(RunStatus::Incomplete, 3);
+        full.reason = Some(Reason::Storage);
+        recorder.finish(full).unwrap();
+        fs_err::remove_file(&index).unwrap();
+        fs_err::write(&index, rows).unwrap();
+
+        let claimed = claim(&dir).unwrap();
+        assert_eq!(claimed.manifest().reason, Some(Reason::Storage));
+        let (_, state) = resume(claimed, None);
+        assert_eq!(state.next_pending(0), Some(2));
+    }
 }

@@ -396,10 +396,17 @@ fn signed(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::Connection;
+    use rusqlite::{Connection, params};
 
     use super::{PATIENCE, configure, migrate};
-    use crate::{model::RunStatus, record::status};
+    use crate::{
+        model::RunStatus,
+        record::{
+            manifest::NewSession,
+            status,
+            testing::{NOW, finished_run},
+        },
+    };
 
     fn connection() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
@@ -410,6 +417,16 @@ mod tests {
             VALUES ('run', '', '', '', 'run', 'none', 0, 0, 0, 0, 0, 0, 0, 0, 0)";
         connection.execute(run, []).unwrap();
         connection
+    }
+
+    fn open_session(connection: &Connection, rerun: Option<&str>, is_forced: bool) {
+        connection
+            .execute(
+                "INSERT INTO sessions (run_id, n, opened_at, opened_by, rerun, forced)
+                 VALUES ('run', 2, '2026-11-20T00:00:00.000Z', 'resume', ?1, ?2)",
+                params![rerun, is_forced],
+            )
+            .unwrap();
     }
 
     /// Ways from birth to each status.
@@ -438,6 +455,7 @@ mod tests {
         for from in RunStatus::ALL.into_iter().map(Some).chain([None]) {
             for to in RunStatus::ALL {
                 let connection = connection();
+                open_session(&connection, Some("all"), true);
                 let mut current = None;
                 for next in way(from) {
                     go(&connection, current, next).unwrap();
@@ -455,6 +473,44 @@ mod tests {
                     .unwrap();
                 let expected = if is_legal { Some(to) } else { from };
                 assert_eq!(is_now.as_deref(), expected.map(RunStatus::as_str));
+            }
+        }
+    }
+
+    #[test]
+    fn sql_and_the_manifest_let_a_run_go_on_for_the_same_causes() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut manifest = finished_run(directory.path()).manifest;
+        for from in [
+            RunStatus::Completed,
+            RunStatus::Cancelled,
+            RunStatus::Incomplete,
+            RunStatus::Failed,
+        ] {
+            for (rerun, is_forced) in [(None, false), (Some("all"), false), (None, true)] {
+                let connection = connection();
+                for next in way(Some(from)).windows(2) {
+                    go(&connection, None, next[0]).unwrap();
+                    go(&connection, Some(next[0]), next[1]).unwrap();
+                }
+                open_session(&connection, rerun, is_forced);
+                let by_sql = go(&connection, Some(from), RunStatus::Running).is_ok();
+
+                manifest.status = from;
+                let by_manifest = manifest.clone().reopen(NewSession {
+                    now: NOW.parse().unwrap(),
+                    opened_by: "resume",
+                    rerun: rerun.map(str::to_owned),
+                    is_forced,
+                    from_seq: 0,
+                });
+                assert_eq!(by_sql, by_manifest.is_ok(), "{from} {rerun:?} {is_forced}");
+                let expected = match from {
+                    RunStatus::Completed => rerun.is_some(),
+                    RunStatus::Cancelled => is_forced,
+                    _ => true,
+                };
+                assert_eq!(by_sql, expected, "{from} {rerun:?} {is_forced}");
             }
         }
     }

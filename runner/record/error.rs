@@ -94,7 +94,7 @@ pub enum RecordError {
     Rerun(#[source] globset::Error),
     /// A write of the session failed; from then on nothing is written any more.
     #[error("rows cannot be stored")]
-    Stopped(#[source] Arc<RecordError>),
+    Stopped(#[source] Arc<Self>),
 }
 
 /// Why a run could not be found.

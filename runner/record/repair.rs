@@ -158,3 +158,156 @@ impl<'a> Window<'a> {
         self.file.read_exact_at(&mut self.bytes, self.start)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::repair;
+    use crate::{
+        model::{Outcome, RunStatus},
+        record::{
+            Store,
+            layout::RunDir,
+            testing::{birth, claim, crashed_run, end, entry, fast_directory, ignore},
+        },
+    };
+
+    const ROWS: u64 = 12;
+
+    /// A run that has ended incomplete with all its rows, and their bytes.
+    fn run(root: &Path) -> (RunDir, Vec<u8>) {
+        let store = Store::open(root).unwrap();
+        let recorder = store.begin(birth(ROWS), ignore).unwrap();
+        for ordinal in 0..ROWS {
+            let mut entry = entry(ordinal, 1, Outcome::Passed);
+            entry.attempt.output = Some("zwölf ✓".into());
+            recorder.record(vec![entry]);
+        }
+        let finished = recorder.finish(end(RunStatus::Incomplete, ROWS)).unwrap();
+        let dir = RunDir::new(&finished.run_dir);
+        let bytes = fs_err::read(dir.index()).unwrap();
+        (dir, bytes)
+    }
+
+    /// How many rows are whole: a line that lacks nothing but its newline is.
+    fn whole_rows(bytes: &[u8], length: usize) -> usize {
+        let reach = &bytes[..(length + 1).min(bytes.len())];
+        reach.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    fn moved_aside(dir: &RunDir) -> Vec<u8> {
+        fs_err::read(dir.torn(1)).unwrap_or_default()
+    }
+
+    #[test]
+    fn every_prefix_can_be_claimed_and_loses_no_whole_row() {
+        let directory = fast_directory();
+        let (dir, bytes) = run(directory.path());
+        for length in 0..=bytes.len() {
+            _ = fs_err::remove_file(dir.torn(1));
+            fs_err::write(dir.index(), &bytes[..length]).unwrap();
+            let history = claim(dir.path()).unwrap().history(None).unwrap();
+
+            let whole = whole_rows(&bytes, length);
+            let kept = bytes
+                .split_inclusive(|byte| *byte == b'\n')
+                .take(whole)
+                .map(<[u8]>::len)
+                .sum::<usize>();
+            assert_eq!(history.last_seq, whole as u64, "{length}");
+            assert_eq!(history.state.counts().passed, whole as u64, "{length}");
+            assert_eq!(history.damaged_lines, 0, "{length}");
+            assert_eq!(fs_err::read(dir.index()).unwrap(), bytes[..kept]);
+            let torn = &bytes[kept.min(length)..length];
+            assert_eq!(moved_aside(&dir), torn, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_bad_line_in_the_middle_stays_and_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let (dir, mut bytes) = run(directory.path());
+        let fourth = bytes.split(|byte| *byte == b'\n').take(3);
+        let fourth = fourth.map(|line| line.len() + 1).sum::<usize>();
+        bytes[fourth + 40] ^= 1;
+        fs_err::write(dir.index(), &bytes).unwrap();
+
+        let history = claim(dir.path()).unwrap().history(None).unwrap();
+        assert_eq!(fs_err::read(dir.index()).unwrap(), bytes);
+        assert_eq!((history.damaged_lines, history.last_seq), (1, ROWS));
+        assert_eq!(history.state.next_pending(0), Some(3));
+        assert!(!dir.torn(1).exists());
+    }
+
+    #[test]
+    fn a_large_tail_of_zeros_or_newlines_is_moved_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let (dir, bytes) = run(directory.path());
+        for filler in [0, b'\n', b'{'] {
+            _ = fs_err::remove_file(dir.torn(1));
+            let tail = vec![filler; 1_000_000];
+            fs_err::write(dir.index(), [&bytes[..], &tail].concat()).unwrap();
+            assert_eq!(repair(&dir, 1).unwrap(), ROWS);
+            assert_eq!(fs_err::read(dir.index()).unwrap(), bytes);
+            assert_eq!(moved_aside(&dir), tail);
+        }
+    }
+
+    #[test]
+    fn what_one_repair_moved_aside_the_next_one_keeps() {
+        let directory = tempfile::tempdir().unwrap();
+        let (dir, bytes) = run(directory.path());
+        for tail in ["one", "two"] {
+            fs_err::write(dir.index(), [&bytes[..], tail.as_bytes()].concat()).unwrap();
+            repair(&dir, 1).unwrap();
+        }
+        assert_eq!(moved_aside(&dir), b"onetwo");
+
+        fs_err::remove_file(dir.index()).unwrap();
+        assert_eq!(repair(&dir, 1).unwrap(), 0);
+        assert_eq!(fs_err::read(dir.index()).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_crashed_run_with_a_torn_row_is_repaired_before_it_is_swept() {
+        let directory = tempfile::tempdir().unwrap();
+        let entries = vec![entry(0, 1, Outcome::Passed), entry(1, 1, Outcome::Failed)];
+        let dir = RunDir::new(&crashed_run(directory.path(), 2, entries));
+        let bytes = fs_err::read(dir.index()).unwrap();
+        fs_err::write(dir.index(), &bytes[..bytes.len() - 1]).unwrap();
+        let claimed = claim(dir.path()).unwrap();
+        assert_eq!(claimed.manifest().status, RunStatus::Completed);
+        assert_eq!(fs_err::read(dir.index()).unwrap(), bytes);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn repairing_garbage_loses_no_whole_row_and_doing_it_again_changes_nothing(
+            cut in 0..6000_usize,
+            garbage in prop::collection::vec(prop_oneof![Just(b'\n'), Just(0), any::<u8>()], 0..600),
+        ) {
+            let directory = fast_directory();
+            let (dir, bytes) = run(directory.path());
+            let cut = cut.min(bytes.len());
+            let length = bytes[..cut].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let damaged = [&bytes[..cut], &garbage].concat();
+            fs_err::write(dir.index(), &damaged).unwrap();
+
+            let seq = repair(&dir, 1).unwrap();
+            let repaired = fs_err::read(dir.index()).unwrap();
+            prop_assert!(repaired.starts_with(&bytes[..length]));
+            prop_assert!(seq >= whole_rows(&bytes[..length], length) as u64);
+            // Nothing is thrown away: what is not in the file lies beside it.
+            let whole = [&repaired[..], &moved_aside(&dir)].concat();
+            prop_assert!(whole == damaged || whole == [&damaged[..], b"\n"].concat());
+
+            prop_assert_eq!(repair(&dir, 1).unwrap(), seq);
+            prop_assert_eq!(fs_err::read(dir.index()).unwrap(), repaired);
+        }
+    }
+}

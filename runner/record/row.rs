@@ -461,7 +461,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{MAX_LINE_BYTES, Place, Row, RowOutput, decode_mark};
+    use super::{MAX_LINE_BYTES, Place, Row, RowOutput, decode_named};
     use crate::{
         model::{AttemptError, CheckVerdict, ErrorClass, Metric, Outcome},
         record::{cut, recorder::Entry, testing::entry},
@@ -512,9 +512,10 @@ mod tests {
         let read = read_back(&entry);
         assert_eq!(read, row);
         assert_eq!(read.mark(), entry.mark());
+        let (brief, trial) = decode_named(encoded(&row).trim_end().as_bytes()).unwrap();
         assert_eq!(
-            decode_mark(encoded(&row).trim_end().as_bytes()),
-            Ok(entry.mark())
+            (brief.seq, brief.mark, trial),
+            (row.seq, entry.mark(), row.trial.to_string())
         );
     }
 

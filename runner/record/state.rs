@@ -149,6 +149,9 @@ impl State {
     /// Notes that the row of an accepted attempt is on disk: from now on it counts.
     pub fn written(&mut self, mark: Mark) {
         let AttemptKey { ordinal, number } = mark.key;
+        if !mark.is_final && mark.outcome.is_bad() && self.outcome(ordinal).is_none() {
+            self.slot_mut(ordinal).set_flaky(true);
+        }
         let is_current =
             self.phase(ordinal) == Some(Phase::HandedOver) && self.number(ordinal) == number;
         if !is_current {
@@ -160,9 +163,7 @@ impl State {
             return;
         }
         self.set(ordinal, Phase::Final(mark.outcome), number);
-        if mark.is_flaky {
-            self.slot_mut(ordinal).mark_flaky();
-        }
+        self.slot_mut(ordinal).set_flaky(mark.is_flaky);
         self.counts.add(mark.outcome, mark.is_flaky);
     }
 
@@ -177,6 +178,14 @@ impl State {
             self.counts.flaky -= u64::from(is_flaky);
         }
         self.set(ordinal, Phase::Pending, self.number(ordinal));
+        self.slot_mut(ordinal).set_flaky(false);
+    }
+
+    /// Tells whether a trial that has no final row had an attempt that ended badly: if it passes now, it is flaky.
+    pub fn is_shaky(&self, ordinal: u64) -> bool {
+        let index = usize::try_from(ordinal).ok();
+        let slot = index.and_then(|index| self.slots.get(index));
+        slot.is_some_and(|slot| slot.phase().outcome().is_none() && slot.is_flaky())
     }
 
     /// What a trial came to, once its final row is on disk.
@@ -218,7 +227,10 @@ impl State {
     }
 
     fn set(&mut self, ordinal: u64, phase: Phase, number: u32) {
-        *self.slot_mut(ordinal) = Slot::new(phase, number);
+        let slot = self.slot_mut(ordinal);
+        let is_flaky = slot.is_flaky();
+        *slot = Slot::new(phase, number);
+        slot.set_flaky(is_flaky);
         if number >= Slot::LARGE {
             self.large_numbers.insert(ordinal, number);
         }
@@ -278,7 +290,8 @@ impl Phase {
     }
 }
 
-/// A phase in the lowest three bits, then whether the final row is flaky, and the latest attempt's number above them.
+/// A phase in the lowest three bits, the latest attempt's number above the fourth. That one tells of a final row whether it
+/// is flaky, and of any other trial whether an attempt ended badly.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot(u16);
 
@@ -305,8 +318,9 @@ impl Slot {
         self.0 & Self::FLAKY != 0
     }
 
-    fn mark_flaky(&mut self) {
-        self.0 |= Self::FLAKY;
+    fn set_flaky(&mut self, is_flaky: bool) {
+        self.0 &= !Self::FLAKY;
+        self.0 |= u16::from(is_flaky) * Self::FLAKY;
     }
 }
 

@@ -1,11 +1,18 @@
 //! What the tests of this room share.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::{
-    Birth, BirthProvider, BirthScenario, Blob, BlobSource, End, Entry, Finished, Store, Written,
+    Birth, BirthProvider, BirthScenario, Blob, BlobSource, Claim, ClaimError, End, Entry, Finished,
+    Opening, Recorder, Rerun, State, Store, Written,
 };
 use crate::model::{
     Attempt, Check, CheckVerdict, Counts, Digest, Limits, Outcome, ProviderId, RunStatus, Stage,
@@ -110,4 +117,43 @@ pub(super) fn finished_run(root: &Path) -> Finished {
     let recorder = Store::open(root).unwrap().begin(birth(1), ignore).unwrap();
     recorder.record(vec![entry(0, 1, Outcome::Passed)]);
     recorder.finish(end(RunStatus::Completed, 1)).unwrap()
+}
+
+/// A directory in memory where the system has one, for tests that sync thousands of times.
+pub(super) fn fast_directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+pub(super) fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+/// A run of `planned` trials whose process died after it wrote the entries.
+pub(super) fn crashed_run(root: &Path, planned: u64, entries: Vec<Entry>) -> PathBuf {
+    let store = Store::open(root).unwrap();
+    let recorder = store.begin(birth(planned), ignore).unwrap();
+    recorder.record(entries);
+    recorder.run_dir().to_owned()
+}
+
+/// Claims a run by its directory.
+pub(super) fn claim(run_dir: &Path) -> Result<Claim, ClaimError> {
+    let store = Store::existing(run_dir.parent().unwrap()).unwrap();
+    let run = store.find(run_dir.to_str().unwrap()).unwrap();
+    store.claim(&run, now())
+}
+
+/// Resumes a run with what its history says.
+pub(super) fn resume(claim: Claim, rerun: Option<Rerun>) -> (Recorder, State) {
+    let history = claim.history(rerun.as_ref()).unwrap();
+    let opening = Opening {
+        now: now(),
+        opened_by: "resume",
+        rerun,
+        counts: history.state.counts(),
+        is_forced: false,
+        options: json!({ "concurrency": 3 }),
+        reborn: None,
+    };
+    (claim.open(opening, ignore).unwrap(), history.state)
 }

@@ -46,6 +46,10 @@ const MAX_AHEAD: usize = 512;
 const GATHER: Duration = Duration::from_millis(1);
 
 /// Everything that can happen to a dispatcher.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is a report"
+)]
 pub enum Message {
     /// An executor has made an attempt.
     Report(Attempt),
@@ -111,6 +115,7 @@ pub(super) struct Dispatcher<'a> {
 /// An attempt that was assigned and not answered.
 struct InFlight {
     number: u32,
+    tries: u32,
     trial: TrialId,
     lane: usize,
     test: Arc<Test>,
@@ -270,6 +275,7 @@ impl<'a> Dispatcher<'a> {
             let attempt = poisoned(suspect.ordinal, trial.clone(), number, suspect.deaths);
             let flight = InFlight {
                 number,
+                tries: 1,
                 trial,
                 lane,
                 test: suspect.test,
@@ -326,6 +332,7 @@ impl<'a> Dispatcher<'a> {
             task.ordinal,
             InFlight {
                 number: task.number,
+                tries: task.tries,
                 trial: task.trial.clone(),
                 lane: index,
                 test: Arc::clone(&task.test),
@@ -379,6 +386,7 @@ impl<'a> Dispatcher<'a> {
                     ordinal: attempt.ordinal,
                     test: Arc::clone(&flight.test),
                     repeat: attempt.trial.repeat,
+                    tries: flight.tries,
                     trial_ends,
                 },
             });
@@ -399,7 +407,9 @@ impl<'a> Dispatcher<'a> {
         self.unwritten.bytes += attempt.usage.bytes_out;
         self.outbox.push(Entry {
             is_final,
-            is_flaky: is_final && attempt.outcome == Outcome::Passed && attempt.number > 1,
+            is_flaky: is_final
+                && attempt.outcome == Outcome::Passed
+                && (flight.tries > 1 || self.state.is_shaky(attempt.ordinal)),
             fingerprint: self
                 .fingerprints
                 .of(self.lanes[flight.lane].provider(), &flight.test),
@@ -416,7 +426,7 @@ impl<'a> Dispatcher<'a> {
             return None;
         }
         let now = Instant::now();
-        let backoff = retry::backoff(&flight.test.retries, attempt)?;
+        let backoff = retry::backoff(&flight.test.retries, attempt, flight.tries)?;
         let at = now + backoff;
         let begun = now.checked_sub(attempt.duration).unwrap_or(now);
         let whole = flight.test.trial_timeout;

@@ -32,6 +32,8 @@ pub(super) struct Task {
     pub(super) trial: TrialId,
     pub(super) trial_text: Arc<str>,
     pub(super) test: Arc<Test>,
+    /// Which of this session's attempts of the trial it is, from 1.
+    pub(super) tries: u32,
     /// When the trial's own deadline is, if it has one and this is not its first attempt.
     pub(super) trial_ends: Option<Instant>,
 }

@@ -59,7 +59,12 @@ pub(super) fn diff(expected: &Value, output: &Value) -> Option<String> {
     let diff = TextDiff::configure()
         .timeout(DIFF_TIME)
         .diff_lines(old.as_str(), new.as_str());
-    let text = diff.unified_diff().context_radius(3).to_string();
+    let differs_in_end = old.ends_with('\n') != new.ends_with('\n');
+    let text = diff
+        .unified_diff()
+        .context_radius(3)
+        .missing_newline_hint(differs_in_end)
+        .to_string();
     Some(cut(text))
 }
 

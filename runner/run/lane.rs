@@ -39,6 +39,8 @@ pub(super) struct Retry {
     pub(super) ordinal: u64,
     pub(super) test: Arc<Test>,
     pub(super) repeat: u32,
+    /// How many attempts this session has made of it.
+    pub(super) tries: u32,
     pub(super) trial_ends: Option<Instant>,
 }
 
@@ -150,6 +152,7 @@ impl Lane {
             trial_text: trial.to_string().into(),
             trial,
             test: retry.test,
+            tries: retry.tries + 1,
             trial_ends: retry.trial_ends,
         }
     }
@@ -198,6 +201,7 @@ impl Lane {
             ordinal: pending.ordinal,
             test: pending.test,
             repeat: pending.repeat,
+            tries: 0,
             trial_ends: None,
         }
     }

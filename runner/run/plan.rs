@@ -332,8 +332,8 @@ fn read_plugin(
 ) -> Result<PluginFile, ProviderError> {
     let id = &definition.id;
     let file = match files.get(path) {
-        Some(file) => file.clone(),
-        None => {
+        Some(file) if file.size <= limits.file => file.clone(),
+        _ => {
             PluginFile::read(path, limits.file).map_err(|error| ProviderError::file(id, &error))?
         }
     };

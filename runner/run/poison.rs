@@ -77,6 +77,7 @@ impl Suspect {
             ordinal: self.ordinal,
             test: self.test,
             repeat: self.repeat,
+            tries: 0,
             trial_ends: None,
         }
     }

@@ -165,7 +165,10 @@ async fn describe(
     described.map_err(|error| {
         let failure = ReadyError::Plugin {
             provider: provider.definition.id.clone(),
-            problem: format!("its `describe` failed: {}", error.message),
+            problem: match error.code.as_str() {
+                "timeout" => format!("its `describe` gave no answer within {DESCRIBE_TIMEOUT:?}"),
+                _ => format!("its `describe` failed: {}", error.message),
+            },
         };
         stopped_or(interrupt, failure)
     })

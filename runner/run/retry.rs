@@ -22,12 +22,14 @@ pub(super) struct Later {
 }
 
 /// Finds out how long to wait before `attempt` is made again; `None` makes it final.
-pub(super) fn backoff(retries: &Retries, attempt: &Attempt) -> Option<Duration> {
-    if attempt.number > retries.max || !retries.on.iter().any(|on| matches(*on, attempt)) {
+///
+/// `tries` counts the trial's attempts of this session: one that was stopped in an earlier one uses no retry up.
+pub(super) fn backoff(retries: &Retries, attempt: &Attempt, tries: u32) -> Option<Duration> {
+    if tries > retries.max || !retries.on.iter().any(|on| matches(*on, attempt)) {
         return None;
     }
     let most = MAX_BACKOFF.max(retries.backoff);
-    let doublings = (attempt.number - 1).min(16);
+    let doublings = (tries - 1).min(16);
     let backoff = retries.backoff.saturating_mul(1 << doublings).min(most);
     let asked = attempt.error.as_ref().and_then(|error| error.retry_after);
     Some(backoff.max(asked.unwrap_or_default()))

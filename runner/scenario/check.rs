@@ -37,7 +37,7 @@ pub(super) enum Part {
 /// Where a check is. A list of borrowed steps: valid values, of which there may be millions, cost no allocation.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
-    step: Option<(&'a At<'a>, BorrowedStep<'a>)>,
+    step: Option<(&'a Self, BorrowedStep<'a>)>,
 }
 
 #[derive(Clone, Copy)]
@@ -349,7 +349,7 @@ fn integer(value: &Value) -> Result<i64, Refusal> {
     }
 }
 
-fn in_range<T: PartialOrd + ToString>(number: T, min: T, max: T) -> Result<(), Refusal> {
+fn in_range<T: Copy + PartialOrd + ToString>(number: T, min: T, max: T) -> Result<(), Refusal> {
     if min <= number && number <= max {
         return Ok(());
     }

@@ -56,17 +56,17 @@ pub(super) enum Form {
     /// Any value, the strings in it being templates.
     Templates(&'static [&'static str]),
     /// A table of this form, except that any string in it may be a template instead.
-    Templated(&'static Form, &'static [&'static str]),
+    Templated(&'static Self, &'static [&'static str]),
     Word(&'static [&'static str]),
-    List(&'static Form),
+    List(&'static Self),
     /// A list with at least one element.
-    SomeOf(&'static Form),
+    SomeOf(&'static Self),
     /// Names that the user chooses.
-    Map(&'static Form, Name),
+    Map(&'static Self, Name),
     /// The groups' keys together.
     Table(&'static [&'static [Key]]),
     /// Text in this form, or a table in the other.
-    Either(&'static Form, &'static Form),
+    Either(&'static Self, &'static Self),
     /// A string, or an array of anything.
     TextOrList,
 }

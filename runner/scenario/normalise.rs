@@ -41,7 +41,7 @@ pub fn normalise(scenario: &Scenario, selection: &Selection) -> Result<Suite, Sc
     let filter = Filter::new(scenario, selection)?;
     let mut normaliser = Normaliser::new(scenario, filter).map_err(ScenarioError::Store)?;
     visit_records(scenario, &mut |source, record| {
-        normaliser.take(source, record)
+        normaliser.take(source, record);
     });
     normaliser.finish()
 }

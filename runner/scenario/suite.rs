@@ -247,7 +247,8 @@ impl Parts {
             let definition: Definition = serde_json::from_slice(line)?;
             let schema = Schema::compile(definition.schema).map_err(io::Error::other)?;
             let digest = Digest::parse(&definition.define).ok_or_else(|| damaged("a digest"))?;
-            return Ok(self.define(digest, Arc::new(schema), line));
+            self.define(digest, Arc::new(schema), line);
+            return Ok(());
         }
         let Line {
             providers,

@@ -12,8 +12,10 @@ use std::{process::Command, time::Duration};
 
 use self::{bare::Bare, lists::Lists};
 
-/// The parts, by the names that choose them.
-const PARTS: [(&str, fn(&mut Bench)); 5] = [
+/// What chooses a part, and the part.
+type Part = (&'static str, fn(&mut Bench));
+
+const PARTS: [Part; 5] = [
     ("trial", trial),
     ("startup", startup),
     ("growth", growth),

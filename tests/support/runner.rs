@@ -148,6 +148,16 @@ impl Runner {
         self.run(&[&["exec", "scenario.toml"], args].concat())
     }
 
+    /// Runs a scenario that is refused before there is a run.
+    #[track_caller]
+    pub(crate) fn refused(&self, args: &[&str], says: &[&str]) -> Ran {
+        let ran = self.exec(args).expect(2);
+        ran.says(says);
+        assert_eq!(ran.stdout, "");
+        assert!(!self.path("results").exists(), "something was created");
+        ran
+    }
+
     /// Runs the scenario, whose end the test does not wait for.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         let args = [&["exec", "scenario.toml", "--json"], args].concat();
@@ -298,7 +308,11 @@ impl Ran {
     pub(crate) fn says(&self, texts: &[&str]) {
         let unwrapped = unwrapped(&self.stderr);
         for text in texts {
-            assert!(unwrapped.contains(text), "`{text}` is not in\n{}", self.stderr);
+            assert!(
+                unwrapped.contains(text),
+                "`{text}` is not in\n{}",
+                self.stderr
+            );
         }
     }
 }
@@ -327,7 +341,9 @@ impl Run {
         let mut wanted = rows
             .into_iter()
             .filter(|row| row["test"] == test && row["final"] == true);
-        let row = wanted.next().unwrap_or_else(|| panic!("no row of `{test}`"));
+        let row = wanted
+            .next()
+            .unwrap_or_else(|| panic!("no row of `{test}`"));
         assert_eq!(wanted.next(), None);
         row
     }

@@ -115,6 +115,10 @@ impl Host {
     }
 
     /// Runs `P` and also answers what it left with the host.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "values are made with `json!` where they are handed over"
+    )]
     pub fn run_and_look<P: Provider>(self, input: Value, config: Value) -> (Result<Reply>, Seen) {
         HOST.set(self);
         let result = crate::provider::run::<P>(RawTest {

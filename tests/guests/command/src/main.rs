@@ -58,7 +58,7 @@ fn run() -> ExitCode {
                 json!({"level": "warn", "message": "careful", "fields": {"n": 1, "s": "x"}})
             );
             eprintln!("just text");
-            print!("{}\n", json!({"ok": {"output": null, "verdict": "skip"}}));
+            println!("{}", json!({"ok": {"output": null, "verdict": "skip"}}));
         }
         "print" => {
             print!("{}", input["text"].as_str().expect("`text` is a string"));

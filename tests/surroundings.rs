@@ -1,0 +1,180 @@
+//! What surrounds a run and may be broken, missing or in use: the compile cache, the results root, the environment.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::support::runner::{Runner, Running, tests};
+
+fn one_test() -> Runner {
+    Runner::hostile(&tests(r#"a | { do = "echo", value = 1 } | equals = 1"#))
+}
+
+fn exec_with_cache(runner: &Runner, cache: &str) -> Running {
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    command.env("RUNNER_CACHE", cache);
+    Running::spawn(command)
+}
+
+/// The compiled plugins in the folder `cache`.
+fn artefacts(runner: &Runner) -> Vec<PathBuf> {
+    let files = fs_err::read_dir(runner.path("cache")).unwrap();
+    files.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn a_damaged_artefact_in_the_compile_cache_is_made_anew() {
+    let runner = one_test();
+    exec_with_cache(&runner, "cache").finish().expect(0);
+    let artefact = artefacts(&runner).remove(0);
+    let good = fs_err::read(&artefact).unwrap();
+
+    let half = good.len() / 2;
+    let mut flipped = good.clone();
+    // Machine code lies there: it would be run.
+    flipped[good.len() / 4..half]
+        .iter_mut()
+        .for_each(|byte| *byte ^= 0x5a);
+    let mut zeroed = good.clone();
+    zeroed[half..].fill(0);
+    for damaged in [
+        &b""[..],
+        b"hello",
+        &good[..half],
+        &good[..good.len() - 1],
+        &flipped,
+        &zeroed,
+    ] {
+        fs_err::write(&artefact, damaged).unwrap();
+        exec_with_cache(&runner, "cache").finish().expect(0);
+        assert!(
+            fs_err::read(&artefact).unwrap() == good,
+            "it is still damaged"
+        );
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_used_costs_a_warning_and_no_run() {
+    let runner = one_test();
+    runner.write("file", "");
+    for cache in ["file", "/dev/null/cache"] {
+        let ran = exec_with_cache(&runner, cache).finish().expect(0);
+        ran.says(&[&format!(
+            "warning: the compile cache `{cache}` cannot be used"
+        )]);
+    }
+}
+
+#[test]
+fn runs_that_compile_the_same_plugin_at_once_all_succeed() {
+    let runner = one_test();
+    let together: Vec<_> = (0..3).map(|_| exec_with_cache(&runner, "cache")).collect();
+    for running in together {
+        running.finish().expect(0);
+    }
+    assert_eq!(artefacts(&runner).len(), 1);
+}
+
+#[test]
+fn without_any_environment_the_cache_is_in_the_results_root_and_is_no_run() {
+    let runner = one_test();
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    command.env_clear();
+    Running::spawn(command).finish().expect(0);
+    assert!(runner.path("results/.cache").is_dir());
+    assert_eq!(runner.list(&[]).len(), 1);
+}
+
+#[test]
+fn what_is_no_run_in_the_results_root_is_left_alone() {
+    let runner = one_test();
+    runner.exec(&[]).expect(0);
+    runner.write("results/notes.txt", "");
+    fs_err::create_dir(runner.path("results/other")).unwrap();
+    runner.write("results/broken/benchmark.json", "{");
+
+    let ran = runner.run(&["list", "--json"]).expect(0);
+    ran.says(&["warning: run `results/broken` cannot be read"]);
+    assert_eq!(runner.list(&[]).len(), 1);
+    runner.run(&["show", "broken"]).expect(2);
+    runner.run(&["show", "other"]).expect(2);
+    runner.exec(&[]).expect(0);
+    assert_eq!(runner.list(&[]).len(), 2);
+}
+
+#[test]
+fn a_run_whose_directory_is_deleted_is_not_told_to_be_completed() {
+    let runner =
+        Runner::hostile("[[tests]]\nid = \"nap\"\ninput = { do = \"sleep\", ms = 2500 }\n");
+    let mut live = runner.start(&[]);
+    live.wait_until_running(1);
+    fs_err::remove_dir_all(runner.path("results")).unwrap();
+    let ran = live.finish().expect(7);
+    let end = ran.events().pop().unwrap();
+    assert_eq!(
+        [
+            &end["event"],
+            &end["status"],
+            &end["reason"],
+            &end["verdict"],
+            &end["exit_code"]
+        ],
+        [
+            &json!("finished"),
+            &json!("incomplete"),
+            &json!("storage"),
+            &json!("none"),
+            &json!(7)
+        ]
+    );
+    assert!(
+        end["error"]
+            .as_str()
+            .unwrap()
+            .contains("cannot be written down"),
+        "{end}"
+    );
+}
+
+#[test]
+fn a_moved_folder_has_the_same_plan_and_fingerprints() {
+    let told = |folder: &str| {
+        let runner = Runner::new(&["hostile"]);
+        runner.write(
+            &format!("{folder}/scenario.toml"),
+            format!(
+                "[providers.p]\nplugin = \"../hostile.wasm\"\n{}files = {{ f = \"data.txt\" }}\n",
+                tests(r#"a | { do = "read-file", name = "f" } | equals = "content""#)
+            ),
+        );
+        runner.write(&format!("{folder}/data.txt"), "content");
+        runner
+            .run(&["exec", &format!("{folder}/scenario.toml")])
+            .expect(0);
+        let run = runner.only_run();
+        (
+            run.manifest()["metadata"].clone(),
+            run.row("a")["fingerprint"].clone(),
+        )
+    };
+    assert_eq!(told("here"), told("over-there"));
+}
+
+#[test]
+fn a_row_that_would_be_too_long_is_cut_and_says_so() {
+    let long = "x".repeat(200_000);
+    let runner = Runner::hostile(&format!(
+        "[[tests]]\nid = \"long\"\ninput = {{ do = \"echo\", value = \"{long}\" }}\nexpect = {{ equals = \"{long}y\" }}\n"
+    ));
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    let row = run.row("long");
+    assert_eq!(
+        (&row["outcome"], &row["truncated"]),
+        (&json!("failed"), &json!(true))
+    );
+    assert_eq!(row["output"]["bytes"], 200_002);
+    assert!(run.read("index.jsonl").len() <= 256 * 1024);
+    assert_eq!(runner.list(&[])[0]["counts"]["failed"], 1);
+}
