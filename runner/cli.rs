@@ -103,6 +103,7 @@ pub struct ExecArgs {
         short = 'j',
         long = "jobs",
         value_name = "N",
+        value_parser = parse_jobs,
         help_heading = "Execution"
     )]
     pub jobs: Option<NonZeroUsize>,
@@ -193,7 +194,7 @@ pub struct ResumeArgs {
     pub explain: bool,
 
     /// How many attempts run at the same time [default: as before]
-    #[arg(short = 'j', long = "jobs", value_name = "N", help_heading = "Execution")]
+    #[arg(short = 'j', long = "jobs", value_name = "N", value_parser = parse_jobs, help_heading = "Execution")]
     pub jobs: Option<NonZeroUsize>,
     /// Stop this session after this many minutes; a fraction is fine
     #[arg(long, value_name = "M", value_parser = parse_minutes, help_heading = "Execution")]
@@ -385,6 +386,13 @@ fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
 
 fn parse_rerun(text: &str) -> Result<Rerun, String> {
     text.parse().map_err(|error: globset::Error| error.to_string())
+}
+
+/// As many as `concurrency` of a scenario may say.
+fn parse_jobs(text: &str) -> Result<NonZeroUsize, String> {
+    let jobs = text.parse::<NonZeroUsize>().ok();
+    jobs.filter(|jobs| jobs.get() <= 4096)
+        .ok_or_else(|| "expected a number from 1 to 4096".into())
 }
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {

@@ -159,12 +159,14 @@ impl Error {
 
     /// A results root or a run in it cannot be used.
     pub fn record(error: RecordError) -> Self {
-        let is_held = matches!(error, RecordError::Held { .. });
-        let report = miette::Report::from_err(error);
-        if is_held {
-            Self::busy(report)
-        } else {
-            Self::storage(report)
+        let status = match &error {
+            RecordError::Held { .. } => ExitStatus::Busy,
+            RecordError::InUse { .. } | RecordError::NoName { .. } => ExitStatus::Usage,
+            _ => ExitStatus::Storage,
+        };
+        Self {
+            status,
+            report: miette::Report::from_err(error),
         }
     }
 

@@ -11,8 +11,13 @@ use runner::{
 };
 
 fn main() -> ExitCode {
+    // Only tests set it, and only a debug build knows it.
+    #[cfg(debug_assertions)]
+    if let Ok(failpoint) = env::var("RUNNER_FAILPOINT") {
+        runner::record::failpoint::arm(&failpoint);
+    }
     let mut arguments: Vec<_> = env::args_os().skip(1).collect();
-    // No command for people, so it is not part of the command line that help and completions describe. Nor is the other.
+    // These two are not for people, so they are not part of the command line that help and completions describe.
     let first = arguments.first().cloned().unwrap_or_default();
     if first == plugin::COMPILE_ARGUMENT {
         return plugin::compile_child();

@@ -10,7 +10,7 @@ mod cut;
 mod database;
 mod durable;
 mod error;
-mod failpoint;
+pub mod failpoint;
 mod history;
 mod inflight;
 pub mod last_words;
