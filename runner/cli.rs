@@ -150,7 +150,19 @@ pub struct ExecArgs {
     /// Print the trials that would run, and run nothing
     #[arg(long, help_heading = "Execution")]
     pub dry_run: bool,
+    /// Run in the background: print the run's id once there is one, and return
+    #[arg(long, conflicts_with = "dry_run", help_heading = "Execution")]
+    pub detach: bool,
+    /// Run only while no other run does in this results root, and let no other begin
+    #[arg(long, help_heading = "Execution")]
+    pub exclusive: bool,
+    /// With `--exclusive`, wait until the others have ended
+    #[arg(long, requires = "exclusive", help_heading = "Execution")]
+    pub wait: bool,
 
+    /// Run in this directory, or go on with the run that is there already; its parent is the results root
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub into: Option<PathBuf>,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
@@ -163,7 +175,7 @@ pub struct ExecArgs {
 }
 
 /// Where the results are.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ResultsArgs {
     /// The results root
     #[arg(
@@ -177,7 +189,7 @@ pub struct ResultsArgs {
 }
 
 /// How much is said.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct TalkArgs {
     /// Say only what went wrong
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]

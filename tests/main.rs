@@ -8,6 +8,7 @@
 mod bad_input;
 mod bad_plugins;
 mod commands;
+mod control;
 mod crash;
 mod exec;
 mod outcomes;

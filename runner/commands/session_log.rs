@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fs_err::File;
+use fs_err::{File, OpenOptions};
 use tracing::{Event, Subscriber, field::Visit};
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -45,7 +45,8 @@ impl SessionLog {
 
     /// Writes to `path` from now on.
     pub(super) fn open(&self, path: &Path) -> io::Result<()> {
-        let file = File::create(path)?;
+        // Not from the start: an earlier session may have written into it, and a detached one leads its output there.
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
         Ok(())
     }

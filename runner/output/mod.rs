@@ -2,6 +2,7 @@
 
 mod events;
 mod failure;
+mod follow;
 mod format;
 mod histogram;
 mod pending;
@@ -18,11 +19,15 @@ use std::{
 
 use indicatif::ProgressBar;
 use owo_colors::OwoColorize as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use events::events_schema;
+pub use follow::Follow;
 pub use pending::why_pending;
 pub use report::{Begin, Finish, Mode, Report};
-pub use runs::{history_text, list_json, list_table, show_json, show_text};
+pub use runs::{
+    history_text, list_json, list_table, show_json, show_text, stop_json, stop_text,
+};
 pub use tally::Tally;
 pub use upkeep::{
     Execution, cleanup_json, cleanup_text, prune_json, prune_text, reindex_text, verify_json,
@@ -47,6 +52,24 @@ pub struct Output {
     bar: Arc<Mutex<Option<ProgressBar>>>,
 }
 
+/// Whether somebody reads what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// As far as anybody knows.
+    Here,
+    /// The other end of a pipe was closed, as `head` does.
+    Gone,
+}
+
+impl Reader {
+    fn after(written: io::Result<()>) -> Self {
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::Gone,
+            _ => Self::Here,
+        }
+    }
+}
+
 impl Output {
     /// Prints a line of data.
     pub fn data(&self, line: &str) {
@@ -65,10 +88,28 @@ impl Output {
         });
     }
 
+    /// Prints text of data for as long as it is read, and flushes.
+    pub fn feed(&self, text: &str) -> Reader {
+        let mut stdout = anstream::stdout().lock();
+        let written = stdout.write_all(text.as_bytes());
+        Reader::after(written.and_then(|()| stdout.flush()))
+    }
+
+    /// Asks, while there is nothing to print, whether it would be read.
+    pub fn reader(&self) -> Reader {
+        let stdout = io::stdout();
+        let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut asked, Some(&Timespec::default())) {
+            Ok(_) if asked[0].revents().contains(PollFlags::ERR) => Reader::Gone,
+            _ => Reader::Here,
+        }
+    }
+
     /// Prints lines of an event stream, and flushes.
-    fn bytes(&self, lines: &[u8]) {
+    fn bytes(&self, lines: &[u8]) -> Reader {
         let mut stdout = io::stdout().lock();
-        drop(stdout.write_all(lines).and_then(|()| stdout.flush()));
+        let written = stdout.write_all(lines);
+        Reader::after(written.and_then(|()| stdout.flush()))
     }
 
     /// Prints a line of talk.

@@ -148,11 +148,38 @@ pub(super) fn with_dim_header(table: &str) -> String {
     }
 }
 
-fn row_text(row: &Row<'_>) -> String {
+/// What `stop` or `cancel` came to, and how the run is now.
+pub fn stop_text(run: &RunEntry, result: &str) -> String {
+    format!("{} {result}: {}", run.id, ended(run))
+}
+
+/// One document with what `stop` or `cancel` came to.
+pub fn stop_json(run: &RunEntry, result: &str) -> String {
+    pretty(&json!({
+        "v": 1,
+        "run": run.id.to_string(),
+        "result": result,
+        "status": run.status.as_str(),
+        "reason": run.reason.map(Reason::as_str),
+    }))
+}
+
+/// How a run ended, on one line.
+pub(super) fn ending(run: &RunEntry) -> String {
+    format!("{} {}", run.id.to_string().bold(), ended(run))
+}
+
+/// A row: on one line if it is well, else with what is wrong.
+pub(super) fn row_text(row: &Row<'_>) -> String {
     if row.outcome.is_bad() {
         return failure::lines(row);
     }
     failure::head(row)
+}
+
+fn ended(run: &RunEntry) -> String {
+    let status = format::status(run.status, &status_text(run));
+    format!("{status}, {}", trials(run.counts))
 }
 
 /// The status with its icon and why it is so.

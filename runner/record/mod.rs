@@ -36,6 +36,7 @@ mod state;
 mod status;
 mod store;
 mod sweep;
+mod tail;
 #[cfg(test)]
 mod testing;
 mod verify;
@@ -70,4 +71,5 @@ pub use state::{Accepted, AttemptKey, Mark, State, accept};
 pub use status::IllegalTransition;
 pub use store::{Filter, Runs, Store};
 pub use sweep::Swept;
+pub use tail::{Tail, TailRow};
 pub use verify::{Damage, Verification};

@@ -13,10 +13,13 @@ use super::{
     RecordError,
     history::{self, History},
     layout::RunDir,
+    lock,
     manifest::Manifest,
     row::{MAX_LINE_BYTES, Row},
     state::State,
+    tail::Tail,
 };
+use crate::model::RunStatus;
 
 /// A run that is read.
 #[derive(Clone, Debug)]
@@ -59,6 +62,16 @@ impl RunReader {
     /// Every row that is on disk, in the order of writing.
     pub fn rows(&self) -> Rows<Row<'static>> {
         Rows::new(self.pieces(), Row::decode)
+    }
+
+    /// The same from the first row on, for a run that is being worked on.
+    pub fn tail(&self) -> Result<Tail, RecordError> {
+        Tail::open(self.dir.index())
+    }
+
+    /// Asks whether a process works on the run, if it did when the manifest was read.
+    pub fn is_alive(&self) -> bool {
+        self.manifest.status == RunStatus::Running && lock::is_held(&self.dir.lock())
     }
 
     /// What the rows that are on disk come to, in the light of the run's sessions; damaged lines count as not written.
@@ -183,13 +196,13 @@ impl<T> Iterator for Rows<T> {
 
 /// What a line ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LineEnd {
+pub(super) enum LineEnd {
     Newline,
     File,
 }
 
 /// Reads a line without its newline; of one that is too long, no more than shows that it is.
-fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<LineEnd> {
+pub(super) fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<LineEnd> {
     line.clear();
     loop {
         let bytes = match file.fill_buf() {

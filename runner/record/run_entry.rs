@@ -1,6 +1,10 @@
 //! [`RunEntry`]: a run as lists show it.
 
-use std::{io, path::PathBuf, time::UNIX_EPOCH};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
 
 use jiff::Timestamp;
 
@@ -80,6 +84,21 @@ impl RunEntry {
         run.ask_lock()?;
         run.fold_counts()?;
         Ok(run)
+    }
+
+    /// Finds the run whose directory this is; `None` if there is none.
+    pub fn in_directory(dir: &Path) -> Result<Option<Self>, RecordError> {
+        let dir = RunDir::new(dir);
+        match Stamp::of(&dir).map_err(RecordError::io("look for a run"))? {
+            Some(_) => Self::read(&dir).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Looks at the run again.
+    pub fn refresh(&mut self) -> Result<(), RecordError> {
+        *self = Self::read(&RunDir::new(&self.dir))?;
+        Ok(())
     }
 
     /// What a manifest says, which for a running run is not yet the truth.

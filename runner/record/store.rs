@@ -80,6 +80,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens the results root that a run directory belongs to, for writing.
+    pub fn open_around(dir: &Path) -> Result<Self, RecordError> {
+        Self::open(RunDir::new(dir).root().path())
+    }
+
     /// Opens a results root for reading; one that is missing has no runs.
     pub fn existing(root: &Path) -> Result<Self, RecordError> {
         if root.exists() && !root.is_dir() {
