@@ -181,12 +181,7 @@ pub struct ResumeArgs {
     pub explain: bool,
 
     /// How many attempts run at the same time [default: as before]
-    #[arg(
-        short = 'j',
-        long = "jobs",
-        value_name = "N",
-        help_heading = "Execution"
-    )]
+    #[arg(short = 'j', long = "jobs", value_name = "N", help_heading = "Execution")]
     pub jobs: Option<NonZeroUsize>,
     /// Stop this session after this many minutes; a fraction is fine
     #[arg(long, value_name = "M", value_parser = parse_minutes, help_heading = "Execution")]
@@ -378,8 +373,7 @@ fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
 }
 
 fn parse_rerun(text: &str) -> Result<Rerun, String> {
-    text.parse()
-        .map_err(|error: globset::Error| error.to_string())
+    text.parse().map_err(|error: globset::Error| error.to_string())
 }
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {

@@ -41,9 +41,7 @@ pub fn dispatch(
     match command {
         Command::Exec(args) => exec::exec(args, surroundings, output),
         Command::Resume(args) => resume::resume(&args, surroundings, output),
-        Command::Stop(_) | Command::Cancel(_) | Command::Wait(_) | Command::Logs(_) => {
-            unimplemented!()
-        }
+        Command::Stop(_) | Command::Cancel(_) | Command::Wait(_) | Command::Logs(_) => unimplemented!(),
         Command::Validate(args) => validate::validate(&args, output),
         Command::List(args) => list::list(&args, output),
         Command::Show(args) => show::show(&args, output),
