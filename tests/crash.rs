@@ -121,7 +121,9 @@ impl Way {
 /// Kills a run right after rows were written, before anybody was told of the last ones.
 fn die_in_the_middle(runner: &Runner) {
     let args = ["exec", "scenario.toml", "-j", "2"];
-    runner.start_failing(&args, "row.written@2=kill").finish_killed();
+    runner
+        .start_failing(&args, "row.written@2=kill")
+        .finish_killed();
 }
 
 /// Copies what was prepared once into a folder of its own.

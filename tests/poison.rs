@@ -22,7 +22,9 @@ fn with_a_killer(run: &str) -> Runner {
         c | { do = "echo", value = 3 } | equals = 3
         "#,
     );
-    Runner::hostile_in_memory(&format!("[run]\n{run}\n[defaults]\ntimeout = \"10m\"\n{list}"))
+    Runner::hostile_in_memory(&format!(
+        "[run]\n{run}\n[defaults]\ntimeout = \"10m\"\n{list}"
+    ))
 }
 
 /// What the file of a run says is being executed: ordinals.
@@ -49,7 +51,10 @@ fn kill_with_the_killer(runner: &Runner, mut live: Running) -> Vec<u64> {
             }
         }
         assert!(live.is_alive(), "it ended: {:?}", live.finish());
-        assert!(started.elapsed() < Duration::from_secs(60), "it never began");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "it never began"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -77,16 +82,26 @@ fn a_trial_that_kills_the_process_runs_last_and_alone_and_is_recorded_and_named_
     let run = runner.only_run();
     assert_eq!(run.ending(), ["completed", "", "", "failed"]);
     let row = run.row("killer");
-    assert_eq!((&row["outcome"], &row["error"]["class"]), (&json!("error"), &json!("poison")));
+    assert_eq!(
+        (&row["outcome"], &row["error"]["class"]),
+        (&json!("error"), &json!("poison"))
+    );
     let message = row["error"]["message"].as_str().unwrap();
     assert!(message.contains('6'), "{message}");
     for test in ["a", "b", "c"] {
         assert_eq!(run.row(test)["outcome"], "passed");
     }
     let told: Vec<Value> = ran.events();
-    assert!(told.iter().any(|event| event["row"]["trial"] == "killer@hostile#1"), "{told:?}");
+    assert!(
+        told.iter()
+            .any(|event| event["row"]["trial"] == "killer@hostile#1"),
+        "{told:?}"
+    );
     let shown = runner.run(&["show", "latest", "--failed"]).expect(0).stdout;
-    assert!(shown.contains("killer@hostile#1") && shown.contains("poison"), "{shown}");
+    assert!(
+        shown.contains("killer@hostile#1") && shown.contains("poison"),
+        "{shown}"
+    );
     let deaths: Vec<_> = run.manifest()["sessions"]
         .as_array()
         .unwrap()
@@ -111,10 +126,16 @@ fn a_suspect_that_gets_through_alone_is_a_trial_like_any_other() {
     let mut live = Running::spawn(runner.command(&args));
     live.wait_for(|event| event["counts"]["passed"] == 3);
     live.wait_until_running(1);
-    live.end_by(crate::support::runner::Signal::INT).0.expect(130);
+    live.end_by(crate::support::runner::Signal::INT)
+        .0
+        .expect(130);
     let run = runner.only_run();
     assert_eq!(run.ending()[..2], ["incomplete", "interrupted"]);
-    assert!(run.rows().iter().all(|row| row["error"]["class"] != "poison"));
+    assert!(
+        run.rows()
+            .iter()
+            .all(|row| row["error"]["class"] != "poison")
+    );
 }
 
 #[test]
@@ -127,7 +148,12 @@ fn without_the_guard_a_killer_is_never_accused() {
     }
     let mut live = resume(&runner);
     live.wait_until_running(1);
-    live.end_by(crate::support::runner::Signal::INT).0.expect(130);
+    live.end_by(crate::support::runner::Signal::INT)
+        .0
+        .expect(130);
     let rows = runner.only_run().rows();
-    assert!(rows.iter().all(|row| row["error"]["class"] != "poison"), "{rows:?}");
+    assert!(
+        rows.iter().all(|row| row["error"]["class"] != "poison"),
+        "{rows:?}"
+    );
 }

@@ -147,7 +147,10 @@ fn exclude(store: &mut Store, waits: bool, output: &Output) -> Result<(), Record
     if !waits || !matches!(alone, Err(RecordError::Held { .. })) {
         return alone;
     }
-    output.talk(&format!("waiting for the other runs in `{}` to end", store.root().display()));
+    output.talk(&format!(
+        "waiting for the other runs in `{}` to end",
+        store.root().display()
+    ));
     store.exclusive(Busy::Wait, run::wall_clock())
 }
 

@@ -25,9 +25,7 @@ pub use events::events_schema;
 pub use follow::Follow;
 pub use pending::why_pending;
 pub use report::{Begin, Finish, Mode, Report};
-pub use runs::{
-    history_text, list_json, list_table, show_json, show_text, stop_json, stop_text,
-};
+pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;
 pub use upkeep::{
     Execution, cleanup_json, cleanup_text, prune_json, prune_text, reindex_text, verify_json,

@@ -8,9 +8,9 @@ pub(super) fn pass(_step: &str, _place: &str) -> std::io::Result<()> {
 }
 
 #[cfg(debug_assertions)]
-pub use armed::{PLACES, arm};
-#[cfg(debug_assertions)]
 pub(super) use armed::pass;
+#[cfg(debug_assertions)]
+pub use armed::{PLACES, arm};
 
 #[cfg(debug_assertions)]
 mod armed {

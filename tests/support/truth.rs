@@ -165,7 +165,10 @@ pub(crate) fn assert_consistent(runner: &Runner) {
         .map(|row| (row["trial"].to_string(), row["attempt"].to_string()))
         .collect();
     assert_eq!(attempts.len(), rows.len(), "an attempt has two rows");
-    let seqs: Vec<_> = rows.iter().map(|row| row["seq"].as_u64().unwrap()).collect();
+    let seqs: Vec<_> = rows
+        .iter()
+        .map(|row| row["seq"].as_u64().unwrap())
+        .collect();
     assert!(
         seqs.is_sorted_by(|one, next| one < next),
         "rows have one number each, in order: {seqs:?}"
@@ -173,7 +176,10 @@ pub(crate) fn assert_consistent(runner: &Runner) {
 
     let manifest = run.manifest();
     assert_eq!(manifest["status"], "completed");
-    assert_eq!(manifest["metadata"]["planned_test_count"], canonical(&run).len());
+    assert_eq!(
+        manifest["metadata"]["planned_test_count"],
+        canonical(&run).len()
+    );
     let transitions = manifest["transitions"].as_array().unwrap();
     let mut status = &Value::Null;
     for transition in transitions {
