@@ -7,7 +7,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params, types::Type};
+use rusqlite::{
+    Connection, Row, Transaction, TransactionBehavior, config::DbConfig, params, types::Type,
+};
 use thiserror::Error;
 
 use super::{
@@ -183,6 +185,8 @@ pub(super) fn warn(error: &DatabaseError) {
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    // A checkpoint waits for the disk several times; a close leaves it to whichever commit finds the log long.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
