@@ -1,5 +1,7 @@
 //! The command line. Doc comments of this file are the program's help.
 
+mod upkeep;
+
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{
@@ -13,6 +15,8 @@ use crate::{
     record::Rerun,
     scenario::{self, FailFast},
 };
+
+pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// Runs lists of tests against sandboxed WASM providers
 ///
@@ -68,6 +72,27 @@ pub enum Command {
     ///
     /// Without `--failed` and `--trial` no rows are printed, unless `--json` asks for everything.
     Show(ShowArgs),
+    /// Check that nothing of a run is damaged
+    ///
+    /// Looks at its rows, the files that they name, its scenario, its plugins and tests. Exits with 1 if something is not
+    /// as it was written; repairs nothing.
+    Verify(VerifyArgs),
+    /// Give runs whose process has died the status that is true of them
+    ///
+    /// A run has died if its manifest says `running` and nobody holds its lock. It becomes `completed` if nothing was left
+    /// to do, else `incomplete`. Nothing is deleted.
+    Cleanup(CleanupArgs),
+    /// Keep a run: `prune` leaves it alone
+    Pin(PinArgs),
+    /// Let `prune` have a pinned run again
+    Unpin(UnpinArgs),
+    /// Delete runs, and what no run needs any more
+    ///
+    /// A run goes if any of the policies names it; running, pinned and locked runs stay whatever the policies say. Without
+    /// a policy only leftovers go: what interrupted births left, and files in the content store that no run needs.
+    Prune(PruneArgs),
+    /// Make `runner.db` anew from the run directories
+    Reindex(ReindexArgs),
     /// Print the JSON Schema of a file format
     Schema(SchemaArgs),
     /// Print a shell completion script
@@ -103,6 +128,7 @@ pub struct ExecArgs {
         short = 'j',
         long = "jobs",
         value_name = "N",
+        value_parser = parse_jobs,
         help_heading = "Execution"
     )]
     pub jobs: Option<NonZeroUsize>,
@@ -124,7 +150,19 @@ pub struct ExecArgs {
     /// Print the trials that would run, and run nothing
     #[arg(long, help_heading = "Execution")]
     pub dry_run: bool,
+    /// Run in the background: print the run's id once there is one, and return
+    #[arg(long, conflicts_with = "dry_run", help_heading = "Execution")]
+    pub detach: bool,
+    /// Run only while no other run does in this results root, and let no other begin
+    #[arg(long, help_heading = "Execution")]
+    pub exclusive: bool,
+    /// With `--exclusive`, wait until the others have ended
+    #[arg(long, requires = "exclusive", help_heading = "Execution")]
+    pub wait: bool,
 
+    /// Run in this directory, or go on with the run that is there already; its parent is the results root
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub into: Option<PathBuf>,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
@@ -137,7 +175,7 @@ pub struct ExecArgs {
 }
 
 /// Where the results are.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ResultsArgs {
     /// The results root
     #[arg(
@@ -151,7 +189,7 @@ pub struct ResultsArgs {
 }
 
 /// How much is said.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct TalkArgs {
     /// Say only what went wrong
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
@@ -181,7 +219,7 @@ pub struct ResumeArgs {
     pub explain: bool,
 
     /// How many attempts run at the same time [default: as before]
-    #[arg(short = 'j', long = "jobs", value_name = "N", help_heading = "Execution")]
+    #[arg(short = 'j', long = "jobs", value_name = "N", value_parser = parse_jobs, help_heading = "Execution")]
     pub jobs: Option<NonZeroUsize>,
     /// Stop this session after this many minutes; a fraction is fine
     #[arg(long, value_name = "M", value_parser = parse_minutes, help_heading = "Execution")]
@@ -267,7 +305,6 @@ pub struct LogsArgs {
     pub json: bool,
 }
 
-/// Check scenarios, their test lists and the plugins they name; run nothing.
 /// What `runner validate` is told.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
@@ -305,6 +342,9 @@ pub struct ShowArgs {
     /// Show only trials whose id (`test@provider#repeat`) or test id matches, in full
     #[arg(long, value_name = "GLOB")]
     pub trial: Option<String>,
+    /// Show its sessions and every change of its status
+    #[arg(long)]
+    pub history: bool,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
@@ -373,7 +413,15 @@ fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
 }
 
 fn parse_rerun(text: &str) -> Result<Rerun, String> {
-    text.parse().map_err(|error: globset::Error| error.to_string())
+    text.parse()
+        .map_err(|error: globset::Error| error.to_string())
+}
+
+/// As many as `concurrency` of a scenario may say.
+fn parse_jobs(text: &str) -> Result<NonZeroUsize, String> {
+    let jobs = text.parse::<NonZeroUsize>().ok();
+    jobs.filter(|jobs| jobs.get() <= 4096)
+        .ok_or_else(|| "expected a number from 1 to 4096".into())
 }
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {

@@ -4,7 +4,7 @@ use std::{fmt, process::ExitCode};
 
 use crate::{
     model::{Reason, RunStatus, StopSignal, Verdict},
-    record::{ClaimError, FindError, RecordError},
+    record::{CancelError, ClaimError, FindError, RecordError},
 };
 
 /// The exit codes, one by one as in the README.
@@ -91,6 +91,13 @@ impl ExitStatus {
         }
     }
 
+    /// Reads [`ExitStatus::code`] back.
+    pub fn from_code(code: i32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|status| i32::from(status.code()) == code)
+    }
+
     /// Says in a few words what the code means.
     pub fn meaning(self) -> &'static str {
         match self {
@@ -142,19 +149,40 @@ impl Error {
         }
     }
 
+    /// A live runner is in the way.
+    pub fn busy(report: impl Into<miette::Report>) -> Self {
+        Self {
+            status: ExitStatus::Busy,
+            report: report.into(),
+        }
+    }
+
     /// A results root or a run in it cannot be used.
     pub fn record(error: RecordError) -> Self {
-        Self::storage(miette::Report::from_err(error))
+        let status = match &error {
+            RecordError::Held { .. } => ExitStatus::Busy,
+            RecordError::InUse { .. } | RecordError::NoName { .. } => ExitStatus::Usage,
+            _ => ExitStatus::Storage,
+        };
+        Self {
+            status,
+            report: miette::Report::from_err(error),
+        }
     }
 
     /// A run cannot be taken over.
     pub fn claim(error: ClaimError) -> Self {
         match error {
-            ClaimError::Held { .. } => Self {
-                status: ExitStatus::Busy,
-                report: miette::Report::from_err(error),
-            },
             ClaimError::Record(error) => Self::record(error),
+            ClaimError::Held { .. } => Self::busy(miette::Report::from_err(error)),
+        }
+    }
+
+    /// A run cannot be cancelled.
+    pub fn cancel(error: CancelError) -> Self {
+        match error {
+            CancelError::Record(error) => Self::record(error),
+            CancelError::Refused(_) => Self::usage(miette::Report::from_err(error)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The program: parse, dispatch, exit code.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::Parser as _;
 use runner::{
@@ -13,24 +13,29 @@ use runner::{
 fn main() -> ExitCode {
     // Only tests set it, and only a debug build knows it.
     #[cfg(debug_assertions)]
-    if let Ok(failpoint) = std::env::var("RUNNER_FAILPOINT") {
+    if let Ok(failpoint) = env::var("RUNNER_FAILPOINT") {
         runner::record::failpoint::arm(&failpoint);
     }
-    // No command for people, so it is not part of the command line that help and completions describe.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == plugin::COMPILE_ARGUMENT)
-    {
+    let mut arguments: Vec<_> = env::args_os().skip(1).collect();
+    // These two are not for people, so they are not part of the command line that help and completions describe.
+    let first = arguments.first().cloned().unwrap_or_default();
+    if first == plugin::COMPILE_ARGUMENT {
         return plugin::compile_child();
     }
-    let cli = Cli::parse();
+    let is_detached = first == commands::DETACHED_ARGUMENT;
+    if is_detached {
+        arguments.remove(0);
+    }
+    let cli = Cli::parse_from([OsString::from("runner")].iter().chain(&arguments));
     output::keep_errors_unwrapped();
     let output = Output::default();
     let surroundings = Surroundings {
         // Without it plugins that are in the cache still run; compiling one says what is missing.
-        program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("runner")),
+        program: env::current_exe().unwrap_or_else(|_| PathBuf::from("runner")),
+        arguments,
+        is_detached,
         cache: cache_folder(),
-        log_filter: std::env::var("RUNNER_LOG").ok(),
+        log_filter: env::var("RUNNER_LOG").ok(),
     };
     match commands::dispatch(cli.command, &surroundings, &output) {
         Ok(status) => status.into(),
@@ -43,7 +48,7 @@ fn main() -> ExitCode {
 
 /// Where compiled plugins are kept; `None` leaves it to the results root.
 fn cache_folder() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     if let Some(folder) = variable("RUNNER_CACHE") {
         return Some(folder.into());
     }

@@ -8,6 +8,7 @@
 mod bad_input;
 mod bad_plugins;
 mod commands;
+mod control;
 mod crash;
 mod exec;
 mod outcomes;
@@ -27,4 +28,5 @@ mod stop;
 mod support;
 mod surroundings;
 mod tidy;
+mod upkeep;
 mod watchdog;

@@ -22,7 +22,9 @@ fn with_a_killer(run: &str) -> Runner {
         c | { do = "echo", value = 3 } | equals = 3
         "#,
     );
-    Runner::hostile_in_memory(&format!("[run]\n{run}\n[defaults]\ntimeout = \"10m\"\n{list}"))
+    Runner::hostile_in_memory(&format!(
+        "[run]\n{run}\n[defaults]\ntimeout = \"10m\"\n{list}"
+    ))
 }
 
 /// What the file of a run says is being executed by a session: ordinals.
@@ -37,7 +39,11 @@ fn in_flight(run: &Run, session: u32) -> Vec<u64> {
 
 /// Kills a session as soon as it executes the trial with ordinal 0, as that trial would; tells what else it executed.
 fn kill_with_the_killer(runner: &Runner, session: u32) -> Vec<u64> {
-    let mut live = if session == 1 { runner.start(&[]) } else { resume(runner) };
+    let mut live = if session == 1 {
+        runner.start(&[])
+    } else {
+        resume(runner)
+    };
     let started = Instant::now();
     loop {
         if let [run] = runner.runs().as_slice() {
@@ -48,7 +54,10 @@ fn kill_with_the_killer(runner: &Runner, session: u32) -> Vec<u64> {
             }
         }
         assert!(live.is_alive(), "it ended: {:?}", live.finish());
-        assert!(started.elapsed() < Duration::from_secs(60), "it never began");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "it never began"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -78,16 +87,26 @@ fn a_trial_that_kills_the_process_runs_last_and_alone_and_is_recorded_and_named_
     let run = runner.only_run();
     assert_eq!(run.ending(), ["completed", "", "", "failed"]);
     let row = run.row("killer");
-    assert_eq!((&row["outcome"], &row["error"]["class"]), (&json!("error"), &json!("poison")));
+    assert_eq!(
+        (&row["outcome"], &row["error"]["class"]),
+        (&json!("error"), &json!("poison"))
+    );
     let message = row["error"]["message"].as_str().unwrap();
     assert!(message.contains('6'), "{message}");
     for test in ["a", "b", "c"] {
         assert_eq!(run.row(test)["outcome"], "passed");
     }
     let told: Vec<Value> = ran.events();
-    assert!(told.iter().any(|event| event["row"]["trial"] == "killer@hostile#1"), "{told:?}");
+    assert!(
+        told.iter()
+            .any(|event| event["row"]["trial"] == "killer@hostile#1"),
+        "{told:?}"
+    );
     let shown = runner.run(&["show", "latest", "--failed"]).expect(0).stdout;
-    assert!(shown.contains("killer@hostile#1") && shown.contains("poison"), "{shown}");
+    assert!(
+        shown.contains("killer@hostile#1") && shown.contains("poison"),
+        "{shown}"
+    );
     let sessions = run.manifest()["sessions"].clone();
     let deaths = sessions.as_array().unwrap().iter();
     let deaths = deaths.filter(|session| session["in_flight"][0][0] == 0);
@@ -105,10 +124,16 @@ fn a_suspect_that_lets_the_process_live_is_a_trial_like_any_other() {
     live.wait_for(|event| event["counts"]["passed"] == 3 && event["running"] == 1);
     live.end_by(Signal::INT).0.expect(130);
     let run = runner.only_run();
-    assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGINT", "none"]);
+    assert_eq!(
+        run.ending(),
+        ["incomplete", "interrupted", "SIGINT", "none"]
+    );
     let rows = run.rows();
     assert_eq!(rows.last().unwrap()["outcome"], "stopped");
-    assert!(rows.iter().all(|row| row["error"]["class"] != "poison"), "{rows:?}");
+    assert!(
+        rows.iter().all(|row| row["error"]["class"] != "poison"),
+        "{rows:?}"
+    );
 }
 
 #[test]
@@ -122,5 +147,8 @@ fn without_the_guard_a_killer_is_never_accused() {
     live.wait_until_running(1);
     live.end_by(Signal::INT).0.expect(130);
     let rows = runner.only_run().rows();
-    assert!(rows.iter().all(|row| row["error"]["class"] != "poison"), "{rows:?}");
+    assert!(
+        rows.iter().all(|row| row["error"]["class"] != "poison"),
+        "{rows:?}"
+    );
 }

@@ -1,54 +1,66 @@
 //! `runner exec`.
 
-use std::io::IsTerminal as _;
-
 use miette::miette;
 
 use super::{
-    Surroundings,
-    live::{Around, Live, engine_options},
+    Surroundings, detach,
+    live::{self, Around, Live, engine_options},
     plugins::{self, Build},
+    resume::{self, Target},
     session_log::SessionLog,
 };
 use crate::{
-    cli::ExecArgs,
+    cli::{ExecArgs, ResumeArgs},
     error::{Error, ExitStatus},
-    output::{Mode, Output, Report},
-    record::{History, Store},
+    output::{Output, Report},
+    record::{Busy, History, RecordError, RunEntry, RunReader, Store},
     run::{self, Overrides, Plan, PlanError, StopSignals},
     scenario::{self, Selection},
 };
 
 /// Runs a scenario.
 pub(super) fn exec(
-    args: ExecArgs,
+    args: &ExecArgs,
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
+    if args.detach && !surroundings.is_detached {
+        return detach::start(surroundings, output);
+    }
     let signals = StopSignals::install()
         .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
-    let report = Report::new(output.clone(), mode(&args), args.talk.verbose);
-    let root = args.results.root.clone();
-    let is_dry = args.dry_run;
-
     let plan = plan(args, &signals, output)?;
-    if is_dry {
+    if let Some(run) = run_to_go_on_with(args, &plan)? {
+        let store = open_store(args, output)?;
+        let target = Target { run, store };
+        return resume::go_on(&as_resume(args), &target, &signals, surroundings, output);
+    }
+    if args.dry_run {
         return dry_run(&plan, output);
     }
+
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
-    let store = Store::open(&root).map_err(Error::record)?;
+    let store = open_store(args, output)?;
     let around = Around {
         signals: &signals,
         log: &log,
     };
+    let mode = live::mode(args.json, &args.talk, surroundings);
+    let report = Report::new(output.clone(), mode, args.talk.verbose);
     let birth = plan.birth(run::wall_clock());
-    let live = Live::begin(&plan, &around, report, |acks| store.begin(birth, acks))?;
-    let history = History::planned(plan.trial_count());
-    Ok(live.run(history, engine_options(surroundings, &root)))
+    let live = Live::begin(&plan, &around, report, |acks| match &args.into {
+        Some(dir) => store.begin_in(dir, birth, acks),
+        None => store.begin(birth, acks),
+    })?;
+    if surroundings.is_detached {
+        live.detach(mode, output);
+    }
+    let options = engine_options(surroundings, store.root());
+    Ok(live.run(History::planned(plan.trial_count()), options))
 }
 
 /// Everything that happens before a run exists.
-fn plan(args: ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan, Error> {
+fn plan(args: &ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan, Error> {
     let scenario = scenario::load(&args.scenario).map_err(Error::usage)?;
     let build = if args.build {
         Build::Always
@@ -57,16 +69,16 @@ fn plan(args: ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan, 
     };
     let plugins = plugins::find(&scenario, build, signals, output)?;
     let selection = Selection {
-        tests: args.tests,
-        providers: args.providers,
-        tags: args.tags,
-        exclude: args.exclude,
+        tests: args.tests.clone(),
+        providers: args.providers.clone(),
+        tags: args.tags.clone(),
+        exclude: args.exclude.clone(),
         repeat: args.repeat,
     };
     let overrides = Overrides {
         jobs: args.jobs,
         timeout: args.timeout_minutes,
-        limits: args.limits,
+        limits: args.limits.clone(),
         fail_fast: args.fail_fast,
         grace: args.grace,
     };
@@ -80,23 +92,72 @@ fn plan(args: ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan, 
     })
 }
 
+/// Finds the run that is in the directory of `--into` already; another plan's is refused.
+fn run_to_go_on_with(args: &ExecArgs, plan: &Plan) -> Result<Option<RunEntry>, Error> {
+    let Some(dir) = &args.into else {
+        return Ok(None);
+    };
+    let Some(run) = RunEntry::in_directory(dir).map_err(Error::record)? else {
+        return Ok(None);
+    };
+    let reader = RunReader::open(dir).map_err(Error::record)?;
+    if reader.manifest().metadata.plan_digest == plan.digest() {
+        return Ok(Some(run));
+    }
+    Err(Error::usage(miette!(
+        help = "`runner resume --from` goes on with it; this plan needs another directory",
+        "in `{}` there is a run of another plan: its scenario, its selection or its plugins differ",
+        dir.display()
+    )))
+}
+
+/// The same command line as `resume` knows it.
+fn as_resume(args: &ExecArgs) -> ResumeArgs {
+    ResumeArgs {
+        from: None,
+        rerun: None,
+        force: false,
+        dry_run: args.dry_run,
+        explain: false,
+        jobs: args.jobs,
+        timeout_minutes: args.timeout_minutes,
+        fail_fast: args.fail_fast,
+        grace: args.grace,
+        results: args.results.clone(),
+        json: args.json,
+        talk: args.talk.clone(),
+    }
+}
+
+/// Opens the results root, alone if that was asked for.
+fn open_store(args: &ExecArgs, output: &Output) -> Result<Store, Error> {
+    let store = match &args.into {
+        Some(dir) => Store::open_around(dir),
+        None => Store::open(&args.results.root),
+    };
+    let mut store = store.map_err(Error::record)?;
+    if args.exclusive {
+        exclude(&mut store, args.wait, output).map_err(Error::record)?;
+    }
+    Ok(store)
+}
+
+fn exclude(store: &mut Store, waits: bool, output: &Output) -> Result<(), RecordError> {
+    let alone = store.exclusive(Busy::Refuse, run::wall_clock());
+    if !waits || !matches!(alone, Err(RecordError::Held { .. })) {
+        return alone;
+    }
+    output.talk(&format!(
+        "waiting for the other runs in `{}` to end",
+        store.root().display()
+    ));
+    store.exclusive(Busy::Wait, run::wall_clock())
+}
+
 /// Prints the trials that would run.
 fn dry_run(plan: &Plan, output: &Output) -> Result<ExitStatus, Error> {
     plan.each_trial(|trial| output.data(&trial.to_string()))
         .map_err(|error| Error::internal(miette!("cannot read the normalised tests: {error}")))?;
     output.talk(&format!("{} trials would run", plan.trial_count()));
     Ok(ExitStatus::Success)
-}
-
-fn mode(args: &ExecArgs) -> Mode {
-    if args.json {
-        return Mode::Json;
-    }
-    if args.talk.quiet {
-        return Mode::Quiet;
-    }
-    if std::io::stderr().is_terminal() {
-        return Mode::Terminal;
-    }
-    Mode::Plain
 }

@@ -1,6 +1,11 @@
 //! A session from the moment its run can be listed until its end is written down; the same for `exec` and `resume`.
 
-use std::{num::NonZeroUsize, path::Path, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    num::NonZeroUsize,
+    path::Path,
+    time::Duration,
+};
 
 use miette::miette;
 use tokio::{
@@ -11,11 +16,13 @@ use tokio::{
 use super::{
     Surroundings,
     closing::{Closing, close},
+    detach::leave_terminal,
     session_log::SessionLog,
 };
 use crate::{
+    cli::TalkArgs,
     error::{Error, ExitStatus},
-    output::{Begin, Report},
+    output::{Begin, Mode, Output, Report},
     plugin::{Engine, EngineOptions, Interrupt},
     record::{History, RecordError, Recorder, Written},
     run::{self, Message, Plan, Session, StopRequest, StopSignals, Watch, Watchdog},
@@ -92,6 +99,17 @@ impl<'a> Live<'a> {
         })
     }
 
+    /// Says the run's id, and leaves the terminal.
+    pub(super) fn detach(&self, mode: Mode, output: &Output) {
+        // The event stream has said it already.
+        if mode != Mode::Json {
+            output.data(self.recorder.run_id().as_str());
+        }
+        if let Err(error) = leave_terminal(&self.recorder.log_path()) {
+            output.warn(&format!("the run stays with this terminal: {error}"));
+        }
+    }
+
     /// Runs the trials that are left, writes down how it ended, and says so.
     pub(super) fn run(self, history: History, options: EngineOptions) -> ExitStatus {
         let Self {
@@ -127,6 +145,20 @@ impl<'a> Live<'a> {
         drop(watchdog);
         closed
     }
+}
+
+/// How a session is reported.
+pub(super) fn mode(is_json: bool, talk: &TalkArgs, surroundings: &Surroundings) -> Mode {
+    if is_json {
+        return Mode::Json;
+    }
+    if talk.quiet {
+        return Mode::Quiet;
+    }
+    if io::stderr().is_terminal() && !surroundings.is_detached {
+        return Mode::Terminal;
+    }
+    Mode::Plain
 }
 
 /// Where the engine finds its compiler and its cache.

@@ -1,31 +1,49 @@
 //! The subcommands, one file each. A command is a list of calls.
 
+mod asking;
+mod cancel;
+mod cleanup;
 mod closing;
 mod completions;
+mod detach;
 mod differences;
 mod exec;
 mod list;
 mod live;
+mod logs;
 mod man;
+mod pin;
 mod plugins;
+mod prune;
+mod reindex;
 mod resume;
 mod schema;
 mod session_log;
 mod show;
+mod stop;
 mod validate;
+mod verify;
+mod wait;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
+
+pub use detach::DETACHED_ARGUMENT;
 
 use crate::{
     cli::Command,
     error::{Error, ExitStatus},
     output::Output,
+    record::RecordError,
 };
 
 /// What `main` knows of the process's environment.
 pub struct Surroundings {
-    /// The runner's own program, which is started again to compile plugins.
+    /// The runner's own program, which is started again to compile plugins and to run in the background.
     pub program: PathBuf,
+    /// What the program was called with, without its name.
+    pub arguments: Vec<OsString>,
+    /// Whether this process is to leave its terminal, as [`DETACHED_ARGUMENT`] says.
+    pub is_detached: bool,
     /// Where compiled plugins are kept; `None` leaves it to the results root.
     pub cache: Option<PathBuf>,
     /// `RUNNER_LOG`: what goes into `runner.log`.
@@ -39,14 +57,31 @@ pub fn dispatch(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     match command {
-        Command::Exec(args) => exec::exec(args, surroundings, output),
+        Command::Exec(args) => exec::exec(&args, surroundings, output),
         Command::Resume(args) => resume::resume(&args, surroundings, output),
-        Command::Stop(_) | Command::Cancel(_) | Command::Wait(_) | Command::Logs(_) => unimplemented!(),
+        Command::Stop(args) => stop::stop(&args, output),
+        Command::Cancel(args) => cancel::cancel(&args, output),
+        Command::Wait(args) => wait::wait(&args, output),
+        Command::Logs(args) => logs::logs(&args, output),
         Command::Validate(args) => validate::validate(&args, output),
         Command::List(args) => list::list(&args, output),
         Command::Show(args) => show::show(&args, output),
+        Command::Verify(args) => verify::verify(&args, output),
+        Command::Cleanup(args) => cleanup::cleanup(&args, output),
+        Command::Pin(args) => pin::pin(args, output),
+        Command::Unpin(args) => pin::unpin(&args, output),
+        Command::Prune(args) => prune::prune(&args, output),
+        Command::Reindex(args) => reindex::reindex(&args, output),
         Command::Schema(args) => Ok(schema::schema(&args, output)),
         Command::Completions(args) => Ok(completions::completions(&args, output)),
         Command::Man(args) => man::man(&args, output),
+    }
+}
+
+/// Warns of directories that hold a run which cannot be read.
+fn warn_unreadable(unreadable: &[(PathBuf, RecordError)], output: &Output) {
+    for (directory, error) in unreadable {
+        let directory = directory.display();
+        output.warn(&format!("run `{directory}` cannot be read: {error}"));
     }
 }

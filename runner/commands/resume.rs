@@ -1,12 +1,12 @@
 //! `runner resume`.
 
-use std::{io::IsTerminal as _, path::Path};
+use std::path::Path;
 
 use miette::miette;
 
 use super::{
     Surroundings, differences,
-    live::{Around, Live, engine_options},
+    live::{self, Around, Live, engine_options},
     plugins::{self, Build},
     session_log::SessionLog,
 };
@@ -14,13 +14,19 @@ use crate::{
     cli::ResumeArgs,
     error::{Error, ExitStatus},
     model::{RunStatus, Verdict},
-    output::{self, Mode, Output, Report, Tally},
+    output::{self, Output, Report, Tally},
     record::{Claim, Filter, History, LineError, Opening, RunEntry, RunReader, Store},
     run::{self, Overrides, Plan, StopSignals},
     scenario,
 };
 
-/// Goes on with a run in its own directory.
+/// A run to go on with, and the store that it is in.
+pub(super) struct Target {
+    pub(super) run: RunEntry,
+    pub(super) store: Store,
+}
+
+/// Finds a run that was cut short, and goes on with it.
 pub(super) fn resume(
     args: &ResumeArgs,
     surroundings: &Surroundings,
@@ -28,19 +34,33 @@ pub(super) fn resume(
 ) -> Result<ExitStatus, Error> {
     let signals = StopSignals::install()
         .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
-    let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let run = choose(args, output)?;
     let store = store_of(&run)?;
-    let claim = store.claim(&run, run::wall_clock()).map_err(Error::claim)?;
+    go_on(args, &Target { run, store }, &signals, surroundings, output)
+}
+
+/// Goes on with a run in its own directory.
+pub(super) fn go_on(
+    args: &ResumeArgs,
+    target: &Target,
+    signals: &StopSignals,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
+    let Target { run, store } = target;
+    let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
+    let claim = store.claim(run, run::wall_clock()).map_err(Error::claim)?;
     check_status(args, &claim)?;
 
-    let (plan, is_reborn) = plan(args, &claim, &signals, output)?;
+    let (plan, is_reborn) = plan(args, &claim, signals, output)?;
     let history = claim.history(args.rerun.as_ref()).map_err(Error::record)?;
     if args.dry_run || args.explain {
         return explain(args, &claim, &plan, &history, output);
     }
-    if history.state.is_complete() {
-        return nothing_left(&run, &history, output);
+    // A run whose last rows are there but whose end could not be written has its end still to come.
+    let is_completed = claim.manifest().status == RunStatus::Completed;
+    if is_completed && history.state.is_complete() {
+        return nothing_left(run, &history, output);
     }
     if args.rerun.is_none() {
         hint_at_rerun(&history, output);
@@ -54,12 +74,13 @@ pub(super) fn resume(
         options: plan.options_json(),
         reborn: is_reborn.then(|| plan.birth(run::wall_clock())),
     };
-    let around = Around {
-        signals: &signals,
-        log: &log,
-    };
-    let report = Report::new(output.clone(), mode(args), args.talk.verbose);
+    let around = Around { signals, log: &log };
+    let mode = live::mode(args.json, &args.talk, surroundings);
+    let report = Report::new(output.clone(), mode, args.talk.verbose);
     let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, acks))?;
+    if surroundings.is_detached {
+        live.detach(mode, output);
+    }
     Ok(live.run(history, engine_options(surroundings, store.root())))
 }
 
@@ -85,7 +106,10 @@ fn choose(args: &ResumeArgs, output: &Output) -> Result<RunEntry, Error> {
             "there is no incomplete run in `{root}`"
         )));
     }
-    let names: Vec<_> = candidates.iter().map(|run| format!("`{}`", run.id)).collect();
+    let names: Vec<_> = candidates
+        .iter()
+        .map(|run| format!("`{}`", run.id))
+        .collect();
     Err(Error::usage(miette!(
         help = "name one with `--from`",
         "there are several incomplete runs in `{root}`: {}",
@@ -153,12 +177,19 @@ fn explain(
             count += 1;
             let trial = trial.to_string();
             let why = output::why_pending(&before, ordinal);
-            output.data(&if args.explain { format!("{trial}  {why}") } else { trial });
+            output.data(&if args.explain {
+                format!("{trial}  {why}")
+            } else {
+                trial
+            });
         }
         ordinal += 1;
     })
     .map_err(|error| Error::internal(miette!("cannot read the run's tests: {error}")))?;
-    output.talk(&format!("{count} of {} trials would run", plan.trial_count()));
+    output.talk(&format!(
+        "{count} of {} trials would run",
+        plan.trial_count()
+    ));
     Ok(ExitStatus::Success)
 }
 
@@ -168,12 +199,21 @@ fn nothing_left(run: &RunEntry, history: &History, output: &Output) -> Result<Ex
     let warn = |error: &LineError| output.warn(&error.to_string());
     let tally = Tally::of_run(&reader, &history.state, |_, _| {}, warn);
     let counts = history.state.counts();
-    let verdict = if counts.bad() == 0 { Verdict::Passed } else { Verdict::Failed };
+    let verdict = if counts.bad() == 0 {
+        Verdict::Passed
+    } else {
+        Verdict::Failed
+    };
     let manifest = reader.manifest();
     output.data(&output::show_text(run, manifest, &tally, &[]));
     output.talk("nothing is left to run");
     hint_at_rerun(history, output);
-    Ok(ExitStatus::of(manifest.status, manifest.reason, manifest.signal, verdict))
+    Ok(ExitStatus::of(
+        manifest.status,
+        manifest.reason,
+        manifest.signal,
+        verdict,
+    ))
 }
 
 /// Names the way to run trials again that came to no verdict.
@@ -185,17 +225,4 @@ fn hint_at_rerun(history: &History, output: &Output) {
             "{unjudged} trials ended in an error or timed out; `--rerun errors` runs them again"
         ));
     }
-}
-
-fn mode(args: &ResumeArgs) -> Mode {
-    if args.json {
-        return Mode::Json;
-    }
-    if args.talk.quiet {
-        return Mode::Quiet;
-    }
-    if std::io::stderr().is_terminal() {
-        return Mode::Terminal;
-    }
-    Mode::Plain
 }

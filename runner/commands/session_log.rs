@@ -6,10 +6,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fs_err::File;
-use tracing::{Event, Level, Subscriber, field::Visit};
+use fs_err::{File, OpenOptions};
+use tracing::{Event, Subscriber, field::Visit};
 use tracing_subscriber::{
     EnvFilter, Layer,
+    filter::LevelFilter,
     fmt::MakeWriter,
     layer::{Context, SubscriberExt as _},
     util::SubscriberInitExt as _,
@@ -30,11 +31,13 @@ impl SessionLog {
             .with_ansi(false)
             .with_writer(log.clone())
             .with_filter(filter);
+        // A layer without a filter would switch on everything that wasmtime traces, which costs more than a small guest.
+        let screen = Warnings(output.clone()).with_filter(LevelFilter::WARN);
         // A second session in one process, as in tests, keeps the first one's.
         drop(
             tracing_subscriber::registry()
                 .with(file)
-                .with(Warnings(output.clone()))
+                .with(screen)
                 .try_init(),
         );
         log
@@ -42,7 +45,8 @@ impl SessionLog {
 
     /// Writes to `path` from now on.
     pub(super) fn open(&self, path: &Path) -> io::Result<()> {
-        let file = File::create(path)?;
+        // Not from the start: an earlier session may have written into it, and a detached one leads its output there.
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
         Ok(())
     }
@@ -74,8 +78,7 @@ struct Warnings(Output);
 
 impl<S: Subscriber> Layer<S> for Warnings {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let metadata = event.metadata();
-        if *metadata.level() > Level::WARN || !metadata.target().starts_with("runner") {
+        if !event.metadata().target().starts_with("runner") {
             return;
         }
         let mut message = Message(String::new());

@@ -2,6 +2,7 @@
 
 mod events;
 mod failure;
+mod follow;
 mod format;
 mod histogram;
 mod pending;
@@ -9,6 +10,7 @@ mod report;
 mod runs;
 mod summary;
 mod tally;
+mod upkeep;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -17,12 +19,18 @@ use std::{
 
 use indicatif::ProgressBar;
 use owo_colors::OwoColorize as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use events::events_schema;
+pub use follow::Follow;
 pub use pending::why_pending;
 pub use report::{Begin, Finish, Mode, Report};
-pub use runs::{list_json, list_table, show_json, show_text};
+pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;
+pub use upkeep::{
+    Execution, cleanup_json, cleanup_text, prune_json, prune_text, reindex_text, verify_json,
+    verify_text,
+};
 
 use crate::error::Error;
 
@@ -40,6 +48,24 @@ pub fn keep_errors_unwrapped() {
 pub struct Output {
     /// The progress bar that lines must not be printed into, while there is one.
     bar: Arc<Mutex<Option<ProgressBar>>>,
+}
+
+/// Whether somebody reads what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// As far as anybody knows.
+    Here,
+    /// The other end of a pipe was closed, as `head` does.
+    Gone,
+}
+
+impl Reader {
+    fn after(written: io::Result<()>) -> Self {
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::Gone,
+            _ => Self::Here,
+        }
+    }
 }
 
 impl Output {
@@ -60,10 +86,28 @@ impl Output {
         });
     }
 
+    /// Prints text of data for as long as it is read, and flushes.
+    pub fn feed(&self, text: &str) -> Reader {
+        let mut stdout = anstream::stdout().lock();
+        let written = stdout.write_all(text.as_bytes());
+        Reader::after(written.and_then(|()| stdout.flush()))
+    }
+
+    /// Asks, while there is nothing to print, whether it would be read.
+    pub fn reader(&self) -> Reader {
+        let stdout = io::stdout();
+        let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut asked, Some(&Timespec::default())) {
+            Ok(_) if asked[0].revents().contains(PollFlags::ERR) => Reader::Gone,
+            _ => Reader::Here,
+        }
+    }
+
     /// Prints lines of an event stream, and flushes.
-    fn bytes(&self, lines: &[u8]) {
+    fn bytes(&self, lines: &[u8]) -> Reader {
         let mut stdout = io::stdout().lock();
-        drop(stdout.write_all(lines).and_then(|()| stdout.flush()));
+        let written = stdout.write_all(lines);
+        Reader::after(written.and_then(|()| stdout.flush()))
     }
 
     /// Prints a line of talk.

@@ -13,10 +13,13 @@ use super::{
     RecordError,
     history::{self, History},
     layout::RunDir,
+    lock,
     manifest::Manifest,
     row::{MAX_LINE_BYTES, Row},
     state::State,
+    tail::Tail,
 };
+use crate::model::RunStatus;
 
 /// A run that is read.
 #[derive(Clone, Debug)]
@@ -61,6 +64,16 @@ impl RunReader {
         Rows::new(self.pieces(), Row::decode)
     }
 
+    /// The same from the first row on, for a run that is being worked on.
+    pub fn tail(&self) -> Result<Tail, RecordError> {
+        Tail::open(self.dir.index())
+    }
+
+    /// Asks whether a process works on the run, if it did when the manifest was read.
+    pub fn is_alive(&self) -> bool {
+        self.manifest.status == RunStatus::Running && lock::is_held(&self.dir.lock())
+    }
+
     /// What the rows that are on disk come to, in the light of the run's sessions; damaged lines count as not written.
     pub fn state(&self) -> Result<State, RecordError> {
         self.history().map(|history| history.state)
@@ -92,6 +105,10 @@ pub struct Rows<T> {
     current: Option<Piece>,
     decode: fn(&[u8]) -> Result<T, String>,
     line: Vec<u8>,
+    /// Which line of its piece that is, from 1.
+    number: u64,
+    /// What is wrong with the end of the last piece that was read.
+    torn: Option<String>,
 }
 
 struct Piece {
@@ -107,7 +124,19 @@ impl<T> Rows<T> {
             current: None,
             decode,
             line: Vec::new(),
+            number: 0,
+            torn: None,
         }
+    }
+
+    /// Which line the item before came from, from 1.
+    pub(super) fn line(&self) -> u64 {
+        self.number
+    }
+
+    /// What is wrong with the end of the last piece, once all was read; readers pass over it.
+    pub(super) fn torn(&self) -> Option<&str> {
+        self.torn.as_deref()
     }
 
     fn open_next(&mut self) -> io::Result<bool> {
@@ -145,10 +174,14 @@ impl<T> Iterator for Rows<T> {
             };
 
             piece.line += 1;
+            self.number = piece.line;
             match ((self.decode)(&self.line), end) {
                 (Ok(row), _) => return Some(Ok(row)),
                 // What a crash has torn, or what is being written right now.
-                (Err(_), LineEnd::File) => self.current = None,
+                (Err(problem), LineEnd::File) => {
+                    self.torn = (!self.line.is_empty()).then_some(problem);
+                    self.current = None;
+                }
                 (Err(problem), LineEnd::Newline) => {
                     return Some(Err(LineError::Damaged {
                         path: piece.path.clone(),
@@ -163,13 +196,13 @@ impl<T> Iterator for Rows<T> {
 
 /// What a line ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LineEnd {
+pub(super) enum LineEnd {
     Newline,
     File,
 }
 
 /// Reads a line without its newline; of one that is too long, no more than shows that it is.
-fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<LineEnd> {
+pub(super) fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<LineEnd> {
     line.clear();
     loop {
         let bytes = match file.fill_buf() {

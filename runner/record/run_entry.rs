@@ -1,6 +1,10 @@
 //! [`RunEntry`]: a run as lists show it.
 
-use std::{io, path::PathBuf, time::UNIX_EPOCH};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
 
 use jiff::Timestamp;
 
@@ -8,7 +12,7 @@ use super::{
     RecordError,
     layout::{RunDir, RunId},
     lock,
-    manifest::Manifest,
+    manifest::{Manifest, Pinned},
     reader::RunReader,
 };
 use crate::model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
@@ -40,6 +44,8 @@ pub struct RunEntry {
     pub started_at: Timestamp,
     /// When it ended; nobody knows this of a run that is not yet swept.
     pub completed_at: Option<Timestamp>,
+    /// Since when and why it is pinned.
+    pub pinned: Option<Pinned>,
     /// Whether its manifest still says `running` although nobody holds its lock; `status` tells what it really is.
     pub is_not_yet_swept: bool,
 }
@@ -80,6 +86,21 @@ impl RunEntry {
         Ok(run)
     }
 
+    /// Finds the run whose directory this is; `None` if there is none.
+    pub fn in_directory(dir: &Path) -> Result<Option<Self>, RecordError> {
+        let dir = RunDir::new(dir);
+        match Stamp::of(&dir).map_err(RecordError::io("look for a run"))? {
+            Some(_) => Self::read(&dir).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Looks at the run again.
+    pub fn refresh(&mut self) -> Result<(), RecordError> {
+        *self = Self::read(&RunDir::new(&self.dir))?;
+        Ok(())
+    }
+
     /// What a manifest says, which for a running run is not yet the truth.
     pub(super) fn of(dir: &RunDir, manifest: &Manifest) -> Self {
         let name = dir.path().file_name().and_then(|name| name.to_str());
@@ -96,6 +117,7 @@ impl RunEntry {
             created_at: manifest.created_at,
             started_at: manifest.started_at,
             completed_at: manifest.completed_at,
+            pinned: manifest.pinned.clone(),
             is_not_yet_swept: false,
         }
     }

@@ -422,10 +422,9 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// When the attempt's trial is tried again, and the trial's own deadline.
+    ///
+    /// A stop changes nothing of it: the retry is not begun, and the trial stays to be done.
     fn retry_at(&self, flight: &InFlight, attempt: &Attempt) -> Option<(Instant, Option<Instant>)> {
-        if self.stop.is_some() {
-            return None;
-        }
         let now = Instant::now();
         let backoff = retry::backoff(&flight.test.retries, attempt, flight.tries)?;
         let at = now + backoff;
@@ -501,7 +500,9 @@ impl<'a> Dispatcher<'a> {
         // A stop that came too late to matter is none.
         let stop = self.stop.filter(|_| !self.state.is_complete());
         Ending {
-            is_forced: stop.as_ref().is_some_and(|stop| stop.mode == StopMode::Kill),
+            is_forced: stop
+                .as_ref()
+                .is_some_and(|stop| stop.mode == StopMode::Kill),
             reason: match &self.storage {
                 Some(_) => Some(Reason::Storage),
                 None => stop.as_ref().map(|stop| stop.reason),

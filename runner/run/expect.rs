@@ -128,8 +128,7 @@ fn judge_error(
     let check = compared(
         "error",
         is_expected,
-        json!(expected.as_str()),
-        json!(came),
+        || (json!(expected.as_str()), json!(came)),
         || {
             format!(
                 "expected `{}`, got `{came}`: {}",
@@ -184,8 +183,7 @@ fn check_reply(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Ch
         checks.push(compared(
             "error",
             false,
-            json!(expected.as_str()),
-            Value::Null,
+            || (json!(expected.as_str()), Value::Null),
             || format!("expected `{}`, got a reply", expected.as_str()),
         ));
     }
@@ -198,8 +196,7 @@ fn equals(expected: &Value, output: &Value) -> Check {
     let mut check = compared(
         "equals",
         compare::same(expected, output),
-        expected.clone(),
-        output.clone(),
+        || (expected.clone(), output.clone()),
         || "the output is not what was expected".into(),
     );
     if check.verdict == CheckVerdict::Fail {
@@ -214,9 +211,12 @@ fn contains(needle: &Value, output: &Value) -> Check {
         (Value::Array(items), needle) => items.iter().any(|item| compare::same(item, needle)),
         _ => false,
     };
-    compared("contains", holds, needle.clone(), output.clone(), || {
-        format!("the output does not contain {needle}")
-    })
+    compared(
+        "contains",
+        holds,
+        || (needle.clone(), output.clone()),
+        || format!("the output does not contain {needle}"),
+    )
 }
 
 fn matches(pattern: &regex::Regex, output: &Value) -> Check {
@@ -224,8 +224,7 @@ fn matches(pattern: &regex::Regex, output: &Value) -> Check {
     compared(
         "matches",
         pattern.is_match(&text),
-        json!(pattern.as_str()),
-        output.clone(),
+        || (json!(pattern.as_str()), output.clone()),
         || format!("the output does not match `{}`", pattern.as_str()),
     )
 }
@@ -235,8 +234,7 @@ fn subset(expected: &Value, output: &Value, tolerance: f64) -> Check {
     let mut check = compared(
         "json",
         mismatch.is_none(),
-        expected.clone(),
-        output.clone(),
+        || (expected.clone(), output.clone()),
         || mismatch.clone().unwrap_or_default(),
     );
     if check.verdict == CheckVerdict::Fail {
@@ -259,8 +257,7 @@ fn conforms(schema: &Schema, output: &Value) -> Check {
     compared(
         "schema",
         errors.is_empty(),
-        schema.value().clone(),
-        output.clone(),
+        || (schema.value().clone(), output.clone()),
         message,
     )
 }
@@ -272,8 +269,7 @@ fn exit_code(expect: &Expect, reply: &Reply, stderr: &str) -> Option<Check> {
         return Some(compared(
             "exit_code",
             false,
-            json!(expected),
-            Value::Null,
+            || (json!(expected), Value::Null),
             || "the provider has no exit code: it is no plain command".into(),
         ));
     };
@@ -281,8 +277,7 @@ fn exit_code(expect: &Expect, reply: &Reply, stderr: &str) -> Option<Check> {
     let check = compared(
         "exit_code",
         code == expected,
-        json!(expected),
-        json!(code),
+        || (json!(expected), json!(code)),
         || exit_message(expected, code, stderr),
     );
     let is_worth_a_check = expect.exit_code.is_some() || check.verdict == CheckVerdict::Fail;
@@ -310,8 +305,7 @@ fn thresholds(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Che
         checks.push(compared(
             "min_score",
             holds,
-            json!(least),
-            json!(reply.score),
+            || (json!(least), json!(reply.score)),
             || match reply.score {
                 Some(score) => format!("expected a score of at least {least}, got {score}"),
                 None => format!("expected a score of at least {least}, got none"),
@@ -323,8 +317,10 @@ fn thresholds(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Che
         checks.push(compared(
             "max_duration",
             took <= most,
-            json!(most.as_secs_f64() * 1e3),
-            json!(took.as_secs_f64() * 1e3),
+            || {
+                let millis = |time: Duration| json!(time.as_secs_f64() * 1e3);
+                (millis(most), millis(took))
+            },
             || format!("expected at most {most:?}, took {took:.1?}"),
         ));
     }
@@ -333,8 +329,7 @@ fn thresholds(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Che
         checks.push(compared(
             "max_memory",
             peak <= most,
-            json!(most),
-            json!(peak),
+            || (json!(most), json!(peak)),
             || format!("expected at most {most} bytes, used {peak}"),
         ));
     }
@@ -345,15 +340,19 @@ fn thresholds(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Che
 fn compared(
     name: &str,
     holds: bool,
-    expected: Value,
-    actual: Value,
+    values: impl FnOnce() -> (Value, Value),
     message: impl FnOnce() -> String,
 ) -> Check {
     let (verdict, message, expected, actual) = if holds {
         (CheckVerdict::Pass, None, None, None)
     } else {
-        let message = Some(message());
-        (CheckVerdict::Fail, message, Some(expected), Some(actual))
+        let (expected, actual) = values();
+        (
+            CheckVerdict::Fail,
+            Some(message()),
+            Some(expected),
+            Some(actual),
+        )
     };
     Check {
         name: name.into(),

@@ -36,8 +36,8 @@ use tokio::{
 pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
 pub use plan::{Overrides, Plan};
-pub use stored::StoredError;
 pub use stop::{StopRequest, StopSignals, Watch, Watchdog};
+pub use stored::StoredError;
 
 use self::{
     deadline::Budget,

@@ -78,18 +78,22 @@ struct Listening {
 }
 
 impl StopSignals {
-    /// Takes over the three signals for the rest of the process's life.
+    /// Takes over the three signals for the rest of the process's life; not SIGHUP where `nohup` has switched it off.
     ///
     /// # Errors
     ///
     /// Fails if the handlers or the thread cannot be installed.
     pub fn install() -> io::Result<Self> {
-        let is_last = Arc::new(AtomicBool::new(false));
-        for signal in StopSignal::ALL {
-            let code = i32::from(ExitStatus::Signalled(signal).code());
-            register_conditional_shutdown(number_of(signal), code, Arc::clone(&is_last))?;
+        let mut wanted = StopSignal::ALL.to_vec();
+        if ignores_hang_up() {
+            wanted.retain(|signal| *signal != StopSignal::HangUp);
         }
-        let mut signals = Signals::new(StopSignal::ALL.map(number_of))?;
+        let is_last = Arc::new(AtomicBool::new(false));
+        for signal in &wanted {
+            let code = i32::from(ExitStatus::Signalled(*signal).code());
+            register_conditional_shutdown(number_of(*signal), code, Arc::clone(&is_last))?;
+        }
+        let mut signals = Signals::new(wanted.into_iter().map(number_of))?;
         // A file that may not grow any more is a failed write, like a full disk, and not the end of the process.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let shared = Arc::new(Listening {
@@ -250,7 +254,10 @@ impl Watched {
         }
     }
 
-    #[expect(clippy::exit, reason = "the runtime is wedged, and nobody else would end the process")]
+    #[expect(
+        clippy::exit,
+        reason = "the runtime is wedged, and nobody else would end the process"
+    )]
     fn enforce(&self, watch: &Watch) {
         let bound = *lock(&self.bound);
         let Some(bound) = bound.filter(|bound| Instant::now() >= bound.at) else {
@@ -258,7 +265,12 @@ impl Watched {
         };
         // Without them the next sweep takes the run for crashed, which it is.
         let (reason, signal) = (bound.reason, bound.signal);
-        drop(last_words::write(&watch.run_dir, watch.session, reason, signal));
+        drop(last_words::write(
+            &watch.run_dir,
+            watch.session,
+            reason,
+            signal,
+        ));
         let status = match bound.reason {
             Reason::Cancelled => RunStatus::Cancelled,
             _ => RunStatus::Incomplete,
@@ -266,6 +278,16 @@ impl Watched {
         let exit = ExitStatus::of(status, Some(bound.reason), bound.signal, Verdict::None);
         std::process::exit(i32::from(exit.code()));
     }
+}
+
+/// Tells whether whoever started this process had SIGHUP ignored. Elsewhere than on Linux nobody can be asked safely.
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
 }
 
 fn number_of(signal: StopSignal) -> i32 {

@@ -1,0 +1,57 @@
+//! `runner logs`.
+
+use std::{thread, time::Duration};
+
+use crate::{
+    cli::LogsArgs,
+    error::{Error, ExitStatus},
+    output::{Follow, Output, Reader},
+    record::{LineError, RunReader, Store, Tail},
+};
+
+/// How often new rows are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Prints the rows of a run, and those that come until it has ended if that was asked for.
+pub(super) fn logs(args: &LogsArgs, output: &Output) -> Result<ExitStatus, Error> {
+    let store = Store::existing(&args.results.root).map_err(Error::record)?;
+    let mut run = store.find(&args.run).map_err(Error::find)?;
+    let mut follow = Follow::new(output.clone(), args.json);
+    let open = || RunReader::open(&run.dir).map_err(Error::record);
+    let mut tail = open()?.tail().map_err(Error::record)?;
+
+    loop {
+        // Asked before the rows are read: what a process has written is there before it ends.
+        let is_over = !args.follow || !open()?.is_alive();
+        if print(&mut tail, &mut follow, output)? == Reader::Gone {
+            return Ok(ExitStatus::Success);
+        }
+        if is_over {
+            break;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    if args.follow {
+        run.refresh().map_err(Error::record)?;
+        follow.finish(&run);
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// Prints the rows that are there, for as long as somebody reads them.
+fn print(tail: &mut Tail, follow: &mut Follow, output: &Output) -> Result<Reader, Error> {
+    while let Some(next) = tail.next_row() {
+        match next {
+            Ok(next) => {
+                if follow.row(&next.row, next.line) == Reader::Gone {
+                    return Ok(Reader::Gone);
+                }
+            }
+            Err(error @ LineError::Damaged { .. }) => output.warn(&error.to_string()),
+            Err(error @ LineError::Io(_)) => {
+                return Err(Error::storage(miette::miette!("{error}")));
+            }
+        }
+    }
+    Ok(output.reader())
+}

@@ -1,0 +1,66 @@
+//! [`Follow`]: what is told of a run that another process works on.
+
+use serde_json::value::RawValue;
+
+use super::{
+    Output, Reader,
+    events::{self, Line},
+    runs,
+};
+use crate::{
+    error::ExitStatus,
+    record::{Row, RunEntry},
+};
+
+/// The rows and the end of a run that another process works on.
+pub struct Follow {
+    output: Output,
+    is_json: bool,
+    /// Lines of the event stream so far.
+    lines: u64,
+}
+
+impl Follow {
+    /// Begins to tell, as JSON Lines or as text.
+    pub fn new(output: Output, is_json: bool) -> Self {
+        Self {
+            output,
+            is_json,
+            lines: 0,
+        }
+    }
+
+    /// Tells a row; `line` is its line of `index.jsonl`.
+    pub fn row(&mut self, row: &Row<'_>, line: &[u8]) -> Reader {
+        if self.is_json {
+            let row: &RawValue = serde_json::from_slice(line).expect("a row is valid JSON");
+            return self.emit(events::Event::Row { row });
+        }
+        self.output.feed(&format!("{}\n", runs::row_text(row)))
+    }
+
+    /// Tells how the run ended.
+    pub fn finish(mut self, run: &RunEntry) {
+        if !self.is_json {
+            self.output.talk(&runs::ending(run));
+            return;
+        }
+        let end = events::End {
+            status: run.status,
+            reason: run.reason,
+            verdict: run.verdict,
+            exit_code: ExitStatus::of(run.status, run.reason, run.signal, run.verdict).code(),
+            run_dir: &run.dir.to_string_lossy(),
+            counts: run.counts,
+            error: None,
+        };
+        self.emit(end.into());
+    }
+
+    fn emit(&mut self, event: events::Event<'_>) -> Reader {
+        let mut text = Vec::new();
+        self.lines += 1;
+        Line::write(self.lines, event, &mut text);
+        self.output.bytes(&text)
+    }
+}
