@@ -170,9 +170,9 @@ mod tests {
     use crate::{
         model::{Outcome, RunStatus},
         record::{
-            Store,
+            RunReader, Store,
             layout::RunDir,
-            testing::{birth, claim, crashed_run, end, entry, fast_directory, ignore},
+            testing::{birth, claim, crashed_run, end, entry, fast_directory, ignore, resume},
         },
     };
 
@@ -224,6 +224,36 @@ mod tests {
             assert_eq!(fs_err::read(dir.index()).unwrap(), bytes[..kept]);
             let torn = &bytes[kept.min(length)..length];
             assert_eq!(moved_aside(&dir), torn, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_run_cut_at_any_byte_goes_on_to_the_same_end() {
+        let directory = fast_directory();
+        let (dir, bytes) = run(directory.path());
+        let manifest = fs_err::read(dir.manifest()).unwrap();
+        // Thousands of sessions would spend their time with SQLite, which is only a projection.
+        fs_err::remove_file(dir.root().database()).unwrap();
+        fs_err::create_dir(dir.root().database()).unwrap();
+        for length in 0..=bytes.len() {
+            _ = fs_err::remove_file(dir.torn(1));
+            fs_err::write(dir.index(), &bytes[..length]).unwrap();
+            fs_err::write(dir.manifest(), &manifest).unwrap();
+            let (recorder, mut state) = resume(claim(dir.path()).unwrap(), None);
+            let mut from = 0;
+            while let Some(ordinal) = state.next_pending(from) {
+                let number = state.assign(ordinal);
+                recorder.record(vec![entry(ordinal, number, Outcome::Passed)]);
+                from = ordinal + 1;
+            }
+            drop(recorder);
+
+            let reader = RunReader::open(dir.path()).unwrap();
+            assert!(reader.state().unwrap().is_complete(), "{length}");
+            let rows = reader.rows().map(|row| row.map(|row| (row.ordinal, row.seq, row.attempt)));
+            let rows: Vec<_> = rows.collect::<Result<_, _>>().unwrap();
+            let expected: Vec<_> = (0..ROWS).map(|ordinal| (ordinal, ordinal + 1, 1)).collect();
+            assert_eq!(rows, expected, "{length}");
         }
     }
 

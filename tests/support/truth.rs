@@ -43,7 +43,7 @@ pub(crate) fn scenario(run: &str) -> String {
         files = {{ reference = "reference.txt" }}
         [[tests]]
         id = "naps"
-        repeat = 4
+        repeat = 6
         input = {{ do = "sleep", ms = 40 }}
         "#
     )
@@ -193,7 +193,7 @@ pub(crate) fn assert_consistent(runner: &Runner) {
     let left: Vec<_> = fs_err::read_dir(&run.dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.starts_with("request-") || name.starts_with(".new-"))
+        .filter(|name| name.starts_with("request-"))
         .collect();
     assert_eq!(left, [""; 0]);
     let shown = &runner.list(&[])[0];
