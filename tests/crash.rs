@@ -15,8 +15,8 @@ use serde_json::Value;
 use crate::support::{
     runner::{Run, Runner},
     truth::{
-        acknowledged, assert_consistent, assert_kept, assert_listed_truly, assert_whole, canonical,
-        every_kind, go_on_until_complete, undisturbed,
+        acknowledged, assert_consistent, assert_kept, assert_listed_truly, assert_same_end,
+        assert_whole, every_kind, go_on_until_complete, undisturbed,
     },
 };
 
@@ -180,7 +180,11 @@ fn everywhere(fault: &str, check: impl Fn(&Case<'_>) + Sync) {
         let cases: Vec<_> = PLACES
             .iter()
             .filter(|place| ways(place).contains(&way))
-            .flat_map(|place| passages(place, way, fault).iter().map(move |n| (*place, *n)))
+            .flat_map(|place| {
+                passages(place, way, fault)
+                    .iter()
+                    .map(move |n| (*place, *n))
+            })
             .collect();
         let cases = Mutex::new(cases.into_iter());
         let next = || cases.lock().unwrap().next();
@@ -230,7 +234,7 @@ impl Case<'_> {
         let run = self.runner.only_run();
         assert_kept(&run, &told);
         assert_kept(&run, &later);
-        assert!(canonical(&run) == *self.expected, "another end");
+        assert_same_end(&run, self.expected);
         self.way.assert_end(&self.runner);
         if self.way == Way::Rerun {
             self.assert_ran_again(&run);

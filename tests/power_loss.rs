@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{
     runner::{Run, Runner},
     truth::{
-        acknowledged, assert_kept, assert_listed_truly, assert_whole, canonical, every_kind,
+        acknowledged, assert_kept, assert_listed_truly, assert_same_end, assert_whole, every_kind,
         go_on_until_complete, undisturbed,
     },
 };
@@ -30,7 +30,7 @@ fn assert_recovers(runner: &Runner, told: &HashSet<String>, expected: &BTreeMap<
     assert_listed_truly(runner);
     go_on_until_complete(runner);
     assert_kept(&runner.only_run(), told);
-    assert!(canonical(&runner.only_run()) == *expected, "another end");
+    assert_same_end(&runner.only_run(), expected);
     assert_whole(runner);
 }
 
@@ -145,5 +145,5 @@ fn a_store_entry_that_was_cut_short_is_put_there_again_by_the_next_birth() {
     }
     assert!(cut > 0);
     runner.run(&args).expect(1);
-    assert!(canonical(&runner.only_run()) == undisturbed());
+    assert_same_end(&runner.only_run(), &undisturbed());
 }

@@ -8,7 +8,7 @@ use std::{
 use crate::support::{
     runner::{Runner, Running},
     truth::{
-        acknowledged, assert_kept, assert_listed_truly, assert_whole, canonical,
+        acknowledged, assert_kept, assert_listed_truly, assert_same_end, assert_whole, canonical,
         go_on_until_complete, scenario,
     },
 };
@@ -113,7 +113,7 @@ fn kill_many(seed: u64) -> Met {
             told.extend(go_on_until_complete(&runner));
             assert_kept(&runner.only_run(), &told);
             assert_whole(&runner);
-            assert!(canonical(&runner.only_run()) == expected, "another end");
+            assert_same_end(&runner.only_run(), &expected);
             runner = many_trials();
             told.clear();
         }

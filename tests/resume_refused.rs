@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::{
     runner::{Runner, Running, Signal, tests},
-    truth::{assert_whole, canonical, every_kind, undisturbed},
+    truth::{assert_same_end, assert_whole, every_kind, undisturbed},
 };
 
 /// A run that lasts, has a row, and is waited for until then.
@@ -151,7 +151,7 @@ fn the_database_may_vanish_or_be_locked_or_read_only_under_a_live_run() {
         }
         live.finish().expect(1);
         drop(holder);
-        assert!(canonical(&runner.only_run()) == undisturbed(), "{fault}");
+        assert_same_end(&runner.only_run(), &undisturbed());
         assert_whole(&runner);
     }
 }
@@ -195,6 +195,6 @@ fn a_stop_while_a_resumed_run_compiles_leaves_it_as_resumable_as_before() {
         ["incomplete", "interrupted", "SIGINT", "none"]
     );
     runner.run(&["resume"]).expect(1);
-    assert!(canonical(&run) == undisturbed(), "another end");
+    assert_same_end(&run, &undisturbed());
     assert_whole(&runner);
 }

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ExitStatus},
     model::{RunStatus, Verdict},
     output::{self, Output, Report, Tally},
-    record::{Claim, Filter, History, LineError, Opening, RunEntry, RunReader, Store},
+    record::{Claim, Filter, History, LineError, Opening, Rerun, RunEntry, RunReader, Store},
     run::{self, Overrides, Plan, StopSignals},
     scenario,
 };
@@ -65,10 +65,12 @@ pub(super) fn go_on(
     if args.rerun.is_none() {
         hint_at_rerun(&history, output);
     }
+    // A completed run goes on only with something to run again; without having been asked, that is what damage took.
+    let damaged = || is_completed.then_some(Rerun::Damaged);
     let opening = Opening {
         now: run::wall_clock(),
         opened_by: "resume",
-        rerun: args.rerun.clone(),
+        rerun: args.rerun.clone().or_else(damaged),
         is_forced: args.force,
         counts: history.state.counts(),
         options: plan.options_json(),

@@ -16,6 +16,8 @@ pub enum Rerun {
     Errors,
     /// All.
     All,
+    /// Those whose row has been damaged since; they count as not run, so that no other trial is run again.
+    Damaged,
     /// Those whose id, or whose test's id, matches.
     Glob(String),
 }
@@ -29,6 +31,7 @@ impl Rerun {
             }
             Self::Errors => Selector::Outcomes(&[Outcome::Error, Outcome::Timeout]),
             Self::All => Selector::Outcomes(&Outcome::ALL),
+            Self::Damaged => Selector::Outcomes(&[]),
             Self::Glob(glob) => Selector::Ids(
                 Glob::new(glob)
                     .map_err(RecordError::Rerun)?
@@ -56,6 +59,7 @@ impl fmt::Display for Rerun {
             Self::Failed => "failed",
             Self::Errors => "errors",
             Self::All => "all",
+            Self::Damaged => "damaged",
             Self::Glob(glob) => glob,
         })
     }
@@ -69,6 +73,7 @@ impl FromStr for Rerun {
             "failed" => Self::Failed,
             "errors" => Self::Errors,
             "all" => Self::All,
+            "damaged" => Self::Damaged,
             glob => {
                 Glob::new(glob)?;
                 Self::Glob(glob.to_owned())

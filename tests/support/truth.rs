@@ -1,6 +1,6 @@
 //! What must hold of a run however often its process has died: nothing lost, nothing doubled, nothing claimed that is not so.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value;
 
@@ -71,6 +71,19 @@ pub(crate) fn canonical(run: &Run) -> BTreeMap<String, Value> {
         current.insert(row["trial"].as_str().unwrap().to_owned(), row);
     }
     current
+}
+
+/// Fails unless the current rows of a run are the expected ones.
+#[track_caller]
+pub(crate) fn assert_same_end(run: &Run, expected: &BTreeMap<String, Value>) {
+    let actual = canonical(run);
+    let trials: BTreeSet<_> = actual.keys().chain(expected.keys()).collect();
+    let different: Vec<_> = trials
+        .into_iter()
+        .map(|trial| (trial, actual.get(trial), expected.get(trial)))
+        .filter(|(_, actual, expected)| actual != expected)
+        .collect();
+    assert!(different.is_empty(), "another end: {different:?}");
 }
 
 /// The rows, as far as their lines are whole.
