@@ -85,6 +85,7 @@ pub struct ExecArgs {
         short = 'j',
         long = "jobs",
         value_name = "N",
+        value_parser = parse_jobs,
         help_heading = "Execution"
     )]
     pub jobs: Option<NonZeroUsize>,
@@ -245,6 +246,13 @@ Exit codes:
 fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
     PossibleValuesParser::new(RunStatus::ALL.map(RunStatus::as_str))
         .map(|word| RunStatus::parse(&word).expect("the word is one of those above"))
+}
+
+/// As many as `concurrency` of a scenario may say.
+fn parse_jobs(text: &str) -> Result<NonZeroUsize, String> {
+    let jobs = text.parse::<NonZeroUsize>().ok();
+    jobs.filter(|jobs| jobs.get() <= 4096)
+        .ok_or_else(|| "expected a number from 1 to 4096".into())
 }
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {

@@ -165,6 +165,45 @@ fn a_module_that_imports_what_the_host_does_not_offer_fails_the_run_by_name() {
 }
 
 #[test]
+fn a_run_that_fails_says_why_in_its_event_stream() {
+    let runner = Runner::new(&[]);
+    runner.wat("trap.wasm", &with_start("unreachable"));
+    runner.scenario(&provider("plugin = \"trap.wasm\""));
+    let ran = runner.exec(&["--json"]).expect(3);
+    assert_eq!(ran.stderr, "");
+    let events = ran.events();
+    runner.assert_valid("events", &events);
+    runner.assert_valid("benchmark", &[runner.only_run().manifest()]);
+    let end = events.last().unwrap();
+    assert_eq!(
+        [
+            &end["event"],
+            &end["status"],
+            &end["reason"],
+            &end["exit_code"]
+        ],
+        [
+            &json!("finished"),
+            &json!("failed"),
+            &json!("plugin"),
+            &json!(3)
+        ]
+    );
+    let error = end["error"].as_str().unwrap();
+    assert!(error.starts_with("provider `p` cannot be used"), "{error}");
+}
+
+#[test]
+fn the_runs_timeout_bounds_what_comes_before_its_first_trial_too() {
+    let runner = Runner::new(&["stuck"]);
+    runner.scenario(&provider("plugin = \"stuck.wasm\""));
+    runner.exec(&["--timeout-minutes", "0.02"]).expect(4);
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["incomplete", "timeout", "", "none"]);
+    assert_eq!(run.manifest()["stage"], "plan");
+}
+
+#[test]
 fn a_component_that_lacks_a_function_of_the_contract_fails_the_run_by_name() {
     let runner = Runner::new(&[]);
     runner.wat(

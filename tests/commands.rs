@@ -162,7 +162,7 @@ fn a_template_with_a_missing_key_is_invalid_input_and_names_it() {
 fn commands_that_trap_loop_sleep_or_flood_are_told_apart() {
     let runner = Runner::new(&["command"]);
     runner.scenario(&format!(
-        "[defaults]\ntimeout = \"400ms\"\n[providers.p]\nplugin = \"command.wasm\"\nargs = [\"{{{{input.do}}}}\", \"{{{{input.with}}}}\"]\n{}",
+        "[providers.p]\nplugin = \"command.wasm\"\nargs = [\"{{{{input.do}}}}\", \"{{{{input.with}}}}\"]\n{}",
         tests(
             r#"
             panic  | { do = "unheard-of", with = "" } |
@@ -170,7 +170,7 @@ fn commands_that_trap_loop_sleep_or_flood_are_told_apart() {
             "#
         )
     ));
-    runner.exec(&["--limit", "time=60s"]).expect(1);
+    runner.exec(&[]).expect(1);
     let run = runner.only_run();
     let row = run.row("panic");
     assert_eq!(

@@ -484,7 +484,7 @@ fn a_deadline_ends_guests_that_compute_and_guests_that_wait() {
             ended.duration
         );
         assert!(
-            started.elapsed() < Duration::from_secs(1),
+            started.elapsed() < Duration::from_secs(5),
             "{what}: {:?}",
             started.elapsed()
         );

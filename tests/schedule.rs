@@ -76,6 +76,39 @@ fn fail_fast_begins_no_trial_after_so_many_bad_ones() {
 }
 
 #[test]
+fn an_attempt_that_ends_while_the_run_gives_up_leaves_its_retries_to_be_done() {
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "late"
+        input = { do = "loop" }
+        timeout = "1s"
+        retries = { max = 2, on = ["timeout"] }
+        [[tests]]
+        id = "bad"
+        input = { do = "trap" }
+        "#,
+    );
+    runner.exec(&["-j", "2", "--fail-fast"]).expect(4);
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["incomplete", "fail-fast", "", "failed"]);
+    let rows = run.rows();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| [&row["test"], &row["outcome"], &row["final"]])
+        .collect();
+    assert_eq!(
+        json!(told),
+        json!([["bad", "error", true], ["late", "timeout", false]])
+    );
+    let counts = &run.manifest()["counts"];
+    assert_eq!(
+        (&counts["error"], &counts["timeout"]),
+        (&json!(1), &json!(0))
+    );
+}
+
+#[test]
 fn a_provider_runs_as_many_attempts_at_once_as_it_may() {
     let runner = Runner::new(&["hostile"]);
     runner.scenario(

@@ -9,6 +9,14 @@ use crate::support::runner::{Ran, Run, Runner, Signal, tests};
 /// The design's bound is one second; a debug build on a shared machine gets more.
 const BOUND: Duration = Duration::from_secs(5);
 
+/// Says how long a stop took, for those who want to see it, and holds it against the bound.
+#[track_caller]
+#[expect(clippy::print_stdout, reason = "the time itself is worth knowing")]
+fn assert_soon(took: Duration) {
+    println!("ended after {took:?}");
+    assert!(took < BOUND, "{took:?}");
+}
+
 fn many(count: usize, what: &str) -> Runner {
     let runner = Runner::new(&["hostile"]);
     runner.scenario(&format!(
@@ -44,7 +52,7 @@ fn stop(runner: &Runner, args: &[&str], running: u64, signal: Signal) -> Ran {
     let mut live = runner.start(args);
     live.wait_until_running(running);
     let (ran, took) = live.end_by(signal);
-    assert!(took < BOUND, "{took:?}");
+    assert_soon(took);
     ran
 }
 
@@ -90,6 +98,9 @@ fn each_signal_stops_the_run_with_its_own_exit_code() {
         assert_interrupted(&run, name, 2);
 
         let events = ran.events();
+        runner.assert_valid("events", &events);
+        runner.assert_valid("row", &run.rows());
+        runner.assert_valid("benchmark", &[run.manifest()]);
         let stopping = events
             .iter()
             .find(|event| event["event"] == "stopping")
@@ -137,7 +148,7 @@ fn guests_inside_one_long_instruction_are_recorded_without_their_answer() {
     // Each guest keeps a thread to itself, so as many as there are cores have begun, or a few more that were let in.
     live.wait_for(|event| event["running"].as_u64() > Some(0));
     let (ran, took) = live.end_by(Signal::INT);
-    assert!(took < BOUND, "{took:?}");
+    assert_soon(took);
     ran.expect(130);
     let run = runner.only_run();
     let rows = run.rows().len();
@@ -209,7 +220,7 @@ fn the_grace_is_waited_for_and_no_longer() {
     let (ran, took) = live.end_by(Signal::INT);
     ran.expect(130);
     assert!(took >= Duration::from_millis(700), "{took:?}");
-    assert!(took < BOUND, "{took:?}");
+    assert_soon(took);
     assert_interrupted(&runner.only_run(), "SIGINT", 1);
 }
 
@@ -222,7 +233,7 @@ fn a_stop_before_the_first_trial_leaves_a_run_without_rows() {
     live.wait_for(|event| event["event"] == "started");
     let (ran, took) = live.end_by(Signal::INT);
     ran.expect(130);
-    assert!(took < BOUND, "{took:?}");
+    assert_soon(took);
     let run = runner.only_run();
     assert_eq!(
         run.ending(),
@@ -251,7 +262,7 @@ fn a_stop_while_a_plugin_is_compiled_ends_the_compiler_too() {
     };
     let (ran, took) = live.end_by(Signal::TERM);
     ran.expect(143);
-    assert!(took < BOUND, "{took:?}");
+    assert_soon(took);
     assert!(!std::path::Path::new(&format!("/proc/{compiler}")).exists());
     let run = runner.only_run();
     assert_eq!(
@@ -303,7 +314,7 @@ fn a_stop_does_not_wait_for_a_backoff() {
     live.wait_for(|event| event["event"] == "row");
     let (ran, took) = live.end_by(Signal::INT);
     ran.expect(130);
-    assert!(took < BOUND, "{took:?}");
+    assert_soon(took);
     let run = runner.only_run();
     assert_eq!(
         run.ending(),
@@ -345,7 +356,7 @@ fn a_stop_in_the_middle_of_a_long_list_records_what_had_begun_and_nothing_else()
     live.wait_for(|event| event["event"] == "row");
     let (ran, took) = live.end_by(Signal::INT);
     ran.expect(130);
-    assert!(took < BOUND, "{took:?}");
+    assert_soon(took);
     let run = runner.only_run();
     assert_eq!(run.ending()[..3], ["incomplete", "interrupted", "SIGINT"]);
     let rows = run.rows();

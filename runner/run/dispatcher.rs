@@ -380,10 +380,9 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// When the attempt's trial is tried again, and the trial's own deadline.
+    ///
+    /// A stop changes nothing of it: the retry is not begun, and the trial stays to be done.
     fn retry_at(&self, flight: &InFlight, attempt: &Attempt) -> Option<(Instant, Option<Instant>)> {
-        if self.stop.is_some() {
-            return None;
-        }
         let now = Instant::now();
         let backoff = retry::backoff(&flight.test.retries, attempt)?;
         let at = now + backoff;

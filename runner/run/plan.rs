@@ -275,6 +275,9 @@ impl Ceiling {
         let (key, value) = text.split_once('=').ok_or("it has no `=`")?;
         if key == "time" {
             let time = scenario::parse_duration(value)?;
+            if time.is_zero() {
+                return Err("expected a duration above 0".into());
+            }
             self.time = Some(self.time.map_or(time, |least| least.min(time)));
             return Ok(());
         }

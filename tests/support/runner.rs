@@ -15,7 +15,7 @@ use std::{
 
 pub(crate) use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::guests::guest;
@@ -162,6 +162,21 @@ impl Runner {
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         let args = [&["exec", "scenario.toml", "--json"], args].concat();
         Running::spawn(self.command(&args))
+    }
+
+    /// Fails unless all of these are valid by a schema that the program publishes.
+    #[track_caller]
+    pub(crate) fn assert_valid(&self, schema: &str, values: &[Value]) {
+        let text = self.run(&["schema", schema]).expect(0).stdout;
+        let validator = jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap();
+        assert!(!validator.is_valid(&json!({})), "anything is valid");
+        for value in values {
+            let errors: Vec<_> = validator
+                .iter_errors(value)
+                .map(|error| error.to_string())
+                .collect();
+            assert!(errors.is_empty(), "{errors:#?}\n{value:#}");
+        }
     }
 
     /// The run directories, oldest first.
