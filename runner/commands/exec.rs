@@ -67,7 +67,6 @@ fn plan(args: &ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan,
     } else {
         Build::Ask
     };
-    let plugins = plugins::find(&scenario, build, signals, output)?;
     let selection = Selection {
         tests: args.tests.clone(),
         providers: args.providers.clone(),
@@ -75,6 +74,7 @@ fn plan(args: &ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan,
         exclude: args.exclude.clone(),
         repeat: args.repeat,
     };
+    let plugins = plugins::find(&scenario, &selection, build, signals, output)?;
     let overrides = Overrides {
         jobs: args.jobs,
         timeout: args.timeout_minutes,
