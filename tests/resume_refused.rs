@@ -99,8 +99,6 @@ fn stored_bytes_that_are_altered_or_missing_are_named_and_nothing_is_changed() {
             runner.run(&["resume", "--dry-run"]).expect(0);
             let run = runner.only_run();
             let manifest = run.manifest();
-            let attached = "8c8c5fe5"; // Only a beginning: the text is found by its content below.
-            _ = attached;
             let path = match what {
                 "plugin" => stored(&runner, &manifest["providers"][0]["plugin_sha256"]),
                 "suite" => stored(&runner, &manifest["metadata"]["suite"]),

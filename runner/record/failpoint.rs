@@ -40,6 +40,7 @@ mod armed {
         "sweep.begin", "sweep.written", "sweep.renamed", "sweep.synced",
         "opening.scenario.begin", "opening.scenario.written", "opening.scenario.renamed", "opening.scenario.synced",
         "opening.tidied", "opening.files", "opening.begin", "opening.written", "opening.renamed", "opening.synced",
+        "pin.begin", "pin.written", "pin.renamed", "pin.synced",
         "cancel.begin", "cancel.written", "cancel.renamed", "cancel.synced",
     ];
 

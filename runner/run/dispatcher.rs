@@ -248,7 +248,8 @@ impl<'a> Dispatcher<'a> {
                 }
             }
         }
-        if self.in_flight.is_empty() && self.later.is_empty() {
+        // Alone, also with the disk: if it ends the process, it takes no row of another trial with it.
+        if self.in_flight.is_empty() && self.later.is_empty() && self.unwritten.rows == 0 {
             tasks.extend(self.next_suspect(now)?);
         }
         if !tasks.is_empty() {
