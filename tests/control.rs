@@ -86,18 +86,35 @@ fn stop_ends_the_only_running_run_and_is_idempotent() {
 
     let before = run.read("benchmark.json");
     let ran = runner.run(&["stop", run.id(), "--json"]).expect(0);
-    assert_says(&ran, &run, "already_terminal", "incomplete", json!("stopped"));
+    assert_says(
+        &ran,
+        &run,
+        "already_terminal",
+        "incomplete",
+        json!("stopped"),
+    );
     let ran = runner.run(&["stop", run.id()]).expect(0);
     assert!(ran.stdout.contains("already_terminal: "), "{}", ran.stdout);
-    assert!(ran.stdout.contains("incomplete (stopped), 0 of 3: none done"), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("incomplete (stopped), 0 of 3: none done"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(run.read("benchmark.json"), before);
 }
 
 #[test]
 fn stop_names_what_it_cannot_choose_or_find() {
     let runner = endless();
-    runner.run(&["stop"]).expect(2).says(&["no run is running in `results`"]);
-    runner.run(&["stop", "nothing"]).expect(2).says(&["no run `nothing` in `results`"]);
+    runner
+        .run(&["stop"])
+        .expect(2)
+        .says(&["no run is running in `results`"]);
+    runner
+        .run(&["stop", "nothing"])
+        .expect(2)
+        .says(&["no run `nothing` in `results`"]);
     runner.run(&["cancel", "nothing"]).expect(2);
     runner.run(&["wait", "nothing"]).expect(2);
     runner.run(&["logs", "nothing"]).expect(2);
@@ -125,7 +142,13 @@ fn stop_of_a_run_whose_process_has_died_sweeps_it() {
     assert_eq!(run.ending()[0], "running");
 
     let ran = runner.run(&["stop", "latest", "--json"]).expect(0);
-    assert_says(&ran, &run, "already_terminal", "incomplete", json!("crashed"));
+    assert_says(
+        &ran,
+        &run,
+        "already_terminal",
+        "incomplete",
+        json!("crashed"),
+    );
     assert_eq!(run.ending(), ["incomplete", "crashed", "", "none"]);
 }
 
@@ -137,7 +160,13 @@ fn two_stops_at_once_are_answered_both() {
     let results = stops.map(|stop| document(&stop.finish().expect(0))["status"].clone());
     assert_eq!(results, ["incomplete", "incomplete"]);
     live.finish().expect(4);
-    assert_eq!(runner.only_run().manifest()["transitions"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        runner.only_run().manifest()["transitions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[test]
@@ -150,7 +179,10 @@ fn a_drained_run_finishes_what_is_in_flight() {
     live.finish().expect(4);
     let rows = run.rows();
     assert_eq!(rows.len(), 2);
-    assert!(rows.iter().all(|row| row["outcome"] == "passed"), "{rows:?}");
+    assert!(
+        rows.iter().all(|row| row["outcome"] == "passed"),
+        "{rows:?}"
+    );
 }
 
 #[test]
@@ -170,7 +202,13 @@ fn kill_waits_for_no_grace() {
     let asked = Instant::now();
     let ran = runner.run(&["stop", "--kill", "--json"]).expect(0);
     assert!(asked.elapsed() < BOUND, "{:?}", asked.elapsed());
-    assert_says(&ran, &runner.only_run(), "stopped", "incomplete", json!("stopped"));
+    assert_says(
+        &ran,
+        &runner.only_run(),
+        "stopped",
+        "incomplete",
+        json!("stopped"),
+    );
     live.finish().expect(4);
 }
 
@@ -183,7 +221,10 @@ fn a_run_that_does_not_answer_is_no_success_and_sees_the_request_later() {
     let run = runner.only_run();
     assert_says(&ran, &run, "no_answer", "running", Value::Null);
     ran.says(&["has not answered"]);
-    runner.run(&["resume", "--from", run.id()]).expect(6).says(&["is being worked on", "pid "]);
+    runner
+        .run(&["resume", "--from", run.id()])
+        .expect(6)
+        .says(&["is being worked on", "pid "]);
 
     live.signal(Signal::CONT);
     live.finish().expect(4);
@@ -201,14 +242,22 @@ fn a_cancelled_run_goes_on_only_by_force() {
     assert_eq!(run.ending(), ["cancelled", "cancelled", "", "none"]);
 
     let ran = runner.run(&["cancel", run.id(), "--json"]).expect(0);
-    assert_says(&ran, &run, "already_terminal", "cancelled", json!("cancelled"));
+    assert_says(
+        &ran,
+        &run,
+        "already_terminal",
+        "cancelled",
+        json!("cancelled"),
+    );
     runner.run(&["stop", run.id()]).expect(0);
     runner.run(&["wait", run.id()]).expect(4);
     let before = run.read("benchmark.json");
     let ran = runner.run(&["resume", "--from", run.id()]).expect(2);
     ran.says(&["was cancelled", "--force"]);
     assert_eq!(run.read("benchmark.json"), before);
-    runner.run(&["resume", "--from", run.id(), "--force", "--dry-run"]).expect(0);
+    runner
+        .run(&["resume", "--from", run.id(), "--force", "--dry-run"])
+        .expect(0);
 }
 
 #[test]
@@ -221,13 +270,21 @@ fn cancel_drops_what_was_cut_short_and_refuses_what_is_complete() {
         assert_says(&ran, &run, "cancelled", "cancelled", json!("cancelled"));
     }
     let transitions = dead.manifest()["transitions"].clone();
-    let to: Vec<_> = transitions.as_array().unwrap().iter().map(|one| &one["to"]).collect();
+    let to: Vec<_> = transitions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["to"])
+        .collect();
     assert_eq!(to, ["running", "incomplete", "cancelled"]);
 
     let runner = passing();
     runner.exec(&[]).expect(0);
     let before = runner.only_run().read("benchmark.json");
-    runner.run(&["cancel", "latest"]).expect(2).says(&["is completed"]);
+    runner
+        .run(&["cancel", "latest"])
+        .expect(2)
+        .says(&["is completed"]);
     assert_eq!(runner.only_run().read("benchmark.json"), before);
 }
 
@@ -241,7 +298,10 @@ fn a_second_signal_waits_for_no_grace_and_a_third_for_nothing() {
     assert!(took < BOUND, "{took:?}");
     ran.expect(130);
     let run = runner.only_run();
-    assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGINT", "none"]);
+    assert_eq!(
+        run.ending(),
+        ["incomplete", "interrupted", "SIGINT", "none"]
+    );
     assert_eq!(run.rows().len(), 2);
 
     let mut live = running_with(&runner, &["--grace", "10m"]);
@@ -270,7 +330,10 @@ fn a_run_under_nohup_does_not_hear_of_the_end_of_its_terminal() {
 fn wait_exits_with_the_code_of_the_run() {
     let runner = passing();
     runner.exec(&[]).expect(0);
-    runner.run(&["wait"]).expect(0).says(&["completed, 1 of 1: 1 passed"]);
+    runner
+        .run(&["wait"])
+        .expect(0)
+        .says(&["completed, 1 of 1: 1 passed"]);
     runner.scenario(&format!(
         "{}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n",
         tests("one | { do = \"echo\", value = 1 } | equals = 2")
@@ -285,8 +348,14 @@ fn wait_exits_with_the_code_of_the_run() {
     live.end_by(Signal::TERM).0.expect(143);
     let events = wait.finish().expect(143).events();
     let end = &events[0];
-    assert_eq!((&end["event"], &end["n"], &end["exit_code"]), (&json!("finished"), &json!(1), &json!(143)));
-    assert_eq!((&end["status"], &end["reason"]), (&json!("incomplete"), &json!("interrupted")));
+    assert_eq!(
+        (&end["event"], &end["n"], &end["exit_code"]),
+        (&json!("finished"), &json!(1), &json!(143))
+    );
+    assert_eq!(
+        (&end["status"], &end["reason"]),
+        (&json!("incomplete"), &json!("interrupted"))
+    );
     assert_eq!((&end["counts"]["planned"], events.len()), (&json!(3), 1));
 }
 
@@ -314,12 +383,18 @@ fn logs_prints_rows_and_follows_them_until_the_end() {
     live.wait_until_running(1);
     let mut logs = spawn(&runner, &["logs", "-f", "--json"]);
     let row = logs.wait_for(|event| event["event"] == "row");
-    assert_eq!((&row["row"]["test"], &row["row"]["outcome"]), (&json!("one"), &json!("failed")));
+    assert_eq!(
+        (&row["row"]["test"], &row["row"]["outcome"]),
+        (&json!("one"), &json!("failed"))
+    );
     assert!(logs.is_alive());
     // The reader leaves after one line, and nothing more comes that would tell.
     let head = Running::spawn(runner.shell("$runner logs -f | head -n 1"));
     let head = head.finish().expect(0);
-    assert!(head.stdout.starts_with("✗ failed one@hostile#1"), "{head:?}");
+    assert!(
+        head.stdout.starts_with("✗ failed one@hostile#1"),
+        "{head:?}"
+    );
 
     runner.run(&["stop"]).expect(0);
     live.finish().expect(4);
@@ -348,7 +423,10 @@ fn a_detached_run_has_a_session_of_its_own_and_can_be_stopped_by_its_id() {
     let ran = runner.exec(&["--detach", "--json"]).expect(0);
     let run = runner.runs().pop().unwrap();
     let events = ran.events();
-    assert_eq!((&events[0]["event"], &events[0]["run"]), (&json!("started"), &json!(run.id())));
+    assert_eq!(
+        (&events[0]["event"], &events[0]["run"]),
+        (&json!("started"), &json!(run.id()))
+    );
     assert_eq!(events.len(), 1);
     let pid = run.read("lock").lines().next().unwrap().replace("pid ", "");
     let mut ps = Command::new("ps");
@@ -363,7 +441,10 @@ fn a_detached_run_has_a_session_of_its_own_and_can_be_stopped_by_its_id() {
 #[test]
 fn what_is_wrong_before_a_detached_run_is_born_is_said_at_once() {
     let runner = passing();
-    runner.exec(&["--detach", "--test", "nothing"]).expect(5).says(&["no test is selected"]);
+    runner
+        .exec(&["--detach", "--test", "nothing"])
+        .expect(5)
+        .says(&["no test is selected"]);
     runner.scenario("");
     let ran = runner.exec(&["--detach"]).expect(2);
     assert_eq!(ran.stdout, "");
@@ -376,7 +457,11 @@ fn an_exclusive_run_is_alone_in_its_root() {
     let runner = endless();
     let live = running_with(&runner, &["--exclusive"]);
     let refused = runner.exec(&[]).expect(6);
-    refused.says(&["results/.lock", "is held by another process", &format!("pid {}", live.id())]);
+    refused.says(&[
+        "results/.lock",
+        "is held by another process",
+        &format!("pid {}", live.id()),
+    ]);
     runner.exec(&["--exclusive"]).expect(6);
     runner.run(&["stop"]).expect(0);
     live.finish().expect(4);
@@ -400,7 +485,10 @@ fn a_run_begins_in_a_directory_of_choice_and_goes_on_there() {
     let runner = endless();
     let mut live = runner.start(&["--into", "here/mine", "-j", "2"]);
     live.wait_until_running(2);
-    runner.exec(&["--into", "here/mine"]).expect(6).says(&["is being worked on"]);
+    runner
+        .exec(&["--into", "here/mine"])
+        .expect(6)
+        .says(&["is being worked on"]);
     live.end_by(Signal::INT).0.expect(130);
     let stop = ["stop", "here/mine", "--results", "here"];
     runner.run(&stop).expect(0);
@@ -408,11 +496,15 @@ fn a_run_begins_in_a_directory_of_choice_and_goes_on_there() {
     let mut again = runner.start(&["--into", "here/mine", "-j", "2"]);
     again.wait_until_running(2);
     again.end_by(Signal::INT).0.expect(130);
-    let manifest: Value = serde_json::from_slice(&fs_err::read(runner.path("here/mine/benchmark.json")).unwrap()).unwrap();
+    let manifest: Value =
+        serde_json::from_slice(&fs_err::read(runner.path("here/mine/benchmark.json")).unwrap())
+            .unwrap();
     assert_eq!(manifest["run_id"], "mine");
     assert_eq!(manifest["sessions"].as_array().unwrap().len(), 2);
 
-    let refused = runner.exec(&["--into", "here/mine", "--repeat", "2"]).expect(2);
+    let refused = runner
+        .exec(&["--into", "here/mine", "--repeat", "2"])
+        .expect(2);
     refused.says(&["a run of another plan"]);
     runner.write("full/file", "");
     runner.exec(&["--into", "full"]).expect(2);

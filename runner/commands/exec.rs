@@ -41,6 +41,9 @@ pub(super) fn exec(
 
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let store = open_store(args, output)?;
+    if let Err(error) = store.sweep(run::wall_clock()) {
+        tracing::warn!("runs whose processes have died cannot be swept: {error}");
+    }
     let around = Around {
         signals: &signals,
         log: &log,
@@ -147,7 +150,10 @@ fn exclude(store: &mut Store, waits: bool, output: &Output) -> Result<(), Record
     if !waits || !matches!(alone, Err(RecordError::Held { .. })) {
         return alone;
     }
-    output.talk(&format!("waiting for the other runs in `{}` to end", store.root().display()));
+    output.talk(&format!(
+        "waiting for the other runs in `{}` to end",
+        store.root().display()
+    ));
     store.exclusive(Busy::Wait, run::wall_clock())
 }
 
