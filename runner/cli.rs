@@ -1,5 +1,7 @@
 //! The command line. Doc comments of this file are the program's help.
 
+mod upkeep;
+
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{
@@ -13,6 +15,8 @@ use crate::{
     record::Rerun,
     scenario::{self, FailFast},
 };
+
+pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// Runs lists of tests against sandboxed WASM providers
 ///
@@ -68,6 +72,27 @@ pub enum Command {
     ///
     /// Without `--failed` and `--trial` no rows are printed, unless `--json` asks for everything.
     Show(ShowArgs),
+    /// Check that nothing of a run is damaged
+    ///
+    /// Looks at its rows, the files that they name, its scenario, its plugins and tests. Exits with 1 if something is not
+    /// as it was written; repairs nothing.
+    Verify(VerifyArgs),
+    /// Give runs whose process has died the status that is true of them
+    ///
+    /// A run has died if its manifest says `running` and nobody holds its lock. It becomes `completed` if nothing was left
+    /// to do, else `incomplete`. Nothing is deleted.
+    Cleanup(CleanupArgs),
+    /// Keep a run: `prune` leaves it alone
+    Pin(PinArgs),
+    /// Let `prune` have a pinned run again
+    Unpin(UnpinArgs),
+    /// Delete runs, and what no run needs any more
+    ///
+    /// A run goes if any of the policies names it; running, pinned and locked runs stay whatever the policies say. Without
+    /// a policy only leftovers go: what interrupted births left, and files in the content store that no run needs.
+    Prune(PruneArgs),
+    /// Make `runner.db` anew from the run directories
+    Reindex(ReindexArgs),
     /// Print the JSON Schema of a file format
     Schema(SchemaArgs),
     /// Print a shell completion script
@@ -317,6 +342,9 @@ pub struct ShowArgs {
     /// Show only trials whose id (`test@provider#repeat`) or test id matches, in full
     #[arg(long, value_name = "GLOB")]
     pub trial: Option<String>,
+    /// Show its sessions and every change of its status
+    #[arg(long)]
+    pub history: bool,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
@@ -385,7 +413,8 @@ fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
 }
 
 fn parse_rerun(text: &str) -> Result<Rerun, String> {
-    text.parse().map_err(|error: globset::Error| error.to_string())
+    text.parse()
+        .map_err(|error: globset::Error| error.to_string())
 }
 
 /// As many as `concurrency` of a scenario may say.

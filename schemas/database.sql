@@ -19,7 +19,7 @@ CREATE TABLE runs (
     flaky             INTEGER NOT NULL,
     -- Of the manifest, when it was read: what differs is read again.
     manifest_modified INTEGER NOT NULL,
-    manifest_bytes    INTEGER NOT NULL,
+    manifest_bytes    INTEGER NOT NULL, pinned_at TEXT, pinned_reason TEXT,
     CHECK ((completed_at IS NULL) = (status IS NULL OR status = 'running'))
 ) STRICT;
 
@@ -29,7 +29,7 @@ CREATE TABLE sessions (
     opened_at TEXT    NOT NULL,
     closed_at TEXT,
     opened_by TEXT    NOT NULL,
-    reason    TEXT,
+    reason    TEXT, rerun    TEXT, from_seq INTEGER NOT NULL DEFAULT 0, forced   INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, n)
 ) STRICT;
 
@@ -74,4 +74,20 @@ BEGIN
         reason = NEW.reason,
         completed_at = CASE NEW.to_status WHEN 'running' THEN NULL ELSE NEW.at END
     WHERE run_id = NEW.run_id;
+END;
+
+CREATE TRIGGER completed_run_goes_on_only_to_rerun BEFORE INSERT ON transitions
+WHEN NEW.from_status = 'completed' AND NEW.to_status = 'running' AND NOT EXISTS (
+    SELECT 1 FROM sessions WHERE run_id = NEW.run_id AND opened_at = NEW.at AND rerun IS NOT NULL
+)
+BEGIN
+    SELECT RAISE(ABORT, 'a completed run goes on only with something to run again');
+END;
+
+CREATE TRIGGER cancelled_run_goes_on_only_by_force BEFORE INSERT ON transitions
+WHEN NEW.from_status = 'cancelled' AND NEW.to_status = 'running' AND NOT EXISTS (
+    SELECT 1 FROM sessions WHERE run_id = NEW.run_id AND opened_at = NEW.at AND forced
+)
+BEGIN
+    SELECT RAISE(ABORT, 'a cancelled run goes on only by force');
 END;

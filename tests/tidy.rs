@@ -88,6 +88,12 @@ fn only_main_exits() {
 }
 
 #[test]
+fn only_retention_deletes_what_is_a_run_or_was_one() {
+    let offences = found("remove_dir", |path| path != "runner/record/retention.rs");
+    assert_eq!(offences, [""; 0]);
+}
+
+#[test]
 fn environment_and_current_directory_are_read_in_main() {
     let offences = found(r"env::(var|vars|var_os|current_dir|args)\b", |path| {
         path != "runner/main.rs"

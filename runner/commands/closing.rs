@@ -39,6 +39,11 @@ impl Closing {
                 stage: Stage::Plan,
                 ..Self::before_new_rows(RunStatus::Incomplete, reason, counts)
             },
+            Err(SessionError::Storage(error)) => Self {
+                stage: Stage::Plan,
+                error: Some(chain(&error)),
+                ..Self::before_new_rows(RunStatus::Incomplete, Reason::Storage, counts)
+            },
             Err(SessionError::Run { error, counts }) => Self {
                 error: Some(error),
                 ..Self::before_new_rows(status_of_failure(counts), Reason::Internal, counts)

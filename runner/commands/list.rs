@@ -19,12 +19,7 @@ pub(super) fn list(args: &ListArgs, output: &Output) -> Result<ExitStatus, Error
     let mut list = store.runs(&filter).map_err(Error::record)?;
     list.runs.truncate(args.limit.unwrap_or(usize::MAX));
 
-    for (directory, error) in &list.unreadable {
-        output.warn(&format!(
-            "run `{}` cannot be read: {error}",
-            directory.display()
-        ));
-    }
+    super::warn_unreadable(&list.unreadable, output);
     if args.json {
         output.data(&output::list_json(&list.runs));
     } else if list.runs.is_empty() {

@@ -2,6 +2,7 @@
 
 mod asking;
 mod cancel;
+mod cleanup;
 mod closing;
 mod completions;
 mod detach;
@@ -11,13 +12,17 @@ mod list;
 mod live;
 mod logs;
 mod man;
+mod pin;
 mod plugins;
+mod prune;
+mod reindex;
 mod resume;
 mod schema;
 mod session_log;
 mod show;
 mod stop;
 mod validate;
+mod verify;
 mod wait;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -28,6 +33,7 @@ use crate::{
     cli::Command,
     error::{Error, ExitStatus},
     output::Output,
+    record::RecordError,
 };
 
 /// What `main` knows of the process's environment.
@@ -60,8 +66,22 @@ pub fn dispatch(
         Command::Validate(args) => validate::validate(&args, output),
         Command::List(args) => list::list(&args, output),
         Command::Show(args) => show::show(&args, output),
+        Command::Verify(args) => verify::verify(&args, output),
+        Command::Cleanup(args) => cleanup::cleanup(&args, output),
+        Command::Pin(args) => pin::pin(args, output),
+        Command::Unpin(args) => pin::unpin(&args, output),
+        Command::Prune(args) => prune::prune(&args, output),
+        Command::Reindex(args) => reindex::reindex(&args, output),
         Command::Schema(args) => Ok(schema::schema(&args, output)),
         Command::Completions(args) => Ok(completions::completions(&args, output)),
         Command::Man(args) => man::man(&args, output),
+    }
+}
+
+/// Warns of directories that hold a run which cannot be read.
+fn warn_unreadable(unreadable: &[(PathBuf, RecordError)], output: &Output) {
+    for (directory, error) in unreadable {
+        let directory = directory.display();
+        output.warn(&format!("run `{directory}` cannot be read: {error}"));
     }
 }

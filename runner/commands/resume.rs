@@ -107,7 +107,10 @@ fn choose(args: &ResumeArgs, output: &Output) -> Result<RunEntry, Error> {
             "there is no incomplete run in `{root}`"
         )));
     }
-    let names: Vec<_> = candidates.iter().map(|run| format!("`{}`", run.id)).collect();
+    let names: Vec<_> = candidates
+        .iter()
+        .map(|run| format!("`{}`", run.id))
+        .collect();
     Err(Error::usage(miette!(
         help = "name one with `--from`",
         "there are several incomplete runs in `{root}`: {}",
@@ -175,12 +178,19 @@ fn explain(
             count += 1;
             let trial = trial.to_string();
             let why = output::why_pending(&before, ordinal);
-            output.data(&if args.explain { format!("{trial}  {why}") } else { trial });
+            output.data(&if args.explain {
+                format!("{trial}  {why}")
+            } else {
+                trial
+            });
         }
         ordinal += 1;
     })
     .map_err(|error| Error::internal(miette!("cannot read the run's tests: {error}")))?;
-    output.talk(&format!("{count} of {} trials would run", plan.trial_count()));
+    output.talk(&format!(
+        "{count} of {} trials would run",
+        plan.trial_count()
+    ));
     Ok(ExitStatus::Success)
 }
 
@@ -190,12 +200,21 @@ fn nothing_left(run: &RunEntry, history: &History, output: &Output) -> Result<Ex
     let warn = |error: &LineError| output.warn(&error.to_string());
     let tally = Tally::of_run(&reader, &history.state, |_, _| {}, warn);
     let counts = history.state.counts();
-    let verdict = if counts.bad() == 0 { Verdict::Passed } else { Verdict::Failed };
+    let verdict = if counts.bad() == 0 {
+        Verdict::Passed
+    } else {
+        Verdict::Failed
+    };
     let manifest = reader.manifest();
     output.data(&output::show_text(run, manifest, &tally, &[]));
     output.talk("nothing is left to run");
     hint_at_rerun(history, output);
-    Ok(ExitStatus::of(manifest.status, manifest.reason, manifest.signal, verdict))
+    Ok(ExitStatus::of(
+        manifest.status,
+        manifest.reason,
+        manifest.signal,
+        verdict,
+    ))
 }
 
 /// Names the way to run trials again that came to no verdict.

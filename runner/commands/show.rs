@@ -16,6 +16,10 @@ pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<ExitStatus, Error
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let run = store.find(&args.run).map_err(Error::find)?;
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
+    if args.history && !args.json {
+        output.data(&output::history_text(&run, reader.manifest()));
+        return Ok(ExitStatus::Success);
+    }
 
     let state = reader.state().map_err(Error::record)?;
     let mut rows = Vec::new();
@@ -50,7 +54,7 @@ impl Wanted {
             .map_err(Error::usage)?;
         Ok(Self {
             // A document has everything, a screen what was asked for.
-            is_everything: args.json && !args.failed && args.trial.is_none(),
+            is_everything: args.json && !args.failed && !args.history && args.trial.is_none(),
             only_bad: args.failed,
             trial: glob.map(|glob| glob.compile_matcher()),
         })

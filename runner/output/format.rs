@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 
@@ -66,6 +67,11 @@ pub(super) fn counted(counts: Counts) -> String {
 pub(super) fn plural(number: u64, word: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {word}{ending}", count(number))
+}
+
+/// A size with its binary unit: `1.5 GiB`.
+pub(super) fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
 }
 
 /// A point in time in UTC, to the second.

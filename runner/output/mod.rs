@@ -10,6 +10,7 @@ mod report;
 mod runs;
 mod summary;
 mod tally;
+mod upkeep;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -24,8 +25,12 @@ pub use events::events_schema;
 pub use follow::Follow;
 pub use pending::why_pending;
 pub use report::{Begin, Finish, Mode, Report};
-pub use runs::{list_json, list_table, show_json, show_text, stop_json, stop_text};
+pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;
+pub use upkeep::{
+    Execution, cleanup_json, cleanup_text, prune_json, prune_text, reindex_text, verify_json,
+    verify_text,
+};
 
 use crate::error::Error;
 

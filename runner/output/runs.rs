@@ -10,13 +10,13 @@ use super::{
 };
 use crate::{
     model::{Counts, Reason, RunStatus},
-    record::{Manifest, Row, RunEntry},
+    record::{Manifest, Pinned, Row, RunEntry},
 };
 
 /// A line for each run.
 pub fn list_table(runs: &[RunEntry]) -> String {
     let mut table = plain_table(&[
-        "run", "status", "scenario", "done", "passed", "failed", "took",
+        "run", "status", "scenario", "done", "passed", "failed", "took", "",
     ]);
     for run in runs {
         table.add_row(vec![
@@ -31,12 +31,13 @@ pub fn list_table(runs: &[RunEntry]) -> String {
             format::count(run.counts.passed),
             format::count(run.counts.bad()),
             took(run),
+            pin_mark(run).into(),
         ]);
     }
     // Coloured afterwards: the table counts the characters of its cells, not their colours.
-    let table = trimmed(&table);
+    let table = with_dim_header(&trimmed(&table));
     let mut lines = table.lines();
-    let header = lines.next().map(|header| header.dimmed().to_string());
+    let header = lines.next().map(str::to_owned);
     let coloured = runs.iter().zip(lines).map(|(run, line)| {
         let status = status_text(run);
         line.replacen(&status, &format::status(run.status, &status), 1)
@@ -76,6 +77,9 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
             &format!("{} UTC, after {}", format::timestamp(at), took(run)),
         );
     }
+    if let Some(pinned) = &run.pinned {
+        field("pinned", &pin_text(pinned));
+    }
     field("verdict", run.verdict.as_str());
     field("trials", &trials(run.counts));
 
@@ -88,6 +92,47 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
         lines.extend(rows.iter().map(row_text));
     }
     lines.join("\n")
+}
+
+/// The sessions that worked on a run, and every change of its status.
+pub fn history_text(run: &RunEntry, manifest: &Manifest) -> String {
+    let mut sessions = plain_table(&["session", "began", "ended", "by", "reran", "reason"]);
+    for session in &manifest.sessions {
+        sessions.add_row(vec![
+            session.n.to_string(),
+            format::timestamp(session.opened_at),
+            session.closed_at.map(format::timestamp).unwrap_or_default(),
+            session.opened_by.clone(),
+            session.rerun.clone().unwrap_or_default(),
+            session
+                .reason
+                .map(|reason| reason.to_string())
+                .unwrap_or_default(),
+        ]);
+    }
+    let mut transitions = plain_table(&["at", "from", "to", "reason", "by"]);
+    for transition in &manifest.transitions {
+        transitions.add_row(vec![
+            format::timestamp(transition.at),
+            transition
+                .from
+                .map(|from| from.to_string())
+                .unwrap_or_default(),
+            transition.to.to_string(),
+            transition
+                .reason
+                .map(|reason| reason.to_string())
+                .unwrap_or_default(),
+            transition.writer.clone(),
+        ]);
+    }
+    let status = format::status(run.status, &status_text(run));
+    [
+        format!("{} {status}", run.id.to_string().bold()),
+        with_dim_header(&trimmed(&sessions)),
+        with_dim_header(&trimmed(&transitions)),
+    ]
+    .join("\n\n")
 }
 
 /// One document with the manifest and the rows that were asked for.
@@ -116,6 +161,14 @@ pub(super) fn ending(run: &RunEntry) -> String {
     format!("{} {}", run.id.to_string().bold(), ended(run))
 }
 
+/// A table whose first line is less loud than the others.
+pub(super) fn with_dim_header(table: &str) -> String {
+    match table.split_once('\n') {
+        Some((header, rest)) => format!("{}\n{rest}", header.dimmed()),
+        None => table.dimmed().to_string(),
+    }
+}
+
 /// A row: on one line if it is well, else with what is wrong.
 pub(super) fn row_text(row: &Row<'_>) -> String {
     if row.outcome.is_bad() {
@@ -130,7 +183,7 @@ fn ended(run: &RunEntry) -> String {
 }
 
 /// The status with its icon and why it is so.
-fn status_text(run: &RunEntry) -> String {
+pub(super) fn status_text(run: &RunEntry) -> String {
     let reason = run.reason.map(|reason| match (reason, run.signal) {
         (Reason::Interrupted, Some(signal)) => format!(" ({reason}, {})", signal.as_str()),
         _ => format!(" ({reason})"),
@@ -142,6 +195,21 @@ fn status_text(run: &RunEntry) -> String {
     };
     let icon = format::status_icon(run.status);
     format!("{icon} {}{}{sweep}", run.status, reason.unwrap_or_default())
+}
+
+fn pin_mark(run: &RunEntry) -> &'static str {
+    match run.pinned {
+        Some(_) => "pinned",
+        None => "",
+    }
+}
+
+fn pin_text(pinned: &Pinned) -> String {
+    let since = format::timestamp(pinned.at);
+    match &pinned.reason {
+        Some(reason) => format!("since {since} UTC: {reason}"),
+        None => format!("since {since} UTC"),
+    }
 }
 
 fn took(run: &RunEntry) -> String {
@@ -161,7 +229,7 @@ fn trials(counts: Counts) -> String {
     )
 }
 
-fn run_json(run: &RunEntry) -> Value {
+pub(super) fn run_json(run: &RunEntry) -> Value {
     let counts = &run.counts;
     json!({
         "run": run.id.to_string(),
@@ -174,6 +242,7 @@ fn run_json(run: &RunEntry) -> Value {
         "verdict": run.verdict.as_str(),
         "is_alive": run.status == RunStatus::Running,
         "is_not_yet_swept": run.is_not_yet_swept,
+        "pinned": run.pinned,
         "created_at": run.created_at.to_string(),
         "started_at": run.started_at.to_string(),
         "completed_at": run.completed_at.map(|at| at.to_string()),
@@ -189,6 +258,6 @@ fn run_json(run: &RunEntry) -> Value {
     })
 }
 
-fn pretty(value: &Value) -> String {
+pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("a JSON value has a text")
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, io, path::PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::{
-    RecordError, durable,
+    RecordError, durable, failpoint,
     layout::RunDir,
     recorder::Entry,
     row::{self, Row, RowArtifact, RowOutput, StoredOutput},
@@ -86,7 +86,9 @@ impl Artifacts {
     fn write(&mut self, attempt: &Attempt, name: &str, bytes: &[u8]) -> io::Result<()> {
         let directory = self.dir.artifacts(attempt.ordinal, attempt.number);
         fs_err::create_dir_all(&directory)?;
+        failpoint::pass("artifact", "begin")?;
         durable::create(&directory.join(name), bytes)?;
+        failpoint::pass("artifact", "written")?;
         for ancestor in directory.ancestors() {
             if !self.unsynced.contains(ancestor) {
                 self.unsynced.insert(ancestor.to_owned());

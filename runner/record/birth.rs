@@ -1,6 +1,6 @@
 //! The birth of a run: what must be on disk before anything happens.
 
-use std::{io, path::Path, sync::Arc};
+use std::{collections::BTreeSet, io, path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -14,6 +14,7 @@ use super::{
     lock::Lock,
     manifest::{FORMAT, Manifest, ManifestCounts, ManifestProvider, ManifestScenario, Metadata},
     recorder::{Begun, Locks, Recorder, WRITER, Written},
+    retention,
 };
 use crate::model::{Counts, Digest, Limits, RunStatus, Stage, Verdict};
 
@@ -77,7 +78,7 @@ pub(super) fn give(
         .map_err(RecordError::io("create a run directory"))?;
     let recorder = fill(root, root_lock, birth, acks, id, dir.clone());
     if recorder.is_err()
-        && let Err(error) = fs_err::remove_dir_all(dir.path())
+        && let Err(error) = retention::remove_failed_birth(&dir)
     {
         tracing::warn!("cannot remove what is left of a failed birth: {error}");
     }
@@ -158,12 +159,14 @@ fn fill(
     pass("content").map_err(failed())?;
     durable::create(&dir.scenario(), birth.scenario.text.as_bytes())
         .map_err(RecordError::io("copy the scenario"))?;
+    pass("scenario").map_err(failed())?;
     let index = fs_err::OpenOptions::new()
         .append(true)
         .create(true)
         .open(dir.index())
         .map_err(RecordError::io("create the file for rows"))?;
     let inflight = InFlight::create(&dir.inflight(), 1).map_err(failed())?;
+    pass("files").map_err(failed())?;
 
     let manifest = manifest(birth, &id);
     manifest.write(&dir.manifest(), "birth")?;
@@ -205,6 +208,7 @@ fn pass(place: &str) -> io::Result<()> {
 
 /// The manifest of a run that is born, with its first session open.
 fn manifest(birth: Birth, id: &RunId) -> Manifest {
+    let content: BTreeSet<Digest> = birth.blobs.iter().map(|blob| blob.digest).collect();
     let mut manifest = Manifest {
         format: FORMAT,
         run_id: id.to_string(),
@@ -225,6 +229,7 @@ fn manifest(birth: Birth, id: &RunId) -> Manifest {
             .into_iter()
             .map(BirthProvider::manifest)
             .collect(),
+        content: content.into_iter().collect(),
         selection: birth.selection,
         options: birth.options,
         status: RunStatus::Running,
@@ -240,6 +245,7 @@ fn manifest(birth: Birth, id: &RunId) -> Manifest {
         completed_at: None,
         sessions: Vec::new(),
         transitions: Vec::new(),
+        pinned: None,
     };
     manifest.open(WRITER, birth.now);
     manifest
@@ -256,6 +262,7 @@ pub(super) fn replan(manifest: &mut Manifest, birth: Birth) {
         completed_at: manifest.completed_at,
         sessions: std::mem::take(&mut manifest.sessions),
         transitions: std::mem::take(&mut manifest.transitions),
+        pinned: manifest.pinned.take(),
         ..planned
     };
 }

@@ -1,6 +1,6 @@
 //! [`Claim`]: a run that has ended, held by this process.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use fs_err::OpenOptions;
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use super::{
     CancelError, ClaimError, RecordError,
     birth::{self, Birth},
     content::Content,
-    durable,
+    durable, failpoint,
     history::{self, History},
     inflight::InFlight,
     layout::{Root, RunDir, RunId},
@@ -58,18 +58,21 @@ pub struct Opening {
 impl Store {
     /// Takes a run's lock, repairs the tail of its rows, and sweeps it if its manifest says `running` still.
     pub fn claim(&self, run: &RunEntry, now: Timestamp) -> Result<Claim, ClaimError> {
-        let held = |error| match error {
-            RecordError::Held { text, .. } => ClaimError::Held {
-                run: run.id.clone(),
-                text,
-            },
-            error => ClaimError::Record(error),
-        };
+        let root_lock = self.session_lock(&RunDir::new(&run.dir).root());
+        let root_lock = root_lock.map_err(|error| ClaimError::of(run, error))?;
+        Claim::take(run, root_lock, now)
+    }
+}
+
+impl Claim {
+    pub(super) fn take(
+        run: &RunEntry,
+        root_lock: Arc<Lock>,
+        now: Timestamp,
+    ) -> Result<Self, ClaimError> {
         let dir = RunDir::new(&run.dir);
         let root = dir.root();
-        let root_lock = self.session_lock(&root).map_err(held)?;
-        let run_lock = Lock::own(&dir.lock(), now).map_err(held)?;
-        let locks = Locks::new(run_lock, root_lock);
+        let run_lock = Lock::own(&dir.lock(), now).map_err(|error| ClaimError::of(run, error))?;
 
         let mut manifest = Manifest::read(&dir.manifest())?;
         // A copied directory is a run of its own.
@@ -78,18 +81,16 @@ impl Store {
         if manifest.status == RunStatus::Running {
             sweep::settle(&root, &dir, &mut manifest, now)?;
         }
-        Ok(Claim {
+        Ok(Self {
             root,
             dir,
             id: run.id.clone(),
             manifest,
             last_seq,
-            locks,
+            locks: Locks::new(run_lock, root_lock),
         })
     }
-}
 
-impl Claim {
     /// The manifest as it is on disk.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -164,11 +165,13 @@ impl Claim {
 
         recorder::tidy(&dir);
         let failed = || RecordError::io("open a session");
+        failpoint::pass("opening", "tidied").map_err(failed())?;
         let inflight = InFlight::create(&dir.inflight(), manifest.session()).map_err(failed())?;
         let index = OpenOptions::new()
             .append(true)
             .open(dir.index())
             .map_err(failed())?;
+        failpoint::pass("opening", "files").map_err(failed())?;
         manifest.write(&dir.manifest(), "opening")?;
         // Now the manifest keeps the entries from being removed.
         drop(content);
@@ -348,15 +351,16 @@ mod tests {
         let would = store.sweepable(now()).unwrap();
         assert_eq!(manifests(), before);
         assert_eq!(store.sweep(now()).unwrap(), would);
-        let statuses: Vec<_> = would
+        let mut statuses: Vec<_> = would
             .iter()
             .map(|swept| (swept.run.status, swept.run.verdict, swept.run.reason))
             .collect();
+        statuses.sort_unstable_by_key(|(status, ..)| status.as_str());
         assert_eq!(
             statuses,
             [
-                (RunStatus::Incomplete, Verdict::None, Some(Reason::Crashed)),
-                (RunStatus::Completed, Verdict::Passed, None)
+                (RunStatus::Completed, Verdict::Passed, None),
+                (RunStatus::Incomplete, Verdict::None, Some(Reason::Crashed))
             ]
         );
         assert_eq!(store.sweep(now()).unwrap(), []);

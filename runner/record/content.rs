@@ -10,7 +10,7 @@ use std::{
 use fs_err::File;
 use sha2::{Digest as _, Sha256};
 
-use super::{RecordError, durable, layout, lock::Lock};
+use super::{RecordError, durable, failpoint, layout, lock::Lock};
 use crate::model::Digest;
 
 const CHUNK: usize = 64 * 1024;
@@ -61,13 +61,18 @@ impl Content {
     fn write(&self, blob: &Blob, entry: &Path) -> Result<(), RecordError> {
         let directory = entry.parent().expect("an entry lies in a directory");
         let failed = || RecordError::io("write into the content store");
+        let pass = |place| failpoint::pass("content", place).map_err(failed());
         fs_err::create_dir_all(directory).map_err(failed())?;
         let mut file = durable::temporary(directory).map_err(failed())?;
+        pass("begin")?;
         blob.copy(file.as_file_mut())?;
+        pass("written")?;
         durable::persist(file, entry).map_err(failed())?;
+        pass("renamed")?;
 
         durable::sync_directory(directory).map_err(failed())?;
-        durable::sync_directory(&self.path).map_err(failed())
+        durable::sync_directory(&self.path).map_err(failed())?;
+        pass("synced")
     }
 }
 

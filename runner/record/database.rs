@@ -8,13 +8,14 @@ use std::{
 
 use jiff::Timestamp;
 use rusqlite::{
-    Connection, Row, Transaction, TransactionBehavior, config::DbConfig, params, types::Type,
+    Connection, ErrorCode, Row, Transaction, TransactionBehavior, config::DbConfig, params,
+    types::Type,
 };
 use thiserror::Error;
 
 use super::{
     layout::RunId,
-    manifest::Manifest,
+    manifest::{Manifest, Pinned},
     recorder::Entry,
     run_entry::{RunEntry, Stamp},
     words::{self, Word},
@@ -22,9 +23,10 @@ use super::{
 use crate::model::Counts;
 
 /// One element per version; what was published is never edited.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/0001_runs.sql"),
     include_str!("migrations/0002_resume.sql"),
+    include_str!("migrations/0003_pinned.sql"),
 ];
 /// How long a reader waits for another process.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,13 +36,35 @@ const SHORT_PATIENCE: Duration = Duration::from_millis(100);
 /// Why `runner.db` cannot be used. Never fatal.
 #[derive(Debug, Error)]
 pub(super) enum DatabaseError {
-    #[error("cannot use `{path}`, going on without it; it is made anew once it is deleted")]
+    #[error("cannot use `{path}`")]
     Sqlite {
         path: PathBuf,
         source: rusqlite::Error,
     },
-    #[error("`{path}` was made by a newer runner, going on without it")]
+    #[error("`{path}` was made by a newer runner")]
     Newer { path: PathBuf },
+}
+
+impl DatabaseError {
+    /// Tells whether another file in its place would help: the one that is there cannot be understood.
+    pub(super) fn is_in_the_file(&self) -> bool {
+        let Self::Sqlite { source, .. } = self else {
+            return true;
+        };
+        !matches!(
+            source.sqlite_error_code(),
+            Some(
+                ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::PermissionDenied
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::OutOfMemory
+            )
+        )
+    }
 }
 
 /// An open `runner.db` with the newest schema.
@@ -94,6 +118,11 @@ impl Database {
         gone: &[RunId],
     ) -> Result<(), DatabaseError> {
         project(&mut self.connection, changed, gone).map_err(|source| self.wrap(source))
+    }
+
+    /// Forgets every run, learns these, and makes sure that they can be read back.
+    pub(super) fn rebuild(&mut self, manifests: &[(Stamp, Manifest)]) -> Result<(), DatabaseError> {
+        rebuild(&mut self.connection, manifests).map_err(|source| self.wrap(source))
     }
 
     fn set_counts(&self, id: &RunId, counts: Counts) -> Result<(), DatabaseError> {
@@ -188,7 +217,10 @@ impl Progress {
 
 /// Says what is wrong, once, on the way to going on without SQLite.
 pub(super) fn warn(error: &DatabaseError) {
-    tracing::warn!(error = error as &dyn std::error::Error, "{error}");
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "{error}, going on without it; `runner reindex` makes it anew"
+    );
 }
 
 fn configure(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
@@ -238,6 +270,25 @@ fn project(
         insert(&transaction, *stamp, manifest)?;
     }
     transaction.commit()
+}
+
+fn rebuild(connection: &mut Connection, manifests: &[(Stamp, Manifest)]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute("DELETE FROM runs", [])?;
+    for (stamp, manifest) in manifests {
+        insert(&transaction, *stamp, manifest)?;
+    }
+    transaction.commit()?;
+
+    let finding: String =
+        connection.pragma_query_value(None, "integrity_check", |row| row.get(0))?;
+    if finding == "ok" {
+        return Ok(());
+    }
+    Err(rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+        Some(finding),
+    ))
 }
 
 fn forget(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
@@ -294,11 +345,12 @@ fn insert_run(
     manifest: &Manifest,
 ) -> rusqlite::Result<()> {
     let counts = manifest.counts;
+    let pinned = manifest.pinned.as_ref();
     transaction
         .prepare_cached(
             "INSERT INTO runs (run_id, scenario, created_at, started_at, signal, stage, verdict, planned, passed,
-                 failed, error, timeout, skipped, flaky, manifest_modified, manifest_bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                 failed, error, timeout, skipped, flaky, manifest_modified, manifest_bytes, pinned_at, pinned_reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?
         .execute(params![
             manifest.run_id,
@@ -317,12 +369,15 @@ fn insert_run(
             signed(counts.flaky),
             stamp.modified,
             stamp.bytes,
+            pinned.map(|pinned| instant(pinned.at)),
+            pinned.and_then(|pinned| pinned.reason.as_deref()),
         ])
         .map(drop)
 }
 
 const SELECT_RUNS: &str = "SELECT run_id, scenario, created_at, started_at, completed_at, status, reason, signal, stage,
-        verdict, planned, passed, failed, error, timeout, skipped, flaky, manifest_modified, manifest_bytes
+        verdict, planned, passed, failed, error, timeout, skipped, flaky, manifest_modified, manifest_bytes,
+        pinned_at, pinned_reason
     FROM runs";
 
 /// Reads a row of [`SELECT_RUNS`].
@@ -332,6 +387,8 @@ fn read_run(row: &Row<'_>, root: &Path) -> rusqlite::Result<(Stamp, RunEntry)> {
         modified: row.get(17)?,
         bytes: row.get(18)?,
     };
+    let reason = row.get(20)?;
+    let pinned = optional(row, 19, parse_instant)?.map(|at| Pinned { at, reason });
     let run = RunEntry {
         dir: root.join(&id),
         id: RunId::of_directory(&id),
@@ -353,6 +410,7 @@ fn read_run(row: &Row<'_>, root: &Path) -> rusqlite::Result<(Stamp, RunEntry)> {
             skipped: count(row, 15)?,
             flaky: count(row, 16)?,
         },
+        pinned,
         is_not_yet_swept: false,
     };
     Ok((stamp, run))

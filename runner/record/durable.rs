@@ -12,6 +12,9 @@ use tempfile::NamedTempFile;
 
 use super::failpoint;
 
+/// How the names of temporary files begin.
+pub(super) const TEMPORARY: &str = ".new-";
+
 /// Replaces `path` with `bytes` so that a reader finds the old or the new content, whole; `step` says on what occasion.
 pub(super) fn replace(path: &Path, bytes: &[u8], step: &str) -> io::Result<()> {
     let directory = parent(path)?;
@@ -56,7 +59,7 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 /// Opens a file without a lasting name, with the permissions that the user's mask gives.
 pub(super) fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
     tempfile::Builder::new()
-        .prefix(".new-")
+        .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory)
 }

@@ -4,7 +4,9 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
-use super::{layout::RunId, status::IllegalTransition};
+use super::{
+    database::DatabaseError, layout::RunId, run_entry::RunEntry, status::IllegalTransition,
+};
 use crate::model::Digest;
 
 /// Why a run could not be begun, written or read.
@@ -71,6 +73,9 @@ pub enum RecordError {
     /// A status was to follow another one that it cannot follow.
     #[error(transparent)]
     Transition(#[from] IllegalTransition),
+    /// `runner.db` cannot be made anew.
+    #[error("cannot make the database anew")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A directory was named for a run, and something is in it.
     #[error("`{path}` is not empty")]
     InUse {
@@ -123,6 +128,12 @@ pub enum FindError {
     Unreadable(#[from] RecordError),
 }
 
+impl From<DatabaseError> for RecordError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
 impl RecordError {
     /// Takes away who holds a lock.
     pub(super) fn unnamed(self) -> Self {
@@ -155,6 +166,18 @@ pub enum ClaimError {
     /// It cannot be read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
+}
+
+impl ClaimError {
+    pub(super) fn of(run: &RunEntry, error: RecordError) -> Self {
+        match error {
+            RecordError::Held { text, .. } => Self::Held {
+                run: run.id.clone(),
+                text,
+            },
+            error => Self::Record(error),
+        }
+    }
 }
 
 /// Why a run could not be cancelled.

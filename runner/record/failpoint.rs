@@ -8,7 +8,7 @@ pub(super) fn pass(_step: &str, _place: &str) -> std::io::Result<()> {
 }
 
 #[cfg(debug_assertions)]
-pub use armed::arm;
+pub use armed::{PLACES, arm};
 #[cfg(debug_assertions)]
 pub(super) use armed::pass;
 
@@ -24,17 +24,36 @@ mod armed {
 
     use rustix::{io::Errno, process};
 
+    /// Every place there is. A place that is not here panics when it is passed, so that none is left out by the tests that
+    /// go through them all.
+    #[rustfmt::skip]
+    pub const PLACES: &[&str] = &[
+        "birth.directory", "birth.lock", "birth.content", "birth.scenario", "birth.files",
+        "birth.begin", "birth.written", "birth.renamed", "birth.synced", "birth.born",
+        "content.begin", "content.written", "content.renamed", "content.synced",
+        "stage.begin", "stage.written", "stage.renamed", "stage.synced",
+        "artifact.begin", "artifact.written",
+        "row.begin", "row.written", "row.synced",
+        "finish.begin", "finish.written", "finish.renamed", "finish.synced",
+        "repair.begin", "repair.aside.begin", "repair.aside.written", "repair.aside.renamed", "repair.aside.synced",
+        "repair.moved", "repair.truncated", "repair.synced", "repair.newline", "repair.completed",
+        "sweep.begin", "sweep.written", "sweep.renamed", "sweep.synced",
+        "opening.scenario.begin", "opening.scenario.written", "opening.scenario.renamed", "opening.scenario.synced",
+        "opening.tidied", "opening.files", "opening.begin", "opening.written", "opening.renamed", "opening.synced",
+        "cancel.begin", "cancel.written", "cancel.renamed", "cancel.synced",
+    ];
+
     static ARMED: OnceLock<Failpoint> = OnceLock::new();
 
     /// What happens when a place is passed for the last of `passes` times.
     struct Failpoint {
-        place: String,
+        place: &'static str,
         passes_left: AtomicU32,
-        fault: String,
+        fault: &'static str,
     }
 
-    /// Arms one place of this process: `row.written@5=kill` kills it when it passes there for the fifth time. Other faults
-    /// are `full` and `broken`, which last from then on.
+    /// Arms one place of this process: `row.written@5=kill` kills it when it passes there for the fifth time. From then on
+    /// `full` makes each pass there fail for want of space, and `broken` each pass anywhere, as on a disk that is gone.
     ///
     /// # Panics
     ///
@@ -44,12 +63,11 @@ mod armed {
             let (place, fault) = text.split_once('=')?;
             let (place, passes) = place.split_once('@').unwrap_or((place, "1"));
             Some(Failpoint {
-                place: place.into(),
+                place: PLACES.iter().find(|known| **known == place)?,
                 passes_left: AtomicU32::new(passes.parse().ok()?),
                 fault: ["kill", "full", "broken"]
                     .into_iter()
-                    .find(|known| *known == fault)?
-                    .into(),
+                    .find(|known| *known == fault)?,
             })
         };
         let failpoint = parse().unwrap_or_else(|| panic!("`{text}` is no failpoint"));
@@ -58,23 +76,31 @@ mod armed {
 
     /// Passes `<step>.<place>`: what is armed there happens.
     pub(in crate::record) fn pass(step: &str, place: &str) -> io::Result<()> {
+        let is_here = |known: &str| {
+            let rest = known.strip_prefix(step);
+            rest.and_then(|rest| rest.strip_prefix('.')) == Some(place)
+        };
+        assert!(
+            PLACES.iter().any(|known| is_here(known)),
+            "`{step}.{place}` is not in the list of places"
+        );
         let Some(armed) = ARMED.get() else {
             return Ok(());
         };
-        let is_here = armed
-            .place
-            .strip_prefix(step)
-            .and_then(|rest| rest.strip_prefix('.'))
-            == Some(place);
-        if !is_here {
-            return Ok(());
-        }
         let left = armed.passes_left.load(Ordering::Relaxed);
-        if left > 1 {
-            armed.passes_left.store(left - 1, Ordering::Relaxed);
+        if left == 0 && armed.fault == "broken" {
+            return Err(Errno::IO.into());
+        }
+        if !is_here(armed.place) {
             return Ok(());
         }
-        match armed.fault.as_str() {
+        armed
+            .passes_left
+            .store(left.saturating_sub(1), Ordering::Relaxed);
+        if left > 1 {
+            return Ok(());
+        }
+        match armed.fault {
             "full" => Err(Errno::NOSPC.into()),
             "broken" => Err(Errno::IO.into()),
             _ => Ok(process::kill_process(

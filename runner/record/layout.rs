@@ -26,6 +26,20 @@ impl RunId {
         Self(name.into())
     }
 
+    /// Tells whether a directory is called as births call theirs.
+    pub(super) fn is_born(name: &str) -> bool {
+        const SHAPE: &str = "dddd-dd-dd_dd-dd-dd-ddd-xxxxxxxx";
+        name.len() == SHAPE.len()
+            && name
+                .bytes()
+                .zip(SHAPE.bytes())
+                .all(|(byte, shape)| match shape {
+                    b'd' => byte.is_ascii_digit(),
+                    b'x' => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+                    _ => byte == shape,
+                })
+    }
+
     /// The id as shown.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -154,9 +168,11 @@ mod tests {
     #[test]
     fn a_run_is_named_by_its_instant_in_utc() {
         let now = "2026-11-20T04:39:12.123987Z".parse().unwrap();
-        assert_eq!(
-            RunId::new(now, 0x7f3a_9c1e).as_str(),
-            "2026-11-20_04-39-12-123-7f3a9c1e"
-        );
+        let id = RunId::new(now, 0x7f3a_9c1e);
+        assert_eq!(id.as_str(), "2026-11-20_04-39-12-123-7f3a9c1e");
+        assert!(RunId::is_born(id.as_str()));
+        for other in ["2026-11-20", "2026-11-20_04-39-12-123-7F3A9C1E", "store"] {
+            assert!(!RunId::is_born(other), "{other}");
+        }
     }
 }

@@ -28,8 +28,7 @@ impl Lock {
     pub(super) fn own(path: &Path, now: Timestamp) -> Result<Self, RecordError> {
         let mut file = open(path)?;
         hold(&mut file, path, File::try_lock)?;
-        write_owner(&mut file, now).map_err(RecordError::io("write the lock's owner"))?;
-        Ok(Self { _file: file })
+        Ok(Self::owned(file, now))
     }
 
     /// Takes a lock beside others who share it.
@@ -47,8 +46,15 @@ impl Lock {
             // Those who share it write nothing into it, so its text is about nobody.
             Busy::Refuse => hold(&mut file, path, File::try_lock).map_err(RecordError::unnamed)?,
         }
-        write_owner(&mut file, now).map_err(RecordError::io("write the lock's owner"))?;
-        Ok(Self { _file: file })
+        Ok(Self::owned(file, now))
+    }
+
+    fn owned(mut file: File, now: Timestamp) -> Self {
+        // A courtesy too: on a full disk a run must be swept all the same.
+        if let Err(error) = write_owner(&mut file, now) {
+            tracing::warn!("cannot write down who holds a lock: {error}");
+        }
+        Self { _file: file }
     }
 }
 

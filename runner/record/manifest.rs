@@ -1,6 +1,6 @@
 //! [`Manifest`]: `benchmark.json`, what a run is and where it is in its life.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -35,6 +35,10 @@ pub struct Manifest {
     pub metadata: Metadata,
     /// The providers, in the scenario's order.
     pub providers: Vec<ManifestProvider>,
+    /// The digests of everything in the content store that the run needs: plugins, tests, attachments.
+    #[serde(default, with = "words::digests")]
+    #[schemars(with = "Vec<DigestSchema>")]
+    pub content: Vec<Digest>,
     /// Which tests and providers of the scenario the command line asked for.
     pub selection: Value,
     /// Options of the command line that are in effect.
@@ -85,6 +89,21 @@ pub struct Manifest {
     pub sessions: Vec<Session>,
     /// Every change of its status, in order.
     pub transitions: Vec<Transition>,
+    /// Set while `prune` must leave the run alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Pinned>,
+}
+
+/// Since when and why a run is pinned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Pinned {
+    /// Since when.
+    #[serde(with = "words::instant")]
+    #[schemars(with = "InstantSchema")]
+    pub at: Timestamp,
+    /// Why, if somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The scenario of a run.
@@ -286,6 +305,13 @@ impl Manifest {
         let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest can be written as JSON");
         bytes.push(b'\n');
         durable::replace(path, &bytes, step).map_err(RecordError::io("write a manifest"))
+    }
+
+    /// Everything in the content store that the run needs.
+    pub(super) fn needed(&self) -> BTreeSet<Digest> {
+        let plugins = self.providers.iter().map(|provider| provider.plugin_sha256);
+        let listed = self.content.iter().copied();
+        listed.chain(plugins).chain([self.metadata.suite]).collect()
     }
 
     /// Opens the first session.

@@ -6,6 +6,8 @@ mod artifacts;
 mod birth;
 mod claim;
 mod content;
+#[cfg(all(test, debug_assertions))]
+mod crash;
 mod cut;
 mod database;
 mod durable;
@@ -17,11 +19,16 @@ pub mod last_words;
 mod layout;
 mod lock;
 mod manifest;
+mod pin;
+mod policy;
+mod prune;
 mod reader;
 mod recorder;
+mod reindex;
 mod repair;
 pub mod request;
 mod rerun;
+mod retention;
 mod row;
 mod run_entry;
 mod schema;
@@ -32,6 +39,7 @@ mod sweep;
 mod tail;
 #[cfg(test)]
 mod testing;
+mod verify;
 mod words;
 mod writer;
 
@@ -47,10 +55,14 @@ pub use layout::RunId;
 pub use lock::Busy;
 pub use manifest::{
     End, Manifest, ManifestCounts, ManifestLimits, ManifestProvider, ManifestScenario, Metadata,
-    Session, Transition,
+    Pinned, Session, Transition,
 };
+pub use pin::Pinning;
+pub use policy::{Policy, Why};
+pub use prune::{Amount, PrunedRun, Pruning, Spared};
 pub use reader::{LineError, Rows, RunReader};
 pub use recorder::{ContentPaths, Entry, Finished, Recorder, Written};
+pub use reindex::Reindexed;
 pub use rerun::Rerun;
 pub use row::{Row, RowArtifact, RowCheck, RowError, RowMetric, RowOutput, RowUsage, StoredOutput};
 pub use run_entry::RunEntry;
@@ -60,3 +72,4 @@ pub use status::IllegalTransition;
 pub use store::{Filter, Runs, Store};
 pub use sweep::Swept;
 pub use tail::{Tail, TailRow};
+pub use verify::{Damage, Verification};

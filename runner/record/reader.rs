@@ -105,6 +105,10 @@ pub struct Rows<T> {
     current: Option<Piece>,
     decode: fn(&[u8]) -> Result<T, String>,
     line: Vec<u8>,
+    /// Which line of its piece that is, from 1.
+    number: u64,
+    /// What is wrong with the end of the last piece that was read.
+    torn: Option<String>,
 }
 
 struct Piece {
@@ -120,7 +124,19 @@ impl<T> Rows<T> {
             current: None,
             decode,
             line: Vec::new(),
+            number: 0,
+            torn: None,
         }
+    }
+
+    /// Which line the item before came from, from 1.
+    pub(super) fn line(&self) -> u64 {
+        self.number
+    }
+
+    /// What is wrong with the end of the last piece, once all was read; readers pass over it.
+    pub(super) fn torn(&self) -> Option<&str> {
+        self.torn.as_deref()
     }
 
     fn open_next(&mut self) -> io::Result<bool> {
@@ -158,10 +174,14 @@ impl<T> Iterator for Rows<T> {
             };
 
             piece.line += 1;
+            self.number = piece.line;
             match ((self.decode)(&self.line), end) {
                 (Ok(row), _) => return Some(Ok(row)),
                 // What a crash has torn, or what is being written right now.
-                (Err(_), LineEnd::File) => self.current = None,
+                (Err(problem), LineEnd::File) => {
+                    self.torn = (!self.line.is_empty()).then_some(problem);
+                    self.current = None;
+                }
                 (Err(problem), LineEnd::Newline) => {
                     return Some(Err(LineError::Damaged {
                         path: piece.path.clone(),

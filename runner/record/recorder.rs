@@ -259,10 +259,7 @@ fn forget(result: io::Result<()>) {
 
 /// Tries to tell the next sweep why the run ended, when its manifest cannot.
 fn leave_word(dir: &RunDir, manifest: &Manifest, end: End) {
-    let reason = match end.reason {
-        Some(Reason::Storage) | None => Reason::Storage,
-        Some(reason) => reason,
-    };
+    let reason = end.reason.unwrap_or(Reason::Storage);
     let session = manifest.session();
     if let Err(error) = last_words::write(dir.path(), session, reason, end.signal) {
         tracing::warn!("cannot write down why the run ended: {error}");

@@ -41,6 +41,7 @@ fn repair_index(dir: &RunDir, session: u32) -> io::Result<u64> {
         failpoint::pass("repair", "newline")?;
         index.write_all(b"\n")?;
         index.sync_all()?;
+        failpoint::pass("repair", "completed")?;
     }
     Ok(last.seq)
 }

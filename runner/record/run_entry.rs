@@ -12,7 +12,7 @@ use super::{
     RecordError,
     layout::{RunDir, RunId},
     lock,
-    manifest::Manifest,
+    manifest::{Manifest, Pinned},
     reader::RunReader,
 };
 use crate::model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
@@ -44,6 +44,8 @@ pub struct RunEntry {
     pub started_at: Timestamp,
     /// When it ended; nobody knows this of a run that is not yet swept.
     pub completed_at: Option<Timestamp>,
+    /// Since when and why it is pinned.
+    pub pinned: Option<Pinned>,
     /// Whether its manifest still says `running` although nobody holds its lock; `status` tells what it really is.
     pub is_not_yet_swept: bool,
 }
@@ -115,6 +117,7 @@ impl RunEntry {
             created_at: manifest.created_at,
             started_at: manifest.started_at,
             completed_at: manifest.completed_at,
+            pinned: manifest.pinned.clone(),
             is_not_yet_swept: false,
         }
     }

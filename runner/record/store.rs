@@ -38,6 +38,21 @@ pub struct Filter {
     pub statuses: Vec<RunStatus>,
 }
 
+/// The manifests of a store, and what could not be read.
+#[derive(Debug, Default)]
+pub(super) struct Manifests {
+    pub(super) manifests: Vec<Found>,
+    pub(super) unreadable: Vec<(PathBuf, RecordError)>,
+}
+
+/// A run's manifest, as it was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) dir: RunDir,
+    pub(super) stamp: Stamp,
+    pub(super) manifest: Manifest,
+}
+
 /// The runs of a store, and what could not be read.
 #[derive(Debug, Default)]
 pub struct Runs {
@@ -132,20 +147,42 @@ impl Store {
 
     /// Finds a run by its id, a unique part of it, the path of its directory, or `latest`.
     pub fn find(&self, run: &str) -> Result<RunEntry, FindError> {
+        Ok(RunEntry::read(&RunDir::new(&self.locate(run)?))?)
+    }
+
+    /// Finds the directory of a run as [`Store::find`] does, and does not read what is in it.
+    pub fn locate(&self, run: &str) -> Result<PathBuf, FindError> {
         let path = Path::new(run);
         let is_path = run.contains('/') || run.starts_with('.');
         if is_path {
-            return self.find_directory(path, run);
+            return self.locate_directory(path, run);
         }
 
         let names = self.names()?;
         let name = match self.pick(&names, run) {
             Err(FindError::Unknown { .. }) if path.is_dir() => {
-                return self.find_directory(path, run);
+                return self.locate_directory(path, run);
             }
             picked => picked?,
         };
-        Ok(RunEntry::read(&self.root.run(name))?)
+        Ok(self.root.run(name).path().to_owned())
+    }
+
+    /// Reads every manifest, whatever SQLite knows.
+    pub(super) fn manifests(&self) -> Result<Manifests, RecordError> {
+        let mut all = Manifests::default();
+        for (name, stamp) in self.stamps()? {
+            let dir = self.root.run(&name);
+            match read_as(&dir, name) {
+                Ok(manifest) => all.manifests.push(Found {
+                    dir,
+                    stamp,
+                    manifest,
+                }),
+                Err(error) => all.unreadable.push((dir.path().to_owned(), error)),
+            }
+        }
+        Ok(all)
     }
 
     /// The lock that every session in a root holds.
@@ -171,13 +208,13 @@ impl Store {
             })
     }
 
-    fn find_directory(&self, path: &Path, run: &str) -> Result<RunEntry, FindError> {
+    fn locate_directory(&self, path: &Path, run: &str) -> Result<PathBuf, FindError> {
         let dir = RunDir::new(path);
         let is_run = Stamp::of(&dir).is_ok_and(|stamp| stamp.is_some());
         if !is_run {
             return Err(self.unknown(run, &self.names()?));
         }
-        Ok(RunEntry::read(&dir)?)
+        Ok(path.to_owned())
     }
 
     /// Chooses among names that are sorted, newest first.
@@ -218,7 +255,7 @@ impl Store {
     }
 
     /// Every directory with a manifest, and the manifest's stamp.
-    fn stamps(&self) -> Result<Vec<(String, Stamp)>, RecordError> {
+    pub(super) fn stamps(&self) -> Result<Vec<(String, Stamp)>, RecordError> {
         let failed = || RecordError::io("read the results root");
         let entries = match fs_err::read_dir(self.root.path()) {
             Ok(entries) => entries,
@@ -270,10 +307,8 @@ impl Store {
         changed: &mut Vec<(Stamp, Manifest)>,
     ) {
         let dir = self.root.run(name);
-        match Manifest::read(&dir.manifest()) {
-            Ok(mut manifest) => {
-                // A copied directory is a run of its own.
-                name.clone_into(&mut manifest.run_id);
+        match read_as(&dir, name.to_owned()) {
+            Ok(manifest) => {
                 list.runs.push(RunEntry::of(&dir, &manifest));
                 changed.push((stamp, manifest));
             }
@@ -303,6 +338,13 @@ impl Store {
             None => HashMap::new(),
         }
     }
+}
+
+/// Reads the manifest of a directory; a copied one is a run of its own.
+fn read_as(dir: &RunDir, name: String) -> Result<Manifest, RecordError> {
+    let mut manifest = Manifest::read(&dir.manifest())?;
+    manifest.run_id = name;
+    Ok(manifest)
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {

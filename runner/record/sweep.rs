@@ -1,9 +1,11 @@
 //! Sweeping: giving runs whose process has died the status that is true of them.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{
-    ClaimError, RecordError,
+    Claim, ClaimError, RecordError,
     history::{self, History},
     inflight,
     last_words::{self, LastWords},
@@ -32,9 +34,18 @@ pub struct Swept {
 impl Store {
     /// Sweeps every run that says `running` and whose lock is free. One that cannot be swept does not keep the others.
     pub fn sweep(&self, now: Timestamp) -> Result<Vec<Swept>, RecordError> {
+        let orphans = self.orphans()?;
+        if orphans.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lock = match self.session_lock(&self.root) {
+            // Whoever is alone in this root sweeps it.
+            Err(RecordError::Held { .. }) => return Ok(Vec::new()),
+            lock => lock?,
+        };
         let mut swept = Vec::new();
-        for run in self.orphans()? {
-            match self.claim(&run, now) {
+        for run in orphans {
+            match Claim::take(&run, Arc::clone(&lock), now) {
                 Ok(claim) => swept.push(Swept::of(claim.dir(), claim.manifest())),
                 // Somebody else was faster, or has just resumed it.
                 Err(ClaimError::Held { .. }) => {}
@@ -50,12 +61,9 @@ impl Store {
     pub fn sweepable(&self, now: Timestamp) -> Result<Vec<Swept>, RecordError> {
         let mut swept = Vec::new();
         for run in self.orphans()? {
-            let dir = RunDir::new(&run.dir);
-            let mut manifest = Manifest::read(&dir.manifest())?;
-            run.id.as_str().clone_into(&mut manifest.run_id);
-            if manifest.status == RunStatus::Running {
-                close(&dir, &mut manifest, now)?;
-                swept.push(Swept::of(&dir, &manifest));
+            match foresee(&run, now) {
+                Ok(foreseen) => swept.extend(foreseen),
+                Err(error) => tracing::warn!("cannot sweep run `{}`: {error}", run.id),
             }
         }
         Ok(swept)
@@ -71,6 +79,17 @@ impl Store {
         runs.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         Ok(runs)
     }
+}
+
+/// What a sweep would make of a run, unless somebody else has just done so.
+fn foresee(run: &RunEntry, now: Timestamp) -> Result<Option<Swept>, RecordError> {
+    let dir = RunDir::new(&run.dir);
+    let mut manifest = Manifest::read(&dir.manifest())?;
+    if manifest.status != RunStatus::Running {
+        return Ok(None);
+    }
+    close(&dir, &mut manifest, now)?;
+    Ok(Some(Swept::of(&dir, &manifest)))
 }
 
 /// Closes the open session of a run whose lock is held by this process and whose rows are repaired.

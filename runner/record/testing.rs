@@ -41,10 +41,16 @@ pub(super) fn birth(planned: u64) -> Birth {
             contract: Some("0.1.0".into()),
             limits: Limits::default(),
         }],
-        blobs: vec![Blob {
-            digest: Digest::of(&plugin),
-            source: BlobSource::Bytes(plugin),
-        }],
+        blobs: vec![
+            Blob {
+                digest: Digest::of(&plugin),
+                source: BlobSource::Bytes(plugin),
+            },
+            Blob {
+                digest: Digest::of(b"suite"),
+                source: BlobSource::Bytes(b"suite".as_slice().into()),
+            },
+        ],
         selection: json!({}),
         options: json!({ "concurrency": 2 }),
         now: NOW.parse().unwrap(),

@@ -208,6 +208,27 @@ pub(super) mod digest {
     }
 }
 
+/// `#[serde(with)]` for lists of digests.
+pub(super) mod digests {
+    use super::{Deserialize, Deserializer, Digest, Serializer, digest};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        digests: &[Digest],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(digests.iter().map(Digest::to_string))
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Digest>, D::Error> {
+        #[derive(Deserialize)]
+        struct Wrapped(#[serde(with = "digest")] Digest);
+        let digests = Vec::deserialize(deserializer)?;
+        Ok(digests.into_iter().map(|Wrapped(digest)| digest).collect())
+    }
+}
+
 /// `#[serde(with)]` for instants, in UTC with milliseconds.
 pub(super) mod instant {
     use super::{Deserialize, Deserializer, Serializer, Timestamp};

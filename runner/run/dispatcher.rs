@@ -499,7 +499,9 @@ impl<'a> Dispatcher<'a> {
         // A stop that came too late to matter is none.
         let stop = self.stop.filter(|_| !self.state.is_complete());
         Ending {
-            is_forced: stop.as_ref().is_some_and(|stop| stop.mode == StopMode::Kill),
+            is_forced: stop
+                .as_ref()
+                .is_some_and(|stop| stop.mode == StopMode::Kill),
             reason: match &self.storage {
                 Some(_) => Some(Reason::Storage),
                 None => stop.as_ref().map(|stop| stop.reason),

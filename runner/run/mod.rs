@@ -36,8 +36,8 @@ use tokio::{
 pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
 pub use plan::{Overrides, Plan};
-pub use stored::StoredError;
 pub use stop::{StopRequest, StopSignals, Watch, Watchdog};
+pub use stored::StoredError;
 
 use self::{
     deadline::Budget,
@@ -51,7 +51,7 @@ use self::{
 use crate::{
     model::{Counts, ProviderId, Reason, Stage, StopMode, StopSignal},
     plugin::{Engine, Interrupt},
-    record::{Entry, History, Recorder},
+    record::{Entry, History, RecordError, Recorder},
 };
 
 /// What a session lets the world see while it goes on.
@@ -137,6 +137,8 @@ pub enum SessionError {
         /// The signal, if that was the reason.
         signal: Option<StopSignal>,
     },
+    /// It could not be written down how far the run is.
+    Storage(RecordError),
     /// The runner could not go on.
     Run {
         /// Why.
@@ -155,7 +157,7 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
     session
         .recorder
         .set_stage(Stage::Run)
-        .map_err(|error| broken(error.to_string()))?;
+        .map_err(SessionError::Storage)?;
 
     let poison_after = plan.scenario.run().poison_after;
     let suspects = Suspects::of(&session.history, poison_after, plan.suite())

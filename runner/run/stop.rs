@@ -254,7 +254,10 @@ impl Watched {
         }
     }
 
-    #[expect(clippy::exit, reason = "the runtime is wedged, and nobody else would end the process")]
+    #[expect(
+        clippy::exit,
+        reason = "the runtime is wedged, and nobody else would end the process"
+    )]
     fn enforce(&self, watch: &Watch) {
         let bound = *lock(&self.bound);
         let Some(bound) = bound.filter(|bound| Instant::now() >= bound.at) else {
@@ -262,7 +265,12 @@ impl Watched {
         };
         // Without them the next sweep takes the run for crashed, which it is.
         let (reason, signal) = (bound.reason, bound.signal);
-        drop(last_words::write(&watch.run_dir, watch.session, reason, signal));
+        drop(last_words::write(
+            &watch.run_dir,
+            watch.session,
+            reason,
+            signal,
+        ));
         let status = match bound.reason {
             Reason::Cancelled => RunStatus::Cancelled,
             _ => RunStatus::Incomplete,

@@ -141,9 +141,8 @@ impl Plan {
     /// Attachments are read when their tests run; that they are there is known before.
     fn check_attachments(&self, claim: &Claim) -> Result<(), StoredError> {
         let mut digests = self.suite().attachment_digests();
-        digests.try_for_each(|digest| {
-            verify(&claim.content().path(digest), digest, "an attachment")
-        })
+        digests
+            .try_for_each(|digest| verify(&claim.content().path(digest), digest, "an attachment"))
     }
 }
 
@@ -163,14 +162,23 @@ impl Overrides {
 
 /// Reads back what [`Plan::options_json`] has written.
 fn stored_overrides(options: &Value) -> Overrides {
-    let jobs = options["jobs"].as_u64().and_then(|jobs| usize::try_from(jobs).ok());
+    let jobs = options["jobs"]
+        .as_u64()
+        .and_then(|jobs| usize::try_from(jobs).ok());
     let minutes = options["timeout_minutes"].as_f64();
-    let limits = options["limits"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let limits = options["limits"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let fail_fast = &options["fail_fast"];
     Overrides {
         jobs: jobs.and_then(NonZeroUsize::new),
         timeout: minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok()),
-        limits: limits.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        limits: limits
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         fail_fast: match fail_fast.as_u64() {
             Some(count) => Some(FailFast::Count(count)),
             None => fail_fast.as_f64().map(FailFast::Fraction),
@@ -182,15 +190,24 @@ fn stored_overrides(options: &Value) -> Overrides {
 /// Reads back what the manifest says of the selection.
 fn stored_selection(selection: &Value) -> Selection {
     let list = |key: &str| {
-        let globs = selection[key].as_array().map(Vec::as_slice).unwrap_or_default();
-        globs.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        let globs = selection[key]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        globs
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
     };
     Selection {
         tests: list("tests"),
         providers: list("providers"),
         tags: list("tags"),
         exclude: list("exclude"),
-        repeat: selection["repeat"].as_u64().and_then(|repeat| repeat.try_into().ok()),
+        repeat: selection["repeat"]
+            .as_u64()
+            .and_then(|repeat| repeat.try_into().ok()),
     }
 }
 
@@ -223,7 +240,10 @@ fn stored_provider(
 /// The path that the plugin had, whose file name is a command's `argv[0]`.
 fn original_path(definition: &Provider) -> PathBuf {
     let path = &definition.plugin;
-    if path.extension().is_some_and(|extension| extension == "wasm") {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "wasm")
+    {
         return path.clone();
     }
     path.join("dist/plugin.wasm")

@@ -3,3 +3,4 @@
 pub(crate) mod guests;
 pub(crate) mod runner;
 pub(crate) mod spans;
+pub(crate) mod truth;

@@ -71,8 +71,12 @@ pub(crate) fn tests(table: &str) -> String {
 impl Runner {
     /// A new folder; each of `guests` lies in it as `NAME.wasm`.
     pub(crate) fn new(guests: &[&str]) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), guests)
+    }
+
+    fn in_folder(folder: TempDir, guests: &[&str]) -> Self {
         let runner = Self {
-            folder: Arc::new(tempfile::tempdir().unwrap()),
+            folder: Arc::new(folder),
         };
         for name in guests {
             symlink(guest(name), runner.path(&format!("{name}.wasm"))).unwrap();
@@ -83,6 +87,17 @@ impl Runner {
     /// A folder with the hostile guest and a scenario that has it as its only provider.
     pub(crate) fn hostile(scenario: &str) -> Self {
         let runner = Self::new(&["hostile"]);
+        runner.scenario(&format!(
+            "{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
+        ));
+        runner
+    }
+
+    /// The same in memory, where the system has a folder there: for tests that begin hundreds of sessions, which would
+    /// spend their time with waiting for a disk.
+    pub(crate) fn hostile_in_memory(scenario: &str) -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let runner = Self::in_folder(folder.unwrap(), &["hostile"]);
         runner.scenario(&format!(
             "{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
         ));
@@ -156,6 +171,13 @@ impl Runner {
         assert_eq!(ran.stdout, "");
         assert!(!self.path("results").exists(), "something was created");
         ran
+    }
+
+    /// Runs the program with a failpoint armed, until whatever that leads to.
+    pub(crate) fn start_failing(&self, args: &[&str], failpoint: &str) -> Running {
+        let mut command = self.command(args);
+        command.env("RUNNER_FAILPOINT", failpoint);
+        Running::spawn(command)
     }
 
     /// Runs the scenario, whose end the test does not wait for.
@@ -253,15 +275,26 @@ impl Running {
 
     /// Reads events until one satisfies `is_wanted`.
     #[track_caller]
-    pub(crate) fn wait_for(&mut self, mut is_wanted: impl FnMut(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for(&mut self, is_wanted: impl FnMut(&Value) -> bool) -> Value {
+        let event = self.next_event(is_wanted);
+        event.unwrap_or_else(|| panic!("it ended after {}", self.read))
+    }
+
+    /// Reads events until one satisfies `is_wanted` or there are no more.
+    pub(crate) fn next_event(
+        &mut self,
+        mut is_wanted: impl FnMut(&Value) -> bool,
+    ) -> Option<Value> {
         loop {
             let mut line = String::new();
             let bytes = self.stdout.read_line(&mut line).unwrap();
-            assert!(bytes > 0, "it ended after {}", self.read);
+            if bytes == 0 {
+                return None;
+            }
             self.read.push_str(&line);
             let event = serde_json::from_str(&line).unwrap();
             if is_wanted(&event) {
-                return event;
+                return Some(event);
             }
         }
     }
@@ -282,17 +315,32 @@ impl Running {
     }
 
     #[track_caller]
-    pub(crate) fn finish(mut self) -> Ran {
+    pub(crate) fn finish(self) -> Ran {
+        let (ran, signal) = self.wait();
+        assert_ne!(signal, Some(9), "it hung\n{}\n{}", ran.stdout, ran.stderr);
+        ran
+    }
+
+    /// Waits for a program that kills itself; the last line of its output may be torn.
+    #[track_caller]
+    pub(crate) fn finish_killed(self) -> Ran {
+        let started = Instant::now();
+        let (ran, signal) = self.wait();
+        assert!(started.elapsed() < LONG, "it hung: {ran:?}");
+        assert_eq!(signal, Some(9), "it was not killed: {ran:?}");
+        ran
+    }
+
+    fn wait(mut self) -> (Ran, Option<i32>) {
         self.stdout.read_to_string(&mut self.read).unwrap();
         let status = self.child.wait().unwrap();
         drop(self.watchdog);
-        let stderr = self.stderr.join().unwrap();
-        assert_ne!(status.signal(), Some(9), "it hung\n{}\n{stderr}", self.read);
-        Ran {
+        let ran = Ran {
             code: status.code(),
             stdout: self.read,
-            stderr,
-        }
+            stderr: self.stderr.join().unwrap(),
+        };
+        (ran, status.signal())
     }
 
     /// Ends the program without any notice, and returns what it had printed.

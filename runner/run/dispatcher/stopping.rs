@@ -67,7 +67,11 @@ impl Dispatcher<'_> {
         let is_cancelled = old.is_some_and(|stop| stop.reason == Reason::Cancelled);
         self.stop = Some(Stop {
             mode,
-            reason: if is_cancelled { Reason::Cancelled } else { reason },
+            reason: if is_cancelled {
+                Reason::Cancelled
+            } else {
+                reason
+            },
             signal,
             step,
         });

@@ -1,0 +1,117 @@
+//! The arguments of the commands that keep results. Doc comments of this file are the program's help.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+use jiff::{Span, SpanRelativeTo};
+
+use super::ResultsArgs;
+
+/// What `runner verify` is told.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner cleanup` is told.
+#[derive(Debug, Args)]
+pub struct CleanupArgs {
+    /// Only runs that began at least so many hours ago; a fraction is fine
+    #[arg(long, value_name = "H", value_parser = parse_hours)]
+    pub stale_hours: Option<Duration>,
+    /// Really write, instead of saying what would be written
+    #[arg(long)]
+    pub no_dry_run: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner pin` is told.
+#[derive(Debug, Args)]
+pub struct PinArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    pub run: String,
+    /// Why, for whoever wonders later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+}
+
+/// What `runner unpin` is told.
+#[derive(Debug, Args)]
+pub struct UnpinArgs {
+    /// The run: its id, a unique part of one, a path, or `latest`
+    pub run: String,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+}
+
+/// What `runner prune` is told.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Delete runs that ended longer ago than this, such as `30d` or `12h`
+    #[arg(long, value_name = "AGE", value_parser = parse_age, help_heading = "Policies")]
+    pub older_than: Option<Duration>,
+    /// Delete all but so many of the newest runs
+    #[arg(long, value_name = "N", help_heading = "Policies")]
+    pub keep_last: Option<usize>,
+    /// Delete the oldest runs until the rest is no larger than this, such as `10GiB`
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Policies")]
+    pub max_size: Option<u64>,
+    /// Really delete, instead of saying what would be deleted
+    #[arg(long)]
+    pub no_dry_run: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner reindex` is told.
+#[derive(Debug, Args)]
+pub struct ReindexArgs {
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+}
+
+fn parse_hours(text: &str) -> Result<Duration, String> {
+    let hours: f64 = text.parse().map_err(|_| "expected a number of hours")?;
+    Duration::try_from_secs_f64(hours * 3600.0)
+        .map_err(|_| "expected a number of hours, 0 or more".into())
+}
+
+/// Reads a duration that may have days, of 24 hours each.
+fn parse_age(text: &str) -> Result<Duration, String> {
+    let span: Span = text
+        .parse()
+        .map_err(|_| "expected an age such as `30d` or `12h`")?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours())
+        .ok()
+        .and_then(|age| age.try_into().ok())
+        .ok_or_else(|| "expected an age in weeks, days, hours or less".into())
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map(|size: ByteSize| size.0)
+        .map_err(|_| "expected a size such as `10GiB` or `500MB`".into())
+}

@@ -1,0 +1,82 @@
+//! `runner cleanup`.
+
+use std::{path::PathBuf, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    cli::CleanupArgs,
+    error::{Error, ExitStatus},
+    model::chain,
+    output::{self, Execution, Output},
+    record::{ClaimError, RecordError, RunEntry, Store, Swept},
+    run,
+};
+
+/// Sweeps runs whose process has died, or says what a sweep would do.
+pub(super) fn cleanup(args: &CleanupArgs, output: &Output) -> Result<ExitStatus, Error> {
+    let store = Store::existing(&args.results.root).map_err(Error::record)?;
+    let now = run::wall_clock();
+    let mut runs = store.sweepable(now).map_err(Error::record)?;
+    let stale = args.stale_hours.unwrap_or_default();
+    runs.retain(|swept| age(&swept.run, now) >= stale);
+
+    if !args.no_dry_run {
+        tell(&runs, &[], Execution::Dry, args.json, output);
+        return Ok(ExitStatus::Success);
+    }
+    let (swept, failures) = sweep(&store, runs, now);
+    tell(&swept, &failures, Execution::Real, args.json, output);
+    Ok(match failures[..] {
+        [] => ExitStatus::Success,
+        _ => ExitStatus::Storage,
+    })
+}
+
+/// Sweeps these runs; one that fails does not keep the others.
+fn sweep(
+    store: &Store,
+    runs: Vec<Swept>,
+    now: Timestamp,
+) -> (Vec<Swept>, Vec<(PathBuf, RecordError)>) {
+    let (mut swept, mut failures) = (Vec::new(), Vec::new());
+    for run in runs {
+        match store.claim(&run.run, now) {
+            Ok(_) => swept.push(run),
+            // Somebody else sweeps or resumes it.
+            Err(ClaimError::Held { .. }) => {}
+            Err(ClaimError::Record(error)) => failures.push((run.run.dir, error)),
+        }
+    }
+    (swept, failures)
+}
+
+fn age(run: &RunEntry, now: Timestamp) -> Duration {
+    let age = now.duration_since(run.started_at);
+    age.try_into().unwrap_or_default()
+}
+
+fn tell(
+    runs: &[Swept],
+    failures: &[(PathBuf, RecordError)],
+    execution: Execution,
+    is_json: bool,
+    output: &Output,
+) {
+    for (path, error) in failures {
+        let error = chain(error);
+        output.warn(&format!("`{}` cannot be swept: {error}", path.display()));
+    }
+    if is_json {
+        output.data(&output::cleanup_json(runs, failures, execution));
+        return;
+    }
+    if runs.is_empty() {
+        output.talk("nothing to clean up");
+        return;
+    }
+    output.data(&output::cleanup_text(runs, execution));
+    if execution == Execution::Dry {
+        output.hint("nothing was written; `--no-dry-run` writes");
+    }
+}

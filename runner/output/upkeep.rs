@@ -1,0 +1,230 @@
+//! `cleanup`, `prune`, `reindex` and `verify`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::{
+    format,
+    runs::{pretty, run_json, status_text, with_dim_header},
+    summary::{plain_table, trimmed},
+};
+use crate::{
+    model::chain,
+    record::{Amount, Damage, PrunedRun, Pruning, RecordError, Reindexed, Swept, Verification},
+};
+
+/// How many damages a screen shows; the document has more.
+const MAX_DAMAGES: usize = 100;
+
+/// Whether something was done, or only shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Execution {
+    /// It was only shown.
+    Dry,
+    /// It was done.
+    Real,
+}
+
+/// The runs that are swept, a line each.
+pub fn cleanup_text(runs: &[Swept], execution: Execution) -> String {
+    let becomes = match execution {
+        Execution::Dry => "would become",
+        Execution::Real => "became",
+    };
+    let mut table = plain_table(&["run", "started", "progress", "providers", becomes]);
+    for swept in runs {
+        let counts = swept.run.counts;
+        table.add_row(vec![
+            swept.run.id.to_string(),
+            format::timestamp(swept.run.started_at),
+            format!(
+                "{}/{}",
+                format::count(counts.done()),
+                format::count(counts.planned)
+            ),
+            swept.providers.join(", "),
+            status_text(&swept.run),
+        ]);
+    }
+    with_dim_header(&trimmed(&table))
+}
+
+/// One document with the runs that are swept.
+pub fn cleanup_json(
+    runs: &[Swept],
+    failures: &[(PathBuf, RecordError)],
+    execution: Execution,
+) -> String {
+    let runs: Vec<_> = runs
+        .iter()
+        .map(|swept| {
+            let mut value = run_json(&swept.run);
+            value["providers"] = json!(swept.providers);
+            value
+        })
+        .collect();
+    pretty(&json!({
+        "v": 1,
+        "is_dry_run": execution == Execution::Dry,
+        "runs": runs,
+        "failures": failures_json(failures),
+    }))
+}
+
+/// The runs that go, then everything else in a line each.
+pub fn prune_text(pruning: &Pruning, execution: Execution) -> String {
+    let mut lines = Vec::new();
+    if !pruning.runs.is_empty() {
+        lines.push(prune_table(&pruning.runs));
+        lines.push(String::new());
+    }
+    for (run, spared) in &pruning.spared {
+        lines.push(format!("{} stays: it is {}", run.id, spared.as_str()));
+    }
+    let verb = match execution {
+        Execution::Dry => "would delete",
+        Execution::Real => "deleted",
+    };
+    let runs = pruning.runs.iter().map(|pruned| pruned.bytes);
+    let leftovers = pruning.leftovers.iter().map(|(_, bytes)| *bytes);
+    lines.push(format!(
+        "{verb} {}, {}, {}",
+        amount(sum(runs), "run"),
+        amount(sum(leftovers), "leftover"),
+        amount(pruning.entries, "stored file"),
+    ));
+    lines.push(format!("{} left", amount(pruning.left, "run")));
+    lines.join("\n")
+}
+
+/// One document with everything that goes and stays.
+pub fn prune_json(pruning: &Pruning, execution: Execution) -> String {
+    let runs: Vec<_> = pruning.runs.iter().map(pruned_json).collect();
+    let spared: Vec<_> = pruning
+        .spared
+        .iter()
+        .map(|(run, spared)| json!({ "run": run.id.as_str(), "because": spared.as_str() }))
+        .collect();
+    let leftovers: Vec<_> = pruning
+        .leftovers
+        .iter()
+        .map(|(path, bytes)| json!({ "path": path, "bytes": bytes }))
+        .collect();
+    let amount = |amount: Amount| json!({ "count": amount.count, "bytes": amount.bytes });
+    pretty(&json!({
+        "v": 1,
+        "is_dry_run": execution == Execution::Dry,
+        "runs": runs,
+        "spared": spared,
+        "leftovers": leftovers,
+        "stored_files": amount(pruning.entries),
+        "left": amount(pruning.left),
+        "unreadable": failures_json(&pruning.unreadable),
+        "failures": failures_json(&pruning.failures),
+    }))
+}
+
+/// How many runs `runner.db` knows now.
+pub fn reindex_text(reindexed: &Reindexed) -> String {
+    let runs = format::plural(reindexed.runs, "run");
+    match reindexed.is_replaced {
+        true => format!("{runs}, in a new file: the old one could not be read"),
+        false => runs,
+    }
+}
+
+/// Each damage with its place, and what was looked at.
+pub fn verify_text(dir: &Path, verification: &Verification) -> String {
+    let mut lines: Vec<_> = verification
+        .damages
+        .iter()
+        .take(MAX_DAMAGES)
+        .map(Damage::to_string)
+        .collect();
+    let more = verification.damage_count - lines.len() as u64;
+    if more > 0 {
+        lines.push(format!("… {} more", format::count(more)));
+    }
+    let verdict = match verification.damage_count {
+        0 => "intact".to_owned(),
+        count => format::plural(count, "fault"),
+    };
+    lines.push(format!(
+        "{}: {verdict}; looked at {}, {}, {}",
+        dir.display(),
+        format::plural(verification.rows, "row"),
+        format::plural(verification.files, "file"),
+        format::plural(verification.entries, "stored file"),
+    ));
+    lines.join("\n")
+}
+
+/// One document with each damage.
+pub fn verify_json(dir: &Path, verification: &Verification) -> String {
+    let damages: Vec<_> = verification.damages.iter().map(damage_json).collect();
+    pretty(&json!({
+        "v": 1,
+        "run_dir": dir,
+        "is_intact": verification.is_intact(),
+        "rows": verification.rows,
+        "files": verification.files,
+        "stored_files": verification.entries,
+        "damage_count": verification.damage_count,
+        "damages": damages,
+    }))
+}
+
+fn prune_table(runs: &[PrunedRun]) -> String {
+    let mut table = plain_table(&["run", "status", "scenario", "size", "because of"]);
+    for pruned in runs {
+        table.add_row(vec![
+            pruned.run.id.to_string(),
+            pruned.run.status.to_string(),
+            pruned.run.scenario.clone(),
+            format::size(pruned.bytes),
+            reasons(pruned).join(", "),
+        ]);
+    }
+    with_dim_header(&trimmed(&table))
+}
+
+fn pruned_json(pruned: &PrunedRun) -> Value {
+    let mut value = run_json(&pruned.run);
+    value["bytes"] = pruned.bytes.into();
+    value["because_of"] = json!(reasons(pruned));
+    value
+}
+
+fn failures_json(failures: &[(PathBuf, RecordError)]) -> Vec<Value> {
+    failures
+        .iter()
+        .map(|(path, error)| json!({ "path": path, "error": chain(error) }))
+        .collect()
+}
+
+fn reasons(pruned: &PrunedRun) -> Vec<&'static str> {
+    pruned.why.iter().map(|why| why.as_str()).collect()
+}
+
+fn damage_json(damage: &Damage) -> Value {
+    json!({ "path": damage.path, "line": damage.line, "problem": damage.problem })
+}
+
+fn sum(sizes: impl Iterator<Item = u64>) -> Amount {
+    let mut amount = Amount::default();
+    for bytes in sizes {
+        amount.count += 1;
+        amount.bytes += bytes;
+    }
+    amount
+}
+
+/// `3 runs (1.5 MiB)`.
+fn amount(amount: Amount, word: &str) -> String {
+    let count = format::plural(amount.count, word);
+    match amount.bytes {
+        0 => count,
+        bytes => format!("{count} ({})", format::size(bytes)),
+    }
+}

@@ -1,0 +1,262 @@
+//! The crash matrix of this room: at every failpoint a process is killed or told of a broken disk, and whoever comes next
+//! arrives at the same end.
+
+use std::{
+    io::Write as _,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::mpsc,
+};
+
+use super::{
+    Filter, Opening, RecordError, Recorder, RunEntry, RunReader, Store, Written, failpoint,
+    testing::{birth, crashed_run, end, entry, fast_directory, now},
+};
+use crate::model::{Outcome, Reason, RunStatus, Stage};
+
+const TRIALS: u64 = 5;
+const ROOT: &str = "RUNNER_CRASH_ROOT";
+const FAILPOINT: &str = "RUNNER_CRASH_FAILPOINT";
+const IS_CANCEL: &str = "RUNNER_CRASH_CANCEL";
+
+/// What a process finds when it begins.
+#[derive(Clone, Copy)]
+enum Before {
+    Nothing,
+    /// A crashed run with this after its second row.
+    Torn(&'static str),
+    /// A crashed run whose second row lacks its newline.
+    NoNewline,
+    /// The same as `Torn`, and the process cancels it.
+    Cancel,
+}
+
+/// Every failpoint, and when it is passed.
+const PLACES: [(Before, &str, &[&str]); 10] = [
+    (
+        Before::Nothing,
+        "birth",
+        &[
+            "directory",
+            "lock",
+            "content",
+            "begin",
+            "written",
+            "renamed",
+            "synced",
+            "born",
+        ],
+    ),
+    (Before::Nothing, "stage", REPLACE),
+    (Before::Nothing, "row", &["begin", "written", "synced"]),
+    (Before::Nothing, "finish", REPLACE),
+    (
+        Before::Torn("{\"v\":1,\"se"),
+        "repair",
+        &["begin", "moved", "truncated", "synced"],
+    ),
+    (Before::Torn("\0\0\0\n\0"), "repair.aside", REPLACE),
+    (Before::NoNewline, "repair", &["newline"]),
+    (Before::Torn(""), "sweep", REPLACE),
+    (Before::Torn("x"), "opening", REPLACE),
+    (Before::Cancel, "cancel", REPLACE),
+];
+const REPLACE: &[&str] = &["begin", "written", "renamed", "synced"];
+
+#[test]
+fn whatever_is_cut_short_anywhere_goes_on_to_the_same_end() {
+    for (before, step, places) in PLACES {
+        for place in places {
+            for fault in ["kill", "full", "broken"] {
+                // The first rows get through.
+                let passes = if step == "row" { 3 } else { 1 };
+                let failpoint = format!("{step}.{place}@{passes}={fault}");
+                let is_killed = fault == "kill";
+                check(before, &failpoint, is_killed, false);
+                if is_killed {
+                    check(before, &failpoint, is_killed, true);
+                }
+            }
+        }
+    }
+}
+
+fn check(before: Before, failpoint: &str, is_killed: bool, is_power_lost: bool) {
+    let directory = fast_directory();
+    let root = directory.path();
+    prepare(before, root);
+    let acknowledged = run_child(before, root, failpoint, is_killed);
+    if is_power_lost {
+        lose_power(root, acknowledged.len());
+    }
+
+    if matches!(before, Before::Cancel) {
+        let run = only_run(root).expect("it was there before");
+        let store = Store::open(root).unwrap();
+        let cancelled = store.claim(&run, now()).unwrap().cancel(now()).unwrap();
+        assert_eq!(cancelled.status, RunStatus::Cancelled, "{failpoint}");
+        assert_eq!(cancelled.transitions.len(), 3, "{failpoint}");
+        return;
+    }
+    work(root, |_| ()).unwrap_or_else(|error| panic!("{failpoint}: {error}"));
+    check_end(root, &acknowledged, failpoint);
+}
+
+fn prepare(before: Before, root: &Path) {
+    if matches!(before, Before::Nothing) {
+        return;
+    }
+    let entries = (0..2).map(|ordinal| entry(ordinal, 1, Outcome::Passed));
+    let index = crashed_run(root, TRIALS, entries.collect()).join("index.jsonl");
+    let mut bytes = fs_err::read(&index).unwrap();
+    match before {
+        Before::Torn(tail) => bytes.extend_from_slice(tail.as_bytes()),
+        Before::NoNewline => _ = bytes.pop(),
+        Before::Nothing | Before::Cancel => {}
+    }
+    fs_err::write(&index, bytes).unwrap();
+}
+
+/// Runs [`child`] in a process of its own, and gives the trials whose rows it was told are on disk.
+fn run_child(before: Before, root: &Path, failpoint: &str, is_killed: bool) -> Vec<u64> {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "record::crash::child", "--nocapture"])
+        .env(ROOT, root)
+        .env(
+            IS_CANCEL,
+            if matches!(before, Before::Cancel) {
+                "1"
+            } else {
+                ""
+            },
+        )
+        .env(FAILPOINT, failpoint)
+        .output()
+        .unwrap();
+    let signal = is_killed.then_some(9);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.signal(), signal, "{failpoint}: {text}");
+    text.lines()
+        .filter_map(|line| line.strip_prefix("acknowledged "))
+        .map(|ordinal| ordinal.parse().unwrap())
+        .collect()
+}
+
+/// Does nothing but what [`run_child`] asks for.
+#[test]
+fn child() {
+    let Some(root) = std::env::var_os(ROOT).map(PathBuf::from) else {
+        return;
+    };
+    failpoint::arm(&std::env::var(FAILPOINT).unwrap());
+    let mut stdout = std::io::stdout();
+    if std::env::var(IS_CANCEL).is_ok_and(|value| !value.is_empty()) {
+        let run = only_run(&root).unwrap();
+        let claimed = Store::open(&root).unwrap().claim(&run, now()).unwrap();
+        _ = claimed.cancel(now());
+        return;
+    }
+    _ = work(&root, |ordinal| {
+        writeln!(stdout, "\nacknowledged {ordinal}").unwrap();
+        stdout.flush().unwrap();
+    });
+}
+
+/// Throws away what was written and not synced: rows are, before they are acknowledged.
+fn lose_power(root: &Path, acknowledged: usize) {
+    let Some(run) = only_run(root) else { return };
+    let index = run.dir.join("index.jsonl");
+    let bytes = fs_err::read(&index).unwrap();
+    let manifest = RunReader::open(&run.dir).unwrap().manifest().clone();
+    let is_first = manifest.sessions.len() == 1 && manifest.sessions[0].from_seq == 0;
+    if is_first && manifest.status == RunStatus::Running && acknowledged > 0 {
+        let kept = bytes.split_inclusive(|byte| *byte == b'\n');
+        let kept: usize = kept.take(acknowledged).map(<[u8]>::len).sum();
+        fs_err::write(&index, &bytes[..kept]).unwrap();
+    }
+}
+
+fn only_run(root: &Path) -> Option<RunEntry> {
+    let runs = Store::open(root).unwrap().runs(&Filter::default());
+    let mut runs = runs.unwrap().runs;
+    assert!(runs.len() <= 1);
+    runs.pop()
+}
+
+/// Begins or resumes the run of this root, and goes on until its end or a failure.
+fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordError> {
+    let (sender, acks) = mpsc::channel::<Written>();
+    let store = Store::open(root)?;
+    let (mut recorder, mut state): (Recorder, _) = match only_run(root) {
+        None => {
+            let recorder = store.begin(birth(TRIALS), move |written| drop(sender.send(written)))?;
+            (recorder, super::State::planned(TRIALS))
+        }
+        Some(run) => {
+            let claimed = store.claim(&run, now()).map_err(|error| match error {
+                super::ClaimError::Record(error) => error,
+                super::ClaimError::Held { .. } => panic!("{error}"),
+            })?;
+            let history = claimed.history(None)?;
+            if claimed.manifest().status == RunStatus::Completed {
+                return Ok(());
+            }
+            let opening = Opening {
+                now: now(),
+                opened_by: "resume",
+                rerun: None,
+                counts: history.state.counts(),
+                is_forced: false,
+                options: serde_json::json!({}),
+                reborn: None,
+            };
+            let recorder = claimed.open(opening, move |written| drop(sender.send(written)))?;
+            (recorder, history.state)
+        }
+    };
+    recorder.set_stage(Stage::Run)?;
+
+    let mut end = end(RunStatus::Completed, TRIALS);
+    while let Some(ordinal) = state.next_pending(0) {
+        let entry = entry(ordinal, state.assign(ordinal), Outcome::Passed);
+        let mark = entry.mark();
+        recorder.record(vec![entry]);
+        recorder.flush();
+        if acks.recv().unwrap().error.is_some() {
+            (end.status, end.reason) = (RunStatus::Incomplete, Some(Reason::Storage));
+            end.counts = state.counts();
+            break;
+        }
+        super::accept(&mut state, mark.key);
+        state.written(mark);
+        acknowledged(ordinal);
+    }
+    recorder.finish(end).map(drop)
+}
+
+fn check_end(root: &Path, acknowledged: &[u64], failpoint: &str) {
+    let run = only_run(root).expect("there is a run at the end");
+    assert_eq!(run.status, RunStatus::Completed, "{failpoint}");
+    assert_eq!(run.counts.passed, TRIALS, "{failpoint}");
+    let reader = RunReader::open(&run.dir).unwrap();
+    let rows: Vec<_> = reader.rows().map(Result::unwrap).collect();
+    let seqs: Vec<u64> = rows.iter().map(|row| row.seq).collect();
+    assert!(seqs.iter().copied().eq(1..=TRIALS), "{failpoint}: {seqs:?}");
+    let mut ordinals: Vec<u64> = rows.iter().map(|row| row.ordinal).collect();
+    assert!(
+        ordinals.windows(2).all(|pair| pair[0] < pair[1]),
+        "{failpoint}"
+    );
+    ordinals.retain(|ordinal| acknowledged.contains(ordinal));
+    assert_eq!(ordinals, acknowledged, "{failpoint}");
+
+    let manifest = reader.manifest();
+    let ends = manifest.transitions.iter().map(|change| change.to);
+    let mut ends: Vec<RunStatus> = ends.collect();
+    assert_eq!(ends.pop(), Some(RunStatus::Completed), "{failpoint}");
+    assert_eq!(run.id.as_str(), manifest.run_id);
+    let sessions = manifest.sessions.iter();
+    assert!(sessions.clone().all(|session| session.closed_at.is_some()));
+    assert!(sessions.map(|session| session.n).eq(1..=manifest.session()));
+}

@@ -1,0 +1,132 @@
+//! Killing the program again and again at moments that nobody chose.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    runner::{Runner, Running},
+    truth::{
+        acknowledged, assert_kept, assert_listed_truly, assert_whole, canonical,
+        go_on_until_complete, scenario,
+    },
+};
+
+/// How many kills there are, on each of two runs side by side.
+const KILLS: u64 = 100;
+
+/// Numbers that look random and are the same for the same seed: SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn up_to(&mut self, most: Duration) -> Duration {
+        let nanos = u64::try_from(most.as_nanos()).unwrap();
+        Duration::from_nanos(self.next() % (nanos + 1))
+    }
+}
+
+/// What the kills met.
+#[derive(Debug, Default)]
+struct Met {
+    /// Sessions that had told of rows.
+    rows: u64,
+    /// Sessions that had begun and told of no row yet.
+    begun: u64,
+    /// Processes that had told of nothing.
+    start_up: u64,
+}
+
+fn many_trials() -> Runner {
+    let runner = Runner::hostile_in_memory(&format!(
+        "{}[[tests]]\nid = \"more\"\nrepeat = 400\ninput = {{ do = \"sleep\", ms = 10 }}\n",
+        scenario("poison_after = 0")
+    ));
+    runner.write("reference.txt", "attached");
+    runner
+}
+
+/// Begins a run or goes on with it, and kills it at some moment; gives what it had told.
+fn kill_one(runner: &Runner, random: &mut Random, start_up: Duration, met: &mut Met) -> String {
+    let args: &[&str] = match runner.runs().as_slice() {
+        [] => &["exec", "scenario.toml", "--json", "-j", "2"],
+        _ => &["resume", "--from", "latest", "--json"],
+    };
+    let mut live = Running::spawn(runner.command(args));
+    // Half of the kills would hit a process that has not begun yet, so the others wait for the first row.
+    if random.next().is_multiple_of(2) {
+        live.next_event(|event| event["event"] == "row");
+        std::thread::sleep(random.up_to(start_up / 2));
+    } else {
+        std::thread::sleep(random.up_to(start_up * 2));
+    }
+    let told = live.kill();
+    match (told.contains(r#""event":"row""#), told.is_empty()) {
+        (true, _) => met.rows += 1,
+        (false, false) => met.begun += 1,
+        (false, true) => met.start_up += 1,
+    }
+    told
+}
+
+/// Kills one run many times; when it comes to its end in spite of that, another one begins.
+fn kill_many(seed: u64) -> Met {
+    let undisturbed = many_trials();
+    let started = Instant::now();
+    let mut live = undisturbed.start(&["-j", "2"]);
+    live.wait_for(|event| event["event"] == "row");
+    let start_up = started.elapsed();
+    live.finish().expect(1);
+    let expected = canonical(&undisturbed.only_run());
+
+    let mut random = Random(seed);
+    let mut met = Met::default();
+    let mut runner = many_trials();
+    let mut told = HashSet::new();
+    let mut kills = 0;
+    while kills < KILLS {
+        let before = met.rows + met.begun + met.start_up;
+        told.extend(acknowledged(&kill_one(&runner, &mut random, start_up, &mut met)));
+        kills += met.rows + met.begun + met.start_up - before;
+        for run in runner.runs() {
+            assert_kept(&run, &told);
+        }
+        if kills.is_multiple_of(10) {
+            assert_listed_truly(&runner);
+        }
+        let is_complete = |run: &crate::support::runner::Run| run.manifest()["status"] == "completed";
+        if kills == KILLS || runner.runs().iter().any(is_complete) {
+            told.extend(go_on_until_complete(&runner));
+            assert_kept(&runner.only_run(), &told);
+            assert_whole(&runner);
+            assert!(canonical(&runner.only_run()) == expected, "another end");
+            runner = many_trials();
+            told.clear();
+        }
+    }
+    met
+}
+
+#[test]
+fn two_hundred_kills_at_random_moments_lose_and_double_nothing() {
+    let seed = std::env::var("RUNNER_TEST_SEED").map_or_else(
+        |_| u64::from(std::process::id()),
+        |seed| seed.parse().unwrap(),
+    );
+    eprintln!("RUNNER_TEST_SEED={seed}");
+    let met = std::thread::scope(|scope| {
+        let kills = [seed, !seed].map(|seed| scope.spawn(move || kill_many(seed)));
+        kills.map(|kills| kills.join().unwrap())
+    });
+    eprintln!("{met:?}");
+    let rows: u64 = met.iter().map(|met| met.rows).sum();
+    assert!(rows >= KILLS / 2, "nearly all kills missed the rows: {met:?}");
+}

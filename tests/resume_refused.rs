@@ -1,0 +1,180 @@
+//! What keeps a run from being resumed, and what happens to the ground under a run that lives.
+
+use serde_json::json;
+
+use crate::support::{
+    runner::{Runner, Running, Signal, tests},
+    truth::{assert_whole, canonical, every_kind, undisturbed},
+};
+
+/// A run that lasts, has a row, and is waited for until then.
+fn live(runner: &Runner) -> Running {
+    let mut live = runner.start(&["-j", "2"]);
+    live.wait_for(|event| event["event"] == "row");
+    live
+}
+
+fn long() -> Runner {
+    Runner::hostile(&format!(
+        "{}[[tests]]\nid = \"nap\"\nrepeat = 2\ninput = {{ do = \"sleep\", ms = 3000 }}\n",
+        tests(r#"a | { do = "echo", value = 1 } | equals = 1"#)
+    ))
+}
+
+fn crashed() -> Runner {
+    let runner = every_kind();
+    let args = ["exec", "scenario.toml", "-j", "2"];
+    runner.start_failing(&args, "row.written@2=kill").finish_killed();
+    runner
+}
+
+#[test]
+fn a_run_that_is_held_is_not_resumed_and_its_holder_is_named() {
+    let runner = long();
+    let live = live(&runner);
+    let ran = runner.run(&["resume", "--from", "latest"]).expect(6);
+    ran.says(&[&format!("pid {}", live.id()), "host ", "since "]);
+    let ran = runner.run(&["resume"]).expect(2);
+    ran.says(&["there is no incomplete run"]);
+    live.finish().expect(0);
+    assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn of_two_resumes_at_once_one_wins() {
+    let runner = long();
+    live(&runner).kill();
+    let args = ["resume", "--from", "latest", "--json"];
+    let both = [(); 2].map(|()| Running::spawn(runner.command(&args)));
+    let mut codes = both.map(|running| running.finish().code.unwrap());
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 6]);
+    assert_whole(&runner);
+    assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_resume_gets_through_while_a_hundred_lists_probe() {
+    let runner = crashed();
+    let mut lists = Vec::new();
+    let mut resumed = None;
+    for n in 0..100 {
+        lists.push(Running::spawn(runner.command(&["list", "--json"])));
+        if n == 50 {
+            resumed = Some(Running::spawn(runner.command(&["resume", "--json"])));
+        }
+    }
+    resumed.unwrap().finish().expect(1);
+    for list in lists {
+        let ran = list.finish().expect(0);
+        let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(document["runs"].as_array().unwrap().len(), 1);
+    }
+    assert_whole(&runner);
+}
+
+#[test]
+fn stored_bytes_that_are_altered_or_missing_are_named_and_nothing_is_changed() {
+    let stored = |runner: &Runner, digest: &serde_json::Value| {
+        let digest = digest.as_str().unwrap().to_owned();
+        runner.path(&format!("results/store/{}/{digest}", &digest[..2]))
+    };
+    for what in ["plugin", "suite", "attachment", "scenario"] {
+        for is_deleted in [false, true] {
+            let runner = crashed();
+            runner.run(&["resume", "--dry-run"]).expect(0);
+            let run = runner.only_run();
+            let manifest = run.manifest();
+            let attached = "8c8c5fe5"; // Only a beginning: the text is found by its content below.
+            _ = attached;
+            let path = match what {
+                "plugin" => stored(&runner, &manifest["providers"][0]["plugin_sha256"]),
+                "suite" => stored(&runner, &manifest["metadata"]["suite"]),
+                "scenario" => run.dir.join("scenario.toml"),
+                _ => walkdir::WalkDir::new(runner.path("results/store"))
+                    .into_iter()
+                    .flatten()
+                    .map(walkdir::DirEntry::into_path)
+                    .find(|path| path.is_file() && fs_err::read(path).unwrap() == b"attached")
+                    .unwrap(),
+            };
+            if is_deleted {
+                fs_err::remove_file(&path).unwrap();
+            } else {
+                let mut bytes = fs_err::read(&path).unwrap();
+                let half = bytes.len() / 2;
+                bytes[half] ^= 1;
+                fs_err::write(&path, bytes).unwrap();
+            }
+            let before = (run.read("benchmark.json"), run.read("index.jsonl"));
+            let ran = runner.run(&["resume"]).expect(2);
+            let name = path.file_name().unwrap().to_str().unwrap();
+            ran.says(&[if what == "scenario" { "scenario" } else { name }]);
+            assert!(before == (run.read("benchmark.json"), run.read("index.jsonl")));
+        }
+    }
+}
+
+#[test]
+fn the_database_may_vanish_or_be_locked_or_read_only_under_a_live_run() {
+    for fault in ["deleted", "locked", "read-only", "garbage"] {
+        let runner = every_kind();
+        let mut live = runner.start(&["-j", "2"]);
+        live.wait_for(|event| event["event"] == "started");
+        let database = runner.path("results/runner.db");
+        let holder = rusqlite::Connection::open(&database).unwrap();
+        match fault {
+            "deleted" => {
+                for name in ["runner.db", "runner.db-wal", "runner.db-shm"] {
+                    _ = fs_err::remove_file(runner.path("results").join(name));
+                }
+            }
+            "locked" => holder.execute_batch("BEGIN EXCLUSIVE").unwrap(),
+            "read-only" => {
+                let mut permissions = fs_err::metadata(&database).unwrap().permissions();
+                permissions.set_readonly(true);
+                fs_err::set_permissions(&database, permissions).unwrap();
+            }
+            _ => fs_err::write(&database, "no database").unwrap(),
+        }
+        live.finish().expect(1);
+        drop(holder);
+        assert!(canonical(&runner.only_run()) == undisturbed(), "{fault}");
+        assert_whole(&runner);
+    }
+}
+
+#[test]
+fn a_run_whose_directory_is_moved_away_ends_honestly_and_can_be_resumed_where_it_is() {
+    let runner = long();
+    let live = live(&runner);
+    let run = runner.only_run();
+    let moved = runner.path("elsewhere");
+    fs_err::create_dir_all(&moved).unwrap();
+    fs_err::rename(runner.path("results"), moved.join("results")).unwrap();
+    let ran = live.finish().expect(7);
+    let end = ran.events().pop().unwrap();
+    assert_eq!((&end["status"], &end["reason"]), (&json!("incomplete"), &json!("storage")));
+    let path = moved.join("results").join(run.id());
+    runner.run(&["resume", "--from", path.to_str().unwrap()]).expect(0);
+    fs_err::rename(moved.join("results"), runner.path("results")).unwrap();
+    assert_whole(&runner);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stop_while_a_resumed_run_compiles_leaves_it_as_resumable_as_before() {
+    let runner = crashed();
+    let mut command = runner.command(&["resume", "--json"]);
+    // Without a cache the plugin is compiled again, which takes a debug build seconds.
+    command.env("RUNNER_CACHE", runner.path("cache"));
+    let mut live = Running::spawn(command);
+    live.wait_for(|event| event["event"] == "started");
+    let ran = live.end_by(Signal::INT).0.expect(130);
+    assert_eq!(ran.events().last().unwrap()["status"], "incomplete");
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGINT", "none"]);
+    runner.run(&["resume"]).expect(1);
+    assert!(canonical(&run) == undisturbed(), "another end");
+    assert_whole(&runner);
+}
