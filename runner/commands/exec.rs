@@ -41,6 +41,9 @@ pub(super) fn exec(
 
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let store = open_store(args, output)?;
+    if let Err(error) = store.sweep(run::wall_clock()) {
+        tracing::warn!("runs whose processes have died cannot be swept: {error}");
+    }
     let around = Around {
         signals: &signals,
         log: &log,

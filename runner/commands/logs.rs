@@ -48,9 +48,7 @@ fn print(tail: &mut Tail, follow: &mut Follow, output: &Output) -> Result<Reader
                 }
             }
             Err(error @ LineError::Damaged { .. }) => output.warn(&error.to_string()),
-            Err(error @ LineError::Io(_)) => {
-                return Err(Error::storage(miette::miette!("{error}")));
-            }
+            Err(error) => return Err(Error::storage(miette::Report::from_err(error))),
         }
     }
     Ok(output.reader())
