@@ -36,7 +36,7 @@ fn decode_borrowed(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
     }
 }
 
-fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
+pub(super) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
     #[derive(Deserialize)]
     struct Keys<'a> {
         seq: u64,
@@ -69,11 +69,11 @@ fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
 }
 
 /// Reads keys where [`Row::encode`] puts them, which spares a resumed run of a million rows most of the parsing.
-mod quick {
+pub(super) mod quick {
     use super::{AttemptKey, Brief, Mark, Outcome};
 
     /// `None` says nothing about a line but that it was not written by this program.
-    pub(super) fn decode(line: &[u8]) -> Option<(Brief, &str)> {
+    pub(in crate::record) fn decode(line: &[u8]) -> Option<(Brief, &str)> {
         let mut rest = line.strip_prefix(b"{\"v\":1")?;
         let seq = number(&mut rest, b",\"seq\":")?;
         number(&mut rest, b",\"session\":")?;

@@ -413,10 +413,10 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{MAX_LINE_BYTES, Place, Row, RowOutput, decode_keys, quick};
+    use super::{MAX_LINE_BYTES, Place, Row, RowOutput};
     use crate::{
         model::{AttemptError, CheckVerdict, ErrorClass, Metric, Outcome},
-        record::{cut, recorder::Entry, testing::entry},
+        record::{brief, cut, recorder::Entry, testing::entry},
     };
 
     const PLACE: Place = Place { seq: 7, session: 1 };
@@ -466,10 +466,10 @@ mod tests {
         assert_eq!(read.mark(), entry.mark());
         let line = encoded(&row);
         let line = line.trim_end().as_bytes();
-        let (brief, trial) = decode_keys(line).unwrap();
+        let (brief, trial) = brief::decode_keys(line).unwrap();
         assert_eq!((brief.seq, brief.mark), (row.seq, entry.mark()));
         assert_eq!(trial, row.trial);
-        assert_eq!(quick::decode(line).unwrap(), (brief, &*trial));
+        assert_eq!(brief::quick::decode(line).unwrap(), (brief, &*trial));
     }
 
     #[test]
