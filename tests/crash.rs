@@ -33,6 +33,10 @@ enum Way {
     Rerun,
     /// The resume of a run that could not begin.
     Reborn,
+    /// Dropping a run whose process has died in the middle.
+    Cancel,
+    /// Pinning a run that is complete.
+    Pin,
 }
 
 /// Every way that leads through a place of this step; a step that is not here fails the test that goes through them all.
@@ -50,7 +54,8 @@ fn ways(place: &str) -> &'static [Way] {
         ("sweep", _) => &[Way::Resume],
         (_, place) if place.starts_with("opening.scenario.") => &[Way::Reborn],
         ("opening", _) => &[Way::Resume, Way::Rerun, Way::Reborn],
-        ("cancel", _) => &[],
+        ("cancel", _) => &[Way::Cancel],
+        ("pin", _) => &[Way::Pin],
         _ => panic!("no test leads through `{place}`"),
     }
 }
@@ -82,7 +87,8 @@ impl Way {
                 let index = run.read("index.jsonl");
                 fs_err::write(run.dir.join("index.jsonl"), index.trim_end()).unwrap();
             }
-            Self::Rerun => drop(runner.exec(&["-j", "2"]).expect(1)),
+            Self::Rerun | Self::Pin => drop(runner.exec(&["-j", "2"]).expect(1)),
+            Self::Cancel => die_in_the_middle(&runner),
             Self::Reborn => {
                 let good = fs_err::read_to_string(runner.path("scenario.toml")).unwrap();
                 runner.wat(
@@ -103,6 +109,8 @@ impl Way {
             Self::Resume | Self::ResumeWithoutNewline | Self::Reborn => {
                 &["resume", "--from", "latest", "--json"]
             }
+            Self::Cancel => &["cancel", "latest", "--json"],
+            Self::Pin => &["pin", "latest"],
             Self::Rerun => &["resume", "--from", "latest", "--json", "--rerun", "failed"],
         }
     }
@@ -121,7 +129,9 @@ impl Way {
 /// Kills a run right after rows were written, before anybody was told of the last ones.
 fn die_in_the_middle(runner: &Runner) {
     let args = ["exec", "scenario.toml", "-j", "2"];
-    runner.start_failing(&args, "row.written@2=kill").finish_killed();
+    runner
+        .start_failing(&args, "row.written@2=kill")
+        .finish_killed();
 }
 
 /// Copies what was prepared once into a folder of its own.
@@ -160,6 +170,8 @@ fn everywhere(fault: &str, check: impl Fn(&Case<'_>) + Sync) {
         Way::ResumeWithoutNewline,
         Way::Rerun,
         Way::Reborn,
+        Way::Cancel,
+        Way::Pin,
     ] {
         let prepared = way.prepare();
         let before = prepared.runs().iter().flat_map(known_rows).collect();

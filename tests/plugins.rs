@@ -479,7 +479,8 @@ fn a_deadline_ends_guests_that_compute_and_guests_that_wait() {
             ended.ending
         );
         assert!(
-            ended.duration >= Duration::from_millis(50),
+            // The deadline was set a little before the guest started.
+            ended.duration >= Duration::from_millis(30),
             "{what}: {:?}",
             ended.duration
         );

@@ -26,11 +26,7 @@ fn lose_what_is_never_synced(runner: &Runner, run: &Run) {
 }
 
 #[track_caller]
-fn assert_recovers(
-    runner: &Runner,
-    told: &HashSet<String>,
-    expected: &BTreeMap<String, Value>,
-) {
+fn assert_recovers(runner: &Runner, told: &HashSet<String>, expected: &BTreeMap<String, Value>) {
     assert_listed_truly(runner);
     go_on_until_complete(runner);
     assert_kept(&runner.only_run(), told);
@@ -72,7 +68,9 @@ fn rows_that_were_not_synced_may_be_cut_anywhere_or_be_zeros_or_garbage() {
             1..7 => index.truncate(synced + (written - synced) * tail / 7),
             7 => index[synced..].fill(0),
             8 => index[synced + (written - synced) / 2..].fill(0),
-            _ => index[synced..].iter_mut().for_each(|byte| *byte = byte.wrapping_mul(31)),
+            _ => index[synced..]
+                .iter_mut()
+                .for_each(|byte| *byte = byte.wrapping_mul(31)),
         }
         fs_err::write(&path, index).unwrap();
         lose_what_is_never_synced(&runner, &run);
@@ -102,7 +100,9 @@ fn a_manifest_whose_new_name_was_not_synced_may_be_the_old_one() {
         }
         let manifest = runner.only_run().dir.join("benchmark.json");
         let old = fs_err::read(&manifest).unwrap();
-        let is_over = runner.run(&["resume", "--from", "latest", "--dry-run"]).code;
+        let is_over = runner
+            .run(&["resume", "--from", "latest", "--dry-run"])
+            .code;
         assert_eq!(is_over, Some(0));
         fs_err::write(&manifest, old).unwrap();
         lose_what_is_never_synced(&runner, &runner.only_run());
@@ -114,7 +114,9 @@ fn a_manifest_whose_new_name_was_not_synced_may_be_the_old_one() {
 fn a_birth_whose_manifest_was_not_synced_was_none_and_is_in_nobodys_way() {
     let runner = every_kind();
     let args = ["exec", "scenario.toml", "-j", "2"];
-    runner.start_failing(&args, "birth.renamed=kill").finish_killed();
+    runner
+        .start_failing(&args, "birth.renamed=kill")
+        .finish_killed();
     let dir = runner.only_run().dir.clone();
     fs_err::remove_file(dir.join("benchmark.json")).unwrap();
     assert!(runner.list(&[]).is_empty());
@@ -130,7 +132,9 @@ fn a_birth_whose_manifest_was_not_synced_was_none_and_is_in_nobodys_way() {
 fn a_store_entry_that_was_cut_short_is_put_there_again_by_the_next_birth() {
     let runner = every_kind();
     let args = ["exec", "scenario.toml", "-j", "2"];
-    runner.start_failing(&args, "content.renamed=kill").finish_killed();
+    runner
+        .start_failing(&args, "content.renamed=kill")
+        .finish_killed();
     let store = walkdir::WalkDir::new(runner.path("results/store")).into_iter();
     let mut cut = 0;
     for entry in store.flatten().filter(|entry| entry.file_type().is_file()) {

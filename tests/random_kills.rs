@@ -94,7 +94,12 @@ fn kill_many(seed: u64) -> Met {
     let mut kills = 0;
     while kills < KILLS {
         let before = met.rows + met.begun + met.start_up;
-        told.extend(acknowledged(&kill_one(&runner, &mut random, start_up, &mut met)));
+        told.extend(acknowledged(&kill_one(
+            &runner,
+            &mut random,
+            start_up,
+            &mut met,
+        )));
         kills += met.rows + met.begun + met.start_up - before;
         for run in runner.runs() {
             assert_kept(&run, &told);
@@ -102,7 +107,8 @@ fn kill_many(seed: u64) -> Met {
         if kills.is_multiple_of(10) {
             assert_listed_truly(&runner);
         }
-        let is_complete = |run: &crate::support::runner::Run| run.manifest()["status"] == "completed";
+        let is_complete =
+            |run: &crate::support::runner::Run| run.manifest()["status"] == "completed";
         if kills == KILLS || runner.runs().iter().any(is_complete) {
             told.extend(go_on_until_complete(&runner));
             assert_kept(&runner.only_run(), &told);
@@ -128,5 +134,8 @@ fn two_hundred_kills_at_random_moments_lose_and_double_nothing() {
     });
     eprintln!("{met:?}");
     let rows: u64 = met.iter().map(|met| met.rows).sum();
-    assert!(rows >= KILLS / 2, "nearly all kills missed the rows: {met:?}");
+    assert!(
+        rows >= KILLS / 2,
+        "nearly all kills missed the rows: {met:?}"
+    );
 }

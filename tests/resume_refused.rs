@@ -24,7 +24,9 @@ fn long() -> Runner {
 fn crashed() -> Runner {
     let runner = every_kind();
     let args = ["exec", "scenario.toml", "-j", "2"];
-    runner.start_failing(&args, "row.written@2=kill").finish_killed();
+    runner
+        .start_failing(&args, "row.written@2=kill")
+        .finish_killed();
     runner
 }
 
@@ -37,7 +39,13 @@ fn a_run_that_is_held_is_not_resumed_and_its_holder_is_named() {
     let ran = runner.run(&["resume"]).expect(2);
     ran.says(&["there is no incomplete run"]);
     live.finish().expect(0);
-    assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        runner.only_run().manifest()["sessions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -50,7 +58,13 @@ fn of_two_resumes_at_once_one_wins() {
     codes.sort_unstable();
     assert_eq!(codes, [0, 6]);
     assert_whole(&runner);
-    assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        runner.only_run().manifest()["sessions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[test]
@@ -85,8 +99,6 @@ fn stored_bytes_that_are_altered_or_missing_are_named_and_nothing_is_changed() {
             runner.run(&["resume", "--dry-run"]).expect(0);
             let run = runner.only_run();
             let manifest = run.manifest();
-            let attached = "8c8c5fe5"; // Only a beginning: the text is found by its content below.
-            _ = attached;
             let path = match what {
                 "plugin" => stored(&runner, &manifest["providers"][0]["plugin_sha256"]),
                 "suite" => stored(&runner, &manifest["metadata"]["suite"]),
@@ -154,9 +166,14 @@ fn a_run_whose_directory_is_moved_away_ends_honestly_and_can_be_resumed_where_it
     fs_err::rename(runner.path("results"), moved.join("results")).unwrap();
     let ran = live.finish().expect(7);
     let end = ran.events().pop().unwrap();
-    assert_eq!((&end["status"], &end["reason"]), (&json!("incomplete"), &json!("storage")));
+    assert_eq!(
+        (&end["status"], &end["reason"]),
+        (&json!("incomplete"), &json!("storage"))
+    );
     let path = moved.join("results").join(run.id());
-    runner.run(&["resume", "--from", path.to_str().unwrap()]).expect(0);
+    runner
+        .run(&["resume", "--from", path.to_str().unwrap()])
+        .expect(0);
     fs_err::rename(moved.join("results"), runner.path("results")).unwrap();
     assert_whole(&runner);
 }
@@ -173,7 +190,10 @@ fn a_stop_while_a_resumed_run_compiles_leaves_it_as_resumable_as_before() {
     let ran = live.end_by(Signal::INT).0.expect(130);
     assert_eq!(ran.events().last().unwrap()["status"], "incomplete");
     let run = runner.only_run();
-    assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGINT", "none"]);
+    assert_eq!(
+        run.ending(),
+        ["incomplete", "interrupted", "SIGINT", "none"]
+    );
     runner.run(&["resume"]).expect(1);
     assert!(canonical(&run) == undisturbed(), "another end");
     assert_whole(&runner);

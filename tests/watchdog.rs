@@ -15,7 +15,9 @@ use crate::support::{
 const BOUND: Duration = Duration::from_secs(15);
 
 fn many() -> Runner {
-    Runner::hostile("[[tests]]\nid = \"a\"\nrepeat = 30000\ninput = { do = \"echo\", value = \"x\" }\n")
+    Runner::hostile(
+        "[[tests]]\nid = \"a\"\nrepeat = 30000\ninput = { do = \"echo\", value = \"x\" }\n",
+    )
 }
 
 /// Waits until the program has filled the pipe that nobody empties.
@@ -55,22 +57,30 @@ fn assert_word_is_taken(runner: &Runner, told: &str, reason: &str, signal: Optio
     let run = runner.only_run();
     assert_eq!(run.manifest()["status"], "running");
     let words: Value = serde_json::from_str(&run.read("last-words.json")).unwrap();
-    assert_eq!((&words["session"], &words["reason"]), (&json!(1), &json!(reason)));
+    assert_eq!(
+        (&words["session"], &words["reason"]),
+        (&json!(1), &json!(reason))
+    );
     assert_eq!(words["signal"].as_str(), signal);
     assert_kept(&run, &crate::support::truth::acknowledged(told));
     assert_listed_truly(runner);
 
-    // Whoever resumes it sweeps it first; one that fails at once is enough to see that.
+    // Whoever resumes it sweeps it first, even one who only asks what would run.
     let args = ["resume", "--from", "latest", "--dry-run"];
     runner.run(&args).expect(0);
     let manifest = run.manifest();
     let session = &manifest["sessions"][0];
     assert_eq!(manifest["status"], "incomplete");
-    assert_eq!((&manifest["reason"], &session["reason"]), (&json!(reason), &json!(reason)));
+    assert_eq!(
+        (&manifest["reason"], &session["reason"]),
+        (&json!(reason), &json!(reason))
+    );
     assert_eq!(manifest["signal"].as_str(), signal);
     assert!(!run.dir.join("last-words.json").exists());
 
-    runner.run(&["resume", "--quiet"]).expect(0);
+    runner
+        .run(&["resume", "--quiet", "--timeout-minutes", "5"])
+        .expect(0);
     assert_eq!(canonical(&run).len(), 30_000);
 }
 

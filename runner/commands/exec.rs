@@ -70,7 +70,6 @@ fn plan(args: &ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan,
     } else {
         Build::Ask
     };
-    let plugins = plugins::find(&scenario, build, signals, output)?;
     let selection = Selection {
         tests: args.tests.clone(),
         providers: args.providers.clone(),
@@ -78,6 +77,7 @@ fn plan(args: &ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan,
         exclude: args.exclude.clone(),
         repeat: args.repeat,
     };
+    let plugins = plugins::find(&scenario, &selection, build, signals, output)?;
     let overrides = Overrides {
         jobs: args.jobs,
         timeout: args.timeout_minutes,

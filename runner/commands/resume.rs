@@ -57,7 +57,9 @@ pub(super) fn go_on(
     if args.dry_run || args.explain {
         return explain(args, &claim, &plan, &history, output);
     }
-    if history.state.is_complete() {
+    // A run whose last rows are there but whose end could not be written has its end still to come.
+    let is_completed = claim.manifest().status == RunStatus::Completed;
+    if is_completed && history.state.is_complete() {
         return nothing_left(run, &history, output);
     }
     if args.rerun.is_none() {
@@ -72,10 +74,7 @@ pub(super) fn go_on(
         options: plan.options_json(),
         reborn: is_reborn.then(|| plan.birth(run::wall_clock())),
     };
-    let around = Around {
-        signals,
-        log: &log,
-    };
+    let around = Around { signals, log: &log };
     let mode = live::mode(args.json, &args.talk, surroundings);
     let report = Report::new(output.clone(), mode, args.talk.verbose);
     let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, acks))?;
@@ -157,8 +156,10 @@ fn plan(
     }
     let path = Path::new(&manifest.scenario.path);
     let scenario = scenario::load(path).map_err(Error::usage)?;
-    let plugins = plugins::find(&scenario, Build::Ask, signals, output)?;
-    let plan = Plan::again(scenario, path, &plugins, manifest, overrides).map_err(Error::usage)?;
+    let selection = run::stored_selection(manifest);
+    let plugins = plugins::find(&scenario, &selection, Build::Ask, signals, output)?;
+    let overrides = run::stored_overrides(manifest).overridden_by(overrides);
+    let plan = Plan::new(scenario, path, &plugins, selection, overrides).map_err(Error::usage)?;
     Ok((plan, true))
 }
 

@@ -629,6 +629,34 @@ mod tests {
     }
 
     #[test]
+    fn a_run_goes_on_whatever_happens_to_the_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("runner.db");
+        let dir = crashed(directory.path());
+        let writer = rusqlite::Connection::open(&path).unwrap();
+        for n in 2..=4 {
+            match n {
+                2 => writer.execute_batch("BEGIN EXCLUSIVE").unwrap(),
+                3 => {
+                    writer.execute_batch("ROLLBACK").unwrap();
+                    fs_err::write(&path, "not a database").unwrap();
+                }
+                _ => {
+                    fs_err::remove_file(&path).unwrap();
+                    fs_err::create_dir(&path).unwrap();
+                }
+            }
+            let (recorder, mut state) = resume(claim(&dir).unwrap(), Some(Rerun::All));
+            assert_eq!((recorder.session(), state.counts().done()), (n, 0));
+            let number = state.assign(0);
+            recorder.record(vec![entry(0, number, Outcome::Passed)]);
+        }
+        let claimed = claim(&dir).unwrap();
+        assert_eq!(claimed.history(None).unwrap().last_seq, 5);
+        assert_eq!(claimed.manifest().transitions.len(), 8);
+    }
+
+    #[test]
     fn a_session_on_a_full_disk_ends_with_that_reason_and_can_be_resumed() {
         let directory = tempfile::tempdir().unwrap();
         let dir = crashed(directory.path());

@@ -8,9 +8,9 @@ pub(super) fn pass(_step: &str, _place: &str) -> std::io::Result<()> {
 }
 
 #[cfg(debug_assertions)]
-pub use armed::{PLACES, arm};
-#[cfg(debug_assertions)]
 pub(super) use armed::pass;
+#[cfg(debug_assertions)]
+pub use armed::{PLACES, arm};
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -40,6 +40,7 @@ mod armed {
         "sweep.begin", "sweep.written", "sweep.renamed", "sweep.synced",
         "opening.scenario.begin", "opening.scenario.written", "opening.scenario.renamed", "opening.scenario.synced",
         "opening.tidied", "opening.files", "opening.begin", "opening.written", "opening.renamed", "opening.synced",
+        "pin.begin", "pin.written", "pin.renamed", "pin.synced",
         "cancel.begin", "cancel.written", "cancel.renamed", "cancel.synced",
     ];
 

@@ -99,6 +99,8 @@ pub(super) struct Dispatcher<'a> {
     in_flight: HashMap<u64, InFlight>,
     memory_in_use: u64,
     suspects: Suspects,
+    /// Whether busy executors could need more memory than they may be promised together.
+    is_memory_scarce: bool,
     /// Retries whose backoff has not passed.
     later: BinaryHeap<Later>,
     /// What the recorder gets after this turn.
@@ -144,7 +146,10 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Dispatcher<'a> {
     pub(super) fn new(parts: Parts<'a>) -> Self {
+        let largest = parts.lanes.iter().map(|lane| lane.memory).max();
+        let needed = largest.map_or(0, |bytes| bytes.saturating_mul(parts.pool.size() as u64));
         Self {
+            is_memory_scarce: needed > parts.rules.memory,
             lanes: parts.lanes,
             bad: parts.state.counts().bad(),
             state: parts.state,
@@ -243,7 +248,8 @@ impl<'a> Dispatcher<'a> {
                 }
             }
         }
-        if self.in_flight.is_empty() && self.later.is_empty() {
+        // Alone, also with the disk: if it ends the process, it takes no row of another trial with it.
+        if self.in_flight.is_empty() && self.later.is_empty() && self.unwritten.rows == 0 {
             tasks.extend(self.next_suspect(now)?);
         }
         if !tasks.is_empty() {
@@ -303,11 +309,12 @@ impl<'a> Dispatcher<'a> {
     /// Finds the lane whose next trial comes first in the plan, of those that may start one.
     fn next_lane(&mut self, now: Instant) -> io::Result<Choice> {
         let is_idle_executor = self.in_flight.len() < self.pool.size();
-        let memory_left = self.rules.memory.saturating_sub(self.memory_in_use);
+        let memory_left = self.memory_left();
         let mut best = None;
         let mut wait = None::<Instant>;
         for (index, lane) in self.lanes.iter_mut().enumerate() {
-            if lane.memory > memory_left || !(is_idle_executor || lane.is_unbounded()) {
+            let may_lie_ready = lane.is_unbounded() && !self.is_memory_scarce;
+            if lane.memory > memory_left || !(is_idle_executor || may_lie_ready) {
                 continue;
             }
             match lane.readiness(&self.state, now)? {
@@ -322,6 +329,14 @@ impl<'a> Dispatcher<'a> {
             Some((_, index)) => Choice::Lane(index),
             None => Choice::Wait(wait),
         })
+    }
+
+    /// What may still be promised to attempts. One that lies ready uses none, so it matters only where memory is scarce.
+    fn memory_left(&self) -> u64 {
+        if self.is_memory_scarce {
+            return self.rules.memory.saturating_sub(self.memory_in_use);
+        }
+        u64::MAX
     }
 
     fn take(&mut self, index: usize, now: Instant) -> Task {

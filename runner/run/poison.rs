@@ -46,7 +46,8 @@ impl Suspects {
             **deaths >= poison_after && history.state.is_pending(**ordinal)
         };
         let mut found: Vec<_> = history.deaths.iter().filter(is_suspect).collect();
-        found.sort_unstable();
+        // Whoever was there less often is more likely to get through, and is not kept waiting by the one that is not.
+        found.sort_unstable_by_key(|(ordinal, deaths)| (**deaths, **ordinal));
 
         let mut suspects = Self::default();
         let mut reader = suite.reader();

@@ -133,7 +133,8 @@ pub(crate) fn go_on_until_complete(runner: &Runner) -> HashSet<String> {
     for _ in 0..MOST_SESSIONS {
         let ran = match runner.runs().as_slice() {
             [] => runner.exec(&["--json", "-j", "2"]),
-            _ => runner.run(&["resume", "--from", "latest", "--json"]),
+            // Whoever has dropped it wants it now all the same.
+            _ => runner.run(&["resume", "--from", "latest", "--json", "--force"]),
         };
         told.extend(acknowledged(&ran.stdout));
         let shown = &runner.list(&[])[0];
@@ -165,7 +166,10 @@ pub(crate) fn assert_consistent(runner: &Runner) {
         .map(|row| (row["trial"].to_string(), row["attempt"].to_string()))
         .collect();
     assert_eq!(attempts.len(), rows.len(), "an attempt has two rows");
-    let seqs: Vec<_> = rows.iter().map(|row| row["seq"].as_u64().unwrap()).collect();
+    let seqs: Vec<_> = rows
+        .iter()
+        .map(|row| row["seq"].as_u64().unwrap())
+        .collect();
     assert!(
         seqs.is_sorted_by(|one, next| one < next),
         "rows have one number each, in order: {seqs:?}"
@@ -173,7 +177,10 @@ pub(crate) fn assert_consistent(runner: &Runner) {
 
     let manifest = run.manifest();
     assert_eq!(manifest["status"], "completed");
-    assert_eq!(manifest["metadata"]["planned_test_count"], canonical(&run).len());
+    assert_eq!(
+        manifest["metadata"]["planned_test_count"],
+        canonical(&run).len()
+    );
     let transitions = manifest["transitions"].as_array().unwrap();
     let mut status = &Value::Null;
     for transition in transitions {
@@ -186,7 +193,7 @@ pub(crate) fn assert_consistent(runner: &Runner) {
     let left: Vec<_> = fs_err::read_dir(&run.dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.starts_with("request-") || name == "last-words.json")
+        .filter(|name| name.starts_with("request-") || name.starts_with(".new-"))
         .collect();
     assert_eq!(left, [""; 0]);
     let shown = &runner.list(&[])[0];
