@@ -272,7 +272,7 @@ fn cancel_drops_what_was_cut_short_and_refuses_what_is_complete() {
 }
 
 #[test]
-fn a_second_signal_waits_for_no_grace_and_a_third_for_nothing() {
+fn a_second_signal_waits_for_no_grace() {
     let runner = endless();
     let mut live = running_with(&runner, &["--grace", "10m"]);
     live.signal(Signal::INT);
@@ -286,18 +286,23 @@ fn a_second_signal_waits_for_no_grace_and_a_third_for_nothing() {
         ["incomplete", "interrupted", "SIGINT", "none"]
     );
     assert_eq!(run.rows().len(), 2);
+}
 
-    let mut live = running_with(&runner, &["--grace", "10m"]);
-    live.signal(Signal::INT);
-    live.wait_for(|event| event["event"] == "stopping");
-    live.signal(Signal::INT);
-    // It may be gone by now; what it wrote is whole either way.
-    let (ran, took) = live.end_by(Signal::TERM);
+#[test]
+fn a_third_signal_ends_the_process_where_it_is() {
+    // Guests that cannot be interrupted, and so keep the second signal from being answered at once.
+    let runner = Runner::hostile(&trials(2, r#"{ do = "fill-memory" }"#));
+    let mut live = runner.start(&["--grace", "10m"]);
+    live.wait_for(|event| event["running"].as_u64() > Some(0));
+    for signal in [Signal::INT, Signal::TERM] {
+        live.signal(signal);
+        live.wait_for(|event| event["event"] == "stopping");
+    }
+    let (ran, took) = live.end_by(Signal::HUP);
     assert!(took < BOUND, "{took:?}");
-    assert!(matches!(ran.code, Some(130 | 143)), "{ran:?}");
-    let run = runner.runs().pop().unwrap();
     assert_eq!(runner.list(&[])[0]["status"], "incomplete");
-    assert!(run.rows().iter().all(|row| row["outcome"] == "stopped"));
+    // On a busy machine the second signal is answered first.
+    assert!(matches!(ran.code, Some(129 | 143)), "{ran:?}");
 }
 
 #[test]
