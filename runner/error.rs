@@ -149,23 +149,14 @@ impl Error {
         }
     }
 
-    /// A live runner is in the way.
-    pub fn busy(report: impl Into<miette::Report>) -> Self {
-        Self {
-            status: ExitStatus::Busy,
-            report: report.into(),
-        }
-    }
-
     /// A results root or a run in it cannot be used.
     pub fn record(error: RecordError) -> Self {
-        let status = match &error {
-            RecordError::Held { .. } => ExitStatus::Busy,
-            RecordError::InUse { .. } | RecordError::NoName { .. } => ExitStatus::Usage,
-            _ => ExitStatus::Storage,
-        };
         Self {
-            status,
+            status: match &error {
+                RecordError::Held { .. } => ExitStatus::Busy,
+                RecordError::InUse { .. } | RecordError::NoName { .. } => ExitStatus::Usage,
+                _ => ExitStatus::Storage,
+            },
             report: miette::Report::from_err(error),
         }
     }
@@ -174,7 +165,10 @@ impl Error {
     pub fn claim(error: ClaimError) -> Self {
         match error {
             ClaimError::Record(error) => Self::record(error),
-            ClaimError::Held { .. } => Self::busy(miette::Report::from_err(error)),
+            ClaimError::Held { .. } => Self {
+                status: ExitStatus::Busy,
+                report: miette::Report::from_err(error),
+            },
         }
     }
 

@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("run", &["scenario", "plugin", "record"]),
     ("error", &["record"]),
     ("output", &["error", "record", "run"]),
-    ("cli", &["error", "scenario"]),
+    ("cli", &["error", "record", "scenario"]),
     (
         "commands",
         &[

@@ -89,10 +89,13 @@ pub(super) fn ask(run: &mut RunEntry, mode: StopMode, output: &Output) -> Result
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
     let session = reader.manifest().session();
     let bound = bound(mode, &reader);
-    request::request(&run.dir, mode, session, &who(), run::wall_clock())
-        .map_err(|error| Error::storage(miette!("cannot leave a request for the run: {error}")))?;
+    if reader.is_alive() {
+        request::request(&run.dir, mode, session, &who(), run::wall_clock()).map_err(|error| {
+            Error::storage(miette!("cannot leave a request for the run: {error}"))
+        })?;
+        output.talk(&format!("waiting for {} to end", run.id));
+    }
 
-    output.talk(&format!("waiting for {} to end", run.id));
     let asked = Instant::now();
     while is_working(run, session).map_err(Error::record)? {
         if bound.is_some_and(|bound| asked.elapsed() >= bound) {

@@ -41,6 +41,9 @@ pub(super) fn exec(
 
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let store = open_store(args, output)?;
+    if let Err(error) = store.sweep(run::wall_clock()) {
+        tracing::warn!("runs whose processes have died cannot be swept: {error}");
+    }
     let around = Around {
         signals: &signals,
         log: &log,
@@ -67,7 +70,6 @@ fn plan(args: &ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan,
     } else {
         Build::Ask
     };
-    let plugins = plugins::find(&scenario, build, signals, output)?;
     let selection = Selection {
         tests: args.tests.clone(),
         providers: args.providers.clone(),
@@ -75,6 +77,7 @@ fn plan(args: &ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan,
         exclude: args.exclude.clone(),
         repeat: args.repeat,
     };
+    let plugins = plugins::find(&scenario, &selection, build, signals, output)?;
     let overrides = Overrides {
         jobs: args.jobs,
         timeout: args.timeout_minutes,

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     cli::TalkArgs,
     error::{Error, ExitStatus},
+    model::{Reason, RunStatus, Verdict},
     output::{Begin, Mode, Output, Report},
     plugin::{Engine, EngineOptions, Interrupt},
     record::{History, RecordError, Recorder, Written},
@@ -195,6 +196,15 @@ fn watch(
         session: recorder.session(),
         timeout: plan.timeout(),
         grace: plan.grace(),
+        exit_code: |reason, signal| {
+            let status = match reason {
+                Reason::Cancelled => RunStatus::Cancelled,
+                _ => RunStatus::Incomplete,
+            };
+            ExitStatus::of(status, Some(reason), signal, Verdict::None)
+                .code()
+                .into()
+        },
     };
     Watchdog::start(watch, stop)
         .map_err(|error| Error::internal(miette!("cannot start the watchdog: {error}")))

@@ -22,11 +22,14 @@ pub(super) fn logs(args: &LogsArgs, output: &Output) -> Result<ExitStatus, Error
 
     loop {
         // Asked before the rows are read: what a process has written is there before it ends.
-        let is_over = !args.follow || !open()?.is_alive();
+        let is_over = !open()?.is_alive();
         if print(&mut tail, &mut follow, output)? == Reader::Gone {
             return Ok(ExitStatus::Success);
         }
-        if is_over {
+        if is_over && let Some(last) = tail.last_row() {
+            follow.row(&last.row, last.line);
+        }
+        if is_over || !args.follow {
             break;
         }
         thread::sleep(LOOK_EVERY);
@@ -48,9 +51,7 @@ fn print(tail: &mut Tail, follow: &mut Follow, output: &Output) -> Result<Reader
                 }
             }
             Err(error @ LineError::Damaged { .. }) => output.warn(&error.to_string()),
-            Err(error @ LineError::Io(_)) => {
-                return Err(Error::storage(miette::miette!("{error}")));
-            }
+            Err(error) => return Err(Error::storage(miette::Report::from_err(error))),
         }
     }
     Ok(output.reader())

@@ -18,7 +18,7 @@ use crate::{
     output::Output,
     plugin::source::{Built, Source, SourceError, SourceState, Watch},
     run::{StopRequest, StopSignals},
-    scenario::{Provider, Scenario},
+    scenario::{Provider, Scenario, Selection},
 };
 
 /// Whether plugins may be built; only a person can say so, never a scenario.
@@ -30,29 +30,30 @@ pub(super) enum Build {
     Ask,
 }
 
-/// Finds the plugin file of every provider, in the scenario's order.
+/// Finds the plugin file of every provider, in the scenario's order. What is not selected is neither built nor missed.
 pub(super) fn find(
     scenario: &Scenario,
+    selection: &Selection,
     build: Build,
     signals: &StopSignals,
     output: &Output,
 ) -> Result<Vec<PathBuf>, Error> {
-    let mut found: HashMap<&Path, PathBuf> = HashMap::new();
+    let mut built: HashMap<&Path, PathBuf> = HashMap::new();
+    let mut files = Vec::new();
     for provider in scenario.providers() {
         let path = provider.plugin.as_path();
-        if !found.contains_key(path) {
-            let file = if path.is_dir() {
-                of_folder(provider, build, signals, output)?
-            } else {
-                path.into()
-            };
-            found.insert(path, file);
+        if !path.is_dir() || !selection.has_provider(&provider.id).map_err(Error::usage)? {
+            files.push(path.into());
+            continue;
         }
+        let file = match built.get(path) {
+            Some(file) => file.clone(),
+            None => of_folder(provider, build, signals, output)?,
+        };
+        built.insert(path, file.clone());
+        files.push(file);
     }
-    let providers = scenario.providers().iter();
-    Ok(providers
-        .map(|provider| found[provider.plugin.as_path()].clone())
-        .collect())
+    Ok(files)
 }
 
 fn of_folder(

@@ -158,8 +158,10 @@ fn plan(
     }
     let path = Path::new(&manifest.scenario.path);
     let scenario = scenario::load(path).map_err(Error::usage)?;
-    let plugins = plugins::find(&scenario, Build::Ask, signals, output)?;
-    let plan = Plan::again(scenario, path, &plugins, manifest, overrides).map_err(Error::usage)?;
+    let selection = run::stored_selection(manifest);
+    let plugins = plugins::find(&scenario, &selection, Build::Ask, signals, output)?;
+    let overrides = run::stored_overrides(manifest).overridden_by(overrides);
+    let plan = Plan::new(scenario, path, &plugins, selection, overrides).map_err(Error::usage)?;
     Ok((plan, true))
 }
 

@@ -140,14 +140,6 @@ pub fn show_json(run: &RunEntry, manifest: &Manifest, rows: &[Row<'_>]) -> Strin
     pretty(&json!({ "v": 1, "run": run_json(run), "manifest": manifest, "rows": rows }))
 }
 
-/// A table whose first line is less loud than the others.
-pub(super) fn with_dim_header(table: &str) -> String {
-    match table.split_once('\n') {
-        Some((header, rest)) => format!("{}\n{rest}", header.dimmed()),
-        None => table.dimmed().to_string(),
-    }
-}
-
 /// What `stop` or `cancel` came to, and how the run is now.
 pub fn stop_text(run: &RunEntry, result: &str) -> String {
     format!("{} {result}: {}", run.id, ended(run))
@@ -167,6 +159,14 @@ pub fn stop_json(run: &RunEntry, result: &str) -> String {
 /// How a run ended, on one line.
 pub(super) fn ending(run: &RunEntry) -> String {
     format!("{} {}", run.id.to_string().bold(), ended(run))
+}
+
+/// A table whose first line is less loud than the others.
+pub(super) fn with_dim_header(table: &str) -> String {
+    match table.split_once('\n') {
+        Some((header, rest)) => format!("{}\n{rest}", header.dimmed()),
+        None => table.dimmed().to_string(),
+    }
 }
 
 /// A row: on one line if it is well, else with what is wrong.

@@ -81,7 +81,17 @@ impl Database {
 
     /// Opens the database for the owner of a run, whom nothing may keep from ending in time.
     pub(super) fn open_in_haste(path: &Path) -> Result<Self, DatabaseError> {
-        Self::open_with(path, SHORT_PATIENCE)
+        let database = Self::open_with(path, SHORT_PATIENCE)?;
+        // A checkpoint waits for the disk several times; this close leaves it to whichever commit finds the log long.
+        let without_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        database
+            .connection
+            .set_db_config(without_checkpoint, true)
+            .map_err(|source| DatabaseError::Sqlite {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(database)
     }
 
     fn open_with(path: &Path, patience: Duration) -> Result<Self, DatabaseError> {
@@ -224,8 +234,6 @@ pub(super) fn warn(error: &DatabaseError) {
 }
 
 fn configure(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
-    // A checkpoint waits for the disk several times; a close leaves it to whichever commit finds the log long.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(patience)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;

@@ -111,3 +111,6 @@ mod armed {
         }
     }
 }
+
+#[cfg(all(test, debug_assertions))]
+mod tests;

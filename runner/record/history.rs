@@ -7,10 +7,10 @@ use std::{
 
 use super::{
     RecordError,
+    brief::{self, Brief},
     manifest::{Manifest, Session},
     reader::{LineError, Rows},
     rerun::{self, Rerun, Selector},
-    row::{self, Brief},
     state::{Accepted, AttemptKey, State},
 };
 use crate::model::{Outcome, Reason};
@@ -55,9 +55,9 @@ pub(super) fn fold(
 ) -> Result<History, RecordError> {
     let mut fold = Fold::new(manifest, rerun)?;
     if fold.ids.is_empty() {
-        fold.read(Rows::new(pieces, row::decode_brief), Fold::row)?;
+        fold.read(Rows::new(pieces, brief::decode_brief), Fold::row)?;
     } else {
-        fold.read(Rows::new(pieces, row::decode_named), Fold::named_row)?;
+        fold.read(Rows::new(pieces, brief::decode_named), Fold::named_row)?;
     }
     Ok(fold.finish())
 }

@@ -4,10 +4,9 @@
 
 mod artifacts;
 mod birth;
+mod brief;
 mod claim;
 mod content;
-#[cfg(all(test, debug_assertions))]
-mod crash;
 mod cut;
 mod database;
 mod durable;

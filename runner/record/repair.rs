@@ -8,11 +8,7 @@ use std::{
 
 use fs_err::{File, OpenOptions};
 
-use super::{
-    RecordError, durable, failpoint,
-    layout::RunDir,
-    row::{self, MAX_LINE_BYTES},
-};
+use super::{RecordError, brief, durable, failpoint, layout::RunDir, row::MAX_LINE_BYTES};
 
 const BLOCK_BYTES: usize = 64 * 1024;
 
@@ -101,7 +97,7 @@ fn last_good_line(index: &std::fs::File, length: u64) -> io::Result<LastLine> {
         if end - start < MAX_LINE_BYTES as u64 {
             line.resize((end - start) as usize, 0);
             index.read_exact_at(&mut line, start)?;
-            if let Ok(brief) = row::decode_brief(&line) {
+            if let Ok(brief) = brief::decode_brief(&line) {
                 let lacks_newline = end == length;
                 return Ok(LastLine {
                     end: if lacks_newline { end } else { end + 1 },

@@ -301,123 +301,8 @@ impl<'a> Row<'a> {
     }
 }
 
-/// What of a line decides state.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Brief {
-    pub(super) seq: u64,
-    pub(super) mark: Mark,
-}
-
-/// Reads of a line only what decides state.
-pub(super) fn decode_brief(line: &[u8]) -> Result<Brief, String> {
-    decode_borrowed(line).map(|(brief, _)| brief)
-}
-
-/// Reads of a line only what decides state, and its trial's id.
-pub(super) fn decode_named(line: &[u8]) -> Result<(Brief, String), String> {
-    decode_borrowed(line).map(|(brief, trial)| (brief, trial.into_owned()))
-}
-
-fn decode_borrowed(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
-    check_crc(line)?;
-    match quick::decode(line) {
-        Some((brief, trial)) => Ok((brief, trial.into())),
-        None => decode_keys(line),
-    }
-}
-
-fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
-    #[derive(Deserialize)]
-    struct Keys<'a> {
-        seq: u64,
-        ordinal: u64,
-        #[serde(borrow)]
-        trial: Cow<'a, str>,
-        attempt: u32,
-        #[serde(rename = "final")]
-        is_final: bool,
-        #[serde(with = "words::word")]
-        outcome: Outcome,
-        #[serde(rename = "flaky", default)]
-        is_flaky: bool,
-    }
-    let keys: Keys<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    let mark = Mark {
-        key: AttemptKey {
-            ordinal: keys.ordinal,
-            number: keys.attempt,
-        },
-        outcome: keys.outcome,
-        is_final: keys.is_final,
-        is_flaky: keys.is_flaky,
-    };
-    let brief = Brief {
-        seq: keys.seq,
-        mark,
-    };
-    Ok((brief, keys.trial))
-}
-
-/// Reads keys where [`Row::encode`] puts them, which spares a resumed run of a million rows most of the parsing.
-mod quick {
-    use super::{AttemptKey, Brief, Mark, Outcome};
-
-    /// `None` says nothing about a line but that it was not written by this program.
-    pub(super) fn decode(line: &[u8]) -> Option<(Brief, &str)> {
-        let mut rest = line.strip_prefix(b"{\"v\":1")?;
-        let seq = number(&mut rest, b",\"seq\":")?;
-        number(&mut rest, b",\"session\":")?;
-        let ordinal = number(&mut rest, b",\"ordinal\":")?;
-        let trial = text(&mut rest, b",\"trial\":\"")?;
-        text(&mut rest, b",\"test\":\"")?;
-        text(&mut rest, b",\"provider\":\"")?;
-        number(&mut rest, b",\"repeat\":")?;
-        let attempt = number(&mut rest, b",\"attempt\":")?;
-        let is_final = skip(&mut rest, b",\"final\":true").is_some();
-        if !is_final {
-            skip(&mut rest, b",\"final\":false")?;
-        }
-        let outcome = Outcome::parse(text(&mut rest, b",\"outcome\":\"")?)?;
-        let is_flaky = skip(&mut rest, b",\"flaky\":true").is_some();
-        let mark = Mark {
-            key: AttemptKey {
-                ordinal,
-                number: attempt.try_into().ok()?,
-            },
-            outcome,
-            is_final,
-            is_flaky,
-        };
-        Some((Brief { seq, mark }, trial))
-    }
-
-    fn skip(rest: &mut &[u8], key: &[u8]) -> Option<()> {
-        *rest = rest.strip_prefix(key)?;
-        Some(())
-    }
-
-    fn number(rest: &mut &[u8], key: &[u8]) -> Option<u64> {
-        let digits = take(rest, key, |byte| !byte.is_ascii_digit())?;
-        digits.parse().ok()
-    }
-
-    /// Takes a text without escapes, and its quote.
-    fn text<'a>(rest: &mut &'a [u8], key: &[u8]) -> Option<&'a str> {
-        let text = take(rest, key, |byte| matches!(byte, b'"' | b'\\'))?;
-        skip(rest, b"\"")?;
-        Some(text)
-    }
-
-    fn take<'a>(rest: &mut &'a [u8], key: &[u8], is_end: fn(u8) -> bool) -> Option<&'a str> {
-        skip(rest, key)?;
-        let length = rest.iter().position(|byte| is_end(*byte))?;
-        let (taken, after) = rest.split_at(length);
-        *rest = after;
-        std::str::from_utf8(taken).ok()
-    }
-}
-
-fn check_crc(line: &[u8]) -> Result<(), String> {
+/// Compares a line with the checksum at its end.
+pub(super) fn check_crc(line: &[u8]) -> Result<(), String> {
     let covered = line.len().checked_sub(SUFFIX_BYTES).ok_or("too short")?;
     let (bytes, suffix) = line.split_at(covered);
     let digits = suffix
@@ -528,10 +413,10 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{MAX_LINE_BYTES, Place, Row, RowOutput, decode_keys, quick};
+    use super::{MAX_LINE_BYTES, Place, Row, RowOutput};
     use crate::{
         model::{AttemptError, CheckVerdict, ErrorClass, Metric, Outcome},
-        record::{cut, recorder::Entry, testing::entry},
+        record::{brief, cut, recorder::Entry, testing::entry},
     };
 
     const PLACE: Place = Place { seq: 7, session: 1 };
@@ -581,10 +466,10 @@ mod tests {
         assert_eq!(read.mark(), entry.mark());
         let line = encoded(&row);
         let line = line.trim_end().as_bytes();
-        let (brief, trial) = decode_keys(line).unwrap();
+        let (brief, trial) = brief::decode_keys(line).unwrap();
         assert_eq!((brief.seq, brief.mark), (row.seq, entry.mark()));
         assert_eq!(trial, row.trial);
-        assert_eq!(quick::decode(line).unwrap(), (brief, &*trial));
+        assert_eq!(brief::quick::decode(line).unwrap(), (brief, &*trial));
     }
 
     #[test]

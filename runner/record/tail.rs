@@ -66,6 +66,19 @@ impl Tail {
         })
     }
 
+    /// Reads a last line that lacks nothing but its newline. Only once nobody writes any more: until then more of it may
+    /// come.
+    pub fn last_row(&mut self) -> Option<TailRow<'_>> {
+        if self.next_line().ok()? {
+            return None;
+        }
+        let row = Row::decode(&self.line).ok()?;
+        Some(TailRow {
+            row,
+            line: &self.line,
+        })
+    }
+
     /// Reads a line, if it is there whole.
     fn next_line(&mut self) -> std::io::Result<bool> {
         match read_line(&mut self.file, &mut self.line)? {
@@ -84,7 +97,7 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Seek as _, SeekFrom, Write as _};
 
     use super::Tail;
     use crate::{
@@ -120,9 +133,17 @@ mod tests {
         assert!(seqs(&mut tail).is_empty());
 
         file.set_len(second as u64).unwrap();
-        std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(second as u64)).unwrap();
+        file.seek(SeekFrom::Start(second as u64)).unwrap();
         file.write_all(&bytes[second..]).unwrap();
         assert_eq!(seqs(&mut tail), [2, 3]);
+        assert!(tail.last_row().is_none());
+
+        file.set_len(bytes.len() as u64 - 1).unwrap();
+        let mut cut = Tail::open(file.path().to_owned()).unwrap();
+        assert_eq!(seqs(&mut cut), [1, 2]);
+        assert_eq!(cut.last_row().unwrap().row.seq, 3);
+        file.seek(SeekFrom::End(0)).unwrap();
+        file.write_all(b"\n").unwrap();
 
         file.write_all(b"damage\n").unwrap();
         let damage = tail.next_row().unwrap();

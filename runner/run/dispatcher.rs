@@ -4,6 +4,7 @@
 //! what the recorder says is on disk. It holds no future of an executor.
 
 mod stopping;
+mod suspecting;
 
 use std::{
     collections::{BinaryHeap, HashMap},
@@ -17,7 +18,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use self::stopping::Stop;
 use super::{
     Event, Running, SessionError,
-    executor::{Task, poisoned},
+    executor::Task,
     fingerprint::Fingerprints,
     lane::{Lane, Readiness, Retry},
     poison::Suspects,
@@ -99,6 +100,8 @@ pub(super) struct Dispatcher<'a> {
     in_flight: HashMap<u64, InFlight>,
     memory_in_use: u64,
     suspects: Suspects,
+    /// Whether busy executors could need more memory than they may be promised together.
+    is_memory_scarce: bool,
     /// Retries whose backoff has not passed.
     later: BinaryHeap<Later>,
     /// What the recorder gets after this turn.
@@ -144,7 +147,10 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Dispatcher<'a> {
     pub(super) fn new(parts: Parts<'a>) -> Self {
+        let largest = parts.lanes.iter().map(|lane| lane.memory).max();
+        let needed = largest.map_or(0, |bytes| bytes.saturating_mul(parts.pool.size() as u64));
         Self {
+            is_memory_scarce: needed > parts.rules.memory,
             lanes: parts.lanes,
             bad: parts.state.counts().bad(),
             state: parts.state,
@@ -253,46 +259,6 @@ impl<'a> Dispatcher<'a> {
         Ok([retry_at, lane_at].into_iter().flatten().min())
     }
 
-    /// Takes a trial that may have ended the process before, once nothing else is left to do.
-    fn next_suspect(&mut self, now: Instant) -> io::Result<Option<Task>> {
-        let Some(suspect) = self.suspects.waiting.pop_front() else {
-            return Ok(None);
-        };
-        let lane = self.lane_of(suspect.provider);
-        self.lanes[lane].retry(suspect.into_retry());
-        match self.lanes[lane].readiness(&self.state, now)? {
-            Readiness::Ready(_) => Ok(Some(self.take(lane, now))),
-            // It is due, so its lane's own pace decides.
-            Readiness::At(_) | Readiness::Blocked => Ok(None),
-        }
-    }
-
-    /// Records the trials that ended the process once too often.
-    fn record_guilty(&mut self) {
-        for suspect in std::mem::take(&mut self.suspects.guilty) {
-            let lane = self.lane_of(suspect.provider);
-            let trial = self.lanes[lane].trial(&suspect.test, suspect.repeat);
-            let number = self.state.assign(suspect.ordinal);
-            let attempt = poisoned(suspect.ordinal, trial.clone(), number, suspect.deaths);
-            let flight = InFlight {
-                number,
-                tries: 1,
-                trial,
-                lane,
-                test: suspect.test,
-                trial_ends: None,
-            };
-            self.enter(&flight, attempt, true);
-        }
-    }
-
-    fn lane_of(&self, provider: usize) -> usize {
-        self.lanes
-            .iter()
-            .position(|lane| lane.provider() == provider)
-            .expect("a trial's provider has a lane")
-    }
-
     fn wake_retries(&mut self, now: Instant) {
         while self.later.peek().is_some_and(|later| later.at <= now) {
             if let Some(later) = self.later.pop() {
@@ -304,11 +270,12 @@ impl<'a> Dispatcher<'a> {
     /// Finds the lane whose next trial comes first in the plan, of those that may start one.
     fn next_lane(&mut self, now: Instant) -> io::Result<Choice> {
         let is_idle_executor = self.in_flight.len() < self.pool.size();
-        let memory_left = self.rules.memory.saturating_sub(self.memory_in_use);
+        let memory_left = self.memory_left();
         let mut best = None;
         let mut wait = None::<Instant>;
         for (index, lane) in self.lanes.iter_mut().enumerate() {
-            if lane.memory > memory_left || !(is_idle_executor || lane.is_unbounded()) {
+            let may_lie_ready = lane.is_unbounded() && !self.is_memory_scarce;
+            if lane.memory > memory_left || !(is_idle_executor || may_lie_ready) {
                 continue;
             }
             match lane.readiness(&self.state, now)? {
@@ -323,6 +290,14 @@ impl<'a> Dispatcher<'a> {
             Some((_, index)) => Choice::Lane(index),
             None => Choice::Wait(wait),
         })
+    }
+
+    /// What may still be promised to attempts. One that lies ready uses none, so it matters only where memory is scarce.
+    fn memory_left(&self) -> u64 {
+        if self.is_memory_scarce {
+            return self.rules.memory.saturating_sub(self.memory_in_use);
+        }
+        u64::MAX
     }
 
     fn take(&mut self, index: usize, now: Instant) -> Task {

@@ -37,7 +37,7 @@ pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
 pub use plan::{Overrides, Plan};
 pub use stop::{StopRequest, StopSignals, Watch, Watchdog};
-pub use stored::StoredError;
+pub use stored::{StoredError, stored_overrides, stored_selection};
 
 use self::{
     deadline::Budget,

@@ -21,8 +21,7 @@ use signal_hook::{
 };
 
 use crate::{
-    error::ExitStatus,
-    model::{Reason, RunStatus, StopMode, StopSignal, Verdict},
+    model::{Reason, StopMode, StopSignal},
     record::{last_words, request},
 };
 
@@ -90,7 +89,8 @@ impl StopSignals {
         }
         let is_last = Arc::new(AtomicBool::new(false));
         for signal in &wanted {
-            let code = i32::from(ExitStatus::Signalled(*signal).code());
+            // As shells report the end of a process by a signal.
+            let code = 128 + number_of(*signal);
             register_conditional_shutdown(number_of(*signal), code, Arc::clone(&is_last))?;
         }
         let mut signals = Signals::new(wanted.into_iter().map(number_of))?;
@@ -174,6 +174,8 @@ pub struct Watch {
     pub timeout: Duration,
     /// How long guests are asked to stop before they are interrupted.
     pub grace: Duration,
+    /// What the process exits with when the watchdog ends it.
+    pub exit_code: fn(Reason, Option<StopSignal>) -> i32,
 }
 
 impl Watchdog {
@@ -271,12 +273,7 @@ impl Watched {
             reason,
             signal,
         ));
-        let status = match bound.reason {
-            Reason::Cancelled => RunStatus::Cancelled,
-            _ => RunStatus::Incomplete,
-        };
-        let exit = ExitStatus::of(status, Some(bound.reason), bound.signal, Verdict::None);
-        std::process::exit(i32::from(exit.code()));
+        std::process::exit((watch.exit_code)(reason, signal));
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     model::Digest,
     plugin::{PluginFile, PluginFileError},
     record::{Claim, Manifest, RecordError},
-    scenario::{self, FailFast, Provider, Scenario, Selection, Suite},
+    scenario::{self, FailFast, Provider, Selection, Suite},
 };
 
 /// Why a run cannot be planned from what was stored with it.
@@ -86,7 +86,7 @@ impl Plan {
         }
         let path = PathBuf::from(&manifest.scenario.path);
         let scenario = scenario::parse_stored(&path, &text).map_err(PlanError::from)?;
-        let overrides = stored_overrides(&manifest.options).overridden_by(overrides);
+        let overrides = stored_overrides(manifest).overridden_by(overrides);
         let ceiling = Ceiling::parse(&overrides.limits)?;
 
         let suite = claim.content().path(manifest.metadata.suite);
@@ -113,19 +113,6 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Plans a run that could not begin once more, from the live files, with what was selected and set then.
-    pub fn again(
-        scenario: Scenario,
-        path: &Path,
-        plugins: &[PathBuf],
-        manifest: &Manifest,
-        overrides: Overrides,
-    ) -> Result<Self, PlanError> {
-        let selection = stored_selection(&manifest.selection);
-        let overrides = stored_overrides(&manifest.options).overridden_by(overrides);
-        Self::new(scenario, path, plugins, selection, overrides)
-    }
-
     fn check_digest(&self, manifest: &Manifest) -> Result<(), StoredError> {
         let (expected, found) = (manifest.metadata.plan_digest, self.digest());
         if expected == found {
@@ -148,7 +135,7 @@ impl Plan {
 
 impl Overrides {
     /// Puts what `newer` sets before what `self` sets.
-    fn overridden_by(self, newer: Self) -> Self {
+    pub fn overridden_by(self, newer: Self) -> Self {
         Self {
             jobs: newer.jobs.or(self.jobs),
             timeout: newer.timeout.or(self.timeout),
@@ -160,8 +147,9 @@ impl Overrides {
     }
 }
 
-/// Reads back what [`Plan::options_json`] has written.
-fn stored_overrides(options: &Value) -> Overrides {
+/// Reads back the settings that were stored with a run: what [`Plan::options_json`] has written.
+pub fn stored_overrides(manifest: &Manifest) -> Overrides {
+    let options = &manifest.options;
     let jobs = options["jobs"]
         .as_u64()
         .and_then(|jobs| usize::try_from(jobs).ok());
@@ -187,8 +175,9 @@ fn stored_overrides(options: &Value) -> Overrides {
     }
 }
 
-/// Reads back what the manifest says of the selection.
-fn stored_selection(selection: &Value) -> Selection {
+/// Reads back what the command line had selected when a run was born.
+pub fn stored_selection(manifest: &Manifest) -> Selection {
+    let selection = &manifest.selection;
     let list = |key: &str| {
         let globs = selection[key]
             .as_array()

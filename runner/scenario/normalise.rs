@@ -30,7 +30,7 @@ use super::{
     suite::{Definition, FileEntry, Line, Parts, RetriesEntry},
     validate::TestList,
 };
-use crate::model::Digest;
+use crate::model::{Digest, ProviderId};
 
 const SHOWN_MISTAKES: usize = 10;
 
@@ -82,6 +82,14 @@ impl Filter {
             && (self.tags.is_empty()
                 || test.settings.tags.iter().any(|tag| self.tags.contains(tag)))
             && !test.providers.is_empty()
+    }
+}
+
+impl Selection {
+    /// Tells whether a provider is selected, whatever its tests are.
+    pub fn has_provider(&self, provider: &ProviderId) -> Result<bool, ScenarioError> {
+        let globs = compile(&self.providers)?;
+        Ok(globs.is_none_or(|globs| globs.is_match(provider.as_str())))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fmt::Write as _,
     io::{BufWriter, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -56,26 +55,22 @@ impl Lists {
         time(Command::new(PROGRAM).arg("--version").stdout(Stdio::null()))
     }
 
-    /// How much memory `runner exec` has at most, in bytes; `None` where the system does not tell.
-    pub(crate) fn peak_memory(&mut self, tests: u64, jobs: u64) -> Option<u64> {
+    /// The same, and how much memory the program had at most, in bytes; `None` where the system does not tell.
+    pub(crate) fn watch(&mut self, tests: u64, jobs: u64) -> (Duration, Option<u64>) {
         self.write(tests);
-        let mut child = self
-            .command(tests, jobs)
-            .spawn()
-            .expect("the program starts");
+        let started = Instant::now();
+        let mut command = self.command(tests, jobs);
+        let mut child = command.spawn().expect("the program starts");
         let status = format!("/proc/{}/status", child.id());
         let mut peak = None;
-        while child
-            .try_wait()
-            .expect("a child can be waited for")
-            .is_none()
-        {
+        while matches!(child.try_wait(), Ok(None)) {
             peak = peak_in(&status).or(peak);
             thread::sleep(LOOK_EVERY);
         }
+        let took = started.elapsed();
         finish(child);
         self.forget_results();
-        peak
+        (took, peak)
     }
 
     fn command(&self, tests: u64, jobs: u64) -> Command {
@@ -106,14 +101,11 @@ impl Lists {
         }
         list.flush().expect("a list can be written");
 
-        let mut scenario = String::new();
         let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/echo");
-        write!(
-            scenario,
-            "name = \"overhead\"\n[providers.echo]\nplugin = '{}'\n[[test_lists]]\nfiles = [\"{tests}.jsonl\"]\n",
+        let scenario = format!(
+            "name = \"overhead\"\nproviders.echo.plugin = '{}'\ntest_lists = [{{ files = [\"{tests}.jsonl\"] }}]\n",
             plugin.display()
-        )
-        .expect("a text can be written");
+        );
         let path = self.folder.path().join(format!("{tests}.toml"));
         fs_err::write(path, scenario).expect("a scenario can be written");
     }

@@ -15,11 +15,10 @@ use self::{bare::Bare, lists::Lists};
 /// What chooses a part, and the part.
 type Part = (&'static str, fn(&mut Bench));
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 4] = [
     ("trial", trial),
     ("startup", startup),
     ("growth", growth),
-    ("memory", memory),
     ("spawn", spawn),
 ];
 
@@ -117,51 +116,45 @@ fn startup(bench: &mut Bench) {
     bench.bounded("  difference", of(|pair| pair.1 - pair.0), "ms", 40.0);
 }
 
-/// Whether a trial costs the same in long runs as in short ones.
+/// Whether a trial costs the same in long runs as in short ones, and what the longest holds in memory.
 fn growth(bench: &mut Bench) {
-    title("marginal time of a trial, (t(10n) − t(n)) / 9n");
-    let sizes = &[1_000, 10_000, 100_000, 1_000_000][..];
-    let sizes = if bench.is_quick { &sizes[..3] } else { sizes };
-    let rounds = |size: u64| match size {
-        0..=10_000 => 9,
-        10_001..=100_000 => 3,
-        _ => 1,
-    };
+    title("marginal time of a trial at -j 2, (t(10n) − t(n)) / 9n");
+    let sizes = [1_000, 10_000, 100_000];
+    let largest = bench.pick(1_000_000, 100_000);
     let mut took = Vec::new();
-    for size in sizes {
-        let times = (0..rounds(*size)).map(|_| micros(bench.lists.time(*size, 2)));
-        took.push((*size, median(times)));
+    for size in sizes.into_iter().filter(|size| *size < largest) {
+        let rounds = if size < 100_000 { 9 } else { 3 };
+        let times = (0..rounds).map(|_| micros(bench.lists.time(size, 2)));
+        took.push((size, median(times)));
     }
+    let (longest, peak) = bench.lists.watch(largest, 2);
+    took.push((largest, micros(longest)));
 
     let mut marginal = Vec::new();
     for pair in took.windows(2) {
-        let (size, less) = pair[0];
-        let each = (pair[1].1 - less) / (9 * size) as f64;
+        let [(size, less), (_, more)] = [pair[0], pair[1]];
+        let each = (more - less) / (9 * size) as f64;
         figure(&format!("n = {size}"), each, "µs");
         marginal.push(each);
     }
     let most = marginal.iter().copied().fold(0.0, f64::max);
     let least = marginal.iter().copied().fold(f64::INFINITY, f64::min);
     bench.bounded("  largest against smallest", most / least, "times", 1.2);
-}
 
-/// What a million trials hold in memory.
-fn memory(bench: &mut Bench) {
-    let trials = bench.pick(1_000_000, 100_000);
-    title(&format!("peak memory of {trials} trials from one list"));
-    match bench.lists.peak_memory(trials, 2) {
-        Some(bytes) => bench.bounded("peak", bytes as f64 / 1e6, "MB", 150.0),
+    title(&format!("peak memory of {largest} trials from one list"));
+    match peak {
+        Some(bytes) => bench.bounded("resident", bytes as f64 / 1e6, "MB", 150.0),
         None => println!("  this system does not tell"),
     }
 }
 
 /// What people do today: a process for each test.
 fn spawn(bench: &mut Bench) {
+    title("an echo test, one after the other, against a process for each");
     let tests = 1_000;
-    title(&format!("{tests} echo tests, one after the other"));
-    let runs = (0..3).map(|_| bench.lists.time(tests, 1));
-    let runner = median(runs.map(millis));
-    figure("runner exec -j 1, whole", runner, "ms");
+    let runs = (0..3).map(|_| millis(bench.lists.time(tests, 1)));
+    let runner = median(runs) / tests as f64;
+    figure("runner exec -j 1, the whole of 1000", runner, "ms");
     for program in [&["/bin/true"][..], &["python3", "-c", "pass"]] {
         let name = program.join(" ");
         let mut command = Command::new(program[0]);
@@ -170,8 +163,8 @@ fn spawn(bench: &mut Bench) {
             println!("  {name:<42} is not installed");
             continue;
         }
-        let spawned: f64 = (0..tests).map(|_| millis(lists::time(&mut command))).sum();
-        figure(&format!("a process each: {name}"), spawned, "ms");
+        let spawned = median((0..100).map(|_| millis(lists::time(&mut command))));
+        figure(&name, spawned, "ms");
         figure("  against the runner", spawned / runner, "times");
     }
 }

@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub(crate) mod endless;
 pub(crate) mod guests;
 pub(crate) mod runner;
 pub(crate) mod spans;

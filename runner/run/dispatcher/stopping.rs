@@ -63,15 +63,16 @@ impl Dispatcher<'_> {
         if mode > StopMode::Drain {
             self.interrupt.request();
         }
-        // Who cancels a run that is being killed, or kills one that is being cancelled, does not want it any more.
-        let is_cancelled = old.is_some_and(|stop| stop.reason == Reason::Cancelled);
+        // Who makes haste does not change why the run stops; who cancels it does.
+        let (reason, signal) = match old {
+            Some(old) if old.mode > StopMode::Drain && mode != StopMode::Cancel => {
+                (old.reason, old.signal)
+            }
+            _ => (reason, signal),
+        };
         self.stop = Some(Stop {
             mode,
-            reason: if is_cancelled {
-                Reason::Cancelled
-            } else {
-                reason
-            },
+            reason,
             signal,
             step,
         });

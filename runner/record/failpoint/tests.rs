@@ -9,11 +9,11 @@ use std::{
     sync::mpsc,
 };
 
-use super::{
+use crate::model::{Outcome, Reason, RunStatus, Stage};
+use crate::record::{
     Filter, Opening, RecordError, Recorder, RunEntry, RunReader, Store, Written, failpoint,
     testing::{birth, crashed_run, end, entry, fast_directory, now},
 };
-use crate::model::{Outcome, Reason, RunStatus, Stage};
 
 const TRIALS: u64 = 5;
 const ROOT: &str = "RUNNER_CRASH_ROOT";
@@ -121,7 +121,7 @@ fn prepare(before: Before, root: &Path) {
 /// Runs [`child`] in a process of its own, and gives the trials whose rows it was told are on disk.
 fn run_child(before: Before, root: &Path, failpoint: &str, is_killed: bool) -> Vec<u64> {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "record::crash::child", "--nocapture"])
+        .args(["--exact", "record::failpoint::tests::child", "--nocapture"])
         .env(ROOT, root)
         .env(
             IS_CANCEL,
@@ -191,12 +191,12 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
     let (mut recorder, mut state): (Recorder, _) = match only_run(root) {
         None => {
             let recorder = store.begin(birth(TRIALS), move |written| drop(sender.send(written)))?;
-            (recorder, super::State::planned(TRIALS))
+            (recorder, crate::record::State::planned(TRIALS))
         }
         Some(run) => {
             let claimed = store.claim(&run, now()).map_err(|error| match error {
-                super::ClaimError::Record(error) => error,
-                super::ClaimError::Held { .. } => panic!("{error}"),
+                crate::record::ClaimError::Record(error) => error,
+                crate::record::ClaimError::Held { .. } => panic!("{error}"),
             })?;
             let history = claimed.history(None)?;
             if claimed.manifest().status == RunStatus::Completed {
@@ -228,7 +228,7 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
             end.counts = state.counts();
             break;
         }
-        super::accept(&mut state, mark.key);
+        crate::record::accept(&mut state, mark.key);
         state.written(mark);
         acknowledged(ordinal);
     }

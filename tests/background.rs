@@ -1,0 +1,194 @@
+//! Runs that somebody else waits for: wait, logs, runs in the background, alone in their root, or in a directory of choice.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    endless::{assert_says, endless, passing, running, running_with, spawn, trials},
+    runner::{Runner, Running, Signal, tests},
+};
+
+#[test]
+fn wait_exits_with_the_code_of_the_run() {
+    let runner = passing();
+    runner.exec(&[]).expect(0);
+    runner
+        .run(&["wait"])
+        .expect(0)
+        .says(&["completed, 1 of 1: 1 passed"]);
+    runner.scenario(&format!(
+        "{}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n",
+        tests("one | { do = \"echo\", value = 1 } | equals = 2")
+    ));
+    runner.exec(&[]).expect(1);
+    runner.run(&["wait", "latest"]).expect(1);
+
+    let runner = endless();
+    let live = running(&runner);
+    let mut wait = spawn(&runner, &["wait", "--json"]);
+    assert!(wait.is_alive());
+    live.end_by(Signal::TERM).0.expect(143);
+    let events = wait.finish().expect(143).events();
+    let end = &events[0];
+    assert_eq!(
+        (&end["event"], &end["n"], &end["exit_code"]),
+        (&json!("finished"), &json!(1), &json!(143))
+    );
+    assert_eq!(
+        (&end["status"], &end["reason"]),
+        (&json!("incomplete"), &json!("interrupted"))
+    );
+    assert_eq!((&end["counts"]["planned"], events.len()), (&json!(3), 1));
+}
+
+#[test]
+fn wait_ends_when_the_process_of_the_run_dies() {
+    let runner = endless();
+    let live = running(&runner);
+    let mut wait = spawn(&runner, &["wait", "--json"]);
+    assert!(wait.is_alive());
+    live.kill();
+    let events = wait.finish().expect(4).events();
+    assert_eq!(events[0]["reason"], "crashed");
+    // It only reads: the sweep is left to others.
+    assert_eq!(runner.only_run().ending()[0], "running");
+}
+
+#[test]
+fn logs_prints_rows_and_follows_them_until_the_end() {
+    let runner = Runner::hostile(&format!(
+        "{}{}",
+        tests("one | { do = \"echo\", value = 1 } | equals = 2"),
+        trials(1, r#"{ do = "loop" }"#)
+    ));
+    let mut live = runner.start(&["-j", "2"]);
+    live.wait_until_running(1);
+    let mut logs = spawn(&runner, &["logs", "-f", "--json"]);
+    let row = logs.wait_for(|event| event["event"] == "row");
+    assert_eq!(
+        (&row["row"]["test"], &row["row"]["outcome"]),
+        (&json!("one"), &json!("failed"))
+    );
+    assert!(logs.is_alive());
+    // The reader leaves after one line, and nothing more comes that would tell.
+    let head = Running::spawn(runner.shell("$runner logs -f | head -n 1"));
+    let head = head.finish().expect(0);
+    assert!(
+        head.stdout.starts_with("✗ failed one@hostile#1"),
+        "{head:?}"
+    );
+
+    runner.run(&["stop"]).expect(0);
+    live.finish().expect(4);
+    let events = logs.finish().expect(0).events();
+    let names: Vec<_> = events.iter().map(|event| &event["event"]).collect();
+    assert_eq!(names, ["row", "row", "finished"]);
+    assert_eq!(events[1]["row"]["outcome"], "stopped");
+    assert_eq!(events[2]["exit_code"], 4);
+
+    let ran = runner.run(&["logs"]).expect(0);
+    assert!(ran.stdout.contains("stopped guest@hostile#1"), "{ran:?}");
+    let rows: Vec<_> = runner.run(&["logs", "--json"]).expect(0).events();
+    let run = runner.only_run();
+    let rows: Vec<_> = rows.into_iter().map(|event| event["row"].clone()).collect();
+    assert_eq!(rows, run.rows());
+}
+
+#[test]
+fn a_detached_run_has_a_session_of_its_own_and_can_be_stopped_by_its_id() {
+    let runner = endless();
+    let script = "$runner stop --json $($runner exec scenario.toml --detach)";
+    let ran = Running::spawn(runner.shell(script)).finish().expect(0);
+    let run = runner.only_run();
+    assert_says(&ran, &run, "stopped", "incomplete", json!("stopped"));
+
+    let ran = runner.exec(&["--detach", "--json"]).expect(0);
+    let run = runner.runs().pop().unwrap();
+    let events = ran.events();
+    assert_eq!(
+        (&events[0]["event"], &events[0]["run"]),
+        (&json!("started"), &json!(run.id()))
+    );
+    assert_eq!(events.len(), 1);
+    let pid = run.read("lock").lines().next().unwrap().replace("pid ", "");
+    let mut ps = Command::new("ps");
+    let said = ps.args(["-o", "pgid=,tty=", "-p", &pid]).output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(said.split_whitespace().collect::<Vec<_>>(), [&pid, "?"]);
+
+    runner.run(&["stop"]).expect(0);
+    runner.run(&["wait", run.id()]).expect(4);
+}
+
+#[test]
+fn what_is_wrong_before_a_detached_run_is_born_is_said_at_once() {
+    let runner = passing();
+    runner
+        .exec(&["--detach", "--test", "nothing"])
+        .expect(5)
+        .says(&["no test is selected"]);
+    runner.scenario("");
+    let ran = runner.exec(&["--detach"]).expect(2);
+    assert_eq!(ran.stdout, "");
+    assert!(runner.runs().is_empty());
+    runner.exec(&["--detach", "--dry-run"]).expect(2);
+}
+
+#[test]
+fn an_exclusive_run_is_alone_in_its_root() {
+    let runner = endless();
+    let live = running_with(&runner, &["--exclusive"]);
+    let refused = runner.exec(&[]).expect(6);
+    refused.says(&[
+        "results/.lock",
+        "is held by another process",
+        &format!("pid {}", live.id()),
+    ]);
+    runner.exec(&["--exclusive"]).expect(6);
+    runner.run(&["stop"]).expect(0);
+    live.finish().expect(4);
+
+    let live = running(&runner);
+    runner.exec(&["--exclusive"]).expect(6);
+    let mut queued = [(); 2].map(|()| runner.start(&["--exclusive", "--wait"]));
+    assert!(queued.iter_mut().all(Running::is_alive));
+    let [given_up, mut next] = queued;
+    // The signal ends the process, which a shell reports as 130: there is no run yet that could say why.
+    assert_eq!(given_up.end_by(Signal::INT).0.code, None);
+    assert_eq!(runner.runs().len(), 2);
+    live.end_by(Signal::INT).0.expect(130);
+    next.wait_until_running(2);
+    runner.exec(&[]).expect(6);
+    next.end_by(Signal::INT).0.expect(130);
+}
+
+#[test]
+fn a_run_begins_in_a_directory_of_choice_and_goes_on_there() {
+    let runner = endless();
+    let mut live = runner.start(&["--into", "here/mine", "-j", "2"]);
+    live.wait_until_running(2);
+    runner
+        .exec(&["--into", "here/mine"])
+        .expect(6)
+        .says(&["is being worked on"]);
+    live.end_by(Signal::INT).0.expect(130);
+    let stop = ["stop", "here/mine", "--results", "here"];
+    runner.run(&stop).expect(0);
+
+    let mut again = runner.start(&["--into", "here/mine", "-j", "2"]);
+    again.wait_until_running(2);
+    again.end_by(Signal::INT).0.expect(130);
+    let manifest: Value =
+        serde_json::from_slice(&fs_err::read(runner.path("here/mine/benchmark.json")).unwrap())
+            .unwrap();
+    assert_eq!(manifest["run_id"], "mine");
+    assert_eq!(manifest["sessions"].as_array().unwrap().len(), 2);
+
+    let refused = runner
+        .exec(&["--into", "here/mine", "--repeat", "2"])
+        .expect(2);
+    refused.says(&["a run of another plan"]);
+    runner.write("full/file", "");
+    runner.exec(&["--into", "full"]).expect(2);
+}

@@ -1,0 +1,49 @@
+//! Runs that go on until somebody ends them, and what is said when somebody does.
+
+use serde_json::{Value, json};
+
+use super::runner::{Ran, Run, Runner, Running, tests};
+
+/// A scenario of `count` trials that do `what`.
+pub(crate) fn trials(count: usize, what: &str) -> String {
+    format!("[[tests]]\nid = \"guest\"\nrepeat = {count}\ntimeout = \"10m\"\ninput = {what}\n")
+}
+
+pub(crate) fn endless() -> Runner {
+    Runner::hostile(&trials(3, r#"{ do = "loop" }"#))
+}
+
+pub(crate) fn passing() -> Runner {
+    Runner::hostile(&tests("one | { do = \"echo\", value = 1 } |"))
+}
+
+/// Starts a run, two attempts of which are being executed.
+#[track_caller]
+pub(crate) fn running(runner: &Runner) -> Running {
+    running_with(runner, &[])
+}
+
+#[track_caller]
+pub(crate) fn running_with(runner: &Runner, args: &[&str]) -> Running {
+    let mut live = runner.start(&[&["-j", "2"], args].concat());
+    live.wait_until_running(2);
+    live
+}
+
+pub(crate) fn spawn(runner: &Runner, args: &[&str]) -> Running {
+    Running::spawn(runner.command(args))
+}
+
+/// What `stop --json` or `cancel --json` says.
+#[track_caller]
+pub(crate) fn document(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"))
+}
+
+#[track_caller]
+pub(crate) fn assert_says(ran: &Ran, run: &Run, result: &str, status: &str, reason: Value) {
+    let expected = json!({
+        "v": 1, "run": run.id(), "result": result, "status": status, "reason": reason
+    });
+    assert_eq!(document(ran), expected);
+}
