@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use crate::support::{
     runner::{Ran, Run, Runner, Running, Signal, tests},
-    truth::{assert_consistent, assert_same_end, assert_whole, canonical, every_kind, undisturbed},
+    truth::{
+        assert_consistent, assert_same_end, assert_whole, canonical, every_kind, undisturbed,
+        whole_rows,
+    },
 };
 
 const KILLED_AT: &str = "row.written@2=kill";
