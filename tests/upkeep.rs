@@ -68,7 +68,7 @@ impl Results {
         write("note.txt", b"a note");
         write("scenario.toml", SCENARIO.as_bytes());
         for _ in 0..runs {
-            let ran = results.run(&["exec", "--quiet", "scenario.toml"]);
+            let ran = results.run(&["exec", "--quiet", "-j1", "scenario.toml"]);
             assert_eq!(ran.code, 0, "{ran:?}");
         }
         results
