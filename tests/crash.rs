@@ -25,6 +25,8 @@ use crate::support::{
 enum Way {
     /// A run from its birth to its end.
     Exec,
+    /// The birth of a run in a directory of the user's choice, who asks for it again when it was none.
+    Into,
     /// The resume of a run whose process has died in the middle, and whose last row is torn.
     Resume,
     /// The same, where the last row lacks nothing but its newline.
@@ -43,7 +45,7 @@ enum Way {
 fn ways(place: &str) -> &'static [Way] {
     let step = place.split('.').next().unwrap();
     match (step, place) {
-        ("birth", _) => &[Way::Exec],
+        ("birth", _) => &[Way::Exec, Way::Into],
         ("content", _) => &[Way::Exec, Way::Reborn],
         ("stage", _) => &[Way::Exec, Way::Resume],
         ("row", _) => &[Way::Exec, Way::Resume, Way::Rerun],
@@ -75,7 +77,7 @@ impl Way {
     fn prepare(self) -> Runner {
         let runner = every_kind();
         match self {
-            Self::Exec => {}
+            Self::Exec | Self::Into => {}
             Self::Resume => {
                 die_in_the_middle(&runner);
                 let run = runner.only_run();
@@ -108,6 +110,7 @@ impl Way {
     fn args(self) -> &'static [&'static str] {
         match self {
             Self::Exec => &["exec", "scenario.toml", "--json", "-j", "2"],
+            Self::Into => &INTO,
             Self::Resume | Self::ResumeWithoutNewline | Self::Reborn => {
                 &["resume", "--from", "latest", "--json"]
             }
@@ -127,6 +130,16 @@ impl Way {
         }
     }
 }
+
+const INTO: [&str; 7] = [
+    "exec",
+    "scenario.toml",
+    "--json",
+    "-j",
+    "2",
+    "--into",
+    "results/mine",
+];
 
 /// Kills a run right after rows were written, before anybody was told of the last ones.
 fn die_in_the_middle(runner: &Runner) {
@@ -168,6 +181,7 @@ fn everywhere(fault: &str, check: impl Fn(&Case<'_>) + Sync) {
     let failed = Mutex::new(Vec::new());
     for way in [
         Way::Exec,
+        Way::Into,
         Way::Resume,
         Way::ResumeWithoutNewline,
         Way::Rerun,
@@ -228,6 +242,9 @@ impl Case<'_> {
         told.extend(self.before.iter().cloned());
         for run in self.runner.runs() {
             assert_kept(&run, &told);
+        }
+        if self.way == Way::Into && self.runner.runs().is_empty() {
+            self.runner.run(&INTO).expect(1);
         }
         let later = go_on_until_complete(&self.runner);
         assert_listed_truly(&self.runner);

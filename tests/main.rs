@@ -10,15 +10,20 @@ mod bad_input;
 mod bad_plugins;
 mod commands;
 mod control;
+// A release build has no failpoints, which those below need that are behind `debug_assertions`.
+#[cfg(debug_assertions)]
 mod crash;
 mod exec;
 mod outcomes;
 mod output;
 mod plugins;
 mod poison;
+#[cfg(debug_assertions)]
 mod power_loss;
 mod random_kills;
+#[cfg(debug_assertions)]
 mod resume;
+#[cfg(debug_assertions)]
 mod resume_refused;
 mod retries;
 mod scenarios;

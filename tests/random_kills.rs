@@ -1,4 +1,4 @@
-//! Killing the program again and again at moments that nobody chose.
+//! Killing and interrupting the program again and again at moments that nobody chose.
 
 use std::{
     collections::HashSet,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::support::{
-    runner::{Runner, Running},
+    runner::{Runner, Running, Signal},
     truth::{
         acknowledged, assert_kept, assert_listed_truly, assert_same_end, assert_whole, canonical,
         go_on_until_complete, scenario,
@@ -32,6 +32,16 @@ impl Random {
         let nanos = u64::try_from(most.as_nanos()).unwrap();
         Duration::from_nanos(self.next() % (nanos + 1))
     }
+}
+
+/// Where the numbers begin; printed, so that a failure can be had again.
+fn seed() -> u64 {
+    let seed = std::env::var("RUNNER_TEST_SEED").map_or_else(
+        |_| u64::from(std::process::id()),
+        |seed| seed.parse().unwrap(),
+    );
+    eprintln!("RUNNER_TEST_SEED={seed}");
+    seed
 }
 
 /// What the kills met.
@@ -123,11 +133,7 @@ fn kill_many(seed: u64) -> Met {
 
 #[test]
 fn two_hundred_kills_at_random_moments_lose_and_double_nothing() {
-    let seed = std::env::var("RUNNER_TEST_SEED").map_or_else(
-        |_| u64::from(std::process::id()),
-        |seed| seed.parse().unwrap(),
-    );
-    eprintln!("RUNNER_TEST_SEED={seed}");
+    let seed = seed();
     let met = std::thread::scope(|scope| {
         let kills = [seed, !seed].map(|seed| scope.spawn(move || kill_many(seed)));
         kills.map(|kills| kills.join().unwrap())
@@ -138,4 +144,59 @@ fn two_hundred_kills_at_random_moments_lose_and_double_nothing() {
         rows >= KILLS / 2,
         "nearly all kills missed the rows: {met:?}"
     );
+}
+
+/// Sends a run a signal at some moment around its end, and checks that it says what it did.
+fn interrupt_one(random: &mut Random, whole: Duration) -> Option<i32> {
+    let runner = Runner::hostile_in_memory(
+        "[[tests]]\nid = \"a\"\nrepeat = 4\ninput = { do = \"sleep\", ms = 20 }\n",
+    );
+    let mut live = runner.start(&["-j", "2"]);
+    live.wait_for(|event| event["event"] == "started");
+    std::thread::sleep(whole / 2 + random.up_to(whole));
+    let (ran, _) = live.end_by(Signal::INT);
+    let run = runner.only_run();
+    let end = ran.events().pop().unwrap();
+    let ending = run.ending();
+    match ran.code {
+        Some(0) => assert_eq!(ending, ["completed", "", "", "passed"]),
+        Some(130) => assert_eq!(ending, ["incomplete", "interrupted", "SIGINT", "none"]),
+        _ => panic!("{ran:?}"),
+    }
+    assert_eq!(end["event"], "finished");
+    assert_eq!(end["status"], ending[0].as_str());
+    assert_eq!(end["exit_code"].as_i64(), ran.code.map(i64::from));
+    go_on_until_passed(&runner);
+    ran.code
+}
+
+fn go_on_until_passed(runner: &Runner) {
+    runner.run(&["resume", "--from", "latest"]).expect(0);
+    assert_whole(runner);
+    assert_eq!(canonical(&runner.only_run()).len(), 4);
+}
+
+#[test]
+fn a_signal_around_the_end_stops_a_run_or_comes_too_late_and_nothing_between() {
+    let runner = Runner::hostile_in_memory(
+        "[[tests]]\nid = \"a\"\nrepeat = 4\ninput = { do = \"sleep\", ms = 20 }\n",
+    );
+    let mut live = runner.start(&["-j", "2"]);
+    live.wait_for(|event| event["event"] == "started");
+    let started = Instant::now();
+    live.finish().expect(0);
+    let whole = started.elapsed();
+
+    let seed = seed();
+    let codes = std::thread::scope(|scope| {
+        let threads = [seed, !seed].map(|seed| {
+            scope.spawn(move || {
+                let mut random = Random(seed);
+                let codes = (0..15).map(|_| interrupt_one(&mut random, whole));
+                codes.collect::<Vec<_>>()
+            })
+        });
+        threads.map(|codes| codes.join().unwrap()).concat()
+    });
+    eprintln!("{codes:?}");
 }

@@ -174,6 +174,7 @@ impl Runner {
     }
 
     /// Runs the program with a failpoint armed, until whatever that leads to.
+    #[cfg(debug_assertions)]
     pub(crate) fn start_failing(&self, args: &[&str], failpoint: &str) -> Running {
         let mut command = self.command(args);
         command.env("RUNNER_FAILPOINT", failpoint);
@@ -322,6 +323,7 @@ impl Running {
     }
 
     /// Waits for a program that kills itself; the last line of its output may be torn.
+    #[cfg(debug_assertions)]
     #[track_caller]
     pub(crate) fn finish_killed(self) -> Ran {
         let started = Instant::now();

@@ -1,5 +1,10 @@
 //! What must hold of a run however often its process has died: nothing lost, nothing doubled, nothing claimed that is not so.
 
+#![cfg_attr(
+    not(debug_assertions),
+    expect(dead_code, reason = "most who need these need failpoints, too")
+)]
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value;
