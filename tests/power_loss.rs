@@ -117,7 +117,7 @@ fn a_birth_whose_manifest_was_not_synced_was_none_and_is_in_nobodys_way() {
     runner
         .start_failing(&args, "birth.renamed=kill")
         .finish_killed();
-    let dir = runner.only_run().dir.clone();
+    let dir = runner.only_run().dir;
     fs_err::remove_file(dir.join("benchmark.json")).unwrap();
     assert!(runner.list(&[]).is_empty());
     runner.run(&["resume"]).expect(2);

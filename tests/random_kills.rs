@@ -1,5 +1,10 @@
 //! Killing and interrupting the program again and again at moments that nobody chose.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "the seed and what the kills met are worth knowing"
+)]
+
 use std::{
     collections::HashSet,
     time::{Duration, Instant},

@@ -367,7 +367,7 @@ fn a_pinned_run_is_marked_and_stays() {
     let prune = ["prune", "--keep-last", "0", "--no-dry-run"];
     let pruned = results.run(&prune);
     assert!(pruned.stdout.contains("stays: it is pinned"), "{pruned:?}");
-    assert_eq!(results.runs(), [run.clone()]);
+    assert_eq!(results.runs(), std::slice::from_ref(run));
     assert_eq!(results.run(&["unpin", "latest"]).code, 0);
     assert_eq!(results.run(&["unpin", "latest"]).code, 0);
     assert_eq!(results.run(&prune).code, 0);

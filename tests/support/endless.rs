@@ -41,9 +41,15 @@ pub(crate) fn document(ran: &Ran) -> Value {
 }
 
 #[track_caller]
-pub(crate) fn assert_says(ran: &Ran, run: &Run, result: &str, status: &str, reason: Value) {
+pub(crate) fn assert_says(
+    ran: &Ran,
+    run: &Run,
+    result: &str,
+    status: &str,
+    reason: impl Into<Value>,
+) {
     let expected = json!({
-        "v": 1, "run": run.id(), "result": result, "status": status, "reason": reason
+        "v": 1, "run": run.id(), "result": result, "status": status, "reason": reason.into()
     });
     assert_eq!(document(ran), expected);
 }

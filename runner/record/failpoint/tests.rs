@@ -1,6 +1,11 @@
 //! The crash matrix of this room: at every failpoint a process is killed or told of a broken disk, and whoever comes next
 //! arrives at the same end.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that unwraps fails, as it should"
+)]
+
 use std::{
     io::Write as _,
     os::unix::process::ExitStatusExt as _,
