@@ -121,6 +121,7 @@ impl Closing {
             stage: self.stage,
             verdict: self.verdict,
             counts: self.counts,
+            error: self.error.clone(),
         }
     }
 

@@ -80,6 +80,10 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     if let Some(pinned) = &run.pinned {
         field("pinned", &pin_text(pinned));
     }
+    let session = manifest.sessions.last();
+    if let Some(error) = session.and_then(|session| session.error.as_deref()) {
+        field("error", error);
+    }
     field("verdict", run.verdict.as_str());
     field("trials", &trials(run.counts));
 

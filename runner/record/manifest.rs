@@ -226,6 +226,9 @@ pub struct Session {
     )]
     #[schemars(with = "Option<WordSchema<Reason>>")]
     pub reason: Option<Reason>,
+    /// What went wrong, for people, if the run could not go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Which trials that had a final row it was to run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun: Option<String>,
@@ -272,7 +275,7 @@ pub struct Transition {
 }
 
 /// How a session ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct End {
     /// The status that the run gets; any but `running`.
     pub status: RunStatus,
@@ -286,6 +289,8 @@ pub struct End {
     pub verdict: Verdict,
     /// How many trials came to what, by the rows that are on disk.
     pub counts: Counts,
+    /// What went wrong, for people, if the run could not go on.
+    pub error: Option<String>,
     /// When.
     pub now: Timestamp,
 }
@@ -362,6 +367,7 @@ impl Manifest {
             closed_at: None,
             opened_by: session.opened_by.to_owned(),
             reason: None,
+            error: None,
             rerun: session.rerun,
             is_forced: session.is_forced,
             from_seq: session.from_seq,
@@ -376,13 +382,14 @@ impl Manifest {
     }
 
     /// Closes the open session and moves the run out of `running`.
-    pub(super) fn close(&mut self, writer: &str, end: End) -> Result<(), RecordError> {
+    pub(super) fn close(&mut self, writer: &str, end: &End) -> Result<(), RecordError> {
         status::check(Some(self.status), end.status)?;
 
         self.change(writer, end.now, end.status, end.reason);
         if let Some(session) = self.sessions.last_mut() {
             session.closed_at = Some(end.now);
             session.reason = end.reason;
+            session.error.clone_from(&end.error);
         }
         self.signal = end.signal;
         self.stage = end.stage;

@@ -207,11 +207,11 @@ impl Recorder {
         drop(writer);
 
         let opened_by = manifest.sessions.last().map(|open| open.opened_by.clone());
-        manifest.close(opened_by.as_deref().unwrap_or(WRITER), end)?;
+        manifest.close(opened_by.as_deref().unwrap_or(WRITER), &end)?;
         // First of all, because it gives a full disk room for the manifest.
         forget(inflight::clear(&dir.inflight()));
         if let Err(error) = manifest.write(&dir.manifest(), "finish") {
-            leave_word(&dir, &manifest, end);
+            leave_word(&dir, &manifest, &end);
             return Err(error);
         }
         tidy(&dir);
@@ -258,7 +258,7 @@ fn forget(result: io::Result<()>) {
 }
 
 /// Tries to tell the next sweep why the run ended, when its manifest cannot.
-fn leave_word(dir: &RunDir, manifest: &Manifest, end: End) {
+fn leave_word(dir: &RunDir, manifest: &Manifest, end: &End) {
     let reason = end.reason.unwrap_or(Reason::Storage);
     let session = manifest.session();
     if let Err(error) = last_words::write(dir.path(), session, reason, end.signal) {

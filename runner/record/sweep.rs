@@ -119,7 +119,7 @@ fn close(dir: &RunDir, manifest: &mut Manifest, now: Timestamp) -> Result<(), Re
             .map(|key| (key.ordinal, key.number))
             .collect();
     }
-    manifest.close(WRITER, end)
+    manifest.close(WRITER, &end)
 }
 
 /// How a session ended that could not say so itself.
@@ -136,6 +136,7 @@ fn end(manifest: &Manifest, history: &History, words: Option<LastWords>, now: Ti
                 _ => Verdict::Failed,
             },
             counts,
+            error: None,
             now,
         };
     }
@@ -146,6 +147,7 @@ fn end(manifest: &Manifest, history: &History, words: Option<LastWords>, now: Ti
         stage: manifest.stage,
         verdict: Verdict::None,
         counts,
+        error: None,
         now,
     }
 }

@@ -115,6 +115,7 @@ pub(super) fn end(status: RunStatus, planned: u64) -> End {
             passed: planned,
             ..Counts::default()
         },
+        error: None,
         now: "2026-11-20T04:40:00.000Z".parse().unwrap(),
     }
 }
