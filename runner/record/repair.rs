@@ -246,7 +246,9 @@ mod tests {
 
             let reader = RunReader::open(dir.path()).unwrap();
             assert!(reader.state().unwrap().is_complete(), "{length}");
-            let rows = reader.rows().map(|row| row.map(|row| (row.ordinal, row.seq, row.attempt)));
+            let rows = reader
+                .rows()
+                .map(|row| row.map(|row| (row.ordinal, row.seq, row.attempt)));
             let rows: Vec<_> = rows.collect::<Result<_, _>>().unwrap();
             let expected: Vec<_> = (0..ROWS).map(|ordinal| (ordinal, ordinal + 1, 1)).collect();
             assert_eq!(rows, expected, "{length}");
