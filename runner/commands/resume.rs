@@ -153,14 +153,14 @@ fn plan(
     };
     if manifest.status != RunStatus::Failed {
         differences::tell(claim, output);
-        let plan = Plan::of_run(claim, overrides).map_err(Error::usage)?;
+        let plan = Plan::of_run(claim, &overrides).map_err(Error::usage)?;
         return Ok((plan, false));
     }
     let path = Path::new(&manifest.scenario.path);
     let scenario = scenario::load(path).map_err(Error::usage)?;
     let selection = run::stored_selection(manifest);
     let plugins = plugins::find(&scenario, &selection, Build::Ask, signals, output)?;
-    let overrides = run::stored_overrides(manifest).overridden_by(overrides);
+    let overrides = run::stored_overrides(manifest).overridden_by(&overrides);
     let plan = Plan::new(scenario, path, &plugins, selection, overrides).map_err(Error::usage)?;
     Ok((plan, true))
 }

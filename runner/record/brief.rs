@@ -12,7 +12,7 @@ use super::{
 use crate::model::Outcome;
 
 /// What of a line decides state.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Brief {
     pub(super) seq: u64,
     pub(super) mark: Mark,

@@ -136,7 +136,7 @@ impl Survey {
         };
         for found in found.manifests {
             let dir = found.dir.path().to_owned();
-            match Surveyed::new(found) {
+            match Surveyed::new(&found) {
                 Ok(run) => survey.runs.push(run),
                 Err(error) => survey.unreadable.push((dir, error)),
             }
@@ -215,7 +215,7 @@ impl Survey {
 }
 
 impl Surveyed {
-    fn new(found: Found) -> Result<Self, RecordError> {
+    fn new(found: &Found) -> Result<Self, RecordError> {
         let mut run = RunEntry::of(&found.dir, &found.manifest);
         run.ask_lock()?;
         Ok(Self {

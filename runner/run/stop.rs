@@ -256,10 +256,7 @@ impl Watched {
         }
     }
 
-    #[expect(
-        clippy::exit,
-        reason = "the runtime is wedged, and nobody else would end the process"
-    )]
+    /// Ends the process once a bound has passed: the runtime is wedged, and nobody else would.
     fn enforce(&self, watch: &Watch) {
         let bound = *lock(&self.bound);
         let Some(bound) = bound.filter(|bound| Instant::now() >= bound.at) else {

@@ -77,7 +77,7 @@ pub enum StoredError {
 
 impl Plan {
     /// Plans a run that exists; `overrides` go before the settings that were stored with it.
-    pub fn of_run(claim: &Claim, overrides: Overrides) -> Result<Self, StoredError> {
+    pub fn of_run(claim: &Claim, overrides: &Overrides) -> Result<Self, StoredError> {
         let manifest = claim.manifest();
         let text = claim.scenario_text()?;
         let expected = manifest.scenario.sha256;
@@ -135,7 +135,7 @@ impl Plan {
 
 impl Overrides {
     /// Puts what `newer` sets before what `self` sets.
-    pub fn overridden_by(self, newer: Self) -> Self {
+    pub fn overridden_by(self, newer: &Self) -> Self {
         Self {
             jobs: newer.jobs.or(self.jobs),
             timeout: newer.timeout.or(self.timeout),
