@@ -392,7 +392,7 @@ mod tests {
 
         let mut end = end(RunStatus::Incomplete, 2);
         end.reason = Some(Reason::Timeout);
-        let finished = recorder.finish(end).unwrap();
+        let finished = recorder.finish(end.clone()).unwrap();
         let manifest = read(&finished.run_dir);
         assert_eq!(manifest, finished.manifest);
         assert_eq!(manifest.completed_at, Some(end.now));
