@@ -5,6 +5,7 @@
     reason = "a test that unwraps fails, as it should"
 )]
 
+mod adopt;
 mod background;
 mod bad_input;
 mod bad_plugins;

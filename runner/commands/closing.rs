@@ -151,7 +151,7 @@ fn status_of_failure(counts: Counts) -> RunStatus {
 pub(super) fn close(recorder: Recorder, mut report: Report, closing: Closing) -> ExitStatus {
     let run_dir = recorder.run_dir().to_owned();
     let is_resumed = recorder.session() > 1;
-    let closing = match recorder.finish(closing.end()) {
+    let closing = match recorder.finish(&closing.end()) {
         Ok(_) => closing,
         Err(error) => closing.unwritten(&error),
     };

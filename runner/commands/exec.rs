@@ -119,6 +119,7 @@ fn as_resume(args: &ExecArgs) -> ResumeArgs {
     ResumeArgs {
         from: None,
         rerun: None,
+        accept_changes: false,
         force: false,
         dry_run: args.dry_run,
         explain: false,

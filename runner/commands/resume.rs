@@ -15,7 +15,9 @@ use crate::{
     error::{Error, ExitStatus},
     model::{RunStatus, Verdict},
     output::{self, Output, Report, Tally},
-    record::{Claim, Filter, History, LineError, Opening, Rerun, RunEntry, RunReader, Store},
+    record::{
+        Asked, Claim, Filter, History, LineError, Opening, Rerun, RunEntry, RunReader, Store,
+    },
     run::{self, Overrides, Plan, StopSignals},
     scenario,
 };
@@ -52,8 +54,16 @@ pub(super) fn go_on(
     let claim = store.claim(run, run::wall_clock()).map_err(Error::claim)?;
     check_status(args, &claim)?;
 
-    let (plan, is_reborn) = plan(args, &claim, signals, output)?;
-    let history = claim.history(args.rerun.as_ref()).map_err(Error::record)?;
+    let Planned {
+        plan,
+        is_new,
+        rerun,
+    } = plan(args, &claim, signals, output)?;
+    let asked = Asked {
+        rerun: rerun.as_ref(),
+        planned: Some(plan.trial_count()),
+    };
+    let history = claim.history(asked).map_err(Error::record)?;
     if args.dry_run || args.explain {
         return explain(args, &claim, &plan, &history, output);
     }
@@ -62,7 +72,7 @@ pub(super) fn go_on(
     if is_completed && history.state.is_complete() {
         return nothing_left(run, &history, output);
     }
-    if args.rerun.is_none() {
+    if rerun.is_none() {
         hint_at_rerun(&history, output);
     }
     // A completed run goes on only with something to run again; without having been asked, that is what damage took.
@@ -70,11 +80,11 @@ pub(super) fn go_on(
     let opening = Opening {
         now: run::wall_clock(),
         opened_by: "resume",
-        rerun: args.rerun.clone().or_else(damaged),
+        rerun: rerun.or_else(damaged),
         is_forced: args.force,
         counts: history.state.counts(),
         options: plan.options_json(),
-        reborn: is_reborn.then(|| plan.birth(run::wall_clock())),
+        replanned: is_new.then(|| plan.birth(run::wall_clock())),
     };
     let around = Around { signals, log: &log };
     let mode = live::mode(args.json, &args.talk, surroundings);
@@ -136,33 +146,93 @@ fn check_status(args: &ResumeArgs, claim: &Claim) -> Result<(), Error> {
     )))
 }
 
-/// Plans from what was stored; a run that could not begin is planned again from the live files.
+/// What a session is to run.
+struct Planned {
+    plan: Plan,
+    /// Whether it is another plan than the stored one.
+    is_new: bool,
+    /// Which trials that have a final row run again.
+    rerun: Option<Rerun>,
+}
+
+/// Plans from what was stored, unless the live files are asked for or the run could not begin with the old ones.
 fn plan(
     args: &ResumeArgs,
     claim: &Claim,
     signals: &StopSignals,
     output: &Output,
-) -> Result<(Plan, bool), Error> {
+) -> Result<Planned, Error> {
+    if claim.manifest().status == RunStatus::Failed {
+        return Ok(Planned {
+            plan: live_plan(args, claim, signals, output)?,
+            is_new: true,
+            rerun: None,
+        });
+    }
+    let stored = Plan::of_run(claim, &overrides(args)).map_err(Error::usage)?;
+    if args.accept_changes {
+        return adopt(stored, live_plan(args, claim, signals, output)?, output);
+    }
+    differences::tell(claim, output);
+    Ok(Planned {
+        plan: stored,
+        is_new: false,
+        rerun: args.rerun.clone(),
+    })
+}
+
+/// Plans from the live files, with what was selected and set when the run was born.
+fn live_plan(
+    args: &ResumeArgs,
+    claim: &Claim,
+    signals: &StopSignals,
+    output: &Output,
+) -> Result<Plan, Error> {
     let manifest = claim.manifest();
-    let overrides = Overrides {
+    let path = Path::new(&manifest.scenario.path);
+    let scenario = scenario::load(path).map_err(Error::usage)?;
+    let selection = run::stored_selection(manifest);
+    let plugins = plugins::find(&scenario, &selection, Build::Ask, signals, output)?;
+    let overrides = run::stored_overrides(manifest).overridden_by(&overrides(args));
+    Plan::new(scenario, path, &plugins, selection, overrides).map_err(Error::usage)
+}
+
+/// Takes the live plan for a run that has rows: what it changes runs again, and what it adds runs.
+fn adopt(stored: Plan, live: Plan, output: &Output) -> Result<Planned, Error> {
+    if live.digest() == stored.digest() {
+        output.talk("nothing has changed since the run began");
+        return Ok(Planned {
+            plan: stored,
+            is_new: false,
+            rerun: None,
+        });
+    }
+    let changes = live.changes_since(&stored).map_err(|error| {
+        Error::usage(miette!(
+            help = "tests and providers may be changed, and added behind the others; for anything else begin a new run",
+            "the changes cannot be adopted: {error}"
+        ))
+    })?;
+    let changed: u64 = changes.iter().map(|range| range.end - range.start).sum();
+    let added = live.trial_count() - stored.trial_count();
+    output.talk(&format!(
+        "adopting changes: {changed} trials changed, {added} added"
+    ));
+    Ok(Planned {
+        plan: live,
+        is_new: true,
+        rerun: Some(Rerun::Changed(changes)),
+    })
+}
+
+fn overrides(args: &ResumeArgs) -> Overrides {
+    Overrides {
         jobs: args.jobs,
         timeout: args.timeout_minutes,
         limits: Vec::new(),
         fail_fast: args.fail_fast,
         grace: args.grace,
-    };
-    if manifest.status != RunStatus::Failed {
-        differences::tell(claim, output);
-        let plan = Plan::of_run(claim, &overrides).map_err(Error::usage)?;
-        return Ok((plan, false));
     }
-    let path = Path::new(&manifest.scenario.path);
-    let scenario = scenario::load(path).map_err(Error::usage)?;
-    let selection = run::stored_selection(manifest);
-    let plugins = plugins::find(&scenario, &selection, Build::Ask, signals, output)?;
-    let overrides = run::stored_overrides(manifest).overridden_by(&overrides);
-    let plan = Plan::new(scenario, path, &plugins, selection, overrides).map_err(Error::usage)?;
-    Ok((plan, true))
 }
 
 /// Prints the trials that would run, and why if that was asked for.
@@ -173,7 +243,11 @@ fn explain(
     history: &History,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
-    let before = claim.history(None).map_err(Error::record)?;
+    let asked = Asked {
+        rerun: None,
+        planned: Some(plan.trial_count()),
+    };
+    let before = claim.history(asked).map_err(Error::record)?;
     let mut ordinal = 0;
     let mut count = 0;
     plan.each_trial(|trial| {

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::{
     CancelError, ClaimError, RecordError,
     birth::{self, Birth},
-    content::Content,
+    content::{Blob, BlobSource, Content},
     durable, failpoint,
-    history::{self, History},
+    history::{self, Asked, History},
     inflight::InFlight,
     layout::{Root, RunDir, RunId},
     lock::Lock,
@@ -51,8 +51,9 @@ pub struct Opening {
     pub is_forced: bool,
     /// Options of the command line that are in effect from now on.
     pub options: Value,
-    /// What a run is planned with that failed to begin, and so has no rows.
-    pub reborn: Option<Birth>,
+    /// What a run is planned with from now on: one that failed to begin and so has no rows, or one that adopts another
+    /// plan, whose trials that have changed are `rerun`.
+    pub replanned: Option<Birth>,
 }
 
 impl Store {
@@ -119,6 +120,13 @@ impl Claim {
         let expected = self.manifest.scenario.sha256;
         let found = Digest::of(text.as_bytes());
         if found != expected {
+            // Another one was about to be adopted when the process died: the old one was put aside before.
+            let aside = fs_err::read_to_string(self.content().path(expected));
+            if let Ok(text) = aside
+                && Digest::of(text.as_bytes()) == expected
+            {
+                return Ok(text);
+            }
             return Err(RecordError::Changed {
                 path,
                 expected,
@@ -128,9 +136,9 @@ impl Claim {
         Ok(text)
     }
 
-    /// What the rows come to, in the light of all sessions, and of one that is asked for `rerun` now.
-    pub fn history(&self, rerun: Option<&Rerun>) -> Result<History, RecordError> {
-        history::fold(vec![self.dir.index()], &self.manifest, rerun)
+    /// What the rows come to, in the light of all sessions, and of one that is opened now.
+    pub fn history(&self, asked: Asked<'_>) -> Result<History, RecordError> {
+        history::fold(vec![self.dir.index()], &self.manifest, asked)
     }
 
     /// Opens the next session. `acks` is called as it is by [`Store::begin`].
@@ -147,13 +155,19 @@ impl Claim {
             last_seq,
             locks,
         } = self;
-        let content = match opening.reborn {
-            Some(birth) => Some(replan(&root, &dir, &mut manifest, birth)?),
-            None => {
-                manifest.counts = opening.counts.into();
-                None
+        let is_adopting = matches!(opening.rerun, Some(Rerun::Changed(_)));
+        let content = match opening.replanned {
+            Some(birth) if is_adopting || manifest.status == RunStatus::Failed => {
+                Some(replan(&root, &dir, &mut manifest, birth)?)
             }
+            Some(_) => {
+                return Err(RecordError::HasRows {
+                    run: manifest.run_id,
+                });
+            }
+            None => None,
         };
+        manifest.counts = opening.counts.into();
         manifest.options = opening.options;
         manifest.reopen(NewSession {
             now: opening.now,
@@ -207,19 +221,21 @@ impl Claim {
     }
 }
 
-/// Plans a run anew that failed to begin: with new files in the content store, a new copy of the scenario, a new manifest.
+/// Plans a run anew: with new files in the content store, a new copy of the scenario, a new manifest.
 fn replan(
     root: &Root,
     dir: &RunDir,
     manifest: &mut Manifest,
     birth: Birth,
 ) -> Result<Content, RecordError> {
-    if manifest.status != RunStatus::Failed {
-        return Err(RecordError::HasRows {
-            run: manifest.run_id.clone(),
-        });
-    }
     let content = birth::store(root, &birth)?;
+    // Until the manifest names the new copy, the old one must be found.
+    let old = fs_err::read(dir.scenario()).map_err(RecordError::io("read the old scenario"))?;
+    let aside = Blob {
+        digest: Digest::of(&old),
+        source: BlobSource::Bytes(old.into()),
+    };
+    content.add(&aside, birth.now.into())?;
     durable::replace(
         &dir.scenario(),
         birth.scenario.text.as_bytes(),
@@ -244,8 +260,8 @@ mod tests {
     use crate::{
         model::{Digest, Outcome, Reason, RunStatus, Stage, StopMode, StopSignal, Verdict},
         record::{
-            Busy, CancelError, ClaimError, Filter, Manifest, RecordError, Rerun, RunReader, Store,
-            last_words, lock, request,
+            Asked, Busy, CancelError, ClaimError, Filter, Manifest, RecordError, Rerun, RunReader,
+            Store, last_words, lock, request,
             testing::{birth, claim, crashed_run, end, entry, finished_run, ignore, now, resume},
         },
     };
@@ -310,7 +326,7 @@ mod tests {
                 "scenario.toml"
             ]
         );
-        assert_eq!(claimed.history(None).unwrap().deaths[&2], 1);
+        assert_eq!(claimed.history(Asked::default()).unwrap().deaths[&2], 1);
         drop(claimed);
         let before = fs_err::read(dir.join("benchmark.json")).unwrap();
         drop(claim(&dir).unwrap());
@@ -381,7 +397,7 @@ mod tests {
 
         let number = state.assign(2);
         recorder.record(vec![entry(2, number, Outcome::Passed)]);
-        let finished = recorder.finish(end(RunStatus::Completed, 3)).unwrap();
+        let finished = recorder.finish(&end(RunStatus::Completed, 3)).unwrap();
         let rows: Vec<_> = RunReader::open(&dir)
             .unwrap()
             .rows()
@@ -420,7 +436,13 @@ mod tests {
         let dir = crashed_run(directory.path(), 2, entries);
         let claimed = claim(&dir).unwrap();
         assert_eq!(claimed.manifest().status, RunStatus::Completed);
-        assert!(claimed.history(None).unwrap().state.is_complete());
+        assert!(
+            claimed
+                .history(Asked::default())
+                .unwrap()
+                .state
+                .is_complete()
+        );
         let (recorder, state) = resume(claimed, Some(Rerun::Failed));
         assert_eq!((state.next_pending(0), state.counts().done()), (Some(1), 1));
         drop(recorder);
@@ -466,10 +488,10 @@ mod tests {
                 now: now(),
                 opened_by: "resume",
                 rerun: None,
-                counts: claimed.history(None).unwrap().state.counts(),
+                counts: claimed.history(Asked::default()).unwrap().state.counts(),
                 is_forced,
                 options: before.options.clone(),
-                reborn: None,
+                replanned: None,
             };
             let is_open = claimed.open(opening, ignore).is_ok();
             assert_eq!(is_open, before.status == RunStatus::Cancelled && is_forced);
@@ -485,7 +507,7 @@ mod tests {
         let dir = recorder.run_dir().to_owned();
         let mut failed = end(RunStatus::Failed, 3);
         failed.reason = Some(Reason::Plugin);
-        recorder.finish(failed).unwrap();
+        recorder.finish(&failed).unwrap();
 
         let open = |dir: &Path| {
             let mut reborn = birth(7);
@@ -495,10 +517,10 @@ mod tests {
                 now: now(),
                 opened_by: "resume",
                 rerun: None,
-                counts: claimed.history(None).unwrap().state.counts(),
+                counts: claimed.history(Asked::default()).unwrap().state.counts(),
                 is_forced: false,
                 options: serde_json::json!({}),
-                reborn: Some(reborn),
+                replanned: Some(reborn),
             };
             claimed.open(opening, ignore)
         };
@@ -584,7 +606,7 @@ mod tests {
         let recorder = other.begin(birth(1), ignore).unwrap();
         let error = alone.exclusive(Busy::Refuse, now()).unwrap_err();
         assert!(matches!(error, RecordError::Held { .. }), "{error}");
-        recorder.finish(end(RunStatus::Completed, 1)).unwrap();
+        recorder.finish(&end(RunStatus::Completed, 1)).unwrap();
 
         alone.exclusive(Busy::Wait, now()).unwrap();
         let error = other.begin(birth(1), ignore).err().unwrap();
@@ -612,7 +634,7 @@ mod tests {
         let recorder = store.begin_in(&dir, birth(1), ignore).unwrap();
         assert_eq!(recorder.run_id().as_str(), "mine");
         recorder.record(vec![entry(0, 1, Outcome::Passed)]);
-        recorder.finish(end(RunStatus::Completed, 1)).unwrap();
+        recorder.finish(&end(RunStatus::Completed, 1)).unwrap();
         assert_eq!(
             store.runs(&Filter::default()).unwrap().runs[0].id.as_str(),
             "mine"
@@ -652,7 +674,7 @@ mod tests {
             recorder.record(vec![entry(0, number, Outcome::Passed)]);
         }
         let claimed = claim(&dir).unwrap();
-        assert_eq!(claimed.history(None).unwrap().last_seq, 5);
+        assert_eq!(claimed.history(Asked::default()).unwrap().last_seq, 5);
         assert_eq!(claimed.manifest().transitions.len(), 8);
     }
 
@@ -672,7 +694,7 @@ mod tests {
             counts: crate::model::Counts::default(),
             is_forced: false,
             options: serde_json::json!({}),
-            reborn: None,
+            replanned: None,
         };
         let (sender, receiver) = mpsc::channel();
         let recorder = claimed
@@ -683,7 +705,7 @@ mod tests {
         assert!(receiver.recv().unwrap().is_some());
         let mut full = end(RunStatus::Incomplete, 3);
         full.reason = Some(Reason::Storage);
-        recorder.finish(full).unwrap();
+        recorder.finish(&full).unwrap();
         fs_err::remove_file(&index).unwrap();
         fs_err::write(&index, rows).unwrap();
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    ops::Range,
     path::PathBuf,
 };
 
@@ -45,15 +46,22 @@ impl History {
     }
 }
 
-/// Reads all rows and lets the sessions of the manifest happen between them.
-///
-/// `rerun` is what a session would be asked for that is opened now.
+/// What is asked of a session that is opened now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// Which trials that have a final row are to run again.
+    pub rerun: Option<&'a Rerun>,
+    /// How many trials another plan has that is to be adopted; those of the old one keep their ordinals.
+    pub planned: Option<u64>,
+}
+
+/// Reads all rows and lets the sessions of the manifest happen between them, and at last one that is opened now.
 pub(super) fn fold(
     pieces: Vec<PathBuf>,
     manifest: &Manifest,
-    rerun: Option<&Rerun>,
+    asked: Asked<'_>,
 ) -> Result<History, RecordError> {
-    let mut fold = Fold::new(manifest, rerun)?;
+    let mut fold = Fold::new(manifest, asked)?;
     if fold.ids.is_empty() {
         fold.read(Rows::new(pieces, brief::decode_brief), Fold::row)?;
     } else {
@@ -79,14 +87,18 @@ struct Event<'a> {
 enum What<'a> {
     Death(&'a [(u64, u32)]),
     Outcomes(&'static [Outcome]),
+    Ordinals(Vec<Range<u64>>),
     /// Its place in `ids`.
     Ids(usize),
 }
 
 impl<'a> Fold<'a> {
-    fn new(manifest: &'a Manifest, rerun: Option<&Rerun>) -> Result<Self, RecordError> {
+    fn new(manifest: &'a Manifest, asked: Asked<'_>) -> Result<Self, RecordError> {
+        let planned = asked
+            .planned
+            .unwrap_or(manifest.metadata.planned_test_count);
         let mut fold = Self {
-            history: History::planned(manifest.metadata.planned_test_count),
+            history: History::planned(planned),
             events: VecDeque::new(),
             ids: Vec::new(),
         };
@@ -98,7 +110,7 @@ impl<'a> Fold<'a> {
                 fold.expect(next, What::Death(&session.in_flight));
             }
         }
-        if let Some(rerun) = rerun {
+        if let Some(rerun) = asked.rerun {
             fold.select(u64::MAX, rerun)?;
         }
         Ok(fold)
@@ -117,6 +129,7 @@ impl<'a> Fold<'a> {
     fn select(&mut self, after: u64, rerun: &Rerun) -> Result<(), RecordError> {
         let what = match rerun.selector()? {
             Selector::Outcomes(outcomes) => What::Outcomes(outcomes),
+            Selector::Ordinals(ranges) => What::Ordinals(ranges),
             Selector::Ids(glob) => {
                 let trials = self.history.state.counts().planned;
                 let length = usize::try_from(trials).expect("a plan fits into memory");
@@ -177,14 +190,21 @@ impl<'a> Fold<'a> {
 
     fn happen(&mut self, event: &Event<'_>) {
         let history = &mut self.history;
-        match event.what {
+        match &event.what {
             What::Death(in_flight) => history.die(in_flight, event.after == u64::MAX),
             What::Outcomes(outcomes) => history.reopen(|state, ordinal| {
                 let outcome = state.outcome(ordinal);
                 outcome.is_some_and(|outcome| outcomes.contains(&outcome))
             }),
+            What::Ordinals(ranges) => {
+                let planned = history.state.counts().planned;
+                let ordinals = ranges.iter().cloned().flatten();
+                for ordinal in ordinals.take_while(|ordinal| *ordinal < planned) {
+                    history.state.reopen(ordinal);
+                }
+            }
             What::Ids(index) => {
-                let is_meant = &self.ids[index].1;
+                let is_meant = &self.ids[*index].1;
                 history.reopen(|_, ordinal| is_meant[ordinal as usize]);
             }
         }
@@ -226,7 +246,7 @@ mod tests {
     use fs_err::OpenOptions;
     use proptest::prelude::*;
 
-    use super::{History, fold};
+    use super::{Asked, History, fold};
     use crate::{
         model::{Outcome, Reason},
         record::{
@@ -266,7 +286,11 @@ mod tests {
         }
 
         fn history(&self, rerun: Option<&Rerun>) -> History {
-            fold(vec![self.index.path().to_owned()], &self.manifest, rerun).unwrap()
+            let asked = Asked {
+                rerun,
+                planned: None,
+            };
+            fold(vec![self.index.path().to_owned()], &self.manifest, asked).unwrap()
         }
 
         fn open(&mut self, rerun: Option<&Rerun>) -> State {

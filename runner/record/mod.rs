@@ -47,7 +47,7 @@ pub use claim::{Claim, Opening};
 pub use content::{Blob, BlobSource};
 pub use database::database_sql;
 pub use error::{CancelError, ClaimError, FindError, RecordError};
-pub use history::History;
+pub use history::{Asked, History};
 pub use inflight::InFlight;
 pub use last_words::LastWords;
 pub use layout::RunId;

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{
     RecordError,
-    history::{self, History},
+    history::{self, Asked, History},
     layout::RunDir,
     lock,
     manifest::Manifest,
@@ -81,7 +81,7 @@ impl RunReader {
 
     /// What the rows and the sessions come to.
     pub fn history(&self) -> Result<History, RecordError> {
-        history::fold(self.pieces(), &self.manifest, None)
+        history::fold(self.pieces(), &self.manifest, Asked::default())
     }
 
     /// Where a file of a row is.
@@ -248,7 +248,7 @@ mod tests {
             entry.attempt.output = Some("zwölf ✓".into());
             recorder.record(vec![entry]);
         }
-        recorder.finish(end(RunStatus::Completed, ROWS)).unwrap()
+        recorder.finish(&end(RunStatus::Completed, ROWS)).unwrap()
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Recorder {
     }
 
     /// Commits what was handed over, closes the session, and lets the run go.
-    pub fn finish(self, end: End) -> Result<Finished, RecordError> {
+    pub fn finish(self, end: &End) -> Result<Finished, RecordError> {
         let Self {
             writer,
             mut manifest,
@@ -207,11 +207,11 @@ impl Recorder {
         drop(writer);
 
         let opened_by = manifest.sessions.last().map(|open| open.opened_by.clone());
-        manifest.close(opened_by.as_deref().unwrap_or(WRITER), &end)?;
+        manifest.close(opened_by.as_deref().unwrap_or(WRITER), end)?;
         // First of all, because it gives a full disk room for the manifest.
         forget(inflight::clear(&dir.inflight()));
         if let Err(error) = manifest.write(&dir.manifest(), "finish") {
-            leave_word(&dir, &manifest, &end);
+            leave_word(&dir, &manifest, end);
             return Err(error);
         }
         tidy(&dir);
@@ -336,7 +336,7 @@ mod tests {
         let rows: Vec<_> = reader.rows().map(Result::unwrap).collect();
         assert!(rows.iter().map(|row| row.seq).eq(1..=100));
         assert_eq!(rows[7].trial, "test-7@echo#1");
-        recorder.finish(end(RunStatus::Completed, 100)).unwrap();
+        recorder.finish(&end(RunStatus::Completed, 100)).unwrap();
     }
 
     #[test]
@@ -371,7 +371,7 @@ mod tests {
         assert!(receiver.recv().unwrap().error.is_none());
         database.execute_batch("ROLLBACK").unwrap();
 
-        recorder.finish(end(RunStatus::Completed, 3)).unwrap();
+        recorder.finish(&end(RunStatus::Completed, 3)).unwrap();
         assert_eq!(counts(), ("completed".into(), 3, 0));
     }
 
@@ -392,7 +392,7 @@ mod tests {
 
         let mut end = end(RunStatus::Incomplete, 2);
         end.reason = Some(Reason::Timeout);
-        let finished = recorder.finish(end.clone()).unwrap();
+        let finished = recorder.finish(&end).unwrap();
         let manifest = read(&finished.run_dir);
         assert_eq!(manifest, finished.manifest);
         assert_eq!(manifest.completed_at, Some(end.now));
@@ -416,7 +416,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let recorder = store.begin(birth(1), ignore).unwrap();
-        let error = recorder.finish(end(RunStatus::Running, 1)).unwrap_err();
+        let error = recorder.finish(&end(RunStatus::Running, 1)).unwrap_err();
         assert!(matches!(error, RecordError::Transition(_)), "{error}");
     }
 
@@ -439,7 +439,7 @@ mod tests {
         }];
         entry.attempt.output = Some("x".repeat(64 * 1024).into());
         recorder.record(vec![entry]);
-        let finished = recorder.finish(end(RunStatus::Completed, 2000)).unwrap();
+        let finished = recorder.finish(&end(RunStatus::Completed, 2000)).unwrap();
 
         let reader = RunReader::open(&finished.run_dir).unwrap();
         let row = reader.rows().next().unwrap().unwrap();
@@ -488,7 +488,7 @@ mod tests {
             entry.attempt.output = Some(output.clone());
             recorder.record(vec![entry]);
         }
-        let finished = recorder.finish(end(RunStatus::Completed, 2)).unwrap();
+        let finished = recorder.finish(&end(RunStatus::Completed, 2)).unwrap();
 
         let reader = RunReader::open(&finished.run_dir).unwrap();
         let rows: Vec<_> = reader.rows().map(Result::unwrap).collect();

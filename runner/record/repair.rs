@@ -183,7 +183,7 @@ mod tests {
             entry.attempt.output = Some("zwölf ✓".into());
             recorder.record(vec![entry]);
         }
-        let finished = recorder.finish(end(RunStatus::Incomplete, ROWS)).unwrap();
+        let finished = recorder.finish(&end(RunStatus::Incomplete, ROWS)).unwrap();
         let dir = RunDir::new(&finished.run_dir);
         let bytes = fs_err::read(dir.index()).unwrap();
         (dir, bytes)
@@ -206,7 +206,10 @@ mod tests {
         for length in 0..=bytes.len() {
             _ = fs_err::remove_file(dir.torn(1));
             fs_err::write(dir.index(), &bytes[..length]).unwrap();
-            let history = claim(dir.path()).unwrap().history(None).unwrap();
+            let history = claim(dir.path())
+                .unwrap()
+                .history(crate::record::Asked::default())
+                .unwrap();
 
             let whole = whole_rows(&bytes, length);
             let kept = bytes
@@ -264,7 +267,10 @@ mod tests {
         bytes[fourth + 40] ^= 1;
         fs_err::write(dir.index(), &bytes).unwrap();
 
-        let history = claim(dir.path()).unwrap().history(None).unwrap();
+        let history = claim(dir.path())
+            .unwrap()
+            .history(crate::record::Asked::default())
+            .unwrap();
         assert_eq!(fs_err::read(dir.index()).unwrap(), bytes);
         assert_eq!((history.damaged_lines, history.last_seq), (1, ROWS));
         assert_eq!(history.state.next_pending(0), Some(3));

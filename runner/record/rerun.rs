@@ -1,6 +1,6 @@
 //! [`Rerun`]: which trials that have a final row are run again.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::Range, str::FromStr};
 
 use globset::{Glob, GlobMatcher};
 
@@ -18,9 +18,14 @@ pub enum Rerun {
     All,
     /// Those whose row has been damaged since; they count as not run, so that no other trial is run again.
     Damaged,
+    /// Those that another plan was adopted for: ranges of ordinals, each without its end.
+    Changed(Vec<Range<u64>>),
     /// Those whose id, or whose test's id, matches.
     Glob(String),
 }
+
+/// Begins the text of [`Rerun::Changed`]; no id and so no sensible glob has a colon.
+const CHANGED: &str = "changed:";
 
 impl Rerun {
     /// Makes it ready to be asked.
@@ -32,6 +37,7 @@ impl Rerun {
             Self::Errors => Selector::Outcomes(&[Outcome::Error, Outcome::Timeout]),
             Self::All => Selector::Outcomes(&Outcome::ALL),
             Self::Damaged => Selector::Outcomes(&[]),
+            Self::Changed(ranges) => Selector::Ordinals(ranges.clone()),
             Self::Glob(glob) => Selector::Ids(
                 Glob::new(glob)
                     .map_err(RecordError::Rerun)?
@@ -44,6 +50,7 @@ impl Rerun {
 /// A [`Rerun`] that can be asked.
 pub(super) enum Selector {
     Outcomes(&'static [Outcome]),
+    Ordinals(Vec<Range<u64>>),
     Ids(GlobMatcher),
 }
 
@@ -55,13 +62,21 @@ pub(super) fn is_meant(glob: &GlobMatcher, trial: &str) -> bool {
 
 impl fmt::Display for Rerun {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+        let word = match self {
             Self::Failed => "failed",
             Self::Errors => "errors",
             Self::All => "all",
             Self::Damaged => "damaged",
             Self::Glob(glob) => glob,
-        })
+            Self::Changed(ranges) => {
+                let ranges = ranges.iter();
+                let ranges: Vec<_> = ranges
+                    .map(|range| format!("{}-{}", range.start, range.end))
+                    .collect();
+                return write!(formatter, "{CHANGED}{}", ranges.join(","));
+            }
+        };
+        formatter.write_str(word)
     }
 }
 
@@ -74,10 +89,25 @@ impl FromStr for Rerun {
             "errors" => Self::Errors,
             "all" => Self::All,
             "damaged" => Self::Damaged,
-            glob => {
-                Glob::new(glob)?;
-                Self::Glob(glob.to_owned())
-            }
+            text => match parse_changed(text) {
+                Some(ranges) => Self::Changed(ranges),
+                None => {
+                    Glob::new(text)?;
+                    Self::Glob(text.to_owned())
+                }
+            },
         })
     }
+}
+
+/// Reads `changed:0-3,7-9`, where each range is written without its end.
+fn parse_changed(text: &str) -> Option<Vec<Range<u64>>> {
+    let ranges = text.strip_prefix(CHANGED)?.split(',');
+    ranges
+        .filter(|range| !range.is_empty())
+        .map(|range| {
+            let (start, end) = range.split_once('-')?;
+            Some(start.parse().ok()?..end.parse().ok()?)
+        })
+        .collect()
 }

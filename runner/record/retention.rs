@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(pruning.entries.count, 0);
         assert!(linked.run_dir.join("benchmark.json").exists());
 
-        live.finish(end(RunStatus::Completed, 1)).unwrap();
+        live.finish(&end(RunStatus::Completed, 1)).unwrap();
         pinned.unpin(NOW.parse().unwrap()).unwrap();
         assert_eq!(store(root).prune(&ALL, later()).unwrap().runs.len(), 2);
     }

@@ -432,7 +432,7 @@ mod tests {
         assert_eq!(runs[0].status, RunStatus::Running);
         assert!(!runs[0].is_not_yet_swept);
 
-        recorder.finish(end(RunStatus::Completed, 3)).unwrap();
+        recorder.finish(&end(RunStatus::Completed, 3)).unwrap();
         let run = store.find("latest").unwrap();
         assert_eq!(
             (run.status, run.verdict),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Claim, ClaimError, RecordError,
-    history::{self, History},
+    history::{self, Asked, History},
     inflight,
     last_words::{self, LastWords},
     layout::{Root, RunDir},
@@ -108,7 +108,7 @@ pub(super) fn settle(
 
 /// Closes the open session in the manifest alone.
 fn close(dir: &RunDir, manifest: &mut Manifest, now: Timestamp) -> Result<(), RecordError> {
-    let history = history::fold(vec![dir.index()], manifest, None)?;
+    let history = history::fold(vec![dir.index()], manifest, Asked::default())?;
     let n = manifest.session();
     let words = last_words::read(dir.path()).filter(|words| words.session == n);
     let end = end(manifest, &history, words, now);

@@ -120,7 +120,7 @@ mod tests {
         for ordinal in 0..3 {
             recorder.record(vec![entry(ordinal, 1, Outcome::Passed)]);
         }
-        let finished = recorder.finish(end(RunStatus::Completed, 3)).unwrap();
+        let finished = recorder.finish(&end(RunStatus::Completed, 3)).unwrap();
         let bytes = fs_err::read(finished.run_dir.join("index.jsonl")).unwrap();
         let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
 

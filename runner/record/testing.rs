@@ -11,8 +11,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    Birth, BirthProvider, BirthScenario, Blob, BlobSource, Claim, ClaimError, End, Entry, Finished,
-    Opening, Recorder, Rerun, State, Store, Written,
+    Asked, Birth, BirthProvider, BirthScenario, Blob, BlobSource, Claim, ClaimError, End, Entry,
+    Finished, Opening, Recorder, Rerun, State, Store, Written,
 };
 use crate::model::{
     Attempt, Check, CheckVerdict, Counts, Digest, Limits, Outcome, ProviderId, RunStatus, Stage,
@@ -123,7 +123,7 @@ pub(super) fn end(status: RunStatus, planned: u64) -> End {
 pub(super) fn finished_run(root: &Path) -> Finished {
     let recorder = Store::open(root).unwrap().begin(birth(1), ignore).unwrap();
     recorder.record(vec![entry(0, 1, Outcome::Passed)]);
-    recorder.finish(end(RunStatus::Completed, 1)).unwrap()
+    recorder.finish(&end(RunStatus::Completed, 1)).unwrap()
 }
 
 /// A directory in memory where the system has one, for tests that sync thousands of times.
@@ -152,7 +152,11 @@ pub(super) fn claim(run_dir: &Path) -> Result<Claim, ClaimError> {
 
 /// Resumes a run with what its history says.
 pub(super) fn resume(claim: Claim, rerun: Option<Rerun>) -> (Recorder, State) {
-    let history = claim.history(rerun.as_ref()).unwrap();
+    let asked = Asked {
+        rerun: rerun.as_ref(),
+        planned: None,
+    };
+    let history = claim.history(asked).unwrap();
     let opening = Opening {
         now: now(),
         opened_by: "resume",
@@ -160,7 +164,7 @@ pub(super) fn resume(claim: Claim, rerun: Option<Rerun>) -> (Recorder, State) {
         counts: history.state.counts(),
         is_forced: false,
         options: json!({ "concurrency": 3 }),
-        reborn: None,
+        replanned: None,
     };
     (claim.open(opening, ignore).unwrap(), history.state)
 }

@@ -3,6 +3,7 @@
 //! [`Plan::new`] finds what will run, [`run`] makes it happen: it links the plugins, starts the pool of executors, and
 //! lets the dispatcher go on until no trial is left or a stop wins.
 
+mod adopt;
 mod ceiling;
 mod deadline;
 mod dispatcher;
@@ -33,6 +34,7 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
 };
 
+pub use adopt::AdoptError;
 pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
 pub use plan::{Overrides, Plan};

@@ -203,7 +203,7 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
                 crate::record::ClaimError::Record(error) => error,
                 crate::record::ClaimError::Held { .. } => panic!("{error}"),
             })?;
-            let history = claimed.history(None)?;
+            let history = claimed.history(crate::record::Asked::default())?;
             if claimed.manifest().status == RunStatus::Completed {
                 return Ok(());
             }
@@ -214,7 +214,7 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
                 counts: history.state.counts(),
                 is_forced: false,
                 options: serde_json::json!({}),
-                reborn: None,
+                replanned: None,
             };
             let recorder = claimed.open(opening, move |written| drop(sender.send(written)))?;
             (recorder, history.state)
@@ -237,7 +237,7 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
         state.written(mark);
         acknowledged(ordinal);
     }
-    recorder.finish(end).map(drop)
+    recorder.finish(&end).map(drop)
 }
 
 fn check_end(root: &Path, acknowledged: &[u64], failpoint: &str) {

@@ -1,0 +1,89 @@
+//! Adopting another plan for a run that has rows: which of its trials have changed.
+
+use std::{io, ops::Range};
+
+use thiserror::Error;
+
+use super::{fingerprint::Fingerprints, plan::Plan};
+use crate::{
+    model::{Digest, TrialId},
+    scenario::SuiteReader,
+};
+
+/// Why a plan cannot be adopted by a run.
+#[derive(Debug, Error)]
+pub enum AdoptError {
+    /// A trial that the run knows is not at its place any more, so that its rows would be another trial's.
+    #[error("trial `{old}` of the run is {}", match new {
+        Some(new) => format!("`{new}` now"),
+        None => "gone".into(),
+    })]
+    OtherTrials {
+        /// The run's trial.
+        old: TrialId,
+        /// What has its place in the plan now.
+        new: Option<TrialId>,
+    },
+    /// Tests could not be read back.
+    #[error("cannot read the normalised tests")]
+    Suite(#[from] io::Error),
+}
+
+impl Plan {
+    /// Finds the trials whose fingerprint is another one than in `old`, as ranges of ordinals without their ends.
+    ///
+    /// Trials are known by their ordinals, so those of `old` must be the first ones here, in the same order.
+    pub fn changes_since(&self, old: &Self) -> Result<Vec<Range<u64>>, AdoptError> {
+        let (mut old_trials, mut new_trials) = (Trials::new(old), Trials::new(self));
+        let mut changes: Vec<Range<u64>> = Vec::new();
+        for ordinal in 0..old.trial_count() {
+            let (old_trial, old_print) = old_trials.at(ordinal)?;
+            let new = match ordinal < self.trial_count() {
+                true => Some(new_trials.at(ordinal)?),
+                false => None,
+            };
+            let Some((_, new_print)) = new.as_ref().filter(|(trial, _)| *trial == old_trial) else {
+                return Err(AdoptError::OtherTrials {
+                    old: old_trial,
+                    new: new.map(|(trial, _)| trial),
+                });
+            };
+            if *new_print == old_print {
+                continue;
+            }
+            match changes.last_mut() {
+                Some(last) if last.end == ordinal => last.end += 1,
+                _ => changes.push(ordinal..ordinal + 1),
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// The trials of a plan with their fingerprints.
+struct Trials<'a> {
+    plan: &'a Plan,
+    reader: SuiteReader,
+    fingerprints: Fingerprints,
+}
+
+impl<'a> Trials<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        let seed = plan.scenario().run().seed;
+        Self {
+            plan,
+            reader: plan.suite().reader(),
+            fingerprints: Fingerprints::new(&plan.providers, seed),
+        }
+    }
+
+    fn at(&mut self, ordinal: u64) -> io::Result<(TrialId, Digest)> {
+        let (test, provider, repeat) = self.reader.at(ordinal)?;
+        let trial = TrialId {
+            test: test.id.clone(),
+            provider: self.plan.scenario().providers()[provider].id.clone(),
+            repeat,
+        };
+        Ok((trial, self.fingerprints.of(provider, &test)))
+    }
+}

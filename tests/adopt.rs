@@ -1,0 +1,114 @@
+//! `runner resume --accept-changes`: the live scenario and plugins in the place of the stored ones.
+
+use serde_json::json;
+
+use crate::support::runner::{Run, Runner, tests};
+
+const BEFORE: &str = r#"a | { do = "echo", value = 1 } | equals = 1
+b | { do = "echo", value = 2 } | equals = 0
+c | { do = "echo", value = 3 } | equals = 3"#;
+
+/// A completed run of three tests, of which `b` failed because it expects the wrong thing.
+fn completed() -> Runner {
+    let runner = Runner::hostile(&tests(BEFORE));
+    runner.exec(&["-j1"]).expect(1);
+    runner
+}
+
+/// Rewrites the scenario with other tests.
+fn rewrite(runner: &Runner, after: &str) {
+    let providers = "[providers.hostile]\nplugin = \"hostile.wasm\"\n";
+    runner.scenario(&format!("{}\n{providers}", tests(after)));
+}
+
+/// The tests whose rows a session has written, in order.
+fn ran(run: &Run, session: u64) -> Vec<String> {
+    let rows = run.rows().into_iter();
+    rows.filter(|row| row["session"] == session)
+        .map(|row| row["test"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn what_has_changed_runs_again_and_what_was_added_runs_and_nothing_else() {
+    let runner = completed();
+    let after = BEFORE.replace("equals = 0", "equals = 2");
+    rewrite(
+        &runner,
+        &format!("{after}\nd | {{ do = \"echo\", value = 4 }} | equals = 4"),
+    );
+    let resume = ["resume", "--from", "latest", "--accept-changes", "-j1"];
+    let explained = runner
+        .run(&[&resume[..], &["--explain"]].concat())
+        .expect(0);
+    assert!(
+        explained.stdout.contains("again: was failed"),
+        "{explained:?}"
+    );
+    assert_eq!(explained.stdout.lines().count(), 2, "{explained:?}");
+
+    let resumed = runner.run(&resume).expect(0);
+    resumed.says(&["1 trials changed, 1 added", "4 of 4 trials"]);
+    let run = runner.only_run();
+    assert_eq!(ran(&run, 2), ["b", "d"]);
+    let manifest = run.manifest();
+    assert_eq!(manifest["sessions"][1]["rerun"], "changed:1-2");
+    assert_eq!(manifest["metadata"]["planned_test_count"], 4);
+    assert_eq!(manifest["counts"]["passed"], 4);
+    runner.run(&["verify", "latest"]).expect(0);
+
+    // From now on it is the stored one.
+    let before = fs_err::read(run.dir.join("benchmark.json")).unwrap();
+    runner.run(&resume).expect(0).says(&["nothing has changed"]);
+    assert!(fs_err::read(run.dir.join("benchmark.json")).unwrap() == before);
+}
+
+#[test]
+fn trials_that_moved_or_are_gone_are_refused_and_nothing_changes() {
+    let runner = completed();
+    let run = runner.only_run();
+    let before = fs_err::read(run.dir.join("benchmark.json")).unwrap();
+    let lines: Vec<_> = BEFORE.lines().collect();
+    let moved = [lines[1], lines[0], lines[2]].join("\n");
+    for (after, says) in [
+        (
+            moved.as_str(),
+            "trial `a@hostile#1` of the run is `b@hostile#1` now",
+        ),
+        (
+            &lines[..2].join("\n"),
+            "trial `c@hostile#1` of the run is gone",
+        ),
+    ] {
+        rewrite(&runner, after);
+        let refused = runner.run(&["resume", "--from", "latest", "--accept-changes"]);
+        refused.expect(2).says(&[says, "begin a new run"]);
+        assert!(fs_err::read(run.dir.join("benchmark.json")).unwrap() == before);
+        assert_eq!(run.rows().len(), 3);
+    }
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_process_that_dies_while_it_adopts_changes_leaves_a_run_that_goes_on() {
+    for place in [
+        "opening.scenario.synced",
+        "opening.begin",
+        "opening.synced",
+        "row.begin",
+    ] {
+        let runner = completed();
+        rewrite(&runner, &BEFORE.replace("equals = 0", "equals = 2"));
+        let resume = ["resume", "--from", "latest", "--accept-changes", "-j1"];
+        let killed = format!("{place}=kill");
+        runner.start_failing(&resume, &killed).finish_killed();
+
+        runner
+            .run(&resume)
+            .expect(0)
+            .says(&["3 of 3 trials, 3 passed"]);
+        let run = runner.only_run();
+        assert_eq!(run.manifest()["counts"]["passed"], json!(3), "{place}");
+        runner.run(&["verify", "latest"]).expect(0);
+    }
+}
