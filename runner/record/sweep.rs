@@ -131,10 +131,7 @@ fn end(manifest: &Manifest, history: &History, words: Option<LastWords>, now: Ti
             reason: None,
             signal: None,
             stage: Stage::Finish,
-            verdict: match counts.bad() {
-                0 => Verdict::Passed,
-                _ => Verdict::Failed,
-            },
+            verdict: counts.verdict(),
             counts,
             error: None,
             now,
