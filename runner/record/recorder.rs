@@ -149,11 +149,6 @@ impl Recorder {
         &self.id
     }
 
-    /// The manifest as it is on disk.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
     /// Where the run's plugins, tests and attachments are.
     pub fn content(&self) -> ContentPaths {
         ContentPaths::new(self.root.content())
@@ -389,7 +384,7 @@ mod tests {
         let read = |dir: &std::path::Path| RunReader::open(dir).unwrap().manifest().clone();
 
         let born: Manifest = read(recorder.run_dir());
-        assert_eq!(&born, recorder.manifest());
+        assert_eq!(born, recorder.manifest);
         assert_eq!(born.metadata.planned_test_count, 2);
         assert_eq!((born.status, born.stage), (RunStatus::Running, Stage::Plan));
         assert_eq!(born.completed_at, None);
