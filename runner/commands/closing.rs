@@ -67,10 +67,7 @@ impl Closing {
                 reason: None,
                 signal: None,
                 stage: Stage::Finish,
-                verdict: match ending.counts.bad() {
-                    0 => Verdict::Passed,
-                    _ => Verdict::Failed,
-                },
+                verdict: ending.counts.verdict(),
                 counts: ending.counts,
                 is_forced: false,
                 error: None,

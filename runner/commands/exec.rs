@@ -12,6 +12,7 @@ use super::{
 use crate::{
     cli::{ExecArgs, ResumeArgs},
     error::{Error, ExitStatus},
+    model::chain,
     output::{Output, Report},
     record::{Busy, History, RecordError, RunEntry, RunReader, Store},
     run::{self, Overrides, Plan, PlanError, StopSignals},
@@ -42,6 +43,7 @@ pub(super) fn exec(
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let store = open_store(args, output)?;
     if let Err(error) = store.sweep(run::wall_clock()) {
+        let error = chain(&error);
         tracing::warn!("runs whose processes have died cannot be swept: {error}");
     }
     let around = Around {

@@ -32,6 +32,7 @@ pub use detach::DETACHED_ARGUMENT;
 use crate::{
     cli::Command,
     error::{Error, ExitStatus},
+    model::chain,
     output::Output,
     record::RecordError,
 };
@@ -81,7 +82,7 @@ pub fn dispatch(
 /// Warns of directories that hold a run which cannot be read.
 fn warn_unreadable(unreadable: &[(PathBuf, RecordError)], output: &Output) {
     for (directory, error) in unreadable {
-        let directory = directory.display();
+        let (directory, error) = (directory.display(), chain(error));
         output.warn(&format!("run `{directory}` cannot be read: {error}"));
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cli::ResumeArgs,
     error::{Error, ExitStatus},
-    model::{RunStatus, Verdict},
+    model::RunStatus,
     output::{self, Output, Report, Tally},
     record::{
         Asked, Claim, Filter, History, LineError, Opening, Rerun, RunEntry, RunReader, Store,
@@ -37,7 +37,7 @@ pub(super) fn resume(
     let signals = StopSignals::install()
         .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
     let run = choose(args, output)?;
-    let store = store_of(&run)?;
+    let store = Store::existing_around(&run.dir).map_err(Error::record)?;
     go_on(args, &Target { run, store }, &signals, surroundings, output)
 }
 
@@ -127,12 +127,6 @@ fn choose(args: &ResumeArgs, output: &Output) -> Result<RunEntry, Error> {
         "there are several incomplete runs in `{root}`: {}",
         names.join(", ")
     )))
-}
-
-/// The root of a run is its parent, wherever its name came from.
-fn store_of(run: &RunEntry) -> Result<Store, Error> {
-    let parent = run.dir.parent().filter(|parent| *parent != Path::new(""));
-    Store::existing(parent.unwrap_or(Path::new("."))).map_err(Error::record)
 }
 
 fn check_status(args: &ResumeArgs, claim: &Claim) -> Result<(), Error> {
@@ -276,12 +270,7 @@ fn nothing_left(run: &RunEntry, history: &History, output: &Output) -> Result<Ex
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
     let warn = |error: &LineError| output.warn(&error.to_string());
     let tally = Tally::of_run(&reader, &history.state, |_, _| {}, warn);
-    let counts = history.state.counts();
-    let verdict = if counts.bad() == 0 {
-        Verdict::Passed
-    } else {
-        Verdict::Failed
-    };
+    let verdict = history.state.counts().verdict();
     let manifest = reader.manifest();
     output.data(&output::show_text(run, manifest, &tally, &[]));
     output.talk("nothing is left to run");

@@ -1,6 +1,9 @@
 //! [`Digest`]: the name of some bytes.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, Read},
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +15,13 @@ impl Digest {
     /// Hashes `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// Hashes what a reader gives, piece by piece.
+    pub fn of_reader(mut reader: impl Read) -> io::Result<Self> {
+        let mut hasher = Sha256::new();
+        io::copy(&mut reader, &mut Hashing(&mut hasher))?;
+        Ok(Self::finish(hasher))
     }
 
     /// Takes the finished hash of bytes that were fed in pieces.
@@ -37,6 +47,20 @@ impl Digest {
     /// The 32 bytes themselves.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// Feeds what is written into a hash.
+struct Hashing<'a>(&'a mut Sha256);
+
+impl io::Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -67,6 +91,7 @@ mod tests {
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
         assert_eq!(Digest::parse(&text), Some(digest));
+        assert_eq!(Digest::of_reader(&b""[..]).unwrap(), digest);
         assert_eq!(Digest::parse("e3b0"), None);
         assert_eq!(Digest::parse(&"+1".repeat(32)), None);
     }

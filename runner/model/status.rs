@@ -49,7 +49,8 @@ impl RunStatus {
 /// Why a run has its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// `failed`: a plugin could not be compiled, linked or described, or refuses its configuration or an input.
+    /// `failed`: a plugin could not be compiled, linked or described, or refuses its configuration or an input. Like the
+    /// next, `incomplete` in a session that goes on with rows.
     Plugin,
     /// `failed`: something else that a run needs could not be had.
     Setup,
@@ -239,6 +240,14 @@ impl Counts {
     /// Trials whose final row makes the verdict `failed`.
     pub fn bad(&self) -> u64 {
         self.failed + self.error + self.timeout
+    }
+
+    /// The verdict of a run that is completed with these counts.
+    pub fn verdict(&self) -> Verdict {
+        match self.bad() {
+            0 => Verdict::Passed,
+            _ => Verdict::Failed,
+        }
     }
 }
 

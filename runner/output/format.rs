@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 
-use crate::model::{Counts, Outcome, RunStatus};
+use crate::model::{Counts, Outcome, Reason, RunStatus, StopSignal};
 
 /// A duration with three significant digits at most: `48 µs`, `1.24 s`, `3 m 20 s`.
 pub(super) fn duration(duration: Duration) -> String {
@@ -91,8 +91,23 @@ pub(super) fn outcome(outcome: Outcome) -> String {
     }
 }
 
+/// A status with its icon and why it is so: `◐ incomplete (interrupted, SIGINT)`.
+pub(super) fn status_text(
+    status: RunStatus,
+    reason: Option<Reason>,
+    signal: Option<StopSignal>,
+) -> String {
+    let icon = status_icon(status);
+    match (reason, signal) {
+        // It is its own reason.
+        (Some(Reason::Cancelled) | None, _) => format!("{icon} {status}"),
+        (Some(reason), Some(signal)) => format!("{icon} {status} ({reason}, {})", signal.as_str()),
+        (Some(reason), None) => format!("{icon} {status} ({reason})"),
+    }
+}
+
 /// The icon of a status.
-pub(super) fn status_icon(status: RunStatus) -> char {
+fn status_icon(status: RunStatus) -> char {
     match status {
         RunStatus::Completed => '✓',
         RunStatus::Failed => '✗',

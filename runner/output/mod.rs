@@ -87,7 +87,7 @@ impl Output {
     }
 
     /// Prints text of data for as long as it is read, and flushes.
-    pub fn feed(&self, text: &str) -> Reader {
+    fn feed(&self, text: &str) -> Reader {
         let mut stdout = anstream::stdout().lock();
         let written = stdout.write_all(text.as_bytes());
         Reader::after(written.and_then(|()| stdout.flush()))

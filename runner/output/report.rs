@@ -374,14 +374,7 @@ impl Report {
     /// The status, the counts and the time on one line.
     fn closing(&self, finish: &Finish<'_>) -> String {
         let counts = finish.counts;
-        let status = match (finish.signal, finish.reason) {
-            (Some(signal), Some(reason)) => {
-                format!("{} ({reason}, {})", finish.status, signal.as_str())
-            }
-            (None, Some(reason)) => format!("{} ({reason})", finish.status),
-            (_, None) => finish.status.to_string(),
-        };
-        let status = format!("{} {status}", format::status_icon(finish.status));
+        let status = format::status_text(finish.status, finish.reason, finish.signal);
         format!(
             "{}: {} of {} trials, {} in {}",
             format::status(finish.status, &status),

@@ -188,17 +188,13 @@ fn ended(run: &RunEntry) -> String {
 
 /// The status with its icon and why it is so.
 pub(super) fn status_text(run: &RunEntry) -> String {
-    let reason = run.reason.map(|reason| match (reason, run.signal) {
-        (Reason::Interrupted, Some(signal)) => format!(" ({reason}, {})", signal.as_str()),
-        _ => format!(" ({reason})"),
-    });
+    let text = format::status_text(run.status, run.reason, run.signal);
     let sweep = if run.is_not_yet_swept {
         ", not yet swept"
     } else {
         ""
     };
-    let icon = format::status_icon(run.status);
-    format!("{icon} {}{}{sweep}", run.status, reason.unwrap_or_default())
+    format!("{text}{sweep}")
 }
 
 fn pin_mark(run: &RunEntry) -> &'static str {

@@ -53,7 +53,13 @@ impl Tally {
     }
 
     /// Adds a final row's essentials.
-    pub fn count(&mut self, provider: &str, outcome: Outcome, is_flaky: bool, duration: Duration) {
+    pub(super) fn count(
+        &mut self,
+        provider: &str,
+        outcome: Outcome,
+        is_flaky: bool,
+        duration: Duration,
+    ) {
         if !self.providers.contains_key(provider) {
             self.providers
                 .insert(provider.into(), ProviderTally::default());
@@ -65,14 +71,14 @@ impl Tally {
     }
 
     /// Keeps a failure's lines, unless enough are kept.
-    pub fn keep_failure(&mut self, row: &Row<'_>) {
+    pub(super) fn keep_failure(&mut self, row: &Row<'_>) {
         if self.failures.len() < MAX_FAILURES {
             self.failures.push(failure::lines(row));
         }
     }
 
     /// Adds a row as it was read back.
-    pub fn add(&mut self, row: &Row<'_>) {
+    fn add(&mut self, row: &Row<'_>) {
         if !row.is_final {
             return;
         }

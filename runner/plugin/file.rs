@@ -9,7 +9,7 @@ use std::{
 use bytesize::ByteSize;
 use thiserror::Error;
 
-use super::{Kind, SniffError, sniff};
+use super::{Kind, SniffError, sniff::sniff};
 use crate::model::Digest;
 
 /// A plugin's file, with its bytes, so that what was checked is what is compiled and stored.

@@ -31,4 +31,4 @@ pub use engine::{Engine, EngineError, EngineOptions};
 pub use file::{PluginFile, PluginFileError};
 pub use interrupt::{Guard, Interrupt};
 pub use link::{LinkError, Plugin};
-pub use sniff::{CommandForm, ContractVersion, Kind, SniffError, sniff};
+pub use sniff::{CommandForm, ContractVersion, Kind, SniffError};

@@ -89,7 +89,7 @@ pub enum SniffError {
 }
 
 /// Tells what a file is; an error completes the sentence "FILE …".
-pub fn sniff(bytes: &[u8]) -> Result<Kind, SniffError> {
+pub(super) fn sniff(bytes: &[u8]) -> Result<Kind, SniffError> {
     if bytes.is_empty() {
         return Err(SniffError::Empty);
     }

@@ -1,6 +1,6 @@
 //! [`Claim`]: a run that has ended, held by this process.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use fs_err::OpenOptions;
 use jiff::Timestamp;
@@ -95,16 +95,6 @@ impl Claim {
     /// The manifest as it is on disk.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
-    }
-
-    /// The run's directory.
-    pub fn run_dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// The run's id.
-    pub fn run_id(&self) -> &RunId {
-        &self.id
     }
 
     /// Where the run's plugins, tests and attachments are.

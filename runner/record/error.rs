@@ -106,7 +106,7 @@ pub enum RecordError {
 #[derive(Debug, Error)]
 pub enum FindError {
     /// No run has this name.
-    #[error("no run `{run}` in `{root}`{}", listed("; the newest are", candidates))]
+    #[error("no run `{run}` in `{root}`{}", newest(candidates))]
     Unknown {
         /// What was asked for.
         run: String,
@@ -191,6 +191,14 @@ pub enum CancelError {
     Record(#[from] RecordError),
 }
 
+/// Tells whether an error says that nothing is there.
+pub(super) fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
 fn owner(text: &str) -> String {
     match text.trim() {
         "" => String::new(),
@@ -198,10 +206,14 @@ fn owner(text: &str) -> String {
     }
 }
 
-fn listed(introduction: &str, candidates: &[String]) -> String {
-    if candidates.is_empty() {
-        return String::new();
+fn newest(candidates: &[String]) -> String {
+    match candidates {
+        [] => ": there are no runs".into(),
+        _ => listed("; the newest are", candidates),
     }
+}
+
+fn listed(introduction: &str, candidates: &[String]) -> String {
     let names: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
     format!("{introduction} {}", names.join(", "))
 }

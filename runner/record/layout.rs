@@ -163,7 +163,9 @@ pub(super) fn content_entry(store: &Path, digest: Digest) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::RunId;
+    use std::path::Path;
+
+    use super::{RunDir, RunId};
 
     #[test]
     fn a_run_is_named_by_its_instant_in_utc() {
@@ -173,6 +175,19 @@ mod tests {
         assert!(RunId::is_born(id.as_str()));
         for other in ["2026-11-20", "2026-11-20_04-39-12-123-7F3A9C1E", "store"] {
             assert!(!RunId::is_born(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_run_belongs_to_the_root_around_it_however_it_is_named() {
+        for (run, root) in [
+            ("results/run", "results"),
+            ("/run", "/"),
+            ("run", "."),
+            (".", "./.."),
+            ("..", "../.."),
+        ] {
+            assert_eq!(RunDir::new(Path::new(run)).root().path(), Path::new(root));
         }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    ClaimError, RecordError,
+    ClaimError,
     layout::RunDir,
     lock::Lock,
     manifest::{Manifest, Pinned},
@@ -47,13 +47,7 @@ impl RunEntry {
         change: impl FnOnce(&mut Option<Pinned>) -> Pinning,
     ) -> Result<Pinning, ClaimError> {
         let dir = RunDir::new(&self.dir);
-        let lock = Lock::own(&dir.lock(), now).map_err(|error| match error {
-            RecordError::Held { text, .. } => ClaimError::Held {
-                run: self.id.clone(),
-                text,
-            },
-            error => ClaimError::Record(error),
-        })?;
+        let lock = Lock::own(&dir.lock(), now).map_err(|error| ClaimError::of(self, error))?;
         let mut manifest = Manifest::read(&dir.manifest())?;
         let pinning = change(&mut manifest.pinned);
         if pinning == Pinning::Already {

@@ -12,6 +12,7 @@ use walkdir::WalkDir;
 
 use super::{
     RecordError,
+    error::is_missing,
     layout::{Root, RunDir, RunId},
     lock,
     policy::{Candidate, Policy, Why},
@@ -344,14 +345,7 @@ fn store_entries(store: &Path) -> io::Result<Vec<StoreEntry>> {
 fn names(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs_err::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(Vec::new());
-        }
+        Err(error) if is_missing(&error) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));

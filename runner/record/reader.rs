@@ -84,11 +84,6 @@ impl RunReader {
         history::fold(self.pieces(), &self.manifest, Asked::default())
     }
 
-    /// Where a file of a row is.
-    pub fn artifact_path(&self, row: &Row<'_>, name: &str) -> PathBuf {
-        self.dir.artifacts(row.ordinal, row.attempt).join(name)
-    }
-
     /// The run's copy of its scenario.
     pub fn scenario_path(&self) -> PathBuf {
         self.dir.scenario()

@@ -149,11 +149,6 @@ impl Recorder {
         &self.id
     }
 
-    /// The manifest as it is on disk.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
     /// Where the run's plugins, tests and attachments are.
     pub fn content(&self) -> ContentPaths {
         ContentPaths::new(self.root.content())
@@ -291,7 +286,7 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{path::Path, sync::mpsc};
 
     use rusqlite::Connection;
     use serde_json::json;
@@ -299,10 +294,16 @@ mod tests {
     use crate::{
         model::{Artifact, LogRecord, Outcome, Reason, RunStatus, Stage},
         record::{
-            Manifest, RecordError, RowOutput, RunReader, Store,
+            Manifest, RecordError, Row, RowOutput, RunReader, Store,
+            layout::RunDir,
             testing::{birth, end, entry, ignore},
         },
     };
+
+    fn read_file(run_dir: &Path, row: &Row<'_>, name: &str) -> String {
+        let files = RunDir::new(run_dir).artifacts(row.ordinal, row.attempt);
+        fs_err::read_to_string(files.join(name)).unwrap()
+    }
 
     #[test]
     fn rows_are_acknowledged_in_order_once_they_can_be_read() {
@@ -383,7 +384,7 @@ mod tests {
         let read = |dir: &std::path::Path| RunReader::open(dir).unwrap().manifest().clone();
 
         let born: Manifest = read(recorder.run_dir());
-        assert_eq!(&born, recorder.manifest());
+        assert_eq!(born, recorder.manifest);
         assert_eq!(born.metadata.planned_test_count, 2);
         assert_eq!((born.status, born.stage), (RunStatus::Running, Stage::Plan));
         assert_eq!(born.completed_at, None);
@@ -443,7 +444,7 @@ mod tests {
 
         let reader = RunReader::open(&finished.run_dir).unwrap();
         let row = reader.rows().next().unwrap().unwrap();
-        let read = |name: &str| fs_err::read_to_string(reader.artifact_path(&row, name)).unwrap();
+        let read = |name: &str| read_file(&finished.run_dir, &row, name);
         let names: Vec<_> = row
             .artifacts
             .iter()
@@ -498,7 +499,7 @@ mod tests {
             let Some(RowOutput::Stored(stored)) = &row.output else {
                 panic!("{:?}", row.output);
             };
-            let text = fs_err::read_to_string(reader.artifact_path(row, &stored.artifact)).unwrap();
+            let text = read_file(&finished.run_dir, row, &stored.artifact);
             assert_eq!(text, output.to_string());
         }
     }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     RecordError,
+    error::is_missing,
     layout::{RunDir, RunId},
     lock,
     manifest::{Manifest, Pinned},
@@ -145,11 +146,4 @@ impl RunEntry {
         }
         Ok(())
     }
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
 }

@@ -7,7 +7,7 @@ use crate::model::{Attempt, Counts, Outcome};
 /// What is known of every trial of a run; two bytes each, by ordinal.
 ///
 /// While a run is live the dispatcher leads it: [`State::assign`] gives an attempt its number, [`accept`] lets its report
-/// in once, [`State::written`] counts it when its row is on disk. [`State::fold`] arrives at the same state from the rows
+/// in once, [`State::written`] counts it when its row is on disk. `State::replay` arrives at the same state from the rows
 /// alone.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -82,17 +82,8 @@ impl State {
         }
     }
 
-    /// Arrives at the state that rows tell of, in the order in which they were written.
-    pub fn fold(trials: u64, marks: impl IntoIterator<Item = Mark>) -> Self {
-        let mut state = Self::planned(trials);
-        for mark in marks {
-            state.replay(mark);
-        }
-        state
-    }
-
     /// Lets in one row that was written earlier: its attempt was assigned, reported and written.
-    pub fn replay(&mut self, mark: Mark) -> Accepted {
+    pub(super) fn replay(&mut self, mark: Mark) -> Accepted {
         let AttemptKey { ordinal, number } = mark.key;
         let is_open = self
             .phase(ordinal)
@@ -113,7 +104,7 @@ impl State {
     }
 
     /// The first pending trial at or after `from`.
-    pub fn next_pending(&self, from: u64) -> Option<u64> {
+    pub(super) fn next_pending(&self, from: u64) -> Option<u64> {
         (from..self.counts.planned).find(|ordinal| self.is_pending(*ordinal))
     }
 
@@ -356,6 +347,15 @@ mod tests {
 
     const TRIALS: u64 = 5;
 
+    /// The state that rows tell of, in the order in which they were written.
+    fn fold(marks: impl IntoIterator<Item = Mark>) -> State {
+        let mut state = State::planned(TRIALS);
+        for mark in marks {
+            state.replay(mark);
+        }
+        state
+    }
+
     fn key(ordinal: u64, number: u32) -> AttemptKey {
         AttemptKey { ordinal, number }
     }
@@ -488,7 +488,7 @@ mod tests {
                     }
                 }
 
-                let folded = State::fold(TRIALS, written.iter().copied());
+                let folded = fold(written.iter().copied());
                 prop_assert_eq!(folded.counts(), live.counts());
                 prop_assert_eq!(folded.is_complete(), live.is_complete());
                 for ordinal in 0..TRIALS {
@@ -498,7 +498,7 @@ mod tests {
             }
 
             let twice = written.iter().chain(&written).copied();
-            prop_assert_eq!(State::fold(TRIALS, twice).counts(), live.counts());
+            prop_assert_eq!(fold(twice).counts(), live.counts());
         }
     }
 }

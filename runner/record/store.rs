@@ -98,6 +98,11 @@ impl Store {
         })
     }
 
+    /// Opens the results root that a run directory belongs to, as [`Store::existing`] does.
+    pub fn existing_around(dir: &Path) -> Result<Self, RecordError> {
+        Self::existing(RunDir::new(dir).root().path())
+    }
+
     /// Keeps every other session out of this root, for as long as this store and the runs that it begins or claims live.
     pub fn exclusive(&mut self, busy: Busy, now: Timestamp) -> Result<(), RecordError> {
         let lock = Lock::exclude(&self.root.lock(), busy, now)?;

@@ -15,7 +15,7 @@ use super::{
     run_entry::RunEntry,
     store::Store,
 };
-use crate::model::{Reason, RunStatus, Stage, Verdict};
+use crate::model::{Reason, RunStatus, Stage, Verdict, chain};
 
 /// Who writes the transitions of a sweep.
 const WRITER: &str = "sweep";
@@ -25,8 +25,6 @@ const WRITER: &str = "sweep";
 pub struct Swept {
     /// The run as it is after the sweep.
     pub run: RunEntry,
-    /// The status that its manifest had.
-    pub from: RunStatus,
     /// The names of its providers.
     pub providers: Vec<String>,
 }
@@ -50,7 +48,7 @@ impl Store {
                 // Somebody else was faster, or has just resumed it.
                 Err(ClaimError::Held { .. }) => {}
                 Err(ClaimError::Record(error)) => {
-                    tracing::warn!("cannot sweep run `{}`: {error}", run.id);
+                    tracing::warn!("cannot sweep run `{}`: {}", run.id, chain(&error));
                 }
             }
         }
@@ -63,7 +61,7 @@ impl Store {
         for run in self.orphans()? {
             match foresee(&run, now) {
                 Ok(foreseen) => swept.extend(foreseen),
-                Err(error) => tracing::warn!("cannot sweep run `{}`: {error}", run.id),
+                Err(error) => tracing::warn!("cannot sweep run `{}`: {}", run.id, chain(&error)),
             }
         }
         Ok(swept)
@@ -131,10 +129,7 @@ fn end(manifest: &Manifest, history: &History, words: Option<LastWords>, now: Ti
             reason: None,
             signal: None,
             stage: Stage::Finish,
-            verdict: match counts.bad() {
-                0 => Verdict::Passed,
-                _ => Verdict::Failed,
-            },
+            verdict: counts.verdict(),
             counts,
             error: None,
             now,
@@ -156,7 +151,6 @@ impl Swept {
     fn of(dir: &RunDir, manifest: &Manifest) -> Self {
         Self {
             run: RunEntry::of(dir, manifest),
-            from: RunStatus::Running,
             providers: manifest
                 .providers
                 .iter()

@@ -7,10 +7,10 @@ use std::{
 };
 
 use fs_err::File;
-use sha2::Sha256;
 
 use super::{
     RecordError,
+    error::is_missing,
     layout::{self, RunDir},
     lock,
     manifest::Manifest,
@@ -382,34 +382,9 @@ fn file_problem(
 
 /// The digest of a file; `None` if there is none.
 fn digest_of(path: &Path) -> Result<Option<Digest>, RecordError> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if is_missing(&error) => return Ok(None),
-        Err(error) => return Err(RecordError::io("read a file of a run")(error)),
-    };
-    let mut hasher = Sha256::default();
-    io::copy(&mut file, &mut Hashing(&mut hasher))
-        .map_err(RecordError::io("read a file of a run"))?;
-    Ok(Some(Digest::finish(hasher)))
-}
-
-/// Feeds what is written into a hash.
-struct Hashing<'a>(&'a mut Sha256);
-
-impl io::Write for Hashing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        sha2::Digest::update(self.0, bytes);
-        Ok(bytes.len())
+    match File::open(path).and_then(Digest::of_reader) {
+        Ok(digest) => Ok(Some(digest)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(RecordError::io("read a file of a run")(error)),
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
 }

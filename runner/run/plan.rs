@@ -156,7 +156,7 @@ impl Plan {
     }
 
     /// The tests.
-    pub fn suite(&self) -> &Suite {
+    pub(super) fn suite(&self) -> &Suite {
         &self.suite
     }
 

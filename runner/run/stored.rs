@@ -1,7 +1,7 @@
 //! The plan of a run that exists, from what was stored at its birth: the originals may be changed or gone.
 
 use std::{
-    io::{self, BufRead as _, BufReader},
+    io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
@@ -10,7 +10,6 @@ use std::{
 use fs_err::File;
 use miette::Diagnostic;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::{
@@ -46,12 +45,6 @@ pub enum StoredError {
         /// Where it is.
         path: PathBuf,
     },
-    /// The stored scenario is not the one that the manifest names.
-    #[error("the run's scenario was altered: its sha256 is not {expected}")]
-    Scenario {
-        /// What the manifest says.
-        expected: Digest,
-    },
     /// The parts do not make the plan that was begun.
     #[error("the run's plan cannot be made again: its digest is {found}, and was {expected}")]
     #[diagnostic(help("another version of the runner may have begun it: {version}"))]
@@ -80,10 +73,6 @@ impl Plan {
     pub fn of_run(claim: &Claim, overrides: &Overrides) -> Result<Self, StoredError> {
         let manifest = claim.manifest();
         let text = claim.scenario_text()?;
-        let expected = manifest.scenario.sha256;
-        if Digest::of(text.as_bytes()) != expected {
-            return Err(StoredError::Scenario { expected });
-        }
         let path = PathBuf::from(&manifest.scenario.path);
         let scenario = scenario::parse_stored(&path, &text).map_err(PlanError::from)?;
         let overrides = stored_overrides(manifest).overridden_by(overrides);
@@ -240,7 +229,9 @@ fn original_path(definition: &Provider) -> PathBuf {
 
 /// Reads a stored file once, piece by piece, and compares it with its name.
 fn verify(path: &Path, digest: Digest, what: &str) -> Result<(), StoredError> {
-    let found = digest_of_file(path).map_err(|source| missing(what, path, source))?;
+    let found = File::open(path)
+        .and_then(Digest::of_reader)
+        .map_err(|source| missing(what, path, source))?;
     if found == digest {
         return Ok(());
     }
@@ -248,20 +239,6 @@ fn verify(path: &Path, digest: Digest, what: &str) -> Result<(), StoredError> {
         what: what.into(),
         path: path.into(),
     })
-}
-
-fn digest_of_file(path: &Path) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    let mut reader = BufReader::with_capacity(64 * 1024, File::open(path)?);
-    loop {
-        let bytes = reader.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(Digest::finish(hasher));
-        }
-        hasher.update(bytes);
-        let length = bytes.len();
-        reader.consume(length);
-    }
 }
 
 fn missing(what: &str, path: &Path, source: io::Error) -> StoredError {
