@@ -83,7 +83,7 @@ impl Bare {
             .expect("a thread can have a runtime");
         runtime.block_on(async {
             for number in numbers {
-                let input = super::input(number);
+                let input = super::lists::input(number);
                 let output = self.call(&input).await.expect("the echo answers");
                 assert_eq!(output, input);
             }

@@ -32,7 +32,8 @@ impl Lists {
         };
         lists.write(1);
         let mut build = lists.command(1, 1);
-        finish(build.arg("--build").spawn().expect("the program starts"));
+        build.args(["results", "--build"]);
+        finish(build.spawn().expect("the program starts"));
         lists
     }
 
@@ -43,10 +44,15 @@ impl Lists {
 
     /// How long `runner exec` takes for a list of `tests` tests.
     pub(crate) fn time(&mut self, tests: u64, jobs: u64) -> Duration {
+        let results = self.path("results");
+        self.time_into(&results, tests, jobs)
+    }
+
+    /// The same with results that are kept elsewhere while it takes.
+    pub(crate) fn time_into(&mut self, results: &Path, tests: u64, jobs: u64) -> Duration {
         self.write(tests);
-        let mut command = self.command(tests, jobs);
-        let took = time(&mut command);
-        self.forget_results();
+        let took = time(self.command(tests, jobs).arg(results));
+        fs_err::remove_dir_all(results).expect("results can go");
         took
     }
 
@@ -59,40 +65,50 @@ impl Lists {
     pub(crate) fn watch(&mut self, tests: u64, jobs: u64) -> (Duration, Option<u64>) {
         self.write(tests);
         let started = Instant::now();
+        let results = self.path("results");
         let mut command = self.command(tests, jobs);
-        let mut child = command.spawn().expect("the program starts");
-        let status = format!("/proc/{}/status", child.id());
+        let mut child = command.arg(&results).spawn().expect("the program starts");
         let mut peak = None;
         while matches!(child.try_wait(), Ok(None)) {
-            peak = peak_in(&status).or(peak);
+            peak = peak_of(&child).or(peak);
             thread::sleep(LOOK_EVERY);
         }
         let took = started.elapsed();
         finish(child);
-        self.forget_results();
+        fs_err::remove_dir_all(results).expect("results can go");
         (took, peak)
     }
 
-    fn command(&self, tests: u64, jobs: u64) -> Command {
-        let folder = self.folder.path();
+    /// A file or folder in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The program, in the folder and with its cache.
+    pub(crate) fn program(&self, args: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
-            .arg("exec")
-            .arg(folder.join(format!("{tests}.toml")))
-            .args(["--quiet", "--jobs", &jobs.to_string(), "--results"])
-            .arg(folder.join("results"))
-            .env("RUNNER_CACHE", folder.join("cache"));
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("RUNNER_CACHE", self.path("cache"));
         command
     }
 
-    fn write(&mut self, tests: u64) {
+    fn command(&self, tests: u64, jobs: u64) -> Command {
+        let scenario = format!("{tests}.toml");
+        let jobs = jobs.to_string();
+        self.program(&["exec", &scenario, "--quiet", "--jobs", &jobs, "--results"])
+    }
+
+    /// Writes a list of `tests` tests and the scenario `TESTS.toml`, unless they are there.
+    pub(crate) fn write(&mut self, tests: u64) {
         if !self.written.insert(tests) {
             return;
         }
         let list = File::create(self.folder.path().join(format!("{tests}.jsonl")));
         let mut list = BufWriter::new(list.expect("a list can be made"));
         for number in 0..tests {
-            let input = super::input(number);
+            let input = input(number);
             writeln!(
                 list,
                 r#"{{"id":"echo-{number:07}","input":{input},"expect":{{"equals":{input}}}}}"#
@@ -109,10 +125,11 @@ impl Lists {
         let path = self.folder.path().join(format!("{tests}.toml"));
         fs_err::write(path, scenario).expect("a scenario can be written");
     }
+}
 
-    fn forget_results(&self) {
-        fs_err::remove_dir_all(self.folder.path().join("results")).expect("results can go");
-    }
+/// The input of a test, as JSON; each has its own.
+pub(crate) fn input(number: u64) -> String {
+    format!(r#"{{"number":{number},"text":"the quick brown fox jumps over the lazy dog"}}"#)
 }
 
 /// How long a program takes from its start to its end.
@@ -127,8 +144,9 @@ fn finish(mut child: Child) {
     assert!(status.success(), "{status}");
 }
 
-fn peak_in(status: &str) -> Option<u64> {
-    let status = fs_err::read_to_string(status).ok()?;
+/// How much memory a running program had at most, in bytes; `None` where the system does not tell.
+pub(crate) fn peak_of(child: &Child) -> Option<u64> {
+    let status = fs_err::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -7,73 +7,23 @@
 
 mod bare;
 mod lists;
+mod table;
 
 use std::{process::Command, time::Duration};
 
-use self::{bare::Bare, lists::Lists};
-
-/// What chooses a part, and the part.
-type Part = (&'static str, fn(&mut Bench));
-
-const PARTS: [Part; 4] = [
-    ("trial", trial),
-    ("startup", startup),
-    ("growth", growth),
-    ("spawn", spawn),
-];
+use self::{
+    bare::Bare,
+    lists::Lists,
+    table::{Bench, figure, median, micros, millis, title},
+};
 
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    // Cargo itself adds `--bench`.
-    let is_chosen = |part: &str| words.iter().any(|word| word == part);
-    let is_part = |word: &String| PARTS.iter().any(|(part, _)| word == part);
-    let is_known = |word: &String| is_part(word) || ["--bench", "--quick"].contains(&word.as_str());
-    if let Some(word) = words.iter().find(|word| !is_known(word)) {
-        let parts: Vec<_> = PARTS.iter().map(|(part, _)| *part).collect();
-        println!("unknown part `{word}`; there are {}", parts.join(", "));
-        return;
-    }
-
-    let mut bench = Bench {
-        lists: Lists::new(),
-        is_quick: is_chosen("--quick"),
-        missed: 0,
-    };
-    for (part, measure) in PARTS {
-        if is_chosen(part) || !words.iter().any(is_part) {
-            measure(&mut bench);
-        }
-    }
-    match bench.missed {
-        0 => println!("\nall bounds hold"),
-        missed => println!("\n{missed} bounds MISSED"),
-    }
-}
-
-/// What the parts share.
-struct Bench {
-    lists: Lists,
-    is_quick: bool,
-    missed: u32,
-}
-
-impl Bench {
-    fn pick(&self, thorough: u64, quick: u64) -> u64 {
-        if self.is_quick { quick } else { thorough }
-    }
-
-    /// Prints a line with a bound that the figure must not exceed.
-    fn bounded(&mut self, name: &str, figure: f64, unit: &str, bound: f64) {
-        let holds = figure <= bound;
-        self.missed += u32::from(!holds);
-        let word = if holds { "ok" } else { "MISSED" };
-        println!("  {name:<42} {figure:>10.2} {unit:<9} at most {bound} {unit}: {word}");
-    }
-}
-
-/// The input of a test, as JSON; each has its own.
-fn input(number: u64) -> String {
-    format!(r#"{{"number":{number},"text":"the quick brown fox jumps over the lazy dog"}}"#)
+    table::measure(&[
+        ("trial", trial),
+        ("startup", startup),
+        ("growth", growth),
+        ("spawn", spawn),
+    ]);
 }
 
 /// The whole way of a trial, its row on disk included, against a bare loop of the same calls on as many threads.
@@ -142,10 +92,7 @@ fn growth(bench: &mut Bench) {
     bench.bounded("  largest against smallest", most / least, "times", 1.2);
 
     title(&format!("peak memory of {largest} trials from one list"));
-    match peak {
-        Some(bytes) => bench.bounded("resident", bytes as f64 / 1e6, "MB", 150.0),
-        None => println!("  this system does not tell"),
-    }
+    bench.bounded_memory(peak, 150.0);
 }
 
 /// What people do today: a process for each test.
@@ -167,26 +114,4 @@ fn spawn(bench: &mut Bench) {
         figure(&name, spawned, "ms");
         figure("  against the runner", spawned / runner, "times");
     }
-}
-
-fn title(text: &str) {
-    println!("\n{text}");
-}
-
-fn figure(name: &str, figure: f64, unit: &str) {
-    println!("  {name:<42} {figure:>10.2} {unit}");
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<f64> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-fn micros(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }

@@ -1,0 +1,216 @@
+//! What stopping, resuming, listing and keeping rows safe cost: `cargo bench --bench lifecycle [-- [--quick] [PART…]]`.
+//!
+//! Everything is measured with the real program. What is compared is measured in turns.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+#[path = "../support/guests.rs"]
+mod guests;
+#[expect(dead_code, reason = "some of it only `overhead` needs")]
+mod lists;
+mod live;
+mod table;
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use fs_err::File;
+
+use self::{
+    live::Live,
+    table::{Bench, figure, median, micros, millis, title},
+};
+
+/// Where files are memory, so that `fdatasync` has nothing to do.
+const MEMORY: &str = "/dev/shm";
+
+fn main() {
+    table::measure(&[
+        ("stop", stop),
+        ("resume", resume),
+        ("list", list),
+        ("sync", sync),
+    ]);
+}
+
+/// From SIGINT until the process has gone, while every guest is one that would never end.
+fn stop(bench: &mut Bench) {
+    title("SIGINT to exit, sixteen guests spinning and sixteen sleeping");
+    let guest = guests::guest("hostile");
+    let scenario = format!(
+        r#"
+        name = "stop"
+        run.memory = "1TiB"
+        defaults.timeout = "1h"
+        providers.hostile.plugin = '{}'
+        [[tests]]
+        id = "spin"
+        repeat = 16
+        input = {{ do = "loop" }}
+        [[tests]]
+        id = "sleep"
+        repeat = 16
+        input = {{ do = "sleep" }}
+        "#,
+        guest.display()
+    );
+    fs_err::write(bench.lists.path("stop.toml"), scenario).expect("a scenario can be written");
+
+    let stops = bench.pick(30, 10);
+    let mut took: Vec<f64> = (0..stops)
+        .map(|number| {
+            let args = ["exec", "stop.toml", "--jobs", "32", "--results", "stops"];
+            let mut live = Live::start(bench.lists.program(&args));
+            live.wait_until_running(32);
+            // Not always at the same moment of whatever the program does at intervals.
+            thread::sleep(Duration::from_millis(number * 37 % 100));
+            millis(live.interrupt())
+        })
+        .collect();
+    fs_err::remove_dir_all(bench.lists.path("stops")).expect("results can go");
+
+    took.sort_by(f64::total_cmp);
+    let at = |percent: usize| took[(took.len() - 1) * percent / 100];
+    figure("least", at(0), "ms");
+    figure("median", at(50), "ms");
+    figure("95 of 100", at(95), "ms");
+    bench.bounded("most", at(100), "ms", 1_000.0);
+}
+
+/// From the start of `resume` until the first new row is on disk, which is a little after its trial began.
+fn resume(bench: &mut Bench) {
+    let rows = bench.pick(1_000_000, 100_000);
+    title(&format!(
+        "resume of a run with {rows} rows, until a new row"
+    ));
+    // More than can be executed until a signal arrives, and in the sessions that follow.
+    let tests = rows + 100_000;
+    bench.lists.write(tests);
+    let scenario = format!("{tests}.toml");
+    let args = ["exec", &scenario, "--jobs", "2", "--results", "resumed"];
+    let mut live = Live::start(bench.lists.program(&args));
+    live.wait_for_rows(rows);
+    live.interrupt();
+
+    let mut took = Vec::new();
+    let mut peak = None;
+    for _ in 0..bench.pick(5, 3) {
+        let started = Instant::now();
+        let args = ["resume", "--results", "resumed"];
+        let mut live = Live::start(bench.lists.program(&args));
+        live.wait_for_rows(1);
+        took.push(millis(started.elapsed()));
+        live.interrupt();
+        peak = peak.max(live.peak());
+    }
+    fs_err::remove_dir_all(bench.lists.path("resumed")).expect("results can go");
+
+    figure("median", median(took.iter().copied()), "ms");
+    let most = took.iter().copied().fold(0.0, f64::max);
+    bench.bounded("most", most, "ms", 3_000.0);
+    bench.bounded_memory(peak, 300.0);
+}
+
+/// How long the whole list of many runs takes, once `runner.db` knows them.
+fn list(bench: &mut Bench) {
+    let runs = bench.pick(10_000, 1_000);
+    title(&format!("`runner list` over {runs} runs"));
+    bench.lists.write(1);
+    let args = ["exec", "1.toml", "--quiet", "--results", "many"];
+    lists::time(&mut bench.lists.program(&args));
+    let root = bench.lists.path("many");
+    let run = only_run(&root);
+    for number in 1..runs {
+        copy(&run, &format!("2026-01-01_00-00-00-000-{number:08x}"));
+    }
+
+    let (first, listed) = time_list(bench);
+    assert_eq!(listed, runs, "a run was not listed");
+    figure("the first time, which reads every manifest", first, "ms");
+    let again = median((0..bench.pick(21, 11)).map(|_| time_list(bench).0));
+    bench.bounded("after that", again, "ms", 200.0);
+    fs_err::remove_dir_all(root).expect("results can go");
+}
+
+/// How long a list takes, and how many runs are in it.
+fn time_list(bench: &Bench) -> (f64, u64) {
+    let mut command = bench.lists.program(&["list", "--results", "many"]);
+    let started = Instant::now();
+    let output = command.stderr(Stdio::inherit()).output();
+    let took = millis(started.elapsed());
+    let table = output.expect("the program starts").stdout;
+    // The first line is the header.
+    let runs = String::from_utf8_lossy(&table).lines().skip(1).count();
+    (took, runs as u64)
+}
+
+/// The run of a results root in which there is one.
+fn only_run(root: &Path) -> PathBuf {
+    fs_err::read_dir(root)
+        .expect("the results root can be read")
+        .map(|entry| entry.expect("the results root can be read").path())
+        .find(|path| path.join("benchmark.json").exists())
+        .expect("there is a run")
+}
+
+/// Copies a run, which has no folders, to a run of another name.
+fn copy(run: &Path, name: &str) {
+    let other = run.with_file_name(name);
+    fs_err::create_dir(&other).expect("a folder can be made");
+    for entry in fs_err::read_dir(run).expect("a run can be read") {
+        let entry = entry.expect("a run can be read");
+        fs_err::copy(entry.path(), other.join(entry.file_name())).expect("a file can be copied");
+    }
+}
+
+/// What waiting for the disk costs: the same run with its results in memory, where `fdatasync` has nothing to do. There
+/// writing itself is cheaper too, so that the figure says a little too much and never too little.
+fn sync(bench: &mut Bench) {
+    title(
+        "throughput of `exec -j 2` with rows on disk against rows in memory, where syncing is free",
+    );
+    let Ok(memory) = tempfile::tempdir_in(MEMORY) else {
+        println!("  this system has no {MEMORY}");
+        return;
+    };
+    figure("write of 64 KiB and fdatasync", time_sync(bench), "µs");
+
+    let in_memory = memory.path().join("results");
+    let trials = bench.pick(30_000, 10_000);
+    let mut pairs = Vec::new();
+    // The first round only warms up.
+    for _ in 0..=bench.pick(15, 5) {
+        let mut on_disk = |tests| bench.lists.time(tests, 2);
+        let disk = each(on_disk(trials + 1), on_disk(1), trials);
+        let mut in_memory = |tests| bench.lists.time_into(&in_memory, tests, 2);
+        let memory = each(in_memory(trials + 1), in_memory(1), trials);
+        pairs.push((disk, memory));
+    }
+    let of = |figure: fn(&(f64, f64)) -> f64| median(pairs.iter().skip(1).map(figure));
+    figure("a trial, rows on disk", of(|pair| pair.0), "µs");
+    figure("a trial, rows in memory", of(|pair| pair.1), "µs");
+    let cost = of(|(disk, memory)| (1.0 - memory / disk) * 100.0);
+    bench.bounded("throughput that is lost", cost, "%", 15.0);
+}
+
+/// Microseconds of a trial in a run whose start and end took `start`.
+fn each(whole: Duration, start: Duration, trials: u64) -> f64 {
+    micros(whole.saturating_sub(start)) / trials as f64
+}
+
+/// The disk's own figure, in microseconds.
+fn time_sync(bench: &Bench) -> f64 {
+    let mut file = File::create(bench.lists.path("synced")).expect("a file can be made");
+    median((0..100).map(|_| {
+        let started = Instant::now();
+        file.write_all(&[b'x'; 64 * 1024])
+            .expect("it can be written");
+        file.sync_data().expect("it can be synced");
+        micros(started.elapsed())
+    }))
+}
