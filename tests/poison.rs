@@ -137,6 +137,20 @@ fn a_suspect_that_lets_the_process_live_is_a_trial_like_any_other() {
 }
 
 #[test]
+fn a_suspect_is_the_last_also_where_the_others_wait_for_their_rate() {
+    let runner = with_a_killer("concurrency = 1");
+    let scenario = fs_err::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("{scenario}rate = \"10/s\"\n"));
+    for session in 1..=DEATHS {
+        kill_with_the_killer(&runner, session);
+    }
+    kill_with_the_killer(&runner, DEATHS + 1);
+    let rows = whole_rows(&runner.only_run());
+    let finals = rows.iter().filter(|row| row["final"] == true);
+    assert_eq!(finals.count(), 3, "it is not the last: {rows:?}");
+}
+
+#[test]
 fn without_the_guard_a_killer_is_never_accused() {
     let runner = with_a_killer("concurrency = 2\npoison_after = 0");
     for session in 1..=2 * DEATHS + 1 {

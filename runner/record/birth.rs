@@ -113,7 +113,10 @@ fn check_unused(dir: &RunDir) -> Result<(), RecordError> {
     let entries = fs_err::read_dir(dir.path()).map_err(RecordError::io("read a run directory"))?;
     for entry in entries {
         let entry = entry.map_err(RecordError::io("read a run directory"))?;
-        let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".new-");
+        let name = entry.file_name();
+        let is_temporary = name
+            .as_encoded_bytes()
+            .starts_with(durable::TEMPORARY.as_bytes());
         let has_rows = entry.path() == dir.index() && !is_empty(&dir.index());
         if has_rows || !is_temporary && !left_over.contains(&entry.path()) {
             return Err(RecordError::InUse {

@@ -1,4 +1,4 @@
-//! The only place that deletes.
+//! The only place that deletes runs, and what no run needs any more.
 
 use std::{
     collections::{HashMap, HashSet},

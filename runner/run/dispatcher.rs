@@ -249,8 +249,10 @@ impl<'a> Dispatcher<'a> {
                 }
             }
         }
-        // Alone, also with the disk: if it ends the process, it takes no row of another trial with it.
-        if self.in_flight.is_empty() && self.later.is_empty() && self.unwritten.rows == 0 {
+        // Last, also where others wait for their rate. Alone, also with the disk: if it ends the process, it takes no row
+        // of another trial with it.
+        let is_nothing_left = self.in_flight.is_empty() && self.later.is_empty();
+        if is_nothing_left && lane_at.is_none() && self.unwritten.rows == 0 {
             tasks.extend(self.next_suspect(now)?);
         }
         if !tasks.is_empty() {

@@ -15,7 +15,7 @@ use std::{
 
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, signal::SIGXFSZ},
-    flag::{self, register_conditional_shutdown},
+    flag::{self, register_conditional_default, register_conditional_shutdown},
     iterator::Signals,
     low_level::emulate_default_handler,
 };
@@ -88,12 +88,15 @@ impl StopSignals {
             wanted.retain(|signal| *signal != StopSignal::HangUp);
         }
         let is_last = Arc::new(AtomicBool::new(false));
-        for signal in &wanted {
-            // As shells report the end of a process by a signal.
-            let code = 128 + number_of(*signal);
-            register_conditional_shutdown(number_of(*signal), code, Arc::clone(&is_last))?;
+        // Until `signals` is there, a signal ends the process as it ends any other; it would be lost otherwise.
+        let is_early = Arc::new(AtomicBool::new(true));
+        for number in wanted.iter().copied().map(number_of) {
+            register_conditional_default(number, Arc::clone(&is_early))?;
+            // As shells report the end of a process by a signal. Before `signals`, whose thread sets the flag.
+            register_conditional_shutdown(number, 128 + number, Arc::clone(&is_last))?;
         }
         let mut signals = Signals::new(wanted.into_iter().map(number_of))?;
+        is_early.store(false, Ordering::Relaxed);
         // A file that may not grow any more is a failed write, like a full disk, and not the end of the process.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let shared = Arc::new(Listening {
