@@ -36,7 +36,7 @@ impl Live {
     /// Reads events until this many rows are on disk.
     pub(crate) fn wait_for_rows(&mut self, rows: u64) {
         for _ in 0..rows {
-            while !self.line().contains(r#""event":"row""#) {}
+            while !is_row(&self.line()) {}
         }
     }
 
@@ -55,8 +55,11 @@ impl Live {
     pub(crate) fn interrupt(&mut self) -> Duration {
         let sent = Instant::now();
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it is alive");
-        while self.event()["event"] != "finished" {}
-        self.peak();
+        while let Some(line) = self.next_line() {
+            if !is_row(&line) {
+                self.peak();
+            }
+        }
         let status = self.child.wait().expect("a child can be waited for");
         assert_eq!(status.code(), Some(INTERRUPTED), "{status}");
         sent.elapsed()
@@ -66,16 +69,23 @@ impl Live {
     fn event(&mut self) -> Value {
         loop {
             let line = self.line();
-            if !line.contains(r#""event":"row""#) {
+            if !is_row(&line) {
                 return serde_json::from_str(&line).expect("an event is JSON");
             }
         }
     }
 
     fn line(&mut self) -> String {
+        self.next_line().expect("it goes on until it is stopped")
+    }
+
+    fn next_line(&mut self) -> Option<String> {
         let mut line = String::new();
         let bytes = self.events.read_line(&mut line).expect("it prints text");
-        assert!(bytes > 0, "it ended too early");
-        line
+        (bytes > 0).then_some(line)
     }
+}
+
+fn is_row(line: &str) -> bool {
+    line.contains(r#""event":"row""#)
 }
