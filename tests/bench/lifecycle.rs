@@ -82,7 +82,8 @@ fn stop(bench: &mut Bench) {
     bench.bounded("most", at(100), "ms", 1_000.0);
 }
 
-/// From the start of `resume` until the first new row is on disk, which is a little after its trial began.
+/// From the start of `resume` until the first new row is on disk, which is a little after its trial began; and a stop of
+/// that session, whose end speaks of all rows.
 fn resume(bench: &mut Bench) {
     let rows = bench.pick(1_000_000, 100_000);
     title(&format!(
