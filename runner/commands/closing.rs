@@ -7,7 +7,7 @@ use crate::{
     model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict, chain},
     output::{Finish, Report, Tally},
     record::{End, RecordError, Recorder, RunReader},
-    run::{Ending, SessionError},
+    run::{Ending, SessionError, Watchdog},
 };
 
 /// How a run's session ends.
@@ -145,13 +145,21 @@ fn status_of_failure(counts: Counts) -> RunStatus {
 }
 
 /// Writes the end of a session down, and tells it.
-pub(super) fn close(recorder: Recorder, mut report: Report, closing: Closing) -> ExitStatus {
+///
+/// The watchdog watches until the former is done: a long summary is no reason to end the process.
+pub(super) fn close(
+    recorder: Recorder,
+    watchdog: Watchdog,
+    mut report: Report,
+    closing: Closing,
+) -> ExitStatus {
     let run_dir = recorder.run_dir().to_owned();
     let is_resumed = recorder.session() > 1;
     let closing = match recorder.finish(&closing.end()) {
         Ok(_) => closing,
         Err(error) => closing.unwritten(&error),
     };
+    drop(watchdog);
     // For whoever looks at the run later; the screen has it from the report.
     if let Some(error) = &closing.error {
         tracing::info!("{error}");
@@ -163,7 +171,7 @@ pub(super) fn close(recorder: Recorder, mut report: Report, closing: Closing) ->
         closing.signal,
         closing.verdict,
     );
-    if is_resumed {
+    if is_resumed && report.has_summary() {
         report.replace_tally(tally_of(&run_dir));
     }
     report.finish(&Finish {

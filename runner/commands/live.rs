@@ -142,9 +142,7 @@ impl<'a> Live<'a> {
                 Closing::of(ended, counts)
             }
         };
-        let closed = close(recorder, report, closing);
-        drop(watchdog);
-        closed
+        close(recorder, watchdog, report, closing)
     }
 }
 

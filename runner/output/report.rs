@@ -169,6 +169,11 @@ impl Report {
         }
     }
 
+    /// Tells whether there will be a summary for people.
+    pub fn has_summary(&self) -> bool {
+        self.mode != Mode::Json
+    }
+
     /// Lets the summary speak of more than this session's rows; `None` changes nothing.
     pub fn replace_tally(&mut self, tally: Option<Tally>) {
         if let Some(tally) = tally {

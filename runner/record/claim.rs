@@ -157,7 +157,10 @@ impl Claim {
             }
             None => None,
         };
-        manifest.counts = opening.counts.into();
+        // A run that failed to begin has those of its birth.
+        if manifest.status != RunStatus::Failed {
+            manifest.counts = opening.counts.into();
+        }
         manifest.options = opening.options;
         manifest.reopen(NewSession {
             now: opening.now,

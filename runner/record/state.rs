@@ -104,7 +104,7 @@ impl State {
     }
 
     /// The first pending trial at or after `from`.
-    pub(super) fn next_pending(&self, from: u64) -> Option<u64> {
+    pub fn next_pending(&self, from: u64) -> Option<u64> {
         (from..self.counts.planned).find(|ordinal| self.is_pending(*ordinal))
     }
 

@@ -78,12 +78,13 @@ pub(super) enum Readiness {
 impl Lane {
     /// Begins at the plan's first trial on the scenario's provider at `index`.
     ///
-    /// Trials that are `held` come only when they are put back by [`Lane::retry`].
+    /// Tests before the `first_test` have nothing pending. Trials that are `held` come only when they are put back by [`Lane::retry`].
     pub(super) fn new(
         index: usize,
         provider: &PlannedProvider,
         suite: &Suite,
         held: Arc<HashSet<u64>>,
+        first_test: u64,
     ) -> Self {
         let definition = &provider.definition;
         Self {
@@ -92,7 +93,10 @@ impl Lane {
             reader: suite.reader(),
             test_count: suite.test_count(),
             held,
-            cursor: Cursor::default(),
+            cursor: Cursor {
+                test: first_test,
+                repeats: 0,
+            },
             next: None,
             due: VecDeque::new(),
             running: 0,

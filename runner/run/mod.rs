@@ -24,6 +24,7 @@ mod stored;
 
 use std::{
     collections::HashSet,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -53,7 +54,7 @@ use self::{
 use crate::{
     model::{Counts, ProviderId, Reason, Stage, StopMode, StopSignal},
     plugin::{Engine, Interrupt},
-    record::{Entry, History, RecordError, Recorder},
+    record::{Entry, History, RecordError, Recorder, State},
 };
 
 /// What a session lets the world see while it goes on.
@@ -179,8 +180,10 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
         session.recorder.inflight(),
         session.sender,
     );
+    let lanes = lanes(plan, &session.history.state, &suspects.held)
+        .map_err(|error| broken(format!("cannot read the run's tests: {error}")))?;
     let dispatcher = Dispatcher::new(Parts {
-        lanes: lanes(plan, &suspects.held),
+        lanes,
         state: session.history.state,
         suspects,
         recorder: session.recorder,
@@ -238,14 +241,26 @@ async fn next_stop(inbox: &mut UnboundedReceiver<Message>) -> StopRequest {
     }
 }
 
-fn lanes(plan: &Plan, held: &Arc<HashSet<u64>>) -> Vec<Lane> {
+/// Makes a lane for every provider that has trials; what earlier sessions have done lies behind all of them.
+fn lanes(plan: &Plan, state: &State, held: &Arc<HashSet<u64>>) -> io::Result<Vec<Lane>> {
+    let suite = plan.suite();
+    let first_test = match state.next_pending(0) {
+        Some(ordinal) => suite.reader().at(ordinal)?.0.index,
+        None => suite.test_count(),
+    };
     let planned = plan.providers.iter().enumerate();
-    planned
+    Ok(planned
         .filter_map(|(index, provider)| {
-            let provider = provider.as_ref()?;
-            Some(Lane::new(index, provider, plan.suite(), Arc::clone(held)))
+            let held = Arc::clone(held);
+            Some(Lane::new(
+                index,
+                provider.as_ref()?,
+                suite,
+                held,
+                first_test,
+            ))
         })
-        .collect()
+        .collect())
 }
 
 /// Reads the wall clock; everything that is measured uses the monotonic one.
