@@ -339,3 +339,28 @@ fn a_bad_line_in_the_middle_stays_is_shown_and_its_trial_runs_again() {
     );
     assert_same_end(&run, &undisturbed());
 }
+
+#[test]
+fn neither_a_clock_that_jumped_nor_a_pid_that_is_used_again_decides_anything() {
+    let expected = undisturbed();
+    for year in ["1999", "2099"] {
+        let runner = crashed();
+        let run = runner.only_run();
+        // As if the clock had been elsewhere, and as if the owner's pid were now that of a process that lives.
+        let manifest = run.dir.join("benchmark.json");
+        let text = fs_err::read_to_string(&manifest).unwrap();
+        let now = run.manifest()["created_at"].as_str().unwrap()[..4].to_owned();
+        let jumped = text.replace(&format!("\"{now}-"), &format!("\"{year}-"));
+        assert_ne!(jumped, text);
+        fs_err::write(&manifest, jumped).unwrap();
+        fs_err::write(
+            run.dir.join("lock"),
+            format!("pid {}\n", std::process::id()),
+        )
+        .unwrap();
+
+        assert_eq!(runner.list(&[])[0]["status"], "incomplete", "{year}");
+        runner.run(&["resume", "--from", "latest", "-j2"]).expect(1);
+        assert_same_end(&runner.only_run(), &expected);
+    }
+}
