@@ -11,8 +11,8 @@ use std::{
 use runner::{
     model::{CheckVerdict, ErrorClass, Limits},
     plugin::{
-        AttachmentSource, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt, Invocation,
-        LinkError, OutputForm, Plugin, PluginFile, Protocol, Reply,
+        Access, AttachmentSource, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt,
+        Invocation, LinkError, OutputForm, Plugin, PluginFile, Protocol, Reply,
     },
 };
 use serde_json::{Value, json};
@@ -40,6 +40,8 @@ struct Case {
     timeout: Option<Duration>,
     interrupt: Interrupt,
     attempt: u32,
+    access: Access,
+    env: Vec<(String, String)>,
 }
 
 static BENCH: LazyLock<Bench> = LazyLock::new(|| Bench::new(|_| {}));
@@ -57,7 +59,7 @@ impl Bench {
         change(&mut options);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
-            .enable_time()
+            .enable_all()
             .build()
             .unwrap();
         Self {
@@ -102,6 +104,8 @@ impl Case {
             files: self.files.into(),
             invocation: self.invocation,
             limits: self.limits,
+            access: &self.access,
+            env: self.env,
         };
         let deadline = Instant::now() + self.timeout.unwrap_or(LONG);
         plugin

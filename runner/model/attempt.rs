@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{ErrorClass, Outcome, TrialId};
+use super::{Denied, ErrorClass, Outcome, TrialId};
 
 /// One execution of a trial. The recorder adds what makes it a row: sequence, session, `final`, `flaky`, checksum.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct Attempt {
     pub duration: Duration,
     /// What it used.
     pub usage: Usage,
+    /// What the guest tried and was not granted, each once.
+    pub denied: Vec<Denied>,
     /// Files the provider left.
     pub artifacts: Vec<Artifact>,
     /// Log records the provider sent, within their limit.
@@ -120,9 +122,11 @@ pub struct Usage {
     pub peak_memory: u64,
     /// Calls of the contract's imports.
     pub host_calls: u64,
-    /// Bytes handed to the guest: input, configuration, attachments, stdin.
+    /// HTTP requests that were sent.
+    pub http_requests: u64,
+    /// Bytes handed to the guest: input, configuration, attachments, stdin, HTTP responses.
     pub bytes_in: u64,
-    /// Bytes taken from the guest: reply, stdout, log, artifacts.
+    /// Bytes taken from the guest: reply, stdout, log, artifacts, HTTP requests, what it wrote to files.
     pub bytes_out: u64,
     /// Fuel burnt, where it is measured.
     pub fuel: Option<u64>,

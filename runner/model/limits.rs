@@ -30,6 +30,12 @@ pub struct Limits {
     pub artifacts: u64,
     /// How many artifacts.
     pub artifact_files: u64,
+    /// HTTP requests.
+    pub http_requests: u64,
+    /// Bytes of one HTTP response's body.
+    pub http_response: u64,
+    /// Bytes that may be written to files in all; 0 leaves the guest without any place to write to.
+    pub scratch: u64,
 }
 
 impl Default for Limits {
@@ -46,6 +52,9 @@ impl Default for Limits {
             stdio: 64 * KIB,
             artifacts: 64 * MIB,
             artifact_files: 100,
+            http_requests: 100,
+            http_response: 10 * MIB,
+            scratch: 0,
         }
     }
 }

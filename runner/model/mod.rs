@@ -3,6 +3,7 @@
 mod attempt;
 mod chain;
 mod digest;
+mod grant;
 mod id;
 mod limits;
 mod outcome;
@@ -12,6 +13,7 @@ mod stop;
 pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
 pub use chain::chain;
 pub use digest::Digest;
+pub use grant::{Denied, FsGrant, FsMode, Grants, NetGrant};
 pub use id::{IdError, ProviderId, TestId, TrialId};
 pub use limits::Limits;
 pub use outcome::{ErrorClass, Outcome};

@@ -4,9 +4,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::sandbox::Sandbox;
+use super::{access::Access, sandbox::Sandbox};
 
-use crate::model::{Artifact, AttemptError, Check, CheckVerdict, Limits, LogRecord, Metric, Usage};
+use crate::model::{
+    Artifact, AttemptError, Check, CheckVerdict, Denied, Limits, LogRecord, Metric, Usage,
+};
 
 /// Everything that one attempt hands to a plugin.
 #[derive(Clone, Debug)]
@@ -36,6 +38,10 @@ pub struct Call<'a> {
     pub invocation: Option<Invocation>,
     /// What the attempt may use.
     pub limits: Limits,
+    /// What the attempt may touch.
+    pub access: &'a Access,
+    /// Environment variables, with every template filled in.
+    pub env: Vec<(String, String)>,
 }
 
 /// Arguments and standard input of a command, with every template filled in.
@@ -108,6 +114,8 @@ pub struct Ended {
     pub duration: Duration,
     /// What it used.
     pub usage: Usage,
+    /// What it tried and was not granted, each once.
+    pub denied: Vec<Denied>,
     /// Log records, within their limits.
     pub log: Vec<LogRecord>,
     /// Log records that were dropped.
@@ -173,10 +181,12 @@ impl Ended {
             usage: Usage {
                 peak_memory: limiter.peak_memory(),
                 host_calls: host.calls,
+                http_requests: host.http_requests,
                 bytes_in: host.bytes_in,
                 bytes_out: reply_bytes + stdout.written() + host.log.bytes + host.artifacts.bytes,
                 fuel: None,
             },
+            denied: host.denied,
             log: host.log.records,
             log_dropped: host.log.dropped,
             stderr: stderr.text(),
@@ -191,6 +201,7 @@ impl Ended {
             ending: Ending::Error(error),
             duration: Duration::ZERO,
             usage: Usage::default(),
+            denied: Vec::new(),
             log: Vec::new(),
             log_dropped: 0,
             stderr: String::new(),

@@ -7,12 +7,14 @@ use super::{
     contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
     interrupt::Guard,
 };
-use crate::model::{Artifact, Limits, LogRecord};
+use crate::model::{Artifact, Denied, Limits, LogRecord};
 
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MEDIA_TYPE_BYTES: usize = 255;
 /// What a field costs beside its text, so that a million empty ones are not free.
 const SEPARATORS_BYTES: usize = 2;
+/// How many different denials of one attempt are kept.
+const MAX_DENIED: usize = 20;
 
 /// What one attempt's imports work on, and what they leave.
 pub(super) struct Host {
@@ -20,6 +22,8 @@ pub(super) struct Host {
     pub(super) artifacts: Artifacts,
     pub(super) calls: u64,
     pub(super) bytes_in: u64,
+    pub(super) http_requests: u64,
+    pub(super) denied: Vec<Denied>,
     files: Arc<[AttachmentSource]>,
     /// No guest can take more at once than its memory holds.
     max_read: u64,
@@ -61,6 +65,8 @@ impl Host {
             },
             calls: 0,
             bytes_in: 0,
+            http_requests: 0,
+            denied: Vec::new(),
             files,
             max_read: limits.memory,
             guard,
@@ -69,6 +75,13 @@ impl Host {
 
     pub(super) fn guard(&self) -> &Guard {
         &self.guard
+    }
+
+    /// Keeps what the guest was refused, for whoever may grant it.
+    pub(super) fn deny(&mut self, denied: Denied) {
+        if self.denied.len() < MAX_DENIED && !self.denied.contains(&denied) {
+            self.denied.push(denied);
+        }
     }
 }
 
@@ -193,8 +206,12 @@ impl files::Host for Host {
 }
 
 impl secrets::Host for Host {
-    fn get(&mut self, _name: String) -> Result<String, secrets::SecretError> {
+    fn get(&mut self, name: String) -> Result<String, secrets::SecretError> {
         self.calls += 1;
+        self.deny(Denied {
+            what: format!("the secret `{name}`"),
+            grant: Some(format!("secrets = [\"{name}\"]")),
+        });
         Err(secrets::SecretError::Denied)
     }
 }

@@ -4,6 +4,7 @@
 //! everything it imports is there, [`Plugin::run`] runs one attempt in a fresh store. Whatever a guest does is an
 //! [`Ending`], never an `Err` and never a panic.
 
+mod access;
 mod cache;
 mod call;
 mod classify;
@@ -19,10 +20,12 @@ mod limits;
 mod link;
 mod protocol;
 mod sandbox;
+mod secrets;
 mod sniff;
 pub mod source;
 mod stdio;
 
+pub use access::{Access, Mount};
 pub use call::{
     AttachmentSource, Call, Description, Ended, Ending, Invocation, OutputForm, Protocol, Reply,
 };
@@ -31,4 +34,5 @@ pub use engine::{Engine, EngineError, EngineOptions};
 pub use file::{PluginFile, PluginFileError};
 pub use interrupt::{Guard, Interrupt};
 pub use link::{LinkError, Plugin};
+pub use secrets::Secrets;
 pub use sniff::{CommandForm, ContractVersion, Kind, SniffError};

@@ -178,6 +178,15 @@ pub struct ManifestLimits {
     pub artifacts: u64,
     /// How many artifacts.
     pub artifact_files: u64,
+    /// HTTP requests.
+    #[serde(default)]
+    pub http_requests: u64,
+    /// Bytes of one HTTP response's body.
+    #[serde(default)]
+    pub http_response: u64,
+    /// Bytes that may be written to files in all.
+    #[serde(default)]
+    pub scratch: u64,
 }
 
 /// How many trials came to what, by their final rows.
@@ -452,6 +461,9 @@ impl From<&Limits> for ManifestLimits {
             stdio: limits.stdio,
             artifacts: limits.artifacts,
             artifact_files: limits.artifact_files,
+            http_requests: limits.http_requests,
+            http_response: limits.http_response,
+            scratch: limits.scratch,
         }
     }
 }

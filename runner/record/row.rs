@@ -207,6 +207,9 @@ pub struct RowUsage {
     /// Calls of the contract's imports.
     #[serde(skip_serializing_if = "is_zero")]
     pub host_calls: u64,
+    /// HTTP requests that were sent.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub http_requests: u64,
     /// Bytes handed to the guest.
     #[serde(skip_serializing_if = "is_zero")]
     pub bytes_in: u64,
@@ -358,6 +361,7 @@ impl RowUsage {
         Self {
             peak_memory: usage.peak_memory,
             host_calls: usage.host_calls,
+            http_requests: usage.http_requests,
             bytes_in: usage.bytes_in,
             bytes_out: usage.bytes_out,
             fuel: usage.fuel,

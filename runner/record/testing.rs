@@ -92,6 +92,7 @@ pub(super) fn entry(ordinal: u64, number: u32, outcome: Outcome) -> Entry {
                 bytes_out: 7,
                 ..Usage::default()
             },
+            denied: vec![],
             artifacts: vec![],
             log: vec![],
             stderr: String::new(),

@@ -66,7 +66,7 @@ impl Ceiling {
 }
 
 /// The limits that `--limit` knows, `time` first.
-const LIMITS: [&str; 11] = [
+const LIMITS: [&str; 14] = [
     "time",
     "input",
     "memory",
@@ -78,6 +78,9 @@ const LIMITS: [&str; 11] = [
     "stdio",
     "artifacts",
     "artifact_files",
+    "http_requests",
+    "http_response",
+    "scratch",
 ];
 
 fn field<'a>(limits: &'a mut Limits, key: &str) -> Option<&'a mut u64> {
@@ -92,6 +95,9 @@ fn field<'a>(limits: &'a mut Limits, key: &str) -> Option<&'a mut u64> {
         "stdio" => &mut limits.stdio,
         "artifacts" => &mut limits.artifacts,
         "artifact_files" => &mut limits.artifact_files,
+        "http_requests" => &mut limits.http_requests,
+        "http_response" => &mut limits.http_response,
+        "scratch" => &mut limits.scratch,
         _ => return None,
     })
 }

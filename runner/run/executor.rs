@@ -19,7 +19,9 @@ use crate::{
         Attempt, AttemptError, Digest, ErrorClass, Limits, LogRecord, Outcome, ProviderId, TrialId,
         Usage,
     },
-    plugin::{AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin},
+    plugin::{
+        Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin,
+    },
     record::AttemptKey,
     scenario::{self, Stdin, Template, Test},
 };
@@ -63,6 +65,7 @@ pub struct ReadyProvider {
     pub(super) plugin: Plugin,
     pub(super) config: Arc<str>,
     pub(super) limits: Limits,
+    pub(super) access: Access,
     pub(super) plain: Option<Plain>,
 }
 
@@ -124,6 +127,8 @@ impl Executor {
             files: self.attachments(test),
             invocation,
             limits: provider.limits,
+            access: &provider.access,
+            env: Vec::new(),
         })
     }
 
@@ -236,6 +241,7 @@ fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended)
         started_at,
         duration: ended.duration,
         usage: ended.usage,
+        denied: ended.denied,
         artifacts: ended.artifacts,
         log: with_dropped(ended.log, ended.log_dropped),
         stderr: ended.stderr,
@@ -286,6 +292,7 @@ fn blank(
         started_at,
         duration: Duration::ZERO,
         usage: Usage::default(),
+        denied: Vec::new(),
         artifacts: Vec::new(),
         log: Vec::new(),
         stderr: String::new(),

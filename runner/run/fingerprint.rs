@@ -57,6 +57,9 @@ pub(super) fn canonical(provider: &PlannedProvider, seed: u32) -> serde_json::Va
             "stdio": limits.stdio,
             "artifacts": limits.artifacts,
             "artifact_files": limits.artifact_files,
+            "http_requests": limits.http_requests,
+            "http_response": limits.http_response,
+            "scratch": limits.scratch,
         },
         "seed": seed,
     })

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     model::{Digest, ProviderId},
-    plugin::{Description, Engine, Guard, Interrupt, Plugin, Protocol},
+    plugin::{Access, Description, Engine, Guard, Interrupt, Plugin, Protocol},
 };
 
 /// How long a plugin may take to describe itself, its start function included.
@@ -226,6 +226,7 @@ fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
         plugin,
         config: Arc::from(definition.config.to_string()),
         limits: provider.limits,
+        access: Access::default(),
         plain,
     }
 }

@@ -335,6 +335,24 @@ const LIMITS: &[Key] = &[
         "100",
         "How many artifacts.",
     ),
+    with_default(
+        "http_requests",
+        Form::Integer { min: 0, max: COUNT },
+        "100",
+        "HTTP requests of one attempt.",
+    ),
+    with_default(
+        "http_response",
+        Form::Size,
+        r#""10MiB""#,
+        "Bytes of one HTTP response's body.",
+    ),
+    with_default(
+        "scratch",
+        Form::Size,
+        "0",
+        "Bytes that may be written to files in all. More than 0 gives an empty private `/scratch`, and `/artifacts` to commands.",
+    ),
 ];
 
 const TEST_KEYS: &[Key] = &[

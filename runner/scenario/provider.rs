@@ -143,6 +143,9 @@ pub(super) fn read_limits(table: &Map<String, Value>) -> Limits {
         ("stdio", &mut limits.stdio),
         ("artifacts", &mut limits.artifacts),
         ("artifact_files", &mut limits.artifact_files),
+        ("http_requests", &mut limits.http_requests),
+        ("http_response", &mut limits.http_response),
+        ("scratch", &mut limits.scratch),
     ] {
         if let Some(size) = table.get(key).and_then(units::size_of) {
             *limit = size;

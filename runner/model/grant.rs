@@ -1,0 +1,278 @@
+//! [`Grants`]: what of the world outside its sandbox a provider may touch.
+
+use std::{fmt, net::IpAddr};
+
+use url::{Host, Url};
+
+/// What of the world outside its sandbox a provider may touch. The default is nothing.
+///
+/// As the scenario writes it: secrets are names here, and templates are not filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Where it may send HTTP requests.
+    pub net: Vec<NetGrant>,
+    /// The names of the secrets that it may have.
+    pub secrets: Vec<String>,
+    /// Folders that it finds in its file system.
+    pub fs: Vec<FsGrant>,
+    /// Environment variables, sorted by name; their values are templates.
+    pub env: Vec<(String, String)>,
+}
+
+/// A place to which HTTP requests may go: scheme, host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetGrant {
+    is_secure: bool,
+    host: GrantedHost,
+    port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum GrantedHost {
+    /// In lower case and punycode.
+    Name(String),
+    /// Everything below this name, but not the name itself.
+    Below(String),
+    Address(IpAddr),
+}
+
+/// A folder of the host, as a guest sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FsGrant {
+    /// Relative to the scenario.
+    pub path: String,
+    /// An absolute path in the guest's file system.
+    pub mount: String,
+    /// What the guest may do with it.
+    pub mode: FsMode,
+}
+
+/// What a guest may do with a folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FsMode {
+    /// Read.
+    #[default]
+    ReadOnly,
+    /// Read, write, make and remove.
+    ReadWrite,
+}
+
+/// Something that a guest tried and was not granted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Denied {
+    /// What it tried, such as `GET https://api.example.com`.
+    pub what: String,
+    /// The key and value of `grants` that would allow it, such as `net = ["https://api.example.com"]`; none where
+    /// nothing could.
+    pub grant: Option<String>,
+}
+
+impl NetGrant {
+    /// Reads `https://api.example.com`, `http://127.0.0.1:8080` or `https://*.example.com`.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or("it begins with `https://` or `http://`")?;
+        let is_secure = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return Err("it begins with `https://` or `http://`"),
+        };
+        let (is_below, name) = match rest.strip_prefix("*.") {
+            Some(name) => (true, name),
+            None => (false, rest),
+        };
+        if name.contains('*') {
+            return Err(
+                "`*` stands only for everything below a domain, as in `https://*.example.com`",
+            );
+        }
+        let url = Url::parse(&format!("{scheme}://{name}")).map_err(|_| "its host is none")?;
+        let is_origin = url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if !is_origin {
+            return Err("it has only a scheme, a host and perhaps a port");
+        }
+
+        let host = match (url.host(), is_below) {
+            (Some(Host::Domain(name)), true) if name.contains('.') => {
+                GrantedHost::Below(without_root(name))
+            }
+            (_, true) => return Err("`*.` stands before a domain such as `example.com`"),
+            (Some(Host::Domain(name)), false) => GrantedHost::Name(without_root(name)),
+            (Some(Host::Ipv4(address)), false) => GrantedHost::Address(address.into()),
+            (Some(Host::Ipv6(address)), false) => {
+                GrantedHost::Address(IpAddr::from(address).to_canonical())
+            }
+            (None, false) => return Err("its host is none"),
+        };
+        let port = url.port_or_known_default().ok_or("its port is none")?;
+        Ok(Self {
+            is_secure,
+            host,
+            port,
+        })
+    }
+
+    /// Tells whether a request to the scheme, host and port of `url` is granted by name.
+    ///
+    /// What a name resolves to is another question: [`Self::names_address`].
+    pub fn matches(&self, url: &Url) -> bool {
+        let is_secure = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return false,
+        };
+        is_secure == self.is_secure
+            && url.port_or_known_default() == Some(self.port)
+            && match (&self.host, url.host()) {
+                (GrantedHost::Name(name), Some(Host::Domain(host))) => *name == without_root(host),
+                (GrantedHost::Below(name), Some(Host::Domain(host))) => {
+                    let host = without_root(host);
+                    let labels = host.strip_suffix(name.as_str());
+                    labels.is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
+                }
+                (GrantedHost::Address(address), Some(Host::Ipv4(host))) => *address == host,
+                (GrantedHost::Address(address), Some(Host::Ipv6(host))) => {
+                    *address == IpAddr::from(host).to_canonical()
+                }
+                (GrantedHost::Name(_) | GrantedHost::Below(_), _)
+                | (GrantedHost::Address(_), Some(Host::Domain(_)) | None) => false,
+            }
+    }
+
+    /// Tells whether this names an address itself, so that it counts even where it is a private one.
+    ///
+    /// `localhost` names the loopback addresses: it is theirs by RFC 6761.
+    pub fn names_address(&self, address: IpAddr, port: u16) -> bool {
+        let address = address.to_canonical();
+        self.port == port
+            && match &self.host {
+                GrantedHost::Address(granted) => *granted == address,
+                GrantedHost::Name(name) => name == "localhost" && address.is_loopback(),
+                GrantedHost::Below(_) => false,
+            }
+    }
+}
+
+impl fmt::Display for NetGrant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, default_port) = if self.is_secure {
+            ("https", 443)
+        } else {
+            ("http", 80)
+        };
+        write!(formatter, "{scheme}://")?;
+        match &self.host {
+            GrantedHost::Name(name) => formatter.write_str(name)?,
+            GrantedHost::Below(name) => write!(formatter, "*.{name}")?,
+            GrantedHost::Address(IpAddr::V4(address)) => write!(formatter, "{address}")?,
+            GrantedHost::Address(IpAddr::V6(address)) => write!(formatter, "[{address}]")?,
+        }
+        if self.port != default_port {
+            write!(formatter, ":{}", self.port)?;
+        }
+        Ok(())
+    }
+}
+
+impl FsMode {
+    /// The word for it in scenarios.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "ro",
+            Self::ReadWrite => "rw",
+        }
+    }
+}
+
+/// A name without the dot of the root at its end: `example.com.` is `example.com`.
+fn without_root(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::NetGrant;
+
+    fn grants(grant: &str, url: &str) -> bool {
+        let url = Url::parse(url).unwrap();
+        NetGrant::parse(grant).unwrap().matches(&url)
+    }
+
+    #[test]
+    fn a_grant_is_a_scheme_a_host_and_a_port() {
+        for (text, shown) in [
+            ("https://API.example.com", "https://api.example.com"),
+            ("https://api.example.com:443/", "https://api.example.com"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("http://0x7f.1", "http://127.0.0.1"),
+            ("http://[::ffff:10.0.0.1]", "http://10.0.0.1"),
+            ("http://[::1]:81", "http://[::1]:81"),
+            ("https://*.example.com", "https://*.example.com"),
+        ] {
+            assert_eq!(NetGrant::parse(text).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_would_grant_too_much_or_nothing_is_refused() {
+        for text in [
+            "",
+            "*",
+            "https://*",
+            "https://*.com",
+            "https://a.*.com",
+            "https://*.127.0.0.1",
+            "example.com",
+            "ftp://example.com",
+            "https://example.com/path",
+            "https://example.com?query",
+            "https://user@example.com",
+            "https://",
+            "https://example.com:99999",
+        ] {
+            assert!(NetGrant::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn scheme_host_and_port_must_all_match() {
+        assert!(grants("https://example.com", "https://EXAMPLE.com/a?b"));
+        assert!(grants("https://example.com", "https://example.com.:443/"));
+        assert!(!grants("https://example.com", "http://example.com:443/"));
+        assert!(!grants("https://example.com", "https://example.com:444/"));
+        assert!(!grants("https://example.com", "https://a.example.com/"));
+        assert!(!grants("http://127.0.0.1", "http://127.0.0.2/"));
+        assert!(grants("http://127.0.0.1", "http://2130706433/"));
+        assert!(grants("http://127.0.0.1", "http://[::ffff:127.0.0.1]/"));
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_what_is_below_a_domain() {
+        assert!(grants("https://*.example.com", "https://a.example.com/"));
+        assert!(grants("https://*.example.com", "https://a.b.example.com/"));
+        assert!(!grants("https://*.example.com", "https://example.com/"));
+        assert!(!grants("https://*.example.com", "https://badexample.com/"));
+        assert!(!grants("https://*.example.com", "https://.example.com/"));
+    }
+
+    #[test]
+    fn only_an_address_and_localhost_name_addresses() {
+        let names = |grant: &str, address: &str, port| {
+            let grant = NetGrant::parse(grant).unwrap();
+            grant.names_address(address.parse().unwrap(), port)
+        };
+        assert!(names("http://10.0.0.1:81", "10.0.0.1", 81));
+        assert!(names("http://10.0.0.1:81", "::ffff:10.0.0.1", 81));
+        assert!(!names("http://10.0.0.1:81", "10.0.0.1", 82));
+        assert!(names("http://localhost:81", "::1", 81));
+        assert!(!names("http://localhost:81", "10.0.0.1", 81));
+        assert!(!names("http://nas.example.com", "10.0.0.1", 80));
+    }
+}

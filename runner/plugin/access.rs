@@ -1,0 +1,31 @@
+//! [`Access`]: what of the world outside its sandbox a provider's attempts may touch.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::secrets::Secrets;
+use crate::model::NetGrant;
+
+/// What of the world outside its sandbox a provider's attempts may touch, with every name resolved. The default is
+/// nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Where HTTP requests may go.
+    pub net: Vec<NetGrant>,
+    /// The secrets that it is granted, with their values.
+    pub secrets: Arc<Secrets>,
+    /// Folders that it finds in its file system.
+    pub mounts: Vec<Mount>,
+    /// Under which folder an attempt's own files are made, for as long as it runs.
+    pub scratch_root: PathBuf,
+}
+
+/// A folder of the host, as a guest sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The folder.
+    pub host: PathBuf,
+    /// Where the guest finds it; absolute.
+    pub guest: String,
+    /// Whether the guest may write to it.
+    pub is_writable: bool,
+}
