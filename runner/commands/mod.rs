@@ -13,6 +13,7 @@ mod live;
 mod logs;
 mod man;
 mod pin;
+mod plugin;
 mod plugins;
 mod prune;
 mod reindex;
@@ -73,6 +74,7 @@ pub fn dispatch(
         Command::Unpin(args) => pin::unpin(&args, output),
         Command::Prune(args) => prune::prune(&args, output),
         Command::Reindex(args) => reindex::reindex(&args, output),
+        Command::Plugin(command) => plugin::plugin(&command, output),
         Command::Schema(args) => Ok(schema::schema(&args, output)),
         Command::Completions(args) => Ok(completions::completions(&args, output)),
         Command::Man(args) => man::man(&args, output),

@@ -217,6 +217,11 @@ impl Source {
         })
     }
 
+    /// The folder, as it was named.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The plugin's name.
     pub fn name(&self) -> &str {
         &self.name
