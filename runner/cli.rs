@@ -17,7 +17,7 @@ use crate::{
     scenario::{self, FailFast},
 };
 
-pub use plugin::{BuildArgs, PluginCommand};
+pub use plugin::{BuildArgs, DoctorArgs, Language, NewArgs, PluginCommand, PluginKind};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// Runs lists of tests against sandboxed WASM providers
@@ -95,7 +95,7 @@ pub enum Command {
     Prune(PruneArgs),
     /// Make `runner.db` anew from the run directories
     Reindex(ReindexArgs),
-    /// Write and build plugins
+    /// Write, build and look into plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print the JSON Schema of a file format

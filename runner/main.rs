@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         arguments,
         is_detached,
         cache: cache_folder(),
+        search_path: env::var_os("PATH").unwrap_or_default(),
         log_filter: env::var("RUNNER_LOG").ok(),
     };
     match commands::dispatch(cli.command, &surroundings, &output) {

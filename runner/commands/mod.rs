@@ -48,6 +48,8 @@ pub struct Surroundings {
     pub is_detached: bool,
     /// Where compiled plugins are kept; `None` leaves it to the results root.
     pub cache: Option<PathBuf>,
+    /// Where programs are looked for, as a shell does.
+    pub search_path: OsString,
     /// `RUNNER_LOG`: what goes into `runner.log`.
     pub log_filter: Option<String>,
 }
@@ -74,7 +76,7 @@ pub fn dispatch(
         Command::Unpin(args) => pin::unpin(&args, output),
         Command::Prune(args) => prune::prune(&args, output),
         Command::Reindex(args) => reindex::reindex(&args, output),
-        Command::Plugin(command) => plugin::plugin(&command, output),
+        Command::Plugin(command) => plugin::plugin(&command, surroundings, output),
         Command::Schema(args) => Ok(schema::schema(&args, output)),
         Command::Completions(args) => Ok(completions::completions(&args, output)),
         Command::Man(args) => man::man(&args, output),
