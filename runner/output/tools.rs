@@ -41,12 +41,20 @@ pub fn tools_text(lines: &[ToolLine]) -> String {
             line.language.to_owned(),
             line.tool.to_owned(),
             line.version.clone().unwrap_or_else(|| "missing".to_owned()),
-            path.map(|path| path.display().to_string()).unwrap_or_default(),
+            path.map(|path| path.display().to_string())
+                .unwrap_or_default(),
         ]);
     }
     let missing = lines.iter().filter(|line| !line.is_found);
-    let hints = missing.map(|line| format!("\n{}: {}", line.tool, line.install));
-    with_dim_header(&trimmed(&table)) + "\n" + &hints.collect::<String>()
+    let hints: String = missing
+        .map(|line| format!("  {}: {}\n", line.tool, line.install))
+        .collect();
+    let mut text = with_dim_header(&trimmed(&table)) + "\n";
+    if !hints.is_empty() {
+        text += "\nin a plugin's folder, these install what is missing:\n";
+        text += &hints;
+    }
+    text
 }
 
 /// One document with the tools.

@@ -18,14 +18,22 @@ pub(super) fn doctor(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     if !args.folder.is_dir() {
-        return Err(Error::usage(miette!("`{}` is no folder", args.folder.display())));
+        return Err(Error::usage(miette!(
+            "`{}` is no folder",
+            args.folder.display()
+        )));
     }
     let only = args.language.map(language);
     let languages = Language::ALL.into_iter();
     let mut lines = Vec::new();
     for language in languages.filter(|language| only.is_none_or(|only| only == *language)) {
-        let findings = source::examine(language, &args.folder).map_err(|error| plugins::unusable(&error))?;
-        lines.extend(findings.into_iter().map(|finding| line(finding, surroundings)));
+        let findings =
+            source::examine(language, &args.folder).map_err(|error| plugins::unusable(&error))?;
+        lines.extend(
+            findings
+                .into_iter()
+                .map(|finding| line(finding, surroundings)),
+        );
     }
 
     if args.json {
@@ -46,7 +54,9 @@ fn line(finding: Finding, surroundings: &Surroundings) -> ToolLine {
         language: finding.language.name(),
         tool: finding.tool,
         is_found: finding.found.is_some(),
-        path: program.map(|program| on_path(program, &surroundings.search_path).unwrap_or_else(|| program.into())),
+        path: program.map(|program| {
+            on_path(program, &surroundings.search_path).unwrap_or_else(|| program.into())
+        }),
         version: finding.found.map(|found| found.version),
         install: finding.install,
     }

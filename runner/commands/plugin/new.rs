@@ -24,7 +24,9 @@ pub(super) fn new(
         PluginKind::Command => SourceKind::Command,
     });
     let template = Template::new(language(args.language), kind).map_err(|error| refused(&error))?;
-    let files = template.write(&args.folder).map_err(|error| refused(&error))?;
+    let files = template
+        .write(&args.folder)
+        .map_err(|error| refused(&error))?;
 
     output.talk(&format!(
         "wrote a {} in {} into `{}`: {} files, README.md says what each is for",
@@ -67,7 +69,9 @@ fn refused(error: &TemplateError) -> Error {
     let text = chain(error);
     let help = match error {
         TemplateError::Kind { language, .. } => help_for_kind(*language),
-        TemplateError::Name(_) => "for example: runner plugin new word-count --lang rust".to_owned(),
+        TemplateError::Name(_) => {
+            "for example: runner plugin new word-count --lang rust".to_owned()
+        }
         TemplateError::Exists(_) => "choose another name, or remove what is there".to_owned(),
         TemplateError::Write { .. } => return Error::usage(miette!("{text}")),
     };

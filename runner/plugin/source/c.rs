@@ -11,10 +11,17 @@ use super::{Language, SourceError, Watch};
 /// Builds the program in `folder` into `file`.
 pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result<(), SourceError> {
     let zig = ZIG.tool(Language::C, folder, watch)?;
-    zig.args(["cc", "--target=wasm32-wasi", "-std=c17", "-Wall", "-Wextra", "-Os"])
-        .args(["-o".as_ref(), file])
-        .args(sources(folder)?)
-        .run(watch)
+    zig.args([
+        "cc",
+        "--target=wasm32-wasi",
+        "-std=c17",
+        "-Wall",
+        "-Wextra",
+        "-Os",
+    ])
+    .args(["-o".as_ref(), file])
+    .args(sources(folder)?)
+    .run(watch)
 }
 
 /// The C files in `src`, in order, as paths below `folder`.

@@ -29,10 +29,7 @@ impl Finding {
 }
 
 /// Looks for the tools of a language: in a plugin's folder, then on the search path.
-pub fn examine(
-    language: Language,
-    folder: &Path,
-) -> Result<Vec<Finding>, SourceError> {
+pub fn examine(language: Language, folder: &Path) -> Result<Vec<Finding>, SourceError> {
     let watch = Watch {
         on_line: &mut |_| {},
         is_stopped: &|| false,

@@ -22,7 +22,13 @@ pub enum Language {
 
 impl Language {
     /// Every language.
-    pub const ALL: [Self; 5] = [Self::Rust, Self::Python, Self::JavaScript, Self::C, Self::Go];
+    pub const ALL: [Self; 5] = [
+        Self::Rust,
+        Self::Python,
+        Self::JavaScript,
+        Self::C,
+        Self::Go,
+    ];
 
     /// The word for it in `plugin.toml`.
     pub fn as_str(self) -> &'static str {
@@ -57,6 +63,15 @@ impl Language {
         match self {
             Self::Rust | Self::Python | Self::JavaScript => SourceKind::Component,
             Self::C | Self::Go => SourceKind::Command,
+        }
+    }
+
+    /// What its programs call a mistake that ends them.
+    pub(super) fn crash(self) -> &'static str {
+        match self {
+            Self::Rust | Self::Go => "a panic",
+            Self::Python | Self::JavaScript => "an exception that nobody catches",
+            Self::C => "an `abort`, or a stray memory access",
         }
     }
 

@@ -50,7 +50,10 @@ pub(super) const RUST_TARGET: Need = Need {
     name: "wasm32-wasip2",
     calls: &[(
         "sh",
-        &["-c", "test -d \"$(rustc --print target-libdir --target wasm32-wasip2)\" && rustc --version"],
+        &[
+            "-c",
+            "test -d \"$(rustc --print target-libdir --target wasm32-wasip2)\" && rustc --version",
+        ],
     )],
     version: &[],
     install: Some("run: rustup target add wasm32-wasip2"),
@@ -129,7 +132,9 @@ impl Need {
                     .unwrap_or_else(|_| folder.join(program)),
                 false => PathBuf::from(program),
             };
-            let asked = Tool::new(&program, folder).args(*arguments).args(self.version);
+            let asked = Tool::new(&program, folder)
+                .args(*arguments)
+                .args(self.version);
             let mut silent = Watch {
                 on_line: &mut |_| {},
                 is_stopped: watch.is_stopped,
@@ -161,7 +166,10 @@ impl Need {
         let found = found.ok_or_else(|| SourceError::Missing {
             tool: self.name,
             language,
-            help: format!("in `{}`, {}", folder.display(), self.install(folder)),
+            help: match folder == Path::new(".") {
+                true => self.install(folder),
+                false => format!("in `{}`, {}", folder.display(), self.install(folder)),
+            },
         })?;
         Ok(Tool::new(&found.program, folder).args(found.arguments))
     }
@@ -175,7 +183,12 @@ impl Need {
             };
             format!("run: python3 -m venv .venv && .venv/bin/pip install {package}")
         });
-        let ways: Vec<_> = self.install.map(str::to_owned).into_iter().chain(pip).collect();
+        let ways: Vec<_> = self
+            .install
+            .map(str::to_owned)
+            .into_iter()
+            .chain(pip)
+            .collect();
         ways.join(", or ")
     }
 }

@@ -129,7 +129,12 @@ impl Template {
     /// The files of a plugin, in order, with their texts.
     fn files(self, name: &str) -> Vec<(PathBuf, String)> {
         let mut files = Vec::new();
-        collect(TEMPLATES.get_dir(self.folder()).expect("every template has a folder"), &mut files);
+        collect(
+            TEMPLATES
+                .get_dir(self.folder())
+                .expect("every template has a folder"),
+            &mut files,
+        );
         files.push(("wit/provider.wit".into(), CONTRACT.to_owned()));
         files.push(("scenario.toml".into(), SCENARIO.to_owned()));
         if (self.language, self.kind) == (Language::Rust, SourceKind::Component) {
@@ -152,12 +157,14 @@ impl Template {
 
     /// Fills in what differs from plugin to plugin.
     fn render(self, text: &str, name: &str) -> String {
-        let call = match self.kind {
-            SourceKind::Component => "",
-            SourceKind::Command => "protocol = \"json\"\n",
+        let (call, protocol) = match self.kind {
+            SourceKind::Component => ("", ""),
+            SourceKind::Command => ("protocol = \"json\"\n", " --protocol json"),
         };
         text.replace("{{more}}\n", README_TAIL)
             .replace("{{call}}", call)
+            .replace("{{protocol}}", protocol)
+            .replace("{{crash}}", self.language.crash())
             .replace("{{name}}", name)
     }
 }
@@ -213,11 +220,11 @@ fn without_workspace(manifest: &str) -> String {
     let workspace: toml::Table = WORKSPACE.parse().expect("our manifest is TOML");
     let package = &workspace["workspace"]["package"];
     let manifest = manifest.replace("[lints]\nworkspace = true\n\n", "");
-    let lines = manifest.lines().map(|line| {
-        match line.strip_suffix(".workspace = true") {
+    let lines = manifest
+        .lines()
+        .map(|line| match line.strip_suffix(".workspace = true") {
             Some(key) => format!("{key} = {}\n", package[key]),
             None => format!("{line}\n"),
-        }
-    });
+        });
     lines.collect()
 }
