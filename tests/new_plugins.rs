@@ -241,14 +241,17 @@ fn the_doctor_names_every_tool_and_how_it_is_installed() {
 
     without_tools(&runner, &["plugin", "doctor", "--lang", "c"]).expect(1);
     runner
-        .run(&["plugin", "doctor", "--lang", "rust"])
-        .expect(0);
-    runner
         .run(&["plugin", "doctor", "nowhere"])
         .expect(2)
         .says(&["`nowhere` is no folder"]);
 
-    let ran = runner.run(&["plugin", "doctor", "--json"]).expect(0);
+    let mut command = runner.command(&["plugin", "doctor", "--lang", "rust", "--json"]);
+    // Where rustup has its toolchains.
+    let homes = ["HOME", "CARGO_HOME", "RUSTUP_HOME"].map(|name| (name, std::env::var_os(name)));
+    for (name, home) in homes {
+        command.envs(home.map(|home| (name, home)));
+    }
+    let ran = Running::spawn(command).finish().expect(0);
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
     let cargo = &document["tools"][0];
     assert_eq!(

@@ -249,11 +249,13 @@ struct Manifest {
 impl Source {
     /// Reads the `plugin.toml` of a folder.
     pub fn open(folder: &Path) -> Result<Self, SourceError> {
+        // `./.`, as a scenario beside the source has it, is shown as `.`.
+        let folder: PathBuf = folder.components().collect();
         let path = folder.join("plugin.toml");
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(SourceError::NoManifest(folder.to_owned()));
+                return Err(SourceError::NoManifest(folder));
             }
             Err(error) => return Err(SourceError::file("read", &path, error)),
         };
@@ -276,7 +278,7 @@ impl Source {
             (_, None) => return Err(SourceError::NoRecipe(path)),
         };
         Ok(Self {
-            folder: folder.to_owned(),
+            folder,
             name: manifest.name,
             kind: manifest.kind,
             recipe,

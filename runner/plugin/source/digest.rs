@@ -84,7 +84,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
                     name,
                     b"dist" | b"target" | b"node_modules" | b"__pycache__" | b"results"
                 ),
-                false => matches!(name, b"Cargo.lock" | b"scenario.toml"),
+                false => name == b"Cargo.lock" || is_scenario(name),
             };
             entry.depth() == 0 || !(is_left_out || name.starts_with(b"."))
         });
@@ -96,6 +96,11 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
         }
     }
     Ok(files)
+}
+
+/// Whether a file is, by its name, a scenario that uses the plugin beside it.
+fn is_scenario(name: &[u8]) -> bool {
+    name.starts_with(b"scenario") && name.ends_with(b".toml")
 }
 
 /// Takes `a/b/../c` as `a/c`, so that one crate reached by two ways is one folder.

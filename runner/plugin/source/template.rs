@@ -23,8 +23,6 @@ const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 
 const CONTRACT: &str = include_str!("../../../schemas/provider.wit");
 
-const SCENARIO: &str = include_str!("templates/scenario.toml.template");
-
 const README_TAIL: &str = include_str!("templates/README-tail.md.template");
 
 /// What a new plugin begins as.
@@ -129,14 +127,11 @@ impl Template {
     /// The files of a plugin, in order, with their texts.
     fn files(self, name: &str) -> Vec<(PathBuf, String)> {
         let mut files = Vec::new();
-        collect(
-            TEMPLATES
-                .get_dir(self.folder())
-                .expect("every template has a folder"),
-            &mut files,
-        );
+        for folder in ["any", self.folder()] {
+            let dir = TEMPLATES.get_dir(folder);
+            collect(dir.expect("every template has a folder"), &mut files);
+        }
         files.push(("wit/provider.wit".into(), CONTRACT.to_owned()));
-        files.push(("scenario.toml".into(), SCENARIO.to_owned()));
         if (self.language, self.kind) == (Language::Rust, SourceKind::Component) {
             files.extend(sdk());
         }

@@ -68,7 +68,7 @@ fn an_unknown_language_is_refused_with_what_is_supported() {
     assert!(error.to_string().contains("`cobol`"), "{error}");
     let help = error.help().unwrap();
     assert!(
-        help.contains("language = \"rust\"") && help.contains("command ="),
+        help.contains("`rust`, `python`") && help.contains("command ="),
         "{help}"
     );
 

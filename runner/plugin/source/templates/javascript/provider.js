@@ -6,5 +6,24 @@ import { describe, run } from './shout.js';
 
 export const provider = {
   describe,
-  run: (test) => run(test, { log }),
+  run(test) {
+    try {
+      return run(test, { log });
+    } catch (thrown) {
+      throw asError(thrown);
+    }
+  },
 };
+
+// The contract knows errors that have a kind. Whatever else was thrown becomes one, with its stack for its author.
+function asError(thrown) {
+  if (typeof thrown?.kind === 'string') return thrown;
+  // The host's functions throw a word, or one with a text: `http` throws `{ tag: 'denied', val: '…' }`.
+  const payload = thrown?.payload;
+  if (payload !== undefined) {
+    const code = payload.tag ?? payload;
+    const kinds = { denied: 'denied', unreachable: 'unavailable', timeout: 'unavailable' };
+    return { kind: kinds[code] ?? 'internal', code, message: payload.val ?? code };
+  }
+  return { kind: 'internal', code: 'exception', message: `${thrown}\n${thrown?.stack ?? ''}` };
+}

@@ -4,7 +4,7 @@ import json
 
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.imports import log
+from wit_world.imports import http, log, secrets
 from wit_world.imports.types import Description, ErrorKind, Metric, ProviderError, Reply, Test
 
 # The schemas let the runner find a typo in a scenario before anything runs.
@@ -36,24 +36,44 @@ class Provider(exports.Provider):
         )
 
     def run(self, test: Test) -> Reply:
-        text = json.loads(test.input)["text"]
-        suffix = json.loads(test.config).get("suffix", "")
-        words = len(text.split())
-        if words == 0:
-            raise Err(error(ErrorKind.INVALID_INPUT, "no-words", "`text` has no words"))
-        log.log(log.Level.INFO, f"shouting {words} words", [])
+        try:
+            return shout(test)
+        except Err as raised:
+            raise Err(as_error(raised.value))
 
-        return Reply(
-            output=json.dumps({"shout": text.upper() + suffix, "words": words}),
-            verdict=None,
-            score=None,
-            summary=None,
-            checks=[],
-            metrics=[Metric(name="words", value=words, unit=None)],
-            extra=None,
-        )
+
+def shout(test: Test) -> Reply:
+    text = json.loads(test.input)["text"]
+    suffix = json.loads(test.config).get("suffix", "")
+    words = len(text.split())
+    if words == 0:
+        raise Err(error(ErrorKind.INVALID_INPUT, "no-words", "`text` has no words"))
+    log.log(log.Level.INFO, f"shouting {words} words", [])
+
+    return Reply(
+        output=json.dumps({"shout": text.upper() + suffix, "words": words}),
+        verdict=None,
+        score=None,
+        summary=None,
+        checks=[],
+        metrics=[Metric(name="words", value=words, unit=None)],
+        extra=None,
+    )
 
 
 def error(kind: ErrorKind, code: str, message: str) -> ProviderError:
     """Why there is no reply. Its kind decides whether a scenario's `retries` try again."""
     return ProviderError(kind=kind, code=code, message=message, retry_after=None, details=None)
+
+
+def as_error(value) -> ProviderError:
+    """Makes an error of what a function of the host raised, if it is none yet."""
+    if isinstance(value, ProviderError):
+        return value
+    if isinstance(value, http.HttpError_Denied):
+        return error(ErrorKind.DENIED, "", value.value)
+    if value is secrets.SecretError.DENIED:
+        return error(ErrorKind.DENIED, "", "the scenario does not grant the secret")
+    if isinstance(value, (http.HttpError_Unreachable, http.HttpError_Timeout)):
+        return error(ErrorKind.UNAVAILABLE, "", str(value))
+    return error(ErrorKind.INTERNAL, type(value).__name__, str(value))
