@@ -132,13 +132,13 @@ mod tests {
         reply_to(Response::new(200).with_json(answer).unwrap(), config)
     }
 
-    fn choice(message: Value, finish_reason: &str) -> Value {
+    fn choice(message: &Value, finish_reason: &str) -> Value {
         json!({"choices": [{"message": message, "finish_reason": finish_reason}]})
     }
 
     #[test]
     fn the_output_is_the_text_and_what_it_cost_are_metrics() {
-        let mut answer = choice(json!({"role": "assistant", "content": "4"}), "stop");
+        let mut answer = choice(&json!({"role": "assistant", "content": "4"}), "stop");
         answer["usage"] = json!({"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10});
         let mut response = Response::new(200).with_json(&answer).unwrap();
         response.duration = Duration::from_millis(250);
@@ -177,22 +177,22 @@ mod tests {
     fn an_answer_that_was_cut_or_refused_is_still_one_and_is_logged() {
         for (answer, output, word) in [
             (
-                choice(json!({"content": "4"}), "length"),
+                choice(&json!({"content": "4"}), "length"),
                 "4",
                 "`max_tokens`",
             ),
             (
-                choice(json!({"content": null}), "length"),
+                choice(&json!({"content": null}), "length"),
                 "",
                 "`max_tokens`",
             ),
             (
-                choice(json!({"content": null}), "content_filter"),
+                choice(&json!({"content": null}), "content_filter"),
                 "",
                 "filter",
             ),
             (
-                choice(json!({"content": null, "refusal": "no"}), "stop"),
+                choice(&json!({"content": null, "refusal": "no"}), "stop"),
                 "no",
                 "refused",
             ),
@@ -207,7 +207,7 @@ mod tests {
     fn the_text_can_be_read_as_json() {
         let config = json!({"model": "m", "api_key_secret": "", "output": "json"});
         let answer = |content: &str| {
-            let answer = choice(json!({"content": content}), "stop");
+            let answer = choice(&json!({"content": content}), "stop");
             let response = Response::new(200).with_json(&answer).unwrap();
             reply_to(response, config.clone()).0.unwrap()
         };
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn what_is_no_completion_is_shown_by_its_beginning() {
         let tools = choice(
-            json!({"content": null, "tool_calls": [{"id": "c"}]}),
+            &json!({"content": null, "tool_calls": [{"id": "c"}]}),
             "tool_calls",
         );
         for (body, names) in [

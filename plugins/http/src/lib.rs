@@ -59,7 +59,7 @@ impl Provider for Http {
     fn run(test: Test<Self>) -> Result<Reply> {
         let request = request::build(test.input, test.config)?;
         let response = request.send().map_err(request::blame)?;
-        reply::of(response)
+        reply::of(&response)
     }
 }
 
