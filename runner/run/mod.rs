@@ -11,6 +11,7 @@ mod error;
 mod executor;
 mod expect;
 mod fingerprint;
+mod grants;
 mod json;
 mod lane;
 mod memory;

@@ -14,11 +14,12 @@ use super::{
     Event,
     error::ReadyError,
     executor::{Plain, ReadyProvider},
+    grants::Environment,
     plan::{Plan, PlannedProvider},
 };
 use crate::{
     model::{Digest, ProviderId},
-    plugin::{Access, Description, Engine, Guard, Interrupt, Plugin, Protocol},
+    plugin::{Description, Engine, Guard, Interrupt, Plugin, Protocol},
 };
 
 /// How long a plugin may take to describe itself, its start function included.
@@ -226,7 +227,8 @@ fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
         plugin,
         config: Arc::from(definition.config.to_string()),
         limits: provider.limits,
-        access: Access::default(),
+        access: provider.access(),
+        environment: Environment::new(provider),
         plain,
     }
 }
