@@ -183,23 +183,23 @@ impl Response {
     }
 }
 
-/// Why there is no response.
+/// Why there is no response, in the words of the runner: they name the server, and what would help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
     /// The scenario does not grant it.
-    #[error("the request is not granted: {0}")]
+    #[error("{0}")]
     Denied(String),
     /// The request makes no sense.
-    #[error("the request is not valid: {0}")]
+    #[error("{0}")]
     InvalidRequest(String),
     /// Nobody answers.
-    #[error("the server cannot be reached: {0}")]
+    #[error("{0}")]
     Unreachable(String),
     /// It took too long.
     #[error("the server did not answer in time")]
     Timeout,
     /// The response is larger than the limit.
-    #[error("the response is too large: {0}")]
+    #[error("{0}")]
     TooLarge(String),
     /// None of the others.
     #[error("{0}")]

@@ -235,12 +235,15 @@ pub(crate) fn send(request: Request) -> Result<Response, HttpError> {
     with(|host| host.seen.requests.push(request.clone()));
     for secret in request.headers.iter().flat_map(|(_, value)| names(value)) {
         if with(|host| !host.secrets.contains_key(secret)) {
-            return Err(HttpError::Denied(format!("the secret `{secret}`")));
+            return Err(HttpError::Denied(format!(
+                "the secret `{secret}` is not granted"
+            )));
         }
     }
     // Taken out meanwhile, so that an answering function may use the SDK itself.
     let Some(mut respond) = with(|host| host.respond.take()) else {
-        return Err(HttpError::Denied(request.url));
+        let message = format!("`{}` is not granted", request.url);
+        return Err(HttpError::Denied(message));
     };
     let response = respond(request);
     with(|host| host.respond = Some(respond));
