@@ -9,6 +9,7 @@ mod adopt;
 mod background;
 mod bad_input;
 mod bad_plugins;
+mod bundled;
 mod commands;
 mod control;
 // A release build has no failpoints, which those below need that are behind `debug_assertions`.

@@ -8,7 +8,8 @@ use std::{
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// The compiled guest from `tests/guests/<name>`, or the bundled provider `units`.
+/// The compiled guest from `tests/guests/<name>`, or one of the bundled providers `units`, `http_provider` and
+/// `chat_provider`.
 pub(crate) fn guest(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(build);
@@ -71,8 +72,8 @@ fn packages(root: &Path) -> Vec<String> {
     guests
         .map(|entry| entry.expect("the folder can be read").file_name())
         .map(|name| format!("guest-{}", name.to_string_lossy()))
-        // The one whose configuration and input have schemas.
-        .chain(["units".to_owned()])
+        // The one whose configuration and input have schemas, and those that ask servers.
+        .chain(["units", "http-provider", "chat-provider"].map(str::to_owned))
         .collect()
 }
 
