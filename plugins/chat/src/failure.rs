@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runner_sdk::http::Response;
+use runner_sdk::http::{HttpError, Response};
 use runner_sdk::{Error, ErrorKind};
 use serde_json::{Value, json};
 
@@ -26,6 +26,16 @@ pub(crate) fn of(response: &Response) -> Error {
         .details(json!({ "status": status }));
     if matches!(kind, ErrorKind::RateLimited | ErrorKind::Unavailable) {
         error.retry_after = retry_after(response);
+    }
+    error
+}
+
+/// Says why there is no answer at all: a request that makes no sense has a wrong `base_url` or header.
+pub(crate) fn without_response(error: HttpError) -> Error {
+    let is_invalid = matches!(error, HttpError::InvalidRequest(_));
+    let mut error = Error::from(error);
+    if is_invalid {
+        error.kind = ErrorKind::InvalidConfig;
     }
     error
 }
@@ -265,7 +275,13 @@ mod tests {
             (slow.kind, &*slow.code),
             (ErrorKind::Unavailable, "timeout")
         );
+    }
+
+    #[test]
+    fn what_never_left_is_the_scenarios_to_correct() {
         let denied = error(Err(HttpError::Denied("net".into())));
-        assert_eq!(denied.kind, ErrorKind::Denied);
+        assert_eq!((denied.kind, &*denied.message), (ErrorKind::Denied, "net"));
+        let wrong = error(Err(HttpError::InvalidRequest("the URL is none".into())));
+        assert_eq!(wrong.kind, ErrorKind::InvalidConfig);
     }
 }

@@ -69,7 +69,7 @@ impl Provider for Chat {
     fn run(test: Test<Self>) -> Result<Reply> {
         let form = test.config.output;
         let request = request::build(test)?;
-        let response = request.send()?;
+        let response = request.send().map_err(failure::without_response)?;
         if !response.is_success() {
             return Err(failure::of(&response));
         }
