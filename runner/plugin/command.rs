@@ -1,6 +1,9 @@
 //! Calls of commands: a program with arguments, standard input and output.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytesize::ByteSize;
 use serde_json::Value;
@@ -56,7 +59,7 @@ pub(super) async fn run_plain(
     let start = Start {
         argv,
         stdin: invocation.stdin,
-        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+        host: host(call, guard),
     };
     let execution = program.execute(start, &call.limits, guard).await;
 
@@ -73,7 +76,7 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
         stdin: protocol::question(call),
-        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+        host: host(call, guard),
     };
     let mut execution = program.execute(start, &call.limits, guard).await;
 
@@ -109,6 +112,12 @@ pub(super) async fn describe(
         .map_err(|error| classify(&error, sandbox).into_error())?;
     let stdout = whole(&sandbox.stdout, limits)?;
     protocol::description(&stdout, exit_code, &sandbox.stderr.text(), guard)
+}
+
+fn host(call: &Call<'_>, guard: &Guard) -> Host {
+    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
+    host.secrets = Arc::clone(&call.access.secrets);
+    host
 }
 
 impl Program {

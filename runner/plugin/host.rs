@@ -3,7 +3,7 @@
 use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
 use super::{
-    AttachmentSource,
+    AttachmentSource, Secrets,
     contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
     interrupt::Guard,
 };
@@ -24,6 +24,8 @@ pub(super) struct Host {
     pub(super) bytes_in: u64,
     pub(super) http_requests: u64,
     pub(super) denied: Vec<Denied>,
+    /// Those that the guest is granted.
+    pub(super) secrets: Arc<Secrets>,
     files: Arc<[AttachmentSource]>,
     /// No guest can take more at once than its memory holds.
     max_read: u64,
@@ -67,6 +69,7 @@ impl Host {
             bytes_in: 0,
             http_requests: 0,
             denied: Vec::new(),
+            secrets: Arc::default(),
             files,
             max_read: limits.memory,
             guard,
@@ -154,8 +157,11 @@ impl log::Host for Host {
 }
 
 impl control::Host for Host {
-    fn progress(&mut self, fraction: Option<f64>, message: String) {
+    fn progress(&mut self, fraction: Option<f64>, mut message: String) {
         self.calls += 1;
+        if let Some(redactor) = self.secrets.redactor() {
+            redactor.text(&mut message);
+        }
         tracing::trace!(fraction, message, "progress of a guest");
     }
 
@@ -208,6 +214,9 @@ impl files::Host for Host {
 impl secrets::Host for Host {
     fn get(&mut self, name: String) -> Result<String, secrets::SecretError> {
         self.calls += 1;
+        if let Some(value) = self.secrets.get(&name) {
+            return Ok(value.to_owned());
+        }
         self.deny(Denied {
             what: format!("the secret `{name}`"),
             grant: Some(format!("secrets = [\"{name}\"]")),

@@ -19,6 +19,7 @@ mod interrupt;
 mod limits;
 mod link;
 mod protocol;
+mod redact;
 mod sandbox;
 mod secrets;
 mod sniff;
