@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         is_detached,
         cache: cache_folder(),
         log_filter: env::var("RUNNER_LOG").ok(),
+        variable: |name| env::var_os(name),
     };
     match commands::dispatch(cli.command, &surroundings, &output) {
         Ok(status) => status.into(),

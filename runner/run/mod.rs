@@ -19,6 +19,7 @@ mod plan;
 mod poison;
 mod pool;
 mod ready;
+mod requests;
 mod retry;
 mod stop;
 mod stored;
@@ -53,7 +54,7 @@ use self::{
     pool::Pool,
 };
 use crate::{
-    model::{Counts, ProviderId, Reason, Stage, StopMode, StopSignal},
+    model::{Counts, Grants, ProviderId, Reason, Stage, StopMode, StopSignal},
     plugin::{Engine, Interrupt},
     record::{Entry, History, RecordError, Recorder, State},
 };
@@ -71,6 +72,15 @@ pub enum Event<'a> {
         provider: &'a ProviderId,
         /// How long it took.
         took: Duration,
+    },
+    /// A plugin asks for more than its provider is granted.
+    Requests {
+        /// The provider.
+        provider: &'a ProviderId,
+        /// What is not granted, in the plugin's words.
+        requests: &'a [&'a str],
+        /// Grants with which all of it is granted that can be.
+        grants: &'a Grants,
     },
     /// Rows are on disk.
     Rows {
