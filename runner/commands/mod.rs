@@ -47,6 +47,8 @@ pub struct Surroundings {
     pub is_detached: bool,
     /// Where compiled plugins are kept; `None` leaves it to the results root.
     pub cache: Option<PathBuf>,
+    /// Under which folder attempts have theirs: the system's for temporary files.
+    pub scratch_root: PathBuf,
     /// `RUNNER_LOG`: what goes into `runner.log`.
     pub log_filter: Option<String>,
 }
