@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         arguments,
         is_detached,
         cache: cache_folder(),
+        scratch_root: env::temp_dir(),
         log_filter: env::var("RUNNER_LOG").ok(),
         variable: |name| env::var_os(name),
     };

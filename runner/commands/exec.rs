@@ -4,7 +4,7 @@ use miette::miette;
 
 use super::{
     Surroundings, detach,
-    live::{self, Around, Live, engine_options},
+    live::{self, Around, Live},
     plugins::{self, Build},
     resume::{self, Target},
     secrets,
@@ -62,8 +62,8 @@ pub(super) fn exec(
     if surroundings.is_detached {
         live.detach(mode, output);
     }
-    let options = engine_options(surroundings, store.root());
-    Ok(live.run(History::planned(plan.trial_count()), options))
+    let history = History::planned(plan.trial_count());
+    Ok(live.run(history, surroundings, store.root()))
 }
 
 /// Everything that happens before a run exists.

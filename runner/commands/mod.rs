@@ -48,6 +48,8 @@ pub struct Surroundings {
     pub is_detached: bool,
     /// Where compiled plugins are kept; `None` leaves it to the results root.
     pub cache: Option<PathBuf>,
+    /// Under which folder attempts have theirs: the system's for temporary files.
+    pub scratch_root: PathBuf,
     /// `RUNNER_LOG`: what goes into `runner.log`.
     pub log_filter: Option<String>,
     /// Reads a variable of the environment: secrets come by names that only a scenario knows.

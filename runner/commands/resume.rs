@@ -6,7 +6,7 @@ use miette::miette;
 
 use super::{
     Surroundings, differences,
-    live::{self, Around, Live, engine_options},
+    live::{self, Around, Live},
     plugins::{self, Build},
     secrets,
     session_log::SessionLog,
@@ -95,7 +95,7 @@ pub(super) fn go_on(
     if surroundings.is_detached {
         live.detach(mode, output);
     }
-    Ok(live.run(history, engine_options(surroundings, store.root())))
+    Ok(live.run(history, surroundings, store.root()))
 }
 
 /// Finds the run that is meant.

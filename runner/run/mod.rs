@@ -27,6 +27,7 @@ mod stored;
 use std::{
     collections::HashSet,
     io,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -135,6 +136,8 @@ pub struct Session<'a> {
     pub inbox: UnboundedReceiver<Message>,
     /// Stops guests.
     pub interrupt: Interrupt,
+    /// Under which folder attempts have theirs.
+    pub scratch_root: PathBuf,
     /// Sees what happens.
     pub observe: &'a mut dyn FnMut(Event<'_>),
 }
@@ -165,7 +168,10 @@ pub enum SessionError {
 /// Runs a plan's trials to their end.
 pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, SessionError> {
     let ends = Instant::now() + plan.timeout();
-    let providers = make_ready(plan, &mut session, ends).await?;
+    let mut providers = make_ready(plan, &mut session, ends).await?;
+    for provider in providers.iter_mut().flatten() {
+        provider.access.scratch_root.clone_from(&session.scratch_root);
+    }
     let counts = session.history.state.counts();
     let broken = |error: String| SessionError::Run { error, counts };
     session
