@@ -207,6 +207,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
             fields: vec![(text(), text())],
         }],
         log_dropped: 0,
+        hint: Some(text()),
         stderr: text(),
         stdout: text(),
         artifacts: vec![Artifact {
