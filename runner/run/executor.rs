@@ -245,6 +245,7 @@ fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended)
         duration: ended.duration,
         usage: ended.usage,
         stderr: &ended.stderr,
+        hint: ended.hint.as_deref(),
     };
     let judged = expect::judge(&task.test.expect, deadline, ended.ending, measured);
     Attempt {
