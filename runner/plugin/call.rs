@@ -169,21 +169,31 @@ impl Ended {
         reply_bytes: u64,
     ) -> Self {
         let Sandbox {
-            host,
+            mut host,
             limiter,
             stdout,
             stderr,
             ..
         } = sandbox;
+        let traffic = host.outbound.traffic();
+        let (requests, bytes_in, bytes_out) =
+            (traffic.requests(), traffic.bytes_in(), traffic.bytes_out());
+        for denied in traffic.denied() {
+            host.deny(denied);
+        }
         Self {
             ending,
             duration,
             usage: Usage {
                 peak_memory: limiter.peak_memory(),
                 host_calls: host.calls,
-                http_requests: host.http_requests,
-                bytes_in: host.bytes_in,
-                bytes_out: reply_bytes + stdout.written() + host.log.bytes + host.artifacts.bytes,
+                http_requests: requests,
+                bytes_in: host.bytes_in + bytes_in,
+                bytes_out: reply_bytes
+                    + stdout.written()
+                    + host.log.bytes
+                    + host.artifacts.bytes
+                    + bytes_out,
                 fuel: None,
             },
             denied: host.denied,

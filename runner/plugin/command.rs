@@ -56,7 +56,8 @@ pub(super) async fn run_plain(
     let start = Start {
         argv,
         stdin: invocation.stdin,
-        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+        host: Host::new(&call.limits, call.files.clone(), guard.clone())
+            .with_access(&call.limits, call.access),
     };
     let execution = program.execute(start, &call.limits, guard).await;
 
@@ -73,7 +74,8 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
         stdin: protocol::question(call),
-        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+        host: Host::new(&call.limits, call.files.clone(), guard.clone())
+            .with_access(&call.limits, call.access),
     };
     let mut execution = program.execute(start, &call.limits, guard).await;
 

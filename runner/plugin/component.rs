@@ -23,7 +23,8 @@ use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric
 
 /// Runs one attempt in a fresh store.
 pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard) -> Ended {
-    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
+    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone())
+        .with_access(&call.limits, call.access);
     host.bytes_in = (call.input.len() + call.config.len()) as u64;
     let mut store = recipe(host, &call.limits).store(pre.engine());
     // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.

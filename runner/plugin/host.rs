@@ -4,8 +4,10 @@ use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
 use super::{
     AttachmentSource,
-    contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
+    access::Access,
+    contract::runner::provider::{artifacts, control, files, log, secrets, types},
     interrupt::Guard,
+    net::Outbound,
 };
 use crate::model::{Artifact, Denied, Limits, LogRecord};
 
@@ -22,7 +24,7 @@ pub(super) struct Host {
     pub(super) artifacts: Artifacts,
     pub(super) calls: u64,
     pub(super) bytes_in: u64,
-    pub(super) http_requests: u64,
+    pub(super) outbound: Outbound,
     pub(super) denied: Vec<Denied>,
     files: Arc<[AttachmentSource]>,
     /// No guest can take more at once than its memory holds.
@@ -65,12 +67,18 @@ impl Host {
             },
             calls: 0,
             bytes_in: 0,
-            http_requests: 0,
+            outbound: Outbound::closed(limits),
             denied: Vec::new(),
             files,
             max_read: limits.memory,
             guard,
         }
+    }
+
+    /// Lets the guest touch what it is granted.
+    pub(super) fn with_access(mut self, limits: &Limits, access: &Access) -> Self {
+        self.outbound = Outbound::open(limits, access);
+        self
     }
 
     pub(super) fn guard(&self) -> &Guard {
@@ -225,16 +233,6 @@ impl artifacts::Host for Host {
     ) -> Result<(), artifacts::ArtifactError> {
         self.calls += 1;
         self.artifacts.append(name, media_type, &chunk)
-    }
-}
-
-impl http::Host for Host {
-    fn send(&mut self, request: http::Request) -> Result<http::Response, http::HttpError> {
-        self.calls += 1;
-        Err(http::HttpError::Denied(format!(
-            "`{} {}`: this provider is granted no network",
-            request.method, request.url
-        )))
     }
 }
 
