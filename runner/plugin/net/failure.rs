@@ -52,6 +52,13 @@ pub(super) enum Step {
 }
 
 impl Failure {
+    pub(super) fn large_head(origin: &str) -> Self {
+        Self::LargeHead(format!(
+            "the headers of the response of `{origin}` have more than {} or are more than {MAX_HEADERS}",
+            ByteSize(MAX_HEAD as u64)
+        ))
+    }
+
     pub(super) fn large_body(origin: &str, limit: u64) -> Self {
         Self::LargeBody {
             limit,
@@ -87,10 +94,7 @@ impl Failure {
     /// What an error in the middle of an exchange says.
     pub(super) fn of_exchange(origin: &str, error: &hyper::Error) -> Self {
         if error.is_parse_too_large() {
-            return Self::LargeHead(format!(
-                "the headers of the response of `{origin}` have more than {} or are more than {MAX_HEADERS}",
-                ByteSize(MAX_HEAD as u64)
-            ));
+            return Self::large_head(origin);
         }
         if error.is_parse() {
             return Self::Garbage(format!("what `{origin}` answers is no HTTP/1.1: {error}"));

@@ -48,7 +48,6 @@ pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
 
 /// Puts the value of each secret where a header's value names it, if the provider may have it.
 pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets) -> Result<(), Failure> {
-    let mut bytes = 0;
     for (name, value) in headers.iter_mut() {
         let text = to_latin_1(value);
         let filled = secrets.fill(&text).map_err(|secret| refuse(&secret))?;
@@ -56,8 +55,8 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets) -> Result<(), Fai
             *value = from_latin_1(&filled).ok_or_else(|| unfit(name))?;
             value.set_sensitive(true);
         }
-        bytes += name.as_str().len() + value.len();
     }
+    let bytes = size(headers);
     if bytes > MAX_HEAD {
         return Err(Failure::Invalid(format!(
             "the request's headers have {}, and at most {} can be sent",
@@ -66,6 +65,14 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets) -> Result<(), Fai
         )));
     }
     Ok(())
+}
+
+/// Bytes of names and values.
+pub(super) fn size(headers: &HeaderMap) -> usize {
+    let sizes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    sizes.sum()
 }
 
 /// The headers of a response as the contract has them.

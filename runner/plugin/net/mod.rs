@@ -203,6 +203,10 @@ impl Outbound {
             let response = sent.await;
             let response = response.map_err(|error| Failure::of_client(&origin, &error))?;
             let (head, body) = response.into_parts();
+            // The client's own bound lets pass what it reads in one piece.
+            if headers::size(&head.headers) > MAX_HEAD {
+                return Err(Failure::large_head(&origin));
+            }
             let body = Incoming::new(body, origin, self.max_response, &self.traffic)?;
             Ok(Response::from_parts(head, body))
         };
@@ -289,3 +293,6 @@ fn refuse_description() -> Failure {
         denied: None,
     })
 }
+
+#[cfg(test)]
+mod tests;
