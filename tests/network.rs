@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     guests::guest,
-    server::{Response, Server, Wire},
+    runner::{Runner, Running, Signal, tests},
+    server::{Authority, Response, Server, Wire},
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -813,4 +814,95 @@ fn commands_may_import_wasi_http_and_nothing_that_listens() {
             format!("plugin `hand.wasm` needs what this runner does not offer: `{interface}`");
         assert_eq!(error, expected);
     }
+}
+
+/// A folder with a scenario whose only test makes these requests, to servers that it is granted.
+fn scenario(servers: &[&Server], requests: &[String]) -> Runner {
+    let runner = Runner::new(&["web"]);
+    let origins: Vec<_> = servers.iter().map(|server| server.origin()).collect();
+    let requests: Vec<_> = requests
+        .iter()
+        .map(|url| format!("{{ url = \"{url}\" }}"))
+        .collect();
+    runner.scenario(&format!(
+        "{}\n[providers.web]\nplugin = \"web.wasm\"\n[providers.web.grants]\nnet = {origins:?}\n",
+        tests(&format!("a | {{ requests = [{}] }} |", requests.join(", ")))
+    ));
+    runner
+}
+
+#[test]
+fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
+    let (known, stranger) = (Authority::new("known"), Authority::new("stranger"));
+    let secure = |authority, name| Server::secure(authority, name, |_| Response::ok("hello"));
+    let good = secure(&known, "127.0.0.1");
+    let other_name = secure(&known, "example.com");
+    let untrusted = secure(&stranger, "127.0.0.1");
+    let servers = [&good, &other_name, &untrusted];
+    let plain = good.url("/").replace("https", "http");
+    let urls = [
+        &good.url("/"),
+        &other_name.url("/"),
+        &untrusted.url("/"),
+        &plain,
+    ];
+    let runner = scenario(&servers, &urls.map(String::to_owned));
+    runner.write("ca.pem", known.pem());
+
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    command.env("SSL_CERT_FILE", runner.path("ca.pem"));
+    // Nobody is there; requests do not ask it.
+    for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "https_proxy"] {
+        command.env(proxy, "http://127.0.0.1:1");
+    }
+    Running::spawn(command).finish().expect(0);
+    let answers = &runner.only_run().row("a")["output"];
+    assert_eq!(answers[0]["body"], "hello", "{answers}");
+    assert_error(
+        &answers[1],
+        "unreachable",
+        "cannot be reached safely: invalid peer certificate",
+    );
+    assert_error(
+        &answers[2],
+        "unreachable",
+        "UnknownIssuer; nobody whom this machine trusts has signed it: install the authority's certificate, or let \
+         `SSL_CERT_FILE` name it",
+    );
+    assert_error(
+        &answers[3],
+        "denied",
+        &format!("net = [\"http://127.0.0.1:{}\"]", good.port()),
+    );
+    let requests = servers.map(|server| server.requests().len());
+    assert_eq!(requests, [1, 0, 0]);
+
+    // Without anybody to trust.
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    command.env("SSL_CERT_FILE", runner.path("scenario.toml"));
+    Running::spawn(command).finish().expect(0);
+    let answers = &runner.runs()[1].row("a")["output"];
+    assert_error(&answers[0], "unreachable", "no trusted certificates: ");
+}
+
+#[test]
+fn a_signal_ends_a_run_that_waits_for_a_server() {
+    let server = Server::raw(silence);
+    let runner = scenario(&[&server], &[server.url("/")]);
+    let live = runner.start(&[]);
+    server.wait_for_requests(1);
+    let (ran, took) = live.end_by(Signal::INT);
+    assert!(took < SOON, "{took:?}");
+    ran.expect(130);
+    assert_eq!(runner.only_run().rows()[0]["outcome"], "stopped");
+}
+
+#[test]
+fn attempts_of_a_run_share_connections() {
+    let server = hello();
+    let runner = scenario(&[&server], &[server.url("/")]);
+    runner.exec(&["--repeat", "20", "-j", "1"]).expect(0);
+    assert_eq!((server.requests().len(), server.connections()), (20, 1));
+    let row = &runner.only_run().rows()[0];
+    assert_eq!(row["usage"]["http_requests"], 1, "{row}");
 }

@@ -14,6 +14,7 @@ use super::{
         exports::runner::provider::provider::{ProviderError, Test},
         runner::provider::types,
     },
+    fs::{Files, Role},
     host::Host,
     interrupt::Guard,
     sandbox::{HANDOVER_MARGIN, Recipe, Sandbox},
@@ -23,10 +24,20 @@ use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric
 
 /// Runs one attempt in a fresh store.
 pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard) -> Ended {
-    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone())
-        .with_access(&call.limits, call.access);
+    let mut host = Host::of(call, guard);
     host.bytes_in = (call.input.len() + call.config.len()) as u64;
-    let mut store = recipe(host, &call.limits).store(pre.engine());
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.envs(&call.env);
+    let files = match Files::mount(call, Role::Component, guard, &mut wasi).await {
+        Ok(files) => files,
+        Err(ending) => return Ended::without_sandbox(ending),
+    };
+    let recipe = Recipe {
+        wasi,
+        quota: files.quota(),
+        ..recipe(host, &call.limits)
+    };
+    let mut store = recipe.store(pre.engine());
     // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.
     let (input, config) = (call.input.to_string(), call.config.to_string());
     let tags: Vec<&str> = call.tags.iter().map(String::as_str).collect();
@@ -56,6 +67,7 @@ pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard
     let duration = started.elapsed();
 
     let sandbox = store.into_data();
+    files.remove().await;
     let mut reply_bytes = 0;
     let ending = match answer {
         Ok(Ok(reply)) => {
@@ -126,6 +138,7 @@ fn recipe(host: Host, limits: &Limits) -> Recipe<'_> {
     Recipe {
         wasi: WasiCtxBuilder::new(),
         host,
+        quota: None,
         stdout: Capture::new(limits.stdio, limits.stdio),
         limits,
         handover: limits.reply.saturating_add(HANDOVER_MARGIN),

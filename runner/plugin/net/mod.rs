@@ -67,7 +67,6 @@ struct Inner {
 pub(super) struct Outbound {
     /// None while a plugin describes itself.
     network: Option<Network>,
-    secrets: Arc<Secrets>,
     max_requests: u64,
     max_response: u64,
     traffic: Arc<Traffic>,
@@ -136,7 +135,6 @@ impl Outbound {
     pub(super) fn closed(limits: &Limits) -> Self {
         Self {
             network: None,
-            secrets: Arc::default(),
             max_requests: limits.http_requests,
             max_response: limits.http_response,
             traffic: Arc::default(),
@@ -147,7 +145,6 @@ impl Outbound {
     pub(super) fn open(limits: &Limits, access: &Access) -> Self {
         Self {
             network: Some(access.net.clone()),
-            secrets: Arc::clone(&access.secrets),
             ..Self::closed(limits)
         }
     }
@@ -158,12 +155,18 @@ impl Outbound {
 
     /// Decides on a request, fills secrets into its headers and counts it. Nothing is filled in before: a secret is for
     /// nobody else than those whom the scenario names.
-    fn admit(&self, method: &str, url: &str, mut headers: HeaderMap) -> Result<Admitted, Failure> {
+    fn admit(
+        &self,
+        method: &str,
+        url: &str,
+        mut headers: HeaderMap,
+        secrets: &Secrets,
+    ) -> Result<Admitted, Failure> {
         let method = read_method(method)?;
         let url = read_url(url).map_err(Failure::Invalid)?;
         let network = self.network.clone().ok_or_else(refuse_description)?;
         network.0.policy.admit(&method, &url)?;
-        headers::fill(&mut headers, &self.secrets)?;
+        headers::fill(&mut headers, secrets)?;
         let uri = read_uri(&url)?;
         self.traffic.count_request(self.max_requests)?;
         Ok(Admitted {

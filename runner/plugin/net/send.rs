@@ -37,9 +37,9 @@ impl Host {
     async fn exchange(&self, request: Request) -> Result<Response, Failure> {
         let headers = headers::read(&request.headers)?;
         let body = request.body.unwrap_or_default();
-        let mut admitted = self
-            .outbound
-            .admit(&request.method, &request.url, headers)?;
+        let mut admitted =
+            self.outbound
+                .admit(&request.method, &request.url, headers, &self.secrets)?;
         announce_length(&mut admitted.headers, &admitted.method, &body);
         self.outbound.traffic.count_out(body.len());
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     model::{Denied, Limits, NetGrant},
-    plugin::Access,
+    plugin::{Access, Secrets},
 };
 
 type Addresses = BoxFuture<'static, std::io::Result<Vec<SocketAddr>>>;
@@ -65,7 +65,7 @@ async fn send(granted: &[&str], lookup: Lookup, url: &str) -> (Result<u16, Failu
     };
     let outbound = Outbound::open(&Limits::default(), &access);
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-    let sent = match outbound.admit("GET", url, HeaderMap::new()) {
+    let sent = match outbound.admit("GET", url, HeaderMap::new(), &Secrets::default()) {
         Ok(admitted) => outbound.send(admitted, body).0.await,
         Err(failure) => Err(failure),
     };
@@ -172,7 +172,12 @@ fn of_several_addresses_those_are_used_that_may_be() {
 #[test]
 fn a_plugin_that_describes_itself_sends_nothing() {
     let outbound = Outbound::closed(&Limits::default());
-    let failure = outbound.admit("GET", "http://127.0.0.1/", HeaderMap::new());
+    let failure = outbound.admit(
+        "GET",
+        "http://127.0.0.1/",
+        HeaderMap::new(),
+        &Secrets::default(),
+    );
     let failure = failure.err().unwrap();
     outbound.note(&failure);
     assert_eq!(

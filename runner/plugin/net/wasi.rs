@@ -54,7 +54,7 @@ impl WasiHttpHooks for Host {
         let url = head.uri.to_string();
         let admitted = self
             .outbound
-            .admit(head.method.as_str(), &url, head.headers);
+            .admit(head.method.as_str(), &url, head.headers, &self.secrets);
         let outbound = self.outbound.clone();
         let options = options.unwrap_or_default();
         Box::new(async move {
