@@ -60,7 +60,10 @@ pub(super) fn stderr_tail(stderr: &str) -> String {
         .unwrap_or(0);
     let most = text.ceil_char_boundary(text.len().saturating_sub(SHOWN_STDERR_BYTES));
     let cut = if most > start { "…" } else { "" };
-    format!("; its standard error ends with:\n{cut}{}", &text[start.max(most)..])
+    format!(
+        "; its standard error ends with:\n{cut}{}",
+        &text[start.max(most)..]
+    )
 }
 
 /// The first characters of something that is not what it should be, as the end of a message.
@@ -142,6 +145,9 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
             "instances",
             format!("is made of too many parts: {cause}"),
         )
+    } else if says("total size of fields exceeds limit") {
+        let message = "holds more headers in one set than can be sent";
+        (ErrorClass::Limit, "headers", message.to_owned())
     } else if says("exceeds limit") {
         (
             ErrorClass::Limit,

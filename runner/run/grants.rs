@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
-    plugin::{Access, Mount, Secrets},
+    plugin::{Access, Mount, Network, Secrets},
     record::ManifestGrants,
     scenario::{MissingKey, Provider, Template},
 };
@@ -62,7 +62,7 @@ impl PlannedProvider {
     /// What its attempts may touch.
     pub(super) fn access(&self) -> Access {
         Access {
-            net: self.definition.grants.net.clone(),
+            net: Network::new(self.definition.grants.net.clone()),
             secrets: Arc::clone(&self.secrets),
             mounts: self.mounts.clone(),
             ..Access::default()
@@ -141,7 +141,8 @@ pub(super) fn stored_mounts(
                 host.display(),
                 folder.mount
             );
-            let help = "put it back, or go on with `--accept-changes` and what the scenario says now";
+            let help =
+                "put it back, or go on with `--accept-changes` and what the scenario says now";
             return Err(ProviderError::new(&definition.id, problem).with_help(help));
         }
         Ok(Mount {
