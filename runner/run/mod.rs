@@ -80,8 +80,8 @@ pub enum Event<'a> {
         provider: &'a ProviderId,
         /// What is not granted, in the plugin's words.
         requests: &'a [&'a str],
-        /// Grants with which all of it is granted that can be.
-        grants: &'a Grants,
+        /// What to grant so that it has what it asks for; absent where nobody knows what that is.
+        grants: Option<&'a Grants>,
     },
     /// Rows are on disk.
     Rows {

@@ -35,7 +35,7 @@ pub(super) fn tell(
         observe(Event::Requests {
             provider: &definition.id,
             requests: &open,
-            grants: &grants,
+            grants: (grants != definition.grants).then_some(&grants),
         });
     }
 }
