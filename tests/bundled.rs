@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use walkdir::WalkDir;
 
 use crate::support::{
-    guests::guest,
     runner::{Ran, Runner, Running},
     server::{Request, Response, Server},
     spans::spans,
