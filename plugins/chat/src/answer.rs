@@ -52,7 +52,7 @@ pub(crate) fn read(response: &Response, form: OutputForm) -> Result<Reply> {
         .text()
         .ok_or_else(|| malformed("its message has no text".to_owned()))?;
 
-    let milliseconds = response.duration.as_secs_f64() * 1000.0;
+    let milliseconds = response.duration.as_micros() as f64 / 1000.0;
     let mut reply = shaped(text, form)?.metric("response_time", milliseconds, "ms");
     for (name, count) in completion.usage.iter().flat_map(Usage::counts) {
         reply = reply.metric(name, count, "tokens");

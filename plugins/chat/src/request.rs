@@ -176,14 +176,4 @@ mod tests {
             assert!(error.message.contains(names), "{error}");
         }
     }
-
-    #[test]
-    fn the_requests_name_what_the_default_needs() {
-        use runner_sdk::Provider as _;
-        let request = sent(json!("hi"), json!({"model": "m"}));
-        let [net, secret] = <[String; 2]>::try_from(Chat::requests()).unwrap();
-        assert!(request.url.starts_with(net.strip_prefix("net:").unwrap()));
-        let token = header(&request, "authorization").unwrap();
-        assert!(token.contains(&secret.replace("secret:", "secret.")));
-    }
 }

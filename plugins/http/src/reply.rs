@@ -19,7 +19,7 @@ struct Output {
 
 /// Makes the reply. What differs from run to run, such as time, is a metric and no part of the output.
 pub(crate) fn of(response: &Response) -> Result<Reply> {
-    let milliseconds = response.duration.as_secs_f64() * 1000.0;
+    let milliseconds = response.duration.as_micros() as f64 / 1000.0;
     let size = response.body.len() as f64;
     let media_type = response.header("content-type").unwrap_or_default();
     let output = Output {
