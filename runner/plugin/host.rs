@@ -9,7 +9,7 @@ use super::{
     contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
     interrupt::Guard,
 };
-use crate::model::{Artifact, Denied, Limits, LogRecord, media_type};
+use crate::model::{Artifact, Denied, Limits, LogRecord, is_secret_name, media_type};
 
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MEDIA_TYPE_BYTES: usize = 255;
@@ -257,8 +257,8 @@ impl secrets::Host for Host {
             return Ok(value.to_owned());
         }
         self.deny(Denied {
+            grant: is_secret_name(&name).then(|| format!("secrets = [\"{name}\"]")),
             what: format!("the secret `{name}`"),
-            grant: Some(format!("secrets = [\"{name}\"]")),
         });
         Err(secrets::SecretError::Denied)
     }

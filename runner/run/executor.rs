@@ -198,7 +198,7 @@ fn environment(
     }
     let (input, config) = values(test, provider);
     let environment = provider.environment.render(&input, &config);
-    environment.map_err(missing_key)
+    environment.map_err(|problem| invalid_input("environment", problem))
 }
 
 /// What `input` and `config` stand for in templates.
