@@ -16,7 +16,10 @@ use runner::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::guests::{guest, module};
+use crate::support::{
+    guests::{guest, module},
+    runner::{Runner, Running},
+};
 
 const KIB: u64 = 1024;
 /// Longer than any of these tests takes on a busy machine.
@@ -564,6 +567,40 @@ fn no_path_leads_out() {
 }
 
 #[test]
+fn who_looks_outside_is_told_of() {
+    let world = World::new()
+        .mount("open", "/data", false)
+        .scratch(KIB * KIB);
+    let acts = json!([
+        ["read", "/data/../secret/file"],
+        ["read", "/data/../secret/file"],
+        ["symlink", "/etc/passwd\n", "/scratch/a"],
+        ["symlink", "../..", "/scratch/up"],
+        ["list", "/scratch/up"],
+        // What is refused because it is not granted to be written to, or not there, is no look outside.
+        ["append", "/data/file", "x"],
+        ["write", "/data/new", "x"],
+        ["read", "/data/nothing"],
+        ["write", "/data/../secret/file", "x"],
+    ]);
+    for (kind, plugin) in GUESTS.all() {
+        let ended = world.run(plugin, &acts);
+        let denied: Vec<_> = ended
+            .denied
+            .iter()
+            .map(|denied| denied.what.as_str())
+            .collect();
+        let what = |path| format!("reading `{path}`, which leads out of its folder");
+        assert_eq!(
+            denied,
+            ["../secret/file", "up"].map(what),
+            "{kind}: {ended:?}"
+        );
+        assert!(ended.denied.iter().all(|denied| denied.grant.is_none()));
+    }
+}
+
+#[test]
 fn links_of_a_guests_own_making_lead_nowhere_either() {
     let world = World::new()
         .mount("secret", "/secret", false)
@@ -1015,7 +1052,19 @@ fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
         ]);
         let perm = json!({"err": "perm"});
         let (ok, size) = (json!({"ok": null}), json!({"ok": 0}));
-        let results = results(world.run(plugin, &acts));
+        let ended = world.run(plugin, &acts);
+        let denied: Vec<_> = ended
+            .denied
+            .iter()
+            .map(|denied| denied.what.as_str())
+            .collect();
+        let what = |name| format!("opening `{name}`, which is neither a file nor a folder");
+        assert_eq!(
+            denied,
+            ["pipe", "link", "socket", "sub/pipe"].map(what),
+            "{kind}"
+        );
+        let results = results(ended);
         let expected = [
             &perm, &perm, &perm, &perm, &perm, &size, &ok, &perm, &ok, &ok, &perm, &ok,
         ];
@@ -1045,4 +1094,124 @@ fn a_guest_that_closes_nothing_runs_out_of_handles() {
     let after = fs_err::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     // Other tests of this process open files as well.
     assert!(after < before + 500, "{before} became {after}");
+}
+
+/// A scenario with a command, as a module or as a component, and an empty folder `tmp` for temporary files.
+fn scenario(plugin: &Path, limits: &str, tests: &str) -> Runner {
+    let runner = Runner::new(&[]);
+    std::os::unix::fs::symlink(plugin, runner.path("files-command.wasm")).unwrap();
+    fs_err::create_dir(runner.path("tmp")).unwrap();
+    runner.write("note.txt", "attached");
+    runner.scenario(&format!(
+        r#"
+        [providers.p]
+        plugin = "files-command.wasm"
+        args = ["{{{{input}}}}"]
+        output = "json"
+        limits = {{ {limits} }}
+        {tests}
+        "#
+    ));
+    runner
+}
+
+fn start_in(runner: &Runner, tmp: &str, args: &[&str]) -> Running {
+    let mut command = runner.command(args);
+    command.env("TMPDIR", runner.path(tmp));
+    Running::spawn(command)
+}
+
+#[test]
+fn a_run_keeps_the_artifacts_of_commands_and_nothing_else() {
+    for plugin in [guest("files-command"), module("files-command")] {
+        let runner = scenario(
+            &plugin,
+            r#"scratch = "1MiB""#,
+            r#"
+            [[tests]]
+            id = "first"
+            files = { "note.txt" = "note.txt" }
+            input = [
+                ["read", "/files/note.txt"], ["write", "/artifacts/out.txt", "kept"], ["mkdir", "/artifacts/no"],
+                ["write", "/scratch/x", "gone"],
+            ]
+            "#,
+        );
+        start_in(&runner, "tmp", &["exec", "scenario.toml"])
+            .finish()
+            .expect(0);
+        let run = runner.only_run();
+        let row = run.row("first");
+        assert_eq!(row["output"][0], json!({"ok": "attached"}), "{row}");
+        assert_eq!(run.read("artifacts/0/0-1/out.txt"), "kept");
+        // And the host's word about what it did not keep.
+        let log = run.read("artifacts/0/0-1/log.jsonl");
+        assert!(
+            log.contains("not kept from `/artifacts`: `no` (not a file)"),
+            "{log}"
+        );
+        assert_eq!(row["artifacts"].as_array().unwrap().len(), 2, "{row}");
+        assert_eq!(names(&runner.path("tmp")), [""; 0]);
+
+        // The same in another session.
+        start_in(
+            &runner,
+            "tmp",
+            &["resume", "--from", "latest", "--rerun", "all"],
+        )
+        .finish()
+        .expect(0);
+        let rows = run.rows();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[1]["output"], row["output"]);
+        assert_eq!(names(&runner.path("tmp")), [""; 0]);
+    }
+}
+
+#[test]
+fn a_run_says_which_limit_its_command_hit() {
+    let runner = scenario(
+        &module("files-command"),
+        r#"scratch = "1KiB""#,
+        r#"
+        [[tests]]
+        id = "full"
+        input = [["write", "/scratch/a", "x"], ["fail"]]
+        "#,
+    );
+    let ran = start_in(&runner, "tmp", &["exec", "scenario.toml"])
+        .finish()
+        .expect(1);
+    ran.says(&["a write to a file was refused, because `limits.scratch` is 1.0 KiB"]);
+    let row = runner.only_run().row("full");
+    let message = row["checks"][0]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with(
+            "expected exit code 0, got 1; a write to a file was refused, because `limits.scratch` is 1.0 KiB; its \
+             standard error ends with"
+        ),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_no_scratch_folder() {
+    let runner = scenario(
+        &module("files-command"),
+        r#"scratch = "1MiB""#,
+        r#"
+        [[tests]]
+        id = "sleeper"
+        input = [["write", "/scratch/a", "x"], ["sleep"]]
+        "#,
+    );
+    let mut running = start_in(&runner, "tmp", &["exec", "scenario.toml", "--json"]);
+    running.wait_until_running(1);
+    let is_written = || {
+        let found = walkdir::WalkDir::new(runner.path("tmp")).into_iter();
+        found.flatten().any(|entry| entry.file_name() == "a")
+    };
+    running.wait_for(|_| is_written());
+    running.end_by(rustix::process::Signal::INT).0.expect(130);
+    assert_eq!(names(&runner.path("tmp")), [""; 0]);
 }

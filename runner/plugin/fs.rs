@@ -10,7 +10,9 @@ mod preview1;
 mod quota;
 
 use std::{
+    future,
     io::{self, Read as _},
+    panic,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,7 +28,7 @@ use self::folder::Folder;
 use super::{
     AttachmentSource, Call, Ending, Guard, classify::failure, host::Host, sandbox::Sandbox,
 };
-use crate::model::ErrorClass;
+use crate::model::{Denied, ErrorClass};
 
 /// Where an attempt may write what is gone with it.
 const SCRATCH: &str = "/scratch";
@@ -34,6 +36,8 @@ const SCRATCH: &str = "/scratch";
 const ARTIFACTS: &str = "/artifacts";
 /// Where a command finds its test's attachments.
 const ATTACHMENTS: &str = "/files";
+/// How much is shown of a path that a guest made up.
+const SHOWN_CHARACTERS: usize = 200;
 /// Bytes of an attachment between two looks at whether the attempt is to go on.
 const COPIED_AT_ONCE: u64 = 16 * 1024 * 1024;
 
@@ -220,6 +224,30 @@ pub(super) fn count_components(linker: &mut component::Linker<Sandbox>) -> wasmt
     counted::shadow(linker)
 }
 
+/// What a guest tried that would wait for whoever has the other end, on a thread that nothing can call back.
+fn special(path: &str) -> Denied {
+    denied(format!(
+        "opening `{}`, which is neither a file nor a folder",
+        shown(path)
+    ))
+}
+
+/// What a guest tried to read that is in none of its folders.
+fn outside(path: &str) -> Denied {
+    denied(format!(
+        "reading `{}`, which leads out of its folder",
+        shown(path)
+    ))
+}
+
+fn denied(what: String) -> Denied {
+    Denied { what, grant: None }
+}
+
+fn shown(path: &str) -> String {
+    path.escape_debug().take(SHOWN_CHARACTERS).collect()
+}
+
 /// Makes `from` appear as `to`, which nobody may then write to.
 fn link_or_copy(from: &Path, to: &Path, guard: &Guard) -> io::Result<()> {
     // Links do not reach into other file systems, and some know none.
@@ -242,6 +270,12 @@ fn broken(message: String) -> Ending {
 
 /// Runs what blocks, on a thread for that.
 async fn wait<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let done = task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    match task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => panic::resume_unwind(panic),
+            // The runtime ends, and this with it.
+            Err(_) => future::pending().await,
+        },
+    }
 }
