@@ -17,7 +17,7 @@ const MAX_MEDIA_TYPE_BYTES: usize = 255;
 /// What a field costs beside its text, so that a million empty ones are not free.
 const SEPARATORS_BYTES: usize = 2;
 /// How many different denials of one attempt are kept.
-const MAX_DENIED: usize = 20;
+pub(super) const MAX_DENIED: usize = 20;
 
 /// What one attempt's imports work on, and what they leave.
 pub(super) struct Host {
