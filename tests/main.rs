@@ -17,6 +17,7 @@ mod crash;
 mod exec;
 mod filesystem;
 mod grants;
+mod network;
 mod outcomes;
 mod output;
 mod plugins;

@@ -1,6 +1,6 @@
 //! Calls of components, by the typed contract.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use bytesize::ByteSize;
 use serde_json::Value;
@@ -24,8 +24,7 @@ use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric
 
 /// Runs one attempt in a fresh store.
 pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard) -> Ended {
-    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
-    host.secrets = Arc::clone(&call.access.secrets);
+    let mut host = Host::of(call, guard);
     host.bytes_in = (call.input.len() + call.config.len()) as u64;
     let mut wasi = WasiCtxBuilder::new();
     wasi.envs(&call.env);

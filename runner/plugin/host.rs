@@ -5,9 +5,10 @@ use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 use bytesize::ByteSize;
 
 use super::{
-    AttachmentSource, Secrets,
-    contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
+    AttachmentSource, Call, Secrets,
+    contract::runner::provider::{artifacts, control, files, log, secrets, types},
     interrupt::Guard,
+    net::Outbound,
 };
 use crate::model::{Artifact, Denied, Limits, LogRecord, is_secret_name, media_type};
 
@@ -16,7 +17,7 @@ const MAX_MEDIA_TYPE_BYTES: usize = 255;
 /// What a field costs beside its text, so that a million empty ones are not free.
 const SEPARATORS_BYTES: usize = 2;
 /// How many different denials of one attempt are kept.
-const MAX_DENIED: usize = 20;
+pub(super) const MAX_DENIED: usize = 20;
 
 /// What one attempt's imports work on, and what they leave.
 pub(super) struct Host {
@@ -24,7 +25,7 @@ pub(super) struct Host {
     pub(super) artifacts: Artifacts,
     pub(super) calls: u64,
     pub(super) bytes_in: u64,
-    pub(super) http_requests: u64,
+    pub(super) outbound: Outbound,
     pub(super) denied: Vec<Denied>,
     /// Those that the guest is granted.
     pub(super) secrets: Arc<Secrets>,
@@ -70,12 +71,21 @@ impl Host {
             },
             calls: 0,
             bytes_in: 0,
-            http_requests: 0,
+            outbound: Outbound::closed(limits),
             denied: Vec::new(),
             secrets: Arc::default(),
             files,
             max_read: limits.memory,
             guard,
+        }
+    }
+
+    /// Makes what an attempt's imports work on, with what it is granted.
+    pub(super) fn of(call: &Call<'_>, guard: &Guard) -> Self {
+        Self {
+            outbound: Outbound::open(&call.limits, call.access),
+            secrets: Arc::clone(&call.access.secrets),
+            ..Self::new(&call.limits, call.files.clone(), guard.clone())
         }
     }
 
@@ -273,16 +283,6 @@ impl artifacts::Host for Host {
     ) -> Result<(), artifacts::ArtifactError> {
         self.calls += 1;
         self.artifacts.append(name, media_type, &chunk)
-    }
-}
-
-impl http::Host for Host {
-    fn send(&mut self, request: http::Request) -> Result<http::Response, http::HttpError> {
-        self.calls += 1;
-        Err(http::HttpError::Denied(format!(
-            "`{} {}`: this provider is granted no network",
-            request.method, request.url
-        )))
     }
 }
 
