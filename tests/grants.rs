@@ -258,10 +258,44 @@ fn a_run_goes_on_from_elsewhere_with_its_folders_and_fresh_secrets() {
     let rows = runner.only_run().rows().len();
     resume(Some("12345"), &[]).expect(2).says(&[
         "provider `hostile`",
-        "sub/fixtures` that it is granted as `/fixtures` is not there any more",
+        "sub/fixtures`, which it is granted as `/fixtures`, is not there any more",
         "--accept-changes",
     ]);
     assert_eq!(runner.only_run().rows().len(), rows);
+
+    runner.write(
+        "sub/scenario.toml",
+        text.replace("path = \"fixtures\"", "path = \"gone\""),
+    );
+    let args = ["resume", "--from", "latest", "--accept-changes"];
+    with_secret(&runner, &args)
+        .expect(1)
+        .says(&["the grants of provider `hostile` have changed"]);
+    let folder = &runner.only_run().manifest()["providers"][0]["grants"]["fs"][0]["folder"];
+    assert!(folder.as_str().unwrap().ends_with("sub/gone"), "{folder}");
+}
+
+#[test]
+fn a_variable_that_cannot_be_filled_in_is_invalid_input() {
+    let runner = Runner::new(&["command"]);
+    runner.scenario(
+        "[providers.command]\nplugin = \"command.wasm\"\nargs = [\"env\", \"X\"]\n\
+         [providers.command.grants]\nenv = { X = \"{{input.x}}\" }\n\
+         [[tests]]\nid = \"number\"\ninput.x = 1\nexpect = { equals = \"1\" }\n\
+         [[tests]]\nid = \"missing\"\ninput.y = 1\n\
+         [[tests]]\nid = \"nul\"\ninput.x = \"a\\u0000b\"\n",
+    );
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    assert_eq!(run.row("number")["outcome"], "passed");
+    for (test, message) in [
+        ("missing", "there is no `input.x`, which `env.X` needs"),
+        ("nul", "`env.X` cannot have a NUL in its value"),
+    ] {
+        let error = &run.row(test)["error"];
+        assert_eq!(error["class"], "invalid-input");
+        assert_eq!(error["message"], message);
+    }
 }
 
 #[test]

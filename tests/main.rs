@@ -16,6 +16,7 @@ mod control;
 #[cfg(debug_assertions)]
 mod crash;
 mod exec;
+mod filesystem;
 mod grants;
 mod network;
 mod outcomes;

@@ -1,6 +1,7 @@
 //! Requests of guests: what is granted and what is not, by which interface it may come, and servers that mean no good.
 
 use std::{
+    io::{Read as _, Write as _},
     net::TcpListener,
     path::Path,
     sync::{Arc, LazyLock, mpsc},
@@ -816,16 +817,13 @@ fn commands_may_import_wasi_http_and_nothing_that_listens() {
     }
 }
 
-/// A folder with a scenario whose only test makes these requests, to servers that it is granted.
-fn scenario(servers: &[&Server], requests: &[String]) -> Runner {
+/// A folder with a scenario whose only test asks for these URLs, of servers that it is granted.
+fn scenario(grants: &[String], urls: &[String]) -> Runner {
     let runner = Runner::new(&["web"]);
-    let origins: Vec<_> = servers.iter().map(|server| server.origin()).collect();
-    let requests: Vec<_> = requests
-        .iter()
-        .map(|url| format!("{{ url = \"{url}\" }}"))
-        .collect();
+    let requests = urls.iter().map(|url| format!("{{ url = \"{url}\" }}"));
+    let requests: Vec<_> = requests.collect();
     runner.scenario(&format!(
-        "{}\n[providers.web]\nplugin = \"web.wasm\"\n[providers.web.grants]\nnet = {origins:?}\n",
+        "{}\n[providers.web]\nplugin = \"web.wasm\"\n[providers.web.grants]\nnet = {grants:?}\n",
         tests(&format!("a | {{ requests = [{}] }} |", requests.join(", ")))
     ));
     runner
@@ -838,15 +836,22 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     let good = secure(&known, "127.0.0.1");
     let other_name = secure(&known, "example.com");
     let untrusted = secure(&stranger, "127.0.0.1");
-    let servers = [&good, &other_name, &untrusted];
-    let plain = good.url("/").replace("https", "http");
-    let urls = [
-        &good.url("/"),
-        &other_name.url("/"),
-        &untrusted.url("/"),
-        &plain,
+    let no_tls = TcpListener::bind("127.0.0.1:0").unwrap();
+    let granted = [
+        good.origin(),
+        other_name.origin(),
+        untrusted.origin(),
+        format!("https://{}", no_tls.local_addr().unwrap()),
     ];
-    let runner = scenario(&servers, &urls.map(String::to_owned));
+    thread::spawn(move || {
+        let (mut stream, _) = no_tls.accept().unwrap();
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .unwrap();
+        stream.read_to_end(&mut Vec::new())
+    });
+    let plain = good.origin().replace("https:", "http:");
+    let runner = scenario(&granted, &[&granted[..], &[plain.clone()]].concat());
     runner.write("ca.pem", known.pem());
 
     let mut command = runner.command(&["exec", "scenario.toml"]);
@@ -871,10 +876,11 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     );
     assert_error(
         &answers[3],
-        "denied",
-        &format!("net = [\"http://127.0.0.1:{}\"]", good.port()),
+        "unreachable",
+        "a server that does not speak TLS is reached by `http:`",
     );
-    let requests = servers.map(|server| server.requests().len());
+    assert_error(&answers[4], "denied", &format!("net = [\"{plain}\"]"));
+    let requests = [&good, &other_name, &untrusted].map(|server| server.requests().len());
     assert_eq!(requests, [1, 0, 0]);
 
     // Without anybody to trust.
@@ -888,7 +894,7 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
 #[test]
 fn a_signal_ends_a_run_that_waits_for_a_server() {
     let server = Server::raw(silence);
-    let runner = scenario(&[&server], &[server.url("/")]);
+    let runner = scenario(&[server.origin()], &[server.url("/")]);
     let live = runner.start(&[]);
     server.wait_for_requests(1);
     let (ran, took) = live.end_by(Signal::INT);
@@ -900,9 +906,22 @@ fn a_signal_ends_a_run_that_waits_for_a_server() {
 #[test]
 fn attempts_of_a_run_share_connections() {
     let server = hello();
-    let runner = scenario(&[&server], &[server.url("/")]);
+    let runner = scenario(&[server.origin()], &[server.url("/")]);
     runner.exec(&["--repeat", "20", "-j", "1"]).expect(0);
     assert_eq!((server.requests().len(), server.connections()), (20, 1));
     let row = &runner.only_run().rows()[0];
     assert_eq!(row["usage"]["http_requests"], 1, "{row}");
+}
+
+#[test]
+fn a_component_that_answers_requests_is_no_plugin() {
+    let text = r#"(component
+        (instance $exports)
+        (export "wasi:http/incoming-handler@0.2.0" (instance $exports)))"#;
+    let file = PluginFile::from_bytes(Path::new("hand.wasm"), wat::parse_str(text).unwrap());
+    let error = format!("{:?}", file.unwrap_err());
+    assert!(
+        error.contains("wasi:http/incoming-handler@0.2.0"),
+        "{error}"
+    );
 }

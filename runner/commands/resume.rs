@@ -73,6 +73,7 @@ pub(super) fn go_on(
     if is_completed && history.state.is_complete() {
         return nothing_left(run, &history, output);
     }
+    plan.check_folders().map_err(Error::usage)?;
     secrets::give(&mut plan, &args.secrets, surroundings, output)?;
     if rerun.is_none() {
         hint_at_rerun(&history, output);

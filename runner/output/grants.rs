@@ -35,30 +35,35 @@ pub(super) fn tables<'a>(
         .collect()
 }
 
-/// Says what a plugin asks for, and with which grants it has it.
-pub(super) fn requests_text(
-    provider: &ProviderId,
-    requests: &[&str],
-    grants: Option<&Grants>,
-) -> String {
+/// Says what a plugin asks for, and what of a scenario grants it.
+pub(super) fn requests_text(provider: &ProviderId, requests: &[&str], toml: &[String]) -> String {
     let mut text = format!(
         "{} provider `{provider}` asks for more than it is granted: {}",
         "note:".cyan().bold(),
         requests.join(", ")
     );
-    let toml = requests_toml(provider, grants);
     if !toml.is_empty() {
         text.push_str("\n  the scenario grants it with");
-        add_indented(&mut text, 4, &toml);
+        add_indented(&mut text, 4, toml);
     }
     text
 }
 
-/// The table that grants what is asked for, and what is granted already.
-pub(super) fn requests_toml(provider: &ProviderId, grants: Option<&Grants>) -> Vec<String> {
-    grants.map_or_else(Vec::new, |grants| {
-        table(provider.as_str(), &Toml::from(grants))
-    })
+/// The tables of a scenario that grant what is asked for, and what is granted already.
+pub(super) fn requests_toml(
+    provider: &ProviderId,
+    grants: Option<&Grants>,
+    lacks_scratch: bool,
+) -> Vec<String> {
+    let Some(grants) = grants else {
+        return Vec::new();
+    };
+    let mut lines = table(provider.as_str(), &Toml::from(grants));
+    if lacks_scratch {
+        lines.push(format!("[providers.{}.limits]", key(provider.as_str())));
+        lines.push("scratch = \"16MiB\"".to_owned());
+    }
+    lines
 }
 
 /// Says what would have allowed something that was denied.

@@ -17,9 +17,7 @@ use super::{
 };
 use crate::{
     error::ExitStatus,
-    model::{
-        Counts, Grants, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict,
-    },
+    model::{Counts, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict},
     record::{Entry, Row, RowDenied},
     run,
 };
@@ -157,7 +155,11 @@ impl Report {
                 provider,
                 requests,
                 grants,
-            } => self.requests(provider, requests, *grants),
+                lacks_scratch,
+            } => {
+                let toml = grants::requests_toml(provider, *grants, *lacks_scratch);
+                self.requests(provider, requests, &toml);
+            }
             run::Event::Rows {
                 entries,
                 lines,
@@ -221,16 +223,16 @@ impl Report {
         }
     }
 
-    fn requests(&mut self, provider: &ProviderId, requests: &[&str], grants: Option<&Grants>) {
+    fn requests(&mut self, provider: &ProviderId, requests: &[&str], toml: &[String]) {
         match self.mode {
             Mode::Json => self.emit(events::Event::Requests {
                 provider: provider.as_str(),
                 requests,
-                toml: &grants::requests_toml(provider, grants).join("\n"),
+                toml: &toml.join("\n"),
             }),
             Mode::Quiet => {}
             Mode::Plain | Mode::Terminal => {
-                let text = grants::requests_text(provider, requests, grants);
+                let text = grants::requests_text(provider, requests, toml);
                 self.output.talk(&text);
             }
         }

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{access::Access, fs::Quota, sandbox::Sandbox};
+use super::{access::Access, fs::Quota, interrupt::Halt, sandbox::Sandbox};
 
 use crate::model::{
     Artifact, AttemptError, Check, CheckVerdict, Denied, Limits, LogRecord, Metric, Usage,
@@ -237,6 +237,15 @@ impl Ended {
             stdout: String::new(),
             hint: None,
             artifacts: Vec::new(),
+        }
+    }
+}
+
+impl From<Halt> for Ending {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Timeout => Self::Timeout,
+            Halt::Stopped => Self::Stopped,
         }
     }
 }

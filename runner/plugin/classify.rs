@@ -27,10 +27,7 @@ pub(super) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
 
 /// The ending of a guest that the host has ended; none where it has come to its own.
 pub(super) fn halted(error: &wasmtime::Error) -> Option<Ending> {
-    match error.downcast_ref::<Halt>()? {
-        Halt::Timeout => Some(Ending::Timeout),
-        Halt::Stopped => Some(Ending::Stopped),
-    }
+    error.downcast_ref::<Halt>().map(|halt| (*halt).into())
 }
 
 /// An error of a class, with a code and a message.

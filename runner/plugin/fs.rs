@@ -9,8 +9,15 @@ mod leftovers;
 mod preview1;
 mod quota;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    future,
+    io::{self, Read as _},
+    panic,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use fs_err as fs;
 use tokio::task;
 use wasmtime::component;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
@@ -19,12 +26,9 @@ pub(super) use quota::Quota;
 
 use self::folder::Folder;
 use super::{
-    AttachmentSource, Call, Ending, Guard,
-    classify::{failure, halted},
-    host::Host,
-    sandbox::Sandbox,
+    AttachmentSource, Call, Ending, Guard, classify::failure, host::Host, sandbox::Sandbox,
 };
-use crate::model::ErrorClass;
+use crate::model::{Denied, ErrorClass};
 
 /// Where an attempt may write what is gone with it.
 const SCRATCH: &str = "/scratch";
@@ -32,6 +36,10 @@ const SCRATCH: &str = "/scratch";
 const ARTIFACTS: &str = "/artifacts";
 /// Where a command finds its test's attachments.
 const ATTACHMENTS: &str = "/files";
+/// How much is shown of a path that a guest made up.
+const SHOWN_CHARACTERS: usize = 200;
+/// Bytes of an attachment between two looks at whether the attempt is to go on.
+const COPIED_AT_ONCE: u64 = 16 * 1024 * 1024;
 
 /// What one attempt finds in its file system; by default it is nothing.
 #[derive(Default)]
@@ -130,42 +138,45 @@ impl Private {
     /// Makes the folders, away from the threads that guests run on: attachments may have to be copied.
     async fn make(call: &Call<'_>, role: Role, guard: &Guard) -> Result<Option<Self>, Ending> {
         let is_command = role == Role::Command;
-        let has_scratch = call.limits.scratch > 0;
-        let has_attachments = is_command && !call.files.is_empty();
-        if !has_scratch && !has_attachments {
+        let scratch = call.limits.scratch > 0;
+        let attachments = is_command && !call.files.is_empty();
+        if !scratch && !attachments {
             return Ok(None);
         }
         let root = call.access.scratch_root.clone();
-        let files = has_attachments.then(|| Arc::clone(&call.files));
+        let files = attachments.then(|| Arc::clone(&call.files));
+        let guard = guard.clone();
         let make = move || {
             let folder = Folder::new_in(&root).map_err(|error| {
-                format!("cannot make a folder in `{}`: {error}", root.display())
+                let root = root.display();
+                broken(format!("cannot make a folder in `{root}`: {error}"))
             })?;
             let private = Self {
                 folder,
-                scratch: has_scratch,
-                artifacts: has_scratch && is_command,
-                attachments: has_attachments,
+                scratch,
+                artifacts: scratch && is_command,
+                attachments,
             };
-            private.fill(files.as_deref())?;
+            private.fill(files.as_deref().unwrap_or_default(), &guard)?;
             Ok(private)
         };
-        let made = guard.bound(async { Ok(wait(make).await) }).await;
-        match made {
-            Ok(made) => made.map(Some).map_err(|message: String| broken(message)),
-            Err(halt) => Err(halted(&halt).expect("only a halt ends what cannot fail")),
-        }
+        wait(make).await.map(Some)
     }
 
-    fn fill(&self, files: Option<&[AttachmentSource]>) -> Result<(), String> {
+    fn fill(&self, files: &[AttachmentSource], guard: &Guard) -> Result<(), Ending> {
         for mount in self.mounts() {
-            let path = self.path(mount);
-            fs_err::create_dir(path).map_err(|error| error.to_string())?;
+            fs::create_dir(self.path(mount)).map_err(|error| broken(error.to_string()))?;
         }
-        for file in files.unwrap_or_default() {
-            let to = self.path(ATTACHMENTS).join(&file.name);
-            link_or_copy(&file.path, &to).map_err(|error| {
-                format!("cannot hand over the attachment `{}`: {error}", file.name)
+        for file in files {
+            guard.check()?;
+            let path = self.path(ATTACHMENTS).join(&file.name);
+            link_or_copy(&file.path, &path, guard).map_err(|error| {
+                // A copy that the guard has ended is no failure.
+                let ended = guard.check().err().map(Ending::from);
+                let name = &file.name;
+                ended.unwrap_or_else(|| {
+                    broken(format!("cannot hand over the attachment `{name}`: {error}"))
+                })
             })?;
         }
         Ok(())
@@ -213,12 +224,44 @@ pub(super) fn count_components(linker: &mut component::Linker<Sandbox>) -> wasmt
     counted::shadow(linker)
 }
 
-fn link_or_copy(from: &std::path::Path, to: &std::path::Path) -> io::Result<()> {
+/// What a guest tried that would wait for whoever has the other end, on a thread that nothing can call back.
+fn special(path: &str) -> Denied {
+    denied(format!(
+        "opening `{}`, which is neither a file nor a folder",
+        shown(path)
+    ))
+}
+
+/// What a guest tried to read that is in none of its folders.
+fn outside(path: &str) -> Denied {
+    denied(format!(
+        "reading `{}`, which leads out of its folder",
+        shown(path)
+    ))
+}
+
+fn denied(what: String) -> Denied {
+    Denied { what, grant: None }
+}
+
+fn shown(path: &str) -> String {
+    path.escape_debug().take(SHOWN_CHARACTERS).collect()
+}
+
+/// Makes `from` appear as `to`, which nobody may then write to.
+fn link_or_copy(from: &Path, to: &Path, guard: &Guard) -> io::Result<()> {
     // Links do not reach into other file systems, and some know none.
-    if fs_err::hard_link(from, to).is_err() {
-        fs_err::copy(from, to)?;
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
     }
-    Ok(())
+    let from = fs::File::open(from)?;
+    let mut to = fs::File::create_new(to)?;
+    loop {
+        guard.check().map_err(io::Error::other)?;
+        if io::copy(&mut from.file().take(COPIED_AT_ONCE), &mut to)? == 0 {
+            return Ok(());
+        }
+    }
 }
 
 fn broken(message: String) -> Ending {
@@ -227,6 +270,12 @@ fn broken(message: String) -> Ending {
 
 /// Runs what blocks, on a thread for that.
 async fn wait<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let done = task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    match task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => panic::resume_unwind(panic),
+            // The runtime ends, and this with it.
+            Err(_) => future::pending().await,
+        },
+    }
 }

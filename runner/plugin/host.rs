@@ -10,14 +10,14 @@ use super::{
     interrupt::Guard,
     net::Outbound,
 };
-use crate::model::{Artifact, Denied, Limits, LogRecord, media_type};
+use crate::model::{Artifact, Denied, Limits, LogRecord, is_secret_name, media_type};
 
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MEDIA_TYPE_BYTES: usize = 255;
 /// What a field costs beside its text, so that a million empty ones are not free.
 const SEPARATORS_BYTES: usize = 2;
 /// How many different denials of one attempt are kept.
-const MAX_DENIED: usize = 20;
+pub(super) const MAX_DENIED: usize = 20;
 
 /// What one attempt's imports work on, and what they leave.
 pub(super) struct Host {
@@ -267,8 +267,8 @@ impl secrets::Host for Host {
             return Ok(value.to_owned());
         }
         self.deny(Denied {
+            grant: is_secret_name(&name).then(|| format!("secrets = [\"{name}\"]")),
             what: format!("the secret `{name}`"),
-            grant: Some(format!("secrets = [\"{name}\"]")),
         });
         Err(secrets::SecretError::Denied)
     }

@@ -7,6 +7,7 @@ mod forms;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter,
     sync::LazyLock,
 };
 
@@ -133,7 +134,7 @@ impl Redactor {
         let mut is_changed = false;
         let mut rest = 0;
         let seams = SEAM.find_iter(text).map(|seam| seam.range());
-        for seam in seams.chain([text.len()..text.len()]) {
+        for seam in seams.chain(iter::once(text.len()..text.len())) {
             let part = &text[rest..seam.start];
             let trimmed = self.without_rests(part);
             is_changed |= trimmed.is_some();

@@ -24,7 +24,7 @@ use crate::{
         Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin,
     },
     record::AttemptKey,
-    scenario::{self, MissingKey, Stdin, Template, Test},
+    scenario::{self, Stdin, Template, Test},
 };
 
 /// One attempt that an executor is to make.
@@ -155,7 +155,10 @@ impl Executor {
     ) -> Result<Invocation, AttemptError> {
         let (input, config) = values(test, provider);
         let roots = [("input", &input), ("config", &config)];
-        let render = |template: &Template| template.render_text(&roots).map_err(missing_key);
+        let render = |template: &Template| {
+            let text = template.render_text(&roots);
+            text.map_err(|missing| invalid_input("template", missing.to_string()))
+        };
 
         let args = plain.args.iter().map(render).collect::<Result<_, _>>()?;
         let stdin = match &plain.stdin {
@@ -198,7 +201,7 @@ fn environment(
     }
     let (input, config) = values(test, provider);
     let environment = provider.environment.render(&input, &config);
-    environment.map_err(missing_key)
+    environment.map_err(|problem| invalid_input("environment", problem))
 }
 
 /// What `input` and `config` stand for in templates.
@@ -319,10 +322,6 @@ fn blank(
         stderr: String::new(),
         stdout: String::new(),
     }
-}
-
-fn missing_key(missing: MissingKey) -> AttemptError {
-    invalid_input("template", missing.to_string())
 }
 
 fn invalid_input(code: &str, message: String) -> AttemptError {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -16,7 +16,7 @@ use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
     plugin::{Access, Mount, Network, Secrets},
     record::ManifestGrants,
-    scenario::{MissingKey, Provider, Template},
+    scenario::{Provider, Template},
 };
 
 /// The environment variables of a provider's attempts.
@@ -43,6 +43,28 @@ impl Plan {
             let definition = &provider.definition;
             (&definition.id, secret_names(&definition.grants))
         })
+    }
+
+    /// Checks that the folders are there that providers are granted: those of a run may be gone since it began.
+    pub fn check_folders(&self) -> Result<(), PlanError> {
+        let mut problems = Vec::new();
+        for provider in self.providers.iter().flatten() {
+            let gone = provider.mounts.iter().filter(|mount| !mount.host.is_dir());
+            problems.extend(gone.map(|mount| {
+                let problem = format!(
+                    "the folder `{}`, which it is granted as `{}`, is not there any more",
+                    mount.host.display(),
+                    mount.guest
+                );
+                let help =
+                    "put it back, or go on with what the scenario grants now: `--accept-changes`";
+                ProviderError::new(&provider.definition.id, problem).with_help(help)
+            }));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(PlanError::Providers { problems })
     }
 
     /// Hands every provider the values of its secrets; what has no value in `values` is not there for it.
@@ -89,21 +111,27 @@ impl Environment {
         self.variables.is_empty()
     }
 
-    /// Fills the variables in.
+    /// Fills the variables in; the error says which cannot be.
     pub(super) fn render(
         &self,
         input: &Value,
         config: &Value,
-    ) -> Result<Vec<(String, String)>, MissingKey> {
+    ) -> Result<Vec<(String, String)>, String> {
         let roots = [
             ("input", input),
             ("config", config),
             ("secret", &self.secrets),
         ];
         let variables = self.variables.iter();
-        variables
-            .map(|(name, template)| Ok((name.clone(), template.render_text(&roots)?)))
-            .collect()
+        let render = |(name, template): &(String, Template)| {
+            let value = template.render_text(&roots);
+            let value = value.map_err(|missing| format!("{missing}, which `env.{name}` needs"))?;
+            if value.contains('\0') {
+                return Err(format!("`env.{name}` cannot have a NUL in its value"));
+            }
+            Ok((name.clone(), value))
+        };
+        variables.map(render).collect()
     }
 }
 
@@ -128,34 +156,14 @@ pub(super) fn mounts(definition: &Provider, directory: &Path) -> Result<Vec<Moun
         })
 }
 
-/// Takes the folders that a provider was granted when its run began.
-pub(super) fn stored_mounts(
-    definition: &Provider,
-    stored: &ManifestGrants,
-) -> Result<Vec<Mount>, PlanError> {
-    let folders = stored.fs.iter().map(|folder| {
-        let host = PathBuf::from(&folder.folder);
-        if !host.is_dir() {
-            let problem = format!(
-                "the folder `{}` that it is granted as `{}` is not there any more",
-                host.display(),
-                folder.mount
-            );
-            let help =
-                "put it back, or go on with `--accept-changes` and what the scenario says now";
-            return Err(ProviderError::new(&definition.id, problem).with_help(help));
-        }
-        Ok(Mount {
-            host,
-            guest: folder.mount.clone(),
-            is_writable: folder.mode == FsMode::ReadWrite.as_str(),
-        })
+/// Takes the folders that a provider was granted when its run began; they may be gone.
+pub(super) fn stored_mounts(stored: &ManifestGrants) -> Vec<Mount> {
+    let folders = stored.fs.iter().map(|folder| Mount {
+        host: folder.folder.clone(),
+        guest: folder.mount.clone(),
+        is_writable: folder.mode == FsMode::ReadWrite.as_str(),
     });
-    folders
-        .collect::<Result<_, _>>()
-        .map_err(|problem| PlanError::Providers {
-            problems: vec![problem],
-        })
+    folders.collect()
 }
 
 /// The names of all secrets that a provider is granted: those it may ask for, and those in its environment.

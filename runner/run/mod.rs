@@ -82,6 +82,8 @@ pub enum Event<'a> {
         requests: &'a [&'a str],
         /// What to grant so that it has what it asks for; absent where nobody knows what that is.
         grants: Option<&'a Grants>,
+        /// Whether these need a limit of what may be written, and there is none.
+        lacks_scratch: bool,
     },
     /// Rows are on disk.
     Rows {

@@ -3,7 +3,10 @@
 use url::Url;
 
 use super::{Event, plan::PlannedProvider};
-use crate::model::{FsGrant, FsMode, Grants, NetGrant};
+use crate::{
+    model::{FsGrant, FsMode, Grants, NetGrant, is_secret_name},
+    scenario,
+};
 
 /// One thing that a plugin would like to be granted.
 enum Request {
@@ -36,8 +39,13 @@ pub(super) fn tell(
             provider: &definition.id,
             requests: &open,
             grants: (grants != definition.grants).then_some(&grants),
+            lacks_scratch: provider.limits.scratch == 0 && grants.fs.iter().any(is_writable),
         });
     }
+}
+
+fn is_writable(grant: &FsGrant) -> bool {
+    grant.mode == FsMode::ReadWrite
 }
 
 impl Request {
@@ -46,14 +54,15 @@ impl Request {
         let (kind, rest) = text.split_once(':')?;
         match kind {
             "net" => NetGrant::parse(rest).ok().map(Self::Net),
-            "secret" => (!rest.is_empty()).then(|| Self::Secret(rest.to_owned())),
+            "secret" => is_secret_name(rest).then(|| Self::Secret(rest.to_owned())),
             "fs" => {
                 let (mode, path) = rest.split_once(':')?;
                 let mode = [FsMode::ReadOnly, FsMode::ReadWrite]
                     .into_iter()
                     .find(|known| known.as_str() == mode)?;
                 let path = path.trim_matches('/').to_owned();
-                (!path.is_empty()).then_some(Self::Fs { path, mode })
+                scenario::check_mount(&format!("/{path}")).ok()?;
+                Some(Self::Fs { path, mode })
             }
             _ => None,
         }
@@ -160,6 +169,9 @@ mod tests {
             "fs:fixtures",
             "fs:wo:x",
             "fs:ro:/",
+            "fs:ro:../x",
+            "fs:rw:scratch",
+            "secret:A-B",
             "gpu:1",
         ] {
             assert!(Request::parse(text).is_none(), "{text:?}");

@@ -213,7 +213,7 @@ fn stored_provider(
     Ok(Some(PlannedProvider {
         file: PluginFile::from_bytes(&original_path(definition), bytes)?,
         limits: ceiling.cap(definition.limits),
-        mounts: grants::stored_mounts(definition, &stored.grants)?,
+        mounts: grants::stored_mounts(&stored.grants),
         secrets: Arc::default(),
         definition: definition.clone(),
     }))

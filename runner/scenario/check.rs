@@ -8,7 +8,7 @@ use super::{
     form::{Form, Key, Name, Presence},
     globs, grants, units,
 };
-use crate::model::{Digest, NetGrant, ProviderId, TestId};
+use crate::model::{Digest, NetGrant, ProviderId, TestId, is_secret_name};
 
 /// Something that is wrong, and where in the value.
 #[derive(Debug)]
@@ -306,11 +306,13 @@ fn text(text: &str, form: &Form) -> Result<(), Refusal> {
     match form {
         Form::Text | Form::File | Form::Folder if text.is_empty() => Err(because(&"it is empty")),
         Form::Text | Form::File | Form::Folder => Ok(()),
-        Form::Mount => grants::mount(text).map_err(|reason| because(&format!("`{text}` {reason}"))),
+        Form::Mount => {
+            grants::check_mount(text).map_err(|reason| because(&format!("`{text}` {reason}")))
+        }
         Form::NetGrant => NetGrant::parse(text)
             .map(|_| ())
             .map_err(|reason| because(&format!("`{text}` is none; {reason}"))),
-        Form::SecretName if grants::is_secret_name(text) => Ok(()),
+        Form::SecretName if is_secret_name(text) => Ok(()),
         Form::SecretName => Err(because(&format!("`{text}` is none"))),
         Form::TestId => TestId::parse(text)
             .map(|_| ())

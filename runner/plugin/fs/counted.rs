@@ -13,14 +13,18 @@ use wasmtime_wasi::{
         StreamResult,
         bindings::filesystem::types::{
             self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry,
-            DirectoryEntryStream, ErrorCode, Filesize, Host, HostDescriptor,
-            HostDirectoryEntryStream, MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+            DirectoryEntryStream, ErrorCode, Filesize, HostDescriptor, HostDirectoryEntryStream,
+            MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
         },
     },
 };
 
-use super::quota::{ENTRY, Quota, cost};
-use crate::plugin::sandbox::Sandbox;
+use super::{
+    outside,
+    quota::{ENTRY, Quota, cost},
+    special,
+};
+use crate::plugin::{host::Host, sandbox::Sandbox};
 
 /// Puts the counting functions in the place of wasmtime's.
 pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
@@ -28,6 +32,7 @@ pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     types::add_to_linker::<_, CountedFiles>(linker, |sandbox| Counted {
         files: sandbox.wasi.filesystem(),
         quota: sandbox.quota.as_ref(),
+        host: &mut sandbox.host,
     })?;
     linker.allow_shadowing(false);
     Ok(())
@@ -44,6 +49,7 @@ struct Counted<'a> {
     files: WasiFilesystemCtxView<'a>,
     /// None where nothing is mounted that may be written to.
     quota: Option<&'a Quota>,
+    host: &'a mut Host,
 }
 
 /// A stream into a file.
@@ -124,7 +130,7 @@ fn borrow<T: 'static>(resource: &Resource<T>) -> Resource<T> {
     Resource::new_borrow(resource.rep())
 }
 
-impl Host for Counted<'_> {
+impl types::Host for Counted<'_> {
     fn convert_error_code(&mut self, error: FsError) -> wasmtime::Result<ErrorCode> {
         self.files.convert_error_code(error)
     }
@@ -190,7 +196,6 @@ impl HostDescriptor for Counted<'_> {
             .files
             .stat_at(borrow(&fd), path_flags, path.clone())
             .await;
-        // Opening a pipe waits for whoever has its other end, on a thread that nothing can call back.
         let is_ordinary = |stat: &DescriptorStat| {
             matches!(
                 stat.type_,
@@ -200,16 +205,27 @@ impl HostDescriptor for Counted<'_> {
             )
         };
         if found.as_ref().is_ok_and(|stat| !is_ordinary(stat)) {
+            self.host.deny(special(&path));
             return Err(ErrorCode::NotPermitted.into());
         }
 
         let is_new = found.is_err() && open_flags.contains(OpenFlags::CREATE);
+        let is_writing =
+            open_flags.contains(OpenFlags::TRUNCATE) || flags.contains(DescriptorFlags::WRITE);
+        // Paths of what was found lie inside.
+        let is_outside = found.is_err() && !is_new && !is_writing;
         let quota = self.quota_for(&fd).filter(|_| is_new);
         charge(quota.as_ref(), ENTRY)?;
         let opened = self
             .files
-            .open_at(fd, path_flags, path, open_flags, flags)
+            .open_at(fd, path_flags, path.clone(), open_flags, flags)
             .await;
+        if let Err(error) = &opened
+            && is_outside
+            && matches!(error.downcast_ref(), Some(ErrorCode::NotPermitted))
+        {
+            self.host.deny(outside(&path));
+        }
         settle(quota.as_ref(), ENTRY, opened)
     }
 

@@ -2,12 +2,16 @@
 
 use wasmtime::{AsContextMut as _, Caller, Extern, Linker};
 use wasmtime_wasi::p1::{
-    types::{Errno, Fd, Filestat, Filetype, Lookupflags, Oflags},
+    types::{Errno, Fd, Filestat, Filetype, Lookupflags, Oflags, Rights},
     wasi_snapshot_preview1::{self as original, WasiSnapshotPreview1 as _},
 };
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::quota::{ENTRY, Quota, cost};
+use super::{
+    outside,
+    quota::{ENTRY, Quota, cost},
+    special,
+};
 use crate::plugin::sandbox::Sandbox;
 
 const MODULE: &str = "wasi_snapshot_preview1";
@@ -29,7 +33,7 @@ macro_rules! counted {
                     $guest.refuel();
                     let (wasi, memory) = (&mut $guest.sandbox.wasi, &mut $guest.memory);
                     let errno = original::$name(wasi, memory, $($argument),*).await?;
-                    $guest.settle(charge, errno);
+                    $guest.settle(&charge, errno);
                     Ok(errno)
                 })
             },
@@ -58,10 +62,10 @@ pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
             fd: i32, lookup: i32, path: i32, length: i32, open: i32,
             rights: i64, inheriting: i64, flags: i32, out: i32
         ),
-        |guest| guest.charge_open(fd, lookup, (path, length), open).await
+        |guest| guest.charge_open(fd, lookup, (path, length), (open, rights)).await
     );
     counted!(linker, path_create_directory(fd: i32, path: i32, length: i32), |guest| {
-        guest.charge(ENTRY, 0)
+        guest.charge(ENTRY)
     });
     counted!(
         linker,
@@ -69,12 +73,12 @@ pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
             fd: i32, lookup: i32, path: i32, length: i32,
             new_fd: i32, new_path: i32, new_length: i32
         ),
-        |guest| guest.charge(ENTRY, 0)
+        |guest| guest.charge(ENTRY)
     );
     counted!(
         linker,
         path_symlink(target: i32, target_length: i32, fd: i32, path: i32, length: i32),
-        |guest| guest.charge(ENTRY, 0)
+        |guest| guest.charge(ENTRY)
     );
     linker.allow_shadowing(false);
     Ok(())
@@ -89,10 +93,12 @@ struct Guest<'a> {
 }
 
 /// What was taken from a quota for a call.
-#[derive(Clone, Copy)]
+#[derive(Default)]
 struct Charge {
     cost: u64,
     bytes: u64,
+    /// What the call wants to read.
+    reads: Option<String>,
 }
 
 impl<'a> Guest<'a> {
@@ -121,20 +127,22 @@ impl<'a> Guest<'a> {
         self.sandbox.quota.as_ref()
     }
 
-    fn charge(&self, cost: u64, bytes: u64) -> Result<Charge, Errno> {
+    fn charge(&self, cost: u64) -> Result<Charge, Errno> {
         match self.quota() {
             Some(quota) if !quota.charge(cost) => Err(Errno::Nospc),
-            _ => Ok(Charge { cost, bytes }),
+            _ => Ok(Charge {
+                cost,
+                ..Charge::default()
+            }),
         }
     }
 
-    fn settle(&self, charge: Charge, errno: i32) {
-        let Some(quota) = self.quota() else {
-            return;
-        };
-        match errno == Errno::Success as i32 {
-            true => quota.wrote(charge.bytes),
-            false => quota.refund(charge.cost),
+    fn settle(&mut self, charge: &Charge, errno: i32) {
+        match (&charge.reads, self.quota()) {
+            (Some(path), _) if errno == Errno::Perm as i32 => self.sandbox.host.deny(outside(path)),
+            (_, Some(quota)) if errno == Errno::Success as i32 => quota.wrote(charge.bytes),
+            (_, Some(quota)) => quota.refund(charge.cost),
+            (_, None) => {}
         }
     }
 
@@ -147,15 +155,18 @@ impl<'a> Guest<'a> {
         let bytes = self.first_buffer(iovs);
         match self.file(fd).await {
             // Where the file is in append mode, this is never less than the bytes.
-            Some(file) => self.charge(cost(bytes, offset, file.size), bytes),
-            None => self.charge(0, 0),
+            Some(file) => {
+                let charge = self.charge(cost(bytes, offset, file.size))?;
+                Ok(Charge { bytes, ..charge })
+            }
+            None => Ok(Charge::default()),
         }
     }
 
     async fn charge_size(&mut self, fd: i32, size: u64) -> Result<Charge, Errno> {
         let file = self.file(fd).await;
         let growth = file.map_or(0, |file| size.saturating_sub(file.size));
-        self.charge(growth, 0)
+        self.charge(growth)
     }
 
     async fn charge_open(
@@ -163,19 +174,32 @@ impl<'a> Guest<'a> {
         fd: i32,
         lookup: i32,
         path: (i32, i32),
-        open: i32,
+        (open, rights): (i32, i64),
     ) -> Result<Charge, Errno> {
-        match self.stat(fd, lookup, path).await {
-            Some(found) => match found.filetype {
-                Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink => {
-                    self.charge(0, 0)
-                }
-                // Opening a pipe waits for whoever has its other end, on a thread that nothing can call back.
-                _ => Err(Errno::Perm),
-            },
-            None if open & i32::from(Oflags::CREAT.bits()) != 0 => self.charge(ENTRY, 0),
-            None => self.charge(0, 0),
+        let found = self.stat(fd, lookup, path).await;
+        let is_special = found.as_ref().is_some_and(|found| {
+            !matches!(
+                found.filetype,
+                Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink
+            )
+        });
+        if is_special {
+            let path = self.text(path);
+            self.sandbox.host.deny(special(&path));
+            return Err(Errno::Perm);
         }
+        let is_creating = open & i32::from(Oflags::CREAT.bits()) != 0;
+        if is_creating && found.is_none() {
+            return self.charge(ENTRY);
+        }
+        let is_reading = open & !i32::from(Oflags::DIRECTORY.bits()) == 0
+            && rights.cast_unsigned() & Rights::FD_WRITE.bits() == 0;
+        // Paths of what was found lie inside.
+        let reads = (is_reading && found.is_none()).then(|| self.text(path));
+        Ok(Charge {
+            reads,
+            ..Charge::default()
+        })
     }
 
     /// How many bytes a write takes: it writes the first buffer that is not empty.
@@ -204,6 +228,15 @@ impl<'a> Guest<'a> {
         let stat = wasi.fd_filestat_get(memory, Fd::from(fd)).await.ok()?;
         // Standard output and error have limits of their own.
         (stat.dev != 0).then_some(stat)
+    }
+
+    /// What a guest calls a file.
+    fn text(&self, (start, length): (i32, i32)) -> String {
+        let text = GuestPtr::<str>::new((start.cast_unsigned(), length.cast_unsigned()));
+        self.memory
+            .as_cow_str(text)
+            .unwrap_or_default()
+            .into_owned()
     }
 
     async fn stat(&mut self, fd: i32, lookup: i32, path: (i32, i32)) -> Option<Filestat> {

@@ -128,6 +128,8 @@ impl Failure {
         let help = if text.contains("UnknownIssuer") {
             "; nobody whom this machine trusts has signed it: install the authority's certificate, or let \
              `SSL_CERT_FILE` name it"
+        } else if text.contains("corrupt message") {
+            "; a server that does not speak TLS is reached by `http:`"
         } else {
             ""
         };

@@ -39,7 +39,7 @@ use self::{
     policy::{Policy, Refusal, origin, read_url},
     response::Incoming,
 };
-use super::{access::Access, secrets::Secrets};
+use super::{access::Access, host::MAX_DENIED, secrets::Secrets};
 use crate::model::{Denied, Limits, NetGrant};
 
 /// How long a connection is kept that nobody uses.
@@ -48,8 +48,6 @@ const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
 const MAX_IDLE: usize = 64;
 /// The longest of the registered methods has 17 characters.
 const MAX_METHOD_BYTES: usize = 32;
-/// How many different denials of one attempt are kept.
-const MAX_DENIED: usize = 20;
 
 /// Where the HTTP requests of a provider's attempts may go, and the connections that they share; its clones are one.
 ///

@@ -1,3 +1,5 @@
+//! Whether secrets are found in all their forms, and nothing else is.
+
 use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose};
