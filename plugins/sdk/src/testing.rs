@@ -147,7 +147,6 @@ impl Host {
         reason = "values are made with `json!` where they are handed over"
     )]
     pub fn run_and_look<P: Provider>(self, input: Value, config: Value) -> (Result<Reply>, Seen) {
-        let seed = self.seed;
         HOST.set(self);
         let result = crate::provider::run::<P>(RawTest {
             trial_id: "test@provider#1".to_owned(),
@@ -155,7 +154,7 @@ impl Host {
             provider: "provider".to_owned(),
             repeat: 1,
             attempt: 1,
-            seed,
+            seed: with(|host| host.seed),
             input: input.to_string(),
             config: config.to_string(),
             tags: Vec::new(),
