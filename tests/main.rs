@@ -27,6 +27,7 @@ mod resume;
 #[cfg(debug_assertions)]
 mod resume_refused;
 mod retries;
+mod reuse;
 mod scenarios;
 mod schedule;
 mod schemas;

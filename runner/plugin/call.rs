@@ -1,6 +1,6 @@
 //! What goes into one call of a plugin and what comes out of it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{mem, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -163,7 +163,7 @@ pub struct Reply {
 impl Ended {
     /// Takes what an attempt left in its sandbox; `reply_bytes` are those that did not come by standard output.
     pub(super) fn collect(
-        sandbox: Sandbox,
+        sandbox: &mut Sandbox,
         ending: Ending,
         duration: Duration,
         reply_bytes: u64,
@@ -186,12 +186,12 @@ impl Ended {
                 bytes_out: reply_bytes + stdout.written() + host.log.bytes + host.artifacts.bytes,
                 fuel: None,
             },
-            denied: host.denied,
-            log: host.log.records,
+            denied: mem::take(&mut host.denied),
+            log: mem::take(&mut host.log.records),
             log_dropped: host.log.dropped,
             stderr: stderr.text(),
             stdout: stdout.text(),
-            artifacts: host.artifacts.files,
+            artifacts: mem::take(&mut host.artifacts.files),
         }
     }
 

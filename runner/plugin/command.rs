@@ -165,12 +165,12 @@ impl Program {
 }
 
 impl Execution {
-    fn end(self, read: impl FnOnce(i32, &Sandbox) -> Ending) -> Ended {
+    fn end(mut self, read: impl FnOnce(i32, &Sandbox) -> Ending) -> Ended {
         let ending = match self.exit {
             Ok(code) => read(code, &self.sandbox),
             Err(error) => classify(&error, &self.sandbox),
         };
-        Ended::collect(self.sandbox, ending, self.duration, 0)
+        Ended::collect(&mut self.sandbox, ending, self.duration, 0)
     }
 }
 

@@ -4,84 +4,92 @@ use std::time::Instant;
 
 use bytesize::ByteSize;
 use serde_json::Value;
+use wasmtime::{Store, component::InstancePre};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::{
     Call, Description, Ended, Ending, Reply,
     classify::{beginning, classify, failure},
     contract::{
-        PluginPre,
+        self, PluginPre,
         exports::runner::provider::provider::{ProviderError, Test},
         runner::provider::types,
     },
     host::Host,
+    instance::{Exports, Instance},
     interrupt::Guard,
+    lifecycle::LifecycleIndices,
     sandbox::{HANDOVER_MARGIN, Recipe, Sandbox},
     stdio::Capture,
 };
 use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric};
 
-/// Runs one attempt in a fresh store.
-pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard) -> Ended {
+/// A linked component.
+pub(super) struct Guest {
+    pre: PluginPre<Sandbox>,
+    lifecycle: Option<LifecycleIndices>,
+}
+
+/// What became of a call: the guest's exports if it was set up, and what it said.
+type Answer = (Option<Exports>, Result<types::Reply, ProviderError>);
+
+/// Runs one attempt in the instance that is in `slot`, or else in a fresh one. Whichever it was is in `slot` afterwards if
+/// it can serve another attempt: if it has answered, be it with an error of its own.
+pub(super) async fn run(
+    guest: &Guest,
+    slot: &mut Option<Instance>,
+    call: &Call<'_>,
+    guard: &Guard,
+) -> Ended {
     let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
     host.bytes_in = (call.input.len() + call.config.len()) as u64;
-    let mut store = recipe(host, &call.limits).store(pre.engine());
-    // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.
-    let (input, config) = (call.input.to_string(), call.config.to_string());
-    let tags: Vec<&str> = call.tags.iter().map(String::as_str).collect();
-    let test = Test {
-        trial_id: call.trial,
-        test_id: call.test,
-        provider: call.provider,
-        repeat: call.repeat,
-        attempt: call.attempt,
-        seed: call.seed,
-        input: &input,
-        config: &config,
-        tags: &tags,
-        extra: None,
+    let (mut store, exports) = match slot.take() {
+        Some(mut instance) => {
+            instance.store.data_mut().begin_attempt(host);
+            (instance.store, Some(instance.exports))
+        }
+        None => (recipe(host, &call.limits).store(guest.pre.engine()), None),
     };
 
     let started = Instant::now();
-    let answer = guard
-        .bound(async {
-            let plugin = pre.instantiate_async(&mut store).await?;
-            plugin
-                .runner_provider_provider()
-                .call_run(&mut store, test)
-                .await
-        })
-        .await;
+    let answer = guard.bound(guest.answer(&mut store, exports, call)).await;
     let duration = started.elapsed();
 
-    let sandbox = store.into_data();
     let mut reply_bytes = 0;
-    let ending = match answer {
-        Ok(Ok(reply)) => {
+    let (exports, ending) = match answer {
+        Ok((exports, Ok(reply))) => {
             reply_bytes = size(&reply);
-            read_reply(reply, reply_bytes, &call.limits).map_or_else(Ending::Error, Ending::Reply)
+            let reply = read_reply(reply, reply_bytes, &call.limits);
+            (exports, reply.map_or_else(Ending::Error, Ending::Reply))
         }
-        Ok(Err(error)) => read_error(error, guard),
-        Err(error) => classify(&error, &sandbox),
+        Ok((exports, Err(error))) => (exports, read_error(error, guard)),
+        Err(error) => (None, classify(&error, store.data())),
     };
-    Ended::collect(sandbox, ending, duration, reply_bytes)
+    let ended = Ended::collect(store.data_mut(), ending, duration, reply_bytes);
+    *slot = exports
+        .filter(|_| is_answer(&ended.ending))
+        .map(|exports| Instance {
+            store,
+            exports,
+            provider: call.provider.to_owned(),
+            limits: call.limits,
+        });
+    ended
 }
 
 /// Asks a component what it is.
 pub(super) async fn describe(
-    pre: &PluginPre<Sandbox>,
+    guest: &Guest,
     limits: &Limits,
     guard: &Guard,
 ) -> Result<Description, AttemptError> {
     let host = Host::new(limits, [].into(), guard.clone());
-    let mut store = recipe(host, limits).store(pre.engine());
+    let mut store = recipe(host, limits).store(guest.pre.engine());
     let answer = guard
         .bound(async {
-            let plugin = pre.instantiate_async(&mut store).await?;
-            plugin
-                .runner_provider_provider()
-                .call_describe(&mut store)
-                .await
+            let exports = guest.instantiate(&mut store).await?;
+            let provider = exports.plugin.runner_provider_provider();
+            provider.call_describe(&mut store).await
         })
         .await;
     let description = answer.map_err(|error| classify(&error, store.data()).into_error())?;
@@ -94,6 +102,78 @@ pub(super) async fn describe(
         input_schema: read_json("input-schema", description.input_schema)?,
         requests: description.requests,
     })
+}
+
+impl Guest {
+    /// Fails if the component lacks an export of the contract.
+    pub(super) fn new(pre: InstancePre<Sandbox>) -> wasmtime::Result<Self> {
+        Ok(Self {
+            lifecycle: LifecycleIndices::find(pre.component())?,
+            pre: PluginPre::new(pre)?,
+        })
+    }
+
+    /// Tells whether it is set up before its first test and torn down after its last.
+    pub(super) fn has_lifecycle(&self) -> bool {
+        self.lifecycle.is_some()
+    }
+
+    /// Calls an instance's `run`; without one, makes it and sets it up first.
+    async fn answer(
+        &self,
+        store: &mut Store<Sandbox>,
+        exports: Option<Exports>,
+        call: &Call<'_>,
+    ) -> wasmtime::Result<Answer> {
+        let exports = match exports {
+            Some(exports) => exports,
+            None => {
+                let exports = self.instantiate(store).await?;
+                if let Some(lifecycle) = &exports.lifecycle
+                    && let Err(error) = lifecycle.call_setup(&mut *store, &call.config).await?
+                {
+                    return Ok((None, Err(error)));
+                }
+                exports
+            }
+        };
+        // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.
+        let (input, config) = (call.input.to_string(), call.config.to_string());
+        let tags: Vec<&str> = call.tags.iter().map(String::as_str).collect();
+        let test = Test {
+            trial_id: call.trial,
+            test_id: call.test,
+            provider: call.provider,
+            repeat: call.repeat,
+            attempt: call.attempt,
+            seed: call.seed,
+            input: &input,
+            config: &config,
+            tags: &tags,
+            extra: None,
+        };
+        let provider = exports.plugin.runner_provider_provider();
+        let answer = provider.call_run(store, test).await?;
+        Ok((Some(exports), answer))
+    }
+
+    async fn instantiate(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<Exports> {
+        let Some(lifecycle) = &self.lifecycle else {
+            return Ok(Exports {
+                plugin: self.pre.instantiate_async(store).await?,
+                lifecycle: None,
+            });
+        };
+        let instance = self
+            .pre
+            .instance_pre()
+            .instantiate_async(&mut *store)
+            .await?;
+        Ok(Exports {
+            plugin: contract::Plugin::new(&mut *store, &instance)?,
+            lifecycle: Some(lifecycle.load(store, &instance)?),
+        })
+    }
 }
 
 /// What the contract's word for an error is to us; a stop counts only if there was a request to stop.
@@ -128,6 +208,23 @@ fn recipe(host: Host, limits: &Limits) -> Recipe<'_> {
         stdout: Capture::new(limits.stdio, limits.stdio),
         limits,
         handover: limits.reply.saturating_add(HANDOVER_MARGIN),
+    }
+}
+
+/// Tells whether the guest itself came to this end, in order; after any other its instance is not to be trusted.
+fn is_answer(ending: &Ending) -> bool {
+    match ending {
+        Ending::Reply(_) => true,
+        Ending::Error(error) => !matches!(
+            error.class,
+            Some(
+                ErrorClass::Trap
+                    | ErrorClass::OutOfMemory
+                    | ErrorClass::Limit
+                    | ErrorClass::Protocol
+            )
+        ),
+        Ending::Timeout | Ending::Stopped => false,
     }
 }
 

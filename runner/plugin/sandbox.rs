@@ -1,4 +1,4 @@
-//! [`Sandbox`]: the fresh store of one attempt.
+//! [`Sandbox`]: what a store holds for its guest, and how a fresh one is made.
 
 use std::{any::Any, panic::AssertUnwindSafe};
 
@@ -71,6 +71,17 @@ impl Recipe<'_> {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| store.data().host.guard().tick());
         store
+    }
+}
+
+impl Sandbox {
+    /// Makes the sandbox of a guest that goes on ready for its next attempt, whose imports work on `host`. Nothing of the
+    /// attempt before can be seen from it; what the guest's own memory holds is the guest's.
+    pub(super) fn begin_attempt(&mut self, host: Host) {
+        self.host = host;
+        self.limiter.begin_attempt();
+        self.stdout.clear();
+        self.stderr.clear();
     }
 }
 

@@ -45,6 +45,14 @@ impl Capture {
         })))
     }
 
+    /// Forgets everything that was written.
+    pub(super) fn clear(&self) {
+        let mut kept = self.kept();
+        kept.head.clear();
+        kept.tail.clear();
+        (kept.written, kept.dropped) = (0, 0);
+    }
+
     /// How many bytes were written, kept or not.
     pub(super) fn written(&self) -> u64 {
         self.kept().written
@@ -187,6 +195,15 @@ mod tests {
             assert_eq!(capture.written(), 16);
             assert_eq!(capture.take_whole(), None);
         }
+    }
+
+    #[test]
+    fn nothing_is_left_after_it_was_cleared() {
+        let capture = capture(2, 2, &["abcdef"]);
+        capture.clear();
+        assert_eq!((capture.text().as_str(), capture.written()), ("", 0));
+        capture.keep(b"ghi");
+        assert_eq!(capture.take_whole(), Some(b"ghi".to_vec()));
     }
 
     #[test]

@@ -228,6 +228,7 @@ fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
         limits: provider.limits,
         access: Access::default(),
         plain,
+        reuse: definition.reuse,
     }
 }
 

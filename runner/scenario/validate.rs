@@ -12,7 +12,7 @@ use globset::GlobSet;
 use serde_json::{Map, Value};
 
 use super::{
-    OutputForm, Problem, Protocol, Provider, Rate, RunSettings, Scenario, Stdin, Template,
+    OutputForm, Problem, Protocol, Provider, Rate, Reuse, RunSettings, Scenario, Stdin, Template,
     check::{self, At, Finding, Part, Step},
     files::{self, Format, ListFile},
     globs, keys,
@@ -205,6 +205,7 @@ impl Validator<'_> {
             args: args.filter_map(|text| Template::parse(text).ok()).collect(),
             stdin: table.get("stdin").and_then(Stdin::read),
             output: output.unwrap_or_default(),
+            reuse: string(table, "reuse").and_then(Reuse::read),
             limits: object("limits").map(read_limits).unwrap_or_default(),
             concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
             rate: string(table, "rate").and_then(Rate::parse),
