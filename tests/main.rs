@@ -10,6 +10,7 @@ mod background;
 mod bad_input;
 mod bad_plugins;
 mod commands;
+mod contracts;
 mod control;
 // A release build has no failpoints, which those below need that are behind `debug_assertions`.
 #[cfg(debug_assertions)]

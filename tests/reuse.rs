@@ -90,6 +90,29 @@ fn one_executor_sets_one_instance_up_for_all_tests_and_tears_it_down_once() {
 }
 
 #[test]
+fn a_provider_of_the_sdk_keeps_its_value_between_tests() {
+    let runner = Runner::new(&["sdk-counter"]);
+    let scenario = |first: u64| {
+        format!(
+            "[providers.counter]\nplugin = \"sdk-counter.wasm\"\nreuse = \"instance\"\nconfig = {{ first = {first} }}\n{}",
+            repeated(3, "{}")
+        )
+    };
+    runner.scenario(&scenario(7));
+    runner.exec(&["-j", "1"]).expect(0);
+    let run = runner.only_run();
+    assert_eq!(outputs(&run), [7, 8, 9]);
+    assert_eq!(teardowns(&run), ["counted to 9"]);
+
+    runner.scenario(&scenario(0));
+    runner.exec(&["-j", "1"]).expect(1);
+    for row in runner.runs()[1].rows() {
+        assert_eq!(row["error"]["class"], "invalid-config", "{row}");
+        assert_eq!(row["error"]["message"], "there is no number before 0");
+    }
+}
+
+#[test]
 fn executors_share_no_instance() {
     let runner = reusing("", &repeated(60, "{ do = \"sleep\" }"));
     runner.exec(&["-j", "3"]).expect(0);

@@ -7,6 +7,8 @@ use wasmparser::{
     BinaryReaderError, ComponentExternalKind, Encoding, ExternalKind, Parser, Payload,
 };
 
+/// The package of the contract's interfaces.
+const PACKAGE: &str = "runner:provider/";
 const CONTRACT: &str = "runner:provider/provider@";
 const COMMAND: &str = "wasi:cli/run@0.2.";
 
@@ -79,11 +81,12 @@ pub enum SniffError {
     },
     /// The contract, in a version that this host does not speak.
     #[error(
-        "is built for version {guest} of the contract `runner:provider`, and this runner speaks {}",
-        ContractVersion::HOST
+        "is built for version {guest} of the contract `runner:provider`, and this runner speaks {}{}",
+        ContractVersion::HOST,
+        remedy(guest)
     )]
     OtherContract {
-        /// The version in the export's name, as written.
+        /// The version in the name of what it exports or imports, as written.
         guest: String,
     },
 }
@@ -97,12 +100,20 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<Kind, SniffError> {
         return Err(SniffError::NotWasm);
     }
 
-    let (encoding, exports) =
-        exports(bytes).map_err(|error| SniffError::Damaged(error.message().to_owned()))?;
-    match encoding {
-        Encoding::Module => sniff_module(&exports),
-        Encoding::Component => sniff_component(&exports),
+    let outline =
+        outline(bytes).map_err(|error| SniffError::Damaged(error.message().to_owned()))?;
+    match outline.encoding {
+        Encoding::Module => sniff_module(&outline.exports),
+        Encoding::Component => sniff_component(&outline),
     }
+}
+
+/// What can be seen of the outermost module or component.
+struct Outline {
+    encoding: Encoding,
+    /// The names of a component's imports.
+    imports: Vec<String>,
+    exports: Vec<String>,
 }
 
 impl ContractVersion {
@@ -127,6 +138,11 @@ impl ContractVersion {
         let host = Self::HOST;
         self.major == host.major && self.minor == host.minor && self.patch <= host.patch
     }
+
+    fn is_newer(self) -> bool {
+        let host = Self::HOST;
+        (self.major, self.minor, self.patch) > (host.major, host.minor, host.patch)
+    }
 }
 
 impl fmt::Display for ContractVersion {
@@ -142,14 +158,23 @@ fn sniff_module(exports: &[String]) -> Result<Kind, SniffError> {
     Ok(Kind::Command(CommandForm::Module))
 }
 
-fn sniff_component(exports: &[String]) -> Result<Kind, SniffError> {
+fn sniff_component(outline: &Outline) -> Result<Kind, SniffError> {
+    let exports = &outline.exports;
+    let served = |version: &str| {
+        let known = ContractVersion::parse(version).filter(|version| version.is_served());
+        known.ok_or_else(|| SniffError::OtherContract {
+            guest: version.to_owned(),
+        })
+    };
+    // Before the exports: a command may import the contract, too.
+    for import in &outline.imports {
+        let interface = import.strip_prefix(PACKAGE);
+        if let Some((_, version)) = interface.and_then(|interface| interface.split_once('@')) {
+            served(version)?;
+        }
+    }
     if let Some(version) = exports.iter().find_map(|name| name.strip_prefix(CONTRACT)) {
-        return match ContractVersion::parse(version).filter(|version| version.is_served()) {
-            Some(contract) => Ok(Kind::Component { contract }),
-            None => Err(SniffError::OtherContract {
-                guest: version.to_owned(),
-            }),
-        };
+        return served(version).map(|contract| Kind::Component { contract });
     }
     if exports.iter().any(|name| name.starts_with(COMMAND)) {
         return Ok(Kind::Command(CommandForm::Component));
@@ -157,6 +182,13 @@ fn sniff_component(exports: &[String]) -> Result<Kind, SniffError> {
     Err(SniffError::OtherWorld {
         exports: list(exports),
     })
+}
+
+fn remedy(guest: &str) -> &'static str {
+    match ContractVersion::parse(guest) {
+        Some(version) if version.is_newer() => "; it needs a newer runner",
+        Some(_) | None => "",
+    }
 }
 
 fn list(names: &[String]) -> String {
@@ -175,17 +207,20 @@ fn list(names: &[String]) -> String {
     quoted.join(", ")
 }
 
-/// The names of what the outermost module or component exports; what is nested in it is stepped over.
-fn exports(bytes: &[u8]) -> Result<(Encoding, Vec<String>), BinaryReaderError> {
-    let mut outermost = Encoding::Module;
-    let mut names = Vec::new();
+/// The names in the outermost module or component; what is nested in it is stepped over.
+fn outline(bytes: &[u8]) -> Result<Outline, BinaryReaderError> {
+    let mut outline = Outline {
+        encoding: Encoding::Module,
+        imports: Vec::new(),
+        exports: Vec::new(),
+    };
     let mut depth = 0;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload? {
             Payload::Version { encoding, .. } => {
                 depth += 1;
                 if depth == 1 {
-                    outermost = encoding;
+                    outline.encoding = encoding;
                 }
             }
             Payload::End(_) => depth -= 1,
@@ -193,8 +228,13 @@ fn exports(bytes: &[u8]) -> Result<(Encoding, Vec<String>), BinaryReaderError> {
                 for export in section {
                     let export = export?;
                     if export.kind == ExternalKind::Func {
-                        names.push(export.name.to_owned());
+                        outline.exports.push(export.name.to_owned());
                     }
+                }
+            }
+            Payload::ComponentImportSection(section) if depth == 1 => {
+                for import in section {
+                    outline.imports.push(import?.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(section) if depth == 1 => {
@@ -204,14 +244,14 @@ fn exports(bytes: &[u8]) -> Result<(Encoding, Vec<String>), BinaryReaderError> {
                         export.kind,
                         ComponentExternalKind::Instance | ComponentExternalKind::Func
                     ) {
-                        names.push(export.name.name.to_owned());
+                        outline.exports.push(export.name.name.to_owned());
                     }
                 }
             }
             _ => {}
         }
     }
-    Ok((outermost, names))
+    Ok(outline)
 }
 
 #[cfg(test)]
@@ -285,14 +325,25 @@ mod tests {
 
     #[test]
     fn a_contract_of_another_version_is_refused_with_both_versions() {
-        for guest in ["0.2.0", "1.0.0", "0.1.1", "0.1.0-draft"] {
-            let error = sniff_text(&exporting(&format!("{}{guest}", super::CONTRACT))).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!(
-                    "is built for version {guest} of the contract `runner:provider`, and this runner speaks 0.1.0"
-                )
+        for (guest, remedy) in [
+            ("0.2.0", "; it needs a newer runner"),
+            ("1.0.0", "; it needs a newer runner"),
+            ("0.1.1", "; it needs a newer runner"),
+            ("0.0.9", ""),
+            ("0.1.0-draft", ""),
+        ] {
+            let expected = format!(
+                "is built for version {guest} of the contract `runner:provider`, and this runner speaks 0.1.0{remedy}"
             );
+            let exported = exporting(&format!("{}{guest}", super::CONTRACT));
+            let import = format!(
+                r#"(import "runner:provider/http@{guest}" (instance (export "open" (func))))"#
+            );
+            let imported = exporting("runner:provider/provider@0.1.0")
+                .replace("(component", &format!("(component {import}"));
+            for text in [exported, imported] {
+                assert_eq!(sniff_text(&text).unwrap_err().to_string(), expected);
+            }
         }
     }
 }
