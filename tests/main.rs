@@ -16,6 +16,7 @@ mod control;
 #[cfg(debug_assertions)]
 mod crash;
 mod exec;
+mod grants;
 mod outcomes;
 mod output;
 mod plugins;

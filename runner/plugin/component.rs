@@ -1,6 +1,6 @@
 //! Calls of components, by the typed contract.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytesize::ByteSize;
 use serde_json::Value;
@@ -15,6 +15,7 @@ use super::{
         exports::runner::provider::provider::{ProviderError, Test},
         runner::provider::types,
     },
+    fs::{Files, Role},
     host::Host,
     instance::{Exports, Instance},
     interrupt::Guard,
@@ -30,50 +31,47 @@ pub(super) struct Guest {
     lifecycle: Option<LifecycleIndices>,
 }
 
-/// What became of a call: the guest's exports if it was set up, and what it said.
-type Answer = (Option<Exports>, Result<types::Reply, ProviderError>);
-
 /// Runs one attempt in the instance that is in `slot`, or else in a fresh one. Whichever it was is in `slot` afterwards if
-/// it can serve another attempt: if it has answered, be it with an error of its own.
+/// it can serve another attempt.
 pub(super) async fn run(
     guest: &Guest,
     slot: &mut Option<Instance>,
     call: &Call<'_>,
     guard: &Guard,
 ) -> Ended {
-    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
-    host.bytes_in = (call.input.len() + call.config.len()) as u64;
-    let (mut store, exports) = match slot.take() {
+    let host = host(call, guard);
+    let mut instance = match slot.take() {
         Some(mut instance) => {
-            instance.store.data_mut().begin_attempt(host);
-            (instance.store, Some(instance.exports))
+            instance.store.data_mut().begin_attempt();
+            instance.store.data_mut().host = host;
+            instance
         }
-        None => (recipe(host, &call.limits).store(guest.pre.engine()), None),
+        None => match guest.prepare(host, call, guard).await {
+            Ok(instance) => instance,
+            Err(ending) => return Ended::without_sandbox(ending),
+        },
     };
 
     let started = Instant::now();
-    let answer = guard.bound(guest.answer(&mut store, exports, call)).await;
+    let answer = guard.bound(guest.answer(&mut instance, call)).await;
     let duration = started.elapsed();
 
+    let sandbox = instance.store.data_mut();
     let mut reply_bytes = 0;
-    let (exports, ending) = match answer {
-        Ok((exports, Ok(reply))) => {
+    let ending = match answer {
+        Ok(Ok(reply)) => {
             reply_bytes = size(&reply);
-            let reply = read_reply(reply, reply_bytes, &call.limits);
-            (exports, reply.map_or_else(Ending::Error, Ending::Reply))
+            read_reply(reply, reply_bytes, &call.limits).map_or_else(Ending::Error, Ending::Reply)
         }
-        Ok((exports, Err(error))) => (exports, read_error(error, guard)),
-        Err(error) => (None, classify(&error, store.data())),
+        Ok(Err(error)) => read_error(error, guard),
+        Err(error) => classify(&error, sandbox),
     };
-    let ended = Ended::collect(store.data_mut(), ending, duration, reply_bytes);
-    *slot = exports
-        .filter(|_| is_answer(&ended.ending))
-        .map(|exports| Instance {
-            store,
-            exports,
-            provider: call.provider.to_owned(),
-            limits: call.limits,
-        });
+    let ended = Ended::collect(sandbox, ending, duration, reply_bytes);
+    if instance.can_go_on(&ended.ending) {
+        *slot = Some(instance);
+    } else {
+        instance.remove().await;
+    }
     ended
 }
 
@@ -118,23 +116,46 @@ impl Guest {
         self.lifecycle.is_some()
     }
 
-    /// Calls an instance's `run`; without one, makes it and sets it up first.
+    /// Makes all that an instance needs; nothing of the guest has run yet.
+    async fn prepare(
+        &self,
+        host: Host,
+        call: &Call<'_>,
+        guard: &Guard,
+    ) -> Result<Instance, Ending> {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.envs(&call.env);
+        let files = Files::mount(call, Role::Component, guard, &mut wasi).await?;
+        let recipe = Recipe {
+            wasi,
+            quota: files.quota(),
+            ..recipe(host, &call.limits)
+        };
+        Ok(Instance {
+            store: recipe.store(self.pre.engine()),
+            exports: None,
+            files,
+            provider: call.provider.to_owned(),
+        })
+    }
+
+    /// Calls an instance's `run`, after it is instantiated and set up.
     async fn answer(
         &self,
-        store: &mut Store<Sandbox>,
-        exports: Option<Exports>,
+        instance: &mut Instance,
         call: &Call<'_>,
-    ) -> wasmtime::Result<Answer> {
+    ) -> wasmtime::Result<Result<types::Reply, ProviderError>> {
+        let Instance { store, exports, .. } = instance;
         let exports = match exports {
             Some(exports) => exports,
             None => {
-                let exports = self.instantiate(store).await?;
-                if let Some(lifecycle) = &exports.lifecycle
+                let made = self.instantiate(store).await?;
+                if let Some(lifecycle) = &made.lifecycle
                     && let Err(error) = lifecycle.call_setup(&mut *store, &call.config).await?
                 {
-                    return Ok((None, Err(error)));
+                    return Ok(Err(error));
                 }
-                exports
+                exports.insert(made)
             }
         };
         // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.
@@ -152,9 +173,11 @@ impl Guest {
             tags: &tags,
             extra: None,
         };
-        let provider = exports.plugin.runner_provider_provider();
-        let answer = provider.call_run(store, test).await?;
-        Ok((Some(exports), answer))
+        exports
+            .plugin
+            .runner_provider_provider()
+            .call_run(store, test)
+            .await
     }
 
     async fn instantiate(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<Exports> {
@@ -201,30 +224,21 @@ pub(super) fn provider_error(kind: types::ErrorKind, error: AttemptError, guard:
     })
 }
 
+fn host(call: &Call<'_>, guard: &Guard) -> Host {
+    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
+    host.secrets = Arc::clone(&call.access.secrets);
+    host.bytes_in = (call.input.len() + call.config.len()) as u64;
+    host
+}
+
 fn recipe(host: Host, limits: &Limits) -> Recipe<'_> {
     Recipe {
         wasi: WasiCtxBuilder::new(),
         host,
+        quota: None,
         stdout: Capture::new(limits.stdio, limits.stdio),
         limits,
         handover: limits.reply.saturating_add(HANDOVER_MARGIN),
-    }
-}
-
-/// Tells whether the guest itself came to this end, in order; after any other its instance is not to be trusted.
-fn is_answer(ending: &Ending) -> bool {
-    match ending {
-        Ending::Reply(_) => true,
-        Ending::Error(error) => !matches!(
-            error.class,
-            Some(
-                ErrorClass::Trap
-                    | ErrorClass::OutOfMemory
-                    | ErrorClass::Limit
-                    | ErrorClass::Protocol
-            )
-        ),
-        Ending::Timeout | Ending::Stopped => false,
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
+use bytesize::ByteSize;
+
 use super::{
-    AttachmentSource,
+    AttachmentSource, Secrets,
     contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
     interrupt::Guard,
 };
-use crate::model::{Artifact, Denied, Limits, LogRecord};
+use crate::model::{Artifact, Denied, Limits, LogRecord, media_type};
 
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MEDIA_TYPE_BYTES: usize = 255;
@@ -24,6 +26,8 @@ pub(super) struct Host {
     pub(super) bytes_in: u64,
     pub(super) http_requests: u64,
     pub(super) denied: Vec<Denied>,
+    /// Those that the guest is granted.
+    pub(super) secrets: Arc<Secrets>,
     files: Arc<[AttachmentSource]>,
     /// No guest can take more at once than its memory holds.
     max_read: u64,
@@ -40,6 +44,7 @@ pub(super) struct Log {
 }
 
 /// Artifacts within their limits.
+#[derive(Default)]
 pub(super) struct Artifacts {
     pub(super) files: Vec<Artifact>,
     pub(super) bytes: u64,
@@ -67,10 +72,18 @@ impl Host {
             bytes_in: 0,
             http_requests: 0,
             denied: Vec::new(),
+            secrets: Arc::default(),
             files,
             max_read: limits.memory,
             guard,
         }
+    }
+
+    /// Makes it ready for the end of its guest's instance, which is no attempt: it has a log and a bound of its own.
+    pub(super) fn begin_teardown(&mut self, guard: Guard) {
+        (self.log.bytes, self.log.dropped) = (0, 0);
+        self.files = [].into();
+        self.guard = guard;
     }
 
     pub(super) fn guard(&self) -> &Guard {
@@ -99,9 +112,45 @@ impl Log {
         self.bytes += bytes;
         self.records.push(record);
     }
+
+    /// Adds a word of the host's own, whether there is room for more or not.
+    pub(super) fn warn(&mut self, message: String) {
+        self.records.push(LogRecord {
+            level: "warn",
+            message,
+            fields: Vec::new(),
+        });
+    }
 }
 
 impl Artifacts {
+    /// Adds a whole file of `size` bytes, or says why not.
+    pub(super) fn keep(
+        &mut self,
+        name: &str,
+        size: u64,
+        read: impl FnOnce() -> io::Result<Vec<u8>>,
+    ) -> Result<(), String> {
+        if self.files.iter().any(|file| file.name == name) {
+            return Err("there is an artifact of this name".to_owned());
+        }
+        if self.files.len() as u64 >= self.max_files {
+            return Err(format!("over `limits.artifact_files`, {}", self.max_files));
+        }
+        if self.bytes.saturating_add(size) > self.max_bytes {
+            let most = ByteSize(self.max_bytes);
+            return Err(format!("over `limits.artifacts`, {most}"));
+        }
+        let bytes = read().map_err(|error| error.to_string())?;
+        self.bytes += bytes.len() as u64;
+        self.files.push(Artifact {
+            name: name.to_owned(),
+            media_type: media_type(name).to_owned(),
+            bytes,
+        });
+        Ok(())
+    }
+
     fn append(
         &mut self,
         name: String,
@@ -154,8 +203,11 @@ impl log::Host for Host {
 }
 
 impl control::Host for Host {
-    fn progress(&mut self, fraction: Option<f64>, message: String) {
+    fn progress(&mut self, fraction: Option<f64>, mut message: String) {
         self.calls += 1;
+        if let Some(redactor) = self.secrets.redactor() {
+            redactor.text(&mut message);
+        }
         tracing::trace!(fraction, message, "progress of a guest");
     }
 
@@ -208,6 +260,9 @@ impl files::Host for Host {
 impl secrets::Host for Host {
     fn get(&mut self, name: String) -> Result<String, secrets::SecretError> {
         self.calls += 1;
+        if let Some(value) = self.secrets.get(&name) {
+            return Ok(value.to_owned());
+        }
         self.deny(Denied {
             what: format!("the secret `{name}`"),
             grant: Some(format!("secrets = [\"{name}\"]")),
@@ -238,7 +293,8 @@ impl http::Host for Host {
     }
 }
 
-fn is_artifact_name(name: &str) -> bool {
+/// Tells whether an artifact may be called so; it never becomes a path.
+pub(super) fn is_artifact_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(is_plain)

@@ -251,7 +251,11 @@ impl Plugin {
                 }
             }
         };
-        contain(run).await.unwrap_or_else(Ended::without_sandbox)
+        let mut ended = contain(run).await.unwrap_or_else(Ended::without_sandbox);
+        if let Some(redactor) = call.access.secrets.redactor() {
+            redactor.ended(&mut ended);
+        }
+        ended
     }
 }
 

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 
-use super::{host::Host, limits::Limiter, stdio::Capture};
+use super::{fs::Quota, host::Host, limits::Limiter, stdio::Capture};
 use crate::model::{AttemptError, ErrorClass, Limits};
 
 /// Live resource handles of a guest, in the component model's tables.
@@ -24,6 +24,8 @@ pub(super) struct Sandbox {
     pub(super) wasi: WasiP1Ctx,
     pub(super) host: Host,
     pub(super) limiter: Limiter,
+    /// Counts what is written to files; none where nothing may be.
+    pub(super) quota: Option<Quota>,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
     /// Bytes that the guest may hand over in one call.
@@ -34,6 +36,7 @@ pub(super) struct Sandbox {
 pub(super) struct Recipe<'a> {
     pub(super) wasi: WasiCtxBuilder,
     pub(super) host: Host,
+    pub(super) quota: Option<Quota>,
     pub(super) stdout: Capture,
     pub(super) limits: &'a Limits,
     /// Bytes that the guest may hand over in one call.
@@ -55,6 +58,7 @@ impl Recipe<'_> {
             wasi,
             host: self.host,
             limiter: Limiter::new(self.limits),
+            quota: self.quota,
             stdout: self.stdout,
             stderr,
             handover: self.handover,
@@ -75,13 +79,22 @@ impl Recipe<'_> {
 }
 
 impl Sandbox {
-    /// Makes the sandbox of a guest that goes on ready for its next attempt, whose imports work on `host`. Nothing of the
-    /// attempt before can be seen from it; what the guest's own memory holds is the guest's.
-    pub(super) fn begin_attempt(&mut self, host: Host) {
-        self.host = host;
+    /// Makes the sandbox of a guest that goes on ready for its next attempt, of which nothing has been said yet.
+    ///
+    /// What the guest holds stays its own: memory, tables, and what it has written to its scratch.
+    pub(super) fn begin_attempt(&mut self) {
         self.limiter.begin_attempt();
+        if let Some(quota) = &self.quota {
+            quota.begin_attempt();
+        }
         self.stdout.clear();
         self.stderr.clear();
+    }
+
+    /// Tells whether the guest wanted more than its limits allow of what it holds.
+    pub(super) fn is_spent(&self) -> bool {
+        let is_exceeded = |quota: &Quota| quota.exceeded().is_some();
+        self.limiter.denial().is_some() || self.quota.as_ref().is_some_and(is_exceeded)
     }
 }
 
