@@ -71,7 +71,11 @@ fn traces() -> Vec<String> {
         let text = general_purpose::STANDARD.encode(format!("{}{SECRET}", &"   "[..before]));
         text[4..24].to_owned()
     });
-    TRACES.map(str::to_owned).into_iter().chain(inside).collect()
+    TRACES
+        .map(str::to_owned)
+        .into_iter()
+        .chain(inside)
+        .collect()
 }
 
 #[track_caller]
@@ -175,7 +179,10 @@ fn a_secret_comes_from_the_last_file_that_has_it_or_else_from_the_environment() 
         let length = runner.runs().pop().unwrap().row("length")["output"].clone();
         (length, ran)
     };
-    runner.write("a.env", "# comment\n\nOTHER = 1\nexport API_KEY='12345678'\n");
+    runner.write(
+        "a.env",
+        "# comment\n\nOTHER = 1\nexport API_KEY='12345678'\n",
+    );
     runner.write("b.env", "API_KEY=\"123 45\"\n");
     assert_eq!(length(&[], Some("1234")).0, 4);
     let (a, ran) = length(&["--secret-file", "a.env"], Some("1234"));
@@ -228,7 +235,10 @@ fn a_run_goes_on_from_elsewhere_with_its_folders_and_fresh_secrets() {
         tests("a | { do = \"echo\", value = 1 } | equals = 1\nb | { do = \"trap\" } | equals = 1")
     );
     runner.write("sub/scenario.toml", &text);
-    with_secret(&runner, &["exec", "sub/scenario.toml", "--fail-fast", "-j1"]);
+    with_secret(
+        &runner,
+        &["exec", "sub/scenario.toml", "--fail-fast", "-j1"],
+    );
     let resume = |key: Option<&str>, args: &[&str]| {
         let results = runner.path("results");
         let mut command = runner.command(&["resume", "--from", "latest", "--rerun", "errors"]);
@@ -240,9 +250,9 @@ fn a_run_goes_on_from_elsewhere_with_its_folders_and_fresh_secrets() {
         Running::spawn(command).finish()
     };
 
-    resume(None, &[]).expect(2).says(&[
-        "secret `API_KEY` of provider `hostile` has no value",
-    ]);
+    resume(None, &[])
+        .expect(2)
+        .says(&["secret `API_KEY` of provider `hostile` has no value"]);
     resume(Some("12345"), &[]).expect(1);
     fs_err::rename(runner.path("sub/fixtures"), runner.path("sub/gone")).unwrap();
     let rows = runner.only_run().rows().len();
@@ -313,7 +323,11 @@ fn what_a_plugin_asks_for_and_is_not_granted_is_told_before_the_run() {
     runner.scenario(&scenario(grants, &["length"]));
     let ran = with_secret(&runner, &["exec", "scenario.toml"]).expect(0);
     ran.says(&["is not granted: gpu:1\n"]);
-    assert!(!ran.stderr.contains("write into the scenario"), "{}", ran.stderr);
+    assert!(
+        !ran.stderr.contains("write into the scenario"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -353,8 +367,14 @@ fn what_was_denied_is_in_the_row_and_on_the_screen_with_the_grant_to_add() {
     let shown = runner.run(&["show", "--failed"]).expect(0).stdout;
     assert_eq!(shown.matches(line).count(), 2, "{shown}");
     for text in [&ran.stderr, &shown] {
-        assert!(text.contains("leaky: the secret `API_KEY`, 2 times"), "{text}");
-        assert!(text.contains("to allow it, add to [providers.leaky.grants]:"), "{text}");
+        assert!(
+            text.contains("leaky: the secret `API_KEY`, 2 times"),
+            "{text}"
+        );
+        assert!(
+            text.contains("to allow it, add to [providers.leaky.grants]:"),
+            "{text}"
+        );
     }
     let ran = runner.exec(&["--json"]).expect(1);
     let rows = ran.events().into_iter();
@@ -367,5 +387,8 @@ fn show_tells_what_was_granted() {
     let runner = leaky("secrets = [\"API_KEY\"]", &["length"]);
     with_secret(&runner, &["exec", "scenario.toml"]).expect(0);
     let shown = runner.run(&["show"]).expect(0).stdout;
-    assert!(shown.contains("grants    [providers.leaky.grants]\n          secrets = [\"API_KEY\"]\n"), "{shown}");
+    assert!(
+        shown.contains("grants    [providers.leaky.grants]\n          secrets = [\"API_KEY\"]\n"),
+        "{shown}"
+    );
 }

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    runner::{Run, Runner, Signal, tests},
+    runner::{Run, Runner, Running, Signal, tests},
     spans::{most_at_once, spans},
 };
 
@@ -318,6 +318,49 @@ fn limits_of_an_attempt_are_its_own_and_those_of_memory_are_the_instances() {
         .iter()
         .map(|row| row["usage"]["peak_memory"].as_u64().unwrap());
     assert!(peaks.max().unwrap() <= 8 << 20);
+}
+
+#[test]
+fn what_an_instance_has_written_counts_until_it_is_gone() {
+    let runner = reusing(
+        "limits = { scratch = \"64KiB\" }",
+        &repeated(12, "{ do = \"write\" }"),
+    );
+    runner.exec(&["-j", "1"]).expect(1);
+    let run = runner.only_run();
+    let rows = run.rows();
+    // Each test leaves a file of 16 KiB, and some blocks for their names; nobody ever finds the disk full for good.
+    let tests: Vec<_> = outputs(&run)
+        .iter()
+        .map(|output| output["tests"].as_u64())
+        .collect();
+    assert_eq!(tests[..5], [Some(1), Some(2), Some(3), None, Some(1)]);
+    for row in rows.iter().filter(|row| row["outcome"] == "error") {
+        let message = row["error"]["message"].as_str().unwrap();
+        assert!(message.contains("`limits.scratch` is 64.0 KiB"), "{row}");
+    }
+    let written = |index: usize| rows[index]["usage"]["bytes_out"].as_u64().unwrap();
+    assert!((16 << 10..20 << 10).contains(&written(2)), "{}", written(2));
+}
+
+#[test]
+fn environment_and_secrets_are_those_of_the_provider_in_teardown_too() {
+    let runner = reusing(
+        "config = { teardown = \"tell\" }\ngrants = { env = { TOLD = \"key {{secret.KEY}}\" } }",
+        &repeated(2, "{ do = \"tell\" }"),
+    );
+    let mut command = runner.command(&["exec", "scenario.toml", "-j", "1"]);
+    command.env("KEY", "do-not-tell-anybody");
+    Running::spawn(command).finish().expect(0);
+    let run = runner.only_run();
+    for row in run.rows() {
+        let log = left(&run, &row, "log.jsonl").unwrap();
+        assert!(log.contains("told key [secret KEY]"), "{log}");
+    }
+    assert_eq!(
+        teardowns(&run),
+        ["teardown tell after 2 tests", "told key [secret KEY]"]
+    );
 }
 
 #[test]

@@ -116,7 +116,11 @@ impl From<&Grants> for Toml {
         let fs = grants.fs.iter();
         let env = grants.env.iter();
         Self {
-            net: grants.net.iter().map(|net| string(&net.to_string())).collect(),
+            net: grants
+                .net
+                .iter()
+                .map(|net| string(&net.to_string()))
+                .collect(),
             secrets: grants.secrets.iter().map(|name| string(name)).collect(),
             fs: fs
                 .map(|grant| folder(&grant.path, &grant.mount, grant.mode.as_str()))

@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Grants, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict},
+    model::{
+        Counts, Grants, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict,
+    },
     record::{Entry, Row, RowDenied},
     run,
 };

@@ -171,7 +171,10 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
     let ends = Instant::now() + plan.timeout();
     let mut providers = make_ready(plan, &mut session, ends).await?;
     for provider in providers.iter_mut().flatten() {
-        provider.access.scratch_root.clone_from(&session.scratch_root);
+        provider
+            .access
+            .scratch_root
+            .clone_from(&session.scratch_root);
     }
     let counts = session.history.state.counts();
     let broken = |error: String| SessionError::Run { error, counts };

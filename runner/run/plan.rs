@@ -441,7 +441,11 @@ fn birth_provider(provider: &PlannedProvider) -> BirthProvider {
         reuse: provider.definition.reuse.map(|reuse| reuse.as_str().into()),
         limits: provider.limits,
         grants: provider.definition.grants.clone(),
-        folders: provider.mounts.iter().map(|mount| mount.host.clone()).collect(),
+        folders: provider
+            .mounts
+            .iter()
+            .map(|mount| mount.host.clone())
+            .collect(),
     }
 }
 

@@ -52,6 +52,9 @@ pub(super) fn check(
     };
     let at = at.key("grants");
     check_env(grants, &at, findings);
+    if provider.contains_key("reuse") {
+        check_reuse(grants, &at, findings);
+    }
     let at = at.key("fs");
     let mut mounts: Vec<&str> = Vec::new();
     for (index, folder) in folders(grants).enumerate() {
@@ -62,7 +65,10 @@ pub(super) fn check(
         if let Some(mount) = folder.get("mount").and_then(Value::as_str) {
             if mounts.contains(&mount) {
                 let message = format!("two folders are mounted at `{mount}`");
-                findings.push(at.key("mount").finding(Part::Value, message, "used already"));
+                findings.push(
+                    at.key("mount")
+                        .finding(Part::Value, message, "used already"),
+                );
             }
             mounts.push(mount);
         }
@@ -114,6 +120,23 @@ pub(super) fn variable_error(name: &str) -> Option<String> {
     is_bad.then(|| "environment variables have names without `=` and NUL".to_owned())
 }
 
+/// Refuses variables that differ from test to test where an instance, with its environment, serves many.
+fn check_reuse(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Finding>) {
+    let at = at.key("env");
+    let env = grants.get("env").and_then(Value::as_object);
+    for (name, value) in env.into_iter().flatten() {
+        let template = value.as_str().and_then(|text| Template::parse(text).ok());
+        if template.is_some_and(|template| template.keys_of("input").next().is_some()) {
+            let message = format!("`{name}` is another one for each test, and `reuse` keeps it");
+            let mut finding = at
+                .key(name)
+                .finding(Part::Value, message, "depends on the test");
+            finding.help = Some("remove `reuse`, or use `{{config.KEY}}`".to_owned());
+            findings.push(finding);
+        }
+    }
+}
+
 fn check_env(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Finding>) {
     let at = at.key("env");
     let env = grants.get("env").and_then(Value::as_object);
@@ -125,11 +148,9 @@ fn check_env(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Findin
                 continue;
             }
             let path = [&[SECRET.to_owned()], keys].concat().join(".");
-            let message = format!("`{{{{{path}}}}}` names no secret, as `{{{{secret.API_KEY}}}}` does");
-            findings.push(
-                at.key(name)
-                    .finding(Part::Value, message, "this template"),
-            );
+            let message =
+                format!("`{{{{{path}}}}}` names no secret, as `{{{{secret.API_KEY}}}}` does");
+            findings.push(at.key(name).finding(Part::Value, message, "this template"));
         }
     }
 }
@@ -204,8 +225,20 @@ mod tests {
             assert_eq!(mount(good), Ok(()), "{good}");
         }
         for bad in [
-            "", "/", "data", "./data", "//", "/a//b", "/a/", "/a/../b", "/..", "/./a", "/a\0",
-            "/scratch", "/files/a", "/artifacts",
+            "",
+            "/",
+            "data",
+            "./data",
+            "//",
+            "/a//b",
+            "/a/",
+            "/a/../b",
+            "/..",
+            "/./a",
+            "/a\0",
+            "/scratch",
+            "/files/a",
+            "/artifacts",
         ] {
             assert!(mount(bad).is_err(), "{bad:?}");
         }

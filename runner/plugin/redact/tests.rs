@@ -117,7 +117,10 @@ fn a_part_of_a_secret_at_a_seam_is_replaced_too() {
             "log 0123456789\n[70 bytes dropped]\n6789abcdef log",
             "log [secret KEY]\n[70 bytes dropped]\n[secret KEY] log",
         ),
-        ("it begins with \"0123456789a…\"", "it begins with \"[secret KEY]…\""),
+        (
+            "it begins with \"0123456789a…\"",
+            "it begins with \"[secret KEY]…\"",
+        ),
         ("log 01234567", "log [secret KEY]"),
         ("89abcdef log", "[secret KEY] log"),
         ("23456789abcdef", "[secret KEY]"),
@@ -149,8 +152,14 @@ fn the_longest_of_several_secrets_is_named() {
 
 #[test]
 fn what_stands_for_a_secret_does_not_tell_it() {
-    assert_eq!(redacted(&redactor(&[("KEY", "[secret KEY")]), "x[secret KEY]"), "x[secret]]");
-    assert_eq!(redacted(&redactor(&[("KEY", "secret")]), "a secret"), "a ***");
+    assert_eq!(
+        redacted(&redactor(&[("KEY", "[secret KEY")]), "x[secret KEY]"),
+        "x[secret]]"
+    );
+    assert_eq!(
+        redacted(&redactor(&[("KEY", "secret")]), "a secret"),
+        "a ***"
+    );
 }
 
 #[test]
@@ -165,7 +174,10 @@ fn the_longest_secret_is_looked_for() {
     let mut value: String = (0..9_000).map(|number| format!("{number:06}/")).collect();
     value.truncate(Secrets::MAX_BYTES);
     let redactor = redactor(&[("LONG", &value)]);
-    assert_eq!(redacted(&redactor, &format!("<{value}>")), "<[secret LONG]>");
+    assert_eq!(
+        redacted(&redactor, &format!("<{value}>")),
+        "<[secret LONG]>"
+    );
 }
 
 #[test]
@@ -253,7 +265,11 @@ fn numbers_and_the_names_of_artifacts_are_redacted_and_stay_usable() {
         bytes: Vec::new(),
     };
     let hex = "3132333435363738.txt";
-    let mut artifacts = [artifact("12345678.txt"), artifact(hex), artifact("plain.txt")];
+    let mut artifacts = [
+        artifact("12345678.txt"),
+        artifact(hex),
+        artifact("plain.txt"),
+    ];
     redactor.artifacts(&mut artifacts);
     assert_eq!(
         artifacts.map(|artifact| artifact.name),

@@ -138,6 +138,18 @@ fn act(what: &str) -> Result<(), ProviderError> {
             appended.expect("it fits");
             Ok(())
         }
+        "write" => {
+            let tests = STATE.with_borrow(|state| state.tests);
+            let written = std::fs::write(format!("/scratch/{tests}"), [b'x'; 16 * 1024]);
+            written.or_else(|_| error(ErrorKind::Internal))
+        }
+        "tell" => {
+            say(&format!(
+                "told {}",
+                std::env::var("TOLD").unwrap_or_default()
+            ));
+            Ok(())
+        }
         // More than half of what a log may have by default, so that two of them do not fit.
         "flood-log" => {
             (0..6_000).for_each(|_| say("x"));
