@@ -17,6 +17,7 @@ mod control;
 mod crash;
 mod exec;
 mod grants;
+mod network;
 mod outcomes;
 mod output;
 mod plugins;

@@ -192,6 +192,12 @@ impl Ended {
             stderr,
             ..
         } = sandbox;
+        let traffic = host.outbound.traffic();
+        let (requests, bytes_in, bytes_out) =
+            (traffic.requests(), traffic.bytes_in(), traffic.bytes_out());
+        for denied in traffic.denied() {
+            host.deny(denied);
+        }
         let hint = quota.as_ref().and_then(Quota::exceeded);
         if let Some(hint) = &hint {
             host.log.warn(hint.clone());
@@ -204,9 +210,9 @@ impl Ended {
             usage: Usage {
                 peak_memory: limiter.peak_memory(),
                 host_calls: host.calls,
-                http_requests: host.http_requests,
-                bytes_in: host.bytes_in,
-                bytes_out: reply_bytes + bytes,
+                http_requests: requests,
+                bytes_in: host.bytes_in + bytes_in,
+                bytes_out: reply_bytes + bytes + bytes_out,
                 fuel: None,
             },
             denied: mem::take(&mut host.denied),

@@ -1,9 +1,6 @@
 //! Calls of commands: a program with arguments, standard input and output.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use serde_json::Value;
@@ -68,7 +65,7 @@ pub(super) async fn run_plain(
     let start = Start {
         argv,
         stdin: invocation.stdin,
-        host: host(call, guard),
+        host: Host::of(call, guard),
         wasi,
         files,
     };
@@ -95,7 +92,7 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
         stdin: protocol::question(call),
-        host: host(call, guard),
+        host: Host::of(call, guard),
         wasi,
         files,
     };
@@ -134,12 +131,6 @@ pub(super) async fn describe(
         .map_err(|error| classify(&error, sandbox).into_error())?;
     let stdout = whole(&sandbox.stdout, limits)?;
     protocol::description(&stdout, exit_code, &sandbox.stderr.text(), guard)
-}
-
-fn host(call: &Call<'_>, guard: &Guard) -> Host {
-    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
-    host.secrets = Arc::clone(&call.access.secrets);
-    host
 }
 
 /// The environment and the files of one attempt.

@@ -1,6 +1,6 @@
 //! Calls of components, by the typed contract.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use bytesize::ByteSize;
 use serde_json::Value;
@@ -225,8 +225,7 @@ pub(super) fn provider_error(kind: types::ErrorKind, error: AttemptError, guard:
 }
 
 fn host(call: &Call<'_>, guard: &Guard) -> Host {
-    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
-    host.secrets = Arc::clone(&call.access.secrets);
+    let mut host = Host::of(call, guard);
     host.bytes_in = (call.input.len() + call.config.len()) as u64;
     host
 }

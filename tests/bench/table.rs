@@ -56,13 +56,7 @@ impl Bench {
         println!("  {name:<42} {figure:>10.2} {unit:<9} at most {bound} {unit}: {word}");
     }
 
-    /// Says why there is no figure for a bound, which is as if it were missed.
-    pub(crate) fn unmeasured(&mut self, name: &str, problem: &str) {
-        self.missed += 1;
-        println!("  {name:<42} NOT MEASURED\n{problem}");
-    }
-
-    /// The same as [`Bench::bounded`] for a peak of memory, which not every system tells.
+    /// The same for a peak of memory, which not every system tells.
     pub(crate) fn bounded_memory(&mut self, peak: Option<u64>, bound: f64) {
         match peak {
             Some(bytes) => self.bounded("resident", bytes as f64 / 1e6, "MB", bound),
