@@ -4,7 +4,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{access::Access, sandbox::Sandbox};
+use super::{
+    access::Access,
+    listener::Listener,
+    sandbox::{Sandbox, Spent},
+};
 
 use crate::model::{
     Artifact, AttemptError, Check, CheckVerdict, Denied, Limits, LogRecord, Metric, Usage,
@@ -42,6 +46,8 @@ pub struct Call<'a> {
     pub access: &'a Access,
     /// Environment variables, with every template filled in.
     pub env: Vec<(String, String)>,
+    /// Who hears what the guest says while it runs.
+    pub listener: Option<Listener>,
 }
 
 /// Arguments and standard input of a command, with every template filled in.
@@ -112,6 +118,8 @@ pub struct Ended {
     pub ending: Ending,
     /// From the guest's start to its end.
     pub duration: Duration,
+    /// How much of that went into making its instance, its own start functions included.
+    pub instantiate: Duration,
     /// What it used.
     pub usage: Usage,
     /// What it tried and was not granted, each once.
@@ -165,9 +173,13 @@ impl Ended {
     pub(super) fn collect(
         sandbox: Sandbox,
         ending: Ending,
-        duration: Duration,
+        spent: Spent,
         reply_bytes: u64,
     ) -> Self {
+        // What was not heard yet is heard before anybody knows the ending.
+        sandbox.stdout.end();
+        sandbox.stderr.end();
+
         let Sandbox {
             host,
             limiter,
@@ -177,14 +189,15 @@ impl Ended {
         } = sandbox;
         Self {
             ending,
-            duration,
+            duration: spent.duration,
+            instantiate: spent.instantiate,
             usage: Usage {
                 peak_memory: limiter.peak_memory(),
                 host_calls: host.calls,
                 http_requests: host.http_requests,
                 bytes_in: host.bytes_in,
                 bytes_out: reply_bytes + stdout.written() + host.log.bytes + host.artifacts.bytes,
-                fuel: None,
+                fuel: spent.fuel,
             },
             denied: host.denied,
             log: host.log.records,
@@ -200,6 +213,7 @@ impl Ended {
         Self {
             ending: Ending::Error(error),
             duration: Duration::ZERO,
+            instantiate: Duration::ZERO,
             usage: Usage::default(),
             denied: Vec::new(),
             log: Vec::new(),

@@ -1,7 +1,5 @@
 //! Calls of commands: a program with arguments, standard input and output.
 
-use std::time::{Duration, Instant};
-
 use bytesize::ByteSize;
 use serde_json::Value;
 use wasmtime::Store;
@@ -12,8 +10,9 @@ use super::{
     classify::{beginning, classify, failure},
     host::Host,
     interrupt::Guard,
+    listener::{Heard, Listener},
     protocol,
-    sandbox::{Recipe, Sandbox},
+    sandbox::{Meter, Recipe, Sandbox, Spent},
     stdio::Capture,
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
@@ -39,7 +38,7 @@ struct Start {
 /// One finished execution of a program.
 struct Execution {
     exit: wasmtime::Result<i32>,
-    duration: Duration,
+    spent: Spent,
     sandbox: Sandbox,
 }
 
@@ -53,10 +52,12 @@ pub(super) async fn run_plain(
 ) -> Ended {
     let mut argv = vec![name.to_owned()];
     argv.extend(invocation.args);
+    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
+    host.listener.clone_from(&call.listener);
     let start = Start {
         argv,
         stdin: invocation.stdin,
-        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+        host,
     };
     let execution = program.execute(start, &call.limits, guard).await;
 
@@ -70,10 +71,12 @@ pub(super) async fn run_plain(
 
 /// Runs one attempt by the JSON protocol.
 pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) -> Ended {
+    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
+    host.listener = call.listener.clone().map(hearing_records);
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
         stdin: protocol::question(call),
-        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+        host,
     };
     let mut execution = program.execute(start, &call.limits, guard).await;
 
@@ -129,27 +132,32 @@ impl Program {
         };
         let mut store = recipe.store(self.engine());
 
-        let started = Instant::now();
-        let exit = exit_code(guard.bound(self.start(&mut store)).await);
-        let duration = started.elapsed();
+        let mut meter = Meter::start();
+        let exit = exit_code(guard.bound(self.start(&mut store, &mut meter)).await);
         Execution {
             exit,
-            duration,
+            spent: meter.stop(&store),
             sandbox: store.into_data(),
         }
     }
 
     /// Runs the program; an exit code arrives as a value or as an [`I32Exit`].
-    async fn start(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<i32> {
+    async fn start(
+        &self,
+        store: &mut Store<Sandbox>,
+        meter: &mut Meter,
+    ) -> wasmtime::Result<i32> {
         match self {
             Self::Module(pre) => {
                 let instance = pre.instantiate_async(&mut *store).await?;
+                meter.instantiated();
                 let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
                 start.call_async(store, ()).await?;
                 Ok(0)
             }
             Self::Component(pre) => {
                 let command = pre.instantiate_async(&mut *store).await?;
+                meter.instantiated();
                 let ended = command.wasi_cli_run().call_run(store).await?;
                 Ok(i32::from(ended.is_err()))
             }
@@ -170,8 +178,20 @@ impl Execution {
             Ok(code) => read(code, &self.sandbox),
             Err(error) => classify(&error, &self.sandbox),
         };
-        Ended::collect(self.sandbox, ending, self.duration, 0)
+        Ended::collect(self.sandbox, ending, self.spent, 0)
     }
+}
+
+/// Hears the lines of standard error as the log records that they are by the JSON protocol.
+fn hearing_records(listener: Listener) -> Listener {
+    Listener::new(move |heard| match heard {
+        Heard::Stderr(line) => {
+            for record in protocol::log_records(line) {
+                listener.hear(Heard::Log(&record));
+            }
+        }
+        Heard::Log(_) | Heard::Stdout(_) | Heard::Progress { .. } => listener.hear(heard),
+    })
 }
 
 fn exit_code(result: wasmtime::Result<i32>) -> wasmtime::Result<i32> {

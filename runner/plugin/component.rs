@@ -1,7 +1,5 @@
 //! Calls of components, by the typed contract.
 
-use std::time::Instant;
-
 use bytesize::ByteSize;
 use serde_json::Value;
 use wasmtime_wasi::WasiCtxBuilder;
@@ -16,7 +14,8 @@ use super::{
     },
     host::Host,
     interrupt::Guard,
-    sandbox::{HANDOVER_MARGIN, Recipe, Sandbox},
+    listener::Heard,
+    sandbox::{HANDOVER_MARGIN, Meter, Recipe, Sandbox},
     stdio::Capture,
 };
 use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric};
@@ -24,6 +23,7 @@ use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric
 /// Runs one attempt in a fresh store.
 pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard) -> Ended {
     let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
+    host.listener.clone_from(&call.listener);
     host.bytes_in = (call.input.len() + call.config.len()) as u64;
     let mut store = recipe(host, &call.limits).store(pre.engine());
     // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.
@@ -42,17 +42,18 @@ pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard
         extra: None,
     };
 
-    let started = Instant::now();
+    let mut meter = Meter::start();
     let answer = guard
         .bound(async {
             let plugin = pre.instantiate_async(&mut store).await?;
+            meter.instantiated();
             plugin
                 .runner_provider_provider()
                 .call_run(&mut store, test)
                 .await
         })
         .await;
-    let duration = started.elapsed();
+    let spent = meter.stop(&store);
 
     let sandbox = store.into_data();
     let mut reply_bytes = 0;
@@ -64,7 +65,7 @@ pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard
         Ok(Err(error)) => read_error(error, guard),
         Err(error) => classify(&error, &sandbox),
     };
-    Ended::collect(sandbox, ending, duration, reply_bytes)
+    Ended::collect(sandbox, ending, spent, reply_bytes)
 }
 
 /// Asks a component what it is.
@@ -122,10 +123,14 @@ pub(super) fn provider_error(kind: types::ErrorKind, error: AttemptError, guard:
 }
 
 fn recipe(host: Host, limits: &Limits) -> Recipe<'_> {
+    let mut stdout = Capture::new(limits.stdio, limits.stdio);
+    if let Some(listener) = host.listener.clone() {
+        stdout = stdout.heard_by(move |line| listener.hear(Heard::Stdout(line)));
+    }
     Recipe {
         wasi: WasiCtxBuilder::new(),
         host,
-        stdout: Capture::new(limits.stdio, limits.stdio),
+        stdout,
         limits,
         handover: limits.reply.saturating_add(HANDOVER_MARGIN),
     }

@@ -6,6 +6,7 @@ use super::{
     AttachmentSource,
     contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
     interrupt::Guard,
+    listener::{Heard, Listener},
 };
 use crate::model::{Artifact, Denied, Limits, LogRecord};
 
@@ -24,6 +25,7 @@ pub(super) struct Host {
     pub(super) bytes_in: u64,
     pub(super) http_requests: u64,
     pub(super) denied: Vec<Denied>,
+    pub(super) listener: Option<Listener>,
     files: Arc<[AttachmentSource]>,
     /// No guest can take more at once than its memory holds.
     max_read: u64,
@@ -67,6 +69,7 @@ impl Host {
             bytes_in: 0,
             http_requests: 0,
             denied: Vec::new(),
+            listener: None,
             files,
             max_read: limits.memory,
             guard,
@@ -86,18 +89,19 @@ impl Host {
 }
 
 impl Log {
-    /// Keeps a record if it fits, else counts it.
-    pub(super) fn push(&mut self, record: LogRecord) {
+    /// Keeps a record if it fits and returns it, else counts it.
+    pub(super) fn push(&mut self, record: LogRecord) -> Option<&LogRecord> {
         let fields = record.fields.iter();
         let fields = fields.map(|(name, value)| name.len() + value.len() + SEPARATORS_BYTES);
         let bytes = (record.message.len() + fields.sum::<usize>()) as u64;
         let is_full = self.records.len() as u64 >= self.max_records;
         if is_full || self.bytes.saturating_add(bytes) > self.max_bytes {
             self.dropped += 1;
-            return;
+            return None;
         }
         self.bytes += bytes;
         self.records.push(record);
+        self.records.last()
     }
 }
 
@@ -145,18 +149,24 @@ impl log::Host for Host {
             log::Level::Warn => "warn",
             log::Level::Error => "error",
         };
-        self.log.push(LogRecord {
+        let kept = self.log.push(LogRecord {
             level,
             message,
             fields,
         });
+        if let (Some(listener), Some(record)) = (&self.listener, kept) {
+            listener.hear(Heard::Log(record));
+        }
     }
 }
 
 impl control::Host for Host {
     fn progress(&mut self, fraction: Option<f64>, message: String) {
         self.calls += 1;
-        tracing::trace!(fraction, message, "progress of a guest");
+        if let Some(listener) = &self.listener {
+            let message = message.as_str();
+            listener.hear(Heard::Progress { fraction, message });
+        }
     }
 
     fn stop_requested(&mut self) -> bool {

@@ -18,12 +18,14 @@ mod host;
 mod interrupt;
 mod limits;
 mod link;
+mod listener;
 mod protocol;
 mod sandbox;
 mod secrets;
 mod sniff;
 pub mod source;
 mod stdio;
+mod surface;
 
 pub use access::{Access, Mount};
 pub use call::{
@@ -33,6 +35,8 @@ pub use compile::{COMPILE_ARGUMENT, CompileError, compile_child};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use file::{PluginFile, PluginFileError};
 pub use interrupt::{Guard, Interrupt};
-pub use link::{LinkError, Plugin};
+pub use link::{Compiled, LinkError, Plugin};
+pub use listener::{Heard, Listener};
 pub use secrets::Secrets;
 pub use sniff::{CommandForm, ContractVersion, Kind, SniffError};
+pub use surface::{Import, Surface};

@@ -1,12 +1,16 @@
 //! [`Sandbox`]: the fresh store of one attempt.
 
-use std::{any::Any, panic::AssertUnwindSafe};
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt as _;
 use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 
-use super::{host::Host, limits::Limiter, stdio::Capture};
+use super::{host::Host, limits::Limiter, listener::Heard, stdio::Capture};
 use crate::model::{AttemptError, ErrorClass, Limits};
 
 /// Live resource handles of a guest, in the component model's tables.
@@ -28,6 +32,8 @@ pub(super) struct Sandbox {
     pub(super) stderr: Capture,
     /// Bytes that the guest may hand over in one call.
     pub(super) handover: u64,
+    /// Whether the fuel that it burns is counted.
+    is_metered: bool,
 }
 
 /// A fresh store's WASI and bounds.
@@ -40,10 +46,27 @@ pub(super) struct Recipe<'a> {
     pub(super) handover: u64,
 }
 
+/// Measures what an execution costs, from the guest's start on.
+pub(super) struct Meter {
+    started: Instant,
+    instantiated: Option<Instant>,
+}
+
+/// What an execution cost.
+pub(super) struct Spent {
+    pub(super) duration: Duration,
+    /// The part of it before the call.
+    pub(super) instantiate: Duration,
+    pub(super) fuel: Option<u64>,
+}
+
 impl Recipe<'_> {
     /// Makes the store; nothing of the guest has run yet, and whatever runs in it is bounded.
     pub(super) fn store(mut self, engine: &wasmtime::Engine) -> Store<Sandbox> {
-        let stderr = Capture::new(self.limits.stdio, self.limits.stdio);
+        let mut stderr = Capture::new(self.limits.stdio, self.limits.stdio);
+        if let Some(listener) = self.host.listener.clone() {
+            stderr = stderr.heard_by(move |line| listener.hear(Heard::Stderr(line)));
+        }
         let mut wasi = self
             .wasi
             .stdout(self.stdout.clone())
@@ -52,6 +75,7 @@ impl Recipe<'_> {
             .build_p1();
         wasi.ctx().table.set_max_capacity(MAX_RESOURCES);
         let sandbox = Sandbox {
+            is_metered: false,
             wasi,
             host: self.host,
             limiter: Limiter::new(self.limits),
@@ -61,6 +85,9 @@ impl Recipe<'_> {
         };
 
         let mut store = Store::new(engine, sandbox);
+        // Refused by an engine that does not count it.
+        let is_metered = store.set_fuel(u64::MAX).is_ok();
+        store.data_mut().is_metered = is_metered;
         store.limiter(|sandbox| &mut sandbox.limiter);
         store.set_hostcall_fuel(usize::try_from(self.handover).unwrap_or(usize::MAX));
         store.set_max_component_handles(MAX_HANDLES);
@@ -71,6 +98,32 @@ impl Recipe<'_> {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| store.data().host.guard().tick());
         store
+    }
+}
+
+impl Meter {
+    pub(super) fn start() -> Self {
+        Self {
+            started: Instant::now(),
+            instantiated: None,
+        }
+    }
+
+    /// Notes that there is an instance, and that it is called now.
+    pub(super) fn instantiated(&mut self) {
+        self.instantiated = Some(Instant::now());
+    }
+
+    /// Notes the end. Of an execution that never came to its call, all went into the instance.
+    pub(super) fn stop(self, store: &Store<Sandbox>) -> Spent {
+        let duration = self.started.elapsed();
+        let called = self.instantiated.map(|at| at - self.started);
+        let fuel = store.data().is_metered.then(|| store.get_fuel().ok());
+        Spent {
+            duration,
+            instantiate: called.unwrap_or(duration),
+            fuel: fuel.flatten().map(|left| u64::MAX - left),
+        }
     }
 }
 
@@ -104,11 +157,11 @@ mod tests {
     use wasmtime::{Linker, Module, Store};
 
     use super::contain;
-    use crate::{model::ErrorClass, plugin::engine::new_wasmtime};
+    use crate::{model::ErrorClass, plugin::engine::{Metering, new_wasmtime}};
 
     #[tokio::test]
     async fn a_panic_of_the_host_stays_inside_its_attempt() {
-        let engine = new_wasmtime().unwrap();
+        let engine = new_wasmtime(Metering::Off).unwrap();
         let text = r#"(module (import "host" "panic" (func $panic)) (start $panic))"#;
         let module = Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
         let mut linker = Linker::new(&engine);

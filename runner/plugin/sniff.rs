@@ -3,11 +3,9 @@
 use std::fmt;
 
 use thiserror::Error;
-use wasmparser::{
-    BinaryReaderError, ComponentExternalKind, Encoding, ExternalKind, Parser, Payload,
-};
 
-const CONTRACT: &str = "runner:provider/provider@";
+use super::surface::Surface;
+
 const COMMAND: &str = "wasi:cli/run@0.2.";
 
 /// What a plugin's file is.
@@ -90,18 +88,11 @@ pub enum SniffError {
 
 /// Tells what a file is; an error completes the sentence "FILE …".
 pub(super) fn sniff(bytes: &[u8]) -> Result<Kind, SniffError> {
-    if bytes.is_empty() {
-        return Err(SniffError::Empty);
-    }
-    if !bytes.starts_with(b"\0asm") {
-        return Err(SniffError::NotWasm);
-    }
-
-    let (encoding, exports) =
-        exports(bytes).map_err(|error| SniffError::Damaged(error.message().to_owned()))?;
-    match encoding {
-        Encoding::Module => sniff_module(&exports),
-        Encoding::Component => sniff_component(&exports),
+    let surface = Surface::of(bytes)?;
+    if surface.is_component {
+        sniff_component(&surface)
+    } else {
+        sniff_module(&surface.exports)
     }
 }
 
@@ -142,8 +133,8 @@ fn sniff_module(exports: &[String]) -> Result<Kind, SniffError> {
     Ok(Kind::Command(CommandForm::Module))
 }
 
-fn sniff_component(exports: &[String]) -> Result<Kind, SniffError> {
-    if let Some(version) = exports.iter().find_map(|name| name.strip_prefix(CONTRACT)) {
+fn sniff_component(surface: &Surface) -> Result<Kind, SniffError> {
+    if let Some(version) = surface.contract() {
         return match ContractVersion::parse(version).filter(|version| version.is_served()) {
             Some(contract) => Ok(Kind::Component { contract }),
             None => Err(SniffError::OtherContract {
@@ -151,6 +142,7 @@ fn sniff_component(exports: &[String]) -> Result<Kind, SniffError> {
             }),
         };
     }
+    let exports = &surface.exports;
     if exports.iter().any(|name| name.starts_with(COMMAND)) {
         return Ok(Kind::Command(CommandForm::Component));
     }
@@ -173,45 +165,6 @@ fn list(names: &[String]) -> String {
         quoted.push(format!("{} more", names.len() - SHOWN));
     }
     quoted.join(", ")
-}
-
-/// The names of what the outermost module or component exports; what is nested in it is stepped over.
-fn exports(bytes: &[u8]) -> Result<(Encoding, Vec<String>), BinaryReaderError> {
-    let mut outermost = Encoding::Module;
-    let mut names = Vec::new();
-    let mut depth = 0;
-    for payload in Parser::new(0).parse_all(bytes) {
-        match payload? {
-            Payload::Version { encoding, .. } => {
-                depth += 1;
-                if depth == 1 {
-                    outermost = encoding;
-                }
-            }
-            Payload::End(_) => depth -= 1,
-            Payload::ExportSection(section) if depth == 1 => {
-                for export in section {
-                    let export = export?;
-                    if export.kind == ExternalKind::Func {
-                        names.push(export.name.to_owned());
-                    }
-                }
-            }
-            Payload::ComponentExportSection(section) if depth == 1 => {
-                for export in section {
-                    let export = export?;
-                    if matches!(
-                        export.kind,
-                        ComponentExternalKind::Instance | ComponentExternalKind::Func
-                    ) {
-                        names.push(export.name.name.to_owned());
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok((outermost, names))
 }
 
 #[cfg(test)]
@@ -286,7 +239,7 @@ mod tests {
     #[test]
     fn a_contract_of_another_version_is_refused_with_both_versions() {
         for guest in ["0.2.0", "1.0.0", "0.1.1", "0.1.0-draft"] {
-            let error = sniff_text(&exporting(&format!("{}{guest}", super::CONTRACT))).unwrap_err();
+            let error = sniff_text(&exporting(&format!("{}{guest}", super::super::surface::CONTRACT))).unwrap_err();
             assert_eq!(
                 error.to_string(),
                 format!(

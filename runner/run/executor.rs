@@ -129,6 +129,7 @@ impl Executor {
             limits: provider.limits,
             access: &provider.access,
             env: Vec::new(),
+            listener: None,
         })
     }
 
