@@ -163,6 +163,7 @@ impl log::Host for Host {
 impl control::Host for Host {
     fn progress(&mut self, fraction: Option<f64>, message: String) {
         self.calls += 1;
+        tracing::trace!(fraction, message, "progress of a guest");
         if let Some(listener) = &self.listener {
             let message = message.as_str();
             listener.hear(Heard::Progress { fraction, message });

@@ -11,6 +11,7 @@ mod error;
 mod executor;
 mod expect;
 mod fingerprint;
+mod fit;
 mod json;
 mod lane;
 mod memory;
@@ -18,6 +19,7 @@ mod plan;
 mod poison;
 mod pool;
 mod ready;
+mod rehearsal;
 mod retry;
 mod stop;
 mod stored;
@@ -36,9 +38,13 @@ use tokio::{
 };
 
 pub use adopt::AdoptError;
+pub use ceiling::set_limits;
+pub use deadline::DEFAULT_TIMEOUT;
 pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
+pub use fit::{UnfitError, check_config, check_input, describe};
 pub use plan::{Overrides, Plan};
+pub use rehearsal::{Rehearsal, Rehearsed};
 pub use stop::{StopRequest, StopSignals, Watch, Watchdog};
 pub use stored::{StoredError, stored_overrides, stored_selection};
 

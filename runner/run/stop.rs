@@ -28,7 +28,7 @@ use crate::{
 /// How often the watchdog looks for requests and bounds.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a stop may take, its grace not counted.
-const STOP_BOUND: Duration = Duration::from_secs(1);
+pub(super) const STOP_BOUND: Duration = Duration::from_secs(1);
 /// How long a stop without grace may take.
 const KILL_BOUND: Duration = Duration::from_millis(300);
 /// What the watchdog gives on top before it ends a process that did not keep a bound by itself.
