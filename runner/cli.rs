@@ -17,7 +17,9 @@ use crate::{
     scenario::{self, FailFast},
 };
 
-pub use plugin::{BuildArgs, PluginCommand};
+pub use plugin::{
+    BuildArgs, InspectArgs, OutputArg, PluginCommand, ProtocolArg, RehearseArgs,
+};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// Runs lists of tests against sandboxed WASM providers

@@ -74,7 +74,7 @@ pub fn dispatch(
         Command::Unpin(args) => pin::unpin(&args, output),
         Command::Prune(args) => prune::prune(&args, output),
         Command::Reindex(args) => reindex::reindex(&args, output),
-        Command::Plugin(command) => plugin::plugin(&command, output),
+        Command::Plugin(command) => plugin::plugin(&command, surroundings, output),
         Command::Schema(args) => Ok(schema::schema(&args, output)),
         Command::Completions(args) => Ok(completions::completions(&args, output)),
         Command::Man(args) => man::man(&args, output),

@@ -39,7 +39,7 @@ impl Attachments {
 }
 
 /// Guesses what a file is by its name.
-pub(super) fn media_type(name: &str) -> &'static str {
+pub fn media_type(name: &str) -> &'static str {
     let extension = Path::new(name)
         .extension()
         .and_then(|extension| extension.to_str());

@@ -1,7 +1,14 @@
 //! `runner plugin`, one file for each of its subcommands.
 
 mod build;
+mod file;
+mod grants;
+mod inspect;
+mod rehearsal;
+mod run;
+mod workbench;
 
+use super::Surroundings;
 use crate::{
     cli::PluginCommand,
     error::{Error, ExitStatus},
@@ -9,8 +16,14 @@ use crate::{
 };
 
 /// Carries out a command for authors of plugins.
-pub(super) fn plugin(command: &PluginCommand, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn plugin(
+    command: &PluginCommand,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     match command {
         PluginCommand::Build(args) => build::build(args, output),
+        PluginCommand::Inspect(args) => inspect::inspect(args, surroundings, output),
+        PluginCommand::Run(args) => run::run(args, surroundings, output),
     }
 }
