@@ -36,6 +36,10 @@ enum GrantedHost {
     Address(IpAddr),
 }
 
+/// Where a `*` may stand.
+const WILDCARD: &str =
+    "`*` stands only for everything below a domain, as in `https://*.example.com`";
+
 /// A folder of the host, as a guest sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FsGrant {
@@ -70,6 +74,9 @@ pub struct Denied {
 impl NetGrant {
     /// Reads `https://api.example.com`, `http://127.0.0.1:8080` or `https://*.example.com`.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text == "*" {
+            return Err(WILDCARD);
+        }
         let (scheme, rest) = text
             .split_once("://")
             .ok_or("it begins with `https://` or `http://`")?;
@@ -83,9 +90,7 @@ impl NetGrant {
             None => (false, rest),
         };
         if name.contains('*') {
-            return Err(
-                "`*` stands only for everything below a domain, as in `https://*.example.com`",
-            );
+            return Err(WILDCARD);
         }
         let url = Url::parse(&format!("{scheme}://{name}")).map_err(|_| "its host is none")?;
         let is_origin = url.path() == "/"

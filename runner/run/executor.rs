@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{
     deadline::{Budget, Deadline},
     expect::{self, Measured},
+    grants::Environment,
     pool::Begun,
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
         Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin,
     },
     record::AttemptKey,
-    scenario::{self, Expect, Stdin, Template, Test},
+    scenario::{self, Expect, MissingKey, Stdin, Template, Test},
 };
 
 /// One attempt that an executor is to make.
@@ -75,6 +76,7 @@ pub struct ReadyProvider {
     pub(super) config: Arc<str>,
     pub(super) limits: Limits,
     pub(super) access: Access,
+    pub(super) environment: Environment,
     pub(super) plain: Option<Plain>,
 }
 
@@ -127,6 +129,7 @@ impl Executor {
             Some(plain) => Some(self.invocation(plain, test, provider)?),
             None => None,
         };
+        let env = environment(test, provider)?;
         Ok(Call {
             trial: &task.trial_text,
             test: test.id.as_str(),
@@ -141,7 +144,7 @@ impl Executor {
             invocation,
             limits: provider.limits,
             access: &provider.access,
-            env: Vec::new(),
+            env,
             listener: None,
         })
     }
@@ -164,14 +167,9 @@ impl Executor {
         test: &Test,
         provider: &ReadyProvider,
     ) -> Result<Invocation, AttemptError> {
-        let parse = |text: &str| serde_json::from_str::<Value>(text);
-        let input = parse(&test.input).expect("a suite holds valid JSON");
-        let config = parse(&provider.config).expect("a configuration is valid JSON");
+        let (input, config) = values(test, provider);
         let roots = [("input", &input), ("config", &config)];
-        let render = |template: &Template| {
-            let text = template.render_text(&roots);
-            text.map_err(|missing| invalid_input("template", missing.to_string()))
-        };
+        let render = |template: &Template| template.render_text(&roots).map_err(missing_key);
 
         let args = plain.args.iter().map(render).collect::<Result<_, _>>()?;
         let stdin = match &plain.stdin {
@@ -202,6 +200,28 @@ impl Executor {
             retry_after: None,
         })
     }
+}
+
+/// Fills in a provider's environment variables.
+fn environment(
+    test: &Test,
+    provider: &ReadyProvider,
+) -> Result<Vec<(String, String)>, AttemptError> {
+    if provider.environment.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (input, config) = values(test, provider);
+    let environment = provider.environment.render(&input, &config);
+    environment.map_err(missing_key)
+}
+
+/// What `input` and `config` stand for in templates.
+fn values(test: &Test, provider: &ReadyProvider) -> (Value, Value) {
+    let parse = |text: &str| serde_json::from_str(text);
+    (
+        parse(&test.input).expect("a suite holds valid JSON"),
+        parse(&provider.config).expect("a configuration is valid JSON"),
+    )
 }
 
 /// Makes the attempt of a trial whose guest did not answer a stop.
@@ -307,6 +327,10 @@ pub(super) fn blank(of: Identity, outcome: Outcome) -> Attempt {
         stderr: String::new(),
         stdout: String::new(),
     }
+}
+
+fn missing_key(missing: MissingKey) -> AttemptError {
+    invalid_input("template", missing.to_string())
 }
 
 fn invalid_input(code: &str, message: String) -> AttemptError {

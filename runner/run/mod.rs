@@ -12,6 +12,7 @@ mod executor;
 mod expect;
 mod fingerprint;
 mod fit;
+mod grants;
 mod json;
 mod lane;
 mod memory;

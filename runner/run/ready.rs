@@ -11,11 +11,12 @@ use super::{
     error::ReadyError,
     executor::{Plain, ReadyProvider},
     fit::{self, UnfitError},
+    grants::Environment,
     plan::{Plan, PlannedProvider},
 };
 use crate::{
     model::Digest,
-    plugin::{Access, Description, Engine, Interrupt, Plugin, Protocol},
+    plugin::{Description, Engine, Interrupt, Plugin, Protocol},
 };
 
 /// How many inputs that do not fit a plugin's schema are named.
@@ -181,7 +182,8 @@ fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
         plugin,
         config: Arc::from(definition.config.to_string()),
         limits: provider.limits,
-        access: Access::default(),
+        access: provider.access(),
+        environment: Environment::new(provider),
         plain,
     }
 }

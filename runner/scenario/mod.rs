@@ -9,6 +9,7 @@ mod expect;
 mod files;
 mod form;
 mod globs;
+mod grants;
 mod keys;
 mod normalise;
 mod provider;
