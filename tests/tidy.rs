@@ -18,7 +18,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("record", &[]),
     ("run", &["scenario", "plugin", "record"]),
     ("error", &["record"]),
-    ("output", &["error", "record", "run"]),
+    ("output", &["error", "plugin", "record", "run"]),
     ("cli", &["error", "record", "scenario"]),
     (
         "commands",

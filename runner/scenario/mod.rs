@@ -40,6 +40,7 @@ use validate::{InlineTest, NamedFiles, TestList};
 pub use attachments::media_type;
 pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};
+pub use grants::{is_secret_name, mount, variable_error};
 pub use normalise::normalise;
 pub use provider::{OutputForm, Protocol, Provider, Rate, Stdin};
 pub use schema::json_schema;

@@ -101,7 +101,7 @@ fn interrupt_by_signals() -> Result<(Interrupt, Arc<OnceLock<StopSignal>>), Erro
     signals.listen(move |request| {
         if let Some(signal) = request.signal {
             // A second one changes nothing.
-            drop(first.set(signal));
+            let _ = first.set(signal);
         }
         now.now();
     });
