@@ -14,6 +14,9 @@ use crate::{
     plugin::{CommandForm, Compiled, ContractVersion, Description, Kind, Surface},
 };
 
+/// How wide a line of imports may be.
+const WIDTH: usize = 86;
+
 /// What is known of a plugin's file; of one that cannot be used it is less.
 pub struct Inspection {
     /// The file.
@@ -53,11 +56,12 @@ pub fn inspection_text(inspection: &Inspection) -> String {
         field("name", name);
         field("summary", description.summary.clone());
     }
-    field("size", size(inspection));
-    field("sha256", inspection.sha256.to_string());
+    field("size", format::size(inspection.size));
     if let Some(loaded) = inspection.loaded {
-        field("loaded", format!("in {}", loaded_text(loaded)));
+        let size = format::size(loaded.compiled.size);
+        field("compiled", format!("{size} in {}", loaded_text(loaded)));
     }
+    field("sha256", inspection.sha256.to_string());
     if let Some(surface) = &inspection.surface {
         listed(&grouped(surface, true), "imports", &mut field);
         listed(&grouped(surface, false), "missing", &mut field);
@@ -100,7 +104,7 @@ pub fn inspection_json(inspection: &Inspection) -> String {
     }))
 }
 
-/// `1.2 ms from the cache`, `840 ms to compile`.
+/// `1.2 ms, from the cache`.
 pub(super) fn loaded_text(loaded: Loaded) -> String {
     let took = format::duration(loaded.took);
     if loaded.compiled.is_cached {
@@ -160,15 +164,7 @@ fn form(kind: Kind) -> Option<&'static str> {
     }
 }
 
-fn size(inspection: &Inspection) -> String {
-    let size = format::size(inspection.size);
-    match inspection.loaded {
-        Some(loaded) => format!("{size}, compiled {}", format::size(loaded.compiled.size)),
-        None => size,
-    }
-}
-
-/// Imports by package: `wasi:cli@0.2.6 (environment, exit)`.
+/// Imports by package, as `wasi:cli@0.2.6: environment, exit`, in lines that a terminal has room for.
 fn grouped(surface: &Surface, is_offered: bool) -> Vec<String> {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for import in &surface.imports {
@@ -181,11 +177,25 @@ fn grouped(surface: &Surface, is_offered: bool) -> Vec<String> {
             None => groups.push((package, vec![name])),
         }
     }
-    let text = |(package, names): (String, Vec<&str>)| match names.as_slice() {
-        [""] => package,
-        _ => format!("{package} ({})", names.join(", ")),
-    };
-    groups.into_iter().map(text).collect()
+    let lines = groups.into_iter();
+    lines.flat_map(|(package, names)| wrapped(package, &names)).collect()
+}
+
+fn wrapped(package: String, names: &[&str]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = package;
+    for (index, name) in names.iter().filter(|name| !name.is_empty()).enumerate() {
+        line += if index == 0 { ": " } else { "," };
+        if line.len() + name.len() > WIDTH {
+            lines.push(std::mem::replace(&mut line, " ".to_owned()));
+        }
+        if index > 0 {
+            line += " ";
+        }
+        line += name;
+    }
+    lines.push(line);
+    lines
 }
 
 /// `wasi:cli/exit@0.2.6` is `exit` in `wasi:cli@0.2.6`.

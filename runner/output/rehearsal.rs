@@ -124,7 +124,7 @@ impl RehearsalReport<'_> {
             "{} in {took}",
             format::outcome(attempt.outcome).bold()
         )];
-        add_judgement(attempt, &mut lines);
+        add_judgement(attempt, self.calls.len() == 1, &mut lines);
         for denied in &self.denied {
             add_denied(denied, &mut lines);
         }
@@ -238,13 +238,10 @@ fn call_time(rehearsed: &Rehearsed) -> Duration {
 }
 
 /// What the plugin said of the test, and what is wrong.
-fn add_judgement(attempt: &Attempt, lines: &mut Vec<String>) {
+fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
     if let Some(error) = &attempt.error {
-        field("error", &error_name(error));
-        for line in error.message.lines() {
-            field("", line);
-        }
+        field("error", &format!("{}\n{}", error_name(error).red(), message(error, is_heard)));
     }
     if let Some(summary) = &attempt.summary {
         field("summary", summary);
@@ -262,14 +259,23 @@ fn add_judgement(attempt: &Attempt, lines: &mut Vec<String>) {
     }
 }
 
+/// The message, without what of standard error was shown as it came.
+fn message(error: &AttemptError, is_heard: bool) -> &str {
+    let message = error.message.split_once("; its standard error ends with");
+    match message {
+        Some((message, _)) if is_heard => message,
+        _ => &error.message,
+    }
+}
+
 fn add_denied(denied: &DeniedCall, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
     field("denied", &denied.what.yellow().to_string());
     for flag in &denied.flags {
-        field("", &format!("here:        --grant {}", quoted(flag)));
+        field("", &format!("here         --grant {}", quoted(flag)));
     }
     if let Some(line) = &denied.line {
-        field("", &format!("in a scenario, under its `grants`: {line}"));
+        field("", &format!("[….grants]   {line}"));
     }
 }
 

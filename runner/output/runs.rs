@@ -258,8 +258,9 @@ pub(super) fn run_json(run: &RunEntry) -> Value {
     })
 }
 
-/// A line with the name of what it tells.
+/// A line with the name of what it tells; further lines of the value are below its first.
 pub(super) fn dim_field(name: &str, value: &str) -> String {
+    let value = value.replace('\n', "\n          ");
     format!("{} {value}", format!("{name:<9}").dimmed())
 }
 

@@ -1,6 +1,6 @@
 //! What goes into one call of a plugin and what comes out of it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::model::{
 };
 
 /// Everything that one attempt hands to a plugin.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call<'a> {
     /// The trial's id.
     pub trial: &'a str,
@@ -48,6 +48,19 @@ pub struct Call<'a> {
     pub env: Vec<(String, String)>,
     /// Who hears what the guest says while it runs.
     pub listener: Option<Listener>,
+}
+
+/// Leaves out the environment, in which secrets may be.
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Call")
+            .field("trial", &self.trial)
+            .field("attempt", &self.attempt)
+            .field("limits", &self.limits)
+            .field("access", &self.access)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Arguments and standard input of a command, with every template filled in.
@@ -187,6 +200,11 @@ impl Ended {
             stderr,
             ..
         } = sandbox;
+        let fuel = match ending {
+            Ending::Reply(_) | Ending::Error(_) => spent.fuel,
+            // A guest keeps its account in a register, which is lost where it is interrupted.
+            Ending::Timeout | Ending::Stopped => None,
+        };
         Self {
             ending,
             duration: spent.duration,
@@ -197,7 +215,7 @@ impl Ended {
                 http_requests: host.http_requests,
                 bytes_in: host.bytes_in,
                 bytes_out: reply_bytes + stdout.written() + host.log.bytes + host.artifacts.bytes,
-                fuel: spent.fuel,
+                fuel,
             },
             denied: host.denied,
             log: host.log.records,

@@ -1,5 +1,7 @@
 //! Calls of commands: a program with arguments, standard input and output.
 
+use std::sync::Arc;
+
 use bytesize::ByteSize;
 use serde_json::Value;
 use wasmtime::Store;
@@ -52,12 +54,10 @@ pub(super) async fn run_plain(
 ) -> Ended {
     let mut argv = vec![name.to_owned()];
     argv.extend(invocation.args);
-    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
-    host.listener.clone_from(&call.listener);
     let start = Start {
         argv,
         stdin: invocation.stdin,
-        host,
+        host: host(call, guard),
     };
     let execution = program.execute(start, &call.limits, guard).await;
 
@@ -71,7 +71,7 @@ pub(super) async fn run_plain(
 
 /// Runs one attempt by the JSON protocol.
 pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) -> Ended {
-    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
+    let mut host = host(call, guard);
     host.listener = call.listener.clone().map(hearing_records);
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
@@ -112,6 +112,13 @@ pub(super) async fn describe(
         .map_err(|error| classify(&error, sandbox).into_error())?;
     let stdout = whole(&sandbox.stdout, limits)?;
     protocol::description(&stdout, exit_code, &sandbox.stderr.text(), guard)
+}
+
+fn host(call: &Call<'_>, guard: &Guard) -> Host {
+    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
+    host.secrets = Arc::clone(&call.access.secrets);
+    host.listener.clone_from(&call.listener);
+    host
 }
 
 impl Program {

@@ -1,5 +1,7 @@
 //! Calls of components, by the typed contract.
 
+use std::sync::Arc;
+
 use bytesize::ByteSize;
 use serde_json::Value;
 use wasmtime_wasi::WasiCtxBuilder;
@@ -24,6 +26,7 @@ use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric
 pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard) -> Ended {
     let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
     host.listener.clone_from(&call.listener);
+    host.secrets = Arc::clone(&call.access.secrets);
     host.bytes_in = (call.input.len() + call.config.len()) as u64;
     let mut store = recipe(host, &call.limits).store(pre.engine());
     // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.

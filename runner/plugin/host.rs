@@ -3,7 +3,7 @@
 use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
 use super::{
-    AttachmentSource,
+    AttachmentSource, Secrets,
     contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
     interrupt::Guard,
     listener::{Heard, Listener},
@@ -26,6 +26,8 @@ pub(super) struct Host {
     pub(super) http_requests: u64,
     pub(super) denied: Vec<Denied>,
     pub(super) listener: Option<Listener>,
+    /// Those that the guest is granted.
+    pub(super) secrets: Arc<Secrets>,
     files: Arc<[AttachmentSource]>,
     /// No guest can take more at once than its memory holds.
     max_read: u64,
@@ -70,6 +72,7 @@ impl Host {
             http_requests: 0,
             denied: Vec::new(),
             listener: None,
+            secrets: Arc::default(),
             files,
             max_read: limits.memory,
             guard,
@@ -161,8 +164,11 @@ impl log::Host for Host {
 }
 
 impl control::Host for Host {
-    fn progress(&mut self, fraction: Option<f64>, message: String) {
+    fn progress(&mut self, fraction: Option<f64>, mut message: String) {
         self.calls += 1;
+        if let Some(redactor) = self.secrets.redactor() {
+            redactor.text(&mut message);
+        }
         tracing::trace!(fraction, message, "progress of a guest");
         if let Some(listener) = &self.listener {
             let message = message.as_str();
@@ -219,6 +225,9 @@ impl files::Host for Host {
 impl secrets::Host for Host {
     fn get(&mut self, name: String) -> Result<String, secrets::SecretError> {
         self.calls += 1;
+        if let Some(value) = self.secrets.get(&name) {
+            return Ok(value.to_owned());
+        }
         self.deny(Denied {
             what: format!("the secret `{name}`"),
             grant: Some(format!("secrets = [\"{name}\"]")),

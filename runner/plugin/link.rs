@@ -235,6 +235,9 @@ impl Plugin {
             return Ended::without_sandbox(error);
         }
         let invocation = call.invocation.take();
+        if let (Some(listener), Some(redactor)) = (&call.listener, call.access.secrets.redactor()) {
+            call.listener = Some(redactor.listener(listener.clone()));
+        }
         let run = async {
             match (&self.0.code, invocation) {
                 (Runnable::Component(pre), _) => component::run(pre, &call, guard).await,
@@ -246,7 +249,11 @@ impl Plugin {
                 }
             }
         };
-        contain(run).await.unwrap_or_else(Ended::without_sandbox)
+        let mut ended = contain(run).await.unwrap_or_else(Ended::without_sandbox);
+        if let Some(redactor) = call.access.secrets.redactor() {
+            redactor.ended(&mut ended);
+        }
+        ended
     }
 }
 

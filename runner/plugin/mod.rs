@@ -20,6 +20,7 @@ mod limits;
 mod link;
 mod listener;
 mod protocol;
+mod redact;
 mod sandbox;
 mod secrets;
 mod sniff;
