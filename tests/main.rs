@@ -17,6 +17,7 @@ mod crash;
 mod exec;
 mod outcomes;
 mod output;
+mod plugin_commands;
 mod plugins;
 mod poison;
 #[cfg(debug_assertions)]

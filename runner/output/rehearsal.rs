@@ -241,7 +241,7 @@ fn call_time(rehearsed: &Rehearsed) -> Duration {
 fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
     if let Some(error) = &attempt.error {
-        field("error", &format!("{}\n{}", error_name(error).red(), message(error, is_heard)));
+        field("error", &format!("{}\n{}", error_name(error).red(), without_stderr(&error.message, is_heard)));
     }
     if let Some(summary) = &attempt.summary {
         field("summary", summary);
@@ -250,7 +250,7 @@ fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
         field("score", &score.to_string());
     }
     for check in &attempt.checks {
-        field("check", &check_line(check));
+        field("check", &check_line(check, is_heard));
     }
     for metric in &attempt.metrics {
         let unit = metric.unit.as_deref().unwrap_or_default();
@@ -259,12 +259,11 @@ fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
     }
 }
 
-/// The message, without what of standard error was shown as it came.
-fn message(error: &AttemptError, is_heard: bool) -> &str {
-    let message = error.message.split_once("; its standard error ends with");
-    match message {
+/// A message without the end of standard error, if that was shown as it came.
+fn without_stderr(message: &str, is_heard: bool) -> &str {
+    match message.split_once("; its standard error ends with") {
         Some((message, _)) if is_heard => message,
-        _ => &error.message,
+        _ => message,
     }
 }
 
@@ -288,14 +287,14 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-fn check_line(check: &Check) -> String {
+fn check_line(check: &Check, is_heard: bool) -> String {
     let sign = match check.verdict {
         CheckVerdict::Pass => "✓".green().to_string(),
         CheckVerdict::Fail => "✗".red().to_string(),
         CheckVerdict::Skip => "-".dimmed().to_string(),
     };
     let message = check.message.as_ref();
-    let message = message.map(|message| format!(": {message}"));
+    let message = message.map(|message| format!(": {}", without_stderr(message, is_heard)));
     let score = check.score.map(|score| format!(" (score {score})"));
     format!(
         "{sign} {}{}{}",

@@ -109,7 +109,12 @@ fn check(
         let schema = run::check_config(&description, &handed.config)?;
         schema.map_or(Ok(()), |schema| run::check_input(&schema, &handed.input))
     });
-    fits.map_err(|error| unusable(&format!("the plugin cannot be called so: {error}")))
+    fits.map_err(|error| {
+        Error::usage(miette!(
+            help = "`runner plugin inspect` shows what the plugin says of its configuration and input",
+            "the plugin cannot be called so: {error}"
+        ))
+    })
 }
 
 /// Calls the plugin until it was called often enough, or did not do well, or is stopped. The first call is heard.
@@ -142,7 +147,10 @@ async fn call(
     // Not printed where it is heard: a screen that does not move on must not hold the guest up.
     let (sender, mut lines) = mpsc::unbounded_channel();
     let listener = listens.map(|_| {
-        Listener::new(move |heard: Heard<'_>| drop(sender.send(output::heard_line(heard))))
+        Listener::new(move |heard: Heard<'_>| {
+            // Nobody waits for it once the call is given up.
+            drop(sender.send(output::heard_line(heard)));
+        })
     });
     let print = |line: String| {
         if let Some(output) = listens {

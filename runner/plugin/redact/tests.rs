@@ -191,6 +191,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
             exit_code: None,
         }),
         duration: Duration::ZERO,
+        instantiate: Duration::ZERO,
         usage: Usage::default(),
         denied: vec![Denied {
             what: text(),
