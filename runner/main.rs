@@ -35,7 +35,9 @@ fn main() -> ExitCode {
         arguments,
         is_detached,
         cache: cache_folder(),
+        scratch_root: env::temp_dir(),
         log_filter: env::var("RUNNER_LOG").ok(),
+        variable: |name| env::var_os(name),
     };
     match commands::dispatch(cli.command, &surroundings, &output) {
         Ok(status) => status.into(),

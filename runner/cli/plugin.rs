@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::parse_duration;
+use super::{SecretsArgs, parse_duration};
 
 /// The subcommands of `runner plugin`.
 #[derive(Debug, Subcommand)]
@@ -120,6 +120,9 @@ pub struct RehearseArgs {
     /// Grant something: `net=URL`, `secret=NAME`, `fs=PATH:MOUNT[:rw]` or `env=KEY=VALUE`; may be given more than once
     #[arg(long = "grant", value_name = "GRANT", help_heading = "Sandbox")]
     pub grants: Vec<String>,
+    /// Where secrets come from beside the environment
+    #[command(flatten)]
+    pub secrets: SecretsArgs,
     /// Set a limit, such as `memory=64MiB`; may be given more than once
     #[arg(
         long = "limit",

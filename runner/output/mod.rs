@@ -1,9 +1,11 @@
 //! The only module that prints: data to standard output, talk to standard error.
 
+mod denials;
 mod events;
 mod failure;
 mod follow;
 mod format;
+mod grants;
 mod histogram;
 mod inspection;
 mod pending;
@@ -25,6 +27,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use events::events_schema;
 pub use follow::Follow;
+pub use grants::granted_text;
 pub use inspection::{Inspection, Loaded, inspection_json, inspection_text};
 pub use pending::why_pending;
 pub use rehearsal::{DeniedCall, RehearsalReport, heard_line};

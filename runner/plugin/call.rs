@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     access::Access,
+    fs::Quota,
     listener::Listener,
     sandbox::{Sandbox, Spent},
 };
@@ -145,6 +146,8 @@ pub struct Ended {
     pub stderr: String,
     /// What was kept of standard output; empty where it became the reply.
     pub stdout: String,
+    /// What whoever wrote the guest or the scenario should know if it did not end well.
+    pub hint: Option<String>,
     /// Files it left.
     pub artifacts: Vec<Artifact>,
 }
@@ -194,8 +197,9 @@ impl Ended {
         sandbox.stderr.end();
 
         let Sandbox {
-            host,
+            mut host,
             limiter,
+            quota,
             stdout,
             stderr,
             ..
@@ -205,8 +209,14 @@ impl Ended {
             // A guest keeps its account in a register, which is lost where it is interrupted.
             Ending::Timeout | Ending::Stopped => None,
         };
+        let hint = quota.as_ref().and_then(Quota::exceeded);
+        if let Some(hint) = &hint {
+            host.warn(hint.clone());
+        }
+        let written = quota.map_or(0, |quota| quota.written());
+        let bytes = stdout.written() + host.log.bytes + host.artifacts.bytes + written;
         Self {
-            ending,
+            ending: ending.with_hint(hint.as_deref()),
             duration: spent.duration,
             instantiate: spent.instantiate,
             usage: Usage {
@@ -214,7 +224,7 @@ impl Ended {
                 host_calls: host.calls,
                 http_requests: host.http_requests,
                 bytes_in: host.bytes_in,
-                bytes_out: reply_bytes + stdout.written() + host.log.bytes + host.artifacts.bytes,
+                bytes_out: reply_bytes + bytes,
                 fuel,
             },
             denied: host.denied,
@@ -222,14 +232,15 @@ impl Ended {
             log_dropped: host.log.dropped,
             stderr: stderr.text(),
             stdout: stdout.text(),
+            hint,
             artifacts: host.artifacts.files,
         }
     }
 
     /// An attempt that ended before there was a sandbox, or whose sandbox is lost.
-    pub fn without_sandbox(error: AttemptError) -> Self {
+    pub fn without_sandbox(ending: impl Into<Ending>) -> Self {
         Self {
-            ending: Ending::Error(error),
+            ending: ending.into(),
             duration: Duration::ZERO,
             instantiate: Duration::ZERO,
             usage: Usage::default(),
@@ -238,12 +249,37 @@ impl Ended {
             log_dropped: 0,
             stderr: String::new(),
             stdout: String::new(),
+            hint: None,
             artifacts: Vec::new(),
         }
     }
 }
 
+impl From<AttemptError> for Ending {
+    fn from(error: AttemptError) -> Self {
+        Self::Error(error)
+    }
+}
+
 impl Ending {
+    /// Adds to an error what may have led to it.
+    fn with_hint(self, hint: Option<&str>) -> Self {
+        match (self, hint) {
+            (Self::Error(error), Some(hint)) => {
+                // Below the last lines of a standard error, not behind them.
+                let separator = match error.message.contains('\n') {
+                    true => "\n",
+                    false => "; ",
+                };
+                Self::Error(AttemptError {
+                    message: error.message + separator + hint,
+                    ..error
+                })
+            }
+            (ending, _) => ending,
+        }
+    }
+
     /// The error that this ending is for somebody who has no use for endings; a reply is none.
     pub(super) fn into_error(self) -> AttemptError {
         let halted = |code: &str, message: &str| AttemptError {

@@ -14,10 +14,8 @@ const SHOWN_CHARACTERS: usize = 100;
 
 /// Turns wasmtime's error into an ending.
 pub(super) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
-    match error.downcast_ref::<Halt>() {
-        Some(Halt::Timeout) => return Ending::Timeout,
-        Some(Halt::Stopped) => return Ending::Stopped,
-        None => {}
+    if let Some(ending) = halted(error) {
+        return ending;
     }
     let broken = diagnose(error, sandbox);
     let stderr = stderr_tail(&sandbox.stderr.text());
@@ -25,6 +23,14 @@ pub(super) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
         message: broken.message + &stderr,
         ..broken
     })
+}
+
+/// The ending of a guest that the host has ended; none where it has come to its own.
+pub(super) fn halted(error: &wasmtime::Error) -> Option<Ending> {
+    match error.downcast_ref::<Halt>()? {
+        Halt::Timeout => Some(Ending::Timeout),
+        Halt::Stopped => Some(Ending::Stopped),
+    }
 }
 
 /// An error of a class, with a code and a message.

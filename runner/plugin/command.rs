@@ -9,7 +9,8 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe:
 
 use super::{
     Call, Description, Ended, Ending, Invocation, OutputForm, Reply,
-    classify::{beginning, classify, failure},
+    classify::{beginning, classify, failure, halted},
+    fs::{Files, Role},
     host::Host,
     interrupt::Guard,
     listener::{Heard, Listener},
@@ -35,6 +36,9 @@ struct Start {
     argv: Vec<String>,
     stdin: Vec<u8>,
     host: Host,
+    /// Environment and mounts.
+    wasi: WasiCtxBuilder,
+    files: Files,
 }
 
 /// One finished execution of a program.
@@ -42,6 +46,7 @@ struct Execution {
     exit: wasmtime::Result<i32>,
     spent: Spent,
     sandbox: Sandbox,
+    files: Files,
 }
 
 /// Runs one attempt by the plain protocol; `name` is `argv[0]`.
@@ -52,31 +57,44 @@ pub(super) async fn run_plain(
     call: &Call<'_>,
     guard: &Guard,
 ) -> Ended {
+    let (wasi, files) = match surroundings(call, guard).await {
+        Ok(found) => found,
+        Err(ending) => return Ended::without_sandbox(ending),
+    };
     let mut argv = vec![name.to_owned()];
     argv.extend(invocation.args);
     let start = Start {
         argv,
         stdin: invocation.stdin,
         host: host(call, guard),
+        wasi,
+        files,
     };
     let execution = program.execute(start, &call.limits, guard).await;
 
-    execution.end(|exit_code, sandbox| {
+    let read = |exit_code, sandbox: &Sandbox| {
         match read_output(invocation.output, exit_code, &sandbox.stdout, &call.limits) {
             Ok(output) => Ending::Reply(plain_reply(output, exit_code)),
             Err(error) => Ending::Error(error),
         }
-    })
+    };
+    execution.end(read).await
 }
 
 /// Runs one attempt by the JSON protocol.
 pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) -> Ended {
+    let (wasi, files) = match surroundings(call, guard).await {
+        Ok(found) => found,
+        Err(ending) => return Ended::without_sandbox(ending),
+    };
     let mut host = host(call, guard);
     host.listener = call.listener.clone().map(hearing_records);
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
         stdin: protocol::question(call),
         host,
+        wasi,
+        files,
     };
     let mut execution = program.execute(start, &call.limits, guard).await;
 
@@ -85,12 +103,11 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
     for record in protocol::log_records(&stderr) {
         execution.sandbox.host.log.push(record);
     }
-    execution.end(
-        |exit_code, sandbox| match whole(&sandbox.stdout, &call.limits) {
-            Ok(stdout) => protocol::answer(&stdout, exit_code, &stderr, guard),
-            Err(error) => Ending::Error(error),
-        },
-    )
+    let read = |exit_code, sandbox: &Sandbox| match whole(&sandbox.stdout, &call.limits) {
+        Ok(stdout) => protocol::answer(&stdout, exit_code, &stderr, guard),
+        Err(error) => Ending::Error(error),
+    };
+    execution.end(read).await
 }
 
 /// Asks a command what it is, by the JSON protocol.
@@ -103,6 +120,8 @@ pub(super) async fn describe(
         argv: vec![JSON_NAME.to_owned(), "describe".to_owned()],
         stdin: Vec::new(),
         host: Host::new(limits, [].into(), guard.clone()),
+        wasi: WasiCtxBuilder::new(),
+        files: Files::default(),
     };
     let execution = program.execute(start, limits, guard).await;
 
@@ -121,16 +140,25 @@ fn host(call: &Call<'_>, guard: &Guard) -> Host {
     host
 }
 
+/// The environment and the files of one attempt.
+async fn surroundings(call: &Call<'_>, guard: &Guard) -> Result<(WasiCtxBuilder, Files), Ending> {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.envs(&call.env);
+    let files = Files::mount(call, Role::Command, guard, &mut wasi).await?;
+    Ok((wasi, files))
+}
+
 impl Program {
     async fn execute(&self, start: Start, limits: &Limits, guard: &Guard) -> Execution {
         let mut host = start.host;
         host.bytes_in = start.stdin.len() as u64;
-        let mut wasi = WasiCtxBuilder::new();
+        let mut wasi = start.wasi;
         wasi.args(&start.argv)
             .stdin(MemoryInputPipe::new(start.stdin));
         let recipe = Recipe {
             wasi,
             host,
+            quota: start.files.quota(),
             // The whole output counts or none of it: there is no tail to keep.
             stdout: Capture::new(limits.reply, 0),
             limits,
@@ -145,6 +173,7 @@ impl Program {
             exit,
             spent: meter.stop(&store),
             sandbox: store.into_data(),
+            files: start.files,
         }
     }
 
@@ -180,7 +209,17 @@ impl Program {
 }
 
 impl Execution {
-    fn end(self, read: impl FnOnce(i32, &Sandbox) -> Ending) -> Ended {
+    async fn end(mut self, read: impl FnOnce(i32, &Sandbox) -> Ending) -> Ended {
+        // What was interrupted has left its files half done.
+        let is_own_end = !self
+            .exit
+            .as_ref()
+            .is_err_and(|error| halted(error).is_some());
+        if is_own_end {
+            self.files.keep_artifacts(&mut self.sandbox.host).await;
+        }
+        self.files.remove().await;
+
         let ending = match self.exit {
             Ok(code) => read(code, &self.sandbox),
             Err(error) => classify(&error, &self.sandbox),

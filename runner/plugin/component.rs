@@ -14,6 +14,7 @@ use super::{
         exports::runner::provider::provider::{ProviderError, Test},
         runner::provider::types,
     },
+    fs::{Files, Role},
     host::Host,
     interrupt::Guard,
     listener::Heard,
@@ -28,7 +29,18 @@ pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard
     host.listener.clone_from(&call.listener);
     host.secrets = Arc::clone(&call.access.secrets);
     host.bytes_in = (call.input.len() + call.config.len()) as u64;
-    let mut store = recipe(host, &call.limits).store(pre.engine());
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.envs(&call.env);
+    let files = match Files::mount(call, Role::Component, guard, &mut wasi).await {
+        Ok(files) => files,
+        Err(ending) => return Ended::without_sandbox(ending),
+    };
+    let recipe = Recipe {
+        wasi,
+        quota: files.quota(),
+        ..recipe(host, &call.limits)
+    };
+    let mut store = recipe.store(pre.engine());
     // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.
     let (input, config) = (call.input.to_string(), call.config.to_string());
     let tags: Vec<&str> = call.tags.iter().map(String::as_str).collect();
@@ -59,6 +71,7 @@ pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard
     let spent = meter.stop(&store);
 
     let sandbox = store.into_data();
+    files.remove().await;
     let mut reply_bytes = 0;
     let ending = match answer {
         Ok(Ok(reply)) => {
@@ -133,6 +146,7 @@ fn recipe(host: Host, limits: &Limits) -> Recipe<'_> {
     Recipe {
         wasi: WasiCtxBuilder::new(),
         host,
+        quota: None,
         stdout,
         limits,
         handover: limits.reply.saturating_add(HANDOVER_MARGIN),

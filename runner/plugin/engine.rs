@@ -9,7 +9,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::{p1, p2};
 
-use super::{cache::Cache, compile::Compiler, contract, host::Host, sandbox::Sandbox};
+use super::{cache::Cache, compile::Compiler, contract, fs, host::Host, sandbox::Sandbox};
 
 /// How long a guest that only computes may go on after its time is over.
 const TICK: Duration = Duration::from_millis(10);
@@ -115,6 +115,7 @@ fn start_ticker(engine: EngineWeak) -> io::Result<()> {
 fn link_components(engine: &wasmtime::Engine) -> wasmtime::Result<component::Linker<Sandbox>> {
     let mut linker = component::Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
+    fs::count_components(&mut linker)?;
     contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
         &mut sandbox.host
     })?;
@@ -125,5 +126,6 @@ fn link_components(engine: &wasmtime::Engine) -> wasmtime::Result<component::Lin
 fn link_modules(engine: &wasmtime::Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>> {
     let mut linker = wasmtime::Linker::new(engine);
     p1::add_to_linker_async(&mut linker, |sandbox: &mut Sandbox| &mut sandbox.wasi)?;
+    fs::count_modules(&mut linker)?;
     Ok(linker)
 }

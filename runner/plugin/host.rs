@@ -2,13 +2,15 @@
 
 use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
+use bytesize::ByteSize;
+
 use super::{
     AttachmentSource, Secrets,
     contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
     interrupt::Guard,
     listener::{Heard, Listener},
 };
-use crate::model::{Artifact, Denied, Limits, LogRecord};
+use crate::model::{Artifact, Denied, Limits, LogRecord, media_type};
 
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MEDIA_TYPE_BYTES: usize = 255;
@@ -44,6 +46,7 @@ pub(super) struct Log {
 }
 
 /// Artifacts within their limits.
+#[derive(Default)]
 pub(super) struct Artifacts {
     pub(super) files: Vec<Artifact>,
     pub(super) bytes: u64,
@@ -83,6 +86,19 @@ impl Host {
         &self.guard
     }
 
+    /// Adds a word of the host's own, whether there is room for more or not.
+    pub(super) fn warn(&mut self, message: String) {
+        let record = LogRecord {
+            level: "warn",
+            message,
+            fields: Vec::new(),
+        };
+        if let Some(listener) = &self.listener {
+            listener.hear(Heard::Log(&record));
+        }
+        self.log.records.push(record);
+    }
+
     /// Keeps what the guest was refused, for whoever may grant it.
     pub(super) fn deny(&mut self, denied: Denied) {
         if self.denied.len() < MAX_DENIED && !self.denied.contains(&denied) {
@@ -109,6 +125,33 @@ impl Log {
 }
 
 impl Artifacts {
+    /// Adds a whole file of `size` bytes, or says why not.
+    pub(super) fn keep(
+        &mut self,
+        name: &str,
+        size: u64,
+        read: impl FnOnce() -> io::Result<Vec<u8>>,
+    ) -> Result<(), String> {
+        if self.files.iter().any(|file| file.name == name) {
+            return Err("there is an artifact of this name".to_owned());
+        }
+        if self.files.len() as u64 >= self.max_files {
+            return Err(format!("over `limits.artifact_files`, {}", self.max_files));
+        }
+        if self.bytes.saturating_add(size) > self.max_bytes {
+            let most = ByteSize(self.max_bytes);
+            return Err(format!("over `limits.artifacts`, {most}"));
+        }
+        let bytes = read().map_err(|error| error.to_string())?;
+        self.bytes += bytes.len() as u64;
+        self.files.push(Artifact {
+            name: name.to_owned(),
+            media_type: media_type(name).to_owned(),
+            bytes,
+        });
+        Ok(())
+    }
+
     fn append(
         &mut self,
         name: String,
@@ -258,7 +301,8 @@ impl http::Host for Host {
     }
 }
 
-fn is_artifact_name(name: &str) -> bool {
+/// Tells whether an artifact may be called so; it never becomes a path.
+pub(super) fn is_artifact_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(is_plain)

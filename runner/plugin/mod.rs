@@ -14,6 +14,7 @@ mod component;
 mod contract;
 mod engine;
 mod file;
+mod fs;
 mod host;
 mod interrupt;
 mod limits;

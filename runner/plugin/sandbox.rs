@@ -10,7 +10,7 @@ use futures::FutureExt as _;
 use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 
-use super::{host::Host, limits::Limiter, listener::Heard, stdio::Capture};
+use super::{fs::Quota, host::Host, limits::Limiter, listener::Heard, stdio::Capture};
 use crate::model::{AttemptError, ErrorClass, Limits};
 
 /// Live resource handles of a guest, in the component model's tables.
@@ -28,6 +28,8 @@ pub(super) struct Sandbox {
     pub(super) wasi: WasiP1Ctx,
     pub(super) host: Host,
     pub(super) limiter: Limiter,
+    /// Counts what is written to files; none where nothing may be.
+    pub(super) quota: Option<Quota>,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
     /// Bytes that the guest may hand over in one call.
@@ -40,6 +42,7 @@ pub(super) struct Sandbox {
 pub(super) struct Recipe<'a> {
     pub(super) wasi: WasiCtxBuilder,
     pub(super) host: Host,
+    pub(super) quota: Option<Quota>,
     pub(super) stdout: Capture,
     pub(super) limits: &'a Limits,
     /// Bytes that the guest may hand over in one call.
@@ -79,6 +82,7 @@ impl Recipe<'_> {
             wasi,
             host: self.host,
             limiter: Limiter::new(self.limits),
+            quota: self.quota,
             stdout: self.stdout,
             stderr,
             handover: self.handover,

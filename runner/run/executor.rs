@@ -273,6 +273,7 @@ pub(super) fn judged(of: Identity, expect: &Expect, deadline: &Deadline, ended: 
         duration: ended.duration,
         usage: ended.usage,
         stderr: &ended.stderr,
+        hint: ended.hint.as_deref(),
     };
     let judged = expect::judge(expect, deadline, ended.ending, measured);
     Attempt {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -13,8 +13,9 @@ use super::{
     plan::{Plan, PlannedProvider},
 };
 use crate::{
-    model::{FsMode, Grants, ProviderId},
+    model::{FsMode, Grants, Limits, ProviderId},
     plugin::{Access, Mount, Secrets},
+    record::ManifestGrants,
     scenario::{MissingKey, Provider, Template},
 };
 
@@ -26,6 +27,15 @@ pub(super) struct Environment {
 }
 
 impl Plan {
+    /// What each provider may use and touch.
+    pub fn access(&self) -> impl Iterator<Item = (&ProviderId, &Limits, &Grants)> {
+        let providers = self.providers.iter().flatten();
+        providers.map(|provider| {
+            let definition = &provider.definition;
+            (&definition.id, &provider.limits, &definition.grants)
+        })
+    }
+
     /// The secrets that each provider is granted, by name.
     pub fn secrets(&self) -> impl Iterator<Item = (&ProviderId, BTreeSet<String>)> {
         let providers = self.providers.iter().flatten();
@@ -113,6 +123,35 @@ pub(super) fn mounts(definition: &Provider, directory: &Path) -> Result<Vec<Moun
     });
     mounts
         .collect::<Result<_, ProviderError>>()
+        .map_err(|problem| PlanError::Providers {
+            problems: vec![problem],
+        })
+}
+
+/// Takes the folders that a provider was granted when its run began.
+pub(super) fn stored_mounts(
+    definition: &Provider,
+    stored: &ManifestGrants,
+) -> Result<Vec<Mount>, PlanError> {
+    let folders = stored.fs.iter().map(|folder| {
+        let host = PathBuf::from(&folder.folder);
+        if !host.is_dir() {
+            let problem = format!(
+                "the folder `{}` that it is granted as `{}` is not there any more",
+                host.display(),
+                folder.mount
+            );
+            let help = "put it back, or go on with `--accept-changes` and what the scenario says now";
+            return Err(ProviderError::new(&definition.id, problem).with_help(help));
+        }
+        Ok(Mount {
+            host,
+            guest: folder.mount.clone(),
+            is_writable: folder.mode == FsMode::ReadWrite.as_str(),
+        })
+    });
+    folders
+        .collect::<Result<_, _>>()
         .map_err(|problem| PlanError::Providers {
             problems: vec![problem],
         })

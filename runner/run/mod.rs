@@ -21,6 +21,7 @@ mod poison;
 mod pool;
 mod ready;
 mod rehearsal;
+mod requests;
 mod retry;
 mod stop;
 mod stored;
@@ -28,6 +29,7 @@ mod stored;
 use std::{
     collections::HashSet,
     io,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -59,7 +61,7 @@ use self::{
     pool::Pool,
 };
 use crate::{
-    model::{Counts, ProviderId, Reason, Stage, StopMode, StopSignal},
+    model::{Counts, Grants, ProviderId, Reason, Stage, StopMode, StopSignal},
     plugin::{Engine, Interrupt},
     record::{Entry, History, RecordError, Recorder, State},
 };
@@ -77,6 +79,15 @@ pub enum Event<'a> {
         provider: &'a ProviderId,
         /// How long it took.
         took: Duration,
+    },
+    /// A plugin asks for more than its provider is granted.
+    Requests {
+        /// The provider.
+        provider: &'a ProviderId,
+        /// What is not granted, in the plugin's words.
+        requests: &'a [&'a str],
+        /// Grants with which all of it is granted that can be.
+        grants: &'a Grants,
     },
     /// Rows are on disk.
     Rows {
@@ -131,6 +142,8 @@ pub struct Session<'a> {
     pub inbox: UnboundedReceiver<Message>,
     /// Stops guests.
     pub interrupt: Interrupt,
+    /// Under which folder attempts have theirs.
+    pub scratch_root: PathBuf,
     /// Sees what happens.
     pub observe: &'a mut dyn FnMut(Event<'_>),
 }
@@ -161,7 +174,10 @@ pub enum SessionError {
 /// Runs a plan's trials to their end.
 pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, SessionError> {
     let ends = Instant::now() + plan.timeout();
-    let providers = make_ready(plan, &mut session, ends).await?;
+    let mut providers = make_ready(plan, &mut session, ends).await?;
+    for provider in providers.iter_mut().flatten() {
+        provider.access.scratch_root.clone_from(&session.scratch_root);
+    }
     let counts = session.history.state.counts();
     let broken = |error: String| SessionError::Run { error, counts };
     session

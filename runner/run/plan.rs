@@ -418,6 +418,8 @@ fn birth_provider(provider: &PlannedProvider) -> BirthProvider {
             Kind::Command(_) => None,
         },
         limits: provider.limits,
+        grants: provider.definition.grants.clone(),
+        folders: provider.mounts.iter().map(|mount| mount.host.clone()).collect(),
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     fit::{self, UnfitError},
     grants::Environment,
     plan::{Plan, PlannedProvider},
+    requests,
 };
 use crate::{
     model::Digest,
@@ -57,6 +58,9 @@ impl Plan {
             plugins.insert(provider.file.sha256, plugin.clone());
 
             let description = describe(provider, &plugin, guests, interrupt).await?;
+            if let Some(description) = &description {
+                requests::tell(provider, &description.requests, observe);
+            }
             schemas.push(check_config(provider, description.as_ref())?);
             ready.push(Some(make_ready(provider, plugin)));
         }

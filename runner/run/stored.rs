@@ -23,7 +23,7 @@ use crate::{
     model::Digest,
     plugin::{PluginFile, PluginFileError},
     record::{Claim, Manifest, RecordError},
-    scenario::{self, FailFast, Provider, Scenario, Selection, Suite},
+    scenario::{self, FailFast, Provider, Selection, Suite},
 };
 
 /// Why a run cannot be planned from what was stored with it.
@@ -87,7 +87,7 @@ impl Plan {
             .map_err(|source| missing("the list of tests", &suite, source))?;
         let providers = scenario.providers().iter();
         let providers = providers
-            .map(|definition| stored_provider(claim, &scenario, definition, &ceiling))
+            .map(|definition| stored_provider(claim, definition, &ceiling))
             .collect::<Result<_, _>>()?;
 
         let parts = Parts {
@@ -194,7 +194,6 @@ pub fn stored_selection(manifest: &Manifest) -> Selection {
 /// Takes a provider's plugin from the content store; `None` for one without trials.
 fn stored_provider(
     claim: &Claim,
-    scenario: &Scenario,
     definition: &Provider,
     ceiling: &Ceiling,
 ) -> Result<Option<PlannedProvider>, StoredError> {
@@ -214,7 +213,7 @@ fn stored_provider(
     Ok(Some(PlannedProvider {
         file: PluginFile::from_bytes(&original_path(definition), bytes)?,
         limits: ceiling.cap(definition.limits),
-        mounts: grants::mounts(definition, scenario.directory())?,
+        mounts: grants::stored_mounts(definition, &stored.grants)?,
         secrets: Arc::default(),
         definition: definition.clone(),
     }))

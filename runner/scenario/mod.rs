@@ -37,7 +37,6 @@ use serde_json::{Map, Value};
 use settings::Settings;
 use validate::{InlineTest, NamedFiles, TestList};
 
-pub use attachments::media_type;
 pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};
 pub use grants::{is_secret_name, mount, variable_error};

@@ -1,6 +1,8 @@
 //! `--grant`: what a plugin may touch, as the command line says it, and back.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path, sync::Arc};
 
 use miette::miette;
 use serde_json::{Map, Value};
@@ -75,17 +77,14 @@ pub(super) fn environment(
 }
 
 /// The names of all secrets that are granted: those to be asked for, and those in environment variables.
-pub(super) fn secret_names(grants: &Grants) -> Vec<String> {
+pub(super) fn secret_names(grants: &Grants) -> BTreeSet<String> {
     let templates = grants.env.iter();
     let templates = templates.filter_map(|(_, text)| Template::parse(text).ok());
     let in_variables = templates.flat_map(|template| {
         let keys = template.keys_of("secret");
         keys.flatten().cloned().collect::<Vec<_>>()
     });
-    let mut names: Vec<_> = grants.secrets.iter().cloned().chain(in_variables).collect();
-    names.sort();
-    names.dedup();
-    names
+    grants.secrets.iter().cloned().chain(in_variables).collect()
 }
 
 /// Fills in a template.

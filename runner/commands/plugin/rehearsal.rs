@@ -13,8 +13,8 @@ use super::grants::render;
 use crate::{
     cli::{OutputArg, ProtocolArg, RehearseArgs},
     error::Error,
+    model::media_type,
     plugin::{AttachmentSource, Invocation, Kind, OutputForm, PluginFile, Protocol},
-    scenario::media_type,
 };
 
 /// What the command line hands to a plugin, read.

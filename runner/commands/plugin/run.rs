@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use super::{file, grants, rehearsal::Handed, workbench::Workbench};
 use crate::{
     cli::RehearseArgs,
-    commands::Surroundings,
+    commands::{Surroundings, secrets},
     error::{Error, ExitStatus},
-    model::{Artifact, Limits, chain},
+    model::{Artifact, Grants, Limits, chain},
     output::{self, DeniedCall, Loaded, Output, RehearsalReport},
     plugin::{Engine, Heard, Listener, OutputForm, Plugin, PluginFile},
     run::{self, Rehearsal, Rehearsed},
@@ -27,10 +27,9 @@ pub(super) fn run(
     let path = file::find(&args.file, output)?;
     let file = PluginFile::read(&path, limits.file).map_err(|error| unusable(&chain(&error)))?;
     let handed = Handed::read(args, &file)?;
-    let secrets = BTreeMap::new();
+    let secrets = read_secrets(args, &grants, surroundings, output)?;
     let env = grants::environment(&grants, &handed.input, &handed.config, &secrets)?;
-    let scratch = tempfile::tempdir().map_err(|error| Error::storage(miette!("{error}")))?;
-    let access = grants::access(&grants, &secrets, scratch.path())?;
+    let access = grants::access(&grants, &secrets, &surroundings.scratch_root)?;
 
     let engine = if args.fuel { Engine::with_fuel } else { Engine::new };
     let bench = Workbench::new(engine, surroundings, output)?;
@@ -91,6 +90,26 @@ pub(super) fn run(
     } else {
         ExitStatus::Success
     })
+}
+
+/// Reads the values of the secrets that are granted, all of which must have one.
+fn read_secrets(
+    args: &RehearseArgs,
+    granted: &Grants,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<BTreeMap<String, String>, Error> {
+    let names = grants::secret_names(granted);
+    let values = secrets::read(&names, &args.secrets, surroundings.variable, output)?;
+    let missing = names.iter().filter(|name| !values.contains_key(*name));
+    let missing: Vec<_> = missing
+        .map(|name| (name.as_str(), String::new()))
+        .collect();
+    if missing.is_empty() {
+        Ok(values)
+    } else {
+        Err(secrets::no_value(&missing))
+    }
 }
 
 /// Checks configuration and input as a run does before its first trial.

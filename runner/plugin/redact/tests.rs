@@ -50,6 +50,11 @@ fn forms(secret: &str) -> Vec<String> {
         }
     };
     let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+    let lower_percent = secret.bytes().map(|byte| match byte {
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02x}"),
+    });
+    let lower_percent = lower_percent.collect();
     let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let html = secret
         .replace('&', "&amp;")
@@ -66,7 +71,7 @@ fn forms(secret: &str) -> Vec<String> {
         hex("").to_uppercase(),
         hex("%"),
         hex("%").to_uppercase(),
-        percent.to_lowercase(),
+        lower_percent,
         percent,
         form,
         html,
@@ -192,6 +197,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
         }),
         duration: Duration::ZERO,
         instantiate: Duration::ZERO,
+        hint: None,
         usage: Usage::default(),
         denied: vec![Denied {
             what: text(),

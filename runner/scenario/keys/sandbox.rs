@@ -89,7 +89,7 @@ pub(super) const LIMITS: &[Key] = &[
         "scratch",
         Form::Size,
         "0",
-        "Bytes that may be written to files in all. More than 0 gives an empty private `/scratch`, and `/artifacts` to commands.",
+        "Bytes that may be written to files in all; a file that grows without them and each new file, folder or link (4 KiB) count too. More than 0 gives an empty private `/scratch`, and `/artifacts` to commands.",
     ),
 ];
 
