@@ -48,6 +48,8 @@ fn masked(text: &str) -> String {
         (r"\b[0-9.]+ (µs|ms|s)\b", "[time]"),
         (r"\b[0-9.]+ [KM]iB", "[size]"),
         (r"(from the cache|compiled anew)", "[loaded]"),
+        (r"(wasi:\w+)@0\.2\.\d+", "$1@[wasi]"),
+        (r"lib\.rs:\d+:\d+", "lib.rs:[place]"),
     ];
     masks.iter().fold(text.to_owned(), |text, (pattern, mask)| {
         let pattern = Regex::new(pattern).unwrap();
@@ -68,10 +70,28 @@ fn inspect_bad(runner: &Runner, file: &str, says: &str) -> String {
 
 #[test]
 fn inspect_shows_what_a_component_is_and_needs() {
-    let runner = Runner::new(&["hostile"]);
+    let runner = Runner::new(&["hostile", "units"]);
     let ran = runner.run(&["plugin", "inspect", "hostile.wasm"]).expect(0);
+    assert!(ran.stdout.contains("\nrequests  net:https://example.com\n"));
+
+    let ran = runner.run(&["plugin", "inspect", "units.wasm"]).expect(0);
     assert_eq!(ran.stderr, "");
-    insta::assert_snapshot!(masked(&ran.stdout), @"");
+    let (known, schemas) = ran.stdout.split_once("\n\nschema of its config\n").unwrap();
+    assert!(schemas.contains("\n\nschema of its input\n{\n"));
+    insta::assert_snapshot!(masked(known), @r#"
+    units.wasm
+    kind      component of contract 0.1.0
+    name      units 0.1.0
+    summary   Converts between units of length, mass and temperature
+    size      [size]
+    compiled  [size] in [time], [loaded]
+    sha256    [sha256]
+    imports   runner:provider@0.1.0: types
+              wasi:io@[wasi]: poll, error, streams
+              wasi:cli@[wasi]: environment, exit, stdin, stdout, stderr, terminal-input,
+                terminal-output, terminal-stdin, terminal-stdout, terminal-stderr
+    exports   runner:provider/provider@0.1.0
+    "#);
 }
 
 #[test]
@@ -88,37 +108,88 @@ fn inspect_prints_one_document() {
     }
     document["description"]["input_schema"] = json!("…");
     document["description"]["config_schema"] = json!("…");
-    insta::assert_json_snapshot!(document, @"");
+    insta::assert_json_snapshot!(document, @r#"
+    {
+      "compiled": "…",
+      "contract": "0.1.0",
+      "description": {
+        "config_schema": "…",
+        "input_schema": "…",
+        "name": "units",
+        "requests": [],
+        "summary": "Converts between units of length, mass and temperature",
+        "version": "0.1.0"
+      },
+      "exports": [
+        "runner:provider/provider@0.1.0"
+      ],
+      "file": "units.wasm",
+      "form": null,
+      "imports": "…",
+      "kind": "component",
+      "lifecycle": false,
+      "problem": null,
+      "protocol": null,
+      "sha256": "…",
+      "size": "…",
+      "v": 1
+    }
+    "#);
 }
 
 #[test]
 fn inspect_tells_commands_by_their_form_and_protocol() {
     let runner = Runner::new(&["command"]);
     let ran = runner.run(&["plugin", "inspect", "command.wasm"]).expect(0);
-    assert!(ran.stdout.contains("command (component of WASI 0.2), knows the JSON protocol"));
+    assert!(ran.stdout.contains("\nkind      command (component of WASI 0.2)\nprotocol  json\n"));
     assert!(ran.stdout.contains("\nname      command 0.1.0\n"));
 
     runner.wat("plain.wasm", r#"(module (func (export "_start")))"#);
     let ran = runner.run(&["plugin", "inspect", "plain.wasm"]).expect(0);
-    insta::assert_snapshot!(masked(&ran.stdout), @"");
+    insta::assert_snapshot!(masked(&ran.stdout), @r#"
+    plain.wasm
+    kind      command (module of WASI preview 1)
+    protocol  plain: it does not describe itself
+    size      36 B
+    compiled  [size] in [time], [loaded]
+    sha256    [sha256]
+    exports   _start
+    "#);
 }
 
 #[test]
 fn inspect_shows_what_is_known_of_files_that_cannot_be_used() {
     let runner = Runner::new(&[]);
     runner.write("text.wasm", "#!/bin/sh\n");
-    insta::assert_snapshot!(inspect_bad(&runner, "text.wasm", "is not WASM"), @"");
+    insta::assert_snapshot!(inspect_bad(&runner, "text.wasm", "is not WASM"), @r#"
+    text.wasm
+    kind      no WASM
+    size      10 B
+    sha256    [sha256]
+    "#);
 
     runner.wat("library.wasm", r#"(module (func (export "add")))"#);
     let says = "is a module without `_start`";
-    insta::assert_snapshot!(inspect_bad(&runner, "library.wasm", says), @"");
+    insta::assert_snapshot!(inspect_bad(&runner, "library.wasm", says), @r#"
+    library.wasm
+    kind      module, but no plugin
+    size      33 B
+    sha256    [sha256]
+    exports   add
+    "#);
 
     runner.wat(
         "newer.wasm",
         r#"(component (instance $i) (export "runner:provider/provider@0.2.0" (instance $i)))"#,
     );
     let says = "is built for version 0.2.0 of the contract `runner:provider`, and this runner speaks 0.1.0";
-    insta::assert_snapshot!(inspect_bad(&runner, "newer.wasm", says), @"");
+    insta::assert_snapshot!(inspect_bad(&runner, "newer.wasm", says), @r#"
+    newer.wasm
+    kind      component of contract 0.2.0; this runner speaks 0.1.0
+    size      75 B
+    sha256    [sha256]
+    exports   runner:provider/provider@0.2.0
+    "#);
 
     runner.wat(
         "needy.wasm",
@@ -128,7 +199,15 @@ fn inspect_shows_what_is_known_of_files_that_cannot_be_used() {
             (func (export "_start")))"#,
     );
     let says = "needs what this runner does not offer: `env::gpu`";
-    insta::assert_snapshot!(inspect_bad(&runner, "needy.wasm", says), @"");
+    insta::assert_snapshot!(inspect_bad(&runner, "needy.wasm", says), @r#"
+    needy.wasm
+    kind      command (module of WASI preview 1)
+    size      88 B
+    sha256    [sha256]
+    imports   wasi_snapshot_preview1: proc_exit
+    missing   env: gpu
+    exports   _start
+    "#);
 
     runner.run(&["plugin", "inspect", "nowhere.wasm"]).expect(2).says(&["nowhere.wasm"]);
 }
@@ -153,7 +232,12 @@ fn a_reply_is_data_and_the_rest_is_talk() {
     let args = ["--input", input, "--config", r#"{"decimals": 2}"#];
     let ran = call(&runner, "units.wasm", &args).expect(0);
     assert_eq!(ran.stdout, "{\n  \"value\": 26.1\n}\n");
-    insta::assert_snapshot!(masked(&ran.stderr), @"");
+    insta::assert_snapshot!(masked(&ran.stderr), @r#"
+    ✓ passed in [time]
+    time      load [time], [loaded]; instantiate [time]; call [time]
+    memory    [size] at most
+    host      0 calls, 0 HTTP requests, 48 B in, 14 B out
+    "#);
 }
 
 #[test]
@@ -170,7 +254,8 @@ fn values_come_from_files_and_from_standard_input() {
     };
     assert_eq!(from_stdin("units.wasm", &["--input", "-"]), ran.stdout);
     let text = fs_err::read_to_string(runner.path("input.json")).unwrap();
-    assert_eq!(from_stdin("command.wasm", &["--stdin", "-", "--", "cat"]), text);
+    let cat = from_stdin("command.wasm", &["--stdin", "-", "--", "cat"]);
+    assert_eq!(cat, text + "\n");
 
     call(&runner, "units.wasm", &["--input", "-", "--config", "-"])
         .expect(2)
@@ -229,7 +314,17 @@ fn commands_are_called_by_either_protocol() {
 fn an_author_sees_why_a_call_went_wrong() {
     let ran = hostile(&json!({"do": "panic"}), &[], 1);
     assert_eq!(ran.stdout, "");
-    insta::assert_snapshot!(masked(&ran.stderr), @"");
+    insta::assert_snapshot!(masked(&ran.stderr), @r#"
+    stderr   thread '<unnamed>' (1) panicked at tests/guests/hostile/src/lib.rs:[place]:
+    stderr   the guest's own words
+    stderr   note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+    ✗ error in [time]
+    error     trap unreachable-code-reached
+              the guest trapped: wasm `unreachable` instruction executed
+    time      load [time], [loaded]; instantiate [time]; call [time]
+    memory    [size] at most
+    host      0 calls, 0 HTTP requests, 16 B in, 0 B out
+    "#);
 
     let ran = hostile(&json!({"do": "loop"}), &["--timeout", "200ms"], 1);
     ran.says(&["⧖ timeout", "no reply within 200ms, set by the attempt's `timeout`"]);
@@ -267,7 +362,59 @@ fn a_call_is_one_document() {
     }
     document["times"]["cached"] = json!("…");
     document["usage"]["peak_memory"] = json!("…");
-    insta::assert_json_snapshot!(document, @"");
+    insta::assert_json_snapshot!(document, @r#"
+    {
+      "artifacts": [],
+      "checks": [
+        {
+          "details": {
+            "lines": 3
+          },
+          "message": "too long",
+          "name": "style",
+          "score": 0.5,
+          "verdict": "fail"
+        }
+      ],
+      "denied": [],
+      "error": null,
+      "file": "hostile.wasm",
+      "log": [],
+      "metrics": [
+        {
+          "name": "length",
+          "unit": "lines",
+          "value": 3.0
+        }
+      ],
+      "outcome": "failed",
+      "output": "judged",
+      "repeats": {
+        "call_ms": "…",
+        "count": 1,
+        "instantiate_ms": "…"
+      },
+      "score": 0.25,
+      "stderr": "",
+      "stdout": "",
+      "summary": "not good",
+      "times": {
+        "cached": "…",
+        "call_ms": "…",
+        "instantiate_ms": "…",
+        "load_ms": "…"
+      },
+      "usage": {
+        "bytes_in": 16,
+        "bytes_out": 51,
+        "fuel": null,
+        "host_calls": 0,
+        "http_requests": 0,
+        "peak_memory": "…"
+      },
+      "v": 1
+    }
+    "#);
 }
 
 #[test]

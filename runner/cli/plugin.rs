@@ -83,7 +83,7 @@ pub struct RehearseArgs {
     pub config: Option<String>,
     /// An attachment of the test; may be given more than once
     #[arg(long = "file", value_name = "NAME=PATH", help_heading = "Call")]
-    pub files: Vec<String>,
+    pub attachments: Vec<String>,
     /// The number that the plugin may take its randomness from
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Call")]
     pub seed: u32,

@@ -51,6 +51,11 @@ pub fn inspection_text(inspection: &Inspection) -> String {
     let mut lines = vec![inspection.path.display().to_string().bold().to_string()];
     let mut field = |name: &str, value: String| lines.push(dim_field(name, &value));
     field("kind", kind(inspection));
+    match protocol(inspection) {
+        Some("json") => field("protocol", "json".to_owned()),
+        Some(_) => field("protocol", "plain: it does not describe itself".to_owned()),
+        None => {}
+    }
     if let Some(description) = &inspection.description {
         let name = format!("{} {}", description.name, description.version);
         field("name", name);
@@ -90,6 +95,7 @@ pub fn inspection_json(inspection: &Inspection) -> String {
         "sha256": inspection.sha256.to_string(),
         "kind": inspection.kind.map(Kind::as_str),
         "form": inspection.kind.and_then(form),
+        "protocol": protocol(inspection),
         "contract": surface.and_then(Surface::contract),
         "lifecycle": surface.is_some_and(Surface::has_lifecycle),
         "imports": imports,
@@ -127,19 +133,11 @@ fn description_json(description: &Description) -> Value {
 
 fn kind(inspection: &Inspection) -> String {
     let surface = inspection.surface.as_ref();
-    let protocol = if inspection.description.is_some() {
-        "knows the JSON protocol"
-    } else {
-        "of the plain protocol: it does not describe itself"
-    };
     match inspection.kind {
         Some(Kind::Component { contract }) => {
             let lifecycle = surface.is_some_and(Surface::has_lifecycle);
             let lifecycle = if lifecycle { ", with lifecycle" } else { "" };
             format!("component of contract {contract}{lifecycle}")
-        }
-        Some(kind @ Kind::Command(_)) if inspection.loaded.is_some() => {
-            format!("command ({}), {protocol}", form(kind).unwrap_or_default())
         }
         Some(kind @ Kind::Command(_)) => format!("command ({})", form(kind).unwrap_or_default()),
         None => match surface {
@@ -154,6 +152,16 @@ fn kind(inspection: &Inspection) -> String {
             },
         },
     }
+}
+
+/// By which protocol a command is called, if it could be asked.
+fn protocol(inspection: &Inspection) -> Option<&'static str> {
+    let is_command = matches!(inspection.kind, Some(Kind::Command(_)));
+    let is_known = is_command && inspection.loaded.is_some();
+    is_known.then(|| match inspection.description {
+        Some(_) => "json",
+        None => "plain",
+    })
 }
 
 fn form(kind: Kind) -> Option<&'static str> {

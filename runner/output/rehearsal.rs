@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use comfy_table::CellAlignment;
 use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 
@@ -43,9 +44,10 @@ pub struct DeniedCall {
     pub line: Option<String>,
 }
 
-/// A line of what a plugin says while it runs.
-pub fn heard_line(heard: Heard<'_>) -> String {
-    match heard {
+/// A line of what a plugin says while it runs; none for an empty one.
+pub fn heard_line(heard: Heard<'_>) -> Option<String> {
+    Some(match heard {
+        Heard::Stdout(line) | Heard::Stderr(line) if line.trim().is_empty() => return None,
         Heard::Log(record) => record_line(record),
         Heard::Stdout(line) => format!("{} {line}", label("stdout").dimmed()),
         Heard::Stderr(line) => format!("{} {line}", label("stderr").dimmed()),
@@ -54,7 +56,7 @@ pub fn heard_line(heard: Heard<'_>) -> String {
             let percent = percent.unwrap_or_default();
             format!("{} {percent}{message}", label("progress").dimmed())
         }
-    }
+    })
 }
 
 impl RehearsalReport<'_> {
@@ -145,9 +147,15 @@ impl RehearsalReport<'_> {
         let shown = self.shown();
         let usage = shown.attempt.usage;
         let mut field = |name, value: &str| lines.push(dim_field(name, value));
-        field("load", &loaded_text(self.loaded));
-        field("start", &format::duration(shown.instantiate));
-        field("call", &format::duration(call_time(shown)));
+        field(
+            "time",
+            &format!(
+                "load {}; instantiate {}; call {}",
+                loaded_text(self.loaded),
+                format::duration(shown.instantiate),
+                format::duration(call_time(shown))
+            ),
+        );
         field(
             "memory",
             &format!("{} at most", format::size(usage.peak_memory)),
@@ -176,12 +184,15 @@ impl RehearsalReport<'_> {
         let calls = format::plural(self.calls.len() as u64, "call");
         let mut table = plain_table(&[&calls, "least", "median", "most"]);
         for (name, spread) in [
-            ("start", self.spread(instantiate_time)),
+            ("instantiate", self.spread(instantiate_time)),
             ("call", self.spread(call_time)),
         ] {
             let times = [spread.least, spread.median, spread.most];
             let cells = times.map(format::duration);
             table.add_row([name.to_owned()].into_iter().chain(cells));
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
         }
         trimmed(&table)
     }

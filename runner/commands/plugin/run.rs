@@ -167,8 +167,10 @@ async fn call(
     let (sender, mut lines) = mpsc::unbounded_channel();
     let listener = listens.map(|_| {
         Listener::new(move |heard: Heard<'_>| {
-            // Nobody waits for it once the call is given up.
-            drop(sender.send(output::heard_line(heard)));
+            if let Some(line) = output::heard_line(heard) {
+                // Nobody waits for it once the call is given up.
+                drop(sender.send(line));
+            }
         })
     });
     let print = |line: String| {
