@@ -282,10 +282,10 @@ fn add_denied(denied: &DeniedCall, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
     field("denied", &denied.what.yellow().to_string());
     for flag in &denied.flags {
-        field("", &format!("here         --grant {}", quoted(flag)));
+        field("", &format!("granted here by           --grant {}", quoted(flag)));
     }
     if let Some(line) = &denied.line {
-        field("", &format!("[….grants]   {line}"));
+        field("", &format!("in a scenario's `grants`  {line}"));
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
+use super::stop::unanswered;
 use crate::{
     model::Limits,
     plugin::{Description, Guard, Interrupt, Plugin, Protocol},
@@ -56,7 +57,11 @@ pub async fn describe(
     };
     let plugin = plugin.clone();
     let described = guests.spawn(async move { plugin.describe(protocol, &limits, &guard).await });
-    let described = described.await.expect("describing catches panics");
+    let described = tokio::select! {
+        biased;
+        described = described => described.expect("describing catches panics"),
+        () = unanswered(interrupt) => return Err(UnfitError::Silent),
+    };
     described.map_err(|error| match error.code.as_str() {
         "timeout" => UnfitError::Silent,
         _ => UnfitError::Describe(error.message),

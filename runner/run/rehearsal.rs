@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::{
     deadline::{Deadline, Rule},
     executor::{Identity, blank, judged},
-    stop::STOP_BOUND,
+    stop::unanswered,
     wall_clock,
 };
 use crate::{
@@ -85,11 +85,6 @@ impl Rehearsal {
             let call = rehearsal.call(&text, repeat, listener);
             rehearsal.plugin.run(call, &guard).await
         });
-        let gives_up = async {
-            interrupt.interrupted().await;
-            tokio::time::sleep(STOP_BOUND).await;
-        };
-
         tokio::select! {
             biased;
             ended = call => {
@@ -98,7 +93,7 @@ impl Rehearsal {
                 let attempt = judged(of, &Expect::default(), &deadline, ended);
                 Rehearsed { attempt, instantiate }
             }
-            () = gives_up => Rehearsed {
+            () = unanswered(interrupt) => Rehearsed {
                 attempt: blank(of, Outcome::Stopped),
                 instantiate: Duration::ZERO,
             },

@@ -22,13 +22,14 @@ use signal_hook::{
 
 use crate::{
     model::{Reason, StopMode, StopSignal},
+    plugin::Interrupt,
     record::{last_words, request},
 };
 
 /// How often the watchdog looks for requests and bounds.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a stop may take, its grace not counted.
-pub(super) const STOP_BOUND: Duration = Duration::from_secs(1);
+const STOP_BOUND: Duration = Duration::from_secs(1);
 /// How long a stop without grace may take.
 const KILL_BOUND: Duration = Duration::from_millis(300);
 /// What the watchdog gives on top before it ends a process that did not keep a bound by itself.
@@ -57,6 +58,12 @@ impl StopRequest {
             (None, StopMode::Drain | StopMode::Stop | StopMode::Kill) => Reason::Stopped,
         }
     }
+}
+
+/// Waits until guests that were interrupted should have ended; one inside a long instruction may not have.
+pub(super) async fn unanswered(interrupt: &Interrupt) {
+    interrupt.interrupted().await;
+    tokio::time::sleep(STOP_BOUND).await;
 }
 
 type Listener = Box<dyn FnMut(StopRequest) + Send>;
