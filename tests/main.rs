@@ -15,6 +15,7 @@ mod control;
 #[cfg(debug_assertions)]
 mod crash;
 mod exec;
+mod grants;
 mod outcomes;
 mod output;
 mod plugin_commands;

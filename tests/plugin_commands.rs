@@ -351,6 +351,20 @@ fn a_denied_call_says_what_would_grant_it() {
 }
 
 #[test]
+fn a_granted_secret_is_handed_out_and_not_shown() {
+    let runner = Runner::new(&["hostile"]);
+    let input = r#"{"do": "secret"}"#;
+    let args = ["--input", input, "--grant", "secret=KEY"];
+    call(&runner, "hostile.wasm", &args).expect(2).says(&["secret `KEY` has no value"]);
+
+    runner.write("secrets", "KEY=correct-horse-battery\n");
+    let args = [&args[..], &["--secret-file", "secrets"]].concat();
+    let ran = call(&runner, "hostile.wasm", &args).expect(0);
+    assert_eq!(ran.stdout, "\"[secret KEY]\"\n");
+    assert!(!ran.stderr.contains("denied"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_call_is_one_document() {
     let mut document = document(&json!({"do": "judge"}), &["--repeat", "3"], 1);
     for time in ["load_ms", "instantiate_ms", "call_ms"] {

@@ -10,13 +10,7 @@ use std::{
 use miette::miette;
 
 use super::Surroundings;
-use crate::{
-    cli::SecretsArgs,
-    error::Error,
-    output::Output,
-    plugin::Secrets,
-    run::Plan,
-};
+use crate::{cli::SecretsArgs, error::Error, output::Output, plugin::Secrets, run::Plan};
 
 /// The permissions of everybody but a file's owner to read it.
 const READABLE_BY_OTHERS: u32 = 0o044;
@@ -117,7 +111,10 @@ fn read_file(
     output: &Output,
 ) -> Result<(), Error> {
     let cannot = |error: &dyn std::fmt::Display| {
-        Error::usage(miette!("cannot read the secrets in `{}`: {error}", path.display()))
+        Error::usage(miette!(
+            "cannot read the secrets in `{}`: {error}",
+            path.display()
+        ))
     };
     let metadata = std::fs::metadata(path).map_err(|error| cannot(&error))?;
     let mode = metadata.permissions().mode();

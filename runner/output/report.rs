@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Grants, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict},
+    model::{
+        Counts, Grants, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict,
+    },
     record::{Entry, Row, RowDenied},
     run,
 };
@@ -155,7 +157,7 @@ impl Report {
                 provider,
                 requests,
                 grants,
-            } => self.requests(provider, requests, grants),
+            } => self.requests(provider, requests, *grants),
             run::Event::Rows {
                 entries,
                 lines,
@@ -219,7 +221,7 @@ impl Report {
         }
     }
 
-    fn requests(&mut self, provider: &ProviderId, requests: &[&str], grants: &Grants) {
+    fn requests(&mut self, provider: &ProviderId, requests: &[&str], grants: Option<&Grants>) {
         match self.mode {
             Mode::Json => self.emit(events::Event::Requests {
                 provider: provider.as_str(),

@@ -60,7 +60,10 @@ pub(super) fn stderr_tail(stderr: &str) -> String {
         .unwrap_or(0);
     let most = text.ceil_char_boundary(text.len().saturating_sub(SHOWN_STDERR_BYTES));
     let cut = if most > start { "…" } else { "" };
-    format!("; its standard error ends with:\n{cut}{}", &text[start.max(most)..])
+    format!(
+        "; its standard error ends with:\n{cut}{}",
+        &text[start.max(most)..]
+    )
 }
 
 /// The first characters of something that is not what it should be, as the end of a message.

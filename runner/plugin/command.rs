@@ -72,11 +72,14 @@ pub(super) async fn run_plain(
     };
     let execution = program.execute(start, &call.limits, guard).await;
 
-    let read = |exit_code, sandbox: &Sandbox| {
-        match read_output(invocation.output, exit_code, &sandbox.stdout, &call.limits) {
-            Ok(output) => Ending::Reply(plain_reply(output, exit_code)),
-            Err(error) => Ending::Error(error),
-        }
+    let read = |exit_code, sandbox: &Sandbox| match read_output(
+        invocation.output,
+        exit_code,
+        &sandbox.stdout,
+        &call.limits,
+    ) {
+        Ok(output) => Ending::Reply(plain_reply(output, exit_code)),
+        Err(error) => Ending::Error(error),
     };
     execution.end(read).await
 }

@@ -209,9 +209,7 @@ pub(super) fn count_modules(linker: &mut wasmtime::Linker<Sandbox>) -> wasmtime:
 }
 
 /// Counts what components write.
-pub(super) fn count_components(
-    linker: &mut component::Linker<Sandbox>,
-) -> wasmtime::Result<()> {
+pub(super) fn count_components(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
     counted::shadow(linker)
 }
 

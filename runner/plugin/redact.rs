@@ -79,21 +79,36 @@ impl Redactor {
 
     /// Redacts everything that an attempt left.
     pub(super) fn ended(&self, ended: &mut Ended) {
-        match &mut ended.ending {
+        // Every field by its name: of a new one it has to be decided whether a guest has a say in it.
+        let Ended {
+            ending,
+            duration: _,
+            instantiate: _,
+            usage: _,
+            denied,
+            log,
+            log_dropped: _,
+            hint,
+            stderr,
+            stdout,
+            artifacts,
+        } = ended;
+        match ending {
             Ending::Reply(reply) => self.reply(reply),
             Ending::Error(error) => self.error(error),
             Ending::Timeout | Ending::Stopped => {}
         }
-        for Denied { what, grant } in &mut ended.denied {
+        self.optional(hint);
+        for Denied { what, grant } in denied {
             self.cut_text(what);
             self.optional(grant);
         }
-        for record in &mut ended.log {
+        for record in log {
             self.record(record);
         }
-        self.cut_text(&mut ended.stderr);
-        self.cut_text(&mut ended.stdout);
-        self.artifacts(&mut ended.artifacts);
+        self.cut_text(stderr);
+        self.cut_text(stdout);
+        self.artifacts(artifacts);
     }
 
     /// Redacts what is heard while a guest runs.

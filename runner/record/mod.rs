@@ -64,7 +64,9 @@ pub use reader::{LineError, Rows, RunReader};
 pub use recorder::{ContentPaths, Entry, Finished, Recorder, Written};
 pub use reindex::Reindexed;
 pub use rerun::Rerun;
-pub use row::{Row, RowArtifact, RowCheck, RowDenied, RowError, RowMetric, RowOutput, RowUsage, StoredOutput};
+pub use row::{
+    Row, RowArtifact, RowCheck, RowDenied, RowError, RowMetric, RowOutput, RowUsage, StoredOutput,
+};
 pub use run_entry::RunEntry;
 pub use sandbox::{ManifestFolder, ManifestGrants, ManifestLimits};
 pub use schema::{benchmark_schema, row_schema};

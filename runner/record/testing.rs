@@ -15,8 +15,8 @@ use super::{
     Finished, Opening, Recorder, Rerun, State, Store, Written,
 };
 use crate::model::{
-    Attempt, Check, CheckVerdict, Counts, Digest, Grants, Limits, Outcome, ProviderId, RunStatus, Stage,
-    TestId, TrialId, Usage, Verdict,
+    Attempt, Check, CheckVerdict, Counts, Digest, Grants, Limits, Outcome, ProviderId, RunStatus,
+    Stage, TestId, TrialId, Usage, Verdict,
 };
 
 pub(super) const NOW: &str = "2026-11-20T04:39:12.123Z";

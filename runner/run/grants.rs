@@ -141,7 +141,8 @@ pub(super) fn stored_mounts(
                 host.display(),
                 folder.mount
             );
-            let help = "put it back, or go on with `--accept-changes` and what the scenario says now";
+            let help =
+                "put it back, or go on with `--accept-changes` and what the scenario says now";
             return Err(ProviderError::new(&definition.id, problem).with_help(help));
         }
         Ok(Mount {

@@ -86,8 +86,8 @@ pub enum Event<'a> {
         provider: &'a ProviderId,
         /// What is not granted, in the plugin's words.
         requests: &'a [&'a str],
-        /// Grants with which all of it is granted that can be.
-        grants: &'a Grants,
+        /// What to grant so that it has what it asks for; absent where nobody knows what that is.
+        grants: Option<&'a Grants>,
     },
     /// Rows are on disk.
     Rows {
@@ -176,7 +176,10 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
     let ends = Instant::now() + plan.timeout();
     let mut providers = make_ready(plan, &mut session, ends).await?;
     for provider in providers.iter_mut().flatten() {
-        provider.access.scratch_root.clone_from(&session.scratch_root);
+        provider
+            .access
+            .scratch_root
+            .clone_from(&session.scratch_root);
     }
     let counts = session.history.state.counts();
     let broken = |error: String| SessionError::Run { error, counts };

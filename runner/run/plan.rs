@@ -419,7 +419,11 @@ fn birth_provider(provider: &PlannedProvider) -> BirthProvider {
         },
         limits: provider.limits,
         grants: provider.definition.grants.clone(),
-        folders: provider.mounts.iter().map(|mount| mount.host.clone()).collect(),
+        folders: provider
+            .mounts
+            .iter()
+            .map(|mount| mount.host.clone())
+            .collect(),
     }
 }
 

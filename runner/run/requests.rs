@@ -35,7 +35,7 @@ pub(super) fn tell(
         observe(Event::Requests {
             provider: &definition.id,
             requests: &open,
-            grants: &grants,
+            grants: (grants != definition.grants).then_some(&grants),
         });
     }
 }
@@ -66,7 +66,10 @@ impl Request {
                 let url = Url::parse(&wanted.to_string()).ok();
                 let is_in =
                     |granted: &NetGrant| url.as_ref().is_some_and(|url| granted.matches(url));
-                grants.net.iter().any(|granted| granted == wanted || is_in(granted))
+                grants
+                    .net
+                    .iter()
+                    .any(|granted| granted == wanted || is_in(granted))
             }
             Self::Secret(name) => {
                 let in_environment = format!("{{{{secret.{name}}}}}");
@@ -126,7 +129,10 @@ mod tests {
             "fs:ro:data",
             "fs:ro:/data/",
         ] {
-            assert!(Request::parse(text).unwrap().is_granted(&grants()), "{text}");
+            assert!(
+                Request::parse(text).unwrap().is_granted(&grants()),
+                "{text}"
+            );
         }
         for text in [
             "net:https://example.com",
@@ -146,7 +152,16 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_nothing() {
-        for text in ["", "net", "net:*", "secret:", "fs:fixtures", "fs:wo:x", "fs:ro:/", "gpu:1"] {
+        for text in [
+            "",
+            "net",
+            "net:*",
+            "secret:",
+            "fs:fixtures",
+            "fs:wo:x",
+            "fs:ro:/",
+            "gpu:1",
+        ] {
             assert!(Request::parse(text).is_none(), "{text:?}");
         }
     }

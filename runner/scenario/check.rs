@@ -306,9 +306,7 @@ fn text(text: &str, form: &Form) -> Result<(), Refusal> {
     match form {
         Form::Text | Form::File | Form::Folder if text.is_empty() => Err(because(&"it is empty")),
         Form::Text | Form::File | Form::Folder => Ok(()),
-        Form::Mount => {
-            grants::mount(text).map_err(|reason| because(&format!("`{text}` {reason}")))
-        }
+        Form::Mount => grants::mount(text).map_err(|reason| because(&format!("`{text}` {reason}"))),
         Form::NetGrant => NetGrant::parse(text)
             .map(|_| ())
             .map_err(|reason| because(&format!("`{text}` is none; {reason}"))),

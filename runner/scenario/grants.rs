@@ -62,7 +62,10 @@ pub(super) fn check(
         if let Some(mount) = folder.get("mount").and_then(Value::as_str) {
             if mounts.contains(&mount) {
                 let message = format!("two folders are mounted at `{mount}`");
-                findings.push(at.key("mount").finding(Part::Value, message, "used already"));
+                findings.push(
+                    at.key("mount")
+                        .finding(Part::Value, message, "used already"),
+                );
             }
             mounts.push(mount);
         }
@@ -125,11 +128,9 @@ fn check_env(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Findin
                 continue;
             }
             let path = [&[SECRET.to_owned()], keys].concat().join(".");
-            let message = format!("`{{{{{path}}}}}` names no secret, as `{{{{secret.API_KEY}}}}` does");
-            findings.push(
-                at.key(name)
-                    .finding(Part::Value, message, "this template"),
-            );
+            let message =
+                format!("`{{{{{path}}}}}` names no secret, as `{{{{secret.API_KEY}}}}` does");
+            findings.push(at.key(name).finding(Part::Value, message, "this template"));
         }
     }
 }
@@ -204,8 +205,20 @@ mod tests {
             assert_eq!(mount(good), Ok(()), "{good}");
         }
         for bad in [
-            "", "/", "data", "./data", "//", "/a//b", "/a/", "/a/../b", "/..", "/./a", "/a\0",
-            "/scratch", "/files/a", "/artifacts",
+            "",
+            "/",
+            "data",
+            "./data",
+            "//",
+            "/a//b",
+            "/a/",
+            "/a/../b",
+            "/..",
+            "/./a",
+            "/a\0",
+            "/scratch",
+            "/files/a",
+            "/artifacts",
         ] {
             assert!(mount(bad).is_err(), "{bad:?}");
         }

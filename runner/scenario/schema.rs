@@ -33,7 +33,9 @@ fn of(form: &Form) -> Value {
             json!({"type": "string", "minLength": 1})
         }
         Form::Template(_) => json!({"type": "string"}),
-        Form::Mount => json!({"type": "string", "pattern": "^(/[^/]+)+$", "examples": ["/fixtures"]}),
+        Form::Mount => {
+            json!({"type": "string", "pattern": "^(/[^/]+)+$", "examples": ["/fixtures"]})
+        }
         Form::NetGrant => json!({
             "type": "string",
             "pattern": "^https?://",

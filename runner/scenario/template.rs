@@ -83,7 +83,10 @@ impl Template {
     /// The keys behind `root` of every path that begins with it: of `{{secret.API_KEY}}`, `["API_KEY"]`.
     pub fn keys_of<'a>(&'a self, root: &'a str) -> impl Iterator<Item = &'a [String]> {
         self.pieces.iter().filter_map(move |piece| match piece {
-            Piece::Path(path) => path.split_first().filter(|(first, _)| *first == root).map(|(_, keys)| keys),
+            Piece::Path(path) => path
+                .split_first()
+                .filter(|(first, _)| *first == root)
+                .map(|(_, keys)| keys),
             Piece::Text(_) => None,
         })
     }

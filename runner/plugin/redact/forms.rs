@@ -106,7 +106,9 @@ fn percent(value: &str) -> impl Iterator<Item = String> {
         "+-_.~",
         "",
     ];
-    let kept = KEPT.into_iter().flat_map(|kept| [(kept, true), (kept, false)]);
+    let kept = KEPT
+        .into_iter()
+        .flat_map(|kept| [(kept, true), (kept, false)]);
     let kept: Vec<_> = kept
         .map(|(kept, is_upper)| percent_keeping(value, kept, is_upper))
         .chain([true, false].map(|is_upper| hex_with("%", value, is_upper)))
@@ -162,7 +164,8 @@ fn base64(value: &str) -> Vec<String> {
         let bytes = [&[0; 3][..before], value.as_bytes()].concat();
         // Characters that hold a bit of something else are not the value's own.
         let own = (8 * before).div_ceil(6)..8 * bytes.len() / 6;
-        [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD].map(|engine| engine.encode(&bytes)[own.clone()].to_owned())
+        [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD]
+            .map(|engine| engine.encode(&bytes)[own.clone()].to_owned())
     });
     alone.into_iter().chain(inside).collect()
 }

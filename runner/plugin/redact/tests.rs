@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -8,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Ended, Ending, Redactor, Reply};
 use crate::{
     model::{Artifact, AttemptError, Check, CheckVerdict, Denied, LogRecord, Metric, Usage},
-    plugin::Secrets,
+    plugin::{Heard, Listener, Secrets},
 };
 
 const SECRET: &str = "s3cr3t/with \"quotes\"+ä";
@@ -117,7 +121,10 @@ fn a_part_of_a_secret_at_a_seam_is_replaced_too() {
             "log 0123456789\n[70 bytes dropped]\n6789abcdef log",
             "log [secret KEY]\n[70 bytes dropped]\n[secret KEY] log",
         ),
-        ("it begins with \"0123456789a…\"", "it begins with \"[secret KEY]…\""),
+        (
+            "it begins with \"0123456789a…\"",
+            "it begins with \"[secret KEY]…\"",
+        ),
         ("log 01234567", "log [secret KEY]"),
         ("89abcdef log", "[secret KEY] log"),
         ("23456789abcdef", "[secret KEY]"),
@@ -149,8 +156,14 @@ fn the_longest_of_several_secrets_is_named() {
 
 #[test]
 fn what_stands_for_a_secret_does_not_tell_it() {
-    assert_eq!(redacted(&redactor(&[("KEY", "[secret KEY")]), "x[secret KEY]"), "x[secret]]");
-    assert_eq!(redacted(&redactor(&[("KEY", "secret")]), "a secret"), "a ***");
+    assert_eq!(
+        redacted(&redactor(&[("KEY", "[secret KEY")]), "x[secret KEY]"),
+        "x[secret]]"
+    );
+    assert_eq!(
+        redacted(&redactor(&[("KEY", "secret")]), "a secret"),
+        "a ***"
+    );
 }
 
 #[test]
@@ -165,7 +178,10 @@ fn the_longest_secret_is_looked_for() {
     let mut value: String = (0..9_000).map(|number| format!("{number:06}/")).collect();
     value.truncate(Secrets::MAX_BYTES);
     let redactor = redactor(&[("LONG", &value)]);
-    assert_eq!(redacted(&redactor, &format!("<{value}>")), "<[secret LONG]>");
+    assert_eq!(
+        redacted(&redactor, &format!("<{value}>")),
+        "<[secret LONG]>"
+    );
 }
 
 #[test]
@@ -197,7 +213,6 @@ fn everything_that_an_attempt_leaves_is_redacted() {
         }),
         duration: Duration::ZERO,
         instantiate: Duration::ZERO,
-        hint: None,
         usage: Usage::default(),
         denied: vec![Denied {
             what: text(),
@@ -209,6 +224,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
             fields: vec![(text(), text())],
         }],
         log_dropped: 0,
+        hint: Some(text()),
         stderr: text(),
         stdout: text(),
         artifacts: vec![Artifact {
@@ -254,7 +270,11 @@ fn numbers_and_the_names_of_artifacts_are_redacted_and_stay_usable() {
         bytes: Vec::new(),
     };
     let hex = "3132333435363738.txt";
-    let mut artifacts = [artifact("12345678.txt"), artifact(hex), artifact("plain.txt")];
+    let mut artifacts = [
+        artifact("12345678.txt"),
+        artifact(hex),
+        artifact("plain.txt"),
+    ];
     redactor.artifacts(&mut artifacts);
     assert_eq!(
         artifacts.map(|artifact| artifact.name),
@@ -306,5 +326,31 @@ proptest! {
     fn what_has_no_secret_in_it_stays_as_it_is(text in "[a-m \\n]{0,200}") {
         let redactor = redactor(&[("KEY", "nopqrstuvwxyz")]);
         prop_assert_eq!(cut(&redactor, &text), text);
+    }
+}
+
+#[test]
+fn nothing_secret_is_heard_while_a_guest_runs() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&heard);
+    let listener = Listener::new(move |heard| ear.lock().unwrap().push(format!("{heard:?}")));
+    let listener = redactor(&[("KEY", SECRET)]).listener(listener);
+
+    listener.hear(Heard::Log(&LogRecord {
+        level: "info",
+        message: format!("m {SECRET}"),
+        fields: vec![("key".to_owned(), SECRET.to_owned())],
+    }));
+    listener.hear(Heard::Stdout(&format!("o {SECRET}")));
+    listener.hear(Heard::Stderr(&format!("e {SECRET}")));
+    listener.hear(Heard::Progress {
+        fraction: None,
+        message: SECRET,
+    });
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), 4);
+    for heard in heard.iter() {
+        assert!(heard.contains("[secret KEY]"), "{heard}");
+        assert!(!heard.contains("s3cr3t"), "{heard}");
     }
 }
