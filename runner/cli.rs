@@ -18,7 +18,8 @@ use crate::{
 };
 
 pub use plugin::{
-    BuildArgs, InspectArgs, OutputArg, PluginCommand, ProtocolArg, RehearseArgs,
+    BuildArgs, DoctorArgs, InspectArgs, Language, NewArgs, OutputArg, PluginCommand, PluginKind,
+    ProtocolArg, RehearseArgs,
 };
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
@@ -97,7 +98,7 @@ pub enum Command {
     Prune(PruneArgs),
     /// Make `runner.db` anew from the run directories
     Reindex(ReindexArgs),
-    /// Write and build plugins
+    /// Write, build and look into plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print the JSON Schema of a file format

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         is_detached,
         cache: cache_folder(),
         scratch_root: env::temp_dir(),
+        search_path: env::var_os("PATH").unwrap_or_default(),
         log_filter: env::var("RUNNER_LOG").ok(),
         variable: |name| env::var_os(name),
     };

@@ -16,6 +16,7 @@ mod control;
 mod crash;
 mod exec;
 mod grants;
+mod new_plugins;
 mod outcomes;
 mod output;
 mod plugin_commands;

@@ -1,14 +1,20 @@
 //! The arguments of the commands for authors of plugins. Doc comments of this file are the program's help.
 
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+mod call;
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{SecretsArgs, parse_duration};
+pub use call::{InspectArgs, OutputArg, ProtocolArg, RehearseArgs};
 
 /// The subcommands of `runner plugin`.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    /// Write the folder of a new plugin, which builds as it is
+    ///
+    /// It has source, a test, a scenario that uses it, the contract, and a README that says how to go on.
+    New(NewArgs),
     /// Build the plugin in a folder
     ///
     /// Runs the tools of its language, outside the sandbox, and writes `dist/plugin.wasm`. What is built is what the
@@ -25,25 +31,25 @@ pub enum PluginCommand {
     /// The call is that of a run: a fresh sandbox with nothing in it but what is granted here, the same limits, and a
     /// deadline. The reply goes to standard output; logs and what it writes to standard error are shown as they come, then
     /// what it was denied, how long each step took and what was used.
-    #[command(after_long_help = RUN_NOTES)]
+    #[command(after_long_help = call::RUN_NOTES)]
     Run(RehearseArgs),
+    /// Show which tools that build plugins are here, and how the others are installed
+    Doctor(DoctorArgs),
 }
 
-/// What `runner plugin run --help` says after the options.
-const RUN_NOTES: &str = r#"Examples:
-  runner plugin run plugins/units --input '{"from": "km", "to": "mi", "value": 42}'
-  runner plugin run plugins/units --input @input.json --config '{"decimals": 2}' --repeat 100
-  runner plugin run python.wasm --stdin @program.py --limit memory=512MiB -- -q -
-  runner plugin run weather.wasm --input '"Oslo"' --grant net=https://api.example.com
-
-A value is written as it is, or taken from a file (`@FILE`) or from standard input (`-`).
-
-Exit codes:
-  0    it replied, and did not say that the test failed
-  1    it replied that the test failed, or with an error, or broke, or took too long
-  2    the file cannot be used as a plugin, or an argument is wrong
-  130  stopped by Ctrl-C; 129 by SIGHUP, 143 by SIGTERM
-"#;
+/// What `runner plugin new` is told.
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// The folder; its last part is the plugin's name
+    #[arg(value_name = "NAME")]
+    pub folder: PathBuf,
+    /// What it is written in
+    #[arg(long = "lang", value_name = "LANGUAGE")]
+    pub language: Language,
+    /// What it becomes [default: a component, but a command in C and Go]
+    #[arg(long)]
+    pub kind: Option<PluginKind>,
+}
 
 /// What `runner plugin build` is told.
 #[derive(Debug, Args)]
@@ -53,111 +59,37 @@ pub struct BuildArgs {
     pub folder: PathBuf,
 }
 
-/// What `runner plugin inspect` is told.
+/// What `runner plugin doctor` is told.
 #[derive(Debug, Args)]
-pub struct InspectArgs {
-    /// A `.wasm` file, or the folder of a plugin that is built
-    pub file: PathBuf,
+pub struct DoctorArgs {
+    /// The folder of a plugin, which may have tools of its own
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub folder: PathBuf,
+    /// Look for the tools of this language alone, and exit with 1 if one is missing
+    #[arg(long = "lang", value_name = "LANGUAGE")]
+    pub language: Option<Language>,
     /// Print one JSON document
-    #[arg(long, help_heading = "Output")]
+    #[arg(long)]
     pub json: bool,
 }
 
-/// What `runner plugin run` is told.
-#[derive(Debug, Args)]
-pub struct RehearseArgs {
-    /// A `.wasm` file, or the folder of a plugin that is built
-    pub file: PathBuf,
-
-    /// The test's input: JSON, `@FILE` or `-` [default: null]
-    #[arg(
-        short,
-        long,
-        value_name = "JSON",
-        allow_hyphen_values = true,
-        help_heading = "Call"
-    )]
-    pub input: Option<String>,
-    /// The provider's configuration: a JSON object, `@FILE` or `-` [default: {}]
-    #[arg(short, long, value_name = "JSON", help_heading = "Call")]
-    pub config: Option<String>,
-    /// An attachment of the test; may be given more than once
-    #[arg(long = "file", value_name = "NAME=PATH", help_heading = "Call")]
-    pub attachments: Vec<String>,
-    /// The number that the plugin may take its randomness from
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Call")]
-    pub seed: u32,
-    /// How long a call may take
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s", help_heading = "Call")]
-    pub timeout: Duration,
-    /// Call it this often, each time in a fresh sandbox, and tell how the times are spread
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "1",
-        help_heading = "Call"
-    )]
-    pub repeat: NonZeroU32,
-
-    /// How a command is called [default: plain]
-    #[arg(long, value_enum, help_heading = "Commands")]
-    pub protocol: Option<ProtocolArg>,
-    /// Standard input of a plain command: a template such as `{{input.code}}`, `@FILE` or `-`
-    #[arg(
-        long,
-        value_name = "TEXT",
-        allow_hyphen_values = true,
-        help_heading = "Commands"
-    )]
-    pub stdin: Option<String>,
-    /// What a plain command's standard output is taken for [default: text]
-    #[arg(long, value_enum, help_heading = "Commands")]
-    pub output: Option<OutputArg>,
-    /// The arguments of a plain command: templates such as `{{input.code}}`
-    #[arg(last = true, value_name = "ARGS", help_heading = "Commands")]
-    pub args: Vec<String>,
-
-    /// Grant something: `net=URL`, `secret=NAME`, `fs=PATH:MOUNT[:rw]` or `env=KEY=VALUE`; may be given more than once
-    #[arg(long = "grant", value_name = "GRANT", help_heading = "Sandbox")]
-    pub grants: Vec<String>,
-    /// Where secrets come from beside the environment
-    #[command(flatten)]
-    pub secrets: SecretsArgs,
-    /// Set a limit, such as `memory=64MiB`; may be given more than once
-    #[arg(
-        long = "limit",
-        value_name = "KEY=VALUE",
-        help_heading = "Sandbox"
-    )]
-    pub limits: Vec<String>,
-    /// Count what the plugin executes; it is compiled anew for that, and runs slower
-    #[arg(long, help_heading = "Sandbox")]
-    pub fuel: bool,
-
-    /// Write its artifacts into this folder
-    #[arg(long, value_name = "DIR", help_heading = "Output")]
-    pub artifacts: Option<PathBuf>,
-    /// Print one JSON document
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
+/// The languages that plugins are built from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "clap would show more than the word")]
+pub enum Language {
+    Rust,
+    Python,
+    #[value(name = "javascript")]
+    JavaScript,
+    C,
+    Go,
 }
 
-/// How a command is called.
+/// The kinds of plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ProtocolArg {
-    /// Arguments and standard input are what the command line says.
-    Plain,
-    /// One JSON object in, one out.
-    Json,
-}
-
-/// What a plain command's standard output is taken for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OutputArg {
-    /// A string, exactly.
-    Text,
-    /// A string without white space at its ends.
-    Trimmed,
-    /// The JSON value that it is.
-    Json,
+pub enum PluginKind {
+    /// Typed calls
+    Component,
+    /// A program with standard input and output
+    Command,
 }

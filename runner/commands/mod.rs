@@ -51,6 +51,8 @@ pub struct Surroundings {
     pub cache: Option<PathBuf>,
     /// Under which folder attempts have theirs: the system's for temporary files.
     pub scratch_root: PathBuf,
+    /// Where programs are looked for, as a shell does.
+    pub search_path: OsString,
     /// `RUNNER_LOG`: what goes into `runner.log`.
     pub log_filter: Option<String>,
     /// Reads a variable of the environment: secrets come by names that only a scenario knows.

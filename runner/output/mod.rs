@@ -14,6 +14,7 @@ mod report;
 mod runs;
 mod summary;
 mod tally;
+mod tools;
 mod upkeep;
 
 use std::{
@@ -34,6 +35,7 @@ pub use rehearsal::{DeniedCall, RehearsalReport, heard_line};
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;
+pub use tools::{ToolLine, tools_json, tools_text};
 pub use upkeep::{
     Execution, cleanup_json, cleanup_text, prune_json, prune_text, reindex_text, verify_json,
     verify_text,

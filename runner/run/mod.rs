@@ -48,6 +48,7 @@ pub use error::{PlanError, ProviderError, ReadyError};
 pub use fit::{UnfitError, check_config, check_input, describe};
 pub use plan::{Overrides, Plan};
 pub use rehearsal::{Rehearsal, Rehearsed};
+pub use requests::not_granted;
 pub use stop::{StopRequest, StopSignals, Watch, Watchdog};
 pub use stored::{StoredError, stored_overrides, stored_selection};
 

@@ -36,12 +36,16 @@ pub(super) fn run(
     let (plugin, took) = bench.link(&file);
     let made = plugin
         .map_err(|error| unusable(&chain(&error)))
-        .and_then(|plugin| check(&plugin, &handed, &limits, &bench).map(|()| plugin));
+        .and_then(|plugin| Ok((check(&plugin, &handed, &limits, &bench)?, plugin)));
     // Whatever else it says of itself: it was stopped.
     if let Some(status) = bench.stopped() {
         return Ok(status);
     }
-    let plugin = made?;
+    let (requests, plugin) = made?;
+    let (open, _) = run::not_granted(&requests, &grants);
+    if !open.is_empty() && !args.json {
+        output.hint(&format!("requested, and not granted: {}", open.join(", ")));
+    }
     let loaded = Loaded {
         compiled: plugin.compiled(),
         took,
@@ -112,21 +116,23 @@ fn read_secrets(
     }
 }
 
-/// Checks configuration and input as a run does before its first trial.
+/// Checks configuration and input as a run does before its first trial, and returns what the plugin asks for.
 fn check(
     plugin: &Plugin,
     handed: &Handed,
     limits: &Limits,
     bench: &Workbench,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
     let (guests, interrupt) = (bench.guests(), &bench.interrupt);
     let described = run::describe(plugin, handed.protocol, *limits, guests, interrupt);
     let fits = bench.wait(described).and_then(|description| {
         let Some(description) = description else {
-            return Ok(());
+            return Ok(Vec::new());
         };
-        let schema = run::check_config(&description, &handed.config)?;
-        schema.map_or(Ok(()), |schema| run::check_input(&schema, &handed.input))
+        if let Some(schema) = run::check_config(&description, &handed.config)? {
+            run::check_input(&schema, &handed.input)?;
+        }
+        Ok(description.requests)
     });
     fits.map_err(|error| {
         Error::usage(miette!(
