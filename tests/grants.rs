@@ -295,7 +295,7 @@ fn what_a_plugin_asks_for_and_is_not_granted_is_told_before_the_run() {
     let runner = leaky("net = [\"http://localhost\"]", &["length"]);
     let ran = runner.exec(&[]).expect(1);
     ran.says(&[
-        "provider `leaky` asks for what it is not granted: net:https://api.example.com, secret:API_KEY, \
+        "provider `leaky` asks for more than it is granted: net:https://api.example.com, secret:API_KEY, \
          fs:ro:fixtures, gpu:1",
         "net = [\"http://localhost\", \"https://api.example.com\"]",
         "secrets = [\"API_KEY\"]",
@@ -322,9 +322,9 @@ fn what_a_plugin_asks_for_and_is_not_granted_is_told_before_the_run() {
     let (_, grants) = grants.split_once('\n').unwrap();
     runner.scenario(&scenario(grants, &["length"]));
     let ran = with_secret(&runner, &["exec", "scenario.toml"]).expect(0);
-    ran.says(&["is not granted: gpu:1\n"]);
+    ran.says(&["provider `leaky` asks for more than it is granted: gpu:1"]);
     assert!(
-        !ran.stderr.contains("write into the scenario"),
+        !ran.stderr.contains("the scenario grants it"),
         "{}",
         ran.stderr
     );

@@ -18,8 +18,10 @@ mod crash;
 mod exec;
 mod grants;
 mod network;
+mod new_plugins;
 mod outcomes;
 mod output;
+mod plugin_commands;
 mod plugins;
 mod poison;
 #[cfg(debug_assertions)]

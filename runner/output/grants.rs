@@ -36,23 +36,29 @@ pub(super) fn tables<'a>(
 }
 
 /// Says what a plugin asks for, and with which grants it has it.
-pub(super) fn requests_text(provider: &ProviderId, requests: &[&str], grants: &Grants) -> String {
+pub(super) fn requests_text(
+    provider: &ProviderId,
+    requests: &[&str],
+    grants: Option<&Grants>,
+) -> String {
     let mut text = format!(
-        "{} provider `{provider}` asks for what it is not granted: {}",
+        "{} provider `{provider}` asks for more than it is granted: {}",
         "note:".cyan().bold(),
         requests.join(", ")
     );
     let toml = requests_toml(provider, grants);
     if !toml.is_empty() {
-        text.push_str("\n    to grant it, write into the scenario");
+        text.push_str("\n  the scenario grants it with");
         add_indented(&mut text, 4, &toml);
     }
     text
 }
 
-/// The table that grants all.
-pub(super) fn requests_toml(provider: &ProviderId, grants: &Grants) -> Vec<String> {
-    table(provider.as_str(), &Toml::from(grants))
+/// The table that grants what is asked for, and what is granted already.
+pub(super) fn requests_toml(provider: &ProviderId, grants: Option<&Grants>) -> Vec<String> {
+    grants.map_or_else(Vec::new, |grants| {
+        table(provider.as_str(), &Toml::from(grants))
+    })
 }
 
 /// Says what would have allowed something that was denied.

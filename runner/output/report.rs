@@ -157,7 +157,7 @@ impl Report {
                 provider,
                 requests,
                 grants,
-            } => self.requests(provider, requests, grants),
+            } => self.requests(provider, requests, *grants),
             run::Event::Rows {
                 entries,
                 lines,
@@ -221,7 +221,7 @@ impl Report {
         }
     }
 
-    fn requests(&mut self, provider: &ProviderId, requests: &[&str], grants: &Grants) {
+    fn requests(&mut self, provider: &ProviderId, requests: &[&str], grants: Option<&Grants>) {
         match self.mode {
             Mode::Json => self.emit(events::Event::Requests {
                 provider: provider.as_str(),

@@ -4,7 +4,12 @@ use std::{fmt, mem, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{access::Access, fs::Quota, sandbox::Sandbox};
+use super::{
+    access::Access,
+    fs::Quota,
+    listener::Listener,
+    sandbox::{Sandbox, Spent},
+};
 
 use crate::model::{
     Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, Limits, LogRecord, Metric,
@@ -43,6 +48,8 @@ pub struct Call<'a> {
     pub access: &'a Access,
     /// Environment variables, with every template filled in.
     pub env: Vec<(String, String)>,
+    /// Who hears what the guest says while it runs.
+    pub listener: Option<Listener>,
 }
 
 /// Leaves out the environment, in which secrets may be.
@@ -126,6 +133,8 @@ pub struct Ended {
     pub ending: Ending,
     /// From the guest's start to its end.
     pub duration: Duration,
+    /// How much of that went into making its instance, its own start functions included.
+    pub instantiate: Duration,
     /// What it used.
     pub usage: Usage,
     /// What it tried and was not granted, each once.
@@ -181,9 +190,13 @@ impl Ended {
     pub(super) fn collect(
         sandbox: &mut Sandbox,
         ending: Ending,
-        duration: Duration,
+        spent: Spent,
         reply_bytes: u64,
     ) -> Self {
+        // What was not heard yet is heard before anybody knows the ending.
+        sandbox.stdout.end();
+        sandbox.stderr.end();
+
         let Sandbox {
             host,
             limiter,
@@ -198,22 +211,28 @@ impl Ended {
         for denied in traffic.denied() {
             host.deny(denied);
         }
+        let fuel = match ending {
+            Ending::Reply(_) | Ending::Error(_) => spent.fuel,
+            // A guest keeps its account in a register, which is lost where it is interrupted.
+            Ending::Timeout | Ending::Stopped => None,
+        };
         let hint = quota.as_ref().and_then(Quota::exceeded);
         if let Some(hint) = &hint {
-            host.log.warn(hint.clone());
+            host.warn(hint.clone());
         }
         let written = quota.as_ref().map_or(0, Quota::written);
         let bytes = stdout.written() + host.log.bytes + host.artifacts.bytes + written;
         Self {
             ending: ending.with_hint(hint.as_deref()),
-            duration,
+            duration: spent.duration,
+            instantiate: spent.instantiate,
             usage: Usage {
                 peak_memory: limiter.peak_memory(),
                 host_calls: host.calls,
                 http_requests: requests,
                 bytes_in: host.bytes_in + bytes_in,
                 bytes_out: reply_bytes + bytes + bytes_out,
-                fuel: None,
+                fuel,
             },
             denied: mem::take(&mut host.denied),
             log: mem::take(&mut host.log.records),
@@ -230,6 +249,7 @@ impl Ended {
         Self {
             ending: ending.into(),
             duration: Duration::ZERO,
+            instantiate: Duration::ZERO,
             usage: Usage::default(),
             denied: Vec::new(),
             log: Vec::new(),

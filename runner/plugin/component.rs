@@ -1,7 +1,5 @@
 //! Calls of components, by the typed contract.
 
-use std::time::Instant;
-
 use bytesize::ByteSize;
 use serde_json::Value;
 use wasmtime::{Store, component::InstancePre};
@@ -20,7 +18,8 @@ use super::{
     instance::{Exports, Instance},
     interrupt::Guard,
     lifecycle::LifecycleIndices,
-    sandbox::{HANDOVER_MARGIN, Recipe, Sandbox},
+    listener::Heard,
+    sandbox::{HANDOVER_MARGIN, Meter, Recipe, Sandbox},
     stdio::Capture,
 };
 use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric};
@@ -52,9 +51,10 @@ pub(super) async fn run(
         },
     };
 
-    let started = Instant::now();
-    let answer = guard.bound(guest.answer(&mut instance, call)).await;
-    let duration = started.elapsed();
+    let mut meter = Meter::start();
+    let answer = guest.answer(&mut instance, call, &mut meter);
+    let answer = guard.bound(answer).await;
+    let spent = meter.stop(&instance.store);
 
     let sandbox = instance.store.data_mut();
     let mut reply_bytes = 0;
@@ -66,7 +66,7 @@ pub(super) async fn run(
         Ok(Err(error)) => read_error(error, guard),
         Err(error) => classify(&error, sandbox),
     };
-    let ended = Ended::collect(sandbox, ending, duration, reply_bytes);
+    let ended = Ended::collect(sandbox, ending, spent, reply_bytes);
     if instance.can_go_on(&ended.ending) {
         *slot = Some(instance);
     } else {
@@ -144,6 +144,7 @@ impl Guest {
         &self,
         instance: &mut Instance,
         call: &Call<'_>,
+        meter: &mut Meter,
     ) -> wasmtime::Result<Result<types::Reply, ProviderError>> {
         let Instance { store, exports, .. } = instance;
         let exports = match exports {
@@ -173,6 +174,7 @@ impl Guest {
             tags: &tags,
             extra: None,
         };
+        meter.instantiated();
         exports
             .plugin
             .runner_provider_provider()
@@ -231,11 +233,15 @@ fn host(call: &Call<'_>, guard: &Guard) -> Host {
 }
 
 fn recipe(host: Host, limits: &Limits) -> Recipe<'_> {
+    let mut stdout = Capture::new(limits.stdio, limits.stdio);
+    if let Some(listener) = host.listener.clone() {
+        stdout = stdout.heard_by(move |line| listener.hear(Heard::Stdout(line)));
+    }
     Recipe {
         wasi: WasiCtxBuilder::new(),
         host,
         quota: None,
-        stdout: Capture::new(limits.stdio, limits.stdio),
+        stdout,
         limits,
         handover: limits.reply.saturating_add(HANDOVER_MARGIN),
     }

@@ -10,7 +10,7 @@ use super::{
     contract,
     fs::Files,
     lifecycle::Lifecycle,
-    sandbox::{Sandbox, contain},
+    sandbox::{Sandbox, Spent, contain},
 };
 use crate::model::LogRecord;
 
@@ -72,7 +72,7 @@ impl Instance {
         };
         // As what an attempt has left, so that secrets are taken out of all of it.
         let ending = failure.unwrap_or(Ending::Stopped);
-        let mut left = Ended::collect(store.data_mut(), ending, Duration::ZERO, 0);
+        let mut left = Ended::collect(store.data_mut(), ending, Spent::default(), 0);
         if let Some(redactor) = store.data().host.secrets.redactor() {
             redactor.ended(&mut left);
         }

@@ -40,9 +40,19 @@ pub struct Plugin(Arc<Linked>);
 
 struct Linked {
     kind: Kind,
+    compiled: Compiled,
     /// `argv[0]` of a plain command.
     name: String,
     code: Runnable,
+}
+
+/// What a plugin was compiled to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// Whether it was in the cache already.
+    pub is_cached: bool,
+    /// The bytes of its machine code and data.
+    pub size: u64,
 }
 
 enum Runnable {
@@ -93,17 +103,20 @@ pub enum LinkError {
 impl Engine {
     /// Takes a plugin from the cache or compiles it, and checks that everything it imports is there.
     pub async fn link(&self, file: &PluginFile, cancel: &Interrupt) -> Result<Plugin, LinkError> {
-        let code = self.code(file, cancel).await?;
+        let (code, is_cached) = self.code(file, cancel).await?;
+        let size = code.size();
         let code = self.check(file, &code)?;
         let name = file.path.file_name().unwrap_or(file.path.as_os_str());
         Ok(Plugin(Arc::new(Linked {
             kind: file.kind,
+            compiled: Compiled { is_cached, size },
             name: name.to_string_lossy().into_owned(),
             code,
         })))
     }
 
-    async fn code(&self, file: &PluginFile, cancel: &Interrupt) -> Result<Code, LinkError> {
+    /// The code, and whether it was in the cache.
+    async fn code(&self, file: &PluginFile, cancel: &Interrupt) -> Result<(Code, bool), LinkError> {
         let form = match file.kind {
             Kind::Component { .. } | Kind::Command(CommandForm::Component) => Form::Component,
             Kind::Command(CommandForm::Module) => Form::Module,
@@ -113,7 +126,7 @@ impl Engine {
             form,
         };
         if let Some(code) = self.cache.load(&self.wasmtime, key) {
-            return Ok(code);
+            return Ok((code, true));
         }
 
         let unstored = |source| LinkError::Store {
@@ -134,6 +147,7 @@ impl Engine {
             })?;
         self.cache
             .load_and_keep(&self.wasmtime, key, draft)
+            .map(|code| (code, false))
             .map_err(|error| incompatible(file, &error))
     }
 
@@ -185,6 +199,11 @@ impl Plugin {
     /// What it is.
     pub fn kind(&self) -> Kind {
         self.0.kind
+    }
+
+    /// What it was compiled to.
+    pub fn compiled(&self) -> Compiled {
+        self.0.compiled
     }
 
     /// Asks the plugin what it is; a command of the plain protocol cannot be asked.
@@ -243,6 +262,9 @@ impl Plugin {
             return Ended::without_sandbox(error);
         }
         let invocation = call.invocation.take();
+        if let (Some(listener), Some(redactor)) = (&call.listener, call.access.secrets.redactor()) {
+            call.listener = Some(redactor.listener(listener.clone()));
+        }
         let run = async {
             match (&self.0.code, invocation) {
                 (Runnable::Component(guest), _) => component::run(guest, slot, &call, guard).await,
@@ -270,6 +292,12 @@ impl fmt::Debug for Plugin {
             .field("kind", &self.0.kind)
             .finish_non_exhaustive()
     }
+}
+
+/// Tells by its name whether this host has what a file imports, as [`super::Surface`] writes it.
+pub(super) fn is_offered(import: &str) -> bool {
+    let module = import.split_once("::").map(|(module, _)| module);
+    module == Some(PREVIEW_1) || is_served(import)
 }
 
 fn is_served(import: &str) -> bool {

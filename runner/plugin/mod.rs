@@ -22,6 +22,7 @@ mod interrupt;
 mod lifecycle;
 mod limits;
 mod link;
+mod listener;
 mod net;
 mod protocol;
 mod redact;
@@ -30,6 +31,7 @@ mod secrets;
 mod sniff;
 pub mod source;
 mod stdio;
+mod surface;
 
 pub use access::{Access, Mount};
 pub use call::{
@@ -40,7 +42,9 @@ pub use engine::{Engine, EngineError, EngineOptions};
 pub use file::{PluginFile, PluginFileError};
 pub use instance::{Instance, TEARDOWN_TIME};
 pub use interrupt::{Guard, Interrupt};
-pub use link::{LinkError, Plugin};
+pub use link::{Compiled, LinkError, Plugin};
+pub use listener::{Heard, Listener};
 pub use net::Network;
 pub use secrets::Secrets;
 pub use sniff::{CommandForm, ContractVersion, Kind, SniffError};
+pub use surface::{Import, Surface};

@@ -3,13 +3,11 @@
 use std::fmt;
 
 use thiserror::Error;
-use wasmparser::{
-    BinaryReaderError, ComponentExternalKind, Encoding, ExternalKind, Parser, Payload,
-};
+
+use super::surface::Surface;
 
 /// The package of the contract's interfaces.
 const PACKAGE: &str = "runner:provider/";
-const CONTRACT: &str = "runner:provider/provider@";
 const COMMAND: &str = "wasi:cli/run@0.2.";
 
 /// What a plugin's file is.
@@ -93,27 +91,12 @@ pub enum SniffError {
 
 /// Tells what a file is; an error completes the sentence "FILE …".
 pub(super) fn sniff(bytes: &[u8]) -> Result<Kind, SniffError> {
-    if bytes.is_empty() {
-        return Err(SniffError::Empty);
+    let surface = Surface::of(bytes)?;
+    if surface.is_component {
+        sniff_component(&surface)
+    } else {
+        sniff_module(&surface.exports)
     }
-    if !bytes.starts_with(b"\0asm") {
-        return Err(SniffError::NotWasm);
-    }
-
-    let outline =
-        outline(bytes).map_err(|error| SniffError::Damaged(error.message().to_owned()))?;
-    match outline.encoding {
-        Encoding::Module => sniff_module(&outline.exports),
-        Encoding::Component => sniff_component(&outline),
-    }
-}
-
-/// What can be seen of the outermost module or component.
-struct Outline {
-    encoding: Encoding,
-    /// The names of a component's imports.
-    imports: Vec<String>,
-    exports: Vec<String>,
 }
 
 impl ContractVersion {
@@ -158,8 +141,7 @@ fn sniff_module(exports: &[String]) -> Result<Kind, SniffError> {
     Ok(Kind::Command(CommandForm::Module))
 }
 
-fn sniff_component(outline: &Outline) -> Result<Kind, SniffError> {
-    let exports = &outline.exports;
+fn sniff_component(surface: &Surface) -> Result<Kind, SniffError> {
     let served = |version: &str| {
         let known = ContractVersion::parse(version).filter(|version| version.is_served());
         known.ok_or_else(|| SniffError::OtherContract {
@@ -167,15 +149,16 @@ fn sniff_component(outline: &Outline) -> Result<Kind, SniffError> {
         })
     };
     // Before the exports: a command may import the contract, too.
-    for import in &outline.imports {
-        let interface = import.strip_prefix(PACKAGE);
+    for import in &surface.imports {
+        let interface = import.name.strip_prefix(PACKAGE);
         if let Some((_, version)) = interface.and_then(|interface| interface.split_once('@')) {
             served(version)?;
         }
     }
-    if let Some(version) = exports.iter().find_map(|name| name.strip_prefix(CONTRACT)) {
+    if let Some(version) = surface.contract() {
         return served(version).map(|contract| Kind::Component { contract });
     }
+    let exports = &surface.exports;
     if exports.iter().any(|name| name.starts_with(COMMAND)) {
         return Ok(Kind::Command(CommandForm::Component));
     }
@@ -205,53 +188,6 @@ fn list(names: &[String]) -> String {
         quoted.push(format!("{} more", names.len() - SHOWN));
     }
     quoted.join(", ")
-}
-
-/// The names in the outermost module or component; what is nested in it is stepped over.
-fn outline(bytes: &[u8]) -> Result<Outline, BinaryReaderError> {
-    let mut outline = Outline {
-        encoding: Encoding::Module,
-        imports: Vec::new(),
-        exports: Vec::new(),
-    };
-    let mut depth = 0;
-    for payload in Parser::new(0).parse_all(bytes) {
-        match payload? {
-            Payload::Version { encoding, .. } => {
-                depth += 1;
-                if depth == 1 {
-                    outline.encoding = encoding;
-                }
-            }
-            Payload::End(_) => depth -= 1,
-            Payload::ExportSection(section) if depth == 1 => {
-                for export in section {
-                    let export = export?;
-                    if export.kind == ExternalKind::Func {
-                        outline.exports.push(export.name.to_owned());
-                    }
-                }
-            }
-            Payload::ComponentImportSection(section) if depth == 1 => {
-                for import in section {
-                    outline.imports.push(import?.name.name.to_owned());
-                }
-            }
-            Payload::ComponentExportSection(section) if depth == 1 => {
-                for export in section {
-                    let export = export?;
-                    if matches!(
-                        export.kind,
-                        ComponentExternalKind::Instance | ComponentExternalKind::Func
-                    ) {
-                        outline.exports.push(export.name.name.to_owned());
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(outline)
 }
 
 #[cfg(test)]
@@ -335,7 +271,7 @@ mod tests {
             let expected = format!(
                 "is built for version {guest} of the contract `runner:provider`, and this runner speaks 0.1.0{remedy}"
             );
-            let exported = exporting(&format!("{}{guest}", super::CONTRACT));
+            let exported = exporting(&format!("runner:provider/provider@{guest}"));
             let import = format!(
                 r#"(import "runner:provider/http@{guest}" (instance (export "open" (func))))"#
             );

@@ -25,7 +25,7 @@ use crate::{
         Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin,
     },
     record::AttemptKey,
-    scenario::{self, MissingKey, Reuse, Stdin, Template, Test},
+    scenario::{self, Expect, MissingKey, Reuse, Stdin, Template, Test},
 };
 
 /// One attempt that an executor is to make.
@@ -47,6 +47,15 @@ impl Task {
         AttemptKey {
             ordinal: self.ordinal,
             number: self.number,
+        }
+    }
+
+    fn identity(&self, started_at: Timestamp) -> Identity {
+        Identity {
+            ordinal: self.ordinal,
+            trial: self.trial.clone(),
+            number: self.number,
+            started_at,
         }
     }
 }
@@ -104,7 +113,16 @@ impl Executor {
 
         let call = match self.call(task, provider) {
             Ok(call) => call,
-            Err(error) => return refused(task, started_at, &deadline, error),
+            // The provider cannot be called with this test.
+            Err(error) => {
+                let ended = Ended::without_sandbox(error);
+                return judged(
+                    task.identity(started_at),
+                    &task.test.expect,
+                    &deadline,
+                    ended,
+                );
+            }
         };
         let guard = Guard {
             deadline: deadline.at,
@@ -119,7 +137,12 @@ impl Executor {
                 ended
             }
         };
-        judged(task, started_at, &deadline, ended)
+        judged(
+            task.identity(started_at),
+            &task.test.expect,
+            &deadline,
+            ended,
+        )
     }
 
     fn call<'a>(
@@ -148,6 +171,7 @@ impl Executor {
             limits: provider.limits,
             access: &provider.access,
             env,
+            listener: None,
         })
     }
 
@@ -228,16 +252,16 @@ fn values(test: &Test, provider: &ReadyProvider) -> (Value, Value) {
 
 /// Makes the attempt of a trial whose guest did not answer a stop.
 pub(super) fn given_up(begun: &Begun, trial: TrialId, now: Instant) -> Attempt {
+    let of = Identity {
+        ordinal: begun.ordinal,
+        trial,
+        number: begun.number,
+        started_at: begun.started_at,
+    };
     Attempt {
         duration: now.saturating_duration_since(begun.at),
         error: Some(expect::stop_error()),
-        ..blank(
-            begun.ordinal,
-            trial,
-            begun.number,
-            Outcome::Stopped,
-            begun.started_at,
-        )
+        ..blank(of, Outcome::Stopped)
     }
 }
 
@@ -249,33 +273,42 @@ pub(super) fn poisoned(ordinal: u64, trial: TrialId, number: u32, deaths: u32) -
         message: format!("the runner's process died {deaths} times in a row while this trial ran"),
         retry_after: None,
     };
+    let of = Identity {
+        ordinal,
+        trial,
+        number,
+        started_at: super::wall_clock(),
+    };
     Attempt {
         error: Some(error),
-        ..blank(ordinal, trial, number, Outcome::Error, super::wall_clock())
+        ..blank(of, Outcome::Error)
     }
 }
 
+/// Which attempt it is.
+pub(super) struct Identity {
+    pub(super) ordinal: u64,
+    pub(super) trial: TrialId,
+    pub(super) number: u32,
+    pub(super) started_at: Timestamp,
+}
+
 /// Turns what happened into an attempt.
-fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended) -> Attempt {
+pub(super) fn judged(of: Identity, expect: &Expect, deadline: &Deadline, ended: Ended) -> Attempt {
     let measured = Measured {
         duration: ended.duration,
         usage: ended.usage,
         stderr: &ended.stderr,
         hint: ended.hint.as_deref(),
     };
-    let judged = expect::judge(&task.test.expect, deadline, ended.ending, measured);
+    let judged = expect::judge(expect, deadline, ended.ending, measured);
     Attempt {
-        ordinal: task.ordinal,
-        trial: task.trial.clone(),
-        number: task.number,
-        outcome: judged.outcome,
         score: judged.score,
         checks: judged.checks,
         metrics: judged.metrics,
         output: judged.output,
         summary: judged.summary,
         error: judged.error,
-        started_at,
         duration: ended.duration,
         usage: ended.usage,
         denied: ended.denied,
@@ -283,6 +316,7 @@ fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended)
         log: with_dropped(ended.log, ended.log_dropped),
         stderr: ended.stderr,
         stdout: ended.stdout,
+        ..blank(of, judged.outcome)
     }
 }
 
@@ -298,27 +332,12 @@ fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
     log
 }
 
-/// Makes the attempt of a test that its provider cannot be called with.
-fn refused(
-    task: &Task,
-    started_at: Timestamp,
-    deadline: &Deadline,
-    error: AttemptError,
-) -> Attempt {
-    judged(task, started_at, deadline, Ended::without_sandbox(error))
-}
-
-fn blank(
-    ordinal: u64,
-    trial: TrialId,
-    number: u32,
-    outcome: Outcome,
-    started_at: Timestamp,
-) -> Attempt {
+/// Makes an attempt of which nothing is known but what it came to.
+pub(super) fn blank(of: Identity, outcome: Outcome) -> Attempt {
     Attempt {
-        ordinal,
-        trial,
-        number,
+        ordinal: of.ordinal,
+        trial: of.trial,
+        number: of.number,
         outcome,
         score: None,
         checks: Vec::new(),
@@ -326,7 +345,7 @@ fn blank(
         output: None,
         summary: None,
         error: None,
-        started_at,
+        started_at: of.started_at,
         duration: Duration::ZERO,
         usage: Usage::default(),
         denied: Vec::new(),

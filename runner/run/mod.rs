@@ -11,6 +11,7 @@ mod error;
 mod executor;
 mod expect;
 mod fingerprint;
+mod fit;
 mod grants;
 mod json;
 mod kept;
@@ -20,6 +21,7 @@ mod plan;
 mod poison;
 mod pool;
 mod ready;
+mod rehearsal;
 mod requests;
 mod retry;
 mod stop;
@@ -40,9 +42,14 @@ use tokio::{
 };
 
 pub use adopt::AdoptError;
+pub use ceiling::set_limits;
+pub use deadline::DEFAULT_TIMEOUT;
 pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
+pub use fit::{UnfitError, check_config, check_input, describe};
 pub use plan::{Overrides, Plan};
+pub use rehearsal::{Rehearsal, Rehearsed};
+pub use requests::not_granted;
 pub use stop::{StopRequest, StopSignals, Watch, Watchdog};
 pub use stored::{StoredError, stored_overrides, stored_selection};
 
@@ -81,8 +88,8 @@ pub enum Event<'a> {
         provider: &'a ProviderId,
         /// What is not granted, in the plugin's words.
         requests: &'a [&'a str],
-        /// Grants with which all of it is granted that can be.
-        grants: &'a Grants,
+        /// What to grant so that it has what it asks for; absent where nobody knows what that is.
+        grants: Option<&'a Grants>,
     },
     /// Rows are on disk.
     Rows {

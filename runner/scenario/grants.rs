@@ -84,7 +84,7 @@ pub(super) fn check(
 }
 
 /// Tells why `text` is no place for a folder in a guest's file system.
-pub(super) fn mount(text: &str) -> Result<(), String> {
+pub fn mount(text: &str) -> Result<(), String> {
     let Some(path) = text.strip_prefix('/') else {
         return Err("does not begin with `/`".to_owned());
     };
@@ -106,7 +106,7 @@ pub(super) fn mount(text: &str) -> Result<(), String> {
 }
 
 /// Tells whether `text` can name a secret: letters, digits and `_`, as environment variables have them.
-pub(super) fn is_secret_name(text: &str) -> bool {
+pub fn is_secret_name(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     text.bytes().next().is_some_and(is_letter)
         && text
@@ -115,7 +115,7 @@ pub(super) fn is_secret_name(text: &str) -> bool {
 }
 
 /// Tells why `name` cannot name an environment variable.
-pub(super) fn variable_error(name: &str) -> Option<String> {
+pub fn variable_error(name: &str) -> Option<String> {
     let is_bad = name.is_empty() || name.contains(['=', '\0']);
     is_bad.then(|| "environment variables have names without `=` and NUL".to_owned())
 }

@@ -39,6 +39,7 @@ use validate::{InlineTest, NamedFiles, TestList};
 
 pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};
+pub use grants::{is_secret_name, mount, variable_error};
 pub use normalise::normalise;
 pub use provider::{OutputForm, Protocol, Provider, Rate, Reuse, Stdin};
 pub use schema::json_schema;

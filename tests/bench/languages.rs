@@ -64,7 +64,12 @@ pub(crate) fn languages(bench: &mut Bench) {
         let language = subject.language;
         if let Err(problem) = subject.build(bench) {
             // What nobody has measured holds no bound.
-            bench.bounded(&format!("runner exec, {language}"), f64::INFINITY, "ms", BOUND);
+            bench.bounded(
+                &format!("runner exec, {language}"),
+                f64::INFINITY,
+                "ms",
+                BOUND,
+            );
             println!("  it could not be measured:\n{problem}");
             continue;
         }
