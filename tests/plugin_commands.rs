@@ -141,7 +141,10 @@ fn inspect_prints_one_document() {
 fn inspect_tells_commands_by_their_form_and_protocol() {
     let runner = Runner::new(&["command"]);
     let ran = runner.run(&["plugin", "inspect", "command.wasm"]).expect(0);
-    assert!(ran.stdout.contains("\nkind      command (component of WASI 0.2)\nprotocol  json\n"));
+    assert!(
+        ran.stdout
+            .contains("\nkind      command (component of WASI 0.2)\nprotocol  json\n")
+    );
     assert!(ran.stdout.contains("\nname      command 0.1.0\n"));
 
     runner.wat("plain.wasm", r#"(module (func (export "_start")))"#);
@@ -209,20 +212,34 @@ fn inspect_shows_what_is_known_of_files_that_cannot_be_used() {
     exports   _start
     "#);
 
-    runner.run(&["plugin", "inspect", "nowhere.wasm"]).expect(2).says(&["nowhere.wasm"]);
+    runner
+        .run(&["plugin", "inspect", "nowhere.wasm"])
+        .expect(2)
+        .says(&["nowhere.wasm"]);
 }
 
 #[test]
 fn a_folder_stands_for_what_was_built_in_it() {
     let runner = Runner::new(&[]);
-    runner.write("mine/plugin.toml", "name = \"mine\"\nlanguage = \"rust\"\nkind = \"command\"\n");
+    runner.write(
+        "mine/plugin.toml",
+        "name = \"mine\"\nlanguage = \"rust\"\nkind = \"command\"\n",
+    );
     for command in ["inspect", "run"] {
         let ran = runner.run(&["plugin", command, "mine"]).expect(2);
-        ran.says(&["plugin `mine` is not built", "`runner plugin build mine` builds it"]);
+        ran.says(&[
+            "plugin `mine` is not built",
+            "`runner plugin build mine` builds it",
+        ]);
     }
-    runner.wat("mine/dist/plugin.wasm", r#"(module (func (export "_start")))"#);
+    runner.wat(
+        "mine/dist/plugin.wasm",
+        r#"(module (func (export "_start")))"#,
+    );
     let ran = runner.run(&["plugin", "run", "mine"]).expect(0);
-    ran.says(&["plugin `mine` is older than its source; `runner plugin build mine` builds it anew"]);
+    ran.says(&[
+        "plugin `mine` is older than its source; `runner plugin build mine` builds it anew",
+    ]);
 }
 
 #[test]
@@ -249,7 +266,12 @@ fn values_come_from_files_and_from_standard_input() {
 
     let from_stdin = |plugin: &str, args: &[&str]| {
         let mut command = runner.command(&[&["plugin", "run", plugin], args].concat());
-        command.stdin(fs_err::File::open(runner.path("input.json")).unwrap().into_parts().0);
+        command.stdin(
+            fs_err::File::open(runner.path("input.json"))
+                .unwrap()
+                .into_parts()
+                .0,
+        );
         Running::spawn(command).finish().expect(0).stdout
     };
     assert_eq!(from_stdin("units.wasm", &["--input", "-"]), ran.stdout);
@@ -271,13 +293,23 @@ fn wrong_arguments_are_refused_before_anything_runs() {
         assert_eq!(ran.stdout, "");
     };
     let units = |args: &[&str], says: &[&str]| refused("units.wasm", args, says);
-    units(&["--input", "hello"], &["`--input` is no JSON", "--input '\"hello\"'"]);
-    units(&["--input", "@nowhere.json"], &["`--input`", "nowhere.json"]);
+    units(
+        &["--input", "hello"],
+        &["`--input` is no JSON", "--input '\"hello\"'"],
+    );
+    units(
+        &["--input", "@nowhere.json"],
+        &["`--input`", "nowhere.json"],
+    );
     units(&["--config", "[]"], &["`--config` is an object"]);
     let typo = r#"{"form": "km", "to": "mi", "value": 1}"#;
     units(
         &["--input", typo],
-        &["the input does not fit its schema", "'form' was unexpected", "runner plugin inspect"],
+        &[
+            "the input does not fit its schema",
+            "'form' was unexpected",
+            "runner plugin inspect",
+        ],
     );
     let good = r#"{"from": "km", "to": "mi", "value": 1}"#;
     units(
@@ -285,25 +317,56 @@ fn wrong_arguments_are_refused_before_anything_runs() {
         &["its `config` does not fit", "(at `/decimals`)"],
     );
     units(&["--limit", "memori=1"], &["there is no limit `memori`"]);
-    units(&["--grant", "net=*"], &["`--grant net=*` is not understood", "secret=API_KEY"]);
+    units(
+        &["--grant", "net=*"],
+        &["`--grant net=*` is not understood", "secret=API_KEY"],
+    );
     units(&["--grant", "fs=.:/work:rw"], &["`--limit scratch=16MiB`"]);
     units(&["--stdin", "x"], &["`units.wasm` is a component"]);
     units(&["--protocol", "json"], &["`units.wasm` is a component"]);
     units(&["--file", "x"], &["--file NAME=PATH"]);
-    refused("command.wasm", &["--protocol", "json", "--", "x"], &["plain commands"]);
-    refused("command.wasm", &["--", "{{input.x}}"], &["there is no `input.x`"]);
-    refused("nowhere.wasm", &[], &["plugin `nowhere.wasm` does not exist"]);
+    refused(
+        "command.wasm",
+        &["--protocol", "json", "--", "x"],
+        &["plain commands"],
+    );
+    refused(
+        "command.wasm",
+        &["--", "{{input.x}}"],
+        &["there is no `input.x`"],
+    );
+    refused(
+        "nowhere.wasm",
+        &[],
+        &["plugin `nowhere.wasm` does not exist"],
+    );
 }
 
 #[test]
 fn commands_are_called_by_either_protocol() {
     let runner = Runner::new(&["command"]);
-    let args = ["--input", r#"{"text": "hi"}"#, "--", "say", "{{input.text}}!"];
-    assert_eq!(call(&runner, "command.wasm", &args).expect(0).stdout, "hi!\n");
+    let args = [
+        "--input",
+        r#"{"text": "hi"}"#,
+        "--",
+        "say",
+        "{{input.text}}!",
+    ];
+    assert_eq!(
+        call(&runner, "command.wasm", &args).expect(0).stdout,
+        "hi!\n"
+    );
     let args = ["--output", "json", "--", "say", "[1]"];
-    assert_eq!(call(&runner, "command.wasm", &args).expect(0).stdout, "[\n  1\n]\n");
+    assert_eq!(
+        call(&runner, "command.wasm", &args).expect(0).stdout,
+        "[\n  1\n]\n"
+    );
     let ran = call(&runner, "command.wasm", &["--", "fail", "its last words"]).expect(1);
-    ran.says(&["✗ failed", "exit_code: expected exit code 0, got 1", "stderr its last words"]);
+    ran.says(&[
+        "✗ failed",
+        "exit_code: expected exit code 0, got 1",
+        "stderr its last words",
+    ]);
 
     let args = ["--protocol", "json", "--input", r#"{"do": "log"}"#];
     let ran = call(&runner, "command.wasm", &args).expect(0);
@@ -315,6 +378,7 @@ fn an_author_sees_why_a_call_went_wrong() {
     let ran = hostile(&json!({"do": "panic"}), &[], 1);
     assert_eq!(ran.stdout, "");
     insta::assert_snapshot!(masked(&ran.stderr), @r#"
+    requested, and not granted: net:https://example.com
     stderr   thread '<unnamed>' (1) panicked at tests/guests/hostile/src/lib.rs:[place]:
     stderr   the guest's own words
     stderr   note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
@@ -327,22 +391,39 @@ fn an_author_sees_why_a_call_went_wrong() {
     "#);
 
     let ran = hostile(&json!({"do": "loop"}), &["--timeout", "200ms"], 1);
-    ran.says(&["⧖ timeout", "no reply within 200ms, set by the attempt's `timeout`"]);
+    ran.says(&[
+        "⧖ timeout",
+        "no reply within 200ms, set by the attempt's `timeout`",
+    ]);
     let ran = hostile(&json!({"do": "loop"}), &["--limit", "time=100ms"], 1);
     ran.says(&["no reply within 100ms, set by `--limit time`"]);
-    let ran = hostile(&json!({"do": "grow-memory"}), &["--limit", "memory=8MiB"], 1);
+    let ran = hostile(
+        &json!({"do": "grow-memory"}),
+        &["--limit", "memory=8MiB"],
+        1,
+    );
     ran.says(&["error out-of-memory memory", "`limits.memory` is 8.0 MiB"]);
-    let error = json!({"do": "error", "kind": "rate-limited", "code": "quota", "message": "slow down"});
+    let error =
+        json!({"do": "error", "kind": "rate-limited", "code": "quota", "message": "slow down"});
     hostile(&error, &[], 1).says(&["error rate-limited quota slow down"]);
     let ran = hostile(&json!({"do": "judge"}), &[], 1);
     assert_eq!(ran.stdout, "\"judged\"\n");
-    ran.says(&["✗ failed", "summary not good", "check ✗ style: too long (score 0.5)", "metric length 3 lines"]);
+    ran.says(&[
+        "✗ failed",
+        "summary not good",
+        "check ✗ style: too long (score 0.5)",
+        "metric length 3 lines",
+    ]);
 }
 
 #[test]
 fn a_denied_call_says_what_would_grant_it() {
     let ran = hostile(&json!({"do": "secret"}), &[], 0);
-    ran.says(&["denied the secret `KEY`", "--grant secret=KEY", "secrets = [\"KEY\"]"]);
+    ran.says(&[
+        "denied the secret `KEY`",
+        "--grant secret=KEY",
+        "secrets = [\"KEY\"]",
+    ]);
     let document = document(&json!({"do": "secret"}), &[], 0);
     assert_eq!(
         document["denied"],
@@ -355,7 +436,9 @@ fn a_granted_secret_is_handed_out_and_not_shown() {
     let runner = Runner::new(&["hostile"]);
     let input = r#"{"do": "secret"}"#;
     let args = ["--input", input, "--grant", "secret=KEY"];
-    call(&runner, "hostile.wasm", &args).expect(2).says(&["secret `KEY` has no value"]);
+    call(&runner, "hostile.wasm", &args)
+        .expect(2)
+        .says(&["secret `KEY` has no value"]);
 
     runner.write("secrets", "KEY=correct-horse-battery\n");
     let args = [&args[..], &["--secret-file", "secrets"]].concat();
@@ -468,7 +551,12 @@ fn artifacts_are_written_where_somebody_asks_for_them() {
 fn attachments_have_names_and_types() {
     let runner = Runner::new(&["hostile"]);
     runner.write("table.csv", "a,b\n");
-    let args = ["--input", r#"{"do": "names"}"#, "--file", "data.csv=table.csv"];
+    let args = [
+        "--input",
+        r#"{"do": "names"}"#,
+        "--file",
+        "data.csv=table.csv",
+    ];
     let ran = call(&runner, "hostile.wasm", &args).expect(0);
     let names: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(names, json!([["data.csv", "text/csv", 4]]));
@@ -514,6 +602,10 @@ fn what_a_guest_says_is_shown_as_it_comes_and_ctrl_c_ends_it() {
 
     let input = r#"{"do": "log", "ms": 600000}"#;
     let mut running = Endless::start(&runner, &["hostile.wasm", "--input", input]);
+    assert_eq!(
+        running.line(),
+        "requested, and not granted: net:https://example.com\n"
+    );
     assert_eq!(running.line(), "warn     careful key=value\n");
     assert_eq!(running.line(), "progress 50 % half way\n");
     assert_eq!(running.end_by(Signal::TERM), Some(143));

@@ -85,7 +85,8 @@ pub fn inspection_json(inspection: &Inspection) -> String {
     let surface = inspection.surface.as_ref();
     let imports = surface.map(|surface| {
         let imports = surface.imports.iter();
-        let imports = imports.map(|import| json!({"name": import.name, "offered": import.is_offered}));
+        let imports =
+            imports.map(|import| json!({"name": import.name, "offered": import.is_offered}));
         imports.collect::<Vec<_>>()
     });
     pretty(&json!({
@@ -186,7 +187,9 @@ fn grouped(surface: &Surface, is_offered: bool) -> Vec<String> {
         }
     }
     let lines = groups.into_iter();
-    lines.flat_map(|(package, names)| wrapped(package, &names)).collect()
+    lines
+        .flat_map(|(package, names)| wrapped(package, &names))
+        .collect()
 }
 
 fn wrapped(package: String, names: &[&str]) -> Vec<String> {

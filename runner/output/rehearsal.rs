@@ -252,7 +252,14 @@ fn call_time(rehearsed: &Rehearsed) -> Duration {
 fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
     if let Some(error) = &attempt.error {
-        field("error", &format!("{}\n{}", error_name(error).red(), without_stderr(&error.message, is_heard)));
+        field(
+            "error",
+            &format!(
+                "{}\n{}",
+                error_name(error).red(),
+                without_stderr(&error.message, is_heard)
+            ),
+        );
     }
     if let Some(summary) = &attempt.summary {
         field("summary", summary);
@@ -282,7 +289,10 @@ fn add_denied(denied: &DeniedCall, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
     field("denied", &denied.what.yellow().to_string());
     for flag in &denied.flags {
-        field("", &format!("granted here by           --grant {}", quoted(flag)));
+        field(
+            "",
+            &format!("granted here by           --grant {}", quoted(flag)),
+        );
     }
     if let Some(line) = &denied.line {
         field("", &format!("in a scenario's `grants`  {line}"));

@@ -181,11 +181,7 @@ impl Program {
     }
 
     /// Runs the program; an exit code arrives as a value or as an [`I32Exit`].
-    async fn start(
-        &self,
-        store: &mut Store<Sandbox>,
-        meter: &mut Meter,
-    ) -> wasmtime::Result<i32> {
+    async fn start(&self, store: &mut Store<Sandbox>, meter: &mut Meter) -> wasmtime::Result<i32> {
         match self {
             Self::Module(pre) => {
                 let instance = pre.instantiate_async(&mut *store).await?;

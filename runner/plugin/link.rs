@@ -113,11 +113,7 @@ impl Engine {
     }
 
     /// The code, and whether it was in the cache.
-    async fn code(
-        &self,
-        file: &PluginFile,
-        cancel: &Interrupt,
-    ) -> Result<(Code, bool), LinkError> {
+    async fn code(&self, file: &PluginFile, cancel: &Interrupt) -> Result<(Code, bool), LinkError> {
         let form = match file.kind {
             Kind::Component { .. } | Kind::Command(CommandForm::Component) => Form::Component,
             Kind::Command(CommandForm::Module) => Form::Module,

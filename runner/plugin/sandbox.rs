@@ -161,7 +161,10 @@ mod tests {
     use wasmtime::{Linker, Module, Store};
 
     use super::contain;
-    use crate::{model::ErrorClass, plugin::engine::{Metering, new_wasmtime}};
+    use crate::{
+        model::ErrorClass,
+        plugin::engine::{Metering, new_wasmtime},
+    };
 
     #[tokio::test]
     async fn a_panic_of_the_host_stays_inside_its_attempt() {

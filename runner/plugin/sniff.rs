@@ -239,7 +239,11 @@ mod tests {
     #[test]
     fn a_contract_of_another_version_is_refused_with_both_versions() {
         for guest in ["0.2.0", "1.0.0", "0.1.1", "0.1.0-draft"] {
-            let error = sniff_text(&exporting(&format!("{}{guest}", super::super::surface::CONTRACT))).unwrap_err();
+            let error = sniff_text(&exporting(&format!(
+                "{}{guest}",
+                super::super::surface::CONTRACT
+            )))
+            .unwrap_err();
             assert_eq!(
                 error.to_string(),
                 format!(

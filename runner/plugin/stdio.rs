@@ -257,7 +257,8 @@ mod tests {
     fn lines_are_heard_as_they_come_and_the_tail_at_the_end() {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ear = Arc::clone(&heard);
-        let capture = Capture::new(8, 4).heard_by(move |line| ear.lock().unwrap().push(line.to_owned()));
+        let capture =
+            Capture::new(8, 4).heard_by(move |line| ear.lock().unwrap().push(line.to_owned()));
         capture.keep(b"on");
         assert_eq!(*heard.lock().unwrap(), [""; 0]);
         capture.keep(b"e\r\n\nab0123456789\nx\n");

@@ -108,7 +108,12 @@ impl Executor {
             // The provider cannot be called with this test.
             Err(error) => {
                 let ended = Ended::without_sandbox(error);
-                return judged(task.identity(started_at), &task.test.expect, &deadline, ended);
+                return judged(
+                    task.identity(started_at),
+                    &task.test.expect,
+                    &deadline,
+                    ended,
+                );
             }
         };
         let guard = Guard {
@@ -116,7 +121,12 @@ impl Executor {
             interrupt: interrupt.clone(),
         };
         let ended = provider.plugin.run(call, &guard).await;
-        judged(task.identity(started_at), &task.test.expect, &deadline, ended)
+        judged(
+            task.identity(started_at),
+            &task.test.expect,
+            &deadline,
+            ended,
+        )
     }
 
     fn call<'a>(

@@ -44,12 +44,7 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s", help_heading = "Call")]
     pub timeout: Duration,
     /// Call it this often, each time in a fresh sandbox, and tell how the times are spread
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "1",
-        help_heading = "Call"
-    )]
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Call")]
     pub repeat: NonZeroU32,
 
     /// How a command is called [default: plain]
@@ -77,11 +72,7 @@ pub struct RehearseArgs {
     #[command(flatten)]
     pub secrets: SecretsArgs,
     /// Set a limit, such as `memory=64MiB`; may be given more than once
-    #[arg(
-        long = "limit",
-        value_name = "KEY=VALUE",
-        help_heading = "Sandbox"
-    )]
+    #[arg(long = "limit", value_name = "KEY=VALUE", help_heading = "Sandbox")]
     pub limits: Vec<String>,
     /// Count what the plugin executes; it is compiled anew for that, and runs slower
     #[arg(long, help_heading = "Sandbox")]

@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path, sync::Arc};
+    path::Path,
+    sync::Arc,
+};
 
 use miette::miette;
 use serde_json::{Map, Value};
@@ -69,7 +71,9 @@ pub(super) fn environment(
     let roots = [("input", input), ("config", config), ("secret", &secrets)];
     let variables = grants.env.iter().map(|(name, text)| {
         let value = render(text, &roots).map_err(|reason| {
-            Error::usage(miette!("`--grant env={name}={text}` has no value: {reason}"))
+            Error::usage(miette!(
+                "`--grant env={name}={text}` has no value: {reason}"
+            ))
         })?;
         Ok((name.clone(), value))
     });
@@ -108,15 +112,20 @@ pub(super) fn flags(line: &str) -> Vec<String> {
     for (key, value) in &table {
         let elements = value.as_array().into_iter().flatten();
         match key.as_str() {
-            "net" => flags.extend(elements.filter_map(|url| Some(format!("net={}", url.as_str()?)))),
+            "net" => {
+                flags.extend(elements.filter_map(|url| Some(format!("net={}", url.as_str()?))))
+            }
             "secrets" => {
-                flags.extend(elements.filter_map(|name| Some(format!("secret={}", name.as_str()?))));
+                flags
+                    .extend(elements.filter_map(|name| Some(format!("secret={}", name.as_str()?))));
             }
             "fs" => flags.extend(elements.filter_map(folder_flag)),
             "env" => {
                 let variables = value.as_table().into_iter().flatten();
                 flags.extend(
-                    variables.filter_map(|(name, value)| Some(format!("env={name}={}", value.as_str()?))),
+                    variables.filter_map(|(name, value)| {
+                        Some(format!("env={name}={}", value.as_str()?))
+                    }),
                 );
             }
             _ => {}
@@ -127,7 +136,11 @@ pub(super) fn flags(line: &str) -> Vec<String> {
 
 fn folder_flag(folder: &toml::Value) -> Option<String> {
     let text = |key| folder.get(key)?.as_str();
-    let mode = if text("mode") == Some("rw") { ":rw" } else { "" };
+    let mode = if text("mode") == Some("rw") {
+        ":rw"
+    } else {
+        ""
+    };
     Some(format!("fs={}:{}{mode}", text("path")?, text("mount")?))
 }
 
@@ -153,10 +166,7 @@ fn add(grants: &mut Grants, text: &str, limits: &Limits) -> Result<(), String> {
 fn folder(text: &str, limits: &Limits) -> Result<FsGrant, String> {
     let (text, mode) = match text.strip_suffix(":rw") {
         Some(text) => (text, FsMode::ReadWrite),
-        None => (
-            text.strip_suffix(":ro").unwrap_or(text),
-            FsMode::ReadOnly,
-        ),
+        None => (text.strip_suffix(":ro").unwrap_or(text), FsMode::ReadOnly),
     };
     let (path, mount) = text
         .rsplit_once(':')

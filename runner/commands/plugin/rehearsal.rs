@@ -48,7 +48,11 @@ impl Handed {
         let (protocol, is_plain) = called(args, file)?;
         let invocation = is_plain.then(|| invocation(args, &input, &config));
         Ok(Self {
-            files: args.attachments.iter().map(|text| attachment(text)).collect::<Result<_, _>>()?,
+            files: args
+                .attachments
+                .iter()
+                .map(|text| attachment(text))
+                .collect::<Result<_, _>>()?,
             protocol,
             invocation: invocation.transpose()?,
             input,

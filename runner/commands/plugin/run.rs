@@ -31,7 +31,11 @@ pub(super) fn run(
     let env = grants::environment(&grants, &handed.input, &handed.config, &secrets)?;
     let access = grants::access(&grants, &secrets, &surroundings.scratch_root)?;
 
-    let engine = if args.fuel { Engine::with_fuel } else { Engine::new };
+    let engine = if args.fuel {
+        Engine::with_fuel
+    } else {
+        Engine::new
+    };
     let bench = Workbench::new(engine, surroundings, output)?;
     let (plugin, took) = bench.link(&file);
     let made = plugin
@@ -106,9 +110,7 @@ fn read_secrets(
     let names = grants::secret_names(granted);
     let values = secrets::read(&names, &args.secrets, surroundings.variable, output)?;
     let missing = names.iter().filter(|name| !values.contains_key(*name));
-    let missing: Vec<_> = missing
-        .map(|name| (name.as_str(), String::new()))
-        .collect();
+    let missing: Vec<_> = missing.map(|name| (name.as_str(), String::new())).collect();
     if missing.is_empty() {
         Ok(values)
     } else {
@@ -136,7 +138,8 @@ fn check(
     });
     fits.map_err(|error| {
         Error::usage(miette!(
-            help = "`runner plugin inspect` shows what the plugin says of its configuration and input",
+            help =
+                "`runner plugin inspect` shows what the plugin says of its configuration and input",
             "the plugin cannot be called so: {error}"
         ))
     })
@@ -204,7 +207,11 @@ fn denied(rehearsed: &Rehearsed) -> Vec<DeniedCall> {
     denied
         .map(|denied| DeniedCall {
             what: denied.what.clone(),
-            flags: denied.grant.as_deref().map(grants::flags).unwrap_or_default(),
+            flags: denied
+                .grant
+                .as_deref()
+                .map(grants::flags)
+                .unwrap_or_default(),
             line: denied.grant.clone(),
         })
         .collect()
