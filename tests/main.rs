@@ -10,12 +10,14 @@ mod background;
 mod bad_input;
 mod bad_plugins;
 mod commands;
+mod contracts;
 mod control;
 // A release build has no failpoints, which those below need that are behind `debug_assertions`.
 #[cfg(debug_assertions)]
 mod crash;
 mod exec;
 mod grants;
+mod network;
 mod new_plugins;
 mod outcomes;
 mod output;
@@ -30,6 +32,7 @@ mod resume;
 #[cfg(debug_assertions)]
 mod resume_refused;
 mod retries;
+mod reuse;
 mod scenarios;
 mod schedule;
 mod schemas;

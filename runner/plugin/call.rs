@@ -1,6 +1,6 @@
 //! What goes into one call of a plugin and what comes out of it.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, mem, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -12,7 +12,8 @@ use super::{
 };
 
 use crate::model::{
-    Artifact, AttemptError, Check, CheckVerdict, Denied, Limits, LogRecord, Metric, Usage,
+    Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, Limits, LogRecord, Metric,
+    Usage,
 };
 
 /// Everything that one attempt hands to a plugin.
@@ -187,7 +188,7 @@ pub struct Reply {
 impl Ended {
     /// Takes what an attempt left in its sandbox; `reply_bytes` are those that did not come by standard output.
     pub(super) fn collect(
-        sandbox: Sandbox,
+        sandbox: &mut Sandbox,
         ending: Ending,
         spent: Spent,
         reply_bytes: u64,
@@ -197,7 +198,7 @@ impl Ended {
         sandbox.stderr.end();
 
         let Sandbox {
-            mut host,
+            host,
             limiter,
             quota,
             stdout,
@@ -209,11 +210,17 @@ impl Ended {
             // A guest keeps its account in a register, which is lost where it is interrupted.
             Ending::Timeout | Ending::Stopped => None,
         };
+        let traffic = host.outbound.traffic();
+        let (requests, bytes_in, bytes_out) =
+            (traffic.requests(), traffic.bytes_in(), traffic.bytes_out());
+        for denied in traffic.denied() {
+            host.deny(denied);
+        }
         let hint = quota.as_ref().and_then(Quota::exceeded);
         if let Some(hint) = &hint {
             host.warn(hint.clone());
         }
-        let written = quota.map_or(0, |quota| quota.written());
+        let written = quota.as_ref().map_or(0, Quota::written);
         let bytes = stdout.written() + host.log.bytes + host.artifacts.bytes + written;
         Self {
             ending: ending.with_hint(hint.as_deref()),
@@ -222,18 +229,18 @@ impl Ended {
             usage: Usage {
                 peak_memory: limiter.peak_memory(),
                 host_calls: host.calls,
-                http_requests: host.http_requests,
-                bytes_in: host.bytes_in,
-                bytes_out: reply_bytes + bytes,
+                http_requests: requests,
+                bytes_in: host.bytes_in + bytes_in,
+                bytes_out: reply_bytes + bytes + bytes_out,
                 fuel,
             },
-            denied: host.denied,
-            log: host.log.records,
+            denied: mem::take(&mut host.denied),
+            log: mem::take(&mut host.log.records),
             log_dropped: host.log.dropped,
             stderr: stderr.text(),
             stdout: stdout.text(),
             hint,
-            artifacts: host.artifacts.files,
+            artifacts: mem::take(&mut host.artifacts.files),
         }
     }
 
@@ -277,6 +284,23 @@ impl Ending {
                 })
             }
             (ending, _) => ending,
+        }
+    }
+
+    /// Tells whether the guest itself came to this end in order; after any other it is not to be called again.
+    pub(super) fn is_answer(&self) -> bool {
+        match self {
+            Self::Reply(_) => true,
+            Self::Error(error) => !matches!(
+                error.class,
+                Some(
+                    ErrorClass::Trap
+                        | ErrorClass::OutOfMemory
+                        | ErrorClass::Limit
+                        | ErrorClass::Protocol
+                )
+            ),
+            Self::Timeout | Self::Stopped => false,
         }
     }
 

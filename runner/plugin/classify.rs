@@ -145,6 +145,9 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
             "instances",
             format!("is made of too many parts: {cause}"),
         )
+    } else if says("total size of fields exceeds limit") {
+        let message = "holds more headers in one set than can be sent";
+        (ErrorClass::Limit, "headers", message.to_owned())
     } else if says("exceeds limit") {
         (
             ErrorClass::Limit,

@@ -1,7 +1,5 @@
 //! Calls of commands: a program with arguments, standard input and output.
 
-use std::sync::Arc;
-
 use bytesize::ByteSize;
 use serde_json::Value;
 use wasmtime::Store;
@@ -66,7 +64,7 @@ pub(super) async fn run_plain(
     let start = Start {
         argv,
         stdin: invocation.stdin,
-        host: host(call, guard),
+        host: Host::of(call, guard),
         wasi,
         files,
     };
@@ -90,7 +88,7 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
         Ok(found) => found,
         Err(ending) => return Ended::without_sandbox(ending),
     };
-    let mut host = host(call, guard);
+    let mut host = Host::of(call, guard);
     host.listener = call.listener.clone().map(hearing_records);
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
@@ -136,13 +134,6 @@ pub(super) async fn describe(
     protocol::description(&stdout, exit_code, &sandbox.stderr.text(), guard)
 }
 
-fn host(call: &Call<'_>, guard: &Guard) -> Host {
-    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
-    host.secrets = Arc::clone(&call.access.secrets);
-    host.listener.clone_from(&call.listener);
-    host
-}
-
 /// The environment and the files of one attempt.
 async fn surroundings(call: &Call<'_>, guard: &Guard) -> Result<(WasiCtxBuilder, Files), Ending> {
     let mut wasi = WasiCtxBuilder::new();
@@ -170,7 +161,7 @@ impl Program {
         };
         let mut store = recipe.store(self.engine());
 
-        let mut meter = Meter::start();
+        let mut meter = Meter::start(&store);
         let exit = exit_code(guard.bound(self.start(&mut store, &mut meter)).await);
         Execution {
             exit,
@@ -223,7 +214,7 @@ impl Execution {
             Ok(code) => read(code, &self.sandbox),
             Err(error) => classify(&error, &self.sandbox),
         };
-        Ended::collect(self.sandbox, ending, self.spent, 0)
+        Ended::collect(&mut self.sandbox, ending, self.spent, 0)
     }
 }
 

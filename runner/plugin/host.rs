@@ -5,10 +5,11 @@ use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 use bytesize::ByteSize;
 
 use super::{
-    AttachmentSource, Secrets,
-    contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
+    AttachmentSource, Call, Secrets,
+    contract::runner::provider::{artifacts, control, files, log, secrets, types},
     interrupt::Guard,
     listener::{Heard, Listener},
+    net::Outbound,
 };
 use crate::model::{Artifact, Denied, Limits, LogRecord, media_type};
 
@@ -25,7 +26,7 @@ pub(super) struct Host {
     pub(super) artifacts: Artifacts,
     pub(super) calls: u64,
     pub(super) bytes_in: u64,
-    pub(super) http_requests: u64,
+    pub(super) outbound: Outbound,
     pub(super) denied: Vec<Denied>,
     pub(super) listener: Option<Listener>,
     /// Those that the guest is granted.
@@ -72,7 +73,7 @@ impl Host {
             },
             calls: 0,
             bytes_in: 0,
-            http_requests: 0,
+            outbound: Outbound::closed(limits),
             denied: Vec::new(),
             listener: None,
             secrets: Arc::default(),
@@ -80,6 +81,24 @@ impl Host {
             max_read: limits.memory,
             guard,
         }
+    }
+
+    /// Makes what an attempt's imports work on, with what it is granted.
+    pub(super) fn of(call: &Call<'_>, guard: &Guard) -> Self {
+        Self {
+            outbound: Outbound::open(&call.limits, call.access),
+            secrets: Arc::clone(&call.access.secrets),
+            listener: call.listener.clone(),
+            ..Self::new(&call.limits, call.files.clone(), guard.clone())
+        }
+    }
+
+    /// Makes it ready for the end of its guest's instance, which is no attempt: it has limits and a bound of its own.
+    pub(super) fn begin_teardown(&mut self, guard: Guard) {
+        (self.log.bytes, self.log.dropped) = (0, 0);
+        self.outbound.restart();
+        self.files = [].into();
+        self.guard = guard;
     }
 
     pub(super) fn guard(&self) -> &Guard {
@@ -288,16 +307,6 @@ impl artifacts::Host for Host {
     ) -> Result<(), artifacts::ArtifactError> {
         self.calls += 1;
         self.artifacts.append(name, media_type, &chunk)
-    }
-}
-
-impl http::Host for Host {
-    fn send(&mut self, request: http::Request) -> Result<http::Response, http::HttpError> {
-        self.calls += 1;
-        Err(http::HttpError::Denied(format!(
-            "`{} {}`: this provider is granted no network",
-            request.method, request.url
-        )))
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Engine::link`]: from a file to a [`Plugin`] that can be run.
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Instant};
 
 use bytesize::ByteSize;
 use thiserror::Error;
@@ -14,17 +14,20 @@ use super::{
     command::{self, Program},
     compile::CompileError,
     component,
-    contract::PluginPre,
-    sandbox::{Sandbox, contain},
+    instance::{Instance, TEARDOWN_TIME},
+    sandbox::contain,
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
 
 /// What this host serves: packages and their compatible versions.
-const SERVED: [(&str, &str); 7] = [
+const SERVED: [(&str, &str); 9] = [
     ("runner:provider/", "@0.1."),
     ("wasi:cli/", "@0.2."),
     ("wasi:clocks/", "@0.2."),
     ("wasi:filesystem/", "@0.2."),
+    // Requests leave; nothing listens, so the handler of incoming ones is not here.
+    ("wasi:http/outgoing-handler", "@0.2."),
+    ("wasi:http/types", "@0.2."),
     ("wasi:io/", "@0.2."),
     ("wasi:random/", "@0.2."),
     ("wasi:sockets/", "@0.2."),
@@ -53,7 +56,7 @@ pub struct Compiled {
 }
 
 enum Runnable {
-    Component(PluginPre<Sandbox>),
+    Component(component::Guest),
     Command(Program),
 }
 
@@ -175,7 +178,7 @@ impl Engine {
             }
             (Code::Component(component), Kind::Component { .. }) => {
                 let pre = self.components.instantiate_pre(component)?;
-                Runnable::Component(PluginPre::new(pre)?)
+                Runnable::Component(component::Guest::new(pre)?)
             }
         })
     }
@@ -212,8 +215,8 @@ impl Plugin {
     ) -> Result<Option<Description>, AttemptError> {
         let describe = async {
             match (&self.0.code, protocol) {
-                (Runnable::Component(pre), _) => {
-                    component::describe(pre, limits, guard).await.map(Some)
+                (Runnable::Component(guest), _) => {
+                    component::describe(guest, limits, guard).await.map(Some)
                 }
                 (Runnable::Command(program), Protocol::Json) => {
                     command::describe(program, limits, guard).await.map(Some)
@@ -224,9 +227,37 @@ impl Plugin {
         contain(describe).await?
     }
 
+    /// Tells whether it is a component that is set up before its first test and torn down after its last.
+    pub fn has_lifecycle(&self) -> bool {
+        match &self.0.code {
+            Runnable::Component(guest) => guest.has_lifecycle(),
+            Runnable::Command(_) => false,
+        }
+    }
+
     /// Runs one attempt in a fresh sandbox. Dropping the future ends the guest, unless it is inside one long
     /// instruction.
-    pub async fn run(&self, mut call: Call<'_>, guard: &Guard) -> Ended {
+    pub async fn run(&self, call: Call<'_>, guard: &Guard) -> Ended {
+        let mut slot = None;
+        let ended = self.run_in(&mut slot, call, guard).await;
+        if let Some(instance) = slot {
+            let guard = Guard {
+                deadline: Instant::now() + TEARDOWN_TIME,
+                interrupt: guard.interrupt.clone(),
+            };
+            instance.tear_down(&guard).await;
+        }
+        ended
+    }
+
+    /// Runs one attempt in the instance that is in `slot`, or in a fresh one that is there afterwards. After anything but
+    /// a reply or an error of the provider's own the instance is gone. A command always runs in a fresh sandbox.
+    pub async fn run_in(
+        &self,
+        slot: &mut Option<Instance>,
+        mut call: Call<'_>,
+        guard: &Guard,
+    ) -> Ended {
         if let Some(error) = oversized(&call) {
             return Ended::without_sandbox(error);
         }
@@ -236,7 +267,7 @@ impl Plugin {
         }
         let run = async {
             match (&self.0.code, invocation) {
-                (Runnable::Component(pre), _) => component::run(pre, &call, guard).await,
+                (Runnable::Component(guest), _) => component::run(guest, slot, &call, guard).await,
                 (Runnable::Command(program), Some(invocation)) => {
                     command::run_plain(program, &self.0.name, invocation, &call, guard).await
                 }

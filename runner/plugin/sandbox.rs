@@ -1,4 +1,4 @@
-//! [`Sandbox`]: the fresh store of one attempt.
+//! [`Sandbox`]: what a store holds for its guest, and how a fresh one is made.
 
 use std::{
     any::Any,
@@ -9,6 +9,7 @@ use std::{
 use futures::FutureExt as _;
 use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{fs::Quota, host::Host, limits::Limiter, listener::Heard, stdio::Capture};
 use crate::model::{AttemptError, ErrorClass, Limits};
@@ -19,6 +20,8 @@ const MAX_HANDLES: usize = 10_000;
 const MAX_RESOURCES: usize = 1_000;
 /// Bytes of randomness in one call.
 const MAX_RANDOM: u64 = 1024 * 1024;
+/// Bytes of one set of headers in `wasi:http`.
+const MAX_FIELDS: usize = 64 * 1024;
 /// What the canonical ABI needs for itself on top of a reply's own bytes.
 pub(super) const HANDOVER_MARGIN: u64 = 64 * 1024;
 
@@ -26,6 +29,7 @@ pub(super) const HANDOVER_MARGIN: u64 = 64 * 1024;
 pub(super) struct Sandbox {
     /// Serves preview 1 and WASI 0.2 alike.
     pub(super) wasi: WasiP1Ctx,
+    http: WasiHttpCtx,
     pub(super) host: Host,
     pub(super) limiter: Limiter,
     /// Counts what is written to files; none where nothing may be.
@@ -52,10 +56,13 @@ pub(super) struct Recipe<'a> {
 /// Measures what an execution costs, from the guest's start on.
 pub(super) struct Meter {
     started: Instant,
+    /// What was left before, if it is counted.
+    fuel: Option<u64>,
     instantiated: Option<Instant>,
 }
 
 /// What an execution cost.
+#[derive(Default)]
 pub(super) struct Spent {
     pub(super) duration: Duration,
     /// The part of it before the call.
@@ -77,9 +84,12 @@ impl Recipe<'_> {
             .max_random_size(MAX_RANDOM)
             .build_p1();
         wasi.ctx().table.set_max_capacity(MAX_RESOURCES);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS);
         let sandbox = Sandbox {
             is_metered: false,
             wasi,
+            http,
             host: self.host,
             limiter: Limiter::new(self.limits),
             quota: self.quota,
@@ -106,8 +116,9 @@ impl Recipe<'_> {
 }
 
 impl Meter {
-    pub(super) fn start() -> Self {
+    pub(super) fn start(store: &Store<Sandbox>) -> Self {
         Self {
+            fuel: fuel_left(store),
             started: Instant::now(),
             instantiated: None,
         }
@@ -122,12 +133,32 @@ impl Meter {
     pub(super) fn stop(self, store: &Store<Sandbox>) -> Spent {
         let duration = self.started.elapsed();
         let called = self.instantiated.map(|at| at - self.started);
-        let fuel = store.data().is_metered.then(|| store.get_fuel().ok());
+        let burnt = |before: u64| Some(before - fuel_left(store)?);
         Spent {
             duration,
             instantiate: called.unwrap_or(duration),
-            fuel: fuel.flatten().map(|left| u64::MAX - left),
+            fuel: self.fuel.and_then(burnt),
         }
+    }
+}
+
+impl Sandbox {
+    /// Makes the sandbox of a guest that goes on ready for its next attempt, of which nothing has been said yet.
+    ///
+    /// What the guest holds stays its own: memory, tables, and what it has written to its scratch.
+    pub(super) fn begin_attempt(&mut self) {
+        self.limiter.begin_attempt();
+        if let Some(quota) = &self.quota {
+            quota.begin_attempt();
+        }
+        self.stdout.clear();
+        self.stderr.clear();
+    }
+
+    /// Tells whether the guest wanted more than its limits allow of what it holds.
+    pub(super) fn is_spent(&self) -> bool {
+        let is_exceeded = |quota: &Quota| quota.exceeded().is_some();
+        self.limiter.denial().is_some() || self.quota.as_ref().is_some_and(is_exceeded)
     }
 }
 
@@ -135,6 +166,21 @@ impl WasiView for Sandbox {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.wasi.ctx()
     }
+}
+
+impl WasiHttpView for Sandbox {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.host,
+            table: self.wasi.ctx().table,
+            ctx: &mut self.http,
+        }
+    }
+}
+
+fn fuel_left(store: &Store<Sandbox>) -> Option<u64> {
+    let is_metered = store.data().is_metered;
+    is_metered.then(|| store.get_fuel().ok()).flatten()
 }
 
 /// Runs `attempt`, and keeps a panic of the host inside it.

@@ -68,6 +68,14 @@ impl Capture {
         self.kept().end();
     }
 
+    /// Forgets everything that was written.
+    pub(super) fn clear(&self) {
+        let mut kept = self.kept();
+        kept.head.clear();
+        kept.tail.clear();
+        (kept.written, kept.dropped) = (0, 0);
+    }
+
     /// How many bytes were written, kept or not.
     pub(super) fn written(&self) -> u64 {
         self.kept().written
@@ -266,6 +274,15 @@ mod tests {
         capture.end();
         let all = ["one", "", "ab", "[9 bytes dropped]", "9", "x"];
         assert_eq!(*heard.lock().unwrap(), all);
+    }
+
+    #[test]
+    fn nothing_is_left_after_it_was_cleared() {
+        let capture = capture(2, 2, &["abcdef"]);
+        capture.clear();
+        assert_eq!((capture.text().as_str(), capture.written()), ("", 0));
+        capture.keep(b"ghi");
+        assert_eq!(capture.take_whole(), Some(b"ghi".to_vec()));
     }
 
     #[test]

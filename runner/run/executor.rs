@@ -13,6 +13,7 @@ use super::{
     deadline::{Budget, Deadline},
     expect::{self, Measured},
     grants::Environment,
+    kept::Kept,
     pool::Begun,
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
         Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin,
     },
     record::AttemptKey,
-    scenario::{self, Expect, MissingKey, Stdin, Template, Test},
+    scenario::{self, Expect, MissingKey, Reuse, Stdin, Template, Test},
 };
 
 /// One attempt that an executor is to make.
@@ -67,6 +68,8 @@ pub(super) struct Executor {
     /// Where the run's attachments are, by content.
     pub(super) blobs: Box<dyn Fn(Digest) -> PathBuf + Send + Sync>,
     pub(super) budget: Budget,
+    /// What the sandboxes of one executor may hold together, in bytes.
+    pub(super) memory_share: u64,
 }
 
 /// A provider whose plugin is compiled, linked and described.
@@ -78,6 +81,7 @@ pub struct ReadyProvider {
     pub(super) access: Access,
     pub(super) environment: Environment,
     pub(super) plain: Option<Plain>,
+    pub(super) reuse: Option<Reuse>,
 }
 
 /// What a plain command is called with.
@@ -88,16 +92,20 @@ pub(super) struct Plain {
 }
 
 impl Executor {
-    /// Makes one attempt. Whatever the guest does becomes a value.
+    /// Makes one attempt, in an instance that the executor has `kept` where the provider says so. Whatever the guest does
+    /// becomes a value.
     pub(super) async fn run(
         &self,
         task: &Task,
         started_at: Timestamp,
         interrupt: &Interrupt,
+        kept: &mut Kept,
     ) -> Attempt {
         let provider = self.providers[task.provider]
             .as_ref()
             .expect("a trial's provider was made ready");
+        let memory = provider.limits.memory;
+        kept.make_room(task.provider, memory, interrupt).await;
         let now = Instant::now();
         let deadline = self
             .budget
@@ -120,7 +128,15 @@ impl Executor {
             deadline: deadline.at,
             interrupt: interrupt.clone(),
         };
-        let ended = provider.plugin.run(call, &guard).await;
+        let ended = match provider.reuse {
+            None => provider.plugin.run(call, &guard).await,
+            Some(Reuse::Instance) => {
+                let mut slot = kept.take(task.provider);
+                let ended = provider.plugin.run_in(&mut slot, call, &guard).await;
+                kept.keep(task.provider, memory, slot);
+                ended
+            }
+        };
         judged(
             task.identity(started_at),
             &task.test.expect,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
-    plugin::{Access, Mount, Secrets},
+    plugin::{Access, Mount, Network, Secrets},
     record::ManifestGrants,
     scenario::{MissingKey, Provider, Template},
 };
@@ -62,7 +62,7 @@ impl PlannedProvider {
     /// What its attempts may touch.
     pub(super) fn access(&self) -> Access {
         Access {
-            net: self.definition.grants.net.clone(),
+            net: Network::new(self.definition.grants.net.clone()),
             secrets: Arc::clone(&self.secrets),
             mounts: self.mounts.clone(),
             ..Access::default()

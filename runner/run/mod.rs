@@ -14,6 +14,7 @@ mod fingerprint;
 mod fit;
 mod grants;
 mod json;
+mod kept;
 mod lane;
 mod memory;
 mod plan;
@@ -198,6 +199,7 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
         seed: plan.scenario.run().seed,
         blobs: Box::new(move |digest| content.path(digest)),
         budget: Budget { cap: plan.time_cap },
+        memory_share: plan.memory_share(),
     };
     let pool = Pool::start(
         &session.guests,

@@ -189,6 +189,7 @@ fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
         access: provider.access(),
         environment: Environment::new(provider),
         plain,
+        reuse: definition.reuse,
     }
 }
 
