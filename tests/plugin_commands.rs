@@ -378,6 +378,7 @@ fn an_author_sees_why_a_call_went_wrong() {
     let ran = hostile(&json!({"do": "panic"}), &[], 1);
     assert_eq!(ran.stdout, "");
     insta::assert_snapshot!(masked(&ran.stderr), @r#"
+    requested, and not granted: net:https://example.com
     stderr   thread '<unnamed>' (1) panicked at tests/guests/hostile/src/lib.rs:[place]:
     stderr   the guest's own words
     stderr   note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
@@ -601,6 +602,10 @@ fn what_a_guest_says_is_shown_as_it_comes_and_ctrl_c_ends_it() {
 
     let input = r#"{"do": "log", "ms": 600000}"#;
     let mut running = Endless::start(&runner, &["hostile.wasm", "--input", input]);
+    assert_eq!(
+        running.line(),
+        "requested, and not granted: net:https://example.com\n"
+    );
     assert_eq!(running.line(), "warn     careful key=value\n");
     assert_eq!(running.line(), "progress 50 % half way\n");
     assert_eq!(running.end_by(Signal::TERM), Some(143));

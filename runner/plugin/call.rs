@@ -205,17 +205,17 @@ impl Ended {
             stderr,
             ..
         } = sandbox;
+        let fuel = match ending {
+            Ending::Reply(_) | Ending::Error(_) => spent.fuel,
+            // A guest keeps its account in a register, which is lost where it is interrupted.
+            Ending::Timeout | Ending::Stopped => None,
+        };
         let traffic = host.outbound.traffic();
         let (requests, bytes_in, bytes_out) =
             (traffic.requests(), traffic.bytes_in(), traffic.bytes_out());
         for denied in traffic.denied() {
             host.deny(denied);
         }
-        let fuel = match ending {
-            Ending::Reply(_) | Ending::Error(_) => spent.fuel,
-            // A guest keeps its account in a register, which is lost where it is interrupted.
-            Ending::Timeout | Ending::Stopped => None,
-        };
         let hint = quota.as_ref().and_then(Quota::exceeded);
         if let Some(hint) = &hint {
             host.warn(hint.clone());

@@ -161,7 +161,7 @@ impl Program {
         };
         let mut store = recipe.store(self.engine());
 
-        let mut meter = Meter::start();
+        let mut meter = Meter::start(&store);
         let exit = exit_code(guard.bound(self.start(&mut store, &mut meter)).await);
         Execution {
             exit,

@@ -51,7 +51,7 @@ pub(super) async fn run(
         },
     };
 
-    let mut meter = Meter::start();
+    let mut meter = Meter::start(&instance.store);
     let answer = guest.answer(&mut instance, call, &mut meter);
     let answer = guard.bound(answer).await;
     let spent = meter.stop(&instance.store);
@@ -159,6 +159,7 @@ impl Guest {
                 exports.insert(made)
             }
         };
+        meter.instantiated();
         // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.
         let (input, config) = (call.input.to_string(), call.config.to_string());
         let tags: Vec<&str> = call.tags.iter().map(String::as_str).collect();
@@ -174,7 +175,6 @@ impl Guest {
             tags: &tags,
             extra: None,
         };
-        meter.instantiated();
         exports
             .plugin
             .runner_provider_provider()

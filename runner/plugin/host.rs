@@ -86,9 +86,9 @@ impl Host {
     /// Makes what an attempt's imports work on, with what it is granted.
     pub(super) fn of(call: &Call<'_>, guard: &Guard) -> Self {
         Self {
-            listener: call.listener.clone(),
             outbound: Outbound::open(&call.limits, call.access),
             secrets: Arc::clone(&call.access.secrets),
+            listener: call.listener.clone(),
             ..Self::new(&call.limits, call.files.clone(), guard.clone())
         }
     }

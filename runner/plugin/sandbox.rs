@@ -56,6 +56,8 @@ pub(super) struct Recipe<'a> {
 /// Measures what an execution costs, from the guest's start on.
 pub(super) struct Meter {
     started: Instant,
+    /// What was left before, if it is counted.
+    fuel: Option<u64>,
     instantiated: Option<Instant>,
 }
 
@@ -113,6 +115,33 @@ impl Recipe<'_> {
     }
 }
 
+impl Meter {
+    pub(super) fn start(store: &Store<Sandbox>) -> Self {
+        Self {
+            fuel: fuel_left(store),
+            started: Instant::now(),
+            instantiated: None,
+        }
+    }
+
+    /// Notes that there is an instance, and that it is called now.
+    pub(super) fn instantiated(&mut self) {
+        self.instantiated = Some(Instant::now());
+    }
+
+    /// Notes the end. Of an execution that never came to its call, all went into the instance.
+    pub(super) fn stop(self, store: &Store<Sandbox>) -> Spent {
+        let duration = self.started.elapsed();
+        let called = self.instantiated.map(|at| at - self.started);
+        let burnt = |before: u64| Some(before - fuel_left(store)?);
+        Spent {
+            duration,
+            instantiate: called.unwrap_or(duration),
+            fuel: self.fuel.and_then(burnt),
+        }
+    }
+}
+
 impl Sandbox {
     /// Makes the sandbox of a guest that goes on ready for its next attempt, of which nothing has been said yet.
     ///
@@ -133,32 +162,6 @@ impl Sandbox {
     }
 }
 
-impl Meter {
-    pub(super) fn start() -> Self {
-        Self {
-            started: Instant::now(),
-            instantiated: None,
-        }
-    }
-
-    /// Notes that there is an instance, and that it is called now.
-    pub(super) fn instantiated(&mut self) {
-        self.instantiated = Some(Instant::now());
-    }
-
-    /// Notes the end. Of an execution that never came to its call, all went into the instance.
-    pub(super) fn stop(self, store: &Store<Sandbox>) -> Spent {
-        let duration = self.started.elapsed();
-        let called = self.instantiated.map(|at| at - self.started);
-        let fuel = store.data().is_metered.then(|| store.get_fuel().ok());
-        Spent {
-            duration,
-            instantiate: called.unwrap_or(duration),
-            fuel: fuel.flatten().map(|left| u64::MAX - left),
-        }
-    }
-}
-
 impl WasiView for Sandbox {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.wasi.ctx()
@@ -173,6 +176,11 @@ impl WasiHttpView for Sandbox {
             ctx: &mut self.http,
         }
     }
+}
+
+fn fuel_left(store: &Store<Sandbox>) -> Option<u64> {
+    let is_metered = store.data().is_metered;
+    is_metered.then(|| store.get_fuel().ok()).flatten()
 }
 
 /// Runs `attempt`, and keeps a panic of the host inside it.

@@ -142,6 +142,7 @@ fn sniff_module(exports: &[String]) -> Result<Kind, SniffError> {
 }
 
 fn sniff_component(surface: &Surface) -> Result<Kind, SniffError> {
+    let exports = &surface.exports;
     let served = |version: &str| {
         let known = ContractVersion::parse(version).filter(|version| version.is_served());
         known.ok_or_else(|| SniffError::OtherContract {
@@ -158,7 +159,6 @@ fn sniff_component(surface: &Surface) -> Result<Kind, SniffError> {
     if let Some(version) = surface.contract() {
         return served(version).map(|contract| Kind::Component { contract });
     }
-    let exports = &surface.exports;
     if exports.iter().any(|name| name.starts_with(COMMAND)) {
         return Ok(Kind::Command(CommandForm::Component));
     }
@@ -271,7 +271,7 @@ mod tests {
             let expected = format!(
                 "is built for version {guest} of the contract `runner:provider`, and this runner speaks 0.1.0{remedy}"
             );
-            let exported = exporting(&format!("runner:provider/provider@{guest}"));
+            let exported = exporting(&format!("{}{guest}", super::super::surface::CONTRACT));
             let import = format!(
                 r#"(import "runner:provider/http@{guest}" (instance (export "open" (func))))"#
             );

@@ -54,14 +54,6 @@ impl Capture {
         })))
     }
 
-    /// Forgets everything that was written.
-    pub(super) fn clear(&self) {
-        let mut kept = self.kept();
-        kept.head.clear();
-        kept.tail.clear();
-        (kept.written, kept.dropped) = (0, 0);
-    }
-
     /// Lets `hear` hear each line of what is kept: of the head as it comes, of the rest at the end.
     pub(super) fn heard_by(self, hear: impl FnMut(&str) + Send + 'static) -> Self {
         self.kept().lines = Some(Lines {
@@ -74,6 +66,14 @@ impl Capture {
     /// Tells that nothing more will be written.
     pub(super) fn end(&self) {
         self.kept().end();
+    }
+
+    /// Forgets everything that was written.
+    pub(super) fn clear(&self) {
+        let mut kept = self.kept();
+        kept.head.clear();
+        kept.tail.clear();
+        (kept.written, kept.dropped) = (0, 0);
     }
 
     /// How many bytes were written, kept or not.
@@ -262,15 +262,6 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_after_it_was_cleared() {
-        let capture = capture(2, 2, &["abcdef"]);
-        capture.clear();
-        assert_eq!((capture.text().as_str(), capture.written()), ("", 0));
-        capture.keep(b"ghi");
-        assert_eq!(capture.take_whole(), Some(b"ghi".to_vec()));
-    }
-
-    #[test]
     fn lines_are_heard_as_they_come_and_the_tail_at_the_end() {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ear = Arc::clone(&heard);
@@ -283,6 +274,15 @@ mod tests {
         capture.end();
         let all = ["one", "", "ab", "[9 bytes dropped]", "9", "x"];
         assert_eq!(*heard.lock().unwrap(), all);
+    }
+
+    #[test]
+    fn nothing_is_left_after_it_was_cleared() {
+        let capture = capture(2, 2, &["abcdef"]);
+        capture.clear();
+        assert_eq!((capture.text().as_str(), capture.written()), ("", 0));
+        capture.keep(b"ghi");
+        assert_eq!(capture.take_whole(), Some(b"ghi".to_vec()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use toml::Table;
 use crate::{
     error::Error,
     model::{FsGrant, FsMode, Grants, Limits, NetGrant},
-    plugin::{Access, Mount, Secrets},
+    plugin::{Access, Mount, Network, Secrets},
     scenario::{self, Template},
 };
 
@@ -51,7 +51,7 @@ pub(super) fn access(
         })
     });
     Ok(Access {
-        net: grants.net.clone().into(),
+        net: Network::new(grants.net.clone()),
         secrets: Arc::new(Secrets::new(secrets.clone())),
         mounts: mounts.collect::<Result<_, Error>>()?,
         scratch_root: scratch.into(),
