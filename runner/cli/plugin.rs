@@ -32,7 +32,7 @@ pub enum PluginCommand {
     /// deadline. The reply goes to standard output; logs and what it writes to standard error are shown as they come, then
     /// what it was denied, how long each step took and what was used.
     #[command(after_long_help = call::RUN_NOTES)]
-    Run(RehearseArgs),
+    Run(Box<RehearseArgs>),
     /// Show which tools that build plugins are here, and how the others are installed
     Doctor(DoctorArgs),
 }

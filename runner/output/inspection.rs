@@ -159,7 +159,7 @@ fn kind(inspection: &Inspection) -> String {
 fn protocol(inspection: &Inspection) -> Option<&'static str> {
     let is_command = matches!(inspection.kind, Some(Kind::Command(_)));
     let is_known = is_command && inspection.loaded.is_some();
-    is_known.then(|| match inspection.description {
+    is_known.then_some(match inspection.description {
         Some(_) => "json",
         None => "plain",
     })

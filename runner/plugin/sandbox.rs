@@ -62,7 +62,7 @@ pub(super) struct Meter {
 }
 
 /// What an execution cost.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Spent {
     pub(super) duration: Duration,
     /// The part of it before the call.

@@ -112,13 +112,8 @@ pub(super) fn flags(line: &str) -> Vec<String> {
     for (key, value) in &table {
         let elements = value.as_array().into_iter().flatten();
         match key.as_str() {
-            "net" => {
-                flags.extend(elements.filter_map(|url| Some(format!("net={}", url.as_str()?))))
-            }
-            "secrets" => {
-                flags
-                    .extend(elements.filter_map(|name| Some(format!("secret={}", name.as_str()?))));
-            }
+            "net" => flags.extend(words(value, "net")),
+            "secrets" => flags.extend(words(value, "secret")),
             "fs" => flags.extend(elements.filter_map(folder_flag)),
             "env" => {
                 let variables = value.as_table().into_iter().flatten();
@@ -132,6 +127,13 @@ pub(super) fn flags(line: &str) -> Vec<String> {
         }
     }
     flags
+}
+
+/// A flag for each text of an array.
+fn words(array: &toml::Value, kind: &str) -> Vec<String> {
+    let words = array.as_array().into_iter().flatten();
+    let words = words.filter_map(toml::Value::as_str);
+    words.map(|word| format!("{kind}={word}")).collect()
 }
 
 fn folder_flag(folder: &toml::Value) -> Option<String> {

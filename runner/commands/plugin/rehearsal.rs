@@ -1,6 +1,7 @@
 //! From the arguments of `runner plugin run` to a [`Rehearsal`].
 
 use std::{
+    collections::BTreeMap,
     io::{self, Read as _},
     path::Path,
     sync::Arc,
@@ -9,56 +10,108 @@ use std::{
 use miette::miette;
 use serde_json::{Value, json};
 
-use super::grants::render;
+use super::{
+    file,
+    grants::{self, render},
+};
 use crate::{
     cli::{OutputArg, ProtocolArg, RehearseArgs},
+    commands::{Surroundings, secrets},
     error::Error,
-    model::media_type,
-    plugin::{AttachmentSource, Invocation, Kind, OutputForm, PluginFile, Protocol},
+    model::{Grants, Limits, chain, media_type},
+    output::Output,
+    plugin::{
+        Access, AttachmentSource, Invocation, Kind, OutputForm, Plugin, PluginFile, Protocol,
+    },
+    run::{self, Rehearsal},
 };
 
-/// What the command line hands to a plugin, read.
-pub(super) struct Handed {
+/// Everything that the command line says of a call, read and found.
+pub(super) struct Prepared {
+    pub(super) file: PluginFile,
+    pub(super) limits: Limits,
+    pub(super) grants: Grants,
     pub(super) input: Value,
     pub(super) config: Value,
-    pub(super) files: Arc<[AttachmentSource]>,
     pub(super) protocol: Protocol,
-    pub(super) invocation: Option<Invocation>,
+    invocation: Option<Invocation>,
+    files: Arc<[AttachmentSource]>,
+    access: Access,
+    env: Vec<(String, String)>,
 }
 
-impl Handed {
-    /// Reads what is handed to the plugin in `file`.
-    pub(super) fn read(args: &RehearseArgs, file: &PluginFile) -> Result<Self, Error> {
-        let from_stdin = [&args.input, &args.config, &args.stdin];
-        let from_stdin = from_stdin.into_iter().flatten().filter(|text| *text == "-");
-        if from_stdin.count() > 1 {
-            return Err(usage("standard input can be read only once"));
-        }
-        let input = match &args.input {
-            Some(text) => read_json("--input", text)?,
-            None => Value::Null,
-        };
-        let config = match &args.config {
-            Some(text) => read_json("--config", text)?,
-            None => json!({}),
-        };
-        if !config.is_object() {
-            return Err(usage("`--config` is an object, as the scenario's `config`"));
-        }
-        let (protocol, is_plain) = called(args, file)?;
+impl Prepared {
+    pub(super) fn read(
+        args: &RehearseArgs,
+        surroundings: &Surroundings,
+        output: &Output,
+    ) -> Result<Self, Error> {
+        let limits = run::set_limits(&args.limits).map_err(Error::usage)?;
+        let grants = grants::read(&args.grants, &limits)?;
+        let path = file::find(&args.file, output)?;
+        let file = PluginFile::read(&path, limits.file).map_err(|error| usage(&chain(&error)))?;
+
+        let (input, config) = values(args)?;
+        let (protocol, is_plain) = called(args, &file)?;
         let invocation = is_plain.then(|| invocation(args, &input, &config));
+        let secrets = read_secrets(args, &grants, surroundings, output)?;
+        let files = args.attachments.iter().map(|text| attachment(text));
         Ok(Self {
-            files: args
-                .attachments
-                .iter()
-                .map(|text| attachment(text))
-                .collect::<Result<_, _>>()?,
-            protocol,
             invocation: invocation.transpose()?,
+            files: files.collect::<Result<_, _>>()?,
+            access: grants::access(&grants, &secrets, &surroundings.scratch_root)?,
+            env: grants::environment(&grants, &input, &config, &secrets)?,
+            file,
+            limits,
+            grants,
             input,
             config,
+            protocol,
         })
     }
+
+    /// Tells whether the plugin replies with a text, as a plain command does that is not asked for JSON.
+    pub(super) fn is_text(&self) -> bool {
+        let invocation = self.invocation.as_ref();
+        invocation.is_some_and(|invocation| invocation.output != OutputForm::Json)
+    }
+
+    /// Makes the calls' common part.
+    pub(super) fn rehearsal(self, plugin: Plugin, args: &RehearseArgs) -> Rehearsal {
+        Rehearsal {
+            plugin,
+            input: self.input.to_string().into(),
+            config: self.config.to_string().into(),
+            seed: args.seed,
+            files: self.files,
+            invocation: self.invocation,
+            limits: self.limits,
+            access: self.access,
+            env: self.env,
+            timeout: args.timeout,
+        }
+    }
+}
+
+/// Reads input and configuration.
+fn values(args: &RehearseArgs) -> Result<(Value, Value), Error> {
+    let from_stdin = [&args.input, &args.config, &args.stdin];
+    let from_stdin = from_stdin.into_iter().flatten().filter(|text| *text == "-");
+    if from_stdin.count() > 1 {
+        return Err(usage("standard input can be read only once"));
+    }
+    let input = match &args.input {
+        Some(text) => read_json("--input", text)?,
+        None => Value::Null,
+    };
+    let config = match &args.config {
+        Some(text) => read_json("--config", text)?,
+        None => json!({}),
+    };
+    if !config.is_object() {
+        return Err(usage("`--config` is an object, as the scenario's `config`"));
+    }
+    Ok((input, config))
 }
 
 /// How the plugin is called, and whether as a plain command.
@@ -88,6 +141,24 @@ fn called(args: &RehearseArgs, file: &PluginFile) -> Result<(Protocol, bool), Er
             None => Ok((Protocol::Json, false)),
         },
         (Kind::Command(_), Some(ProtocolArg::Plain) | None) => Ok((Protocol::Plain, true)),
+    }
+}
+
+/// Reads the values of the secrets that are granted, all of which must have one.
+fn read_secrets(
+    args: &RehearseArgs,
+    granted: &Grants,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<BTreeMap<String, String>, Error> {
+    let names = grants::secret_names(granted);
+    let values = secrets::read(&names, &args.secrets, surroundings.variable, output)?;
+    let missing = names.iter().filter(|name| !values.contains_key(*name));
+    let missing: Vec<_> = missing.map(|name| (name.as_str(), String::new())).collect();
+    if missing.is_empty() {
+        Ok(values)
+    } else {
+        Err(secrets::no_value(&missing))
     }
 }
 

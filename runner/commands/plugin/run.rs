@@ -1,18 +1,18 @@
 //! `runner plugin run`.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use miette::miette;
 use tokio::sync::mpsc;
 
-use super::{file, grants, rehearsal::Handed, workbench::Workbench};
+use super::{grants, rehearsal::Prepared, workbench::Workbench};
 use crate::{
     cli::RehearseArgs,
-    commands::{Surroundings, secrets},
+    commands::Surroundings,
     error::{Error, ExitStatus},
-    model::{Artifact, Grants, Limits, chain},
+    model::{Artifact, chain},
     output::{self, DeniedCall, Loaded, Output, RehearsalReport},
-    plugin::{Engine, Heard, Listener, OutputForm, Plugin, PluginFile},
+    plugin::{Engine, Heard, Listener, Plugin},
     run::{self, Rehearsal, Rehearsed},
 };
 
@@ -22,67 +22,39 @@ pub(super) fn run(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
-    let limits = run::set_limits(&args.limits).map_err(Error::usage)?;
-    let grants = grants::read(&args.grants, &limits)?;
-    let path = file::find(&args.file, output)?;
-    let file = PluginFile::read(&path, limits.file).map_err(|error| unusable(&chain(&error)))?;
-    let handed = Handed::read(args, &file)?;
-    let secrets = read_secrets(args, &grants, surroundings, output)?;
-    let env = grants::environment(&grants, &handed.input, &handed.config, &secrets)?;
-    let access = grants::access(&grants, &secrets, &surroundings.scratch_root)?;
-
+    let prepared = Prepared::read(args, surroundings, output)?;
     let engine = if args.fuel {
         Engine::with_fuel
     } else {
         Engine::new
     };
     let bench = Workbench::new(engine, surroundings, output)?;
-    let (plugin, took) = bench.link(&file);
-    let made = plugin
-        .map_err(|error| unusable(&chain(&error)))
-        .and_then(|plugin| Ok((check(&plugin, &handed, &limits, &bench)?, plugin)));
+    let linked = link(&prepared, &bench);
     // Whatever else it says of itself: it was stopped.
     if let Some(status) = bench.stopped() {
         return Ok(status);
     }
-    let (requests, plugin) = made?;
-    let (open, _) = run::not_granted(&requests, &grants);
-    if !open.is_empty() && !args.json {
-        output.hint(&format!("requested, and not granted: {}", open.join(", ")));
+    let linked = linked?;
+    if !args.json {
+        tell_requests(&linked.requests, &prepared, output);
     }
-    let loaded = Loaded {
-        compiled: plugin.compiled(),
-        took,
-    };
-    let is_text = handed
-        .invocation
-        .as_ref()
-        .is_some_and(|invocation| invocation.output != OutputForm::Json);
-    let rehearsal = Arc::new(Rehearsal {
-        plugin,
-        input: handed.input.to_string().into(),
-        config: handed.config.to_string().into(),
-        seed: args.seed,
-        files: handed.files,
-        invocation: handed.invocation,
-        limits,
-        access,
-        env,
-        timeout: args.timeout,
-    });
 
+    let is_text = prepared.is_text();
+    let path = prepared.file.path.clone();
+    let rehearsal = Arc::new(prepared.rehearsal(linked.plugin, args));
     let listens = (!args.json).then_some(output);
     let rehearsed = rehearse(&rehearsal, args.repeat.get(), &bench, listens);
     if let Some(status) = bench.stopped() {
         return Ok(status);
     }
+
     let shown = rehearsed.last().expect("it is called at least once");
     if let Some(folder) = &args.artifacts {
         write_artifacts(folder, &shown.attempt.artifacts)?;
     }
     let report = RehearsalReport {
         path: &path,
-        loaded,
+        loaded: linked.loaded,
         calls: &rehearsed,
         is_text,
         denied: denied(shown),
@@ -100,49 +72,55 @@ pub(super) fn run(
     })
 }
 
-/// Reads the values of the secrets that are granted, all of which must have one.
-fn read_secrets(
-    args: &RehearseArgs,
-    granted: &Grants,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<BTreeMap<String, String>, Error> {
-    let names = grants::secret_names(granted);
-    let values = secrets::read(&names, &args.secrets, surroundings.variable, output)?;
-    let missing = names.iter().filter(|name| !values.contains_key(*name));
-    let missing: Vec<_> = missing.map(|name| (name.as_str(), String::new())).collect();
-    if missing.is_empty() {
-        Ok(values)
-    } else {
-        Err(secrets::no_value(&missing))
-    }
+/// A plugin that can be called as it is asked to.
+struct Linked {
+    plugin: Plugin,
+    loaded: Loaded,
+    /// What it would like to be granted.
+    requests: Vec<String>,
 }
 
-/// Checks configuration and input as a run does before its first trial, and returns what the plugin asks for.
-fn check(
-    plugin: &Plugin,
-    handed: &Handed,
-    limits: &Limits,
-    bench: &Workbench,
-) -> Result<Vec<String>, Error> {
-    let (guests, interrupt) = (bench.guests(), &bench.interrupt);
-    let described = run::describe(plugin, handed.protocol, *limits, guests, interrupt);
+/// Compiles the plugin, and checks configuration and input as a run does before its first trial.
+fn link(prepared: &Prepared, bench: &Workbench) -> Result<Linked, Error> {
+    let (plugin, took) = bench.link(&prepared.file);
+    let plugin = plugin.map_err(|error| Error::usage(miette!("{}", chain(&error))))?;
+    let described = run::describe(
+        &plugin,
+        prepared.protocol,
+        prepared.limits,
+        bench.guests(),
+        &bench.interrupt,
+    );
     let fits = bench.wait(described).and_then(|description| {
         let Some(description) = description else {
             return Ok(Vec::new());
         };
-        if let Some(schema) = run::check_config(&description, &handed.config)? {
-            run::check_input(&schema, &handed.input)?;
+        if let Some(schema) = run::check_config(&description, &prepared.config)? {
+            run::check_input(&schema, &prepared.input)?;
         }
         Ok(description.requests)
     });
-    fits.map_err(|error| {
+    let requests = fits.map_err(|error| {
         Error::usage(miette!(
             help =
                 "`runner plugin inspect` shows what the plugin says of its configuration and input",
             "the plugin cannot be called so: {error}"
         ))
+    })?;
+    let compiled = plugin.compiled();
+    Ok(Linked {
+        plugin,
+        loaded: Loaded { compiled, took },
+        requests,
     })
+}
+
+/// Says what the plugin would like to be granted, and is not.
+fn tell_requests(requests: &[String], prepared: &Prepared, output: &Output) {
+    let (open, _) = run::not_granted(requests, &prepared.grants);
+    if !open.is_empty() {
+        output.hint(&format!("requested, and not granted: {}", open.join(", ")));
+    }
 }
 
 /// Calls the plugin until it was called often enough, or did not do well, or is stopped. The first call is heard.
@@ -226,8 +204,4 @@ fn write_artifacts(folder: &Path, artifacts: &[Artifact]) -> Result<(), Error> {
             .try_for_each(|artifact| fs_err::write(folder.join(&artifact.name), &artifact.bytes))
     };
     write().map_err(|error| Error::storage(miette!("cannot write the artifacts: {error}")))
-}
-
-fn unusable(problem: &str) -> Error {
-    Error::usage(miette!("{problem}"))
 }
