@@ -13,7 +13,7 @@ use crate::{
     model::{Artifact, chain},
     output::{self, DeniedCall, Loaded, Output, RehearsalReport},
     plugin::{Engine, Heard, Listener, Plugin},
-    run::{self, Rehearsal, Rehearsed},
+    run::{self, Rehearsal, Rehearsed, UnfitError},
 };
 
 /// Calls a plugin and shows everything that comes of it.
@@ -100,18 +100,25 @@ fn link(prepared: &Prepared, bench: &Workbench) -> Result<Linked, Error> {
         }
         Ok(description.requests)
     });
-    let requests = fits.map_err(|error| {
-        Error::usage(miette!(
-            help =
-                "`runner plugin inspect` shows what the plugin says of its configuration and input",
-            "the plugin cannot be called so: {error}"
-        ))
-    })?;
+    let requests = fits.map_err(|error| unfit(&error))?;
     let compiled = plugin.compiled();
     Ok(Linked {
         plugin,
         loaded: Loaded { compiled, took },
         requests,
+    })
+}
+
+fn unfit(error: &UnfitError) -> Error {
+    let text = format!("the plugin cannot be called so: {error}");
+    Error::usage(match error {
+        UnfitError::Config(_) | UnfitError::Input(_) => miette!(
+            help = "`runner plugin inspect` shows the schemas of its configuration and input",
+            "{text}"
+        ),
+        UnfitError::Silent | UnfitError::Describe(_) | UnfitError::Schema { .. } => {
+            miette!("{text}")
+        }
     })
 }
 
