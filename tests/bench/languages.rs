@@ -103,24 +103,25 @@ pub(crate) fn languages(bench: &mut Bench) {
 impl Subject {
     /// Makes the plugin from its template; what went wrong is told as the program tells it.
     fn build(&self, bench: &Bench) -> Result<(), String> {
-        let new = ["plugin", "new", self.language, "--lang", self.language];
+        let folder = self.folder();
+        let new = ["plugin", "new", &folder, "--lang", self.language];
         run(&mut bench.lists.program(&new))?;
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
-        let folder = bench.lists.path(self.language);
         for (installed, link) in [
             ("javascript/node_modules", "node_modules"),
             ("python", ".venv"),
         ] {
             let installed = tools.join(installed);
             if installed.exists() {
-                symlink(installed, folder.join(link)).map_err(|error| error.to_string())?;
+                symlink(installed, bench.lists.path(&folder).join(link))
+                    .map_err(|error| error.to_string())?;
             }
         }
         let path = env::var_os("PATH").unwrap_or_default();
         let folders = [tools.join("python/bin"), tools.join("go/bin")];
         let folders = folders.into_iter().chain(env::split_paths(&path));
         let path = env::join_paths(folders).map_err(|error| error.to_string())?;
-        let build = ["plugin", "build", self.language];
+        let build = ["plugin", "build", &folder];
         run(bench.lists.program(&build).env("PATH", path))
     }
 
@@ -133,7 +134,8 @@ impl Subject {
         let list_file = format!("{}-{tests}.jsonl", self.language);
         let scenario = format!(
             "test_lists = [{{ files = ['{list_file}'] }}]\n[providers.it]\nplugin = '{}/dist/plugin.wasm'\n{}\n",
-            self.language, self.keys
+            self.folder(),
+            self.keys
         );
         let write = |path: PathBuf, text: String| {
             fs_err::write(path, text).expect("the folder can be written");
@@ -158,6 +160,11 @@ impl Subject {
         command.args(&self.process[1..]);
         command.output().ok()?;
         Some(lists::time(&mut command))
+    }
+
+    /// Its name is the plugin's, and not every language can have one of its own.
+    fn folder(&self) -> String {
+        format!("trial-{}", self.language)
     }
 
     fn scenario(&self, bench: &Bench, tests: u64) -> PathBuf {
