@@ -1,5 +1,6 @@
 //! The command line. Doc comments of this file are the program's help.
 
+mod plugin;
 mod upkeep;
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -16,6 +17,10 @@ use crate::{
     scenario::{self, FailFast},
 };
 
+pub use plugin::{
+    BuildArgs, DoctorArgs, InspectArgs, Language, NewArgs, OutputArg, PluginCommand, PluginKind,
+    ProtocolArg, RehearseArgs,
+};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// Runs lists of tests against sandboxed WASM providers
@@ -93,6 +98,9 @@ pub enum Command {
     Prune(PruneArgs),
     /// Make `runner.db` anew from the run directories
     Reindex(ReindexArgs),
+    /// Write, build and look into plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print the JSON Schema of a file format
     Schema(SchemaArgs),
     /// Print a shell completion script

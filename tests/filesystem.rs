@@ -192,6 +192,7 @@ impl World {
             limits: self.limits,
             access: &self.access,
             env: self.env.clone(),
+            listener: None,
         };
         let guard = Guard {
             deadline: Instant::now() + self.timeout,

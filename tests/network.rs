@@ -100,6 +100,7 @@ impl Bench {
             limits: self.limits,
             access: &self.access,
             env: Vec::new(),
+            listener: None,
         };
         RUNTIME.block_on(WEB.run(call, &guard))
     }

@@ -106,6 +106,7 @@ impl Case {
             limits: self.limits,
             access: &self.access,
             env: self.env,
+            listener: None,
         };
         let deadline = Instant::now() + self.timeout.unwrap_or(LONG);
         plugin

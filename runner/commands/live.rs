@@ -169,7 +169,7 @@ pub(super) fn mode(is_json: bool, talk: &TalkArgs, surroundings: &Surroundings) 
 }
 
 /// Where the engine finds its compiler and its cache.
-fn engine_options(surroundings: &Surroundings, root: &Path) -> EngineOptions {
+pub(super) fn engine_options(surroundings: &Surroundings, root: &Path) -> EngineOptions {
     let cache = surroundings.cache.clone();
     EngineOptions {
         compiler: surroundings.program.clone(),

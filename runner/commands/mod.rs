@@ -13,6 +13,7 @@ mod live;
 mod logs;
 mod man;
 mod pin;
+mod plugin;
 mod plugins;
 mod prune;
 mod reindex;
@@ -50,6 +51,8 @@ pub struct Surroundings {
     pub cache: Option<PathBuf>,
     /// Under which folder attempts have theirs: the system's for temporary files.
     pub scratch_root: PathBuf,
+    /// Where programs are looked for, as a shell does.
+    pub search_path: OsString,
     /// `RUNNER_LOG`: what goes into `runner.log`.
     pub log_filter: Option<String>,
     /// Reads a variable of the environment: secrets come by names that only a scenario knows.
@@ -78,6 +81,7 @@ pub fn dispatch(
         Command::Unpin(args) => pin::unpin(&args, output),
         Command::Prune(args) => prune::prune(&args, output),
         Command::Reindex(args) => reindex::reindex(&args, output),
+        Command::Plugin(command) => plugin::plugin(&command, surroundings, output),
         Command::Schema(args) => Ok(schema::schema(&args, output)),
         Command::Completions(args) => Ok(completions::completions(&args, output)),
         Command::Man(args) => man::man(&args, output),

@@ -77,7 +77,7 @@ fn of_folder(
             Err(not_built(&source, provider))
         }
         SourceState::Stale(_) | SourceState::Missing => {
-            build_now(&source, provider, signals, output).map(|built| built.path)
+            build_now(&source, signals, output).map(|built| built.path)
         }
     }
 }
@@ -91,16 +91,16 @@ fn wants_build(source: &Source, provider: &Provider, output: &Output) -> bool {
     output.ask(&question).unwrap_or(false)
 }
 
-fn build_now(
+/// Builds a plugin, tells about it, and ends the tools when a signal comes.
+pub(super) fn build_now(
     source: &Source,
-    provider: &Provider,
     signals: &StopSignals,
     output: &Output,
 ) -> Result<Built, Error> {
     output.talk(&format!(
         "building plugin `{}` in `{}`",
         source.name(),
-        provider.plugin.display()
+        source.folder().display()
     ));
     let stopped = Arc::new(Stopped::default());
     let flag = Arc::clone(&stopped);
@@ -168,7 +168,8 @@ fn not_built(source: &Source, provider: &Provider) -> Error {
     ))
 }
 
-fn unusable(error: &SourceError) -> Error {
+/// A folder that is no plugin, or one that cannot be built.
+pub(super) fn unusable(error: &SourceError) -> Error {
     let text = chain(error);
     Error::usage(match error.help() {
         Some(help) => miette!(help = help, "{text}"),

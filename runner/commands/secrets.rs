@@ -36,7 +36,7 @@ pub(super) fn give(
     let missing: Vec<_> = granted
         .iter()
         .filter(|(_, name)| !values.contains_key(name))
-        .map(|(provider, name)| (provider.as_str(), name.as_str()))
+        .map(|(provider, name)| (name.as_str(), format!(" of provider `{provider}`")))
         .collect();
     if !missing.is_empty() {
         return Err(no_value(&missing));
@@ -86,13 +86,13 @@ pub(super) fn read(
     Ok(values)
 }
 
-/// Makes the error that tells of each provider's secret how it gets a value.
-pub(super) fn no_value(missing: &[(&str, &str)]) -> Error {
+/// Makes the error that tells of each secret, and of whose it is, how it gets a value.
+pub(super) fn no_value(missing: &[(&str, String)]) -> Error {
     let named: Vec<_> = missing
         .iter()
-        .map(|(provider, secret)| format!("secret `{secret}` of provider `{provider}`"))
+        .map(|(secret, whose)| format!("secret `{secret}`{whose}"))
         .collect();
-    let (_, first) = missing[0];
+    let first = missing[0].0;
     let verb = if missing.len() == 1 { "has" } else { "have" };
     Error::usage(miette!(
         help = format!(

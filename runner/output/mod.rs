@@ -7,11 +7,14 @@ mod follow;
 mod format;
 mod grants;
 mod histogram;
+mod inspection;
 mod pending;
+mod rehearsal;
 mod report;
 mod runs;
 mod summary;
 mod tally;
+mod tools;
 mod upkeep;
 
 use std::{
@@ -26,10 +29,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use events::events_schema;
 pub use follow::Follow;
 pub use grants::granted_text;
+pub use inspection::{Inspection, Loaded, inspection_json, inspection_text};
 pub use pending::why_pending;
+pub use rehearsal::{DeniedCall, RehearsalReport, heard_line};
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;
+pub use tools::{ToolLine, tools_json, tools_text};
 pub use upkeep::{
     Execution, cleanup_json, cleanup_text, prune_json, prune_text, reindex_text, verify_json,
     verify_text,

@@ -60,7 +60,7 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     let status = format::status(run.status, &status_text(run));
     let mut lines = vec![format!("{} {status}", run.id.to_string().bold())];
     let mut field = |name: &str, value: &str| {
-        lines.push(format!("{} {value}", format!("{name:<9}").dimmed()));
+        lines.push(dim_field(name, value));
     };
     field(
         "scenario",
@@ -267,6 +267,12 @@ pub(super) fn run_json(run: &RunEntry) -> Value {
             "flaky": counts.flaky,
         },
     })
+}
+
+/// A line with the name of what it tells; further lines of the value are below its first.
+pub(super) fn dim_field(name: &str, value: &str) -> String {
+    let value = value.replace('\n', "\n          ");
+    format!("{} {value}", format!("{name:<9}").dimmed())
 }
 
 pub(super) fn pretty(value: &Value) -> String {

@@ -1,13 +1,20 @@
 //! What goes into one call of a plugin and what comes out of it.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, mem, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{access::Access, fs::Quota, interrupt::Halt, sandbox::Sandbox};
+use super::{
+    access::Access,
+    fs::Quota,
+    interrupt::Halt,
+    listener::Listener,
+    sandbox::{Sandbox, Spent},
+};
 
 use crate::model::{
-    Artifact, AttemptError, Check, CheckVerdict, Denied, Limits, LogRecord, Metric, Usage,
+    Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, Limits, LogRecord, Metric,
+    Usage,
 };
 
 /// Everything that one attempt hands to a plugin.
@@ -42,6 +49,8 @@ pub struct Call<'a> {
     pub access: &'a Access,
     /// Environment variables, with every template filled in.
     pub env: Vec<(String, String)>,
+    /// Who hears what the guest says while it runs.
+    pub listener: Option<Listener>,
 }
 
 /// Leaves out the environment, in which secrets may be.
@@ -125,6 +134,8 @@ pub struct Ended {
     pub ending: Ending,
     /// From the guest's start to its end.
     pub duration: Duration,
+    /// How much of that went into making its instance, its own start functions included.
+    pub instantiate: Duration,
     /// What it used.
     pub usage: Usage,
     /// What it tried and was not granted, each once.
@@ -178,19 +189,28 @@ pub struct Reply {
 impl Ended {
     /// Takes what an attempt left in its sandbox; `reply_bytes` are those that did not come by standard output.
     pub(super) fn collect(
-        sandbox: Sandbox,
+        sandbox: &mut Sandbox,
         ending: Ending,
-        duration: Duration,
+        spent: Spent,
         reply_bytes: u64,
     ) -> Self {
+        // What was not heard yet is heard before anybody knows the ending.
+        sandbox.stdout.end();
+        sandbox.stderr.end();
+
         let Sandbox {
-            mut host,
+            host,
             limiter,
             quota,
             stdout,
             stderr,
             ..
         } = sandbox;
+        let fuel = match ending {
+            Ending::Reply(_) | Ending::Error(_) => spent.fuel,
+            // A guest keeps its account in a register, which is lost where it is interrupted.
+            Ending::Timeout | Ending::Stopped => None,
+        };
         let traffic = host.outbound.traffic();
         let (requests, bytes_in, bytes_out) =
             (traffic.requests(), traffic.bytes_in(), traffic.bytes_out());
@@ -199,28 +219,29 @@ impl Ended {
         }
         let hint = quota.as_ref().and_then(Quota::exceeded);
         if let Some(hint) = &hint {
-            host.log.warn(hint.clone());
+            host.warn(hint.clone());
         }
-        let written = quota.map_or(0, |quota| quota.written());
+        let written = quota.as_ref().map_or(0, Quota::written);
         let bytes = stdout.written() + host.log.bytes + host.artifacts.bytes + written;
         Self {
             ending: ending.with_hint(hint.as_deref()),
-            duration,
+            duration: spent.duration,
+            instantiate: spent.instantiate,
             usage: Usage {
                 peak_memory: limiter.peak_memory(),
                 host_calls: host.calls,
                 http_requests: requests,
                 bytes_in: host.bytes_in + bytes_in,
                 bytes_out: reply_bytes + bytes + bytes_out,
-                fuel: None,
+                fuel,
             },
-            denied: host.denied,
-            log: host.log.records,
+            denied: mem::take(&mut host.denied),
+            log: mem::take(&mut host.log.records),
             log_dropped: host.log.dropped,
             stderr: stderr.text(),
             stdout: stdout.text(),
             hint,
-            artifacts: host.artifacts.files,
+            artifacts: mem::take(&mut host.artifacts.files),
         }
     }
 
@@ -229,6 +250,7 @@ impl Ended {
         Self {
             ending: ending.into(),
             duration: Duration::ZERO,
+            instantiate: Duration::ZERO,
             usage: Usage::default(),
             denied: Vec::new(),
             log: Vec::new(),
@@ -272,6 +294,23 @@ impl Ending {
                 })
             }
             (ending, _) => ending,
+        }
+    }
+
+    /// Tells whether the guest itself came to this end in order; after any other it is not to be called again.
+    pub(super) fn is_answer(&self) -> bool {
+        match self {
+            Self::Reply(_) => true,
+            Self::Error(error) => !matches!(
+                error.class,
+                Some(
+                    ErrorClass::Trap
+                        | ErrorClass::OutOfMemory
+                        | ErrorClass::Limit
+                        | ErrorClass::Protocol
+                )
+            ),
+            Self::Timeout | Self::Stopped => false,
         }
     }
 

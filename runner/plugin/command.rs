@@ -1,7 +1,5 @@
 //! Calls of commands: a program with arguments, standard input and output.
 
-use std::time::{Duration, Instant};
-
 use bytesize::ByteSize;
 use serde_json::Value;
 use wasmtime::Store;
@@ -13,8 +11,9 @@ use super::{
     fs::{Files, Role},
     host::Host,
     interrupt::Guard,
+    listener::{Heard, Listener},
     protocol,
-    sandbox::{Recipe, Sandbox},
+    sandbox::{Meter, Recipe, Sandbox, Spent},
     stdio::Capture,
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
@@ -43,7 +42,7 @@ struct Start {
 /// One finished execution of a program.
 struct Execution {
     exit: wasmtime::Result<i32>,
-    duration: Duration,
+    spent: Spent,
     sandbox: Sandbox,
     files: Files,
 }
@@ -89,10 +88,12 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
         Ok(found) => found,
         Err(ending) => return Ended::without_sandbox(ending),
     };
+    let mut host = Host::of(call, guard);
+    host.listener = call.listener.clone().map(hearing_records);
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
         stdin: protocol::question(call),
-        host: Host::of(call, guard),
+        host,
         wasi,
         files,
     };
@@ -160,28 +161,29 @@ impl Program {
         };
         let mut store = recipe.store(self.engine());
 
-        let started = Instant::now();
-        let exit = exit_code(guard.bound(self.start(&mut store)).await);
-        let duration = started.elapsed();
+        let mut meter = Meter::start(&store);
+        let exit = exit_code(guard.bound(self.start(&mut store, &mut meter)).await);
         Execution {
             exit,
-            duration,
+            spent: meter.stop(&store),
             sandbox: store.into_data(),
             files: start.files,
         }
     }
 
     /// Runs the program; an exit code arrives as a value or as an [`I32Exit`].
-    async fn start(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<i32> {
+    async fn start(&self, store: &mut Store<Sandbox>, meter: &mut Meter) -> wasmtime::Result<i32> {
         match self {
             Self::Module(pre) => {
                 let instance = pre.instantiate_async(&mut *store).await?;
+                meter.instantiated();
                 let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
                 start.call_async(store, ()).await?;
                 Ok(0)
             }
             Self::Component(pre) => {
                 let command = pre.instantiate_async(&mut *store).await?;
+                meter.instantiated();
                 let ended = command.wasi_cli_run().call_run(store).await?;
                 Ok(i32::from(ended.is_err()))
             }
@@ -212,8 +214,20 @@ impl Execution {
             Ok(code) => read(code, &self.sandbox),
             Err(error) => classify(&error, &self.sandbox),
         };
-        Ended::collect(self.sandbox, ending, self.duration, 0)
+        Ended::collect(&mut self.sandbox, ending, self.spent, 0)
     }
+}
+
+/// Hears the lines of standard error as the log records that they are by the JSON protocol.
+fn hearing_records(listener: Listener) -> Listener {
+    Listener::new(move |heard| match heard {
+        Heard::Stderr(line) => {
+            for record in protocol::log_records(line) {
+                listener.hear(Heard::Log(&record));
+            }
+        }
+        Heard::Log(_) | Heard::Stdout(_) | Heard::Progress { .. } => listener.hear(heard),
+    })
 }
 
 fn exit_code(result: wasmtime::Result<i32>) -> wasmtime::Result<i32> {

@@ -122,7 +122,7 @@ impl Files {
         .await;
         host.artifacts = artifacts;
         if let Some(message) = refused {
-            host.log.warn(message);
+            host.warn(message);
         }
     }
 

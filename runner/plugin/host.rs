@@ -8,6 +8,7 @@ use super::{
     AttachmentSource, Call, Secrets,
     contract::runner::provider::{artifacts, control, files, log, secrets, types},
     interrupt::Guard,
+    listener::{Heard, Listener},
     net::Outbound,
 };
 use crate::model::{Artifact, Denied, Limits, LogRecord, is_secret_name, media_type};
@@ -27,6 +28,7 @@ pub(super) struct Host {
     pub(super) bytes_in: u64,
     pub(super) outbound: Outbound,
     pub(super) denied: Vec<Denied>,
+    pub(super) listener: Option<Listener>,
     /// Those that the guest is granted.
     pub(super) secrets: Arc<Secrets>,
     files: Arc<[AttachmentSource]>,
@@ -73,6 +75,7 @@ impl Host {
             bytes_in: 0,
             outbound: Outbound::closed(limits),
             denied: Vec::new(),
+            listener: None,
             secrets: Arc::default(),
             files,
             max_read: limits.memory,
@@ -85,12 +88,34 @@ impl Host {
         Self {
             outbound: Outbound::open(&call.limits, call.access),
             secrets: Arc::clone(&call.access.secrets),
+            listener: call.listener.clone(),
             ..Self::new(&call.limits, call.files.clone(), guard.clone())
         }
     }
 
+    /// Makes it ready for the end of its guest's instance, which is no attempt: it has limits and a bound of its own.
+    pub(super) fn begin_teardown(&mut self, guard: Guard) {
+        (self.log.bytes, self.log.dropped) = (0, 0);
+        self.outbound.restart();
+        self.files = [].into();
+        self.guard = guard;
+    }
+
     pub(super) fn guard(&self) -> &Guard {
         &self.guard
+    }
+
+    /// Adds a word of the host's own, whether there is room for more or not.
+    pub(super) fn warn(&mut self, message: String) {
+        let record = LogRecord {
+            level: "warn",
+            message,
+            fields: Vec::new(),
+        };
+        if let Some(listener) = &self.listener {
+            listener.hear(Heard::Log(&record));
+        }
+        self.log.records.push(record);
     }
 
     /// Keeps what the guest was refused, for whoever may grant it.
@@ -102,27 +127,19 @@ impl Host {
 }
 
 impl Log {
-    /// Keeps a record if it fits, else counts it.
-    pub(super) fn push(&mut self, record: LogRecord) {
+    /// Keeps a record if it fits and returns it, else counts it.
+    pub(super) fn push(&mut self, record: LogRecord) -> Option<&LogRecord> {
         let fields = record.fields.iter();
         let fields = fields.map(|(name, value)| name.len() + value.len() + SEPARATORS_BYTES);
         let bytes = (record.message.len() + fields.sum::<usize>()) as u64;
         let is_full = self.records.len() as u64 >= self.max_records;
         if is_full || self.bytes.saturating_add(bytes) > self.max_bytes {
             self.dropped += 1;
-            return;
+            return None;
         }
         self.bytes += bytes;
         self.records.push(record);
-    }
-
-    /// Adds a word of the host's own, whether there is room for more or not.
-    pub(super) fn warn(&mut self, message: String) {
-        self.records.push(LogRecord {
-            level: "warn",
-            message,
-            fields: Vec::new(),
-        });
+        self.records.last()
     }
 }
 
@@ -197,11 +214,14 @@ impl log::Host for Host {
             log::Level::Warn => "warn",
             log::Level::Error => "error",
         };
-        self.log.push(LogRecord {
+        let kept = self.log.push(LogRecord {
             level,
             message,
             fields,
         });
+        if let (Some(listener), Some(record)) = (&self.listener, kept) {
+            listener.hear(Heard::Log(record));
+        }
     }
 }
 
@@ -212,6 +232,10 @@ impl control::Host for Host {
             redactor.text(&mut message);
         }
         tracing::trace!(fraction, message, "progress of a guest");
+        if let Some(listener) = &self.listener {
+            let message = message.as_str();
+            listener.hear(Heard::Progress { fraction, message });
+        }
     }
 
     fn stop_requested(&mut self) -> bool {

@@ -15,7 +15,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::{Ended, Ending, Reply, Secrets};
+use super::{Ended, Ending, Heard, Listener, Reply, Secrets};
 use crate::model::{Artifact, AttemptError, Check, Denied, LogRecord, Metric};
 
 /// How much of a secret may be left where a text was cut in the middle of it, in bytes.
@@ -84,6 +84,7 @@ impl Redactor {
         let Ended {
             ending,
             duration: _,
+            instantiate: _,
             usage: _,
             denied,
             log,
@@ -103,21 +104,49 @@ impl Redactor {
             self.cut_text(what);
             self.optional(grant);
         }
-        for LogRecord {
-            level: _,
-            message,
-            fields,
-        } in log
-        {
-            self.cut_text(message);
-            for (name, value) in fields {
-                self.text(name);
-                self.text(value);
-            }
+        for record in log {
+            self.record(record);
         }
         self.cut_text(stderr);
         self.cut_text(stdout);
         self.artifacts(artifacts);
+    }
+
+    /// Redacts what is heard while a guest runs.
+    pub(super) fn listener(&self, listener: Listener) -> Listener {
+        let redactor = self.clone();
+        Listener::new(move |heard| match heard {
+            Heard::Log(record) => {
+                let mut record = record.clone();
+                redactor.record(&mut record);
+                listener.hear(Heard::Log(&record));
+            }
+            Heard::Stdout(line) => listener.hear(Heard::Stdout(&redactor.line(line))),
+            Heard::Stderr(line) => listener.hear(Heard::Stderr(&redactor.line(line))),
+            Heard::Progress { fraction, message } => listener.hear(Heard::Progress {
+                fraction,
+                message: &redactor.line(message),
+            }),
+        })
+    }
+
+    fn line(&self, line: &str) -> String {
+        let mut line = line.to_owned();
+        self.cut_text(&mut line);
+        line
+    }
+
+    fn record(&self, record: &mut LogRecord) {
+        let LogRecord {
+            level: _,
+            message,
+            fields,
+        } = record;
+        self.cut_text(message);
+        for (name, value) in fields {
+            self.text(name);
+            self.text(value);
+        }
     }
 
     /// Redacts a text.

@@ -1,13 +1,17 @@
-//! [`Sandbox`]: the fresh store of one attempt.
+//! [`Sandbox`]: what a store holds for its guest, and how a fresh one is made.
 
-use std::{any::Any, panic::AssertUnwindSafe};
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt as _;
 use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{fs::Quota, host::Host, limits::Limiter, stdio::Capture};
+use super::{fs::Quota, host::Host, limits::Limiter, listener::Heard, stdio::Capture};
 use crate::model::{AttemptError, ErrorClass, Limits};
 
 /// Live resource handles of a guest, in the component model's tables.
@@ -34,6 +38,8 @@ pub(super) struct Sandbox {
     pub(super) stderr: Capture,
     /// Bytes that the guest may hand over in one call.
     pub(super) handover: u64,
+    /// Whether the fuel that it burns is counted.
+    is_metered: bool,
 }
 
 /// A fresh store's WASI and bounds.
@@ -47,10 +53,30 @@ pub(super) struct Recipe<'a> {
     pub(super) handover: u64,
 }
 
+/// Measures what an execution costs, from the guest's start on.
+pub(super) struct Meter {
+    started: Instant,
+    /// What was left before, if it is counted.
+    fuel: Option<u64>,
+    instantiated: Option<Instant>,
+}
+
+/// What an execution cost.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Spent {
+    pub(super) duration: Duration,
+    /// The part of it before the call.
+    pub(super) instantiate: Duration,
+    pub(super) fuel: Option<u64>,
+}
+
 impl Recipe<'_> {
     /// Makes the store; nothing of the guest has run yet, and whatever runs in it is bounded.
     pub(super) fn store(mut self, engine: &wasmtime::Engine) -> Store<Sandbox> {
-        let stderr = Capture::new(self.limits.stdio, self.limits.stdio);
+        let mut stderr = Capture::new(self.limits.stdio, self.limits.stdio);
+        if let Some(listener) = self.host.listener.clone() {
+            stderr = stderr.heard_by(move |line| listener.hear(Heard::Stderr(line)));
+        }
         let mut wasi = self
             .wasi
             .stdout(self.stdout.clone())
@@ -61,6 +87,7 @@ impl Recipe<'_> {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS);
         let sandbox = Sandbox {
+            is_metered: false,
             wasi,
             http,
             host: self.host,
@@ -72,6 +99,9 @@ impl Recipe<'_> {
         };
 
         let mut store = Store::new(engine, sandbox);
+        // Refused by an engine that does not count it.
+        let is_metered = store.set_fuel(u64::MAX).is_ok();
+        store.data_mut().is_metered = is_metered;
         store.limiter(|sandbox| &mut sandbox.limiter);
         store.set_hostcall_fuel(usize::try_from(self.handover).unwrap_or(usize::MAX));
         store.set_max_component_handles(MAX_HANDLES);
@@ -82,6 +112,53 @@ impl Recipe<'_> {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| store.data().host.guard().tick());
         store
+    }
+}
+
+impl Meter {
+    pub(super) fn start(store: &Store<Sandbox>) -> Self {
+        Self {
+            fuel: fuel_left(store),
+            started: Instant::now(),
+            instantiated: None,
+        }
+    }
+
+    /// Notes that there is an instance, and that it is called now.
+    pub(super) fn instantiated(&mut self) {
+        self.instantiated = Some(Instant::now());
+    }
+
+    /// Notes the end. Of an execution that never came to its call, all went into the instance.
+    pub(super) fn stop(self, store: &Store<Sandbox>) -> Spent {
+        let duration = self.started.elapsed();
+        let called = self.instantiated.map(|at| at - self.started);
+        let burnt = |before: u64| Some(before - fuel_left(store)?);
+        Spent {
+            duration,
+            instantiate: called.unwrap_or(duration),
+            fuel: self.fuel.and_then(burnt),
+        }
+    }
+}
+
+impl Sandbox {
+    /// Makes the sandbox of a guest that goes on ready for its next attempt, of which nothing has been said yet.
+    ///
+    /// What the guest holds stays its own: memory, tables, and what it has written to its scratch.
+    pub(super) fn begin_attempt(&mut self) {
+        self.limiter.begin_attempt();
+        if let Some(quota) = &self.quota {
+            quota.begin_attempt();
+        }
+        self.stdout.clear();
+        self.stderr.clear();
+    }
+
+    /// Tells whether the guest wanted more than its limits allow of what it holds.
+    pub(super) fn is_spent(&self) -> bool {
+        let is_exceeded = |quota: &Quota| quota.exceeded().is_some();
+        self.limiter.denial().is_some() || self.quota.as_ref().is_some_and(is_exceeded)
     }
 }
 
@@ -99,6 +176,11 @@ impl WasiHttpView for Sandbox {
             ctx: &mut self.http,
         }
     }
+}
+
+fn fuel_left(store: &Store<Sandbox>) -> Option<u64> {
+    let is_metered = store.data().is_metered;
+    is_metered.then(|| store.get_fuel().ok()).flatten()
 }
 
 /// Runs `attempt`, and keeps a panic of the host inside it.
@@ -125,11 +207,14 @@ mod tests {
     use wasmtime::{Linker, Module, Store};
 
     use super::contain;
-    use crate::{model::ErrorClass, plugin::engine::new_wasmtime};
+    use crate::{
+        model::ErrorClass,
+        plugin::engine::{Metering, new_wasmtime},
+    };
 
     #[tokio::test]
     async fn a_panic_of_the_host_stays_inside_its_attempt() {
-        let engine = new_wasmtime().unwrap();
+        let engine = new_wasmtime(Metering::Off).unwrap();
         let text = r#"(module (import "host" "panic" (func $panic)) (start $panic))"#;
         let module = Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
         let mut linker = Linker::new(&engine);

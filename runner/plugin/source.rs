@@ -2,8 +2,16 @@
 //!
 //! Building is the one thing that runs a plugin author's code outside the sandbox, so nothing here builds by itself.
 
+mod c;
 mod digest;
+mod doctor;
+mod go;
+mod javascript;
+mod language;
+mod need;
+mod python;
 mod rust;
+mod template;
 mod tool;
 
 use std::fs::Permissions;
@@ -15,8 +23,14 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use serde::Deserialize;
 
-use crate::model::Digest;
+use super::sniff::{Kind, sniff};
+use crate::model::{Digest, chain};
 use tool::Tool;
+
+pub use doctor::{Finding, examine};
+pub use language::Language;
+pub use need::Found;
+pub use template::{Template, TemplateError};
 
 /// A folder that a plugin is built from.
 #[derive(Debug)]
@@ -37,11 +51,34 @@ pub enum SourceKind {
     Command,
 }
 
+impl SourceKind {
+    /// The word for it in `plugin.toml`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Component => "component",
+            Self::Command => "command",
+        }
+    }
+
+    /// What to do where something else was built.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Component => {
+                "a component exports `runner:provider/provider`; a program with a `main` is `kind = \"command\"`"
+            }
+            Self::Command => {
+                "a command is a program with a `main`; what exports `runner:provider/provider` is \
+                 `kind = \"component\"`"
+            }
+        }
+    }
+}
+
 /// How a plugin is built.
 #[derive(Debug, PartialEq, Eq)]
 enum Recipe {
-    /// With cargo.
-    Rust,
+    /// As is usual in its language.
+    Usual(Language),
     /// As its `plugin.toml` says: program and arguments.
     Command(Vec<String>),
 }
@@ -111,6 +148,26 @@ pub enum SourceError {
         /// The language.
         language: String,
     },
+    /// A tool that the language needs is nowhere to be found.
+    #[error("`{tool}` is not installed, and plugins in {} are built with it", language.name())]
+    Missing {
+        /// The tool.
+        tool: &'static str,
+        /// The language.
+        language: Language,
+        /// How it is installed.
+        help: String,
+    },
+    /// What was built is something else than `plugin.toml` promises.
+    #[error("`{folder}/plugin.toml` says `kind = \"{}\"`, but what was built {found}", kind.as_str())]
+    Mismatch {
+        /// The folder.
+        folder: PathBuf,
+        /// What was promised.
+        kind: SourceKind,
+        /// What came, as the end of a sentence.
+        found: String,
+    },
     /// A tool is not there, or does not start.
     #[error("cannot start `{program}`")]
     Start {
@@ -150,16 +207,23 @@ impl SourceError {
     /// Says what to do about it, where that is known.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Language { .. } | Self::NoRecipe(_) => Some(
-                "supported are `language = \"rust\"`, and any other with `command = [\"PROGRAM\", \"ARGUMENT\", …]`, \
-                 which runs in the folder and writes `dist/plugin.wasm`"
-                    .to_owned(),
-            ),
+            Self::Language { .. } | Self::NoRecipe(_) => {
+                let languages = Language::ALL.map(|language| format!("`{}`", language.as_str()));
+                Some(format!(
+                    "`language` may be {}; any other needs `command = [\"PROGRAM\", \"ARGUMENT\", …]`, which runs in the \
+                     folder and writes `dist/plugin.wasm`",
+                    languages.join(", ")
+                ))
+            }
             Self::NoManifest(_) => Some(
                 "name a `.wasm` file, or a folder whose `plugin.toml` says `name`, `language` and `kind`".to_owned(),
             ),
             Self::Start { program, .. } => rust::help_to_install(program),
-            Self::Failed { command, .. } => rust::help_for_failure(command),
+            Self::Failed { command, tail, .. } => {
+                rust::help_for_failure(command).or_else(|| go::help_for_failure(tail))
+            }
+            Self::Missing { help, .. } => Some(help.clone()),
+            Self::Mismatch { kind, .. } => Some(kind.advice().to_owned()),
             Self::File { .. } | Self::Manifest { .. } | Self::NoPlugin { .. } | Self::Stopped => None,
         }
     }
@@ -200,13 +264,15 @@ impl Source {
 
         let recipe = match (manifest.command, manifest.language.as_deref()) {
             (Some(command), _) if !command.is_empty() => Recipe::Command(command),
-            (_, Some("rust")) => Recipe::Rust,
-            (_, Some(language)) => {
-                return Err(SourceError::Language {
-                    path,
-                    language: language.to_owned(),
-                });
-            }
+            (_, Some(word)) => match Language::parse(word) {
+                Some(language) => Recipe::Usual(language),
+                None => {
+                    return Err(SourceError::Language {
+                        path,
+                        language: word.to_owned(),
+                    });
+                }
+            },
             (_, None) => return Err(SourceError::NoRecipe(path)),
         };
         Ok(Self {
@@ -215,6 +281,11 @@ impl Source {
             kind: manifest.kind,
             recipe,
         })
+    }
+
+    /// The folder, as it was named.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The plugin's name.
@@ -242,7 +313,7 @@ impl Source {
         }
     }
 
-    /// Builds the plugin. With cargo, a build that fails leaves what was built before.
+    /// Builds the plugin. A build that fails leaves what was built before, unless `plugin.toml` has a `command`.
     pub fn build(&self, watch: &mut Watch<'_>) -> Result<Built, SourceError> {
         let start = Instant::now();
         // Before the tools read it: what is changed meanwhile makes the plugin stale.
@@ -251,23 +322,45 @@ impl Source {
         let dist = self.folder.join("dist");
         fs::create_dir_all(&dist).map_err(|error| SourceError::file("create", &dist, error))?;
 
-        match &self.recipe {
-            Recipe::Rust => {
-                let artefact = rust::build(&self.folder, watch)?;
-                let bytes = fs::read(&artefact)
-                    .map_err(|error| SourceError::file("read", &artefact, error))?;
+        let bytes = match &self.recipe {
+            Recipe::Usual(language) => {
+                let scratch = tempfile::tempdir()
+                    .map_err(|error| SourceError::file("create a folder for", &path, error))?;
+                let file = language.build(&self.folder, scratch.path(), watch)?;
+                let bytes = read(&file)?;
+                self.check(&bytes)?;
                 write_atomically(&path, &bytes)?;
+                bytes
             }
-            Recipe::Command(command) => self.run_command(command, watch)?,
-        }
+            Recipe::Command(command) => {
+                self.run_command(command, watch)?;
+                let bytes = read(&path)?;
+                self.check(&bytes)?;
+                bytes
+            }
+        };
         write_atomically(&self.digest_path(), format!("{digest}\n").as_bytes())?;
 
-        let metadata = fs::metadata(&path);
-        let metadata = metadata.map_err(|error| SourceError::file("read", &path, error))?;
         Ok(Built {
             path,
-            size: metadata.len(),
+            size: bytes.len() as u64,
             took: start.elapsed(),
+        })
+    }
+
+    /// Compares what was built with what `plugin.toml` says it is.
+    fn check(&self, bytes: &[u8]) -> Result<(), SourceError> {
+        let found = match (sniff(bytes), self.kind) {
+            (Ok(Kind::Component { .. }), SourceKind::Component)
+            | (Ok(Kind::Command(_)), SourceKind::Command) => return Ok(()),
+            (Ok(Kind::Component { .. }), SourceKind::Command) => "is a component".to_owned(),
+            (Ok(Kind::Command(_)), SourceKind::Component) => "is a command".to_owned(),
+            (Err(error), _) => chain(&error),
+        };
+        Err(SourceError::Mismatch {
+            folder: self.folder.clone(),
+            kind: self.kind,
+            found,
         })
     }
 
@@ -300,6 +393,10 @@ impl Source {
     fn digest_path(&self) -> PathBuf {
         self.folder.join("dist/plugin.digest")
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
+    fs::read(path).map_err(|error| SourceError::file("read", path, error))
 }
 
 /// Puts a whole file in place: whoever reads `path` meanwhile sees the old one or the new one.

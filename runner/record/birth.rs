@@ -69,6 +69,8 @@ pub struct BirthProvider {
     pub kind: String,
     /// The version of the contract that a component was built for.
     pub contract: Option<String>,
+    /// `instance` where one serves many attempts.
+    pub reuse: Option<String>,
     /// What one attempt may use.
     pub limits: Limits,
     /// What of the world outside its sandbox it may touch.
@@ -287,6 +289,7 @@ impl BirthProvider {
             plugin_sha256: self.plugin_sha256,
             kind: self.kind,
             contract: self.contract,
+            reuse: self.reuse,
             limits: (&self.limits).into(),
             grants: ManifestGrants::new(&self.grants, &self.folders),
         }

@@ -150,6 +150,9 @@ pub struct ManifestProvider {
     /// The version of the contract that it was built for; commands have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<String>,
+    /// What serves more than one attempt: `instance`, or absent for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<String>,
     /// What one attempt may use.
     pub limits: ManifestLimits,
     /// What of the world outside its sandbox it may touch; absent where that is nothing.

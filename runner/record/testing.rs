@@ -39,6 +39,7 @@ pub(super) fn birth(planned: u64) -> Birth {
             plugin_sha256: Digest::of(&plugin),
             kind: "component".into(),
             contract: Some("0.1.0".into()),
+            reuse: None,
             limits: Limits::default(),
             grants: Grants::default(),
             folders: Vec::new(),

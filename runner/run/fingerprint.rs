@@ -4,7 +4,10 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::plan::PlannedProvider;
-use crate::{model::Digest, scenario::Test};
+use crate::{
+    model::Digest,
+    scenario::{Reuse, Test},
+};
 
 /// Begins every fingerprint's preimage; another number, another recipe.
 const VERSION: &[u8] = b"runner-fingerprint-1\0";
@@ -50,6 +53,7 @@ pub(super) fn canonical(provider: &PlannedProvider, seed: u32) -> serde_json::Va
         "kind": provider.file.kind.as_str(),
         "config": provider.definition.config,
         "invocation": provider.invocation_text(),
+        "reuse": provider.definition.reuse.map(Reuse::as_str),
         "limits": {
             "input": limits.input,
             "memory": limits.memory,

@@ -11,14 +11,17 @@ mod error;
 mod executor;
 mod expect;
 mod fingerprint;
+mod fit;
 mod grants;
 mod json;
+mod kept;
 mod lane;
 mod memory;
 mod plan;
 mod poison;
 mod pool;
 mod ready;
+mod rehearsal;
 mod requests;
 mod retry;
 mod stop;
@@ -39,9 +42,14 @@ use tokio::{
 };
 
 pub use adopt::AdoptError;
+pub use ceiling::set_limits;
+pub use deadline::DEFAULT_TIMEOUT;
 pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
+pub use fit::{UnfitError, check_config, check_input, describe};
 pub use plan::{Overrides, Plan};
+pub use rehearsal::{Rehearsal, Rehearsed};
+pub use requests::not_granted;
 pub use stop::{StopRequest, StopSignals, Watch, Watchdog};
 pub use stored::{StoredError, stored_overrides, stored_selection};
 
@@ -193,6 +201,7 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
         seed: plan.scenario.run().seed,
         blobs: Box::new(move |digest| content.path(digest)),
         budget: Budget { cap: plan.time_cap },
+        memory_share: plan.memory_share(),
     };
     let pool = Pool::start(
         &session.guests,

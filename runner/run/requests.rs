@@ -22,18 +22,7 @@ pub(super) fn tell(
     observe: &mut dyn FnMut(Event<'_>),
 ) {
     let definition = &provider.definition;
-    let mut grants = definition.grants.clone();
-    let mut open = Vec::new();
-    for text in requests {
-        let request = Request::parse(text);
-        match request {
-            Some(request) if request.is_granted(&definition.grants) => continue,
-            Some(request) if !request.is_granted(&grants) => request.grant(&mut grants),
-            // Asked for twice, or in words that nobody knows.
-            Some(_) | None => {}
-        }
-        open.push(text.as_str());
-    }
+    let (open, grants) = not_granted(requests, &definition.grants);
     if !open.is_empty() {
         observe(Event::Requests {
             provider: &definition.id,
@@ -42,6 +31,23 @@ pub(super) fn tell(
             lacks_scratch: provider.limits.scratch == 0 && grants.fs.iter().any(is_writable),
         });
     }
+}
+
+/// Finds the requests that are not granted, and the grants with all of them.
+pub fn not_granted<'a>(requests: &'a [String], granted: &Grants) -> (Vec<&'a str>, Grants) {
+    let mut grants = granted.clone();
+    let mut open = Vec::new();
+    for text in requests {
+        let request = Request::parse(text);
+        match request {
+            Some(request) if request.is_granted(granted) => continue,
+            Some(request) if !request.is_granted(&grants) => request.grant(&mut grants),
+            // Asked for twice, or in words that nobody knows.
+            Some(_) | None => {}
+        }
+        open.push(text.as_str());
+    }
+    (open, grants)
 }
 
 fn is_writable(grant: &FsGrant) -> bool {

@@ -52,6 +52,9 @@ pub(super) fn check(
     };
     let at = at.key("grants");
     check_env(grants, &at, findings);
+    if provider.contains_key("reuse") {
+        check_reuse(grants, &at, findings);
+    }
     let at = at.key("fs");
     let mut mounts: Vec<&str> = Vec::new();
     for (index, folder) in folders(grants).enumerate() {
@@ -103,9 +106,26 @@ pub fn check_mount(text: &str) -> Result<(), String> {
 }
 
 /// Tells why `name` cannot name an environment variable.
-pub(super) fn variable_error(name: &str) -> Option<String> {
+pub fn variable_error(name: &str) -> Option<String> {
     let is_bad = name.is_empty() || name.contains(['=', '\0']);
     is_bad.then(|| "environment variables have names without `=` and NUL".to_owned())
+}
+
+/// Refuses variables that differ from test to test where an instance, with its environment, serves many.
+fn check_reuse(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Finding>) {
+    let at = at.key("env");
+    let env = grants.get("env").and_then(Value::as_object);
+    for (name, value) in env.into_iter().flatten() {
+        let template = value.as_str().and_then(|text| Template::parse(text).ok());
+        if template.is_some_and(|template| template.keys_of("input").next().is_some()) {
+            let message = format!("`{name}` is another one for each test, and `reuse` keeps it");
+            let mut finding = at
+                .key(name)
+                .finding(Part::Value, message, "depends on the test");
+            finding.help = Some("remove `reuse`, or use `{{config.KEY}}`".to_owned());
+            findings.push(finding);
+        }
+    }
 }
 
 fn check_env(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Finding>) {

@@ -251,6 +251,11 @@ const PROVIDER: &[Key] = &[
         "What a plain command's standard output is taken for.",
     ),
     optional(
+        "reuse",
+        Form::Word(&["instance"]),
+        "`instance`: a component's instance serves many tests, one after the other. Default: each attempt has a fresh one.",
+    ),
+    optional(
         "limits",
         Form::Table(&[LIMITS]),
         "What one attempt may use.",

@@ -31,6 +31,8 @@ pub struct Provider {
     pub stdin: Option<Stdin>,
     /// What a plain command's standard output is taken for.
     pub output: OutputForm,
+    /// What serves more than one attempt; `None` for nothing.
+    pub reuse: Option<Reuse>,
     /// What one attempt may use.
     pub limits: Limits,
     /// What of the world outside its sandbox it may touch.
@@ -99,6 +101,27 @@ impl OutputForm {
             "trimmed" => Self::Trimmed,
             _ => Self::Text,
         }
+    }
+}
+
+/// What of a provider serves more than one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// An instance of its component, for attempts that follow one another.
+    Instance,
+}
+
+impl Reuse {
+    /// The word for it in scenarios and manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Instance => "instance",
+        }
+    }
+
+    /// Reads a word.
+    pub(super) fn read(word: &str) -> Option<Self> {
+        (word == Self::Instance.as_str()).then_some(Self::Instance)
     }
 }
 

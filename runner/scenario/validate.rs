@@ -12,7 +12,7 @@ use globset::GlobSet;
 use serde_json::{Map, Value};
 
 use super::{
-    OutputForm, Problem, Protocol, Provider, Rate, RunSettings, Scenario, Stdin, Template,
+    OutputForm, Problem, Protocol, Provider, Rate, Reuse, RunSettings, Scenario, Stdin, Template,
     check::{self, At, Finding, Part, Step},
     files::{self, Format, ListFile},
     globs, grants, keys,
@@ -211,6 +211,7 @@ impl Validator<'_> {
             args: args.filter_map(|text| Template::parse(text).ok()).collect(),
             stdin: table.get("stdin").and_then(Stdin::read),
             output: output.unwrap_or_default(),
+            reuse: string(table, "reuse").and_then(Reuse::read),
             limits,
             grants: object("grants").map(grants::read).unwrap_or_default(),
             concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),

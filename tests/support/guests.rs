@@ -16,7 +16,7 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     let folder = FOLDER.get_or_init(|| build(TARGET, &packages()));
     // A library's file has its crate's name, a program's its package's.
     let names = [
-        format!("guest_{name}.wasm"),
+        format!("guest_{}.wasm", name.replace('-', "_")),
         format!("guest-{name}.wasm"),
         format!("{name}.wasm"),
     ];

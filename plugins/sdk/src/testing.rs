@@ -27,7 +27,7 @@ use crate::http::{HttpError, Request, Response};
 use crate::log::Level;
 use crate::provider::RawTest;
 use crate::secrets::SecretError;
-use crate::{FromJson, Provider, Reply, Result};
+use crate::{FromJson, Lifecycle, Provider, Reply, Result};
 
 thread_local! {
     /// What the SDK's functions talk to on this thread.
@@ -148,19 +148,52 @@ impl Host {
     )]
     pub fn run_and_look<P: Provider>(self, input: Value, config: Value) -> (Result<Reply>, Seen) {
         HOST.set(self);
-        let result = crate::provider::run::<P>(RawTest {
-            trial_id: "test@provider#1".to_owned(),
-            test_id: "test".to_owned(),
-            provider: "provider".to_owned(),
-            repeat: 1,
-            attempt: 1,
-            seed: with(|host| host.seed),
-            input: input.to_string(),
-            config: config.to_string(),
-            tags: Vec::new(),
+        let result = answer::<P>(&input, &config);
+        (result, HOST.take().seen)
+    }
+
+    /// Sets `P` up, runs it with each of the inputs, and tears it down; the outer error is that of the setup.
+    pub fn run_each<P: Lifecycle>(
+        self,
+        inputs: impl IntoIterator<Item = Value>,
+        config: Value,
+    ) -> Result<Vec<Result<Reply>>> {
+        self.run_each_and_look::<P>(inputs, config).0
+    }
+
+    /// The same, and also answers what `P` left with the host.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "values are made with `json!` where they are handed over"
+    )]
+    pub fn run_each_and_look<P: Lifecycle>(
+        self,
+        inputs: impl IntoIterator<Item = Value>,
+        config: Value,
+    ) -> (Result<Vec<Result<Reply>>>, Seen) {
+        HOST.set(self);
+        let result = crate::lifecycle::setup::<P>(config.to_string()).map(|()| {
+            let answers = inputs.into_iter().map(|input| answer::<P>(&input, &config));
+            let answers = answers.collect();
+            crate::lifecycle::teardown::<P>();
+            answers
         });
         (result, HOST.take().seen)
     }
+}
+
+fn answer<P: Provider>(input: &Value, config: &Value) -> Result<Reply> {
+    crate::provider::run::<P>(RawTest {
+        trial_id: "test@provider#1".to_owned(),
+        test_id: "test".to_owned(),
+        provider: "provider".to_owned(),
+        repeat: 1,
+        attempt: 1,
+        seed: with(|host| host.seed),
+        input: input.to_string(),
+        config: config.to_string(),
+        tags: Vec::new(),
+    })
 }
 
 /// Answers the JSON Schemas of a provider's input and configuration, as `describe` does.

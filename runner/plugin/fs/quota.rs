@@ -32,6 +32,11 @@ impl Quota {
         }))
     }
 
+    /// Starts to count anew what is written; what was charged stays so, because it is still there.
+    pub(in crate::plugin) fn begin_attempt(&self) {
+        self.0.written.store(0, Ordering::Relaxed);
+    }
+
     /// Bytes that were written.
     pub(in crate::plugin) fn written(&self) -> u64 {
         self.0.written.load(Ordering::Relaxed)

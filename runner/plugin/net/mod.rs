@@ -147,6 +147,11 @@ impl Outbound {
         }
     }
 
+    /// Counts anew; what is still under way is counted by whoever began it.
+    pub(super) fn restart(&mut self) {
+        self.traffic = Arc::default();
+    }
+
     pub(super) fn traffic(&self) -> &Traffic {
         &self.traffic
     }

@@ -1,6 +1,10 @@
 //! Whether secrets are found in all their forms, and nothing else is.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Ended, Ending, Redactor, Reply};
 use crate::{
     model::{Artifact, AttemptError, Check, CheckVerdict, Denied, LogRecord, Metric, Usage},
-    plugin::Secrets,
+    plugin::{Heard, Listener, Secrets},
 };
 
 const SECRET: &str = "s3cr3t/with \"quotes\"+ä";
@@ -210,6 +214,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
             exit_code: None,
         }),
         duration: Duration::ZERO,
+        instantiate: Duration::ZERO,
         usage: Usage::default(),
         denied: vec![Denied {
             what: text(),
@@ -323,5 +328,31 @@ proptest! {
     fn what_has_no_secret_in_it_stays_as_it_is(text in "[a-m \\n]{0,200}") {
         let redactor = redactor(&[("KEY", "nopqrstuvwxyz")]);
         prop_assert_eq!(cut(&redactor, &text), text);
+    }
+}
+
+#[test]
+fn nothing_secret_is_heard_while_a_guest_runs() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&heard);
+    let listener = Listener::new(move |heard| ear.lock().unwrap().push(format!("{heard:?}")));
+    let listener = redactor(&[("KEY", SECRET)]).listener(listener);
+
+    listener.hear(Heard::Log(&LogRecord {
+        level: "info",
+        message: format!("m {SECRET}"),
+        fields: vec![("key".to_owned(), SECRET.to_owned())],
+    }));
+    listener.hear(Heard::Stdout(&format!("o {SECRET}")));
+    listener.hear(Heard::Stderr(&format!("e {SECRET}")));
+    listener.hear(Heard::Progress {
+        fraction: None,
+        message: SECRET,
+    });
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), 4);
+    for heard in heard.iter() {
+        assert!(heard.contains("[secret KEY]"), "{heard}");
+        assert!(!heard.contains("s3cr3t"), "{heard}");
     }
 }

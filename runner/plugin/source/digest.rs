@@ -71,7 +71,8 @@ fn path_dependencies(manifest: &str) -> Vec<String> {
         .collect()
 }
 
-/// The files of a folder in order, without what was built, what is hidden, and lock files.
+/// The files of a folder in order, without what was built or installed, what is hidden, and lock files; nor is a
+/// scenario beside the source part of it, or what comes of running it.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let walk = WalkDir::new(folder)
         .sort_by_file_name()
@@ -79,8 +80,11 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
         .filter_entry(|entry| {
             let name = entry.file_name().as_encoded_bytes();
             let is_left_out = match entry.file_type().is_dir() {
-                true => matches!(name, b"dist" | b"target"),
-                false => name == b"Cargo.lock",
+                true => matches!(
+                    name,
+                    b"dist" | b"target" | b"node_modules" | b"__pycache__" | b"results"
+                ),
+                false => matches!(name, b"Cargo.lock" | b"scenario.toml"),
             };
             entry.depth() == 0 || !(is_left_out || name.starts_with(b"."))
         });

@@ -15,11 +15,17 @@ fn folder(manifest: &str) -> TempDir {
     folder
 }
 
-/// The folder of a plugin that a shell script builds.
+/// The folder of a plugin that a shell script builds; a program that does nothing lies in it as `command.wasm`.
 fn scripted(script: &str) -> TempDir {
-    folder(&format!(
+    let folder = folder(&format!(
         "name = \"x\"\nkind = \"command\"\ncommand = [\"sh\", \"-c\", {script:?}]\n"
-    ))
+    ));
+    fs::write(folder.path().join("command.wasm"), command()).unwrap();
+    folder
+}
+
+fn command() -> Vec<u8> {
+    wat::parse_str("(module (func (export \"_start\")))").unwrap()
 }
 
 fn open(folder: &Path) -> Source {
@@ -99,20 +105,23 @@ fn a_mistake_in_a_manifest_is_pointed_at() {
 
 #[test]
 fn a_built_plugin_is_fresh_until_its_source_changes() {
-    let folder = scripted("echo one; echo two >&2; printf wasm > dist/plugin.wasm");
+    let folder = scripted("echo one; echo two >&2; cp command.wasm dist/plugin.wasm");
     let (built, mut lines) = build(folder.path());
     let built = built.unwrap();
     assert_eq!(built.path, folder.path().join("dist/plugin.wasm"));
-    assert_eq!(built.size, 4);
+    assert_eq!(built.size, command().len() as u64);
     lines.sort();
     assert_eq!(lines, ["one", "two"]);
 
     let state = || open(folder.path()).state().unwrap();
     assert_eq!(state(), SourceState::Fresh(built.path.clone()));
-    // What was built, or is hidden, is not source.
-    fs::create_dir(folder.path().join("target")).unwrap();
-    fs::write(folder.path().join("target/x"), "").unwrap();
+    // What was built or installed, is hidden, or uses the plugin, is not source.
+    for name in ["target", "node_modules", "__pycache__", "results", ".venv"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join("x"), "").unwrap();
+    }
     fs::write(folder.path().join(".hidden"), "").unwrap();
+    fs::write(folder.path().join("scenario.toml"), "").unwrap();
     assert_eq!(state(), SourceState::Fresh(built.path.clone()));
     fs::write(folder.path().join("main.c"), "int main;").unwrap();
     assert_eq!(state(), SourceState::Stale(built.path.clone()));
@@ -167,12 +176,42 @@ fn a_failed_build_shows_the_last_lines_and_keeps_what_was_built() {
 
 #[test]
 fn a_process_that_a_tool_leaves_behind_is_not_waited_for() {
-    let folder = scripted("sleep 20 & printf wasm > dist/plugin.wasm; echo done");
+    let folder = scripted("sleep 20 & cp command.wasm dist/plugin.wasm; echo done");
     let start = Instant::now();
     let (built, lines) = build(folder.path());
     assert!(built.is_ok(), "{built:?}");
     assert_eq!(lines, ["done"]);
     assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn what_was_built_must_be_of_the_promised_kind() {
+    let folder = scripted("cp command.wasm dist/plugin.wasm");
+    let manifest = folder.path().join("plugin.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("\"command\"", "\"component\"")).unwrap();
+    let error = build(folder.path()).0.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("says `kind = \"component\"`, but what was built is a command"),
+        "{error}"
+    );
+    assert!(error.help().unwrap().contains("`kind = \"command\"`"));
+    // It is there, but nobody vouches for it.
+    let file = folder.path().join("dist/plugin.wasm");
+    assert_eq!(
+        open(folder.path()).state().unwrap(),
+        SourceState::Stale(file)
+    );
+
+    let error = build(scripted("echo text > dist/plugin.wasm").path())
+        .0
+        .unwrap_err();
+    assert!(
+        error.to_string().ends_with("what was built is not WASM"),
+        "{error}"
+    );
 }
 
 #[test]

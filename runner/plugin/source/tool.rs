@@ -57,11 +57,12 @@ const STRIPPED: [&str; 26] = [
     "RUSTFLAGS",
 ];
 
-/// A program, its arguments, and the folder that it works in.
+/// A program, its arguments, the folder that it works in, and what is added to its environment.
 pub(super) struct Tool {
-    program: String,
+    program: PathBuf,
     arguments: Vec<OsString>,
     folder: PathBuf,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 /// A line that a tool printed.
@@ -71,12 +72,18 @@ enum Line {
 }
 
 impl Tool {
-    pub(super) fn new(program: &str, folder: &Path) -> Self {
+    pub(super) fn new(program: impl AsRef<Path>, folder: &Path) -> Self {
         Self {
-            program: program.to_owned(),
+            program: program.as_ref().to_owned(),
             arguments: Vec::new(),
             folder: folder.to_owned(),
+            environment: Vec::new(),
         }
+    }
+
+    pub(super) fn env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.environment.push((name, value));
+        self
     }
 
     pub(super) fn args(mut self, arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> Self {
@@ -169,6 +176,7 @@ impl Tool {
         }
         let mut child = command
             .args(&self.arguments)
+            .envs(self.environment.iter().copied())
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -187,7 +195,7 @@ impl Tool {
 
     fn cannot_start(&self, source: std::io::Error) -> SourceError {
         SourceError::Start {
-            program: self.program.clone(),
+            program: self.program.display().to_string(),
             source,
         }
     }
@@ -195,7 +203,10 @@ impl Tool {
 
 impl fmt::Display for Tool {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.program)?;
+        for (name, value) in &self.environment {
+            write!(formatter, "{name}={value} ")?;
+        }
+        write!(formatter, "{}", self.program.display())?;
         self.arguments
             .iter()
             .try_for_each(|argument| write!(formatter, " {}", argument.to_string_lossy()))

@@ -1,0 +1,94 @@
+//! `runner plugin new`.
+
+use std::path::Path;
+
+use miette::miette;
+
+use super::{super::Surroundings, language, on_path};
+use crate::{
+    cli::{NewArgs, PluginKind},
+    error::{Error, ExitStatus},
+    model::chain,
+    output::Output,
+    plugin::source::{Language, SourceKind, Template, TemplateError},
+};
+
+/// Writes the folder of a new plugin, and says how to go on.
+pub(super) fn new(
+    args: &NewArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
+    let kind = args.kind.map(|kind| match kind {
+        PluginKind::Component => SourceKind::Component,
+        PluginKind::Command => SourceKind::Command,
+    });
+    let template = Template::new(language(args.language), kind).map_err(|error| refused(&error))?;
+    let files = template
+        .write(&args.folder)
+        .map_err(|error| refused(&error))?;
+
+    output.talk(&format!(
+        "wrote a {} in {} into `{}`: {} files, README.md says what each is for",
+        template.kind().as_str(),
+        language(args.language).name(),
+        args.folder.display(),
+        files.len()
+    ));
+    output.talk("to go on:\n");
+    let runner = runner(surroundings);
+    output.data(&format!("cd {}", quoted(&args.folder)));
+    for step in template.steps() {
+        output.data(step);
+    }
+    output.data(&format!("{runner} plugin build"));
+    output.data(&format!("{runner} exec scenario.toml"));
+    Ok(ExitStatus::Success)
+}
+
+/// How this program is called again: by its name where a shell finds it, else by its path.
+fn runner(surroundings: &Surroundings) -> String {
+    let name = Path::new("runner");
+    match on_path(name, &surroundings.search_path) {
+        Some(_) => "runner".to_owned(),
+        None => quoted(&surroundings.program),
+    }
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |character: char| character.is_alphanumeric() || "/._-+".contains(character);
+    if text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn refused(error: &TemplateError) -> Error {
+    let text = chain(error);
+    let help = match error {
+        TemplateError::Kind { language, .. } => help_for_kind(*language),
+        TemplateError::Name(_) => {
+            "for example: runner plugin new word-count --lang rust".to_owned()
+        }
+        TemplateError::Exists(_) => "choose another name, or remove what is there".to_owned(),
+        TemplateError::Write { .. } => return Error::usage(miette!("{text}")),
+    };
+    Error::usage(miette!(help = help, "{text}"))
+}
+
+fn help_for_kind(language: Language) -> String {
+    let kind = language.usual_kind();
+    let others: Vec<_> = Language::ALL
+        .into_iter()
+        .filter(|other| other.usual_kind() != kind)
+        .map(|other| format!("`--lang {}`", other.as_str()))
+        .collect();
+    let (last, others) = others.split_last().expect("each kind has languages");
+    format!(
+        "leave `--kind` out for a {}, or choose {} or {last}",
+        kind.as_str(),
+        others.join(", ")
+    )
+}

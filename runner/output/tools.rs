@@ -1,0 +1,76 @@
+//! `plugin doctor`.
+
+use std::path::PathBuf;
+
+use owo_colors::OwoColorize as _;
+use serde_json::json;
+
+use super::{
+    runs::{pretty, with_dim_header},
+    summary::{plain_table, trimmed},
+};
+
+/// What is known about a tool that plugins are built with.
+#[derive(Debug)]
+pub struct ToolLine {
+    /// The language that is built with it.
+    pub language: &'static str,
+    /// What people call it.
+    pub tool: &'static str,
+    /// Whether it is there.
+    pub is_found: bool,
+    /// Its version, where it is there.
+    pub version: Option<String>,
+    /// Where it is, if it is a program.
+    pub path: Option<PathBuf>,
+    /// How it is installed.
+    pub install: String,
+}
+
+/// A table of tools, then how those are installed that are missing.
+pub fn tools_text(lines: &[ToolLine]) -> String {
+    let mut table = plain_table(&["", "language", "tool", "version", "path"]);
+    for line in lines {
+        let mark = match line.is_found {
+            true => "✓".green().to_string(),
+            false => "✗".red().to_string(),
+        };
+        let path = line.path.as_ref();
+        table.add_row(vec![
+            mark,
+            line.language.to_owned(),
+            line.tool.to_owned(),
+            line.version.clone().unwrap_or_else(|| "missing".to_owned()),
+            path.map(|path| path.display().to_string())
+                .unwrap_or_default(),
+        ]);
+    }
+    let missing = lines.iter().filter(|line| !line.is_found);
+    let hints: String = missing
+        .map(|line| format!("  {}: {}\n", line.tool, line.install))
+        .collect();
+    let mut text = with_dim_header(&trimmed(&table)) + "\n";
+    if !hints.is_empty() {
+        text += "\nin a plugin's folder, these install what is missing:\n";
+        text += &hints;
+    }
+    text
+}
+
+/// One document with the tools.
+pub fn tools_json(lines: &[ToolLine]) -> String {
+    let tools: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            json!({
+                "language": line.language,
+                "tool": line.tool,
+                "is_found": line.is_found,
+                "version": line.version,
+                "path": line.path,
+                "install": line.install,
+            })
+        })
+        .collect();
+    pretty(&json!({ "v": 1, "tools": tools }))
+}

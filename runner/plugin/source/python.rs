@@ -1,0 +1,15 @@
+//! How a plugin written in Python is built: the module `provider` becomes a component of the world `plugin`.
+
+use std::path::Path;
+
+use super::need::COMPONENTIZE_PY;
+use super::{Language, SourceError, Watch};
+
+/// Builds the module in `folder` into `file`.
+pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result<(), SourceError> {
+    let tool = COMPONENTIZE_PY.tool(Language::Python, folder, watch)?;
+    tool.args(["--wit-path", "wit", "--world", "plugin"])
+        .args(["componentize", "provider", "--output"])
+        .args([file])
+        .run(watch)
+}
