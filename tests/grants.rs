@@ -15,7 +15,7 @@ const SECRET: &str = "hunter2/with+signs&\"quotes\" and blanks";
 const TRACES: [&str; 4] = ["hunter2", "with+signs", "with%2Bsigns", "68756e746572"];
 
 /// Ways of the guest `leaky` to tell its secret.
-const WAYS: [&str; 27] = [
+const WAYS: [&str; 28] = [
     "output",
     "output-key",
     "json-in-string",
@@ -43,6 +43,7 @@ const WAYS: [&str; 27] = [
     "stderr-cut",
     "panic",
     "denied",
+    "request",
 ];
 
 /// A folder with the guest `leaky` and a scenario that tells it in which ways to leak.
@@ -207,7 +208,7 @@ fn a_secret_without_a_value_is_told_before_there_is_a_run() {
         "--secret-file FILE",
     ];
     runner.refused(&[], &says);
-    runner.write("empty.env", "API_KEY=\n");
+    runner.write("empty.env", "API_KEY=\nB=' '\n");
     runner.refused(&["--secret-file", "empty.env"], &says);
     runner.write("bad.env", format!("API_KEY={SECRET}\n{SECRET}\n"));
     let refused = runner.refused(

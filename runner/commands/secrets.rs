@@ -71,7 +71,7 @@ pub(super) fn read(
         read_file(path, names, &mut values, output)?;
     }
 
-    values.retain(|_, value| !value.is_empty());
+    values.retain(|_, value| !value.trim().is_empty());
     for (name, value) in &values {
         if value.len() > Secrets::MAX_BYTES {
             return Err(unusable(name, "is longer than 64 KiB"));

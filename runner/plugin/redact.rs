@@ -28,6 +28,13 @@ static SEAM: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new("…|\n\\[[0-9]+ bytes dropped\\]\n").expect("the expression is valid")
 });
 
+/// Whether a text is as it was said, or may have been shortened at its ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Whole,
+    Cut,
+}
+
 /// Finds secrets in all forms that they commonly take.
 #[derive(Clone)]
 pub(super) struct Redactor {
@@ -151,21 +158,36 @@ impl Redactor {
 
     /// Redacts a text.
     pub(super) fn text(&self, text: &mut String) {
-        if let Some(redacted) = self.replaced(text.as_bytes()) {
-            *text = String::from_utf8(redacted).expect("whole characters are replaced");
+        self.whole(text);
+        if SEAM.is_match(text) {
+            self.seams(text, Ends::Whole);
         }
     }
 
     /// Redacts a text that may have been shortened, so that it begins or ends inside a secret.
     fn cut_text(&self, text: &mut String) {
-        self.text(text);
+        self.whole(text);
+        self.seams(text, Ends::Cut);
+    }
+
+    /// Redacts the secrets that are whole.
+    fn whole(&self, text: &mut String) {
+        if let Some(redacted) = self.replaced(text.as_bytes()) {
+            *text = String::from_utf8(redacted).expect("whole characters are replaced");
+        }
+    }
+
+    /// Redacts the parts of secrets where a text was shortened.
+    fn seams(&self, text: &mut String, ends: Ends) {
         let mut redacted = String::new();
         let mut is_changed = false;
         let mut rest = 0;
         let seams = SEAM.find_iter(text).map(|seam| seam.range());
         for seam in seams.chain(iter::once(text.len()..text.len())) {
             let part = &text[rest..seam.start];
-            let trimmed = self.without_rests(part);
+            let is_cut = |is_end: bool| !is_end || ends == Ends::Cut;
+            let (is_first, is_last) = (rest == 0, seam.is_empty());
+            let trimmed = self.without_rests(part, is_cut(is_first), is_cut(is_last));
             is_changed |= trimmed.is_some();
             redacted += trimmed.as_deref().unwrap_or(part);
             redacted += &text[seam.clone()];
@@ -265,7 +287,8 @@ impl Redactor {
 
     fn object(&self, map: &mut Map<String, Value>) {
         map.values_mut().for_each(|value| self.value(value));
-        if !map.keys().any(|key| self.finder.find(key).is_some()) {
+        let is_suspect = |key: &String| self.finder.find(key).is_some() || SEAM.is_match(key);
+        if !map.keys().any(is_suspect) {
             return;
         }
         for (mut key, value) in std::mem::take(map) {
@@ -299,11 +322,13 @@ impl Redactor {
     }
 
     /// The text without the part of a secret that it begins or ends with; `None` if there is none.
-    fn without_rests(&self, text: &str) -> Option<String> {
+    fn without_rests(&self, text: &str, is_cut_first: bool, is_cut_last: bool) -> Option<String> {
         // A character that was cut has become one of these.
         let whole = text.trim_matches(char::REPLACEMENT_CHARACTER);
-        let first = self.rest(whole, |text, part| text.starts_with(part), Form::ending);
-        let last = self.rest(whole, |text, part| text.ends_with(part), Form::beginning);
+        let first = || self.rest(whole, |text, part| text.starts_with(part), Form::ending);
+        let last = || self.rest(whole, |text, part| text.ends_with(part), Form::beginning);
+        let first = is_cut_first.then(first).flatten();
+        let last = is_cut_last.then(last).flatten();
         if first.is_none() && last.is_none() {
             return None;
         }

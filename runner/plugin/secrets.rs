@@ -60,6 +60,7 @@ impl Secrets {
     }
 }
 
+/// Tells names, and never a value.
 impl fmt::Debug for Secrets {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.values.keys()).finish()
@@ -76,7 +77,10 @@ fn secret_name(place: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
     use super::Secrets;
+    use crate::plugin::Access;
 
     #[test]
     fn a_text_is_filled_once_with_the_secrets_that_it_names() {
@@ -97,5 +101,19 @@ mod tests {
             assert_eq!(fill(text).as_deref(), Ok(filled), "{text}");
         }
         assert_eq!(fill("{{secret.A}} {{secret.C}}"), Err("C".to_owned()));
+    }
+
+    #[test]
+    fn a_debug_text_has_names_and_no_values() {
+        let values = BTreeMap::from([("KEY".to_owned(), "hunter2".to_owned())]);
+        let access = Access {
+            secrets: Arc::new(Secrets::new(values)),
+            ..Access::default()
+        };
+        let text = format!("{access:?}");
+        assert!(
+            text.contains("\"KEY\"") && !text.contains("hunter2"),
+            "{text}"
+        );
     }
 }

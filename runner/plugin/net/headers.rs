@@ -117,5 +117,9 @@ fn unfit(name: &HeaderName) -> Failure {
 
 /// The beginning of something that may be long.
 fn shown(name: &str) -> String {
-    name.chars().take(64).collect()
+    let mut shown: String = name.chars().take(64).collect();
+    if shown.len() < name.len() {
+        shown.push('…');
+    }
+    shown
 }

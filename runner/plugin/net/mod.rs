@@ -280,7 +280,10 @@ fn read_method(text: &str) -> Result<Method, Failure> {
     match method {
         Ok(method) if method != Method::CONNECT && text.len() <= MAX_METHOD_BYTES => Ok(method),
         Ok(_) | Err(_) => {
-            let shown: String = text.chars().take(MAX_METHOD_BYTES).collect();
+            let mut shown: String = text.chars().take(MAX_METHOD_BYTES).collect();
+            if shown.len() < text.len() {
+                shown.push('…');
+            }
             Err(Failure::Invalid(format!(
                 "{shown:?} is no method that can be sent; there are `GET`, `POST`, …"
             )))

