@@ -851,7 +851,10 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
         stream.read_to_end(&mut Vec::new())
     });
     let plain = good.origin().replace("https:", "http:");
-    let runner = scenario(&granted, &[&granted[..], &[plain.clone()]].concat());
+    let runner = scenario(
+        &granted,
+        &[&granted[..], std::slice::from_ref(&plain)].concat(),
+    );
     runner.write("ca.pem", known.pem());
 
     let mut command = runner.command(&["exec", "scenario.toml"]);

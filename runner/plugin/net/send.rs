@@ -58,6 +58,8 @@ impl Host {
     }
 }
 
+/// The contract has no case for a limit on how many requests there are: it is `other`, as `too-large` is about sizes and
+/// `denied` about grants.
 impl From<Failure> for HttpError {
     fn from(failure: Failure) -> Self {
         let text = failure.to_string();
