@@ -717,6 +717,29 @@ fn a_connection_that_the_server_has_closed_is_replaced() {
 }
 
 #[test]
+fn a_request_is_repeated_if_that_does_no_harm_and_its_old_connection_is_closed_under_it() {
+    let server = Server::raw(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi");
+        wire.wait_for_more();
+    });
+    let bench = Bench::new(&[&server.origin()]);
+    for (index, method) in ["GET", "PUT", "DELETE"].iter().enumerate() {
+        let request = json!({ "method": method, "url": server.url("/") });
+        for answer in bench.send_both(&request) {
+            assert_eq!(answer["status"], 200, "{method}: {answer}");
+        }
+        assert_eq!(server.connections(), 2 * index + 2);
+    }
+    for way in WAYS {
+        let post = json!({ "by": way, "method": "POST", "url": server.url("/"), "body": "1 more" });
+        let answer = bench.send(post);
+        assert!(answer["error"].is_string(), "{answer}");
+        assert_eq!(bench.send(get(server.url("/")))["status"], 200);
+    }
+    assert_eq!(server.connections(), 8);
+}
+
+#[test]
 fn a_request_waits_no_longer_than_it_says() {
     let silent = Server::raw(silence);
     let drip = Server::raw(|_, wire| {
@@ -852,7 +875,10 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
         stream.read_to_end(&mut Vec::new())
     });
     let plain = good.origin().replace("https:", "http:");
-    let runner = scenario(&granted, &[&granted[..], &[plain.clone()]].concat());
+    let runner = scenario(
+        &granted,
+        &[&granted[..], std::slice::from_ref(&plain)].concat(),
+    );
     runner.write("ca.pem", known.pem());
 
     let mut command = runner.command(&["exec", "scenario.toml"]);

@@ -253,6 +253,11 @@ impl Wire<'_> {
         sent.and_then(|()| self.0.flush()).is_ok()
     }
 
+    /// Waits until the client sends something more, or closes the connection.
+    pub(crate) fn wait_for_more(&mut self) {
+        let _ = self.0.read(&mut [0]);
+    }
+
     /// Waits until the client closes the connection.
     pub(crate) fn wait_for_close(&mut self) {
         let mut byte = [0];

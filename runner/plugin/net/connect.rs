@@ -17,7 +17,10 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::policy::{Policy, Refusal};
+use super::{
+    policy::{Policy, Refusal},
+    wire::Wire,
+};
 
 /// How long an address is tried while there is another one.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -65,7 +68,7 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = Wire;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
@@ -77,10 +80,11 @@ impl Service<Uri> for Connector {
         let mut dial = self.0.clone();
         Box::pin(async move {
             if uri.scheme() != Some(&Scheme::HTTPS) {
-                return Ok(MaybeHttpsStream::Http(dial.call(uri).await?));
+                return Ok(Wire::new(MaybeHttpsStream::Http(dial.call(uri).await?)));
             }
             let config = client_config().await.map_err(ConnectError::Roots)?;
-            HttpsConnector::from((dial, config)).call(uri).await
+            let stream = HttpsConnector::from((dial, config)).call(uri).await?;
+            Ok(Wire::new(stream))
         })
     }
 }

@@ -12,6 +12,7 @@ mod policy;
 mod response;
 mod send;
 mod wasi;
+mod wire;
 
 use std::{
     fmt,
@@ -22,7 +23,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body as _;
 use hyper_util::{
     client::legacy::{
         self, Client,
@@ -38,6 +42,7 @@ use self::{
     failure::{Failure, MAX_HEAD, MAX_HEADERS},
     policy::{Policy, Refusal, origin, read_url},
     response::Incoming,
+    wire::Wire,
 };
 use super::{access::Access, host::MAX_DENIED, secrets::Secrets};
 use crate::model::{Denied, Limits, NetGrant};
@@ -77,6 +82,13 @@ pub(super) struct Traffic {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     denied: Mutex<Vec<Denied>>,
+}
+
+/// What a request carries.
+enum Content {
+    Whole(Bytes),
+    /// Comes while it is sent.
+    Streamed(WasiBody),
 }
 
 /// A request that is admitted and has everything but a body.
@@ -182,11 +194,11 @@ impl Outbound {
     }
 
     /// Sends a request, waits for the head of its response, and tells meanwhile when there is a connection. Dropping
-    /// the future ends it.
+    /// the future ends it. A request that may be repeated is, where its connection was a used one that has been closed.
     fn send(
         &self,
         admitted: Admitted,
-        body: WasiBody,
+        mut content: Content,
     ) -> (
         impl Future<Output = Result<Response<Incoming>, Failure>>,
         CaptureConnection,
@@ -198,16 +210,25 @@ impl Outbound {
             uri,
             headers,
         } = admitted;
-        let mut request = Request::new(body);
+        let mut request = Request::new(());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         let connected = capture_connection(&mut request);
+        let (request, ()) = request.into_parts();
 
-        let sent = network.0.client.request(request);
         let receive = async move {
-            let response = sent.await;
+            let response = loop {
+                let is_repeatable = request.method.is_idempotent();
+                let copy = content.copy().filter(|_| is_repeatable);
+                let sent = Request::from_parts(request.clone(), content.into_body());
+                match (network.0.client.request(sent).await, copy) {
+                    (Err(error), Some(copy)) if Wire::is_stale(&error) => content = copy,
+                    (sent, _) => break sent,
+                }
+            };
             let response = response.map_err(|error| Failure::of_client(&origin, &error))?;
+            Wire::worked(&response);
             let (head, body) = response.into_parts();
             // The client's own bound lets pass what it reads in one piece.
             if headers::size(&head.headers) > MAX_HEAD {
@@ -227,6 +248,25 @@ impl Outbound {
         }) = failure
         {
             self.traffic.deny(denied);
+        }
+    }
+}
+
+impl Content {
+    /// The same once more, which a stream has not.
+    fn copy(&self) -> Option<Self> {
+        match self {
+            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
+            Self::Streamed(body) => body.is_end_stream().then(|| Self::Whole(Bytes::new())),
+        }
+    }
+
+    fn into_body(self) -> WasiBody {
+        match self {
+            Self::Whole(bytes) => Full::new(bytes)
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+            Self::Streamed(body) => body,
         }
     }
 }

@@ -2,12 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
-use http_body_util::{BodyExt as _, Full};
-use wasmtime_wasi_http::WasiBody;
 
-use super::{Failure, headers};
+use super::{Content, Failure, headers};
 use crate::plugin::{
     contract::runner::provider::http::{Host as HttpHost, HttpError, Request, Response},
     host::Host,
@@ -44,7 +41,7 @@ impl Host {
         self.outbound.traffic.count_out(body.len());
 
         let started = Instant::now();
-        let (response, _) = self.outbound.send(admitted, whole(body));
+        let (response, _) = self.outbound.send(admitted, Content::Whole(body.into()));
         let response = response.await?;
         let (head, body) = response.into_parts();
         let body = body.read().await?;
@@ -58,6 +55,8 @@ impl Host {
     }
 }
 
+/// The contract has no case for a limit on how many requests there are: it is `other`, as `too-large` is about sizes and
+/// `denied` about grants.
 impl From<Failure> for HttpError {
     fn from(failure: Failure) -> Self {
         let text = failure.to_string();
@@ -78,10 +77,4 @@ fn announce_length(headers: &mut HeaderMap, method: &Method, body: &[u8]) {
     if has_body && body.is_empty() {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-}
-
-fn whole(body: Vec<u8>) -> WasiBody {
-    Full::new(Bytes::from(body))
-        .map_err(|never| match never {})
-        .boxed_unsync()
 }

@@ -7,12 +7,12 @@ use std::{
     thread,
 };
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::HeaderMap;
-use http_body_util::{BodyExt as _, Empty};
 
 use super::{
-    Failure, Network, Outbound,
+    Content, Failure, Network, Outbound,
     connect::Lookup,
     policy::{Policy, read_url},
 };
@@ -64,9 +64,13 @@ async fn send(granted: &[&str], lookup: Lookup, url: &str) -> (Result<u16, Failu
         ..Access::default()
     };
     let outbound = Outbound::open(&Limits::default(), &access);
-    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
     let sent = match outbound.admit("GET", url, HeaderMap::new(), &Secrets::default()) {
-        Ok(admitted) => outbound.send(admitted, body).0.await,
+        Ok(admitted) => {
+            outbound
+                .send(admitted, Content::Whole(Bytes::new()))
+                .0
+                .await
+        }
         Err(failure) => Err(failure),
     };
     (sent.map(|response| response.status().as_u16()), outbound)

@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{
 };
 
 use super::{
-    Admitted, Failure, Outbound,
+    Admitted, Content, Failure, Outbound,
     failure::{MAX_HEAD, Step},
     headers,
     response::Incoming,
@@ -158,7 +158,7 @@ async fn send(
         traffic.count_out(frame.data_ref().map_or(0, Bytes::len));
         frame
     });
-    let (sent, connected) = outbound.send(admitted, counted.boxed_unsync());
+    let (sent, connected) = outbound.send(admitted, Content::Streamed(counted.boxed_unsync()));
     let response = tokio::select! {
         biased;
         response = sent => response?,
