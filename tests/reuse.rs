@@ -484,6 +484,45 @@ fn instances_of_several_providers_are_kept_as_far_as_the_memory_allows() {
 }
 
 #[test]
+fn an_idle_instance_gives_way_to_an_attempt_that_needs_its_memory() {
+    let runner = Runner::new(&["counter"]);
+    runner.scenario(
+        r#"
+        [run]
+        memory = "2GiB"
+        [providers.counter]
+        plugin = "counter.wasm"
+        reuse = "instance"
+        limits = { memory = "1GiB" }
+        [providers.large]
+        plugin = "counter.wasm"
+        limits = { memory = "2GiB" }
+        [[tests]]
+        id = "one"
+        providers = ["counter"]
+        [[tests]]
+        id = "two"
+        providers = ["counter"]
+        [[tests]]
+        id = "three"
+        providers = ["large"]
+        [[tests]]
+        id = "four"
+        providers = ["counter"]
+        "#,
+    );
+    // Only one of the large ones fits, so there is one executor; else idle memory could be anywhere.
+    runner.exec(&["-j", "4"]).expect(0);
+    let run = runner.only_run();
+    let count = |test: &str| run.row(test)["output"]["tests"].clone();
+    assert_eq!(["one", "two", "four"].map(count), [1, 2, 1]);
+    assert_eq!(
+        teardowns(&run),
+        ["teardown  after 2 tests", "teardown  after 1 tests"]
+    );
+}
+
+#[test]
 fn a_command_cannot_be_reused() {
     let runner = Runner::new(&["command"]);
     runner.scenario(
