@@ -98,9 +98,10 @@ fn only_retention_deletes_what_is_a_run_or_was_one() {
 
 #[test]
 fn environment_and_current_directory_are_read_in_main() {
-    let offences = found(r"env::(var|vars|var_os|current_dir|args|temp_dir)\b", |path| {
-        path != "runner/main.rs"
-    });
+    let offences = found(
+        r"env::(var|vars|var_os|current_dir|args|temp_dir)\b",
+        |path| path != "runner/main.rs",
+    );
     assert_eq!(offences, [""; 0]);
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard
     wasi.envs(&call.env);
     let files = match Files::mount(call, Role::Component, guard, &mut wasi).await {
         Ok(files) => files,
-        Err(ending) => return Ended::without_sandbox(ending),
+        Err(error) => return Ended::without_sandbox(error),
     };
     let recipe = Recipe {
         wasi,
