@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         cache: cache_folder(),
         scratch_root: env::temp_dir(),
         log_filter: env::var("RUNNER_LOG").ok(),
+        variable: |name| env::var_os(name),
     };
     match commands::dispatch(cli.command, &surroundings, &output) {
         Ok(status) => status.into(),

@@ -16,6 +16,8 @@ mod control;
 mod crash;
 mod exec;
 mod filesystem;
+mod grants;
+mod network;
 mod outcomes;
 mod output;
 mod plugins;

@@ -18,6 +18,7 @@ mod prune;
 mod reindex;
 mod resume;
 mod schema;
+mod secrets;
 mod session_log;
 mod show;
 mod stop;
@@ -51,6 +52,8 @@ pub struct Surroundings {
     pub scratch_root: PathBuf,
     /// `RUNNER_LOG`: what goes into `runner.log`.
     pub log_filter: Option<String>,
+    /// Reads a variable of the environment: secrets come by names that only a scenario knows.
+    pub variable: fn(&str) -> Option<OsString>,
 }
 
 /// Carries out a command.

@@ -1,9 +1,11 @@
 //! The only module that prints: data to standard output, talk to standard error.
 
+mod denials;
 mod events;
 mod failure;
 mod follow;
 mod format;
+mod grants;
 mod histogram;
 mod pending;
 mod report;
@@ -23,6 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use events::events_schema;
 pub use follow::Follow;
+pub use grants::granted_text;
 pub use pending::why_pending;
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};

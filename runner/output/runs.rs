@@ -4,7 +4,7 @@ use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 
 use super::{
-    failure, format,
+    failure, format, grants,
     summary::{self, plain_table, trimmed},
     tally::Tally,
 };
@@ -87,9 +87,20 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     field("verdict", run.verdict.as_str());
     field("trials", &trials(run.counts));
 
+    let providers = manifest.providers.iter();
+    let providers = providers.map(|provider| (provider.name.as_str(), &provider.grants));
+    let mut name = "grants";
+    for line in grants::tables(providers) {
+        field(std::mem::take(&mut name), &line);
+    }
+
     if !tally.providers.is_empty() {
         lines.push(String::new());
         lines.push(summary::table(tally));
+    }
+    if !tally.denied.is_empty() {
+        lines.push(String::new());
+        lines.push(tally.denied.to_string());
     }
     if !rows.is_empty() {
         lines.push(String::new());

@@ -1,6 +1,6 @@
 //! What goes into one call of a plugin and what comes out of it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::model::{
 };
 
 /// Everything that one attempt hands to a plugin.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call<'a> {
     /// The trial's id.
     pub trial: &'a str,
@@ -42,6 +42,19 @@ pub struct Call<'a> {
     pub access: &'a Access,
     /// Environment variables, with every template filled in.
     pub env: Vec<(String, String)>,
+}
+
+/// Leaves out the environment, in which secrets may be.
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Call")
+            .field("trial", &self.trial)
+            .field("attempt", &self.attempt)
+            .field("limits", &self.limits)
+            .field("access", &self.access)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Arguments and standard input of a command, with every template filled in.
@@ -178,6 +191,12 @@ impl Ended {
             stderr,
             ..
         } = sandbox;
+        let traffic = host.outbound.traffic();
+        let (requests, bytes_in, bytes_out) =
+            (traffic.requests(), traffic.bytes_in(), traffic.bytes_out());
+        for denied in traffic.denied() {
+            host.deny(denied);
+        }
         let hint = quota.as_ref().and_then(Quota::exceeded);
         if let Some(hint) = &hint {
             host.log.warn(hint.clone());
@@ -190,9 +209,9 @@ impl Ended {
             usage: Usage {
                 peak_memory: limiter.peak_memory(),
                 host_calls: host.calls,
-                http_requests: host.http_requests,
-                bytes_in: host.bytes_in,
-                bytes_out: reply_bytes + bytes,
+                http_requests: requests,
+                bytes_in: host.bytes_in + bytes_in,
+                bytes_out: reply_bytes + bytes + bytes_out,
                 fuel: None,
             },
             denied: host.denied,

@@ -55,8 +55,12 @@ pub(super) fn stderr_tail(stderr: &str) -> String {
         .take(SHOWN_STDERR_LINES)
         .nth(SHOWN_STDERR_LINES - 1)
         .unwrap_or(0);
-    let start = text.ceil_char_boundary(start.max(text.len().saturating_sub(SHOWN_STDERR_BYTES)));
-    format!("; its standard error ends with:\n{}", &text[start..])
+    let most = text.ceil_char_boundary(text.len().saturating_sub(SHOWN_STDERR_BYTES));
+    let cut = if most > start { "…" } else { "" };
+    format!(
+        "; its standard error ends with:\n{cut}{}",
+        &text[start.max(most)..]
+    )
 }
 
 /// The first characters of something that is not what it should be, as the end of a message.
@@ -66,7 +70,10 @@ pub(super) fn beginning(bytes: &[u8]) -> String {
     }
     let first = &bytes[..bytes.len().min(4 * SHOWN_CHARACTERS)];
     let text = String::from_utf8_lossy(first);
-    let shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
+    let mut shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
+    if shown.len() < bytes.len() {
+        shown.push('…');
+    }
     format!("; it begins with {shown:?}")
 }
 
@@ -135,6 +142,9 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
             "instances",
             format!("is made of too many parts: {cause}"),
         )
+    } else if says("total size of fields exceeds limit") {
+        let message = "holds more headers in one set than can be sent";
+        (ErrorClass::Limit, "headers", message.to_owned())
     } else if says("exceeds limit") {
         (
             ErrorClass::Limit,

@@ -65,7 +65,7 @@ pub(super) async fn run_plain(
     let start = Start {
         argv,
         stdin: invocation.stdin,
-        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+        host: Host::of(call, guard),
         wasi,
         files,
     };
@@ -92,7 +92,7 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
         stdin: protocol::question(call),
-        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+        host: Host::of(call, guard),
         wasi,
         files,
     };

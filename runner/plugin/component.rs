@@ -24,7 +24,7 @@ use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric
 
 /// Runs one attempt in a fresh store.
 pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard) -> Ended {
-    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
+    let mut host = Host::of(call, guard);
     host.bytes_in = (call.input.len() + call.config.len()) as u64;
     let mut wasi = WasiCtxBuilder::new();
     wasi.envs(&call.env);

@@ -91,10 +91,11 @@ fn start_ticker(engine: EngineWeak) -> io::Result<()> {
     Ok(())
 }
 
-/// The contract's imports and the whole of WASI 0.2: guests of other languages import all of it, whatever they use.
+/// The contract's imports, requests of `wasi:http` and the whole of WASI 0.2: guests of other languages import all of it, whatever they use.
 fn link_components(engine: &wasmtime::Engine) -> wasmtime::Result<component::Linker<Sandbox>> {
     let mut linker = component::Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     fs::count_components(&mut linker)?;
     contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
         &mut sandbox.host

@@ -5,18 +5,19 @@ use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 use bytesize::ByteSize;
 
 use super::{
-    AttachmentSource,
-    contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
+    AttachmentSource, Call, Secrets,
+    contract::runner::provider::{artifacts, control, files, log, secrets, types},
     interrupt::Guard,
+    net::Outbound,
 };
-use crate::model::{Artifact, Denied, Limits, LogRecord, media_type};
+use crate::model::{Artifact, Denied, Limits, LogRecord, is_secret_name, media_type};
 
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MEDIA_TYPE_BYTES: usize = 255;
 /// What a field costs beside its text, so that a million empty ones are not free.
 const SEPARATORS_BYTES: usize = 2;
 /// How many different denials of one attempt are kept.
-const MAX_DENIED: usize = 20;
+pub(super) const MAX_DENIED: usize = 20;
 
 /// What one attempt's imports work on, and what they leave.
 pub(super) struct Host {
@@ -24,8 +25,10 @@ pub(super) struct Host {
     pub(super) artifacts: Artifacts,
     pub(super) calls: u64,
     pub(super) bytes_in: u64,
-    pub(super) http_requests: u64,
+    pub(super) outbound: Outbound,
     pub(super) denied: Vec<Denied>,
+    /// Those that the guest is granted.
+    pub(super) secrets: Arc<Secrets>,
     files: Arc<[AttachmentSource]>,
     /// No guest can take more at once than its memory holds.
     max_read: u64,
@@ -68,11 +71,21 @@ impl Host {
             },
             calls: 0,
             bytes_in: 0,
-            http_requests: 0,
+            outbound: Outbound::closed(limits),
             denied: Vec::new(),
+            secrets: Arc::default(),
             files,
             max_read: limits.memory,
             guard,
+        }
+    }
+
+    /// Makes what an attempt's imports work on, with what it is granted.
+    pub(super) fn of(call: &Call<'_>, guard: &Guard) -> Self {
+        Self {
+            outbound: Outbound::open(&call.limits, call.access),
+            secrets: Arc::clone(&call.access.secrets),
+            ..Self::new(&call.limits, call.files.clone(), guard.clone())
         }
     }
 
@@ -193,8 +206,11 @@ impl log::Host for Host {
 }
 
 impl control::Host for Host {
-    fn progress(&mut self, fraction: Option<f64>, message: String) {
+    fn progress(&mut self, fraction: Option<f64>, mut message: String) {
         self.calls += 1;
+        if let Some(redactor) = self.secrets.redactor() {
+            redactor.text(&mut message);
+        }
         tracing::trace!(fraction, message, "progress of a guest");
     }
 
@@ -247,9 +263,12 @@ impl files::Host for Host {
 impl secrets::Host for Host {
     fn get(&mut self, name: String) -> Result<String, secrets::SecretError> {
         self.calls += 1;
+        if let Some(value) = self.secrets.get(&name) {
+            return Ok(value.to_owned());
+        }
         self.deny(Denied {
+            grant: is_secret_name(&name).then(|| format!("secrets = [\"{name}\"]")),
             what: format!("the secret `{name}`"),
-            grant: Some(format!("secrets = [\"{name}\"]")),
         });
         Err(secrets::SecretError::Denied)
     }
@@ -264,16 +283,6 @@ impl artifacts::Host for Host {
     ) -> Result<(), artifacts::ArtifactError> {
         self.calls += 1;
         self.artifacts.append(name, media_type, &chunk)
-    }
-}
-
-impl http::Host for Host {
-    fn send(&mut self, request: http::Request) -> Result<http::Response, http::HttpError> {
-        self.calls += 1;
-        Err(http::HttpError::Denied(format!(
-            "`{} {}`: this provider is granted no network",
-            request.method, request.url
-        )))
     }
 }
 

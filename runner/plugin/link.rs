@@ -20,11 +20,14 @@ use super::{
 use crate::model::{AttemptError, ErrorClass, Limits};
 
 /// What this host serves: packages and their compatible versions.
-const SERVED: [(&str, &str); 7] = [
+const SERVED: [(&str, &str); 9] = [
     ("runner:provider/", "@0.1."),
     ("wasi:cli/", "@0.2."),
     ("wasi:clocks/", "@0.2."),
     ("wasi:filesystem/", "@0.2."),
+    // Requests leave; nothing listens, so the handler of incoming ones is not here.
+    ("wasi:http/outgoing-handler", "@0.2."),
+    ("wasi:http/types", "@0.2."),
     ("wasi:io/", "@0.2."),
     ("wasi:random/", "@0.2."),
     ("wasi:sockets/", "@0.2."),
@@ -223,7 +226,11 @@ impl Plugin {
                 }
             }
         };
-        contain(run).await.unwrap_or_else(Ended::without_sandbox)
+        let mut ended = contain(run).await.unwrap_or_else(Ended::without_sandbox);
+        if let Some(redactor) = call.access.secrets.redactor() {
+            redactor.ended(&mut ended);
+        }
+        ended
     }
 }
 

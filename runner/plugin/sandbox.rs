@@ -5,6 +5,7 @@ use std::{any::Any, panic::AssertUnwindSafe};
 use futures::FutureExt as _;
 use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{fs::Quota, host::Host, limits::Limiter, stdio::Capture};
 use crate::model::{AttemptError, ErrorClass, Limits};
@@ -15,6 +16,8 @@ const MAX_HANDLES: usize = 10_000;
 const MAX_RESOURCES: usize = 1_000;
 /// Bytes of randomness in one call.
 const MAX_RANDOM: u64 = 1024 * 1024;
+/// Bytes of one set of headers in `wasi:http`.
+const MAX_FIELDS: usize = 64 * 1024;
 /// What the canonical ABI needs for itself on top of a reply's own bytes.
 pub(super) const HANDOVER_MARGIN: u64 = 64 * 1024;
 
@@ -22,6 +25,7 @@ pub(super) const HANDOVER_MARGIN: u64 = 64 * 1024;
 pub(super) struct Sandbox {
     /// Serves preview 1 and WASI 0.2 alike.
     pub(super) wasi: WasiP1Ctx,
+    http: WasiHttpCtx,
     pub(super) host: Host,
     pub(super) limiter: Limiter,
     /// Counts what is written to files; none where nothing may be.
@@ -54,8 +58,11 @@ impl Recipe<'_> {
             .max_random_size(MAX_RANDOM)
             .build_p1();
         wasi.ctx().table.set_max_capacity(MAX_RESOURCES);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS);
         let sandbox = Sandbox {
             wasi,
+            http,
             host: self.host,
             limiter: Limiter::new(self.limits),
             quota: self.quota,
@@ -81,6 +88,16 @@ impl Recipe<'_> {
 impl WasiView for Sandbox {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.wasi.ctx()
+    }
+}
+
+impl WasiHttpView for Sandbox {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.host,
+            table: self.wasi.ctx().table,
+            ctx: &mut self.http,
+        }
     }
 }
 

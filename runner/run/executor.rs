@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{
     deadline::{Budget, Deadline},
     expect::{self, Measured},
+    grants::Environment,
     pool::Begun,
 };
 use crate::{
@@ -66,6 +67,7 @@ pub struct ReadyProvider {
     pub(super) config: Arc<str>,
     pub(super) limits: Limits,
     pub(super) access: Access,
+    pub(super) environment: Environment,
     pub(super) plain: Option<Plain>,
 }
 
@@ -114,6 +116,7 @@ impl Executor {
             Some(plain) => Some(self.invocation(plain, test, provider)?),
             None => None,
         };
+        let env = environment(test, provider)?;
         Ok(Call {
             trial: &task.trial_text,
             test: test.id.as_str(),
@@ -128,7 +131,7 @@ impl Executor {
             invocation,
             limits: provider.limits,
             access: &provider.access,
-            env: Vec::new(),
+            env,
         })
     }
 
@@ -150,9 +153,7 @@ impl Executor {
         test: &Test,
         provider: &ReadyProvider,
     ) -> Result<Invocation, AttemptError> {
-        let parse = |text: &str| serde_json::from_str::<Value>(text);
-        let input = parse(&test.input).expect("a suite holds valid JSON");
-        let config = parse(&provider.config).expect("a configuration is valid JSON");
+        let (input, config) = values(test, provider);
         let roots = [("input", &input), ("config", &config)];
         let render = |template: &Template| {
             let text = template.render_text(&roots);
@@ -188,6 +189,28 @@ impl Executor {
             retry_after: None,
         })
     }
+}
+
+/// Fills in a provider's environment variables.
+fn environment(
+    test: &Test,
+    provider: &ReadyProvider,
+) -> Result<Vec<(String, String)>, AttemptError> {
+    if provider.environment.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (input, config) = values(test, provider);
+    let environment = provider.environment.render(&input, &config);
+    environment.map_err(|problem| invalid_input("environment", problem))
+}
+
+/// What `input` and `config` stand for in templates.
+fn values(test: &Test, provider: &ReadyProvider) -> (Value, Value) {
+    let parse = |text: &str| serde_json::from_str(text);
+    (
+        parse(&test.input).expect("a suite holds valid JSON"),
+        parse(&provider.config).expect("a configuration is valid JSON"),
+    )
 }
 
 /// Makes the attempt of a trial whose guest did not answer a stop.

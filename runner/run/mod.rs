@@ -11,6 +11,7 @@ mod error;
 mod executor;
 mod expect;
 mod fingerprint;
+mod grants;
 mod json;
 mod lane;
 mod memory;
@@ -18,6 +19,7 @@ mod plan;
 mod poison;
 mod pool;
 mod ready;
+mod requests;
 mod retry;
 mod stop;
 mod stored;
@@ -53,7 +55,7 @@ use self::{
     pool::Pool,
 };
 use crate::{
-    model::{Counts, ProviderId, Reason, Stage, StopMode, StopSignal},
+    model::{Counts, Grants, ProviderId, Reason, Stage, StopMode, StopSignal},
     plugin::{Engine, Interrupt},
     record::{Entry, History, RecordError, Recorder, State},
 };
@@ -71,6 +73,17 @@ pub enum Event<'a> {
         provider: &'a ProviderId,
         /// How long it took.
         took: Duration,
+    },
+    /// A plugin asks for more than its provider is granted.
+    Requests {
+        /// The provider.
+        provider: &'a ProviderId,
+        /// What is not granted, in the plugin's words.
+        requests: &'a [&'a str],
+        /// What to grant so that it has what it asks for; absent where nobody knows what that is.
+        grants: Option<&'a Grants>,
+        /// Whether these need a limit of what may be written, and there is none.
+        lacks_scratch: bool,
     },
     /// Rows are on disk.
     Rows {

@@ -5,6 +5,7 @@ use std::{
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,11 +16,11 @@ use serde_json::{Value, json};
 use super::{
     ceiling::Ceiling,
     error::{PlanError, ProviderError},
-    fingerprint, memory,
+    fingerprint, grants, memory,
 };
 use crate::{
     model::{Digest, Limits, TrialId},
-    plugin::{Kind, PluginFile},
+    plugin::{Kind, Mount, PluginFile, Secrets},
     record::{Birth, BirthProvider, BirthScenario, Blob, BlobSource},
     scenario::{self, FailFast, Protocol, Provider, Scenario, Selection, Suite},
 };
@@ -68,6 +69,10 @@ pub(super) struct PlannedProvider {
     pub(super) definition: Provider,
     pub(super) file: PluginFile,
     pub(super) limits: Limits,
+    /// The folders that it is granted.
+    pub(super) mounts: Vec<Mount>,
+    /// Empty until [`Plan::give_secrets`].
+    pub(super) secrets: Arc<Secrets>,
 }
 
 impl Plan {
@@ -299,6 +304,8 @@ fn plan_providers(
                 definition: definition.clone(),
                 file,
                 limits,
+                mounts: grants::mounts(definition, scenario.directory())?,
+                secrets: Arc::default(),
             })),
             Err(problem) => problems.push(problem),
         }
@@ -411,6 +418,12 @@ fn birth_provider(provider: &PlannedProvider) -> BirthProvider {
             Kind::Command(_) => None,
         },
         limits: provider.limits,
+        grants: provider.definition.grants.clone(),
+        folders: provider
+            .mounts
+            .iter()
+            .map(|mount| mount.host.clone())
+            .collect(),
     }
 }
 

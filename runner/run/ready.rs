@@ -14,11 +14,13 @@ use super::{
     Event,
     error::ReadyError,
     executor::{Plain, ReadyProvider},
+    grants::Environment,
     plan::{Plan, PlannedProvider},
+    requests,
 };
 use crate::{
     model::{Digest, ProviderId},
-    plugin::{Access, Description, Engine, Guard, Interrupt, Plugin, Protocol},
+    plugin::{Description, Engine, Guard, Interrupt, Plugin, Protocol},
 };
 
 /// How long a plugin may take to describe itself, its start function included.
@@ -61,6 +63,9 @@ impl Plan {
             plugins.insert(provider.file.sha256, plugin.clone());
 
             let description = describe(provider, &plugin, guests, interrupt).await?;
+            if let Some(description) = &description {
+                requests::tell(provider, &description.requests, observe);
+            }
             schemas.push(check_config(provider, description.as_ref())?);
             ready.push(Some(make_ready(provider, plugin)));
         }
@@ -226,7 +231,8 @@ fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
         plugin,
         config: Arc::from(definition.config.to_string()),
         limits: provider.limits,
-        access: Access::default(),
+        access: provider.access(),
+        environment: Environment::new(provider),
         plain,
     }
 }

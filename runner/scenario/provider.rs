@@ -6,7 +6,7 @@ use miette::SourceSpan;
 use serde_json::{Map, Value};
 
 use super::{Template, settings, units};
-use crate::model::{Digest, Limits, ProviderId};
+use crate::model::{Digest, Grants, Limits, ProviderId};
 
 /// A plugin as a scenario uses it.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Provider {
     pub output: OutputForm,
     /// What one attempt may use.
     pub limits: Limits,
+    /// What of the world outside its sandbox it may touch.
+    pub grants: Grants,
     /// How many attempts may run at once.
     pub concurrency: Option<NonZeroUsize>,
     /// How many attempts may start in which time.
