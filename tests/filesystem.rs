@@ -1215,3 +1215,67 @@ fn a_run_that_is_stopped_leaves_no_scratch_folder() {
     running.end_by(rustix::process::Signal::INT).0.expect(130);
     assert_eq!(names(&runner.path("tmp")), [""; 0]);
 }
+
+#[test]
+fn a_run_gives_its_provider_the_folders_and_variables_of_its_grants() {
+    for plugin in [guest("files-command"), module("files-command")] {
+        let runner = scenario(
+            &plugin,
+            r#"scratch = "1MiB""#,
+            r#"
+            [providers.p.grants]
+            env = { LANG = "C.UTF-8" }
+            fs = [{ path = "in", mount = "/in" }, { path = "out", mount = "/out", mode = "rw" }]
+            [[tests]]
+            id = "both"
+            input = [
+                ["env"], ["read", "/in/a"], ["write", "/in/a", "x"], ["append", "/out/a", "x"],
+                ["rename", "/out/a", "/out/b"], ["read", "/in/../note.txt"], ["read", "/in/pipe"],
+            ]
+            "#,
+        );
+        runner.write("in/a", "content");
+        runner.write("out/a", "");
+        let (pipe, mode) = (runner.path("in/pipe"), rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+
+        start_in(&runner, "tmp", &["exec", "scenario.toml"])
+            .finish()
+            .expect(0);
+        let run = runner.only_run();
+        let row = run.row("both");
+        assert_eq!(
+            row["output"],
+            json!([
+                {"ok": {"LANG": "C.UTF-8"}}, {"ok": "content"}, {"err": "perm"}, {"ok": null}, {"ok": null},
+                {"err": "perm"}, {"err": "perm"},
+            ])
+        );
+        let denied = row["denied"].as_array().unwrap();
+        let denied: Vec<_> = denied
+            .iter()
+            .map(|denied| denied["what"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            denied,
+            [
+                "reading `../note.txt`, which leads out of its folder",
+                "opening `pipe`, which is neither a file nor a folder",
+            ]
+        );
+        assert_eq!(names(&runner.path("out")), ["b"]);
+
+        // Another session has the same.
+        fs_err::rename(runner.path("out/b"), runner.path("out/a")).unwrap();
+        start_in(
+            &runner,
+            "tmp",
+            &["resume", "--from", "latest", "--rerun", "all"],
+        )
+        .finish()
+        .expect(0);
+        assert_eq!(run.rows()[1]["output"], row["output"]);
+        assert_eq!(fs_err::read_to_string(runner.path("out/b")).unwrap(), "xx");
+        assert_eq!(names(&runner.path("tmp")), [""; 0]);
+    }
+}
