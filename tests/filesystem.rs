@@ -852,6 +852,22 @@ fn an_attempt_that_fails_without_room_says_which_limit_it_was() {
 }
 
 #[test]
+fn every_call_of_wasi_0_2_that_makes_a_file_larger_is_counted() {
+    let world = World::new().scratch(ENTRY + 8);
+    let ended = world.run(&GUESTS.component, &json!({"raw": 8}));
+    let full = "insufficient-space";
+    assert_eq!(
+        results(ended),
+        json!({
+            "write": full, "far": full, "set-size": full, "write-stream": full, "far-stream": full,
+            "append-stream": full, "zeroes": full, "unchecked": full, "closed": "closed",
+            // Five of the eight bytes are there, and four more at once are too many.
+            "splice": full, "read-only": "bad-descriptor", "size": 5,
+        })
+    );
+}
+
+#[test]
 fn preview_1_has_no_other_way_to_make_a_file_larger() {
     let plugin = BENCH.link_text(
         r#"(module
