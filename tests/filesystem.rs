@@ -853,6 +853,22 @@ fn an_attempt_that_fails_without_room_says_which_limit_it_was() {
 }
 
 #[test]
+fn every_call_of_wasi_0_2_that_makes_a_file_larger_is_counted() {
+    let world = World::new().scratch(ENTRY + 8);
+    let ended = world.run(&GUESTS.component, &json!({"raw": 8}));
+    let full = "insufficient-space";
+    assert_eq!(
+        results(ended),
+        json!({
+            "write": full, "far": full, "set-size": full, "write-stream": full, "far-stream": full,
+            "append-stream": full, "zeroes": full, "unchecked": full, "closed": "closed",
+            // Five of the eight bytes are there, and four more at once are too many.
+            "splice": full, "read-only": "bad-descriptor", "size": 5,
+        })
+    );
+}
+
+#[test]
 fn preview_1_has_no_other_way_to_make_a_file_larger() {
     let plugin = BENCH.link_text(
         r#"(module
@@ -1215,4 +1231,68 @@ fn a_run_that_is_stopped_leaves_no_scratch_folder() {
     running.wait_for(|_| is_written());
     running.end_by(rustix::process::Signal::INT).0.expect(130);
     assert_eq!(names(&runner.path("tmp")), [""; 0]);
+}
+
+#[test]
+fn a_run_gives_its_provider_the_folders_and_variables_of_its_grants() {
+    for plugin in [guest("files-command"), module("files-command")] {
+        let runner = scenario(
+            &plugin,
+            r#"scratch = "1MiB""#,
+            r#"
+            [providers.p.grants]
+            env = { LANG = "C.UTF-8" }
+            fs = [{ path = "in", mount = "/in" }, { path = "out", mount = "/out", mode = "rw" }]
+            [[tests]]
+            id = "both"
+            input = [
+                ["env"], ["read", "/in/a"], ["write", "/in/a", "x"], ["append", "/out/a", "x"],
+                ["rename", "/out/a", "/out/b"], ["read", "/in/../note.txt"], ["read", "/in/pipe"],
+            ]
+            "#,
+        );
+        runner.write("in/a", "content");
+        runner.write("out/a", "");
+        let (pipe, mode) = (runner.path("in/pipe"), rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+
+        start_in(&runner, "tmp", &["exec", "scenario.toml"])
+            .finish()
+            .expect(0);
+        let run = runner.only_run();
+        let row = run.row("both");
+        assert_eq!(
+            row["output"],
+            json!([
+                {"ok": {"LANG": "C.UTF-8"}}, {"ok": "content"}, {"err": "perm"}, {"ok": null}, {"ok": null},
+                {"err": "perm"}, {"err": "perm"},
+            ])
+        );
+        let denied = row["denied"].as_array().unwrap();
+        let denied: Vec<_> = denied
+            .iter()
+            .map(|denied| denied["what"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            denied,
+            [
+                "reading `../note.txt`, which leads out of its folder",
+                "opening `pipe`, which is neither a file nor a folder",
+            ]
+        );
+        assert_eq!(names(&runner.path("out")), ["b"]);
+
+        // Another session has the same.
+        fs_err::rename(runner.path("out/b"), runner.path("out/a")).unwrap();
+        start_in(
+            &runner,
+            "tmp",
+            &["resume", "--from", "latest", "--rerun", "all"],
+        )
+        .finish()
+        .expect(0);
+        assert_eq!(run.rows()[1]["output"], row["output"]);
+        assert_eq!(fs_err::read_to_string(runner.path("out/b")).unwrap(), "xx");
+        assert_eq!(names(&runner.path("tmp")), [""; 0]);
+    }
 }

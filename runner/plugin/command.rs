@@ -8,7 +8,7 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe:
 use super::{
     Call, Description, Ended, Ending, Invocation, OutputForm, Reply,
     classify::{beginning, classify, failure, halted},
-    fs::{Files, Role},
+    fs::{Files, FilesError, Role},
     host::Host,
     interrupt::Guard,
     listener::{Heard, Listener},
@@ -57,7 +57,7 @@ pub(super) async fn run_plain(
 ) -> Ended {
     let (wasi, files) = match surroundings(call, guard).await {
         Ok(found) => found,
-        Err(ending) => return Ended::without_sandbox(ending),
+        Err(error) => return Ended::without_sandbox(error),
     };
     let mut argv = vec![name.to_owned()];
     argv.extend(invocation.args);
@@ -86,7 +86,7 @@ pub(super) async fn run_plain(
 pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) -> Ended {
     let (wasi, files) = match surroundings(call, guard).await {
         Ok(found) => found,
-        Err(ending) => return Ended::without_sandbox(ending),
+        Err(error) => return Ended::without_sandbox(error),
     };
     let mut host = Host::of(call, guard);
     host.listener = call.listener.clone().map(hearing_records);
@@ -135,7 +135,10 @@ pub(super) async fn describe(
 }
 
 /// The environment and the files of one attempt.
-async fn surroundings(call: &Call<'_>, guard: &Guard) -> Result<(WasiCtxBuilder, Files), Ending> {
+async fn surroundings(
+    call: &Call<'_>,
+    guard: &Guard,
+) -> Result<(WasiCtxBuilder, Files), FilesError> {
     let mut wasi = WasiCtxBuilder::new();
     wasi.envs(&call.env);
     let files = Files::mount(call, Role::Command, guard, &mut wasi).await?;

@@ -18,6 +18,7 @@ use std::{
 };
 
 use fs_err as fs;
+use thiserror::Error;
 use tokio::task;
 use wasmtime::component;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
@@ -26,7 +27,8 @@ pub(super) use quota::Quota;
 
 use self::folder::Folder;
 use super::{
-    AttachmentSource, Call, Ending, Guard, classify::failure, host::Host, sandbox::Sandbox,
+    AttachmentSource, Call, Ending, Guard, classify::failure, host::Host, interrupt::Halt,
+    sandbox::Sandbox,
 };
 use crate::model::{Denied, ErrorClass};
 
@@ -66,18 +68,43 @@ struct Private {
     attachments: bool,
 }
 
+/// Why an attempt has no files, and so does not begin.
+#[derive(Debug, Error)]
+pub(super) enum FilesError {
+    #[error("cannot mount the folder `{}` at `{guest}`: {reason}", host.display())]
+    Mount {
+        host: PathBuf,
+        guest: String,
+        reason: String,
+    },
+    #[error("cannot make a folder in `{}`: {source}", root.display())]
+    Make { root: PathBuf, source: io::Error },
+    #[error("cannot make a folder: {0}")]
+    Fill(#[source] io::Error),
+    #[error("cannot hand over the attachment `{name}`: {source}")]
+    Attachment { name: String, source: io::Error },
+    #[error(transparent)]
+    Halted(#[from] Halt),
+}
+
+impl From<FilesError> for Ending {
+    fn from(error: FilesError) -> Self {
+        match error {
+            FilesError::Halted(halt) => halt.into(),
+            error => Self::Error(failure(ErrorClass::Internal, "files", error.to_string())),
+        }
+    }
+}
+
 impl Files {
     /// Makes the folders that an attempt needs beside those that it is granted, and mounts all of them into `wasi`.
     ///
-    /// # Errors
-    ///
-    /// How the attempt ends without having begun: a folder is not there, or the deadline came before all were made.
     pub(super) async fn mount(
         call: &Call<'_>,
         role: Role,
         guard: &Guard,
         wasi: &mut WasiCtxBuilder,
-    ) -> Result<Self, Ending> {
+    ) -> Result<Self, FilesError> {
         let private = Private::make(call, role, guard).await?;
         let mounts = &call.access.mounts;
         for mount in mounts {
@@ -85,13 +112,7 @@ impl Files {
                 true => FsPerms::ReadWrite,
                 false => FsPerms::ReadOnly,
             };
-            wasi.preopened_dir(&mount.host, &mount.guest, perms)
-                .map_err(|error| {
-                    let (folder, guest) = (mount.host.display(), &mount.guest);
-                    broken(format!(
-                        "cannot mount the folder `{folder}` at `{guest}`: {error:#}"
-                    ))
-                })?;
+            preopen(wasi, &mount.host, &mount.guest, perms)?;
         }
         if let Some(private) = &private {
             private.mount(wasi)?;
@@ -136,7 +157,7 @@ impl Files {
 
 impl Private {
     /// Makes the folders, away from the threads that guests run on: attachments may have to be copied.
-    async fn make(call: &Call<'_>, role: Role, guard: &Guard) -> Result<Option<Self>, Ending> {
+    async fn make(call: &Call<'_>, role: Role, guard: &Guard) -> Result<Option<Self>, FilesError> {
         let is_command = role == Role::Command;
         let scratch = call.limits.scratch > 0;
         let attachments = is_command && !call.files.is_empty();
@@ -147,10 +168,8 @@ impl Private {
         let files = attachments.then(|| Arc::clone(&call.files));
         let guard = guard.clone();
         let make = move || {
-            let folder = Folder::new_in(&root).map_err(|error| {
-                let root = root.display();
-                broken(format!("cannot make a folder in `{root}`: {error}"))
-            })?;
+            let folder =
+                Folder::new_in(&root).map_err(|source| FilesError::Make { root, source })?;
             let private = Self {
                 folder,
                 scratch,
@@ -163,34 +182,31 @@ impl Private {
         wait(make).await.map(Some)
     }
 
-    fn fill(&self, files: &[AttachmentSource], guard: &Guard) -> Result<(), Ending> {
+    fn fill(&self, files: &[AttachmentSource], guard: &Guard) -> Result<(), FilesError> {
         for mount in self.mounts() {
-            fs::create_dir(self.path(mount)).map_err(|error| broken(error.to_string()))?;
+            fs::create_dir(self.path(mount)).map_err(FilesError::Fill)?;
         }
         for file in files {
             guard.check()?;
             let path = self.path(ATTACHMENTS).join(&file.name);
-            link_or_copy(&file.path, &path, guard).map_err(|error| {
+            link_or_copy(&file.path, &path, guard).map_err(|source| {
                 // A copy that the guard has ended is no failure.
-                let ended = guard.check().err().map(Ending::from);
-                let name = &file.name;
-                ended.unwrap_or_else(|| {
-                    broken(format!("cannot hand over the attachment `{name}`: {error}"))
-                })
+                let halted = guard.check().err().map(FilesError::Halted);
+                let name = file.name.clone();
+                halted.unwrap_or(FilesError::Attachment { name, source })
             })?;
         }
         Ok(())
     }
 
-    fn mount(&self, wasi: &mut WasiCtxBuilder) -> Result<(), Ending> {
+    fn mount(&self, wasi: &mut WasiCtxBuilder) -> Result<(), FilesError> {
         for mount in self.mounts() {
             // What is linked there is the content store's own.
             let perms = match mount {
                 ATTACHMENTS => FsPerms::ReadOnly,
                 _ => FsPerms::ReadWrite,
             };
-            wasi.preopened_dir(self.path(mount), mount, perms)
-                .map_err(|error| broken(format!("cannot mount `{mount}`: {error:#}")))?;
+            preopen(wasi, &self.path(mount), mount, perms)?;
         }
         Ok(())
     }
@@ -248,6 +264,22 @@ fn shown(path: &str) -> String {
     path.escape_debug().take(SHOWN_CHARACTERS).collect()
 }
 
+fn preopen(
+    wasi: &mut WasiCtxBuilder,
+    host: &Path,
+    guest: &str,
+    perms: FsPerms,
+) -> Result<(), FilesError> {
+    match wasi.preopened_dir(host, guest, perms) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(FilesError::Mount {
+            host: host.to_owned(),
+            guest: guest.to_owned(),
+            reason: format!("{error:#}"),
+        }),
+    }
+}
+
 /// Makes `from` appear as `to`, which nobody may then write to.
 fn link_or_copy(from: &Path, to: &Path, guard: &Guard) -> io::Result<()> {
     // Links do not reach into other file systems, and some know none.
@@ -262,10 +294,6 @@ fn link_or_copy(from: &Path, to: &Path, guard: &Guard) -> io::Result<()> {
             return Ok(());
         }
     }
-}
-
-fn broken(message: String) -> Ending {
-    Ending::Error(failure(ErrorClass::Internal, "files", message))
 }
 
 /// Runs what blocks, on a thread for that.

@@ -4,7 +4,6 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-#[expect(dead_code, reason = "no benchmark needs a module of preview 1")]
 #[path = "../support/guests.rs"]
 mod guests;
 #[expect(dead_code, reason = "some of it only `overhead` needs")]

@@ -7,7 +7,6 @@ use std::{
 };
 
 const TARGET: &str = "wasm32-wasip2";
-const MODULE_TARGET: &str = "wasm32-wasip1";
 
 /// The compiled guest from `tests/guests/<name>`, or one of the bundled providers `units`, `http_provider` and
 /// `chat_provider`.
@@ -28,10 +27,11 @@ pub(crate) fn guest(name: &str) -> PathBuf {
 }
 
 /// The program from `tests/guests/<name>` as a preview 1 module.
+#[allow(dead_code, reason = "the benchmarks have no use for it")]
 pub(crate) fn module(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let programs = ["guest-files-command".to_owned()];
-    let folder = FOLDER.get_or_init(|| build(MODULE_TARGET, &programs));
+    let folder = FOLDER.get_or_init(|| build("wasm32-wasip1", &programs));
     folder.join(format!("guest-{name}.wasm"))
 }
 
