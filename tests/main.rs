@@ -16,6 +16,7 @@ mod control;
 // A release build has no failpoints, which those below need that are behind `debug_assertions`.
 #[cfg(debug_assertions)]
 mod crash;
+mod docs;
 mod exec;
 mod filesystem;
 mod grants;

@@ -68,6 +68,11 @@ pub mod __private {
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+/// The examples of the page about Rust, tested.
+#[cfg(doctest)]
+#[doc = include_str!("../../rust.md")]
+struct RustPage;
+
 /// Makes a type that implements [`Provider`] the provider of this component.
 #[macro_export]
 macro_rules! export {
