@@ -17,7 +17,10 @@ use crate::{
     scenario::{self, FailFast},
 };
 
-pub use plugin::{BuildArgs, DoctorArgs, Language, NewArgs, PluginCommand, PluginKind};
+pub use plugin::{
+    BuildArgs, DoctorArgs, InspectArgs, Language, NewArgs, OutputArg, PluginCommand, PluginKind,
+    ProtocolArg, RehearseArgs,
+};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// Runs lists of tests against sandboxed WASM providers
@@ -152,7 +155,10 @@ pub struct ExecArgs {
     /// Build providers whose `plugin` is a folder with source; this runs their build tools outside the sandbox
     #[arg(long, help_heading = "Execution")]
     pub build: bool,
-    /// Print the trials that would run, and run nothing
+    /// Where secrets come from beside the environment
+    #[command(flatten)]
+    pub secrets: SecretsArgs,
+    /// Print the trials that would run and what providers are granted, and run nothing
     #[arg(long, help_heading = "Execution")]
     pub dry_run: bool,
     /// Run in the background: print the run's id once there is one, and return
@@ -177,6 +183,14 @@ pub struct ExecArgs {
     /// How much is said
     #[command(flatten)]
     pub talk: TalkArgs,
+}
+
+/// Where secrets come from beside the environment.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SecretsArgs {
+    /// Take secrets from this file of `NAME=VALUE` lines before the environment; may be given more than once
+    #[arg(long = "secret-file", value_name = "FILE", help_heading = "Execution")]
+    pub files: Vec<PathBuf>,
 }
 
 /// Where the results are.
@@ -238,6 +252,9 @@ pub struct ResumeArgs {
     /// On a stop, let guests go on for this long before they are interrupted, such as `2s`
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Execution")]
     pub grace: Option<Duration>,
+    /// Where secrets come from beside the environment
+    #[command(flatten)]
+    pub secrets: SecretsArgs,
 
     /// Where the results are
     #[command(flatten)]

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     // These two are not for people, so they are not part of the command line that help and completions describe.
     let first = arguments.first().cloned().unwrap_or_default();
     if first == plugin::COMPILE_ARGUMENT {
-        return plugin::compile_child();
+        return plugin::compile_child(&arguments[1..]);
     }
     let is_detached = first == commands::DETACHED_ARGUMENT;
     if is_detached {
@@ -35,8 +35,10 @@ fn main() -> ExitCode {
         arguments,
         is_detached,
         cache: cache_folder(),
+        scratch_root: env::temp_dir(),
         search_path: env::var_os("PATH").unwrap_or_default(),
         log_filter: env::var("RUNNER_LOG").ok(),
+        variable: |name| env::var_os(name),
     };
     match commands::dispatch(cli.command, &surroundings, &output) {
         Ok(status) => status.into(),

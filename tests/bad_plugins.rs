@@ -165,6 +165,26 @@ fn a_module_that_imports_what_the_host_does_not_offer_fails_the_run_by_name() {
 }
 
 #[test]
+fn a_lifecycle_that_lacks_a_function_fails_the_run_by_name() {
+    let runner = Runner::new(&[]);
+    runner.wat(
+        "half.wasm",
+        r#"(component
+             (instance $i)
+             (export "runner:provider/provider@0.1.0" (instance $i))
+             (export "runner:provider/lifecycle@0.1.0" (instance $i)))"#,
+    );
+    runner.scenario(&provider("plugin = \"half.wasm\""));
+    failed(
+        &runner,
+        &[
+            "provider `p` cannot be used",
+            "its `runner:provider/lifecycle@0.1.0` has no `setup`",
+        ],
+    );
+}
+
+#[test]
 fn a_run_that_fails_says_why_in_its_event_stream() {
     let runner = Runner::new(&[]);
     runner.wat("trap.wasm", &with_start("unreachable"));

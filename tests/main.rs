@@ -9,15 +9,22 @@ mod adopt;
 mod background;
 mod bad_input;
 mod bad_plugins;
+mod bundled;
 mod commands;
+mod contracts;
 mod control;
 // A release build has no failpoints, which those below need that are behind `debug_assertions`.
 #[cfg(debug_assertions)]
 mod crash;
+mod docs;
 mod exec;
+mod filesystem;
+mod grants;
+mod network;
 mod new_plugins;
 mod outcomes;
 mod output;
+mod plugin_commands;
 mod plugins;
 mod poison;
 #[cfg(debug_assertions)]
@@ -28,6 +35,7 @@ mod resume;
 #[cfg(debug_assertions)]
 mod resume_refused;
 mod retries;
+mod reuse;
 mod scenarios;
 mod schedule;
 mod schemas;

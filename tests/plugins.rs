@@ -106,6 +106,7 @@ impl Case {
             limits: self.limits,
             access: &self.access,
             env: self.env,
+            listener: None,
         };
         let deadline = Instant::now() + self.timeout.unwrap_or(LONG);
         plugin
@@ -790,7 +791,8 @@ fn a_guest_has_nothing_that_it_was_not_granted() {
     assert_eq!(
         reply(hostile(json!({"do": "http"}))).output,
         json!(
-            "Err(HttpError::Denied(\"`GET https://example.com/`: this provider is granted no network\"))"
+            "Err(HttpError::Denied(\"`GET https://example.com` is not granted; add `net = [\\\"https://example.com\\\"]` \
+             to the provider's `grants`\"))"
         )
     );
     assert_eq!(

@@ -61,7 +61,7 @@ const KEYS_BEGIN: &str = "<!-- keys: written by `UPDATE=1 cargo test readme` -->
 const KEYS_END: &str = "<!-- /keys -->";
 
 /// The tables of a scenario in reading order: a heading, and where it is in the schema.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 11] = [
     ("Top level", ""),
     (
         "`[defaults]`; each of these keys may also stand on a test and on a test list",
@@ -76,6 +76,14 @@ const TABLES: [(&str, &str); 9] = [
     (
         "`limits` of a provider",
         "/properties/providers/additionalProperties/properties/limits",
+    ),
+    (
+        "`grants` of a provider",
+        "/properties/providers/additionalProperties/properties/grants",
+    ),
+    (
+        "`fs` of its grants",
+        "/properties/providers/additionalProperties/properties/grants/properties/fs/items",
     ),
     ("`[[tests]]`", "/properties/tests/items"),
     ("`expect`", "/properties/tests/items/properties/expect"),

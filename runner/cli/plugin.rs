@@ -1,8 +1,12 @@
 //! The arguments of the commands for authors of plugins. Doc comments of this file are the program's help.
 
+mod call;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+
+pub use call::{InspectArgs, OutputArg, ProtocolArg, RehearseArgs};
 
 /// The subcommands of `runner plugin`.
 #[derive(Debug, Subcommand)]
@@ -16,6 +20,19 @@ pub enum PluginCommand {
     /// Runs the tools of its language, outside the sandbox, and writes `dist/plugin.wasm`. What is built is what the
     /// folder's `plugin.toml` says.
     Build(BuildArgs),
+    /// Show what a plugin is and what it needs
+    ///
+    /// Prints its kind, what it says of itself, what it would like to be granted, what it imports and exports, and how
+    /// long it took to compile. Of a file that cannot be used as a plugin all that is known is printed, and what is
+    /// wrong with it; the exit code is 2 then.
+    Inspect(InspectArgs),
+    /// Call a plugin and show everything that comes of it
+    ///
+    /// The call is that of a run: a fresh sandbox with nothing in it but what is granted here, the same limits, and a
+    /// deadline. The reply goes to standard output; logs and what it writes to standard error are shown as they come, then
+    /// what it was denied, how long each step took and what was used.
+    #[command(after_long_help = call::RUN_NOTES)]
+    Run(Box<RehearseArgs>),
     /// Show which tools that build plugins are here, and how the others are installed
     Doctor(DoctorArgs),
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 use similar::TextDiff;
 
 use crate::{
-    model::Digest,
+    model::{Digest, ProviderId},
     output::Output,
     plugin::source::{Source, SourceState},
     record::Claim,
-    scenario::{self, Provider},
+    scenario::{self, Provider, Scenario},
 };
 
 /// How many lines of a scenario's diff are shown.
@@ -34,6 +34,15 @@ pub(super) fn tell(claim: &Claim, output: &Output) {
     let Ok(scenario) = scenario::parse_stored(path, &text) else {
         return;
     };
+    if let Ok(stored) = claim.scenario_text()
+        && let Ok(stored) = scenario::parse_stored(path, &stored)
+    {
+        grants(&stored, &scenario, |provider| {
+            output.warn(&format!(
+                "the grants of provider `{provider}` have changed since the run began; the stored ones are used"
+            ));
+        });
+    }
     for stored in &manifest.providers {
         let live = scenario.providers().iter();
         let live = live
@@ -44,6 +53,16 @@ pub(super) fn tell(claim: &Claim, output: &Output) {
                 "the plugin of provider `{}` has changed since the run began; the stored one is used",
                 stored.name
             ));
+        }
+    }
+}
+
+/// Tells of each provider that is in both scenarios and is granted something else.
+pub(super) fn grants(stored: &Scenario, live: &Scenario, mut tell: impl FnMut(&ProviderId)) {
+    for provider in stored.providers() {
+        let mut live = live.providers().iter();
+        if live.any(|live| live.id == provider.id && live.grants != provider.grants) {
+            tell(&provider.id);
         }
     }
 }

@@ -4,16 +4,17 @@ use miette::miette;
 
 use super::{
     Surroundings, detach,
-    live::{self, Around, Live, engine_options},
+    live::{self, Around, Live},
     plugins::{self, Build},
     resume::{self, Target},
+    secrets,
     session_log::SessionLog,
 };
 use crate::{
     cli::{ExecArgs, ResumeArgs},
     error::{Error, ExitStatus},
     model::chain,
-    output::{Output, Report},
+    output::{self, Output, Report},
     record::{Busy, History, RecordError, RunEntry, RunReader, Store},
     run::{self, Overrides, Plan, PlanError, StopSignals},
     scenario::{self, Selection},
@@ -30,7 +31,7 @@ pub(super) fn exec(
     }
     let signals = StopSignals::install()
         .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
-    let plan = plan(args, &signals, output)?;
+    let mut plan = plan(args, &signals, output)?;
     if let Some(run) = run_to_go_on_with(args, &plan)? {
         let store = open_store(args, output)?;
         let target = Target { run, store };
@@ -39,6 +40,7 @@ pub(super) fn exec(
     if args.dry_run {
         return dry_run(&plan, output);
     }
+    secrets::give(&mut plan, &args.secrets, surroundings, output)?;
 
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let store = open_store(args, output)?;
@@ -60,8 +62,8 @@ pub(super) fn exec(
     if surroundings.is_detached {
         live.detach(mode, output);
     }
-    let options = engine_options(surroundings, store.root());
-    Ok(live.run(History::planned(plan.trial_count()), options))
+    let history = History::planned(plan.trial_count());
+    Ok(live.run(history, surroundings, store.root()))
 }
 
 /// Everything that happens before a run exists.
@@ -129,6 +131,7 @@ fn as_resume(args: &ExecArgs) -> ResumeArgs {
         timeout_minutes: args.timeout_minutes,
         fail_fast: args.fail_fast,
         grace: args.grace,
+        secrets: args.secrets.clone(),
         results: args.results.clone(),
         json: args.json,
         talk: args.talk.clone(),
@@ -165,5 +168,8 @@ fn dry_run(plan: &Plan, output: &Output) -> Result<ExitStatus, Error> {
     plan.each_trial(|trial| output.data(&trial.to_string()))
         .map_err(|error| Error::internal(miette!("cannot read the normalised tests: {error}")))?;
     output.talk(&format!("{} trials would run", plan.trial_count()));
+    for (provider, limits, grants) in plan.access() {
+        output.talk(&output::granted_text(provider, limits, grants));
+    }
     Ok(ExitStatus::Success)
 }

@@ -112,7 +112,14 @@ impl<'a> Live<'a> {
     }
 
     /// Runs the trials that are left, writes down how it ended, and says so.
-    pub(super) fn run(self, history: History, options: EngineOptions) -> ExitStatus {
+    ///
+    /// `root` is the results root.
+    pub(super) fn run(
+        self,
+        history: History,
+        surroundings: &Surroundings,
+        root: &Path,
+    ) -> ExitStatus {
         let Self {
             plan,
             mut recorder,
@@ -123,7 +130,7 @@ impl<'a> Live<'a> {
             watchdog,
         } = self;
         let counts = history.state.counts();
-        let closing = match set_up(plan, options) {
+        let closing = match set_up(plan, engine_options(surroundings, root)) {
             Err(problem) => Closing::not_set_up(problem, counts),
             Ok((engine, guests, main)) => {
                 let session = Session {
@@ -134,6 +141,7 @@ impl<'a> Live<'a> {
                     sender,
                     inbox,
                     interrupt,
+                    scratch_root: surroundings.scratch_root.clone(),
                     observe: &mut |event| report.observe(&event),
                 };
                 let ended = main.block_on(run::run(plan, session));

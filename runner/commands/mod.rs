@@ -19,6 +19,7 @@ mod prune;
 mod reindex;
 mod resume;
 mod schema;
+mod secrets;
 mod session_log;
 mod show;
 mod stop;
@@ -48,10 +49,14 @@ pub struct Surroundings {
     pub is_detached: bool,
     /// Where compiled plugins are kept; `None` leaves it to the results root.
     pub cache: Option<PathBuf>,
+    /// Under which folder attempts have theirs: the system's for temporary files.
+    pub scratch_root: PathBuf,
     /// Where programs are looked for, as a shell does.
     pub search_path: OsString,
     /// `RUNNER_LOG`: what goes into `runner.log`.
     pub log_filter: Option<String>,
+    /// Reads a variable of the environment: secrets come by names that only a scenario knows.
+    pub variable: fn(&str) -> Option<OsString>,
 }
 
 /// Carries out a command.

@@ -6,8 +6,9 @@ use miette::miette;
 
 use super::{
     Surroundings, differences,
-    live::{self, Around, Live, engine_options},
+    live::{self, Around, Live},
     plugins::{self, Build},
+    secrets,
     session_log::SessionLog,
 };
 use crate::{
@@ -55,7 +56,7 @@ pub(super) fn go_on(
     check_status(args, &claim)?;
 
     let Planned {
-        plan,
+        mut plan,
         is_new,
         rerun,
     } = plan(args, &claim, signals, output)?;
@@ -72,6 +73,8 @@ pub(super) fn go_on(
     if is_completed && history.state.is_complete() {
         return nothing_left(run, &history, output);
     }
+    plan.check_folders().map_err(Error::usage)?;
+    secrets::give(&mut plan, &args.secrets, surroundings, output)?;
     if rerun.is_none() {
         hint_at_rerun(&history, output);
     }
@@ -93,7 +96,7 @@ pub(super) fn go_on(
     if surroundings.is_detached {
         live.detach(mode, output);
     }
-    Ok(live.run(history, engine_options(surroundings, store.root())))
+    Ok(live.run(history, surroundings, store.root()))
 }
 
 /// Finds the run that is meant.
@@ -207,6 +210,9 @@ fn adopt(stored: Plan, live: Plan, output: &Output) -> Result<Planned, Error> {
             "the changes cannot be adopted: {error}"
         ))
     })?;
+    differences::grants(stored.scenario(), live.scenario(), |provider| {
+        output.talk(&format!("the grants of provider `{provider}` have changed"));
+    });
     let changed: u64 = changes.iter().map(|range| range.end - range.start).sum();
     let added = live.trial_count() - stored.trial_count();
     output.talk(&format!(

@@ -36,6 +36,10 @@ enum GrantedHost {
     Address(IpAddr),
 }
 
+/// Where a `*` may stand.
+const WILDCARD: &str =
+    "`*` stands only for everything below a domain, as in `https://*.example.com`";
+
 /// A folder of the host, as a guest sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FsGrant {
@@ -70,6 +74,9 @@ pub struct Denied {
 impl NetGrant {
     /// Reads `https://api.example.com`, `http://127.0.0.1:8080` or `https://*.example.com`.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text == "*" {
+            return Err(WILDCARD);
+        }
         let (scheme, rest) = text
             .split_once("://")
             .ok_or("it begins with `https://` or `http://`")?;
@@ -83,9 +90,7 @@ impl NetGrant {
             None => (false, rest),
         };
         if name.contains('*') {
-            return Err(
-                "`*` stands only for everything below a domain, as in `https://*.example.com`",
-            );
+            return Err(WILDCARD);
         }
         let url = Url::parse(&format!("{scheme}://{name}")).map_err(|_| "its host is none")?;
         let is_origin = url.path() == "/"
@@ -189,6 +194,15 @@ impl FsMode {
     }
 }
 
+/// Tells whether `text` can name a secret: letters, digits and `_`, as environment variables have them.
+pub fn is_secret_name(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    text.bytes().next().is_some_and(is_letter)
+        && text
+            .bytes()
+            .all(|byte| is_letter(byte) || byte.is_ascii_digit())
+}
+
 /// A name without the dot of the root at its end: `example.com.` is `example.com`.
 fn without_root(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_owned()
@@ -198,7 +212,7 @@ fn without_root(name: &str) -> String {
 mod tests {
     use url::Url;
 
-    use super::NetGrant;
+    use super::{NetGrant, is_secret_name};
 
     fn grants(grant: &str, url: &str) -> bool {
         let url = Url::parse(url).unwrap();
@@ -274,5 +288,15 @@ mod tests {
         assert!(names("http://localhost:81", "::1", 81));
         assert!(!names("http://localhost:81", "10.0.0.1", 81));
         assert!(!names("http://nas.example.com", "10.0.0.1", 80));
+    }
+
+    #[test]
+    fn a_secret_is_named_like_a_variable_of_a_shell() {
+        for good in ["API_KEY", "_", "a1"] {
+            assert!(is_secret_name(good), "{good}");
+        }
+        for bad in ["", "1A", "A-B", "Ä", "A B", "A="] {
+            assert!(!is_secret_name(bad), "{bad:?}");
+        }
     }
 }

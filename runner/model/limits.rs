@@ -34,7 +34,8 @@ pub struct Limits {
     pub http_requests: u64,
     /// Bytes of one HTTP response's body.
     pub http_response: u64,
-    /// Bytes that may be written to files in all; 0 leaves the guest without any place to write to.
+    /// Bytes that may be written to files in all; a file that grows without them and each new file, folder or link
+    /// (4 KiB) count too. 0 leaves the guest without any place to write to.
     pub scratch: u64,
 }
 

@@ -40,6 +40,15 @@ pub(super) enum Event<'a> {
         /// How many trials are planned.
         planned: u64,
     },
+    /// A plugin asks for more than its provider is granted; it runs all the same.
+    Requests {
+        /// The provider.
+        provider: &'a str,
+        /// What is not granted, in the plugin's words.
+        requests: &'a [&'a str],
+        /// The table that grants all of it, as the scenario would have it; empty where none of it is understood.
+        toml: &'a str,
+    },
     /// A row is on disk.
     Row {
         /// The row, as in `index.jsonl`.

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use owo_colors::OwoColorize as _;
 
-use super::format;
+use super::{format, grants};
 use crate::{
     model::CheckVerdict,
     record::{Row, RowCheck},
@@ -41,6 +41,10 @@ pub(super) fn lines(row: &Row<'_>) -> String {
             4,
             &format!("{}: {}", name.join(" "), error.message),
         );
+    }
+    for denied in &row.denied {
+        let line = grants::denied_line(&row.provider, &denied.what, denied.grant.as_deref());
+        add_line(&mut text, 4, &line.yellow().to_string());
     }
     text
 }

@@ -27,6 +27,11 @@ pub(super) fn duration(duration: Duration) -> String {
     format!("{} h {} m", minutes / 60, minutes % 60)
 }
 
+/// Milliseconds with the microseconds behind the point, as documents have them.
+pub(super) fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
 /// A count with its thousands apart: `12 345`.
 pub(super) fn count(count: u64) -> String {
     let digits = count.to_string();

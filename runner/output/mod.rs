@@ -1,11 +1,15 @@
 //! The only module that prints: data to standard output, talk to standard error.
 
+mod denials;
 mod events;
 mod failure;
 mod follow;
 mod format;
+mod grants;
 mod histogram;
+mod inspection;
 mod pending;
+mod rehearsal;
 mod report;
 mod runs;
 mod summary;
@@ -24,7 +28,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use events::events_schema;
 pub use follow::Follow;
+pub use grants::granted_text;
+pub use inspection::{Inspection, Loaded, inspection_json, inspection_text};
 pub use pending::why_pending;
+pub use rehearsal::{DeniedCall, RehearsalReport, heard_line};
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;

@@ -12,13 +12,13 @@ use serde_json::value::RawValue;
 use super::{
     Output,
     events::{self, Line, Longest},
-    failure, format, summary,
+    failure, format, grants, summary,
     tally::Tally,
 };
 use crate::{
     error::ExitStatus,
     model::{Counts, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict},
-    record::{Entry, Row},
+    record::{Entry, Row, RowDenied},
     run,
 };
 
@@ -151,6 +151,15 @@ impl Report {
                 }
             }
             run::Event::Linked { provider, took } => self.linked(provider, *took),
+            run::Event::Requests {
+                provider,
+                requests,
+                grants,
+                lacks_scratch,
+            } => {
+                let toml = grants::requests_toml(provider, *grants, *lacks_scratch);
+                self.requests(provider, requests, &toml);
+            }
             run::Event::Rows {
                 entries,
                 lines,
@@ -214,13 +223,30 @@ impl Report {
         }
     }
 
+    fn requests(&mut self, provider: &ProviderId, requests: &[&str], toml: &[String]) {
+        match self.mode {
+            Mode::Json => self.emit(events::Event::Requests {
+                provider: provider.as_str(),
+                requests,
+                toml: &toml.join("\n"),
+            }),
+            Mode::Quiet => {}
+            Mode::Plain | Mode::Terminal => {
+                let text = grants::requests_text(provider, requests, toml);
+                self.output.talk(&text);
+            }
+        }
+    }
+
     fn rows(&mut self, entries: &[Entry], lines: &[u8], counts: Counts) {
         let lines = lines.split(|byte| *byte == b'\n');
         let mut text = Vec::new();
         for (entry, line) in entries.iter().zip(lines) {
             let attempt = &entry.attempt;
+            let provider = attempt.trial.provider.as_str();
+            let denied: Vec<_> = attempt.denied.iter().map(RowDenied::new).collect();
+            self.tally.denied.add(provider, &denied);
             if entry.is_final {
-                let provider = attempt.trial.provider.as_str();
                 self.tally
                     .count(provider, attempt.outcome, entry.is_flaky, attempt.duration);
             }
@@ -358,6 +384,9 @@ impl Report {
                     "… and {more} more: `runner show --failed` shows all"
                 ));
             }
+        }
+        if !self.tally.denied.is_empty() && !finish.is_forced {
+            talk(&format!("\n{}", self.tally.denied));
         }
         if !self.tally.providers.is_empty() && !finish.is_forced {
             talk(&format!("\n{}", summary::table(&self.tally)));

@@ -4,7 +4,7 @@ use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 
 use super::{
-    failure, format,
+    failure, format, grants,
     summary::{self, plain_table, trimmed},
     tally::Tally,
 };
@@ -60,7 +60,7 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     let status = format::status(run.status, &status_text(run));
     let mut lines = vec![format!("{} {status}", run.id.to_string().bold())];
     let mut field = |name: &str, value: &str| {
-        lines.push(format!("{} {value}", format!("{name:<9}").dimmed()));
+        lines.push(dim_field(name, value));
     };
     field(
         "scenario",
@@ -87,9 +87,20 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     field("verdict", run.verdict.as_str());
     field("trials", &trials(run.counts));
 
+    let providers = manifest.providers.iter();
+    let providers = providers.map(|provider| (provider.name.as_str(), &provider.grants));
+    let mut name = "grants";
+    for line in grants::tables(providers) {
+        field(std::mem::take(&mut name), &line);
+    }
+
     if !tally.providers.is_empty() {
         lines.push(String::new());
         lines.push(summary::table(tally));
+    }
+    if !tally.denied.is_empty() {
+        lines.push(String::new());
+        lines.push(tally.denied.to_string());
     }
     if !rows.is_empty() {
         lines.push(String::new());
@@ -256,6 +267,12 @@ pub(super) fn run_json(run: &RunEntry) -> Value {
             "flaky": counts.flaky,
         },
     })
+}
+
+/// A line with the name of what it tells; further lines of the value are below its first.
+pub(super) fn dim_field(name: &str, value: &str) -> String {
+    let value = value.replace('\n', "\n          ");
+    format!("{} {value}", format!("{name:<9}").dimmed())
 }
 
 pub(super) fn pretty(value: &Value) -> String {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{failure, histogram::Histogram};
+use super::{denials::Denials, failure, histogram::Histogram};
 use crate::{
     model::{Counts, Outcome},
     record::{LineError, Row, RunReader, State},
@@ -17,6 +17,8 @@ pub struct Tally {
     pub(super) providers: BTreeMap<String, ProviderTally>,
     /// The first failures, each as its lines.
     pub(super) failures: Vec<String>,
+    /// What providers tried and were not granted.
+    pub(super) denied: Denials,
 }
 
 /// What one provider's trials came to.
@@ -39,6 +41,7 @@ impl Tally {
         for row in reader.rows() {
             match row {
                 Ok(row) => {
+                    tally.denied.add(&row.provider, &row.denied);
                     let is_current = state.outcome(row.ordinal).is_some()
                         && state.attempts(row.ordinal) == row.attempt;
                     if is_current {

@@ -2,15 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::secrets::Secrets;
-use crate::model::NetGrant;
+use super::{net::Network, secrets::Secrets};
 
 /// What of the world outside its sandbox a provider's attempts may touch, with every name resolved. The default is
 /// nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Where HTTP requests may go.
-    pub net: Vec<NetGrant>,
+    /// Where HTTP requests may go; made of the grants, once per provider.
+    pub net: Network,
     /// The secrets that it is granted, with their values.
     pub secrets: Arc<Secrets>,
     /// Folders that it finds in its file system.

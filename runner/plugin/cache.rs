@@ -143,6 +143,17 @@ impl Cache {
     }
 }
 
+impl Code {
+    /// The bytes of its machine code and data.
+    pub(super) fn size(&self) -> u64 {
+        let image = match self {
+            Self::Component(component) => component.image_range(),
+            Self::Module(module) => module.image_range(),
+        };
+        (image.end.addr() - image.start.addr()) as u64
+    }
+}
+
 impl Draft {
     /// A handle to write through.
     pub(super) fn writer(&self) -> io::Result<File> {

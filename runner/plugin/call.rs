@@ -1,17 +1,24 @@
 //! What goes into one call of a plugin and what comes out of it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, mem, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{access::Access, sandbox::Sandbox};
+use super::{
+    access::Access,
+    fs::Quota,
+    interrupt::Halt,
+    listener::Listener,
+    sandbox::{Sandbox, Spent},
+};
 
 use crate::model::{
-    Artifact, AttemptError, Check, CheckVerdict, Denied, Limits, LogRecord, Metric, Usage,
+    Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, Limits, LogRecord, Metric,
+    Usage,
 };
 
 /// Everything that one attempt hands to a plugin.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call<'a> {
     /// The trial's id.
     pub trial: &'a str,
@@ -42,6 +49,21 @@ pub struct Call<'a> {
     pub access: &'a Access,
     /// Environment variables, with every template filled in.
     pub env: Vec<(String, String)>,
+    /// Who hears what the guest says while it runs.
+    pub listener: Option<Listener>,
+}
+
+/// Leaves out the environment, in which secrets may be.
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Call")
+            .field("trial", &self.trial)
+            .field("attempt", &self.attempt)
+            .field("limits", &self.limits)
+            .field("access", &self.access)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Arguments and standard input of a command, with every template filled in.
@@ -112,6 +134,8 @@ pub struct Ended {
     pub ending: Ending,
     /// From the guest's start to its end.
     pub duration: Duration,
+    /// How much of that went into making its instance, its own start functions included.
+    pub instantiate: Duration,
     /// What it used.
     pub usage: Usage,
     /// What it tried and was not granted, each once.
@@ -124,6 +148,8 @@ pub struct Ended {
     pub stderr: String,
     /// What was kept of standard output; empty where it became the reply.
     pub stdout: String,
+    /// What whoever wrote the guest or the scenario should know if it did not end well.
+    pub hint: Option<String>,
     /// Files it left.
     pub artifacts: Vec<Artifact>,
 }
@@ -163,55 +189,131 @@ pub struct Reply {
 impl Ended {
     /// Takes what an attempt left in its sandbox; `reply_bytes` are those that did not come by standard output.
     pub(super) fn collect(
-        sandbox: Sandbox,
+        sandbox: &mut Sandbox,
         ending: Ending,
-        duration: Duration,
+        spent: Spent,
         reply_bytes: u64,
     ) -> Self {
+        // What was not heard yet is heard before anybody knows the ending.
+        sandbox.stdout.end();
+        sandbox.stderr.end();
+
         let Sandbox {
             host,
             limiter,
+            quota,
             stdout,
             stderr,
             ..
         } = sandbox;
+        let fuel = match ending {
+            Ending::Reply(_) | Ending::Error(_) => spent.fuel,
+            // A guest keeps its account in a register, which is lost where it is interrupted.
+            Ending::Timeout | Ending::Stopped => None,
+        };
+        let traffic = host.outbound.traffic();
+        let (requests, bytes_in, bytes_out) =
+            (traffic.requests(), traffic.bytes_in(), traffic.bytes_out());
+        for denied in traffic.denied() {
+            host.deny(denied);
+        }
+        let hint = quota.as_ref().and_then(Quota::exceeded);
+        if let Some(hint) = &hint {
+            host.warn(hint.clone());
+        }
+        let written = quota.as_ref().map_or(0, Quota::written);
+        let bytes = stdout.written() + host.log.bytes + host.artifacts.bytes + written;
         Self {
-            ending,
-            duration,
+            ending: ending.with_hint(hint.as_deref()),
+            duration: spent.duration,
+            instantiate: spent.instantiate,
             usage: Usage {
                 peak_memory: limiter.peak_memory(),
                 host_calls: host.calls,
-                http_requests: host.http_requests,
-                bytes_in: host.bytes_in,
-                bytes_out: reply_bytes + stdout.written() + host.log.bytes + host.artifacts.bytes,
-                fuel: None,
+                http_requests: requests,
+                bytes_in: host.bytes_in + bytes_in,
+                bytes_out: reply_bytes + bytes + bytes_out,
+                fuel,
             },
-            denied: host.denied,
-            log: host.log.records,
+            denied: mem::take(&mut host.denied),
+            log: mem::take(&mut host.log.records),
             log_dropped: host.log.dropped,
             stderr: stderr.text(),
             stdout: stdout.text(),
-            artifacts: host.artifacts.files,
+            hint,
+            artifacts: mem::take(&mut host.artifacts.files),
         }
     }
 
     /// An attempt that ended before there was a sandbox, or whose sandbox is lost.
-    pub fn without_sandbox(error: AttemptError) -> Self {
+    pub fn without_sandbox(ending: impl Into<Ending>) -> Self {
         Self {
-            ending: Ending::Error(error),
+            ending: ending.into(),
             duration: Duration::ZERO,
+            instantiate: Duration::ZERO,
             usage: Usage::default(),
             denied: Vec::new(),
             log: Vec::new(),
             log_dropped: 0,
             stderr: String::new(),
             stdout: String::new(),
+            hint: None,
             artifacts: Vec::new(),
         }
     }
 }
 
+impl From<Halt> for Ending {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Timeout => Self::Timeout,
+            Halt::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<AttemptError> for Ending {
+    fn from(error: AttemptError) -> Self {
+        Self::Error(error)
+    }
+}
+
 impl Ending {
+    /// Adds to an error what may have led to it.
+    fn with_hint(self, hint: Option<&str>) -> Self {
+        match (self, hint) {
+            (Self::Error(error), Some(hint)) => {
+                // Below the last lines of a standard error, not behind them.
+                let separator = match error.message.contains('\n') {
+                    true => "\n",
+                    false => "; ",
+                };
+                Self::Error(AttemptError {
+                    message: error.message + separator + hint,
+                    ..error
+                })
+            }
+            (ending, _) => ending,
+        }
+    }
+
+    /// Tells whether the guest itself came to this end in order; after any other it is not to be called again.
+    pub(super) fn is_answer(&self) -> bool {
+        match self {
+            Self::Reply(_) => true,
+            Self::Error(error) => !matches!(
+                error.class,
+                Some(
+                    ErrorClass::Trap
+                        | ErrorClass::OutOfMemory
+                        | ErrorClass::Limit
+                        | ErrorClass::Protocol
+                )
+            ),
+            Self::Timeout | Self::Stopped => false,
+        }
+    }
+
     /// The error that this ending is for somebody who has no use for endings; a reply is none.
     pub(super) fn into_error(self) -> AttemptError {
         let halted = |code: &str, message: &str| AttemptError {

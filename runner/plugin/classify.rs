@@ -14,10 +14,8 @@ const SHOWN_CHARACTERS: usize = 100;
 
 /// Turns wasmtime's error into an ending.
 pub(super) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
-    match error.downcast_ref::<Halt>() {
-        Some(Halt::Timeout) => return Ending::Timeout,
-        Some(Halt::Stopped) => return Ending::Stopped,
-        None => {}
+    if let Some(ending) = halted(error) {
+        return ending;
     }
     let broken = diagnose(error, sandbox);
     let stderr = stderr_tail(&sandbox.stderr.text());
@@ -25,6 +23,11 @@ pub(super) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
         message: broken.message + &stderr,
         ..broken
     })
+}
+
+/// The ending of a guest that the host has ended; none where it has come to its own.
+pub(super) fn halted(error: &wasmtime::Error) -> Option<Ending> {
+    error.downcast_ref::<Halt>().map(|halt| (*halt).into())
 }
 
 /// An error of a class, with a code and a message.
@@ -52,8 +55,12 @@ pub(super) fn stderr_tail(stderr: &str) -> String {
         .take(SHOWN_STDERR_LINES)
         .nth(SHOWN_STDERR_LINES - 1)
         .unwrap_or(0);
-    let start = text.ceil_char_boundary(start.max(text.len().saturating_sub(SHOWN_STDERR_BYTES)));
-    format!("; its standard error ends with:\n{}", &text[start..])
+    let most = text.ceil_char_boundary(text.len().saturating_sub(SHOWN_STDERR_BYTES));
+    let cut = if most > start { "…" } else { "" };
+    format!(
+        "; its standard error ends with:\n{cut}{}",
+        &text[start.max(most)..]
+    )
 }
 
 /// The first characters of something that is not what it should be, as the end of a message.
@@ -63,7 +70,10 @@ pub(super) fn beginning(bytes: &[u8]) -> String {
     }
     let first = &bytes[..bytes.len().min(4 * SHOWN_CHARACTERS)];
     let text = String::from_utf8_lossy(first);
-    let shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
+    let mut shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
+    if shown.len() < bytes.len() {
+        shown.push('…');
+    }
     format!("; it begins with {shown:?}")
 }
 
@@ -132,6 +142,9 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
             "instances",
             format!("is made of too many parts: {cause}"),
         )
+    } else if says("total size of fields exceeds limit") {
+        let message = "holds more headers in one set than can be sent";
+        (ErrorClass::Limit, "headers", message.to_owned())
     } else if says("exceeds limit") {
         (
             ErrorClass::Limit,

@@ -1,7 +1,5 @@
 //! Calls of commands: a program with arguments, standard input and output.
 
-use std::time::{Duration, Instant};
-
 use bytesize::ByteSize;
 use serde_json::Value;
 use wasmtime::Store;
@@ -9,11 +7,13 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe:
 
 use super::{
     Call, Description, Ended, Ending, Invocation, OutputForm, Reply,
-    classify::{beginning, classify, failure},
+    classify::{beginning, classify, failure, halted},
+    fs::{Files, FilesError, Role},
     host::Host,
     interrupt::Guard,
+    listener::{Heard, Listener},
     protocol,
-    sandbox::{Recipe, Sandbox},
+    sandbox::{Meter, Recipe, Sandbox, Spent},
     stdio::Capture,
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
@@ -34,13 +34,17 @@ struct Start {
     argv: Vec<String>,
     stdin: Vec<u8>,
     host: Host,
+    /// Environment and mounts.
+    wasi: WasiCtxBuilder,
+    files: Files,
 }
 
 /// One finished execution of a program.
 struct Execution {
     exit: wasmtime::Result<i32>,
-    duration: Duration,
+    spent: Spent,
     sandbox: Sandbox,
+    files: Files,
 }
 
 /// Runs one attempt by the plain protocol; `name` is `argv[0]`.
@@ -51,29 +55,47 @@ pub(super) async fn run_plain(
     call: &Call<'_>,
     guard: &Guard,
 ) -> Ended {
+    let (wasi, files) = match surroundings(call, guard).await {
+        Ok(found) => found,
+        Err(error) => return Ended::without_sandbox(error),
+    };
     let mut argv = vec![name.to_owned()];
     argv.extend(invocation.args);
     let start = Start {
         argv,
         stdin: invocation.stdin,
-        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+        host: Host::of(call, guard),
+        wasi,
+        files,
     };
     let execution = program.execute(start, &call.limits, guard).await;
 
-    execution.end(|exit_code, sandbox| {
-        match read_output(invocation.output, exit_code, &sandbox.stdout, &call.limits) {
-            Ok(output) => Ending::Reply(plain_reply(output, exit_code)),
-            Err(error) => Ending::Error(error),
-        }
-    })
+    let read = |exit_code, sandbox: &Sandbox| match read_output(
+        invocation.output,
+        exit_code,
+        &sandbox.stdout,
+        &call.limits,
+    ) {
+        Ok(output) => Ending::Reply(plain_reply(output, exit_code)),
+        Err(error) => Ending::Error(error),
+    };
+    execution.end(read).await
 }
 
 /// Runs one attempt by the JSON protocol.
 pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) -> Ended {
+    let (wasi, files) = match surroundings(call, guard).await {
+        Ok(found) => found,
+        Err(error) => return Ended::without_sandbox(error),
+    };
+    let mut host = Host::of(call, guard);
+    host.listener = call.listener.clone().map(hearing_records);
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
         stdin: protocol::question(call),
-        host: Host::new(&call.limits, call.files.clone(), guard.clone()),
+        host,
+        wasi,
+        files,
     };
     let mut execution = program.execute(start, &call.limits, guard).await;
 
@@ -82,12 +104,11 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
     for record in protocol::log_records(&stderr) {
         execution.sandbox.host.log.push(record);
     }
-    execution.end(
-        |exit_code, sandbox| match whole(&sandbox.stdout, &call.limits) {
-            Ok(stdout) => protocol::answer(&stdout, exit_code, &stderr, guard),
-            Err(error) => Ending::Error(error),
-        },
-    )
+    let read = |exit_code, sandbox: &Sandbox| match whole(&sandbox.stdout, &call.limits) {
+        Ok(stdout) => protocol::answer(&stdout, exit_code, &stderr, guard),
+        Err(error) => Ending::Error(error),
+    };
+    execution.end(read).await
 }
 
 /// Asks a command what it is, by the JSON protocol.
@@ -100,6 +121,8 @@ pub(super) async fn describe(
         argv: vec![JSON_NAME.to_owned(), "describe".to_owned()],
         stdin: Vec::new(),
         host: Host::new(limits, [].into(), guard.clone()),
+        wasi: WasiCtxBuilder::new(),
+        files: Files::default(),
     };
     let execution = program.execute(start, limits, guard).await;
 
@@ -111,16 +134,28 @@ pub(super) async fn describe(
     protocol::description(&stdout, exit_code, &sandbox.stderr.text(), guard)
 }
 
+/// The environment and the files of one attempt.
+async fn surroundings(
+    call: &Call<'_>,
+    guard: &Guard,
+) -> Result<(WasiCtxBuilder, Files), FilesError> {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.envs(&call.env);
+    let files = Files::mount(call, Role::Command, guard, &mut wasi).await?;
+    Ok((wasi, files))
+}
+
 impl Program {
     async fn execute(&self, start: Start, limits: &Limits, guard: &Guard) -> Execution {
         let mut host = start.host;
         host.bytes_in = start.stdin.len() as u64;
-        let mut wasi = WasiCtxBuilder::new();
+        let mut wasi = start.wasi;
         wasi.args(&start.argv)
             .stdin(MemoryInputPipe::new(start.stdin));
         let recipe = Recipe {
             wasi,
             host,
+            quota: start.files.quota(),
             // The whole output counts or none of it: there is no tail to keep.
             stdout: Capture::new(limits.reply, 0),
             limits,
@@ -129,27 +164,29 @@ impl Program {
         };
         let mut store = recipe.store(self.engine());
 
-        let started = Instant::now();
-        let exit = exit_code(guard.bound(self.start(&mut store)).await);
-        let duration = started.elapsed();
+        let mut meter = Meter::start(&store);
+        let exit = exit_code(guard.bound(self.start(&mut store, &mut meter)).await);
         Execution {
             exit,
-            duration,
+            spent: meter.stop(&store),
             sandbox: store.into_data(),
+            files: start.files,
         }
     }
 
     /// Runs the program; an exit code arrives as a value or as an [`I32Exit`].
-    async fn start(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<i32> {
+    async fn start(&self, store: &mut Store<Sandbox>, meter: &mut Meter) -> wasmtime::Result<i32> {
         match self {
             Self::Module(pre) => {
                 let instance = pre.instantiate_async(&mut *store).await?;
+                meter.instantiated();
                 let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
                 start.call_async(store, ()).await?;
                 Ok(0)
             }
             Self::Component(pre) => {
                 let command = pre.instantiate_async(&mut *store).await?;
+                meter.instantiated();
                 let ended = command.wasi_cli_run().call_run(store).await?;
                 Ok(i32::from(ended.is_err()))
             }
@@ -165,13 +202,35 @@ impl Program {
 }
 
 impl Execution {
-    fn end(self, read: impl FnOnce(i32, &Sandbox) -> Ending) -> Ended {
+    async fn end(mut self, read: impl FnOnce(i32, &Sandbox) -> Ending) -> Ended {
+        // What was interrupted has left its files half done.
+        let is_own_end = !self
+            .exit
+            .as_ref()
+            .is_err_and(|error| halted(error).is_some());
+        if is_own_end {
+            self.files.keep_artifacts(&mut self.sandbox.host).await;
+        }
+        self.files.remove().await;
+
         let ending = match self.exit {
             Ok(code) => read(code, &self.sandbox),
             Err(error) => classify(&error, &self.sandbox),
         };
-        Ended::collect(self.sandbox, ending, self.duration, 0)
+        Ended::collect(&mut self.sandbox, ending, self.spent, 0)
     }
+}
+
+/// Hears the lines of standard error as the log records that they are by the JSON protocol.
+fn hearing_records(listener: Listener) -> Listener {
+    Listener::new(move |heard| match heard {
+        Heard::Stderr(line) => {
+            for record in protocol::log_records(line) {
+                listener.hear(Heard::Log(&record));
+            }
+        }
+        Heard::Log(_) | Heard::Stdout(_) | Heard::Progress { .. } => listener.hear(heard),
+    })
 }
 
 fn exit_code(result: wasmtime::Result<i32>) -> wasmtime::Result<i32> {

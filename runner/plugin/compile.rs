@@ -1,6 +1,7 @@
 //! Compiling in a child process: foreign code can keep a compiler busy, or grow it, for as long as it likes.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
     os::unix::process::CommandExt as _,
@@ -14,10 +15,15 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use thiserror::Error;
 use wasmparser::{Encoding, Parser, Payload};
 
-use super::{engine, interrupt::Interrupt};
+use super::{
+    engine::{self, Metering},
+    interrupt::Interrupt,
+};
 
 /// The hidden argument that makes the runner's program the compiler; see [`compile_child`].
 pub const COMPILE_ARGUMENT: &str = "__compile";
+/// What follows it for code that counts its fuel.
+const FUEL_ARGUMENT: &str = "fuel";
 
 const MAX_THREADS: u64 = 4;
 const MAX_CPU_SECONDS_PER_THREAD: u64 = 300;
@@ -29,6 +35,7 @@ const MAX_MESSAGE_BYTES: u64 = 16 * 1024;
 pub(super) struct Compiler {
     pub(super) program: PathBuf,
     pub(super) timeout: Duration,
+    pub(super) metering: Metering,
 }
 
 /// Why there is no artefact.
@@ -62,9 +69,14 @@ pub enum CompileError {
 }
 
 /// The compiler itself: WASM on standard input, the artefact on standard output, what is wrong on standard error.
-pub fn compile_child() -> ExitCode {
+/// `arguments` are those behind [`COMPILE_ARGUMENT`].
+pub fn compile_child(arguments: &[OsString]) -> ExitCode {
     limit_myself();
-    match compile_stdin() {
+    let metering = match arguments {
+        [argument] if argument == FUEL_ARGUMENT => Metering::Fuel,
+        _ => Metering::Off,
+    };
+    match compile_stdin(metering) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to be told if this fails.
@@ -107,6 +119,7 @@ impl Compiler {
         let threads = thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let child = Command::new(&self.program)
             .arg(COMPILE_ARGUMENT)
+            .args((self.metering == Metering::Fuel).then_some(FUEL_ARGUMENT))
             .env("RAYON_NUM_THREADS", threads.min(MAX_THREADS).to_string())
             .stdin(unnamed_file(wasm)?)
             .stdout(Stdio::from(artefact))
@@ -190,10 +203,10 @@ fn lower(resource: Resource, limit: u64) {
     );
 }
 
-fn compile_stdin() -> wasmtime::Result<()> {
+fn compile_stdin(metering: Metering) -> wasmtime::Result<()> {
     let mut wasm = Vec::new();
     io::stdin().lock().read_to_end(&mut wasm)?;
-    let engine = engine::new_wasmtime()?;
+    let engine = engine::new_wasmtime(metering)?;
     let artefact = if is_component(&wasm) {
         engine.precompile_component(&wasm)?
     } else {

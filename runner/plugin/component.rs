@@ -1,60 +1,62 @@
 //! Calls of components, by the typed contract.
 
-use std::time::Instant;
-
 use bytesize::ByteSize;
 use serde_json::Value;
+use wasmtime::{Store, component::InstancePre};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::{
     Call, Description, Ended, Ending, Reply,
     classify::{beginning, classify, failure},
     contract::{
-        PluginPre,
+        self, PluginPre,
         exports::runner::provider::provider::{ProviderError, Test},
         runner::provider::types,
     },
+    fs::{Files, Role},
     host::Host,
+    instance::{Exports, Instance},
     interrupt::Guard,
-    sandbox::{HANDOVER_MARGIN, Recipe, Sandbox},
+    lifecycle::LifecycleIndices,
+    listener::Heard,
+    sandbox::{HANDOVER_MARGIN, Meter, Recipe, Sandbox},
     stdio::Capture,
 };
 use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric};
 
-/// Runs one attempt in a fresh store.
-pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard) -> Ended {
-    let mut host = Host::new(&call.limits, call.files.clone(), guard.clone());
-    host.bytes_in = (call.input.len() + call.config.len()) as u64;
-    let mut store = recipe(host, &call.limits).store(pre.engine());
-    // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.
-    let (input, config) = (call.input.to_string(), call.config.to_string());
-    let tags: Vec<&str> = call.tags.iter().map(String::as_str).collect();
-    let test = Test {
-        trial_id: call.trial,
-        test_id: call.test,
-        provider: call.provider,
-        repeat: call.repeat,
-        attempt: call.attempt,
-        seed: call.seed,
-        input: &input,
-        config: &config,
-        tags: &tags,
-        extra: None,
+/// A linked component.
+pub(super) struct Guest {
+    pre: PluginPre<Sandbox>,
+    lifecycle: Option<LifecycleIndices>,
+}
+
+/// Runs one attempt in the instance that is in `slot`, or else in a fresh one. Whichever it was is in `slot` afterwards if
+/// it can serve another attempt.
+pub(super) async fn run(
+    guest: &Guest,
+    slot: &mut Option<Instance>,
+    call: &Call<'_>,
+    guard: &Guard,
+) -> Ended {
+    let host = host(call, guard);
+    let mut instance = match slot.take() {
+        Some(mut instance) => {
+            instance.store.data_mut().begin_attempt();
+            instance.store.data_mut().host = host;
+            instance
+        }
+        None => match guest.prepare(host, call, guard).await {
+            Ok(instance) => instance,
+            Err(ending) => return Ended::without_sandbox(ending),
+        },
     };
 
-    let started = Instant::now();
-    let answer = guard
-        .bound(async {
-            let plugin = pre.instantiate_async(&mut store).await?;
-            plugin
-                .runner_provider_provider()
-                .call_run(&mut store, test)
-                .await
-        })
-        .await;
-    let duration = started.elapsed();
+    let mut meter = Meter::start(&instance.store);
+    let answer = guest.answer(&mut instance, call, &mut meter);
+    let answer = guard.bound(answer).await;
+    let spent = meter.stop(&instance.store);
 
-    let sandbox = store.into_data();
+    let sandbox = instance.store.data_mut();
     let mut reply_bytes = 0;
     let ending = match answer {
         Ok(Ok(reply)) => {
@@ -62,26 +64,30 @@ pub(super) async fn run(pre: &PluginPre<Sandbox>, call: &Call<'_>, guard: &Guard
             read_reply(reply, reply_bytes, &call.limits).map_or_else(Ending::Error, Ending::Reply)
         }
         Ok(Err(error)) => read_error(error, guard),
-        Err(error) => classify(&error, &sandbox),
+        Err(error) => classify(&error, sandbox),
     };
-    Ended::collect(sandbox, ending, duration, reply_bytes)
+    let ended = Ended::collect(sandbox, ending, spent, reply_bytes);
+    if instance.can_go_on(&ended.ending) {
+        *slot = Some(instance);
+    } else {
+        instance.remove().await;
+    }
+    ended
 }
 
 /// Asks a component what it is.
 pub(super) async fn describe(
-    pre: &PluginPre<Sandbox>,
+    guest: &Guest,
     limits: &Limits,
     guard: &Guard,
 ) -> Result<Description, AttemptError> {
     let host = Host::new(limits, [].into(), guard.clone());
-    let mut store = recipe(host, limits).store(pre.engine());
+    let mut store = recipe(host, limits).store(guest.pre.engine());
     let answer = guard
         .bound(async {
-            let plugin = pre.instantiate_async(&mut store).await?;
-            plugin
-                .runner_provider_provider()
-                .call_describe(&mut store)
-                .await
+            let exports = guest.instantiate(&mut store).await?;
+            let provider = exports.plugin.runner_provider_provider();
+            provider.call_describe(&mut store).await
         })
         .await;
     let description = answer.map_err(|error| classify(&error, store.data()).into_error())?;
@@ -94,6 +100,105 @@ pub(super) async fn describe(
         input_schema: read_json("input-schema", description.input_schema)?,
         requests: description.requests,
     })
+}
+
+impl Guest {
+    /// Fails if the component lacks an export of the contract.
+    pub(super) fn new(pre: InstancePre<Sandbox>) -> wasmtime::Result<Self> {
+        Ok(Self {
+            lifecycle: LifecycleIndices::find(pre.component())?,
+            pre: PluginPre::new(pre)?,
+        })
+    }
+
+    /// Tells whether it is set up before its first test and torn down after its last.
+    pub(super) fn has_lifecycle(&self) -> bool {
+        self.lifecycle.is_some()
+    }
+
+    /// Makes all that an instance needs; nothing of the guest has run yet.
+    async fn prepare(
+        &self,
+        host: Host,
+        call: &Call<'_>,
+        guard: &Guard,
+    ) -> Result<Instance, Ending> {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.envs(&call.env);
+        let files = Files::mount(call, Role::Component, guard, &mut wasi).await?;
+        let recipe = Recipe {
+            wasi,
+            quota: files.quota(),
+            ..recipe(host, &call.limits)
+        };
+        Ok(Instance {
+            store: recipe.store(self.pre.engine()),
+            exports: None,
+            files,
+            provider: call.provider.to_owned(),
+        })
+    }
+
+    /// Calls an instance's `run`, after it is instantiated and set up.
+    async fn answer(
+        &self,
+        instance: &mut Instance,
+        call: &Call<'_>,
+        meter: &mut Meter,
+    ) -> wasmtime::Result<Result<types::Reply, ProviderError>> {
+        let Instance { store, exports, .. } = instance;
+        let exports = match exports {
+            Some(exports) => exports,
+            None => {
+                let made = self.instantiate(store).await?;
+                if let Some(lifecycle) = &made.lifecycle
+                    && let Err(error) = lifecycle.call_setup(&mut *store, &call.config).await?
+                {
+                    return Ok(Err(error));
+                }
+                exports.insert(made)
+            }
+        };
+        meter.instantiated();
+        // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.
+        let (input, config) = (call.input.to_string(), call.config.to_string());
+        let tags: Vec<&str> = call.tags.iter().map(String::as_str).collect();
+        let test = Test {
+            trial_id: call.trial,
+            test_id: call.test,
+            provider: call.provider,
+            repeat: call.repeat,
+            attempt: call.attempt,
+            seed: call.seed,
+            input: &input,
+            config: &config,
+            tags: &tags,
+            extra: None,
+        };
+        exports
+            .plugin
+            .runner_provider_provider()
+            .call_run(store, test)
+            .await
+    }
+
+    async fn instantiate(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<Exports> {
+        let Some(lifecycle) = &self.lifecycle else {
+            return Ok(Exports {
+                plugin: self.pre.instantiate_async(store).await?,
+                lifecycle: None,
+            });
+        };
+        let instance = self
+            .pre
+            .instance_pre()
+            .instantiate_async(&mut *store)
+            .await?;
+        Ok(Exports {
+            plugin: contract::Plugin::new(&mut *store, &instance)?,
+            lifecycle: Some(lifecycle.load(store, &instance)?),
+        })
+    }
 }
 
 /// What the contract's word for an error is to us; a stop counts only if there was a request to stop.
@@ -121,11 +226,22 @@ pub(super) fn provider_error(kind: types::ErrorKind, error: AttemptError, guard:
     })
 }
 
+fn host(call: &Call<'_>, guard: &Guard) -> Host {
+    let mut host = Host::of(call, guard);
+    host.bytes_in = (call.input.len() + call.config.len()) as u64;
+    host
+}
+
 fn recipe(host: Host, limits: &Limits) -> Recipe<'_> {
+    let mut stdout = Capture::new(limits.stdio, limits.stdio);
+    if let Some(listener) = host.listener.clone() {
+        stdout = stdout.heard_by(move |line| listener.hear(Heard::Stdout(line)));
+    }
     Recipe {
         wasi: WasiCtxBuilder::new(),
         host,
-        stdout: Capture::new(limits.stdio, limits.stdio),
+        quota: None,
+        stdout,
         limits,
         handover: limits.reply.saturating_add(HANDOVER_MARGIN),
     }

@@ -9,7 +9,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::{p1, p2};
 
-use super::{cache::Cache, compile::Compiler, contract, host::Host, sandbox::Sandbox};
+use super::{cache::Cache, compile::Compiler, contract, fs, host::Host, sandbox::Sandbox};
 
 /// How long a guest that only computes may go on after its time is over.
 const TICK: Duration = Duration::from_millis(10);
@@ -45,11 +45,29 @@ pub enum EngineError {
     Ticker(#[source] io::Error),
 }
 
+/// Whether it is counted what guests execute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Metering {
+    /// It is not.
+    Off,
+    /// In wasmtime's fuel: about one for an instruction. The counting is compiled into the guest's code.
+    Fuel,
+}
+
 impl Engine {
     /// Sets wasmtime up, and starts the thread that interrupts guests.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        Self::set_up(options, Metering::Off)
+    }
+
+    /// The same, and counts the fuel that guests burn, which makes them slower; they never run out of it.
+    pub fn with_fuel(options: EngineOptions) -> Result<Self, EngineError> {
+        Self::set_up(options, Metering::Fuel)
+    }
+
+    fn set_up(options: EngineOptions, metering: Metering) -> Result<Self, EngineError> {
         let failed = |error: wasmtime::Error| EngineError::Wasmtime(format!("{error:#}"));
-        let wasmtime = new_wasmtime().map_err(failed)?;
+        let wasmtime = new_wasmtime(metering).map_err(failed)?;
         start_ticker(wasmtime.weak()).map_err(EngineError::Ticker)?;
         Ok(Self {
             components: link_components(&wasmtime).map_err(failed)?,
@@ -58,6 +76,7 @@ impl Engine {
             compiler: Compiler {
                 program: options.compiler,
                 timeout: options.compile_timeout,
+                metering,
             },
             wasmtime,
         })
@@ -65,10 +84,11 @@ impl Engine {
 }
 
 /// The engine of this process and of its compiling child: what one compiles the other loads.
-pub(super) fn new_wasmtime() -> wasmtime::Result<wasmtime::Engine> {
+pub(super) fn new_wasmtime(metering: Metering) -> wasmtime::Result<wasmtime::Engine> {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        .consume_fuel(metering == Metering::Fuel)
         // Threads are off because the feature is not built in; both escape the sums that a limiter can keep.
         .wasm_memory64(false)
         // Else the environment would decide.
@@ -91,10 +111,12 @@ fn start_ticker(engine: EngineWeak) -> io::Result<()> {
     Ok(())
 }
 
-/// The contract's imports and the whole of WASI 0.2: guests of other languages import all of it, whatever they use.
+/// The contract's imports, requests of `wasi:http` and the whole of WASI 0.2: guests of other languages import all of it, whatever they use.
 fn link_components(engine: &wasmtime::Engine) -> wasmtime::Result<component::Linker<Sandbox>> {
     let mut linker = component::Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    fs::count_components(&mut linker)?;
     contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
         &mut sandbox.host
     })?;
@@ -105,5 +127,6 @@ fn link_components(engine: &wasmtime::Engine) -> wasmtime::Result<component::Lin
 fn link_modules(engine: &wasmtime::Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>> {
     let mut linker = wasmtime::Linker::new(engine);
     p1::add_to_linker_async(&mut linker, |sandbox: &mut Sandbox| &mut sandbox.wasi)?;
+    fs::count_modules(&mut linker)?;
     Ok(linker)
 }

@@ -2,19 +2,23 @@
 
 use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
+use bytesize::ByteSize;
+
 use super::{
-    AttachmentSource,
-    contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
+    AttachmentSource, Call, Secrets,
+    contract::runner::provider::{artifacts, control, files, log, secrets, types},
     interrupt::Guard,
+    listener::{Heard, Listener},
+    net::Outbound,
 };
-use crate::model::{Artifact, Denied, Limits, LogRecord};
+use crate::model::{Artifact, Denied, Limits, LogRecord, is_secret_name, media_type};
 
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MEDIA_TYPE_BYTES: usize = 255;
 /// What a field costs beside its text, so that a million empty ones are not free.
 const SEPARATORS_BYTES: usize = 2;
 /// How many different denials of one attempt are kept.
-const MAX_DENIED: usize = 20;
+pub(super) const MAX_DENIED: usize = 20;
 
 /// What one attempt's imports work on, and what they leave.
 pub(super) struct Host {
@@ -22,8 +26,11 @@ pub(super) struct Host {
     pub(super) artifacts: Artifacts,
     pub(super) calls: u64,
     pub(super) bytes_in: u64,
-    pub(super) http_requests: u64,
+    pub(super) outbound: Outbound,
     pub(super) denied: Vec<Denied>,
+    pub(super) listener: Option<Listener>,
+    /// Those that the guest is granted.
+    pub(super) secrets: Arc<Secrets>,
     files: Arc<[AttachmentSource]>,
     /// No guest can take more at once than its memory holds.
     max_read: u64,
@@ -40,6 +47,7 @@ pub(super) struct Log {
 }
 
 /// Artifacts within their limits.
+#[derive(Default)]
 pub(super) struct Artifacts {
     pub(super) files: Vec<Artifact>,
     pub(super) bytes: u64,
@@ -65,16 +73,49 @@ impl Host {
             },
             calls: 0,
             bytes_in: 0,
-            http_requests: 0,
+            outbound: Outbound::closed(limits),
             denied: Vec::new(),
+            listener: None,
+            secrets: Arc::default(),
             files,
             max_read: limits.memory,
             guard,
         }
     }
 
+    /// Makes what an attempt's imports work on, with what it is granted.
+    pub(super) fn of(call: &Call<'_>, guard: &Guard) -> Self {
+        Self {
+            outbound: Outbound::open(&call.limits, call.access),
+            secrets: Arc::clone(&call.access.secrets),
+            listener: call.listener.clone(),
+            ..Self::new(&call.limits, call.files.clone(), guard.clone())
+        }
+    }
+
+    /// Makes it ready for the end of its guest's instance, which is no attempt: it has limits and a bound of its own.
+    pub(super) fn begin_teardown(&mut self, guard: Guard) {
+        (self.log.bytes, self.log.dropped) = (0, 0);
+        self.outbound.restart();
+        self.files = [].into();
+        self.guard = guard;
+    }
+
     pub(super) fn guard(&self) -> &Guard {
         &self.guard
+    }
+
+    /// Adds a word of the host's own, whether there is room for more or not.
+    pub(super) fn warn(&mut self, message: String) {
+        let record = LogRecord {
+            level: "warn",
+            message,
+            fields: Vec::new(),
+        };
+        if let Some(listener) = &self.listener {
+            listener.hear(Heard::Log(&record));
+        }
+        self.log.records.push(record);
     }
 
     /// Keeps what the guest was refused, for whoever may grant it.
@@ -86,22 +127,50 @@ impl Host {
 }
 
 impl Log {
-    /// Keeps a record if it fits, else counts it.
-    pub(super) fn push(&mut self, record: LogRecord) {
+    /// Keeps a record if it fits and returns it, else counts it.
+    pub(super) fn push(&mut self, record: LogRecord) -> Option<&LogRecord> {
         let fields = record.fields.iter();
         let fields = fields.map(|(name, value)| name.len() + value.len() + SEPARATORS_BYTES);
         let bytes = (record.message.len() + fields.sum::<usize>()) as u64;
         let is_full = self.records.len() as u64 >= self.max_records;
         if is_full || self.bytes.saturating_add(bytes) > self.max_bytes {
             self.dropped += 1;
-            return;
+            return None;
         }
         self.bytes += bytes;
         self.records.push(record);
+        self.records.last()
     }
 }
 
 impl Artifacts {
+    /// Adds a whole file of `size` bytes, or says why not.
+    pub(super) fn keep(
+        &mut self,
+        name: &str,
+        size: u64,
+        read: impl FnOnce() -> io::Result<Vec<u8>>,
+    ) -> Result<(), String> {
+        if self.files.iter().any(|file| file.name == name) {
+            return Err("there is an artifact of this name".to_owned());
+        }
+        if self.files.len() as u64 >= self.max_files {
+            return Err(format!("over `limits.artifact_files`, {}", self.max_files));
+        }
+        if self.bytes.saturating_add(size) > self.max_bytes {
+            let most = ByteSize(self.max_bytes);
+            return Err(format!("over `limits.artifacts`, {most}"));
+        }
+        let bytes = read().map_err(|error| error.to_string())?;
+        self.bytes += bytes.len() as u64;
+        self.files.push(Artifact {
+            name: name.to_owned(),
+            media_type: media_type(name).to_owned(),
+            bytes,
+        });
+        Ok(())
+    }
+
     fn append(
         &mut self,
         name: String,
@@ -145,18 +214,28 @@ impl log::Host for Host {
             log::Level::Warn => "warn",
             log::Level::Error => "error",
         };
-        self.log.push(LogRecord {
+        let kept = self.log.push(LogRecord {
             level,
             message,
             fields,
         });
+        if let (Some(listener), Some(record)) = (&self.listener, kept) {
+            listener.hear(Heard::Log(record));
+        }
     }
 }
 
 impl control::Host for Host {
-    fn progress(&mut self, fraction: Option<f64>, message: String) {
+    fn progress(&mut self, fraction: Option<f64>, mut message: String) {
         self.calls += 1;
+        if let Some(redactor) = self.secrets.redactor() {
+            redactor.text(&mut message);
+        }
         tracing::trace!(fraction, message, "progress of a guest");
+        if let Some(listener) = &self.listener {
+            let message = message.as_str();
+            listener.hear(Heard::Progress { fraction, message });
+        }
     }
 
     fn stop_requested(&mut self) -> bool {
@@ -208,9 +287,12 @@ impl files::Host for Host {
 impl secrets::Host for Host {
     fn get(&mut self, name: String) -> Result<String, secrets::SecretError> {
         self.calls += 1;
+        if let Some(value) = self.secrets.get(&name) {
+            return Ok(value.to_owned());
+        }
         self.deny(Denied {
+            grant: is_secret_name(&name).then(|| format!("secrets = [\"{name}\"]")),
             what: format!("the secret `{name}`"),
-            grant: Some(format!("secrets = [\"{name}\"]")),
         });
         Err(secrets::SecretError::Denied)
     }
@@ -228,17 +310,8 @@ impl artifacts::Host for Host {
     }
 }
 
-impl http::Host for Host {
-    fn send(&mut self, request: http::Request) -> Result<http::Response, http::HttpError> {
-        self.calls += 1;
-        Err(http::HttpError::Denied(format!(
-            "`{} {}`: this provider is granted no network",
-            request.method, request.url
-        )))
-    }
-}
-
-fn is_artifact_name(name: &str) -> bool {
+/// Tells whether an artifact may be called so; it never becomes a path.
+pub(super) fn is_artifact_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(is_plain)

@@ -99,14 +99,20 @@ impl Guard {
         }
     }
 
-    /// What the store asks at every tick of the epoch.
-    pub(super) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+    /// Tells whether the attempt is to go on.
+    pub(super) fn check(&self) -> Result<(), Halt> {
         if self.interrupt.is_now() {
-            return Err(Halt::Stopped.into());
+            return Err(Halt::Stopped);
         }
         if Instant::now() >= self.deadline {
-            return Err(Halt::Timeout.into());
+            return Err(Halt::Timeout);
         }
+        Ok(())
+    }
+
+    /// What the store asks at every tick of the epoch.
+    pub(super) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+        self.check()?;
         // Not `Yield`: tokio would put the task straight back in front of those that wait.
         let turn = Box::pin(tokio::task::yield_now());
         Ok(UpdateDeadline::YieldCustom(1, turn))

@@ -47,6 +47,12 @@ impl Limiter {
         self.memory.peak
     }
 
+    /// Starts anew for the next attempt of a guest that goes on: what it holds stays counted.
+    pub(super) fn begin_attempt(&mut self) {
+        self.denial = None;
+        self.memory.peak = self.memory.held;
+    }
+
     /// The last thing that was denied.
     pub(super) fn denial(&self) -> Option<Denial> {
         self.denial
@@ -162,6 +168,21 @@ mod tests {
         );
         assert!(limiter.memory_growing(60, 100, None).unwrap());
         assert_eq!(limiter.peak_memory(), 100);
+    }
+
+    #[test]
+    fn what_a_guest_holds_counts_in_its_next_attempt_and_what_it_was_denied_does_not() {
+        let limits = Limits {
+            memory: 100,
+            ..Limits::default()
+        };
+        let mut limiter = Limiter::new(&limits);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(!limiter.memory_growing(60, 101, None).unwrap());
+
+        limiter.begin_attempt();
+        assert_eq!((limiter.denial(), limiter.peak_memory()), (None, 60));
+        assert!(!limiter.memory_growing(0, 41, None).unwrap());
     }
 
     #[test]

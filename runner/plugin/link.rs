@@ -1,6 +1,6 @@
 //! [`Engine::link`]: from a file to a [`Plugin`] that can be run.
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Instant};
 
 use bytesize::ByteSize;
 use thiserror::Error;
@@ -14,17 +14,20 @@ use super::{
     command::{self, Program},
     compile::CompileError,
     component,
-    contract::PluginPre,
-    sandbox::{Sandbox, contain},
+    instance::{Instance, TEARDOWN_TIME},
+    sandbox::contain,
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
 
 /// What this host serves: packages and their compatible versions.
-const SERVED: [(&str, &str); 7] = [
+const SERVED: [(&str, &str); 9] = [
     ("runner:provider/", "@0.1."),
     ("wasi:cli/", "@0.2."),
     ("wasi:clocks/", "@0.2."),
     ("wasi:filesystem/", "@0.2."),
+    // Requests leave; nothing listens, so the handler of incoming ones is not here.
+    ("wasi:http/outgoing-handler", "@0.2."),
+    ("wasi:http/types", "@0.2."),
     ("wasi:io/", "@0.2."),
     ("wasi:random/", "@0.2."),
     ("wasi:sockets/", "@0.2."),
@@ -37,13 +40,23 @@ pub struct Plugin(Arc<Linked>);
 
 struct Linked {
     kind: Kind,
+    compiled: Compiled,
     /// `argv[0]` of a plain command.
     name: String,
     code: Runnable,
 }
 
+/// What a plugin was compiled to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// Whether it was in the cache already.
+    pub is_cached: bool,
+    /// The bytes of its machine code and data.
+    pub size: u64,
+}
+
 enum Runnable {
-    Component(PluginPre<Sandbox>),
+    Component(component::Guest),
     Command(Program),
 }
 
@@ -90,17 +103,20 @@ pub enum LinkError {
 impl Engine {
     /// Takes a plugin from the cache or compiles it, and checks that everything it imports is there.
     pub async fn link(&self, file: &PluginFile, cancel: &Interrupt) -> Result<Plugin, LinkError> {
-        let code = self.code(file, cancel).await?;
+        let (code, is_cached) = self.code(file, cancel).await?;
+        let size = code.size();
         let code = self.check(file, &code)?;
         let name = file.path.file_name().unwrap_or(file.path.as_os_str());
         Ok(Plugin(Arc::new(Linked {
             kind: file.kind,
+            compiled: Compiled { is_cached, size },
             name: name.to_string_lossy().into_owned(),
             code,
         })))
     }
 
-    async fn code(&self, file: &PluginFile, cancel: &Interrupt) -> Result<Code, LinkError> {
+    /// The code, and whether it was in the cache.
+    async fn code(&self, file: &PluginFile, cancel: &Interrupt) -> Result<(Code, bool), LinkError> {
         let form = match file.kind {
             Kind::Component { .. } | Kind::Command(CommandForm::Component) => Form::Component,
             Kind::Command(CommandForm::Module) => Form::Module,
@@ -110,7 +126,7 @@ impl Engine {
             form,
         };
         if let Some(code) = self.cache.load(&self.wasmtime, key) {
-            return Ok(code);
+            return Ok((code, true));
         }
 
         let unstored = |source| LinkError::Store {
@@ -131,6 +147,7 @@ impl Engine {
             })?;
         self.cache
             .load_and_keep(&self.wasmtime, key, draft)
+            .map(|code| (code, false))
             .map_err(|error| incompatible(file, &error))
     }
 
@@ -161,7 +178,7 @@ impl Engine {
             }
             (Code::Component(component), Kind::Component { .. }) => {
                 let pre = self.components.instantiate_pre(component)?;
-                Runnable::Component(PluginPre::new(pre)?)
+                Runnable::Component(component::Guest::new(pre)?)
             }
         })
     }
@@ -184,6 +201,11 @@ impl Plugin {
         self.0.kind
     }
 
+    /// What it was compiled to.
+    pub fn compiled(&self) -> Compiled {
+        self.0.compiled
+    }
+
     /// Asks the plugin what it is; a command of the plain protocol cannot be asked.
     pub async fn describe(
         &self,
@@ -193,8 +215,8 @@ impl Plugin {
     ) -> Result<Option<Description>, AttemptError> {
         let describe = async {
             match (&self.0.code, protocol) {
-                (Runnable::Component(pre), _) => {
-                    component::describe(pre, limits, guard).await.map(Some)
+                (Runnable::Component(guest), _) => {
+                    component::describe(guest, limits, guard).await.map(Some)
                 }
                 (Runnable::Command(program), Protocol::Json) => {
                     command::describe(program, limits, guard).await.map(Some)
@@ -205,16 +227,47 @@ impl Plugin {
         contain(describe).await?
     }
 
+    /// Tells whether it is a component that is set up before its first test and torn down after its last.
+    pub fn has_lifecycle(&self) -> bool {
+        match &self.0.code {
+            Runnable::Component(guest) => guest.has_lifecycle(),
+            Runnable::Command(_) => false,
+        }
+    }
+
     /// Runs one attempt in a fresh sandbox. Dropping the future ends the guest, unless it is inside one long
     /// instruction.
-    pub async fn run(&self, mut call: Call<'_>, guard: &Guard) -> Ended {
+    pub async fn run(&self, call: Call<'_>, guard: &Guard) -> Ended {
+        let mut slot = None;
+        let ended = self.run_in(&mut slot, call, guard).await;
+        if let Some(instance) = slot {
+            let guard = Guard {
+                deadline: Instant::now() + TEARDOWN_TIME,
+                interrupt: guard.interrupt.clone(),
+            };
+            instance.tear_down(&guard).await;
+        }
+        ended
+    }
+
+    /// Runs one attempt in the instance that is in `slot`, or in a fresh one that is there afterwards. After anything but
+    /// a reply or an error of the provider's own the instance is gone. A command always runs in a fresh sandbox.
+    pub async fn run_in(
+        &self,
+        slot: &mut Option<Instance>,
+        mut call: Call<'_>,
+        guard: &Guard,
+    ) -> Ended {
         if let Some(error) = oversized(&call) {
             return Ended::without_sandbox(error);
         }
         let invocation = call.invocation.take();
+        if let (Some(listener), Some(redactor)) = (&call.listener, call.access.secrets.redactor()) {
+            call.listener = Some(redactor.listener(listener.clone()));
+        }
         let run = async {
             match (&self.0.code, invocation) {
-                (Runnable::Component(pre), _) => component::run(pre, &call, guard).await,
+                (Runnable::Component(guest), _) => component::run(guest, slot, &call, guard).await,
                 (Runnable::Command(program), Some(invocation)) => {
                     command::run_plain(program, &self.0.name, invocation, &call, guard).await
                 }
@@ -223,7 +276,11 @@ impl Plugin {
                 }
             }
         };
-        contain(run).await.unwrap_or_else(Ended::without_sandbox)
+        let mut ended = contain(run).await.unwrap_or_else(Ended::without_sandbox);
+        if let Some(redactor) = call.access.secrets.redactor() {
+            redactor.ended(&mut ended);
+        }
+        ended
     }
 }
 
@@ -235,6 +292,12 @@ impl fmt::Debug for Plugin {
             .field("kind", &self.0.kind)
             .finish_non_exhaustive()
     }
+}
+
+/// Tells by its name whether this host has what a file imports, as [`super::Surface`] writes it.
+pub(super) fn is_offered(import: &str) -> bool {
+    let module = import.split_once("::").map(|(module, _)| module);
+    module == Some(PREVIEW_1) || is_served(import)
 }
 
 fn is_served(import: &str) -> bool {

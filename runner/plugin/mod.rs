@@ -1,7 +1,8 @@
 //! Plugins: from a `.wasm` file to calls in a sandbox. The only room that knows wasmtime.
 //!
 //! [`PluginFile::read`] looks at a file, [`Engine::link`] compiles it (in a child process, once) and checks that
-//! everything it imports is there, [`Plugin::run`] runs one attempt in a fresh store. Whatever a guest does is an
+//! everything it imports is there, [`Plugin::run`] runs one attempt in a fresh store, and [`Plugin::run_in`] in one that
+//! served attempts before. Whatever a guest does is an
 //! [`Ending`], never an `Err` and never a panic.
 
 mod access;
@@ -14,16 +15,23 @@ mod component;
 mod contract;
 mod engine;
 mod file;
+mod fs;
 mod host;
+mod instance;
 mod interrupt;
+mod lifecycle;
 mod limits;
 mod link;
+mod listener;
+mod net;
 mod protocol;
+mod redact;
 mod sandbox;
 mod secrets;
 mod sniff;
 pub mod source;
 mod stdio;
+mod surface;
 
 pub use access::{Access, Mount};
 pub use call::{
@@ -32,7 +40,11 @@ pub use call::{
 pub use compile::{COMPILE_ARGUMENT, CompileError, compile_child};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use file::{PluginFile, PluginFileError};
+pub use instance::{Instance, TEARDOWN_TIME};
 pub use interrupt::{Guard, Interrupt};
-pub use link::{LinkError, Plugin};
+pub use link::{Compiled, LinkError, Plugin};
+pub use listener::{Heard, Listener};
+pub use net::Network;
 pub use secrets::Secrets;
 pub use sniff::{CommandForm, ContractVersion, Kind, SniffError};
+pub use surface::{Import, Surface};

@@ -1,12 +1,17 @@
-//! [`Sandbox`]: the fresh store of one attempt.
+//! [`Sandbox`]: what a store holds for its guest, and how a fresh one is made.
 
-use std::{any::Any, panic::AssertUnwindSafe};
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt as _;
 use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{host::Host, limits::Limiter, stdio::Capture};
+use super::{fs::Quota, host::Host, limits::Limiter, listener::Heard, stdio::Capture};
 use crate::model::{AttemptError, ErrorClass, Limits};
 
 /// Live resource handles of a guest, in the component model's tables.
@@ -15,6 +20,8 @@ const MAX_HANDLES: usize = 10_000;
 const MAX_RESOURCES: usize = 1_000;
 /// Bytes of randomness in one call.
 const MAX_RANDOM: u64 = 1024 * 1024;
+/// Bytes of one set of headers in `wasi:http`.
+const MAX_FIELDS: usize = 64 * 1024;
 /// What the canonical ABI needs for itself on top of a reply's own bytes.
 pub(super) const HANDOVER_MARGIN: u64 = 64 * 1024;
 
@@ -22,28 +29,54 @@ pub(super) const HANDOVER_MARGIN: u64 = 64 * 1024;
 pub(super) struct Sandbox {
     /// Serves preview 1 and WASI 0.2 alike.
     pub(super) wasi: WasiP1Ctx,
+    http: WasiHttpCtx,
     pub(super) host: Host,
     pub(super) limiter: Limiter,
+    /// Counts what is written to files; none where nothing may be.
+    pub(super) quota: Option<Quota>,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
     /// Bytes that the guest may hand over in one call.
     pub(super) handover: u64,
+    /// Whether the fuel that it burns is counted.
+    is_metered: bool,
 }
 
 /// A fresh store's WASI and bounds.
 pub(super) struct Recipe<'a> {
     pub(super) wasi: WasiCtxBuilder,
     pub(super) host: Host,
+    pub(super) quota: Option<Quota>,
     pub(super) stdout: Capture,
     pub(super) limits: &'a Limits,
     /// Bytes that the guest may hand over in one call.
     pub(super) handover: u64,
 }
 
+/// Measures what an execution costs, from the guest's start on.
+pub(super) struct Meter {
+    started: Instant,
+    /// What was left before, if it is counted.
+    fuel: Option<u64>,
+    instantiated: Option<Instant>,
+}
+
+/// What an execution cost.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Spent {
+    pub(super) duration: Duration,
+    /// The part of it before the call.
+    pub(super) instantiate: Duration,
+    pub(super) fuel: Option<u64>,
+}
+
 impl Recipe<'_> {
     /// Makes the store; nothing of the guest has run yet, and whatever runs in it is bounded.
     pub(super) fn store(mut self, engine: &wasmtime::Engine) -> Store<Sandbox> {
-        let stderr = Capture::new(self.limits.stdio, self.limits.stdio);
+        let mut stderr = Capture::new(self.limits.stdio, self.limits.stdio);
+        if let Some(listener) = self.host.listener.clone() {
+            stderr = stderr.heard_by(move |line| listener.hear(Heard::Stderr(line)));
+        }
         let mut wasi = self
             .wasi
             .stdout(self.stdout.clone())
@@ -51,16 +84,24 @@ impl Recipe<'_> {
             .max_random_size(MAX_RANDOM)
             .build_p1();
         wasi.ctx().table.set_max_capacity(MAX_RESOURCES);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS);
         let sandbox = Sandbox {
+            is_metered: false,
             wasi,
+            http,
             host: self.host,
             limiter: Limiter::new(self.limits),
+            quota: self.quota,
             stdout: self.stdout,
             stderr,
             handover: self.handover,
         };
 
         let mut store = Store::new(engine, sandbox);
+        // Refused by an engine that does not count it.
+        let is_metered = store.set_fuel(u64::MAX).is_ok();
+        store.data_mut().is_metered = is_metered;
         store.limiter(|sandbox| &mut sandbox.limiter);
         store.set_hostcall_fuel(usize::try_from(self.handover).unwrap_or(usize::MAX));
         store.set_max_component_handles(MAX_HANDLES);
@@ -74,10 +115,72 @@ impl Recipe<'_> {
     }
 }
 
+impl Meter {
+    pub(super) fn start(store: &Store<Sandbox>) -> Self {
+        Self {
+            fuel: fuel_left(store),
+            started: Instant::now(),
+            instantiated: None,
+        }
+    }
+
+    /// Notes that there is an instance, and that it is called now.
+    pub(super) fn instantiated(&mut self) {
+        self.instantiated = Some(Instant::now());
+    }
+
+    /// Notes the end. Of an execution that never came to its call, all went into the instance.
+    pub(super) fn stop(self, store: &Store<Sandbox>) -> Spent {
+        let duration = self.started.elapsed();
+        let called = self.instantiated.map(|at| at - self.started);
+        let burnt = |before: u64| Some(before - fuel_left(store)?);
+        Spent {
+            duration,
+            instantiate: called.unwrap_or(duration),
+            fuel: self.fuel.and_then(burnt),
+        }
+    }
+}
+
+impl Sandbox {
+    /// Makes the sandbox of a guest that goes on ready for its next attempt, of which nothing has been said yet.
+    ///
+    /// What the guest holds stays its own: memory, tables, and what it has written to its scratch.
+    pub(super) fn begin_attempt(&mut self) {
+        self.limiter.begin_attempt();
+        if let Some(quota) = &self.quota {
+            quota.begin_attempt();
+        }
+        self.stdout.clear();
+        self.stderr.clear();
+    }
+
+    /// Tells whether the guest wanted more than its limits allow of what it holds.
+    pub(super) fn is_spent(&self) -> bool {
+        let is_exceeded = |quota: &Quota| quota.exceeded().is_some();
+        self.limiter.denial().is_some() || self.quota.as_ref().is_some_and(is_exceeded)
+    }
+}
+
 impl WasiView for Sandbox {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.wasi.ctx()
     }
+}
+
+impl WasiHttpView for Sandbox {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.host,
+            table: self.wasi.ctx().table,
+            ctx: &mut self.http,
+        }
+    }
+}
+
+fn fuel_left(store: &Store<Sandbox>) -> Option<u64> {
+    let is_metered = store.data().is_metered;
+    is_metered.then(|| store.get_fuel().ok()).flatten()
 }
 
 /// Runs `attempt`, and keeps a panic of the host inside it.
@@ -104,11 +207,14 @@ mod tests {
     use wasmtime::{Linker, Module, Store};
 
     use super::contain;
-    use crate::{model::ErrorClass, plugin::engine::new_wasmtime};
+    use crate::{
+        model::ErrorClass,
+        plugin::engine::{Metering, new_wasmtime},
+    };
 
     #[tokio::test]
     async fn a_panic_of_the_host_stays_inside_its_attempt() {
-        let engine = new_wasmtime().unwrap();
+        let engine = new_wasmtime(Metering::Off).unwrap();
         let text = r#"(module (import "host" "panic" (func $panic)) (start $panic))"#;
         let module = Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
         let mut linker = Linker::new(&engine);

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use thiserror::Error;
-use wasmparser::{
-    BinaryReaderError, ComponentExternalKind, Encoding, ExternalKind, Parser, Payload,
-};
 
-const CONTRACT: &str = "runner:provider/provider@";
+use super::surface::Surface;
+
+/// The package of the contract's interfaces.
+const PACKAGE: &str = "runner:provider/";
 const COMMAND: &str = "wasi:cli/run@0.2.";
 
 /// What a plugin's file is.
@@ -79,29 +79,23 @@ pub enum SniffError {
     },
     /// The contract, in a version that this host does not speak.
     #[error(
-        "is built for version {guest} of the contract `runner:provider`, and this runner speaks {}",
-        ContractVersion::HOST
+        "is built for version {guest} of the contract `runner:provider`, and this runner speaks {}{}",
+        ContractVersion::HOST,
+        remedy(guest)
     )]
     OtherContract {
-        /// The version in the export's name, as written.
+        /// The version in the name of what it exports or imports, as written.
         guest: String,
     },
 }
 
 /// Tells what a file is; an error completes the sentence "FILE …".
 pub(super) fn sniff(bytes: &[u8]) -> Result<Kind, SniffError> {
-    if bytes.is_empty() {
-        return Err(SniffError::Empty);
-    }
-    if !bytes.starts_with(b"\0asm") {
-        return Err(SniffError::NotWasm);
-    }
-
-    let (encoding, exports) =
-        exports(bytes).map_err(|error| SniffError::Damaged(error.message().to_owned()))?;
-    match encoding {
-        Encoding::Module => sniff_module(&exports),
-        Encoding::Component => sniff_component(&exports),
+    let surface = Surface::of(bytes)?;
+    if surface.is_component {
+        sniff_component(&surface)
+    } else {
+        sniff_module(&surface.exports)
     }
 }
 
@@ -127,6 +121,11 @@ impl ContractVersion {
         let host = Self::HOST;
         self.major == host.major && self.minor == host.minor && self.patch <= host.patch
     }
+
+    fn is_newer(self) -> bool {
+        let host = Self::HOST;
+        (self.major, self.minor, self.patch) > (host.major, host.minor, host.patch)
+    }
 }
 
 impl fmt::Display for ContractVersion {
@@ -142,14 +141,23 @@ fn sniff_module(exports: &[String]) -> Result<Kind, SniffError> {
     Ok(Kind::Command(CommandForm::Module))
 }
 
-fn sniff_component(exports: &[String]) -> Result<Kind, SniffError> {
-    if let Some(version) = exports.iter().find_map(|name| name.strip_prefix(CONTRACT)) {
-        return match ContractVersion::parse(version).filter(|version| version.is_served()) {
-            Some(contract) => Ok(Kind::Component { contract }),
-            None => Err(SniffError::OtherContract {
-                guest: version.to_owned(),
-            }),
-        };
+fn sniff_component(surface: &Surface) -> Result<Kind, SniffError> {
+    let exports = &surface.exports;
+    let served = |version: &str| {
+        let known = ContractVersion::parse(version).filter(|version| version.is_served());
+        known.ok_or_else(|| SniffError::OtherContract {
+            guest: version.to_owned(),
+        })
+    };
+    // Before the exports: a command may import the contract, too.
+    for import in &surface.imports {
+        let interface = import.name.strip_prefix(PACKAGE);
+        if let Some((_, version)) = interface.and_then(|interface| interface.split_once('@')) {
+            served(version)?;
+        }
+    }
+    if let Some(version) = surface.contract() {
+        return served(version).map(|contract| Kind::Component { contract });
     }
     if exports.iter().any(|name| name.starts_with(COMMAND)) {
         return Ok(Kind::Command(CommandForm::Component));
@@ -157,6 +165,13 @@ fn sniff_component(exports: &[String]) -> Result<Kind, SniffError> {
     Err(SniffError::OtherWorld {
         exports: list(exports),
     })
+}
+
+fn remedy(guest: &str) -> &'static str {
+    match ContractVersion::parse(guest) {
+        Some(version) if version.is_newer() => "; it needs a newer runner",
+        Some(_) | None => "",
+    }
 }
 
 fn list(names: &[String]) -> String {
@@ -173,45 +188,6 @@ fn list(names: &[String]) -> String {
         quoted.push(format!("{} more", names.len() - SHOWN));
     }
     quoted.join(", ")
-}
-
-/// The names of what the outermost module or component exports; what is nested in it is stepped over.
-fn exports(bytes: &[u8]) -> Result<(Encoding, Vec<String>), BinaryReaderError> {
-    let mut outermost = Encoding::Module;
-    let mut names = Vec::new();
-    let mut depth = 0;
-    for payload in Parser::new(0).parse_all(bytes) {
-        match payload? {
-            Payload::Version { encoding, .. } => {
-                depth += 1;
-                if depth == 1 {
-                    outermost = encoding;
-                }
-            }
-            Payload::End(_) => depth -= 1,
-            Payload::ExportSection(section) if depth == 1 => {
-                for export in section {
-                    let export = export?;
-                    if export.kind == ExternalKind::Func {
-                        names.push(export.name.to_owned());
-                    }
-                }
-            }
-            Payload::ComponentExportSection(section) if depth == 1 => {
-                for export in section {
-                    let export = export?;
-                    if matches!(
-                        export.kind,
-                        ComponentExternalKind::Instance | ComponentExternalKind::Func
-                    ) {
-                        names.push(export.name.name.to_owned());
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok((outermost, names))
 }
 
 #[cfg(test)]
@@ -285,14 +261,25 @@ mod tests {
 
     #[test]
     fn a_contract_of_another_version_is_refused_with_both_versions() {
-        for guest in ["0.2.0", "1.0.0", "0.1.1", "0.1.0-draft"] {
-            let error = sniff_text(&exporting(&format!("{}{guest}", super::CONTRACT))).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!(
-                    "is built for version {guest} of the contract `runner:provider`, and this runner speaks 0.1.0"
-                )
+        for (guest, remedy) in [
+            ("0.2.0", "; it needs a newer runner"),
+            ("1.0.0", "; it needs a newer runner"),
+            ("0.1.1", "; it needs a newer runner"),
+            ("0.0.9", ""),
+            ("0.1.0-draft", ""),
+        ] {
+            let expected = format!(
+                "is built for version {guest} of the contract `runner:provider`, and this runner speaks 0.1.0{remedy}"
             );
+            let exported = exporting(&format!("{}{guest}", super::super::surface::CONTRACT));
+            let import = format!(
+                r#"(import "runner:provider/http@{guest}" (instance (export "open" (func))))"#
+            );
+            let imported = exporting("runner:provider/provider@0.1.0")
+                .replace("(component", &format!("(component {import}"));
+            for text in [exported, imported] {
+                assert_eq!(sniff_text(&text).unwrap_err().to_string(), expected);
+            }
         }
     }
 }

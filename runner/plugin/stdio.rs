@@ -23,6 +23,8 @@ const CHUNK: usize = 64 * 1024;
 pub(super) struct Capture(Arc<Mutex<Kept>>);
 
 struct Kept {
+    /// Who hears the lines of what is kept, as they come.
+    lines: Option<Lines>,
     head: Vec<u8>,
     head_limit: usize,
     tail: VecDeque<u8>,
@@ -31,11 +33,18 @@ struct Kept {
     dropped: u64,
 }
 
+/// Makes lines of what comes in pieces.
+struct Lines {
+    begun: Vec<u8>,
+    hear: Box<dyn FnMut(&str) + Send>,
+}
+
 impl Capture {
     /// Keeps `head` bytes from the start and `tail` bytes from the end.
     pub(super) fn new(head: u64, tail: u64) -> Self {
         let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         Self(Arc::new(Mutex::new(Kept {
+            lines: None,
             head: Vec::new(),
             head_limit: size(head),
             tail: VecDeque::new(),
@@ -43,6 +52,28 @@ impl Capture {
             written: 0,
             dropped: 0,
         })))
+    }
+
+    /// Lets `hear` hear each line of what is kept: of the head as it comes, of the rest at the end.
+    pub(super) fn heard_by(self, hear: impl FnMut(&str) + Send + 'static) -> Self {
+        self.kept().lines = Some(Lines {
+            begun: Vec::new(),
+            hear: Box::new(hear),
+        });
+        self
+    }
+
+    /// Tells that nothing more will be written.
+    pub(super) fn end(&self) {
+        self.kept().end();
+    }
+
+    /// Forgets everything that was written.
+    pub(super) fn clear(&self) {
+        let mut kept = self.kept();
+        kept.head.clear();
+        kept.tail.clear();
+        (kept.written, kept.dropped) = (0, 0);
     }
 
     /// How many bytes were written, kept or not.
@@ -66,8 +97,7 @@ impl Capture {
         let kept = self.kept();
         let mut bytes = kept.head.clone();
         if kept.dropped > 0 {
-            let note = format!("\n[{} bytes dropped]\n", kept.dropped);
-            bytes.extend_from_slice(note.as_bytes());
+            bytes.extend_from_slice(kept.note().as_bytes());
         }
         let (front, back) = kept.tail.as_slices();
         bytes.extend_from_slice(front);
@@ -92,12 +122,52 @@ impl Kept {
         let room = self.head_limit - self.head.len();
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
         self.head.extend_from_slice(head);
+        if let Some(lines) = &mut self.lines {
+            lines.add(head);
+        }
 
         let last = &rest[rest.len().saturating_sub(self.tail_limit)..];
         let overflow = (self.tail.len() + last.len()).saturating_sub(self.tail_limit);
         self.tail.drain(..overflow);
         self.tail.extend(last);
         self.dropped += (rest.len() - last.len() + overflow) as u64;
+    }
+
+    fn end(&mut self) {
+        let Some(mut lines) = self.lines.take() else {
+            return;
+        };
+        if self.dropped > 0 {
+            lines.add(self.note().as_bytes());
+        }
+        let (front, back) = self.tail.as_slices();
+        lines.add(front);
+        lines.add(back);
+        lines.finish();
+    }
+
+    fn note(&self) -> String {
+        format!("\n[{} bytes dropped]\n", self.dropped)
+    }
+}
+
+impl Lines {
+    fn add(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.begun.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                self.finish();
+            }
+        }
+    }
+
+    /// Hands on what there is of a line.
+    fn finish(&mut self) {
+        if !self.begun.is_empty() {
+            let line = String::from_utf8_lossy(&self.begun);
+            (self.hear)(line.trim_end_matches(['\r', '\n']));
+            self.begun.clear();
+        }
     }
 }
 
@@ -159,6 +229,8 @@ impl AsyncWrite for Capture {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::Capture;
 
     fn capture(head: u64, tail: u64, writes: &[&str]) -> Capture {
@@ -187,6 +259,30 @@ mod tests {
             assert_eq!(capture.written(), 16);
             assert_eq!(capture.take_whole(), None);
         }
+    }
+
+    #[test]
+    fn lines_are_heard_as_they_come_and_the_tail_at_the_end() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ear = Arc::clone(&heard);
+        let capture =
+            Capture::new(8, 4).heard_by(move |line| ear.lock().unwrap().push(line.to_owned()));
+        capture.keep(b"on");
+        assert_eq!(*heard.lock().unwrap(), [""; 0]);
+        capture.keep(b"e\r\n\nab0123456789\nx\n");
+        assert_eq!(*heard.lock().unwrap(), ["one", ""]);
+        capture.end();
+        let all = ["one", "", "ab", "[9 bytes dropped]", "9", "x"];
+        assert_eq!(*heard.lock().unwrap(), all);
+    }
+
+    #[test]
+    fn nothing_is_left_after_it_was_cleared() {
+        let capture = capture(2, 2, &["abcdef"]);
+        capture.clear();
+        assert_eq!((capture.text().as_str(), capture.written()), ("", 0));
+        capture.keep(b"ghi");
+        assert_eq!(capture.take_whole(), Some(b"ghi".to_vec()));
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! The birth of a run: what must be on disk before anything happens.
 
-use std::{collections::BTreeSet, io, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -15,8 +20,9 @@ use super::{
     manifest::{FORMAT, Manifest, ManifestCounts, ManifestProvider, ManifestScenario, Metadata},
     recorder::{Begun, Locks, Recorder, WRITER, Written},
     retention,
+    sandbox::ManifestGrants,
 };
-use crate::model::{Counts, Digest, Limits, RunStatus, Stage, Verdict};
+use crate::model::{Counts, Digest, Grants, Limits, RunStatus, Stage, Verdict};
 
 /// Everything a run is born with.
 #[derive(Clone, Debug)]
@@ -63,8 +69,14 @@ pub struct BirthProvider {
     pub kind: String,
     /// The version of the contract that a component was built for.
     pub contract: Option<String>,
+    /// `instance` where one serves many attempts.
+    pub reuse: Option<String>,
     /// What one attempt may use.
     pub limits: Limits,
+    /// What of the world outside its sandbox it may touch.
+    pub grants: Grants,
+    /// Where the folders are that it is granted, in the order of the grants.
+    pub folders: Vec<PathBuf>,
 }
 
 /// Gives birth; on failure nothing is left that looks like a run.
@@ -277,7 +289,9 @@ impl BirthProvider {
             plugin_sha256: self.plugin_sha256,
             kind: self.kind,
             contract: self.contract,
+            reuse: self.reuse,
             limits: (&self.limits).into(),
+            grants: ManifestGrants::new(&self.grants, &self.folders),
         }
     }
 }

@@ -46,6 +46,10 @@ fn cut_texts(row: &mut Row<'_>, bytes: usize) {
     for artifact in &mut row.artifacts {
         cut_text(&mut artifact.media_type, bytes);
     }
+    for denied in &mut row.denied {
+        cut_text(&mut denied.what, bytes);
+        cut_optional(&mut denied.grant, bytes);
+    }
     cut_optional(&mut row.summary, bytes);
     if let Some(error) = &mut row.error {
         cut_text(&mut error.code, bytes);

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    IllegalTransition, RecordError, durable, status,
+    IllegalTransition, RecordError, durable,
+    sandbox::{ManifestGrants, ManifestLimits},
+    status,
     words::{self, DigestSchema, InstantSchema, WordSchema},
 };
-use crate::model::{Counts, Digest, Limits, Reason, RunStatus, Stage, StopSignal, Verdict};
+use crate::model::{Counts, Digest, Reason, RunStatus, Stage, StopSignal, Verdict};
 
 /// The version of the manifest's format.
 pub(super) const FORMAT: u32 = 1;
@@ -148,45 +150,14 @@ pub struct ManifestProvider {
     /// The version of the contract that it was built for; commands have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<String>,
+    /// What serves more than one attempt: `instance`, or absent for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<String>,
     /// What one attempt may use.
     pub limits: ManifestLimits,
-}
-
-/// What one attempt may use: the keys of the scenario's `limits`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ManifestLimits {
-    /// The longest that an attempt may take, in milliseconds, where the scenario or the command line caps it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time_ms: Option<u64>,
-    /// Bytes of the input, of the configuration, and of standard input.
-    pub input: u64,
-    /// Bytes of all memories together.
-    pub memory: u64,
-    /// Elements of all tables together.
-    pub table_elements: u64,
-    /// Bytes of the plugin's file.
-    pub file: u64,
-    /// Bytes of a reply, or of a plain command's standard output.
-    pub reply: u64,
-    /// Bytes of log messages.
-    pub log: u64,
-    /// Log records.
-    pub log_records: u64,
-    /// Bytes kept of standard output and standard error, from the start and from the end each.
-    pub stdio: u64,
-    /// Bytes of all artifacts together.
-    pub artifacts: u64,
-    /// How many artifacts.
-    pub artifact_files: u64,
-    /// HTTP requests.
-    #[serde(default)]
-    pub http_requests: u64,
-    /// Bytes of one HTTP response's body.
-    #[serde(default)]
-    pub http_response: u64,
-    /// Bytes that may be written to files in all.
-    #[serde(default)]
-    pub scratch: u64,
+    /// What of the world outside its sandbox it may touch; absent where that is nothing.
+    #[serde(default, skip_serializing_if = "ManifestGrants::is_empty")]
+    pub grants: ManifestGrants,
 }
 
 /// How many trials came to what, by their final rows.
@@ -442,30 +413,6 @@ pub(super) struct NewSession<'a> {
 
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-impl From<&Limits> for ManifestLimits {
-    fn from(limits: &Limits) -> Self {
-        let milliseconds = |time: std::time::Duration| time.as_millis().try_into();
-        Self {
-            time_ms: limits
-                .time
-                .map(|time| milliseconds(time).unwrap_or(u64::MAX)),
-            input: limits.input,
-            memory: limits.memory,
-            table_elements: limits.table_elements,
-            file: limits.file,
-            reply: limits.reply,
-            log: limits.log,
-            log_records: limits.log_records,
-            stdio: limits.stdio,
-            artifacts: limits.artifacts,
-            artifact_files: limits.artifact_files,
-            http_requests: limits.http_requests,
-            http_response: limits.http_response,
-            scratch: limits.scratch,
-        }
-    }
 }
 
 impl From<Counts> for ManifestCounts {

@@ -30,6 +30,7 @@ mod rerun;
 mod retention;
 mod row;
 mod run_entry;
+mod sandbox;
 mod schema;
 mod state;
 mod status;
@@ -53,8 +54,8 @@ pub use last_words::LastWords;
 pub use layout::RunId;
 pub use lock::Busy;
 pub use manifest::{
-    End, Manifest, ManifestCounts, ManifestLimits, ManifestProvider, ManifestScenario, Metadata,
-    Pinned, Session, Transition,
+    End, Manifest, ManifestCounts, ManifestProvider, ManifestScenario, Metadata, Pinned, Session,
+    Transition,
 };
 pub use pin::Pinning;
 pub use policy::{Policy, Why};
@@ -63,8 +64,11 @@ pub use reader::{LineError, Rows, RunReader};
 pub use recorder::{ContentPaths, Entry, Finished, Recorder, Written};
 pub use reindex::Reindexed;
 pub use rerun::Rerun;
-pub use row::{Row, RowArtifact, RowCheck, RowError, RowMetric, RowOutput, RowUsage, StoredOutput};
+pub use row::{
+    Row, RowArtifact, RowCheck, RowDenied, RowError, RowMetric, RowOutput, RowUsage, StoredOutput,
+};
 pub use run_entry::RunEntry;
+pub use sandbox::{ManifestFolder, ManifestGrants, ManifestLimits};
 pub use schema::{benchmark_schema, row_schema};
 pub use state::{Accepted, AttemptKey, Mark, State, accept};
 pub use status::IllegalTransition;

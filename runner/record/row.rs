@@ -88,6 +88,9 @@ pub struct Row<'a> {
     /// What it used.
     #[serde(default)]
     pub usage: RowUsage,
+    /// What it tried and was not granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<RowDenied<'a>>,
     /// Files of this attempt, below the run directory's `artifacts`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<RowArtifact<'a>>,
@@ -221,6 +224,16 @@ pub struct RowUsage {
     pub fuel: Option<u64>,
 }
 
+/// Something that the guest tried and was not granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RowDenied<'a> {
+    /// What it tried.
+    pub what: Cow<'a, str>,
+    /// What would allow it, as a line of the provider's `grants`; absent where nothing could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Cow<'a, str>>,
+}
+
 /// A file of an attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RowArtifact<'a> {
@@ -268,6 +281,7 @@ impl<'a> Row<'a> {
             started_at: attempt.started_at,
             duration_ms: milliseconds(attempt.duration),
             usage: RowUsage::new(attempt.usage),
+            denied: attempt.denied.iter().map(RowDenied::new).collect(),
             artifacts: Vec::new(),
             fingerprint: entry.fingerprint,
             is_truncated: false,
@@ -352,6 +366,16 @@ impl<'a> RowError<'a> {
             code: error.code.as_str().into(),
             message: error.message.as_str().into(),
             retry_after_ms: error.retry_after.map(milliseconds),
+        }
+    }
+}
+
+impl<'a> RowDenied<'a> {
+    /// As a row has it.
+    pub fn new(denied: &'a model::Denied) -> Self {
+        Self {
+            what: denied.what.as_str().into(),
+            grant: denied.grant.as_deref().map(Cow::Borrowed),
         }
     }
 }

@@ -15,8 +15,8 @@ use super::{
     Finished, Opening, Recorder, Rerun, State, Store, Written,
 };
 use crate::model::{
-    Attempt, Check, CheckVerdict, Counts, Digest, Limits, Outcome, ProviderId, RunStatus, Stage,
-    TestId, TrialId, Usage, Verdict,
+    Attempt, Check, CheckVerdict, Counts, Digest, Grants, Limits, Outcome, ProviderId, RunStatus,
+    Stage, TestId, TrialId, Usage, Verdict,
 };
 
 pub(super) const NOW: &str = "2026-11-20T04:39:12.123Z";
@@ -39,7 +39,10 @@ pub(super) fn birth(planned: u64) -> Birth {
             plugin_sha256: Digest::of(&plugin),
             kind: "component".into(),
             contract: Some("0.1.0".into()),
+            reuse: None,
             limits: Limits::default(),
+            grants: Grants::default(),
+            folders: Vec::new(),
         }],
         blobs: vec![
             Blob {

@@ -14,6 +14,25 @@ pub(super) struct Ceiling {
     pub(super) time: Option<Duration>,
 }
 
+/// Sets limits by texts such as `memory=64MiB`; what is not named has its default.
+///
+/// # Errors
+///
+/// Fails on a text that is no limit.
+pub fn set_limits(texts: &[String]) -> Result<Limits, PlanError> {
+    let ceiling = Ceiling::parse(texts)?;
+    let mut limits = Limits {
+        time: ceiling.time,
+        ..Limits::default()
+    };
+    for (key, value) in &ceiling.limits {
+        if let Some(limit) = field(&mut limits, key) {
+            *limit = *value;
+        }
+    }
+    Ok(limits)
+}
+
 impl Ceiling {
     pub(super) fn parse(texts: &[String]) -> Result<Self, PlanError> {
         let mut ceiling = Self {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{model::Limits, scenario::Test};
 
 /// An attempt's timeout where nobody set one.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The command line's cap on every attempt.
 #[derive(Clone, Copy, Debug, Default)]

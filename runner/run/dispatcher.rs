@@ -220,6 +220,7 @@ impl<'a> Dispatcher<'a> {
                 tokio::time::sleep(GATHER).await;
             }
         }
+        self.close_pool(inbox).await;
         Ok(())
     }
 

@@ -88,9 +88,10 @@ impl ProviderError {
         ))
     }
 
-    pub(super) fn not_a_command(provider: &ProviderId, key: &str, kind: &Kind) -> Self {
+    /// A key that is for plugins of the other kind.
+    pub(super) fn misplaced(provider: &ProviderId, key: &str, kinds: &str, kind: Kind) -> Self {
         let problem = format!(
-            "`{key}` is for commands, and its plugin is a {}",
+            "`{key}` is for {kinds}, and its plugin is a {}",
             kind.as_str()
         );
         Self::new(provider, problem).with_help(format!("remove `{key}`"))

@@ -12,6 +12,8 @@ use serde_json::Value;
 use super::{
     deadline::{Budget, Deadline},
     expect::{self, Measured},
+    grants::Environment,
+    kept::Kept,
     pool::Begun,
 };
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
         Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin,
     },
     record::AttemptKey,
-    scenario::{self, Stdin, Template, Test},
+    scenario::{self, Expect, Reuse, Stdin, Template, Test},
 };
 
 /// One attempt that an executor is to make.
@@ -47,6 +49,15 @@ impl Task {
             number: self.number,
         }
     }
+
+    fn identity(&self, started_at: Timestamp) -> Identity {
+        Identity {
+            ordinal: self.ordinal,
+            trial: self.trial.clone(),
+            number: self.number,
+            started_at,
+        }
+    }
 }
 
 /// Everything that attempts of one run share.
@@ -57,6 +68,8 @@ pub(super) struct Executor {
     /// Where the run's attachments are, by content.
     pub(super) blobs: Box<dyn Fn(Digest) -> PathBuf + Send + Sync>,
     pub(super) budget: Budget,
+    /// What the sandboxes of one executor may hold together, in bytes.
+    pub(super) memory_share: u64,
 }
 
 /// A provider whose plugin is compiled, linked and described.
@@ -66,7 +79,9 @@ pub struct ReadyProvider {
     pub(super) config: Arc<str>,
     pub(super) limits: Limits,
     pub(super) access: Access,
+    pub(super) environment: Environment,
     pub(super) plain: Option<Plain>,
+    pub(super) reuse: Option<Reuse>,
 }
 
 /// What a plain command is called with.
@@ -77,16 +92,20 @@ pub(super) struct Plain {
 }
 
 impl Executor {
-    /// Makes one attempt. Whatever the guest does becomes a value.
+    /// Makes one attempt, in an instance that the executor has `kept` where the provider says so. Whatever the guest does
+    /// becomes a value.
     pub(super) async fn run(
         &self,
         task: &Task,
         started_at: Timestamp,
         interrupt: &Interrupt,
+        kept: &mut Kept,
     ) -> Attempt {
         let provider = self.providers[task.provider]
             .as_ref()
             .expect("a trial's provider was made ready");
+        let memory = provider.limits.memory;
+        kept.make_room(task.provider, memory, interrupt).await;
         let now = Instant::now();
         let deadline = self
             .budget
@@ -94,14 +113,36 @@ impl Executor {
 
         let call = match self.call(task, provider) {
             Ok(call) => call,
-            Err(error) => return refused(task, started_at, &deadline, error),
+            // The provider cannot be called with this test.
+            Err(error) => {
+                let ended = Ended::without_sandbox(error);
+                return judged(
+                    task.identity(started_at),
+                    &task.test.expect,
+                    &deadline,
+                    ended,
+                );
+            }
         };
         let guard = Guard {
             deadline: deadline.at,
             interrupt: interrupt.clone(),
         };
-        let ended = provider.plugin.run(call, &guard).await;
-        judged(task, started_at, &deadline, ended)
+        let ended = match provider.reuse {
+            None => provider.plugin.run(call, &guard).await,
+            Some(Reuse::Instance) => {
+                let mut slot = kept.take(task.provider);
+                let ended = provider.plugin.run_in(&mut slot, call, &guard).await;
+                kept.keep(task.provider, memory, slot);
+                ended
+            }
+        };
+        judged(
+            task.identity(started_at),
+            &task.test.expect,
+            &deadline,
+            ended,
+        )
     }
 
     fn call<'a>(
@@ -114,6 +155,7 @@ impl Executor {
             Some(plain) => Some(self.invocation(plain, test, provider)?),
             None => None,
         };
+        let env = environment(test, provider)?;
         Ok(Call {
             trial: &task.trial_text,
             test: test.id.as_str(),
@@ -128,7 +170,8 @@ impl Executor {
             invocation,
             limits: provider.limits,
             access: &provider.access,
-            env: Vec::new(),
+            env,
+            listener: None,
         })
     }
 
@@ -150,9 +193,7 @@ impl Executor {
         test: &Test,
         provider: &ReadyProvider,
     ) -> Result<Invocation, AttemptError> {
-        let parse = |text: &str| serde_json::from_str::<Value>(text);
-        let input = parse(&test.input).expect("a suite holds valid JSON");
-        let config = parse(&provider.config).expect("a configuration is valid JSON");
+        let (input, config) = values(test, provider);
         let roots = [("input", &input), ("config", &config)];
         let render = |template: &Template| {
             let text = template.render_text(&roots);
@@ -190,18 +231,40 @@ impl Executor {
     }
 }
 
+/// Fills in a provider's environment variables.
+fn environment(
+    test: &Test,
+    provider: &ReadyProvider,
+) -> Result<Vec<(String, String)>, AttemptError> {
+    if provider.environment.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (input, config) = values(test, provider);
+    let environment = provider.environment.render(&input, &config);
+    environment.map_err(|problem| invalid_input("environment", problem))
+}
+
+/// What `input` and `config` stand for in templates.
+fn values(test: &Test, provider: &ReadyProvider) -> (Value, Value) {
+    let parse = |text: &str| serde_json::from_str(text);
+    (
+        parse(&test.input).expect("a suite holds valid JSON"),
+        parse(&provider.config).expect("a configuration is valid JSON"),
+    )
+}
+
 /// Makes the attempt of a trial whose guest did not answer a stop.
 pub(super) fn given_up(begun: &Begun, trial: TrialId, now: Instant) -> Attempt {
+    let of = Identity {
+        ordinal: begun.ordinal,
+        trial,
+        number: begun.number,
+        started_at: begun.started_at,
+    };
     Attempt {
         duration: now.saturating_duration_since(begun.at),
         error: Some(expect::stop_error()),
-        ..blank(
-            begun.ordinal,
-            trial,
-            begun.number,
-            Outcome::Stopped,
-            begun.started_at,
-        )
+        ..blank(of, Outcome::Stopped)
     }
 }
 
@@ -213,32 +276,42 @@ pub(super) fn poisoned(ordinal: u64, trial: TrialId, number: u32, deaths: u32) -
         message: format!("the runner's process died {deaths} times in a row while this trial ran"),
         retry_after: None,
     };
+    let of = Identity {
+        ordinal,
+        trial,
+        number,
+        started_at: super::wall_clock(),
+    };
     Attempt {
         error: Some(error),
-        ..blank(ordinal, trial, number, Outcome::Error, super::wall_clock())
+        ..blank(of, Outcome::Error)
     }
 }
 
+/// Which attempt it is.
+pub(super) struct Identity {
+    pub(super) ordinal: u64,
+    pub(super) trial: TrialId,
+    pub(super) number: u32,
+    pub(super) started_at: Timestamp,
+}
+
 /// Turns what happened into an attempt.
-fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended) -> Attempt {
+pub(super) fn judged(of: Identity, expect: &Expect, deadline: &Deadline, ended: Ended) -> Attempt {
     let measured = Measured {
         duration: ended.duration,
         usage: ended.usage,
         stderr: &ended.stderr,
+        hint: ended.hint.as_deref(),
     };
-    let judged = expect::judge(&task.test.expect, deadline, ended.ending, measured);
+    let judged = expect::judge(expect, deadline, ended.ending, measured);
     Attempt {
-        ordinal: task.ordinal,
-        trial: task.trial.clone(),
-        number: task.number,
-        outcome: judged.outcome,
         score: judged.score,
         checks: judged.checks,
         metrics: judged.metrics,
         output: judged.output,
         summary: judged.summary,
         error: judged.error,
-        started_at,
         duration: ended.duration,
         usage: ended.usage,
         denied: ended.denied,
@@ -246,6 +319,7 @@ fn judged(task: &Task, started_at: Timestamp, deadline: &Deadline, ended: Ended)
         log: with_dropped(ended.log, ended.log_dropped),
         stderr: ended.stderr,
         stdout: ended.stdout,
+        ..blank(of, judged.outcome)
     }
 }
 
@@ -261,27 +335,12 @@ fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
     log
 }
 
-/// Makes the attempt of a test that its provider cannot be called with.
-fn refused(
-    task: &Task,
-    started_at: Timestamp,
-    deadline: &Deadline,
-    error: AttemptError,
-) -> Attempt {
-    judged(task, started_at, deadline, Ended::without_sandbox(error))
-}
-
-fn blank(
-    ordinal: u64,
-    trial: TrialId,
-    number: u32,
-    outcome: Outcome,
-    started_at: Timestamp,
-) -> Attempt {
+/// Makes an attempt of which nothing is known but what it came to.
+pub(super) fn blank(of: Identity, outcome: Outcome) -> Attempt {
     Attempt {
-        ordinal,
-        trial,
-        number,
+        ordinal: of.ordinal,
+        trial: of.trial,
+        number: of.number,
         outcome,
         score: None,
         checks: Vec::new(),
@@ -289,7 +348,7 @@ fn blank(
         output: None,
         summary: None,
         error: None,
-        started_at,
+        started_at: of.started_at,
         duration: Duration::ZERO,
         usage: Usage::default(),
         denied: Vec::new(),

@@ -34,6 +34,8 @@ pub(super) struct Measured<'a> {
     pub(super) duration: Duration,
     pub(super) usage: Usage,
     pub(super) stderr: &'a str,
+    /// What may have led to a bad end.
+    pub(super) hint: Option<&'a str>,
 }
 
 /// Judges how an attempt ended.
@@ -187,7 +189,7 @@ fn check_reply(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Ch
             || format!("expected `{}`, got a reply", expected.as_str()),
         ));
     }
-    checks.extend(exit_code(expect, reply, measured.stderr));
+    checks.extend(exit_code(expect, reply, measured));
     checks.extend(thresholds(expect, reply, measured));
     checks
 }
@@ -263,7 +265,7 @@ fn conforms(schema: &Schema, output: &Value) -> Check {
 }
 
 /// A plain command must exit with 0 unless the test says otherwise.
-fn exit_code(expect: &Expect, reply: &Reply, stderr: &str) -> Option<Check> {
+fn exit_code(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Option<Check> {
     let Some(code) = reply.exit_code else {
         let expected = expect.exit_code?;
         return Some(compared(
@@ -278,16 +280,19 @@ fn exit_code(expect: &Expect, reply: &Reply, stderr: &str) -> Option<Check> {
         "exit_code",
         code == expected,
         || (json!(expected), json!(code)),
-        || exit_message(expected, code, stderr),
+        || exit_message(expected, code, measured),
     );
     let is_worth_a_check = expect.exit_code.is_some() || check.verdict == CheckVerdict::Fail;
     is_worth_a_check.then_some(check)
 }
 
 /// Says what a command had to say for itself.
-fn exit_message(expected: i32, code: i32, stderr: &str) -> String {
-    let message = format!("expected exit code {expected}, got {code}");
-    let lines: Vec<_> = stderr.trim_end().lines().collect();
+fn exit_message(expected: i32, code: i32, measured: Measured<'_>) -> String {
+    let mut message = format!("expected exit code {expected}, got {code}");
+    if let Some(hint) = measured.hint {
+        message = format!("{message}; {hint}");
+    }
+    let lines: Vec<_> = measured.stderr.trim_end().lines().collect();
     if lines.is_empty() {
         return message;
     }

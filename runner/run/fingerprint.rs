@@ -4,7 +4,10 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::plan::PlannedProvider;
-use crate::{model::Digest, scenario::Test};
+use crate::{
+    model::Digest,
+    scenario::{Reuse, Test},
+};
 
 /// Begins every fingerprint's preimage; another number, another recipe.
 const VERSION: &[u8] = b"runner-fingerprint-1\0";
@@ -42,11 +45,15 @@ fn of_provider(provider: &PlannedProvider, seed: u32) -> Digest {
 /// The canonical form of a provider; JSON objects keep their keys sorted.
 pub(super) fn canonical(provider: &PlannedProvider, seed: u32) -> serde_json::Value {
     let limits = &provider.limits;
+    let grants = &provider.definition.grants;
+    let fs = grants.fs.iter();
+    let fs = fs.map(|grant| json!([grant.path, grant.mount, grant.mode.as_str()]));
     json!({
         "plugin": provider.file.sha256.to_string(),
         "kind": provider.file.kind.as_str(),
         "config": provider.definition.config,
         "invocation": provider.invocation_text(),
+        "reuse": provider.definition.reuse.map(Reuse::as_str),
         "limits": {
             "input": limits.input,
             "memory": limits.memory,
@@ -60,6 +67,12 @@ pub(super) fn canonical(provider: &PlannedProvider, seed: u32) -> serde_json::Va
             "http_requests": limits.http_requests,
             "http_response": limits.http_response,
             "scratch": limits.scratch,
+        },
+        "grants": {
+            "net": grants.net.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "secrets": grants.secrets,
+            "fs": fs.collect::<Vec<_>>(),
+            "env": grants.env,
         },
         "seed": seed,
     })

@@ -11,13 +11,18 @@ mod error;
 mod executor;
 mod expect;
 mod fingerprint;
+mod fit;
+mod grants;
 mod json;
+mod kept;
 mod lane;
 mod memory;
 mod plan;
 mod poison;
 mod pool;
 mod ready;
+mod rehearsal;
+mod requests;
 mod retry;
 mod stop;
 mod stored;
@@ -25,6 +30,7 @@ mod stored;
 use std::{
     collections::HashSet,
     io,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -36,9 +42,14 @@ use tokio::{
 };
 
 pub use adopt::AdoptError;
+pub use ceiling::set_limits;
+pub use deadline::DEFAULT_TIMEOUT;
 pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
+pub use fit::{UnfitError, check_config, check_input, describe};
 pub use plan::{Overrides, Plan};
+pub use rehearsal::{Rehearsal, Rehearsed};
+pub use requests::not_granted;
 pub use stop::{StopRequest, StopSignals, Watch, Watchdog};
 pub use stored::{StoredError, stored_overrides, stored_selection};
 
@@ -52,7 +63,7 @@ use self::{
     pool::Pool,
 };
 use crate::{
-    model::{Counts, ProviderId, Reason, Stage, StopMode, StopSignal},
+    model::{Counts, Grants, ProviderId, Reason, Stage, StopMode, StopSignal},
     plugin::{Engine, Interrupt},
     record::{Entry, History, RecordError, Recorder, State},
 };
@@ -70,6 +81,17 @@ pub enum Event<'a> {
         provider: &'a ProviderId,
         /// How long it took.
         took: Duration,
+    },
+    /// A plugin asks for more than its provider is granted.
+    Requests {
+        /// The provider.
+        provider: &'a ProviderId,
+        /// What is not granted, in the plugin's words.
+        requests: &'a [&'a str],
+        /// What to grant so that it has what it asks for; absent where nobody knows what that is.
+        grants: Option<&'a Grants>,
+        /// Whether these need a limit of what may be written, and there is none.
+        lacks_scratch: bool,
     },
     /// Rows are on disk.
     Rows {
@@ -124,6 +146,8 @@ pub struct Session<'a> {
     pub inbox: UnboundedReceiver<Message>,
     /// Stops guests.
     pub interrupt: Interrupt,
+    /// Under which folder attempts have theirs.
+    pub scratch_root: PathBuf,
     /// Sees what happens.
     pub observe: &'a mut dyn FnMut(Event<'_>),
 }
@@ -154,7 +178,13 @@ pub enum SessionError {
 /// Runs a plan's trials to their end.
 pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, SessionError> {
     let ends = Instant::now() + plan.timeout();
-    let providers = make_ready(plan, &mut session, ends).await?;
+    let mut providers = make_ready(plan, &mut session, ends).await?;
+    for provider in providers.iter_mut().flatten() {
+        provider
+            .access
+            .scratch_root
+            .clone_from(&session.scratch_root);
+    }
     let counts = session.history.state.counts();
     let broken = |error: String| SessionError::Run { error, counts };
     session
@@ -171,6 +201,7 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
         seed: plan.scenario.run().seed,
         blobs: Box::new(move |digest| content.path(digest)),
         budget: Budget { cap: plan.time_cap },
+        memory_share: plan.memory_share(),
     };
     let pool = Pool::start(
         &session.guests,

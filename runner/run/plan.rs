@@ -5,6 +5,7 @@ use std::{
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,11 +16,11 @@ use serde_json::{Value, json};
 use super::{
     ceiling::Ceiling,
     error::{PlanError, ProviderError},
-    fingerprint, memory,
+    fingerprint, grants, memory,
 };
 use crate::{
     model::{Digest, Limits, TrialId},
-    plugin::{Kind, PluginFile},
+    plugin::{Kind, Mount, PluginFile, Secrets},
     record::{Birth, BirthProvider, BirthScenario, Blob, BlobSource},
     scenario::{self, FailFast, Protocol, Provider, Scenario, Selection, Suite},
 };
@@ -68,6 +69,10 @@ pub(super) struct PlannedProvider {
     pub(super) definition: Provider,
     pub(super) file: PluginFile,
     pub(super) limits: Limits,
+    /// The folders that it is granted.
+    pub(super) mounts: Vec<Mount>,
+    /// Empty until [`Plan::give_secrets`].
+    pub(super) secrets: Arc<Secrets>,
 }
 
 impl Plan {
@@ -161,10 +166,27 @@ impl Plan {
     }
 
     /// How many attempts run at once.
+    ///
+    /// Where instances are kept, no more than fit into the memory if each is the largest: an instance holds its memory
+    /// between attempts, too, which those who admit attempts by their memory limits do not see. So every executor has an
+    /// equal share, of which the largest attempt is a part, and never holds more than that.
     pub fn jobs(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let asked = self.overrides.jobs.or(self.scenario.run().concurrency);
-        asked.map_or_else(cores, NonZeroUsize::get)
+        let asked = asked.map_or_else(cores, NonZeroUsize::get);
+
+        let providers = || self.providers.iter().flatten();
+        if providers().all(|provider| provider.definition.reuse.is_none()) {
+            return asked;
+        }
+        let largest = providers().map(|provider| provider.limits.memory).max();
+        let fitting = self.memory / largest.unwrap_or_default().max(1);
+        usize::try_from(fitting).map_or(asked, |fitting| asked.min(fitting))
+    }
+
+    /// What the sandboxes of one executor may hold together where instances are kept, in bytes.
+    pub(super) fn memory_share(&self) -> u64 {
+        self.memory / self.jobs() as u64
     }
 
     /// How long the session may take.
@@ -299,6 +321,8 @@ fn plan_providers(
                 definition: definition.clone(),
                 file,
                 limits,
+                mounts: grants::mounts(definition, scenario.directory())?,
+                secrets: Arc::default(),
             })),
             Err(problem) => problems.push(problem),
         }
@@ -346,10 +370,14 @@ fn read_plugin(
         let (expected, actual) = (expected.to_string(), file.sha256.to_string());
         return Err(ProviderError::digest(id, &expected, &actual));
     }
-    if let (Kind::Component { .. }, Some(key)) = (&file.kind, command_key(definition)) {
-        return Err(ProviderError::not_a_command(id, key, &file.kind));
+    let misplaced = match file.kind {
+        Kind::Component { .. } => command_key(definition).map(|key| (key, "commands")),
+        Kind::Command(_) => definition.reuse.map(|_| ("reuse", "components")),
+    };
+    match misplaced {
+        Some((key, kinds)) => Err(ProviderError::misplaced(id, key, kinds, file.kind)),
+        None => Ok(file),
     }
-    Ok(file)
 }
 
 /// A provider whose single attempt does not fit would never start one.
@@ -410,7 +438,14 @@ fn birth_provider(provider: &PlannedProvider) -> BirthProvider {
             Kind::Component { contract } => Some(contract.to_string()),
             Kind::Command(_) => None,
         },
+        reuse: provider.definition.reuse.map(|reuse| reuse.as_str().into()),
         limits: provider.limits,
+        grants: provider.definition.grants.clone(),
+        folders: provider
+            .mounts
+            .iter()
+            .map(|mount| mount.host.clone())
+            .collect(),
     }
 }
 

@@ -10,17 +10,22 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, mpsc::UnboundedSender};
+use tokio::{
+    sync::{Semaphore, mpsc::UnboundedSender},
+    task::JoinSet,
+};
 
 use super::{
     dispatcher::Message,
     executor::{Executor, Task},
+    kept::Kept,
 };
 use crate::{plugin::Interrupt, record::InFlight};
 
 /// Executors on the guests' runtime.
 pub(super) struct Pool {
     shared: Arc<Shared>,
+    executors: JoinSet<()>,
     size: usize,
 }
 
@@ -64,10 +69,15 @@ impl Pool {
             in_flight,
             reports,
         });
+        let mut executors = JoinSet::new();
         for slot in 0..size {
-            runtime.spawn(Arc::clone(&shared).work(slot));
+            executors.spawn_on(Arc::clone(&shared).work(slot), runtime);
         }
-        Self { shared, size }
+        Self {
+            shared,
+            executors,
+            size,
+        }
     }
 
     /// How many attempts run at the same time.
@@ -91,6 +101,16 @@ impl Pool {
         queue.drain(kept..).collect()
     }
 
+    /// Lets executors end once nothing lies ready for them; they tear down what they keep.
+    pub(super) fn close(&self) {
+        self.shared.queued.close();
+    }
+
+    /// Waits until they have ended.
+    pub(super) async fn closed(&mut self) {
+        while self.executors.join_next().await.is_some() {}
+    }
+
     /// What executors have begun and not answered.
     pub(super) fn begun(&self) -> Vec<Begun> {
         let slots = self.shared.slots.iter();
@@ -100,9 +120,9 @@ impl Pool {
 
 impl Shared {
     async fn work(self: Arc<Self>, slot: usize) {
-        loop {
-            let permit = self.queued.acquire().await;
-            permit.expect("the pool never closes its queue").forget();
+        let mut kept = Kept::new(self.executor.memory_share);
+        while let Ok(permit) = self.queued.acquire().await {
+            permit.forget();
             let task = lock(&self.queue).pop_front();
             let task = task.expect("a permit stands for a task");
 
@@ -116,14 +136,18 @@ impl Shared {
             let started_at = begun.started_at;
             *lock(&self.slots[slot]) = Some(begun);
             self.in_flight.begin(slot, task.ordinal, task.number);
-            let attempt = self.executor.run(&task, started_at, &self.interrupt).await;
+            let run = self
+                .executor
+                .run(&task, started_at, &self.interrupt, &mut kept);
+            let attempt = run.await;
             self.in_flight.end(slot);
             *lock(&self.slots[slot]) = None;
 
             if self.reports.send(Message::Report(attempt)).is_err() {
-                return;
+                break;
             }
         }
+        kept.let_go(&self.interrupt).await;
     }
 }
 

@@ -1,10 +1,6 @@
 //! From a plan to providers that can be called: compile, link, describe, check configuration and inputs.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use jsonschema::Validator;
 use serde_json::Value;
@@ -14,15 +10,16 @@ use super::{
     Event,
     error::ReadyError,
     executor::{Plain, ReadyProvider},
+    fit::{self, UnfitError},
+    grants::Environment,
     plan::{Plan, PlannedProvider},
+    requests,
 };
 use crate::{
-    model::{Digest, ProviderId},
-    plugin::{Access, Description, Engine, Guard, Interrupt, Plugin, Protocol},
+    model::Digest,
+    plugin::{Description, Engine, Interrupt, Plugin, Protocol},
 };
 
-/// How long a plugin may take to describe itself, its start function included.
-const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many inputs that do not fit a plugin's schema are named.
 const MAX_NAMED_INPUTS: usize = 10;
 /// After how many tests a stop is looked for.
@@ -61,6 +58,9 @@ impl Plan {
             plugins.insert(provider.file.sha256, plugin.clone());
 
             let description = describe(provider, &plugin, guests, interrupt).await?;
+            if let Some(description) = &description {
+                requests::tell(provider, &description.requests, observe);
+            }
             schemas.push(check_config(provider, description.as_ref())?);
             ready.push(Some(make_ready(provider, plugin)));
         }
@@ -90,8 +90,8 @@ impl Plan {
                     continue;
                 };
                 let input = input.get_or_insert_with(|| parse(&test.input));
-                if let Err(error) = schema.validate(input) {
-                    wrong.add(provider, test.id.as_str(), &error.to_string());
+                if let Some(errors) = fit::errors(schema, input) {
+                    wrong.add(provider, test.id.as_str(), &errors);
                 }
             }
         }
@@ -151,27 +151,8 @@ async fn describe(
     if provider.is_plain() {
         return Ok(None);
     }
-    let guard = Guard {
-        deadline: Instant::now() + DESCRIBE_TIMEOUT,
-        interrupt: interrupt.clone(),
-    };
-    let plugin = plugin.clone();
-    let limits = provider.limits;
-    let described = guests.spawn(async move {
-        let protocol = Protocol::Json;
-        plugin.describe(protocol, &limits, &guard).await
-    });
-    let described = described.await.expect("describing catches panics");
-    described.map_err(|error| {
-        let failure = ReadyError::Plugin {
-            provider: provider.definition.id.clone(),
-            problem: match error.code.as_str() {
-                "timeout" => format!("its `describe` gave no answer within {DESCRIBE_TIMEOUT:?}"),
-                _ => format!("its `describe` failed: {}", error.message),
-            },
-        };
-        stopped_or(interrupt, failure)
-    })
+    let described = fit::describe(plugin, Protocol::Json, provider.limits, guests, interrupt).await;
+    described.map_err(|error| stopped_or(interrupt, unfit(provider, &error)))
 }
 
 /// Checks the configuration, and returns the schema that inputs are checked against.
@@ -182,36 +163,15 @@ fn check_config(
     let Some(description) = description else {
         return Ok(None);
     };
-    let id = &provider.definition.id;
-    if let Some(schema) = &description.config_schema {
-        let schema = compile(id, "configuration", schema)?;
-        let errors: Vec<_> = schema
-            .iter_errors(&provider.definition.config)
-            .map(|error| {
-                format!(
-                    "{error} (at `{}`)",
-                    place(&error.instance_path().to_string())
-                )
-            })
-            .collect();
-        if !errors.is_empty() {
-            return Err(ReadyError::Plugin {
-                provider: id.clone(),
-                problem: format!("its `config` does not fit: {}", errors.join("; ")),
-            });
-        }
-    }
-    let schema = description.input_schema.as_ref();
-    schema
-        .map(|schema| compile(id, "input", schema))
-        .transpose()
+    fit::check_config(description, &provider.definition.config)
+        .map_err(|error| unfit(provider, &error))
 }
 
-fn compile(id: &ProviderId, what: &str, schema: &Value) -> Result<Validator, ReadyError> {
-    jsonschema::validator_for(schema).map_err(|error| ReadyError::Plugin {
-        provider: id.clone(),
-        problem: format!("its schema of the {what} is no JSON Schema: {error}"),
-    })
+fn unfit(provider: &PlannedProvider, error: &UnfitError) -> ReadyError {
+    ReadyError::Plugin {
+        provider: provider.definition.id.clone(),
+        problem: error.to_string(),
+    }
 }
 
 fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
@@ -226,8 +186,10 @@ fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
         plugin,
         config: Arc::from(definition.config.to_string()),
         limits: provider.limits,
-        access: Access::default(),
+        access: provider.access(),
+        environment: Environment::new(provider),
         plain,
+        reuse: definition.reuse,
     }
 }
 
@@ -236,10 +198,6 @@ fn stopped_or(interrupt: &Interrupt, error: ReadyError) -> ReadyError {
         return ReadyError::Stopped;
     }
     error
-}
-
-fn place(path: &str) -> &str {
-    if path.is_empty() { "/" } else { path }
 }
 
 fn parse(text: &str) -> Value {

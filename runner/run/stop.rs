@@ -22,6 +22,7 @@ use signal_hook::{
 
 use crate::{
     model::{Reason, StopMode, StopSignal},
+    plugin::Interrupt,
     record::{last_words, request},
 };
 
@@ -57,6 +58,12 @@ impl StopRequest {
             (None, StopMode::Drain | StopMode::Stop | StopMode::Kill) => Reason::Stopped,
         }
     }
+}
+
+/// Waits until guests that were interrupted should have ended; one inside a long instruction may not have.
+pub(super) async fn unanswered(interrupt: &Interrupt) {
+    interrupt.interrupted().await;
+    tokio::time::sleep(STOP_BOUND).await;
 }
 
 type Listener = Box<dyn FnMut(StopRequest) + Send>;

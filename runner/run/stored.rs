@@ -4,6 +4,7 @@ use std::{
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +16,7 @@ use thiserror::Error;
 use super::{
     ceiling::Ceiling,
     error::PlanError,
+    grants,
     plan::{Overrides, Parts, Plan, PlannedProvider},
 };
 use crate::{
@@ -211,6 +213,8 @@ fn stored_provider(
     Ok(Some(PlannedProvider {
         file: PluginFile::from_bytes(&original_path(definition), bytes)?,
         limits: ceiling.cap(definition.limits),
+        mounts: grants::stored_mounts(&stored.grants),
+        secrets: Arc::default(),
         definition: definition.clone(),
     }))
 }

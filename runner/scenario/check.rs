@@ -4,11 +4,11 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{
-    FailFast, Rate, Template,
+    FailFast, Rate, Template, TemplateError,
     form::{Form, Key, Name, Presence},
-    globs, units,
+    globs, grants, units,
 };
-use crate::model::{Digest, ProviderId, TestId};
+use crate::model::{Digest, NetGrant, ProviderId, TestId, is_secret_name};
 
 /// Something that is wrong, and where in the value.
 #[derive(Debug)]
@@ -224,6 +224,7 @@ impl Checker<'_> {
             let refused = match name {
                 Name::Provider => ProviderId::parse(key).err().map(|error| error.to_string()),
                 Name::Attachment => attachment_name_error(key),
+                Name::Variable => grants::variable_error(key),
             };
             if let Some(reason) = refused {
                 let message = format!("`{key}` is no name here: {reason}");
@@ -236,10 +237,12 @@ impl Checker<'_> {
 
     fn template(&mut self, text: &str, roots: &[&str], at: &At<'_>) {
         let checked = Template::parse(text).and_then(|template| template.check_roots(roots));
-        if let Err(error) = checked {
-            self.findings
-                .push(at.finding(Part::Value, error.to_string(), "this template"));
+        let Err(error) = checked else { return };
+        let mut finding = at.finding(Part::Value, error.to_string(), "this template");
+        if matches!(&error, TemplateError::Root { root, .. } if root == grants::SECRET) {
+            finding.help = Some(grants::SECRET_HELP.to_owned());
         }
+        self.findings.push(finding);
     }
 
     fn scalar(&mut self, value: &Value, form: &Form, at: &At<'_>) {
@@ -301,8 +304,16 @@ fn scalar(value: &Value, form: &Form) -> Result<(), Refusal> {
 fn text(text: &str, form: &Form) -> Result<(), Refusal> {
     let because = |reason: &dyn ToString| Refusal::Because(reason.to_string());
     match form {
-        Form::Text | Form::File if text.is_empty() => Err(because(&"it is empty")),
-        Form::Text | Form::File => Ok(()),
+        Form::Text | Form::File | Form::Folder if text.is_empty() => Err(because(&"it is empty")),
+        Form::Text | Form::File | Form::Folder => Ok(()),
+        Form::Mount => {
+            grants::check_mount(text).map_err(|reason| because(&format!("`{text}` {reason}")))
+        }
+        Form::NetGrant => NetGrant::parse(text)
+            .map(|_| ())
+            .map_err(|reason| because(&format!("`{text}` is none; {reason}"))),
+        Form::SecretName if is_secret_name(text) => Ok(()),
+        Form::SecretName => Err(because(&format!("`{text}` is none"))),
         Form::TestId => TestId::parse(text)
             .map(|_| ())
             .map_err(|error| because(&format!("in `{text}`, {error}"))),
@@ -408,6 +419,12 @@ fn describe(form: &Form) -> String {
         Form::Regex => "a regular expression".to_owned(),
         Form::Glob | Form::FileGlob => "a glob".to_owned(),
         Form::File => "the path of a file".to_owned(),
+        Form::Folder => "the path of a folder".to_owned(),
+        Form::Mount => "an absolute path such as \"/fixtures\"".to_owned(),
+        Form::NetGrant => {
+            "a scheme, a host and perhaps a port, such as \"https://api.example.com\"".to_owned()
+        }
+        Form::SecretName => "the name of a secret such as \"API_KEY\"".to_owned(),
         Form::Template(_) => "a string".to_owned(),
         Form::Word(words) => format!("one of {}", enumerate(words)),
         Form::List(_) | Form::SomeOf(_) => "an array".to_owned(),

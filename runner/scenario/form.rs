@@ -51,6 +51,13 @@ pub(super) enum Form {
     FileGlob,
     /// A path, as seen from the scenario's folder.
     File,
+    /// The same of a folder.
+    Folder,
+    /// A path in a guest's file system.
+    Mount,
+    /// Scheme, host and perhaps port.
+    NetGrant,
+    SecretName,
     /// A string with `{{…}}` that begin with one of these.
     Template(&'static [&'static str]),
     /// Any value, the strings in it being templates.
@@ -76,4 +83,6 @@ pub(super) enum Form {
 pub(super) enum Name {
     Provider,
     Attachment,
+    /// An environment variable.
+    Variable,
 }

@@ -1,9 +1,16 @@
 //! Every key of a scenario, once: what is checked, what is suggested and the published JSON Schema all come from here.
 
+mod sandbox;
+
+use sandbox::{GRANTS, LIMITS};
+
 use super::form::{Form, Key, Name, Presence};
 
 /// What templates of a command may begin with.
 pub(super) const COMMAND_ROOTS: &[&str] = &["input", "config"];
+
+/// What templates of environment variables may begin with. Only there is a secret known.
+pub(super) const ENV_ROOTS: &[&str] = &["input", "config", "secret"];
 
 /// What templates of a test list may begin with.
 pub(super) const LIST_ROOTS: &[&str] = &["row", "file", "row_number"];
@@ -244,9 +251,19 @@ const PROVIDER: &[Key] = &[
         "What a plain command's standard output is taken for.",
     ),
     optional(
+        "reuse",
+        Form::Word(&["instance"]),
+        "`instance`: a component's instance serves many tests, one after the other. Default: each attempt has a fresh one.",
+    ),
+    optional(
         "limits",
         Form::Table(&[LIMITS]),
         "What one attempt may use.",
+    ),
+    optional(
+        "grants",
+        Form::Table(&[GRANTS]),
+        "What of the world outside its sandbox the provider may touch. Default: nothing.",
     ),
     optional(
         "concurrency",
@@ -265,95 +282,6 @@ const STDIN: &[Key] = &[required(
     Form::Text,
     "The name of an attachment of the test.",
 )];
-
-const LIMITS: &[Key] = &[
-    optional(
-        "time",
-        Form::Duration { zero: false },
-        "Caps every attempt's `timeout`.",
-    ),
-    with_default(
-        "input",
-        Form::Size,
-        r#""4MiB""#,
-        "Bytes of the input, of the configuration, and of standard input.",
-    ),
-    with_default(
-        "memory",
-        Form::Size,
-        r#""256MiB""#,
-        "Bytes of all memories together.",
-    ),
-    with_default(
-        "table_elements",
-        Form::Integer {
-            min: 0,
-            max: u32::MAX as i64,
-        },
-        "1000000",
-        "Elements of all tables together.",
-    ),
-    with_default(
-        "file",
-        Form::Size,
-        r#""64MiB""#,
-        "Bytes of the plugin's file.",
-    ),
-    with_default(
-        "reply",
-        Form::Size,
-        r#""4MiB""#,
-        "Bytes of a reply, or of a plain command's standard output.",
-    ),
-    with_default(
-        "log",
-        Form::Size,
-        r#""1MiB""#,
-        "Bytes of log messages; what is over is dropped and counted.",
-    ),
-    with_default(
-        "log_records",
-        Form::Integer { min: 0, max: BYTES },
-        "10000",
-        "Log records; what is over is dropped and counted.",
-    ),
-    with_default(
-        "stdio",
-        Form::Size,
-        r#""64KiB""#,
-        "Bytes kept of standard output and standard error, from the start and from the end each.",
-    ),
-    with_default(
-        "artifacts",
-        Form::Size,
-        r#""64MiB""#,
-        "Bytes of all artifacts together.",
-    ),
-    with_default(
-        "artifact_files",
-        Form::Integer { min: 0, max: COUNT },
-        "100",
-        "How many artifacts.",
-    ),
-    with_default(
-        "http_requests",
-        Form::Integer { min: 0, max: COUNT },
-        "100",
-        "HTTP requests of one attempt.",
-    ),
-    with_default(
-        "http_response",
-        Form::Size,
-        r#""10MiB""#,
-        "Bytes of one HTTP response's body.",
-    ),
-    with_default(
-        "scratch",
-        Form::Size,
-        "0",
-        "Bytes that may be written to files in all. More than 0 gives an empty private `/scratch`, and `/artifacts` to commands.",
-    ),
-];
 
 const TEST_KEYS: &[Key] = &[
     required(
@@ -495,7 +423,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::*;
+    use super::{sandbox::FS_GRANT, *};
     use crate::{
         model::{ErrorClass, Limits},
         scenario::{provider::read_limits, raw::Document},
@@ -538,6 +466,8 @@ mod tests {
             PROVIDER,
             STDIN,
             LIMITS,
+            GRANTS,
+            FS_GRANT,
             TEST_KEYS,
             LIST,
             EXPECT_KEYS,

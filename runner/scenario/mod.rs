@@ -9,6 +9,7 @@ mod expect;
 mod files;
 mod form;
 mod globs;
+mod grants;
 mod keys;
 mod normalise;
 mod provider;
@@ -38,8 +39,9 @@ use validate::{InlineTest, NamedFiles, TestList};
 
 pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};
+pub use grants::{check_mount, variable_error};
 pub use normalise::normalise;
-pub use provider::{OutputForm, Protocol, Provider, Rate, Stdin};
+pub use provider::{OutputForm, Protocol, Provider, Rate, Reuse, Stdin};
 pub use schema::json_schema;
 pub use suite::{Suite, SuiteReader};
 pub use template::{MissingKey, Template, TemplateError};

@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     Mistake, Retries, Scenario, ScenarioError, Selection, Suite,
-    attachments::{self, Attachments},
+    attachments::Attachments,
     check::{self, At, Finding},
     error::Place,
     expect::Schema,
@@ -30,7 +30,7 @@ use super::{
     suite::{Definition, FileEntry, Line, Parts, RetriesEntry},
     validate::TestList,
 };
-use crate::model::{Digest, ProviderId};
+use crate::model::{Digest, ProviderId, media_type};
 
 const SHOWN_MISTAKES: usize = 10;
 
@@ -366,7 +366,7 @@ impl<'s> Normaliser<'s> {
                 .map_err(|reason| format!("attachment `{file}`: {reason}"))?;
             entries.push(FileEntry {
                 bytes,
-                media_type: attachments::media_type(name).to_owned(),
+                media_type: media_type(name).to_owned(),
                 name: name.clone(),
                 sha256: digest.to_string(),
             });

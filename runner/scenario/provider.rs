@@ -6,7 +6,7 @@ use miette::SourceSpan;
 use serde_json::{Map, Value};
 
 use super::{Template, settings, units};
-use crate::model::{Digest, Limits, ProviderId};
+use crate::model::{Digest, Grants, Limits, ProviderId};
 
 /// A plugin as a scenario uses it.
 #[derive(Clone, Debug)]
@@ -31,8 +31,12 @@ pub struct Provider {
     pub stdin: Option<Stdin>,
     /// What a plain command's standard output is taken for.
     pub output: OutputForm,
+    /// What serves more than one attempt; `None` for nothing.
+    pub reuse: Option<Reuse>,
     /// What one attempt may use.
     pub limits: Limits,
+    /// What of the world outside its sandbox it may touch.
+    pub grants: Grants,
     /// How many attempts may run at once.
     pub concurrency: Option<NonZeroUsize>,
     /// How many attempts may start in which time.
@@ -97,6 +101,27 @@ impl OutputForm {
             "trimmed" => Self::Trimmed,
             _ => Self::Text,
         }
+    }
+}
+
+/// What of a provider serves more than one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// An instance of its component, for attempts that follow one another.
+    Instance,
+}
+
+impl Reuse {
+    /// The word for it in scenarios and manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Instance => "instance",
+        }
+    }
+
+    /// Reads a word.
+    pub(super) fn read(word: &str) -> Option<Self> {
+        (word == Self::Instance.as_str()).then_some(Self::Instance)
     }
 }
 

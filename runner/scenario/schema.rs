@@ -29,10 +29,19 @@ fn of(form: &Form) -> Value {
     match form {
         Form::Any | Form::Templates(_) => json!({}),
         Form::AnyTable => json!({"type": "object"}),
-        Form::Text | Form::File | Form::Glob | Form::FileGlob => {
+        Form::Text | Form::File | Form::Folder | Form::Glob | Form::FileGlob => {
             json!({"type": "string", "minLength": 1})
         }
         Form::Template(_) => json!({"type": "string"}),
+        Form::Mount => {
+            json!({"type": "string", "pattern": "^(/[^/]+)+$", "examples": ["/fixtures"]})
+        }
+        Form::NetGrant => json!({
+            "type": "string",
+            "pattern": "^https?://",
+            "examples": ["https://api.example.com", "http://127.0.0.1:8080", "https://*.example.com"],
+        }),
+        Form::SecretName => json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
         Form::TestId => json!({
             "type": "string",
             "maxLength": 200,
@@ -123,5 +132,6 @@ fn name_pattern(name: Name) -> &'static str {
     match name {
         Name::Provider => "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$",
         Name::Attachment => r"^[^/\\]{1,128}$",
+        Name::Variable => "^[^=\u{0}]+$",
     }
 }

@@ -80,6 +80,17 @@ impl Template {
         Ok(())
     }
 
+    /// The keys behind `root` of every path that begins with it: of `{{secret.API_KEY}}`, `["API_KEY"]`.
+    pub fn keys_of<'a>(&'a self, root: &'a str) -> impl Iterator<Item = &'a [String]> {
+        self.pieces.iter().filter_map(move |piece| match piece {
+            Piece::Path(path) => path
+                .split_first()
+                .filter(|(first, _)| *first == root)
+                .map(|(_, keys)| keys),
+            Piece::Text(_) => None,
+        })
+    }
+
     /// Fills the template in. When it is one path and nothing else, the value keeps its type; otherwise it is a text.
     pub fn render_value(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
         match self.pieces.as_slice() {

@@ -12,10 +12,10 @@ use globset::GlobSet;
 use serde_json::{Map, Value};
 
 use super::{
-    OutputForm, Problem, Protocol, Provider, Rate, RunSettings, Scenario, Stdin, Template,
+    OutputForm, Problem, Protocol, Provider, Rate, Reuse, RunSettings, Scenario, Stdin, Template,
     check::{self, At, Finding, Part, Step},
     files::{self, Format, ListFile},
-    globs, keys,
+    globs, grants, keys,
     provider::read_limits,
     raw::{Document, Lines},
     settings::{self, Settings},
@@ -194,6 +194,12 @@ impl Validator<'_> {
         let object = |key| table.get(key).and_then(Value::as_object);
         let args = settings::strings(table, "args");
         let output = string(table, "output").map(OutputForm::read);
+        let limits = object("limits").map(read_limits).unwrap_or_default();
+        let folders = match self.named_files {
+            NamedFiles::Needed => Some(self.directory.as_path()),
+            NamedFiles::Stored => None,
+        };
+        grants::check(table, &limits, folders, &at, &mut self.findings);
         Some(Provider {
             id: ProviderId::parse(name).ok()?,
             plugin: path,
@@ -205,7 +211,9 @@ impl Validator<'_> {
             args: args.filter_map(|text| Template::parse(text).ok()).collect(),
             stdin: table.get("stdin").and_then(Stdin::read),
             output: output.unwrap_or_default(),
-            limits: object("limits").map(read_limits).unwrap_or_default(),
+            reuse: string(table, "reuse").and_then(Reuse::read),
+            limits,
+            grants: object("grants").map(grants::read).unwrap_or_default(),
             concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
             rate: string(table, "rate").and_then(Rate::parse),
         })

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod bare;
+mod languages;
 mod lists;
 mod table;
 
@@ -23,6 +24,7 @@ fn main() {
         ("startup", startup),
         ("growth", growth),
         ("spawn", spawn),
+        ("languages", languages::languages),
     ]);
 }
 

@@ -8,13 +8,14 @@ use std::{
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// The compiled guest from `tests/guests/<name>`, or the bundled provider `units`.
+/// The compiled guest from `tests/guests/<name>`, or one of the bundled providers `units`, `http_provider` and
+/// `chat_provider`.
 pub(crate) fn guest(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(build);
+    let folder = FOLDER.get_or_init(|| build(TARGET, &packages()));
     // A library's file has its crate's name, a program's its package's.
     let names = [
-        format!("guest_{name}.wasm"),
+        format!("guest_{}.wasm", name.replace('-', "_")),
         format!("guest-{name}.wasm"),
         format!("{name}.wasm"),
     ];
@@ -25,10 +26,19 @@ pub(crate) fn guest(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("there is a guest `{name}`"))
 }
 
-fn build() -> PathBuf {
+/// The program from `tests/guests/<name>` as a preview 1 module.
+#[allow(dead_code, reason = "the benchmarks have no use for it")]
+pub(crate) fn module(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let programs = ["guest-files-command".to_owned()];
+    let folder = FOLDER.get_or_init(|| build("wasm32-wasip1", &programs));
+    folder.join(format!("guest-{name}.wasm"))
+}
+
+fn build(target: &str, packages: &[String]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = root.join("target/guests");
-    add_target();
+    add_target(target);
 
     let mut cargo = Command::new(env!("CARGO"));
     cargo
@@ -39,11 +49,11 @@ fn build() -> PathBuf {
             "--profile",
             "plugin",
             "--target",
-            TARGET,
+            target,
             "--target-dir",
         ])
         .arg(&folder);
-    for package in packages(root) {
+    for package in packages {
         cargo.arg("--package").arg(package);
     }
     // Those of the host, which the tests themselves may be measured or instrumented with.
@@ -51,28 +61,29 @@ fn build() -> PathBuf {
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     run(&mut cargo);
-    folder.join(TARGET).join("plugin")
+    folder.join(target).join("plugin")
 }
 
-/// `rust-toolchain.toml` names the target, but not every rustup installs what it names.
-fn add_target() {
+/// `rust-toolchain.toml` names the targets, but not every rustup installs what it names.
+fn add_target(target: &str) {
     let rustc = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", TARGET])
+        .args(["--print", "target-libdir", "--target", target])
         .output()
         .expect("rustc can be run");
     let libraries = String::from_utf8_lossy(&rustc.stdout).trim().to_owned();
     if !Path::new(&libraries).exists() {
-        run(Command::new("rustup").args(["target", "add", TARGET]));
+        run(Command::new("rustup").args(["target", "add", target]));
     }
 }
 
-fn packages(root: &Path) -> Vec<String> {
+fn packages() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let guests = fs_err::read_dir(root.join("tests/guests")).expect("there are guests");
     guests
         .map(|entry| entry.expect("the folder can be read").file_name())
         .map(|name| format!("guest-{}", name.to_string_lossy()))
-        // The one whose configuration and input have schemas.
-        .chain(["units".to_owned()])
+        // The one whose configuration and input have schemas, and those that ask servers.
+        .chain(["units", "http-provider", "chat-provider"].map(str::to_owned))
         .collect()
 }
 

@@ -3,5 +3,6 @@
 pub(crate) mod endless;
 pub(crate) mod guests;
 pub(crate) mod runner;
+pub(crate) mod server;
 pub(crate) mod spans;
 pub(crate) mod truth;

@@ -138,18 +138,61 @@ impl From<ArtifactError> for Error {
 
 impl From<HttpError> for Error {
     fn from(error: HttpError) -> Self {
-        let kind = match error {
-            HttpError::Denied(_) => ErrorKind::Denied,
-            HttpError::InvalidRequest(_) => ErrorKind::Internal,
-            HttpError::Unreachable(_) | HttpError::Timeout => ErrorKind::Unavailable,
-            HttpError::TooLarge(_) | HttpError::Other(_) => ErrorKind::Other,
+        let (kind, code) = match error {
+            HttpError::Denied(_) => (ErrorKind::Denied, ""),
+            HttpError::InvalidRequest(_) => (ErrorKind::Internal, "invalid-request"),
+            HttpError::Unreachable(_) => (ErrorKind::Unavailable, "unreachable"),
+            HttpError::Timeout => (ErrorKind::Unavailable, "timeout"),
+            HttpError::TooLarge(_) => (ErrorKind::Other, "too-large"),
+            HttpError::Other(_) => (ErrorKind::Other, ""),
         };
-        Self::new(kind, error.to_string())
+        Self::new(kind, error.to_string()).code(code)
     }
 }
 
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
         Self::internal(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, ErrorKind};
+    use crate::http::HttpError;
+
+    #[test]
+    fn what_became_of_a_request_decides_the_kind() {
+        let why = || "why".to_owned();
+        for (error, kind, code, message) in [
+            (HttpError::Denied(why()), ErrorKind::Denied, "", "why"),
+            (
+                HttpError::InvalidRequest(why()),
+                ErrorKind::Internal,
+                "invalid-request",
+                "why",
+            ),
+            (
+                HttpError::Unreachable(why()),
+                ErrorKind::Unavailable,
+                "unreachable",
+                "why",
+            ),
+            (
+                HttpError::Timeout,
+                ErrorKind::Unavailable,
+                "timeout",
+                "the server did not answer in time",
+            ),
+            (
+                HttpError::TooLarge(why()),
+                ErrorKind::Other,
+                "too-large",
+                "why",
+            ),
+            (HttpError::Other(why()), ErrorKind::Other, "", "why"),
+        ] {
+            assert_eq!(Error::from(error), Error::new(kind, message).code(code));
+        }
     }
 }

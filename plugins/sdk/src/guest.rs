@@ -20,7 +20,7 @@ use crate::http::{HttpError, Request, Response};
 use crate::log::Level;
 use crate::provider::RawTest;
 use crate::secrets::SecretError;
-use crate::{Check, Error, ErrorKind, FromJson, Packaged, Reply, Verdict};
+use crate::{Check, Error, ErrorKind, FromJson, Lifecycle, Packaged, Reply, Verdict};
 
 #[allow(
     missing_docs,
@@ -40,7 +40,28 @@ pub mod bindings {
     });
 }
 
-/// The contract's export for a provider.
+/// The optional export, which only those components have that ask for it.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::use_self,
+    reason = "generated: strings and lists cross the boundary as pointers"
+)]
+pub mod lifecycle_bindings {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package runner:sdk; world lifecycle { export runner:provider/lifecycle@0.1.0; }",
+        world: "runner:sdk/lifecycle",
+        with: { "runner:provider/types@0.1.0": crate::guest::bindings::runner::provider::types },
+        pub_export_macro: true,
+        default_bindings_module: "runner_sdk::__private::lifecycle_bindings",
+    });
+}
+
+/// The contract's exports for a provider.
 pub struct Exported<P>(PhantomData<P>);
 
 impl<P: Packaged> Guest for Exported<P> {
@@ -72,6 +93,16 @@ impl<P: Packaged> Guest for Exported<P> {
             Ok(reply) => Ok(reply.into()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl<P: Lifecycle> lifecycle_bindings::exports::runner::provider::lifecycle::Guest for Exported<P> {
+    fn setup(config: String) -> Result<(), ProviderError> {
+        crate::lifecycle::setup::<P>(config).map_err(ProviderError::from)
+    }
+
+    fn teardown() {
+        crate::lifecycle::teardown::<P>();
     }
 }
 

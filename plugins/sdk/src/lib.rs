@@ -23,9 +23,12 @@
 //!
 //! What the host offers are plain functions: [`log`], [`control`], [`files`], [`secrets`], [`artifacts`], [`http`].
 //! Outside WASM they work on [`testing::Host`], kept in memory, so a provider is tested with `cargo test` alone.
+//!
+//! A provider that keeps something from one test to the next is a [`Lifecycle`].
 
 mod error;
 mod json;
+mod lifecycle;
 mod provider;
 mod reply;
 
@@ -49,6 +52,7 @@ use testing as host;
 
 pub use error::{Error, ErrorKind, Result};
 pub use json::{FromJson, IntoJson, NoConfig, Raw};
+pub use lifecycle::Lifecycle;
 pub use provider::{Package, Packaged, Provider, Test};
 pub use reply::{Check, Metric, Reply, Verdict};
 pub use {schemars, serde, serde_json};
@@ -56,13 +60,18 @@ pub use {schemars, serde, serde_json};
 #[doc(hidden)]
 pub mod __private {
     #[cfg(target_family = "wasm")]
-    pub use crate::guest::{Exported, bindings};
+    pub use crate::guest::{Exported, bindings, lifecycle_bindings};
 }
 
 /// The README's example, tested.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The examples of the page about Rust, tested.
+#[cfg(doctest)]
+#[doc = include_str!("../../rust.md")]
+struct RustPage;
 
 /// Makes a type that implements [`Provider`] the provider of this component.
 #[macro_export]
@@ -85,6 +94,22 @@ macro_rules! export {
             type Exported = $crate::__private::Exported<$provider>;
             $crate::__private::bindings::export!(
                 Exported with_types_in $crate::__private::bindings
+            );
+        };
+    };
+}
+
+/// Makes a type that implements [`Lifecycle`] the provider of this component.
+#[macro_export]
+macro_rules! export_with_lifecycle {
+    ($provider:ty) => {
+        $crate::export!($provider);
+
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            type Exported = $crate::__private::Exported<$provider>;
+            $crate::__private::lifecycle_bindings::export!(
+                Exported with_types_in $crate::__private::lifecycle_bindings
             );
         };
     };

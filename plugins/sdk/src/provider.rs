@@ -9,7 +9,8 @@ pub trait Provider: Sized {
     /// How a scenario sets the provider up; [`NoConfig`](crate::NoConfig) for not at all.
     type Config: FromJson;
 
-    /// Answers one test. The instance is fresh: nothing is left of the test before.
+    /// Answers one test. The instance is fresh, unless the scenario says `reuse`: nothing is left of the test before. A
+    /// provider that keeps something on purpose implements [`Lifecycle`](crate::Lifecycle) instead.
     fn run(test: Test<Self>) -> Result<Reply>;
 
     /// Names what the provider would like to be granted, such as `net:https://api.example.com` or `secret:API_KEY`.

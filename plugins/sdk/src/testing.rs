@@ -27,7 +27,7 @@ use crate::http::{HttpError, Request, Response};
 use crate::log::Level;
 use crate::provider::RawTest;
 use crate::secrets::SecretError;
-use crate::{FromJson, Provider, Reply, Result};
+use crate::{FromJson, Lifecycle, Provider, Reply, Result};
 
 thread_local! {
     /// What the SDK's functions talk to on this thread.
@@ -39,6 +39,7 @@ pub struct Host {
     files: BTreeMap<String, Vec<u8>>,
     secrets: BTreeMap<String, String>,
     respond: Option<Box<Respond>>,
+    seed: u32,
     stop_requested: bool,
     remaining: Duration,
     seen: Seen,
@@ -55,6 +56,8 @@ pub struct Seen {
     pub progress: Vec<(Option<f64>, String)>,
     /// Artifacts by name.
     pub artifacts: BTreeMap<String, Vec<u8>>,
+    /// Requests as the provider made them: secrets are names in them.
+    pub requests: Vec<Request>,
 }
 
 impl Default for Host {
@@ -70,6 +73,7 @@ impl Host {
             files: BTreeMap::new(),
             secrets: BTreeMap::new(),
             respond: None,
+            seed: 0,
             stop_requested: false,
             remaining: Duration::from_secs(60),
             seen: Seen::default(),
@@ -88,12 +92,35 @@ impl Host {
         self
     }
 
-    /// Answers requests; without it they are denied.
+    /// Answers requests, one after the other, with these; without any they are denied.
+    ///
+    /// # Panics
+    ///
+    /// When the provider sends more requests than there are responses.
+    pub fn responses<R>(self, responses: R) -> Self
+    where
+        R: IntoIterator<Item = Result<Response, HttpError>>,
+        R::IntoIter: 'static,
+    {
+        let mut responses = responses.into_iter();
+        self.respond(move |request| {
+            let response = responses.next();
+            response.unwrap_or_else(|| panic!("no response is left for {}", request.url))
+        })
+    }
+
+    /// Answers requests by what is in them; without it they are denied.
     pub fn respond(
         mut self,
         respond: impl FnMut(Request) -> Result<Response, HttpError> + 'static,
     ) -> Self {
         self.respond = Some(Box::new(respond));
+        self
+    }
+
+    /// Sets the test's seed, 0 otherwise.
+    pub fn seed(mut self, seed: u32) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -121,19 +148,52 @@ impl Host {
     )]
     pub fn run_and_look<P: Provider>(self, input: Value, config: Value) -> (Result<Reply>, Seen) {
         HOST.set(self);
-        let result = crate::provider::run::<P>(RawTest {
-            trial_id: "test@provider#1".to_owned(),
-            test_id: "test".to_owned(),
-            provider: "provider".to_owned(),
-            repeat: 1,
-            attempt: 1,
-            seed: 0,
-            input: input.to_string(),
-            config: config.to_string(),
-            tags: Vec::new(),
+        let result = answer::<P>(&input, &config);
+        (result, HOST.take().seen)
+    }
+
+    /// Sets `P` up, runs it with each of the inputs, and tears it down; the outer error is that of the setup.
+    pub fn run_each<P: Lifecycle>(
+        self,
+        inputs: impl IntoIterator<Item = Value>,
+        config: Value,
+    ) -> Result<Vec<Result<Reply>>> {
+        self.run_each_and_look::<P>(inputs, config).0
+    }
+
+    /// The same, and also answers what `P` left with the host.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "values are made with `json!` where they are handed over"
+    )]
+    pub fn run_each_and_look<P: Lifecycle>(
+        self,
+        inputs: impl IntoIterator<Item = Value>,
+        config: Value,
+    ) -> (Result<Vec<Result<Reply>>>, Seen) {
+        HOST.set(self);
+        let result = crate::lifecycle::setup::<P>(config.to_string()).map(|()| {
+            let answers = inputs.into_iter().map(|input| answer::<P>(&input, &config));
+            let answers = answers.collect();
+            crate::lifecycle::teardown::<P>();
+            answers
         });
         (result, HOST.take().seen)
     }
+}
+
+fn answer<P: Provider>(input: &Value, config: &Value) -> Result<Reply> {
+    crate::provider::run::<P>(RawTest {
+        trial_id: "test@provider#1".to_owned(),
+        test_id: "test".to_owned(),
+        provider: "provider".to_owned(),
+        repeat: 1,
+        attempt: 1,
+        seed: with(|host| host.seed),
+        input: input.to_string(),
+        config: config.to_string(),
+        tags: Vec::new(),
+    })
 }
 
 /// Answers the JSON Schemas of a provider's input and configuration, as `describe` does.
@@ -204,13 +264,28 @@ pub(crate) fn append_artifact(
 }
 
 pub(crate) fn send(request: Request) -> Result<Response, HttpError> {
+    with(|host| host.seen.requests.push(request.clone()));
+    for secret in request.headers.iter().flat_map(|(_, value)| names(value)) {
+        if with(|host| !host.secrets.contains_key(secret)) {
+            return Err(HttpError::Denied(format!(
+                "the secret `{secret}` is not granted"
+            )));
+        }
+    }
     // Taken out meanwhile, so that an answering function may use the SDK itself.
     let Some(mut respond) = with(|host| host.respond.take()) else {
-        return Err(HttpError::Denied(request.url));
+        let message = format!("`{}` is not granted", request.url);
+        return Err(HttpError::Denied(message));
     };
     let response = respond(request);
     with(|host| host.respond = Some(respond));
     response
+}
+
+/// The secrets that a header's value names.
+fn names(value: &str) -> impl Iterator<Item = &str> {
+    let after = value.split("{{secret.").skip(1);
+    after.filter_map(|rest| Some(rest.split_once("}}")?.0))
 }
 
 fn with<T>(work: impl FnOnce(&mut Host) -> T) -> T {
@@ -222,7 +297,7 @@ mod tests {
     use serde_json::json;
 
     use super::Host;
-    use crate::http::{Request, Response};
+    use crate::http::{HttpError, Response, get};
     use crate::log::Level;
     use crate::{ErrorKind, NoConfig, Provider, Reply, Result, Test};
 
@@ -238,7 +313,12 @@ mod tests {
                 "file" => json!(crate::files::read("a.txt")?.len()),
                 "beyond" => json!(crate::files::read_range("a.txt", 2, 9)?.len()),
                 "secret" => json!(crate::secrets::get("KEY")?),
-                "http" => json!(crate::http::send(Request::new("GET", "http://x"))?.status),
+                "http" => json!(get("http://x").send()?.status),
+                "keyed http" => {
+                    let request = get("http://x").header("authorization", "Key {{secret.KEY}}");
+                    json!([request.clone().send()?.status, request.send()?.status])
+                }
+                "seed" => json!(test.seed),
                 "artifact" => {
                     crate::artifacts::append("a.txt", "text/plain", b"one ")?;
                     crate::artifacts::append("a.txt", "text/plain", b"two")?;
@@ -283,16 +363,31 @@ mod tests {
         assert_eq!(kind(host(), "beyond"), ErrorKind::InvalidInput);
         assert_eq!(output(Host::new().secret("KEY", "k"), "secret"), json!("k"));
         assert_eq!(output(Host::new().stop_requested(), "stop"), json!(true));
-        let host = Host::new().respond(|_| {
-            Ok(Response {
-                status: 204,
-                headers: Vec::new(),
-                body: Vec::new(),
-                duration: std::time::Duration::ZERO,
-            })
-        });
+        let host = Host::new().respond(|_| Ok(Response::new(204)));
         assert_eq!(output(host, "http"), json!(204));
         assert_eq!(kind(Host::new(), "http"), ErrorKind::Denied);
+    }
+
+    #[test]
+    fn responses_are_given_in_turn_and_requests_are_kept() {
+        let host = || Host::new().responses([Ok(Response::new(200)), Ok(Response::new(201))]);
+        let (reply, seen) = host()
+            .secret("KEY", "k")
+            .run_and_look::<Obedient>(json!("keyed http"), json!({}));
+        assert_eq!(reply.unwrap().output().unwrap(), json!([200, 201]));
+        assert_eq!(seen.requests.len(), 2);
+        assert_eq!(seen.requests[0].headers[0].1, "Key {{secret.KEY}}");
+
+        // A secret in a header has to be granted as any other.
+        assert_eq!(kind(host(), "keyed http"), ErrorKind::Denied);
+        let host = Host::new().responses([Err(HttpError::Timeout)]);
+        assert_eq!(kind(host, "http"), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn the_seed_is_the_one_that_was_set() {
+        assert_eq!(output(Host::new(), "seed"), json!(0));
+        assert_eq!(output(Host::new().seed(7), "seed"), json!(7));
     }
 
     #[test]

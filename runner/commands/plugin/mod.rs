@@ -2,7 +2,13 @@
 
 mod build;
 mod doctor;
+mod file;
+mod grants;
+mod inspect;
 mod new;
+mod rehearsal;
+mod run;
+mod workbench;
 
 use std::{
     ffi::OsStr,
@@ -26,6 +32,8 @@ pub(super) fn plugin(
     match command {
         PluginCommand::New(args) => new::new(args, surroundings, output),
         PluginCommand::Build(args) => build::build(args, output),
+        PluginCommand::Inspect(args) => inspect::inspect(args, surroundings, output),
+        PluginCommand::Run(args) => run::run(args, surroundings, output),
         PluginCommand::Doctor(args) => doctor::doctor(args, surroundings, output),
     }
 }

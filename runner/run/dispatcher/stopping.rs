@@ -5,9 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Dispatcher, Event};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{Dispatcher, Event, Message};
 use crate::{
     model::{Reason, StopMode, StopSignal},
+    plugin::TEARDOWN_TIME,
     run::{StopRequest, executor::given_up},
 };
 
@@ -129,6 +132,26 @@ impl Dispatcher<'_> {
             if let Some(flight) = self.release(begun.ordinal) {
                 let attempt = given_up(&begun, flight.trial.clone(), now);
                 self.enter(&flight, attempt, false);
+            }
+        }
+    }
+
+    /// Lets executors tear down the instances that they keep, for as long as a stop lets guests go on.
+    pub(super) async fn close_pool(&mut self, inbox: &mut UnboundedReceiver<Message>) {
+        self.pool.close();
+        let ends = Instant::now() + TEARDOWN_TIME + ANSWER_TIME;
+        loop {
+            let now = Instant::now();
+            self.enforce(now);
+            if self.interrupt.is_now() || now >= ends {
+                return;
+            }
+            let wake = self.next_bound().map_or(ends, |bound| bound.min(ends));
+            tokio::select! {
+                biased;
+                () = self.pool.closed() => return,
+                Some(message) = inbox.recv() => self.receive(message),
+                () = tokio::time::sleep_until(wake.into()) => {}
             }
         }
     }

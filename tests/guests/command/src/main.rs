@@ -17,6 +17,11 @@ fn main() -> ExitCode {
         ["argv", ..] => print!("{}", args.join(" ")),
         ["cat"] => cat(),
         ["say", text] => print!("{text}"),
+        ["env", name] => print!("{}", variable(name)),
+        ["fail-env", name] => {
+            eprintln!("{name} is {}", variable(name));
+            return ExitCode::FAILURE;
+        }
         ["fail", text] => {
             eprintln!("{text}");
             return ExitCode::FAILURE;
@@ -38,6 +43,10 @@ fn main() -> ExitCode {
         ref other => panic!("cannot do {other:?}"),
     }
     ExitCode::SUCCESS
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).expect("the variable is set")
 }
 
 fn describe() {

@@ -106,6 +106,7 @@ impl Guest for Hostile {
                     &[("key".to_owned(), "value".to_owned())],
                 );
                 control::progress(Some(0.5), "half way");
+                sleep(Duration::from_millis(number("ms", 0)));
                 Ok(reply(&json!(control::remaining())))
             }
             "invalid-json" => Ok(Reply {

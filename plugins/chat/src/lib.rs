@@ -1,0 +1,90 @@
+//! Asks a chat model: a provider for every server that speaks OpenAI's chat completions.
+//!
+//! Input `"Say hello."`, `{ prompt = "Say hello." }` or `{ messages = […] }` is answered by the text of the model.
+
+mod answer;
+mod failure;
+mod input;
+mod request;
+
+use std::collections::BTreeMap;
+
+use input::Input;
+use runner_sdk::{Provider, Reply, Result, Test};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+struct Chat;
+
+/// The server, the model, and what holds for every request.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// What `/chat/completions` is appended to.
+    #[serde(default = "openai")]
+    base_url: String,
+    /// The model, unless a test names another.
+    model: Option<String>,
+    /// The secret that is sent as the bearer's token; an empty name sends none.
+    #[serde(default = "openai_key")]
+    api_key_secret: String,
+    /// Further headers; `{{secret.NAME}}` in a value is filled in by the runner.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// The first message, unless the messages of a test begin with one of the system.
+    system: Option<String>,
+    /// How much chance there is in the answer.
+    temperature: Option<f64>,
+    /// The longest answer, in tokens.
+    max_tokens: Option<u32>,
+    /// Sends the test's seed, so that a server that knows seeds gives the same answer again.
+    #[serde(default)]
+    seed: bool,
+    /// How to read the text of the model.
+    #[serde(default)]
+    output: OutputForm,
+    /// How long to wait, in milliseconds; the attempt's deadline holds in any case.
+    timeout_ms: Option<u32>,
+    /// Further fields of every request.
+    #[serde(default)]
+    extra: Map<String, Value>,
+}
+
+/// How to read the text of a model.
+#[derive(Deserialize, JsonSchema, Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum OutputForm {
+    /// As it is.
+    #[default]
+    Text,
+    /// As a JSON value; a text that is none fails the test.
+    Json,
+}
+
+// It names no `requests`: what it needs follows from the configuration, and a model on one's own machine is not to be
+// told that OpenAI should be granted as well. A denial says what to add.
+impl Provider for Chat {
+    type Input = Input;
+    type Config = Config;
+
+    fn run(test: Test<Self>) -> Result<Reply> {
+        let form = test.config.output;
+        let request = request::build(test)?;
+        let response = request.send().map_err(failure::without_response)?;
+        if !response.is_success() {
+            return Err(failure::of(&response));
+        }
+        answer::read(&response, form)
+    }
+}
+
+runner_sdk::export!(Chat);
+
+fn openai() -> String {
+    "https://api.openai.com/v1".to_owned()
+}
+
+fn openai_key() -> String {
+    "OPENAI_API_KEY".to_owned()
+}

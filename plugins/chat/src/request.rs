@@ -1,0 +1,179 @@
+//! From a test to the request for a completion.
+
+use std::time::Duration;
+
+use runner_sdk::http::{self, Request};
+use runner_sdk::{Error, Result, Test};
+use serde_json::{Map, Value, json};
+
+use crate::{Chat, Config};
+
+/// Builds the request of a test.
+pub(crate) fn build(test: Test<Chat>) -> Result<Request> {
+    let Config {
+        base_url,
+        api_key_secret,
+        headers,
+        timeout_ms,
+        ..
+    } = &test.config;
+    let base_url = base_url.trim_end_matches('/');
+    let mut request = http::post(format!("{base_url}/chat/completions"));
+
+    if !api_key_secret.is_empty() {
+        // The host puts the secret there: this plugin never sees it.
+        let token = format!("Bearer {{{{secret.{api_key_secret}}}}}");
+        request = request.header("authorization", token);
+    }
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.timeout = timeout_ms.map(|timeout| Duration::from_millis(timeout.into()));
+    Ok(request.json(&body(test)?)?)
+}
+
+fn body(test: Test<Chat>) -> Result<Map<String, Value>> {
+    let (config, mut question) = (test.config, test.input.0);
+    let mut body = config.extra;
+    if body
+        .get("stream")
+        .is_some_and(|stream| *stream != json!(false))
+    {
+        let message = "`extra.stream` cannot be set: an answer is read as a whole";
+        return Err(Error::invalid_config(message));
+    }
+    let messages = question.messages(config.system)?;
+    let model = question.model.or(config.model);
+    let model = model.ok_or_else(|| {
+        Error::invalid_config("neither the provider's `config` nor the test names a `model`")
+    })?;
+    let seed = question.seed.or(config.seed.then_some(test.seed));
+
+    body.insert("model".to_owned(), model.into());
+    body.insert("messages".to_owned(), json!(messages));
+    let temperature = question.temperature.or(config.temperature);
+    let max_tokens = question.max_tokens.or(config.max_tokens);
+    for (name, value) in [
+        ("temperature", temperature.map(Value::from)),
+        ("max_tokens", max_tokens.map(Value::from)),
+        ("seed", seed.map(Value::from)),
+    ] {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value);
+        }
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_sdk::http::{Request, Response};
+    use runner_sdk::testing::Host;
+    use runner_sdk::{Error, ErrorKind};
+    use serde_json::{Value, json};
+
+    use crate::Chat;
+
+    fn sent(input: Value, config: Value) -> Request {
+        let answer = json!({"choices": [{"message": {"content": "hi"}}]});
+        let host = Host::new()
+            .seed(7)
+            .secret("OPENAI_API_KEY", "k")
+            .secret("OTHER", "o")
+            .responses([Ok(Response::new(200).with_json(&answer).unwrap())]);
+        let (reply, mut seen) = host.run_and_look::<Chat>(input, config);
+        reply.unwrap();
+        seen.requests.remove(0)
+    }
+
+    fn body(input: Value, config: Value) -> Value {
+        serde_json::from_slice(&sent(input, config).body.unwrap()).unwrap()
+    }
+
+    fn refused(input: Value, config: Value) -> Error {
+        let (reply, seen) = Host::new().run_and_look::<Chat>(input, config);
+        assert_eq!(seen.requests, []);
+        reply.unwrap_err()
+    }
+
+    fn header<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
+        let mut headers = request.headers.iter();
+        Some(&headers.find(|(known, _)| known == name)?.1)
+    }
+
+    #[test]
+    fn a_model_is_enough_to_ask_openai() {
+        let request = sent(json!("hi"), json!({"model": "m"}));
+        assert_eq!(request.method, "POST");
+        assert_eq!(request.url, "https://api.openai.com/v1/chat/completions");
+        assert_eq!(header(&request, "content-type"), Some("application/json"));
+        assert_eq!(
+            header(&request, "authorization"),
+            Some("Bearer {{secret.OPENAI_API_KEY}}")
+        );
+        let body: Value = serde_json::from_slice(&request.body.unwrap()).unwrap();
+        let message = json!({"role": "user", "content": "hi"});
+        assert_eq!(body, json!({"model": "m", "messages": [message]}));
+    }
+
+    #[test]
+    fn another_server_may_want_no_key_or_another_header() {
+        let request = sent(
+            json!("hi"),
+            json!({
+                "base_url": "http://127.0.0.1:11434/v1/",
+                "model": "m",
+                "api_key_secret": "",
+                "headers": {"api-key": "{{secret.OTHER}}"},
+                "timeout_ms": 1500
+            }),
+        );
+        assert_eq!(request.url, "http://127.0.0.1:11434/v1/chat/completions");
+        assert_eq!(header(&request, "authorization"), None);
+        assert_eq!(header(&request, "api-key"), Some("{{secret.OTHER}}"));
+        assert_eq!(request.timeout.unwrap().as_millis(), 1500);
+    }
+
+    #[test]
+    fn a_test_goes_before_the_configuration_and_that_before_extra() {
+        let config = json!({
+            "model": "m",
+            "temperature": 0.5,
+            "max_tokens": 10,
+            "seed": true,
+            "extra": {"top_p": 0.1, "model": "x", "stream": false}
+        });
+        let asked = body(json!("hi"), config.clone());
+        assert_eq!(asked["model"], "m");
+        assert_eq!(asked["temperature"], 0.5);
+        assert_eq!(asked["max_tokens"], 10);
+        assert_eq!(asked["seed"], 7);
+        assert_eq!(asked["top_p"], 0.1);
+
+        let own = json!({
+            "prompt": "hi", "model": "n", "temperature": 0, "max_tokens": 2, "seed": 3
+        });
+        let asked = body(own, config);
+        assert_eq!(asked["model"], "n");
+        assert_eq!(asked["temperature"], 0.0);
+        assert_eq!(asked["max_tokens"], 2);
+        assert_eq!(asked["seed"], 3);
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_refused_before_anything_is_sent() {
+        for (config, names) in [
+            (json!({}), "`model`"),
+            (
+                json!({"model": "m", "extra": {"stream": true}}),
+                "`extra.stream`",
+            ),
+            (json!({"model": "m", "url": "http://a"}), "`url`"),
+            (json!({"model": "m", "output": "xml"}), "`xml`"),
+        ] {
+            let error = refused(json!("hi"), config);
+            assert_eq!(error.kind, ErrorKind::InvalidConfig, "{error}");
+            assert!(error.message.contains(names), "{error}");
+        }
+    }
+}

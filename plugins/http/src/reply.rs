@@ -1,0 +1,168 @@
+//! From a response to the reply that a scenario judges.
+
+use std::collections::BTreeMap;
+
+use runner_sdk::http::Response;
+use runner_sdk::{Reply, Result, artifacts};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The artifact with a body that is no text.
+const BODY: &str = "body";
+
+#[derive(Serialize)]
+struct Output {
+    status: u16,
+    headers: BTreeMap<String, Value>,
+    body: Value,
+}
+
+/// Makes the reply. What differs from run to run, such as time, is a metric and no part of the output.
+pub(crate) fn of(response: &Response) -> Result<Reply> {
+    let milliseconds = response.duration.as_micros() as f64 / 1000.0;
+    let size = response.body.len() as f64;
+    let media_type = response.header("content-type").unwrap_or_default();
+    let output = Output {
+        status: response.status,
+        headers: headers(&response.headers),
+        body: body(media_type, &response.body)?,
+    };
+    let reply = Reply::new(output)?
+        .metric("response_time", milliseconds, "ms")
+        .metric("response_size", size, "bytes");
+    Ok(reply)
+}
+
+/// Lower-case names; values of the same name are joined with a comma, as RFC 9110 (5.2) allows.
+///
+/// It does not for cookies, whose dates have commas: they are always a list.
+fn headers(headers: &[(String, String)]) -> BTreeMap<String, Value> {
+    let mut lists: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (name, value) in headers {
+        lists
+            .entry(name.to_ascii_lowercase())
+            .or_default()
+            .push(value);
+    }
+    let values = lists.into_iter().map(|(name, values)| {
+        let value = match name.as_str() {
+            "set-cookie" => json!(values),
+            _ => json!(values.join(", ")),
+        };
+        (name, value)
+    });
+    values.collect()
+}
+
+/// JSON where it says that it is JSON and is, else text where it is UTF-8, else an artifact.
+fn body(media_type: &str, bytes: &[u8]) -> Result<Value> {
+    if is_json(media_type)
+        && let Ok(value) = serde_json::from_slice(bytes)
+    {
+        return Ok(value);
+    }
+    if let Ok(text) = str::from_utf8(bytes) {
+        return Ok(text.into());
+    }
+    let media_type = match media_type {
+        "" => "application/octet-stream",
+        known => known,
+    };
+    artifacts::append(BODY, media_type, bytes)?;
+    Ok(json!({ "$artifact": BODY }))
+}
+
+/// `application/json`, and whatever is JSON by RFC 6839, such as `application/problem+json`.
+fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use runner_sdk::http::Response;
+    use runner_sdk::testing::{Host, Seen};
+    use serde_json::{Value, json};
+
+    use crate::Http;
+
+    fn answer(response: Response) -> (Value, Seen) {
+        let host = Host::new().responses([Ok(response)]);
+        let (reply, seen) = host.run_and_look::<Http>(json!({"url": "http://a/"}), json!({}));
+        (reply.unwrap().output().unwrap(), seen)
+    }
+
+    fn body(media_type: &str, bytes: &[u8]) -> Value {
+        let response = Response::new(200)
+            .with_header("Content-Type", media_type)
+            .with_body(bytes);
+        answer(response).0["body"].take()
+    }
+
+    #[test]
+    fn any_status_is_a_reply() {
+        for status in [101, 204, 302, 404, 429, 503] {
+            let (output, _) = answer(Response::new(status));
+            assert_eq!(output, json!({"status": status, "headers": {}, "body": ""}));
+        }
+    }
+
+    #[test]
+    fn a_body_is_json_only_if_it_says_so_and_is() {
+        let text = br#"{"a": 0.1}"#;
+        assert_eq!(body("application/json", text), json!({"a": 0.1}));
+        assert_eq!(body("Application/JSON; charset=utf-8", b"1"), json!(1));
+        assert_eq!(body("application/problem+json", b"[]"), json!([]));
+        assert_eq!(body("text/plain", text), json!(r#"{"a": 0.1}"#));
+        assert_eq!(body("application/json", b"{"), json!("{"));
+        assert_eq!(body("application/json", b""), json!(""));
+        assert_eq!(body("image/png", "ü".as_bytes()), json!("ü"));
+    }
+
+    #[test]
+    fn a_body_that_is_no_text_is_an_artifact() {
+        let bytes = b"\x89PNG\xff".as_slice();
+        let (output, seen) = answer(Response::new(200).with_body(bytes));
+        assert_eq!(output["body"], json!({"$artifact": "body"}));
+        assert_eq!(seen.artifacts["body"], bytes);
+    }
+
+    #[test]
+    fn headers_have_lower_case_names_and_one_value() {
+        let response = Response::new(200)
+            .with_header("Vary", "Accept")
+            .with_header("vary", "Origin")
+            .with_header("Set-Cookie", "a=1; Expires=Fri, 20 Nov 2026 12:00:00 GMT");
+        assert_eq!(
+            answer(response).0["headers"],
+            json!({
+                "vary": "Accept, Origin",
+                "set-cookie": ["a=1; Expires=Fri, 20 Nov 2026 12:00:00 GMT"]
+            })
+        );
+    }
+
+    #[test]
+    fn time_and_size_are_metrics() {
+        let mut response = Response::new(200).with_body("four");
+        response.duration = Duration::from_micros(1_500);
+        let host = Host::new().responses([Ok(response)]);
+        let reply = host.run::<Http>(json!({"url": "http://a/"}), json!({}));
+        let reply = reply.unwrap();
+        let metrics: Vec<_> = reply
+            .metrics()
+            .iter()
+            .map(|metric| (metric.name.as_str(), metric.value, metric.unit.as_deref()))
+            .collect();
+        assert_eq!(
+            metrics,
+            [
+                ("response_time", 1.5, Some("ms")),
+                ("response_size", 4.0, Some("bytes"))
+            ]
+        );
+    }
+}

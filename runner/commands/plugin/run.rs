@@ -1,0 +1,214 @@
+//! `runner plugin run`.
+
+use std::{path::Path, sync::Arc};
+
+use miette::miette;
+use tokio::sync::mpsc;
+
+use super::{grants, rehearsal::Prepared, workbench::Workbench};
+use crate::{
+    cli::RehearseArgs,
+    commands::Surroundings,
+    error::{Error, ExitStatus},
+    model::{Artifact, chain},
+    output::{self, DeniedCall, Loaded, Output, RehearsalReport},
+    plugin::{Engine, Heard, Listener, Plugin},
+    run::{self, Rehearsal, Rehearsed, UnfitError},
+};
+
+/// Calls a plugin and shows everything that comes of it.
+pub(super) fn run(
+    args: &RehearseArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
+    let prepared = Prepared::read(args, surroundings, output)?;
+    let engine = if args.fuel {
+        Engine::with_fuel
+    } else {
+        Engine::new
+    };
+    let bench = Workbench::new(engine, surroundings, output)?;
+    let linked = link(&prepared, &bench);
+    // Whatever else it says of itself: it was stopped.
+    if let Some(status) = bench.stopped() {
+        return Ok(status);
+    }
+    let linked = linked?;
+    if !args.json {
+        tell_requests(&linked.requests, &prepared, output);
+    }
+
+    let is_text = prepared.is_text();
+    let path = prepared.file.path.clone();
+    let rehearsal = Arc::new(prepared.rehearsal(linked.plugin, args));
+    let listens = (!args.json).then_some(output);
+    let rehearsed = rehearse(&rehearsal, args.repeat.get(), &bench, listens);
+    if let Some(status) = bench.stopped() {
+        return Ok(status);
+    }
+
+    let shown = rehearsed.last().expect("it is called at least once");
+    if let Some(folder) = &args.artifacts {
+        write_artifacts(folder, &shown.attempt.artifacts)?;
+    }
+    let report = RehearsalReport {
+        path: &path,
+        loaded: linked.loaded,
+        calls: &rehearsed,
+        is_text,
+        denied: denied(shown),
+        artifacts: args.artifacts.as_deref(),
+    };
+    if args.json {
+        output.data(&report.json());
+    } else {
+        report.print(output);
+    }
+    Ok(if shown.attempt.outcome.is_bad() {
+        ExitStatus::NotPassed
+    } else {
+        ExitStatus::Success
+    })
+}
+
+/// A plugin that can be called as it is asked to.
+struct Linked {
+    plugin: Plugin,
+    loaded: Loaded,
+    /// What it would like to be granted.
+    requests: Vec<String>,
+}
+
+/// Compiles the plugin, and checks configuration and input as a run does before its first trial.
+fn link(prepared: &Prepared, bench: &Workbench) -> Result<Linked, Error> {
+    let (plugin, took) = bench.link(&prepared.file);
+    let plugin = plugin.map_err(|error| Error::usage(miette!("{}", chain(&error))))?;
+    let described = run::describe(
+        &plugin,
+        prepared.protocol,
+        prepared.limits,
+        bench.guests(),
+        &bench.interrupt,
+    );
+    let fits = bench.wait(described).and_then(|description| {
+        let Some(description) = description else {
+            return Ok(Vec::new());
+        };
+        if let Some(schema) = run::check_config(&description, &prepared.config)? {
+            run::check_input(&schema, &prepared.input)?;
+        }
+        Ok(description.requests)
+    });
+    let requests = fits.map_err(|error| unfit(&error))?;
+    let compiled = plugin.compiled();
+    Ok(Linked {
+        plugin,
+        loaded: Loaded { compiled, took },
+        requests,
+    })
+}
+
+fn unfit(error: &UnfitError) -> Error {
+    let text = format!("the plugin cannot be called so: {error}");
+    Error::usage(match error {
+        UnfitError::Config(_) | UnfitError::Input(_) => miette!(
+            help = "`runner plugin inspect` shows the schemas of its configuration and input",
+            "{text}"
+        ),
+        UnfitError::Silent | UnfitError::Describe(_) | UnfitError::Schema { .. } => {
+            miette!("{text}")
+        }
+    })
+}
+
+/// Says what the plugin would like to be granted, and is not.
+fn tell_requests(requests: &[String], prepared: &Prepared, output: &Output) {
+    let (open, _) = run::not_granted(requests, &prepared.grants);
+    if !open.is_empty() {
+        output.hint(&format!("requested, and not granted: {}", open.join(", ")));
+    }
+}
+
+/// Calls the plugin until it was called often enough, or did not do well, or is stopped. The first call is heard.
+fn rehearse(
+    rehearsal: &Arc<Rehearsal>,
+    repeat: u32,
+    bench: &Workbench,
+    listens: Option<&Output>,
+) -> Vec<Rehearsed> {
+    let mut rehearsed = Vec::new();
+    for number in 1..=repeat {
+        let listens = listens.filter(|_| number == 1);
+        let called = bench.wait(call(rehearsal, number, bench, listens));
+        let is_last = called.attempt.outcome.is_bad() || bench.stopped().is_some();
+        rehearsed.push(called);
+        if is_last {
+            break;
+        }
+    }
+    rehearsed
+}
+
+/// Makes one call, and prints what the plugin says while it runs.
+async fn call(
+    rehearsal: &Arc<Rehearsal>,
+    repeat: u32,
+    bench: &Workbench,
+    listens: Option<&Output>,
+) -> Rehearsed {
+    // Not printed where it is heard: a screen that does not move on must not hold the guest up.
+    let (sender, mut lines) = mpsc::unbounded_channel();
+    let listener = listens.map(|_| {
+        Listener::new(move |heard: Heard<'_>| {
+            if let Some(line) = output::heard_line(heard) {
+                // Nobody waits for it once the call is given up.
+                drop(sender.send(line));
+            }
+        })
+    });
+    let print = |line: String| {
+        if let Some(output) = listens {
+            output.talk(&line);
+        }
+    };
+    let ended = rehearsal.attempt(repeat, listener, bench.guests(), &bench.interrupt);
+    tokio::pin!(ended);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            Some(line) = lines.recv() => print(line),
+            ended = &mut ended => break ended,
+        }
+    };
+    while let Ok(line) = lines.try_recv() {
+        print(line);
+    }
+    ended
+}
+
+fn denied(rehearsed: &Rehearsed) -> Vec<DeniedCall> {
+    let denied = rehearsed.attempt.denied.iter();
+    denied
+        .map(|denied| DeniedCall {
+            what: denied.what.clone(),
+            flags: denied
+                .grant
+                .as_deref()
+                .map(grants::flags)
+                .unwrap_or_default(),
+            line: denied.grant.clone(),
+        })
+        .collect()
+}
+
+fn write_artifacts(folder: &Path, artifacts: &[Artifact]) -> Result<(), Error> {
+    let write = || {
+        fs_err::create_dir_all(folder)?;
+        // Their names are no paths: the host has seen to that.
+        artifacts
+            .iter()
+            .try_for_each(|artifact| fs_err::write(folder.join(&artifact.name), &artifact.bytes))
+    };
+    write().map_err(|error| Error::storage(miette!("cannot write the artifacts: {error}")))
+}

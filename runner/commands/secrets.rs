@@ -1,0 +1,181 @@
+//! Where the values of secrets come from: `--secret-file`, else the environment. Only those that are granted are read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
+
+use miette::miette;
+
+use super::Surroundings;
+use crate::{cli::SecretsArgs, error::Error, output::Output, plugin::Secrets, run::Plan};
+
+/// The permissions of everybody but a file's owner to read it.
+const READABLE_BY_OTHERS: u32 = 0o044;
+
+/// Hands the providers of `plan` the secrets that they are granted.
+///
+/// # Errors
+///
+/// Fails if one has no value, or one that cannot be used.
+pub(super) fn give(
+    plan: &mut Plan,
+    args: &SecretsArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<(), Error> {
+    let granted: Vec<_> = plan
+        .secrets()
+        .flat_map(|(provider, names)| names.into_iter().map(move |name| (provider.clone(), name)))
+        .collect();
+    let names = granted.iter().map(|(_, name)| name.clone()).collect();
+    let values = read(&names, args, surroundings.variable, output)?;
+
+    let missing: Vec<_> = granted
+        .iter()
+        .filter(|(_, name)| !values.contains_key(name))
+        .map(|(provider, name)| (name.as_str(), format!(" of provider `{provider}`")))
+        .collect();
+    if !missing.is_empty() {
+        return Err(no_value(&missing));
+    }
+    plan.give_secrets(&values);
+    Ok(())
+}
+
+/// Reads the values of `names`; those without a value are left out.
+///
+/// # Errors
+///
+/// Fails if a file cannot be read, or a value cannot be used.
+pub(super) fn read(
+    names: &BTreeSet<String>,
+    args: &SecretsArgs,
+    variable: fn(&str) -> Option<OsString>,
+    output: &Output,
+) -> Result<BTreeMap<String, String>, Error> {
+    let mut values = BTreeMap::new();
+    if names.is_empty() {
+        return Ok(values);
+    }
+    for name in names {
+        if let Some(value) = variable(name) {
+            let value = value.into_string();
+            let value = value.map_err(|_| unusable(name, "is not UTF-8"))?;
+            values.insert(name.clone(), value);
+        }
+    }
+    for path in &args.files {
+        read_file(path, names, &mut values, output)?;
+    }
+
+    values.retain(|_, value| !value.trim().is_empty());
+    for (name, value) in &values {
+        if value.len() > Secrets::MAX_BYTES {
+            return Err(unusable(name, "is longer than 64 KiB"));
+        }
+        if value.len() < Secrets::MIN_REDACTED {
+            output.warn(&format!(
+                "secret `{name}` is shorter than {} bytes: it is not redacted where it is written",
+                Secrets::MIN_REDACTED
+            ));
+        }
+    }
+    Ok(values)
+}
+
+/// Makes the error that tells of each secret, and of whose it is, how it gets a value.
+pub(super) fn no_value(missing: &[(&str, String)]) -> Error {
+    let named: Vec<_> = missing
+        .iter()
+        .map(|(secret, whose)| format!("secret `{secret}`{whose}"))
+        .collect();
+    let first = missing[0].0;
+    let verb = if missing.len() == 1 { "has" } else { "have" };
+    Error::usage(miette!(
+        help = format!(
+            "set it in the environment, `export {first}=…`, or write a line `{first}=…` into a file and add \
+             `--secret-file FILE`"
+        ),
+        "{} {verb} no value",
+        named.join(", ")
+    ))
+}
+
+fn read_file(
+    path: &Path,
+    names: &BTreeSet<String>,
+    values: &mut BTreeMap<String, String>,
+    output: &Output,
+) -> Result<(), Error> {
+    let cannot = |error: &dyn std::fmt::Display| {
+        Error::usage(miette!(
+            "cannot read the secrets in `{}`: {error}",
+            path.display()
+        ))
+    };
+    let metadata = std::fs::metadata(path).map_err(|error| cannot(&error))?;
+    let mode = metadata.permissions().mode();
+    if metadata.is_file() && mode & READABLE_BY_OTHERS != 0 {
+        output.warn(&format!(
+            "`{path}` can be read by others; `chmod 600 {path}` keeps its secrets",
+            path = path.display()
+        ));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| cannot(&error))?;
+    for (index, line) in text.lines().enumerate() {
+        match parse_line(line) {
+            Ok(Some((name, value))) if names.contains(name) => {
+                values.insert(name.to_owned(), value.to_owned());
+            }
+            Ok(_) => {}
+            // The line itself may be a secret.
+            Err(()) => return Err(cannot(&format!("line {} is no `NAME=VALUE`", index + 1))),
+        }
+    }
+    Ok(())
+}
+
+/// Reads `NAME=VALUE`, where the value may be in quotes; nothing of an empty line or a comment.
+fn parse_line(line: &str) -> Result<Option<(&str, &str)>, ()> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let line = line.strip_prefix("export ").unwrap_or(line);
+    let (name, value) = line.split_once('=').ok_or(())?;
+    let value = value.trim();
+    let unquoted = ['"', '\''].into_iter().find_map(|quote| {
+        let inner = value.strip_prefix(quote)?;
+        inner.strip_suffix(quote)
+    });
+    Ok(Some((name.trim(), unquoted.unwrap_or(value))))
+}
+
+fn unusable(name: &str, why: &str) -> Error {
+    Error::usage(miette!("the value of secret `{name}` {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_line;
+
+    #[test]
+    fn a_line_is_a_name_and_a_value() {
+        for (line, expected) in [
+            ("A=b", Some(("A", "b"))),
+            (" export A = b=c # d ", Some(("A", "b=c # d"))),
+            ("A=\"b \"", Some(("A", "b "))),
+            ("A='\"b\"'", Some(("A", "\"b\""))),
+            ("A=\"", Some(("A", "\""))),
+            ("A=", Some(("A", ""))),
+            ("", None),
+            ("  # A=b", None),
+        ] {
+            assert_eq!(parse_line(line), Ok(expected), "{line:?}");
+        }
+        assert_eq!(parse_line("A b"), Err(()));
+    }
+}

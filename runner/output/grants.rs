@@ -1,0 +1,197 @@
+//! What providers are granted, ask for and were denied, as people paste it into a scenario.
+
+use std::fmt::Write as _;
+
+use bytesize::ByteSize;
+use owo_colors::OwoColorize as _;
+
+use crate::{
+    model::{FsMode, Grants, Limits, ProviderId},
+    record::ManifestGrants,
+};
+
+/// What a provider may touch, and how much it may write.
+pub fn granted_text(provider: &ProviderId, limits: &Limits, grants: &Grants) -> String {
+    let scratch = match limits.scratch {
+        0 => String::new(),
+        bytes => format!(", and may write {}", ByteSize(bytes)),
+    };
+    let lines = Toml::from(grants).lines();
+    if lines.is_empty() {
+        return format!("provider `{provider}` is granted nothing{scratch}");
+    }
+    let mut text = format!("provider `{provider}` is granted{scratch}:");
+    add_indented(&mut text, 4, &lines);
+    text
+}
+
+/// The tables of a run's providers that are granted something.
+pub(super) fn tables<'a>(
+    providers: impl Iterator<Item = (&'a str, &'a ManifestGrants)>,
+) -> Vec<String> {
+    let granted = providers.filter(|(_, grants)| !grants.is_empty());
+    granted
+        .flat_map(|(provider, grants)| table(provider, &Toml::from(grants)))
+        .collect()
+}
+
+/// Says what a plugin asks for, and what of a scenario grants it.
+pub(super) fn requests_text(provider: &ProviderId, requests: &[&str], toml: &[String]) -> String {
+    let mut text = format!(
+        "{} provider `{provider}` asks for more than it is granted: {}",
+        "note:".cyan().bold(),
+        requests.join(", ")
+    );
+    if !toml.is_empty() {
+        text.push_str("\n  the scenario grants it with");
+        add_indented(&mut text, 4, toml);
+    }
+    text
+}
+
+/// The tables of a scenario that grant what is asked for, and what is granted already.
+pub(super) fn requests_toml(
+    provider: &ProviderId,
+    grants: Option<&Grants>,
+    lacks_scratch: bool,
+) -> Vec<String> {
+    let Some(grants) = grants else {
+        return Vec::new();
+    };
+    let mut lines = table(provider.as_str(), &Toml::from(grants));
+    if lacks_scratch {
+        lines.push(format!("[providers.{}.limits]", key(provider.as_str())));
+        lines.push("scratch = \"16MiB\"".to_owned());
+    }
+    lines
+}
+
+/// Says what would have allowed something that was denied.
+pub(super) fn denied_line(provider: &str, what: &str, grant: Option<&str>) -> String {
+    match grant {
+        Some(grant) => format!(
+            "denied: {what} – to allow it, add to [providers.{}.grants]: {grant}",
+            key(provider)
+        ),
+        None => format!("denied: {what}"),
+    }
+}
+
+/// Says where the grants belong that would have allowed what was denied, and lists each of them once.
+pub(super) fn allowing(provider: &str, grants: &[&str]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for grant in grants {
+        let grant = format!("  {grant}");
+        if !lines.contains(&grant) {
+            lines.push(grant);
+        }
+    }
+    if !lines.is_empty() {
+        let table = format!("to allow it, add to [providers.{}.grants]:", key(provider));
+        lines.insert(0, table);
+    }
+    lines
+}
+
+/// Grants as the values of their keys.
+struct Toml {
+    net: Vec<String>,
+    secrets: Vec<String>,
+    fs: Vec<String>,
+    env: Vec<String>,
+}
+
+impl Toml {
+    fn lines(&self) -> Vec<String> {
+        let array = |items: &[String]| format!("[{}]", items.join(", "));
+        let lines = [
+            ("net", &self.net, array(&self.net)),
+            ("secrets", &self.secrets, array(&self.secrets)),
+            ("fs", &self.fs, array(&self.fs)),
+            ("env", &self.env, format!("{{ {} }}", self.env.join(", "))),
+        ];
+        lines
+            .into_iter()
+            .filter(|(_, items, _)| !items.is_empty())
+            .map(|(key, _, value)| format!("{key} = {value}"))
+            .collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lines().is_empty()
+    }
+}
+
+impl From<&Grants> for Toml {
+    fn from(grants: &Grants) -> Self {
+        let fs = grants.fs.iter();
+        let env = grants.env.iter();
+        Self {
+            net: grants
+                .net
+                .iter()
+                .map(|net| string(&net.to_string()))
+                .collect(),
+            secrets: grants.secrets.iter().map(|name| string(name)).collect(),
+            fs: fs
+                .map(|grant| folder(&grant.path, &grant.mount, grant.mode.as_str()))
+                .collect(),
+            env: env.map(|(name, value)| variable(name, value)).collect(),
+        }
+    }
+}
+
+impl From<&ManifestGrants> for Toml {
+    fn from(grants: &ManifestGrants) -> Self {
+        let fs = grants.fs.iter();
+        let env = grants.env.iter();
+        Self {
+            net: grants.net.iter().map(|net| string(net)).collect(),
+            secrets: grants.secrets.iter().map(|name| string(name)).collect(),
+            fs: fs
+                .map(|grant| folder(&grant.path, &grant.mount, &grant.mode))
+                .collect(),
+            env: env.map(|(name, value)| variable(name, value)).collect(),
+        }
+    }
+}
+
+fn table(provider: &str, grants: &Toml) -> Vec<String> {
+    if grants.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![format!("[providers.{}.grants]", key(provider))];
+    lines.extend(grants.lines());
+    lines
+}
+
+fn folder(path: &str, mount: &str, mode: &str) -> String {
+    let (path, mount) = (string(path), string(mount));
+    if mode == FsMode::default().as_str() {
+        return format!("{{ path = {path}, mount = {mount} }}");
+    }
+    format!("{{ path = {path}, mount = {mount}, mode = \"{mode}\" }}")
+}
+
+fn variable(name: &str, value: &str) -> String {
+    format!("{} = {}", key(name), string(value))
+}
+
+/// A string of JSON is one of TOML.
+fn string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn key(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if !name.is_empty() && name.bytes().all(is_bare) {
+        return name.to_owned();
+    }
+    string(name)
+}
+
+fn add_indented(text: &mut String, indent: usize, lines: &[String]) {
+    for line in lines {
+        write!(text, "\n{:indent$}{line}", "").expect("a string can be written to");
+    }
+}

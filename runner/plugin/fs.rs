@@ -1,0 +1,309 @@
+//! [`Files`]: what one attempt finds in its file system, and what becomes of it.
+//!
+//! Nothing by default. Granted folders are mounted as they are; what else is there lives in a private folder that is
+//! made for the attempt and gone with it.
+
+mod counted;
+mod folder;
+mod leftovers;
+mod preview1;
+mod quota;
+
+use std::{
+    future,
+    io::{self, Read as _},
+    panic,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use fs_err as fs;
+use thiserror::Error;
+use tokio::task;
+use wasmtime::component;
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
+pub(super) use quota::Quota;
+
+use self::folder::Folder;
+use super::{
+    AttachmentSource, Call, Ending, Guard, classify::failure, host::Host, interrupt::Halt,
+    sandbox::Sandbox,
+};
+use crate::model::{Denied, ErrorClass};
+
+/// Where an attempt may write what is gone with it.
+const SCRATCH: &str = "/scratch";
+/// Where a command leaves what is kept.
+const ARTIFACTS: &str = "/artifacts";
+/// Where a command finds its test's attachments.
+const ATTACHMENTS: &str = "/files";
+/// How much is shown of a path that a guest made up.
+const SHOWN_CHARACTERS: usize = 200;
+/// Bytes of an attachment between two looks at whether the attempt is to go on.
+const COPIED_AT_ONCE: u64 = 16 * 1024 * 1024;
+
+/// What one attempt finds in its file system; by default it is nothing.
+#[derive(Default)]
+pub(super) struct Files {
+    /// Counts what is written, where anything may be.
+    quota: Option<Quota>,
+    private: Option<Private>,
+}
+
+/// What a guest is, and with it what it finds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It has imports for attachments and artifacts.
+    Component,
+    /// It has files for both.
+    Command,
+}
+
+/// The folders that are made for one attempt.
+struct Private {
+    folder: Folder,
+    scratch: bool,
+    artifacts: bool,
+    attachments: bool,
+}
+
+/// Why an attempt has no files, and so does not begin.
+#[derive(Debug, Error)]
+pub(super) enum FilesError {
+    #[error("cannot mount the folder `{}` at `{guest}`: {reason}", host.display())]
+    Mount {
+        host: PathBuf,
+        guest: String,
+        reason: String,
+    },
+    #[error("cannot make a folder in `{}`: {source}", root.display())]
+    Make { root: PathBuf, source: io::Error },
+    #[error("cannot make a folder: {0}")]
+    Fill(#[source] io::Error),
+    #[error("cannot hand over the attachment `{name}`: {source}")]
+    Attachment { name: String, source: io::Error },
+    #[error(transparent)]
+    Halted(#[from] Halt),
+}
+
+impl From<FilesError> for Ending {
+    fn from(error: FilesError) -> Self {
+        match error {
+            FilesError::Halted(halt) => halt.into(),
+            error => Self::Error(failure(ErrorClass::Internal, "files", error.to_string())),
+        }
+    }
+}
+
+impl Files {
+    /// Makes the folders that an attempt needs beside those that it is granted, and mounts all of them into `wasi`.
+    ///
+    pub(super) async fn mount(
+        call: &Call<'_>,
+        role: Role,
+        guard: &Guard,
+        wasi: &mut WasiCtxBuilder,
+    ) -> Result<Self, FilesError> {
+        let private = Private::make(call, role, guard).await?;
+        let mounts = &call.access.mounts;
+        for mount in mounts {
+            let perms = match mount.is_writable {
+                true => FsPerms::ReadWrite,
+                false => FsPerms::ReadOnly,
+            };
+            preopen(wasi, &mount.host, &mount.guest, perms)?;
+        }
+        if let Some(private) = &private {
+            private.mount(wasi)?;
+        }
+
+        let is_writable = call.limits.scratch > 0 || mounts.iter().any(|mount| mount.is_writable);
+        Ok(Self {
+            quota: is_writable.then(|| Quota::new(call.limits.scratch)),
+            private,
+        })
+    }
+
+    /// Counts what the guest writes, if it may write at all.
+    pub(super) fn quota(&self) -> Option<Quota> {
+        self.quota.clone()
+    }
+
+    /// Adds what a command left to its artifacts, and logs what is not kept.
+    pub(super) async fn keep_artifacts(&self, host: &mut Host) {
+        let Some(folder) = self.private.as_ref().and_then(Private::artifacts) else {
+            return;
+        };
+        let mut artifacts = std::mem::take(&mut host.artifacts);
+        let (artifacts, refused) = wait(move || {
+            let refused = leftovers::collect(&folder, &mut artifacts);
+            (artifacts, refused)
+        })
+        .await;
+        host.artifacts = artifacts;
+        if let Some(message) = refused {
+            host.warn(message);
+        }
+    }
+
+    /// Removes what was made for the attempt. Dropping does so too, and blocks.
+    pub(super) async fn remove(self) {
+        if let Some(private) = self.private {
+            wait(move || drop(private)).await;
+        }
+    }
+}
+
+impl Private {
+    /// Makes the folders, away from the threads that guests run on: attachments may have to be copied.
+    async fn make(call: &Call<'_>, role: Role, guard: &Guard) -> Result<Option<Self>, FilesError> {
+        let is_command = role == Role::Command;
+        let scratch = call.limits.scratch > 0;
+        let attachments = is_command && !call.files.is_empty();
+        if !scratch && !attachments {
+            return Ok(None);
+        }
+        let root = call.access.scratch_root.clone();
+        let files = attachments.then(|| Arc::clone(&call.files));
+        let guard = guard.clone();
+        let make = move || {
+            let folder =
+                Folder::new_in(&root).map_err(|source| FilesError::Make { root, source })?;
+            let private = Self {
+                folder,
+                scratch,
+                artifacts: scratch && is_command,
+                attachments,
+            };
+            private.fill(files.as_deref().unwrap_or_default(), &guard)?;
+            Ok(private)
+        };
+        wait(make).await.map(Some)
+    }
+
+    fn fill(&self, files: &[AttachmentSource], guard: &Guard) -> Result<(), FilesError> {
+        for mount in self.mounts() {
+            fs::create_dir(self.path(mount)).map_err(FilesError::Fill)?;
+        }
+        for file in files {
+            guard.check()?;
+            let path = self.path(ATTACHMENTS).join(&file.name);
+            link_or_copy(&file.path, &path, guard).map_err(|source| {
+                // A copy that the guard has ended is no failure.
+                let halted = guard.check().err().map(FilesError::Halted);
+                let name = file.name.clone();
+                halted.unwrap_or(FilesError::Attachment { name, source })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn mount(&self, wasi: &mut WasiCtxBuilder) -> Result<(), FilesError> {
+        for mount in self.mounts() {
+            // What is linked there is the content store's own.
+            let perms = match mount {
+                ATTACHMENTS => FsPerms::ReadOnly,
+                _ => FsPerms::ReadWrite,
+            };
+            preopen(wasi, &self.path(mount), mount, perms)?;
+        }
+        Ok(())
+    }
+
+    fn mounts(&self) -> impl Iterator<Item = &'static str> {
+        let mounts = [
+            (SCRATCH, self.scratch),
+            (ARTIFACTS, self.artifacts),
+            (ATTACHMENTS, self.attachments),
+        ];
+        let there = mounts.into_iter().filter(|(_, is_there)| *is_there);
+        there.map(|(mount, _)| mount)
+    }
+
+    fn artifacts(&self) -> Option<PathBuf> {
+        self.artifacts.then(|| self.path(ARTIFACTS))
+    }
+
+    fn path(&self, mount: &str) -> PathBuf {
+        self.folder.path().join(mount.trim_start_matches('/'))
+    }
+}
+
+/// Counts what preview 1 modules write.
+pub(super) fn count_modules(linker: &mut wasmtime::Linker<Sandbox>) -> wasmtime::Result<()> {
+    preview1::shadow(linker)
+}
+
+/// Counts what components write.
+pub(super) fn count_components(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
+    counted::shadow(linker)
+}
+
+/// What a guest tried that would wait for whoever has the other end, on a thread that nothing can call back.
+fn special(path: &str) -> Denied {
+    denied(format!(
+        "opening `{}`, which is neither a file nor a folder",
+        shown(path)
+    ))
+}
+
+/// What a guest tried to read that is in none of its folders.
+fn outside(path: &str) -> Denied {
+    denied(format!(
+        "reading `{}`, which leads out of its folder",
+        shown(path)
+    ))
+}
+
+fn denied(what: String) -> Denied {
+    Denied { what, grant: None }
+}
+
+fn shown(path: &str) -> String {
+    path.escape_debug().take(SHOWN_CHARACTERS).collect()
+}
+
+fn preopen(
+    wasi: &mut WasiCtxBuilder,
+    host: &Path,
+    guest: &str,
+    perms: FsPerms,
+) -> Result<(), FilesError> {
+    match wasi.preopened_dir(host, guest, perms) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(FilesError::Mount {
+            host: host.to_owned(),
+            guest: guest.to_owned(),
+            reason: format!("{error:#}"),
+        }),
+    }
+}
+
+/// Makes `from` appear as `to`, which nobody may then write to.
+fn link_or_copy(from: &Path, to: &Path, guard: &Guard) -> io::Result<()> {
+    // Links do not reach into other file systems, and some know none.
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    let from = fs::File::open(from)?;
+    let mut to = fs::File::create_new(to)?;
+    loop {
+        guard.check().map_err(io::Error::other)?;
+        if io::copy(&mut from.file().take(COPIED_AT_ONCE), &mut to)? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Runs what blocks, on a thread for that.
+async fn wait<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => panic::resume_unwind(panic),
+            // The runtime ends, and this with it.
+            Err(_) => future::pending().await,
+        },
+    }
+}

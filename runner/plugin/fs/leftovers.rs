@@ -1,0 +1,74 @@
+//! What a command left in `/artifacts`, as artifacts.
+
+use std::{
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
+
+use fs_err::{self as fs, os::unix::fs::OpenOptionsExt as _};
+
+use crate::plugin::host::{Artifacts, is_artifact_name};
+
+/// How many of what is not kept are named.
+const MAX_NAMED: usize = 10;
+
+/// Adds the files in `folder` to `artifacts`, in the order of their names; returns what there is to say about others.
+pub(super) fn collect(folder: &Path, artifacts: &mut Artifacts) -> Option<String> {
+    let mut refused = Vec::new();
+    let mut names = match names(folder) {
+        Ok(names) => names,
+        Err(error) => return Some(format!("cannot read `/artifacts`: {error}")),
+    };
+    names.sort();
+    for name in names {
+        if let Err(why) = keep(folder, &name, artifacts) {
+            refused.push(format!("`{}` ({why})", name.escape_debug()));
+        }
+    }
+    if refused.is_empty() {
+        return None;
+    }
+    let more = refused.len().saturating_sub(MAX_NAMED);
+    refused.truncate(MAX_NAMED);
+    let mut message = format!("not kept from `/artifacts`: {}", refused.join(", "));
+    if more > 0 {
+        message += &format!(" and {more} more");
+    }
+    Some(message)
+}
+
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = fs::read_dir(folder)?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    names.collect()
+}
+
+fn keep(folder: &Path, name: &str, artifacts: &mut Artifacts) -> Result<(), String> {
+    if !is_artifact_name(name) {
+        return Err("its name is not 1 to 128 of `A-Z a-z 0-9 . _ -`".to_owned());
+    }
+    let path = folder.join(name);
+    let found = path.symlink_metadata().map_err(|error| error.to_string())?;
+    if found.is_symlink() {
+        return Err("a symbolic link".to_owned());
+    }
+    if !found.is_file() {
+        return Err("not a file".to_owned());
+    }
+    if found.nlink() > 1 {
+        return Err("a hard link".to_owned());
+    }
+    artifacts.keep(name, found.len(), || read(&path, found.len()))
+}
+
+/// Reads `size` bytes of what has just been seen to be a file, if it still is one.
+fn read(path: &Path, size: u64) -> io::Result<Vec<u8>> {
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)?;
+    let mut bytes = Vec::new();
+    file.take(size).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

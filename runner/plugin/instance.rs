@@ -1,0 +1,114 @@
+//! [`Instance`]: a component's instance, which may serve many attempts.
+
+use std::{fmt, time::Duration};
+
+use wasmtime::Store;
+
+use super::{
+    Ended, Ending, Guard,
+    classify::classify,
+    contract,
+    fs::Files,
+    lifecycle::Lifecycle,
+    sandbox::{Sandbox, Spent, contain},
+};
+use crate::model::LogRecord;
+
+/// How long all that one executor keeps may take to be torn down.
+pub const TEARDOWN_TIME: Duration = Duration::from_secs(5);
+
+/// A component's instance with everything that is made for it.
+pub struct Instance {
+    pub(super) store: Store<Sandbox>,
+    /// None until it is instantiated and set up.
+    pub(super) exports: Option<Exports>,
+    pub(super) files: Files,
+    pub(super) provider: String,
+}
+
+/// What an instance can be called for.
+pub(super) struct Exports {
+    pub(super) plugin: contract::Plugin,
+    pub(super) lifecycle: Option<Lifecycle>,
+}
+
+impl Instance {
+    /// Tells whether the guest can serve another attempt after this ending: it came to it by itself, and nothing that it
+    /// holds is used up.
+    pub(super) fn can_go_on(&self, ending: &Ending) -> bool {
+        self.exports.is_some() && ending.is_answer() && !self.store.data().is_spent()
+    }
+
+    /// Tells the guest that no test follows, and drops it.
+    ///
+    /// It has no attempt any more, so what it says goes to the runner's own log, as does a failure.
+    pub async fn tear_down(mut self, guard: &Guard) {
+        if !guard.interrupt.is_now() {
+            self.call_teardown(guard).await;
+        }
+        self.remove().await;
+    }
+
+    /// Drops it, and removes what was made for it.
+    pub(super) async fn remove(self) {
+        drop(self.store);
+        self.files.remove().await;
+    }
+
+    async fn call_teardown(&mut self, guard: &Guard) {
+        let exports = self.exports.as_ref();
+        let Some(lifecycle) = exports.and_then(|exports| exports.lifecycle.as_ref()) else {
+            return;
+        };
+        let store = &mut self.store;
+        store.data_mut().begin_attempt();
+        store.data_mut().host.begin_teardown(guard.clone());
+        let teardown = contain(guard.bound(lifecycle.call_teardown(&mut *store))).await;
+
+        let failure = match teardown {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(classify(&error, store.data())),
+            Err(panic) => Some(Ending::Error(panic)),
+        };
+        // As what an attempt has left, so that secrets are taken out of all of it.
+        let ending = failure.unwrap_or(Ending::Stopped);
+        let mut left = Ended::collect(store.data_mut(), ending, Spent::default(), 0);
+        if let Some(redactor) = store.data().host.secrets.redactor() {
+            redactor.ended(&mut left);
+        }
+        let provider = &self.provider;
+        for record in &left.log {
+            tracing::info!("teardown of provider `{provider}`: {}", Line(record));
+        }
+        if !matches!(left.ending, Ending::Stopped) {
+            let failure = left.ending.into_error().message;
+            tracing::warn!("the teardown of provider `{provider}` failed: {failure}");
+        }
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Instance")
+            .field("provider", &self.provider)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A log record as one line.
+struct Line<'a>(&'a LogRecord);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LogRecord {
+            level,
+            message,
+            fields,
+        } = self.0;
+        write!(formatter, "{level}: {}", message.escape_debug())?;
+        fields
+            .iter()
+            .try_for_each(|(name, value)| write!(formatter, " {name}={value:?}"))
+    }
+}

@@ -1,0 +1,186 @@
+//! [`Connector`]: connections to exactly those addresses that the policy has seen.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use http::{Uri, uri::Scheme};
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, MaybeHttpsStream};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, crypto::ring};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::{
+    policy::{Policy, Refusal},
+    wire::Wire,
+};
+
+/// How long an address is tried while there is another one.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// Asks for the addresses of a host and port.
+pub(super) type Lookup = fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
+/// Connects to the host of a URI, with TLS if it is one of `https`.
+#[derive(Clone)]
+pub(super) struct Connector(Dial);
+
+/// Connects to the host of a URI. Looks it up once, and goes to what the policy lets pass of that: a second look could
+/// find another address.
+#[derive(Clone)]
+struct Dial {
+    policy: Arc<Policy>,
+    lookup: Lookup,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub(super) enum ConnectError {
+    /// None of its addresses is granted.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Its name is unknown.
+    #[error("its name cannot be looked up")]
+    Lookup(#[source] io::Error),
+    /// Nobody listens there.
+    #[error("no connection to {address}")]
+    Connect {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    /// There is nobody whose certificates could be trusted.
+    #[error("no trusted certificates: {0}")]
+    Roots(String),
+}
+
+impl Connector {
+    pub(super) fn new(policy: Arc<Policy>, lookup: Lookup) -> Self {
+        Self(Dial { policy, lookup })
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Wire;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let mut dial = self.0.clone();
+        Box::pin(async move {
+            if uri.scheme() != Some(&Scheme::HTTPS) {
+                return Ok(Wire::new(MaybeHttpsStream::Http(dial.call(uri).await?)));
+            }
+            let config = client_config().await.map_err(ConnectError::Roots)?;
+            let stream = HttpsConnector::from((dial, config)).call(uri).await?;
+            Ok(Wire::new(stream))
+        })
+    }
+}
+
+impl Service<Uri> for Dial {
+    type Response = TokioIo<TcpStream>;
+    type Error = ConnectError;
+    type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { policy, lookup } = self.clone();
+        Box::pin(async move {
+            let scheme = uri.scheme_str().unwrap_or_default();
+            let host = uri.host().unwrap_or_default();
+            let default_port = if scheme == "https" { 443 } else { 80 };
+            let port = uri.port_u16().unwrap_or(default_port);
+
+            let found = addresses(host, port, lookup).await?;
+            let reachable = policy
+                .reachable(scheme, host, &found)
+                .map_err(ConnectError::Refused)?;
+            connect(&reachable).await.map(TokioIo::new)
+        })
+    }
+}
+
+/// Asks the system, as every program does.
+pub(super) fn system_lookup(
+    host: String,
+    port: u16,
+) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+    Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+}
+
+async fn addresses(host: &str, port: u16, lookup: Lookup) -> Result<Vec<SocketAddr>, ConnectError> {
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = literal.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let found = lookup(host.to_owned(), port)
+        .await
+        .map_err(ConnectError::Lookup)?;
+    if found.is_empty() {
+        let error = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+        return Err(ConnectError::Lookup(error));
+    }
+    Ok(found)
+}
+
+/// Tries one after the other; the last one has all the time that its request has.
+async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
+    let (last, others) = addresses
+        .split_last()
+        .expect("the policy lets at least one address pass");
+    for address in others {
+        if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, open(*address)).await {
+            return Ok(stream);
+        }
+    }
+    open(*last).await
+}
+
+async fn open(address: SocketAddr) -> Result<TcpStream, ConnectError> {
+    let opened = async {
+        let stream = TcpStream::connect(address).await?;
+        // Heads and bodies are written at once; nothing is gained by waiting for more.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    };
+    opened
+        .await
+        .map_err(|source| ConnectError::Connect { address, source })
+}
+
+/// How servers prove who they are: by the certificates that the system trusts, or those that `SSL_CERT_FILE` names.
+///
+/// Read at the first request that needs them and once per process, because reading them takes longer than a request.
+async fn client_config() -> Result<Arc<ClientConfig>, String> {
+    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return config.clone();
+    }
+    let load = || CONFIG.get_or_init(load_client_config).clone();
+    let loaded = tokio::task::spawn_blocking(load).await;
+    loaded.map_err(|error| error.to_string())?
+}
+
+fn load_client_config() -> Result<Arc<ClientConfig>, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_native_roots()
+        .map_err(|error| error.to_string())?;
+    Ok(Arc::new(builder.with_no_client_auth()))
+}

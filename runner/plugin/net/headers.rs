@@ -1,0 +1,125 @@
+//! Headers: those of a guest's request, with secrets filled in by the host, and those of a response.
+
+use bytesize::ByteSize;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{
+    failure::{Failure, MAX_HEAD},
+    policy::Refusal,
+};
+use crate::{model::Denied, plugin::secrets::Secrets};
+
+/// Headers that are between the host and the next server: they say how a message is sent, and not what.
+///
+/// From RFC 9110, section 7.6.1, and what would name another server or upgrade the connection.
+pub(super) const FORBIDDEN: [HeaderName; 12] = [
+    header::CONNECTION,
+    header::HOST,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+];
+
+/// Reads the headers of a request as the contract has them.
+pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let bad = |what: &str| Failure::Invalid(format!("the header {:?} {what}", shown(name)));
+        let known = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| bad("has a name that no header may have"))?;
+        if known == header::CONTENT_LENGTH || FORBIDDEN.contains(&known) {
+            return Err(bad("is the host's to set; leave it out"));
+        }
+        let value = from_latin_1(value).ok_or_else(|| {
+            bad("has a value with line breaks, other control characters or such that are not Latin-1")
+        })?;
+        map.try_append(known, value)
+            .map_err(|_| bad("is one too many"))?;
+    }
+    Ok(map)
+}
+
+/// Puts the value of each secret where a header's value names it, if the provider may have it.
+pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets) -> Result<(), Failure> {
+    for (name, value) in headers.iter_mut() {
+        let text = to_latin_1(value);
+        let filled = secrets.fill(&text).map_err(|secret| refuse(&secret))?;
+        if filled != text {
+            *value = from_latin_1(&filled).ok_or_else(|| unfit(name))?;
+            value.set_sensitive(true);
+        }
+    }
+    let bytes = size(headers);
+    if bytes > MAX_HEAD {
+        return Err(Failure::Invalid(format!(
+            "the request's headers have {}, and at most {} can be sent",
+            ByteSize(bytes as u64),
+            ByteSize(MAX_HEAD as u64)
+        )));
+    }
+    Ok(())
+}
+
+/// Bytes of names and values.
+pub(super) fn size(headers: &HeaderMap) -> usize {
+    let sizes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    sizes.sum()
+}
+
+/// The headers of a response as the contract has them.
+pub(super) fn write(headers: &HeaderMap) -> Vec<(String, String)> {
+    let headers = headers.iter();
+    headers
+        .map(|(name, value)| (name.to_string(), to_latin_1(value)))
+        .collect()
+}
+
+fn to_latin_1(value: &HeaderValue) -> String {
+    value.as_bytes().iter().copied().map(char::from).collect()
+}
+
+fn from_latin_1(text: &str) -> Option<HeaderValue> {
+    let bytes: Option<Vec<u8>> = text
+        .chars()
+        .map(|character| u8::try_from(character).ok())
+        .collect();
+    HeaderValue::from_bytes(&bytes?).ok()
+}
+
+fn refuse(secret: &str) -> Failure {
+    let grant = format!("secrets = [\"{secret}\"]");
+    Failure::Denied(Refusal {
+        message: format!(
+            "the secret `{secret}` is not granted; add `{grant}` to the provider's `grants`"
+        ),
+        denied: Some(Denied {
+            what: format!("the secret `{secret}`"),
+            grant: Some(grant),
+        }),
+    })
+}
+
+fn unfit(name: &HeaderName) -> Failure {
+    Failure::Invalid(format!(
+        "a secret that the header \"{name}\" names has line breaks, other control characters or such that are not \
+         Latin-1; see whether its value ends with a line break that is not part of it"
+    ))
+}
+
+/// The beginning of something that may be long.
+fn shown(name: &str) -> String {
+    let mut shown: String = name.chars().take(64).collect();
+    if shown.len() < name.len() {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,229 @@
+//! What a name resolves to decides, and it is asked for once.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpListener},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::HeaderMap;
+
+use super::{
+    Content, Failure, Network, Outbound,
+    connect::Lookup,
+    policy::{Policy, read_url},
+};
+use crate::{
+    model::{Denied, Limits, NetGrant},
+    plugin::{Access, Secrets},
+};
+
+type Addresses = BoxFuture<'static, std::io::Result<Vec<SocketAddr>>>;
+
+fn at(addresses: &[&str], port: u16) -> Addresses {
+    let addresses = addresses.iter().map(|address| {
+        let address: IpAddr = address.parse().unwrap();
+        SocketAddr::new(address, port)
+    });
+    let addresses = addresses.collect();
+    Box::pin(async { Ok(addresses) })
+}
+
+fn loopback(_: String, port: u16) -> Addresses {
+    at(&["127.0.0.1"], port)
+}
+
+fn metadata(_: String, port: u16) -> Addresses {
+    at(&["169.254.169.254", "fd00:ec2::254"], port)
+}
+
+fn mapped(_: String, port: u16) -> Addresses {
+    at(&["::ffff:10.0.0.1"], port)
+}
+
+fn unknown(_: String, _: u16) -> Addresses {
+    Box::pin(async { Err(std::io::Error::other("no such name")) })
+}
+
+fn nothing(_: String, _: u16) -> Addresses {
+    at(&[], 0)
+}
+
+fn grants(grants: &[&str]) -> Vec<NetGrant> {
+    let grants = grants.iter().map(|grant| NetGrant::parse(grant).unwrap());
+    grants.collect()
+}
+
+/// Sends a request by a network whose names resolve so.
+async fn send(granted: &[&str], lookup: Lookup, url: &str) -> (Result<u16, Failure>, Outbound) {
+    let access = Access {
+        net: Network::with_lookup(grants(granted), lookup),
+        ..Access::default()
+    };
+    let outbound = Outbound::open(&Limits::default(), &access);
+    let sent = match outbound.admit("GET", url, HeaderMap::new(), &Secrets::default()) {
+        Ok(admitted) => {
+            outbound
+                .send(admitted, Content::Whole(Bytes::new()))
+                .0
+                .await
+        }
+        Err(failure) => Err(failure),
+    };
+    (sent.map(|response| response.status().as_u16()), outbound)
+}
+
+#[tokio::test]
+async fn a_granted_name_does_not_grant_the_private_address_that_it_has() {
+    for (lookup, ip, what, grant) in [
+        (
+            loopback as Lookup,
+            "127.0.0.1",
+            "a loopback address",
+            "http://127.0.0.1:81",
+        ),
+        (
+            metadata,
+            "169.254.169.254",
+            "the address of a cloud's metadata service",
+            "http://169.254.169.254:81",
+        ),
+        (
+            mapped,
+            "10.0.0.1",
+            "a private address",
+            "http://10.0.0.1:81",
+        ),
+    ] {
+        let granted = ["http://*.example.com:81", "http://10.0.0.1:82"];
+        let (sent, outbound) = send(&granted, lookup, "http://a.example.com:81/").await;
+        let failure = sent.unwrap_err();
+        outbound.note(&failure);
+        assert_eq!(
+            failure.to_string(),
+            format!(
+                "`a.example.com` is at {ip}, {what}, which must be granted itself; add `net = [\"{grant}\"]` to the \
+                 provider's `grants`"
+            )
+        );
+        assert!(matches!(failure, Failure::Denied(_)), "{failure:?}");
+        let denied = Denied {
+            what: format!("http://a.example.com at {ip}, {what}"),
+            grant: Some(format!("net = [\"{grant}\"]")),
+        };
+        assert_eq!(outbound.traffic().denied(), [denied]);
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_once_and_that_address_is_connected_to() {
+    static LOOKUPS: AtomicU32 = AtomicU32::new(0);
+    fn rebinding(_: String, port: u16) -> Addresses {
+        match LOOKUPS.fetch_add(1, Ordering::Relaxed) {
+            0 => at(&["127.0.0.1"], port),
+            _ => at(&["192.168.0.1"], port),
+        }
+    }
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1000];
+        let length = stream.read(&mut request).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let origin = format!("http://name.test:{}", address.port());
+    let granted = [origin.as_str(), &format!("http://{address}")];
+    let (sent, _) = send(&granted, rebinding, &origin).await;
+    assert_eq!(sent.unwrap(), 204);
+    assert_eq!(LOOKUPS.load(Ordering::Relaxed), 1);
+    let request = server.join().unwrap();
+    assert!(
+        request.contains(&format!("host: name.test:{}\r\n", address.port())),
+        "{request}"
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_unreachable() {
+    for (lookup, text) in [
+        (unknown as Lookup, "no such name"),
+        (nothing, "it has no address"),
+    ] {
+        let (sent, _) = send(&["http://name.test"], lookup, "http://name.test/").await;
+        let failure = sent.unwrap_err();
+        let expected =
+            format!("`http://name.test` cannot be reached: its name cannot be looked up: {text}");
+        assert_eq!(failure.to_string(), expected);
+    }
+}
+
+#[test]
+fn of_several_addresses_those_are_used_that_may_be() {
+    let policy = Policy::new(grants(&["http://name.test", "http://10.0.0.1"]));
+    let found = ["192.168.0.1:80", "8.8.8.8:80", "10.0.0.1:80"].map(|text| text.parse().unwrap());
+    let reachable = policy.reachable("http", "name.test", &found).unwrap();
+    assert_eq!(reachable, found[1..]);
+}
+
+#[test]
+fn a_plugin_that_describes_itself_sends_nothing() {
+    let outbound = Outbound::closed(&Limits::default());
+    let failure = outbound.admit(
+        "GET",
+        "http://127.0.0.1/",
+        HeaderMap::new(),
+        &Secrets::default(),
+    );
+    let failure = failure.err().unwrap();
+    outbound.note(&failure);
+    assert_eq!(
+        failure.to_string(),
+        "a plugin that describes itself has no network"
+    );
+    assert_eq!(outbound.traffic().denied(), []);
+}
+
+#[test]
+fn urls_have_one_form() {
+    for (text, form) in [
+        ("HTTP://Example.COM:80/a?b#c", "http://example.com/a?b"),
+        ("https://example.com.:443", "https://example.com/"),
+        ("http://0300.0250.0.1/", "http://192.168.0.1/"),
+        ("http://3232235521", "http://192.168.0.1/"),
+        ("http://[::ffff:c0a8:1]/", "http://192.168.0.1/"),
+        ("http://192.168.0.1./", "http://192.168.0.1/"),
+        ("http://\u{ff11}27.0.0.1", "http://127.0.0.1/"),
+        (
+            "http://b\u{fc}cher.example",
+            "http://xn--bcher-kva.example/",
+        ),
+        ("http:\\\\example.com\\a", "http://example.com/a"),
+        ("http://@example.com/", "http://example.com/"),
+    ] {
+        assert_eq!(read_url(text).unwrap().as_str(), form);
+    }
+    for text in [
+        "",
+        "http://",
+        "//example.com",
+        "http://.",
+        "http://a@example.com",
+        "http://:p@example.com",
+        "http://127.0.0.1:80@example.com",
+        "http://1.2.3.4.5",
+        "http://[::1",
+        "http://exa mple.com",
+        "http://256.0.0.1",
+        "data:text/plain,a",
+    ] {
+        assert!(read_url(text).is_err(), "{text:?}");
+    }
+}

@@ -1,0 +1,171 @@
+//! The forms that a value commonly takes on its way into a text.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+};
+
+/// A line of a value that has several is a secret of its own from this length on, in bytes: logs are written by lines.
+const MIN_LINE: usize = 8;
+
+/// Every form of `value` that has at least `min` bytes. Nothing for a value that is shorter itself.
+pub(super) fn of(value: &str, min: usize) -> BTreeSet<Vec<u8>> {
+    let lines = value.lines().filter(|line| line.len() >= MIN_LINE);
+    let values: BTreeSet<_> = [value, value.trim()]
+        .into_iter()
+        .chain(lines)
+        .filter(|value| value.len() >= min)
+        .collect();
+    let mut forms = BTreeSet::new();
+    for value in values {
+        add(value, &mut forms);
+    }
+    forms.retain(|form| form.len() >= min);
+    forms
+}
+
+fn add(value: &str, forms: &mut BTreeSet<Vec<u8>>) {
+    forms.insert(value.into());
+    let json = json(value);
+    // JSON inside of JSON is common where programs log what they send.
+    let twice = json_text(&json_text(value));
+    forms.extend(json.into_iter().chain([twice]).map(String::into_bytes));
+    forms.extend(html(value).map(String::into_bytes));
+    forms.extend(percent(value).map(String::into_bytes));
+    forms.insert(hex(value, false).into());
+    forms.insert(hex(value, true).into());
+    for text in base64(value) {
+        // In a URL `+`, `/` and `=` are encoded again, in JSON some write `\/`.
+        forms.extend(percent(&text).map(String::into_bytes));
+        forms.insert(text.replace('/', "\\/").into());
+        forms.insert(text.into());
+    }
+}
+
+/// As strings of JSON, the quotes left out.
+fn json(value: &str) -> Vec<String> {
+    let plain = json_text(value);
+    vec![
+        plain.replace('/', "\\/"),
+        // Go's.
+        plain
+            .replace('<', "\\u003c")
+            .replace('>', "\\u003e")
+            .replace('&', "\\u0026"),
+        ascii(&plain, |unit| format!("\\u{unit:04x}")),
+        ascii(&plain, |unit| format!("\\u{unit:04X}")),
+        plain,
+    ]
+}
+
+fn json_text(value: &str) -> String {
+    let text = serde_json::to_string(value).expect("a string has a text in JSON");
+    text[1..text.len() - 1].to_owned()
+}
+
+fn ascii(text: &str, escape: fn(u16) -> String) -> String {
+    let mut units = [0; 2];
+    text.chars().fold(String::new(), |mut ascii, character| {
+        match character {
+            '\0'..='\x7e' => ascii.push(character),
+            _ => ascii.extend(
+                character
+                    .encode_utf16(&mut units)
+                    .iter()
+                    .map(|unit| escape(*unit)),
+            ),
+        }
+        ascii
+    })
+}
+
+fn html(value: &str) -> impl Iterator<Item = String> {
+    let plain = value
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
+    let quotes = ["&quot;", "&#34;", "\""];
+    let apostrophes = ["&#39;", "&#x27;", "&apos;", "'"];
+    quotes.into_iter().flat_map(move |quote| {
+        let quoted = plain.replace('"', quote);
+        apostrophes.map(|apostrophe| quoted.replace('\'', apostrophe))
+    })
+}
+
+/// Percent-encoded as the common libraries do it.
+fn percent(value: &str) -> impl Iterator<Item = String> {
+    // What each leaves as it is beside letters and digits; a `+` first stands for a blank.
+    const KEPT: [&str; 7] = [
+        "-_.~",
+        "-_.!~*'()",
+        "-_.!~*'();,/?:@&=+$#",
+        "-_.~/",
+        "+*-._",
+        "+-_.~",
+        "",
+    ];
+    let kept = KEPT
+        .into_iter()
+        .flat_map(|kept| [(kept, true), (kept, false)]);
+    let kept: Vec<_> = kept
+        .map(|(kept, is_upper)| percent_keeping(value, kept, is_upper))
+        .chain([true, false].map(|is_upper| hex_with("%", value, is_upper)))
+        .collect();
+    kept.into_iter()
+}
+
+fn percent_keeping(value: &str, kept: &str, is_upper: bool) -> String {
+    let (has_plus, kept) = match kept.strip_prefix('+') {
+        Some(kept) => (true, kept),
+        None => (false, kept),
+    };
+    value.bytes().fold(String::new(), |mut text, byte| {
+        let character = char::from(byte);
+        match character {
+            ' ' if has_plus => text.push('+'),
+            _ if character.is_ascii_alphanumeric() => text.push(character),
+            _ if character.is_ascii() && kept.contains(character) => text.push(character),
+            _ => push_hex(&mut text, "%", byte, is_upper),
+        }
+        text
+    })
+}
+
+fn hex(value: &str, is_upper: bool) -> String {
+    hex_with("", value, is_upper)
+}
+
+fn hex_with(prefix: &str, value: &str, is_upper: bool) -> String {
+    value.bytes().fold(String::new(), |mut text, byte| {
+        push_hex(&mut text, prefix, byte, is_upper);
+        text
+    })
+}
+
+fn push_hex(text: &mut String, prefix: &str, byte: u8, is_upper: bool) {
+    match is_upper {
+        true => write!(text, "{prefix}{byte:02X}"),
+        false => write!(text, "{prefix}{byte:02x}"),
+    }
+    .expect("a string can be written to");
+}
+
+/// In base64, alone and as the part of a longer text that is the value's wherever in it the value begins.
+fn base64(value: &str) -> Vec<String> {
+    let alone = [
+        STANDARD.encode(value),
+        STANDARD_NO_PAD.encode(value),
+        URL_SAFE.encode(value),
+        URL_SAFE_NO_PAD.encode(value),
+    ];
+    let inside = (0..3).flat_map(|before| {
+        let bytes = [&[0; 3][..before], value.as_bytes()].concat();
+        // Characters that hold a bit of something else are not the value's own.
+        let own = (8 * before).div_ceil(6)..8 * bytes.len() / 6;
+        [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD]
+            .map(|engine| engine.encode(&bytes)[own.clone()].to_owned())
+    });
+    alone.into_iter().chain(inside).collect()
+}

@@ -1,0 +1,369 @@
+//! Whether secrets are found in all their forms, and nothing else is.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Ended, Ending, Redactor, Reply};
+use crate::{
+    model::{Artifact, AttemptError, Check, CheckVerdict, Denied, LogRecord, Metric, Usage},
+    plugin::{Heard, Listener, Secrets},
+};
+
+const SECRET: &str = "s3cr3t/with \"quotes\"+ä";
+
+fn redactor(values: &[(&str, &str)]) -> Redactor {
+    let values = values.iter();
+    let values = values.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Redactor::new(&values.collect()).unwrap()
+}
+
+fn redacted(redactor: &Redactor, text: &str) -> String {
+    let mut text = text.to_owned();
+    redactor.text(&mut text);
+    text
+}
+
+fn cut(redactor: &Redactor, text: &str) -> String {
+    let mut text = text.to_owned();
+    redactor.cut_text(&mut text);
+    text
+}
+
+/// The secret in every form in which it must not survive, made by other code than that which looks for it.
+fn forms(secret: &str) -> Vec<String> {
+    let json = |text: &str| {
+        let text = Value::from(text).to_string();
+        text[1..text.len() - 1].to_owned()
+    };
+    let hex = |prefix: &str| -> String {
+        let bytes = secret.bytes();
+        bytes.map(|byte| format!("{prefix}{byte:02x}")).collect()
+    };
+    let ascii = |character: char| match character {
+        ' '..='~' => character.to_string(),
+        _ => {
+            let mut units = [0; 2];
+            let units = character.encode_utf16(&mut units).iter();
+            units.map(|unit| format!("\\u{unit:04x}")).collect()
+        }
+    };
+    let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+    let lower_percent = secret.bytes().map(|byte| match byte {
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02x}"),
+    });
+    let lower_percent = lower_percent.collect();
+    let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let html = secret
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;");
+    vec![
+        secret.to_owned(),
+        json(secret),
+        json(&json(secret)),
+        json(secret).chars().map(ascii).collect(),
+        hex(""),
+        hex("").to_uppercase(),
+        hex("%"),
+        hex("%").to_uppercase(),
+        lower_percent,
+        percent,
+        form,
+        html,
+        general_purpose::STANDARD.encode(secret),
+        general_purpose::STANDARD_NO_PAD.encode(secret),
+        general_purpose::URL_SAFE.encode(secret),
+        general_purpose::URL_SAFE_NO_PAD.encode(secret),
+    ]
+}
+
+#[test]
+fn every_form_of_a_secret_is_replaced_by_its_name() {
+    let redactor = redactor(&[("KEY", SECRET)]);
+    for form in forms(SECRET) {
+        assert_eq!(
+            redacted(&redactor, &format!("a {form} b")),
+            "a [secret KEY] b",
+            "{form}"
+        );
+    }
+    assert_eq!(redacted(&redactor, "nothing in here"), "nothing in here");
+}
+
+#[test]
+fn a_secret_inside_of_a_longer_base64_text_is_found_wherever_it_begins() {
+    let redactor = redactor(&[("KEY", "correct horse")]);
+    for before in ["", "u", "us", "use", "user:"] {
+        for after in ["", "x", "xy", "xyz"] {
+            let text = general_purpose::STANDARD.encode(format!("{before}correct horse{after}"));
+            let text = redacted(&redactor, &text);
+            assert!(text.contains("[secret KEY]"), "{text}");
+            // At most the character at each end in which other bits are, too, and what stands around it.
+            assert!(text.len() < "[secret KEY]".len() + 16, "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_part_of_a_secret_at_a_seam_is_replaced_too() {
+    let redactor = redactor(&[("KEY", "0123456789abcdef")]);
+    for (text, expected) in [
+        (
+            "log 0123456789\n[70 bytes dropped]\n6789abcdef log",
+            "log [secret KEY]\n[70 bytes dropped]\n[secret KEY] log",
+        ),
+        (
+            "it begins with \"0123456789a…\"",
+            "it begins with \"[secret KEY]…\"",
+        ),
+        ("log 01234567", "log [secret KEY]"),
+        ("89abcdef log", "[secret KEY] log"),
+        ("23456789abcdef", "[secret KEY]"),
+        // A few bytes are no use to anybody, and may be anything else.
+        ("log 0123456", "log 0123456"),
+        ("inside 01234567 of it", "inside 01234567 of it"),
+    ] {
+        assert_eq!(cut(&redactor, text), expected);
+    }
+}
+
+#[test]
+fn a_text_that_is_whole_may_end_like_a_secret_begins() {
+    let redactor = redactor(&[("KEY", "postgres://me:1@host")]);
+    for (text, expected) in [
+        ("use postgres", "use postgres"),
+        ("bad name `postgres://me…`", "bad name `[secret KEY]…`"),
+    ] {
+        assert_eq!(redacted(&redactor, text), expected);
+    }
+}
+
+#[test]
+fn lines_of_a_secret_are_secrets() {
+    let redactor = redactor(&[("PEM", "-----BEGIN-----\nMIIBVgIBADANBg\nkqhkiG9w\n--\n")]);
+    assert_eq!(
+        redacted(&redactor, "first MIIBVgIBADANBg\nthen kqhkiG9w\n--\n"),
+        "first [secret PEM]\nthen [secret PEM]\n--\n"
+    );
+}
+
+#[test]
+fn the_longest_of_several_secrets_is_named() {
+    let redactor = redactor(&[("A", "token"), ("B", "token-of-mine")]);
+    assert_eq!(
+        redacted(&redactor, "token-of-mine, token-of-yours"),
+        "[secret B], [secret A]-of-yours"
+    );
+}
+
+#[test]
+fn what_stands_for_a_secret_does_not_tell_it() {
+    assert_eq!(
+        redacted(&redactor(&[("KEY", "[secret KEY")]), "x[secret KEY]"),
+        "x[secret]]"
+    );
+    assert_eq!(
+        redacted(&redactor(&[("KEY", "secret")]), "a secret"),
+        "a ***"
+    );
+}
+
+#[test]
+fn values_that_are_too_short_are_left_alone() {
+    let values = BTreeMap::from([("PIN".to_owned(), "123".to_owned())]);
+    assert!(Redactor::new(&values).is_none());
+    assert!(Redactor::new(&BTreeMap::new()).is_none());
+}
+
+#[test]
+fn the_longest_secret_is_looked_for() {
+    let mut value: String = (0..9_000).map(|number| format!("{number:06}/")).collect();
+    value.truncate(Secrets::MAX_BYTES);
+    let redactor = redactor(&[("LONG", &value)]);
+    assert_eq!(
+        redacted(&redactor, &format!("<{value}>")),
+        "<[secret LONG]>"
+    );
+}
+
+#[test]
+fn everything_that_an_attempt_leaves_is_redacted() {
+    let text = || format!("<{SECRET}>");
+    let check = Check {
+        name: text(),
+        verdict: CheckVerdict::Fail,
+        score: None,
+        message: Some(text()),
+        expected: Some(json!(text())),
+        actual: Some(json!([text()])),
+        diff: Some(text()),
+        details: Some(json!({text(): {"deep": [text()]}})),
+    };
+    let mut ended = Ended {
+        ending: Ending::Reply(Reply {
+            output: json!({text(): [text()], "number": 1}),
+            verdict: None,
+            score: None,
+            summary: Some(text()),
+            checks: vec![check],
+            metrics: vec![Metric {
+                name: text(),
+                value: 1.0,
+                unit: Some(text()),
+            }],
+            exit_code: None,
+        }),
+        duration: Duration::ZERO,
+        instantiate: Duration::ZERO,
+        usage: Usage::default(),
+        denied: vec![Denied {
+            what: text(),
+            grant: Some(text()),
+        }],
+        log: vec![LogRecord {
+            level: "info",
+            message: text(),
+            fields: vec![(text(), text())],
+        }],
+        log_dropped: 0,
+        hint: Some(text()),
+        stderr: text(),
+        stdout: text(),
+        artifacts: vec![Artifact {
+            name: "a".to_owned(),
+            media_type: text(),
+            bytes: [&[0xff, 0][..], SECRET.as_bytes(), &[0xfe]].concat(),
+        }],
+    };
+    let redactor = redactor(&[("KEY", SECRET)]);
+    redactor.ended(&mut ended);
+
+    let shown = format!("{ended:?}");
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+    assert_eq!(ended.artifacts[0].bytes, b"\xff\0[secret KEY]\xfe");
+    let Ending::Reply(reply) = ended.ending else {
+        panic!("it was a reply");
+    };
+    assert_eq!(
+        reply.output,
+        json!({"<[secret KEY]>": ["<[secret KEY]>"], "number": 1})
+    );
+
+    let mut error = Ended::without_sandbox(AttemptError {
+        class: None,
+        code: text(),
+        message: text(),
+        retry_after: None,
+    });
+    redactor.ended(&mut error);
+    assert!(!format!("{error:?}").contains("s3cr3t"));
+}
+
+#[test]
+fn numbers_and_the_names_of_artifacts_are_redacted_and_stay_usable() {
+    let redactor = redactor(&[("PIN", "12345678")]);
+    let mut value = json!([12_345_678, 1.5]);
+    redactor.value(&mut value);
+    assert_eq!(value, json!(["[secret PIN]", 1.5]));
+
+    let artifact = |name: &str| Artifact {
+        name: name.to_owned(),
+        media_type: String::new(),
+        bytes: Vec::new(),
+    };
+    let hex = "3132333435363738.txt";
+    let mut artifacts = [
+        artifact("12345678.txt"),
+        artifact(hex),
+        artifact("plain.txt"),
+    ];
+    redactor.artifacts(&mut artifacts);
+    assert_eq!(
+        artifacts.map(|artifact| artifact.name),
+        ["_secret_PIN_.txt", "_secret_PIN_.txt-2", "plain.txt"]
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_form_of_a_secret_survives(
+        secret in "[ -~]{8,40}|\\PC{8,20}|[a-zA-Z0-9+/_-]{8,80}",
+        before in "\\PC{0,40}",
+        after in "\\PC{0,40}",
+    ) {
+        let redactor = redactor(&[("KEY", &secret)]);
+        for form in forms(&secret) {
+            let text = redacted(&redactor, &format!("{before}{form}{after}"));
+            for survivor in forms(&secret) {
+                prop_assert!(!text.contains(&survivor), "{survivor:?} in {text:?}");
+            }
+        }
+        for encode in [general_purpose::STANDARD, general_purpose::URL_SAFE_NO_PAD] {
+            let whole = encode.encode(format!("{before}{secret}{after}"));
+            prop_assert!(redacted(&redactor, &whole) != whole);
+        }
+    }
+
+    #[test]
+    fn a_cut_leaves_no_long_part_of_a_secret(
+        secret in "[a-zA-Z0-9]{16,60}",
+        before in "[ -~]{0,40}",
+        place in 0.0..1.0_f64,
+    ) {
+        let redactor = redactor(&[("KEY", &secret)]);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a length")]
+        let place = (place * secret.len() as f64) as usize;
+        let (head, tail) = secret.split_at(place);
+        let text = cut(&redactor, &format!("{before}{head}\n[9 bytes dropped]\n{tail}{before}"));
+        for window in secret.as_bytes().windows(8) {
+            let window = std::str::from_utf8(window).unwrap();
+            // What stood there before was nobody's secret, unless by accident.
+            prop_assume!(!before.contains(window));
+            let (kept_head, kept_tail) = text.split_once("\n[9 bytes dropped]\n").unwrap();
+            prop_assert!(!kept_head.ends_with(window) && !kept_tail.starts_with(window), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_secret_in_it_stays_as_it_is(text in "[a-m \\n]{0,200}") {
+        let redactor = redactor(&[("KEY", "nopqrstuvwxyz")]);
+        prop_assert_eq!(cut(&redactor, &text), text);
+    }
+}
+
+#[test]
+fn nothing_secret_is_heard_while_a_guest_runs() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&heard);
+    let listener = Listener::new(move |heard| ear.lock().unwrap().push(format!("{heard:?}")));
+    let listener = redactor(&[("KEY", SECRET)]).listener(listener);
+
+    listener.hear(Heard::Log(&LogRecord {
+        level: "info",
+        message: format!("m {SECRET}"),
+        fields: vec![("key".to_owned(), SECRET.to_owned())],
+    }));
+    listener.hear(Heard::Stdout(&format!("o {SECRET}")));
+    listener.hear(Heard::Stderr(&format!("e {SECRET}")));
+    listener.hear(Heard::Progress {
+        fraction: None,
+        message: SECRET,
+    });
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), 4);
+    for heard in heard.iter() {
+        assert!(heard.contains("[secret KEY]"), "{heard}");
+        assert!(!heard.contains("s3cr3t"), "{heard}");
+    }
+}

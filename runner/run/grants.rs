@@ -1,0 +1,184 @@
+//! From what a provider is granted, as the scenario writes it, to what its attempts get.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+
+use super::{
+    error::{PlanError, ProviderError},
+    plan::{Plan, PlannedProvider},
+};
+use crate::{
+    model::{FsMode, Grants, Limits, ProviderId},
+    plugin::{Access, Mount, Network, Secrets},
+    record::ManifestGrants,
+    scenario::{Provider, Template},
+};
+
+/// The environment variables of a provider's attempts.
+pub(super) struct Environment {
+    variables: Vec<(String, Template)>,
+    /// What `secret` stands for in them.
+    secrets: Value,
+}
+
+impl Plan {
+    /// What each provider may use and touch.
+    pub fn access(&self) -> impl Iterator<Item = (&ProviderId, &Limits, &Grants)> {
+        let providers = self.providers.iter().flatten();
+        providers.map(|provider| {
+            let definition = &provider.definition;
+            (&definition.id, &provider.limits, &definition.grants)
+        })
+    }
+
+    /// The secrets that each provider is granted, by name.
+    pub fn secrets(&self) -> impl Iterator<Item = (&ProviderId, BTreeSet<String>)> {
+        let providers = self.providers.iter().flatten();
+        providers.map(|provider| {
+            let definition = &provider.definition;
+            (&definition.id, secret_names(&definition.grants))
+        })
+    }
+
+    /// Checks that the folders are there that providers are granted: those of a run may be gone since it began.
+    pub fn check_folders(&self) -> Result<(), PlanError> {
+        let mut problems = Vec::new();
+        for provider in self.providers.iter().flatten() {
+            let gone = provider.mounts.iter().filter(|mount| !mount.host.is_dir());
+            problems.extend(gone.map(|mount| {
+                let problem = format!(
+                    "the folder `{}`, which it is granted as `{}`, is not there any more",
+                    mount.host.display(),
+                    mount.guest
+                );
+                let help =
+                    "put it back, or go on with what the scenario grants now: `--accept-changes`";
+                ProviderError::new(&provider.definition.id, problem).with_help(help)
+            }));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(PlanError::Providers { problems })
+    }
+
+    /// Hands every provider the values of its secrets; what has no value in `values` is not there for it.
+    pub fn give_secrets(&mut self, values: &BTreeMap<String, String>) {
+        for provider in self.providers.iter_mut().flatten() {
+            let names = secret_names(&provider.definition.grants).into_iter();
+            let values = names.filter_map(|name| {
+                let value = values.get(&name)?.clone();
+                Some((name, value))
+            });
+            provider.secrets = Arc::new(Secrets::new(values.collect()));
+        }
+    }
+}
+
+impl PlannedProvider {
+    /// What its attempts may touch.
+    pub(super) fn access(&self) -> Access {
+        Access {
+            net: Network::new(self.definition.grants.net.clone()),
+            secrets: Arc::clone(&self.secrets),
+            mounts: self.mounts.clone(),
+            ..Access::default()
+        }
+    }
+}
+
+impl Environment {
+    /// Takes the variables of a provider, and the secrets that they may stand for.
+    pub(super) fn new(provider: &PlannedProvider) -> Self {
+        let grants = &provider.definition.grants;
+        let secrets = secret_names(grants).into_iter().filter_map(|name| {
+            let value = provider.secrets.get(&name)?.into();
+            Some((name, value))
+        });
+        Self {
+            variables: variables(grants).collect(),
+            secrets: secrets.collect::<Map<_, _>>().into(),
+        }
+    }
+
+    /// Tells whether there is no variable.
+    pub(super) fn is_empty(&self) -> bool {
+        self.variables.is_empty()
+    }
+
+    /// Fills the variables in; the error says which cannot be.
+    pub(super) fn render(
+        &self,
+        input: &Value,
+        config: &Value,
+    ) -> Result<Vec<(String, String)>, String> {
+        let roots = [
+            ("input", input),
+            ("config", config),
+            ("secret", &self.secrets),
+        ];
+        let variables = self.variables.iter();
+        let render = |(name, template): &(String, Template)| {
+            let value = template.render_text(&roots);
+            let value = value.map_err(|missing| format!("{missing}, which `env.{name}` needs"))?;
+            if value.contains('\0') {
+                return Err(format!("`env.{name}` cannot have a NUL in its value"));
+            }
+            Ok((name.clone(), value))
+        };
+        variables.map(render).collect()
+    }
+}
+
+/// Finds the folders that a provider is granted, wherever the process is when it uses them.
+pub(super) fn mounts(definition: &Provider, directory: &Path) -> Result<Vec<Mount>, PlanError> {
+    let folders = definition.grants.fs.iter();
+    let mounts = folders.map(|grant| {
+        let path = directory.join(&grant.path);
+        let host = fs_err::canonicalize(&path).map_err(|error| {
+            ProviderError::new(&definition.id, format!("a granted folder: {error}"))
+        })?;
+        Ok(Mount {
+            host,
+            guest: grant.mount.clone(),
+            is_writable: grant.mode == FsMode::ReadWrite,
+        })
+    });
+    mounts
+        .collect::<Result<_, ProviderError>>()
+        .map_err(|problem| PlanError::Providers {
+            problems: vec![problem],
+        })
+}
+
+/// Takes the folders that a provider was granted when its run began; they may be gone.
+pub(super) fn stored_mounts(stored: &ManifestGrants) -> Vec<Mount> {
+    let folders = stored.fs.iter().map(|folder| Mount {
+        host: folder.folder.clone(),
+        guest: folder.mount.clone(),
+        is_writable: folder.mode == FsMode::ReadWrite.as_str(),
+    });
+    folders.collect()
+}
+
+/// The names of all secrets that a provider is granted: those it may ask for, and those in its environment.
+fn secret_names(grants: &Grants) -> BTreeSet<String> {
+    let asked_for = grants.secrets.iter().cloned();
+    let in_variables = variables(grants).flat_map(|(_, template)| {
+        let keys = template.keys_of("secret");
+        keys.flatten().cloned().collect::<Vec<_>>()
+    });
+    asked_for.chain(in_variables).collect()
+}
+
+fn variables(grants: &Grants) -> impl Iterator<Item = (String, Template)> {
+    grants.env.iter().map(|(name, text)| {
+        let template = Template::parse(text).expect("a valid scenario has valid templates");
+        (name.clone(), template)
+    })
+}

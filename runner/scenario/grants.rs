@@ -1,0 +1,237 @@
+//! What a provider may touch: reading `grants`, and refusing what contradicts itself.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::{
+    Template,
+    check::{At, Finding, Part},
+    settings,
+};
+use crate::model::{FsGrant, FsMode, Grants, Limits, NetGrant, is_secret_name};
+
+/// What the path of a secret begins with in templates.
+pub(super) const SECRET: &str = "secret";
+/// What to do where a template does not know secrets.
+pub(super) const SECRET_HELP: &str =
+    "secrets reach a provider by its environment: `grants.env = { KEY = \"{{secret.KEY}}\" }`";
+
+/// Where an attempt's own files are.
+const TAKEN: [&str; 3] = ["/scratch", "/files", "/artifacts"];
+
+/// Reads grants that have been checked.
+pub(super) fn read(table: &Map<String, Value>) -> Grants {
+    let env = table.get("env").and_then(Value::as_object);
+    Grants {
+        net: settings::strings(table, "net")
+            .filter_map(|text| NetGrant::parse(text).ok())
+            .collect(),
+        secrets: settings::strings(table, "secrets")
+            .map(str::to_owned)
+            .collect(),
+        fs: folders(table).filter_map(read_folder).collect(),
+        env: env
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+            .collect(),
+    }
+}
+
+/// Reports what of a provider's `grants` cannot be granted. Folders are looked for in `directory`, if there is one.
+pub(super) fn check(
+    provider: &Map<String, Value>,
+    limits: &Limits,
+    directory: Option<&Path>,
+    at: &At<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(grants) = provider.get("grants").and_then(Value::as_object) else {
+        return;
+    };
+    let at = at.key("grants");
+    check_env(grants, &at, findings);
+    if provider.contains_key("reuse") {
+        check_reuse(grants, &at, findings);
+    }
+    let at = at.key("fs");
+    let mut mounts: Vec<&str> = Vec::new();
+    for (index, folder) in folders(grants).enumerate() {
+        let at = at.index(index);
+        if let Some(directory) = directory {
+            check_folder(folder, directory, &at, findings);
+        }
+        if let Some(mount) = folder.get("mount").and_then(Value::as_str) {
+            if mounts.contains(&mount) {
+                let message = format!("two folders are mounted at `{mount}`");
+                findings.push(
+                    at.key("mount")
+                        .finding(Part::Value, message, "used already"),
+                );
+            }
+            mounts.push(mount);
+        }
+        if mode(folder) == FsMode::ReadWrite && limits.scratch == 0 {
+            let message = "`rw` needs a limit of what may be written, and there is none";
+            let mut finding = at
+                .key("mode")
+                .finding(Part::Value, message.to_owned(), "writable");
+            finding.help = Some("add `scratch = \"16MiB\"` to the provider's `limits`".to_owned());
+            findings.push(finding);
+        }
+    }
+}
+
+/// Tells why `text` is no place for a folder in a guest's file system.
+pub fn check_mount(text: &str) -> Result<(), String> {
+    let Some(path) = text.strip_prefix('/') else {
+        return Err("does not begin with `/`".to_owned());
+    };
+    if path.is_empty() {
+        return Err("is the whole file system; mount the folder below it".to_owned());
+    }
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..");
+    if text.contains('\0') || !path.split('/').all(is_plain) {
+        return Err("has a part that is empty, `.` or `..`".to_owned());
+    }
+    let is_in = |taken: &&str| {
+        let below = text.strip_prefix(taken);
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    match TAKEN.iter().find(|taken| is_in(taken)) {
+        Some(taken) => Err(format!("is taken: `{taken}` is the attempt's own")),
+        None => Ok(()),
+    }
+}
+
+/// Tells why `name` cannot name an environment variable.
+pub fn variable_error(name: &str) -> Option<String> {
+    let is_bad = name.is_empty() || name.contains(['=', '\0']);
+    is_bad.then(|| "environment variables have names without `=` and NUL".to_owned())
+}
+
+/// Refuses variables that differ from test to test where an instance, with its environment, serves many.
+fn check_reuse(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Finding>) {
+    let at = at.key("env");
+    let env = grants.get("env").and_then(Value::as_object);
+    for (name, value) in env.into_iter().flatten() {
+        let template = value.as_str().and_then(|text| Template::parse(text).ok());
+        if template.is_some_and(|template| template.keys_of("input").next().is_some()) {
+            let message = format!("`{name}` is another one for each test, and `reuse` keeps it");
+            let mut finding = at
+                .key(name)
+                .finding(Part::Value, message, "depends on the test");
+            finding.help = Some("remove `reuse`, or use `{{config.KEY}}`".to_owned());
+            findings.push(finding);
+        }
+    }
+}
+
+fn check_env(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Finding>) {
+    let at = at.key("env");
+    let env = grants.get("env").and_then(Value::as_object);
+    for (name, value) in env.into_iter().flatten() {
+        let template = value.as_str().and_then(|text| Template::parse(text).ok());
+        let Some(template) = template else { continue };
+        for keys in template.keys_of(SECRET) {
+            if matches!(keys, [name] if is_secret_name(name)) {
+                continue;
+            }
+            let path = [&[SECRET.to_owned()], keys].concat().join(".");
+            let message =
+                format!("`{{{{{path}}}}}` names no secret, as `{{{{secret.API_KEY}}}}` does");
+            findings.push(at.key(name).finding(Part::Value, message, "this template"));
+        }
+    }
+}
+
+fn check_folder(
+    grant: &Map<String, Value>,
+    directory: &Path,
+    at: &At<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    let written = grant.get("path").and_then(Value::as_str);
+    let Some(written) = written.filter(|written| !written.is_empty()) else {
+        return;
+    };
+    let path = directory.join(written);
+    if path.is_dir() {
+        return;
+    }
+    let (message, label, help) = if path.exists() {
+        let folder = Path::new(written).parent().map(Path::to_string_lossy);
+        let folder = folder.filter(|folder| !folder.is_empty());
+        (
+            format!("`{written}` is a file, and only folders are granted"),
+            "not a folder",
+            format!(
+                "grant the folder that it is in: `path = \"{}\"`",
+                folder.as_deref().unwrap_or(".")
+            ),
+        )
+    } else {
+        (
+            format!("folder `{written}` does not exist"),
+            "not found",
+            format!(
+                "paths are relative to the scenario: this is {}",
+                path.display()
+            ),
+        )
+    };
+    let mut finding = at.key("path").finding(Part::Value, message, label);
+    finding.help = Some(help);
+    findings.push(finding);
+}
+
+fn folders(grants: &Map<String, Value>) -> impl Iterator<Item = &Map<String, Value>> {
+    let folders = grants.get("fs").and_then(Value::as_array);
+    folders.into_iter().flatten().filter_map(Value::as_object)
+}
+
+fn read_folder(grant: &Map<String, Value>) -> Option<FsGrant> {
+    Some(FsGrant {
+        path: grant.get("path")?.as_str()?.to_owned(),
+        mount: grant.get("mount")?.as_str()?.to_owned(),
+        mode: mode(grant),
+    })
+}
+
+fn mode(grant: &Map<String, Value>) -> FsMode {
+    match grant.get("mode").and_then(Value::as_str) {
+        Some("rw") => FsMode::ReadWrite,
+        _ => FsMode::ReadOnly,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_mount;
+
+    #[test]
+    fn a_mount_is_an_absolute_path_that_nothing_else_has() {
+        for good in ["/data", "/a/b.c", "/scratchpad", "/file", "/..a"] {
+            assert_eq!(check_mount(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "/",
+            "data",
+            "./data",
+            "//",
+            "/a//b",
+            "/a/",
+            "/a/../b",
+            "/..",
+            "/./a",
+            "/a\0",
+            "/scratch",
+            "/files/a",
+            "/artifacts",
+        ] {
+            assert!(check_mount(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The pages for people who write providers: every block of code on them is what the program really takes.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser as _;
+use runner::{cli::Cli, plugin::source::Source};
+use serde_json::{Value, json};
+
+use crate::support::runner::Runner;
+
+/// A fenced block of code.
+struct Block {
+    page: PathBuf,
+    line: usize,
+    language: String,
+    text: String,
+}
+
+#[test]
+fn every_block_is_of_a_kind_that_is_tested() {
+    for block in blocks() {
+        let is_known = matches!(
+            block.language.as_str(),
+            // `text` is what a program prints, `rust` is tested with the SDK, the languages with the templates.
+            "sh" | "toml" | "json" | "text" | "rust" | "python" | "javascript" | "c" | "go"
+        );
+        assert!(is_known, "{}: `{}` is not tested", block.place(), block.language);
+    }
+}
+
+#[test]
+fn every_command_line_is_one() {
+    for block in blocks_of("sh") {
+        for arguments in runner_calls(&block.text) {
+            let arguments = std::iter::once("runner".to_owned()).chain(arguments);
+            if let Err(error) = Cli::try_parse_from(arguments) {
+                panic!("{}: {error}", block.place());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_toml_block_is_a_scenario_or_the_manifest_of_a_plugin() {
+    for block in blocks_of("toml") {
+        let table: toml::Table = block.text.parse().unwrap();
+        let runner = Runner::new(&[]);
+        if table.contains_key("kind") {
+            runner.write("plugin.toml", &block.text);
+            let folder = runner.path("plugin.toml");
+            let source = Source::open(folder.parent().unwrap());
+            assert!(source.is_ok(), "{}: {source:?}", block.place());
+            continue;
+        }
+        make_named_files(&runner, &table);
+        runner.scenario(&block.text);
+        let ran = runner.run(&["validate", "scenario.toml"]);
+        assert_eq!(ran.code, Some(0), "{}:\n{}", block.place(), ran.stderr);
+    }
+}
+
+#[test]
+fn every_answer_is_one_of_the_command_protocol() {
+    let answers: Vec<_> = json_blocks()
+        .filter(|(_, value)| value.get("trial_id").is_none())
+        .collect();
+    assert!(!answers.is_empty());
+
+    let runner = Runner::new(&["command"]);
+    let mut scenario =
+        "[providers.it]\nplugin = \"command.wasm\"\nprotocol = \"json\"\n".to_owned();
+    for (index, (_, answer)) in answers.iter().enumerate() {
+        // A description is judged by `describe`, which has to be one as well; `run` takes replies and errors.
+        let answer = if answer["ok"].get("summary").is_some() && answer["ok"].get("version").is_some() {
+            json!({"ok": {"output": null}})
+        } else {
+            answer.clone()
+        };
+        let input = json!({"do": "print", "text": answer.to_string()});
+        let input = toml::Value::try_from(input).unwrap();
+        scenario.push_str(&format!("[[tests]]\nid = \"block-{index}\"\ninput = {input}\n"));
+    }
+    runner.scenario(&scenario);
+    runner.run(&["exec", "scenario.toml"]);
+
+    let run = runner.only_run();
+    for (index, (block, answer)) in answers.iter().enumerate() {
+        let row = run.row(&format!("block-{index}"));
+        match answer.get("err") {
+            Some(error) => assert_eq!(row["error"]["class"], error["kind"], "{}", block.place()),
+            None => assert_eq!(row["outcome"], "passed", "{}: {row}", block.place()),
+        }
+    }
+}
+
+#[test]
+fn every_question_is_what_a_command_reads() {
+    let questions: Vec<_> = json_blocks()
+        .filter(|(_, value)| value.get("trial_id").is_some())
+        .collect();
+    assert!(!questions.is_empty());
+    let runner = Runner::new(&["command"]);
+    runner.scenario(
+        r#"
+[providers.it]
+plugin = "command.wasm"
+protocol = "json"
+[[tests]]
+id = "greeting"
+input = { do = "test" }
+"#,
+    );
+    runner.exec(&[]).expect(0);
+    let asked = runner.only_run().row("greeting")["output"].clone();
+    for (block, question) in questions {
+        let written = question.as_object().unwrap();
+        let read = asked.as_object().unwrap();
+        assert!(written.keys().eq(read.keys()), "{}", block.place());
+        for key in ["trial_id", "test_id", "provider", "repeat", "attempt", "seed"] {
+            assert_eq!(written[key], read[key], "{}: `{key}`", block.place());
+        }
+    }
+}
+
+#[test]
+fn every_block_of_rust_is_compiled_with_the_sdk() {
+    let sdk = fs_err::read_to_string("plugins/sdk/src/lib.rs").unwrap();
+    for block in blocks_of("rust") {
+        let page = block.page.file_name().unwrap().to_str().unwrap();
+        let included = format!("include_str!(\"../../{page}\")");
+        assert!(sdk.contains(&included), "{}", block.place());
+    }
+}
+
+#[test]
+fn every_link_between_the_pages_leads_somewhere() {
+    let link = regex::Regex::new(r"\]\(([^)#:]+)(#[^)]*)?\)").unwrap();
+    for page in pages() {
+        let text = fs_err::read_to_string(&page).unwrap();
+        for captures in link.captures_iter(&text) {
+            let target = page.parent().unwrap().join(&captures[1]);
+            assert!(target.exists(), "{}: {}", page.display(), &captures[1]);
+        }
+    }
+}
+
+impl Block {
+    fn place(&self) -> String {
+        format!("{}:{}", self.page.display(), self.line)
+    }
+}
+
+/// The pages in `plugins/` and in the folders of the plugins.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    for pattern in ["plugins", "plugins/http", "plugins/chat"] {
+        let files = fs_err::read_dir(Path::new(pattern)).unwrap();
+        let files = files.map(|entry| entry.unwrap().path());
+        pages.extend(files.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    assert!(pages.len() > 5);
+    pages
+}
+
+fn blocks() -> Vec<Block> {
+    pages().into_iter().flat_map(|page| blocks_in(&page)).collect()
+}
+
+fn blocks_of(language: &str) -> Vec<Block> {
+    let blocks: Vec<_> = blocks()
+        .into_iter()
+        .filter(|block| block.language == language)
+        .collect();
+    assert!(!blocks.is_empty(), "no page has a block of `{language}`");
+    blocks
+}
+
+fn json_blocks() -> impl Iterator<Item = (Block, Value)> {
+    blocks_of("json").into_iter().map(|block| {
+        let value = serde_json::from_str(&block.text);
+        let value = value.unwrap_or_else(|error| panic!("{}: {error}", block.place()));
+        (block, value)
+    })
+}
+
+fn blocks_in(page: &Path) -> Vec<Block> {
+    let text = fs_err::read_to_string(page).unwrap();
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut is_inside = false;
+    for (index, line) in text.lines().enumerate() {
+        match line.strip_prefix("```") {
+            Some(_) if is_inside => is_inside = false,
+            Some(language) => {
+                is_inside = true;
+                blocks.push(Block {
+                    page: page.to_owned(),
+                    line: index + 1,
+                    language: language.to_owned(),
+                    text: String::new(),
+                });
+            }
+            None if is_inside => {
+                let block = blocks.last_mut().unwrap();
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            None => {}
+        }
+    }
+    blocks
+}
+
+/// The arguments of every call of the program in a script, as a shell splits them.
+fn runner_calls(script: &str) -> Vec<Vec<String>> {
+    let calls: String = script
+        .lines()
+        .filter(|line| line.starts_with("runner "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let prelude = r#"runner() { for argument; do printf '%s\n' "$argument"; done; printf '\n'; }"#;
+    let output = std::process::Command::new("sh")
+        .args(["-c", &format!("{prelude}\n{calls}")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{script}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let calls = text.split("\n\n").filter(|call| !call.is_empty());
+    calls
+        .map(|call| call.lines().map(str::to_owned).collect())
+        .collect()
+}
+
+/// Makes the plugins and folders that a scenario names.
+fn make_named_files(runner: &Runner, scenario: &toml::Table) {
+    let Some(providers) = scenario.get("providers").and_then(toml::Value::as_table) else {
+        return;
+    };
+    for provider in providers.values() {
+        runner.write(provider["plugin"].as_str().unwrap(), "");
+        let granted = provider.get("grants").and_then(|grants| grants.get("fs"));
+        let granted = granted.and_then(toml::Value::as_array);
+        for folder in granted.into_iter().flatten() {
+            let path = runner.path(folder["path"].as_str().unwrap());
+            fs_err::create_dir_all(path).unwrap();
+        }
+    }
+}

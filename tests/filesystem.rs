@@ -1,0 +1,1298 @@
+//! What guests find in their file systems, what they may write there, and that they get nowhere else.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use runner::{
+    model::{AttemptError, ErrorClass, Limits},
+    plugin::{
+        Access, AttachmentSource, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt,
+        Invocation, Mount, OutputForm, Plugin, PluginFile, Reply,
+    },
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{
+    guests::{guest, module},
+    runner::{Runner, Running},
+};
+
+const KIB: u64 = 1024;
+/// Longer than any of these tests takes on a busy machine.
+const LONG: Duration = Duration::from_secs(120);
+/// What a new file, folder or link costs.
+const ENTRY: u64 = 4 * KIB;
+
+/// A runtime and an engine.
+struct Bench {
+    engine: Engine,
+    runtime: tokio::runtime::Runtime,
+    _folder: TempDir,
+}
+
+/// The same guest as a component and as commands, built for preview 1 and for WASI 0.2.
+struct Guests {
+    component: Plugin,
+    program: Plugin,
+    module: Plugin,
+}
+
+static BENCH: LazyLock<Bench> = LazyLock::new(Bench::new);
+static GUESTS: LazyLock<Guests> = LazyLock::new(|| Guests {
+    component: BENCH.link(&guest("files")),
+    program: BENCH.link(&guest("files-command")),
+    module: BENCH.link(&module("files-command")),
+});
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = EngineOptions {
+            compiler: env!("CARGO_BIN_EXE_runner").into(),
+            cache: folder.path().join("cache"),
+            compile_timeout: LONG,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            engine: Engine::new(options).unwrap(),
+            runtime,
+            _folder: folder,
+        }
+    }
+
+    fn link(&self, path: &Path) -> Plugin {
+        self.link_file(&PluginFile::read(path, u64::MAX).unwrap())
+    }
+
+    fn link_text(&self, text: &str) -> Plugin {
+        let bytes = wat::parse_str(text).unwrap();
+        self.link_file(&PluginFile::from_bytes(Path::new("hand.wasm"), bytes).unwrap())
+    }
+
+    fn link_file(&self, file: &PluginFile) -> Plugin {
+        let never = Interrupt::default();
+        let linked = self.engine.link(file, &never);
+        self.runtime.block_on(linked).unwrap()
+    }
+}
+
+impl Guests {
+    fn all(&self) -> [(&'static str, &Plugin); 3] {
+        let [program, module] = self.commands();
+        [("component", &self.component), program, module]
+    }
+
+    fn commands(&self) -> [(&'static str, &Plugin); 2] {
+        [("program", &self.program), ("module", &self.module)]
+    }
+}
+
+/// Folders of the host, and what of them an attempt is granted.
+struct World {
+    folder: TempDir,
+    access: Access,
+    limits: Limits,
+    env: Vec<(String, String)>,
+    files: Vec<AttachmentSource>,
+    timeout: Duration,
+    interrupt: Interrupt,
+}
+
+impl World {
+    /// A folder `open` with a file, a folder `secret` beside it with another, and a place for scratch folders.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["open", "open/sub", "secret", "scratch"] {
+            fs_err::create_dir(folder.path().join(name)).unwrap();
+        }
+        fs_err::write(folder.path().join("open/file"), "content").unwrap();
+        fs_err::write(folder.path().join("secret/file"), "secret").unwrap();
+        let access = Access {
+            scratch_root: folder.path().join("scratch"),
+            ..Access::default()
+        };
+        Self {
+            folder,
+            access,
+            limits: Limits::default(),
+            env: Vec::new(),
+            files: Vec::new(),
+            timeout: LONG,
+            interrupt: Interrupt::default(),
+        }
+    }
+
+    fn mount(mut self, name: &str, guest: &str, is_writable: bool) -> Self {
+        self.access.mounts.push(Mount {
+            host: self.path(name),
+            guest: guest.to_owned(),
+            is_writable,
+        });
+        self
+    }
+
+    fn scratch(mut self, bytes: u64) -> Self {
+        self.limits.scratch = bytes;
+        self
+    }
+
+    fn attach(&mut self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(&format!("blob-{name}"));
+        fs_err::write(&path, content).unwrap();
+        self.files.push(AttachmentSource {
+            name: name.to_owned(),
+            media_type: "text/plain".to_owned(),
+            size: content.len() as u64,
+            path: path.clone(),
+        });
+        path
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs_err::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// Runs an attempt; whatever it does, what was made for it is gone afterwards.
+    #[track_caller]
+    fn run(&self, plugin: &Plugin, acts: &Value) -> Ended {
+        let ended = BENCH.runtime.block_on(self.start(plugin, acts));
+        assert_eq!(names(&self.path("scratch")), [""; 0], "{ended:?}");
+        ended
+    }
+
+    async fn start(&self, plugin: &Plugin, acts: &Value) -> Ended {
+        let call = Call {
+            trial: "a@files#1",
+            test: "a",
+            provider: "files",
+            repeat: 1,
+            attempt: 1,
+            seed: 42,
+            input: acts.to_string().into(),
+            config: "{}".into(),
+            tags: [].into(),
+            files: self.files.clone().into(),
+            invocation: Some(Invocation {
+                args: vec![acts.to_string()],
+                stdin: Vec::new(),
+                output: OutputForm::Json,
+            }),
+            limits: self.limits,
+            access: &self.access,
+            env: self.env.clone(),
+            listener: None,
+        };
+        let guard = Guard {
+            deadline: Instant::now() + self.timeout,
+            interrupt: self.interrupt.clone(),
+        };
+        plugin.run(call, &guard).await
+    }
+
+    /// What every kind of guest sees of its acts.
+    #[track_caller]
+    fn assert_all(&self, acts: &Value, expected: &Value) {
+        for (kind, plugin) in GUESTS.all() {
+            assert_eq!(&results(self.run(plugin, acts)), expected, "{kind}");
+        }
+    }
+
+    /// Runs acts of which none may work, and asserts that nothing has changed outside.
+    #[track_caller]
+    fn assert_all_fail(&self, acts: &Value) {
+        let before = self.everything();
+        for (kind, plugin) in GUESTS.all() {
+            let results = results(self.run(plugin, acts));
+            for (act, result) in acts
+                .as_array()
+                .unwrap()
+                .iter()
+                .zip(results.as_array().unwrap())
+            {
+                assert!(result["err"].is_string(), "{kind}: {act} gave {result}");
+            }
+            assert_eq!(self.everything(), before, "{kind}");
+        }
+    }
+
+    /// Every path of this world, with what it holds.
+    fn everything(&self) -> Vec<(PathBuf, String)> {
+        let entries = walkdir::WalkDir::new(self.folder.path()).sort_by_file_name();
+        let look = |entry: walkdir::DirEntry| {
+            let content = match entry.file_type() {
+                kind if kind.is_file() => fs_err::read_to_string(entry.path()).unwrap(),
+                kind => format!("{kind:?}"),
+            };
+            (entry.into_path(), content)
+        };
+        entries
+            .into_iter()
+            .map(|entry| look(entry.unwrap()))
+            .collect()
+    }
+}
+
+#[track_caller]
+fn results(ended: Ended) -> Value {
+    reply(ended).output
+}
+
+#[track_caller]
+fn reply(ended: Ended) -> Reply {
+    match ended.ending {
+        Ending::Reply(reply) => reply,
+        other => panic!("no reply: {other:?}\n{}", ended.stderr),
+    }
+}
+
+#[track_caller]
+fn error(ended: Ended) -> AttemptError {
+    match ended.ending {
+        Ending::Error(error) => error,
+        other => panic!("no error: {other:?}"),
+    }
+}
+
+/// The names in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs_err::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// What the host itself logged.
+fn warnings(ended: &Ended) -> Vec<&str> {
+    let warnings = ended.log.iter().filter(|record| record.level == "warn");
+    warnings.map(|record| record.message.as_str()).collect()
+}
+
+#[test]
+fn without_grants_there_are_no_files_and_no_environment() {
+    let world = World::new();
+    world.assert_all(&json!([["env"]]), &json!([{"ok": {}}]));
+    world.assert_all_fail(&json!([
+        ["list", "/"],
+        ["list", "."],
+        ["read", "/etc/passwd"],
+        ["read", "/proc/self/environ"],
+        ["list", "/scratch"],
+        ["list", "/artifacts"],
+        ["list", "/files"],
+        ["write", "/tmp/x", ""],
+        ["write", "x", ""],
+    ]));
+}
+
+#[test]
+fn a_guest_has_the_environment_that_it_is_granted() {
+    let world = World {
+        env: vec![
+            ("LANG".to_owned(), "C.UTF-8".to_owned()),
+            ("EMPTY".to_owned(), String::new()),
+        ],
+        ..World::new()
+    };
+    let expected = json!([{"ok": {"EMPTY": "", "LANG": "C.UTF-8"}}]);
+    world.assert_all(&json!([["env"]]), &expected);
+}
+
+#[test]
+fn a_granted_folder_is_read_and_not_changed() {
+    let world = World::new()
+        .mount("open", "/data", false)
+        .scratch(KIB * KIB);
+    world.assert_all(
+        &json!([
+            ["read", "/data/file"],
+            ["list", "/data"],
+            ["size", "/data/file"]
+        ]),
+        &json!([{"ok": "content"}, {"ok": ["file", "sub"]}, {"ok": 7}]),
+    );
+    world.assert_all_fail(&json!([
+        ["write", "/data/file", "changed"],
+        ["write", "/data/new", ""],
+        ["append", "/data/file", "more"],
+        ["write-at", "/data/file", 0, "x"],
+        ["pwrite", "/data/file", 0, "x"],
+        ["write-to-read", "/data/file"],
+        ["set-size", "/data/file", 0],
+        ["truncate-read", "/data/file"],
+        ["touch", "/data/file"],
+        ["touch", "/data"],
+        ["mkdir", "/data/new"],
+        ["rmdir", "/data/sub"],
+        ["remove", "/data/file"],
+        ["rename", "/data/file", "/data/other"],
+        ["rename", "/data/file", "/scratch/file"],
+        ["rename", "/data/sub", "/scratch/sub"],
+        ["link", "/data/file", "/data/other"],
+        ["link", "/data/file", "/scratch/file"],
+        ["symlink", "file", "/data/link"],
+        ["write", "/data/../data/file", "changed"],
+        ["write", "/scratch/../data/file", "changed"],
+    ]));
+}
+
+#[test]
+fn a_granted_folder_is_changed_where_that_is_granted() {
+    for (kind, plugin) in GUESTS.all() {
+        let world = World::new().mount("open", "/data", true).scratch(KIB * KIB);
+        let acts = json!([
+            ["write", "/data/file", "changed"],
+            ["append", "/data/file", " twice"],
+            ["mkdir", "/data/new"],
+            ["rename", "/data/file", "/data/new/file"],
+            ["link", "/data/new/file", "/data/hard"],
+            ["symlink", "new/file", "/data/soft"],
+            ["read", "/data/soft"],
+            ["rmdir", "/data/sub"],
+            ["touch", "/data/hard"],
+        ]);
+        let ended = world.run(plugin, &acts);
+        assert_eq!(warnings(&ended), [""; 0]);
+        let results = results(ended);
+        assert_eq!(results[6], json!({"ok": "changed twice"}), "{kind}");
+        let results = results.as_array().unwrap();
+        assert!(
+            results.iter().all(|result| result.get("err").is_none()),
+            "{kind}: {results:?}"
+        );
+        assert_eq!(world.read("open/new/file"), "changed twice");
+        assert_eq!(names(&world.path("open")), ["hard", "new", "soft"]);
+    }
+}
+
+#[test]
+fn a_folder_that_is_gone_is_named() {
+    let world = World::new()
+        .mount("open", "/data", false)
+        .mount("gone", "/gone", false);
+    for (kind, plugin) in GUESTS.all() {
+        let error = error(world.run(plugin, &json!([])));
+        assert_eq!(error.class, Some(ErrorClass::Internal), "{kind}");
+        let gone = world.path("gone");
+        let expected = format!("cannot mount the folder `{}` at `/gone`: ", gone.display());
+        assert!(
+            error.message.starts_with(&expected),
+            "{kind}: {}",
+            error.message
+        );
+    }
+}
+
+#[test]
+fn a_place_for_scratch_folders_that_is_gone_is_named() {
+    let mut world = World::new().scratch(KIB);
+    world.access.scratch_root = world.path("nowhere");
+    let acts = json!([]);
+    let ended = BENCH
+        .runtime
+        .block_on(world.start(&GUESTS.component, &acts));
+    let error = error(ended);
+    assert_eq!(error.class, Some(ErrorClass::Internal));
+    let expected = format!(
+        "cannot make a folder in `{}`: ",
+        world.path("nowhere").display()
+    );
+    assert!(error.message.starts_with(&expected), "{}", error.message);
+
+    // Who needs none does not look for it.
+    world.limits.scratch = 0;
+    let ended = BENCH
+        .runtime
+        .block_on(world.start(&GUESTS.component, &acts));
+    assert_eq!(results(ended), json!([]));
+}
+
+#[test]
+fn scratch_is_empty_in_every_attempt() {
+    let world = World::new().scratch(KIB * KIB);
+    for _ in 0..2 {
+        world.assert_all(
+            &json!([
+                ["list", "/scratch"],
+                ["write", "/scratch/a", "x"],
+                ["mkdir", "/scratch/b"],
+                ["write", "/scratch/b/c", "y"],
+                ["read", "/scratch/b/c"],
+                ["list", "/scratch"],
+            ]),
+            &json!([
+                {"ok": []}, {"ok": null}, {"ok": null}, {"ok": null}, {"ok": "y"}, {"ok": ["a", "b"]},
+            ]),
+        );
+    }
+}
+
+#[test]
+fn attempts_at_the_same_time_do_not_see_each_other() {
+    let world = World::new().scratch(KIB * KIB);
+    let first = json!([["write", "/scratch/mine", "first"], ["sleep"]]);
+    let second = json!([
+        ["list", "/scratch"],
+        ["list", "/scratch/.."],
+        ["read", "/scratch/../mine"]
+    ]);
+    let found = BENCH.runtime.block_on(async {
+        let first = world.start(&GUESTS.component, &first);
+        let second = async {
+            // The folder of the first one, once it has written to it.
+            let root = world.path("scratch");
+            let is_there = || walkdir::WalkDir::new(&root).into_iter().flatten();
+            while !is_there().any(|entry| entry.file_name() == "mine") {
+                tokio::task::yield_now().await;
+            }
+            let found = world.start(&GUESTS.component, &second).await;
+            let other = names(&root).remove(0);
+            let steal = json!([["read", format!("/scratch/../../{other}/scratch/mine")]]);
+            let stolen = world.start(&GUESTS.component, &steal).await;
+            world.interrupt.now();
+            (found, stolen)
+        };
+        let (_, found) = tokio::join!(first, second);
+        found
+    });
+    let seen = results(found.0);
+    assert_eq!(seen[0], json!({"ok": []}));
+    assert!(
+        seen[1]["err"].is_string() && seen[2]["err"].is_string(),
+        "{seen}"
+    );
+    let stolen = results(found.1);
+    assert!(stolen[0]["err"].is_string(), "{stolen}");
+    assert_eq!(names(&world.path("scratch")), [""; 0]);
+}
+
+#[test]
+fn scratch_is_gone_however_an_attempt_ends() {
+    let mut world = World::new().scratch(64 * KIB * KIB);
+    let write = json!(["write", "/scratch/a", "x"]);
+    for (kind, plugin) in GUESTS.all() {
+        let ended = world.run(plugin, &json!([write, ["panic"]]));
+        assert_eq!(error(ended).class, Some(ErrorClass::Trap), "{kind}");
+        world.run(plugin, &json!([write, ["exit", 3]]));
+        // Deeper than a path can be, were it one.
+        let made = results(world.run(plugin, &json!([["deepen", "/scratch", 1_500]])));
+        assert_eq!(made, json!([{"ok": 1_500}]), "{kind}");
+    }
+    for (kind, plugin) in GUESTS.all() {
+        world.timeout = Duration::from_millis(300);
+        let ended = world.run(plugin, &json!([write, ["sleep"]]));
+        assert!(
+            matches!(ended.ending, Ending::Timeout),
+            "{kind}: {:?}",
+            ended.ending
+        );
+    }
+    world.timeout = LONG;
+    world.interrupt.now();
+    for (kind, plugin) in GUESTS.all() {
+        let ended = world.run(plugin, &json!([write, ["sleep"]]));
+        assert!(
+            matches!(ended.ending, Ending::Stopped),
+            "{kind}: {:?}",
+            ended.ending
+        );
+    }
+}
+
+#[test]
+fn no_path_leads_out() {
+    let world = World::new().mount("open", "/data", true).scratch(KIB * KIB);
+    let outside = world.path("secret");
+    let outside = outside.to_str().unwrap();
+    // What somebody else has put there.
+    for (link, target) in [
+        ("relative", "../secret"),
+        ("absolute", outside),
+        ("file-link", "../secret/file"),
+        ("chain", "relative/file"),
+        ("root", "/"),
+        ("up", ".."),
+    ] {
+        std::os::unix::fs::symlink(target, world.path("open").join(link)).unwrap();
+    }
+    let mut acts = vec![
+        json!(["read", "/etc/passwd"]),
+        json!(["read", "/data/../secret/file"]),
+        json!(["read", "/data/sub/../../secret/file"]),
+        json!(["read", "/data//../secret/file"]),
+        json!(["read", "/data/../../../../../../../../etc/passwd"]),
+        json!(["read", format!("{outside}/file")]),
+        json!(["read", "/data/up/secret/file"]),
+        json!(["read", "/data/root/etc/passwd"]),
+        json!(["read", "/data/root/proc/self/environ"]),
+        json!(["read", "/proc/self/cwd/Cargo.toml"]),
+        json!(["read", "/proc/self/root/etc/passwd"]),
+        json!(["list", "/data/root"]),
+        json!(["list", "/data/up"]),
+        json!(["list", "/data/.."]),
+        json!(["remove", "/data/../secret/file"]),
+        json!(["mkdir", "/data/../new"]),
+        json!(["rmdir", "/data/../secret"]),
+        json!(["write", "/data/../secret/file", "changed"]),
+        json!(["rename", "/data/file", "/data/../secret/stolen"]),
+        json!(["rename", "/data/../secret/file", "/data/stolen"]),
+        json!(["rename", "/data/file", "/data/up/stolen"]),
+        json!(["link", "/data/../secret/file", "/data/stolen"]),
+        json!(["link", "/data/file", "/data/../secret/stolen"]),
+        json!(["link", "/data/relative/file", "/data/stolen"]),
+        json!(["symlink", "x", "/data/../secret/link"]),
+        json!(["symlink", "/etc/passwd", "/data/sub/absolute"]),
+        json!(["touch", "/data/../secret/file"]),
+    ];
+    for link in ["relative/file", "absolute/file", "file-link", "chain"] {
+        let path = format!("/data/{link}");
+        acts.push(json!(["read", path]));
+        acts.push(json!(["write", path, "changed"]));
+        acts.push(json!(["append", path, "changed"]));
+        acts.push(json!(["set-size", path, 0]));
+        acts.push(json!(["touch", path]));
+    }
+    world.assert_all_fail(&json!(acts));
+}
+
+#[test]
+fn who_looks_outside_is_told_of() {
+    let world = World::new()
+        .mount("open", "/data", false)
+        .scratch(KIB * KIB);
+    let acts = json!([
+        ["read", "/data/../secret/file"],
+        ["read", "/data/../secret/file"],
+        ["symlink", "/etc/passwd\n", "/scratch/a"],
+        ["symlink", "../..", "/scratch/up"],
+        ["list", "/scratch/up"],
+        // What is refused because it is not granted to be written to, or not there, is no look outside.
+        ["append", "/data/file", "x"],
+        ["write", "/data/new", "x"],
+        ["read", "/data/nothing"],
+        ["write", "/data/../secret/file", "x"],
+    ]);
+    for (kind, plugin) in GUESTS.all() {
+        let ended = world.run(plugin, &acts);
+        let denied: Vec<_> = ended
+            .denied
+            .iter()
+            .map(|denied| denied.what.as_str())
+            .collect();
+        let what = |path| format!("reading `{path}`, which leads out of its folder");
+        assert_eq!(
+            denied,
+            ["../secret/file", "up"].map(what),
+            "{kind}: {ended:?}"
+        );
+        assert!(ended.denied.iter().all(|denied| denied.grant.is_none()));
+    }
+}
+
+#[test]
+fn links_of_a_guests_own_making_lead_nowhere_either() {
+    let world = World::new()
+        .mount("secret", "/secret", false)
+        .scratch(KIB * KIB);
+    let world = world.mount("open", "/data", true);
+    for (kind, plugin) in GUESTS.all() {
+        let acts = json!([
+            ["mkdir", "/scratch/sub"],
+            ["symlink", "../../../../../../etc/passwd", "/scratch/out"],
+            ["symlink", "..", "/scratch/up"],
+            ["symlink", "sub/../../..", "/scratch/upper"],
+            ["symlink", "out", "/scratch/chain"],
+            ["symlink", "loop", "/scratch/loop"],
+            ["read", "/scratch/out"],
+            ["list", "/scratch/up"],
+            ["list", "/scratch/upper"],
+            ["read", "/scratch/chain"],
+            ["read", "/scratch/loop"],
+            ["write", "/scratch/out", "changed"],
+            // From one folder that may be written to into another is no way out.
+            ["rename", "/scratch/up", "/data/sub/up"],
+            ["list", "/data/sub/up"],
+            // But a link that led nowhere leads nowhere from there either.
+            ["rename", "/data/sub/up", "/data/up"],
+            ["list", "/data/up"],
+            ["read", "/data/up/secret/file"],
+            ["remove", "/data/up"],
+            ["link", "/secret/file", "/scratch/file"],
+            ["rename", "/secret/file", "/scratch/file"],
+        ]);
+        let results = results(world.run(plugin, &acts));
+        let expected = [
+            (0..6, true),
+            (6..12, false),
+            (12..15, true),
+            (15..17, false),
+            (17..18, true),
+            (18..20, false),
+        ];
+        for (range, works) in expected {
+            for index in range {
+                let result = &results[index];
+                assert_eq!(
+                    result.get("ok").is_some(),
+                    works,
+                    "{kind}: {} gave {result}",
+                    acts[index]
+                );
+            }
+        }
+        assert_eq!(names(&world.path("open")), ["file", "sub"]);
+    }
+}
+
+#[test]
+fn raw_calls_get_no_further_than_a_library_does() {
+    // Path and flags of an `open` in the first folder, by calls that no library would make.
+    let open = |path: &str, create: u32, rights: u64| {
+        let plugin = BENCH.link_text(&format!(
+            r#"(module
+                 (import "wasi_snapshot_preview1" "path_open"
+                   (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+                 (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                 (memory (export "memory") 1)
+                 (data (i32.const 16) "{path}")
+                 (func (export "_start")
+                   (call $exit (i32.add (i32.const 1)
+                     (call $open (i32.const 3) (i32.const 1) (i32.const 16) (i32.const {length})
+                       (i32.const {create}) (i64.const {rights}) (i64.const 0) (i32.const 0) (i32.const 0))))))"#,
+            length = path.len(),
+        ));
+        let world = World::new()
+            .mount("open", "/data", false)
+            .scratch(KIB * KIB);
+        // With 0 it would have to have printed something.
+        reply(world.run(&plugin, &json!([]))).exit_code.unwrap() - 1
+    };
+    const PERM: i32 = 63;
+    const READ: u64 = 1 << 1;
+    const WRITE: u64 = 1 << 6;
+    assert_eq!(open("file", 0, READ), 0);
+    for path in [
+        "/etc/passwd",
+        "../secret/file",
+        "/",
+        "..",
+        "sub/../../secret",
+    ] {
+        assert_eq!(open(path, 0, READ), PERM, "{path}");
+    }
+    // Creating and truncating, and writing without either.
+    assert_eq!(open("file", 1, WRITE), PERM);
+    assert_eq!(open("file", 8, READ), PERM);
+    assert_eq!(open("file", 0, WRITE), PERM);
+    assert_eq!(open("new", 1, READ), PERM);
+}
+
+#[test]
+fn what_is_written_is_counted_to_the_byte() {
+    // The file itself, and 10 bytes.
+    let world = World::new().scratch(ENTRY + 10);
+    for (kind, plugin) in GUESTS.all() {
+        let acts = json!([["fill", "/scratch/a", 3]]);
+        let ended = world.run(plugin, &acts);
+        let refused = "a write to a file was refused, because `limits.scratch` is 4.0 KiB";
+        assert_eq!(warnings(&ended), [refused], "{kind}");
+        assert_eq!(ended.hint.as_deref(), Some(refused));
+        assert_eq!(results(ended), json!([{"ok": [9, "nospc"]}]), "{kind}");
+    }
+
+    // Also if it is written again and again, or truncated between.
+    let world = World::new().scratch(ENTRY + 10);
+    world.assert_all(
+        &json!([
+            ["write", "/scratch/a", "12345"],
+            ["write-at", "/scratch/a", 0, "1234"],
+            ["write", "/scratch/a", "12"],
+            ["size", "/scratch/a"],
+            ["append", "/scratch/a", "1"],
+            ["append", "/scratch/a", "1"],
+        ]),
+        &json!([
+            {"ok": null}, {"ok": null}, {"err": "nospc"}, {"ok": 0}, {"ok": null}, {"err": "nospc"},
+        ]),
+    );
+}
+
+#[test]
+fn what_is_left_within_the_quota_is_no_news() {
+    let world = World::new().scratch(ENTRY + 10);
+    for (kind, plugin) in GUESTS.all() {
+        let ended = world.run(plugin, &json!([["write", "/scratch/a", "1234567890"]]));
+        assert_eq!(warnings(&ended), [""; 0], "{kind}");
+        assert_eq!(ended.hint, None);
+        let printed = r#"[{"ok":null}]"#.len() as u64;
+        assert_eq!(ended.usage.bytes_out, printed + 10, "{kind}");
+        assert_eq!(results(ended), json!([{"ok": null}]), "{kind}");
+    }
+}
+
+#[test]
+fn a_byte_far_away_costs_what_its_file_grows_by() {
+    let world = World::new().scratch(KIB * KIB);
+    let far = 1_u64 << 40;
+    world.assert_all(
+        &json!([
+            ["write", "/scratch/a", "x"],
+            ["write-at", "/scratch/a", far, "x"],
+            ["pwrite", "/scratch/a", far, "x"],
+            ["set-size", "/scratch/a", far],
+            ["size", "/scratch/a"],
+            ["set-size", "/scratch/a", 600 * KIB],
+            ["set-size", "/scratch/a", 1],
+            ["set-size", "/scratch/a", 600 * KIB],
+            ["size", "/scratch/a"],
+        ]),
+        &json!([
+            {"ok": null}, {"err": "nospc"}, {"err": "nospc"}, {"err": "nospc"}, {"ok": 1}, {"ok": null}, {"ok": null},
+            {"err": "nospc"}, {"ok": 1},
+        ]),
+    );
+}
+
+#[test]
+fn empty_files_folders_and_links_cost_too() {
+    let world = World::new().scratch(10 * ENTRY);
+    world.assert_all(
+        &json!([
+            ["flood", "/scratch"],
+            ["remove", "/scratch/0"],
+            ["write", "/scratch/1", "x"]
+        ]),
+        &json!([{"ok": 10}, {"ok": null}, {"err": "nospc"}]),
+    );
+    let world = World::new().scratch(4 * ENTRY);
+    world.assert_all(
+        &json!([
+            ["mkdir", "/scratch/a"],
+            ["mkdir", "/scratch/a"],
+            ["write", "/scratch/b", ""],
+            ["write", "/scratch/b", ""],
+            ["link", "/scratch/b", "/scratch/c"],
+            ["symlink", "b", "/scratch/d"],
+            ["mkdir", "/scratch/e"],
+            ["write", "/scratch/e", ""],
+            ["link", "/scratch/b", "/scratch/e"],
+            ["symlink", "b", "/scratch/e"],
+            // What costs nothing works on.
+            ["rename", "/scratch/b", "/scratch/e"],
+            ["write", "/scratch/e", ""],
+        ]),
+        &json!([
+            {"ok": null}, {"err": "exist"}, {"ok": null}, {"ok": null}, {"ok": null}, {"ok": null},
+            {"err": "nospc"}, {"err": "nospc"}, {"err": "nospc"}, {"err": "nospc"}, {"ok": null}, {"ok": null},
+        ]),
+    );
+}
+
+#[test]
+fn writes_to_granted_folders_count_as_well() {
+    for (kind, plugin) in GUESTS.all() {
+        let world = World::new().mount("open", "/data", true).scratch(5);
+        let acts = json!([
+            ["write", "/data/file", "12345"],
+            ["append", "/data/file", "6"],
+            ["write", "/scratch/a", ""],
+            ["write", "/data/new", ""],
+        ]);
+        let expected = json!([{"ok": null}, {"err": "nospc"}, {"err": "nospc"}, {"err": "nospc"}]);
+        assert_eq!(results(world.run(plugin, &acts)), expected, "{kind}");
+        assert_eq!(world.read("open/file"), "12345");
+
+        // Nothing may be written where no limit says how much.
+        let world = World::new().mount("open", "/data", true);
+        let acts = json!([
+            ["append", "/data/file", "6"],
+            ["mkdir", "/data/new"],
+            ["list", "/scratch"]
+        ]);
+        let results = results(world.run(plugin, &acts));
+        assert_eq!(results[0], json!({"err": "nospc"}), "{kind}");
+        assert_eq!(results[1], json!({"err": "nospc"}), "{kind}");
+        assert!(results[2]["err"].is_string(), "{kind}");
+        assert_eq!(world.read("open/file"), "content");
+    }
+}
+
+#[test]
+fn an_attempt_that_fails_without_room_says_which_limit_it_was() {
+    let world = World::new().scratch(KIB);
+    let refused = "a write to a file was refused, because `limits.scratch` is 1.0 KiB";
+    let full = json!(["write", "/scratch/a", "x"]);
+    for (kind, plugin) in GUESTS.all() {
+        let message = error(world.run(plugin, &json!([full, ["panic"]]))).message;
+        assert!(
+            message.contains("the guest's own words"),
+            "{kind}: {message}"
+        );
+        assert!(message.ends_with(refused), "{kind}: {message}");
+    }
+    let ended = world.run(&GUESTS.component, &json!([full, ["fail"]]));
+    let expected = format!(r#"it did not work: "nospc"; {refused}"#);
+    assert_eq!(error(ended).message, expected);
+    for (kind, plugin) in GUESTS.commands() {
+        let ended = world.run(plugin, &json!([full, ["fail"]]));
+        assert_eq!(ended.hint.as_deref(), Some(refused), "{kind}");
+        assert_eq!(reply(ended).exit_code, Some(1), "{kind}");
+    }
+}
+
+#[test]
+fn every_call_of_wasi_0_2_that_makes_a_file_larger_is_counted() {
+    let world = World::new().scratch(ENTRY + 8);
+    let ended = world.run(&GUESTS.component, &json!({"raw": 8}));
+    let full = "insufficient-space";
+    assert_eq!(
+        results(ended),
+        json!({
+            "write": full, "far": full, "set-size": full, "write-stream": full, "far-stream": full,
+            "append-stream": full, "zeroes": full, "unchecked": full, "closed": "closed",
+            // Five of the eight bytes are there, and four more at once are too many.
+            "splice": full, "read-only": "bad-descriptor", "size": 5,
+        })
+    );
+}
+
+#[test]
+fn preview_1_has_no_other_way_to_make_a_file_larger() {
+    let plugin = BENCH.link_text(
+        r#"(module
+             (import "wasi_snapshot_preview1" "path_open"
+               (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+             (import "wasi_snapshot_preview1" "fd_allocate" (func $allocate (param i32 i64 i64) (result i32)))
+             (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+             (memory (export "memory") 1)
+             (data (i32.const 16) "a")
+             (func (export "_start")
+               (drop (call $open (i32.const 3) (i32.const 1) (i32.const 16) (i32.const 1)
+                 (i32.const 1) (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 0)))
+               (call $exit (call $allocate (i32.load (i32.const 0)) (i64.const 0) (i64.const 1000000)))))"#,
+    );
+    let world = World::new().scratch(ENTRY);
+    const NOT_SUPPORTED: i32 = 58;
+    assert_eq!(
+        reply(world.run(&plugin, &json!([]))).exit_code,
+        Some(NOT_SUPPORTED)
+    );
+}
+
+#[test]
+fn commands_find_their_tests_attachments_and_cannot_change_them() {
+    let mut world = World::new().scratch(KIB * KIB);
+    let blob = world.attach("a.txt", "attached");
+    world.attach("b c.bin", "");
+    for (kind, plugin) in GUESTS.commands() {
+        let acts = json!([
+            ["list", "/files"],
+            ["read", "/files/a.txt"],
+            ["read", "/files/b c.bin"],
+            ["write", "/files/a.txt", "changed"],
+            ["append", "/files/a.txt", "changed"],
+            ["set-size", "/files/a.txt", 0],
+            ["truncate-read", "/files/a.txt"],
+            ["write-to-read", "/files/a.txt"],
+            ["remove", "/files/a.txt"],
+            ["rename", "/files/a.txt", "/scratch/a"],
+            ["link", "/files/a.txt", "/scratch/a"],
+            ["touch", "/files/a.txt"],
+            ["write", "/files/new", ""],
+            ["symlink", "/files/a.txt", "/scratch/absolute"],
+            ["symlink", "../files/a.txt", "/scratch/relative"],
+            ["append", "/scratch/relative", "changed"],
+        ]);
+        let results = results(world.run(plugin, &acts));
+        assert_eq!(results[0], json!({"ok": ["a.txt", "b c.bin"]}), "{kind}");
+        assert_eq!(results[1], json!({"ok": "attached"}), "{kind}");
+        assert_eq!(results[2], json!({"ok": ""}), "{kind}");
+        for index in (3..14).chain([15]) {
+            let (act, result) = (&acts[index], &results[index]);
+            assert!(result["err"].is_string(), "{kind}: {act} gave {result}");
+        }
+        assert_eq!(fs_err::read_to_string(&blob).unwrap(), "attached");
+    }
+    // Components have an import for them.
+    let ended = world.run(&GUESTS.component, &json!([["list", "/files"]]));
+    assert!(results(ended)[0]["err"].is_string());
+}
+
+#[test]
+fn an_attachment_that_is_gone_is_named() {
+    let mut world = World::new();
+    let blob = world.attach("a.txt", "attached");
+    fs_err::remove_file(blob).unwrap();
+    for (kind, plugin) in GUESTS.commands() {
+        let error = error(world.run(plugin, &json!([])));
+        assert_eq!(error.class, Some(ErrorClass::Internal), "{kind}");
+        let expected = "cannot hand over the attachment `a.txt`: ";
+        assert!(
+            error.message.starts_with(expected),
+            "{kind}: {}",
+            error.message
+        );
+    }
+}
+
+#[test]
+fn what_a_command_leaves_becomes_artifacts() {
+    let mut world = World::new().scratch(KIB * KIB).mount("open", "/data", true);
+    world.limits.artifacts = 20;
+    let acts = json!([
+        ["list", "/artifacts"],
+        ["write", "/artifacts/report.html", "<p>"],
+        ["write", "/artifacts/no-ending", ""],
+        ["write", "/artifacts/b.json", "{}"],
+        ["write", "/artifacts/too-large", "123456789012345678901"],
+        ["write", "/artifacts/a bad name", ""],
+        ["mkdir", "/artifacts/folder"],
+        ["write", "/artifacts/folder/inside", ""],
+        ["symlink", "/etc/passwd", "/artifacts/absolute"],
+        ["symlink", "../../secret/file", "/artifacts/soft"],
+        ["symlink", "report.html", "/artifacts/inner"],
+        ["link", "/data/file", "/artifacts/hard"],
+    ]);
+    for (kind, plugin) in GUESTS.commands() {
+        for last in [json!(["exit", 0]), json!(["exit", 7]), json!(["panic"])] {
+            let mut acts = acts.as_array().unwrap().clone();
+            acts.push(last.clone());
+            let ended = world.run(plugin, &acts.into());
+            let kept: Vec<_> = ended
+                .artifacts
+                .iter()
+                .map(|file| {
+                    (
+                        file.name.as_str(),
+                        file.media_type.as_str(),
+                        &file.bytes[..],
+                    )
+                })
+                .collect();
+            assert_eq!(
+                kept,
+                [
+                    ("b.json", "application/json", &b"{}"[..]),
+                    ("no-ending", "application/octet-stream", b""),
+                    ("report.html", "text/html", b"<p>"),
+                ],
+                "{kind} {last}: {ended:?}"
+            );
+            assert_eq!(
+                warnings(&ended),
+                [
+                    "not kept from `/artifacts`: `a bad name` (its name is not 1 to 128 of `A-Z a-z 0-9 . _ -`), \
+                  `folder` (not a file), `hard` (a hard link), `inner` (a symbolic link), \
+                  `soft` (a symbolic link), `too-large` (over `limits.artifacts`, 20 B)"
+                ],
+                "{kind} {last}"
+            );
+        }
+        // What it did not come to the end of is not whole.
+        let interrupted = World {
+            timeout: Duration::from_millis(300),
+            ..World::new().scratch(KIB * KIB)
+        };
+        let ended = interrupted.run(plugin, &json!([["write", "/artifacts/a", "x"], ["sleep"]]));
+        assert!(
+            matches!(ended.ending, Ending::Timeout),
+            "{kind}: {:?}",
+            ended.ending
+        );
+        assert!(ended.artifacts.is_empty(), "{kind}");
+    }
+    // Components have an import for them.
+    let ended = world.run(&GUESTS.component, &json!([["list", "/artifacts"]]));
+    assert!(results(ended)[0]["err"].is_string());
+}
+
+#[test]
+fn only_so_many_artifacts_are_kept() {
+    let mut world = World::new().scratch(KIB * KIB);
+    world.limits.artifact_files = 2;
+    let writes = (10..25).map(|number| json!(["write", format!("/artifacts/{number}"), "x"]));
+    let ended = world.run(&GUESTS.module, &writes.collect());
+    assert_eq!(ended.artifacts.len(), 2);
+    let message = warnings(&ended)[0];
+    assert!(
+        message.starts_with(
+            "not kept from `/artifacts`: `12` (over `limits.artifact_files`, 2), `13`"
+        )
+    );
+    assert!(
+        message.ends_with("`21` (over `limits.artifact_files`, 2) and 3 more"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
+    let world = World::new().mount("open", "/data", true).scratch(KIB * KIB);
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        world.path("open/pipe"),
+        rustix::fs::FileType::Fifo,
+        mode,
+        0,
+    )
+    .unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(world.path("open/socket")).unwrap();
+    std::os::unix::fs::symlink("pipe", world.path("open/link")).unwrap();
+    for (kind, plugin) in GUESTS.all() {
+        let acts = json!([
+            ["read", "/data/pipe"],
+            ["append", "/data/pipe", "x"],
+            ["write-at", "/data/pipe", 0, "x"],
+            ["read", "/data/link"],
+            ["read", "/data/socket"],
+            // It is there all the same.
+            ["size", "/data/pipe"],
+            ["rename", "/data/pipe", "/data/sub/pipe"],
+            ["read", "/data/sub/pipe"],
+            ["rename", "/data/sub/pipe", "/data/pipe"],
+            ["rename", "/data/pipe", "/scratch/pipe"],
+            ["read", "/scratch/pipe"],
+            ["rename", "/scratch/pipe", "/data/pipe"],
+        ]);
+        let perm = json!({"err": "perm"});
+        let (ok, size) = (json!({"ok": null}), json!({"ok": 0}));
+        let ended = world.run(plugin, &acts);
+        let denied: Vec<_> = ended
+            .denied
+            .iter()
+            .map(|denied| denied.what.as_str())
+            .collect();
+        let what = |name| format!("opening `{name}`, which is neither a file nor a folder");
+        assert_eq!(
+            denied,
+            ["pipe", "link", "socket", "sub/pipe"].map(what),
+            "{kind}"
+        );
+        let results = results(ended);
+        let expected = [
+            &perm, &perm, &perm, &perm, &perm, &size, &ok, &perm, &ok, &ok, &perm, &ok,
+        ];
+        for (index, expected) in expected.into_iter().enumerate() {
+            assert_eq!(&results[index], expected, "{kind}: {}", acts[index]);
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_closes_nothing_runs_out_of_handles() {
+    let world = World::new().mount("open", "/data", false);
+    let before = fs_err::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    for (kind, plugin) in GUESTS.all() {
+        let error = error(world.run(plugin, &json!([["hoard", "/data/file"]])));
+        assert_eq!(
+            (error.class, error.code.as_str()),
+            (Some(ErrorClass::Limit), "resources"),
+            "{kind}: {}",
+            error.message
+        );
+        world.assert_all(
+            &json!([["read", "/data/file"]]),
+            &json!([{"ok": "content"}]),
+        );
+    }
+    let after = fs_err::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    // Other tests of this process open files as well.
+    assert!(after < before + 500, "{before} became {after}");
+}
+
+/// A scenario with a command, as a module or as a component, and an empty folder `tmp` for temporary files.
+fn scenario(plugin: &Path, limits: &str, tests: &str) -> Runner {
+    let runner = Runner::new(&[]);
+    std::os::unix::fs::symlink(plugin, runner.path("files-command.wasm")).unwrap();
+    fs_err::create_dir(runner.path("tmp")).unwrap();
+    runner.write("note.txt", "attached");
+    runner.scenario(&format!(
+        r#"
+        [providers.p]
+        plugin = "files-command.wasm"
+        args = ["{{{{input}}}}"]
+        output = "json"
+        limits = {{ {limits} }}
+        {tests}
+        "#
+    ));
+    runner
+}
+
+fn start_in(runner: &Runner, tmp: &str, args: &[&str]) -> Running {
+    let mut command = runner.command(args);
+    command.env("TMPDIR", runner.path(tmp));
+    Running::spawn(command)
+}
+
+#[test]
+fn a_run_keeps_the_artifacts_of_commands_and_nothing_else() {
+    for plugin in [guest("files-command"), module("files-command")] {
+        let runner = scenario(
+            &plugin,
+            r#"scratch = "1MiB""#,
+            r#"
+            [[tests]]
+            id = "first"
+            files = { "note.txt" = "note.txt" }
+            input = [
+                ["read", "/files/note.txt"], ["write", "/artifacts/out.txt", "kept"], ["mkdir", "/artifacts/no"],
+                ["write", "/scratch/x", "gone"],
+            ]
+            "#,
+        );
+        start_in(&runner, "tmp", &["exec", "scenario.toml"])
+            .finish()
+            .expect(0);
+        let run = runner.only_run();
+        let row = run.row("first");
+        assert_eq!(row["output"][0], json!({"ok": "attached"}), "{row}");
+        assert_eq!(run.read("artifacts/0/0-1/out.txt"), "kept");
+        // And the host's word about what it did not keep.
+        let log = run.read("artifacts/0/0-1/log.jsonl");
+        assert!(
+            log.contains("not kept from `/artifacts`: `no` (not a file)"),
+            "{log}"
+        );
+        assert_eq!(row["artifacts"].as_array().unwrap().len(), 2, "{row}");
+        assert_eq!(names(&runner.path("tmp")), [""; 0]);
+
+        // The same in another session.
+        start_in(
+            &runner,
+            "tmp",
+            &["resume", "--from", "latest", "--rerun", "all"],
+        )
+        .finish()
+        .expect(0);
+        let rows = run.rows();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[1]["output"], row["output"]);
+        assert_eq!(names(&runner.path("tmp")), [""; 0]);
+    }
+}
+
+#[test]
+fn a_run_says_which_limit_its_command_hit() {
+    let runner = scenario(
+        &module("files-command"),
+        r#"scratch = "1KiB""#,
+        r#"
+        [[tests]]
+        id = "full"
+        input = [["write", "/scratch/a", "x"], ["fail"]]
+        "#,
+    );
+    let ran = start_in(&runner, "tmp", &["exec", "scenario.toml"])
+        .finish()
+        .expect(1);
+    ran.says(&["a write to a file was refused, because `limits.scratch` is 1.0 KiB"]);
+    let row = runner.only_run().row("full");
+    let message = row["checks"][0]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with(
+            "expected exit code 0, got 1; a write to a file was refused, because `limits.scratch` is 1.0 KiB; its \
+             standard error ends with"
+        ),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_no_scratch_folder() {
+    let runner = scenario(
+        &module("files-command"),
+        r#"scratch = "1MiB""#,
+        r#"
+        [[tests]]
+        id = "sleeper"
+        input = [["write", "/scratch/a", "x"], ["sleep"]]
+        "#,
+    );
+    let mut running = start_in(&runner, "tmp", &["exec", "scenario.toml", "--json"]);
+    running.wait_until_running(1);
+    let is_written = || {
+        let found = walkdir::WalkDir::new(runner.path("tmp")).into_iter();
+        found.flatten().any(|entry| entry.file_name() == "a")
+    };
+    running.wait_for(|_| is_written());
+    running.end_by(rustix::process::Signal::INT).0.expect(130);
+    assert_eq!(names(&runner.path("tmp")), [""; 0]);
+}
+
+#[test]
+fn a_run_gives_its_provider_the_folders_and_variables_of_its_grants() {
+    for plugin in [guest("files-command"), module("files-command")] {
+        let runner = scenario(
+            &plugin,
+            r#"scratch = "1MiB""#,
+            r#"
+            [providers.p.grants]
+            env = { LANG = "C.UTF-8" }
+            fs = [{ path = "in", mount = "/in" }, { path = "out", mount = "/out", mode = "rw" }]
+            [[tests]]
+            id = "both"
+            input = [
+                ["env"], ["read", "/in/a"], ["write", "/in/a", "x"], ["append", "/out/a", "x"],
+                ["rename", "/out/a", "/out/b"], ["read", "/in/../note.txt"], ["read", "/in/pipe"],
+            ]
+            "#,
+        );
+        runner.write("in/a", "content");
+        runner.write("out/a", "");
+        let (pipe, mode) = (runner.path("in/pipe"), rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+
+        start_in(&runner, "tmp", &["exec", "scenario.toml"])
+            .finish()
+            .expect(0);
+        let run = runner.only_run();
+        let row = run.row("both");
+        assert_eq!(
+            row["output"],
+            json!([
+                {"ok": {"LANG": "C.UTF-8"}}, {"ok": "content"}, {"err": "perm"}, {"ok": null}, {"ok": null},
+                {"err": "perm"}, {"err": "perm"},
+            ])
+        );
+        let denied = row["denied"].as_array().unwrap();
+        let denied: Vec<_> = denied
+            .iter()
+            .map(|denied| denied["what"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            denied,
+            [
+                "reading `../note.txt`, which leads out of its folder",
+                "opening `pipe`, which is neither a file nor a folder",
+            ]
+        );
+        assert_eq!(names(&runner.path("out")), ["b"]);
+
+        // Another session has the same.
+        fs_err::rename(runner.path("out/b"), runner.path("out/a")).unwrap();
+        start_in(
+            &runner,
+            "tmp",
+            &["resume", "--from", "latest", "--rerun", "all"],
+        )
+        .finish()
+        .expect(0);
+        assert_eq!(run.rows()[1]["output"], row["output"]);
+        assert_eq!(fs_err::read_to_string(runner.path("out/b")).unwrap(), "xx");
+        assert_eq!(names(&runner.path("tmp")), [""; 0]);
+    }
+}

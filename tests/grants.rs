@@ -1,0 +1,429 @@
+//! What providers are granted: secrets and where they come from, what is asked for, shown and denied.
+
+use std::path::Path;
+
+use base64::{Engine as _, engine::general_purpose};
+use serde_json::{Value, json};
+use walkdir::WalkDir;
+
+use crate::support::runner::{Ran, Runner, Running, tests};
+
+/// Has something for every encoding to change.
+const SECRET: &str = "hunter2/with+signs&\"quotes\" and blanks";
+/// What must not be anywhere: the secret as it is, percent-encoded, as hex, and the core of it in base64 wherever it
+/// begins.
+const TRACES: [&str; 4] = ["hunter2", "with+signs", "with%2Bsigns", "68756e746572"];
+
+/// Ways of the guest `leaky` to tell its secret.
+const WAYS: [&str; 28] = [
+    "output",
+    "output-key",
+    "json-in-string",
+    "json-twice",
+    "base64",
+    "base64-inside",
+    "url",
+    "hex",
+    "debug",
+    "log",
+    "log-field",
+    "progress",
+    "artifact",
+    "artifact-in-two",
+    "artifact-binary",
+    "artifact-name",
+    "large-output",
+    "error",
+    "error-details",
+    "summary",
+    "check",
+    "metric",
+    "stdout",
+    "stderr",
+    "stderr-cut",
+    "panic",
+    "denied",
+    "request",
+];
+
+/// A folder with the guest `leaky` and a scenario that tells it in which ways to leak.
+fn leaky(grants: &str, ways: &[&str]) -> Runner {
+    let runner = Runner::new(&["leaky"]);
+    runner.scenario(&scenario(grants, ways));
+    runner
+}
+
+fn scenario(grants: &str, ways: &[&str]) -> String {
+    let ways = ways.iter().map(|way| format!("{way} | \"{way}\" |\n"));
+    format!(
+        "{}\n[providers.leaky]\nplugin = \"leaky.wasm\"\n[providers.leaky.grants]\n{grants}\n",
+        tests(&ways.collect::<String>())
+    )
+}
+
+fn with_secret(runner: &Runner, args: &[&str]) -> Ran {
+    let mut command = runner.command(args);
+    command.env("API_KEY", SECRET).env("RUNNER_LOG", "trace");
+    Running::spawn(command).finish()
+}
+
+fn traces() -> Vec<String> {
+    let inside = (0..3).map(|before| {
+        let text = general_purpose::STANDARD.encode(format!("{}{SECRET}", &"   "[..before]));
+        text[4..24].to_owned()
+    });
+    TRACES
+        .map(str::to_owned)
+        .into_iter()
+        .chain(inside)
+        .collect()
+}
+
+#[track_caller]
+fn assert_clean(what: &str, bytes: &[u8]) {
+    for trace in traces() {
+        let mut windows = bytes.windows(trace.len());
+        assert!(
+            !windows.any(|window| window == trace.as_bytes()),
+            "`{trace}` is in {what}:\n{}",
+            String::from_utf8_lossy(bytes)
+        );
+    }
+}
+
+#[track_caller]
+fn assert_no_file_has_it(root: &Path) {
+    let mut count = 0;
+    for entry in WalkDir::new(root) {
+        let entry = entry.unwrap();
+        let name = entry.path().to_string_lossy();
+        assert_clean("a path", name.as_bytes());
+        if entry.file_type().is_file() {
+            count += 1;
+            assert_clean(&name, &fs_err::read(entry.path()).unwrap());
+        }
+    }
+    assert!(count > 10, "{count} files were looked at");
+}
+
+#[test]
+fn a_planted_secret_is_in_no_file_and_on_no_screen() {
+    let mut ways = WAYS.to_vec();
+    ways.push("bad-json");
+    let runner = leaky("secrets = [\"API_KEY\"]", &ways);
+    for args in [&["-v"][..], &["--json"], &["-q"]] {
+        let ran = with_secret(&runner, &[&["exec", "scenario.toml"], args].concat()).expect(1);
+        assert_clean("standard output", ran.stdout.as_bytes());
+        assert_clean("standard error", ran.stderr.as_bytes());
+    }
+    for args in [
+        &["show", "latest", "--failed"][..],
+        &["show", "latest", "--trial", "*"],
+        &["show", "latest", "--json"],
+        &["logs", "latest"],
+        &["logs", "latest", "--json"],
+    ] {
+        let ran = runner.run(args);
+        assert_clean(&format!("{args:?}"), ran.stdout.as_bytes());
+        assert_clean(&format!("{args:?}"), ran.stderr.as_bytes());
+    }
+    assert_no_file_has_it(&runner.path("results"));
+
+    // It was told, every time.
+    let run = runner.runs().remove(0);
+    let log = run.read("runner.log");
+    assert!(log.contains("the secret is [secret API_KEY]!"), "{log}");
+    let row = run.row("output");
+    assert_eq!(
+        row["output"],
+        json!({"deep": ["the secret is [secret API_KEY]!"]})
+    );
+    let files: String = WalkDir::new(&run.dir)
+        .into_iter()
+        .filter_map(|entry| fs_err::read(entry.unwrap().path()).ok())
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .collect();
+    assert!(files.matches("[secret API_KEY]").count() > WAYS.len());
+    assert_eq!(run.row("artifact-in-two")["artifacts"][0]["bytes"], 31);
+    runner.run(&["verify", "latest"]).expect(0);
+}
+
+#[test]
+fn a_command_has_a_secret_in_its_environment_and_tells_nobody() {
+    let runner = Runner::new(&["command"]);
+    runner.scenario(
+        "[providers.command]\nplugin = \"command.wasm\"\nargs = [\"{{input.do}}\", \"TOKEN\"]\n\
+         [providers.command.grants]\nenv = { TOKEN = \"Bearer {{secret.API_KEY}}\", TEST = \"{{input.do}}\" }\n\
+         [[tests]]\nid = \"env\"\ninput.do = \"env\"\nexpect = { equals = \"Bearer [secret API_KEY]\" }\n\
+         [[tests]]\nid = \"fail\"\ninput.do = \"fail-env\"\nexpect = { exit_code = 0 }\n",
+    );
+    let ran = with_secret(&runner, &["exec", "scenario.toml", "-v"]).expect(1);
+    assert_clean("standard error", ran.stderr.as_bytes());
+    ran.says(&["Bearer [secret API_KEY]"]);
+    assert_no_file_has_it(&runner.path("results"));
+    let manifest = runner.only_run().manifest();
+    assert_eq!(
+        manifest["providers"][0]["grants"],
+        json!({"env": {"TEST": "{{input.do}}", "TOKEN": "Bearer {{secret.API_KEY}}"}})
+    );
+}
+
+#[test]
+fn a_secret_comes_from_the_last_file_that_has_it_or_else_from_the_environment() {
+    let runner = leaky("secrets = [\"API_KEY\"]", &["length"]);
+    let length = |args: &[&str], variable: Option<&str>| {
+        let mut command = runner.command(&[&["exec", "scenario.toml"], args].concat());
+        if let Some(value) = variable {
+            command.env("API_KEY", value);
+        }
+        let ran = Running::spawn(command).finish().expect(0);
+        let length = runner.runs().pop().unwrap().row("length")["output"].clone();
+        (length, ran)
+    };
+    runner.write(
+        "a.env",
+        "# comment\n\nOTHER = 1\nexport API_KEY='12345678'\n",
+    );
+    runner.write("b.env", "API_KEY=\"123 45\"\n");
+    assert_eq!(length(&[], Some("1234")).0, 4);
+    let (a, ran) = length(&["--secret-file", "a.env"], Some("1234"));
+    assert_eq!(a, 8);
+    ran.says(&["`a.env` can be read by others; `chmod 600 a.env` keeps its secrets"]);
+    let both = ["--secret-file", "a.env", "--secret-file", "b.env"];
+    assert_eq!(length(&both, None).0, 6);
+
+    let (_, ran) = length(&[], Some("123"));
+    ran.says(&["secret `API_KEY` is shorter than 4 bytes: it is not redacted"]);
+}
+
+#[test]
+fn a_secret_without_a_value_is_told_before_there_is_a_run() {
+    let runner = leaky(
+        "secrets = [\"API_KEY\"]\nenv = { B = \"{{secret.B}}\" }",
+        &["length"],
+    );
+    let says = [
+        "secret `API_KEY` of provider `leaky`, secret `B` of provider `leaky` have no value",
+        "`export API_KEY=…`",
+        "--secret-file FILE",
+    ];
+    runner.refused(&[], &says);
+    runner.write("empty.env", "API_KEY=\nB=' '\n");
+    runner.refused(&["--secret-file", "empty.env"], &says);
+    runner.write("bad.env", format!("API_KEY={SECRET}\n{SECRET}\n"));
+    let refused = runner.refused(
+        &["--secret-file", "bad.env"],
+        &["cannot read the secrets in `bad.env`: line 2 is no `NAME=VALUE`"],
+    );
+    assert_clean("the message", refused.stderr.as_bytes());
+    runner.refused(&["--secret-file", "missing.env"], &["missing.env"]);
+    runner.write("long.env", format!("B=x\nAPI_KEY={}\n", "x".repeat(70_000)));
+    runner.refused(&["--secret-file", "long.env"], &["longer than 64 KiB"]);
+
+    // Neither needs a value.
+    runner.run(&["validate", "scenario.toml"]).expect(0);
+    runner.exec(&["--dry-run"]).expect(0);
+}
+
+#[test]
+fn a_run_goes_on_from_elsewhere_with_its_folders_and_fresh_secrets() {
+    let runner = Runner::new(&["hostile"]);
+    fs_err::create_dir_all(runner.path("sub/fixtures")).unwrap();
+    fs_err::create_dir(runner.path("elsewhere")).unwrap();
+    let grants = "secrets = [\"API_KEY\"]\nfs = [{ path = \"fixtures\", mount = \"/fixtures\" }]";
+    let text = format!(
+        "{}\n[providers.hostile]\nplugin = \"../hostile.wasm\"\n[providers.hostile.grants]\n{grants}\n",
+        tests("a | { do = \"echo\", value = 1 } | equals = 1\nb | { do = \"trap\" } | equals = 1")
+    );
+    runner.write("sub/scenario.toml", &text);
+    with_secret(
+        &runner,
+        &["exec", "sub/scenario.toml", "--fail-fast", "-j1"],
+    );
+    let resume = |key: Option<&str>, args: &[&str]| {
+        let results = runner.path("results");
+        let mut command = runner.command(&["resume", "--from", "latest", "--rerun", "errors"]);
+        command.arg("--results").arg(results).args(args);
+        command.current_dir(runner.path("elsewhere"));
+        if let Some(key) = key {
+            command.env("API_KEY", key);
+        }
+        Running::spawn(command).finish()
+    };
+
+    resume(None, &[])
+        .expect(2)
+        .says(&["secret `API_KEY` of provider `hostile` has no value"]);
+    resume(Some("12345"), &[]).expect(1);
+    fs_err::rename(runner.path("sub/fixtures"), runner.path("sub/gone")).unwrap();
+    let rows = runner.only_run().rows().len();
+    resume(Some("12345"), &[]).expect(2).says(&[
+        "provider `hostile`",
+        "sub/fixtures`, which it is granted as `/fixtures`, is not there any more",
+        "--accept-changes",
+    ]);
+    assert_eq!(runner.only_run().rows().len(), rows);
+
+    runner.write(
+        "sub/scenario.toml",
+        text.replace("path = \"fixtures\"", "path = \"gone\""),
+    );
+    let args = ["resume", "--from", "latest", "--accept-changes"];
+    with_secret(&runner, &args)
+        .expect(1)
+        .says(&["the grants of provider `hostile` have changed"]);
+    let folder = &runner.only_run().manifest()["providers"][0]["grants"]["fs"][0]["folder"];
+    assert!(folder.as_str().unwrap().ends_with("sub/gone"), "{folder}");
+}
+
+#[test]
+fn a_variable_that_cannot_be_filled_in_is_invalid_input() {
+    let runner = Runner::new(&["command"]);
+    runner.scenario(
+        "[providers.command]\nplugin = \"command.wasm\"\nargs = [\"env\", \"X\"]\n\
+         [providers.command.grants]\nenv = { X = \"{{input.x}}\" }\n\
+         [[tests]]\nid = \"number\"\ninput.x = 1\nexpect = { equals = \"1\" }\n\
+         [[tests]]\nid = \"missing\"\ninput.y = 1\n\
+         [[tests]]\nid = \"nul\"\ninput.x = \"a\\u0000b\"\n",
+    );
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    assert_eq!(run.row("number")["outcome"], "passed");
+    for (test, message) in [
+        ("missing", "there is no `input.x`, which `env.X` needs"),
+        ("nul", "`env.X` cannot have a NUL in its value"),
+    ] {
+        let error = &run.row(test)["error"];
+        assert_eq!(error["class"], "invalid-input");
+        assert_eq!(error["message"], message);
+    }
+}
+
+#[test]
+fn changed_grants_are_a_change() {
+    let scenario = |grants: &str| {
+        format!(
+            "{}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n[providers.hostile.grants]\n{grants}\n",
+            tests("a | { do = \"echo\", value = 1 } | equals = 0")
+        )
+    };
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&scenario("net = [\"https://example.com\"]"));
+    runner.exec(&[]).expect(1);
+    runner.scenario(&scenario("net = [\"https://example.org\"]"));
+    let changed = "the grants of provider `hostile` have changed";
+    let resume = ["resume", "--from", "latest"];
+    runner
+        .run(&[&resume[..], &["--rerun", "failed"]].concat())
+        .expect(1)
+        .says(&[changed]);
+    runner
+        .run(&[&resume[..], &["--accept-changes"]].concat())
+        .expect(1)
+        .says(&[changed, "1 trials changed"]);
+    let grants = &runner.only_run().manifest()["providers"][0]["grants"];
+    assert_eq!(*grants, json!({"net": ["https://example.org"]}));
+}
+
+#[test]
+fn what_a_plugin_asks_for_and_is_not_granted_is_told_before_the_run() {
+    let runner = leaky("net = [\"http://localhost\"]", &["length"]);
+    let ran = runner.exec(&[]).expect(1);
+    ran.says(&[
+        "provider `leaky` asks for more than it is granted: net:https://api.example.com, secret:API_KEY, \
+         fs:ro:fixtures, gpu:1",
+        "net = [\"http://localhost\", \"https://api.example.com\"]",
+        "secrets = [\"API_KEY\"]",
+        "fs = [{ path = \"fixtures\", mount = \"/fixtures\" }]",
+    ]);
+    let ran = runner.exec(&["--json"]).expect(1);
+    assert_eq!(ran.stderr, "");
+    let events = ran.events();
+    runner.assert_valid("events", &events);
+    let requests: Vec<_> = events
+        .iter()
+        .filter(|event| event["event"] == "requests")
+        .collect();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0]["provider"], "leaky");
+    assert_eq!(requests[0]["requests"][3], "gpu:1");
+    let toml: toml::Table = requests[0]["toml"].as_str().unwrap().parse().unwrap();
+    let granted = &toml["providers"]["leaky"]["grants"];
+    assert_eq!(granted["net"].as_array().unwrap().len(), 2);
+
+    // With what it says, nothing but what nobody understands is left.
+    fs_err::create_dir(runner.path("fixtures")).unwrap();
+    let grants = requests[0]["toml"].as_str().unwrap();
+    let (_, grants) = grants.split_once('\n').unwrap();
+    runner.scenario(&scenario(grants, &["length"]));
+    let ran = with_secret(&runner, &["exec", "scenario.toml"]).expect(0);
+    ran.says(&["provider `leaky` asks for more than it is granted: gpu:1"]);
+    assert!(
+        !ran.stderr.contains("the scenario grants it"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_dry_run_tells_what_is_granted() {
+    let runner = leaky(
+        "net = [\"https://example.com:443\"]\nsecrets = [\"API_KEY\"]\nenv = { \"A B\" = \"\\u0001{{secret.X}}\" }\n\
+         fs = [{ path = \".\", mount = \"/here\", mode = \"rw\" }]\n[providers.leaky.limits]\nscratch = \"1MiB\"\n\
+         [providers.plain]\nplugin = \"leaky.wasm\"",
+        &["length"],
+    );
+    let ran = runner.exec(&["--dry-run"]).expect(0);
+    assert_eq!(ran.stdout, "length@leaky#1\nlength@plain#1\n");
+    assert_eq!(
+        ran.stderr,
+        "2 trials would run\n\
+         provider `leaky` is granted, and may write 1.0 MiB:\n    \
+             net = [\"https://example.com\"]\n    \
+             secrets = [\"API_KEY\"]\n    \
+             fs = [{ path = \".\", mount = \"/here\", mode = \"rw\" }]\n    \
+             env = { \"A B\" = \"\\u0001{{secret.X}}\" }\n\
+         provider `plain` is granted nothing\n"
+    );
+}
+
+#[test]
+fn what_was_denied_is_in_the_row_and_on_the_screen_with_the_grant_to_add() {
+    let runner = leaky("", &["length", "output"]);
+    let ran = runner.exec(&[]).expect(1);
+    let denied = json!([{"what": "the secret `API_KEY`", "grant": "secrets = [\"API_KEY\"]"}]);
+    let run = runner.only_run();
+    assert_eq!(run.row("length")["denied"], denied);
+    assert_eq!(run.row("length")["error"]["class"], "denied");
+    runner.assert_valid("row", &run.rows());
+    runner.assert_valid("benchmark", &[run.manifest()]);
+
+    let line = "denied: the secret `API_KEY` – to allow it, add to [providers.leaky.grants]: secrets = [\"API_KEY\"]";
+    let shown = runner.run(&["show", "--failed"]).expect(0).stdout;
+    assert_eq!(shown.matches(line).count(), 2, "{shown}");
+    for text in [&ran.stderr, &shown] {
+        assert!(
+            text.contains("leaky: the secret `API_KEY`, 2 times"),
+            "{text}"
+        );
+        assert!(
+            text.contains("to allow it, add to [providers.leaky.grants]:"),
+            "{text}"
+        );
+    }
+    let ran = runner.exec(&["--json"]).expect(1);
+    let rows = ran.events().into_iter();
+    let rows: Vec<Value> = rows.filter(|event| event["event"] == "row").collect();
+    assert_eq!(rows[0]["row"]["denied"], denied);
+}
+
+#[test]
+fn show_tells_what_was_granted() {
+    let runner = leaky("secrets = [\"API_KEY\"]", &["length"]);
+    with_secret(&runner, &["exec", "scenario.toml"]).expect(0);
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    assert!(
+        shown.contains("grants    [providers.leaky.grants]\n          secrets = [\"API_KEY\"]\n"),
+        "{shown}"
+    );
+}

@@ -1,0 +1,127 @@
+//! A guest that sends the requests of its input, by `http.send` or by `wasi:http`, and tells what came back.
+
+mod wasi;
+
+use std::time::Duration;
+
+use runner_sdk::{
+    NoConfig, Provider, Reply, Result, Test,
+    http::{self, HttpError},
+    schemars::{self, JsonSchema},
+    serde_json::{Value, json},
+};
+use serde::Deserialize;
+
+struct Web;
+
+#[derive(Deserialize, JsonSchema)]
+struct Input {
+    requests: Vec<Request>,
+}
+
+/// A request; what is left out is not set.
+#[derive(Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Request {
+    by: By,
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Option<String>,
+    /// Sends a body of so many bytes instead.
+    size: usize,
+    /// How long to wait, in milliseconds: for `http.send` in all, for `wasi:http` for a connection, then for the head
+    /// of the response, then for each part of its body.
+    timeout: Option<u32>,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum By {
+    Send,
+    Wasi,
+}
+
+impl Provider for Web {
+    type Input = Input;
+    type Config = NoConfig;
+
+    fn run(test: Test<Self>) -> Result<Reply> {
+        let answers: Vec<Value> = test.input.requests.into_iter().map(answer).collect();
+        Reply::new(answers)
+    }
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            by: By::Send,
+            method: "GET".to_owned(),
+            url: String::new(),
+            headers: Vec::new(),
+            body: None,
+            size: 0,
+            timeout: None,
+        }
+    }
+}
+
+impl Request {
+    fn body(&self) -> Option<Vec<u8>> {
+        if self.size > 0 {
+            return Some(vec![b'x'; self.size]);
+        }
+        self.body.clone().map(String::into_bytes)
+    }
+}
+
+fn answer(request: Request) -> Value {
+    match request.by {
+        By::Send => send(&request),
+        By::Wasi => wasi::send(&request).unwrap_or_else(|error| json!({ "error": error })),
+    }
+}
+
+fn send(request: &Request) -> Value {
+    let sent = http::send(http::Request {
+        method: request.method.clone(),
+        url: request.url.clone(),
+        headers: request.headers.clone(),
+        body: request.body(),
+        timeout: request
+            .timeout
+            .map(|timeout| Duration::from_millis(timeout.into())),
+    });
+    match sent {
+        Ok(response) => {
+            let duration = response.duration.as_millis();
+            let mut shown = show(response.status, &response.headers, &response.body);
+            shown["duration"] = json!(duration as u64);
+            shown
+        }
+        Err(error) => {
+            let (kind, text) = match error {
+                HttpError::Denied(text) => ("denied", text),
+                HttpError::InvalidRequest(text) => ("invalid-request", text),
+                HttpError::Unreachable(text) => ("unreachable", text),
+                HttpError::Timeout => ("timeout", String::new()),
+                HttpError::TooLarge(text) => ("too-large", text),
+                HttpError::Other(text) => ("other", text),
+            };
+            json!({ "error": kind, "text": text })
+        }
+    }
+}
+
+/// A response; of a long body only its size.
+fn show(status: u16, headers: &[(String, String)], body: &[u8]) -> Value {
+    let shown = &body[..body.len().min(1000)];
+    json!({
+        "status": status,
+        "headers": headers,
+        "body": String::from_utf8_lossy(shown),
+        "size": body.len(),
+    })
+}
+
+runner_sdk::export!(Web);

@@ -1,0 +1,112 @@
+//! Requests by `wasi:http`.
+
+use runner_sdk::serde_json::Value;
+use wasip2::{
+    http::{
+        outgoing_handler,
+        types::{
+            Fields, IncomingBody, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
+        },
+    },
+    io::streams::{InputStream, StreamError},
+};
+
+use crate::{Request, show};
+
+const NANOSECONDS: u64 = 1_000_000;
+const CHUNK: usize = 4096;
+
+/// Sends a request and reads the whole response; an error is its name and text.
+pub(crate) fn send(request: &Request) -> Result<Value, String> {
+    let outgoing = outgoing(request)?;
+    let body = request.body();
+    let stream = body.is_some().then(|| outgoing.body()).transpose();
+    let stream = stream.map_err(|()| "no body".to_owned())?;
+    let options = options(request);
+    let pending = outgoing_handler::handle(outgoing, Some(options)).map_err(name)?;
+    if let (Some(stream), Some(body)) = (stream, body) {
+        // Whoever stops reading it says why in the response.
+        let _ = write(stream, &body);
+    }
+
+    pending.subscribe().block();
+    let response = pending
+        .get()
+        .expect("it is ready")
+        .expect("it is taken once");
+    let response = response.map_err(name)?;
+    let headers = response.headers().entries().into_iter();
+    let headers: Vec<_> = headers
+        .map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()))
+        .collect();
+    let status = response.status();
+    let incoming = response.consume().map_err(|()| "no body".to_owned())?;
+    let content = read(&incoming)?;
+    Ok(show(status, &headers, &content))
+}
+
+fn outgoing(request: &Request) -> Result<OutgoingRequest, String> {
+    let headers = request.headers.iter();
+    let headers: Vec<_> = headers
+        .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
+        .collect();
+    let outgoing = OutgoingRequest::new(Fields::from_list(&headers).map_err(name)?);
+    let (scheme, rest) = request.url.split_once("://").unwrap_or(("", &request.url));
+    let (authority, path) = match rest.find('/') {
+        Some(start) => rest.split_at(start),
+        None => (rest, "/"),
+    };
+    let scheme = match scheme {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        other => Scheme::Other(other.to_owned()),
+    };
+    let bad = |what: &'static str| move |()| format!("bad {what}");
+    let method = Method::Other(request.method.clone());
+    outgoing.set_method(&method).map_err(bad("method"))?;
+    outgoing.set_scheme(Some(&scheme)).map_err(bad("scheme"))?;
+    outgoing
+        .set_authority(Some(authority))
+        .map_err(bad("authority"))?;
+    outgoing
+        .set_path_with_query(Some(path))
+        .map_err(bad("path"))?;
+    Ok(outgoing)
+}
+
+fn options(request: &Request) -> RequestOptions {
+    let options = RequestOptions::new();
+    let timeout = request.timeout.map(|ms| u64::from(ms) * NANOSECONDS);
+    let set = options
+        .set_connect_timeout(timeout)
+        .and_then(|()| options.set_first_byte_timeout(timeout))
+        .and_then(|()| options.set_between_bytes_timeout(timeout));
+    set.expect("every timeout is known");
+    options
+}
+
+fn write(body: OutgoingBody, content: &[u8]) -> Result<(), StreamError> {
+    let stream = body.write().expect("it is taken once");
+    for chunk in content.chunks(CHUNK) {
+        stream.blocking_write_and_flush(chunk)?;
+    }
+    drop(stream);
+    let _ = OutgoingBody::finish(body, None);
+    Ok(())
+}
+
+fn read(body: &IncomingBody) -> Result<Vec<u8>, String> {
+    let stream: InputStream = body.stream().map_err(|()| "no stream".to_owned())?;
+    let mut content = Vec::new();
+    loop {
+        match stream.blocking_read(1 << 16) {
+            Ok(chunk) => content.extend(chunk),
+            Err(StreamError::Closed) => return Ok(content),
+            Err(StreamError::LastOperationFailed(error)) => return Err(error.to_debug_string()),
+        }
+    }
+}
+
+fn name(error: impl std::fmt::Debug) -> String {
+    format!("{error:?}")
+}
