@@ -130,7 +130,7 @@ const C: Template = Template {
     while (strcmp(text, "loop") == 0) continue;
     fprintf(stderr, "shouting"#,
     )],
-    crash: ("trap", &["oh no", "unreachable"]),
+    crash: ("trap", &["oh no", "in `abort`, called by"]),
     asks: false,
 };
 

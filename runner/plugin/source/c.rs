@@ -18,6 +18,8 @@ pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result
         "-Wall",
         "-Wextra",
         "-Os",
+        // The message of a trap shows the names of functions, and zig keeps them only with all that a debugger needs.
+        "-g",
     ])
     .args(["-o".as_ref(), file])
     .args(sources(folder)?)
