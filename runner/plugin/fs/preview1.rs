@@ -47,11 +47,10 @@ macro_rules! counted {
 pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     counted!(linker, fd_write(fd: i32, iovs: i32, count: i32, out: i32), |guest| {
-        let offset = guest.position(fd);
-        guest.charge_write(fd, (iovs, count), offset).await
+        guest.charge_write(fd, (iovs, count), None).await
     });
     counted!(linker, fd_pwrite(fd: i32, iovs: i32, count: i32, offset: i64, out: i32), |guest| {
-        guest.charge_write(fd, (iovs, count), offset.cast_unsigned()).await
+        guest.charge_write(fd, (iovs, count), Some(offset.cast_unsigned())).await
     });
     counted!(linker, fd_filestat_set_size(fd: i32, size: i64), |guest| {
         guest.charge_size(fd, size.cast_unsigned()).await
@@ -146,21 +145,21 @@ impl<'a> Guest<'a> {
         }
     }
 
+    /// Without an offset the bytes go to where the file stands.
     async fn charge_write(
         &mut self,
         fd: i32,
         iovs: (i32, i32),
-        offset: u64,
+        offset: Option<u64>,
     ) -> Result<Charge, Errno> {
+        let Some(file) = self.file(fd).await else {
+            return Ok(Charge::default());
+        };
         let bytes = self.first_buffer(iovs);
-        match self.file(fd).await {
-            // Where the file is in append mode, this is never less than the bytes.
-            Some(file) => {
-                let charge = self.charge(cost(bytes, offset, file.size))?;
-                Ok(Charge { bytes, ..charge })
-            }
-            None => Ok(Charge::default()),
-        }
+        let offset = offset.unwrap_or_else(|| self.position(fd));
+        // Where the file is in append mode, this is never less than the bytes.
+        let charge = self.charge(cost(bytes, offset, file.size))?;
+        Ok(Charge { bytes, ..charge })
     }
 
     async fn charge_size(&mut self, fd: i32, size: u64) -> Result<Charge, Errno> {
