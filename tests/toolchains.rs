@@ -309,6 +309,15 @@ impl<'a> Plugin<'a> {
             last = command;
         }
         assert_eq!(last, "runner exec scenario.toml");
+
+        // Further down there is one that asks the provider one thing.
+        let (_, asks) = readme.split_once("`runner plugin run ").unwrap();
+        let (asks, _) = asks.split_once('`').unwrap();
+        let command = format!("runner plugin run {asks}");
+        let answer = self.shell(&command);
+        succeed(&command, &answer);
+        let reply: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        assert_eq!(reply, json!({"shout": "HELLO", "words": 1}));
     }
 
     /// Looks at the rows of the template's own scenario: every language answers the same.
