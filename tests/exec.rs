@@ -226,7 +226,10 @@ fn the_event_stream_tells_of_the_start_of_each_row_and_of_the_end() {
         .iter()
         .map(|event| event["event"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["started", "row", "row", "row", "finished"]);
+    assert_eq!(
+        names,
+        ["started", "requests", "row", "row", "row", "finished"]
+    );
     assert_eq!(events[0]["run"], run.id());
     assert_eq!(events[0]["planned"], 3);
     let dir = Path::new(events[0]["run_dir"].as_str().unwrap());
@@ -236,12 +239,12 @@ fn the_event_stream_tells_of_the_start_of_each_row_and_of_the_end() {
             .join(dir)
             .ends_with(run.dir.strip_prefix(runner.path("")).unwrap())
     );
-    let rows: Vec<_> = events[1..4]
+    let rows: Vec<_> = events[2..5]
         .iter()
         .map(|event| event["row"].clone())
         .collect();
     assert_eq!(rows, run.rows());
-    let end = &events[4];
+    let end = &events[5];
     assert_eq!(
         (&end["status"], &end["verdict"]),
         (&json!("completed"), &json!("passed"))

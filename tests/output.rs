@@ -55,6 +55,10 @@ fn a_piped_run_prints_plain_lines_to_standard_error_and_nothing_to_standard_outp
     insta::assert_snapshot!(filtered(&ran.stderr), @r"
     mixed: 6 trials on 1 provider, 1 at a time
     results: results/RUN
+    note: provider `hostile` asks for more than it is granted: net:https://example.com
+      the scenario grants it with
+        [providers.hostile.grants]
+        net = ["https://example.com"]
     ✗ failed fail@hostile#1 DURATION
         equals: the output is not what was expected
            one

@@ -1041,11 +1041,11 @@ fn what_is_missing_is_named() {
     assert_eq!(
         refused(
             r#"(component
-                 (import "wasi:http/types@0.2.10" (instance))
+                 (import "wasi:keyvalue/store@0.2.0" (instance))
                  (import "acme:robot/arm@1.0.0" (instance))
                  (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#
         ),
-        "plugin `hand.wasm` needs what this runner does not offer: `wasi:http/types@0.2.10`, `acme:robot/arm@1.0.0`"
+        "plugin `hand.wasm` needs what this runner does not offer: `wasi:keyvalue/store@0.2.0`, `acme:robot/arm@1.0.0`"
     );
     assert_eq!(
         refused(

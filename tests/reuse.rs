@@ -244,7 +244,8 @@ fn a_setup_is_inside_the_deadline_of_the_first_attempt() {
     assert_eq!(rows.len(), 2);
     for row in &rows {
         assert_eq!(row["outcome"], "timeout", "{row}");
-        assert!(row["duration_ms"].as_f64().unwrap() >= 200.0, "{row}");
+        // The clock of the deadline begins a moment before that of the duration.
+        assert!(row["duration_ms"].as_f64().unwrap() > 190.0, "{row}");
     }
 }
 
