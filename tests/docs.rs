@@ -1,12 +1,37 @@
 //! The pages for people who write providers: every block of code on them is what the program really takes.
+//!
+//! The pages of the languages are written by `UPDATE=1 cargo test docs`, from the templates of `runner plugin new`: what
+//! is on them is built and run with the tools of its language by `tests/toolchains.rs`.
 
 use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
+use fs_err as fs;
 use runner::{cli::Cli, plugin::source::Source};
 use serde_json::{Value, json};
 
-use crate::support::runner::Runner;
+use crate::support::{fresh::expect_file, runner::Runner};
+
+/// The languages that have a template: name, page and `--lang`, and what of the template the page shows.
+const LANGUAGES: [(&str, &str, &[(&str, &str)]); 5] = [
+    ("Rust", "rust", &[("src/lib.rs", "rust")]),
+    (
+        "Python",
+        "python",
+        &[("provider.py", "python"), ("test_provider.py", "python")],
+    ),
+    (
+        "JavaScript",
+        "javascript",
+        &[
+            ("shout.js", "javascript"),
+            ("provider.js", "javascript"),
+            ("shout.test.js", "javascript"),
+        ],
+    ),
+    ("C", "c", &[("src/provider.c", "c"), ("test.sh", "text")]),
+    ("Go", "go", &[("main.go", "go"), ("main_test.go", "go")]),
+];
 
 /// A fenced block of code.
 struct Block {
@@ -17,6 +42,30 @@ struct Block {
 }
 
 #[test]
+fn each_language_has_a_page_of_what_its_template_is() {
+    let runner = Runner::new(&[]);
+    for (name, language, shown) in LANGUAGES {
+        let folder = format!("{language}/shout");
+        fs::create_dir(runner.path(language)).unwrap();
+        let new = runner.run(&["plugin", "new", &folder, "--lang", language]);
+        new.expect(0);
+
+        let read = |file: &str| fs::read_to_string(runner.path(&folder).join(file)).unwrap();
+        let readme = read("README.md");
+        let (_, rest) = readme.split_once("```sh\n").unwrap();
+        let mut page = format!(
+            "# A provider in {name}\n\n`runner plugin new shout --lang {language}` makes a folder with a provider that answers a text in \
+             capitals and counts its words. In it, these commands build, test and run it:\n\n```sh\n{rest}"
+        );
+        for (file, block) in shown {
+            page.push_str(&format!("\n## `{file}`\n\n```{block}\n{}```\n", read(file)));
+        }
+        let path = Path::new("plugins").join(format!("{language}.md"));
+        expect_file(&path, &page);
+    }
+}
+
+#[test]
 fn every_block_is_of_a_kind_that_is_tested() {
     for block in blocks() {
         let is_known = matches!(
@@ -24,7 +73,12 @@ fn every_block_is_of_a_kind_that_is_tested() {
             // `text` is what a program prints, `rust` is tested with the SDK, the languages with the templates.
             "sh" | "toml" | "json" | "text" | "rust" | "python" | "javascript" | "c" | "go"
         );
-        assert!(is_known, "{}: `{}` is not tested", block.place(), block.language);
+        assert!(
+            is_known,
+            "{}: `{}` is not tested",
+            block.place(),
+            block.language
+        );
     }
 }
 
@@ -43,7 +97,7 @@ fn every_command_line_is_one() {
 #[test]
 fn every_toml_block_is_a_scenario_or_the_manifest_of_a_plugin() {
     for block in blocks_of("toml") {
-        let table: toml::Table = block.text.parse().unwrap();
+        let mut table: toml::Table = block.text.parse().unwrap();
         let runner = Runner::new(&[]);
         if table.contains_key("kind") {
             runner.write("plugin.toml", &block.text);
@@ -52,8 +106,9 @@ fn every_toml_block_is_a_scenario_or_the_manifest_of_a_plugin() {
             assert!(source.is_ok(), "{}: {source:?}", block.place());
             continue;
         }
+        complete(&mut table);
         make_named_files(&runner, &table);
-        runner.scenario(&block.text);
+        runner.scenario(&table.to_string());
         let ran = runner.run(&["validate", "scenario.toml"]);
         assert_eq!(ran.code, Some(0), "{}:\n{}", block.place(), ran.stderr);
     }
@@ -71,14 +126,17 @@ fn every_answer_is_one_of_the_command_protocol() {
         "[providers.it]\nplugin = \"command.wasm\"\nprotocol = \"json\"\n".to_owned();
     for (index, (_, answer)) in answers.iter().enumerate() {
         // A description is judged by `describe`, which has to be one as well; `run` takes replies and errors.
-        let answer = if answer["ok"].get("summary").is_some() && answer["ok"].get("version").is_some() {
-            json!({"ok": {"output": null}})
-        } else {
-            answer.clone()
-        };
+        let answer =
+            if answer["ok"].get("summary").is_some() && answer["ok"].get("version").is_some() {
+                json!({"ok": {"output": null}})
+            } else {
+                answer.clone()
+            };
         let input = json!({"do": "print", "text": answer.to_string()});
         let input = toml::Value::try_from(input).unwrap();
-        scenario.push_str(&format!("[[tests]]\nid = \"block-{index}\"\ninput = {input}\n"));
+        scenario.push_str(&format!(
+            "[[tests]]\nid = \"block-{index}\"\ninput = {input}\n"
+        ));
     }
     runner.scenario(&scenario);
     runner.run(&["exec", "scenario.toml"]);
@@ -116,7 +174,9 @@ input = { do = "test" }
         let written = question.as_object().unwrap();
         let read = asked.as_object().unwrap();
         assert!(written.keys().eq(read.keys()), "{}", block.place());
-        for key in ["trial_id", "test_id", "provider", "repeat", "attempt", "seed"] {
+        for key in [
+            "trial_id", "test_id", "provider", "repeat", "attempt", "seed",
+        ] {
             assert_eq!(written[key], read[key], "{}: `{key}`", block.place());
         }
     }
@@ -124,7 +184,7 @@ input = { do = "test" }
 
 #[test]
 fn every_block_of_rust_is_compiled_with_the_sdk() {
-    let sdk = fs_err::read_to_string("plugins/sdk/src/lib.rs").unwrap();
+    let sdk = fs::read_to_string("plugins/sdk/src/lib.rs").unwrap();
     for block in blocks_of("rust") {
         let page = block.page.file_name().unwrap().to_str().unwrap();
         let included = format!("include_str!(\"../../{page}\")");
@@ -136,7 +196,7 @@ fn every_block_of_rust_is_compiled_with_the_sdk() {
 fn every_link_between_the_pages_leads_somewhere() {
     let link = regex::Regex::new(r"\]\(([^)#:]+)(#[^)]*)?\)").unwrap();
     for page in pages() {
-        let text = fs_err::read_to_string(&page).unwrap();
+        let text = fs::read_to_string(&page).unwrap();
         for captures in link.captures_iter(&text) {
             let target = page.parent().unwrap().join(&captures[1]);
             assert!(target.exists(), "{}: {}", page.display(), &captures[1]);
@@ -154,7 +214,7 @@ impl Block {
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
     for pattern in ["plugins", "plugins/http", "plugins/chat"] {
-        let files = fs_err::read_dir(Path::new(pattern)).unwrap();
+        let files = fs::read_dir(Path::new(pattern)).unwrap();
         let files = files.map(|entry| entry.unwrap().path());
         pages.extend(files.filter(|path| path.extension().is_some_and(|end| end == "md")));
     }
@@ -163,7 +223,10 @@ fn pages() -> Vec<PathBuf> {
 }
 
 fn blocks() -> Vec<Block> {
-    pages().into_iter().flat_map(|page| blocks_in(&page)).collect()
+    pages()
+        .into_iter()
+        .flat_map(|page| blocks_in(&page))
+        .collect()
 }
 
 fn blocks_of(language: &str) -> Vec<Block> {
@@ -184,7 +247,7 @@ fn json_blocks() -> impl Iterator<Item = (Block, Value)> {
 }
 
 fn blocks_in(page: &Path) -> Vec<Block> {
-    let text = fs_err::read_to_string(page).unwrap();
+    let text = fs::read_to_string(page).unwrap();
     let mut blocks: Vec<Block> = Vec::new();
     let mut is_inside = false;
     for (index, line) in text.lines().enumerate() {
@@ -230,6 +293,22 @@ fn runner_calls(script: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// Makes a scenario of a part of one.
+fn complete(part: &mut toml::Table) {
+    let tests = toml::toml! {
+        [[tests]]
+        id = "a"
+    };
+    part.entry("tests").or_insert(tests["tests"].clone());
+    let providers = part
+        .get_mut("providers")
+        .and_then(toml::Value::as_table_mut);
+    for (_, provider) in providers.into_iter().flatten() {
+        let provider = provider.as_table_mut().unwrap();
+        provider.entry("plugin").or_insert("it.wasm".into());
+    }
+}
+
 /// Makes the plugins and folders that a scenario names.
 fn make_named_files(runner: &Runner, scenario: &toml::Table) {
     let Some(providers) = scenario.get("providers").and_then(toml::Value::as_table) else {
@@ -241,7 +320,7 @@ fn make_named_files(runner: &Runner, scenario: &toml::Table) {
         let granted = granted.and_then(toml::Value::as_array);
         for folder in granted.into_iter().flatten() {
             let path = runner.path(folder["path"].as_str().unwrap());
-            fs_err::create_dir_all(path).unwrap();
+            fs::create_dir_all(path).unwrap();
         }
     }
 }

@@ -52,7 +52,7 @@ fn filtered(text: &str) -> String {
 fn a_piped_run_prints_plain_lines_to_standard_error_and_nothing_to_standard_output() {
     let ran = mixed().exec(&["-j", "1"]).expect(1);
     assert_eq!(ran.stdout, "");
-    insta::assert_snapshot!(filtered(&ran.stderr), @r"
+    insta::assert_snapshot!(filtered(&ran.stderr), @r#"
     mixed: 6 trials on 1 provider, 1 at a time
     results: results/RUN
     note: provider `hostile` asks for more than it is granted: net:https://example.com
@@ -86,7 +86,7 @@ fn a_piped_run_prints_plain_lines_to_standard_error_and_nothing_to_standard_outp
     ✓ completed: 6 of 6 trials, 2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky in DURATION
     results: results/RUN
     exit code 1: completed, not everything passed
-    ");
+    "#);
 }
 
 #[test]

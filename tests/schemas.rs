@@ -7,6 +7,8 @@ use std::path::Path;
 use runner::{output, record, scenario};
 use serde_json::Value;
 
+use crate::support::fresh::expect_file;
+
 #[test]
 fn the_published_schemas_are_those_of_the_program() {
     let schemas = [
@@ -184,18 +186,4 @@ fn find_silent(schema: &Value, path: &str, silent: &mut Vec<String>) {
             .for_each(|item| find_silent(item, path, silent)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
-}
-
-/// Compares a file with what it should be, or writes it with `UPDATE=1`.
-fn expect_file(path: &Path, expected: &str) {
-    if std::env::var_os("UPDATE").is_some() {
-        fs_err::write(path, expected).unwrap();
-    }
-    let found = fs_err::read_to_string(path).unwrap_or_default();
-    assert!(
-        found == expected,
-        "{} is stale; `UPDATE=1 cargo test` writes it anew:\n{}",
-        path.display(),
-        similar::TextDiff::from_lines(found.as_str(), expected).unified_diff()
-    );
 }

@@ -8,6 +8,10 @@
     reason = "a test that unwraps fails, as it should"
 )]
 
+#[expect(dead_code, reason = "these tests need only servers that answer well")]
+#[path = "support/server.rs"]
+mod server;
+
 use std::{
     env,
     ffi::OsString,
@@ -18,6 +22,7 @@ use std::{
 
 use fs_err as fs;
 use serde_json::{Value, json};
+use server::{Response, Server};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
@@ -34,6 +39,21 @@ struct Template {
     crash: (&'static str, &'static [&'static str]),
     /// Whether it can ask for a host.
     asks: bool,
+    /// Where what its README shows of the host's functions is put, to be called as well.
+    example: Option<Example>,
+}
+
+/// A place for the example of the README.
+struct Example {
+    /// Its language, as the fence of its block says it.
+    block: &'static str,
+    file: &'static str,
+    /// Before this text come its imports.
+    imports: &'static str,
+    /// Before this text comes its body, between these two.
+    body: &'static str,
+    around: (&'static str, &'static str),
+    indent: &'static str,
 }
 
 const RUST: Template = Template {
@@ -53,6 +73,7 @@ const RUST: Template = Template {
     )],
     crash: ("trap", &["oh no", "src/lib.rs:"]),
     asks: true,
+    example: None,
 };
 
 const RUST_COMMAND: Template = Template {
@@ -71,6 +92,7 @@ const RUST_COMMAND: Template = Template {
     )],
     crash: ("trap", &["oh no", "src/main.rs:"]),
     asks: false,
+    example: None,
 };
 
 const PYTHON: Template = Template {
@@ -90,6 +112,14 @@ const PYTHON: Template = Template {
     )],
     crash: ("trap", &["ValueError: oh no", "provider.py\", line"]),
     asks: true,
+    example: Some(Example {
+        block: "python",
+        file: "provider.py",
+        imports: "from wit_world import exports",
+        body: "    log.log(",
+        around: ("    if text == \"example\":\n", ""),
+        indent: "        ",
+    }),
 };
 
 const JAVASCRIPT: Template = Template {
@@ -114,6 +144,14 @@ const JAVASCRIPT: Template = Template {
     ],
     crash: ("internal", &["oh no", "shout.js:"]),
     asks: true,
+    example: Some(Example {
+        block: "javascript",
+        file: "shout.js",
+        imports: "// The schemas let",
+        body: "  host.log(",
+        around: ("  if (text === 'example') {\n", "  }\n"),
+        indent: "    ",
+    }),
 };
 
 const C: Template = Template {
@@ -132,6 +170,7 @@ const C: Template = Template {
     )],
     crash: ("trap", &["oh no", "in `abort`, called by"]),
     asks: false,
+    example: None,
 };
 
 const GO: Template = Template {
@@ -146,6 +185,7 @@ const GO: Template = Template {
     )],
     crash: ("internal", &["panic: oh no", "main.go:", "exited with 2"]),
     asks: false,
+    example: None,
 };
 
 /// A scenario in which nothing is as it should be.
@@ -163,6 +203,11 @@ input = { text = "crash" }
 id = "loop"
 input = { text = "loop" }
 "#;
+
+const EXAMPLE: &str = "[[tests]]\nid = \"example\"\ninput = { text = \"example\" }\n";
+
+/// The value of `API_KEY`.
+const KEY: &str = "4ThlyKqFPMzo";
 
 const ASK: &str = "[[tests]]\nid = \"ask\"\ninput = { text = \"ask\" }\n";
 
@@ -209,6 +254,9 @@ impl Template {
         plugin.assert_typo_is_named();
         for (file, from, to) in self.edits {
             plugin.edit(file, from, to);
+        }
+        if let Some(example) = &self.example {
+            plugin.assert_example_works(example);
         }
         let trouble = match self.asks {
             true => [TROUBLE, ASK].concat(),
@@ -282,6 +330,7 @@ impl<'a> Plugin<'a> {
             .current_dir(self.path(""))
             .env("PATH", &self.search_path)
             .env("RUNNER_CACHE", cache)
+            .env("API_KEY", KEY)
             .env("NO_COLOR", "1");
         // Cargo sets them for this test; a newcomer's shell has none of them.
         for (name, _) in
@@ -348,6 +397,48 @@ impl<'a> Plugin<'a> {
         assert_eq!(ran.rows.len(), 0);
     }
 
+    /// Calls what the README shows of the host's functions, against a server of this test.
+    fn assert_example_works(&self, example: &Example) {
+        let readme = fs::read_to_string(self.path("README.md")).unwrap();
+        let fence = format!("```{}\n", example.block);
+        let (_, block) = readme.split_once(&fence).unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        let (imports, body) = block.split_once("\n\n").unwrap();
+
+        let server = Server::start(|_| Response::ok("[\"word\"]"));
+        let body: String = body
+            .replace("https://api.example.com", &server.origin())
+            .lines()
+            .map(|line| format!("{}{line}\n", example.indent))
+            .collect();
+        let (before, after) = example.around;
+        let body = [before, &body, after, example.body].concat();
+        self.edit(example.file, example.body, &body);
+        self.edit(
+            example.file,
+            example.imports,
+            &format!("{imports}\n{}", example.imports),
+        );
+
+        let grants = format!(
+            "[providers.shout.grants]\nnet = [\"{}\"]\nsecrets = [\"API_KEY\"]\n",
+            server.origin()
+        );
+        // The table of grants goes behind that of the provider.
+        let ran = self.exec_with("scenario-example.toml", EXAMPLE, &grants, 0);
+        assert_eq!(outcome(&ran.rows, "example"), ("passed", ""));
+        assert_eq!(
+            row(&ran.rows, "example")["artifacts"][0]["name"],
+            "answer.json"
+        );
+        let requests = server.requests();
+        let sent = requests[0]
+            .headers
+            .iter()
+            .find(|(name, _)| name == "authorization");
+        assert_eq!(sent.unwrap().1, format!("Bearer {KEY}"));
+    }
+
     fn edit(&self, file: &str, from: &str, to: &str) {
         let text = fs::read_to_string(self.path(file)).unwrap();
         assert!(text.contains(from), "{file} has no {from:?}");
@@ -356,12 +447,16 @@ impl<'a> Plugin<'a> {
 
     /// Runs a scenario with this plugin, built anew if that is needed.
     fn exec(&self, name: &str, tests: &str, code: i32) -> Ran {
+        self.exec_with(name, tests, "", code)
+    }
+
+    fn exec_with(&self, name: &str, tests: &str, grants: &str, code: i32) -> Ran {
         let protocol = match self.template.kind {
             "command" => "protocol = \"json\"\n",
             _ => "",
         };
         let provider = format!("[providers.shout]\nplugin = \".\"\n{protocol}");
-        fs::write(self.path(name), [tests, &provider].concat()).unwrap();
+        fs::write(self.path(name), [tests, &provider, grants].concat()).unwrap();
         let results = self.path("results");
         if results.exists() {
             fs::remove_dir_all(results).unwrap();
