@@ -12,25 +12,45 @@ use serde_json::{Value, json};
 
 use crate::support::{fresh::expect_file, runner::Runner};
 
-/// The languages that have a template: name, page and `--lang`, and what of the template the page shows.
-const LANGUAGES: [(&str, &str, &[(&str, &str)]); 5] = [
-    ("Rust", "rust", &[("src/lib.rs", "rust")]),
-    (
-        "Python",
-        "python",
-        &[("provider.py", "python"), ("test_provider.py", "python")],
-    ),
-    (
-        "JavaScript",
-        "javascript",
-        &[
+/// A language that has a template.
+struct Language {
+    name: &'static str,
+    /// The name of its page, and its `--lang`.
+    word: &'static str,
+    /// The files of the template that the page shows, and as what.
+    shown: &'static [(&'static str, &'static str)],
+}
+
+const LANGUAGES: [Language; 5] = [
+    Language {
+        name: "Rust",
+        word: "rust",
+        shown: &[("src/lib.rs", "rust")],
+    },
+    Language {
+        name: "Python",
+        word: "python",
+        shown: &[("provider.py", "python"), ("test_provider.py", "python")],
+    },
+    Language {
+        name: "JavaScript",
+        word: "javascript",
+        shown: &[
             ("shout.js", "javascript"),
             ("provider.js", "javascript"),
             ("shout.test.js", "javascript"),
         ],
-    ),
-    ("C", "c", &[("src/provider.c", "c"), ("test.sh", "text")]),
-    ("Go", "go", &[("main.go", "go"), ("main_test.go", "go")]),
+    },
+    Language {
+        name: "C",
+        word: "c",
+        shown: &[("src/provider.c", "c"), ("test.sh", "text")],
+    },
+    Language {
+        name: "Go",
+        word: "go",
+        shown: &[("main.go", "go"), ("main_test.go", "go")],
+    },
 ];
 
 /// A fenced block of code.
@@ -44,23 +64,23 @@ struct Block {
 #[test]
 fn each_language_has_a_page_of_what_its_template_is() {
     let runner = Runner::new(&[]);
-    for (name, language, shown) in LANGUAGES {
-        let folder = format!("{language}/shout");
-        fs::create_dir(runner.path(language)).unwrap();
-        let new = runner.run(&["plugin", "new", &folder, "--lang", language]);
+    for Language { name, word, shown } in LANGUAGES {
+        let folder = format!("{word}/shout");
+        fs::create_dir(runner.path(word)).unwrap();
+        let new = runner.run(&["plugin", "new", &folder, "--lang", word]);
         new.expect(0);
 
         let read = |file: &str| fs::read_to_string(runner.path(&folder).join(file)).unwrap();
         let readme = read("README.md");
         let (_, rest) = readme.split_once("```sh\n").unwrap();
         let mut page = format!(
-            "# A provider in {name}\n\n`runner plugin new shout --lang {language}` makes a folder with a provider that answers a text in \
+            "# A provider in {name}\n\n`runner plugin new shout --lang {word}` makes a folder with a provider that answers a text in \
              capitals and counts its words. In it, these commands build, test and run it:\n\n```sh\n{rest}"
         );
         for (file, block) in shown {
             page.push_str(&format!("\n## `{file}`\n\n```{block}\n{}```\n", read(file)));
         }
-        let path = Path::new("plugins").join(format!("{language}.md"));
+        let path = Path::new("plugins").join(format!("{word}.md"));
         expect_file(&path, &page);
     }
 }
