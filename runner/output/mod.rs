@@ -31,7 +31,7 @@ pub use follow::Follow;
 pub use grants::granted_text;
 pub use inspection::{Inspection, Loaded, inspection_json, inspection_text};
 pub use pending::why_pending;
-pub use rehearsal::{DeniedCall, RehearsalReport, heard_line};
+pub use rehearsal::{RehearsalReport, heard_line};
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;
