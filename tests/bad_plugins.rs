@@ -357,3 +357,13 @@ fn a_folder_is_a_plugin_only_with_its_plugin_toml_and_a_build() {
     runner.write("folder/plugin.toml", "nonsense");
     runner.refused(&[], &["plugin.toml"]);
 }
+    // However the folder is written, its path is as short as it can be.
+    for (folder, shown) in [("./folder/.", "`folder`"), (".", "`.`")] {
+        runner.write(
+            "plugin.toml",
+            "name = \"here\"\nlanguage = \"rust\"\nkind = \"command\"\n",
+        );
+        runner.scenario(&provider(&format!("plugin = \"{folder}\"")));
+        runner.refused(&[], &[&format!("is not built: {shown} has no")]);
+    }
+    runner.scenario(&provider("plugin = \"folder\""));
