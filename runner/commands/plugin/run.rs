@@ -94,7 +94,8 @@ fn link(prepared: &Prepared, bench: &Workbench) -> Result<Linked, Error> {
         let Some(description) = description else {
             return Ok(Vec::new());
         };
-        if let Some(schema) = run::check_config(&description, &prepared.config)? {
+        run::check_config(&description, &prepared.config)?;
+        if let Some(schema) = run::input_schema(&description)? {
             run::check_input(&schema, &prepared.input)?;
         }
         Ok(description.requests)
