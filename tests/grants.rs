@@ -216,6 +216,21 @@ fn a_secret_without_a_value_is_told_before_there_is_a_run() {
         &["cannot read the secrets in `bad.env`: line 2 is no `NAME=VALUE`"],
     );
     assert_clean("the message", refused.stderr.as_bytes());
+    for (text, why) in [
+        (
+            format!("\nAPI_KEY=\"{SECRET}\n"),
+            "line 2 has a value that begins with a quote and does not end with it",
+        ),
+        (
+            format!("API_KEY=a\nB=b\nexport API_KEY='{SECRET}'\n"),
+            "line 3 has `API_KEY` again, after line 1",
+        ),
+    ] {
+        runner.write("bad.env", text);
+        let why = format!("cannot read the secrets in `bad.env`: {why}");
+        let refused = runner.refused(&["--secret-file", "bad.env"], &[&why]);
+        assert_clean("the message", refused.stderr.as_bytes());
+    }
     runner.refused(&["--secret-file", "missing.env"], &["missing.env"]);
     runner.write("long.env", format!("B=x\nAPI_KEY={}\n", "x".repeat(70_000)));
     runner.refused(&["--secret-file", "long.env"], &["longer than 64 KiB"]);
