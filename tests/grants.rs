@@ -397,7 +397,9 @@ fn a_dry_run_tells_what_is_granted() {
              net = [\"https://example.com\"]\n    \
              secrets = [\"API_KEY\"]\n    \
              fs = [{ path = \".\", mount = \"/here\", mode = \"rw\" }]\n    \
-             env = { \"A B\" = \"\\u0001{{secret.X}}\" }\n\
+             env = { \"A B\" = \"\\u0001{{secret.X}}\" }\n    \
+             # API_KEY (no value)\n    \
+             # X (no value)\n\
          provider `plain` is granted nothing\n"
     );
 }

@@ -1,5 +1,7 @@
 //! `runner exec`.
 
+use std::collections::BTreeSet;
+
 use miette::miette;
 
 use super::{
@@ -38,7 +40,8 @@ pub(super) fn exec(
         return resume::go_on(&as_resume(args), &target, &signals, surroundings, output);
     }
     if args.dry_run {
-        return dry_run(&plan, output);
+        let missing = secrets::missing(&plan, &args.secrets, surroundings, output)?;
+        return dry_run(&plan, &missing, output);
     }
     secrets::give(&mut plan, &args.secrets, surroundings, output)?;
 
@@ -163,13 +166,15 @@ fn exclude(store: &mut Store, waits: bool, output: &Output) -> Result<(), Record
     store.exclusive(Busy::Wait, run::wall_clock())
 }
 
-/// Prints the trials that would run.
-fn dry_run(plan: &Plan, output: &Output) -> Result<ExitStatus, Error> {
+/// Prints the trials that would run, and what is granted; `missing` are the secrets without a value.
+fn dry_run(plan: &Plan, missing: &BTreeSet<String>, output: &Output) -> Result<ExitStatus, Error> {
     plan.each_trial(|trial| output.data(&trial.to_string()))
         .map_err(|error| Error::internal(miette!("cannot read the normalised tests: {error}")))?;
     output.talk(&format!("{} trials would run", plan.trial_count()));
-    for (provider, limits, grants) in plan.access() {
-        output.talk(&output::granted_text(provider, limits, grants));
+    for ((provider, limits, grants), (_, mut secrets)) in plan.access().zip(plan.secrets()) {
+        secrets.retain(|name| missing.contains(name));
+        let text = output::granted_text(provider, limits, grants, &secrets);
+        output.talk(&text);
     }
     Ok(ExitStatus::Success)
 }

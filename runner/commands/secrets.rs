@@ -45,6 +45,23 @@ pub(super) fn give(
     Ok(())
 }
 
+/// Finds the secrets that the providers of `plan` are granted and that have no value.
+///
+/// # Errors
+///
+/// Fails if a file cannot be read, or a value cannot be used.
+pub(super) fn missing(
+    plan: &Plan,
+    args: &SecretsArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<BTreeSet<String>, Error> {
+    let mut names: BTreeSet<_> = plan.secrets().flat_map(|(_, names)| names).collect();
+    let values = read(&names, args, surroundings.variable, output)?;
+    names.retain(|name| !values.contains_key(name));
+    Ok(names)
+}
+
 /// Reads the values of `names`; those without a value are left out.
 ///
 /// # Errors
@@ -136,6 +153,7 @@ fn read_file(
             let twice = format!("line {number} has `{name}` again, after line {first}");
             return Err(cannot(&twice));
         }
+        values.insert(name.to_owned(), value.to_owned());
     }
     Ok(())
 }
@@ -153,7 +171,6 @@ fn parse_line(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
     let Some(quote) = value.chars().next().filter(|first| "\"'".contains(*first)) else {
         return Ok(Some((name, value)));
     };
-        values.insert(name.to_owned(), value.to_owned());
     let inner = value[1..].strip_suffix(quote);
     let inner = inner.ok_or("has a value that begins with a quote and does not end with it")?;
     Ok(Some((name, inner)))

@@ -1,6 +1,9 @@
 //! What providers are granted, ask for and were denied, as people paste it into a scenario.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use bytesize::ByteSize;
 use owo_colors::OwoColorize as _;
@@ -10,16 +13,23 @@ use crate::{
     record::ManifestGrants,
 };
 
-/// What a provider may touch, and how much it may write.
-pub fn granted_text(provider: &ProviderId, limits: &Limits, grants: &Grants) -> String {
+/// What a provider may touch, and how much it may write. The secrets in `missing` have no value.
+pub fn granted_text(
+    provider: &ProviderId,
+    limits: &Limits,
+    grants: &Grants,
+    missing: &BTreeSet<String>,
+) -> String {
     let scratch = match limits.scratch {
         0 => String::new(),
         bytes => format!(", and may write {}", ByteSize(bytes)),
     };
-    let lines = Toml::from(grants).lines();
+    let mut lines = Toml::from(grants).lines();
     if lines.is_empty() {
         return format!("provider `{provider}` is granted nothing{scratch}");
     }
+    let without = missing.iter().map(|name| format!("# {name} (no value)"));
+    lines.extend(without);
     let mut text = format!("provider `{provider}` is granted{scratch}:");
     add_indented(&mut text, 4, &lines);
     text
