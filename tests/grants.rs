@@ -415,7 +415,7 @@ fn what_was_denied_is_in_the_row_and_on_the_screen_with_the_grant_to_add() {
     runner.assert_valid("row", &run.rows());
     runner.assert_valid("benchmark", &[run.manifest()]);
 
-    let line = "denied: the secret `API_KEY` – to allow it, add to [providers.leaky.grants]: secrets = [\"API_KEY\"]";
+    let line = "denied: the secret `API_KEY` – to allow it, add \"API_KEY\" to `secrets` of [providers.leaky.grants]";
     let shown = runner.run(&["show", "--failed"]).expect(0).stdout;
     assert_eq!(shown.matches(line).count(), 2, "{shown}");
     for text in [&ran.stderr, &shown] {
@@ -424,7 +424,9 @@ fn what_was_denied_is_in_the_row_and_on_the_screen_with_the_grant_to_add() {
             "{text}"
         );
         assert!(
-            text.contains("to allow it, add to [providers.leaky.grants]:"),
+            text.contains(
+                "    to allow it, the scenario grants\n      [providers.leaky.grants]\n      secrets = [\"API_KEY\"]\n"
+            ),
             "{text}"
         );
     }
@@ -444,3 +446,61 @@ fn show_tells_what_was_granted() {
         "{shown}"
     );
 }
+#[test]
+fn everything_that_was_denied_is_granted_by_one_table_with_what_is_granted_already() {
+    let runner = Runner::new(&["web"]);
+    let ask = |host: &str| {
+        format!(
+            "[[tests]]\nid = \"{host}\"\ninput.requests = [{{ by = \"send\", url = \"https://{host}.test/\" }}]\nexpect = {{ equals = 1 }}\n"
+        )
+    };
+    let tests: String = ["a", "b", "c"].map(ask).concat();
+    let with = |grants: &str| {
+        let provider = "[providers.\"w\"]\nplugin = \"web.wasm\"\n";
+        runner.scenario(&format!("{tests}{provider}{grants}"));
+    };
+    with(
+        "[providers.w.grants]\nnet = [\"https://c.test:81\", \"http://localhost:1\"]\nenv = { A = \"1\" }\n",
+    );
+    let ran = runner.exec(&[]).expect(1);
+    ran.says(&[
+        "denied: GET https://a.test – to allow it, add \"https://a.test\" to `net` of [providers.w.grants]",
+    ]);
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    for text in [&ran.stderr, &shown] {
+        let (_, table) = text.split_once("the scenario grants\n").unwrap();
+        let lines = table.lines().take_while(|line| line.starts_with("      "));
+        let table: toml::Table = lines.collect::<Vec<_>>().join("\n").parse().unwrap();
+        let grants = &table["providers"]["w"]["grants"];
+        let net = grants["net"].as_array().unwrap();
+        let mut net: Vec<_> = net.iter().map(|origin| origin.as_str().unwrap()).collect();
+        net[2..].sort_unstable();
+        let expected = [
+            "https://c.test:81",
+            "http://localhost:1",
+            "https://a.test",
+            "https://b.test",
+            "https://c.test",
+        ];
+        assert_eq!(net, expected, "{text}");
+        assert_eq!(grants["env"]["A"].as_str(), Some("1"));
+    }
+}
+
+#[test]
+fn a_denial_that_was_expected_is_in_the_row_and_nobody_is_told_to_grant_it() {
+    let runner = Runner::new(&["leaky"]);
+    runner.scenario(
+        "[providers.leaky]\nplugin = \"leaky.wasm\"\n\
+         [[tests]]\nid = \"length\"\ninput = \"length\"\nexpect = { error = \"denied\" }\n",
+    );
+    let ran = runner.exec(&[]).expect(0);
+    let denied = &runner.only_run().row("length")["denied"];
+    assert_eq!(denied[0]["what"], "the secret `API_KEY`");
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    for text in [&ran.stderr, &shown] {
+        assert!(!text.contains("to allow it"), "{text}");
+        assert!(!text.contains("denied"), "{text}");
+    }
+}
+

@@ -1,5 +1,6 @@
 //! The only module that prints: data to standard output, talk to standard error.
 
+mod bar;
 mod denials;
 mod events;
 mod failure;
