@@ -405,6 +405,70 @@ fn a_dry_run_tells_what_is_granted() {
 }
 
 #[test]
+fn a_dry_run_tells_which_secrets_have_no_value_and_shows_none() {
+    let runner = leaky("secrets = [\"API_KEY\", \"OTHER\"]", &["length"]);
+    let ran = with_secret(&runner, &["exec", "scenario.toml", "--dry-run"]).expect(0);
+    ran.says(&["# OTHER (no value)"]);
+    assert!(!ran.stderr.contains("# API_KEY"), "{}", ran.stderr);
+    assert_clean("standard error", ran.stderr.as_bytes());
+    runner.write("other.env", "OTHER=12345\n");
+    let args = ["--dry-run", "--secret-file", "other.env"];
+    let ran = runner.exec(&args).expect(0);
+    ran.says(&["# API_KEY (no value)"]);
+    assert!(!ran.stderr.contains("# OTHER"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_grant_that_does_nothing_for_what_the_plugin_is_is_warned_of() {
+    let runner = Runner::new(&["command", "leaky"]);
+    runner.wat(
+        "module.wasm",
+        "(module (memory (export \"memory\") 1) (func (export \"_start\")))",
+    );
+    let provider = |name: &str, plugin: &str, grants: &str| {
+        format!("[providers.{name}]\nplugin = \"{plugin}.wasm\"\ngrants = {{ {grants} }}\n")
+    };
+    let (net, secrets) = ("net = [\"http://localhost\"]", "secrets = [\"API_KEY\"]");
+    let both = format!("{net}, {secrets}");
+    let providers = [
+        provider("module", "module", &both),
+        provider("alone", "command", secrets),
+        provider("right", "command", &both),
+        provider("component", "leaky", &both),
+        provider("env", "module", "env = { A = \"{{secret.API_KEY}}\" }"),
+    ];
+    let id = "[[tests]]\nid = \"a\"\nproviders = [\"module\"]\n[[tests]]\nid = \"b\"\ninput = \"length\"\n";
+    runner.scenario(&format!("{id}{}", providers.concat()));
+    for args in [&["--dry-run"][..], &["--test", "a"]] {
+        let ran = with_secret(&runner, &[&["exec", "scenario.toml"], args].concat()).expect(0);
+        ran.says(&[
+            "warning: provider `module`: `net` does nothing for a module of WASI preview 1, which has no network",
+            "warning: provider `module`: `secrets` does nothing for a module of WASI preview 1; it gets one by `env`",
+        ]);
+        if args == ["--dry-run"] {
+            ran.says(&[
+                "warning: provider `alone`: `secrets` without `net` does nothing for a command",
+            ]);
+            assert_eq!(
+                ran.stderr.matches("does nothing").count(),
+                3,
+                "{}",
+                ran.stderr
+            );
+        }
+    }
+
+    let many = (0..12).map(|number| provider(&format!("p{number}"), "module", net));
+    runner.scenario(&format!(
+        "[[tests]]\nid = \"a\"\n{}",
+        many.collect::<String>()
+    ));
+    let ran = runner.exec(&["--dry-run"]).expect(0);
+    assert_eq!(ran.stderr.matches("`net` does nothing").count(), 10);
+    ran.says(&["warning: 2 more grants do nothing"]);
+}
+
+#[test]
 fn what_was_denied_is_in_the_row_and_on_the_screen_with_the_grant_to_add() {
     let runner = leaky("", &["length", "output"]);
     let ran = runner.exec(&[]).expect(1);
@@ -436,16 +500,6 @@ fn what_was_denied_is_in_the_row_and_on_the_screen_with_the_grant_to_add() {
     assert_eq!(rows[0]["row"]["denied"], denied);
 }
 
-#[test]
-fn show_tells_what_was_granted() {
-    let runner = leaky("secrets = [\"API_KEY\"]", &["length"]);
-    with_secret(&runner, &["exec", "scenario.toml"]).expect(0);
-    let shown = runner.run(&["show"]).expect(0).stdout;
-    assert!(
-        shown.contains("grants    [providers.leaky.grants]\n          secrets = [\"API_KEY\"]\n"),
-        "{shown}"
-    );
-}
 #[test]
 fn everything_that_was_denied_is_granted_by_one_table_with_what_is_granted_already() {
     let runner = Runner::new(&["web"]);
@@ -504,3 +558,13 @@ fn a_denial_that_was_expected_is_in_the_row_and_nobody_is_told_to_grant_it() {
     }
 }
 
+#[test]
+fn show_tells_what_was_granted() {
+    let runner = leaky("secrets = [\"API_KEY\"]", &["length"]);
+    with_secret(&runner, &["exec", "scenario.toml"]).expect(0);
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    assert!(
+        shown.contains("grants    [providers.leaky.grants]\n          secrets = [\"API_KEY\"]\n"),
+        "{shown}"
+    );
+}

@@ -22,6 +22,9 @@ use crate::{
     scenario::{self, Selection},
 };
 
+/// How many warnings about grants are printed.
+const MAX_WARNINGS: usize = 10;
+
 /// Runs a scenario.
 pub(super) fn exec(
     args: &ExecArgs,
@@ -39,6 +42,7 @@ pub(super) fn exec(
         let target = Target { run, store };
         return resume::go_on(&as_resume(args), &target, &signals, surroundings, output);
     }
+    warn_of_idle_grants(&plan, output);
     if args.dry_run {
         let missing = secrets::missing(&plan, &args.secrets, surroundings, output)?;
         return dry_run(&plan, &missing, output);
@@ -100,6 +104,18 @@ fn plan(args: &ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan,
         },
         report: error.into(),
     })
+}
+
+/// Says which grants do nothing, for a scenario of many providers not of all.
+fn warn_of_idle_grants(plan: &Plan, output: &Output) {
+    let mut idle = plan.idle_grants();
+    for (provider, why) in idle.by_ref().take(MAX_WARNINGS) {
+        output.warn(&format!("provider `{provider}`: {why}"));
+    }
+    let more = idle.count();
+    if more > 0 {
+        output.warn(&format!("{more} more grants do nothing"));
+    }
 }
 
 /// Finds the run that is in the directory of `--into` already; another plan's is refused.
