@@ -131,8 +131,10 @@ impl Problems {
     /// Adds what is wrong with a provider's plugin.
     pub(super) fn add(&mut self, provider: &ProviderId, problem: &dyn fmt::Display) {
         if self.lines.len() < MAX_PROBLEMS {
-            let line = format!("provider `{provider}` cannot be used: {problem}");
-            self.lines.push(line);
+            // What a plugin says may have several lines, none of which may look like the next problem.
+            let problem = problem.to_string().replace('\n', "\n    ");
+            self.lines
+                .push(format!("provider `{provider}` cannot be used: {problem}"));
         } else {
             self.more += 1;
         }
