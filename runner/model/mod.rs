@@ -14,7 +14,7 @@ mod stop;
 pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
 pub use chain::chain;
 pub use digest::Digest;
-pub use grant::{Denied, FsGrant, FsMode, Grants, NetGrant, is_secret_name};
+pub use grant::{Denied, FsGrant, FsMode, Grant, Grants, NetGrant, is_secret_name};
 pub use id::{IdError, ProviderId, TestId, TrialId};
 pub use limits::Limits;
 pub use media_type::media_type;

@@ -13,7 +13,7 @@ use super::{
     summary::{plain_table, trimmed},
 };
 use crate::{
-    model::{Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric},
+    model::{Attempt, AttemptError, Check, CheckVerdict, Denied, Grant, LogRecord, Metric},
     plugin::Heard,
     run::Rehearsed,
 };
@@ -28,20 +28,8 @@ pub struct RehearsalReport<'a> {
     pub calls: &'a [Rehearsed],
     /// Whether a string that it replied is shown as it is.
     pub is_text: bool,
-    /// What the call that is shown was denied.
-    pub denied: Vec<DeniedCall>,
     /// Where its artifacts were written to.
     pub artifacts: Option<&'a Path>,
-}
-
-/// A call that was denied, and what would grant it.
-pub struct DeniedCall {
-    /// What the plugin tried.
-    pub what: String,
-    /// What `--grant` would have to say.
-    pub flags: Vec<String>,
-    /// What a provider's `grants` would have to say in a scenario.
-    pub line: Option<String>,
 }
 
 /// A line of what a plugin says while it runs; none for an empty one.
@@ -91,7 +79,7 @@ impl RehearsalReport<'_> {
             "log": attempt.log.iter().map(record_json).collect::<Vec<_>>(),
             "stdout": attempt.stdout,
             "stderr": attempt.stderr,
-            "denied": self.denied.iter().map(denied_json).collect::<Vec<_>>(),
+            "denied": attempt.denied.iter().map(denied_json).collect::<Vec<_>>(),
             "artifacts": self.artifacts_json(),
             "times": {
                 "load_ms": format::millis(self.loaded.took),
@@ -127,7 +115,7 @@ impl RehearsalReport<'_> {
             format::outcome(attempt.outcome).bold()
         )];
         add_judgement(attempt, self.calls.len() == 1, &mut lines);
-        for denied in &self.denied {
+        for denied in &attempt.denied {
             add_denied(denied, &mut lines);
         }
         for artifact in &attempt.artifacts {
@@ -285,17 +273,13 @@ fn without_stderr(message: &str, is_heard: bool) -> &str {
     }
 }
 
-fn add_denied(denied: &DeniedCall, lines: &mut Vec<String>) {
+fn add_denied(denied: &Denied, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
     field("denied", &denied.what.yellow().to_string());
-    for flag in &denied.flags {
-        field(
-            "",
-            &format!("granted here by           --grant {}", quoted(flag)),
-        );
-    }
-    if let Some(line) = &denied.line {
-        field("", &format!("in a scenario's `grants`  {line}"));
+    if let Some(grant) = &denied.grant {
+        let flag = quoted(&grant.flag());
+        field("", &format!("granted here by           --grant {flag}"));
+        field("", &format!("in a scenario's `grants`  {grant}"));
     }
 }
 
@@ -382,6 +366,8 @@ fn record_json(record: &LogRecord) -> Value {
     })
 }
 
-fn denied_json(denied: &DeniedCall) -> Value {
-    json!({ "what": denied.what, "grant": denied.line, "flags": denied.flags })
+fn denied_json(denied: &Denied) -> Value {
+    let grant = denied.grant.as_ref();
+    let flags: Vec<_> = grant.into_iter().map(Grant::flag).collect();
+    json!({ "what": denied.what, "grant": grant.map(Grant::to_string), "flags": flags })
 }

@@ -46,7 +46,7 @@ pub use ceiling::set_limits;
 pub use deadline::DEFAULT_TIMEOUT;
 pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
-pub use fit::{UnfitError, check_config, check_input, describe};
+pub use fit::{UnfitError, check_config, check_input, describe, input_schema};
 pub use plan::{Overrides, Plan};
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use requests::not_granted;

@@ -5,13 +5,13 @@ use std::{path::Path, sync::Arc};
 use miette::miette;
 use tokio::sync::mpsc;
 
-use super::{grants, rehearsal::Prepared, workbench::Workbench};
+use super::{rehearsal::Prepared, workbench::Workbench};
 use crate::{
     cli::RehearseArgs,
     commands::Surroundings,
     error::{Error, ExitStatus},
     model::{Artifact, chain},
-    output::{self, DeniedCall, Loaded, Output, RehearsalReport},
+    output::{self, Loaded, Output, RehearsalReport},
     plugin::{Engine, Heard, Listener, Plugin},
     run::{self, Rehearsal, Rehearsed, UnfitError},
 };
@@ -57,7 +57,6 @@ pub(super) fn run(
         loaded: linked.loaded,
         calls: &rehearsed,
         is_text,
-        denied: denied(shown),
         artifacts: args.artifacts.as_deref(),
     };
     if args.json {
@@ -95,7 +94,8 @@ fn link(prepared: &Prepared, bench: &Workbench) -> Result<Linked, Error> {
         let Some(description) = description else {
             return Ok(Vec::new());
         };
-        if let Some(schema) = run::check_config(&description, &prepared.config)? {
+        run::check_config(&description, &prepared.config)?;
+        if let Some(schema) = run::input_schema(&description)? {
             run::check_input(&schema, &prepared.input)?;
         }
         Ok(description.requests)
@@ -185,21 +185,6 @@ async fn call(
         print(line);
     }
     ended
-}
-
-fn denied(rehearsed: &Rehearsed) -> Vec<DeniedCall> {
-    let denied = rehearsed.attempt.denied.iter();
-    denied
-        .map(|denied| DeniedCall {
-            what: denied.what.clone(),
-            flags: denied
-                .grant
-                .as_deref()
-                .map(grants::flags)
-                .unwrap_or_default(),
-            line: denied.grant.clone(),
-        })
-        .collect()
 }
 
 fn write_artifacts(folder: &Path, artifacts: &[Artifact]) -> Result<(), Error> {
