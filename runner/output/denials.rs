@@ -55,7 +55,8 @@ impl fmt::Display for Denials {
                     1 => String::new(),
                     count => format!(", {} times", format::count(*count)),
                 };
-                write!(formatter, "\n  {provider}: {}{times}", denied.what)?;
+                let what = format::visible_line(&denied.what);
+                write!(formatter, "\n  {provider}: {what}{times}")?;
             }
             if denials.len() > MAX_TOLD {
                 write!(formatter, "\n  {provider}: … and more")?;

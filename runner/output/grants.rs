@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use bytesize::ByteSize;
 use owo_colors::OwoColorize as _;
 
+use super::format;
 use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
     record::ManifestGrants,
@@ -40,7 +41,7 @@ pub(super) fn requests_text(provider: &ProviderId, requests: &[&str], toml: &[St
     let mut text = format!(
         "{} provider `{provider}` asks for more than it is granted: {}",
         "note:".cyan().bold(),
-        requests.join(", ")
+        listed(requests)
     );
     if !toml.is_empty() {
         text.push_str("\n  the scenario grants it with");
@@ -66,12 +67,23 @@ pub(super) fn requests_toml(
     lines
 }
 
+/// Requests in the words of a plugin, on one line.
+pub(super) fn listed(requests: &[&str]) -> String {
+    let requests = requests.iter();
+    let requests: Vec<_> = requests
+        .map(|request| format::visible_line(request))
+        .collect();
+    requests.join(", ")
+}
+
 /// Says what would have allowed something that was denied.
 pub(super) fn denied_line(provider: &str, what: &str, grant: Option<&str>) -> String {
+    let what = format::visible_line(what);
     match grant {
         Some(grant) => format!(
-            "denied: {what} – to allow it, add to [providers.{}.grants]: {grant}",
-            key(provider)
+            "denied: {what} – to allow it, add to [providers.{}.grants]: {}",
+            key(provider),
+            format::visible_line(grant)
         ),
         None => format!("denied: {what}"),
     }
@@ -81,7 +93,7 @@ pub(super) fn denied_line(provider: &str, what: &str, grant: Option<&str>) -> St
 pub(super) fn allowing(provider: &str, grants: &[&str]) -> Vec<String> {
     let mut lines = Vec::new();
     for grant in grants {
-        let grant = format!("  {grant}");
+        let grant = format!("  {}", format::visible_line(grant));
         if !lines.contains(&grant) {
             lines.push(grant);
         }

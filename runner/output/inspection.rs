@@ -58,8 +58,11 @@ pub fn inspection_text(inspection: &Inspection) -> String {
     }
     if let Some(description) = &inspection.description {
         let name = format!("{} {}", description.name, description.version);
-        field("name", name);
-        field("summary", description.summary.clone());
+        field("name", format::visible_line(&name));
+        field(
+            "summary",
+            format::visible(&description.summary).into_owned(),
+        );
     }
     field("size", format::size(inspection.size));
     if let Some(loaded) = inspection.loaded {
@@ -146,6 +149,7 @@ fn kind(inspection: &Inspection) -> String {
             Some(surface) => match (surface.contract(), surface.is_component) {
                 (Some(version), _) => {
                     let host = ContractVersion::HOST;
+                    let version = format::visible_line(version);
                     format!("component of contract {version}; this runner speaks {host}")
                 }
                 (None, true) => "component, but no plugin".to_owned(),
@@ -226,9 +230,10 @@ fn in_package(import: &str) -> (String, &str) {
 /// A field with a line for each element.
 fn listed(elements: &[String], name: &str, field: &mut impl FnMut(&str, String)) {
     for (index, element) in elements.iter().enumerate() {
+        let element = format::visible_line(element);
         let element = match name {
             "missing" => element.red().to_string(),
-            _ => element.clone(),
+            _ => element,
         };
         field(if index == 0 { name } else { "" }, element);
     }

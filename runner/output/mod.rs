@@ -23,6 +23,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use miette::{GraphicalReportHandler, GraphicalTheme};
 use owo_colors::OwoColorize as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -52,7 +53,9 @@ pub fn keep_errors_unwrapped() {
 
 /// Standard output and standard error.
 ///
-/// A reader that has gone is no error: what is printed to it from then on is dropped.
+/// A reader that has gone is no error: what is printed to it from then on is dropped. What would steer a terminal, other
+/// than by a colour, is made visible wherever it comes from; a guest's colours are not here any more, since whoever makes
+/// a text of what a guest says does so with [`format::visible`].
 #[derive(Clone, Default)]
 pub struct Output {
     /// The progress bar that lines must not be printed into, while there is one.
@@ -80,11 +83,13 @@ impl Reader {
 impl Output {
     /// Prints a line of data.
     pub fn data(&self, line: &str) {
+        let line = format::visible_but_styles(line);
         self.around_bar(|| drop(writeln!(anstream::stdout().lock(), "{line}")));
     }
 
     /// Prints text of data that ends its last line itself.
     pub fn text(&self, text: &str) {
+        let text = format::visible_but_styles(text);
         self.around_bar(|| {
             let mut stdout = anstream::stdout().lock();
             drop(
@@ -95,8 +100,23 @@ impl Output {
         });
     }
 
+    /// Prints what a guest replied: a program gets it byte by byte, a person sees what would steer the terminal, and
+    /// always a whole last line.
+    fn reply(&self, text: &str) {
+        if !io::stdout().is_terminal() {
+            self.bytes(text.as_bytes());
+            return;
+        }
+        let text = format::visible(text);
+        match text.is_empty() || text.ends_with('\n') {
+            true => self.text(&text),
+            false => self.data(&text),
+        }
+    }
+
     /// Prints text of data for as long as it is read, and flushes.
     fn feed(&self, text: &str) -> Reader {
+        let text = format::visible_but_styles(text);
         let mut stdout = anstream::stdout().lock();
         let written = stdout.write_all(text.as_bytes());
         Reader::after(written.and_then(|()| stdout.flush()))
@@ -112,7 +132,7 @@ impl Output {
         }
     }
 
-    /// Prints lines of an event stream, and flushes.
+    /// Prints exactly these bytes of data, and flushes.
     fn bytes(&self, lines: &[u8]) -> Reader {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(lines);
@@ -121,6 +141,7 @@ impl Output {
 
     /// Prints a line of talk.
     pub fn talk(&self, line: &str) {
+        let line = format::visible_but_styles(line);
         self.around_bar(|| drop(writeln!(anstream::stderr().lock(), "{line}")));
     }
 
@@ -136,7 +157,13 @@ impl Output {
 
     /// Prints why a command could not do its work.
     pub fn error(&self, error: &Error) {
-        self.talk(&format!("{:?}", error.report));
+        let plain = without_colours(error);
+        // Then some of it is a guest's, and nobody can tell its colours from ours.
+        if plain.contains(format::steers) {
+            self.talk(&format::visible(&plain));
+        } else {
+            self.talk(&format!("{:?}", error.report));
+        }
     }
 
     /// Asks a person at a terminal; `None` if there is none, or no answer.
@@ -172,4 +199,15 @@ impl Output {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An error as it is printed, without colours and links of ours.
+fn without_colours(error: &Error) -> String {
+    let mut text = String::new();
+    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+        .with_wrap_lines(false)
+        .with_links(false)
+        .render_report(&mut text, error.report.as_ref())
+        .expect("a string can be written to");
+    text
 }

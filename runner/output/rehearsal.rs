@@ -7,7 +7,8 @@ use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 
 use super::{
-    Output, format,
+    Output,
+    format::{self, visible, visible_line},
     inspection::{Loaded, loaded_text},
     runs::{dim_field, pretty},
     summary::{plain_table, trimmed},
@@ -49,11 +50,12 @@ pub fn heard_line(heard: Heard<'_>) -> Option<String> {
     Some(match heard {
         Heard::Stdout(line) | Heard::Stderr(line) if line.trim().is_empty() => return None,
         Heard::Log(record) => record_line(record),
-        Heard::Stdout(line) => format!("{} {line}", label("stdout").dimmed()),
-        Heard::Stderr(line) => format!("{} {line}", label("stderr").dimmed()),
+        Heard::Stdout(line) => format!("{} {}", label("stdout").dimmed(), visible_line(line)),
+        Heard::Stderr(line) => format!("{} {}", label("stderr").dimmed(), visible_line(line)),
         Heard::Progress { fraction, message } => {
             let percent = fraction.map(|fraction| format!("{:.0} % ", fraction * 100.0));
             let percent = percent.unwrap_or_default();
+            let message = indented(message);
             format!("{} {percent}{message}", label("progress").dimmed())
         }
     })
@@ -65,8 +67,7 @@ impl RehearsalReport<'_> {
         let attempt = &self.shown().attempt;
         if let Some(reply) = &attempt.output {
             match reply.as_str().filter(|_| self.is_text) {
-                Some(text) if text.is_empty() || text.ends_with('\n') => output.text(text),
-                Some(text) => output.data(text),
+                Some(text) => output.reply(text),
                 None => output.data(&pretty(reply)),
             }
         }
@@ -134,10 +135,8 @@ impl RehearsalReport<'_> {
             let size = format::size(artifact.bytes.len() as u64);
             let folder = self.artifacts.map(|folder| folder.join(&artifact.name));
             let name = folder.map_or(artifact.name.clone(), |path| path.display().to_string());
-            lines.push(dim_field(
-                "artifact",
-                &format!("{name}, {}, {size}", artifact.media_type),
-            ));
+            let name = visible_line(&format!("{name}, {}", artifact.media_type));
+            lines.push(dim_field("artifact", &format!("{name}, {size}")));
         }
         self.add_costs(&mut lines);
         lines.join("\n")
@@ -256,13 +255,13 @@ fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
             "error",
             &format!(
                 "{}\n{}",
-                error_name(error).red(),
-                without_stderr(&error.message, is_heard)
+                visible_line(&error_name(error)).red(),
+                visible(without_stderr(&error.message, is_heard))
             ),
         );
     }
     if let Some(summary) = &attempt.summary {
-        field("summary", summary);
+        field("summary", &visible(summary));
     }
     if let Some(score) = attempt.score {
         field("score", &score.to_string());
@@ -273,7 +272,7 @@ fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
     for metric in &attempt.metrics {
         let unit = metric.unit.as_deref().unwrap_or_default();
         let value = format!("{} {} {unit}", metric.name, metric.value);
-        field("metric", value.trim_end());
+        field("metric", &visible_line(value.trim_end()));
     }
 }
 
@@ -287,14 +286,18 @@ fn without_stderr(message: &str, is_heard: bool) -> &str {
 
 fn add_denied(denied: &DeniedCall, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
-    field("denied", &denied.what.yellow().to_string());
+    field("denied", &visible_line(&denied.what).yellow().to_string());
     for flag in &denied.flags {
         field(
             "",
-            &format!("granted here by           --grant {}", quoted(flag)),
+            &format!(
+                "granted here by           --grant {}",
+                visible_line(&quoted(flag))
+            ),
         );
     }
     if let Some(line) = &denied.line {
+        let line = visible_line(line);
         field("", &format!("in a scenario's `grants`  {line}"));
     }
 }
@@ -315,11 +318,14 @@ fn check_line(check: &Check, is_heard: bool) -> String {
         CheckVerdict::Skip => "-".dimmed().to_string(),
     };
     let message = check.message.as_ref();
-    let message = message.map(|message| format!(": {}", without_stderr(message, is_heard)));
+    let message = message.map(|message| {
+        let message = without_stderr(message, is_heard);
+        format!(": {}", visible(message))
+    });
     let score = check.score.map(|score| format!(" (score {score})"));
     format!(
         "{sign} {}{}{}",
-        check.name,
+        visible_line(&check.name),
         message.unwrap_or_default(),
         score.unwrap_or_default()
     )
@@ -334,8 +340,17 @@ fn record_line(record: &LogRecord) -> String {
         _ => level.dimmed().to_string(),
     };
     let fields = record.fields.iter();
-    let fields = fields.map(|(name, value)| format!(" {}{value}", format!("{name}=").dimmed()));
-    format!("{level} {}{}", record.message, fields.collect::<String>())
+    let fields = fields.map(|(name, value)| {
+        let name = format!("{}=", visible_line(name));
+        format!(" {}{}", name.dimmed(), indented(value))
+    });
+    let message = indented(&record.message);
+    format!("{level} {message}{}", fields.collect::<String>())
+}
+
+/// A text of which only the first line stands beside a label, so that no other looks like a line of ours.
+fn indented(text: &str) -> String {
+    visible(text).replace('\n', "\n         ")
 }
 
 /// The first column of what is heard.
