@@ -133,6 +133,15 @@ pub(super) fn status(status: RunStatus, text: &str) -> String {
     }
 }
 
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "=:/._-+".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// A guest's text with all that steers a terminal made visible, such as an escape as `\u{1b}`: a guest must not colour,
 /// move or hide what is around it. Line breaks and tabs stay.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {

@@ -25,14 +25,18 @@ use std::{
 use indicatif::ProgressBar;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use owo_colors::OwoColorize as _;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    termios::tcgetwinsize,
+};
 
 pub use events::events_schema;
 pub use follow::Follow;
+pub use format::quoted;
 pub use grants::granted_text;
 pub use inspection::{Inspection, Loaded, inspection_json, inspection_text};
 pub use pending::why_pending;
-pub use rehearsal::{DeniedCall, RehearsalReport, heard_line};
+pub use rehearsal::{DeniedCall, RehearsalReport, heard_line, requested_text};
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;
@@ -43,6 +47,9 @@ pub use upkeep::{
 };
 
 use crate::error::Error;
+
+/// How wide a line is that goes to no terminal.
+const WIDTH: usize = 80;
 
 /// Keeps the names in errors whole: what is broken over two lines cannot be pasted.
 pub fn keep_errors_unwrapped() {
@@ -122,6 +129,13 @@ impl Output {
         Reader::after(written.and_then(|()| stdout.flush()))
     }
 
+    /// How many characters a line of data has room for.
+    pub fn width(&self) -> usize {
+        let size = tcgetwinsize(io::stdout()).ok();
+        let columns = size.map(|size| usize::from(size.ws_col));
+        columns.filter(|columns| *columns > 0).unwrap_or(WIDTH)
+    }
+
     /// Asks, while there is nothing to print, whether it would be read.
     pub fn reader(&self) -> Reader {
         let stdout = io::stdout();
@@ -150,8 +164,9 @@ impl Output {
         self.talk(&line.dimmed().to_string());
     }
 
-    /// Prints a warning.
+    /// Prints a warning; it may have a guest's words in it, which begin no line.
     pub fn warn(&self, text: &str) {
+        let text = format::visible(text).replace('\n', "\n  ");
         self.talk(&format!("{} {text}", "warning:".yellow().bold()));
     }
 

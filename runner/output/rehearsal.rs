@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     Output,
-    format::{self, visible, visible_line},
+    format::{self, quoted, visible, visible_line},
+    grants,
     inspection::{Loaded, loaded_text},
     runs::{dim_field, pretty},
     summary::{plain_table, trimmed},
@@ -43,6 +44,18 @@ pub struct DeniedCall {
     pub flags: Vec<String>,
     /// What a provider's `grants` would have to say in a scenario.
     pub line: Option<String>,
+}
+
+/// What a plugin asks for and is not granted, and the flags that would grant it.
+pub fn requested_text(requests: &[&str], flags: &[String]) -> String {
+    let requests = grants::listed(requests);
+    match flags {
+        [] => format!("requested, and not granted: {requests}"),
+        flags => {
+            let flags = visible_line(&flags.join(" "));
+            format!("requested, and not granted: {requests}; `{flags}` grants it")
+        }
+    }
 }
 
 /// A line of what a plugin says while it runs; none for an empty one.
@@ -127,7 +140,7 @@ impl RehearsalReport<'_> {
             "{} in {took}",
             format::outcome(attempt.outcome).bold()
         )];
-        add_judgement(attempt, self.calls.len() == 1, &mut lines);
+        add_judgement(attempt, &mut lines);
         for denied in &self.denied {
             add_denied(denied, &mut lines);
         }
@@ -248,7 +261,7 @@ fn call_time(rehearsed: &Rehearsed) -> Duration {
 }
 
 /// What the plugin said of the test, and what is wrong.
-fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
+fn add_judgement(attempt: &Attempt, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
     if let Some(error) = &attempt.error {
         field(
@@ -256,7 +269,7 @@ fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
             &format!(
                 "{}\n{}",
                 visible_line(&error_name(error)).red(),
-                visible(without_stderr(&error.message, is_heard))
+                visible(without_stderr(&error.message))
             ),
         );
     }
@@ -267,7 +280,7 @@ fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
         field("score", &score.to_string());
     }
     for check in &attempt.checks {
-        field("check", &check_line(check, is_heard));
+        field("check", &check_line(check));
     }
     for metric in &attempt.metrics {
         let unit = metric.unit.as_deref().unwrap_or_default();
@@ -276,12 +289,10 @@ fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
     }
 }
 
-/// A message without the end of standard error, if that was shown as it came.
-fn without_stderr(message: &str, is_heard: bool) -> &str {
-    match message.split_once("; its standard error ends with") {
-        Some((message, _)) if is_heard => message,
-        _ => message,
-    }
+/// A message without the end of standard error, which was shown as it came.
+fn without_stderr(message: &str) -> &str {
+    let parts = message.split_once("; its standard error ends with");
+    parts.map_or(message, |(message, _)| message)
 }
 
 fn add_denied(denied: &DeniedCall, lines: &mut Vec<String>) {
@@ -302,16 +313,7 @@ fn add_denied(denied: &DeniedCall, lines: &mut Vec<String>) {
     }
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = |character: char| character.is_alphanumeric() || "=:/._-".contains(character);
-    if word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-fn check_line(check: &Check, is_heard: bool) -> String {
+fn check_line(check: &Check) -> String {
     let sign = match check.verdict {
         CheckVerdict::Pass => "✓".green().to_string(),
         CheckVerdict::Fail => "✗".red().to_string(),
@@ -319,7 +321,7 @@ fn check_line(check: &Check, is_heard: bool) -> String {
     };
     let message = check.message.as_ref();
     let message = message.map(|message| {
-        let message = without_stderr(message, is_heard);
+        let message = without_stderr(message);
         format!(": {}", visible(message))
     });
     let score = check.score.map(|score| format!(" (score {score})"));
