@@ -239,6 +239,15 @@ fn the_doctor_names_every_tool_and_how_it_is_installed() {
         assert!(ran.stdout.contains(text), "{}", ran.stdout);
     }
 
+    // Each column begins below its header, whatever the marks before it are coloured with.
+    let column = |line: &str, text: &str| {
+        let start = line.find(text).unwrap();
+        line[..start].chars().count()
+    };
+    let (header, rows) = ran.stdout.split_once('\n').unwrap();
+    assert_eq!(column(header, "language"), column(rows, "Rust"));
+    assert_eq!(column(header, "tool"), column(rows, "cargo"));
+
     without_tools(&runner, &["plugin", "doctor", "--lang", "c"]).expect(1);
     runner
         .run(&["plugin", "doctor", "nowhere"])

@@ -79,7 +79,10 @@ impl Denial {
             1 => String::new(),
             count => format!(", {} times", format::count(count)),
         };
-        format!("  {provider}: {}{times}", self.denied.what)
+        format!(
+            "  {provider}: {}{times}",
+            format::visible_line(&self.denied.what)
+        )
     }
 
     fn grant(&self) -> Option<&str> {

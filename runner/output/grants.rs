@@ -8,6 +8,7 @@ use std::{
 use bytesize::ByteSize;
 use owo_colors::OwoColorize as _;
 
+use super::format;
 use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
     record::ManifestGrants,
@@ -50,7 +51,7 @@ pub(super) fn requests_text(provider: &ProviderId, requests: &[&str], toml: &[St
     let mut text = format!(
         "{} provider `{provider}` asks for more than it is granted: {}",
         "note:".cyan().bold(),
-        requests.join(", ")
+        listed(requests)
     );
     if !toml.is_empty() {
         text.push_str("\n  the scenario grants it with");
@@ -74,6 +75,15 @@ pub(super) fn requests_toml(
         lines.push("scratch = \"16MiB\"".to_owned());
     }
     lines
+}
+
+/// Requests in the words of a plugin, on one line.
+pub(super) fn listed(requests: &[&str]) -> String {
+    let requests = requests.iter();
+    let requests: Vec<_> = requests
+        .map(|request| format::visible_line(request))
+        .collect();
+    requests.join(", ")
 }
 
 /// What a run's providers are granted, by provider.
@@ -110,9 +120,11 @@ where
 
 /// Says what would have allowed something that was denied, whatever is granted already.
 pub(super) fn denied_line(provider: &str, what: &str, grant: Option<&str>) -> String {
+    let what = format::visible_line(what);
     match grant.and_then(key_and_value) {
         Some((name, value)) => format!(
-            "denied: {what} – to allow it, add {value} to `{name}` of [providers.{}.grants]",
+            "denied: {what} – to allow it, add {} to `{name}` of [providers.{}.grants]",
+            format::visible_line(value),
             key(provider)
         ),
         None => format!("denied: {what}"),

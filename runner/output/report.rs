@@ -404,6 +404,8 @@ impl Report {
             talk(&format!("\n{}", summary::table(&self.tally)));
         }
         if let Some(error) = &finish.error {
+            // A guest may have said it, and must not begin a line.
+            let error = format::visible(error).replace('\n', "\n  ");
             talk(&format!("\n{} {error}", "error:".red().bold()));
         }
         talk(&format!("\n{}", self.closing(finish)));

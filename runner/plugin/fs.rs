@@ -30,7 +30,7 @@ use super::{
     AttachmentSource, Call, Ending, Guard, classify::failure, host::Host, interrupt::Halt,
     sandbox::Sandbox,
 };
-use crate::model::{Denied, ErrorClass};
+use crate::model::{Denied, ErrorClass, is_file_name};
 
 /// Where an attempt may write what is gone with it.
 const SCRATCH: &str = "/scratch";
@@ -81,6 +81,8 @@ pub(super) enum FilesError {
     Make { root: PathBuf, source: io::Error },
     #[error("cannot make a folder: {0}")]
     Fill(#[source] io::Error),
+    #[error("cannot hand over the attachment `{}`: that names no file in `{ATTACHMENTS}`", shown(.0))]
+    Name(String),
     #[error("cannot hand over the attachment `{name}`: {source}")]
     Attachment { name: String, source: io::Error },
     #[error(transparent)]
@@ -188,6 +190,10 @@ impl Private {
         }
         for file in files {
             guard.check()?;
+            // Whoever calls has seen to it; nothing is written elsewhere even if not.
+            if !is_file_name(&file.name) {
+                return Err(FilesError::Name(file.name.clone()));
+            }
             let path = self.path(ATTACHMENTS).join(&file.name);
             link_or_copy(&file.path, &path, guard).map_err(|source| {
                 // A copy that the guard has ended is no failure.
@@ -305,5 +311,57 @@ async fn wait<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T
             // The runtime ends, and this with it.
             Err(_) => future::pending().await,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use fs_err as fs;
+
+    use super::{FilesError, Private, folder::Folder};
+    use crate::plugin::{AttachmentSource, Guard, Interrupt};
+
+    #[test]
+    fn an_attachment_is_laid_out_in_its_folder_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let source = root.path().join("source");
+        fs::write(&source, "x").unwrap();
+        let fill = |name: &str| {
+            let private = Private {
+                folder: Folder::new_in(root.path()).unwrap(),
+                scratch: false,
+                artifacts: false,
+                attachments: true,
+            };
+            let file = AttachmentSource {
+                name: name.to_owned(),
+                media_type: String::new(),
+                size: 1,
+                path: source.clone(),
+            };
+            let guard = Guard {
+                deadline: Instant::now() + Duration::from_secs(60),
+                interrupt: Interrupt::default(),
+            };
+            private.fill(&[file], &guard)
+        };
+        fill("good.txt").unwrap();
+        let absolute = root.path().join("evil");
+        for name in [
+            "../../evil",
+            "../evil",
+            absolute.to_str().unwrap(),
+            "a/b",
+            "",
+            ".",
+            "..",
+        ] {
+            let error = fill(name).unwrap_err();
+            assert!(matches!(error, FilesError::Name(_)), "{name:?}: {error}");
+        }
+        let left: Vec<_> = fs::read_dir(root.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
     }
 }

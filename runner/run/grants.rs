@@ -16,7 +16,7 @@ use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
     plugin::{Access, CommandForm, Kind, Mount, Network, Secrets},
     record::ManifestGrants,
-    scenario::{Provider, Template},
+    scenario::Template,
 };
 
 const NET_OF_MODULE: &str = "`net` does nothing for a module of WASI preview 1, which has no network; a component \
@@ -28,7 +28,7 @@ const SECRETS_WITHOUT_NET: &str = "`secrets` without `net` does nothing for a co
                                    `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
 
 /// The environment variables of a provider's attempts.
-pub(super) struct Environment {
+pub struct Environment {
     variables: Vec<(String, Template)>,
     /// What `secret` stands for in them.
     secrets: Value,
@@ -111,11 +111,10 @@ impl PlannedProvider {
 }
 
 impl Environment {
-    /// Takes the variables of a provider, and the secrets that they may stand for.
-    pub(super) fn new(provider: &PlannedProvider) -> Self {
-        let grants = &provider.definition.grants;
+    /// Takes the variables of `grants`, whose templates are valid, and the secrets that they may stand for.
+    pub fn new(grants: &Grants, secrets: &Secrets) -> Self {
         let secrets = secret_names(grants).into_iter().filter_map(|name| {
-            let value = provider.secrets.get(&name)?.into();
+            let value = secrets.get(&name)?.into();
             Some((name, value))
         });
         Self {
@@ -130,11 +129,7 @@ impl Environment {
     }
 
     /// Fills the variables in; the error says which cannot be.
-    pub(super) fn render(
-        &self,
-        input: &Value,
-        config: &Value,
-    ) -> Result<Vec<(String, String)>, String> {
+    pub fn render(&self, input: &Value, config: &Value) -> Result<Vec<(String, String)>, String> {
         let roots = [
             ("input", input),
             ("config", config),
@@ -153,25 +148,18 @@ impl Environment {
     }
 }
 
-/// Finds the folders that a provider is granted, wherever the process is when it uses them.
-pub(super) fn mounts(definition: &Provider, directory: &Path) -> Result<Vec<Mount>, PlanError> {
-    let folders = definition.grants.fs.iter();
-    let mounts = folders.map(|grant| {
-        let path = directory.join(&grant.path);
-        let host = fs_err::canonicalize(&path).map_err(|error| {
-            ProviderError::new(&definition.id, format!("a granted folder: {error}"))
-        })?;
+/// Finds the folders that are granted, wherever the process is when it uses them; the error says which is not there.
+pub fn mounts(grants: &Grants, directory: &Path) -> Result<Vec<Mount>, String> {
+    let mounts = grants.fs.iter().map(|grant| {
+        let host = fs_err::canonicalize(directory.join(&grant.path))
+            .map_err(|error| format!("a granted folder: {error}"))?;
         Ok(Mount {
             host,
             guest: grant.mount.clone(),
             is_writable: grant.mode == FsMode::ReadWrite,
         })
     });
-    mounts
-        .collect::<Result<_, ProviderError>>()
-        .map_err(|problem| PlanError::Providers {
-            problems: vec![problem],
-        })
+    mounts.collect()
 }
 
 /// Takes the folders that a provider was granted when its run began; they may be gone.
@@ -203,8 +191,8 @@ fn idle(grants: &Grants, kind: Kind) -> impl Iterator<Item = &'static str> + use
     net.into_iter().chain(secrets)
 }
 
-/// The names of all secrets that a provider is granted: those it may ask for, and those in its environment.
-fn secret_names(grants: &Grants) -> BTreeSet<String> {
+/// The names of all secrets that are granted: those to be asked for, and those in environment variables.
+pub fn secret_names(grants: &Grants) -> BTreeSet<String> {
     let asked_for = grants.secrets.iter().cloned();
     let in_variables = variables(grants).flat_map(|(_, template)| {
         let keys = template.keys_of("secret");

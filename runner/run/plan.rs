@@ -316,12 +316,15 @@ fn plan_providers(
             continue;
         }
         let limits = ceiling.cap(definition.limits);
-        match read_plugin(&mut files, &plugins[index], definition, &limits) {
-            Ok(file) => planned.push(Some(PlannedProvider {
+        let file = read_plugin(&mut files, &plugins[index], definition, &limits);
+        let mounts = grants::mounts(&definition.grants, scenario.directory())
+            .map_err(|problem| ProviderError::new(&definition.id, problem));
+        match file.and_then(|file| Ok((file, mounts?))) {
+            Ok((file, mounts)) => planned.push(Some(PlannedProvider {
                 definition: definition.clone(),
                 file,
                 limits,
-                mounts: grants::mounts(definition, scenario.directory())?,
+                mounts,
                 secrets: Arc::default(),
             })),
             Err(problem) => problems.push(problem),

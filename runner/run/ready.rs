@@ -201,7 +201,7 @@ fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
         config: Arc::from(definition.config.to_string()),
         limits: provider.limits,
         access: provider.access(),
-        environment: Environment::new(provider),
+        environment: Environment::new(&definition.grants, &provider.secrets),
         plain,
         reuse: definition.reuse,
     }

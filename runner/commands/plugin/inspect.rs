@@ -32,7 +32,7 @@ pub(super) fn inspect(
     output.data(&if args.json {
         output::inspection_json(&inspection)
     } else {
-        output::inspection_text(&inspection)
+        output::inspection_text(&inspection, output.width())
     });
     match inspection.problem {
         None => Ok(ExitStatus::Success),

@@ -9,7 +9,7 @@ use crate::{
     cli::{NewArgs, PluginKind},
     error::{Error, ExitStatus},
     model::chain,
-    output::Output,
+    output::{self, Output},
     plugin::source::{Language, SourceKind, Template, TemplateError},
 };
 
@@ -57,12 +57,7 @@ fn runner(surroundings: &Surroundings) -> String {
 
 /// A path as a shell reads it.
 fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |character: char| character.is_alphanumeric() || "/._-+".contains(character);
-    if text.chars().all(is_plain) {
-        return text;
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    output::quoted(&path.display().to_string())
 }
 
 fn refused(error: &TemplateError) -> Error {

@@ -10,10 +10,7 @@ use std::{
 use miette::miette;
 use serde_json::{Value, json};
 
-use super::{
-    file,
-    grants::{self, render},
-};
+use super::{file, grants};
 use crate::{
     cli::{OutputArg, ProtocolArg, RehearseArgs},
     commands::{Surroundings, secrets},
@@ -23,7 +20,8 @@ use crate::{
     plugin::{
         Access, AttachmentSource, Invocation, Kind, OutputForm, Plugin, PluginFile, Protocol,
     },
-    run::{self, Rehearsal},
+    run::{self, Environment, Rehearsal},
+    scenario::{self, Template},
 };
 
 /// Everything that the command line says of a call, read and found.
@@ -55,12 +53,15 @@ impl Prepared {
         let (protocol, is_plain) = called(args, &file)?;
         let invocation = is_plain.then(|| invocation(args, &input, &config));
         let secrets = read_secrets(args, &grants, surroundings, output)?;
-        let files = args.attachments.iter().map(|text| attachment(text));
+        let access = grants::access(&grants, secrets, &surroundings.scratch_root)?;
+        let environment = Environment::new(&grants, &access.secrets);
         Ok(Self {
             invocation: invocation.transpose()?,
-            files: files.collect::<Result<_, _>>()?,
-            access: grants::access(&grants, &secrets, &surroundings.scratch_root)?,
-            env: grants::environment(&grants, &input, &config, &secrets)?,
+            files: attachments(&args.attachments)?.into(),
+            env: environment
+                .render(&input, &config)
+                .map_err(|reason| usage(&reason))?,
+            access,
             file,
             limits,
             grants,
@@ -117,9 +118,9 @@ fn values(args: &RehearseArgs) -> Result<(Value, Value), Error> {
 /// How the plugin is called, and whether as a plain command.
 fn called(args: &RehearseArgs, file: &PluginFile) -> Result<(Protocol, bool), Error> {
     let only_plain = [
-        ("--stdin", args.stdin.is_some()),
-        ("--output", args.output.is_some()),
-        ("arguments behind `--`", !args.args.is_empty()),
+        ("`--stdin` is", args.stdin.is_some()),
+        ("`--output` is", args.output.is_some()),
+        ("arguments behind `--` are", !args.args.is_empty()),
     ];
     let given = only_plain.into_iter().find(|(_, is_given)| *is_given);
     match (file.kind, args.protocol) {
@@ -129,14 +130,14 @@ fn called(args: &RehearseArgs, file: &PluginFile) -> Result<(Protocol, bool), Er
         ))),
         (Kind::Component { .. }, None) => match given {
             Some((what, _)) => Err(usage(&format!(
-                "{what} is for commands, and `{}` is a component; it gets `--input` and `--config`",
+                "{what} for commands, and `{}` is a component; it gets `--input` and `--config`",
                 file.path.display()
             ))),
             None => Ok((Protocol::Json, false)),
         },
         (Kind::Command(_), Some(ProtocolArg::Json)) => match given {
             Some((what, _)) => Err(usage(&format!(
-                "{what} is for plain commands; the JSON protocol has its own"
+                "{what} for plain commands; the JSON protocol has its own"
             ))),
             None => Ok((Protocol::Json, false)),
         },
@@ -151,7 +152,7 @@ fn read_secrets(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<BTreeMap<String, String>, Error> {
-    let names = grants::secret_names(granted);
+    let names = run::secret_names(granted);
     let values = secrets::read(&names, &args.secrets, surroundings.variable, output)?;
     let missing = names.iter().filter(|name| !values.contains_key(*name));
     let missing: Vec<_> = missing.map(|name| (name.as_str(), String::new())).collect();
@@ -164,17 +165,25 @@ fn read_secrets(
 
 fn invocation(args: &RehearseArgs, input: &Value, config: &Value) -> Result<Invocation, Error> {
     let roots = [("input", input), ("config", config)];
-    let fill_in = |text: &str| {
-        render(text, &roots).map_err(|reason| usage(&format!("template `{text}`: {reason}")))
-    };
+    let no_template = |text: &str, reason: String| usage(&format!("template `{text}`: {reason}"));
     let stdin = match args.stdin.as_deref() {
         None => Vec::new(),
         Some(text) => match named(text) {
             Some(source) => source.read("--stdin")?,
-            None => fill_in(text)?.into_bytes(),
+            None => template(text)
+                .and_then(|template| {
+                    let text = template.render_text(&roots);
+                    text.map_err(|missing| missing.to_string())
+                })
+                .map_err(|reason| no_template(text, reason))?
+                .into_bytes(),
         },
     };
-    let arguments = args.args.iter().map(|text| fill_in(text));
+    let arguments = args.args.iter().map(|text| {
+        template(text)
+            .and_then(|template| run::fill_argument(&template, &roots))
+            .map_err(|reason| no_template(text, reason))
+    });
     Ok(Invocation {
         args: arguments.collect::<Result<_, _>>()?,
         stdin,
@@ -184,6 +193,15 @@ fn invocation(args: &RehearseArgs, input: &Value, config: &Value) -> Result<Invo
             Some(OutputArg::Json) => OutputForm::Json,
         },
     })
+}
+
+/// Reads a template of a plain command's call.
+fn template(text: &str) -> Result<Template, String> {
+    let template = Template::parse(text).map_err(|error| error.to_string())?;
+    template
+        .check_roots(&["input", "config"])
+        .map_err(|error| error.to_string())?;
+    Ok(template)
 }
 
 fn read_json(flag: &str, text: &str) -> Result<Value, Error> {
@@ -200,12 +218,27 @@ fn read_json(flag: &str, text: &str) -> Result<Value, Error> {
     })
 }
 
+fn attachments(texts: &[String]) -> Result<Vec<AttachmentSource>, Error> {
+    let mut files: Vec<AttachmentSource> = Vec::new();
+    for text in texts {
+        let file = attachment(text)?;
+        if files.iter().any(|known| known.name == file.name) {
+            return Err(usage(&format!("two `--file` are called `{}`", file.name)));
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
 fn attachment(text: &str) -> Result<AttachmentSource, Error> {
     let (name, path) = text.split_once('=').ok_or_else(|| {
         usage(&format!(
             "`--file {text}` is not understood: it is written `--file NAME=PATH`"
         ))
     })?;
+    if let Some(reason) = scenario::attachment_name_error(name) {
+        return Err(usage(&format!("`--file {text}` is refused: {reason}")));
+    }
     let path = fs_err::canonicalize(path).map_err(|error| usage(&format!("`--file`: {error}")))?;
     let metadata = fs_err::metadata(&path).map_err(|error| usage(&format!("`--file`: {error}")))?;
     if !metadata.is_file() {
