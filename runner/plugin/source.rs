@@ -11,7 +11,7 @@ mod language;
 mod need;
 mod python;
 mod rust;
-mod template;
+mod starter;
 mod tool;
 
 use std::fs::Permissions;
@@ -30,7 +30,7 @@ use tool::Tool;
 pub use doctor::{Finding, examine};
 pub use language::Language;
 pub use need::Found;
-pub use template::{Template, TemplateError};
+pub use starter::{Starter, StarterError};
 
 /// A folder that a plugin is built from.
 #[derive(Debug)]

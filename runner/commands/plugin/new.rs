@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ExitStatus},
     model::chain,
     output::Output,
-    plugin::source::{Language, SourceKind, Template, TemplateError},
+    plugin::source::{Language, SourceKind, Starter, StarterError},
 };
 
 /// Writes the folder of a new plugin, and says how to go on.
@@ -23,14 +23,14 @@ pub(super) fn new(
         PluginKind::Component => SourceKind::Component,
         PluginKind::Command => SourceKind::Command,
     });
-    let template = Template::new(language(args.language), kind).map_err(|error| refused(&error))?;
-    let files = template
+    let starter = Starter::new(language(args.language), kind).map_err(|error| refused(&error))?;
+    let files = starter
         .write(&args.folder)
         .map_err(|error| refused(&error))?;
 
     output.talk(&format!(
         "wrote a {} in {} into `{}`: {} files, README.md says what each is for",
-        template.kind().as_str(),
+        starter.kind().as_str(),
         language(args.language).name(),
         args.folder.display(),
         files.len()
@@ -38,7 +38,7 @@ pub(super) fn new(
     output.talk("to go on:\n");
     let runner = runner(surroundings);
     output.data(&format!("cd {}", quoted(&args.folder)));
-    for step in template.steps() {
+    for step in starter.steps() {
         output.data(step);
     }
     output.data(&format!("{runner} plugin build"));
@@ -65,15 +65,15 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-fn refused(error: &TemplateError) -> Error {
+fn refused(error: &StarterError) -> Error {
     let text = chain(error);
     let help = match error {
-        TemplateError::Kind { language, .. } => help_for_kind(*language),
-        TemplateError::Name(_) => {
+        StarterError::Kind { language, .. } => help_for_kind(*language),
+        StarterError::Name(_) => {
             "for example: runner plugin new word-count --lang rust".to_owned()
         }
-        TemplateError::Exists(_) => "choose another name, or remove what is there".to_owned(),
-        TemplateError::Write { .. } => return Error::usage(miette!("{text}")),
+        StarterError::Exists(_) => "choose another name, or remove what is there".to_owned(),
+        StarterError::Write { .. } => return Error::usage(miette!("{text}")),
     };
     Error::usage(miette!(help = help, "{text}"))
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use tempfile::TempDir;
 
-use super::{Built, Language, Source, SourceError, SourceKind, SourceState, Template, Watch};
+use super::{Built, Language, Source, SourceError, SourceKind, SourceState, Starter, Watch};
 
 fn folder(manifest: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
@@ -265,8 +265,8 @@ fn the_templates_have_the_versions_that_the_doctor_installs() {
     ] {
         let parent = TempDir::new().unwrap();
         let folder = parent.path().join("word");
-        let template = Template::new(language, None).unwrap();
-        template.write(&folder).unwrap();
+        let starter = Starter::new(language, None).unwrap();
+        starter.write(&folder).unwrap();
         let text = fs::read_to_string(folder.join(file)).unwrap();
 
         let elsewhere = language.needs()[0].install(parent.path());

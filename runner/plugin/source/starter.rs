@@ -1,7 +1,7 @@
-//! [`Template`]: a new plugin as `runner plugin new` writes it.
+//! [`Starter`]: a new plugin as `runner plugin new` writes it.
 //!
-//! A template is a folder in `templates`, of which the binary has a copy. `.template` at the end of a name keeps a file
-//! from the tools that look after this repository, and is taken off.
+//! It is made from a template, a folder in `templates`, of which the binary has a copy. `.template` at the end of a name
+//! keeps a file from the tools that look after this repository, and is taken off.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,14 +27,14 @@ const README_TAIL: &str = include_str!("templates/README-tail.md.template");
 
 /// What a new plugin begins as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Template {
+pub struct Starter {
     language: Language,
     kind: SourceKind,
 }
 
 /// Why there is no new plugin.
 #[derive(Debug, thiserror::Error)]
-pub enum TemplateError {
+pub enum StarterError {
     /// Nobody makes such plugins of the language.
     #[error("there is no template for a {} in {}: {why}", kind.as_str(), language.name())]
     Kind {
@@ -64,9 +64,9 @@ pub enum TemplateError {
     },
 }
 
-impl Template {
+impl Starter {
     /// Chooses a template; without a `kind` it is the usual one of the language.
-    pub fn new(language: Language, kind: Option<SourceKind>) -> Result<Self, TemplateError> {
+    pub fn new(language: Language, kind: Option<SourceKind>) -> Result<Self, StarterError> {
         let kind = kind.unwrap_or(language.usual_kind());
         let why = match (language, kind) {
             (Language::C | Language::Go, SourceKind::Component) => {
@@ -77,7 +77,7 @@ impl Template {
             }
             _ => return Ok(Self { language, kind }),
         };
-        Err(TemplateError::Kind {
+        Err(StarterError::Kind {
             language,
             kind,
             why,
@@ -90,10 +90,10 @@ impl Template {
     }
 
     /// Writes a new plugin into `folder`, whose name is the plugin's, and answers the files, relative to it.
-    pub fn write(self, folder: &Path) -> Result<Vec<PathBuf>, TemplateError> {
+    pub fn write(self, folder: &Path) -> Result<Vec<PathBuf>, StarterError> {
         let name = name(folder)?;
         if !is_free(folder) {
-            return Err(TemplateError::Exists(folder.to_owned()));
+            return Err(StarterError::Exists(folder.to_owned()));
         }
         let files = self.files(&name);
         for (path, text) in &files {
@@ -101,7 +101,7 @@ impl Template {
             let parent = path.parent().expect("it is inside the folder");
             fs::create_dir_all(parent)
                 .and_then(|()| fs::write(&path, text))
-                .map_err(|source| TemplateError::Write { path, source })?;
+                .map_err(|source| StarterError::Write { path, source })?;
         }
         Ok(files.into_iter().map(|(path, _)| path).collect())
     }
@@ -165,7 +165,7 @@ impl Template {
 }
 
 /// Takes the last part of a path for the name of a plugin.
-fn name(folder: &Path) -> Result<String, TemplateError> {
+fn name(folder: &Path) -> Result<String, StarterError> {
     static NAME: LazyLock<Regex> =
         LazyLock::new(|| Regex::new("^[a-z][a-z0-9-]{0,63}$").expect("the expression is valid"));
     let name = folder.file_name().unwrap_or(folder.as_os_str());
@@ -173,7 +173,7 @@ fn name(folder: &Path) -> Result<String, TemplateError> {
     if NAME.is_match(&name) {
         return Ok(name.into_owned());
     }
-    Err(TemplateError::Name(name.into_owned()))
+    Err(StarterError::Name(name.into_owned()))
 }
 
 fn is_free(folder: &Path) -> bool {
