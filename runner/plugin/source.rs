@@ -177,7 +177,7 @@ pub enum SourceError {
         source: io::Error,
     },
     /// A tool failed.
-    #[error("`{command}` failed ({status}) in `{folder}`:\n{tail}")]
+    #[error("`{command}` failed ({status}) in `{folder}`")]
     Failed {
         /// The tool and its arguments.
         command: String,
@@ -185,7 +185,7 @@ pub enum SourceError {
         status: std::process::ExitStatus,
         /// Where it ran.
         folder: PathBuf,
-        /// The last lines that it printed.
+        /// The last lines that it printed, which were shown as they came.
         tail: String,
     },
     /// The tools were content, and yet there is no plugin.
