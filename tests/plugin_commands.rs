@@ -238,7 +238,7 @@ fn a_folder_stands_for_what_was_built_in_it() {
     );
     let ran = runner.run(&["plugin", "run", "mine"]).expect(0);
     ran.says(&[
-        "plugin `mine` is older than its source; `runner plugin build mine` builds it anew",
+        "plugin `mine` was not built from what is in its folder now; `runner plugin build mine` builds it anew",
     ]);
 }
 

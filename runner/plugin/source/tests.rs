@@ -122,7 +122,12 @@ fn a_built_plugin_is_fresh_until_its_source_changes() {
     }
     fs::write(folder.path().join(".hidden"), "").unwrap();
     fs::write(folder.path().join("scenario.toml"), "").unwrap();
+    let scenario = "[providers.x]\nplugin = \".\"\n";
+    fs::write(folder.path().join("nightly.toml"), scenario).unwrap();
     assert_eq!(state(), SourceState::Fresh(built.path.clone()));
+    fs::write(folder.path().join("settings.toml"), "x = 1").unwrap();
+    assert_eq!(state(), SourceState::Stale(built.path.clone()));
+    fs::remove_file(folder.path().join("settings.toml")).unwrap();
     fs::write(folder.path().join("main.c"), "int main;").unwrap();
     assert_eq!(state(), SourceState::Stale(built.path.clone()));
 
@@ -170,12 +175,12 @@ fn a_failed_build_shows_its_lines_once_and_keeps_what_was_built() {
     assert_eq!(status.code(), Some(3));
     assert_eq!(tail.lines().count(), 40);
     assert!(tail.contains("wrong"), "{tail}");
+    assert_eq!(error.to_string().lines().count(), 1, "{error}");
     let old = fs::read_to_string(folder.path().join("dist/plugin.wasm")).unwrap();
     assert_eq!(old, "old");
 }
 
 #[test]
-    assert_eq!(error.to_string().lines().count(), 1, "{error}");
 fn a_process_that_a_tool_leaves_behind_is_not_waited_for() {
     let folder = scripted("sleep 20 & cp command.wasm dist/plugin.wasm; echo done");
     let start = Instant::now();
