@@ -91,6 +91,11 @@ pub(super) fn secret_names(grants: &Grants) -> BTreeSet<String> {
     grants.secrets.iter().cloned().chain(in_variables).collect()
 }
 
+/// Tells whether a template has a path that begins with `root`.
+pub(super) fn uses(text: &str, root: &str) -> bool {
+    Template::parse(text).is_ok_and(|template| template.keys_of(root).next().is_some())
+}
+
 /// Fills in a template.
 pub(super) fn render(text: &str, roots: &[(&str, &Value)]) -> Result<String, String> {
     let template = Template::parse(text).map_err(|error| error.to_string())?;
