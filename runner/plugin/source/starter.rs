@@ -18,6 +18,11 @@ static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/runner/plugin/sour
 /// The crate that providers in Rust are written with. It is on no registry, so a plugin in Rust carries it.
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/sdk");
 
+/// What the SDK has of the pages in this repository.
+const PAGES: &str = "/// The examples of the pages, tested.\n#[cfg(doctest)]\nmod pages;\n\n";
+
+const SDK_NAME: &str = "runner-sdk";
+
 /// The workspace that the SDK inherits from, while it is here.
 const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 
@@ -203,8 +208,10 @@ fn sdk() -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
     collect(&SDK, &mut files);
     for (path, text) in &mut files {
-        if path.as_os_str() == "Cargo.toml" {
-            *text = without_workspace(text);
+        match path.to_str() {
+            Some("Cargo.toml") => *text = without_workspace(text),
+            Some("src/lib.rs") => *text = text.replace(PAGES, ""),
+            _ => {}
         }
         *path = Path::new("sdk").join(&*path);
     }
@@ -223,3 +230,4 @@ fn without_workspace(manifest: &str) -> String {
         });
     lines.collect()
 }
+    files.retain(|(path, _)| path != Path::new("src/pages.rs"));
