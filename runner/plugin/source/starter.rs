@@ -30,6 +30,10 @@ const CONTRACT: &str = include_str!("../../../schemas/provider.wit");
 
 const README_TAIL: &str = include_str!("templates/README-tail.md.template");
 
+const COMPONENT_GRANTS: &str = include_str!("templates/component-grants.md.template");
+
+const COMMAND_GRANTS: &str = include_str!("templates/command-grants.md.template");
+
 /// What a new plugin begins as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Starter {
@@ -157,13 +161,13 @@ impl Starter {
 
     /// Fills in what differs from plugin to plugin.
     fn render(self, text: &str, name: &str) -> String {
-        let (call, protocol) = match self.kind {
-            SourceKind::Component => ("", ""),
-            SourceKind::Command => ("protocol = \"json\"\n", " --protocol json"),
+        let (call, touch) = match self.kind {
+            SourceKind::Component => ("", COMPONENT_GRANTS),
+            SourceKind::Command => ("protocol = \"json\"\n", COMMAND_GRANTS),
         };
         text.replace("{{more}}\n", README_TAIL)
             .replace("{{call}}", call)
-            .replace("{{protocol}}", protocol)
+            .replace("{{touch}}\n", touch)
             .replace("{{crash}}", self.language.crash())
             .replace("{{name}}", name)
     }
