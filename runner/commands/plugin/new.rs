@@ -23,15 +23,15 @@ pub(super) fn new(
         PluginKind::Component => SourceKind::Component,
         PluginKind::Command => SourceKind::Command,
     });
-    let starter = Starter::new(language(args.language), kind).map_err(|error| refused(&error))?;
-    let files = starter
-        .write(&args.folder)
-        .map_err(|error| refused(&error))?;
+    let in_language = language(args.language);
+    let refused = |error| refused(&error, in_language);
+    let starter = Starter::new(in_language, kind).map_err(refused)?;
+    let files = starter.write(&args.folder).map_err(refused)?;
 
     output.talk(&format!(
         "wrote a {} in {} into `{}`: {} files, README.md says what each is for",
         starter.kind().as_str(),
-        language(args.language).name(),
+        in_language.name(),
         args.folder.display(),
         files.len()
     ));
@@ -65,15 +65,18 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-fn refused(error: &StarterError) -> Error {
+fn refused(error: &StarterError, in_language: Language) -> Error {
     let text = chain(error);
     let help = match error {
         StarterError::Kind { language, .. } => help_for_kind(*language),
-        StarterError::Name(_) => {
-            "for example: runner plugin new word-count --lang rust".to_owned()
-        }
+        StarterError::Name(_) | StarterError::Taken => format!(
+            "for example: runner plugin new word-count --lang {}",
+            in_language.as_str()
+        ),
         StarterError::Exists(_) => "choose another name, or remove what is there".to_owned(),
-        StarterError::Write { .. } => return Error::usage(miette!("{text}")),
+        StarterError::NoFolder(_) | StarterError::Write { .. } => {
+            return Error::usage(miette!("{text}"));
+        }
     };
     Error::usage(miette!(help = help, "{text}"))
 }

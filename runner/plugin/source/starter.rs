@@ -60,9 +60,17 @@ pub enum StarterError {
          64 long"
     )]
     Name(String),
+    /// The name is that of the crate that the plugin is written with.
+    #[error(
+        "`{SDK_NAME}` cannot be the name of a plugin in Rust: the crate that it is written with is called so"
+    )]
+    Taken,
     /// There is something already.
     #[error("`{0}` is there already, and is no empty folder")]
     Exists(PathBuf),
+    /// What the folder is to be made in is none.
+    #[error("no folder can be made in `{0}`, which is a file")]
+    NoFolder(PathBuf),
     /// A file cannot be written.
     #[error("cannot write `{path}`")]
     Write {
@@ -101,9 +109,10 @@ impl Starter {
     /// Writes a new plugin into `folder`, whose name is the plugin's, and answers the files, relative to it.
     pub fn write(self, folder: &Path) -> Result<Vec<PathBuf>, StarterError> {
         let name = name(folder)?;
-        if !is_free(folder) {
-            return Err(StarterError::Exists(folder.to_owned()));
+        if self.has_sdk() && name == SDK_NAME {
+            return Err(StarterError::Taken);
         }
+        check_free(folder)?;
         let files = self.files(&name);
         for (path, text) in &files {
             let path = folder.join(path);
@@ -141,7 +150,7 @@ impl Starter {
             collect(dir.expect("every template has a folder"), &mut files);
         }
         files.push(("wit/provider.wit".into(), CONTRACT.to_owned()));
-        if (self.language, self.kind) == (Language::Rust, SourceKind::Component) {
+        if self.has_sdk() {
             files.extend(sdk());
         }
 
@@ -150,6 +159,10 @@ impl Starter {
         }
         files.sort();
         files
+    }
+
+    fn has_sdk(self) -> bool {
+        (self.language, self.kind) == (Language::Rust, SourceKind::Component)
     }
 
     fn folder(self) -> &'static str {
@@ -169,6 +182,7 @@ impl Starter {
             .replace("{{call}}", call)
             .replace("{{touch}}\n", touch)
             .replace("{{crash}}", self.language.crash())
+            .replace("{{crate}}", &name.replace('-', "_"))
             .replace("{{name}}", name)
     }
 }
@@ -185,10 +199,20 @@ fn name(folder: &Path) -> Result<String, StarterError> {
     Err(StarterError::Name(name.into_owned()))
 }
 
-fn is_free(folder: &Path) -> bool {
+/// Makes sure that the folder is empty, or can be made.
+fn check_free(folder: &Path) -> Result<(), StarterError> {
+    let exists = || StarterError::Exists(folder.to_owned());
     match fs::read_dir(folder) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+        Ok(mut entries) => entries.next().map_or(Ok(()), |_| Err(exists())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(_) if folder.is_file() => Err(exists()),
+        Err(source) => match folder.ancestors().find(|path| path.is_file()) {
+            Some(file) => Err(StarterError::NoFolder(file.to_owned())),
+            None => Err(StarterError::Write {
+                path: folder.to_owned(),
+                source,
+            }),
+        },
     }
 }
 
@@ -211,6 +235,7 @@ fn collect(root: &Dir<'_>, files: &mut Vec<(PathBuf, String)>) {
 fn sdk() -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
     collect(&SDK, &mut files);
+    files.retain(|(path, _)| path != Path::new("src/pages.rs"));
     for (path, text) in &mut files {
         match path.to_str() {
             Some("Cargo.toml") => *text = without_workspace(text),
@@ -234,4 +259,3 @@ fn without_workspace(manifest: &str) -> String {
         });
     lines.collect()
 }
-    files.retain(|(path, _)| path != Path::new("src/pages.rs"));
