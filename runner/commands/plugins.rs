@@ -68,7 +68,7 @@ fn of_folder(
         SourceState::Fresh(file) => Ok(file),
         SourceState::Stale(file) if build == Build::Ask => {
             output.warn(&format!(
-                "plugin `{}` is older than its source in `{}`; `--build` builds it anew",
+                "plugin `{}` was not built from what is in `{}` now; `--build` builds it anew",
                 source.name(),
                 source.folder().display()
             ));

@@ -9,7 +9,8 @@ use crate::{
     model::{FsGrant, FsMode, Grants, Limits, NetGrant, is_secret_name},
     output,
     plugin::{Access, Network, Secrets},
-    run, scenario,
+    run,
+    scenario::{self, Template},
 };
 
 /// How a grant is written.
@@ -74,6 +75,11 @@ pub(super) fn missing_flags(granted: &Grants, wanted: &Grants, limits: &Limits) 
         flags.push("--limit scratch=16MiB".to_owned());
     }
     flags
+}
+
+/// Tells whether a template has a path that begins with `root`.
+pub(super) fn uses(text: &str, root: &str) -> bool {
+    Template::parse(text).is_ok_and(|template| template.keys_of(root).next().is_some())
 }
 
 fn fs_flag(path: &str, mount: &str, mode: FsMode) -> String {
