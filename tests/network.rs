@@ -434,7 +434,9 @@ fn a_request_that_makes_no_sense_is_not_sent() {
         (header("Connection", "upgrade"), "the host's to set"),
         (header("Upgrade", "websocket"), "the host's to set"),
         (header("Proxy-Authorization", "x"), "the host's to set"),
-        (header("x", &"a".repeat(70_000)), "at most 64.0 KiB"),
+        (header("x", &"a".repeat(70_000)), "more than 64.0 KiB"),
+        (header("x", &"{{".repeat(400_000)), "more than 64.0 KiB"),
+        (get("https://*.evil.test/"), "no name in DNS has"),
     ] {
         assert_error(&bench.send(request), "invalid-request", text);
     }
