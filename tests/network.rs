@@ -480,6 +480,17 @@ fn wasi_http_ends_a_guest_that_hoards_headers() {
 }
 
 #[test]
+fn a_guest_can_write_little_that_nobody_sends() {
+    let bodies = 300;
+    let answer = Bench::new(&[]).send(json!({ "by": "hoard", "size": bodies }));
+    let held = answer["held"].as_u64().unwrap();
+    assert!(
+        held > 0 && held <= bodies * 16 * 1024,
+        "the host holds {held} bytes"
+    );
+}
+
+#[test]
 fn headers_are_latin_1_both_ways() {
     let server = Server::raw(|_, wire| {
         wire.send(b"HTTP/1.1 200 OK\r\nx-name: caf\xe9\r\ncontent-length: 0\r\n\r\n");
