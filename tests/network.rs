@@ -559,6 +559,12 @@ fn a_secret_that_is_not_granted_is_named_and_nothing_is_sent() {
             assert_code(answer, "HttpRequestDenied");
         }
     }
+    // No grant could name this one, so none is suggested.
+    let mut request = request("send");
+    request["headers"] = json!([["x", "{{secret.A-B}}"]]);
+    let ended = bench.run(&[request]);
+    assert!(!format!("{:?}", ended.denied).contains("secrets ="));
+    assert_error(&answers(ended)[0], "denied", "no secret is called so");
     assert_eq!(server.connections(), 0);
 }
 

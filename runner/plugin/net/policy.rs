@@ -93,6 +93,11 @@ pub(super) fn read_url(text: &str) -> Result<Url, String> {
                 .to_owned(),
         );
     }
+    if let Some(Host::Domain(name)) = url.host()
+        && !name.bytes().all(is_of_name)
+    {
+        return Err("the URL's host has characters that no name in DNS has".to_owned());
+    }
     let plain = match url.host() {
         Some(Host::Domain(name)) => name.strip_suffix('.').map(str::to_owned),
         Some(Host::Ipv6(address)) => address.to_ipv4_mapped().map(|address| address.to_string()),
@@ -117,6 +122,11 @@ pub(super) fn read_url(text: &str) -> Result<Url, String> {
 /// Scheme, host and port, as a grant names them.
 pub(super) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
+}
+
+/// Whatever else a URL's host may have would be read as something else where it stands in a grant.
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte)
 }
 
 fn refuse_address(scheme: &str, host: &str, address: SocketAddr, what: &str) -> Refusal {

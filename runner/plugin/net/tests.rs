@@ -303,6 +303,14 @@ fn urls_have_one_form() {
         "http://[::1",
         "http://exa mple.com",
         "http://256.0.0.1",
+        // These would be read as something else where they stand in a grant.
+        "https://*.evil.test/",
+        "https://a\"b.test",
+        "https://a;b.test",
+        "https://$(a).test",
+        "https://{{secret.A}}.test",
+        "https://a'b.test",
+        "data:text/plain,a",
     ] {
         assert!(read_url(text).is_err(), "{text:?}");
     }
