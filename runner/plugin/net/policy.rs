@@ -1,6 +1,6 @@
 //! [`Policy`]: which requests leave, and to which addresses they go.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::Method;
 use thiserror::Error;
@@ -62,7 +62,7 @@ impl Policy {
         for address in found {
             let (ip, port) = (address.ip().to_canonical(), address.port());
             match special(ip) {
-                Some(what) if !self.0.iter().any(|grant| grant.names_address(ip, port)) => {
+                Some(what) if !self.names_address(scheme, ip, port) => {
                     refused.get_or_insert((SocketAddr::new(ip, port), what));
                 }
                 Some(_) | None => reachable.push(*address),
@@ -74,6 +74,11 @@ impl Policy {
             }
             Some(_) | None => Ok(reachable),
         }
+    }
+
+    fn names_address(&self, scheme: &str, ip: IpAddr, port: u16) -> bool {
+        let mut grants = self.0.iter();
+        grants.any(|grant| grant.names_address(scheme, ip, port))
     }
 }
 

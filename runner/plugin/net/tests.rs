@@ -255,6 +255,23 @@ fn of_several_addresses_those_are_used_that_may_be() {
 }
 
 #[test]
+fn an_address_is_granted_for_its_own_scheme_alone() {
+    let granted = ["https://10.0.0.1:8443", "http://x.example.com:8443"];
+    let policy = Policy::new(grants(&granted));
+    let found = ["10.0.0.1:8443".parse().unwrap()];
+    assert!(policy.reachable("https", "10.0.0.1", &found).is_ok());
+    let refusal = policy
+        .reachable("http", "x.example.com", &found)
+        .unwrap_err();
+    assert!(
+        refusal
+            .message
+            .contains("`net = [\"http://10.0.0.1:8443\"]`"),
+        "{refusal}"
+    );
+}
+
+#[test]
 fn a_plugin_that_describes_itself_sends_nothing() {
     let outbound = Outbound::closed(&Limits::default());
     let failure = outbound.admit(
