@@ -32,7 +32,7 @@ const SHORT_MARK: &str = "***";
 
 /// Where a text was shortened: by a mark in a message, by a note in a guest's output.
 static SEAM: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new("…|\n\\[[0-9]+ bytes dropped\\]\n").expect("the expression is valid")
+    Regex::new("…|[.]{3,}|\n\\[[0-9]+ bytes dropped\\]\n").expect("the expression is valid")
 });
 
 /// Whether a text is as it was said, or may have been shortened at its ends.

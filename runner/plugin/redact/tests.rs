@@ -139,6 +139,19 @@ fn a_part_of_a_secret_at_a_seam_is_replaced_too() {
 }
 
 #[test]
+fn a_text_that_a_guest_has_cut_is_cut() {
+    let redactor = redactor(&[("KEY", "0123456789abcdef")]);
+    for (text, expected) in [
+        ("key 0123456789...", "key [secret KEY]..."),
+        ("...6789abcdef is it", "...[secret KEY] is it"),
+        ("0123456789....89abcdef", "[secret KEY]....[secret KEY]"),
+        ("0123456789..", "0123456789.."),
+    ] {
+        assert_eq!(redacted(&redactor, text), expected);
+    }
+}
+
+#[test]
 fn a_text_of_a_million_parts_and_a_long_secret_are_no_matter() {
     let secret: String = (0..5_000).map(|number| format!("{number:04};")).collect();
     let redactor = redactor(&[("LONG", &secret)]);
@@ -361,6 +374,27 @@ proptest! {
         for encode in [general_purpose::STANDARD, general_purpose::URL_SAFE_NO_PAD] {
             let whole = encode.encode(format!("{before}{secret}{after}"));
             prop_assert!(redacted(&redactor, &whole) != whole);
+        }
+    }
+
+    #[test]
+    fn base64_that_is_broken_into_lines_is_found(
+        secret in "[ -~]{50,300}",
+        columns in prop_oneof![Just(64), Just(76)],
+        end in prop_oneof![Just("\n"), Just("\r\n"), Just("\\n")],
+        behind in prop_oneof![Just(""), Just("\n")],
+    ) {
+        let redactor = redactor(&[("KEY", &secret)]);
+        let whole = general_purpose::STANDARD.encode(format!("{secret}{behind}"));
+        let lines: Vec<_> = whole
+            .as_bytes()
+            .chunks(columns)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        let text = redacted(&redactor, &lines.join(end));
+        for line in lines {
+            // The last one may be too short to tell anything.
+            prop_assert!(line.len() < 12 || !text.contains(line), "{line:?} in {text:?}");
         }
     }
 
