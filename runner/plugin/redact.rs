@@ -178,7 +178,8 @@ impl Redactor {
 
     /// Redacts the secrets that are whole.
     fn whole(&self, text: &mut String) {
-        if let Some(redacted) = self.replaced(text.as_bytes()) {
+        let mark = |secret, _| self.mark(secret);
+        if let Some(redacted) = self.replaced(text.as_bytes(), mark) {
             *text = String::from_utf8(redacted).expect("whole characters are replaced");
         }
     }
@@ -245,7 +246,7 @@ impl Redactor {
         self.cut_text(&mut error.message);
     }
 
-    /// Artifacts keep names that are different and that files can have.
+    /// Artifacts keep names that are different and that files can have, and become no larger than they may be.
     fn artifacts(&self, artifacts: &mut [Artifact]) {
         let is_suspect = |name: &String| self.finder.find(name).is_some();
         let names = artifacts.iter().map(|artifact| &artifact.name);
@@ -257,7 +258,12 @@ impl Redactor {
         } in artifacts
         {
             self.text(media_type);
-            if let Some(redacted) = self.replaced(bytes) {
+            let short_mark = |secret, length| {
+                let mark = self.mark(secret);
+                let is_short = mark.len() <= length;
+                if is_short { mark } else { SHORT_MARK }
+            };
+            if let Some(redacted) = self.replaced(bytes, short_mark) {
                 *bytes = redacted;
             }
             if is_suspect(name) {
@@ -310,15 +316,20 @@ impl Redactor {
         }
     }
 
-    /// The bytes with marks in the place of secrets; `None` if there is no secret in them.
-    fn replaced(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    /// The bytes with marks in the place of secrets, each chosen by its secret and how long what it replaces is; `None` if
+    /// there is no secret in them.
+    fn replaced<'a>(
+        &'a self,
+        bytes: &[u8],
+        mark: impl Fn(usize, usize) -> &'a str,
+    ) -> Option<Vec<u8>> {
         self.finder.find(bytes)?;
         let mut redacted = Vec::with_capacity(bytes.len());
         let mut rest = 0;
         for found in self.finder.find_iter(bytes) {
             redacted.extend_from_slice(&bytes[rest..found.start()]);
             let secret = self.forms[found.pattern().as_usize()].secret;
-            redacted.extend_from_slice(self.mark(secret).as_bytes());
+            redacted.extend_from_slice(mark(secret, found.len()).as_bytes());
             rest = found.end();
         }
         redacted.extend_from_slice(&bytes[rest..]);

@@ -201,6 +201,18 @@ fn many_names_that_become_one_stay_different() {
 }
 
 #[test]
+fn artifacts_do_not_grow() {
+    let redactor = redactor(&[("A_LONG_NAME", "abcd"), ("KEY", "0123456789abcdef")]);
+    let mut artifacts = [Artifact {
+        name: "a.txt".to_owned(),
+        media_type: String::new(),
+        bytes: b"abcd 0123456789abcdef abcdabcd".to_vec(),
+    }];
+    redactor.artifacts(&mut artifacts);
+    assert_eq!(artifacts[0].bytes, b"*** [secret KEY] ******");
+}
+
+#[test]
 fn a_text_that_is_whole_may_end_like_a_secret_begins() {
     let redactor = redactor(&[("KEY", "postgres://me:1@host")]);
     for (text, expected) in [
