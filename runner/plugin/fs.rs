@@ -12,6 +12,7 @@ mod quota;
 use std::{
     future,
     io::{self, Read as _},
+    os::fd::AsRawFd as _,
     panic,
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,7 +28,7 @@ pub(super) use quota::Quota;
 
 use self::folder::Folder;
 use super::{
-    AttachmentSource, Call, Ending, Guard, classify::failure, host::Host, interrupt::Halt,
+    AttachmentSource, Call, Ending, Guard, Mount, classify::failure, host::Host, interrupt::Halt,
     sandbox::Sandbox,
 };
 use crate::model::{Denied, ErrorClass};
@@ -98,7 +99,6 @@ impl From<FilesError> for Ending {
 
 impl Files {
     /// Makes the folders that an attempt needs beside those that it is granted, and mounts all of them into `wasi`.
-    ///
     pub(super) async fn mount(
         call: &Call<'_>,
         role: Role,
@@ -112,7 +112,11 @@ impl Files {
                 true => FsPerms::ReadWrite,
                 false => FsPerms::ReadOnly,
             };
-            preopen(wasi, &mount.host, &mount.guest, perms)?;
+            mount_granted(wasi, mount, perms).map_err(|reason| FilesError::Mount {
+                host: mount.host.clone(),
+                guest: mount.guest.clone(),
+                reason,
+            })?;
         }
         if let Some(private) = &private {
             private.mount(wasi)?;
@@ -206,7 +210,12 @@ impl Private {
                 ATTACHMENTS => FsPerms::ReadOnly,
                 _ => FsPerms::ReadWrite,
             };
-            preopen(wasi, &self.path(mount), mount, perms)?;
+            let host = self.path(mount);
+            preopen(wasi, &host, mount, perms).map_err(|reason| FilesError::Mount {
+                host,
+                guest: mount.to_owned(),
+                reason,
+            })?;
         }
         Ok(())
     }
@@ -264,20 +273,26 @@ fn shown(path: &str) -> String {
     path.escape_debug().take(SHOWN_CHARACTERS).collect()
 }
 
+/// Mounts the very folder that was found when nothing ran yet, and not what another guest may have put in its place.
+fn mount_granted(wasi: &mut WasiCtxBuilder, mount: &Mount, perms: FsPerms) -> Result<(), String> {
+    let folder = mount.open().map_err(|error| error.to_string())?;
+    // Between this look at a path and the next one a guest may change it; on Linux what is open has a path of its own.
+    let path = if cfg!(target_os = "linux") {
+        format!("/proc/self/fd/{}", folder.as_raw_fd()).into()
+    } else {
+        mount.host.clone()
+    };
+    preopen(wasi, &path, &mount.guest, perms)
+}
+
 fn preopen(
     wasi: &mut WasiCtxBuilder,
     host: &Path,
     guest: &str,
     perms: FsPerms,
-) -> Result<(), FilesError> {
-    match wasi.preopened_dir(host, guest, perms) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(FilesError::Mount {
-            host: host.to_owned(),
-            guest: guest.to_owned(),
-            reason: format!("{error:#}"),
-        }),
-    }
+) -> Result<(), String> {
+    let opened = wasi.preopened_dir(host, guest, perms);
+    opened.map(|_| ()).map_err(|error| format!("{error:#}"))
 }
 
 /// Makes `from` appear as `to`, which nobody may then write to.

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::folders::FolderError;
 use crate::{
     model::{ProviderId, chain},
     plugin::{Kind, LinkError, PluginFileError},
@@ -86,6 +87,14 @@ impl ProviderError {
         Self::new(provider, problem).with_help(format!(
             "if the new plugin is wanted, write `sha256 = \"{actual}\"`"
         ))
+    }
+
+    pub(super) fn folder(provider: &ProviderId, error: &FolderError) -> Self {
+        let help = error.help().map(|help| help.to_string());
+        Self {
+            help,
+            ..Self::new(provider, error.to_string())
+        }
     }
 
     /// A key that is for plugins of the other kind.

@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     model::{FsGrant, FsMode, Grants, Limits, NetGrant, is_secret_name},
     plugin::{Access, Mount, Network, Secrets},
+    run::{self, Protected},
     scenario::{self, Template},
 };
 
@@ -35,25 +36,30 @@ pub(super) fn read(texts: &[String], limits: &Limits) -> Result<Grants, Error> {
     Ok(grants)
 }
 
-/// Finds what is granted. `scratch` is where a call's own files may be made.
+/// Finds what is granted, and refuses folders that let the plugin get at what is `protected`. `scratch` is where a
+/// call's own files may be made.
 pub(super) fn access(
     grants: &Grants,
     secrets: &BTreeMap<String, String>,
     scratch: &Path,
+    protected: &[Protected],
 ) -> Result<Access, Error> {
     let mounts = grants.fs.iter().map(|grant| {
-        let host = fs_err::canonicalize(&grant.path)
-            .map_err(|error| Error::usage(miette!("a granted folder: {error}")))?;
-        Ok(Mount {
-            host,
-            guest: grant.mount.clone(),
-            is_writable: grant.mode == FsMode::ReadWrite,
-        })
+        Mount::find(
+            grant.path.as_ref(),
+            &grant.mount,
+            grant.mode == FsMode::ReadWrite,
+        )
+        .map_err(|error| Error::usage(miette!("a granted folder: {error}")))
     });
+    let mounts = mounts.collect::<Result<Vec<_>, Error>>()?;
+    for mount in &mounts {
+        run::check_folder(mount, &mounts, protected).map_err(Error::usage)?;
+    }
     Ok(Access {
         net: Network::new(grants.net.clone()),
         secrets: Arc::new(Secrets::new(secrets.clone())),
-        mounts: mounts.collect::<Result<_, Error>>()?,
+        mounts,
         scratch_root: scratch.into(),
     })
 }

@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{
     cli::{OutputArg, ProtocolArg, RehearseArgs},
-    commands::{Surroundings, secrets},
+    commands::{Surroundings, live, secrets},
     error::Error,
     model::{Grants, Limits, chain, media_type},
     output::Output,
     plugin::{
         Access, AttachmentSource, Invocation, Kind, OutputForm, Plugin, PluginFile, Protocol,
     },
-    run::{self, Rehearsal},
+    run::{self, Protected, Rehearsal},
 };
 
 /// Everything that the command line says of a call, read and found.
@@ -55,11 +55,13 @@ impl Prepared {
         let (protocol, is_plain) = called(args, &file)?;
         let invocation = is_plain.then(|| invocation(args, &input, &config));
         let secrets = read_secrets(args, &grants, surroundings, output)?;
+        let mut protected = live::protected(surroundings, None);
+        protected.push(Protected::file("the plugin", &path));
         let files = args.attachments.iter().map(|text| attachment(text));
         Ok(Self {
             invocation: invocation.transpose()?,
             files: files.collect::<Result<_, _>>()?,
-            access: grants::access(&grants, &secrets, &surroundings.scratch_root)?,
+            access: grants::access(&grants, &secrets, &surroundings.scratch_root, &protected)?,
             env: grants::environment(&grants, &input, &config, &secrets)?,
             file,
             limits,
