@@ -1130,25 +1130,45 @@ fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
 }
 
 #[test]
-fn a_guest_that_closes_nothing_runs_out_of_handles() {
+fn a_guest_that_closes_nothing_has_only_so_many_files_open() {
     let world = World::new().mount("open", "/data", false);
     let before = fs_err::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     for (kind, plugin) in GUESTS.all() {
-        let error = error(world.run(plugin, &json!([["hoard", "/data/file"]])));
+        let ended = world.run(plugin, &json!([["hoard", "/data/file"], ["list", "/data"]]));
+        let denied: Vec<_> = ended.denied.iter().map(|denied| &denied.what).collect();
         assert_eq!(
-            (error.class, error.code.as_str()),
-            (Some(ErrorClass::Limit), "resources"),
-            "{kind}: {}",
-            error.message
+            denied,
+            ["having more than 128 files open at once"],
+            "{kind}"
         );
-        world.assert_all(
-            &json!([["read", "/data/file"]]),
-            &json!([{"ok": "content"}]),
-        );
+        let results = results(ended);
+        let name = if kind == "module" { "mfile" } else { "nomem" };
+        assert_eq!(results[0], json!({"err": name}), "{kind}");
+        // Once they are closed, there is room again.
+        assert_eq!(results[1], json!({"ok": ["file", "sub"]}), "{kind}");
     }
     let after = fs_err::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     // Other tests of this process open files as well.
     assert!(after < before + 500, "{before} became {after}");
+}
+
+#[test]
+fn a_process_that_begins_with_few_files_opens_as_many_as_it_may() {
+    let runner = scenario(
+        &module("files-command"),
+        "",
+        r#"
+        grants.fs = [{ path = ".", mount = "/data" }]
+        [[tests]]
+        id = "hoard"
+        input = [["hoard", "/data/note.txt"]]
+        "#,
+    );
+    let limited = runner.shell(r#"ulimit -S -n 100; exec "$runner" exec scenario.toml"#);
+    Running::spawn(limited).finish().expect(0);
+    let row = runner.only_run().row("hoard");
+    let denied = "having more than 128 files open at once";
+    assert_eq!(row["denied"][0]["what"], json!(denied), "{row}");
 }
 
 /// A scenario with a command, as a module or as a component, and an empty folder `tmp` for temporary files.

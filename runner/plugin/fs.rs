@@ -4,6 +4,7 @@
 //! made for the attempt and gone with it.
 
 mod counted;
+mod descriptors;
 mod folder;
 mod leftovers;
 mod preview1;
@@ -24,6 +25,7 @@ use tokio::task;
 use wasmtime::component;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
+pub use descriptors::raise_open_files;
 pub(super) use quota::Quota;
 
 use self::folder::Folder;
