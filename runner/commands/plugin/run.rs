@@ -1,6 +1,6 @@
 //! `runner plugin run`.
 
-use std::{path::Path, sync::Arc};
+use std::{io::Write as _, path::Path, sync::Arc};
 
 use miette::miette;
 use tokio::sync::mpsc;
@@ -205,10 +205,11 @@ fn denied(rehearsed: &Rehearsed) -> Vec<DeniedCall> {
 fn write_artifacts(folder: &Path, artifacts: &[Artifact]) -> Result<(), Error> {
     let write = || {
         fs_err::create_dir_all(folder)?;
-        // Their names are no paths: the host has seen to that.
-        artifacts
-            .iter()
-            .try_for_each(|artifact| fs_err::write(folder.join(&artifact.name), &artifact.bytes))
+        // Their names are no paths: the host has seen to that. What has such a name already is somebody else's.
+        artifacts.iter().try_for_each(|artifact| {
+            let mut file = fs_err::File::create_new(folder.join(&artifact.name))?;
+            file.write_all(&artifact.bytes)
+        })
     };
     write().map_err(|error| Error::storage(miette!("cannot write the artifacts: {error}")))
 }
