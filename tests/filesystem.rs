@@ -478,6 +478,37 @@ fn scratch_is_empty_in_every_attempt() {
 }
 
 #[test]
+fn an_attempt_whose_folders_are_long_in_the_making_is_ended_all_the_same() {
+    let mut world = World::new().scratch(KIB);
+    // The only thread for what blocks is taken.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (sender, taken) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || taken.recv().unwrap_err());
+    for (kind, plugin) in GUESTS.all() {
+        world.interrupt = Interrupt::default();
+        world.timeout = Duration::from_millis(1);
+        let ended = runtime.block_on(world.start(plugin, &json!([])));
+        assert!(matches!(ended.ending, Ending::Timeout), "{kind}: {ended:?}");
+
+        world.timeout = LONG;
+        let interrupt = world.interrupt.clone();
+        let acts = json!([]);
+        let attempt = world.start(plugin, &acts);
+        let (ended, ()) =
+            runtime.block_on(async { tokio::join!(attempt, async { interrupt.now() }) });
+        assert!(matches!(ended.ending, Ending::Stopped), "{kind}: {ended:?}");
+    }
+    drop(sender);
+    // Waits for what was given up, which removes what it made.
+    drop(runtime);
+    assert_eq!(names(&world.path("scratch")), [""; 0]);
+}
+
+#[test]
 fn attempts_at_the_same_time_do_not_see_each_other() {
     let world = World::new().scratch(KIB * KIB);
     let first = json!([["write", "/scratch/mine", "first"], ["sleep"]]);
@@ -1365,7 +1396,7 @@ fn granting(folders: &str) -> Runner {
             grants.fs = [{folders}]
             [[tests]]
             id = "a"
-            input = [["write", "/work/a", "x"]]
+            input = [["write", "/made/a", "x"]]
             "#
         ),
     );
@@ -1378,7 +1409,7 @@ fn granting(folders: &str) -> Runner {
 #[test]
 fn a_folder_inside_a_writable_one_is_refused() {
     let runner = granting(
-        r#"{ path = "work", mount = "/work", mode = "rw" }, { path = "work/inner", mount = "/inner" }"#,
+        r#"{ path = "work", mount = "/made", mode = "rw" }, { path = "work/inner", mount = "/inner" }"#,
     );
     for args in [
         &["exec", "scenario.toml"][..],
@@ -1388,7 +1419,7 @@ fn a_folder_inside_a_writable_one_is_refused() {
         for part in [
             "provider `p`",
             "work/inner`, granted as `/inner`, lies in",
-            "granted as `/work` with mode `rw`",
+            "granted as `/made` with mode `rw`",
             "in its place",
             "grant `rw` only of folders in which no other granted folder lies",
         ] {
@@ -1405,7 +1436,7 @@ fn a_folder_inside_a_writable_one_is_refused() {
         "--limit",
         "scratch=1MiB",
         "--grant",
-        "fs=work:/work:rw",
+        "fs=work:/made:rw",
         "--grant",
         "fs=work/inner:/inner:rw",
         "--",
@@ -1423,14 +1454,14 @@ fn a_folder_inside_a_writable_one_is_refused() {
         args = ["[]"]
         grants.fs = [{ path = "work/inner/deep", mount = "/deep" }]
         "#;
-    let runner = granting(r#"{ path = "work", mount = "/work", mode = "rw" }"#);
+    let runner = granting(r#"{ path = "work", mount = "/made", mode = "rw" }"#);
     runner.scenario(&format!(
         r#"
         [providers.p]
         plugin = "files-command.wasm"
         args = ["[]"]
         limits = {{ scratch = "1MiB" }}
-        grants.fs = [{{ path = "work", mount = "/work", mode = "rw" }}]
+        grants.fs = [{{ path = "work", mount = "/made", mode = "rw" }}]
         {other}
         "#
     ));
@@ -1442,7 +1473,7 @@ fn a_folder_inside_a_writable_one_is_refused() {
 
 #[test]
 fn a_writable_folder_around_what_decides_or_records_is_refused() {
-    let work = r#"{ path = "work", mount = "/work", mode = "rw" }"#;
+    let work = r#"{ path = "work", mount = "/made", mode = "rw" }"#;
     let run = |folders: &str, args: &[&str], what: &str| {
         let runner = granting(folders);
         fs_err::create_dir_all(runner.path("work/inner/results")).unwrap();
@@ -1459,11 +1490,11 @@ fn a_writable_folder_around_what_decides_or_records_is_refused() {
     run(work, &[], "");
     run(work, &["--results", "work/made/later"], "the results root");
     run(work, &["--into", "work/run"], "the results root");
-    let inner = r#"{ path = "work/inner", mount = "/work", mode = "rw" }"#;
+    let inner = r#"{ path = "work/inner", mount = "/made", mode = "rw" }"#;
     run(inner, &["--results", "work"], "the results root");
     run(inner, &["--into", "work/inner"], "the run");
     run(inner, &["--into", "work/run"], "");
-    let tmp = r#"{ path = "tmp", mount = "/work", mode = "rw" }"#;
+    let tmp = r#"{ path = "tmp", mount = "/made", mode = "rw" }"#;
     run(tmp, &[], "the temporary folder");
 
     // The scenario, or its plugin, is in the folder itself.
@@ -1489,7 +1520,7 @@ fn a_writable_folder_around_what_decides_or_records_is_refused() {
 
 #[test]
 fn a_run_does_not_go_on_with_a_link_in_the_place_of_its_folder() {
-    let runner = granting(r#"{ path = "work", mount = "/work", mode = "rw" }"#);
+    let runner = granting(r#"{ path = "work", mount = "/made", mode = "rw" }"#);
     start_in(&runner, "tmp", &["exec", "scenario.toml"])
         .finish()
         .expect(0);

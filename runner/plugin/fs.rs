@@ -172,7 +172,7 @@ impl Private {
         }
         let root = call.access.scratch_root.clone();
         let files = attachments.then(|| Arc::clone(&call.files));
-        let guard = guard.clone();
+        let filling = guard.clone();
         let make = move || {
             let folder =
                 Folder::new_in(&root).map_err(|source| FilesError::Make { root, source })?;
@@ -182,10 +182,15 @@ impl Private {
                 artifacts: scratch && is_command,
                 attachments,
             };
-            private.fill(files.as_deref().unwrap_or_default(), &guard)?;
+            private.fill(files.as_deref().unwrap_or_default(), &filling)?;
             Ok(private)
         };
-        wait(make).await.map(Some)
+        // What is given up here goes on until it has an end of its own, and then removes what it made.
+        tokio::select! {
+            biased;
+            made = wait(make) => made.map(Some),
+            halt = guard.halted() => Err(halt.into()),
+        }
     }
 
     fn fill(&self, files: &[AttachmentSource], guard: &Guard) -> Result<(), FilesError> {
