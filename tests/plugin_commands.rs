@@ -218,7 +218,26 @@ fn inspect_shows_what_is_known_of_files_that_cannot_be_used() {
     runner
         .run(&["plugin", "inspect", "nowhere.wasm"])
         .expect(2)
-        .says(&["nowhere.wasm"]);
+        .says(&["plugin `nowhere.wasm` does not exist"]);
+}
+
+#[test]
+fn inspect_reads_nothing_that_may_never_end() {
+    let runner = Runner::new(&[]);
+    let script = "mkfifo pipe.wasm; truncate -s 65M large.wasm";
+    assert!(runner.shell(script).status().unwrap().success());
+    for (file, says) in [
+        ("/dev/zero", "plugin `/dev/zero` is no regular file"),
+        ("pipe.wasm", "plugin `pipe.wasm` is no regular file"),
+        (
+            "large.wasm",
+            "plugin `large.wasm` is larger than `limits.file`",
+        ),
+    ] {
+        let ran = runner.run(&["plugin", "inspect", file]).expect(2);
+        ran.says(&[says]);
+        assert_eq!(ran.stdout, "");
+    }
 }
 
 #[test]
@@ -241,7 +260,7 @@ fn a_folder_stands_for_what_was_built_in_it() {
     );
     let ran = runner.run(&["plugin", "run", "mine"]).expect(0);
     ran.says(&[
-        "plugin `mine` is older than its source; `runner plugin build mine` builds it anew",
+        "plugin `mine` was not built from what is in its folder now; `runner plugin build mine` builds it anew",
     ]);
 }
 
@@ -376,6 +395,66 @@ fn commands_are_called_by_either_protocol() {
     let args = ["--protocol", "json", "--input", r#"{"do": "log"}"#];
     let ran = call(&runner, "command.wasm", &args).expect(0);
     ran.says(&["warn careful n=1 s=x info just text", "- skipped"]);
+    assert!(!ran.stderr.contains("answers to the JSON protocol"));
+}
+
+#[test]
+fn a_command_that_answers_to_the_json_protocol_is_called_by_it() {
+    let runner = Runner::new(&["command"]);
+    let args = ["--input", r#"{"do": "test"}"#];
+    let ran = call(&runner, "command.wasm", &args).expect(0);
+    ran.says(&["it answers to the JSON protocol", "`--protocol plain`"]);
+    let output: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(output["input"], json!({"do": "test"}));
+
+    let ran = call(&runner, "command.wasm", &[&args[..], &["--json"]].concat()).expect(0);
+    assert_eq!(ran.stderr, "");
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["output"], output);
+}
+
+#[test]
+fn a_value_that_a_plain_call_has_no_use_for_is_refused() {
+    let runner = Runner::new(&["command"]);
+    runner.wat("plain.wasm", r#"(module (func (export "_start")))"#);
+    call(&runner, "plain.wasm", &[]).expect(0);
+    let refused = |plugin: &str, args: &[&str], flag: &str| {
+        let ran = call(&runner, plugin, args).expect(2);
+        let says = format!("the plain call has no use for `{flag}`");
+        ran.says(&[&says, "`--protocol json`"]);
+        assert_eq!(ran.stdout, "");
+    };
+    let input = ["--input", r#"{"text": "hi"}"#];
+    refused("plain.wasm", &input, "--input");
+    refused("plain.wasm", &["--config", "{}"], "--config");
+    let plain = ["--protocol", "plain"];
+    refused("command.wasm", &[&input[..], &plain].concat(), "--input");
+    let said = ["--", "say", "{{config}}"];
+    refused("command.wasm", &[&input[..], &said].concat(), "--input");
+
+    let variable = ["--grant", "env=TEXT={{input.text}}", "--", "env", "TEXT"];
+    let ran = call(&runner, "command.wasm", &[&input[..], &variable].concat());
+    assert_eq!(ran.expect(0).stdout, "hi\n");
+}
+
+#[test]
+fn a_command_that_gives_up_over_denied_memory_names_the_limit() {
+    let runner = Runner::new(&["command"]);
+    let hoard = |args: &[&str]| {
+        let args = [&["--limit", "memory=16MiB"], args].concat();
+        call(&runner, "command.wasm", &args).expect(1)
+    };
+    hoard(&["--protocol", "json", "--input", r#"{"do": "hoard"}"#]).says(&[
+        "error out-of-memory memory",
+        "`limits.memory` is 16.0 MiB",
+        "info memory allocation failed",
+    ]);
+    hoard(&["--", "hoard"]).says(&[
+        "expected exit code 0, got 1; the guest asked for",
+        "`limits.memory` is 16.0 MiB",
+    ]);
+    let ran = call(&runner, "command.wasm", &["--", "fail", "x"]).expect(1);
+    assert!(!ran.stderr.contains("limits.memory"), "{}", ran.stderr);
 }
 
 #[test]
@@ -735,7 +814,7 @@ impl Endless {
 fn what_a_guest_says_is_shown_as_it_comes_and_ctrl_c_ends_it() {
     let runner = Runner::new(&["hostile"]);
     runner.wat("loops.wasm", SAYS_AND_LOOPS);
-    let mut running = Endless::start(&runner, &["loops.wasm"]);
+    let mut running = Endless::start(&runner, &["loops.wasm", "--protocol", "plain"]);
     assert_eq!(running.line(), "stderr   so far\n");
     assert_eq!(running.end_by(Signal::INT), Some(130));
 

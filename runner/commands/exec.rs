@@ -1,5 +1,7 @@
 //! `runner exec`.
 
+use std::collections::BTreeSet;
+
 use miette::miette;
 
 use super::{
@@ -20,6 +22,9 @@ use crate::{
     scenario::{self, Selection},
 };
 
+/// How many warnings about grants are printed.
+const MAX_WARNINGS: usize = 10;
+
 /// Runs a scenario.
 pub(super) fn exec(
     args: &ExecArgs,
@@ -37,8 +42,10 @@ pub(super) fn exec(
         let target = Target { run, store };
         return resume::go_on(&as_resume(args), &target, &signals, surroundings, output);
     }
+    warn_of_idle_grants(&plan, output);
     if args.dry_run {
-        return dry_run(&plan, output);
+        let missing = secrets::missing(&plan, &args.secrets, surroundings, output)?;
+        return dry_run(&plan, &missing, output);
     }
     secrets::give(&mut plan, &args.secrets, surroundings, output)?;
 
@@ -97,6 +104,18 @@ fn plan(args: &ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan,
         },
         report: error.into(),
     })
+}
+
+/// Says which grants do nothing, for a scenario of many providers not of all.
+fn warn_of_idle_grants(plan: &Plan, output: &Output) {
+    let mut idle = plan.idle_grants();
+    for (provider, why) in idle.by_ref().take(MAX_WARNINGS) {
+        output.warn(&format!("provider `{provider}`: {why}"));
+    }
+    let more = idle.count();
+    if more > 0 {
+        output.warn(&format!("{more} more grants do nothing"));
+    }
 }
 
 /// Finds the run that is in the directory of `--into` already; another plan's is refused.
@@ -163,13 +182,15 @@ fn exclude(store: &mut Store, waits: bool, output: &Output) -> Result<(), Record
     store.exclusive(Busy::Wait, run::wall_clock())
 }
 
-/// Prints the trials that would run.
-fn dry_run(plan: &Plan, output: &Output) -> Result<ExitStatus, Error> {
+/// Prints the trials that would run, and what is granted; `missing` are the secrets without a value.
+fn dry_run(plan: &Plan, missing: &BTreeSet<String>, output: &Output) -> Result<ExitStatus, Error> {
     plan.each_trial(|trial| output.data(&trial.to_string()))
         .map_err(|error| Error::internal(miette!("cannot read the normalised tests: {error}")))?;
     output.talk(&format!("{} trials would run", plan.trial_count()));
-    for (provider, limits, grants) in plan.access() {
-        output.talk(&output::granted_text(provider, limits, grants));
+    for ((provider, limits, grants), (_, mut secrets)) in plan.access().zip(plan.secrets()) {
+        secrets.retain(|name| missing.contains(name));
+        let text = output::granted_text(provider, limits, grants, &secrets);
+        output.talk(&text);
     }
     Ok(ExitStatus::Success)
 }

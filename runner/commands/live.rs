@@ -81,12 +81,16 @@ impl<'a> Live<'a> {
             stop(request);
         });
 
+        let grants = plan.access();
         report.begin(&Begin {
             run: recorder.run_id().as_str(),
             run_dir: recorder.run_dir(),
             scenario: plan.scenario().name(),
             planned: plan.trial_count(),
             providers: plan.provider_count(),
+            grants: grants
+                .map(|(provider, _, grants)| (provider.as_str(), grants))
+                .collect(),
             jobs: plan.jobs(),
         });
         Ok(Self {

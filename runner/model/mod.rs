@@ -16,7 +16,7 @@ pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecor
 pub use chain::chain;
 pub use digest::Digest;
 pub use file_name::is_file_name;
-pub use grant::{Denied, FsGrant, FsMode, Grants, NetGrant, is_secret_name};
+pub use grant::{Denied, FsGrant, FsMode, Grant, Grants, NetGrant, is_secret_name};
 pub use id::{IdError, ProviderId, TestId, TrialId};
 pub use limits::Limits;
 pub use media_type::media_type;

@@ -1,5 +1,6 @@
 //! The only module that prints: data to standard output, talk to standard error.
 
+mod bar;
 mod denials;
 mod events;
 mod failure;
@@ -36,7 +37,7 @@ pub use format::quoted;
 pub use grants::granted_text;
 pub use inspection::{Inspection, Loaded, inspection_json, inspection_text};
 pub use pending::why_pending;
-pub use rehearsal::{DeniedCall, RehearsalReport, heard_line, requested_text};
+pub use rehearsal::{RehearsalReport, heard_line, requested_text};
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;

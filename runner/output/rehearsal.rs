@@ -15,7 +15,7 @@ use super::{
     summary::{plain_table, trimmed},
 };
 use crate::{
-    model::{Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric},
+    model::{Attempt, AttemptError, Check, CheckVerdict, Denied, Grant, LogRecord, Metric},
     plugin::Heard,
     run::Rehearsed,
 };
@@ -30,20 +30,8 @@ pub struct RehearsalReport<'a> {
     pub calls: &'a [Rehearsed],
     /// Whether a string that it replied is shown as it is.
     pub is_text: bool,
-    /// What the call that is shown was denied.
-    pub denied: Vec<DeniedCall>,
     /// Where its artifacts were written to.
     pub artifacts: Option<&'a Path>,
-}
-
-/// A call that was denied, and what would grant it.
-pub struct DeniedCall {
-    /// What the plugin tried.
-    pub what: String,
-    /// What `--grant` would have to say.
-    pub flags: Vec<String>,
-    /// What a provider's `grants` would have to say in a scenario.
-    pub line: Option<String>,
 }
 
 /// What a plugin asks for and is not granted, and the flags that would grant it.
@@ -105,7 +93,7 @@ impl RehearsalReport<'_> {
             "log": attempt.log.iter().map(record_json).collect::<Vec<_>>(),
             "stdout": attempt.stdout,
             "stderr": attempt.stderr,
-            "denied": self.denied.iter().map(denied_json).collect::<Vec<_>>(),
+            "denied": attempt.denied.iter().map(denied_json).collect::<Vec<_>>(),
             "artifacts": self.artifacts_json(),
             "times": {
                 "load_ms": format::millis(self.loaded.took),
@@ -141,7 +129,7 @@ impl RehearsalReport<'_> {
             format::outcome(attempt.outcome).bold()
         )];
         add_judgement(attempt, &mut lines);
-        for denied in &self.denied {
+        for denied in &attempt.denied {
             add_denied(denied, &mut lines);
         }
         for artifact in &attempt.artifacts {
@@ -295,20 +283,14 @@ fn without_stderr(message: &str) -> &str {
     parts.map_or(message, |(message, _)| message)
 }
 
-fn add_denied(denied: &DeniedCall, lines: &mut Vec<String>) {
+fn add_denied(denied: &Denied, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
     field("denied", &visible_line(&denied.what).yellow().to_string());
-    for flag in &denied.flags {
-        field(
-            "",
-            &format!(
-                "granted here by           --grant {}",
-                visible_line(&quoted(flag))
-            ),
-        );
-    }
-    if let Some(line) = &denied.line {
-        let line = visible_line(line);
+    if let Some(grant) = &denied.grant {
+        let flag = visible_line(&quoted(&grant.flag()));
+        field("", &format!("granted here by           --grant {flag}"));
+        let line = grant.to_string();
+        let line = visible_line(&line);
         field("", &format!("in a scenario's `grants`  {line}"));
     }
 }
@@ -399,6 +381,8 @@ fn record_json(record: &LogRecord) -> Value {
     })
 }
 
-fn denied_json(denied: &DeniedCall) -> Value {
-    json!({ "what": denied.what, "grant": denied.line, "flags": denied.flags })
+fn denied_json(denied: &Denied) -> Value {
+    let grant = denied.grant.as_ref();
+    let flags: Vec<_> = grant.into_iter().map(Grant::flag).collect();
+    json!({ "what": denied.what, "grant": grant.map(Grant::to_string), "flags": flags })
 }

@@ -92,7 +92,7 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     let providers = manifest.providers.iter();
     let providers = providers.map(|provider| (provider.name.as_str(), &provider.grants));
     let mut name = "grants";
-    for line in grants::tables(providers) {
+    for line in grants::tables(providers.clone()) {
         field(std::mem::take(&mut name), &line);
     }
 
@@ -100,9 +100,9 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
         lines.push(String::new());
         lines.push(summary::table(tally));
     }
-    if !tally.denied.is_empty() {
+    if let Some(denied) = tally.denied.text(&providers.collect()) {
         lines.push(String::new());
-        lines.push(tally.denied.to_string());
+        lines.push(denied);
     }
     if !rows.is_empty() {
         lines.push(String::new());

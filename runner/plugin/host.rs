@@ -11,7 +11,7 @@ use super::{
     listener::{Heard, Listener},
     net::Outbound,
 };
-use crate::model::{Artifact, Denied, Limits, LogRecord, is_secret_name, media_type};
+use crate::model::{Artifact, Denied, Grant, Limits, LogRecord, media_type};
 
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MEDIA_TYPE_BYTES: usize = 255;
@@ -291,7 +291,7 @@ impl secrets::Host for Host {
             return Ok(value.to_owned());
         }
         self.deny(Denied {
-            grant: is_secret_name(&name).then(|| format!("secrets = [\"{name}\"]")),
+            grant: Grant::secret(&name),
             what: format!("the secret `{name}`"),
         });
         Err(secrets::SecretError::Denied)

@@ -16,7 +16,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{Ended, Ending, Heard, Listener, Reply, Secrets};
-use crate::model::{Artifact, AttemptError, Check, Denied, LogRecord, Metric};
+use crate::model::{Artifact, AttemptError, Check, Denied, Grant, LogRecord, Metric};
 
 /// How much of a secret may be left where a text was cut in the middle of it, in bytes.
 const MAX_REST: usize = 7;
@@ -109,7 +109,11 @@ impl Redactor {
         self.optional(hint);
         for Denied { what, grant } in denied {
             self.cut_text(what);
-            self.optional(grant);
+            // With a mark in it, it would grant something else.
+            let tells = |grant: &Grant| self.replaced(grant.to_string().as_bytes()).is_some();
+            if grant.as_ref().is_some_and(tells) {
+                *grant = None;
+            }
         }
         for record in log {
             self.record(record);

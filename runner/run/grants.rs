@@ -14,10 +14,18 @@ use super::{
 };
 use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
-    plugin::{Access, Mount, Network, Secrets},
+    plugin::{Access, CommandForm, Kind, Mount, Network, Secrets},
     record::ManifestGrants,
     scenario::Template,
 };
+
+const NET_OF_MODULE: &str = "`net` does nothing for a module of WASI preview 1, which has no network; a component \
+                             has one by `wasi:http`";
+const SECRETS_OF_MODULE: &str = "`secrets` does nothing for a module of WASI preview 1; it gets one by `env`, as in \
+                                 `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
+const SECRETS_WITHOUT_NET: &str = "`secrets` without `net` does nothing for a command, which gets one only in the \
+                                   headers of its requests, or by `env`, as in \
+                                   `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
 
 /// The environment variables of a provider's attempts.
 pub struct Environment {
@@ -42,6 +50,16 @@ impl Plan {
         providers.map(|provider| {
             let definition = &provider.definition;
             (&definition.id, secret_names(&definition.grants))
+        })
+    }
+
+    /// Finds grants that do nothing for what a provider's plugin is, each with a sentence that says so.
+    pub fn idle_grants(&self) -> impl Iterator<Item = (&ProviderId, &'static str)> {
+        let providers = self.providers.iter().flatten();
+        providers.flat_map(|provider| {
+            let definition = &provider.definition;
+            let idle = idle(&definition.grants, provider.file.kind);
+            idle.map(|idle| (&definition.id, idle))
         })
     }
 
@@ -152,6 +170,25 @@ pub(super) fn stored_mounts(stored: &ManifestGrants) -> Vec<Mount> {
         is_writable: folder.mode == FsMode::ReadWrite.as_str(),
     });
     folders.collect()
+}
+
+/// What of `grants` a plugin of this kind can do nothing with.
+///
+/// Only components can send requests, and only those of the contract can ask for secrets.
+fn idle(grants: &Grants, kind: Kind) -> impl Iterator<Item = &'static str> + use<> {
+    let (has_net, has_secrets) = (!grants.net.is_empty(), !grants.secrets.is_empty());
+    let (net, secrets) = match kind {
+        Kind::Component { .. } => (None, None),
+        Kind::Command(CommandForm::Module) => (
+            has_net.then_some(NET_OF_MODULE),
+            has_secrets.then_some(SECRETS_OF_MODULE),
+        ),
+        Kind::Command(CommandForm::Component) => (
+            None,
+            (has_secrets && !has_net).then_some(SECRETS_WITHOUT_NET),
+        ),
+    };
+    net.into_iter().chain(secrets)
 }
 
 /// The names of all secrets that are granted: those to be asked for, and those in environment variables.

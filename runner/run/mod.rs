@@ -47,7 +47,7 @@ pub use deadline::DEFAULT_TIMEOUT;
 pub use dispatcher::{Ending, Message};
 pub use error::{PlanError, ProviderError, ReadyError};
 pub use executor::fill_argument;
-pub use fit::{UnfitError, check_config, check_input, describe};
+pub use fit::{UnfitError, check_config, check_input, describe, input_schema};
 pub use grants::{Environment, mounts, secret_names};
 pub use plan::{Overrides, Plan};
 pub use rehearsal::{Rehearsal, Rehearsed};

@@ -100,7 +100,8 @@ pub fn check_mount(text: &str) -> Result<(), String> {
         below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     match TAKEN.iter().find(|taken| is_in(taken)) {
-        Some(taken) => Err(format!("is taken: `{taken}` is the attempt's own")),
+        Some(taken) if *taken == text => Err("is the attempt's own".to_owned()),
+        Some(taken) => Err(format!("is inside `{taken}`, which is the attempt's own")),
         None => Ok(()),
     }
 }

@@ -47,7 +47,7 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "N", default_value = "1", help_heading = "Call")]
     pub repeat: NonZeroU32,
 
-    /// How a command is called [default: plain]
+    /// How a command is called [default: as JSON if its `describe` answers so, else plain]
     #[arg(long, value_enum, help_heading = "Commands")]
     pub protocol: Option<ProtocolArg>,
     /// Standard input of a plain command: a template such as `{{input.code}}`, `@FILE` or `-`

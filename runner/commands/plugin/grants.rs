@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use miette::miette;
-use toml::Table;
 
 use crate::{
     error::Error,
     model::{FsGrant, FsMode, Grants, Limits, NetGrant, is_secret_name},
     output,
     plugin::{Access, Network, Secrets},
-    run, scenario,
+    run,
+    scenario::{self, Template},
 };
 
 /// How a grant is written.
@@ -77,46 +77,9 @@ pub(super) fn missing_flags(granted: &Grants, wanted: &Grants, limits: &Limits) 
     flags
 }
 
-/// The flags that grant what a line of a scenario's `grants` does, such as `secrets = ["API_KEY"]`.
-pub(super) fn flags(line: &str) -> Vec<String> {
-    let Ok(table) = line.parse::<Table>() else {
-        return Vec::new();
-    };
-    let mut flags = Vec::new();
-    for (key, value) in &table {
-        let elements = value.as_array().into_iter().flatten();
-        match key.as_str() {
-            "net" => flags.extend(words(value, "net")),
-            "secrets" => flags.extend(words(value, "secret")),
-            "fs" => flags.extend(elements.filter_map(folder_flag)),
-            "env" => {
-                let variables = value.as_table().into_iter().flatten();
-                flags.extend(
-                    variables.filter_map(|(name, value)| {
-                        Some(format!("env={name}={}", value.as_str()?))
-                    }),
-                );
-            }
-            _ => {}
-        }
-    }
-    flags
-}
-
-/// A flag for each text of an array.
-fn words(array: &toml::Value, kind: &str) -> Vec<String> {
-    let words = array.as_array().into_iter().flatten();
-    let words = words.filter_map(toml::Value::as_str);
-    words.map(|word| format!("{kind}={word}")).collect()
-}
-
-fn folder_flag(folder: &toml::Value) -> Option<String> {
-    let text = |key| folder.get(key)?.as_str();
-    let mode = match text("mode") {
-        Some("rw") => FsMode::ReadWrite,
-        _ => FsMode::ReadOnly,
-    };
-    Some(fs_flag(text("path")?, text("mount")?, mode))
+/// Tells whether a template has a path that begins with `root`.
+pub(super) fn uses(text: &str, root: &str) -> bool {
+    Template::parse(text).is_ok_and(|template| template.keys_of(root).next().is_some())
 }
 
 fn fs_flag(path: &str, mount: &str, mode: FsMode) -> String {
@@ -180,33 +143,8 @@ fn folder(text: &str, limits: &Limits) -> Result<FsGrant, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{flags, read};
+    use super::read;
     use crate::model::Limits;
-
-    #[test]
-    fn a_denied_call_names_the_flag_that_grants_it() {
-        for (line, flag) in [
-            (r#"secrets = ["API_KEY"]"#, "secret=API_KEY"),
-            (
-                r#"net = ["https://api.example.com:8443"]"#,
-                "net=https://api.example.com:8443",
-            ),
-            (r#"env = { LANG = "C" }"#, "env=LANG=C"),
-            (r#"fs = [{ path = "/", mount = "/data" }]"#, "fs=/:/data"),
-            (
-                r#"fs = [{ path = "/", mount = "/data", mode = "rw" }]"#,
-                "fs=/:/data:rw",
-            ),
-        ] {
-            assert_eq!(flags(line), [flag]);
-            let limits = Limits {
-                scratch: 1,
-                ..Limits::default()
-            };
-            read(&[flag.to_owned()], &limits).unwrap();
-        }
-        assert_eq!(flags("no TOML"), [""; 0]);
-    }
 
     #[test]
     fn what_is_no_grant_is_refused() {

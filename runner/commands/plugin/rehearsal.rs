@@ -32,6 +32,8 @@ pub(super) struct Prepared {
     pub(super) input: Value,
     pub(super) config: Value,
     pub(super) protocol: Protocol,
+    /// Whether its `describe` is to show that a command speaks this protocol, as nothing else says it.
+    pub(super) is_presumed: bool,
     invocation: Option<Invocation>,
     files: Arc<[AttachmentSource]>,
     access: Access,
@@ -50,17 +52,15 @@ impl Prepared {
         let file = PluginFile::read(&path, limits.file).map_err(|error| usage(&chain(&error)))?;
 
         let (input, config) = values(args)?;
-        let (protocol, is_plain) = called(args, &file)?;
-        let invocation = is_plain.then(|| invocation(args, &input, &config));
+        let (protocol, is_presumed) = called(args, &file)?;
         let secrets = read_secrets(args, &grants, surroundings, output)?;
         let access = grants::access(&grants, secrets, &surroundings.scratch_root)?;
         let environment = Environment::new(&grants, &access.secrets);
-        Ok(Self {
-            invocation: invocation.transpose()?,
+        let env = environment.render(&input, &config);
+        let mut prepared = Self {
+            invocation: None,
             files: attachments(&args.attachments)?.into(),
-            env: environment
-                .render(&input, &config)
-                .map_err(|reason| usage(&reason))?,
+            env: env.map_err(|reason| usage(&reason))?,
             access,
             file,
             limits,
@@ -68,7 +68,32 @@ impl Prepared {
             input,
             config,
             protocol,
-        })
+            is_presumed,
+        };
+        if protocol == Protocol::Plain {
+            prepared.make_plain(args)?;
+        }
+        Ok(prepared)
+    }
+
+    /// Makes it a call by the plain protocol, which must have a use for everything that is given.
+    pub(super) fn make_plain(&mut self, args: &RehearseArgs) -> Result<(), Error> {
+        self.invocation = Some(invocation(args, &self.input, &self.config)?);
+        self.protocol = Protocol::Plain;
+        self.is_presumed = false;
+        let stdin = args.stdin.iter().filter(|text| named(text).is_none());
+        let variables = self.grants.env.iter().map(|(_, text)| text);
+        let templates = || stdin.clone().chain(&args.args).chain(variables.clone());
+        for (root, value) in [("input", &args.input), ("config", &args.config)] {
+            if value.is_some() && !templates().any(|text| grants::uses(text, root)) {
+                return Err(Error::usage(miette!(
+                    help = "a command that speaks the JSON protocol gets it with `--protocol json`, any other with \
+                            `--stdin` or as an argument behind `--`: `{{{{{root}}}}}` in it stands for the value",
+                    "the plain call has no use for `--{root}`"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Tells whether the plugin replies with a text, as a plain command does that is not asked for JSON.
@@ -115,7 +140,7 @@ fn values(args: &RehearseArgs) -> Result<(Value, Value), Error> {
     Ok((input, config))
 }
 
-/// How the plugin is called, and whether as a plain command.
+/// How the plugin is called, and whether it is yet to show that it can be called so.
 fn called(args: &RehearseArgs, file: &PluginFile) -> Result<(Protocol, bool), Error> {
     let only_plain = [
         ("`--stdin` is", args.stdin.is_some()),
@@ -141,7 +166,8 @@ fn called(args: &RehearseArgs, file: &PluginFile) -> Result<(Protocol, bool), Er
             ))),
             None => Ok((Protocol::Json, false)),
         },
-        (Kind::Command(_), Some(ProtocolArg::Plain) | None) => Ok((Protocol::Plain, true)),
+        (Kind::Command(_), None) if given.is_none() => Ok((Protocol::Json, true)),
+        (Kind::Command(_), Some(ProtocolArg::Plain) | None) => Ok((Protocol::Plain, false)),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     commands::Surroundings,
     error::{Error, ExitStatus},
     model::{Artifact, chain},
-    output::{self, DeniedCall, Loaded, Output, RehearsalReport},
+    output::{self, Loaded, Output, RehearsalReport},
     plugin::{Engine, Heard, Listener, Plugin},
     run::{self, Rehearsal, Rehearsed, UnfitError},
 };
@@ -22,7 +22,7 @@ pub(super) fn run(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
-    let prepared = Prepared::read(args, surroundings, output)?;
+    let mut prepared = Prepared::read(args, surroundings, output)?;
     if let Some(folder) = &args.artifacts {
         fs_err::create_dir_all(folder)
             .map_err(|error| Error::usage(miette!("`--artifacts`: {error}")))?;
@@ -33,12 +33,15 @@ pub(super) fn run(
         Engine::new
     };
     let bench = Workbench::new(engine, surroundings, output)?;
-    let linked = link(&prepared, &bench);
+    let linked = link(&mut prepared, args, &bench);
     // Whatever else it says of itself: it was stopped.
     if let Some(status) = bench.stopped() {
         return Ok(status);
     }
     let linked = linked?;
+    if !args.json && prepared.is_presumed {
+        output.hint("it answers to the JSON protocol, and is called by it; `--protocol plain` is the other way");
+    }
     if !args.json {
         tell_requests(&linked.requests, &prepared, output);
     }
@@ -60,7 +63,6 @@ pub(super) fn run(
         loaded: linked.loaded,
         calls: &rehearsed,
         is_text,
-        denied: denied(shown),
         artifacts: folder.filter(|_| matches!(written, Some(Ok(())))),
     };
     if args.json {
@@ -86,7 +88,7 @@ struct Linked {
 }
 
 /// Compiles the plugin, and checks configuration and input as a run does before its first trial.
-fn link(prepared: &Prepared, bench: &Workbench) -> Result<Linked, Error> {
+fn link(prepared: &mut Prepared, args: &RehearseArgs, bench: &Workbench) -> Result<Linked, Error> {
     let (plugin, took) = bench.link(&prepared.file);
     let plugin = plugin.map_err(|error| Error::usage(miette!("{}", chain(&error))))?;
     let described = run::describe(
@@ -96,11 +98,20 @@ fn link(prepared: &Prepared, bench: &Workbench) -> Result<Linked, Error> {
         bench.guests(),
         &bench.interrupt,
     );
-    let fits = bench.wait(described).and_then(|description| {
+    let described = match bench.wait(described) {
+        // Most commands know nothing of the JSON protocol.
+        Err(_) if prepared.is_presumed => {
+            prepared.make_plain(args)?;
+            Ok(None)
+        }
+        described => described,
+    };
+    let fits = described.and_then(|description| {
         let Some(description) = description else {
             return Ok(Vec::new());
         };
-        if let Some(schema) = run::check_config(&description, &prepared.config)? {
+        run::check_config(&description, &prepared.config)?;
+        if let Some(schema) = run::input_schema(&description)? {
             run::check_input(&schema, &prepared.input)?;
         }
         Ok(description.requests)
@@ -202,21 +213,6 @@ async fn call(
         print(line);
     }
     ended
-}
-
-fn denied(rehearsed: &Rehearsed) -> Vec<DeniedCall> {
-    let denied = rehearsed.attempt.denied.iter();
-    denied
-        .map(|denied| DeniedCall {
-            what: denied.what.clone(),
-            flags: denied
-                .grant
-                .as_deref()
-                .map(grants::flags)
-                .unwrap_or_default(),
-            line: denied.grant.clone(),
-        })
-        .collect()
 }
 
 fn write_artifacts(folder: &Path, artifacts: &[Artifact]) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use super::{
     failure::{Failure, MAX_HEAD},
     policy::Refusal,
 };
-use crate::{model::Denied, plugin::secrets::Secrets};
+use crate::{model::Grant, plugin::secrets::Secrets};
 
 /// Headers that are between the host and the next server: they say how a message is sent, and not what.
 ///
@@ -96,16 +96,9 @@ fn from_latin_1(text: &str) -> Option<HeaderValue> {
 }
 
 fn refuse(secret: &str) -> Failure {
-    let grant = format!("secrets = [\"{secret}\"]");
-    Failure::Denied(Refusal {
-        message: format!(
-            "the secret `{secret}` is not granted; add `{grant}` to the provider's `grants`"
-        ),
-        denied: Some(Denied {
-            what: format!("the secret `{secret}`"),
-            grant: Some(grant),
-        }),
-    })
+    let what = format!("the secret `{secret}`");
+    let message = format!("{what} is not granted");
+    Failure::Denied(Refusal::new(what, &message, Grant::secret(secret)))
 }
 
 fn unfit(name: &HeaderName) -> Failure {

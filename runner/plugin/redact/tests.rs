@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Ended, Ending, Redactor, Reply};
 use crate::{
-    model::{Artifact, AttemptError, Check, CheckVerdict, Denied, LogRecord, Metric, Usage},
+    model::{Artifact, AttemptError, Check, CheckVerdict, Denied, Grant, LogRecord, Metric, Usage},
     plugin::{Heard, Listener, Secrets},
 };
 
@@ -229,7 +229,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
         usage: Usage::default(),
         denied: vec![Denied {
             what: text(),
-            grant: Some(text()),
+            grant: Some(Grant::Secret(text())),
         }],
         log: vec![LogRecord {
             level: "info",
