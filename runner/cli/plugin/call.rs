@@ -119,5 +119,6 @@ Exit codes:
   0    it replied, and did not say that the test failed
   1    it replied that the test failed, or with an error, or broke, or took too long
   2    the file cannot be used as a plugin, or an argument is wrong
+  7    its artifacts could not be written; its reply was printed
   130  stopped by Ctrl-C; 129 by SIGHUP, 143 by SIGTERM
 "#;
