@@ -60,7 +60,10 @@ pub(crate) fn hoard(bodies: usize) -> usize {
                 .expect("there is room for so much");
             held += free;
         }
-        kept.push((request, body, stream));
+        // What was written stays with the request.
+        drop(stream);
+        drop(body);
+        kept.push(request);
     }
     held
 }
