@@ -14,6 +14,9 @@ use crate::support::{
 /// The bound of a stop, what the watchdog adds, and a lot for a busy machine.
 const BOUND: Duration = Duration::from_secs(15);
 
+/// Longer than anything that is waited for takes on a busy machine.
+const LONG: Duration = Duration::from_secs(100);
+
 fn many() -> Runner {
     Runner::hostile(
         "[[tests]]\nid = \"a\"\nrepeat = 30000\ninput = { do = \"echo\", value = \"x\" }\n",
@@ -23,8 +26,11 @@ fn many() -> Runner {
 /// Waits until the program has filled the pipe that nobody empties.
 fn wait_until_stuck(run: &Run) {
     let size = || fs_err::metadata(run.dir.join("index.jsonl")).map_or(0, |file| file.len());
+    let begun = Instant::now();
     let mut last = (size(), Instant::now());
-    while last.0 < 64 * 1024 || last.1.elapsed() < Duration::from_millis(700) {
+    // Rows are shorter than the events that tell of them, so there are fewer bytes of them than a pipe holds.
+    while last.0 < 16 * 1024 || last.1.elapsed() < Duration::from_millis(700) {
+        assert!(begun.elapsed() < LONG, "it does not get stuck");
         std::thread::sleep(Duration::from_millis(20));
         if size() != last.0 {
             last = (size(), Instant::now());
@@ -33,7 +39,9 @@ fn wait_until_stuck(run: &Run) {
 }
 
 fn wait_for_run(runner: &Runner) -> Run {
+    let begun = Instant::now();
     loop {
+        assert!(begun.elapsed() < LONG, "it does not begin");
         if let Some(run) = runner.runs().pop() {
             return run;
         }
