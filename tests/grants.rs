@@ -384,10 +384,11 @@ fn what_a_plugin_asks_for_and_is_not_granted_is_told_before_the_run() {
 fn a_dry_run_tells_what_is_granted() {
     let runner = leaky(
         "net = [\"https://example.com:443\"]\nsecrets = [\"API_KEY\"]\nenv = { \"A B\" = \"\\u0001{{secret.X}}\" }\n\
-         fs = [{ path = \".\", mount = \"/here\", mode = \"rw\" }]\n[providers.leaky.limits]\nscratch = \"1MiB\"\n\
+         fs = [{ path = \"out\", mount = \"/here\", mode = \"rw\" }]\n[providers.leaky.limits]\nscratch = \"1MiB\"\n\
          [providers.plain]\nplugin = \"leaky.wasm\"",
         &["length"],
     );
+    fs_err::create_dir(runner.path("out")).unwrap();
     let ran = runner.exec(&["--dry-run"]).expect(0);
     assert_eq!(ran.stdout, "length@leaky#1\nlength@plain#1\n");
     assert_eq!(
@@ -396,7 +397,7 @@ fn a_dry_run_tells_what_is_granted() {
          provider `leaky` is granted, and may write 1.0 MiB:\n    \
              net = [\"https://example.com\"]\n    \
              secrets = [\"API_KEY\"]\n    \
-             fs = [{ path = \".\", mount = \"/here\", mode = \"rw\" }]\n    \
+             fs = [{ path = \"out\", mount = \"/here\", mode = \"rw\" }]\n    \
              env = { \"A B\" = \"\\u0001{{secret.X}}\" }\n    \
              # API_KEY (no value)\n    \
              # X (no value)\n\

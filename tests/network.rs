@@ -447,7 +447,9 @@ fn a_request_that_makes_no_sense_is_not_sent() {
         (header("Connection", "upgrade"), "the host's to set"),
         (header("Upgrade", "websocket"), "the host's to set"),
         (header("Proxy-Authorization", "x"), "the host's to set"),
-        (header("x", &"a".repeat(70_000)), "at most 64.0 KiB"),
+        (header("x", &"a".repeat(70_000)), "more than 64.0 KiB"),
+        (header("x", &"{{".repeat(400_000)), "more than 64.0 KiB"),
+        (get("https://*.evil.test/"), "no name in DNS has"),
     ] {
         assert_error(&bench.send(request), "invalid-request", text);
     }
@@ -488,6 +490,17 @@ fn wasi_http_ends_a_guest_that_hoards_headers() {
         ),
         other => panic!("no error: {other:?}"),
     }
+}
+
+#[test]
+fn a_guest_can_write_little_that_nobody_sends() {
+    let bodies = 300;
+    let answer = Bench::new(&[]).send(json!({ "by": "hoard", "size": bodies }));
+    let held = answer["held"].as_u64().unwrap();
+    assert!(
+        held > 0 && held <= bodies * 16 * 1024,
+        "the host holds {held} bytes"
+    );
 }
 
 #[test]
@@ -559,6 +572,12 @@ fn a_secret_that_is_not_granted_is_named_and_nothing_is_sent() {
             assert_code(answer, "HttpRequestDenied");
         }
     }
+    // No grant could name this one, so none is suggested.
+    let mut request = request("send");
+    request["headers"] = json!([["x", "{{secret.A-B}}"]]);
+    let ended = bench.run(&[request]);
+    assert!(!format!("{:?}", ended.denied).contains("secrets ="));
+    assert_error(&answers(ended)[0], "denied", "no secret is called so");
     assert_eq!(server.connections(), 0);
 }
 

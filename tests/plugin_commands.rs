@@ -641,6 +641,15 @@ fn artifacts_are_written_where_somebody_asks_for_them() {
     call(&runner, "hostile.wasm", &args).expect(0);
     let text = fs_err::read_to_string(runner.path("out/report.txt")).unwrap();
     assert_eq!(text, "one two");
+
+    // Nothing that is there is written to, nor what a link there leads to.
+    runner.write("victim", "mine");
+    fs_err::remove_file(runner.path("out/report.txt")).unwrap();
+    std::os::unix::fs::symlink("../victim", runner.path("out/report.txt")).unwrap();
+    let ran = call(&runner, "hostile.wasm", &args).expect(7);
+    ran.says(&["cannot write the artifacts", "out/report.txt"]);
+    let text = fs_err::read_to_string(runner.path("victim")).unwrap();
+    assert_eq!(text, "mine");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
     model::chain,
     output::{self, Output, Report},
     record::{Busy, History, RecordError, RunEntry, RunReader, Store},
-    run::{self, Overrides, Plan, PlanError, StopSignals},
+    run::{self, Overrides, Plan, PlanError, Protected, StopSignals},
     scenario::{self, Selection},
 };
 
@@ -42,6 +42,8 @@ pub(super) fn exec(
         let target = Target { run, store };
         return resume::go_on(&as_resume(args), &target, &signals, surroundings, output);
     }
+    plan.check_folders(protected(args, surroundings))
+        .map_err(Error::usage)?;
     warn_of_idle_grants(&plan, output);
     if args.dry_run {
         let missing = secrets::missing(&plan, &args.secrets, surroundings, output)?;
@@ -135,6 +137,23 @@ fn run_to_go_on_with(args: &ExecArgs, plan: &Plan) -> Result<Option<RunEntry>, E
         "in `{}` there is a run of another plan: its scenario, its selection or its plugins differ",
         dir.display()
     )))
+}
+
+/// What no guest may write to; no run is there yet.
+fn protected(args: &ExecArgs, surroundings: &Surroundings) -> Vec<Protected> {
+    match &args.into {
+        Some(dir) => {
+            let mut protected = live::protected(surroundings, Some(&dir.join("..")));
+            protected.push(Protected::folder("the run", dir));
+            protected
+        }
+        None => {
+            let root = &args.results.root;
+            let mut protected = live::protected(surroundings, Some(root));
+            protected.push(Protected::folder("the results root", root));
+            protected
+        }
+    }
 }
 
 /// The same command line as `resume` knows it.

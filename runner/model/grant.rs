@@ -186,12 +186,7 @@ impl NetGrant {
     ///
     /// What a name resolves to is another question: [`Self::names_address`].
     pub fn matches(&self, url: &Url) -> bool {
-        let is_secure = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            _ => return false,
-        };
-        is_secure == self.is_secure
+        self.has_scheme(url.scheme())
             && url.port_or_known_default() == Some(self.port)
             && match (&self.host, url.host()) {
                 (GrantedHost::Name(name), Some(Host::Domain(host))) => *name == without_root(host),
@@ -209,17 +204,24 @@ impl NetGrant {
             }
     }
 
-    /// Tells whether this names an address itself, so that it counts even where it is a private one.
+    /// Tells whether this names an address itself for requests of `scheme`, so that it counts even where it is a private
+    /// one.
     ///
     /// `localhost` names the loopback addresses: it is theirs by RFC 6761.
-    pub fn names_address(&self, address: IpAddr, port: u16) -> bool {
+    pub fn names_address(&self, scheme: &str, address: IpAddr, port: u16) -> bool {
         let address = address.to_canonical();
-        self.port == port
+        self.has_scheme(scheme)
+            && self.port == port
             && match &self.host {
                 GrantedHost::Address(granted) => *granted == address,
                 GrantedHost::Name(name) => name == "localhost" && address.is_loopback(),
                 GrantedHost::Below(_) => false,
             }
+    }
+
+    fn has_scheme(&self, scheme: &str) -> bool {
+        let own = if self.is_secure { "https" } else { "http" };
+        scheme == own
     }
 }
 
@@ -380,13 +382,15 @@ mod tests {
     fn only_an_address_and_localhost_name_addresses() {
         let names = |grant: &str, address: &str, port| {
             let grant = NetGrant::parse(grant).unwrap();
-            grant.names_address(address.parse().unwrap(), port)
+            grant.names_address("http", address.parse().unwrap(), port)
         };
         assert!(names("http://10.0.0.1:81", "10.0.0.1", 81));
         assert!(names("http://10.0.0.1:81", "::ffff:10.0.0.1", 81));
         assert!(!names("http://10.0.0.1:81", "10.0.0.1", 82));
         assert!(names("http://localhost:81", "::1", 81));
         assert!(!names("http://localhost:81", "10.0.0.1", 81));
+        assert!(!names("https://10.0.0.1:81", "10.0.0.1", 81));
+        assert!(!names("https://localhost:81", "127.0.0.1", 81));
         assert!(!names("http://nas.example.com", "10.0.0.1", 80));
     }
 

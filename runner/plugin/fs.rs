@@ -4,6 +4,7 @@
 //! made for the attempt and gone with it.
 
 mod counted;
+mod descriptors;
 mod folder;
 mod leftovers;
 mod preview1;
@@ -12,6 +13,7 @@ mod quota;
 use std::{
     future,
     io::{self, Read as _},
+    os::fd::AsRawFd as _,
     panic,
     path::{Path, PathBuf},
     sync::Arc,
@@ -23,11 +25,12 @@ use tokio::task;
 use wasmtime::component;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
+pub use descriptors::raise_open_files;
 pub(super) use quota::Quota;
 
 use self::folder::Folder;
 use super::{
-    AttachmentSource, Call, Ending, Guard, classify::failure, host::Host, interrupt::Halt,
+    AttachmentSource, Call, Ending, Guard, Mount, classify::failure, host::Host, interrupt::Halt,
     sandbox::Sandbox,
 };
 use crate::model::{Denied, ErrorClass, is_file_name};
@@ -100,7 +103,6 @@ impl From<FilesError> for Ending {
 
 impl Files {
     /// Makes the folders that an attempt needs beside those that it is granted, and mounts all of them into `wasi`.
-    ///
     pub(super) async fn mount(
         call: &Call<'_>,
         role: Role,
@@ -114,7 +116,11 @@ impl Files {
                 true => FsPerms::ReadWrite,
                 false => FsPerms::ReadOnly,
             };
-            preopen(wasi, &mount.host, &mount.guest, perms)?;
+            mount_granted(wasi, mount, perms).map_err(|reason| FilesError::Mount {
+                host: mount.host.clone(),
+                guest: mount.guest.clone(),
+                reason,
+            })?;
         }
         if let Some(private) = &private {
             private.mount(wasi)?;
@@ -168,7 +174,7 @@ impl Private {
         }
         let root = call.access.scratch_root.clone();
         let files = attachments.then(|| Arc::clone(&call.files));
-        let guard = guard.clone();
+        let filling = guard.clone();
         let make = move || {
             let folder =
                 Folder::new_in(&root).map_err(|source| FilesError::Make { root, source })?;
@@ -178,10 +184,15 @@ impl Private {
                 artifacts: scratch && is_command,
                 attachments,
             };
-            private.fill(files.as_deref().unwrap_or_default(), &guard)?;
+            private.fill(files.as_deref().unwrap_or_default(), &filling)?;
             Ok(private)
         };
-        wait(make).await.map(Some)
+        // What is given up here goes on until it has an end of its own, and then removes what it made.
+        tokio::select! {
+            biased;
+            made = wait(make) => made.map(Some),
+            halt = guard.halted() => Err(halt.into()),
+        }
     }
 
     fn fill(&self, files: &[AttachmentSource], guard: &Guard) -> Result<(), FilesError> {
@@ -212,7 +223,12 @@ impl Private {
                 ATTACHMENTS => FsPerms::ReadOnly,
                 _ => FsPerms::ReadWrite,
             };
-            preopen(wasi, &self.path(mount), mount, perms)?;
+            let host = self.path(mount);
+            preopen(wasi, &host, mount, perms).map_err(|reason| FilesError::Mount {
+                host,
+                guest: mount.to_owned(),
+                reason,
+            })?;
         }
         Ok(())
     }
@@ -270,20 +286,26 @@ fn shown(path: &str) -> String {
     path.escape_debug().take(SHOWN_CHARACTERS).collect()
 }
 
+/// Mounts the very folder that was found when nothing ran yet, and not what another guest may have put in its place.
+fn mount_granted(wasi: &mut WasiCtxBuilder, mount: &Mount, perms: FsPerms) -> Result<(), String> {
+    let folder = mount.open().map_err(|error| error.to_string())?;
+    // Between this look at a path and the next one a guest may change it; on Linux what is open has a path of its own.
+    let path = if cfg!(target_os = "linux") {
+        format!("/proc/self/fd/{}", folder.as_raw_fd()).into()
+    } else {
+        mount.host.clone()
+    };
+    preopen(wasi, &path, &mount.guest, perms)
+}
+
 fn preopen(
     wasi: &mut WasiCtxBuilder,
     host: &Path,
     guest: &str,
     perms: FsPerms,
-) -> Result<(), FilesError> {
-    match wasi.preopened_dir(host, guest, perms) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(FilesError::Mount {
-            host: host.to_owned(),
-            guest: guest.to_owned(),
-            reason: format!("{error:#}"),
-        }),
-    }
+) -> Result<(), String> {
+    let opened = wasi.preopened_dir(host, guest, perms);
+    opened.map(|_| ()).map_err(|error| format!("{error:#}"))
 }
 
 /// Makes `from` appear as `to`, which nobody may then write to.

@@ -10,6 +10,7 @@ use super::{
     contract,
     fs::Files,
     lifecycle::Lifecycle,
+    redact::redacted,
     sandbox::{Sandbox, Spent, contain},
 };
 use crate::model::LogRecord;
@@ -72,10 +73,8 @@ impl Instance {
         };
         // As what an attempt has left, so that secrets are taken out of all of it.
         let ending = failure.unwrap_or(Ending::Stopped);
-        let mut left = Ended::collect(store.data_mut(), ending, Spent::default(), 0);
-        if let Some(redactor) = store.data().host.secrets.redactor() {
-            redactor.ended(&mut left);
-        }
+        let left = Ended::collect(store.data_mut(), ending, Spent::default(), 0);
+        let left = redacted(left, &store.data().host.secrets).await;
         let provider = &self.provider;
         for record in &left.log {
             tracing::info!("teardown of provider `{provider}`: {}", Line(record));

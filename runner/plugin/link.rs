@@ -15,6 +15,7 @@ use super::{
     compile::CompileError,
     component,
     instance::{Instance, TEARDOWN_TIME},
+    redact::redacted,
     sandbox::contain,
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
@@ -263,7 +264,7 @@ impl Plugin {
         }
         let invocation = call.invocation.take();
         if let (Some(listener), Some(redactor)) = (&call.listener, call.access.secrets.redactor()) {
-            call.listener = Some(redactor.listener(listener.clone()));
+            call.listener = Some(Arc::clone(redactor).listener(listener.clone()));
         }
         let run = async {
             match (&self.0.code, invocation) {
@@ -276,11 +277,8 @@ impl Plugin {
                 }
             }
         };
-        let mut ended = contain(run).await.unwrap_or_else(Ended::without_sandbox);
-        if let Some(redactor) = call.access.secrets.redactor() {
-            redactor.ended(&mut ended);
-        }
-        ended
+        let ended = contain(run).await.unwrap_or_else(Ended::without_sandbox);
+        redacted(ended, &call.access.secrets).await
     }
 }
 

@@ -4,28 +4,35 @@
 //! write it in a form that nobody looks for.
 
 mod forms;
+mod names;
+mod rests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    iter,
-    sync::LazyLock,
+    collections::BTreeMap,
+    iter, panic,
+    sync::{Arc, LazyLock},
 };
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use self::{names::Names, rests::Rests};
 use super::{Ended, Ending, Heard, Listener, Reply, Secrets};
 use crate::model::{Artifact, AttemptError, Check, Denied, Grant, LogRecord, Metric};
 
-/// How much of a secret may be left where a text was cut in the middle of it, in bytes.
-const MAX_REST: usize = 7;
+/// Of so many bytes secrets are taken out on the thread of the guest that left them.
+const MAX_REDACTED_AT_ONCE: u64 = 256 * 1024;
 /// How long the name of an artifact may be.
 const MAX_NAME_BYTES: usize = 128;
+/// How much of that a number may take that makes a name different.
+const MAX_NUMBER_BYTES: usize = "-4294967295".len();
+/// Stands for a secret where no word may; too short for anything that is looked for.
+const SHORT_MARK: &str = "***";
 
 /// Where a text was shortened: by a mark in a message, by a note in a guest's output.
 static SEAM: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new("…|\n\\[[0-9]+ bytes dropped\\]\n").expect("the expression is valid")
+    Regex::new("…|[.]{3,}|\n\\[[0-9]+ bytes dropped\\]\n").expect("the expression is valid")
 });
 
 /// Whether a text is as it was said, or may have been shortened at its ends.
@@ -36,15 +43,14 @@ enum Ends {
 }
 
 /// Finds secrets in all forms that they commonly take.
-#[derive(Clone)]
 pub(super) struct Redactor {
     finder: AhoCorasick,
     forms: Vec<Form>,
     /// The secrets' names, and what stands in their place.
     secrets: Vec<(String, String)>,
+    rests: Rests,
 }
 
-#[derive(Clone)]
 struct Form {
     bytes: Vec<u8>,
     /// Whose form it is.
@@ -70,17 +76,18 @@ impl Redactor {
         let mark = |name: &String| {
             let marks = [format!("[secret {name}]"), "[secret]".to_owned()];
             let is_safe = |mark: &String| finder.find(mark).is_none();
-            // Too short for anything that is looked for.
             let mark = marks.into_iter().find(is_safe);
-            (name.clone(), mark.unwrap_or_else(|| "***".to_owned()))
+            (name.clone(), mark.unwrap_or_else(|| SHORT_MARK.to_owned()))
         };
         let secrets = values.keys().map(mark).collect();
         let forms = all.into_iter();
+        let forms: Vec<_> = forms
+            .map(|(bytes, secret)| Form { bytes, secret })
+            .collect();
         Some(Self {
-            forms: forms
-                .map(|(bytes, secret)| Form { bytes, secret })
-                .collect(),
+            rests: Rests::new(&forms),
             finder,
+            forms,
             secrets,
         })
     }
@@ -110,7 +117,7 @@ impl Redactor {
         for Denied { what, grant } in denied {
             self.cut_text(what);
             // With a mark in it, it would grant something else.
-            let tells = |grant: &Grant| self.replaced(grant.to_string().as_bytes()).is_some();
+            let tells = |grant: &Grant| self.finder.find(&grant.to_string()).is_some();
             if grant.as_ref().is_some_and(tells) {
                 *grant = None;
             }
@@ -124,19 +131,18 @@ impl Redactor {
     }
 
     /// Redacts what is heard while a guest runs.
-    pub(super) fn listener(&self, listener: Listener) -> Listener {
-        let redactor = self.clone();
+    pub(super) fn listener(self: Arc<Self>, listener: Listener) -> Listener {
         Listener::new(move |heard| match heard {
             Heard::Log(record) => {
                 let mut record = record.clone();
-                redactor.record(&mut record);
+                self.record(&mut record);
                 listener.hear(Heard::Log(&record));
             }
-            Heard::Stdout(line) => listener.hear(Heard::Stdout(&redactor.line(line))),
-            Heard::Stderr(line) => listener.hear(Heard::Stderr(&redactor.line(line))),
+            Heard::Stdout(line) => listener.hear(Heard::Stdout(&self.line(line))),
+            Heard::Stderr(line) => listener.hear(Heard::Stderr(&self.line(line))),
             Heard::Progress { fraction, message } => listener.hear(Heard::Progress {
                 fraction,
-                message: &redactor.line(message),
+                message: &self.line(message),
             }),
         })
     }
@@ -176,7 +182,8 @@ impl Redactor {
 
     /// Redacts the secrets that are whole.
     fn whole(&self, text: &mut String) {
-        if let Some(redacted) = self.replaced(text.as_bytes()) {
+        let mark = |secret, _| self.mark(secret);
+        if let Some(redacted) = self.replaced(text.as_bytes(), mark) {
             *text = String::from_utf8(redacted).expect("whole characters are replaced");
         }
     }
@@ -243,9 +250,11 @@ impl Redactor {
         self.cut_text(&mut error.message);
     }
 
-    /// Artifacts keep names that are different and that files can have.
+    /// Artifacts keep names that are different and that files can have, and become no larger than they may be.
     fn artifacts(&self, artifacts: &mut [Artifact]) {
-        let mut names = BTreeSet::new();
+        let is_suspect = |name: &String| self.finder.find(name).is_some();
+        let names = artifacts.iter().map(|artifact| &artifact.name);
+        let mut names: Names = names.filter(|name| !is_suspect(name)).collect();
         for Artifact {
             name,
             media_type,
@@ -253,22 +262,22 @@ impl Redactor {
         } in artifacts
         {
             self.text(media_type);
-            if let Some(redacted) = self.replaced(bytes) {
+            let short_mark = |secret, length| {
+                let mark = self.mark(secret);
+                let is_short = mark.len() <= length;
+                if is_short { mark } else { SHORT_MARK }
+            };
+            if let Some(redacted) = self.replaced(bytes, short_mark) {
                 *bytes = redacted;
             }
-            if self.finder.find(name.as_str()).is_some() {
+            if is_suspect(name) {
                 self.text(name);
                 let is_plain = |character: char| {
                     character.is_ascii_alphanumeric() || "._-".contains(character)
                 };
-                *name = name.replace(|character| !is_plain(character), "_");
-                name.truncate(MAX_NAME_BYTES - 4);
-            }
-            let plain = name.clone();
-            let mut number = 1;
-            while !names.insert(name.clone()) {
-                number += 1;
-                *name = format!("{plain}-{number}");
+                let mut plain = name.replace(|character| !is_plain(character), "_");
+                plain.truncate(MAX_NAME_BYTES - MAX_NUMBER_BYTES);
+                *name = names.distinct(plain);
             }
         }
     }
@@ -295,10 +304,11 @@ impl Redactor {
         if !map.keys().any(is_suspect) {
             return;
         }
+        let mut names: Names = map.keys().filter(|key| !is_suspect(key)).collect();
         for (mut key, value) in std::mem::take(map) {
-            self.text(&mut key);
-            while map.contains_key(&key) {
-                key.push('_');
+            if is_suspect(&key) {
+                self.text(&mut key);
+                key = names.distinct(key);
             }
             map.insert(key, value);
         }
@@ -310,15 +320,20 @@ impl Redactor {
         }
     }
 
-    /// The bytes with marks in the place of secrets; `None` if there is no secret in them.
-    fn replaced(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    /// The bytes with marks in the place of secrets, each chosen by its secret and how long what it replaces is; `None` if
+    /// there is no secret in them.
+    fn replaced<'a>(
+        &'a self,
+        bytes: &[u8],
+        mark: impl Fn(usize, usize) -> &'a str,
+    ) -> Option<Vec<u8>> {
         self.finder.find(bytes)?;
         let mut redacted = Vec::with_capacity(bytes.len());
         let mut rest = 0;
         for found in self.finder.find_iter(bytes) {
             redacted.extend_from_slice(&bytes[rest..found.start()]);
             let secret = self.forms[found.pattern().as_usize()].secret;
-            redacted.extend_from_slice(self.mark(secret).as_bytes());
+            redacted.extend_from_slice(mark(secret, found.len()).as_bytes());
             rest = found.end();
         }
         redacted.extend_from_slice(&bytes[rest..]);
@@ -329,36 +344,21 @@ impl Redactor {
     fn without_rests(&self, text: &str, is_cut_first: bool, is_cut_last: bool) -> Option<String> {
         // A character that was cut has become one of these.
         let whole = text.trim_matches(char::REPLACEMENT_CHARACTER);
-        let first = || self.rest(whole, |text, part| text.starts_with(part), Form::ending);
-        let last = || self.rest(whole, |text, part| text.ends_with(part), Form::beginning);
+        let bytes = whole.as_bytes();
+        let first = || self.rests.at_start(bytes, &self.forms);
+        let last = || self.rests.at_end(bytes, &self.forms);
         let first = is_cut_first.then(first).flatten();
         let last = is_cut_last.then(last).flatten();
         if first.is_none() && last.is_none() {
             return None;
         }
 
-        let (cut_first, mark_first) = first.unwrap_or_default();
-        let (cut_last, mark_last) = last.unwrap_or_default();
+        let marked = |(length, secret)| (length, self.mark(secret));
+        let (cut_first, mark_first) = first.map(marked).unwrap_or_default();
+        let (cut_last, mark_last) = last.map(marked).unwrap_or_default();
         let end = whole.len() - cut_last;
         let kept = whole.get(cut_first.min(end)..end).unwrap_or_default();
         Some(format!("{mark_first}{kept}{mark_last}"))
-    }
-
-    /// The longest part of a secret that is at an end of `text`, and the mark for it.
-    fn rest<'a>(
-        &'a self,
-        text: &str,
-        is_at_end: fn(&[u8], &[u8]) -> bool,
-        part: fn(&Form, usize) -> &[u8],
-    ) -> Option<(usize, &'a str)> {
-        let text = text.as_bytes();
-        let rests = self.forms.iter().filter_map(|form| {
-            let longest = text.len().min(form.bytes.len() - 1);
-            let mut lengths = (MAX_REST + 1..=longest).rev();
-            let length = lengths.find(|length| is_at_end(text, part(form, *length)))?;
-            Some((length, self.mark(form.secret)))
-        });
-        rests.max_by_key(|(length, _)| *length)
     }
 
     fn mark(&self, secret: usize) -> &str {
@@ -366,13 +366,24 @@ impl Redactor {
     }
 }
 
-impl Form {
-    fn beginning(&self, length: usize) -> &[u8] {
-        &self.bytes[..length]
+/// Takes secrets out of what an attempt left; where that is much, on a thread on which no guest waits.
+pub(super) async fn redacted(mut ended: Ended, secrets: &Secrets) -> Ended {
+    let Some(redactor) = secrets.redactor() else {
+        return ended;
+    };
+    if ended.usage.bytes_out <= MAX_REDACTED_AT_ONCE {
+        redactor.ended(&mut ended);
+        return ended;
     }
 
-    fn ending(&self, length: usize) -> &[u8] {
-        &self.bytes[self.bytes.len() - length..]
+    let redactor = Arc::clone(redactor);
+    let redact = move || {
+        redactor.ended(&mut ended);
+        ended
+    };
+    match tokio::task::spawn_blocking(redact).await {
+        Ok(ended) => ended,
+        Err(failed) => panic::resume_unwind(failed.into_panic()),
     }
 }
 

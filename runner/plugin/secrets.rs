@@ -1,17 +1,28 @@
 //! [`Secrets`]: values that a guest may have and that nothing may write down.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::redact::Redactor;
 
 /// The longest name that is looked for.
 const MAX_NAME_BYTES: usize = 128;
+/// How far behind `{{` its `}}` is looked for: a name, `secret.` and some blanks.
+const MAX_PLACE_BYTES: usize = MAX_NAME_BYTES + 32;
 
 /// Secrets by name.
 #[derive(Clone, Default)]
 pub struct Secrets {
     values: BTreeMap<String, String>,
-    redactor: Option<Redactor>,
+    redactor: Option<Arc<Redactor>>,
+}
+
+/// Why a text cannot be filled with secrets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FillError {
+    /// It names one that is not there.
+    Missing(String),
+    /// It would have more bytes than it may have.
+    TooLong,
 }
 
 impl Secrets {
@@ -22,7 +33,7 @@ impl Secrets {
 
     /// Takes the values of the secrets that a provider is granted; none is longer than [`Self::MAX_BYTES`].
     pub fn new(values: BTreeMap<String, String>) -> Self {
-        let redactor = Redactor::new(&values);
+        let redactor = Redactor::new(&values).map(Arc::new);
         Self { values, redactor }
     }
 
@@ -32,27 +43,31 @@ impl Secrets {
     }
 
     /// Takes the values out of what a guest has said; `None` where there is nothing to look for.
-    pub(super) fn redactor(&self) -> Option<&Redactor> {
+    pub(super) fn redactor(&self) -> Option<&Arc<Redactor>> {
         self.redactor.as_ref()
     }
 
-    /// Puts the value of a secret where a text has `{{secret.NAME}}`; the error is the name of one that is not there.
+    /// Puts the value of a secret where a text has `{{secret.NAME}}`, as long as that has at most `max` bytes.
     ///
     /// Each place is filled once: what looks like a name inside of a value is part of the value.
-    pub(super) fn fill(&self, text: &str) -> Result<String, String> {
+    pub(super) fn fill(&self, text: &str, max: usize) -> Result<String, FillError> {
         let mut filled = String::new();
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once("{{") {
             filled.push_str(before);
-            match behind.split_once("}}") {
-                Some((place, behind)) if let Some(name) = secret_name(place) => {
-                    filled.push_str(self.get(name).ok_or(name)?);
-                    rest = behind;
+            rest = match named(behind) {
+                Some((name, behind)) => {
+                    let value = self.get(name);
+                    filled.push_str(value.ok_or_else(|| FillError::Missing(name.to_owned()))?);
+                    behind
                 }
-                Some(_) | None => {
+                None => {
                     filled.push_str("{{");
-                    rest = behind;
+                    behind
                 }
+            };
+            if filled.len() > max {
+                return Err(FillError::TooLong);
             }
         }
         filled.push_str(rest);
@@ -67,6 +82,15 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// The name in the place that a text begins in, and what is behind the place.
+fn named(text: &str) -> Option<(&str, &str)> {
+    // A guest may write any number of `{{`, so none of them is worth a look at everything behind it.
+    let near = &text[..text.floor_char_boundary(MAX_PLACE_BYTES)];
+    let (place, _) = near.split_once("}}")?;
+    let name = secret_name(place)?;
+    Some((name, &text[place.len() + "}}".len()..]))
+}
+
 /// The name in `secret.NAME`.
 fn secret_name(place: &str) -> Option<&str> {
     let name = place.trim().strip_prefix("secret.")?;
@@ -79,7 +103,7 @@ fn secret_name(place: &str) -> Option<&str> {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use super::Secrets;
+    use super::{FillError, Secrets};
     use crate::plugin::Access;
 
     #[test]
@@ -87,7 +111,7 @@ mod tests {
         let values = [("A", "1"), ("B_2", "{{secret.A}}")];
         let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let secrets = Secrets::new(values.into());
-        let fill = |text: &str| secrets.fill(text);
+        let fill = |text: &str| secrets.fill(text, 100);
         for (text, filled) in [
             ("", ""),
             ("plain", "plain"),
@@ -100,7 +124,24 @@ mod tests {
         ] {
             assert_eq!(fill(text).as_deref(), Ok(filled), "{text}");
         }
-        assert_eq!(fill("{{secret.A}} {{secret.C}}"), Err("C".to_owned()));
+        let missing = FillError::Missing("C".to_owned());
+        assert_eq!(fill("{{secret.A}} {{secret.C}}"), Err(missing));
+    }
+
+    #[test]
+    fn a_text_is_filled_no_further_than_it_may_be() {
+        let values = BTreeMap::from([("A".to_owned(), "x".repeat(1_000))]);
+        let secrets = Secrets::new(values);
+        let text = "{{secret.A}}".repeat(1_000_000);
+        assert_eq!(secrets.fill(&text, 10_000), Err(FillError::TooLong));
+    }
+
+    #[test]
+    fn places_that_never_end_are_left_behind_at_once() {
+        // Looking for each one's end in all the rest would take hours.
+        let text = "{{".repeat(1_000_000);
+        let filled = Secrets::default().fill(&text, text.len());
+        assert!(filled.is_ok_and(|filled| filled == text));
     }
 
     #[test]

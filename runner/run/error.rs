@@ -8,6 +8,7 @@ use std::{
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::folders::FolderError;
 use crate::{
     model::{ProviderId, chain},
     plugin::{Kind, PluginFileError},
@@ -92,6 +93,14 @@ impl ProviderError {
         Self::new(provider, problem).with_help(format!(
             "if the new plugin is wanted, write `sha256 = \"{actual}\"`"
         ))
+    }
+
+    pub(super) fn folder(provider: &ProviderId, error: &FolderError) -> Self {
+        let help = error.help().map(|help| help.to_string());
+        Self {
+            help,
+            ..Self::new(provider, error.to_string())
+        }
     }
 
     /// A key that is for plugins of the other kind.

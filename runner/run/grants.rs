@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::Path,
     sync::Arc,
 };
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{
     error::{PlanError, ProviderError},
+    folders::{Protected, check_folder},
     plan::{Plan, PlannedProvider},
 };
 use crate::{
@@ -63,21 +65,30 @@ impl Plan {
         })
     }
 
-    /// Checks that the folders are there that providers are granted: those of a run may be gone since it began.
-    pub fn check_folders(&self) -> Result<(), PlanError> {
+    /// Finds the folders again that providers are granted, and checks that none lets a guest get at more than that, such
+    /// as at what is `protected`, the scenario or a plugin.
+    ///
+    /// Done once, before any guest runs: those of a run may be gone since it began.
+    pub fn check_folders(&mut self, mut protected: Vec<Protected>) -> Result<(), PlanError> {
+        protected.push(Protected::file("the scenario", self.path()));
+        let planned = self.providers.iter_mut().flatten();
         let mut problems = Vec::new();
-        for provider in self.providers.iter().flatten() {
-            let gone = provider.mounts.iter().filter(|mount| !mount.host.is_dir());
-            problems.extend(gone.map(|mount| {
-                let problem = format!(
-                    "the folder `{}`, which it is granted as `{}`, is not there any more",
-                    mount.host.display(),
-                    mount.guest
-                );
-                let help =
-                    "put it back, or go on with what the scenario grants now: `--accept-changes`";
-                ProviderError::new(&provider.definition.id, problem).with_help(help)
-            }));
+        for provider in planned {
+            protected.push(Protected::file("a plugin", &provider.file.path));
+            let id = &provider.definition.id;
+            let lost = provider.mounts.iter_mut().filter_map(|mount| {
+                let error = mount.find_again().err()?;
+                Some(lost_folder(id, mount, &error))
+            });
+            problems.extend(lost);
+        }
+        let planned = || self.providers.iter().flatten();
+        let all = || planned().flat_map(|provider| &provider.mounts);
+        for provider in planned() {
+            let checked = provider.mounts.iter();
+            let checked = checked.filter_map(|mount| check_folder(mount, all(), &protected).err());
+            let id = &provider.definition.id;
+            problems.extend(checked.map(|error| ProviderError::folder(id, &error)));
         }
         if problems.is_empty() {
             return Ok(());
@@ -151,25 +162,36 @@ impl Environment {
 /// Finds the folders that are granted, wherever the process is when it uses them; the error says which is not there.
 pub fn mounts(grants: &Grants, directory: &Path) -> Result<Vec<Mount>, String> {
     let mounts = grants.fs.iter().map(|grant| {
-        let host = fs_err::canonicalize(directory.join(&grant.path))
-            .map_err(|error| format!("a granted folder: {error}"))?;
-        Ok(Mount {
-            host,
-            guest: grant.mount.clone(),
-            is_writable: grant.mode == FsMode::ReadWrite,
-        })
+        let path = directory.join(&grant.path);
+        let is_writable = grant.mode == FsMode::ReadWrite;
+        Mount::find(&path, &grant.mount, is_writable)
+            .map_err(|error| format!("a granted folder: {error}"))
     });
     mounts.collect()
 }
 
 /// Takes the folders that a provider was granted when its run began; they may be gone.
 pub(super) fn stored_mounts(stored: &ManifestGrants) -> Vec<Mount> {
-    let folders = stored.fs.iter().map(|folder| Mount {
-        host: folder.folder.clone(),
-        guest: folder.mount.clone(),
-        is_writable: folder.mode == FsMode::ReadWrite.as_str(),
+    let folders = stored.fs.iter().map(|folder| {
+        let is_writable = folder.mode == FsMode::ReadWrite.as_str();
+        Mount::stored(&folder.folder, &folder.mount, is_writable)
     });
     folders.collect()
+}
+
+fn lost_folder(provider: &ProviderId, mount: &Mount, error: &io::Error) -> ProviderError {
+    let host = mount.host.display();
+    let what = if error.kind() == io::ErrorKind::NotFound {
+        "is not there any more".to_owned()
+    } else {
+        format!("cannot be used any more: {error}")
+    };
+    let problem = format!(
+        "the folder `{host}`, which it is granted as `{}`, {what}",
+        mount.guest
+    );
+    let help = "put it back, or go on with what the scenario grants now: `--accept-changes`";
+    ProviderError::new(provider, problem).with_help(help)
 }
 
 /// What of `grants` a plugin of this kind can do nothing with.

@@ -155,6 +155,11 @@ impl Plan {
         self.providers.iter().flatten().count()
     }
 
+    /// Where the scenario is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What the memory limits of running attempts may add up to, in bytes.
     pub(super) fn memory(&self) -> u64 {
         self.memory

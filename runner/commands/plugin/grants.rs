@@ -9,7 +9,7 @@ use crate::{
     model::{FsGrant, FsMode, Grants, Limits, NetGrant, is_secret_name},
     output,
     plugin::{Access, Network, Secrets},
-    run,
+    run::{self, Protected},
     scenario::{self, Template},
 };
 
@@ -32,17 +32,23 @@ pub(super) fn read(texts: &[String], limits: &Limits) -> Result<Grants, Error> {
     Ok(grants)
 }
 
-/// Finds what is granted. `scratch` is where a call's own files may be made.
+/// Finds what is granted, and refuses folders that let the plugin get at what is `protected`. `scratch` is where a
+/// call's own files may be made.
 pub(super) fn access(
     grants: &Grants,
     secrets: BTreeMap<String, String>,
     scratch: &Path,
+    protected: &[Protected],
 ) -> Result<Access, Error> {
     let mounts = run::mounts(grants, Path::new(""));
+    let mounts = mounts.map_err(|reason| Error::usage(miette!("{reason}")))?;
+    for mount in &mounts {
+        run::check_folder(mount, &mounts, protected).map_err(Error::usage)?;
+    }
     Ok(Access {
         net: Network::new(grants.net.clone()),
         secrets: Arc::new(Secrets::new(secrets)),
-        mounts: mounts.map_err(|reason| Error::usage(miette!("{reason}")))?,
+        mounts,
         scratch_root: scratch.into(),
     })
 }

@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use super::{file, grants};
 use crate::{
     cli::{OutputArg, ProtocolArg, RehearseArgs},
-    commands::{Surroundings, secrets},
+    commands::{Surroundings, live, secrets},
     error::Error,
     model::{Grants, Limits, chain, media_type},
     output::Output,
     plugin::{
         Access, AttachmentSource, Invocation, Kind, OutputForm, Plugin, PluginFile, Protocol,
     },
-    run::{self, Environment, Rehearsal},
+    run::{self, Environment, Protected, Rehearsal},
     scenario::{self, Template},
 };
 
@@ -54,7 +54,9 @@ impl Prepared {
         let (input, config) = values(args)?;
         let (protocol, is_presumed) = called(args, &file)?;
         let secrets = read_secrets(args, &grants, surroundings, output)?;
-        let access = grants::access(&grants, secrets, &surroundings.scratch_root)?;
+        let mut protected = live::protected(surroundings, None);
+        protected.push(Protected::file("the plugin", &path));
+        let access = grants::access(&grants, secrets, &surroundings.scratch_root, &protected)?;
         let environment = Environment::new(&grants, &access.secrets);
         let env = environment.render(&input, &config);
         let mut prepared = Self {

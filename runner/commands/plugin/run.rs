@@ -1,6 +1,6 @@
 //! `runner plugin run`.
 
-use std::{path::Path, sync::Arc};
+use std::{io::Write as _, path::Path, sync::Arc};
 
 use miette::miette;
 use tokio::sync::mpsc;
@@ -216,9 +216,11 @@ async fn call(
 }
 
 fn write_artifacts(folder: &Path, artifacts: &[Artifact]) -> Result<(), Error> {
-    // Their names are no paths: the host has seen to that.
+    // Their names are no paths: the host has seen to that. What has such a name already is somebody else's.
     let mut artifacts = artifacts.iter();
-    let written = artifacts
-        .try_for_each(|artifact| fs_err::write(folder.join(&artifact.name), &artifact.bytes));
+    let written = artifacts.try_for_each(|artifact| {
+        let mut file = fs_err::File::create_new(folder.join(&artifact.name))?;
+        file.write_all(&artifact.bytes)
+    });
     written.map_err(|error| Error::storage(miette!("cannot write the artifacts: {error}")))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
     sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
@@ -14,7 +14,7 @@ use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, crypto::ring};
 use thiserror::Error;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Semaphore};
 use tower_service::Service;
 
 use super::{
@@ -24,21 +24,38 @@ use super::{
 
 /// How long an address is tried while there is another one.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Connections of a provider that are kept for further requests, to whatever servers they go; all beyond these are used
+/// once.
+pub(super) const MAX_KEPT: usize = 64;
+/// Names that a provider's requests look up at once.
+pub(super) const MAX_LOOKUPS: usize = 8;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// Asks for the addresses of a host and port.
-pub(super) type Lookup = fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+/// Asks for the addresses of a host and port, and blocks until there is an answer.
+pub(super) type Lookup = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// Connects to the host of a URI, with TLS if it is one of `https`.
 #[derive(Clone)]
-pub(super) struct Connector(Dial);
+pub(super) struct Connector {
+    dial: Dial,
+    /// Places for connections that are kept after their first response.
+    kept: Arc<Semaphore>,
+}
 
 /// Connects to the host of a URI. Looks it up once, and goes to what the policy lets pass of that: a second look could
 /// find another address.
 #[derive(Clone)]
 struct Dial {
     policy: Arc<Policy>,
+    names: Names,
+}
+
+/// Looks names up, no more than [`MAX_LOOKUPS`] at once: nothing ends a look-up that nobody answers, and each has a thread
+/// of those that files are read on, too.
+#[derive(Clone)]
+struct Names {
     lookup: Lookup,
+    permits: Arc<Semaphore>,
 }
 
 /// Why there is no connection.
@@ -63,7 +80,12 @@ pub(super) enum ConnectError {
 
 impl Connector {
     pub(super) fn new(policy: Arc<Policy>, lookup: Lookup) -> Self {
-        Self(Dial { policy, lookup })
+        let permits = Arc::new(Semaphore::new(MAX_LOOKUPS));
+        let names = Names { lookup, permits };
+        Self {
+            dial: Dial { policy, names },
+            kept: Arc::new(Semaphore::new(MAX_KEPT)),
+        }
     }
 }
 
@@ -77,14 +99,17 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let mut dial = self.0.clone();
+        let Self { mut dial, kept } = self.clone();
         Box::pin(async move {
             if uri.scheme() != Some(&Scheme::HTTPS) {
-                return Ok(Wire::new(MaybeHttpsStream::Http(dial.call(uri).await?)));
+                return Ok(Wire::new(
+                    MaybeHttpsStream::Http(dial.call(uri).await?),
+                    kept,
+                ));
             }
             let config = client_config().await.map_err(ConnectError::Roots)?;
             let stream = HttpsConnector::from((dial, config)).call(uri).await?;
-            Ok(Wire::new(stream))
+            Ok(Wire::new(stream, kept))
         })
     }
 }
@@ -99,14 +124,14 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { policy, lookup } = self.clone();
+        let Self { policy, names } = self.clone();
         Box::pin(async move {
             let scheme = uri.scheme_str().unwrap_or_default();
             let host = uri.host().unwrap_or_default();
             let default_port = if scheme == "https" { 443 } else { 80 };
             let port = uri.port_u16().unwrap_or(default_port);
 
-            let found = addresses(host, port, lookup).await?;
+            let found = names.addresses(host, port).await?;
             let reachable = policy
                 .reachable(scheme, host, &found)
                 .map_err(ConnectError::Refused)?;
@@ -115,27 +140,40 @@ impl Service<Uri> for Dial {
     }
 }
 
-/// Asks the system, as every program does.
-pub(super) fn system_lookup(
-    host: String,
-    port: u16,
-) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-    Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+impl Names {
+    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = literal.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let found = self
+            .look_up(host.to_owned(), port)
+            .await
+            .map_err(ConnectError::Lookup)?;
+        if found.is_empty() {
+            let error = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+            return Err(ConnectError::Lookup(error));
+        }
+        Ok(found)
+    }
+
+    async fn look_up(&self, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        let lookup = self.lookup;
+        let look_up = move || {
+            let found = lookup(&host, port);
+            // Here and not where somebody waits for it: it goes on after its request is given up.
+            drop(permit);
+            found
+        };
+        tokio::task::spawn_blocking(look_up).await?
+    }
 }
 
-async fn addresses(host: &str, port: u16, lookup: Lookup) -> Result<Vec<SocketAddr>, ConnectError> {
-    let literal = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = literal.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let found = lookup(host.to_owned(), port)
-        .await
-        .map_err(ConnectError::Lookup)?;
-    if found.is_empty() {
-        let error = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-        return Err(ConnectError::Lookup(error));
-    }
-    Ok(found)
+/// Asks the system, as every program does.
+pub(super) fn system_lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
 }
 
 /// Tries one after the other; the last one has all the time that its request has.

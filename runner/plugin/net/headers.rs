@@ -7,7 +7,10 @@ use super::{
     failure::{Failure, MAX_HEAD},
     policy::Refusal,
 };
-use crate::{model::Grant, plugin::secrets::Secrets};
+use crate::{
+    model::Grant,
+    plugin::secrets::{FillError, Secrets},
+};
 
 /// Headers that are between the host and the next server: they say how a message is sent, and not what.
 ///
@@ -46,23 +49,31 @@ pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
     Ok(map)
 }
 
-/// Puts the value of each secret where a header's value names it, if the provider may have it.
+/// Puts the value of each secret where a header's value names it, if the provider may have it. What cannot be sent is
+/// not filled in the first place.
 pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets) -> Result<(), Failure> {
+    let mut bytes = size(headers);
+    if bytes > MAX_HEAD {
+        return Err(too_large());
+    }
     for (name, value) in headers.iter_mut() {
         let text = to_latin_1(value);
-        let filled = secrets.fill(&text).map_err(|secret| refuse(&secret))?;
+        // What is one byte of a header may be two of a text.
+        let filled = secrets
+            .fill(&text, 2 * MAX_HEAD)
+            .map_err(|error| match error {
+                FillError::Missing(secret) => refuse(&secret),
+                FillError::TooLong => too_large(),
+            })?;
         if filled != text {
+            bytes -= value.len();
             *value = from_latin_1(&filled).ok_or_else(|| unfit(name))?;
             value.set_sensitive(true);
+            bytes += value.len();
         }
-    }
-    let bytes = size(headers);
-    if bytes > MAX_HEAD {
-        return Err(Failure::Invalid(format!(
-            "the request's headers have {}, and at most {} can be sent",
-            ByteSize(bytes as u64),
-            ByteSize(MAX_HEAD as u64)
-        )));
+        if bytes > MAX_HEAD {
+            return Err(too_large());
+        }
     }
     Ok(())
 }
@@ -99,6 +110,13 @@ fn refuse(secret: &str) -> Failure {
     let what = format!("the secret `{secret}`");
     let message = format!("{what} is not granted");
     Failure::Denied(Refusal::new(what, &message, Grant::secret(secret)))
+}
+
+fn too_large() -> Failure {
+    Failure::Invalid(format!(
+        "the request's headers have more than {}, and no more can be sent",
+        ByteSize(MAX_HEAD as u64)
+    ))
 }
 
 fn unfit(name: &HeaderName) -> Failure {

@@ -49,8 +49,6 @@ use crate::model::{Denied, Limits, NetGrant};
 
 /// How long a connection is kept that nobody uses.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
-/// Connections to one server that are kept while nobody uses them.
-const MAX_IDLE: usize = 64;
 /// The longest of the registered methods has 17 characters.
 const MAX_METHOD_BYTES: usize = 32;
 
@@ -111,7 +109,6 @@ impl Network {
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(MAX_IDLE_TIME)
-            .pool_max_idle_per_host(MAX_IDLE)
             .http1_max_buf_size(MAX_HEAD)
             .http1_max_headers(MAX_HEADERS)
             .build(Connector::new(Arc::clone(&policy), lookup));

@@ -1,6 +1,6 @@
 //! [`Policy`]: which requests leave, and to which addresses they go.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::Method;
 use thiserror::Error;
@@ -69,7 +69,7 @@ impl Policy {
         for address in found {
             let (ip, port) = (address.ip().to_canonical(), address.port());
             match special(ip) {
-                Some(what) if !self.0.iter().any(|grant| grant.names_address(ip, port)) => {
+                Some(what) if !self.names_address(scheme, ip, port) => {
                     refused.get_or_insert((SocketAddr::new(ip, port), what));
                 }
                 Some(_) | None => reachable.push(*address),
@@ -81,6 +81,11 @@ impl Policy {
             }
             Some(_) | None => Ok(reachable),
         }
+    }
+
+    fn names_address(&self, scheme: &str, ip: IpAddr, port: u16) -> bool {
+        let mut grants = self.0.iter();
+        grants.any(|grant| grant.names_address(scheme, ip, port))
     }
 }
 
@@ -99,6 +104,11 @@ pub(super) fn read_url(text: &str) -> Result<Url, String> {
             "the URL has a user's name or password in it; they belong into an `authorization` header"
                 .to_owned(),
         );
+    }
+    if let Some(Host::Domain(name)) = url.host()
+        && !name.bytes().all(is_of_name)
+    {
+        return Err("the URL's host has characters that no name in DNS has".to_owned());
     }
     let plain = match url.host() {
         Some(Host::Domain(name)) => name.strip_suffix('.').map(str::to_owned),
@@ -124,6 +134,11 @@ pub(super) fn read_url(text: &str) -> Result<Url, String> {
 /// Scheme, host and port, as a grant names them.
 pub(super) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
+}
+
+/// Whatever else a URL's host may have would be read as something else where it stands in a grant.
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte)
 }
 
 fn refuse_address(scheme: &str, host: &str, address: SocketAddr, what: &str) -> Refusal {

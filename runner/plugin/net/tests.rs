@@ -1,19 +1,22 @@
 //! What a name resolves to decides, and it is asked for once.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, RwLock,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     thread,
 };
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use http::HeaderMap;
 
 use super::{
     Content, Failure, Network, Outbound,
-    connect::Lookup,
+    connect::{Lookup, MAX_KEPT, MAX_LOOKUPS},
     policy::{Policy, read_url},
 };
 use crate::{
@@ -21,34 +24,33 @@ use crate::{
     plugin::{Access, Secrets},
 };
 
-type Addresses = BoxFuture<'static, std::io::Result<Vec<SocketAddr>>>;
+type Addresses = io::Result<Vec<SocketAddr>>;
 
 fn at(addresses: &[&str], port: u16) -> Addresses {
     let addresses = addresses.iter().map(|address| {
         let address: IpAddr = address.parse().unwrap();
         SocketAddr::new(address, port)
     });
-    let addresses = addresses.collect();
-    Box::pin(async { Ok(addresses) })
+    Ok(addresses.collect())
 }
 
-fn loopback(_: String, port: u16) -> Addresses {
+fn loopback(_: &str, port: u16) -> Addresses {
     at(&["127.0.0.1"], port)
 }
 
-fn metadata(_: String, port: u16) -> Addresses {
+fn metadata(_: &str, port: u16) -> Addresses {
     at(&["169.254.169.254", "fd00:ec2::254"], port)
 }
 
-fn mapped(_: String, port: u16) -> Addresses {
+fn mapped(_: &str, port: u16) -> Addresses {
     at(&["::ffff:10.0.0.1"], port)
 }
 
-fn unknown(_: String, _: u16) -> Addresses {
-    Box::pin(async { Err(std::io::Error::other("no such name")) })
+fn unknown(_: &str, _: u16) -> Addresses {
+    Err(io::Error::other("no such name"))
 }
 
-fn nothing(_: String, _: u16) -> Addresses {
+fn nothing(_: &str, _: u16) -> Addresses {
     at(&[], 0)
 }
 
@@ -121,7 +123,7 @@ async fn a_granted_name_does_not_grant_the_private_address_that_it_has() {
 #[tokio::test]
 async fn a_name_is_looked_up_once_and_that_address_is_connected_to() {
     static LOOKUPS: AtomicU32 = AtomicU32::new(0);
-    fn rebinding(_: String, port: u16) -> Addresses {
+    fn rebinding(_: &str, port: u16) -> Addresses {
         match LOOKUPS.fetch_add(1, Ordering::Relaxed) {
             0 => at(&["127.0.0.1"], port),
             _ => at(&["192.168.0.1"], port),
@@ -152,6 +154,85 @@ async fn a_name_is_looked_up_once_and_that_address_is_connected_to() {
 }
 
 #[tokio::test]
+async fn look_ups_that_nobody_waits_for_any_more_still_count() {
+    static STARTED: Mutex<usize> = Mutex::new(0);
+    static ANSWERS: RwLock<()> = RwLock::new(());
+    fn silent(_: &str, _: u16) -> Addresses {
+        *STARTED.lock().unwrap() += 1;
+        drop(ANSWERS.read());
+        Ok(Vec::new())
+    }
+    let started = || *STARTED.lock().unwrap();
+
+    let silence = ANSWERS.write().unwrap();
+    let network = Network::with_lookup(grants(&["http://*.name.test"]), silent);
+    let look_up = |number: usize| {
+        let uri = format!("http://{number}.name.test/").parse().unwrap();
+        network.0.client.get(uri)
+    };
+    let mut all: Vec<_> = (0..2 * MAX_LOOKUPS)
+        .map(|number| tokio::spawn(look_up(number)))
+        .collect();
+    while started() < MAX_LOOKUPS {
+        tokio::task::yield_now().await;
+    }
+    // Were their places free now, the other half would start.
+    let second = all.split_off(MAX_LOOKUPS);
+    for first in all {
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let started_in_silence = started();
+    drop(silence);
+    for second in second {
+        second.await.unwrap().unwrap_err();
+    }
+    assert_eq!(started_in_silence, MAX_LOOKUPS);
+    assert_eq!(started(), 2 * MAX_LOOKUPS);
+}
+
+#[tokio::test]
+async fn connections_are_kept_up_to_a_number_whatever_servers_they_go_to() {
+    const MORE: usize = 5;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (closed, closings) = mpsc::channel();
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let (mut stream, closed) = (stream.unwrap(), closed.clone());
+            thread::spawn(move || {
+                let mut request = [0; 1000];
+                while stream.read(&mut request).is_ok_and(|length| length > 0) {
+                    let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+                    stream.write_all(answer).unwrap();
+                }
+                closed.send(number)
+            });
+        }
+    });
+
+    let port = address.port();
+    let granted = [
+        format!("http://*.name.test:{port}"),
+        format!("http://{address}"),
+    ];
+    let granted = granted.each_ref().map(String::as_str);
+    let network = Network::with_lookup(grants(&granted), loopback);
+    for number in 0..MAX_KEPT + MORE {
+        let uri = format!("http://{number}.name.test:{port}/");
+        let response = network.0.client.get(uri.parse().unwrap()).await;
+        assert_eq!(response.unwrap().status(), 204);
+    }
+    let closings = tokio::task::spawn_blocking(move || closings.into_iter().take(MORE).collect());
+    let mut closed: Vec<usize> = closings.await.unwrap();
+    closed.sort_unstable();
+    assert_eq!(closed, (MAX_KEPT..MAX_KEPT + MORE).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_name_that_nobody_knows_is_unreachable() {
     for (lookup, text) in [
         (unknown as Lookup, "no such name"),
@@ -171,6 +252,23 @@ fn of_several_addresses_those_are_used_that_may_be() {
     let found = ["192.168.0.1:80", "8.8.8.8:80", "10.0.0.1:80"].map(|text| text.parse().unwrap());
     let reachable = policy.reachable("http", "name.test", &found).unwrap();
     assert_eq!(reachable, found[1..]);
+}
+
+#[test]
+fn an_address_is_granted_for_its_own_scheme_alone() {
+    let granted = ["https://10.0.0.1:8443", "http://x.example.com:8443"];
+    let policy = Policy::new(grants(&granted));
+    let found = ["10.0.0.1:8443".parse().unwrap()];
+    assert!(policy.reachable("https", "10.0.0.1", &found).is_ok());
+    let refusal = policy
+        .reachable("http", "x.example.com", &found)
+        .unwrap_err();
+    assert!(
+        refusal
+            .message
+            .contains("`net = [\"http://10.0.0.1:8443\"]`"),
+        "{refusal}"
+    );
 }
 
 #[test]
@@ -222,6 +320,13 @@ fn urls_have_one_form() {
         "http://[::1",
         "http://exa mple.com",
         "http://256.0.0.1",
+        // These would be read as something else where they stand in a grant.
+        "https://*.evil.test/",
+        "https://a\"b.test",
+        "https://a;b.test",
+        "https://$(a).test",
+        "https://{{secret.A}}.test",
+        "https://a'b.test",
         "data:text/plain,a",
     ] {
         assert!(read_url(text).is_err(), "{text:?}");

@@ -28,6 +28,9 @@ use crate::plugin::host::Host;
 
 /// Where the guest sets no time, its deadline does.
 const FOREVER: Duration = Duration::MAX;
+/// Bytes that a guest can write at once to the body of a request; the host holds two times that for each body, and a
+/// guest can have a thousand of them.
+const MAX_CHUNK: usize = 8 * 1024;
 
 type Sent = Result<(Response<WasiBody>, Background), Error>;
 /// What is left to do for a response while its body is read; nothing, as the client does it.
@@ -67,6 +70,15 @@ impl WasiHttpHooks for Host {
                 failure.into()
             })
         })
+    }
+
+    /// What a guest has written and nobody has sent yet counts for no limit of memory, so there is little of it.
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        1
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        MAX_CHUNK
     }
 
     fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {

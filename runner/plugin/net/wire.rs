@@ -21,7 +21,10 @@ use hyper_util::{
     },
     rt::TokioIo,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
@@ -29,6 +32,8 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 pub(super) struct Wire {
     stream: Stream,
     has_worked: HasWorked,
+    /// None for one that is closed when its first response has come.
+    kept: Option<OwnedSemaphorePermit>,
 }
 
 /// Whether a response has come by a connection; what is known of a connection travels with its responses and errors.
@@ -36,10 +41,12 @@ pub(super) struct Wire {
 struct HasWorked(Arc<AtomicBool>);
 
 impl Wire {
-    pub(super) fn new(stream: Stream) -> Self {
+    /// Takes a connection; it may serve further requests if there is a place among those that are `kept`.
+    pub(super) fn new(stream: Stream, kept: Arc<Semaphore>) -> Self {
         Self {
             stream,
             has_worked: HasWorked::default(),
+            kept: kept.try_acquire_owned().ok(),
         }
     }
 
@@ -71,7 +78,11 @@ impl Wire {
 
 impl Connection for Wire {
     fn connected(&self) -> Connected {
-        self.stream.connected().extra(self.has_worked.clone())
+        let connected = self.stream.connected().extra(self.has_worked.clone());
+        if self.kept.is_none() {
+            connected.poison();
+        }
+        connected
     }
 }
 

@@ -9,6 +9,8 @@ use base64::{
 
 /// A line of a value that has several is a secret of its own from this length on, in bytes: logs are written by lines.
 const MIN_LINE: usize = 8;
+/// Where programs break lines of base64: PEM (RFC 7468) and MIME (RFC 2045).
+const COLUMNS: [usize; 2] = [64, 76];
 
 /// Every form of `value` that has at least `min` bytes. Nothing for a value that is shorter itself.
 pub(super) fn of(value: &str, min: usize) -> BTreeSet<Vec<u8>> {
@@ -167,5 +169,23 @@ fn base64(value: &str) -> Vec<String> {
         [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD]
             .map(|engine| engine.encode(&bytes)[own.clone()].to_owned())
     });
-    alone.into_iter().chain(inside).collect()
+    let inside: Vec<_> = inside.collect();
+    // The second one ends where the value does, whatever comes then: many write a line break behind it.
+    let lines = [&alone[0], &inside[0]].map(|text| lines(text));
+    alone
+        .iter()
+        .chain(&inside)
+        .cloned()
+        .chain(lines.concat())
+        .collect()
+}
+
+/// The lines of a text in base64 that is broken into lines.
+fn lines(text: &str) -> Vec<String> {
+    let broken = COLUMNS.into_iter().filter(|columns| text.len() > *columns);
+    let lines = broken.flat_map(|columns| text.as_bytes().chunks(columns));
+    lines
+        .filter(|line| line.len() >= MIN_LINE)
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect()
 }

@@ -1,7 +1,7 @@
 //! Whether secrets are found in all their forms, and nothing else is.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Ended, Ending, Redactor, Reply};
+use super::{Ended, Ending, Form, MAX_NAME_BYTES, Redactor, Reply, rests::Rests};
 use crate::{
     model::{Artifact, AttemptError, Check, CheckVerdict, Denied, Grant, LogRecord, Metric, Usage},
     plugin::{Heard, Listener, Secrets},
@@ -136,6 +136,80 @@ fn a_part_of_a_secret_at_a_seam_is_replaced_too() {
     ] {
         assert_eq!(cut(&redactor, text), expected);
     }
+}
+
+#[test]
+fn a_text_that_a_guest_has_cut_is_cut() {
+    let redactor = redactor(&[("KEY", "0123456789abcdef")]);
+    for (text, expected) in [
+        ("key 0123456789...", "key [secret KEY]..."),
+        ("...6789abcdef is it", "...[secret KEY] is it"),
+        ("0123456789....89abcdef", "[secret KEY]....[secret KEY]"),
+        ("0123456789..", "0123456789.."),
+    ] {
+        assert_eq!(redacted(&redactor, text), expected);
+    }
+}
+
+#[test]
+fn a_text_of_a_million_parts_and_a_long_secret_are_no_matter() {
+    let secret: String = (0..5_000).map(|number| format!("{number:04};")).collect();
+    let redactor = redactor(&[("LONG", &secret)]);
+    // Every length of every form for every part would take days.
+    let text = "…nothing in here".repeat(100_000);
+    assert_eq!(cut(&redactor, &text), text);
+    let text = "…0000;0001;".repeat(100_000);
+    assert_eq!(cut(&redactor, &text), "…[secret LONG]".repeat(100_000));
+}
+
+#[test]
+fn many_names_that_become_one_stay_different() {
+    const KEYS: usize = 100_000;
+    // Forms of a secret that are told apart by what is left of them alone.
+    let redactor = redactor(&[("KEY", "abcdefgh")]);
+    let forms = [
+        "abcdefgh",
+        "6162636465666768",
+        "YWJjZGVmZ2g=",
+        "YWJjZGVmZ2g",
+    ];
+    let key = |number: usize| {
+        let form = |place: u32| forms[number / 4_usize.pow(place) % 4];
+        let key: Vec<_> = (0..9).map(form).collect();
+        key.join("-")
+    };
+    let keys: Vec<_> = (0..KEYS).map(key).collect();
+    let mut value: Value = keys.iter().map(|key| (key.clone(), json!(0))).collect();
+    value["[secret KEY]"] = json!("kept");
+    redactor.value(&mut value);
+    let map = value.as_object().unwrap();
+    assert_eq!(map.len(), KEYS + 1);
+    assert_eq!(map["[secret KEY]"], "kept");
+    let longest = map.keys().map(String::len).max().unwrap();
+    assert!(longest < 9 * "[secret KEY]-".len() + 10, "{longest}");
+
+    let artifact = |name: &String| Artifact {
+        name: name.clone(),
+        media_type: String::new(),
+        bytes: Vec::new(),
+    };
+    let mut artifacts: Vec<_> = keys.iter().map(artifact).collect();
+    redactor.artifacts(&mut artifacts);
+    let names: BTreeSet<_> = artifacts.iter().map(|artifact| &artifact.name).collect();
+    assert_eq!(names.len(), KEYS);
+    assert!(names.iter().all(|name| name.len() <= MAX_NAME_BYTES));
+}
+
+#[test]
+fn artifacts_do_not_grow() {
+    let redactor = redactor(&[("A_LONG_NAME", "abcd"), ("KEY", "0123456789abcdef")]);
+    let mut artifacts = [Artifact {
+        name: "a.txt".to_owned(),
+        media_type: String::new(),
+        bytes: b"abcd 0123456789abcdef abcdabcd".to_vec(),
+    }];
+    redactor.artifacts(&mut artifacts);
+    assert_eq!(artifacts[0].bytes, b"*** [secret KEY] ******");
 }
 
 #[test]
@@ -316,6 +390,50 @@ proptest! {
     }
 
     #[test]
+    fn base64_that_is_broken_into_lines_is_found(
+        secret in "[ -~]{50,300}",
+        columns in prop_oneof![Just(64), Just(76)],
+        end in prop_oneof![Just("\n"), Just("\r\n"), Just("\\n")],
+        behind in prop_oneof![Just(""), Just("\n")],
+    ) {
+        let redactor = redactor(&[("KEY", &secret)]);
+        let whole = general_purpose::STANDARD.encode(format!("{secret}{behind}"));
+        let lines: Vec<_> = whole
+            .as_bytes()
+            .chunks(columns)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        let text = redacted(&redactor, &lines.join(end));
+        for line in lines {
+            // The last one may be too short to tell anything.
+            prop_assert!(line.len() < 12 || !text.contains(line), "{line:?} in {text:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_rest_of_a_form_is_found(
+        first in "[ab]{4,20}",
+        second in "[ab]{9,30}",
+        text in "[ab]{0,40}",
+    ) {
+        let form = |bytes: String| Form { bytes: bytes.into_bytes(), secret: 0 };
+        let forms = [form(first), form(second)];
+        let rests = Rests::new(&forms);
+        let text = text.as_bytes();
+        let longest = |is_rest: &dyn Fn(&[u8], usize) -> bool| {
+            let lengths = (8..=text.len()).rev();
+            let mut lengths = lengths.filter(|length| {
+                forms.iter().any(|form| *length <= form.bytes.len() && is_rest(&form.bytes, *length))
+            });
+            lengths.next()
+        };
+        let at_start = longest(&|form, length| text.starts_with(&form[form.len() - length..]));
+        let at_end = longest(&|form, length| text.ends_with(&form[..length]));
+        prop_assert_eq!(rests.at_start(text, &forms).map(|(length, _)| length), at_start);
+        prop_assert_eq!(rests.at_end(text, &forms).map(|(length, _)| length), at_end);
+    }
+
+    #[test]
     fn a_cut_leaves_no_long_part_of_a_secret(
         secret in "[a-zA-Z0-9]{16,60}",
         before in "[ -~]{0,40}",
@@ -347,7 +465,7 @@ fn nothing_secret_is_heard_while_a_guest_runs() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ear = Arc::clone(&heard);
     let listener = Listener::new(move |heard| ear.lock().unwrap().push(format!("{heard:?}")));
-    let listener = redactor(&[("KEY", SECRET)]).listener(listener);
+    let listener = Arc::new(redactor(&[("KEY", SECRET)])).listener(listener);
 
     listener.hear(Heard::Log(&LogRecord {
         level: "info",

@@ -40,6 +40,8 @@ struct Request {
 enum By {
     Send,
     Wasi,
+    /// Fills the bodies of as many requests of `wasi:http` as `size` says, and sends none.
+    Hoard,
 }
 
 impl Provider for Web {
@@ -79,6 +81,7 @@ fn answer(request: Request) -> Value {
     match request.by {
         By::Send => send(&request),
         By::Wasi => wasi::send(&request).unwrap_or_else(|error| json!({ "error": error })),
+        By::Hoard => json!({ "held": wasi::hoard(request.size) }),
     }
 }
 
