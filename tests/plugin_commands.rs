@@ -434,7 +434,7 @@ fn a_value_that_a_plain_call_has_no_use_for_is_refused() {
 
     let variable = ["--grant", "env=TEXT={{input.text}}", "--", "env", "TEXT"];
     let ran = call(&runner, "command.wasm", &[&input[..], &variable].concat());
-    assert_eq!(ran.expect(0).stdout, "hi\n");
+    assert_eq!(ran.expect(0).stdout, "hi");
 }
 
 #[test]
