@@ -156,7 +156,7 @@ pub struct ExecArgs {
     #[arg(long, help_heading = "Execution")]
     pub build: bool,
     /// Where secrets come from beside the environment
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Execution")]
     pub secrets: SecretsArgs,
     /// Print the trials that would run and what providers are granted, and run nothing
     #[arg(long, help_heading = "Execution")]
@@ -189,7 +189,7 @@ pub struct ExecArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub struct SecretsArgs {
     /// Take secrets from this file of `NAME=VALUE` lines before the environment; may be given more than once
-    #[arg(long = "secret-file", value_name = "FILE", help_heading = "Execution")]
+    #[arg(long = "secret-file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 
@@ -253,7 +253,7 @@ pub struct ResumeArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Execution")]
     pub grace: Option<Duration>,
     /// Where secrets come from beside the environment
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Execution")]
     pub secrets: SecretsArgs,
 
     /// Where the results are
@@ -459,6 +459,14 @@ fn parse_minutes(text: &str) -> Result<Duration, String> {
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
     scenario::parse_duration(text).map_err(Into::into)
+}
+
+/// As the `timeout` of a scenario.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("it cannot be zero".into()),
+        timeout => Ok(timeout),
+    }
 }
 
 fn parse_fail_fast(text: &str) -> Result<FailFast, String> {

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     if first == plugin::COMPILE_ARGUMENT {
         return plugin::compile_child(&arguments[1..]);
     }
+    plugin::raise_open_files();
     let is_detached = first == commands::DETACHED_ARGUMENT;
     if is_detached {
         arguments.remove(0);

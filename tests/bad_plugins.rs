@@ -336,6 +336,31 @@ fn a_configuration_or_input_that_the_plugin_refuses_fails_the_run_before_any_tri
 }
 
 #[test]
+fn configurations_and_inputs_that_plugins_refuse_are_told_together() {
+    let runner = Runner::new(&["units"]);
+    let table = r#"
+        good | { from = "km", to = "mi", value = 1 } |
+        bad  | { from = "km", to = "mi", vallue = 1 } |
+        "#;
+    runner.scenario(&format!(
+        "[providers.p]\nplugin = \"units.wasm\"\nconfig = {{ decimal = 2 }}\n\
+         [providers.q]\nplugin = \"units.wasm\"\n{}",
+        tests(table)
+    ));
+    failed(
+        &runner,
+        &[
+            "provider `p` cannot be used: its `config` does not fit",
+            "decimal",
+            "provider `p` cannot be used: the input of 1 test does not fit its schema: `bad`",
+            "provider `q` cannot be used: the input of 1 test does not fit its schema: `bad`",
+            "vallue",
+            "help: `runner plugin inspect ",
+        ],
+    );
+}
+
+#[test]
 fn a_folder_is_a_plugin_only_with_its_plugin_toml_and_a_build() {
     let runner = Runner::new(&[]);
     fs_err::create_dir(runner.path("folder")).unwrap();
@@ -354,6 +379,16 @@ fn a_folder_is_a_plugin_only_with_its_plugin_toml_and_a_build() {
             "`--build`",
         ],
     );
+    // However the folder is written, its path is as short as it can be.
+    for (folder, shown) in [("./folder/.", "`folder`"), (".", "`.`")] {
+        runner.write(
+            "plugin.toml",
+            "name = \"here\"\nlanguage = \"rust\"\nkind = \"command\"\n",
+        );
+        runner.scenario(&provider(&format!("plugin = \"{folder}\"")));
+        runner.refused(&[], &[&format!("is not built: {shown} has no")]);
+    }
+    runner.scenario(&provider("plugin = \"folder\""));
     runner.write("folder/plugin.toml", "nonsense");
     runner.refused(&[], &["plugin.toml"]);
 }

@@ -263,7 +263,7 @@ fn a_server_that_is_not_granted_is_not_asked() {
     assert_eq!(
         row["error"]["message"],
         format!(
-            "`GET {origin}` is not granted; add `net = [\"{origin}\"]` to the provider's `grants`"
+            "`GET {origin}` is not granted; add \"{origin}\" to `net` of the provider's `grants`"
         )
     );
     assert_eq!(server.connections(), 0);

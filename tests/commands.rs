@@ -230,6 +230,33 @@ fn a_preview_1_module_is_a_provider_too() {
 }
 
 #[test]
+fn a_plain_command_that_answers_by_the_json_protocol_is_told_to_be_called_so() {
+    let list = r#"
+        ok    | { text = '{"ok": {"output": 1}}' }                                   | equals = 1
+        err   | { text = '{"err": {"kind": "x", "code": "c", "message": "m"}}' }     | equals = 1
+        other | { text = '{"ok": true}' }                                            | equals = 1
+        right | { text = '{"ok": {"output": 1}}' }                                   | matches = "output"
+        "#;
+    for (keys, told) in [
+        ("", [true, true, false, false]),
+        ("output = \"trimmed\"", [true, true, false, false]),
+        ("output = \"json\"", [true, true, false, false]),
+    ] {
+        let runner = command(
+            &format!("args = [\"say\", \"{{{{input.text}}}}\"]\n{keys}"),
+            list,
+        );
+        runner.exec(&[]).expect(1);
+        let run = runner.only_run();
+        let is_told = |test| {
+            let message = run.row(test)["checks"][0]["message"].to_string();
+            message.contains("`protocol = \\\"json\\\"`")
+        };
+        assert_eq!(["ok", "err", "other", "right"].map(is_told), told, "{keys}");
+    }
+}
+
+#[test]
 fn the_json_protocol_makes_a_command_answer_like_a_component() {
     let runner = command(
         "protocol = \"json\"",

@@ -131,11 +131,8 @@ impl World {
     }
 
     fn mount(mut self, name: &str, guest: &str, is_writable: bool) -> Self {
-        self.access.mounts.push(Mount {
-            host: self.path(name),
-            guest: guest.to_owned(),
-            is_writable,
-        });
+        let mount = Mount::find(&self.path(name), guest, is_writable).unwrap();
+        self.access.mounts.push(mount);
         self
     }
 
@@ -157,7 +154,7 @@ impl World {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        fs_err::canonicalize(self.folder.path()).unwrap().join(name)
     }
 
     fn read(&self, name: &str) -> String {
@@ -379,9 +376,12 @@ fn a_granted_folder_is_changed_where_that_is_granted() {
 
 #[test]
 fn a_folder_that_is_gone_is_named() {
-    let world = World::new()
+    let world = World::new();
+    fs_err::create_dir(world.path("gone")).unwrap();
+    let world = world
         .mount("open", "/data", false)
         .mount("gone", "/gone", false);
+    fs_err::remove_dir(world.path("gone")).unwrap();
     for (kind, plugin) in GUESTS.all() {
         let error = error(world.run(plugin, &json!([])));
         assert_eq!(error.class, Some(ErrorClass::Internal), "{kind}");
@@ -392,6 +392,44 @@ fn a_folder_that_is_gone_is_named() {
             "{kind}: {}",
             error.message
         );
+    }
+}
+
+#[test]
+fn what_a_guest_puts_in_the_place_of_a_folder_is_not_mounted() {
+    let link = json!([
+        ["rename", "/data/sub", "/data/moved"],
+        ["symlink", "../../secret", "/data/sub"],
+    ]);
+    let folder = json!([
+        ["rename", "/data/sub", "/data/moved"],
+        ["mkdir", "/data/sub"]
+    ]);
+    // Neither does a link further up lead elsewhere.
+    let above = json!([
+        ["rename", "/data/deep", "/data/moved"],
+        ["symlink", "..", "/data/deep"],
+    ]);
+    for (kind, plugin) in GUESTS.all() {
+        for acts in [&link, &folder, &above] {
+            let world = World::new();
+            fs_err::create_dir_all(world.path("open/deep/secret")).unwrap();
+            let world = world
+                .mount("open", "/data", true)
+                .mount("open/sub", "/sub", false)
+                .mount("open/deep/secret", "/deep", false)
+                .scratch(KIB * KIB);
+            let swapped = results(world.run(plugin, acts));
+            let worked = json!([{"ok": null}, {"ok": null}]);
+            assert_eq!(swapped, worked, "{kind}: {acts}");
+
+            let look = json!([["read", "/sub/file"], ["read", "/deep/file"]]);
+            let error = error(world.run(plugin, &look));
+            assert_eq!(error.class, Some(ErrorClass::Internal), "{kind}: {acts}");
+            let expected = "cannot mount the folder `";
+            assert!(error.message.starts_with(expected), "{}", error.message);
+            assert!(!error.message.contains("secret\n"), "{}", error.message);
+        }
     }
 }
 
@@ -437,6 +475,37 @@ fn scratch_is_empty_in_every_attempt() {
             ]),
         );
     }
+}
+
+#[test]
+fn an_attempt_whose_folders_are_long_in_the_making_is_ended_all_the_same() {
+    let mut world = World::new().scratch(KIB);
+    // The only thread for what blocks is taken.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (sender, taken) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || taken.recv().unwrap_err());
+    for (kind, plugin) in GUESTS.all() {
+        world.interrupt = Interrupt::default();
+        world.timeout = Duration::from_millis(1);
+        let ended = runtime.block_on(world.start(plugin, &json!([])));
+        assert!(matches!(ended.ending, Ending::Timeout), "{kind}: {ended:?}");
+
+        world.timeout = LONG;
+        let interrupt = world.interrupt.clone();
+        let acts = json!([]);
+        let attempt = world.start(plugin, &acts);
+        let (ended, ()) =
+            runtime.block_on(async { tokio::join!(attempt, async { interrupt.now() }) });
+        assert!(matches!(ended.ending, Ending::Stopped), "{kind}: {ended:?}");
+    }
+    drop(sender);
+    // Waits for what was given up, which removes what it made.
+    drop(runtime);
+    assert_eq!(names(&world.path("scratch")), [""; 0]);
 }
 
 #[test]
@@ -1092,25 +1161,45 @@ fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
 }
 
 #[test]
-fn a_guest_that_closes_nothing_runs_out_of_handles() {
+fn a_guest_that_closes_nothing_has_only_so_many_files_open() {
     let world = World::new().mount("open", "/data", false);
     let before = fs_err::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     for (kind, plugin) in GUESTS.all() {
-        let error = error(world.run(plugin, &json!([["hoard", "/data/file"]])));
+        let ended = world.run(plugin, &json!([["hoard", "/data/file"], ["list", "/data"]]));
+        let denied: Vec<_> = ended.denied.iter().map(|denied| &denied.what).collect();
         assert_eq!(
-            (error.class, error.code.as_str()),
-            (Some(ErrorClass::Limit), "resources"),
-            "{kind}: {}",
-            error.message
+            denied,
+            ["having more than 128 files open at once"],
+            "{kind}"
         );
-        world.assert_all(
-            &json!([["read", "/data/file"]]),
-            &json!([{"ok": "content"}]),
-        );
+        let results = results(ended);
+        let name = if kind == "module" { "mfile" } else { "nomem" };
+        assert_eq!(results[0], json!({"err": name}), "{kind}");
+        // Once they are closed, there is room again.
+        assert_eq!(results[1], json!({"ok": ["file", "sub"]}), "{kind}");
     }
     let after = fs_err::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     // Other tests of this process open files as well.
     assert!(after < before + 500, "{before} became {after}");
+}
+
+#[test]
+fn a_process_that_begins_with_few_files_opens_as_many_as_it_may() {
+    let runner = scenario(
+        &module("files-command"),
+        "",
+        r#"
+        grants.fs = [{ path = ".", mount = "/data" }]
+        [[tests]]
+        id = "hoard"
+        input = [["hoard", "/data/note.txt"]]
+        "#,
+    );
+    let limited = runner.shell(r#"ulimit -S -n 100; exec "$runner" exec scenario.toml"#);
+    Running::spawn(limited).finish().expect(0);
+    let row = runner.only_run().row("hoard");
+    let denied = "having more than 128 files open at once";
+    assert_eq!(row["denied"][0]["what"], json!(denied), "{row}");
 }
 
 /// A scenario with a command, as a module or as a component, and an empty folder `tmp` for temporary files.
@@ -1295,4 +1384,151 @@ fn a_run_gives_its_provider_the_folders_and_variables_of_its_grants() {
         assert_eq!(fs_err::read_to_string(runner.path("out/b")).unwrap(), "xx");
         assert_eq!(names(&runner.path("tmp")), [""; 0]);
     }
+}
+
+/// A scenario in `project` whose only provider is granted `grants.fs`.
+fn granting(folders: &str) -> Runner {
+    let runner = scenario(
+        &module("files-command"),
+        r#"scratch = "1MiB""#,
+        &format!(
+            r#"
+            grants.fs = [{folders}]
+            [[tests]]
+            id = "a"
+            input = [["write", "/made/a", "x"]]
+            "#
+        ),
+    );
+    for folder in ["work/inner/deep", "beside"] {
+        fs_err::create_dir_all(runner.path(folder)).unwrap();
+    }
+    runner
+}
+
+#[test]
+fn a_folder_inside_a_writable_one_is_refused() {
+    let runner = granting(
+        r#"{ path = "work", mount = "/made", mode = "rw" }, { path = "work/inner", mount = "/inner" }"#,
+    );
+    for args in [
+        &["exec", "scenario.toml"][..],
+        &["exec", "scenario.toml", "--dry-run"],
+    ] {
+        let ran = start_in(&runner, "tmp", args).finish().expect(2);
+        for part in [
+            "provider `p`",
+            "work/inner`, granted as `/inner`, lies in",
+            "granted as `/made` with mode `rw`",
+            "in its place",
+            "grant `rw` only of folders in which no other granted folder lies",
+        ] {
+            assert!(ran.stderr.contains(part), "{}", ran.stderr);
+        }
+    }
+    assert!(!runner.path("results").exists());
+
+    // The same holds for a call outside of any run, and beside another provider's folder.
+    let args = [
+        "plugin",
+        "run",
+        "files-command.wasm",
+        "--limit",
+        "scratch=1MiB",
+        "--grant",
+        "fs=work:/made:rw",
+        "--grant",
+        "fs=work/inner:/inner:rw",
+        "--",
+        "[]",
+    ];
+    let ran = start_in(&runner, "tmp", &args).finish().expect(2);
+    assert!(ran.stderr.contains("lies in"), "{}", ran.stderr);
+
+    let other = r#"
+        [[tests]]
+        id = "a"
+        input = []
+        [providers.q]
+        plugin = "files-command.wasm"
+        args = ["[]"]
+        grants.fs = [{ path = "work/inner/deep", mount = "/deep" }]
+        "#;
+    let runner = granting(r#"{ path = "work", mount = "/made", mode = "rw" }"#);
+    runner.scenario(&format!(
+        r#"
+        [providers.p]
+        plugin = "files-command.wasm"
+        args = ["[]"]
+        limits = {{ scratch = "1MiB" }}
+        grants.fs = [{{ path = "work", mount = "/made", mode = "rw" }}]
+        {other}
+        "#
+    ));
+    let ran = start_in(&runner, "tmp", &["exec", "scenario.toml"])
+        .finish()
+        .expect(2);
+    assert!(ran.stderr.contains("provider `q`"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_writable_folder_around_what_decides_or_records_is_refused() {
+    let work = r#"{ path = "work", mount = "/made", mode = "rw" }"#;
+    let run = |folders: &str, args: &[&str], what: &str| {
+        let runner = granting(folders);
+        fs_err::create_dir_all(runner.path("work/inner/results")).unwrap();
+        let args = [&["exec", "scenario.toml", "--dry-run"], args].concat();
+        let ran = start_in(&runner, "tmp", &args).finish();
+        if what.is_empty() {
+            ran.expect(0);
+            return;
+        }
+        let ran = ran.expect(2);
+        let expected = format!("would let a guest change {what}, `");
+        assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+    };
+    run(work, &[], "");
+    run(work, &["--results", "work/made/later"], "the results root");
+    run(work, &["--into", "work/run"], "the results root");
+    let inner = r#"{ path = "work/inner", mount = "/made", mode = "rw" }"#;
+    run(inner, &["--results", "work"], "the results root");
+    run(inner, &["--into", "work/inner"], "the run");
+    run(inner, &["--into", "work/run"], "");
+    let tmp = r#"{ path = "tmp", mount = "/made", mode = "rw" }"#;
+    run(tmp, &[], "the temporary folder");
+
+    // The scenario, or its plugin, is in the folder itself.
+    let runner = granting(work);
+    let text = fs_err::read_to_string(runner.path("scenario.toml")).unwrap();
+    let plugin = fs_err::read(runner.path("files-command.wasm")).unwrap();
+    fs_err::write(runner.path("work/files-command.wasm"), plugin).unwrap();
+    let inside = text.replace("\"files-command", "\"../files-command");
+    let inside = inside.replace("path = \"work\"", "path = \".\"");
+    runner.write("work/scenario.toml", &inside);
+    let beside = text.replace("\"files-command", "\"work/files-command");
+    runner.write("scenario.toml", &beside);
+    for (scenario, what) in [
+        ("work/scenario.toml", "the scenario"),
+        ("scenario.toml", "a plugin"),
+    ] {
+        let ran = start_in(&runner, "tmp", &["exec", scenario]).finish();
+        let expected = format!("would let a guest change {what}, `");
+        let ran = ran.expect(2);
+        assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_run_does_not_go_on_with_a_link_in_the_place_of_its_folder() {
+    let runner = granting(r#"{ path = "work", mount = "/made", mode = "rw" }"#);
+    start_in(&runner, "tmp", &["exec", "scenario.toml"])
+        .finish()
+        .expect(0);
+    fs_err::rename(runner.path("work"), runner.path("moved")).unwrap();
+    std::os::unix::fs::symlink("beside", runner.path("work")).unwrap();
+    let args = ["resume", "--from", "latest", "--rerun", "all"];
+    let ran = start_in(&runner, "tmp", &args).finish().expect(2);
+    let expected = "cannot be used any more: it is behind a symbolic link by now";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    assert_eq!(names(&runner.path("beside")), [""; 0]);
 }

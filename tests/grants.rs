@@ -216,6 +216,21 @@ fn a_secret_without_a_value_is_told_before_there_is_a_run() {
         &["cannot read the secrets in `bad.env`: line 2 is no `NAME=VALUE`"],
     );
     assert_clean("the message", refused.stderr.as_bytes());
+    for (text, why) in [
+        (
+            format!("\nAPI_KEY=\"{SECRET}\n"),
+            "line 2 has a value that begins with a quote and does not end with it",
+        ),
+        (
+            format!("API_KEY=a\nB=b\nexport API_KEY='{SECRET}'\n"),
+            "line 3 has `API_KEY` again, after line 1",
+        ),
+    ] {
+        runner.write("bad.env", text);
+        let why = format!("cannot read the secrets in `bad.env`: {why}");
+        let refused = runner.refused(&["--secret-file", "bad.env"], &[&why]);
+        assert_clean("the message", refused.stderr.as_bytes());
+    }
     runner.refused(&["--secret-file", "missing.env"], &["missing.env"]);
     runner.write("long.env", format!("B=x\nAPI_KEY={}\n", "x".repeat(70_000)));
     runner.refused(&["--secret-file", "long.env"], &["longer than 64 KiB"]);
@@ -369,10 +384,11 @@ fn what_a_plugin_asks_for_and_is_not_granted_is_told_before_the_run() {
 fn a_dry_run_tells_what_is_granted() {
     let runner = leaky(
         "net = [\"https://example.com:443\"]\nsecrets = [\"API_KEY\"]\nenv = { \"A B\" = \"\\u0001{{secret.X}}\" }\n\
-         fs = [{ path = \".\", mount = \"/here\", mode = \"rw\" }]\n[providers.leaky.limits]\nscratch = \"1MiB\"\n\
+         fs = [{ path = \"out\", mount = \"/here\", mode = \"rw\" }]\n[providers.leaky.limits]\nscratch = \"1MiB\"\n\
          [providers.plain]\nplugin = \"leaky.wasm\"",
         &["length"],
     );
+    fs_err::create_dir(runner.path("out")).unwrap();
     let ran = runner.exec(&["--dry-run"]).expect(0);
     assert_eq!(ran.stdout, "length@leaky#1\nlength@plain#1\n");
     assert_eq!(
@@ -381,10 +397,76 @@ fn a_dry_run_tells_what_is_granted() {
          provider `leaky` is granted, and may write 1.0 MiB:\n    \
              net = [\"https://example.com\"]\n    \
              secrets = [\"API_KEY\"]\n    \
-             fs = [{ path = \".\", mount = \"/here\", mode = \"rw\" }]\n    \
-             env = { \"A B\" = \"\\u0001{{secret.X}}\" }\n\
+             fs = [{ path = \"out\", mount = \"/here\", mode = \"rw\" }]\n    \
+             env = { \"A B\" = \"\\u0001{{secret.X}}\" }\n    \
+             # API_KEY (no value)\n    \
+             # X (no value)\n\
          provider `plain` is granted nothing\n"
     );
+}
+
+#[test]
+fn a_dry_run_tells_which_secrets_have_no_value_and_shows_none() {
+    let runner = leaky("secrets = [\"API_KEY\", \"OTHER\"]", &["length"]);
+    let ran = with_secret(&runner, &["exec", "scenario.toml", "--dry-run"]).expect(0);
+    ran.says(&["# OTHER (no value)"]);
+    assert!(!ran.stderr.contains("# API_KEY"), "{}", ran.stderr);
+    assert_clean("standard error", ran.stderr.as_bytes());
+    runner.write("other.env", "OTHER=12345\n");
+    let args = ["--dry-run", "--secret-file", "other.env"];
+    let ran = runner.exec(&args).expect(0);
+    ran.says(&["# API_KEY (no value)"]);
+    assert!(!ran.stderr.contains("# OTHER"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_grant_that_does_nothing_for_what_the_plugin_is_is_warned_of() {
+    let runner = Runner::new(&["command", "leaky"]);
+    runner.wat(
+        "module.wasm",
+        "(module (memory (export \"memory\") 1) (func (export \"_start\")))",
+    );
+    let provider = |name: &str, plugin: &str, grants: &str| {
+        format!("[providers.{name}]\nplugin = \"{plugin}.wasm\"\ngrants = {{ {grants} }}\n")
+    };
+    let (net, secrets) = ("net = [\"http://localhost\"]", "secrets = [\"API_KEY\"]");
+    let both = format!("{net}, {secrets}");
+    let providers = [
+        provider("module", "module", &both),
+        provider("alone", "command", secrets),
+        provider("right", "command", &both),
+        provider("component", "leaky", &both),
+        provider("env", "module", "env = { A = \"{{secret.API_KEY}}\" }"),
+    ];
+    let id = "[[tests]]\nid = \"a\"\nproviders = [\"module\"]\n[[tests]]\nid = \"b\"\ninput = \"length\"\n";
+    runner.scenario(&format!("{id}{}", providers.concat()));
+    for args in [&["--dry-run"][..], &["--test", "a"]] {
+        let ran = with_secret(&runner, &[&["exec", "scenario.toml"], args].concat()).expect(0);
+        ran.says(&[
+            "warning: provider `module`: `net` does nothing for a module of WASI preview 1, which has no network",
+            "warning: provider `module`: `secrets` does nothing for a module of WASI preview 1; it gets one by `env`",
+        ]);
+        if args == ["--dry-run"] {
+            ran.says(&[
+                "warning: provider `alone`: `secrets` without `net` does nothing for a command",
+            ]);
+            assert_eq!(
+                ran.stderr.matches("does nothing").count(),
+                3,
+                "{}",
+                ran.stderr
+            );
+        }
+    }
+
+    let many = (0..12).map(|number| provider(&format!("p{number}"), "module", net));
+    runner.scenario(&format!(
+        "[[tests]]\nid = \"a\"\n{}",
+        many.collect::<String>()
+    ));
+    let ran = runner.exec(&["--dry-run"]).expect(0);
+    assert_eq!(ran.stderr.matches("`net` does nothing").count(), 10);
+    ran.says(&["warning: 2 more grants do nothing"]);
 }
 
 #[test]
@@ -398,7 +480,7 @@ fn what_was_denied_is_in_the_row_and_on_the_screen_with_the_grant_to_add() {
     runner.assert_valid("row", &run.rows());
     runner.assert_valid("benchmark", &[run.manifest()]);
 
-    let line = "denied: the secret `API_KEY` – to allow it, add to [providers.leaky.grants]: secrets = [\"API_KEY\"]";
+    let line = "denied: the secret `API_KEY` – to allow it, add \"API_KEY\" to `secrets` of [providers.leaky.grants]";
     let shown = runner.run(&["show", "--failed"]).expect(0).stdout;
     assert_eq!(shown.matches(line).count(), 2, "{shown}");
     for text in [&ran.stderr, &shown] {
@@ -407,7 +489,9 @@ fn what_was_denied_is_in_the_row_and_on_the_screen_with_the_grant_to_add() {
             "{text}"
         );
         assert!(
-            text.contains("to allow it, add to [providers.leaky.grants]:"),
+            text.contains(
+                "    to allow it, the scenario grants\n      [providers.leaky.grants]\n      secrets = [\"API_KEY\"]\n"
+            ),
             "{text}"
         );
     }
@@ -415,6 +499,64 @@ fn what_was_denied_is_in_the_row_and_on_the_screen_with_the_grant_to_add() {
     let rows = ran.events().into_iter();
     let rows: Vec<Value> = rows.filter(|event| event["event"] == "row").collect();
     assert_eq!(rows[0]["row"]["denied"], denied);
+}
+
+#[test]
+fn everything_that_was_denied_is_granted_by_one_table_with_what_is_granted_already() {
+    let runner = Runner::new(&["web"]);
+    let ask = |host: &str| {
+        format!(
+            "[[tests]]\nid = \"{host}\"\ninput.requests = [{{ by = \"send\", url = \"https://{host}.test/\" }}]\nexpect = {{ equals = 1 }}\n"
+        )
+    };
+    let tests: String = ["a", "b", "c"].map(ask).concat();
+    let with = |grants: &str| {
+        let provider = "[providers.\"w\"]\nplugin = \"web.wasm\"\n";
+        runner.scenario(&format!("{tests}{provider}{grants}"));
+    };
+    with(
+        "[providers.w.grants]\nnet = [\"https://c.test:81\", \"http://localhost:1\"]\nenv = { A = \"1\" }\n",
+    );
+    let ran = runner.exec(&[]).expect(1);
+    ran.says(&[
+        "denied: GET https://a.test – to allow it, add \"https://a.test\" to `net` of [providers.w.grants]",
+    ]);
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    for text in [&ran.stderr, &shown] {
+        let (_, table) = text.split_once("the scenario grants\n").unwrap();
+        let lines = table.lines().take_while(|line| line.starts_with("      "));
+        let table: toml::Table = lines.collect::<Vec<_>>().join("\n").parse().unwrap();
+        let grants = &table["providers"]["w"]["grants"];
+        let net = grants["net"].as_array().unwrap();
+        let mut net: Vec<_> = net.iter().map(|origin| origin.as_str().unwrap()).collect();
+        net[2..].sort_unstable();
+        let expected = [
+            "https://c.test:81",
+            "http://localhost:1",
+            "https://a.test",
+            "https://b.test",
+            "https://c.test",
+        ];
+        assert_eq!(net, expected, "{text}");
+        assert_eq!(grants["env"]["A"].as_str(), Some("1"));
+    }
+}
+
+#[test]
+fn a_denial_that_was_expected_is_in_the_row_and_nobody_is_told_to_grant_it() {
+    let runner = Runner::new(&["leaky"]);
+    runner.scenario(
+        "[providers.leaky]\nplugin = \"leaky.wasm\"\n\
+         [[tests]]\nid = \"length\"\ninput = \"length\"\nexpect = { error = \"denied\" }\n",
+    );
+    let ran = runner.exec(&[]).expect(0);
+    let denied = &runner.only_run().row("length")["denied"];
+    assert_eq!(denied[0]["what"], "the secret `API_KEY`");
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    for text in [&ran.stderr, &shown] {
+        assert!(!text.contains("to allow it"), "{text}");
+        assert!(!text.contains("denied"), "{text}");
+    }
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod selection;
 mod stop;
 mod support;
 mod surroundings;
+mod terminal;
 mod tidy;
 mod upkeep;
 mod watchdog;

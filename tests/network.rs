@@ -10,7 +10,7 @@ use std::{
 };
 
 use runner::{
-    model::{Denied, ErrorClass, Limits, NetGrant},
+    model::{Denied, ErrorClass, Grant, Limits, NetGrant},
     plugin::{
         Access, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt, LinkError, Network,
         Plugin, PluginFile, Secrets,
@@ -310,14 +310,14 @@ fn what_is_not_granted_is_denied_and_the_line_that_grants_it_is_named() {
             let ended = bench.run(&[request]);
             let denied = Denied {
                 what: format!("GET {origin}"),
-                grant: Some(format!("net = [\"{origin}\"]")),
+                grant: NetGrant::parse(&origin).ok().map(Grant::Net),
             };
             assert_eq!(ended.denied, [denied], "{url}");
             assert_eq!(ended.usage.http_requests, 0);
             let answer = &answers(ended)[0];
             if way == "send" {
                 let text = format!(
-                    "`GET {origin}` is not granted; add `net = [\"{origin}\"]` to the provider's `grants`"
+                    "`GET {origin}` is not granted; add \"{origin}\" to `net` of the provider's `grants`"
                 );
                 assert_eq!(
                     (&answer["error"], &answer["text"]),
@@ -338,6 +338,19 @@ fn a_provider_without_grants_reaches_nothing() {
         assert!(answer["error"].is_string(), "{answer}");
     }
     assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_host_that_looks_like_a_wildcard_is_denied_and_no_grant_is_named_for_it() {
+    let bench = Bench::new(&["https://api.example.com"]);
+    let ended = bench.run(&[get("https://*.example.com/".to_owned())]);
+    let denied = Denied {
+        what: "GET https://*.example.com".to_owned(),
+        grant: None,
+    };
+    assert_eq!(ended.denied, [denied]);
+    let text = "`GET https://*.example.com` is not granted";
+    assert_error(&answers(ended)[0], "denied", text);
 }
 
 #[test]
@@ -363,8 +376,8 @@ fn a_host_is_the_same_however_it_is_written() {
             assert_eq!(answer["status"], 200, "{host}: {answer}");
         }
         let ended = other.run(&[request]);
-        let grant = format!("net = [\"{}\"]", server.origin());
-        assert_eq!(ended.denied[0].grant, Some(grant), "{host}");
+        let grant = NetGrant::parse(&server.origin()).ok().map(Grant::Net);
+        assert_eq!(ended.denied[0].grant, grant, "{host}");
     }
     for host in [
         "%31%32%37.0.0.1",
@@ -548,12 +561,12 @@ fn a_secret_that_is_not_granted_is_named_and_nothing_is_sent() {
         let ended = bench.run(&[request(way)]);
         let denied = Denied {
             what: "the secret `OTHER`".to_owned(),
-            grant: Some("secrets = [\"OTHER\"]".to_owned()),
+            grant: Some(Grant::Secret("OTHER".to_owned())),
         };
         assert_eq!(ended.denied, [denied]);
         let answer = &answers(ended)[0];
         if way == "send" {
-            let text = "the secret `OTHER` is not granted; add `secrets = [\"OTHER\"]` to the provider's `grants`";
+            let text = "the secret `OTHER` is not granted; add \"OTHER\" to `secrets` of the provider's `grants`";
             assert_error(answer, "denied", text);
         } else {
             assert_code(answer, "HttpRequestDenied");
@@ -925,7 +938,7 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
         "unreachable",
         "a server that does not speak TLS is reached by `http:`",
     );
-    assert_error(&answers[4], "denied", &format!("net = [\"{plain}\"]"));
+    assert_error(&answers[4], "denied", &format!("add \"{plain}\" to `net`"));
     let requests = [&good, &other_name, &untrusted].map(|server| server.requests().len());
     assert_eq!(requests, [1, 0, 0]);
 

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use regex::Regex;
 use serde_json::Value;
 use walkdir::WalkDir;
 
@@ -59,7 +60,8 @@ fn a_new_plugin_is_whole_and_says_how_to_go_on() {
                 "{{more}}",
                 "{{call}}",
                 "{{crash}}",
-                "{{protocol}}",
+                "{{crate}}",
+                "{{touch}}",
                 "workspace = true",
             ] {
                 assert!(!text.contains(left), "{path} has {left}");
@@ -100,6 +102,77 @@ fn a_new_plugin_is_whole_and_says_how_to_go_on() {
             assert!(readme.contains(&format!("\n{command}\n")), "{command}");
         }
     }
+}
+
+/// Words of Rust, and names that cargo, Rust or Go have for themselves, or that are those of crates in use.
+#[test]
+fn a_name_that_the_language_has_taken_is_not_what_is_compiled() {
+    let runner = Runner::new(&[]);
+    for name in [
+        "fn",
+        "self",
+        "test",
+        "std",
+        "build",
+        "deps",
+        "serde",
+        "schemars",
+        "runner-sdk",
+    ] {
+        for (language, kind, file, compiled) in [
+            (
+                "rust",
+                "component",
+                "Cargo.toml",
+                format!("[lib]\nname = \"{}_provider\"\n", name.replace('-', "_")),
+            ),
+            (
+                "rust",
+                "command",
+                "Cargo.toml",
+                format!("[[bin]]\nname = \"{name}-provider\"\n"),
+            ),
+            (
+                "go",
+                "command",
+                "go.mod",
+                format!("\nmodule example.com/{name}-provider\n"),
+            ),
+        ] {
+            if (name, kind) == ("runner-sdk", "component") {
+                continue;
+            }
+            let folder = format!("{language}-{kind}/{name}");
+            new(&runner, &folder, language, kind).expect(0);
+            let text = fs_err::read_to_string(runner.path(&folder).join(file)).unwrap();
+            assert!(text.contains(&compiled), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_a_new_plugin_includes_is_there() {
+    let runner = Runner::new(&[]);
+    new(&runner, "word", "rust", "component").expect(0);
+    let path = Regex::new(r#"include_(?:str|bytes)!\("([^"]+)"\)|path: "([^"]+)""#).unwrap();
+    let mut found = 0;
+    for (file, text) in files(&runner.path("word")) {
+        let folder = runner.path("word").join(&file);
+        for captures in path.captures_iter(&text) {
+            // Bindings name their contract from where the manifest is, and includes from where they stand.
+            let (base, path) = match (captures.get(1), captures.get(2)) {
+                (Some(path), _) => (folder.parent().unwrap().to_owned(), path),
+                (None, path) => (runner.path("word/sdk"), path.unwrap()),
+            };
+            assert!(
+                base.join(path.as_str()).exists(),
+                "{file}: {}",
+                path.as_str()
+            );
+            found += 1;
+        }
+    }
+    assert!(found > 0, "the SDK names its contract");
 }
 
 #[test]
@@ -186,13 +259,26 @@ fn what_cannot_be_a_new_plugin_is_refused_and_nothing_is_written() {
     refused("full", "rust", "component", &["`full` is there already"]);
     runner.write("file", "mine");
     refused("file", "rust", "component", &["`file` is there already"]);
+    let says = ["no folder can be made in `file`, which is a file"];
+    refused("file/word", "rust", "component", &says);
+    refused("file/some/where/word", "c", "command", &says);
+    refused("Word", "go", "command", &["word-count --lang go"]);
+    refused(
+        "runner-sdk",
+        "rust",
+        "component",
+        &["`runner-sdk` cannot be the name"],
+    );
     assert_eq!(files(&runner.path("")).len(), 2);
 
     fs_err::create_dir_all(runner.path("empty")).unwrap();
     new(&runner, "empty", "rust", "component").expect(0);
     new(&runner, "some/where/deep", "go", "command").expect(0);
     let module = fs_err::read_to_string(runner.path("some/where/deep/go.mod")).unwrap();
-    assert!(module.starts_with("module deep\n"), "{module}");
+    assert!(
+        module.contains("\nmodule example.com/deep-provider\n"),
+        "{module}"
+    );
 }
 
 #[test]
@@ -238,6 +324,15 @@ fn the_doctor_names_every_tool_and_how_it_is_installed() {
     ] {
         assert!(ran.stdout.contains(text), "{}", ran.stdout);
     }
+
+    // Each column begins below its header, whatever the marks before it are coloured with.
+    let column = |line: &str, text: &str| {
+        let start = line.find(text).unwrap();
+        line[..start].chars().count()
+    };
+    let (header, rows) = ran.stdout.split_once('\n').unwrap();
+    assert_eq!(column(header, "language"), column(rows, "Rust"));
+    assert_eq!(column(header, "tool"), column(rows, "cargo"));
 
     without_tools(&runner, &["plugin", "doctor", "--lang", "c"]).expect(1);
     runner

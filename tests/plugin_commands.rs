@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
+    path::PathBuf,
     process::{Child, Stdio},
 };
 
@@ -88,8 +89,9 @@ fn inspect_shows_what_a_component_is_and_needs() {
     sha256    [sha256]
     imports   runner:provider@0.1.0: types
               wasi:io@[wasi]: poll, error, streams
-              wasi:cli@[wasi]: environment, exit, stdin, stdout, stderr, terminal-input,
-                terminal-output, terminal-stdin, terminal-stdout, terminal-stderr
+              wasi:cli@[wasi]: environment, exit, stdin, stdout, stderr,
+                terminal-input, terminal-output, terminal-stdin, terminal-stdout,
+                terminal-stderr
     exports   runner:provider/provider@0.1.0
     "#);
 }
@@ -199,13 +201,14 @@ fn inspect_shows_what_is_known_of_files_that_cannot_be_used() {
         r#"(module
             (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
             (import "env" "gpu" (func))
+            (import "env" "gpu" (func))
             (func (export "_start")))"#,
     );
     let says = "needs what this runner does not offer: `env::gpu`";
     insta::assert_snapshot!(inspect_bad(&runner, "needy.wasm", says), @r#"
     needy.wasm
     kind      command (module of WASI preview 1)
-    size      88 B
+    size      98 B
     sha256    [sha256]
     imports   wasi_snapshot_preview1: proc_exit
     missing   env: gpu
@@ -215,7 +218,26 @@ fn inspect_shows_what_is_known_of_files_that_cannot_be_used() {
     runner
         .run(&["plugin", "inspect", "nowhere.wasm"])
         .expect(2)
-        .says(&["nowhere.wasm"]);
+        .says(&["plugin `nowhere.wasm` does not exist"]);
+}
+
+#[test]
+fn inspect_reads_nothing_that_may_never_end() {
+    let runner = Runner::new(&[]);
+    let script = "mkfifo pipe.wasm; truncate -s 65M large.wasm";
+    assert!(runner.shell(script).status().unwrap().success());
+    for (file, says) in [
+        ("/dev/zero", "plugin `/dev/zero` is no regular file"),
+        ("pipe.wasm", "plugin `pipe.wasm` is no regular file"),
+        (
+            "large.wasm",
+            "plugin `large.wasm` is larger than `limits.file`",
+        ),
+    ] {
+        let ran = runner.run(&["plugin", "inspect", file]).expect(2);
+        ran.says(&[says]);
+        assert_eq!(ran.stdout, "");
+    }
 }
 
 #[test]
@@ -238,7 +260,7 @@ fn a_folder_stands_for_what_was_built_in_it() {
     );
     let ran = runner.run(&["plugin", "run", "mine"]).expect(0);
     ran.says(&[
-        "plugin `mine` is older than its source; `runner plugin build mine` builds it anew",
+        "plugin `mine` was not built from what is in its folder now; `runner plugin build mine` builds it anew",
     ]);
 }
 
@@ -277,7 +299,7 @@ fn values_come_from_files_and_from_standard_input() {
     assert_eq!(from_stdin("units.wasm", &["--input", "-"]), ran.stdout);
     let text = fs_err::read_to_string(runner.path("input.json")).unwrap();
     let cat = from_stdin("command.wasm", &["--stdin", "-", "--", "cat"]);
-    assert_eq!(cat, text + "\n");
+    assert_eq!(cat, text);
 
     call(&runner, "units.wasm", &["--input", "-", "--config", "-"])
         .expect(2)
@@ -322,13 +344,18 @@ fn wrong_arguments_are_refused_before_anything_runs() {
         &["`--grant net=*` is not understood", "secret=API_KEY"],
     );
     units(&["--grant", "fs=.:/work:rw"], &["`--limit scratch=16MiB`"]);
-    units(&["--stdin", "x"], &["`units.wasm` is a component"]);
+    units(
+        &["--stdin", "x"],
+        &["`--stdin` is for commands, and `units.wasm` is a component"],
+    );
+    units(&["--", "x"], &["arguments behind `--` are for commands"]);
+    units(&["--timeout", "0s"], &["it cannot be zero"]);
     units(&["--protocol", "json"], &["`units.wasm` is a component"]);
     units(&["--file", "x"], &["--file NAME=PATH"]);
     refused(
         "command.wasm",
         &["--protocol", "json", "--", "x"],
-        &["plain commands"],
+        &["arguments behind `--` are for plain commands"],
     );
     refused(
         "command.wasm",
@@ -352,10 +379,7 @@ fn commands_are_called_by_either_protocol() {
         "say",
         "{{input.text}}!",
     ];
-    assert_eq!(
-        call(&runner, "command.wasm", &args).expect(0).stdout,
-        "hi!\n"
-    );
+    assert_eq!(call(&runner, "command.wasm", &args).expect(0).stdout, "hi!");
     let args = ["--output", "json", "--", "say", "[1]"];
     assert_eq!(
         call(&runner, "command.wasm", &args).expect(0).stdout,
@@ -371,6 +395,66 @@ fn commands_are_called_by_either_protocol() {
     let args = ["--protocol", "json", "--input", r#"{"do": "log"}"#];
     let ran = call(&runner, "command.wasm", &args).expect(0);
     ran.says(&["warn careful n=1 s=x info just text", "- skipped"]);
+    assert!(!ran.stderr.contains("answers to the JSON protocol"));
+}
+
+#[test]
+fn a_command_that_answers_to_the_json_protocol_is_called_by_it() {
+    let runner = Runner::new(&["command"]);
+    let args = ["--input", r#"{"do": "test"}"#];
+    let ran = call(&runner, "command.wasm", &args).expect(0);
+    ran.says(&["it answers to the JSON protocol", "`--protocol plain`"]);
+    let output: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(output["input"], json!({"do": "test"}));
+
+    let ran = call(&runner, "command.wasm", &[&args[..], &["--json"]].concat()).expect(0);
+    assert_eq!(ran.stderr, "");
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["output"], output);
+}
+
+#[test]
+fn a_value_that_a_plain_call_has_no_use_for_is_refused() {
+    let runner = Runner::new(&["command"]);
+    runner.wat("plain.wasm", r#"(module (func (export "_start")))"#);
+    call(&runner, "plain.wasm", &[]).expect(0);
+    let refused = |plugin: &str, args: &[&str], flag: &str| {
+        let ran = call(&runner, plugin, args).expect(2);
+        let says = format!("the plain call has no use for `{flag}`");
+        ran.says(&[&says, "`--protocol json`"]);
+        assert_eq!(ran.stdout, "");
+    };
+    let input = ["--input", r#"{"text": "hi"}"#];
+    refused("plain.wasm", &input, "--input");
+    refused("plain.wasm", &["--config", "{}"], "--config");
+    let plain = ["--protocol", "plain"];
+    refused("command.wasm", &[&input[..], &plain].concat(), "--input");
+    let said = ["--", "say", "{{config}}"];
+    refused("command.wasm", &[&input[..], &said].concat(), "--input");
+
+    let variable = ["--grant", "env=TEXT={{input.text}}", "--", "env", "TEXT"];
+    let ran = call(&runner, "command.wasm", &[&input[..], &variable].concat());
+    assert_eq!(ran.expect(0).stdout, "hi\n");
+}
+
+#[test]
+fn a_command_that_gives_up_over_denied_memory_names_the_limit() {
+    let runner = Runner::new(&["command"]);
+    let hoard = |args: &[&str]| {
+        let args = [&["--limit", "memory=16MiB"], args].concat();
+        call(&runner, "command.wasm", &args).expect(1)
+    };
+    hoard(&["--protocol", "json", "--input", r#"{"do": "hoard"}"#]).says(&[
+        "error out-of-memory memory",
+        "`limits.memory` is 16.0 MiB",
+        "info memory allocation failed",
+    ]);
+    hoard(&["--", "hoard"]).says(&[
+        "expected exit code 0, got 1; the guest asked for",
+        "`limits.memory` is 16.0 MiB",
+    ]);
+    let ran = call(&runner, "command.wasm", &["--", "fail", "x"]).expect(1);
+    assert!(!ran.stderr.contains("limits.memory"), "{}", ran.stderr);
 }
 
 #[test]
@@ -378,7 +462,7 @@ fn an_author_sees_why_a_call_went_wrong() {
     let ran = hostile(&json!({"do": "panic"}), &[], 1);
     assert_eq!(ran.stdout, "");
     insta::assert_snapshot!(masked(&ran.stderr), @r#"
-    requested, and not granted: net:https://example.com
+    requested, and not granted: net:https://example.com; `--grant net=https://example.com` grants it
     stderr   thread '<unnamed>' (1) panicked at tests/guests/hostile/src/lib.rs:[place]:
     stderr   the guest's own words
     stderr   note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
@@ -518,8 +602,20 @@ fn a_call_is_one_document() {
 fn calls_are_repeated_until_one_does_not_do_well() {
     let ran = hostile(&json!({"do": "echo", "value": 1}), &["--repeat", "4"], 0);
     ran.says(&["4 calls least median most"]);
-    let document = document(&json!({"do": "trap"}), &["--repeat", "4"], 1);
-    assert_eq!(document["repeats"]["count"], 1);
+    let input = json!({"do": "fail-at", "repeat": 3});
+    let document = document(&input, &["--repeat", "5"], 1);
+    assert_eq!(document["repeats"]["count"], 3);
+    assert_eq!(document["error"]["code"], "not-now");
+
+    // What is shown is of the call that is shown.
+    let ran = hostile(&input, &["--repeat", "5"], 1);
+    ran.says(&[
+        "call 3 of 5 said: stderr this is call 3",
+        "unavailable not-now",
+    ]);
+    for other in ["this is call 1", "this is call 2"] {
+        assert!(!ran.stderr.contains(other), "{}", ran.stderr);
+    }
 }
 
 #[test]
@@ -545,6 +641,137 @@ fn artifacts_are_written_where_somebody_asks_for_them() {
     call(&runner, "hostile.wasm", &args).expect(0);
     let text = fs_err::read_to_string(runner.path("out/report.txt")).unwrap();
     assert_eq!(text, "one two");
+
+    // Nothing that is there is written to, nor what a link there leads to.
+    runner.write("victim", "mine");
+    fs_err::remove_file(runner.path("out/report.txt")).unwrap();
+    std::os::unix::fs::symlink("../victim", runner.path("out/report.txt")).unwrap();
+    let ran = call(&runner, "hostile.wasm", &args).expect(7);
+    ran.says(&["cannot write the artifacts", "out/report.txt"]);
+    let text = fs_err::read_to_string(runner.path("victim")).unwrap();
+    assert_eq!(text, "mine");
+}
+
+#[test]
+fn artifacts_that_cannot_be_written_cost_no_reply() {
+    let runner = Runner::new(&["hostile"]);
+    runner.write("file", "");
+    let input = r#"{"do": "artifact", "name": "report.txt"}"#;
+    let args = ["--input", input, "--artifacts", "file"];
+    let ran = call(&runner, "hostile.wasm", &args).expect(2);
+    ran.says(&["`--artifacts`"]);
+    assert!(!ran.stderr.contains("passed"), "{}", ran.stderr);
+
+    runner.write("out/report.txt/in-the-way", "");
+    let args = ["--input", input, "--artifacts", "out"];
+    let ran = call(&runner, "hostile.wasm", &args).expect(7);
+    assert_eq!(ran.stdout, "[\n  null,\n  null\n]\n");
+    ran.says(&["✓ passed", "cannot write the artifacts"]);
+    let args = [&args[..], &["--json"]].concat();
+    let ran = call(&runner, "hostile.wasm", &args).expect(7);
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["artifacts"][0]["path"], Value::Null);
+}
+
+#[test]
+fn an_attachment_has_the_name_of_a_file_and_has_it_alone() {
+    let runner = Runner::new(&["command"]);
+    runner.write("tmp/file", "x");
+    let before = entries(&runner);
+    for name in [
+        "../../evil",
+        "../evil",
+        "a/b",
+        "/evil",
+        "",
+        ".",
+        "..",
+        "a\\b",
+    ] {
+        let file = format!("{name}=tmp/file");
+        let args = ["--file", &file, "--", "say", "hi"];
+        let mut command = runner.command(&[&["plugin", "run", "command.wasm"], &args[..]].concat());
+        // Where a call's own files are made.
+        command.env("TMPDIR", runner.path("tmp"));
+        let ran = Running::spawn(command).finish().expect(2);
+        ran.says(&["attachments have the names of files"]);
+    }
+    assert_eq!(entries(&runner), before);
+    let args = [
+        "--file",
+        "a=tmp/file",
+        "--file",
+        "a=tmp/file",
+        "--",
+        "say",
+        "hi",
+    ];
+    call(&runner, "command.wasm", &args)
+        .expect(2)
+        .says(&["two `--file` are called `a`"]);
+}
+
+/// Every path in the runner's folder.
+fn entries(runner: &Runner) -> Vec<PathBuf> {
+    let paths = walkdir::WalkDir::new(runner.path("")).sort_by_file_name();
+    let paths = paths.into_iter().map(|entry| entry.unwrap().into_path());
+    paths.collect()
+}
+
+#[test]
+fn grants_mean_what_they_mean_in_a_scenario() {
+    let runner = Runner::new(&["command"]);
+    let refused = |args: &[&str], says: &str| {
+        let ran = call(&runner, "command.wasm", args).expect(2);
+        ran.says(&[says]);
+        assert_eq!(ran.stdout, "");
+    };
+    refused(
+        &["--grant", "fs=.:/data", "--grant", "fs=.:/data"],
+        "two folders are mounted at `/data`",
+    );
+    refused(
+        &["--grant", "env=A=1", "--grant", "env=A=2"],
+        "the variable `A` has a value already",
+    );
+    refused(&["--grant", "env=A={{row.x}}"], "begins with `row`");
+    refused(&["--grant", "env=A={{secret.a.b}}"], "names no secret");
+    refused(
+        &["--grant", "env=A={{input.x}}"],
+        "there is no `input.x`, which `env.A` needs",
+    );
+    let nul = r#"{"x": "a\u0000b"}"#;
+    refused(
+        &["--input", nul, "--grant", "env=A={{input.x}}"],
+        "`env.A` cannot have a NUL in its value",
+    );
+    refused(
+        &["--input", nul, "--", "say", "{{input.x}}"],
+        "an argument cannot have a NUL in it",
+    );
+    let args = [
+        "--input",
+        r#"{"x": 1}"#,
+        "--grant",
+        "env=A={{input.x}}!",
+        "--",
+        "env",
+        "A",
+    ];
+    assert_eq!(call(&runner, "command.wasm", &args).expect(0).stdout, "1!");
+
+    runner.scenario(
+        r#"
+        providers.plain = { plugin = "command.wasm", args = ["say", "{{input.x}}"] }
+        [[tests]]
+        id = "nul"
+        input = { x = "a\u0000b" }
+        "#,
+    );
+    runner
+        .exec(&[])
+        .expect(1)
+        .says(&["invalid-input template: an argument cannot have a NUL in it"]);
 }
 
 #[test]
@@ -596,7 +823,7 @@ impl Endless {
 fn what_a_guest_says_is_shown_as_it_comes_and_ctrl_c_ends_it() {
     let runner = Runner::new(&["hostile"]);
     runner.wat("loops.wasm", SAYS_AND_LOOPS);
-    let mut running = Endless::start(&runner, &["loops.wasm"]);
+    let mut running = Endless::start(&runner, &["loops.wasm", "--protocol", "plain"]);
     assert_eq!(running.line(), "stderr   so far\n");
     assert_eq!(running.end_by(Signal::INT), Some(130));
 
@@ -604,7 +831,7 @@ fn what_a_guest_says_is_shown_as_it_comes_and_ctrl_c_ends_it() {
     let mut running = Endless::start(&runner, &["hostile.wasm", "--input", input]);
     assert_eq!(
         running.line(),
-        "requested, and not granted: net:https://example.com\n"
+        "requested, and not granted: net:https://example.com; `--grant net=https://example.com` grants it\n"
     );
     assert_eq!(running.line(), "warn     careful key=value\n");
     assert_eq!(running.line(), "progress 50 % half way\n");

@@ -791,8 +791,8 @@ fn a_guest_has_nothing_that_it_was_not_granted() {
     assert_eq!(
         reply(hostile(json!({"do": "http"}))).output,
         json!(
-            "Err(HttpError::Denied(\"`GET https://example.com` is not granted; add `net = [\\\"https://example.com\\\"]` \
-             to the provider's `grants`\"))"
+            "Err(HttpError::Denied(\"`GET https://example.com` is not granted; add \\\"https://example.com\\\" to \
+             `net` of the provider's `grants`\"))"
         )
     );
     assert_eq!(

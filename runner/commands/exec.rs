@@ -1,5 +1,7 @@
 //! `runner exec`.
 
+use std::collections::BTreeSet;
+
 use miette::miette;
 
 use super::{
@@ -16,9 +18,12 @@ use crate::{
     model::chain,
     output::{self, Output, Report},
     record::{Busy, History, RecordError, RunEntry, RunReader, Store},
-    run::{self, Overrides, Plan, PlanError, StopSignals},
+    run::{self, Overrides, Plan, PlanError, Protected, StopSignals},
     scenario::{self, Selection},
 };
+
+/// How many warnings about grants are printed.
+const MAX_WARNINGS: usize = 10;
 
 /// Runs a scenario.
 pub(super) fn exec(
@@ -37,8 +42,12 @@ pub(super) fn exec(
         let target = Target { run, store };
         return resume::go_on(&as_resume(args), &target, &signals, surroundings, output);
     }
+    plan.check_folders(protected(args, surroundings))
+        .map_err(Error::usage)?;
+    warn_of_idle_grants(&plan, output);
     if args.dry_run {
-        return dry_run(&plan, output);
+        let missing = secrets::missing(&plan, &args.secrets, surroundings, output)?;
+        return dry_run(&plan, &missing, output);
     }
     secrets::give(&mut plan, &args.secrets, surroundings, output)?;
 
@@ -99,6 +108,18 @@ fn plan(args: &ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan,
     })
 }
 
+/// Says which grants do nothing, for a scenario of many providers not of all.
+fn warn_of_idle_grants(plan: &Plan, output: &Output) {
+    let mut idle = plan.idle_grants();
+    for (provider, why) in idle.by_ref().take(MAX_WARNINGS) {
+        output.warn(&format!("provider `{provider}`: {why}"));
+    }
+    let more = idle.count();
+    if more > 0 {
+        output.warn(&format!("{more} more grants do nothing"));
+    }
+}
+
 /// Finds the run that is in the directory of `--into` already; another plan's is refused.
 fn run_to_go_on_with(args: &ExecArgs, plan: &Plan) -> Result<Option<RunEntry>, Error> {
     let Some(dir) = &args.into else {
@@ -116,6 +137,23 @@ fn run_to_go_on_with(args: &ExecArgs, plan: &Plan) -> Result<Option<RunEntry>, E
         "in `{}` there is a run of another plan: its scenario, its selection or its plugins differ",
         dir.display()
     )))
+}
+
+/// What no guest may write to; no run is there yet.
+fn protected(args: &ExecArgs, surroundings: &Surroundings) -> Vec<Protected> {
+    match &args.into {
+        Some(dir) => {
+            let mut protected = live::protected(surroundings, Some(&dir.join("..")));
+            protected.push(Protected::folder("the run", dir));
+            protected
+        }
+        None => {
+            let root = &args.results.root;
+            let mut protected = live::protected(surroundings, Some(root));
+            protected.push(Protected::folder("the results root", root));
+            protected
+        }
+    }
 }
 
 /// The same command line as `resume` knows it.
@@ -163,13 +201,15 @@ fn exclude(store: &mut Store, waits: bool, output: &Output) -> Result<(), Record
     store.exclusive(Busy::Wait, run::wall_clock())
 }
 
-/// Prints the trials that would run.
-fn dry_run(plan: &Plan, output: &Output) -> Result<ExitStatus, Error> {
+/// Prints the trials that would run, and what is granted; `missing` are the secrets without a value.
+fn dry_run(plan: &Plan, missing: &BTreeSet<String>, output: &Output) -> Result<ExitStatus, Error> {
     plan.each_trial(|trial| output.data(&trial.to_string()))
         .map_err(|error| Error::internal(miette!("cannot read the normalised tests: {error}")))?;
     output.talk(&format!("{} trials would run", plan.trial_count()));
-    for (provider, limits, grants) in plan.access() {
-        output.talk(&output::granted_text(provider, limits, grants));
+    for ((provider, limits, grants), (_, mut secrets)) in plan.access().zip(plan.secrets()) {
+        secrets.retain(|name| missing.contains(name));
+        let text = output::granted_text(provider, limits, grants, &secrets);
+        output.talk(&text);
     }
     Ok(ExitStatus::Success)
 }

@@ -26,7 +26,7 @@ use crate::{
     output::{Begin, Mode, Output, Report},
     plugin::{Engine, EngineOptions, Interrupt},
     record::{History, RecordError, Recorder, Written},
-    run::{self, Message, Plan, Session, StopRequest, StopSignals, Watch, Watchdog},
+    run::{self, Message, Plan, Protected, Session, StopRequest, StopSignals, Watch, Watchdog},
 };
 
 /// How long compiling one plugin may take.
@@ -81,12 +81,16 @@ impl<'a> Live<'a> {
             stop(request);
         });
 
+        let grants = plan.access();
         report.begin(&Begin {
             run: recorder.run_id().as_str(),
             run_dir: recorder.run_dir(),
             scenario: plan.scenario().name(),
             planned: plan.trial_count(),
             providers: plan.provider_count(),
+            grants: grants
+                .map(|(provider, _, grants)| (provider.as_str(), grants))
+                .collect(),
             jobs: plan.jobs(),
         });
         Ok(Self {
@@ -176,6 +180,17 @@ pub(super) fn engine_options(surroundings: &Surroundings, root: &Path) -> Engine
         cache: cache.unwrap_or_else(|| root.join(".cache")),
         compile_timeout: COMPILE_TIMEOUT,
     }
+}
+
+/// What no guest may write to, beside the scenario and its plugins: in a folder of compiled plugins it could leave code
+/// for the host, and among temporary folders it could change those of other attempts.
+pub(super) fn protected(surroundings: &Surroundings, root: Option<&Path>) -> Vec<Protected> {
+    let cache = surroundings.cache.as_deref();
+    let cache = cache.map(|cache| Protected::folder("the cache of compiled plugins", cache));
+    let root = root.map(|root| Protected::file("the results root", root));
+    let scratch = Protected::file("the temporary folder", &surroundings.scratch_root);
+    let protected = [cache, root, Some(scratch)];
+    protected.into_iter().flatten().collect()
 }
 
 fn stopper(

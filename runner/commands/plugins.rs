@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -62,18 +62,19 @@ fn of_folder(
     signals: &StopSignals,
     output: &Output,
 ) -> Result<PathBuf, Error> {
-    let source = Source::open(&provider.plugin).map_err(|error| unusable(&error))?;
+    let folder = plain(&provider.plugin);
+    let source = Source::open(&folder).map_err(|error| unusable(&error))?;
     match source.state().map_err(|error| unusable(&error))? {
         SourceState::Fresh(file) => Ok(file),
         SourceState::Stale(file) if build == Build::Ask => {
             output.warn(&format!(
-                "plugin `{}` is older than its source in `{}`; `--build` builds it anew",
+                "plugin `{}` was not built from what is in `{}` now; `--build` builds it anew",
                 source.name(),
-                provider.plugin.display()
+                source.folder().display()
             ));
             Ok(file)
         }
-        SourceState::Missing if build == Build::Ask && !wants_build(&source, provider, output) => {
+        SourceState::Missing if build == Build::Ask && !wants_build(&source, output) => {
             Err(not_built(&source, provider))
         }
         SourceState::Stale(_) | SourceState::Missing => {
@@ -82,11 +83,11 @@ fn of_folder(
     }
 }
 
-fn wants_build(source: &Source, provider: &Provider, output: &Output) -> bool {
+fn wants_build(source: &Source, output: &Output) -> bool {
     let question = format!(
         "Plugin `{}` is not built yet. Run its build tools in `{}` now, outside the sandbox?",
         source.name(),
-        provider.plugin.display()
+        source.folder().display()
     );
     output.ask(&question).unwrap_or(false)
 }
@@ -164,7 +165,7 @@ fn not_built(source: &Source, provider: &Provider) -> Error {
         "plugin `{}` of provider `{}` is not built: `{}` has no `dist/plugin.wasm`",
         source.name(),
         provider.id,
-        provider.plugin.display()
+        source.folder().display()
     ))
 }
 
@@ -175,6 +176,17 @@ pub(super) fn unusable(error: &SourceError) -> Error {
         Some(help) => miette!(help = help, "{text}"),
         None => miette!("{text}"),
     })
+}
+
+/// The path without parts that say nothing: `.` for `./.`.
+fn plain(path: &Path) -> PathBuf {
+    let parts = path.components();
+    let is_said = |part: &Component<'_>| *part != Component::CurDir;
+    let plain: PathBuf = parts.filter(is_said).collect();
+    if plain.as_os_str().is_empty() {
+        return ".".into();
+    }
+    plain
 }
 
 fn seconds(took: Duration) -> String {

@@ -19,7 +19,7 @@ use crate::{
     record::{
         Asked, Claim, Filter, History, LineError, Opening, Rerun, RunEntry, RunReader, Store,
     },
-    run::{self, Overrides, Plan, StopSignals},
+    run::{self, Overrides, Plan, Protected, StopSignals},
     scenario,
 };
 
@@ -73,7 +73,9 @@ pub(super) fn go_on(
     if is_completed && history.state.is_complete() {
         return nothing_left(run, &history, output);
     }
-    plan.check_folders().map_err(Error::usage)?;
+    let mut protected = live::protected(surroundings, Some(store.root()));
+    protected.push(Protected::folder("the run", &run.dir));
+    plan.check_folders(protected).map_err(Error::usage)?;
     secrets::give(&mut plan, &args.secrets, surroundings, output)?;
     if rerun.is_none() {
         hint_at_rerun(&history, output);

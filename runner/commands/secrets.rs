@@ -45,6 +45,23 @@ pub(super) fn give(
     Ok(())
 }
 
+/// Finds the secrets that the providers of `plan` are granted and that have no value.
+///
+/// # Errors
+///
+/// Fails if a file cannot be read, or a value cannot be used.
+pub(super) fn missing(
+    plan: &Plan,
+    args: &SecretsArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<BTreeSet<String>, Error> {
+    let mut names: BTreeSet<_> = plan.secrets().flat_map(|(_, names)| names).collect();
+    let values = read(&names, args, surroundings.variable, output)?;
+    names.retain(|name| !values.contains_key(name));
+    Ok(names)
+}
+
 /// Reads the values of `names`; those without a value are left out.
 ///
 /// # Errors
@@ -125,33 +142,38 @@ fn read_file(
         ));
     }
     let text = std::fs::read_to_string(path).map_err(|error| cannot(&error))?;
-    for (index, line) in text.lines().enumerate() {
-        match parse_line(line) {
-            Ok(Some((name, value))) if names.contains(name) => {
-                values.insert(name.to_owned(), value.to_owned());
-            }
-            Ok(_) => {}
-            // The line itself may be a secret.
-            Err(()) => return Err(cannot(&format!("line {} is no `NAME=VALUE`", index + 1))),
+    let mut lines = BTreeMap::new();
+    for (line, number) in text.lines().zip(1_u64..) {
+        // The line itself may be a secret, so it is not in the message.
+        let parsed = parse_line(line).map_err(|why| cannot(&format!("line {number} {why}")))?;
+        let Some((name, value)) = parsed.filter(|(name, _)| names.contains(*name)) else {
+            continue;
+        };
+        if let Some(first) = lines.insert(name, number) {
+            let twice = format!("line {number} has `{name}` again, after line {first}");
+            return Err(cannot(&twice));
         }
+        values.insert(name.to_owned(), value.to_owned());
     }
     Ok(())
 }
 
-/// Reads `NAME=VALUE`, where the value may be in quotes; nothing of an empty line or a comment.
-fn parse_line(line: &str) -> Result<Option<(&str, &str)>, ()> {
+/// Reads `NAME=VALUE`, where the value may be in quotes; nothing of an empty line or a comment. The error completes the
+/// sentence "the line …".
+fn parse_line(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
     let line = line.strip_prefix("export ").unwrap_or(line);
-    let (name, value) = line.split_once('=').ok_or(())?;
-    let value = value.trim();
-    let unquoted = ['"', '\''].into_iter().find_map(|quote| {
-        let inner = value.strip_prefix(quote)?;
-        inner.strip_suffix(quote)
-    });
-    Ok(Some((name.trim(), unquoted.unwrap_or(value))))
+    let (name, value) = line.split_once('=').ok_or("is no `NAME=VALUE`")?;
+    let (name, value) = (name.trim(), value.trim());
+    let Some(quote) = value.chars().next().filter(|first| "\"'".contains(*first)) else {
+        return Ok(Some((name, value)));
+    };
+    let inner = value[1..].strip_suffix(quote);
+    let inner = inner.ok_or("has a value that begins with a quote and does not end with it")?;
+    Ok(Some((name, inner)))
 }
 
 fn unusable(name: &str, why: &str) -> Error {
@@ -169,13 +191,16 @@ mod tests {
             (" export A = b=c # d ", Some(("A", "b=c # d"))),
             ("A=\"b \"", Some(("A", "b "))),
             ("A='\"b\"'", Some(("A", "\"b\""))),
-            ("A=\"", Some(("A", "\""))),
+            ("A=\"\"", Some(("A", ""))),
+            ("A=b\"", Some(("A", "b\""))),
             ("A=", Some(("A", ""))),
             ("", None),
             ("  # A=b", None),
         ] {
             assert_eq!(parse_line(line), Ok(expected), "{line:?}");
         }
-        assert_eq!(parse_line("A b"), Err(()));
+        for line in ["A b", "A=\"", "A=\"b", "A='b\"", "A=\"b\" # c"] {
+            assert!(parse_line(line).is_err(), "{line:?}");
+        }
     }
 }

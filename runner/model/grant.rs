@@ -20,14 +20,14 @@ pub struct Grants {
 }
 
 /// A place to which HTTP requests may go: scheme, host and port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetGrant {
     is_secure: bool,
     host: GrantedHost,
     port: u16,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum GrantedHost {
     /// In lower case and punycode.
     Name(String),
@@ -66,9 +66,59 @@ pub enum FsMode {
 pub struct Denied {
     /// What it tried, such as `GET https://api.example.com`.
     pub what: String,
-    /// The key and value of `grants` that would allow it, such as `net = ["https://api.example.com"]`; none where
-    /// nothing could.
-    pub grant: Option<String>,
+    /// What would allow it; none where nothing could.
+    pub grant: Option<Grant>,
+}
+
+/// One thing that would have allowed what was denied. Its text is a line of `grants`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Grant {
+    /// A place in `net`.
+    Net(NetGrant),
+    /// A name in `secrets`.
+    Secret(String),
+}
+
+impl Grant {
+    /// Makes the grant of a secret; none of a name that no secret can have.
+    pub fn secret(name: &str) -> Option<Self> {
+        is_secret_name(name).then(|| Self::Secret(name.to_owned()))
+    }
+
+    /// The flag of `runner plugin run` that grants it, such as `secret=API_KEY`.
+    pub fn flag(&self) -> String {
+        match self {
+            Self::Net(net) => format!("net={net}"),
+            Self::Secret(name) => format!("secret={name}"),
+        }
+    }
+
+    /// What to do to grant it, whatever is granted already: a sentence that `of …` may complete.
+    pub fn advice(&self) -> String {
+        format!("add {} to `{}`", self.value(), self.key())
+    }
+
+    fn key(&self) -> &'static str {
+        match self {
+            Self::Net(_) => "net",
+            Self::Secret(_) => "secrets",
+        }
+    }
+
+    /// The element of the key's array: a string of JSON is one of TOML.
+    fn value(&self) -> String {
+        let text = match self {
+            Self::Net(net) => net.to_string(),
+            Self::Secret(name) => name.clone(),
+        };
+        serde_json::Value::from(text).to_string()
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} = [{}]", self.key(), self.value())
+    }
 }
 
 impl NetGrant {
@@ -120,6 +170,16 @@ impl NetGrant {
             host,
             port,
         })
+    }
+
+    /// Makes the grant of the scheme, host and port of `url`; none where it would grant more than that, or nothing.
+    ///
+    /// A host may be called `*.example.com`: whoever asks for it must not be granted all that is below.
+    pub fn of(url: &Url) -> Option<Self> {
+        if url.host_str()?.contains('*') {
+            return None;
+        }
+        Self::parse(&url.origin().ascii_serialization()).ok()
     }
 
     /// Tells whether a request to the scheme, host and port of `url` is granted by name.
@@ -214,7 +274,7 @@ fn without_root(name: &str) -> String {
 mod tests {
     use url::Url;
 
-    use super::{NetGrant, is_secret_name};
+    use super::{Grant, NetGrant, is_secret_name};
 
     fn grants(grant: &str, url: &str) -> bool {
         let url = Url::parse(url).unwrap();
@@ -234,6 +294,46 @@ mod tests {
         ] {
             assert_eq!(NetGrant::parse(text).unwrap().to_string(), shown);
         }
+    }
+
+    #[test]
+    fn what_would_have_allowed_a_request_is_a_grant_of_its_origin() {
+        let grant = |url: &str| NetGrant::of(&Url::parse(url).unwrap()).map(Grant::Net);
+        for (url, line, flag) in [
+            (
+                "https://api.example.com/a?b",
+                r#"net = ["https://api.example.com"]"#,
+                "net=https://api.example.com",
+            ),
+            (
+                "http://[::1]:81/",
+                r#"net = ["http://[::1]:81"]"#,
+                "net=http://[::1]:81",
+            ),
+            (
+                "https://a\"b/",
+                r#"net = ["https://a\"b"]"#,
+                "net=https://a\"b",
+            ),
+        ] {
+            let grant = grant(url).unwrap();
+            assert_eq!((grant.to_string().as_str(), &*grant.flag()), (line, flag));
+            let table: toml::Table = line.parse().unwrap();
+            let read = NetGrant::parse(table["net"][0].as_str().unwrap()).unwrap();
+            assert!(read.matches(&Url::parse(url).unwrap()), "{url}");
+        }
+        for strange in ["https://*.example.com/", "https://a.*.com/", "data:text"] {
+            assert_eq!(grant(strange), None, "{strange}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_granted_by_its_name() {
+        let grant = Grant::secret("API_KEY").unwrap();
+        assert_eq!(grant.to_string(), r#"secrets = ["API_KEY"]"#);
+        assert_eq!(grant.flag(), "secret=API_KEY");
+        assert_eq!(grant.advice(), r#"add "API_KEY" to `secrets`"#);
+        assert_eq!(Grant::secret("A-B"), None);
     }
 
     #[test]

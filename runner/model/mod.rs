@@ -3,6 +3,7 @@
 mod attempt;
 mod chain;
 mod digest;
+mod file_name;
 mod grant;
 mod id;
 mod limits;
@@ -14,7 +15,8 @@ mod stop;
 pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
 pub use chain::chain;
 pub use digest::Digest;
-pub use grant::{Denied, FsGrant, FsMode, Grants, NetGrant, is_secret_name};
+pub use file_name::is_file_name;
+pub use grant::{Denied, FsGrant, FsMode, Grant, Grants, NetGrant, is_secret_name};
 pub use id::{IdError, ProviderId, TestId, TrialId};
 pub use limits::Limits;
 pub use media_type::media_type;

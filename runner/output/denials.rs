@@ -1,11 +1,14 @@
 //! [`Denials`]: what a run's providers tried and were not granted.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use owo_colors::OwoColorize as _;
 
-use super::{format, grants};
-use crate::record::RowDenied;
+use super::{format, grants::Granted};
+use crate::{
+    model::{ErrorClass, Outcome},
+    record::RowDenied,
+};
 
 /// How many different denials are told of one provider.
 const MAX_TOLD: usize = 10;
@@ -20,9 +23,16 @@ struct Denial {
 }
 
 impl Denials {
-    /// Counts what was denied to an attempt of a provider.
-    pub(super) fn add(&mut self, provider: &str, denied: &[RowDenied<'_>]) {
-        if denied.is_empty() {
+    /// Counts what was denied to an attempt of a provider. Where just that was expected, nobody wants it granted.
+    pub(super) fn add(
+        &mut self,
+        provider: &str,
+        denied: &[RowDenied<'_>],
+        outcome: Outcome,
+        class: Option<ErrorClass>,
+    ) {
+        let is_expected = outcome == Outcome::Passed && class == Some(ErrorClass::Denied);
+        if denied.is_empty() || is_expected {
             return;
         }
         let known = self.0.entry(provider.to_owned()).or_default();
@@ -41,35 +51,42 @@ impl Denials {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Tells what was denied and how to grant all of it at once, beside what is `granted`; nothing of nothing.
+    pub(super) fn text(&self, granted: &Granted) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut lines = vec!["denied".bold().to_string()];
+        for (provider, denials) in &self.0 {
+            let told = denials.iter().take(MAX_TOLD);
+            lines.extend(told.clone().map(|denial| denial.line(provider)));
+            if denials.len() > MAX_TOLD {
+                lines.push(format!("  {provider}: … and more"));
+            }
+            let table = granted.with(provider, told.filter_map(Denial::grant));
+            if !table.is_empty() {
+                lines.push("    to allow it, the scenario grants".to_owned());
+                lines.extend(table.iter().map(|line| format!("      {line}")));
+            }
+        }
+        Some(lines.join("\n"))
     }
 }
 
-impl fmt::Display for Denials {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_fmt(format_args!("{}", "denied".bold()))?;
-        for (provider, denials) in &self.0 {
-            for Denial { denied, count } in denials.iter().take(MAX_TOLD) {
-                let times = match count {
-                    1 => String::new(),
-                    count => format!(", {} times", format::count(*count)),
-                };
-                write!(formatter, "\n  {provider}: {}{times}", denied.what)?;
-            }
-            if denials.len() > MAX_TOLD {
-                write!(formatter, "\n  {provider}: … and more")?;
-            }
-            let grants: Vec<_> = denials
-                .iter()
-                .take(MAX_TOLD)
-                .filter_map(|denial| denial.denied.grant.as_deref())
-                .collect();
-            for line in grants::allowing(provider, &grants) {
-                write!(formatter, "\n    {line}")?;
-            }
-        }
-        Ok(())
+impl Denial {
+    fn line(&self, provider: &str) -> String {
+        let times = match self.count {
+            1 => String::new(),
+            count => format!(", {} times", format::count(count)),
+        };
+        format!(
+            "  {provider}: {}{times}",
+            format::visible_line(&self.denied.what)
+        )
+    }
+
+    fn grant(&self) -> Option<&str> {
+        self.denied.grant.as_deref()
     }
 }
 

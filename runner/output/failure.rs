@@ -32,14 +32,15 @@ pub(super) fn lines(row: &Row<'_>) -> String {
         } else {
             error.code.as_ref()
         };
-        let name = [class, code]
+        let code = format::visible_line(code);
+        let name = [class, &code]
             .into_iter()
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>();
         add_line(
             &mut text,
             4,
-            &format!("{}: {}", name.join(" "), error.message),
+            &format!("{}: {}", name.join(" "), format::visible(&error.message)),
         );
     }
     for denied in &row.denied {
@@ -67,8 +68,10 @@ pub(super) fn head(row: &Row<'_>) -> String {
 
 fn add_check(text: &mut String, check: &RowCheck<'_>) {
     let message = check.message.as_deref().unwrap_or("did not hold");
-    add_line(text, 4, &format!("{}: {message}", check.name));
+    let name = format::visible_line(&check.name);
+    add_line(text, 4, &format!("{name}: {}", format::visible(message)));
     if let Some(diff) = &check.diff {
+        let diff = format::visible(diff);
         let lines = diff.lines().filter(|line| !line.starts_with("@@"));
         for line in lines.clone().take(MAX_DIFF_LINES) {
             let line = match line.as_bytes().first() {
@@ -103,7 +106,7 @@ fn add_line(text: &mut String, indent: usize, line: &str) {
 }
 
 fn short(value: &serde_json::Value) -> String {
-    let text = value.to_string();
+    let text = format::visible_line(&value.to_string());
     match text.char_indices().nth(MAX_VALUE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

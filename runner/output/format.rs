@@ -1,6 +1,6 @@
 //! Numbers, times and states as people read them.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytesize::ByteSize;
 use jiff::Timestamp;
@@ -133,6 +133,83 @@ pub(super) fn status(status: RunStatus, text: &str) -> String {
     }
 }
 
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "=:/._-+".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A guest's text with all that steers a terminal made visible, such as an escape as `\u{1b}`: a guest must not colour,
+/// move or hide what is around it. Line breaks and tabs stay.
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, |_| None)
+}
+
+/// The same for a text that has one line, where a guest must not begin another: its line breaks are `\n`.
+pub(super) fn visible_line(text: &str) -> String {
+    let text = text.replace('\r', r"\r").replace('\n', r"\n");
+    visible(&text).into_owned()
+}
+
+/// The same for a text with colours of our own, which stay.
+pub(super) fn visible_but_styles(text: &str) -> Cow<'_, str> {
+    escaped(text, style)
+}
+
+/// Tells whether a terminal does something else with a character than to show it in its place: it is a control character,
+/// or turns the direction of what follows.
+pub(super) fn steers(character: char) -> bool {
+    match character {
+        '\n' | '\t' => false,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        character => character.is_control(),
+    }
+}
+
+/// Makes visible what steers a terminal; `kept` tells what stays of a text that begins with such a character.
+fn escaped(text: &str, kept: fn(&str) -> Option<&str>) -> Cow<'_, str> {
+    if !text.contains(steers) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(steers) {
+        let (plain, tail) = rest.split_at(start);
+        shown.push_str(plain);
+        // An end of line as other systems have it does no more than one of ours.
+        let stays = if tail.starts_with("\r\n") {
+            Some("\r\n")
+        } else {
+            kept(tail)
+        };
+        let mut after = tail.chars();
+        match (stays, after.next()) {
+            (None, Some(character)) => {
+                shown.extend(character.escape_default());
+                rest = after.as_str();
+            }
+            (stays, _) => {
+                let stays = stays.unwrap_or_default();
+                shown.push_str(stays);
+                rest = &tail[stays.len()..];
+            }
+        }
+    }
+    shown.push_str(rest);
+    shown.into()
+}
+
+/// What `text` begins with, if that sets colours or weights and does nothing else: `ESC [ 1 ; 31 m` (ECMA-48, SGR).
+fn style(text: &str) -> Option<&str> {
+    let codes = text.strip_prefix("\u{1b}[")?;
+    let end = codes.find(|character: char| !character.is_ascii_digit() && character != ';')?;
+    let length = text.len() - codes.len() + end + 1;
+    codes[end..].starts_with('m').then(|| &text[..length])
+}
+
 /// Three significant digits, without needless zeros.
 fn digits(value: f64) -> String {
     let decimals = match value {
@@ -151,7 +228,40 @@ fn digits(value: f64) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{count, duration};
+    use super::{count, duration, visible, visible_but_styles, visible_line};
+
+    #[test]
+    fn what_steers_a_terminal_is_visible() {
+        for (text, shown) in [
+            ("plain äöü ✓\n\tline", "plain äöü ✓\n\tline"),
+            ("\u{1b}]0;title\u{7}x", r"\u{1b}]0;title\u{7}x"),
+            (
+                "\u{1b}[2J\u{1b}[31mred\rover\n",
+                "\\u{1b}[2J\\u{1b}[31mred\\rover\n",
+            ),
+            ("\0\u{8}\u{7f}\u{9b}31m", r"\u{0}\u{8}\u{7f}\u{9b}31m"),
+            ("\u{202e}x\u{2066}", r"\u{202e}x\u{2066}"),
+            ("dos\r\nline", "dos\r\nline"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
+        assert_eq!(visible_line("a\r\n✓\u{1b}"), r"a\r\n✓\u{1b}");
+    }
+
+    #[test]
+    fn colours_of_our_own_stay_and_nothing_else_does() {
+        for text in ["\u{1b}[1;31mred\u{1b}[0m", "\u{1b}[mx"] {
+            assert_eq!(visible_but_styles(text), text);
+        }
+        for (text, shown) in [
+            ("\u{1b}[2Jx", r"\u{1b}[2Jx"),
+            ("\u{1b}[31", r"\u{1b}[31"),
+            ("\u{1b}]8;;m", r"\u{1b}]8;;m"),
+            ("\u{1b}[?25mx\r", r"\u{1b}[?25mx\r"),
+        ] {
+            assert_eq!(visible_but_styles(text), shown);
+        }
+    }
 
     #[test]
     fn durations_are_short() {

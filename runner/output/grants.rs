@@ -1,25 +1,36 @@
 //! What providers are granted, ask for and were denied, as people paste it into a scenario.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use bytesize::ByteSize;
 use owo_colors::OwoColorize as _;
 
+use super::format;
 use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
     record::ManifestGrants,
 };
 
-/// What a provider may touch, and how much it may write.
-pub fn granted_text(provider: &ProviderId, limits: &Limits, grants: &Grants) -> String {
+/// What a provider may touch, and how much it may write. The secrets in `missing` have no value.
+pub fn granted_text(
+    provider: &ProviderId,
+    limits: &Limits,
+    grants: &Grants,
+    missing: &BTreeSet<String>,
+) -> String {
     let scratch = match limits.scratch {
         0 => String::new(),
         bytes => format!(", and may write {}", ByteSize(bytes)),
     };
-    let lines = Toml::from(grants).lines();
+    let mut lines = Toml::from(grants).lines();
     if lines.is_empty() {
         return format!("provider `{provider}` is granted nothing{scratch}");
     }
+    let without = missing.iter().map(|name| format!("# {name} (no value)"));
+    lines.extend(without);
     let mut text = format!("provider `{provider}` is granted{scratch}:");
     add_indented(&mut text, 4, &lines);
     text
@@ -40,7 +51,7 @@ pub(super) fn requests_text(provider: &ProviderId, requests: &[&str], toml: &[St
     let mut text = format!(
         "{} provider `{provider}` asks for more than it is granted: {}",
         "note:".cyan().bold(),
-        requests.join(", ")
+        listed(requests)
     );
     if !toml.is_empty() {
         text.push_str("\n  the scenario grants it with");
@@ -66,34 +77,68 @@ pub(super) fn requests_toml(
     lines
 }
 
-/// Says what would have allowed something that was denied.
+/// Requests in the words of a plugin, on one line.
+pub(super) fn listed(requests: &[&str]) -> String {
+    let requests = requests.iter();
+    let requests: Vec<_> = requests
+        .map(|request| format::visible_line(request))
+        .collect();
+    requests.join(", ")
+}
+
+/// What a run's providers are granted, by provider.
+#[derive(Default)]
+pub(super) struct Granted(BTreeMap<String, Toml>);
+
+impl Granted {
+    /// The table of a scenario that grants a provider all of `denied`, the lines of a row, and what it is granted
+    /// already; nothing if that is all of it.
+    pub(super) fn with<'a>(
+        &self,
+        provider: &str,
+        denied: impl Iterator<Item = &'a str>,
+    ) -> Vec<String> {
+        let mut grants = self.0.get(provider).cloned().unwrap_or_default();
+        let added = denied.filter(|line| grants.add(line)).count();
+        if added == 0 {
+            return Vec::new();
+        }
+        table(provider, &grants)
+    }
+}
+
+impl<'a, T> FromIterator<(&'a str, &'a T)> for Granted
+where
+    Toml: From<&'a T>,
+{
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a T)>>(providers: I) -> Self {
+        let providers = providers.into_iter();
+        let toml = providers.map(|(provider, grants)| (provider.to_owned(), Toml::from(grants)));
+        Self(toml.collect())
+    }
+}
+
+/// Says what would have allowed something that was denied, whatever is granted already.
 pub(super) fn denied_line(provider: &str, what: &str, grant: Option<&str>) -> String {
-    match grant {
-        Some(grant) => format!(
-            "denied: {what} – to allow it, add to [providers.{}.grants]: {grant}",
+    let what = format::visible_line(what);
+    match grant.and_then(key_and_value) {
+        Some((name, value)) => format!(
+            "denied: {what} – to allow it, add {} to `{name}` of [providers.{}.grants]",
+            format::visible_line(value),
             key(provider)
         ),
         None => format!("denied: {what}"),
     }
 }
 
-/// Says where the grants belong that would have allowed what was denied, and lists each of them once.
-pub(super) fn allowing(provider: &str, grants: &[&str]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for grant in grants {
-        let grant = format!("  {grant}");
-        if !lines.contains(&grant) {
-            lines.push(grant);
-        }
-    }
-    if !lines.is_empty() {
-        let table = format!("to allow it, add to [providers.{}.grants]:", key(provider));
-        lines.insert(0, table);
-    }
-    lines
+/// The key of a grant in a row, and the one element of its array. A line that was cut short has none.
+fn key_and_value(line: &str) -> Option<(&str, &str)> {
+    let (key, array) = line.split_once(" = ")?;
+    Some((key, array.strip_prefix('[')?.strip_suffix(']')?))
 }
 
 /// Grants as the values of their keys.
+#[derive(Clone, Default)]
 struct Toml {
     net: Vec<String>,
     secrets: Vec<String>,
@@ -119,6 +164,20 @@ impl Toml {
 
     fn is_empty(&self) -> bool {
         self.lines().is_empty()
+    }
+
+    /// Adds a grant of a row; tells whether it is one, and was not there.
+    fn add(&mut self, line: &str) -> bool {
+        let (list, value) = match key_and_value(line) {
+            Some(("net", value)) => (&mut self.net, value),
+            Some(("secrets", value)) => (&mut self.secrets, value),
+            Some(_) | None => return false,
+        };
+        let is_new = list.iter().all(|known| known != value);
+        if is_new {
+            list.push(value.to_owned());
+        }
+        is_new
     }
 }
 

@@ -14,8 +14,8 @@ use crate::{
     plugin::{CommandForm, Compiled, ContractVersion, Description, Kind, Surface},
 };
 
-/// How wide a line of imports may be.
-const WIDTH: usize = 86;
+/// How wide the label before a value is.
+const LABEL: usize = 10;
 
 /// What is known of a plugin's file; of one that cannot be used it is less.
 pub struct Inspection {
@@ -46,8 +46,9 @@ pub struct Loaded {
     pub took: Duration,
 }
 
-/// What is known, line by line.
-pub fn inspection_text(inspection: &Inspection) -> String {
+/// What is known, line by line, in lines of at most `width` characters where names can be put on the next one.
+pub fn inspection_text(inspection: &Inspection, width: usize) -> String {
+    let width = width.saturating_sub(LABEL);
     let mut lines = vec![inspection.path.display().to_string().bold().to_string()];
     let mut field = |name: &str, value: String| lines.push(dim_field(name, &value));
     field("kind", kind(inspection));
@@ -58,8 +59,11 @@ pub fn inspection_text(inspection: &Inspection) -> String {
     }
     if let Some(description) = &inspection.description {
         let name = format!("{} {}", description.name, description.version);
-        field("name", name);
-        field("summary", description.summary.clone());
+        field("name", format::visible_line(&name));
+        field(
+            "summary",
+            format::visible(&description.summary).into_owned(),
+        );
     }
     field("size", format::size(inspection.size));
     if let Some(loaded) = inspection.loaded {
@@ -68,8 +72,8 @@ pub fn inspection_text(inspection: &Inspection) -> String {
     }
     field("sha256", inspection.sha256.to_string());
     if let Some(surface) = &inspection.surface {
-        listed(&grouped(surface, true), "imports", &mut field);
-        listed(&grouped(surface, false), "missing", &mut field);
+        listed(&grouped(surface, true, width), "imports", &mut field);
+        listed(&grouped(surface, false, width), "missing", &mut field);
         listed(&surface.exports, "exports", &mut field);
     }
     if let Some(description) = &inspection.description {
@@ -146,6 +150,7 @@ fn kind(inspection: &Inspection) -> String {
             Some(surface) => match (surface.contract(), surface.is_component) {
                 (Some(version), _) => {
                     let host = ContractVersion::HOST;
+                    let version = format::visible_line(version);
                     format!("component of contract {version}; this runner speaks {host}")
                 }
                 (None, true) => "component, but no plugin".to_owned(),
@@ -173,8 +178,8 @@ fn form(kind: Kind) -> Option<&'static str> {
     }
 }
 
-/// Imports by package, as `wasi:cli@0.2.6: environment, exit`, in lines that a terminal has room for.
-fn grouped(surface: &Surface, is_offered: bool) -> Vec<String> {
+/// Imports by package, as `wasi:cli@0.2.6: environment, exit`, each name once, in lines of `width` characters.
+fn grouped(surface: &Surface, is_offered: bool, width: usize) -> Vec<String> {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for import in &surface.imports {
         if import.is_offered != is_offered {
@@ -182,22 +187,25 @@ fn grouped(surface: &Surface, is_offered: bool) -> Vec<String> {
         }
         let (package, name) = in_package(&import.name);
         match groups.iter_mut().find(|(known, _)| *known == package) {
+            // A module may import a function more than once.
+            Some((_, names)) if names.contains(&name) => {}
             Some((_, names)) => names.push(name),
             None => groups.push((package, vec![name])),
         }
     }
     let lines = groups.into_iter();
     lines
-        .flat_map(|(package, names)| wrapped(package, &names))
+        .flat_map(|(package, names)| wrapped(package, &names, width))
         .collect()
 }
 
-fn wrapped(package: String, names: &[&str]) -> Vec<String> {
+fn wrapped(package: String, names: &[&str], width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = package;
     for (index, name) in names.iter().filter(|name| !name.is_empty()).enumerate() {
         line += if index == 0 { ": " } else { "," };
-        if line.len() + name.len() > WIDTH {
+        // With the blank before it and the comma behind it.
+        if line.chars().count() + name.chars().count() + 2 > width {
             lines.push(std::mem::replace(&mut line, " ".to_owned()));
         }
         if index > 0 {
@@ -226,9 +234,10 @@ fn in_package(import: &str) -> (String, &str) {
 /// A field with a line for each element.
 fn listed(elements: &[String], name: &str, field: &mut impl FnMut(&str, String)) {
     for (index, element) in elements.iter().enumerate() {
+        let element = format::visible_line(element);
         let element = match name {
             "missing" => element.red().to_string(),
-            _ => element.clone(),
+            _ => element,
         };
         field(if index == 0 { name } else { "" }, element);
     }

@@ -1,5 +1,6 @@
 //! The only module that prints: data to standard output, talk to standard error.
 
+mod bar;
 mod denials;
 mod events;
 mod failure;
@@ -23,15 +24,20 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use miette::{GraphicalReportHandler, GraphicalTheme};
 use owo_colors::OwoColorize as _;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    termios::tcgetwinsize,
+};
 
 pub use events::events_schema;
 pub use follow::Follow;
+pub use format::quoted;
 pub use grants::granted_text;
 pub use inspection::{Inspection, Loaded, inspection_json, inspection_text};
 pub use pending::why_pending;
-pub use rehearsal::{DeniedCall, RehearsalReport, heard_line};
+pub use rehearsal::{RehearsalReport, heard_line, requested_text};
 pub use report::{Begin, Finish, Mode, Report};
 pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;
@@ -43,6 +49,9 @@ pub use upkeep::{
 
 use crate::error::Error;
 
+/// How wide a line is that goes to no terminal.
+const WIDTH: usize = 80;
+
 /// Keeps the names in errors whole: what is broken over two lines cannot be pasted.
 pub fn keep_errors_unwrapped() {
     let handler = || miette::MietteHandlerOpts::new().wrap_lines(false).build();
@@ -52,7 +61,9 @@ pub fn keep_errors_unwrapped() {
 
 /// Standard output and standard error.
 ///
-/// A reader that has gone is no error: what is printed to it from then on is dropped.
+/// A reader that has gone is no error: what is printed to it from then on is dropped. What would steer a terminal, other
+/// than by a colour, is made visible wherever it comes from; a guest's colours are not here any more, since whoever makes
+/// a text of what a guest says does so with [`format::visible`].
 #[derive(Clone, Default)]
 pub struct Output {
     /// The progress bar that lines must not be printed into, while there is one.
@@ -80,11 +91,13 @@ impl Reader {
 impl Output {
     /// Prints a line of data.
     pub fn data(&self, line: &str) {
+        let line = format::visible_but_styles(line);
         self.around_bar(|| drop(writeln!(anstream::stdout().lock(), "{line}")));
     }
 
     /// Prints text of data that ends its last line itself.
     pub fn text(&self, text: &str) {
+        let text = format::visible_but_styles(text);
         self.around_bar(|| {
             let mut stdout = anstream::stdout().lock();
             drop(
@@ -95,11 +108,33 @@ impl Output {
         });
     }
 
+    /// Prints what a guest replied: a program gets it byte by byte, a person sees what would steer the terminal, and
+    /// always a whole last line.
+    fn reply(&self, text: &str) {
+        if !io::stdout().is_terminal() {
+            self.bytes(text.as_bytes());
+            return;
+        }
+        let text = format::visible(text);
+        match text.is_empty() || text.ends_with('\n') {
+            true => self.text(&text),
+            false => self.data(&text),
+        }
+    }
+
     /// Prints text of data for as long as it is read, and flushes.
     fn feed(&self, text: &str) -> Reader {
+        let text = format::visible_but_styles(text);
         let mut stdout = anstream::stdout().lock();
         let written = stdout.write_all(text.as_bytes());
         Reader::after(written.and_then(|()| stdout.flush()))
+    }
+
+    /// How many characters a line of data has room for.
+    pub fn width(&self) -> usize {
+        let size = tcgetwinsize(io::stdout()).ok();
+        let columns = size.map(|size| usize::from(size.ws_col));
+        columns.filter(|columns| *columns > 0).unwrap_or(WIDTH)
     }
 
     /// Asks, while there is nothing to print, whether it would be read.
@@ -112,7 +147,7 @@ impl Output {
         }
     }
 
-    /// Prints lines of an event stream, and flushes.
+    /// Prints exactly these bytes of data, and flushes.
     fn bytes(&self, lines: &[u8]) -> Reader {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(lines);
@@ -121,6 +156,7 @@ impl Output {
 
     /// Prints a line of talk.
     pub fn talk(&self, line: &str) {
+        let line = format::visible_but_styles(line);
         self.around_bar(|| drop(writeln!(anstream::stderr().lock(), "{line}")));
     }
 
@@ -129,14 +165,21 @@ impl Output {
         self.talk(&line.dimmed().to_string());
     }
 
-    /// Prints a warning.
+    /// Prints a warning; it may have a guest's words in it, which begin no line.
     pub fn warn(&self, text: &str) {
+        let text = format::visible(text).replace('\n', "\n  ");
         self.talk(&format!("{} {text}", "warning:".yellow().bold()));
     }
 
     /// Prints why a command could not do its work.
     pub fn error(&self, error: &Error) {
-        self.talk(&format!("{:?}", error.report));
+        let plain = without_colours(error);
+        // Then some of it is a guest's, and nobody can tell its colours from ours.
+        if plain.contains(format::steers) {
+            self.talk(&format::visible(&plain));
+        } else {
+            self.talk(&format!("{:?}", error.report));
+        }
     }
 
     /// Asks a person at a terminal; `None` if there is none, or no answer.
@@ -172,4 +215,15 @@ impl Output {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An error as it is printed, without colours and links of ours.
+fn without_colours(error: &Error) -> String {
+    let mut text = String::new();
+    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+        .with_wrap_lines(false)
+        .with_links(false)
+        .render_report(&mut text, error.report.as_ref())
+        .expect("a string can be written to");
+    text
 }

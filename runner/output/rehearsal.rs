@@ -7,13 +7,15 @@ use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 
 use super::{
-    Output, format,
+    Output,
+    format::{self, quoted, visible, visible_line},
+    grants,
     inspection::{Loaded, loaded_text},
     runs::{dim_field, pretty},
     summary::{plain_table, trimmed},
 };
 use crate::{
-    model::{Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric},
+    model::{Attempt, AttemptError, Check, CheckVerdict, Denied, Grant, LogRecord, Metric},
     plugin::Heard,
     run::Rehearsed,
 };
@@ -28,20 +30,20 @@ pub struct RehearsalReport<'a> {
     pub calls: &'a [Rehearsed],
     /// Whether a string that it replied is shown as it is.
     pub is_text: bool,
-    /// What the call that is shown was denied.
-    pub denied: Vec<DeniedCall>,
     /// Where its artifacts were written to.
     pub artifacts: Option<&'a Path>,
 }
 
-/// A call that was denied, and what would grant it.
-pub struct DeniedCall {
-    /// What the plugin tried.
-    pub what: String,
-    /// What `--grant` would have to say.
-    pub flags: Vec<String>,
-    /// What a provider's `grants` would have to say in a scenario.
-    pub line: Option<String>,
+/// What a plugin asks for and is not granted, and the flags that would grant it.
+pub fn requested_text(requests: &[&str], flags: &[String]) -> String {
+    let requests = grants::listed(requests);
+    match flags {
+        [] => format!("requested, and not granted: {requests}"),
+        flags => {
+            let flags = visible_line(&flags.join(" "));
+            format!("requested, and not granted: {requests}; `{flags}` grants it")
+        }
+    }
 }
 
 /// A line of what a plugin says while it runs; none for an empty one.
@@ -49,11 +51,12 @@ pub fn heard_line(heard: Heard<'_>) -> Option<String> {
     Some(match heard {
         Heard::Stdout(line) | Heard::Stderr(line) if line.trim().is_empty() => return None,
         Heard::Log(record) => record_line(record),
-        Heard::Stdout(line) => format!("{} {line}", label("stdout").dimmed()),
-        Heard::Stderr(line) => format!("{} {line}", label("stderr").dimmed()),
+        Heard::Stdout(line) => format!("{} {}", label("stdout").dimmed(), visible_line(line)),
+        Heard::Stderr(line) => format!("{} {}", label("stderr").dimmed(), visible_line(line)),
         Heard::Progress { fraction, message } => {
             let percent = fraction.map(|fraction| format!("{:.0} % ", fraction * 100.0));
             let percent = percent.unwrap_or_default();
+            let message = indented(message);
             format!("{} {percent}{message}", label("progress").dimmed())
         }
     })
@@ -65,8 +68,7 @@ impl RehearsalReport<'_> {
         let attempt = &self.shown().attempt;
         if let Some(reply) = &attempt.output {
             match reply.as_str().filter(|_| self.is_text) {
-                Some(text) if text.is_empty() || text.ends_with('\n') => output.text(text),
-                Some(text) => output.data(text),
+                Some(text) => output.reply(text),
                 None => output.data(&pretty(reply)),
             }
         }
@@ -91,7 +93,7 @@ impl RehearsalReport<'_> {
             "log": attempt.log.iter().map(record_json).collect::<Vec<_>>(),
             "stdout": attempt.stdout,
             "stderr": attempt.stderr,
-            "denied": self.denied.iter().map(denied_json).collect::<Vec<_>>(),
+            "denied": attempt.denied.iter().map(denied_json).collect::<Vec<_>>(),
             "artifacts": self.artifacts_json(),
             "times": {
                 "load_ms": format::millis(self.loaded.took),
@@ -126,18 +128,16 @@ impl RehearsalReport<'_> {
             "{} in {took}",
             format::outcome(attempt.outcome).bold()
         )];
-        add_judgement(attempt, self.calls.len() == 1, &mut lines);
-        for denied in &self.denied {
+        add_judgement(attempt, &mut lines);
+        for denied in &attempt.denied {
             add_denied(denied, &mut lines);
         }
         for artifact in &attempt.artifacts {
             let size = format::size(artifact.bytes.len() as u64);
             let folder = self.artifacts.map(|folder| folder.join(&artifact.name));
             let name = folder.map_or(artifact.name.clone(), |path| path.display().to_string());
-            lines.push(dim_field(
-                "artifact",
-                &format!("{name}, {}, {size}", artifact.media_type),
-            ));
+            let name = visible_line(&format!("{name}, {}", artifact.media_type));
+            lines.push(dim_field("artifact", &format!("{name}, {size}")));
         }
         self.add_costs(&mut lines);
         lines.join("\n")
@@ -249,77 +249,67 @@ fn call_time(rehearsed: &Rehearsed) -> Duration {
 }
 
 /// What the plugin said of the test, and what is wrong.
-fn add_judgement(attempt: &Attempt, is_heard: bool, lines: &mut Vec<String>) {
+fn add_judgement(attempt: &Attempt, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
     if let Some(error) = &attempt.error {
         field(
             "error",
             &format!(
                 "{}\n{}",
-                error_name(error).red(),
-                without_stderr(&error.message, is_heard)
+                visible_line(&error_name(error)).red(),
+                visible(without_stderr(&error.message))
             ),
         );
     }
     if let Some(summary) = &attempt.summary {
-        field("summary", summary);
+        field("summary", &visible(summary));
     }
     if let Some(score) = attempt.score {
         field("score", &score.to_string());
     }
     for check in &attempt.checks {
-        field("check", &check_line(check, is_heard));
+        field("check", &check_line(check));
     }
     for metric in &attempt.metrics {
         let unit = metric.unit.as_deref().unwrap_or_default();
         let value = format!("{} {} {unit}", metric.name, metric.value);
-        field("metric", value.trim_end());
+        field("metric", &visible_line(value.trim_end()));
     }
 }
 
-/// A message without the end of standard error, if that was shown as it came.
-fn without_stderr(message: &str, is_heard: bool) -> &str {
-    match message.split_once("; its standard error ends with") {
-        Some((message, _)) if is_heard => message,
-        _ => message,
-    }
+/// A message without the end of standard error, which was shown as it came.
+fn without_stderr(message: &str) -> &str {
+    let parts = message.split_once("; its standard error ends with");
+    parts.map_or(message, |(message, _)| message)
 }
 
-fn add_denied(denied: &DeniedCall, lines: &mut Vec<String>) {
+fn add_denied(denied: &Denied, lines: &mut Vec<String>) {
     let mut field = |name, value: &str| lines.push(dim_field(name, value));
-    field("denied", &denied.what.yellow().to_string());
-    for flag in &denied.flags {
-        field(
-            "",
-            &format!("granted here by           --grant {}", quoted(flag)),
-        );
-    }
-    if let Some(line) = &denied.line {
+    field("denied", &visible_line(&denied.what).yellow().to_string());
+    if let Some(grant) = &denied.grant {
+        let flag = visible_line(&quoted(&grant.flag()));
+        field("", &format!("granted here by           --grant {flag}"));
+        let line = grant.to_string();
+        let line = visible_line(&line);
         field("", &format!("in a scenario's `grants`  {line}"));
     }
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = |character: char| character.is_alphanumeric() || "=:/._-".contains(character);
-    if word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-fn check_line(check: &Check, is_heard: bool) -> String {
+fn check_line(check: &Check) -> String {
     let sign = match check.verdict {
         CheckVerdict::Pass => "✓".green().to_string(),
         CheckVerdict::Fail => "✗".red().to_string(),
         CheckVerdict::Skip => "-".dimmed().to_string(),
     };
     let message = check.message.as_ref();
-    let message = message.map(|message| format!(": {}", without_stderr(message, is_heard)));
+    let message = message.map(|message| {
+        let message = without_stderr(message);
+        format!(": {}", visible(message))
+    });
     let score = check.score.map(|score| format!(" (score {score})"));
     format!(
         "{sign} {}{}{}",
-        check.name,
+        visible_line(&check.name),
         message.unwrap_or_default(),
         score.unwrap_or_default()
     )
@@ -334,8 +324,17 @@ fn record_line(record: &LogRecord) -> String {
         _ => level.dimmed().to_string(),
     };
     let fields = record.fields.iter();
-    let fields = fields.map(|(name, value)| format!(" {}{value}", format!("{name}=").dimmed()));
-    format!("{level} {}{}", record.message, fields.collect::<String>())
+    let fields = fields.map(|(name, value)| {
+        let name = format!("{}=", visible_line(name));
+        format!(" {}{}", name.dimmed(), indented(value))
+    });
+    let message = indented(&record.message);
+    format!("{level} {message}{}", fields.collect::<String>())
+}
+
+/// A text of which only the first line stands beside a label, so that no other looks like a line of ours.
+fn indented(text: &str) -> String {
+    visible(text).replace('\n', "\n         ")
 }
 
 /// The first column of what is heard.
@@ -382,6 +381,8 @@ fn record_json(record: &LogRecord) -> Value {
     })
 }
 
-fn denied_json(denied: &DeniedCall) -> Value {
-    json!({ "what": denied.what, "grant": denied.line, "flags": denied.flags })
+fn denied_json(denied: &Denied) -> Value {
+    let grant = denied.grant.as_ref();
+    let flags: Vec<_> = grant.into_iter().map(Grant::flag).collect();
+    json!({ "what": denied.what, "grant": grant.map(Grant::to_string), "flags": flags })
 }

@@ -5,19 +5,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use owo_colors::OwoColorize as _;
 use serde_json::value::RawValue;
 
 use super::{
-    Output,
+    Output, bar,
     events::{self, Line, Longest},
-    failure, format, grants, summary,
+    failure, format,
+    grants::{self, Granted},
+    summary,
     tally::Tally,
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict},
+    model::{
+        Counts, Grants, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict,
+    },
     record::{Entry, Row, RowDenied},
     run,
 };
@@ -50,6 +54,7 @@ pub struct Report {
     mode: Mode,
     is_verbose: bool,
     tally: Tally,
+    granted: Granted,
     bar: Option<ProgressBar>,
     /// Lines of the event stream so far.
     lines: u64,
@@ -70,6 +75,8 @@ pub struct Begin<'a> {
     pub planned: u64,
     /// How many providers there are.
     pub providers: usize,
+    /// What each of them is granted.
+    pub grants: Vec<(&'a str, &'a Grants)>,
     /// How many attempts run at once.
     pub jobs: usize,
 }
@@ -105,6 +112,7 @@ impl Report {
             mode,
             is_verbose,
             tally: Tally::default(),
+            granted: Granted::default(),
             bar: None,
             lines: 0,
             shown: 0,
@@ -115,6 +123,7 @@ impl Report {
 
     /// Tells that a run was born.
     pub fn begin(&mut self, begin: &Begin<'_>) {
+        self.granted = begin.grants.iter().copied().collect();
         self.started = Instant::now();
         self.progress_at = self.started + self.progress_every();
         match self.mode {
@@ -245,7 +254,9 @@ impl Report {
             let attempt = &entry.attempt;
             let provider = attempt.trial.provider.as_str();
             let denied: Vec<_> = attempt.denied.iter().map(RowDenied::new).collect();
-            self.tally.denied.add(provider, &denied);
+            let class = attempt.error.as_ref().and_then(|error| error.class);
+            let denials = &mut self.tally.denied;
+            denials.add(provider, &denied, attempt.outcome, class);
             if entry.is_final {
                 self.tally
                     .count(provider, attempt.outcome, entry.is_flaky, attempt.duration);
@@ -261,7 +272,7 @@ impl Report {
         self.output.bytes(&text);
         if let Some(bar) = &self.bar {
             bar.set_position(counts.done());
-            bar.set_prefix(bar_counts(counts));
+            bar.set_prefix(bar::counts(counts));
         }
     }
 
@@ -304,7 +315,7 @@ impl Report {
             Mode::Terminal => {
                 let longest = longest.filter(|longest| longest.elapsed >= WORTH_NAMING);
                 if let Some(bar) = &self.bar {
-                    bar.set_message(longest.map(bar_longest).unwrap_or_default());
+                    bar.set_message(longest.map(bar::longest).unwrap_or_default());
                     bar.tick();
                 }
             }
@@ -317,7 +328,7 @@ impl Report {
         if !self.is_progress_due() {
             return;
         }
-        let longest = longest.map(|longest| format!(", {}", bar_longest(longest)));
+        let longest = longest.map(|longest| format!(", {}", bar::longest(longest)));
         self.output.talk(&format!(
             "{} of {}: {}{}",
             format::count(counts.done()),
@@ -385,13 +396,16 @@ impl Report {
                 ));
             }
         }
-        if !self.tally.denied.is_empty() && !finish.is_forced {
-            talk(&format!("\n{}", self.tally.denied));
+        let denied = self.tally.denied.text(&self.granted);
+        if let Some(denied) = denied.filter(|_| !finish.is_forced) {
+            talk(&format!("\n{denied}"));
         }
         if !self.tally.providers.is_empty() && !finish.is_forced {
             talk(&format!("\n{}", summary::table(&self.tally)));
         }
         if let Some(error) = &finish.error {
+            // A guest may have said it, and must not begin a line.
+            let error = format::visible(error).replace('\n', "\n  ");
             talk(&format!("\n{} {error}", "error:".red().bold()));
         }
         talk(&format!("\n{}", self.closing(finish)));
@@ -422,7 +436,7 @@ impl Report {
     fn show_bar(&mut self, planned: u64) {
         let bar =
             ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr_with_hz(10));
-        bar.set_style(bar_style());
+        bar.set_style(bar::style());
         self.output.set_bar(Some(bar.clone()));
         self.bar = Some(bar);
     }
@@ -433,62 +447,4 @@ impl Report {
         Line::write(self.lines, event, &mut line);
         self.output.bytes(&line);
     }
-}
-
-fn bar_style() -> ProgressStyle {
-    let count = |get: fn(&ProgressState) -> u64| {
-        move |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-            // A writer of the screen's buffer cannot fail.
-            let _ = writer.write_str(&format::count(get(state)));
-        }
-    };
-    // What is running longest comes last: it is cut where the screen ends.
-    ProgressStyle::with_template(
-        "{bar:24.cyan/dim} {done}/{planned}  {prefix}  {rate:.dim}  {left:.dim}  {wide_msg:.dim}",
-    )
-    .expect("the template is valid")
-    .with_key("done", count(ProgressState::pos))
-    .with_key("planned", count(|state| state.len().unwrap_or(0)))
-    .with_key(
-        "rate",
-        |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-            let _ = write!(writer, "{:.0}/s", state.per_sec());
-        },
-    )
-    .with_key(
-        "left",
-        |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-            // Before anything is done nobody knows.
-            if state.pos() > 0 {
-                let left = Duration::from_secs(state.eta().as_secs().max(1));
-                let _ = write!(writer, "{} left", format::duration(left));
-            }
-        },
-    )
-    .progress_chars("━╸─")
-}
-
-fn bar_counts(counts: Counts) -> String {
-    let bad = |number: u64, word: &str| {
-        let text = format!("{} {word}", format::count(number));
-        if number == 0 {
-            text.dimmed().to_string()
-        } else {
-            text.red().to_string()
-        }
-    };
-    format!(
-        "{} {} {}",
-        format!("{} passed", format::count(counts.passed)).green(),
-        bad(counts.failed, "failed"),
-        bad(counts.error + counts.timeout, "errors")
-    )
-}
-
-fn bar_longest(longest: &run::Running<'_>) -> String {
-    format!(
-        "longest {} {}",
-        longest.trial,
-        format::duration(longest.elapsed)
-    )
 }

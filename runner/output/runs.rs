@@ -1,5 +1,7 @@
 //! `list` and `show`.
 
+use std::fmt::Write as _;
+
 use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 
@@ -82,7 +84,7 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     }
     let session = manifest.sessions.last();
     if let Some(error) = session.and_then(|session| session.error.as_deref()) {
-        field("error", error);
+        field("error", &format::visible(error));
     }
     field("verdict", run.verdict.as_str());
     field("trials", &trials(run.counts));
@@ -90,7 +92,7 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     let providers = manifest.providers.iter();
     let providers = providers.map(|provider| (provider.name.as_str(), &provider.grants));
     let mut name = "grants";
-    for line in grants::tables(providers) {
+    for line in grants::tables(providers.clone()) {
         field(std::mem::take(&mut name), &line);
     }
 
@@ -98,9 +100,9 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
         lines.push(String::new());
         lines.push(summary::table(tally));
     }
-    if !tally.denied.is_empty() {
+    if let Some(denied) = tally.denied.text(&providers.collect()) {
         lines.push(String::new());
-        lines.push(tally.denied.to_string());
+        lines.push(denied);
     }
     if !rows.is_empty() {
         lines.push(String::new());
@@ -275,6 +277,19 @@ pub(super) fn dim_field(name: &str, value: &str) -> String {
     format!("{} {value}", format!("{name:<9}").dimmed())
 }
 
+/// A document; what would steer a terminal is escaped in it, which JSON does itself only below U+0020.
 pub(super) fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).expect("a JSON value has a text")
+    let text = serde_json::to_string_pretty(value).expect("a JSON value has a text");
+    if !text.contains(format::steers) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if format::steers(character) {
+            write!(escaped, "\\u{:04x}", u32::from(character)).expect("a string can be written to");
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
 }

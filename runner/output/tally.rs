@@ -41,7 +41,9 @@ impl Tally {
         for row in reader.rows() {
             match row {
                 Ok(row) => {
-                    tally.denied.add(&row.provider, &row.denied);
+                    let class = row.error.as_ref().and_then(|error| error.class);
+                    let denied = &mut tally.denied;
+                    denied.add(&row.provider, &row.denied, row.outcome, class);
                     let is_current = state.outcome(row.ordinal).is_some()
                         && state.attempts(row.ordinal) == row.attempt;
                     if is_current {

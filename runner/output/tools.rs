@@ -31,13 +31,9 @@ pub struct ToolLine {
 pub fn tools_text(lines: &[ToolLine]) -> String {
     let mut table = plain_table(&["", "language", "tool", "version", "path"]);
     for line in lines {
-        let mark = match line.is_found {
-            true => "✓".green().to_string(),
-            false => "✗".red().to_string(),
-        };
         let path = line.path.as_ref();
         table.add_row(vec![
-            mark,
+            mark(line).to_owned(),
             line.language.to_owned(),
             line.tool.to_owned(),
             line.version.clone().unwrap_or_else(|| "missing".to_owned()),
@@ -49,12 +45,34 @@ pub fn tools_text(lines: &[ToolLine]) -> String {
     let hints: String = missing
         .map(|line| format!("  {}: {}\n", line.tool, line.install))
         .collect();
-    let mut text = with_dim_header(&trimmed(&table)) + "\n";
+    let mut text = coloured(lines, &with_dim_header(&trimmed(&table)));
     if !hints.is_empty() {
         text += "\nin a plugin's folder, these install what is missing:\n";
         text += &hints;
     }
     text
+}
+
+/// The table with its marks in their colours: it counts the characters of its cells, not their colours.
+fn coloured(lines: &[ToolLine], table: &str) -> String {
+    let mut rows = table.lines();
+    let header = rows.next().unwrap_or_default().to_owned() + "\n";
+    let rows = lines.iter().zip(rows).map(|(line, row)| {
+        let mark = mark(line);
+        let coloured = match line.is_found {
+            true => mark.green().to_string(),
+            false => mark.red().to_string(),
+        };
+        row.replacen(mark, &coloured, 1) + "\n"
+    });
+    header + &rows.collect::<String>()
+}
+
+fn mark(line: &ToolLine) -> &'static str {
+    match line.is_found {
+        true => "✓",
+        false => "✗",
+    }
 }
 
 /// One document with the tools.

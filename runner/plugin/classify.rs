@@ -164,7 +164,8 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
     failure(class, code, format!("the guest {message}"))
 }
 
-fn denied(sandbox: &Sandbox) -> Option<AttemptError> {
+/// The error of a guest that may have ended over memory, or tables, that it was denied.
+pub(super) fn denied(sandbox: &Sandbox) -> Option<AttemptError> {
     let message = match sandbox.limiter.denial()? {
         Denial::Memory { wanted, limit } => format!(
             "the guest asked for {} of memory in all, and `limits.memory` is {}",

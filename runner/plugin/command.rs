@@ -7,7 +7,7 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe:
 
 use super::{
     Call, Description, Ended, Ending, Invocation, OutputForm, Reply,
-    classify::{beginning, classify, failure, halted},
+    classify::{beginning, classify, denied, failure, halted},
     fs::{Files, FilesError, Role},
     host::Host,
     interrupt::Guard,
@@ -105,7 +105,7 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
         execution.sandbox.host.log.push(record);
     }
     let read = |exit_code, sandbox: &Sandbox| match whole(&sandbox.stdout, &call.limits) {
-        Ok(stdout) => protocol::answer(&stdout, exit_code, &stderr, guard),
+        Ok(stdout) => protocol::answer(&stdout, exit_code, sandbox, guard),
         Err(error) => Ending::Error(error),
     };
     execution.end(read).await
@@ -131,7 +131,7 @@ pub(super) async fn describe(
         .exit
         .map_err(|error| classify(&error, sandbox).into_error())?;
     let stdout = whole(&sandbox.stdout, limits)?;
-    protocol::description(&stdout, exit_code, &sandbox.stderr.text(), guard)
+    protocol::description(&stdout, exit_code, sandbox, guard)
 }
 
 /// The environment and the files of one attempt.
@@ -213,11 +213,16 @@ impl Execution {
         }
         self.files.remove().await;
 
+        let gave_up = self.exit.as_ref().is_ok_and(|code| *code != 0);
+        let denied = gave_up.then(|| denied(&self.sandbox)).flatten();
         let ending = match self.exit {
             Ok(code) => read(code, &self.sandbox),
             Err(error) => classify(&error, &self.sandbox),
         };
-        Ended::collect(&mut self.sandbox, ending, self.spent, 0)
+        let mut ended = Ended::collect(&mut self.sandbox, ending, self.spent, 0);
+        // Says why to whoever judges the exit code.
+        ended.hint = ended.hint.or(denied.map(|error| error.message));
+        ended
     }
 }
 

@@ -44,6 +44,12 @@ pub enum PluginFileError {
         /// Why.
         source: io::Error,
     },
+    /// It is a folder, a pipe or a device.
+    #[error("plugin `{}` is no regular file", path.display())]
+    Irregular {
+        /// The file.
+        path: PathBuf,
+    },
     /// It has more bytes than `limits.file` allows.
     #[error("plugin `{}` is larger than `limits.file`, which is {}", path.display(), ByteSize(*limit))]
     TooLarge {
@@ -65,20 +71,31 @@ pub enum PluginFileError {
 impl PluginFile {
     /// Reads, hashes and sniffs the file at `path`.
     pub fn read(path: &Path, max_bytes: u64) -> Result<Self, PluginFileError> {
-        let bytes = read_bounded(path, max_bytes).map_err(|source| match source.kind() {
+        Self::from_bytes(path, Self::read_bytes(path, max_bytes)?)
+    }
+
+    /// Reads the bytes of the file at `path`, whatever they are.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is no regular file, has more than `max_bytes`, or cannot be read.
+    pub fn read_bytes(path: &Path, max_bytes: u64) -> Result<Vec<u8>, PluginFileError> {
+        let unreadable = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => PluginFileError::Missing { path: path.into() },
             _ => PluginFileError::Unreadable {
                 path: path.into(),
                 source,
             },
-        })?;
-        let Some(bytes) = bytes else {
-            return Err(PluginFileError::TooLarge {
-                path: path.into(),
-                limit: max_bytes,
-            });
         };
-        Self::from_bytes(path, bytes)
+        // Before it is opened: opening a pipe waits for whoever writes into it.
+        if !fs_err::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(PluginFileError::Irregular { path: path.into() });
+        }
+        let bytes = read_bounded(path, max_bytes).map_err(unreadable)?;
+        bytes.ok_or(PluginFileError::TooLarge {
+            path: path.into(),
+            limit: max_bytes,
+        })
     }
 
     /// Takes bytes that were read elsewhere, such as from the content store; `path` is for messages and for `argv[0]`.

@@ -4,6 +4,7 @@
 //! made for the attempt and gone with it.
 
 mod counted;
+mod descriptors;
 mod folder;
 mod leftovers;
 mod preview1;
@@ -12,6 +13,7 @@ mod quota;
 use std::{
     future,
     io::{self, Read as _},
+    os::fd::AsRawFd as _,
     panic,
     path::{Path, PathBuf},
     sync::Arc,
@@ -23,14 +25,15 @@ use tokio::task;
 use wasmtime::component;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
+pub use descriptors::raise_open_files;
 pub(super) use quota::Quota;
 
 use self::folder::Folder;
 use super::{
-    AttachmentSource, Call, Ending, Guard, classify::failure, host::Host, interrupt::Halt,
+    AttachmentSource, Call, Ending, Guard, Mount, classify::failure, host::Host, interrupt::Halt,
     sandbox::Sandbox,
 };
-use crate::model::{Denied, ErrorClass};
+use crate::model::{Denied, ErrorClass, is_file_name};
 
 /// Where an attempt may write what is gone with it.
 const SCRATCH: &str = "/scratch";
@@ -81,6 +84,8 @@ pub(super) enum FilesError {
     Make { root: PathBuf, source: io::Error },
     #[error("cannot make a folder: {0}")]
     Fill(#[source] io::Error),
+    #[error("cannot hand over the attachment `{}`: that names no file in `{ATTACHMENTS}`", shown(.0))]
+    Name(String),
     #[error("cannot hand over the attachment `{name}`: {source}")]
     Attachment { name: String, source: io::Error },
     #[error(transparent)]
@@ -98,7 +103,6 @@ impl From<FilesError> for Ending {
 
 impl Files {
     /// Makes the folders that an attempt needs beside those that it is granted, and mounts all of them into `wasi`.
-    ///
     pub(super) async fn mount(
         call: &Call<'_>,
         role: Role,
@@ -112,7 +116,11 @@ impl Files {
                 true => FsPerms::ReadWrite,
                 false => FsPerms::ReadOnly,
             };
-            preopen(wasi, &mount.host, &mount.guest, perms)?;
+            mount_granted(wasi, mount, perms).map_err(|reason| FilesError::Mount {
+                host: mount.host.clone(),
+                guest: mount.guest.clone(),
+                reason,
+            })?;
         }
         if let Some(private) = &private {
             private.mount(wasi)?;
@@ -166,7 +174,7 @@ impl Private {
         }
         let root = call.access.scratch_root.clone();
         let files = attachments.then(|| Arc::clone(&call.files));
-        let guard = guard.clone();
+        let filling = guard.clone();
         let make = move || {
             let folder =
                 Folder::new_in(&root).map_err(|source| FilesError::Make { root, source })?;
@@ -176,10 +184,15 @@ impl Private {
                 artifacts: scratch && is_command,
                 attachments,
             };
-            private.fill(files.as_deref().unwrap_or_default(), &guard)?;
+            private.fill(files.as_deref().unwrap_or_default(), &filling)?;
             Ok(private)
         };
-        wait(make).await.map(Some)
+        // What is given up here goes on until it has an end of its own, and then removes what it made.
+        tokio::select! {
+            biased;
+            made = wait(make) => made.map(Some),
+            halt = guard.halted() => Err(halt.into()),
+        }
     }
 
     fn fill(&self, files: &[AttachmentSource], guard: &Guard) -> Result<(), FilesError> {
@@ -188,6 +201,10 @@ impl Private {
         }
         for file in files {
             guard.check()?;
+            // Whoever calls has seen to it; nothing is written elsewhere even if not.
+            if !is_file_name(&file.name) {
+                return Err(FilesError::Name(file.name.clone()));
+            }
             let path = self.path(ATTACHMENTS).join(&file.name);
             link_or_copy(&file.path, &path, guard).map_err(|source| {
                 // A copy that the guard has ended is no failure.
@@ -206,7 +223,12 @@ impl Private {
                 ATTACHMENTS => FsPerms::ReadOnly,
                 _ => FsPerms::ReadWrite,
             };
-            preopen(wasi, &self.path(mount), mount, perms)?;
+            let host = self.path(mount);
+            preopen(wasi, &host, mount, perms).map_err(|reason| FilesError::Mount {
+                host,
+                guest: mount.to_owned(),
+                reason,
+            })?;
         }
         Ok(())
     }
@@ -264,20 +286,26 @@ fn shown(path: &str) -> String {
     path.escape_debug().take(SHOWN_CHARACTERS).collect()
 }
 
+/// Mounts the very folder that was found when nothing ran yet, and not what another guest may have put in its place.
+fn mount_granted(wasi: &mut WasiCtxBuilder, mount: &Mount, perms: FsPerms) -> Result<(), String> {
+    let folder = mount.open().map_err(|error| error.to_string())?;
+    // Between this look at a path and the next one a guest may change it; on Linux what is open has a path of its own.
+    let path = if cfg!(target_os = "linux") {
+        format!("/proc/self/fd/{}", folder.as_raw_fd()).into()
+    } else {
+        mount.host.clone()
+    };
+    preopen(wasi, &path, &mount.guest, perms)
+}
+
 fn preopen(
     wasi: &mut WasiCtxBuilder,
     host: &Path,
     guest: &str,
     perms: FsPerms,
-) -> Result<(), FilesError> {
-    match wasi.preopened_dir(host, guest, perms) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(FilesError::Mount {
-            host: host.to_owned(),
-            guest: guest.to_owned(),
-            reason: format!("{error:#}"),
-        }),
-    }
+) -> Result<(), String> {
+    let opened = wasi.preopened_dir(host, guest, perms);
+    opened.map(|_| ()).map_err(|error| format!("{error:#}"))
 }
 
 /// Makes `from` appear as `to`, which nobody may then write to.
@@ -305,5 +333,57 @@ async fn wait<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T
             // The runtime ends, and this with it.
             Err(_) => future::pending().await,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use fs_err as fs;
+
+    use super::{FilesError, Private, folder::Folder};
+    use crate::plugin::{AttachmentSource, Guard, Interrupt};
+
+    #[test]
+    fn an_attachment_is_laid_out_in_its_folder_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let source = root.path().join("source");
+        fs::write(&source, "x").unwrap();
+        let fill = |name: &str| {
+            let private = Private {
+                folder: Folder::new_in(root.path()).unwrap(),
+                scratch: false,
+                artifacts: false,
+                attachments: true,
+            };
+            let file = AttachmentSource {
+                name: name.to_owned(),
+                media_type: String::new(),
+                size: 1,
+                path: source.clone(),
+            };
+            let guard = Guard {
+                deadline: Instant::now() + Duration::from_secs(60),
+                interrupt: Interrupt::default(),
+            };
+            private.fill(&[file], &guard)
+        };
+        fill("good.txt").unwrap();
+        let absolute = root.path().join("evil");
+        for name in [
+            "../../evil",
+            "../evil",
+            absolute.to_str().unwrap(),
+            "a/b",
+            "",
+            ".",
+            "..",
+        ] {
+            let error = fill(name).unwrap_err();
+            assert!(matches!(error, FilesError::Name(_)), "{name:?}: {error}");
+        }
+        let left: Vec<_> = fs::read_dir(root.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
     }
 }

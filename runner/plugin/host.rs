@@ -11,10 +11,14 @@ use super::{
     listener::{Heard, Listener},
     net::Outbound,
 };
-use crate::model::{Artifact, Denied, Limits, LogRecord, is_secret_name, media_type};
+use crate::model::{Artifact, Denied, Grant, Limits, LogRecord, is_secret_name, media_type};
 
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MEDIA_TYPE_BYTES: usize = 255;
+/// How much is shown of a name that is none.
+const SHOWN_CHARACTERS: usize = 64;
+/// How much is heard of what a guest says that it is at.
+const MAX_PROGRESS_BYTES: usize = 1024;
 /// What a field costs beside its text, so that a million empty ones are not free.
 const SEPARATORS_BYTES: usize = 2;
 /// How many different denials of one attempt are kept.
@@ -29,6 +33,8 @@ pub(super) struct Host {
     pub(super) outbound: Outbound,
     pub(super) denied: Vec<Denied>,
     pub(super) listener: Option<Listener>,
+    /// What it may still say of where it is: as much as it may log.
+    progress: Allowance,
     /// Those that the guest is granted.
     pub(super) secrets: Arc<Secrets>,
     files: Arc<[AttachmentSource]>,
@@ -44,6 +50,12 @@ pub(super) struct Log {
     pub(super) bytes: u64,
     max_records: u64,
     max_bytes: u64,
+}
+
+/// How many words there may be, and how many bytes they may have together.
+struct Allowance {
+    words: u64,
+    bytes: u64,
 }
 
 /// Artifacts within their limits.
@@ -76,6 +88,10 @@ impl Host {
             outbound: Outbound::closed(limits),
             denied: Vec::new(),
             listener: None,
+            progress: Allowance {
+                words: limits.log_records,
+                bytes: limits.log,
+            },
             secrets: Arc::default(),
             files,
             max_read: limits.memory,
@@ -140,6 +156,18 @@ impl Log {
         self.bytes += bytes;
         self.records.push(record);
         self.records.last()
+    }
+}
+
+impl Allowance {
+    /// Takes a word of `bytes`, if there is that much left.
+    fn take(&mut self, bytes: usize) -> bool {
+        let left = |word: u64| Some((self.words.checked_sub(1)?, self.bytes.checked_sub(word)?));
+        let Some((words, bytes)) = left(bytes as u64) else {
+            return false;
+        };
+        *self = Self { words, bytes };
+        true
     }
 }
 
@@ -231,6 +259,10 @@ impl control::Host for Host {
         if let Some(redactor) = self.secrets.redactor() {
             redactor.text(&mut message);
         }
+        message.truncate(message.floor_char_boundary(MAX_PROGRESS_BYTES));
+        if !self.progress.take(message.len()) {
+            return;
+        }
         tracing::trace!(fraction, message, "progress of a guest");
         if let Some(listener) = &self.listener {
             let message = message.as_str();
@@ -290,9 +322,16 @@ impl secrets::Host for Host {
         if let Some(value) = self.secrets.get(&name) {
             return Ok(value.to_owned());
         }
+        // A guest makes up as long a name as it likes.
+        let is_name = name.len() <= MAX_NAME_BYTES && is_secret_name(&name);
+        let shown: String = if is_name {
+            name
+        } else {
+            name.escape_debug().take(SHOWN_CHARACTERS).collect()
+        };
         self.deny(Denied {
-            grant: is_secret_name(&name).then(|| format!("secrets = [\"{name}\"]")),
-            what: format!("the secret `{name}`"),
+            grant: is_name.then(|| Grant::secret(&shown)).flatten(),
+            what: format!("the secret `{shown}`"),
         });
         Err(secrets::SecretError::Denied)
     }
@@ -329,7 +368,82 @@ fn read_at(file: &AttachmentSource, offset: u64, length: u64) -> io::Result<Vec<
 
 #[cfg(test)]
 mod tests {
-    use super::is_artifact_name;
+    use std::{
+        sync::{Arc, Mutex},
+        time::Instant,
+    };
+
+    use super::{Host, control::Host as _, is_artifact_name, secrets::Host as _};
+    use crate::{
+        model::Limits,
+        plugin::{Guard, Heard, Interrupt, Listener},
+    };
+
+    fn host(limits: &Limits) -> Host {
+        let guard = Guard {
+            deadline: Instant::now(),
+            interrupt: Interrupt::default(),
+        };
+        Host::new(limits, [].into(), guard)
+    }
+
+    #[test]
+    fn of_a_secrets_name_that_is_none_only_the_beginning_is_kept() {
+        let mut host = host(&Limits::default());
+        for name in [
+            "A".repeat(128),
+            "A".repeat(129),
+            "a b".to_owned(),
+            "\u{1b}[2J".repeat(1 << 20),
+        ] {
+            host.get(name).unwrap_err();
+        }
+        let denied = host.denied.iter();
+        let denied: Vec<_> = denied
+            .map(|denied| (denied.what.as_str(), denied.grant.is_some()))
+            .collect();
+        let (long, cut) = ("A".repeat(128), "A".repeat(64));
+        let escaped: String = "\\u{1b}[2J".repeat(8).chars().take(64).collect();
+        assert_eq!(
+            denied,
+            [
+                (format!("the secret `{long}`").as_str(), true),
+                (format!("the secret `{cut}`").as_str(), false),
+                ("the secret `a b`", false),
+                (format!("the secret `{escaped}`").as_str(), false),
+            ]
+        );
+    }
+
+    #[test]
+    fn no_more_progress_is_heard_than_may_be_logged() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ear = Arc::clone(&heard);
+        let listener = Listener::new(move |word: Heard<'_>| {
+            if let Heard::Progress { message, .. } = word {
+                ear.lock().unwrap().push(message.len());
+            }
+        });
+        let listen = |log_records, log, messages: &[String]| {
+            let limits = Limits {
+                log_records,
+                log,
+                ..Limits::default()
+            };
+            let mut host = host(&limits);
+            host.listener = Some(listener.clone());
+            for message in messages {
+                host.progress(None, message.clone());
+            }
+            std::mem::take(&mut *heard.lock().unwrap())
+        };
+        let words = ["", "abc", "d"].map(str::to_owned);
+        assert_eq!(listen(2, 100, &words), [0, 3]);
+        assert_eq!(listen(9, 3, &words), [0, 3]);
+        assert_eq!(listen(9, 2, &words), [0, 1]);
+        let long = ["x".to_owned() + &"\u{e9}".repeat(1 << 20), "y".to_owned()];
+        assert_eq!(listen(9, 1025, &long), [1023, 1]);
+    }
 
     #[test]
     fn artifact_names_never_become_paths() {

@@ -94,8 +94,16 @@ impl Guard {
             // Most guests end before they ever wait; then neither timer nor waiter is made.
             biased;
             result = guest => result,
-            () = self.interrupt.interrupted() => Err(Halt::Stopped.into()),
-            () = tokio::time::sleep_until(self.deadline.into()) => Err(Halt::Timeout.into()),
+            halt = self.halted() => Err(halt.into()),
+        }
+    }
+
+    /// Waits until the attempt is not to go on.
+    pub(super) async fn halted(&self) -> Halt {
+        tokio::select! {
+            biased;
+            () = self.interrupt.interrupted() => Halt::Stopped,
+            () = tokio::time::sleep_until(self.deadline.into()) => Halt::Timeout,
         }
     }
 

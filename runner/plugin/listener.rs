@@ -6,8 +6,9 @@ use crate::model::LogRecord;
 
 /// Hears what a guest says while it runs; its clones are one.
 ///
-/// It is called on the thread that the guest runs on, so it must not wait. It hears no more than what is kept of a
-/// guest's words, so whoever collects them needs no limit of their own.
+/// It is called on the thread that the guest runs on, so it must not wait. What it hears
+/// is bounded as what is kept of a guest's words is, by the limits of the log and of the standard streams, and progress by
+/// those of the log once more; so whoever collects it needs no limit of their own.
 #[derive(Clone)]
 pub struct Listener(Arc<dyn Fn(Heard<'_>) + Send + Sync>);
 

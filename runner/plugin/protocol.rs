@@ -7,10 +7,11 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     Call, Description, Ending, Reply,
-    classify::{beginning, failure, stderr_tail},
+    classify::{beginning, denied, failure, stderr_tail},
     component::provider_error,
     contract::runner::provider::types::ErrorKind,
     interrupt::Guard,
+    sandbox::Sandbox,
 };
 use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, LogRecord, Metric};
 
@@ -145,8 +146,8 @@ pub(super) fn question(call: &Call<'_>) -> Vec<u8> {
 }
 
 /// What a command's standard output and exit code mean.
-pub(super) fn answer(stdout: &[u8], exit_code: i32, stderr: &str, guard: &Guard) -> Ending {
-    match parse::<AnswerReply>(stdout, exit_code, stderr) {
+pub(super) fn answer(stdout: &[u8], exit_code: i32, sandbox: &Sandbox, guard: &Guard) -> Ending {
+    match parse::<AnswerReply>(stdout, exit_code, sandbox) {
         Ok(Answer::Ok(reply)) => Ending::Reply(reply.into()),
         Ok(Answer::Err(error)) => error.ending(guard),
         Err(error) => Ending::Error(error),
@@ -157,10 +158,10 @@ pub(super) fn answer(stdout: &[u8], exit_code: i32, stderr: &str, guard: &Guard)
 pub(super) fn description(
     stdout: &[u8],
     exit_code: i32,
-    stderr: &str,
+    sandbox: &Sandbox,
     guard: &Guard,
 ) -> Result<Description, AttemptError> {
-    match parse::<AnswerDescription>(stdout, exit_code, stderr)? {
+    match parse::<AnswerDescription>(stdout, exit_code, sandbox)? {
         Answer::Ok(answer) => Ok(Description {
             name: answer.name,
             version: answer.version,
@@ -185,8 +186,9 @@ pub(super) fn log_records(stderr: &str) -> impl Iterator<Item = LogRecord> {
 fn parse<T: DeserializeOwned>(
     stdout: &[u8],
     exit_code: i32,
-    stderr: &str,
+    sandbox: &Sandbox,
 ) -> Result<Answer<T>, AttemptError> {
+    let tail = || stderr_tail(&sandbox.stderr.text());
     match (serde_json::from_slice(stdout), exit_code) {
         (Ok(answer @ Answer::Err(_)), _) | (Ok(answer), 0) => Ok(answer),
         (Err(error), 0) => Err(failure(
@@ -195,14 +197,20 @@ fn parse<T: DeserializeOwned>(
             format!(
                 "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{}{}",
                 beginning(stdout),
-                stderr_tail(stderr)
+                tail()
             ),
         )),
-        (_, code) => Err(failure(
-            exit_class(code),
-            format!("exit-{code}"),
-            format!("the command exited with {code}{}", stderr_tail(stderr)),
-        )),
+        (_, code) => {
+            // Runtimes end so when an allocation fails.
+            let error = denied(sandbox).unwrap_or_else(|| {
+                let message = format!("the command exited with {code}");
+                failure(exit_class(code), format!("exit-{code}"), message)
+            });
+            Err(AttemptError {
+                message: error.message + &tail(),
+                ..error
+            })
+        }
     }
 }
 

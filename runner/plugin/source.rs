@@ -11,7 +11,7 @@ mod language;
 mod need;
 mod python;
 mod rust;
-mod template;
+mod starter;
 mod tool;
 
 use std::fs::Permissions;
@@ -30,7 +30,7 @@ use tool::Tool;
 pub use doctor::{Finding, examine};
 pub use language::Language;
 pub use need::Found;
-pub use template::{Template, TemplateError};
+pub use starter::{Starter, StarterError};
 
 /// A folder that a plugin is built from.
 #[derive(Debug)]
@@ -177,7 +177,7 @@ pub enum SourceError {
         source: io::Error,
     },
     /// A tool failed.
-    #[error("`{command}` failed ({status}) in `{folder}`:\n{tail}")]
+    #[error("`{command}` failed ({status}) in `{folder}`")]
     Failed {
         /// The tool and its arguments.
         command: String,
@@ -185,7 +185,7 @@ pub enum SourceError {
         status: std::process::ExitStatus,
         /// Where it ran.
         folder: PathBuf,
-        /// The last lines that it printed.
+        /// The last lines that it printed, which were shown as they came.
         tail: String,
     },
     /// The tools were content, and yet there is no plugin.

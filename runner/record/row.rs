@@ -375,7 +375,7 @@ impl<'a> RowDenied<'a> {
     pub fn new(denied: &'a model::Denied) -> Self {
         Self {
             what: denied.what.as_str().into(),
-            grant: denied.grant.as_deref().map(Cow::Borrowed),
+            grant: denied.grant.as_ref().map(|grant| grant.to_string().into()),
         }
     }
 }

@@ -1,15 +1,22 @@
 //! Why a plan or a run could not go on.
 
-use std::{io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::folders::FolderError;
 use crate::{
     model::{ProviderId, chain},
-    plugin::{Kind, LinkError, PluginFileError},
+    plugin::{Kind, PluginFileError},
     scenario::ScenarioError,
 };
+
+/// How many things that are wrong with plugins are told at once.
+const MAX_PROBLEMS: usize = 10;
 
 /// Why there is no plan. Nothing has been created.
 #[derive(Debug, Error, Diagnostic)]
@@ -88,6 +95,14 @@ impl ProviderError {
         ))
     }
 
+    pub(super) fn folder(provider: &ProviderId, error: &FolderError) -> Self {
+        let help = error.help().map(|help| help.to_string());
+        Self {
+            help,
+            ..Self::new(provider, error.to_string())
+        }
+    }
+
     /// A key that is for plugins of the other kind.
     pub(super) fn misplaced(provider: &ProviderId, key: &str, kinds: &str, kind: Kind) -> Self {
         let problem = format!(
@@ -101,14 +116,9 @@ impl ProviderError {
 /// Why plugins that are there cannot be run; the run is `failed (plugin)`.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ReadyError {
-    /// A plugin cannot be compiled, linked or described, or refuses its configuration or inputs.
-    #[error("provider `{provider}` cannot be used: {problem}")]
-    Plugin {
-        /// The provider.
-        provider: ProviderId,
-        /// What is wrong.
-        problem: String,
-    },
+    /// Plugins cannot be compiled, linked or described, or refuse their configurations or inputs.
+    #[error("{0}")]
+    Plugins(Problems),
     /// A stop or the run's deadline came first.
     #[error("stopped while plugins were made ready")]
     Stopped,
@@ -117,11 +127,57 @@ pub enum ReadyError {
     Suite(#[from] io::Error),
 }
 
-impl ReadyError {
-    pub(super) fn link(provider: &ProviderId, error: &LinkError) -> Self {
-        Self::Plugin {
-            provider: provider.clone(),
-            problem: chain(error),
+/// What is wrong with plugins, one line each, and a line that helps.
+#[derive(Debug, Default)]
+pub struct Problems {
+    lines: Vec<String>,
+    more: usize,
+    /// A plugin whose schema was not kept to.
+    refused_by: Option<PathBuf>,
+}
+
+impl Problems {
+    /// Adds what is wrong with a provider's plugin.
+    pub(super) fn add(&mut self, provider: &ProviderId, problem: &dyn fmt::Display) {
+        if self.lines.len() < MAX_PROBLEMS {
+            // What a plugin says may have several lines, none of which may look like the next problem.
+            let problem = problem.to_string().replace('\n', "\n    ");
+            self.lines
+                .push(format!("provider `{provider}` cannot be used: {problem}"));
+        } else {
+            self.more += 1;
         }
+    }
+
+    /// Adds what a plugin refuses; its schemas say what it does not.
+    pub(super) fn add_refused(
+        &mut self,
+        provider: &ProviderId,
+        plugin: &Path,
+        problem: &dyn fmt::Display,
+    ) {
+        self.add(provider, problem);
+        self.refused_by.get_or_insert_with(|| plugin.into());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.lines.join("\n"))?;
+        if self.more > 0 {
+            write!(formatter, "\nand {} more", self.more)?;
+        }
+        if let Some(plugin) = &self.refused_by {
+            let plugin = plugin.display();
+            write!(
+                formatter,
+                "\nhelp: `runner plugin inspect {plugin}` shows the schemas of its configuration and input"
+            )?;
+        }
+        Ok(())
     }
 }

@@ -195,15 +195,17 @@ impl Executor {
     ) -> Result<Invocation, AttemptError> {
         let (input, config) = values(test, provider);
         let roots = [("input", &input), ("config", &config)];
-        let render = |template: &Template| {
-            let text = template.render_text(&roots);
-            text.map_err(|missing| invalid_input("template", missing.to_string()))
-        };
-
-        let args = plain.args.iter().map(render).collect::<Result<_, _>>()?;
+        let invalid = |problem| invalid_input("template", problem);
+        let args = plain.args.iter();
+        let args = args.map(|template| fill_argument(template, &roots).map_err(invalid));
+        let args = args.collect::<Result<_, _>>()?;
         let stdin = match &plain.stdin {
             None => Vec::new(),
-            Some(Stdin::Text(template)) => render(template)?.into_bytes(),
+            Some(Stdin::Text(template)) => {
+                let text = template.render_text(&roots);
+                text.map_err(|missing| invalid(missing.to_string()))?
+                    .into_bytes()
+            }
             Some(Stdin::File(name)) => self.attachment(test, name)?,
         };
         Ok(Invocation {
@@ -229,6 +231,17 @@ impl Executor {
             retry_after: None,
         })
     }
+}
+
+/// Fills in an argument of a plain command; the error says why it cannot be one.
+pub fn fill_argument(template: &Template, roots: &[(&str, &Value)]) -> Result<String, String> {
+    let text = template
+        .render_text(roots)
+        .map_err(|missing| missing.to_string())?;
+    if text.contains('\0') {
+        return Err("an argument cannot have a NUL in it".to_owned());
+    }
+    Ok(text)
 }
 
 /// Fills in a provider's environment variables.

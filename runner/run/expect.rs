@@ -17,6 +17,10 @@ const MAX_SCHEMA_ERRORS: usize = 5;
 /// How many of the last lines of a command's standard error its failure shows.
 const MAX_STDERR_LINES: usize = 8;
 
+/// For a provider that is called as a plain command, and was written for something else.
+const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol, which a provider speaks with \
+                             `protocol = \"json\"`";
+
 /// What an attempt came to, judged.
 pub(super) struct Judged {
     pub(super) outcome: Outcome,
@@ -90,6 +94,9 @@ fn timeout_error(deadline: &Deadline) -> AttemptError {
 fn judge_reply(expect: &Expect, reply: Reply, measured: Measured<'_>) -> Judged {
     let mut checks = check_reply(expect, &reply, measured);
     checks.extend(reply.checks);
+    if reply.exit_code.is_some() {
+        hint_at_protocol(&mut checks, &reply.output);
+    }
 
     let verdicts = || {
         checks
@@ -112,6 +119,35 @@ fn judge_reply(expect: &Expect, reply: Reply, measured: Measured<'_>) -> Judged 
         score: reply.score,
         metrics: reply.metrics,
         summary: reply.summary,
+    }
+}
+
+/// Tells whether a plain command's output is what commands of the JSON protocol answer.
+fn is_protocol_answer(output: &Value) -> bool {
+    let parsed = output
+        .as_str()
+        .and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let object = parsed.as_ref().unwrap_or(output).as_object();
+    object.is_some_and(|object| {
+        let has = |key, part| {
+            object
+                .get(key)
+                .is_some_and(|answer| answer.get(part).is_some())
+        };
+        object.len() == 1 && (has("ok", "output") || has("err", "kind"))
+    })
+}
+
+/// Says behind the message of the first check that failed if a plain command seems to speak the JSON protocol.
+fn hint_at_protocol(checks: &mut [Check], output: &Value) {
+    let mut failed = checks
+        .iter_mut()
+        .filter(|check| check.verdict == CheckVerdict::Fail);
+    if let Some(message) = failed.next().and_then(|check| check.message.as_mut())
+        && is_protocol_answer(output)
+    {
+        message.push_str("; ");
+        message.push_str(PROTOCOL_HINT);
     }
 }
 

@@ -68,17 +68,17 @@ pub async fn describe(
     })
 }
 
-/// Checks a configuration, and returns the schema that inputs are checked against.
-pub fn check_config(
-    description: &Description,
-    config: &Value,
-) -> Result<Option<Validator>, UnfitError> {
-    if let Some(schema) = &description.config_schema {
-        let schema = compile("configuration", schema)?;
-        if let Some(errors) = errors(&schema, config) {
-            return Err(UnfitError::Config(errors));
-        }
-    }
+/// Checks a configuration.
+pub fn check_config(description: &Description, config: &Value) -> Result<(), UnfitError> {
+    let Some(schema) = &description.config_schema else {
+        return Ok(());
+    };
+    let schema = compile("configuration", schema)?;
+    errors(&schema, config).map_or(Ok(()), |errors| Err(UnfitError::Config(errors)))
+}
+
+/// Returns the schema that inputs are checked against.
+pub fn input_schema(description: &Description) -> Result<Option<Validator>, UnfitError> {
     let schema = description.input_schema.as_ref();
     schema.map(|schema| compile("input", schema)).transpose()
 }

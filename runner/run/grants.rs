@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::Path,
     sync::Arc,
 };
@@ -10,17 +11,26 @@ use serde_json::{Map, Value};
 
 use super::{
     error::{PlanError, ProviderError},
+    folders::{Protected, check_folder},
     plan::{Plan, PlannedProvider},
 };
 use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
-    plugin::{Access, Mount, Network, Secrets},
+    plugin::{Access, CommandForm, Kind, Mount, Network, Secrets},
     record::ManifestGrants,
-    scenario::{Provider, Template},
+    scenario::Template,
 };
 
+const NET_OF_MODULE: &str = "`net` does nothing for a module of WASI preview 1, which has no network; a component \
+                             has one by `wasi:http`";
+const SECRETS_OF_MODULE: &str = "`secrets` does nothing for a module of WASI preview 1; it gets one by `env`, as in \
+                                 `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
+const SECRETS_WITHOUT_NET: &str = "`secrets` without `net` does nothing for a command, which gets one only in the \
+                                   headers of its requests, or by `env`, as in \
+                                   `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
+
 /// The environment variables of a provider's attempts.
-pub(super) struct Environment {
+pub struct Environment {
     variables: Vec<(String, Template)>,
     /// What `secret` stands for in them.
     secrets: Value,
@@ -45,21 +55,40 @@ impl Plan {
         })
     }
 
-    /// Checks that the folders are there that providers are granted: those of a run may be gone since it began.
-    pub fn check_folders(&self) -> Result<(), PlanError> {
+    /// Finds grants that do nothing for what a provider's plugin is, each with a sentence that says so.
+    pub fn idle_grants(&self) -> impl Iterator<Item = (&ProviderId, &'static str)> {
+        let providers = self.providers.iter().flatten();
+        providers.flat_map(|provider| {
+            let definition = &provider.definition;
+            let idle = idle(&definition.grants, provider.file.kind);
+            idle.map(|idle| (&definition.id, idle))
+        })
+    }
+
+    /// Finds the folders again that providers are granted, and checks that none lets a guest get at more than that, such
+    /// as at what is `protected`, the scenario or a plugin.
+    ///
+    /// Done once, before any guest runs: those of a run may be gone since it began.
+    pub fn check_folders(&mut self, mut protected: Vec<Protected>) -> Result<(), PlanError> {
+        protected.push(Protected::file("the scenario", self.path()));
+        let planned = self.providers.iter_mut().flatten();
         let mut problems = Vec::new();
-        for provider in self.providers.iter().flatten() {
-            let gone = provider.mounts.iter().filter(|mount| !mount.host.is_dir());
-            problems.extend(gone.map(|mount| {
-                let problem = format!(
-                    "the folder `{}`, which it is granted as `{}`, is not there any more",
-                    mount.host.display(),
-                    mount.guest
-                );
-                let help =
-                    "put it back, or go on with what the scenario grants now: `--accept-changes`";
-                ProviderError::new(&provider.definition.id, problem).with_help(help)
-            }));
+        for provider in planned {
+            protected.push(Protected::file("a plugin", &provider.file.path));
+            let id = &provider.definition.id;
+            let lost = provider.mounts.iter_mut().filter_map(|mount| {
+                let error = mount.find_again().err()?;
+                Some(lost_folder(id, mount, &error))
+            });
+            problems.extend(lost);
+        }
+        let planned = || self.providers.iter().flatten();
+        let all = || planned().flat_map(|provider| &provider.mounts);
+        for provider in planned() {
+            let checked = provider.mounts.iter();
+            let checked = checked.filter_map(|mount| check_folder(mount, all(), &protected).err());
+            let id = &provider.definition.id;
+            problems.extend(checked.map(|error| ProviderError::folder(id, &error)));
         }
         if problems.is_empty() {
             return Ok(());
@@ -93,11 +122,10 @@ impl PlannedProvider {
 }
 
 impl Environment {
-    /// Takes the variables of a provider, and the secrets that they may stand for.
-    pub(super) fn new(provider: &PlannedProvider) -> Self {
-        let grants = &provider.definition.grants;
+    /// Takes the variables of `grants`, whose templates are valid, and the secrets that they may stand for.
+    pub fn new(grants: &Grants, secrets: &Secrets) -> Self {
         let secrets = secret_names(grants).into_iter().filter_map(|name| {
-            let value = provider.secrets.get(&name)?.into();
+            let value = secrets.get(&name)?.into();
             Some((name, value))
         });
         Self {
@@ -112,11 +140,7 @@ impl Environment {
     }
 
     /// Fills the variables in; the error says which cannot be.
-    pub(super) fn render(
-        &self,
-        input: &Value,
-        config: &Value,
-    ) -> Result<Vec<(String, String)>, String> {
+    pub fn render(&self, input: &Value, config: &Value) -> Result<Vec<(String, String)>, String> {
         let roots = [
             ("input", input),
             ("config", config),
@@ -135,39 +159,62 @@ impl Environment {
     }
 }
 
-/// Finds the folders that a provider is granted, wherever the process is when it uses them.
-pub(super) fn mounts(definition: &Provider, directory: &Path) -> Result<Vec<Mount>, PlanError> {
-    let folders = definition.grants.fs.iter();
-    let mounts = folders.map(|grant| {
+/// Finds the folders that are granted, wherever the process is when it uses them; the error says which is not there.
+pub fn mounts(grants: &Grants, directory: &Path) -> Result<Vec<Mount>, String> {
+    let mounts = grants.fs.iter().map(|grant| {
         let path = directory.join(&grant.path);
-        let host = fs_err::canonicalize(&path).map_err(|error| {
-            ProviderError::new(&definition.id, format!("a granted folder: {error}"))
-        })?;
-        Ok(Mount {
-            host,
-            guest: grant.mount.clone(),
-            is_writable: grant.mode == FsMode::ReadWrite,
-        })
+        let is_writable = grant.mode == FsMode::ReadWrite;
+        Mount::find(&path, &grant.mount, is_writable)
+            .map_err(|error| format!("a granted folder: {error}"))
     });
-    mounts
-        .collect::<Result<_, ProviderError>>()
-        .map_err(|problem| PlanError::Providers {
-            problems: vec![problem],
-        })
+    mounts.collect()
 }
 
 /// Takes the folders that a provider was granted when its run began; they may be gone.
 pub(super) fn stored_mounts(stored: &ManifestGrants) -> Vec<Mount> {
-    let folders = stored.fs.iter().map(|folder| Mount {
-        host: folder.folder.clone(),
-        guest: folder.mount.clone(),
-        is_writable: folder.mode == FsMode::ReadWrite.as_str(),
+    let folders = stored.fs.iter().map(|folder| {
+        let is_writable = folder.mode == FsMode::ReadWrite.as_str();
+        Mount::stored(&folder.folder, &folder.mount, is_writable)
     });
     folders.collect()
 }
 
-/// The names of all secrets that a provider is granted: those it may ask for, and those in its environment.
-fn secret_names(grants: &Grants) -> BTreeSet<String> {
+fn lost_folder(provider: &ProviderId, mount: &Mount, error: &io::Error) -> ProviderError {
+    let host = mount.host.display();
+    let what = if error.kind() == io::ErrorKind::NotFound {
+        "is not there any more".to_owned()
+    } else {
+        format!("cannot be used any more: {error}")
+    };
+    let problem = format!(
+        "the folder `{host}`, which it is granted as `{}`, {what}",
+        mount.guest
+    );
+    let help = "put it back, or go on with what the scenario grants now: `--accept-changes`";
+    ProviderError::new(provider, problem).with_help(help)
+}
+
+/// What of `grants` a plugin of this kind can do nothing with.
+///
+/// Only components can send requests, and only those of the contract can ask for secrets.
+fn idle(grants: &Grants, kind: Kind) -> impl Iterator<Item = &'static str> + use<> {
+    let (has_net, has_secrets) = (!grants.net.is_empty(), !grants.secrets.is_empty());
+    let (net, secrets) = match kind {
+        Kind::Component { .. } => (None, None),
+        Kind::Command(CommandForm::Module) => (
+            has_net.then_some(NET_OF_MODULE),
+            has_secrets.then_some(SECRETS_OF_MODULE),
+        ),
+        Kind::Command(CommandForm::Component) => (
+            None,
+            (has_secrets && !has_net).then_some(SECRETS_WITHOUT_NET),
+        ),
+    };
+    net.into_iter().chain(secrets)
+}
+
+/// The names of all secrets that are granted: those to be asked for, and those in environment variables.
+pub fn secret_names(grants: &Grants) -> BTreeSet<String> {
     let asked_for = grants.secrets.iter().cloned();
     let in_variables = variables(grants).flat_map(|(_, template)| {
         let keys = template.keys_of("secret");

@@ -155,6 +155,11 @@ impl Plan {
         self.providers.iter().flatten().count()
     }
 
+    /// Where the scenario is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What the memory limits of running attempts may add up to, in bytes.
     pub(super) fn memory(&self) -> u64 {
         self.memory
@@ -316,12 +321,15 @@ fn plan_providers(
             continue;
         }
         let limits = ceiling.cap(definition.limits);
-        match read_plugin(&mut files, &plugins[index], definition, &limits) {
-            Ok(file) => planned.push(Some(PlannedProvider {
+        let file = read_plugin(&mut files, &plugins[index], definition, &limits);
+        let mounts = grants::mounts(&definition.grants, scenario.directory())
+            .map_err(|problem| ProviderError::new(&definition.id, problem));
+        match file.and_then(|file| Ok((file, mounts?))) {
+            Ok((file, mounts)) => planned.push(Some(PlannedProvider {
                 definition: definition.clone(),
                 file,
                 limits,
-                mounts: grants::mounts(definition, scenario.directory())?,
+                mounts,
                 secrets: Arc::default(),
             })),
             Err(problem) => problems.push(problem),

@@ -1,6 +1,11 @@
 //! From a plan to providers that can be called: compile, link, describe, check configuration and inputs.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::{self, Display},
+    sync::Arc,
+    time::Instant,
+};
 
 use jsonschema::Validator;
 use serde_json::Value;
@@ -8,7 +13,7 @@ use tokio::runtime::Handle;
 
 use super::{
     Event,
-    error::ReadyError,
+    error::{Problems, ReadyError},
     executor::{Plain, ReadyProvider},
     fit::{self, UnfitError},
     grants::Environment,
@@ -16,7 +21,7 @@ use super::{
     requests,
 };
 use crate::{
-    model::Digest,
+    model::{Digest, ProviderId, chain},
     plugin::{Description, Engine, Interrupt, Plugin, Protocol},
 };
 
@@ -37,6 +42,7 @@ impl Plan {
         let mut plugins: HashMap<Digest, Plugin> = HashMap::new();
         let mut ready = Vec::new();
         let mut schemas = Vec::new();
+        let mut problems = Problems::default();
         for provider in &self.providers {
             let Some(provider) = provider else {
                 ready.push(None);
@@ -52,20 +58,34 @@ impl Plan {
                     let linked = engine.link(&provider.file, interrupt).await;
                     let took = start.elapsed();
                     observe(Event::Linked { provider: id, took });
-                    linked.map_err(|error| stopped_or(interrupt, ReadyError::link(id, &error)))?
+                    match linked {
+                        Ok(plugin) => plugin,
+                        Err(error) => {
+                            return Err(unusable(problems, id, &chain(&error), interrupt));
+                        }
+                    }
                 }
             };
             plugins.insert(provider.file.sha256, plugin.clone());
 
-            let description = describe(provider, &plugin, guests, interrupt).await?;
-            if let Some(description) = &description {
+            let described = describe(provider, &plugin, guests, interrupt).await;
+            let description = match described {
+                Ok(description) => description,
+                Err(error) => return Err(unusable(problems, id, &error, interrupt)),
+            };
+            let schema = description.and_then(|description| {
                 requests::tell(provider, &description.requests, observe);
-            }
-            schemas.push(check_config(provider, description.as_ref())?);
+                check(provider, &description, &mut problems)
+            });
+            schemas.push(schema);
             ready.push(Some(make_ready(provider, plugin)));
         }
-        self.check_inputs(&schemas, interrupt)?;
-        Ok(ready)
+        self.check_inputs(&schemas, interrupt, &mut problems)?;
+        if problems.is_empty() {
+            Ok(ready)
+        } else {
+            Err(ReadyError::Plugins(problems))
+        }
     }
 
     /// Checks the input of every test against the schemas of the plugins it is for.
@@ -73,11 +93,12 @@ impl Plan {
         &self,
         schemas: &[Option<Validator>],
         interrupt: &Interrupt,
+        problems: &mut Problems,
     ) -> Result<(), ReadyError> {
         if schemas.iter().all(Option::is_none) {
             return Ok(());
         }
-        let mut wrong = WrongInputs::default();
+        let mut wrong: BTreeMap<usize, WrongInputs> = BTreeMap::new();
         let mut reader = self.suite.reader();
         for index in 0..self.suite.test_count() {
             if index % STOP_EVERY == 0 && interrupt.is_requested() {
@@ -91,33 +112,30 @@ impl Plan {
                 };
                 let input = input.get_or_insert_with(|| parse(&test.input));
                 if let Some(errors) = fit::errors(schema, input) {
-                    wrong.add(provider, test.id.as_str(), &errors);
+                    let wrong = wrong.entry(provider).or_default();
+                    wrong.add(test.id.as_str(), &errors);
                 }
             }
         }
-        match wrong.first_provider {
-            None => Ok(()),
-            Some(provider) => Err(ReadyError::Plugin {
-                provider: self.scenario.providers()[provider].id.clone(),
-                problem: wrong.to_string(),
-            }),
+        for (provider, wrong) in wrong {
+            let provider = self.providers[provider].as_ref();
+            let provider = provider.expect("a test's provider has trials");
+            let (id, path) = (&provider.definition.id, &provider.file.path);
+            problems.add_refused(id, path, &wrong);
         }
+        Ok(())
     }
 }
 
 /// Inputs that a provider's schema refuses.
 #[derive(Default)]
 struct WrongInputs {
-    first_provider: Option<usize>,
     named: Vec<String>,
     count: u64,
 }
 
 impl WrongInputs {
-    fn add(&mut self, provider: usize, test: &str, error: &str) {
-        if *self.first_provider.get_or_insert(provider) != provider {
-            return;
-        }
+    fn add(&mut self, test: &str, error: &str) {
         self.count += 1;
         if self.named.len() < MAX_NAMED_INPUTS {
             self.named.push(format!("`{test}`: {error}"));
@@ -125,8 +143,8 @@ impl WrongInputs {
     }
 }
 
-impl std::fmt::Display for WrongInputs {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for WrongInputs {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tests = if self.count == 1 { "test" } else { "tests" };
         write!(
             formatter,
@@ -147,31 +165,27 @@ async fn describe(
     plugin: &Plugin,
     guests: &Handle,
     interrupt: &Interrupt,
-) -> Result<Option<Description>, ReadyError> {
+) -> Result<Option<Description>, UnfitError> {
     if provider.is_plain() {
         return Ok(None);
     }
-    let described = fit::describe(plugin, Protocol::Json, provider.limits, guests, interrupt).await;
-    described.map_err(|error| stopped_or(interrupt, unfit(provider, &error)))
+    fit::describe(plugin, Protocol::Json, provider.limits, guests, interrupt).await
 }
 
 /// Checks the configuration, and returns the schema that inputs are checked against.
-fn check_config(
+fn check(
     provider: &PlannedProvider,
-    description: Option<&Description>,
-) -> Result<Option<Validator>, ReadyError> {
-    let Some(description) = description else {
-        return Ok(None);
-    };
-    fit::check_config(description, &provider.definition.config)
-        .map_err(|error| unfit(provider, &error))
-}
-
-fn unfit(provider: &PlannedProvider, error: &UnfitError) -> ReadyError {
-    ReadyError::Plugin {
-        provider: provider.definition.id.clone(),
-        problem: error.to_string(),
+    description: &Description,
+    problems: &mut Problems,
+) -> Option<Validator> {
+    let definition = &provider.definition;
+    if let Err(error) = fit::check_config(description, &definition.config) {
+        problems.add_refused(&definition.id, &provider.file.path, &error);
     }
+    fit::input_schema(description).unwrap_or_else(|error| {
+        problems.add(&definition.id, &error);
+        None
+    })
 }
 
 fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
@@ -187,17 +201,24 @@ fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
         config: Arc::from(definition.config.to_string()),
         limits: provider.limits,
         access: provider.access(),
-        environment: Environment::new(provider),
+        environment: Environment::new(&definition.grants, &provider.secrets),
         plain,
         reuse: definition.reuse,
     }
 }
 
-fn stopped_or(interrupt: &Interrupt, error: ReadyError) -> ReadyError {
+/// Ends with a plugin that cannot be used at all, and what was found before; nobody is told of one that was stopped.
+fn unusable(
+    mut problems: Problems,
+    provider: &ProviderId,
+    problem: &dyn Display,
+    interrupt: &Interrupt,
+) -> ReadyError {
     if interrupt.is_requested() {
         return ReadyError::Stopped;
     }
-    error
+    problems.add(provider, problem);
+    ReadyError::Plugins(problems)
 }
 
 fn parse(text: &str) -> Value {

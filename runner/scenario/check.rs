@@ -8,7 +8,7 @@ use super::{
     form::{Form, Key, Name, Presence},
     globs, grants, units,
 };
-use crate::model::{Digest, NetGrant, ProviderId, TestId, is_secret_name};
+use crate::model::{Digest, NetGrant, ProviderId, TestId, is_file_name, is_secret_name};
 
 /// Something that is wrong, and where in the value.
 #[derive(Debug)]
@@ -370,12 +370,9 @@ fn in_range<T: Copy + PartialOrd + ToString>(number: T, min: T, max: T) -> Resul
     )))
 }
 
-fn attachment_name_error(name: &str) -> Option<String> {
-    let is_bad = name.is_empty()
-        || name.len() > 128
-        || [".", ".."].contains(&name)
-        || name.contains(|character: char| "/\\".contains(character) || character.is_control());
-    is_bad.then(|| {
+/// Tells why `name` cannot name an attachment.
+pub fn attachment_name_error(name: &str) -> Option<String> {
+    (!is_file_name(name)).then(|| {
         "attachments have the names of files, of at most 128 bytes and without folders".to_owned()
     })
 }

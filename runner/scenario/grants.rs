@@ -100,7 +100,8 @@ pub fn check_mount(text: &str) -> Result<(), String> {
         below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     match TAKEN.iter().find(|taken| is_in(taken)) {
-        Some(taken) => Err(format!("is taken: `{taken}` is the attempt's own")),
+        Some(taken) if *taken == text => Err("is the attempt's own".to_owned()),
+        Some(taken) => Err(format!("is inside `{taken}`, which is the attempt's own")),
         None => Ok(()),
     }
 }
@@ -109,6 +110,25 @@ pub fn check_mount(text: &str) -> Result<(), String> {
 pub fn variable_error(name: &str) -> Option<String> {
     let is_bad = name.is_empty() || name.contains(['=', '\0']);
     is_bad.then(|| "environment variables have names without `=` and NUL".to_owned())
+}
+
+/// Tells why `text` is no template that an environment variable can be filled in from.
+pub fn check_variable(text: &str) -> Result<(), String> {
+    let template = Template::parse(text).map_err(|error| error.to_string())?;
+    template
+        .check_roots(&["input", "config", SECRET])
+        .map_err(|error| error.to_string())?;
+    unnamed_secrets(&template).next().map_or(Ok(()), Err)
+}
+
+/// Says of each place in a template that wants a secret without naming one.
+fn unnamed_secrets(template: &Template) -> impl Iterator<Item = String> {
+    let wanted = template.keys_of(SECRET);
+    let unnamed = wanted.filter(|keys| !matches!(keys, [name] if is_secret_name(name)));
+    unnamed.map(|keys| {
+        let path = [&[SECRET.to_owned()], keys].concat().join(".");
+        format!("`{{{{{path}}}}}` names no secret, as `{{{{secret.API_KEY}}}}` does")
+    })
 }
 
 /// Refuses variables that differ from test to test where an instance, with its environment, serves many.
@@ -134,13 +154,7 @@ fn check_env(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Findin
     for (name, value) in env.into_iter().flatten() {
         let template = value.as_str().and_then(|text| Template::parse(text).ok());
         let Some(template) = template else { continue };
-        for keys in template.keys_of(SECRET) {
-            if matches!(keys, [name] if is_secret_name(name)) {
-                continue;
-            }
-            let path = [&[SECRET.to_owned()], keys].concat().join(".");
-            let message =
-                format!("`{{{{{path}}}}}` names no secret, as `{{{{secret.API_KEY}}}}` does");
+        for message in unnamed_secrets(&template) {
             findings.push(at.key(name).finding(Part::Value, message, "this template"));
         }
     }

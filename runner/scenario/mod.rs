@@ -37,9 +37,10 @@ use serde_json::{Map, Value};
 use settings::Settings;
 use validate::{InlineTest, NamedFiles, TestList};
 
+pub use check::attachment_name_error;
 pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};
-pub use grants::{check_mount, variable_error};
+pub use grants::{check_mount, check_variable, variable_error};
 pub use normalise::normalise;
 pub use provider::{OutputForm, Protocol, Provider, Rate, Reuse, Stdin};
 pub use schema::json_schema;

@@ -63,15 +63,9 @@ pub mod __private {
     pub use crate::guest::{Exported, bindings, lifecycle_bindings};
 }
 
-/// The README's example, tested.
+/// The examples of the pages, tested.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
-
-/// The examples of the page about Rust, tested.
-#[cfg(doctest)]
-#[doc = include_str!("../../rust.md")]
-struct RustPage;
+mod pages;
 
 /// Makes a type that implements [`Provider`] the provider of this component.
 #[macro_export]

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::{SecretsArgs, parse_duration};
+use crate::cli::{SecretsArgs, parse_timeout};
 
 /// What `runner plugin inspect` is told.
 #[derive(Debug, Args)]
@@ -41,13 +41,13 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Call")]
     pub seed: u32,
     /// How long a call may take
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s", help_heading = "Call")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "60s", help_heading = "Call")]
     pub timeout: Duration,
     /// Call it this often, each time in a fresh sandbox, and tell how the times are spread
     #[arg(long, value_name = "N", default_value = "1", help_heading = "Call")]
     pub repeat: NonZeroU32,
 
-    /// How a command is called [default: plain]
+    /// How a command is called [default: as JSON if its `describe` answers so, else plain]
     #[arg(long, value_enum, help_heading = "Commands")]
     pub protocol: Option<ProtocolArg>,
     /// Standard input of a plain command: a template such as `{{input.code}}`, `@FILE` or `-`
@@ -69,7 +69,7 @@ pub struct RehearseArgs {
     #[arg(long = "grant", value_name = "GRANT", help_heading = "Sandbox")]
     pub grants: Vec<String>,
     /// Where secrets come from beside the environment
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Sandbox")]
     pub secrets: SecretsArgs,
     /// Set a limit, such as `memory=64MiB`; may be given more than once
     #[arg(long = "limit", value_name = "KEY=VALUE", help_heading = "Sandbox")]
@@ -119,5 +119,6 @@ Exit codes:
   0    it replied, and did not say that the test failed
   1    it replied that the test failed, or with an error, or broke, or took too long
   2    the file cannot be used as a plugin, or an argument is wrong
+  7    its artifacts could not be written; its reply was printed
   130  stopped by Ctrl-C; 129 by SIGHUP, 143 by SIGTERM
 "#;

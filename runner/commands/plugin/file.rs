@@ -21,7 +21,7 @@ pub(super) fn find(path: &Path, output: &Output) -> Result<PathBuf, Error> {
         SourceState::Fresh(file) => Ok(file),
         SourceState::Stale(file) => {
             output.warn(&format!(
-                "plugin `{}` is older than its source; `runner plugin build {}` builds it anew",
+                "plugin `{}` was not built from what is in its folder now; `runner plugin build {}` builds it anew",
                 source.name(),
                 path.display()
             ));

@@ -22,7 +22,8 @@ pub(super) fn inspect(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     let path = file::find(&args.file, output)?;
-    let bytes = fs_err::read(&path).map_err(|error| Error::usage(miette!("{error}")))?;
+    let bytes = PluginFile::read_bytes(&path, Limits::default().file)
+        .map_err(|error| Error::usage(miette!("{}", chain(&error))))?;
     let bench = Workbench::new(Engine::new, surroundings, output)?;
     let inspection = look_at(path, bytes, &bench);
     if let Some(status) = bench.stopped() {
@@ -32,7 +33,7 @@ pub(super) fn inspect(
     output.data(&if args.json {
         output::inspection_json(&inspection)
     } else {
-        output::inspection_text(&inspection)
+        output::inspection_text(&inspection, output.width())
     });
     match inspection.problem {
         None => Ok(ExitStatus::Success),

@@ -9,8 +9,8 @@ use crate::{
     cli::{NewArgs, PluginKind},
     error::{Error, ExitStatus},
     model::chain,
-    output::Output,
-    plugin::source::{Language, SourceKind, Template, TemplateError},
+    output::{self, Output},
+    plugin::source::{Language, SourceKind, Starter, StarterError},
 };
 
 /// Writes the folder of a new plugin, and says how to go on.
@@ -23,22 +23,22 @@ pub(super) fn new(
         PluginKind::Component => SourceKind::Component,
         PluginKind::Command => SourceKind::Command,
     });
-    let template = Template::new(language(args.language), kind).map_err(|error| refused(&error))?;
-    let files = template
-        .write(&args.folder)
-        .map_err(|error| refused(&error))?;
+    let in_language = language(args.language);
+    let refused = |error| refused(&error, in_language);
+    let starter = Starter::new(in_language, kind).map_err(refused)?;
+    let files = starter.write(&args.folder).map_err(refused)?;
 
     output.talk(&format!(
         "wrote a {} in {} into `{}`: {} files, README.md says what each is for",
-        template.kind().as_str(),
-        language(args.language).name(),
+        starter.kind().as_str(),
+        in_language.name(),
         args.folder.display(),
         files.len()
     ));
     output.talk("to go on:\n");
     let runner = runner(surroundings);
     output.data(&format!("cd {}", quoted(&args.folder)));
-    for step in template.steps() {
+    for step in starter.steps() {
         output.data(step);
     }
     output.data(&format!("{runner} plugin build"));
@@ -57,23 +57,21 @@ fn runner(surroundings: &Surroundings) -> String {
 
 /// A path as a shell reads it.
 fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |character: char| character.is_alphanumeric() || "/._-+".contains(character);
-    if text.chars().all(is_plain) {
-        return text;
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    output::quoted(&path.display().to_string())
 }
 
-fn refused(error: &TemplateError) -> Error {
+fn refused(error: &StarterError, in_language: Language) -> Error {
     let text = chain(error);
     let help = match error {
-        TemplateError::Kind { language, .. } => help_for_kind(*language),
-        TemplateError::Name(_) => {
-            "for example: runner plugin new word-count --lang rust".to_owned()
+        StarterError::Kind { language, .. } => help_for_kind(*language),
+        StarterError::Name(_) | StarterError::Taken => format!(
+            "for example: runner plugin new word-count --lang {}",
+            in_language.as_str()
+        ),
+        StarterError::Exists(_) => "choose another name, or remove what is there".to_owned(),
+        StarterError::NoFolder(_) | StarterError::Write { .. } => {
+            return Error::usage(miette!("{text}"));
         }
-        TemplateError::Exists(_) => "choose another name, or remove what is there".to_owned(),
-        TemplateError::Write { .. } => return Error::usage(miette!("{text}")),
     };
     Error::usage(miette!(help = help, "{text}"))
 }

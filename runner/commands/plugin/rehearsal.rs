@@ -10,20 +10,18 @@ use std::{
 use miette::miette;
 use serde_json::{Value, json};
 
-use super::{
-    file,
-    grants::{self, render},
-};
+use super::{file, grants};
 use crate::{
     cli::{OutputArg, ProtocolArg, RehearseArgs},
-    commands::{Surroundings, secrets},
+    commands::{Surroundings, live, secrets},
     error::Error,
     model::{Grants, Limits, chain, media_type},
     output::Output,
     plugin::{
         Access, AttachmentSource, Invocation, Kind, OutputForm, Plugin, PluginFile, Protocol,
     },
-    run::{self, Rehearsal},
+    run::{self, Environment, Protected, Rehearsal},
+    scenario::{self, Template},
 };
 
 /// Everything that the command line says of a call, read and found.
@@ -34,6 +32,8 @@ pub(super) struct Prepared {
     pub(super) input: Value,
     pub(super) config: Value,
     pub(super) protocol: Protocol,
+    /// Whether its `describe` is to show that a command speaks this protocol, as nothing else says it.
+    pub(super) is_presumed: bool,
     invocation: Option<Invocation>,
     files: Arc<[AttachmentSource]>,
     access: Access,
@@ -52,22 +52,50 @@ impl Prepared {
         let file = PluginFile::read(&path, limits.file).map_err(|error| usage(&chain(&error)))?;
 
         let (input, config) = values(args)?;
-        let (protocol, is_plain) = called(args, &file)?;
-        let invocation = is_plain.then(|| invocation(args, &input, &config));
+        let (protocol, is_presumed) = called(args, &file)?;
         let secrets = read_secrets(args, &grants, surroundings, output)?;
-        let files = args.attachments.iter().map(|text| attachment(text));
-        Ok(Self {
-            invocation: invocation.transpose()?,
-            files: files.collect::<Result<_, _>>()?,
-            access: grants::access(&grants, &secrets, &surroundings.scratch_root)?,
-            env: grants::environment(&grants, &input, &config, &secrets)?,
+        let mut protected = live::protected(surroundings, None);
+        protected.push(Protected::file("the plugin", &path));
+        let access = grants::access(&grants, secrets, &surroundings.scratch_root, &protected)?;
+        let environment = Environment::new(&grants, &access.secrets);
+        let env = environment.render(&input, &config);
+        let mut prepared = Self {
+            invocation: None,
+            files: attachments(&args.attachments)?.into(),
+            env: env.map_err(|reason| usage(&reason))?,
+            access,
             file,
             limits,
             grants,
             input,
             config,
             protocol,
-        })
+            is_presumed,
+        };
+        if protocol == Protocol::Plain {
+            prepared.make_plain(args)?;
+        }
+        Ok(prepared)
+    }
+
+    /// Makes it a call by the plain protocol, which must have a use for everything that is given.
+    pub(super) fn make_plain(&mut self, args: &RehearseArgs) -> Result<(), Error> {
+        self.invocation = Some(invocation(args, &self.input, &self.config)?);
+        self.protocol = Protocol::Plain;
+        self.is_presumed = false;
+        let stdin = args.stdin.iter().filter(|text| named(text).is_none());
+        let variables = self.grants.env.iter().map(|(_, text)| text);
+        let templates = || stdin.clone().chain(&args.args).chain(variables.clone());
+        for (root, value) in [("input", &args.input), ("config", &args.config)] {
+            if value.is_some() && !templates().any(|text| grants::uses(text, root)) {
+                return Err(Error::usage(miette!(
+                    help = "a command that speaks the JSON protocol gets it with `--protocol json`, any other with \
+                            `--stdin` or as an argument behind `--`: `{{{{{root}}}}}` in it stands for the value",
+                    "the plain call has no use for `--{root}`"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Tells whether the plugin replies with a text, as a plain command does that is not asked for JSON.
@@ -114,12 +142,12 @@ fn values(args: &RehearseArgs) -> Result<(Value, Value), Error> {
     Ok((input, config))
 }
 
-/// How the plugin is called, and whether as a plain command.
+/// How the plugin is called, and whether it is yet to show that it can be called so.
 fn called(args: &RehearseArgs, file: &PluginFile) -> Result<(Protocol, bool), Error> {
     let only_plain = [
-        ("--stdin", args.stdin.is_some()),
-        ("--output", args.output.is_some()),
-        ("arguments behind `--`", !args.args.is_empty()),
+        ("`--stdin` is", args.stdin.is_some()),
+        ("`--output` is", args.output.is_some()),
+        ("arguments behind `--` are", !args.args.is_empty()),
     ];
     let given = only_plain.into_iter().find(|(_, is_given)| *is_given);
     match (file.kind, args.protocol) {
@@ -129,18 +157,19 @@ fn called(args: &RehearseArgs, file: &PluginFile) -> Result<(Protocol, bool), Er
         ))),
         (Kind::Component { .. }, None) => match given {
             Some((what, _)) => Err(usage(&format!(
-                "{what} is for commands, and `{}` is a component; it gets `--input` and `--config`",
+                "{what} for commands, and `{}` is a component; it gets `--input` and `--config`",
                 file.path.display()
             ))),
             None => Ok((Protocol::Json, false)),
         },
         (Kind::Command(_), Some(ProtocolArg::Json)) => match given {
             Some((what, _)) => Err(usage(&format!(
-                "{what} is for plain commands; the JSON protocol has its own"
+                "{what} for plain commands; the JSON protocol has its own"
             ))),
             None => Ok((Protocol::Json, false)),
         },
-        (Kind::Command(_), Some(ProtocolArg::Plain) | None) => Ok((Protocol::Plain, true)),
+        (Kind::Command(_), None) if given.is_none() => Ok((Protocol::Json, true)),
+        (Kind::Command(_), Some(ProtocolArg::Plain) | None) => Ok((Protocol::Plain, false)),
     }
 }
 
@@ -151,7 +180,7 @@ fn read_secrets(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<BTreeMap<String, String>, Error> {
-    let names = grants::secret_names(granted);
+    let names = run::secret_names(granted);
     let values = secrets::read(&names, &args.secrets, surroundings.variable, output)?;
     let missing = names.iter().filter(|name| !values.contains_key(*name));
     let missing: Vec<_> = missing.map(|name| (name.as_str(), String::new())).collect();
@@ -164,17 +193,25 @@ fn read_secrets(
 
 fn invocation(args: &RehearseArgs, input: &Value, config: &Value) -> Result<Invocation, Error> {
     let roots = [("input", input), ("config", config)];
-    let fill_in = |text: &str| {
-        render(text, &roots).map_err(|reason| usage(&format!("template `{text}`: {reason}")))
-    };
+    let no_template = |text: &str, reason: String| usage(&format!("template `{text}`: {reason}"));
     let stdin = match args.stdin.as_deref() {
         None => Vec::new(),
         Some(text) => match named(text) {
             Some(source) => source.read("--stdin")?,
-            None => fill_in(text)?.into_bytes(),
+            None => template(text)
+                .and_then(|template| {
+                    let text = template.render_text(&roots);
+                    text.map_err(|missing| missing.to_string())
+                })
+                .map_err(|reason| no_template(text, reason))?
+                .into_bytes(),
         },
     };
-    let arguments = args.args.iter().map(|text| fill_in(text));
+    let arguments = args.args.iter().map(|text| {
+        template(text)
+            .and_then(|template| run::fill_argument(&template, &roots))
+            .map_err(|reason| no_template(text, reason))
+    });
     Ok(Invocation {
         args: arguments.collect::<Result<_, _>>()?,
         stdin,
@@ -184,6 +221,15 @@ fn invocation(args: &RehearseArgs, input: &Value, config: &Value) -> Result<Invo
             Some(OutputArg::Json) => OutputForm::Json,
         },
     })
+}
+
+/// Reads a template of a plain command's call.
+fn template(text: &str) -> Result<Template, String> {
+    let template = Template::parse(text).map_err(|error| error.to_string())?;
+    template
+        .check_roots(&["input", "config"])
+        .map_err(|error| error.to_string())?;
+    Ok(template)
 }
 
 fn read_json(flag: &str, text: &str) -> Result<Value, Error> {
@@ -200,12 +246,27 @@ fn read_json(flag: &str, text: &str) -> Result<Value, Error> {
     })
 }
 
+fn attachments(texts: &[String]) -> Result<Vec<AttachmentSource>, Error> {
+    let mut files: Vec<AttachmentSource> = Vec::new();
+    for text in texts {
+        let file = attachment(text)?;
+        if files.iter().any(|known| known.name == file.name) {
+            return Err(usage(&format!("two `--file` are called `{}`", file.name)));
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
 fn attachment(text: &str) -> Result<AttachmentSource, Error> {
     let (name, path) = text.split_once('=').ok_or_else(|| {
         usage(&format!(
             "`--file {text}` is not understood: it is written `--file NAME=PATH`"
         ))
     })?;
+    if let Some(reason) = scenario::attachment_name_error(name) {
+        return Err(usage(&format!("`--file {text}` is refused: {reason}")));
+    }
     let path = fs_err::canonicalize(path).map_err(|error| usage(&format!("`--file`: {error}")))?;
     let metadata = fs_err::metadata(&path).map_err(|error| usage(&format!("`--file`: {error}")))?;
     if !metadata.is_file() {

@@ -1,6 +1,6 @@
 //! `runner plugin run`.
 
-use std::{path::Path, sync::Arc};
+use std::{io::Write as _, path::Path, sync::Arc};
 
 use miette::miette;
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use crate::{
     commands::Surroundings,
     error::{Error, ExitStatus},
     model::{Artifact, chain},
-    output::{self, DeniedCall, Loaded, Output, RehearsalReport},
+    output::{self, Loaded, Output, RehearsalReport},
     plugin::{Engine, Heard, Listener, Plugin},
     run::{self, Rehearsal, Rehearsed, UnfitError},
 };
@@ -22,19 +22,26 @@ pub(super) fn run(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
-    let prepared = Prepared::read(args, surroundings, output)?;
+    let mut prepared = Prepared::read(args, surroundings, output)?;
+    if let Some(folder) = &args.artifacts {
+        fs_err::create_dir_all(folder)
+            .map_err(|error| Error::usage(miette!("`--artifacts`: {error}")))?;
+    }
     let engine = if args.fuel {
         Engine::with_fuel
     } else {
         Engine::new
     };
     let bench = Workbench::new(engine, surroundings, output)?;
-    let linked = link(&prepared, &bench);
+    let linked = link(&mut prepared, args, &bench);
     // Whatever else it says of itself: it was stopped.
     if let Some(status) = bench.stopped() {
         return Ok(status);
     }
     let linked = linked?;
+    if !args.json && prepared.is_presumed {
+        output.hint("it answers to the JSON protocol, and is called by it; `--protocol plain` is the other way");
+    }
     if !args.json {
         tell_requests(&linked.requests, &prepared, output);
     }
@@ -49,22 +56,22 @@ pub(super) fn run(
     }
 
     let shown = rehearsed.last().expect("it is called at least once");
-    if let Some(folder) = &args.artifacts {
-        write_artifacts(folder, &shown.attempt.artifacts)?;
-    }
+    let folder = args.artifacts.as_deref();
+    let written = folder.map(|folder| write_artifacts(folder, &shown.attempt.artifacts));
     let report = RehearsalReport {
         path: &path,
         loaded: linked.loaded,
         calls: &rehearsed,
         is_text,
-        denied: denied(shown),
-        artifacts: args.artifacts.as_deref(),
+        artifacts: folder.filter(|_| matches!(written, Some(Ok(())))),
     };
     if args.json {
         output.data(&report.json());
     } else {
         report.print(output);
     }
+    // Said last: what the plugin replied is there all the same.
+    written.transpose()?;
     Ok(if shown.attempt.outcome.is_bad() {
         ExitStatus::NotPassed
     } else {
@@ -81,7 +88,7 @@ struct Linked {
 }
 
 /// Compiles the plugin, and checks configuration and input as a run does before its first trial.
-fn link(prepared: &Prepared, bench: &Workbench) -> Result<Linked, Error> {
+fn link(prepared: &mut Prepared, args: &RehearseArgs, bench: &Workbench) -> Result<Linked, Error> {
     let (plugin, took) = bench.link(&prepared.file);
     let plugin = plugin.map_err(|error| Error::usage(miette!("{}", chain(&error))))?;
     let described = run::describe(
@@ -91,11 +98,20 @@ fn link(prepared: &Prepared, bench: &Workbench) -> Result<Linked, Error> {
         bench.guests(),
         &bench.interrupt,
     );
-    let fits = bench.wait(described).and_then(|description| {
+    let described = match bench.wait(described) {
+        // Most commands know nothing of the JSON protocol.
+        Err(_) if prepared.is_presumed => {
+            prepared.make_plain(args)?;
+            Ok(None)
+        }
+        described => described,
+    };
+    let fits = described.and_then(|description| {
         let Some(description) = description else {
             return Ok(Vec::new());
         };
-        if let Some(schema) = run::check_config(&description, &prepared.config)? {
+        run::check_config(&description, &prepared.config)?;
+        if let Some(schema) = run::input_schema(&description)? {
             run::check_input(&schema, &prepared.input)?;
         }
         Ok(description.requests)
@@ -124,13 +140,16 @@ fn unfit(error: &UnfitError) -> Error {
 
 /// Says what the plugin would like to be granted, and is not.
 fn tell_requests(requests: &[String], prepared: &Prepared, output: &Output) {
-    let (open, _) = run::not_granted(requests, &prepared.grants);
-    if !open.is_empty() {
-        output.hint(&format!("requested, and not granted: {}", open.join(", ")));
+    let (open, wanted) = run::not_granted(requests, &prepared.grants);
+    if open.is_empty() {
+        return;
     }
+    let flags = grants::missing_flags(&prepared.grants, &wanted, &prepared.limits);
+    output.hint(&output::requested_text(&open, &flags));
 }
 
-/// Calls the plugin until it was called often enough, or did not do well, or is stopped. The first call is heard.
+/// Calls the plugin until it was called often enough, or did not do well, or is stopped. One call is heard as it goes on;
+/// of many, what the last one said is printed when it is over.
 fn rehearse(
     rehearsal: &Arc<Rehearsal>,
     repeat: u32,
@@ -139,27 +158,36 @@ fn rehearse(
 ) -> Vec<Rehearsed> {
     let mut rehearsed = Vec::new();
     for number in 1..=repeat {
-        let listens = listens.filter(|_| number == 1);
-        let called = bench.wait(call(rehearsal, number, bench, listens));
-        let is_last = called.attempt.outcome.is_bad() || bench.stopped().is_some();
+        let mut said = Vec::new();
+        let hear = |line: String| match listens {
+            Some(output) if repeat == 1 => output.talk(&line),
+            _ => said.push(line),
+        };
+        let called = bench.wait(call(rehearsal, number, bench, listens.map(|_| hear)));
+        let is_last =
+            number == repeat || called.attempt.outcome.is_bad() || bench.stopped().is_some();
         rehearsed.push(called);
         if is_last {
+            if let (Some(output), false) = (listens, said.is_empty()) {
+                output.hint(&format!("call {number} of {repeat} said:"));
+                said.iter().for_each(|line| output.talk(line));
+            }
             break;
         }
     }
     rehearsed
 }
 
-/// Makes one call, and prints what the plugin says while it runs.
+/// Makes one call, and lets what the plugin says be heard while it runs, if anybody hears it.
 async fn call(
     rehearsal: &Arc<Rehearsal>,
     repeat: u32,
     bench: &Workbench,
-    listens: Option<&Output>,
+    mut hear: Option<impl FnMut(String)>,
 ) -> Rehearsed {
     // Not printed where it is heard: a screen that does not move on must not hold the guest up.
     let (sender, mut lines) = mpsc::unbounded_channel();
-    let listener = listens.map(|_| {
+    let listener = hear.is_some().then(|| {
         Listener::new(move |heard: Heard<'_>| {
             if let Some(line) = output::heard_line(heard) {
                 // Nobody waits for it once the call is given up.
@@ -167,9 +195,9 @@ async fn call(
             }
         })
     });
-    let print = |line: String| {
-        if let Some(output) = listens {
-            output.talk(&line);
+    let mut print = |line: String| {
+        if let Some(hear) = &mut hear {
+            hear(line);
         }
     };
     let ended = rehearsal.attempt(repeat, listener, bench.guests(), &bench.interrupt);
@@ -187,28 +215,12 @@ async fn call(
     ended
 }
 
-fn denied(rehearsed: &Rehearsed) -> Vec<DeniedCall> {
-    let denied = rehearsed.attempt.denied.iter();
-    denied
-        .map(|denied| DeniedCall {
-            what: denied.what.clone(),
-            flags: denied
-                .grant
-                .as_deref()
-                .map(grants::flags)
-                .unwrap_or_default(),
-            line: denied.grant.clone(),
-        })
-        .collect()
-}
-
 fn write_artifacts(folder: &Path, artifacts: &[Artifact]) -> Result<(), Error> {
-    let write = || {
-        fs_err::create_dir_all(folder)?;
-        // Their names are no paths: the host has seen to that.
-        artifacts
-            .iter()
-            .try_for_each(|artifact| fs_err::write(folder.join(&artifact.name), &artifact.bytes))
-    };
-    write().map_err(|error| Error::storage(miette!("cannot write the artifacts: {error}")))
+    // Their names are no paths: the host has seen to that. What has such a name already is somebody else's.
+    let mut artifacts = artifacts.iter();
+    let written = artifacts.try_for_each(|artifact| {
+        let mut file = fs_err::File::create_new(folder.join(&artifact.name))?;
+        file.write_all(&artifact.bytes)
+    });
+    written.map_err(|error| Error::storage(miette!("cannot write the artifacts: {error}")))
 }

@@ -20,7 +20,7 @@ use wasmtime_wasi::{
 };
 
 use super::{
-    outside,
+    descriptors, outside,
     quota::{ENTRY, Quota, cost},
     special,
 };
@@ -192,6 +192,11 @@ impl HostDescriptor for Counted<'_> {
         open_flags: OpenFlags,
         flags: DescriptorFlags,
     ) -> FsResult<Handle> {
+        if descriptors::is_full(self.files.table) {
+            self.host.deny(descriptors::too_many());
+            // Preview 2 has no word of its own for it.
+            return Err(ErrorCode::InsufficientMemory.into());
+        }
         let found = self
             .files
             .stat_at(borrow(&fd), path_flags, path.clone())

@@ -1,14 +1,17 @@
 //! Preview 1's files with everything that is written counted: wasmtime's own functions, behind checks of ours.
 
 use wasmtime::{AsContextMut as _, Caller, Extern, Linker};
-use wasmtime_wasi::p1::{
-    types::{Errno, Fd, Filestat, Filetype, Lookupflags, Oflags, Rights},
-    wasi_snapshot_preview1::{self as original, WasiSnapshotPreview1 as _},
+use wasmtime_wasi::{
+    WasiView as _,
+    p1::{
+        types::{Errno, Fd, Filestat, Filetype, Lookupflags, Oflags, Rights},
+        wasi_snapshot_preview1::{self as original, WasiSnapshotPreview1 as _},
+    },
 };
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::{
-    outside,
+    descriptors, outside,
     quota::{ENTRY, Quota, cost},
     special,
 };
@@ -175,6 +178,10 @@ impl<'a> Guest<'a> {
         path: (i32, i32),
         (open, rights): (i32, i64),
     ) -> Result<Charge, Errno> {
+        if descriptors::is_full(self.sandbox.wasi.ctx().table) {
+            self.sandbox.host.deny(descriptors::too_many());
+            return Err(Errno::Mfile);
+        }
         let found = self.stat(fd, lookup, path).await;
         let is_special = found.as_ref().is_some_and(|found| {
             !matches!(

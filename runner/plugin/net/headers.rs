@@ -8,7 +8,7 @@ use super::{
     policy::Refusal,
 };
 use crate::{
-    model::{Denied, is_secret_name},
+    model::Grant,
     plugin::secrets::{FillError, Secrets},
 };
 
@@ -107,19 +107,9 @@ fn from_latin_1(text: &str) -> Option<HeaderValue> {
 }
 
 fn refuse(secret: &str) -> Failure {
-    // What a scenario cannot name is not for it to grant.
-    let grant = is_secret_name(secret).then(|| format!("secrets = [\"{secret}\"]"));
-    let help = match &grant {
-        Some(grant) => format!("add `{grant}` to the provider's `grants`"),
-        None => "no secret is called so".to_owned(),
-    };
-    Failure::Denied(Refusal {
-        message: format!("the secret `{secret}` is not granted; {help}"),
-        denied: Some(Denied {
-            what: format!("the secret `{secret}`"),
-            grant,
-        }),
-    })
+    let what = format!("the secret `{secret}`");
+    let message = format!("{what} is not granted");
+    Failure::Denied(Refusal::new(what, &message, Grant::secret(secret)))
 }
 
 fn too_large() -> Failure {

@@ -7,7 +7,7 @@ use thiserror::Error;
 use url::{Host, Url};
 
 use super::address::special;
-use crate::model::{Denied, NetGrant};
+use crate::model::{Denied, Grant, NetGrant};
 
 /// The longest name that DNS knows.
 const MAX_HOST_BYTES: usize = 253;
@@ -26,6 +26,20 @@ pub(super) struct Refusal {
     pub(super) denied: Option<Denied>,
 }
 
+impl Refusal {
+    /// Makes the refusal of `what`, and says how to allow it where something would.
+    pub(super) fn new(what: String, message: &str, grant: Option<Grant>) -> Self {
+        let advice = grant.as_ref().map(|grant| {
+            let advice = grant.advice();
+            format!("; {advice} of the provider's `grants`")
+        });
+        Self {
+            message: format!("{message}{}", advice.unwrap_or_default()),
+            denied: Some(Denied { what, grant }),
+        }
+    }
+}
+
 impl Policy {
     pub(super) fn new(grants: Vec<NetGrant>) -> Self {
         Self(grants)
@@ -36,17 +50,10 @@ impl Policy {
         if self.0.iter().any(|grant| grant.matches(url)) {
             return Ok(());
         }
-        let origin = origin(url);
-        let grant = format!("net = [\"{origin}\"]");
-        Err(Refusal {
-            message: format!(
-                "`{method} {origin}` is not granted; add `{grant}` to the provider's `grants`"
-            ),
-            denied: Some(Denied {
-                what: format!("{method} {origin}"),
-                grant: Some(grant),
-            }),
-        })
+        let what = format!("{method} {}", origin(url));
+        let message = format!("`{what}` is not granted");
+        let grant = NetGrant::of(url).map(Grant::Net);
+        Err(Refusal::new(what, &message, grant))
     }
 
     /// Keeps of the addresses that a host stands for those that may be connected to: public ones, and those that a
@@ -135,17 +142,11 @@ fn is_of_name(byte: u8) -> bool {
 }
 
 fn refuse_address(scheme: &str, host: &str, address: SocketAddr, what: &str) -> Refusal {
-    let place = format!("{scheme}://{address}");
-    let place = NetGrant::parse(&place).map_or(place, |grant| grant.to_string());
-    let grant = format!("net = [\"{place}\"]");
+    let grant = NetGrant::parse(&format!("{scheme}://{address}")).ok();
     let ip = address.ip();
-    Refusal {
-        message: format!(
-            "`{host}` is at {ip}, {what}, which must be granted itself; add `{grant}` to the provider's `grants`"
-        ),
-        denied: Some(Denied {
-            what: format!("{scheme}://{host} at {ip}, {what}"),
-            grant: Some(grant),
-        }),
-    }
+    Refusal::new(
+        format!("{scheme}://{host} at {ip}, {what}"),
+        &format!("`{host}` is at {ip}, {what}, which must be granted itself"),
+        grant.map(Grant::Net),
+    )
 }

@@ -20,7 +20,7 @@ use super::{
     policy::{Policy, read_url},
 };
 use crate::{
-    model::{Denied, Limits, NetGrant},
+    model::{Denied, Grant, Limits, NetGrant},
     plugin::{Access, Secrets},
 };
 
@@ -107,14 +107,14 @@ async fn a_granted_name_does_not_grant_the_private_address_that_it_has() {
         assert_eq!(
             failure.to_string(),
             format!(
-                "`a.example.com` is at {ip}, {what}, which must be granted itself; add `net = [\"{grant}\"]` to the \
+                "`a.example.com` is at {ip}, {what}, which must be granted itself; add \"{grant}\" to `net` of the \
                  provider's `grants`"
             )
         );
         assert!(matches!(failure, Failure::Denied(_)), "{failure:?}");
         let denied = Denied {
             what: format!("http://a.example.com at {ip}, {what}"),
-            grant: Some(format!("net = [\"{grant}\"]")),
+            grant: NetGrant::parse(grant).ok().map(Grant::Net),
         };
         assert_eq!(outbound.traffic().denied(), [denied]);
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Ended, Ending, Form, MAX_NAME_BYTES, Redactor, Reply, rests::Rests};
 use crate::{
-    model::{Artifact, AttemptError, Check, CheckVerdict, Denied, LogRecord, Metric, Usage},
+    model::{Artifact, AttemptError, Check, CheckVerdict, Denied, Grant, LogRecord, Metric, Usage},
     plugin::{Heard, Listener, Secrets},
 };
 
@@ -303,7 +303,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
         usage: Usage::default(),
         denied: vec![Denied {
             what: text(),
-            grant: Some(text()),
+            grant: Some(Grant::Secret(text())),
         }],
         log: vec![LogRecord {
             level: "info",

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use fs_err as fs;
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::SourceError;
 use crate::model::Digest;
@@ -84,7 +84,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
                     name,
                     b"dist" | b"target" | b"node_modules" | b"__pycache__" | b"results"
                 ),
-                false => name == b"Cargo.lock" || is_scenario(name),
+                false => name == b"Cargo.lock" || is_scenario(entry),
             };
             entry.depth() == 0 || !(is_left_out || name.starts_with(b"."))
         });
@@ -98,9 +98,19 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
     Ok(files)
 }
 
-/// Whether a file is, by its name, a scenario that uses the plugin beside it.
-fn is_scenario(name: &[u8]) -> bool {
-    name.starts_with(b"scenario") && name.ends_with(b".toml")
+/// Whether a file is a scenario that uses the plugin beside it: by its name, so that one that is being written is none of
+/// the source either, or because it has the tables of one.
+fn is_scenario(entry: &DirEntry) -> bool {
+    let name = entry.file_name().as_encoded_bytes();
+    if !name.ends_with(b".toml") {
+        return false;
+    }
+    let has_tables = || {
+        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+        let table: Table = text.parse().unwrap_or_default();
+        table.get("providers").is_some_and(Value::is_table)
+    };
+    name.starts_with(b"scenario") || (entry.depth() == 1 && has_tables())
 }
 
 /// Takes `a/b/../c` as `a/c`, so that one crate reached by two ways is one folder.

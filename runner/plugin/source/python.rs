@@ -8,7 +8,9 @@ use super::{Language, SourceError, Watch};
 /// Builds the module in `folder` into `file`.
 pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result<(), SourceError> {
     let tool = COMPONENTIZE_PY.tool(Language::Python, folder, watch)?;
-    tool.args(["--wit-path", "wit", "--world", "plugin"])
+    // A backtrace of the tool itself would bury what it says of the provider.
+    tool.env("RUST_BACKTRACE", "0")
+        .args(["--wit-path", "wit", "--world", "plugin"])
         .args(["componentize", "provider", "--output"])
         .args([file])
         .run(watch)

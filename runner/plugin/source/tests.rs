@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use tempfile::TempDir;
 
-use super::{Built, Language, Source, SourceError, SourceKind, SourceState, Template, Watch};
+use super::{Built, Language, Source, SourceError, SourceKind, SourceState, Starter, Watch};
 
 fn folder(manifest: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
@@ -122,7 +122,12 @@ fn a_built_plugin_is_fresh_until_its_source_changes() {
     }
     fs::write(folder.path().join(".hidden"), "").unwrap();
     fs::write(folder.path().join("scenario.toml"), "").unwrap();
+    let scenario = "[providers.x]\nplugin = \".\"\n";
+    fs::write(folder.path().join("nightly.toml"), scenario).unwrap();
     assert_eq!(state(), SourceState::Fresh(built.path.clone()));
+    fs::write(folder.path().join("settings.toml"), "x = 1").unwrap();
+    assert_eq!(state(), SourceState::Stale(built.path.clone()));
+    fs::remove_file(folder.path().join("settings.toml")).unwrap();
     fs::write(folder.path().join("main.c"), "int main;").unwrap();
     assert_eq!(state(), SourceState::Stale(built.path.clone()));
 
@@ -156,7 +161,7 @@ fn a_crate_named_by_path_is_source_too() {
 }
 
 #[test]
-fn a_failed_build_shows_the_last_lines_and_keeps_what_was_built() {
+fn a_failed_build_shows_its_lines_once_and_keeps_what_was_built() {
     let folder = scripted("{ seq 100; echo wrong; } >&2; exit 3");
     fs::create_dir(folder.path().join("dist")).unwrap();
     fs::write(folder.path().join("dist/plugin.wasm"), "old").unwrap();
@@ -170,6 +175,7 @@ fn a_failed_build_shows_the_last_lines_and_keeps_what_was_built() {
     assert_eq!(status.code(), Some(3));
     assert_eq!(tail.lines().count(), 40);
     assert!(tail.contains("wrong"), "{tail}");
+    assert_eq!(error.to_string().lines().count(), 1, "{error}");
     let old = fs::read_to_string(folder.path().join("dist/plugin.wasm")).unwrap();
     assert_eq!(old, "old");
 }
@@ -241,8 +247,13 @@ fn a_crate_becomes_a_fresh_plugin_or_an_error_with_the_compilers_words() {
         error.starts_with("`cargo build --target wasm32-wasip2"),
         "{error}"
     );
-    assert!(error.contains("cannot find value `oops`"), "{error}");
-    assert!(!lines.is_empty());
+    let lines = lines.join("\n");
+    assert_eq!(
+        lines.matches("cannot find value `oops`").count(),
+        1,
+        "{lines}"
+    );
+    assert!(!error.contains("oops"), "{error}");
     let stale = SourceState::Stale(built.path);
     assert_eq!(open(folder.path()).state().unwrap(), stale);
 }
@@ -265,8 +276,8 @@ fn the_templates_have_the_versions_that_the_doctor_installs() {
     ] {
         let parent = TempDir::new().unwrap();
         let folder = parent.path().join("word");
-        let template = Template::new(language, None).unwrap();
-        template.write(&folder).unwrap();
+        let starter = Starter::new(language, None).unwrap();
+        starter.write(&folder).unwrap();
         let text = fs::read_to_string(folder.join(file)).unwrap();
 
         let elsewhere = language.needs()[0].install(parent.path());

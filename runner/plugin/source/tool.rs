@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long the output of an ended tool is waited for: a process that it left behind may hold the pipe for ever.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// How many lines are shown of a tool that failed.
+/// How many lines of a tool that failed are searched for a reason that is known.
 const TAIL: usize = 40;
 
 /// What cargo sets for a program that it runs, and flags meant for the host: a build inside must not see them.

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             eprintln!("{text}");
             return ExitCode::FAILURE;
         }
+        ["hoard"] => return hoard(),
         ["bytes"] => write(&[b'a', 0xff]),
         ["flood", megabytes] => {
             let megabytes: usize = megabytes.parse().expect("a number");
@@ -73,9 +74,21 @@ fn run() -> ExitCode {
             print!("{}", input["text"].as_str().expect("`text` is a string"));
             return ExitCode::from(u8::from(input["fail"] == true));
         }
+        "hoard" => return hoard(),
         other => panic!("cannot do `{other}`"),
     }
     ExitCode::SUCCESS
+}
+
+/// Gives up in order, as many runtimes do, where there is not enough memory.
+fn hoard() -> ExitCode {
+    match Vec::<u8>::new().try_reserve(1 << 30) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn cat() {

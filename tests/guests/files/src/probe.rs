@@ -180,6 +180,7 @@ fn name(error: &io::Error) -> String {
         (32, "loop"),
         (33, "mfile"),
         (44, "noent"),
+        (48, "nomem"),
         (51, "nospc"),
         (54, "notdir"),
         (55, "notempty"),

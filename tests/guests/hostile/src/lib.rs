@@ -128,7 +128,18 @@ impl Guest for Hostile {
                 }],
                 ..reply(&Value::Null)
             }),
-            "judge" => Ok(judged()),
+            "judge" => Ok(judged(input["text"].as_str())),
+            "say" => {
+                say(text(&input, "text"));
+                Ok(reply(&input["text"]))
+            }
+            "fail-at" => {
+                eprintln!("this is call {}", test.repeat);
+                if u64::from(test.repeat) == number("repeat", 1) {
+                    return Err(error(ErrorKind::Unavailable, "not-now", "this is the one"));
+                }
+                Ok(reply(&json!(test.repeat)))
+            }
             "http" => Ok(reply(&json!(send()))),
             "secret" => Ok(reply(&match secrets::get("KEY") {
                 Ok(secret) => json!(secret),
@@ -196,25 +207,41 @@ fn reply(output: &Value) -> Reply {
     }
 }
 
-fn judged() -> Reply {
+/// Judges in words of its own, or with `text` for each of them.
+fn judged(text: Option<&str>) -> Reply {
+    let word = |own: &str| text.unwrap_or(own).to_owned();
     Reply {
         verdict: Some(Verdict::Fail),
         score: Some(0.25),
-        summary: Some("not good".to_owned()),
+        summary: Some(word("not good")),
         checks: vec![Check {
-            name: "style".to_owned(),
+            name: word("style"),
             verdict: Verdict::Fail,
             score: Some(0.5),
-            message: Some("too long".to_owned()),
+            message: Some(word("too long")),
             details: Some(json!({"lines": 3}).to_string()),
         }],
         metrics: vec![Metric {
-            name: "length".to_owned(),
+            name: word("length"),
             value: 3.0,
-            unit: Some("lines".to_owned()),
+            unit: Some(word("lines")),
         }],
-        ..reply(&json!("judged"))
+        ..reply(&json!(word("judged")))
     }
+}
+
+/// Says `text` wherever it can without an end.
+fn say(text: &str) {
+    log::log(
+        log::Level::Warn,
+        text,
+        &[(text.to_owned(), text.to_owned())],
+    );
+    control::progress(None, text);
+    println!("{text}");
+    eprintln!("{text}");
+    drop(secrets::get(text));
+    let _ = artifacts::append("a.txt", text, b"x");
 }
 
 fn whole(test: &Test, input: &Value) -> Value {

@@ -1,7 +1,7 @@
-//! [`Template`]: a new plugin as `runner plugin new` writes it.
+//! [`Starter`]: a new plugin as `runner plugin new` writes it.
 //!
-//! A template is a folder in `templates`, of which the binary has a copy. `.template` at the end of a name keeps a file
-//! from the tools that look after this repository, and is taken off.
+//! It is made from a template, a folder in `templates`, of which the binary has a copy. `.template` at the end of a name
+//! keeps a file from the tools that look after this repository, and is taken off.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,11 @@ static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/runner/plugin/sour
 /// The crate that providers in Rust are written with. It is on no registry, so a plugin in Rust carries it.
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/sdk");
 
+/// What the SDK has of the pages in this repository.
+const PAGES: &str = "/// The examples of the pages, tested.\n#[cfg(doctest)]\nmod pages;\n\n";
+
+const SDK_NAME: &str = "runner-sdk";
+
 /// The workspace that the SDK inherits from, while it is here.
 const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 
@@ -25,16 +30,20 @@ const CONTRACT: &str = include_str!("../../../schemas/provider.wit");
 
 const README_TAIL: &str = include_str!("templates/README-tail.md.template");
 
+const COMPONENT_GRANTS: &str = include_str!("templates/component-grants.md.template");
+
+const COMMAND_GRANTS: &str = include_str!("templates/command-grants.md.template");
+
 /// What a new plugin begins as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Template {
+pub struct Starter {
     language: Language,
     kind: SourceKind,
 }
 
 /// Why there is no new plugin.
 #[derive(Debug, thiserror::Error)]
-pub enum TemplateError {
+pub enum StarterError {
     /// Nobody makes such plugins of the language.
     #[error("there is no template for a {} in {}: {why}", kind.as_str(), language.name())]
     Kind {
@@ -51,9 +60,17 @@ pub enum TemplateError {
          64 long"
     )]
     Name(String),
+    /// The name is that of the crate that the plugin is written with.
+    #[error(
+        "`{SDK_NAME}` cannot be the name of a plugin in Rust: the crate that it is written with is called so"
+    )]
+    Taken,
     /// There is something already.
     #[error("`{0}` is there already, and is no empty folder")]
     Exists(PathBuf),
+    /// What the folder is to be made in is none.
+    #[error("no folder can be made in `{0}`, which is a file")]
+    NoFolder(PathBuf),
     /// A file cannot be written.
     #[error("cannot write `{path}`")]
     Write {
@@ -64,9 +81,9 @@ pub enum TemplateError {
     },
 }
 
-impl Template {
+impl Starter {
     /// Chooses a template; without a `kind` it is the usual one of the language.
-    pub fn new(language: Language, kind: Option<SourceKind>) -> Result<Self, TemplateError> {
+    pub fn new(language: Language, kind: Option<SourceKind>) -> Result<Self, StarterError> {
         let kind = kind.unwrap_or(language.usual_kind());
         let why = match (language, kind) {
             (Language::C | Language::Go, SourceKind::Component) => {
@@ -77,7 +94,7 @@ impl Template {
             }
             _ => return Ok(Self { language, kind }),
         };
-        Err(TemplateError::Kind {
+        Err(StarterError::Kind {
             language,
             kind,
             why,
@@ -90,18 +107,19 @@ impl Template {
     }
 
     /// Writes a new plugin into `folder`, whose name is the plugin's, and answers the files, relative to it.
-    pub fn write(self, folder: &Path) -> Result<Vec<PathBuf>, TemplateError> {
+    pub fn write(self, folder: &Path) -> Result<Vec<PathBuf>, StarterError> {
         let name = name(folder)?;
-        if !is_free(folder) {
-            return Err(TemplateError::Exists(folder.to_owned()));
+        if self.has_sdk() && name == SDK_NAME {
+            return Err(StarterError::Taken);
         }
+        check_free(folder)?;
         let files = self.files(&name);
         for (path, text) in &files {
             let path = folder.join(path);
             let parent = path.parent().expect("it is inside the folder");
             fs::create_dir_all(parent)
                 .and_then(|()| fs::write(&path, text))
-                .map_err(|source| TemplateError::Write { path, source })?;
+                .map_err(|source| StarterError::Write { path, source })?;
         }
         Ok(files.into_iter().map(|(path, _)| path).collect())
     }
@@ -132,7 +150,7 @@ impl Template {
             collect(dir.expect("every template has a folder"), &mut files);
         }
         files.push(("wit/provider.wit".into(), CONTRACT.to_owned()));
-        if (self.language, self.kind) == (Language::Rust, SourceKind::Component) {
+        if self.has_sdk() {
             files.extend(sdk());
         }
 
@@ -141,6 +159,10 @@ impl Template {
         }
         files.sort();
         files
+    }
+
+    fn has_sdk(self) -> bool {
+        (self.language, self.kind) == (Language::Rust, SourceKind::Component)
     }
 
     fn folder(self) -> &'static str {
@@ -152,20 +174,21 @@ impl Template {
 
     /// Fills in what differs from plugin to plugin.
     fn render(self, text: &str, name: &str) -> String {
-        let (call, protocol) = match self.kind {
-            SourceKind::Component => ("", ""),
-            SourceKind::Command => ("protocol = \"json\"\n", " --protocol json"),
+        let (call, touch) = match self.kind {
+            SourceKind::Component => ("", COMPONENT_GRANTS),
+            SourceKind::Command => ("protocol = \"json\"\n", COMMAND_GRANTS),
         };
         text.replace("{{more}}\n", README_TAIL)
             .replace("{{call}}", call)
-            .replace("{{protocol}}", protocol)
+            .replace("{{touch}}\n", touch)
             .replace("{{crash}}", self.language.crash())
+            .replace("{{crate}}", &name.replace('-', "_"))
             .replace("{{name}}", name)
     }
 }
 
 /// Takes the last part of a path for the name of a plugin.
-fn name(folder: &Path) -> Result<String, TemplateError> {
+fn name(folder: &Path) -> Result<String, StarterError> {
     static NAME: LazyLock<Regex> =
         LazyLock::new(|| Regex::new("^[a-z][a-z0-9-]{0,63}$").expect("the expression is valid"));
     let name = folder.file_name().unwrap_or(folder.as_os_str());
@@ -173,13 +196,23 @@ fn name(folder: &Path) -> Result<String, TemplateError> {
     if NAME.is_match(&name) {
         return Ok(name.into_owned());
     }
-    Err(TemplateError::Name(name.into_owned()))
+    Err(StarterError::Name(name.into_owned()))
 }
 
-fn is_free(folder: &Path) -> bool {
+/// Makes sure that the folder is empty, or can be made.
+fn check_free(folder: &Path) -> Result<(), StarterError> {
+    let exists = || StarterError::Exists(folder.to_owned());
     match fs::read_dir(folder) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+        Ok(mut entries) => entries.next().map_or(Ok(()), |_| Err(exists())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(_) if folder.is_file() => Err(exists()),
+        Err(source) => match folder.ancestors().find(|path| path.is_file()) {
+            Some(file) => Err(StarterError::NoFolder(file.to_owned())),
+            None => Err(StarterError::Write {
+                path: folder.to_owned(),
+                source,
+            }),
+        },
     }
 }
 
@@ -202,9 +235,12 @@ fn collect(root: &Dir<'_>, files: &mut Vec<(PathBuf, String)>) {
 fn sdk() -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
     collect(&SDK, &mut files);
+    files.retain(|(path, _)| path != Path::new("src/pages.rs"));
     for (path, text) in &mut files {
-        if path.as_os_str() == "Cargo.toml" {
-            *text = without_workspace(text);
+        match path.to_str() {
+            Some("Cargo.toml") => *text = without_workspace(text),
+            Some("src/lib.rs") => *text = text.replace(PAGES, ""),
+            _ => {}
         }
         *path = Path::new("sdk").join(&*path);
     }
