@@ -1418,7 +1418,7 @@ fn a_folder_inside_a_writable_one_is_refused() {
         let ran = start_in(&runner, "tmp", args).finish().expect(2);
         for part in [
             "provider `p`",
-            "work/inner`, granted as `/inner`, lies in",
+            "work/inner`, granted as `/inner`, lies or is linked to in",
             "granted as `/made` with mode `rw`",
             "in its place",
             "grant `rw` only of folders in which no other granted folder lies",
@@ -1427,6 +1427,18 @@ fn a_folder_inside_a_writable_one_is_refused() {
         }
     }
     assert!(!runner.path("results").exists());
+
+    // What a guest has left there may lead anywhere by now.
+    fs_err::rename(runner.path("work/inner"), runner.path("moved")).unwrap();
+    std::os::unix::fs::symlink("../beside", runner.path("work/inner")).unwrap();
+    let ran = start_in(&runner, "tmp", &["exec", "scenario.toml"]).finish();
+    let ran = ran.expect(2);
+    assert!(
+        ran.stderr
+            .contains("beside`, granted as `/inner`, lies or is linked to in"),
+        "{}",
+        ran.stderr
+    );
 
     // The same holds for a call outside of any run, and beside another provider's folder.
     let args = [
@@ -1443,7 +1455,11 @@ fn a_folder_inside_a_writable_one_is_refused() {
         "[]",
     ];
     let ran = start_in(&runner, "tmp", &args).finish().expect(2);
-    assert!(ran.stderr.contains("lies in"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("lies or is linked to in"),
+        "{}",
+        ran.stderr
+    );
 
     let other = r#"
         [[tests]]
