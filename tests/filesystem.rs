@@ -1323,6 +1323,53 @@ fn a_run_that_is_stopped_leaves_no_scratch_folder() {
 }
 
 #[test]
+fn a_session_removes_the_folders_of_those_that_were_killed_and_of_no_other() {
+    let runner = scenario(
+        &module("files-command"),
+        r#"scratch = "1MiB""#,
+        r#"
+        [[tests]]
+        id = "sleeper"
+        input = [["write", "/scratch/a", "x"], ["sleep"]]
+        [[tests]]
+        id = "quick"
+        input = [["write", "/scratch/b", "x"]]
+        "#,
+    );
+    let folders = || {
+        let mut names = names(&runner.path("tmp"));
+        names.retain(|name| name.starts_with("runner-"));
+        names
+    };
+    let is_written = |folder: &String| runner.path("tmp").join(folder).join("scratch/a").exists();
+    let sleep = || {
+        let args = ["exec", "scenario.toml", "--test", "sleeper", "--json"];
+        let mut running = start_in(&runner, "tmp", &args);
+        running.wait_until_running(1);
+        running
+    };
+    let mut killed = sleep();
+    killed.wait_for(|_| folders().iter().any(is_written));
+    let left = folders();
+    drop(killed.kill());
+    assert_eq!(folders(), left);
+
+    let mut alive = sleep();
+    alive.wait_for(|_| {
+        folders()
+            .iter()
+            .any(|name| is_written(name) && !left.contains(name))
+    });
+    let used = folders();
+    assert_eq!(used.len(), 1, "{used:?} beside {left:?}");
+    let args = ["exec", "scenario.toml", "--test", "quick"];
+    start_in(&runner, "tmp", &args).finish().expect(0);
+    assert_eq!(folders(), used);
+    alive.end_by(rustix::process::Signal::INT).0.expect(130);
+    assert_eq!(folders(), [""; 0]);
+}
+
+#[test]
 fn a_run_gives_its_provider_the_folders_and_variables_of_its_grants() {
     for plugin in [guest("files-command"), module("files-command")] {
         let runner = scenario(
@@ -1418,7 +1465,7 @@ fn a_folder_inside_a_writable_one_is_refused() {
         let ran = start_in(&runner, "tmp", args).finish().expect(2);
         for part in [
             "provider `p`",
-            "work/inner`, granted as `/inner`, lies in",
+            "work/inner`, granted as `/inner`, lies or is linked to in",
             "granted as `/made` with mode `rw`",
             "in its place",
             "grant `rw` only of folders in which no other granted folder lies",
@@ -1427,6 +1474,18 @@ fn a_folder_inside_a_writable_one_is_refused() {
         }
     }
     assert!(!runner.path("results").exists());
+
+    // What a guest has left there may lead anywhere by now.
+    fs_err::rename(runner.path("work/inner"), runner.path("moved")).unwrap();
+    std::os::unix::fs::symlink("../beside", runner.path("work/inner")).unwrap();
+    let ran = start_in(&runner, "tmp", &["exec", "scenario.toml"]).finish();
+    let ran = ran.expect(2);
+    assert!(
+        ran.stderr
+            .contains("beside`, granted as `/inner`, lies or is linked to in"),
+        "{}",
+        ran.stderr
+    );
 
     // The same holds for a call outside of any run, and beside another provider's folder.
     let args = [
@@ -1443,7 +1502,11 @@ fn a_folder_inside_a_writable_one_is_refused() {
         "[]",
     ];
     let ran = start_in(&runner, "tmp", &args).finish().expect(2);
-    assert!(ran.stderr.contains("lies in"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("lies or is linked to in"),
+        "{}",
+        ran.stderr
+    );
 
     let other = r#"
         [[tests]]

@@ -24,7 +24,7 @@ use crate::{
     error::{Error, ExitStatus},
     model::{Reason, RunStatus, Verdict},
     output::{Begin, Mode, Output, Report},
-    plugin::{Engine, EngineOptions, Interrupt},
+    plugin::{self, Engine, EngineOptions, Interrupt},
     record::{History, RecordError, Recorder, Written},
     run::{self, Message, Plan, Protected, Session, StopRequest, StopSignals, Watch, Watchdog},
 };
@@ -134,6 +134,7 @@ impl<'a> Live<'a> {
             watchdog,
         } = self;
         let counts = history.state.counts();
+        plugin::sweep_folders(&surroundings.scratch_root);
         let closing = match set_up(plan, engine_options(surroundings, root)) {
             Err(problem) => Closing::not_set_up(problem, counts),
             Ok((engine, guests, main)) => {

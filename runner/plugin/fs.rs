@@ -26,6 +26,7 @@ use wasmtime::component;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 pub use descriptors::raise_open_files;
+pub use folder::sweep_folders;
 pub(super) use quota::Quota;
 
 use self::folder::Folder;
@@ -172,6 +173,7 @@ impl Private {
         if !scratch && !attachments {
             return Ok(None);
         }
+        guard.check()?;
         let root = call.access.scratch_root.clone();
         let files = attachments.then(|| Arc::clone(&call.files));
         let filling = guard.clone();

@@ -26,7 +26,7 @@ pub struct Protected {
 pub enum FolderError {
     /// A guest could put a link to anywhere in its place.
     #[error(
-        "the folder `{}`, granted as `{guest}`, lies in `{}`, granted as `{outer_guest}` with mode `rw`: a guest could \
+        "the folder `{}`, granted as `{guest}`, lies or is linked to in `{}`, granted as `{outer_guest}` with mode `rw`: a guest could \
          put a link in its place that leads anywhere",
         inner.display(), outer.display()
     )]
@@ -96,8 +96,11 @@ pub fn check_folder<'a>(
     all: impl IntoIterator<Item = &'a Mount>,
     protected: &[Protected],
 ) -> Result<(), FolderError> {
-    let is_around =
-        |outer: &&Mount| outer.is_writable && is_below(&mount.host, &outer.host, Same::No);
+    // In the same folder again there is nothing that could be replaced.
+    let is_around = |outer: &&Mount| {
+        let is_inside = |place: &Path| place.starts_with(&outer.host) && place != outer.host;
+        outer.is_writable && mount.places().any(is_inside)
+    };
     if let Some(outer) = all.into_iter().find(is_around) {
         return Err(FolderError::Nested {
             inner: mount.host.clone(),
@@ -114,8 +117,8 @@ pub fn check_folder<'a>(
             path: protected.path.clone(),
             source,
         })?;
-        let is_inside = protected.is_whole && is_below(&mount.host, &path, Same::Yes);
-        if is_inside || is_below(&path, &mount.host, Same::Yes) {
+        let is_inside = protected.is_whole && mount.host.starts_with(&path);
+        if is_inside || path.starts_with(&mount.host) {
             return Err(FolderError::Protected {
                 folder: mount.host.clone(),
                 guest: mount.guest.clone(),
@@ -125,17 +128,6 @@ pub fn check_folder<'a>(
         }
     }
     Ok(())
-}
-
-/// Whether a folder counts as below itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Same {
-    Yes,
-    No,
-}
-
-fn is_below(inner: &Path, outer: &Path, same: Same) -> bool {
-    inner.starts_with(outer) && (same == Same::Yes || inner != outer)
 }
 
 /// Where something is, or will be once what is missing of its path is made.
