@@ -45,6 +45,11 @@ fn a_run_that_needs_nothing_more_is_shown_and_not_changed() {
         ran.says(&["nothing is left to run", "`--rerun errors`"]);
         assert!(ran.stdout.contains("14 of 14"), "{}", ran.stdout);
     }
+    let ran = runner.run(&["resume", "--from", "latest", "--json"]);
+    let events = ran.expect(1).events();
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0]["event"], "finished");
+    assert_eq!(events[0]["counts"]["planned"], 14);
     assert!(bytes(&run) == before, "it was changed");
 
     let good = Runner::hostile(&tests(r#"a | { do = "echo", value = 1 } | equals = 1"#));

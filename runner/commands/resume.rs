@@ -15,7 +15,7 @@ use crate::{
     cli::ResumeArgs,
     error::{Error, ExitStatus},
     model::RunStatus,
-    output::{self, Output, Report, Tally},
+    output::{self, Follow, Output, Report, Tally},
     record::{
         Asked, Claim, Filter, History, LineError, Opening, Rerun, RunEntry, RunReader, Store,
     },
@@ -71,7 +71,7 @@ pub(super) fn go_on(
     // A run whose last rows are there but whose end could not be written has its end still to come.
     let is_completed = claim.manifest().status == RunStatus::Completed;
     if is_completed && history.state.is_complete() {
-        return nothing_left(run, &history, output);
+        return nothing_left(args, run, &history, output);
     }
     let mut protected = live::protected(surroundings, Some(store.root()));
     protected.push(Protected::folder("the run", &run.dir));
@@ -274,15 +274,26 @@ fn explain(
 }
 
 /// Shows what a run that needs nothing more came to, and changes nothing.
-fn nothing_left(run: &RunEntry, history: &History, output: &Output) -> Result<ExitStatus, Error> {
+fn nothing_left(
+    args: &ResumeArgs,
+    run: &RunEntry,
+    history: &History,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
     let warn = |error: &LineError| output.warn(&error.to_string());
     let tally = Tally::of_run(&reader, &history.state, |_, _| {}, warn);
     let verdict = history.state.counts().verdict();
     let manifest = reader.manifest();
-    output.data(&output::show_text(run, manifest, &tally, &[]));
-    output.talk("nothing is left to run");
-    hint_at_rerun(history, output);
+    if args.json {
+        let mut run = run.clone();
+        run.refresh().map_err(Error::record)?;
+        Follow::new(output.clone(), args.json).finish(&run);
+    } else {
+        output.data(&output::show_text(run, manifest, &tally, &[]));
+        output.talk("nothing is left to run");
+        hint_at_rerun(history, output);
+    }
     Ok(ExitStatus::of(
         manifest.status,
         manifest.reason,

@@ -293,7 +293,8 @@ impl Running {
                 return None;
             }
             self.read.push_str(&line);
-            let event = serde_json::from_str(&line).unwrap();
+            let event = serde_json::from_str(&line);
+            let event = event.unwrap_or_else(|error| panic!("{line:?} is no event: {error}"));
             if is_wanted(&event) {
                 return Some(event);
             }
