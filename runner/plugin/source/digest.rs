@@ -12,16 +12,19 @@ use walkdir::{DirEntry, WalkDir};
 use super::SourceError;
 use crate::model::Digest;
 
-/// Hashes the files of `folder` and of the crates that it names by path, each with its place relative to `folder`.
+/// Hashes the files of `folder` and of the crates that it names by path, each with its place in its own folder: however
+/// `folder` is named, and wherever all of it is moved to, the digest is the same.
 ///
 /// Crates from a registry are not looked at, nor are lock files: a workspace's changes with every dependency of any
 /// member, and a crate's own is written by the build itself.
 pub(super) fn of_source(folder: &Path) -> Result<Digest, SourceError> {
+    let folder =
+        fs::canonicalize(folder).map_err(|error| SourceError::file("read", folder, error))?;
     let mut hasher = Sha256::new();
-    for root in folders(folder)? {
+    for root in folders(&folder)? {
         for file in files(&root)? {
             let bytes = fs::read(&file).map_err(|error| SourceError::file("read", &file, error))?;
-            let place = file.strip_prefix(folder).unwrap_or(&file);
+            let place = file.strip_prefix(&root).unwrap_or(&file);
             let place = place.as_os_str().as_encoded_bytes();
             for part in [place, &bytes] {
                 hasher.update((part.len() as u64).to_le_bytes());

@@ -104,6 +104,30 @@ fn a_mistake_in_a_manifest_is_pointed_at() {
 }
 
 #[test]
+fn a_built_plugin_is_fresh_by_whatever_path_its_folder_is_named() {
+    let root = TempDir::new().unwrap();
+    let library = root.path().join("library");
+    fs::create_dir(&library).unwrap();
+    fs::write(library.join("lib.rs"), "").unwrap();
+    fs::write(library.join("Cargo.toml"), "").unwrap();
+    let plugin = root.path().join("plugin");
+    fs::rename(
+        scripted("mkdir -p dist && cp command.wasm dist/plugin.wasm").keep(),
+        &plugin,
+    )
+    .unwrap();
+    let manifest = "[dependencies]\nlibrary = { path = \"../library\" }\n";
+    fs::write(plugin.join("Cargo.toml"), manifest).unwrap();
+    build(&plugin).0.unwrap();
+
+    let built = |path: &Path| matches!(open(path).state().unwrap(), SourceState::Fresh(_));
+    assert!(built(&plugin));
+    assert!(built(&library.join("../plugin")));
+    fs::write(library.join("lib.rs"), "// changed").unwrap();
+    assert!(!built(&plugin));
+}
+
+#[test]
 fn a_built_plugin_is_fresh_until_its_source_changes() {
     let folder = scripted("echo one; echo two >&2; cp command.wasm dist/plugin.wasm");
     let (built, mut lines) = build(folder.path());
