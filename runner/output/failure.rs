@@ -43,7 +43,10 @@ pub(super) fn lines(row: &Row<'_>) -> String {
             &format!("{}: {}", name.join(" "), format::visible(&error.message)),
         );
     }
-    for denied in &row.denied {
+    // Most providers pass on what the host has told them, and that says what to add.
+    let told = row.error.as_ref().map_or("", |error| &error.message);
+    let untold = row.denied.iter();
+    for denied in untold.filter(|denied| !told.contains(denied.what.as_ref())) {
         let line = grants::denied_line(&row.provider, &denied.what, denied.grant.as_deref());
         add_line(&mut text, 4, &line.yellow().to_string());
     }
