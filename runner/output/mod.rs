@@ -63,7 +63,7 @@ pub fn keep_errors_unwrapped() {
 ///
 /// A reader that has gone is no error: what is printed to it from then on is dropped. What would steer a terminal, other
 /// than by a colour, is made visible wherever it comes from; a guest's colours are not here any more, since whoever makes
-/// a text of what a guest says does so with [`format::visible`].
+/// a text of what a guest says does so with `format::visible`.
 #[derive(Clone, Default)]
 pub struct Output {
     /// The progress bar that lines must not be printed into, while there is one.
