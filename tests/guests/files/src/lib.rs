@@ -1,4 +1,4 @@
-//! A provider that does to its files whatever its input says, a list of [`probe::act`]s.
+//! A provider that does to its files whatever its input says, a list of acts of `probe`.
 
 // Some of what it does has no name on the host.
 #![cfg(target_arch = "wasm32")]
