@@ -129,11 +129,11 @@ impl NetGrant {
         }
         let (scheme, rest) = text
             .split_once("://")
-            .ok_or("it begins with `https://` or `http://`")?;
+            .ok_or("it does not begin with `https://` or `http://`")?;
         let is_secure = match scheme {
             "https" => true,
             "http" => false,
-            _ => return Err("it begins with `https://` or `http://`"),
+            _ => return Err("it does not begin with `https://` or `http://`"),
         };
         let (is_below, name) = match rest.strip_prefix("*.") {
             Some(name) => (true, name),
@@ -142,29 +142,29 @@ impl NetGrant {
         if name.contains('*') {
             return Err(WILDCARD);
         }
-        let url = Url::parse(&format!("{scheme}://{name}")).map_err(|_| "its host is none")?;
+        let url = Url::parse(&format!("{scheme}://{name}")).map_err(|_| "it has no valid host")?;
         let is_origin = url.path() == "/"
             && url.query().is_none()
             && url.fragment().is_none()
             && url.username().is_empty()
             && url.password().is_none();
         if !is_origin {
-            return Err("it has only a scheme, a host and perhaps a port");
+            return Err("it has more than a scheme, a host and perhaps a port");
         }
 
         let host = match (url.host(), is_below) {
             (Some(Host::Domain(name)), true) if name.contains('.') => {
                 GrantedHost::Below(without_root(name))
             }
-            (_, true) => return Err("`*.` stands before a domain such as `example.com`"),
+            (_, true) => return Err("`*.` does not stand before a domain such as `example.com`"),
             (Some(Host::Domain(name)), false) => GrantedHost::Name(without_root(name)),
             (Some(Host::Ipv4(address)), false) => GrantedHost::Address(address.into()),
             (Some(Host::Ipv6(address)), false) => {
                 GrantedHost::Address(IpAddr::from(address).to_canonical())
             }
-            (None, false) => return Err("its host is none"),
+            (None, false) => return Err("it has no valid host"),
         };
-        let port = url.port_or_known_default().ok_or("its port is none")?;
+        let port = url.port_or_known_default().ok_or("it has no valid port")?;
         Ok(Self {
             is_secure,
             host,

@@ -8,6 +8,7 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe:
 use super::{
     Call, Description, Ended, Ending, Invocation, OutputForm, Reply,
     classify::{beginning, classify, denied, failure, halted},
+    engine::Metering,
     fs::{Files, FilesError, Role},
     host::Host,
     interrupt::Guard,
@@ -22,7 +23,13 @@ use crate::model::{AttemptError, ErrorClass, Limits};
 const JSON_NAME: &str = "provider";
 
 /// A linked command.
-pub(super) enum Program {
+pub(super) struct Program {
+    pub(super) code: ProgramCode,
+    pub(super) metering: Metering,
+}
+
+/// What a program is linked from.
+pub(super) enum ProgramCode {
     /// A preview 1 module.
     Module(wasmtime::InstancePre<Sandbox>),
     /// A component that exports `wasi:cli/run`.
@@ -162,7 +169,7 @@ impl Program {
             // A program may write all it has at once; its output is bounded where it arrives.
             handover: limits.memory,
         };
-        let mut store = recipe.store(self.engine());
+        let mut store = recipe.store(self.engine(), self.metering);
 
         let mut meter = Meter::start(&store);
         let exit = exit_code(guard.bound(self.start(&mut store, &mut meter)).await);
@@ -176,15 +183,15 @@ impl Program {
 
     /// Runs the program; an exit code arrives as a value or as an [`I32Exit`].
     async fn start(&self, store: &mut Store<Sandbox>, meter: &mut Meter) -> wasmtime::Result<i32> {
-        match self {
-            Self::Module(pre) => {
+        match &self.code {
+            ProgramCode::Module(pre) => {
                 let instance = pre.instantiate_async(&mut *store).await?;
                 meter.instantiated();
                 let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
                 start.call_async(store, ()).await?;
                 Ok(0)
             }
-            Self::Component(pre) => {
+            ProgramCode::Component(pre) => {
                 let command = pre.instantiate_async(&mut *store).await?;
                 meter.instantiated();
                 let ended = command.wasi_cli_run().call_run(store).await?;
@@ -194,9 +201,9 @@ impl Program {
     }
 
     fn engine(&self) -> &wasmtime::Engine {
-        match self {
-            Self::Module(pre) => pre.module().engine(),
-            Self::Component(pre) => pre.engine(),
+        match &self.code {
+            ProgramCode::Module(pre) => pre.module().engine(),
+            ProgramCode::Component(pre) => pre.engine(),
         }
     }
 }

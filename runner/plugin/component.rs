@@ -13,6 +13,7 @@ use super::{
         exports::runner::provider::provider::{ProviderError, Test},
         runner::provider::types,
     },
+    engine::Metering,
     fs::{Files, Role},
     host::Host,
     instance::{Exports, Instance},
@@ -28,6 +29,7 @@ use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric
 pub(super) struct Guest {
     pre: PluginPre<Sandbox>,
     lifecycle: Option<LifecycleIndices>,
+    metering: Metering,
 }
 
 /// Runs one attempt in the instance that is in `slot`, or else in a fresh one. Whichever it was is in `slot` afterwards if
@@ -82,7 +84,7 @@ pub(super) async fn describe(
     guard: &Guard,
 ) -> Result<Description, AttemptError> {
     let host = Host::new(limits, [].into(), guard.clone());
-    let mut store = recipe(host, limits).store(guest.pre.engine());
+    let mut store = recipe(host, limits).store(guest.pre.engine(), guest.metering);
     let answer = guard
         .bound(async {
             let exports = guest.instantiate(&mut store).await?;
@@ -104,10 +106,11 @@ pub(super) async fn describe(
 
 impl Guest {
     /// Fails if the component lacks an export of the contract.
-    pub(super) fn new(pre: InstancePre<Sandbox>) -> wasmtime::Result<Self> {
+    pub(super) fn new(pre: InstancePre<Sandbox>, metering: Metering) -> wasmtime::Result<Self> {
         Ok(Self {
             lifecycle: LifecycleIndices::find(pre.component())?,
             pre: PluginPre::new(pre)?,
+            metering,
         })
     }
 
@@ -132,7 +135,7 @@ impl Guest {
             ..recipe(host, &call.limits)
         };
         Ok(Instance {
-            store: recipe.store(self.pre.engine()),
+            store: recipe.store(self.pre.engine(), self.metering),
             exports: None,
             files,
             provider: call.provider.to_owned(),

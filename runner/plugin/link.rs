@@ -11,7 +11,7 @@ use super::{
     Call, CommandForm, Description, Ended, Engine, Guard, Interrupt, Kind, PluginFile, Protocol,
     cache::{Code, Form, Key},
     classify::failure,
-    command::{self, Program},
+    command::{self, Program, ProgramCode},
     compile::CompileError,
     component,
     instance::{Instance, TEARDOWN_TIME},
@@ -169,17 +169,19 @@ impl Engine {
     }
 
     fn runnable(&self, kind: Kind, code: &Code) -> wasmtime::Result<Runnable> {
+        let metering = self.compiler.metering;
+        let command = |code| Runnable::Command(Program { code, metering });
         Ok(match (code, kind) {
             (Code::Module(module), _) => {
-                Runnable::Command(Program::Module(self.modules.instantiate_pre(module)?))
+                command(ProgramCode::Module(self.modules.instantiate_pre(module)?))
             }
             (Code::Component(component), Kind::Command(_)) => {
                 let pre = self.components.instantiate_pre(component)?;
-                Runnable::Command(Program::Component(CommandPre::new(pre)?))
+                command(ProgramCode::Component(CommandPre::new(pre)?))
             }
             (Code::Component(component), Kind::Component { .. }) => {
                 let pre = self.components.instantiate_pre(component)?;
-                Runnable::Component(component::Guest::new(pre)?)
+                Runnable::Component(component::Guest::new(pre, metering)?)
             }
         })
     }

@@ -11,7 +11,9 @@ use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{fs::Quota, host::Host, limits::Limiter, listener::Heard, stdio::Capture};
+use super::{
+    engine::Metering, fs::Quota, host::Host, limits::Limiter, listener::Heard, stdio::Capture,
+};
 use crate::model::{AttemptError, ErrorClass, Limits};
 
 /// Live resource handles of a guest, in the component model's tables.
@@ -39,7 +41,7 @@ pub(super) struct Sandbox {
     /// Bytes that the guest may hand over in one call.
     pub(super) handover: u64,
     /// Whether the fuel that it burns is counted.
-    is_metered: bool,
+    metering: Metering,
 }
 
 /// A fresh store's WASI and bounds.
@@ -72,7 +74,7 @@ pub(super) struct Spent {
 
 impl Recipe<'_> {
     /// Makes the store; nothing of the guest has run yet, and whatever runs in it is bounded.
-    pub(super) fn store(mut self, engine: &wasmtime::Engine) -> Store<Sandbox> {
+    pub(super) fn store(mut self, engine: &wasmtime::Engine, metering: Metering) -> Store<Sandbox> {
         let mut stderr = Capture::new(self.limits.stdio, self.limits.stdio);
         if let Some(listener) = self.host.listener.clone() {
             stderr = stderr.heard_by(move |line| listener.hear(Heard::Stderr(line)));
@@ -87,7 +89,7 @@ impl Recipe<'_> {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS);
         let sandbox = Sandbox {
-            is_metered: false,
+            metering,
             wasi,
             http,
             host: self.host,
@@ -99,9 +101,10 @@ impl Recipe<'_> {
         };
 
         let mut store = Store::new(engine, sandbox);
-        // Refused by an engine that does not count it.
-        let is_metered = store.set_fuel(u64::MAX).is_ok();
-        store.data_mut().is_metered = is_metered;
+        if metering == Metering::Fuel {
+            let counted = store.set_fuel(u64::MAX);
+            counted.expect("an engine that meters has fuel");
+        }
         store.limiter(|sandbox| &mut sandbox.limiter);
         store.set_hostcall_fuel(usize::try_from(self.handover).unwrap_or(usize::MAX));
         store.set_max_component_handles(MAX_HANDLES);
@@ -179,8 +182,10 @@ impl WasiHttpView for Sandbox {
 }
 
 fn fuel_left(store: &Store<Sandbox>) -> Option<u64> {
-    let is_metered = store.data().is_metered;
-    is_metered.then(|| store.get_fuel().ok()).flatten()
+    match store.data().metering {
+        Metering::Fuel => store.get_fuel().ok(),
+        Metering::Off => None,
+    }
 }
 
 /// Runs `attempt`, and keeps a panic of the host inside it.
