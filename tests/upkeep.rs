@@ -418,6 +418,40 @@ fn pruning_shows_first_and_deletes_when_told() {
 }
 
 #[test]
+fn runs_are_pruned_by_name_and_by_status() {
+    let results = Results::new(3);
+    let runs = results.runs();
+    let cancelled = name(&runs[1]).to_owned();
+    crash(&runs[1]);
+    assert_eq!(results.run(&["cancel", &cancelled]).code, 0);
+
+    let dry = results.run(&["prune", "--status", "cancelled,failed"]);
+    assert!(dry.stdout.contains("would delete 1 run ("), "{dry:?}");
+    assert!(dry.stdout.contains(&cancelled), "{dry:?}");
+    let none = results.json(&["prune", "--status", "cancelled", "--older-than", "1d"]);
+    assert_eq!(none["runs"].as_array().unwrap().len(), 0);
+
+    assert_eq!(results.run(&["pin", name(&runs[0])]).code, 0);
+    let pinned = results.run(&["prune", "--no-dry-run", name(&runs[0])]);
+    assert_eq!(pinned.code, 2, "{pinned:?}");
+    assert!(pinned.stdout.contains("stays: it is pinned"), "{pinned:?}");
+    let lock = hold(&runs[2].join("lock"));
+    let held = results.run(&["prune", "--no-dry-run", name(&runs[2])]);
+    assert_eq!(held.code, 6, "{held:?}");
+    drop(lock);
+    assert_eq!(results.runs(), runs);
+
+    let real = results.json(&["prune", "--no-dry-run", name(&runs[2]), &cancelled]);
+    assert_eq!(real["runs"].as_array().unwrap().len(), 2);
+    assert_eq!(real["runs"][0]["because_of"][0], "named");
+    assert_eq!(results.runs(), runs[..1]);
+
+    assert_eq!(results.run(&["prune", "2031"]).code, 2);
+    let both = results.run(&["prune", "latest", "--keep-last", "1"]);
+    assert_eq!(both.code, 2, "{both:?}");
+}
+
+#[test]
 fn without_a_policy_no_run_goes() {
     let results = Results::new(1);
     age(&results);
@@ -587,6 +621,8 @@ fn runs_whose_process_has_died_are_shown_and_then_swept() {
     assert!(first.ends_with("incomplete (crashed)"), "{first}");
     assert!(line(&runs[1]).unwrap().ends_with("completed"), "{dry:?}");
     assert_eq!((line(&runs[2]), line(&runs[3])), (None, None));
+    let counted = "2 runs: 1 completed, 1 incomplete";
+    assert!(dry.stdout.contains(counted), "{dry:?}");
     assert!(dry.stderr.contains("`--no-dry-run` writes"), "{dry:?}");
     assert_eq!(tree(&results.path("results")), before);
 
@@ -605,6 +641,12 @@ fn runs_whose_process_has_died_are_shown_and_then_swept() {
     drop(live);
     let again = results.json(&["cleanup"]);
     assert_eq!(again["runs"].as_array().unwrap().len(), 1);
+    let exec = results.run(&["exec", "scenario.toml"]);
+    let swept = format!(
+        "swept one run, because its process had died: {}",
+        name(&runs[2])
+    );
+    assert!(exec.stderr.contains(&swept), "{exec:?}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use bytesize::ByteSize;
 use clap::Args;
 use jiff::{Span, SpanRelativeTo};
 
-use super::ResultsArgs;
+use super::{ResultsArgs, status_parser};
+use crate::model::RunStatus;
 
 /// What `runner verify` is told.
 #[derive(Debug, Args)]
@@ -65,6 +66,21 @@ pub struct UnpinArgs {
 /// What `runner prune` is told.
 #[derive(Debug, Args)]
 pub struct PruneArgs {
+    /// Delete these runs: ids, unique parts of ids, paths, or `latest`
+    #[arg(
+        value_name = "RUN",
+        conflicts_with_all = ["status", "older_than", "keep_last", "max_size"]
+    )]
+    pub runs: Vec<String>,
+    /// Speak only of runs with this status, and delete all of them where there is no other policy; can be repeated
+    #[arg(
+        long,
+        value_parser = status_parser(),
+        value_name = "STATUS",
+        value_delimiter = ',',
+        help_heading = "Policies"
+    )]
+    pub status: Vec<RunStatus>,
     /// Delete runs that ended longer ago than this, such as `30d` or `12h`
     #[arg(long, value_name = "AGE", value_parser = parse_age, help_heading = "Policies")]
     pub older_than: Option<Duration>,

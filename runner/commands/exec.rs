@@ -53,10 +53,7 @@ pub(super) fn exec(
 
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let store = open_store(args, output)?;
-    if let Err(error) = store.sweep(run::wall_clock()) {
-        let error = chain(&error);
-        tracing::warn!("runs whose processes have died cannot be swept: {error}");
-    }
+    sweep(&store, args.talk.quiet, output);
     let around = Around {
         signals: &signals,
         log: &log,
@@ -73,6 +70,18 @@ pub(super) fn exec(
     }
     let history = History::planned(plan.trial_count());
     Ok(live.run(history, surroundings, store.root()))
+}
+
+/// Gives runs whose processes have died the status that is true of them; none of them keeps this one from beginning.
+fn sweep(store: &Store, is_quiet: bool, output: &Output) {
+    match store.sweep(run::wall_clock()) {
+        Ok(swept) if swept.is_empty() || is_quiet => {}
+        Ok(swept) => output.talk(&output::swept_text(&swept)),
+        Err(error) => {
+            let error = chain(&error);
+            tracing::warn!("runs whose processes have died cannot be swept: {error}");
+        }
+    }
 }
 
 /// Everything that happens before a run exists.

@@ -1,18 +1,24 @@
 //! `runner prune`.
 
+use std::collections::BTreeSet;
+
 use crate::{
     cli::PruneArgs,
     error::{Error, ExitStatus},
     model::chain,
     output::{self, Execution, Output},
-    record::{Policy, Pruning, RecordError, Store},
+    record::{Policy, Pruning, RecordError, RunEntry, RunId, Spared, Store},
     run,
 };
 
 /// Deletes what the policies name, or says what would be deleted.
 pub(super) fn prune(args: &PruneArgs, output: &Output) -> Result<ExitStatus, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
+    let named = |run: &String| store.find(run).map(|run| run.id);
+    let runs: Result<BTreeSet<RunId>, _> = args.runs.iter().map(named).collect();
     let policy = Policy {
+        runs: runs.map_err(Error::find)?,
+        statuses: args.status.clone(),
         older_than: args.older_than,
         keep_last: args.keep_last,
         max_bytes: args.max_size,
@@ -26,7 +32,7 @@ pub(super) fn prune(args: &PruneArgs, output: &Output) -> Result<ExitStatus, Err
     let pruning = pruning.map_err(Error::record)?;
 
     tell(&pruning, execution, args.json, output);
-    Ok(status(&pruning.failures))
+    Ok(status(&pruning, &policy))
 }
 
 fn tell(pruning: &Pruning, execution: Execution, is_json: bool, output: &Output) {
@@ -41,17 +47,33 @@ fn tell(pruning: &Pruning, execution: Execution, is_json: bool, output: &Output)
         output.data(&output::prune_text(pruning, execution));
         if execution == Execution::Dry {
             output.hint("nothing was deleted; `--no-dry-run` deletes");
+            let resumable = pruning
+                .runs
+                .iter()
+                .filter(|pruned| pruned.run.is_resumable());
+            match resumable.count() {
+                0 => {}
+                1 => output.hint("one of these runs can still be resumed"),
+                count => output.hint(&format!("{count} of these runs can still be resumed")),
+            }
         }
     }
 }
 
-fn status<T>(failures: &[(T, RecordError)]) -> ExitStatus {
-    let is_held = |(_, error): &(T, RecordError)| matches!(error, RecordError::Held { .. });
-    if failures.iter().any(is_held) {
+fn status(pruning: &Pruning, policy: &Policy) -> ExitStatus {
+    let mut failures = pruning.failures.iter();
+    if failures.any(|(_, error)| matches!(error, RecordError::Held { .. })) {
         return ExitStatus::Busy;
     }
-    match failures {
-        [] => ExitStatus::Success,
-        _ => ExitStatus::Storage,
+    if !pruning.failures.is_empty() {
+        return ExitStatus::Storage;
+    }
+    // Who names a run asks for that one; who states a policy takes what it comes to.
+    let refused =
+        |(run, spared): &(RunEntry, Spared)| policy.runs.contains(&run.id).then_some(*spared);
+    match pruning.spared.iter().find_map(refused) {
+        None => ExitStatus::Success,
+        Some(Spared::Running | Spared::InUse) => ExitStatus::Busy,
+        Some(Spared::NotYetSwept | Spared::Pinned | Spared::Link) => ExitStatus::Usage,
     }
 }

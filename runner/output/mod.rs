@@ -43,8 +43,8 @@ pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_j
 pub use tally::Tally;
 pub use tools::{ToolLine, tools_json, tools_text};
 pub use upkeep::{
-    Execution, cleanup_json, cleanup_text, prune_json, prune_text, reindex_text, verify_json,
-    verify_text,
+    Execution, cleanup_json, cleanup_text, prune_json, prune_text, reindex_text, swept_text,
+    verify_json, verify_text,
 };
 
 use crate::error::Error;

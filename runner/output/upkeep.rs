@@ -10,7 +10,7 @@ use super::{
     summary::{plain_table, trimmed},
 };
 use crate::{
-    model::chain,
+    model::{RunStatus, chain},
     record::{Amount, Damage, PrunedRun, Pruning, RecordError, Reindexed, Swept, Verification},
 };
 
@@ -26,7 +26,17 @@ pub enum Execution {
     Real,
 }
 
-/// The runs that are swept, a line each.
+/// How many runs were swept, and which, where it was nobody's wish.
+pub fn swept_text(runs: &[Swept]) -> String {
+    let ids: Vec<_> = runs.iter().map(|swept| swept.run.id.as_str()).collect();
+    let (count, had) = match runs.len() {
+        1 => ("one run".to_owned(), "its process had died"),
+        count => (format!("{count} runs"), "their processes had died"),
+    };
+    format!("swept {count}, because {had}: {}", ids.join(", "))
+}
+
+/// The runs that are swept, a line each, and how many come to what.
 pub fn cleanup_text(runs: &[Swept], execution: Execution) -> String {
     let becomes = match execution {
         Execution::Dry => "would become",
@@ -47,7 +57,14 @@ pub fn cleanup_text(runs: &[Swept], execution: Execution) -> String {
             status_text(&swept.run),
         ]);
     }
-    with_dim_header(&trimmed(&table))
+    let is_completed = |swept: &&Swept| swept.run.status == RunStatus::Completed;
+    let completed = runs.iter().filter(is_completed).count();
+    format!(
+        "{}\n\n{}: {completed} completed, {} incomplete",
+        with_dim_header(&trimmed(&table)),
+        format::plural(runs.len() as u64, "run"),
+        runs.len() - completed
+    )
 }
 
 /// One document with the runs that are swept.

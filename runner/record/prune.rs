@@ -230,6 +230,8 @@ impl Surveyed {
 
     fn candidate(&self) -> Candidate {
         Candidate {
+            id: self.run.id.clone(),
+            status: self.run.status,
             ended: self.run.completed_at.unwrap_or(self.run.created_at),
             is_spared: self.spared.is_some(),
             bytes: self.bytes,

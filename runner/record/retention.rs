@@ -206,6 +206,7 @@ fn remove_leftover(dir: &RunDir, now: Timestamp) -> Result<bool, RecordError> {
 #[cfg(test)]
 mod tests {
     use std::{
+        collections::BTreeSet,
         path::Path,
         time::{Duration, SystemTime},
     };
@@ -224,6 +225,8 @@ mod tests {
     };
 
     const ALL: Policy = Policy {
+        runs: BTreeSet::new(),
+        statuses: Vec::new(),
         older_than: None,
         keep_last: Some(0),
         max_bytes: None,

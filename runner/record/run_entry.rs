@@ -96,6 +96,11 @@ impl RunEntry {
         }
     }
 
+    /// Tells whether `resume` has something to go on with.
+    pub fn is_resumable(&self) -> bool {
+        matches!(self.status, RunStatus::Incomplete | RunStatus::Failed)
+    }
+
     /// Looks at the run again.
     pub fn refresh(&mut self) -> Result<(), RecordError> {
         *self = Self::read(&RunDir::new(&self.dir))?;
