@@ -726,9 +726,121 @@ fn links_of_a_guests_own_making_lead_nowhere_either() {
 }
 
 #[test]
+fn a_folder_may_be_the_root_and_longer_mounts_go_before_it() {
+    let mut world = World::new().mount("open", "/", true).scratch(KIB * KIB);
+    world.attach("a.txt", "attached");
+    let world = world.mount("secret", "/sub", false);
+    // What the folder has by names that are mounted is hidden.
+    for name in ["scratch", "files", "artifacts"] {
+        fs_err::create_dir_all(world.path("open").join(name)).unwrap();
+        fs_err::write(world.path("open").join(name).join("hidden"), "hidden").unwrap();
+    }
+    fs_err::write(world.path("open/sub/hidden"), "hidden").unwrap();
+    let before = world.everything();
+    let acts = json!([
+        ["read", "/file"],
+        ["read", "file"],
+        ["read", "./file"],
+        ["list", "/"],
+        ["read", "/sub/file"],
+        ["write", "/scratch/new", "x"],
+        ["list", "/scratch"],
+        ["write", "/new", "x"],
+        ["rename", "/new", "/scratch/moved"],
+        ["read", "/sub/hidden"],
+        ["read", "/scratch/hidden"],
+        ["write", "/sub/new", "x"],
+        ["list", "/files"],
+    ]);
+    for (kind, plugin) in GUESTS.all() {
+        let results = results(world.run(plugin, &acts));
+        let is_component = kind == "component";
+        let own = match is_component {
+            // It has imports for its attachments, so nothing hides the folder's.
+            true => json!({"ok": ["hidden"]}),
+            false => json!({"ok": ["a.txt"]}),
+        };
+        let root = json!({"ok": ["artifacts", "file", "files", "scratch", "sub"]});
+        let (done, content) = (json!({"ok": null}), json!({"ok": "content"}));
+        let expected = [
+            &content,
+            &content,
+            &content,
+            &root,
+            &json!({"ok": "secret"}),
+            &done,
+            &json!({"ok": ["new"]}),
+            &done,
+            &done,
+        ];
+        for (index, expected) in expected.into_iter().enumerate() {
+            assert_eq!(&results[index], expected, "{kind}: {}", acts[index]);
+        }
+        for index in 9..12 {
+            let (act, result) = (&acts[index], &results[index]);
+            assert!(result["err"].is_string(), "{kind}: {act} gave {result}");
+        }
+        assert_eq!(results[12], own, "{kind}");
+        assert_eq!(world.everything(), before, "{kind}");
+    }
+}
+
+#[test]
+fn no_path_leads_out_of_a_folder_that_is_the_root() {
+    let world = World::new().mount("open", "/", true).scratch(KIB * KIB);
+    let outside = world.path("secret");
+    let outside = outside.to_str().unwrap();
+    for (link, target) in [
+        ("relative", "../secret"),
+        ("absolute", outside),
+        ("file-link", "../secret/file"),
+        // Not to the folder itself either: a link's text is the host's, where `/` is another place.
+        ("inside", "/file"),
+        ("top", "/"),
+        ("up", ".."),
+    ] {
+        std::os::unix::fs::symlink(target, world.path("open").join(link)).unwrap();
+    }
+    let mut acts = vec![
+        json!(["read", "/etc/passwd"]),
+        json!(["read", "etc/passwd"]),
+        json!(["read", "/../secret/file"]),
+        json!(["read", "../secret/file"]),
+        json!(["read", "/sub/../../secret/file"]),
+        json!(["read", "/scratch/../../secret/file"]),
+        json!(["read", "/../../../../../../../../etc/passwd"]),
+        json!(["read", format!("{outside}/file")]),
+        json!(["read", "/up/secret/file"]),
+        json!(["read", "/top/etc/passwd"]),
+        json!(["read", "/inside"]),
+        json!(["read", "/proc/self/environ"]),
+        json!(["list", "/top"]),
+        json!(["list", "/up"]),
+        json!(["list", "/.."]),
+        json!(["remove", "/../secret/file"]),
+        json!(["mkdir", "/../new"]),
+        json!(["rmdir", "/../secret"]),
+        json!(["rename", "/file", "/../secret/stolen"]),
+        json!(["rename", "/../secret/file", "/stolen"]),
+        json!(["link", "/../secret/file", "/stolen"]),
+        json!(["link", "/relative/file", "/stolen"]),
+        json!(["symlink", "/etc/passwd", "/sub/absolute"]),
+        json!(["touch", "/../secret/file"]),
+    ];
+    for link in ["relative/file", "absolute/file", "file-link"] {
+        let path = format!("/{link}");
+        acts.push(json!(["read", path]));
+        acts.push(json!(["write", path, "changed"]));
+        acts.push(json!(["append", path, "changed"]));
+        acts.push(json!(["set-size", path, 0]));
+    }
+    world.assert_all_fail(&json!(acts));
+}
+
+#[test]
 fn raw_calls_get_no_further_than_a_library_does() {
     // Path and flags of an `open` in the first folder, by calls that no library would make.
-    let open = |path: &str, create: u32, rights: u64| {
+    let open_at = |mount: &str, path: &str, create: u32, rights: u64| {
         let plugin = BENCH.link_text(&format!(
             r#"(module
                  (import "wasi_snapshot_preview1" "path_open"
@@ -742,24 +854,26 @@ fn raw_calls_get_no_further_than_a_library_does() {
                        (i32.const {create}) (i64.const {rights}) (i64.const 0) (i32.const 0) (i32.const 0))))))"#,
             length = path.len(),
         ));
-        let world = World::new()
-            .mount("open", "/data", false)
-            .scratch(KIB * KIB);
+        let world = World::new().mount("open", mount, false).scratch(KIB * KIB);
         // With 0 it would have to have printed something.
         reply(world.run(&plugin, &json!([]))).exit_code.unwrap() - 1
     };
     const PERM: i32 = 63;
     const READ: u64 = 1 << 1;
     const WRITE: u64 = 1 << 6;
-    assert_eq!(open("file", 0, READ), 0);
-    for path in [
-        "/etc/passwd",
-        "../secret/file",
-        "/",
-        "..",
-        "sub/../../secret",
-    ] {
-        assert_eq!(open(path, 0, READ), PERM, "{path}");
+    let open = |path: &str, create: u32, rights: u64| open_at("/data", path, create, rights);
+    for mount in ["/data", "/"] {
+        assert_eq!(open_at(mount, "file", 0, READ), 0);
+        for path in [
+            "/etc/passwd",
+            "/file",
+            "../secret/file",
+            "/",
+            "..",
+            "sub/../../secret",
+        ] {
+            assert_eq!(open_at(mount, path, 0, READ), PERM, "{mount}: {path}");
+        }
     }
     // Creating and truncating, and writing without either.
     assert_eq!(open("file", 1, WRITE), PERM);
@@ -1557,6 +1671,11 @@ fn a_writable_folder_around_what_decides_or_records_is_refused() {
     run(inner, &["--results", "work"], "the results root");
     run(inner, &["--into", "work/inner"], "the run");
     run(inner, &["--into", "work/run"], "");
+    let root = r#"{ path = "work", mount = "/", mode = "rw" }"#;
+    run(root, &[], "");
+    run(root, &["--results", "work/later"], "the results root");
+    let all = r#"{ path = ".", mount = "/", mode = "rw" }"#;
+    run(all, &[], "the results root");
     let tmp = r#"{ path = "tmp", mount = "/made", mode = "rw" }"#;
     run(tmp, &[], "the temporary folder");
 

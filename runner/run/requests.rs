@@ -1,5 +1,7 @@
 //! What a plugin asks for in its description and its provider is not granted.
 
+use std::path::Path;
+
 use url::Url;
 
 use super::{Event, plan::PlannedProvider};
@@ -12,7 +14,7 @@ use crate::{
 enum Request {
     Net(NetGrant),
     Secret(String),
-    Fs { path: String, mode: FsMode },
+    Fs { mount: String, mode: FsMode },
 }
 
 /// Tells which of a plugin's requests are not granted. The provider runs all the same.
@@ -66,9 +68,9 @@ impl Request {
                 let mode = [FsMode::ReadOnly, FsMode::ReadWrite]
                     .into_iter()
                     .find(|known| known.as_str() == mode)?;
-                let path = path.trim_matches('/').to_owned();
-                scenario::check_mount(&format!("/{path}")).ok()?;
-                Some(Self::Fs { path, mode })
+                let mount = format!("/{}", path.trim_matches('/'));
+                scenario::check_mount(&mount).ok()?;
+                Some(Self::Fs { mount, mode })
             }
             _ => None,
         }
@@ -93,10 +95,14 @@ impl Request {
                     || variables.any(|(_, value)| value.replace(' ', "").contains(&in_environment))
             }
             // Which folder of the host it is, is up to whoever grants it.
-            Self::Fs { path, mode } => grants.fs.iter().any(|granted| {
-                granted.mount.trim_matches('/') == path
-                    && (*mode == FsMode::ReadOnly || granted.mode == FsMode::ReadWrite)
-            }),
+            Self::Fs { mount, mode } => {
+                let around = |granted: &&FsGrant| Path::new(mount).starts_with(&granted.mount);
+                let nearest = grants.fs.iter().filter(around);
+                let nearest = nearest.max_by_key(|granted| granted.mount.len());
+                nearest.is_some_and(|granted| {
+                    *mode == FsMode::ReadOnly || granted.mode == FsMode::ReadWrite
+                })
+            }
         }
     }
 
@@ -105,8 +111,11 @@ impl Request {
         match self {
             Self::Net(net) => grants.net.push(net),
             Self::Secret(name) => grants.secrets.push(name),
-            Self::Fs { path, mode } => {
-                let mount = format!("/{path}");
+            Self::Fs { mount, mode } => {
+                let path = match mount.trim_matches('/') {
+                    "" => ".".to_owned(),
+                    path => path.to_owned(),
+                };
                 match grants.fs.iter_mut().find(|granted| granted.mount == mount) {
                     Some(granted) => granted.mode = mode,
                     None => grants.fs.push(FsGrant { path, mount, mode }),
@@ -143,6 +152,7 @@ mod tests {
             "secret:B",
             "fs:ro:data",
             "fs:ro:/data/",
+            "fs:ro:data/sub",
         ] {
             assert!(
                 Request::parse(text).unwrap().is_granted(&grants()),
@@ -156,6 +166,8 @@ mod tests {
             "secret:C",
             "fs:rw:data",
             "fs:ro:fixtures",
+            "fs:ro:database",
+            "fs:ro:/",
         ] {
             let mut wider = grants();
             let request = Request::parse(text).unwrap();
@@ -174,7 +186,6 @@ mod tests {
             "secret:",
             "fs:fixtures",
             "fs:wo:x",
-            "fs:ro:/",
             "fs:ro:../x",
             "fs:rw:scratch",
             "secret:A-B",

@@ -88,8 +88,9 @@ pub fn check_mount(text: &str) -> Result<(), String> {
     let Some(path) = text.strip_prefix('/') else {
         return Err("does not begin with `/`".to_owned());
     };
+    // The root itself, where most programs look. What is mounted below it is found first.
     if path.is_empty() {
-        return Err("is the whole file system; mount the folder below it".to_owned());
+        return Ok(());
     }
     let is_plain = |part: &str| !matches!(part, "" | "." | "..");
     if text.contains('\0') || !path.split('/').all(is_plain) {
@@ -226,12 +227,11 @@ mod tests {
 
     #[test]
     fn a_mount_is_an_absolute_path_that_nothing_else_has() {
-        for good in ["/data", "/a/b.c", "/scratchpad", "/file", "/..a"] {
+        for good in ["/", "/data", "/a/b.c", "/scratchpad", "/file", "/..a"] {
             assert_eq!(check_mount(good), Ok(()), "{good}");
         }
         for bad in [
             "",
-            "/",
             "data",
             "./data",
             "//",

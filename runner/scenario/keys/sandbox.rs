@@ -131,7 +131,7 @@ pub(super) const FS_GRANT: &[Key] = &[
     required(
         "mount",
         Form::Mount,
-        "Where the provider finds it: an absolute path, such as `/fixtures`.",
+        "Where the provider finds it: an absolute path, such as `/fixtures`, or `/`. Of two mounts the longer one wins.",
     ),
     with_default(
         "mode",
