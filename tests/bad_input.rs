@@ -133,7 +133,7 @@ fn mistakes_in_a_test_list_are_named_with_file_and_line() {
     runner.refused(
         &[],
         &[
-            "the test lists have 21 mistakes",
+            "the tests have 21 mistakes",
             "list.jsonl:2: is not JSON",
             "list.jsonl:11: unknown key `idd`",
             "11 more",

@@ -62,18 +62,47 @@ fn standard_input_is_a_template_or_the_bytes_of_an_attachment() {
         id = "bytes"
         files = { data = "data.bin" }
         expect = { equals = "line\r\n\u0000end" }
-        [[tests]]
-        id = "missing"
-        expect = { error = "invalid-input" }
         "#,
     );
     runner.write("data.bin", b"line\r\n\0end");
     runner.exec(&[]).expect(0);
-    let error = &runner.only_run().row("missing")["error"];
-    assert_eq!(
-        error["message"],
-        "the test has no attachment `data` for standard input"
+}
+
+#[test]
+fn what_a_template_would_miss_is_found_before_anything_runs() {
+    let runner = command(
+        "args = [\"say\", \"{{input.code}}\"]\n[[test_lists]]\nfiles = [\"list.jsonl\"]",
+        "good | { code = 1 } |\nbad | { kode = 1 } |",
     );
+    let mut list = String::from("{\"id\": \"row\", \"input\": {\"code\": \"x\"}}\n");
+    (0..1000).for_each(|n| list.push_str(&format!("{{\"id\": \"row-{n}\"}}\n")));
+    runner.write("list.jsonl", list);
+    let says = [
+        "the tests have 1001 mistakes",
+        "scenario.toml:10: test `bad` has no `input.code`, which `args[1]` of provider `p` (scenario.toml:3) needs",
+        "did you mean `kode`?",
+        "list.jsonl:2: test `row-0` has no `input.code`",
+        "991 more",
+    ];
+    runner.refused(&[], &says);
+    runner.refused(&["--dry-run"], &says);
+    let validated = runner.run(&["validate", "scenario.toml"]).expect(2);
+    validated.says(&says);
+    // What is not selected will not miss anything.
+    let chosen = ["--test", "good", "--test", "row"];
+    runner.exec(&chosen).expect(0);
+    runner.exec(&["--provider", "none"]).expect(5);
+
+    let text = fs_err::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("input.code", "input.cod"));
+    let before = runner.only_run().read("index.jsonl");
+    let resume = ["resume", "--from", "latest", "--accept-changes"];
+    runner
+        .run(&resume)
+        .expect(2)
+        .says(&["test `good` has no `input.cod`"]);
+    assert_eq!(runner.only_run().read("index.jsonl"), before);
+    runner.run(&resume[..3]).expect(0);
 }
 
 #[test]
@@ -136,26 +165,6 @@ fn a_success_that_was_expected_to_fail_fails() {
     runner.exec(&[]).expect(1);
     let row = runner.only_run().row("a");
     assert_eq!(failed_check(&row)["actual"], 0);
-}
-
-#[test]
-fn a_template_with_a_missing_key_is_invalid_input_and_names_it() {
-    let runner = command(
-        "args = [\"say\", \"{{input.code}}\"]",
-        r#"
-        missing | { cod = "x" }  |
-        present | { code = "x" } | equals = "x"
-        "#,
-    );
-    runner.exec(&[]).expect(1);
-    let run = runner.only_run();
-    assert_eq!(run.row("present")["outcome"], "passed");
-    let error = &run.row("missing")["error"];
-    assert_eq!(error["class"], "invalid-input");
-    assert!(
-        error["message"].as_str().unwrap().contains("input.code"),
-        "{error}"
-    );
 }
 
 #[test]

@@ -292,7 +292,7 @@ fn a_run_goes_on_from_elsewhere_with_its_folders_and_fresh_secrets() {
 }
 
 #[test]
-fn a_variable_that_cannot_be_filled_in_is_invalid_input() {
+fn a_variable_that_cannot_be_filled_in_is_found_before_anything_runs() {
     let runner = Runner::new(&["command"]);
     runner.scenario(
         "[providers.command]\nplugin = \"command.wasm\"\nargs = [\"env\", \"X\"]\n\
@@ -301,17 +301,17 @@ fn a_variable_that_cannot_be_filled_in_is_invalid_input() {
          [[tests]]\nid = \"missing\"\ninput.y = 1\n\
          [[tests]]\nid = \"nul\"\ninput.x = \"a\\u0000b\"\n",
     );
-    runner.exec(&[]).expect(1);
-    let run = runner.only_run();
-    assert_eq!(run.row("number")["outcome"], "passed");
-    for (test, message) in [
-        ("missing", "there is no `input.x`, which `env.X` needs"),
-        ("nul", "`env.X` cannot have a NUL in its value"),
-    ] {
-        let error = &run.row(test)["error"];
-        assert_eq!(error["class"], "invalid-input");
-        assert_eq!(error["message"], message);
-    }
+    let whose = "`grants.env.X` of provider `command` (scenario.toml:5)";
+    runner.refused(
+        &[],
+        &[
+            &format!("scenario.toml:10: test `missing` has no `input.x`, which {whose} needs"),
+            &format!(
+                "scenario.toml:13: test `nul` has a NUL in `input.x`, which {whose} cannot have"
+            ),
+        ],
+    );
+    runner.exec(&["--test", "number"]).expect(0);
 }
 
 #[test]

@@ -768,10 +768,10 @@ fn grants_mean_what_they_mean_in_a_scenario() {
         input = { x = "a\u0000b" }
         "#,
     );
-    runner
-        .exec(&[])
-        .expect(1)
-        .says(&["invalid-input template: an argument cannot have a NUL in it"]);
+    runner.refused(
+        &[],
+        &["test `nul` has a NUL in `input.x`, which `args[1]` of provider `plain`"],
+    );
 }
 
 #[test]

@@ -61,7 +61,8 @@ impl<'a> At<'a> {
         }
     }
 
-    fn path(&self) -> Vec<Step> {
+    /// The steps from the root.
+    pub(super) fn path(&self) -> Vec<Step> {
         let mut path = Vec::new();
         let mut at = self;
         while let Some((parent, step)) = &at.step {
@@ -430,7 +431,8 @@ fn describe(form: &Form) -> String {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+/// What a value is, for people.
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

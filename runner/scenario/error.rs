@@ -37,9 +37,9 @@ pub enum ScenarioError {
         #[related]
         problems: Vec<Problem>,
     },
-    /// Test lists say something that is not valid.
-    #[error("the test lists have {}", count(*total, "mistake"))]
-    Lists {
+    /// Tests, or the lists that they come from, say something that is not valid.
+    #[error("the tests have {}", count(*total, "mistake"))]
+    Tests {
         /// The first of them.
         #[related]
         mistakes: Vec<Mistake>,
@@ -109,7 +109,7 @@ impl Problem {
     }
 }
 
-/// One thing that is wrong in a test list.
+/// One thing that is wrong with a test.
 #[derive(Debug, Error, Diagnostic)]
 #[error("{place}: {message}")]
 pub struct Mistake {
@@ -119,7 +119,7 @@ pub struct Mistake {
     pub(super) help: Option<String>,
 }
 
-/// Where in a test list.
+/// Where in a scenario or a test list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// The file, relative to the scenario.

@@ -15,6 +15,9 @@ pub(super) const ENV_ROOTS: &[&str] = &["input", "config", "secret"];
 /// What templates of a test list may begin with.
 pub(super) const LIST_ROOTS: &[&str] = &["row", "file", "row_number"];
 
+/// What `file` has in templates of a test list.
+pub(super) const FILE_KEYS: &[&str] = &["name", "path", "stem"];
+
 /// The words of error classes that can be expected or retried, and `timeout`.
 pub(super) const ERROR_WORDS: &[&str] = &[
     "trap",

@@ -11,6 +11,7 @@ mod form;
 mod globs;
 mod grants;
 mod keys;
+mod needs;
 mod normalise;
 mod provider;
 mod raw;
@@ -34,6 +35,7 @@ use std::{
 use miette::NamedSource;
 use serde_json::{Map, Value};
 
+use needs::Need;
 use settings::Settings;
 use validate::{InlineTest, NamedFiles, TestList};
 
@@ -102,6 +104,8 @@ pub struct Scenario {
     defaults: Settings,
     tests: Vec<InlineTest>,
     lists: Vec<TestList>,
+    /// What each provider takes from its tests, by its place; empty for a scenario that was stored.
+    needs: Vec<Vec<Need>>,
 }
 
 impl Scenario {

@@ -309,6 +309,7 @@ impl<'s> Normaliser<'s> {
         if !self.filter.selects(test, source.list.map(|from| from.list)) {
             return Ok(());
         }
+        self.find_lacks(source, test);
         let files = self.files(source, &test.files)?;
         let repeat = self.filter.repeat.or(test.settings.repeat).unwrap_or(1);
         let retries = self.retries(&test.settings);
@@ -328,6 +329,16 @@ impl<'s> Normaliser<'s> {
         let trials = test.providers.len() as u64 * u64::from(repeat);
         self.parts.add(trials, &self.line);
         Ok(())
+    }
+
+    /// Looks for what the templates of its providers take from a test and it does not have.
+    fn find_lacks(&mut self, source: &Source<'_>, test: &Resolved) {
+        let places = test.providers.iter().map(|place| *place as usize);
+        for need in places.flat_map(|place| &self.scenario.needs[place]) {
+            if let Some(refusal) = need.lack(&test.id, &test.input, &test.files) {
+                self.mistakes.add(&source.place, refusal);
+            }
+        }
     }
 
     fn retries(&mut self, settings: &Settings) -> Arc<RawValue> {
@@ -458,7 +469,7 @@ impl Mistakes {
             return Ok(());
         }
         let hidden = self.total - self.first.len();
-        Err(ScenarioError::Lists {
+        Err(ScenarioError::Tests {
             more: (hidden > 0)
                 .then(|| format!("these are the first of them; {hidden} more are not shown")),
             mistakes: self.first,

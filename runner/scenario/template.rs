@@ -187,13 +187,16 @@ fn find<'a>(roots: &[(&str, &'a Value)], path: &[String]) -> Result<&'a Value, M
         .iter()
         .find(|(name, _)| name == root)
         .ok_or_else(missing)?;
-    keys.iter()
-        .try_fold(*start, |value, key| match value {
-            Value::Object(map) => map.get(key),
-            Value::Array(items) => items.get(key.parse::<usize>().ok()?),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-        })
-        .ok_or_else(missing)
+    lookup(start, keys).ok_or_else(missing)
+}
+
+/// What stands behind keys and indexes.
+pub(super) fn lookup<'a>(value: &'a Value, keys: &[String]) -> Option<&'a Value> {
+    keys.iter().try_fold(value, |value, key| match value {
+        Value::Object(map) => map.get(key),
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    })
 }
 
 #[cfg(test)]

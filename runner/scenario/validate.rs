@@ -16,6 +16,7 @@ use super::{
     check::{self, At, Finding, Part, Step},
     files::{self, Format, ListFile},
     globs, grants, keys,
+    needs::{self, Need},
     provider::read_limits,
     raw::{Document, Lines},
     settings::{self, Settings},
@@ -163,7 +164,22 @@ impl Validator<'_> {
             defaults: Settings::read(table("defaults")),
             tests: self.tests(items(root, "tests")),
             lists: self.lists(items(root, "test_lists")),
+            needs: self.needs(path, root),
         }
+    }
+
+    /// What each provider takes from its tests; a scenario that was stored has been looked through.
+    fn needs(&mut self, path: &Path, root: &Map<String, Value>) -> Vec<Vec<Need>> {
+        if self.named_files == NamedFiles::Stored {
+            return Vec::new();
+        }
+        needs::check(root, &mut self.findings);
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut lines = Lines::new(self.text);
+        needs::of_providers(root, &self.names, &mut |at| {
+            let span = self.document.span(&at.path(), Part::Value);
+            format!("{file}:{}", lines.at(span.offset()))
+        })
     }
 
     fn providers(&mut self, tables: &Map<String, Value>) -> Vec<Provider> {
