@@ -19,6 +19,7 @@ mod crash;
 mod docs;
 mod exec;
 mod filesystem;
+mod formats;
 mod grants;
 mod network;
 mod new_plugins;

@@ -1,0 +1,1 @@
+(module (import "odd" "odd" (func)) (func (export "_start")))
