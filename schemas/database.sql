@@ -19,7 +19,7 @@ CREATE TABLE runs (
     flaky             INTEGER NOT NULL,
     -- Of the manifest, when it was read: what differs is read again.
     manifest_modified INTEGER NOT NULL,
-    manifest_bytes    INTEGER NOT NULL, pinned_at TEXT, pinned_reason TEXT,
+    manifest_bytes    INTEGER NOT NULL, pinned_at TEXT, pinned_reason TEXT, opened_at TEXT, sessions  INTEGER NOT NULL DEFAULT 0, worked_ms INTEGER NOT NULL DEFAULT 0,
     CHECK ((completed_at IS NULL) = (status IS NULL OR status = 'running'))
 ) STRICT;
 

@@ -55,6 +55,45 @@ fn wait_ends_when_the_process_of_the_run_dies() {
     assert_eq!(runner.only_run().ending()[0], "running");
 }
 
+#[cfg(debug_assertions)]
+#[test]
+fn a_dead_run_whose_rows_are_all_there_is_shown_as_a_sweep_will_call_it() {
+    let runner = Runner::hostile(&tests(
+        "one | { do = \"echo\", value = 1 } |
+        two | { do = \"echo\", value = 1 } | equals = 2",
+    ));
+    let args = ["exec", "scenario.toml", "-j1"];
+    runner
+        .start_failing(&args, "finish.begin=kill")
+        .finish_killed();
+    let run = runner.only_run();
+    let shown = runner.list(&["--status", "completed"]).remove(0);
+    assert_eq!(
+        (
+            &shown["verdict"],
+            &shown["counts"]["failed"],
+            &shown["is_not_yet_swept"]
+        ),
+        (&json!("failed"), &json!(1), &json!(true))
+    );
+    runner.run(&["wait"]).expect(1);
+    let followed = runner.run(&["logs", "-f", "--json"]).expect(0).events();
+    assert_eq!(followed.last().unwrap()["exit_code"], 1);
+    let text = runner.run(&["show"]).expect(0).stdout;
+    assert!(text.contains("completed, not yet swept"), "{text}");
+    runner
+        .run(&["resume"])
+        .expect(2)
+        .says(&["there is no incomplete run"]);
+    assert_eq!(run.ending()[0], "running");
+
+    runner.run(&["cleanup", "--no-dry-run"]).expect(0);
+    let mut swept = runner.list(&[]).remove(0);
+    assert_eq!(run.ending(), ["completed", "", "", "failed"]);
+    swept["is_not_yet_swept"] = json!(true);
+    assert_eq!(swept, shown);
+}
+
 #[test]
 fn logs_prints_rows_and_follows_them_until_the_end() {
     let runner = Runner::hostile(&format!(
@@ -191,4 +230,35 @@ fn a_run_begins_in_a_directory_of_choice_and_goes_on_there() {
     refused.says(&["a run of another plan"]);
     runner.write("full/file", "");
     runner.exec(&["--into", "full"]).expect(2);
+}
+
+#[test]
+fn the_newest_run_is_the_one_that_began_last_whatever_it_is_called() {
+    let runner = passing();
+    runner.exec(&["--into", "results/nightly"]).expect(0);
+    runner.exec(&[]).expect(0);
+    runner.exec(&["--into", "results/0-first"]).expect(0);
+    let named = || -> Vec<String> {
+        let runs = runner.list(&[]).into_iter();
+        runs.map(|run| run["run"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let names = named();
+    assert_eq!((&*names[0], &*names[2]), ("0-first", "nightly"));
+    let shown = runner.run(&["show", "--json"]).expect(0).stdout;
+    assert!(shown.contains("\"run\": \"0-first\""), "{shown}");
+    // A part of several names is answered with the newest first.
+    fs_err::remove_file(runner.path("results/runner.db")).unwrap();
+    assert_eq!(named(), names);
+    runner
+        .run(&["show", "no-such-run"])
+        .expect(2)
+        .says(&[&format!(
+            "the newest are `0-first`, `{}`, `nightly`",
+            names[1]
+        )]);
+    runner
+        .run(&["prune", "--keep-last", "2", "--no-dry-run"])
+        .expect(0);
+    assert_eq!(named(), names[..2]);
 }

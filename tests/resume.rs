@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
+    endless::trials,
     runner::{Ran, Run, Runner, Running, Signal, tests},
     truth::{
         assert_consistent, assert_same_end, assert_whole, canonical, every_kind, undisturbed,
@@ -217,6 +218,41 @@ fn a_run_that_could_not_begin_is_planned_again_once_its_plugin_is_repaired() {
     assert_eq!(run.manifest()["options"]["jobs"], 1);
     assert_same_end(&run, &undisturbed());
     assert_whole(&runner);
+}
+
+#[test]
+fn a_run_with_a_row_never_fails_and_never_takes_another_scenario() {
+    let runner = Runner::hostile(&trials(1, r#"{ do = "loop" }"#));
+    let mut live = runner.start(&["-j", "1"]);
+    live.wait_until_running(1);
+    live.end_by(Signal::INT).0.expect(130);
+    let run = runner.only_run();
+    let stored = run.read("scenario.toml");
+    let other = stored.replace(r#"do = "loop""#, r#"do = "echo", value = 1"#);
+    runner.scenario(&other.replace("guest", "other"));
+
+    let mut not_set_up = 0;
+    for descriptors in [20, 23, 26, 29] {
+        let script = format!("ulimit -n {descriptors}; exec $runner resume --timeout-minutes 0.02");
+        let ran = Running::spawn(runner.shell(&script)).finish();
+        assert!(!matches!(ran.code, Some(0 | 1 | 3)), "{ran:?}");
+        assert_eq!(run.ending()[0], "incomplete", "{ran:?}");
+        assert_eq!(run.read("scenario.toml"), stored);
+        not_set_up += u32::from(run.ending()[1] != "timeout" && run.ending()[1] != "interrupted");
+    }
+    assert!(not_set_up > 0, "there were always enough");
+
+    // As a runner of before left such a run.
+    let failed = run
+        .read("benchmark.json")
+        .replace("\"incomplete\"", "\"failed\"");
+    fs_err::write(run.dir.join("benchmark.json"), failed).unwrap();
+    let args = ["resume", "--from", "latest", "--timeout-minutes", "0.02"];
+    runner.run(&args).expect(4);
+    assert_eq!(run.read("scenario.toml"), stored);
+    assert!(run.rows().iter().all(|row| row["test"] == "guest"));
+    assert_eq!(run.ending()[..2], ["incomplete", "timeout"]);
+    runner.run(&["verify", "latest"]).expect(0);
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Closing {
             Err(SessionError::Ready(error)) => Self {
                 stage: Stage::Plan,
                 error: Some(error.to_string()),
-                ..Self::before_new_rows(status_of_failure(counts), Reason::Plugin, counts)
+                ..Self::before_new_rows(RunStatus::Failed, Reason::Plugin, counts)
             },
             Err(SessionError::Stopped { reason, signal }) => Self {
                 signal,
@@ -46,7 +46,7 @@ impl Closing {
             },
             Err(SessionError::Run { error, counts }) => Self {
                 error: Some(error),
-                ..Self::before_new_rows(status_of_failure(counts), Reason::Internal, counts)
+                ..Self::before_new_rows(RunStatus::Failed, Reason::Internal, counts)
             },
         }
     }
@@ -56,7 +56,7 @@ impl Closing {
         Self {
             stage: Stage::Plan,
             error: Some(problem),
-            ..Self::before_new_rows(status_of_failure(counts), Reason::Setup, counts)
+            ..Self::before_new_rows(RunStatus::Failed, Reason::Setup, counts)
         }
     }
 
@@ -136,14 +136,6 @@ impl Closing {
     }
 }
 
-/// A run that has rows is not `failed`, whatever keeps it from going on.
-fn status_of_failure(counts: Counts) -> RunStatus {
-    match counts.done() {
-        0 => RunStatus::Failed,
-        _ => RunStatus::Incomplete,
-    }
-}
-
 /// Writes the end of a session down, and tells it.
 ///
 /// The watchdog watches until the former is done: a long summary is no reason to end the process.
@@ -156,7 +148,11 @@ pub(super) fn close(
     let run_dir = recorder.run_dir().to_owned();
     let is_resumed = recorder.session() > 1;
     let closing = match recorder.finish(&closing.end()) {
-        Ok(_) => closing,
+        // One that has begun is not failed, and only the recorder knows that.
+        Ok(finished) => Closing {
+            status: finished.manifest.status,
+            ..closing
+        },
         Err(error) => closing.unwritten(&error),
     };
     drop(watchdog);

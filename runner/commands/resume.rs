@@ -161,7 +161,7 @@ fn plan(
     signals: &StopSignals,
     output: &Output,
 ) -> Result<Planned, Error> {
-    if claim.manifest().status == RunStatus::Failed {
+    if claim.manifest().status == RunStatus::Failed && !claim.has_begun() {
         return Ok(Planned {
             plan: live_plan(args, claim, signals, output)?,
             is_new: true,

@@ -1,6 +1,6 @@
 //! `list` and `show`.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     if let Some(at) = run.completed_at {
         field(
             "ended",
-            &format!("{} UTC, after {}", format::timestamp(at), took(run)),
+            &format!("{} UTC, after {}", format::timestamp(at), took_in_full(run)),
         );
     }
     if let Some(pinned) = &run.pinned {
@@ -225,12 +225,28 @@ fn pin_text(pinned: &Pinned) -> String {
     }
 }
 
+/// How long it was worked on, once nobody does any more.
 fn took(run: &RunEntry) -> String {
-    let Some(end) = run.completed_at else {
-        return String::new();
-    };
-    let took = end.duration_since(run.started_at);
-    format::duration(took.try_into().unwrap_or_default())
+    match run.completed_at {
+        Some(_) => format::duration(run.worked),
+        None => String::new(),
+    }
+}
+
+/// The same, and from its beginning to its end where that is something else.
+fn took_in_full(run: &RunEntry) -> String {
+    let wall = run
+        .completed_at
+        .map(|end| end.duration_since(run.started_at));
+    match wall.map(Duration::try_from) {
+        Some(Ok(wall)) if run.sessions > 1 => format!(
+            "{} in {} sessions, {} in all",
+            took(run),
+            run.sessions,
+            format::duration(wall)
+        ),
+        _ => took(run),
+    }
 }
 
 fn trials(counts: Counts) -> String {
@@ -259,6 +275,8 @@ pub(super) fn run_json(run: &RunEntry) -> Value {
         "created_at": run.created_at.to_string(),
         "started_at": run.started_at.to_string(),
         "completed_at": run.completed_at.map(|at| at.to_string()),
+        "sessions": run.sessions,
+        "worked_ms": format::millis(run.worked),
         "counts": {
             "planned": counts.planned,
             "passed": counts.passed,

@@ -97,6 +97,11 @@ impl Claim {
         &self.manifest
     }
 
+    /// Tells whether anything of the run was ever executed; then its stored plan stays, whatever its status is.
+    pub fn has_begun(&self) -> bool {
+        self.manifest.has_begun(&self.dir)
+    }
+
     /// Where the run's plugins, tests and attachments are.
     pub fn content(&self) -> ContentPaths {
         ContentPaths::new(self.root.content())
@@ -137,6 +142,7 @@ impl Claim {
         opening: Opening,
         acks: impl Fn(Written) + Send + 'static,
     ) -> Result<Recorder, RecordError> {
+        let has_begun = self.has_begun();
         let Self {
             root,
             dir,
@@ -147,7 +153,7 @@ impl Claim {
         } = self;
         let is_adopting = matches!(opening.rerun, Some(Rerun::Changed(_)));
         let content = match opening.replanned {
-            Some(birth) if is_adopting || manifest.status == RunStatus::Failed => {
+            Some(birth) if is_adopting || !has_begun && manifest.status == RunStatus::Failed => {
                 Some(replan(&root, &dir, &mut manifest, birth)?)
             }
             Some(_) => {
@@ -158,7 +164,7 @@ impl Claim {
             None => None,
         };
         // A run that failed to begin has those of its birth.
-        if manifest.status != RunStatus::Failed {
+        if has_begun || manifest.status != RunStatus::Failed {
             manifest.counts = opening.counts.into();
         }
         manifest.options = opening.options;
@@ -248,14 +254,19 @@ mod tests {
             mpsc,
         },
         thread,
+        time::Duration,
     };
 
+    use jiff::SignedDuration;
+
     use crate::{
-        model::{Digest, Outcome, Reason, RunStatus, Stage, StopMode, StopSignal, Verdict},
+        model::{Counts, Digest, Outcome, Reason, RunStatus, Stage, StopMode, StopSignal, Verdict},
         record::{
-            Asked, Busy, CancelError, ClaimError, Filter, Manifest, RecordError, Rerun, RunReader,
-            Store, last_words, lock, request,
-            testing::{birth, claim, crashed_run, end, entry, finished_run, ignore, now, resume},
+            Asked, Busy, CancelError, ClaimError, Filter, Manifest, Opening, RecordError, Rerun,
+            RunReader, Store, last_words, lock, request,
+            testing::{
+                birth, claim, crashed_run, end, entry, finished_run, ignore, now, resume, resume_at,
+            },
         },
     };
 
@@ -324,6 +335,81 @@ mod tests {
         let before = fs_err::read(dir.join("benchmark.json")).unwrap();
         drop(claim(&dir).unwrap());
         assert_eq!(fs_err::read(dir.join("benchmark.json")).unwrap(), before);
+    }
+
+    #[test]
+    fn a_dead_session_ended_with_its_last_sign_of_life_and_not_with_its_sweep() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        let after = |seconds| now() + SignedDuration::from_secs(seconds);
+        for (name, seconds) in [("benchmark.json", 1), ("inflight", 5), ("runner.log", 3)] {
+            let mut options = fs_err::OpenOptions::new();
+            let file = options.create(true).append(true);
+            let file = file.open(dir.join(name)).unwrap();
+            file.file().set_modified(after(seconds).into()).unwrap();
+        }
+        let store = Store::existing(directory.path()).unwrap();
+        let shown = store.find("latest").unwrap();
+        assert!(shown.is_not_yet_swept);
+
+        let swept_at = after(24 * 3600);
+        let run = store.find("latest").unwrap();
+        let claimed = store.claim(&run, swept_at).unwrap();
+        let swept = claimed.manifest();
+        assert_eq!(swept.completed_at, Some(after(5)));
+        assert_eq!(swept.sessions[0].closed_at, Some(after(5)));
+        assert_eq!(swept.transitions[1].at, swept_at);
+        // Readers knew all of it, and SQLite does.
+        let mut known = store.runs(&Filter::default()).unwrap().runs.remove(0);
+        assert!(!known.is_not_yet_swept);
+        known.is_not_yet_swept = true;
+        assert_eq!(known, shown);
+        assert_eq!(shown.worked, Duration::from_secs(5));
+
+        let (recorder, _) = resume_at(claimed, None, after(48 * 3600));
+        let mut end = end(RunStatus::Incomplete, 3);
+        end.reason = Some(Reason::Stopped);
+        end.now = after(48 * 3600 + 10);
+        recorder.finish(&end).unwrap();
+        let run = store.runs(&Filter::default()).unwrap().runs.remove(0);
+        assert_eq!((run.worked, run.sessions), (Duration::from_secs(15), 2));
+        assert_eq!(run.opened_at, after(48 * 3600));
+    }
+
+    #[test]
+    fn a_run_that_has_begun_is_not_planned_anew_even_if_it_says_that_it_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed_run(directory.path(), 1, vec![entry(0, 1, Outcome::Stopped)]);
+        let (recorder, _) = resume(claim(&dir).unwrap(), None);
+        let mut failed = end(RunStatus::Failed, 1);
+        failed.reason = Some(Reason::Setup);
+        let finished = recorder.finish(&failed).unwrap();
+        assert_eq!(finished.manifest.status, RunStatus::Incomplete);
+
+        // As a runner of before left it.
+        let mut manifest = finished.manifest;
+        manifest.status = RunStatus::Failed;
+        manifest.transitions.last_mut().unwrap().to = RunStatus::Failed;
+        fs_err::write(
+            dir.join("benchmark.json"),
+            serde_json::to_vec(&manifest).unwrap(),
+        )
+        .unwrap();
+        let claimed = claim(&dir).unwrap();
+        assert!(claimed.has_begun());
+        let opening = Opening {
+            now: now(),
+            opened_by: "resume",
+            rerun: None,
+            counts: Counts::default(),
+            is_forced: false,
+            options: serde_json::json!({}),
+            replanned: Some(birth(1)),
+        };
+        let refused = claimed.open(opening, ignore).err().unwrap();
+        assert!(matches!(refused, RecordError::HasRows { .. }), "{refused}");
+        let (recorder, _) = resume(claim(&dir).unwrap(), None);
+        drop(recorder);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rusqlite::{
 use thiserror::Error;
 
 use super::{
-    layout::RunId,
+    layout::{RunDir, RunId},
     manifest::{Manifest, Pinned},
     recorder::Entry,
     run_entry::{RunEntry, Stamp},
@@ -23,10 +23,11 @@ use super::{
 use crate::model::Counts;
 
 /// One element per version; what was published is never edited.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_runs.sql"),
     include_str!("migrations/0002_resume.sql"),
     include_str!("migrations/0003_pinned.sql"),
+    include_str!("migrations/0004_worked.sql"),
 ];
 /// How long a reader waits for another process.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -344,7 +345,11 @@ fn insert(
                 transition.writer,
             ])?;
     }
-    Ok(())
+    // A sweep notes the end of a process that died some time before.
+    transaction
+        .prepare_cached("UPDATE runs SET completed_at = ?2 WHERE run_id = ?1")?
+        .execute(params![manifest.run_id, manifest.completed_at.map(instant)])
+        .map(drop)
 }
 
 fn insert_run(
@@ -353,12 +358,14 @@ fn insert_run(
     manifest: &Manifest,
 ) -> rusqlite::Result<()> {
     let counts = manifest.counts;
+    let run = RunEntry::of(&RunDir::new(Path::new(&manifest.run_id)), manifest);
     let pinned = manifest.pinned.as_ref();
     transaction
         .prepare_cached(
             "INSERT INTO runs (run_id, scenario, created_at, started_at, signal, stage, verdict, planned, passed,
-                 failed, error, timeout, skipped, flaky, manifest_modified, manifest_bytes, pinned_at, pinned_reason)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                 failed, error, timeout, skipped, flaky, manifest_modified, manifest_bytes, pinned_at, pinned_reason,
+                 opened_at, sessions, worked_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
         )?
         .execute(params![
             manifest.run_id,
@@ -379,13 +386,16 @@ fn insert_run(
             stamp.bytes,
             pinned.map(|pinned| instant(pinned.at)),
             pinned.and_then(|pinned| pinned.reason.as_deref()),
+            instant(run.opened_at),
+            run.sessions,
+            signed(run.worked.as_millis().try_into().unwrap_or(u64::MAX)),
         ])
         .map(drop)
 }
 
 const SELECT_RUNS: &str = "SELECT run_id, scenario, created_at, started_at, completed_at, status, reason, signal, stage,
         verdict, planned, passed, failed, error, timeout, skipped, flaky, manifest_modified, manifest_bytes,
-        pinned_at, pinned_reason
+        pinned_at, pinned_reason, opened_at, sessions, worked_ms
     FROM runs";
 
 /// Reads a row of [`SELECT_RUNS`].
@@ -404,6 +414,9 @@ fn read_run(row: &Row<'_>, root: &Path) -> rusqlite::Result<(Stamp, RunEntry)> {
         created_at: required(row, 2, parse_instant)?,
         started_at: required(row, 3, parse_instant)?,
         completed_at: optional(row, 4, parse_instant)?,
+        opened_at: required(row, 21, parse_instant)?,
+        sessions: row.get(22)?,
+        worked: Duration::from_millis(count(row, 23)?),
         status: required(row, 5, words::parse)?,
         reason: optional(row, 6, words::parse)?,
         signal: optional(row, 7, words::parse)?,

@@ -325,7 +325,7 @@ mod tests {
             let mut end = end(crate::model::RunStatus::Incomplete, TRIALS);
             end.reason = Some(reason);
             self.manifest.sessions.last_mut().unwrap().in_flight = in_flight;
-            self.manifest.close("sweep", &end).unwrap();
+            self.manifest.close("sweep", end.now, &end).unwrap();
         }
 
         /// What a trial came to, straight from the definition.

@@ -1,6 +1,6 @@
 //! [`Manifest`]: `benchmark.json`, what a run is and where it is in its life.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{
     IllegalTransition, RecordError, durable,
+    layout::RunDir,
     sandbox::{ManifestGrants, ManifestLimits},
     status,
     words::{self, DigestSchema, InstantSchema, WordSchema},
@@ -79,7 +80,7 @@ pub struct Manifest {
     #[serde(with = "words::instant")]
     #[schemars(with = "InstantSchema")]
     pub started_at: Timestamp,
-    /// When it left `running`; absent while it is running.
+    /// When its latest session ended: for a process that died, its last sign of life. Absent while it is running.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -188,7 +189,7 @@ pub struct Session {
     #[serde(with = "words::instant")]
     #[schemars(with = "InstantSchema")]
     pub opened_at: Timestamp,
-    /// When it was closed.
+    /// When it ended: for a process that died, its last sign of life.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -223,10 +224,19 @@ pub struct Session {
     pub in_flight: Vec<(u64, u32)>,
 }
 
+impl Session {
+    /// How long it lasted, once it is closed.
+    fn lasted(&self) -> Option<Duration> {
+        // As they are written: what is read back must last as long.
+        let lasted = self.closed_at?.as_millisecond() - self.opened_at.as_millisecond();
+        Some(Duration::from_millis(lasted.try_into().unwrap_or_default()))
+    }
+}
+
 /// A change of a run's status.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Transition {
-    /// When.
+    /// When it was written down.
     #[serde(with = "words::instant")]
     #[schemars(with = "InstantSchema")]
     pub at: Timestamp,
@@ -271,7 +281,7 @@ pub struct End {
     pub counts: Counts,
     /// What went wrong, for people, if the run could not go on.
     pub error: Option<String>,
-    /// When.
+    /// When the session ended.
     pub now: Timestamp,
 }
 
@@ -290,6 +300,18 @@ impl Manifest {
         let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest can be written as JSON");
         bytes.push(b'\n');
         durable::replace(path, &bytes, step).map_err(RecordError::io("write a manifest"))
+    }
+
+    /// Tells whether anything of the run was ever executed: it has rows, even if they cannot be read, or a process of it
+    /// died with an attempt begun. From then on the run is never `failed`, and never planned anew.
+    pub(super) fn has_begun(&self, dir: &RunDir) -> bool {
+        // What cannot be asked may well have rows.
+        let has_rows = fs_err::metadata(dir.index()).map_or(true, |index| index.len() > 0);
+        has_rows
+            || self
+                .sessions
+                .iter()
+                .any(|session| !session.in_flight.is_empty())
     }
 
     /// Everything in the content store that the run needs.
@@ -356,16 +378,28 @@ impl Manifest {
         self.status = RunStatus::Running;
     }
 
+    /// How long its sessions that are closed have lasted, together: what lies between them is nobody's work.
+    pub fn worked(&self) -> Duration {
+        self.sessions.iter().filter_map(Session::lasted).sum()
+    }
+
     /// The number of the latest session.
     pub fn session(&self) -> u32 {
         self.sessions.last().map_or(0, |session| session.n)
     }
 
-    /// Closes the open session and moves the run out of `running`.
-    pub(super) fn close(&mut self, writer: &str, end: &End) -> Result<(), RecordError> {
+    /// Closes the open session and moves the run out of `running`; `at` is when that is written down, which for a process
+    /// that has died may be long after its end.
+    pub(super) fn close(
+        &mut self,
+        writer: &str,
+        at: Timestamp,
+        end: &End,
+    ) -> Result<(), RecordError> {
         status::check(Some(self.status), end.status)?;
 
-        self.change(writer, end.now, end.status, end.reason);
+        self.change(writer, at, end.status, end.reason);
+        self.completed_at = Some(end.now);
         if let Some(session) = self.sessions.last_mut() {
             session.closed_at = Some(end.now);
             session.reason = end.reason;

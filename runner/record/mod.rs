@@ -32,6 +32,7 @@ mod row;
 mod run_entry;
 mod sandbox;
 mod schema;
+mod sign;
 mod state;
 mod status;
 mod store;

@@ -1,9 +1,11 @@
 //! Pinning: what tells `prune` to leave a run alone.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{
-    ClaimError,
+    Claim, ClaimError,
     layout::RunDir,
     lock::Lock,
     manifest::{Manifest, Pinned},
@@ -47,6 +49,12 @@ impl RunEntry {
         change: impl FnOnce(&mut Option<Pinned>) -> Pinning,
     ) -> Result<Pinning, ClaimError> {
         let dir = RunDir::new(&self.dir);
+        if self.is_not_yet_swept {
+            // Before the manifest is written, whose time is one of the signs by which a sweep finds the end.
+            let root_lock = Lock::share(&dir.root().lock()).map(Arc::new);
+            let root_lock = root_lock.map_err(|error| ClaimError::of(self, error))?;
+            drop(Claim::take(self, root_lock, now)?);
+        }
         let lock = Lock::own(&dir.lock(), now).map_err(|error| ClaimError::of(self, error))?;
         let mut manifest = Manifest::read(&dir.manifest())?;
         let pinning = change(&mut manifest.pinned);

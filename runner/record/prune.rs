@@ -142,10 +142,9 @@ impl Survey {
                 Err(error) => survey.unreadable.push((dir, error)),
             }
         }
-        survey.runs.sort_unstable_by(|one, other| {
-            let key = |run: &RunEntry| (run.created_at, run.id.clone());
-            key(&other.run).cmp(&key(&one.run))
-        });
+        survey
+            .runs
+            .sort_unstable_by(|one, other| RunEntry::newest_first(&one.run, &other.run));
         Ok(survey)
     }
 

@@ -23,7 +23,7 @@ use super::{
     state::Mark,
     writer::{Job, Writer},
 };
-use crate::model::{Attempt, Digest, Reason, Stage};
+use crate::model::{Attempt, Digest, Reason, RunStatus, Stage};
 
 /// The right to write one run; it exists only while the run's lock is held.
 ///
@@ -188,7 +188,8 @@ impl Recorder {
         self.writer.flush();
     }
 
-    /// Commits what was handed over, closes the session, and lets the run go.
+    /// Commits what was handed over, closes the session, and lets the run go. A run that has begun does not become `failed`
+    /// but `incomplete`: what it became is in the manifest that is given back.
     pub fn finish(self, end: &End) -> Result<Finished, RecordError> {
         let Self {
             writer,
@@ -201,12 +202,17 @@ impl Recorder {
         } = self;
         drop(writer);
 
+        let mut end = end.clone();
+        // A run that has rows has not failed to begin, whatever keeps it from going on.
+        if end.status == RunStatus::Failed && manifest.has_begun(&dir) {
+            end.status = RunStatus::Incomplete;
+        }
         let opened_by = manifest.sessions.last().map(|open| open.opened_by.clone());
-        manifest.close(opened_by.as_deref().unwrap_or(WRITER), end)?;
+        manifest.close(opened_by.as_deref().unwrap_or(WRITER), end.now, &end)?;
         // First of all, because it gives a full disk room for the manifest.
         forget(inflight::clear(&dir.inflight()));
         if let Err(error) = manifest.write(&dir.manifest(), "finish") {
-            leave_word(&dir, &manifest, end);
+            leave_word(&dir, &manifest, &end);
             return Err(error);
         }
         tidy(&dir);

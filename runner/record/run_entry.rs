@@ -1,9 +1,10 @@
 //! [`RunEntry`]: a run as lists show it.
 
 use std::{
+    cmp::Ordering,
     io,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use super::{
     lock,
     manifest::{Manifest, Pinned},
     reader::RunReader,
+    sweep,
 };
 use crate::model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
 
@@ -43,11 +45,18 @@ pub struct RunEntry {
     pub created_at: Timestamp,
     /// When its first session began.
     pub started_at: Timestamp,
-    /// When it ended; nobody knows this of a run that is not yet swept.
+    /// When its latest session was opened.
+    pub opened_at: Timestamp,
+    /// How many processes have worked on it.
+    pub sessions: u32,
+    /// How long its sessions that are over have lasted, together.
+    pub worked: Duration,
+    /// When it ended: for a process that died, its last sign of life. Absent while it is running.
     pub completed_at: Option<Timestamp>,
     /// Since when and why it is pinned.
     pub pinned: Option<Pinned>,
-    /// Whether its manifest still says `running` although nobody holds its lock; `status` tells what it really is.
+    /// Whether its manifest still says `running` although nobody holds its lock; everything here tells what it really is, as
+    /// a sweep will write it down.
     pub is_not_yet_swept: bool,
 }
 
@@ -122,31 +131,50 @@ impl RunEntry {
             counts: manifest.counts.into(),
             created_at: manifest.created_at,
             started_at: manifest.started_at,
+            opened_at: manifest
+                .sessions
+                .last()
+                .map_or(manifest.started_at, |latest| latest.opened_at),
+            sessions: manifest.session(),
+            worked: manifest.worked(),
             completed_at: manifest.completed_at,
             pinned: manifest.pinned.clone(),
             is_not_yet_swept: false,
         }
     }
 
-    /// Shows a run that says `running` and whose lock is free as what it is.
+    /// Orders runs by the start of their first session, the newest first, and by their ids where that is the same.
+    pub(super) fn newest_first(one: &Self, other: &Self) -> Ordering {
+        let key = |run: &Self| (run.started_at, run.id.clone());
+        key(other).cmp(&key(one))
+    }
+
+    /// Tells whether it says `running` and nobody holds its lock.
+    pub(super) fn is_orphan(&self) -> bool {
+        self.status == RunStatus::Running && !lock::is_held(&RunDir::new(&self.dir).lock())
+    }
+
+    /// Shows a run that says `running` and whose lock is free as what a sweep will make of it.
     pub(super) fn ask_lock(&mut self) -> Result<(), RecordError> {
-        let dir = RunDir::new(&self.dir);
-        if self.status != RunStatus::Running || lock::is_held(&dir.lock()) {
+        if !self.is_orphan() {
             return Ok(());
         }
+        let dir = RunDir::new(&self.dir);
         // Its owner may have finished since the manifest was read: it writes the manifest before it lets the lock go.
-        *self = Self::of(&dir, &Manifest::read(&dir.manifest())?);
-        if self.status == RunStatus::Running {
-            self.status = RunStatus::Incomplete;
-            self.reason = Some(Reason::Crashed);
-            self.is_not_yet_swept = true;
+        let mut manifest = Manifest::read(&dir.manifest())?;
+        let is_not_yet_swept = manifest.status == RunStatus::Running;
+        if is_not_yet_swept {
+            // Nothing here says when a sweep comes.
+            sweep::close(&dir, &mut manifest, Timestamp::MAX)?;
         }
+        *self = Self::of(&dir, &manifest);
+        self.is_not_yet_swept = is_not_yet_swept;
         Ok(())
     }
 
     /// Counts the rows of a run whose manifest cannot know them yet.
     pub(super) fn fold_counts(&mut self) -> Result<(), RecordError> {
-        if self.status == RunStatus::Running || self.is_not_yet_swept {
+        if self.status == RunStatus::Running {
             self.counts = RunReader::open(&self.dir)?.state()?.counts();
         }
         Ok(())

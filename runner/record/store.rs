@@ -145,8 +145,7 @@ impl Store {
                 .retain(|run| filter.statuses.contains(&run.status));
         }
         list.settle(RunEntry::fold_counts);
-        list.runs
-            .sort_unstable_by(|one, other| other.id.cmp(&one.id));
+        list.runs.sort_unstable_by(RunEntry::newest_first);
         Ok(list)
     }
 
@@ -163,14 +162,13 @@ impl Store {
             return self.locate_directory(path, run);
         }
 
-        let names = self.names()?;
-        let name = match self.pick(&names, run) {
+        let name = match self.pick(run) {
             Err(FindError::Unknown { .. }) if path.is_dir() => {
                 return self.locate_directory(path, run);
             }
             picked => picked?,
         };
-        Ok(self.root.run(name).path().to_owned())
+        Ok(self.root.run(&name).path().to_owned())
     }
 
     /// Reads every manifest, whatever SQLite knows.
@@ -222,21 +220,21 @@ impl Store {
         Ok(path.to_owned())
     }
 
-    /// Chooses among names that are sorted, newest first.
-    fn pick<'a>(&self, names: &'a [String], run: &str) -> Result<&'a str, FindError> {
-        if let Some(exact) = names.iter().find(|name| *name == run) {
-            return Ok(exact);
+    /// Chooses among the names of all runs.
+    fn pick(&self, run: &str) -> Result<String, FindError> {
+        // A name that is given in full needs no look at any other run.
+        if self.stamps()?.iter().any(|(name, _)| name == run) {
+            return Ok(run.to_owned());
         }
+        let names = self.names()?;
         if run == "latest" {
-            return names
-                .first()
-                .map(String::as_str)
-                .ok_or_else(|| self.unknown(run, names));
+            let latest = names.first().cloned();
+            return latest.ok_or_else(|| self.unknown(run, &names));
         }
         let matching: Vec<&String> = names.iter().filter(|name| name.contains(run)).collect();
         match matching[..] {
-            [] => Err(self.unknown(run, names)),
-            [name] => Ok(name),
+            [] => Err(self.unknown(run, &names)),
+            [name] => Ok(name.clone()),
             _ => Err(FindError::Ambiguous {
                 run: run.to_owned(),
                 candidates: matching.into_iter().take(MAX_CANDIDATES).cloned().collect(),
@@ -252,11 +250,18 @@ impl Store {
         }
     }
 
-    /// The names of all runs, newest first.
+    /// The names of all runs, newest first; those that cannot be read, whose age nobody knows, come last.
     fn names(&self) -> Result<Vec<String>, RecordError> {
-        let mut names: Vec<String> = self.stamps()?.into_iter().map(|(name, _)| name).collect();
-        names.sort_unstable_by(|one, other| other.cmp(one));
-        Ok(names)
+        let Runs {
+            mut runs,
+            unreadable,
+        } = self.listed()?;
+        runs.sort_unstable_by(RunEntry::newest_first);
+        let readable = runs.into_iter().map(|run| run.id.to_string());
+        let unreadable = unreadable
+            .iter()
+            .filter_map(|(dir, _)| dir.file_name()?.to_str());
+        Ok(readable.chain(unreadable.map(str::to_owned)).collect())
     }
 
     /// Every directory with a manifest, and the manifest's stamp.

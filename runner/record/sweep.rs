@@ -13,6 +13,7 @@ use super::{
     manifest::{End, Manifest},
     recorder,
     run_entry::RunEntry,
+    sign,
     store::Store,
 };
 use crate::model::{Reason, RunStatus, Stage, Verdict, chain};
@@ -70,11 +71,8 @@ impl Store {
     /// The runs that say `running` and whose lock is free, oldest first.
     fn orphans(&self) -> Result<Vec<RunEntry>, RecordError> {
         let mut runs = self.listed()?.runs;
-        runs.retain_mut(|run| {
-            // One that cannot be asked is reported by whoever lists runs.
-            run.status == RunStatus::Running && run.ask_lock().is_ok() && run.is_not_yet_swept
-        });
-        runs.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        runs.retain(RunEntry::is_orphan);
+        runs.sort_unstable_by(|one, other| RunEntry::newest_first(other, one));
         Ok(runs)
     }
 }
@@ -104,12 +102,18 @@ pub(super) fn settle(
     Ok(())
 }
 
-/// Closes the open session in the manifest alone.
-fn close(dir: &RunDir, manifest: &mut Manifest, now: Timestamp) -> Result<(), RecordError> {
+/// Closes the open session in the manifest alone: what a sweep at `now` will write, and what readers show until then.
+pub(super) fn close(
+    dir: &RunDir,
+    manifest: &mut Manifest,
+    now: Timestamp,
+) -> Result<(), RecordError> {
     let history = history::fold(vec![dir.index()], manifest, Asked::default())?;
     let n = manifest.session();
     let words = last_words::read(dir.path()).filter(|words| words.session == n);
-    let end = end(manifest, &history, words, now);
+    let opened = manifest.sessions.last().map(|open| open.opened_at);
+    let last_sign = sign::last(dir, opened.unwrap_or(manifest.started_at), now);
+    let end = end(manifest, &history, words, last_sign);
     if let Some(session) = manifest.sessions.last_mut() {
         session.in_flight = inflight::read(&dir.inflight(), n)
             .into_iter()
@@ -117,7 +121,7 @@ fn close(dir: &RunDir, manifest: &mut Manifest, now: Timestamp) -> Result<(), Re
             .map(|key| (key.ordinal, key.number))
             .collect();
     }
-    manifest.close(WRITER, &end)
+    manifest.close(WRITER, now.max(last_sign), &end)
 }
 
 /// How a session ended that could not say so itself.

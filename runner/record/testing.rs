@@ -156,13 +156,17 @@ pub(super) fn claim(run_dir: &Path) -> Result<Claim, ClaimError> {
 
 /// Resumes a run with what its history says.
 pub(super) fn resume(claim: Claim, rerun: Option<Rerun>) -> (Recorder, State) {
+    resume_at(claim, rerun, now())
+}
+
+pub(super) fn resume_at(claim: Claim, rerun: Option<Rerun>, now: Timestamp) -> (Recorder, State) {
     let asked = Asked {
         rerun: rerun.as_ref(),
         planned: None,
     };
     let history = claim.history(asked).unwrap();
     let opening = Opening {
-        now: now(),
+        now,
         opened_by: "resume",
         rerun,
         counts: history.state.counts(),
