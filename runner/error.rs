@@ -154,7 +154,9 @@ impl Error {
         Self {
             status: match &error {
                 RecordError::Held { .. } => ExitStatus::Busy,
-                RecordError::InUse { .. } | RecordError::NoName { .. } => ExitStatus::Usage,
+                RecordError::InUse { .. }
+                | RecordError::NoName { .. }
+                | RecordError::Newer { .. } => ExitStatus::Usage,
                 _ => ExitStatus::Storage,
             },
             report: miette::Report::from_err(error),

@@ -112,3 +112,38 @@ fn a_process_that_dies_while_it_adopts_changes_leaves_a_run_that_goes_on() {
         runner.run(&["verify", "latest"]).expect(0);
     }
 }
+
+#[cfg(debug_assertions)]
+#[test]
+fn whoever_dies_while_it_adopts_changes_leaves_a_run_that_is_whole_after_a_prune() {
+    let places = runner::record::failpoint::PLACES;
+    let on_the_way = |place: &&&str| place.starts_with("opening.") || place.starts_with("content.");
+    for place in places.iter().filter(on_the_way) {
+        let runner = completed();
+        rewrite(&runner, &BEFORE.replace("equals = 0", "equals = 2"));
+        let resume = ["resume", "--from", "latest", "--accept-changes", "-j1"];
+        let killed = format!("{place}=kill");
+        runner.start_failing(&resume, &killed).finish_killed();
+        runner.run(&["verify", "latest"]).expect(0);
+
+        // Nobody comes back to it for days.
+        for entry in walkdir::WalkDir::new(runner.path("results/store")) {
+            let entry = entry.unwrap();
+            if entry.file_type().is_file() {
+                let days = std::time::Duration::from_secs(72 * 3600);
+                let file = fs_err::File::open(entry.path()).unwrap();
+                let then = std::time::SystemTime::now() - days;
+                file.set_modified(then).unwrap();
+            }
+        }
+        runner.run(&["prune", "--no-dry-run"]).expect(0);
+        runner.run(&["verify", "latest"]).expect(0);
+
+        // Without the new scenario it goes on with whatever the manifest names, and that is enough to plan from.
+        let explained = runner.run(&["resume", "--from", "latest", "--dry-run"]);
+        explained.expect(0);
+        runner.run(&resume).expect(0);
+        assert_eq!(runner.only_run().manifest()["counts"]["passed"], json!(3));
+        runner.run(&["verify", "latest"]).expect(0);
+    }
+}

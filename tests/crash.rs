@@ -35,6 +35,8 @@ enum Way {
     Rerun,
     /// The resume of a run that could not begin.
     Reborn,
+    /// The same, where a process has died while it replaced the run's copy of the scenario.
+    HalfReborn,
     /// Dropping a run whose process has died in the middle.
     Cancel,
     /// Pinning a run that is complete.
@@ -52,6 +54,7 @@ fn ways(place: &str) -> &'static [Way] {
         ("finish", _) => &[Way::Exec, Way::Resume, Way::Rerun],
         ("artifact", _) => &[Way::Exec],
         ("repair", "repair.newline" | "repair.completed") => &[Way::ResumeWithoutNewline],
+        (_, place) if place.starts_with("repair.scenario.") => &[Way::HalfReborn],
         ("repair", _) => &[Way::Resume],
         ("sweep", _) => &[Way::Resume],
         (_, place) if place.starts_with("opening.scenario.") => &[Way::Reborn],
@@ -103,6 +106,12 @@ impl Way {
                 runner.exec(&["-j", "2"]).expect(3);
                 runner.scenario(&good);
             }
+            Self::HalfReborn => {
+                let runner = Self::Reborn.prepare();
+                let place = "opening.scenario.synced=kill";
+                runner.start_failing(self.args(), place).finish_killed();
+                return runner;
+            }
         }
         runner
     }
@@ -111,7 +120,7 @@ impl Way {
         match self {
             Self::Exec => &["exec", "scenario.toml", "--json", "-j", "2"],
             Self::Into => &INTO,
-            Self::Resume | Self::ResumeWithoutNewline | Self::Reborn => {
+            Self::Resume | Self::ResumeWithoutNewline | Self::Reborn | Self::HalfReborn => {
                 &["resume", "--from", "latest", "--json"]
             }
             Self::Cancel => &["cancel", "latest", "--json"],
@@ -186,6 +195,7 @@ fn everywhere(fault: &str, check: impl Fn(&Case<'_>) + Sync) {
         Way::ResumeWithoutNewline,
         Way::Rerun,
         Way::Reborn,
+        Way::HalfReborn,
         Way::Cancel,
         Way::Pin,
     ] {

@@ -17,12 +17,14 @@ mod control;
 #[cfg(debug_assertions)]
 mod crash;
 mod docs;
+mod dry_runs;
 mod exec;
 mod filesystem;
 mod formats;
 mod grants;
 mod network;
 mod new_plugins;
+mod newer;
 mod outcomes;
 mod output;
 mod plugin_commands;

@@ -1,17 +1,19 @@
 //! A loss of power: what was not synced is gone, or comes back as zeros or as anything else.
 //!
 //! No test can take the power away, so each takes away what a file system may lose: bytes after the last sync, files that
-//! are never synced, and names that were given without a sync of their directory.
+//! are never synced, and names that were given without a sync of their directory. Where several processes worked on a run
+//! before, `support/power.rs` knows what each of them has synced.
 
 use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
 use crate::support::{
-    runner::{Run, Runner},
+    power::Power,
+    runner::{Run, Runner, tests},
     truth::{
-        acknowledged, assert_kept, assert_listed_truly, assert_same_end, assert_whole, every_kind,
-        go_on_until_complete, undisturbed,
+        acknowledged, assert_kept, assert_listed_truly, assert_same_end, assert_whole, canonical,
+        every_kind, go_on_until_complete, undisturbed,
     },
 };
 
@@ -146,4 +148,80 @@ fn a_store_entry_that_was_cut_short_is_put_there_again_by_the_next_birth() {
     assert!(cut > 0);
     runner.run(&args).expect(1);
     assert_same_end(&runner.only_run(), &undisturbed());
+}
+
+#[test]
+fn rows_that_somebody_else_believed_are_on_disk_by_then() {
+    let expected = undisturbed();
+    let every_commit = ["row.written@1", "row.written@2", "row.written@3"];
+    let believers: [&[&str]; 5] = [
+        &["cleanup", "--no-dry-run"],
+        &["exec", "other.toml", "-j", "2"],
+        &["stop", "latest"],
+        &["cancel", "latest"],
+        &["resume", "--from", "latest", "--json"],
+    ];
+    for killed in every_commit {
+        for (believer, args) in believers.iter().enumerate() {
+            let runner = every_kind();
+            let scenario = fs_err::read_to_string(runner.path("scenario.toml")).unwrap();
+            runner.write("other.toml", scenario.replace("40 }", "41 }"));
+            let root = runner.path("results");
+            fs_err::create_dir(&root).unwrap();
+            let power = Power::of(&root);
+            let exec = ["exec", "scenario.toml", "--json", "-j", "2"];
+            let dying = runner.start_failing(&exec, &power.armed(&format!("{killed}=kill")));
+            let told = acknowledged(&dying.finish_killed().stdout);
+            let run = runner.only_run();
+            // The resume is killed once its manifest says what it found.
+            let failpoint = if believer == 4 {
+                "opening.synced=kill"
+            } else {
+                ""
+            };
+            runner.start_failing(args, &power.armed(failpoint)).wait();
+
+            let believed = run.manifest();
+            power.lose(&root);
+            assert_eq!(run.manifest()["status"], believed["status"], "{args:?}");
+            let rows = canonical(&run).len();
+            let counts = believed["counts"].as_object().unwrap();
+            let counts = counts
+                .iter()
+                .filter(|(name, _)| *name != "planned" && *name != "flaky");
+            let counted: u64 = counts.map(|(_, count)| count.as_u64().unwrap()).sum();
+            assert!(
+                rows as u64 >= counted,
+                "{args:?} after {killed}: {rows} of {counted}"
+            );
+            assert_kept(&run, &told);
+            if believer == 1 {
+                continue;
+            }
+            assert_recovers(&runner, &told, &expected);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_a_sweep_calls_completed_has_its_rows() {
+    let runner =
+        Runner::hostile_in_memory(&tests(r#"one | { do = "echo", value = 1 } | equals = 1"#));
+    let root = runner.path("results");
+    fs_err::create_dir(&root).unwrap();
+    let power = Power::of(&root);
+    let armed = power.armed("row.written=kill");
+    let dying = runner.start_failing(&["exec", "scenario.toml"], &armed);
+    dying.finish_killed();
+    let sweep = ["cleanup", "--no-dry-run"];
+    runner
+        .start_failing(&sweep, &power.armed(""))
+        .finish()
+        .expect(0);
+
+    power.lose(&root);
+    let run = runner.only_run();
+    assert_eq!(run.manifest()["status"], "completed");
+    assert_eq!(run.rows().len(), 1);
+    runner.run(&["verify", run.id()]).expect(0);
 }

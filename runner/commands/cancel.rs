@@ -2,7 +2,10 @@
 
 use miette::miette;
 
-use super::asking::{self, Outcome};
+use super::{
+    asking::{self, Outcome},
+    session_log::SessionLog,
+};
 use crate::{
     cli::CancelArgs,
     error::{Error, ExitStatus},
@@ -14,6 +17,8 @@ use crate::{
 
 /// Stops a run that nobody wants any more, or drops one that was cut short.
 pub(super) fn cancel(args: &CancelArgs, output: &Output) -> Result<ExitStatus, Error> {
+    // What a sweep has to say of the run reaches the screen this way.
+    SessionLog::start(None, output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let mut run = asking::choose(args.run.as_deref(), &store)?;
     asking::settle(&store, &mut run)?;

@@ -8,7 +8,7 @@ use crate::{
     model::{Digest, ProviderId},
     output::Output,
     plugin::source::{Source, SourceState},
-    record::Claim,
+    record::RunReader,
     scenario::{self, Provider, Scenario},
 };
 
@@ -16,8 +16,8 @@ use crate::{
 const MAX_LINES: usize = 20;
 
 /// Says how the live scenario and plugins differ from the stored ones. Files that are gone say nothing.
-pub(super) fn tell(claim: &Claim, output: &Output) {
-    let manifest = claim.manifest();
+pub(super) fn tell(run: &RunReader, output: &Output) {
+    let manifest = run.manifest();
     let path = Path::new(&manifest.scenario.path);
     let Ok(text) = fs_err::read_to_string(path) else {
         return;
@@ -27,14 +27,14 @@ pub(super) fn tell(claim: &Claim, output: &Output) {
             "scenario `{}` has changed since the run began; the stored one is used",
             path.display()
         ));
-        if let Ok(stored) = claim.scenario_text() {
+        if let Ok(stored) = run.scenario_text() {
             show_diff(&stored, &text, output);
         }
     }
     let Ok(scenario) = scenario::parse_stored(path, &text) else {
         return;
     };
-    if let Ok(stored) = claim.scenario_text()
+    if let Ok(stored) = run.scenario_text()
         && let Ok(stored) = scenario::parse_stored(path, &stored)
     {
         grants(&stored, &scenario, |provider| {

@@ -38,7 +38,10 @@ pub(super) fn exec(
         .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
     let mut plan = plan(args, &signals, output)?;
     if let Some(run) = run_to_go_on_with(args, &plan)? {
-        let store = open_store(args, output)?;
+        let store = match args.dry_run {
+            true => Store::existing_around(&run.dir).map_err(Error::record)?,
+            false => open_store(args, output)?,
+        };
         let target = Target { run, store };
         return resume::go_on(&as_resume(args), &target, &signals, surroundings, output);
     }

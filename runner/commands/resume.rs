@@ -17,7 +17,7 @@ use crate::{
     model::RunStatus,
     output::{self, Follow, Output, Report, Tally},
     record::{
-        Asked, Claim, Filter, History, LineError, Opening, Rerun, RunEntry, RunReader, Store,
+        Asked, Filter, History, LineError, Manifest, Opening, Rerun, RunEntry, RunReader, Store,
     },
     run::{self, Overrides, Plan, Protected, StopSignals},
     scenario,
@@ -52,22 +52,23 @@ pub(super) fn go_on(
 ) -> Result<ExitStatus, Error> {
     let Target { run, store } = target;
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
+    if args.dry_run || args.explain {
+        return explain(args, target, signals, output);
+    }
     let claim = store.claim(run, run::wall_clock()).map_err(Error::claim)?;
-    check_status(args, &claim)?;
+    let stored = claim.reader();
+    check_status(args, stored.manifest())?;
 
     let Planned {
         mut plan,
         is_new,
         rerun,
-    } = plan(args, &claim, signals, output)?;
+    } = plan(args, &stored, signals, output)?;
     let asked = Asked {
         rerun: rerun.as_ref(),
         planned: Some(plan.trial_count()),
     };
     let history = claim.history(asked).map_err(Error::record)?;
-    if args.dry_run || args.explain {
-        return explain(args, &claim, &plan, &history, output);
-    }
     // A run whose last rows are there but whose end could not be written has its end still to come.
     let is_completed = claim.manifest().status == RunStatus::Completed;
     if is_completed && history.state.is_complete() {
@@ -134,14 +135,14 @@ fn choose(args: &ResumeArgs, output: &Output) -> Result<RunEntry, Error> {
     )))
 }
 
-fn check_status(args: &ResumeArgs, claim: &Claim) -> Result<(), Error> {
-    if claim.manifest().status != RunStatus::Cancelled || args.force {
+fn check_status(args: &ResumeArgs, manifest: &Manifest) -> Result<(), Error> {
+    if manifest.status != RunStatus::Cancelled || args.force {
         return Ok(());
     }
     Err(Error::usage(miette!(
         help = "`--force` goes on with it all the same",
         "run `{}` was cancelled",
-        claim.manifest().run_id
+        manifest.run_id
     )))
 }
 
@@ -157,24 +158,24 @@ struct Planned {
 /// Plans from what was stored, unless the live files are asked for or the run could not begin with the old ones.
 fn plan(
     args: &ResumeArgs,
-    claim: &Claim,
+    stored: &RunReader,
     signals: &StopSignals,
     output: &Output,
 ) -> Result<Planned, Error> {
-    if claim.manifest().status == RunStatus::Failed && !claim.has_begun() {
+    if stored.manifest().status == RunStatus::Failed && !stored.has_begun() {
         return Ok(Planned {
-            plan: live_plan(args, claim, signals, output)?,
+            plan: live_plan(args, stored, signals, output)?,
             is_new: true,
             rerun: None,
         });
     }
-    let stored = Plan::of_run(claim, &overrides(args)).map_err(Error::usage)?;
+    let plan = Plan::of_run(stored, &overrides(args)).map_err(Error::usage)?;
     if args.accept_changes {
-        return adopt(stored, live_plan(args, claim, signals, output)?, output);
+        return adopt(plan, live_plan(args, stored, signals, output)?, output);
     }
-    differences::tell(claim, output);
+    differences::tell(stored, output);
     Ok(Planned {
-        plan: stored,
+        plan,
         is_new: false,
         rerun: args.rerun.clone(),
     })
@@ -183,11 +184,11 @@ fn plan(
 /// Plans from the live files, with what was selected and set when the run was born.
 fn live_plan(
     args: &ResumeArgs,
-    claim: &Claim,
+    stored: &RunReader,
     signals: &StopSignals,
     output: &Output,
 ) -> Result<Plan, Error> {
-    let manifest = claim.manifest();
+    let manifest = stored.manifest();
     let path = Path::new(&manifest.scenario.path);
     let scenario = scenario::load(path).map_err(Error::usage)?;
     let selection = run::stored_selection(manifest);
@@ -237,19 +238,23 @@ fn overrides(args: &ResumeArgs) -> Overrides {
     }
 }
 
-/// Prints the trials that would run, and why if that was asked for.
+/// Prints the trials that would run, and why if that was asked for. Takes no run and writes nothing.
 fn explain(
     args: &ResumeArgs,
-    claim: &Claim,
-    plan: &Plan,
-    history: &History,
+    target: &Target,
+    signals: &StopSignals,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
-    let asked = Asked {
-        rerun: None,
+    let foreseen = target.store.foresee(&target.run, run::wall_clock());
+    let stored = foreseen.map_err(Error::claim)?;
+    check_status(args, stored.manifest())?;
+    let Planned { plan, rerun, .. } = plan(args, &stored, signals, output)?;
+    let asked = |rerun| Asked {
+        rerun,
         planned: Some(plan.trial_count()),
     };
-    let before = claim.history(asked).map_err(Error::record)?;
+    let history = |rerun| stored.history_with(asked(rerun)).map_err(Error::record);
+    let (before, history) = (history(None)?, history(rerun.as_ref())?);
     let mut ordinal = 0;
     let mut count = 0;
     plan.each_trial(|trial| {

@@ -1,6 +1,9 @@
 //! `runner stop`.
 
-use super::asking::{self, Outcome};
+use super::{
+    asking::{self, Outcome},
+    session_log::SessionLog,
+};
 use crate::{
     cli::StopArgs,
     error::{Error, ExitStatus},
@@ -11,6 +14,8 @@ use crate::{
 
 /// Asks a run to stop, and waits until it has.
 pub(super) fn stop(args: &StopArgs, output: &Output) -> Result<ExitStatus, Error> {
+    // What a sweep has to say of the run reaches the screen this way.
+    SessionLog::start(None, output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let mut run = asking::choose(args.run.as_deref(), &store)?;
     asking::settle(&store, &mut run)?;

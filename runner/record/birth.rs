@@ -17,7 +17,9 @@ use super::{
     inflight::InFlight,
     layout::{Root, RunDir, RunId},
     lock::Lock,
-    manifest::{FORMAT, Manifest, ManifestCounts, ManifestProvider, ManifestScenario, Metadata},
+    manifest::{
+        FORMAT, Manifest, ManifestCounts, ManifestProvider, ManifestScenario, Metadata, Others,
+    },
     recorder::{Begun, Locks, Recorder, WRITER, Written},
     retention,
     sandbox::ManifestGrants,
@@ -261,6 +263,7 @@ fn manifest(birth: Birth, id: &RunId) -> Manifest {
         sessions: Vec::new(),
         transitions: Vec::new(),
         pinned: None,
+        others: Others::new(),
     };
     manifest.open(WRITER, birth.now);
     manifest
@@ -278,6 +281,7 @@ pub(super) fn replan(manifest: &mut Manifest, birth: Birth) {
         sessions: std::mem::take(&mut manifest.sessions),
         transitions: std::mem::take(&mut manifest.transitions),
         pinned: manifest.pinned.take(),
+        others: std::mem::take(&mut manifest.others),
         ..planned
     };
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::{
-    row::check_crc,
+    row::{self, check_crc},
     state::{AttemptKey, Mark},
     words,
 };
@@ -14,6 +14,8 @@ use crate::model::Outcome;
 /// What of a line decides state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Brief {
+    /// The version of the row's format.
+    pub(super) version: u32,
     pub(super) seq: u64,
     pub(super) mark: Mark,
 }
@@ -39,6 +41,7 @@ fn decode_borrowed(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
 pub(super) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
     #[derive(Deserialize)]
     struct Keys<'a> {
+        v: u32,
         seq: u64,
         ordinal: u64,
         #[serde(borrow)]
@@ -51,7 +54,8 @@ pub(super) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> 
         #[serde(rename = "flaky", default)]
         is_flaky: bool,
     }
-    let keys: Keys<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let keys: Keys<'_> =
+        serde_json::from_slice(line).map_err(|error| row::problem(line, &error))?;
     let mark = Mark {
         key: AttemptKey {
             ordinal: keys.ordinal,
@@ -62,6 +66,7 @@ pub(super) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> 
         is_flaky: keys.is_flaky,
     };
     let brief = Brief {
+        version: keys.v,
         seq: keys.seq,
         mark,
     };
@@ -70,7 +75,7 @@ pub(super) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> 
 
 /// Reads keys where [`Row::encode`] puts them, which spares a resumed run of a million rows most of the parsing.
 pub(super) mod quick {
-    use super::{AttemptKey, Brief, Mark, Outcome};
+    use super::{AttemptKey, Brief, Mark, Outcome, row::VERSION};
 
     /// `None` says nothing about a line but that it was not written by this program.
     pub(in crate::record) fn decode(line: &[u8]) -> Option<(Brief, &str)> {
@@ -98,7 +103,8 @@ pub(super) mod quick {
             is_final,
             is_flaky,
         };
-        Some((Brief { seq, mark }, trial))
+        let version = VERSION;
+        Some((Brief { version, seq, mark }, trial))
     }
 
     fn skip(rest: &mut &[u8], key: &[u8]) -> Option<()> {

@@ -9,21 +9,25 @@ use serde_json::Value;
 use super::{
     CancelError, ClaimError, RecordError,
     birth::{self, Birth},
-    content::{Blob, BlobSource, Content},
-    durable, failpoint,
-    history::{self, Asked, History},
+    content::Content,
+    failpoint,
+    history::{Asked, History},
     inflight::InFlight,
     layout::{Root, RunDir, RunId},
     lock::Lock,
+    log,
     manifest::{Manifest, NewSession},
-    recorder::{self, Begun, ContentPaths, Locks, Recorder, Written},
+    reader::RunReader,
+    recorder::{self, Begun, Locks, Recorder, Written},
     repair,
     rerun::Rerun,
+    row,
     run_entry::RunEntry,
+    scenario_copy,
     store::Store,
     sweep,
 };
-use crate::model::{Counts, Digest, RunStatus};
+use crate::model::{Counts, RunStatus};
 
 /// A run that has ended, held by this process: its lock is taken, its rows are repaired, and it does not say `running`.
 #[derive(Debug)]
@@ -75,19 +79,25 @@ impl Claim {
         let root = dir.root();
         let run_lock = Lock::own(&dir.lock(), now).map_err(|error| ClaimError::of(run, error))?;
 
-        let mut manifest = Manifest::read(&dir.manifest())?;
+        let mut manifest = Manifest::read_to_write(&dir.manifest())?;
         // A copied directory is a run of its own.
         run.id.as_str().clone_into(&mut manifest.run_id);
-        let last_seq = repair::repair(&dir, manifest.session())?;
+        let repaired = repair::repair(&dir, manifest.session())?;
+        let restored = scenario_copy::restore(&root, &dir, &manifest)?;
         if manifest.status == RunStatus::Running {
             sweep::settle(&root, &dir, &mut manifest, now)?;
+        }
+        // Only now: until then the log's age is a sign of when its writer died.
+        let moved = repaired.moved.map(|moved| moved.to_string());
+        for told in moved.iter().chain(&restored) {
+            log::tell(&dir, told, now);
         }
         Ok(Self {
             root,
             dir,
             id: run.id.clone(),
             manifest,
-            last_seq,
+            last_seq: repaired.last_seq,
             locks: Locks::new(run_lock, root_lock),
         })
     }
@@ -97,43 +107,20 @@ impl Claim {
         &self.manifest
     }
 
-    /// Tells whether anything of the run was ever executed; then its stored plan stays, whatever its status is.
-    pub fn has_begun(&self) -> bool {
+    fn has_begun(&self) -> bool {
         self.manifest.has_begun(&self.dir)
     }
 
-    /// Where the run's plugins, tests and attachments are.
-    pub fn content(&self) -> ContentPaths {
-        ContentPaths::new(self.root.content())
-    }
-
-    /// The run's own copy of its scenario, if it is unaltered.
-    pub fn scenario_text(&self) -> Result<String, RecordError> {
-        let path = self.dir.scenario();
-        let text = fs_err::read_to_string(&path)
-            .map_err(RecordError::io("read the run's copy of its scenario"))?;
-        let expected = self.manifest.scenario.sha256;
-        let found = Digest::of(text.as_bytes());
-        if found != expected {
-            // Another one was about to be adopted when the process died: the old one was put aside before.
-            let aside = fs_err::read_to_string(self.content().path(expected));
-            if let Ok(text) = aside
-                && Digest::of(text.as_bytes()) == expected
-            {
-                return Ok(text);
-            }
-            return Err(RecordError::Changed {
-                path,
-                expected,
-                found,
-            });
-        }
-        Ok(text)
+    /// Reads the run as it is on disk.
+    pub fn reader(&self) -> RunReader {
+        RunReader::of(self.dir.clone(), self.manifest.clone())
     }
 
     /// What the rows come to, in the light of all sessions, and of one that is opened now.
     pub fn history(&self, asked: Asked<'_>) -> Result<History, RecordError> {
-        history::fold(vec![self.dir.index()], &self.manifest, asked)
+        let history = self.reader().history_with(asked)?;
+        row::check_version(&self.dir.index(), history.version)?;
+        Ok(history)
     }
 
     /// Opens the next session. `acks` is called as it is by [`Store::begin`].
@@ -228,19 +215,13 @@ fn replan(
     birth: Birth,
 ) -> Result<Content, RecordError> {
     let content = birth::store(root, &birth)?;
-    // Until the manifest names the new copy, the old one must be found.
-    let old = fs_err::read(dir.scenario()).map_err(RecordError::io("read the old scenario"))?;
-    let aside = Blob {
-        digest: Digest::of(&old),
-        source: BlobSource::Bytes(old.into()),
-    };
-    content.add(&aside, birth.now.into())?;
-    durable::replace(
-        &dir.scenario(),
-        birth.scenario.text.as_bytes(),
-        "opening.scenario",
-    )
-    .map_err(RecordError::io("copy the scenario"))?;
+    scenario_copy::replace(
+        &content,
+        dir,
+        manifest.scenario.sha256,
+        &birth.scenario.text,
+        birth.now,
+    )?;
     birth::replan(manifest, birth);
     Ok(content)
 }
@@ -610,7 +591,7 @@ mod tests {
         assert_eq!(planned.scenario.sha256, Digest::of(b"name = \"new\"\n"));
         assert_eq!((planned.sessions.len(), planned.transitions.len()), (2, 3));
         assert_eq!(
-            claim(&dir).unwrap().scenario_text().unwrap(),
+            claim(&dir).unwrap().reader().scenario_text().unwrap(),
             "name = \"new\"\n"
         );
 

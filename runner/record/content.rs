@@ -52,10 +52,17 @@ impl Content {
         let entry = layout::content_entry(&self.path, blob.digest);
         let is_touched = touch(&entry, blob.size()?, now)
             .map_err(RecordError::io("touch an entry of the content store"))?;
-        if is_touched {
-            return Ok(());
+        if !is_touched {
+            return self.write(blob, &entry);
         }
-        self.write(blob, &entry)
+        // Whoever put it there may have died before its name was on disk.
+        self.sync_names(&entry)
+            .map_err(RecordError::io("sync an entry of the content store"))
+    }
+
+    fn sync_names(&self, entry: &Path) -> io::Result<()> {
+        durable::sync_parent(entry)?;
+        durable::sync_directory(&self.path)
     }
 
     fn write(&self, blob: &Blob, entry: &Path) -> Result<(), RecordError> {
@@ -70,8 +77,7 @@ impl Content {
         durable::persist(file, entry).map_err(failed())?;
         pass("renamed")?;
 
-        durable::sync_directory(directory).map_err(failed())?;
-        durable::sync_directory(&self.path).map_err(failed())?;
+        self.sync_names(entry).map_err(failed())?;
         pass("synced")
     }
 }

@@ -48,12 +48,24 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    sync(&file)
+}
+
+/// Makes the content of a file durable, and its length.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    file.sync_data()?;
+    failpoint::file_synced(file.path())
 }
 
 /// Makes the entries of a directory durable.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    File::open(path)?.sync_all()?;
+    failpoint::directory_synced(path)
+}
+
+/// Makes durable that a file has its name.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    sync_directory(parent(path)?)
 }
 
 /// Opens a file without a lasting name, with the permissions that the user's mask gives.
@@ -67,6 +79,7 @@ pub(super) fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
 /// Syncs a temporary file and gives it its name; the directory is the caller's to sync.
 pub(super) fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
+    failpoint::file_synced(file.path())?;
     file.persist(path)?;
     Ok(())
 }

@@ -70,6 +70,19 @@ pub enum RecordError {
         /// Where it is wrong.
         source: serde_json::Error,
     },
+    /// A file was to be written that a newer runner has written.
+    #[error(
+        "`{path}` has format {found}, and this runner {} writes format {known}: only a newer runner may go on with it",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its format.
+        found: u32,
+        /// The newest one that this runner knows.
+        known: u32,
+    },
     /// A status was to follow another one that it cannot follow.
     #[error(transparent)]
     Transition(#[from] IllegalTransition),

@@ -7,10 +7,29 @@ pub(super) fn pass(_step: &str, _place: &str) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Hears of syncs.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub(super) fn file_synced(_path: &std::path::Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Hears of syncs.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub(super) fn directory_synced(_path: &std::path::Path) -> std::io::Result<()> {
+    Ok(())
+}
+
 #[cfg(debug_assertions)]
 pub(super) use armed::pass;
 #[cfg(debug_assertions)]
 pub use armed::{PLACES, arm};
+#[cfg(debug_assertions)]
+pub(super) use shadow::{directory_synced, file_synced};
+
+#[cfg(debug_assertions)]
+mod shadow;
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -24,6 +43,8 @@ mod armed {
 
     use rustix::{io::Errno, process};
 
+    use super::shadow;
+
     /// Every place there is. A place that is not here panics when it is passed, so that none is left out by the tests that
     /// go through them all.
     #[rustfmt::skip]
@@ -36,7 +57,8 @@ mod armed {
         "row.begin", "row.written", "row.synced",
         "finish.begin", "finish.written", "finish.renamed", "finish.synced",
         "repair.begin", "repair.aside.begin", "repair.aside.written", "repair.aside.renamed", "repair.aside.synced",
-        "repair.moved", "repair.truncated", "repair.synced", "repair.newline", "repair.completed",
+        "repair.moved", "repair.truncated", "repair.newline", "repair.completed", "repair.synced",
+        "repair.scenario.begin", "repair.scenario.written", "repair.scenario.renamed", "repair.scenario.synced",
         "sweep.begin", "sweep.written", "sweep.renamed", "sweep.synced",
         "opening.scenario.begin", "opening.scenario.written", "opening.scenario.renamed", "opening.scenario.synced",
         "opening.tidied", "opening.files", "opening.begin", "opening.written", "opening.renamed", "opening.synced",
@@ -56,10 +78,22 @@ mod armed {
     /// Arms one place of this process: `row.written@5=kill` kills it when it passes there for the fifth time. From then on
     /// `full` makes each pass there fail for want of space, and `broken` each pass anywhere, as on a disk that is gone.
     ///
+    /// `shadow=DIR`, alone or after that and a comma, keeps in this directory what a loss of power would leave.
+    ///
     /// # Panics
     ///
     /// Panics if the text is none of these: the test that wrote it would prove nothing.
     pub fn arm(text: &str) {
+        let (text, directory) = match text.split_once("shadow=") {
+            Some((text, directory)) => (text.trim_end_matches(','), Some(directory)),
+            None => (text, None),
+        };
+        if let Some(directory) = directory {
+            shadow::cast(directory);
+            if text.is_empty() {
+                return;
+            }
+        }
         let parse = || {
             let (place, fault) = text.split_once('=')?;
             let (place, passes) = place.split_once('@').unwrap_or((place, "1"));

@@ -23,6 +23,8 @@ pub struct History {
     pub state: State,
     /// The number of the last row; 0 if there is none.
     pub last_seq: u64,
+    /// The newest version of a row's format; 0 if there is no row.
+    pub version: u32,
     /// Lines that give no row although others come after them; their trials count as not seen.
     pub damaged_lines: u64,
     /// At how many deaths of a process in a row a trial was being executed, by ordinal.
@@ -39,6 +41,7 @@ impl History {
         Self {
             state: State::planned(trials),
             last_seq: 0,
+            version: 0,
             damaged_lines: 0,
             deaths: HashMap::new(),
             unrecorded: Vec::new(),
@@ -175,6 +178,7 @@ impl<'a> Fold<'a> {
         }
         let history = &mut self.history;
         history.last_seq = history.last_seq.max(brief.seq);
+        history.version = history.version.max(brief.version);
         let is_new = history.state.replay(brief.mark) == Accepted::New;
         if is_new && !history.deaths.is_empty() && brief.mark.outcome != Outcome::Stopped {
             history.deaths.remove(&brief.mark.key.ordinal);

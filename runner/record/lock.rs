@@ -77,6 +77,15 @@ pub(super) fn is_held(path: &Path) -> bool {
     }
 }
 
+/// Refuses a lock that somebody owns, and takes none. Readers who probe it are waited for.
+pub(super) fn refuse_held(path: &Path) -> Result<(), RecordError> {
+    match File::open(path) {
+        Ok(mut file) => hold(&mut file, path, File::try_lock_shared),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(RecordError::io("open a lock")(error)),
+    }
+}
+
 /// Opens without truncating: the text belongs to whoever holds the lock.
 fn open(path: &Path) -> Result<File, RecordError> {
     OpenOptions::new()

@@ -1,6 +1,6 @@
 //! [`Manifest`]: `benchmark.json`, what a run is and where it is in its life.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    IllegalTransition, RecordError, durable,
+    IllegalTransition, RecordError,
     layout::RunDir,
     sandbox::{ManifestGrants, ManifestLimits},
     status,
@@ -95,7 +95,14 @@ pub struct Manifest {
     /// Set while `prune` must leave the run alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pinned>,
+    /// What another version of the runner has written beside this.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub(super) others: Others,
 }
+
+/// Keys that this version does not know, which must not be lost when the file is replaced.
+pub(super) type Others = serde_json::Map<String, Value>;
 
 /// Since when and why a run is pinned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -222,6 +229,10 @@ pub struct Session {
     /// What was being executed when its process died: the trial's place in the plan, and which attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub in_flight: Vec<(u64, u32)>,
+    /// What another version of the runner has written beside this.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub(super) others: Others,
 }
 
 impl Session {
@@ -262,6 +273,10 @@ pub struct Transition {
     pub reason: Option<Reason>,
     /// The command that made it.
     pub writer: String,
+    /// What another version of the runner has written beside this.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub(super) others: Others,
 }
 
 /// How a session ends.
@@ -286,22 +301,6 @@ pub struct End {
 }
 
 impl Manifest {
-    /// Reads a manifest.
-    pub(super) fn read(path: &Path) -> Result<Self, RecordError> {
-        let bytes = fs_err::read(path).map_err(RecordError::io("read a manifest"))?;
-        serde_json::from_slice(&bytes).map_err(|source| RecordError::Manifest {
-            path: path.to_owned(),
-            source,
-        })
-    }
-
-    /// Replaces the manifest on disk; `step` says on what occasion.
-    pub(super) fn write(&self, path: &Path, step: &str) -> Result<(), RecordError> {
-        let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest can be written as JSON");
-        bytes.push(b'\n');
-        durable::replace(path, &bytes, step).map_err(RecordError::io("write a manifest"))
-    }
-
     /// Tells whether anything of the run was ever executed: it has rows, even if they cannot be read, or a process of it
     /// died with an attempt begun. From then on the run is never `failed`, and never planned anew.
     pub(super) fn has_begun(&self, dir: &RunDir) -> bool {
@@ -314,11 +313,19 @@ impl Manifest {
                 .any(|session| !session.in_flight.is_empty())
     }
 
-    /// Everything in the content store that the run needs.
+    /// Everything in the content store that the run needs, and must have.
     pub(super) fn needed(&self) -> BTreeSet<Digest> {
         let plugins = self.providers.iter().map(|provider| provider.plugin_sha256);
         let listed = self.content.iter().copied();
         listed.chain(plugins).chain([self.metadata.suite]).collect()
+    }
+
+    /// Everything in the content store that must stay, if it is there: while another scenario is adopted, the old one is
+    /// kept there until the manifest names the new one.
+    pub(super) fn kept(&self) -> BTreeSet<Digest> {
+        let mut kept = self.needed();
+        kept.insert(self.scenario.sha256);
+        kept
     }
 
     /// Opens the first session.
@@ -362,6 +369,7 @@ impl Manifest {
             to: RunStatus::Running,
             reason: None,
             writer: session.opened_by.to_owned(),
+            others: Others::new(),
         });
         self.sessions.push(Session {
             n: self.session() + 1,
@@ -374,6 +382,7 @@ impl Manifest {
             is_forced: session.is_forced,
             from_seq: session.from_seq,
             in_flight: Vec::new(),
+            others: Others::new(),
         });
         self.status = RunStatus::Running;
     }
@@ -429,6 +438,7 @@ impl Manifest {
             to,
             reason,
             writer: writer.to_owned(),
+            others: Others::new(),
         });
         self.status = to;
         self.reason = reason;

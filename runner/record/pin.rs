@@ -56,7 +56,7 @@ impl RunEntry {
             drop(Claim::take(self, root_lock, now)?);
         }
         let lock = Lock::own(&dir.lock(), now).map_err(|error| ClaimError::of(self, error))?;
-        let mut manifest = Manifest::read(&dir.manifest())?;
+        let mut manifest = Manifest::read_to_write(&dir.manifest())?;
         let pinning = change(&mut manifest.pinned);
         if pinning == Pinning::Already {
             return Ok(pinning);

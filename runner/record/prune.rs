@@ -221,7 +221,7 @@ impl Surveyed {
         Ok(Self {
             spared: spared(&run, &found.dir)?,
             bytes: size_of(found.dir.path()),
-            content: found.manifest.needed(),
+            content: found.manifest.kept(),
             stamp: found.stamp,
             run,
         })

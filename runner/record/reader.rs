@@ -15,7 +15,9 @@ use super::{
     layout::RunDir,
     lock,
     manifest::Manifest,
-    row::{MAX_LINE_BYTES, Row},
+    recorder::ContentPaths,
+    row::{self, MAX_LINE_BYTES, Row},
+    scenario_copy,
     state::State,
     tail::Tail,
 };
@@ -54,6 +56,10 @@ impl RunReader {
         Ok(Self { dir, manifest })
     }
 
+    pub(super) fn of(dir: RunDir, manifest: Manifest) -> Self {
+        Self { dir, manifest }
+    }
+
     /// What the run is.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -81,7 +87,27 @@ impl RunReader {
 
     /// What the rows and the sessions come to.
     pub fn history(&self) -> Result<History, RecordError> {
-        history::fold(self.pieces(), &self.manifest, Asked::default())
+        self.history_with(Asked::default())
+    }
+
+    /// The same, and what one more session would find that is opened now.
+    pub fn history_with(&self, asked: Asked<'_>) -> Result<History, RecordError> {
+        history::fold(self.pieces(), &self.manifest, asked)
+    }
+
+    /// Tells whether anything of the run was ever executed; then its stored plan stays, whatever its status is.
+    pub fn has_begun(&self) -> bool {
+        self.manifest.has_begun(&self.dir)
+    }
+
+    /// Where the run's plugins, tests and attachments are.
+    pub fn content(&self) -> ContentPaths {
+        ContentPaths::new(self.dir.root().content())
+    }
+
+    /// The run's own copy of its scenario, if it is unaltered.
+    pub fn scenario_text(&self) -> Result<String, RecordError> {
+        scenario_copy::read(&self.dir.root(), &self.dir, &self.manifest)
     }
 
     /// The run's copy of its scenario.
@@ -196,9 +222,15 @@ pub(super) enum LineEnd {
     File,
 }
 
-/// Reads a line without its newline; of one that is too long, no more than shows that it is.
+/// Reads a line without its line end, which may be a foreign one; of one that is too long, no more than shows that it is.
 pub(super) fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<LineEnd> {
     line.clear();
+    let end = read_to_newline(file, line)?;
+    line.truncate(row::without_return(line).len());
+    Ok(end)
+}
+
+fn read_to_newline(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<LineEnd> {
     loop {
         let bytes = match file.fill_buf() {
             Ok(bytes) => bytes,

@@ -1,45 +1,104 @@
 //! Repairing the tail of `index.jsonl` before the next row is appended.
 
 use std::{
+    fmt,
     io::{self, Write as _},
     os::unix::fs::FileExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use fs_err::{File, OpenOptions};
 
-use super::{RecordError, brief, durable, failpoint, layout::RunDir, row::MAX_LINE_BYTES};
+use super::{
+    RecordError, brief, durable, failpoint,
+    layout::RunDir,
+    row::{self, MAX_LINE_BYTES},
+};
 
 const BLOCK_BYTES: usize = 64 * 1024;
+
+/// What a repair found.
+#[derive(Debug)]
+pub(super) struct Repaired {
+    /// The number of the last row, 0 if there is none.
+    pub(super) last_seq: u64,
+    /// What it moved aside.
+    pub(super) moved: Option<Moved>,
+}
+
+/// Bytes that gave no row, and were moved out of the file of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) bytes: u64,
+    /// Where they began.
+    pub(super) from: u64,
+    pub(super) to: PathBuf,
+    /// Why the first line of them gave no row.
+    pub(super) problem: String,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "the last {} bytes of the rows, from byte {} on, gave no row and were moved to `{}`: {}",
+            self.bytes,
+            self.from,
+            self.to.display(),
+            self.problem
+        )
+    }
+}
 
 /// Moves everything after the last good line aside, and gives that line its newline if it lacks it. Bad lines before it
 /// stay: whoever reads rows counts them.
 ///
-/// Gives the number of the last row, 0 if there is none. Once it has succeeded, doing it again changes nothing.
-pub(super) fn repair(dir: &RunDir, session: u32) -> Result<u64, RecordError> {
-    repair_index(dir, session).map_err(RecordError::io("repair the file of rows"))
+/// Once it has succeeded, all rows are on disk, and doing it again changes nothing. Rows of a newer runner are refused
+/// before anything is changed.
+pub(super) fn repair(dir: &RunDir, session: u32) -> Result<Repaired, RecordError> {
+    let failed = || RecordError::io("repair the file of rows");
+    let mut index = open(dir).map_err(failed())?;
+    let length = index.metadata().map_err(failed())?.len();
+    let last = last_good_line(index.file(), length).map_err(failed())?;
+    row::check_version(&dir.index(), last.version)?;
+    mend(dir, session, &mut index, length, last).map_err(failed())
 }
 
-fn repair_index(dir: &RunDir, session: u32) -> io::Result<u64> {
-    let mut index = open(dir)?;
-    let length = index.metadata()?.len();
-    let last = last_good_line(index.file(), length)?;
+fn mend(
+    dir: &RunDir,
+    session: u32,
+    index: &mut File,
+    length: u64,
+    last: LastLine,
+) -> io::Result<Repaired> {
+    let mut moved = None;
     if last.end < length {
         failpoint::pass("repair", "begin")?;
-        move_aside(index.file(), last.end..length, &dir.torn(session))?;
+        let to = dir.torn(session);
+        move_aside(index.file(), last.end..length, &to)?;
         failpoint::pass("repair", "moved")?;
         index.set_len(last.end)?;
         failpoint::pass("repair", "truncated")?;
-        index.sync_all()?;
-        failpoint::pass("repair", "synced")?;
+        moved = Some(Moved {
+            bytes: length - last.end,
+            from: last.end,
+            to,
+            problem: last.problem,
+        });
     }
     if last.lacks_newline {
         failpoint::pass("repair", "newline")?;
         index.write_all(b"\n")?;
-        index.sync_all()?;
         failpoint::pass("repair", "completed")?;
     }
-    Ok(last.seq)
+    // Whoever wrote these rows may have died before they were on disk, and what they say is about to be believed.
+    durable::sync(index)?;
+    durable::sync_directory(dir.path())?;
+    failpoint::pass("repair", "synced")?;
+    Ok(Repaired {
+        last_seq: last.seq,
+        moved,
+    })
 }
 
 /// Opens for appending; a file that somebody has removed is made anew.
@@ -53,11 +112,7 @@ fn open(dir: &RunDir) -> io::Result<File> {
             .open(&path)
     };
     match open(false) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let index = open(true)?;
-            durable::sync_directory(dir.path())?;
-            Ok(index)
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => open(true),
         opened => opened,
     }
 }
@@ -73,7 +128,7 @@ fn move_aside(index: &std::fs::File, torn: std::ops::Range<u64>, path: &Path) ->
         Err(error) => return Err(error),
     };
     if moved.ends_with(&bytes) {
-        return Ok(());
+        return durable::sync_parent(path);
     }
     moved.extend_from_slice(&bytes);
     durable::replace(path, &moved, "repair.aside")
@@ -85,6 +140,10 @@ struct LastLine {
     end: u64,
     lacks_newline: bool,
     seq: u64,
+    /// The version of its format.
+    version: u32,
+    /// Why the line after it gives no row, if there is one.
+    problem: String,
 }
 
 /// Looks for it from the end, in bytes: what is there may be no text at all.
@@ -92,28 +151,52 @@ fn last_good_line(index: &std::fs::File, length: u64) -> io::Result<LastLine> {
     let mut window = Window::new(index);
     let mut line = Vec::new();
     let mut end = length;
+    let mut problem = String::new();
     loop {
         let start = window.line_start(end)?;
-        if end - start < MAX_LINE_BYTES as u64 {
+        let found = if end - start < MAX_LINE_BYTES as u64 {
             line.resize((end - start) as usize, 0);
             index.read_exact_at(&mut line, start)?;
-            if let Ok(brief) = brief::decode_brief(&line) {
-                let lacks_newline = end == length;
+            seq_and_version(&line)
+        } else {
+            Err("too long".into())
+        };
+        let lacks_newline = end == length;
+        match found {
+            Ok((seq, version)) => {
                 return Ok(LastLine {
                     end: if lacks_newline { end } else { end + 1 },
                     lacks_newline,
-                    seq: brief.seq,
+                    seq,
+                    version,
+                    problem,
                 });
             }
+            // What comes after the last newline is no line where nothing comes.
+            Err(_) if lacks_newline && start == end => {}
+            Err(found) => problem = found,
         }
         if start == 0 {
             return Ok(LastLine {
                 end: 0,
                 lacks_newline: false,
                 seq: 0,
+                version: 0,
+                problem,
             });
         }
         end = start - 1;
+    }
+}
+
+/// The number and the version of a line's row; of a newer row that cannot be read, only the latter.
+fn seq_and_version(line: &[u8]) -> Result<(u64, u32), String> {
+    match brief::decode_brief(line) {
+        Ok(brief) => Ok((brief.seq, brief.version)),
+        Err(problem) => match row::newer_version(line) {
+            Some(version) => Ok((0, version)),
+            None => Err(problem),
+        },
     }
 }
 
@@ -285,7 +368,7 @@ mod tests {
             _ = fs_err::remove_file(dir.torn(1));
             let tail = vec![filler; 1_000_000];
             fs_err::write(dir.index(), [&bytes[..], &tail].concat()).unwrap();
-            assert_eq!(repair(&dir, 1).unwrap(), ROWS);
+            assert_eq!(repair(&dir, 1).unwrap().last_seq, ROWS);
             assert_eq!(fs_err::read(dir.index()).unwrap(), bytes);
             assert_eq!(moved_aside(&dir), tail);
         }
@@ -302,7 +385,7 @@ mod tests {
         assert_eq!(moved_aside(&dir), b"onetwo");
 
         fs_err::remove_file(dir.index()).unwrap();
-        assert_eq!(repair(&dir, 1).unwrap(), 0);
+        assert_eq!(repair(&dir, 1).unwrap().last_seq, 0);
         assert_eq!(fs_err::read(dir.index()).unwrap(), b"");
     }
 
@@ -333,7 +416,7 @@ mod tests {
             let damaged = [&bytes[..cut], &garbage].concat();
             fs_err::write(dir.index(), &damaged).unwrap();
 
-            let seq = repair(&dir, 1).unwrap();
+            let seq = repair(&dir, 1).unwrap().last_seq;
             let repaired = fs_err::read(dir.index()).unwrap();
             prop_assert!(repaired.starts_with(&bytes[..length]));
             prop_assert!(seq >= whole_rows(&bytes[..length], length) as u64);
@@ -341,7 +424,7 @@ mod tests {
             let whole = [&repaired[..], &moved_aside(&dir)].concat();
             prop_assert!(whole == damaged || whole == [&damaged[..], b"\n"].concat());
 
-            prop_assert_eq!(repair(&dir, 1).unwrap(), seq);
+            prop_assert_eq!(repair(&dir, 1).unwrap().last_seq, seq);
             prop_assert_eq!(fs_err::read(dir.index()).unwrap(), repaired);
         }
     }

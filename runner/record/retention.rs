@@ -125,7 +125,7 @@ impl Store {
         for (name, stamp) in self.stamps()? {
             if known.get(name.as_str()) != Some(&stamp) {
                 let manifest = Manifest::read(&self.root.run(&name).manifest())?;
-                needed.extend(manifest.needed());
+                needed.extend(manifest.kept());
             }
         }
         Ok(needed)

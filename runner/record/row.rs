@@ -1,6 +1,6 @@
 //! [`Row`]: one line of `index.jsonl`.
 
-use std::{borrow::Cow, io, time::Duration};
+use std::{borrow::Cow, io, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{
+    RecordError,
     recorder::Entry,
     state::{AttemptKey, Mark},
     words::{self, DigestSchema, InstantSchema, WordSchema},
@@ -15,7 +16,7 @@ use super::{
 use crate::model::{self, CheckVerdict, Digest, ErrorClass, Outcome};
 
 /// The version of the row format.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 /// What comes after the bytes that the checksum covers: `,"crc":"xxxxxxxx"}`.
 const SUFFIX_BYTES: usize = 18;
 /// The longest line, with its newline.
@@ -298,10 +299,11 @@ impl<'a> Row<'a> {
             .expect("memory can be written to");
     }
 
-    /// Reads a line without its newline; the text of the error says what is wrong with it.
+    /// Reads a line without its newline; the text of the error says what is wrong with it. Rows of a newer runner are
+    /// read as far as they have the keys of this one's.
     pub fn decode(line: &[u8]) -> Result<Row<'static>, String> {
         check_crc(line)?;
-        serde_json::from_slice(line).map_err(|error| error.to_string())
+        serde_json::from_slice(line).map_err(|error| problem(line, &error))
     }
 
     /// What of the row decides state.
@@ -318,8 +320,47 @@ impl<'a> Row<'a> {
     }
 }
 
+/// Refuses to write beside rows of a newer runner.
+pub(super) fn check_version(path: &Path, version: u32) -> Result<(), RecordError> {
+    match version {
+        ..=VERSION => Ok(()),
+        found => Err(RecordError::Newer {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        }),
+    }
+}
+
+/// Says why an undamaged line gives no row.
+pub(super) fn problem(line: &[u8], error: &serde_json::Error) -> String {
+    match newer_version(line) {
+        Some(version) => {
+            format!("it is of format {version}, and this runner knows {VERSION}: {error}")
+        }
+        None => error.to_string(),
+    }
+}
+
+/// The version of an undamaged line that a newer runner wrote.
+pub(super) fn newer_version(line: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u32,
+    }
+    check_crc(line).ok()?;
+    let version: Version = serde_json::from_slice(line).ok()?;
+    (version.v > VERSION).then_some(version.v)
+}
+
+/// Takes away what an editor or a copy from elsewhere may have put before the newline.
+pub(super) fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
 /// Compares a line with the checksum at its end.
 pub(super) fn check_crc(line: &[u8]) -> Result<(), String> {
+    let line = without_return(line);
     let covered = line.len().checked_sub(SUFFIX_BYTES).ok_or("too short")?;
     let (bytes, suffix) = line.split_at(covered);
     let digits = suffix

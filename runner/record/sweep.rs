@@ -10,8 +10,10 @@ use super::{
     inflight,
     last_words::{self, LastWords},
     layout::{Root, RunDir},
+    lock,
     manifest::{End, Manifest},
-    recorder,
+    reader::RunReader,
+    recorder, row,
     run_entry::RunEntry,
     sign,
     store::Store,
@@ -68,6 +70,19 @@ impl Store {
         Ok(swept)
     }
 
+    /// What [`Store::claim`] would find; changes nothing.
+    pub fn foresee(&self, run: &RunEntry, now: Timestamp) -> Result<RunReader, ClaimError> {
+        let dir = RunDir::new(&run.dir);
+        lock::refuse_held(&dir.lock()).map_err(|error| ClaimError::of(run, error))?;
+        let mut manifest = Manifest::read_to_write(&dir.manifest())?;
+        run.id.as_str().clone_into(&mut manifest.run_id);
+        if manifest.status == RunStatus::Running {
+            let history = close(&dir, &mut manifest, now)?;
+            row::check_version(&dir.index(), history.version)?;
+        }
+        Ok(RunReader::of(dir, manifest))
+    }
+
     /// The runs that say `running` and whose lock is free, oldest first.
     fn orphans(&self) -> Result<Vec<RunEntry>, RecordError> {
         let mut runs = self.listed()?.runs;
@@ -80,11 +95,12 @@ impl Store {
 /// What a sweep would make of a run, unless somebody else has just done so.
 fn foresee(run: &RunEntry, now: Timestamp) -> Result<Option<Swept>, RecordError> {
     let dir = RunDir::new(&run.dir);
-    let mut manifest = Manifest::read(&dir.manifest())?;
+    let mut manifest = Manifest::read_to_write(&dir.manifest())?;
     if manifest.status != RunStatus::Running {
         return Ok(None);
     }
-    close(&dir, &mut manifest, now)?;
+    let history = close(&dir, &mut manifest, now)?;
+    row::check_version(&dir.index(), history.version)?;
     Ok(Some(Swept::of(&dir, &manifest)))
 }
 
@@ -95,7 +111,8 @@ pub(super) fn settle(
     manifest: &mut Manifest,
     now: Timestamp,
 ) -> Result<(), RecordError> {
-    close(dir, manifest, now)?;
+    let history = close(dir, manifest, now)?;
+    row::check_version(&dir.index(), history.version)?;
     manifest.write(&dir.manifest(), "sweep")?;
     recorder::tidy(dir);
     recorder::project(root, dir, manifest);
@@ -107,7 +124,7 @@ pub(super) fn close(
     dir: &RunDir,
     manifest: &mut Manifest,
     now: Timestamp,
-) -> Result<(), RecordError> {
+) -> Result<History, RecordError> {
     let history = history::fold(vec![dir.index()], manifest, Asked::default())?;
     let n = manifest.session();
     let words = last_words::read(dir.path()).filter(|words| words.session == n);
@@ -121,7 +138,8 @@ pub(super) fn close(
             .map(|key| (key.ordinal, key.number))
             .collect();
     }
-    manifest.close(WRITER, now.max(last_sign), &end)
+    manifest.close(WRITER, now.max(last_sign), &end)?;
+    Ok(history)
 }
 
 /// How a session ended that could not say so itself.

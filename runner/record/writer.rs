@@ -18,7 +18,7 @@ use super::{
     artifacts::{self, Artifacts},
     cut,
     database::Progress,
-    failpoint,
+    durable, failpoint,
     recorder::{Entry, Written},
     row::{MAX_LINE_BYTES, Place, Row},
 };
@@ -224,7 +224,7 @@ fn append(index: &mut File, lines: &[u8]) -> io::Result<()> {
     failpoint::pass("row", "begin")?;
     index.write_all(lines)?;
     failpoint::pass("row", "written")?;
-    index.sync_data()?;
+    durable::sync(index)?;
     failpoint::pass("row", "synced")
 }
 

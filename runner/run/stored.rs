@@ -22,7 +22,7 @@ use super::{
 use crate::{
     model::Digest,
     plugin::{PluginFile, PluginFileError},
-    record::{Claim, Manifest, RecordError},
+    record::{Manifest, RecordError, RunReader},
     scenario::{self, FailFast, Provider, Selection, Suite},
 };
 
@@ -72,22 +72,22 @@ pub enum StoredError {
 
 impl Plan {
     /// Plans a run that exists; `overrides` go before the settings that were stored with it.
-    pub fn of_run(claim: &Claim, overrides: &Overrides) -> Result<Self, StoredError> {
-        let manifest = claim.manifest();
-        let text = claim.scenario_text()?;
+    pub fn of_run(run: &RunReader, overrides: &Overrides) -> Result<Self, StoredError> {
+        let manifest = run.manifest();
+        let text = run.scenario_text()?;
         let path = PathBuf::from(&manifest.scenario.path);
         let scenario = scenario::parse_stored(&path, &text).map_err(PlanError::from)?;
         let overrides = stored_overrides(manifest).overridden_by(overrides);
         let ceiling = Ceiling::parse(&overrides.limits)?;
 
-        let suite = claim.content().path(manifest.metadata.suite);
+        let suite = run.content().path(manifest.metadata.suite);
         verify(&suite, manifest.metadata.suite, "the list of tests")?;
         let suite = File::open(&suite)
             .and_then(|file| Suite::open(file.into_parts().0))
             .map_err(|source| missing("the list of tests", &suite, source))?;
         let providers = scenario.providers().iter();
         let providers = providers
-            .map(|definition| stored_provider(claim, definition, &ceiling))
+            .map(|definition| stored_provider(run, definition, &ceiling))
             .collect::<Result<_, _>>()?;
 
         let parts = Parts {
@@ -100,7 +100,7 @@ impl Plan {
         };
         let plan = Self::of_parts(parts, &ceiling)?;
         plan.check_digest(manifest)?;
-        plan.check_attachments(claim)?;
+        plan.check_attachments(run)?;
         Ok(plan)
     }
 
@@ -117,10 +117,9 @@ impl Plan {
     }
 
     /// Attachments are read when their tests run; that they are there is known before.
-    fn check_attachments(&self, claim: &Claim) -> Result<(), StoredError> {
+    fn check_attachments(&self, run: &RunReader) -> Result<(), StoredError> {
         let mut digests = self.suite().attachment_digests();
-        digests
-            .try_for_each(|digest| verify(&claim.content().path(digest), digest, "an attachment"))
+        digests.try_for_each(|digest| verify(&run.content().path(digest), digest, "an attachment"))
     }
 }
 
@@ -193,11 +192,11 @@ pub fn stored_selection(manifest: &Manifest) -> Selection {
 
 /// Takes a provider's plugin from the content store; `None` for one without trials.
 fn stored_provider(
-    claim: &Claim,
+    run: &RunReader,
     definition: &Provider,
     ceiling: &Ceiling,
 ) -> Result<Option<PlannedProvider>, StoredError> {
-    let stored = claim.manifest().providers.iter();
+    let stored = run.manifest().providers.iter();
     let Some(stored) = stored
         .into_iter()
         .find(|stored| stored.name == definition.id.as_str())
@@ -205,7 +204,7 @@ fn stored_provider(
         return Ok(None);
     };
     let what = format!("the plugin of provider `{}`", definition.id);
-    let path = claim.content().path(stored.plugin_sha256);
+    let path = run.content().path(stored.plugin_sha256);
     let bytes = fs_err::read(&path).map_err(|source| missing(&what, &path, source))?;
     if Digest::of(&bytes) != stored.plugin_sha256 {
         return Err(StoredError::Altered { what, path });

@@ -3,6 +3,8 @@
 pub(crate) mod endless;
 pub(crate) mod fresh;
 pub(crate) mod guests;
+#[cfg(debug_assertions)]
+pub(crate) mod power;
 pub(crate) mod runner;
 pub(crate) mod server;
 pub(crate) mod spans;

@@ -334,7 +334,8 @@ impl Running {
         ran
     }
 
-    fn wait(mut self) -> (Ran, Option<i32>) {
+    /// What it came to, and the signal that ended it.
+    pub(crate) fn wait(mut self) -> (Ran, Option<i32>) {
         self.stdout.read_to_string(&mut self.read).unwrap();
         let status = self.child.wait().unwrap();
         drop(self.watchdog);

@@ -14,7 +14,11 @@ use std::{
     sync::mpsc,
 };
 
-use crate::model::{Outcome, Reason, RunStatus, Stage};
+#[path = "../../../tests/support/power.rs"]
+mod power;
+
+use self::power::Power;
+use crate::model::{Counts, Outcome, Reason, RunStatus, Stage};
 use crate::record::{
     Filter, Opening, RecordError, Recorder, RunEntry, RunReader, Store, Written, failpoint,
     testing::{birth, crashed_run, end, entry, fast_directory, now},
@@ -23,7 +27,7 @@ use crate::record::{
 const TRIALS: u64 = 5;
 const ROOT: &str = "RUNNER_CRASH_ROOT";
 const FAILPOINT: &str = "RUNNER_CRASH_FAILPOINT";
-const IS_CANCEL: &str = "RUNNER_CRASH_CANCEL";
+const TASK: &str = "RUNNER_CRASH_TASK";
 
 /// What a process finds when it begins.
 #[derive(Clone, Copy)]
@@ -35,6 +39,34 @@ enum Before {
     NoNewline,
     /// The same as `Torn`, and the process cancels it.
     Cancel,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// Begins the run, or goes on with it.
+    Work,
+    Cancel,
+    Sweep,
+}
+
+impl Before {
+    fn task(self) -> Task {
+        match self {
+            Self::Cancel => Task::Cancel,
+            Self::Nothing | Self::Torn(_) | Self::NoNewline => Task::Work,
+        }
+    }
+}
+
+impl Task {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Cancel => "cancel",
+            Self::Sweep => "sweep",
+        }
+    }
 }
 
 /// Every failpoint, and when it is passed.
@@ -62,7 +94,11 @@ const PLACES: [(Before, &str, &[&str]); 10] = [
         &["begin", "moved", "truncated", "synced"],
     ),
     (Before::Torn("\0\0\0\n\0"), "repair.aside", REPLACE),
-    (Before::NoNewline, "repair", &["newline"]),
+    (
+        Before::NoNewline,
+        "repair",
+        &["newline", "completed", "synced"],
+    ),
     (Before::Torn(""), "sweep", REPLACE),
     (Before::Torn("x"), "opening", REPLACE),
     (Before::Cancel, "cancel", REPLACE),
@@ -91,9 +127,11 @@ fn check(before: Before, failpoint: &str, is_killed: bool, is_power_lost: bool) 
     let directory = fast_directory();
     let root = directory.path();
     prepare(before, root);
-    let acknowledged = run_child(before, root, failpoint, is_killed);
+    let power = Power::of(root);
+    let armed = power.armed(failpoint);
+    let acknowledged = run_child(before.task(), root, &armed, is_killed);
     if is_power_lost {
-        lose_power(root, acknowledged.len());
+        power.lose(root);
     }
 
     if matches!(before, Before::Cancel) {
@@ -124,18 +162,11 @@ fn prepare(before: Before, root: &Path) {
 }
 
 /// Runs [`child`] in a process of its own, and gives the trials whose rows it was told are on disk.
-fn run_child(before: Before, root: &Path, failpoint: &str, is_killed: bool) -> Vec<u64> {
+fn run_child(task: Task, root: &Path, failpoint: &str, is_killed: bool) -> Vec<u64> {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "record::failpoint::tests::child", "--nocapture"])
         .env(ROOT, root)
-        .env(
-            IS_CANCEL,
-            if matches!(before, Before::Cancel) {
-                "1"
-            } else {
-                ""
-            },
-        )
+        .env(TASK, task.as_str())
         .env(FAILPOINT, failpoint)
         .output()
         .unwrap();
@@ -156,10 +187,15 @@ fn child() {
     };
     failpoint::arm(&std::env::var(FAILPOINT).unwrap());
     let mut stdout = std::io::stdout();
-    if std::env::var(IS_CANCEL).is_ok_and(|value| !value.is_empty()) {
+    let task = std::env::var(TASK).unwrap();
+    let store = Store::open(&root).unwrap();
+    if task == Task::Cancel.as_str() {
         let run = only_run(&root).unwrap();
-        let claimed = Store::open(&root).unwrap().claim(&run, now()).unwrap();
-        _ = claimed.cancel(now());
+        _ = store.claim(&run, now()).unwrap().cancel(now());
+        return;
+    }
+    if task == Task::Sweep.as_str() {
+        store.sweep(now()).unwrap();
         return;
     }
     _ = work(&root, |ordinal| {
@@ -168,17 +204,42 @@ fn child() {
     });
 }
 
-/// Throws away what was written and not synced: rows are, before they are acknowledged.
-fn lose_power(root: &Path, acknowledged: usize) {
-    let Some(run) = only_run(root) else { return };
-    let index = run.dir.join("index.jsonl");
-    let bytes = fs_err::read(&index).unwrap();
-    let manifest = RunReader::open(&run.dir).unwrap().manifest().clone();
-    let is_first = manifest.sessions.len() == 1 && manifest.sessions[0].from_seq == 0;
-    if is_first && manifest.status == RunStatus::Running && acknowledged > 0 {
-        let kept = bytes.split_inclusive(|byte| *byte == b'\n');
-        let kept: usize = kept.take(acknowledged).map(<[u8]>::len).sum();
-        fs_err::write(&index, &bytes[..kept]).unwrap();
+#[test]
+fn what_another_process_believes_is_on_disk_by_then() {
+    let believers = [
+        (Task::Sweep, ""),
+        (Task::Cancel, ""),
+        (Task::Work, "opening.synced=kill"),
+        (Task::Work, "row.begin=kill"),
+        (Task::Work, "finish.synced=kill"),
+    ];
+    for row in 1..=TRIALS {
+        for (task, failpoint) in believers {
+            let what = format!("row {row}, {}, {failpoint}", task.as_str());
+            let directory = fast_directory();
+            let root = directory.path();
+            let power = Power::of(root);
+            let killed = power.armed(&format!("row.written@{row}=kill"));
+            let acknowledged = run_child(Task::Work, root, &killed, true);
+            let is_complete = row == TRIALS;
+            if is_complete && task != Task::Sweep {
+                // Nothing is left that these could write.
+                continue;
+            }
+            run_child(task, root, &power.armed(failpoint), !failpoint.is_empty());
+            let believed = RunReader::open(&only_run(root).unwrap().dir).unwrap();
+
+            power.lose(root);
+            let reader = RunReader::open(&only_run(root).unwrap().dir).unwrap();
+            assert_eq!(reader.manifest(), believed.manifest(), "{what}");
+            let counts = reader.state().unwrap().counts();
+            let told = Counts::from(believed.manifest().counts);
+            assert!(counts.done() >= told.done(), "{what}: {counts:?}");
+            if task != Task::Cancel {
+                work(root, |_| ()).unwrap();
+                check_end(root, &acknowledged, &what);
+            }
+        }
     }
 }
 
