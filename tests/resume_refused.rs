@@ -96,7 +96,7 @@ fn stored_bytes_that_are_altered_or_missing_are_named_and_nothing_is_changed() {
     for what in ["plugin", "suite", "attachment", "scenario"] {
         for is_deleted in [false, true] {
             let runner = crashed();
-            runner.run(&["resume", "--dry-run"]).expect(0);
+            runner.run(&["cleanup", "--no-dry-run"]).expect(0);
             let run = runner.only_run();
             let manifest = run.manifest();
             let path = match what {
