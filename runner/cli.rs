@@ -146,7 +146,7 @@ pub struct ExecArgs {
     /// Cap a limit of every provider, such as `memory=64MiB` or `time=2s`; may be given more than once
     #[arg(long = "limit", value_name = "KEY=VALUE", help_heading = "Execution")]
     pub limits: Vec<String>,
-    /// Begin no new trials once this many ended badly: a count, or a fraction of the plan such as 0.1
+    /// Begin no new trials once this many ended badly: a count, a fraction of the plan such as 0.1, or `off`
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", require_equals = true, value_parser = parse_fail_fast, help_heading = "Execution")]
     pub fail_fast: Option<FailFast>,
     /// On a stop, let guests go on for this long before they are interrupted, such as `2s`
@@ -246,7 +246,7 @@ pub struct ResumeArgs {
     /// Stop this session after this many minutes; a fraction is fine
     #[arg(long, value_name = "M", value_parser = parse_minutes, help_heading = "Execution")]
     pub timeout_minutes: Option<Duration>,
-    /// Begin no new trials once this many ended badly: a count, or a fraction of the plan such as 0.1
+    /// Begin no new trials once this many ended badly: a count, a fraction of the plan such as 0.1, or `off`
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", require_equals = true, value_parser = parse_fail_fast, help_heading = "Execution")]
     pub fail_fast: Option<FailFast>,
     /// On a stop, let guests go on for this long before they are interrupted, such as `2s`
@@ -470,6 +470,7 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_fail_fast(text: &str) -> Result<FailFast, String> {
-    let wanted = || "expected a count such as `3`, or a fraction such as `0.25`".into();
+    let wanted =
+        || "expected a count such as `3`, a fraction such as `0.25` or `1.0`, or `off`".into();
     FailFast::parse(text).ok_or_else(wanted)
 }

@@ -107,7 +107,7 @@ pub(super) struct Dispatcher<'a> {
     /// What the recorder gets after this turn.
     outbox: Vec<Entry>,
     unwritten: Unwritten,
-    /// Trials that ended badly, on disk or not yet.
+    /// Trials of this session that ended badly, on disk or not yet.
     bad: u64,
     /// How long attempts take, smoothed.
     pace: Option<Duration>,
@@ -152,7 +152,6 @@ impl<'a> Dispatcher<'a> {
         Self {
             is_memory_scarce: needed > parts.rules.memory,
             lanes: parts.lanes,
-            bad: parts.state.counts().bad(),
             state: parts.state,
             suspects: parts.suspects,
             recorder: parts.recorder,
@@ -166,6 +165,7 @@ impl<'a> Dispatcher<'a> {
             later: BinaryHeap::new(),
             outbox: Vec::new(),
             unwritten: Unwritten::default(),
+            bad: 0,
             pace: None,
             stop: None,
             storage: None,
@@ -323,9 +323,22 @@ impl<'a> Dispatcher<'a> {
 
     /// Tells whether more may be assigned: executors are idle or soon will be, and the disk keeps up.
     fn has_room(&self) -> bool {
-        self.in_flight.len() < self.pool.size() + self.ahead()
+        self.in_flight.len() < self.most_in_flight()
             && self.unwritten.rows < MAX_UNWRITTEN_ROWS
             && self.unwritten.bytes < MAX_UNWRITTEN_BYTES
+    }
+
+    /// How many attempts may be assigned and not answered.
+    ///
+    /// If all of them end badly, the run gives up before any is begun that nobody waits for, but for those that executors
+    /// would otherwise be idle for.
+    fn most_in_flight(&self) -> usize {
+        let most = self.pool.size() + self.ahead();
+        let Some(bad) = self.rules.fail_fast else {
+            return most;
+        };
+        let left = usize::try_from(bad.saturating_sub(self.bad)).unwrap_or(usize::MAX);
+        most.min(left.max(self.pool.size()))
     }
 
     /// How many attempts may lie ready; none while attempts are long, so that a stop has little to take back.

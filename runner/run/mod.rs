@@ -121,7 +121,7 @@ pub enum Event<'a> {
         mode: StopMode,
         /// Why.
         reason: Reason,
-        /// How many attempts have not answered.
+        /// How many attempts have begun and not ended.
         in_flight: usize,
     },
 }

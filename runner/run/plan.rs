@@ -207,12 +207,13 @@ impl Plan {
     /// At how many trials that ended badly the run gives up.
     pub(super) fn fail_fast(&self) -> Option<u64> {
         match self.overrides.fail_fast.or(self.scenario.run().fail_fast)? {
+            FailFast::Off => None,
             FailFast::Count(count) => Some(count),
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 clippy::cast_precision_loss,
-                reason = "a part of the planned trials, above none of them and not above all"
+                reason = "a part of the planned trials, and one more"
             )]
             FailFast::Fraction(part) => Some((part * self.trial_count() as f64) as u64 + 1),
         }
@@ -272,6 +273,8 @@ impl Plan {
     pub fn options_json(&self) -> Value {
         let overrides = &self.overrides;
         let fail_fast = overrides.fail_fast.map(|fail_fast| match fail_fast {
+            // Versions that do not know it take the scenario's.
+            FailFast::Off => json!(false),
             FailFast::Count(count) => json!(count),
             FailFast::Fraction(part) => json!(part),
         });

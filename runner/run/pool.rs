@@ -95,10 +95,9 @@ impl Pool {
     /// Takes back what no executor has begun.
     pub(super) fn take_back(&self) -> Vec<Task> {
         let mut queue = lock(&self.shared.queue);
-        let count = self.shared.queued.forget_permits(queue.len());
-        // An executor that already holds a permit finds its task at the front.
-        let kept = queue.len() - count;
-        queue.drain(kept..).collect()
+        // An executor that already holds a permit finds nothing.
+        self.shared.queued.forget_permits(queue.len());
+        queue.drain(..).collect()
     }
 
     /// Lets executors end once nothing lies ready for them; they tear down what they keep.
@@ -123,18 +122,9 @@ impl Shared {
         let mut kept = Kept::new(self.executor.memory_share);
         while let Ok(permit) = self.queued.acquire().await {
             permit.forget();
-            let task = lock(&self.queue).pop_front();
-            let task = task.expect("a permit stands for a task");
-
-            let begun = Begun {
-                ordinal: task.ordinal,
-                number: task.number,
-                trial: Arc::clone(&task.trial_text),
-                at: Instant::now(),
-                started_at: super::wall_clock(),
+            let Some((task, started_at)) = self.begin(slot) else {
+                continue;
             };
-            let started_at = begun.started_at;
-            *lock(&self.slots[slot]) = Some(begun);
             self.in_flight.begin(slot, task.ordinal, task.number);
             let run = self
                 .executor
@@ -148,6 +138,21 @@ impl Shared {
             }
         }
         kept.let_go(&self.interrupt).await;
+    }
+
+    /// Takes the next task, unless it was taken back. It is in the queue or in a slot, whoever looks.
+    fn begin(&self, slot: usize) -> Option<(Task, Timestamp)> {
+        let mut queue = lock(&self.queue);
+        let task = queue.pop_front()?;
+        let started_at = super::wall_clock();
+        *lock(&self.slots[slot]) = Some(Begun {
+            ordinal: task.ordinal,
+            number: task.number,
+            trial: Arc::clone(&task.trial_text),
+            at: Instant::now(),
+            started_at,
+        });
+        Some((task, started_at))
     }
 }
 

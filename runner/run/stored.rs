@@ -157,9 +157,10 @@ pub fn stored_overrides(manifest: &Manifest) -> Overrides {
             .filter_map(Value::as_str)
             .map(str::to_owned)
             .collect(),
-        fail_fast: match fail_fast.as_u64() {
-            Some(count) => Some(FailFast::Count(count)),
-            None => fail_fast.as_f64().map(FailFast::Fraction),
+        fail_fast: match fail_fast {
+            Value::Bool(false) => Some(FailFast::Off),
+            Value::Number(number) => FailFast::parse(&number.to_string()),
+            _ => None,
         },
         grace: options["grace_ms"].as_u64().map(Duration::from_millis),
     }

@@ -344,12 +344,12 @@ fn text(text: &str, form: &Form) -> Result<(), Refusal> {
     }
 }
 
-/// Reads the value of `fail_fast`; the inner `None` is `false`.
-pub(super) fn fail_fast(value: &Value) -> Option<Option<FailFast>> {
+/// Reads the value of `fail_fast`.
+pub(super) fn fail_fast(value: &Value) -> Option<FailFast> {
     match value {
-        Value::Bool(false) => Some(None),
-        Value::Bool(true) => Some(Some(FailFast::Count(1))),
-        Value::Number(number) => FailFast::parse(&number.to_string()).map(Some),
+        Value::Bool(false) => Some(FailFast::Off),
+        Value::Bool(true) => Some(FailFast::Count(1)),
+        Value::Number(number) => FailFast::parse(&number.to_string()),
         Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
@@ -412,7 +412,7 @@ fn describe(form: &Form) -> String {
         Form::Duration { .. } => "a duration such as \"10s\", \"200ms\" or \"1h30m\"".to_owned(),
         Form::Size => "a size such as \"64MiB\", or a number of bytes".to_owned(),
         Form::Rate => "a rate such as \"60/min\", \"5/s\" or \"100/h\"".to_owned(),
-        Form::FailFast => "true, false, a count from 1, or a fraction between 0 and 1".to_owned(),
+        Form::FailFast => "true, false, a count, or a fraction up to 1.0".to_owned(),
         Form::Digest => "a SHA-256 of 64 hexadecimal digits".to_owned(),
         Form::Regex => "a regular expression".to_owned(),
         Form::Glob | Form::FileGlob => "a glob".to_owned(),

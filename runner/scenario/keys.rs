@@ -186,7 +186,7 @@ const RUN: &[Key] = &[
         "fail_fast",
         Form::FailFast,
         "false",
-        "Gives up after the first bad trial (`true`), after a count of them, or after a fraction of all trials.",
+        "Gives up after the first bad trial (`true`), after a count of them, or once more than a fraction of all trials ended badly. Those of one session count.",
     ),
     with_default(
         "grace",

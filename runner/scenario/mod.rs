@@ -178,7 +178,7 @@ impl RunSettings {
         Self {
             concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
             memory: table.get("memory").and_then(units::size_of),
-            fail_fast: table.get("fail_fast").and_then(check::fail_fast).flatten(),
+            fail_fast: table.get("fail_fast").and_then(check::fail_fast),
             grace: settings::duration(table, "grace").unwrap_or_default(),
             seed: settings::integer(table, "seed").unwrap_or_default(),
             poison_after: settings::integer(table, "poison_after").unwrap_or(3),
@@ -186,23 +186,31 @@ impl RunSettings {
     }
 }
 
-/// How many trials may end badly before a run gives up.
+/// How many trials may end badly before a session gives up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FailFast {
+    /// It never gives up.
+    Off,
     /// It gives up at this many; at least 1.
     Count(u64),
-    /// It gives up once this part of the planned trials has ended badly; above 0 and below 1.
+    /// It gives up once more than this part of the planned trials has ended badly; above 0, and 1 for never.
     Fraction(f64),
 }
 
 impl FailFast {
-    /// Reads a count such as `3` or a fraction such as `0.25`.
+    /// Reads a count such as `3`, a fraction such as `0.25` or `1.0`, or `0` or `off` for never.
     pub fn parse(text: &str) -> Option<Self> {
+        if text == "off" {
+            return Some(Self::Off);
+        }
         if let Ok(count) = text.parse() {
-            return (count > 0).then_some(Self::Count(count));
+            return Some(match count {
+                0 => Self::Off,
+                _ => Self::Count(count),
+            });
         }
         let fraction: f64 = text.parse().ok()?;
-        (0.0 < fraction && fraction < 1.0).then_some(Self::Fraction(fraction))
+        (0.0 < fraction && fraction <= 1.0).then_some(Self::Fraction(fraction))
     }
 }
 

@@ -63,7 +63,7 @@ fn of(form: &Form) -> Value {
             "pattern": "^[0-9]+ */ *(s|sec|second|m|min|minute|h|hour)$",
             "examples": ["60/min", "5/s"],
         }),
-        Form::FailFast => json!({"type": ["boolean", "number"], "exclusiveMinimum": 0}),
+        Form::FailFast => json!({"type": ["boolean", "number"], "minimum": 0}),
         Form::Digest => json!({"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}),
         Form::Regex => json!({"type": "string", "format": "regex"}),
         Form::Word(words) => json!({"type": "string", "enum": words}),

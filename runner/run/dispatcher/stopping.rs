@@ -83,7 +83,7 @@ impl Dispatcher<'_> {
         (self.observe)(Event::Stopping {
             mode,
             reason,
-            in_flight: self.in_flight.len(),
+            in_flight: self.pool.begun().len(),
         });
     }
 
