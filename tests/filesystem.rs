@@ -3,14 +3,14 @@
 use std::{
     path::{Path, PathBuf},
     sync::LazyLock,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use runner::{
     model::{AttemptError, ErrorClass, Limits},
     plugin::{
         Access, AttachmentSource, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt,
-        Invocation, Mount, OutputForm, Plugin, PluginFile, Reply,
+        Invocation, Moment, Mount, OutputForm, Plugin, PluginFile, Reply,
     },
 };
 use serde_json::{Value, json};
@@ -192,7 +192,7 @@ impl World {
             listener: None,
         };
         let guard = Guard {
-            deadline: Instant::now() + self.timeout,
+            deadline: Moment::now() + self.timeout,
             interrupt: self.interrupt.clone(),
         };
         plugin.run(call, &guard).await

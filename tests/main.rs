@@ -46,6 +46,7 @@ mod selection;
 mod stop;
 mod support;
 mod surroundings;
+mod suspended;
 mod terminal;
 mod tidy;
 mod upkeep;

@@ -12,8 +12,8 @@ use std::{
 use runner::{
     model::{Denied, ErrorClass, Grant, Limits, NetGrant},
     plugin::{
-        Access, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt, LinkError, Network,
-        Plugin, PluginFile, Secrets,
+        Access, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt, LinkError, Moment,
+        Network, Plugin, PluginFile, Secrets,
     },
 };
 use serde_json::{Value, json};
@@ -82,7 +82,7 @@ impl Bench {
     /// Runs one attempt that makes these requests, one after the other.
     fn run(&self, requests: &[Value]) -> Ended {
         let guard = Guard {
-            deadline: Instant::now() + self.timeout,
+            deadline: Moment::now() + self.timeout,
             interrupt: self.interrupt.clone(),
         };
         let call = Call {

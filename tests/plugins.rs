@@ -12,7 +12,7 @@ use runner::{
     model::{CheckVerdict, ErrorClass, Limits},
     plugin::{
         Access, AttachmentSource, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt,
-        Invocation, LinkError, OutputForm, Plugin, PluginFile, Protocol, Reply,
+        Invocation, LinkError, Moment, OutputForm, Plugin, PluginFile, Protocol, Reply,
     },
 };
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ impl Case {
             env: self.env,
             listener: None,
         };
-        let deadline = Instant::now() + self.timeout.unwrap_or(LONG);
+        let deadline = Moment::now() + self.timeout.unwrap_or(LONG);
         plugin
             .run(
                 call,
@@ -191,7 +191,7 @@ fn a_providers_own_judgement_comes_back() {
 #[test]
 fn a_component_describes_itself() {
     let guard = Guard {
-        deadline: Instant::now() + LONG,
+        deadline: Moment::now() + LONG,
         interrupt: Interrupt::default(),
     };
     let describe = |plugin: &Plugin, protocol| {
@@ -221,14 +221,14 @@ fn a_guest_that_loops_in_describe_is_ended() {
     };
 
     let late = describe(
-        Instant::now() + Duration::from_millis(30),
+        Moment::now() + Duration::from_millis(30),
         Interrupt::default(),
     );
     assert_eq!((late.class, late.code.as_str()), (None, "timeout"));
 
     let interrupt = Interrupt::default();
     interrupt.now();
-    let stopped = describe(Instant::now() + LONG, interrupt);
+    let stopped = describe(Moment::now() + LONG, interrupt);
     assert_eq!((stopped.class, stopped.code.as_str()), (None, "stopped"));
 }
 

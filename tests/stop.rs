@@ -1,13 +1,18 @@
 //! Stopping in order: by a signal, at any moment, whatever the guests are doing.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
-use crate::support::runner::{Ran, Run, Runner, Signal, tests};
+use crate::support::runner::{Ran, Run, Runner, Running, Signal, tests};
 
 /// The design's bound is one second; a debug build on a shared machine gets more.
 const BOUND: Duration = Duration::from_secs(5);
+/// Longer than anything that is waited for takes on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Says how long a stop took, for those who want to see it, and holds it against the bound.
 #[track_caller]
@@ -417,4 +422,59 @@ fn after_sigkill_every_row_that_was_acknowledged_is_on_disk() {
         runner.list(&["--status", "running"]),
         Vec::<serde_json::Value>::new()
     );
+}
+
+/// The only attempt sleeps, and a stop would wait for it for a minute.
+fn patient() -> Runner {
+    many(1, r#"{ do = "sleep" }"#)
+}
+
+#[test]
+fn two_signals_in_a_row_are_two_or_a_third_makes_up_for_it() {
+    let runner = patient();
+    for _ in 0..6 {
+        let mut live = runner.start(&["--grace", "60s"]);
+        live.wait_until_running(1);
+        live.signal(Signal::INT);
+        live.signal(Signal::INT);
+        let sent = Instant::now();
+        while live.is_alive() && sent.elapsed() < Duration::from_secs(3) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // The kernel itself may have made one of them.
+        if live.is_alive() {
+            live.signal(Signal::INT);
+        }
+        live.finish().expect(130);
+        assert_soon(sent.elapsed());
+        assert_interrupted(&runner.runs().pop().unwrap(), "SIGINT", 1);
+    }
+}
+
+#[test]
+fn a_stop_that_takes_long_says_what_it_waits_for() {
+    let runner = patient();
+    let args = ["exec", "scenario.toml", "--grace", "60s"];
+    let live = Running::spawn(runner.command(&args));
+    let begun = Instant::now();
+    let is_running = || {
+        let run = runner.runs().pop();
+        let slots = run.and_then(|run| fs_err::read(run.dir.join("inflight")).ok());
+        slots.is_some_and(|slots| slots.iter().any(|byte| *byte != 0))
+    };
+    while !is_running() {
+        assert!(begun.elapsed() < LONG, "it does not begin");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    live.signal(Signal::INT);
+    // It is said after two seconds of waiting.
+    std::thread::sleep(Duration::from_secs(4));
+    let (ran, took) = live.end_by(Signal::INT);
+    assert_soon(took);
+    ran.expect(130).says(&[
+        "stopping: asked to stop; 1 attempt in flight",
+        "waiting for 1 attempt (guest@hostile#1 for",
+        "a second Ctrl-C, or `runner stop --kill`, does not wait for them",
+        "stopping at once",
+    ]);
 }

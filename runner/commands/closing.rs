@@ -6,6 +6,7 @@ use crate::{
     error::ExitStatus,
     model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict, chain},
     output::{Finish, Report, Tally},
+    plugin::clock,
     record::{End, RecordError, Recorder, RunReader},
     run::{Ending, SessionError, Watchdog},
 };
@@ -140,11 +141,12 @@ impl Closing {
 ///
 /// The watchdog watches until the former is done: a long summary is no reason to end the process.
 pub(super) fn close(
-    recorder: Recorder,
+    mut recorder: Recorder,
     watchdog: Watchdog,
     mut report: Report,
     closing: Closing,
 ) -> ExitStatus {
+    recorder.set_suspended(clock::suspended());
     let run_dir = recorder.run_dir().to_owned();
     let is_resumed = recorder.session() > 1;
     let closing = match recorder.finish(&closing.end()) {

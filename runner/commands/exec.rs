@@ -36,6 +36,8 @@ pub(super) fn exec(
     }
     let signals = StopSignals::install()
         .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
+    let screen = output.clone();
+    signals.pause_by(move |pause| screen.aside(pause));
     let mut plan = plan(args, &signals, output)?;
     if let Some(run) = run_to_go_on_with(args, &plan)? {
         let store = match args.dry_run {

@@ -135,8 +135,10 @@ impl<'a> Live<'a> {
         } = self;
         let counts = history.state.counts();
         plugin::sweep_folders(&surroundings.scratch_root);
-        let closing = match set_up(plan, engine_options(surroundings, root)) {
-            Err(problem) => Closing::not_set_up(problem, counts),
+        let set_up = set_up(plan, engine_options(surroundings, root));
+        // The engine stays until the end is written down: its ticker tells the watchdog's clock that the process runs.
+        let (closing, _engine) = match set_up {
+            Err(problem) => (Closing::not_set_up(problem, counts), None),
             Ok((engine, guests, main)) => {
                 let session = Session {
                     engine: &engine,
@@ -152,7 +154,7 @@ impl<'a> Live<'a> {
                 let ended = main.block_on(run::run(plan, session));
                 // A guest inside one long instruction cannot be joined.
                 guests.shutdown_background();
-                Closing::of(ended, counts)
+                (Closing::of(ended, counts), Some(engine))
             }
         };
         close(recorder, watchdog, report, closing)

@@ -37,6 +37,8 @@ pub(super) fn resume(
 ) -> Result<ExitStatus, Error> {
     let signals = StopSignals::install()
         .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
+    let screen = output.clone();
+    signals.pause_by(move |pause| screen.aside(pause));
     let run = choose(args, output)?;
     let store = Store::existing_around(&run.dir).map_err(Error::record)?;
     go_on(args, &Target { run, store }, &signals, surroundings, output)

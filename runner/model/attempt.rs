@@ -32,8 +32,10 @@ pub struct Attempt {
     pub error: Option<AttemptError>,
     /// When it began, by the wall clock.
     pub started_at: Timestamp,
-    /// How long it took, by the monotonic clock.
+    /// How long it took, by the monotonic clock, without the time in which the runner's process was stopped.
     pub duration: Duration,
+    /// For how long the runner's process was stopped meanwhile.
+    pub suspended: Duration,
     /// What it used.
     pub usage: Usage,
     /// What the guest tried and was not granted, each once.

@@ -1,5 +1,6 @@
 //! The only module that prints: data to standard output, talk to standard error.
 
+mod awaited;
 mod bar;
 mod denials;
 mod events;
@@ -202,6 +203,11 @@ impl Output {
         if let Some(old) = old {
             old.finish_and_clear();
         }
+    }
+
+    /// Takes the progress bar off the screen while `pause` lasts.
+    pub fn aside(&self, pause: &dyn Fn()) {
+        self.around_bar(pause);
     }
 
     fn around_bar(&self, print: impl FnOnce()) {

@@ -1,16 +1,13 @@
 //! [`Report`]: what a person, or a program, sees of a session while it goes on and when it is over.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use owo_colors::OwoColorize as _;
 use serde_json::value::RawValue;
 
 use super::{
-    Output, bar,
+    Output, awaited, bar,
     events::{self, Line, Longest},
     failure, format,
     grants::{self, Granted},
@@ -22,6 +19,7 @@ use crate::{
     model::{
         Counts, Grants, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict,
     },
+    plugin::Moment,
     record::{Entry, Row, RowDenied},
     run,
 };
@@ -59,8 +57,8 @@ pub struct Report {
     /// Lines of the event stream so far.
     lines: u64,
     shown: u64,
-    started: Instant,
-    progress_at: Instant,
+    started: Moment,
+    progress_at: Moment,
 }
 
 /// What is told of a run's beginning.
@@ -106,7 +104,7 @@ pub struct Finish<'a> {
 impl Report {
     /// Begins a report.
     pub fn new(output: Output, mode: Mode, is_verbose: bool) -> Self {
-        let now = Instant::now();
+        let now = Moment::now();
         Self {
             output,
             mode,
@@ -124,7 +122,7 @@ impl Report {
     /// Tells that a run was born.
     pub fn begin(&mut self, begin: &Begin<'_>) {
         self.granted = begin.grants.iter().copied().collect();
-        self.started = Instant::now();
+        self.started = Moment::now();
         self.progress_at = self.started + self.progress_every();
         match self.mode {
             Mode::Json => self.emit(events::Event::Started {
@@ -184,6 +182,11 @@ impl Report {
                 reason,
                 in_flight,
             } => self.stopping(*mode, *reason, *in_flight),
+            run::Event::Awaiting {
+                mode,
+                running,
+                rows,
+            } => self.awaiting(*mode, running, *rows),
         }
     }
 
@@ -339,7 +342,7 @@ impl Report {
     }
 
     fn is_progress_due(&mut self) -> bool {
-        let now = Instant::now();
+        let now = Moment::now();
         let is_due = now >= self.progress_at;
         if is_due {
             self.progress_at = now + self.progress_every();
@@ -380,6 +383,12 @@ impl Report {
                     format::plural(in_flight as u64, "attempt")
                 ));
             }
+        }
+    }
+
+    fn awaiting(&self, mode: StopMode, running: &[run::Running<'_>], rows: usize) {
+        if matches!(self.mode, Mode::Terminal | Mode::Plain) {
+            self.output.talk(&awaited::text(mode, running, rows));
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -16,6 +16,7 @@ use thiserror::Error;
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::{
+    clock::Moment,
     engine::{self, Metering},
     interrupt::Interrupt,
 };
@@ -137,7 +138,7 @@ struct Running(Child);
 impl Running {
     /// `None` if it takes longer than `timeout`.
     async fn wait(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
-        let start = Instant::now();
+        let start = Moment::now();
         while start.elapsed() < timeout {
             if let Some(status) = self.0.try_wait()? {
                 return Ok(Some(status));

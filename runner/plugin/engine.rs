@@ -9,7 +9,9 @@ use wasmtime::{
 };
 use wasmtime_wasi::{p1, p2};
 
-use super::{cache::Cache, compile::Compiler, contract, fs, host::Host, sandbox::Sandbox};
+use super::{
+    cache::Cache, clock::Pulse, compile::Compiler, contract, fs, host::Host, sandbox::Sandbox,
+};
 
 /// How long a guest that only computes may go on after its time is over.
 const TICK: Duration = Duration::from_millis(10);
@@ -96,10 +98,13 @@ pub(super) fn new_wasmtime(metering: Metering) -> wasmtime::Result<wasmtime::Eng
     wasmtime::Engine::new(&config)
 }
 
-/// An OS thread, because a guest may keep every thread of the async runtime busy; ends with the engine.
+/// An OS thread, because a guest may keep every thread of the async runtime busy; ends with the engine. It is the clock's
+/// pulse as well.
 fn start_ticker(engine: EngineWeak) -> io::Result<()> {
     let tick = move || {
+        let pulse = Pulse::begin();
         while let Some(engine) = engine.upgrade() {
+            pulse.beat();
             engine.increment_epoch();
             drop(engine);
             thread::sleep(TICK);

@@ -340,12 +340,12 @@ async fn wait<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use fs_err as fs;
 
     use super::{FilesError, Private, folder::Folder};
-    use crate::plugin::{AttachmentSource, Guard, Interrupt};
+    use crate::plugin::{AttachmentSource, Guard, Interrupt, Moment};
 
     #[test]
     fn an_attachment_is_laid_out_in_its_folder_or_not_at_all() {
@@ -366,7 +366,7 @@ mod tests {
                 path: source.clone(),
             };
             let guard = Guard {
-                deadline: Instant::now() + Duration::from_secs(60),
+                deadline: Moment::now() + Duration::from_secs(60),
                 interrupt: Interrupt::default(),
             };
             private.fill(&[file], &guard)

@@ -368,20 +368,17 @@ fn read_at(file: &AttachmentSource, offset: u64, length: u64) -> io::Result<Vec<
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{Arc, Mutex},
-        time::Instant,
-    };
+    use std::sync::{Arc, Mutex};
 
     use super::{Host, control::Host as _, is_artifact_name, secrets::Host as _};
     use crate::{
         model::Limits,
-        plugin::{Guard, Heard, Interrupt, Listener},
+        plugin::{Guard, Heard, Interrupt, Listener, Moment},
     };
 
     fn host(limits: &Limits) -> Host {
         let guard = Guard {
-            deadline: Instant::now(),
+            deadline: Moment::now(),
             interrupt: Interrupt::default(),
         };
         Host::new(limits, [].into(), guard)

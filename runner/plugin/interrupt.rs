@@ -5,12 +5,14 @@ use std::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use thiserror::Error;
 use tokio::sync::Notify;
 use wasmtime::UpdateDeadline;
+
+use super::clock::{self, Moment};
 
 // Zero is the state of an interrupt that nobody has used.
 const REQUESTED: u8 = 1;
@@ -30,7 +32,7 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct Guard {
     /// When the attempt times out.
-    pub deadline: Instant,
+    pub deadline: Moment,
     /// Stops it earlier.
     pub interrupt: Interrupt,
 }
@@ -82,7 +84,7 @@ impl Interrupt {
 impl Guard {
     /// Time until the deadline.
     pub(super) fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.deadline.saturating_duration_since(Moment::now())
     }
 
     /// Runs a guest that may compute, which the epoch callback ends, or wait in the host, whose future is dropped here.
@@ -103,7 +105,7 @@ impl Guard {
         tokio::select! {
             biased;
             () = self.interrupt.interrupted() => Halt::Stopped,
-            () = tokio::time::sleep_until(self.deadline.into()) => Halt::Timeout,
+            () = clock::sleep_until(self.deadline) => Halt::Timeout,
         }
     }
 
@@ -112,7 +114,7 @@ impl Guard {
         if self.interrupt.is_now() {
             return Err(Halt::Stopped);
         }
-        if Instant::now() >= self.deadline {
+        if Moment::now() >= self.deadline {
             return Err(Halt::Timeout);
         }
         Ok(())
@@ -121,8 +123,11 @@ impl Guard {
     /// What the store asks at every tick of the epoch.
     pub(super) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
         self.check()?;
-        // Not `Yield`: tokio would put the task straight back in front of those that wait.
-        let turn = Box::pin(tokio::task::yield_now());
+        let turn = Box::pin(async {
+            // Not `Yield`: tokio would put the task straight back in front of those that wait.
+            tokio::task::yield_now().await;
+            clock::held().await;
+        });
         Ok(UpdateDeadline::YieldCustom(1, turn))
     }
 }

@@ -1,6 +1,6 @@
 //! [`Engine::link`]: from a file to a [`Plugin`] that can be run.
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Instant};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use bytesize::ByteSize;
 use thiserror::Error;
@@ -8,7 +8,8 @@ use wasmtime::{Module, component::Component};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::{
-    Call, CommandForm, Description, Ended, Engine, Guard, Interrupt, Kind, PluginFile, Protocol,
+    Call, CommandForm, Description, Ended, Engine, Guard, Interrupt, Kind, Moment, PluginFile,
+    Protocol,
     cache::{Code, Form, Key},
     classify::failure,
     command::{self, Program, ProgramCode},
@@ -245,7 +246,7 @@ impl Plugin {
         let ended = self.run_in(&mut slot, call, guard).await;
         if let Some(instance) = slot {
             let guard = Guard {
-                deadline: Instant::now() + TEARDOWN_TIME,
+                deadline: Moment::now() + TEARDOWN_TIME,
                 interrupt: guard.interrupt.clone(),
             };
             instance.tear_down(&guard).await;

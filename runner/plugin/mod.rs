@@ -9,6 +9,7 @@ mod access;
 mod cache;
 mod call;
 mod classify;
+pub mod clock;
 mod command;
 mod compile;
 mod component;
@@ -37,6 +38,7 @@ pub use access::{Access, Mount};
 pub use call::{
     AttachmentSource, Call, Description, Ended, Ending, Invocation, OutputForm, Protocol, Reply,
 };
+pub use clock::Moment;
 pub use compile::{COMPILE_ARGUMENT, CompileError, compile_child};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use file::{PluginFile, PluginFileError};

@@ -1,10 +1,6 @@
 //! [`Sandbox`]: what a store holds for its guest, and how a fresh one is made.
 
-use std::{
-    any::Any,
-    panic::AssertUnwindSafe,
-    time::{Duration, Instant},
-};
+use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt as _;
 use wasmtime::Store;
@@ -12,7 +8,8 @@ use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
-    engine::Metering, fs::Quota, host::Host, limits::Limiter, listener::Heard, stdio::Capture,
+    clock::Moment, engine::Metering, fs::Quota, host::Host, limits::Limiter, listener::Heard,
+    stdio::Capture,
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
 
@@ -57,10 +54,10 @@ pub(super) struct Recipe<'a> {
 
 /// Measures what an execution costs, from the guest's start on.
 pub(super) struct Meter {
-    started: Instant,
+    started: Moment,
     /// What was left before, if it is counted.
     fuel: Option<u64>,
-    instantiated: Option<Instant>,
+    instantiated: Option<Moment>,
 }
 
 /// What an execution cost.
@@ -122,20 +119,21 @@ impl Meter {
     pub(super) fn start(store: &Store<Sandbox>) -> Self {
         Self {
             fuel: fuel_left(store),
-            started: Instant::now(),
+            started: Moment::now(),
             instantiated: None,
         }
     }
 
     /// Notes that there is an instance, and that it is called now.
     pub(super) fn instantiated(&mut self) {
-        self.instantiated = Some(Instant::now());
+        self.instantiated = Some(Moment::now());
     }
 
     /// Notes the end. Of an execution that never came to its call, all went into the instance.
     pub(super) fn stop(self, store: &Store<Sandbox>) -> Spent {
         let duration = self.started.elapsed();
-        let called = self.instantiated.map(|at| at - self.started);
+        let called = self.instantiated;
+        let called = called.map(|at| at.saturating_duration_since(self.started));
         let burnt = |before: u64| Some(before - fuel_left(store)?);
         Spent {
             duration,

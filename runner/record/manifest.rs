@@ -226,6 +226,9 @@ pub struct Session {
     /// The number of the last row before it; its own have greater ones.
     #[serde(default)]
     pub from_seq: u64,
+    /// For how long its process was stopped; absent where it was not. Nothing worked meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_ms: Option<f64>,
     /// What was being executed when its process died: the trial's place in the plan, and which attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub in_flight: Vec<(u64, u32)>,
@@ -381,6 +384,7 @@ impl Manifest {
             rerun: session.rerun,
             is_forced: session.is_forced,
             from_seq: session.from_seq,
+            suspended_ms: None,
             in_flight: Vec::new(),
             others: Others::new(),
         });

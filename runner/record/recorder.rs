@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use fs_err::File;
@@ -19,6 +20,7 @@ use super::{
     lock::Lock,
     manifest::{End, Manifest},
     request,
+    row::some_milliseconds,
     run_entry::Stamp,
     state::Mark,
     writer::{Job, Writer},
@@ -166,6 +168,13 @@ impl Recorder {
         }
         self.manifest.stage = stage;
         self.manifest.write(&self.dir.manifest(), "stage")
+    }
+
+    /// Notes for how long the process has been stopped since the session began; [`Recorder::finish`] writes it down.
+    pub fn set_suspended(&mut self, suspended: Duration) {
+        if let Some(session) = self.manifest.sessions.last_mut() {
+            session.suspended_ms = some_milliseconds(suspended);
+        }
     }
 
     /// The number of this session.

@@ -84,8 +84,11 @@ pub struct Row<'a> {
     #[serde(with = "words::instant")]
     #[schemars(with = "InstantSchema")]
     pub started_at: Timestamp,
-    /// How long it took, by the monotonic clock.
+    /// How long it took, by the monotonic clock, without the time in which the runner's process was stopped.
     pub duration_ms: f64,
+    /// For how long the runner's process was stopped meanwhile; absent where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_ms: Option<f64>,
     /// What it used.
     #[serde(default)]
     pub usage: RowUsage,
@@ -281,6 +284,7 @@ impl<'a> Row<'a> {
             error: attempt.error.as_ref().map(RowError::new),
             started_at: attempt.started_at,
             duration_ms: milliseconds(attempt.duration),
+            suspended_ms: some_milliseconds(attempt.suspended),
             usage: RowUsage::new(attempt.usage),
             denied: attempt.denied.iter().map(RowDenied::new).collect(),
             artifacts: Vec::new(),
@@ -459,6 +463,10 @@ fn finite(number: Option<f64>) -> Option<f64> {
 /// Milliseconds with three decimals: what is finer is noise, and makes rows long.
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
+}
+
+pub(super) fn some_milliseconds(duration: Duration) -> Option<f64> {
+    (!duration.is_zero()).then(|| milliseconds(duration))
 }
 
 /// Reads a value that is there, so that `null` is told from nothing.

@@ -89,6 +89,7 @@ pub(super) fn entry(ordinal: u64, number: u32, outcome: Outcome) -> Entry {
             error: None,
             started_at: NOW.parse().unwrap(),
             duration: Duration::from_nanos(48_123),
+            suspended: Duration::ZERO,
             usage: Usage {
                 peak_memory: 1_114_112,
                 bytes_in: 9,

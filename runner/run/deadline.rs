@@ -1,8 +1,8 @@
 //! Which deadline an attempt has, and its name.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::{model::Limits, scenario::Test};
+use crate::{model::Limits, plugin::Moment, scenario::Test};
 
 /// An attempt's timeout where nobody set one.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -16,7 +16,7 @@ pub(super) struct Budget {
 /// When an attempt must have ended, and which rule says so.
 #[derive(Clone, Debug)]
 pub(super) struct Deadline {
-    pub(super) at: Instant,
+    pub(super) at: Moment,
     /// How long that is from the attempt's start.
     pub(super) after: Duration,
     pub(super) rule: Rule,
@@ -63,8 +63,8 @@ impl Budget {
         self,
         test: &Test,
         limits: &Limits,
-        trial_ends: Option<Instant>,
-        now: Instant,
+        trial_ends: Option<Moment>,
+        now: Moment,
     ) -> Deadline {
         let trial_left = match (trial_ends, test.trial_timeout) {
             (Some(ends), _) => Some(ends.saturating_duration_since(now)),

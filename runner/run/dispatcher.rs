@@ -4,20 +4,21 @@
 //! what the recorder says is on disk. It holds no future of an executor.
 
 mod stopping;
+mod supplying;
 mod suspecting;
 
 use std::{
     collections::{BinaryHeap, HashMap},
     io,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use self::stopping::Stop;
 use super::{
-    Event, Running, SessionError,
+    Event, SessionError,
     executor::Task,
     fingerprint::Fingerprints,
     lane::{Lane, Readiness, Retry},
@@ -28,21 +29,15 @@ use super::{
 };
 use crate::{
     model::{Attempt, Counts, Outcome, Reason, StopMode, StopSignal, TrialId},
-    plugin::Interrupt,
+    plugin::{Interrupt, Moment, clock},
     record::{Accepted, AttemptKey, Entry, RecordError, Recorder, State, Written, accept},
     scenario::Test,
 };
 
 /// Rows that may wait for the disk before assignment pauses.
 const MAX_UNWRITTEN_ROWS: usize = 4096;
-/// Bytes of guests' products that may wait for the disk before assignment pauses.
-const MAX_UNWRITTEN_BYTES: u64 = 8 << 20;
 /// How often the display learns what is running.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// How much work lies ready for the executors, so that they never wait for the dispatcher.
-const AHEAD: Duration = Duration::from_millis(4);
-/// The most attempts that lie ready.
-const MAX_AHEAD: usize = 512;
 /// How long reports may gather while executors have work.
 const GATHER: Duration = Duration::from_millis(1);
 
@@ -69,7 +64,7 @@ pub(super) struct Rules {
     /// How long guests are asked to stop before they are interrupted.
     pub(super) grace: Duration,
     /// The run's own deadline.
-    pub(super) ends: Instant,
+    pub(super) ends: Moment,
 }
 
 /// How a session ended.
@@ -122,7 +117,7 @@ struct InFlight {
     trial: TrialId,
     lane: usize,
     test: Arc<Test>,
-    trial_ends: Option<Instant>,
+    trial_ends: Option<Moment>,
 }
 
 /// What the recorder has and has not acknowledged.
@@ -190,9 +185,9 @@ impl<'a> Dispatcher<'a> {
     async fn go_on(&mut self, inbox: &mut UnboundedReceiver<Message>) -> io::Result<()> {
         self.record_guilty();
         let mut messages = Vec::new();
-        let mut progress_at = Instant::now() + PROGRESS_EVERY;
+        let mut progress_at = Moment::now() + PROGRESS_EVERY;
         loop {
-            let now = Instant::now();
+            let now = Moment::now();
             self.enforce(now);
             let wake = self.assign(now)?;
             self.hand_over();
@@ -207,11 +202,11 @@ impl<'a> Dispatcher<'a> {
             let wake = [wake, self.next_bound()]
                 .into_iter()
                 .flatten()
-                .fold(progress_at, Instant::min);
+                .fold(progress_at, Moment::min);
             tokio::select! {
                 biased;
                 _ = inbox.recv_many(&mut messages, MAX_UNWRITTEN_ROWS) => {}
-                () = tokio::time::sleep_until(wake.into()) => {}
+                () = clock::sleep_until(wake) => {}
             }
             for message in messages.drain(..) {
                 self.receive(message);
@@ -233,7 +228,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Gives the pool what it can take, and says when to look again.
-    fn assign(&mut self, now: Instant) -> io::Result<Option<Instant>> {
+    fn assign(&mut self, now: Moment) -> io::Result<Option<Moment>> {
         if self.stop.is_some() {
             return Ok(None);
         }
@@ -262,7 +257,7 @@ impl<'a> Dispatcher<'a> {
         Ok([retry_at, lane_at].into_iter().flatten().min())
     }
 
-    fn wake_retries(&mut self, now: Instant) {
+    fn wake_retries(&mut self, now: Moment) {
         while self.later.peek().is_some_and(|later| later.at <= now) {
             if let Some(later) = self.later.pop() {
                 self.lanes[later.lane].retry(later.retry);
@@ -271,11 +266,11 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Finds the lane whose next trial comes first in the plan, of those that may start one.
-    fn next_lane(&mut self, now: Instant) -> io::Result<Choice> {
+    fn next_lane(&mut self, now: Moment) -> io::Result<Choice> {
         let is_idle_executor = self.in_flight.len() < self.pool.size();
         let memory_left = self.memory_left();
         let mut best = None;
-        let mut wait = None::<Instant>;
+        let mut wait = None::<Moment>;
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             let may_lie_ready = lane.is_unbounded() && !self.is_memory_scarce;
             if lane.memory > memory_left || !(is_idle_executor || may_lie_ready) {
@@ -295,15 +290,7 @@ impl<'a> Dispatcher<'a> {
         })
     }
 
-    /// What may still be promised to attempts. One that lies ready uses none, so it matters only where memory is scarce.
-    fn memory_left(&self) -> u64 {
-        if self.is_memory_scarce {
-            return self.rules.memory.saturating_sub(self.memory_in_use);
-        }
-        u64::MAX
-    }
-
-    fn take(&mut self, index: usize, now: Instant) -> Task {
+    fn take(&mut self, index: usize, now: Moment) -> Task {
         let lane = &mut self.lanes[index];
         let task = lane.take(&mut self.state, now);
         self.memory_in_use += lane.memory;
@@ -319,38 +306,6 @@ impl<'a> Dispatcher<'a> {
             },
         );
         task
-    }
-
-    /// Tells whether more may be assigned: executors are idle or soon will be, and the disk keeps up.
-    fn has_room(&self) -> bool {
-        self.in_flight.len() < self.most_in_flight()
-            && self.unwritten.rows < MAX_UNWRITTEN_ROWS
-            && self.unwritten.bytes < MAX_UNWRITTEN_BYTES
-    }
-
-    /// How many attempts may be assigned and not answered.
-    ///
-    /// If all of them end badly, the run gives up before any is begun that nobody waits for, but for those that executors
-    /// would otherwise be idle for.
-    fn most_in_flight(&self) -> usize {
-        let most = self.pool.size() + self.ahead();
-        let Some(bad) = self.rules.fail_fast else {
-            return most;
-        };
-        let left = usize::try_from(bad.saturating_sub(self.bad)).unwrap_or(usize::MAX);
-        most.min(left.max(self.pool.size()))
-    }
-
-    /// How many attempts may lie ready; none while attempts are long, so that a stop has little to take back.
-    fn ahead(&self) -> usize {
-        let Some(pace) = self.pace else { return 0 };
-        let nanos = pace.as_nanos().max(1);
-        let each = usize::try_from(AHEAD.as_nanos() / nanos).unwrap_or(MAX_AHEAD);
-        (each * self.pool.size()).min(MAX_AHEAD)
-    }
-
-    fn pool_is_busy(&self) -> bool {
-        self.stop.is_none() && self.in_flight.len() > self.pool.size() + self.ahead() / 2
     }
 
     /// Takes an executor's report; what is late, doubled or foreign is dropped.
@@ -415,8 +370,8 @@ impl<'a> Dispatcher<'a> {
     /// When the attempt's trial is tried again, and the trial's own deadline.
     ///
     /// A stop changes nothing of it: the retry is not begun, and the trial stays to be done.
-    fn retry_at(&self, flight: &InFlight, attempt: &Attempt) -> Option<(Instant, Option<Instant>)> {
-        let now = Instant::now();
+    fn retry_at(&self, flight: &InFlight, attempt: &Attempt) -> Option<(Moment, Option<Moment>)> {
+        let now = Moment::now();
         let backoff = retry::backoff(&flight.test.retries, attempt, flight.tries)?;
         let at = now + backoff;
         let begun = now.checked_sub(attempt.duration).unwrap_or(now);
@@ -474,16 +429,13 @@ impl<'a> Dispatcher<'a> {
         });
     }
 
-    fn show_progress(&mut self, now: Instant) {
+    fn show_progress(&mut self, now: Moment) {
         let begun = self.pool.begun();
         let longest = begun.iter().min_by_key(|begun| begun.at);
         (self.observe)(Event::Progress {
             counts: self.state.counts(),
             running: begun.len(),
-            longest: longest.map(|begun| Running {
-                trial: &begun.trial,
-                elapsed: now.saturating_duration_since(begun.at),
-            }),
+            longest: longest.map(|begun| begun.running(now)),
         });
     }
 
@@ -509,5 +461,5 @@ impl<'a> Dispatcher<'a> {
 enum Choice {
     Lane(usize),
     /// None can start one now; if a time is given, one can then.
-    Wait(Option<Instant>),
+    Wait(Option<Moment>),
 }

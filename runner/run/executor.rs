@@ -1,10 +1,6 @@
 //! The executor: one attempt, from a resolved test to an [`Attempt`] value.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -22,7 +18,8 @@ use crate::{
         Usage,
     },
     plugin::{
-        Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, OutputForm, Plugin,
+        Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, Moment, OutputForm,
+        Plugin, clock,
     },
     record::AttemptKey,
     scenario::{self, Expect, Reuse, Stdin, Template, Test},
@@ -39,7 +36,7 @@ pub(super) struct Task {
     /// Which of this session's attempts of the trial it is, from 1.
     pub(super) tries: u32,
     /// When the trial's own deadline is, if it has one and this is not its first attempt.
-    pub(super) trial_ends: Option<Instant>,
+    pub(super) trial_ends: Option<Moment>,
 }
 
 impl Task {
@@ -106,7 +103,7 @@ impl Executor {
             .expect("a trial's provider was made ready");
         let memory = provider.limits.memory;
         kept.make_room(task.provider, memory, interrupt).await;
-        let now = Instant::now();
+        let now = Moment::now();
         let deadline = self
             .budget
             .deadline(&task.test, &provider.limits, task.trial_ends, now);
@@ -267,7 +264,7 @@ fn values(test: &Test, provider: &ReadyProvider) -> (Value, Value) {
 }
 
 /// Makes the attempt of a trial whose guest did not answer a stop.
-pub(super) fn given_up(begun: &Begun, trial: TrialId, now: Instant) -> Attempt {
+pub(super) fn given_up(begun: &Begun, trial: TrialId, now: Moment) -> Attempt {
     let of = Identity {
         ordinal: begun.ordinal,
         trial,
@@ -276,6 +273,7 @@ pub(super) fn given_up(begun: &Begun, trial: TrialId, now: Instant) -> Attempt {
     };
     Attempt {
         duration: now.saturating_duration_since(begun.at),
+        suspended: clock::suspended().saturating_sub(begun.suspended),
         error: Some(expect::stop_error()),
         ..blank(of, Outcome::Stopped)
     }
@@ -363,6 +361,7 @@ pub(super) fn blank(of: Identity, outcome: Outcome) -> Attempt {
         error: None,
         started_at: of.started_at,
         duration: Duration::ZERO,
+        suspended: Duration::ZERO,
         usage: Usage::default(),
         denied: Vec::new(),
         artifacts: Vec::new(),

@@ -1,6 +1,6 @@
 //! What a plugin says of itself, and whether a configuration and an input fit that.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jsonschema::Validator;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::stop::unanswered;
 use crate::{
     model::Limits,
-    plugin::{Description, Guard, Interrupt, Plugin, Protocol},
+    plugin::{Description, Guard, Interrupt, Moment, Plugin, Protocol},
 };
 
 /// How long a plugin may take to describe itself, its start function included.
@@ -52,7 +52,7 @@ pub async fn describe(
     interrupt: &Interrupt,
 ) -> Result<Option<Description>, UnfitError> {
     let guard = Guard {
-        deadline: Instant::now() + DESCRIBE_TIMEOUT,
+        deadline: Moment::now() + DESCRIBE_TIMEOUT,
         interrupt: interrupt.clone(),
     };
     let plugin = plugin.clone();

@@ -1,8 +1,8 @@
 //! [`Kept`]: the instances that one executor keeps between its attempts.
 
-use std::{collections::VecDeque, time::Instant};
+use std::collections::VecDeque;
 
-use crate::plugin::{Guard, Instance, Interrupt, TEARDOWN_TIME};
+use crate::plugin::{Guard, Instance, Interrupt, Moment, TEARDOWN_TIME};
 
 /// The idle instances of one executor, of each provider at most one.
 pub(super) struct Kept {
@@ -77,7 +77,7 @@ impl Kept {
 /// One bound for all that is torn down at a time: whoever waits for it waits no longer.
 fn guard(interrupt: &Interrupt) -> Guard {
     Guard {
-        deadline: Instant::now() + TEARDOWN_TIME,
+        deadline: Moment::now() + TEARDOWN_TIME,
         interrupt: interrupt.clone(),
     }
 }

@@ -4,12 +4,13 @@ use std::{
     collections::{HashSet, VecDeque},
     io,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{executor::Task, plan::PlannedProvider};
 use crate::{
     model::{ProviderId, TrialId},
+    plugin::Moment,
     record::State,
     scenario::{Rate, Suite, SuiteReader, Test},
 };
@@ -41,7 +42,7 @@ pub(super) struct Retry {
     pub(super) repeat: u32,
     /// How many attempts this session has made of it.
     pub(super) tries: u32,
-    pub(super) trial_ends: Option<Instant>,
+    pub(super) trial_ends: Option<Moment>,
 }
 
 /// A trial that nobody has begun.
@@ -62,7 +63,7 @@ struct Cursor {
 /// Spaces the starts of attempts evenly.
 struct Pacer {
     gap: Duration,
-    next: Option<Instant>,
+    next: Option<Moment>,
 }
 
 /// Whether a lane can start an attempt.
@@ -70,7 +71,7 @@ pub(super) enum Readiness {
     /// It can, and its next trial has this ordinal.
     Ready(u64),
     /// Not before then.
-    At(Instant),
+    At(Moment),
     /// Not before one of its attempts ends, or never again.
     Blocked,
 }
@@ -126,7 +127,7 @@ impl Lane {
     }
 
     /// Looks whether an attempt can start `now`.
-    pub(super) fn readiness(&mut self, state: &State, now: Instant) -> io::Result<Readiness> {
+    pub(super) fn readiness(&mut self, state: &State, now: Moment) -> io::Result<Readiness> {
         let Some(ordinal) = self.next_ordinal(state)? else {
             return Ok(Readiness::Blocked);
         };
@@ -142,7 +143,7 @@ impl Lane {
     }
 
     /// Takes the trial that [`Lane::readiness`] found and begins its next attempt.
-    pub(super) fn take(&mut self, state: &mut State, now: Instant) -> Task {
+    pub(super) fn take(&mut self, state: &mut State, now: Moment) -> Task {
         if let Some(pacer) = &mut self.pacer {
             pacer.start(now);
         }
@@ -242,11 +243,11 @@ impl Pacer {
         }
     }
 
-    fn wait_until(&self, now: Instant) -> Option<Instant> {
+    fn wait_until(&self, now: Moment) -> Option<Moment> {
         self.next.filter(|next| *next > now)
     }
 
-    fn start(&mut self, now: Instant) {
+    fn start(&mut self, now: Moment) {
         let planned = self.next.unwrap_or(now);
         // A late start does not shorten the gap to the one after it: bursts are what a rate forbids.
         self.next = Some(planned.max(now) + self.gap);

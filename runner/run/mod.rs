@@ -25,16 +25,11 @@ mod ready;
 mod rehearsal;
 mod requests;
 mod retry;
+mod signals;
 mod stop;
 mod stored;
 
-use std::{
-    collections::HashSet,
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
@@ -54,7 +49,8 @@ pub use grants::{Environment, mounts, secret_names};
 pub use plan::{Overrides, Plan};
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use requests::not_granted;
-pub use stop::{StopRequest, StopSignals, Watch, Watchdog};
+pub use signals::StopSignals;
+pub use stop::{StopRequest, Watch, Watchdog};
 pub use stored::{StoredError, stored_overrides, stored_selection};
 
 use self::{
@@ -68,7 +64,7 @@ use self::{
 };
 use crate::{
     model::{Counts, Grants, ProviderId, Reason, Stage, StopMode, StopSignal},
-    plugin::{Engine, Interrupt},
+    plugin::{Engine, Interrupt, Moment, clock},
     record::{Entry, History, RecordError, Recorder, State},
 };
 
@@ -123,6 +119,15 @@ pub enum Event<'a> {
         reason: Reason,
         /// How many attempts have begun and not ended.
         in_flight: usize,
+    },
+    /// A stop takes long.
+    Awaiting {
+        /// How hard it is.
+        mode: StopMode,
+        /// What is being executed.
+        running: &'a [Running<'a>],
+        /// How many rows are on their way to the disk.
+        rows: usize,
     },
 }
 
@@ -181,7 +186,7 @@ pub enum SessionError {
 
 /// Runs a plan's trials to their end.
 pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, SessionError> {
-    let ends = Instant::now() + plan.timeout();
+    let ends = Moment::now() + plan.timeout();
     let mut providers = make_ready(plan, &mut session, ends).await?;
     for provider in providers.iter_mut().flatten() {
         provider
@@ -240,13 +245,13 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
 async fn make_ready(
     plan: &Plan,
     session: &mut Session<'_>,
-    ends: Instant,
+    ends: Moment,
 ) -> Result<Vec<Option<ReadyProvider>>, SessionError> {
     let interrupt = &session.interrupt;
     let stop = async {
         tokio::select! {
             request = next_stop(&mut session.inbox) => (request.reason(), request.signal),
-            () = tokio::time::sleep_until(ends.into()) => (Reason::Timeout, None),
+            () = clock::sleep_until(ends) => (Reason::Timeout, None),
         }
     };
     tokio::pin!(stop);

@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -16,11 +16,15 @@ use tokio::{
 };
 
 use super::{
+    Running,
     dispatcher::Message,
     executor::{Executor, Task},
     kept::Kept,
 };
-use crate::{plugin::Interrupt, record::InFlight};
+use crate::{
+    plugin::{Interrupt, Moment, clock},
+    record::InFlight,
+};
 
 /// Executors on the guests' runtime.
 pub(super) struct Pool {
@@ -35,8 +39,19 @@ pub(super) struct Begun {
     pub(super) ordinal: u64,
     pub(super) number: u32,
     pub(super) trial: Arc<str>,
-    pub(super) at: Instant,
+    pub(super) at: Moment,
+    /// For how long the process had been stopped before.
+    pub(super) suspended: Duration,
     pub(super) started_at: Timestamp,
+}
+
+impl Begun {
+    pub(super) fn running(&self, now: Moment) -> Running<'_> {
+        Running {
+            trial: &self.trial,
+            elapsed: now.saturating_duration_since(self.at),
+        }
+    }
 }
 
 struct Shared {
@@ -126,10 +141,12 @@ impl Shared {
                 continue;
             };
             self.in_flight.begin(slot, task.ordinal, task.number);
+            let before = clock::suspended();
             let run = self
                 .executor
                 .run(&task, started_at, &self.interrupt, &mut kept);
-            let attempt = run.await;
+            let mut attempt = run.await;
+            attempt.suspended = clock::suspended().saturating_sub(before);
             self.in_flight.end(slot);
             *lock(&self.slots[slot]) = None;
 
@@ -149,7 +166,8 @@ impl Shared {
             ordinal: task.ordinal,
             number: task.number,
             trial: Arc::clone(&task.trial_text),
-            at: Instant::now(),
+            at: Moment::now(),
+            suspended: clock::suspended(),
             started_at,
         });
         Some((task, started_at))

@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt::{self, Display},
     sync::Arc,
-    time::Instant,
 };
 
 use jsonschema::Validator;
@@ -22,7 +21,7 @@ use super::{
 };
 use crate::{
     model::{Digest, ProviderId, chain},
-    plugin::{Description, Engine, Interrupt, Plugin, Protocol},
+    plugin::{Description, Engine, Interrupt, Moment, Plugin, Protocol},
 };
 
 /// How many inputs that do not fit a plugin's schema are named.
@@ -54,7 +53,7 @@ impl Plan {
                 Some(plugin) => plugin.clone(),
                 None => {
                     observe(Event::Linking { provider: id });
-                    let start = Instant::now();
+                    let start = Moment::now();
                     let linked = engine.link(&provider.file, interrupt).await;
                     let took = start.elapsed();
                     observe(Event::Linked { provider: id, took });

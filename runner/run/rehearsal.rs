@@ -1,9 +1,6 @@
 //! [`Rehearsal`]: calls of a plugin that belong to no run, as its author makes them.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
@@ -15,7 +12,9 @@ use super::{
 };
 use crate::{
     model::{Attempt, Limits, Outcome, ProviderId, TestId, TrialId},
-    plugin::{Access, AttachmentSource, Call, Guard, Interrupt, Invocation, Listener, Plugin},
+    plugin::{
+        Access, AttachmentSource, Call, Guard, Interrupt, Invocation, Listener, Moment, Plugin,
+    },
     scenario::Expect,
 };
 
@@ -126,7 +125,7 @@ impl Rehearsal {
             _ => (self.timeout, Rule::Attempt),
         };
         Deadline {
-            at: Instant::now() + after,
+            at: Moment::now() + after,
             after,
             rule,
         }

@@ -2,12 +2,13 @@
 
 use std::{
     cmp::{Ordering, Reverse},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::lane::Retry;
 use crate::{
     model::{Attempt, Outcome},
+    plugin::Moment,
     scenario::{ExpectedError, Retries},
 };
 
@@ -16,7 +17,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// A retry that waits for its backoff.
 pub(super) struct Later {
-    pub(super) at: Instant,
+    pub(super) at: Moment,
     pub(super) lane: usize,
     pub(super) retry: Retry,
 }
@@ -47,7 +48,7 @@ fn matches(on: ExpectedError, attempt: &Attempt) -> bool {
 
 impl Later {
     /// The order of a heap whose greatest element is the one that is due first.
-    fn key(&self) -> Reverse<(Instant, u64)> {
+    fn key(&self) -> Reverse<(Moment, u64)> {
         Reverse((self.at, self.retry.ordinal))
     }
 }

@@ -1,6 +1,6 @@
 //! How a stop reaches a run, and what ends the process when nothing else does.
 //!
-//! Signals and requests become [`StopRequest`]s, which go to the dispatcher. Beside it, a [`Watchdog`] on an OS thread of
+//! Signals (in `signals.rs`) and requests become [`StopRequest`]s, which go to the dispatcher. Beside it, a [`Watchdog`] on an OS thread of
 //! its own looks for requests and ends the process where a wedged runtime does not keep the bounds of a stop.
 
 use std::{
@@ -10,19 +10,12 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
-};
-
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, signal::SIGXFSZ},
-    flag::{self, register_conditional_default, register_conditional_shutdown},
-    iterator::Signals,
-    low_level::emulate_default_handler,
+    time::Duration,
 };
 
 use crate::{
     model::{Reason, StopMode, StopSignal},
-    plugin::Interrupt,
+    plugin::{Interrupt, Moment, clock},
     record::{last_words, request},
 };
 
@@ -63,95 +56,7 @@ impl StopRequest {
 /// Waits until guests that were interrupted should have ended; one inside a long instruction may not have.
 pub(super) async fn unanswered(interrupt: &Interrupt) {
     interrupt.interrupted().await;
-    tokio::time::sleep(STOP_BOUND).await;
-}
-
-type Listener = Box<dyn FnMut(StopRequest) + Send>;
-
-/// Receives SIGINT, SIGTERM and SIGHUP on a thread of its own.
-///
-/// The first signal asks for a stop, the second for one without grace, the third ends the process in its handler. While
-/// nobody listens, a signal does what it does to any program: it ends the process.
-#[derive(Clone)]
-pub struct StopSignals {
-    shared: Arc<Listening>,
-}
-
-struct Listening {
-    listener: Mutex<Option<Listener>>,
-    /// Set before the third signal.
-    is_last: Arc<AtomicBool>,
-}
-
-impl StopSignals {
-    /// Takes over the three signals for the rest of the process's life; not SIGHUP where `nohup` has switched it off.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the handlers or the thread cannot be installed.
-    pub fn install() -> io::Result<Self> {
-        let mut wanted = StopSignal::ALL.to_vec();
-        if ignores_hang_up() {
-            wanted.retain(|signal| *signal != StopSignal::HangUp);
-        }
-        let is_last = Arc::new(AtomicBool::new(false));
-        // Until `signals` is there, a signal ends the process as it ends any other; it would be lost otherwise.
-        let is_early = Arc::new(AtomicBool::new(true));
-        for number in wanted.iter().copied().map(number_of) {
-            register_conditional_default(number, Arc::clone(&is_early))?;
-            // As shells report the end of a process by a signal. Before `signals`, whose thread sets the flag.
-            register_conditional_shutdown(number, 128 + number, Arc::clone(&is_last))?;
-        }
-        let mut signals = Signals::new(wanted.into_iter().map(number_of))?;
-        is_early.store(false, Ordering::Relaxed);
-        // A file that may not grow any more is a failed write, like a full disk, and not the end of the process.
-        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-        let shared = Arc::new(Listening {
-            listener: Mutex::new(None),
-            is_last,
-        });
-        let listening = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("signals".into())
-            .spawn(move || {
-                let mut count = 0;
-                for number in signals.forever() {
-                    listening.receive(number, &mut count);
-                }
-            })?;
-        Ok(Self { shared })
-    }
-
-    /// Sends requests to `listener` from now on.
-    pub fn listen(&self, listener: impl FnMut(StopRequest) + Send + 'static) {
-        *lock(&self.shared.listener) = Some(Box::new(listener));
-    }
-
-    /// Gives the signals their default effect back.
-    pub fn stop_listening(&self) {
-        *lock(&self.shared.listener) = None;
-    }
-}
-
-impl Listening {
-    fn receive(&self, number: i32, count: &mut u32) {
-        let mut listener = lock(&self.listener);
-        let (Some(listener), Some(signal)) = (listener.as_mut(), signal_of(number)) else {
-            // Nothing can be done about a failure: the process should have ended.
-            drop(emulate_default_handler(number));
-            return;
-        };
-        *count += 1;
-        self.is_last.store(*count >= 2, Ordering::Relaxed);
-        listener(StopRequest {
-            mode: if *count == 1 {
-                StopMode::Stop
-            } else {
-                StopMode::Kill
-            },
-            signal: Some(signal),
-        });
-    }
+    clock::sleep_until(Moment::now() + STOP_BOUND).await;
 }
 
 /// Ends the process when a stop's bound has passed and the session is still there.
@@ -169,7 +74,7 @@ struct Watched {
 /// When a session must have ended, and what is said of it if it has not.
 #[derive(Clone, Copy)]
 struct Bound {
-    at: Instant,
+    at: Moment,
     reason: Reason,
     signal: Option<StopSignal>,
 }
@@ -204,7 +109,7 @@ impl Watchdog {
             bound: Mutex::new(None),
         });
         shared.expect_end(Bound {
-            at: Instant::now() + watch.timeout + watch.grace + STOP_BOUND + SLACK,
+            at: Moment::now() + watch.timeout + watch.grace + STOP_BOUND + SLACK,
             reason: Reason::Timeout,
             signal: None,
         });
@@ -252,7 +157,7 @@ impl Watched {
             StopMode::Kill => KILL_BOUND,
         };
         self.expect_end(Bound {
-            at: Instant::now() + after + SLACK,
+            at: Moment::now() + after + SLACK,
             reason: request.reason(),
             signal: request.signal,
         });
@@ -269,7 +174,7 @@ impl Watched {
     /// Ends the process once a bound has passed: the runtime is wedged, and nobody else would.
     fn enforce(&self, watch: &Watch) {
         let bound = *lock(&self.bound);
-        let Some(bound) = bound.filter(|bound| Instant::now() >= bound.at) else {
+        let Some(bound) = bound.filter(|bound| Moment::now() >= bound.at) else {
             return;
         };
         // Without them the next sweep takes the run for crashed, which it is.
@@ -282,30 +187,6 @@ impl Watched {
         ));
         std::process::exit((watch.exit_code)(reason, signal));
     }
-}
-
-/// Tells whether whoever started this process had SIGHUP ignored. Elsewhere than on Linux nobody can be asked safely.
-fn ignores_hang_up() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    ignored.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
-}
-
-fn number_of(signal: StopSignal) -> i32 {
-    match signal {
-        StopSignal::Interrupt => SIGINT,
-        StopSignal::Terminate => SIGTERM,
-        StopSignal::HangUp => SIGHUP,
-    }
-}
-
-fn signal_of(number: i32) -> Option<StopSignal> {
-    StopSignal::ALL
-        .into_iter()
-        .find(|signal| number_of(*signal) == number)
 }
 
 /// Locks a mutex that no panic can leave half changed.

@@ -21,6 +21,7 @@ use super::{
     policy::{Policy, Refusal},
     wire::Wire,
 };
+use crate::plugin::clock::within;
 
 /// How long an address is tried while there is another one.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -182,7 +183,7 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
         .split_last()
         .expect("the policy lets at least one address pass");
     for address in others {
-        if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, open(*address)).await {
+        if let Some(Ok(stream)) = within(PATIENCE, open(*address)).await {
             return Ok(stream);
         }
     }

@@ -1,11 +1,12 @@
 //! `http.send` of the contract.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::{Content, Failure, headers};
 use crate::plugin::{
+    clock::{Moment, within},
     contract::runner::provider::http::{Host as HttpHost, HttpError, Request, Response},
     host::Host,
 };
@@ -19,7 +20,7 @@ impl HttpHost for Host {
         let exchange = self.exchange(request);
         let response = match timeout {
             None => exchange.await,
-            Some(timeout) => tokio::time::timeout(timeout, exchange)
+            Some(timeout) => within(timeout, exchange)
                 .await
                 .unwrap_or(Err(Failure::Timeout)),
         };
@@ -40,7 +41,7 @@ impl Host {
         announce_length(&mut admitted.headers, &admitted.method, &body);
         self.outbound.traffic.count_out(body.len());
 
-        let started = Instant::now();
+        let started = Moment::now();
         let (response, _) = self.outbound.send(admitted, Content::Whole(body.into()));
         let response = response.await?;
         let (head, body) = response.into_parts();

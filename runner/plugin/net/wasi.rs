@@ -12,7 +12,6 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::CaptureConnection;
-use tokio::time::Sleep;
 use wasmtime_wasi_http::{
     Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
     p2::bindings::http::types::ErrorCode,
@@ -24,7 +23,10 @@ use super::{
     headers,
     response::Incoming,
 };
-use crate::plugin::host::Host;
+use crate::plugin::{
+    clock::{sleep, within},
+    host::Host,
+};
 
 /// Where the guest sets no time, its deadline does.
 const FOREVER: Duration = Duration::MAX;
@@ -91,7 +93,7 @@ struct Patient {
     body: Incoming,
     pause: Duration,
     /// Ends when the guest has waited for so long.
-    end: Pin<Box<Sleep>>,
+    end: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Patient {
@@ -99,7 +101,7 @@ impl Patient {
         Self {
             body,
             pause,
-            end: Box::pin(tokio::time::sleep(pause)),
+            end: Box::pin(sleep(pause)),
         }
     }
 }
@@ -114,7 +116,7 @@ impl Body for Patient {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            this.end.set(tokio::time::sleep(this.pause));
+            this.end = Box::pin(sleep(this.pause));
             return Poll::Ready(frame);
         }
         this.end
@@ -190,7 +192,7 @@ async fn send(
 async fn wait(mut connected: CaptureConnection, options: RequestOptions) {
     let connecting = options.connect_timeout.unwrap_or(FOREVER);
     let connected = connected.wait_for_connection_metadata();
-    if tokio::time::timeout(connecting, connected).await.is_ok() {
-        tokio::time::sleep(options.first_byte_timeout.unwrap_or(FOREVER)).await;
+    if within(connecting, connected).await.is_some() {
+        sleep(options.first_byte_timeout.unwrap_or(FOREVER)).await;
     }
 }

@@ -1,21 +1,21 @@
 //! How a session ends before its trials do: drain, ask, interrupt, give up.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Dispatcher, Event, Message};
 use crate::{
     model::{Reason, StopMode, StopSignal},
-    plugin::TEARDOWN_TIME,
+    plugin::{Moment, TEARDOWN_TIME, clock},
     run::{StopRequest, executor::given_up},
 };
 
 /// How long a guest may take to answer an interrupt before its attempt is recorded without it.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
+
+/// How long a stop may take before it is said what it waits for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A stop that is under way.
 pub(super) struct Stop {
@@ -23,6 +23,8 @@ pub(super) struct Stop {
     pub(super) reason: Reason,
     pub(super) signal: Option<StopSignal>,
     step: Step,
+    /// When it is said what it waits for; `None` once it was.
+    tell_at: Option<Moment>,
 }
 
 /// How far a stop has come.
@@ -31,11 +33,11 @@ enum Step {
     /// What is in flight finishes under its own deadlines.
     Drain,
     /// Guests see `stop-requested` until then.
-    Ask(Instant),
+    Ask(Moment),
     /// Guests are interrupted; what has not answered by then is given up.
-    Interrupt(Instant),
+    Interrupt(Moment),
     /// Reports that were on their way may arrive until then.
-    Leave(Instant),
+    Leave(Moment),
 }
 
 impl Dispatcher<'_> {
@@ -54,7 +56,7 @@ impl Dispatcher<'_> {
         if self.stop.as_ref().is_some_and(|stop| stop.mode >= mode) {
             return;
         }
-        let now = Instant::now();
+        let now = Moment::now();
         let old = self.stop.take();
         let step = match (mode, old.as_ref().map(|stop| stop.step)) {
             (StopMode::Drain, _) => Step::Drain,
@@ -78,6 +80,7 @@ impl Dispatcher<'_> {
             reason,
             signal,
             step,
+            tell_at: (mode != StopMode::Kill).then_some(now + PATIENCE),
         });
         self.take_back();
         (self.observe)(Event::Stopping {
@@ -96,9 +99,15 @@ impl Dispatcher<'_> {
     }
 
     /// Does what the clock asks for: the run's deadline, and the next step of a stop.
-    pub(super) fn enforce(&mut self, now: Instant) {
+    pub(super) fn enforce(&mut self, now: Moment) {
         if now >= self.rules.ends {
             self.begin_stop(StopMode::Stop, Reason::Timeout, None);
+        }
+        let Some(stop) = &mut self.stop else { return };
+        if stop.tell_at.is_some_and(|at| now >= at) {
+            stop.tell_at = None;
+            let mode = stop.mode;
+            self.tell_what_is_awaited(mode, now);
         }
         let Some(stop) = &mut self.stop else { return };
         match stop.step {
@@ -115,15 +124,29 @@ impl Dispatcher<'_> {
     }
 
     /// When [`Dispatcher::enforce`] has something to do.
-    pub(super) fn next_bound(&self) -> Option<Instant> {
-        Some(match self.stop.as_ref().map(|stop| stop.step) {
-            None | Some(Step::Drain) => self.rules.ends,
-            Some(Step::Ask(until) | Step::Interrupt(until) | Step::Leave(until)) => until,
-        })
+    pub(super) fn next_bound(&self) -> Option<Moment> {
+        let Some(stop) = &self.stop else {
+            return Some(self.rules.ends);
+        };
+        let bound = match stop.step {
+            Step::Drain => self.rules.ends,
+            Step::Ask(until) | Step::Interrupt(until) | Step::Leave(until) => until,
+        };
+        Some(stop.tell_at.map_or(bound, |at| at.min(bound)))
+    }
+
+    fn tell_what_is_awaited(&mut self, mode: StopMode, now: Moment) {
+        let begun = self.pool.begun();
+        let running: Vec<_> = begun.iter().map(|begun| begun.running(now)).collect();
+        (self.observe)(Event::Awaiting {
+            mode,
+            running: &running,
+            rows: self.unwritten.rows,
+        });
     }
 
     /// Records the attempts of guests that cannot be interrupted, such as one inside a long `memory.fill`.
-    fn give_up(&mut self, now: Instant) {
+    fn give_up(&mut self, now: Moment) {
         for begun in self.pool.begun() {
             let flight = self.in_flight.get(&begun.ordinal);
             if flight.is_none_or(|flight| flight.number != begun.number) {
@@ -139,9 +162,9 @@ impl Dispatcher<'_> {
     /// Lets executors tear down the instances that they keep, for as long as a stop lets guests go on.
     pub(super) async fn close_pool(&mut self, inbox: &mut UnboundedReceiver<Message>) {
         self.pool.close();
-        let ends = Instant::now() + TEARDOWN_TIME + ANSWER_TIME;
+        let ends = Moment::now() + TEARDOWN_TIME + ANSWER_TIME;
         loop {
-            let now = Instant::now();
+            let now = Moment::now();
             self.enforce(now);
             if self.interrupt.is_now() || now >= ends {
                 return;
@@ -151,13 +174,13 @@ impl Dispatcher<'_> {
                 biased;
                 () = self.pool.closed() => return,
                 Some(message) = inbox.recv() => self.receive(message),
-                () = tokio::time::sleep_until(wake.into()) => {}
+                () = clock::sleep_until(wake) => {}
             }
         }
     }
 
     /// Tells whether nothing more can happen that this session waits for.
-    pub(super) fn is_over(&mut self, now: Instant) -> io::Result<bool> {
+    pub(super) fn is_over(&mut self, now: Moment) -> io::Result<bool> {
         if self.unwritten.rows > 0 && self.storage.is_none() {
             return Ok(false);
         }

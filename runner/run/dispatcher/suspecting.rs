@@ -1,16 +1,19 @@
 //! Trials that may have ended the process before: run last and alone, or recorded as its cause.
 
-use std::{io, time::Instant};
+use std::io;
 
 use super::{Dispatcher, InFlight};
-use crate::run::{
-    executor::{Task, poisoned},
-    lane::Readiness,
+use crate::{
+    plugin::Moment,
+    run::{
+        executor::{Task, poisoned},
+        lane::Readiness,
+    },
 };
 
 impl Dispatcher<'_> {
     /// Takes a trial that may have ended the process before, once nothing else is left to do.
-    pub(super) fn next_suspect(&mut self, now: Instant) -> io::Result<Option<Task>> {
+    pub(super) fn next_suspect(&mut self, now: Moment) -> io::Result<Option<Task>> {
         let Some(suspect) = self.suspects.waiting.pop_front() else {
             return Ok(None);
         };

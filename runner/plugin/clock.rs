@@ -1,0 +1,267 @@
+//! [`Moment`]: an instant of the time in which this process could work.
+//!
+//! Deadlines are for work. While a process is stopped (Ctrl-Z, SIGSTOP, a paused machine), nobody works, and that time is
+//! handed back to everything that is measured or bounded by moments. It is found as a gap between the beats of a [`Pulse`]
+//! by whoever asks for the time next, so that no deadline fires before. A pulse that is merely starved on a busy machine
+//! leaves a gap as well: of any gap, only what the process's CPU time does not explain is handed back, so that a guest that
+//! computes always comes to its deadline.
+
+use std::{
+    ops::Add,
+    sync::{
+        LazyLock, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::Notify;
+
+/// How long nothing may be heard of a pulse before the process was not running. A pulse beats every few milliseconds.
+const GAP: Duration = Duration::from_secs(1);
+/// The last beat while no pulse beats.
+const NEVER: u64 = u64::MAX;
+
+static CLOCK: LazyLock<Clock> = LazyLock::new(|| Clock {
+    base: Instant::now(),
+    beaten: AtomicU64::new(NEVER),
+    suspended: AtomicU64::new(0),
+    pulses: Mutex::default(),
+});
+static HELD: AtomicBool = AtomicBool::new(false);
+static GO_ON: Notify = Notify::const_new();
+
+/// An instant of the time in which this process could work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// Now.
+    pub fn now() -> Self {
+        Self(Duration::from_nanos(CLOCK.worked()))
+    }
+
+    /// How much work there was time for since then.
+    pub fn elapsed(self) -> Duration {
+        Self::now().saturating_duration_since(self)
+    }
+
+    /// The same up to another moment; zero if `earlier` is later.
+    pub fn saturating_duration_since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// A moment before this one; `None` before this process's first.
+    pub fn checked_sub(self, duration: Duration) -> Option<Self> {
+        self.0.checked_sub(duration).map(Self)
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
+/// Waits for a moment.
+pub async fn sleep_until(at: Moment) {
+    loop {
+        let left = at.saturating_duration_since(Moment::now());
+        if left.is_zero() {
+            return;
+        }
+        // Of a process that was stopped it ends too early.
+        tokio::time::sleep(left).await;
+    }
+}
+
+/// Waits for as much time to work.
+pub(super) async fn sleep(duration: Duration) {
+    sleep_until(Moment::now() + duration).await;
+}
+
+/// Waits for `future`, but not for longer than `duration` of work; `None` if that is over.
+pub(super) async fn within<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let ends = Moment::now() + duration;
+    tokio::select! {
+        biased;
+        result = future => Some(result),
+        () = sleep_until(ends) => None,
+    }
+}
+
+/// How long this process has been stopped so far, as far as a pulse was there to find out.
+pub fn suspended() -> Duration {
+    CLOCK.worked();
+    Duration::from_nanos(CLOCK.suspended.load(Ordering::Acquire))
+}
+
+/// Lets guests that compute wait at their next epoch.
+pub fn hold() {
+    HELD.store(true, Ordering::Release);
+}
+
+/// Lets them go on.
+pub fn go_on() {
+    HELD.store(false, Ordering::Release);
+    GO_ON.notify_waiters();
+}
+
+/// Waits while guests are held.
+pub(super) async fn held() {
+    loop {
+        // Before the look at the flag: a waiter is told of every call that comes after it was made.
+        let told = GO_ON.notified();
+        if !HELD.load(Ordering::Acquire) {
+            return;
+        }
+        told.await;
+    }
+}
+
+/// Somebody who tells the clock again and again that the process is running; gaps are found while there is one.
+pub(super) struct Pulse(());
+
+impl Pulse {
+    pub(super) fn begin() -> Self {
+        CLOCK.begin();
+        Self(())
+    }
+
+    pub(super) fn beat(&self) {
+        CLOCK.beat();
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        CLOCK.end();
+    }
+}
+
+/// All times are in nanoseconds after `base`.
+struct Clock {
+    base: Instant,
+    /// When a pulse was heard last.
+    beaten: AtomicU64,
+    /// The sum of what was handed back. It is changed before `beaten`.
+    suspended: AtomicU64,
+    pulses: Mutex<Pulses>,
+}
+
+#[derive(Default)]
+struct Pulses {
+    count: usize,
+    /// The process's CPU time at the last beat.
+    cpu: Duration,
+}
+
+impl Clock {
+    fn worked(&self) -> u64 {
+        loop {
+            let suspended = self.suspended.load(Ordering::Acquire);
+            let now = self.now();
+            if is_gap(now.saturating_sub(self.beaten.load(Ordering::Acquire))) {
+                self.beat();
+            } else if self.suspended.load(Ordering::Acquire) == suspended {
+                return now.saturating_sub(suspended);
+            }
+            // Somebody has found a gap in between.
+        }
+    }
+
+    fn begin(&self) {
+        let mut pulses = self.lock();
+        pulses.count += 1;
+        pulses.cpu = cpu_time();
+        self.beaten.store(self.now(), Ordering::Release);
+    }
+
+    fn end(&self) {
+        let mut pulses = self.lock();
+        pulses.count -= 1;
+        if pulses.count == 0 {
+            self.beaten.store(NEVER, Ordering::Release);
+        }
+    }
+
+    fn beat(&self) {
+        let mut pulses = self.lock();
+        if pulses.count == 0 {
+            return;
+        }
+        // In this order: a process that is stopped here has its gap found by the next who looks.
+        let now = self.now();
+        let cpu = cpu_time();
+        let gap = now.saturating_sub(self.beaten.load(Ordering::Acquire));
+        let lost = lost(gap, cpu.saturating_sub(pulses.cpu));
+        pulses.cpu = cpu;
+        self.suspended.fetch_add(lost, Ordering::Release);
+        self.beaten.store(now, Ordering::Release);
+    }
+
+    fn now(&self) -> u64 {
+        nanos(self.base.elapsed())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pulses> {
+        self.pulses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_gap(gap: u64) -> bool {
+    gap > nanos(GAP)
+}
+
+/// How much of the time between two beats the process could not work, if it has used so much of the CPU meanwhile.
+fn lost(gap: u64, cpu: Duration) -> u64 {
+    match is_gap(gap) {
+        true => gap.saturating_sub(nanos(cpu)),
+        false => 0,
+    }
+}
+
+/// What all threads of this process have used.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Moment, lost, nanos, within};
+
+    #[test]
+    fn of_a_gap_only_what_nobody_has_computed_in_is_handed_back() {
+        let lost = |gap: u64, cpu: u64| {
+            lost(
+                nanos(Duration::from_millis(gap)),
+                Duration::from_millis(cpu),
+            )
+        };
+        // A pulse that comes late, and one that is starved by guests that compute.
+        assert_eq!(lost(1_000, 0), 0);
+        assert_eq!(lost(5_000, 5_000), 0);
+        assert_eq!(lost(5_000, 20_000), 0);
+        // A process that was stopped.
+        assert_eq!(lost(5_000, 20), 4_980_000_000);
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_not_waited_for() {
+        let begun = Moment::now();
+        let short = Duration::from_millis(20);
+        assert_eq!(within(short, std::future::pending::<()>()).await, None);
+        assert!(begun.elapsed() >= short);
+        assert_eq!(within(short, std::future::ready(7)).await, Some(7));
+    }
+}
