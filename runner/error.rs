@@ -154,7 +154,8 @@ impl Error {
         Self {
             status: match &error {
                 RecordError::Held { .. } => ExitStatus::Busy,
-                RecordError::InUse { .. }
+                RecordError::Gone { .. }
+                | RecordError::InUse { .. }
                 | RecordError::NoName { .. }
                 | RecordError::Newer { .. } => ExitStatus::Usage,
                 _ => ExitStatus::Storage,

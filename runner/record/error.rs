@@ -5,7 +5,10 @@ use std::{io, path::PathBuf, sync::Arc};
 use thiserror::Error;
 
 use super::{
-    database::DatabaseError, layout::RunId, run_entry::RunEntry, status::IllegalTransition,
+    database::DatabaseError,
+    layout::{RunDir, RunId},
+    run_entry::RunEntry,
+    status::IllegalTransition,
 };
 use crate::model::Digest;
 
@@ -51,6 +54,12 @@ pub enum RecordError {
         action: &'static str,
         /// What the system says.
         source: io::Error,
+    },
+    /// A run was removed or moved away by somebody else.
+    #[error("run `{}` is not there any more", run.display())]
+    Gone {
+        /// Its directory.
+        run: PathBuf,
     },
     /// A file is not what it was when its digest was taken.
     #[error("`{path}` was changed: its digest was {expected} and is {found}")]
@@ -159,6 +168,18 @@ impl RecordError {
         }
     }
 
+    /// What a failure to work on a run means where the run itself is missing.
+    pub(super) fn or_gone(self, run: &RunDir) -> Self {
+        match self {
+            Self::Io { source, .. } if is_missing(&source) && !run.manifest().exists() => {
+                Self::Gone {
+                    run: run.path().to_owned(),
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Wraps a failure of the system, for `map_err`.
     pub(super) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, source }
@@ -188,7 +209,7 @@ impl ClaimError {
                 run: run.id.clone(),
                 text,
             },
-            error => Self::Record(error),
+            error => Self::Record(error.or_gone(&RunDir::new(&run.dir))),
         }
     }
 }
@@ -229,4 +250,36 @@ fn newest(candidates: &[String]) -> String {
 fn listed(introduction: &str, candidates: &[String]) -> String {
     let names: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
     format!("{introduction} {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ClaimError, RecordError};
+    use crate::record::{
+        RunReader, Store,
+        testing::{finished_run, now},
+    };
+
+    #[test]
+    fn a_run_that_somebody_removes_meanwhile_is_gone_and_no_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let finished = finished_run(directory.path());
+        let store = Store::open(directory.path()).unwrap();
+        let mut run = store.find("latest").unwrap();
+        let reader = RunReader::open(&run.dir).unwrap();
+
+        // As `prune` does: first what makes it a run.
+        fs_err::remove_file(finished.run_dir.join("benchmark.json")).unwrap();
+        fs_err::remove_file(finished.run_dir.join("index.jsonl")).unwrap();
+        let is_gone = |error: RecordError| matches!(error, RecordError::Gone { .. });
+        assert!(is_gone(reader.state().err().unwrap()));
+        assert!(is_gone(reader.tail().err().unwrap()));
+        assert!(is_gone(run.refresh().err().unwrap()));
+        fs_err::remove_dir_all(&finished.run_dir).unwrap();
+        let claimed = store.claim(&run, now()).err().unwrap();
+        assert!(
+            matches!(claimed, ClaimError::Record(RecordError::Gone { .. })),
+            "{claimed}"
+        );
+    }
 }

@@ -6,13 +6,16 @@ use serde::Deserialize;
 
 use super::{
     RecordError, durable,
+    layout::RunDir,
     manifest::{FORMAT, Manifest},
 };
 
 impl Manifest {
     /// Reads a manifest; one of a newer runner as far as it has what this one needs.
     pub(super) fn read(path: &Path) -> Result<Self, RecordError> {
-        let bytes = fs_err::read(path).map_err(RecordError::io("read a manifest"))?;
+        let dir = RunDir::new(path.parent().unwrap_or(path));
+        let bytes = fs_err::read(path).map_err(RecordError::io("read a manifest"));
+        let bytes = bytes.map_err(|error| error.or_gone(&dir))?;
         serde_json::from_slice(&bytes).map_err(|source| match newer_format(&bytes) {
             Some(found) => newer(path, found),
             None => RecordError::Manifest {

@@ -72,7 +72,7 @@ impl RunReader {
 
     /// The same from the first row on, for a run that is being worked on.
     pub fn tail(&self) -> Result<Tail, RecordError> {
-        Tail::open(self.dir.index())
+        Tail::open(self.dir.index()).map_err(|error| error.or_gone(&self.dir))
     }
 
     /// Asks whether a process works on the run, if it did when the manifest was read.
@@ -93,6 +93,7 @@ impl RunReader {
     /// The same, and what one more session would find that is opened now.
     pub fn history_with(&self, asked: Asked<'_>) -> Result<History, RecordError> {
         history::fold(self.pieces(), &self.manifest, asked)
+            .map_err(|error| error.or_gone(&self.dir))
     }
 
     /// Tells whether anything of the run was ever executed; then its stored plan stays, whatever its status is.

@@ -125,7 +125,8 @@ pub(super) fn close(
     manifest: &mut Manifest,
     now: Timestamp,
 ) -> Result<History, RecordError> {
-    let history = history::fold(vec![dir.index()], manifest, Asked::default())?;
+    let history = history::fold(vec![dir.index()], manifest, Asked::default())
+        .map_err(|error| error.or_gone(dir))?;
     let n = manifest.session();
     let words = last_words::read(dir.path()).filter(|words| words.session == n);
     let opened = manifest.sessions.last().map(|open| open.opened_at);
