@@ -132,7 +132,7 @@ fn a_run_whose_directory_is_deleted_is_not_told_to_be_completed() {
         end["error"]
             .as_str()
             .unwrap()
-            .contains("cannot be written down"),
+            .contains("was removed or replaced"),
         "{end}"
     );
 }

@@ -91,7 +91,11 @@ pub fn dispatch(
 /// Warns of directories that hold a run which cannot be read.
 fn warn_unreadable(unreadable: &[(PathBuf, RecordError)], output: &Output) {
     for (directory, error) in unreadable {
+        let is_odd = matches!(error, RecordError::Odd(_));
         let (directory, error) = (directory.display(), chain(error));
-        output.warn(&format!("run `{directory}` cannot be read: {error}"));
+        output.warn(&match is_odd {
+            true => format!("`{directory}` is left out: {error}"),
+            false => format!("run `{directory}` cannot be read: {error}"),
+        });
     }
 }

@@ -74,6 +74,8 @@ fn status(pruning: &Pruning, policy: &Policy) -> ExitStatus {
     match pruning.spared.iter().find_map(refused) {
         None => ExitStatus::Success,
         Some(Spared::Running | Spared::InUse) => ExitStatus::Busy,
-        Some(Spared::NotYetSwept | Spared::Pinned | Spared::Link) => ExitStatus::Usage,
+        Some(Spared::NotYetSwept | Spared::Pinned | Spared::Newer | Spared::Link) => {
+            ExitStatus::Usage
+        }
     }
 }

@@ -262,7 +262,7 @@ pub(super) fn run_json(run: &RunEntry) -> Value {
     let counts = &run.counts;
     json!({
         "run": run.id.to_string(),
-        "run_dir": run.dir,
+        "run_dir": run.dir.to_string_lossy(),
         "scenario": run.scenario,
         "status": run.status.as_str(),
         "reason": run.reason.map(Reason::as_str),

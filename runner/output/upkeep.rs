@@ -126,7 +126,7 @@ pub fn prune_json(pruning: &Pruning, execution: Execution) -> String {
     let leftovers: Vec<_> = pruning
         .leftovers
         .iter()
-        .map(|(path, bytes)| json!({ "path": path, "bytes": bytes }))
+        .map(|(path, bytes)| json!({ "path": path.to_string_lossy(), "bytes": bytes }))
         .collect();
     let amount = |amount: Amount| json!({ "count": amount.count, "bytes": amount.bytes });
     pretty(&json!({
@@ -182,7 +182,7 @@ pub fn verify_json(dir: &Path, verification: &Verification) -> String {
     let damages: Vec<_> = verification.damages.iter().map(damage_json).collect();
     pretty(&json!({
         "v": 1,
-        "run_dir": dir,
+        "run_dir": dir.to_string_lossy(),
         "is_intact": verification.is_intact(),
         "rows": verification.rows,
         "files": verification.files,
@@ -216,7 +216,7 @@ fn pruned_json(pruned: &PrunedRun) -> Value {
 fn failures_json(failures: &[(PathBuf, RecordError)]) -> Vec<Value> {
     failures
         .iter()
-        .map(|(path, error)| json!({ "path": path, "error": chain(error) }))
+        .map(|(path, error)| json!({ "path": path.to_string_lossy(), "error": chain(error) }))
         .collect()
 }
 
@@ -225,7 +225,7 @@ fn reasons(pruned: &PrunedRun) -> Vec<&'static str> {
 }
 
 fn damage_json(damage: &Damage) -> Value {
-    json!({ "path": damage.path, "line": damage.line, "problem": damage.problem })
+    json!({ "path": damage.path.to_string_lossy(), "line": damage.line, "problem": damage.problem })
 }
 
 fn sum(sizes: impl Iterator<Item = u64>) -> Amount {

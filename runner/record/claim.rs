@@ -63,6 +63,7 @@ pub struct Opening {
 impl Store {
     /// Takes a run's lock, repairs the tail of its rows, and sweeps it if its manifest says `running` still.
     pub fn claim(&self, run: &RunEntry, now: Timestamp) -> Result<Claim, ClaimError> {
+        let run = &run.real();
         let root_lock = self.session_lock(&RunDir::new(&run.dir).root());
         let root_lock = root_lock.map_err(|error| ClaimError::of(run, error))?;
         Claim::take(run, root_lock, now)
@@ -77,7 +78,7 @@ impl Claim {
     ) -> Result<Self, ClaimError> {
         let dir = RunDir::new(&run.dir);
         let root = dir.root();
-        let run_lock = Lock::own(&dir.lock(), now).map_err(|error| ClaimError::of(run, error))?;
+        let run_lock = Lock::own_run(&dir, now).map_err(|error| ClaimError::of(run, error))?;
 
         let mut manifest = Manifest::read_to_write(&dir.manifest())?;
         // A copied directory is a run of its own.
@@ -229,6 +230,8 @@ fn replan(
 #[cfg(test)]
 mod tests {
     use std::{
+        ffi::OsStr,
+        os::unix::ffi::OsStrExt as _,
         path::Path,
         sync::{
             atomic::{AtomicBool, Ordering},
@@ -703,10 +706,8 @@ mod tests {
         let error = store.begin_in(&dir, birth(1), ignore).err().unwrap();
         assert!(matches!(error, RecordError::InUse { .. }), "{error}");
         assert_eq!(manifest(&dir).status, RunStatus::Completed);
-        let error = store
-            .begin_in(Path::new(".."), birth(1), ignore)
-            .err()
-            .unwrap();
+        let unnamed = directory.path().join(OsStr::from_bytes(b"caf\xe9"));
+        let error = store.begin_in(&unnamed, birth(1), ignore).err().unwrap();
         assert!(matches!(error, RecordError::NoName { .. }), "{error}");
     }
 

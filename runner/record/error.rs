@@ -92,6 +92,17 @@ pub enum RecordError {
         /// The newest one that this runner knows.
         known: u32,
     },
+    /// What a session holds was taken away from it.
+    #[error(
+        "`{path}` was removed or replaced under this session: another process may own the run now, so nothing more is written"
+    )]
+    Lost {
+        /// The lock, or the file of rows.
+        path: PathBuf,
+    },
+    /// An entry of the results root cannot be looked into.
+    #[error("it cannot be told whether a run is in it")]
+    Odd(#[source] io::Error),
     /// A status was to follow another one that it cannot follow.
     #[error(transparent)]
     Transition(#[from] IllegalTransition),

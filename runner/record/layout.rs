@@ -100,6 +100,17 @@ impl RunDir {
         Self(path.to_owned())
     }
 
+    /// The directory itself where a path leads to it by a symbolic link, or by nothing but dots: its name and its root are
+    /// not the link's. One that is not there is where the path says.
+    pub(super) fn real(path: &Path) -> Self {
+        // Without what follows a name and changes nothing, as in `run/.`.
+        let path: PathBuf = path.components().collect();
+        if path.file_name().is_none() || path.is_symlink() {
+            return Self(fs_err::canonicalize(&path).unwrap_or(path));
+        }
+        Self(path)
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.0
     }

@@ -3,6 +3,7 @@
 use std::{
     fs::TryLockError,
     io::{self, Read, Seek, Write},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use std::{
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
-use super::RecordError;
+use super::{RecordError, layout::RunDir, run_entry};
 
 /// Probing readers hold a run's lock for an instant, so whoever needs it tries for this long.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -20,22 +21,81 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+/// Where an open file is, for as long as nobody removes or replaces it there.
+///
+/// A lock that was removed keeps nobody out: whoever comes next makes another one.
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Spot {
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            path: file.path().to_owned(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+
+    /// Fails if another file is there, or none.
+    pub(super) fn check(&self) -> Result<(), RecordError> {
+        let found = std::fs::metadata(&self.path);
+        match found {
+            Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(()),
+            _ => Err(RecordError::Lost {
+                path: self.path.clone(),
+            }),
+        }
+    }
 }
 
 impl Lock {
-    /// Takes a run's lock alone, and only then writes into it who has it.
+    /// Takes a lock alone, and only then writes into it who has it. One that is missing is made.
     pub(super) fn own(path: &Path, now: Timestamp) -> Result<Self, RecordError> {
-        let mut file = open(path)?;
-        hold(&mut file, path, File::try_lock)?;
-        Ok(Self::owned(file, now))
+        Self::own_with(path, now, open)
+    }
+
+    /// The same for the lock of a run that exists. Where there is no run any more no lock is made: it would be left over.
+    pub(super) fn own_run(dir: &RunDir, now: Timestamp) -> Result<Self, RecordError> {
+        Self::own_with(&dir.lock(), now, |path| match open_existing(path) {
+            Err(RecordError::Gone { .. }) if !run_entry::is_gone(dir) => open(path),
+            opened => opened,
+        })
+    }
+
+    fn own_with(
+        path: &Path,
+        now: Timestamp,
+        open: impl Fn(&Path) -> Result<File, RecordError>,
+    ) -> Result<Self, RecordError> {
+        loop {
+            let mut file = open(path)?;
+            hold(&mut file, path, File::try_lock)?;
+            // Whoever had it before may have removed it with all that it was for.
+            let spot = Spot::of(&file).map_err(RecordError::io("look at a lock"))?;
+            if spot.check().is_ok() {
+                return Ok(Self::owned(file, now));
+            }
+        }
+    }
+
+    /// Where the lock is.
+    pub(super) fn spot(&self) -> io::Result<Spot> {
+        Spot::of(&self.file)
     }
 
     /// Takes a lock beside others who share it.
     pub(super) fn share(path: &Path) -> Result<Self, RecordError> {
         let mut file = open(path)?;
         hold(&mut file, path, File::try_lock_shared)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 
     /// Takes a lock that others share, alone.
@@ -54,7 +114,7 @@ impl Lock {
         if let Err(error) = write_owner(&mut file, now) {
             tracing::warn!("cannot write down who holds a lock: {error}");
         }
-        Self { _file: file }
+        Self { file }
     }
 }
 
@@ -94,7 +154,24 @@ fn open(path: &Path) -> Result<File, RecordError> {
         .create(true)
         .truncate(false)
         .open(path)
-        .map_err(RecordError::io("open a lock"))
+        .map_err(|error| not_opened(path, error))
+}
+
+fn open_existing(path: &Path) -> Result<File, RecordError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|error| not_opened(path, error))
+}
+
+fn not_opened(path: &Path, error: io::Error) -> RecordError {
+    match error.kind() {
+        io::ErrorKind::NotFound => RecordError::Gone {
+            run: path.parent().unwrap_or(path).to_owned(),
+        },
+        _ => RecordError::io("open a lock")(error),
+    }
 }
 
 fn hold(

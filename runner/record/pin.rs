@@ -55,7 +55,7 @@ impl RunEntry {
             let root_lock = root_lock.map_err(|error| ClaimError::of(self, error))?;
             drop(Claim::take(self, root_lock, now)?);
         }
-        let lock = Lock::own(&dir.lock(), now).map_err(|error| ClaimError::of(self, error))?;
+        let lock = Lock::own_run(&dir, now).map_err(|error| ClaimError::of(self, error))?;
         let mut manifest = Manifest::read_to_write(&dir.manifest())?;
         let pinning = change(&mut manifest.pinned);
         if pinning == Pinning::Already {

@@ -16,7 +16,7 @@ use super::{
     layout::{Root, RunDir, RunId},
     lock,
     policy::{Candidate, Policy, Why},
-    run_entry::{RunEntry, Stamp},
+    run_entry::{self, RunEntry, Stamp},
     store::{Found, Store},
 };
 use crate::model::{Digest, RunStatus};
@@ -67,6 +67,8 @@ pub enum Spared {
     Pinned,
     /// Somebody holds its lock, or has changed it meanwhile.
     InUse,
+    /// A newer runner has written it.
+    Newer,
     /// Its directory is somewhere else, and here is only a symbolic link.
     Link,
 }
@@ -102,6 +104,8 @@ pub(super) struct Survey {
     pub(super) leftovers: Vec<(PathBuf, u64)>,
     pub(super) entries: Vec<StoreEntry>,
     pub(super) unreadable: Vec<(PathBuf, RecordError)>,
+    /// Whether a newer runner has written some of the runs: then nobody here knows all that they need.
+    has_newer: bool,
 }
 
 /// A run and what decides about it.
@@ -134,11 +138,13 @@ impl Survey {
                 .map_err(RecordError::io("read the results root"))?,
             entries,
             unreadable: found.unreadable,
+            has_newer: found.manifests.iter().any(|run| run.manifest.is_newer()),
         };
         for found in found.manifests {
             let dir = found.dir.path().to_owned();
             match Surveyed::new(&found) {
                 Ok(run) => survey.runs.push(run),
+                Err(_) if run_entry::is_gone(&RunDir::new(&dir)) => {}
                 Err(error) => survey.unreadable.push((dir, error)),
             }
         }
@@ -180,7 +186,7 @@ impl Survey {
 
     /// The entries of the content store that no run needs and nobody has used for long.
     pub(super) fn unused(&self, now: Timestamp) -> Vec<&StoreEntry> {
-        if !self.unreadable.is_empty() {
+        if !self.unreadable.is_empty() || self.has_newer {
             return Vec::new();
         }
         let needed: HashSet<Digest> = self
@@ -219,7 +225,10 @@ impl Surveyed {
         let mut run = RunEntry::of(&found.dir, &found.manifest);
         run.ask_lock()?;
         Ok(Self {
-            spared: spared(&run, &found.dir)?,
+            spared: match found.manifest.is_newer() {
+                true => Some(Spared::Newer),
+                false => spared(&run, &found.dir)?,
+            },
             bytes: size_of(found.dir.path()),
             content: found.manifest.kept(),
             stamp: found.stamp,
@@ -266,6 +275,7 @@ impl Spared {
             Self::NotYetSwept => "not yet swept",
             Self::Pinned => "pinned",
             Self::InUse => "in use",
+            Self::Newer => "a newer runner's",
             Self::Link => "a symbolic link",
         }
     }
@@ -310,11 +320,7 @@ pub(super) fn is_leftover(dir: &RunDir, now: Timestamp) -> bool {
             Ok(metadata.is_dir() && now.duration_since(modified(&metadata)?) > BIRTH_AGE)
         })
         .unwrap_or(false);
-    is_old && has_no_manifest(dir) && !lock::is_held(&dir.lock())
-}
-
-pub(super) fn has_no_manifest(dir: &RunDir) -> bool {
-    matches!(Stamp::of(dir), Ok(None))
+    is_old && run_entry::is_gone(dir) && !lock::is_held(&dir.lock())
 }
 
 fn store_entries(store: &Path) -> io::Result<Vec<StoreEntry>> {

@@ -17,7 +17,7 @@ use super::{
     inflight::{self, InFlight},
     last_words,
     layout::{self, Root, RunDir, RunId},
-    lock::Lock,
+    lock::{Lock, Spot},
     manifest::{End, Manifest},
     request,
     row::some_milliseconds,
@@ -34,6 +34,8 @@ use crate::model::{Attempt, Digest, Reason, RunStatus, Stage};
 pub struct Recorder {
     // The order matters: locks are let go after the last row is written.
     writer: Writer,
+    /// Where the run's lock is.
+    lock: Spot,
     manifest: Manifest,
     inflight: InFlight,
     id: RunId,
@@ -91,16 +93,13 @@ pub(super) struct Begun {
 /// What a session holds for as long as it lasts.
 #[derive(Debug)]
 pub(super) struct Locks {
-    _run: Lock,
+    run: Lock,
     _root: Arc<Lock>,
 }
 
 impl Locks {
     pub(super) fn new(run: Lock, root: Arc<Lock>) -> Self {
-        Self {
-            _run: run,
-            _root: root,
-        }
+        Self { run, _root: root }
     }
 }
 
@@ -120,18 +119,22 @@ impl Recorder {
             last_seq,
             locks,
         } = begun;
+        let failed = || RecordError::io("start the thread that writes");
+        let lock = locks.run.spot().map_err(failed())?;
+        let ground = vec![lock.clone(), Spot::of(&index).map_err(failed())?];
         let database = project(&root, &dir, &manifest);
         let job = Job {
             artifacts: Artifacts::new(dir.clone()),
             index,
+            ground,
             session: manifest.session(),
             seq: last_seq + 1,
             progress: Progress::new(database, id.clone(), manifest.counts.into()),
         };
-        let writer =
-            Writer::start(job, acks).map_err(RecordError::io("start the thread that writes"))?;
+        let writer = Writer::start(job, acks).map_err(failed())?;
         Ok(Self {
             writer,
+            lock,
             manifest,
             inflight,
             id,
@@ -166,6 +169,7 @@ impl Recorder {
         if self.manifest.stage == stage {
             return Ok(());
         }
+        self.lock.check()?;
         self.manifest.stage = stage;
         self.manifest.write(&self.dir.manifest(), "stage")
     }
@@ -202,6 +206,7 @@ impl Recorder {
     pub fn finish(self, end: &End) -> Result<Finished, RecordError> {
         let Self {
             writer,
+            lock,
             mut manifest,
             inflight: _,
             dir,
@@ -210,6 +215,8 @@ impl Recorder {
             id: _,
         } = self;
         drop(writer);
+        // The manifest is somebody else's then, too, and so is every other file.
+        lock.check()?;
 
         let mut end = end.clone();
         // A run that has rows has not failed to begin, whatever keeps it from going on.

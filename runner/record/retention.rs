@@ -16,8 +16,8 @@ use super::{
     lock::Lock,
     manifest::Manifest,
     policy::Policy,
-    prune::{Amount, Pruning, Spared, StoreEntry, Survey, Surveyed, has_no_manifest, is_leftover},
-    run_entry::Stamp,
+    prune::{Amount, Pruning, Spared, StoreEntry, Survey, Surveyed, is_leftover},
+    run_entry::{self, Stamp},
     store::Store,
 };
 use crate::model::Digest;
@@ -50,13 +50,16 @@ impl Store {
         for pruned in mem::take(&mut pruning.runs) {
             let dir = RunDir::new(&pruned.run.dir);
             match remove_run(&dir, surveyed[&pruned.run.id].stamp, now) {
-                Ok(None) => {
+                Ok(Removal::Done) => {
                     gone.insert(pruned.run.id.clone());
                     pruning.runs.push(pruned);
                 }
-                Ok(Some(spared)) => pruning.spared.push((pruned.run, spared)),
+                Ok(Removal::Gone) => {
+                    gone.insert(pruned.run.id);
+                }
+                Ok(Removal::Spared(spared)) => pruning.spared.push((pruned.run, spared)),
                 Err(error) => {
-                    if has_no_manifest(&dir) {
+                    if run_entry::is_gone(&dir) {
                         gone.insert(pruned.run.id);
                     }
                     pruning.failures.push((pruned.run.dir, error));
@@ -102,7 +105,7 @@ impl Store {
             let failed = || RecordError::io("delete an entry of the content store");
             match entry.is_still_unused(now) {
                 Ok(true) if !is_needed => {
-                    fs_err::remove_file(&entry.path).map_err(failed())?;
+                    durable::remove(&entry.path).map_err(failed())?;
                     removed.add(entry.bytes());
                 }
                 Ok(_) => {}
@@ -122,10 +125,15 @@ impl Store {
             .map(|run| (run.run.id.as_str(), run.stamp))
             .collect();
         let mut needed = HashSet::new();
-        for (name, stamp) in self.stamps()? {
-            if known.get(name.as_str()) != Some(&stamp) {
-                let manifest = Manifest::read(&self.root.run(&name).manifest())?;
-                needed.extend(manifest.kept());
+        for (name, stamp) in self.stamps()?.found {
+            let dir = self.root.run(&name);
+            if known.get(name.as_str()) == Some(&stamp) {
+                continue;
+            }
+            match Manifest::read(&dir.manifest()) {
+                Ok(manifest) => needed.extend(manifest.kept()),
+                Err(_) if run_entry::is_gone(&dir) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(needed)
@@ -156,24 +164,58 @@ pub(super) fn remove_database_logs(database: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What became of a run that was to be deleted.
+enum Removal {
+    Done,
+    /// Somebody else has deleted it.
+    Gone,
+    Spared(Spared),
+}
+
 /// Deletes a run, unless it is no longer what it was.
-fn remove_run(dir: &RunDir, stamp: Stamp, now: Timestamp) -> Result<Option<Spared>, RecordError> {
+fn remove_run(dir: &RunDir, stamp: Stamp, now: Timestamp) -> Result<Removal, RecordError> {
     let failed = || RecordError::io("delete a run");
-    let _lock = match Lock::own(&dir.lock(), now) {
-        Err(RecordError::Held { .. }) => return Ok(Some(Spared::InUse)),
+    let lock = match Lock::own_run(dir, now) {
+        Err(RecordError::Gone { .. }) => return Ok(Removal::Gone),
+        Err(RecordError::Held { .. }) if run_entry::is_gone(dir) => return Ok(Removal::Gone),
+        Err(RecordError::Held { .. }) => return Ok(Removal::Spared(Spared::InUse)),
         lock => lock?,
     };
-    let is_here = fs_err::symlink_metadata(dir.path())
-        .map_err(failed())?
-        .is_dir();
-    if !is_here || Stamp::of(dir).map_err(failed())? != Some(stamp) {
-        return Ok(Some(Spared::InUse));
+    let is_here = fs_err::symlink_metadata(dir.path()).is_ok_and(|metadata| metadata.is_dir());
+    match Stamp::of(dir).map_err(failed())? {
+        None => return Ok(Removal::Gone),
+        found if !is_here || found != Some(stamp) => return Ok(Removal::Spared(Spared::InUse)),
+        Some(_) => {}
     }
 
     // First what makes it a run: cut short, this leaves something that is taken for an aborted birth, and no half run.
     fs_err::remove_file(dir.manifest()).map_err(failed())?;
-    fs_err::remove_dir_all(dir.path()).map_err(failed())?;
-    Ok(None)
+    remove_directory(dir, lock).map_err(failed())?;
+    Ok(Removal::Done)
+}
+
+/// Removes a directory that holds no run. Its lock goes last, so that nobody takes another one meanwhile.
+fn remove_directory(dir: &RunDir, lock: Lock) -> io::Result<()> {
+    for entry in fs_err::read_dir(dir.path())? {
+        let path = entry?.path();
+        if path == dir.lock() {
+            continue;
+        }
+        if fs_err::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+            fs_err::remove_dir_all(&path)?;
+        } else {
+            durable::remove(&path)?;
+        }
+    }
+    durable::remove(&dir.lock())?;
+    let removed = fs_err::remove_dir(dir.path());
+    drop(lock);
+    match removed {
+        // Somebody begins a run in it.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn remove_leftovers(pruning: &mut Pruning, now: Timestamp) {
@@ -191,15 +233,14 @@ fn remove_leftover(dir: &RunDir, now: Timestamp) -> Result<bool, RecordError> {
     if !is_leftover(dir, now) {
         return Ok(false);
     }
-    let _lock = match Lock::own(&dir.lock(), now) {
-        Err(RecordError::Held { .. }) => return Ok(false),
+    let lock = match Lock::own(&dir.lock(), now) {
+        Err(RecordError::Held { .. } | RecordError::Gone { .. }) => return Ok(false),
         lock => lock?,
     };
-    if !has_no_manifest(dir) {
+    if !run_entry::is_gone(dir) {
         return Ok(false);
     }
-    fs_err::remove_dir_all(dir.path())
-        .map_err(RecordError::io("remove what is left of a birth"))?;
+    remove_directory(dir, lock).map_err(RecordError::io("remove what is left of a birth"))?;
     Ok(true)
 }
 

@@ -76,6 +76,10 @@ impl Stamp {
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
+        // Opening a pipe would wait for ever.
+        if !metadata.is_file() {
+            return Err(io::Error::other("its manifest is no file"));
+        }
         let modified = metadata
             .modified()?
             .duration_since(UNIX_EPOCH)
@@ -85,6 +89,11 @@ impl Stamp {
             bytes: metadata.len().try_into().unwrap_or(i64::MAX),
         }))
     }
+}
+
+/// Tells whether a directory holds no run, or does so no more.
+pub(super) fn is_gone(dir: &RunDir) -> bool {
+    matches!(Stamp::of(dir), Ok(None))
 }
 
 impl RunEntry {
@@ -98,7 +107,7 @@ impl RunEntry {
 
     /// Finds the run whose directory this is; `None` if there is none.
     pub fn in_directory(dir: &Path) -> Result<Option<Self>, RecordError> {
-        let dir = RunDir::new(dir);
+        let dir = RunDir::real(dir);
         match Stamp::of(&dir).map_err(RecordError::io("look for a run"))? {
             Some(_) => Self::read(&dir).map(Some),
             None => Ok(None),
@@ -114,6 +123,17 @@ impl RunEntry {
     pub fn refresh(&mut self) -> Result<(), RecordError> {
         *self = Self::read(&RunDir::new(&self.dir))?;
         Ok(())
+    }
+
+    /// The run by its own directory, if it was found by a symbolic link.
+    pub(super) fn real(&self) -> Self {
+        let dir = RunDir::real(&self.dir);
+        let mut run = self.clone();
+        if let Some(name) = dir.path().file_name().and_then(|name| name.to_str()) {
+            run.id = RunId::of_directory(name);
+        }
+        run.dir = dir.path().to_owned();
+        run
     }
 
     /// What a manifest says, which for a running run is not yet the truth.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::words;
 use crate::model::{Grants, Limits};
 
 /// What one attempt may use: the keys of the scenario's `limits`.
@@ -72,6 +73,7 @@ pub struct ManifestFolder {
     /// What the provider may do with it: `ro` or `rw`.
     pub mode: String,
     /// Where it was when the run began; that is where it is looked for when the run goes on.
+    #[serde(serialize_with = "words::lossy_path")]
     pub folder: PathBuf,
 }
 

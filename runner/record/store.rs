@@ -17,12 +17,14 @@ use super::{
     lock::{Busy, Lock},
     manifest::Manifest,
     recorder::{Recorder, Written},
-    run_entry::{RunEntry, Stamp},
+    run_entry::{self, RunEntry, Stamp},
 };
 use crate::model::RunStatus;
 
 /// How many runs an error names.
 const MAX_CANDIDATES: usize = 5;
+/// What file systems have in their own roots, where nobody but the administrator may look.
+const NO_RUN: &str = "lost+found";
 
 /// A results root with all its runs.
 pub struct Store {
@@ -43,6 +45,15 @@ pub struct Filter {
 pub(super) struct Manifests {
     pub(super) manifests: Vec<Found>,
     pub(super) unreadable: Vec<(PathBuf, RecordError)>,
+}
+
+/// The entries of a results root.
+#[derive(Debug, Default)]
+pub(super) struct Stamps {
+    /// The names of the directories with a manifest, and the manifests' stamps.
+    pub(super) found: Vec<(String, Stamp)>,
+    /// What cannot be looked into, or cannot be named.
+    pub(super) odd: Vec<(PathBuf, RecordError)>,
 }
 
 /// A run's manifest, as it was found.
@@ -82,7 +93,7 @@ impl Store {
 
     /// Opens the results root that a run directory belongs to, for writing.
     pub fn open_around(dir: &Path) -> Result<Self, RecordError> {
-        Self::open(RunDir::new(dir).root().path())
+        Self::open(RunDir::real(dir).root().path())
     }
 
     /// Opens a results root for reading; one that is missing has no runs.
@@ -100,7 +111,7 @@ impl Store {
 
     /// Opens the results root that a run directory belongs to, as [`Store::existing`] does.
     pub fn existing_around(dir: &Path) -> Result<Self, RecordError> {
-        Self::existing(RunDir::new(dir).root().path())
+        Self::existing(RunDir::real(dir).root().path())
     }
 
     /// Keeps every other session out of this root, for as long as this store and the runs that it begins or claims live.
@@ -132,7 +143,7 @@ impl Store {
         birth: Birth,
         acks: impl Fn(Written) + Send + 'static,
     ) -> Result<Recorder, RecordError> {
-        let dir = RunDir::new(dir);
+        let dir = RunDir::real(dir);
         birth::give_in(&dir, self.session_lock(&dir.root())?, birth, acks)
     }
 
@@ -168,13 +179,18 @@ impl Store {
             }
             picked => picked?,
         };
-        Ok(self.root.run(&name).path().to_owned())
+        let dir = RunDir::real(self.root.run(&name).path());
+        Ok(dir.path().to_owned())
     }
 
     /// Reads every manifest, whatever SQLite knows.
     pub(super) fn manifests(&self) -> Result<Manifests, RecordError> {
-        let mut all = Manifests::default();
-        for (name, stamp) in self.stamps()? {
+        let stamps = self.stamps()?;
+        let mut all = Manifests {
+            unreadable: stamps.odd,
+            ..Manifests::default()
+        };
+        for (name, stamp) in stamps.found {
             let dir = self.root.run(&name);
             match read_as(&dir, name) {
                 Ok(manifest) => all.manifests.push(Found {
@@ -182,6 +198,7 @@ impl Store {
                     stamp,
                     manifest,
                 }),
+                Err(_) if run_entry::is_gone(&dir) => {}
                 Err(error) => all.unreadable.push((dir.path().to_owned(), error)),
             }
         }
@@ -212,18 +229,18 @@ impl Store {
     }
 
     fn locate_directory(&self, path: &Path, run: &str) -> Result<PathBuf, FindError> {
-        let dir = RunDir::new(path);
+        let dir = RunDir::real(path);
         let is_run = Stamp::of(&dir).is_ok_and(|stamp| stamp.is_some());
         if !is_run {
             return Err(self.unknown(run, &self.names()?));
         }
-        Ok(path.to_owned())
+        Ok(dir.path().to_owned())
     }
 
     /// Chooses among the names of all runs.
     fn pick(&self, run: &str) -> Result<String, FindError> {
         // A name that is given in full needs no look at any other run.
-        if self.stamps()?.iter().any(|(name, _)| name == run) {
+        if matches!(Stamp::of(&self.root.run(run)), Ok(Some(_))) {
             return Ok(run.to_owned());
         }
         let names = self.names()?;
@@ -265,20 +282,31 @@ impl Store {
     }
 
     /// Every directory with a manifest, and the manifest's stamp.
-    pub(super) fn stamps(&self) -> Result<Vec<(String, Stamp)>, RecordError> {
+    pub(super) fn stamps(&self) -> Result<Stamps, RecordError> {
         let failed = || RecordError::io("read the results root");
         let entries = match fs_err::read_dir(self.root.path()) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stamps::default()),
             Err(error) => return Err(failed()(error)),
         };
-        let mut stamps = Vec::new();
+        let mut stamps = Stamps::default();
         for entry in entries {
-            let Ok(name) = entry.map_err(failed())?.file_name().into_string() else {
+            let entry = entry.map_err(failed())?;
+            if entry.file_name() == NO_RUN {
                 continue;
-            };
-            if let Some(stamp) = Stamp::of(&self.root.run(&name)).map_err(failed())? {
-                stamps.push((name, stamp));
+            }
+            let path = entry.path();
+            match (
+                Stamp::of(&RunDir::new(&path)),
+                entry.file_name().into_string(),
+            ) {
+                (Ok(None), _) => {}
+                (Ok(Some(stamp)), Ok(name)) => stamps.found.push((name, stamp)),
+                (Ok(Some(_)), Err(_)) => {
+                    let problem = io::Error::other("its name is not valid UTF-8");
+                    stamps.odd.push((path, RecordError::Odd(problem)));
+                }
+                (Err(error), _) => stamps.odd.push((path, RecordError::Odd(error))),
             }
         }
         Ok(stamps)
@@ -287,12 +315,15 @@ impl Store {
     /// What the manifests say: from SQLite where they are unchanged, else from themselves.
     pub(super) fn listed(&self) -> Result<Runs, RecordError> {
         let stamps = self.stamps()?;
-        let mut database = self.database(&stamps);
+        let mut database = self.database(&stamps.found);
         let mut known = self.known(&mut database);
 
-        let mut list = Runs::default();
+        let mut list = Runs {
+            runs: Vec::with_capacity(stamps.found.len()),
+            unreadable: stamps.odd,
+        };
         let mut changed = Vec::new();
-        for (name, stamp) in stamps {
+        for (name, stamp) in stamps.found {
             match known.remove(&RunId::of_directory(&name)) {
                 Some((at, run)) if at == stamp => list.runs.push(run),
                 _ => self.read_changed(&name, stamp, &mut list, &mut changed),
@@ -322,6 +353,7 @@ impl Store {
                 list.runs.push(RunEntry::of(&dir, &manifest));
                 changed.push((stamp, manifest));
             }
+            Err(_) if run_entry::is_gone(&dir) => {}
             Err(error) => list.unreadable.push((dir.path().to_owned(), error)),
         }
     }
@@ -370,6 +402,7 @@ impl Runs {
         let Self { runs, unreadable } = self;
         runs.retain_mut(|run| match ask(run) {
             Ok(()) => true,
+            Err(_) if run_entry::is_gone(&RunDir::new(&run.dir)) => false,
             Err(error) => {
                 unreadable.push((run.dir.clone(), error));
                 false

@@ -14,7 +14,7 @@ use super::{
     manifest::{End, Manifest},
     reader::RunReader,
     recorder, row,
-    run_entry::RunEntry,
+    run_entry::{self, RunEntry},
     sign,
     store::Store,
 };
@@ -50,6 +50,7 @@ impl Store {
                 Ok(claim) => swept.push(Swept::of(claim.dir(), claim.manifest())),
                 // Somebody else was faster, or has just resumed it.
                 Err(ClaimError::Held { .. }) => {}
+                Err(_) if run_entry::is_gone(&RunDir::new(&run.dir)) => {}
                 Err(ClaimError::Record(error)) => {
                     tracing::warn!("cannot sweep run `{}`: {}", run.id, chain(&error));
                 }
@@ -64,6 +65,7 @@ impl Store {
         for run in self.orphans()? {
             match foresee(&run, now) {
                 Ok(foreseen) => swept.extend(foreseen),
+                Err(_) if run_entry::is_gone(&RunDir::new(&run.dir)) => {}
                 Err(error) => tracing::warn!("cannot sweep run `{}`: {}", run.id, chain(&error)),
             }
         }
@@ -72,6 +74,7 @@ impl Store {
 
     /// What [`Store::claim`] would find; changes nothing.
     pub fn foresee(&self, run: &RunEntry, now: Timestamp) -> Result<RunReader, ClaimError> {
+        let run = &run.real();
         let dir = RunDir::new(&run.dir);
         lock::refuse_held(&dir.lock()).map_err(|error| ClaimError::of(run, error))?;
         let mut manifest = Manifest::read_to_write(&dir.manifest())?;
@@ -86,7 +89,8 @@ impl Store {
     /// The runs that say `running` and whose lock is free, oldest first.
     fn orphans(&self) -> Result<Vec<RunEntry>, RecordError> {
         let mut runs = self.listed()?.runs;
-        runs.retain(RunEntry::is_orphan);
+        // Behind a link is a run of another root, whose sweeps it waits for.
+        runs.retain(|run| run.is_orphan() && !run.dir.is_symlink());
         runs.sort_unstable_by(|one, other| RunEntry::newest_first(other, one));
         Ok(runs)
     }

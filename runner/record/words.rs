@@ -1,6 +1,6 @@
 //! How the shared words and values are written in JSON; `model` itself knows no format.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::Path};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -9,6 +9,11 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use crate::model::{
     CheckVerdict, Digest, ErrorClass, Outcome, Reason, RunStatus, Stage, StopSignal, Verdict,
 };
+
+/// Writes a path as text, the only thing that JSON has; what of it is no text is replaced.
+pub(super) fn lossy_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
 
 /// A type with a closed list of words.
 pub(super) trait Word: Copy + Sized + 'static {

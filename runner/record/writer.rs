@@ -19,6 +19,7 @@ use super::{
     cut,
     database::Progress,
     durable, failpoint,
+    lock::Spot,
     recorder::{Entry, Written},
     row::{MAX_LINE_BYTES, Place, Row},
 };
@@ -40,6 +41,8 @@ pub(super) struct Job {
     pub(super) artifacts: Artifacts,
     /// `index.jsonl`, opened for appending.
     pub(super) index: File,
+    /// Where the run's lock and `index.jsonl` are; the session ends when they are not there any more.
+    pub(super) ground: Vec<Spot>,
     pub(super) session: u32,
     /// The number of the next row.
     pub(super) seq: u64,
@@ -105,6 +108,8 @@ struct Commits<A> {
     entries: Vec<Entry>,
     lines: Vec<u8>,
     failure: Option<Arc<RecordError>>,
+    /// Whether the files may be somebody else's.
+    is_lost: bool,
 }
 
 impl<A: Fn(Written)> Commits<A> {
@@ -116,6 +121,7 @@ impl<A: Fn(Written)> Commits<A> {
             entries: Vec::new(),
             lines: Vec::new(),
             failure: None,
+            is_lost: false,
         }
     }
 
@@ -155,6 +161,12 @@ impl<A: Fn(Written)> Commits<A> {
         let Message::Entries(mut entries) = message else {
             return false;
         };
+        // Also before files of attempts are written.
+        if self.failure.is_none()
+            && let Err(error) = self.check_ground()
+        {
+            self.fail(error);
+        }
         for entry in entries.drain(..) {
             if self.failure.is_none()
                 && let Err(error) = self.encode(&entry)
@@ -202,7 +214,14 @@ impl<A: Fn(Written)> Commits<A> {
         });
     }
 
+    fn check_ground(&mut self) -> Result<(), RecordError> {
+        let checked = self.job.ground.iter().try_for_each(Spot::check);
+        self.is_lost = checked.is_err();
+        checked
+    }
+
     fn write(&mut self) -> Result<(), RecordError> {
+        self.check_ground()?;
         self.job.artifacts.sync()?;
         append(&mut self.job.index, &self.lines).map_err(RecordError::io("write rows"))?;
         self.length += self.lines.len() as u64;
@@ -213,6 +232,9 @@ impl<A: Fn(Written)> Commits<A> {
     fn fail(&mut self, error: RecordError) {
         self.failure = Some(Arc::new(error));
         self.lines.clear();
+        if self.is_lost {
+            return;
+        }
         // What was not acknowledged does not count. On a full disk it is also in the way of the manifest.
         if let Err(error) = self.job.index.set_len(self.length) {
             tracing::warn!("cannot cut off rows that are not acknowledged: {error}");
@@ -273,6 +295,7 @@ mod tests {
                 .append(true)
                 .open("/dev/full")
                 .unwrap(),
+            ground: Vec::new(),
             session: 1,
             seq: 1,
             progress: Progress::new(None, RunId::of_directory("run"), Counts::default()),

@@ -1,0 +1,247 @@
+//! Results roots in which something odd lies, which odd ways lead to, or which have odd names.
+
+use std::{
+    ffi::OsStr,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::support::runner::{Run, Runner, Running, tests};
+
+fn scenario() -> Runner {
+    Runner::hostile(&tests(
+        r#"
+        a | { do = "echo", value = 1 } | equals = 1
+        b | { do = "echo", value = 2 } | equals = 3
+        "#,
+    ))
+}
+
+/// A run that is completed, and failed.
+fn completed() -> (Runner, Run) {
+    let runner = scenario();
+    runner.exec(&["-j1"]).expect(1);
+    let run = runner.only_run();
+    (runner, run)
+}
+
+fn pipe(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+}
+
+/// Everything below a folder.
+fn names(folder: &Path) -> Vec<PathBuf> {
+    let entries = walkdir::WalkDir::new(folder).sort_by_file_name();
+    entries
+        .into_iter()
+        .map(|entry| entry.unwrap().into_path())
+        .collect()
+}
+
+#[test]
+fn what_is_no_run_is_left_out_by_name_and_disturbs_no_command() {
+    let (runner, run) = completed();
+    let root = runner.path("results");
+    symlink("loop", root.join("loop")).unwrap();
+    pipe(&root.join("pipe"));
+    fs_err::write(root.join("file"), "").unwrap();
+    fs_err::create_dir_all(root.join("folder/benchmark.json")).unwrap();
+    fs_err::create_dir(root.join("piped")).unwrap();
+    pipe(&root.join("piped/benchmark.json"));
+    // As nobody but an administrator may look there, nobody is told of it.
+    fs_err::create_dir(root.join("lost+found")).unwrap();
+    symlink("benchmark.json", root.join("lost+found/benchmark.json")).unwrap();
+    let unnamed = root.join(OsStr::from_bytes(b"caf\xe9"));
+    fs_err::create_dir(&unnamed).unwrap();
+    fs_err::copy(
+        run.dir.join("benchmark.json"),
+        unnamed.join("benchmark.json"),
+    )
+    .unwrap();
+
+    let odd = ["loop", "folder", "piped", "caf\u{fffd}"];
+    for args in [&["list"][..], &["prune"], &["reindex"]] {
+        let ran = runner.run(args).expect(0);
+        for name in odd {
+            let told = format!("`results/{name}` is left out");
+            assert_eq!(ran.stderr.matches(&told).count(), 1, "{args:?}: {ran:?}");
+        }
+        assert!(!ran.stderr.contains("lost+found"), "{ran:?}");
+        assert!(!ran.stderr.contains("`results/pipe`"), "{ran:?}");
+    }
+    assert_eq!(runner.list(&[]).len(), 1);
+
+    // Whoever names one run hears of no other.
+    let (id, dir) = (run.id(), run.dir.to_str().unwrap());
+    for name in [id, &id[24..], dir, "latest"] {
+        for (args, code) in [
+            (["show", name].as_slice(), 0),
+            (&["verify", name], 0),
+            (&["wait", name], 1),
+            (&["logs", name], 0),
+            (&["pin", name], 0),
+            (&["unpin", name], 0),
+            (&["stop", name], 0),
+            (&["resume", "--from", name, "--rerun", "failed"], 1),
+        ] {
+            let ran = runner.run(args).expect(code);
+            assert!(!ran.stderr.contains("left out"), "{args:?}: {ran:?}");
+        }
+    }
+    for name in odd {
+        runner.run(&["show", name]).expect(2);
+    }
+    runner.run(&["cleanup", "--no-dry-run"]).expect(0);
+    runner.exec(&[]).expect(1);
+    assert_eq!(runner.list(&[]).len(), 2);
+}
+
+#[test]
+fn a_link_to_a_run_leads_to_its_own_root() {
+    let (runner, run) = completed();
+    let elsewhere = runner.path("elsewhere");
+    fs_err::create_dir(&elsewhere).unwrap();
+    symlink(&run.dir, elsewhere.join("link")).unwrap();
+    symlink(runner.path("results"), runner.path("root-link")).unwrap();
+    let before = names(&elsewhere);
+
+    let through_root = format!("root-link/{}", run.id());
+    for name in [
+        "elsewhere/link",
+        "elsewhere/link/",
+        "elsewhere/link/.",
+        "./elsewhere/../elsewhere/link",
+        &through_root,
+    ] {
+        for (args, code) in [
+            (["show", name].as_slice(), 0),
+            (&["verify", name], 0),
+            (&["pin", name], 0),
+            (&["unpin", name], 0),
+            (&["stop", name], 0),
+            (&["wait", name], 1),
+            (&["resume", "--from", name, "--dry-run"], 0),
+            (&["resume", "--from", name, "--rerun", "all"], 1),
+            (&["exec", "scenario.toml", "--into", name], 1),
+        ] {
+            runner.run(args).expect(code);
+        }
+        assert_eq!(names(&elsewhere), before, "{name}");
+    }
+    assert_eq!(run.manifest()["run_id"], run.id());
+
+    // From inside of it, and from another folder by what a link there is called.
+    for (folder, name) in [(&run.dir, "."), (&elsewhere, "./link")] {
+        let mut command = runner.command(&["resume", "--rerun", "all", "--from", name]);
+        command.current_dir(folder);
+        Running::spawn(command).finish().expect(1);
+    }
+    assert_eq!(names(&elsewhere), before);
+
+    // A link in another root is a way to the run, and no run of that root.
+    fs_err::create_dir(runner.path("other")).unwrap();
+    symlink(&run.dir, runner.path("other/alias")).unwrap();
+    runner
+        .run(&[
+            "resume",
+            "--results",
+            "other",
+            "--from",
+            "alias",
+            "--rerun",
+            "all",
+        ])
+        .expect(1);
+    assert!(!runner.path("other/store").exists());
+    runner.run(&["verify", run.id()]).expect(0);
+}
+
+#[test]
+fn a_root_whose_name_is_no_text_is_a_root_like_any_other() {
+    let runner = scenario();
+    let root = runner.path("").join(OsStr::from_bytes(b"caf\xe9"));
+    let run = |args: &[&str], code: i32| {
+        let mut command = runner.command(args);
+        command.env("RUNNER_RESULTS", &root);
+        Running::spawn(command).finish().expect(code)
+    };
+    run(&["exec", "scenario.toml"], 1);
+    run(&["exec", "scenario.toml", "--json"], 1);
+    for (args, code) in [
+        (&["list"][..], 0),
+        (&["show", "latest"], 0),
+        (&["verify", "latest"], 0),
+        (&["cleanup"], 0),
+        (&["stop", "latest"], 0),
+        (&["wait", "latest"], 1),
+        (&["resume", "--from", "latest"], 1),
+        (&["resume", "--from", "latest", "--rerun", "all"], 1),
+        (&["cancel", "latest"], 2),
+        (&["prune", "--keep-last", "1"], 0),
+    ] {
+        run(args, code);
+        let json = run(&[args, &["--json"]].concat(), code);
+        for document in serde_json::Deserializer::from_str(&json.stdout).into_iter::<Value>() {
+            document.unwrap();
+        }
+    }
+    run(&["pin", "latest"], 0);
+    run(&["reindex"], 0);
+    let listed: Value = serde_json::from_str(&run(&["list", "--json"], 0).stdout).unwrap();
+    let dir = listed["runs"][0]["run_dir"].as_str().unwrap();
+    assert!(dir.contains("caf\u{fffd}"), "{dir}");
+}
+
+#[test]
+fn a_folder_that_is_granted_below_a_name_that_is_no_text_keeps_no_run_from_being_born() {
+    let runner = scenario();
+    let folder = runner.path("").join(OsStr::from_bytes(b"caf\xe9"));
+    fs_err::create_dir_all(folder.join("granted")).unwrap();
+    let text = fs_err::read_to_string(runner.path("scenario.toml")).unwrap();
+    let text = text.replace("hostile.wasm", "../hostile.wasm");
+    let grant = "grants.fs = [{ path = \"granted\", mount = \"/granted\" }]\n";
+    fs_err::write(folder.join("scenario.toml"), text + grant).unwrap();
+    let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
+    command.current_dir(&folder);
+    Running::spawn(command).finish().expect(1);
+}
+
+#[test]
+fn prunes_and_lists_at_the_same_time_are_in_nobodys_way() {
+    let (runner, _) = completed();
+    for _ in 0..3 {
+        for _ in 0..4 {
+            runner.exec(&["-j1", "--quiet"]).expect(1);
+        }
+        let prune = ["prune", "--keep-last", "0", "--no-dry-run"];
+        let commands: [&[&str]; 10] = [
+            &prune,
+            &["list"],
+            &prune,
+            &["cleanup"],
+            &prune,
+            &["list"],
+            &prune,
+            &["reindex"],
+            &prune,
+            &["list"],
+        ];
+        let running: Vec<_> = commands
+            .iter()
+            .map(|args| (args, Running::spawn(runner.command(args))))
+            .collect();
+        for (args, running) in running {
+            let ran = running.finish().expect(0);
+            assert!(!ran.stderr.contains("warning"), "{args:?}: {ran:?}");
+        }
+        let left: Vec<_> = fs_err::read_dir(runner.path("results"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("20"))
+            .collect();
+        assert_eq!(left, [""; 0]);
+    }
+}
