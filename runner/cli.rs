@@ -278,6 +278,9 @@ pub struct StopArgs {
     /// Interrupt what is in flight at once
     #[arg(long)]
     pub kill: bool,
+    /// Why; it is kept with your name in the run's history and in the rows of what was interrupted
+    #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
+    pub reason: Option<String>,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
@@ -291,6 +294,9 @@ pub struct StopArgs {
 pub struct CancelArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
     pub run: Option<String>,
+    /// Why; it is kept with your name in the run's history and in the rows of what was interrupted
+    #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
+    pub reason: Option<String>,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
@@ -435,6 +441,19 @@ Exit codes:
 fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
     PossibleValuesParser::new(RunStatus::ALL.map(RunStatus::as_str))
         .map(|word| RunStatus::parse(&word).expect("the word is one of those above"))
+}
+
+/// Why somebody asks for something, in so many bytes that a row has room for it.
+fn parse_reason(text: &str) -> Result<String, String> {
+    const MOST_BYTES: usize = 1024;
+    let text = text.trim();
+    match text.len() {
+        0 => Err("say why, or leave it out".into()),
+        bytes if bytes > MOST_BYTES => {
+            Err(format!("it has {bytes} bytes, and may have {MOST_BYTES}"))
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 fn parse_rerun(text: &str) -> Result<Rerun, String> {

@@ -313,3 +313,163 @@ fn a_run_under_nohup_does_not_hear_of_the_end_of_its_terminal() {
     live.wait_until_running(2);
     live.end_by(Signal::HUP).0.expect(0);
 }
+
+#[test]
+fn who_asked_and_why_is_in_the_rows_the_history_and_the_manifest() {
+    let user = std::process::Command::new("id")
+        .arg("-un")
+        .output()
+        .unwrap();
+    let user = String::from_utf8(user.stdout).unwrap().trim().to_owned();
+    for (command, verb) in [("stop", "stopped"), ("cancel", "cancelled")] {
+        let runner = endless();
+        let mut live = running(&runner);
+        let reason = "disk \u{1b}[31mneeded";
+        runner.run(&[command, "--reason", reason]).expect(0);
+        let told = live.wait_for(|event| event["event"] == "stopping");
+        live.finish().expect(4);
+        let run = runner.only_run();
+        let manifest = run.manifest();
+        let by = &manifest["transitions"][1]["by"];
+        assert_eq!((&by["user"], &by["text"]), (&json!(user), &json!(reason)));
+        let who = format!("{user}@{}: {reason}", by["host"].as_str().unwrap());
+        assert_eq!(told["why"], format!("asked by {who}"));
+        for row in run.rows() {
+            assert_eq!(row["error"]["message"], format!("{verb} by {who}"));
+        }
+        runner.assert_valid("benchmark", &[manifest]);
+        for args in [&["show"][..], &["show", "--history"], &["show", "--json"]] {
+            let shown = runner.run(args).expect(0).stdout;
+            assert!(shown.contains("needed"), "{shown}");
+            assert!(!shown.contains('\u{1b}'), "{shown}");
+        }
+    }
+
+    let runner = endless();
+    running(&runner).end_by(Signal::TERM).0.expect(143);
+    let run = runner.only_run();
+    assert_eq!(run.rows()[0]["error"]["message"], "stopped by SIGTERM");
+    assert_eq!(run.manifest()["transitions"][1]["signal"], "SIGTERM");
+    let shown = runner.run(&["show", "--history"]).expect(0).stdout;
+    assert!(shown.contains("interrupted (SIGTERM)"), "{shown}");
+    // Of a run that has ended it is kept who dropped it.
+    runner
+        .run(&["cancel", run.id(), "--reason", "no longer needed"])
+        .expect(0);
+    let by = run.manifest()["transitions"][2]["by"].clone();
+    assert_eq!(by["text"], "no longer needed");
+
+    for reason in ["", " ", &"x".repeat(1025)] {
+        runner
+            .run(&["stop", run.id(), "--reason", reason])
+            .expect(2);
+    }
+}
+
+#[test]
+fn a_run_whose_time_is_up_says_what_has_set_it() {
+    let scenario = format!(
+        "timeout_minutes = 0.02\n{}",
+        trials(2, r#"{ do = "loop" }"#)
+    );
+    let runner = Runner::hostile(&scenario);
+    let limits = [
+        (&[][..], "`timeout_minutes = 0.02` of the scenario"),
+        (&["--timeout-minutes", "0.01"], "`--timeout-minutes 0.01`"),
+    ];
+    for (args, limit) in limits {
+        let says = format!("the run's time is up: {limit}");
+        runner.exec(args).expect(4).says(&[&says]);
+        let run = runner.runs().pop().unwrap();
+        assert_eq!(run.manifest()["sessions"][0]["error"], says);
+        assert_eq!(run.rows()[0]["error"]["message"], says);
+    }
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn whoever_opens_a_run_is_asked_and_answers() {
+    for (command, ending) in [
+        ("stop", ["incomplete", "stopped", "", "none"]),
+        ("cancel", ["cancelled", "cancelled", "", "none"]),
+    ] {
+        let runner = endless();
+        running(&runner).end_by(Signal::INT).0.expect(130);
+        let run = runner.only_run();
+        for place in ["opening.claimed", "opening.synced"] {
+            let args = ["resume", "--from", "latest", "--force", "--json"];
+            let mut resume = runner.start_failing(&args, &format!("{place}=halt"));
+            resume.wait_until_halted();
+            let mut asking = spawn(&runner, &[command, "--json", "--reason", "disk needed"]);
+            while requests(&run).is_empty() {
+                assert!(asking.is_alive(), "{:?}", asking.finish());
+            }
+            assert!(asking.is_alive());
+            resume.signal(Signal::CONT);
+            resume.finish().expect(4);
+            let result = if command == "stop" {
+                "stopped"
+            } else {
+                "cancelled"
+            };
+            assert_says(
+                &asking.finish().expect(0),
+                &run,
+                result,
+                ending[0],
+                json!(ending[1]),
+            );
+            assert_eq!(run.ending(), ending);
+            assert_eq!(requests(&run), [""; 0]);
+        }
+        let manifest = run.manifest();
+        assert_eq!(manifest["sessions"].as_array().unwrap().len(), 3);
+        assert_eq!(manifest["transitions"][3]["by"]["text"], "disk needed");
+    }
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_request_to_whoever_opens_nothing_hits_no_later_session() {
+    let runner = endless();
+    running(&runner).end_by(Signal::INT).0.expect(130);
+    let run = runner.only_run();
+    let mut cancel = runner.start_failing(&["cancel", run.id()], "cancel.begin=halt");
+    cancel.wait_until_halted();
+    let mut stop = spawn(&runner, &["stop", run.id(), "--json"]);
+    while requests(&run).is_empty() {
+        assert!(stop.is_alive());
+    }
+    // One who asks and is gone: nobody takes its request back.
+    let left = run.read("request-stop.json");
+    cancel.signal(Signal::CONT);
+    cancel.finish().expect(0);
+    let ran = stop.finish().expect(0);
+    assert_says(
+        &ran,
+        &run,
+        "already_terminal",
+        "cancelled",
+        json!("cancelled"),
+    );
+    assert_eq!(requests(&run), [""; 0]);
+
+    fs_err::write(run.dir.join("request-stop.json"), left).unwrap();
+    let mut live = spawn(
+        &runner,
+        &["resume", "--from", "latest", "--force", "--json", "-j2"],
+    );
+    live.wait_until_running(2);
+    assert_eq!(requests(&run), [""; 0]);
+    live.end_by(Signal::INT).0.expect(130);
+
+    // Nobody answers while it is suspended.
+    let args = ["resume", "--from", "latest", "--json"];
+    let mut resume = runner.start_failing(&args, "opening.claimed=halt");
+    resume.wait_until_halted();
+    let ran = runner.run(&["stop", "--json"]).expect(6);
+    assert_says(&ran, &run, "no_answer", "incomplete", json!("interrupted"));
+    resume.signal(Signal::CONT);
+    resume.finish().expect(4);
+    assert_eq!(run.ending()[..2], ["incomplete", "stopped"]);
+}

@@ -315,7 +315,7 @@ fn guests_that_loop_or_sleep_end_at_their_timeout_which_is_named() {
         assert_eq!(row["outcome"], "timeout");
         assert_eq!(
             row["error"],
-            json!({"code": "timeout", "message": "no reply within 150ms, set by the attempt's `timeout`"})
+            json!({"code": "timeout", "message": "no reply within 150ms, set by the attempt's `timeout = \"150ms\"`"})
         );
         // The deadline is set a little before the guest starts.
         assert!(row["duration_ms"].as_f64().unwrap() >= 100.0, "{row}");

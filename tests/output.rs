@@ -67,7 +67,7 @@ fn a_piped_run_prints_plain_lines_to_standard_error_and_nothing_to_standard_outp
     ✗ error trap@hostile#1 DURATION
         denied E1: may not
     ⧖ timeout late@hostile#1 DURATION
-        timeout: no reply within 20ms, set by the attempt's `timeout`
+        timeout: no reply within 20ms, set by the attempt's `timeout = "20ms"`
 
     failures
     ✗ failed fail@hostile#1 DURATION
@@ -78,7 +78,7 @@ fn a_piped_run_prints_plain_lines_to_standard_error_and_nothing_to_standard_outp
     ✗ error trap@hostile#1 DURATION
         denied E1: may not
     ⧖ timeout late@hostile#1 DURATION
-        timeout: no reply within 20ms, set by the attempt's `timeout`
+        timeout: no reply within 20ms, set by the attempt's `timeout = "20ms"`
 
      provider  passed  failed  errors  timeouts  skipped  flaky  p50  p95  max
      hostile  2  1  1  1  1  1  DURATION  DURATION  DURATION

@@ -477,10 +477,10 @@ fn an_author_sees_why_a_call_went_wrong() {
     let ran = hostile(&json!({"do": "loop"}), &["--timeout", "200ms"], 1);
     ran.says(&[
         "⧖ timeout",
-        "no reply within 200ms, set by the attempt's `timeout`",
+        "no reply within 200ms, set by the attempt's `timeout = \"200ms\"`",
     ]);
     let ran = hostile(&json!({"do": "loop"}), &["--limit", "time=100ms"], 1);
-    ran.says(&["no reply within 100ms, set by `--limit time`"]);
+    ran.says(&["no reply within 100ms, set by `--limit time=100ms`"]);
     let ran = hostile(
         &json!({"do": "grow-memory"}),
         &["--limit", "memory=8MiB"],

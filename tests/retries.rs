@@ -175,7 +175,7 @@ fn each_deadline_that_fires_is_named() {
     let message = run.row("provider")["error"]["message"].clone();
     assert_eq!(
         message,
-        "no reply within 80ms, set by the provider's `limits.time`"
+        "no reply within 80ms, set by the provider's `limits.time = \"80ms\"`"
     );
 
     runner

@@ -74,7 +74,7 @@ fn assert_interrupted(run: &Run, signal: &str, attempts: usize) {
         );
         assert_eq!(
             row["error"],
-            json!({"code": "stopped", "message": "the run was stopped"})
+            json!({"code": "stopped", "message": format!("stopped by {signal}")})
         );
         assert!(row["duration_ms"].as_f64().unwrap() > 0.0, "{row}");
     }
@@ -472,7 +472,7 @@ fn a_stop_that_takes_long_says_what_it_waits_for() {
     let (ran, took) = live.end_by(Signal::INT);
     assert_soon(took);
     ran.expect(130).says(&[
-        "stopping: asked to stop; 1 attempt in flight",
+        "stopping: asked by SIGINT; 1 attempt in flight",
         "waiting for 1 attempt (guest@hostile#1 for",
         "a second Ctrl-C, or `runner stop --kill`, does not wait for them",
         "stopping at once",

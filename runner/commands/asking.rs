@@ -6,12 +6,16 @@ use std::{
 };
 
 use miette::miette;
+use nix::unistd::User;
 
 use crate::{
     error::{Error, ExitStatus},
-    model::{RunStatus, StopMode},
+    model::{Actor, RunStatus, StopMode},
     output::{self, Output},
-    record::{ClaimError, Filter, RecordError, RunEntry, RunReader, Store, request},
+    record::{
+        ClaimError, Filter, RunEntry, RunReader, Store,
+        request::{self, Holding},
+    },
     run, scenario,
 };
 
@@ -44,15 +48,27 @@ impl Outcome {
     }
 }
 
-/// Finds the run that is meant: the only one that is running, if none is named.
+/// What came of asking whoever holds a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nobody held it.
+    Idle,
+    /// The session that was asked has ended, or whoever held the run has left without opening one.
+    Ended {
+        /// The session.
+        session: u32,
+    },
+    /// Nobody has answered in time.
+    Missing,
+}
+
+/// Finds the run that is meant: the only one that is running or that somebody is about to go on with, if none is named.
 pub(super) fn choose(run: Option<&str>, store: &Store) -> Result<RunEntry, Error> {
     if let Some(run) = run {
         return store.find(run).map_err(Error::find);
     }
-    let filter = Filter {
-        statuses: vec![RunStatus::Running],
-    };
-    let mut running = store.runs(&filter).map_err(Error::record)?.runs;
+    let mut running = store.runs(&Filter::default()).map_err(Error::record)?.runs;
+    running.retain(|run| run.status == RunStatus::Running || run.is_held());
     if running.len() == 1 {
         return Ok(running.remove(0));
     }
@@ -84,27 +100,69 @@ pub(super) fn settle(store: &Store, run: &mut RunEntry) -> Result<(), Error> {
     run.refresh().map_err(Error::record)
 }
 
-/// Asks the owner of a running run to stop, and waits until it has, or has died. `false` if it did not in time.
-pub(super) fn ask(run: &mut RunEntry, mode: StopMode, output: &Output) -> Result<bool, Error> {
-    let reader = RunReader::open(&run.dir).map_err(Error::record)?;
-    let session = reader.manifest().session();
-    let bound = bound(mode, &reader);
-    if reader.is_alive() {
-        request::request(&run.dir, mode, session, &who(), run::wall_clock()).map_err(|error| {
-            Error::storage(miette!("cannot leave a request for the run: {error}"))
-        })?;
-        output.talk(&format!("waiting for {} to end", run.id));
-    }
-
-    let asked = Instant::now();
-    while is_working(run, session).map_err(Error::record)? {
-        if bound.is_some_and(|bound| asked.elapsed() >= bound) {
-            return Ok(false);
+/// Asks whoever holds a run's lock to stop, and waits until the session that is open, or being opened, has ended.
+///
+/// A holder that comes after the one that was asked is asked as well, for as long as no session has ended: it may be
+/// opening the one that is meant. Whoever leaves without having opened one has answered, too.
+pub(super) fn ask(
+    run: &mut RunEntry,
+    mode: StopMode,
+    actor: &Actor,
+    output: &Output,
+) -> Result<Answer, Error> {
+    let begun = Instant::now();
+    let bound = bound(mode, &RunReader::open(&run.dir).map_err(Error::record)?);
+    let mut session = None;
+    let mut asked = None;
+    let answer = loop {
+        let reader = RunReader::open(&run.dir).map_err(Error::record)?;
+        let Some(holder) = reader.holder() else {
+            break session.map_or(Answer::Idle, |session| Answer::Ended { session });
+        };
+        let session = *session.get_or_insert_with(|| session_of_holder(&reader));
+        if has_ended(&reader, session) {
+            break Answer::Ended { session };
+        }
+        let holding = Holding {
+            session,
+            token: holder.token,
+        };
+        // Without a token only an open session can be named, lest the request hits a later one.
+        let can_be_asked = holding.token.is_some() || reader.manifest().session() == session;
+        if can_be_asked && asked.as_ref() != Some(&holding) {
+            request::request(&run.dir, mode, &holding, actor).map_err(|error| {
+                Error::storage(miette!("cannot leave a request for the run: {error}"))
+            })?;
+            if asked.replace(holding).is_none() {
+                output.talk(&format!("waiting for {} to end", run.id));
+            }
+        }
+        if bound.is_some_and(|bound| begun.elapsed() >= bound) {
+            return Ok(Answer::Missing);
         }
         thread::sleep(LOOK_EVERY);
+    };
+    if let Err(error) = request::withdraw(&run.dir, mode, actor) {
+        output.warn(&format!("the request cannot be taken back: {error}"));
     }
     run.refresh().map_err(Error::record)?;
-    Ok(true)
+    Ok(answer)
+}
+
+/// The session that a run's holder has open, or is about to open.
+fn session_of_holder(reader: &RunReader) -> u32 {
+    let manifest = reader.manifest();
+    match manifest.status {
+        RunStatus::Running => manifest.session(),
+        _ => manifest.session() + 1,
+    }
+}
+
+/// Tells whether a session was there and is over.
+fn has_ended(reader: &RunReader, session: u32) -> bool {
+    let manifest = reader.manifest();
+    let is_open = manifest.status == RunStatus::Running;
+    manifest.session() > session || (manifest.session() == session && !is_open)
 }
 
 /// Says what came of it.
@@ -120,12 +178,6 @@ pub(super) fn tell(run: &RunEntry, outcome: Outcome, is_json: bool, output: &Out
     }
     output.warn("the run's process is alive and has not answered; the request stays for it");
     ExitStatus::Busy
-}
-
-/// Tells whether the session that was asked still goes on.
-fn is_working(run: &RunEntry, session: u32) -> Result<bool, RecordError> {
-    let reader = RunReader::open(&run.dir)?;
-    Ok(reader.manifest().session() == session && reader.is_alive())
 }
 
 /// How long a live owner may take to answer; what is drained ends by the run's own deadlines.
@@ -150,12 +202,19 @@ fn grace(reader: &RunReader) -> Duration {
     scenario.map_or(Duration::ZERO, |scenario| scenario.run().grace)
 }
 
-/// Who asks, for people.
-fn who() -> String {
-    format!(
-        "pid {}, user {}, host {}",
-        std::process::id(),
-        rustix::process::getuid().as_raw(),
-        rustix::system::uname().nodename().to_string_lossy()
-    )
+/// Who asks, and why.
+pub(super) fn actor(reason: Option<&str>) -> Actor {
+    let uid = rustix::process::getuid().as_raw();
+    let user = User::from_uid(uid.into()).ok().flatten();
+    Actor {
+        user: user.map(|user| user.name),
+        uid,
+        host: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        pid: std::process::id(),
+        at: run::wall_clock(),
+        text: reason.map(str::to_owned),
+    }
 }

@@ -3,15 +3,15 @@
 use miette::miette;
 
 use super::{
-    asking::{self, Outcome},
+    asking::{self, Answer, Outcome},
     session_log::SessionLog,
 };
 use crate::{
     cli::CancelArgs,
     error::{Error, ExitStatus},
-    model::{RunStatus, StopMode},
+    model::{Actor, RunStatus, StopMode},
     output::Output,
-    record::{RunEntry, Store},
+    record::{ClaimError, RunEntry, Store},
     run,
 };
 
@@ -21,30 +21,32 @@ pub(super) fn cancel(args: &CancelArgs, output: &Output) -> Result<ExitStatus, E
     SessionLog::start(None, output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let mut run = asking::choose(args.run.as_deref(), &store)?;
-    asking::settle(&store, &mut run)?;
+    let actor = asking::actor(args.reason.as_deref());
 
-    let outcome = if run.status != RunStatus::Running {
-        drop_ended(&store, &mut run)?
-    } else if !asking::ask(&mut run, StopMode::Cancel, output)? {
-        Outcome::NoAnswer
-    } else {
+    let outcome = loop {
+        let answer = asking::ask(&mut run, StopMode::Cancel, &actor, output)?;
+        if answer == Answer::Missing {
+            break Outcome::NoAnswer;
+        }
         asking::settle(&store, &mut run)?;
+        let has_answered = matches!(answer, Answer::Ended { session } if session <= run.sessions);
         match run.status {
-            RunStatus::Completed => Outcome::AlreadyTerminal,
-            RunStatus::Cancelled => Outcome::Cancelled,
-            // It ended for another reason, or died, before it saw the request.
-            RunStatus::Failed | RunStatus::Incomplete | RunStatus::Running => {
-                drop_ended(&store, &mut run)?
-            }
+            RunStatus::Completed if has_answered => break Outcome::AlreadyTerminal,
+            RunStatus::Cancelled if has_answered => break Outcome::Cancelled,
+            _ => {}
+        }
+        // It had ended before, or for another reason, or died, before anybody saw the request.
+        if let Some(outcome) = drop_ended(&store, &mut run, &actor)? {
+            break outcome;
         }
     };
     Ok(asking::tell(&run, outcome, args.json, output))
 }
 
-/// Drops a run that nobody works on.
-fn drop_ended(store: &Store, run: &mut RunEntry) -> Result<Outcome, Error> {
+/// Drops a run that nobody works on; `None` if somebody does again.
+fn drop_ended(store: &Store, run: &mut RunEntry, actor: &Actor) -> Result<Option<Outcome>, Error> {
     match run.status {
-        RunStatus::Cancelled => return Ok(Outcome::AlreadyTerminal),
+        RunStatus::Cancelled => return Ok(Some(Outcome::AlreadyTerminal)),
         RunStatus::Completed => {
             return Err(Error::usage(miette!(
                 "run `{}` is completed: there is nothing to cancel",
@@ -54,8 +56,11 @@ fn drop_ended(store: &Store, run: &mut RunEntry) -> Result<Outcome, Error> {
         RunStatus::Failed | RunStatus::Incomplete | RunStatus::Running => {}
     }
     let now = run::wall_clock();
-    let claim = store.claim(run, now).map_err(Error::claim)?;
-    claim.cancel(now).map_err(Error::cancel)?;
+    match store.claim(run, now) {
+        Ok(claim) => claim.cancel(actor, now).map_err(Error::cancel)?,
+        Err(ClaimError::Held { .. }) if run.is_held() => return Ok(None),
+        Err(error) => return Err(Error::claim(error)),
+    };
     run.refresh().map_err(Error::record)?;
-    Ok(Outcome::Cancelled)
+    Ok(Some(Outcome::Cancelled))
 }

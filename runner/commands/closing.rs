@@ -1,14 +1,14 @@
 //! From how a session ended to what is written down and said of it.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     error::ExitStatus,
-    model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict, chain},
+    model::{Actor, Counts, Reason, RunStatus, Stage, StopSignal, Verdict, chain},
     output::{Finish, Report, Tally},
     plugin::clock,
-    record::{End, RecordError, Recorder, RunReader},
-    run::{Ending, SessionError, Watchdog},
+    record::{By, End, RecordError, Recorder, RunReader},
+    run::{Cause, Ending, SessionError, Watchdog},
 };
 
 /// How a run's session ends.
@@ -16,6 +16,8 @@ pub(super) struct Closing {
     status: RunStatus,
     reason: Option<Reason>,
     signal: Option<StopSignal>,
+    /// Who asked for it from another process.
+    actor: Option<Arc<Actor>>,
     stage: Stage,
     verdict: Verdict,
     counts: Counts,
@@ -26,19 +28,18 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// Closes a session that ended by itself or by a stop.
-    pub(super) fn of(ended: Result<Ending, SessionError>, counts: Counts) -> Self {
+    /// Closes a session that ended by itself or by a stop; `limit` is what sets its time.
+    pub(super) fn of(ended: Result<Ending, SessionError>, counts: Counts, limit: &str) -> Self {
         match ended {
-            Ok(ending) => Self::of_ending(ending),
+            Ok(ending) => Self::of_ending(ending, limit),
             Err(SessionError::Ready(error)) => Self {
                 stage: Stage::Plan,
                 error: Some(error.to_string()),
                 ..Self::before_new_rows(RunStatus::Failed, Reason::Plugin, counts)
             },
-            Err(SessionError::Stopped { reason, signal }) => Self {
-                signal,
+            Err(SessionError::Stopped(cause)) => Self {
                 stage: Stage::Plan,
-                ..Self::before_new_rows(RunStatus::Incomplete, reason, counts)
+                ..Self::stopped(cause, counts, limit)
             },
             Err(SessionError::Storage(error)) => Self {
                 stage: Stage::Plan,
@@ -61,12 +62,13 @@ impl Closing {
         }
     }
 
-    fn of_ending(ending: Ending) -> Self {
-        let Some(reason) = ending.reason else {
+    fn of_ending(ending: Ending, limit: &str) -> Self {
+        let Some(cause) = ending.cause else {
             return Self {
                 status: RunStatus::Completed,
                 reason: None,
                 signal: None,
+                actor: None,
                 stage: Stage::Finish,
                 verdict: ending.counts.verdict(),
                 counts: ending.counts,
@@ -74,21 +76,30 @@ impl Closing {
                 error: None,
             };
         };
+        let stopped = Self::stopped(cause, ending.counts, limit);
+        let storage = ending.storage.map(|error| chain(&error));
         Self {
-            status: match reason {
-                Reason::Cancelled => RunStatus::Cancelled,
-                _ => RunStatus::Incomplete,
-            },
-            reason: Some(reason),
-            signal: ending.signal,
             is_forced: ending.is_forced,
-            stage: Stage::Run,
-            verdict: match reason {
+            error: storage.or(stopped.error),
+            ..stopped
+        }
+    }
+
+    /// Closes a session that was stopped.
+    fn stopped(cause: Cause, counts: Counts, limit: &str) -> Self {
+        let status = match cause.reason {
+            Reason::Cancelled => RunStatus::Cancelled,
+            _ => RunStatus::Incomplete,
+        };
+        Self {
+            verdict: match cause.reason {
                 Reason::FailFast => Verdict::Failed,
                 _ => Verdict::None,
             },
-            counts: ending.counts,
-            error: ending.storage.map(|error| chain(&error)),
+            error: (cause.reason == Reason::Timeout).then(|| cause.text("", limit)),
+            signal: cause.signal,
+            actor: cause.actor,
+            ..Self::before_new_rows(status, cause.reason, counts)
         }
     }
 
@@ -104,6 +115,7 @@ impl Closing {
             status: RunStatus::Incomplete,
             reason: Some(Reason::Storage),
             signal: None,
+            actor: None,
             verdict: Verdict::None,
             error: self.error.or_else(|| Some(unwritten())),
             ..self
@@ -120,6 +132,7 @@ impl Closing {
             verdict: self.verdict,
             counts: self.counts,
             error: self.error.clone(),
+            by: self.actor.as_deref().map(By::from),
         }
     }
 
@@ -128,6 +141,7 @@ impl Closing {
             status,
             reason: Some(reason),
             signal: None,
+            actor: None,
             stage: Stage::Run,
             verdict: Verdict::None,
             counts,

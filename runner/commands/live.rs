@@ -77,7 +77,7 @@ impl<'a> Live<'a> {
         let watchdog = watch(plan, &recorder, stop.clone())?;
         let told = watchdog.told();
         around.signals.listen(move |request| {
-            told(request);
+            told(&request);
             stop(request);
         });
 
@@ -154,7 +154,8 @@ impl<'a> Live<'a> {
                 let ended = main.block_on(run::run(plan, session));
                 // A guest inside one long instruction cannot be joined.
                 guests.shutdown_background();
-                (Closing::of(ended, counts), Some(engine))
+                let closing = Closing::of(ended, counts, &plan.time_limit());
+                (closing, Some(engine))
             }
         };
         close(recorder, watchdog, report, closing)
@@ -217,7 +218,7 @@ fn watch(
 ) -> Result<Watchdog, Error> {
     let watch = Watch {
         run_dir: recorder.run_dir().into(),
-        session: recorder.session(),
+        holding: recorder.holding(),
         timeout: plan.timeout(),
         grace: plan.grace(),
         exit_code: |reason, signal| {

@@ -1,7 +1,7 @@
 //! `runner stop`.
 
 use super::{
-    asking::{self, Outcome},
+    asking::{self, Answer, Outcome},
     session_log::SessionLog,
 };
 use crate::{
@@ -18,21 +18,22 @@ pub(super) fn stop(args: &StopArgs, output: &Output) -> Result<ExitStatus, Error
     SessionLog::start(None, output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let mut run = asking::choose(args.run.as_deref(), &store)?;
-    asking::settle(&store, &mut run)?;
+    let actor = asking::actor(args.reason.as_deref());
 
-    let outcome = if run.status != RunStatus::Running {
-        Outcome::AlreadyTerminal
-    } else if !asking::ask(&mut run, mode(args), output)? {
-        Outcome::NoAnswer
-    } else {
-        asking::settle(&store, &mut run)?;
-        match run.status {
-            RunStatus::Completed => Outcome::AlreadyTerminal,
-            RunStatus::Running
-            | RunStatus::Failed
-            | RunStatus::Incomplete
-            | RunStatus::Cancelled => Outcome::Stopped,
+    let outcome = loop {
+        let answer = asking::ask(&mut run, mode(args), &actor, output)?;
+        if answer != Answer::Missing {
+            asking::settle(&store, &mut run)?;
         }
+        break match (answer, run.status) {
+            (Answer::Missing, _) => Outcome::NoAnswer,
+            // Somebody has taken it since.
+            (Answer::Idle, RunStatus::Running) => continue,
+            // Nothing was left to stop, or whoever held it has opened no session.
+            (Answer::Idle, _) | (_, RunStatus::Completed) => Outcome::AlreadyTerminal,
+            (Answer::Ended { session }, _) if run.sessions < session => Outcome::AlreadyTerminal,
+            (Answer::Ended { .. }, _) => Outcome::Stopped,
+        };
     };
     Ok(asking::tell(&run, outcome, args.json, output))
 }

@@ -1,5 +1,6 @@
 //! The words that several rooms share. Values only: no I/O, no clock, no serialization.
 
+mod actor;
 mod attempt;
 mod chain;
 mod digest;
@@ -12,6 +13,7 @@ mod outcome;
 mod status;
 mod stop;
 
+pub use actor::Actor;
 pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
 pub use chain::chain;
 pub use digest::Digest;

@@ -71,6 +71,8 @@ pub(super) enum Event<'a> {
         mode: &'static str,
         /// Why: a reason of `benchmark.json`.
         reason: &'static str,
+        /// The same for people, with who asked.
+        why: &'a str,
         /// How many attempts have not answered.
         in_flight: usize,
     },

@@ -180,8 +180,9 @@ impl Report {
             run::Event::Stopping {
                 mode,
                 reason,
+                why,
                 in_flight,
-            } => self.stopping(*mode, *reason, *in_flight),
+            } => self.stopping(*mode, *reason, why, *in_flight),
             run::Event::Awaiting {
                 mode,
                 running,
@@ -357,11 +358,12 @@ impl Report {
         }
     }
 
-    fn stopping(&mut self, mode: StopMode, reason: Reason, in_flight: usize) {
+    fn stopping(&mut self, mode: StopMode, reason: Reason, why: &str, in_flight: usize) {
         match self.mode {
             Mode::Json => self.emit(events::Event::Stopping {
                 mode: mode.as_str(),
                 reason: reason.as_str(),
+                why,
                 in_flight,
             }),
             Mode::Quiet => {}
@@ -371,15 +373,10 @@ impl Report {
                     StopMode::Stop | StopMode::Cancel => "stopping:",
                     StopMode::Kill => "stopping at once:",
                 };
-                let why = match reason {
-                    Reason::Timeout => "the run's time is up",
-                    Reason::FailFast => "enough trials ended badly",
-                    Reason::Storage => "a row could not be stored",
-                    _ => "asked to stop",
-                };
                 self.output.talk(&format!(
-                    "{} {why}; {} in flight",
+                    "{} {}; {} in flight",
                     how.yellow().bold(),
+                    format::visible_line(why),
                     format::plural(in_flight as u64, "attempt")
                 ));
             }

@@ -11,8 +11,8 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    model::{Counts, Reason, RunStatus},
-    record::{Manifest, Pinned, Row, RunEntry},
+    model::{Actor, Counts, Reason, RunStatus},
+    record::{By, Manifest, Pinned, Row, RunEntry},
 };
 
 /// A line for each run.
@@ -86,6 +86,10 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     if let Some(error) = session.and_then(|session| session.error.as_deref()) {
         field("error", &format::visible(error));
     }
+    let latest = manifest.transitions.last();
+    if let Some(by) = latest.and_then(|latest| latest.by.as_ref()) {
+        field("asked by", &asked_by(by));
+    }
     field("verdict", run.verdict.as_str());
     field("trials", &trials(run.counts));
 
@@ -127,7 +131,7 @@ pub fn history_text(run: &RunEntry, manifest: &Manifest) -> String {
                 .unwrap_or_default(),
         ]);
     }
-    let mut transitions = plain_table(&["at", "from", "to", "reason", "by"]);
+    let mut transitions = plain_table(&["at", "from", "to", "reason", "by", "asked by"]);
     for transition in &manifest.transitions {
         transitions.add_row(vec![
             format::timestamp(transition.at),
@@ -136,11 +140,13 @@ pub fn history_text(run: &RunEntry, manifest: &Manifest) -> String {
                 .map(|from| from.to_string())
                 .unwrap_or_default(),
             transition.to.to_string(),
-            transition
-                .reason
-                .map(|reason| reason.to_string())
-                .unwrap_or_default(),
+            match (transition.reason, transition.signal) {
+                (Some(reason), Some(signal)) => format!("{reason} ({})", signal.as_str()),
+                (Some(reason), None) => reason.to_string(),
+                (None, _) => String::new(),
+            },
             transition.writer.clone(),
+            transition.by.as_ref().map(asked_by).unwrap_or_default(),
         ]);
     }
     let status = format::status(run.status, &status_text(run));
@@ -208,6 +214,18 @@ pub(super) fn status_text(run: &RunEntry) -> String {
         ""
     };
     format!("{text}{sweep}")
+}
+
+/// Who asked for a change, from where, when and why.
+fn asked_by(by: &By) -> String {
+    let at = format::timestamp(by.at);
+    let actor = Actor {
+        text: None,
+        ..by.clone().into()
+    };
+    let text = by.text.as_ref().map(|text| format!(": {text}"));
+    let text = text.unwrap_or_default();
+    format::visible_line(&format!("{actor} (pid {}) at {at} UTC{text}", by.pid))
 }
 
 fn pin_mark(run: &RunEntry) -> &'static str {

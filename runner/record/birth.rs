@@ -11,15 +11,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    RecordError,
+    ManifestCounts, RecordError,
     content::{Blob, Content},
     durable, failpoint,
     inflight::InFlight,
     layout::{Root, RunDir, RunId},
     lock::Lock,
-    manifest::{
-        FORMAT, Manifest, ManifestCounts, ManifestProvider, ManifestScenario, Metadata, Others,
-    },
+    manifest::{FORMAT, Manifest, ManifestProvider, ManifestScenario, Metadata, Others},
     recorder::{Begun, Locks, Recorder, WRITER, Written},
     retention,
     sandbox::ManifestGrants,

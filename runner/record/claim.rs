@@ -20,6 +20,7 @@ use super::{
     reader::RunReader,
     recorder::{self, Begun, Locks, Recorder, Written},
     repair,
+    request::Holding,
     rerun::Rerun,
     row,
     run_entry::RunEntry,
@@ -27,7 +28,7 @@ use super::{
     store::Store,
     sweep,
 };
-use crate::model::{Counts, RunStatus};
+use crate::model::{Actor, Counts, RunStatus};
 
 /// A run that has ended, held by this process: its lock is taken, its rows are repaired, and it does not say `running`.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Claim {
         let repaired = repair::repair(&dir, manifest.session())?;
         let restored = scenario_copy::restore(&root, &dir, &manifest)?;
         if manifest.status == RunStatus::Running {
-            sweep::settle(&root, &dir, &mut manifest, now)?;
+            sweep::settle(&root, &dir, &mut manifest, &run_lock, now)?;
         }
         // Only now: until then the log's age is a sign of when its writer died.
         let moved = repaired.moved.map(|moved| moved.to_string());
@@ -164,7 +165,13 @@ impl Claim {
             from_seq: last_seq,
         })?;
 
-        recorder::tidy(&dir);
+        failpoint::pass("opening", "claimed").map_err(RecordError::io("open a session"))?;
+        // A request that comes while the run is still being opened is one to the session which is opened now.
+        let begins = Holding {
+            session: manifest.session(),
+            token: locks.run.token().map(str::to_owned),
+        };
+        recorder::tidy(&dir, Some(&begins));
         let failed = || RecordError::io("open a session");
         failpoint::pass("opening", "tidied").map_err(failed())?;
         let inflight = InFlight::create(&dir.inflight(), manifest.session()).map_err(failed())?;
@@ -196,13 +203,13 @@ impl Claim {
     }
 
     /// Drops a run that has ended with work left. One that is dropped already stays as it is.
-    pub fn cancel(mut self, now: Timestamp) -> Result<Manifest, CancelError> {
+    pub fn cancel(mut self, actor: &Actor, now: Timestamp) -> Result<Manifest, CancelError> {
         if self.manifest.status == RunStatus::Cancelled {
             return Ok(self.manifest);
         }
-        self.manifest.cancel("cancel", now)?;
+        self.manifest.cancel("cancel", now, actor.into())?;
         self.manifest.write(&self.dir.manifest(), "cancel")?;
-        recorder::tidy(&self.dir);
+        recorder::tidy(&self.dir, None);
         recorder::project(&self.root, &self.dir, &self.manifest);
         Ok(self.manifest)
     }
@@ -246,10 +253,12 @@ mod tests {
     use crate::{
         model::{Counts, Digest, Outcome, Reason, RunStatus, Stage, StopMode, StopSignal, Verdict},
         record::{
-            Asked, Busy, CancelError, ClaimError, Filter, Manifest, Opening, RecordError, Rerun,
-            RunReader, Store, last_words, lock, request,
+            Asked, Busy, CancelError, ClaimError, Filter, LastWords, Manifest, Opening,
+            RecordError, Rerun, RunReader, Store, last_words, lock,
+            request::{self, Holding},
             testing::{
-                birth, claim, crashed_run, end, entry, finished_run, ignore, now, resume, resume_at,
+                actor, birth, claim, crashed_run, end, entry, finished_run, ignore, now, resume,
+                resume_at,
             },
         },
     };
@@ -287,7 +296,11 @@ mod tests {
         recorder.record(vec![entry(0, 1, Outcome::Passed)]);
         let dir = recorder.run_dir().to_owned();
         drop(recorder);
-        request::request(&dir, StopMode::Stop, 1, "test", now()).unwrap();
+        let asked = Holding {
+            session: 1,
+            token: None,
+        };
+        request::request(&dir, StopMode::Stop, &asked, &actor(None)).unwrap();
 
         let claimed = claim(&dir).unwrap();
         let swept = claimed.manifest();
@@ -400,7 +413,13 @@ mod tests {
     fn last_words_of_the_open_session_tell_why_it_ended() {
         let directory = tempfile::tempdir().unwrap();
         let dir = crashed(directory.path());
-        last_words::write(&dir, 2, Reason::Timeout, None).unwrap();
+        let words = |session, reason, signal| LastWords {
+            session,
+            reason,
+            signal,
+            by: Some((&actor(Some("disk needed"))).into()),
+        };
+        last_words::write(&dir, &words(2, Reason::Timeout, None)).unwrap();
         assert_eq!(
             claim(&dir).unwrap().manifest().reason,
             Some(Reason::Crashed)
@@ -408,10 +427,12 @@ mod tests {
 
         let dir = crashed(directory.path());
         let signal = Some(StopSignal::Terminate);
-        last_words::write(&dir, 1, Reason::Interrupted, signal).unwrap();
+        last_words::write(&dir, &words(1, Reason::Interrupted, signal)).unwrap();
         let claimed = claim(&dir).unwrap();
         assert_eq!(claimed.manifest().reason, Some(Reason::Interrupted));
         assert_eq!(claimed.manifest().signal, signal);
+        let by = claimed.manifest().transitions[1].by.clone().unwrap();
+        assert_eq!(by.text.as_deref(), Some("disk needed"));
         assert_eq!(last_words::read(&dir), None);
     }
 
@@ -526,17 +547,23 @@ mod tests {
     fn runs_go_on_or_are_cancelled_only_from_a_status_that_allows_it() {
         let directory = tempfile::tempdir().unwrap();
         let completed = finished_run(directory.path()).run_dir;
-        let refused = claim(&completed).unwrap().cancel(now()).unwrap_err();
+        let refused = claim(&completed)
+            .unwrap()
+            .cancel(&actor(None), now())
+            .unwrap_err();
         assert!(matches!(refused, CancelError::Refused(_)), "{refused}");
 
         let dir = crashed(directory.path());
-        let cancelled = claim(&dir).unwrap().cancel(now()).unwrap();
+        let cancelled = claim(&dir).unwrap().cancel(&actor(None), now()).unwrap();
         assert_eq!(
             (cancelled.status, cancelled.reason),
             (RunStatus::Cancelled, Some(Reason::Cancelled))
         );
         assert_eq!(cancelled, manifest(&dir));
-        assert_eq!(claim(&dir).unwrap().cancel(now()).unwrap(), cancelled);
+        assert_eq!(
+            claim(&dir).unwrap().cancel(&actor(None), now()).unwrap(),
+            cancelled
+        );
         assert_eq!(cancelled, manifest(&dir));
 
         for (dir, is_forced) in [

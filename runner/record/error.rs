@@ -245,9 +245,11 @@ pub(super) fn is_missing(error: &io::Error) -> bool {
 }
 
 fn owner(text: &str) -> String {
-    match text.trim() {
+    // A token is for programs.
+    let lines = text.lines().filter(|line| !line.starts_with("token "));
+    match lines.collect::<Vec<_>>().join(", ").trim() {
         "" => String::new(),
-        text => format!(" ({})", text.replace('\n', ", ")),
+        text => format!(" ({text})"),
     }
 }
 

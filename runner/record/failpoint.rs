@@ -61,7 +61,7 @@ mod armed {
         "repair.scenario.begin", "repair.scenario.written", "repair.scenario.renamed", "repair.scenario.synced",
         "sweep.begin", "sweep.written", "sweep.renamed", "sweep.synced",
         "opening.scenario.begin", "opening.scenario.written", "opening.scenario.renamed", "opening.scenario.synced",
-        "opening.tidied", "opening.files", "opening.begin", "opening.written", "opening.renamed", "opening.synced",
+        "opening.claimed", "opening.tidied", "opening.files", "opening.begin", "opening.written", "opening.renamed", "opening.synced",
         "pin.begin", "pin.written", "pin.renamed", "pin.synced",
         "cancel.begin", "cancel.written", "cancel.renamed", "cancel.synced",
     ];
@@ -77,6 +77,7 @@ mod armed {
 
     /// Arms one place of this process: `row.written@5=kill` kills it when it passes there for the fifth time. From then on
     /// `full` makes each pass there fail for want of space, and `broken` each pass anywhere, as on a disk that is gone.
+    /// `halt` suspends it there until it gets SIGCONT.
     ///
     /// `shadow=DIR`, alone or after that and a comma, keeps in this directory what a loss of power would leave.
     ///
@@ -100,7 +101,7 @@ mod armed {
             Some(Failpoint {
                 place: PLACES.iter().find(|known| **known == place)?,
                 passes_left: AtomicU32::new(passes.parse().ok()?),
-                fault: ["kill", "full", "broken"]
+                fault: ["kill", "full", "broken", "halt"]
                     .into_iter()
                     .find(|known| *known == fault)?,
             })
@@ -138,6 +139,10 @@ mod armed {
         match armed.fault {
             "full" => Err(Errno::NOSPC.into()),
             "broken" => Err(Errno::IO.into()),
+            "halt" => Ok(process::kill_process(
+                process::getpid(),
+                process::Signal::STOP,
+            )?),
             _ => Ok(process::kill_process(
                 process::getpid(),
                 process::Signal::KILL,

@@ -4,11 +4,11 @@ use std::{io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{durable, layout::RunDir, words};
+use super::{By, durable, layout::RunDir, words};
 use crate::model::{Reason, StopSignal};
 
 /// Why a session's process has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastWords {
     /// The session.
     pub session: u32,
@@ -22,21 +22,14 @@ pub struct LastWords {
         with = "words::optional_word"
     )]
     pub signal: Option<StopSignal>,
+    /// Who asked for it, if somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
 }
 
 /// Leaves last words in a run's directory. Does not wait for the disk: whoever calls this has no time.
-pub fn write(
-    run_dir: &Path,
-    session: u32,
-    reason: Reason,
-    signal: Option<StopSignal>,
-) -> io::Result<()> {
-    let words = LastWords {
-        session,
-        reason,
-        signal,
-    };
-    let bytes = serde_json::to_vec(&words).expect("words can be written as JSON");
+pub fn write(run_dir: &Path, words: &LastWords) -> io::Result<()> {
+    let bytes = serde_json::to_vec(words).expect("words can be written as JSON");
     durable::replace_unsynced(&RunDir::new(run_dir).last_words(), &bytes)
 }
 

@@ -1,6 +1,7 @@
 //! Locks: who is alive, and who must wait.
 
 use std::{
+    fmt,
     fs::TryLockError,
     io::{self, Read, Seek, Write},
     os::unix::fs::MetadataExt as _,
@@ -22,6 +23,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
+    token: Option<String>,
 }
 
 /// Where an open file is, for as long as nobody removes or replaces it there.
@@ -54,6 +56,19 @@ impl Spot {
             }),
         }
     }
+}
+
+/// Who holds a lock, as far as that is written in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// The process.
+    pub pid: Option<u32>,
+    /// Its host.
+    pub host: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// What tells this holding from every other.
+    pub token: Option<String>,
 }
 
 impl Lock {
@@ -95,7 +110,12 @@ impl Lock {
     pub(super) fn share(path: &Path) -> Result<Self, RecordError> {
         let mut file = open(path)?;
         hold(&mut file, path, File::try_lock_shared)?;
-        Ok(Self { file })
+        Ok(Self { file, token: None })
+    }
+
+    /// What tells this holding from every other; absent if it could not be written down.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// Takes a lock that others share, alone.
@@ -110,11 +130,14 @@ impl Lock {
     }
 
     fn owned(mut file: File, now: Timestamp) -> Self {
+        let token = uuid::Uuid::new_v4().simple().to_string();
         // A courtesy too: on a full disk a run must be swept all the same.
-        if let Err(error) = write_owner(&mut file, now) {
-            tracing::warn!("cannot write down who holds a lock: {error}");
+        let written = write_owner(&mut file, now, &token)
+            .inspect_err(|error| tracing::warn!("cannot write down who holds a lock: {error}"));
+        Self {
+            file,
+            token: written.ok().map(|()| token),
         }
-        Self { file }
     }
 }
 
@@ -143,6 +166,41 @@ pub(super) fn refuse_held(path: &Path) -> Result<(), RecordError> {
         Ok(mut file) => hold(&mut file, path, File::try_lock_shared),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(RecordError::io("open a lock")(error)),
+    }
+}
+
+/// Tells who owns a lock, without waiting; `None` if nobody does.
+///
+/// A holder that has just taken it has perhaps not written down who it is, and what is read may be about the one before.
+pub(super) fn holder(path: &Path) -> Option<Holder> {
+    is_held(path).then(|| Holder::parse(&fs_err::read_to_string(path).unwrap_or_default()))
+}
+
+impl Holder {
+    fn parse(text: &str) -> Self {
+        let value = |name: &str| {
+            let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+            lines.find_map(|(key, value)| (key == name).then(|| value.to_owned()))
+        };
+        Self {
+            pid: value("pid").and_then(|pid| pid.parse().ok()),
+            host: value("host"),
+            since: value("since").and_then(|since| since.parse().ok()),
+            token: value("token"),
+        }
+    }
+}
+
+/// `pid 7, host h, since 2026-11-20T04:39:12.123Z`, as far as it is known.
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = [
+            self.pid.map(|pid| format!("pid {pid}")),
+            self.host.as_ref().map(|host| format!("host {host}")),
+            self.since.map(|since| format!("since {since:.3}")),
+        ];
+        let known: Vec<_> = known.into_iter().flatten().collect();
+        formatter.write_str(&known.join(", "))
     }
 }
 
@@ -204,10 +262,10 @@ fn held(file: &mut File, path: &Path) -> RecordError {
     }
 }
 
-fn write_owner(file: &mut File, now: Timestamp) -> io::Result<()> {
+fn write_owner(file: &mut File, now: Timestamp, token: &str) -> io::Result<()> {
     let system = rustix::system::uname();
     let text = format!(
-        "pid {}\nhost {}\nsince {now:.3}\n",
+        "pid {}\nhost {}\nsince {now:.3}\ntoken {token}\n",
         std::process::id(),
         system.nodename().to_string_lossy()
     );
@@ -222,7 +280,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::{Lock, PATIENCE, PAUSE, is_held};
+    use super::{Lock, PATIENCE, PAUSE, holder, is_held};
     use crate::record::RecordError;
 
     #[test]
@@ -235,7 +293,16 @@ mod tests {
         assert!(is_held(&path));
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(text.starts_with(&format!("pid {}\nhost ", std::process::id())));
-        assert!(text.ends_with("since 1970-01-01T00:00:00.000Z\n"));
+        let token = format!("token {}\n", lock.token().unwrap());
+        assert!(text.ends_with(&format!("since 1970-01-01T00:00:00.000Z\n{token}")));
+        let known = holder(&path).unwrap();
+        assert_eq!(known.pid, Some(std::process::id()));
+        assert_eq!(known.token.as_deref(), lock.token());
+        assert!(
+            known
+                .to_string()
+                .ends_with("since 1970-01-01T00:00:00.000Z")
+        );
         let error = Lock::own(&path, Timestamp::UNIX_EPOCH).unwrap_err();
         assert!(matches!(error, RecordError::Held { .. }), "{error}");
         assert!(error.to_string().contains("pid "), "{error}");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    IllegalTransition, RecordError,
+    By, IllegalTransition, ManifestCounts, RecordError,
     layout::RunDir,
     sandbox::{ManifestGrants, ManifestLimits},
     status,
@@ -168,25 +168,6 @@ pub struct ManifestProvider {
     pub grants: ManifestGrants,
 }
 
-/// How many trials came to what, by their final rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ManifestCounts {
-    /// Trials of the plan.
-    pub planned: u64,
-    /// Every check held.
-    pub passed: u64,
-    /// A check did not hold, or the provider said so.
-    pub failed: u64,
-    /// The provider could not evaluate the test, or broke.
-    pub error: u64,
-    /// A deadline fired.
-    pub timeout: u64,
-    /// The provider skipped the test.
-    pub skipped: u64,
-    /// Those of the passed that needed more than one attempt.
-    pub flaky: u64,
-}
-
 /// A process that worked on a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
@@ -274,8 +255,19 @@ pub struct Transition {
     )]
     #[schemars(with = "Option<WordSchema<Reason>>")]
     pub reason: Option<Reason>,
+    /// The signal, if that was the reason.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_word"
+    )]
+    #[schemars(with = "Option<WordSchema<StopSignal>>")]
+    pub signal: Option<StopSignal>,
     /// The command that made it.
     pub writer: String,
+    /// Who asked for it from another process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
     /// What another version of the runner has written beside this.
     #[serde(flatten)]
     #[schemars(skip)]
@@ -299,6 +291,8 @@ pub struct End {
     pub counts: Counts,
     /// What went wrong, for people, if the run could not go on.
     pub error: Option<String>,
+    /// Who asked for it from another process.
+    pub by: Option<By>,
     /// When the session ended.
     pub now: Timestamp,
 }
@@ -371,7 +365,9 @@ impl Manifest {
             from,
             to: RunStatus::Running,
             reason: None,
+            signal: None,
             writer: session.opened_by.to_owned(),
+            by: None,
             others: Others::new(),
         });
         self.sessions.push(Session {
@@ -412,6 +408,10 @@ impl Manifest {
         status::check(Some(self.status), end.status)?;
 
         self.change(writer, at, end.status, end.reason);
+        if let Some(transition) = self.transitions.last_mut() {
+            transition.signal = end.signal;
+            transition.by.clone_from(&end.by);
+        }
         self.completed_at = Some(end.now);
         if let Some(session) = self.sessions.last_mut() {
             session.closed_at = Some(end.now);
@@ -426,9 +426,17 @@ impl Manifest {
     }
 
     /// Drops a run that has ended with work left.
-    pub(super) fn cancel(&mut self, writer: &str, now: Timestamp) -> Result<(), IllegalTransition> {
+    pub(super) fn cancel(
+        &mut self,
+        writer: &str,
+        now: Timestamp,
+        by: By,
+    ) -> Result<(), IllegalTransition> {
         status::check(Some(self.status), RunStatus::Cancelled)?;
         self.change(writer, now, RunStatus::Cancelled, Some(Reason::Cancelled));
+        if let Some(transition) = self.transitions.last_mut() {
+            transition.by = Some(by);
+        }
         self.signal = None;
         self.verdict = Verdict::None;
         Ok(())
@@ -441,7 +449,9 @@ impl Manifest {
             from: Some(self.status),
             to,
             reason,
+            signal: None,
             writer: writer.to_owned(),
+            by: None,
             others: Others::new(),
         });
         self.status = to;
@@ -461,32 +471,4 @@ pub(super) struct NewSession<'a> {
 
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-impl From<Counts> for ManifestCounts {
-    fn from(counts: Counts) -> Self {
-        Self {
-            planned: counts.planned,
-            passed: counts.passed,
-            failed: counts.failed,
-            error: counts.error,
-            timeout: counts.timeout,
-            skipped: counts.skipped,
-            flaky: counts.flaky,
-        }
-    }
-}
-
-impl From<ManifestCounts> for Counts {
-    fn from(counts: ManifestCounts) -> Self {
-        Self {
-            planned: counts.planned,
-            passed: counts.passed,
-            failed: counts.failed,
-            error: counts.error,
-            timeout: counts.timeout,
-            skipped: counts.skipped,
-            flaky: counts.flaky,
-        }
-    }
 }

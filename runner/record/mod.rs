@@ -5,8 +5,10 @@
 mod artifacts;
 mod birth;
 mod brief;
+mod by;
 mod claim;
 mod content;
+mod counts;
 mod cut;
 mod database;
 mod durable;
@@ -48,18 +50,19 @@ mod words;
 mod writer;
 
 pub use birth::{Birth, BirthProvider, BirthScenario};
+pub use by::By;
 pub use claim::{Claim, Opening};
 pub use content::{Blob, BlobSource};
+pub use counts::ManifestCounts;
 pub use database::database_sql;
 pub use error::{CancelError, ClaimError, FindError, RecordError};
 pub use history::{Asked, History};
 pub use inflight::InFlight;
 pub use last_words::LastWords;
 pub use layout::RunId;
-pub use lock::Busy;
+pub use lock::{Busy, Holder};
 pub use manifest::{
-    End, Manifest, ManifestCounts, ManifestProvider, ManifestScenario, Metadata, Pinned, Session,
-    Transition,
+    End, Manifest, ManifestProvider, ManifestScenario, Metadata, Pinned, Session, Transition,
 };
 pub use pin::Pinning;
 pub use policy::{Policy, Why};

@@ -13,7 +13,7 @@ use super::{
     RecordError,
     history::{self, Asked, History},
     layout::RunDir,
-    lock,
+    lock::{self, Holder},
     manifest::Manifest,
     recorder::ContentPaths,
     row::{self, MAX_LINE_BYTES, Row},
@@ -78,6 +78,11 @@ impl RunReader {
     /// Asks whether a process works on the run, if it did when the manifest was read.
     pub fn is_alive(&self) -> bool {
         self.manifest.status == RunStatus::Running && lock::is_held(&self.dir.lock())
+    }
+
+    /// Who holds the run's lock, whatever its manifest says; `None` if nobody does.
+    pub fn holder(&self) -> Option<Holder> {
+        lock::holder(&self.dir.lock())
     }
 
     /// What the rows that are on disk come to, in the light of the run's sessions; damaged lines count as not written.

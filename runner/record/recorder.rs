@@ -15,11 +15,11 @@ use super::{
     database::{self, Database, Progress},
     durable,
     inflight::{self, InFlight},
-    last_words,
+    last_words::{self, LastWords},
     layout::{self, Root, RunDir, RunId},
     lock::{Lock, Spot},
     manifest::{End, Manifest},
-    request,
+    request::{self, Holding},
     row::some_milliseconds,
     run_entry::Stamp,
     state::Mark,
@@ -93,7 +93,7 @@ pub(super) struct Begun {
 /// What a session holds for as long as it lasts.
 #[derive(Debug)]
 pub(super) struct Locks {
-    run: Lock,
+    pub(super) run: Lock,
     _root: Arc<Lock>,
 }
 
@@ -186,6 +186,14 @@ impl Recorder {
         self.manifest.session()
     }
 
+    /// The session and the holding of the lock that requests have to name.
+    pub fn holding(&self) -> Holding {
+        Holding {
+            session: self.session(),
+            token: self.locks.run.token().map(str::to_owned),
+        }
+    }
+
     /// Where executors note what they have begun.
     pub fn inflight(&self) -> InFlight {
         self.inflight.clone()
@@ -231,7 +239,7 @@ impl Recorder {
             leave_word(&dir, &manifest, &end);
             return Err(error);
         }
-        tidy(&dir);
+        tidy(&dir, None);
         // Opened anew, because the file may have been replaced meanwhile.
         project(&root, &dir, &manifest);
         drop(locks);
@@ -260,9 +268,18 @@ impl ContentPaths {
 /// Who writes sessions and transitions.
 pub(super) const WRITER: &str = "exec";
 
-/// Removes what concerned a session that has ended and is in the manifest.
-pub(super) fn tidy(dir: &RunDir) {
-    forget(request::clear(dir.path()));
+/// The session that whoever holds a run's lock is about to open.
+pub(super) fn next_session(manifest: &Manifest, lock: &Lock) -> Holding {
+    Holding {
+        session: manifest.session() + 1,
+        token: lock.token().map(str::to_owned),
+    }
+}
+
+/// Removes what concerned a session that has ended and is in the manifest; requests to the one that begins, if one does,
+/// have yet to be answered.
+pub(super) fn tidy(dir: &RunDir, begins: Option<&Holding>) {
+    forget(request::clear(dir.path(), begins));
     forget(durable::remove(&dir.last_words()));
     forget(inflight::clear(&dir.inflight()));
 }
@@ -276,9 +293,13 @@ fn forget(result: io::Result<()>) {
 
 /// Tries to tell the next sweep why the run ended, when its manifest cannot.
 fn leave_word(dir: &RunDir, manifest: &Manifest, end: &End) {
-    let reason = end.reason.unwrap_or(Reason::Storage);
-    let session = manifest.session();
-    if let Err(error) = last_words::write(dir.path(), session, reason, end.signal) {
+    let words = LastWords {
+        session: manifest.session(),
+        reason: end.reason.unwrap_or(Reason::Storage),
+        signal: end.signal,
+        by: end.by.clone(),
+    };
+    if let Err(error) = last_words::write(dir.path(), &words) {
         tracing::warn!("cannot write down why the run ended: {error}");
     }
 }

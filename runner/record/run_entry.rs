@@ -174,6 +174,11 @@ impl RunEntry {
         self.status == RunStatus::Running && !lock::is_held(&RunDir::new(&self.dir).lock())
     }
 
+    /// Tells whether somebody holds its lock, whatever its status is.
+    pub fn is_held(&self) -> bool {
+        lock::is_held(&RunDir::new(&self.dir).lock())
+    }
+
     /// Shows a run that says `running` and whose lock is free as what a sweep will make of it.
     pub(super) fn ask_lock(&mut self) -> Result<(), RecordError> {
         if !self.is_orphan() {

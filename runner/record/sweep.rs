@@ -10,7 +10,7 @@ use super::{
     inflight,
     last_words::{self, LastWords},
     layout::{Root, RunDir},
-    lock,
+    lock::{self, Lock},
     manifest::{End, Manifest},
     reader::RunReader,
     recorder, row,
@@ -113,12 +113,13 @@ pub(super) fn settle(
     root: &Root,
     dir: &RunDir,
     manifest: &mut Manifest,
+    lock: &Lock,
     now: Timestamp,
 ) -> Result<(), RecordError> {
     let history = close(dir, manifest, now)?;
     row::check_version(&dir.index(), history.version)?;
     manifest.write(&dir.manifest(), "sweep")?;
-    recorder::tidy(dir);
+    recorder::tidy(dir, Some(&recorder::next_session(manifest, lock)));
     recorder::project(root, dir, manifest);
     Ok(())
 }
@@ -159,17 +160,19 @@ fn end(manifest: &Manifest, history: &History, words: Option<LastWords>, now: Ti
             verdict: counts.verdict(),
             counts,
             error: None,
+            by: None,
             now,
         };
     }
     End {
         status: RunStatus::Incomplete,
-        reason: Some(words.map_or(Reason::Crashed, |words| words.reason)),
-        signal: words.and_then(|words| words.signal),
+        reason: Some(words.as_ref().map_or(Reason::Crashed, |words| words.reason)),
+        signal: words.as_ref().and_then(|words| words.signal),
         stage: manifest.stage,
         verdict: Verdict::None,
         counts,
         error: None,
+        by: words.and_then(|words| words.by),
         now,
     }
 }

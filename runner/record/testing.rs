@@ -15,8 +15,8 @@ use super::{
     Finished, Opening, Recorder, Rerun, State, Store, Written,
 };
 use crate::model::{
-    Attempt, Check, CheckVerdict, Counts, Digest, Grants, Limits, Outcome, ProviderId, RunStatus,
-    Stage, TestId, TrialId, Usage, Verdict,
+    Actor, Attempt, Check, CheckVerdict, Counts, Digest, Grants, Limits, Outcome, ProviderId,
+    RunStatus, Stage, TestId, TrialId, Usage, Verdict,
 };
 
 pub(super) const NOW: &str = "2026-11-20T04:39:12.123Z";
@@ -121,6 +121,7 @@ pub(super) fn end(status: RunStatus, planned: u64) -> End {
             ..Counts::default()
         },
         error: None,
+        by: None,
         now: "2026-11-20T04:40:00.000Z".parse().unwrap(),
     }
 }
@@ -134,6 +135,17 @@ pub(super) fn finished_run(root: &Path) -> Finished {
 /// A directory in memory where the system has one, for tests that sync thousands of times.
 pub(super) fn fast_directory() -> TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+pub(super) fn actor(text: Option<&str>) -> Actor {
+    Actor {
+        user: Some("anna".into()),
+        uid: 1000,
+        host: "host".into(),
+        pid: 7,
+        at: now(),
+        text: text.map(str::to_owned),
+    }
 }
 
 pub(super) fn now() -> Timestamp {

@@ -20,6 +20,8 @@ pub(super) struct Deadline {
     /// How long that is from the attempt's start.
     pub(super) after: Duration,
     pub(super) rule: Rule,
+    /// What somebody set: more than `after` where earlier attempts have used some of it.
+    pub(super) set: Duration,
 }
 
 /// The rules that end an attempt, from the weakest claim to the strongest.
@@ -46,14 +48,28 @@ impl Rule {
         }
     }
 
-    /// Names it for people.
-    pub(super) fn name(self) -> &'static str {
+    /// Names it for people, with its value.
+    fn name(self, set: Duration) -> String {
         match self {
-            Self::Attempt => "the attempt's `timeout`",
-            Self::Provider => "the provider's `limits.time`",
-            Self::CommandLine => "`--limit time`",
-            Self::Trial => "`trial_timeout`",
+            Self::Attempt if set == DEFAULT_TIMEOUT => {
+                format!("the attempt's `timeout = \"{set:?}\"`, which is the default")
+            }
+            Self::Attempt => format!("the attempt's `timeout = \"{set:?}\"`"),
+            Self::Provider => format!("the provider's `limits.time = \"{set:?}\"`"),
+            Self::CommandLine => format!("`--limit time={set:?}`"),
+            Self::Trial => format!("the test's `trial_timeout = \"{set:?}\"`"),
         }
+    }
+}
+
+impl Deadline {
+    /// Says what fired, for people.
+    pub(super) fn text(&self) -> String {
+        let name = self.rule.name(self.set);
+        if self.after < self.set {
+            return format!("no reply within {:?}, what was left of {name}", self.after);
+        }
+        format!("no reply within {:?}, set by {name}", self.after)
     }
 }
 
@@ -89,6 +105,10 @@ impl Budget {
             at: now + after,
             after,
             rule,
+            set: match rule {
+                Rule::Trial => test.trial_timeout.unwrap_or(after),
+                Rule::Attempt | Rule::Provider | Rule::CommandLine => after,
+            },
         }
     }
 }

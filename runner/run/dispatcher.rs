@@ -25,10 +25,10 @@ use super::{
     poison::Suspects,
     pool::Pool,
     retry::{self, Later},
-    stop::StopRequest,
+    stop::{Cause, StopRequest},
 };
 use crate::{
-    model::{Attempt, Counts, Outcome, Reason, StopMode, StopSignal, TrialId},
+    model::{Attempt, Counts, Outcome, Reason, StopMode, TrialId},
     plugin::{Interrupt, Moment, clock},
     record::{Accepted, AttemptKey, Entry, RecordError, Recorder, State, Written, accept},
     scenario::Test,
@@ -65,15 +65,15 @@ pub(super) struct Rules {
     pub(super) grace: Duration,
     /// The run's own deadline.
     pub(super) ends: Moment,
+    /// What sets it, for people.
+    pub(super) limit: String,
 }
 
 /// How a session ended.
 #[derive(Debug)]
 pub struct Ending {
     /// Why work remains; `None` if nothing is left to do.
-    pub reason: Option<Reason>,
-    /// The signal, if that was the reason.
-    pub signal: Option<StopSignal>,
+    pub cause: Option<Cause>,
     /// Whether somebody did not want to wait for anything more.
     pub is_forced: bool,
     /// What is on disk.
@@ -223,7 +223,7 @@ impl<'a> Dispatcher<'a> {
         match message {
             Message::Report(attempt) => self.report(attempt),
             Message::Written(written) => self.written(written),
-            Message::Stop(request) => self.asked_to_stop(request),
+            Message::Stop(request) => self.asked_to_stop(&request),
         }
     }
 
@@ -342,11 +342,12 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Passes an attempt through `accept` and puts it on the way to the disk.
-    fn enter(&mut self, flight: &InFlight, attempt: Attempt, is_final: bool) {
+    fn enter(&mut self, flight: &InFlight, mut attempt: Attempt, is_final: bool) {
         let accepted = accept(&mut self.state, AttemptKey::from(&attempt));
         if accepted != Accepted::New || self.storage.is_some() {
             return;
         }
+        self.name_cause(&mut attempt);
         if is_final && attempt.outcome.is_bad() {
             self.bad += 1;
         }
@@ -363,7 +364,7 @@ impl<'a> Dispatcher<'a> {
             attempt,
         });
         if self.rules.fail_fast.is_some_and(|most| self.bad >= most) {
-            self.begin_stop(StopMode::Drain, Reason::FailFast, None);
+            self.begin_stop(StopMode::Drain, Cause::of(Reason::FailFast));
         }
     }
 
@@ -416,7 +417,7 @@ impl<'a> Dispatcher<'a> {
         }
         if let Some(error) = written.error {
             self.storage = Some(error);
-            self.begin_stop(StopMode::Kill, Reason::Storage, None);
+            self.begin_stop(StopMode::Kill, Cause::of(Reason::Storage));
             return;
         }
         for entry in &written.entries {
@@ -446,11 +447,10 @@ impl<'a> Dispatcher<'a> {
             is_forced: stop
                 .as_ref()
                 .is_some_and(|stop| stop.mode == StopMode::Kill),
-            reason: match &self.storage {
-                Some(_) => Some(Reason::Storage),
-                None => stop.as_ref().map(|stop| stop.reason),
+            cause: match &self.storage {
+                Some(_) => Some(Cause::of(Reason::Storage)),
+                None => stop.map(|stop| stop.cause),
             },
-            signal: stop.and_then(|stop| stop.signal),
             counts: self.state.counts(),
             storage: self.storage,
         }

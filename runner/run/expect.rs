@@ -82,11 +82,7 @@ fn timeout_error(deadline: &Deadline) -> AttemptError {
     AttemptError {
         class: None,
         code: deadline.rule.code().into(),
-        message: format!(
-            "no reply within {:?}, set by {}",
-            deadline.after,
-            deadline.rule.name()
-        ),
+        message: deadline.text(),
         retry_after: None,
     }
 }

@@ -50,7 +50,7 @@ pub use plan::{Overrides, Plan};
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use requests::not_granted;
 pub use signals::StopSignals;
-pub use stop::{StopRequest, Watch, Watchdog};
+pub use stop::{Cause, StopRequest, Watch, Watchdog};
 pub use stored::{StoredError, stored_overrides, stored_selection};
 
 use self::{
@@ -63,7 +63,7 @@ use self::{
     pool::Pool,
 };
 use crate::{
-    model::{Counts, Grants, ProviderId, Reason, Stage, StopMode, StopSignal},
+    model::{Counts, Grants, ProviderId, Reason, Stage, StopMode},
     plugin::{Engine, Interrupt, Moment, clock},
     record::{Entry, History, RecordError, Recorder, State},
 };
@@ -117,6 +117,8 @@ pub enum Event<'a> {
         mode: StopMode,
         /// Why.
         reason: Reason,
+        /// The same for people.
+        why: &'a str,
         /// How many attempts have begun and not ended.
         in_flight: usize,
     },
@@ -167,12 +169,7 @@ pub enum SessionError {
     /// The plugins are not usable: the run is `failed (plugin)`.
     Ready(ReadyError),
     /// A stop came before the first trial.
-    Stopped {
-        /// Why.
-        reason: Reason,
-        /// The signal, if that was the reason.
-        signal: Option<StopSignal>,
-    },
+    Stopped(Cause),
     /// It could not be written down how far the run is.
     Storage(RecordError),
     /// The runner could not go on.
@@ -234,6 +231,7 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
             fail_fast: plan.fail_fast(),
             grace: plan.grace(),
             ends,
+            limit: plan.time_limit(),
         },
         fingerprints: Fingerprints::new(&plan.providers, plan.scenario.run().seed),
         observe: session.observe,
@@ -250,8 +248,8 @@ async fn make_ready(
     let interrupt = &session.interrupt;
     let stop = async {
         tokio::select! {
-            request = next_stop(&mut session.inbox) => (request.reason(), request.signal),
-            () = clock::sleep_until(ends) => (Reason::Timeout, None),
+            request = next_stop(&mut session.inbox) => request.cause(),
+            () = clock::sleep_until(ends) => Cause::of(Reason::Timeout),
         }
     };
     tokio::pin!(stop);
@@ -260,7 +258,7 @@ async fn make_ready(
         stop = &mut stop => Err(stop),
         ready = plan.link(session.engine, &session.guests, interrupt, session.observe) => Ok(ready),
     };
-    let (reason, signal) = match ready {
+    let cause = match ready {
         Ok(Ok(providers)) => return Ok(providers),
         // It saw the request before its message came here.
         Ok(Err(ReadyError::Stopped)) => stop.await,
@@ -268,7 +266,7 @@ async fn make_ready(
         Err(stop) => stop,
     };
     interrupt.now();
-    Err(SessionError::Stopped { reason, signal })
+    Err(SessionError::Stopped(cause))
 }
 
 async fn next_stop(inbox: &mut UnboundedReceiver<Message>) -> StopRequest {

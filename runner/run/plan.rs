@@ -199,6 +199,18 @@ impl Plan {
         self.overrides.timeout.unwrap_or(self.scenario.timeout())
     }
 
+    /// What sets the session's time, for people: the key or the flag with its minutes.
+    pub fn time_limit(&self) -> String {
+        let minutes = |time: Duration| (time.as_secs_f64() / 60.0 * 1e6).round() / 1e6;
+        match self.overrides.timeout {
+            Some(time) => format!("`--timeout-minutes {}`", minutes(time)),
+            None => {
+                let minutes = minutes(self.scenario.timeout());
+                format!("`timeout_minutes = {minutes}` of the scenario")
+            }
+        }
+    }
+
     /// How long guests are asked to stop before they are interrupted.
     pub fn grace(&self) -> Duration {
         self.overrides.grace.unwrap_or(self.scenario.run().grace)

@@ -128,6 +128,7 @@ impl Rehearsal {
             at: Moment::now() + after,
             after,
             rule,
+            set: after,
         }
     }
 }

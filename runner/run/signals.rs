@@ -132,6 +132,7 @@ impl Listening {
                 StopMode::Kill
             },
             signal: Some(signal),
+            actor: None,
         });
         match origin.process {
             Some(from) => tracing::info!(

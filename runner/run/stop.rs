@@ -14,9 +14,12 @@ use std::{
 };
 
 use crate::{
-    model::{Reason, StopMode, StopSignal},
+    model::{Actor, Reason, StopMode, StopSignal},
     plugin::{Interrupt, Moment, clock},
-    record::{last_words, request},
+    record::{
+        By, LastWords, last_words,
+        request::{self, Holding},
+    },
 };
 
 /// How often the watchdog looks for requests and bounds.
@@ -29,26 +32,72 @@ const KILL_BOUND: Duration = Duration::from_millis(300);
 const SLACK: Duration = Duration::from_secs(1);
 
 /// A request to stop, as data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopRequest {
     /// How hard.
     pub mode: StopMode,
     /// The signal that it came by, if it did.
     pub signal: Option<StopSignal>,
+    /// Who asked for it from another process, as far as they said so.
+    pub actor: Option<Arc<Actor>>,
 }
 
 impl StopRequest {
     /// Tells whether guests are asked to end.
-    pub fn interrupts(self) -> bool {
+    pub fn interrupts(&self) -> bool {
         self.mode > StopMode::Drain
     }
 
     /// The reason of a run that ends by this request.
-    pub(super) fn reason(self) -> Reason {
+    pub(super) fn reason(&self) -> Reason {
         match (self.signal, self.mode) {
             (Some(_), _) => Reason::Interrupted,
             (None, StopMode::Cancel) => Reason::Cancelled,
             (None, StopMode::Drain | StopMode::Stop | StopMode::Kill) => Reason::Stopped,
+        }
+    }
+
+    /// The cause of a run's end by this request.
+    pub(super) fn cause(&self) -> Cause {
+        Cause {
+            reason: self.reason(),
+            signal: self.signal,
+            actor: self.actor.clone(),
+        }
+    }
+}
+
+/// Why a session ends before its work is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The reason that its run gets.
+    pub reason: Reason,
+    /// The signal, if that was the reason.
+    pub signal: Option<StopSignal>,
+    /// Who asked for it from another process.
+    pub actor: Option<Arc<Actor>>,
+}
+
+impl Cause {
+    /// A cause that nobody asked for.
+    pub fn of(reason: Reason) -> Self {
+        Self {
+            reason,
+            signal: None,
+            actor: None,
+        }
+    }
+
+    /// Says it: `stopped by anna@host: disk needed`, where `verb` is the first word. `limit` is what sets the run's time.
+    pub fn text(&self, verb: &str, limit: &str) -> String {
+        match (self.reason, self.signal, &self.actor) {
+            (Reason::Timeout, ..) => format!("the run's time is up: {limit}"),
+            (Reason::FailFast, ..) => "enough trials ended badly".into(),
+            (Reason::Storage, ..) => "a row could not be stored".into(),
+            (_, Some(signal), _) => format!("{verb} by {}", signal.as_str()),
+            (_, _, Some(actor)) => format!("{verb} by {actor}"),
+            (Reason::Cancelled, ..) => format!("{verb} by `runner cancel`"),
+            _ => format!("{verb} by `runner stop`"),
         }
     }
 }
@@ -72,19 +121,18 @@ struct Watched {
 }
 
 /// When a session must have ended, and what is said of it if it has not.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Bound {
     at: Moment,
-    reason: Reason,
-    signal: Option<StopSignal>,
+    cause: Cause,
 }
 
 /// What a watchdog needs to know of its session.
 pub struct Watch {
     /// The run's directory.
     pub run_dir: PathBuf,
-    /// The session, to which requests must speak.
-    pub session: u32,
+    /// What requests must name.
+    pub holding: Holding,
     /// How long the session may take.
     pub timeout: Duration,
     /// How long guests are asked to stop before they are interrupted.
@@ -110,8 +158,7 @@ impl Watchdog {
         });
         shared.expect_end(Bound {
             at: Moment::now() + watch.timeout + watch.grace + STOP_BOUND + SLACK,
-            reason: Reason::Timeout,
-            signal: None,
+            cause: Cause::of(Reason::Timeout),
         });
         let watched = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -120,13 +167,15 @@ impl Watchdog {
                 let mut seen = None;
                 while !watched.is_over.load(Ordering::Acquire) {
                     watched.enforce(&watch);
-                    let mode = request::pending(&watch.run_dir, watch.session);
-                    if mode > seen
-                        && let Some(mode) = mode
-                    {
-                        seen = Some(mode);
-                        let request = StopRequest { mode, signal: None };
-                        watched.expect_end_of(request);
+                    let pending = request::pending(&watch.run_dir, &watch.holding);
+                    if let Some(pending) = pending.filter(|pending| Some(pending.mode) > seen) {
+                        seen = Some(pending.mode);
+                        let request = StopRequest {
+                            mode: pending.mode,
+                            signal: None,
+                            actor: pending.actor.map(Arc::new),
+                        };
+                        watched.expect_end_of(&request);
                         listener(request);
                     }
                     std::thread::park_timeout(LOOK_EVERY);
@@ -136,7 +185,7 @@ impl Watchdog {
     }
 
     /// Makes a handle that tells the watchdog of a stop that somebody else asked for.
-    pub fn told(&self) -> impl Fn(StopRequest) + Send + 'static {
+    pub fn told(&self) -> impl Fn(&StopRequest) + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move |request| shared.expect_end_of(request)
     }
@@ -149,7 +198,7 @@ impl Drop for Watchdog {
 }
 
 impl Watched {
-    fn expect_end_of(&self, request: StopRequest) {
+    fn expect_end_of(&self, request: &StopRequest) {
         let after = match request.mode {
             // Bounded by the run's own deadline.
             StopMode::Drain => return,
@@ -158,33 +207,37 @@ impl Watched {
         };
         self.expect_end(Bound {
             at: Moment::now() + after + SLACK,
-            reason: request.reason(),
-            signal: request.signal,
+            cause: request.cause(),
         });
     }
 
     /// The earliest bound counts.
     fn expect_end(&self, new: Bound) {
         let mut bound = lock(&self.bound);
-        if bound.is_none_or(|old| new.at < old.at) {
+        if bound.as_ref().is_none_or(|old| new.at < old.at) {
             *bound = Some(new);
         }
     }
 
     /// Ends the process once a bound has passed: the runtime is wedged, and nobody else would.
     fn enforce(&self, watch: &Watch) {
-        let bound = *lock(&self.bound);
+        let bound = lock(&self.bound).clone();
         let Some(bound) = bound.filter(|bound| Moment::now() >= bound.at) else {
             return;
         };
         // Without them the next sweep takes the run for crashed, which it is.
-        let (reason, signal) = (bound.reason, bound.signal);
-        drop(last_words::write(
-            &watch.run_dir,
-            watch.session,
+        let Cause {
             reason,
             signal,
-        ));
+            actor,
+        } = bound.cause;
+        let words = LastWords {
+            session: watch.holding.session,
+            reason,
+            signal,
+            by: actor.as_deref().map(By::from),
+        };
+        drop(last_words::write(&watch.run_dir, &words));
         std::process::exit((watch.exit_code)(reason, signal));
     }
 }

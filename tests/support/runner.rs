@@ -274,6 +274,16 @@ impl Running {
         kill_process(pid(&self.child), signal).unwrap();
     }
 
+    /// Waits until it has suspended itself at a failpoint.
+    #[cfg(debug_assertions)]
+    pub(crate) fn wait_until_halted(&mut self) {
+        let stat = format!("/proc/{}/stat", self.id());
+        while !fs_err::read_to_string(&stat).unwrap().contains(") T ") {
+            assert!(self.is_alive(), "it never came to the failpoint");
+            std::thread::yield_now();
+        }
+    }
+
     /// Reads events until one satisfies `is_wanted`.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, is_wanted: impl FnMut(&Value) -> bool) -> Value {

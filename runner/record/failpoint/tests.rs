@@ -21,7 +21,7 @@ use self::power::Power;
 use crate::model::{Counts, Outcome, Reason, RunStatus, Stage};
 use crate::record::{
     Filter, Opening, RecordError, Recorder, RunEntry, RunReader, Store, Written, failpoint,
-    testing::{birth, crashed_run, end, entry, fast_directory, now},
+    testing::{actor, birth, crashed_run, end, entry, fast_directory, now},
 };
 
 const TRIALS: u64 = 5;
@@ -70,7 +70,7 @@ impl Task {
 }
 
 /// Every failpoint, and when it is passed.
-const PLACES: [(Before, &str, &[&str]); 10] = [
+const PLACES: [(Before, &str, &[&str]); 11] = [
     (
         Before::Nothing,
         "birth",
@@ -100,6 +100,11 @@ const PLACES: [(Before, &str, &[&str]); 10] = [
         &["newline", "completed", "synced"],
     ),
     (Before::Torn(""), "sweep", REPLACE),
+    (
+        Before::Torn("x"),
+        "opening",
+        &["claimed", "tidied", "files"],
+    ),
     (Before::Torn("x"), "opening", REPLACE),
     (Before::Cancel, "cancel", REPLACE),
 ];
@@ -137,7 +142,11 @@ fn check(before: Before, failpoint: &str, is_killed: bool, is_power_lost: bool) 
     if matches!(before, Before::Cancel) {
         let run = only_run(root).expect("it was there before");
         let store = Store::open(root).unwrap();
-        let cancelled = store.claim(&run, now()).unwrap().cancel(now()).unwrap();
+        let cancelled = store
+            .claim(&run, now())
+            .unwrap()
+            .cancel(&actor(None), now())
+            .unwrap();
         assert_eq!(cancelled.status, RunStatus::Cancelled, "{failpoint}");
         assert_eq!(cancelled.transitions.len(), 3, "{failpoint}");
         return;
@@ -191,7 +200,10 @@ fn child() {
     let store = Store::open(&root).unwrap();
     if task == Task::Cancel.as_str() {
         let run = only_run(&root).unwrap();
-        _ = store.claim(&run, now()).unwrap().cancel(now());
+        _ = store
+            .claim(&run, now())
+            .unwrap()
+            .cancel(&actor(None), now());
         return;
     }
     if task == Task::Sweep.as_str() {

@@ -6,9 +6,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Dispatcher, Event, Message};
 use crate::{
-    model::{Reason, StopMode, StopSignal},
+    model::{Attempt, Outcome, Reason, StopMode},
     plugin::{Moment, TEARDOWN_TIME, clock},
-    run::{StopRequest, executor::given_up},
+    run::{Cause, StopRequest, executor::given_up},
 };
 
 /// How long a guest may take to answer an interrupt before its attempt is recorded without it.
@@ -20,8 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A stop that is under way.
 pub(super) struct Stop {
     pub(super) mode: StopMode,
-    pub(super) reason: Reason,
-    pub(super) signal: Option<StopSignal>,
+    pub(super) cause: Cause,
     step: Step,
     /// When it is said what it waits for; `None` once it was.
     tell_at: Option<Moment>,
@@ -42,17 +41,25 @@ enum Step {
 
 impl Dispatcher<'_> {
     /// Stops as somebody asked; what is weaker than a stop that is under way changes nothing.
-    pub(super) fn asked_to_stop(&mut self, request: StopRequest) {
-        self.begin_stop(request.mode, request.reason(), request.signal);
+    pub(super) fn asked_to_stop(&mut self, request: &StopRequest) {
+        self.begin_stop(request.mode, request.cause());
+    }
+
+    /// Lets the row of an attempt that a stop has ended say who or what stopped it.
+    pub(super) fn name_cause(&self, attempt: &mut Attempt) {
+        if let (Outcome::Stopped, Some(error), Some(stop)) =
+            (attempt.outcome, &mut attempt.error, &self.stop)
+        {
+            let verb = match stop.cause.reason {
+                Reason::Cancelled => "cancelled",
+                _ => "stopped",
+            };
+            error.message = stop.cause.text(verb, &self.rules.limit);
+        }
     }
 
     /// Begins a stop, or makes the one that is under way stronger.
-    pub(super) fn begin_stop(
-        &mut self,
-        mode: StopMode,
-        reason: Reason,
-        signal: Option<StopSignal>,
-    ) {
+    pub(super) fn begin_stop(&mut self, mode: StopMode, cause: Cause) {
         if self.stop.as_ref().is_some_and(|stop| stop.mode >= mode) {
             return;
         }
@@ -69,16 +76,14 @@ impl Dispatcher<'_> {
             self.interrupt.request();
         }
         // Who makes haste does not change why the run stops; who cancels it does.
-        let (reason, signal) = match old {
-            Some(old) if old.mode > StopMode::Drain && mode != StopMode::Cancel => {
-                (old.reason, old.signal)
-            }
-            _ => (reason, signal),
+        let cause = match old {
+            Some(old) if old.mode > StopMode::Drain && mode != StopMode::Cancel => old.cause,
+            _ => cause,
         };
+        let (reason, why) = (cause.reason, cause.text("asked", &self.rules.limit));
         self.stop = Some(Stop {
             mode,
-            reason,
-            signal,
+            cause,
             step,
             tell_at: (mode != StopMode::Kill).then_some(now + PATIENCE),
         });
@@ -86,6 +91,7 @@ impl Dispatcher<'_> {
         (self.observe)(Event::Stopping {
             mode,
             reason,
+            why: &why,
             in_flight: self.pool.begun().len(),
         });
     }
@@ -101,7 +107,7 @@ impl Dispatcher<'_> {
     /// Does what the clock asks for: the run's deadline, and the next step of a stop.
     pub(super) fn enforce(&mut self, now: Moment) {
         if now >= self.rules.ends {
-            self.begin_stop(StopMode::Stop, Reason::Timeout, None);
+            self.begin_stop(StopMode::Stop, Cause::of(Reason::Timeout));
         }
         let Some(stop) = &mut self.stop else { return };
         if stop.tell_at.is_some_and(|at| now >= at) {
