@@ -3,11 +3,11 @@
 mod plugin;
 mod upkeep;
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
-    builder::{PossibleValuesParser, TypedValueParser},
+    builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser},
 };
 
 use crate::{
@@ -22,6 +22,9 @@ pub use plugin::{
     ProtocolArg, RehearseArgs,
 };
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
+
+/// The results root where nothing names another.
+const DEFAULT_ROOT: &str = "results";
 
 /// Runs lists of tests against sandboxed WASM providers
 ///
@@ -201,7 +204,8 @@ pub struct ResultsArgs {
         long = "results",
         value_name = "DIR",
         env = "RUNNER_RESULTS",
-        default_value = "results",
+        default_value = DEFAULT_ROOT,
+        value_parser = OsStringValueParser::new().map(results_root),
         help_heading = "Output"
     )]
     pub root: PathBuf,
@@ -221,7 +225,7 @@ pub struct TalkArgs {
 /// What `runner resume` is told.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The run: its id, a unique part of one, a path, or `latest` [default: the only incomplete run]
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the only incomplete run]
     #[arg(long, value_name = "RUN")]
     pub from: Option<String>,
     /// Run trials again that ended so: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, or a glob over trials
@@ -270,7 +274,7 @@ pub struct ResumeArgs {
 /// What `runner stop` is told.
 #[derive(Debug, Args)]
 pub struct StopArgs {
-    /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the only running run]
     pub run: Option<String>,
     /// Begin no new trials, and let those in flight finish
     #[arg(long, conflicts_with = "kill")]
@@ -292,7 +296,7 @@ pub struct StopArgs {
 /// What `runner cancel` is told.
 #[derive(Debug, Args)]
 pub struct CancelArgs {
-    /// The run: its id, a unique part of one, a path, or `latest` [default: the only running run]
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the only running run]
     pub run: Option<String>,
     /// Why; it is kept with your name in the run's history and in the rows of what was interrupted
     #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
@@ -308,9 +312,8 @@ pub struct CancelArgs {
 /// What `runner wait` is told.
 #[derive(Debug, Args)]
 pub struct WaitArgs {
-    /// The run: its id, a unique part of one, a path, or `latest`
-    #[arg(default_value = "latest")]
-    pub run: String,
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
+    pub run: Option<String>,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
@@ -322,9 +325,8 @@ pub struct WaitArgs {
 /// What `runner logs` is told.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// The run: its id, a unique part of one, a path, or `latest`
-    #[arg(default_value = "latest")]
-    pub run: String,
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
+    pub run: Option<String>,
     /// Go on with rows as they come, until the run has ended
     #[arg(short, long)]
     pub follow: bool,
@@ -364,9 +366,8 @@ pub struct ListArgs {
 /// What `runner show` is told.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The run: its id, a unique part of one, a path, or `latest`
-    #[arg(default_value = "latest")]
-    pub run: String,
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
+    pub run: Option<String>,
     /// Show only trials that failed, ended in an error or timed out
     #[arg(long)]
     pub failed: bool,
@@ -436,6 +437,14 @@ Exit codes:
 {}",
         codes.concat()
     )
+}
+
+/// An empty variable names no root.
+fn results_root(root: OsString) -> PathBuf {
+    match root.is_empty() {
+        true => DEFAULT_ROOT.into(),
+        false => root.into(),
+    }
 }
 
 fn status_parser() -> impl TypedValueParser<Value = RunStatus> {

@@ -28,17 +28,22 @@ fn main() -> ExitCode {
         arguments.remove(0);
     }
     let cli = Cli::parse_from([OsString::from("runner")].iter().chain(&arguments));
-    output::keep_errors_unwrapped();
+    output::lay_out_errors();
     let output = Output::default();
+    // An empty variable is none.
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let text = |name| variable(name).and_then(|value| value.into_string().ok());
     let surroundings = Surroundings {
         // Without it plugins that are in the cache still run; compiling one says what is missing.
         program: env::current_exe().unwrap_or_else(|_| PathBuf::from("runner")),
         arguments,
         is_detached,
         cache: cache_folder(),
-        scratch_root: env::temp_dir(),
+        scratch_root: variable("TMPDIR").map_or_else(|| "/tmp".into(), PathBuf::from),
         search_path: env::var_os("PATH").unwrap_or_default(),
-        log_filter: env::var("RUNNER_LOG").ok(),
+        results: variable("RUNNER_RESULTS").map_or_else(|| "results".into(), PathBuf::from),
+        run: text("RUNNER_RUN"),
+        log_filter: text("RUNNER_LOG"),
         variable: |name| env::var_os(name),
     };
     match commands::dispatch(cli.command, &surroundings, &output) {

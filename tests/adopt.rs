@@ -48,7 +48,7 @@ fn what_has_changed_runs_again_and_what_was_added_runs_and_nothing_else() {
     assert_eq!(explained.stdout.lines().count(), 2, "{explained:?}");
 
     let resumed = runner.run(&resume).expect(0);
-    resumed.says(&["1 trials changed, 1 added", "4 of 4 trials"]);
+    resumed.says(&["1 trial changed, 1 added", "passed: 4 of 4"]);
     let run = runner.only_run();
     assert_eq!(ran(&run, 2), ["b", "d"]);
     let manifest = run.manifest();
@@ -103,10 +103,7 @@ fn a_process_that_dies_while_it_adopts_changes_leaves_a_run_that_goes_on() {
         let killed = format!("{place}=kill");
         runner.start_failing(&resume, &killed).finish_killed();
 
-        runner
-            .run(&resume)
-            .expect(0)
-            .says(&["3 of 3 trials, 3 passed"]);
+        runner.run(&resume).expect(0).says(&["passed: 3 of 3"]);
         let run = runner.only_run();
         assert_eq!(run.manifest()["counts"]["passed"], json!(3), "{place}");
         runner.run(&["verify", "latest"]).expect(0);

@@ -13,10 +13,7 @@ use crate::support::{
 fn wait_exits_with_the_code_of_the_run() {
     let runner = passing();
     runner.exec(&[]).expect(0);
-    runner
-        .run(&["wait"])
-        .expect(0)
-        .says(&["completed, 1 of 1: 1 passed"]);
+    runner.run(&["wait"]).expect(0).says(&["passed: 1 of 1"]);
     runner.scenario(&format!(
         "{}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n",
         tests("one | { do = \"echo\", value = 1 } | equals = 2")

@@ -231,13 +231,13 @@ fn an_unknown_run_is_answered_with_the_newest_ones_and_an_ambiguous_one_with_the
     let ran = runner.run(&["show", "nothing"]).expect(2);
     ran.says(&[
         "no run `nothing` in `results`; the newest are",
-        ids[0],
-        ids[1],
+        &ids[0][24..],
+        &ids[1][24..],
     ]);
     runner.run(&["show", &ids[0][..4]]).expect(2).says(&[
         "may be any of several runs",
-        ids[0],
-        ids[1],
+        &ids[0][24..],
+        &ids[1][24..],
     ]);
     runner
         .run(&["show", "./nowhere"])

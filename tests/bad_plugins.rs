@@ -9,10 +9,7 @@ use crate::support::runner::{Runner, tests};
 fn failed(runner: &Runner, says: &[&str]) {
     let ran = runner.exec(&[]).expect(3);
     ran.says(says);
-    ran.says(&[
-        "failed (plugin)",
-        "exit code 3: the run could not begin as asked",
-    ]);
+    ran.says(&["failed (plugin): it could not begin", "exit code 3"]);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["failed", "plugin", "", "none"]);
     assert_eq!(run.manifest()["stage"], "plan");

@@ -26,6 +26,11 @@ fn requests(run: &Run) -> Vec<String> {
         .collect()
 }
 
+/// As much of an id as is offered.
+fn short(run: &Run) -> &str {
+    &run.id()[run.id().len() - 8..]
+}
+
 #[test]
 fn stop_ends_the_only_running_run_and_is_idempotent() {
     let runner = endless();
@@ -50,10 +55,9 @@ fn stop_ends_the_only_running_run_and_is_idempotent() {
         json!("stopped"),
     );
     let ran = runner.run(&["stop", run.id()]).expect(0);
-    assert!(ran.stdout.contains("already_terminal: "), "{}", ran.stdout);
     assert!(
         ran.stdout
-            .contains("incomplete (stopped), 0 of 3: none done"),
+            .contains("had ended already: ◐ incomplete (stopped): 0 of 3 done"),
         "{}",
         ran.stdout
     );
@@ -79,8 +83,8 @@ fn stop_names_what_it_cannot_choose_or_find() {
     let runs = runner.runs();
     runner.run(&["stop"]).expect(2).says(&[
         "several runs are running in `results`",
-        runs[0].id(),
-        runs[1].id(),
+        short(&runs[0]),
+        short(&runs[1]),
     ]);
     runner.run(&["cancel"]).expect(2);
     runner.run(&["stop", runs[0].id()]).expect(0);

@@ -34,7 +34,7 @@ fn a_run_in_which_all_passes_exits_0_and_has_a_row_for_each_planned_trial() {
     let runner = three_trials();
     let ran = runner.exec(&[]).expect(0);
     assert_eq!(ran.stdout, "");
-    ran.says(&["completed: 3 of 3 trials, 3 passed"]);
+    ran.says(&["passed: 3 of 3"]);
 
     let run = runner.only_run();
     let mut rows = run.rows();

@@ -44,6 +44,7 @@ mod reuse;
 mod scenarios;
 mod schedule;
 mod schemas;
+mod screens;
 mod selection;
 mod stop;
 mod support;

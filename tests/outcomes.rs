@@ -148,12 +148,7 @@ fn every_expectation_that_does_not_hold_names_what_was_expected_and_what_came() 
     // An error that is another one than expected stays an error.
     assert_eq!(outcome("timeout"), "error");
     assert_eq!(outcome("other"), "error");
-    ran.says(&[
-        "failed equals@hostile#1",
-        "-2",
-        "+two",
-        "exit code 1: completed, not everything passed",
-    ]);
+    ran.says(&["failed equals@hostile#1", "-2", "+two", "exit code 1"]);
 }
 
 #[test]

@@ -69,23 +69,11 @@ fn a_piped_run_prints_plain_lines_to_standard_error_and_nothing_to_standard_outp
     ⧖ timeout late@hostile#1 DURATION
         timeout: no reply within 20ms, set by the attempt's `timeout = "20ms"`
 
-    failures
-    ✗ failed fail@hostile#1 DURATION
-        equals: the output is not what was expected
-           one
-          -2
-          +two
-    ✗ error trap@hostile#1 DURATION
-        denied E1: may not
-    ⧖ timeout late@hostile#1 DURATION
-        timeout: no reply within 20ms, set by the attempt's `timeout = "20ms"`
+    provider  passed  failed  errors  timeouts  skipped  flaky  p50  p95  max
+    hostile  2  1  1  1  1  1  DURATION  DURATION  DURATION
 
-     provider  passed  failed  errors  timeouts  skipped  flaky  p50  p95  max
-     hostile  2  1  1  1  1  1  DURATION  DURATION  DURATION
-
-    ✓ completed: 6 of 6 trials, 2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky in DURATION
     results: results/RUN
-    exit code 1: completed, not everything passed
+    ✗ failed: 3 of 6 (2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky) in DURATION; exit code 1
     "#);
 }
 
@@ -183,10 +171,10 @@ fn list_shows_the_newest_first_and_what_a_filter_asks_for() {
     ]);
 
     insta::assert_snapshot!(filtered(&runner.run(&["list"]).expect(0).stdout), @r"
-    run  status  scenario  done  passed  failed  took
-    RUN  ◐ incomplete (fail-fast)  mixed  1/2  0  1  DURATION
-    RUN  ✓ completed  mixed  1/1  1  0  DURATION
-    RUN  ✓ completed  mixed  6/6  2  3  DURATION
+    run  status  verdict  scenario  done  began (UTC)  took
+    RUN  ◐ incomplete (fail-fast)  ✗ 1 failed  mixed  1/2  TIME  DURATION
+    RUN  ● completed  ✓ passed  mixed  1/1  TIME  DURATION
+    RUN  ● completed  ✗ 3 failed  mixed  6/6  TIME  DURATION
     ");
 }
 
@@ -195,16 +183,17 @@ fn show_tells_what_a_run_came_to() {
     let runner = mixed();
     runner.exec(&["-j", "1"]).expect(1);
     insta::assert_snapshot!(filtered(&runner.run(&["show"]).expect(0).stdout), @r"
-    RUN ✓ completed
+    RUN ✗ failed: 3 of 6 (2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky)
     scenario  mixed (scenario.toml)
     directory results/RUN
     began  TIME UTC
     ended  TIME UTC, after DURATION
+    status  ● completed
     verdict  failed
     trials  6 of 6: 2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky
 
-     provider  passed  failed  errors  timeouts  skipped  flaky  p50  p95  max
-     hostile  2  1  1  1  1  1  DURATION  DURATION  DURATION
+    provider  passed  failed  errors  timeouts  skipped  flaky  p50  p95  max
+    hostile  2  1  1  1  1  1  DURATION  DURATION  DURATION
     ");
 }
 
@@ -344,7 +333,7 @@ fn no_answer_changes_when_the_database_is_deleted_damaged_or_cannot_be_written()
     );
     // A run goes on without it, too.
     let ran = runner.exec(&["--test", "pass"]).expect(0);
-    ran.says(&["runner.db", "completed"]);
+    ran.says(&["runner.db", "passed: 1 of 1"]);
     assert_eq!(runner.list(&[]).len(), 3);
 
     fs_err::remove_file(&database).unwrap();

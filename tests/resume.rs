@@ -163,8 +163,8 @@ fn without_a_name_the_only_incomplete_run_is_resumed_and_of_several_all_are_name
     let ran = runner.run(&["resume"]).expect(2);
     ran.says(&[
         "there are several incomplete runs",
-        runs[0].id(),
-        runs[1].id(),
+        &runs[0].id()[24..],
+        &runs[1].id()[24..],
         "`--from`",
     ]);
 
@@ -184,7 +184,7 @@ fn without_a_name_the_only_incomplete_run_is_resumed_and_of_several_all_are_name
     runner
         .run(&["resume", "--from", &runs[0].id()[..10]])
         .expect(2)
-        .says(&[runs[1].id()]);
+        .says(&[&runs[1].id()[24..]]);
     runner.run(&["resume", "--from", "no-such-run"]).expect(2);
 
     for run in &runs {

@@ -12,9 +12,8 @@ use crate::model::RunStatus;
 /// What `runner verify` is told.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The run: its id, a unique part of one, a path, or `latest`
-    #[arg(default_value = "latest")]
-    pub run: String,
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
+    pub run: Option<String>,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
@@ -43,8 +42,8 @@ pub struct CleanupArgs {
 /// What `runner pin` is told.
 #[derive(Debug, Args)]
 pub struct PinArgs {
-    /// The run: its id, a unique part of one, a path, or `latest`
-    pub run: String,
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`]
+    pub run: Option<String>,
     /// Why, for whoever wonders later
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
@@ -56,8 +55,8 @@ pub struct PinArgs {
 /// What `runner unpin` is told.
 #[derive(Debug, Args)]
 pub struct UnpinArgs {
-    /// The run: its id, a unique part of one, a path, or `latest`
-    pub run: String,
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`]
+    pub run: Option<String>,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,

@@ -8,6 +8,10 @@ use std::{
 use miette::miette;
 use nix::unistd::User;
 
+use super::{
+    Surroundings,
+    naming::{self, Named},
+};
 use crate::{
     error::{Error, ExitStatus},
     model::{Actor, RunStatus, StopMode},
@@ -38,12 +42,22 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
+    /// The word for it in documents.
     fn as_str(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
             Self::Cancelled => "cancelled",
             Self::AlreadyTerminal => "already_terminal",
             Self::NoAnswer => "no_answer",
+        }
+    }
+
+    /// What people are told beside how the run stands now, if that does not say it.
+    fn phrase(self) -> &'static str {
+        match self {
+            Self::Stopped | Self::Cancelled => "",
+            Self::AlreadyTerminal => "had ended already:",
+            Self::NoAnswer => "has not answered:",
         }
     }
 }
@@ -63,9 +77,13 @@ pub(super) enum Answer {
 }
 
 /// Finds the run that is meant: the only one that is running or that somebody is about to go on with, if none is named.
-pub(super) fn choose(run: Option<&str>, store: &Store) -> Result<RunEntry, Error> {
-    if let Some(run) = run {
-        return store.find(run).map_err(Error::find);
+pub(super) fn choose(
+    run: Option<&str>,
+    surroundings: &Surroundings,
+    store: &Store,
+) -> Result<RunEntry, Error> {
+    if let Some(named) = Named::of(run, surroundings) {
+        return named.find(store);
     }
     let mut running = store.runs(&Filter::default()).map_err(Error::record)?.runs;
     running.retain(|run| run.status == RunStatus::Running || run.is_held());
@@ -79,11 +97,10 @@ pub(super) fn choose(run: Option<&str>, store: &Store) -> Result<RunEntry, Error
             "no run is running in `{root}`"
         )));
     }
-    let names: Vec<_> = running.iter().map(|run| format!("`{}`", run.id)).collect();
+    let names = naming::listed(&running, &store.short_ids());
     Err(Error::usage(miette!(
         help = "name the one that is meant",
-        "several runs are running in `{root}`: {}",
-        names.join(", ")
+        "several runs are running in `{root}`: {names}"
     )))
 }
 
@@ -166,13 +183,21 @@ fn has_ended(reader: &RunReader, session: u32) -> bool {
 }
 
 /// Says what came of it.
-pub(super) fn tell(run: &RunEntry, outcome: Outcome, is_json: bool, output: &Output) -> ExitStatus {
-    let text = if is_json {
-        output::stop_json(run, outcome.as_str())
+pub(super) fn tell(
+    run: &RunEntry,
+    outcome: Outcome,
+    is_json: bool,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> ExitStatus {
+    if is_json {
+        output.data(&output::stop_json(run, outcome.as_str(), run::wall_clock()));
     } else {
-        output::stop_text(run, outcome.as_str())
-    };
-    output.data(&text);
+        output.show(&output::stop_text(run, outcome.phrase()));
+        if let Some(resume) = naming::resume_entry(run, surroundings) {
+            output.talk(&output::resume_line(&resume));
+        }
+    }
     if outcome != Outcome::NoAnswer {
         return ExitStatus::Success;
     }

@@ -3,6 +3,7 @@
 use miette::miette;
 
 use super::{
+    Surroundings,
     asking::{self, Answer, Outcome},
     session_log::SessionLog,
 };
@@ -16,11 +17,15 @@ use crate::{
 };
 
 /// Stops a run that nobody wants any more, or drops one that was cut short.
-pub(super) fn cancel(args: &CancelArgs, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn cancel(
+    args: &CancelArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     // What a sweep has to say of the run reaches the screen this way.
     SessionLog::start(None, output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let mut run = asking::choose(args.run.as_deref(), &store)?;
+    let mut run = asking::choose(args.run.as_deref(), surroundings, &store)?;
     let actor = asking::actor(args.reason.as_deref());
 
     let outcome = loop {
@@ -40,7 +45,7 @@ pub(super) fn cancel(args: &CancelArgs, output: &Output) -> Result<ExitStatus, E
             break outcome;
         }
     };
-    Ok(asking::tell(&run, outcome, args.json, output))
+    Ok(asking::tell(&run, outcome, args.json, surroundings, output))
 }
 
 /// Drops a run that nobody works on; `None` if somebody does again.

@@ -25,11 +25,18 @@ pub(super) fn cleanup(args: &CleanupArgs, output: &Output) -> Result<ExitStatus,
     runs.retain(|swept| age(&swept.run, now) >= stale);
 
     if !args.no_dry_run {
-        tell(&runs, &[], Execution::Dry, args.json, output);
+        tell(&store, &runs, &[], Execution::Dry, args.json, output);
         return Ok(ExitStatus::Success);
     }
     let (swept, failures) = sweep(&store, runs, now);
-    tell(&swept, &failures, Execution::Real, args.json, output);
+    tell(
+        &store,
+        &swept,
+        &failures,
+        Execution::Real,
+        args.json,
+        output,
+    );
     Ok(match failures[..] {
         [] => ExitStatus::Success,
         _ => ExitStatus::Storage,
@@ -60,6 +67,7 @@ fn age(run: &RunEntry, now: Timestamp) -> Duration {
 }
 
 fn tell(
+    store: &Store,
     runs: &[Swept],
     failures: &[(PathBuf, RecordError)],
     execution: Execution,
@@ -71,14 +79,21 @@ fn tell(
         output.warn(&format!("`{}` cannot be swept: {error}", path.display()));
     }
     if is_json {
-        output.data(&output::cleanup_json(runs, failures, execution));
+        let now = run::wall_clock();
+        output.data(&output::cleanup_json(runs, failures, execution, now));
         return;
     }
     if runs.is_empty() {
         output.talk("nothing to clean up");
         return;
     }
-    output.data(&output::cleanup_text(runs, execution));
+    let ids = store.short_ids();
+    output.show(&output::cleanup_text(
+        runs,
+        &ids,
+        execution,
+        output.columns(),
+    ));
     if execution == Execution::Dry {
         output.hint("nothing was written; `--no-dry-run` writes");
     }

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use super::{Surroundings, naming};
 use crate::{
     error::ExitStatus,
     model::{Actor, Counts, Reason, RunStatus, Stage, StopSignal, Verdict, chain},
@@ -159,10 +160,11 @@ pub(super) fn close(
     watchdog: Watchdog,
     mut report: Report,
     closing: Closing,
+    surroundings: &Surroundings,
 ) -> ExitStatus {
     recorder.set_suspended(clock::suspended());
     let run_dir = recorder.run_dir().to_owned();
-    let is_resumed = recorder.session() > 1;
+    let (id, is_resumed) = (recorder.run_id().clone(), recorder.session() > 1);
     let closing = match recorder.finish(&closing.end()) {
         // One that has begun is not failed, and only the recorder knows that.
         Ok(finished) => Closing {
@@ -196,6 +198,7 @@ pub(super) fn close(
         exit,
         is_forced: closing.is_forced,
         error: closing.error,
+        resume: naming::resume(&run_dir, &id, closing.status, surroundings),
     });
     exit
 }

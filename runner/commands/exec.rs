@@ -219,7 +219,10 @@ fn exclude(store: &mut Store, waits: bool, output: &Output) -> Result<(), Record
 fn dry_run(plan: &Plan, missing: &BTreeSet<String>, output: &Output) -> Result<ExitStatus, Error> {
     plan.each_trial(|trial| output.data(&trial.to_string()))
         .map_err(|error| Error::internal(miette!("cannot read the normalised tests: {error}")))?;
-    output.talk(&format!("{} trials would run", plan.trial_count()));
+    output.talk(&format!(
+        "{} would run",
+        output::plural(plan.trial_count(), "trial")
+    ));
     for ((provider, limits, grants), (_, mut secrets)) in plan.access().zip(plan.secrets()) {
         secrets.retain(|name| missing.contains(name));
         let text = output::granted_text(provider, limits, grants, &secrets);

@@ -158,7 +158,7 @@ impl<'a> Live<'a> {
                 (closing, Some(engine))
             }
         };
-        close(recorder, watchdog, report, closing)
+        close(recorder, watchdog, report, closing, surroundings)
     }
 }
 

@@ -2,6 +2,10 @@
 
 use std::{thread, time::Duration};
 
+use super::{
+    Surroundings,
+    naming::{self, Named},
+};
 use crate::{
     cli::LogsArgs,
     error::{Error, ExitStatus},
@@ -13,9 +17,13 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Prints the rows of a run, and those that come until it has ended if that was asked for.
-pub(super) fn logs(args: &LogsArgs, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn logs(
+    args: &LogsArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let mut run = store.find(&args.run).map_err(Error::find)?;
+    let mut run = Named::or_latest(args.run.as_deref(), surroundings).find(&store)?;
     let mut follow = Follow::new(output.clone(), args.json);
     let open = || RunReader::open(&run.dir).map_err(Error::record);
     let mut tail = open()?.tail().map_err(Error::record)?;
@@ -36,7 +44,8 @@ pub(super) fn logs(args: &LogsArgs, output: &Output) -> Result<ExitStatus, Error
     }
     if args.follow {
         run.refresh().map_err(Error::record)?;
-        follow.finish(&run);
+        let resume = naming::resume_entry(&run, surroundings);
+        follow.finish(&run, resume.as_deref());
     }
     Ok(ExitStatus::Success)
 }

@@ -12,6 +12,7 @@ mod list;
 mod live;
 mod logs;
 mod man;
+mod naming;
 mod pin;
 mod plugin;
 mod plugins;
@@ -53,6 +54,10 @@ pub struct Surroundings {
     pub scratch_root: PathBuf,
     /// Where programs are looked for, as a shell does.
     pub search_path: OsString,
+    /// The results root where the command line names none.
+    pub results: PathBuf,
+    /// `RUNNER_RUN`: the run that is meant where the command line names none.
+    pub run: Option<String>,
     /// `RUNNER_LOG`: what goes into `runner.log`.
     pub log_filter: Option<String>,
     /// Reads a variable of the environment: secrets come by names that only a scenario knows.
@@ -68,17 +73,17 @@ pub fn dispatch(
     match command {
         Command::Exec(args) => exec::exec(&args, surroundings, output),
         Command::Resume(args) => resume::resume(&args, surroundings, output),
-        Command::Stop(args) => stop::stop(&args, output),
-        Command::Cancel(args) => cancel::cancel(&args, output),
-        Command::Wait(args) => wait::wait(&args, output),
-        Command::Logs(args) => logs::logs(&args, output),
+        Command::Stop(args) => stop::stop(&args, surroundings, output),
+        Command::Cancel(args) => cancel::cancel(&args, surroundings, output),
+        Command::Wait(args) => wait::wait(&args, surroundings, output),
+        Command::Logs(args) => logs::logs(&args, surroundings, output),
         Command::Validate(args) => validate::validate(&args, output),
-        Command::List(args) => list::list(&args, output),
-        Command::Show(args) => show::show(&args, output),
-        Command::Verify(args) => verify::verify(&args, output),
+        Command::List(args) => list::list(&args, surroundings, output),
+        Command::Show(args) => show::show(&args, surroundings, output),
+        Command::Verify(args) => verify::verify(&args, surroundings, output),
         Command::Cleanup(args) => cleanup::cleanup(&args, output),
-        Command::Pin(args) => pin::pin(args, output),
-        Command::Unpin(args) => pin::unpin(&args, output),
+        Command::Pin(args) => pin::pin(args, surroundings, output),
+        Command::Unpin(args) => pin::unpin(&args, surroundings, output),
         Command::Prune(args) => prune::prune(&args, output),
         Command::Reindex(args) => reindex::reindex(&args, output),
         Command::Plugin(command) => plugin::plugin(&command, surroundings, output),

@@ -1,5 +1,6 @@
 //! `runner pin` and `runner unpin`.
 
+use super::{Surroundings, naming};
 use crate::{
     cli::{PinArgs, UnpinArgs},
     error::{Error, ExitStatus},
@@ -9,9 +10,13 @@ use crate::{
 };
 
 /// Pins a run.
-pub(super) fn pin(args: PinArgs, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn pin(
+    args: PinArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let entry = store.find(&args.run).map_err(Error::find)?;
+    let entry = naming::required(args.run.as_deref(), surroundings)?.find(&store)?;
     let pinning = entry
         .pin(args.reason, run::wall_clock())
         .map_err(Error::claim)?;
@@ -23,9 +28,13 @@ pub(super) fn pin(args: PinArgs, output: &Output) -> Result<ExitStatus, Error> {
 }
 
 /// Takes a pin away.
-pub(super) fn unpin(args: &UnpinArgs, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn unpin(
+    args: &UnpinArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let entry = store.find(&args.run).map_err(Error::find)?;
+    let entry = naming::required(args.run.as_deref(), surroundings)?.find(&store)?;
     let pinning = entry.unpin(run::wall_clock()).map_err(Error::claim)?;
     output.talk(&match pinning {
         Pinning::Done => format!("{} is no longer pinned", entry.id),

@@ -31,20 +31,22 @@ pub(super) fn prune(args: &PruneArgs, output: &Output) -> Result<ExitStatus, Err
     };
     let pruning = pruning.map_err(Error::record)?;
 
-    tell(&pruning, execution, args.json, output);
+    tell(&store, &pruning, execution, args.json, output);
     Ok(status(&pruning, &policy))
 }
 
-fn tell(pruning: &Pruning, execution: Execution, is_json: bool, output: &Output) {
+fn tell(store: &Store, pruning: &Pruning, execution: Execution, is_json: bool, output: &Output) {
     super::warn_unreadable(&pruning.unreadable, output);
     for (path, error) in &pruning.failures {
         let error = chain(error);
         output.warn(&format!("`{}` cannot be pruned: {error}", path.display()));
     }
     if is_json {
-        output.data(&output::prune_json(pruning, execution));
+        let now = run::wall_clock();
+        output.data(&output::prune_json(pruning, execution, now));
     } else {
-        output.data(&output::prune_text(pruning, execution));
+        let text = output::prune_text(pruning, &store.short_ids(), execution, output.columns());
+        output.show(&text);
         if execution == Execution::Dry {
             output.hint("nothing was deleted; `--no-dry-run` deletes");
             let resumable = pruning

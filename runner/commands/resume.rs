@@ -7,6 +7,7 @@ use miette::miette;
 use super::{
     Surroundings, differences,
     live::{self, Around, Live},
+    naming::{self, Named},
     plugins::{self, Build},
     secrets,
     session_log::SessionLog,
@@ -15,7 +16,7 @@ use crate::{
     cli::ResumeArgs,
     error::{Error, ExitStatus},
     model::RunStatus,
-    output::{self, Follow, Output, Report, Tally},
+    output::{self, Follow, Output, Report, Shown, Tally},
     record::{
         Asked, Filter, History, LineError, Manifest, Opening, Rerun, RunEntry, RunReader, Store,
     },
@@ -39,7 +40,7 @@ pub(super) fn resume(
         .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
     let screen = output.clone();
     signals.pause_by(move |pause| screen.aside(pause));
-    let run = choose(args, output)?;
+    let run = choose(args, surroundings, output)?;
     let store = Store::existing_around(&run.dir).map_err(Error::record)?;
     go_on(args, &Target { run, store }, &signals, surroundings, output)
 }
@@ -105,10 +106,14 @@ pub(super) fn go_on(
 }
 
 /// Finds the run that is meant.
-fn choose(args: &ResumeArgs, output: &Output) -> Result<RunEntry, Error> {
+fn choose(
+    args: &ResumeArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<RunEntry, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    if let Some(run) = &args.from {
-        return store.find(run).map_err(Error::find);
+    if let Some(named) = Named::of(args.from.as_deref(), surroundings) {
+        return named.find(&store);
     }
     let filter = Filter {
         statuses: vec![RunStatus::Incomplete],
@@ -126,14 +131,10 @@ fn choose(args: &ResumeArgs, output: &Output) -> Result<RunEntry, Error> {
             "there is no incomplete run in `{root}`"
         )));
     }
-    let names: Vec<_> = candidates
-        .iter()
-        .map(|run| format!("`{}`", run.id))
-        .collect();
+    let names = naming::listed(&candidates, &store.short_ids());
     Err(Error::usage(miette!(
         help = "name one with `--from`",
-        "there are several incomplete runs in `{root}`: {}",
-        names.join(", ")
+        "there are several incomplete runs in `{root}`: {names}"
     )))
 }
 
@@ -221,7 +222,8 @@ fn adopt(stored: Plan, live: Plan, output: &Output) -> Result<Planned, Error> {
     let changed: u64 = changes.iter().map(|range| range.end - range.start).sum();
     let added = live.trial_count() - stored.trial_count();
     output.talk(&format!(
-        "adopting changes: {changed} trials changed, {added} added"
+        "adopting changes: {} changed, {added} added",
+        output::plural(changed, "trial")
     ));
     Ok(Planned {
         plan: live,
@@ -274,8 +276,8 @@ fn explain(
     })
     .map_err(|error| Error::internal(miette!("cannot read the run's tests: {error}")))?;
     output.talk(&format!(
-        "{count} of {} trials would run",
-        plan.trial_count()
+        "{count} of {} would run",
+        output::plural(plan.trial_count(), "trial")
     ));
     Ok(ExitStatus::Success)
 }
@@ -295,9 +297,17 @@ fn nothing_left(
     if args.json {
         let mut run = run.clone();
         run.refresh().map_err(Error::record)?;
-        Follow::new(output.clone(), args.json).finish(&run);
+        Follow::new(output.clone(), args.json).finish(&run, None);
     } else {
-        output.data(&output::show_text(run, manifest, &tally, &[]));
+        let shown = Shown {
+            run,
+            manifest,
+            tally: &tally,
+            rows: &[],
+            resume: None,
+            now: run::wall_clock(),
+        };
+        output.show(&output::show_text(&shown, output.columns()));
         output.talk("nothing is left to run");
         hint_at_rerun(history, output);
     }
@@ -315,7 +325,9 @@ fn hint_at_rerun(history: &History, output: &Output) {
     let unjudged = counts.error + counts.timeout;
     if unjudged > 0 {
         output.talk(&format!(
-            "{unjudged} trials ended in an error or timed out; `--rerun errors` runs them again"
+            "{} ended in an error or timed out; `--rerun errors` runs {} again",
+            output::plural(unjudged, "trial"),
+            if unjudged == 1 { "it" } else { "them" }
         ));
     }
 }

@@ -3,21 +3,31 @@
 use globset::{Glob, GlobMatcher};
 use miette::{IntoDiagnostic as _, WrapErr as _};
 
+use super::{
+    Surroundings,
+    naming::{self, Named},
+};
 use crate::{
     cli::ShowArgs,
     error::{Error, ExitStatus},
-    output::{self, Output, Tally},
+    output::{self, Output, Shown, Tally},
     record::{LineError, Row, RunReader, Store},
+    run,
 };
 
 /// Shows a run and the rows that were asked for.
-pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn show(
+    args: &ShowArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let wanted = Wanted::new(args)?;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let run = store.find(&args.run).map_err(Error::find)?;
+    let run = Named::or_latest(args.run.as_deref(), surroundings).find(&store)?;
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
     if args.history && !args.json {
-        output.data(&output::history_text(&run, reader.manifest()));
+        let text = output::history_text(&run, reader.manifest(), output.columns());
+        output.show(&text);
         return Ok(ExitStatus::Success);
     }
 
@@ -30,10 +40,19 @@ pub(super) fn show(args: &ShowArgs, output: &Output) -> Result<ExitStatus, Error
     };
     let warn = |error: &LineError| output.warn(&error.to_string());
     let tally = Tally::of_run(&reader, &state, keep, warn);
+    let resume = naming::resume_entry(&run, surroundings);
+    let shown = Shown {
+        run: &run,
+        manifest: reader.manifest(),
+        tally: &tally,
+        rows: &rows,
+        resume: resume.as_deref(),
+        now: run::wall_clock(),
+    };
     if args.json {
-        output.data(&output::show_json(&run, reader.manifest(), &rows));
+        output.data(&output::show_json(&shown));
     } else {
-        output.data(&output::show_text(&run, reader.manifest(), &tally, &rows));
+        output.show(&output::show_text(&shown, output.columns()));
     }
     Ok(ExitStatus::Success)
 }

@@ -1,6 +1,7 @@
 //! `runner stop`.
 
 use super::{
+    Surroundings,
     asking::{self, Answer, Outcome},
     session_log::SessionLog,
 };
@@ -13,11 +14,15 @@ use crate::{
 };
 
 /// Asks a run to stop, and waits until it has.
-pub(super) fn stop(args: &StopArgs, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn stop(
+    args: &StopArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     // What a sweep has to say of the run reaches the screen this way.
     SessionLog::start(None, output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let mut run = asking::choose(args.run.as_deref(), &store)?;
+    let mut run = asking::choose(args.run.as_deref(), surroundings, &store)?;
     let actor = asking::actor(args.reason.as_deref());
 
     let outcome = loop {
@@ -35,7 +40,7 @@ pub(super) fn stop(args: &StopArgs, output: &Output) -> Result<ExitStatus, Error
             (Answer::Ended { .. }, _) => Outcome::Stopped,
         };
     };
-    Ok(asking::tell(&run, outcome, args.json, output))
+    Ok(asking::tell(&run, outcome, args.json, surroundings, output))
 }
 
 fn mode(args: &StopArgs) -> StopMode {

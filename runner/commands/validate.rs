@@ -3,7 +3,7 @@
 use crate::{
     cli::ValidateArgs,
     error::{Error, ExitStatus},
-    output::Output,
+    output::{self, Output},
     scenario::{self, Selection},
 };
 
@@ -15,10 +15,15 @@ pub(super) fn validate(args: &ValidateArgs, output: &Output) -> Result<ExitStatu
             .and_then(|scenario| scenario::normalise(&scenario, &Selection::default()));
         match checked {
             Ok(suite) => output.data(&format!(
-                "{}: valid, {} tests make {} trials",
+                "{}: valid, {} {} {}",
                 path.display(),
-                suite.test_count(),
-                suite.trial_count()
+                output::plural(suite.test_count(), "test"),
+                if suite.test_count() == 1 {
+                    "makes"
+                } else {
+                    "make"
+                },
+                output::plural(suite.trial_count(), "trial")
             )),
             Err(error) => {
                 output.error(&Error::usage(error));

@@ -1,5 +1,6 @@
 //! `runner verify`.
 
+use super::{Surroundings, naming::Named};
 use crate::{
     cli::VerifyArgs,
     error::{Error, ExitStatus},
@@ -8,9 +9,14 @@ use crate::{
 };
 
 /// Checks that nothing of a run is damaged.
-pub(super) fn verify(args: &VerifyArgs, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn verify(
+    args: &VerifyArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
+    let named = Named::or_latest(args.run.as_deref(), surroundings);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let dir = store.locate(&args.run).map_err(Error::find)?;
+    let dir = named.told(store.locate(named.as_str()))?;
     let verification = Verification::of(&dir).map_err(Error::record)?;
 
     output.data(&match args.json {

@@ -2,6 +2,10 @@
 
 use std::{thread, time::Duration};
 
+use super::{
+    Surroundings,
+    naming::{self, Named},
+};
 use crate::{
     cli::WaitArgs,
     error::{Error, ExitStatus},
@@ -14,13 +18,18 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Waits until a run has ended, and exits with its code.
-pub(super) fn wait(args: &WaitArgs, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn wait(
+    args: &WaitArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let mut run = store.find(&args.run).map_err(Error::find)?;
+    let mut run = Named::or_latest(args.run.as_deref(), surroundings).find(&store)?;
 
     until_it_has_ended(&mut run).map_err(Error::record)?;
     let exit = ExitStatus::of(run.status, run.reason, run.signal, run.verdict);
-    Follow::new(output.clone(), args.json).finish(&run);
+    let resume = naming::resume_entry(&run, surroundings);
+    Follow::new(output.clone(), args.json).finish(&run, resume.as_deref());
     Ok(exit)
 }
 

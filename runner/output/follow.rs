@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::{
     Output, Reader,
     events::{self, Line},
-    runs,
+    next, runs,
 };
 use crate::{
     error::ExitStatus,
@@ -39,10 +39,13 @@ impl Follow {
         self.output.feed(&format!("{}\n", runs::row_text(row)))
     }
 
-    /// Tells how the run ended.
-    pub fn finish(mut self, run: &RunEntry) {
+    /// Tells how the run ended, and the command that goes on with it, if anything is left.
+    pub fn finish(mut self, run: &RunEntry, resume: Option<&str>) {
         if !self.is_json {
-            self.output.talk(&runs::ending(run));
+            if let Some(resume) = resume {
+                self.output.talk(&next::resume_line(resume));
+            }
+            self.output.talk(&runs::headline(run));
             return;
         }
         let end = events::End {

@@ -3,10 +3,10 @@
 use std::{borrow::Cow, time::Duration};
 
 use bytesize::ByteSize;
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use owo_colors::OwoColorize as _;
 
-use crate::model::{Counts, Outcome, Reason, RunStatus, StopSignal};
+use crate::model::{Counts, Outcome};
 
 /// A duration with three significant digits at most: `48 µs`, `1.24 s`, `3 m 20 s`.
 pub(super) fn duration(duration: Duration) -> String {
@@ -69,7 +69,7 @@ pub(super) fn counted(counts: Counts) -> String {
 }
 
 /// `1 trial`, `2 trials`.
-pub(super) fn plural(number: u64, word: &str) -> String {
+pub fn plural(number: u64, word: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {word}{ending}", count(number))
 }
@@ -79,9 +79,10 @@ pub(super) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
-/// A point in time in UTC, to the second.
-pub(super) fn timestamp(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+/// A point in time as clocks here show it, to the second, with the name of its zone.
+pub(super) fn local(at: Timestamp) -> String {
+    let local = at.to_zoned(TimeZone::system());
+    local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 /// An outcome with its sign, in its colour.
@@ -93,43 +94,6 @@ pub(super) fn outcome(outcome: Outcome) -> String {
         Outcome::Timeout => "⧖ timeout".red().to_string(),
         Outcome::Skipped => "- skipped".dimmed().to_string(),
         Outcome::Stopped => "⊘ stopped".yellow().to_string(),
-    }
-}
-
-/// A status with its icon and why it is so: `◐ incomplete (interrupted, SIGINT)`.
-pub(super) fn status_text(
-    status: RunStatus,
-    reason: Option<Reason>,
-    signal: Option<StopSignal>,
-) -> String {
-    let icon = status_icon(status);
-    match (reason, signal) {
-        // It is its own reason.
-        (Some(Reason::Cancelled) | None, _) => format!("{icon} {status}"),
-        (Some(reason), Some(signal)) => format!("{icon} {status} ({reason}, {})", signal.as_str()),
-        (Some(reason), None) => format!("{icon} {status} ({reason})"),
-    }
-}
-
-/// The icon of a status.
-fn status_icon(status: RunStatus) -> char {
-    match status {
-        RunStatus::Completed => '✓',
-        RunStatus::Failed => '✗',
-        RunStatus::Running => '○',
-        RunStatus::Incomplete => '◐',
-        RunStatus::Cancelled => '⊘',
-    }
-}
-
-/// A text in the colour of a status.
-pub(super) fn status(status: RunStatus, text: &str) -> String {
-    match status {
-        RunStatus::Completed => text.green().to_string(),
-        RunStatus::Failed => text.red().to_string(),
-        RunStatus::Running => text.cyan().to_string(),
-        RunStatus::Incomplete => text.yellow().to_string(),
-        RunStatus::Cancelled => text.dimmed().to_string(),
     }
 }
 

@@ -10,14 +10,20 @@ mod format;
 mod grants;
 mod histogram;
 mod inspection;
+mod list;
+mod next;
 mod pending;
 mod rehearsal;
 mod report;
 mod runs;
+mod standing;
 mod summary;
+mod table;
 mod tally;
+mod tone;
 mod tools;
 mod upkeep;
+mod wrap;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -25,22 +31,22 @@ use std::{
 };
 
 use indicatif::ProgressBar;
-use miette::{GraphicalReportHandler, GraphicalTheme};
+use miette::{GraphicalReportHandler, GraphicalTheme, MietteHandlerOpts};
 use owo_colors::OwoColorize as _;
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    termios::tcgetwinsize,
-};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use textwrap::{WordSeparator, WordSplitter};
 
 pub use events::events_schema;
 pub use follow::Follow;
-pub use format::quoted;
+pub use format::{plural, quoted};
 pub use grants::granted_text;
 pub use inspection::{Inspection, Loaded, inspection_json, inspection_text};
+pub use list::{list_json, list_table};
+pub use next::resume_line;
 pub use pending::why_pending;
 pub use rehearsal::{RehearsalReport, heard_line, requested_text};
 pub use report::{Begin, Finish, Mode, Report};
-pub use runs::{history_text, list_json, list_table, show_json, show_text, stop_json, stop_text};
+pub use runs::{Shown, history_text, show_json, show_text, stop_json, stop_text};
 pub use tally::Tally;
 pub use tools::{ToolLine, tools_json, tools_text};
 pub use upkeep::{
@@ -53,9 +59,21 @@ use crate::error::Error;
 /// How wide a line is that goes to no terminal.
 const WIDTH: usize = 80;
 
-/// Keeps the names in errors whole: what is broken over two lines cannot be pasted.
-pub fn keep_errors_unwrapped() {
-    let handler = || miette::MietteHandlerOpts::new().wrap_lines(false).build();
+/// Lays errors out for the screen, if there is one. Names in them stay whole: what is broken over two lines cannot be pasted.
+pub fn lay_out_errors() {
+    let width = wrap::columns(io::stderr());
+    let handler = move || {
+        let options = MietteHandlerOpts::new();
+        let options = match width {
+            None => options.wrap_lines(false),
+            Some(width) => options
+                .width(width)
+                .break_words(false)
+                .word_separator(WordSeparator::AsciiSpace)
+                .word_splitter(WordSplitter::NoHyphenation),
+        };
+        options.build()
+    };
     // It fails only if there is a hook already, which then stays.
     drop(miette::set_hook(Box::new(move |_| Box::new(handler()))));
 }
@@ -96,6 +114,11 @@ impl Output {
         self.around_bar(|| drop(writeln!(anstream::stdout().lock(), "{line}")));
     }
 
+    /// Prints what a person wants to know, in lines that are as long as the screen is wide; a program gets them whole.
+    pub fn show(&self, text: &str) {
+        self.data(&wrap::wrapped(text, self.columns()));
+    }
+
     /// Prints text of data that ends its last line itself.
     pub fn text(&self, text: &str) {
         let text = format::visible_but_styles(text);
@@ -133,9 +156,17 @@ impl Output {
 
     /// How many characters a line of data has room for.
     pub fn width(&self) -> usize {
-        let size = tcgetwinsize(io::stdout()).ok();
-        let columns = size.map(|size| usize::from(size.ws_col));
-        columns.filter(|columns| *columns > 0).unwrap_or(WIDTH)
+        self.columns().unwrap_or(WIDTH)
+    }
+
+    /// The same for tables; `None` where there is no screen, and nothing is to be left out.
+    pub fn columns(&self) -> Option<usize> {
+        wrap::columns(io::stdout())
+    }
+
+    /// The same for talk.
+    fn talk_columns(&self) -> Option<usize> {
+        wrap::columns(io::stderr())
     }
 
     /// Asks, while there is nothing to print, whether it would be read.
@@ -158,6 +189,7 @@ impl Output {
     /// Prints a line of talk.
     pub fn talk(&self, line: &str) {
         let line = format::visible_but_styles(line);
+        let line = wrap::wrapped(&line, self.talk_columns());
         self.around_bar(|| drop(writeln!(anstream::stderr().lock(), "{line}")));
     }
 
@@ -177,10 +209,12 @@ impl Output {
         let plain = without_colours(error);
         // Then some of it is a guest's, and nobody can tell its colours from ours.
         if plain.contains(format::steers) {
-            self.talk(&format::visible(&plain));
-        } else {
-            self.talk(&format!("{:?}", error.report));
+            self.talk(&without_titles(&format::visible(&plain)));
+            return;
         }
+        // It is laid out already, and a source in it must not be.
+        let text = without_titles(&format!("{:?}", error.report));
+        self.around_bar(|| drop(writeln!(anstream::stderr().lock(), "{text}")));
     }
 
     /// Asks a person at a terminal; `None` if there is none, or no answer.
@@ -232,4 +266,9 @@ fn without_colours(error: &Error) -> String {
         .render_report(&mut text, error.report.as_ref())
         .expect("a string can be written to");
     text
+}
+
+/// Takes away the bare lines `Error:` that miette puts between the problems of one error.
+fn without_titles(text: &str) -> String {
+    text.replace("\nError: \n", "\n")
 }

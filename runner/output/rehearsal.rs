@@ -2,7 +2,6 @@
 
 use std::{path::Path, time::Duration};
 
-use comfy_table::CellAlignment;
 use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 
@@ -12,7 +11,7 @@ use super::{
     grants,
     inspection::{Loaded, loaded_text},
     runs::{dim_field, pretty},
-    summary::{plain_table, trimmed},
+    table::{Cell, Column, Table},
 };
 use crate::{
     model::{Attempt, AttemptError, Check, CheckVerdict, Denied, Grant, LogRecord, Metric},
@@ -182,19 +181,19 @@ impl RehearsalReport<'_> {
     /// A table of how the times of all calls are spread.
     fn repeats(&self) -> String {
         let calls = format::plural(self.calls.len() as u64, "call");
-        let mut table = plain_table(&[&calls, "least", "median", "most"]);
+        let times = ["least", "median", "most"].map(|name| Column::new(name).right());
+        let columns: Vec<_> = [Column::new(calls)].into_iter().chain(times).collect();
+        let mut table = Table::new(columns);
         for (name, spread) in [
             ("instantiate", self.spread(instantiate_time)),
             ("call", self.spread(call_time)),
         ] {
             let times = [spread.least, spread.median, spread.most];
-            let cells = times.map(format::duration);
-            table.add_row([name.to_owned()].into_iter().chain(cells));
+            let cells = times.map(|time| Cell::from(format::duration(time)));
+            let cells: Vec<_> = [Cell::from(name)].into_iter().chain(cells).collect();
+            table.row(cells);
         }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        trimmed(&table)
+        table.fitted(None)
     }
 
     fn spread(&self, time: fn(&Rehearsed) -> Duration) -> Spread {

@@ -11,6 +11,8 @@ use super::{
     events::{self, Line, Longest},
     failure, format,
     grants::{self, Granted},
+    next,
+    standing::Standing,
     summary,
     tally::Tally,
 };
@@ -57,6 +59,8 @@ pub struct Report {
     /// Lines of the event stream so far.
     lines: u64,
     shown: u64,
+    /// The session whose failures were printed as they happened.
+    told: Option<u32>,
     started: Moment,
     progress_at: Moment,
 }
@@ -99,6 +103,8 @@ pub struct Finish<'a> {
     pub is_forced: bool,
     /// What went wrong, if the run could not go on.
     pub error: Option<String>,
+    /// The command that goes on with the run, if anything is left.
+    pub resume: Option<String>,
 }
 
 impl Report {
@@ -114,6 +120,7 @@ impl Report {
             bar: None,
             lines: 0,
             shown: 0,
+            told: None,
             started: now,
             progress_at: now,
         }
@@ -287,10 +294,13 @@ impl Report {
         if is_bad {
             self.tally.keep_failure(&row);
         }
-        self.shown += 1;
         if self.mode == Mode::Quiet {
             // All at the end.
-        } else if self.is_verbose {
+            return;
+        }
+        self.shown += 1;
+        self.told = Some(row.session);
+        if self.is_verbose {
             let text = match entry.attempt.outcome {
                 Outcome::Passed | Outcome::Skipped => failure::head(&row),
                 _ => failure::lines(&row),
@@ -391,52 +401,70 @@ impl Report {
 
     fn summary(&self, finish: &Finish<'_>) {
         let talk = |line: &str| self.output.talk(line);
-        // They were printed as they happened; on a screen that scrolls they are wanted again at the end.
-        if !self.tally.failures.is_empty() && !finish.is_forced {
-            talk(&format!("\n{}", "failures".bold()));
-            self.tally.failures.iter().for_each(|failure| talk(failure));
-            let more = finish.counts.bad() - self.tally.failures.len() as u64;
-            if more > 0 {
-                talk(&format!(
-                    "… and {more} more: `runner show --failed` shows all"
-                ));
+        if !finish.is_forced {
+            self.failures(finish);
+            if let Some(denied) = self.tally.denied.text(&self.granted) {
+                talk(&format!("\n{denied}"));
             }
-        }
-        let denied = self.tally.denied.text(&self.granted);
-        if let Some(denied) = denied.filter(|_| !finish.is_forced) {
-            talk(&format!("\n{denied}"));
-        }
-        if !self.tally.providers.is_empty() && !finish.is_forced {
-            talk(&format!("\n{}", summary::table(&self.tally)));
+            if !self.tally.providers.is_empty() {
+                let table = summary::table(&self.tally, self.output.talk_columns());
+                talk(&format!("\n{table}"));
+            }
         }
         if let Some(error) = &finish.error {
             // A guest may have said it, and must not begin a line.
             let error = format::visible(error).replace('\n', "\n  ");
             talk(&format!("\n{} {error}", "error:".red().bold()));
         }
-        talk(&format!("\n{}", self.closing(finish)));
-        talk(&format!("results: {}", finish.run_dir.display()));
-        if finish.exit != ExitStatus::Success {
-            talk(&format!(
-                "exit code {}: {}",
-                finish.exit.code(),
-                finish.exit.meaning()
+        talk(&format!("\nresults: {}", finish.run_dir.display()));
+        if let Some(resume) = &finish.resume {
+            talk(&next::resume_line(resume));
+        }
+        talk(&self.closing(finish));
+    }
+
+    /// Tells the failures that were not printed as they happened: all of a quiet run, those of earlier sessions.
+    fn failures(&self, finish: &Finish<'_>) {
+        let failures = &self.tally.failures;
+        let untold: Vec<_> = failures
+            .iter()
+            .filter(|failure| Some(failure.session) != self.told)
+            .collect();
+        if untold.is_empty() {
+            return;
+        }
+        let title = match self.told {
+            Some(_) => "failures of earlier sessions",
+            None => "failures",
+        };
+        self.output.talk(&format!("\n{}", title.bold()));
+        untold
+            .iter()
+            .for_each(|failure| self.output.talk(&failure.lines));
+        let more = finish.counts.bad().saturating_sub(failures.len() as u64);
+        if more > 0 {
+            self.output.talk(&format!(
+                "… and {more} more: `runner show --failed` shows all"
             ));
         }
     }
 
-    /// The status, the counts and the time on one line.
+    /// How the run stands, the time, and the exit code, on one line.
     fn closing(&self, finish: &Finish<'_>) -> String {
-        let counts = finish.counts;
-        let status = format::status_text(finish.status, finish.reason, finish.signal);
-        format!(
-            "{}: {} of {} trials, {} in {}",
-            format::status(finish.status, &status),
-            format::count(counts.done()),
-            format::count(counts.planned),
-            format::counted(counts),
-            format::duration(self.started.elapsed())
-        )
+        let standing = Standing {
+            status: finish.status,
+            reason: finish.reason,
+            signal: finish.signal,
+            verdict: finish.verdict,
+            counts: finish.counts,
+            is_not_yet_swept: false,
+        };
+        let took = format::duration(self.started.elapsed());
+        let exit = match finish.exit {
+            ExitStatus::Success => String::new(),
+            exit => format!("; exit code {}", exit.code()),
+        };
+        format!("{} in {took}{exit}", standing.line())
     }
 
     fn show_bar(&mut self, planned: u64) {

@@ -1,66 +1,50 @@
-//! `list` and `show`.
+//! `show`, `stop` and `cancel`: what one run came to.
 
 use std::{fmt::Write as _, time::Duration};
 
+use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 
 use super::{
     failure, format, grants,
-    summary::{self, plain_table, trimmed},
+    standing::Standing,
+    summary,
+    table::{Column, Table},
     tally::Tally,
 };
 use crate::{
+    error::ExitStatus,
     model::{Actor, Counts, Reason, RunStatus},
     record::{By, Manifest, Pinned, Row, RunEntry},
 };
 
-/// A line for each run.
-pub fn list_table(runs: &[RunEntry]) -> String {
-    let mut table = plain_table(&[
-        "run", "status", "scenario", "done", "passed", "failed", "took", "",
-    ]);
-    for run in runs {
-        table.add_row(vec![
-            run.id.to_string(),
-            status_text(run),
-            run.scenario.clone(),
-            format!(
-                "{}/{}",
-                format::count(run.counts.done()),
-                format::count(run.counts.planned)
-            ),
-            format::count(run.counts.passed),
-            format::count(run.counts.bad()),
-            took(run),
-            pin_mark(run).into(),
-        ]);
-    }
-    // Coloured afterwards: the table counts the characters of its cells, not their colours.
-    let table = with_dim_header(&trimmed(&table));
-    let mut lines = table.lines();
-    let header = lines.next().map(str::to_owned);
-    let coloured = runs.iter().zip(lines).map(|(run, line)| {
-        let status = status_text(run);
-        line.replacen(&status, &format::status(run.status, &status), 1)
-    });
-    header
-        .into_iter()
-        .chain(coloured)
-        .collect::<Vec<_>>()
-        .join("\n")
+/// What is known of a run, to be shown.
+pub struct Shown<'a> {
+    /// The run.
+    pub run: &'a RunEntry,
+    /// Its manifest.
+    pub manifest: &'a Manifest,
+    /// What its rows came to.
+    pub tally: &'a Tally,
+    /// The rows that were asked for.
+    pub rows: &'a [Row<'a>],
+    /// The command that goes on with it, if anything is left.
+    pub resume: Option<&'a str>,
+    /// Now.
+    pub now: Timestamp,
 }
 
-/// One document with all runs.
-pub fn list_json(runs: &[RunEntry]) -> String {
-    let runs: Vec<_> = runs.iter().map(run_json).collect();
-    pretty(&json!({ "v": 1, "runs": runs }))
-}
-
-/// What a run came to, with the rows that were asked for in full.
-pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row<'_>]) -> String {
-    let status = format::status(run.status, &status_text(run));
-    let mut lines = vec![format!("{} {status}", run.id.to_string().bold())];
+/// What a run came to, with the rows that were asked for in full; tables have at most `width` characters.
+pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
+    let Shown {
+        run,
+        manifest,
+        tally,
+        rows,
+        ..
+    } = shown;
+    let mut lines = vec![headline(run)];
     let mut field = |name: &str, value: &str| {
         lines.push(dim_field(name, value));
     };
@@ -69,15 +53,10 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
         &format!("{} ({})", manifest.scenario.name, manifest.scenario.path),
     );
     field("directory", &run.dir.display().to_string());
-    field(
-        "began",
-        &format!("{} UTC", format::timestamp(run.started_at)),
-    );
+    field("began", &format::local(run.started_at));
     if let Some(at) = run.completed_at {
-        field(
-            "ended",
-            &format!("{} UTC, after {}", format::timestamp(at), took_in_full(run)),
-        );
+        let took = took_in_full(run, shown.now);
+        field("ended", &format!("{}, after {took}", format::local(at)));
     }
     if let Some(pinned) = &run.pinned {
         field("pinned", &pin_text(pinned));
@@ -90,6 +69,7 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     if let Some(by) = latest.and_then(|latest| latest.by.as_ref()) {
         field("asked by", &asked_by(by));
     }
+    field("status", &Standing::of(run).status_text());
     field("verdict", run.verdict.as_str());
     field("trials", &trials(run.counts));
 
@@ -99,10 +79,13 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     for line in grants::tables(providers.clone()) {
         field(std::mem::take(&mut name), &line);
     }
+    if let Some(resume) = shown.resume {
+        field("resume", resume);
+    }
 
     if !tally.providers.is_empty() {
         lines.push(String::new());
-        lines.push(summary::table(tally));
+        lines.push(summary::table(tally, width));
     }
     if let Some(denied) = tally.denied.text(&providers.collect()) {
         lines.push(String::new());
@@ -115,81 +98,95 @@ pub fn show_text(run: &RunEntry, manifest: &Manifest, tally: &Tally, rows: &[Row
     lines.join("\n")
 }
 
-/// The sessions that worked on a run, and every change of its status.
-pub fn history_text(run: &RunEntry, manifest: &Manifest) -> String {
-    let mut sessions = plain_table(&["session", "began", "ended", "by", "reran", "reason"]);
+/// The sessions that worked on a run, and every change of its status; tables have at most `width` characters.
+pub fn history_text(run: &RunEntry, manifest: &Manifest, width: Option<usize>) -> String {
+    let word = |reason: Option<Reason>| reason.map_or("", Reason::as_str);
+    let mut sessions = Table::new([
+        Column::new("session").right(),
+        Column::new("began").go(3),
+        Column::new("ended").go(1),
+        Column::new("by"),
+        Column::new("reran").cut(0, 8).go(2),
+        Column::new("reason"),
+    ]);
     for session in &manifest.sessions {
-        sessions.add_row(vec![
-            session.n.to_string(),
-            format::timestamp(session.opened_at),
-            session.closed_at.map(format::timestamp).unwrap_or_default(),
-            session.opened_by.clone(),
-            session.rerun.clone().unwrap_or_default(),
+        sessions.row([
+            session.n.to_string().into(),
+            format::local(session.opened_at).into(),
             session
-                .reason
-                .map(|reason| reason.to_string())
-                .unwrap_or_default(),
+                .closed_at
+                .map(format::local)
+                .unwrap_or_default()
+                .into(),
+            session.opened_by.as_str().into(),
+            session.rerun.as_deref().unwrap_or_default().into(),
+            word(session.reason).into(),
         ]);
     }
-    let mut transitions = plain_table(&["at", "from", "to", "reason", "by", "asked by"]);
+    let mut transitions = Table::new([
+        Column::new("at").go(2),
+        Column::new("from").go(1),
+        Column::new("to"),
+        Column::new("reason"),
+        Column::new("by").go(0),
+        Column::new("asked by").cut(3, 16),
+    ]);
     for transition in &manifest.transitions {
-        transitions.add_row(vec![
-            format::timestamp(transition.at),
-            transition
-                .from
-                .map(|from| from.to_string())
-                .unwrap_or_default(),
-            transition.to.to_string(),
+        transitions.row([
+            format::local(transition.at).into(),
+            transition.from.map_or("", RunStatus::as_str).into(),
+            transition.to.as_str().into(),
             match (transition.reason, transition.signal) {
-                (Some(reason), Some(signal)) => format!("{reason} ({})", signal.as_str()),
-                (Some(reason), None) => reason.to_string(),
-                (None, _) => String::new(),
+                (Some(reason), Some(signal)) => format!("{reason} ({})", signal.as_str()).into(),
+                (reason, _) => word(reason).into(),
             },
-            transition.writer.clone(),
-            transition.by.as_ref().map(asked_by).unwrap_or_default(),
+            transition.writer.as_str().into(),
+            transition
+                .by
+                .as_ref()
+                .map(asked_by)
+                .unwrap_or_default()
+                .into(),
         ]);
     }
-    let status = format::status(run.status, &status_text(run));
     [
-        format!("{} {status}", run.id.to_string().bold()),
-        with_dim_header(&trimmed(&sessions)),
-        with_dim_header(&trimmed(&transitions)),
+        headline(run),
+        sessions.fitted(width),
+        transitions.fitted(width),
     ]
     .join("\n\n")
 }
 
 /// One document with the manifest and the rows that were asked for.
-pub fn show_json(run: &RunEntry, manifest: &Manifest, rows: &[Row<'_>]) -> String {
-    pretty(&json!({ "v": 1, "run": run_json(run), "manifest": manifest, "rows": rows }))
-}
-
-/// What `stop` or `cancel` came to, and how the run is now.
-pub fn stop_text(run: &RunEntry, result: &str) -> String {
-    format!("{} {result}: {}", run.id, ended(run))
-}
-
-/// One document with what `stop` or `cancel` came to.
-pub fn stop_json(run: &RunEntry, result: &str) -> String {
+pub fn show_json(shown: &Shown<'_>) -> String {
     pretty(&json!({
         "v": 1,
-        "run": run.id.to_string(),
-        "result": result,
-        "status": run.status.as_str(),
-        "reason": run.reason.map(Reason::as_str),
+        "run": run_json(shown.run, shown.now),
+        "manifest": shown.manifest,
+        "rows": shown.rows,
     }))
 }
 
-/// How a run ended, on one line.
-pub(super) fn ending(run: &RunEntry) -> String {
-    format!("{} {}", run.id.to_string().bold(), ended(run))
+/// How a run stands that was asked to end; `phrase` says what the line does not.
+pub fn stop_text(run: &RunEntry, phrase: &str) -> String {
+    let line = Standing::of(run).line();
+    let words = [run.id.as_str(), phrase, &line];
+    let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }
 
-/// A table whose first line is less loud than the others.
-pub(super) fn with_dim_header(table: &str) -> String {
-    match table.split_once('\n') {
-        Some((header, rest)) => format!("{}\n{rest}", header.dimmed()),
-        None => table.dimmed().to_string(),
-    }
+/// One document with what `stop` or `cancel` came to.
+pub fn stop_json(run: &RunEntry, result: &str, now: Timestamp) -> String {
+    let mut document = run_json(run, now);
+    document["v"] = 1.into();
+    document["result"] = result.into();
+    pretty(&document)
+}
+
+/// The run and how it stands, on one line.
+pub(super) fn headline(run: &RunEntry) -> String {
+    let id = run.id.to_string();
+    format!("{} {}", id.bold(), Standing::of(run).line())
 }
 
 /// A row: on one line if it is well, else with what is wrong.
@@ -200,70 +197,51 @@ pub(super) fn row_text(row: &Row<'_>) -> String {
     failure::head(row)
 }
 
-fn ended(run: &RunEntry) -> String {
-    let status = format::status(run.status, &status_text(run));
-    format!("{status}, {}", trials(run.counts))
-}
-
-/// The status with its icon and why it is so.
-pub(super) fn status_text(run: &RunEntry) -> String {
-    let text = format::status_text(run.status, run.reason, run.signal);
-    let sweep = if run.is_not_yet_swept {
-        ", not yet swept"
-    } else {
-        ""
-    };
-    format!("{text}{sweep}")
-}
-
 /// Who asked for a change, from where, when and why.
 fn asked_by(by: &By) -> String {
-    let at = format::timestamp(by.at);
+    let at = format::local(by.at);
     let actor = Actor {
         text: None,
         ..by.clone().into()
     };
     let text = by.text.as_ref().map(|text| format!(": {text}"));
     let text = text.unwrap_or_default();
-    format::visible_line(&format!("{actor} (pid {}) at {at} UTC{text}", by.pid))
-}
-
-fn pin_mark(run: &RunEntry) -> &'static str {
-    match run.pinned {
-        Some(_) => "pinned",
-        None => "",
-    }
+    format::visible_line(&format!("{actor} (pid {}) at {at}{text}", by.pid))
 }
 
 fn pin_text(pinned: &Pinned) -> String {
-    let since = format::timestamp(pinned.at);
+    let since = format::local(pinned.at);
     match &pinned.reason {
-        Some(reason) => format!("since {since} UTC: {reason}"),
-        None => format!("since {since} UTC"),
+        Some(reason) => format!("since {since}: {reason}"),
+        None => format!("since {since}"),
     }
 }
 
-/// How long it was worked on, once nobody does any more.
-fn took(run: &RunEntry) -> String {
-    match run.completed_at {
-        Some(_) => format::duration(run.worked),
-        None => String::new(),
-    }
+/// For how long a run was, or has been, worked on.
+pub(super) fn worked(run: &RunEntry, now: Timestamp) -> Duration {
+    let open = match run.completed_at {
+        Some(_) => Duration::ZERO,
+        None => now
+            .duration_since(run.opened_at)
+            .try_into()
+            .unwrap_or_default(),
+    };
+    run.worked + open
 }
 
 /// The same, and from its beginning to its end where that is something else.
-fn took_in_full(run: &RunEntry) -> String {
+fn took_in_full(run: &RunEntry, now: Timestamp) -> String {
+    let took = format::duration(worked(run, now));
     let wall = run
         .completed_at
         .map(|end| end.duration_since(run.started_at));
     match wall.map(Duration::try_from) {
         Some(Ok(wall)) if run.sessions > 1 => format!(
-            "{} in {} sessions, {} in all",
-            took(run),
+            "{took} in {} sessions, {} in all",
             run.sessions,
             format::duration(wall)
         ),
-        _ => took(run),
+        _ => took,
     }
 }
 
@@ -276,8 +254,10 @@ fn trials(counts: Counts) -> String {
     )
 }
 
-pub(super) fn run_json(run: &RunEntry) -> Value {
+pub(super) fn run_json(run: &RunEntry, now: Timestamp) -> Value {
     let counts = &run.counts;
+    let exit = ExitStatus::of(run.status, run.reason, run.signal, run.verdict);
+    let has_ended = run.status != RunStatus::Running;
     json!({
         "run": run.id.to_string(),
         "run_dir": run.dir.to_string_lossy(),
@@ -295,6 +275,8 @@ pub(super) fn run_json(run: &RunEntry) -> Value {
         "completed_at": run.completed_at.map(|at| at.to_string()),
         "sessions": run.sessions,
         "worked_ms": format::millis(run.worked),
+        "elapsed_ms": format::millis(worked(run, now)),
+        "exit_code": has_ended.then(|| exit.code()),
         "counts": {
             "planned": counts.planned,
             "passed": counts.passed,

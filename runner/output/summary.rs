@@ -1,60 +1,55 @@
 //! The closing summary of a run.
 
-use comfy_table::{CellAlignment, Table, presets};
-
 use super::{
     format,
+    table::{Cell, Column, Table},
     tally::{ProviderTally, Tally},
 };
+use crate::model::Counts;
 
-/// A table with a line for each provider.
-pub(super) fn table(tally: &Tally) -> String {
-    let mut table = plain_table(&[
-        "provider", "passed", "failed", "errors", "timeouts", "skipped", "flaky", "p50", "p95",
-        "max",
-    ]);
+/// The counts, and at which rank their columns go; those that count nothing go before all others.
+const COUNTS: [(&str, u8, fn(&Counts) -> u64); 6] = [
+    ("passed", 28, |counts| counts.passed),
+    ("failed", 29, |counts| counts.failed),
+    ("errors", 27, |counts| counts.error),
+    ("timeouts", 26, |counts| counts.timeout),
+    ("skipped", 25, |counts| counts.skipped),
+    ("flaky", 24, |counts| counts.flaky),
+];
+/// How much earlier a column goes that counts nothing.
+const IDLE: u8 = 20;
+
+/// A table with a line for each provider, in at most `width` characters.
+pub(super) fn table(tally: &Tally, width: Option<usize>) -> String {
+    let counts = COUNTS.map(|(name, rank, count)| {
+        let providers = tally.providers.values();
+        let is_idle = providers
+            .into_iter()
+            .all(|provider| count(&provider.counts) == 0);
+        let rank = if is_idle { rank - IDLE } else { rank };
+        Column::new(name).right().go(rank)
+    });
+    let times = [("p50", 11), ("p95", 13), ("max", 12)];
+    let times = times.map(|(name, rank)| Column::new(name).right().go(rank));
+    // The name is cut a little before anything goes that counts something, and more of it when nothing else is left.
+    let provider = Column::new("provider").cut(10, 20).cut(23, 8);
+    let columns: Vec<_> = [provider].into_iter().chain(counts).chain(times).collect();
+    let mut table = Table::new(columns);
     for (name, provider) in &tally.providers {
-        table.add_row(cells(name, provider));
+        table.row(cells(name, provider));
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    trimmed(&table)
+    table.fitted(width)
 }
 
-/// A table without lines, as wide as its content.
-pub(super) fn plain_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(header.iter().copied());
-    table
-}
-
-/// The table's text without trailing blanks.
-pub(super) fn trimmed(table: &Table) -> String {
-    let lines: Vec<_> = table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect();
-    lines.join("\n")
-}
-
-fn cells(name: &str, provider: &ProviderTally) -> Vec<String> {
-    let counts = &provider.counts;
-    let percentile = |part| {
-        let duration = provider.durations.percentile(part);
-        duration.map(format::duration).unwrap_or_default()
-    };
-    vec![
-        name.into(),
-        format::count(counts.passed),
-        format::count(counts.failed),
-        format::count(counts.error),
-        format::count(counts.timeout),
-        format::count(counts.skipped),
-        format::count(counts.flaky),
+fn cells(name: &str, provider: &ProviderTally) -> Vec<Cell> {
+    let percentile = |part| provider.durations.percentile(part).map(format::duration);
+    let times = [
         percentile(0.5),
         percentile(0.95),
-        format::duration(provider.durations.max()),
-    ]
+        Some(format::duration(provider.durations.max())),
+    ];
+    let counts = COUNTS.map(|(_, _, count)| Some(format::count(count(&provider.counts))));
+    let numbers = counts.into_iter().chain(times);
+    let numbers = numbers.map(|text| Cell::from(text.unwrap_or_default()));
+    [Cell::from(name)].into_iter().chain(numbers).collect()
 }

@@ -15,10 +15,18 @@ const MAX_FAILURES: usize = 10;
 #[derive(Default)]
 pub struct Tally {
     pub(super) providers: BTreeMap<String, ProviderTally>,
-    /// The first failures, each as its lines.
-    pub(super) failures: Vec<String>,
+    /// The first failures.
+    pub(super) failures: Vec<Failure>,
     /// What providers tried and were not granted.
     pub(super) denied: Denials,
+}
+
+/// A trial that ended badly.
+pub(super) struct Failure {
+    /// The session that it ended in.
+    pub(super) session: u32,
+    /// What is said of it.
+    pub(super) lines: String,
 }
 
 /// What one provider's trials came to.
@@ -78,7 +86,10 @@ impl Tally {
     /// Keeps a failure's lines, unless enough are kept.
     pub(super) fn keep_failure(&mut self, row: &Row<'_>) {
         if self.failures.len() < MAX_FAILURES {
-            self.failures.push(failure::lines(row));
+            self.failures.push(Failure {
+                session: row.session,
+                lines: failure::lines(row),
+            });
         }
     }
 

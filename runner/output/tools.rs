@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use owo_colors::OwoColorize as _;
 use serde_json::json;
 
 use super::{
-    runs::{pretty, with_dim_header},
-    summary::{plain_table, trimmed},
+    runs::pretty,
+    table::{Cell, Column, Table},
+    tone::Tone,
 };
 
 /// What is known about a tool that plugins are built with.
@@ -27,25 +27,31 @@ pub struct ToolLine {
     pub install: String,
 }
 
-/// A table of tools, then how those are installed that are missing.
-pub fn tools_text(lines: &[ToolLine]) -> String {
-    let mut table = plain_table(&["", "language", "tool", "version", "path"]);
+/// A table of tools in at most `width` characters, then how those are installed that are missing.
+pub fn tools_text(lines: &[ToolLine], width: Option<usize>) -> String {
+    let mut table = Table::new([
+        Column::new(""),
+        Column::new("language"),
+        Column::new("tool"),
+        Column::new("version").cut(1, 12),
+        Column::new("path").go(0),
+    ]);
     for line in lines {
         let path = line.path.as_ref();
-        table.add_row(vec![
-            mark(line).to_owned(),
-            line.language.to_owned(),
-            line.tool.to_owned(),
-            line.version.clone().unwrap_or_else(|| "missing".to_owned()),
-            path.map(|path| path.display().to_string())
-                .unwrap_or_default(),
+        let path = path.map(|path| path.display().to_string());
+        table.row([
+            mark(line),
+            line.language.into(),
+            line.tool.into(),
+            line.version.as_deref().unwrap_or("missing").into(),
+            path.unwrap_or_default().into(),
         ]);
     }
     let missing = lines.iter().filter(|line| !line.is_found);
     let hints: String = missing
         .map(|line| format!("  {}: {}\n", line.tool, line.install))
         .collect();
-    let mut text = coloured(lines, &with_dim_header(&trimmed(&table)));
+    let mut text = table.fitted(width) + "\n";
     if !hints.is_empty() {
         text += "\nin a plugin's folder, these install what is missing:\n";
         text += &hints;
@@ -53,25 +59,10 @@ pub fn tools_text(lines: &[ToolLine]) -> String {
     text
 }
 
-/// The table with its marks in their colours: it counts the characters of its cells, not their colours.
-fn coloured(lines: &[ToolLine], table: &str) -> String {
-    let mut rows = table.lines();
-    let header = rows.next().unwrap_or_default().to_owned() + "\n";
-    let rows = lines.iter().zip(rows).map(|(line, row)| {
-        let mark = mark(line);
-        let coloured = match line.is_found {
-            true => mark.green().to_string(),
-            false => mark.red().to_string(),
-        };
-        row.replacen(mark, &coloured, 1) + "\n"
-    });
-    header + &rows.collect::<String>()
-}
-
-fn mark(line: &ToolLine) -> &'static str {
+fn mark(line: &ToolLine) -> Cell {
     match line.is_found {
-        true => "✓",
-        false => "✗",
+        true => Cell::new("✓").painted(Tone::Good),
+        false => Cell::new("✗").painted(Tone::Bad),
     }
 }
 

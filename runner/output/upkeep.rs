@@ -2,16 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     format,
-    runs::{pretty, run_json, status_text, with_dim_header},
-    summary::{plain_table, trimmed},
+    runs::{pretty, run_json},
+    standing::Standing,
+    table::{Cell, Column, Table},
 };
 use crate::{
     model::{RunStatus, chain},
-    record::{Amount, Damage, PrunedRun, Pruning, RecordError, Reindexed, Swept, Verification},
+    record::{
+        Amount, Damage, PrunedRun, Pruning, RecordError, Reindexed, ShortIds, Swept, Verification,
+    },
 };
 
 /// How many damages a screen shows; the document has more.
@@ -36,32 +40,46 @@ pub fn swept_text(runs: &[Swept]) -> String {
     format!("swept {count}, because {had}: {}", ids.join(", "))
 }
 
-/// The runs that are swept, a line each, and how many come to what.
-pub fn cleanup_text(runs: &[Swept], execution: Execution) -> String {
+/// The runs that are swept, a line each, in at most `width` characters, and how many come to what.
+pub fn cleanup_text(
+    runs: &[Swept],
+    ids: &ShortIds,
+    execution: Execution,
+    width: Option<usize>,
+) -> String {
     let becomes = match execution {
         Execution::Dry => "would become",
         Execution::Real => "became",
     };
-    let mut table = plain_table(&["run", "started", "progress", "providers", becomes]);
+    let mut table = Table::new([
+        Column::new("run").brief(0),
+        Column::new("started").go(3),
+        Column::new("progress").right().go(4),
+        Column::new("providers").cut(1, 12).go(2),
+        Column::new(becomes),
+    ]);
     for swept in runs {
         let counts = swept.run.counts;
-        table.add_row(vec![
-            swept.run.id.to_string(),
-            format::timestamp(swept.run.started_at),
-            format!(
-                "{}/{}",
-                format::count(counts.done()),
-                format::count(counts.planned)
-            ),
-            swept.providers.join(", "),
-            status_text(&swept.run),
+        let progress = format!(
+            "{}/{}",
+            format::count(counts.done()),
+            format::count(counts.planned)
+        );
+        table.row([
+            Cell::new(swept.run.id.as_str()).or(ids.of(&swept.run.id)),
+            format::local(swept.run.started_at).into(),
+            progress.into(),
+            swept.providers.join(", ").into(),
+            Standing::of(&swept.run).status_cell(),
         ]);
     }
     let is_completed = |swept: &&Swept| swept.run.status == RunStatus::Completed;
     let completed = runs.iter().filter(is_completed).count();
     format!(
-        "{}\n\n{}: {completed} completed, {} incomplete",
-        with_dim_header(&trimmed(&table)),
+        "{}
+
+{}: {completed} completed, {} incomplete",
+        table.fitted(width),
         format::plural(runs.len() as u64, "run"),
         runs.len() - completed
     )
@@ -72,11 +90,12 @@ pub fn cleanup_json(
     runs: &[Swept],
     failures: &[(PathBuf, RecordError)],
     execution: Execution,
+    now: Timestamp,
 ) -> String {
     let runs: Vec<_> = runs
         .iter()
         .map(|swept| {
-            let mut value = run_json(&swept.run);
+            let mut value = run_json(&swept.run, now);
             value["providers"] = json!(swept.providers);
             value
         })
@@ -89,11 +108,16 @@ pub fn cleanup_json(
     }))
 }
 
-/// The runs that go, then everything else in a line each.
-pub fn prune_text(pruning: &Pruning, execution: Execution) -> String {
+/// The runs that go, in at most `width` characters, then everything else in a line each.
+pub fn prune_text(
+    pruning: &Pruning,
+    ids: &ShortIds,
+    execution: Execution,
+    width: Option<usize>,
+) -> String {
     let mut lines = Vec::new();
     if !pruning.runs.is_empty() {
-        lines.push(prune_table(&pruning.runs));
+        lines.push(prune_table(&pruning.runs, ids, width));
         lines.push(String::new());
     }
     for (run, spared) in &pruning.spared {
@@ -116,8 +140,9 @@ pub fn prune_text(pruning: &Pruning, execution: Execution) -> String {
 }
 
 /// One document with everything that goes and stays.
-pub fn prune_json(pruning: &Pruning, execution: Execution) -> String {
-    let runs: Vec<_> = pruning.runs.iter().map(pruned_json).collect();
+pub fn prune_json(pruning: &Pruning, execution: Execution, now: Timestamp) -> String {
+    let runs = pruning.runs.iter();
+    let runs: Vec<_> = runs.map(|pruned| pruned_json(pruned, now)).collect();
     let spared: Vec<_> = pruning
         .spared
         .iter()
@@ -192,22 +217,28 @@ pub fn verify_json(dir: &Path, verification: &Verification) -> String {
     }))
 }
 
-fn prune_table(runs: &[PrunedRun]) -> String {
-    let mut table = plain_table(&["run", "status", "scenario", "size", "because of"]);
+fn prune_table(runs: &[PrunedRun], ids: &ShortIds, width: Option<usize>) -> String {
+    let mut table = Table::new([
+        Column::new("run").brief(0),
+        Column::new("status").brief(1),
+        Column::new("scenario").cut(2, 8).go(3),
+        Column::new("size").right(),
+        Column::new("because of"),
+    ]);
     for pruned in runs {
-        table.add_row(vec![
-            pruned.run.id.to_string(),
-            pruned.run.status.to_string(),
-            pruned.run.scenario.clone(),
-            format::size(pruned.bytes),
-            reasons(pruned).join(", "),
+        table.row([
+            Cell::new(pruned.run.id.as_str()).or(ids.of(&pruned.run.id)),
+            Standing::of(&pruned.run).status_cell(),
+            pruned.run.scenario.as_str().into(),
+            format::size(pruned.bytes).into(),
+            reasons(pruned).join(", ").into(),
         ]);
     }
-    with_dim_header(&trimmed(&table))
+    table.fitted(width)
 }
 
-fn pruned_json(pruned: &PrunedRun) -> Value {
-    let mut value = run_json(&pruned.run);
+fn pruned_json(pruned: &PrunedRun, now: Timestamp) -> Value {
+    let mut value = run_json(&pruned.run, now);
     value["bytes"] = pruned.bytes.into();
     value["because_of"] = json!(reasons(pruned));
     value

@@ -37,6 +37,7 @@ mod run_entry;
 mod sandbox;
 mod scenario_copy;
 mod schema;
+mod short;
 mod sign;
 mod state;
 mod status;
@@ -77,6 +78,7 @@ pub use row::{
 pub use run_entry::RunEntry;
 pub use sandbox::{ManifestFolder, ManifestGrants, ManifestLimits};
 pub use schema::{benchmark_schema, row_schema};
+pub use short::ShortIds;
 pub use state::{Accepted, AttemptKey, Mark, State, accept};
 pub use status::IllegalTransition;
 pub use store::{Filter, Runs, Store};

@@ -18,6 +18,7 @@ use super::{
     manifest::Manifest,
     recorder::{Recorder, Written},
     run_entry::{self, RunEntry, Stamp},
+    short::ShortIds,
 };
 use crate::model::RunStatus;
 
@@ -183,6 +184,14 @@ impl Store {
         Ok(dir.path().to_owned())
     }
 
+    /// What to call the runs of this root, so that [`Store::find`] finds them.
+    pub fn short_ids(&self) -> ShortIds {
+        // Whatever lies there: a name that is no run's makes an id longer than it had to be, and nothing worse.
+        let entries = fs_err::read_dir(self.root.path()).into_iter().flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        ShortIds::new(names.collect())
+    }
+
     /// Reads every manifest, whatever SQLite knows.
     pub(super) fn manifests(&self) -> Result<Manifests, RecordError> {
         let stamps = self.stamps()?;
@@ -254,7 +263,7 @@ impl Store {
             [name] => Ok(name.clone()),
             _ => Err(FindError::Ambiguous {
                 run: run.to_owned(),
-                candidates: matching.into_iter().take(MAX_CANDIDATES).cloned().collect(),
+                candidates: short(matching.into_iter(), &names),
             }),
         }
     }
@@ -263,7 +272,7 @@ impl Store {
         FindError::Unknown {
             run: run.to_owned(),
             root: self.root.path().to_owned(),
-            candidates: names.iter().take(MAX_CANDIDATES).cloned().collect(),
+            candidates: short(names.iter(), names),
         }
     }
 
@@ -380,6 +389,14 @@ impl Store {
             None => HashMap::new(),
         }
     }
+}
+
+/// The first of some names, as they can be typed.
+fn short<'a>(some: impl Iterator<Item = &'a String>, names: &[String]) -> Vec<String> {
+    let short = ShortIds::new(names.to_vec());
+    some.take(MAX_CANDIDATES)
+        .map(|name| short.of_name(name).to_owned())
+        .collect()
 }
 
 /// Reads the manifest of a directory; a copied one is a run of its own.

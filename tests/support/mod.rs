@@ -8,4 +8,5 @@ pub(crate) mod power;
 pub(crate) mod runner;
 pub(crate) mod server;
 pub(crate) mod spans;
+pub(crate) mod terminal;
 pub(crate) mod truth;

@@ -39,7 +39,7 @@ pub(super) fn doctor(
     if args.json {
         output.data(&output::tools_json(&lines));
     } else {
-        output.text(&output::tools_text(&lines));
+        output.text(&output::tools_text(&lines, output.columns()));
     }
     let is_whole = lines.iter().all(|line| line.is_found);
     Ok(match only {

@@ -1,0 +1,141 @@
+//! [`Standing`]: how a run stands, as every command says it.
+
+use super::{format, table::Cell, tone::Tone};
+use crate::{
+    model::{Counts, Reason, RunStatus, StopSignal, Verdict},
+    record::RunEntry,
+};
+
+/// How a run stands. The status tells of its life and the verdict of its tests; what a person reads last tells of the tests
+/// once they have been run, and of its life until then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) status: RunStatus,
+    pub(super) reason: Option<Reason>,
+    pub(super) signal: Option<StopSignal>,
+    pub(super) verdict: Verdict,
+    pub(super) counts: Counts,
+    pub(super) is_not_yet_swept: bool,
+}
+
+impl Standing {
+    /// How a run stands that is listed.
+    pub(super) fn of(run: &RunEntry) -> Self {
+        Self {
+            status: run.status,
+            reason: run.reason,
+            signal: run.signal,
+            verdict: run.verdict,
+            counts: run.counts,
+            is_not_yet_swept: run.is_not_yet_swept,
+        }
+    }
+
+    /// The line that a person reads last: `✗ failed: 3 of 8 (5 passed, 3 failed)`.
+    pub(super) fn line(&self) -> String {
+        let counts = &self.counts;
+        let (head, number) = match (self.status, self.verdict) {
+            (RunStatus::Completed, Verdict::Passed) => ("✓ passed".to_owned(), counts.passed),
+            (RunStatus::Completed, Verdict::Failed) => ("✗ failed".to_owned(), counts.bad()),
+            (RunStatus::Failed, _) => {
+                let head = format!("{}: it could not begin", self.status_text());
+                return self.tone().paint(&head);
+            }
+            _ => (self.status_text(), counts.done()),
+        };
+        let done = match (self.status, self.verdict) {
+            (RunStatus::Completed, Verdict::Passed | Verdict::Failed) => "",
+            _ => " done",
+        };
+        let head = format!(
+            "{head}: {} of {}{done}",
+            format::count(number),
+            format::count(counts.planned)
+        );
+        format!("{}{}", self.tone().paint(&head), self.detail())
+    }
+
+    /// The status with its sign and why it is so: `◐ incomplete (interrupted, SIGINT)`.
+    pub(super) fn status_text(&self) -> String {
+        let status = self.brief_status_text();
+        let why = match (self.reason, self.signal) {
+            // It is its own reason.
+            (Some(Reason::Cancelled) | None, _) => String::new(),
+            (Some(reason), Some(signal)) => format!(" ({reason}, {})", signal.as_str()),
+            (Some(reason), None) => format!(" ({reason})"),
+        };
+        let sweep = if self.is_not_yet_swept {
+            ", not yet swept"
+        } else {
+            ""
+        };
+        format!("{status}{why}{sweep}")
+    }
+
+    /// The status as a cell, which leaves out the reason where there is no room.
+    pub(super) fn status_cell(&self) -> Cell {
+        Cell::new(self.status_text())
+            .or(self.brief_status_text())
+            .painted(self.life())
+    }
+
+    /// The verdict as a cell: `✓ passed`, `✗ 3 failed`.
+    pub(super) fn verdict_cell(&self) -> Cell {
+        let failed = || format!("✗ {} failed", format::count(self.counts.bad()));
+        match self.verdict {
+            Verdict::Passed => Cell::new("✓ passed").painted(Tone::Good),
+            Verdict::Failed => Cell::new(failed()).painted(Tone::Bad),
+            Verdict::None if self.counts.bad() > 0 => Cell::new(failed()).painted(Tone::Bad),
+            Verdict::None => Cell::new(""),
+        }
+    }
+
+    fn brief_status_text(&self) -> String {
+        format!("{} {}", sign(self.status), self.status)
+    }
+
+    /// What the counts say beyond the number that was told.
+    fn detail(&self) -> String {
+        let counts = &self.counts;
+        let is_told = match self.verdict {
+            Verdict::Passed => counts.passed == counts.planned && counts.flaky == 0,
+            Verdict::Failed => counts.failed == counts.planned,
+            Verdict::None => counts.done() == 0,
+        };
+        if is_told {
+            return String::new();
+        }
+        format!(" ({})", format::counted(*counts))
+    }
+
+    /// How good it is, tests included.
+    fn tone(&self) -> Tone {
+        match (self.status, self.verdict) {
+            (RunStatus::Completed, Verdict::Passed) => Tone::Good,
+            (RunStatus::Completed, Verdict::Failed) => Tone::Bad,
+            _ => self.life(),
+        }
+    }
+
+    /// Where it is in its life; that a run has come to its end says nothing of its tests.
+    fn life(&self) -> Tone {
+        match self.status {
+            RunStatus::Completed => Tone::Plain,
+            RunStatus::Failed => Tone::Bad,
+            RunStatus::Running => Tone::Live,
+            RunStatus::Incomplete => Tone::Open,
+            RunStatus::Cancelled => Tone::Dropped,
+        }
+    }
+}
+
+/// The sign of a status; those of verdicts are others.
+fn sign(status: RunStatus) -> char {
+    match status {
+        RunStatus::Completed => '●',
+        RunStatus::Failed => '✗',
+        RunStatus::Running => '○',
+        RunStatus::Incomplete => '◐',
+        RunStatus::Cancelled => '⊘',
+    }
+}

@@ -1,0 +1,295 @@
+//! [`Table`]: a table that is no wider than the screen.
+
+use comfy_table::{CellAlignment, Table as Layout, presets};
+use owo_colors::OwoColorize as _;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use super::{format, tone::Tone};
+
+/// What is between two columns.
+const GAP: usize = 2;
+
+/// A table without lines. Where there is less room than it wants, its columns give way, those of the lowest rank first.
+pub(super) struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+}
+
+/// A column, and what it does where there is too little room.
+pub(super) struct Column {
+    name: String,
+    is_right: bool,
+    gives: Vec<(u8, Give)>,
+}
+
+/// How a column gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Give {
+    /// Its cells say it shorter.
+    Brief,
+    /// Its cells are cut, to this many characters at the least.
+    Cut(usize),
+    /// It goes.
+    Go,
+}
+
+/// A cell of one line.
+#[derive(Clone)]
+pub(super) struct Cell {
+    text: String,
+    brief: Option<String>,
+    tone: Tone,
+}
+
+impl Cell {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self {
+            // A cell has one line, whoever chose its words.
+            text: format::visible_line(&text.into()),
+            brief: None,
+            tone: Tone::Plain,
+        }
+    }
+
+    /// What it says where its column must be brief.
+    pub(super) fn or(mut self, brief: impl Into<String>) -> Self {
+        self.brief = Some(brief.into());
+        self
+    }
+
+    pub(super) fn painted(mut self, tone: Tone) -> Self {
+        self.tone = tone;
+        self
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::new(text)
+    }
+}
+
+impl Column {
+    /// A column that stays as it is.
+    pub(super) fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            is_right: false,
+            gives: Vec::new(),
+        }
+    }
+
+    /// Numbers end at its right.
+    pub(super) fn right(mut self) -> Self {
+        self.is_right = true;
+        self
+    }
+
+    /// Says it shorter at this rank.
+    pub(super) fn brief(self, rank: u8) -> Self {
+        self.gives(rank, Give::Brief)
+    }
+
+    /// Is cut at this rank, down to `least` characters.
+    pub(super) fn cut(self, rank: u8, least: usize) -> Self {
+        self.gives(rank, Give::Cut(least))
+    }
+
+    /// Goes at this rank.
+    pub(super) fn go(self, rank: u8) -> Self {
+        self.gives(rank, Give::Go)
+    }
+
+    fn gives(mut self, rank: u8, give: Give) -> Self {
+        self.gives.push((rank, give));
+        self
+    }
+}
+
+impl Table {
+    pub(super) fn new(columns: impl Into<Vec<Column>>) -> Self {
+        Self {
+            columns: columns.into(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row, with a cell for each column.
+    pub(super) fn row(&mut self, cells: impl Into<Vec<Cell>>) {
+        self.rows.push(cells.into());
+    }
+
+    /// The table's lines, in at most `width` characters; a reader that is no terminal has room for everything.
+    pub(super) fn fitted(mut self, width: Option<usize>) -> String {
+        if let Some(width) = width {
+            self.fit(width);
+        }
+        let mut layout = Layout::new();
+        layout.load_style(presets::NOTHING);
+        layout.set_header(self.columns.iter().map(|column| &column.name));
+        for row in &self.rows {
+            layout.add_row(row.iter().map(|cell| &cell.text));
+        }
+        for (column, laid_out) in self.columns.iter().zip(layout.column_iter_mut()) {
+            laid_out.set_padding((0, GAP as u16));
+            if column.is_right {
+                laid_out.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let mut lines = layout.lines();
+        let header = lines.next().unwrap_or_default();
+        let header = header.trim_end().dimmed().to_string();
+        let rows = self.rows.iter().zip(lines);
+        let rows = rows.map(|(row, line)| painted(row, line.trim_end()));
+        [header]
+            .into_iter()
+            .chain(rows)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    fn fit(&mut self, width: usize) {
+        let mut gives: Vec<_> = self.columns.iter().enumerate().flat_map(gives_of).collect();
+        gives.sort_by_key(|(rank, _, _)| *rank);
+        let mut gone = vec![false; self.columns.len()];
+        for (_, index, give) in gives {
+            let over = self.width(&gone).saturating_sub(width);
+            if over == 0 {
+                break;
+            }
+            match give {
+                Give::Brief => self.shorten(index),
+                Give::Cut(least) => {
+                    let wanted = self.column_width(index).saturating_sub(over);
+                    self.cut(index, wanted.max(least));
+                }
+                Give::Go => gone[index] = true,
+            }
+        }
+        let mut stays = gone.iter().map(|gone| !gone);
+        self.columns.retain(|_| stays.next().unwrap_or(true));
+        for row in &mut self.rows {
+            let mut stays = gone.iter().map(|gone| !gone);
+            row.retain(|_| stays.next().unwrap_or(true));
+        }
+    }
+
+    fn shorten(&mut self, index: usize) {
+        for cell in self.rows.iter_mut().map(|row| &mut row[index]) {
+            if let Some(brief) = cell.brief.take() {
+                cell.text = brief;
+            }
+        }
+    }
+
+    fn cut(&mut self, index: usize, width: usize) {
+        for cell in self.rows.iter_mut().map(|row| &mut row[index]) {
+            cell.text = cut(&cell.text, width);
+        }
+    }
+
+    fn width(&self, gone: &[bool]) -> usize {
+        let stays = (0..self.columns.len()).filter(|index| !gone[*index]);
+        let widths: Vec<_> = stays.map(|index| self.column_width(index)).collect();
+        widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
+    }
+
+    fn column_width(&self, index: usize) -> usize {
+        let cells = self.rows.iter().map(|row| row[index].text.width());
+        let header = self.columns[index].name.width();
+        cells.chain([header]).max().unwrap_or(0)
+    }
+}
+
+fn gives_of((index, column): (usize, &Column)) -> Vec<(u8, usize, Give)> {
+    let gives = column.gives.iter();
+    gives.map(|(rank, give)| (*rank, index, *give)).collect()
+}
+
+/// Cuts a text to `width` characters, with a sign that it was longer.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut room = width.saturating_sub(1);
+    let fits = |character: &char| {
+        let wanted = character.width().unwrap_or(0);
+        let fits = wanted <= room;
+        room = room.saturating_sub(wanted);
+        fits
+    };
+    let kept: String = text.chars().take_while(fits).collect();
+    kept + "…"
+}
+
+/// Colours the cells of a line that was laid out without colours, which would have been counted.
+fn painted(cells: &[Cell], line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut rest = line;
+    for cell in cells.iter().filter(|cell| !cell.text.is_empty()) {
+        let Some((before, after)) = rest.split_once(cell.text.as_str()) else {
+            continue;
+        };
+        text.push_str(before);
+        text.push_str(&cell.tone.paint(&cell.text));
+        rest = after;
+    }
+    text + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::{Cell, Column, Table};
+    use crate::output::tone::Tone;
+
+    fn table() -> Table {
+        let mut table = Table::new([
+            Column::new("run").brief(0),
+            Column::new("scenario").cut(1, 4).go(3),
+            Column::new("done").right().go(2),
+        ]);
+        for (run, scenario, done) in [("2026-abc", "a long name", "10"), ("2026-def", "ü", "1")] {
+            let brief = &run[5..];
+            table.row([Cell::new(run).or(brief), scenario.into(), done.into()]);
+        }
+        table
+    }
+
+    #[test]
+    fn columns_give_way_by_their_ranks_until_the_table_fits() {
+        let shown = |width| {
+            let table = table().fitted(width);
+            let plain = anstream::adapter::strip_str(&table).to_string();
+            if let Some(width) = width {
+                assert!(plain.lines().all(|line| line.width() <= width), "{plain}");
+            }
+            plain
+        };
+        let full = "\
+run       scenario     done
+2026-abc  a long name    10
+2026-def  ü               1";
+        assert_eq!(shown(None), full);
+        assert_eq!(shown(Some(27)), full);
+        assert_eq!(
+            shown(Some(22)),
+            "run  scenario     done\nabc  a long name    10\ndef  ü               1"
+        );
+        assert_eq!(
+            shown(Some(19)),
+            "run  scenario  done\nabc  a long …    10\ndef  ü            1"
+        );
+        assert_eq!(shown(Some(13)), "run  scenario\nabc  a long …\ndef  ü");
+        assert_eq!(shown(Some(5)), "run\nabc\ndef");
+    }
+
+    #[test]
+    fn a_colour_is_on_its_cell_alone() {
+        let mut table = Table::new([Column::new("a"), Column::new("b")]);
+        table.row([Cell::new("x"), Cell::new("x").painted(Tone::Bad)]);
+        let text = table.fitted(None);
+        assert!(text.ends_with("x  \u{1b}[31mx\u{1b}[39m"), "{text:?}");
+    }
+}

@@ -1,0 +1,374 @@
+//! What a person sees: how a run stands, what to type next, and that it fits where it is shown.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    runner::{Runner, Running, Signal, tests},
+    terminal::{Screen, on_terminal},
+};
+
+const WIDTHS: [u16; 3] = [60, 80, 120];
+
+/// One test that passes, one that fails, and one that does not end by itself.
+fn three() -> Runner {
+    let name = "a scenario whose name is longer than anybody would like it to be";
+    Runner::hostile(&format!(
+        "name = \"{name}\"\n{}[[tests]]\nid = \"endless\"\ninput = {{ do = \"loop\" }}\n",
+        tests(
+            r#"
+            pass | { do = "echo", value = "x" }        | equals = "x"
+            fail | { do = "echo", value = "one\ntwo" } | equals = "one\n2"
+            "#
+        )
+    ))
+}
+
+fn show(runner: &Runner, columns: u16, args: &[&str]) -> Screen {
+    on_terminal(runner.command(args), columns).finish()
+}
+
+/// Interrupts a run once two of its trials are done.
+fn interrupted(runner: &Runner, args: &[&str]) -> Running {
+    let mut live = runner.start(args);
+    live.wait_for(|event| event["counts"]["failed"] == 1 || event["row"]["test"] == "fail");
+    live.signal(Signal::INT);
+    live
+}
+
+/// The last line of what a program says, if it is not empty.
+fn last_line(text: &str) -> &str {
+    text.trim_end().lines().last().unwrap_or_default()
+}
+
+#[test]
+fn what_a_person_reads_last_tells_of_the_tests_once_they_have_been_run() {
+    let runner = three();
+    for (test, code, line) in [
+        ("pass", 0, "✓ passed: 1 of 1"),
+        ("fail", 1, "✗ failed: 1 of 1"),
+    ] {
+        let ran = runner.exec(&["--test", test]).expect(code);
+        assert!(last_line(&ran.stderr).starts_with(line), "{}", ran.stderr);
+        for command in ["wait", "logs"] {
+            let args: &[&str] = match command {
+                "logs" => &["logs", "-f"],
+                _ => &["wait"],
+            };
+            let ran = runner.run(args);
+            assert!(last_line(&ran.stderr).ends_with(line), "{}", ran.stderr);
+        }
+        let shown = runner.run(&["show"]).expect(0).stdout;
+        assert!(shown.lines().next().unwrap().ends_with(line), "{shown}");
+        let again = runner.run(&["stop", "latest"]).expect(0).stdout;
+        assert!(
+            last_line(&again).ends_with(&format!("had ended already: {line}")),
+            "{again}"
+        );
+    }
+    let both = runner.exec(&["--exclude", "endless"]).expect(1);
+    assert!(
+        last_line(&both.stderr).starts_with("✗ failed: 1 of 2 (1 passed, 1 failed) in "),
+        "{}",
+        both.stderr
+    );
+    assert!(
+        both.stderr.trim_end().ends_with("; exit code 1"),
+        "{}",
+        both.stderr
+    );
+    assert!(!both.stderr.contains("completed"), "{}", both.stderr);
+
+    interrupted(&runner, &["-j", "1"]).finish().expect(130);
+    let id = runner.runs().pop().unwrap().id().to_owned();
+    let line = "◐ incomplete (interrupted, SIGINT): 2 of 3 done (1 passed, 1 failed)";
+    let waited = runner.run(&["wait"]).expect(130);
+    assert!(
+        last_line(&waited.stderr).ends_with(line),
+        "{}",
+        waited.stderr
+    );
+
+    runner.run(&["cancel", &id]).expect(0);
+    let waited = runner.run(&["wait"]).expect(4);
+    let line = "⊘ cancelled: 2 of 3 done (1 passed, 1 failed)";
+    assert!(
+        last_line(&waited.stderr).ends_with(line),
+        "{}",
+        waited.stderr
+    );
+    assert!(!waited.stderr.contains("resume"), "{}", waited.stderr);
+}
+
+#[test]
+fn colours_tell_passed_failed_open_and_dropped_apart() {
+    let runner = three();
+    let exec = |args: &[&str]| show(&runner, 100, &[&["exec", "scenario.toml"], args].concat());
+    let passed = exec(&["--test", "pass"]).expect(0);
+    assert!(
+        passed
+            .coloured
+            .contains("\u{1b}[32m✓ passed: 1 of 1\u{1b}[39m"),
+        "{}",
+        passed.coloured
+    );
+    let failed = exec(&["--test", "fail"]).expect(1);
+    assert!(
+        failed
+            .coloured
+            .contains("\u{1b}[31m✗ failed: 1 of 1\u{1b}[39m"),
+        "{}",
+        failed.coloured
+    );
+    interrupted(&runner, &["-j", "1"]).finish().expect(130);
+    interrupted(&runner, &["-j", "1"]).finish().expect(130);
+    runner.run(&["cancel", "latest"]).expect(0);
+
+    let listed = show(&runner, 100, &["list"]).expect(0);
+    for cell in [
+        "\u{1b}[38;5;208m⊘ cancelled\u{1b}[39m",
+        "\u{1b}[33m◐ incomplete\u{1b}[39m",
+        "\u{1b}[31m✗ 1 failed\u{1b}[39m",
+        "\u{1b}[32m✓ passed\u{1b}[39m",
+        "● completed  ",
+    ] {
+        assert!(
+            listed.coloured.contains(cell),
+            "{cell:?}\n{}",
+            listed.coloured
+        );
+    }
+}
+
+#[test]
+fn nothing_is_wider_than_the_terminal() {
+    let runner = three();
+    runner.exec(&["--exclude", "endless"]).expect(1);
+    interrupted(&runner, &["-j", "1"]).finish().expect(130);
+    let mut live = runner.start(&["-j", "1"]);
+    live.wait_for(|event| event["event"] == "row");
+    live.kill();
+    for columns in WIDTHS {
+        for (args, code) in [
+            (&["list"][..], 0),
+            (&["show"], 0),
+            (&["show", "--failed"], 0),
+            (&["show", "--history"], 0),
+            (&["logs"], 0),
+            (&["cleanup"], 0),
+            (&["prune", "--keep-last", "0"], 0),
+            (&["exec", "scenario.toml", "--exclude", "endless"], 1),
+            (&["exec", "scenario.toml", "--dry-run"], 0),
+            (&["exec", "missing.toml"], 2),
+            (&["resume", "--from", "nothing"], 2),
+            (&["stop"], 2),
+            (&["show", "nothing"], 2),
+            (&["validate", "scenario.toml"], 0),
+        ] {
+            show(&runner, columns, args).expect(code).fits();
+        }
+    }
+}
+
+#[test]
+fn lists_show_what_fits_and_a_program_gets_all_of_it() {
+    let runner = three();
+    runner.exec(&["--test", "fail"]).expect(1);
+    let id = runner.only_run().id().to_owned();
+    let short = &id[id.len() - 8..];
+    let name = "a scenario whose name is longer than anybody would like it to be";
+
+    let narrow = show(&runner, 80, &["list"]).expect(0);
+    narrow.fits().says(&[
+        short,
+        "● completed",
+        "✗ 1 failed",
+        "a scenario",
+        "1/1",
+        "began (UTC)",
+    ]);
+    assert!(
+        !narrow.text.contains(&id) && !narrow.text.contains(name),
+        "{}",
+        narrow.text
+    );
+    show(&runner, 200, &["list"]).expect(0).says(&[&id, name]);
+
+    let piped = runner.run(&["list"]).expect(0).stdout;
+    let header: Vec<_> = piped
+        .lines()
+        .next()
+        .unwrap()
+        .split("  ")
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(
+        header,
+        [
+            "run",
+            "status",
+            "verdict",
+            "scenario",
+            "done",
+            "began (UTC)",
+            "took"
+        ]
+    );
+    assert!(piped.contains(&id) && piped.contains(name), "{piped}");
+}
+
+#[test]
+fn an_ending_that_leaves_work_says_what_to_type_next() {
+    let runner = three();
+    let ran = interrupted(&runner, &["-j", "1"]).finish().expect(130);
+    assert!(!ran.stdout.contains("resume with"), "{}", ran.stdout);
+    let id = runner.only_run().id().to_owned();
+    let next = format!("resume with: runner resume --from {}", &id[id.len() - 8..]);
+    for args in [
+        &["wait"][..],
+        &["logs", "-f"],
+        &["list"],
+        &["stop", "latest"],
+    ] {
+        runner.run(args).says(&[&next]);
+    }
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    assert!(
+        shown.contains(&next.replace("resume with:", "resume   ")),
+        "{shown}"
+    );
+
+    // What is offered does what it says.
+    let offered: Vec<_> = next.split(' ').skip(3).collect();
+    runner
+        .run(&[&offered[..], &["--dry-run"]].concat())
+        .expect(0)
+        .says(&["1 of 3 trials would run"]);
+    let elsewhere = ["--results", "other root"];
+    runner
+        .exec(
+            &[
+                &["--fail-fast", "--test", "fail", "--repeat", "2", "-j1"][..],
+                &elsewhere,
+            ]
+            .concat(),
+        )
+        .expect(4)
+        .says(&["--results 'other root' "]);
+    runner
+        .run(&[&["list"], &elsewhere[..]].concat())
+        .expect(0)
+        .says(&["--results 'other root'"]);
+
+    // Another run whose id ends in the same way makes it longer.
+    let twin = format!("2026-01-01_00-00-00-000-{}", &id[id.len() - 8..]);
+    fs_err::create_dir(runner.path(&format!("results/{twin}"))).unwrap();
+    runner
+        .run(&["list"])
+        .expect(0)
+        .says(&[&format!("--from {}", &id[id.len() - 10..])]);
+}
+
+#[test]
+fn ids_that_are_offered_are_short() {
+    let runner = three();
+    for _ in 0..2 {
+        interrupted(&runner, &["-j", "1"]).finish().expect(130);
+    }
+    let ids: Vec<_> = runner
+        .runs()
+        .iter()
+        .map(|run| run.id().to_owned())
+        .collect();
+    let short: Vec<_> = ids
+        .iter()
+        .map(|id| format!("`{}`", &id[id.len() - 8..]))
+        .collect();
+    for args in [&["resume"][..], &["show", "nothing"], &["show", "2026"]] {
+        runner.run(args).expect(2).says(&[&short[0], &short[1]]);
+    }
+}
+
+#[test]
+fn a_variable_names_the_run_where_the_command_line_names_none() {
+    let runner = three();
+    runner.exec(&["--test", "pass"]).expect(0);
+    runner.exec(&["--test", "fail"]).expect(1);
+    let ids: Vec<_> = runner
+        .runs()
+        .iter()
+        .map(|run| run.id().to_owned())
+        .collect();
+    let run = |args: &[&str], name: &str| {
+        let mut command = runner.command(args);
+        command.env("RUNNER_RUN", name);
+        Running::spawn(command).finish()
+    };
+    for args in [
+        &["show"][..],
+        &["wait"],
+        &["logs"],
+        &["verify"],
+        &["stop"],
+        &["pin"],
+        &["unpin"],
+    ] {
+        let ran = run(args, &ids[0]).expect(0);
+        assert!(
+            !ran.stdout.contains(&ids[1]) && !ran.stderr.contains(&ids[1]),
+            "{ran:?}"
+        );
+        run(args, "nothing")
+            .expect(2)
+            .says(&["no run `nothing`", "`RUNNER_RUN`"]);
+    }
+    run(&["cancel"], &ids[0])
+        .expect(2)
+        .says(&[&ids[0], "completed"]);
+    run(&["resume"], &ids[0])
+        .expect(0)
+        .says(&["nothing is left"]);
+    // An empty one is none, and what is typed goes first.
+    run(&["wait"], "").expect(1);
+    run(&["wait", &ids[1]], &ids[0]).expect(1);
+    let ran = run(&["show", "nothing"], &ids[0]).expect(2);
+    assert!(!ran.stderr.contains("RUNNER_RUN"), "{}", ran.stderr);
+    runner.run(&["pin"]).expect(2).says(&["name a run"]);
+}
+
+#[test]
+fn documents_have_times_counts_and_the_exit_code() {
+    let runner = three();
+    let mut live = runner.start(&["-j", "1"]);
+    live.wait_for(|event| event["row"]["test"] == "fail");
+    let document = |args: &[&str]| -> Value {
+        serde_json::from_str(&runner.run(args).expect(0).stdout).unwrap()
+    };
+    assert_eq!(
+        document(&["show", "--json"])["run"]["exit_code"],
+        Value::Null
+    );
+    let stopped = document(&["stop", "--json"]);
+    live.finish().expect(4);
+    assert_eq!(stopped["result"], "stopped");
+    let listed = document(&["list", "--json"])["runs"][0].clone();
+    let shown = document(&["show", "--json"])["run"].clone();
+    for run in [&stopped, &listed, &shown] {
+        assert_eq!(
+            (&run["exit_code"], &run["counts"]["passed"]),
+            (&json!(4), &json!(1))
+        );
+        assert!(
+            run["started_at"].is_string() && run["completed_at"].is_string(),
+            "{run}"
+        );
+        assert!(run["elapsed_ms"].as_f64().unwrap() > 0.0, "{run}");
+    }
+    let cancelled = document(&["cancel", "latest", "--json"]);
+    assert_eq!(
+        (&cancelled["status"], &cancelled["exit_code"]),
+        (&json!("cancelled"), &json!(4))
+    );
+    runner.exec(&["--test", "pass"]).expect(0);
+    assert_eq!(document(&["list", "--json"])["runs"][0]["exit_code"], 0);
+}
