@@ -1,6 +1,8 @@
 //! The command line. Doc comments of this file are the program's help.
 
+mod astray;
 mod plugin;
+mod seeing;
 mod upkeep;
 
 use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -21,6 +23,7 @@ pub use plugin::{
     BuildArgs, DoctorArgs, InspectArgs, Language, NewArgs, OutputArg, PluginCommand, PluginKind,
     ProtocolArg, RehearseArgs,
 };
+pub use seeing::{ListArgs, LogsArgs, ShowArgs, Since, WaitArgs};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// The results root where nothing names another.
@@ -309,80 +312,12 @@ pub struct CancelArgs {
     pub json: bool,
 }
 
-/// What `runner wait` is told.
-#[derive(Debug, Args)]
-pub struct WaitArgs {
-    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
-    pub run: Option<String>,
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-    /// Print events as JSON Lines on standard output
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-}
-
-/// What `runner logs` is told.
-#[derive(Debug, Args)]
-pub struct LogsArgs {
-    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
-    pub run: Option<String>,
-    /// Go on with rows as they come, until the run has ended
-    #[arg(short, long)]
-    pub follow: bool,
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-    /// Print events as JSON Lines on standard output
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-}
-
 /// What `runner validate` is told.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
     /// The scenario files
     #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<PathBuf>,
-}
-
-/// What `runner list` is told.
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    /// Show only runs with this status
-    #[arg(long, value_parser = status_parser(), value_name = "STATUS")]
-    pub status: Option<RunStatus>,
-    /// Show at most this many
-    #[arg(short = 'n', long, value_name = "N")]
-    pub limit: Option<usize>,
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-    /// Print one JSON document
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-}
-
-/// What `runner show` is told.
-#[derive(Debug, Args)]
-pub struct ShowArgs {
-    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
-    pub run: Option<String>,
-    /// Show only trials that failed, ended in an error or timed out
-    #[arg(long)]
-    pub failed: bool,
-    /// Show only trials whose id (`test@provider#repeat`) or test id matches, in full
-    #[arg(long, value_name = "GLOB")]
-    pub trial: Option<String>,
-    /// Show its sessions and every change of its status
-    #[arg(long)]
-    pub history: bool,
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-    /// Print one JSON document
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
 }
 
 /// What `runner schema` is told.

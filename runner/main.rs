@@ -1,8 +1,7 @@
 //! The program: parse, dispatch, exit code.
 
-use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode};
 
-use clap::Parser as _;
 use runner::{
     cli::Cli,
     commands::{self, Surroundings},
@@ -27,7 +26,7 @@ fn main() -> ExitCode {
     if is_detached {
         arguments.remove(0);
     }
-    let cli = Cli::parse_from([OsString::from("runner")].iter().chain(&arguments));
+    let cli = Cli::read(&arguments).unwrap_or_else(|error| error.exit());
     output::lay_out_errors();
     let output = Output::default();
     // An empty variable is none.

@@ -252,7 +252,7 @@ fn the_newest_run_is_the_one_that_began_last_whatever_it_is_called() {
         .expect(2)
         .says(&[&format!(
             "the newest are `0-first`, `{}`, `nightly`",
-            names[1]
+            &names[1][24..]
         )]);
     runner
         .run(&["prune", "--keep-last", "2", "--no-dry-run"])

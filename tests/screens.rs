@@ -372,3 +372,246 @@ fn documents_have_times_counts_and_the_exit_code() {
     runner.exec(&["--test", "pass"]).expect(0);
     assert_eq!(document(&["list", "--json"])["runs"][0]["exit_code"], 0);
 }
+
+#[test]
+fn a_run_that_somebody_works_on_is_shown_with_its_progress_and_what_is_in_flight() {
+    let runner = three();
+    let mut live = runner.start(&["-j", "1"]);
+    live.wait_for(|event| event["row"]["test"] == "fail");
+    live.wait_until_running(1);
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    for text in [
+        "○ running: 2 of 3 done (1 passed, 1 failed)",
+        "running   for ",
+        &format!("owner     pid {} on ", live.id()),
+        "progress  2 of 3 (66 %), ",
+        "in flight endless@hostile#1 for ",
+    ] {
+        assert!(shown.contains(text), "`{text}` is not in\n{shown}");
+    }
+    let document: Value =
+        serde_json::from_str(&runner.run(&["show", "--json"]).expect(0).stdout).unwrap();
+    let seen = &document["live"];
+    assert_eq!(
+        (&seen["pid"], &seen["done"]),
+        (&json!(live.id()), &json!(2))
+    );
+    let attempt = &seen["in_flight"][0];
+    assert_eq!(
+        (&attempt["trial"], &attempt["attempt"]),
+        (&json!("endless@hostile#1"), &json!(1))
+    );
+    assert!(attempt["elapsed_ms"].is_number(), "{attempt}");
+
+    live.end_by(Signal::INT).0.expect(130);
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    assert!(
+        !shown.contains("in flight") && !shown.contains("owner"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn lists_keep_to_what_is_asked_for_and_tell_nothing_found_from_nothing_there() {
+    let runner = three();
+    runner
+        .run(&["list", "--status", "failed"])
+        .expect(0)
+        .says(&["no runs in `results`"]);
+    runner.exec(&["--test", "pass"]).expect(0);
+    runner.exec(&["--test", "fail"]).expect(1);
+    interrupted(&runner, &["-j", "1"]).finish().expect(130);
+    let ids: Vec<_> = runner
+        .runs()
+        .iter()
+        .map(|run| run.id().to_owned())
+        .collect();
+    for (args, wanted) in [
+        (
+            &["--status", "completed", "--status", "incomplete"][..],
+            &[2, 1, 0][..],
+        ),
+        (&["--status", "incomplete,failed"], &[2]),
+        (&["--verdict", "failed"], &[1]),
+        (&["--verdict", "passed", "--scenario", "a scenario*"], &[0]),
+        (&["--scenario", "other"], &[]),
+        (&["--since", "1h"], &[2, 1, 0]),
+        (&["--since", "2020-01-01"], &[2, 1, 0]),
+        (&["--since", "2020-01-01T10:00"], &[2, 1, 0]),
+        (&["--since", "2999-01-01"], &[]),
+        (&["--since", "0s"], &[]),
+    ] {
+        let listed = runner.list(args);
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|run| run["run"].as_str().unwrap())
+            .collect();
+        let wanted: Vec<_> = wanted.iter().map(|index| ids[*index].as_str()).collect();
+        assert_eq!(listed, wanted, "{args:?}");
+    }
+    runner
+        .run(&["list", "--status", "cancelled"])
+        .expect(0)
+        .says(&["no runs with that status in `results` (3 others)"]);
+    runner
+        .run(&["list", "--scenario", "other"])
+        .expect(0)
+        .says(&["no runs like that in `results` (3 others)"]);
+    runner
+        .run(&["list", "--since", "yesterday"])
+        .expect(2)
+        .says(&["2026-11-20"]);
+    runner.run(&["list", "--scenario", "["]).expect(2);
+
+    let mut command = runner.command(&["list"]);
+    command.env("TZ", "Asia/Tokyo");
+    let listed = Running::spawn(command).finish().expect(0).stdout;
+    assert!(
+        listed.contains("began (JST)") || listed.contains("began (UTC)"),
+        "{listed}"
+    );
+}
+
+#[test]
+fn the_runners_log_tells_the_story_of_every_session() {
+    let runner = three();
+    interrupted(&runner, &["-j", "1"]).finish().expect(130);
+    runner.run(&["resume", "--dry-run"]).expect(0);
+    let mut live = Running::spawn(runner.command(&["resume", "--json"]));
+    live.wait_until_running(1);
+    live.end_by(Signal::TERM).0.expect(143);
+
+    let log = runner.run(&["logs", "--runner"]).expect(0).stdout;
+    assert_eq!(log, runner.only_run().read("runner.log"));
+    let story = [
+        "command: runner exec scenario.toml --json -j 1",
+        &format!("runner {}, wasmtime ", env!("CARGO_PKG_VERSION")),
+        ", session 1: scenario `a scenario",
+        "provider `hostile` is granted nothing",
+        "provider `hostile` is ready",
+        "stopping (stop, interrupted): asked by SIGINT; 1 attempt in flight",
+        "ended: incomplete (interrupted, SIGINT), verdict none, 2 of 3 done: 1 passed, 1 failed",
+        "exit code 130",
+        "command: runner resume --json",
+        ", session 2: ",
+        "ended: incomplete (interrupted, SIGTERM)",
+        "exit code 143",
+    ];
+    let mut rest = log.as_str();
+    for text in story {
+        let (_, after) = rest
+            .split_once(text)
+            .unwrap_or_else(|| panic!("`{text}` is not in\n{log}"));
+        rest = after;
+    }
+}
+
+#[test]
+fn the_log_and_the_streams_of_a_trial_are_shown_by_attempt() {
+    let runner = Runner::new(&["command"]);
+    runner.scenario(
+        r#"
+        [providers.plain]
+        plugin = "command.wasm"
+        args = ["fail", "its own words"]
+        [providers.json]
+        plugin = "command.wasm"
+        protocol = "json"
+        [[tests]]
+        id = "says"
+        input = { do = "log" }
+        providers = ["json"]
+        [[tests]]
+        id = "again"
+        providers = ["plain"]
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    let shown = runner.run(&["logs", "latest", "says*"]).expect(0).stdout;
+    assert!(
+        shown.contains("says@json#1") && shown.contains("\n  log\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("careful") && !shown.contains("again@"),
+        "{shown}"
+    );
+    let shown = runner
+        .run(&["logs", "--trial", "again@plain#1"])
+        .expect(0)
+        .stdout;
+    assert!(shown.contains("\n  stderr\n    its own words"), "{shown}");
+    let document: Value = serde_json::from_str(
+        &runner
+            .run(&["logs", "latest", "again", "--json"])
+            .expect(0)
+            .stdout,
+    )
+    .unwrap();
+    assert_eq!(document["attempts"][0]["stderr"], "its own words\n");
+    runner
+        .run(&["logs", "--trial", "nothing"])
+        .expect(5)
+        .says(&["no attempt of `nothing`"]);
+    runner.run(&["logs", "latest", "again", "-f"]).expect(2);
+    runner.run(&["logs", "--trial", "["]).expect(2);
+}
+
+#[test]
+fn verbose_lines_have_their_place_and_failures_are_told_once() {
+    let runner = three();
+    let args = ["--exclude", "endless", "-j", "1"];
+    let ran = runner.exec(&[&args[..], &["-v"]].concat()).expect(1);
+    ran.says(&["1/2 ✓ passed pass@hostile#1", "2/2 ✗ failed fail@hostile#1"]);
+    for extra in [&["-v"][..], &["-q"], &[]] {
+        let ran = runner.exec(&[&args[..], extra].concat()).expect(1);
+        assert_eq!(
+            ran.stderr.matches("fail@hostile#1").count(),
+            1,
+            "{}",
+            ran.stderr
+        );
+    }
+    // What an earlier session told is told again, once, by the one that goes on.
+    let runner = three();
+    interrupted(&runner, &["-j", "1"]).finish().expect(130);
+    let mut live = Running::spawn(runner.command(&["resume", "-j", "1"]));
+    while live.is_alive() && !runner.only_run().read("runner.log").contains("session 2") {
+        std::thread::yield_now();
+    }
+    let ran = live.end_by(Signal::INT).0.expect(130);
+    assert_eq!(
+        ran.stderr.matches("fail@hostile#1").count(),
+        1,
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn small_things_are_said_as_people_say_them() {
+    let runner = Runner::hostile(&tests(
+        r#"a | { do = "echo", value = "x\n" } | equals = "x""#,
+    ));
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(0);
+    assert_eq!(ran.stdout, "scenario.toml: valid, 1 test makes 1 trial\n");
+    runner
+        .exec(&["--dry-run"])
+        .expect(0)
+        .says(&["1 trial would run"]);
+    let ran = runner.exec(&[]).expect(1);
+    assert!(!ran.stderr.contains("No newline"), "{}", ran.stderr);
+    ran.says(&["expected \"x\"", "got \"x\\n\""]);
+
+    runner.write("broken.toml", "nome = \"x\"\n[providers.p]\nplugins = 1\n");
+    let ran = runner.run(&["validate", "broken.toml"]).expect(2);
+    assert!(!ran.stderr.contains("Error:"), "{}", ran.stderr);
+    ran.says(&["`nome`", "`plugins`"]);
+
+    let mut command = runner.command(&["list", "--json"]);
+    command.env("RUNNER_RESULTS", "").env("RUNNER_LOG", "");
+    let listed = Running::spawn(command).finish().expect(0).stdout;
+    assert!(listed.contains("\"run\""), "{listed}");
+    let ran = runner.run(&["run", "scenario.toml"]).expect(2);
+    ran.says(&["`runner exec SCENARIO` runs a scenario"]);
+}

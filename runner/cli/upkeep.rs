@@ -115,7 +115,7 @@ fn parse_hours(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a duration that may have days, of 24 hours each.
-fn parse_age(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
     let span: Span = text
         .parse()
         .map_err(|_| "expected an age such as `30d` or `12h`")?;

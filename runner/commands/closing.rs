@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{Surroundings, naming};
+use super::{Surroundings, naming, story};
 use crate::{
     error::ExitStatus,
     model::{Actor, Counts, Reason, RunStatus, Stage, StopSignal, Verdict, chain},
@@ -185,6 +185,7 @@ pub(super) fn close(
         closing.signal,
         closing.verdict,
     );
+    story::end(&closing.end(), exit);
     if is_resumed && report.has_summary() {
         report.replace_tally(tally_of(&run_dir));
     }

@@ -58,10 +58,11 @@ pub(super) fn exec(
 
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let store = open_store(args, output)?;
-    sweep(&store, args.talk.quiet, output);
+    let swept = sweep(&store, args.talk.quiet, output);
     let around = Around {
         signals: &signals,
         log: &log,
+        surroundings,
     };
     let mode = live::mode(args.json, &args.talk, surroundings);
     let report = Report::new(output.clone(), mode, args.talk.verbose);
@@ -70,6 +71,9 @@ pub(super) fn exec(
         Some(dir) => store.begin_in(dir, birth, acks),
         None => store.begin(birth, acks),
     })?;
+    if let Some(swept) = swept {
+        tracing::info!("{swept}");
+    }
     if surroundings.is_detached {
         live.detach(mode, output);
     }
@@ -77,14 +81,22 @@ pub(super) fn exec(
     Ok(live.run(history, surroundings, store.root()))
 }
 
-/// Gives runs whose processes have died the status that is true of them; none of them keeps this one from beginning.
-fn sweep(store: &Store, is_quiet: bool, output: &Output) {
+/// Gives runs whose processes have died the status that is true of them, and says so; none of them keeps this one from
+/// beginning.
+fn sweep(store: &Store, is_quiet: bool, output: &Output) -> Option<String> {
     match store.sweep(run::wall_clock()) {
-        Ok(swept) if swept.is_empty() || is_quiet => {}
-        Ok(swept) => output.talk(&output::swept_text(&swept)),
+        Ok(swept) if swept.is_empty() => None,
+        Ok(swept) => {
+            let text = output::swept_text(&swept);
+            if !is_quiet {
+                output.talk(&text);
+            }
+            Some(text)
+        }
         Err(error) => {
             let error = chain(&error);
             tracing::warn!("runs whose processes have died cannot be swept: {error}");
+            None
         }
     }
 }

@@ -1,8 +1,10 @@
 //! `runner list`.
 
+use jiff::Timestamp;
+
 use super::{Surroundings, naming, session_log::SessionLog};
 use crate::{
-    cli::ListArgs,
+    cli::{ListArgs, Since},
     error::{Error, ExitStatus},
     output::{self, Output},
     record::{Filter, RunEntry, Store},
@@ -18,24 +20,58 @@ pub(super) fn list(
     // What the store warns of, such as a damaged `runner.db`, reaches the screen this way.
     SessionLog::start(None, output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let filter = Filter {
-        statuses: args.status.into_iter().collect(),
-    };
-    let mut list = store.runs(&filter).map_err(Error::record)?;
+    let now = run::wall_clock();
+    let mut list = store.runs(&Filter::default()).map_err(Error::record)?;
+    let all = list.runs.len();
+    list.runs.retain(|run| is_wanted(args, run, now));
     list.runs.truncate(args.limit.unwrap_or(usize::MAX));
 
     super::warn_unreadable(&list.unreadable, output);
-    let now = run::wall_clock();
     if args.json {
         output.data(&output::list_json(&list.runs, now));
     } else if list.runs.is_empty() {
-        output.talk(&format!("no runs in `{}`", args.results.root.display()));
+        output.talk(&nothing(args, all));
     } else {
         let ids = store.short_ids();
         output.data(&output::list_table(&list.runs, &ids, now, output.columns()));
         hint_at_resume(&list.runs, surroundings, output);
     }
     Ok(ExitStatus::Success)
+}
+
+/// Tells whether a run is one of those that were asked for.
+fn is_wanted(args: &ListArgs, run: &RunEntry, now: Timestamp) -> bool {
+    let since = match args.since {
+        None => Timestamp::MIN,
+        Some(Since::At(since)) => since,
+        Some(Since::Ago(age)) => now.checked_sub(age).unwrap_or(Timestamp::MIN),
+    };
+    let scenario = args.scenario.as_ref();
+    (args.status.is_empty() || args.status.contains(&run.status))
+        && args.verdict.is_none_or(|verdict| verdict == run.verdict)
+        && scenario.is_none_or(|glob| glob.is_match(&run.scenario))
+        && run.started_at >= since
+}
+
+/// Says that there are no runs, or none of those that were asked for.
+fn nothing(args: &ListArgs, all: usize) -> String {
+    let root = args.results.root.display();
+    if all == 0 {
+        return format!("no runs in `{root}`");
+    }
+    let is_by_status = !args.status.is_empty()
+        && args.verdict.is_none()
+        && args.scenario.is_none()
+        && args.since.is_none();
+    let which = if is_by_status {
+        "with that status"
+    } else {
+        "like that"
+    };
+    format!(
+        "no runs {which} in `{root}` ({})",
+        output::plural(all as u64, "other")
+    )
 }
 
 /// Says how to go on with the newest run that has something left.

@@ -18,6 +18,7 @@ use super::{
     closing::{Closing, close},
     detach::leave_terminal,
     session_log::SessionLog,
+    story,
 };
 use crate::{
     cli::TalkArgs,
@@ -47,6 +48,7 @@ pub(super) struct Live<'a> {
 pub(super) struct Around<'a> {
     pub(super) signals: &'a StopSignals,
     pub(super) log: &'a SessionLog,
+    pub(super) surroundings: &'a Surroundings,
 }
 
 /// How the recorder acknowledges rows.
@@ -74,6 +76,7 @@ impl<'a> Live<'a> {
         if let Err(error) = around.log.open(&recorder.log_path()) {
             tracing::warn!("cannot write the session's log: {error}");
         }
+        story::begin(plan, &recorder, around.surroundings);
         let watchdog = watch(plan, &recorder, stop.clone())?;
         let told = watchdog.told();
         around.signals.listen(move |request| {
@@ -149,7 +152,10 @@ impl<'a> Live<'a> {
                     inbox,
                     interrupt,
                     scratch_root: surroundings.scratch_root.clone(),
-                    observe: &mut |event| report.observe(&event),
+                    observe: &mut |event| {
+                        story::goes_on(&event);
+                        report.observe(&event);
+                    },
                 };
                 let ended = main.block_on(run::run(plan, session));
                 // A guest inside one long instruction cannot be joined.

@@ -5,6 +5,7 @@ use std::{thread, time::Duration};
 use super::{
     Surroundings,
     naming::{self, Named},
+    trial_logs,
 };
 use crate::{
     cli::LogsArgs,
@@ -24,6 +25,12 @@ pub(super) fn logs(
 ) -> Result<ExitStatus, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let mut run = Named::or_latest(args.run.as_deref(), surroundings).find(&store)?;
+    if args.runner {
+        return trial_logs::runner(&run, output);
+    }
+    if let Some(glob) = args.trial.as_deref().or(args.trials.as_deref()) {
+        return trial_logs::trials(&run, glob, args.json, output);
+    }
     let mut follow = Follow::new(output.clone(), args.json);
     let open = || RunReader::open(&run.dir).map_err(Error::record);
     let mut tail = open()?.tail().map_err(Error::record)?;

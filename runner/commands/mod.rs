@@ -24,6 +24,8 @@ mod secrets;
 mod session_log;
 mod show;
 mod stop;
+mod story;
+mod trial_logs;
 mod validate;
 mod verify;
 mod wait;

@@ -95,7 +95,11 @@ pub(super) fn go_on(
         options: plan.options_json(),
         replanned: is_new.then(|| plan.birth(run::wall_clock())),
     };
-    let around = Around { signals, log: &log };
+    let around = Around {
+        signals,
+        log: &log,
+        surroundings,
+    };
     let mode = live::mode(args.json, &args.talk, surroundings);
     let report = Report::new(output.clone(), mode, args.talk.verbose);
     let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, acks))?;
@@ -304,6 +308,7 @@ fn nothing_left(
             manifest,
             tally: &tally,
             rows: &[],
+            live: None,
             resume: None,
             now: run::wall_clock(),
         };

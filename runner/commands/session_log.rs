@@ -29,6 +29,8 @@ impl SessionLog {
         let filter = EnvFilter::builder().parse_lossy(filter.unwrap_or("info"));
         let file = tracing_subscriber::fmt::layer()
             .with_ansi(false)
+            // A full disk is told where a row cannot be stored, and not by a line in the middle of the screen.
+            .log_internal_errors(false)
             .with_writer(log.clone())
             .with_filter(filter);
         // A layer without a filter would switch on everything that wasmtime traces, which costs more than a small guest.

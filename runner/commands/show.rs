@@ -10,9 +10,10 @@ use super::{
 use crate::{
     cli::ShowArgs,
     error::{Error, ExitStatus},
-    output::{self, Output, Shown, Tally},
-    record::{LineError, Row, RunReader, Store},
-    run,
+    model::RunStatus,
+    output::{self, Attempting, Live, Output, Shown, Tally},
+    record::{LineError, Row, RunEntry, RunReader, Store, Underway},
+    run::{self, TrialNames},
 };
 
 /// Shows a run and the rows that were asked for.
@@ -32,8 +33,10 @@ pub(super) fn show(
     }
 
     let state = reader.state().map_err(Error::record)?;
-    let mut rows = Vec::new();
+    let session = reader.manifest().session();
+    let (mut rows, mut done) = (Vec::new(), 0);
     let keep = |row: Row<'static>, is_current: bool| {
+        done += u64::from(row.session == session && row.is_final);
         if wanted.wants(&row, is_current) {
             rows.push(row);
         }
@@ -41,11 +44,13 @@ pub(super) fn show(
     let warn = |error: &LineError| output.warn(&error.to_string());
     let tally = Tally::of_run(&reader, &state, keep, warn);
     let resume = naming::resume_entry(&run, surroundings);
+    let live = (run.status == RunStatus::Running).then(|| live(&run, &reader, done));
     let shown = Shown {
         run: &run,
         manifest: reader.manifest(),
         tally: &tally,
         rows: &rows,
+        live: live.as_ref(),
         resume: resume.as_deref(),
         now: run::wall_clock(),
     };
@@ -55,6 +60,28 @@ pub(super) fn show(
         output.show(&output::show_text(&shown, output.columns()));
     }
     Ok(ExitStatus::Success)
+}
+
+/// Looks at what another process is doing; `done` is how many trials its session has done.
+fn live(run: &RunEntry, reader: &RunReader, done: u64) -> Live {
+    let mut names = TrialNames::of(reader);
+    let mut attempting = |underway: Underway| {
+        let ordinal = underway.key.ordinal;
+        let name = names.as_mut().and_then(|names| names.name(ordinal));
+        Attempting {
+            trial: name.map_or_else(|| format!("trial {ordinal}"), |name| name.to_string()),
+            number: underway.key.number,
+            begun_at: underway.begun_at,
+        }
+    };
+    let mut in_flight = reader.in_flight();
+    in_flight.sort_by_key(|underway| underway.begun_at);
+    Live {
+        owner: reader.owner(),
+        since: run.opened_at,
+        done,
+        in_flight: in_flight.into_iter().map(&mut attempting).collect(),
+    }
 }
 
 /// Which rows are shown.

@@ -8,8 +8,11 @@ use owo_colors::OwoColorize as _;
 use super::format;
 use crate::{model::Counts, run};
 
-/// How the bar is laid out.
-pub(super) fn style() -> ProgressStyle {
+/// From how many columns on there is room for a trial beside the bar.
+pub(super) const WIDE: usize = 140;
+
+/// How the bar is laid out, with what is running longest at its end or, in a tall one, below it.
+pub(super) fn style(is_tall: bool) -> ProgressStyle {
     let count = |get: fn(&ProgressState) -> u64| {
         move |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
             // A writer of the screen's buffer cannot fail.
@@ -17,9 +20,10 @@ pub(super) fn style() -> ProgressStyle {
         }
     };
     // What is running longest comes last: it is cut where the screen ends.
-    ProgressStyle::with_template(
-        "{bar:24.cyan/dim} {done}/{planned}  {prefix}  {rate:.dim}  {left:.dim}  {wide_msg:.dim}",
-    )
+    let end = if is_tall { "\n" } else { "  " };
+    ProgressStyle::with_template(&format!(
+        "{{bar:24.cyan/dim}} {{done}}/{{planned}}  {{prefix}}  {{rate:.dim}}  {{left:.dim}}{end}{{wide_msg:.dim}}",
+    ))
     .expect("the template is valid")
     .with_key("done", count(ProgressState::pos))
     .with_key("planned", count(|state| state.len().unwrap_or(0)))

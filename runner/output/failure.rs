@@ -61,11 +61,13 @@ pub(super) fn head(row: &Row<'_>) -> String {
         (attempt, true) => format!(" (attempt {attempt})"),
         (attempt, false) => format!(" (attempt {attempt}, not final)"),
     };
+    let score = row.score.map(|score| format!(" score {score}"));
     format!(
-        "{} {}{attempt} {}",
+        "{} {}{attempt} {}{}",
         format::outcome(row.outcome),
         row.trial.bold(),
-        format::duration(duration).dimmed()
+        format::duration(duration).dimmed(),
+        score.unwrap_or_default().dimmed()
     )
 }
 

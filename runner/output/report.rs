@@ -1,6 +1,6 @@
 //! [`Report`]: what a person, or a program, sees of a session while it goes on and when it is over.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use owo_colors::OwoColorize as _;
@@ -12,15 +12,14 @@ use super::{
     failure, format,
     grants::{self, Granted},
     next,
+    occasions::{Begin, Finish},
     standing::Standing,
     summary,
     tally::Tally,
 };
 use crate::{
     error::ExitStatus,
-    model::{
-        Counts, Grants, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, Verdict,
-    },
+    model::{Counts, Outcome, ProviderId, Reason, StopMode},
     plugin::Moment,
     record::{Entry, Row, RowDenied},
     run,
@@ -56,6 +55,8 @@ pub struct Report {
     tally: Tally,
     granted: Granted,
     bar: Option<ProgressBar>,
+    /// Whether the bar has a second line.
+    is_tall: bool,
     /// Lines of the event stream so far.
     lines: u64,
     shown: u64,
@@ -63,48 +64,6 @@ pub struct Report {
     told: Option<u32>,
     started: Moment,
     progress_at: Moment,
-}
-
-/// What is told of a run's beginning.
-pub struct Begin<'a> {
-    /// The run's id.
-    pub run: &'a str,
-    /// The run's directory.
-    pub run_dir: &'a Path,
-    /// The scenario's name.
-    pub scenario: &'a str,
-    /// How many trials are planned.
-    pub planned: u64,
-    /// How many providers there are.
-    pub providers: usize,
-    /// What each of them is granted.
-    pub grants: Vec<(&'a str, &'a Grants)>,
-    /// How many attempts run at once.
-    pub jobs: usize,
-}
-
-/// What is told of a run's end.
-pub struct Finish<'a> {
-    /// The run's directory.
-    pub run_dir: &'a Path,
-    /// Its status.
-    pub status: RunStatus,
-    /// Why it has this status.
-    pub reason: Option<Reason>,
-    /// The signal that interrupted it.
-    pub signal: Option<StopSignal>,
-    /// What its trials showed.
-    pub verdict: Verdict,
-    /// What is on disk.
-    pub counts: Counts,
-    /// What the process exits with.
-    pub exit: ExitStatus,
-    /// Whether nobody waits for a summary.
-    pub is_forced: bool,
-    /// What went wrong, if the run could not go on.
-    pub error: Option<String>,
-    /// The command that goes on with the run, if anything is left.
-    pub resume: Option<String>,
 }
 
 impl Report {
@@ -118,6 +77,7 @@ impl Report {
             tally: Tally::default(),
             granted: Granted::default(),
             bar: None,
+            is_tall: false,
             lines: 0,
             shown: 0,
             told: None,
@@ -261,7 +221,10 @@ impl Report {
     fn rows(&mut self, entries: &[Entry], lines: &[u8], counts: Counts) {
         let lines = lines.split(|byte| *byte == b'\n');
         let mut text = Vec::new();
+        let n_final = entries.iter().filter(|entry| entry.is_final).count() as u64;
+        let mut done = counts.done().saturating_sub(n_final);
         for (entry, line) in entries.iter().zip(lines) {
+            done += u64::from(entry.is_final);
             let attempt = &entry.attempt;
             let provider = attempt.trial.provider.as_str();
             let denied: Vec<_> = attempt.denied.iter().map(RowDenied::new).collect();
@@ -277,7 +240,7 @@ impl Report {
                 self.lines += 1;
                 Line::write(self.lines, events::Event::Row { row }, &mut text);
             } else if self.is_verbose || (entry.is_final && attempt.outcome.is_bad()) {
-                self.tell(entry, line);
+                self.tell(entry, line, (done, counts.planned));
             }
         }
         self.output.bytes(&text);
@@ -287,8 +250,8 @@ impl Report {
         }
     }
 
-    /// Prints a row, and keeps it if it is a failure.
-    fn tell(&mut self, entry: &Entry, line: &[u8]) {
+    /// Prints a row, and keeps it if it is a failure; it is the first of two numbers of trials that is done.
+    fn tell(&mut self, entry: &Entry, line: &[u8], (done, planned): (u64, u64)) {
         let row = Row::decode(line).expect("a row that was just written can be read");
         let is_bad = entry.is_final && entry.attempt.outcome.is_bad();
         if is_bad {
@@ -305,7 +268,8 @@ impl Report {
                 Outcome::Passed | Outcome::Skipped => failure::head(&row),
                 _ => failure::lines(&row),
             };
-            self.output.talk(&text);
+            let place = format!("{}/{}", format::count(done), format::count(planned));
+            self.output.talk(&format!("{} {text}", place.dimmed()));
         } else if self.shown <= MAX_SHOWN {
             self.output.talk(&failure::lines(&row));
         } else if self.shown == MAX_SHOWN + 1 {
@@ -328,6 +292,7 @@ impl Report {
             }
             Mode::Terminal => {
                 let longest = longest.filter(|longest| longest.elapsed >= WORTH_NAMING);
+                self.make_room(longest.is_some());
                 if let Some(bar) = &self.bar {
                     bar.set_message(longest.map(bar::longest).unwrap_or_default());
                     bar.tick();
@@ -470,9 +435,21 @@ impl Report {
     fn show_bar(&mut self, planned: u64) {
         let bar =
             ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr_with_hz(10));
-        bar.set_style(bar::style());
+        bar.set_style(bar::style(false));
         self.output.set_bar(Some(bar.clone()));
         self.bar = Some(bar);
+    }
+
+    /// Gives what is running longest a line of its own where the bar leaves too little room beside it.
+    fn make_room(&mut self, is_wanted: bool) {
+        let columns = self.output.talk_columns();
+        let is_tall = is_wanted && columns.is_some_and(|columns| columns < bar::WIDE);
+        if let Some(bar) = &self.bar
+            && is_tall != self.is_tall
+        {
+            self.is_tall = is_tall;
+            bar.set_style(bar::style(is_tall));
+        }
     }
 
     fn emit(&mut self, event: events::Event<'_>) {

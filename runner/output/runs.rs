@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     failure, format, grants,
+    live::Live,
     standing::Standing,
     summary,
     table::{Column, Table},
@@ -29,6 +30,8 @@ pub struct Shown<'a> {
     pub tally: &'a Tally,
     /// The rows that were asked for.
     pub rows: &'a [Row<'a>],
+    /// What is seen of it while somebody works on it.
+    pub live: Option<&'a Live>,
     /// The command that goes on with it, if anything is left.
     pub resume: Option<&'a str>,
     /// Now.
@@ -68,6 +71,10 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
     let latest = manifest.transitions.last();
     if let Some(by) = latest.and_then(|latest| latest.by.as_ref()) {
         field("asked by", &asked_by(by));
+    }
+    if let Some(live) = shown.live {
+        let fields = live.fields(run, shown.now);
+        fields.iter().for_each(|(name, value)| field(name, value));
     }
     field("status", &Standing::of(run).status_text());
     field("verdict", run.verdict.as_str());
@@ -162,6 +169,7 @@ pub fn show_json(shown: &Shown<'_>) -> String {
     pretty(&json!({
         "v": 1,
         "run": run_json(shown.run, shown.now),
+        "live": shown.live.map(|live| live.json(shown.now)),
         "manifest": shown.manifest,
         "rows": shown.rows,
     }))

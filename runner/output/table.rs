@@ -151,25 +151,46 @@ impl Table {
     fn fit(&mut self, width: usize) {
         let mut gives: Vec<_> = self.columns.iter().enumerate().flat_map(gives_of).collect();
         gives.sort_by_key(|(rank, _, _)| *rank);
-        let mut gone = vec![false; self.columns.len()];
+        // `None` for a column that goes.
+        let columns = 0..self.columns.len();
+        let mut widths: Vec<_> = columns
+            .map(|index| Some(self.column_width(index)))
+            .collect();
         for (_, index, give) in gives {
-            let over = self.width(&gone).saturating_sub(width);
+            let over = total(&widths).saturating_sub(width);
             if over == 0 {
                 break;
             }
             match give {
-                Give::Brief => self.shorten(index),
-                Give::Cut(least) => {
-                    let wanted = self.column_width(index).saturating_sub(over);
-                    self.cut(index, wanted.max(least));
+                Give::Brief => {
+                    self.shorten(index);
+                    widths[index] = Some(self.column_width(index));
                 }
-                Give::Go => gone[index] = true,
+                Give::Cut(least) => {
+                    widths[index] =
+                        widths[index].map(|old| old.min(least.max(old.saturating_sub(over))));
+                }
+                Give::Go => widths[index] = None,
             }
         }
-        let mut stays = gone.iter().map(|gone| !gone);
+        // What went later may have left room for what was cut before.
+        for index in 0..widths.len() {
+            let room = width.saturating_sub(total(&widths));
+            let wanted = self.column_width(index);
+            widths[index] = widths[index].map(|old| wanted.min(old + room));
+        }
+        self.lay_out(&widths);
+    }
+
+    /// Cuts columns to their widths, and takes those away that have none.
+    fn lay_out(&mut self, widths: &[Option<usize>]) {
+        let mut stays = widths.iter().map(Option::is_some);
         self.columns.retain(|_| stays.next().unwrap_or(true));
         for row in &mut self.rows {
-            let mut stays = gone.iter().map(|gone| !gone);
+            for (cell, width) in row.iter_mut().zip(widths) {
+                cell.text = cut(&cell.text, width.unwrap_or(0));
+            }
+            let mut stays = widths.iter().map(Option::is_some);
             row.retain(|_| stays.next().unwrap_or(true));
         }
     }
@@ -182,18 +203,6 @@ impl Table {
         }
     }
 
-    fn cut(&mut self, index: usize, width: usize) {
-        for cell in self.rows.iter_mut().map(|row| &mut row[index]) {
-            cell.text = cut(&cell.text, width);
-        }
-    }
-
-    fn width(&self, gone: &[bool]) -> usize {
-        let stays = (0..self.columns.len()).filter(|index| !gone[*index]);
-        let widths: Vec<_> = stays.map(|index| self.column_width(index)).collect();
-        widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
-    }
-
     fn column_width(&self, index: usize) -> usize {
         let cells = self.rows.iter().map(|row| row[index].text.width());
         let header = self.columns[index].name.width();
@@ -204,6 +213,12 @@ impl Table {
 fn gives_of((index, column): (usize, &Column)) -> Vec<(u8, usize, Give)> {
     let gives = column.gives.iter();
     gives.map(|(rank, give)| (*rank, index, *give)).collect()
+}
+
+/// How wide columns of these widths are together.
+fn total(widths: &[Option<usize>]) -> usize {
+    let stays = widths.iter().flatten();
+    stays.clone().sum::<usize>() + GAP * stays.count().saturating_sub(1)
 }
 
 /// Cuts a text to `width` characters, with a sign that it was longer.

@@ -13,6 +13,9 @@ use super::{
     cache::Cache, clock::Pulse, compile::Compiler, contract, fs, host::Host, sandbox::Sandbox,
 };
 
+/// What plugins run in, with its version, which it does not tell itself.
+pub const ENGINE: &str = "wasmtime 48.0.8";
+
 /// How long a guest that only computes may go on after its time is over.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -134,4 +137,15 @@ fn link_modules(engine: &wasmtime::Engine) -> wasmtime::Result<wasmtime::Linker<
     p1::add_to_linker_async(&mut linker, |sandbox: &mut Sandbox| &mut sandbox.wasi)?;
     fs::count_modules(&mut linker)?;
     Ok(linker)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_version_of_wasmtime_is_the_one_that_is_built_in() {
+        let lock = include_str!("../../Cargo.lock");
+        let version = super::ENGINE.trim_start_matches("wasmtime ");
+        let wanted = format!("name = \"wasmtime\"\nversion = \"{version}\"");
+        assert!(lock.contains(&wanted), "`ENGINE` is of another version");
+    }
 }

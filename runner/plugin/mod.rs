@@ -40,7 +40,7 @@ pub use call::{
 };
 pub use clock::Moment;
 pub use compile::{COMPILE_ARGUMENT, CompileError, compile_child};
-pub use engine::{Engine, EngineError, EngineOptions};
+pub use engine::{ENGINE, Engine, EngineError, EngineOptions};
 pub use file::{PluginFile, PluginFileError};
 pub use fs::{raise_open_files, sweep_folders};
 pub use instance::{Instance, TEARDOWN_TIME};

@@ -291,7 +291,7 @@ mod tests {
         recorder.set_stage(Stage::Run).unwrap();
         let inflight = recorder.inflight();
         for (slot, ordinal) in [(0, 0), (1, 2)] {
-            inflight.begin(slot, ordinal, 1);
+            inflight.begin(slot, ordinal, 1, now());
         }
         recorder.record(vec![entry(0, 1, Outcome::Passed)]);
         let dir = recorder.run_dir().to_owned();

@@ -11,14 +11,27 @@ use std::{
 };
 
 use fs_err::{File, OpenOptions};
+use jiff::Timestamp;
 
 use super::state::AttemptKey;
 
 /// Ordinal (8 bytes), attempt (4), session (4), little-endian; all zero while nothing is executed.
-const SLOT_BYTES: usize = 16;
+const KEY_BYTES: usize = 16;
+/// A key, then when it began (8 bytes, milliseconds since 1970), then zeros. Who knows keys alone takes the second half for
+/// one of session 0, which there is not; and where keys follow each other without times, none of them is taken for one.
+const SLOT_BYTES: usize = 2 * KEY_BYTES;
 /// The file is this large from the beginning. Emptying it first gives a session that ends on a full disk room for its last
 /// manifest.
-const RESERVE_BYTES: usize = 64 * 1024;
+const RESERVE_BYTES: usize = 128 * 1024;
+
+/// An attempt that was begun and has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Underway {
+    /// The trial's place in the plan, and which attempt.
+    pub key: AttemptKey,
+    /// When it began, if that was written down.
+    pub begun_at: Option<Timestamp>,
+}
 
 /// Where executors note what they have begun; one slot each, rewritten in place and never synced.
 #[derive(Clone, Debug)]
@@ -43,12 +56,13 @@ impl InFlight {
         })))
     }
 
-    /// Notes that a slot's executor begins an attempt.
-    pub fn begin(&self, slot: usize, ordinal: u64, number: u32) {
+    /// Notes that a slot's executor begins an attempt now.
+    pub fn begin(&self, slot: usize, ordinal: u64, number: u32, now: Timestamp) {
         let mut bytes = [0; SLOT_BYTES];
         bytes[..8].copy_from_slice(&ordinal.to_le_bytes());
         bytes[8..12].copy_from_slice(&number.to_le_bytes());
-        bytes[12..].copy_from_slice(&self.0.session.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.0.session.to_le_bytes());
+        bytes[16..24].copy_from_slice(&now.as_millisecond().to_le_bytes());
         self.write(slot, &bytes);
     }
 
@@ -71,16 +85,29 @@ impl InFlight {
 
 /// What a session had in flight; nothing if the file is missing, damaged or of another session.
 pub(super) fn read(path: &Path, session: u32) -> Vec<AttemptKey> {
-    let bytes = fs_err::read(path).unwrap_or_default();
-    let mut keys: Vec<AttemptKey> = bytes
-        .as_chunks()
-        .0
-        .iter()
-        .filter_map(|slot| parse(slot, session))
-        .collect();
-    keys.sort_unstable();
+    let underway = read_underway(path, session).into_iter();
+    let mut keys: Vec<_> = underway.map(|underway| underway.key).collect();
     keys.dedup();
     keys
+}
+
+/// The same, with the times.
+pub(super) fn read_underway(path: &Path, session: u32) -> Vec<Underway> {
+    let bytes = fs_err::read(path).unwrap_or_default();
+    let halves = bytes.as_chunks().0;
+    let following = halves.iter().skip(1).map(Some).chain([None]);
+    let mut underway: Vec<_> = halves
+        .iter()
+        .zip(following)
+        .filter_map(|(half, next)| {
+            Some(Underway {
+                key: parse(half, session)?,
+                begun_at: next.and_then(parse_time),
+            })
+        })
+        .collect();
+    underway.sort_unstable();
+    underway
 }
 
 /// Forgets what was in flight.
@@ -93,7 +120,14 @@ pub(super) fn clear(path: &Path) -> io::Result<()> {
         .map(drop)
 }
 
-fn parse(slot: &[u8; SLOT_BYTES], session: u32) -> Option<AttemptKey> {
+fn parse_time(half: &[u8; KEY_BYTES]) -> Option<Timestamp> {
+    let (time, rest) = half.split_first_chunk()?;
+    let time = i64::from_le_bytes(*time);
+    let is_time = time > 0 && rest.iter().all(|byte| *byte == 0);
+    is_time.then(|| Timestamp::from_millisecond(time).ok())?
+}
+
+fn parse(slot: &[u8; KEY_BYTES], session: u32) -> Option<AttemptKey> {
     let (ordinal, rest) = slot.split_first_chunk()?;
     let (number, rest) = rest.split_first_chunk()?;
     let (owner, _) = rest.split_first_chunk()?;
@@ -105,7 +139,9 @@ fn parse(slot: &[u8; SLOT_BYTES], session: u32) -> Option<AttemptKey> {
 
 #[cfg(test)]
 mod tests {
-    use super::{InFlight, clear, read};
+    use jiff::Timestamp;
+
+    use super::{InFlight, KEY_BYTES, Underway, clear, read, read_underway};
     use crate::record::AttemptKey;
 
     #[test]
@@ -114,14 +150,29 @@ mod tests {
         let path = directory.path().join("inflight");
         assert_eq!(read(&path, 1), []);
         let inflight = InFlight::create(&path, 2).unwrap();
-        inflight.begin(3, 7, 1);
-        inflight.begin(0, u64::MAX, u32::MAX);
-        inflight.begin(1, 5, 2);
+        let now: Timestamp = "2026-11-20T04:39:12.123Z".parse().unwrap();
+        inflight.begin(3, 7, 1, now);
+        inflight.begin(0, u64::MAX, u32::MAX, now);
+        inflight.begin(1, 5, 2, now);
         inflight.end(1);
 
         let key = |ordinal, number| AttemptKey { ordinal, number };
         assert_eq!(read(&path, 2), [key(7, 1), key(u64::MAX, u32::MAX)]);
         assert_eq!(read(&path, 1), []);
+        let underway = |key, begun_at| Underway { key, begun_at };
+        assert_eq!(read_underway(&path, 2)[0], underway(key(7, 1), Some(now)));
+
+        // Keys without times, as they were before: each is found, and none is taken for a time.
+        let bytes = fs_err::read(&path).unwrap();
+        let keys = [&bytes[..KEY_BYTES], &bytes[6 * KEY_BYTES..7 * KEY_BYTES]].concat();
+        fs_err::write(&path, keys).unwrap();
+        assert_eq!(
+            read_underway(&path, 2),
+            [
+                underway(key(7, 1), None),
+                underway(key(u64::MAX, u32::MAX), None)
+            ]
+        );
         clear(&path).unwrap();
         assert_eq!(read(&path, 2), []);
     }

@@ -22,6 +22,7 @@ mod layout;
 mod lock;
 mod log;
 mod manifest;
+mod owner;
 mod pin;
 mod policy;
 mod prune;
@@ -58,13 +59,14 @@ pub use counts::ManifestCounts;
 pub use database::database_sql;
 pub use error::{CancelError, ClaimError, FindError, RecordError};
 pub use history::{Asked, History};
-pub use inflight::InFlight;
+pub use inflight::{InFlight, Underway};
 pub use last_words::LastWords;
 pub use layout::RunId;
 pub use lock::{Busy, Holder};
 pub use manifest::{
     End, Manifest, ManifestProvider, ManifestScenario, Metadata, Pinned, Session, Transition,
 };
+pub use owner::Owner;
 pub use pin::Pinning;
 pub use policy::{Policy, Why};
 pub use prune::{Amount, PrunedRun, Pruning, Spared};

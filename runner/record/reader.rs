@@ -11,12 +11,15 @@ use thiserror::Error;
 
 use super::{
     RecordError,
+    error::is_missing,
     history::{self, Asked, History},
+    inflight::{self, Underway},
     layout::RunDir,
     lock::{self, Holder},
     manifest::Manifest,
+    owner::Owner,
     recorder::ContentPaths,
-    row::{self, MAX_LINE_BYTES, Row},
+    row::{self, MAX_LINE_BYTES, Row, RowArtifact},
     scenario_copy,
     state::State,
     tail::Tail,
@@ -119,6 +122,38 @@ impl RunReader {
     /// The run's copy of its scenario.
     pub fn scenario_path(&self) -> PathBuf {
         self.dir.scenario()
+    }
+
+    /// Who says to work on the run.
+    pub fn owner(&self) -> Owner {
+        Owner::read(&self.dir.lock())
+    }
+
+    /// What the run's latest session has begun and not ended.
+    pub fn in_flight(&self) -> Vec<Underway> {
+        inflight::read_underway(&self.dir.inflight(), self.manifest.session())
+    }
+
+    /// What the runner has written down of the run's sessions; empty where it is missing.
+    pub fn log(&self) -> Result<String, RecordError> {
+        match fs_err::read(self.dir.log()) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if is_missing(&error) => Ok(String::new()),
+            Err(error) => Err(RecordError::io("read the runner's log")(error)),
+        }
+    }
+
+    /// A text that an attempt left in one of the runner's own files: `log.jsonl`, `stdout.txt` or `stderr.txt`; empty if it
+    /// left none. A provider's file may have that name, and then the runner's is another.
+    pub fn attempt_text(&self, row: &Row<'_>, name: &str) -> String {
+        let mut files = row.artifacts.iter().rev();
+        let is_it = |file: &&RowArtifact<'_>| file.name.trim_start_matches("runner-") == name;
+        let Some(file) = files.find(is_it) else {
+            return String::new();
+        };
+        let folder = self.dir.artifacts(row.ordinal, row.attempt);
+        let bytes = fs_err::read(folder.join(file.name.as_ref())).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     fn pieces(&self) -> Vec<PathBuf> {

@@ -140,7 +140,8 @@ impl Shared {
             let Some((task, started_at)) = self.begin(slot) else {
                 continue;
             };
-            self.in_flight.begin(slot, task.ordinal, task.number);
+            self.in_flight
+                .begin(slot, task.ordinal, task.number, super::wall_clock());
             let before = clock::suspended();
             let run = self
                 .executor

@@ -1,0 +1,133 @@
+//! The arguments of the commands that show runs. Doc comments of this file are the program's help.
+
+use std::time::Duration;
+
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use globset::{Glob, GlobMatcher};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+
+use super::{ResultsArgs, status_parser, upkeep};
+use crate::model::{RunStatus, Verdict};
+
+/// What `runner wait` is told.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
+    pub run: Option<String>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print events as JSON Lines on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner logs` is told.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
+    pub run: Option<String>,
+    /// Print what was said in the attempts of these trials instead: their logs, standard output and standard error
+    #[arg(value_name = "TRIAL", conflicts_with = "follow")]
+    pub trial: Option<String>,
+    /// The same, for the run that is meant without being named
+    #[arg(long = "trial", value_name = "GLOB", conflicts_with_all = ["trial", "follow"])]
+    pub trials: Option<String>,
+    /// Print what the runner itself has written down: how the run began, stopped, went on and ended
+    #[arg(long, conflicts_with_all = ["trial", "trials", "follow", "json"])]
+    pub runner: bool,
+    /// Go on with rows as they come, until the run has ended
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print events as JSON Lines on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// What `runner list` is told.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Show only runs with this status, or one of several; may be given more than once, or with commas
+    #[arg(long, value_parser = status_parser(), value_name = "STATUS", value_delimiter = ',')]
+    pub status: Vec<RunStatus>,
+    /// Show only runs with this verdict
+    #[arg(long, value_parser = verdict_parser(), value_name = "VERDICT")]
+    pub verdict: Option<Verdict>,
+    /// Show only runs of scenarios whose name matches
+    #[arg(long, value_name = "GLOB", value_parser = parse_glob)]
+    pub scenario: Option<GlobMatcher>,
+    /// Show only runs that began since then: an age such as `2h` or `7d`, or a day or time such as `2026-11-20` or
+    /// `2026-11-20T09:30`, as clocks here show it
+    #[arg(long, value_name = "WHEN", value_parser = parse_since)]
+    pub since: Option<Since>,
+    /// Show at most this many
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// Since when runs are wanted.
+#[derive(Clone, Copy, Debug)]
+pub enum Since {
+    /// Since so long ago.
+    Ago(Duration),
+    /// Since that instant.
+    At(Timestamp),
+}
+
+/// What `runner show` is told.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
+    pub run: Option<String>,
+    /// Show only trials that failed, ended in an error or timed out
+    #[arg(long)]
+    pub failed: bool,
+    /// Show only trials whose id (`test@provider#repeat`) or test id matches, in full
+    #[arg(long, value_name = "GLOB")]
+    pub trial: Option<String>,
+    /// Show its sessions and every change of its status
+    #[arg(long)]
+    pub history: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+fn verdict_parser() -> impl TypedValueParser<Value = Verdict> {
+    let verdicts = [Verdict::Passed, Verdict::Failed, Verdict::None];
+    PossibleValuesParser::new(verdicts.map(Verdict::as_str))
+        .map(|word| Verdict::parse(&word).expect("the word is one of those above"))
+}
+
+fn parse_glob(text: &str) -> Result<GlobMatcher, String> {
+    let glob = Glob::new(text).map_err(|error| error.to_string())?;
+    Ok(glob.compile_matcher())
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    if let Ok(age) = upkeep::parse_age(text) {
+        return Ok(Since::Ago(age));
+    }
+    let instant = text.parse::<Timestamp>().or_else(|_| {
+        let local = text.parse::<DateTime>()?;
+        local.to_zoned(TimeZone::system()).map(|at| at.timestamp())
+    });
+    instant
+        .map(Since::At)
+        .map_err(|_| "expected an age such as `2h`, or a day such as `2026-11-20`".into())
+}

@@ -1,0 +1,107 @@
+//! What a run's `runner.log` tells of a session: how it began, what became of it, how it ended. The values of secrets are
+//! not in it, because nothing that is told here has them.
+
+use std::{collections::BTreeSet, num::NonZeroUsize};
+
+use super::Surroundings;
+use crate::{
+    error::ExitStatus,
+    model::Counts,
+    output::{granted_text, plural, quoted},
+    plugin,
+    record::{End, Recorder},
+    run::{Event, Plan},
+};
+
+/// Tells what was asked for, of which program, on which machine, and what will run.
+pub(super) fn begin(plan: &Plan, recorder: &Recorder, surroundings: &Surroundings) {
+    let arguments = surroundings.arguments.iter();
+    let words: Vec<_> = arguments
+        .map(|argument| quoted(&argument.to_string_lossy()))
+        .collect();
+    tracing::info!("command: runner {}", words.join(" "));
+    let system = rustix::system::uname();
+    tracing::info!(
+        "runner {}, {}, on {} {} {}, {}, pid {}",
+        env!("CARGO_PKG_VERSION"),
+        plugin::ENGINE,
+        system.sysname().to_string_lossy(),
+        system.release().to_string_lossy(),
+        system.machine().to_string_lossy(),
+        plural(
+            std::thread::available_parallelism().map_or(1, NonZeroUsize::get) as u64,
+            "core"
+        ),
+        std::process::id()
+    );
+    tracing::info!(
+        "run {}, session {}: scenario `{}`, {} on {}, {} at a time, plan {}",
+        recorder.run_id(),
+        recorder.session(),
+        plan.scenario().name(),
+        plural(plan.trial_count(), "trial"),
+        plural(plan.provider_count() as u64, "provider"),
+        plan.jobs(),
+        plan.digest()
+    );
+    for (provider, limits, grants) in plan.access() {
+        for line in granted_text(provider, limits, grants, &BTreeSet::new()).lines() {
+            tracing::info!("{line}");
+        }
+    }
+}
+
+/// Tells what happens to the session as a whole; of its trials there are rows.
+pub(super) fn goes_on(event: &Event<'_>) {
+    match event {
+        Event::Linked { provider, took } => {
+            tracing::info!("provider `{provider}` is ready after {took:.1?}");
+        }
+        Event::Stopping {
+            mode,
+            reason,
+            why,
+            in_flight,
+        } => tracing::info!(
+            "stopping ({}, {reason}): {}; {} in flight",
+            mode.as_str(),
+            // Somebody's own words may be in it, which begin no line.
+            why.replace('\n', " "),
+            plural(*in_flight as u64, "attempt")
+        ),
+        Event::Linking { .. }
+        | Event::Requests { .. }
+        | Event::Rows { .. }
+        | Event::Progress { .. }
+        | Event::Awaiting { .. } => {}
+    }
+}
+
+/// Tells how the session ended.
+pub(super) fn end(end: &End, exit: ExitStatus) {
+    let why = [
+        end.reason.map(|reason| reason.as_str()),
+        end.signal.map(|signal| signal.as_str()),
+    ];
+    let why: Vec<_> = why.into_iter().flatten().collect();
+    let why = match why.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", why.join(", ")),
+    };
+    let Counts {
+        planned,
+        passed,
+        failed,
+        error,
+        timeout,
+        skipped,
+        ..
+    } = end.counts;
+    tracing::info!(
+        "ended: {}{why}, verdict {}, {} of {planned} done: {passed} passed, {failed} failed, {error} errors, {timeout} timeouts, {skipped} skipped; exit code {}",
+        end.status,
+        end.verdict,
+        end.counts.done(),
+        exit.code()
+    );
+}

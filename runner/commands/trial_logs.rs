@@ -1,0 +1,71 @@
+//! `runner logs RUN TRIAL` and `runner logs --runner`: what guests and the runner itself have said.
+
+use globset::{Glob, GlobMatcher};
+use miette::{IntoDiagnostic as _, WrapErr as _, miette};
+
+use crate::{
+    error::{Error, ExitStatus},
+    output::{self, Output, Said},
+    record::{LineError, RunEntry, RunReader},
+};
+
+/// Prints what the attempts of the trials said that a glob matches: log, standard output, standard error.
+pub(super) fn trials(
+    run: &RunEntry,
+    glob: &str,
+    is_json: bool,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
+    let wanted = matcher(glob)?;
+    let reader = RunReader::open(&run.dir).map_err(Error::record)?;
+    let mut said = Vec::new();
+    for row in reader.rows() {
+        match row {
+            Ok(row)
+                if wanted.is_match(row.trial.as_ref()) || wanted.is_match(row.test.as_ref()) =>
+            {
+                let text = |name| reader.attempt_text(&row, name);
+                said.push(Said {
+                    log: text("log.jsonl"),
+                    stdout: text("stdout.txt"),
+                    stderr: text("stderr.txt"),
+                    row,
+                });
+            }
+            Ok(_) => {}
+            Err(error @ LineError::Damaged { .. }) => output.warn(&error.to_string()),
+            Err(error) => return Err(Error::storage(miette::Report::from_err(error))),
+        }
+    }
+    if said.is_empty() {
+        return Err(Error {
+            status: ExitStatus::NothingSelected,
+            report: miette!(
+                help = "`runner logs RUN` prints all rows; a trial is `test@provider#repeat`, a test's id or a glob over either",
+                "no attempt of `{glob}` has ended in run `{}`",
+                run.id
+            ),
+        });
+    }
+    match is_json {
+        true => output.data(&output::said_json(run, &said)),
+        false => output.show(&output::said_text(&said)),
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// Prints what the runner itself has written down of a run.
+pub(super) fn runner(run: &RunEntry, output: &Output) -> Result<ExitStatus, Error> {
+    let reader = RunReader::open(&run.dir).map_err(Error::record)?;
+    let log = reader.log().map_err(Error::record)?;
+    output.text(&log);
+    Ok(ExitStatus::Success)
+}
+
+fn matcher(glob: &str) -> Result<GlobMatcher, Error> {
+    Glob::new(glob)
+        .map(|glob| glob.compile_matcher())
+        .into_diagnostic()
+        .wrap_err("the trial is no glob")
+        .map_err(Error::usage)
+}
