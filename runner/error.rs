@@ -105,7 +105,7 @@ impl ExitStatus {
             Self::NotPassed => "completed, not everything passed",
             Self::Usage => "wrong usage or an invalid file",
             Self::Failed => "the run could not begin as asked",
-            Self::Incomplete => "incomplete, work remains",
+            Self::Incomplete => "incomplete, or cancelled",
             Self::NothingSelected => "no test was selected",
             Self::Busy => "held by a live runner, or no answer from it",
             Self::Storage => "results could not be stored",

@@ -335,7 +335,7 @@ fn changed_grants_are_a_change() {
     runner
         .run(&[&resume[..], &["--accept-changes"]].concat())
         .expect(1)
-        .says(&[changed, "1 trials changed"]);
+        .says(&[changed, "1 trial changed"]);
     let grants = &runner.only_run().manifest()["providers"][0]["grants"];
     assert_eq!(*grants, json!({"net": ["https://example.org"]}));
 }

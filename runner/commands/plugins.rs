@@ -105,7 +105,7 @@ pub(super) fn build_now(
     ));
     let stopped = Arc::new(Stopped::default());
     let flag = Arc::clone(&stopped);
-    signals.listen(move |request| flag.set(request));
+    signals.listen(move |request| flag.set(&request));
     let built = source.build(&mut Watch {
         on_line: &mut |line| output.hint(line),
         is_stopped: &|| stopped.is_set.load(Ordering::Relaxed),
@@ -139,7 +139,7 @@ struct Stopped {
 }
 
 impl Stopped {
-    fn set(&self, request: StopRequest) {
+    fn set(&self, request: &StopRequest) {
         match request.signal {
             Some(StopSignal::Terminate) => self.is_terminate.store(true, Ordering::Relaxed),
             Some(StopSignal::HangUp) => self.is_hang_up.store(true, Ordering::Relaxed),

@@ -7,8 +7,11 @@ use super::{
 };
 use crate::model::Counts;
 
+/// A column's name, at which rank it goes, and what it counts.
+type CountColumn = (&'static str, u8, fn(&Counts) -> u64);
+
 /// The counts, and at which rank their columns go; those that count nothing go before all others.
-const COUNTS: [(&str, u8, fn(&Counts) -> u64); 6] = [
+const COUNTS: [CountColumn; 6] = [
     ("passed", 28, |counts| counts.passed),
     ("failed", 29, |counts| counts.failed),
     ("errors", 27, |counts| counts.error),
