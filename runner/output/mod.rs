@@ -220,6 +220,7 @@ impl Output {
         }
         // It is laid out already, and a source in it must not be.
         let text = without_titles(&format!("{:?}", error.report));
+        let text = format::visible_but_styles(&text);
         self.around_bar(|| drop(writeln!(anstream::stderr().lock(), "{text}")));
     }
 
