@@ -234,8 +234,8 @@ pub struct ResumeArgs {
     /// Run trials again that ended so: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, or a glob over trials
     #[arg(long, value_name = "WHICH", value_parser = parse_rerun)]
     pub rerun: Option<Rerun>,
-    /// Adopt the scenario and the plugins as they are now, and run the trials again that this changes
-    #[arg(long, conflicts_with = "rerun")]
+    /// Adopt the scenario and the plugins as they are now, and run the trials again that this changes, beside those of `--rerun`
+    #[arg(long)]
     pub accept_changes: bool,
     /// Go on even with a run that was cancelled
     #[arg(long)]

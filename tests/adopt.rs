@@ -64,6 +64,35 @@ fn what_has_changed_runs_again_and_what_was_added_runs_and_nothing_else() {
 }
 
 #[test]
+fn what_failed_and_what_has_changed_run_again_together() {
+    let runner = completed();
+    let resume = ["resume", "--from", "latest", "--accept-changes", "-j1"];
+    let rerun = |which: &str| runner.run(&[&resume[..], &["--rerun", which]].concat());
+    rerun("failed")
+        .expect(1)
+        .says(&["nothing has changed", "this session ran 1 trial: 1 failed"]);
+    // `b` fails as before, and `c` is another test now.
+    rewrite(&runner, &BEFORE.replace("equals = 3", "equals = 4"));
+    let ran_again = rerun("failed").expect(1);
+    ran_again.says(&["1 trial changed", "this session ran 2 trials: 2 failed"]);
+    let run = runner.only_run();
+    assert_eq!(ran(&run, 3), ["b", "c"]);
+    assert_eq!(run.manifest()["sessions"][2]["rerun"], "changed:1-3");
+    rewrite(&runner, &BEFORE.replace("equals = 0", "equals = 2"));
+    rerun("failed").expect(0).says(&["passed: 3 of 3"]);
+    assert_eq!(ran(&run, 4), ["b", "c"]);
+    rerun("d")
+        .expect(5)
+        .says(&["no trial of the run matches `d`"]);
+    runner.run(&["verify", "latest"]).expect(0);
+
+    runner
+        .run(&["show", "--trial", "d"])
+        .expect(5)
+        .says(&["no trial with a row matches `d`"]);
+}
+
+#[test]
 fn trials_that_moved_or_are_gone_are_refused_and_nothing_changes() {
     let runner = completed();
     let run = runner.only_run();

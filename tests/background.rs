@@ -186,7 +186,13 @@ fn an_exclusive_run_is_alone_in_its_root() {
     live.finish().expect(4);
 
     let live = running(&runner);
-    runner.exec(&["--exclusive"]).expect(6);
+    let refused = runner.exec(&["--exclusive"]).expect(6);
+    refused.says(&[
+        "the results root `results` is in use: run `",
+        &format!("pid {}, host ", live.id()),
+        ", since ",
+        "`--wait`",
+    ]);
     let mut queued = [(); 2].map(|()| runner.start(&["--exclusive", "--wait"]));
     assert!(queued.iter_mut().all(Running::is_alive));
     let [given_up, mut next] = queued;
@@ -258,4 +264,99 @@ fn the_newest_run_is_the_one_that_began_last_whatever_it_is_called() {
         .run(&["prune", "--keep-last", "2", "--no-dry-run"])
         .expect(0);
     assert_eq!(named(), names[..2]);
+}
+
+#[test]
+fn of_several_that_begin_in_one_directory_at_once_one_does_and_the_others_name_it() {
+    let runner = endless();
+    let begin = || runner.start(&["--into", "here/mine", "-j", "2"]);
+    let mut all = [begin(), begin(), begin(), begin()];
+    let run = runner.path("here/mine/benchmark.json");
+    let has_begun = || {
+        let text = fs_err::read_to_string(&run).unwrap_or_default();
+        text.contains("\"running\"")
+    };
+    while !has_begun()
+        || all
+            .iter_mut()
+            .filter_map(|one| one.is_alive().then_some(()))
+            .count()
+            > 1
+    {
+        std::thread::yield_now();
+    }
+    for mut one in all {
+        if one.is_alive() {
+            one.wait_until_running(2);
+            one.end_by(Signal::INT).0.expect(130);
+        } else {
+            let ran = one.finish().expect(6);
+            ran.says(&["pid ", "host ", "since "]);
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_directory_in_which_somebody_begins_a_run_is_held_and_one_that_died_there_is_not() {
+    let runner = passing();
+    let exec = ["exec", "scenario.toml", "--into", "here/mine"];
+    for place in ["birth.lock", "birth.files"] {
+        let mut first = runner.start_failing(&exec, &format!("{place}=halt"));
+        first.wait_until_halted();
+        let pid = format!("pid {}", first.id());
+        runner
+            .run(&exec)
+            .expect(6)
+            .says(&["is held by another process", &pid]);
+        first.kill();
+    }
+    runner.run(&exec).expect(0);
+    runner
+        .run(&exec)
+        .expect(0)
+        .says(&["nothing is left to run"]);
+}
+
+#[test]
+fn a_detached_run_that_waits_to_be_alone_has_its_id_at_once_and_can_be_stopped() {
+    let runner = endless();
+    let live = running(&runner);
+    let queue = || {
+        let said = runner
+            .exec(&["--detach", "--exclusive", "--wait", "-j2"])
+            .expect(0);
+        said.stdout.trim().to_owned()
+    };
+    let (given_up, next) = (queue(), queue());
+    let of = |id: &str| {
+        let runs = runner.list(&[]);
+        runs.into_iter().find(|run| run["run"] == id).unwrap()
+    };
+    for id in [&given_up, &next] {
+        assert_eq!(
+            (&of(id)["status"], &of(id)["stage"]),
+            (&json!("running"), &json!("plan"))
+        );
+    }
+    runner
+        .run(&["stop", &given_up, "--reason", "not today"])
+        .expect(0);
+    runner.run(&["wait", &given_up]).expect(4);
+    assert_eq!(of(&given_up)["reason"], "stopped");
+    assert_eq!(of(&next)["stage"], "plan");
+
+    live.end_by(Signal::INT).0.expect(130);
+    while of(&next)["stage"] != "run" {
+        assert_eq!(of(&next)["status"], "running");
+    }
+    runner
+        .exec(&[])
+        .expect(6)
+        .says(&["is held by another process"]);
+    runner.run(&["stop", &next]).expect(0);
+    runner.run(&["wait", &next]).expect(4);
+    runner
+        .exec(&["--exclusive", "--timeout-minutes", "0.02"])
+        .expect(4);
 }

@@ -105,11 +105,16 @@ fn rerun_runs_what_it_names_again_and_a_later_resume_inherits_what_is_left_of_it
     assert_eq!(sorted(2), ["refuses", "traps"]);
     rerun("failed").expect(1);
     assert_eq!(sorted(3), ["fails", "refuses", "traps"]);
-    rerun("naps@*").expect(1);
+    let ran = rerun("naps@*").expect(1);
+    ran.says(&["this session ran 6 trials: 6 passed", "failed: 3 of 14"]);
     assert_eq!(sorted(4), ["naps"; 6]);
     rerun("all").expect(1);
     assert_eq!(sorted(5).len(), 14);
-    rerun("nothing-of-this-name").expect(1);
+    let refused = rerun("nap*z").expect(5);
+    refused.says(&[
+        "no trial of the run matches `nap*z`",
+        "the nearest are `naps`",
+    ]);
     assert_eq!(
         runner.only_run().manifest()["sessions"]
             .as_array()

@@ -186,6 +186,9 @@ pub(super) fn close(
         closing.verdict,
     );
     story::end(&closing.end(), exit);
+    if is_resumed {
+        report.tell_of_session();
+    }
     if is_resumed && report.has_summary() {
         report.replace_tally(tally_of(&run_dir));
     }

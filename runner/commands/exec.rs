@@ -15,9 +15,9 @@ use super::{
 use crate::{
     cli::{ExecArgs, ResumeArgs},
     error::{Error, ExitStatus},
-    model::chain,
+    model::{RunStatus, chain},
     output::{self, Output, Report},
-    record::{Busy, History, RecordError, RunEntry, RunReader, Store},
+    record::{Busy, Filter, History, Place, RecordError, RunEntry, RunReader, Store},
     run::{self, Overrides, Plan, PlanError, Protected, StopSignals},
     scenario::{self, Selection},
 };
@@ -39,13 +39,16 @@ pub(super) fn exec(
     let screen = output.clone();
     signals.pause_by(move |pause| screen.aside(pause));
     let mut plan = plan(args, &signals, output)?;
+    let go_on = |run, store| {
+        let target = Target { run, store };
+        resume::go_on(&as_resume(args), &target, &signals, surroundings, output)
+    };
     if let Some(run) = run_to_go_on_with(args, &plan)? {
         let store = match args.dry_run {
             true => Store::existing_around(&run.dir).map_err(Error::record)?,
-            false => open_store(args, output)?,
+            false => open_store(args, surroundings, output)?,
         };
-        let target = Target { run, store };
-        return resume::go_on(&as_resume(args), &target, &signals, surroundings, output);
+        return go_on(run, store);
     }
     plan.check_folders(protected(args, surroundings))
         .map_err(Error::usage)?;
@@ -57,18 +60,26 @@ pub(super) fn exec(
     secrets::give(&mut plan, &args.secrets, surroundings, output)?;
 
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
-    let store = open_store(args, output)?;
+    let store = open_store(args, surroundings, output)?;
     let swept = sweep(&store, args.talk.quiet, output);
     let around = Around {
         signals: &signals,
         log: &log,
         surroundings,
+        waits: store.is_to_be_alone(),
     };
     let mode = live::mode(args.json, &args.talk, surroundings);
     let report = Report::new(output.clone(), mode, args.talk.verbose);
     let birth = plan.birth(run::wall_clock());
-    let live = Live::begin(&plan, &around, report, |acks| match &args.into {
-        Some(dir) => store.begin_in(dir, birth, acks),
+    let place = reserve(args, &store)?;
+    if let (Some(dir), None) = (&args.into, &place) {
+        // Somebody else has begun it since this process looked.
+        let run = run_to_go_on_with(args, &plan)?;
+        let in_use = || Error::record(RecordError::InUse { path: dir.clone() });
+        return go_on(run.ok_or_else(in_use)?, store);
+    }
+    let mut live = Live::begin(&plan, &around, report, |acks| match place {
+        Some(place) => store.begin_in(place, birth, acks),
         None => store.begin(birth, acks),
     })?;
     if let Some(swept) = swept {
@@ -76,6 +87,9 @@ pub(super) fn exec(
     }
     if surroundings.is_detached {
         live.detach(mode, output);
+    }
+    if store.is_to_be_alone() {
+        live.wait_until_alone(&store);
     }
     let history = History::planned(plan.trial_count());
     Ok(live.run(history, surroundings, store.root()))
@@ -132,6 +146,14 @@ fn plan(args: &ExecArgs, signals: &StopSignals, output: &Output) -> Result<Plan,
         },
         report: error.into(),
     })
+}
+
+/// Takes the directory of `--into`; `None` without one, or if a run is in it.
+fn reserve(args: &ExecArgs, store: &Store) -> Result<Option<Place>, Error> {
+    let Some(dir) = &args.into else {
+        return Ok(None);
+    };
+    store.reserve(dir, run::wall_clock()).map_err(Error::record)
 }
 
 /// Says which grants do nothing, for a scenario of many providers not of all.
@@ -203,28 +225,79 @@ fn as_resume(args: &ExecArgs) -> ResumeArgs {
 }
 
 /// Opens the results root, alone if that was asked for.
-fn open_store(args: &ExecArgs, output: &Output) -> Result<Store, Error> {
+fn open_store(
+    args: &ExecArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<Store, Error> {
     let store = match &args.into {
         Some(dir) => Store::open_around(dir),
         None => Store::open(&args.results.root),
     };
     let mut store = store.map_err(Error::record)?;
     if args.exclusive {
-        exclude(&mut store, args.wait, output).map_err(Error::record)?;
+        let waiting = match (args.wait, surroundings.is_detached) {
+            (false, _) => Waiting::Never,
+            (true, false) => Waiting::First,
+            (true, true) => Waiting::Later,
+        };
+        exclude(&mut store, waiting, output)?;
     }
     Ok(store)
 }
 
-fn exclude(store: &mut Store, waits: bool, output: &Output) -> Result<(), RecordError> {
-    let alone = store.exclusive(Busy::Refuse, run::wall_clock());
-    if !waits || !matches!(alone, Err(RecordError::Held { .. })) {
-        return alone;
+/// When a session waits for the others in its root.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Never,
+    /// Before there is a run.
+    First,
+    /// Once its run can be named, listed and stopped: nobody sees that it waits.
+    Later,
+}
+
+fn exclude(store: &mut Store, waiting: Waiting, output: &Output) -> Result<(), Error> {
+    match (store.exclusive(Busy::Refuse, run::wall_clock()), waiting) {
+        (Ok(()), _) => return Ok(()),
+        (Err(error @ RecordError::Held { .. }), Waiting::Never) => return Err(busy(store, error)),
+        (Err(RecordError::Held { .. }), Waiting::First) => {}
+        (Err(RecordError::Held { .. }), Waiting::Later) => {
+            return store.be_alone_later().map_err(Error::record);
+        }
+        (Err(error), _) => return Err(Error::record(error)),
     }
     output.talk(&format!(
         "waiting for the other runs in `{}` to end",
         store.root().display()
     ));
-    store.exclusive(Busy::Wait, run::wall_clock())
+    let alone = store.exclusive(Busy::Wait, run::wall_clock());
+    alone.map_err(Error::record)
+}
+
+/// Says which runs keep this one from being alone.
+fn busy(store: &Store, error: RecordError) -> Error {
+    let filter = Filter {
+        statuses: vec![RunStatus::Running],
+    };
+    let running = store.runs(&filter).unwrap_or_default().runs;
+    let held = running.iter().filter_map(|run| {
+        let holder = RunReader::open(&run.dir).ok()?.holder()?;
+        Some(format!("run `{}` ({holder})", run.id))
+    });
+    let held: Vec<_> = held.collect();
+    let by = match held[..] {
+        // Whoever held it has just let it go, or sweeps.
+        [] => chain(&error),
+        _ => held.join(", "),
+    };
+    Error {
+        status: ExitStatus::Busy,
+        report: miette!(
+            help = "`--wait` waits until they have ended",
+            "the results root `{}` is in use: {by}",
+            store.root().display()
+        ),
+    }
 }
 
 /// Prints the trials that would run, and what is granted; `missing` are the secrets without a value.

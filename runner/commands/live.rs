@@ -4,6 +4,7 @@ use std::{
     io::{self, IsTerminal as _},
     num::NonZeroUsize,
     path::Path,
+    thread,
     time::Duration,
 };
 
@@ -26,12 +27,18 @@ use crate::{
     model::{Reason, RunStatus, Verdict},
     output::{Begin, Mode, Output, Report},
     plugin::{self, Engine, EngineOptions, Interrupt},
-    record::{History, RecordError, Recorder, Written},
-    run::{self, Message, Plan, Protected, Session, StopRequest, StopSignals, Watch, Watchdog},
+    record::{History, RecordError, Recorder, Store, Written},
+    run::{
+        self, Message, Plan, Protected, Session, SessionError, StopRequest, StopSignals, Watch,
+        Watchdog,
+    },
 };
 
 /// How long compiling one plugin may take.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How often a session that waits for others looks for them.
+const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// A session that has begun.
 pub(super) struct Live<'a> {
@@ -42,6 +49,8 @@ pub(super) struct Live<'a> {
     inbox: UnboundedReceiver<Message>,
     interrupt: Interrupt,
     watchdog: Watchdog,
+    /// Why it ended before it began to work.
+    ended: Option<SessionError>,
 }
 
 /// What a session needs of its process.
@@ -49,6 +58,8 @@ pub(super) struct Around<'a> {
     pub(super) signals: &'a StopSignals,
     pub(super) log: &'a SessionLog,
     pub(super) surroundings: &'a Surroundings,
+    /// Whether it waits for others before it works, which its time does not count.
+    pub(super) waits: bool,
 }
 
 /// How the recorder acknowledges rows.
@@ -77,7 +88,8 @@ impl<'a> Live<'a> {
             tracing::warn!("cannot write the session's log: {error}");
         }
         story::begin(plan, &recorder, around.surroundings);
-        let watchdog = watch(plan, &recorder, stop.clone())?;
+        let timeout = (!around.waits).then(|| plan.timeout());
+        let watchdog = watch(plan, &recorder, timeout, stop.clone())?;
         let told = watchdog.told();
         around.signals.listen(move |request| {
             told(&request);
@@ -104,7 +116,24 @@ impl<'a> Live<'a> {
             inbox,
             interrupt,
             watchdog,
+            ended: None,
         })
+    }
+
+    /// Waits until this session is alone in its results root; a stop ends the wait, and then the session.
+    pub(super) fn wait_until_alone(&mut self, store: &Store) {
+        tracing::info!("waiting for the other runs in the results root to end");
+        self.ended = loop {
+            if let Ok(Message::Stop(request)) = self.inbox.try_recv() {
+                break Some(SessionError::Stopped(request.cause()));
+            }
+            match store.try_alone(run::wall_clock()) {
+                Ok(true) => break None,
+                Ok(false) => thread::sleep(ASK_EVERY),
+                Err(error) => break Some(SessionError::Storage(error)),
+            }
+        };
+        self.watchdog.bound(self.plan.timeout());
     }
 
     /// Says the run's id, and leaves the terminal.
@@ -135,8 +164,13 @@ impl<'a> Live<'a> {
             inbox,
             interrupt,
             watchdog,
+            ended,
         } = self;
         let counts = history.state.counts();
+        if let Some(ended) = ended {
+            let closing = Closing::of(Err(ended), counts, &plan.time_limit());
+            return close(recorder, watchdog, report, closing, surroundings);
+        }
         plugin::sweep_folders(&surroundings.scratch_root);
         let set_up = set_up(plan, engine_options(surroundings, root));
         // The engine stays until the end is written down: its ticker tells the watchdog's clock that the process runs.
@@ -220,12 +254,13 @@ fn stopper(
 fn watch(
     plan: &Plan,
     recorder: &Recorder,
+    timeout: Option<Duration>,
     stop: impl Fn(StopRequest) + Send + 'static,
 ) -> Result<Watchdog, Error> {
     let watch = Watch {
         run_dir: recorder.run_dir().into(),
         holding: recorder.holding(),
-        timeout: plan.timeout(),
+        timeout,
         grace: plan.grace(),
         exit_code: |reason, signal| {
             let status = match reason {

@@ -12,6 +12,7 @@ mod list;
 mod live;
 mod logs;
 mod man;
+mod matching;
 mod naming;
 mod pin;
 mod plugin;

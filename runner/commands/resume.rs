@@ -1,12 +1,13 @@
 //! `runner resume`.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use miette::miette;
 
 use super::{
     Surroundings, differences,
     live::{self, Around, Live},
+    matching::Trials,
     naming::{self, Named},
     plugins::{self, Build},
     secrets,
@@ -99,12 +100,16 @@ pub(super) fn go_on(
         signals,
         log: &log,
         surroundings,
+        waits: store.is_to_be_alone(),
     };
     let mode = live::mode(args.json, &args.talk, surroundings);
     let report = Report::new(output.clone(), mode, args.talk.verbose);
-    let live = Live::begin(&plan, &around, report, |acks| claim.open(opening, acks))?;
+    let mut live = Live::begin(&plan, &around, report, |acks| claim.open(opening, acks))?;
     if surroundings.is_detached {
         live.detach(mode, output);
+    }
+    if store.is_to_be_alone() {
+        live.wait_until_alone(store);
     }
     Ok(live.run(history, surroundings, store.root()))
 }
@@ -178,8 +183,11 @@ fn plan(
     }
     let plan = Plan::of_run(stored, &overrides(args)).map_err(Error::usage)?;
     if args.accept_changes {
-        return adopt(plan, live_plan(args, stored, signals, output)?, output);
+        let live = live_plan(args, stored, signals, output)?;
+        check_glob(args.rerun.as_ref(), &live)?;
+        return adopt(args.rerun.as_ref(), stored, plan, live, output);
     }
+    check_glob(args.rerun.as_ref(), &plan)?;
     differences::tell(stored, output);
     Ok(Planned {
         plan,
@@ -204,14 +212,33 @@ fn live_plan(
     Plan::new(scenario, path, &plugins, selection, overrides).map_err(Error::usage)
 }
 
-/// Takes the live plan for a run that has rows: what it changes runs again, and what it adds runs.
-fn adopt(stored: Plan, live: Plan, output: &Output) -> Result<Planned, Error> {
+/// Refuses a glob that means no trial.
+fn check_glob(rerun: Option<&Rerun>, plan: &Plan) -> Result<(), Error> {
+    let Some(Rerun::Glob(glob)) = rerun else {
+        return Ok(());
+    };
+    let mut trials = Trials::new(glob).map_err(|error| Error::usage(miette!("{error}")))?;
+    plan.each_trial(|trial| {
+        trials.means(&trial.to_string());
+    })
+    .map_err(|error| Error::internal(miette!("cannot read the run's tests: {error}")))?;
+    trials.check("of the run")
+}
+
+/// Takes the live plan for a run that has rows: what it changes runs again with what `rerun` names, and what it adds runs.
+fn adopt(
+    rerun: Option<&Rerun>,
+    run: &RunReader,
+    stored: Plan,
+    live: Plan,
+    output: &Output,
+) -> Result<Planned, Error> {
     if live.digest() == stored.digest() {
         output.talk("nothing has changed since the run began");
         return Ok(Planned {
             plan: stored,
             is_new: false,
-            rerun: None,
+            rerun: rerun.cloned(),
         });
     }
     let changes = live.changes_since(&stored).map_err(|error| {
@@ -229,11 +256,43 @@ fn adopt(stored: Plan, live: Plan, output: &Output) -> Result<Planned, Error> {
         "adopting changes: {} changed, {added} added",
         output::plural(changed, "trial")
     ));
+    let again = match rerun {
+        Some(rerun) => with_named(changes, rerun, run, stored.trial_count())?,
+        None => changes,
+    };
     Ok(Planned {
         plan: live,
         is_new: true,
-        rerun: Some(Rerun::Changed(changes)),
+        rerun: Some(Rerun::Changed(again)),
     })
+}
+
+/// Adds to the trials that have changed those that `rerun` names now, by their ordinals: what a later fold finds does not
+/// depend on what the changed ones come to.
+fn with_named(
+    changes: Vec<Range<u64>>,
+    rerun: &Rerun,
+    run: &RunReader,
+    trials: u64,
+) -> Result<Vec<Range<u64>>, Error> {
+    let asked = Asked {
+        rerun: Some(rerun),
+        planned: None,
+    };
+    let named = run.history_with(asked).map_err(Error::record)?.state;
+    let mut changed = changes.into_iter().flatten().peekable();
+    let mut all: Vec<Range<u64>> = Vec::new();
+    for ordinal in 0..trials {
+        let is_changed = changed.next_if_eq(&ordinal).is_some();
+        if !is_changed && !named.is_pending(ordinal) {
+            continue;
+        }
+        match all.last_mut() {
+            Some(last) if last.end == ordinal => last.end += 1,
+            _ => all.push(ordinal..ordinal + 1),
+        }
+    }
+    Ok(all)
 }
 
 fn overrides(args: &ResumeArgs) -> Overrides {

@@ -1,10 +1,10 @@
 //! `runner show`.
 
-use globset::{Glob, GlobMatcher};
 use miette::{IntoDiagnostic as _, WrapErr as _};
 
 use super::{
     Surroundings,
+    matching::Trials,
     naming::{self, Named},
 };
 use crate::{
@@ -22,7 +22,7 @@ pub(super) fn show(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
-    let wanted = Wanted::new(args)?;
+    let mut wanted = Wanted::new(args)?;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let run = Named::or_latest(args.run.as_deref(), surroundings).find(&store)?;
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
@@ -43,6 +43,9 @@ pub(super) fn show(
     };
     let warn = |error: &LineError| output.warn(&error.to_string());
     let tally = Tally::of_run(&reader, &state, keep, warn);
+    if let Some(trials) = &wanted.trial {
+        trials.check("with a row")?;
+    }
     let resume = naming::resume_entry(&run, surroundings);
     let live = (run.status == RunStatus::Running).then(|| live(&run, &reader, done));
     let shown = Shown {
@@ -88,12 +91,12 @@ fn live(run: &RunEntry, reader: &RunReader, done: u64) -> Live {
 struct Wanted {
     is_everything: bool,
     only_bad: bool,
-    trial: Option<GlobMatcher>,
+    trial: Option<Trials>,
 }
 
 impl Wanted {
     fn new(args: &ShowArgs) -> Result<Self, Error> {
-        let glob = args.trial.as_deref().map(Glob::new).transpose();
+        let glob = args.trial.as_deref().map(Trials::new).transpose();
         let glob = glob
             .into_diagnostic()
             .wrap_err("`--trial` is no glob")
@@ -102,13 +105,13 @@ impl Wanted {
             // A document has everything, a screen what was asked for.
             is_everything: args.json && !args.failed && !args.history && args.trial.is_none(),
             only_bad: args.failed,
-            trial: glob.map(|glob| glob.compile_matcher()),
+            trial: glob,
         })
     }
 
-    fn wants(&self, row: &Row<'_>, is_current: bool) -> bool {
-        let is_asked_for = match &self.trial {
-            Some(glob) => glob.is_match(row.trial.as_ref()) || glob.is_match(row.test.as_ref()),
+    fn wants(&mut self, row: &Row<'_>, is_current: bool) -> bool {
+        let is_asked_for = match &mut self.trial {
+            Some(trials) => trials.means(&row.trial),
             None => self.is_everything || self.only_bad,
         };
         is_asked_for && (!self.only_bad || (is_current && row.outcome.is_bad()))

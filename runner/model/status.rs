@@ -1,6 +1,6 @@
 //! Where a run is in its life, and what its trials showed.
 
-use std::fmt;
+use std::{fmt, ops::AddAssign};
 
 use super::Outcome;
 
@@ -248,6 +248,18 @@ impl Counts {
             0 => Verdict::Passed,
             _ => Verdict::Failed,
         }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.planned += other.planned;
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.error += other.error;
+        self.timeout += other.timeout;
+        self.skipped += other.skipped;
+        self.flaky += other.flaky;
     }
 }
 

@@ -91,6 +91,9 @@ pub(super) enum Event<'a> {
         run_dir: &'a str,
         /// What is on disk.
         counts: ManifestCounts,
+        /// What the trials came to that this session has run, if it is not the first one of the run; `planned` is how many.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ran: Option<ManifestCounts>,
         /// What went wrong, if the run could not go on.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<&'a str>,
@@ -114,6 +117,7 @@ pub(super) struct End<'a> {
     pub(super) exit_code: u8,
     pub(super) run_dir: &'a str,
     pub(super) counts: Counts,
+    pub(super) ran: Option<Counts>,
     pub(super) error: Option<&'a str>,
 }
 
@@ -140,6 +144,7 @@ impl<'a> From<End<'a>> for Event<'a> {
             exit_code: end.exit_code,
             run_dir: end.run_dir,
             counts: end.counts.into(),
+            ran: end.ran.map(ManifestCounts::from),
             error: end.error,
         }
     }

@@ -55,6 +55,7 @@ impl Follow {
             exit_code: ExitStatus::of(run.status, run.reason, run.signal, run.verdict).code(),
             run_dir: &run.dir.to_string_lossy(),
             counts: run.counts,
+            ran: None,
             error: None,
         };
         self.emit(end.into());

@@ -54,6 +54,8 @@ pub struct Report {
     is_verbose: bool,
     tally: Tally,
     granted: Granted,
+    /// What this session's trials came to, if it is not the first.
+    ran: Option<Counts>,
     bar: Option<ProgressBar>,
     /// Whether the bar has a second line.
     is_tall: bool,
@@ -76,6 +78,7 @@ impl Report {
             is_verbose,
             tally: Tally::default(),
             granted: Granted::default(),
+            ran: None,
             bar: None,
             is_tall: false,
             lines: 0,
@@ -163,6 +166,11 @@ impl Report {
         self.mode != Mode::Json
     }
 
+    /// Lets the end speak of what this session has run, beside the whole run.
+    pub fn tell_of_session(&mut self) {
+        self.ran = Some(self.tally.counts());
+    }
+
     /// Lets the summary speak of more than this session's rows; `None` changes nothing.
     pub fn replace_tally(&mut self, tally: Option<Tally>) {
         if let Some(tally) = tally {
@@ -182,6 +190,7 @@ impl Report {
                     exit_code: finish.exit.code(),
                     run_dir: &finish.run_dir.to_string_lossy(),
                     counts: finish.counts,
+                    ran: self.ran,
                     error: finish.error.as_deref(),
                 }
                 .into(),
@@ -384,6 +393,13 @@ impl Report {
         talk(&format!("\nresults: {}", finish.run_dir.display()));
         if let Some(resume) = &finish.resume {
             talk(&next::resume_line(resume));
+        }
+        if let Some(ran) = self.ran {
+            talk(&format!(
+                "this session ran {}: {}",
+                format::plural(ran.done(), "trial"),
+                format::counted(ran)
+            ));
         }
         talk(&self.closing(finish));
     }

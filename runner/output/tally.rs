@@ -65,6 +65,16 @@ impl Tally {
         tally
     }
 
+    /// How many trials came to what, together.
+    pub(super) fn counts(&self) -> Counts {
+        let mut all = Counts::default();
+        for provider in self.providers.values() {
+            all += provider.counts;
+        }
+        all.planned = all.done();
+        all
+    }
+
     /// Adds a final row's essentials.
     pub(super) fn count(
         &mut self,

@@ -16,10 +16,11 @@ use super::{
     durable, failpoint,
     inflight::InFlight,
     layout::{Root, RunDir, RunId},
-    lock::Lock,
+    lock::{self, Lock},
     manifest::{FORMAT, Manifest, ManifestProvider, ManifestScenario, Metadata, Others},
     recorder::{Begun, Locks, Recorder, WRITER, Written},
     retention,
+    run_entry::Stamp,
     sandbox::ManifestGrants,
 };
 use crate::model::{Counts, Digest, Grants, Limits, RunStatus, Stage, Verdict};
@@ -88,7 +89,14 @@ pub(super) fn give(
 ) -> Result<Recorder, RecordError> {
     let (id, dir) = make_directory(root, birth.now, random_suffix)
         .map_err(RecordError::io("create a run directory"))?;
-    let recorder = fill(root, root_lock, birth, acks, id, dir.clone());
+    let recorder = enter(&dir, birth.now).and_then(|run_lock| {
+        let place = Place {
+            id,
+            dir: dir.clone(),
+            locks: Locks::new(run_lock, root_lock),
+        };
+        fill(root, place, birth, acks)
+    });
     if recorder.is_err()
         && let Err(error) = retention::remove_failed_birth(&dir)
     {
@@ -97,14 +105,20 @@ pub(super) fn give(
     recorder
 }
 
-/// Gives birth to a run in a directory that is missing, empty, or left over from a birth that was interrupted.
-pub(super) fn give_in(
+/// A directory that nobody else begins a run in.
+#[derive(Debug)]
+pub struct Place {
+    id: RunId,
+    dir: RunDir,
+    locks: Locks,
+}
+
+/// Takes a directory that is missing, empty, or left over from a birth that was interrupted; `None` if a run is there.
+pub(super) fn reserve(
     dir: &RunDir,
     root_lock: Arc<Lock>,
-    birth: Birth,
-    acks: impl Fn(Written) + Send + 'static,
-) -> Result<Recorder, RecordError> {
-    let root = dir.root();
+    now: Timestamp,
+) -> Result<Option<Place>, RecordError> {
     let name = dir.path().file_name().and_then(|name| name.to_str());
     let id = RunId::of_directory(name.ok_or_else(|| RecordError::NoName {
         path: dir.path().to_owned(),
@@ -115,8 +129,47 @@ pub(super) fn give_in(
         }
         _ => {}
     }
-    check_unused(dir)?;
-    fill(&root, root_lock, birth, acks, id, dir.clone())
+    if let Err(error) = check_unused(dir) {
+        if has_run(dir) {
+            return Ok(None);
+        }
+        // Somebody may be beginning a run here.
+        lock::refuse_held(&dir.lock())?;
+        return if has_run(dir) { Ok(None) } else { Err(error) };
+    }
+    let run_lock = enter(dir, now)?;
+    // Whoever had the lock before may have been faster.
+    match check_unused(dir) {
+        Err(_) if has_run(dir) => return Ok(None),
+        unused => unused?,
+    }
+    Ok(Some(Place {
+        id,
+        dir: dir.clone(),
+        locks: Locks::new(run_lock, root_lock),
+    }))
+}
+
+/// Gives birth to a run in a directory that was reserved for it.
+pub(super) fn give_in(
+    place: Place,
+    birth: Birth,
+    acks: impl Fn(Written) + Send + 'static,
+) -> Result<Recorder, RecordError> {
+    fill(&place.dir.root(), place, birth, acks)
+}
+
+fn has_run(dir: &RunDir) -> bool {
+    Stamp::of(dir).is_ok_and(|stamp| stamp.is_some())
+}
+
+/// Takes the lock of a directory in which a run is to be born.
+fn enter(dir: &RunDir, now: Timestamp) -> Result<Lock, RecordError> {
+    let failed = || RecordError::io("fill a run directory");
+    pass("directory").map_err(failed())?;
+    let lock = Lock::own(&dir.lock(), now)?;
+    pass("lock").map_err(failed())?;
+    Ok(lock)
 }
 
 /// Refuses a directory in which something is that no interrupted birth has left.
@@ -158,18 +211,12 @@ fn make_directory(
 
 fn fill(
     root: &Root,
-    root_lock: Arc<Lock>,
+    place: Place,
     birth: Birth,
     acks: impl Fn(Written) + Send + 'static,
-    id: RunId,
-    dir: RunDir,
 ) -> Result<Recorder, RecordError> {
     let failed = || RecordError::io("fill a run directory");
-    pass("directory").map_err(failed())?;
-    let run_lock = Lock::own(&dir.lock(), birth.now)?;
-    // Whoever had the lock before may have been faster.
-    check_unused(&dir)?;
-    pass("lock").map_err(failed())?;
+    let Place { id, dir, locks } = place;
     let content = store(root, &birth)?;
     pass("content").map_err(failed())?;
     durable::create(&dir.scenario(), birth.scenario.text.as_bytes())
@@ -198,7 +245,7 @@ fn fill(
             index,
             inflight,
             last_seq: 0,
-            locks: Locks::new(run_lock, root_lock),
+            locks,
         },
         acks,
     )

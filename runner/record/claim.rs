@@ -721,7 +721,10 @@ mod tests {
         for name in ["lock", "index.jsonl", "scenario.toml"] {
             fs_err::write(dir.join(name), "").unwrap();
         }
-        let recorder = store.begin_in(&dir, birth(1), ignore).unwrap();
+        let place = store.reserve(&dir, now()).unwrap().unwrap();
+        let held = store.reserve(&dir, now()).unwrap_err();
+        assert!(held.to_string().contains("pid "), "{held}");
+        let recorder = store.begin_in(place, birth(1), ignore).unwrap();
         assert_eq!(recorder.run_id().as_str(), "mine");
         recorder.record(vec![entry(0, 1, Outcome::Passed)]);
         recorder.finish(&end(RunStatus::Completed, 1)).unwrap();
@@ -730,11 +733,15 @@ mod tests {
             "mine"
         );
 
-        let error = store.begin_in(&dir, birth(1), ignore).err().unwrap();
-        assert!(matches!(error, RecordError::InUse { .. }), "{error}");
+        assert!(store.reserve(&dir, now()).unwrap().is_none());
         assert_eq!(manifest(&dir).status, RunStatus::Completed);
+        let full = directory.path().join("full");
+        fs_err::create_dir(&full).unwrap();
+        fs_err::write(full.join("file"), "").unwrap();
+        let error = store.reserve(&full, now()).unwrap_err();
+        assert!(matches!(error, RecordError::InUse { .. }), "{error}");
         let unnamed = directory.path().join(OsStr::from_bytes(b"caf\xe9"));
-        let error = store.begin_in(&unnamed, birth(1), ignore).err().unwrap();
+        let error = store.reserve(&unnamed, now()).unwrap_err();
         assert!(matches!(error, RecordError::NoName { .. }), "{error}");
     }
 

@@ -3,8 +3,8 @@
 use std::{
     fmt,
     fs::TryLockError,
-    io::{self, Read, Seek, Write},
-    os::unix::fs::MetadataExt as _,
+    io::{self, Read},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -113,6 +113,25 @@ impl Lock {
         Ok(Self { file, token: None })
     }
 
+    /// Opens a lock that is to be taken alone by [`Lock::try_alone`]; until then it keeps nobody out.
+    pub(super) fn intended(path: &Path) -> Result<Self, RecordError> {
+        let file = open(path)?;
+        Ok(Self { file, token: None })
+    }
+
+    /// Takes a lock that was opened for it, unless somebody else has it.
+    pub(super) fn try_alone(&self, now: Timestamp) -> Result<bool, RecordError> {
+        match self.file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(source)) => return Err(RecordError::io("take a lock")(source)),
+        }
+        if let Err(error) = write_owner(&self.file, now, "") {
+            tracing::warn!("cannot write down who holds a lock: {error}");
+        }
+        Ok(true)
+    }
+
     /// What tells this holding from every other; absent if it could not be written down.
     pub(super) fn token(&self) -> Option<&str> {
         self.token.as_deref()
@@ -129,10 +148,10 @@ impl Lock {
         Ok(Self::owned(file, now))
     }
 
-    fn owned(mut file: File, now: Timestamp) -> Self {
+    fn owned(file: File, now: Timestamp) -> Self {
         let token = uuid::Uuid::new_v4().simple().to_string();
         // A courtesy too: on a full disk a run must be swept all the same.
-        let written = write_owner(&mut file, now, &token)
+        let written = write_owner(&file, now, &token)
             .inspect_err(|error| tracing::warn!("cannot write down who holds a lock: {error}"));
         Self {
             file,
@@ -262,7 +281,7 @@ fn held(file: &mut File, path: &Path) -> RecordError {
     }
 }
 
-fn write_owner(file: &mut File, now: Timestamp, token: &str) -> io::Result<()> {
+fn write_owner(file: &File, now: Timestamp, token: &str) -> io::Result<()> {
     let system = rustix::system::uname();
     let text = format!(
         "pid {}\nhost {}\nsince {now:.3}\ntoken {token}\n",
@@ -270,8 +289,7 @@ fn write_owner(file: &mut File, now: Timestamp, token: &str) -> io::Result<()> {
         system.nodename().to_string_lossy()
     );
     file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(text.as_bytes())
+    file.file().write_all_at(text.as_bytes(), 0)
 }
 
 #[cfg(test)]

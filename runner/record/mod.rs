@@ -51,7 +51,7 @@ mod verify;
 mod words;
 mod writer;
 
-pub use birth::{Birth, BirthProvider, BirthScenario};
+pub use birth::{Birth, BirthProvider, BirthScenario, Place};
 pub use by::By;
 pub use claim::{Claim, Opening};
 pub use content::{Blob, BlobSource};
@@ -73,7 +73,7 @@ pub use prune::{Amount, PrunedRun, Pruning, Spared};
 pub use reader::{LineError, Rows, RunReader};
 pub use recorder::{ContentPaths, Entry, Finished, Recorder, Written};
 pub use reindex::Reindexed;
-pub use rerun::Rerun;
+pub use rerun::{Rerun, is_meant};
 pub use row::{
     Row, RowArtifact, RowCheck, RowDenied, RowError, RowMetric, RowOutput, RowUsage, StoredOutput,
 };

@@ -55,7 +55,7 @@ pub(super) enum Selector {
 }
 
 /// Tells whether a glob means a trial, by its own id or by its test's.
-pub(super) fn is_meant(glob: &GlobMatcher, trial: &str) -> bool {
+pub fn is_meant(glob: &GlobMatcher, trial: &str) -> bool {
     let test = trial.rsplit_once('@').map_or(trial, |(test, _)| test);
     glob.is_match(trial) || glob.is_match(test)
 }

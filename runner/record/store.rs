@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     FindError, RecordError,
-    birth::{self, Birth},
+    birth::{self, Birth, Place},
     database::{self, Database},
     layout::{Root, RunDir, RunId},
     lock::{Busy, Lock},
@@ -30,8 +30,9 @@ const NO_RUN: &str = "lost+found";
 /// A results root with all its runs.
 pub struct Store {
     pub(super) root: Root,
-    /// Held if nobody else may work in this root.
+    /// Held if nobody else may work in this root, or to be taken once nobody does.
     alone: Option<Arc<Lock>>,
+    is_to_be_alone: bool,
 }
 
 /// Which runs to list.
@@ -87,6 +88,7 @@ impl Store {
         let store = Self {
             root: Root::new(root),
             alone: None,
+            is_to_be_alone: false,
         };
         store.check_writable()?;
         Ok(store)
@@ -107,6 +109,7 @@ impl Store {
         Ok(Self {
             root: Root::new(root),
             alone: None,
+            is_to_be_alone: false,
         })
     }
 
@@ -120,6 +123,26 @@ impl Store {
         let lock = Lock::exclude(&self.root.lock(), busy, now)?;
         self.alone = Some(Arc::new(lock));
         Ok(())
+    }
+
+    /// Lets sessions begin in this store that are to be alone in its root, and have to wait for [`Store::try_alone`] before
+    /// they do anything: until then they keep nobody out, and nobody keeps their runs from being born.
+    pub fn be_alone_later(&mut self) -> Result<(), RecordError> {
+        self.alone = Some(Arc::new(Lock::intended(&self.root.lock())?));
+        self.is_to_be_alone = true;
+        Ok(())
+    }
+
+    /// Tells whether sessions of this store have to wait for [`Store::try_alone`].
+    pub fn is_to_be_alone(&self) -> bool {
+        self.is_to_be_alone
+    }
+
+    /// Keeps every other session out from now on, as [`Store::exclusive`] does, unless one is there.
+    pub fn try_alone(&self, now: Timestamp) -> Result<bool, RecordError> {
+        self.alone
+            .as_ref()
+            .map_or(Ok(true), |lock| lock.try_alone(now))
     }
 
     /// The results root's directory.
@@ -136,16 +159,21 @@ impl Store {
         birth::give(&self.root, self.session_lock(&self.root)?, birth, acks)
     }
 
-    /// Gives birth to a run in a directory of the caller's choice, which may be there if nothing is in it. The run's id is
-    /// the directory's name, and its root the directory's parent.
+    /// Takes a directory of the caller's choice for a run, which may be there if nothing is in it; `None` if a run is in it.
+    /// The run's id is the directory's name, and its root the directory's parent.
+    pub fn reserve(&self, dir: &Path, now: Timestamp) -> Result<Option<Place>, RecordError> {
+        let dir = RunDir::real(dir);
+        birth::reserve(&dir, self.session_lock(&dir.root())?, now)
+    }
+
+    /// Gives birth to a run in a directory that was taken for it.
     pub fn begin_in(
         &self,
-        dir: &Path,
+        place: Place,
         birth: Birth,
         acks: impl Fn(Written) + Send + 'static,
     ) -> Result<Recorder, RecordError> {
-        let dir = RunDir::real(dir);
-        birth::give_in(&dir, self.session_lock(&dir.root())?, birth, acks)
+        birth::give_in(place, birth, acks)
     }
 
     /// Lists the runs that a filter asks for.

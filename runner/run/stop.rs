@@ -58,7 +58,7 @@ impl StopRequest {
     }
 
     /// The cause of a run's end by this request.
-    pub(super) fn cause(&self) -> Cause {
+    pub fn cause(&self) -> Cause {
         Cause {
             reason: self.reason(),
             signal: self.signal,
@@ -133,8 +133,8 @@ pub struct Watch {
     pub run_dir: PathBuf,
     /// What requests must name.
     pub holding: Holding,
-    /// How long the session may take.
-    pub timeout: Duration,
+    /// How long the session may take; absent while it waits for others, until [`Watchdog::bound`].
+    pub timeout: Option<Duration>,
     /// How long guests are asked to stop before they are interrupted.
     pub grace: Duration,
     /// What the process exits with when the watchdog ends it.
@@ -156,10 +156,9 @@ impl Watchdog {
             is_over: AtomicBool::new(false),
             bound: Mutex::new(None),
         });
-        shared.expect_end(Bound {
-            at: Moment::now() + watch.timeout + watch.grace + STOP_BOUND + SLACK,
-            cause: Cause::of(Reason::Timeout),
-        });
+        if let Some(timeout) = watch.timeout {
+            shared.expect_timeout(timeout);
+        }
         let watched = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("watchdog".into())
@@ -182,6 +181,11 @@ impl Watchdog {
                 }
             })?;
         Ok(Self { shared })
+    }
+
+    /// Says how long the session may take from now on.
+    pub fn bound(&self, timeout: Duration) {
+        self.shared.expect_timeout(timeout);
     }
 
     /// Makes a handle that tells the watchdog of a stop that somebody else asked for.
@@ -208,6 +212,13 @@ impl Watched {
         self.expect_end(Bound {
             at: Moment::now() + after + SLACK,
             cause: request.cause(),
+        });
+    }
+
+    fn expect_timeout(&self, timeout: Duration) {
+        self.expect_end(Bound {
+            at: Moment::now() + timeout + self.grace + STOP_BOUND + SLACK,
+            cause: Cause::of(Reason::Timeout),
         });
     }
 
