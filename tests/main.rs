@@ -47,6 +47,7 @@ mod schemas;
 mod screens;
 mod selection;
 mod stop;
+mod storm;
 mod support;
 mod surroundings;
 mod suspended;

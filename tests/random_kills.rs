@@ -1,9 +1,6 @@
 //! Killing and interrupting the program again and again at moments that nobody chose.
 
-#![expect(
-    clippy::print_stderr,
-    reason = "the seed and what the kills met are worth knowing"
-)]
+#![expect(clippy::print_stderr, reason = "what the kills met is worth knowing")]
 
 use std::{
     collections::HashSet,
@@ -11,6 +8,7 @@ use std::{
 };
 
 use crate::support::{
+    random::{Random, seed},
     runner::{Runner, Running, Signal},
     truth::{
         acknowledged, assert_kept, assert_listed_truly, assert_same_end, assert_whole, canonical,
@@ -20,34 +18,6 @@ use crate::support::{
 
 /// How many kills there are, on each of two runs side by side.
 const KILLS: u64 = 100;
-
-/// Numbers that look random and are the same for the same seed: SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn up_to(&mut self, most: Duration) -> Duration {
-        let nanos = u64::try_from(most.as_nanos()).unwrap();
-        Duration::from_nanos(self.next() % (nanos + 1))
-    }
-}
-
-/// Where the numbers begin; printed, so that a failure can be had again.
-fn seed() -> u64 {
-    let seed = std::env::var("RUNNER_TEST_SEED").map_or_else(
-        |_| u64::from(std::process::id()),
-        |seed| seed.parse().unwrap(),
-    );
-    eprintln!("RUNNER_TEST_SEED={seed}");
-    seed
-}
 
 /// What the kills met.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ pub(crate) mod fresh;
 pub(crate) mod guests;
 #[cfg(debug_assertions)]
 pub(crate) mod power;
+pub(crate) mod random;
 pub(crate) mod runner;
 pub(crate) mod server;
 pub(crate) mod spans;

@@ -74,6 +74,12 @@ impl Runner {
         Self::in_folder(tempfile::tempdir().unwrap(), guests)
     }
 
+    /// A new folder in memory, where the system has a folder there.
+    pub(crate) fn in_memory() -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::in_folder(folder.unwrap(), &[])
+    }
+
     fn in_folder(folder: TempDir, guests: &[&str]) -> Self {
         let runner = Self {
             folder: Arc::new(folder),
@@ -96,8 +102,8 @@ impl Runner {
     /// The same in memory, where the system has a folder there: for tests that begin hundreds of sessions, which would
     /// spend their time with waiting for a disk.
     pub(crate) fn hostile_in_memory(scenario: &str) -> Self {
-        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        let runner = Self::in_folder(folder.unwrap(), &["hostile"]);
+        let runner = Self::in_memory();
+        symlink(guest("hostile"), runner.path("hostile.wasm")).unwrap();
         runner.scenario(&format!(
             "{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
         ));

@@ -68,6 +68,7 @@ pub(crate) fn canonical(run: &Run) -> BTreeMap<String, Value> {
             "attempt",
             "started_at",
             "duration_ms",
+            "suspended_ms",
             "usage",
             "crc",
         ] {
