@@ -178,3 +178,74 @@ fn a_row_that_would_be_too_long_is_cut_and_says_so() {
     assert!(run.read("index.jsonl").len() <= 256 * 1024);
     assert_eq!(runner.list(&[])[0]["counts"]["failed"], 1);
 }
+
+#[test]
+fn drafts_of_compilers_that_died_go_with_the_next_one() {
+    let runner = one_test();
+    let mut dying = exec_with_cache(&runner, "cache");
+    let has_draft = || {
+        let entries = fs_err::read_dir(runner.path("cache")).into_iter().flatten();
+        let mut names = entries.map(|entry| entry.unwrap().file_name());
+        names.any(|name| name.to_string_lossy().starts_with(".draft-"))
+    };
+    while !has_draft() {
+        assert!(dying.is_alive(), "it was too fast to be caught");
+        std::thread::yield_now();
+    }
+    dying.kill();
+    runner.write("cache/.draft-dead", "half");
+    runner.write("cache/.draft-alive", "half");
+    let alive = fs_err::File::open(runner.path("cache/.draft-alive")).unwrap();
+    alive.lock().unwrap();
+
+    // A compiler may live on for a moment without whoever started it; it holds its draft as well.
+    let mut rounds = 0;
+    while artefacts(&runner).len() > 2 {
+        for path in artefacts(&runner) {
+            if !path.to_string_lossy().contains(".draft-") {
+                fs_err::remove_file(path).unwrap();
+            }
+        }
+        exec_with_cache(&runner, "cache").finish().expect(0);
+        rounds += 1;
+        assert!(rounds < 20, "{:?}", artefacts(&runner));
+    }
+    let left = artefacts(&runner);
+    assert!(
+        left.contains(&runner.path("cache/.draft-alive")),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn what_processes_left_that_died_while_they_wrote_is_swept() {
+    let runner = one_test();
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let folders = [runner.path("results"), run.dir.clone()];
+    let leave = || {
+        for folder in &folders {
+            fs_err::write(folder.join(".new-dead"), "half").unwrap();
+        }
+    };
+    let left = || {
+        folders
+            .iter()
+            .filter(|folder| folder.join(".new-dead").exists())
+            .count()
+    };
+    leave();
+    runner.run(&["verify", "latest"]).expect(0);
+    runner.run(&["prune"]).expect(0);
+    assert_eq!(left(), 2);
+    let writer = fs_err::File::open(run.dir.join(".new-dead")).unwrap();
+    writer.lock().unwrap();
+    runner.run(&["prune", "--no-dry-run"]).expect(0);
+    assert_eq!(left(), 1);
+    drop(writer);
+    runner.run(&["resume", "--from", "latest"]).expect(0);
+    assert_eq!(left(), 0);
+    leave();
+    runner.exec(&[]).expect(0);
+    assert!(!runner.path("results/.new-dead").exists());
+}

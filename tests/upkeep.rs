@@ -667,3 +667,43 @@ fn results_that_are_not_there_are_nothing_to_keep() {
     }
     assert!(!results.path("results").exists());
 }
+
+#[test]
+fn a_run_that_the_database_refuses_is_named_and_costs_no_other_run_its_place() {
+    let results = Results::new(3);
+    let runs = results.runs();
+    let mut odd = manifest(&runs[1]);
+    let first = odd["transitions"][0].clone();
+    odd["transitions"].as_array_mut().unwrap().insert(0, first);
+    write(&runs[1].join("benchmark.json"), &odd.to_string());
+
+    let says = format!("run `{}` is left out", name(&runs[1]));
+    let count = || -> i64 {
+        let database = rusqlite::Connection::open(results.path("results/runner.db")).unwrap();
+        let count = database.query_row("SELECT count(*) FROM runs", [], |row| row.get(0));
+        count.unwrap()
+    };
+    for _ in 0..2 {
+        let list = results.run(&["list", "--json"]);
+        assert_eq!(list.code, 0, "{list:?}");
+        assert_eq!(list.stderr.matches(&says).count(), 1, "{list:?}");
+        assert!(!list.stderr.contains("going on without it"), "{list:?}");
+        let document: Value = serde_json::from_str(&list.stdout).unwrap();
+        assert_eq!(document["runs"].as_array().unwrap().len(), 3);
+        assert_eq!(count(), 2);
+    }
+    let reindex = results.run(&["reindex"]);
+    assert_eq!((reindex.code, reindex.stdout.as_str()), (0, "2 runs\n"));
+    assert_eq!(reindex.stderr.matches(&says).count(), 1, "{reindex:?}");
+    assert_eq!(count(), 2);
+    assert_eq!(results.run(&["verify", name(&runs[1])]).code, 1);
+
+    // A row that cannot be read back costs nothing but a look at its manifest.
+    let database = rusqlite::Connection::open(results.path("results/runner.db")).unwrap();
+    let spoil = "UPDATE runs SET passed = -1 WHERE run_id = ?1";
+    database.execute(spoil, [name(&runs[0])]).unwrap();
+    drop(database);
+    let listed = results.json(&["list"]);
+    assert_eq!(listed["runs"][2]["counts"]["passed"], 3);
+    assert_eq!(count(), 2);
+}

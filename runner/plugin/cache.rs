@@ -1,7 +1,7 @@
 //! [`Cache`]: compiled plugins on disk, named by what they were compiled from and by what compiled them.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, Read, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
@@ -13,6 +13,9 @@ use tempfile::{Builder, NamedTempFile};
 use wasmtime::{Engine, Module, component::Component};
 
 use crate::model::Digest;
+
+/// How the names of files begin that are being written.
+const DRAFT: &str = ".draft-";
 
 /// What an artefact in the cache ends with: the CRC-32 of all bytes before it.
 type Seal = [u8; 4];
@@ -130,7 +133,16 @@ impl Cache {
         if !is_private(&self.dir)? {
             return Err(io::Error::other("others may write to it"));
         }
-        Builder::new().prefix(".draft-").tempfile_in(&self.dir)
+        sweep(&self.dir);
+        loop {
+            let file = Builder::new().prefix(DRAFT).tempfile_in(&self.dir)?;
+            // Whoever writes to it holds the lock, the compiling child included.
+            let locked = file.as_file().try_lock();
+            // Before it was locked, a sweep may have taken it for left over. Where there are no locks, none is swept.
+            if !matches!(locked, Err(TryLockError::WouldBlock)) && file.path().exists() {
+                return Ok(file);
+            }
+        }
     }
 
     fn path(&self, key: Key) -> PathBuf {
@@ -158,6 +170,25 @@ impl Draft {
     /// A handle to write through.
     pub(super) fn writer(&self) -> io::Result<File> {
         self.file.as_file().try_clone()
+    }
+}
+
+/// Removes the drafts whose writers have died. What cannot be removed is left for the next time.
+fn sweep(dir: &Path) {
+    let Ok(entries) = fs_err::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let is_draft = entry.file_name().to_string_lossy().starts_with(DRAFT);
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_draft
+            && is_file
+            && let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+            && let Err(error) = fs_err::remove_file(entry.path())
+        {
+            tracing::debug!("cannot remove what a dead process has left: {error}");
+        }
     }
 }
 

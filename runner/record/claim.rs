@@ -10,7 +10,7 @@ use super::{
     CancelError, ClaimError, RecordError,
     birth::{self, Birth},
     content::Content,
-    failpoint,
+    durable, failpoint,
     history::{Asked, History},
     inflight::InFlight,
     layout::{Root, RunDir, RunId},
@@ -81,6 +81,7 @@ impl Claim {
         let root = dir.root();
         let run_lock = Lock::own_run(&dir, now).map_err(|error| ClaimError::of(run, error))?;
 
+        durable::sweep(dir.path());
         let mut manifest = Manifest::read_to_write(&dir.manifest())?;
         // A copied directory is a run of its own.
         run.id.as_str().clone_into(&mut manifest.run_id);

@@ -8,17 +8,17 @@ use std::{
 
 use jiff::Timestamp;
 use rusqlite::{
-    Connection, ErrorCode, Row, Transaction, TransactionBehavior, config::DbConfig, params,
-    types::Type,
+    Connection, ErrorCode, Row, TransactionBehavior, config::DbConfig, params, types::Type,
 };
 use thiserror::Error;
 
 use super::{
-    layout::{RunDir, RunId},
+    layout::RunId,
     manifest::{Manifest, Pinned},
+    projection::{self, Refused},
     recorder::Entry,
     run_entry::{RunEntry, Stamp},
-    words::{self, Word},
+    words,
 };
 use crate::model::Counts;
 
@@ -127,13 +127,16 @@ impl Database {
         &mut self,
         changed: &[(Stamp, Manifest)],
         gone: &[RunId],
-    ) -> Result<(), DatabaseError> {
-        project(&mut self.connection, changed, gone).map_err(|source| self.wrap(source))
+    ) -> Result<Vec<Refused>, DatabaseError> {
+        projection::project(&mut self.connection, changed, gone).map_err(|source| self.wrap(source))
     }
 
     /// Forgets every run, learns these, and makes sure that they can be read back.
-    pub(super) fn rebuild(&mut self, manifests: &[(Stamp, Manifest)]) -> Result<(), DatabaseError> {
-        rebuild(&mut self.connection, manifests).map_err(|source| self.wrap(source))
+    pub(super) fn rebuild(
+        &mut self,
+        manifests: &[(Stamp, Manifest)],
+    ) -> Result<Vec<Refused>, DatabaseError> {
+        projection::rebuild(&mut self.connection, manifests).map_err(|source| self.wrap(source))
     }
 
     fn set_counts(&self, id: &RunId, counts: Counts) -> Result<(), DatabaseError> {
@@ -162,8 +165,10 @@ impl Database {
         let mut rows = statement.query([])?;
         let mut known = HashMap::new();
         while let Some(row) = rows.next()? {
-            let (stamp, run) = read_run(row, root)?;
-            known.insert(run.id.clone(), (stamp, run));
+            // One that cannot be read back is read from its manifest.
+            if let Ok((stamp, run)) = read_run(row, root) {
+                known.insert(run.id.clone(), (stamp, run));
+            }
         }
         Ok(known)
     }
@@ -234,6 +239,15 @@ pub(super) fn warn(error: &DatabaseError) {
     );
 }
 
+/// Names the runs that are left out.
+pub(super) fn warn_refused(refused: &[Refused]) {
+    for Refused { run, problem } in refused {
+        tracing::warn!(
+            "run `{run}` is left out of `runner.db`, and lists read its manifest instead: {problem}; `runner verify {run}` looks for damage"
+        );
+    }
+}
+
 fn configure(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
     connection.busy_timeout(patience)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -263,134 +277,6 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<bool> {
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
-}
-
-fn project(
-    connection: &mut Connection,
-    changed: &[(Stamp, Manifest)],
-    gone: &[RunId],
-) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for id in gone {
-        forget(&transaction, id.as_str())?;
-    }
-    for (stamp, manifest) in changed {
-        forget(&transaction, &manifest.run_id)?;
-        insert(&transaction, *stamp, manifest)?;
-    }
-    transaction.commit()
-}
-
-fn rebuild(connection: &mut Connection, manifests: &[(Stamp, Manifest)]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute("DELETE FROM runs", [])?;
-    for (stamp, manifest) in manifests {
-        insert(&transaction, *stamp, manifest)?;
-    }
-    transaction.commit()?;
-
-    let finding: String =
-        connection.pragma_query_value(None, "integrity_check", |row| row.get(0))?;
-    if finding == "ok" {
-        return Ok(());
-    }
-    Err(rusqlite::Error::SqliteFailure(
-        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
-        Some(finding),
-    ))
-}
-
-fn forget(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM runs WHERE run_id = ?1")?
-        .execute([id])
-        .map(drop)
-}
-
-/// Inserts a run and replays its transitions, each of which the triggers check.
-fn insert(
-    transaction: &Transaction<'_>,
-    stamp: Stamp,
-    manifest: &Manifest,
-) -> rusqlite::Result<()> {
-    insert_run(transaction, stamp, manifest)?;
-    for session in &manifest.sessions {
-        transaction
-            .prepare_cached(
-                "INSERT INTO sessions (run_id, n, opened_at, closed_at, opened_by, reason, rerun, from_seq, forced)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                manifest.run_id,
-                session.n,
-                instant(session.opened_at),
-                session.closed_at.map(instant),
-                session.opened_by,
-                session.reason.map(Word::word),
-                session.rerun,
-                signed(session.from_seq),
-                session.is_forced,
-            ])?;
-    }
-    for (n, transition) in (1_i64..).zip(&manifest.transitions) {
-        transaction
-            .prepare_cached("INSERT INTO transitions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-            .execute(params![
-                manifest.run_id,
-                n,
-                instant(transition.at),
-                transition.from.map(Word::word),
-                transition.to.word(),
-                transition.reason.map(Word::word),
-                transition.writer,
-            ])?;
-    }
-    // A sweep notes the end of a process that died some time before.
-    transaction
-        .prepare_cached("UPDATE runs SET completed_at = ?2 WHERE run_id = ?1")?
-        .execute(params![manifest.run_id, manifest.completed_at.map(instant)])
-        .map(drop)
-}
-
-fn insert_run(
-    transaction: &Transaction<'_>,
-    stamp: Stamp,
-    manifest: &Manifest,
-) -> rusqlite::Result<()> {
-    let counts = manifest.counts;
-    let run = RunEntry::of(&RunDir::new(Path::new(&manifest.run_id)), manifest);
-    let pinned = manifest.pinned.as_ref();
-    transaction
-        .prepare_cached(
-            "INSERT INTO runs (run_id, scenario, created_at, started_at, signal, stage, verdict, planned, passed,
-                 failed, error, timeout, skipped, flaky, manifest_modified, manifest_bytes, pinned_at, pinned_reason,
-                 opened_at, sessions, worked_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
-        )?
-        .execute(params![
-            manifest.run_id,
-            manifest.scenario.name,
-            instant(manifest.created_at),
-            instant(manifest.started_at),
-            manifest.signal.map(Word::word),
-            manifest.stage.word(),
-            manifest.verdict.word(),
-            signed(counts.planned),
-            signed(counts.passed),
-            signed(counts.failed),
-            signed(counts.error),
-            signed(counts.timeout),
-            signed(counts.skipped),
-            signed(counts.flaky),
-            stamp.modified,
-            stamp.bytes,
-            pinned.map(|pinned| instant(pinned.at)),
-            pinned.and_then(|pinned| pinned.reason.as_deref()),
-            instant(run.opened_at),
-            run.sessions,
-            signed(run.worked.as_millis().try_into().unwrap_or(u64::MAX)),
-        ])
-        .map(drop)
 }
 
 const SELECT_RUNS: &str = "SELECT run_id, scenario, created_at, started_at, completed_at, status, reason, signal, stage,
@@ -464,7 +350,7 @@ fn unreadable(column: usize) -> rusqlite::Error {
     )
 }
 
-fn instant(instant: Timestamp) -> String {
+pub(super) fn instant(instant: Timestamp) -> String {
     format!("{instant:.3}")
 }
 
@@ -473,7 +359,7 @@ fn parse_instant(text: &str) -> Option<Timestamp> {
 }
 
 /// SQLite has no unsigned numbers.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 

@@ -1,7 +1,7 @@
 //! Writing files so that they survive a loss of power.
 
 use std::{
-    fs::Permissions,
+    fs::{Permissions, TryLockError},
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -69,11 +69,40 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 /// Opens a file without a lasting name, with the permissions that the user's mask gives.
+///
+/// It is locked for as long as its writer lives; so what a dead process has left is told from what is in use.
 pub(super) fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)
+    loop {
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(directory)?;
+        let locked = file.as_file().try_lock();
+        // Before it was locked, a sweep may have taken it for left over. Where there are no locks, none is swept.
+        if !matches!(locked, Err(TryLockError::WouldBlock)) && file.path().exists() {
+            return Ok(file);
+        }
+    }
+}
+
+/// Removes the temporary files in a directory whose writers have died. What cannot be removed is left for the next time.
+pub(super) fn sweep(directory: &Path) {
+    let Ok(entries) = fs_err::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_temporary = name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes());
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_temporary
+            && is_file
+            && let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+            && let Err(error) = remove(&entry.path())
+        {
+            tracing::debug!("cannot remove what a dead process has left: {error}");
+        }
+    }
 }
 
 /// Syncs a temporary file and gives it its name; the directory is the caller's to sync.

@@ -25,6 +25,7 @@ mod manifest;
 mod owner;
 mod pin;
 mod policy;
+mod projection;
 mod prune;
 mod reader;
 mod recorder;

@@ -309,7 +309,8 @@ pub(super) fn project(root: &Root, dir: &RunDir, manifest: &Manifest) -> Option<
     // Without a stamp, whoever lists the runs reads the manifest again.
     let stamp = Stamp::of(dir).ok().flatten()?;
     let projected = Database::open_in_haste(&root.database()).and_then(|mut database| {
-        database.project(&[(stamp, manifest.clone())], &[])?;
+        let refused = database.project(&[(stamp, manifest.clone())], &[])?;
+        database::warn_refused(&refused);
         Ok(database)
     });
     projected.inspect_err(database::warn).ok()

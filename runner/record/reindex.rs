@@ -6,7 +6,9 @@ use super::{
     RecordError,
     database::{Database, DatabaseError},
     durable,
+    layout::RunId,
     manifest::Manifest,
+    projection::Refused,
     retention,
     run_entry::Stamp,
     store::Store,
@@ -21,6 +23,8 @@ pub struct Reindexed {
     pub is_replaced: bool,
     /// Directories that hold a run which cannot be read, and why.
     pub unreadable: Vec<(PathBuf, RecordError)>,
+    /// Runs whose manifests the database refuses, and why; whoever lists runs reads those manifests.
+    pub refused: Vec<(RunId, String)>,
 }
 
 impl Store {
@@ -37,29 +41,36 @@ impl Store {
             .collect();
 
         let path = self.root.database();
-        let is_replaced = match rebuild(&path, &manifests) {
-            Ok(()) => false,
+        let (refused, is_replaced) = match rebuild(&path, &manifests) {
+            Ok(refused) => (refused, false),
             Err(error) if error.is_in_the_file() => {
-                replace(self.root.path(), &path, &manifests)?;
-                true
+                (replace(self.root.path(), &path, &manifests)?, true)
             }
             Err(error) => return Err(error.into()),
         };
         Ok(Reindexed {
-            runs: manifests.len() as u64,
+            runs: (manifests.len() - refused.len()) as u64,
             is_replaced,
             unreadable: found.unreadable,
+            refused: refused
+                .into_iter()
+                .map(|refused| (refused.run, refused.problem))
+                .collect(),
         })
     }
 }
 
 /// Rebuilds in place, so that processes that have the file open see the new content, whole.
-fn rebuild(path: &Path, manifests: &[(Stamp, Manifest)]) -> Result<(), DatabaseError> {
+fn rebuild(path: &Path, manifests: &[(Stamp, Manifest)]) -> Result<Vec<Refused>, DatabaseError> {
     Database::open(path)?.rebuild(manifests)
 }
 
 /// Puts another file in the place of one that cannot be understood.
-fn replace(root: &Path, path: &Path, manifests: &[(Stamp, Manifest)]) -> Result<(), RecordError> {
+fn replace(
+    root: &Path,
+    path: &Path,
+    manifests: &[(Stamp, Manifest)],
+) -> Result<Vec<Refused>, RecordError> {
     let failed = || RecordError::io("replace the database");
     let file = durable::temporary(root).map_err(failed())?;
     rebuild(file.path(), manifests)?;
@@ -69,8 +80,7 @@ fn replace(root: &Path, path: &Path, manifests: &[(Stamp, Manifest)]) -> Result<
     durable::persist(file, path).map_err(failed())?;
     durable::sync_directory(root).map_err(failed())?;
     // Whoever opened the old file meanwhile may have left a log behind.
-    rebuild(path, manifests)?;
-    Ok(())
+    Ok(rebuild(path, manifests)?)
 }
 
 #[cfg(test)]

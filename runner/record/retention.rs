@@ -34,6 +34,7 @@ impl Store {
         let mut pruning = survey.choose(policy, now);
         self.remove_runs(&mut pruning, &mut survey, now);
         remove_leftovers(&mut pruning, now);
+        self.remove_temporaries(&survey);
 
         let entries = self.remove_entries(&survey, now, &mut pruning.failures);
         pruning.entries = entries;
@@ -70,6 +71,14 @@ impl Store {
         survey.runs.retain(|run| !gone.contains(&run.run.id));
         if !gone.is_empty() {
             self.forget(&gone.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    /// Removes what processes have left that died while they wrote a file; what is in the content store goes by its age.
+    fn remove_temporaries(&self, survey: &Survey) {
+        durable::sweep(self.root.path());
+        for run in &survey.runs {
+            durable::sweep(&run.run.dir);
         }
     }
 
@@ -142,7 +151,7 @@ impl Store {
     /// Lets `runner.db` follow.
     fn forget(&self, gone: &[RunId]) {
         let forgotten = Database::open(&self.root.database())
-            .and_then(|mut database| database.project(&[], gone));
+            .and_then(|mut database| database.project(&[], gone).map(drop));
         if let Err(error) = forgotten {
             database::warn(&error);
         }

@@ -370,9 +370,11 @@ impl Store {
         let gone: Vec<RunId> = known.into_keys().collect();
         if let Some(database) = &mut database
             && (!changed.is_empty() || !gone.is_empty())
-            && let Err(error) = database.project(&changed, &gone)
         {
-            database::warn(&error);
+            match database.project(&changed, &gone) {
+                Ok(refused) => database::warn_refused(&refused),
+                Err(error) => database::warn(&error),
+            }
         }
         Ok(list)
     }

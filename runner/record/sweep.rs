@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    Claim, ClaimError, RecordError,
+    Claim, ClaimError, RecordError, durable,
     history::{self, Asked, History},
     inflight,
     last_words::{self, LastWords},
@@ -35,6 +35,7 @@ pub struct Swept {
 impl Store {
     /// Sweeps every run that says `running` and whose lock is free. One that cannot be swept does not keep the others.
     pub fn sweep(&self, now: Timestamp) -> Result<Vec<Swept>, RecordError> {
+        durable::sweep(self.root.path());
         let orphans = self.orphans()?;
         if orphans.is_empty() {
             return Ok(Vec::new());

@@ -212,7 +212,7 @@ pub(crate) fn assert_consistent(runner: &Runner) {
     let left: Vec<_> = fs_err::read_dir(&run.dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.starts_with("request-"))
+        .filter(|name| name.starts_with("request-") || name.starts_with(".new-"))
         .collect();
     assert_eq!(left, [""; 0]);
     let shown = &runner.list(&[])[0];
