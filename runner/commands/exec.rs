@@ -259,7 +259,7 @@ enum Waiting {
 fn exclude(store: &mut Store, waiting: Waiting, output: &Output) -> Result<(), Error> {
     match (store.exclusive(Busy::Refuse, run::wall_clock()), waiting) {
         (Ok(()), _) => return Ok(()),
-        (Err(error @ RecordError::Held { .. }), Waiting::Never) => return Err(busy(store, error)),
+        (Err(error @ RecordError::Held { .. }), Waiting::Never) => return Err(busy(store, &error)),
         (Err(RecordError::Held { .. }), Waiting::First) => {}
         (Err(RecordError::Held { .. }), Waiting::Later) => {
             return store.be_alone_later().map_err(Error::record);
@@ -275,7 +275,7 @@ fn exclude(store: &mut Store, waiting: Waiting, output: &Output) -> Result<(), E
 }
 
 /// Says which runs keep this one from being alone.
-fn busy(store: &Store, error: RecordError) -> Error {
+fn busy(store: &Store, error: &RecordError) -> Error {
     let filter = Filter {
         statuses: vec![RunStatus::Running],
     };
@@ -287,7 +287,7 @@ fn busy(store: &Store, error: RecordError) -> Error {
     let held: Vec<_> = held.collect();
     let by = match held[..] {
         // Whoever held it has just let it go, or sweeps.
-        [] => chain(&error),
+        [] => chain(error),
         _ => held.join(", "),
     };
     Error {
