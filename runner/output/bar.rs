@@ -6,13 +6,47 @@ use indicatif::{ProgressState, ProgressStyle};
 use owo_colors::OwoColorize as _;
 
 use super::format;
-use crate::{model::Counts, run};
+use crate::{model::Counts, plugin::Moment, run};
+
+/// How fast trials end: those of this session, since the first could begin, by the time in which the process could work.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    /// What earlier sessions have done.
+    before: u64,
+    begun: Moment,
+}
+
+impl Pace {
+    pub(super) fn begin(before: u64) -> Self {
+        Self {
+            before,
+            begun: Moment::now(),
+        }
+    }
+
+    /// Trials in a second, of `done` in all; `None` before the first has ended.
+    fn rate(self, done: u64) -> Option<f64> {
+        rate(done.saturating_sub(self.before), self.begun.elapsed())
+    }
+}
+
+fn rate(done: u64, elapsed: Duration) -> Option<f64> {
+    (done > 0).then(|| done as f64 / elapsed.as_secs_f64().max(0.001))
+}
+
+/// How long the rest takes at this rate; a year stands for longer.
+fn left(rest: u64, rate: f64) -> Duration {
+    Duration::try_from_secs_f64((rest as f64 / rate).max(1.0)).unwrap_or(LONGEST)
+}
+
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// From how many columns on there is room for a trial beside the bar.
 pub(super) const WIDE: usize = 140;
 
 /// How the bar is laid out, with what is running longest at its end or, in a tall one, below it.
-pub(super) fn style(is_tall: bool) -> ProgressStyle {
+pub(super) fn style(is_tall: bool, pace: Option<Pace>) -> ProgressStyle {
+    let rate = move |state: &ProgressState| pace?.rate(state.pos());
     let count = |get: fn(&ProgressState) -> u64| {
         move |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
             // A writer of the screen's buffer cannot fail.
@@ -29,21 +63,32 @@ pub(super) fn style(is_tall: bool) -> ProgressStyle {
     .with_key("planned", count(|state| state.len().unwrap_or(0)))
     .with_key(
         "rate",
-        |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-            let _ = write!(writer, "{:.0}/s", state.per_sec());
+        move |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
+            if let Some(rate) = rate(state) {
+                let _ = write!(writer, "{}", rate_text(rate));
+            }
         },
     )
     .with_key(
         "left",
-        |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
+        move |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
             // Before anything is done nobody knows.
-            if state.pos() > 0 {
-                let left = Duration::from_secs(state.eta().as_secs().max(1));
+            if let Some(rate) = rate(state) {
+                let rest = state.len().unwrap_or(0).saturating_sub(state.pos());
+                let left = Duration::from_secs(left(rest, rate).as_secs());
                 let _ = write!(writer, "{} left", format::duration(left));
             }
         },
     )
     .progress_chars("━╸─")
+}
+
+fn rate_text(rate: f64) -> String {
+    // Slow ones have a rate as well.
+    match rate < 10.0 {
+        true => format!("{rate:.1}/s"),
+        false => format!("{rate:.0}/s"),
+    }
 }
 
 /// What is done, by how it ended.
@@ -71,4 +116,26 @@ pub(super) fn longest(longest: &run::Running<'_>) -> String {
         longest.trial,
         format::duration(longest.elapsed)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{left, rate, rate_text};
+
+    #[test]
+    fn the_rate_is_that_of_what_was_done_in_the_time_there_was() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(rate(0, minute), None);
+        let six = rate(360, minute).unwrap();
+        assert_eq!(
+            (rate_text(six), left(60, six)),
+            ("6.0/s".into(), Duration::from_secs(10))
+        );
+        assert_eq!(rate_text(rate(36_000, minute).unwrap()), "600/s");
+        // Neither nothing left nor nothing measurable is an overflow.
+        assert_eq!(left(0, six), Duration::from_secs(1));
+        assert!(rate(u64::MAX, Duration::ZERO).unwrap() > 1e9);
+    }
 }

@@ -7,7 +7,8 @@ use owo_colors::OwoColorize as _;
 use serde_json::value::RawValue;
 
 use super::{
-    Output, awaited, bar,
+    Output, awaited,
+    bar::{self, Pace},
     events::{self, Line, Longest},
     failure, format,
     grants::{self, Granted},
@@ -59,6 +60,8 @@ pub struct Report {
     bar: Option<ProgressBar>,
     /// Whether the bar has a second line.
     is_tall: bool,
+    /// How fast trials end, once they can begin.
+    pace: Option<Pace>,
     /// Lines of the event stream so far.
     lines: u64,
     shown: u64,
@@ -81,6 +84,7 @@ impl Report {
             ran: None,
             bar: None,
             is_tall: false,
+            pace: None,
             lines: 0,
             shown: 0,
             told: None,
@@ -136,6 +140,13 @@ impl Report {
             } => {
                 let toml = grants::requests_toml(provider, *grants, *lacks_scratch);
                 self.requests(provider, requests, &toml);
+            }
+            run::Event::Begun { counts } => {
+                self.pace = Some(Pace::begin(counts.done()));
+                if let Some(bar) = &self.bar {
+                    bar.set_position(counts.done());
+                    bar.set_style(bar::style(self.is_tall, self.pace));
+                }
             }
             run::Event::Rows {
                 entries,
@@ -451,7 +462,7 @@ impl Report {
     fn show_bar(&mut self, planned: u64) {
         let bar =
             ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr_with_hz(10));
-        bar.set_style(bar::style(false));
+        bar.set_style(bar::style(false, None));
         self.output.set_bar(Some(bar.clone()));
         self.bar = Some(bar);
     }
@@ -464,7 +475,7 @@ impl Report {
             && is_tall != self.is_tall
         {
             self.is_tall = is_tall;
-            bar.set_style(bar::style(is_tall));
+            bar.set_style(bar::style(is_tall, self.pace));
         }
     }
 

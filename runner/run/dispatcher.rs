@@ -183,6 +183,9 @@ impl<'a> Dispatcher<'a> {
     }
 
     async fn go_on(&mut self, inbox: &mut UnboundedReceiver<Message>) -> io::Result<()> {
+        (self.observe)(Event::Begun {
+            counts: self.state.counts(),
+        });
         self.record_guilty();
         let mut messages = Vec::new();
         let mut progress_at = Moment::now() + PROGRESS_EVERY;

@@ -95,6 +95,11 @@ pub enum Event<'a> {
         /// Whether these need a limit of what may be written, and there is none.
         lacks_scratch: bool,
     },
+    /// Plugins are ready, and trials are begun.
+    Begun {
+        /// What earlier sessions have come to.
+        counts: Counts,
+    },
     /// Rows are on disk.
     Rows {
         /// The attempts they tell of.
