@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -14,6 +15,8 @@ use super::{RecordError, durable, failpoint, layout, lock::Lock};
 use crate::model::Digest;
 
 const CHUNK: usize = 64 * 1024;
+/// What a file without a name is called in messages.
+const UNNAMED: &str = "the normalised tests";
 
 /// Bytes that a run needs for as long as it exists.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub enum BlobSource {
     Bytes(Arc<[u8]>),
     /// In a file, which is copied piece by piece and must still have its digest.
     File(PathBuf),
+    /// In an open file, likewise; it may have no name.
+    Open(Arc<std::fs::File>),
 }
 
 /// The content store while a birth adds to it; nobody removes entries meanwhile.
@@ -89,6 +94,10 @@ impl Blob {
             BlobSource::File(path) => fs_err::metadata(path)
                 .map(|metadata| metadata.len())
                 .map_err(RecordError::io("read what a run needs")),
+            BlobSource::Open(file) => file
+                .metadata()
+                .map(|metadata| metadata.len())
+                .map_err(RecordError::io("read what a run needs")),
         }
     }
 
@@ -97,13 +106,39 @@ impl Blob {
             BlobSource::Bytes(bytes) => target
                 .write_all(bytes)
                 .map_err(RecordError::io("write into the content store")),
-            BlobSource::File(path) => copy_file(path, self.digest, target),
+            BlobSource::File(path) => {
+                let file = File::open(path).map_err(RecordError::io("read what a run needs"))?;
+                copy_file(file, path, self.digest, target)
+            }
+            BlobSource::Open(file) => {
+                let whole = Whole { file, at: 0 };
+                copy_file(whole, Path::new(UNNAMED), self.digest, target)
+            }
         }
     }
 }
 
-fn copy_file(path: &Path, expected: Digest, target: &mut impl Write) -> Result<(), RecordError> {
-    let mut file = File::open(path).map_err(RecordError::io("read what a run needs"))?;
+/// Reads an open file from its beginning, and leaves its cursor to others.
+struct Whole<'a> {
+    file: &'a std::fs::File,
+    at: u64,
+}
+
+impl Read for Whole<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(bytes, self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+/// Copies a file that is called `path` in messages.
+fn copy_file(
+    mut file: impl Read,
+    path: &Path,
+    expected: Digest,
+    target: &mut impl Write,
+) -> Result<(), RecordError> {
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; CHUNK];
     loop {

@@ -258,11 +258,13 @@ impl Plan {
             digest: provider.file.sha256,
             source: BlobSource::Bytes(provider.file.bytes.clone()),
         });
-        let suite = self.suite.path().map(|path| (self.suite.digest(), path));
-        let files = self.suite.attachments().chain(suite);
-        let files = files.map(|(digest, path)| Blob {
+        let files = self.suite.attachments().map(|(digest, path)| Blob {
             digest,
             source: BlobSource::File(path.into()),
+        });
+        let suite = self.suite.is_new().then(|| Blob {
+            digest: self.suite.digest(),
+            source: BlobSource::Open(Arc::clone(self.suite.file())),
         });
         Birth {
             scenario: BirthScenario {
@@ -274,7 +276,7 @@ impl Plan {
             planned: self.trial_count(),
             providers: providers().map(birth_provider).collect(),
             suite: self.suite.digest(),
-            blobs: plugins.chain(files).collect(),
+            blobs: plugins.chain(files).chain(suite).collect(),
             selection: selection_json(&self.selection),
             options: self.options_json(),
             now,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fs::File,
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
@@ -15,7 +16,6 @@ use serde_json::{
     Map, Value,
     value::{RawValue, to_raw_value},
 };
-use tempfile::NamedTempFile;
 
 use super::{
     Mistake, Retries, Scenario, ScenarioError, Selection, Suite,
@@ -114,7 +114,7 @@ struct Normaliser<'s> {
     scenario: &'s Scenario,
     names: Vec<&'s str>,
     filter: Filter,
-    file: BufWriter<NamedTempFile>,
+    file: BufWriter<File>,
     line: Vec<u8>,
     parts: Parts,
     attachments: Attachments,
@@ -136,7 +136,8 @@ impl<'s> Normaliser<'s> {
             scenario,
             names: providers.map(|provider| provider.id.as_str()).collect(),
             filter,
-            file: BufWriter::with_capacity(1 << 16, NamedTempFile::new()?),
+            // Without a name: nothing is left of it, however the process ends.
+            file: BufWriter::with_capacity(1 << 16, tempfile::tempfile()?),
             line: Vec::new(),
             parts: Parts::default(),
             attachments: Attachments::default(),
@@ -170,9 +171,9 @@ impl<'s> Normaliser<'s> {
             .file
             .into_inner()
             .map_err(io::IntoInnerError::into_error);
-        let (file, path) = stored.map_err(ScenarioError::Store)?.into_parts();
+        let file = stored.map_err(ScenarioError::Store)?;
         let attachments = self.attachments.into_paths();
-        Ok(self.parts.finish(file, Some(path), attachments))
+        Ok(self.parts.finish(file, true, attachments))
     }
 
     fn resolve(
@@ -494,7 +495,7 @@ fn raw(value: &impl Serialize) -> Box<RawValue> {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, sync::Arc};
+    use std::{os::unix::fs::FileExt as _, path::Path, sync::Arc};
 
     use crate::scenario::{Scenario, ScenarioError, Selection, Suite, Test, load, normalise};
 
@@ -542,6 +543,14 @@ mod tests {
         id = '{{file.stem}}/{{row.n}}'
         exclude = ['*/2']
     ";
+
+    /// The file of a suite, read by its handle.
+    fn bytes(suite: &Suite) -> Vec<u8> {
+        let file = suite.file();
+        let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
 
     fn lists() -> tempfile::TempDir {
         folder(
@@ -677,12 +686,13 @@ mod tests {
             ],
         );
         let suite = select(directory.path(), &Selection::default());
-        let path = suite.path().unwrap();
-        let stored = fs_err::read_to_string(path).unwrap();
+        let path = directory.path().join("stored");
+        fs_err::write(&path, bytes(&suite)).unwrap();
+        let stored = fs_err::read_to_string(&path).unwrap();
         assert!(!stored.contains(directory.path().to_str().unwrap()));
         assert_eq!(suite.attachments().count(), 1);
 
-        let opened = Suite::open(fs_err::File::open(path).unwrap().into_parts().0).unwrap();
+        let opened = Suite::open(fs_err::File::open(&path).unwrap().into_parts().0).unwrap();
         assert_eq!((opened.digest(), opened.trial_count()), (suite.digest(), 3));
         assert_eq!(
             format!("{:?}", tests(&opened)),

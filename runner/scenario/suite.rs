@@ -15,7 +15,6 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
-use tempfile::TempPath;
 
 use super::{Attachment, Expect, ExpectedError, ProviderSet, Retries, Test, expect::Schema};
 use crate::model::{Digest, TestId};
@@ -31,8 +30,9 @@ pub struct Suite {
 
 #[derive(Debug)]
 struct Inner {
-    file: File,
-    path: Option<TempPath>,
+    file: Arc<File>,
+    /// Whether it has no name yet, because nobody has stored it.
+    is_new: bool,
     digest: Digest,
     index: Index,
     schemas: BTreeMap<Digest, Arc<Schema>>,
@@ -50,17 +50,17 @@ impl Suite {
             parts.take(&line)?;
             line.clear();
         }
-        Ok(parts.finish(file, None, BTreeMap::new()))
+        Ok(parts.finish(file, false, BTreeMap::new()))
     }
 
-    /// The file itself.
-    pub fn file(&self) -> &File {
+    /// The file itself, to be read without its cursor.
+    pub fn file(&self) -> &Arc<File> {
         &self.inner.file
     }
 
-    /// The temporary file in which a new suite lives as long as this value.
-    pub fn path(&self) -> Option<&Path> {
-        self.inner.path.as_deref()
+    /// Tells whether its file has no name, and is gone with this value.
+    pub fn is_new(&self) -> bool {
+        self.inner.is_new
     }
 
     /// What the file hashes to.
@@ -286,12 +286,12 @@ impl Parts {
     pub(super) fn finish(
         self,
         file: File,
-        path: Option<TempPath>,
+        is_new: bool,
         attachments: BTreeMap<Digest, PathBuf>,
     ) -> Suite {
         let inner = Inner {
-            file,
-            path,
+            file: Arc::new(file),
+            is_new,
             digest: Digest::finish(self.hasher),
             index: self.index,
             schemas: self.schemas,
