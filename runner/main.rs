@@ -1,10 +1,16 @@
 //! The program: parse, dispatch, exit code.
 
-use std::{env, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    panic::{self, AssertUnwindSafe},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use runner::{
     cli::Cli,
     commands::{self, Surroundings},
+    error::ExitStatus,
     output::{self, Output},
     plugin,
 };
@@ -45,9 +51,13 @@ fn main() -> ExitCode {
         log_filter: text("RUNNER_LOG"),
         variable: |name| env::var_os(name),
     };
-    match commands::dispatch(cli.command, &surroundings, &output) {
-        Ok(status) => status.into(),
-        Err(error) => {
+    let dispatch = || commands::dispatch(cli.command, &surroundings, &output);
+    // The panic itself has been told by its hook.
+    let done = panic::catch_unwind(AssertUnwindSafe(dispatch));
+    match done {
+        Err(_) => ExitStatus::Internal.into(),
+        Ok(Ok(status)) => status.into(),
+        Ok(Err(error)) => {
             output.error(&error);
             error.status.into()
         }

@@ -22,6 +22,7 @@ mod exec;
 mod filesystem;
 mod formats;
 mod grants;
+mod machine;
 mod network;
 mod new_plugins;
 mod newer;

@@ -81,7 +81,7 @@ impl Closing {
         let storage = ending.storage.map(|error| chain(&error));
         Self {
             is_forced: ending.is_forced,
-            error: storage.or(stopped.error),
+            error: storage.or(ending.lacked).or(stopped.error),
             ..stopped
         }
     }

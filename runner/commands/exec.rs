@@ -58,6 +58,7 @@ pub(super) fn exec(
         return dry_run(&plan, &missing, output);
     }
     secrets::give(&mut plan, &args.secrets, surroundings, output)?;
+    live::make_room(&mut plan, output)?;
 
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     let store = open_store(args, surroundings, output)?;

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal as _},
     num::NonZeroUsize,
+    panic::{self, AssertUnwindSafe},
     path::Path,
     thread,
     time::Duration,
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     cli::TalkArgs,
     error::{Error, ExitStatus},
-    model::{Reason, RunStatus, Verdict},
+    model::{Counts, Reason, RunStatus, Verdict},
     output::{Begin, Mode, Output, Report},
     plugin::{self, Engine, EngineOptions, Interrupt},
     record::{History, RecordError, Recorder, Store, Written},
@@ -39,6 +40,8 @@ const COMPILE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How often a session that waits for others looks for them.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// As long as any process lives.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A session that has begun.
 pub(super) struct Live<'a> {
@@ -172,11 +175,15 @@ impl<'a> Live<'a> {
             return close(recorder, watchdog, report, closing, surroundings);
         }
         plugin::sweep_folders(&surroundings.scratch_root);
-        let set_up = set_up(plan, engine_options(surroundings, root));
+        let set_up = contained(|| set_up(plan, engine_options(surroundings, root)));
         // The engine stays until the end is written down: its ticker tells the watchdog's clock that the process runs.
         let (closing, _engine) = match set_up {
-            Err(problem) => (Closing::not_set_up(problem, counts), None),
-            Ok((engine, guests, main)) => {
+            Err(panic) => {
+                let ended = Err(broken(panic, counts));
+                (Closing::of(ended, counts, &plan.time_limit()), None)
+            }
+            Ok(Err(problem)) => (Closing::not_set_up(problem, counts), None),
+            Ok(Ok((engine, guests, main))) => {
                 let session = Session {
                     engine: &engine,
                     guests: guests.handle().clone(),
@@ -191,7 +198,8 @@ impl<'a> Live<'a> {
                         report.observe(&event);
                     },
                 };
-                let ended = main.block_on(run::run(plan, session));
+                let ended = contained(|| main.block_on(run::run(plan, session)));
+                let ended = ended.unwrap_or_else(|panic| Err(broken(panic, counts)));
                 // A guest inside one long instruction cannot be joined.
                 guests.shutdown_background();
                 let closing = Closing::of(ended, counts, &plan.time_limit());
@@ -200,6 +208,18 @@ impl<'a> Live<'a> {
         };
         close(recorder, watchdog, report, closing, surroundings)
     }
+}
+
+/// Sees to it that this process can do what a plan asks for, before anything is created.
+pub(super) fn make_room(plan: &mut Plan, output: &Output) -> Result<(), Error> {
+    let reduced = plan.make_room().map_err(|no_room| Error {
+        status: ExitStatus::Failed,
+        report: no_room.into(),
+    })?;
+    for reduced in reduced {
+        output.warn(&reduced.to_string());
+    }
+    Ok(())
 }
 
 /// How a session is reported.
@@ -276,6 +296,18 @@ fn watch(
         .map_err(|error| Error::internal(miette!("cannot start the watchdog: {error}")))
 }
 
+/// Keeps a panic from ending the process before the run is closed; it is the text of the error.
+fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(work))
+        .map_err(|panic| plugin::panic_text(&*panic).to_owned())
+}
+
+/// How a session ends in which the runner has panicked. What is on disk is counted when that is written down.
+fn broken(panic: String, counts: Counts) -> SessionError {
+    let error = format!("the runner itself failed: {panic}; this is a bug, please report it");
+    SessionError::Run { error, counts }
+}
+
 /// Makes the engine, the guests' runtime, and the one that the dispatcher has for itself.
 fn set_up(plan: &Plan, options: EngineOptions) -> Result<(Engine, Runtime, Runtime), String> {
     let engine = Engine::new(options).map_err(|error| error.to_string())?;
@@ -283,11 +315,17 @@ fn set_up(plan: &Plan, options: EngineOptions) -> Result<(Engine, Runtime, Runti
     let guests = runtime::Builder::new_multi_thread()
         .worker_threads(plan.jobs().min(cores))
         .thread_name("guest")
+        .thread_keep_alive(FOR_EVER)
         .enable_all()
         .build();
     let main = runtime::Builder::new_current_thread().enable_all().build();
     match (guests, main) {
-        (Ok(guests), Ok(main)) => Ok((engine, guests, main)),
+        (Ok(guests), Ok(main)) => {
+            // One thread for what blocks is made now and stays: where no other can be started, that is all there is to
+            // wait for.
+            drop(guests.spawn_blocking(|| ()));
+            Ok((engine, guests, main))
+        }
         (Err(error), _) | (_, Err(error)) => Err(format!("cannot start threads: {error}")),
     }
 }

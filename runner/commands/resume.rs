@@ -82,6 +82,7 @@ pub(super) fn go_on(
     protected.push(Protected::folder("the run", &run.dir));
     plan.check_folders(protected).map_err(Error::usage)?;
     secrets::give(&mut plan, &args.secrets, surroundings, output)?;
+    live::make_room(&mut plan, output)?;
     if rerun.is_none() {
         hint_at_rerun(&history, output);
     }

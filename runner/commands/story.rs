@@ -70,6 +70,7 @@ pub(super) fn goes_on(event: &Event<'_>) {
             plural(*in_flight as u64, "attempt")
         ),
         Event::Linking { .. }
+        | Event::Begun { .. }
         | Event::Requests { .. }
         | Event::Rows { .. }
         | Event::Progress { .. }

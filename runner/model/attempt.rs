@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Denied, ErrorClass, Outcome, TrialId};
+use super::{Denied, ErrorClass, HostFault, Outcome, TrialId};
 
 /// One execution of a trial. The recorder adds what makes it a row: sequence, session, `final`, `flaky`, checksum.
 #[derive(Clone, Debug)]
@@ -115,6 +115,8 @@ pub struct AttemptError {
     pub message: String,
     /// How long the provider asks to wait before the next attempt.
     pub retry_after: Option<Duration>,
+    /// What the runner's own machine lacked, if that is why.
+    pub fault: Option<HostFault>,
 }
 
 /// What an attempt used.

@@ -8,13 +8,14 @@ use super::{
     access::Access,
     fs::Quota,
     interrupt::Halt,
+    lacking::lacking,
     listener::Listener,
     sandbox::{Sandbox, Spent},
 };
 
 use crate::model::{
-    Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, Limits, LogRecord, Metric,
-    Usage,
+    Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, HostFault, Limits, LogRecord,
+    Metric, Usage,
 };
 
 /// Everything that one attempt hands to a plugin.
@@ -152,6 +153,8 @@ pub struct Ended {
     pub hint: Option<String>,
     /// Files it left.
     pub artifacts: Vec<Artifact>,
+    /// What the guest found lacking on the runner's machine; it is not to blame for what came of it.
+    pub lacked: Option<AttemptError>,
 }
 
 /// How one attempt ended.
@@ -222,6 +225,7 @@ impl Ended {
             host.warn(hint.clone());
         }
         let written = quota.as_ref().map_or(0, Quota::written);
+        let is_disk_full = quota.as_ref().is_some_and(Quota::is_disk_full);
         let bytes = stdout.written() + host.log.bytes + host.artifacts.bytes + written;
         Self {
             ending: ending.with_hint(hint.as_deref()),
@@ -242,6 +246,8 @@ impl Ended {
             stdout: stdout.text(),
             hint,
             artifacts: mem::take(&mut host.artifacts.files),
+            lacked: is_disk_full
+                .then(|| lacking(HostFault::Storage, "the guest could not write to a file")),
         }
     }
 
@@ -259,6 +265,7 @@ impl Ended {
             stdout: String::new(),
             hint: None,
             artifacts: Vec::new(),
+            lacked: None,
         }
     }
 }
@@ -321,6 +328,7 @@ impl Ending {
             code: code.to_owned(),
             message: message.to_owned(),
             retry_after: None,
+            fault: None,
         };
         match self {
             Self::Error(error) => error,

@@ -4,7 +4,13 @@ use bytesize::ByteSize;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 
-use super::{Ending, interrupt::Halt, limits::Denial, sandbox::Sandbox};
+use super::{
+    Ending,
+    interrupt::Halt,
+    lacking::{fault_in, lacking},
+    limits::Denial,
+    sandbox::Sandbox,
+};
 use crate::model::{AttemptError, ErrorClass};
 
 const SHOWN_FRAMES: usize = 5;
@@ -41,6 +47,7 @@ pub(super) fn failure(
         code: code.into(),
         message: message.into(),
         retry_after: None,
+        fault: None,
     }
 }
 
@@ -89,9 +96,8 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
         let message = "the guest holds too many host resources at once";
         return failure(ErrorClass::Limit, "resources", message);
     }
-    if error.is::<wasmtime::OutOfMemory>() {
-        let message = "the runner itself is out of memory";
-        return failure(ErrorClass::Internal, "host-memory", message);
+    if let Some(fault) = fault_in(error.chain()) {
+        return lacking(fault, &error.root_cause().to_string());
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => diagnose_trap(*trap, error, sandbox),

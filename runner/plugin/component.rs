@@ -258,6 +258,7 @@ fn read_error(error: ProviderError, guard: &Guard) -> Ending {
         retry_after: error
             .retry_after
             .map(|ms| std::time::Duration::from_millis(ms.into())),
+        fault: None,
     };
     provider_error(error.kind, known, guard)
 }

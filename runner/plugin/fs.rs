@@ -31,10 +31,14 @@ pub(super) use quota::Quota;
 
 use self::folder::Folder;
 use super::{
-    AttachmentSource, Call, Ending, Guard, Mount, classify::failure, host::Host, interrupt::Halt,
+    AttachmentSource, Call, Ending, Guard, Mount,
+    classify::failure,
+    host::Host,
+    interrupt::Halt,
+    lacking::{fault_in, fault_of, lacking},
     sandbox::Sandbox,
 };
-use crate::model::{Denied, ErrorClass, is_file_name};
+use crate::model::{Denied, ErrorClass, HostFault, is_file_name};
 
 /// Where an attempt may write what is gone with it.
 const SCRATCH: &str = "/scratch";
@@ -79,7 +83,7 @@ pub(super) enum FilesError {
     Mount {
         host: PathBuf,
         guest: String,
-        reason: String,
+        reason: Unmounted,
     },
     #[error("cannot make a folder in `{}`: {source}", root.display())]
     Make { root: PathBuf, source: io::Error },
@@ -93,11 +97,35 @@ pub(super) enum FilesError {
     Halted(#[from] Halt),
 }
 
+/// Why a folder is not mounted.
+#[derive(Debug, Error)]
+#[error("{text}")]
+pub(super) struct Unmounted {
+    text: String,
+    fault: Option<HostFault>,
+}
+
+impl FilesError {
+    /// What the machine lacked, if that is why.
+    fn fault(&self) -> Option<HostFault> {
+        match self {
+            Self::Mount { reason, .. } => reason.fault,
+            Self::Make { source, .. } | Self::Fill(source) | Self::Attachment { source, .. } => {
+                fault_of(source)
+            }
+            Self::Name(_) | Self::Halted(_) => None,
+        }
+    }
+}
+
 impl From<FilesError> for Ending {
     fn from(error: FilesError) -> Self {
         match error {
             FilesError::Halted(halt) => halt.into(),
-            error => Self::Error(failure(ErrorClass::Internal, "files", error.to_string())),
+            error => Self::Error(match error.fault() {
+                Some(fault) => lacking(fault, &error.to_string()),
+                None => failure(ErrorClass::Internal, "files", error.to_string()),
+            }),
         }
     }
 }
@@ -289,8 +317,15 @@ fn shown(path: &str) -> String {
 }
 
 /// Mounts the very folder that was found when nothing ran yet, and not what another guest may have put in its place.
-fn mount_granted(wasi: &mut WasiCtxBuilder, mount: &Mount, perms: FsPerms) -> Result<(), String> {
-    let folder = mount.open().map_err(|error| error.to_string())?;
+fn mount_granted(
+    wasi: &mut WasiCtxBuilder,
+    mount: &Mount,
+    perms: FsPerms,
+) -> Result<(), Unmounted> {
+    let folder = mount.open().map_err(|error| Unmounted {
+        fault: fault_of(&error),
+        text: error.to_string(),
+    })?;
     // Between this look at a path and the next one a guest may change it; on Linux what is open has a path of its own.
     let path = if cfg!(target_os = "linux") {
         format!("/proc/self/fd/{}", folder.as_raw_fd()).into()
@@ -305,9 +340,12 @@ fn preopen(
     host: &Path,
     guest: &str,
     perms: FsPerms,
-) -> Result<(), String> {
+) -> Result<(), Unmounted> {
     let opened = wasi.preopened_dir(host, guest, perms);
-    opened.map(|_| ()).map_err(|error| format!("{error:#}"))
+    opened.map(|_| ()).map_err(|error| Unmounted {
+        fault: fault_in(error.chain()),
+        text: format!("{error:#}"),
+    })
 }
 
 /// Makes `from` appear as `to`, which nobody may then write to.

@@ -267,6 +267,7 @@ impl AnswerError {
             code: self.code,
             message: self.message,
             retry_after: self.retry_after.map(|ms| Duration::from_millis(ms.into())),
+            fault: None,
         };
         provider_error(kind, known, guard)
     }

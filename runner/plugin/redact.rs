@@ -107,6 +107,7 @@ impl Redactor {
             stderr,
             stdout,
             artifacts,
+            lacked: _,
         } = ended;
         match ending {
             Ending::Reply(reply) => self.reply(reply),

@@ -8,7 +8,14 @@ use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
-    clock::Moment, engine::Metering, fs::Quota, host::Host, limits::Limiter, listener::Heard,
+    classify::failure,
+    clock::Moment,
+    engine::Metering,
+    fs::Quota,
+    host::Host,
+    lacking::{fault_of_panic, lacking},
+    limits::Limiter,
+    listener::Heard,
     stdio::Capture,
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
@@ -191,15 +198,21 @@ pub(super) async fn contain<T>(attempt: impl Future<Output = T>) -> Result<T, At
     AssertUnwindSafe(attempt)
         .catch_unwind()
         .await
-        .map_err(|panic| AttemptError {
-            class: Some(ErrorClass::Internal),
-            code: "panic".to_owned(),
-            message: format!("the runner itself failed: {}", panic_text(panic.as_ref())),
-            retry_after: None,
+        .map_err(|panic| {
+            let text = panic_text(panic.as_ref());
+            match fault_of_panic(text) {
+                Some(fault) => lacking(fault, text),
+                None => failure(
+                    ErrorClass::Internal,
+                    "panic",
+                    format!("the runner itself failed: {text}"),
+                ),
+            }
         })
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+/// What a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("it panicked without a message")

@@ -101,7 +101,7 @@ mod armed {
             Some(Failpoint {
                 place: PLACES.iter().find(|known| **known == place)?,
                 passes_left: AtomicU32::new(passes.parse().ok()?),
-                fault: ["kill", "full", "broken", "halt"]
+                fault: ["kill", "full", "broken", "halt", "panic"]
                     .into_iter()
                     .find(|known| *known == fault)?,
             })
@@ -143,6 +143,7 @@ mod armed {
                 process::getpid(),
                 process::Signal::STOP,
             )?),
+            "panic" => panic!("a failpoint"),
             _ => Ok(process::kill_process(
                 process::getpid(),
                 process::Signal::KILL,

@@ -19,6 +19,7 @@ use super::{
     layout::{self, Root, RunDir, RunId},
     lock::{Lock, Spot},
     manifest::{End, Manifest},
+    reader::RunReader,
     request::{self, Holding},
     row::some_milliseconds,
     run_entry::Stamp,
@@ -227,6 +228,12 @@ impl Recorder {
         lock.check()?;
 
         let mut end = end.clone();
+        // Whoever has failed may have lost count.
+        if end.reason == Some(Reason::Internal)
+            && let Ok(state) = RunReader::open(dir.path()).and_then(|reader| reader.state())
+        {
+            end.counts = state.counts();
+        }
         // A run that has rows has not failed to begin, whatever keeps it from going on.
         if end.status == RunStatus::Failed && manifest.has_begun(&dir) {
             end.status = RunStatus::Incomplete;

@@ -535,6 +535,7 @@ mod tests {
             code: "unreachable".into(),
             message: "no memory".into(),
             retry_after: Some(Duration::from_secs(2)),
+            fault: None,
         });
 
         let row = Row::new(&entry, PLACE);

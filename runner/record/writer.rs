@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write as _},
     mem,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
@@ -62,7 +63,19 @@ impl Writer {
         let length = job.index.metadata()?.len();
         let thread = thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || Commits::new(job, length, acks).run(&receiver))?;
+            .spawn(move || {
+                let mut commits = Commits::new(job, length, acks);
+                let run = panic::catch_unwind(AssertUnwindSafe(|| commits.run(&receiver)));
+                if run.is_err() {
+                    (commits.acks)(Written {
+                        entries: Vec::new(),
+                        lines: Vec::new(),
+                        error: Some(RecordError::io("write rows")(io::Error::other(
+                            "the thread that writes has panicked",
+                        ))),
+                    });
+                }
+            })?;
         Ok(Self {
             sender: Some(sender),
             thread: Some(thread),
@@ -125,7 +138,7 @@ impl<A: Fn(Written)> Commits<A> {
         }
     }
 
-    fn run(mut self, receiver: &Receiver<Message>) {
+    fn run(&mut self, receiver: &Receiver<Message>) {
         while let Ok(message) = receiver.recv() {
             let is_waiting = self.take(message);
             if is_waiting {

@@ -3,6 +3,7 @@
 //! It assigns trials to the pool, takes reports, decides between retry and final, hands rows to the recorder, and counts
 //! what the recorder says is on disk. It holds no future of an executor.
 
+mod lacking;
 mod stopping;
 mod supplying;
 mod suspecting;
@@ -16,7 +17,7 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use self::stopping::Stop;
+use self::{lacking::Lacking, stopping::Stop};
 use super::{
     Event, SessionError,
     executor::Task,
@@ -49,6 +50,8 @@ const GATHER: Duration = Duration::from_millis(1);
 pub enum Message {
     /// An executor has made an attempt.
     Report(Attempt),
+    /// An executor has panicked, with these words.
+    Broken(String),
     /// Rows are on disk, or never will be.
     Written(Written),
     /// Someone asks for a stop.
@@ -80,6 +83,8 @@ pub struct Ending {
     pub counts: Counts,
     /// What kept rows from the disk.
     pub storage: Option<RecordError>,
+    /// What the runner's machine lacked, in words, if trials remain for that.
+    pub lacked: Option<String>,
 }
 
 /// The dispatcher of one session.
@@ -108,6 +113,9 @@ pub(super) struct Dispatcher<'a> {
     pace: Option<Duration>,
     stop: Option<Stop>,
     storage: Option<RecordError>,
+    lacking: Lacking,
+    /// What an executor said that has panicked.
+    broken: Option<String>,
 }
 
 /// An attempt that was assigned and not answered.
@@ -164,6 +172,8 @@ impl<'a> Dispatcher<'a> {
             pace: None,
             stop: None,
             storage: None,
+            lacking: Lacking::default(),
+            broken: None,
         }
     }
 
@@ -173,11 +183,16 @@ impl<'a> Dispatcher<'a> {
         inbox: &mut UnboundedReceiver<Message>,
     ) -> Result<Ending, SessionError> {
         let result = self.go_on(inbox).await;
+        let counts = self.state.counts();
         match result {
+            Ok(()) if let Some(panic) = &self.broken => Err(SessionError::Run {
+                error: format!("the runner itself failed: {panic}"),
+                counts,
+            }),
             Ok(()) => Ok(self.ending()),
             Err(error) => Err(SessionError::Run {
                 error: format!("cannot read the run's tests: {error}"),
-                counts: self.state.counts(),
+                counts,
             }),
         }
     }
@@ -214,6 +229,9 @@ impl<'a> Dispatcher<'a> {
             for message in messages.drain(..) {
                 self.receive(message);
             }
+            if self.broken.is_some() {
+                return Ok(());
+            }
             if self.pool_is_busy() {
                 tokio::time::sleep(GATHER).await;
             }
@@ -225,6 +243,7 @@ impl<'a> Dispatcher<'a> {
     fn receive(&mut self, message: Message) {
         match message {
             Message::Report(attempt) => self.report(attempt),
+            Message::Broken(text) => self.broken = Some(text),
             Message::Written(written) => self.written(written),
             Message::Stop(request) => self.asked_to_stop(&request),
         }
@@ -312,7 +331,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// Takes an executor's report; what is late, doubled or foreign is dropped.
-    fn report(&mut self, attempt: Attempt) {
+    fn report(&mut self, mut attempt: Attempt) {
         let is_ours = self
             .in_flight
             .get(&attempt.ordinal)
@@ -324,6 +343,11 @@ impl<'a> Dispatcher<'a> {
         let Some(flight) = self.release(attempt.ordinal) else {
             return;
         };
+        if self.is_lacking(&flight, &mut attempt) {
+            self.enter(&flight, attempt, false);
+            self.give_up_lacking();
+            return;
+        }
         self.measure(attempt.duration);
 
         let retry_at = self.retry_at(&flight, &attempt);
@@ -446,14 +470,18 @@ impl<'a> Dispatcher<'a> {
     fn ending(self) -> Ending {
         // A stop that came too late to matter is none.
         let stop = self.stop.filter(|_| !self.state.is_complete());
+        let lacked = self.lacking.last.filter(|_| !self.state.is_complete());
         Ending {
             is_forced: stop
                 .as_ref()
                 .is_some_and(|stop| stop.mode == StopMode::Kill),
             cause: match &self.storage {
                 Some(_) => Some(Cause::of(Reason::Storage)),
-                None => stop.map(|stop| stop.cause),
+                None => stop
+                    .map(|stop| stop.cause)
+                    .or_else(|| lacked.as_ref().map(|(fault, _)| Cause::of(fault.reason()))),
             },
+            lacked: lacked.map(|(_, message)| message),
             counts: self.state.counts(),
             storage: self.storage,
         }

@@ -18,8 +18,8 @@ use crate::{
         Usage,
     },
     plugin::{
-        Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, Moment, OutputForm,
-        Plugin, clock,
+        self, Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, Moment,
+        OutputForm, Plugin, clock,
     },
     record::AttemptKey,
     scenario::{self, Expect, Reuse, Stdin, Template, Test},
@@ -221,11 +221,18 @@ impl Executor {
             let message = format!("the test has no attachment `{name}` for standard input");
             return Err(invalid_input("attachment", message));
         };
-        fs_err::read((self.blobs)(file.sha256)).map_err(|error| AttemptError {
-            class: Some(ErrorClass::Internal),
-            code: "attachment".into(),
-            message: format!("cannot read attachment `{name}`: {error}"),
-            retry_after: None,
+        fs_err::read((self.blobs)(file.sha256)).map_err(|error| {
+            let message = format!("cannot read attachment `{name}`: {error}");
+            match plugin::fault_of(&error) {
+                Some(fault) => plugin::lacking(fault, &message),
+                None => AttemptError {
+                    class: Some(ErrorClass::Internal),
+                    code: "attachment".into(),
+                    message,
+                    retry_after: None,
+                    fault: None,
+                },
+            }
         })
     }
 }
@@ -286,6 +293,7 @@ pub(super) fn poisoned(ordinal: u64, trial: TrialId, number: u32, deaths: u32) -
         code: "poison".into(),
         message: format!("the runner's process died {deaths} times in a row while this trial ran"),
         retry_after: None,
+        fault: None,
     };
     let of = Identity {
         ordinal,
@@ -315,7 +323,12 @@ pub(super) fn judged(of: Identity, expect: &Expect, deadline: &Deadline, ended: 
         stderr: &ended.stderr,
         hint: ended.hint.as_deref(),
     };
-    let judged = expect::judge(expect, deadline, ended.ending, measured);
+    let mut judged = expect::judge(expect, deadline, ended.ending, measured);
+    let is_good = matches!(judged.outcome, Outcome::Passed | Outcome::Stopped);
+    if let Some(error) = ended.lacked.filter(|_| !is_good) {
+        judged.outcome = Outcome::Error;
+        judged.error = Some(error);
+    }
     Attempt {
         score: judged.score,
         checks: judged.checks,
@@ -377,5 +390,6 @@ fn invalid_input(code: &str, message: String) -> AttemptError {
         code: code.into(),
         message,
         retry_after: None,
+        fault: None,
     }
 }

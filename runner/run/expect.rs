@@ -75,6 +75,7 @@ pub(super) fn stop_error() -> AttemptError {
         code: "stopped".into(),
         message: "the run was stopped".into(),
         retry_after: None,
+        fault: None,
     }
 }
 
@@ -84,6 +85,7 @@ fn timeout_error(deadline: &Deadline) -> AttemptError {
         code: deadline.rule.code().into(),
         message: deadline.text(),
         retry_after: None,
+        fault: None,
     }
 }
 

@@ -26,6 +26,7 @@ mod ready;
 mod rehearsal;
 mod requests;
 mod retry;
+mod room;
 mod signals;
 mod stop;
 mod stored;
@@ -51,6 +52,7 @@ pub use names::TrialNames;
 pub use plan::{Overrides, Plan};
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use requests::not_granted;
+pub use room::{NoRoom, Reduced};
 pub use signals::StopSignals;
 pub use stop::{Cause, StopRequest, Watch, Watchdog};
 pub use stored::{StoredError, stored_overrides, stored_selection};
@@ -280,7 +282,7 @@ async fn next_stop(inbox: &mut UnboundedReceiver<Message>) -> StopRequest {
     loop {
         match inbox.recv().await {
             Some(Message::Stop(request)) => return request,
-            Some(Message::Report(_) | Message::Written(_)) => {}
+            Some(Message::Report(_) | Message::Broken(_) | Message::Written(_)) => {}
             None => std::future::pending().await,
         }
     }

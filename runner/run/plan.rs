@@ -50,6 +50,8 @@ pub struct Plan {
     /// `--limit time=…`.
     pub(super) time_cap: Option<Duration>,
     memory: u64,
+    /// What this process has room for.
+    pub(super) most_jobs: usize,
     path: PathBuf,
     selection: Selection,
 }
@@ -113,6 +115,7 @@ impl Plan {
             overrides: parts.overrides,
             time_cap: ceiling.time,
             memory,
+            most_jobs: usize::MAX,
             path: parts.path,
             selection: parts.selection,
         })
@@ -178,7 +181,9 @@ impl Plan {
     pub fn jobs(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let asked = self.overrides.jobs.or(self.scenario.run().concurrency);
-        let asked = asked.map_or_else(cores, NonZeroUsize::get);
+        let asked = asked
+            .map_or_else(cores, NonZeroUsize::get)
+            .min(self.most_jobs);
 
         let providers = || self.providers.iter().flatten();
         if providers().all(|provider| provider.definition.reuse.is_none()) {
@@ -187,11 +192,6 @@ impl Plan {
         let largest = providers().map(|provider| provider.limits.memory).max();
         let fitting = self.memory / largest.unwrap_or_default().max(1);
         usize::try_from(fitting).map_or(asked, |fitting| asked.min(fitting))
-    }
-
-    /// What the sandboxes of one executor may hold together where instances are kept, in bytes.
-    pub(super) fn memory_share(&self) -> u64 {
-        self.memory / self.jobs() as u64
     }
 
     /// How long the session may take.

@@ -5,10 +5,12 @@
 
 use std::{
     collections::VecDeque,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use tokio::{
     sync::{Semaphore, mpsc::UnboundedSender},
@@ -22,7 +24,7 @@ use super::{
     kept::Kept,
 };
 use crate::{
-    plugin::{Interrupt, Moment, clock},
+    plugin::{Interrupt, Moment, clock, panic_text},
     record::InFlight,
 };
 
@@ -86,7 +88,7 @@ impl Pool {
         });
         let mut executors = JoinSet::new();
         for slot in 0..size {
-            executors.spawn_on(Arc::clone(&shared).work(slot), runtime);
+            executors.spawn_on(Arc::clone(&shared).execute(slot), runtime);
         }
         Self {
             shared,
@@ -133,6 +135,15 @@ impl Pool {
 }
 
 impl Shared {
+    /// Works, and says so if the runner itself fails.
+    async fn execute(self: Arc<Self>, slot: usize) {
+        let work = AssertUnwindSafe(Arc::clone(&self).work(slot));
+        if let Err(panic) = work.catch_unwind().await {
+            let text = panic_text(&*panic).to_owned();
+            drop(self.reports.send(Message::Broken(text)));
+        }
+    }
+
     async fn work(self: Arc<Self>, slot: usize) {
         let mut kept = Kept::new(self.executor.memory_share);
         while let Ok(permit) = self.queued.acquire().await {

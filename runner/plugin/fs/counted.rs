@@ -24,7 +24,10 @@ use super::{
     quota::{ENTRY, Quota, cost},
     special,
 };
-use crate::plugin::{host::Host, sandbox::Sandbox};
+use crate::{
+    model::HostFault,
+    plugin::{host::Host, lacking::fault_in, sandbox::Sandbox},
+};
 
 /// Puts the counting functions in the place of wasmtime's.
 pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
@@ -120,8 +123,11 @@ fn charge(quota: Option<&Quota>, cost: u64) -> FsResult<()> {
 
 /// Gives `cost` back if what it was charged for has failed.
 fn settle<T>(quota: Option<&Quota>, cost: u64, result: FsResult<T>) -> FsResult<T> {
-    if let (Some(quota), Err(_)) = (quota, &result) {
+    if let (Some(quota), Err(error)) = (quota, &result) {
         quota.refund(cost);
+        if matches!(error.downcast_ref(), Some(ErrorCode::InsufficientSpace)) {
+            quota.disk_is_full();
+        }
     }
     result
 }
@@ -405,6 +411,16 @@ impl HostDirectoryEntryStream for Counted<'_> {
 }
 
 impl CountedStream {
+    /// Notes a disk that is full.
+    fn noted<T>(&self, result: StreamResult<T>) -> StreamResult<T> {
+        if let Err(StreamError::LastOperationFailed(error)) = &result
+            && fault_in(error.chain()) == Some(HostFault::Storage)
+        {
+            self.quota.disk_is_full();
+        }
+        result
+    }
+
     /// Takes what the next `bytes` cost; without enough left the stream ends here.
     fn count(&mut self, bytes: u64) -> StreamResult<()> {
         if self.is_closed {
@@ -438,18 +454,21 @@ impl OutputStream for CountedStream {
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.inner.ready().await;
         self.count(bytes.len() as u64)?;
-        self.inner.blocking_write_and_flush(bytes).await
+        let written = self.inner.blocking_write_and_flush(bytes).await;
+        self.noted(written)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        self.inner.flush()
+        let flushed = self.inner.flush();
+        self.noted(flushed)
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
         if self.is_closed {
             return Err(StreamError::Closed);
         }
-        self.inner.check_write()
+        let room = self.inner.check_write();
+        self.noted(room)
     }
 
     async fn cancel(&mut self) {

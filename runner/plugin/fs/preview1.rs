@@ -143,7 +143,12 @@ impl<'a> Guest<'a> {
         match (&charge.reads, self.quota()) {
             (Some(path), _) if errno == Errno::Perm as i32 => self.sandbox.host.deny(outside(path)),
             (_, Some(quota)) if errno == Errno::Success as i32 => quota.wrote(charge.bytes),
-            (_, Some(quota)) => quota.refund(charge.cost),
+            (_, Some(quota)) => {
+                quota.refund(charge.cost);
+                if errno == Errno::Nospc as i32 {
+                    quota.disk_is_full();
+                }
+            }
             (_, None) => {}
         }
     }

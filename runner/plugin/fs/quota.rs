@@ -20,6 +20,7 @@ struct Count {
     charged: AtomicU64,
     written: AtomicU64,
     is_exceeded: AtomicBool,
+    is_disk_full: AtomicBool,
 }
 
 impl Quota {
@@ -29,12 +30,14 @@ impl Quota {
             charged: AtomicU64::new(0),
             written: AtomicU64::new(0),
             is_exceeded: AtomicBool::new(false),
+            is_disk_full: AtomicBool::new(false),
         }))
     }
 
     /// Starts to count anew what is written; what was charged stays so, because it is still there.
     pub(in crate::plugin) fn begin_attempt(&self) {
         self.0.written.store(0, Ordering::Relaxed);
+        self.0.is_disk_full.store(false, Ordering::Relaxed);
     }
 
     /// Bytes that were written.
@@ -70,6 +73,16 @@ impl Quota {
     /// Gives back what a write was charged that failed.
     pub(super) fn refund(&self, cost: u64) {
         self.0.charged.fetch_sub(cost, Ordering::Relaxed);
+    }
+
+    /// Notes that the disk had no room for what the guest may write.
+    pub(super) fn disk_is_full(&self) {
+        self.0.is_disk_full.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether that was so.
+    pub(in crate::plugin) fn is_disk_full(&self) -> bool {
+        self.0.is_disk_full.load(Ordering::Relaxed)
     }
 
     /// Counts bytes that were written.

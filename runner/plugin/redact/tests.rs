@@ -319,6 +319,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
             media_type: text(),
             bytes: [&[0xff, 0][..], SECRET.as_bytes(), &[0xfe]].concat(),
         }],
+        lacked: None,
     };
     let redactor = redactor(&[("KEY", SECRET)]);
     redactor.ended(&mut ended);
@@ -339,6 +340,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
         code: text(),
         message: text(),
         retry_after: None,
+        fault: None,
     });
     redactor.ended(&mut error);
     assert!(!format!("{error:?}").contains("s3cr3t"));

@@ -49,6 +49,8 @@ impl Dispatcher<'_> {
     pub(super) fn name_cause(&self, attempt: &mut Attempt) {
         if let (Outcome::Stopped, Some(error), Some(stop)) =
             (attempt.outcome, &mut attempt.error, &self.stop)
+            // What the machine lacked has ended it, and not the stop.
+            && error.fault.is_none()
         {
             let verb = match stop.cause.reason {
                 Reason::Cancelled => "cancelled",
