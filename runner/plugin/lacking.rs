@@ -15,7 +15,16 @@ const NO_THREAD: &str = "OS can't spawn worker thread";
 
 /// What an error of the host's is about, if it is about something that the machine lacks.
 pub fn fault_of(error: &io::Error) -> Option<HostFault> {
-    of_errno(Errno::from_io_error(error)?)
+    let own = Errno::from_io_error(error);
+    // Whoever has added a path keeps of the system's error only its words.
+    own.or_else(|| errno_at_end(&error.to_string()))
+        .and_then(of_errno)
+}
+
+/// Reads the number in `… (os error 28)`.
+fn errno_at_end(text: &str) -> Option<Errno> {
+    let (_, number) = text.strip_suffix(')')?.rsplit_once("(os error ")?;
+    number.parse().ok().map(Errno::from_raw_os_error)
 }
 
 /// The same for an error with causes.
@@ -111,6 +120,10 @@ mod tests {
         assert_eq!(of(Errno::NOSPC), Some(HostFault::Storage));
         assert_eq!(of(Errno::NOENT), None);
         assert_eq!(fault_of(&io::Error::other("full")), None);
+        // With a path, as `fs_err` adds it.
+        let full = fs_err::write("/dev/full", "x").unwrap_err();
+        assert_eq!(full.raw_os_error(), None);
+        assert_eq!(fault_of(&full), Some(HostFault::Storage));
 
         let error = wasmtime::Error::from(io::Error::from(Errno::NOMEM)).context("instantiate");
         assert_eq!(fault_in(error.chain()), Some(HostFault::Memory));
