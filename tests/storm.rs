@@ -629,9 +629,7 @@ impl Storm {
                 self.find(format!("nobody needs {}", entry.path().display()));
             }
         }
-        self.only(&self.runner.path("tmp"), |name| {
-            !name.starts_with("runner-")
-        });
+        self.only(&self.runner.path("tmp"), |_| false);
         for entry in walkdir::WalkDir::new(self.runner.path("cache")) {
             let entry = entry.unwrap();
             if entry.file_name().to_str().unwrap().starts_with(".draft") {

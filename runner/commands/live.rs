@@ -179,7 +179,7 @@ impl<'a> Live<'a> {
         // The engine stays until the end is written down: its ticker tells the watchdog's clock that the process runs.
         let (closing, _engine) = match set_up {
             Err(panic) => {
-                let ended = Err(broken(panic, counts));
+                let ended = Err(broken(&panic, counts));
                 (Closing::of(ended, counts, &plan.time_limit()), None)
             }
             Ok(Err(problem)) => (Closing::not_set_up(problem, counts), None),
@@ -199,7 +199,7 @@ impl<'a> Live<'a> {
                     },
                 };
                 let ended = contained(|| main.block_on(run::run(plan, session)));
-                let ended = ended.unwrap_or_else(|panic| Err(broken(panic, counts)));
+                let ended = ended.unwrap_or_else(|panic| Err(broken(&panic, counts)));
                 // A guest inside one long instruction cannot be joined.
                 guests.shutdown_background();
                 let closing = Closing::of(ended, counts, &plan.time_limit());
@@ -303,7 +303,7 @@ fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// How a session ends in which the runner has panicked. What is on disk is counted when that is written down.
-fn broken(panic: String, counts: Counts) -> SessionError {
+fn broken(panic: &str, counts: Counts) -> SessionError {
     let error = format!("the runner itself failed: {panic}; this is a bug, please report it");
     SessionError::Run { error, counts }
 }
