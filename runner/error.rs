@@ -2,9 +2,11 @@
 
 use std::{fmt, process::ExitCode};
 
+use miette::miette;
+
 use crate::{
     model::{Reason, RunStatus, StopSignal, Verdict},
-    record::{CancelError, ClaimError, FindError, RecordError},
+    record::{CancelError, ClaimError, FindError, RecordError, Taken},
 };
 
 /// The exit codes, one by one as in the README.
@@ -151,6 +153,9 @@ impl Error {
 
     /// A results root or a run in it cannot be used.
     pub fn record(error: RecordError) -> Self {
+        if let RecordError::Taken(taken) = error {
+            return Self::taken(&taken);
+        }
         Self {
             status: match &error {
                 RecordError::Held { .. } => ExitStatus::Busy,
@@ -168,10 +173,24 @@ impl Error {
     pub fn claim(error: ClaimError) -> Self {
         match error {
             ClaimError::Record(error) => Self::record(error),
+            ClaimError::Taken(taken) => Self::taken(&taken),
             ClaimError::Held { .. } => Self {
                 status: ExitStatus::Busy,
                 report: miette::Report::from_err(error),
             },
+        }
+    }
+
+    /// Somebody is alone in the results root.
+    fn taken(taken: &Taken) -> Self {
+        let what = match &taken.run {
+            // By its path it is found from whatever root is meant.
+            Some(run) => format!("`runner wait {}` waits until it has ended", run.display()),
+            None => "try again when it has ended".to_owned(),
+        };
+        Self {
+            status: ExitStatus::Busy,
+            report: miette!(help = format!("it is to be alone there; {what}"), "{taken}"),
         }
     }
 

@@ -176,11 +176,15 @@ fn an_exclusive_run_is_alone_in_its_root() {
     let runner = endless();
     let live = running_with(&runner, &["--exclusive"]);
     let refused = runner.exec(&[]).expect(6);
-    refused.says(&[
-        "results/.lock",
-        "is held by another process",
-        &format!("pid {}", live.id()),
-    ]);
+    let says = [
+        "the results root `results` is in use: run `",
+        &format!("pid {}, host ", live.id()),
+        ", since ",
+        "`runner wait results/",
+    ];
+    refused.says(&says);
+    let into = runner.exec(&["--into", "results/mine"]).expect(6);
+    into.says(&says[1..3]);
     runner.exec(&["--exclusive"]).expect(6);
     runner.run(&["stop"]).expect(0);
     live.finish().expect(4);
@@ -353,7 +357,7 @@ fn a_detached_run_that_waits_to_be_alone_has_its_id_at_once_and_can_be_stopped()
     runner
         .exec(&[])
         .expect(6)
-        .says(&["is held by another process"]);
+        .says(&[&format!("is in use: run `{next}` (pid ")]);
     runner.run(&["stop", &next]).expect(0);
     runner.run(&["wait", &next]).expect(4);
     runner

@@ -111,7 +111,7 @@ pub(super) fn settle(store: &Store, run: &mut RunEntry) -> Result<(), Error> {
     }
     match store.claim(run, run::wall_clock()) {
         // Whoever holds it now sweeps it, or goes on with it.
-        Ok(_) | Err(ClaimError::Held { .. }) => {}
+        Ok(_) | Err(ClaimError::Held { .. } | ClaimError::Taken(_)) => {}
         Err(error) => return Err(Error::claim(error)),
     }
     run.refresh().map_err(Error::record)

@@ -37,8 +37,10 @@ pub(super) fn cleanup(args: &CleanupArgs, output: &Output) -> Result<ExitStatus,
         args.json,
         output,
     );
+    let is_taken = |(_, error): &(PathBuf, RecordError)| matches!(error, RecordError::Taken(_));
     Ok(match failures[..] {
         [] => ExitStatus::Success,
+        _ if failures.iter().any(is_taken) => ExitStatus::Busy,
         _ => ExitStatus::Storage,
     })
 }
@@ -55,6 +57,7 @@ fn sweep(
             Ok(_) => swept.push(run),
             // Somebody else sweeps or resumes it.
             Err(ClaimError::Held { .. }) => {}
+            Err(ClaimError::Taken(taken)) => failures.push((run.run.dir, taken.into())),
             Err(ClaimError::Record(error)) => failures.push((run.run.dir, error)),
         }
     }
@@ -81,6 +84,9 @@ fn tell(
     if is_json {
         let now = run::wall_clock();
         output.data(&output::cleanup_json(runs, failures, execution, now));
+        return;
+    }
+    if runs.is_empty() && !failures.is_empty() {
         return;
     }
     if runs.is_empty() {

@@ -701,8 +701,11 @@ mod tests {
 
         alone.exclusive(Busy::Wait, now()).unwrap();
         let error = other.begin(birth(1), ignore).err().unwrap();
-        assert!(error.to_string().contains("pid "), "{error}");
-        assert!(matches!(claim(&dir), Err(ClaimError::Held { .. })));
+        assert!(
+            error.to_string().contains("another process (pid "),
+            "{error}"
+        );
+        assert!(matches!(claim(&dir), Err(ClaimError::Taken(_))));
         let run = alone.find("latest").unwrap();
         let recorder = alone.begin(birth(1), ignore).unwrap();
         drop(alone.claim(&run, now()).unwrap());

@@ -47,6 +47,9 @@ pub enum RecordError {
         /// What its owner wrote into it.
         text: String,
     },
+    /// A session is alone in the results root.
+    #[error(transparent)]
+    Taken(#[from] Taken),
     /// A file or directory could not be created, written, synced or read.
     #[error("cannot {action}")]
     Io {
@@ -135,6 +138,18 @@ pub enum RecordError {
     Stopped(#[source] Arc<Self>),
 }
 
+/// A session that is alone in its results root keeps every other out.
+#[derive(Debug, Error)]
+#[error("the results root `{}` is in use: {by}", root.display())]
+pub struct Taken {
+    /// The root.
+    pub root: PathBuf,
+    /// The run, if it has one already, and who works on it.
+    pub by: String,
+    /// The run's directory.
+    pub run: Option<PathBuf>,
+}
+
 /// Why a run could not be found.
 #[derive(Debug, Error)]
 pub enum FindError {
@@ -200,7 +215,10 @@ impl RecordError {
 /// Why a run could not be claimed.
 #[derive(Debug, Error)]
 pub enum ClaimError {
-    /// A live process owns it, or its whole root.
+    /// A session is alone in its root.
+    #[error(transparent)]
+    Taken(Taken),
+    /// A live process owns it.
     #[error("run `{run}` is being worked on{}", owner(text))]
     Held {
         /// The run.
@@ -220,6 +238,7 @@ impl ClaimError {
                 run: run.id.clone(),
                 text,
             },
+            RecordError::Taken(taken) => Self::Taken(taken),
             error => Self::Record(error.or_gone(&RunDir::new(&run.dir))),
         }
     }

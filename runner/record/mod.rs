@@ -58,7 +58,7 @@ pub use claim::{Claim, Opening};
 pub use content::{Blob, BlobSource};
 pub use counts::ManifestCounts;
 pub use database::database_sql;
-pub use error::{CancelError, ClaimError, FindError, RecordError};
+pub use error::{CancelError, ClaimError, FindError, RecordError, Taken};
 pub use history::{Asked, History};
 pub use inflight::{InFlight, Underway};
 pub use last_words::LastWords;

@@ -13,8 +13,9 @@ use super::{
     FindError, RecordError,
     birth::{self, Birth, Place},
     database::{self, Database},
+    error::Taken,
     layout::{Root, RunDir, RunId},
-    lock::{Busy, Lock},
+    lock::{self, Busy, Lock},
     manifest::Manifest,
     recorder::{Recorder, Written},
     run_entry::{self, RunEntry, Stamp},
@@ -249,7 +250,40 @@ impl Store {
         {
             return Ok(Arc::clone(lock));
         }
-        Lock::share(&root.lock()).map(Arc::new)
+        match Lock::share(&root.lock()) {
+            Err(RecordError::Held { .. }) => Err(self.taken(root).into()),
+            lock => lock.map(Arc::new),
+        }
+    }
+
+    /// Says who is alone in a root: the run, where it can be found.
+    fn taken(&self, root: &Root) -> Taken {
+        let holder = lock::holder(&root.lock()).unwrap_or_default();
+        let filter = Filter {
+            statuses: vec![RunStatus::Running],
+        };
+        let around = Self::existing(root.path());
+        let runs = around.and_then(|store| store.runs(&filter));
+        let mut runs = runs.unwrap_or_default().runs.into_iter();
+        let is_its = |run: &RunEntry| {
+            let owner = lock::holder(&RunDir::new(&run.dir).lock());
+            owner.is_some_and(|owner| (owner.pid, owner.host) == (holder.pid, holder.host.clone()))
+        };
+        let run = runs.find(is_its);
+        let who = match &run {
+            Some(run) => format!("run `{}`", run.id),
+            None => "another process".to_owned(),
+        };
+        let known = holder.to_string();
+        let is_own = is_same(root.path(), self.root.path());
+        Taken {
+            root: if is_own { self.root() } else { root.path() }.to_owned(),
+            by: match known.is_empty() {
+                true => who,
+                false => format!("{who} ({known})"),
+            },
+            run: run.map(|run| run.dir),
+        }
     }
 
     /// Finds out now, and not in the middle of a birth.

@@ -42,7 +42,7 @@ impl Store {
         }
         let lock = match self.session_lock(&self.root) {
             // Whoever is alone in this root sweeps it.
-            Err(RecordError::Held { .. }) => return Ok(Vec::new()),
+            Err(RecordError::Taken(_)) => return Ok(Vec::new()),
             lock => lock?,
         };
         let mut swept = Vec::new();
@@ -50,7 +50,7 @@ impl Store {
             match Claim::take(&run, Arc::clone(&lock), now) {
                 Ok(claim) => swept.push(Swept::of(claim.dir(), claim.manifest())),
                 // Somebody else was faster, or has just resumed it.
-                Err(ClaimError::Held { .. }) => {}
+                Err(ClaimError::Held { .. } | ClaimError::Taken(_)) => {}
                 Err(_) if run_entry::is_gone(&RunDir::new(&run.dir)) => {}
                 Err(ClaimError::Record(error)) => {
                     tracing::warn!("cannot sweep run `{}`: {}", run.id, chain(&error));

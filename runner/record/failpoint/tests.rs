@@ -274,7 +274,9 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
         Some(run) => {
             let claimed = store.claim(&run, now()).map_err(|error| match error {
                 crate::record::ClaimError::Record(error) => error,
-                crate::record::ClaimError::Held { .. } => panic!("{error}"),
+                crate::record::ClaimError::Held { .. } | crate::record::ClaimError::Taken(_) => {
+                    panic!("{error}")
+                }
             })?;
             let history = claimed.history(crate::record::Asked::default())?;
             if claimed.manifest().status == RunStatus::Completed {
