@@ -228,7 +228,8 @@ pub struct TalkArgs {
 /// What `runner resume` is told.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the only incomplete run]
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the newest run
+    /// with `--rerun` or `--accept-changes`, and the only incomplete one without]
     #[arg(long, value_name = "RUN")]
     pub from: Option<String>,
     /// Run trials again that ended so: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, or a glob over trials

@@ -199,6 +199,11 @@ fn without_a_name_the_only_incomplete_run_is_resumed_and_of_several_all_are_name
         .run(&["resume"])
         .expect(2)
         .says(&["there is no incomplete run"]);
+    // What is to run again is wanted of a run that has just completed.
+    runner
+        .run(&["resume", "--rerun", "failed", "--dry-run"])
+        .expect(0)
+        .says(&[&format!("resuming {}", runs[1].id())]);
 }
 
 #[test]

@@ -125,6 +125,12 @@ fn choose(
     if let Some(named) = Named::of(args.from.as_deref(), surroundings) {
         return named.find(&store);
     }
+    // What has failed is wanted of the run that was just looked at, which is mostly completed.
+    if args.rerun.is_some() || args.accept_changes {
+        let run = Named::or_latest(None, surroundings).find(&store)?;
+        output.talk(&format!("resuming {}", run.id));
+        return Ok(run);
+    }
     let filter = Filter {
         statuses: vec![RunStatus::Incomplete],
     };
@@ -369,6 +375,7 @@ fn nothing_left(
             tally: &tally,
             rows: &[],
             live: None,
+            death: None,
             resume: None,
             now: run::wall_clock(),
         };
