@@ -1,6 +1,8 @@
 //! What a person sees: how a run stands, what to type next, and that it fits where it is shown.
 
+use anstream::adapter::strip_str;
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::support::{
     runner::{Runner, Running, Signal, tests},
@@ -167,6 +169,62 @@ fn nothing_is_wider_than_the_terminal() {
             show(&runner, columns, args).expect(code).fits();
         }
     }
+}
+
+#[test]
+fn the_bar_fits_however_often_it_is_drawn() {
+    let runner = Runner::hostile(&tests(
+        r#"
+        first | { do = "echo", value = 1 } |
+        long-name-of-a-trial-that-takes-its-time | { do = "sleep", ms = 1500 } |
+        "#,
+    ));
+    for columns in WIDTHS {
+        let screen = show(&runner, columns, &["exec", "scenario.toml", "-j", "1"]).expect(0);
+        let drawn: Vec<_> = screen.coloured.split(['\r', '\n']).collect();
+        let drawn: Vec<_> = drawn
+            .iter()
+            .map(|line| strip_str(line).to_string())
+            .collect();
+        let is_bar = |line: &String| line.contains(" 1/2  1 passed") && line.contains(" left");
+        assert!(drawn.iter().any(is_bar), "{columns}: {drawn:#?}");
+        // A second line follows a first one that is filled up with blanks.
+        for line in drawn.iter().filter(|line| line.contains("/2")) {
+            let columns = usize::from(columns);
+            let below: String = line.chars().skip(columns).collect();
+            let is_message = |text: &str| text.starts_with("longest") || text.starts_with("compil");
+            assert!(line.width() <= 2 * columns, "{columns}: {line:?}");
+            assert!(
+                below.trim().is_empty() || is_message(&below),
+                "{columns}: {line:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_in_flight_when_a_process_died_is_named() {
+    let runner = three();
+    let mut live = runner.start(&["-j", "1"]);
+    live.wait_for(|event| event["row"]["test"] == "fail");
+    live.wait_until_running(1);
+    live.kill();
+    // Before a sweep and after it.
+    for _ in 0..2 {
+        let shown = runner.run(&["show"]).expect(0).stdout;
+        assert!(shown.contains("\ndied with endless@hostile#1\n"), "{shown}");
+        let history = runner.run(&["show", "--history"]).expect(0).stdout;
+        let line = "\nsession 1 died with endless@hostile#1 in flight\n";
+        assert!(history.contains(line), "{history}");
+        runner.run(&["cleanup", "--no-dry-run"]).expect(0);
+    }
+    let mut live = Running::spawn(runner.command(&["resume", "--json"]));
+    live.wait_until_running(1);
+    live.end_by(Signal::INT).0.expect(130);
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    assert!(!shown.contains("died with"), "{shown}");
+    let history = runner.run(&["show", "--history"]).expect(0).stdout;
+    assert!(history.contains("session 1 died with"), "{history}");
 }
 
 #[test]
@@ -504,6 +562,29 @@ fn the_runners_log_tells_the_story_of_every_session() {
             .unwrap_or_else(|| panic!("`{text}` is not in\n{log}"));
         rest = after;
     }
+}
+
+#[test]
+fn the_runners_log_can_be_followed_and_tells_a_stop_of_a_detached_run_once() {
+    let runner = three();
+    let id = runner.exec(&["--detach", "-j", "1"]).expect(0).stdout;
+    let follow = Running::spawn(runner.command(&["logs", id.trim(), "--runner", "-f"]));
+    runner.run(&["stop", "--reason", "over and out"]).expect(0);
+    let followed = follow.finish().expect(0).stdout;
+    assert!(
+        followed.contains("ended: incomplete (stopped)"),
+        "{followed}"
+    );
+    let log = runner.only_run().read("runner.log");
+    assert!(log.starts_with(&followed), "{log}\n{followed}");
+    assert_eq!(log.matches("over and out").count(), 1, "{log}");
+    assert_eq!(log.matches("stopping").count(), 1, "{log}");
+    runner
+        .exec(&["--detach", "-j", "1", "--timeout-minutes", "0.01"])
+        .expect(0);
+    runner.run(&["wait"]).expect(4);
+    let told = runner.run(&["logs", "--runner"]).expect(0).stdout;
+    assert_eq!(told.matches("the run's time is up").count(), 1, "{told}");
 }
 
 #[test]

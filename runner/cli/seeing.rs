@@ -37,9 +37,9 @@ pub struct LogsArgs {
     #[arg(long = "trial", value_name = "GLOB", conflicts_with_all = ["trial", "follow"])]
     pub trials: Option<String>,
     /// Print what the runner itself has written down: how the run began, stopped, went on and ended
-    #[arg(long, conflicts_with_all = ["trial", "trials", "follow", "json"])]
+    #[arg(long, conflicts_with_all = ["trial", "trials", "json"])]
     pub runner: bool,
-    /// Go on with rows as they come, until the run has ended
+    /// Go on with rows, or with what the runner writes down, as they come, until the run has ended
     #[arg(short, long)]
     pub follow: bool,
     /// Where the results are

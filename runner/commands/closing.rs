@@ -137,6 +137,18 @@ impl Closing {
         }
     }
 
+    /// Tells the run's log how the session ended; the screen has it from the report.
+    fn tell(&self) -> ExitStatus {
+        // That its time was up was told when it was stopped for it.
+        let is_told = self.reason == Some(Reason::Timeout) && self.stage != Stage::Plan;
+        if let Some(error) = self.error.as_ref().filter(|_| !is_told) {
+            tracing::info!("{error}");
+        }
+        let exit = ExitStatus::of(self.status, self.reason, self.signal, self.verdict);
+        story::end(&self.end(), exit);
+        exit
+    }
+
     fn before_new_rows(status: RunStatus, reason: Reason, counts: Counts) -> Self {
         Self {
             status,
@@ -159,33 +171,25 @@ pub(super) fn close(
     mut recorder: Recorder,
     watchdog: Watchdog,
     mut report: Report,
-    closing: Closing,
+    mut closing: Closing,
     surroundings: &Surroundings,
 ) -> ExitStatus {
     recorder.set_suspended(clock::suspended());
     let run_dir = recorder.run_dir().to_owned();
     let (id, is_resumed) = (recorder.run_id().clone(), recorder.session() > 1);
-    let closing = match recorder.finish(&closing.end()) {
+    let told = recorder.finish_telling(&closing.end(), |status| {
         // One that has begun is not failed, and only the recorder knows that.
-        Ok(finished) => Closing {
-            status: finished.manifest.status,
-            ..closing
-        },
-        Err(error) => closing.unwritten(&error),
+        closing.status = status;
+        closing.tell()
+    });
+    let exit = match told {
+        Ok((_, exit)) => exit,
+        Err(error) => {
+            closing = closing.unwritten(&error);
+            closing.tell()
+        }
     };
     drop(watchdog);
-    // For whoever looks at the run later; the screen has it from the report.
-    if let Some(error) = &closing.error {
-        tracing::info!("{error}");
-    }
-
-    let exit = ExitStatus::of(
-        closing.status,
-        closing.reason,
-        closing.signal,
-        closing.verdict,
-    );
-    story::end(&closing.end(), exit);
     if is_resumed {
         report.tell_of_session();
     }

@@ -145,8 +145,9 @@ impl<'a> Live<'a> {
         if mode != Mode::Json {
             output.data(self.recorder.run_id().as_str());
         }
-        if let Err(error) = leave_terminal(&self.recorder.log_path()) {
-            output.warn(&format!("the run stays with this terminal: {error}"));
+        match leave_terminal(&self.recorder.log_path()) {
+            Ok(()) => output.go_to_log(),
+            Err(error) => output.warn(&format!("the run stays with this terminal: {error}")),
         }
     }
 

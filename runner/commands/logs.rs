@@ -11,7 +11,7 @@ use crate::{
     cli::LogsArgs,
     error::{Error, ExitStatus},
     output::{Follow, Output, Reader},
-    record::{LineError, RunReader, Store, Tail},
+    record::{LineError, RunEntry, RunReader, Store, Tail},
 };
 
 /// How often new rows are looked for.
@@ -26,7 +26,7 @@ pub(super) fn logs(
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let mut run = Named::or_latest(args.run.as_deref(), surroundings).find(&store)?;
     if args.runner {
-        return trial_logs::runner(&run, output);
+        return runner(&run, args.follow, output);
     }
     if let Some(glob) = args.trial.as_deref().or(args.trials.as_deref()) {
         return trial_logs::trials(&run, glob, args.json, output);
@@ -55,6 +55,31 @@ pub(super) fn logs(
         follow.finish(&run, resume.as_deref());
     }
     Ok(ExitStatus::Success)
+}
+
+/// Prints what the runner itself has written down of a run, and goes on with it until the run has ended if that was asked
+/// for.
+fn runner(run: &RunEntry, is_followed: bool, output: &Output) -> Result<ExitStatus, Error> {
+    let mut start = 0;
+    loop {
+        let reader = RunReader::open(&run.dir).map_err(Error::record)?;
+        // As with rows; a holder that has yet to open its session, or to tell how it ended, still writes.
+        let is_over = reader.holder().is_none();
+        let mut log = reader.log_from(start).map_err(Error::record)?;
+        if !is_over {
+            log.truncate(
+                log.iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |at| at + 1),
+            );
+        }
+        start += log.len() as u64;
+        let told = output.feed(&String::from_utf8_lossy(&log));
+        if told == Reader::Gone || output.reader() == Reader::Gone || is_over || !is_followed {
+            return Ok(ExitStatus::Success);
+        }
+        thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// Prints the rows that are there, for as long as somebody reads them.

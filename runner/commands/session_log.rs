@@ -80,7 +80,7 @@ struct Warnings(Output);
 
 impl<S: Subscriber> Layer<S> for Warnings {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if !event.metadata().target().starts_with("runner") {
+        if !event.metadata().target().starts_with("runner") || self.0.is_log() {
             return;
         }
         let mut message = Message(String::new());

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     cli::ShowArgs,
     error::{Error, ExitStatus},
-    model::RunStatus,
-    output::{self, Attempting, Live, Output, Shown, Tally},
+    model::{Reason, RunStatus},
+    output::{self, Attempting, Death, Live, Output, Shown, Tally},
     record::{LineError, Row, RunEntry, RunReader, Store, Underway},
     run::{self, TrialNames},
 };
@@ -27,7 +27,8 @@ pub(super) fn show(
     let run = Named::or_latest(args.run.as_deref(), surroundings).find(&store)?;
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
     if args.history && !args.json {
-        let text = output::history_text(&run, reader.manifest(), output.columns());
+        let deaths = deaths(&reader);
+        let text = output::history_text(&run, reader.manifest(), &deaths, output.columns());
         output.show(&text);
         return Ok(ExitStatus::Success);
     }
@@ -48,12 +49,19 @@ pub(super) fn show(
     }
     let resume = naming::resume_entry(&run, surroundings);
     let live = (run.status == RunStatus::Running).then(|| live(&run, &reader, done));
+    let is_crashed = run.status == RunStatus::Incomplete && run.reason == Some(Reason::Crashed);
+    let deaths = if is_crashed {
+        deaths(&reader)
+    } else {
+        Vec::new()
+    };
     let shown = Shown {
         run: &run,
         manifest: reader.manifest(),
         tally: &tally,
         rows: &rows,
         live: live.as_ref(),
+        death: deaths.last().filter(|death| death.session == session),
         resume: resume.as_deref(),
         now: run::wall_clock(),
     };
@@ -68,14 +76,10 @@ pub(super) fn show(
 /// Looks at what another process is doing; `done` is how many trials its session has done.
 fn live(run: &RunEntry, reader: &RunReader, done: u64) -> Live {
     let mut names = TrialNames::of(reader);
-    let mut attempting = |underway: Underway| {
-        let ordinal = underway.key.ordinal;
-        let name = names.as_mut().and_then(|names| names.name(ordinal));
-        Attempting {
-            trial: name.map_or_else(|| format!("trial {ordinal}"), |name| name.to_string()),
-            number: underway.key.number,
-            begun_at: underway.begun_at,
-        }
+    let mut attempting = |underway: Underway| Attempting {
+        trial: name(names.as_mut(), underway.key.ordinal),
+        number: underway.key.number,
+        begun_at: underway.begun_at,
     };
     let mut in_flight = reader.in_flight();
     in_flight.sort_by_key(|underway| underway.begun_at);
@@ -85,6 +89,34 @@ fn live(run: &RunEntry, reader: &RunReader, done: u64) -> Live {
         done,
         in_flight: in_flight.into_iter().map(&mut attempting).collect(),
     }
+}
+
+/// What was in flight in sessions whose process died.
+fn deaths(reader: &RunReader) -> Vec<Death> {
+    let deaths = reader.deaths(run::wall_clock());
+    if deaths.is_empty() {
+        return Vec::new();
+    }
+    let mut names = TrialNames::of(reader);
+    let mut death = |(session, in_flight): (u32, Vec<(u64, u32)>)| Death {
+        session,
+        more: in_flight.len().saturating_sub(Death::MAX_NAMED),
+        attempts: in_flight[..in_flight.len().min(Death::MAX_NAMED)]
+            .iter()
+            .map(|&(ordinal, number)| Attempting {
+                trial: name(names.as_mut(), ordinal),
+                number,
+                begun_at: None,
+            })
+            .collect(),
+    };
+    deaths.into_iter().map(&mut death).collect()
+}
+
+/// A trial's id, or its place in the plan where that is not there any more.
+fn name(names: Option<&mut TrialNames>, ordinal: u64) -> String {
+    let id = names.and_then(|names| names.name(ordinal));
+    id.map_or_else(|| format!("trial {ordinal}"), |id| id.to_string())
 }
 
 /// Which rows are shown.

@@ -1,4 +1,4 @@
-//! `runner logs RUN TRIAL` and `runner logs --runner`: what guests and the runner itself have said.
+//! `runner logs RUN TRIAL`: what guests have said.
 
 use globset::{Glob, GlobMatcher};
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
@@ -51,14 +51,6 @@ pub(super) fn trials(
         true => output.data(&output::said_json(run, &said)),
         false => output.show(&output::said_text(&said)),
     }
-    Ok(ExitStatus::Success)
-}
-
-/// Prints what the runner itself has written down of a run.
-pub(super) fn runner(run: &RunEntry, output: &Output) -> Result<ExitStatus, Error> {
-    let reader = RunReader::open(&run.dir).map_err(Error::record)?;
-    let log = reader.log().map_err(Error::record)?;
-    output.text(&log);
     Ok(ExitStatus::Success)
 }
 

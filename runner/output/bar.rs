@@ -42,10 +42,37 @@ fn left(rest: u64, rate: f64) -> Duration {
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// From how many columns on there is room for a trial beside the bar.
-pub(super) const WIDE: usize = 140;
+const WIDE: usize = 140;
+/// From how many columns on there is room for all numbers of a run of millions beside a bar of full length.
+const FULL: usize = 110;
+/// Below how many columns there is none for the rate.
+const NARROW: usize = 80;
+
+/// What there is room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Whether what is running longest has a line of its own.
+    is_tall: bool,
+    /// Whether the bar is as long as what is beside it leaves.
+    is_short: bool,
+    /// Whether there is none for the rate.
+    is_narrow: bool,
+}
+
+impl Room {
+    /// The room on a screen of so many columns; `is_wanted` tells whether there is something that runs for long.
+    pub(super) fn of(columns: Option<usize>, is_wanted: bool) -> Self {
+        let is_less = |than| columns.is_some_and(|columns| columns < than);
+        Self {
+            is_tall: is_wanted && is_less(WIDE),
+            is_short: is_less(FULL),
+            is_narrow: is_less(NARROW),
+        }
+    }
+}
 
 /// How the bar is laid out, with what is running longest at its end or, in a tall one, below it.
-pub(super) fn style(is_tall: bool, pace: Option<Pace>) -> ProgressStyle {
+pub(super) fn style(room: Room, pace: Option<Pace>) -> ProgressStyle {
     let rate = move |state: &ProgressState| pace?.rate(state.pos());
     let count = |get: fn(&ProgressState) -> u64| {
         move |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
@@ -54,9 +81,20 @@ pub(super) fn style(is_tall: bool, pace: Option<Pace>) -> ProgressStyle {
         }
     };
     // What is running longest comes last: it is cut where the screen ends.
-    let end = if is_tall { "\n" } else { "  " };
+    let message = match (room.is_tall, room.is_short) {
+        (true, _) => "\n{wide_msg:.dim}",
+        (false, false) => "  {wide_msg:.dim}",
+        // There is room for a bar or for this.
+        (false, true) => "",
+    };
+    let bar = if room.is_short {
+        "{wide_bar:.cyan/dim}"
+    } else {
+        "{bar:24.cyan/dim}"
+    };
+    let pace_text = if room.is_narrow { "" } else { "  {rate:.dim}" };
     ProgressStyle::with_template(&format!(
-        "{{bar:24.cyan/dim}} {{done}}/{{planned}}  {{prefix}}  {{rate:.dim}}  {{left:.dim}}{end}{{wide_msg:.dim}}",
+        "{bar} {{done}}/{{planned}}  {{prefix}}{pace_text}  {{left:.dim}}{message}",
     ))
     .expect("the template is valid")
     .with_key("done", count(ProgressState::pos))

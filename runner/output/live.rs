@@ -27,6 +27,32 @@ pub struct Live {
     pub in_flight: Vec<Attempting>,
 }
 
+/// What a session was executing when its process died.
+#[derive(Debug)]
+pub struct Death {
+    /// The session.
+    pub session: u32,
+    /// Some of the attempts.
+    pub attempts: Vec<Attempting>,
+    /// How many more there were.
+    pub more: usize,
+}
+
+impl Death {
+    /// How many attempts are named at most.
+    pub const MAX_NAMED: usize = 5;
+
+    /// The attempts: `a@echo#1, b@echo#1 (attempt 2) and 3 more`.
+    pub(super) fn text(&self) -> String {
+        let named = self.attempts.iter().map(Attempting::name);
+        let named = named.collect::<Vec<_>>().join(", ");
+        match self.more {
+            0 => named,
+            more => format!("{named} and {more} more"),
+        }
+    }
+}
+
 /// An attempt that is being executed.
 #[derive(Debug)]
 pub struct Attempting {
@@ -98,11 +124,14 @@ impl Attempting {
     fn text(&self, now: Timestamp) -> String {
         let elapsed = self.begun_at.map(|at| between(at, now));
         let elapsed = elapsed.map(|elapsed| format!(" for {}", format::duration(elapsed)));
-        let attempt = match self.number {
-            1 => String::new(),
-            number => format!(" (attempt {number})"),
-        };
-        format!("{}{attempt}{}", self.trial, elapsed.unwrap_or_default())
+        format!("{}{}", self.name(), elapsed.unwrap_or_default())
+    }
+
+    fn name(&self) -> String {
+        match self.number {
+            1 => self.trial.clone(),
+            number => format!("{} (attempt {number})", self.trial),
+        }
     }
 
     fn json(&self, now: Timestamp) -> Value {

@@ -30,7 +30,10 @@ mod wrap;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use indicatif::ProgressBar;
@@ -45,7 +48,7 @@ pub use format::{plural, quoted};
 pub use grants::granted_text;
 pub use inspection::{Inspection, Loaded, inspection_json, inspection_text};
 pub use list::{list_json, list_table};
-pub use live::{Attempting, Live};
+pub use live::{Attempting, Death, Live};
 pub use next::resume_line;
 pub use occasions::{Begin, Finish};
 pub use pending::why_pending;
@@ -93,6 +96,8 @@ pub fn lay_out_errors() {
 pub struct Output {
     /// The progress bar that lines must not be printed into, while there is one.
     bar: Arc<Mutex<Option<ProgressBar>>>,
+    /// Whether talk goes into a run's log, which has already what the runner traces.
+    is_log: Arc<AtomicBool>,
 }
 
 /// Whether somebody reads what is printed.
@@ -153,7 +158,7 @@ impl Output {
     }
 
     /// Prints text of data for as long as it is read, and flushes.
-    fn feed(&self, text: &str) -> Reader {
+    pub fn feed(&self, text: &str) -> Reader {
         let text = format::visible_but_styles(text);
         let mut stdout = anstream::stdout().lock();
         let written = stdout.write_all(text.as_bytes());
@@ -202,6 +207,16 @@ impl Output {
     /// Prints a line of someone else's talk.
     pub fn hint(&self, line: &str) {
         self.talk(&line.dimmed().to_string());
+    }
+
+    /// From now on talk goes into a run's log.
+    pub fn go_to_log(&self) {
+        self.is_log.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether talk goes into a run's log: what the runner traces is there, and is not told once more.
+    pub fn is_log(&self) -> bool {
+        self.is_log.load(Ordering::Relaxed)
     }
 
     /// Prints a warning; it may have a guest's words in it, which begin no line.

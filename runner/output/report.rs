@@ -58,8 +58,8 @@ pub struct Report {
     /// What this session's trials came to, if it is not the first.
     ran: Option<Counts>,
     bar: Option<ProgressBar>,
-    /// Whether the bar has a second line.
-    is_tall: bool,
+    /// What there is room for beside the bar.
+    room: bar::Room,
     /// How fast trials end, once they can begin.
     pace: Option<Pace>,
     /// Lines of the event stream so far.
@@ -83,7 +83,7 @@ impl Report {
             granted: Granted::default(),
             ran: None,
             bar: None,
-            is_tall: false,
+            room: bar::Room::default(),
             pace: None,
             lines: 0,
             shown: 0,
@@ -145,7 +145,7 @@ impl Report {
                 self.pace = Some(Pace::begin(counts.done()));
                 if let Some(bar) = &self.bar {
                     bar.set_position(counts.done());
-                    bar.set_style(bar::style(self.is_tall, self.pace));
+                    bar.set_style(bar::style(self.room, self.pace));
                 }
             }
             run::Event::Rows {
@@ -355,6 +355,8 @@ impl Report {
 
     fn stopping(&mut self, mode: StopMode, reason: Reason, why: &str, in_flight: usize) {
         match self.mode {
+            // The session's story has it.
+            Mode::Plain if self.output.is_log() => {}
             Mode::Json => self.emit(events::Event::Stopping {
                 mode: mode.as_str(),
                 reason: reason.as_str(),
@@ -396,7 +398,9 @@ impl Report {
                 talk(&format!("\n{table}"));
             }
         }
-        if let Some(error) = &finish.error {
+        let error = finish.error.as_ref();
+        // Where this goes into the run's log, the session has told it there.
+        if let Some(error) = error.filter(|_| !self.output.is_log()) {
             // A guest may have said it, and must not begin a line.
             let error = format::visible(error).replace('\n', "\n  ");
             talk(&format!("\n{} {error}", "error:".red().bold()));
@@ -406,11 +410,7 @@ impl Report {
             talk(&next::resume_line(resume));
         }
         if let Some(ran) = self.ran {
-            talk(&format!(
-                "this session ran {}: {}",
-                format::plural(ran.done(), "trial"),
-                format::counted(ran)
-            ));
+            talk(&summary::ran_text(ran));
         }
         talk(&self.closing(finish));
     }
@@ -462,20 +462,20 @@ impl Report {
     fn show_bar(&mut self, planned: u64) {
         let bar =
             ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr_with_hz(10));
-        bar.set_style(bar::style(false, None));
+        self.room = bar::Room::of(self.output.talk_columns(), true);
+        bar.set_style(bar::style(self.room, None));
         self.output.set_bar(Some(bar.clone()));
         self.bar = Some(bar);
     }
 
     /// Gives what is running longest a line of its own where the bar leaves too little room beside it.
     fn make_room(&mut self, is_wanted: bool) {
-        let columns = self.output.talk_columns();
-        let is_tall = is_wanted && columns.is_some_and(|columns| columns < bar::WIDE);
+        let room = bar::Room::of(self.output.talk_columns(), is_wanted);
         if let Some(bar) = &self.bar
-            && is_tall != self.is_tall
+            && room != self.room
         {
-            self.is_tall = is_tall;
-            bar.set_style(bar::style(is_tall, self.pace));
+            self.room = room;
+            bar.set_style(bar::style(room, self.pace));
         }
     }
 

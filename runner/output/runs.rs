@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     failure, format, grants,
-    live::Live,
+    live::{Death, Live},
     standing::Standing,
     summary,
     table::{Column, Table},
@@ -32,6 +32,8 @@ pub struct Shown<'a> {
     pub rows: &'a [Row<'a>],
     /// What is seen of it while somebody works on it.
     pub live: Option<&'a Live>,
+    /// What was in flight when its process died, if it has not gone on since.
+    pub death: Option<&'a Death>,
     /// The command that goes on with it, if anything is left.
     pub resume: Option<&'a str>,
     /// Now.
@@ -76,6 +78,9 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
         let fields = live.fields(run, shown.now);
         fields.iter().for_each(|(name, value)| field(name, value));
     }
+    if let Some(death) = shown.death {
+        field("died with", &death.text());
+    }
     field("status", &Standing::of(run).status_text());
     field("verdict", run.verdict.as_str());
     field("trials", &trials(run.counts));
@@ -105,8 +110,14 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
     lines.join("\n")
 }
 
-/// The sessions that worked on a run, and every change of its status; tables have at most `width` characters.
-pub fn history_text(run: &RunEntry, manifest: &Manifest, width: Option<usize>) -> String {
+/// The sessions that worked on a run, what was in flight where their processes died, and every change of its status;
+/// tables have at most `width` characters.
+pub fn history_text(
+    run: &RunEntry,
+    manifest: &Manifest,
+    deaths: &[Death],
+    width: Option<usize>,
+) -> String {
     let word = |reason: Option<Reason>| reason.map_or("", Reason::as_str);
     let mut sessions = Table::new([
         Column::new("session").right(),
@@ -156,12 +167,19 @@ pub fn history_text(run: &RunEntry, manifest: &Manifest, width: Option<usize>) -
                 .into(),
         ]);
     }
-    [
+    let deaths = deaths.iter().map(|death| {
+        let (session, text) = (death.session, death.text());
+        format!("session {session} died with {text} in flight")
+    });
+    let deaths = deaths.collect::<Vec<_>>().join("\n");
+    let mut parts = vec![
         headline(run),
         sessions.fitted(width),
+        deaths,
         transitions.fitted(width),
-    ]
-    .join("\n\n")
+    ];
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n\n")
 }
 
 /// One document with the manifest and the rows that were asked for.

@@ -56,3 +56,15 @@ fn cells(name: &str, provider: &ProviderTally) -> Vec<Cell> {
     let numbers = numbers.map(|text| Cell::from(text.unwrap_or_default()));
     [Cell::from(name)].into_iter().chain(numbers).collect()
 }
+
+/// What a session did that was not the run's first.
+pub(super) fn ran_text(ran: Counts) -> String {
+    if ran.done() == 0 {
+        return "this session finished no trial".to_owned();
+    }
+    format!(
+        "this session ran {}: {}",
+        format::plural(ran.done(), "trial"),
+        format::counted(ran)
+    )
+}

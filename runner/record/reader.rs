@@ -1,12 +1,13 @@
 //! Reading a run, at any time: every prefix of a valid `index.jsonl` is valid. Readers repair nothing.
 
 use std::{
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     vec,
 };
 
 use fs_err::File;
+use jiff::Timestamp;
 use thiserror::Error;
 
 use super::{
@@ -22,6 +23,7 @@ use super::{
     row::{self, MAX_LINE_BYTES, Row, RowArtifact},
     scenario_copy,
     state::State,
+    sweep,
     tail::Tail,
 };
 use crate::model::RunStatus;
@@ -134,13 +136,32 @@ impl RunReader {
         inflight::read_underway(&self.dir.inflight(), self.manifest.session())
     }
 
-    /// What the runner has written down of the run's sessions; empty where it is missing.
-    pub fn log(&self) -> Result<String, RecordError> {
-        match fs_err::read(self.dir.log()) {
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) if is_missing(&error) => Ok(String::new()),
-            Err(error) => Err(RecordError::io("read the runner's log")(error)),
+    /// What the runner has written down of the run's sessions, from a byte on; empty where it is missing.
+    pub fn log_from(&self, start: u64) -> Result<Vec<u8>, RecordError> {
+        let read = || {
+            let mut file = File::open(self.dir.log())?;
+            file.seek(SeekFrom::Start(start))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map(|_| bytes)
+        };
+        match read() {
+            Err(error) if is_missing(&error) => Ok(Vec::new()),
+            read => read.map_err(RecordError::io("read the runner's log")),
         }
+    }
+
+    /// What was being executed when the process of a session died, by session: places in the plan, and which attempts.
+    pub fn deaths(&self, now: Timestamp) -> Vec<(u32, Vec<(u64, u32)>)> {
+        let mut manifest = self.manifest.clone();
+        if manifest.status == RunStatus::Running && !lock::is_held(&self.dir.lock()) {
+            // As a sweep will write it down; where it cannot, nothing more is known.
+            drop(sweep::close(&self.dir, &mut manifest, now));
+        }
+        let sessions = manifest.sessions.into_iter();
+        let sessions = sessions.filter(|session| !session.in_flight.is_empty());
+        sessions
+            .map(|session| (session.n, session.in_flight))
+            .collect()
     }
 
     /// A text that an attempt left in one of the runner's own files: `log.jsonl`, `stdout.txt` or `stderr.txt`; empty if it

@@ -213,6 +213,16 @@ impl Recorder {
     /// Commits what was handed over, closes the session, and lets the run go. A run that has begun does not become `failed`
     /// but `incomplete`: what it became is in the manifest that is given back.
     pub fn finish(self, end: &End) -> Result<Finished, RecordError> {
+        let (finished, ()) = self.finish_telling(end, |_| ())?;
+        Ok(finished)
+    }
+
+    /// The same; `tell` is called with what the run became, while nobody else can have the run yet.
+    pub fn finish_telling<T>(
+        self,
+        end: &End,
+        tell: impl FnOnce(RunStatus) -> T,
+    ) -> Result<(Finished, T), RecordError> {
         let Self {
             writer,
             lock,
@@ -249,11 +259,13 @@ impl Recorder {
         tidy(&dir, None);
         // Opened anew, because the file may have been replaced meanwhile.
         project(&root, &dir, &manifest);
+        let told = tell(manifest.status);
         drop(locks);
-        Ok(Finished {
+        let finished = Finished {
             run_dir: dir.path().to_owned(),
             manifest,
-        })
+        };
+        Ok((finished, told))
     }
 }
 
