@@ -129,7 +129,8 @@ pub(super) fn reserve(
         }
         _ => {}
     }
-    if let Err(error) = check_unused(dir) {
+    let is_being_deleted = !has_run(dir) && dir.is_being_deleted();
+    if !is_being_deleted && let Err(error) = check_unused(dir) {
         if has_run(dir) {
             return Ok(None);
         }
@@ -138,6 +139,9 @@ pub(super) fn reserve(
         return if has_run(dir) { Ok(None) } else { Err(error) };
     }
     let run_lock = enter(dir, now)?;
+    if !has_run(dir) && dir.is_being_deleted() {
+        retention::finish_deletion(dir).map_err(RecordError::io("delete a run"))?;
+    }
     // Whoever had the lock before may have been faster.
     match check_unused(dir) {
         Err(_) if has_run(dir) => return Ok(None),

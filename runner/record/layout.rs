@@ -119,6 +119,16 @@ impl RunDir {
         self.0.join("benchmark.json")
     }
 
+    /// What the manifest is called once the run is being deleted: whoever dies over it has left nothing that anybody wants.
+    pub(super) fn deleted(&self) -> PathBuf {
+        self.0.join("deleted.json")
+    }
+
+    /// Tells whether somebody has begun to delete the run that was here.
+    pub(super) fn is_being_deleted(&self) -> bool {
+        self.deleted().is_file()
+    }
+
     pub(super) fn scenario(&self) -> PathBuf {
         self.0.join("scenario.toml")
     }

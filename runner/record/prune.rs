@@ -300,12 +300,12 @@ fn spared(run: &RunEntry, dir: &RunDir) -> Result<Option<Spared>, RecordError> {
     })
 }
 
-/// Directories that are called like runs, hold none, and belong to nobody.
+/// Directories of births that were aborted and of runs that were not deleted completely, and that belong to nobody.
 fn leftovers(root: &Root, now: Timestamp) -> io::Result<Vec<(PathBuf, u64)>> {
     let mut leftovers = Vec::new();
     for name in names(root.path())? {
         let dir = root.run(&name);
-        if RunId::is_born(&name) && is_leftover(&dir, now) {
+        if is_leftover(&dir, now) {
             leftovers.push((dir.path().to_owned(), size_of(dir.path())));
         }
     }
@@ -315,12 +315,20 @@ fn leftovers(root: &Root, now: Timestamp) -> io::Result<Vec<(PathBuf, u64)>> {
 
 /// Tells whether a directory holds no run and belongs to nobody; what cannot be asked is left alone.
 pub(super) fn is_leftover(dir: &RunDir, now: Timestamp) -> bool {
-    let is_old = fs_err::symlink_metadata(dir.path())
-        .and_then(|metadata| {
-            Ok(metadata.is_dir() && now.duration_since(modified(&metadata)?) > BIRTH_AGE)
-        })
-        .unwrap_or(false);
-    is_old && run_entry::is_gone(dir) && !lock::is_held(&dir.lock())
+    is_abandoned(dir, now) && run_entry::is_gone(dir) && !lock::is_held(&dir.lock())
+}
+
+/// Tells whether a directory is one that was deleted in part, or is called like a run and is too old for a birth.
+pub(super) fn is_abandoned(dir: &RunDir, now: Timestamp) -> bool {
+    let Ok(metadata) = fs_err::symlink_metadata(dir.path()) else {
+        return false;
+    };
+    if !metadata.is_dir() {
+        return false;
+    }
+    let name = dir.path().file_name().and_then(|name| name.to_str());
+    let is_old = || modified(&metadata).is_ok_and(|at| now.duration_since(at) > BIRTH_AGE);
+    dir.is_being_deleted() || name.is_some_and(RunId::is_born) && is_old()
 }
 
 fn store_entries(store: &Path) -> io::Result<Vec<StoreEntry>> {

@@ -16,7 +16,7 @@ use super::{
     lock::Lock,
     manifest::Manifest,
     policy::Policy,
-    prune::{Amount, Pruning, Spared, StoreEntry, Survey, Surveyed, is_leftover},
+    prune::{Amount, Pruning, Spared, StoreEntry, Survey, Surveyed, is_abandoned, is_leftover},
     run_entry::{self, Stamp},
     store::Store,
 };
@@ -197,26 +197,19 @@ fn remove_run(dir: &RunDir, stamp: Stamp, now: Timestamp) -> Result<Removal, Rec
         Some(_) => {}
     }
 
-    // First what makes it a run: cut short, this leaves something that is taken for an aborted birth, and no half run.
-    fs_err::remove_file(dir.manifest()).map_err(failed())?;
+    // First what makes it a run: cut short, this leaves something that says what it is, and no half run.
+    fs_err::rename(dir.manifest(), dir.deleted()).map_err(failed())?;
     remove_directory(dir, lock).map_err(failed())?;
     Ok(Removal::Done)
 }
 
-/// Removes a directory that holds no run. Its lock goes last, so that nobody takes another one meanwhile.
+/// Removes a directory that holds no run.
+///
+/// Its lock goes only then, so that nobody takes another one meanwhile, and last what tells that all of it is to go.
 fn remove_directory(dir: &RunDir, lock: Lock) -> io::Result<()> {
-    for entry in fs_err::read_dir(dir.path())? {
-        let path = entry?.path();
-        if path == dir.lock() {
-            continue;
-        }
-        if fs_err::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
-            fs_err::remove_dir_all(&path)?;
-        } else {
-            durable::remove(&path)?;
-        }
-    }
+    remove_content(dir)?;
     durable::remove(&dir.lock())?;
+    durable::remove(&dir.deleted())?;
     let removed = fs_err::remove_dir(dir.path());
     drop(lock);
     match removed {
@@ -225,6 +218,29 @@ fn remove_directory(dir: &RunDir, lock: Lock) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
+}
+
+/// Removes what is in a directory that holds no run, but for its lock and what tells that it was deleted.
+fn remove_content(dir: &RunDir) -> io::Result<()> {
+    let kept = [dir.lock(), dir.deleted()];
+    for entry in fs_err::read_dir(dir.path())? {
+        let path = entry?.path();
+        if kept.contains(&path) {
+            continue;
+        }
+        if fs_err::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+            fs_err::remove_dir_all(&path)?;
+        } else {
+            durable::remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends what somebody has begun who died while they deleted a run. The caller holds the lock, which stays.
+pub(super) fn finish_deletion(dir: &RunDir) -> io::Result<()> {
+    remove_content(dir)?;
+    durable::remove(&dir.deleted())
 }
 
 fn remove_leftovers(pruning: &mut Pruning, now: Timestamp) {
@@ -246,7 +262,8 @@ fn remove_leftover(dir: &RunDir, now: Timestamp) -> Result<bool, RecordError> {
         Err(RecordError::Held { .. } | RecordError::Gone { .. }) => return Ok(false),
         lock => lock?,
     };
-    if !run_entry::is_gone(dir) {
+    // Meanwhile somebody may have begun something here.
+    if !run_entry::is_gone(dir) || !is_abandoned(dir, now) {
         return Ok(false);
     }
     remove_directory(dir, lock).map_err(RecordError::io("remove what is left of a birth"))?;
@@ -516,6 +533,46 @@ mod tests {
         assert_eq!((pruning.runs.len(), pruning.entries.count), (1, 0));
         assert_eq!(pruning.unreadable[0].0, unreadable);
         assert!(unreadable.join("scenario.toml").exists());
+    }
+
+    #[test]
+    fn a_run_that_was_deleted_in_part_is_deleted_by_the_next_prune_or_makes_room_however_it_is_called()
+     {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let chosen = root.join("chosen");
+        // As it is after the death of whoever deletes it, anywhere on the way.
+        let die = |is_locked: bool| {
+            fs_err::rename(finished_run(root).run_dir, &chosen).unwrap();
+            fs_err::create_dir_all(chosen.join("artifacts/0/1-1")).unwrap();
+            fs_err::rename(chosen.join("benchmark.json"), chosen.join("deleted.json")).unwrap();
+            if !is_locked {
+                fs_err::remove_file(chosen.join("lock")).unwrap();
+            }
+        };
+        let now = Timestamp::now();
+        for is_locked in [true, false] {
+            die(is_locked);
+            assert_eq!(store(root).prunable(&ALL, now).unwrap().leftovers.len(), 1);
+            assert_eq!(store(root).prune(&ALL, now).unwrap().leftovers.len(), 1);
+            assert!(!chosen.exists());
+
+            die(is_locked);
+            let place = store(root).reserve(&chosen, now).unwrap().unwrap();
+            // Whoever begins there is in nobody's way, and nobody in theirs.
+            assert_eq!(store(root).prune(&ALL, now).unwrap().leftovers.len(), 0);
+            let left: Vec<_> = chosen.read_dir().unwrap().flatten().collect();
+            assert_eq!(left.len(), 1, "{left:?}");
+            assert!(chosen.join("lock").exists());
+            drop(place);
+            fs_err::remove_dir_all(&chosen).unwrap();
+        }
+
+        // What is no run of ours stays.
+        fs_err::create_dir(&chosen).unwrap();
+        fs_err::write(chosen.join("lock"), "").unwrap();
+        assert_eq!(store(root).prune(&ALL, later()).unwrap().leftovers.len(), 0);
+        assert!(chosen.join("lock").exists());
     }
 
     #[test]
