@@ -1,7 +1,7 @@
 //! [`Moment`]: an instant of the time in which this process could work.
 //!
 //! Deadlines are for work. While a process is stopped (Ctrl-Z, SIGSTOP, a paused machine), nobody works, and that time is
-//! handed back to everything that is measured or bounded by moments. It is found as a gap between the beats of a [`Pulse`]
+//! handed back to everything that is measured or bounded by moments. It is found as a gap between the beats of a pulse
 //! by whoever asks for the time next, so that no deadline fires before. A pulse that is merely starved on a busy machine
 //! leaves a gap as well: of any gap, only what the process's CPU time does not explain is handed back, so that a guest that
 //! computes always comes to its deadline.

@@ -167,7 +167,7 @@ impl Lack {
     fn help(self) -> String {
         match self {
             Self::Files { needs, .. } => {
-                format!("`ulimit -n {needs}` lets it, if your system does")
+                format!("`ulimit -n {needs}` raises the limit, where the hard limit allows it")
             }
             Self::Threads { .. } => {
                 "raise `ulimit -u`, or `pids.max` of the control group that it runs in".to_owned()
