@@ -413,6 +413,11 @@ fn parse_jobs(text: &str) -> Result<NonZeroUsize, String> {
         .ok_or_else(|| "expected a number from 1 to 4096".into())
 }
 
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number such as `10`".into())
+}
+
 fn parse_minutes(text: &str) -> Result<Duration, String> {
     let minutes: f64 = text.parse().map_err(|_| "expected a number of minutes")?;
     match Duration::try_from_secs_f64(minutes * 60.0) {

@@ -676,6 +676,10 @@ fn small_things_are_said_as_people_say_them() {
     ));
     let ran = runner.run(&["validate", "scenario.toml"]).expect(0);
     assert_eq!(ran.stdout, "scenario.toml: valid, 1 test makes 1 trial\n");
+    for args in [["list", "-n", "x"], ["prune", "--keep-last", "-1x"]] {
+        let ran = runner.run(&args).expect(2);
+        assert!(!ran.stderr.contains("digit"), "{}", ran.stderr);
+    }
     runner
         .exec(&["--dry-run"])
         .expect(0)

@@ -92,6 +92,11 @@ fn time_in_which_the_process_was_stopped_is_nobodys() {
     let run = runner.only_run();
     assert_eq!(run.ending(), ["completed", "", "", "failed"]);
     assert_handed_back(&run, STOPPED);
+    let listed = &runner.list(&[])[0];
+    assert!(milliseconds(&listed["worked_ms"]) < 13_000.0, "{listed}");
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    let ended = shown.lines().find(|line| line.starts_with("ended"));
+    assert!(ended.unwrap().ends_with(" in all"), "{shown}");
     runner.assert_valid("row", &run.rows());
     runner.assert_valid("benchmark", &[run.manifest()]);
     runner.assert_valid("events", &ran.events());

@@ -67,7 +67,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "WHEN", value_parser = parse_since)]
     pub since: Option<Since>,
     /// Show at most this many
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = super::parse_count)]
     pub limit: Option<usize>,
     /// Where the results are
     #[command(flatten)]

@@ -84,7 +84,7 @@ pub struct PruneArgs {
     #[arg(long, value_name = "AGE", value_parser = parse_age, help_heading = "Policies")]
     pub older_than: Option<Duration>,
     /// Delete all but so many of the newest runs
-    #[arg(long, value_name = "N", help_heading = "Policies")]
+    #[arg(long, value_name = "N", value_parser = super::parse_count, help_heading = "Policies")]
     pub keep_last: Option<usize>,
     /// Delete the oldest runs until the rest is no larger than this, such as `10GiB`
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Policies")]

@@ -257,7 +257,8 @@ pub(super) fn worked(run: &RunEntry, now: Timestamp) -> Duration {
 
 /// The same, and from its beginning to its end where that is something else.
 fn took_in_full(run: &RunEntry, now: Timestamp) -> String {
-    let took = format::duration(worked(run, now));
+    let worked = worked(run, now);
+    let took = format::duration(worked);
     let wall = run
         .completed_at
         .map(|end| end.duration_since(run.started_at));
@@ -267,6 +268,8 @@ fn took_in_full(run: &RunEntry, now: Timestamp) -> String {
             run.sessions,
             format::duration(wall)
         ),
+        // Its process was stopped for a while.
+        Some(Ok(wall)) if wall > worked => format!("{took}, {} in all", format::duration(wall)),
         _ => took,
     }
 }

@@ -220,11 +220,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// How long it lasted, once it is closed.
+    /// How long it lasted, once it is closed, without what its process was stopped for.
     fn lasted(&self) -> Option<Duration> {
         // As they are written: what is read back must last as long.
         let lasted = self.closed_at?.as_millisecond() - self.opened_at.as_millisecond();
-        Some(Duration::from_millis(lasted.try_into().unwrap_or_default()))
+        let lasted = Duration::from_millis(lasted.try_into().unwrap_or_default());
+        // In whole milliseconds, as it is kept elsewhere.
+        let suspended = self.suspended_ms.unwrap_or_default() as u64;
+        Some(lasted.saturating_sub(Duration::from_millis(suspended)))
     }
 }
 
