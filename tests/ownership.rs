@@ -64,3 +64,15 @@ fn a_session_whose_rows_are_replaced_says_so_and_goes_on_another_time() {
     runner.run(&["resume", "--from", "latest", "-j4"]).expect(0);
     runner.run(&["verify", "latest"]).expect(0);
 }
+
+#[test]
+fn a_session_whose_rows_are_cut_in_their_place_is_not_told_to_be_completed() {
+    let runner = many();
+    let live = begun(&runner);
+    let run = runner.only_run();
+    fs_err::write(run.dir.join("index.jsonl"), "").unwrap();
+    live.finish().expect(7);
+    assert_eq!(run.manifest()["reason"], "storage");
+    runner.run(&["resume", "--from", "latest", "-j4"]).expect(0);
+    assert_eq!(run.rows().len(), 40);
+}

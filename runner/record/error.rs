@@ -97,7 +97,7 @@ pub enum RecordError {
     },
     /// What a session holds was taken away from it.
     #[error(
-        "`{path}` was removed or replaced under this session: another process may own the run now, so nothing more is written"
+        "`{path}` was removed or replaced, or changed, under this session: another process may own the run now, so nothing more is written"
     )]
     Lost {
         /// The lock, or the file of rows.

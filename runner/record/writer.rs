@@ -228,9 +228,23 @@ impl<A: Fn(Written)> Commits<A> {
     }
 
     fn check_ground(&mut self) -> Result<(), RecordError> {
-        let checked = self.job.ground.iter().try_for_each(Spot::check);
+        let spots = self.job.ground.iter().try_for_each(Spot::check);
+        let checked = spots.and_then(|()| self.check_length());
         self.is_lost = checked.is_err();
         checked
+    }
+
+    /// Fails if somebody else has cut the file, or written into it: rows that were acknowledged may be gone, and the next one
+    /// would be appended to whatever is there.
+    fn check_length(&self) -> Result<(), RecordError> {
+        let metadata = self.job.index.metadata();
+        let metadata = metadata.map_err(RecordError::io("look at the rows"))?;
+        if metadata.len() == self.length {
+            return Ok(());
+        }
+        Err(RecordError::Lost {
+            path: self.job.index.path().to_owned(),
+        })
     }
 
     fn write(&mut self) -> Result<(), RecordError> {
@@ -294,6 +308,7 @@ mod tests {
     use crate::{
         model::{Counts, Outcome},
         record::{
+            RecordError,
             layout::{RunDir, RunId},
             testing::entry,
         },
@@ -328,6 +343,45 @@ mod tests {
                 causes.iter().any(|cause| cause.contains("No space left")),
                 "{causes:?}"
             );
+        }
+    }
+
+    #[test]
+    fn rows_that_somebody_else_has_cut_or_written_into_are_not_gone_on_with() {
+        for others in ["", "garbage without an end"] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("index.jsonl");
+            let index = fs_err::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&path);
+            let job = Job {
+                artifacts: Artifacts::new(RunDir::new(directory.path())),
+                index: index.unwrap(),
+                ground: Vec::new(),
+                session: 1,
+                seq: 1,
+                progress: Progress::new(None, RunId::of_directory("run"), Counts::default()),
+            };
+            let (sender, receiver) = mpsc::channel();
+            let writer = Writer::start(job, move |written| sender.send(written).unwrap()).unwrap();
+            let record = |ordinal| {
+                writer.record(vec![entry(ordinal, 1, Outcome::Passed)]);
+                writer.flush();
+                receiver.recv().unwrap().error
+            };
+            assert!(record(0).is_none());
+            // In its place, as `>` and `>>` of a shell do.
+            fs_err::write(&path, others).unwrap();
+            let error = record(1).unwrap();
+            assert!(matches!(error, RecordError::Stopped(_)), "{error}");
+            assert!(
+                causes(&error)
+                    .iter()
+                    .any(|cause| cause.contains("index.jsonl"))
+            );
+            drop(writer);
+            assert_eq!(fs_err::read_to_string(&path).unwrap(), others);
         }
     }
 
