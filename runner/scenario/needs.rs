@@ -230,10 +230,13 @@ fn missing(root: &str, value: &Value, keys: &[String], who_has: &str) -> Refusal
             Some(check::suggest(&keys[length], &known))
         }
         Value::Object(_) | Value::Null => None,
-        Value::Array(items) => Some(format!(
-            "`{place}` has {} elements, and the first is `{{{{{place}.0}}}}`",
-            items.len()
-        )),
+        Value::Array(items) => Some(match items.len() {
+            0 => format!("`{place}` has no elements"),
+            1 => format!("`{place}` has one element, `{{{{{place}.0}}}}`"),
+            count => {
+                format!("`{place}` has {count} elements, and the first is `{{{{{place}.0}}}}`")
+            }
+        }),
         other => Some(format!("`{place}` is {}, with nothing inside", kind(other))),
     };
     Refusal {
