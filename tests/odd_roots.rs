@@ -32,6 +32,10 @@ fn pipe(path: &Path) {
     assert!(made.unwrap().success());
 }
 
+fn run_manifest(run: &Path) -> Value {
+    serde_json::from_slice(&fs_err::read(run.join("benchmark.json")).unwrap()).unwrap()
+}
+
 /// Everything below a folder.
 fn names(folder: &Path) -> Vec<PathBuf> {
     let entries = walkdir::WalkDir::new(folder).sort_by_file_name();
@@ -97,6 +101,60 @@ fn what_is_no_run_is_left_out_by_name_and_disturbs_no_command() {
     runner.run(&["cleanup", "--no-dry-run"]).expect(0);
     runner.exec(&[]).expect(1);
     assert_eq!(runner.list(&[]).len(), 2);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_runs_file_lets_no_command_wait() {
+    let (runner, run) = completed();
+    let id = run.id().to_owned();
+    let root = runner.path("results");
+    let (good, odd) = (root.join("good"), root.join(&id));
+    fs_err::rename(&odd, &good).unwrap();
+    for name in [
+        "lock",
+        "index.jsonl",
+        "inflight",
+        "scenario.toml",
+        "runner.log",
+        "last-words.json",
+        "request-stop.json",
+    ] {
+        for status in ["completed", "running"] {
+            fs_err::create_dir(&odd).unwrap();
+            for file in ["benchmark.json", "lock", "index.jsonl", "scenario.toml"] {
+                fs_err::copy(good.join(file), odd.join(file)).unwrap();
+            }
+            let mut manifest = run_manifest(&odd);
+            manifest["status"] = status.into();
+            fs_err::write(odd.join("benchmark.json"), manifest.to_string()).unwrap();
+            _ = fs_err::remove_file(odd.join(name));
+            pipe(&odd.join(name));
+
+            for args in [
+                &["list"][..],
+                &["show", &id, "--history"],
+                &["verify", &id],
+                &["logs", &id],
+                &["logs", &id, "--runner"],
+                &["resume", "--from", &id, "--dry-run"],
+                &["resume", "--from", &id, "--rerun", "failed"],
+                &["stop", &id, "--kill"],
+                &["cancel", &id],
+                &["cleanup", "--no-dry-run"],
+                &["prune", &id],
+            ] {
+                // Each comes to its end; one that hangs is a failure of `finish`.
+                let ran = runner.run(args);
+                assert!(
+                    !matches!(ran.code, None | Some(70 | 101)),
+                    "{name}, {args:?}: {ran:?}"
+                );
+            }
+            let listed = runner.run(&["list"]).expect(0);
+            assert!(listed.stdout.contains("good"), "{name}: {listed:?}");
+            fs_err::remove_dir_all(&odd).unwrap();
+        }
+    }
 }
 
 #[test]

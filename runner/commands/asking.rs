@@ -220,7 +220,8 @@ fn grace(reader: &RunReader) -> Duration {
     if let Some(grace) = manifest.options["grace_ms"].as_u64() {
         return Duration::from_millis(grace);
     }
-    let scenario = fs_err::read_to_string(reader.scenario_path())
+    let scenario = reader
+        .scenario_text()
         .ok()
         .and_then(|text| scenario::parse_stored(manifest.scenario.path.as_ref(), &text).ok());
     // A run whose scenario nobody can read any more cannot be waited for any longer than this.

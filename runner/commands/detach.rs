@@ -5,11 +5,10 @@
 
 use std::{
     io::{self, Read as _},
-    path::Path,
     process::{Command, Stdio},
 };
 
-use fs_err::{File, OpenOptions};
+use fs_err::File;
 use miette::miette;
 use rustix::stdio::{dup2_stderr, dup2_stdout};
 
@@ -47,9 +46,9 @@ pub(super) fn start(surroundings: &Surroundings, output: &Output) -> Result<Exit
 }
 
 /// Leaves the terminal: its signals, its input and its screen. What is said from now on goes into the run's log.
-pub(super) fn leave_terminal(log: &Path) -> io::Result<()> {
+pub(super) fn leave_terminal(log: File) -> io::Result<()> {
     rustix::process::setsid()?;
-    dup2_stderr(OpenOptions::new().append(true).create(true).open(log)?)?;
+    dup2_stderr(log)?;
     // Last, because the process in the foreground waits for it.
     dup2_stdout(File::options().write(true).open("/dev/null")?)?;
     Ok(())

@@ -87,8 +87,9 @@ impl<'a> Live<'a> {
         let acks = sender.clone();
         let acks: Acks = Box::new(move |written| drop(acks.send(Message::Written(written))));
         let recorder = open(acks).map_err(Error::record)?;
-        if let Err(error) = around.log.open(&recorder.log_path()) {
-            tracing::warn!("cannot write the session's log: {error}");
+        match recorder.open_log() {
+            Ok(file) => around.log.go_to(file),
+            Err(error) => tracing::warn!("cannot write the session's log: {error}"),
         }
         story::begin(plan, &recorder, around.surroundings);
         let timeout = (!around.waits).then(|| plan.timeout());
@@ -145,7 +146,7 @@ impl<'a> Live<'a> {
         if mode != Mode::Json {
             output.data(self.recorder.run_id().as_str());
         }
-        match leave_terminal(&self.recorder.log_path()) {
+        match self.recorder.open_log().and_then(leave_terminal) {
             Ok(()) => output.go_to_log(),
             Err(error) => output.warn(&format!("the run stays with this terminal: {error}")),
         }

@@ -2,11 +2,10 @@
 
 use std::{
     io,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fs_err::{File, OpenOptions};
+use fs_err::File;
 use tracing::{Event, Subscriber, field::Visit};
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -45,12 +44,9 @@ impl SessionLog {
         log
     }
 
-    /// Writes to `path` from now on.
-    pub(super) fn open(&self, path: &Path) -> io::Result<()> {
-        // Not from the start: an earlier session may have written into it, and a detached one leads its output there.
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
+    /// Writes into `file` from now on.
+    pub(super) fn go_to(&self, file: File) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
-        Ok(())
     }
 }
 

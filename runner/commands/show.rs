@@ -84,7 +84,7 @@ fn live(run: &RunEntry, reader: &RunReader, done: u64) -> Live {
     let mut in_flight = reader.in_flight();
     in_flight.sort_by_key(|underway| underway.begun_at);
     Live {
-        owner: reader.owner(),
+        owner: reader.holder().unwrap_or_default(),
         since: run.opened_at,
         done,
         in_flight: in_flight.into_iter().map(&mut attempting).collect(),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::format;
 use crate::{
     model::Counts,
-    record::{Owner, RunEntry},
+    record::{Holder, RunEntry},
 };
 
 /// How many attempts in flight are named.
@@ -18,7 +18,7 @@ const MAX_NAMED: usize = 10;
 #[derive(Debug, Default)]
 pub struct Live {
     /// Who works on it.
-    pub owner: Owner,
+    pub owner: Holder,
     /// Since when.
     pub since: Timestamp,
     /// How many trials this session has done.
@@ -73,8 +73,9 @@ impl Live {
             "running",
             format!("for {}, since {since}", format::duration(elapsed)),
         )];
-        if let Some(owner) = self.owner.text() {
-            fields.push(("owner", owner));
+        if let Some(pid) = self.owner.pid {
+            let host = self.owner.host.as_ref().map(|host| format!(" on {host}"));
+            fields.push(("owner", format!("pid {pid}{}", host.unwrap_or_default())));
         }
         fields.push(("progress", self.progress(run.counts, elapsed)));
         let mut name = "in flight";

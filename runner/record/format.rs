@@ -1,6 +1,6 @@
 //! Reading and replacing manifests. Those of a newer runner are read where possible, and never written.
 
-use std::{io, path::Path};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -8,13 +8,14 @@ use super::{
     RecordError, durable,
     layout::RunDir,
     manifest::{FORMAT, Manifest},
+    regular,
 };
 
 impl Manifest {
     /// Reads a manifest; one of a newer runner as far as it has what this one needs.
     pub(super) fn read(path: &Path) -> Result<Self, RecordError> {
         let dir = RunDir::new(path.parent().unwrap_or(path));
-        let bytes = read_file(path).map_err(RecordError::io("read a manifest"));
+        let bytes = regular::read(path).map_err(RecordError::io("read a manifest"));
         let bytes = bytes.map_err(|error| error.or_gone(&dir))?;
         serde_json::from_slice(&bytes).map_err(|source| match newer_format(&bytes) {
             Some(found) => newer(path, found),
@@ -51,14 +52,6 @@ impl Manifest {
     pub(super) fn is_newer(&self) -> bool {
         self.format > FORMAT
     }
-}
-
-/// Opening a pipe would wait for ever.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    if !fs_err::metadata(path)?.is_file() {
-        return Err(io::Error::other(format!("`{}` is no file", path.display())));
-    }
-    fs_err::read(path)
 }
 
 fn newer(path: &Path, found: u32) -> RecordError {

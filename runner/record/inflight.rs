@@ -13,7 +13,7 @@ use std::{
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
-use super::state::AttemptKey;
+use super::{regular, state::AttemptKey};
 
 /// Ordinal (8 bytes), attempt (4), session (4), little-endian; all zero while nothing is executed.
 const KEY_BYTES: usize = 16;
@@ -47,7 +47,7 @@ struct Inner {
 impl InFlight {
     /// Empties the file for a new session.
     pub(super) fn create(path: &Path, session: u32) -> io::Result<Self> {
-        let mut file = File::create(path)?;
+        let mut file = emptied(path)?;
         io::Write::write_all(&mut file, &vec![0; RESERVE_BYTES])?;
         Ok(Self(Arc::new(Inner {
             file,
@@ -93,7 +93,7 @@ pub(super) fn read(path: &Path, session: u32) -> Vec<AttemptKey> {
 
 /// The same, with the times.
 pub(super) fn read_underway(path: &Path, session: u32) -> Vec<Underway> {
-    let bytes = fs_err::read(path).unwrap_or_default();
+    let bytes = regular::read(path).unwrap_or_default();
     let halves = bytes.as_chunks().0;
     let following = halves.iter().skip(1).map(Some).chain([None]);
     let mut underway: Vec<_> = halves
@@ -112,12 +112,14 @@ pub(super) fn read_underway(path: &Path, session: u32) -> Vec<Underway> {
 
 /// Forgets what was in flight.
 pub(super) fn clear(path: &Path) -> io::Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)
-        .map(drop)
+    emptied(path).map(drop)
+}
+
+fn emptied(path: &Path) -> io::Result<File> {
+    regular::open_with(
+        OpenOptions::new().write(true).create(true).truncate(true),
+        path,
+    )
 }
 
 fn parse_time(half: &[u8; KEY_BYTES]) -> Option<Timestamp> {

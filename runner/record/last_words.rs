@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{By, durable, layout::RunDir, words};
+use super::{By, durable, layout::RunDir, regular, words};
 use crate::model::{Reason, StopSignal};
 
 /// Why a session's process has ended.
@@ -35,6 +35,6 @@ pub fn write(run_dir: &Path, words: &LastWords) -> io::Result<()> {
 
 /// Reads the last words in a run's directory; what cannot be understood is none.
 pub fn read(run_dir: &Path) -> Option<LastWords> {
-    let bytes = fs_err::read(RunDir::new(run_dir).last_words()).ok()?;
+    let bytes = regular::read(&RunDir::new(run_dir).last_words()).ok()?;
     serde_json::from_slice(&bytes).ok()
 }

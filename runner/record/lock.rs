@@ -13,7 +13,7 @@ use std::{
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
-use super::{RecordError, layout::RunDir, run_entry};
+use super::{RecordError, layout::RunDir, regular, run_entry};
 
 /// Probing readers hold a run's lock for an instant, so whoever needs it tries for this long.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -173,7 +173,7 @@ pub enum Busy {
 ///
 /// A lock that cannot be asked counts as held: nobody may be taken for dead without proof. A missing one is free.
 pub(super) fn is_held(path: &Path) -> bool {
-    match File::open(path) {
+    match regular::open(path) {
         Ok(file) => file.try_lock_shared().is_err(),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
@@ -181,7 +181,7 @@ pub(super) fn is_held(path: &Path) -> bool {
 
 /// Refuses a lock that somebody owns, and takes none. Readers who probe it are waited for.
 pub(super) fn refuse_held(path: &Path) -> Result<(), RecordError> {
-    match File::open(path) {
+    match regular::open(path) {
         Ok(mut file) => hold(&mut file, path, File::try_lock_shared),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(RecordError::io("open a lock")(error)),
@@ -192,7 +192,10 @@ pub(super) fn refuse_held(path: &Path) -> Result<(), RecordError> {
 ///
 /// A holder that has just taken it has perhaps not written down who it is, and what is read may be about the one before.
 pub(super) fn holder(path: &Path) -> Option<Holder> {
-    is_held(path).then(|| Holder::parse(&fs_err::read_to_string(path).unwrap_or_default()))
+    is_held(path).then(|| {
+        let text = regular::read(path).unwrap_or_default();
+        Holder::parse(&String::from_utf8_lossy(&text))
+    })
 }
 
 impl Holder {
@@ -225,20 +228,13 @@ impl fmt::Display for Holder {
 
 /// Opens without truncating: the text belongs to whoever holds the lock.
 fn open(path: &Path) -> Result<File, RecordError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|error| not_opened(path, error))
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    regular::open_with(&mut options, path).map_err(|error| not_opened(path, error))
 }
 
 fn open_existing(path: &Path) -> Result<File, RecordError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
+    regular::open_with(OpenOptions::new().read(true).write(true), path)
         .map_err(|error| not_opened(path, error))
 }
 

@@ -22,13 +22,13 @@ mod layout;
 mod lock;
 mod log;
 mod manifest;
-mod owner;
 mod pin;
 mod policy;
 mod projection;
 mod prune;
 mod reader;
 mod recorder;
+mod regular;
 mod reindex;
 mod repair;
 pub mod request;
@@ -67,7 +67,6 @@ pub use lock::{Busy, Holder};
 pub use manifest::{
     End, Manifest, ManifestProvider, ManifestScenario, Metadata, Pinned, Session, Transition,
 };
-pub use owner::Owner;
 pub use pin::Pinning;
 pub use policy::{Policy, Why};
 pub use prune::{Amount, PrunedRun, Pruning, Spared};

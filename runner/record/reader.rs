@@ -18,8 +18,8 @@ use super::{
     layout::RunDir,
     lock::{self, Holder},
     manifest::Manifest,
-    owner::Owner,
     recorder::ContentPaths,
+    regular,
     row::{self, MAX_LINE_BYTES, Row, RowArtifact},
     scenario_copy,
     state::State,
@@ -121,16 +121,6 @@ impl RunReader {
         scenario_copy::read(&self.dir.root(), &self.dir, &self.manifest)
     }
 
-    /// The run's copy of its scenario.
-    pub fn scenario_path(&self) -> PathBuf {
-        self.dir.scenario()
-    }
-
-    /// Who says to work on the run.
-    pub fn owner(&self) -> Owner {
-        Owner::read(&self.dir.lock())
-    }
-
     /// What the run's latest session has begun and not ended.
     pub fn in_flight(&self) -> Vec<Underway> {
         inflight::read_underway(&self.dir.inflight(), self.manifest.session())
@@ -139,7 +129,7 @@ impl RunReader {
     /// What the runner has written down of the run's sessions, from a byte on; empty where it is missing.
     pub fn log_from(&self, start: u64) -> Result<Vec<u8>, RecordError> {
         let read = || {
-            let mut file = File::open(self.dir.log())?;
+            let mut file = regular::open(&self.dir.log())?;
             file.seek(SeekFrom::Start(start))?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map(|_| bytes)
@@ -173,7 +163,7 @@ impl RunReader {
             return String::new();
         };
         let folder = self.dir.artifacts(row.ordinal, row.attempt);
-        let bytes = fs_err::read(folder.join(file.name.as_ref())).unwrap_or_default();
+        let bytes = regular::read(&folder.join(file.name.as_ref())).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -226,7 +216,7 @@ impl<T> Rows<T> {
         let Some(path) = self.pieces.next() else {
             return Ok(false);
         };
-        let file = BufReader::with_capacity(64 * 1024, File::open(&path)?);
+        let file = BufReader::with_capacity(64 * 1024, regular::open(&path)?);
         self.current = Some(Piece {
             path,
             file,

@@ -18,6 +18,7 @@ use super::{
     last_words::{self, LastWords},
     layout::{self, Root, RunDir, RunId},
     lock::{Lock, Spot},
+    log,
     manifest::{End, Manifest},
     reader::RunReader,
     request::{self, Holding},
@@ -160,9 +161,9 @@ impl Recorder {
         ContentPaths::new(self.root.content())
     }
 
-    /// Where the session's tracing output goes.
-    pub fn log_path(&self) -> PathBuf {
-        self.dir.log()
+    /// Opens what the session's tracing output goes into.
+    pub fn open_log(&self) -> io::Result<File> {
+        log::open(&self.dir)
     }
 
     /// Notes in the manifest how far the session is.

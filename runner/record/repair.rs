@@ -12,6 +12,7 @@ use fs_err::{File, OpenOptions};
 use super::{
     RecordError, brief, durable, failpoint,
     layout::RunDir,
+    regular,
     row::{self, MAX_LINE_BYTES},
 };
 
@@ -105,11 +106,9 @@ fn mend(
 fn open(dir: &RunDir) -> io::Result<File> {
     let path = dir.index();
     let open = |create| {
-        OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(create)
-            .open(&path)
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(create);
+        regular::open_with(&mut options, &path)
     };
     match open(false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => open(true),
@@ -122,7 +121,7 @@ fn move_aside(index: &std::fs::File, torn: std::ops::Range<u64>, path: &Path) ->
     let length = usize::try_from(torn.end - torn.start).map_err(io::Error::other)?;
     let mut bytes = vec![0; length];
     index.read_exact_at(&mut bytes, torn.start)?;
-    let mut moved = match fs_err::read(path) {
+    let mut moved = match regular::read(path) {
         Ok(moved) => moved,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),

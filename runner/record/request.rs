@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{By, durable, layout::RunDir, words};
+use super::{By, durable, layout::RunDir, regular, words};
 use crate::model::{Actor, StopMode};
 
 /// What a request says beside its mode.
@@ -99,7 +99,7 @@ impl Text {
 
 /// Reads a request; the owner of a run looks for them often, and mostly there is none.
 fn read(dir: &RunDir, mode: StopMode) -> Option<Text> {
-    let bytes = std::fs::read(dir.request(mode)).ok()?;
+    let bytes = regular::read(&dir.request(mode)).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 

@@ -14,6 +14,7 @@ use super::{
     durable,
     layout::{self, Root, RunDir},
     manifest::Manifest,
+    regular,
 };
 use crate::model::Digest;
 
@@ -69,7 +70,7 @@ pub(super) fn replace(
     text: &str,
     now: Timestamp,
 ) -> Result<(), RecordError> {
-    match fs_err::read(dir.scenario()) {
+    match regular::read(&dir.scenario()) {
         Ok(bytes) if Digest::of(&bytes) == old => {
             let aside = Blob {
                 digest: old,
@@ -89,13 +90,13 @@ pub(super) fn replace(
 fn find(root: &Root, dir: &RunDir, manifest: &Manifest) -> Result<Copy, RecordError> {
     let expected = manifest.scenario.sha256;
     let failed = || RecordError::io("read the run's copy of its scenario");
-    let here = fs_err::read(dir.scenario());
+    let here = regular::read(&dir.scenario());
     if let Ok(bytes) = &here
         && Digest::of(bytes) == expected
     {
         return text(bytes).map(Copy::Here).map_err(failed());
     }
-    if let Ok(bytes) = fs_err::read(aside(root, expected))
+    if let Ok(bytes) = regular::read(&aside(root, expected))
         && Digest::of(&bytes) == expected
     {
         return text(&bytes).map(Copy::Aside).map_err(failed());

@@ -5,11 +5,11 @@ use std::{
     path::Path,
 };
 
-use fs_err::File;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     layout::RunDir,
+    regular,
     row::{MAX_LINE_BYTES, Row},
 };
 
@@ -47,7 +47,7 @@ fn end_of_last_row(index: &Path) -> Option<Timestamp> {
 
 /// The end of a file: a whole line at least, and what a crash may have left behind it.
 fn tail(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = regular::open(path)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(
         length.saturating_sub(2 * MAX_LINE_BYTES as u64),

@@ -10,6 +10,7 @@ use fs_err::File;
 use super::{
     RecordError,
     reader::{LineEnd, LineError, read_line},
+    regular,
     row::Row,
 };
 
@@ -36,7 +37,7 @@ pub struct TailRow<'a> {
 
 impl Tail {
     pub(super) fn open(path: PathBuf) -> Result<Self, RecordError> {
-        let file = File::open(&path).map_err(RecordError::io("read rows"))?;
+        let file = regular::open(&path).map_err(RecordError::io("read rows"))?;
         Ok(Self {
             path,
             file: BufReader::with_capacity(64 * 1024, file),

@@ -6,8 +6,6 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use fs_err::File;
-
 use super::{
     RecordError,
     error::is_missing,
@@ -15,6 +13,7 @@ use super::{
     lock,
     manifest::Manifest,
     reader::{LineError, RunReader},
+    regular,
     row::{Row, RowOutput},
     run_entry::Stamp,
     scenario_copy,
@@ -387,7 +386,7 @@ fn file_problem(
 
 /// The digest of a file; `None` if there is none.
 fn digest_of(path: &Path) -> Result<Option<Digest>, RecordError> {
-    match File::open(path).and_then(Digest::of_reader) {
+    match regular::open(path).and_then(Digest::of_reader) {
         Ok(digest) => Ok(Some(digest)),
         Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(RecordError::io("read a file of a run")(error)),
