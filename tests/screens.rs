@@ -318,8 +318,10 @@ fn an_ending_that_leaves_work_says_what_to_type_next() {
         .expect(0)
         .says(&["--results 'other root'"]);
 
-    // Another run whose id ends in the same way makes it longer.
-    let twin = format!("2026-01-01_00-00-00-000-{}", &id[id.len() - 8..]);
+    // Another run whose id ends in the same way makes it longer, by the digit before the dash.
+    let (head, tail) = id.split_at(id.len() - 9);
+    let digit = if head.ends_with('0') { '1' } else { '0' };
+    let twin = format!("2026-01-01_00-00-00-00{digit}{tail}");
     fs_err::create_dir(runner.path(&format!("results/{twin}"))).unwrap();
     runner
         .run(&["list"])

@@ -38,10 +38,15 @@ impl Closing {
                 error: Some(error.to_string()),
                 ..Self::before_new_rows(RunStatus::Failed, Reason::Plugin, counts)
             },
-            Err(SessionError::Stopped(cause)) => Self {
-                stage: Stage::Plan,
-                ..Self::stopped(cause, counts, limit)
-            },
+            Err(SessionError::Stopped(cause)) => {
+                let why = cause.text("asked", limit);
+                // No dispatcher was there yet to tell it.
+                tracing::info!("stopping before the first trial: {why}");
+                Self {
+                    stage: Stage::Plan,
+                    ..Self::stopped(cause, counts, limit)
+                }
+            }
             Err(SessionError::Storage(error)) => Self {
                 stage: Stage::Plan,
                 error: Some(chain(&error)),
