@@ -2,6 +2,7 @@
 
 mod actor;
 mod attempt;
+mod bounded_text;
 mod chain;
 mod digest;
 mod file_name;
@@ -16,6 +17,7 @@ mod stop;
 
 pub use actor::Actor;
 pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
+pub use bounded_text::BoundedText;
 pub use chain::chain;
 pub use digest::Digest;
 pub use file_name::is_file_name;

@@ -1,7 +1,7 @@
 //! [`classify`]: what it means that a guest did not come to its end.
 
 use bytesize::ByteSize;
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{GcHeapOutOfMemory, ThrownException, Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 
 use super::{
@@ -10,10 +10,12 @@ use super::{
     lacking::{fault_in, lacking},
     limits::Denial,
     sandbox::Sandbox,
+    symbol::readable,
 };
-use crate::model::{AttemptError, ErrorClass};
+use crate::model::{AttemptError, BoundedText, ErrorClass};
 
-const SHOWN_FRAMES: usize = 5;
+/// What is read of what wasmtime says, in bytes: names in it are the guest's.
+const MAX_CAUSE_BYTES: usize = 1024;
 const SHOWN_STDERR_LINES: usize = 8;
 const SHOWN_STDERR_BYTES: usize = 2_000;
 const SHOWN_CHARACTERS: usize = 100;
@@ -97,7 +99,21 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
         return failure(ErrorClass::Limit, "resources", message);
     }
     if let Some(fault) = fault_in(error.chain()) {
-        return lacking(fault, &error.root_cause().to_string());
+        return lacking(fault, &cause(error));
+    }
+    if error.is::<GcHeapOutOfMemory<()>>() {
+        // Where the heap itself is full, and not the memory, nothing was denied.
+        return denied(sandbox).unwrap_or_else(|| {
+            let message = format!("the guest's heap is full: {}{}", cause(error), place(error));
+            failure(ErrorClass::OutOfMemory, "memory", message)
+        });
+    }
+    if error.is::<ThrownException>() {
+        let message = format!(
+            "the guest threw an exception that nothing caught{}",
+            place(error)
+        );
+        return failure(ErrorClass::Trap, "uncaught-exception", message);
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => diagnose_trap(*trap, error, sandbox),
@@ -109,7 +125,7 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> Atte
     let text = trap.to_string();
     let name = text.trim_start_matches("wasm trap: ");
     let (class, what) = match trap {
-        // A panic, a failed allocation and an uncaught exception all look like this.
+        // A panic and a failed allocation look like this.
         Trap::UnreachableCodeReached | Trap::AllocationTooLarge => {
             if let Some(denied) = denied(sandbox) {
                 return denied;
@@ -129,7 +145,7 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> Atte
 
 /// Errors that wasmtime and its WASI tell apart by text alone.
 fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
-    let cause = error.root_cause().to_string();
+    let cause = cause(error);
     let says = |text: &str| cause.contains(text);
     let (class, code, message) = if says("fuel allocated for hostcalls has been exhausted") {
         let most = ByteSize(sandbox.handover);
@@ -190,19 +206,20 @@ fn place(error: &wasmtime::Error) -> String {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return String::new();
     };
-    // Its display is the only place where names are demangled.
-    let text = backtrace.to_string();
-    let names: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.split_once(" - ")?.1.split_once('!'))
-        .map(|(_, name)| name)
-        .filter(|name| !name.starts_with("<wasm function"))
-        .take(SHOWN_FRAMES)
+    // Not by its display, which writes whatever names there are.
+    let frames = backtrace.frames().iter();
+    let names: Vec<String> = frames
+        .filter_map(|frame| frame.func_name().map(readable))
         .collect();
     if names.is_empty() {
         return String::new();
     }
     format!(" in `{}`", names.join("`, called by `"))
+}
+
+/// What wasmtime says went wrong, without where.
+fn cause(error: &wasmtime::Error) -> String {
+    BoundedText::of(MAX_CAUSE_BYTES, error.root_cause())
 }
 
 /// `UnreachableCodeReached` becomes `unreachable-code-reached`.

@@ -8,10 +8,12 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe:
 use super::{
     Call, Description, Ended, Ending, Invocation, OutputForm, Reply,
     classify::{beginning, classify, denied, failure, halted},
+    component::too_large,
     engine::Metering,
     fs::{Files, FilesError, Role},
     host::Host,
     interrupt::Guard,
+    json_cost::{Allowance, Unread},
     listener::{Heard, Listener},
     protocol,
     sandbox::{Meter, Recipe, Sandbox, Spent},
@@ -112,7 +114,7 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
         execution.sandbox.host.log.push(record);
     }
     let read = |exit_code, sandbox: &Sandbox| match whole(&sandbox.stdout, &call.limits) {
-        Ok(stdout) => protocol::answer(&stdout, exit_code, sandbox, guard),
+        Ok(stdout) => protocol::answer(stdout, exit_code, sandbox, (&call.limits, guard)),
         Err(error) => Ending::Error(error),
     };
     execution.end(read).await
@@ -138,7 +140,7 @@ pub(super) async fn describe(
         .exit
         .map_err(|error| classify(&error, sandbox).into_error())?;
     let stdout = whole(&sandbox.stdout, limits)?;
-    protocol::description(&stdout, exit_code, sandbox, guard)
+    protocol::description(stdout, exit_code, sandbox, (limits, guard))
 }
 
 /// The environment and the files of one attempt.
@@ -287,8 +289,13 @@ fn read_output(
         OutputForm::Trimmed => Ok(Value::String(text.trim().to_owned())),
         // A program that gives up has nothing to say on standard output; its exit code is judged.
         OutputForm::Json if text.is_empty() && exit_code != 0 => Ok(Value::Null),
-        OutputForm::Json => serde_json::from_str(&text)
-            .map_err(|error| broken("json", format!("JSON: {error}"), text.as_bytes())),
+        OutputForm::Json => {
+            let parsed = Allowance::of(limits).parse(text.as_bytes());
+            parsed.map_err(|error| match error {
+                Unread::TooLarge(_) => too_large("standard output", &error),
+                Unread::Json(error) => broken("json", format!("JSON: {error}"), text.as_bytes()),
+            })
+        }
     }
 }
 

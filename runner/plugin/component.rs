@@ -18,6 +18,7 @@ use super::{
     host::Host,
     instance::{Exports, Instance},
     interrupt::Guard,
+    json_cost::{Allowance, Unread},
     lifecycle::LifecycleIndices,
     listener::Heard,
     sandbox::{HANDOVER_MARGIN, Meter, Recipe, Sandbox},
@@ -94,12 +95,13 @@ pub(super) async fn describe(
         .await;
     let description = answer.map_err(|error| classify(&error, store.data()).into_error())?;
 
+    let mut json = Allowance::of(limits);
     Ok(Description {
         name: description.name,
         version: description.version,
         summary: description.summary,
-        config_schema: read_json("config-schema", description.config_schema)?,
-        input_schema: read_json("input-schema", description.input_schema)?,
+        config_schema: read_json("config-schema", description.config_schema, &mut json)?,
+        input_schema: read_json("input-schema", description.input_schema, &mut json)?,
         requests: description.requests,
     })
 }
@@ -275,8 +277,9 @@ fn read_reply(reply: types::Reply, bytes: u64, limits: &Limits) -> Result<Reply,
             ),
         ));
     }
+    let mut json = Allowance::of(limits);
     Ok(Reply {
-        output: parse_json("output", &reply.output)?,
+        output: parse_json("output", reply.output, &mut json)?,
         verdict: reply.verdict.map(verdict),
         score: reply
             .score
@@ -286,7 +289,7 @@ fn read_reply(reply: types::Reply, bytes: u64, limits: &Limits) -> Result<Reply,
         checks: reply
             .checks
             .into_iter()
-            .map(read_check)
+            .map(|check| read_check(check, &mut json))
             .collect::<Result<_, _>>()?,
         metrics: reply
             .metrics
@@ -297,7 +300,7 @@ fn read_reply(reply: types::Reply, bytes: u64, limits: &Limits) -> Result<Reply,
     })
 }
 
-fn read_check(check: types::Check) -> Result<Check, AttemptError> {
+fn read_check(check: types::Check, json: &mut Allowance) -> Result<Check, AttemptError> {
     Ok(Check {
         verdict: verdict(check.verdict),
         score: check
@@ -308,7 +311,7 @@ fn read_check(check: types::Check) -> Result<Check, AttemptError> {
         expected: None,
         actual: None,
         diff: None,
-        details: read_json("details of a check", check.details)?,
+        details: read_json("details of a check", check.details, json)?,
         name: check.name,
     })
 }
@@ -340,18 +343,36 @@ fn finite(what: &str, number: f64) -> Result<f64, AttemptError> {
     ))
 }
 
-fn read_json(what: &str, text: Option<String>) -> Result<Option<Value>, AttemptError> {
-    text.map(|text| parse_json(what, &text)).transpose()
+fn read_json(
+    what: &str,
+    text: Option<String>,
+    json: &mut Allowance,
+) -> Result<Option<Value>, AttemptError> {
+    text.map(|text| parse_json(what, text, json)).transpose()
 }
 
-fn parse_json(what: &str, text: &str) -> Result<Value, AttemptError> {
-    serde_json::from_str(text).map_err(|error| {
-        let message = format!(
-            "the {what} is not JSON: {error}{}",
-            beginning(text.as_bytes())
-        );
-        failure(ErrorClass::Protocol, "json", message)
+/// Takes the text, so that it is gone when its value is there.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "two of what may be large are not kept"
+)]
+fn parse_json(what: &str, text: String, json: &mut Allowance) -> Result<Value, AttemptError> {
+    json.parse(text.as_bytes()).map_err(|error| match error {
+        Unread::TooLarge(_) => too_large(what, &error),
+        Unread::Json(error) => {
+            let message = format!(
+                "the {what} is not JSON: {error}{}",
+                beginning(text.as_bytes())
+            );
+            failure(ErrorClass::Protocol, "json", message)
+        }
     })
+}
+
+/// The error of a guest whose JSON would take too much memory as a value.
+pub(super) fn too_large(what: &str, error: &Unread) -> AttemptError {
+    let message = format!("the {what} is made of too many parts: {error}");
+    failure(ErrorClass::Limit, "reply", message)
 }
 
 fn size(reply: &types::Reply) -> u64 {

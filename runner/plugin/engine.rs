@@ -1,6 +1,6 @@
 //! [`Engine`]: wasmtime, set up once per process.
 
-use std::{io, path::PathBuf, thread, time::Duration};
+use std::{io, num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
 use thiserror::Error;
 use wasmtime::{
@@ -18,6 +18,9 @@ pub const ENGINE: &str = "wasmtime 48.0.8";
 
 /// How long a guest that only computes may go on after its time is over.
 const TICK: Duration = Duration::from_millis(10);
+
+/// Functions that are remembered of a guest that traps, the innermost first: what a message names.
+const MAX_FRAMES: usize = 5;
 
 /// What an engine needs from its process.
 #[derive(Clone, Debug)]
@@ -96,6 +99,8 @@ pub(super) fn new_wasmtime(metering: Metering) -> wasmtime::Result<wasmtime::Eng
         .consume_fuel(metering == Metering::Fuel)
         // Threads are off because the feature is not built in; both escape the sums that a limiter can keep.
         .wasm_memory64(false)
+        // Each frame has a copy of its function's name, which may have 100,000 bytes.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
         // Else the environment would decide.
         .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
     wasmtime::Engine::new(&config)

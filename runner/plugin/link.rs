@@ -19,7 +19,7 @@ use super::{
     redact::redacted,
     sandbox::contain,
 };
-use crate::model::{AttemptError, ErrorClass, Limits};
+use crate::model::{AttemptError, BoundedText, ErrorClass, Limits};
 
 /// What this host serves: packages and their compatible versions.
 const SERVED: [(&str, &str); 9] = [
@@ -35,6 +35,8 @@ const SERVED: [(&str, &str); 9] = [
     ("wasi:sockets/", "@0.2."),
 ];
 const PREVIEW_1: &str = "wasi_snapshot_preview1";
+/// What is kept of why a plugin does not fit: each of the names in it may have 100,000 bytes.
+const MAX_REASON_BYTES: usize = 4 * 1024;
 
 /// A plugin that is compiled and checked against what this host offers; its clones are one.
 #[derive(Clone)]
@@ -318,7 +320,7 @@ fn missing_in_module(module: &Module) -> Vec<String> {
 fn incompatible(file: &PluginFile, error: &wasmtime::Error) -> LinkError {
     LinkError::Incompatible {
         path: file.path.clone(),
-        reason: format!("{error:#}"),
+        reason: BoundedText::of(MAX_REASON_BYTES, format_args!("{error:#}")),
     }
 }
 

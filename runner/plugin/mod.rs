@@ -20,6 +20,7 @@ mod fs;
 mod host;
 mod instance;
 mod interrupt;
+mod json_cost;
 mod lacking;
 mod lifecycle;
 mod limits;
@@ -34,6 +35,7 @@ mod sniff;
 pub mod source;
 mod stdio;
 mod surface;
+mod symbol;
 
 pub use access::{Access, Mount};
 pub use call::{

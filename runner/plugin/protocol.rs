@@ -8,12 +8,13 @@ use serde_json::{Value, value::RawValue};
 use super::{
     Call, Description, Ending, Reply,
     classify::{beginning, denied, failure, stderr_tail},
-    component::provider_error,
+    component::{provider_error, too_large},
     contract::runner::provider::types::ErrorKind,
     interrupt::Guard,
+    json_cost::{Allowance, Unread},
     sandbox::Sandbox,
 };
-use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, LogRecord, Metric};
+use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, LogRecord, Metric};
 
 /// Exit codes that BSD's `sysexits.h` gave a meaning.
 const EX_USAGE: i32 = 64;
@@ -146,8 +147,13 @@ pub(super) fn question(call: &Call<'_>) -> Vec<u8> {
 }
 
 /// What a command's standard output and exit code mean.
-pub(super) fn answer(stdout: &[u8], exit_code: i32, sandbox: &Sandbox, guard: &Guard) -> Ending {
-    match parse::<AnswerReply>(stdout, exit_code, sandbox) {
+pub(super) fn answer(
+    stdout: Vec<u8>,
+    exit_code: i32,
+    sandbox: &Sandbox,
+    (limits, guard): (&Limits, &Guard),
+) -> Ending {
+    match parse::<AnswerReply>(stdout, exit_code, sandbox, limits) {
         Ok(Answer::Ok(reply)) => Ending::Reply(reply.into()),
         Ok(Answer::Err(error)) => error.ending(guard),
         Err(error) => Ending::Error(error),
@@ -156,12 +162,12 @@ pub(super) fn answer(stdout: &[u8], exit_code: i32, sandbox: &Sandbox, guard: &G
 
 /// What a command says about itself.
 pub(super) fn description(
-    stdout: &[u8],
+    stdout: Vec<u8>,
     exit_code: i32,
     sandbox: &Sandbox,
-    guard: &Guard,
+    (limits, guard): (&Limits, &Guard),
 ) -> Result<Description, AttemptError> {
-    match parse::<AnswerDescription>(stdout, exit_code, sandbox)? {
+    match parse::<AnswerDescription>(stdout, exit_code, sandbox, limits)? {
         Answer::Ok(answer) => Ok(Description {
             name: answer.name,
             version: answer.version,
@@ -183,20 +189,28 @@ pub(super) fn log_records(stderr: &str) -> impl Iterator<Item = LogRecord> {
 }
 
 /// An answer on standard output counts, except a success of a command that says by its exit code that it failed.
+///
+/// It takes the text, so that it is gone when its value is there.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "two of what may be large are not kept"
+)]
 fn parse<T: DeserializeOwned>(
-    stdout: &[u8],
+    stdout: Vec<u8>,
     exit_code: i32,
     sandbox: &Sandbox,
+    limits: &Limits,
 ) -> Result<Answer<T>, AttemptError> {
     let tail = || stderr_tail(&sandbox.stderr.text());
-    match (serde_json::from_slice(stdout), exit_code) {
+    match (Allowance::of(limits).parse(&stdout), exit_code) {
         (Ok(answer @ Answer::Err(_)), _) | (Ok(answer), 0) => Ok(answer),
-        (Err(error), 0) => Err(failure(
+        (Err(error @ Unread::TooLarge(_)), _) => Err(too_large("standard output", &error)),
+        (Err(Unread::Json(error)), 0) => Err(failure(
             ErrorClass::Protocol,
             "json",
             format!(
                 "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{}{}",
-                beginning(stdout),
+                beginning(&stdout),
                 tail()
             ),
         )),
