@@ -20,6 +20,7 @@ mod docs;
 mod dry_runs;
 mod exec;
 mod filesystem;
+mod folders;
 mod formats;
 mod grants;
 mod machine;

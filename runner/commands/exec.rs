@@ -8,6 +8,7 @@ use super::{
     Surroundings, detach,
     live::{self, Around, Live},
     plugins::{self, Build},
+    protected,
     resume::{self, Target},
     secrets,
     session_log::SessionLog,
@@ -18,7 +19,7 @@ use crate::{
     model::{RunStatus, chain},
     output::{self, Output, Report},
     record::{Busy, Filter, History, Place, RecordError, RunEntry, RunReader, Store},
-    run::{self, Overrides, Plan, PlanError, Protected, StopSignals},
+    run::{self, Overrides, Plan, PlanError, StopSignals},
     scenario::{self, Selection},
 };
 
@@ -50,7 +51,7 @@ pub(super) fn exec(
         };
         return go_on(run, store);
     }
-    plan.check_folders(protected(args, surroundings))
+    plan.check_folders(protected::of_exec(args, surroundings))
         .map_err(Error::usage)?;
     warn_of_idle_grants(&plan, output);
     if args.dry_run {
@@ -186,23 +187,6 @@ fn run_to_go_on_with(args: &ExecArgs, plan: &Plan) -> Result<Option<RunEntry>, E
         "in `{}` there is a run of another plan: its scenario, its selection or its plugins differ",
         dir.display()
     )))
-}
-
-/// What no guest may write to; no run is there yet.
-fn protected(args: &ExecArgs, surroundings: &Surroundings) -> Vec<Protected> {
-    match &args.into {
-        Some(dir) => {
-            let mut protected = live::protected(surroundings, Some(&dir.join("..")));
-            protected.push(Protected::folder("the run", dir));
-            protected
-        }
-        None => {
-            let root = &args.results.root;
-            let mut protected = live::protected(surroundings, Some(root));
-            protected.push(Protected::folder("the results root", root));
-            protected
-        }
-    }
 }
 
 /// The same command line as `resume` knows it.

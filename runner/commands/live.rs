@@ -29,10 +29,7 @@ use crate::{
     output::{Begin, Mode, Output, Report},
     plugin::{self, Engine, EngineOptions, Interrupt},
     record::{History, RecordError, Recorder, Store, Written},
-    run::{
-        self, Message, Plan, Protected, Session, SessionError, StopRequest, StopSignals, Watch,
-        Watchdog,
-    },
+    run::{self, Message, Plan, Session, SessionError, StopRequest, StopSignals, Watch, Watchdog},
 };
 
 /// How long compiling one plugin may take.
@@ -176,7 +173,7 @@ impl<'a> Live<'a> {
             let closing = Closing::of(Err(ended), counts, &plan.time_limit());
             return close(recorder, watchdog, report, closing, surroundings);
         }
-        plugin::sweep_folders(&surroundings.scratch_root);
+        plugin::sweep_folders(&surroundings.scratch_root, run::wall_clock().into());
         let set_up = contained(|| set_up(plan, engine_options(surroundings, root)));
         // The engine stays until the end is written down: its ticker tells the watchdog's clock that the process runs.
         let (closing, _engine) = match set_up {
@@ -246,17 +243,6 @@ pub(super) fn engine_options(surroundings: &Surroundings, root: &Path) -> Engine
         cache: cache.unwrap_or_else(|| root.join(".cache")),
         compile_timeout: COMPILE_TIMEOUT,
     }
-}
-
-/// What no guest may write to, beside the scenario and its plugins: in a folder of compiled plugins it could leave code
-/// for the host, and among temporary folders it could change those of other attempts.
-pub(super) fn protected(surroundings: &Surroundings, root: Option<&Path>) -> Vec<Protected> {
-    let cache = surroundings.cache.as_deref();
-    let cache = cache.map(|cache| Protected::folder("the cache of compiled plugins", cache));
-    let root = root.map(|root| Protected::file("the results root", root));
-    let scratch = Protected::file("the temporary folder", &surroundings.scratch_root);
-    let protected = [cache, root, Some(scratch)];
-    protected.into_iter().flatten().collect()
 }
 
 fn stopper(

@@ -17,6 +17,7 @@ mod naming;
 mod pin;
 mod plugin;
 mod plugins;
+mod protected;
 mod prune;
 mod reindex;
 mod resume;
@@ -80,7 +81,7 @@ pub fn dispatch(
         Command::Cancel(args) => cancel::cancel(&args, surroundings, output),
         Command::Wait(args) => wait::wait(&args, surroundings, output),
         Command::Logs(args) => logs::logs(&args, surroundings, output),
-        Command::Validate(args) => validate::validate(&args, output),
+        Command::Validate(args) => validate::validate(&args, surroundings, output),
         Command::List(args) => list::list(&args, surroundings, output),
         Command::Show(args) => show::show(&args, surroundings, output),
         Command::Verify(args) => verify::verify(&args, surroundings, output),

@@ -10,7 +10,7 @@ use super::{
     matching::Trials,
     naming::{self, Named},
     plugins::{self, Build},
-    secrets,
+    protected, secrets,
     session_log::SessionLog,
 };
 use crate::{
@@ -57,7 +57,7 @@ pub(super) fn go_on(
     let Target { run, store } = target;
     let log = SessionLog::start(surroundings.log_filter.as_deref(), output);
     if args.dry_run || args.explain {
-        return explain(args, target, signals, output);
+        return explain(args, target, signals, surroundings, output);
     }
     let claim = store.claim(run, run::wall_clock()).map_err(Error::claim)?;
     let stored = claim.reader();
@@ -67,6 +67,7 @@ pub(super) fn go_on(
         mut plan,
         is_new,
         rerun,
+        read,
     } = plan(args, &stored, signals, output)?;
     let asked = Asked {
         rerun: rerun.as_ref(),
@@ -78,8 +79,8 @@ pub(super) fn go_on(
     if is_completed && history.state.is_complete() {
         return nothing_left(args, run, &history, output);
     }
-    let mut protected = live::protected(surroundings, Some(store.root()));
-    protected.push(Protected::folder("the run", &run.dir));
+    let mut protected = protected::of_resume(args, &run.dir, store.root(), surroundings);
+    protected.extend(read);
     plan.check_folders(protected).map_err(Error::usage)?;
     secrets::give(&mut plan, &args.secrets, surroundings, output)?;
     live::make_room(&mut plan, output)?;
@@ -172,6 +173,8 @@ struct Planned {
     is_new: bool,
     /// Which trials that have a final row run again.
     rerun: Option<Rerun>,
+    /// What was read for it that is no part of it.
+    read: Vec<Protected>,
 }
 
 /// Plans from what was stored, unless the live files are asked for or the run could not begin with the old ones.
@@ -186,13 +189,16 @@ fn plan(
             plan: live_plan(args, stored, signals, output)?,
             is_new: true,
             rerun: None,
+            read: Vec::new(),
         });
     }
     let plan = Plan::of_run(stored, &overrides(args)).map_err(Error::usage)?;
     if args.accept_changes {
         let live = live_plan(args, stored, signals, output)?;
         check_glob(args.rerun.as_ref(), &live)?;
-        return adopt(args.rerun.as_ref(), stored, plan, live, output);
+        let read = live.read();
+        let planned = adopt(args.rerun.as_ref(), stored, plan, live, output)?;
+        return Ok(Planned { read, ..planned });
     }
     check_glob(args.rerun.as_ref(), &plan)?;
     differences::tell(stored, output);
@@ -200,6 +206,7 @@ fn plan(
         plan,
         is_new: false,
         rerun: args.rerun.clone(),
+        read: Vec::new(),
     })
 }
 
@@ -246,6 +253,7 @@ fn adopt(
             plan: stored,
             is_new: false,
             rerun: rerun.cloned(),
+            read: Vec::new(),
         });
     }
     let changes = live.changes_since(&stored).map_err(|error| {
@@ -271,6 +279,7 @@ fn adopt(
         plan: live,
         is_new: true,
         rerun: Some(Rerun::Changed(again)),
+        read: Vec::new(),
     })
 }
 
@@ -317,12 +326,18 @@ fn explain(
     args: &ResumeArgs,
     target: &Target,
     signals: &StopSignals,
+    surroundings: &Surroundings,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     let foreseen = target.store.foresee(&target.run, run::wall_clock());
     let stored = foreseen.map_err(Error::claim)?;
     check_status(args, stored.manifest())?;
-    let Planned { plan, rerun, .. } = plan(args, &stored, signals, output)?;
+    let planned = plan(args, &stored, signals, output)?;
+    let (mut plan, rerun) = (planned.plan, planned.rerun);
+    let (dir, root) = (&target.run.dir, target.store.root());
+    let mut protected = protected::of_resume(args, dir, root, surroundings);
+    protected.extend(planned.read);
+    plan.check_folders(protected).map_err(Error::usage)?;
     let asked = |rerun| Asked {
         rerun,
         planned: Some(plan.trial_count()),

@@ -1,18 +1,31 @@
 //! `runner validate`.
 
+use super::{Surroundings, protected};
 use crate::{
     cli::ValidateArgs,
     error::{Error, ExitStatus},
     output::{self, Output},
+    run,
     scenario::{self, Selection},
 };
 
-/// Checks scenarios and their test lists.
-pub(super) fn validate(args: &ValidateArgs, output: &Output) -> Result<ExitStatus, Error> {
+/// Checks scenarios and their test lists, and the folders that they grant.
+pub(super) fn validate(
+    args: &ValidateArgs,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let mut status = ExitStatus::Success;
     for path in &args.scenarios {
         let checked = scenario::load(path)
-            .and_then(|scenario| scenario::normalise(&scenario, &Selection::default()));
+            .map_err(Error::usage)
+            .and_then(|scenario| {
+                let suite = scenario::normalise(&scenario, &Selection::default());
+                let suite = suite.map_err(Error::usage)?;
+                let protected = protected::of_process(surroundings);
+                run::check_scenario(&scenario, &suite, protected).map_err(Error::usage)?;
+                Ok(suite)
+            });
         match checked {
             Ok(suite) => output.data(&format!(
                 "{}: valid, {} {} {}",
@@ -26,7 +39,7 @@ pub(super) fn validate(args: &ValidateArgs, output: &Output) -> Result<ExitStatu
                 output::plural(suite.trial_count(), "trial")
             )),
             Err(error) => {
-                output.error(&Error::usage(error));
+                output.error(&error);
                 status = ExitStatus::Usage;
             }
         }

@@ -1,20 +1,16 @@
 //! [`Access`]: what of the world outside its sandbox a provider's attempts may touch.
 
 use std::{
-    ffi::OsString,
     io,
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
-    path::{self, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags};
 
-use super::{net::Network, secrets::Secrets};
-
-/// As many as Linux follows in one path.
-const MAX_LINKS: usize = 40;
+use super::{Way, net::Network, secrets::Secrets};
 
 /// What of the world outside its sandbox a provider's attempts may touch, with every name resolved. The default is
 /// nothing.
@@ -39,8 +35,8 @@ pub struct Mount {
     pub guest: String,
     /// Whether the guest may write to it.
     pub is_writable: bool,
-    /// Where the symbolic links are that its path led through as it was written.
-    links: Vec<PathBuf>,
+    /// What its path led through as it was written.
+    places: Vec<PathBuf>,
     /// Which folder that was when it was found. Another one is not mounted, nor is one that nobody has looked for.
     identity: Option<Identity>,
 }
@@ -60,7 +56,7 @@ impl Mount {
     /// Fails if there is no folder that can be read.
     pub fn find(path: &Path, guest: &str, is_writable: bool) -> io::Result<Self> {
         let mut mount = Self::stored(&fs::canonicalize(path)?, guest, is_writable);
-        mount.links = links(path)?;
+        mount.places = Way::of(path)?.places;
         mount.find_again()?;
         Ok(mount)
     }
@@ -71,15 +67,15 @@ impl Mount {
             host: host.to_owned(),
             guest: guest.to_owned(),
             is_writable,
-            links: Vec::new(),
+            places: Vec::new(),
             identity: None,
         }
     }
 
-    /// The places that decide which folder it is: its own, and those of the links that led to it.
+    /// The places that decide which folder it is: its own, and all that its path led through.
     pub fn places(&self) -> impl Iterator<Item = &Path> {
-        let links = self.links.iter().map(PathBuf::as_path);
-        [self.host.as_path()].into_iter().chain(links)
+        let places = self.places.iter().map(PathBuf::as_path);
+        [self.host.as_path()].into_iter().chain(places)
     }
 
     /// Takes the folder that is at the path now. Done before any guest runs that may change what is there.
@@ -114,64 +110,4 @@ fn open(path: &Path) -> io::Result<(OwnedFd, Identity)> {
         inode: metadata.ino(),
     };
     Ok((folder.into(), identity))
-}
-
-/// Where the symbolic links are that a path leads through; it has been resolved, so they have an end.
-fn links(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut links = Vec::new();
-    let mut place = PathBuf::new();
-    let mut rest = backwards(&path::absolute(path)?);
-    while let Some(part) = rest.pop() {
-        if part == ".." {
-            place.pop();
-            continue;
-        }
-        // The root in the place of what came before, if it is that.
-        let next = place.join(part);
-        match next.read_link() {
-            Ok(target) if links.len() < MAX_LINKS => {
-                rest.extend(backwards(&target));
-                links.push(next);
-            }
-            Ok(_) => return Err(rustix::io::Errno::LOOP.into()),
-            Err(_) => place = next,
-        }
-    }
-    Ok(links)
-}
-
-/// The parts of a path, last one first.
-fn backwards(path: &Path) -> Vec<OsString> {
-    let parts = path.components().rev();
-    parts.map(|part| part.as_os_str().to_owned()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use fs_err as fs;
-
-    use super::links;
-
-    #[test]
-    fn every_link_that_a_path_leads_through_is_found() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = fs::canonicalize(folder.path()).unwrap();
-        fs::create_dir_all(root.join("a/b")).unwrap();
-        symlink("../c", root.join("a/relative")).unwrap();
-        symlink(root.join("a/b"), root.join("c")).unwrap();
-        symlink("loop", root.join("loop")).unwrap();
-        for (path, expected) in [
-            ("a/b", &[][..]),
-            ("c", &["c"]),
-            ("c/../b", &["c"]),
-            ("a/./relative", &["a/relative", "c"]),
-            ("a/relative/../../c", &["a/relative", "c", "c"]),
-        ] {
-            let expected: Vec<_> = expected.iter().map(|name| root.join(name)).collect();
-            assert_eq!(links(&root.join(path)).unwrap(), expected, "{path}");
-        }
-        links(&root.join("loop")).unwrap_err();
-    }
 }

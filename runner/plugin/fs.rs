@@ -26,7 +26,7 @@ use wasmtime::component;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 pub use descriptors::raise_open_files;
-pub use folder::sweep_folders;
+pub use folder::{is_private_folder, sweep_folders};
 pub(super) use quota::Quota;
 
 use self::folder::Folder;

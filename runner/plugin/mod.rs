@@ -36,6 +36,7 @@ pub mod source;
 mod stdio;
 mod surface;
 mod symbol;
+mod way;
 
 pub use access::{Access, Mount};
 pub use call::{
@@ -45,7 +46,7 @@ pub use clock::Moment;
 pub use compile::{COMPILE_ARGUMENT, CompileError, compile_child};
 pub use engine::{ENGINE, Engine, EngineError, EngineOptions};
 pub use file::{PluginFile, PluginFileError};
-pub use fs::{raise_open_files, sweep_folders};
+pub use fs::{is_private_folder, raise_open_files, sweep_folders};
 pub use instance::{Instance, TEARDOWN_TIME};
 pub use interrupt::{Guard, Interrupt};
 pub use lacking::{fault_of, lacking};
@@ -56,3 +57,4 @@ pub use sandbox::panic_text;
 pub use secrets::Secrets;
 pub use sniff::{CommandForm, ContractVersion, Kind, SniffError};
 pub use surface::{Import, Surface};
+pub use way::Way;

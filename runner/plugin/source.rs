@@ -246,6 +246,17 @@ struct Manifest {
     command: Option<Vec<String>>,
 }
 
+/// The folder of a plugin, and those of all crates that it depends on by path: what is built is made of these.
+pub fn folders(folder: &Path) -> Vec<PathBuf> {
+    let found = fs::canonicalize(folder)
+        .ok()
+        .and_then(|folder| digest::folders(&folder).ok());
+    // The folder as it is named, too: what its path leads through decides which one it is.
+    let mut folders = vec![folder.to_owned()];
+    folders.extend(found.into_iter().flatten());
+    folders
+}
+
 impl Source {
     /// Reads the `plugin.toml` of a folder.
     pub fn open(folder: &Path) -> Result<Self, SourceError> {

@@ -171,6 +171,22 @@ impl RunDir {
     }
 }
 
+/// Tells whether a directory has what a run has that exists, or that is being deleted.
+pub fn is_run(directory: &Path) -> bool {
+    let dir = RunDir::new(directory);
+    dir.index().is_file() && (dir.manifest().is_file() || dir.deleted().is_file())
+}
+
+/// What is kept in a results root beside its runs, with what it is.
+pub fn kept_in_root(root: &Path) -> [(&'static str, PathBuf); 3] {
+    let root = Root::new(root);
+    [
+        ("the content store", root.content()),
+        ("the list of runs", root.database()),
+        ("the lock of the results root", root.lock()),
+    ]
+}
+
 /// The lock of a content store: births hold it shared.
 pub(super) fn content_lock(store: &Path) -> PathBuf {
     store.join(".lock")

@@ -62,7 +62,7 @@ pub use error::{CancelError, ClaimError, FindError, RecordError, Taken};
 pub use history::{Asked, History};
 pub use inflight::{InFlight, Underway};
 pub use last_words::LastWords;
-pub use layout::RunId;
+pub use layout::{RunId, is_run, kept_in_root};
 pub use lock::{Busy, Holder};
 pub use manifest::{
     End, Manifest, ManifestProvider, ManifestScenario, Metadata, Pinned, Session, Transition,

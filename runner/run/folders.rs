@@ -2,13 +2,21 @@
 
 use std::{
     io,
-    path::{Component, Path, PathBuf, absolute},
+    path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::plugin::Mount;
+use super::{
+    filesystems::FileSystems,
+    spots::{Spot, Spots},
+};
+use crate::{
+    plugin::{Mount, Way, is_private_folder},
+    record,
+};
 
 /// What no guest may write to, whatever it is granted.
 #[derive(Clone, Debug)]
@@ -41,6 +49,44 @@ pub enum FolderError {
         /// Where a guest finds that.
         outer_guest: String,
     },
+    /// A guest would see processes, devices, and the runner itself.
+    #[error(
+        "the folder `{}`, granted as `{guest}`, {}: there the kernel shows processes, devices and its own settings, and \
+         with them the runner's environment",
+        folder.display(), kernels_words(folder, place)
+    )]
+    #[diagnostic(help(
+        "grant folders of plain files; nothing in `/proc`, `/sys` or `/dev` is granted, nor a folder around them"
+    ))]
+    Kernel {
+        /// The folder.
+        folder: PathBuf,
+        /// Where the guest finds it.
+        guest: String,
+        /// Where the kernel's file system is.
+        place: PathBuf,
+    },
+    /// A guest could let the path of something lead elsewhere.
+    #[error(
+        "the folder `{}`, granted as `{guest}` with mode `rw`, would let a guest change {what}, `{}`, whose path leads through \
+         `{}`: a guest could put a link there that leads anywhere",
+        folder.display(), path.display(), place.display()
+    )]
+    #[diagnostic(help(
+        "name it by a path that leads past the folder, or grant `rw` of another one"
+    ))]
+    OnTheWay {
+        /// The folder.
+        folder: PathBuf,
+        /// Where the guest finds it.
+        guest: String,
+        /// What is protected.
+        what: &'static str,
+        /// How that is named.
+        path: PathBuf,
+        /// What of its path is in the folder.
+        place: PathBuf,
+    },
     /// A guest could change what it is granted, or what was recorded.
     #[error(
         "the folder `{}`, granted as `{guest}` with mode `rw`, would let a guest change {what}, `{}`",
@@ -68,7 +114,7 @@ pub enum FolderError {
 }
 
 impl Protected {
-    /// A file that guests may not write to.
+    /// A file that guests may not write to, or a folder that they may not put something else in the place of.
     pub fn file(what: &'static str, path: &Path) -> Self {
         Self {
             what,
@@ -86,77 +132,147 @@ impl Protected {
     }
 }
 
-/// Checks one granted folder, beside all those that are granted at the same time.
+/// Checks the folders that are granted at the same time; what is returned has their order.
 ///
-/// # Errors
-///
-/// Fails if the folder is refused.
-pub fn check_folder<'a>(
-    mount: &Mount,
-    all: impl IntoIterator<Item = &'a Mount>,
-    protected: &[Protected],
-) -> Result<(), FolderError> {
-    // In the same folder again there is nothing that could be replaced.
-    let is_around = |outer: &&Mount| {
-        let is_inside = |place: &Path| place.starts_with(&outer.host) && place != outer.host;
-        outer.is_writable && mount.places().any(is_inside)
-    };
-    if let Some(outer) = all.into_iter().find(is_around) {
-        return Err(FolderError::Nested {
-            inner: mount.host.clone(),
-            guest: mount.guest.clone(),
-            outer: outer.host.clone(),
-            outer_guest: outer.guest.clone(),
-        });
-    }
-    if !mount.is_writable {
-        return Ok(());
+/// What is compared is where things are and what they are: by another name, through a link or at another mount of the same
+/// file system it is the same folder. A file that has a second name, a hard link, in a granted folder is not found.
+pub fn check_folders(mounts: &[&Mount], protected: &[Protected]) -> Vec<Option<FolderError>> {
+    let mut spots = Spots::new(FileSystems::mounted());
+    let granted: Vec<_> = mounts.iter().map(|mount| spots.of(&mount.host)).collect();
+    let mut errors: Vec<_> = mounts
+        .iter()
+        .zip(&granted)
+        .map(|(mount, spot)| {
+            kernels(mount, spots.systems())
+                .or_else(|| nested(mount, spot, mounts, &granted, &mut spots))
+                .or_else(|| owned(mount, spot))
+        })
+        .collect();
+    if mounts.iter().all(|mount| !mount.is_writable) {
+        return errors;
     }
     for protected in protected {
-        let path = resolved(&protected.path).map_err(|source| FolderError::Place {
-            path: protected.path.clone(),
-            source,
-        })?;
-        let is_inside = protected.is_whole && mount.host.starts_with(&path);
-        if is_inside || path.starts_with(&mount.host) {
-            return Err(FolderError::Protected {
-                folder: mount.host.clone(),
-                guest: mount.guest.clone(),
-                what: protected.what,
-                path,
-            });
+        let way = Way::of(&protected.path);
+        let end = way.as_ref().ok().map(|way| spots.of(&way.end));
+        for ((mount, folder), error) in mounts.iter().zip(&granted).zip(&mut errors) {
+            if !mount.is_writable || error.is_some() {
+                continue;
+            }
+            *error = match (&way, &end) {
+                (Ok(way), Some(end)) => open(mount, folder, protected, way, end, &mut spots),
+                (Err(source), _) => Some(FolderError::Place {
+                    path: protected.path.clone(),
+                    source: io::Error::new(source.kind(), source.to_string()),
+                }),
+                (Ok(_), None) => None,
+            };
         }
     }
-    Ok(())
+    errors
 }
 
-/// Where something is, or will be once what is missing of its path is made.
-fn resolved(path: &Path) -> io::Result<PathBuf> {
-    let path = absolute(path)?;
-    for ancestor in path.ancestors() {
-        let Ok(mut found) = fs_err::canonicalize(ancestor) else {
-            continue;
-        };
-        let missing = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
-        for component in missing.components() {
-            match component {
-                Component::ParentDir => drop(found.pop()),
-                component => found.push(component),
-            }
+/// Refuses what the kernel shows as files.
+fn kernels(mount: &Mount, systems: &FileSystems) -> Option<FolderError> {
+    let place = systems.kernels(&mount.host)?;
+    Some(FolderError::Kernel {
+        folder: mount.host.clone(),
+        guest: mount.guest.clone(),
+        place,
+    })
+}
+
+/// Refuses a folder that a guest could put another one in the place of.
+fn nested(
+    mount: &Mount,
+    spot: &Spot,
+    mounts: &[&Mount],
+    granted: &[Rc<Spot>],
+    spots: &mut Spots,
+) -> Option<FolderError> {
+    let mut all = mounts.iter().zip(granted);
+    let (outer, _) = all.find(|(outer, folder)| {
+        // In the same folder again there is nothing that could be replaced.
+        outer.is_writable
+            && (spot.is_inside(folder)
+                || mount
+                    .places()
+                    .any(|place| spots.of(place).is_replaced_in(folder)))
+    })?;
+    Some(FolderError::Nested {
+        inner: mount.host.clone(),
+        guest: mount.guest.clone(),
+        outer: outer.host.clone(),
+        outer_guest: outer.guest.clone(),
+    })
+}
+
+/// Refuses to let a guest write where the runner keeps something, whichever process of it that is: in the directory of a
+/// run, or in the private folder of an attempt.
+fn owned(mount: &Mount, spot: &Spot) -> Option<FolderError> {
+    let is_private = |folder: &Path| folder.file_name().is_some_and(is_private_folder);
+    let mut around = spot.ancestors().filter(|_| mount.is_writable);
+    let (what, path) = around.find_map(|folder| {
+        if record::is_run(folder) {
+            return Some(("a run", folder));
         }
-        return Ok(found);
+        is_private(folder).then_some(("the private folder of an attempt", folder))
+    })?;
+    Some(FolderError::Protected {
+        folder: mount.host.clone(),
+        guest: mount.guest.clone(),
+        what,
+        path: path.to_owned(),
+    })
+}
+
+/// Refuses a folder in which something protected is, or through which its path leads.
+fn open(
+    mount: &Mount,
+    folder: &Spot,
+    protected: &Protected,
+    way: &Way,
+    end: &Spot,
+    spots: &mut Spots,
+) -> Option<FolderError> {
+    if end.is_within(folder) || (protected.is_whole && folder.is_within(end)) {
+        return Some(FolderError::Protected {
+            folder: mount.host.clone(),
+            guest: mount.guest.clone(),
+            what: protected.what,
+            path: way.end.clone(),
+        });
     }
-    Ok(path)
+    let mut places = way.places.iter();
+    let place = places.find(|place| spots.of(place).is_replaced_in(folder))?;
+    Some(FolderError::OnTheWay {
+        folder: mount.host.clone(),
+        guest: mount.guest.clone(),
+        what: protected.what,
+        path: protected.path.clone(),
+        place: place.clone(),
+    })
+}
+
+fn kernels_words(folder: &Path, place: &Path) -> String {
+    let place_shown = place.display();
+    match folder.starts_with(place) {
+        true => format!("is in `{place_shown}`"),
+        false => format!("has `{place_shown}` in it"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{os::unix::fs::symlink, path::Path};
 
     use fs_err as fs;
 
-    use super::{FolderError, Protected, check_folder};
+    use super::{FolderError, Protected, check_folders};
     use crate::plugin::Mount;
+
+    fn check(mounts: &[&Mount], protected: &[Protected]) -> Option<FolderError> {
+        check_folders(mounts, protected).swap_remove(0)
+    }
 
     #[test]
     fn nothing_is_granted_inside_a_writable_folder_but_that_folder_again() {
@@ -172,10 +288,10 @@ mod tests {
             (mount("/ab", ro), mount("/a", rw), false),
             (mount("/a", rw), mount("/a/b", ro), false),
         ] {
-            let checked = check_folder(&inner, [&inner, &outer], &[]);
-            let is_nested = matches!(checked, Err(FolderError::Nested { .. }));
+            let checked = check(&[&inner, &outer], &[]);
+            let is_nested = matches!(checked, Some(FolderError::Nested { .. }));
             assert_eq!(is_nested, is_refused, "{inner:?} in {outer:?}");
-            assert_eq!(checked.is_err(), is_refused);
+            assert_eq!(checked.is_some(), is_refused);
         }
     }
 
@@ -185,10 +301,12 @@ mod tests {
         let root = fs::canonicalize(folder.path()).unwrap();
         fs::create_dir_all(root.join("open/deep")).unwrap();
         fs::create_dir(root.join("other")).unwrap();
-        std::os::unix::fs::symlink("open", root.join("link")).unwrap();
+        symlink("open", root.join("link")).unwrap();
+        symlink("../other", root.join("open/out")).unwrap();
+        symlink("open/out/file", root.join("twice")).unwrap();
         let refuses = |name: &str, protected: Protected| {
             let mount = Mount::stored(&root.join(name), "/m", true);
-            check_folder(&mount, [&mount], &[protected]).is_err()
+            check(&[&mount], &[protected]).is_some()
         };
         for (path, is_refused) in [
             ("open", true),
@@ -198,17 +316,45 @@ mod tests {
             ("open/../other", false),
             ("other", false),
             ("opened", false),
+            // They end elsewhere, and a guest decides where.
+            ("open/out", true),
+            ("open/out/none", true),
+            ("twice", true),
+            ("open/deep/../../other", true),
         ] {
             let protected = Protected::file("it", &root.join(path));
             assert_eq!(refuses("open", protected), is_refused, "{path}");
         }
-        assert!(!refuses(
-            "open/deep",
-            Protected::file("it", &root.join("link"))
-        ));
-        assert!(refuses(
-            "open/deep",
-            Protected::folder("it", &root.join("link"))
-        ));
+        let link = root.join("link");
+        assert!(!refuses("open/deep", Protected::file("it", &link)));
+        assert!(refuses("open/deep", Protected::folder("it", &link)));
+        // Where nothing may be written nothing is changed.
+        let mount = Mount::stored(&root.join("open"), "/m", false);
+        assert!(check(&[&mount], &[Protected::file("it", &root.join("open/out"))]).is_none());
+    }
+
+    #[test]
+    fn a_run_and_a_private_folder_are_known_wherever_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        let private = format!("runner-attempt-{}", "0".repeat(32));
+        for folder in ["run/artifacts", "running", &private] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for file in ["run/benchmark.json", "run/index.jsonl"] {
+            fs::write(root.join(file), "").unwrap();
+        }
+        for (folder, is_refused) in [
+            ("run", true),
+            ("run/artifacts", true),
+            (&private, true),
+            ("running", false),
+        ] {
+            for is_writable in [true, false] {
+                let mount = Mount::stored(&root.join(folder), "/m", is_writable);
+                let checked = check(&[&mount], &[]);
+                assert_eq!(checked.is_some(), is_refused && is_writable, "{folder}");
+            }
+        }
     }
 }

@@ -11,14 +11,14 @@ use serde_json::{Map, Value};
 
 use super::{
     error::{PlanError, ProviderError},
-    folders::{Protected, check_folder},
+    folders::{Protected, check_folders},
     plan::{Plan, PlannedProvider},
 };
 use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
-    plugin::{Access, CommandForm, Kind, Mount, Network, Secrets},
+    plugin::{Access, CommandForm, Kind, Mount, Network, Secrets, source},
     record::ManifestGrants,
-    scenario::Template,
+    scenario::{Scenario, Suite, Template},
 };
 
 const NET_OF_MODULE: &str = "`net` does nothing for a module of WASI preview 1, which has no network; a component \
@@ -66,15 +66,13 @@ impl Plan {
     }
 
     /// Finds the folders again that providers are granted, and checks that none lets a guest get at more than that, such
-    /// as at what is `protected`, the scenario or a plugin.
+    /// as at what is `protected`, or at what the plan itself is made of.
     ///
     /// Done once, before any guest runs: those of a run may be gone since it began.
     pub fn check_folders(&mut self, mut protected: Vec<Protected>) -> Result<(), PlanError> {
-        protected.push(Protected::file("the scenario", self.path()));
         let planned = self.providers.iter_mut().flatten();
         let mut problems = Vec::new();
         for provider in planned {
-            protected.push(Protected::file("a plugin", &provider.file.path));
             let id = &provider.definition.id;
             let lost = provider.mounts.iter_mut().filter_map(|mount| {
                 let error = mount.find_again().err()?;
@@ -82,18 +80,27 @@ impl Plan {
             });
             problems.extend(lost);
         }
-        let planned = || self.providers.iter().flatten();
-        let all = || planned().flat_map(|provider| &provider.mounts);
-        for provider in planned() {
-            let checked = provider.mounts.iter();
-            let checked = checked.filter_map(|mount| check_folder(mount, all(), &protected).err());
+        protected.extend(self.read());
+        let planned = self.providers.iter().flatten();
+        let granted = planned.flat_map(|provider| {
             let id = &provider.definition.id;
-            problems.extend(checked.map(|error| ProviderError::folder(id, &error)));
-        }
+            provider.mounts.iter().map(move |mount| (id, mount))
+        });
+        problems.extend(refused(&granted.collect::<Vec<_>>(), &protected));
         if problems.is_empty() {
             return Ok(());
         }
         Err(PlanError::Providers { problems })
+    }
+
+    /// Everything that the plan was read from.
+    pub fn read(&self) -> Vec<Protected> {
+        let mut read = read_by(self.scenario(), self.path(), self.suite());
+        let planned = self.providers.iter().flatten();
+        // One that was built is in another place than the scenario says.
+        let files = planned.map(|provider| Protected::file("a plugin", &provider.file.path));
+        read.extend(files);
+        read
     }
 
     /// Hands every provider the values of its secrets; what has no value in `values` is not there for it.
@@ -157,6 +164,56 @@ impl Environment {
         };
         variables.map(render).collect()
     }
+}
+
+/// Checks the folders that a scenario grants as [`Plan::check_folders`] does; no plugin is opened.
+pub fn check_scenario(
+    scenario: &Scenario,
+    suite: &Suite,
+    mut protected: Vec<Protected>,
+) -> Result<(), PlanError> {
+    let (mut granted, mut problems) = (Vec::new(), Vec::new());
+    for provider in scenario.providers() {
+        match mounts(&provider.grants, scenario.directory()) {
+            Ok(mounts) => granted.extend(mounts.into_iter().map(|mount| (&provider.id, mount))),
+            Err(problem) => problems.push(ProviderError::new(&provider.id, problem)),
+        }
+    }
+    protected.extend(read_by(scenario, scenario.path(), suite));
+    let granted: Vec<_> = granted.iter().map(|(id, mount)| (*id, mount)).collect();
+    problems.extend(refused(&granted, &protected));
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(PlanError::Providers { problems })
+}
+
+/// Everything that a scenario is made of: itself, the files that it names, and the source of its plugins. What is read for
+/// a plan and is not in this list is open to guests that may write.
+fn read_by(scenario: &Scenario, path: &Path, suite: &Suite) -> Vec<Protected> {
+    let mut read = vec![Protected::file("the scenario", path)];
+    for provider in scenario.providers() {
+        if provider.plugin.is_dir() {
+            let folders = source::folders(&provider.plugin);
+            let folders = folders.iter();
+            read.extend(folders.map(|folder| Protected::folder("the source of a plugin", folder)));
+        } else {
+            read.push(Protected::file("a plugin", &provider.plugin));
+        }
+    }
+    let named = scenario.list_places().chain(suite.named());
+    read.extend(named.map(|(what, path)| Protected::file(what, path)));
+    read
+}
+
+/// Says of each folder that cannot be granted why.
+fn refused(granted: &[(&ProviderId, &Mount)], protected: &[Protected]) -> Vec<ProviderError> {
+    let mounts: Vec<_> = granted.iter().map(|(_, mount)| *mount).collect();
+    let errors = check_folders(&mounts, protected).into_iter();
+    let refused = granted.iter().zip(errors);
+    refused
+        .filter_map(|((id, _), error)| Some(ProviderError::folder(id, &error?)))
+        .collect()
 }
 
 /// Finds the folders that are granted, wherever the process is when it uses them; the error says which is not there.

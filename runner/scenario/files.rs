@@ -42,14 +42,34 @@ impl Format {
     }
 }
 
-/// Finds the files that match `glob`, sorted: their names as the glob writes them, and their paths.
+/// The folder that the paths in a scenario are relative to.
+pub(super) fn directory_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// What a glob matches.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The files, sorted; their names are as the glob writes them.
+    pub(super) names: BTreeSet<String>,
+    /// The folders that were searched: a file that is put there may match as well.
+    pub(super) folders: BTreeSet<PathBuf>,
+}
+
+/// Finds the files that match `glob`.
 ///
 /// Hidden files and folders match only where the glob writes their dot.
-pub(super) fn find(directory: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
+pub(super) fn find(directory: &Path, glob: &str) -> io::Result<Found> {
+    let mut found = Found::default();
     let first_wildcard = glob.find(['*', '?', '[', '{', '\\']);
     let Some(first_wildcard) = first_wildcard else {
-        let is_file = directory.join(glob).is_file();
-        return Ok(is_file.then(|| glob.to_owned()).into_iter().collect());
+        if directory.join(glob).is_file() {
+            found.names.insert(glob.to_owned());
+        }
+        return Ok(found);
     };
 
     let (base, pattern) = match glob[..first_wildcard].rfind('/') {
@@ -60,15 +80,16 @@ pub(super) fn find(directory: &Path, glob: &str) -> io::Result<BTreeSet<String>>
         .map_err(io::Error::other)?
         .compile_matcher();
     let root = directory.join(base);
+    found.folders.insert(root.clone());
     if !root.is_dir() {
-        return Ok(BTreeSet::new());
+        return Ok(found);
     }
 
     let wants_hidden = pattern.split('/').any(|part| part.starts_with('.'));
-    let mut names = BTreeSet::new();
+    let depth = depth(pattern);
     let entries = WalkDir::new(&root)
         .min_depth(1)
-        .max_depth(depth(pattern))
+        .max_depth(depth)
         .follow_links(true)
         .into_iter()
         .filter_entry(|entry| wants_hidden || !is_hidden(entry));
@@ -87,10 +108,12 @@ pub(super) fn find(directory: &Path, glob: &str) -> io::Result<BTreeSet<String>>
             let relative = relative.to_str().ok_or_else(|| {
                 io::Error::other(format!("the name of {} is not UTF-8", relative.display()))
             })?;
-            names.insert(format!("{base}{relative}"));
+            found.names.insert(format!("{base}{relative}"));
+        } else if entry.file_type().is_dir() && entry.depth() < depth {
+            found.folders.insert(entry.into_path());
         }
     }
-    Ok(names)
+    Ok(found)
 }
 
 fn depth(pattern: &str) -> usize {
@@ -135,7 +158,27 @@ mod tests {
     }
 
     fn found(directory: &tempfile::TempDir, glob: &str) -> Vec<String> {
-        find(directory.path(), glob).unwrap().into_iter().collect()
+        let found = find(directory.path(), glob).unwrap();
+        found.names.into_iter().collect()
+    }
+
+    #[test]
+    fn the_folders_are_told_in_which_a_new_file_would_match() {
+        let directory = tree();
+        let root = directory.path();
+        for (glob, expected) in [
+            ("a.jsonl", &[][..]),
+            ("*.jsonl", &["."]),
+            ("*/*.jsonl", &[".", "b"]),
+            ("**/*.jsonl", &[".", "b", "b/c"]),
+            ("b/*.jsonl", &["b"]),
+            ("none/*.jsonl", &["none"]),
+            (".*/*.jsonl", &[".", ".git", "b"]),
+        ] {
+            let found = find(root, glob).unwrap().folders;
+            let expected = expected.iter().map(|name| root.join(name)).collect();
+            assert_eq!(found, expected, "{glob}");
+        }
     }
 
     #[test]

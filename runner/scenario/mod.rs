@@ -35,6 +35,7 @@ use std::{
 use miette::NamedSource;
 use serde_json::{Map, Value};
 
+use crate::model::FsMode;
 use needs::Need;
 use settings::Settings;
 use validate::{InlineTest, NamedFiles, TestList};
@@ -152,6 +153,28 @@ impl Scenario {
     /// Its providers, in the order written; at least one.
     pub fn providers(&self) -> &[Provider] {
         &self.providers
+    }
+
+    /// What decides which tests it has, beside the scenario itself: test lists, and the folders in which they are looked
+    /// for. A stored one has none.
+    pub fn list_places(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        self.lists.iter().flat_map(|list| {
+            let files = list.files.iter();
+            let files = files.map(|file| ("a test list", file.path.as_path()));
+            let folders = list.folders.iter().map(PathBuf::as_path);
+            files.chain(
+                folders.map(|folder| ("a folder in which test lists are looked for", folder)),
+            )
+        })
+    }
+
+    /// Tells whether a provider may write to a folder.
+    pub(super) fn grants_writing(&self) -> bool {
+        let mut grants = self
+            .providers
+            .iter()
+            .flat_map(|provider| &provider.grants.fs);
+        grants.any(|grant| grant.mode == FsMode::ReadWrite)
     }
 }
 

@@ -5,7 +5,6 @@ use std::{
     fs::File,
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -139,7 +138,7 @@ impl<'s> Normaliser<'s> {
             // Without a name: nothing is left of it, however the process ends.
             file: BufWriter::with_capacity(1 << 16, tempfile::tempfile()?),
             line: Vec::new(),
-            parts: Parts::default(),
+            parts: Parts::new(scenario.grants_writing()),
             attachments: Attachments::default(),
             schemas: HashMap::new(),
             ids: Vec::new(),
@@ -283,8 +282,9 @@ impl<'s> Normaliser<'s> {
             return Ok(*digest);
         }
         let refusal = |reason: String| Refusal::from(format!("schema `{file}`: {reason}"));
-        let bytes = fs_err::read(self.scenario.directory.join(file))
-            .map_err(|error| refusal(error.to_string()))?;
+        let path = self.scenario.directory.join(file);
+        self.parts.name("a schema", &path);
+        let bytes = fs_err::read(path).map_err(|error| refusal(error.to_string()))?;
         let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| refusal(format!("is not JSON: {error}")))?;
         let schema = Schema::compile(value.clone())
@@ -307,6 +307,10 @@ impl<'s> Normaliser<'s> {
 
     fn add(&mut self, source: &Source<'_>, test: &Resolved) -> Result<(), Refusal> {
         self.ids.push(hash_of(&test.id));
+        for path in source.attachments(self.scenario, &test.files) {
+            // Selected or not: it may be another time.
+            self.parts.name("an attachment", &path);
+        }
         if !self.filter.selects(test, source.list.map(|from| from.list)) {
             return Ok(());
         }
@@ -364,14 +368,10 @@ impl<'s> Normaliser<'s> {
         source: &Source<'_>,
         files: &Map<String, Value>,
     ) -> Result<Vec<FileEntry>, Refusal> {
-        let directory = match source.list {
-            Some(from) => from.file.path.parent().unwrap_or(Path::new(".")),
-            None => &self.scenario.directory,
-        };
         let mut entries = Vec::new();
         for (name, file) in files {
             let file = file.as_str().unwrap_or_default();
-            let path: PathBuf = directory.join(file);
+            let path = source.directory(self.scenario).join(file);
             let (digest, bytes) = self
                 .attachments
                 .take(path)

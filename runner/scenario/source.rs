@@ -1,6 +1,9 @@
 //! Where records come from, and how a test list makes tests of them.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value};
 
@@ -26,6 +29,26 @@ pub(super) struct FromList<'a> {
     pub(super) file: &'a ListFile,
     /// What `{{file.…}}` stands for.
     pub(super) about: Value,
+}
+
+impl Source<'_> {
+    /// Where the attachments of its test are looked for.
+    pub(super) fn directory<'a>(&'a self, scenario: &'a Scenario) -> &'a Path {
+        match self.list {
+            Some(from) => from.file.path.parent().unwrap_or(Path::new(".")),
+            None => &scenario.directory,
+        }
+    }
+
+    /// Where each attachment of its test is.
+    pub(super) fn attachments<'a>(
+        &'a self,
+        scenario: &'a Scenario,
+        files: &'a Map<String, Value>,
+    ) -> impl Iterator<Item = PathBuf> + 'a {
+        let names = files.values().filter_map(Value::as_str);
+        names.map(|name| self.directory(scenario).join(name))
+    }
 }
 
 pub(super) type VisitRecord<'v> = dyn FnMut(&Source<'_>, Result<Map<String, Value>, String>) + 'v;

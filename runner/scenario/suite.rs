@@ -38,6 +38,7 @@ struct Inner {
     schemas: BTreeMap<Digest, Arc<Schema>>,
     stored_attachments: BTreeSet<Digest>,
     attachments: BTreeMap<Digest, PathBuf>,
+    named: BTreeSet<(&'static str, PathBuf)>,
 }
 
 impl Suite {
@@ -84,6 +85,13 @@ impl Suite {
             .attachments
             .iter()
             .map(|(digest, path)| (*digest, path.as_path()))
+    }
+
+    /// Every file that a test of the scenario names, selected or not, with what it is. Known of a new suite alone, and
+    /// where a provider may write to a folder.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let named = self.inner.named.iter();
+        named.map(|(what, path)| (*what, path.as_path()))
     }
 
     /// The digests of the files that the tests of a stored suite hand over, each once.
@@ -238,6 +246,8 @@ pub(super) struct Parts {
     schemas: BTreeMap<Digest, Arc<Schema>>,
     /// Digests of the files that tests hand over; learnt of stored suites only.
     stored_attachments: BTreeSet<Digest>,
+    /// The files that tests name, with what they are, if somebody will ask for them.
+    named: Option<BTreeSet<(&'static str, PathBuf)>>,
 }
 
 impl Parts {
@@ -264,6 +274,21 @@ impl Parts {
         let providers: Vec<u32> = serde_json::from_str(providers.get())?;
         self.add(providers.len() as u64 * u64::from(repeat), line);
         Ok(())
+    }
+
+    /// For a suite of which somebody will ask which files its tests name, or not.
+    pub(super) fn new(names_files: bool) -> Self {
+        Self {
+            named: names_files.then(BTreeSet::new),
+            ..Self::default()
+        }
+    }
+
+    /// Takes a file that a test names.
+    pub(super) fn name(&mut self, what: &'static str, path: &Path) {
+        if let Some(named) = &mut self.named {
+            named.insert((what, path.to_owned()));
+        }
     }
 
     /// Takes the line of a test that makes `trials`.
@@ -297,6 +322,7 @@ impl Parts {
             schemas: self.schemas,
             stored_attachments: self.stored_attachments,
             attachments,
+            named: self.named.unwrap_or_default(),
         };
         Suite {
             inner: Arc::new(inner),

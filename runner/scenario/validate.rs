@@ -1,7 +1,7 @@
 //! From a text to a valid [`Scenario`], or to everything that is wrong with it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
@@ -36,6 +36,8 @@ pub(super) struct InlineTest {
 #[derive(Clone, Debug)]
 pub(super) struct TestList {
     pub(super) files: Vec<ListFile>,
+    /// Where more of them may come to lie.
+    pub(super) folders: BTreeSet<PathBuf>,
     pub(super) id: Option<Template>,
     pub(super) input: Option<Shape>,
     pub(super) expect: Option<Shape>,
@@ -85,7 +87,7 @@ pub(super) fn validate(
     let mut validator = Validator {
         document: &document,
         text,
-        directory: directory_of(path),
+        directory: files::directory_of(path),
         names: document.keys_in_order(&[Step::Key("providers".into())]),
         named_files,
         findings,
@@ -94,13 +96,6 @@ pub(super) fn validate(
     let scenario = validator.scenario(path, root);
     validator.finish()?;
     Ok(scenario)
-}
-
-fn directory_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 /// Builds the parts of a scenario. Where something is wrong it builds whatever it can, because the result is dropped.
@@ -403,7 +398,7 @@ impl Validator<'_> {
 
     fn list(&mut self, list: &Map<String, Value>, at: &At<'_>) -> Option<TestList> {
         self.expect(list, at);
-        let files = self.list_files(list, at);
+        let (files, folders) = self.list_files(list, at);
         self.provider_globs(list, at);
         let shape = |key| list.get(key).map(Shape::parse).transpose().ok();
         let (input, expect) = (shape("input")?, shape("expect")?);
@@ -411,6 +406,7 @@ impl Validator<'_> {
         Some(TestList {
             is_data: list.contains_key("id") || shapes.any(Shape::is_template),
             files,
+            folders,
             providers: globs::matching(list, &self.names),
             id: string(list, "id").map(Template::parse).transpose().ok()?,
             input,
@@ -421,16 +417,21 @@ impl Validator<'_> {
         })
     }
 
-    fn list_files(&mut self, list: &Map<String, Value>, at: &At<'_>) -> Vec<ListFile> {
+    fn list_files(
+        &mut self,
+        list: &Map<String, Value>,
+        at: &At<'_>,
+    ) -> (Vec<ListFile>, BTreeSet<PathBuf>) {
         let at = at.key("files");
         let mut found: Vec<ListFile> = Vec::new();
+        let mut folders = BTreeSet::new();
         if self.named_files == NamedFiles::Stored {
-            return found;
+            return (found, folders);
         }
         for (index, glob) in settings::strings(list, "files").enumerate() {
             let at = at.index(index);
-            let names = match files::find(&self.directory, glob) {
-                Ok(names) => names,
+            let matching = match files::find(&self.directory, glob) {
+                Ok(matching) => matching,
                 // A glob that cannot be understood has been reported already.
                 Err(_) if globs::over_files(glob).is_err() => continue,
                 Err(error) => {
@@ -439,7 +440,8 @@ impl Validator<'_> {
                     continue;
                 }
             };
-            if names.is_empty() {
+            folders.extend(matching.folders);
+            if matching.names.is_empty() {
                 let help = format!(
                     "it is relative to the scenario, in {}",
                     self.directory.display()
@@ -447,7 +449,7 @@ impl Validator<'_> {
                 let message = format!("no file matches `{glob}`");
                 self.report(&at, Part::Value, message, "matches nothing", Some(help));
             }
-            for name in names {
+            for name in matching.names {
                 let path = self.directory.join(&name);
                 let Some(format) = Format::of(&path) else {
                     let help =
@@ -465,7 +467,7 @@ impl Validator<'_> {
                 }
             }
         }
-        found
+        (found, folders)
     }
 
     fn report(

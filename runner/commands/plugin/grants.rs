@@ -42,8 +42,12 @@ pub(super) fn access(
 ) -> Result<Access, Error> {
     let mounts = run::mounts(grants, Path::new(""));
     let mounts = mounts.map_err(|reason| Error::usage(miette!("{reason}")))?;
-    for mount in &mounts {
-        run::check_folder(mount, &mounts, protected).map_err(Error::usage)?;
+    let granted: Vec<_> = mounts.iter().collect();
+    let mut refused = run::check_folders(&granted, protected)
+        .into_iter()
+        .flatten();
+    if let Some(error) = refused.next() {
+        return Err(Error::usage(error));
     }
     Ok(Access {
         net: Network::new(grants.net.clone()),

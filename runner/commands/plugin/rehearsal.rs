@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use super::{file, grants};
 use crate::{
     cli::{OutputArg, ProtocolArg, RehearseArgs},
-    commands::{Surroundings, live, secrets},
+    commands::{Surroundings, protected, secrets},
     error::Error,
     model::{Grants, Limits, chain, media_type},
     output::Output,
     plugin::{
         Access, AttachmentSource, Invocation, Kind, OutputForm, Plugin, PluginFile, Protocol,
     },
-    run::{self, Environment, Protected, Rehearsal},
+    run::{self, Environment, Rehearsal},
     scenario::{self, Template},
 };
 
@@ -54,8 +54,7 @@ impl Prepared {
         let (input, config) = values(args)?;
         let (protocol, is_presumed) = called(args, &file)?;
         let secrets = read_secrets(args, &grants, surroundings, output)?;
-        let mut protected = live::protected(surroundings, None);
-        protected.push(Protected::file("the plugin", &path));
+        let protected = protected::of_rehearsal(args, &path, surroundings);
         let access = grants::access(&grants, secrets, &surroundings.scratch_root, &protected)?;
         let environment = Environment::new(&grants, &access.secrets);
         let env = environment.render(&input, &config);

@@ -1,8 +1,14 @@
 //! `runner plugin run`.
 
-use std::{io::Write as _, path::Path, sync::Arc};
+use std::{
+    io::{self, Write as _},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use miette::miette;
+use rustix::fs::{Mode, OFlags, openat};
 use tokio::sync::mpsc;
 
 use super::{grants, rehearsal::Prepared, workbench::Workbench};
@@ -23,10 +29,11 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     let mut prepared = Prepared::read(args, surroundings, output)?;
-    if let Some(folder) = &args.artifacts {
-        fs_err::create_dir_all(folder)
-            .map_err(|error| Error::usage(miette!("`--artifacts`: {error}")))?;
-    }
+    // Opened before the plugin runs: whatever lies at the path by then, this is where its artifacts go.
+    let artifacts = args.artifacts.as_deref().map(Destination::open);
+    let artifacts = artifacts
+        .transpose()
+        .map_err(|error| Error::usage(miette!("`--artifacts`: {error}")))?;
     let engine = if args.fuel {
         Engine::with_fuel
     } else {
@@ -57,7 +64,7 @@ pub(super) fn run(
 
     let shown = rehearsed.last().expect("it is called at least once");
     let folder = args.artifacts.as_deref();
-    let written = folder.map(|folder| write_artifacts(folder, &shown.attempt.artifacts));
+    let written = artifacts.map(|artifacts| artifacts.write(&shown.attempt.artifacts));
     let report = RehearsalReport {
         path: &path,
         loaded: linked.loaded,
@@ -215,12 +222,50 @@ async fn call(
     ended
 }
 
-fn write_artifacts(folder: &Path, artifacts: &[Artifact]) -> Result<(), Error> {
-    // Their names are no paths: the host has seen to that. What has such a name already is somebody else's.
-    let mut artifacts = artifacts.iter();
-    let written = artifacts.try_for_each(|artifact| {
-        let mut file = fs_err::File::create_new(folder.join(&artifact.name))?;
-        file.write_all(&artifact.bytes)
-    });
-    written.map_err(|error| Error::storage(miette!("cannot write the artifacts: {error}")))
+/// A folder that is open, for artifacts.
+struct Destination {
+    folder: OwnedFd,
+    path: PathBuf,
+}
+
+impl Destination {
+    /// Makes the folder where it is missing.
+    fn open(path: &Path) -> io::Result<Self> {
+        fs_err::create_dir_all(path)?;
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(path, flags, Mode::empty());
+        let folder = folder.map_err(|error| {
+            let error = io::Error::from(error);
+            io::Error::new(
+                error.kind(),
+                format!("cannot open `{}`: {error}", path.display()),
+            )
+        })?;
+        Ok(Self {
+            folder,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Writes artifacts, whose names are no paths: the host has seen to that. What has such a name already is somebody
+    /// else's.
+    fn write(&self, artifacts: &[Artifact]) -> Result<(), Error> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for artifact in artifacts {
+            let mode = Mode::from_raw_mode(0o666);
+            let file = openat(&self.folder, artifact.name.as_str(), flags, mode);
+            let written = file
+                .map_err(io::Error::from)
+                .and_then(|file| std::fs::File::from(file).write_all(&artifact.bytes));
+            written.map_err(|error| {
+                let path = self.path.join(&artifact.name);
+                Error::storage(miette!(
+                    "cannot write the artifacts: failed to create file `{}`: {error}",
+                    path.display()
+                ))
+            })?;
+        }
+        Ok(())
+    }
 }

@@ -36,7 +36,7 @@ pub(super) fn of_source(folder: &Path) -> Result<Digest, SourceError> {
 }
 
 /// The folder, and those of all crates that it depends on by path.
-fn folders(folder: &Path) -> Result<BTreeSet<PathBuf>, SourceError> {
+pub(super) fn folders(folder: &Path) -> Result<BTreeSet<PathBuf>, SourceError> {
     let mut folders = BTreeSet::new();
     let mut pending = vec![folder.to_owned()];
     while let Some(folder) = pending.pop() {
