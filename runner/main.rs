@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     if let Ok(failpoint) = env::var("RUNNER_FAILPOINT") {
         runner::record::failpoint::arm(&failpoint);
     }
+    Output::tell_panics();
     let mut arguments: Vec<_> = env::args_os().skip(1).collect();
     // These two are not for people, so they are not part of the command line that help and completions describe.
     let first = arguments.first().cloned().unwrap_or_default();
@@ -32,9 +33,18 @@ fn main() -> ExitCode {
     if is_detached {
         arguments.remove(0);
     }
-    let cli = Cli::read(&arguments).unwrap_or_else(|error| error.exit());
-    output::lay_out_errors();
     let output = Output::default();
+    let cli = match Cli::read(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            output.usage(&error, &arguments);
+            return match error.use_stderr() {
+                true => ExitStatus::Usage.into(),
+                false => ExitStatus::Success.into(),
+            };
+        }
+    };
+    output::lay_out_errors();
     // An empty variable is none.
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     let text = |name| variable(name).and_then(|value| value.into_string().ok());

@@ -57,3 +57,4 @@ mod terminal;
 mod tidy;
 mod upkeep;
 mod watchdog;
+mod ways_out;

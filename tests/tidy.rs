@@ -97,6 +97,24 @@ fn only_retention_deletes_what_is_a_run_or_was_one() {
 }
 
 #[test]
+fn what_is_printed_is_made_visible_on_its_way_out() {
+    let streams = found(
+        r"anstream::std(out|err)|io::std(out|err)\(\)\.lock",
+        |path| !matches!(path, "runner/output/mod.rs" | "runner/plugin/compile.rs"),
+    );
+    assert_eq!(streams, [""; 0]);
+    // Paths, and documents of JSON.
+    let raw = found(
+        r"\.display\(\)|serde_json::to_(string|vec|writer)",
+        |path| {
+            let is_the_way = matches!(path, "runner/output/format.rs" | "runner/output/events.rs");
+            path.starts_with("runner/output/") && !is_the_way
+        },
+    );
+    assert_eq!(raw, [""; 0]);
+}
+
+#[test]
 fn environment_and_current_directory_are_read_in_main() {
     let offences = found(
         r"env::(var|vars|var_os|current_dir|args|temp_dir)\b",

@@ -251,7 +251,7 @@ fn exclude(store: &mut Store, waiting: Waiting, output: &Output) -> Result<(), E
         }
         (Err(error), _) => return Err(Error::record(error)),
     }
-    output.talk(&format!(
+    output.plain(&format!(
         "waiting for the other runs in `{}` to end",
         store.root().display()
     ));

@@ -30,7 +30,7 @@ pub(super) fn list(
     if args.json {
         output.data(&output::list_json(&list.runs, now));
     } else if list.runs.is_empty() {
-        output.talk(&nothing(args, all));
+        output.plain(&nothing(args, all));
     } else {
         let ids = store.short_ids();
         output.data(&output::list_table(&list.runs, &ids, now, output.columns()));

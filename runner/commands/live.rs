@@ -85,7 +85,7 @@ impl<'a> Live<'a> {
         let acks: Acks = Box::new(move |written| drop(acks.send(Message::Written(written))));
         let recorder = open(acks).map_err(Error::record)?;
         match recorder.open_log() {
-            Ok(file) => around.log.go_to(file),
+            Ok(file) => around.log.go_to(file, plan.given_secrets()),
             Err(error) => tracing::warn!("cannot write the session's log: {error}"),
         }
         story::begin(plan, &recorder, around.surroundings);

@@ -74,7 +74,7 @@ fn runner(run: &RunEntry, is_followed: bool, output: &Output) -> Result<ExitStat
             );
         }
         start += log.len() as u64;
-        let told = output.feed(&String::from_utf8_lossy(&log));
+        let told = output.log(&String::from_utf8_lossy(&log));
         if told == Reader::Gone || output.reader() == Reader::Gone || is_over || !is_followed {
             return Ok(ExitStatus::Success);
         }

@@ -98,7 +98,7 @@ pub(super) fn build_now(
     signals: &StopSignals,
     output: &Output,
 ) -> Result<Built, Error> {
-    output.talk(&format!(
+    output.plain(&format!(
         "building plugin `{}` in `{}`",
         source.name(),
         source.folder().display()
@@ -114,7 +114,7 @@ pub(super) fn build_now(
 
     match built {
         Ok(built) => {
-            output.talk(&format!(
+            output.plain(&format!(
                 "built {} ({}) in {}",
                 built.path.display(),
                 bytesize::ByteSize(built.size),

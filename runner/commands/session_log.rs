@@ -1,4 +1,7 @@
 //! Where the runner's own tracing output goes: into the run's `runner.log`, warnings to the screen as well.
+//!
+//! Only what this program's own code traces goes anywhere, whatever `RUNNER_LOG` says: wasmtime, its WASI and the HTTP client
+//! trace what guests hand to them and what servers answer, secrets among it, in forms that nobody can list.
 
 use std::{
     io,
@@ -6,20 +9,27 @@ use std::{
 };
 
 use fs_err::File;
-use tracing::{Event, Subscriber, field::Visit};
+use tracing::{Event, Metadata, Subscriber, field::Visit};
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::LevelFilter,
+    filter::{FilterExt as _, LevelFilter, filter_fn},
     fmt::MakeWriter,
     layer::{Context, SubscriberExt as _},
     util::SubscriberInitExt as _,
 };
 
-use crate::output::Output;
+use crate::{model::visible_line, output::Output, plugin::Secrets};
 
 /// The file that tracing output goes to, once there is one.
 #[derive(Clone, Default)]
-pub(super) struct SessionLog(Arc<Mutex<Option<File>>>);
+pub(super) struct SessionLog(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    file: Option<File>,
+    /// What must not be written down.
+    secrets: Vec<Arc<Secrets>>,
+}
 
 impl SessionLog {
     /// Starts to receive the process's tracing output; what comes before [`SessionLog::open`] is only shown.
@@ -31,7 +41,7 @@ impl SessionLog {
             // A full disk is told where a row cannot be stored, and not by a line in the middle of the screen.
             .log_internal_errors(false)
             .with_writer(log.clone())
-            .with_filter(filter);
+            .with_filter(filter.and(filter_fn(is_ours)));
         // A layer without a filter would switch on everything that wasmtime traces, which costs more than a small guest.
         let screen = Warnings(output.clone()).with_filter(LevelFilter::WARN);
         // A second session in one process, as in tests, keeps the first one's.
@@ -44,18 +54,35 @@ impl SessionLog {
         log
     }
 
-    /// Writes into `file` from now on.
-    pub(super) fn go_to(&self, file: File) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    /// Writes into `file` from now on, and the values of `secrets` nowhere.
+    pub(super) fn go_to(&self, file: File, secrets: impl Iterator<Item = Arc<Secrets>>) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.file = Some(file);
+        inner.secrets = secrets.collect();
     }
 }
 
 impl io::Write for SessionLog {
+    /// Writes an event, which comes as a whole, as one line: what a guest has said in it begins no other.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(file) => file.write(bytes),
-            None => Ok(bytes.len()),
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inner {
+            file: Some(file),
+            secrets,
+        } = &mut *inner
+        else {
+            return Ok(bytes.len());
+        };
+        let mut event = String::from_utf8_lossy(bytes).into_owned();
+        if event.ends_with('\n') {
+            event.pop();
         }
+        secrets
+            .iter()
+            .for_each(|secrets| secrets.redact(&mut event));
+        let line = visible_line(&event).into_owned() + "\n";
+        file.write_all(line.as_bytes())?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -71,12 +98,20 @@ impl<'a> MakeWriter<'a> for SessionLog {
     }
 }
 
+/// Tells whether this program's own code traces it. What else there is, spans of the code that is generated for the
+/// interfaces of guests included, is in modules of other crates, or has no place to be looked at.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let crate_name = target.split_once("::").map_or(target, |(name, _)| name);
+    crate_name == "runner" && metadata.is_event()
+}
+
 /// Shows warnings and errors of the runner itself on the screen.
 struct Warnings(Output);
 
 impl<S: Subscriber> Layer<S> for Warnings {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if !event.metadata().target().starts_with("runner") || self.0.is_log() {
+        if !is_ours(event.metadata()) || self.0.is_log() {
             return;
         }
         let mut message = Message(String::new());

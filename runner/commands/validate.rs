@@ -27,7 +27,7 @@ pub(super) fn validate(
                 Ok(suite)
             });
         match checked {
-            Ok(suite) => output.data(&format!(
+            Ok(suite) => output.plain_data(&format!(
                 "{}: valid, {} {} {}",
                 path.display(),
                 output::plural(suite.test_count(), "test"),

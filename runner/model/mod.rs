@@ -14,6 +14,7 @@ mod media_type;
 mod outcome;
 mod status;
 mod stop;
+mod visible;
 
 pub use actor::Actor;
 pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
@@ -29,3 +30,4 @@ pub use media_type::media_type;
 pub use outcome::{ErrorClass, Outcome};
 pub use status::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
 pub use stop::StopMode;
+pub use visible::{escape_json, escaped, steers, visible, visible_line};

@@ -14,7 +14,7 @@ pub(super) fn text(mode: StopMode, running: &[run::Running<'_>], rows: usize) ->
     if !running.is_empty() {
         let named = running.iter().take(MAX_NAMED).map(|running| {
             let elapsed = format::duration(running.elapsed);
-            format!("{} for {elapsed}", running.trial)
+            format!("{} for {elapsed}", format::visible_line(running.trial))
         });
         let mut named: Vec<_> = named.collect();
         let more = running.len().saturating_sub(MAX_NAMED);

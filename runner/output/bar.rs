@@ -151,7 +151,7 @@ pub(super) fn counts(counts: Counts) -> String {
 pub(super) fn longest(longest: &run::Running<'_>) -> String {
     format!(
         "longest {} {}",
-        longest.trial,
+        format::visible_line(longest.trial),
         format::duration(longest.elapsed)
     )
 }

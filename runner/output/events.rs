@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    model::{Counts, Reason, RunStatus, Verdict},
+    model::{Counts, Reason, RunStatus, Verdict, escape_json},
     record::{ManifestCounts, Row},
 };
 
@@ -122,15 +122,17 @@ pub(super) struct End<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Writes the event as line `n`, with its newline.
+    /// Writes the event as line `n`, with its newline; nothing steers a terminal in it.
     pub(super) fn write(n: u64, event: Event<'a>, to: &mut Vec<u8>) {
         let line = Line {
             v: VERSION,
             n,
             event,
         };
+        let start = to.len();
         serde_json::to_writer(&mut *to, &line)
             .expect("an event has no value that JSON cannot hold");
+        escape_json(to, start);
         to.push(b'\n');
     }
 }

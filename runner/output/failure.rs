@@ -65,7 +65,7 @@ pub(super) fn head(row: &Row<'_>) -> String {
     format!(
         "{} {}{attempt} {}{}",
         format::outcome(row.outcome),
-        row.trial.bold(),
+        format::visible_line(&row.trial).bold(),
         format::duration(duration).dimmed(),
         score.unwrap_or_default().dimmed()
     )
@@ -111,7 +111,7 @@ fn add_line(text: &mut String, indent: usize, line: &str) {
 }
 
 fn short(value: &serde_json::Value) -> String {
-    let text = format::visible_line(&value.to_string());
+    let text = format::compact(value);
     match text.char_indices().nth(MAX_VALUE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

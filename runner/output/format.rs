@@ -1,12 +1,14 @@
 //! Numbers, times and states as people read them.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, path::Path, time::Duration};
 
 use bytesize::ByteSize;
 use jiff::{Timestamp, tz::TimeZone};
 use owo_colors::OwoColorize as _;
+use serde_json::Value;
 
-use crate::model::{Counts, Outcome};
+use crate::model::{self, Counts, Outcome};
+pub(super) use crate::model::{steers, visible};
 
 /// A duration with three significant digits at most: `48 µs`, `1.24 s`, `3 m 20 s`.
 pub(super) fn duration(duration: Duration) -> String {
@@ -106,72 +108,52 @@ pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A guest's text with all that steers a terminal made visible, such as an escape as `\u{1b}`: a guest must not colour,
-/// move or hide what is around it. Line breaks and tabs stay.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
-    escaped(text, |_| None)
-}
-
-/// The same for a text that has one line, where a guest must not begin another: its line breaks are `\n`.
+/// A text of one line in which nothing steers a terminal: a guest's, a file's, or a person's.
 pub(super) fn visible_line(text: &str) -> String {
-    let text = text.replace('\r', r"\r").replace('\n', r"\n");
-    visible(&text).into_owned()
+    model::visible_line(text).into_owned()
 }
 
-/// The same for a text with colours of our own, which stay.
+/// A path as people read it, on one line.
+pub(super) fn path(path: &Path) -> String {
+    visible_line(&path.display().to_string())
+}
+
+/// A text in which nothing steers a terminal but colours of our own.
 pub(super) fn visible_but_styles(text: &str) -> Cow<'_, str> {
-    escaped(text, style)
+    model::escaped(text, style)
 }
 
-/// Tells whether a terminal does something else with a character than to show it in its place: it is a control character,
-/// or turns the direction of what follows.
-pub(super) fn steers(character: char) -> bool {
-    match character {
-        '\n' | '\t' => false,
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
-        character => character.is_control(),
-    }
+/// A document of JSON, laid out for people; nothing steers a terminal in it.
+pub(super) fn pretty(value: &Value) -> String {
+    let mut text = serde_json::to_vec_pretty(value).expect("a JSON value has a text");
+    model::escape_json(&mut text, 0);
+    String::from_utf8(text).expect("JSON is UTF-8")
 }
 
-/// Makes visible what steers a terminal; `kept` tells what stays of a text that begins with such a character.
-fn escaped(text: &str, kept: fn(&str) -> Option<&str>) -> Cow<'_, str> {
-    if !text.contains(steers) {
-        return text.into();
-    }
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(steers) {
-        let (plain, tail) = rest.split_at(start);
-        shown.push_str(plain);
-        // An end of line as other systems have it does no more than one of ours.
-        let stays = if tail.starts_with("\r\n") {
-            Some("\r\n")
-        } else {
-            kept(tail)
-        };
-        let mut after = tail.chars();
-        match (stays, after.next()) {
-            (None, Some(character)) => {
-                shown.extend(character.escape_default());
-                rest = after.as_str();
-            }
-            (stays, _) => {
-                let stays = stays.unwrap_or_default();
-                shown.push_str(stays);
-                rest = &tail[stays.len()..];
-            }
-        }
-    }
-    shown.push_str(rest);
-    shown.into()
+/// A value as JSON on one line, the same way.
+pub(super) fn compact(value: &Value) -> String {
+    let mut text = serde_json::to_vec(value).expect("a JSON value has a text");
+    model::escape_json(&mut text, 0);
+    String::from_utf8(text).expect("JSON is UTF-8")
 }
 
-/// What `text` begins with, if that sets colours or weights and does nothing else: `ESC [ 1 ; 31 m` (ECMA-48, SGR).
+/// What `text` begins with, if that sets one of the colours or weights that we use and does nothing else: `ESC [ 1 ; 31 m`
+/// (ECMA-48, SGR). Those that hide a text, or paint what is behind it, are not among them.
 fn style(text: &str) -> Option<&str> {
     let codes = text.strip_prefix("\u{1b}[")?;
     let end = codes.find(|character: char| !character.is_ascii_digit() && character != ';')?;
     let length = text.len() - codes.len() + end + 1;
-    codes[end..].starts_with('m').then(|| &text[..length])
+    // The one palette of 256 colours that we take one from is behind `38;5`.
+    let is_ours = codes[..end] == *"38;5;208" || codes[..end].split(';').all(is_our_style);
+    (is_ours && codes[end..].starts_with('m')).then(|| &text[..length])
+}
+
+/// Tells whether we set this colour or weight, or end it.
+fn is_our_style(code: &str) -> bool {
+    matches!(
+        code,
+        "" | "0" | "1" | "2" | "4" | "22" | "24" | "31" | "32" | "33" | "34" | "35" | "36" | "39"
+    )
 }
 
 /// Three significant digits, without needless zeros.
@@ -192,25 +174,7 @@ fn digits(value: f64) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{count, duration, visible, visible_but_styles, visible_line};
-
-    #[test]
-    fn what_steers_a_terminal_is_visible() {
-        for (text, shown) in [
-            ("plain äöü ✓\n\tline", "plain äöü ✓\n\tline"),
-            ("\u{1b}]0;title\u{7}x", r"\u{1b}]0;title\u{7}x"),
-            (
-                "\u{1b}[2J\u{1b}[31mred\rover\n",
-                "\\u{1b}[2J\\u{1b}[31mred\\rover\n",
-            ),
-            ("\0\u{8}\u{7f}\u{9b}31m", r"\u{0}\u{8}\u{7f}\u{9b}31m"),
-            ("\u{202e}x\u{2066}", r"\u{202e}x\u{2066}"),
-            ("dos\r\nline", "dos\r\nline"),
-        ] {
-            assert_eq!(visible(text), shown);
-        }
-        assert_eq!(visible_line("a\r\n✓\u{1b}"), r"a\r\n✓\u{1b}");
-    }
+    use super::{count, duration, visible_but_styles};
 
     #[test]
     fn colours_of_our_own_stay_and_nothing_else_does() {
@@ -222,6 +186,9 @@ mod tests {
             ("\u{1b}[31", r"\u{1b}[31"),
             ("\u{1b}]8;;m", r"\u{1b}]8;;m"),
             ("\u{1b}[?25mx\r", r"\u{1b}[?25mx\r"),
+            // It hides what follows, and it paints black on black.
+            ("\u{1b}[8mx", r"\u{1b}[8mx"),
+            ("\u{1b}[30;40mx", r"\u{1b}[30;40mx"),
         ] {
             assert_eq!(visible_but_styles(text), shown);
         }

@@ -236,9 +236,19 @@ fn variable(name: &str, value: &str) -> String {
     format!("{} = {}", key(name), string(value))
 }
 
-/// A string of JSON is one of TOML.
+/// A string of JSON is one of TOML, which has other escapes for what would steer a terminal.
 fn string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let json = serde_json::Value::from(text).to_string();
+    let mut toml = String::with_capacity(json.len());
+    for character in json.chars() {
+        if format::steers(character) {
+            let number = u32::from(character);
+            write!(toml, "\\U{number:08X}").expect("a string can be written to");
+        } else {
+            toml.push(character);
+        }
+    }
+    toml
 }
 
 fn key(name: &str) -> String {

@@ -6,8 +6,8 @@ use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 
 use super::{
-    format,
-    runs::{dim_field, pretty},
+    format::{self, pretty},
+    runs::dim_field,
 };
 use crate::{
     model::Digest,
@@ -49,7 +49,7 @@ pub struct Loaded {
 /// What is known, line by line, in lines of at most `width` characters where names can be put on the next one.
 pub fn inspection_text(inspection: &Inspection, width: usize) -> String {
     let width = width.saturating_sub(LABEL);
-    let mut lines = vec![inspection.path.display().to_string().bold().to_string()];
+    let mut lines = vec![format::path(&inspection.path).bold().to_string()];
     let mut field = |name: &str, value: String| lines.push(dim_field(name, &value));
     field("kind", kind(inspection));
     match protocol(inspection) {

@@ -4,8 +4,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use super::{
-    format,
-    runs::{pretty, run_json, worked},
+    format::{self, pretty},
+    runs::{run_json, worked},
     standing::Standing,
     table::{Cell, Column, Table},
 };

@@ -29,11 +29,15 @@ mod upkeep;
 mod wrap;
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    ffi::OsString,
     io::{self, IsTerminal as _, Write as _},
+    panic,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
 
 use indicatif::ProgressBar;
@@ -90,8 +94,8 @@ pub fn lay_out_errors() {
 /// Standard output and standard error.
 ///
 /// A reader that has gone is no error: what is printed to it from then on is dropped. What would steer a terminal, other
-/// than by a colour, is made visible wherever it comes from; a guest's colours are not here any more, since whoever makes
-/// a text of what a guest says does so with `format::visible`.
+/// than by a colour, is made visible wherever it comes from; colours of anybody else's are not here any more, since whoever
+/// makes a text of what a guest, a file or a person says does so with `format::visible`.
 #[derive(Clone, Default)]
 pub struct Output {
     /// The progress bar that lines must not be printed into, while there is one.
@@ -123,6 +127,11 @@ impl Output {
     pub fn data(&self, line: &str) {
         let line = format::visible_but_styles(line);
         self.around_bar(|| drop(writeln!(anstream::stdout().lock(), "{line}")));
+    }
+
+    /// Prints a line of data that has no colours of ours: whatever it is made of, none are in it.
+    pub fn plain_data(&self, line: &str) {
+        self.data(&format::visible(line));
     }
 
     /// Prints what a person wants to know, in lines that are as long as the screen is wide; a program gets them whole.
@@ -204,9 +213,59 @@ impl Output {
         self.around_bar(|| drop(writeln!(anstream::stderr().lock(), "{line}")));
     }
 
+    /// Prints a line of talk that has no colours of ours: whatever it is made of, none are in it.
+    pub fn plain(&self, line: &str) {
+        self.talk(&format::visible(line));
+    }
+
     /// Prints a line of someone else's talk.
     pub fn hint(&self, line: &str) {
-        self.talk(&line.dimmed().to_string());
+        self.talk(&format::visible(line).dimmed().to_string());
+    }
+
+    /// Prints what was written into a log, for as long as it is read, and flushes.
+    pub fn log(&self, text: &str) -> Reader {
+        self.feed(&format::visible(text))
+    }
+
+    /// Prints why a command line is none, or the help that it asks for.
+    pub fn usage(&self, error: &clap::Error, arguments: &[OsString]) {
+        let steers = |argument: &OsString| argument.to_string_lossy().contains(format::steers);
+        let rendered = error.render();
+        let text = match arguments.iter().any(steers) {
+            // Nobody can tell the colours of an argument from ours.
+            true => format::visible(&rendered.to_string()).into_owned(),
+            false => rendered.ansi().to_string(),
+        };
+        match error.use_stderr() {
+            true => {
+                let text = format::visible_but_styles(&text);
+                let mut stderr = anstream::stderr().lock();
+                drop(write!(stderr, "{text}").and_then(|()| stderr.flush()));
+            }
+            false => self.text(&text),
+        }
+    }
+
+    /// Tells of panics from now on as of everything else: their words may be somebody else's.
+    pub fn tell_panics() {
+        panic::set_hook(Box::new(|panic| {
+            let thread = thread::current();
+            let name = thread.name().unwrap_or("<unnamed>");
+            // Nobody else's words begin a line.
+            let text = format!("thread '{name}' {panic}").replace('\n', "\n  ");
+            let backtrace = Backtrace::capture();
+            let mut stderr = anstream::stderr().lock();
+            // The progress bar is left alone: it may be what has panicked.
+            drop(writeln!(stderr, "\n{}", format::visible(&text)));
+            drop(match backtrace.status() {
+                BacktraceStatus::Captured => write!(stderr, "{backtrace}"),
+                _ => writeln!(
+                    stderr,
+                    "note: `RUST_BACKTRACE=1` shows where it was called from"
+                ),
+            });
+        }));
     }
 
     /// From now on talk goes into a run's log.
@@ -245,7 +304,7 @@ impl Output {
             return None;
         }
         let mut stderr = anstream::stderr().lock();
-        write!(stderr, "{question} [y/N] ")
+        write!(stderr, "{} [y/N] ", format::visible_line(question))
             .and_then(|()| stderr.flush())
             .ok()?;
         let mut answer = String::new();

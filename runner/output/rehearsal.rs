@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::{
     Output,
-    format::{self, quoted, visible, visible_line},
+    format::{self, pretty, quoted, visible, visible_line},
     grants,
     inspection::{Loaded, loaded_text},
-    runs::{dim_field, pretty},
+    runs::dim_field,
     table::{Cell, Column, Table},
 };
 use crate::{
@@ -134,7 +134,7 @@ impl RehearsalReport<'_> {
         for artifact in &attempt.artifacts {
             let size = format::size(artifact.bytes.len() as u64);
             let folder = self.artifacts.map(|folder| folder.join(&artifact.name));
-            let name = folder.map_or(artifact.name.clone(), |path| path.display().to_string());
+            let name = folder.map_or(artifact.name.clone(), |path| format::path(&path));
             let name = visible_line(&format!("{name}, {}", artifact.media_type));
             lines.push(dim_field("artifact", &format!("{name}, {size}")));
         }

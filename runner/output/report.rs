@@ -109,13 +109,13 @@ impl Report {
             Mode::Plain | Mode::Terminal => {
                 self.output.talk(&format!(
                     "{}: {} on {}, {} at a time",
-                    begin.scenario.bold(),
+                    format::visible_line(begin.scenario).bold(),
                     format::plural(begin.planned, "trial"),
                     format::plural(begin.providers as u64, "provider"),
                     begin.jobs
                 ));
                 self.output
-                    .talk(&format!("results: {}", begin.run_dir.display()));
+                    .talk(&format!("results: {}", format::path(begin.run_dir)));
             }
         }
         if self.mode == Mode::Terminal {
@@ -405,7 +405,7 @@ impl Report {
             let error = format::visible(error).replace('\n', "\n  ");
             talk(&format!("\n{} {error}", "error:".red().bold()));
         }
-        talk(&format!("\nresults: {}", finish.run_dir.display()));
+        talk(&format!("\nresults: {}", format::path(finish.run_dir)));
         if let Some(resume) = &finish.resume {
             talk(&next::resume_line(resume));
         }

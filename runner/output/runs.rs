@@ -1,13 +1,15 @@
 //! `show`, `stop` and `cancel`: what one run came to.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 
 use super::{
-    failure, format, grants,
+    failure,
+    format::{self, pretty},
+    grants,
     live::{Death, Live},
     standing::Standing,
     summary,
@@ -55,9 +57,12 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
     };
     field(
         "scenario",
-        &format!("{} ({})", manifest.scenario.name, manifest.scenario.path),
+        &format::visible_line(&format!(
+            "{} ({})",
+            manifest.scenario.name, manifest.scenario.path
+        )),
     );
-    field("directory", &run.dir.display().to_string());
+    field("directory", &format::path(&run.dir));
     field("began", &format::local(run.started_at));
     if let Some(at) = run.completed_at {
         let took = took_in_full(run, shown.now);
@@ -76,10 +81,12 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
     }
     if let Some(live) = shown.live {
         let fields = live.fields(run, shown.now);
-        fields.iter().for_each(|(name, value)| field(name, value));
+        fields
+            .iter()
+            .for_each(|(name, value)| field(name, &format::visible_line(value)));
     }
     if let Some(death) = shown.death {
-        field("died with", &death.text());
+        field("died with", &format::visible_line(&death.text()));
     }
     field("status", &Standing::of(run).status_text());
     field("verdict", run.verdict.as_str());
@@ -92,7 +99,7 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
         field(std::mem::take(&mut name), &line);
     }
     if let Some(resume) = shown.resume {
-        field("resume", resume);
+        field("resume", &format::visible_line(resume));
     }
 
     if !tally.providers.is_empty() {
@@ -168,7 +175,7 @@ pub fn history_text(
         ]);
     }
     let deaths = deaths.iter().map(|death| {
-        let (session, text) = (death.session, death.text());
+        let (session, text) = (death.session, format::visible_line(&death.text()));
         format!("session {session} died with {text} in flight")
     });
     let deaths = deaths.collect::<Vec<_>>().join("\n");
@@ -238,7 +245,7 @@ fn asked_by(by: &By) -> String {
 fn pin_text(pinned: &Pinned) -> String {
     let since = format::local(pinned.at);
     match &pinned.reason {
-        Some(reason) => format!("since {since}: {reason}"),
+        Some(reason) => format!("since {since}: {}", format::visible_line(reason)),
         None => format!("since {since}"),
     }
 }
@@ -322,21 +329,4 @@ pub(super) fn run_json(run: &RunEntry, now: Timestamp) -> Value {
 pub(super) fn dim_field(name: &str, value: &str) -> String {
     let value = value.replace('\n', "\n          ");
     format!("{} {value}", format!("{name:<9}").dimmed())
-}
-
-/// A document; what would steer a terminal is escaped in it, which JSON does itself only below U+0020.
-pub(super) fn pretty(value: &Value) -> String {
-    let text = serde_json::to_string_pretty(value).expect("a JSON value has a text");
-    if !text.contains(format::steers) {
-        return text;
-    }
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if format::steers(character) {
-            write!(escaped, "\\u{:04x}", u32::from(character)).expect("a string can be written to");
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
 }

@@ -3,7 +3,10 @@
 use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
 
-use super::{failure, format, runs::pretty};
+use super::{
+    failure,
+    format::{self, pretty},
+};
 use crate::record::{Row, RunEntry};
 
 /// What was said in one attempt.
@@ -80,7 +83,7 @@ fn record(line: &str) -> String {
     for (name, value) in record["fields"].as_object().into_iter().flatten() {
         let value = value
             .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
+            .map_or_else(|| format::compact(value), str::to_owned);
         words.push(format!("{name}={value}"));
     }
     format::visible_line(&words.join(" "))

@@ -53,7 +53,7 @@ impl Cell {
 
     /// What it says where its column must be brief.
     pub(super) fn or(mut self, brief: impl Into<String>) -> Self {
-        self.brief = Some(brief.into());
+        self.brief = Some(format::visible_line(&brief.into()));
         self
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{
-    runs::pretty,
+    format::{self, pretty},
     table::{Cell, Column, Table},
     tone::Tone,
 };
@@ -38,7 +38,7 @@ pub fn tools_text(lines: &[ToolLine], width: Option<usize>) -> String {
     ]);
     for line in lines {
         let path = line.path.as_ref();
-        let path = path.map(|path| path.display().to_string());
+        let path = path.map(|path| format::path(path));
         table.row([
             mark(line),
             line.language.into(),

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    format,
-    runs::{pretty, run_json},
+    format::{self, pretty},
+    runs::run_json,
     standing::Standing,
     table::{Cell, Column, Table},
 };
@@ -182,7 +182,7 @@ pub fn verify_text(dir: &Path, verification: &Verification) -> String {
         .damages
         .iter()
         .take(MAX_DAMAGES)
-        .map(Damage::to_string)
+        .map(|damage| format::visible_line(&damage.to_string()))
         .collect();
     let more = verification.damage_count - lines.len() as u64;
     if more > 0 {
@@ -194,7 +194,7 @@ pub fn verify_text(dir: &Path, verification: &Verification) -> String {
     };
     lines.push(format!(
         "{}: {verdict}; looked at {}, {}, {}",
-        dir.display(),
+        format::path(dir),
         format::plural(verification.rows, "row"),
         format::plural(verification.files, "file"),
         format::plural(verification.entries, "stored file"),

@@ -42,6 +42,13 @@ impl Secrets {
         self.values.get(name).map(String::as_str)
     }
 
+    /// Takes the values out of a text, in all forms that they commonly take.
+    pub fn redact(&self, text: &mut String) {
+        if let Some(redactor) = &self.redactor {
+            redactor.text(text);
+        }
+    }
+
     /// Takes the values out of what a guest has said; `None` where there is nothing to look for.
     pub(super) fn redactor(&self) -> Option<&Arc<Redactor>> {
         self.redactor.as_ref()

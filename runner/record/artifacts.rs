@@ -10,7 +10,7 @@ use super::{
     recorder::Entry,
     row::{self, Row, RowArtifact, RowOutput, StoredOutput},
 };
-use crate::model::{Artifact, Attempt, Digest, LogRecord};
+use crate::model::{Artifact, Attempt, Digest, LogRecord, escape_json};
 
 /// The longest output that stands in its row, as JSON.
 const MAX_INLINE_BYTES: usize = 64 * 1024;
@@ -184,7 +184,9 @@ fn log_lines(log: &[LogRecord]) -> Vec<u8> {
                 .collect();
             line["fields"] = fields.into();
         }
+        let start = lines.len();
         lines.extend_from_slice(line.to_string().as_bytes());
+        escape_json(&mut lines, start);
         lines.push(b'\n');
     }
     lines

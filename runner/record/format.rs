@@ -10,6 +10,7 @@ use super::{
     manifest::{FORMAT, Manifest},
     regular,
 };
+use crate::model::escape_json;
 
 impl Manifest {
     /// Reads a manifest; one of a newer runner as far as it has what this one needs.
@@ -37,6 +38,7 @@ impl Manifest {
     pub(super) fn write(&self, path: &Path, step: &str) -> Result<(), RecordError> {
         self.check_format(path)?;
         let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest can be written as JSON");
+        escape_json(&mut bytes, 0);
         bytes.push(b'\n');
         durable::replace(path, &bytes, step).map_err(RecordError::io("write a manifest"))
     }

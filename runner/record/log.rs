@@ -6,6 +6,7 @@ use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
 use super::{layout::RunDir, regular};
+use crate::model::visible_line;
 
 /// Opens the log, not from its start: an earlier session may have written into it.
 pub(super) fn open(dir: &RunDir) -> io::Result<File> {
@@ -16,7 +17,7 @@ pub(super) fn open(dir: &RunDir) -> io::Result<File> {
 pub(super) fn tell(dir: &RunDir, text: &str, now: Timestamp) {
     let name = dir.path().file_name().unwrap_or_default();
     tracing::warn!("run `{}`: {text}", name.display());
-    let line = format!("{now:.6}  WARN runner::record: {text}\n");
+    let line = format!("{now:.6}  WARN runner::record: {}\n", visible_line(text));
     if let Err(error) = open(dir).and_then(|mut log| log.write_all(line.as_bytes())) {
         tracing::debug!("cannot write a run's log: {error}");
     }

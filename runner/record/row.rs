@@ -13,7 +13,7 @@ use super::{
     state::{AttemptKey, Mark},
     words::{self, DigestSchema, InstantSchema, WordSchema},
 };
-use crate::model::{self, CheckVerdict, Digest, ErrorClass, Outcome};
+use crate::model::{self, CheckVerdict, Digest, ErrorClass, Outcome, escape_json};
 
 /// The version of the row format.
 pub(super) const VERSION: u32 = 1;
@@ -293,10 +293,11 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Appends the row's line.
+    /// Appends the row's line. What would steer a terminal is escaped in it: people print such files, too.
     pub(super) fn encode(&self, line: &mut Vec<u8>) {
         let start = line.len();
         serde_json::to_writer(&mut *line, self).expect("a row has no value that JSON cannot hold");
+        escape_json(line, start);
         line.pop();
         let crc = crc32fast::hash(&line[start..]);
         io::Write::write_fmt(line, format_args!(",\"crc\":\"{crc:08x}\"}}\n"))

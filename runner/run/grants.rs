@@ -103,6 +103,12 @@ impl Plan {
         read
     }
 
+    /// The secrets that each provider was handed.
+    pub fn given_secrets(&self) -> impl Iterator<Item = Arc<Secrets>> {
+        let providers = self.providers.iter().flatten();
+        providers.map(|provider| Arc::clone(&provider.secrets))
+    }
+
     /// Hands every provider the values of its secrets; what has no value in `values` is not there for it.
     pub fn give_secrets(&mut self, values: &BTreeMap<String, String>) {
         for provider in self.providers.iter_mut().flatten() {

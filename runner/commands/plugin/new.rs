@@ -28,7 +28,7 @@ pub(super) fn new(
     let starter = Starter::new(in_language, kind).map_err(refused)?;
     let files = starter.write(&args.folder).map_err(refused)?;
 
-    output.talk(&format!(
+    output.plain(&format!(
         "wrote a {} in {} into `{}`: {} files, README.md says what each is for",
         starter.kind().as_str(),
         in_language.name(),
@@ -37,12 +37,12 @@ pub(super) fn new(
     ));
     output.talk("to go on:\n");
     let runner = runner(surroundings);
-    output.data(&format!("cd {}", quoted(&args.folder)));
+    output.plain_data(&format!("cd {}", quoted(&args.folder)));
     for step in starter.steps() {
         output.data(step);
     }
-    output.data(&format!("{runner} plugin build"));
-    output.data(&format!("{runner} exec scenario.toml"));
+    output.plain_data(&format!("{runner} plugin build"));
+    output.plain_data(&format!("{runner} exec scenario.toml"));
     Ok(ExitStatus::Success)
 }
 
