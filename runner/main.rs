@@ -12,7 +12,7 @@ use runner::{
     commands::{self, Surroundings},
     error::ExitStatus,
     output::{self, Output},
-    plugin,
+    plugin, run,
 };
 
 fn main() -> ExitCode {
@@ -23,10 +23,16 @@ fn main() -> ExitCode {
     }
     Output::tell_panics();
     let mut arguments: Vec<_> = env::args_os().skip(1).collect();
-    // These two are not for people, so they are not part of the command line that help and completions describe.
+    // These are not for people, so they are not part of the command line that help and completions describe.
     let first = arguments.first().cloned().unwrap_or_default();
     if first == plugin::COMPILE_ARGUMENT {
         return plugin::compile_child(&arguments[1..]);
+    }
+    if first == plugin::LOAD_ARGUMENT {
+        return plugin::load_child(&arguments[1..]);
+    }
+    if first == run::SCHEMA_ARGUMENT {
+        return run::schema_child();
     }
     plugin::raise_open_files();
     let is_detached = first == commands::DETACHED_ARGUMENT;

@@ -31,7 +31,9 @@ mod odd_roots;
 mod outcomes;
 mod output;
 mod ownership;
+mod plugin_bombs;
 mod plugin_commands;
+mod plugin_schemas;
 mod plugins;
 mod poison;
 #[cfg(debug_assertions)]

@@ -1151,6 +1151,60 @@ fn compiling_ends_in_time() {
 }
 
 #[test]
+fn the_compiling_child_has_no_environment_and_works_in_the_root() {
+    let tools = tempfile::tempdir().unwrap();
+    let script = tools.path().join("compiler");
+    fs_err::write(&script, "#!/bin/sh\n{ /usr/bin/env; pwd; } >&2\nexit 1\n").unwrap();
+    fs_err::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let bench = Bench::new(|options| options.compiler = script);
+    let error = bench.link(&guest("stuck")).unwrap_err();
+    let said = std::error::Error::source(&error).unwrap().to_string();
+    // What is left is what a shell makes for itself.
+    let names = said.lines().filter_map(|line| line.split_once('='));
+    let names: std::collections::BTreeSet<_> = names.map(|(name, _)| name).collect();
+    let known = ["OLDPWD", "PWD", "RAYON_NUM_THREADS", "SHLVL", "_"];
+    assert!(names.iter().all(|name| known.contains(name)), "{said}");
+    assert_eq!(said.lines().last(), Some("/"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_limits_itself_before_it_reads_anything() {
+    for argument in ["__compile", "__schema"] {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_runner"))
+            .arg(argument)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let read = |name: &str| {
+            let path = format!("/proc/{}/{name}", child.id());
+            fs_err::read_to_string(path).unwrap()
+        };
+        let is_limited = |name: &str, limit: Option<&str>| {
+            let limits = read("limits");
+            let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+            let most = line[name.len()..].split_whitespace().nth(1).unwrap();
+            limit.map_or(most != "unlimited", |limit| most == limit)
+        };
+        let begun = Instant::now();
+        // The last that it sets.
+        while !is_limited("Max data size", None) {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(is_limited("Max core file size", Some("0")));
+        assert!(is_limited("Max open files", Some("32")));
+        assert!(is_limited("Max cpu time", None));
+        assert!(is_limited("Max file size", None));
+        assert!(read("status").contains("NoNewPrivs:\t1"));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}
+
+#[test]
 fn an_interrupt_ends_compiling_at_once_and_leaves_no_process() {
     let compiler = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/never-compiles.sh");
     let bench = Bench::new(|options| options.compiler = compiler);

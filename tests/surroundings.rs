@@ -1,6 +1,10 @@
 //! What surrounds a run and may be broken, missing or in use: the compile cache, the results root, the environment.
 
-use std::path::PathBuf;
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 
@@ -64,6 +68,39 @@ fn a_cache_that_cannot_be_used_costs_a_warning_and_no_run() {
             "warning: the compile cache `{cache}` cannot be used"
         )]);
     }
+}
+
+#[test]
+fn a_cache_below_a_folder_that_others_may_write_is_not_used_and_nothing_is_left_of_it() {
+    let runner = one_test();
+    let above = runner.path("above");
+    let temporary = runner.path("temporary");
+    for folder in [&above, &temporary] {
+        fs_err::create_dir(folder).unwrap();
+    }
+    let mode = |mode| fs_err::set_permissions(&above, Permissions::from_mode(mode)).unwrap();
+    let exec = || {
+        let mut command = runner.command(&["exec", "scenario.toml"]);
+        command.env("RUNNER_CACHE", above.join("cache"));
+        command.env("TMPDIR", &temporary);
+        Running::spawn(command).finish().expect(0)
+    };
+    let count = |folder: &Path| fs_err::read_dir(folder).unwrap().count();
+    mode(0o775);
+    exec().says(&[
+        "cannot be used, and plugins are compiled anew each time",
+        "above it may be written to by others",
+    ]);
+    assert_eq!(count(&above.join("cache")), 0);
+    // As the system's folder for temporary files.
+    mode(0o1777);
+    let ran = exec();
+    assert!(!ran.stderr.contains("cannot be used"), "{}", ran.stderr);
+    assert_eq!(count(&above.join("cache")), 1);
+    // What lies there already is not run either, once others may have put it there.
+    mode(0o777);
+    exec().says(&["cannot be used"]);
+    assert_eq!(count(&temporary), 0);
 }
 
 #[test]

@@ -71,10 +71,10 @@ fn only_record_knows_sql_and_the_names_in_a_run_directory() {
 
 #[test]
 fn only_output_prints() {
-    // The compiling child has no screen: its standard streams are a pipe to its parent.
+    // A child has no screen: its standard streams are files of its parent.
     let pattern = r"\be?print(ln)?!|io::stdout\(\)\.|io::stderr\(\)\.(lock|write)|anstream";
     let offences = found(pattern, |path| {
-        !path.starts_with("runner/output/") && path != "runner/plugin/compile.rs"
+        !path.starts_with("runner/output/") && path != "runner/plugin/child.rs"
     });
     assert_eq!(offences, [""; 0]);
 }
@@ -100,7 +100,7 @@ fn only_retention_deletes_what_is_a_run_or_was_one() {
 fn what_is_printed_is_made_visible_on_its_way_out() {
     let streams = found(
         r"anstream::std(out|err)|io::std(out|err)\(\)\.lock",
-        |path| !matches!(path, "runner/output/mod.rs" | "runner/plugin/compile.rs"),
+        |path| !matches!(path, "runner/output/mod.rs" | "runner/plugin/child.rs"),
     );
     assert_eq!(streams, [""; 0]);
     // Paths, and documents of JSON.

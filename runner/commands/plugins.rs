@@ -64,7 +64,12 @@ fn of_folder(
 ) -> Result<PathBuf, Error> {
     let folder = plain(&provider.plugin);
     let source = Source::open(&folder).map_err(|error| unusable(&error))?;
-    match source.state().map_err(|error| unusable(&error))? {
+    let (state, stopped) = listening(signals, |is_stopped| source.state(is_stopped));
+    let state = state.map_err(|error| match error {
+        SourceError::Stopped => stopped.error(&source),
+        error => unusable(&error),
+    });
+    match state? {
         SourceState::Fresh(file) => Ok(file),
         SourceState::Stale(file) if build == Build::Ask => {
             output.warn(&format!(
@@ -103,15 +108,12 @@ pub(super) fn build_now(
         source.name(),
         source.folder().display()
     ));
-    let stopped = Arc::new(Stopped::default());
-    let flag = Arc::clone(&stopped);
-    signals.listen(move |request| flag.set(&request));
-    let built = source.build(&mut Watch {
-        on_line: &mut |line| output.hint(line),
-        is_stopped: &|| stopped.is_set.load(Ordering::Relaxed),
+    let (built, stopped) = listening(signals, |is_stopped| {
+        source.build(&mut Watch {
+            on_line: &mut |line| output.hint(line),
+            is_stopped,
+        })
     });
-    signals.stop_listening();
-
     match built {
         Ok(built) => {
             output.plain(&format!(
@@ -122,12 +124,22 @@ pub(super) fn build_now(
             ));
             Ok(built)
         }
-        Err(SourceError::Stopped) => Err(Error {
-            status: ExitStatus::Signalled(stopped.signal()),
-            report: miette!("building plugin `{}` was stopped", source.name()),
-        }),
+        Err(SourceError::Stopped) => Err(stopped.error(source)),
         Err(error) => Err(unusable(&error)),
     }
+}
+
+/// Does something with a plugin's source that a signal stops.
+fn listening<T>(
+    signals: &StopSignals,
+    work: impl FnOnce(&dyn Fn() -> bool) -> T,
+) -> (T, Arc<Stopped>) {
+    let stopped = Arc::new(Stopped::default());
+    let flag = Arc::clone(&stopped);
+    signals.listen(move |request| flag.set(&request));
+    let done = work(&|| stopped.is_set.load(Ordering::Relaxed));
+    signals.stop_listening();
+    (done, stopped)
 }
 
 /// Whether a build is to stop, and by which signal.
@@ -146,6 +158,13 @@ impl Stopped {
             Some(StopSignal::Interrupt) | None => {}
         }
         self.is_set.store(true, Ordering::Relaxed);
+    }
+
+    fn error(&self, source: &Source) -> Error {
+        Error {
+            status: ExitStatus::Signalled(self.signal()),
+            report: miette!("building plugin `{}` was stopped", source.name()),
+        }
     }
 
     fn signal(&self) -> StopSignal {

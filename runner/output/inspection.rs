@@ -1,6 +1,10 @@
 //! `plugin inspect`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use owo_colors::OwoColorize as _;
 use serde_json::{Value, json};
@@ -16,6 +20,12 @@ use crate::{
 
 /// How wide the label before a value is.
 const LABEL: usize = 10;
+/// How many lines of imports, exports or requests are shown; a plugin of wasm-tools has some thirty of all.
+const SHOWN_LINES: usize = 200;
+/// How many imports and exports a document has of each.
+const SHOWN_ELEMENTS: usize = 1_000;
+/// How many lines of a schema are shown; `--json` has all of it.
+const SHOWN_SCHEMA_LINES: usize = 1_000;
 
 /// What is known of a plugin's file; of one that cannot be used it is less.
 pub struct Inspection {
@@ -25,7 +35,9 @@ pub struct Inspection {
     pub size: u64,
     /// The name of its bytes.
     pub sha256: Digest,
-    /// What it imports and exports, if it is WASM.
+    /// Whether it begins like WASM.
+    pub is_wasm: bool,
+    /// What it imports and exports, if it is WASM, whole, and within the bounds of a plugin.
     pub surface: Option<Surface>,
     /// What it is, if it is a plugin that this runner knows how to call.
     pub kind: Option<Kind>,
@@ -88,12 +100,20 @@ pub fn inspection_text(inspection: &Inspection, width: usize) -> String {
 pub fn inspection_json(inspection: &Inspection) -> String {
     let surface = inspection.surface.as_ref();
     let imports = surface.map(|surface| {
-        let imports = surface.imports.iter();
+        let imports = surface.imports.iter().take(SHOWN_ELEMENTS);
         let imports =
             imports.map(|import| json!({"name": import.name, "offered": import.is_offered}));
         imports.collect::<Vec<_>>()
     });
-    pretty(&json!({
+    let exports = surface.map(|surface| {
+        let exports = surface.exports.iter().take(SHOWN_ELEMENTS);
+        exports.collect::<Vec<_>>()
+    });
+    let left_out = surface.map_or(0, |surface| {
+        let beyond = |count: usize| count.saturating_sub(SHOWN_ELEMENTS);
+        beyond(surface.imports.len()) + beyond(surface.exports.len())
+    });
+    let mut document = json!({
         "v": 1,
         "file": inspection.path,
         "size": inspection.size,
@@ -104,7 +124,7 @@ pub fn inspection_json(inspection: &Inspection) -> String {
         "contract": surface.and_then(Surface::contract),
         "lifecycle": surface.is_some_and(Surface::has_lifecycle),
         "imports": imports,
-        "exports": surface.map(|surface| &surface.exports),
+        "exports": exports,
         "compiled": inspection.loaded.map(|loaded| json!({
             "size": loaded.compiled.size,
             "cached": loaded.compiled.is_cached,
@@ -112,7 +132,11 @@ pub fn inspection_json(inspection: &Inspection) -> String {
         })),
         "description": inspection.description.as_ref().map(description_json),
         "problem": inspection.problem,
-    }))
+    });
+    if left_out > 0 {
+        document["left_out"] = left_out.into();
+    }
+    pretty(&document)
 }
 
 /// `1.2 ms, from the cache`.
@@ -146,6 +170,7 @@ fn kind(inspection: &Inspection) -> String {
         }
         Some(kind @ Kind::Command(_)) => format!("command ({})", form(kind).unwrap_or_default()),
         None => match surface {
+            None if inspection.is_wasm => "WASM, and not read further".to_owned(),
             None => "no WASM".to_owned(),
             Some(surface) => match (surface.contract(), surface.is_component) {
                 (Some(version), _) => {
@@ -181,17 +206,18 @@ fn form(kind: Kind) -> Option<&'static str> {
 /// Imports by package, as `wasi:cli@0.2.6: environment, exit`, each name once, in lines of `width` characters.
 fn grouped(surface: &Surface, is_offered: bool, width: usize) -> Vec<String> {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    let (mut places, mut known) = (HashMap::new(), HashSet::new());
     for import in &surface.imports {
-        if import.is_offered != is_offered {
+        // A module may import a function more than once.
+        if import.is_offered != is_offered || !known.insert(&import.name) {
             continue;
         }
         let (package, name) = in_package(&import.name);
-        match groups.iter_mut().find(|(known, _)| *known == package) {
-            // A module may import a function more than once.
-            Some((_, names)) if names.contains(&name) => {}
-            Some((_, names)) => names.push(name),
-            None => groups.push((package, vec![name])),
-        }
+        let place = *places.entry(package).or_insert_with_key(|package| {
+            groups.push((package.clone(), Vec::new()));
+            groups.len() - 1
+        });
+        groups[place].1.push(name);
     }
     let lines = groups.into_iter();
     lines
@@ -233,7 +259,7 @@ fn in_package(import: &str) -> (String, &str) {
 
 /// A field with a line for each element.
 fn listed(elements: &[String], name: &str, field: &mut impl FnMut(&str, String)) {
-    for (index, element) in elements.iter().enumerate() {
+    for (index, element) in elements.iter().take(SHOWN_LINES).enumerate() {
         let element = format::visible_line(element);
         let element = match name {
             "missing" => element.red().to_string(),
@@ -241,12 +267,21 @@ fn listed(elements: &[String], name: &str, field: &mut impl FnMut(&str, String))
         };
         field(if index == 0 { name } else { "" }, element);
     }
+    let more = elements.len().saturating_sub(SHOWN_LINES);
+    if more > 0 {
+        field("", format!("… and {more} more"));
+    }
 }
 
 fn schema(name: &str, schema: Option<&Value>, lines: &mut Vec<String>) {
     if let Some(schema) = schema {
         lines.push(String::new());
         lines.push(format!("schema of its {name}").dimmed().to_string());
-        lines.push(pretty(schema));
+        let text = pretty(schema);
+        lines.extend(text.lines().take(SHOWN_SCHEMA_LINES).map(str::to_owned));
+        let more = text.lines().count().saturating_sub(SHOWN_SCHEMA_LINES);
+        if more > 0 {
+            lines.push(format!("… and {more} more lines, which `--json` shows"));
+        }
     }
 }

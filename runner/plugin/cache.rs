@@ -1,17 +1,29 @@
 //! [`Cache`]: compiled plugins on disk, named by what they were compiled from and by what compiled them.
+//!
+//! An artefact is machine code, and is run as it is. So it is loaded only from a folder that nobody else can change, nor
+//! any folder above it, and through the very handles on which that was seen (`private.rs`). There is no key by which
+//! artefacts are signed: whoever can put one into such a folder can read a key of the same user as well.
 
 use std::{
     fs::{File, TryLockError},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, Read, Seek as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::DirBuilderExt as _,
+    },
     path::{Path, PathBuf},
+    sync::Once,
 };
 
 use crc32fast::Hasher;
 use tempfile::{Builder, NamedTempFile};
 use wasmtime::{Engine, Module, component::Component};
 
+use super::{
+    compile::MAX_ARTEFACT_BYTES,
+    private::{open_file, open_private, path_of},
+};
 use crate::model::Digest;
 
 /// How the names of files begin that are being written.
@@ -24,6 +36,8 @@ type Seal = [u8; 4];
 pub(super) struct Cache {
     dir: PathBuf,
     compatibility: u64,
+    /// Why it cannot be used is said once, not for each plugin.
+    warning: Once,
 }
 
 /// The name of an artefact.
@@ -46,11 +60,16 @@ pub(super) enum Code {
     Module(Module),
 }
 
-/// A file that an artefact is written to before it has its name.
-pub(super) struct Draft {
-    file: NamedTempFile,
-    /// Whether it lies where it can be kept.
-    is_in_cache: bool,
+/// A file that an artefact is written to.
+pub(super) enum Draft {
+    /// In the cache, before it has its name there.
+    InCache {
+        file: NamedTempFile,
+        /// The cache, through which it is named: the file's own path leads through this handle.
+        folder: OwnedFd,
+    },
+    /// Where nothing can be kept: it never has a name, so nobody leaves it behind.
+    Unnamed(File),
 }
 
 impl Cache {
@@ -60,45 +79,41 @@ impl Cache {
         Self {
             dir,
             compatibility: hasher.finish(),
+            warning: Once::new(),
         }
     }
 
     /// Loads an artefact; anything that is wrong with it is a miss.
     pub(super) fn load(&self, engine: &Engine, key: Key) -> Option<Code> {
-        is_private(&self.dir)
-            .ok()
-            .filter(|is_private| *is_private)?;
-        let path = self.path(key);
-        let loaded = check_seal(&path)
+        let folder = open_private(&self.dir).ok()?;
+        let name = self.name(key);
+        let loaded = open_file(&folder, &name)
+            .and_then(|file| check_seal(&file).map(|()| file))
             .map_err(wasmtime::Error::from)
-            .and_then(|()| deserialize(engine, key.form, &path));
+            .and_then(|file| deserialize(engine, key.form, file));
         match loaded {
             Ok(code) => Some(code),
             Err(error) => {
-                tracing::debug!(path = %path.display(), "no usable artefact: {error:#}");
+                tracing::debug!(name, "no usable artefact: {error:#}");
                 None
             }
         }
     }
 
-    /// Opens a file for a new artefact: in the cache, or if that cannot be used in the system's temporary directory.
+    /// Opens a file for a new artefact: in the cache, or if that cannot be used without a name.
     pub(super) fn draft(&self) -> io::Result<Draft> {
-        match self.draft_in_cache() {
-            Ok(file) => Ok(Draft {
-                file,
-                is_in_cache: true,
-            }),
-            Err(error) => {
-                tracing::warn!(
-                    "the compile cache `{}` cannot be used: {error}",
-                    self.dir.display()
-                );
-                Ok(Draft {
-                    file: NamedTempFile::new()?,
-                    is_in_cache: false,
-                })
-            }
-        }
+        let error = match self.draft_in_cache() {
+            Ok(draft) => return Ok(draft),
+            Err(error) => error,
+        };
+        self.warning.call_once(|| {
+            tracing::warn!(
+                "the compile cache `{}` cannot be used, and plugins are compiled anew each time: {error}; `RUNNER_CACHE` \
+                 names another folder",
+                self.dir.display()
+            );
+        });
+        Ok(Draft::Unnamed(tempfile::tempfile()?))
     }
 
     /// Loads a finished artefact and keeps it for the next time.
@@ -108,50 +123,59 @@ impl Cache {
         key: Key,
         draft: Draft,
     ) -> wasmtime::Result<Code> {
-        seal(draft.file.as_file())?;
-        let code = deserialize(engine, key.form, draft.file.path())?;
-        if draft.is_in_cache {
-            // The name must not appear before the bytes are there for good.
-            let kept = draft.file.as_file().sync_all().and_then(|()| {
-                draft
-                    .file
-                    .persist(self.path(key))
-                    .map_err(|error| error.error)
-            });
-            if let Err(error) = kept {
-                tracing::warn!(dir = %self.dir.display(), "cannot keep a compiled plugin: {error}");
-            }
+        // In this order, so that the folder is still open where the file is removed.
+        let (folder, file) = match draft {
+            Draft::Unnamed(file) => return deserialize(engine, key.form, file),
+            Draft::InCache { file, folder } => (folder, file),
+        };
+        seal(file.as_file())?;
+        let code = deserialize(engine, key.form, file.as_file().try_clone()?)?;
+        // The name must not appear before the bytes are there for good.
+        let kept = file.as_file().sync_all().and_then(|()| {
+            let path = self.path_through(&folder).join(self.name(key));
+            file.persist(path).map_err(|error| error.error)
+        });
+        if let Err(error) = kept {
+            tracing::warn!(dir = %self.dir.display(), "cannot keep a compiled plugin: {error}");
         }
         Ok(code)
     }
 
-    fn draft_in_cache(&self) -> io::Result<NamedTempFile> {
+    fn draft_in_cache(&self) -> io::Result<Draft> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.dir)?;
-        if !is_private(&self.dir)? {
-            return Err(io::Error::other("others may write to it"));
-        }
-        sweep(&self.dir);
+        let folder = open_private(&self.dir)?;
+        let path = self.path_through(&folder);
+        sweep(&path);
         loop {
-            let file = Builder::new().prefix(DRAFT).tempfile_in(&self.dir)?;
+            let file = Builder::new().prefix(DRAFT).tempfile_in(&path)?;
             // Whoever writes to it holds the lock, the compiling child included.
             let locked = file.as_file().try_lock();
             // Before it was locked, a sweep may have taken it for left over. Where there are no locks, none is swept.
             if !matches!(locked, Err(TryLockError::WouldBlock)) && file.path().exists() {
-                return Ok(file);
+                return Ok(Draft::InCache { file, folder });
             }
         }
     }
 
-    fn path(&self, key: Key) -> PathBuf {
+    /// A path that leads through the handle, where the system has such paths for folders. Elsewhere it is the folder's own,
+    /// which nobody else can change.
+    fn path_through(&self, folder: &OwnedFd) -> PathBuf {
+        if cfg!(target_os = "linux") {
+            path_of(folder)
+        } else {
+            self.dir.clone()
+        }
+    }
+
+    fn name(&self, key: Key) -> String {
         let form = match key.form {
             Form::Component => "component",
             Form::Module => "module",
         };
-        self.dir
-            .join(format!("{}-{:016x}.{form}", key.sha256, self.compatibility))
+        format!("{}-{:016x}.{form}", key.sha256, self.compatibility)
     }
 }
 
@@ -169,7 +193,10 @@ impl Code {
 impl Draft {
     /// A handle to write through.
     pub(super) fn writer(&self) -> io::Result<File> {
-        self.file.as_file().try_clone()
+        match self {
+            Self::InCache { file, .. } => file.as_file().try_clone(),
+            Self::Unnamed(file) => file.try_clone(),
+        }
     }
 }
 
@@ -192,13 +219,6 @@ fn sweep(dir: &Path) {
     }
 }
 
-/// Whether nobody else can put files there: an artefact is machine code, and is trusted.
-fn is_private(dir: &Path) -> io::Result<bool> {
-    let metadata = fs_err::metadata(dir)?;
-    let is_mine = metadata.uid() == rustix::process::geteuid().as_raw();
-    Ok(is_mine && metadata.mode() & 0o022 == 0)
-}
-
 /// Ends an artefact with its checksum.
 fn seal(mut file: &File) -> io::Result<()> {
     file.rewind()?;
@@ -207,9 +227,11 @@ fn seal(mut file: &File) -> io::Result<()> {
 }
 
 /// Refuses an artefact that is not what was written: a damaged one would be run all the same.
-fn check_seal(path: &Path) -> io::Result<()> {
-    let mut file = fs_err::File::open(path)?;
+fn check_seal(mut file: &File) -> io::Result<()> {
     let bytes = file.metadata()?.len();
+    if bytes > MAX_ARTEFACT_BYTES + size_of::<Seal>() as u64 {
+        return Err(io::Error::other("it is larger than any artefact"));
+    }
     let sealed = bytes.saturating_sub(size_of::<Seal>() as u64);
     let expected = checksum(Read::take(&mut file, sealed))?;
     let mut found = Seal::default();
@@ -235,13 +257,17 @@ fn checksum(mut reader: impl Read) -> io::Result<Seal> {
     unsafe_code,
     reason = "the one place where our own compiled artefacts are loaded"
 )]
-fn deserialize(engine: &Engine, form: Form, path: &Path) -> wasmtime::Result<Code> {
-    // SAFETY: the file was written by our own compiler, into a directory that is ours alone or under a fresh private
-    // name, and is never written to afterwards. Damage is found by the checksum, another wasmtime by the header.
+pub(super) fn deserialize(engine: &Engine, form: Form, file: File) -> wasmtime::Result<Code> {
+    // SAFETY: the file was written by our own compiler, into a folder that is ours alone or without a name, and is never
+    // written to afterwards; it is the one that was looked at, whatever now has its name. Damage is found by the checksum,
+    // another wasmtime by the header.
     unsafe {
         Ok(match form {
-            Form::Component => Code::Component(Component::deserialize_file(engine, path)?),
-            Form::Module => Code::Module(Module::deserialize_file(engine, path)?),
+            // For components there is only the function that takes a path.
+            Form::Component => {
+                Code::Component(Component::deserialize_file(engine, path_of(&file.as_fd()))?)
+            }
+            Form::Module => Code::Module(Module::deserialize_open_file(engine, file)?),
         })
     }
 }

@@ -8,7 +8,7 @@ use super::{
     Ending,
     interrupt::Halt,
     lacking::{fault_in, lacking},
-    limits::Denial,
+    limits::{Denial, InstancesDenied},
     sandbox::Sandbox,
     symbol::readable,
 };
@@ -176,7 +176,9 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
     } else if says("invalid exit status") {
         let message = "exited with a status outside of 0 to 125".to_owned();
         (ErrorClass::Trap, "exit", message)
-    } else if let Some(denied) = denied(sandbox).filter(|_| says("minimum size")) {
+    } else if let Some(denied) =
+        denied(sandbox).filter(|_| says("minimum size") || error.is::<InstancesDenied>())
+    {
         // Memories and tables that are too large from the start.
         return denied;
     } else {
@@ -191,6 +193,12 @@ pub(super) fn denied(sandbox: &Sandbox) -> Option<AttemptError> {
     let message = match sandbox.limiter.denial()? {
         Denial::Memory { wanted, limit } => format!(
             "the guest asked for {} of memory in all, and `limits.memory` is {}",
+            ByteSize(wanted),
+            ByteSize(limit)
+        ),
+        Denial::Instances { wanted, limit } => format!(
+            "the guest's instances take {} of the runner's memory for globals, imports and function references, and \
+             `limits.memory`, which they count for, is {}",
             ByteSize(wanted),
             ByteSize(limit)
         ),

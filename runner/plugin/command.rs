@@ -10,6 +10,7 @@ use super::{
     classify::{beginning, classify, denied, failure, halted},
     component::too_large,
     engine::Metering,
+    footprint::Footprint,
     fs::{Files, FilesError, Role},
     host::Host,
     interrupt::Guard,
@@ -28,6 +29,7 @@ const JSON_NAME: &str = "provider";
 pub(super) struct Program {
     pub(super) code: ProgramCode,
     pub(super) metering: Metering,
+    pub(super) footprint: Footprint,
 }
 
 /// What a program is linked from.
@@ -185,6 +187,7 @@ impl Program {
 
     /// Runs the program; an exit code arrives as a value or as an [`I32Exit`].
     async fn start(&self, store: &mut Store<Sandbox>, meter: &mut Meter) -> wasmtime::Result<i32> {
+        store.data_mut().limiter.hold_instances(self.footprint)?;
         match &self.code {
             ProgramCode::Module(pre) => {
                 let instance = pre.instantiate_async(&mut *store).await?;

@@ -3,38 +3,57 @@
 use std::{
     ffi::OsString,
     fs::File,
-    io::{self, Read as _, Seek as _, Write as _},
-    os::unix::process::CommandExt as _,
+    io::{self, Read as _, Write as _},
+    os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
     path::PathBuf,
-    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    process::{ExitCode, ExitStatus},
     thread,
     time::Duration,
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use bytesize::ByteSize;
+use rustix::process::Signal;
 use thiserror::Error;
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::{
-    clock::Moment,
+    cache::{Form, deserialize},
+    child::{self, Confines, End, Helper, Work},
     engine::{self, Metering},
     interrupt::Interrupt,
+    memory::most_of_the_memory,
 };
 
 /// The hidden argument that makes the runner's program the compiler; see [`compile_child`].
 pub const COMPILE_ARGUMENT: &str = "__compile";
-/// What follows it for code that counts its fuel.
+/// The hidden argument that makes it load an artefact, to see what that takes; see [`load_child`].
+pub const LOAD_ARGUMENT: &str = "__load";
+/// What follows for a component; without it, it is a module.
+const COMPONENT_ARGUMENT: &str = "component";
+/// What follows for code that counts its fuel.
 const FUEL_ARGUMENT: &str = "fuel";
 
 const MAX_THREADS: u64 = 4;
 const MAX_CPU_SECONDS_PER_THREAD: u64 = 300;
-const MAX_DATA_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
-const MAX_MESSAGE_BYTES: u64 = 16 * 1024;
+/// Bytes of memory that compiling may take, where the machine has so much. Python's component takes 310 MiB.
+const MAX_MEMORY: u64 = 4 * 1024 * 1024 * 1024;
+/// Bytes of what a plugin is compiled to. Python's component comes to 35 MiB.
+pub(super) const MAX_ARTEFACT_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Bytes of memory that loading an artefact may take, beside its own file and what a process has that loads nothing.
+const MAX_LOAD_MEMORY: u64 = 64 * 1024 * 1024;
+/// What a process has that loads nothing: an engine, stacks of threads.
+const IDLE_MEMORY: u64 = 32 * 1024 * 1024;
+/// The exit code of a process that had no more memory.
+const HEAVY: u8 = 2;
+const LOAD_TIME: Duration = Duration::from_secs(30);
+const LOAD_CPU_SECONDS: u64 = 30;
+/// Bytes of what such a process says.
+const LOAD_REPLY: u64 = 64 * 1024;
 
 /// A program that compiles, and how long it may take.
 pub(super) struct Compiler {
-    pub(super) program: PathBuf,
+    pub(super) helper: Helper,
     pub(super) timeout: Duration,
     pub(super) metering: Metering,
 }
@@ -48,6 +67,19 @@ pub enum CompileError {
     /// It took too long, and was killed.
     #[error("it took longer than {} s", .0.as_secs_f64())]
     TimedOut(Duration),
+    /// It took too much memory.
+    #[error("the compiler needs more than {0} of memory for it, and may have no more")]
+    NoMemory(ByteSize),
+    /// The artefact is too large.
+    #[error("it is compiled to more than {}", ByteSize(MAX_ARTEFACT_BYTES))]
+    TooLarge,
+    /// Loading the artefact takes too much memory or time.
+    #[error(
+        "to load what it is compiled to takes more than {} of memory or {} s, and no more is allowed",
+        ByteSize(MAX_LOAD_MEMORY),
+        LOAD_TIME.as_secs()
+    )]
+    Heavy,
     /// The compiler died, most likely of its own limits.
     #[error("the compiler ended with {status}{stderr}")]
     Died {
@@ -70,20 +102,55 @@ pub enum CompileError {
 }
 
 /// The compiler itself: WASM on standard input, the artefact on standard output, what is wrong on standard error.
-/// `arguments` are those behind [`COMPILE_ARGUMENT`].
+/// `arguments` are those behind [`COMPILE_ARGUMENT`]: how much memory it may have, and what it counts.
 pub fn compile_child(arguments: &[OsString]) -> ExitCode {
-    limit_myself();
+    let memory = arguments
+        .first()
+        .and_then(|memory| memory.to_str()?.parse().ok());
+    let confines = Confines {
+        memory: memory.unwrap_or(MAX_MEMORY),
+        cpu_seconds: MAX_CPU_SECONDS_PER_THREAD * MAX_THREADS,
+        file: MAX_ARTEFACT_BYTES,
+    };
+    confines.hold();
     let metering = match arguments {
-        [argument] if argument == FUEL_ARGUMENT => Metering::Fuel,
+        [_, argument] if argument == FUEL_ARGUMENT => Metering::Fuel,
         _ => Metering::Off,
     };
     match compile_stdin(metering) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody is left to be told if this fails.
-            let _ = io::stderr().write_all(format!("{error:#}").as_bytes());
-            ExitCode::FAILURE
-        }
+        Err(error) => child::give_up(&format!("{error:#}")),
+    }
+}
+
+/// Loads an artefact, which is its standard input. `arguments` are those behind [`LOAD_ARGUMENT`]: how much memory that may
+/// take, its form, and what it counts.
+pub fn load_child(arguments: &[OsString]) -> ExitCode {
+    let memory = arguments
+        .first()
+        .and_then(|memory| memory.to_str()?.parse().ok());
+    let confines = Confines {
+        memory: memory.unwrap_or(MAX_LOAD_MEMORY),
+        cpu_seconds: LOAD_CPU_SECONDS,
+        file: LOAD_REPLY,
+    };
+    confines.hold();
+    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    let form = if has(COMPONENT_ARGUMENT) {
+        Form::Component
+    } else {
+        Form::Module
+    };
+    let metering = if has(FUEL_ARGUMENT) {
+        Metering::Fuel
+    } else {
+        Metering::Off
+    };
+    match load_stdin(form, metering) {
+        Ok(()) => ExitCode::SUCCESS,
+        // A lack of memory is not always told by an abort.
+        Err(error) if child::lacked_memory(&format!("{error:#}")) => ExitCode::from(HEAVY),
+        Err(error) => child::give_up(&format!("{error:#}")),
     }
 }
 
@@ -95,113 +162,111 @@ impl Compiler {
         artefact: File,
         cancel: &Interrupt,
     ) -> Result<(), CompileError> {
-        let failed = |source| CompileError::Run {
-            program: self.program.clone(),
+        let failed = |source| self.not_run(source);
+        let compiled = artefact.try_clone().map_err(failed)?;
+        self.translate(wasm, artefact, cancel).await?;
+        self.try_load(is_component(wasm), compiled, cancel).await
+    }
+
+    /// Loads the artefact in a process of its own first: this one has it in memory for as long as it lives, and a file of
+    /// a few KiB can say that it exports a million things.
+    async fn try_load(
+        &self,
+        is_component: bool,
+        artefact: File,
+        cancel: &Interrupt,
+    ) -> Result<(), CompileError> {
+        let failed = |source| self.not_run(source);
+        // What is mapped counts for the limit.
+        let size = artefact.metadata().map_err(failed)?.len();
+        let memory = (size + MAX_LOAD_MEMORY + IDLE_MEMORY).to_string();
+        let mut arguments = vec![LOAD_ARGUMENT, &memory];
+        arguments.extend(is_component.then_some(COMPONENT_ARGUMENT));
+        if self.metering == Metering::Fuel {
+            arguments.push(FUEL_ARGUMENT);
+        }
+        let work = Work {
+            arguments: &arguments,
+            env: &[],
+            input: artefact,
+            output: tempfile::tempfile().map_err(failed)?,
+            timeout: LOAD_TIME,
+        };
+        match self.helper.run(work, cancel).await.map_err(failed)? {
+            End::Done => Ok(()),
+            End::Failed(message) => Err(CompileError::Refused(message)),
+            End::Died(..) | End::TimedOut => Err(CompileError::Heavy),
+            End::Cancelled => Err(CompileError::Cancelled),
+        }
+    }
+
+    fn not_run(&self, source: io::Error) -> CompileError {
+        CompileError::Run {
+            program: self.helper.program.clone(),
             source,
-        };
-        let mut stderr = tempfile::tempfile().map_err(failed)?;
-        let mut child = self
-            .spawn(wasm, artefact, stderr.try_clone().map_err(failed)?)
-            .map_err(failed)?;
-
-        let status = tokio::select! {
-            status = child.wait(self.timeout) => status.map_err(failed)?,
-            () = cancel.interrupted() => return Err(CompileError::Cancelled),
-        };
-        match status {
-            Some(status) if status.success() => Ok(()),
-            Some(status) => Err(verdict(status, &read_message(&mut stderr).map_err(failed)?)),
-            None => Err(CompileError::TimedOut(self.timeout)),
         }
     }
 
-    // The child dies with the thread that starts it, so this must not move to a pool of short-lived threads.
-    fn spawn(&self, wasm: &[u8], artefact: File, stderr: File) -> io::Result<Running> {
+    async fn translate(
+        &self,
+        wasm: &[u8],
+        artefact: File,
+        cancel: &Interrupt,
+    ) -> Result<(), CompileError> {
         let threads = thread::available_parallelism().map_or(1, |count| count.get() as u64);
-        let child = Command::new(&self.program)
-            .arg(COMPILE_ARGUMENT)
-            .args((self.metering == Metering::Fuel).then_some(FUEL_ARGUMENT))
-            .env("RAYON_NUM_THREADS", threads.min(MAX_THREADS).to_string())
-            .stdin(unnamed_file(wasm)?)
-            .stdout(Stdio::from(artefact))
-            .stderr(Stdio::from(stderr))
-            // Ctrl-C at a terminal is the runner's to answer.
-            .process_group(0)
-            .spawn()?;
-        Ok(Running(child))
-    }
-}
-
-/// A child that does not outlive its value.
-struct Running(Child);
-
-impl Running {
-    /// `None` if it takes longer than `timeout`.
-    async fn wait(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
-        let start = Moment::now();
-        while start.elapsed() < timeout {
-            if let Some(status) = self.0.try_wait()? {
-                return Ok(Some(status));
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
+        let memory = most_of_the_memory().min(MAX_MEMORY);
+        let memory_argument = memory.to_string();
+        let mut arguments = vec![COMPILE_ARGUMENT, &memory_argument];
+        if self.metering == Metering::Fuel {
+            arguments.push(FUEL_ARGUMENT);
         }
-        Ok(None)
+        let env = [("RAYON_NUM_THREADS", threads.min(MAX_THREADS).to_string())];
+        let end = match unnamed_file(wasm) {
+            Ok(input) => {
+                let work = Work {
+                    arguments: &arguments,
+                    env: &env,
+                    input,
+                    output: artefact,
+                    timeout: self.timeout,
+                };
+                self.helper.run(work, cancel).await
+            }
+            Err(error) => Err(error),
+        };
+        match end {
+            Ok(End::Done) => Ok(()),
+            Ok(End::Failed(message)) => Err(CompileError::Refused(message)),
+            Ok(End::Died(_, message)) if child::lacked_memory(&message) => {
+                Err(CompileError::NoMemory(ByteSize(memory)))
+            }
+            Ok(End::Died(status, _)) if status.signal() == Some(Signal::XFSZ.as_raw()) => {
+                Err(CompileError::TooLarge)
+            }
+            Ok(End::Died(status, message)) => {
+                let stderr = match message.as_str() {
+                    "" => String::new(),
+                    message => format!(": {message}"),
+                };
+                Err(CompileError::Died { status, stderr })
+            }
+            Ok(End::TimedOut) => Err(CompileError::TimedOut(self.timeout)),
+            Ok(End::Cancelled) => Err(CompileError::Cancelled),
+            Err(source) => Err(self.not_run(source)),
+        }
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail only for a child that has been reaped already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A file without a name, so that neither a full pipe nor a leftover has to be thought of.
-fn unnamed_file(content: &[u8]) -> io::Result<Stdio> {
+fn unnamed_file(content: &[u8]) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     file.write_all(content)?;
-    file.rewind()?;
-    Ok(file.into())
+    Ok(file)
 }
 
-fn read_message(stderr: &mut File) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    stderr.rewind()?;
-    stderr.take(MAX_MESSAGE_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
-}
-
-fn verdict(status: ExitStatus, message: &str) -> CompileError {
-    // The code of `ExitCode::FAILURE`; a panic has another one, and a limit is a signal.
-    if status.code() == Some(1) && !message.is_empty() {
-        return CompileError::Refused(message.to_owned());
-    }
-    let stderr = match message {
-        "" => String::new(),
-        message => format!(": {message}"),
-    };
-    CompileError::Died { status, stderr }
-}
-
-fn limit_myself() {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    // A lower limit that was set from outside stays; the parent's clock bounds this process in any case.
-    lower(Resource::Cpu, MAX_CPU_SECONDS_PER_THREAD * MAX_THREADS);
-    lower(Resource::Data, MAX_DATA_BYTES);
-}
-
-fn lower(resource: Resource, limit: u64) {
-    let maximum = rustix::process::getrlimit(resource).maximum;
-    let limit = maximum.map_or(limit, |maximum| maximum.min(limit));
-    let _ = setrlimit(
-        resource,
-        Rlimit {
-            current: Some(limit),
-            maximum: Some(limit),
-        },
-    );
+fn load_stdin(form: Form, metering: Metering) -> wasmtime::Result<()> {
+    let engine = engine::new_wasmtime(metering)?;
+    let artefact = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    deserialize(&engine, form, artefact).map(drop)
 }
 
 fn compile_stdin(metering: Metering) -> wasmtime::Result<()> {
@@ -213,7 +278,7 @@ fn compile_stdin(metering: Metering) -> wasmtime::Result<()> {
     } else {
         engine.precompile_module(&wasm)?
     };
-    io::stdout().lock().write_all(&artefact)?;
+    child::reply(&artefact)?;
     Ok(())
 }
 

@@ -13,7 +13,9 @@ use super::{
         exports::runner::provider::provider::{ProviderError, Test},
         runner::provider::types,
     },
+    description::read_schema,
     engine::Metering,
+    footprint::Footprint,
     fs::{Files, Role},
     host::Host,
     instance::{Exports, Instance},
@@ -31,6 +33,7 @@ pub(super) struct Guest {
     pre: PluginPre<Sandbox>,
     lifecycle: Option<LifecycleIndices>,
     metering: Metering,
+    footprint: Footprint,
 }
 
 /// Runs one attempt in the instance that is in `slot`, or else in a fresh one. Whichever it was is in `slot` afterwards if
@@ -95,24 +98,29 @@ pub(super) async fn describe(
         .await;
     let description = answer.map_err(|error| classify(&error, store.data()).into_error())?;
 
-    let mut json = Allowance::of(limits);
-    Ok(Description {
+    let description = Description {
         name: description.name,
         version: description.version,
         summary: description.summary,
-        config_schema: read_json("config-schema", description.config_schema, &mut json)?,
-        input_schema: read_json("input-schema", description.input_schema, &mut json)?,
+        config_schema: read_schema("config-schema", description.config_schema.as_deref())?,
+        input_schema: read_schema("input-schema", description.input_schema.as_deref())?,
         requests: description.requests,
-    })
+    };
+    description.bounded()
 }
 
 impl Guest {
     /// Fails if the component lacks an export of the contract.
-    pub(super) fn new(pre: InstancePre<Sandbox>, metering: Metering) -> wasmtime::Result<Self> {
+    pub(super) fn new(
+        pre: InstancePre<Sandbox>,
+        metering: Metering,
+        footprint: Footprint,
+    ) -> wasmtime::Result<Self> {
         Ok(Self {
             lifecycle: LifecycleIndices::find(pre.component())?,
             pre: PluginPre::new(pre)?,
             metering,
+            footprint,
         })
     }
 
@@ -188,6 +196,7 @@ impl Guest {
     }
 
     async fn instantiate(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<Exports> {
+        store.data_mut().limiter.hold_instances(self.footprint)?;
         let Some(lifecycle) = &self.lifecycle else {
             return Ok(Exports {
                 plugin: self.pre.instantiate_async(store).await?,

@@ -10,7 +10,8 @@ use wasmtime::{
 use wasmtime_wasi::{p1, p2};
 
 use super::{
-    cache::Cache, clock::Pulse, compile::Compiler, contract, fs, host::Host, sandbox::Sandbox,
+    cache::Cache, child::Helper, clock::Pulse, compile::Compiler, contract, fs, host::Host,
+    sandbox::Sandbox,
 };
 
 /// What plugins run in, with its version, which it does not tell itself.
@@ -73,6 +74,11 @@ impl Engine {
         Self::set_up(options, Metering::Fuel)
     }
 
+    /// The program that does for this engine what needs a process of its own.
+    pub fn helper(&self) -> &Helper {
+        &self.compiler.helper
+    }
+
     fn set_up(options: EngineOptions, metering: Metering) -> Result<Self, EngineError> {
         let failed = |error: wasmtime::Error| EngineError::Wasmtime(format!("{error:#}"));
         let wasmtime = new_wasmtime(metering).map_err(failed)?;
@@ -82,7 +88,9 @@ impl Engine {
             modules: link_modules(&wasmtime).map_err(failed)?,
             cache: Cache::new(options.cache, &wasmtime),
             compiler: Compiler {
-                program: options.compiler,
+                helper: Helper {
+                    program: options.compiler,
+                },
                 timeout: options.compile_timeout,
                 metering,
             },

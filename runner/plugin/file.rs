@@ -9,7 +9,7 @@ use std::{
 use bytesize::ByteSize;
 use thiserror::Error;
 
-use super::{Kind, SniffError, sniff::sniff};
+use super::{Kind, SniffError, footprint::Footprint, sniff::sniff};
 use crate::model::Digest;
 
 /// A plugin's file, with its bytes, so that what was checked is what is compiled and stored.
@@ -25,6 +25,8 @@ pub struct PluginFile {
     pub size: u64,
     /// Its content.
     pub bytes: Arc<[u8]>,
+    /// What its instances cost the host.
+    pub(super) footprint: Footprint,
 }
 
 /// Why a file cannot be used as a plugin.
@@ -100,7 +102,7 @@ impl PluginFile {
 
     /// Takes bytes that were read elsewhere, such as from the content store; `path` is for messages and for `argv[0]`.
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, PluginFileError> {
-        let kind = sniff(&bytes).map_err(|reason| PluginFileError::NoPlugin {
+        let (kind, footprint) = sniff(&bytes).map_err(|reason| PluginFileError::NoPlugin {
             path: path.into(),
             reason,
         })?;
@@ -110,6 +112,7 @@ impl PluginFile {
             sha256: Digest::of(&bytes),
             size: bytes.len() as u64,
             bytes: bytes.into(),
+            footprint,
         })
     }
 }

@@ -1,13 +1,19 @@
 //! [`Limiter`]: memory and tables of one store, summed over all of its instances.
 
+use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
+use super::footprint::{Footprint, MAX_CORE_INSTANCES};
 use crate::model::Limits;
 
-/// More core instances, tables or memories than any toolchain makes; each costs the host address space.
-const MAX_INSTANCES: usize = 1_000;
-const MAX_TABLES: usize = 1_000;
-const MAX_MEMORIES: usize = 100;
+/// Tables of all instances together; Python's component has about 30.
+const MAX_TABLES: usize = 200;
+/// Memories of all instances together, each of which takes 4 GiB of the process's address space, of which there are
+/// 128 TiB. A component has one for each program that it is composed of.
+const MAX_MEMORIES: usize = 32;
+/// Bytes of an attempt's instances that are not charged to its limit of memory. Those of Python's component have less,
+/// and what its author measures and limits are its memories.
+const FREE_INSTANCE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Counts what a guest's memories and tables hold, and says no.
 pub(super) struct Limiter {
@@ -23,7 +29,14 @@ pub(super) enum Denial {
     Memory { wanted: u64, limit: u64 },
     /// Elements of tables, all of the guest's tables together.
     Table { wanted: u64, limit: u64 },
+    /// Bytes of what its instances have for globals, imports and function references, together with its memories.
+    Instances { wanted: u64, limit: u64 },
 }
+
+/// What is said to wasmtime of a guest whose instances cost more than its limit of memory.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("its instances cost more memory than it may have")]
+pub(super) struct InstancesDenied;
 
 struct Sum {
     limit: u64,
@@ -51,6 +64,17 @@ impl Limiter {
     pub(super) fn begin_attempt(&mut self) {
         self.denial = None;
         self.memory.peak = self.memory.held;
+    }
+
+    /// Takes what the guest's instances cost out of its memory, before there are any.
+    pub(super) fn hold_instances(&mut self, footprint: Footprint) -> Result<(), InstancesDenied> {
+        let charged = footprint.bytes.saturating_sub(FREE_INSTANCE_BYTES);
+        let charged = usize::try_from(charged).unwrap_or(usize::MAX);
+        let limit = self.memory.limit;
+        self.memory.grow(0, charged).map_err(|wanted| {
+            self.denial = Some(Denial::Instances { wanted, limit });
+            InstancesDenied
+        })
     }
 
     /// The last thing that was denied.
@@ -99,7 +123,7 @@ impl ResourceLimiter for Limiter {
     }
 
     fn instances(&self) -> usize {
-        MAX_INSTANCES
+        MAX_CORE_INSTANCES as usize
     }
 
     fn tables(&self) -> usize {
@@ -146,8 +170,8 @@ impl Sum {
 mod tests {
     use wasmtime::ResourceLimiter as _;
 
-    use super::{Denial, Limiter};
-    use crate::model::Limits;
+    use super::{Denial, FREE_INSTANCE_BYTES, Limiter};
+    use crate::{model::Limits, plugin::footprint::Footprint};
 
     #[test]
     fn memories_are_counted_together() {
@@ -183,6 +207,29 @@ mod tests {
         limiter.begin_attempt();
         assert_eq!((limiter.denial(), limiter.peak_memory()), (None, 60));
         assert!(!limiter.memory_growing(0, 41, None).unwrap());
+    }
+
+    #[test]
+    fn instances_are_charged_to_the_memory_beyond_what_is_free() {
+        let limits = Limits {
+            memory: 100,
+            ..Limits::default()
+        };
+        let mut limiter = Limiter::new(&limits);
+        let beyond = |bytes: u64| Footprint {
+            bytes: FREE_INSTANCE_BYTES + bytes,
+        };
+        limiter.hold_instances(beyond(0)).unwrap();
+        assert_eq!(limiter.peak_memory(), 0);
+        limiter.hold_instances(beyond(60)).unwrap();
+        assert_eq!(limiter.peak_memory(), 60);
+        assert!(!limiter.memory_growing(0, 41, None).unwrap());
+        limiter.hold_instances(beyond(41)).unwrap_err();
+        let denial = Denial::Instances {
+            wanted: 101,
+            limit: 100,
+        };
+        assert_eq!(limiter.denial(), Some(denial));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::{
     instance::{Instance, TEARDOWN_TIME},
     redact::redacted,
     sandbox::contain,
+    surface::shortened,
 };
 use crate::model::{AttemptError, BoundedText, ErrorClass, Limits};
 
@@ -35,6 +36,8 @@ const SERVED: [(&str, &str); 9] = [
     ("wasi:sockets/", "@0.2."),
 ];
 const PREVIEW_1: &str = "wasi_snapshot_preview1";
+/// How many of the missing imports a message names.
+const SHOWN_IMPORTS: usize = 20;
 /// What is kept of why a plugin does not fit: each of the names in it may have 100,000 bytes.
 const MAX_REASON_BYTES: usize = 4 * 1024;
 
@@ -161,20 +164,26 @@ impl Engine {
             Code::Module(module) => missing_in_module(module),
         };
         if !missing.is_empty() {
-            let imports = missing.join(", ");
+            let imports = listed(&missing);
             return Err(LinkError::MissingImports {
                 path: file.path.clone(),
                 imports,
             });
         }
-        self.runnable(file.kind, code)
+        self.runnable(file, code)
             .map_err(|error| incompatible(file, &error))
     }
 
-    fn runnable(&self, kind: Kind, code: &Code) -> wasmtime::Result<Runnable> {
-        let metering = self.compiler.metering;
-        let command = |code| Runnable::Command(Program { code, metering });
-        Ok(match (code, kind) {
+    fn runnable(&self, file: &PluginFile, code: &Code) -> wasmtime::Result<Runnable> {
+        let (metering, footprint) = (self.compiler.metering, file.footprint);
+        let command = |code| {
+            Runnable::Command(Program {
+                code,
+                metering,
+                footprint,
+            })
+        };
+        Ok(match (code, file.kind) {
             (Code::Module(module), _) => {
                 command(ProgramCode::Module(self.modules.instantiate_pre(module)?))
             }
@@ -184,7 +193,7 @@ impl Engine {
             }
             (Code::Component(component), Kind::Component { .. }) => {
                 let pre = self.components.instantiate_pre(component)?;
-                Runnable::Component(component::Guest::new(pre, metering)?)
+                Runnable::Component(component::Guest::new(pre, metering, footprint)?)
             }
         })
     }
@@ -196,7 +205,7 @@ impl Engine {
         imports
             .map(|(name, _)| name)
             .filter(|name| !is_served(name))
-            .map(|name| format!("`{name}`"))
+            .map(|name| format!("`{}`", shortened(name)))
             .collect()
     }
 }
@@ -313,8 +322,25 @@ fn missing_in_module(module: &Module) -> Vec<String> {
     module
         .imports()
         .filter(|import| import.module() != PREVIEW_1)
-        .map(|import| format!("`{}::{}`", import.module(), import.name()))
+        .map(|import| {
+            format!(
+                "`{}::{}`",
+                shortened(import.module()),
+                shortened(import.name())
+            )
+        })
         .collect()
+}
+
+/// The first of them, and how many more there are.
+fn listed(imports: &[String]) -> String {
+    let shown = &imports[..imports.len().min(SHOWN_IMPORTS)];
+    let more = imports.len() - shown.len();
+    let rest = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    shown.join(", ") + &rest
 }
 
 fn incompatible(file: &PluginFile, error: &wasmtime::Error) -> LinkError {

@@ -6,16 +6,20 @@
 //! [`Ending`], never an `Err` and never a panic.
 
 mod access;
+mod bounds;
 mod cache;
 mod call;
+pub mod child;
 mod classify;
 pub mod clock;
 mod command;
 mod compile;
 mod component;
 mod contract;
+mod description;
 mod engine;
 mod file;
+mod footprint;
 mod fs;
 mod host;
 mod instance;
@@ -26,7 +30,9 @@ mod lifecycle;
 mod limits;
 mod link;
 mod listener;
+mod memory;
 mod net;
+mod private;
 mod protocol;
 mod redact;
 mod sandbox;
@@ -43,7 +49,7 @@ pub use call::{
     AttachmentSource, Call, Description, Ended, Ending, Invocation, OutputForm, Protocol, Reply,
 };
 pub use clock::Moment;
-pub use compile::{COMPILE_ARGUMENT, CompileError, compile_child};
+pub use compile::{COMPILE_ARGUMENT, CompileError, LOAD_ARGUMENT, compile_child, load_child};
 pub use engine::{ENGINE, Engine, EngineError, EngineOptions};
 pub use file::{PluginFile, PluginFileError};
 pub use fs::{is_private_folder, raise_open_files, sweep_folders};
@@ -52,6 +58,7 @@ pub use interrupt::{Guard, Interrupt};
 pub use lacking::{fault_of, lacking};
 pub use link::{Compiled, LinkError, Plugin};
 pub use listener::{Heard, Listener};
+pub use memory::most_of_the_memory;
 pub use net::Network;
 pub use sandbox::panic_text;
 pub use secrets::Secrets;

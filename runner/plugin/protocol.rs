@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::{Value, value::RawValue};
 
 use super::{
@@ -10,6 +13,7 @@ use super::{
     classify::{beginning, denied, failure, stderr_tail},
     component::{provider_error, too_large},
     contract::runner::provider::types::ErrorKind,
+    description::read_schema,
     interrupt::Guard,
     json_cost::{Allowance, Unread},
     sandbox::Sandbox,
@@ -113,12 +117,12 @@ struct AnswerDescription {
     name: String,
     version: String,
     summary: String,
-    config_schema: Option<Value>,
-    input_schema: Option<Value>,
+    config_schema: Option<Box<RawValue>>,
+    input_schema: Option<Box<RawValue>>,
     #[serde(default)]
     requests: Vec<String>,
     #[serde(rename = "extra")]
-    _extra: Option<Value>,
+    _extra: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -168,14 +172,23 @@ pub(super) fn description(
     (limits, guard): (&Limits, &Guard),
 ) -> Result<Description, AttemptError> {
     match parse::<AnswerDescription>(stdout, exit_code, sandbox, limits)? {
-        Answer::Ok(answer) => Ok(Description {
-            name: answer.name,
-            version: answer.version,
-            summary: answer.summary,
-            config_schema: answer.config_schema,
-            input_schema: answer.input_schema,
-            requests: answer.requests,
-        }),
+        Answer::Ok(answer) => {
+            let description = Description {
+                config_schema: read_schema(
+                    "config_schema",
+                    answer.config_schema.as_deref().map(RawValue::get),
+                )?,
+                input_schema: read_schema(
+                    "input_schema",
+                    answer.input_schema.as_deref().map(RawValue::get),
+                )?,
+                name: answer.name,
+                version: answer.version,
+                summary: answer.summary,
+                requests: answer.requests,
+            };
+            description.bounded()
+        }
         Answer::Err(error) => Err(error.ending(guard).into_error()),
     }
 }

@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+use bytesize::ByteSize;
 use thiserror::Error;
 
-use super::surface::Surface;
+use super::{
+    footprint::Footprint,
+    surface::{Surface, shortened},
+};
 
 /// The package of the contract's interfaces.
 const PACKAGE: &str = "runner:provider/";
@@ -64,6 +68,38 @@ pub enum SniffError {
     /// It begins like WASM, but its sections cannot be read.
     #[error("is damaged WASM: {0}")]
     Damaged(String),
+    /// It has more parts of one kind than are allowed.
+    #[error("has {} {parts}, and at most {} are allowed", grouped(*count), grouped(*most))]
+    TooMany {
+        /// What they are.
+        parts: &'static str,
+        /// How many it says it has; of those nested in it only the first are counted.
+        count: u64,
+        /// How many are allowed.
+        most: u64,
+    },
+    /// Its parts of one kind are larger in all than is allowed.
+    #[error("has {bytes} of {parts}, and at most {most} are allowed")]
+    TooLarge {
+        /// What they are.
+        parts: &'static str,
+        /// How large they are, as far as they were counted.
+        bytes: ByteSize,
+        /// How large they may be.
+        most: ByteSize,
+    },
+    /// Its components are nested too deep.
+    #[error("has components nested more than {most} deep, and no more is allowed")]
+    TooDeep {
+        /// How deep they may be.
+        most: usize,
+    },
+    /// It instantiates a component that is not defined around the place.
+    #[error(
+        "instantiates a component that comes as an argument or out of an instance; only those that are defined around \
+         the place are allowed"
+    )]
+    ForeignParts,
     /// A module without an entry point.
     #[error(
         "is a module without `_start`, so it is a library and no command; build it as a program for WASI"
@@ -89,14 +125,15 @@ pub enum SniffError {
     },
 }
 
-/// Tells what a file is; an error completes the sentence "FILE …".
-pub(super) fn sniff(bytes: &[u8]) -> Result<Kind, SniffError> {
+/// Tells what a file is and what its instances cost; an error completes the sentence "FILE …".
+pub(super) fn sniff(bytes: &[u8]) -> Result<(Kind, Footprint), SniffError> {
     let surface = Surface::of(bytes)?;
-    if surface.is_component {
+    let kind = if surface.is_component {
         sniff_component(&surface)
     } else {
         sniff_module(&surface.exports)
-    }
+    };
+    Ok((kind?, surface.footprint))
 }
 
 impl ContractVersion {
@@ -146,7 +183,7 @@ fn sniff_component(surface: &Surface) -> Result<Kind, SniffError> {
     let served = |version: &str| {
         let known = ContractVersion::parse(version).filter(|version| version.is_served());
         known.ok_or_else(|| SniffError::OtherContract {
-            guest: version.to_owned(),
+            guest: shortened(version).into_owned(),
         })
     };
     // Before the exports: a command may import the contract, too.
@@ -167,6 +204,19 @@ fn sniff_component(surface: &Surface) -> Result<Kind, SniffError> {
     })
 }
 
+/// `20000000` as `20 000 000`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 fn remedy(guest: &str) -> &'static str {
     match ContractVersion::parse(guest) {
         Some(version) if version.is_newer() => "; it needs a newer runner",
@@ -182,7 +232,7 @@ fn list(names: &[String]) -> String {
     let mut quoted: Vec<String> = names
         .iter()
         .take(SHOWN)
-        .map(|name| format!("`{name}`"))
+        .map(|name| format!("`{}`", shortened(name)))
         .collect();
     if names.len() > SHOWN {
         quoted.push(format!("{} more", names.len() - SHOWN));
@@ -195,7 +245,7 @@ mod tests {
     use super::{CommandForm, ContractVersion, Kind, SniffError, sniff};
 
     fn sniff_text(text: &str) -> Result<Kind, SniffError> {
-        sniff(&wat::parse_str(text).unwrap())
+        sniff(&wat::parse_str(text).unwrap()).map(|(kind, _)| kind)
     }
 
     fn exporting(name: &str) -> String {

@@ -10,6 +10,7 @@ mod javascript;
 mod language;
 mod need;
 mod python;
+mod regular;
 mod rust;
 mod starter;
 mod tool;
@@ -26,6 +27,13 @@ use serde::Deserialize;
 use super::sniff::{Kind, sniff};
 use crate::model::{Digest, chain};
 use tool::Tool;
+
+/// Bytes of a `plugin.toml`.
+const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
+/// Bytes of what `dist/plugin.digest` may have: a digest and a line break have 65.
+const MAX_DIGEST_BYTES: u64 = 1024;
+/// Bytes of what is built. What a scenario accepts is less: `limits.file`.
+const MAX_PLUGIN_BYTES: u64 = 1024 * 1024 * 1024;
 
 pub use doctor::{Finding, examine};
 pub use language::Language;
@@ -198,6 +206,14 @@ pub enum SourceError {
         /// What was looked for.
         expected: &'static str,
     },
+    /// There is more of it than of any plugin.
+    #[error("the source in `{}` has {has}, and no plugin is built from so much", folder.display())]
+    TooLarge {
+        /// The folder: the plugin's own, or a crate's that it names by path.
+        folder: PathBuf,
+        /// What there is too much of.
+        has: String,
+    },
     /// Whoever asked for the build stopped it.
     #[error("building was stopped")]
     Stopped,
@@ -224,6 +240,11 @@ impl SourceError {
             }
             Self::Missing { help, .. } => Some(help.clone()),
             Self::Mismatch { kind, .. } => Some(kind.advice().to_owned()),
+            Self::TooLarge { .. } => Some(
+                "keep data outside of the folder, or in one that is not looked at: `target`, `dist`, `node_modules`, or \
+                 one whose name begins with a dot"
+                    .to_owned(),
+            ),
             Self::File { .. } | Self::Manifest { .. } | Self::NoPlugin { .. } | Self::Stopped => None,
         }
     }
@@ -263,7 +284,7 @@ impl Source {
         // `./.`, as a scenario beside the source has it, is shown as `.`.
         let folder: PathBuf = folder.components().collect();
         let path = folder.join("plugin.toml");
-        let text = match fs::read_to_string(&path) {
+        let text = match regular::read_text(&path, MAX_MANIFEST_BYTES) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(SourceError::NoManifest(folder));
@@ -312,14 +333,18 @@ impl Source {
     }
 
     /// Compares the built plugin with the source.
-    pub fn state(&self) -> Result<SourceState, SourceError> {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the source cannot be read or is larger than any plugin's, or when `is_stopped` says so.
+    pub fn state(&self, is_stopped: &dyn Fn() -> bool) -> Result<SourceState, SourceError> {
         let plugin = self.plugin_path();
         if !plugin.is_file() {
             return Ok(SourceState::Missing);
         }
-        let built_from = fs::read_to_string(self.digest_path()).ok();
+        let built_from = regular::read_text(&self.digest_path(), MAX_DIGEST_BYTES).ok();
         let built_from = built_from.and_then(|text| Digest::parse(text.trim_end()));
-        if built_from == Some(digest::of_source(&self.folder)?) {
+        if built_from == Some(digest::of_source(&self.folder, is_stopped)?) {
             Ok(SourceState::Fresh(plugin))
         } else {
             Ok(SourceState::Stale(plugin))
@@ -330,7 +355,7 @@ impl Source {
     pub fn build(&self, watch: &mut Watch<'_>) -> Result<Built, SourceError> {
         let start = Instant::now();
         // Before the tools read it: what is changed meanwhile makes the plugin stale.
-        let digest = digest::of_source(&self.folder)?;
+        let digest = digest::of_source(&self.folder, watch.is_stopped)?;
         let path = self.plugin_path();
         let dist = self.folder.join("dist");
         fs::create_dir_all(&dist).map_err(|error| SourceError::file("create", &dist, error))?;
@@ -364,10 +389,10 @@ impl Source {
     /// Compares what was built with what `plugin.toml` says it is.
     fn check(&self, bytes: &[u8]) -> Result<(), SourceError> {
         let found = match (sniff(bytes), self.kind) {
-            (Ok(Kind::Component { .. }), SourceKind::Component)
-            | (Ok(Kind::Command(_)), SourceKind::Command) => return Ok(()),
-            (Ok(Kind::Component { .. }), SourceKind::Command) => "is a component".to_owned(),
-            (Ok(Kind::Command(_)), SourceKind::Component) => "is a command".to_owned(),
+            (Ok((Kind::Component { .. }, _)), SourceKind::Component)
+            | (Ok((Kind::Command(_), _)), SourceKind::Command) => return Ok(()),
+            (Ok((Kind::Component { .. }, _)), SourceKind::Command) => "is a component".to_owned(),
+            (Ok((Kind::Command(_), _)), SourceKind::Component) => "is a command".to_owned(),
             (Err(error), _) => chain(&error),
         };
         Err(SourceError::Mismatch {
@@ -409,7 +434,8 @@ impl Source {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
-    fs::read(path).map_err(|error| SourceError::file("read", path, error))
+    let bytes = regular::read(path, MAX_PLUGIN_BYTES);
+    bytes.map_err(|error| SourceError::file("read", path, error))
 }
 
 /// Puts a whole file in place: whoever reads `path` meanwhile sees the old one or the new one.

@@ -1,14 +1,18 @@
 //! [`Surface`]: what a WASM file imports and exports, read from its sections.
 
+use std::borrow::Cow;
+
 use wasmparser::{
     BinaryReaderError, ComponentExternalKind, Encoding, ExternalKind, Parser, Payload, TypeRef,
 };
 
-use super::{SniffError, link::is_offered};
+use super::{SniffError, bounds, footprint::Footprint, link::is_offered};
 
 /// What a contract's export is called, without its version.
 pub(super) const CONTRACT: &str = "runner:provider/provider@";
 const LIFECYCLE: &str = "runner:provider/lifecycle@";
+/// Characters of a name that a message has: the longest of WASI's has half of that, and a stranger's may have 100,000.
+const SHOWN_CHARACTERS: usize = 120;
 
 /// What the outermost module or component of a file imports and exports; it need not be a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub struct Surface {
     pub imports: Vec<Import>,
     /// What it exports: interfaces and functions.
     pub exports: Vec<String>,
+    /// What its instances cost.
+    pub(super) footprint: Footprint,
 }
 
 /// Something that a file imports.
@@ -36,7 +42,7 @@ impl Surface {
     ///
     /// # Errors
     ///
-    /// Fails if they are no WASM, or damaged.
+    /// Fails if they are no WASM, or damaged, or have more of anything than is allowed.
     pub fn of(bytes: &[u8]) -> Result<Self, SniffError> {
         if bytes.is_empty() {
             return Err(SniffError::Empty);
@@ -44,7 +50,8 @@ impl Surface {
         if !bytes.starts_with(b"\0asm") {
             return Err(SniffError::NotWasm);
         }
-        read(bytes).map_err(|error| SniffError::Damaged(error.message().to_owned()))
+        let footprint = bounds::measure(bytes)?;
+        read(bytes, footprint).map_err(bounds::damaged)
     }
 
     /// The version of the contract that it exports, as written; this host need not speak it.
@@ -59,12 +66,21 @@ impl Surface {
     }
 }
 
+/// A name for a message, cut where it is too long.
+pub(super) fn shortened(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
+        None => Cow::Borrowed(name),
+    }
+}
+
 /// Reads the sections of the outermost module or component; what is nested in it is stepped over.
-fn read(bytes: &[u8]) -> Result<Surface, BinaryReaderError> {
+fn read(bytes: &[u8], footprint: Footprint) -> Result<Surface, BinaryReaderError> {
     let mut surface = Surface {
         is_component: false,
         imports: Vec::new(),
         exports: Vec::new(),
+        footprint,
     };
     let mut depth = 0;
     for payload in Parser::new(0).parse_all(bytes) {

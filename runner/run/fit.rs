@@ -2,19 +2,25 @@
 
 use std::time::Duration;
 
-use jsonschema::Validator;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
-use super::stop::unanswered;
+use super::{
+    schema::{Broken, Check},
+    stop::unanswered,
+};
 use crate::{
     model::Limits,
-    plugin::{Description, Guard, Interrupt, Moment, Plugin, Protocol},
+    plugin::{Description, Guard, Interrupt, Moment, Plugin, Protocol, child::Helper},
 };
 
 /// How long a plugin may take to describe itself, its start function included.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What schemas are for.
+pub(super) const CONFIGURATION: &str = "configuration";
+pub(super) const INPUT: &str = "input";
 
 /// Why a plugin cannot be called as it is to be; completes the sentence "plugin … cannot be used".
 #[derive(Debug, Error)]
@@ -33,6 +39,25 @@ pub enum UnfitError {
         /// Why it is none.
         reason: String,
     },
+    /// What it says of configurations or inputs explodes when it is evaluated.
+    #[error("its schema of the {what} {reason}")]
+    Costly {
+        /// What the schema is for.
+        what: &'static str,
+        /// What it takes, as the end of a sentence.
+        reason: String,
+    },
+    /// The process that evaluates schemas cannot be run.
+    #[error("the {what} cannot be checked against its schema: {reason}")]
+    Unchecked {
+        /// What the schema is for.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A stop came first.
+    #[error("it was stopped")]
+    Stopped,
     /// The configuration is not what it asks for.
     #[error("its `config` does not fit: {0}")]
     Config(String),
@@ -69,41 +94,61 @@ pub async fn describe(
 }
 
 /// Checks a configuration.
-pub fn check_config(description: &Description, config: &Value) -> Result<(), UnfitError> {
-    let Some(schema) = &description.config_schema else {
-        return Ok(());
-    };
-    let schema = compile("configuration", schema)?;
-    errors(&schema, config).map_or(Ok(()), |errors| Err(UnfitError::Config(errors)))
+///
+/// # Errors
+///
+/// Fails if it does not fit the plugin's schema, or if that is of no use.
+pub async fn check_config(
+    description: &Description,
+    config: &Value,
+    helper: &Helper,
+    interrupt: &Interrupt,
+) -> Result<(), UnfitError> {
+    let schema = description.config_schema.as_ref();
+    let errors = check_one(CONFIGURATION, schema, config, helper, interrupt).await?;
+    errors.map_or(Ok(()), |errors| Err(UnfitError::Config(errors)))
 }
 
-/// Returns the schema that inputs are checked against.
-pub fn input_schema(description: &Description) -> Result<Option<Validator>, UnfitError> {
+/// Checks a single input.
+///
+/// # Errors
+///
+/// Fails if it does not fit the plugin's schema, or if that is of no use.
+pub async fn check_input(
+    description: &Description,
+    input: &Value,
+    helper: &Helper,
+    interrupt: &Interrupt,
+) -> Result<(), UnfitError> {
     let schema = description.input_schema.as_ref();
-    schema.map(|schema| compile("input", schema)).transpose()
+    let errors = check_one(INPUT, schema, input, helper, interrupt).await?;
+    errors.map_or(Ok(()), |errors| Err(UnfitError::Input(errors)))
 }
 
-/// Checks an input.
-pub fn check_input(schema: &Validator, input: &Value) -> Result<(), UnfitError> {
-    errors(schema, input).map_or(Ok(()), |errors| Err(UnfitError::Input(errors)))
+async fn check_one(
+    what: &'static str,
+    schema: Option<&Value>,
+    value: &Value,
+    helper: &Helper,
+    interrupt: &Interrupt,
+) -> Result<Option<String>, UnfitError> {
+    let Some(schema) = schema else {
+        return Ok(None);
+    };
+    let unfit = |broken| UnfitError::of(what, broken);
+    let mut check = Check::new(schema).map_err(unfit)?;
+    check.add(what, &value.to_string()).map_err(unfit)?;
+    let wrong = check.finish(helper, interrupt).await.map_err(unfit)?;
+    Ok(wrong.named.into_iter().next().map(|(_, errors)| errors))
 }
 
-fn compile(what: &'static str, schema: &Value) -> Result<Validator, UnfitError> {
-    jsonschema::validator_for(schema).map_err(|error| UnfitError::Schema {
-        what,
-        reason: error.to_string(),
-    })
-}
-
-/// Everything that is wrong with a value, and where.
-pub(super) fn errors(schema: &Validator, value: &Value) -> Option<String> {
-    let errors: Vec<_> = schema
-        .iter_errors(value)
-        .map(|error| {
-            let path = error.instance_path().to_string();
-            let place = if path.is_empty() { "/" } else { &path };
-            format!("{error} (at `{place}`)")
-        })
-        .collect();
-    (!errors.is_empty()).then(|| errors.join("; "))
+impl UnfitError {
+    pub(super) fn of(what: &'static str, broken: Broken) -> Self {
+        match broken {
+            Broken::Invalid(reason) => Self::Schema { what, reason },
+            Broken::Costly(reason) => Self::Costly { what, reason },
+            Broken::Unchecked(reason) => Self::Unchecked { what, reason },
+            Broken::Stopped => Self::Stopped,
+        }
+    }
 }

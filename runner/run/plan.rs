@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use super::{
     ceiling::Ceiling,
     error::{PlanError, ProviderError},
-    fingerprint, grants, memory,
+    fingerprint, grants,
 };
 use crate::{
     model::{Digest, Limits, TrialId},
-    plugin::{Kind, Mount, PluginFile, Secrets},
+    plugin::{self, Kind, Mount, PluginFile, Secrets},
     record::{Birth, BirthProvider, BirthScenario, Blob, BlobSource},
     scenario::{self, FailFast, Protocol, Provider, Scenario, Selection, Suite},
 };
@@ -106,7 +106,7 @@ impl Plan {
     /// Puts the parts of a plan together, wherever they come from.
     pub(super) fn of_parts(parts: Parts, ceiling: &Ceiling) -> Result<Self, PlanError> {
         let budget = parts.scenario.run().memory;
-        let memory = budget.unwrap_or_else(memory::default_budget);
+        let memory = budget.unwrap_or_else(plugin::most_of_the_memory);
         check_memory(&parts.providers, memory)?;
         Ok(Self {
             scenario: parts.scenario,

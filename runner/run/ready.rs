@@ -1,12 +1,12 @@
 //! From a plan to providers that can be called: compile, link, describe, check configuration and inputs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fmt::{self, Display},
+    io,
     sync::Arc,
 };
 
-use jsonschema::Validator;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
@@ -18,16 +18,12 @@ use super::{
     grants::Environment,
     plan::{Plan, PlannedProvider},
     requests,
+    schema::{Check, Wrong},
 };
 use crate::{
     model::{Digest, ProviderId, chain},
-    plugin::{Description, Engine, Interrupt, Moment, Plugin, Protocol},
+    plugin::{Description, Engine, Interrupt, Moment, Plugin, Protocol, child::Helper},
 };
-
-/// How many inputs that do not fit a plugin's schema are named.
-const MAX_NAMED_INPUTS: usize = 10;
-/// After how many tests a stop is looked for.
-const STOP_EVERY: u64 = 1024;
 
 impl Plan {
     /// Makes every provider ready; guests run on `guests` only.
@@ -42,6 +38,7 @@ impl Plan {
         let mut ready = Vec::new();
         let mut schemas = Vec::new();
         let mut problems = Problems::default();
+        let helper = engine.helper();
         for provider in &self.providers {
             let Some(provider) = provider else {
                 ready.push(None);
@@ -72,14 +69,17 @@ impl Plan {
                 Ok(description) => description,
                 Err(error) => return Err(unusable(problems, id, &error, interrupt)),
             };
-            let schema = description.and_then(|description| {
+            if let Some(description) = &description {
                 requests::tell(provider, &description.requests, observe);
-                check(provider, &description, &mut problems)
-            });
-            schemas.push(schema);
+                let config = &provider.definition.config;
+                let checked = fit::check_config(description, config, helper, interrupt).await;
+                refused(checked, provider, &mut problems)?;
+            }
+            schemas.push(description.and_then(|description| description.input_schema));
             ready.push(Some(make_ready(provider, plugin)));
         }
-        self.check_inputs(&schemas, interrupt, &mut problems)?;
+        self.check_inputs(&schemas, helper, interrupt, &mut problems)
+            .await?;
         if problems.is_empty() {
             Ok(ready)
         } else {
@@ -88,70 +88,91 @@ impl Plan {
     }
 
     /// Checks the input of every test against the schemas of the plugins it is for.
-    fn check_inputs(
+    async fn check_inputs(
         &self,
-        schemas: &[Option<Validator>],
+        schemas: &[Option<Value>],
+        helper: &Helper,
         interrupt: &Interrupt,
         problems: &mut Problems,
     ) -> Result<(), ReadyError> {
-        if schemas.iter().all(Option::is_none) {
+        let mut checks = Vec::new();
+        for (provider, schema) in self.providers.iter().zip(schemas) {
+            let check = schema.as_ref().map(Check::new).transpose();
+            let check = check.or_else(|broken| {
+                let provider = provider.as_ref().expect("only a planned one is described");
+                refused(Err(UnfitError::of(fit::INPUT, broken)), provider, problems).map(|()| None)
+            });
+            checks.push(check?);
+        }
+        if checks.iter().all(Option::is_none) {
             return Ok(());
         }
-        let mut wrong: BTreeMap<usize, WrongInputs> = BTreeMap::new();
         let mut reader = self.suite.reader();
         for index in 0..self.suite.test_count() {
-            if index % STOP_EVERY == 0 && interrupt.is_requested() {
+            // Between any two: a schema may take a fifth of a second for one.
+            if interrupt.is_requested() {
                 return Err(ReadyError::Stopped);
             }
             let test = reader.test(index)?;
-            let mut input = None;
             for provider in test.providers.iter() {
-                let Some(schema) = &schemas[provider] else {
-                    continue;
-                };
-                let input = input.get_or_insert_with(|| parse(&test.input));
-                if let Some(errors) = fit::errors(schema, input) {
-                    let wrong = wrong.entry(provider).or_default();
-                    wrong.add(test.id.as_str(), &errors);
+                if let Some(check) = &mut checks[provider] {
+                    let added = check.add(test.id.as_str(), &test.input);
+                    added.map_err(|broken| io::Error::other(UnfitError::of(fit::INPUT, broken)))?;
                 }
             }
         }
-        for (provider, wrong) in wrong {
-            let provider = self.providers[provider].as_ref();
-            let provider = provider.expect("a test's provider has trials");
-            let (id, path) = (&provider.definition.id, &provider.file.path);
-            problems.add_refused(id, path, &wrong);
+        for (provider, check) in self.providers.iter().zip(checks) {
+            let (Some(provider), Some(check)) = (provider, check) else {
+                continue;
+            };
+            match check.finish(helper, interrupt).await {
+                Ok(wrong) if wrong.count == 0 => {}
+                Ok(wrong) => {
+                    let (id, path) = (&provider.definition.id, &provider.file.path);
+                    problems.add_refused(id, path, &WrongInputs(wrong));
+                }
+                Err(broken) => {
+                    refused(Err(UnfitError::of(fit::INPUT, broken)), provider, problems)?
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// Inputs that a provider's schema refuses.
-#[derive(Default)]
-struct WrongInputs {
-    named: Vec<String>,
-    count: u64,
+/// Notes why a provider's values cannot be used; ends with a stop that came first.
+fn refused(
+    checked: Result<(), UnfitError>,
+    provider: &PlannedProvider,
+    problems: &mut Problems,
+) -> Result<(), ReadyError> {
+    let (id, path) = (&provider.definition.id, &provider.file.path);
+    match checked {
+        Ok(()) => {}
+        Err(UnfitError::Stopped) => return Err(ReadyError::Stopped),
+        Err(error @ UnfitError::Config(_)) => problems.add_refused(id, path, &error),
+        Err(error) => problems.add(id, &error),
+    }
+    Ok(())
 }
 
-impl WrongInputs {
-    fn add(&mut self, test: &str, error: &str) {
-        self.count += 1;
-        if self.named.len() < MAX_NAMED_INPUTS {
-            self.named.push(format!("`{test}`: {error}"));
-        }
-    }
-}
+/// Inputs that a provider's schema refuses.
+struct WrongInputs(Wrong);
 
 impl Display for WrongInputs {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tests = if self.count == 1 { "test" } else { "tests" };
+        let Wrong { count, named } = &self.0;
+        let tests = if *count == 1 { "test" } else { "tests" };
+        let named: Vec<_> = named
+            .iter()
+            .map(|(test, errors)| format!("`{test}`: {errors}"))
+            .collect();
         write!(
             formatter,
-            "the input of {} {tests} does not fit its schema: {}",
-            self.count,
-            self.named.join("; ")
+            "the input of {count} {tests} does not fit its schema: {}",
+            named.join("; ")
         )?;
-        let more = self.count - self.named.len() as u64;
+        let more = count - named.len() as u64;
         if more > 0 {
             write!(formatter, "; and {more} more")?;
         }
@@ -169,22 +190,6 @@ async fn describe(
         return Ok(None);
     }
     fit::describe(plugin, Protocol::Json, provider.limits, guests, interrupt).await
-}
-
-/// Checks the configuration, and returns the schema that inputs are checked against.
-fn check(
-    provider: &PlannedProvider,
-    description: &Description,
-    problems: &mut Problems,
-) -> Option<Validator> {
-    let definition = &provider.definition;
-    if let Err(error) = fit::check_config(description, &definition.config) {
-        problems.add_refused(&definition.id, &provider.file.path, &error);
-    }
-    fit::input_schema(description).unwrap_or_else(|error| {
-        problems.add(&definition.id, &error);
-        None
-    })
 }
 
 fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
@@ -218,8 +223,4 @@ fn unusable(
     }
     problems.add(provider, problem);
     ReadyError::Plugins(problems)
-}
-
-fn parse(text: &str) -> Value {
-    serde_json::from_str(text).expect("a suite holds valid JSON")
 }

@@ -17,7 +17,9 @@ pub(super) fn find(path: &Path, output: &Output) -> Result<PathBuf, Error> {
         return Ok(path.into());
     }
     let source = Source::open(path).map_err(|error| plugins::unusable(&error))?;
-    match source.state().map_err(|error| plugins::unusable(&error))? {
+    // Nobody handles signals yet, so they end the process.
+    let state = source.state(&|| false);
+    match state.map_err(|error| plugins::unusable(&error))? {
         SourceState::Fresh(file) => Ok(file),
         SourceState::Stale(file) => {
             output.warn(&format!(

@@ -46,6 +46,7 @@ fn look_at(path: PathBuf, bytes: Vec<u8>, bench: &Workbench) -> Inspection {
     let mut inspection = Inspection {
         size: bytes.len() as u64,
         sha256: Digest::of(&bytes),
+        is_wasm: bytes.starts_with(b"\0asm"),
         surface: Surface::of(&bytes).ok(),
         kind: None,
         loaded: None,

@@ -113,17 +113,16 @@ fn link(prepared: &mut Prepared, args: &RehearseArgs, bench: &Workbench) -> Resu
         }
         described => described,
     };
-    let fits = described.and_then(|description| {
-        let Some(description) = description else {
+    let fits = async {
+        let Some(description) = described? else {
             return Ok(Vec::new());
         };
-        run::check_config(&description, &prepared.config)?;
-        if let Some(schema) = run::input_schema(&description)? {
-            run::check_input(&schema, &prepared.input)?;
-        }
+        let (helper, interrupt) = (bench.helper(), &bench.interrupt);
+        run::check_config(&description, &prepared.config, helper, interrupt).await?;
+        run::check_input(&description, &prepared.input, helper, interrupt).await?;
         Ok(description.requests)
-    });
-    let requests = fits.map_err(|error| unfit(&error))?;
+    };
+    let requests = bench.wait(fits).map_err(|error| unfit(&error))?;
     let compiled = plugin.compiled();
     Ok(Linked {
         plugin,
@@ -139,9 +138,12 @@ fn unfit(error: &UnfitError) -> Error {
             help = "`runner plugin inspect` shows the schemas of its configuration and input",
             "{text}"
         ),
-        UnfitError::Silent | UnfitError::Describe(_) | UnfitError::Schema { .. } => {
-            miette!("{text}")
-        }
+        UnfitError::Silent
+        | UnfitError::Describe(_)
+        | UnfitError::Schema { .. }
+        | UnfitError::Costly { .. }
+        | UnfitError::Unchecked { .. }
+        | UnfitError::Stopped => miette!("{text}"),
     })
 }
 

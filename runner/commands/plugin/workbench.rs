@@ -14,7 +14,9 @@ use crate::{
     error::{Error, ExitStatus},
     model::{StopSignal, chain},
     output::Output,
-    plugin::{Engine, EngineError, EngineOptions, Interrupt, LinkError, Plugin, PluginFile},
+    plugin::{
+        Engine, EngineError, EngineOptions, Interrupt, LinkError, Plugin, PluginFile, child::Helper,
+    },
     run::StopSignals,
 };
 
@@ -70,6 +72,11 @@ impl Workbench {
     /// Waits for something that happens here.
     pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.main.block_on(future)
+    }
+
+    /// The program that does what needs a process of its own.
+    pub(super) fn helper(&self) -> &Helper {
+        self.engine.helper()
     }
 
     /// Where guests run.

@@ -51,7 +51,7 @@ fn a_manifest_says_what_the_plugin_is() {
     let source = open(folder.path());
     assert_eq!(source.name(), "echo");
     assert_eq!(source.kind(), SourceKind::Component);
-    assert_eq!(source.state().unwrap(), SourceState::Missing);
+    assert_eq!(source.state(&|| false).unwrap(), SourceState::Missing);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_built_plugin_is_fresh_by_whatever_path_its_folder_is_named() {
     fs::write(plugin.join("Cargo.toml"), manifest).unwrap();
     build(&plugin).0.unwrap();
 
-    let built = |path: &Path| matches!(open(path).state().unwrap(), SourceState::Fresh(_));
+    let built = |path: &Path| matches!(open(path).state(&|| false).unwrap(), SourceState::Fresh(_));
     assert!(built(&plugin));
     assert!(built(&library.join("../plugin")));
     fs::write(library.join("lib.rs"), "// changed").unwrap();
@@ -137,7 +137,7 @@ fn a_built_plugin_is_fresh_until_its_source_changes() {
     lines.sort();
     assert_eq!(lines, ["one", "two"]);
 
-    let state = || open(folder.path()).state().unwrap();
+    let state = || open(folder.path()).state(&|| false).unwrap();
     assert_eq!(state(), SourceState::Fresh(built.path.clone()));
     // What was built or installed, is hidden, or uses the plugin, is not source.
     for name in ["target", "node_modules", "__pycache__", "results", ".venv"] {
@@ -176,12 +176,62 @@ fn a_crate_named_by_path_is_source_too() {
     );
     crate_at("a", "[dependencies]\nb = { path = \"../b\" }\n");
     let b = crate_at("b", "[build-dependencies]\na = { path = \"../a\" }\n");
-    let digest = || super::digest::of_source(&plugin).unwrap();
+    let digest = || super::digest::of_source(&plugin, &|| false).unwrap();
 
     let before = digest();
     assert_eq!(digest(), before);
     fs::write(b.join("lib.rs"), "").unwrap();
     assert_ne!(digest(), before);
+}
+
+#[test]
+fn a_source_larger_than_any_plugins_is_refused_with_what_there_is_too_much_of() {
+    let has = |fill: &dyn Fn(&Path)| {
+        let folder = TempDir::new().unwrap();
+        fill(folder.path());
+        match super::digest::of_source(folder.path(), &|| false).unwrap_err() {
+            SourceError::TooLarge { has, .. } => has,
+            error => panic!("{error}"),
+        }
+    };
+    let sparse = |folder: &Path| {
+        let file = fs::File::create(folder.join("model.bin")).unwrap();
+        file.set_len(200 << 30).unwrap();
+    };
+    assert_eq!(has(&sparse), "more than 512.0 MiB of files");
+    let named_by_path = |folder: &Path| {
+        let beside = folder.join("target/beside");
+        fs::create_dir_all(&beside).unwrap();
+        sparse(&beside);
+        let manifest = "[dependencies]\na = { path = \"target/beside\" }\n";
+        fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    };
+    assert_eq!(has(&named_by_path), "more than 512.0 MiB of files");
+    let deep = |folder: &Path| fs::create_dir_all(folder.join("d/".repeat(70))).unwrap();
+    assert_eq!(has(&deep), "folders nested more than 64 deep");
+}
+
+#[test]
+fn a_source_is_read_without_pipes_and_until_it_is_stopped() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a"), "x").unwrap();
+    let stopped = super::digest::of_source(folder.path(), &|| true);
+    assert!(matches!(stopped, Err(SourceError::Stopped)), "{stopped:?}");
+
+    let pipe = |name: &str| {
+        let made = std::process::Command::new("mkfifo")
+            .arg(folder.path().join(name))
+            .status();
+        assert!(made.unwrap().success());
+    };
+    pipe("pipe");
+    super::digest::of_source(folder.path(), &|| false).unwrap();
+    pipe("Cargo.toml");
+    pipe("plugin.toml");
+    let reading = super::digest::of_source(folder.path(), &|| false).unwrap_err();
+    assert!(matches!(reading, SourceError::File { .. }), "{reading}");
+    let opening = Source::open(folder.path()).err().unwrap();
+    assert!(matches!(opening, SourceError::File { .. }), "{opening}");
 }
 
 #[test]
@@ -231,7 +281,7 @@ fn what_was_built_must_be_of_the_promised_kind() {
     // It is there, but nobody vouches for it.
     let file = folder.path().join("dist/plugin.wasm");
     assert_eq!(
-        open(folder.path()).state().unwrap(),
+        open(folder.path()).state(&|| false).unwrap(),
         SourceState::Stale(file)
     );
 
@@ -262,7 +312,7 @@ fn a_crate_becomes_a_fresh_plugin_or_an_error_with_the_compilers_words() {
     let built = build(folder.path()).0.unwrap();
     assert!(fs::read(&built.path).unwrap().starts_with(b"\0asm"));
     let fresh = SourceState::Fresh(built.path.clone());
-    assert_eq!(open(folder.path()).state().unwrap(), fresh);
+    assert_eq!(open(folder.path()).state(&|| false).unwrap(), fresh);
 
     fs::write(&main, "fn main() { oops }").unwrap();
     let (result, lines) = build(folder.path());
@@ -279,7 +329,7 @@ fn a_crate_becomes_a_fresh_plugin_or_an_error_with_the_compilers_words() {
     );
     assert!(!error.contains("oops"), "{error}");
     let stale = SourceState::Stale(built.path);
-    assert_eq!(open(folder.path()).state().unwrap(), stale);
+    assert_eq!(open(folder.path()).state(&|| false).unwrap(), stale);
 }
 
 #[test]

@@ -1,0 +1,272 @@
+//! Plugin files that are made to cost the runner memory and time: what is refused of them, and that it costs nothing.
+
+use crate::support::{peak::measured, runner::Runner};
+
+/// What the runner may have in memory for a file, itself and its engine included.
+const MOST_MEMORY: u64 = 128 * 1024 * 1024;
+
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// An unsigned number as WASM writes it.
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (number & 0x7f) as u8;
+        number >>= 7;
+        if number == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [&[id], leb(content.len()).as_slice(), content].concat()
+}
+
+/// A section that says that it has `count` entries, and has `entries`.
+fn counted(id: u8, count: usize, entries: &[u8]) -> Vec<u8> {
+    section(id, &[leb(count).as_slice(), entries].concat())
+}
+
+fn module(sections: &[Vec<u8>]) -> Vec<u8> {
+    [MODULE, &sections.concat()].concat()
+}
+
+fn component(sections: &[Vec<u8>]) -> Vec<u8> {
+    [COMPONENT, &sections.concat()].concat()
+}
+
+/// Global constants, each of five bytes.
+fn globals(count: usize) -> Vec<u8> {
+    counted(6, count, &[0x7f, 0, 0x41, 0, 0x0b].repeat(count))
+}
+
+/// A component that has one module, and instantiates it again and again.
+fn instantiating(nested: &[u8], times: usize) -> Vec<u8> {
+    component(&[
+        section(1, nested),
+        counted(2, times, &[0, 0, 0].repeat(times)),
+    ])
+}
+
+/// Components in components, each with nothing else.
+fn nested(depth: usize) -> Vec<u8> {
+    let mut bytes = component(&[]);
+    for _ in 1..depth {
+        bytes = component(&[section(4, &bytes)]);
+    }
+    bytes
+}
+
+/// Each component instantiates the one before it twice.
+fn doubling(times: usize) -> Vec<u8> {
+    let mut text = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
+    for number in 1..=times {
+        let before = number - 1;
+        text += &format!(
+            "(component $c{number} (alias outer $top $c{before} (component $before))
+                (instance (instantiate $before)) (instance (instantiate $before)))"
+        );
+    }
+    wat::parse_str(format!(
+        "(component $top {text} (instance (instantiate $c{times})))"
+    ))
+    .unwrap()
+}
+
+/// A command that has `count` globals in each of `instances`.
+fn command(count: usize, instances: usize) -> String {
+    let globals = "(global i32 (i32.const 0))".repeat(count);
+    let instances = "(core instance (instantiate $globals))".repeat(instances);
+    format!(
+        r#"(component
+            (core module $globals {globals})
+            {instances}
+            (core module $main (func (export "run") (result i32) i32.const 0))
+            (core instance $main (instantiate $main))
+            (func $run (result (result)) (canon lift (core func $main "run")))
+            (component $shim
+                (import "run" (func $run (result (result))))
+                (export "run" (func $run)))
+            (instance $run (instantiate $shim (with "run" (func $run))))
+            (export "wasi:cli/run@0.2.6" (instance $run)))"#
+    )
+}
+
+#[test]
+fn a_file_with_too_much_of_anything_is_refused_before_anything_is_done_with_it() {
+    let many = 20_000_000;
+    let import = [1, b'a', 1, b'b', 0, 0];
+    let files = [
+        (
+            module(&[counted(7, many, &[0, 0, 0])]),
+            "has 20 000 000 exports, and at most 50 000 are allowed",
+        ),
+        (
+            module(&[counted(2, 300_000, &import.repeat(300_000))]),
+            "imports, and at most 50 000 are allowed",
+        ),
+        (
+            module(&[counted(3, many, &[])]),
+            "has 20 000 000 functions, and at most 500 000 are allowed",
+        ),
+        (module(&[counted(1, many, &[])]), "has 20 000 000 types"),
+        (
+            module(&[counted(1, 1, &[0x60].repeat(2 << 20))]),
+            "of core types, and at most 1.0 MiB are allowed",
+        ),
+        (
+            module(&[globals(1_000_000)]),
+            "has 1 000 000 globals, and at most 100 000 are allowed",
+        ),
+        (module(&[counted(4, many, &[])]), "has 20 000 000 tables"),
+        (module(&[counted(5, many, &[])]), "has 20 000 000 memories"),
+        (module(&[counted(13, many, &[])]), "has 20 000 000 tags"),
+        (
+            module(&[counted(9, many, &[])]),
+            "has 20 000 000 element segments",
+        ),
+        (
+            module(&[counted(
+                9,
+                1,
+                &[&[1, 0], leb(2_000_000).as_slice(), &[0].repeat(2_000_000)].concat(),
+            )]),
+            "has 2 000 000 elements, and at most 1 000 000 are allowed",
+        ),
+        (
+            module(&[section(12, &leb(many))]),
+            "has 20 000 000 data segments",
+        ),
+        (
+            module(
+                &section(0, &[0])
+                    .repeat(10_001)
+                    .chunks(3)
+                    .map(<[u8]>::to_vec)
+                    .collect::<Vec<_>>(),
+            ),
+            "custom sections",
+        ),
+        (
+            component(&[counted(11, many, &[])]),
+            "has 20 000 000 exports",
+        ),
+        (
+            component(&[counted(10, many, &[])]),
+            "has 20 000 000 imports",
+        ),
+        (
+            component(&[counted(2, many, &[])]),
+            "has 20 000 000 instances",
+        ),
+        (
+            component(&[counted(5, many, &[])]),
+            "has 20 000 000 instances",
+        ),
+        (
+            component(&[counted(6, many, &[])]),
+            "has 20 000 000 aliases",
+        ),
+        (component(&[counted(7, many, &[])]), "has 20 000 000 types"),
+        (
+            component(&[counted(8, many, &[])]),
+            "has 20 000 000 canonical functions",
+        ),
+        (
+            component(&vec![section(1, MODULE); 501]),
+            "has 501 nested modules",
+        ),
+        (
+            component(&vec![section(4, COMPONENT); 1_001]),
+            "has 1 001 nested components",
+        ),
+        (nested(17), "has components nested more than 16 deep"),
+        (nested(20_000), "has components nested more than 16 deep"),
+        (
+            instantiating(&module(&[globals(100_000)]), 150),
+            "of globals, imports and function references",
+        ),
+        (
+            instantiating(MODULE, 201),
+            "has 201 core instances, and at most 200 are allowed",
+        ),
+        (doubling(60), "core instances, and at most 200 are allowed"),
+    ];
+    let runner = Runner::new(&[]);
+    runner.scenario("[providers.p]\nplugin = \"bomb.wasm\"\n[[tests]]\nid = \"a\"\n");
+    for (bytes, says) in files {
+        runner.write("bomb.wasm", bytes);
+        let (inspected, peak) = measured(runner.command(&["plugin", "inspect", "bomb.wasm"]));
+        inspected.expect(2).says(&["plugin `bomb.wasm` ", says]);
+        assert!(peak < MOST_MEMORY, "{says}: {peak} bytes");
+        runner.refused(&[], &["bomb.wasm", says]);
+        let called = runner.run(&["plugin", "run", "bomb.wasm"]).expect(2);
+        called.says(&[says]);
+    }
+}
+
+/// A command whose exports are a tree of instances, twice as many on each level.
+fn exporting(levels: usize) -> String {
+    let mut text = "(instance $i0)".to_owned();
+    for level in 1..=levels {
+        let below = level - 1;
+        text += &format!(
+            "(instance $i{level} (export \"a\" (instance $i{below})) (export \"b\" (instance $i{below})))"
+        );
+    }
+    let tree = format!("{text} (export \"tree\" (instance $i{levels})))");
+    let command = command(0, 0);
+    command.trim_end().strip_suffix(')').unwrap().to_owned() + &tree
+}
+
+#[test]
+fn what_a_small_file_is_compiled_to_takes_no_more_memory_than_is_allowed() {
+    let runner = Runner::new(&[]);
+    for (levels, code) in [(3, 0), (17, 2), (18, 2), (60, 2)] {
+        runner.wat("bomb.wasm", &exporting(levels));
+        let (ran, peak) = measured(runner.command(&["plugin", "run", "bomb.wasm"]));
+        ran.expect(code);
+        assert!(peak < MOST_MEMORY, "{levels} levels: {peak} bytes");
+    }
+}
+
+#[test]
+fn components_may_be_nested_and_doubled_within_the_bounds() {
+    let runner = Runner::new(&[]);
+    for bytes in [nested(16), doubling(7)] {
+        runner.write("fine.wasm", bytes);
+        let inspected = runner.run(&["plugin", "inspect", "fine.wasm"]).expect(2);
+        inspected.says(&["is a component of another world"]);
+    }
+}
+
+#[test]
+fn what_instances_cost_is_charged_to_the_limit_of_memory_before_they_are_made() {
+    let runner = Runner::new(&[]);
+    runner.wat("bomb.wasm", &command(6_667, 150));
+    let scenario = |memory: &str| {
+        runner.scenario(&format!(
+            "[providers.p]\nplugin = \"bomb.wasm\"\nlimits = {{ memory = \"{memory}\" }}\n[[tests]]\nid = \"a\"\n"
+        ));
+    };
+    scenario("1MiB");
+    let (ran, peak) = measured(runner.command(&["exec", "scenario.toml", "--into", "small"]));
+    ran.expect(1);
+    assert!(peak < MOST_MEMORY, "{peak} bytes");
+    let rows = fs_err::read_to_string(runner.path("small/index.jsonl")).unwrap();
+    let row: serde_json::Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+    assert_eq!(row["error"]["class"], "out-of-memory", "{row:#}");
+    let message = row["error"]["message"].as_str().unwrap();
+    assert!(message.contains("function references"), "{message}");
+
+    scenario("64MiB");
+    runner.exec(&["--into", "large"]).expect(0);
+    let rows = fs_err::read_to_string(runner.path("large/index.jsonl")).unwrap();
+    let row: serde_json::Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+    let charged = row["usage"]["peak_memory"].as_u64().unwrap();
+    assert!(charged > 10_000_000, "{row:#}");
+}
