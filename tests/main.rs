@@ -23,6 +23,8 @@ mod filesystem;
 mod folders;
 mod formats;
 mod grants;
+#[cfg(target_os = "linux")]
+mod host_bounds;
 mod machine;
 mod network;
 mod new_plugins;
@@ -50,7 +52,6 @@ mod schedule;
 mod schemas;
 mod screens;
 mod selection;
-mod sharing;
 mod stop;
 mod storm;
 mod support;

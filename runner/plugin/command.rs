@@ -17,7 +17,7 @@ use super::{
     json_cost::{Allowance, Unread},
     listener::{Heard, Listener},
     protocol,
-    sandbox::{Meter, Recipe, Sandbox, Spent},
+    sandbox::{MAX_HANDOVER, Meter, Recipe, Sandbox, Spent},
     stdio::Capture,
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
@@ -170,8 +170,8 @@ impl Program {
             // The whole output counts or none of it: there is no tail to keep.
             stdout: Capture::new(limits.reply, 0),
             limits,
-            // A program may write all it has at once; its output is bounded where it arrives.
-            handover: limits.memory,
+            // A program may write much at once; its output is bounded where it arrives.
+            handover: limits.memory.min(MAX_HANDOVER),
         };
         let mut store = recipe.store(self.engine(), self.metering);
 

@@ -4,11 +4,15 @@
 //! made for the attempt and gone with it.
 
 mod counted;
+mod counted_stream;
 mod descriptors;
 mod folder;
 mod leftovers;
+mod listing;
 mod preview1;
 mod quota;
+mod readdir;
+mod removal;
 
 use std::{
     future,
@@ -17,6 +21,7 @@ use std::{
     panic,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use fs_err as fs;
@@ -48,6 +53,9 @@ const ARTIFACTS: &str = "/artifacts";
 const ATTACHMENTS: &str = "/files";
 /// How much is shown of a path that a guest made up.
 const SHOWN_CHARACTERS: usize = 200;
+/// How long an attempt waits for its private folder to be removed. What takes longer goes on without it: a guest may have
+/// made as many files as its `limits.scratch` has room for.
+const REMOVAL_TIME: Duration = Duration::from_millis(500);
 /// Bytes of an attachment between two looks at whether the attempt is to go on.
 const COPIED_AT_ONCE: u64 = 16 * 1024 * 1024;
 
@@ -184,10 +192,15 @@ impl Files {
         }
     }
 
-    /// Removes what was made for the attempt. Dropping does so too, and blocks.
+    /// Removes what was made for the attempt, or lets that go on behind it. Dropping does so too, and blocks.
+    ///
+    /// What this process does not come to is removed by one of the next.
     pub(super) async fn remove(self) {
         if let Some(private) = self.private {
-            wait(move || drop(private)).await;
+            let removal = wait(move || drop(private));
+            if tokio::time::timeout(REMOVAL_TIME, removal).await.is_err() {
+                tracing::debug!("the private folder of an attempt is removed behind it");
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     interrupt::Guard,
     listener::{Heard, Listener},
     net::Outbound,
+    sandbox::MAX_HANDOVER,
 };
 use crate::model::{Artifact, Denied, Grant, Limits, LogRecord, is_secret_name, media_type};
 
@@ -38,7 +39,7 @@ pub(super) struct Host {
     /// Those that the guest is granted.
     pub(super) secrets: Arc<Secrets>,
     files: Arc<[AttachmentSource]>,
-    /// No guest can take more at once than its memory holds.
+    /// No guest can take more at once than its memory holds, and the host has it in memory, too.
     max_read: u64,
     guard: Guard,
 }
@@ -94,7 +95,7 @@ impl Host {
             },
             secrets: Arc::default(),
             files,
-            max_read: limits.memory,
+            max_read: limits.memory.min(MAX_HANDOVER),
             guard,
         }
     }

@@ -23,11 +23,13 @@ use crate::model::{AttemptError, ErrorClass, Limits};
 /// Live resource handles of a guest, in the component model's tables.
 const MAX_HANDLES: usize = 10_000;
 /// Live host resources of a guest: streams, pollables, descriptors.
-const MAX_RESOURCES: usize = 1_000;
+pub(super) const MAX_RESOURCES: usize = 1_000;
 /// Bytes of randomness in one call.
 const MAX_RANDOM: u64 = 1024 * 1024;
-/// Bytes of one set of headers in `wasi:http`.
-const MAX_FIELDS: usize = 64 * 1024;
+/// Bytes of one set of headers in `wasi:http`; a guest may make as many sets as it may hold resources.
+const MAX_FIELDS: usize = 32 * 1024;
+/// Bytes that any guest may hand over, or be handed, in one call: the host has a copy of them.
+pub(super) const MAX_HANDOVER: u64 = 32 * 1024 * 1024;
 /// What the canonical ABI needs for itself on top of a reply's own bytes.
 pub(super) const HANDOVER_MARGIN: u64 = 64 * 1024;
 

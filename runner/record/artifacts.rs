@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 use super::{
     RecordError, durable, failpoint,
     layout::RunDir,
-    modes,
     recorder::Entry,
     row::{self, Row, RowArtifact, RowOutput, StoredOutput},
 };
@@ -59,10 +58,10 @@ impl Artifacts {
         let Some(output) = &attempt.output else {
             return Ok(());
         };
-        let bytes = serde_json::to_vec(output).expect("a JSON value can be written as JSON");
-        if bytes.len() <= MAX_INLINE_BYTES && !is_unreadable(output) {
+        if is_short(output) && !is_unreadable(output) {
             return Ok(());
         }
+        let bytes = serde_json::to_vec(output).expect("a JSON value can be written as JSON");
 
         let name = free_name(&attempt.artifacts, "output.json");
         self.write(attempt, &name, &bytes)
@@ -86,7 +85,7 @@ impl Artifacts {
 
     fn write(&mut self, attempt: &Attempt, name: &str, bytes: &[u8]) -> io::Result<()> {
         let directory = self.dir.artifacts(attempt.ordinal, attempt.number);
-        modes::create_inside(&directory)?;
+        fs_err::create_dir_all(&directory)?;
         failpoint::pass("artifact", "begin")?;
         durable::create(&directory.join(name), bytes)?;
         failpoint::pass("artifact", "written")?;
@@ -102,9 +101,21 @@ impl Artifacts {
     }
 }
 
-/// Tells whether an entry whose line has this many bytes may have an output that must not stand in it.
-pub(super) fn must_look_at_output(entry: &Entry, line_bytes: usize) -> bool {
-    line_bytes > MAX_INLINE_BYTES || entry.attempt.output.as_ref().is_some_and(is_unreadable)
+/// Tells whether an output is short enough to stand in its row; of one that is not, no more is written than tells so.
+fn is_short(output: &Value) -> bool {
+    struct Room(usize);
+    impl io::Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let left = self.0.checked_sub(bytes.len());
+            self.0 = left.ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    serde_json::to_writer(Room(MAX_INLINE_BYTES), output).is_ok()
 }
 
 /// Tells whether an output would not be read back from its row as what it is, however short.

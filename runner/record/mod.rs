@@ -22,7 +22,6 @@ mod layout;
 mod lock;
 mod log;
 mod manifest;
-mod modes;
 mod pin;
 mod policy;
 mod projection;
@@ -68,7 +67,6 @@ pub use lock::{Busy, Holder};
 pub use manifest::{
     End, Manifest, ManifestProvider, ManifestScenario, Metadata, Pinned, Session, Transition,
 };
-pub use modes::{create_directories, file_mode, follow_umask};
 pub use pin::Pinning;
 pub use policy::{Policy, Why};
 pub use prune::{Amount, PrunedRun, Pruning, Spared};

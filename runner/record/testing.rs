@@ -56,7 +56,6 @@ pub(super) fn birth(planned: u64) -> Birth {
         ],
         selection: json!({}),
         options: json!({ "concurrency": 2 }),
-        has_secrets: false,
         now: NOW.parse().unwrap(),
     }
 }

@@ -16,7 +16,7 @@ use fs_err::File;
 
 use super::{
     RecordError,
-    artifacts::{self, Artifacts},
+    artifacts::Artifacts,
     cut,
     database::Progress,
     durable, failpoint,
@@ -287,13 +287,9 @@ fn encode(
     let start = lines.len();
     let mut row = Row::new(entry, place);
     artifacts.save(entry, &mut row)?;
+    // Before the row is encoded: an output may have many MiB, of which its line would be another copy.
+    artifacts.save_output(entry, &mut row)?;
     row.encode(lines);
-
-    if artifacts::must_look_at_output(entry, lines.len() - start) {
-        artifacts.save_output(entry, &mut row)?;
-        lines.truncate(start);
-        row.encode(lines);
-    }
     if lines.len() - start > MAX_LINE_BYTES {
         cut::cut(&mut row, lines, start);
     }

@@ -2,17 +2,27 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-use super::{deadline::Deadline, json as compare};
+use super::{copies::Copies, deadline::Deadline, json as compare};
 use crate::{
-    model::{AttemptError, Check, CheckVerdict, Metric, Outcome, Usage},
-    plugin::{Ending, Reply},
+    model::{AttemptError, BoundedText, Check, CheckVerdict, Metric, Outcome, Usage},
+    plugin::{Ending, Reply, cost_of},
     scenario::{Expect, ExpectedError, Schema},
 };
 
 /// How many of the places where an output breaks its schema are named.
 const MAX_SCHEMA_ERRORS: usize = 5;
+/// How much is told of each of them, in bytes: a validator writes the whole value that is wrong.
+const MAX_SCHEMA_ERROR_BYTES: usize = 1024;
+/// How much memory an output may take in which such places are looked for: a validator may find one in every value and
+/// make a list of all before the first is told. Whether a larger output is valid is all that is asked.
+const MAX_EXPLAINED_BYTES: u64 = 1024 * 1024;
+/// How much of an error's message a check repeats, in bytes; the row has the error itself.
+const MAX_REPEATED_BYTES: usize = 4 * 1024;
+/// Said behind the message of a check that does not repeat what came.
+const NOT_REPEATED: &str = "the output is too large to be repeated here";
 
 /// How many of the last lines of a command's standard error its failure shows.
 const MAX_STDERR_LINES: usize = 8;
@@ -122,18 +132,23 @@ fn judge_reply(expect: &Expect, reply: Reply, measured: Measured<'_>) -> Judged 
 
 /// Tells whether a plain command's output is what commands of the JSON protocol answer.
 fn is_protocol_answer(output: &Value) -> bool {
-    let parsed = output
-        .as_str()
-        .and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let object = parsed.as_ref().unwrap_or(output).as_object();
-    object.is_some_and(|object| {
-        let has = |key, part| {
-            object
-                .get(key)
-                .is_some_and(|answer| answer.get(part).is_some())
-        };
-        object.len() == 1 && (has("ok", "output") || has("err", "kind"))
-    })
+    /// Nothing of it is kept, however large it is.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Answer {
+        Ok {
+            #[serde(rename = "output")]
+            _output: IgnoredAny,
+        },
+        Err {
+            #[serde(rename = "kind")]
+            _kind: IgnoredAny,
+        },
+    }
+    match output {
+        Value::String(text) => serde_json::from_str::<Answer>(text).is_ok(),
+        output => Answer::deserialize(output).is_ok(),
+    }
 }
 
 /// Says behind the message of the first check that failed if a plain command seems to speak the JSON protocol.
@@ -169,7 +184,7 @@ fn judge_error(
             format!(
                 "expected `{}`, got `{came}`: {}",
                 expected.as_str(),
-                error.message
+                BoundedText::of(MAX_REPEATED_BYTES, &error.message)
             )
         },
     );
@@ -196,24 +211,26 @@ fn without_reply(outcome: Outcome, checks: Vec<Check>, error: Option<AttemptErro
 /// Makes a named check of every expectation that is set, in the order of the documentation.
 fn check_reply(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Check> {
     let output = &reply.output;
+    let copies = &Copies::new();
     let mut checks = Vec::new();
     if let Some(expected) = &expect.equals {
-        checks.push(equals(expected, output));
+        checks.push(equals(expected, output, copies));
     }
     checks.extend(
         expect
             .contains
             .iter()
-            .map(|needle| contains(needle, output)),
+            .map(|needle| contains(needle, output, copies)),
     );
     if let Some(pattern) = &expect.matches {
-        checks.push(matches(pattern, output));
+        checks.push(matches(pattern, output, copies));
     }
     if let Some(expected) = &expect.json {
-        checks.push(subset(expected, output, expect.tolerance.unwrap_or(0.0)));
+        let tolerance = expect.tolerance.unwrap_or(0.0);
+        checks.push(subset(expected, output, tolerance, copies));
     }
     if let Some(schema) = &expect.schema {
-        checks.push(conforms(schema, output));
+        checks.push(conforms(schema, output, copies));
     }
     if let Some(expected) = expect.error {
         checks.push(compared(
@@ -228,11 +245,11 @@ fn check_reply(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Ch
     checks
 }
 
-fn equals(expected: &Value, output: &Value) -> Check {
+fn equals(expected: &Value, output: &Value, copies: &Copies) -> Check {
     let mut check = compared(
         "equals",
         compare::same(expected, output),
-        || (expected.clone(), output.clone()),
+        || (expected.clone(), copies.of(output)),
         || "the output is not what was expected".into(),
     );
     if check.verdict == CheckVerdict::Fail {
@@ -241,7 +258,7 @@ fn equals(expected: &Value, output: &Value) -> Check {
     check
 }
 
-fn contains(needle: &Value, output: &Value) -> Check {
+fn contains(needle: &Value, output: &Value, copies: &Copies) -> Check {
     let holds = match (output, needle) {
         (Value::String(text), Value::String(part)) => text.contains(part.as_str()),
         (Value::Array(items), needle) => items.iter().any(|item| compare::same(item, needle)),
@@ -250,27 +267,27 @@ fn contains(needle: &Value, output: &Value) -> Check {
     compared(
         "contains",
         holds,
-        || (needle.clone(), output.clone()),
+        || (needle.clone(), copies.of(output)),
         || format!("the output does not contain {needle}"),
     )
 }
 
-fn matches(pattern: &regex::Regex, output: &Value) -> Check {
+fn matches(pattern: &regex::Regex, output: &Value, copies: &Copies) -> Check {
     let text = compare::as_text(output);
     compared(
         "matches",
         pattern.is_match(&text),
-        || (json!(pattern.as_str()), output.clone()),
+        || (json!(pattern.as_str()), copies.of(output)),
         || format!("the output does not match `{}`", pattern.as_str()),
     )
 }
 
-fn subset(expected: &Value, output: &Value, tolerance: f64) -> Check {
+fn subset(expected: &Value, output: &Value, tolerance: f64, copies: &Copies) -> Check {
     let mismatch = compare::first_mismatch(expected, output, tolerance);
     let mut check = compared(
         "json",
         mismatch.is_none(),
-        || (expected.clone(), output.clone()),
+        || (expected.clone(), copies.of(output)),
         || mismatch.clone().unwrap_or_default(),
     );
     if check.verdict == CheckVerdict::Fail {
@@ -279,23 +296,28 @@ fn subset(expected: &Value, output: &Value, tolerance: f64) -> Check {
     check
 }
 
-fn conforms(schema: &Schema, output: &Value) -> Check {
-    let errors: Vec<_> = schema
-        .validator()
-        .iter_errors(output)
-        .take(MAX_SCHEMA_ERRORS)
-        .map(|error| match error.instance_path().as_str() {
-            "" => error.to_string(),
-            path => format!("at `{path}`: {error}"),
-        })
-        .collect();
-    let message = || errors.join("; ");
+fn conforms(schema: &Schema, output: &Value, copies: &Copies) -> Check {
     compared(
         "schema",
-        errors.is_empty(),
-        || (schema.value().clone(), output.clone()),
-        message,
+        schema.validator().is_valid(output),
+        || (schema.value().clone(), copies.of(output)),
+        || schema_message(schema, output),
     )
+}
+
+fn schema_message(schema: &Schema, output: &Value) -> String {
+    if cost_of(output, MAX_EXPLAINED_BYTES) == MAX_EXPLAINED_BYTES {
+        return "the output is not valid by the schema, and too large to look for where".into();
+    }
+    let errors = schema.validator().iter_errors(output);
+    let errors: Vec<_> = errors
+        .take(MAX_SCHEMA_ERRORS)
+        .map(|error| match error.instance_path().as_str() {
+            "" => BoundedText::of(MAX_SCHEMA_ERROR_BYTES, error),
+            path => BoundedText::of(MAX_SCHEMA_ERROR_BYTES, format_args!("at `{path}`: {error}")),
+        })
+        .collect();
+    errors.join("; ")
 }
 
 /// A plain command must exit with 0 unless the test says otherwise.
@@ -376,22 +398,22 @@ fn thresholds(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Che
 }
 
 /// Makes a check; the values and the message are kept only where they tell something.
-fn compared(
+fn compared<A: Into<Option<Value>>>(
     name: &str,
     holds: bool,
-    values: impl FnOnce() -> (Value, Value),
+    values: impl FnOnce() -> (Value, A),
     message: impl FnOnce() -> String,
 ) -> Check {
     let (verdict, message, expected, actual) = if holds {
         (CheckVerdict::Pass, None, None, None)
     } else {
         let (expected, actual) = values();
-        (
-            CheckVerdict::Fail,
-            Some(message()),
-            Some(expected),
-            Some(actual),
-        )
+        let actual = actual.into();
+        let mut message = message();
+        if actual.is_none() {
+            message = format!("{message}; {NOT_REPEATED}");
+        }
+        (CheckVerdict::Fail, Some(message), Some(expected), actual)
     };
     Check {
         name: name.into(),

@@ -1,12 +1,23 @@
 //! Comparing JSON values as a test means them.
 
-use std::time::Duration;
+use std::{borrow::Cow, io, time::Duration};
 
 use serde_json::{Map, Number, Value};
 use similar::TextDiff;
 
+use crate::model::BoundedText;
+
 /// How long a diff may be, in bytes; what is over is cut, since a row holds 256 KiB.
 const MAX_DIFF_BYTES: usize = 8 * 1024;
+
+/// How much is compared line by line, in bytes of each text: of one whose every byte is a line, each takes some memory.
+const MAX_COMPARED_BYTES: usize = 128 * 1024;
+
+/// How many lines around a change are shown.
+const CONTEXT: usize = 3;
+
+/// How much is shown of a value inside a message, in bytes.
+const MAX_SHORT_BYTES: usize = 80;
 
 /// How long a diff may be searched for before a coarser one is taken.
 const DIFF_TIME: Duration = Duration::from_millis(100);
@@ -49,25 +60,56 @@ pub(super) fn as_text(value: &Value) -> std::borrow::Cow<'_, str> {
 
 /// A unified line diff from `expected` to `output`; `None` where both fit on a line and say it all themselves.
 pub(super) fn diff(expected: &Value, output: &Value) -> Option<String> {
-    let (old, new) = match (expected, output) {
-        (Value::String(old), Value::String(new)) => (old.clone(), new.clone()),
-        _ => (pretty(expected), pretty(output)),
+    let (old, new): (Cow<'_, str>, Cow<'_, str>) = match (expected, output) {
+        (Value::String(old), Value::String(new)) => (old.into(), new.into()),
+        _ => (pretty(expected).into(), pretty(output).into()),
     };
     // A line that differs in nothing but its end is told by its value, which has that end in it.
     let is_line = |text: &str| !text.strip_suffix('\n').unwrap_or(text).contains('\n');
     if is_line(&old) && is_line(&new) {
         return None;
     }
+    let is_long = old.len().max(new.len()) > MAX_COMPARED_BYTES;
+    let (skipped, start) = if is_long {
+        equal_lines(&old, &new)
+    } else {
+        (0, 0)
+    };
+    let (old, new) = (beginning(&old[start..]), beginning(&new[start..]));
+    if old == new {
+        // They differ behind what is compared.
+        return None;
+    }
     let diff = TextDiff::configure()
         .timeout(DIFF_TIME)
-        .diff_lines(old.as_str(), new.as_str());
-    let differs_in_end = old.ends_with('\n') != new.ends_with('\n');
+        .diff_lines(old, new);
+    let differs_in_end = !is_long && old.ends_with('\n') != new.ends_with('\n');
     let text = diff
         .unified_diff()
-        .context_radius(3)
+        .context_radius(CONTEXT)
         .missing_newline_hint(differs_in_end)
         .to_string();
-    Some(cut(text))
+    let text = cut(text);
+    Some(match skipped {
+        0 => text,
+        lines => format!("(behind {lines} equal lines)\n{text}"),
+    })
+}
+
+/// How many lines at the start of both texts are the same, without those that are context, and where they end.
+fn equal_lines(old: &str, new: &str) -> (usize, usize) {
+    let pairs = old.bytes().zip(new.bytes());
+    let same = pairs.take_while(|(old, new)| old == new).count();
+    let lines = old.as_bytes()[..same].iter().enumerate().rev();
+    let mut ends = lines.filter(|(_, byte)| **byte == b'\n');
+    match ends.nth(CONTEXT) {
+        Some((index, _)) => (ends.count() + 1, index + 1),
+        None => (0, 0),
+    }
+}
+
+fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_COMPARED_BYTES)]
 }
 
 fn mismatch_at(path: &str, expected: &Value, output: &Value, tolerance: f64) -> Option<String> {
@@ -135,7 +177,10 @@ fn close(left: &Number, right: &Number, tolerance: f64) -> bool {
 }
 
 fn pretty(value: &Value) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("a JSON value has a text");
+    let mut text = Beginning(Vec::new());
+    // What fails is writing more than there is room for.
+    let _ = serde_json::to_writer_pretty(&mut text, value);
+    let mut text = String::from_utf8_lossy(&text.0).into_owned();
     text.push('\n');
     if text.matches('\n').count() == 1 {
         text.pop();
@@ -144,10 +189,22 @@ fn pretty(value: &Value) -> String {
 }
 
 fn short(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(80) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+    BoundedText::of(MAX_SHORT_BYTES, value)
+}
+
+/// The first bytes of what is written, as many as are compared: a small value, indented, can have a very long text.
+struct Beginning(Vec<u8>);
+
+impl io::Write for Beginning {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = MAX_COMPARED_BYTES - self.0.len();
+        let kept = &bytes[..bytes.len().min(room)];
+        self.0.extend_from_slice(kept);
+        Ok(kept.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -221,6 +278,20 @@ mod tests {
             Some("@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n")
         );
         assert_eq!(diff(&json!("a"), &json!("b")), None);
+        let lines = "same\n".repeat(400_000);
+        assert_eq!(
+            diff(
+                &json!(format!("{lines}one\n")),
+                &json!(format!("{lines}two\n"))
+            )
+            .as_deref(),
+            Some("(behind 399997 equal lines)\n@@ -1,4 +1,4 @@\n same\n same\n same\n-one\n+two\n")
+        );
+        let empty_lines = "\n".repeat(4 << 20);
+        let other_lines = "\n\r".repeat(2 << 20);
+        assert!(diff(&json!(empty_lines), &json!(other_lines)).is_some());
+        let deep = (0..120).fold(json!(vec![0; 100_000]), |inner, _| json!([inner]));
+        assert!(diff(&json!([1, 2]), &deep).is_some_and(|text| text.len() < 9_000));
         let long = "x\n".repeat(100_000);
         assert!(diff(&json!(long), &json!("y\n")).is_some_and(|text| text.len() < 9_000));
     }

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod ceiling;
+mod copies;
 mod deadline;
 mod dispatcher;
 mod error;

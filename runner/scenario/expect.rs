@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
+use jsonschema::PatternOptions;
 use regex::Regex;
 use serde_json::{Map, Value};
 
@@ -35,6 +36,10 @@ pub struct Expect {
     pub max_memory: Option<u64>,
 }
 
+/// How often a pattern of a schema may try again in one text before it counts as not matching: what it is tried on is a
+/// guest's.
+const MAX_BACKTRACKS: usize = 10_000;
+
 /// A JSON Schema, ready to use.
 pub struct Schema {
     value: Value,
@@ -44,7 +49,16 @@ pub struct Schema {
 impl Schema {
     /// Compiles a schema. One that refers to other documents is refused.
     pub(super) fn compile(value: Value) -> Result<Self, String> {
-        match jsonschema::validator_for(&value) {
+        let linear = jsonschema::options()
+            .with_pattern_options(PatternOptions::regex())
+            .build(&value);
+        // Patterns that look around, or refer back, take an engine that tries.
+        let validator = linear.or_else(|_| {
+            let trying = PatternOptions::fancy_regex().backtrack_limit(MAX_BACKTRACKS);
+            let options = jsonschema::options();
+            options.with_pattern_options(trying).build(&value)
+        });
+        match validator {
             Ok(validator) => Ok(Self { value, validator }),
             Err(error) => Err(error.to_string()),
         }

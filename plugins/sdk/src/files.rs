@@ -2,6 +2,9 @@
 
 use crate::host;
 
+/// Bytes that are asked for at once; the host hands over no more than 32 MiB.
+const AT_ONCE: u32 = 8 * 1024 * 1024;
+
 /// An attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
@@ -19,7 +22,7 @@ pub enum FileError {
     /// The test has no attachment of this name.
     #[error("the test has no such attachment")]
     NotFound,
-    /// The attachment ends before the bytes asked for.
+    /// The attachment ends before the bytes asked for, or they are more than 32 MiB.
     #[error("the attachment ends before the bytes asked for")]
     OutOfRange,
     /// The host cannot read it now.
@@ -38,7 +41,17 @@ pub fn read(name: &str) -> Result<Vec<u8>, FileError> {
         .into_iter()
         .find(|file| file.name == name)
         .ok_or(FileError::NotFound)?;
-    read_range(name, 0, file.size)
+    let mut bytes = Vec::with_capacity(file.size as usize);
+    while let Some(rest) = file.size.checked_sub(bytes.len() as u32)
+        && rest > 0
+    {
+        let part = read_range(name, bytes.len() as u32, rest.min(AT_ONCE))?;
+        if part.is_empty() {
+            return Err(FileError::OutOfRange);
+        }
+        bytes.extend(part);
+    }
+    Ok(bytes)
 }
 
 /// Reads `length` bytes from `offset` on.

@@ -1,16 +1,13 @@
 //! WASI 0.2's files with everything that is written counted: wasmtime's own implementation, behind checks of ours.
 
-use std::{fs::File, io, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use rustix::io::Errno;
+use rustix::fs::FileType;
 use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::{
-    async_trait,
     filesystem::{Descriptor, OpenMode, WasiFilesystemCtxView, WasiFilesystemView as _},
     p2::{
-        DynInputStream, DynOutputStream, FsError, FsResult, OutputStream, Pollable, StreamError,
-        StreamResult,
+        DynInputStream, DynOutputStream, FsError, FsResult,
         bindings::filesystem::types::{
             self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry,
             DirectoryEntryStream, ErrorCode, Filesize, HostDescriptor, HostDirectoryEntryStream,
@@ -20,14 +17,14 @@ use wasmtime_wasi::{
 };
 
 use super::{
-    descriptors, outside,
+    counted_stream::CountedStream,
+    descriptors,
+    listing::Listing,
+    outside,
     quota::{ENTRY, Quota, cost},
     special,
 };
-use crate::{
-    model::HostFault,
-    plugin::{host::Host, lacking::fault_in, sandbox::Sandbox},
-};
+use crate::plugin::{host::Host, sandbox::Sandbox};
 
 /// Puts the counting functions in the place of wasmtime's.
 pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
@@ -53,16 +50,6 @@ struct Counted<'a> {
     /// None where nothing is mounted that may be written to.
     quota: Option<&'a Quota>,
     host: &'a mut Host,
-}
-
-/// A stream into a file.
-struct CountedStream {
-    inner: DynOutputStream,
-    file: Arc<File>,
-    /// Where the next byte goes; none where that is always the end.
-    position: Option<u64>,
-    quota: Quota,
-    is_closed: bool,
 }
 
 type Handle = Resource<Descriptor>;
@@ -101,13 +88,8 @@ impl Counted<'_> {
             return Ok(stream);
         };
         let file = Arc::clone(&file.file);
-        let counted = CountedStream {
-            inner: self.files.table.delete(stream)?,
-            file,
-            position,
-            quota,
-            is_closed: false,
-        };
+        let inner = self.files.table.delete(stream)?;
+        let counted = CountedStream::new(inner, file, position, quota);
         let counted: DynOutputStream = Box::new(counted);
         Ok(self.files.table.push(counted)?)
     }
@@ -130,6 +112,11 @@ fn settle<T>(quota: Option<&Quota>, cost: u64, result: FsResult<T>) -> FsResult<
         }
     }
     result
+}
+
+/// Ours in the place of wasmtime's, by whose type the guest's handle is known.
+fn listing(stream: &Resource<DirectoryEntryStream>) -> Resource<Listing> {
+    Resource::new_borrow(stream.rep())
 }
 
 fn borrow<T: 'static>(resource: &Resource<T>) -> Resource<T> {
@@ -242,9 +229,14 @@ impl HostDescriptor for Counted<'_> {
 
     async fn create_directory_at(&mut self, fd: Handle, path: String) -> FsResult<()> {
         let quota = self.quota_for(&fd);
-        charge(quota.as_ref(), ENTRY)?;
+        if quota.as_ref().is_some_and(|quota| !quota.charge_folder()) {
+            return Err(ErrorCode::InsufficientSpace.into());
+        }
         let made = self.files.create_directory_at(fd, path).await;
-        settle(quota.as_ref(), ENTRY, made)
+        if let (Some(quota), Err(_)) = (&quota, &made) {
+            quota.refund_folder();
+        }
+        settle(quota.as_ref(), 0, made)
     }
 
     async fn link_at(
@@ -312,7 +304,16 @@ impl HostDescriptor for Counted<'_> {
     }
 
     async fn read_directory(&mut self, fd: Handle) -> FsResult<Resource<DirectoryEntryStream>> {
-        self.files.read_directory(fd).await
+        if descriptors::is_full(self.files.table) {
+            self.host.deny(descriptors::too_many());
+            return Err(ErrorCode::InsufficientMemory.into());
+        }
+        let folder = match self.files.table.get(&fd)? {
+            Descriptor::Dir(dir) => Arc::clone(&dir.dir),
+            Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),
+        };
+        let listing = Listing::open(&folder).await?;
+        Ok(Resource::new_own(self.files.table.push(listing)?.rep()))
     }
 
     async fn sync(&mut self, fd: Handle) -> FsResult<()> {
@@ -402,87 +403,33 @@ impl HostDirectoryEntryStream for Counted<'_> {
         &mut self,
         stream: Resource<DirectoryEntryStream>,
     ) -> FsResult<Option<DirectoryEntry>> {
-        self.files.read_directory_entry(stream).await
+        let listing = self.files.table.get_mut(&self::listing(&stream))?;
+        loop {
+            let Some(entry) = listing.next().await.transpose()? else {
+                return Ok(None);
+            };
+            if entry.is_relative() {
+                continue;
+            }
+            let type_ = match entry.kind {
+                FileType::RegularFile => DescriptorType::RegularFile,
+                FileType::Directory => DescriptorType::Directory,
+                FileType::Symlink => DescriptorType::SymbolicLink,
+                FileType::BlockDevice => DescriptorType::BlockDevice,
+                FileType::CharacterDevice => DescriptorType::CharacterDevice,
+                FileType::Fifo => DescriptorType::Fifo,
+                FileType::Socket => DescriptorType::Socket,
+                FileType::Unknown => DescriptorType::Unknown,
+            };
+            let name = String::from_utf8(entry.name);
+            let name = name.map_err(|_| ErrorCode::IllegalByteSequence)?;
+            return Ok(Some(DirectoryEntry { type_, name }));
+        }
     }
 
     fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> wasmtime::Result<()> {
-        HostDirectoryEntryStream::drop(&mut self.files, stream)
-    }
-}
-
-impl CountedStream {
-    /// Notes a disk that is full.
-    fn noted<T>(&self, result: StreamResult<T>) -> StreamResult<T> {
-        if let Err(StreamError::LastOperationFailed(error)) = &result
-            && fault_in(error.chain()) == Some(HostFault::Storage)
-        {
-            self.quota.disk_is_full();
-        }
-        result
-    }
-
-    /// Takes what the next `bytes` cost; without enough left the stream ends here.
-    fn count(&mut self, bytes: u64) -> StreamResult<()> {
-        if self.is_closed {
-            return Err(StreamError::Closed);
-        }
-        let cost = match self.position {
-            None => bytes,
-            Some(position) => {
-                let file = self.file.metadata().map_err(failed)?;
-                cost(bytes, position, file.len())
-            }
-        };
-        if !self.quota.charge(cost) {
-            self.is_closed = true;
-            return Err(failed(Errno::NOSPC.into()));
-        }
-        // Whether they arrive is seen later, and by the guest alone.
-        self.quota.wrote(bytes);
-        self.position = self.position.map(|position| position.saturating_add(bytes));
+        let listing = Resource::<Listing>::new_own(stream.rep());
+        self.files.table.delete(listing)?;
         Ok(())
     }
-}
-
-#[async_trait]
-impl OutputStream for CountedStream {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.count(bytes.len() as u64)?;
-        self.inner.write(bytes)
-    }
-
-    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.inner.ready().await;
-        self.count(bytes.len() as u64)?;
-        let written = self.inner.blocking_write_and_flush(bytes).await;
-        self.noted(written)
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        let flushed = self.inner.flush();
-        self.noted(flushed)
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        if self.is_closed {
-            return Err(StreamError::Closed);
-        }
-        let room = self.inner.check_write();
-        self.noted(room)
-    }
-
-    async fn cancel(&mut self) {
-        self.inner.cancel().await;
-    }
-}
-
-#[async_trait]
-impl Pollable for CountedStream {
-    async fn ready(&mut self) {
-        self.inner.ready().await;
-    }
-}
-
-fn failed(error: io::Error) -> StreamError {
-    StreamError::LastOperationFailed(error.into())
 }

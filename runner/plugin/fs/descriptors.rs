@@ -7,10 +7,10 @@ use wasmtime_wasi::{
     p2::{DynInputStream, DynOutputStream},
 };
 
-use super::denied;
+use super::{denied, listing::Listing};
 use crate::model::Denied;
 
-/// Files and folders that one guest may have open at once, those included that it is granted. A process has a
+/// Files and folders that one guest may have open at once, those included that it is granted and that it reads names of. A process has a
 /// thousand or a few for all of its attempts.
 const MAX_OPEN: usize = 128;
 /// Streams beside them, each of which may be all that keeps a file open.
@@ -33,7 +33,7 @@ pub fn raise_open_files() {
 pub(super) fn is_full(table: &mut ResourceTable) -> bool {
     let (mut open, mut streams) = (0, 0);
     for entry in table.iter_mut() {
-        if entry.is::<Descriptor>() {
+        if entry.is::<Descriptor>() || entry.is::<Listing>() {
             open += 1;
         } else if entry.is::<DynInputStream>() || entry.is::<DynOutputStream>() {
             streams += 1;

@@ -4,10 +4,10 @@
 //! begins with a mark that has a token, which the folder has in its name: nobody else's folder is taken for one of these.
 
 use std::{
-    ffi::OsStr,
+    ffi::{CString, OsStr},
     io::{self, Read as _, Write as _},
     os::{
-        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use std::{
 use fs_err::{self as fs, os::unix::fs::OpenOptionsExt as _};
 use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 
-use super::{ARTIFACTS, ATTACHMENTS, SCRATCH};
+use super::{ARTIFACTS, ATTACHMENTS, SCRATCH, removal};
 
 /// How the names of private folders begin; a token follows.
 const PREFIX: &str = "runner-attempt-";
@@ -74,7 +74,7 @@ impl Folder {
         if (held.dev(), held.ino()) != (found.st_dev, found.st_ino) {
             return Err(io::Error::other("another folder has taken its place"));
         }
-        remove_opened(root.as_fd(), name, &folder, &self.path)
+        remove_opened(root.as_fd(), name, &folder)
     }
 }
 
@@ -105,7 +105,7 @@ pub fn sweep_folders(root: &Path, now: SystemTime) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         if let Some(token) = token(&name)
-            && let Err(error) = remove_dead(opened.as_fd(), &name, token, &entry.path(), now)
+            && let Err(error) = remove_dead(opened.as_fd(), &name, token, now)
         {
             tracing::debug!("cannot remove `{}`: {error}", entry.path().display());
         }
@@ -142,13 +142,7 @@ fn open(at: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> io::Result<OwnedFd> 
 
 /// Removes a folder of this user's whose lock nobody holds, if it is what a process of this runner has left: by its name,
 /// its owner, its mode, its mark, and what is in it. Everything is looked at, and removed, by way of one handle.
-fn remove_dead(
-    root: BorrowedFd<'_>,
-    name: &OsStr,
-    token: &str,
-    path: &Path,
-    now: SystemTime,
-) -> io::Result<()> {
+fn remove_dead(root: BorrowedFd<'_>, name: &OsStr, token: &str, now: SystemTime) -> io::Result<()> {
     let folder = std::fs::File::from(open(root, name, OFlags::NOFOLLOW)?);
     let found = folder.metadata()?;
     if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o777 != MODE {
@@ -173,7 +167,7 @@ fn remove_dead(
     let is_marked = text == mark.as_bytes();
     let is_unmarked = text.is_empty() && age > UNMARKED;
     if (is_marked || is_unmarked) && has_only_what_is_known(&folder, is_marked)? {
-        remove_opened(root, name, &folder.into(), path)?;
+        remove_opened(root, name, &folder.into())?;
     }
     Ok(())
 }
@@ -200,69 +194,15 @@ fn has_only_what_is_known(folder: &std::fs::File, is_marked: bool) -> io::Result
 }
 
 /// Removes a folder that was opened, and whatever its name is by now, nothing else.
-fn remove_opened(
-    root: BorrowedFd<'_>,
-    name: &OsStr,
-    folder: &OwnedFd,
-    path: &Path,
-) -> io::Result<()> {
-    // On Linux what is open has a path of its own.
-    if cfg!(target_os = "linux") {
-        empty(Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())))?;
-    } else {
-        empty(path)?;
-    }
+fn remove_opened(root: BorrowedFd<'_>, name: &OsStr, folder: &OwnedFd) -> io::Result<()> {
+    let lock = CString::new(LOCK).expect("the name has no NUL");
+    removal::empty(folder.as_fd(), &lock)?;
     match unlinkat(folder, LOCK, AtFlags::empty()) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
     }
     // Fails if anything is in what has the name.
     Ok(unlinkat(root, name, AtFlags::REMOVEDIR)?)
-}
-
-/// Removes all that is in a folder but its lock, following no links.
-///
-/// Not `remove_dir_all`: that holds a descriptor for each level, and a guest makes as many levels as it likes.
-/// Folders are moved up instead until none is deeper than two levels.
-fn empty(top: &Path) -> io::Result<()> {
-    let mut moved: u64 = 0;
-    loop {
-        let mut is_flat = true;
-        for entry in fs::read_dir(top)? {
-            let entry = entry?;
-            if entry.file_name() == LOCK && entry.file_type()?.is_file() {
-                continue;
-            }
-            if !entry.file_type()?.is_dir() {
-                fs::remove_file(entry.path())?;
-                continue;
-            }
-            for inner in fs::read_dir(entry.path())? {
-                let inner = inner?;
-                if inner.file_type()?.is_dir() {
-                    is_flat = false;
-                    fs::rename(inner.path(), unused(top, &mut moved))?;
-                } else {
-                    fs::remove_file(inner.path())?;
-                }
-            }
-            fs::remove_dir(entry.path())?;
-        }
-        if is_flat {
-            return Ok(());
-        }
-    }
-}
-
-/// A name in `top` that nothing has.
-fn unused(top: &Path, count: &mut u64) -> PathBuf {
-    loop {
-        *count += 1;
-        let path = top.join(count.to_string());
-        if path.symlink_metadata().is_err() {
-            return path;
-        }
-    }
 }
 
 #[cfg(test)]

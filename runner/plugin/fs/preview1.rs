@@ -13,7 +13,7 @@ use wiggle::{GuestMemory, GuestPtr};
 use super::{
     descriptors, outside,
     quota::{ENTRY, Quota, cost},
-    special,
+    readdir, special,
 };
 use crate::plugin::sandbox::Sandbox;
 
@@ -67,7 +67,7 @@ pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
         |guest| guest.charge_open(fd, lookup, (path, length), (open, rights)).await
     );
     counted!(linker, path_create_directory(fd: i32, path: i32, length: i32), |guest| {
-        guest.charge(ENTRY)
+        guest.charge_folder()
     });
     counted!(
         linker,
@@ -82,6 +82,31 @@ pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
         path_symlink(target: i32, target_length: i32, fd: i32, path: i32, length: i32),
         |guest| guest.charge(ENTRY)
     );
+    linker.func_wrap_async(
+        MODULE,
+        "fd_readdir",
+        |mut caller: Caller<'_, Sandbox>,
+         (fd, buffer, length, cookie, out): (i32, i32, i32, i64, i32)| {
+            Box::new(async move {
+                let guest = Guest::of(&mut caller)?;
+                let Guest {
+                    mut memory,
+                    sandbox,
+                    ..
+                } = guest;
+                let (buffer, rest) = ((buffer, length), (cookie, out));
+                match readdir::fill(sandbox, &mut memory, fd, buffer, rest).await? {
+                    Some(errno) => Ok(errno),
+                    // It says what is wrong with the number.
+                    None => {
+                        let wasi = &mut sandbox.wasi;
+                        original::fd_readdir(wasi, &mut memory, fd, buffer.0, length, cookie, out)
+                            .await
+                    }
+                }
+            })
+        },
+    )?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -99,6 +124,8 @@ struct Guest<'a> {
 struct Charge {
     cost: u64,
     bytes: u64,
+    /// Whether it is that of a folder.
+    is_folder: bool,
     /// What the call wants to read.
     reads: Option<String>,
 }
@@ -139,12 +166,25 @@ impl<'a> Guest<'a> {
         }
     }
 
+    fn charge_folder(&self) -> Result<Charge, Errno> {
+        match self.quota() {
+            Some(quota) if !quota.charge_folder() => Err(Errno::Nospc),
+            _ => Ok(Charge {
+                is_folder: true,
+                ..Charge::default()
+            }),
+        }
+    }
+
     fn settle(&mut self, charge: &Charge, errno: i32) {
         match (&charge.reads, self.quota()) {
             (Some(path), _) if errno == Errno::Perm as i32 => self.sandbox.host.deny(outside(path)),
             (_, Some(quota)) if errno == Errno::Success as i32 => quota.wrote(charge.bytes),
             (_, Some(quota)) => {
                 quota.refund(charge.cost);
+                if charge.is_folder {
+                    quota.refund_folder();
+                }
                 if errno == Errno::Nospc as i32 {
                     quota.disk_is_full();
                 }

@@ -10,6 +10,10 @@ use bytesize::ByteSize;
 /// What a new file, folder or link costs, so that a disk is not filled with empty ones: a block.
 pub(super) const ENTRY: u64 = 4 * 1024;
 
+/// How many folders one attempt may make. To remove one takes some file systems milliseconds, and all of them are removed
+/// behind the attempt.
+pub(super) const MAX_FOLDERS: u64 = 4_000;
+
 /// How much one attempt may write; its clones are one.
 #[derive(Clone, Debug)]
 pub(in crate::plugin) struct Quota(Arc<Count>);
@@ -19,7 +23,9 @@ struct Count {
     limit: u64,
     charged: AtomicU64,
     written: AtomicU64,
+    folders: AtomicU64,
     is_exceeded: AtomicBool,
+    is_crowded: AtomicBool,
     is_disk_full: AtomicBool,
 }
 
@@ -29,7 +35,9 @@ impl Quota {
             limit,
             charged: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            folders: AtomicU64::new(0),
             is_exceeded: AtomicBool::new(false),
+            is_crowded: AtomicBool::new(false),
             is_disk_full: AtomicBool::new(false),
         }))
     }
@@ -47,6 +55,10 @@ impl Quota {
 
     /// Says that a write was refused, if one was.
     pub(in crate::plugin) fn exceeded(&self) -> Option<String> {
+        if self.0.is_crowded.load(Ordering::Relaxed) {
+            let text = "making a folder was refused, because an attempt may make";
+            return Some(format!("{text} {MAX_FOLDERS} of them"));
+        }
         let is_exceeded = self.0.is_exceeded.load(Ordering::Relaxed);
         is_exceeded.then(|| {
             let limit = ByteSize(self.0.limit);
@@ -68,6 +80,28 @@ impl Quota {
             self.0.is_exceeded.store(true, Ordering::Relaxed);
         }
         is_within
+    }
+
+    /// Takes what a new folder costs, or refuses and remembers that.
+    pub(super) fn charge_folder(&self) -> bool {
+        let folders = &self.0.folders;
+        let add = |folders: u64| (folders < MAX_FOLDERS).then_some(folders + 1);
+        let is_within = folders.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        if is_within.is_err() {
+            self.0.is_crowded.store(true, Ordering::Relaxed);
+            return false;
+        }
+        let is_paid = self.charge(ENTRY);
+        if !is_paid {
+            folders.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_paid
+    }
+
+    /// Gives back what a folder was charged that was not made.
+    pub(super) fn refund_folder(&self) {
+        self.0.folders.fetch_sub(1, Ordering::Relaxed);
+        self.refund(ENTRY);
     }
 
     /// Gives back what a write was charged that failed.
@@ -104,7 +138,7 @@ pub(super) fn cost(bytes: u64, offset: u64, size: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Quota, cost};
+    use super::{ENTRY, MAX_FOLDERS, Quota, cost};
 
     #[test]
     fn a_write_costs_its_bytes_or_the_growth_of_its_file() {
@@ -118,6 +152,22 @@ mod tests {
         ] {
             assert_eq!(cost(bytes, offset, size), expected);
         }
+    }
+
+    #[test]
+    fn folders_are_counted_beside_what_they_cost() {
+        let quota = Quota::new(MAX_FOLDERS * ENTRY * 2);
+        assert!((0..MAX_FOLDERS).all(|_| quota.charge_folder()));
+        assert_eq!(quota.exceeded(), None);
+        assert!(!quota.charge_folder());
+        let exceeded = quota.exceeded().unwrap();
+        assert!(exceeded.contains("4000"), "{exceeded}");
+        quota.refund_folder();
+        assert!(quota.charge_folder());
+        let poor = Quota::new(ENTRY);
+        assert!(poor.charge_folder() && !poor.charge_folder());
+        poor.refund_folder();
+        assert!(poor.charge_folder());
     }
 
     #[test]

@@ -21,6 +21,12 @@ impl Provider for Files {
         if let Some(room) = acts["raw"].as_u64() {
             return Reply::new(Raw(raw::act_all(room).to_string()));
         }
+        if let Some(files) = acts["listings"].as_u64() {
+            return Reply::new(Raw(raw::open_listings(files).to_string()));
+        }
+        if let Some(most) = acts["folders"].as_u64() {
+            return Reply::new(Raw(raw::nest_folders(most).to_string()));
+        }
         let found = probe::act_all(&acts);
         match probe::failure(&acts, &found) {
             Some(failure) => Err(Error::internal(failure)),

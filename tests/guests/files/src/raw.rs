@@ -54,6 +54,49 @@ pub(crate) fn act_all(room: u64) -> Value {
     })
 }
 
+/// Makes so many files with long names, and has `/scratch` open for reading as often as it can.
+pub(crate) fn open_listings(files: u64) -> Value {
+    for file in 0..files {
+        std::fs::write(format!("/scratch/{file:0>200}"), "").expect("there is room for a file");
+    }
+    let folder = scratch();
+    let mut open = Vec::new();
+    let refused = loop {
+        match folder.read_directory() {
+            Ok(listing) => {
+                listing.read_directory_entry().expect("it can be read");
+                open.push(listing);
+            }
+            Err(code) => break code.name().to_owned(),
+        }
+    };
+    let first = open.first().expect("one can be open");
+    let names = std::iter::from_fn(|| first.read_directory_entry().expect("it can be read"));
+    json!({"names": 1 + names.count(), "open": open.len(), "refused": refused})
+}
+
+/// Makes folders inside each other until that is refused.
+pub(crate) fn nest_folders(most: u64) -> Value {
+    let mut folder = scratch();
+    for made in 0..most {
+        if let Err(code) = folder.create_directory_at("deeper") {
+            return json!({"made": made, "refused": code.name()});
+        }
+        let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
+        let inner = folder.open_at(PathFlags::empty(), "deeper", OpenFlags::DIRECTORY, flags);
+        folder = inner.expect("it is there");
+    }
+    json!({"made": most})
+}
+
+fn scratch() -> Descriptor {
+    let mut folders = get_directories().into_iter();
+    let (folder, _) = folders
+        .find(|(_, path)| path == "/scratch")
+        .expect("there is scratch");
+    folder
+}
+
 fn through(
     file: &Descriptor,
     offset: Option<u64>,

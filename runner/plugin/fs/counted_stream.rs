@@ -1,0 +1,125 @@
+//! [`CountedStream`]: a stream into a file with everything that is written counted.
+
+use std::{fs::File, io, sync::Arc};
+
+use bytes::Bytes;
+use rustix::io::Errno;
+use wasmtime_wasi::{
+    async_trait,
+    p2::{DynOutputStream, OutputStream, Pollable, StreamError, StreamResult},
+};
+
+use super::quota::{Quota, cost};
+use crate::{model::HostFault, plugin::lacking::fault_in};
+
+/// Bytes of one write into a stream. They are held until they are written, for each stream that a guest has open.
+const MAX_WRITE: usize = 64 * 1024;
+
+/// A stream into a file.
+pub(super) struct CountedStream {
+    inner: DynOutputStream,
+    file: Arc<File>,
+    /// Where the next byte goes; none where that is always the end.
+    position: Option<u64>,
+    quota: Quota,
+    is_closed: bool,
+}
+
+impl CountedStream {
+    /// Puts itself before a stream into `file`, in which the next byte goes to `position`, or always to the end.
+    pub(super) fn new(
+        inner: DynOutputStream,
+        file: Arc<File>,
+        position: Option<u64>,
+        quota: Quota,
+    ) -> Self {
+        Self {
+            inner,
+            file,
+            position,
+            quota,
+            is_closed: false,
+        }
+    }
+
+    /// Notes a disk that is full.
+    fn noted<T>(&self, result: StreamResult<T>) -> StreamResult<T> {
+        if let Err(StreamError::LastOperationFailed(error)) = &result
+            && fault_in(error.chain()) == Some(HostFault::Storage)
+        {
+            self.quota.disk_is_full();
+        }
+        result
+    }
+
+    /// Takes what the next `bytes` cost; without enough left the stream ends here.
+    fn count(&mut self, bytes: u64) -> StreamResult<()> {
+        if self.is_closed {
+            return Err(StreamError::Closed);
+        }
+        let cost = match self.position {
+            None => bytes,
+            Some(position) => {
+                let file = self.file.metadata().map_err(failed)?;
+                cost(bytes, position, file.len())
+            }
+        };
+        if !self.quota.charge(cost) {
+            self.is_closed = true;
+            return Err(failed(Errno::NOSPC.into()));
+        }
+        // Whether they arrive is seen later, and by the guest alone.
+        self.quota.wrote(bytes);
+        self.position = self.position.map(|position| position.saturating_add(bytes));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl OutputStream for CountedStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > MAX_WRITE {
+            return Err(StreamError::Trap(wasmtime::format_err!(
+                "a write of {} bytes where {MAX_WRITE} are allowed",
+                bytes.len()
+            )));
+        }
+        self.count(bytes.len() as u64)?;
+        self.inner.write(bytes)
+    }
+
+    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.inner.ready().await;
+        self.count(bytes.len() as u64)?;
+        let written = self.inner.blocking_write_and_flush(bytes).await;
+        self.noted(written)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        let flushed = self.inner.flush();
+        self.noted(flushed)
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        if self.is_closed {
+            return Err(StreamError::Closed);
+        }
+        let room = self.inner.check_write().map(|room| room.min(MAX_WRITE));
+        self.noted(room)
+    }
+
+    async fn cancel(&mut self) {
+        self.inner.cancel().await;
+    }
+}
+
+#[async_trait]
+impl Pollable for CountedStream {
+    async fn ready(&mut self) {
+        self.inner.ready().await;
+    }
+}
+
+fn failed(error: io::Error) -> StreamError {
+    StreamError::LastOperationFailed(error.into())
+}
