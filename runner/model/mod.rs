@@ -22,6 +22,7 @@ pub use bounded_text::BoundedText;
 pub use chain::chain;
 pub use digest::Digest;
 pub use file_name::is_file_name;
+pub(crate) use grant::is_host_name;
 pub use grant::{Denied, FsGrant, FsMode, Grant, Grants, NetGrant, is_secret_name};
 pub use host_fault::HostFault;
 pub use id::{IdError, ProviderId, TestId, TrialId};

@@ -7,7 +7,7 @@ use thiserror::Error;
 use url::{Host, Url};
 
 use super::address::special;
-use crate::model::{Denied, Grant, NetGrant};
+use crate::model::{Denied, Grant, NetGrant, is_host_name};
 
 /// The longest name that DNS knows.
 const MAX_HOST_BYTES: usize = 253;
@@ -106,9 +106,9 @@ pub(super) fn read_url(text: &str) -> Result<Url, String> {
         );
     }
     if let Some(Host::Domain(name)) = url.host()
-        && !name.bytes().all(is_of_name)
+        && !is_host_name(name)
     {
-        return Err("the URL's host has characters that no name in DNS has".to_owned());
+        return Err("the URL's host has what no name in DNS has".to_owned());
     }
     let plain = match url.host() {
         Some(Host::Domain(name)) => name.strip_suffix('.').map(str::to_owned),
@@ -134,11 +134,6 @@ pub(super) fn read_url(text: &str) -> Result<Url, String> {
 /// Scheme, host and port, as a grant names them.
 pub(super) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
-}
-
-/// Whatever else a URL's host may have would be read as something else where it stands in a grant.
-fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte)
 }
 
 fn refuse_address(scheme: &str, host: &str, address: SocketAddr, what: &str) -> Refusal {
