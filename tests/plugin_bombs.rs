@@ -39,6 +39,18 @@ fn component(sections: &[Vec<u8>]) -> Vec<u8> {
     [COMPONENT, &sections.concat()].concat()
 }
 
+/// Imports of functions without names, from one module whose name they share.
+fn sharing(name: usize, count: usize) -> Vec<u8> {
+    let module = [leb(name), vec![b'm'; name]].concat();
+    [
+        module.as_slice(),
+        &[0, 0x7e, 0, 0],
+        &leb(count),
+        &vec![0; count],
+    ]
+    .concat()
+}
+
 /// Global constants, each of five bytes.
 fn globals(count: usize) -> Vec<u8> {
     counted(6, count, &[0x7f, 0, 0x41, 0, 0x0b].repeat(count))
@@ -108,6 +120,10 @@ fn a_file_with_too_much_of_anything_is_refused_before_anything_is_done_with_it()
         (
             module(&[counted(2, 300_000, &import.repeat(300_000))]),
             "imports, and at most 50 000 are allowed",
+        ),
+        (
+            module(&[counted(2, 1, &sharing(100_000, 49_999))]),
+            "has imports that share the name of their module",
         ),
         (
             module(&[counted(3, many, &[])]),

@@ -138,12 +138,11 @@ impl Found {
                 self.names(&section)?;
                 for group in section {
                     let group = group.map_err(damaged)?;
-                    let count = match &group {
-                        Imports::Single(..) => 1,
-                        Imports::Compact1 { items, .. } => items.count(),
-                        Imports::Compact2 { names, .. } => names.count(),
-                    };
-                    add(&mut self.imports, count.into(), &IMPORTS)?;
+                    // Written out, a name of 100 KB that 50,000 imports share would be gigabytes.
+                    if !matches!(group, Imports::Single(..)) {
+                        return Err(SniffError::SharedNames);
+                    }
+                    add(&mut self.imports, 1, &IMPORTS)?;
                     for import in group {
                         assembly.import(import.map_err(damaged)?.1.ty);
                     }

@@ -94,6 +94,11 @@ pub enum SniffError {
         /// How deep they may be.
         most: usize,
     },
+    /// Its imports are written as a proposal has it.
+    #[error(
+        "has imports that share the name of their module, which no compiler for plugins writes"
+    )]
+    SharedNames,
     /// It instantiates a component that is not defined around the place.
     #[error(
         "instantiates a component that comes as an argument or out of an instance; only those that are defined around \
