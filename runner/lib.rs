@@ -5,6 +5,8 @@
 pub mod cli;
 pub mod commands;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod model;
 pub mod output;
 pub mod plugin;

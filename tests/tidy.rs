@@ -11,7 +11,7 @@ use runner::{cli::Cli, error::ExitStatus, scenario::Selection};
 use walkdir::WalkDir;
 
 /// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("scenario", &[]),
     ("plugin", &[]),
@@ -25,6 +25,11 @@ const ROOMS: [(&str, &[&str]); 9] = [
         &[
             "cli", "error", "output", "plugin", "record", "run", "scenario",
         ],
+    ),
+    // Only tests have it, and each room's own file of this name.
+    (
+        "fuzzing",
+        &["output", "plugin", "record", "run", "scenario"],
     ),
 ];
 
@@ -324,7 +329,11 @@ fn heads(group: &str) -> Vec<String> {
 
 /// The program's sources, without the files that only tests have.
 fn sources() -> Vec<Source> {
-    let is_for_tests = |path: &str| path.ends_with("/tests.rs") || path.ends_with("/testing.rs");
+    let is_for_tests = |path: &str| {
+        ["/tests.rs", "/testing.rs", "/fuzzing.rs"]
+            .iter()
+            .any(|name| path.ends_with(name))
+    };
     files()
         .iter()
         .filter(|path| path.starts_with("runner/") && path.ends_with(".rs"))
@@ -374,22 +383,31 @@ fn files() -> Vec<String> {
     let is_kept = |entry: &walkdir::DirEntry| {
         let name = entry.file_name().to_string_lossy();
         let is_made = matches!(&*name, "target" | "results" | "dist" | ".git")
-            || entry.path() == Path::new("scenarios/toml-conformance");
+            || entry.path() == Path::new("scenarios/toml-conformance")
+            || entry.path() == Path::new("fuzz/corpus");
         !is_made
     };
-    let mut files: Vec<_> = ["runner", "plugins", "scenarios", "schemas", "tests", ".ci"]
-        .iter()
-        .flat_map(|folder| WalkDir::new(folder).into_iter().filter_entry(is_kept))
-        .chain(WalkDir::new(".").max_depth(1))
-        .map(|entry| entry.unwrap())
-        .filter(|entry| entry.file_type().is_file())
-        .map(|entry| {
-            let path = entry.path().to_str().expect("our paths are UTF-8");
-            path.trim_start_matches("./").to_owned()
-        })
-        // A worktree of git has a file of this name, with a path in it.
-        .filter(|path| path != ".git")
-        .collect();
+    let mut files: Vec<_> = [
+        "runner",
+        "plugins",
+        "scenarios",
+        "schemas",
+        "tests",
+        "fuzz",
+        ".ci",
+    ]
+    .iter()
+    .flat_map(|folder| WalkDir::new(folder).into_iter().filter_entry(is_kept))
+    .chain(WalkDir::new(".").max_depth(1))
+    .map(|entry| entry.unwrap())
+    .filter(|entry| entry.file_type().is_file())
+    .map(|entry| {
+        let path = entry.path().to_str().expect("our paths are UTF-8");
+        path.trim_start_matches("./").to_owned()
+    })
+    // A worktree of git has a file of this name, with a path in it.
+    .filter(|path| path != ".git")
+    .collect();
     files.sort();
     files
 }

@@ -7,6 +7,8 @@ mod events;
 mod failure;
 mod follow;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod grants;
 mod histogram;
 mod inspection;

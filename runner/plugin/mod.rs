@@ -21,6 +21,8 @@ mod engine;
 mod file;
 mod footprint;
 mod fs;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod host;
 mod instance;
 mod interrupt;

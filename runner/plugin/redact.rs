@@ -4,12 +4,15 @@
 //! write it in a form that nobody looks for.
 
 mod forms;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod names;
 mod rests;
 
 use std::{
-    collections::BTreeMap,
-    iter, panic,
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    panic,
     sync::{Arc, LazyLock},
 };
 
@@ -27,6 +30,9 @@ const MAX_REDACTED_AT_ONCE: u64 = 256 * 1024;
 const MAX_NAME_BYTES: usize = 128;
 /// How much of that a number may take that makes a name different.
 const MAX_NUMBER_BYTES: usize = "-4294967295".len();
+/// How many of what looks like a place where a text was shortened may be in a secret itself. Each of them is one more look
+/// at a text that may have a million, and hardly a secret has any.
+const MAX_REACH: usize = 8;
 /// Stands for a secret where no word may; too short for anything that is looked for.
 const SHORT_MARK: &str = "***";
 
@@ -49,7 +55,12 @@ pub(super) struct Redactor {
     /// The secrets' names, and what stands in their place.
     secrets: Vec<(String, String)>,
     rests: Rests,
+    /// The most seams that one of the secrets has in it, up to [`MAX_REACH`].
+    reach: usize,
 }
+
+/// Where a part of a secret is, and whose it is.
+type Rest = (Range<usize>, usize);
 
 struct Form {
     bytes: Vec<u8>,
@@ -80,12 +91,15 @@ impl Redactor {
             (name.clone(), mark.unwrap_or_else(|| SHORT_MARK.to_owned()))
         };
         let secrets = values.keys().map(mark).collect();
+        let reach = values.values().map(|value| SEAM.find_iter(value).count());
+        let reach = reach.max();
         let forms = all.into_iter();
         let forms: Vec<_> = forms
             .map(|(bytes, secret)| Form { bytes, secret })
             .collect();
         Some(Self {
             rests: Rests::new(&forms),
+            reach: reach.unwrap_or_default().min(MAX_REACH),
             finder,
             forms,
             secrets,
@@ -190,23 +204,30 @@ impl Redactor {
     }
 
     /// Redacts the parts of secrets where a text was shortened.
+    ///
+    /// A secret may itself have in it what looks like a seam: what is left of it is looked for beyond so many of them.
     fn seams(&self, text: &mut String, ends: Ends) {
-        let mut redacted = String::new();
-        let mut is_changed = false;
-        let mut rest = 0;
-        let seams = SEAM.find_iter(text).map(|seam| seam.range());
-        for seam in seams.chain(iter::once(text.len()..text.len())) {
-            let part = &text[rest..seam.start];
-            let is_cut = |is_end: bool| !is_end || ends == Ends::Cut;
-            let (is_first, is_last) = (rest == 0, seam.is_empty());
-            let trimmed = self.without_rests(part, is_cut(is_first), is_cut(is_last));
-            is_changed |= trimmed.is_some();
-            redacted += trimmed.as_deref().unwrap_or(part);
-            redacted += &text[seam.clone()];
-            rest = seam.end;
+        let mut rests = Vec::new();
+        // Where the last parts between seams begin.
+        let mut begins = VecDeque::from([0]);
+        let is_cut = |begin: usize| begin > 0 || ends == Ends::Cut;
+        for seam in SEAM.find_iter(text) {
+            rests.extend(self.rest_before(&text[..seam.start()], begins[0]));
+            if begins.len() > self.reach
+                && let Some(begin) = begins.pop_front().filter(|begin| is_cut(*begin))
+            {
+                rests.extend(self.rest_behind(&text[..seam.start()], begin));
+            }
+            begins.push_back(seam.end());
         }
-        if is_changed {
-            *text = redacted;
+        if ends == Ends::Cut {
+            rests.extend(self.rest_before(text, begins[0]));
+        }
+        for begin in begins.into_iter().filter(|begin| is_cut(*begin)) {
+            rests.extend(self.rest_behind(text, begin));
+        }
+        if !rests.is_empty() {
+            *text = self.without(text, rests);
         }
     }
 
@@ -341,25 +362,36 @@ impl Redactor {
         Some(redacted)
     }
 
-    /// The text without the part of a secret that it begins or ends with; `None` if there is none.
-    fn without_rests(&self, text: &str, is_cut_first: bool, is_cut_last: bool) -> Option<String> {
+    /// Where the part of a secret is that a text ends with, if it begins at `begin` or behind it, and whose it is.
+    fn rest_before(&self, text: &str, begin: usize) -> Option<Rest> {
         // A character that was cut has become one of these.
-        let whole = text.trim_matches(char::REPLACEMENT_CHARACTER);
-        let bytes = whole.as_bytes();
-        let first = || self.rests.at_start(bytes, &self.forms);
-        let last = || self.rests.at_end(bytes, &self.forms);
-        let first = is_cut_first.then(first).flatten();
-        let last = is_cut_last.then(last).flatten();
-        if first.is_none() && last.is_none() {
-            return None;
-        }
+        let whole = text[begin..].trim_end_matches(char::REPLACEMENT_CHARACTER);
+        let (length, secret) = self.rests.at_end(whole.as_bytes(), &self.forms)?;
+        let start = begin + whole.len() - length;
+        Some((start..text.len(), secret))
+    }
 
-        let marked = |(length, secret)| (length, self.mark(secret));
-        let (cut_first, mark_first) = first.map(marked).unwrap_or_default();
-        let (cut_last, mark_last) = last.map(marked).unwrap_or_default();
-        let end = whole.len() - cut_last;
-        let kept = whole.get(cut_first.min(end)..end).unwrap_or_default();
-        Some(format!("{mark_first}{kept}{mark_last}"))
+    /// Where the part of a secret is that begins in a text at `begin`, and whose it is.
+    fn rest_behind(&self, text: &str, begin: usize) -> Option<Rest> {
+        let whole = text[begin..].trim_start_matches(char::REPLACEMENT_CHARACTER);
+        let (length, secret) = self.rests.at_start(whole.as_bytes(), &self.forms)?;
+        let end = text.len() - whole.len() + length;
+        Some((begin..end, secret))
+    }
+
+    /// The text with marks in the place of parts of secrets; one for those that overlap.
+    fn without(&self, text: &str, mut rests: Vec<Rest>) -> String {
+        rests.sort_unstable_by_key(|(place, _)| place.start);
+        let mut redacted = String::with_capacity(text.len());
+        let mut kept = 0;
+        for (place, secret) in rests {
+            if place.start >= kept {
+                redacted += &text[kept..place.start];
+                redacted += self.mark(secret);
+            }
+            kept = kept.max(place.end);
+        }
+        redacted + &text[kept..]
     }
 
     fn mark(&self, secret: usize) -> &str {

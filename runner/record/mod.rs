@@ -15,6 +15,8 @@ mod durable;
 mod error;
 pub mod failpoint;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod history;
 mod inflight;
 pub mod last_words;

@@ -15,6 +15,8 @@ mod filesystems;
 mod fingerprint;
 mod fit;
 mod folders;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod grants;
 mod json;
 mod kept;

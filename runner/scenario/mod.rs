@@ -8,6 +8,8 @@ mod error;
 mod expect;
 mod files;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod globs;
 mod grants;
 mod keys;

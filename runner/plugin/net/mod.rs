@@ -7,6 +7,8 @@
 mod address;
 mod connect;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod headers;
 mod policy;
 mod response;
