@@ -149,6 +149,57 @@ fn a_planted_secret_is_in_no_file_and_on_no_screen() {
 }
 
 #[test]
+fn whatever_is_traced_only_the_runner_says_it_and_no_secret_is_in_it() {
+    let mut ways = WAYS.to_vec();
+    ways.push("bad-json");
+    let grants = "secrets = [\"API_KEY\"]\nenv = { TOKEN = \"{{secret.API_KEY}}\" }";
+    // Bytes that a library traces are a list of numbers.
+    let numbers: Vec<_> = SECRET
+        .bytes()
+        .take(7)
+        .map(|byte| byte.to_string())
+        .collect();
+    let numbers = numbers.join(", ");
+    let line = regex::Regex::new(r"^\S+ +(TRACE|DEBUG|INFO|WARN|ERROR) runner(::\w+)*: ").unwrap();
+    let check = |log: &str| {
+        assert_clean("the log", log.as_bytes());
+        assert!(!log.contains(&numbers), "{log}");
+    };
+
+    let runner = leaky(grants, &ways);
+    with_secret(&runner, &["exec", "scenario.toml", "-q"]).expect(1);
+    let log = runner.only_run().read("runner.log");
+    check(&log);
+    let foreign = log.lines().find(|text| !line.is_match(text));
+    assert_eq!(foreign, None);
+    assert!(log.contains("TRACE runner"), "{log}");
+
+    let runner = leaky(grants, &ways);
+    let id = with_secret(&runner, &["exec", "scenario.toml", "--detach"])
+        .expect(0)
+        .stdout;
+    runner.run(&["wait", id.trim()]).expect(1);
+    check(&runner.only_run().read("runner.log"));
+
+    for way in ways {
+        let input = json!(way).to_string();
+        let args = [
+            "plugin",
+            "run",
+            "leaky.wasm",
+            "--input",
+            &input,
+            "--grant",
+            "secret=API_KEY",
+        ];
+        let ran = with_secret(&runner, &args);
+        check(&(ran.stdout + &ran.stderr));
+    }
+    let ran = with_secret(&runner, &["plugin", "inspect", "leaky.wasm"]).expect(0);
+    check(&(ran.stdout + &ran.stderr));
+}
+
+#[test]
 fn a_command_has_a_secret_in_its_environment_and_tells_nobody() {
     let runner = Runner::new(&["command"]);
     runner.scenario(

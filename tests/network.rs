@@ -423,6 +423,19 @@ fn a_request_that_makes_no_sense_is_not_sent() {
             json!({ "url": url, "method": "CONNECT" }),
             "no method that can be sent",
         ),
+        // They send back what the host has put into a request.
+        (
+            json!({ "url": url, "method": "TRACE" }),
+            "no method that can be sent",
+        ),
+        (
+            json!({ "url": url, "method": "trace" }),
+            "no method that can be sent",
+        ),
+        (
+            json!({ "url": url, "method": "TRACK" }),
+            "no method that can be sent",
+        ),
         (
             json!({ "url": url, "method": "G ET" }),
             "no method that can be sent",
@@ -448,6 +461,18 @@ fn a_request_that_makes_no_sense_is_not_sent() {
         (get("https://*.evil.test/"), "no name in DNS has"),
     ] {
         assert_error(&bench.send(request), "invalid-request", text);
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn wasi_http_sends_nothing_back_either() {
+    let server = hello();
+    let bench = Bench::new(&[&server.origin()]);
+    for method in ["TRACE", "trace", "TRACK", "CONNECT"] {
+        let request = json!({ "by": "wasi", "url": server.url("/"), "method": method });
+        let answer = bench.send(request);
+        assert!(answer["error"].is_string(), "{answer}");
     }
     assert_eq!(server.connections(), 0);
 }
@@ -880,6 +905,82 @@ fn scenario(grants: &[String], urls: &[String]) -> Runner {
         tests(&format!("a | {{ requests = [{}] }} |", requests.join(", ")))
     ));
     runner
+}
+
+#[test]
+fn a_bound_secret_is_shown_stored_and_for_its_host_and_header_alone() {
+    const SECRET: &str = "bound-S3cret";
+    let echo = |request: &crate::support::server::Request| {
+        let told = request.header("x-key").unwrap_or("none").to_owned();
+        Response::ok(format!("told {told}")).header("x-told", &told)
+    };
+    let (server, other) = (Server::start(echo), Server::start(echo));
+    let bound = format!(
+        "{{ name = \"KEY\", host = \"{}\", header = \"x-key\" }}",
+        server.origin()
+    );
+    let request = |server: &Server, way: &str| {
+        format!(
+            "{{ by = \"{way}\", url = \"{}\", headers = [[\"x-key\", \"{{{{secret.KEY}}}}\"]] }}",
+            server.url("/")
+        )
+    };
+    let runner = Runner::new(&["web"]);
+    let table = WAYS.map(|way| {
+        format!(
+            "good-{way} | {{ requests = [{}] }} |\nbad-{way} | {{ requests = [{}] }} |\n",
+            request(&server, way),
+            request(&other, way)
+        )
+    });
+    runner.scenario(&format!(
+        "{}\n[providers.web]\nplugin = \"web.wasm\"\n[providers.web.grants]\nnet = {:?}\nsecrets = [{bound}]\n",
+        tests(&table.concat()),
+        [server.origin(), other.origin()]
+    ));
+    let with_secret = |args: &[&str]| {
+        let mut command = runner.command(args);
+        command.env("KEY", SECRET).env("RUNNER_LOG", "trace");
+        Running::spawn(command).finish()
+    };
+    let shown = with_secret(&["exec", "scenario.toml", "--dry-run"]).expect(0);
+    shown.says(&[&format!("secrets = [{bound}]")]);
+    with_secret(&["exec", "scenario.toml"]).expect(0);
+
+    for request in server.requests() {
+        assert_eq!(request.header("x-key"), Some(SECRET));
+    }
+    assert_eq!((server.requests().len(), other.connections()), (2, 0));
+    let run = runner.only_run();
+    let stored = &run.manifest()["providers"][0]["grants"];
+    let expected = json!([{ "name": "KEY", "host": server.origin(), "header": "x-key" }]);
+    assert_eq!(stored["bound_secrets"], expected, "{stored}");
+    for way in WAYS {
+        let row = run.row(&format!("good-{way}"));
+        assert_eq!(row["output"][0]["body"], "told [secret KEY]");
+        // It was taken out before the guest could count it.
+        assert_eq!(row["output"][0]["size"], "told [secret KEY]".len());
+        let row = run.row(&format!("bad-{way}"));
+        let elsewhere = bound.replace(&server.origin(), &other.origin());
+        assert_eq!(
+            row["denied"][0]["grant"],
+            format!("secrets = [{elsewhere}]")
+        );
+    }
+    runner.run(&["show"]).expect(0);
+
+    let input = json!({ "requests": [{ "url": server.url("/"), "headers": [["x-key", "{{secret.KEY}}"]] }] });
+    let input = input.to_string();
+    let net = format!("net={}", server.origin());
+    let flag = format!("secret=KEY,host={},header=x-key", server.origin());
+    let args = [
+        "plugin", "run", "web.wasm", "--input", &input, "--grant", &net, "--grant",
+    ];
+    let ran = with_secret(&[&args[..], &[&flag]].concat()).expect(0);
+    assert!(ran.stdout.contains("told [secret KEY]"), "{}", ran.stdout);
+    let flag = format!("secret=KEY,host={},header=x-key", other.origin());
+    let ran = with_secret(&[&args[..], &[&flag]].concat()).expect(0);
+    ran.says(&[&format!("secret=KEY,host={},header=x-key", server.origin())]);
 }
 
 #[test]

@@ -63,7 +63,7 @@ const KEYS_BEGIN: &str = "<!-- keys: written by `UPDATE=1 cargo test readme` -->
 const KEYS_END: &str = "<!-- /keys -->";
 
 /// The tables of a scenario in reading order: a heading, and where it is in the schema.
-const TABLES: [(&str, &str); 11] = [
+const TABLES: [(&str, &str); 12] = [
     ("Top level", ""),
     (
         "`[defaults]`; each of these keys may also stand on a test and on a test list",
@@ -82,6 +82,10 @@ const TABLES: [(&str, &str); 11] = [
     (
         "`grants` of a provider",
         "/properties/providers/additionalProperties/properties/grants",
+    ),
+    (
+        "a table in `secrets` of its grants",
+        "/properties/providers/additionalProperties/properties/grants/properties/secrets/items/anyOf/1",
     ),
     (
         "`fs` of its grants",
@@ -151,6 +155,9 @@ fn word(name: &Value, schema: &Value) -> String {
     match name.as_str() {
         Some("object") => "table".to_owned(),
         Some("array") => match &schema["items"] {
+            Value::Object(item) if item.contains_key("anyOf") => {
+                "array of strings or tables".to_owned()
+            }
             Value::Object(item) if item["type"] == "object" => "array of tables".to_owned(),
             Value::Object(item) if item["type"] == "string" => "array of strings".to_owned(),
             _ => "array".to_owned(),

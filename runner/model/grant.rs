@@ -4,6 +4,8 @@ use std::{fmt, net::IpAddr};
 
 use url::{Host, Url};
 
+use super::BoundSecret;
+
 /// What of the world outside its sandbox a provider may touch. The default is nothing.
 ///
 /// As the scenario writes it: secrets are names here, and templates are not filled in.
@@ -13,6 +15,8 @@ pub struct Grants {
     pub net: Vec<NetGrant>,
     /// The names of the secrets that it may have.
     pub secrets: Vec<String>,
+    /// Secrets that the host puts into headers, and that it never has.
+    pub bound_secrets: Vec<BoundSecret>,
     /// Folders that it finds in its file system.
     pub fs: Vec<FsGrant>,
     /// Environment variables, sorted by name; their values are templates.
@@ -77,6 +81,8 @@ pub enum Grant {
     Net(NetGrant),
     /// A name in `secrets`.
     Secret(String),
+    /// A secret for one header of requests to one place, in `secrets`.
+    BoundSecret(BoundSecret),
 }
 
 impl Grant {
@@ -90,6 +96,7 @@ impl Grant {
         match self {
             Self::Net(net) => format!("net={net}"),
             Self::Secret(name) => format!("secret={name}"),
+            Self::BoundSecret(bound) => format!("secret={}", bound.flag()),
         }
     }
 
@@ -101,7 +108,7 @@ impl Grant {
     fn key(&self) -> &'static str {
         match self {
             Self::Net(_) => "net",
-            Self::Secret(_) => "secrets",
+            Self::Secret(_) | Self::BoundSecret(_) => "secrets",
         }
     }
 
@@ -110,6 +117,7 @@ impl Grant {
         let text = match self {
             Self::Net(net) => net.to_string(),
             Self::Secret(name) => name.clone(),
+            Self::BoundSecret(bound) => return bound.element(),
         };
         serde_json::Value::from(text).to_string()
     }

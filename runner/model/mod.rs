@@ -2,6 +2,7 @@
 
 mod actor;
 mod attempt;
+mod bound_secret;
 mod bounded_text;
 mod chain;
 mod digest;
@@ -18,6 +19,7 @@ mod visible;
 
 pub use actor::Actor;
 pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
+pub use bound_secret::BoundSecret;
 pub use bounded_text::BoundedText;
 pub use chain::chain;
 pub use digest::Digest;

@@ -10,8 +10,8 @@ use owo_colors::OwoColorize as _;
 
 use super::format;
 use crate::{
-    model::{FsMode, Grants, Limits, ProviderId},
-    record::ManifestGrants,
+    model::{BoundSecret, FsMode, Grants, Limits, ProviderId},
+    record::{ManifestBoundSecret, ManifestGrants},
 };
 
 /// What a provider may touch, and how much it may write. The secrets in `missing` have no value.
@@ -191,7 +191,12 @@ impl From<&Grants> for Toml {
                 .iter()
                 .map(|net| string(&net.to_string()))
                 .collect(),
-            secrets: grants.secrets.iter().map(|name| string(name)).collect(),
+            secrets: grants
+                .secrets
+                .iter()
+                .map(|name| string(name))
+                .chain(grants.bound_secrets.iter().map(BoundSecret::element))
+                .collect(),
             fs: fs
                 .map(|grant| folder(&grant.path, &grant.mount, grant.mode.as_str()))
                 .collect(),
@@ -206,7 +211,12 @@ impl From<&ManifestGrants> for Toml {
         let env = grants.env.iter();
         Self {
             net: grants.net.iter().map(|net| string(net)).collect(),
-            secrets: grants.secrets.iter().map(|name| string(name)).collect(),
+            secrets: grants
+                .secrets
+                .iter()
+                .map(|name| string(name))
+                .chain(grants.bound_secrets.iter().map(bound))
+                .collect(),
             fs: fs
                 .map(|grant| folder(&grant.path, &grant.mount, &grant.mode))
                 .collect(),
@@ -222,6 +232,15 @@ fn table(provider: &str, grants: &Toml) -> Vec<String> {
     let mut lines = vec![format!("[providers.{}.grants]", key(provider))];
     lines.extend(grants.lines());
     lines
+}
+
+fn bound(secret: &ManifestBoundSecret) -> String {
+    format!(
+        "{{ name = {}, host = {}, header = {} }}",
+        string(&secret.name),
+        string(&secret.host),
+        string(&secret.header)
+    )
 }
 
 fn folder(path: &str, mount: &str, mode: &str) -> String {

@@ -326,7 +326,13 @@ fn denied(what: String) -> Denied {
 }
 
 fn shown(path: &str) -> String {
-    path.escape_debug().take(SHOWN_CHARACTERS).collect()
+    let mut characters = path.escape_debug();
+    let mut shown: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
+    // What is left of a secret before such a mark is taken out.
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Mounts the very folder that was found when nothing ran yet, and not what another guest may have put in its place.

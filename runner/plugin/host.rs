@@ -328,7 +328,13 @@ impl secrets::Host for Host {
         let shown: String = if is_name {
             name
         } else {
-            name.escape_debug().take(SHOWN_CHARACTERS).collect()
+            let mut characters = name.escape_debug();
+            let mut shown: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
+            // What is left of a secret before such a mark is taken out.
+            if characters.next().is_some() {
+                shown.push('…');
+            }
+            shown
         };
         self.deny(Denied {
             grant: is_name.then(|| Grant::secret(&shown)).flatten(),
@@ -406,9 +412,9 @@ mod tests {
             denied,
             [
                 (format!("the secret `{long}`").as_str(), true),
-                (format!("the secret `{cut}`").as_str(), false),
+                (format!("the secret `{cut}…`").as_str(), false),
                 ("the secret `a b`", false),
-                (format!("the secret `{escaped}`").as_str(), false),
+                (format!("the secret `{escaped}…`").as_str(), false),
             ]
         );
     }

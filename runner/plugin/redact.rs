@@ -8,6 +8,7 @@ mod forms;
 pub(super) mod fuzzing;
 mod names;
 mod rests;
+mod stream;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,6 +21,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use regex::Regex;
 use serde_json::{Map, Value};
 
+pub(super) use self::stream::Stream;
 use self::{names::Names, rests::Rests};
 use super::{Ended, Ending, Heard, Listener, Reply, Secrets};
 use crate::model::{Artifact, AttemptError, Check, Denied, Grant, LogRecord, Metric};
@@ -57,6 +59,8 @@ pub(super) struct Redactor {
     rests: Rests,
     /// The most seams that one of the secrets has in it, up to [`MAX_REACH`].
     reach: usize,
+    /// The bytes of the longest form.
+    longest: usize,
 }
 
 /// Where a part of a secret is, and whose it is.
@@ -97,7 +101,9 @@ impl Redactor {
         let forms: Vec<_> = forms
             .map(|(bytes, secret)| Form { bytes, secret })
             .collect();
+        let lengths = forms.iter().map(|form| form.bytes.len());
         Some(Self {
+            longest: lengths.max().unwrap_or_default(),
             rests: Rests::new(&forms),
             reach: reach.unwrap_or_default().min(MAX_REACH),
             finder,
@@ -231,12 +237,32 @@ impl Redactor {
         }
     }
 
+    /// The bytes without secrets; `None` if there are none in them.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.replaced(bytes, |secret, _| self.mark(secret))
+    }
+
+    /// Tells whether there is a secret in these bytes.
+    pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
+        self.finder.find(bytes).is_some()
+    }
+
+    /// Tells whether a number is written with a secret in it.
+    fn is_in_number(&self, number: impl serde::Serialize) -> bool {
+        serde_json::to_vec(&number).is_ok_and(|text| self.is_in(&text))
+    }
+
     fn reply(&self, reply: &mut Reply) {
         self.value(&mut reply.output);
         self.optional(&mut reply.summary);
         for check in &mut reply.checks {
             self.check(check);
         }
+        // A number has no place for a mark.
+        reply.score = reply.score.filter(|score| !self.is_in_number(score));
+        reply
+            .metrics
+            .retain(|metric| !self.is_in_number(metric.value));
         for Metric {
             name,
             value: _,
@@ -252,13 +278,14 @@ impl Redactor {
         let Check {
             name,
             verdict: _,
-            score: _,
+            score,
             message,
             expected,
             actual,
             diff,
             details,
         } = check;
+        *score = score.filter(|score| !self.is_in_number(score));
         self.text(name);
         self.optional(message);
         self.optional(diff);
@@ -268,6 +295,8 @@ impl Redactor {
     }
 
     fn error(&self, error: &mut AttemptError) {
+        let told = error.retry_after;
+        error.retry_after = told.filter(|told| !self.is_in_number(told.as_millis() as u64));
         self.text(&mut error.code);
         self.cut_text(&mut error.message);
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use url::Url;
+
 use super::redact::Redactor;
+use crate::model::BoundSecret;
 
 /// The longest name that is looked for.
 const MAX_NAME_BYTES: usize = 128;
@@ -13,7 +16,19 @@ const MAX_PLACE_BYTES: usize = MAX_NAME_BYTES + 32;
 #[derive(Clone, Default)]
 pub struct Secrets {
     values: BTreeMap<String, String>,
+    /// Those that the guest never knows, each with the places where the host puts it; without any it is for each header of
+    /// each request that is granted.
+    unseen: BTreeMap<String, Vec<BoundSecret>>,
     redactor: Option<Arc<Redactor>>,
+    /// Takes those out that the guest never knows.
+    unseen_redactor: Option<Arc<Redactor>>,
+}
+
+/// A header of a request, which secrets are to be put into.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) url: &'a Url,
+    pub(super) header: &'a str,
 }
 
 /// Why a text cannot be filled with secrets.
@@ -21,6 +36,8 @@ pub struct Secrets {
 pub(super) enum FillError {
     /// It names one that is not there.
     Missing(String),
+    /// It names one that is for other places.
+    Elsewhere(String),
     /// It would have more bytes than it may have.
     TooLong,
 }
@@ -33,13 +50,55 @@ impl Secrets {
 
     /// Takes the values of the secrets that a provider is granted; none is longer than [`Self::MAX_BYTES`].
     pub fn new(values: BTreeMap<String, String>) -> Self {
-        let redactor = Redactor::new(&values).map(Arc::new);
-        Self { values, redactor }
+        Self::hiding(values, BTreeMap::new())
     }
 
-    /// The value of a secret.
+    /// The same, some of which the guest never knows: each with the places where the host puts it, or without any for each
+    /// header of each request that is granted.
+    pub fn hiding(
+        values: BTreeMap<String, String>,
+        unseen: BTreeMap<String, Vec<BoundSecret>>,
+    ) -> Self {
+        let redactor = Redactor::new(&values).map(Arc::new);
+        let unseen_values = values.iter().filter(|(name, _)| unseen.contains_key(*name));
+        let unseen_values = unseen_values.map(|(name, value)| (name.clone(), value.clone()));
+        let unseen_redactor = Redactor::new(&unseen_values.collect()).map(Arc::new);
+        Self {
+            values,
+            unseen,
+            redactor,
+            unseen_redactor,
+        }
+    }
+
+    /// The value of a secret that the guest may know.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+        let is_unseen = self.unseen.contains_key(name);
+        let value = self.values.get(name).filter(|_| !is_unseen);
+        value.map(String::as_str)
+    }
+
+    /// The places that a secret is for; none of one that is for every place.
+    pub(super) fn places(&self, name: &str) -> &[BoundSecret] {
+        self.unseen.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes those values out of what comes from elsewhere that the guest never knows; `None` where there are none.
+    pub(super) fn unseen(&self) -> Option<&Arc<Redactor>> {
+        self.unseen_redactor.as_ref()
+    }
+
+    /// The value of a secret for this place.
+    fn value_for(&self, name: &str, place: Place<'_>) -> Result<&str, FillError> {
+        let value = self.values.get(name);
+        let value = value.ok_or_else(|| FillError::Missing(name.to_owned()))?;
+        let places = self.places(name);
+        let mut admitted = places.iter();
+        if places.is_empty() || admitted.any(|bound| bound.admits(place.url, place.header)) {
+            Ok(value)
+        } else {
+            Err(FillError::Elsewhere(name.to_owned()))
+        }
     }
 
     /// Takes the values out of a text, in all forms that they commonly take.
@@ -57,15 +116,19 @@ impl Secrets {
     /// Puts the value of a secret where a text has `{{secret.NAME}}`, as long as that has at most `max` bytes.
     ///
     /// Each place is filled once: what looks like a name inside of a value is part of the value.
-    pub(super) fn fill(&self, text: &str, max: usize) -> Result<String, FillError> {
+    pub(super) fn fill(
+        &self,
+        text: &str,
+        max: usize,
+        place: Place<'_>,
+    ) -> Result<String, FillError> {
         let mut filled = String::new();
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once("{{") {
             filled.push_str(before);
             rest = match named(behind) {
                 Some((name, behind)) => {
-                    let value = self.get(name);
-                    filled.push_str(value.ok_or_else(|| FillError::Missing(name.to_owned()))?);
+                    filled.push_str(self.value_for(name, place)?);
                     behind
                 }
                 None => {
@@ -110,7 +173,9 @@ fn secret_name(place: &str) -> Option<&str> {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use super::{FillError, Secrets};
+    use url::Url;
+
+    use super::{FillError, Place, Secrets};
     use crate::plugin::Access;
 
     #[test]
@@ -118,7 +183,12 @@ mod tests {
         let values = [("A", "1"), ("B_2", "{{secret.A}}")];
         let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let secrets = Secrets::new(values.into());
-        let fill = |text: &str| secrets.fill(text, 100);
+        let url = Url::parse("https://a.example").unwrap();
+        let place = Place {
+            url: &url,
+            header: "x",
+        };
+        let fill = |text: &str| secrets.fill(text, 100, place);
         for (text, filled) in [
             ("", ""),
             ("plain", "plain"),
@@ -140,14 +210,24 @@ mod tests {
         let values = BTreeMap::from([("A".to_owned(), "x".repeat(1_000))]);
         let secrets = Secrets::new(values);
         let text = "{{secret.A}}".repeat(1_000_000);
-        assert_eq!(secrets.fill(&text, 10_000), Err(FillError::TooLong));
+        let url = Url::parse("https://a.example").unwrap();
+        let place = Place {
+            url: &url,
+            header: "x",
+        };
+        assert_eq!(secrets.fill(&text, 10_000, place), Err(FillError::TooLong));
     }
 
     #[test]
     fn places_that_never_end_are_left_behind_at_once() {
         // Looking for each one's end in all the rest would take hours.
         let text = "{{".repeat(1_000_000);
-        let filled = Secrets::default().fill(&text, text.len());
+        let url = Url::parse("https://a.example").unwrap();
+        let place = Place {
+            url: &url,
+            header: "x",
+        };
+        let filled = Secrets::default().fill(&text, text.len(), place);
         assert!(filled.is_ok_and(|filled| filled == text));
     }
 

@@ -80,7 +80,7 @@ pub use row::{
     Row, RowArtifact, RowCheck, RowDenied, RowError, RowMetric, RowOutput, RowUsage, StoredOutput,
 };
 pub use run_entry::RunEntry;
-pub use sandbox::{ManifestFolder, ManifestGrants, ManifestLimits};
+pub use sandbox::{ManifestBoundSecret, ManifestFolder, ManifestGrants, ManifestLimits};
 pub use schema::{benchmark_schema, row_schema};
 pub use short::ShortIds;
 pub use state::{Accepted, AttemptKey, Mark, State, accept};

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::words;
-use crate::model::{Grants, Limits};
+use crate::model::{BoundSecret, Grants, Limits};
 
 /// What one attempt may use: the keys of the scenario's `limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,12 +55,26 @@ pub struct ManifestGrants {
     /// The names of secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// Secrets that the host puts into headers, and that the provider never has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bound_secrets: Vec<ManifestBoundSecret>,
     /// Folders.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fs: Vec<ManifestFolder>,
     /// Environment variables: templates, not filled in.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+}
+
+/// A secret for one header of requests to one place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ManifestBoundSecret {
+    /// Its name.
+    pub name: String,
+    /// The scheme, host and port of the requests.
+    pub host: String,
+    /// The header.
+    pub header: String,
 }
 
 /// A folder that a provider finds in its file system.
@@ -84,6 +98,7 @@ impl ManifestGrants {
         Self {
             net: grants.net.iter().map(ToString::to_string).collect(),
             secrets: grants.secrets.clone(),
+            bound_secrets: grants.bound_secrets.iter().map(Into::into).collect(),
             fs: fs
                 .map(|(grant, folder)| ManifestFolder {
                     path: grant.path.clone(),
@@ -99,6 +114,16 @@ impl ManifestGrants {
     /// Tells whether nothing is granted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl From<&BoundSecret> for ManifestBoundSecret {
+    fn from(bound: &BoundSecret) -> Self {
+        Self {
+            name: bound.name.clone(),
+            host: bound.host.to_string(),
+            header: bound.header.clone(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::plan::PlannedProvider;
 use crate::{
-    model::Digest,
+    model::{BoundSecret, Digest},
     scenario::{Reuse, Test},
 };
 
@@ -48,7 +48,7 @@ pub(super) fn canonical(provider: &PlannedProvider, seed: u32) -> serde_json::Va
     let grants = &provider.definition.grants;
     let fs = grants.fs.iter();
     let fs = fs.map(|grant| json!([grant.path, grant.mount, grant.mode.as_str()]));
-    json!({
+    let mut canonical = json!({
         "plugin": provider.file.sha256.to_string(),
         "kind": provider.file.kind.as_str(),
         "config": provider.definition.config,
@@ -75,5 +75,11 @@ pub(super) fn canonical(provider: &PlannedProvider, seed: u32) -> serde_json::Va
             "env": grants.env,
         },
         "seed": seed,
-    })
+    });
+    // Absent where nothing is bound, so that scenarios without it keep their digests.
+    if !grants.bound_secrets.is_empty() {
+        let bound = grants.bound_secrets.iter().map(BoundSecret::element);
+        canonical["grants"]["bound_secrets"] = bound.collect::<Vec<_>>().into();
+    }
+    canonical
 }

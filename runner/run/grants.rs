@@ -112,12 +112,8 @@ impl Plan {
     /// Hands every provider the values of its secrets; what has no value in `values` is not there for it.
     pub fn give_secrets(&mut self, values: &BTreeMap<String, String>) {
         for provider in self.providers.iter_mut().flatten() {
-            let names = secret_names(&provider.definition.grants).into_iter();
-            let values = names.filter_map(|name| {
-                let value = values.get(&name)?.clone();
-                Some((name, value))
-            });
-            provider.secrets = Arc::new(Secrets::new(values.collect()));
+            let grants = &provider.definition.grants;
+            provider.secrets = Arc::new(secrets(grants, provider.file.kind, values));
         }
     }
 }
@@ -261,7 +257,10 @@ fn lost_folder(provider: &ProviderId, mount: &Mount, error: &io::Error) -> Provi
 ///
 /// Only components can send requests, and only those of the contract can ask for secrets.
 fn idle(grants: &Grants, kind: Kind) -> impl Iterator<Item = &'static str> + use<> {
-    let (has_net, has_secrets) = (!grants.net.is_empty(), !grants.secrets.is_empty());
+    let (has_net, has_secrets) = (
+        !grants.net.is_empty(),
+        !grants.secrets.is_empty() || !grants.bound_secrets.is_empty(),
+    );
     let (net, secrets) = match kind {
         Kind::Component { .. } => (None, None),
         Kind::Command(CommandForm::Module) => (
@@ -276,14 +275,45 @@ fn idle(grants: &Grants, kind: Kind) -> impl Iterator<Item = &'static str> + use
     net.into_iter().chain(secrets)
 }
 
-/// The names of all secrets that are granted: those to be asked for, and those in environment variables.
+/// The secrets that a provider of this kind is granted; what has no value in `values` is not there for it.
+///
+/// Only a component of the contract can ask for one: what a command is not handed in its environment, nor what is bound to
+/// a header, its guest never knows.
+pub fn secrets(grants: &Grants, kind: Kind, values: &BTreeMap<String, String>) -> Secrets {
+    let mut known = in_variables(grants);
+    if matches!(kind, Kind::Component { .. }) {
+        known.extend(grants.secrets.iter().cloned());
+    }
+    let names = secret_names(grants);
+    let places = names.iter().filter(|name| !known.contains(*name));
+    let places = places.map(|name| {
+        let bound = grants.bound_secrets.iter();
+        let bound = bound.filter(|bound| bound.name == *name && !grants.secrets.contains(name));
+        (name.clone(), bound.cloned().collect())
+    });
+    let values = names.iter().filter_map(|name| {
+        let value = values.get(name)?.clone();
+        Some((name.clone(), value))
+    });
+    Secrets::hiding(values.collect(), places.collect())
+}
+
+/// The names of all secrets that are granted: those to be asked for, those for headers, and those in environment
+/// variables.
 pub fn secret_names(grants: &Grants) -> BTreeSet<String> {
     let asked_for = grants.secrets.iter().cloned();
-    let in_variables = variables(grants).flat_map(|(_, template)| {
+    let bound = grants.bound_secrets.iter().map(|bound| bound.name.clone());
+    let in_variables = in_variables(grants).into_iter();
+    asked_for.chain(bound).chain(in_variables).collect()
+}
+
+/// The names of the secrets in environment variables.
+fn in_variables(grants: &Grants) -> BTreeSet<String> {
+    let templates = variables(grants).flat_map(|(_, template)| {
         let keys = template.keys_of("secret");
         keys.flatten().cloned().collect::<Vec<_>>()
     });
-    asked_for.chain(in_variables).collect()
+    templates.collect()
 }
 
 fn variables(grants: &Grants) -> impl Iterator<Item = (String, Template)> {

@@ -53,7 +53,7 @@ pub use error::{PlanError, ProviderError, ReadyError};
 pub use executor::fill_argument;
 pub use fit::{UnfitError, check_config, check_input, describe};
 pub use folders::{FolderError, Protected, check_folders};
-pub use grants::{Environment, check_scenario, mounts, secret_names};
+pub use grants::{Environment, check_scenario, mounts, secret_names, secrets};
 pub use names::TrialNames;
 pub use plan::{Overrides, Plan};
 pub use rehearsal::{Rehearsal, Rehearsed};

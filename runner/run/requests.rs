@@ -91,7 +91,9 @@ impl Request {
             Self::Secret(name) => {
                 let in_environment = format!("{{{{secret.{name}}}}}");
                 let mut variables = grants.env.iter();
+                let mut bound = grants.bound_secrets.iter();
                 grants.secrets.contains(name)
+                    || bound.any(|bound| bound.name == *name)
                     || variables.any(|(_, value)| value.replace(' ', "").contains(&in_environment))
             }
             // Which folder of the host it is, is up to whoever grants it.
@@ -128,12 +130,13 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::Request;
-    use crate::model::{FsGrant, FsMode, Grants, NetGrant};
+    use crate::model::{BoundSecret, FsGrant, FsMode, Grants, NetGrant};
 
     fn grants() -> Grants {
         Grants {
             net: vec![NetGrant::parse("https://*.example.com").unwrap()],
             secrets: vec!["A".to_owned()],
+            bound_secrets: vec![BoundSecret::parse("D", "api.example.com", "x").unwrap()],
             fs: vec![FsGrant {
                 path: "../somewhere".to_owned(),
                 mount: "/data".to_owned(),
@@ -150,6 +153,7 @@ mod tests {
             "net:https://*.example.com",
             "secret:A",
             "secret:B",
+            "secret:D",
             "fs:ro:data",
             "fs:ro:/data/",
             "fs:ro:data/sub",

@@ -8,7 +8,9 @@ use super::{
     form::{Form, Key, Name, Presence},
     globs, grants, units,
 };
-use crate::model::{Digest, NetGrant, ProviderId, TestId, is_file_name, is_secret_name};
+use crate::model::{
+    BoundSecret, Digest, NetGrant, ProviderId, TestId, is_file_name, is_secret_name,
+};
 
 /// Something that is wrong, and where in the value.
 #[derive(Debug)]
@@ -313,6 +315,11 @@ fn text(text: &str, form: &Form) -> Result<(), Refusal> {
         Form::NetGrant => NetGrant::parse(text)
             .map(|_| ())
             .map_err(|reason| because(&format!("`{text}` is none; {reason}"))),
+        Form::Host => BoundSecret::parse_host(text)
+            .map(|_| ())
+            .map_err(|reason| because(&format!("`{text}` is none; {reason}"))),
+        Form::Header if BoundSecret::is_header(text) => Ok(()),
+        Form::Header => Err(because(&format!("`{text}` is none"))),
         Form::SecretName if is_secret_name(text) => Ok(()),
         Form::SecretName => Err(because(&format!("`{text}` is none"))),
         Form::TestId => TestId::parse(text)
@@ -422,6 +429,10 @@ fn describe(form: &Form) -> String {
         Form::NetGrant => {
             "a scheme, a host and perhaps a port, such as \"https://api.example.com\"".to_owned()
         }
+        Form::Host => {
+            "a host such as \"api.example.com\", perhaps with a scheme and a port".to_owned()
+        }
+        Form::Header => "the name of a header such as \"authorization\"".to_owned(),
         Form::SecretName => "the name of a secret such as \"API_KEY\"".to_owned(),
         Form::Template(_) => "a string".to_owned(),
         Form::Word(words) => format!("one of {}", enumerate(words)),

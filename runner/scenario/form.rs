@@ -58,6 +58,10 @@ pub(super) enum Form {
     /// Scheme, host and perhaps port.
     NetGrant,
     SecretName,
+    /// Scheme, host and perhaps port, or a host alone.
+    Host,
+    /// The name of an HTTP header.
+    Header,
     /// A string with `{{…}}` that begin with one of these.
     Template(&'static [&'static str]),
     /// Any value, the strings in it being templates.

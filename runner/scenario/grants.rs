@@ -9,7 +9,7 @@ use super::{
     check::{At, Finding, Part},
     settings,
 };
-use crate::model::{FsGrant, FsMode, Grants, Limits, NetGrant, is_secret_name};
+use crate::model::{BoundSecret, FsGrant, FsMode, Grants, Limits, NetGrant, is_secret_name};
 
 /// What the path of a secret begins with in templates.
 pub(super) const SECRET: &str = "secret";
@@ -29,6 +29,9 @@ pub(super) fn read(table: &Map<String, Value>) -> Grants {
             .collect(),
         secrets: settings::strings(table, "secrets")
             .map(str::to_owned)
+            .collect(),
+        bound_secrets: bound(table)
+            .filter_map(|(_, grant)| read_bound(grant))
             .collect(),
         fs: folders(table).filter_map(read_folder).collect(),
         env: env
@@ -52,6 +55,7 @@ pub(super) fn check(
     };
     let at = at.key("grants");
     check_env(grants, &at, findings);
+    check_bound(grants, &at, findings);
     if provider.contains_key("reuse") {
         check_reuse(grants, &at, findings);
     }
@@ -199,6 +203,51 @@ fn check_folder(
     let mut finding = at.key("path").finding(Part::Value, message, label);
     finding.help = Some(help);
     findings.push(finding);
+}
+
+/// Refuses to bind a secret that the provider has anyway: then nothing would keep it from sending it elsewhere.
+fn check_bound(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Finding>) {
+    let at = at.key("secrets");
+    let env = grants.get("env").and_then(Value::as_object);
+    let templates = env
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, value)| Template::parse(value.as_str()?).ok());
+    let in_env: Vec<String> = templates
+        .flat_map(|template| {
+            let keys = template.keys_of(SECRET);
+            keys.flatten().cloned().collect::<Vec<_>>()
+        })
+        .collect();
+    for (index, grant) in bound(grants) {
+        let name = grant.get("name").and_then(Value::as_str);
+        let Some(name) = name else { continue };
+        let is_known = settings::strings(grants, "secrets").any(|known| known == name)
+            || in_env.iter().any(|known| known == name);
+        if is_known {
+            let message = format!(
+                "the provider has secret `{name}` itself, so that nothing binds it to a host"
+            );
+            let at = at.index(index);
+            let mut finding = at
+                .key("name")
+                .finding(Part::Value, message, "granted whole, too");
+            finding.help = Some("grant it here alone, or without `host` and `header`".to_owned());
+            findings.push(finding);
+        }
+    }
+}
+
+/// The secrets that are bound, each with its place among all.
+fn bound(grants: &Map<String, Value>) -> impl Iterator<Item = (usize, &Map<String, Value>)> {
+    let secrets = grants.get("secrets").and_then(Value::as_array);
+    let secrets = secrets.into_iter().flatten().enumerate();
+    secrets.filter_map(|(index, grant)| Some((index, grant.as_object()?)))
+}
+
+fn read_bound(grant: &Map<String, Value>) -> Option<BoundSecret> {
+    let text = |key| grant.get(key).and_then(Value::as_str);
+    BoundSecret::parse(text("name")?, text("host")?, text("header")?).ok()
 }
 
 fn folders(grants: &Map<String, Value>) -> impl Iterator<Item = &Map<String, Value>> {

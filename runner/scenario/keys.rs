@@ -426,7 +426,10 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::{sandbox::FS_GRANT, *};
+    use super::{
+        sandbox::{BOUND_SECRET, FS_GRANT},
+        *,
+    };
     use crate::{
         model::{ErrorClass, Limits},
         scenario::{provider::read_limits, raw::Document},
@@ -470,6 +473,7 @@ mod tests {
             STDIN,
             LIMITS,
             GRANTS,
+            BOUND_SECRET,
             FS_GRANT,
             TEST_KEYS,
             LIST,

@@ -41,6 +41,12 @@ fn of(form: &Form) -> Value {
             "pattern": "^https?://",
             "examples": ["https://api.example.com", "http://127.0.0.1:8080", "https://*.example.com"],
         }),
+        Form::Host => json!({
+            "type": "string",
+            "minLength": 1,
+            "examples": ["api.example.com", "http://127.0.0.1:8080"],
+        }),
+        Form::Header => json!({"type": "string", "minLength": 1, "examples": ["authorization"]}),
         Form::SecretName => json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
         Form::TestId => json!({
             "type": "string",

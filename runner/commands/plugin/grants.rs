@@ -1,12 +1,12 @@
 //! `--grant`: what a plugin may touch, as the command line says it, and back.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use miette::miette;
 
 use crate::{
     error::Error,
-    model::{FsGrant, FsMode, Grants, Limits, NetGrant, is_secret_name},
+    model::{BoundSecret, FsGrant, FsMode, Grants, Limits, NetGrant, is_secret_name},
     output,
     plugin::{Access, Network, Secrets},
     run::{self, Protected},
@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// How a grant is written.
-const FORMS: &str = "a grant is `net=https://api.example.com`, `secret=API_KEY`, `fs=fixtures:/fixtures`, \
+const FORMS: &str = "a grant is `net=https://api.example.com`, `secret=API_KEY`, \
+                     `secret=API_KEY,host=api.example.com,header=authorization`, `fs=fixtures:/fixtures`, \
                      `fs=work:/work:rw` or `env=LANG=C.UTF-8`";
 
 /// Reads what the command line grants; `limits` are those of the call.
@@ -36,7 +37,7 @@ pub(super) fn read(texts: &[String], limits: &Limits) -> Result<Grants, Error> {
 /// call's own files may be made.
 pub(super) fn access(
     grants: &Grants,
-    secrets: BTreeMap<String, String>,
+    secrets: Secrets,
     scratch: &Path,
     protected: &[Protected],
 ) -> Result<Access, Error> {
@@ -51,7 +52,7 @@ pub(super) fn access(
     }
     Ok(Access {
         net: Network::new(grants.net.clone()),
-        secrets: Arc::new(Secrets::new(secrets)),
+        secrets: Arc::new(secrets),
         mounts,
         scratch_root: scratch.into(),
     })
@@ -104,6 +105,10 @@ fn add(grants: &mut Grants, text: &str, limits: &Limits) -> Result<(), String> {
     let (kind, what) = text.split_once('=').ok_or("it has no `=`")?;
     match kind {
         "net" => grants.net.push(NetGrant::parse(what)?),
+        "secret" if what.contains(',') => {
+            let bound = BoundSecret::of_flag(what).ok_or("it binds nothing")??;
+            grants.bound_secrets.push(bound);
+        }
         "secret" if is_secret_name(what) => grants.secrets.push(what.into()),
         "secret" => return Err("secrets are named with letters, digits and `_`".into()),
         "fs" => {
@@ -163,6 +168,8 @@ mod tests {
             "net",
             "net=example.com",
             "secret=a-b",
+            "secret=A,host=a.example",
+            "secret=A,host=/,header=x",
             "fs=/",
             "fs=/:data",
             "fs=/nowhere:/data",

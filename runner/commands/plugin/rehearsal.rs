@@ -54,6 +54,7 @@ impl Prepared {
         let (input, config) = values(args)?;
         let (protocol, is_presumed) = called(args, &file)?;
         let secrets = read_secrets(args, &grants, surroundings, output)?;
+        let secrets = run::secrets(&grants, file.kind, &secrets);
         let protected = protected::of_rehearsal(args, &path, surroundings);
         let access = grants::access(&grants, secrets, &surroundings.scratch_root, &protected)?;
         let environment = Environment::new(&grants, &access.secrets);

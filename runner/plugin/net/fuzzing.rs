@@ -114,7 +114,8 @@ pub fn headers(bytes: &[u8]) {
     let Ok(mut map) = headers::read(&[(text(name), text(value))]) else {
         return;
     };
-    if headers::fill(&mut map, &secrets).is_err() {
+    let url = Url::parse("https://a.example").expect("it is one");
+    if headers::fill(&mut map, &secrets, &url).is_err() {
         return;
     }
     assert_eq!(map.len(), 1);

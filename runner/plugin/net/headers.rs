@@ -2,14 +2,18 @@
 
 use bytesize::ByteSize;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use url::Url;
 
 use super::{
     failure::{Failure, MAX_HEAD},
-    policy::Refusal,
+    policy::{Refusal, origin},
 };
 use crate::{
-    model::Grant,
-    plugin::secrets::{FillError, Secrets},
+    model::{BoundSecret, Grant, NetGrant},
+    plugin::{
+        redact::Redactor,
+        secrets::{FillError, Place, Secrets},
+    },
 };
 
 /// Headers that are between the host and the next server: they say how a message is sent, and not what.
@@ -51,18 +55,23 @@ pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
 
 /// Puts the value of each secret where a header's value names it, if the provider may have it. What cannot be sent is
 /// not filled in the first place.
-pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets) -> Result<(), Failure> {
+pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Result<(), Failure> {
     let mut bytes = size(headers);
     if bytes > MAX_HEAD {
         return Err(too_large());
     }
     for (name, value) in headers.iter_mut() {
         let text = to_latin_1(value);
+        let place = Place {
+            url,
+            header: name.as_str(),
+        };
         // What is one byte of a header may be two of a text.
         let filled = secrets
-            .fill(&text, 2 * MAX_HEAD)
+            .fill(&text, 2 * MAX_HEAD, place)
             .map_err(|error| match error {
                 FillError::Missing(secret) => refuse(&secret),
+                FillError::Elsewhere(secret) => refuse_place(&secret, secrets, place),
                 FillError::TooLong => too_large(),
             })?;
         if filled != text {
@@ -110,6 +119,66 @@ fn refuse(secret: &str) -> Failure {
     let what = format!("the secret `{secret}`");
     let message = format!("{what} is not granted");
     Failure::Denied(Refusal::new(what, &message, Grant::secret(secret)))
+}
+
+fn refuse_place(secret: &str, secrets: &Secrets, place: Place<'_>) -> Failure {
+    let Place { url, header } = place;
+    let what = format!(
+        "the secret `{secret}` in the header `{header}` of a request to {}",
+        origin(url)
+    );
+    let places = secrets.places(secret).iter();
+    let places = places.map(|bound| format!("`{}` of {}", bound.header, bound.host));
+    let message = format!(
+        "{what} is not granted; it is for {} alone",
+        places.collect::<Vec<_>>().join(", ")
+    );
+    let bound = NetGrant::of(url).map(|host| BoundSecret {
+        name: secret.to_owned(),
+        host,
+        header: header.to_owned(),
+    });
+    Failure::Denied(Refusal::new(what, &message, bound.map(Grant::BoundSecret)))
+}
+
+/// Takes away what would let a server answer in parts, or in a form in which nothing can be found: `unseen` secrets are
+/// looked for in what it answers.
+pub(super) fn ask_plainly(headers: &mut HeaderMap) {
+    for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING] {
+        headers.remove(name);
+    }
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+}
+
+/// Tells whether a response is in a form in which nothing can be found.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let is_plain = |value: &HeaderValue| {
+        value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"identity")
+    };
+    !encodings.into_iter().all(is_plain)
+}
+
+/// Takes secrets out of a response's headers, or trailers. Its length is not what it was any more.
+pub(super) fn redact(headers: &mut HeaderMap, unseen: &Redactor) {
+    headers.remove(header::CONTENT_LENGTH);
+    let names = headers
+        .keys()
+        .filter(|name| unseen.is_in(name.as_str().as_bytes()));
+    let names: Vec<_> = names.cloned().collect();
+    names.iter().for_each(|name| drop(headers.remove(name)));
+    for value in headers.values_mut() {
+        if let Some(redacted) = unseen.bytes(value.as_bytes()) {
+            *value = HeaderValue::from_bytes(&redacted)
+                .unwrap_or_else(|_| HeaderValue::from_static("***"));
+        }
+    }
 }
 
 fn too_large() -> Failure {

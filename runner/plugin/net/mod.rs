@@ -46,7 +46,7 @@ use self::{
     response::Incoming,
     wire::Wire,
 };
-use super::{access::Access, host::MAX_DENIED, secrets::Secrets};
+use super::{access::Access, host::MAX_DENIED, redact::Redactor, secrets::Secrets};
 use crate::model::{Denied, Limits, NetGrant};
 
 /// How long a connection is kept that nobody uses.
@@ -98,6 +98,8 @@ struct Admitted {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    /// Takes secrets out of the response that its guest never knows.
+    unseen: Option<Arc<Redactor>>,
 }
 
 impl Network {
@@ -180,7 +182,11 @@ impl Outbound {
         let url = read_url(url).map_err(Failure::Invalid)?;
         let network = self.network.clone().ok_or_else(refuse_description)?;
         network.0.policy.admit(&method, &url)?;
-        headers::fill(&mut headers, secrets)?;
+        headers::fill(&mut headers, secrets, &url)?;
+        let unseen = secrets.unseen().map(Arc::clone);
+        if unseen.is_some() {
+            headers::ask_plainly(&mut headers);
+        }
         let uri = read_uri(&url)?;
         self.traffic.count_request(self.max_requests)?;
         Ok(Admitted {
@@ -189,6 +195,7 @@ impl Outbound {
             method,
             uri,
             headers,
+            unseen,
         })
     }
 
@@ -208,6 +215,7 @@ impl Outbound {
             method,
             uri,
             headers,
+            unseen,
         } = admitted;
         let mut request = Request::new(());
         *request.method_mut() = method;
@@ -228,12 +236,20 @@ impl Outbound {
             };
             let response = response.map_err(|error| Failure::of_client(&origin, &error))?;
             Wire::worked(&response);
-            let (head, body) = response.into_parts();
+            let (mut head, body) = response.into_parts();
             // The client's own bound lets pass what it reads in one piece.
             if headers::size(&head.headers) > MAX_HEAD {
                 return Err(Failure::large_head(&origin));
             }
-            let body = Incoming::new(body, origin, self.max_response, &self.traffic)?;
+            if let Some(unseen) = &unseen {
+                if headers::is_encoded(&head.headers) {
+                    return Err(Failure::Garbage(format!(
+                        "`{origin}` answers in a compressed form, where a secret that the plugin may not know could not be found"
+                    )));
+                }
+                headers::redact(&mut head.headers, unseen);
+            }
+            let body = Incoming::new(body, origin, self.max_response, &self.traffic, unseen)?;
             Ok(Response::from_parts(head, body))
         };
         (receive, connected)
@@ -317,7 +333,7 @@ impl Traffic {
 fn read_method(text: &str) -> Result<Method, Failure> {
     let method = Method::from_bytes(text.as_bytes());
     match method {
-        Ok(method) if method != Method::CONNECT && text.len() <= MAX_METHOD_BYTES => Ok(method),
+        Ok(method) if is_sendable(&method) && text.len() <= MAX_METHOD_BYTES => Ok(method),
         Ok(_) | Err(_) => {
             let mut shown: String = text.chars().take(MAX_METHOD_BYTES).collect();
             if shown.len() < text.len() {
@@ -328,6 +344,15 @@ fn read_method(text: &str) -> Result<Method, Failure> {
             )))
         }
     }
+}
+
+/// `CONNECT` is for proxies, and by `TRACE`, which some call `TRACK`, a server tells a guest what the host has put into its
+/// request.
+fn is_sendable(method: &Method) -> bool {
+    let refused = ["CONNECT", "TRACE", "TRACK"];
+    !refused
+        .iter()
+        .any(|refused| method.as_str().eq_ignore_ascii_case(refused))
 }
 
 fn read_uri(url: &Url) -> Result<Uri, Failure> {

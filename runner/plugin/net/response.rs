@@ -7,10 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use hyper::body::{self, Body, Frame, SizeHint};
 
-use super::{Failure, Traffic};
+use super::{Failure, Traffic, headers};
+use crate::plugin::redact::{Redactor, Stream};
 
 /// The body of a response. It counts what comes, and reads on no further than its limit.
 pub(super) struct Incoming {
@@ -20,6 +22,11 @@ pub(super) struct Incoming {
     /// How much may still come.
     left: u64,
     traffic: Arc<Traffic>,
+    /// What takes secrets out of it that the guest never knows.
+    stream: Option<Stream>,
+    /// What came last, while something is before it.
+    trailers: Option<HeaderMap>,
+    is_over: bool,
 }
 
 impl Incoming {
@@ -29,6 +36,7 @@ impl Incoming {
         origin: String,
         limit: u64,
         traffic: &Arc<Traffic>,
+        unseen: Option<Arc<Redactor>>,
     ) -> Result<Self, Failure> {
         if body.size_hint().lower() > limit {
             return Err(Failure::large_body(&origin, limit));
@@ -39,6 +47,9 @@ impl Incoming {
             limit,
             left: limit,
             traffic: Arc::clone(traffic),
+            stream: unseen.map(Stream::new),
+            trailers: None,
+            is_over: false,
         })
     }
 
@@ -52,6 +63,15 @@ impl Incoming {
             }
         }
         Ok(content)
+    }
+
+    /// What is left when nothing more comes.
+    fn rest(&mut self) -> Option<Frame<Bytes>> {
+        let held = self.stream.as_mut().map(Stream::end).unwrap_or_default();
+        if !held.is_empty() {
+            return Some(Frame::data(held.into()));
+        }
+        self.trailers.take().map(Frame::trailers)
     }
 
     fn take(&mut self, frame: &Frame<Bytes>) -> Result<(), Failure> {
@@ -71,20 +91,53 @@ impl Body for Incoming {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let frame = frame.map(|frame| {
-            let frame = frame.map_err(|error| Failure::of_exchange(&self.origin, &error))?;
-            self.take(&frame)?;
-            Ok(frame)
-        });
-        Poll::Ready(frame)
+        let this = &mut *self;
+        loop {
+            if this.is_over {
+                return Poll::Ready(this.rest().map(Ok));
+            }
+            let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+            let Some(frame) = frame else {
+                this.is_over = true;
+                continue;
+            };
+            let frame = frame.map_err(|error| Failure::of_exchange(&this.origin, &error))?;
+            this.take(&frame)?;
+            let Some(stream) = &mut this.stream else {
+                return Poll::Ready(Some(Ok(frame)));
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    let data = stream.push(&data);
+                    // All of it may be the beginning of something.
+                    if !data.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(data.into()))));
+                    }
+                }
+                Err(frame) => {
+                    if let Ok(mut trailers) = frame.into_trailers() {
+                        headers::redact(&mut trailers, stream.redactor());
+                        this.trailers = Some(trailers);
+                    }
+                    this.is_over = true;
+                }
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        let holds = self.stream.as_ref().is_some_and(Stream::holds);
+        !holds && self.trailers.is_none() && (self.is_over || self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self.stream {
+            // What is taken out has another length.
+            Some(_) => SizeHint::default(),
+            None => self.body.size_hint(),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
 };
+use url::Host;
 
 /// A line of a value that has several is a secret of its own from this length on, in bytes: logs are written by lines.
 const MIN_LINE: usize = 8;
@@ -30,6 +31,15 @@ pub(super) fn of(value: &str, min: usize) -> BTreeSet<Vec<u8>> {
 
 fn add(value: &str, forms: &mut BTreeSet<Vec<u8>>) {
     forms.insert(value.into());
+    // Names of headers and hosts have lower case alone, variables often upper case.
+    for text in [value.to_lowercase(), value.to_uppercase()] {
+        forms.extend(percent(&text).map(String::into_bytes));
+        forms.insert(text.into());
+    }
+    forms.extend(host(value).map(String::into_bytes));
+    // Rust's, which other escapes of ours are like.
+    forms.insert(value.escape_debug().to_string().into());
+    forms.insert(value.escape_default().to_string().into());
     let json = json(value);
     // JSON inside of JSON is common where programs log what they send.
     let twice = json_text(&json_text(value));
@@ -44,6 +54,17 @@ fn add(value: &str, forms: &mut BTreeSet<Vec<u8>>) {
         forms.insert(text.replace('/', "\\/").into());
         forms.insert(text.into());
     }
+}
+
+/// As the host of a URL, or as one label of its name, is written once it has been read: decoded, in lower case, in
+/// punycode, and an address in its usual form.
+fn host(value: &str) -> impl Iterator<Item = String> {
+    let read = |text: &str| Host::parse(text).ok().map(|host| host.to_string());
+    let whole = read(value);
+    // What a number at its end makes an address is a name with this behind it.
+    let label = read(&format!("{value}.example"))
+        .and_then(|name| name.strip_suffix(".example").map(str::to_owned));
+    [whole, label].into_iter().flatten()
 }
 
 /// As strings of JSON, the quotes left out.

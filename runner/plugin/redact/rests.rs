@@ -7,7 +7,7 @@ use aho_corasick::AhoCorasick;
 use super::Form;
 
 /// How much of a secret may be left, in bytes.
-const MAX_REST: usize = 7;
+pub(super) const MAX_REST: usize = 7;
 
 /// Finds the parts of forms that a text begins or ends with, without trying every length of every form: a text may be
 /// cut in a million places.

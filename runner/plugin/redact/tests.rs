@@ -50,6 +50,52 @@ fn every_form_of_a_secret_is_replaced_by_its_name() {
 }
 
 #[test]
+fn what_a_url_or_a_header_makes_of_a_secret_is_found() {
+    for (secret, text) in [
+        ("S3cretValue", "http://s3cretvalue.example.com:81"),
+        ("S3cretValue", "x-S3CRETVALUE"),
+        ("s%65cret-%41bc", "http://secret-abc/"),
+        ("B\u{fc}cherSecret", "http://xn--bchersecret-thb.example/"),
+        ("0x7f.0.0.0x1", "http://127.0.0.1/"),
+        ("tab\tand\u{7f}del", r"tab\tand\u{7f}del"),
+        ("line\u{85}break", r"line\u{85}break"),
+    ] {
+        let redactor = redactor(&[("KEY", secret)]);
+        let told = redacted(&redactor, text);
+        assert!(told.contains("[secret KEY]"), "{secret:?} in {told:?}");
+    }
+}
+
+#[test]
+fn numbers_that_are_secrets_are_left_out() {
+    let redactor = redactor(&[("KEY", "12345678")]);
+    let mut reply = Reply {
+        output: json!(12_345_678),
+        verdict: None,
+        summary: None,
+        checks: Vec::new(),
+        exit_code: None,
+        score: Some(12_345_678.0),
+        metrics: vec![
+            Metric {
+                name: "secret".into(),
+                value: 12_345_678.5,
+                unit: None,
+            },
+            Metric {
+                name: "other".into(),
+                value: 1234.0,
+                unit: None,
+            },
+        ],
+    };
+    redactor.reply(&mut reply);
+    assert_eq!(reply.score, None);
+    assert_eq!(reply.metrics.len(), 1);
+    assert_eq!(reply.output, json!("[secret KEY]"));
+}
+
+#[test]
 fn a_secret_inside_of_a_longer_base64_text_is_found_wherever_it_begins() {
     let redactor = redactor(&[("KEY", "correct horse")]);
     for before in ["", "u", "us", "use", "user:"] {

@@ -103,9 +103,12 @@ pub(super) const GRANTS: &[Key] = &[
     ),
     with_default(
         "secrets",
-        Form::List(&Form::SecretName),
+        Form::List(&Form::Either(
+            &Form::SecretName,
+            &Form::Table(&[BOUND_SECRET]),
+        )),
         "[]",
-        "Names of secrets that it may have. Their values come from the environment or from `--secret-file`.",
+        "Names of secrets that it may have, or tables that bind one to a header of requests to a host. Their values come from the environment or from `--secret-file`.",
     ),
     with_default(
         "fs",
@@ -118,6 +121,21 @@ pub(super) const GRANTS: &[Key] = &[
         Form::Map(&Form::Template(ENV_ROOTS), Name::Variable),
         "{}",
         "Environment variables: templates such as `{{config.lang}}`, `{{input.user}}` or `{{secret.API_KEY}}`.",
+    ),
+];
+
+/// A secret that the host puts into a header, and that a guest never has.
+pub(super) const BOUND_SECRET: &[Key] = &[
+    required("name", Form::SecretName, "The secret's name."),
+    required(
+        "host",
+        Form::Host,
+        "Where the requests go: a host such as `api.example.com`, which stands for `https` at its own port, or scheme, host and port as in `net`.",
+    ),
+    required(
+        "header",
+        Form::Header,
+        "The header that may have it, such as `authorization`.",
     ),
 ];
 
