@@ -12,7 +12,7 @@ use runner::{
     commands::{self, Surroundings},
     error::ExitStatus,
     output::{self, Output},
-    plugin, run,
+    plugin, record, run,
 };
 
 fn main() -> ExitCode {
@@ -35,6 +35,10 @@ fn main() -> ExitCode {
         return run::schema_child();
     }
     plugin::raise_open_files();
+    // It is set to be known; no other thread is there yet that could make a file.
+    let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    rustix::process::umask(mask);
+    record::follow_umask(mask.as_raw_mode());
     let is_detached = first == commands::DETACHED_ARGUMENT;
     if is_detached {
         arguments.remove(0);

@@ -52,6 +52,7 @@ mod schedule;
 mod schemas;
 mod screens;
 mod selection;
+mod sharing;
 mod stop;
 mod storm;
 mod support;

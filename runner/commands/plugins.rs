@@ -17,7 +17,7 @@ use crate::{
     model::{StopSignal, chain},
     output::Output,
     plugin::source::{Built, Source, SourceError, SourceState, Watch},
-    run::{StopRequest, StopSignals},
+    run::{self, StopRequest, StopSignals},
     scenario::{Provider, Scenario, Selection},
 };
 
@@ -38,6 +38,12 @@ pub(super) fn find(
     signals: &StopSignals,
     output: &Output,
 ) -> Result<Vec<PathBuf>, Error> {
+    // Before any tool runs, and not only when the plan is there: a guest may have left something in the source.
+    let mut providers = scenario.providers().iter();
+    if providers.any(|provider| provider.plugin.is_dir()) {
+        let checked = run::check_scenario(scenario, None, selection, Vec::new());
+        checked.map_err(Error::usage)?;
+    }
     let mut built: HashMap<&Path, PathBuf> = HashMap::new();
     let mut files = Vec::new();
     for provider in scenario.providers() {

@@ -16,14 +16,16 @@ pub(super) fn validate(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     let mut status = ExitStatus::Success;
+    let everything = Selection::default();
     for path in &args.scenarios {
         let checked = scenario::load(path)
             .map_err(Error::usage)
             .and_then(|scenario| {
-                let suite = scenario::normalise(&scenario, &Selection::default());
+                let suite = scenario::normalise(&scenario, &everything);
                 let suite = suite.map_err(Error::usage)?;
                 let protected = protected::of_process(surroundings);
-                run::check_scenario(&scenario, &suite, protected).map_err(Error::usage)?;
+                run::check_scenario(&scenario, Some(&suite), &everything, protected)
+                    .map_err(Error::usage)?;
                 Ok(suite)
             });
         match checked {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     RecordError, durable, failpoint,
     layout::RunDir,
+    modes,
     recorder::Entry,
     row::{self, Row, RowArtifact, RowOutput, StoredOutput},
 };
@@ -85,7 +86,7 @@ impl Artifacts {
 
     fn write(&mut self, attempt: &Attempt, name: &str, bytes: &[u8]) -> io::Result<()> {
         let directory = self.dir.artifacts(attempt.ordinal, attempt.number);
-        fs_err::create_dir_all(&directory)?;
+        modes::create_inside(&directory)?;
         failpoint::pass("artifact", "begin")?;
         durable::create(&directory.join(name), bytes)?;
         failpoint::pass("artifact", "written")?;

@@ -18,6 +18,7 @@ use super::{
     layout::{Root, RunDir, RunId},
     lock::{self, Lock},
     manifest::{FORMAT, Manifest, ManifestProvider, ManifestScenario, Metadata, Others},
+    modes,
     recorder::{Begun, Locks, Recorder, WRITER, Written},
     retention,
     run_entry::Stamp,
@@ -44,6 +45,8 @@ pub struct Birth {
     pub selection: Value,
     /// Options of the command line that are in effect.
     pub options: Value,
+    /// Whether a provider is granted a secret: then what is recorded is its owner's alone.
+    pub has_secrets: bool,
     /// When.
     pub now: Timestamp,
 }
@@ -87,7 +90,7 @@ pub(super) fn give(
     birth: Birth,
     acks: impl Fn(Written) + Send + 'static,
 ) -> Result<Recorder, RecordError> {
-    let (id, dir) = make_directory(root, birth.now, random_suffix)
+    let (id, dir) = make_directory(root, &birth, random_suffix)
         .map_err(RecordError::io("create a run directory"))?;
     let recorder = enter(&dir, birth.now).and_then(|run_lock| {
         let place = Place {
@@ -123,7 +126,7 @@ pub(super) fn reserve(
     let id = RunId::of_directory(name.ok_or_else(|| RecordError::NoName {
         path: dir.path().to_owned(),
     })?);
-    match fs_err::create_dir(dir.path()) {
+    match modes::create_directory(dir.path(), false) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(RecordError::io("create a run directory")(error));
         }
@@ -199,13 +202,13 @@ fn check_unused(dir: &RunDir) -> Result<(), RecordError> {
 /// Makes a directory that nobody else has, however many runs begin at the same instant.
 fn make_directory(
     root: &Root,
-    now: Timestamp,
+    birth: &Birth,
     mut suffix: impl FnMut() -> u32,
 ) -> io::Result<(RunId, RunDir)> {
     loop {
-        let id = RunId::new(now, suffix());
+        let id = RunId::new(birth.now, suffix());
         let dir = root.run(id.as_str());
-        match fs_err::create_dir(dir.path()) {
+        match modes::create_directory(dir.path(), birth.has_secrets) {
             Ok(()) => return Ok((id, dir)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -221,14 +224,14 @@ fn fill(
 ) -> Result<Recorder, RecordError> {
     let failed = || RecordError::io("fill a run directory");
     let Place { id, dir, locks } = place;
+    close(&dir, &birth);
     let content = store(root, &birth)?;
     pass("content").map_err(failed())?;
     durable::create(&dir.scenario(), birth.scenario.text.as_bytes())
         .map_err(RecordError::io("copy the scenario"))?;
     pass("scenario").map_err(failed())?;
-    let index = fs_err::OpenOptions::new()
-        .append(true)
-        .create(true)
+    let mut options = fs_err::OpenOptions::new();
+    let index = modes::set(options.append(true).create(true), &dir.index())
         .open(dir.index())
         .map_err(RecordError::io("create the file for rows"))?;
     let inflight = InFlight::create(&dir.inflight(), 1).map_err(failed())?;
@@ -253,6 +256,15 @@ fn fill(
         },
         acks,
     )
+}
+
+/// Shuts others out of the directory of a run with secrets, as far as it can be.
+pub(super) fn close(dir: &RunDir, birth: &Birth) {
+    if birth.has_secrets
+        && let Err(error) = modes::close(dir.path())
+    {
+        tracing::warn!("others may read what is recorded: {error}");
+    }
 }
 
 /// Puts into the content store what the run needs for as long as it exists.
@@ -369,7 +381,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = Root::new(directory.path());
         let mut suffixes = [7, 7, 7, 8].into_iter();
-        let mut make = || make_directory(&root, birth(1).now, || suffixes.next().unwrap()).unwrap();
+        let mut make = || make_directory(&root, &birth(1), || suffixes.next().unwrap()).unwrap();
         let ((first, _), (second, _)) = (make(), make());
         assert_eq!(first.as_str(), "2026-11-20_04-39-12-123-00000007");
         assert_eq!(second.as_str(), "2026-11-20_04-39-12-123-00000008");

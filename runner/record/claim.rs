@@ -144,6 +144,7 @@ impl Claim {
         let is_adopting = matches!(opening.rerun, Some(Rerun::Changed(_)));
         let content = match opening.replanned {
             Some(birth) if is_adopting || !has_begun && manifest.status == RunStatus::Failed => {
+                birth::close(&dir, &birth);
                 Some(replan(&root, &dir, &mut manifest, birth)?)
             }
             Some(_) => {

@@ -11,7 +11,7 @@ use std::{
 use fs_err::File;
 use sha2::{Digest as _, Sha256};
 
-use super::{RecordError, durable, failpoint, layout, lock::Lock};
+use super::{RecordError, durable, failpoint, layout, lock::Lock, modes};
 use crate::model::Digest;
 
 const CHUNK: usize = 64 * 1024;
@@ -47,7 +47,7 @@ pub(super) struct Content {
 impl Content {
     /// Opens the store for a birth.
     pub(super) fn open(path: PathBuf) -> Result<Self, RecordError> {
-        fs_err::create_dir_all(&path).map_err(RecordError::io("create the content store"))?;
+        modes::create_directories(&path).map_err(RecordError::io("create the content store"))?;
         let lock = Lock::share(&layout::content_lock(&path))?;
         Ok(Self { path, _lock: lock })
     }
@@ -74,7 +74,7 @@ impl Content {
         let directory = entry.parent().expect("an entry lies in a directory");
         let failed = || RecordError::io("write into the content store");
         let pass = |place| failpoint::pass("content", place).map_err(failed());
-        fs_err::create_dir_all(directory).map_err(failed())?;
+        modes::create_inside(directory).map_err(failed())?;
         let mut file = durable::temporary(directory).map_err(failed())?;
         pass("begin")?;
         blob.copy(file.as_file_mut())?;

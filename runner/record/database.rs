@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::{
     layout::RunId,
     manifest::{Manifest, Pinned},
+    modes,
     projection::{self, Refused},
     recorder::Entry,
     run_entry::{RunEntry, Stamp},
@@ -100,6 +101,8 @@ impl Database {
             path: path.to_owned(),
             source,
         };
+        // SQLite would let everybody read it whom the mask does; its logs have the mode that it has.
+        modes::create_missing(path);
         let mut connection = Connection::open(path).map_err(wrap)?;
         configure(&connection, patience).map_err(wrap)?;
         let is_known = migrate(&mut connection).map_err(wrap)?;

@@ -7,10 +7,10 @@ use std::{
     path::Path,
 };
 
-use fs_err::File;
+use fs_err::{File, OpenOptions};
 use tempfile::NamedTempFile;
 
-use super::failpoint;
+use super::{failpoint, modes};
 
 /// How the names of temporary files begin.
 pub(super) const TEMPORARY: &str = ".new-";
@@ -46,7 +46,9 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 
 /// Writes a file and syncs it; its directory is the caller's to sync.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let mut file = modes::set(&mut options, path).open(path)?;
     file.write_all(bytes)?;
     sync(&file)
 }
@@ -68,14 +70,14 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     sync_directory(parent(path)?)
 }
 
-/// Opens a file without a lasting name, with the permissions that the user's mask gives.
+/// Opens a file without a lasting name, with the mode of a file in its directory.
 ///
 /// It is locked for as long as its writer lives; so what a dead process has left is told from what is in use.
 pub(super) fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
     loop {
         let file = tempfile::Builder::new()
             .prefix(TEMPORARY)
-            .permissions(Permissions::from_mode(0o666))
+            .permissions(Permissions::from_mode(modes::file_mode(directory)))
             .tempfile_in(directory)?;
         let locked = file.as_file().try_lock();
         // Before it was locked, a sweep may have taken it for left over. Where there are no locks, none is swept.

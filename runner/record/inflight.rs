@@ -13,7 +13,7 @@ use std::{
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
-use super::{regular, state::AttemptKey};
+use super::{modes, regular, state::AttemptKey};
 
 /// Ordinal (8 bytes), attempt (4), session (4), little-endian; all zero while nothing is executed.
 const KEY_BYTES: usize = 16;
@@ -116,10 +116,9 @@ pub(super) fn clear(path: &Path) -> io::Result<()> {
 }
 
 fn emptied(path: &Path) -> io::Result<File> {
-    regular::open_with(
-        OpenOptions::new().write(true).create(true).truncate(true),
-        path,
-    )
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    regular::open_with(modes::set(&mut options, path), path)
 }
 
 fn parse_time(half: &[u8; KEY_BYTES]) -> Option<Timestamp> {

@@ -13,7 +13,7 @@ use std::{
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
-use super::{RecordError, layout::RunDir, regular, run_entry};
+use super::{RecordError, layout::RunDir, modes, regular, run_entry};
 
 /// Probing readers hold a run's lock for an instant, so whoever needs it tries for this long.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -230,7 +230,8 @@ impl fmt::Display for Holder {
 fn open(path: &Path) -> Result<File, RecordError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    regular::open_with(&mut options, path).map_err(|error| not_opened(path, error))
+    regular::open_with(modes::set(&mut options, path), path)
+        .map_err(|error| not_opened(path, error))
 }
 
 fn open_existing(path: &Path) -> Result<File, RecordError> {

@@ -5,12 +5,14 @@ use std::io::{self, Write as _};
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
-use super::{layout::RunDir, regular};
+use super::{layout::RunDir, modes, regular};
 use crate::model::visible_line;
 
 /// Opens the log, not from its start: an earlier session may have written into it.
 pub(super) fn open(dir: &RunDir) -> io::Result<File> {
-    regular::open_with(OpenOptions::new().append(true).create(true), &dir.log())
+    let (path, mut options) = (dir.log(), OpenOptions::new());
+    options.append(true).create(true);
+    regular::open_with(modes::set(&mut options, &path), &path)
 }
 
 /// Warns, and leaves a line in the run's log. That a log cannot be written keeps nobody from working.

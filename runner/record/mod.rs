@@ -24,6 +24,7 @@ mod layout;
 mod lock;
 mod log;
 mod manifest;
+mod modes;
 mod pin;
 mod policy;
 mod projection;
@@ -69,6 +70,7 @@ pub use lock::{Busy, Holder};
 pub use manifest::{
     End, Manifest, ManifestProvider, ManifestScenario, Metadata, Pinned, Session, Transition,
 };
+pub use modes::{create_directories, file_mode, follow_umask};
 pub use pin::Pinning;
 pub use policy::{Policy, Why};
 pub use prune::{Amount, PrunedRun, Pruning, Spared};

@@ -12,7 +12,7 @@ use fs_err::{File, OpenOptions};
 use super::{
     RecordError, brief, durable, failpoint,
     layout::RunDir,
-    regular,
+    modes, regular,
     row::{self, MAX_LINE_BYTES},
 };
 
@@ -108,7 +108,7 @@ fn open(dir: &RunDir) -> io::Result<File> {
     let open = |create| {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(create);
-        regular::open_with(&mut options, &path)
+        regular::open_with(modes::set(&mut options, &path), &path)
     };
     match open(false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => open(true),

@@ -17,6 +17,7 @@ use super::{
     layout::{Root, RunDir, RunId},
     lock::{self, Busy, Lock},
     manifest::Manifest,
+    modes,
     recorder::{Recorder, Written},
     run_entry::{self, RunEntry, Stamp},
     short::ShortIds,
@@ -79,7 +80,7 @@ pub struct Runs {
 impl Store {
     /// Opens a results root for writing and creates it where it is missing.
     pub fn open(root: &Path) -> Result<Self, RecordError> {
-        if let Err(source) = fs_err::create_dir_all(root) {
+        if let Err(source) = modes::create_directories(root) {
             let path = root.to_owned();
             return Err(match root.symlink_metadata() {
                 Ok(_) if !root.is_dir() => RecordError::RootIsFile { path },
@@ -288,10 +289,10 @@ impl Store {
 
     /// Finds out now, and not in the middle of a birth.
     fn check_writable(&self) -> Result<(), RecordError> {
-        fs_err::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(self.root.lock())
+        let mut options = fs_err::OpenOptions::new();
+        let path = self.root.lock();
+        modes::set(options.append(true).create(true), &path)
+            .open(&path)
             .map(drop)
             .map_err(|source| RecordError::RootNotWritable {
                 path: self.root.path().to_owned(),

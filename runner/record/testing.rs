@@ -56,6 +56,7 @@ pub(super) fn birth(planned: u64) -> Birth {
         ],
         selection: json!({}),
         options: json!({ "concurrency": 2 }),
+        has_secrets: false,
         now: NOW.parse().unwrap(),
     }
 }

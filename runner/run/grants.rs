@@ -18,7 +18,7 @@ use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
     plugin::{Access, CommandForm, Kind, Mount, Network, Secrets, source},
     record::ManifestGrants,
-    scenario::{Scenario, Suite, Template},
+    scenario::{Scenario, Selection, Suite, Template},
 };
 
 const NET_OF_MODULE: &str = "`net` does nothing for a module of WASI preview 1, which has no network; a component \
@@ -95,7 +95,7 @@ impl Plan {
 
     /// Everything that the plan was read from.
     pub fn read(&self) -> Vec<Protected> {
-        let mut read = read_by(self.scenario(), self.path(), self.suite());
+        let mut read = read_by(self.scenario(), self.path(), Some(self.suite()));
         let planned = self.providers.iter().flatten();
         // One that was built is in another place than the scenario says.
         let files = planned.map(|provider| Protected::file("a plugin", &provider.file.path));
@@ -168,14 +168,19 @@ impl Environment {
     }
 }
 
-/// Checks the folders that a scenario grants as [`Plan::check_folders`] does; no plugin is opened.
+/// Checks the folders that a scenario grants to what is selected as [`Plan::check_folders`] does; no plugin is opened.
+/// Without `suite` the files that tests name are not among what is protected.
 pub fn check_scenario(
     scenario: &Scenario,
-    suite: &Suite,
+    suite: Option<&Suite>,
+    selection: &Selection,
     mut protected: Vec<Protected>,
 ) -> Result<(), PlanError> {
     let (mut granted, mut problems) = (Vec::new(), Vec::new());
     for provider in scenario.providers() {
+        if !selection.has_provider(&provider.id)? {
+            continue;
+        }
         match mounts(&provider.grants, scenario.directory()) {
             Ok(mounts) => granted.extend(mounts.into_iter().map(|mount| (&provider.id, mount))),
             Err(problem) => problems.push(ProviderError::new(&provider.id, problem)),
@@ -192,7 +197,7 @@ pub fn check_scenario(
 
 /// Everything that a scenario is made of: itself, the files that it names, and the source of its plugins. What is read for
 /// a plan and is not in this list is open to guests that may write.
-fn read_by(scenario: &Scenario, path: &Path, suite: &Suite) -> Vec<Protected> {
+fn read_by(scenario: &Scenario, path: &Path, suite: Option<&Suite>) -> Vec<Protected> {
     let mut read = vec![Protected::file("the scenario", path)];
     for provider in scenario.providers() {
         if provider.plugin.is_dir() {
@@ -203,7 +208,8 @@ fn read_by(scenario: &Scenario, path: &Path, suite: &Suite) -> Vec<Protected> {
             read.push(Protected::file("a plugin", &provider.plugin));
         }
     }
-    let named = scenario.list_places().chain(suite.named());
+    let named = suite.into_iter().flat_map(Suite::named);
+    let named = scenario.list_places().chain(named);
     read.extend(named.map(|(what, path)| Protected::file(what, path)));
     read
 }

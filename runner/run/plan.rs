@@ -279,6 +279,7 @@ impl Plan {
             blobs: plugins.chain(files).chain(suite).collect(),
             selection: selection_json(&self.selection),
             options: self.options_json(),
+            has_secrets: self.secrets().any(|(_, names)| !names.is_empty()),
             now,
         }
     }

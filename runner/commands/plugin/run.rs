@@ -16,9 +16,10 @@ use crate::{
     cli::RehearseArgs,
     commands::Surroundings,
     error::{Error, ExitStatus},
-    model::{Artifact, chain},
+    model::{Artifact, Grants, chain},
     output::{self, Loaded, Output, RehearsalReport},
     plugin::{Engine, Heard, Listener, Plugin},
+    record,
     run::{self, Rehearsal, Rehearsed, UnfitError},
 };
 
@@ -30,7 +31,8 @@ pub(super) fn run(
 ) -> Result<ExitStatus, Error> {
     let mut prepared = Prepared::read(args, surroundings, output)?;
     // Opened before the plugin runs: whatever lies at the path by then, this is where its artifacts go.
-    let artifacts = args.artifacts.as_deref().map(Destination::open);
+    let artifacts = args.artifacts.as_deref();
+    let artifacts = artifacts.map(|path| Destination::open(path, &prepared.grants));
     let artifacts = artifacts
         .transpose()
         .map_err(|error| Error::usage(miette!("`--artifacts`: {error}")))?;
@@ -228,12 +230,14 @@ async fn call(
 struct Destination {
     folder: OwnedFd,
     path: PathBuf,
+    /// Of the files that are made there: as in a run's directory.
+    mode: u32,
 }
 
 impl Destination {
     /// Makes the folder where it is missing.
-    fn open(path: &Path) -> io::Result<Self> {
-        fs_err::create_dir_all(path)?;
+    fn open(path: &Path, grants: &Grants) -> io::Result<Self> {
+        record::create_directories(path)?;
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(path, flags, Mode::empty());
         let folder = folder.map_err(|error| {
@@ -243,9 +247,14 @@ impl Destination {
                 format!("cannot open `{}`: {error}", path.display()),
             )
         })?;
+        let mode = match run::secret_names(grants).is_empty() {
+            true => record::file_mode(path),
+            false => 0o600,
+        };
         Ok(Self {
             folder,
             path: path.to_owned(),
+            mode,
         })
     }
 
@@ -255,7 +264,7 @@ impl Destination {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for artifact in artifacts {
-            let mode = Mode::from_raw_mode(0o666);
+            let mode = Mode::from_raw_mode(self.mode);
             let file = openat(&self.folder, artifact.name.as_str(), flags, mode);
             let written = file
                 .map_err(io::Error::from)
