@@ -111,6 +111,20 @@ fn command(count: usize, instances: usize) -> String {
 #[test]
 fn a_file_with_too_much_of_anything_is_refused_before_anything_is_done_with_it() {
     let many = 20_000_000;
+    // The same place of a table is filled again and again, in no memory of its own.
+    let zeros = [
+        &[0, 0x41, 0, 0x0b],
+        leb(100_000).as_slice(),
+        &[0].repeat(100_000),
+    ]
+    .concat();
+    let filled = module(&[
+        counted(1, 1, &[0x60, 0, 0]),
+        counted(3, 1, &[0]),
+        counted(4, 1, &[&[0x70, 0], leb(100_000).as_slice()].concat()),
+        counted(9, 2, &zeros.repeat(2)),
+        counted(10, 1, &[2, 0, 0x0b]),
+    ]);
     let import = [1, b'a', 1, b'b', 0, 0];
     let files = [
         (
@@ -210,6 +224,10 @@ fn a_file_with_too_much_of_anything_is_refused_before_anything_is_done_with_it()
             instantiating(MODULE, 201),
             "has 201 core instances, and at most 200 are allowed",
         ),
+        (
+            instantiating(&filled, 150),
+            "steps to fill its instances with elements, globals and data, and at most 2 000 000 are allowed",
+        ),
         (doubling(60), "core instances, and at most 200 are allowed"),
     ];
     let runner = Runner::new(&[]);
@@ -248,6 +266,27 @@ fn what_a_small_file_is_compiled_to_takes_no_more_memory_than_is_allowed() {
         ran.expect(code);
         assert!(peak < MOST_MEMORY, "{levels} levels: {peak} bytes");
     }
+}
+
+#[test]
+fn a_folder_with_more_in_it_than_any_plugins_source_is_refused_by_name() {
+    let runner = Runner::new(&[]);
+    runner.write(
+        "p/plugin.toml",
+        "name = \"p\"\nlanguage = \"c\"\nkind = \"command\"\n",
+    );
+    runner.wat("p/dist/plugin.wasm", "(module (func (export \"_start\")))");
+    let model = fs_err::File::create(runner.path("p/model.bin")).unwrap();
+    model.set_len(200 << 30).unwrap();
+    let says = ["the source in", "/p` has more than 512.0 MiB of files"];
+    runner.scenario("[providers.p]\nplugin = \"p\"\n[[tests]]\nid = \"a\"\n");
+    let (ran, peak) = measured(runner.command(&["exec", "scenario.toml"]));
+    ran.expect(2).says(&says);
+    assert!(peak < MOST_MEMORY, "{peak} bytes");
+    runner
+        .run(&["plugin", "inspect", "p"])
+        .expect(2)
+        .says(&says);
 }
 
 #[test]

@@ -22,6 +22,8 @@ use crate::{
 const LABEL: usize = 10;
 /// How many lines of imports, exports or requests are shown; a plugin of wasm-tools has some thirty of all.
 const SHOWN_LINES: usize = 200;
+/// Characters of one such line; a name may have 100,000.
+const SHOWN_CHARACTERS: usize = 300;
 /// How many imports and exports a document has of each.
 const SHOWN_ELEMENTS: usize = 1_000;
 /// How many lines of a schema are shown; `--json` has all of it.
@@ -260,7 +262,10 @@ fn in_package(import: &str) -> (String, &str) {
 /// A field with a line for each element.
 fn listed(elements: &[String], name: &str, field: &mut impl FnMut(&str, String)) {
     for (index, element) in elements.iter().take(SHOWN_LINES).enumerate() {
-        let element = format::visible_line(element);
+        let element = match element.char_indices().nth(SHOWN_CHARACTERS) {
+            Some((end, _)) => format::visible_line(&element[..end]) + "…",
+            None => format::visible_line(element),
+        };
         let element = match name {
             "missing" => element.red().to_string(),
             _ => element,

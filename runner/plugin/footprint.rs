@@ -12,13 +12,17 @@ use wasmparser::{
 
 use super::SniffError;
 
-/// Core instances of one attempt; Python's component has about 30.
+/// Core instances of one attempt; Python's component has 14 modules, and one of each.
 pub(super) const MAX_CORE_INSTANCES: u64 = 200;
 /// Instances of components nested in an attempt's: wasm-tools makes one for each interface that is exported.
 const MAX_COMPONENT_INSTANCES: u64 = 1_000;
 /// Bytes of all instances of one attempt, whatever its limit of memory: making them takes time in which nothing can stop
 /// the host, half a second for so many where all are elements.
 const MAX_INSTANCE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Steps of making all instances of one attempt, in which nothing can stop the host either. Each element is one, of some
+/// 200 ns; so are 64 bytes of globals, and a KiB of data. Python's component has 22,000.
+const MAX_STEPS: u64 = 2_000_000;
 
 // The sizes of wasmtime's own structures on 64 bits, from its `vmtypes.rs`, each rounded up.
 const INSTANCE: u64 = 1024;
@@ -49,6 +53,7 @@ pub(super) struct Assembly {
     /// The outermost, once it has ended.
     whole: Cost,
     largest_module: u64,
+    slowest_module: u64,
     /// Whether a module is instantiated that is not defined around it: an argument, or what an instance exports.
     has_unknown: bool,
 }
@@ -73,6 +78,7 @@ struct Cost {
     core_instances: u64,
     component_instances: u64,
     bytes: u64,
+    steps: u64,
 }
 
 impl Cost {
@@ -82,6 +88,7 @@ impl Cost {
             .component_instances
             .saturating_add(other.component_instances);
         self.bytes = self.bytes.saturating_add(other.bytes);
+        self.steps = self.steps.saturating_add(other.steps);
     }
 }
 
@@ -119,6 +126,7 @@ impl Assembly {
             let references = scope.references.min(scope.functions);
             scope.bytes(references, FUNCTION_REFERENCE);
             self.largest_module = self.largest_module.max(scope.cost.bytes);
+            self.slowest_module = self.slowest_module.max(scope.cost.steps);
         }
         match self.scopes.last_mut() {
             Some(outer) if scope.is_component => outer.components.push(Some(scope.cost)),
@@ -146,6 +154,15 @@ impl Assembly {
             // The store refuses more instances than that.
             let most = MAX_CORE_INSTANCES.saturating_mul(self.largest_module);
             whole.bytes = whole.bytes.max(most);
+            let most = MAX_CORE_INSTANCES.saturating_mul(self.slowest_module);
+            whole.steps = whole.steps.max(most);
+        }
+        if whole.steps > MAX_STEPS {
+            return Err(SniffError::TooMany {
+                parts: "steps to fill its instances with elements, globals and data",
+                count: whole.steps,
+                most: MAX_STEPS,
+            });
         }
         if whole.bytes > MAX_INSTANCE_BYTES {
             return Err(SniffError::TooLarge {
@@ -155,6 +172,12 @@ impl Assembly {
             });
         }
         Ok(Footprint { bytes: whole.bytes })
+    }
+
+    /// What a module begins with, which each of its instances is filled with.
+    pub(super) fn fills(&mut self, steps: u64) {
+        let cost = &mut self.scope().cost;
+        cost.steps = cost.steps.saturating_add(steps);
     }
 
     pub(super) fn import(&mut self, kind: TypeRef) {

@@ -6,13 +6,13 @@ use wasmtime::ResourceLimiter;
 use super::footprint::{Footprint, MAX_CORE_INSTANCES};
 use crate::model::Limits;
 
-/// Tables of all instances together; Python's component has about 30.
+/// Tables of all instances together; Python's component has two.
 const MAX_TABLES: usize = 200;
 /// Memories of all instances together, each of which takes 4 GiB of the process's address space, of which there are
 /// 128 TiB. A component has one for each program that it is composed of.
 const MAX_MEMORIES: usize = 32;
-/// Bytes of an attempt's instances that are not charged to its limit of memory. Those of Python's component have less,
-/// and what its author measures and limits are its memories.
+/// Bytes of an attempt's instances that are not charged to its limit of memory. Those of Python's component come to
+/// some 600 KiB, and what its author measures and limits are its memories.
 const FREE_INSTANCE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Counts what a guest's memories and tables hold, and says no.

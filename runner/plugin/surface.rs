@@ -51,7 +51,7 @@ impl Surface {
             return Err(SniffError::NotWasm);
         }
         let footprint = bounds::measure(bytes)?;
-        read(bytes, footprint).map_err(bounds::damaged)
+        read(bytes, footprint).map_err(|error| bounds::damaged(&error))
     }
 
     /// The version of the contract that it exports, as written; this host need not speak it.

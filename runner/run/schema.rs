@@ -114,7 +114,9 @@ impl<'a> Check<'a> {
             self.wrong.check(validator, name, &value);
             return Ok(());
         }
-        self.batch()?.add(name, text).map_err(unchecked)
+        self.batch()?
+            .add(name, text)
+            .map_err(|error| unchecked(&error))
     }
 
     /// Waits for the child, if one is needed.
@@ -137,7 +139,7 @@ impl<'a> Check<'a> {
 
     fn batch(&mut self) -> Result<&mut Batch, Broken> {
         if self.for_child.is_none() {
-            self.for_child = Some(Batch::new(self.schema).map_err(unchecked)?);
+            self.for_child = Some(Batch::new(self.schema).map_err(|error| unchecked(&error))?);
         }
         Ok(self.for_child.as_mut().expect("it was just made"))
     }
@@ -175,16 +177,20 @@ impl Batch {
         let input = self
             .file
             .into_inner()
-            .map_err(|error| unchecked(error.into()))?;
-        let mut output = tempfile::tempfile().map_err(unchecked)?;
+            .map_err(|error| unchecked(&error.into()))?;
+        let mut output = tempfile::tempfile().map_err(|error| unchecked(&error))?;
         let work = Work {
             arguments: &[SCHEMA_ARGUMENT],
             env: &[],
             input,
-            output: output.try_clone().map_err(unchecked)?,
+            output: output.try_clone().map_err(|error| unchecked(&error))?,
             timeout,
         };
-        match helper.run(work, interrupt).await.map_err(unchecked)? {
+        match helper
+            .run(work, interrupt)
+            .await
+            .map_err(|error| unchecked(&error))?
+        {
             End::Done => {}
             End::Failed(reason) => return Err(Broken::Unchecked(reason)),
             End::Died(..) => {
@@ -202,12 +208,12 @@ impl Batch {
             End::Cancelled => return Err(Broken::Stopped),
         }
         let mut reply = Vec::new();
-        output.rewind().map_err(unchecked)?;
+        output.rewind().map_err(|error| unchecked(&error))?;
         output
             .take(CHILD_REPLY)
             .read_to_end(&mut reply)
-            .map_err(unchecked)?;
-        match serde_json::from_slice(&reply).map_err(|error| unchecked(error.into()))? {
+            .map_err(|error| unchecked(&error))?;
+        match serde_json::from_slice(&reply).map_err(|error| unchecked(&error.into()))? {
             Reply::Invalid(reason) => Err(Broken::Invalid(reason)),
             Reply::Checked(wrong) => Ok(wrong),
         }
@@ -278,6 +284,6 @@ fn shortened(text: &str) -> String {
     }
 }
 
-fn unchecked(error: io::Error) -> Broken {
+fn unchecked(error: &io::Error) -> Broken {
     Broken::Unchecked(error.to_string())
 }
