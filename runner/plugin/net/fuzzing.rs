@@ -1,9 +1,6 @@
 //! Whether a request goes where it is granted, and nowhere else, however its URL, its host's address or its headers look.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::Method;
 use url::{Host, Url};
@@ -16,7 +13,7 @@ use super::{
     read_uri,
 };
 use crate::{
-    model::{Grant, NetGrant},
+    model::{BoundSecret, Grant, NetGrant},
     plugin::{Secrets, fuzzing::parts},
 };
 
@@ -79,6 +76,11 @@ pub fn grants(bytes: &[u8]) {
     let grant = NetGrant::parse(grant).ok();
     if let Some(grant) = &grant {
         assert_eq!(NetGrant::parse(&grant.to_string()).as_ref(), Ok(grant));
+        let bound = BoundSecret::parse("KEY", &grant.to_string(), "x-key");
+        let bound = bound.expect("a secret is bound to whatever can be granted");
+        assert_eq!(BoundSecret::of_flag(&bound.flag()), Some(Ok(bound.clone())));
+        let element: Result<toml::Table, _> = format!("it = {}", bound.element()).parse();
+        assert!(element.is_ok_and(|it| it["it"]["host"].as_str() == Some(&grant.to_string())));
     }
     let Ok(url) = read_url(text) else { return };
     assert_eq!(read_url(url.as_str()).as_ref(), Ok(&url), "{text}");
@@ -102,22 +104,38 @@ pub fn grants(bytes: &[u8]) {
     }
 }
 
-/// The name and the value of a header and a secret: what is sent is one header, with no more in it than may be.
+/// The name and the value of a header, a secret and a URL: what is sent is one header with no more in it than may be, and
+/// a secret that is bound to another place is not in it.
 pub fn headers(bytes: &[u8]) {
-    let (name, rest) = parts(bytes);
-    let (value, secret) = parts(rest);
-    if secret.len() > MAX_SECRET_BYTES {
+    const BOUND: &str = "b0und s3cret";
+    let mut parts = bytes.splitn(4, |byte| *byte == 0xff);
+    let mut text = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+    let (name, value, secret, url) = (text(), text(), text(), text());
+    if secret.len() > MAX_SECRET_BYTES || secret.contains(BOUND) {
         return;
     }
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let secrets = Secrets::new(BTreeMap::from([("A".to_owned(), text(secret))]));
-    let Ok(mut map) = headers::read(&[(text(name), text(value))]) else {
+    let url =
+        read_url(&url).unwrap_or_else(|_| Url::parse("https://a.example").expect("it is one"));
+    let bound = BoundSecret::parse("B", "api.example.com", "Authorization");
+    let bound = bound.expect("it is bound to one place");
+    let secrets = Secrets::hiding(
+        [("A".to_owned(), secret), ("B".to_owned(), BOUND.to_owned())].into(),
+        [("B".to_owned(), vec![bound])].into(),
+    );
+    let Ok(mut map) = headers::read(&[(name, value.clone())]) else {
         return;
     };
-    let url = Url::parse("https://a.example").expect("it is one");
     if headers::fill(&mut map, &secrets, &url).is_err() {
         return;
     }
+    let is_told = |value: &[u8]| {
+        value
+            .windows(BOUND.len())
+            .any(|part| part == BOUND.as_bytes())
+    };
+    let is_place = map.contains_key("authorization") && origin(&url) == "https://api.example.com";
+    let mut values = map.values();
+    assert!(is_place || is_told(value.as_bytes()) || !values.any(|it| is_told(it.as_bytes())));
     assert_eq!(map.len(), 1);
     assert!(headers::size(&map) <= MAX_HEAD);
     for (name, value) in &map {

@@ -11,7 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use wasmtime_wasi::p2::OutputStream as _;
 
-use super::{MAX_REACH, Redactor, SEAM};
+use super::{MAX_REACH, Redactor, SEAM, Stream};
 use crate::plugin::{Heard, Listener, Secrets, fuzzing::parts, stdio::Capture};
 
 /// Longer ones only take longer.
@@ -49,6 +49,7 @@ pub fn redaction(bytes: &[u8]) {
         redactor.text(&mut redacted);
         none_survives(&redactor, &forms, &redacted);
         captured(&redactor, &forms, &text, usize::from(*cut), *pieces);
+        streamed(&redactor, &forms, &text, *pieces);
     }
     if before.len() + after.len() > 16 {
         let piece = format!("{before}{secret}{after}");
@@ -91,6 +92,8 @@ pub(super) fn forms(secret: &str) -> Vec<String> {
         .replace('\'', "&#39;");
     vec![
         secret.to_owned(),
+        secret.to_lowercase(),
+        secret.to_uppercase(),
         json(secret),
         json(&json(secret)),
         json(secret).chars().map(ascii).collect(),
@@ -116,6 +119,21 @@ fn none_survives(redactor: &Redactor, forms: &[String], text: &str) {
             assert!(!piece.contains(form), "{form:?} in {piece:?}");
         }
     }
+}
+
+/// What comes in pieces is redacted as if it came at once.
+fn streamed(redactor: &Arc<Redactor>, forms: &[String], text: &str, pieces: u8) {
+    let redacted = |size: usize| {
+        let mut stream = Stream::new(Arc::clone(redactor));
+        let given = text.as_bytes().chunks(size).map(|piece| stream.push(piece));
+        let mut given: Vec<u8> = given.collect::<Vec<_>>().concat();
+        given.extend(stream.end());
+        assert!(!stream.holds());
+        String::from_utf8_lossy(&given).into_owned()
+    };
+    let whole = redacted(text.len());
+    assert_eq!(redacted(1 + usize::from(pieces)), whole);
+    none_survives(redactor, forms, &whole);
 }
 
 /// What a guest writes is the same in whatever pieces it comes, and has no secret in it where it is heard and where it is
