@@ -164,7 +164,7 @@ impl NetGrant {
             (Some(Host::Domain(name)), _) if !is_host_name(name) => {
                 return Err("it has no valid host");
             }
-            (Some(Host::Domain(name)), true) if name.contains('.') => {
+            (Some(Host::Domain(name)), true) if without_root(name).contains('.') => {
                 GrantedHost::Below(without_root(name))
             }
             (_, true) => return Err("`*.` does not stand before a domain such as `example.com`"),
@@ -363,6 +363,7 @@ mod tests {
             "*",
             "https://*",
             "https://*.com",
+            "https://*.com.",
             "https://a.*.com",
             "https://*.127.0.0.1",
             "example.com",
