@@ -15,9 +15,9 @@ use super::{MAX_REACH, Redactor, SEAM, Stream};
 use crate::plugin::{Heard, Listener, Secrets, fuzzing::parts, stdio::Capture};
 
 /// Longer ones only take longer.
-const MAX_SECRET_BYTES: usize = 256;
+const MAX_SECRET_BYTES: usize = 64;
 /// As long as a text is made whose time is to be seen.
-const LONG_TEXT_BYTES: usize = 256 * 1024;
+const LONG_TEXT_BYTES: usize = 64 * 1024;
 /// Fewer bytes of a secret that are left at a cut tell nothing.
 const MAX_REST: usize = 7;
 /// What is written where a text is cut.
@@ -43,15 +43,17 @@ pub fn redaction(bytes: &[u8]) {
         String::from_utf8_lossy(before),
         String::from_utf8_lossy(after),
     );
-    for form in &forms {
+    for (place, form) in forms.iter().enumerate() {
         let text = format!("{before}{form}{after}");
         let mut redacted = text.clone();
         redactor.text(&mut redacted);
         none_survives(&redactor, &forms, &redacted);
-        captured(&redactor, &forms, &text, usize::from(*cut), *pieces);
-        streamed(&redactor, &forms, &text, *pieces);
+        if place == usize::from(*pieces) % forms.len() {
+            captured(&redactor, &forms, &text, usize::from(*cut), *pieces);
+            streamed(&redactor, &forms, &text, *pieces);
+        }
     }
-    if before.len() + after.len() > 16 {
+    if before.len() + after.len() > 64 {
         let piece = format!("{before}{secret}{after}");
         let mut long = piece.repeat(LONG_TEXT_BYTES / piece.len());
         redactor.cut_text(&mut long);
