@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::model::{self, Counts, Outcome};
 pub(super) use crate::model::{steers, visible};
 
+/// The longest document that is laid out: of a deep value the indentation alone is a hundred times as long as the value.
+const MAX_LAID_OUT_BYTES: usize = 8 * 1024 * 1024;
+
 /// A duration with three significant digits at most: `48 µs`, `1.24 s`, `3 m 20 s`.
 pub(super) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
@@ -123,9 +126,17 @@ pub(super) fn visible_but_styles(text: &str) -> Cow<'_, str> {
     model::escaped(text, style)
 }
 
-/// A document of JSON, laid out for people; nothing steers a terminal in it.
+/// A document of JSON, laid out for people, or on one line where that would be too much for anybody to read; nothing
+/// steers a terminal in it.
 pub(super) fn pretty(value: &Value) -> String {
-    let mut text = serde_json::to_vec_pretty(value).expect("a JSON value has a text");
+    let mut text = vec![0; MAX_LAID_OUT_BYTES];
+    let mut room = text.as_mut_slice();
+    if serde_json::to_writer_pretty(&mut room, value).is_err() {
+        return compact(value);
+    }
+    let left = room.len();
+    text.truncate(MAX_LAID_OUT_BYTES - left);
+    text.shrink_to_fit();
     model::escape_json(&mut text, 0);
     String::from_utf8(text).expect("JSON is UTF-8")
 }
@@ -174,7 +185,19 @@ fn digits(value: f64) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{count, duration, visible_but_styles};
+    use serde_json::{Value, json};
+
+    use super::{count, duration, pretty, visible_but_styles};
+
+    #[test]
+    fn what_is_too_large_to_be_read_is_on_one_line() {
+        assert_eq!(pretty(&json!({"a": [1]})), "{\n  \"a\": [\n    1\n  ]\n}");
+        let numbers = json!(vec![0; 50_000]);
+        let deep = (0..100).fold(numbers, |inner, _| json!([inner]));
+        let text = pretty(&deep);
+        assert!(!text.contains('\n'));
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), deep);
+    }
 
     #[test]
     fn colours_of_our_own_stay_and_nothing_else_does() {

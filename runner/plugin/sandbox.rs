@@ -24,6 +24,9 @@ use crate::model::{AttemptError, ErrorClass, Limits};
 const MAX_HANDLES: usize = 10_000;
 /// Live host resources of a guest: streams, pollables, descriptors.
 pub(super) const MAX_RESOURCES: usize = 1_000;
+/// Live tasks of asynchronous components, with what they wait for. Each that waits may hold half a MiB of stack, and takes
+/// more than two of these.
+const MAX_TASKS: usize = 256;
 /// Bytes of randomness in one call.
 const MAX_RANDOM: u64 = 1024 * 1024;
 /// Bytes of one set of headers in `wasi:http`; a guest may make as many sets as it may hold resources.
@@ -115,7 +118,7 @@ impl Recipe<'_> {
         store.set_hostcall_fuel(usize::try_from(self.handover).unwrap_or(usize::MAX));
         store.set_max_component_handles(MAX_HANDLES);
         if let Some(table) = store.concurrent_resource_table() {
-            table.set_max_capacity(MAX_RESOURCES);
+            table.set_max_capacity(MAX_TASKS);
         }
         // Before anything of the guest runs: its start functions and its instantiation are guest code too.
         store.set_epoch_deadline(1);

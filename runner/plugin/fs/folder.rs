@@ -11,13 +11,15 @@ use std::{
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
     time::{Duration, SystemTime},
 };
 
 use fs_err::{self as fs, os::unix::fs::OpenOptionsExt as _};
 use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 
-use super::{ARTIFACTS, ATTACHMENTS, SCRATCH, removal};
+use super::{ARTIFACTS, ATTACHMENTS, REMOVAL_TIME, SCRATCH, removal};
 
 /// How the names of private folders begin; a token follows.
 const PREFIX: &str = "runner-attempt-";
@@ -92,10 +94,28 @@ pub fn is_private_folder(name: &OsStr) -> bool {
     token(name).is_some()
 }
 
-/// Removes the folders in `root` that processes of this user have left there when they died.
+/// Removes the folders in `root` that processes of this user have left there when they died, and waits a moment for that:
+/// a guest may have left thousands, and what takes longer goes on behind the session.
 ///
 /// What cannot be removed stays; that is said in the log and is no error.
 pub fn sweep_folders(root: &Path, now: SystemTime) {
+    let root = root.to_owned();
+    let (done, is_done) = mpsc::channel::<()>();
+    let sweep = move || {
+        sweep(&root, now);
+        drop(done);
+    };
+    // Where there are no more threads, one of the next sessions does it.
+    if thread::Builder::new()
+        .name("sweep".to_owned())
+        .spawn(sweep)
+        .is_ok()
+    {
+        let _ = is_done.recv_timeout(REMOVAL_TIME);
+    }
+}
+
+fn sweep(root: &Path, now: SystemTime) {
     let Ok(opened) = open(rustix::fs::CWD, root.as_os_str(), OFlags::empty()) else {
         return;
     };

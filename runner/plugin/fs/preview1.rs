@@ -18,6 +18,8 @@ use super::{
 use crate::plugin::sandbox::Sandbox;
 
 const MODULE: &str = "wasi_snapshot_preview1";
+/// The longest path that systems take; of a longer one no more is told.
+const MAX_PATH_BYTES: u32 = 4096;
 
 /// Puts a function that first takes what it costs in the place of wasmtime's of the same name.
 macro_rules! counted {
@@ -281,13 +283,12 @@ impl<'a> Guest<'a> {
         (stat.dev != 0).then_some(stat)
     }
 
-    /// What a guest calls a file.
+    /// What a guest calls a file; of what is longer than any path, the beginning.
     fn text(&self, (start, length): (i32, i32)) -> String {
-        let text = GuestPtr::<str>::new((start.cast_unsigned(), length.cast_unsigned()));
-        self.memory
-            .as_cow_str(text)
-            .unwrap_or_default()
-            .into_owned()
+        let length = length.cast_unsigned().min(MAX_PATH_BYTES);
+        let bytes = GuestPtr::<[u8]>::new((start.cast_unsigned(), length));
+        let bytes = self.memory.as_cow(bytes).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     async fn stat(&mut self, fd: i32, lookup: i32, path: (i32, i32)) -> Option<Filestat> {
