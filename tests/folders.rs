@@ -236,6 +236,9 @@ fn what_this_process_uses_is_not_in_a_writable_folder() {
     );
     assert_refused(with("PATH", &inner), "a folder of programs");
     assert_refused(with("CARGO_HOME", &inner), "a folder of build tools");
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        assert_refused(with(name, &inner), "the certificates that are trusted");
+    }
     assert_refused(
         with("RUSTUP_HOME", &runner.path(".")),
         "a folder of build tools",

@@ -756,6 +756,25 @@ fn servers_that_break_off_or_talk_nonsense_are_named() {
     assert_code(&wasi, "ConnectionRefused");
 }
 
+/// Where the environment asks for backtraces, errors have one; it is of the host.
+#[test]
+fn an_error_tells_a_guest_nothing_of_the_host() {
+    let server = broken("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello");
+    let runner = Runner::new(&["web"]);
+    let input = json!({"requests": [{"by": "wasi", "url": server.url("/")}]}).to_string();
+    let grant = format!("net={}", server.origin());
+    let args = [
+        "plugin", "run", "web.wasm", "--input", &input, "--grant", &grant,
+    ];
+    let mut command = runner.command(&args);
+    command.env("RUST_BACKTRACE", "1");
+    let ran = Running::spawn(command).finish().expect(0);
+    assert!(ran.stdout.contains("error"), "{}", ran.stdout);
+    for of_the_host in ["backtrace", "wasmtime", "::", ".rs"] {
+        assert!(!ran.stdout.contains(of_the_host), "{}", ran.stdout);
+    }
+}
+
 #[test]
 fn a_connection_that_the_server_has_closed_is_replaced() {
     let server = hello();
@@ -1081,4 +1100,73 @@ fn a_component_that_answers_requests_is_no_plugin() {
         error.contains("wasi:http/incoming-handler@0.2.0"),
         "{error}"
     );
+}
+
+/// The host keeps the texts of requests that nobody sends, and a guest may have a thousand.
+#[test]
+fn the_texts_of_a_request_that_is_not_sent_are_bounded() {
+    // Of a method the last of its cases, of an option the second.
+    let text =
+        |case: u32, bytes: u32| format!("(i32.const {case}) (i32.const 1024) (i32.const {bytes})");
+    let runner = Runner::new(&[]);
+    for (name, parameter, case, most) in [
+        ("set-method", r#""method" $method"#, 9, 32),
+        ("set-authority", r#""authority" (option string)"#, 1, 1_024),
+        (
+            "set-path-with-query",
+            r#""path-with-query" (option string)"#,
+            1,
+            16_384,
+        ),
+    ] {
+        let begin = if name == "set-path-with-query" {
+            "(i32.store8 (i32.const 1024) (i32.const 47))"
+        } else {
+            ""
+        };
+        let component = |arguments: &str| {
+            format!(
+                r#"(component
+                 (import "wasi:http/types@0.2.0" (instance $types
+                   (export "fields" (type $fields (sub resource)))
+                   (export "outgoing-request" (type $request (sub resource)))
+                   (type $m (variant (case "get") (case "head") (case "post") (case "put") (case "delete")
+                     (case "connect") (case "options") (case "trace") (case "patch") (case "other" string)))
+                   (export "method" (type $method (eq $m)))
+                   (export "[constructor]fields" (func (result (own $fields))))
+                   (export "[constructor]outgoing-request"
+                     (func (param "headers" (own $fields)) (result (own $request))))
+                   (export "[method]outgoing-request.{name}"
+                     (func (param "self" (borrow $request)) (param {parameter}) (result (result))))))
+                 (core module $own (memory (export "memory") 1))
+                 (core instance $own (instantiate $own))
+                 (alias core export $own "memory" (core memory $memory))
+                 (core func $fields (canon lower (func $types "[constructor]fields")))
+                 (core func $request (canon lower (func $types "[constructor]outgoing-request")))
+                 (core func $set (canon lower (func $types "[method]outgoing-request.{name}")
+                   (memory $memory)))
+                 (core module $module
+                   (import "" "fields" (func $fields (result i32)))
+                   (import "" "request" (func $request (param i32) (result i32)))
+                   (import "" "set" (func $set (param i32 i32 i32 i32) (result i32)))
+                   (import "" "memory" (memory 1))
+                   (func (export "run") (result i32)
+                     (memory.fill (i32.const 1024) (i32.const 97) (i32.const 20000))
+                     {begin}
+                     (call $set (call $request (call $fields)) {arguments})))
+                 (core instance $instance (instantiate $module (with "" (instance
+                   (export "fields" (func $fields)) (export "request" (func $request))
+                   (export "set" (func $set)) (export "memory" (memory $memory))))))
+                 (func $run (result (result)) (canon lift (core func $instance "run")))
+                 (instance $exports (export "run" (func $run)))
+                 (export "wasi:cli/run@0.2.0" (instance $exports)))"#
+            )
+        };
+        // It exits with what it got.
+        for (bytes, code) in [(most, 0), (most + 1, 1)] {
+            runner.wat("unsent.wasm", &component(&text(case, bytes)));
+            let ran = runner.run(&["plugin", "run", "unsent.wasm"]).expect(code);
+            ran.says(&[if code == 0 { "passed" } else { "exit" }]);
+        }
+    }
 }

@@ -269,6 +269,97 @@ fn what_a_small_file_is_compiled_to_takes_no_more_memory_than_is_allowed() {
 }
 
 #[test]
+fn types_that_are_nested_too_deeply_for_the_compiler_are_refused_in_words() {
+    // Each level is the type of an instance in which a type is declared.
+    let levels = 200_000;
+    let mut types = b"\x42\x01\x01".repeat(levels);
+    types.extend(b"\x42\x00");
+    let deep = component(&[counted(7, 1, &types)]);
+    let runner = Runner::new(&[]);
+    let mut text = wat::parse_str(command(0, 0)).unwrap();
+    text.extend(&deep[COMPONENT.len()..]);
+    runner.write("deep.wasm", text);
+    let inspected = runner.run(&["plugin", "inspect", "deep.wasm"]).expect(2);
+    inspected.says(&["it is nested more deeply than the compiler can follow"]);
+}
+
+/// Two bytes of data at both ends of each memory.
+#[test]
+fn of_sparse_memories_no_images_are_kept() {
+    let memories: String = (0..20)
+        .map(|_| {
+            r#"(core module (memory 257) (data (i32.const 0) "a") (data (i32.const 16777000) "b"))"#
+        })
+        .collect();
+    let plain = command(0, 0);
+    let with_memories = plain.replacen("(component", &format!("(component {memories}"), 1);
+    assert_ne!(plain, with_memories);
+    let runner = Runner::new(&[]);
+    runner.wat("sparse.wasm", &with_memories);
+    runner.run(&["plugin", "run", "sparse.wasm"]).expect(0);
+    let inspected = runner
+        .run(&["plugin", "inspect", "sparse.wasm", "--json"])
+        .expect(0);
+    let compiled =
+        serde_json::from_str::<serde_json::Value>(&inspected.stdout).unwrap()["compiled"]["size"]
+            .as_u64()
+            .unwrap();
+    assert!(compiled < 1 << 20, "{compiled} bytes");
+}
+
+/// Components that call each other and wait: each call that waits has a stack of its own.
+#[test]
+fn tasks_that_wait_for_each_other_are_few() {
+    let calls = 60;
+    let each = |text: &str| -> String {
+        (0..calls)
+            .map(|number| text.replace('#', &number.to_string()))
+            .collect()
+    };
+    let text = format!(
+        r#"(component
+             (component $waits
+               (core module $m
+                 (import "" "yield" (func $yield (result i32)))
+                 (func $deep (param i32) (result i32)
+                   (if (i32.eqz (local.get 0)) (then (loop $l (drop (call $yield)) (br $l))))
+                   (i32.add (call $deep (i32.sub (local.get 0) (i32.const 1))) (local.get 0)))
+                 (func (export "f") (result i32) (drop (call $deep (i32.const 6000))) i32.const 0)
+                 (func (export "cb") (param i32 i32 i32) (result i32) i32.const 0))
+               (core func $yield (canon thread.yield))
+               (core instance $i (instantiate $m (with "" (instance (export "yield" (func $yield))))))
+               (func (export "f") async
+                 (canon lift (core func $i "f") async (callback (core func $i "cb")))))
+             {instances}
+             (component $calls
+               {imports}
+               (core module $m {core_imports} (func (export "run") (result i32) {calls} i32.const 0))
+               (core instance $i (instantiate $m (with "" (instance {lowered}))))
+               (func (export "run") (result (result)) (canon lift (core func $i "run"))))
+             (instance $made (instantiate $calls {arguments}))
+             (alias export $made "run" (func $run))
+             (component $shim (import "run" (func $run (result (result)))) (export "run" (func $run)))
+             (instance $r (instantiate $shim (with "run" (func $run))))
+             (export "wasi:cli/run@0.2.6" (instance $r)))"#,
+        instances =
+            each(r#"(instance $b# (instantiate $waits)) (alias export $b# "f" (func $f#))"#),
+        imports = each(
+            r#"(import "l#" (func $f# async)) (core func $l# (canon lower (func $f#) async))"#
+        ),
+        core_imports = each(r#"(import "" "l#" (func $l# (result i32)))"#),
+        calls = each("(drop (call $l#))"),
+        lowered = each(r#"(export "l#" (func $l#))"#),
+        arguments = each(r#"(with "l#" (func $f#))"#),
+    );
+    let runner = Runner::new(&[]);
+    runner.wat("waits.wasm", &text);
+    let (ran, peak) = measured(runner.command(&["plugin", "run", "waits.wasm"]));
+    ran.expect(1)
+        .says(&["holds too many host resources at once"]);
+    assert!(peak < MOST_MEMORY, "{peak} bytes");
+}
+
+#[test]
 fn a_folder_with_more_in_it_than_any_plugins_source_is_refused_by_name() {
     let runner = Runner::new(&[]);
     runner.write(

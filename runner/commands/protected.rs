@@ -13,6 +13,8 @@ use crate::{
     run::Protected,
 };
 
+/// What names the certificates that servers are checked by, instead of the system's.
+const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// Where Cargo and rustup are, and what they read, if no variable says: below the home folder.
 const CARGO: [(&str, &str); 2] = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")];
 
@@ -47,6 +49,11 @@ pub(super) fn of_process(surroundings: &Surroundings) -> Vec<Protected> {
     let programs = std::env::split_paths(search_path).filter(|folder| folder.is_absolute());
     protected.extend(programs.map(|folder| Protected::file("a folder of programs", &folder)));
     protected.extend(tools.map(|folder| Protected::folder("a folder of build tools", &folder)));
+    let trusted = CERTIFICATES.into_iter().filter_map(|name| variable(name));
+    let trusted = trusted.flat_map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
+    let trusted = trusted.filter(|path| !path.as_os_str().is_empty());
+    protected
+        .extend(trusted.map(|path| Protected::file("the certificates that are trusted", &path)));
     protected
 }
 

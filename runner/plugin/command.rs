@@ -17,7 +17,7 @@ use super::{
     json_cost::{Allowance, Unread},
     listener::{Heard, Listener},
     protocol,
-    sandbox::{MAX_HANDOVER, Meter, Recipe, Sandbox, Spent},
+    sandbox::{MAX_COMPONENT_HANDOVER, MAX_HANDOVER, Meter, Recipe, Sandbox, Spent},
     stdio::Capture,
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
@@ -171,7 +171,10 @@ impl Program {
             stdout: Capture::new(limits.reply, 0),
             limits,
             // A program may write much at once; its output is bounded where it arrives.
-            handover: limits.memory.min(MAX_HANDOVER),
+            handover: limits.memory.min(match self.code {
+                ProgramCode::Component(_) => MAX_COMPONENT_HANDOVER,
+                ProgramCode::Module(_) => MAX_HANDOVER,
+            }),
         };
         let mut store = recipe.store(self.engine(), self.metering);
 

@@ -37,8 +37,12 @@ const MAX_THREADS: u64 = 4;
 const MAX_CPU_SECONDS_PER_THREAD: u64 = 300;
 /// Bytes of memory that compiling may take, where the machine has so much. Python's component takes 310 MiB.
 const MAX_MEMORY: u64 = 4 * 1024 * 1024 * 1024;
-/// Bytes of what a plugin is compiled to. Python's component comes to 35 MiB.
+/// Bytes of what any plugin is compiled to; see [`most_artefact_bytes`].
 pub(super) const MAX_ARTEFACT_BYTES: u64 = 1024 * 1024 * 1024;
+/// Bytes of what a plugin is compiled to beside those for each byte of its file.
+const ARTEFACT_BYTES: u64 = 64 * 1024 * 1024;
+/// Python's component of 18 MiB comes to 35 MiB; code for 64 bits is a few times as large as WASM.
+const ARTEFACT_BYTES_PER_BYTE: u64 = 16;
 
 /// Bytes of memory that loading an artefact may take, beside its own file and what a process has that loads nothing.
 const MAX_LOAD_MEMORY: u64 = 64 * 1024 * 1024;
@@ -70,9 +74,12 @@ pub enum CompileError {
     /// It took too much memory.
     #[error("the compiler needs more than {0} of memory for it, and may have no more")]
     NoMemory(ByteSize),
+    /// Its parts are nested too deeply.
+    #[error("it is nested more deeply than the compiler can follow")]
+    TooDeep,
     /// The artefact is too large.
-    #[error("it is compiled to more than {}", ByteSize(MAX_ARTEFACT_BYTES))]
-    TooLarge,
+    #[error("it is compiled to more than {0}, which is too much for a file of its size")]
+    TooLarge(ByteSize),
     /// Loading the artefact takes too much memory or time.
     #[error(
         "to load what it is compiled to takes more than {} of memory or {} s, and no more is allowed",
@@ -102,19 +109,18 @@ pub enum CompileError {
 }
 
 /// The compiler itself: WASM on standard input, the artefact on standard output, what is wrong on standard error.
-/// `arguments` are those behind [`COMPILE_ARGUMENT`]: how much memory it may have, and what it counts.
+/// `arguments` are those behind [`COMPILE_ARGUMENT`]: how much memory it may have, how much it may write, and what it
+/// counts.
 pub fn compile_child(arguments: &[OsString]) -> ExitCode {
-    let memory = arguments
-        .first()
-        .and_then(|memory| memory.to_str()?.parse().ok());
+    let number = |place: usize| arguments.get(place)?.to_str()?.parse().ok();
     let confines = Confines {
-        memory: memory.unwrap_or(MAX_MEMORY),
+        memory: number(0).unwrap_or(MAX_MEMORY),
         cpu_seconds: MAX_CPU_SECONDS_PER_THREAD * MAX_THREADS,
-        file: MAX_ARTEFACT_BYTES,
+        file: number(1).unwrap_or(MAX_ARTEFACT_BYTES),
     };
     confines.hold();
     let metering = match arguments {
-        [_, argument] if argument == FUEL_ARGUMENT => Metering::Fuel,
+        [_, _, argument] if argument == FUEL_ARGUMENT => Metering::Fuel,
         _ => Metering::Off,
     };
     match compile_stdin(metering) {
@@ -215,8 +221,9 @@ impl Compiler {
     ) -> Result<(), CompileError> {
         let threads = thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let memory = most_of_the_memory().min(MAX_MEMORY);
-        let memory_argument = memory.to_string();
-        let mut arguments = vec![COMPILE_ARGUMENT, &memory_argument];
+        let most_bytes = most_artefact_bytes(wasm.len());
+        let (memory_argument, bytes_argument) = (memory.to_string(), most_bytes.to_string());
+        let mut arguments = vec![COMPILE_ARGUMENT, &memory_argument, &bytes_argument];
         if self.metering == Metering::Fuel {
             arguments.push(FUEL_ARGUMENT);
         }
@@ -240,8 +247,12 @@ impl Compiler {
             Ok(End::Died(_, message)) if child::lacked_memory(&message) => {
                 Err(CompileError::NoMemory(ByteSize(memory)))
             }
+            // What Rust says before it aborts.
+            Ok(End::Died(_, message)) if message.contains("has overflowed its stack") => {
+                Err(CompileError::TooDeep)
+            }
             Ok(End::Died(status, _)) if status.signal() == Some(Signal::XFSZ.as_raw()) => {
-                Err(CompileError::TooLarge)
+                Err(CompileError::TooLarge(ByteSize(most_bytes)))
             }
             Ok(End::Died(status, message)) => {
                 let stderr = match message.as_str() {
@@ -255,6 +266,12 @@ impl Compiler {
             Err(source) => Err(self.not_run(source)),
         }
     }
+}
+
+/// How much a file of `bytes` bytes may be compiled to: one of a few KiB can ask for images of its memories of many GiB.
+fn most_artefact_bytes(bytes: usize) -> u64 {
+    let bytes = ARTEFACT_BYTES_PER_BYTE.saturating_mul(bytes as u64);
+    ARTEFACT_BYTES.saturating_add(bytes).min(MAX_ARTEFACT_BYTES)
 }
 
 fn unnamed_file(content: &[u8]) -> io::Result<File> {

@@ -11,7 +11,7 @@ use wasmtime_wasi::{p1, p2};
 
 use super::{
     cache::Cache, child::Helper, clock::Pulse, compile::Compiler, contract, fs, host::Host,
-    sandbox::Sandbox,
+    io_error, net, sandbox::Sandbox,
 };
 
 /// What plugins run in, with its version, which it does not tell itself.
@@ -22,6 +22,9 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Functions that are remembered of a guest that traps, the innermost first: what a message names.
 const MAX_FRAMES: usize = 5;
+/// Bytes of an image of a memory that is made although most of it may be zeros. Two bytes of data far apart make an image
+/// of all between them.
+const MAX_SPARSE_IMAGE: u64 = 1024 * 1024;
 
 /// What an engine needs from its process.
 #[derive(Clone, Debug)]
@@ -109,6 +112,7 @@ pub(super) fn new_wasmtime(metering: Metering) -> wasmtime::Result<wasmtime::Eng
         .wasm_memory64(false)
         // Each frame has a copy of its function's name, which may have 100,000 bytes.
         .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
+        .memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE)
         // Else the environment would decide.
         .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
     wasmtime::Engine::new(&config)
@@ -137,6 +141,8 @@ fn link_components(engine: &wasmtime::Engine) -> wasmtime::Result<component::Lin
     let mut linker = component::Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    net::bound_unsent(&mut linker)?;
+    io_error::shadow(&mut linker)?;
     fs::count_components(&mut linker)?;
     contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
         &mut sandbox.host

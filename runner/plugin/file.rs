@@ -3,9 +3,9 @@
 use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
+use bytes::Bytes;
 use bytesize::ByteSize;
 use thiserror::Error;
 
@@ -24,7 +24,7 @@ pub struct PluginFile {
     /// Its size in bytes.
     pub size: u64,
     /// Its content.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Bytes,
     /// What its instances cost the host.
     pub(super) footprint: Footprint,
 }

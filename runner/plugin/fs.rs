@@ -51,6 +51,8 @@ const SCRATCH: &str = "/scratch";
 const ARTIFACTS: &str = "/artifacts";
 /// Where a command finds its test's attachments.
 const ATTACHMENTS: &str = "/files";
+/// The longest path that systems take.
+const MAX_PATH_BYTES: usize = 4096;
 /// How much is shown of a path that a guest made up.
 const SHOWN_CHARACTERS: usize = 200;
 /// How long an attempt waits for its private folder to be removed. What takes longer goes on without it: a guest may have

@@ -26,6 +26,7 @@ pub(crate) mod fuzzing;
 mod host;
 mod instance;
 mod interrupt;
+mod io_error;
 mod json_cost;
 mod lacking;
 mod lifecycle;

@@ -8,23 +8,19 @@
 use std::{
     fs::File,
     io,
-    os::{
-        fd::{AsFd, AsRawFd as _, OwnedFd},
-        unix::fs::MetadataExt as _,
-    },
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
     path::{Component, Path, PathBuf},
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, Stat, fstat, openat},
+    fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat},
     process::geteuid,
 };
 
 /// The owner of what belongs to the system.
 const ROOT: u32 = 0;
-/// Mode bits: group and others may write, and that of a folder in which each may rename and remove only what is their own.
-const OTHERS_WRITE: u32 = 0o022;
-const STICKY: u32 = 0o1000;
+/// Group or others may write.
+const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
 
 #[cfg(target_os = "linux")]
 const LOOK: OFlags = OFlags::PATH;
@@ -60,7 +56,7 @@ pub(super) fn open_private(folder: &Path) -> io::Result<OwnedFd> {
     if found.st_uid != geteuid().as_raw() {
         return Err(refused(&place, "belongs to somebody else"));
     }
-    if mode(&found) & OTHERS_WRITE != 0 {
+    if mode(&found).intersects(OTHERS_WRITE) {
         return Err(refused(&place, "may be written to by others"));
     }
     Ok(handle)
@@ -71,12 +67,12 @@ pub(super) fn open_file(folder: &impl AsFd, name: &str) -> io::Result<File> {
     // A pipe in its place is not waited for.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(folder, name, flags, Mode::empty())?);
-    let metadata = file.metadata()?;
-    let is_private = metadata.is_file()
-        && metadata.uid() == geteuid().as_raw()
-        && metadata.mode() & OTHERS_WRITE == 0
+    let found = fstat(&file)?;
+    let is_private = FileType::from_raw_mode(found.st_mode).is_file()
+        && found.st_uid == geteuid().as_raw()
+        && !mode(&found).intersects(OTHERS_WRITE)
         // Under another name somebody may have it who had it before.
-        && metadata.nlink() == 1;
+        && found.st_nlink == 1;
     if !is_private {
         return Err(io::Error::other("it is no regular file of our own alone"));
     }
@@ -93,14 +89,14 @@ fn check_ancestor(place: &Path, found: &Stat) -> io::Result<()> {
     if !is_known {
         return Err(refused(place, "above it belongs to somebody else"));
     }
-    if mode(found) & OTHERS_WRITE != 0 && mode(found) & STICKY == 0 {
+    if mode(found).intersects(OTHERS_WRITE) && !mode(found).contains(Mode::SVTX) {
         return Err(refused(place, "above it may be written to by others"));
     }
     Ok(())
 }
 
-fn mode(found: &Stat) -> u32 {
-    Mode::from_raw_mode(found.st_mode).bits() as u32
+fn mode(found: &Stat) -> Mode {
+    Mode::from_raw_mode(found.st_mode)
 }
 
 fn refused(place: &Path, why: &str) -> io::Error {

@@ -26,13 +26,16 @@ const MAX_HANDLES: usize = 10_000;
 pub(super) const MAX_RESOURCES: usize = 1_000;
 /// Live tasks of asynchronous components, with what they wait for. Each that waits may hold half a MiB of stack, and takes
 /// more than two of these.
-const MAX_TASKS: usize = 256;
+const MAX_TASKS: usize = 128;
 /// Bytes of randomness in one call.
 const MAX_RANDOM: u64 = 1024 * 1024;
 /// Bytes of one set of headers in `wasi:http`; a guest may make as many sets as it may hold resources.
 const MAX_FIELDS: usize = 32 * 1024;
 /// Bytes that any guest may hand over, or be handed, in one call: the host has a copy of them.
 pub(super) const MAX_HANDOVER: u64 = 32 * 1024 * 1024;
+/// The same for a command that is a component, whose texts become up to twice as long on the way and are copied again; its
+/// files are written through streams, a part at a time.
+pub(super) const MAX_COMPONENT_HANDOVER: u64 = 8 * 1024 * 1024;
 /// What the canonical ABI needs for itself on top of a reply's own bytes.
 pub(super) const HANDOVER_MARGIN: u64 = 64 * 1024;
 

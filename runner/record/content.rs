@@ -31,7 +31,7 @@ pub struct Blob {
 #[derive(Clone, Debug)]
 pub enum BlobSource {
     /// In memory.
-    Bytes(Arc<[u8]>),
+    Bytes(bytes::Bytes),
     /// In a file, which is copied piece by piece and must still have its digest.
     File(PathBuf),
     /// In an open file, likewise; it may have no name.

@@ -2,7 +2,6 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -24,7 +23,7 @@ pub(super) const NOW: &str = "2026-11-20T04:39:12.123Z";
 pub(super) fn ignore(_: Written) {}
 
 pub(super) fn birth(planned: u64) -> Birth {
-    let plugin: Arc<[u8]> = b"plugin".as_slice().into();
+    let plugin = bytes::Bytes::from_static(b"plugin");
     Birth {
         scenario: BirthScenario {
             name: "tour".into(),

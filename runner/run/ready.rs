@@ -132,7 +132,7 @@ impl Plan {
                     problems.add_refused(id, path, &WrongInputs(wrong));
                 }
                 Err(broken) => {
-                    refused(Err(UnfitError::of(fit::INPUT, broken)), provider, problems)?
+                    refused(Err(UnfitError::of(fit::INPUT, broken)), provider, problems)?;
                 }
             }
         }

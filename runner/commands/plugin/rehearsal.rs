@@ -88,9 +88,12 @@ impl Prepared {
         let templates = || stdin.clone().chain(&args.args).chain(variables.clone());
         for (root, value) in [("input", &args.input), ("config", &args.config)] {
             if value.is_some() && !templates().any(|text| grants::uses(text, root)) {
+                let help = format!(
+                    "a command that speaks the JSON protocol gets it with `--protocol json`, any other with \
+                     `--stdin` or as an argument behind `--`: `{{{{{root}}}}}` in it stands for the value"
+                );
                 return Err(Error::usage(miette!(
-                    help = "a command that speaks the JSON protocol gets it with `--protocol json`, any other with \
-                            `--stdin` or as an argument behind `--`: `{{{{{root}}}}}` in it stands for the value",
+                    help = help,
                     "the plain call has no use for `--{root}`"
                 )));
             }

@@ -18,7 +18,7 @@ use crate::{
     error::{Error, ExitStatus},
     model::{Artifact, Grants, chain},
     output::{self, Loaded, Output, RehearsalReport},
-    plugin::{Engine, Heard, Listener, Plugin},
+    plugin::{self, Engine, Heard, Listener, Plugin},
     record,
     run::{self, Rehearsal, Rehearsed, UnfitError},
 };
@@ -42,6 +42,7 @@ pub(super) fn run(
         Engine::new
     };
     let bench = Workbench::new(engine, surroundings, output)?;
+    plugin::sweep_folders(&surroundings.scratch_root, run::wall_clock().into());
     let linked = link(&mut prepared, args, &bench);
     // Whatever else it says of itself: it was stopped.
     if let Some(status) = bench.stopped() {

@@ -17,6 +17,7 @@ use wasmtime_wasi::{
 };
 
 use super::{
+    MAX_PATH_BYTES,
     counted_stream::CountedStream,
     descriptors,
     listing::Listing,
@@ -189,6 +190,10 @@ impl HostDescriptor for Counted<'_> {
             self.host.deny(descriptors::too_many());
             // Preview 2 has no word of its own for it.
             return Err(ErrorCode::InsufficientMemory.into());
+        }
+        // Before it is copied.
+        if path.len() > MAX_PATH_BYTES {
+            return Err(ErrorCode::NameTooLong.into());
         }
         let found = self
             .files

@@ -11,15 +11,13 @@ use wasmtime_wasi::{
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::{
-    descriptors, outside,
+    MAX_PATH_BYTES, descriptors, outside,
     quota::{ENTRY, Quota, cost},
     readdir, special,
 };
 use crate::plugin::sandbox::Sandbox;
 
 const MODULE: &str = "wasi_snapshot_preview1";
-/// The longest path that systems take; of a longer one no more is told.
-const MAX_PATH_BYTES: u32 = 4096;
 
 /// Puts a function that first takes what it costs in the place of wasmtime's of the same name.
 macro_rules! counted {
@@ -66,10 +64,13 @@ pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
             fd: i32, lookup: i32, path: i32, length: i32, open: i32,
             rights: i64, inheriting: i64, flags: i32, out: i32
         ),
-        |guest| guest.charge_open(fd, lookup, (path, length), (open, rights)).await
+        |guest| match fits(length) {
+            Ok(_) => guest.charge_open(fd, lookup, (path, length), (open, rights)).await,
+            refused => refused,
+        }
     );
     counted!(linker, path_create_directory(fd: i32, path: i32, length: i32), |guest| {
-        guest.charge_folder()
+        fits(length).and_then(|_| guest.charge_folder())
     });
     counted!(
         linker,
@@ -77,13 +78,14 @@ pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
             fd: i32, lookup: i32, path: i32, length: i32,
             new_fd: i32, new_path: i32, new_length: i32
         ),
-        |guest| guest.charge(ENTRY)
+        |guest| fits(length.max(new_length)).and_then(|_| guest.charge(ENTRY))
     );
     counted!(
         linker,
         path_symlink(target: i32, target_length: i32, fd: i32, path: i32, length: i32),
-        |guest| guest.charge(ENTRY)
+        |guest| fits(length.max(target_length)).and_then(|_| guest.charge(ENTRY))
     );
+    shadow_paths(linker)?;
     linker.func_wrap_async(
         MODULE,
         "fd_readdir",
@@ -111,6 +113,49 @@ pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     )?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// The functions that change nothing which is counted: their paths are copied all the same.
+fn shadow_paths(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
+    counted!(
+        linker,
+        path_filestat_get(fd: i32, lookup: i32, path: i32, length: i32, out: i32),
+        |guest| fits(length)
+    );
+    counted!(
+        linker,
+        path_filestat_set_times(
+            fd: i32, lookup: i32, path: i32, length: i32, accessed: i64, modified: i64, flags: i32
+        ),
+        |guest| fits(length)
+    );
+    counted!(
+        linker,
+        path_readlink(
+            fd: i32, path: i32, length: i32, buffer: i32, buffer_length: i32, out: i32
+        ),
+        |guest| fits(length)
+    );
+    counted!(linker, path_remove_directory(fd: i32, path: i32, length: i32), |guest| {
+        fits(length)
+    });
+    counted!(linker, path_unlink_file(fd: i32, path: i32, length: i32), |guest| fits(length));
+    counted!(
+        linker,
+        path_rename(
+            fd: i32, path: i32, length: i32, new_fd: i32, new_path: i32, new_length: i32
+        ),
+        |guest| fits(length.max(new_length))
+    );
+    Ok(())
+}
+
+/// Refuses a path that is longer than any, before it is copied.
+fn fits(length: i32) -> Result<Charge, Errno> {
+    match usize::try_from(length) {
+        Ok(length) if length <= MAX_PATH_BYTES => Ok(Charge::default()),
+        _ => Err(Errno::Nametoolong),
+    }
 }
 
 /// A guest that has called, as wasmtime's functions want to see it.
@@ -283,12 +328,13 @@ impl<'a> Guest<'a> {
         (stat.dev != 0).then_some(stat)
     }
 
-    /// What a guest calls a file; of what is longer than any path, the beginning.
+    /// What a guest calls a file.
     fn text(&self, (start, length): (i32, i32)) -> String {
-        let length = length.cast_unsigned().min(MAX_PATH_BYTES);
-        let bytes = GuestPtr::<[u8]>::new((start.cast_unsigned(), length));
-        let bytes = self.memory.as_cow(bytes).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let text = GuestPtr::<str>::new((start.cast_unsigned(), length.cast_unsigned()));
+        self.memory
+            .as_cow_str(text)
+            .unwrap_or_default()
+            .into_owned()
     }
 
     async fn stat(&mut self, fd: i32, lookup: i32, path: (i32, i32)) -> Option<Filestat> {

@@ -13,6 +13,7 @@ mod headers;
 mod policy;
 mod response;
 mod send;
+mod unsent;
 mod wasi;
 mod wire;
 
@@ -39,6 +40,7 @@ use hyper_util::{
 use url::Url;
 use wasmtime_wasi_http::WasiBody;
 
+pub(super) use self::unsent::shadow as bound_unsent;
 use self::{
     connect::{Connector, Lookup, system_lookup},
     failure::{Failure, MAX_HEAD, MAX_HEADERS},

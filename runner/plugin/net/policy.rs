@@ -23,7 +23,7 @@ pub(super) struct Refusal {
     /// For the guest: what is refused, and how to allow it.
     pub(super) message: String,
     /// For whoever may allow it; none where nothing would.
-    pub(super) denied: Option<Denied>,
+    pub(super) denied: Option<Box<Denied>>,
 }
 
 impl Refusal {
@@ -35,7 +35,7 @@ impl Refusal {
         });
         Self {
             message: format!("{message}{}", advice.unwrap_or_default()),
-            denied: Some(Denied { what, grant }),
+            denied: Some(Box::new(Denied { what, grant })),
         }
     }
 }
