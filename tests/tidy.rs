@@ -200,8 +200,9 @@ fn the_tests_that_guard_the_invariants_exist() {
         .map(|path| fs_err::read_to_string(path).unwrap())
         .collect();
     let faults = fs_err::read_to_string("runner/FAULTS.md").unwrap();
+    let sandbox = fs_err::read_to_string("runner/SANDBOX.md").unwrap();
     // Nothing but a test has a name of so many words.
-    let promised = [invariants, &faults].concat();
+    let promised = [invariants, &faults, &sandbox].concat();
     let guards = captures(r"`([a-z0-9]+(?:_[a-z0-9]+){3,})`", &promised);
     let missing: Vec<_> = guards
         .filter(|name| !sources.contains(&format!("fn {name}(")))

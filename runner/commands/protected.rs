@@ -49,7 +49,7 @@ pub(super) fn of_process(surroundings: &Surroundings) -> Vec<Protected> {
     let programs = std::env::split_paths(search_path).filter(|folder| folder.is_absolute());
     protected.extend(programs.map(|folder| Protected::file("a folder of programs", &folder)));
     protected.extend(tools.map(|folder| Protected::folder("a folder of build tools", &folder)));
-    let trusted = CERTIFICATES.into_iter().filter_map(|name| variable(name));
+    let trusted = CERTIFICATES.into_iter().filter_map(variable);
     let trusted = trusted.flat_map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>());
     let trusted = trusted.filter(|path| !path.as_os_str().is_empty());
     protected

@@ -76,7 +76,8 @@ mod tests {
         assert_eq!(BoundedText::of(3, "abcd"), "abc…");
         assert_eq!(BoundedText::of(3, "abä"), "ab…");
         let mut text = BoundedText::new(3);
-        assert!(write!(text, "{}{}", "a", "bcd").is_err());
+        let (first, second) = ("a", "bcd");
+        assert!(write!(text, "{first}{second}").is_err());
         // Nothing may follow a gap.
         assert!(text.write_str("x").is_err());
         assert_eq!((text.is_cut(), text.into_text().as_str()), (true, "abc"));

@@ -332,7 +332,7 @@ mod tests {
                 prop_assert!(least(&parsed) <= cost(text.as_bytes()));
             }
             let told = cost_of(&value, u64::MAX);
-            prop_assert!(least(&value.clone()) <= told);
+            prop_assert!(least(&value) <= told);
             prop_assert_eq!(cost_of(&value, told / 2), told / 2);
         }
 
