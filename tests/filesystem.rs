@@ -1312,6 +1312,17 @@ fn only_so_many_artifacts_are_kept() {
 }
 
 #[test]
+fn of_a_flood_of_artifacts_only_the_first_are_looked_at() {
+    // Room for more empty files than are looked at.
+    let world = World::new().scratch(11_000 * ENTRY);
+    let ended = world.run(&GUESTS.module, &json!([["flood", "/artifacts"]]));
+    assert_eq!(ended.artifacts.len(), 100);
+    let message = warnings(&ended)[0];
+    let end = " and 9890 more; only 10000 files of all that are there were looked at";
+    assert!(message.ends_with(end), "{message}");
+}
+
+#[test]
 fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
     let world = World::new().mount("open", "/data", true).scratch(KIB * KIB);
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;

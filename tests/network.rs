@@ -515,7 +515,7 @@ fn wasi_http_ends_a_guest_that_hoards_headers() {
 
 #[test]
 fn a_guest_can_write_little_that_nobody_sends() {
-    let bodies = 300;
+    let bodies = 100;
     let answer = Bench::new(&[]).send(json!({ "by": "hoard", "size": bodies }));
     let held = answer["held"].as_u64().unwrap();
     assert!(
@@ -1102,7 +1102,7 @@ fn a_component_that_answers_requests_is_no_plugin() {
     );
 }
 
-/// The host keeps the texts of requests that nobody sends, and a guest may have a thousand.
+/// The host keeps the texts of requests that nobody sends, and a guest may have hundreds.
 #[test]
 fn the_texts_of_a_request_that_is_not_sent_are_bounded() {
     // Of a method the last of its cases, of an option the second.

@@ -20,8 +20,8 @@ const MAX_MEDIA_TYPE_BYTES: usize = 255;
 const SHOWN_CHARACTERS: usize = 64;
 /// How much is heard of what a guest says that it is at.
 const MAX_PROGRESS_BYTES: usize = 1024;
-/// What a field costs beside its text, so that a million empty ones are not free.
-const SEPARATORS_BYTES: usize = 2;
+/// What a field of a log record takes in memory beside its text, so that a million empty ones are not free.
+const FIELD_BYTES: usize = size_of::<(String, String)>();
 /// How many different denials of one attempt are kept.
 pub(super) const MAX_DENIED: usize = 20;
 
@@ -147,7 +147,7 @@ impl Log {
     /// Keeps a record if it fits and returns it, else counts it.
     pub(super) fn push(&mut self, record: LogRecord) -> Option<&LogRecord> {
         let fields = record.fields.iter();
-        let fields = fields.map(|(name, value)| name.len() + value.len() + SEPARATORS_BYTES);
+        let fields = fields.map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
         let bytes = (record.message.len() + fields.sum::<usize>()) as u64;
         let is_full = self.records.len() as u64 >= self.max_records;
         if is_full || self.bytes.saturating_add(bytes) > self.max_bytes {

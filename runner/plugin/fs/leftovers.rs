@@ -12,36 +12,46 @@ use crate::plugin::host::{Artifacts, is_artifact_name};
 
 /// How many of what is not kept are named.
 const MAX_NAMED: usize = 10;
+/// How many files and folders are looked at. A guest may make as many as its `limits.scratch` has room for, and has ended.
+const MAX_ENTRIES: usize = 10_000;
 
 /// Adds the files in `folder` to `artifacts`, in the order of their names; returns what there is to say about others.
 pub(super) fn collect(folder: &Path, artifacts: &mut Artifacts) -> Option<String> {
-    let mut refused = Vec::new();
-    let mut names = match names(folder) {
+    let (mut named, mut more) = (Vec::new(), 0);
+    let (mut names, is_cut) = match names(folder) {
         Ok(names) => names,
         Err(error) => return Some(format!("cannot read `/artifacts`: {error}")),
     };
     names.sort();
     for name in names {
-        if let Err(why) = keep(folder, &name, artifacts) {
-            refused.push(format!("`{}` ({why})", name.escape_debug()));
+        match keep(folder, &name, artifacts) {
+            Ok(()) => {}
+            Err(why) if named.len() < MAX_NAMED => {
+                named.push(format!("`{}` ({why})", name.escape_debug()));
+            }
+            Err(_) => more += 1,
         }
     }
-    if refused.is_empty() {
+    if named.is_empty() && !is_cut {
         return None;
     }
-    let more = refused.len().saturating_sub(MAX_NAMED);
-    refused.truncate(MAX_NAMED);
-    let mut message = format!("not kept from `/artifacts`: {}", refused.join(", "));
+    let mut message = format!("not kept from `/artifacts`: {}", named.join(", "));
     if more > 0 {
         message += &format!(" and {more} more");
+    }
+    if is_cut {
+        message += &format!("; only {MAX_ENTRIES} files of all that are there were looked at");
     }
     Some(message)
 }
 
-fn names(folder: &Path) -> io::Result<Vec<String>> {
-    let entries = fs::read_dir(folder)?;
-    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    names.collect()
+/// The names of what is in a folder, and whether there are more.
+fn names(folder: &Path) -> io::Result<(Vec<String>, bool)> {
+    let mut entries = fs::read_dir(folder)?;
+    let names = entries.by_ref().take(MAX_ENTRIES);
+    let names = names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names = names.collect::<io::Result<_>>()?;
+    Ok((names, entries.next().is_some()))
 }
 
 fn keep(folder: &Path, name: &str, artifacts: &mut Artifacts) -> Result<(), String> {

@@ -1,5 +1,5 @@
 //! Bounds on the texts of `wasi:http`'s requests: the host keeps them until the guest sends or drops the request, of which it
-//! may have a thousand, and none of them is looked at by the policy before.
+//! may have hundreds, and none of them is looked at by the policy before.
 
 use wasmtime::{
     StoreContextMut,

@@ -31,7 +31,7 @@ use crate::plugin::{
 /// Where the guest sets no time, its deadline does.
 const FOREVER: Duration = Duration::MAX;
 /// Bytes that a guest can write at once to the body of a request; the host holds two times that for each body, and a
-/// guest can have a thousand of them.
+/// guest can have hundreds of them.
 const MAX_CHUNK: usize = 8 * 1024;
 
 type Sent = Result<(Response<WasiBody>, Background), Error>;
