@@ -119,10 +119,11 @@ impl PluginFile {
 
 /// `None` if there is more; reads no more than one byte over the limit, whatever the file says of its size.
 fn read_bounded(path: &Path, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    fs_err::File::open(path)?
-        .take(max_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    let (file, most) = (fs_err::File::open(path)?, max_bytes.saturating_add(1));
+    // At once: what grows leaves behind as much again.
+    let size = file.metadata()?.len().min(most);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    file.take(most).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= max_bytes).then_some(bytes))
 }
 

@@ -168,7 +168,9 @@ fn measure(bench: &mut Bench, name: &str, plugin: &[u8], used: Use, deadline: Du
         .map(|(hostile, usual)| hostile.saturating_sub(usual));
     match memory {
         Some(bytes) => bench.bounded(name, bytes as f64 / 1e6, "MB", MOST_MEMORY),
-        None => println!("  {name}: this system does not tell how much memory it was"),
+        None => println!(
+            "  {name}: its memory is not known, since there is no `/proc` or it ended too soon"
+        ),
     }
     let late = hostile.0.saturating_sub(usual.0 + deadline);
     bench.bounded("  after its deadline", late.as_secs_f64(), "s", MOST_TIME);
