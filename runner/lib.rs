@@ -13,3 +13,4 @@ pub mod plugin;
 pub mod record;
 pub mod run;
 pub mod scenario;
+pub mod session;

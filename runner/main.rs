@@ -13,6 +13,7 @@ use runner::{
     error::ExitStatus,
     output::{self, Output},
     plugin, record, run,
+    session::Host,
 };
 
 fn main() -> ExitCode {
@@ -59,17 +60,19 @@ fn main() -> ExitCode {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     let text = |name| variable(name).and_then(|value| value.into_string().ok());
     let surroundings = Surroundings {
-        // Without it plugins that are in the cache still run; compiling one says what is missing.
-        program: env::current_exe().unwrap_or_else(|_| PathBuf::from("runner")),
+        host: Host {
+            // Without it plugins that are in the cache still run; compiling one says what is missing.
+            program: env::current_exe().unwrap_or_else(|_| PathBuf::from("runner")),
+            cache: cache_folder(),
+            scratch_root: variable("TMPDIR").map_or_else(|| "/tmp".into(), PathBuf::from),
+            search_path: env::var_os("PATH").unwrap_or_default(),
+            variable: |name| env::var_os(name),
+        },
         arguments,
         is_detached,
-        cache: cache_folder(),
-        scratch_root: variable("TMPDIR").map_or_else(|| "/tmp".into(), PathBuf::from),
-        search_path: env::var_os("PATH").unwrap_or_default(),
         results: variable("RUNNER_RESULTS").map_or_else(|| "results".into(), PathBuf::from),
         run: text("RUNNER_RUN"),
         log_filter: text("RUNNER_LOG"),
-        variable: |name| env::var_os(name),
     };
     let dispatch = || commands::dispatch(cli.command, &surroundings, &output);
     // The panic itself has been told by its hook.

@@ -11,19 +11,20 @@ use runner::{cli::Cli, error::ExitStatus, scenario::Selection};
 use walkdir::WalkDir;
 
 /// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("scenario", &[]),
     ("plugin", &[]),
     ("record", &[]),
     ("run", &["scenario", "plugin", "record"]),
     ("error", &["record"]),
-    ("output", &["error", "plugin", "record", "run"]),
+    ("session", &["error", "plugin", "record", "run", "scenario"]),
+    ("output", &["error", "plugin", "record", "run", "session"]),
     ("cli", &["error", "record", "scenario"]),
     (
         "commands",
         &[
-            "cli", "error", "output", "plugin", "record", "run", "scenario",
+            "cli", "error", "output", "plugin", "record", "run", "scenario", "session",
         ],
     ),
     // Only tests have it, and each room's own file of this name.
@@ -80,6 +81,25 @@ fn only_output_prints() {
     let pattern = r"\be?print(ln)?!|io::stdout\(\)\.|io::stderr\(\)\.(lock|write)|anstream";
     let offences = found(pattern, |path| {
         !path.starts_with("runner/output/") && path != "runner/plugin/child.rs"
+    });
+    assert_eq!(offences, [""; 0]);
+}
+
+#[test]
+fn only_cli_and_commands_know_the_command_line() {
+    let offences = found(r"\bclap\b|crate::cli\b", |path| {
+        // It prints why a command line is none.
+        !path.starts_with("runner/cli")
+            && !path.starts_with("runner/commands/")
+            && path != "runner/output/mod.rs"
+    });
+    assert_eq!(offences, [""; 0]);
+}
+
+#[test]
+fn no_use_case_sleeps_in_a_loop() {
+    let offences = found(r"thread::sleep|park_timeout", |path| {
+        path.starts_with("runner/session/")
     });
     assert_eq!(offences, [""; 0]);
 }

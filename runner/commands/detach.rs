@@ -24,7 +24,7 @@ pub const DETACHED_ARGUMENT: &str = "__detached";
 /// Carries out the same command line in the background; returns once its run is born, or cannot be.
 pub(super) fn start(surroundings: &Surroundings, output: &Output) -> Result<ExitStatus, Error> {
     let failed = |error| Error::internal(miette!("cannot start the runner again: {error}"));
-    let mut child = Command::new(&surroundings.program)
+    let mut child = Command::new(&surroundings.host.program)
         .arg(DETACHED_ARGUMENT)
         .args(&surroundings.arguments)
         .stdin(Stdio::null())

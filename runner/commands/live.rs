@@ -173,7 +173,7 @@ impl<'a> Live<'a> {
             let closing = Closing::of(Err(ended), counts, &plan.time_limit());
             return close(recorder, watchdog, report, closing, surroundings);
         }
-        plugin::sweep_folders(&surroundings.scratch_root, run::wall_clock().into());
+        plugin::sweep_folders(&surroundings.host.scratch_root, run::wall_clock().into());
         let set_up = contained(|| set_up(plan, engine_options(surroundings, root)));
         // The engine stays until the end is written down: its ticker tells the watchdog's clock that the process runs.
         let (closing, _engine) = match set_up {
@@ -191,7 +191,7 @@ impl<'a> Live<'a> {
                     sender,
                     inbox,
                     interrupt,
-                    scratch_root: surroundings.scratch_root.clone(),
+                    scratch_root: surroundings.host.scratch_root.clone(),
                     observe: &mut |event| {
                         story::goes_on(&event);
                         report.observe(&event);
@@ -237,9 +237,9 @@ pub(super) fn mode(is_json: bool, talk: &TalkArgs, surroundings: &Surroundings) 
 
 /// Where the engine finds its compiler and its cache.
 pub(super) fn engine_options(surroundings: &Surroundings, root: &Path) -> EngineOptions {
-    let cache = surroundings.cache.clone();
+    let cache = surroundings.host.cache.clone();
     EngineOptions {
-        compiler: surroundings.program.clone(),
+        compiler: surroundings.host.program.clone(),
         cache: cache.unwrap_or_else(|| root.join(".cache")),
         compile_timeout: COMPILE_TIMEOUT,
     }

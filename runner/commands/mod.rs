@@ -42,30 +42,23 @@ use crate::{
     model::chain,
     output::Output,
     record::RecordError,
+    session::Host,
 };
 
 /// What `main` knows of the process's environment.
 pub struct Surroundings {
-    /// The runner's own program, which is started again to compile plugins and to run in the background.
-    pub program: PathBuf,
+    /// What it offers to the use cases; its program is also started again to run in the background.
+    pub host: Host,
     /// What the program was called with, without its name.
     pub arguments: Vec<OsString>,
     /// Whether this process is to leave its terminal, as [`DETACHED_ARGUMENT`] says.
     pub is_detached: bool,
-    /// Where compiled plugins are kept; `None` leaves it to the results root.
-    pub cache: Option<PathBuf>,
-    /// Under which folder attempts have theirs: the system's for temporary files.
-    pub scratch_root: PathBuf,
-    /// Where programs are looked for, as a shell does.
-    pub search_path: OsString,
     /// The results root where the command line names none.
     pub results: PathBuf,
     /// `RUNNER_RUN`: the run that is meant where the command line names none.
     pub run: Option<String>,
     /// `RUNNER_LOG`: what goes into `runner.log`.
     pub log_filter: Option<String>,
-    /// Reads a variable of the environment: secrets come by names that only a scenario knows.
-    pub variable: fn(&str) -> Option<OsString>,
 }
 
 /// Carries out a command.

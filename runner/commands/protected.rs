@@ -11,6 +11,7 @@ use crate::{
     plugin::source,
     record,
     run::Protected,
+    session::Host,
 };
 
 /// What names the certificates that servers are checked by, instead of the system's.
@@ -22,17 +23,20 @@ const CARGO: [(&str, &str); 2] = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".ru
 /// temporary folders it could change those of other attempts, and in one of programs it could leave a compiler.
 pub(super) fn of_process(surroundings: &Surroundings) -> Vec<Protected> {
     let Surroundings {
-        program,
+        host,
         arguments: _,
         is_detached: _,
-        cache,
-        scratch_root,
-        search_path,
         results: _,
         run: _,
         log_filter: _,
-        variable,
     } = surroundings;
+    let Host {
+        program,
+        cache,
+        scratch_root,
+        search_path,
+        variable,
+    } = host;
     let cache = cache.as_deref();
     let cache = cache.map(|cache| Protected::folder("the cache of compiled plugins", cache));
     let home = variable("HOME").filter(|home| !home.is_empty());

@@ -31,7 +31,7 @@ pub(super) fn give(
         .flat_map(|(provider, names)| names.into_iter().map(move |name| (provider.clone(), name)))
         .collect();
     let names = granted.iter().map(|(_, name)| name.clone()).collect();
-    let values = read(&names, args, surroundings.variable, output)?;
+    let values = read(&names, args, surroundings.host.variable, output)?;
 
     let missing: Vec<_> = granted
         .iter()
@@ -57,7 +57,7 @@ pub(super) fn missing(
     output: &Output,
 ) -> Result<BTreeSet<String>, Error> {
     let mut names: BTreeSet<_> = plan.secrets().flat_map(|(_, names)| names).collect();
-    let values = read(&names, args, surroundings.variable, output)?;
+    let values = read(&names, args, surroundings.host.variable, output)?;
     names.retain(|name| !values.contains_key(name));
     Ok(names)
 }

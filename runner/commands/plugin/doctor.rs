@@ -55,7 +55,7 @@ fn line(finding: Finding, surroundings: &Surroundings) -> ToolLine {
         tool: finding.tool,
         is_found: finding.found.is_some(),
         path: program.map(|program| {
-            on_path(program, &surroundings.search_path).unwrap_or_else(|| program.into())
+            on_path(program, &surroundings.host.search_path).unwrap_or_else(|| program.into())
         }),
         version: finding.found.map(|found| found.version),
         install: finding.install,

@@ -49,9 +49,9 @@ pub(super) fn new(
 /// How this program is called again: by its name where a shell finds it, else by its path.
 fn runner(surroundings: &Surroundings) -> String {
     let name = Path::new("runner");
-    match on_path(name, &surroundings.search_path) {
+    match on_path(name, &surroundings.host.search_path) {
         Some(_) => "runner".to_owned(),
-        None => quoted(&surroundings.program),
+        None => quoted(&surroundings.host.program),
     }
 }
 

@@ -56,7 +56,12 @@ impl Prepared {
         let secrets = read_secrets(args, &grants, surroundings, output)?;
         let secrets = run::secrets(&grants, file.kind, &secrets);
         let protected = protected::of_rehearsal(args, &path, surroundings);
-        let access = grants::access(&grants, secrets, &surroundings.scratch_root, &protected)?;
+        let access = grants::access(
+            &grants,
+            secrets,
+            &surroundings.host.scratch_root,
+            &protected,
+        )?;
         let environment = Environment::new(&grants, &access.secrets);
         let env = environment.render(&input, &config);
         let mut prepared = Self {
@@ -184,7 +189,7 @@ fn read_secrets(
     output: &Output,
 ) -> Result<BTreeMap<String, String>, Error> {
     let names = run::secret_names(granted);
-    let values = secrets::read(&names, &args.secrets, surroundings.variable, output)?;
+    let values = secrets::read(&names, &args.secrets, surroundings.host.variable, output)?;
     let missing = names.iter().filter(|name| !values.contains_key(*name));
     let missing: Vec<_> = missing.map(|name| (name.as_str(), String::new())).collect();
     if missing.is_empty() {

@@ -42,7 +42,7 @@ pub(super) fn run(
         Engine::new
     };
     let bench = Workbench::new(engine, surroundings, output)?;
-    plugin::sweep_folders(&surroundings.scratch_root, run::wall_clock().into());
+    plugin::sweep_folders(&surroundings.host.scratch_root, run::wall_clock().into());
     let linked = link(&mut prepared, args, &bench);
     // Whatever else it says of itself: it was stopped.
     if let Some(status) = bench.stopped() {
