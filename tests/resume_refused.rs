@@ -198,3 +198,25 @@ fn a_stop_while_a_resumed_run_compiles_leaves_it_as_resumable_as_before() {
     assert_same_end(&run, &undisturbed());
     assert_whole(&runner);
 }
+
+#[test]
+fn a_run_whose_plan_cannot_be_made_again_is_read_and_says_who_began_it() {
+    let runner = crashed();
+    let run = runner.only_run();
+    let mut manifest = run.manifest();
+    manifest["metadata"]["plan_digest"] = json!("0".repeat(64));
+    manifest["runner_version"] = json!("0.0.9");
+    fs_err::write(run.dir.join("benchmark.json"), manifest.to_string()).unwrap();
+
+    let rows = run.read("index.jsonl");
+    let refused = runner.run(&["resume", "--from", "latest"]).expect(2);
+    refused.says(&[
+        "the run's plan cannot be made again",
+        "version 0.0.9 of the runner began it",
+        "`runner exec` begins anew",
+    ]);
+    assert_eq!(run.read("index.jsonl"), rows);
+    for command in ["list", "show", "verify"] {
+        runner.run(&[command]).expect(0);
+    }
+}

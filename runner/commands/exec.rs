@@ -179,7 +179,7 @@ fn run_to_go_on_with(args: &ExecArgs, plan: &Plan) -> Result<Option<RunEntry>, E
         return Ok(None);
     };
     let reader = RunReader::open(dir).map_err(Error::record)?;
-    if reader.manifest().metadata.plan_digest == plan.digest() {
+    if plan.has_digest(reader.manifest().metadata.plan_digest) {
         return Ok(Some(run));
     }
     Err(Error::usage(miette!(

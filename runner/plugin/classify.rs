@@ -11,6 +11,7 @@ use super::{
     limits::{Denial, InstancesDenied},
     sandbox::Sandbox,
     symbol::readable,
+    trap_code::trap_code,
 };
 use crate::model::{AttemptError, BoundedText, ErrorClass};
 
@@ -140,7 +141,7 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> Atte
         _ => (ErrorClass::Trap, "trapped"),
     };
     let message = format!("the guest {what}: {name}{}", place(error));
-    failure(class, kebab(&format!("{trap:?}")), message)
+    failure(class, trap_code(trap), message)
 }
 
 /// Errors that wasmtime and its WASI tell apart by text alone.
@@ -228,18 +229,6 @@ fn place(error: &wasmtime::Error) -> String {
 /// What wasmtime says went wrong, without where.
 fn cause(error: &wasmtime::Error) -> String {
     BoundedText::of(MAX_CAUSE_BYTES, error.root_cause())
-}
-
-/// `UnreachableCodeReached` becomes `unreachable-code-reached`.
-fn kebab(name: &str) -> String {
-    let mut text = String::new();
-    for (index, character) in name.char_indices() {
-        if character.is_ascii_uppercase() && index > 0 {
-            text.push('-');
-        }
-        text.push(character.to_ascii_lowercase());
-    }
-    text
 }
 
 #[cfg(test)]

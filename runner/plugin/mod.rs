@@ -45,6 +45,7 @@ pub mod source;
 mod stdio;
 mod surface;
 mod symbol;
+mod trap_code;
 mod way;
 
 pub use access::{Access, Mount};

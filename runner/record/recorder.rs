@@ -27,7 +27,7 @@ use super::{
     state::Mark,
     writer::{Job, Writer},
 };
-use crate::model::{Attempt, Digest, Reason, RunStatus, Stage};
+use crate::model::{Attempt, Digest, Fingerprint, Reason, RunStatus, Stage};
 
 /// The right to write one run; it exists only while the run's lock is held.
 ///
@@ -55,8 +55,8 @@ pub struct Entry {
     pub is_final: bool,
     /// Whether its trial passed after an attempt that did not.
     pub is_flaky: bool,
-    /// Digest of everything that decides the result.
-    pub fingerprint: Digest,
+    /// What decides the result.
+    pub fingerprint: Fingerprint,
 }
 
 /// The acknowledgement of some entries, in the order in which they were handed over.

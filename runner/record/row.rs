@@ -11,7 +11,7 @@ use super::{
     RecordError,
     recorder::Entry,
     state::{AttemptKey, Mark},
-    words::{self, DigestSchema, InstantSchema, WordSchema},
+    words::{self, CodeSchema, DigestSchema, InstantSchema, WordSchema},
 };
 use crate::model::{self, CheckVerdict, Digest, ErrorClass, Outcome, escape_json};
 
@@ -98,10 +98,19 @@ pub struct Row<'a> {
     /// Files of this attempt, below the run directory's `artifacts`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<RowArtifact<'a>>,
-    /// Digest of everything that decides the result.
+    /// Digest of everything that decides what the provider does. In rows without `judgement_fingerprint`, which version
+    /// 0.1.0 wrote, also of the test's expectations, and by another recipe.
     #[serde(with = "words::digest")]
     #[schemars(with = "DigestSchema")]
     pub fingerprint: Digest,
+    /// Digest of everything that decides what that means: the test's expectations.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_digest"
+    )]
+    #[schemars(with = "Option<DigestSchema>")]
+    pub judgement_fingerprint: Option<Digest>,
     /// Whether checks or texts were cut, because a line has at most 256 KiB.
     #[serde(rename = "truncated", default, skip_serializing_if = "is_false")]
     pub is_truncated: bool,
@@ -195,7 +204,8 @@ pub struct RowError<'a> {
     )]
     #[schemars(with = "Option<WordSchema<ErrorClass>>")]
     pub class: Option<ErrorClass>,
-    /// A short stable word.
+    /// A short stable word: the provider's own, one of the runner, or the name of a trap.
+    #[schemars(with = "CodeSchema")]
     pub code: Cow<'a, str>,
     /// For people.
     pub message: Cow<'a, str>,
@@ -288,7 +298,8 @@ impl<'a> Row<'a> {
             usage: RowUsage::new(attempt.usage),
             denied: attempt.denied.iter().map(RowDenied::new).collect(),
             artifacts: Vec::new(),
-            fingerprint: entry.fingerprint,
+            fingerprint: entry.fingerprint.execution,
+            judgement_fingerprint: Some(entry.fingerprint.judgement),
             is_truncated: false,
         }
     }
@@ -512,7 +523,7 @@ mod tests {
     #[test]
     fn a_simple_row_is_short_and_ends_with_its_checksum() {
         let entry = entry(3, 1, Outcome::Passed);
-        insta::assert_snapshot!(encoded(&Row::new(&entry, PLACE)), @r#"{"v":1,"seq":7,"session":1,"ordinal":3,"trial":"test-3@echo#1","test":"test-3","provider":"echo","repeat":1,"attempt":1,"final":true,"outcome":"passed","checks":[{"name":"equals","verdict":"pass"}],"output":"hello","started_at":"2026-11-20T04:39:12.123Z","duration_ms":0.048,"usage":{"peak_memory":1114112,"bytes_in":9,"bytes_out":7},"fingerprint":"44863b03e9909b7100e05b02526909a346fd7455183f6619e0fe6198c89981e0","crc":"1369fa3a"}"#);
+        insta::assert_snapshot!(encoded(&Row::new(&entry, PLACE)), @r#"{"v":1,"seq":7,"session":1,"ordinal":3,"trial":"test-3@echo#1","test":"test-3","provider":"echo","repeat":1,"attempt":1,"final":true,"outcome":"passed","checks":[{"name":"equals","verdict":"pass"}],"output":"hello","started_at":"2026-11-20T04:39:12.123Z","duration_ms":0.048,"usage":{"peak_memory":1114112,"bytes_in":9,"bytes_out":7},"fingerprint":"44863b03e9909b7100e05b02526909a346fd7455183f6619e0fe6198c89981e0","judgement_fingerprint":"a9c9cca61f97e3d9bf484cdbc870b7ca7e37d77bfe4dfd464bff5d505f2de3d7","crc":"cc76ced4"}"#);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use super::{
     Finished, Opening, Recorder, Rerun, State, Store, Written,
 };
 use crate::model::{
-    Actor, Attempt, Check, CheckVerdict, Counts, Digest, Grants, Limits, Outcome, ProviderId,
-    RunStatus, Stage, TestId, TrialId, Usage, Verdict,
+    Actor, Attempt, Check, CheckVerdict, Counts, Digest, Fingerprint, Grants, Limits, Outcome,
+    ProviderId, RunStatus, Stage, TestId, TrialId, Usage, Verdict,
 };
 
 pub(super) const NOW: &str = "2026-11-20T04:39:12.123Z";
@@ -104,7 +104,10 @@ pub(super) fn entry(ordinal: u64, number: u32, outcome: Outcome) -> Entry {
         },
         is_final: outcome != Outcome::Stopped,
         is_flaky: false,
-        fingerprint: Digest::of(b"fingerprint"),
+        fingerprint: Fingerprint {
+            execution: Digest::of(b"fingerprint"),
+            judgement: Digest::of(b"judgement"),
+        },
     }
 }
 

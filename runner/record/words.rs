@@ -7,7 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 use crate::model::{
-    CheckVerdict, Digest, ErrorClass, Outcome, Reason, RunStatus, Stage, StopSignal, Verdict,
+    CheckVerdict, Digest, ErrorClass, Outcome, Reason, RunStatus, Stage, StopSignal, TRAP_CODES,
+    Verdict,
 };
 
 /// Writes a path as text, the only thing that JSON has; what of it is no text is replaced.
@@ -105,6 +106,24 @@ impl<T: Word> JsonSchema for WordSchema<T> {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let words: Vec<&str> = T::ALL.iter().map(|value| value.word()).collect();
         json_schema!({ "type": "string", "enum": words })
+    }
+}
+
+/// The schema of the code of an error, for `#[schemars(with = …)]`.
+pub(super) struct CodeSchema;
+
+impl JsonSchema for CodeSchema {
+    fn schema_name() -> Cow<'static, str> {
+        "ErrorCode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "description": "The name of a trap.", "enum": TRAP_CODES.as_slice() },
+                { "description": "Another word.", "type": "string" },
+            ],
+        })
     }
 }
 
@@ -231,6 +250,30 @@ pub(super) mod digests {
         struct Wrapped(#[serde(with = "digest")] Digest);
         let digests = Vec::deserialize(deserializer)?;
         Ok(digests.into_iter().map(|Wrapped(digest)| digest).collect())
+    }
+}
+
+/// `#[serde(with)]` for digests that may be absent.
+pub(super) mod optional_digest {
+    use super::{Deserialize, Deserializer, Digest, Serializer, digest};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        value: &Option<Digest>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => digest::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Digest>, D::Error> {
+        #[derive(Deserialize)]
+        struct Wrapped(#[serde(with = "digest")] Digest);
+        let value = Option::<Wrapped>::deserialize(deserializer)?;
+        Ok(value.map(|Wrapped(digest)| digest))
     }
 }
 

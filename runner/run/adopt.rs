@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{fingerprint::Fingerprints, plan::Plan};
 use crate::{
-    model::{Digest, TrialId},
+    model::{Fingerprint, TrialId},
     scenario::SuiteReader,
 };
 
@@ -77,7 +77,7 @@ impl<'a> Trials<'a> {
         }
     }
 
-    fn at(&mut self, ordinal: u64) -> io::Result<(TrialId, Digest)> {
+    fn at(&mut self, ordinal: u64) -> io::Result<(TrialId, Fingerprint)> {
         let (test, provider, repeat) = self.reader.at(ordinal)?;
         let trial = TrialId {
             test: test.id.clone(),

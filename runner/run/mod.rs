@@ -4,6 +4,7 @@
 //! lets the dispatcher go on until no trial is left or a stop wins.
 
 mod adopt;
+mod canonical;
 mod ceiling;
 mod copies;
 mod deadline;
@@ -13,6 +14,7 @@ mod executor;
 mod expect;
 mod filesystems;
 mod fingerprint;
+mod first_recipe;
 mod fit;
 mod folders;
 #[cfg(any(test, fuzzing))]

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{
     ceiling::Ceiling,
     error::{PlanError, ProviderError},
-    fingerprint, grants,
+    fingerprint, first_recipe, grants,
 };
 use crate::{
     model::{Digest, Limits, TrialId},
@@ -231,24 +231,18 @@ impl Plan {
         }
     }
 
-    /// SHA-256 over everything that decides the plan's results: no path, no concurrency, no time.
+    /// SHA-256 over everything that decides the plan's results: no path of the host, no concurrency, no time.
     pub fn digest(&self) -> Digest {
+        let providers = self.providers.iter().flatten();
+        fingerprint::of_plan(self.suite.digest(), providers, self.scenario.run().seed)
+    }
+
+    /// Tells whether a run whose manifest has this digest is one of this plan, whichever version began it.
+    pub fn has_digest(&self, digest: Digest) -> bool {
+        let providers = self.providers.iter().flatten();
         let seed = self.scenario.run().seed;
-        let providers: serde_json::Map<_, _> = self
-            .providers
-            .iter()
-            .flatten()
-            .map(|provider| {
-                let name = provider.definition.id.to_string();
-                (name, fingerprint::canonical(provider, seed))
-            })
-            .collect();
-        let plan = json!({
-            "version": 1,
-            "suite": self.suite.digest().to_string(),
-            "providers": providers,
-        });
-        Digest::of(plan.to_string().as_bytes())
+        digest == self.digest()
+            || digest == first_recipe::of_plan(self.suite.digest(), providers, seed)
     }
 
     /// Everything that a run's birth records.
@@ -308,17 +302,6 @@ impl PlannedProvider {
     pub(super) fn is_plain(&self) -> bool {
         matches!(self.file.kind, Kind::Command(_))
             && self.definition.protocol != Some(Protocol::Json)
-    }
-
-    /// How a command is called, as a text that differs where the call does.
-    pub(super) fn invocation_text(&self) -> Option<String> {
-        let definition = &self.definition;
-        matches!(self.file.kind, Kind::Command(_)).then(|| {
-            format!(
-                "{:?} {:?} {:?} {:?}",
-                definition.protocol, definition.args, definition.stdin, definition.output
-            )
-        })
     }
 }
 

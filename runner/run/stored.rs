@@ -49,7 +49,10 @@ pub enum StoredError {
     },
     /// The parts do not make the plan that was begun.
     #[error("the run's plan cannot be made again: its digest is {found}, and was {expected}")]
-    #[diagnostic(help("another version of the runner may have begun it: {version}"))]
+    #[diagnostic(help(
+        "version {version} of the runner began it, and can go on with it if it is another one than this; its results \
+         can be read in any case, and `runner exec` begins anew"
+    ))]
     Plan {
         /// What the manifest says.
         expected: Digest,
@@ -105,13 +108,13 @@ impl Plan {
     }
 
     fn check_digest(&self, manifest: &Manifest) -> Result<(), StoredError> {
-        let (expected, found) = (manifest.metadata.plan_digest, self.digest());
-        if expected == found {
+        let expected = manifest.metadata.plan_digest;
+        if self.has_digest(expected) {
             return Ok(());
         }
         Err(StoredError::Plan {
             expected,
-            found,
+            found: self.digest(),
             version: manifest.runner_version.clone(),
         })
     }

@@ -50,7 +50,7 @@ pub use normalise::normalise;
 pub use provider::{OutputForm, Protocol, Provider, Rate, Reuse, Stdin};
 pub use schema::json_schema;
 pub use suite::{Suite, SuiteReader};
-pub use template::{MissingKey, Template, TemplateError};
+pub use template::{MissingKey, Piece, Template, TemplateError};
 pub use test::{Attachment, ExpectedError, ProviderSet, Retries, RetryOn, Test};
 pub use units::{MAX_DURATION, parse_duration, size_of};
 

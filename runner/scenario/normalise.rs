@@ -720,7 +720,8 @@ mod tests {
                 &format!("tests = [{{ id = 'a', {test} }}]"),
                 &[("f.txt", "text")],
             );
-            tests(&select(directory.path(), &Selection::default()))[0].digest
+            let test = &tests(&select(directory.path(), &Selection::default()))[0];
+            (test.execution, test.judgement)
         };
         let plain = digest("input = 1");
         for same in [
@@ -733,11 +734,14 @@ mod tests {
         for other in [
             "input = 2",
             "input = 1, tags = ['t']",
-            "input = 1, expect = { equals = 1 }",
             "input = 1, files = { f = 'f.txt' }",
         ] {
-            assert_ne!(digest(other), plain, "{other}");
+            assert_ne!(digest(other).0, plain.0, "{other}");
+            assert_eq!(digest(other).1, plain.1, "{other}");
         }
+        let judged = digest("input = 1, expect = { equals = 1 }");
+        assert_eq!(judged.0, plain.0);
+        assert_ne!(judged.1, plain.1);
     }
 
     #[test]

@@ -53,6 +53,14 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// The word for it in scenarios and digests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Json => "json",
+        }
+    }
+
     /// Reads a word that has been checked.
     pub(super) fn read(word: &str) -> Self {
         match word {
@@ -94,6 +102,15 @@ pub enum OutputForm {
 }
 
 impl OutputForm {
+    /// The word for it in scenarios and digests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Trimmed => "trimmed",
+            Self::Json => "json",
+        }
+    }
+
     /// Reads a word that has been checked.
     pub(super) fn read(word: &str) -> Self {
         match word {

@@ -186,6 +186,9 @@ impl SuiteReader {
     }
 }
 
+/// Begins the preimage of every judgement's fingerprint; another number, another recipe.
+const JUDGEMENT: &[u8] = b"runner-judgement-1\0";
+
 /// How a line that defines a schema begins. The lines of tests begin with another key.
 const DEFINITION: &str = r#"{"define":"#;
 
@@ -366,7 +369,8 @@ impl Index {
 /// What the last line had, because the next one mostly has the same.
 #[derive(Debug, Default)]
 struct Memos {
-    expect: Memo<Arc<Expect>>,
+    /// With the digest of its text.
+    expect: Memo<(Arc<Expect>, Digest)>,
     files: Memo<Arc<[Attachment]>>,
     providers: Memo<ProviderSet>,
     retries: Memo<Arc<Retries>>,
@@ -382,14 +386,16 @@ impl Memos {
         schemas: &BTreeMap<Digest, Arc<Schema>>,
     ) -> io::Result<Test> {
         let line: Line<'_> = serde_json::from_slice(line)?;
+        let (expect, judgement) = self.expect.get(line.expect, |text| {
+            Ok((read_expect(text, schemas)?, judgement_digest(text)))
+        })?;
         Ok(Test {
             index,
             first_ordinal,
             id: TestId::parse(line.id).map_err(io::Error::other)?,
             input: line.input.get().into(),
-            expect: self
-                .expect
-                .get(line.expect, |text| read_expect(text, schemas))?,
+            expect,
+            judgement,
             providers: self.providers.get(line.providers, |text| {
                 Ok(ProviderSet(serde_json::from_str::<Vec<u32>>(text)?.into()))
             })?,
@@ -401,7 +407,7 @@ impl Memos {
                 Ok(serde_json::from_str::<Vec<String>>(text)?.into())
             })?,
             files: self.files.get(line.files, read_files)?,
-            digest: deciding_digest(&line),
+            execution: execution_digest(&line),
         })
     }
 }
@@ -430,19 +436,19 @@ impl<T: Clone> Memo<T> {
     }
 }
 
-fn deciding_digest(line: &Line<'_>) -> Digest {
+fn execution_digest(line: &Line<'_>) -> Digest {
     let mut hasher = Sha256::new();
     // Neither an id nor JSON text has a newline in it.
-    for part in [
-        line.id,
-        line.input.get(),
-        line.expect.get(),
-        line.tags.get(),
-        line.files.get(),
-    ] {
+    for part in [line.id, line.input.get(), line.tags.get(), line.files.get()] {
         hasher.update(part);
         hasher.update("\n");
     }
+    Digest::finish(hasher)
+}
+
+/// Hashes an expectation, in which a schema is its digest.
+fn judgement_digest(expect: &str) -> Digest {
+    let hasher = Sha256::new().chain_update(JUDGEMENT).chain_update(expect);
     Digest::finish(hasher)
 }
 

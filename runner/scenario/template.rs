@@ -9,10 +9,12 @@ pub struct Template {
     pieces: Vec<Piece>,
 }
 
+/// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub enum Piece {
+    /// What stands there as it is.
     Text(String),
-    /// Never empty: the root, then keys and indexes.
+    /// What stands for a value. Never empty: the root, then keys and indexes.
     Path(Vec<String>),
 }
 
@@ -59,6 +61,11 @@ impl Template {
             pieces.push(Piece::Text(rest.to_owned()));
         }
         Ok(Self { pieces })
+    }
+
+    /// Its parts, in order: texts and paths.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
     }
 
     /// Refuses paths that begin with something else than one of `roots`.

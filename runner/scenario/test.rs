@@ -32,8 +32,10 @@ pub struct Test {
     pub tags: Arc<[String]>,
     /// Files that are handed over with it, sorted by name.
     pub files: Arc<[Attachment]>,
-    /// SHA-256 of what decides its result: id, input, expectation, tags and files.
-    pub digest: Digest,
+    /// SHA-256 of what of it decides what a provider does: id, input, tags and files.
+    pub execution: Digest,
+    /// SHA-256 of what decides what that means: the expectation.
+    pub judgement: Digest,
 }
 
 impl Test {

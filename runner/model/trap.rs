@@ -1,0 +1,62 @@
+//! The words for traps.
+
+/// The `code` of errors of guests that trapped, or that handed over what a component may not.
+///
+/// They are named after the traps of WebAssembly's specification, its proposals and the component model, so that they
+/// stay what they are whatever the engine calls them.
+pub const TRAP_CODES: [&str; 51] = [
+    "stack-overflow",
+    "memory-out-of-bounds",
+    "heap-misaligned",
+    "table-out-of-bounds",
+    "indirect-call-to-null",
+    "bad-signature",
+    "integer-overflow",
+    "integer-division-by-zero",
+    "bad-conversion-to-integer",
+    "unreachable-code-reached",
+    "interrupt",
+    "out-of-fuel",
+    "atomic-wait-non-shared-memory",
+    "null-reference",
+    "array-out-of-bounds",
+    "allocation-too-large",
+    "cast-failure",
+    "cannot-enter-component",
+    "no-async-result",
+    "unhandled-tag",
+    "continuation-already-consumed",
+    "disabled-opcode",
+    "async-deadlock",
+    "cannot-leave-component",
+    "cannot-block-sync-task",
+    "invalid-char",
+    "debug-assert-string-encoding-finished",
+    "debug-assert-equal-code-units",
+    "debug-assert-pointer-aligned",
+    "debug-assert-upper-bits-unset",
+    "string-out-of-bounds",
+    "list-out-of-bounds",
+    "invalid-discriminant",
+    "unaligned-pointer",
+    "task-cancel-not-cancelled",
+    "task-cancel-or-return-twice",
+    "subtask-cancel-after-terminal",
+    "task-return-invalid",
+    "waitable-set-drop-has-waiters",
+    "subtask-drop-not-resolved",
+    "thread-new-indirect-invalid-type",
+    "thread-new-indirect-uninitialized",
+    "backpressure-overflow",
+    "unsupported-callback-code",
+    "cannot-resume-thread",
+    "concurrent-future-stream-op",
+    "reference-count-overflow",
+    "stream-op-too-big",
+    "waitable-sync-and-async",
+    "uncaught-exception",
+    OTHER_TRAP,
+];
+
+/// The word for a trap that has none of its own, because the engine is newer than this list.
+pub const OTHER_TRAP: &str = "other-trap";
