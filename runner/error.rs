@@ -6,7 +6,7 @@ use miette::miette;
 
 use crate::{
     model::{Reason, RunStatus, StopSignal, Verdict},
-    record::{CancelError, ClaimError, FindError, RecordError, Taken},
+    record::{CancelError, ClaimError, Conclusion, FindError, RecordError, Taken},
 };
 
 /// The exit codes, one by one as in the README.
@@ -51,8 +51,29 @@ impl ExitStatus {
         Self::Signalled(StopSignal::Terminate),
     ];
 
-    /// Makes the exit code of a run. `reason` and `signal` are set as far as the status has them.
-    pub fn of(
+    /// Makes the exit code of what became of a run.
+    pub fn of(conclusion: &Conclusion) -> Self {
+        let Conclusion {
+            status,
+            reason,
+            signal,
+            verdict,
+            ..
+        } = *conclusion;
+        Self::of_parts(status, reason, signal, verdict)
+    }
+
+    /// Makes the exit code of a process that is ended because its run did not keep the bounds of a stop.
+    pub fn of_unkept_stop(reason: Reason, signal: Option<StopSignal>) -> Self {
+        let status = match reason {
+            Reason::Cancelled => RunStatus::Cancelled,
+            _ => RunStatus::Incomplete,
+        };
+        Self::of_parts(status, Some(reason), signal, Verdict::None)
+    }
+
+    /// `reason` and `signal` are set as far as the status has them.
+    pub(crate) fn of_parts(
         status: RunStatus,
         reason: Option<Reason>,
         signal: Option<StopSignal>,
@@ -232,7 +253,8 @@ mod tests {
         for status in RunStatus::ALL {
             for verdict in [Verdict::Passed, Verdict::Failed, Verdict::None] {
                 for reason in [None, Some(Reason::Interrupted), Some(Reason::Timeout)] {
-                    let exit = ExitStatus::of(status, reason, Some(StopSignal::Interrupt), verdict);
+                    let exit =
+                        ExitStatus::of_parts(status, reason, Some(StopSignal::Interrupt), verdict);
                     let may_be_0 = status == RunStatus::Completed && verdict == Verdict::Passed;
                     assert_eq!(exit.code() == 0, may_be_0, "{status} {reason:?} {verdict}");
                 }
@@ -243,7 +265,7 @@ mod tests {
     #[test]
     fn each_ending_has_its_code() {
         let code = |status, reason, signal, verdict| {
-            ExitStatus::of(status, reason, signal, verdict).code()
+            ExitStatus::of_parts(status, reason, signal, verdict).code()
         };
         use RunStatus::{Completed, Failed, Incomplete};
         assert_eq!(code(Completed, None, None, Verdict::Passed), 0);

@@ -5,6 +5,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
     process::ExitCode,
+    thread,
 };
 
 use runner::{
@@ -67,6 +68,8 @@ fn main() -> ExitCode {
             scratch_root: variable("TMPDIR").map_or_else(|| "/tmp".into(), PathBuf::from),
             search_path: env::var_os("PATH").unwrap_or_default(),
             variable: |name| env::var_os(name),
+            now: run::wall_clock,
+            pause: thread::sleep,
         },
         arguments,
         is_detached,

@@ -149,7 +149,7 @@ impl Closing {
         if let Some(error) = self.error.as_ref().filter(|_| !is_told) {
             tracing::info!("{error}");
         }
-        let exit = ExitStatus::of(self.status, self.reason, self.signal, self.verdict);
+        let exit = ExitStatus::of_parts(self.status, self.reason, self.signal, self.verdict);
         story::end(&self.end(), exit);
         exit
     }

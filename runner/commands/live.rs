@@ -25,7 +25,7 @@ use super::{
 use crate::{
     cli::TalkArgs,
     error::{Error, ExitStatus},
-    model::{Counts, Reason, RunStatus, Verdict},
+    model::Counts,
     output::{Begin, Mode, Output, Report},
     plugin::{self, Engine, EngineOptions, Interrupt},
     record::{History, RecordError, Recorder, Store, Written},
@@ -270,15 +270,7 @@ fn watch(
         holding: recorder.holding(),
         timeout,
         grace: plan.grace(),
-        exit_code: |reason, signal| {
-            let status = match reason {
-                Reason::Cancelled => RunStatus::Cancelled,
-                _ => RunStatus::Incomplete,
-            };
-            ExitStatus::of(status, Some(reason), signal, Verdict::None)
-                .code()
-                .into()
-        },
+        exit_code: |reason, signal| ExitStatus::of_unkept_stop(reason, signal).code().into(),
     };
     Watchdog::start(watch, stop)
         .map_err(|error| Error::internal(miette!("cannot start the watchdog: {error}")))

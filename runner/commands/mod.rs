@@ -1,6 +1,5 @@
 //! The subcommands, one file each. A command is a list of calls.
 
-mod asking;
 mod cancel;
 mod cleanup;
 mod closing;

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     model::RunStatus,
     output,
-    record::{FindError, RunEntry, RunId, ShortIds, Store},
+    record::{FindError, RunEntry, RunId, Store},
 };
 
 /// The run that a person has named.
@@ -107,11 +107,4 @@ pub(super) fn resume(
 /// The same for a run that was found.
 pub(super) fn resume_entry(run: &RunEntry, surroundings: &Surroundings) -> Option<String> {
     resume(&run.dir, &run.id, run.status, surroundings)
-}
-
-/// Some runs, by what is typed to name one of them.
-pub(super) fn listed(runs: &[RunEntry], ids: &ShortIds) -> String {
-    let names = runs.iter();
-    let names: Vec<_> = names.map(|run| format!("`{}`", ids.of(&run.id))).collect();
-    names.join(", ")
 }

@@ -36,6 +36,8 @@ pub(super) fn of_process(surroundings: &Surroundings) -> Vec<Protected> {
         scratch_root,
         search_path,
         variable,
+        now: _,
+        pause: _,
     } = host;
     let cache = cache.as_deref();
     let cache = cache.map(|cache| Protected::folder("the cache of compiled plugins", cache));

@@ -8,7 +8,7 @@ use super::{
     Surroundings, differences,
     live::{self, Around, Live},
     matching::Trials,
-    naming::{self, Named},
+    naming::Named,
     plugins::{self, Build},
     protected, secrets,
     session_log::SessionLog,
@@ -18,11 +18,9 @@ use crate::{
     error::{Error, ExitStatus},
     model::RunStatus,
     output::{self, Follow, Output, Report, Shown, Tally},
-    record::{
-        Asked, Filter, History, LineError, Manifest, Opening, Rerun, RunEntry, RunReader, Store,
-    },
+    record::{Asked, History, LineError, Manifest, Opening, Rerun, RunEntry, RunReader, Store},
     run::{self, Overrides, Plan, Protected, StopSignals},
-    scenario,
+    scenario, session,
 };
 
 /// A run to go on with, and the store that it is in.
@@ -132,27 +130,9 @@ fn choose(
         output.talk(&format!("resuming {}", run.id));
         return Ok(run);
     }
-    let filter = Filter {
-        statuses: vec![RunStatus::Incomplete],
-    };
-    let mut candidates = store.runs(&filter).map_err(Error::record)?.runs;
-    if candidates.len() == 1 {
-        let run = candidates.remove(0);
-        output.talk(&format!("resuming {}", run.id));
-        return Ok(run);
-    }
-    let root = args.results.root.display();
-    if candidates.is_empty() {
-        return Err(Error::usage(miette!(
-            help = "`runner list` shows all runs; `--from RUN` names one",
-            "there is no incomplete run in `{root}`"
-        )));
-    }
-    let names = naming::listed(&candidates, &store.short_ids());
-    Err(Error::usage(miette!(
-        help = "name one with `--from`",
-        "there are several incomplete runs in `{root}`: {names}"
-    )))
+    let run = session::only_incomplete(&store)?;
+    output.talk(&format!("resuming {}", run.id));
+    Ok(run)
 }
 
 fn check_status(args: &ResumeArgs, manifest: &Manifest) -> Result<(), Error> {
@@ -398,7 +378,7 @@ fn nothing_left(
         output.talk("nothing is left to run");
         hint_at_rerun(history, output);
     }
-    Ok(ExitStatus::of(
+    Ok(ExitStatus::of_parts(
         manifest.status,
         manifest.reason,
         manifest.signal,

@@ -52,7 +52,7 @@ impl Follow {
             status: run.status,
             reason: run.reason,
             verdict: run.verdict,
-            exit_code: ExitStatus::of(run.status, run.reason, run.signal, run.verdict).code(),
+            exit_code: ExitStatus::of(&run.into()).code(),
             run_dir: &run.dir.to_string_lossy(),
             counts: run.counts,
             ran: None,

@@ -292,7 +292,7 @@ fn trials(counts: Counts) -> String {
 
 pub(super) fn run_json(run: &RunEntry, now: Timestamp) -> Value {
     let counts = &run.counts;
-    let exit = ExitStatus::of(run.status, run.reason, run.signal, run.verdict);
+    let exit = ExitStatus::of(&run.into());
     let has_ended = run.status != RunStatus::Running;
     json!({
         "run": run.id.to_string(),

@@ -1,6 +1,11 @@
 //! [`Host`]: what the process offers to what runs in it.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use jiff::Timestamp;
+use nix::unistd::User;
+
+use crate::model::Actor;
 
 /// What the process offers to what runs in it. Whoever embeds the runner decides all of it.
 #[derive(Clone)]
@@ -15,4 +20,25 @@ pub struct Host {
     pub search_path: OsString,
     /// Reads a variable of the environment: secrets come by names that only a scenario knows.
     pub variable: fn(&str) -> Option<OsString>,
+    /// Reads the wall clock.
+    pub now: fn() -> Timestamp,
+    /// Lets the calling thread rest; only [`block_on`](super::block_on) calls it.
+    pub pause: fn(Duration),
+}
+
+impl Host {
+    /// The user of this process, who asks for something now, and why.
+    pub fn actor(&self, reason: Option<&str>) -> Actor {
+        let uid = rustix::process::getuid().as_raw();
+        let user = User::from_uid(uid.into()).ok().flatten();
+        let system = rustix::system::uname();
+        Actor {
+            user: user.map(|user| user.name),
+            uid,
+            host: system.nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            at: (self.now)(),
+            text: reason.map(str::to_owned),
+        }
+    }
 }
