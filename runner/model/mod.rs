@@ -31,7 +31,7 @@ pub(crate) use grant::is_host_name;
 pub use grant::{Denied, FsGrant, FsMode, Grant, Grants, NetGrant, is_secret_name};
 pub use host_fault::HostFault;
 pub use id::{IdError, ProviderId, TestId, TrialId};
-pub use limits::Limits;
+pub use limits::{Limit, LimitUnit, Limits};
 pub use media_type::media_type;
 pub use outcome::{ErrorClass, Outcome};
 pub use status::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};

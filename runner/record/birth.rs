@@ -16,6 +16,7 @@ use super::{
     durable, failpoint,
     inflight::InFlight,
     layout::{Root, RunDir, RunId},
+    limits::ManifestLimits,
     lock::{self, Lock},
     manifest::{FORMAT, Manifest, ManifestProvider, ManifestScenario, Metadata, Others},
     modes,
@@ -355,7 +356,7 @@ impl BirthProvider {
             kind: self.kind,
             contract: self.contract,
             reuse: self.reuse,
-            limits: (&self.limits).into(),
+            limits: ManifestLimits(self.limits),
             grants: ManifestGrants::new(&self.grants, &self.folders),
         }
     }

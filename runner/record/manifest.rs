@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::{
     By, IllegalTransition, ManifestCounts, RecordError,
     layout::RunDir,
-    sandbox::{ManifestGrants, ManifestLimits},
+    limits::ManifestLimits,
+    sandbox::ManifestGrants,
     status,
     words::{self, DigestSchema, InstantSchema, WordSchema},
 };

@@ -22,6 +22,7 @@ mod history;
 mod inflight;
 pub mod last_words;
 mod layout;
+mod limits;
 mod lock;
 mod log;
 mod manifest;
@@ -68,6 +69,7 @@ pub use history::{Asked, History};
 pub use inflight::{InFlight, Underway};
 pub use last_words::LastWords;
 pub use layout::{RunId, is_run, kept_in_root};
+pub use limits::ManifestLimits;
 pub use lock::{Busy, Holder};
 pub use manifest::{
     End, Manifest, ManifestProvider, ManifestScenario, Metadata, Pinned, Session, Transition,
@@ -84,7 +86,7 @@ pub use row::{
     Row, RowArtifact, RowCheck, RowDenied, RowError, RowMetric, RowOutput, RowUsage, StoredOutput,
 };
 pub use run_entry::RunEntry;
-pub use sandbox::{ManifestBoundSecret, ManifestFolder, ManifestGrants, ManifestLimits};
+pub use sandbox::{ManifestBoundSecret, ManifestFolder, ManifestGrants};
 pub use schema::{benchmark_schema, row_schema};
 pub use short::ShortIds;
 pub use state::{Accepted, AttemptKey, Mark, State, accept};

@@ -5,11 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::error::PlanError;
-use crate::{model::Limits, scenario};
+use crate::{
+    model::{Limit, Limits},
+    scenario,
+};
 
 /// The command line's ceilings.
 pub(super) struct Ceiling {
-    limits: Vec<(String, u64)>,
+    limits: Vec<(&'static Limit, u64)>,
     /// `time`, which caps attempts and decides no result.
     pub(super) time: Option<Duration>,
 }
@@ -25,10 +28,8 @@ pub fn set_limits(texts: &[String]) -> Result<Limits, PlanError> {
         time: ceiling.time,
         ..Limits::default()
     };
-    for (key, value) in &ceiling.limits {
-        if let Some(limit) = field(&mut limits, key) {
-            *limit = *value;
-        }
+    for (limit, value) in &ceiling.limits {
+        *limit.get_mut(&mut limits) = *value;
     }
     Ok(limits)
 }
@@ -63,60 +64,23 @@ impl Ceiling {
             .map_or_else(|_| json!(value), |number| json!(number));
         let most =
             scenario::size_of(&bytes).ok_or("expected a number, or a size such as `64MiB`")?;
-        if field(&mut Limits::default(), key).is_none() {
-            return Err(format!(
-                "there is no limit `{key}`; known are {}",
-                LIMITS.join(", ")
-            ));
-        }
-        self.limits.push((key.into(), most));
+        let limit = Limits::find(key).ok_or_else(|| {
+            let known: Vec<_> = Limits::TABLE.iter().map(|limit| limit.key).collect();
+            format!(
+                "there is no limit `{key}`; known are time, {}",
+                known.join(", ")
+            )
+        })?;
+        self.limits.push((limit, most));
         Ok(())
     }
 
     pub(super) fn cap(&self, limits: Limits) -> Limits {
         let mut capped = limits;
-        for (key, most) in &self.limits {
-            if let Some(limit) = field(&mut capped, key) {
-                *limit = (*limit).min(*most);
-            }
+        for (limit, most) in &self.limits {
+            let value = limit.get_mut(&mut capped);
+            *value = (*value).min(*most);
         }
         capped
     }
-}
-
-/// The limits that `--limit` knows, `time` first.
-const LIMITS: [&str; 14] = [
-    "time",
-    "input",
-    "memory",
-    "table_elements",
-    "file",
-    "reply",
-    "log",
-    "log_records",
-    "stdio",
-    "artifacts",
-    "artifact_files",
-    "http_requests",
-    "http_response",
-    "scratch",
-];
-
-fn field<'a>(limits: &'a mut Limits, key: &str) -> Option<&'a mut u64> {
-    Some(match key {
-        "input" => &mut limits.input,
-        "memory" => &mut limits.memory,
-        "table_elements" => &mut limits.table_elements,
-        "file" => &mut limits.file,
-        "reply" => &mut limits.reply,
-        "log" => &mut limits.log,
-        "log_records" => &mut limits.log_records,
-        "stdio" => &mut limits.stdio,
-        "artifacts" => &mut limits.artifacts,
-        "artifact_files" => &mut limits.artifact_files,
-        "http_requests" => &mut limits.http_requests,
-        "http_response" => &mut limits.http_response,
-        "scratch" => &mut limits.scratch,
-        _ => return None,
-    })
 }

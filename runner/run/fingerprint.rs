@@ -109,38 +109,11 @@ fn template(template: &Template) -> Value {
     pieces.collect()
 }
 
-/// The limits by their keys; those of time and of the plugin's file decide no result that is kept.
+/// The limits by their keys, but for those that decide no result.
 fn limits(limits: &Limits) -> Value {
-    let Limits {
-        time: _,
-        input,
-        memory,
-        table_elements,
-        file: _,
-        reply,
-        log,
-        log_records,
-        stdio,
-        artifacts,
-        artifact_files,
-        http_requests,
-        http_response,
-        scratch,
-    } = *limits;
-    table([
-        ("input", input.into()),
-        ("memory", memory.into()),
-        ("table_elements", table_elements.into()),
-        ("reply", reply.into()),
-        ("log", log.into()),
-        ("log_records", log_records.into()),
-        ("stdio", stdio.into()),
-        ("artifacts", artifacts.into()),
-        ("artifact_files", artifact_files.into()),
-        ("http_requests", http_requests.into()),
-        ("http_response", http_response.into()),
-        ("scratch", scratch.into()),
-    ])
+    let deciding = Limits::TABLE.iter().filter(|limit| limit.decides_results);
+    let deciding = deciding.map(|limit| (limit.key.to_owned(), limit.get(limits).into()));
+    Value::Object(deciding.collect())
 }
 
 /// The grants as the scenario writes them: names of secrets and no values.

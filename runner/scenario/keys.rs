@@ -47,7 +47,6 @@ pub(super) static TOML_LIST: Form = Form::Table(&[TOML_LIST_KEYS]);
 pub(super) static EXPECT: Form = Form::Table(&[EXPECT_KEYS]);
 
 const COUNT: i64 = 1_000_000;
-const BYTES: i64 = 1 << 48;
 
 const fn optional(name: &'static str, form: Form, meaning: &'static str) -> Key {
     Key {

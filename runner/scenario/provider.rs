@@ -174,23 +174,9 @@ pub(super) fn read_limits(table: &Map<String, Value>) -> Limits {
         time: settings::duration(table, "time"),
         ..Limits::default()
     };
-    for (key, limit) in [
-        ("input", &mut limits.input),
-        ("memory", &mut limits.memory),
-        ("table_elements", &mut limits.table_elements),
-        ("file", &mut limits.file),
-        ("reply", &mut limits.reply),
-        ("log", &mut limits.log),
-        ("log_records", &mut limits.log_records),
-        ("stdio", &mut limits.stdio),
-        ("artifacts", &mut limits.artifacts),
-        ("artifact_files", &mut limits.artifact_files),
-        ("http_requests", &mut limits.http_requests),
-        ("http_response", &mut limits.http_response),
-        ("scratch", &mut limits.scratch),
-    ] {
-        if let Some(size) = table.get(key).and_then(units::size_of) {
-            *limit = size;
+    for limit in Limits::TABLE {
+        if let Some(size) = table.get(limit.key).and_then(units::size_of) {
+            *limit.get_mut(&mut limits) = size;
         }
     }
     limits

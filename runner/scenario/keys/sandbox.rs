@@ -1,97 +1,36 @@
 //! The keys of a provider's sandbox: what it may use and what it may touch.
 
-use super::{BYTES, COUNT, ENV_ROOTS, optional, required, with_default};
-use crate::scenario::form::{Form, Key, Name};
+use super::{ENV_ROOTS, optional, required, with_default};
+use crate::{
+    model::{LimitUnit, Limits},
+    scenario::form::{Form, Key, Name},
+};
 
 /// What one attempt may use.
-pub(super) const LIMITS: &[Key] = &[
-    optional(
-        "time",
-        Form::Duration { zero: false },
-        "Caps every attempt's `timeout`.",
-    ),
-    with_default(
-        "input",
-        Form::Size,
-        r#""4MiB""#,
-        "Bytes of the input, of the configuration, and of standard input.",
-    ),
-    with_default(
-        "memory",
-        Form::Size,
-        r#""256MiB""#,
-        "Bytes of all memories together.",
-    ),
-    with_default(
-        "table_elements",
-        Form::Integer {
-            min: 0,
-            max: u32::MAX as i64,
-        },
-        "1000000",
-        "Elements of all tables together.",
-    ),
-    with_default(
-        "file",
-        Form::Size,
-        r#""64MiB""#,
-        "Bytes of the plugin's file.",
-    ),
-    with_default(
-        "reply",
-        Form::Size,
-        r#""4MiB""#,
-        "Bytes of a reply, or of a plain command's standard output.",
-    ),
-    with_default(
-        "log",
-        Form::Size,
-        r#""1MiB""#,
-        "Bytes of log messages; what is over is dropped and counted.",
-    ),
-    with_default(
-        "log_records",
-        Form::Integer { min: 0, max: BYTES },
-        "10000",
-        "Log records; what is over is dropped and counted.",
-    ),
-    with_default(
-        "stdio",
-        Form::Size,
-        r#""64KiB""#,
-        "Bytes kept of standard output and standard error, from the start and from the end each.",
-    ),
-    with_default(
-        "artifacts",
-        Form::Size,
-        r#""64MiB""#,
-        "Bytes of all artifacts together.",
-    ),
-    with_default(
-        "artifact_files",
-        Form::Integer { min: 0, max: COUNT },
-        "100",
-        "How many artifacts.",
-    ),
-    with_default(
-        "http_requests",
-        Form::Integer { min: 0, max: COUNT },
-        "100",
-        "HTTP requests of one attempt.",
-    ),
-    with_default(
-        "http_response",
-        Form::Size,
-        r#""10MiB""#,
-        "Bytes of one HTTP response's body.",
-    ),
-    with_default(
-        "scratch",
-        Form::Size,
-        "0",
-        "Bytes that may be written to files in all; a file that grows without them and each new file, folder or link (4 KiB) count too. More than 0 gives an empty private `/scratch`, and `/artifacts` to commands.",
-    ),
-];
+pub(super) const LIMITS: &[Key] = &limits();
+
+/// `time`, which is a duration, and then the table.
+const fn limits() -> [Key; 1 + Limits::TABLE.len()] {
+    let mut keys = [const {
+        optional(
+            "time",
+            Form::Duration { zero: false },
+            "Caps every attempt's `timeout`.",
+        )
+    }; 1 + Limits::TABLE.len()];
+    // A `const fn` has neither iterators nor `for`.
+    let mut place = 0;
+    while place < Limits::TABLE.len() {
+        let limit = &Limits::TABLE[place];
+        let form = match limit.unit {
+            LimitUnit::Bytes => Form::Size,
+            LimitUnit::Count { most } => Form::Integer { min: 0, max: most },
+        };
+        keys[place + 1] = with_default(limit.key, form, limit.default, limit.meaning());
+        place += 1;
+    }
+    keys
+}
 
 /// What of the world outside its sandbox a provider may touch.
 pub(super) const GRANTS: &[Key] = &[
