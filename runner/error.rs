@@ -9,7 +9,7 @@ use crate::{
     record::{CancelError, ClaimError, Conclusion, FindError, RecordError, Taken},
 };
 
-/// The exit codes, one by one as in the README.
+/// The exit codes, one by one as in `docs/outcomes.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
     /// Completed, and everything passed; or the command did what it was asked.

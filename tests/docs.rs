@@ -1,16 +1,27 @@
-//! The pages for people who write providers: every block of code on them is what the program really takes.
+//! The documentation: every block of code on its pages is what the program really takes, and every link leads somewhere.
+//! What the program prints on them is tested by `printed.rs`, what is made of its own tables by `reference.rs`.
 //!
 //! The pages of the languages are written by `UPDATE=1 cargo test docs`, from the templates of `runner plugin new`: what
 //! is on them is built and run with the tools of its language by `tests/toolchains.rs`.
 
-use std::path::{Path, PathBuf};
+use std::{collections::BTreeSet, path::Path};
 
 use clap::Parser as _;
 use fs_err as fs;
-use runner::{cli::Cli, plugin::source::Source};
+use regex::Regex;
+use runner::{
+    cli::Cli,
+    plugin::source::Source,
+    record,
+    scenario::{self, Selection},
+};
 use serde_json::{Value, json};
 
-use crate::support::{fresh::expect_file, runner::Runner};
+use crate::support::{
+    fresh::expect_file,
+    pages::{Block, blocks, blocks_of, pages, pages_about_the_inside, prose, read},
+    runner::Runner,
+};
 
 /// A language that has a template.
 struct Language {
@@ -53,14 +64,6 @@ const LANGUAGES: [Language; 5] = [
     },
 ];
 
-/// A fenced block of code.
-struct Block {
-    page: PathBuf,
-    line: usize,
-    language: String,
-    text: String,
-}
-
 #[test]
 fn each_language_has_a_page_of_what_its_template_is() {
     let runner = Runner::new(&[]);
@@ -90,7 +93,7 @@ fn every_block_is_of_a_kind_that_is_tested() {
     for block in blocks() {
         let is_known = matches!(
             block.language.as_str(),
-            // `text` is what a program prints, `rust` is tested with the SDK, the languages with the templates.
+            // `rust` is tested with the SDK, the other languages with the templates.
             "sh" | "toml" | "json" | "text" | "rust" | "python" | "javascript" | "c" | "go"
         );
         assert!(
@@ -105,7 +108,8 @@ fn every_block_is_of_a_kind_that_is_tested() {
 #[test]
 fn every_command_line_is_one() {
     for block in blocks_of("sh") {
-        for arguments in runner_calls(&block.text) {
+        let calls = runner_calls(&block.text);
+        for arguments in calls {
             let arguments = std::iter::once("runner".to_owned()).chain(arguments);
             if let Err(error) = Cli::try_parse_from(arguments) {
                 panic!("{}: {error}", block.place());
@@ -126,6 +130,10 @@ fn every_toml_block_is_a_scenario_or_the_manifest_of_a_plugin() {
             assert!(source.is_ok(), "{}: {source:?}", block.place());
             continue;
         }
+        if !block.is_for_authors() {
+            assert_runs_in_the_repository(&block);
+            continue;
+        }
         complete(&mut table);
         make_named_files(&runner, &table);
         runner.scenario(&table.to_string());
@@ -137,7 +145,7 @@ fn every_toml_block_is_a_scenario_or_the_manifest_of_a_plugin() {
 #[test]
 fn every_answer_is_one_of_the_command_protocol() {
     let answers: Vec<_> = json_blocks()
-        .filter(|(_, value)| value.get("trial_id").is_none())
+        .filter(|(_, value)| value.get("ok").or(value.get("err")).is_some())
         .collect();
     assert!(!answers.is_empty());
 
@@ -203,59 +211,106 @@ input = { do = "test" }
 }
 
 #[test]
+fn every_other_json_is_a_row() {
+    let schema = jsonschema::validator_for(&record::row_schema()).unwrap();
+    for (block, value) in json_blocks() {
+        let is_told = ["trial_id", "ok", "err"]
+            .iter()
+            .any(|key| value.get(key).is_some());
+        if !is_told {
+            let errors: Vec<_> = schema
+                .iter_errors(&value)
+                .map(|error| error.to_string())
+                .collect();
+            assert_eq!(errors, [""; 0], "{}", block.place());
+        }
+    }
+}
+
+#[test]
 fn every_block_of_rust_is_compiled_with_the_sdk() {
-    let included_pages = fs::read_to_string("plugins/sdk/src/pages.rs").unwrap();
+    let included_pages = read("plugins/sdk/src/pages.rs");
     for block in blocks_of("rust") {
-        let page = block.page.file_name().unwrap().to_str().unwrap();
-        let included = format!("include_str!(\"../../{page}\")");
+        let included = match block.page.strip_prefix("plugins") {
+            Ok(page) => format!("include_str!(\"../../{}\")", page.display()),
+            Err(_) => format!("include_str!(\"../../../{}\")", block.page.display()),
+        };
         assert!(included_pages.contains(&included), "{}", block.place());
     }
 }
 
 #[test]
 fn every_link_between_the_pages_leads_somewhere() {
-    let link = regex::Regex::new(r"\]\(([^)#:]+)(#[^)]*)?\)").unwrap();
-    for page in pages() {
-        let text = fs::read_to_string(&page).unwrap();
-        for captures in link.captures_iter(&text) {
-            let target = page.parent().unwrap().join(&captures[1]);
-            assert!(target.exists(), "{}: {}", page.display(), &captures[1]);
+    let link = Regex::new(r"\]\(([^)#:]*)(?:#([^)]*))?\)").unwrap();
+    let mut dead = Vec::new();
+    for page in [pages(), pages_about_the_inside()].concat() {
+        for captures in link.captures_iter(&prose(&page)) {
+            let target = match &captures[1] {
+                "" => page.clone(),
+                path => page.parent().unwrap().join(path),
+            };
+            let anchor = captures.get(2).map(|anchor| anchor.as_str());
+            let leads =
+                target.exists() && anchor.is_none_or(|anchor| anchors(&target).contains(anchor));
+            if !leads {
+                dead.push(format!("{}: {}", page.display(), &captures[0]));
+            }
         }
     }
+    assert_eq!(dead, [""; 0]);
 }
 
-impl Block {
-    fn place(&self) -> String {
-        format!("{}:{}", self.page.display(), self.line)
+#[test]
+fn the_index_leads_to_every_page() {
+    let index = prose(Path::new("docs/README.md"));
+    for page in [pages(), pages_about_the_inside()].concat() {
+        let link = match page.strip_prefix("docs") {
+            Ok(name) => name.to_owned(),
+            Err(_) => Path::new("..").join(&page),
+        };
+        // Those of the bundled providers are named where those are.
+        let is_elsewhere = page.starts_with("plugins/http") || page.starts_with("plugins/chat");
+        let is_linked = index.contains(&format!("]({})", link.display()));
+        assert!(
+            is_linked || is_elsewhere || link == Path::new("README.md"),
+            "{}",
+            page.display()
+        );
     }
 }
 
-/// The pages in `plugins/` and in the folders of the plugins.
-fn pages() -> Vec<PathBuf> {
-    let mut pages = Vec::new();
-    for pattern in ["plugins", "plugins/http", "plugins/chat"] {
-        let files = fs::read_dir(Path::new(pattern)).unwrap();
-        let files = files.map(|entry| entry.unwrap().path());
-        pages.extend(files.filter(|path| path.extension().is_some_and(|end| end == "md")));
+/// The anchors that hosting sites make of a page's headings.
+fn anchors(page: &Path) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    for line in prose(page).lines() {
+        let Some((_, heading)) = line
+            .split_once("# ")
+            .filter(|(level, _)| level.chars().all(|character| character == '#'))
+        else {
+            continue;
+        };
+        let anchor: String = heading
+            .to_lowercase()
+            .chars()
+            .filter(|character| character.is_alphanumeric() || " -_".contains(*character))
+            .map(|character| if character == ' ' { '-' } else { character })
+            .collect();
+        assert!(
+            anchors.insert(anchor),
+            "{}: `{heading}` is there twice",
+            page.display()
+        );
     }
-    assert!(pages.len() > 5);
-    pages
+    anchors
 }
 
-fn blocks() -> Vec<Block> {
-    pages()
-        .into_iter()
-        .flat_map(|page| blocks_in(&page))
-        .collect()
-}
-
-fn blocks_of(language: &str) -> Vec<Block> {
-    let blocks: Vec<_> = blocks()
-        .into_iter()
-        .filter(|block| block.language == language)
-        .collect();
-    assert!(!blocks.is_empty(), "no page has a block of `{language}`");
-    blocks
+/// Reads a scenario as if it lay beside the examples, whose plugins and lists it may name.
+fn assert_runs_in_the_repository(block: &Block) {
+    let parsed = scenario::parse(Path::new("scenarios/page.toml"), &block.text);
+    let scenario = parsed.unwrap_or_else(|error| panic!("{}: {error:?}", block.place()));
+    let suite = scenario::normalise(&scenario, &Selection::default());
+    let suite = suite.unwrap_or_else(|error| panic!("{}: {error:?}", block.place()));
+    assert!(suite.trial_count() > 0, "{}", block.place());
 }
 
 fn json_blocks() -> impl Iterator<Item = (Block, Value)> {
@@ -266,41 +321,17 @@ fn json_blocks() -> impl Iterator<Item = (Block, Value)> {
     })
 }
 
-fn blocks_in(page: &Path) -> Vec<Block> {
-    let text = fs::read_to_string(page).unwrap();
-    let mut blocks: Vec<Block> = Vec::new();
-    let mut is_inside = false;
-    for (index, line) in text.lines().enumerate() {
-        match line.strip_prefix("```") {
-            Some(_) if is_inside => is_inside = false,
-            Some(language) => {
-                is_inside = true;
-                blocks.push(Block {
-                    page: page.to_owned(),
-                    line: index + 1,
-                    language: language.to_owned(),
-                    text: String::new(),
-                });
-            }
-            None if is_inside => {
-                let block = blocks.last_mut().unwrap();
-                block.text.push_str(line);
-                block.text.push('\n');
-            }
-            None => {}
-        }
-    }
-    blocks
-}
-
 /// The arguments of every call of the program in a script, as a shell splits them.
 fn runner_calls(script: &str) -> Vec<Vec<String>> {
+    let call = Regex::new(r"^(?:cargo run --release -- |.*?\$\(runner |runner )(.*?)\)?$").unwrap();
     let calls: String = script
         .lines()
-        .filter(|line| line.starts_with("runner "))
-        .map(|line| format!("{line}\n"))
+        // Nothing is written where the page says so.
+        .filter_map(|line| line.split(" > ").next())
+        .filter_map(|line| call.captures(line))
+        .map(|found| format!("runner {}\n", &found[1]))
         .collect();
-    let prelude = r#"runner() { for argument; do printf '%s\n' "$argument"; done; printf '\n'; }"#;
+    let prelude = r#"run=latest; runner() { for argument; do printf '%s\n' "$argument"; done; printf '\n'; }"#;
     let output = std::process::Command::new("sh")
         .args(["-c", &format!("{prelude}\n{calls}")])
         .output()

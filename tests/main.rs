@@ -40,7 +40,9 @@ mod plugins;
 mod poison;
 #[cfg(debug_assertions)]
 mod power_loss;
+mod printed;
 mod random_kills;
+mod reference;
 #[cfg(debug_assertions)]
 mod resume;
 #[cfg(debug_assertions)]

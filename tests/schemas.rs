@@ -1,4 +1,4 @@
-//! The contracts in `schemas/`, and the keys that the README lists, are those of the program.
+//! The contracts in `schemas/`, and the keys that the reference lists, are those of the program.
 //!
 //! `UPDATE=1` writes them anew.
 
@@ -50,16 +50,16 @@ fn every_schema_has_a_title_and_a_description_for_each_key() {
 }
 
 #[test]
-fn the_readme_lists_every_key_of_a_scenario() {
-    let readme = fs_err::read_to_string("README.md").unwrap();
-    let (before, rest) = readme.split_once(KEYS_BEGIN).unwrap();
+fn the_page_of_scenarios_lists_every_key() {
+    let page = fs_err::read_to_string("docs/scenarios.md").unwrap();
+    let (before, rest) = page.split_once(KEYS_BEGIN).unwrap();
     let (_, after) = rest.split_once(KEYS_END).unwrap();
     let tables = key_tables(&scenario::json_schema());
     let expected = format!("{before}{KEYS_BEGIN}\n{tables}{KEYS_END}{after}");
-    expect_file(Path::new("README.md"), &expected);
+    expect_file(Path::new("docs/scenarios.md"), &expected);
 }
 
-const KEYS_BEGIN: &str = "<!-- keys: written by `UPDATE=1 cargo test readme` -->";
+const KEYS_BEGIN: &str = "<!-- keys: written by `UPDATE=1 cargo test schemas` -->";
 const KEYS_END: &str = "<!-- /keys -->";
 
 /// The tables of a scenario in reading order: a heading, and where it is in the schema.

@@ -1,13 +1,11 @@
-//! The invariants of `runner/ARCHITECTURE.md` that can be read off the sources, and the completeness of the README.
+//! The invariants of `runner/ARCHITECTURE.md` that can be read off the sources.
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-use clap::CommandFactory as _;
 use regex::Regex;
-use runner::{cli::Cli, error::ExitStatus, scenario::Selection};
 use walkdir::WalkDir;
 
 /// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
@@ -230,70 +228,6 @@ fn the_tests_that_guard_the_invariants_exist() {
     assert_eq!(missing, [""; 0]);
 }
 
-#[test]
-fn the_readme_names_every_command_and_every_flag() {
-    let readme = readme();
-    let mut missing = Vec::new();
-    for (name, command) in leaves("", &Cli::command()) {
-        if !readme.contains(&format!("### `runner{name}`")) {
-            missing.push(name.clone());
-        }
-        for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
-            if !readme.contains(&format!("`--{flag}")) {
-                missing.push(format!("{name} --{flag}"));
-            }
-        }
-    }
-    assert_eq!(missing, [""; 0]);
-}
-
-/// The subcommands that have none themselves, each with the words that call it, as in ` plugin build`.
-fn leaves(called: &str, command: &clap::Command) -> Vec<(String, clap::Command)> {
-    if !command.has_subcommands() {
-        return vec![(called.to_owned(), command.clone())];
-    }
-    let subcommands = command.get_subcommands();
-    subcommands
-        .flat_map(|command| leaves(&format!("{called} {}", command.get_name()), command))
-        .collect()
-}
-
-#[test]
-fn the_readme_lists_the_exit_codes() {
-    let readme = readme();
-    let (_, section) = readme.split_once("## Exit codes").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    let listed: Vec<_> = captures(r"(?m)^\| (\d+) \|", section)
-        .map(|code| code.parse::<u8>().unwrap())
-        .collect();
-    assert_eq!(listed, ExitStatus::ALL.map(ExitStatus::code));
-}
-
-#[test]
-fn the_readmes_scenarios_are_valid() {
-    let readme = readme();
-    let scenarios: Vec<_> = captures(r"(?s)```toml\n(.*?)```", &readme)
-        .filter(|fence| fence.contains("[providers."))
-        .collect();
-    assert!(!scenarios.is_empty());
-    for text in scenarios {
-        let parsed = runner::scenario::parse(Path::new("scenarios/readme.toml"), &text);
-        let scenario = parsed.unwrap_or_else(|error| panic!("{error:?}"));
-        let suite = runner::scenario::normalise(&scenario, &Selection::default()).unwrap();
-        assert!(suite.trial_count() > 0);
-    }
-}
-
-#[test]
-fn the_readme_lists_every_variable_that_is_read() {
-    let main = fs_err::read_to_string("runner/main.rs").unwrap();
-    let cli = fs_err::read_to_string("runner/cli.rs").unwrap();
-    let readme = readme();
-    for variable in captures(r#""(RUNNER_[A-Z]+)""#, &(main + &cli)) {
-        assert!(readme.contains(&format!("`{variable}`")), "{variable}");
-    }
-}
-
 /// A source file of the program.
 struct Source {
     path: String,
@@ -411,6 +345,7 @@ fn files() -> Vec<String> {
     let mut files: Vec<_> = [
         "runner",
         "plugins",
+        "docs",
         "scenarios",
         "schemas",
         "tests",
@@ -442,10 +377,6 @@ fn examples() -> Vec<PathBuf> {
                 .is_some_and(|extension| extension == "toml")
         })
         .collect()
-}
-
-fn readme() -> String {
-    fs_err::read_to_string("README.md").unwrap()
 }
 
 fn captures<'t>(pattern: &str, text: &'t str) -> impl Iterator<Item = String> + use<'t> {

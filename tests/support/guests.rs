@@ -8,8 +8,8 @@ use std::{
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// The compiled guest from `tests/guests/<name>`, or one of the bundled providers `units`, `http_provider` and
-/// `chat_provider`.
+/// The compiled guest from `tests/guests/<name>`, or one of the bundled providers `echo`, `units`,
+/// `http_provider` and `chat_provider`.
 pub(crate) fn guest(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| build(TARGET, &packages()));
@@ -82,8 +82,8 @@ fn packages() -> Vec<String> {
     guests
         .map(|entry| entry.expect("the folder can be read").file_name())
         .map(|name| format!("guest-{}", name.to_string_lossy()))
-        // The one whose configuration and input have schemas, and those that ask servers.
-        .chain(["units", "http-provider", "chat-provider"].map(str::to_owned))
+        // The shortest one, the one whose configuration and input have schemas, and those that ask servers.
+        .chain(["echo", "units", "http-provider", "chat-provider"].map(str::to_owned))
         .collect()
 }
 

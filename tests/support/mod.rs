@@ -3,6 +3,7 @@
 pub(crate) mod endless;
 pub(crate) mod fresh;
 pub(crate) mod guests;
+pub(crate) mod pages;
 pub(crate) mod peak;
 #[cfg(debug_assertions)]
 pub(crate) mod power;
