@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
+    artifacts::content,
     guests::{guest, module},
     runner::{Runner, Running},
 };
@@ -1247,20 +1248,14 @@ fn what_a_command_leaves_becomes_artifacts() {
             let kept: Vec<_> = ended
                 .artifacts
                 .iter()
-                .map(|file| {
-                    (
-                        file.name.as_str(),
-                        file.media_type.as_str(),
-                        &file.bytes[..],
-                    )
-                })
+                .map(|file| (file.name.as_str(), file.media_type.as_str(), content(file)))
                 .collect();
             assert_eq!(
                 kept,
                 [
-                    ("b.json", "application/json", &b"{}"[..]),
-                    ("no-ending", "application/octet-stream", b""),
-                    ("report.html", "text/html", b"<p>"),
+                    ("b.json", "application/json", b"{}".to_vec()),
+                    ("no-ending", "application/octet-stream", b"".to_vec()),
+                    ("report.html", "text/html", b"<p>".to_vec()),
                 ],
                 "{kind} {last}: {ended:?}"
             );

@@ -15,7 +15,7 @@ const SECRET: &str = "hunter2/with+signs&\"quotes\" and blanks";
 const TRACES: [&str; 4] = ["hunter2", "with+signs", "with%2Bsigns", "68756e746572"];
 
 /// Ways of the guest `leaky` to tell its secret.
-const WAYS: [&str; 28] = [
+const WAYS: [&str; 29] = [
     "output",
     "output-key",
     "json-in-string",
@@ -30,6 +30,7 @@ const WAYS: [&str; 28] = [
     "progress",
     "artifact",
     "artifact-in-two",
+    "artifact-large",
     "artifact-binary",
     "artifact-name",
     "large-output",
@@ -145,6 +146,11 @@ fn a_planted_secret_is_in_no_file_and_on_no_screen() {
         .collect();
     assert!(files.matches("[secret API_KEY]").count() > WAYS.len());
     assert_eq!(run.row("artifact-in-two")["artifacts"][0]["bytes"], 31);
+    // More than is looked at at once, or kept in memory.
+    let large = run.row("artifact-large");
+    let large = run.read(&format!("artifacts/0/{}-1/large.txt", large["ordinal"]));
+    let piece = format!("{}[secret API_KEY]", "-".repeat(83));
+    assert!(large == piece.repeat(30_000), "{} bytes", large.len());
     runner.run(&["verify", "latest"]).expect(0);
 }
 

@@ -5,7 +5,10 @@ use std::{fmt::Write as _, thread, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::support::runner::{Ran, Runner, Running};
+use crate::support::{
+    bombs,
+    runner::{Ran, Runner, Running},
+};
 
 const MIB: u64 = 1024 * 1024;
 /// What an attempt may take of the host's memory, beside the guest's.
@@ -198,21 +201,9 @@ fn bomb(doublings: usize) -> String {
     for _ in 0..doublings {
         let place = name.len() - "_R".len();
         write!(name, "T{last}{last}E").unwrap();
-        last = format!("B{}", base_62(place - 1));
+        last = format!("B{}", bombs::base_62(place));
     }
     name + "E"
-}
-
-fn base_62(mut number: usize) -> String {
-    let digits = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    let mut text = String::new();
-    loop {
-        text.insert(0, digits[number % 62].into());
-        number /= 62;
-        if number == 0 {
-            return text + "_";
-        }
-    }
 }
 
 /// A command that traps in functions of these names, each called by the one before.
@@ -335,4 +326,80 @@ fn an_attempt_makes_no_more_folders_than_can_be_removed_soon() {
     let (row, _) = files("{ folders = 16000 }");
     let expected = json!({"made": 4000, "refused": "insufficient-space"});
     assert_eq!(row["output"], expected, "{row}");
+}
+
+/// Runs a test that leaves artifacts, and returns its row and what memory that took.
+#[track_caller]
+fn artifacts(runner: &Runner, limits: &str, input: &str) -> (Value, u64) {
+    runner.scenario(&format!(
+        "[providers.p]\nplugin = \"p.wasm\"\n\
+         limits = {{ artifacts = \"512MiB\", {limits} }}\n\
+         [[tests]]\nid = \"t\"\ninput = {input}\n"
+    ));
+    let (ran, peak) = exec(runner);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    (runner.only_run().row("t"), peak)
+}
+
+/// The bytes of all artifacts, in the row and on disk.
+fn kept(runner: &Runner, row: &Value) -> u64 {
+    let folder = runner.only_run().dir.join("artifacts/0/0-1");
+    let files = row["artifacts"].as_array().unwrap().iter();
+    let sizes = files.map(|file| {
+        let bytes = file["bytes"].as_u64().unwrap();
+        let path = folder.join(file["name"].as_str().unwrap());
+        assert_eq!(path.metadata().unwrap().len(), bytes, "{file}");
+        bytes
+    });
+    sizes.sum()
+}
+
+#[test]
+fn artifacts_are_not_held_in_memory_whoever_leaves_them() {
+    let usual = usual();
+    for (files, bytes) in [(50, 4 * MIB), (25, 8 * MIB)] {
+        let runner = Runner::new(&["hostile"]);
+        fs_err::rename(runner.path("hostile.wasm"), runner.path("p.wasm")).unwrap();
+        let input = format!("{{ do = \"flood-artifacts\", count = {files}, bytes = {bytes} }}");
+        // A guest hands over no more at once than it may reply.
+        let limits = "reply = \"8MiB\", memory = \"32MiB\"";
+        let (row, peak) = artifacts(&runner, limits, &input);
+        assert_eq!(kept(&runner, &row), files * bytes, "{row}");
+        let more = peak.saturating_sub(usual);
+        assert!(more < BOUND + 32 * MIB, "{} MiB", more / MIB);
+    }
+    let runner = Runner::new(&[]);
+    runner.write("p.wasm", bombs::leaving(4, 50));
+    let (row, peak) = artifacts(&runner, "scratch = \"512MiB\"", "0");
+    assert_eq!(kept(&runner, &row), 4 * 50 * MIB, "{row}");
+    let more = peak.saturating_sub(usual);
+    assert!(more < BOUND, "{} MiB", more / MIB);
+}
+
+#[test]
+fn artifacts_that_there_is_no_room_for_are_an_error_and_the_run_goes_on() {
+    let runner = Runner::new(&[]);
+    runner.write("p.wasm", bombs::leaving(8, 1));
+    runner.scenario(
+        "[providers.p]\nplugin = \"p.wasm\"\nlimits = { scratch = \"64MiB\" }\n\
+         [[tests]]\nid = \"t\"\nrepeat = 2\n",
+    );
+    runner.exec(&["--into", "fine"]).expect(0);
+    // A file may have 2 MiB, or 4 where a shell counts in KiB; that in which artifacts are kept would have 8.
+    let script = "trap '' XFSZ; ulimit -f 4096; exec \"$runner\" exec scenario.toml --into limited";
+    let ran = Running::spawn(runner.shell(script)).finish().expect(1);
+    ran.says(&["cannot keep artifacts in `", "File too large"]);
+    let rows = fs_err::read_to_string(runner.path("limited/index.jsonl")).unwrap();
+    for row in rows.lines() {
+        let row: Value = serde_json::from_str(row).unwrap();
+        let error = &row["error"];
+        assert_eq!(
+            (&error["class"], &error["code"]),
+            (&json!("internal"), &json!("artifacts")),
+            "{row}"
+        );
+        assert_eq!(row["final"], true, "{row}");
+    }
+    assert_eq!(rows.lines().count(), 2);
+    runner.run(&["verify", "limited"]).expect(0);
 }

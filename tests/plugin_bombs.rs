@@ -1,30 +1,13 @@
 //! Plugin files that are made to cost the runner memory and time: what is refused of them, and that it costs nothing.
 
-use crate::support::{peak::measured, runner::Runner};
+use crate::support::{
+    bombs::{COMPONENT, MODULE, leb, section},
+    peak::measured,
+    runner::Runner,
+};
 
 /// What the runner may have in memory for a file, itself and its engine included.
 const MOST_MEMORY: u64 = 128 * 1024 * 1024;
-
-const MODULE: &[u8] = b"\0asm\x01\0\0\0";
-const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-
-/// An unsigned number as WASM writes it.
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (number & 0x7f) as u8;
-        number >>= 7;
-        if number == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
-}
-
-fn section(id: u8, content: &[u8]) -> Vec<u8> {
-    [&[id], leb(content.len()).as_slice(), content].concat()
-}
 
 /// A section that says that it has `count` entries, and has `entries`.
 fn counted(id: u8, count: usize, entries: &[u8]) -> Vec<u8> {

@@ -18,7 +18,7 @@ use runner::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::guests::guest;
+use crate::support::{artifacts::content, guests::guest};
 
 const MIB: u64 = 1024 * 1024;
 /// Longer than any of these tests takes on a busy machine.
@@ -726,7 +726,7 @@ fn artifacts_are_kept_within_their_limits() {
     let artifact = &ended.artifacts[0];
     assert_eq!(artifact.name, "report.txt");
     assert_eq!(artifact.media_type, "text/plain");
-    assert_eq!(artifact.bytes, b"one two");
+    assert_eq!(content(artifact), b"one two");
 
     let ended = hostile(json!({"do": "artifact", "name": "../x"}));
     assert!(ended.artifacts.is_empty());
@@ -743,6 +743,33 @@ fn artifacts_are_kept_within_their_limits() {
     );
     assert_eq!(ended.artifacts.len(), 2);
     assert_eq!(reply(ended).output[2], json!("too-large"));
+}
+
+#[test]
+fn artifacts_that_the_machine_cannot_keep_are_said_to_be_lost() {
+    let mut case = limits(|limits| limits.artifacts = 8 * MIB);
+    let folder = BENCH.folder.path().join("no such folder");
+    case.access.scratch_root = folder.clone();
+    let ended = case.run(
+        &HOSTILE,
+        &json!({"do": "flood-artifacts", "bytes": 600_000, "count": 3}),
+    );
+    let lacked = ended.lacked.as_ref().unwrap();
+    assert_eq!(
+        (lacked.class, lacked.code.as_str()),
+        (Some(ErrorClass::Internal), "artifacts")
+    );
+    let says = format!("cannot keep artifacts in `{}`: ", folder.display());
+    assert!(lacked.message.starts_with(&says), "{}", lacked.message);
+    let warnings: Vec<_> = ended.log.iter().map(|record| &record.message).collect();
+    assert_eq!(warnings, [&lacked.message]);
+    // What could be kept is.
+    assert_eq!(ended.artifacts.len(), 1);
+    assert_eq!(content(&ended.artifacts[0]).len(), 600_000);
+    assert_eq!(
+        reply(ended).output,
+        json!([null, "unavailable", "unavailable"])
+    );
 }
 
 #[test]

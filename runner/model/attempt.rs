@@ -1,6 +1,6 @@
 //! [`Attempt`]: one execution of a trial, before it becomes a row.
 
-use std::time::Duration;
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -137,14 +137,37 @@ pub struct Usage {
 }
 
 /// A file that a provider left.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Artifact {
     /// `[A-Za-z0-9._-]{1,128}`, and neither `.` nor `..`.
     pub name: String,
     /// As the provider gave it with the first chunk.
     pub media_type: String,
     /// The whole content.
-    pub bytes: Vec<u8>,
+    pub content: Arc<dyn Content>,
+}
+
+/// The content of a file, wherever it is kept: there may be more of it than memory has room for.
+pub trait Content: fmt::Debug + Send + Sync {
+    /// Its size in bytes.
+    fn size(&self) -> u64;
+
+    /// Writes all of it to `out`, a piece at a time.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read, or `out` fails.
+    fn write_to(&self, out: &mut dyn io::Write) -> io::Result<()>;
+}
+
+impl Content for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn write_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        out.write_all(self)
+    }
 }
 
 /// One record of a provider's log.

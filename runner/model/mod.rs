@@ -20,7 +20,9 @@ mod trap;
 mod visible;
 
 pub use actor::Actor;
-pub use attempt::{Artifact, Attempt, AttemptError, Check, CheckVerdict, LogRecord, Metric, Usage};
+pub use attempt::{
+    Artifact, Attempt, AttemptError, Check, CheckVerdict, Content, LogRecord, Metric, Usage,
+};
 pub use bound_secret::BoundSecret;
 pub use bounded_text::BoundedText;
 pub use chain::chain;

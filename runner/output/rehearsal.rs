@@ -132,7 +132,7 @@ impl RehearsalReport<'_> {
             add_denied(denied, &mut lines);
         }
         for artifact in &attempt.artifacts {
-            let size = format::size(artifact.bytes.len() as u64);
+            let size = format::size(artifact.content.size());
             let folder = self.artifacts.map(|folder| folder.join(&artifact.name));
             let name = folder.map_or(artifact.name.clone(), |path| format::path(&path));
             let name = visible_line(&format!("{name}, {}", artifact.media_type));
@@ -213,7 +213,7 @@ impl RehearsalReport<'_> {
                 json!({
                     "name": artifact.name,
                     "media_type": artifact.media_type,
-                    "bytes": artifact.bytes.len(),
+                    "bytes": artifact.content.size(),
                     "path": self.artifacts.map(|folder| folder.join(&artifact.name)),
                 })
             })

@@ -245,9 +245,10 @@ impl Ended {
             stderr: stderr.text(),
             stdout: stdout.text(),
             hint,
-            artifacts: mem::take(&mut host.artifacts.files),
+            artifacts: host.artifacts.take(),
             lacked: is_disk_full
-                .then(|| lacking(HostFault::Storage, "the guest could not write to a file")),
+                .then(|| lacking(HostFault::Storage, "the guest could not write to a file"))
+                .or_else(|| host.artifacts.lost.take()),
         }
     }
 

@@ -230,9 +230,11 @@ impl Execution {
 
         let gave_up = self.exit.as_ref().is_ok_and(|code| *code != 0);
         let denied = gave_up.then(|| denied(&self.sandbox)).flatten();
-        let ending = match self.exit {
-            Ok(code) => read(code, &self.sandbox),
-            Err(error) => classify(&error, &self.sandbox),
+        let ending = match (self.exit, &self.sandbox.host.artifacts.lost) {
+            // Nobody could tell the guest.
+            (Ok(_), Some(error)) => Ending::Error(error.clone()),
+            (Ok(code), None) => read(code, &self.sandbox),
+            (Err(error), _) => classify(&error, &self.sandbox),
         };
         let mut ended = Ended::collect(&mut self.sandbox, ending, self.spent, 0);
         // Says why to whoever judges the exit code.

@@ -12,9 +12,10 @@ use wasmtime_wasi::{WasiCtxBuilder, p2::OutputStream as _};
 
 use super::{
     CommandForm, Ending, Guard, Interrupt, Kind, Moment, Surface,
+    artifacts::is_artifact_name,
     contract::runner::provider::artifacts::Host as _,
     engine::{Metering, new_wasmtime},
-    host::{Host, is_artifact_name},
+    host::Host,
     json_cost, protocol,
     sandbox::{Recipe, Sandbox},
     sniff,

@@ -2,20 +2,18 @@
 
 use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
-use bytesize::ByteSize;
-
 use super::{
     AttachmentSource, Call, Secrets,
+    artifacts::Artifacts,
     contract::runner::provider::{artifacts, control, files, log, secrets, types},
     interrupt::Guard,
     listener::{Heard, Listener},
     net::Outbound,
     sandbox::MAX_HANDOVER,
 };
-use crate::model::{Artifact, Denied, Grant, Limits, LogRecord, is_secret_name, media_type};
+use crate::model::{Denied, Grant, Limits, LogRecord, is_secret_name};
 
 const MAX_NAME_BYTES: usize = 128;
-const MAX_MEDIA_TYPE_BYTES: usize = 255;
 /// How much is shown of a name that is none.
 const SHOWN_CHARACTERS: usize = 64;
 /// How much is heard of what a guest says that it is at.
@@ -59,15 +57,6 @@ struct Allowance {
     bytes: u64,
 }
 
-/// Artifacts within their limits.
-#[derive(Default)]
-pub(super) struct Artifacts {
-    pub(super) files: Vec<Artifact>,
-    pub(super) bytes: u64,
-    max_files: u64,
-    max_bytes: u64,
-}
-
 impl Host {
     pub(super) fn new(limits: &Limits, files: Arc<[AttachmentSource]>, guard: Guard) -> Self {
         Self {
@@ -78,12 +67,7 @@ impl Host {
                 max_records: limits.log_records,
                 max_bytes: limits.log,
             },
-            artifacts: Artifacts {
-                files: Vec::new(),
-                bytes: 0,
-                max_files: limits.artifact_files,
-                max_bytes: limits.artifacts,
-            },
+            artifacts: Artifacts::uncollected(limits),
             calls: 0,
             bytes_in: 0,
             outbound: Outbound::closed(limits),
@@ -103,6 +87,7 @@ impl Host {
     /// Makes what an attempt's imports work on, with what it is granted.
     pub(super) fn of(call: &Call<'_>, guard: &Guard) -> Self {
         Self {
+            artifacts: Artifacts::kept_in(&call.access.scratch_root, &call.limits),
             outbound: Outbound::open(&call.limits, call.access),
             secrets: Arc::clone(&call.access.secrets),
             listener: call.listener.clone(),
@@ -169,65 +154,6 @@ impl Allowance {
         };
         *self = Self { words, bytes };
         true
-    }
-}
-
-impl Artifacts {
-    /// Adds a whole file of `size` bytes, or says why not.
-    pub(super) fn keep(
-        &mut self,
-        name: &str,
-        size: u64,
-        read: impl FnOnce() -> io::Result<Vec<u8>>,
-    ) -> Result<(), String> {
-        if self.files.iter().any(|file| file.name == name) {
-            return Err("there is an artifact of this name".to_owned());
-        }
-        if self.files.len() as u64 >= self.max_files {
-            return Err(format!("over `limits.artifact_files`, {}", self.max_files));
-        }
-        if self.bytes.saturating_add(size) > self.max_bytes {
-            let most = ByteSize(self.max_bytes);
-            return Err(format!("over `limits.artifacts`, {most}"));
-        }
-        let bytes = read().map_err(|error| error.to_string())?;
-        self.bytes += bytes.len() as u64;
-        self.files.push(Artifact {
-            name: name.to_owned(),
-            media_type: media_type(name).to_owned(),
-            bytes,
-        });
-        Ok(())
-    }
-
-    fn append(
-        &mut self,
-        name: String,
-        media_type: String,
-        chunk: &[u8],
-    ) -> Result<(), artifacts::ArtifactError> {
-        if !is_artifact_name(&name) || media_type.len() > MAX_MEDIA_TYPE_BYTES {
-            return Err(artifacts::ArtifactError::BadName);
-        }
-        let known = self.files.iter().position(|file| file.name == name);
-        if known.is_none() && self.files.len() as u64 >= self.max_files {
-            return Err(artifacts::ArtifactError::TooMany);
-        }
-        let bytes = self.bytes + chunk.len() as u64;
-        if bytes > self.max_bytes {
-            return Err(artifacts::ArtifactError::TooLarge);
-        }
-
-        self.bytes = bytes;
-        match known {
-            Some(index) => self.files[index].bytes.extend_from_slice(chunk),
-            None => self.files.push(Artifact {
-                name,
-                media_type,
-                bytes: chunk.to_vec(),
-            }),
-        }
-        Ok(())
     }
 }
 
@@ -352,17 +278,14 @@ impl artifacts::Host for Host {
         chunk: Vec<u8>,
     ) -> Result<(), artifacts::ArtifactError> {
         self.calls += 1;
-        self.artifacts.append(name, media_type, &chunk)
+        let was_lost = self.artifacts.lost.is_some();
+        let appended = self.artifacts.append(name, media_type, &chunk);
+        if let Some(lost) = self.artifacts.lost.as_ref().filter(|_| !was_lost) {
+            let message = lost.message.clone();
+            self.warn(message);
+        }
+        appended
     }
-}
-
-/// Tells whether an artifact may be called so; it never becomes a path.
-pub(super) fn is_artifact_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=MAX_NAME_BYTES).contains(&name.len())
-        && name.bytes().all(is_plain)
-        && name != "."
-        && name != ".."
 }
 
 fn read_at(file: &AttachmentSource, offset: u64, length: u64) -> io::Result<Vec<u8>> {
@@ -377,7 +300,7 @@ fn read_at(file: &AttachmentSource, offset: u64, length: u64) -> io::Result<Vec<
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use super::{Host, control::Host as _, is_artifact_name, secrets::Host as _};
+    use super::{Host, control::Host as _, secrets::Host as _};
     use crate::{
         model::Limits,
         plugin::{Guard, Heard, Interrupt, Listener, Moment},
@@ -447,25 +370,5 @@ mod tests {
         assert_eq!(listen(9, 2, &words), [0, 1]);
         let long = ["x".to_owned() + &"\u{e9}".repeat(1 << 20), "y".to_owned()];
         assert_eq!(listen(9, 1025, &long), [1023, 1]);
-    }
-
-    #[test]
-    fn artifact_names_never_become_paths() {
-        for good in ["a", "report.html", "..a", "-", &"x".repeat(128)] {
-            assert!(is_artifact_name(good), "{good:?}");
-        }
-        for bad in [
-            "",
-            ".",
-            "..",
-            "a/b",
-            "a\\b",
-            "ä",
-            "a b",
-            "a\0",
-            &"x".repeat(129),
-        ] {
-            assert!(!is_artifact_name(bad), "{bad:?}");
-        }
     }
 }

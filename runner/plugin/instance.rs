@@ -1,6 +1,6 @@
 //! [`Instance`]: a component's instance, which may serve many attempts.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use wasmtime::Store;
 
@@ -74,7 +74,8 @@ impl Instance {
         // As what an attempt has left, so that secrets are taken out of all of it.
         let ending = failure.unwrap_or(Ending::Stopped);
         let left = Ended::collect(store.data_mut(), ending, Spent::default(), 0);
-        let left = redacted(left, &store.data().host.secrets).await;
+        // It has no artifacts, and so needs no folder.
+        let left = redacted(left, &store.data().host.secrets, Path::new("")).await;
         let provider = &self.provider;
         for record in &left.log {
             tracing::info!("teardown of provider `{provider}`: {}", Line(record));

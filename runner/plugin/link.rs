@@ -292,7 +292,7 @@ impl Plugin {
             }
         };
         let ended = contain(run).await.unwrap_or_else(Ended::without_sandbox);
-        redacted(ended, &call.access.secrets).await
+        redacted(ended, &call.access.secrets, &call.access.scratch_root).await
     }
 }
 

@@ -6,6 +6,7 @@
 //! [`Ending`], never an `Err` and never a panic.
 
 mod access;
+mod artifacts;
 mod bounds;
 mod cache;
 mod call;
@@ -42,6 +43,7 @@ mod sandbox;
 mod secrets;
 mod sniff;
 pub mod source;
+mod spool;
 mod stdio;
 mod surface;
 mod symbol;

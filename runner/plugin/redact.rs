@@ -3,6 +3,7 @@
 //! This is for accidents: a request that is logged, a header in an error. A guest that wants to tell a secret can always
 //! write it in a form that nobody looks for.
 
+mod artifacts;
 mod forms;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
@@ -14,6 +15,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     ops::Range,
     panic,
+    path::Path,
     sync::{Arc, LazyLock},
 };
 
@@ -23,15 +25,11 @@ use serde_json::{Map, Value};
 
 pub(super) use self::stream::Stream;
 use self::{names::Names, rests::Rests};
-use super::{Ended, Ending, Heard, Listener, Reply, Secrets};
-use crate::model::{Artifact, AttemptError, Check, Denied, Grant, LogRecord, Metric};
+use super::{Ended, Ending, Heard, Listener, Reply, Secrets, artifacts::unkept};
+use crate::model::{AttemptError, Check, Denied, Grant, LogRecord, Metric};
 
 /// Of so many bytes secrets are taken out on the thread of the guest that left them.
 const MAX_REDACTED_AT_ONCE: u64 = 256 * 1024;
-/// How long the name of an artifact may be.
-const MAX_NAME_BYTES: usize = 128;
-/// How much of that a number may take that makes a name different.
-const MAX_NUMBER_BYTES: usize = "-4294967295".len();
 /// How many of what looks like a place where a text was shortened may be in a secret itself. Each of them is one more look
 /// at a text that may have a million, and hardly a secret has any.
 const MAX_REACH: usize = 8;
@@ -112,8 +110,8 @@ impl Redactor {
         })
     }
 
-    /// Redacts everything that an attempt left.
-    pub(super) fn ended(&self, ended: &mut Ended) {
+    /// Redacts everything that an attempt left; artifacts that are too large for memory in a file in `folder`.
+    pub(super) fn ended(&self, ended: &mut Ended, folder: &Path) {
         // Every field by its name: of a new one it has to be decided whether a guest has a say in it.
         let Ended {
             ending,
@@ -127,7 +125,7 @@ impl Redactor {
             stderr,
             stdout,
             artifacts,
-            lacked: _,
+            lacked,
         } = ended;
         match ending {
             Ending::Reply(reply) => self.reply(reply),
@@ -148,7 +146,15 @@ impl Redactor {
         }
         self.cut_text(stderr);
         self.cut_text(stdout);
-        self.artifacts(artifacts);
+        if let Err(error) = self.artifacts(artifacts, folder) {
+            // What cannot be redacted is not handed on, and without it the attempt is not what it was.
+            artifacts.clear();
+            let error = unkept(folder, &error);
+            if matches!(ending, Ending::Reply(_)) {
+                *ending = Ending::Error(error.clone());
+            }
+            *lacked = Some(error);
+        }
     }
 
     /// Redacts what is heard while a guest runs.
@@ -203,8 +209,7 @@ impl Redactor {
 
     /// Redacts the secrets that are whole.
     fn whole(&self, text: &mut String) {
-        let mark = |secret, _| self.mark(secret);
-        if let Some(redacted) = self.replaced(text.as_bytes(), mark) {
+        if let Some(redacted) = self.bytes(text.as_bytes()) {
             *text = String::from_utf8(redacted).expect("whole characters are replaced");
         }
     }
@@ -235,11 +240,6 @@ impl Redactor {
         if !rests.is_empty() {
             *text = self.without(text, rests);
         }
-    }
-
-    /// The bytes without secrets; `None` if there are none in them.
-    pub(super) fn bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.replaced(bytes, |secret, _| self.mark(secret))
     }
 
     /// Tells whether there is a secret in these bytes.
@@ -301,38 +301,6 @@ impl Redactor {
         self.cut_text(&mut error.message);
     }
 
-    /// Artifacts keep names that are different and that files can have, and become no larger than they may be.
-    fn artifacts(&self, artifacts: &mut [Artifact]) {
-        let is_suspect = |name: &String| self.finder.find(name).is_some();
-        let names = artifacts.iter().map(|artifact| &artifact.name);
-        let mut names: Names = names.filter(|name| !is_suspect(name)).collect();
-        for Artifact {
-            name,
-            media_type,
-            bytes,
-        } in artifacts
-        {
-            self.text(media_type);
-            let short_mark = |secret, length| {
-                let mark = self.mark(secret);
-                let is_short = mark.len() <= length;
-                if is_short { mark } else { SHORT_MARK }
-            };
-            if let Some(redacted) = self.replaced(bytes, short_mark) {
-                *bytes = redacted;
-            }
-            if is_suspect(name) {
-                self.text(name);
-                let is_plain = |character: char| {
-                    character.is_ascii_alphanumeric() || "._-".contains(character)
-                };
-                let mut plain = name.replace(|character| !is_plain(character), "_");
-                plain.truncate(MAX_NAME_BYTES - MAX_NUMBER_BYTES);
-                *name = names.distinct(plain);
-            }
-        }
-    }
-
     fn value(&self, value: &mut Value) {
         match value {
             Value::String(text) => self.text(text),
@@ -371,20 +339,15 @@ impl Redactor {
         }
     }
 
-    /// The bytes with marks in the place of secrets, each chosen by its secret and how long what it replaces is; `None` if
-    /// there is no secret in them.
-    fn replaced<'a>(
-        &'a self,
-        bytes: &[u8],
-        mark: impl Fn(usize, usize) -> &'a str,
-    ) -> Option<Vec<u8>> {
+    /// The bytes with marks in the place of secrets; `None` if there is no secret in them.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         self.finder.find(bytes)?;
         let mut redacted = Vec::with_capacity(bytes.len());
         let mut rest = 0;
         for found in self.finder.find_iter(bytes) {
             redacted.extend_from_slice(&bytes[rest..found.start()]);
             let secret = self.forms[found.pattern().as_usize()].secret;
-            redacted.extend_from_slice(mark(secret, found.len()).as_bytes());
+            redacted.extend_from_slice(self.mark(secret).as_bytes());
             rest = found.end();
         }
         redacted.extend_from_slice(&bytes[rest..]);
@@ -428,19 +391,20 @@ impl Redactor {
     }
 }
 
-/// Takes secrets out of what an attempt left; where that is much, on a thread on which no guest waits.
-pub(super) async fn redacted(mut ended: Ended, secrets: &Secrets) -> Ended {
+/// Takes secrets out of what an attempt left; where that is much, on a thread on which no guest waits, and with a file in
+/// `folder`.
+pub(super) async fn redacted(mut ended: Ended, secrets: &Secrets, folder: &Path) -> Ended {
     let Some(redactor) = secrets.redactor() else {
         return ended;
     };
     if ended.usage.bytes_out <= MAX_REDACTED_AT_ONCE {
-        redactor.ended(&mut ended);
+        redactor.ended(&mut ended, folder);
         return ended;
     }
 
-    let redactor = Arc::clone(redactor);
+    let (redactor, folder) = (Arc::clone(redactor), folder.to_owned());
     let redact = move || {
-        redactor.ended(&mut ended);
+        redactor.ended(&mut ended, &folder);
         ended
     };
     match tokio::task::spawn_blocking(redact).await {

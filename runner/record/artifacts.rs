@@ -11,7 +11,7 @@ use super::{
     recorder::Entry,
     row::{self, Row, RowArtifact, RowOutput, StoredOutput},
 };
-use crate::model::{Artifact, Attempt, Digest, LogRecord, escape_json};
+use crate::model::{Artifact, Attempt, Content, Digest, LogRecord, escape_json};
 
 /// The longest output that stands in its row, as JSON.
 const MAX_INLINE_BYTES: usize = 64 * 1024;
@@ -38,12 +38,12 @@ impl Artifacts {
         row: &mut Row<'a>,
     ) -> Result<(), RecordError> {
         for file in files(&entry.attempt) {
-            self.write(&entry.attempt, &file.name, &file.bytes)
-                .map_err(RecordError::io("write an artifact"))?;
+            let written = self.write(&entry.attempt, &file.name, |out| file.body.write_to(out));
+            written.map_err(RecordError::io("write an artifact"))?;
             row.artifacts.push(RowArtifact {
                 name: file.name,
                 media_type: file.media_type.into(),
-                bytes: file.bytes.len() as u64,
+                bytes: file.body.size(),
             });
         }
         Ok(())
@@ -65,7 +65,7 @@ impl Artifacts {
         let bytes = serde_json::to_vec(output).expect("a JSON value can be written as JSON");
 
         let name = free_name(&attempt.artifacts, "output.json");
-        self.write(attempt, &name, &bytes)
+        self.write(attempt, &name, |out| out.write_all(&bytes))
             .map_err(RecordError::io("write an output"))?;
         row.output = Some(RowOutput::Stored(StoredOutput {
             artifact: name,
@@ -84,11 +84,16 @@ impl Artifacts {
         Ok(())
     }
 
-    fn write(&mut self, attempt: &Attempt, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fn write(
+        &mut self,
+        attempt: &Attempt,
+        name: &str,
+        write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    ) -> io::Result<()> {
         let directory = self.dir.artifacts(attempt.ordinal, attempt.number);
         modes::create_inside(&directory)?;
         failpoint::pass("artifact", "begin")?;
-        durable::create(&directory.join(name), bytes)?;
+        durable::create_with(&directory.join(name), |file| write(file))?;
         failpoint::pass("artifact", "written")?;
         for ancestor in directory.ancestors() {
             if !self.unsynced.contains(ancestor) {
@@ -127,7 +132,13 @@ fn is_unreadable(output: &Value) -> bool {
 struct NamedFile<'a> {
     name: Cow<'a, str>,
     media_type: &'a str,
-    bytes: Cow<'a, [u8]>,
+    body: Body<'a>,
+}
+
+enum Body<'a> {
+    /// An artifact's, which may be larger than memory has room for.
+    Content(&'a dyn Content),
+    Bytes(Cow<'a, [u8]>),
 }
 
 /// The provider's own files, then what it wrote to standard error, then its log.
@@ -141,7 +152,7 @@ fn files(attempt: &Attempt) -> Vec<NamedFile<'_>> {
             files.push(NamedFile {
                 name: free_name(&attempt.artifacts, name),
                 media_type: "text/plain",
-                bytes: text.as_bytes().into(),
+                body: Body::Bytes(text.as_bytes().into()),
             });
         }
     }
@@ -149,7 +160,7 @@ fn files(attempt: &Attempt) -> Vec<NamedFile<'_>> {
         files.push(NamedFile {
             name: free_name(&attempt.artifacts, "log.jsonl"),
             media_type: "application/jsonl",
-            bytes: log_lines(&attempt.log).into(),
+            body: Body::Bytes(log_lines(&attempt.log).into()),
         });
     }
     files
@@ -160,7 +171,23 @@ impl<'a> NamedFile<'a> {
         Self {
             name: artifact.name.as_str().into(),
             media_type: &artifact.media_type,
-            bytes: artifact.bytes.as_slice().into(),
+            body: Body::Content(&*artifact.content),
+        }
+    }
+}
+
+impl Body<'_> {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Content(content) => content.size(),
+            Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    fn write_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        match self {
+            Self::Content(content) => content.write_to(out),
+            Self::Bytes(bytes) => out.write_all(bytes),
         }
     }
 }

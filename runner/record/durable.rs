@@ -46,10 +46,18 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 
 /// Writes a file and syncs it; its directory is the caller's to sync.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    create_with(path, |file| file.write_all(bytes))
+}
+
+/// The same, with the content that `write` writes.
+pub(super) fn create_with(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     let mut file = modes::set(&mut options, path).open(path)?;
-    file.write_all(bytes)?;
+    write(&mut file)?;
     sync(&file)
 }
 

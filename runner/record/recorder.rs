@@ -350,7 +350,10 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, sync::mpsc};
+    use std::{
+        path::Path,
+        sync::{Arc, mpsc},
+    };
 
     use rusqlite::Connection;
     use serde_json::json;
@@ -494,7 +497,7 @@ mod tests {
         entry.attempt.artifacts = vec![Artifact {
             name: "STDERR.txt".into(),
             media_type: "image/png".into(),
-            bytes: b"png".to_vec(),
+            content: Arc::new(b"png".to_vec()),
         }];
         entry.attempt.stderr = "oh no".into();
         entry.attempt.log = vec![LogRecord {

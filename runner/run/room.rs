@@ -14,12 +14,13 @@ use thiserror::Error;
 use super::Plan;
 use crate::plugin::Kind;
 
-/// Files that a session has open beside those of its attempts: the run's own, SQLite's, two event loops, a compiling child.
-const FILES: u64 = 32;
+/// Files that a session has open beside those of its attempts: the run's own, SQLite's, two event loops, a compiling
+/// child, artifacts that wait to be recorded.
+const FILES: u64 = 40;
 /// Files that are open before it begins, where nobody can be asked.
 const FILES_BEFORE: u64 = 8;
-/// Files that every attempt may need for a moment.
-const FILES_EACH: u64 = 1;
+/// Files that every attempt may need: one for a moment, and one for large artifacts.
+const FILES_EACH: u64 = 2;
 /// Files that an attempt's private folder needs while it is made, used and removed.
 const FILES_PRIVATE: u64 = 4;
 /// Files that a granted folder needs.

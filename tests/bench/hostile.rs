@@ -35,8 +35,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// What is done with a plugin.
 #[derive(Clone, Copy)]
 enum Use {
-    /// `exec` with a test that expects four things of its output.
+    /// `exec` with a test that expects four things of its output, by the JSON protocol.
     Exec,
+    /// The same, by the plain protocol.
+    ExecPlain,
     /// `plugin inspect`.
     Inspect,
 }
@@ -51,6 +53,7 @@ fn main() {
         ("requests", requests),
         ("replies", replies),
         ("folders", folders),
+        ("artifacts", artifacts),
     ]);
 }
 
@@ -148,6 +151,15 @@ fn folders(bench: &mut Bench) {
     exec(bench, "beside each other", &bombs::many_folders(), TIMEOUT);
 }
 
+fn artifacts(bench: &mut Bench) {
+    title("artifacts");
+    for (files, mebibytes) in [(1, 128), (16, 8)] {
+        let name = format!("{files} of {mebibytes} MiB");
+        let plugin = bombs::leaving(files, mebibytes);
+        measure(bench, &name, &plugin, Use::ExecPlain, TIMEOUT);
+    }
+}
+
 fn exec(bench: &mut Bench, name: &str, plugin: &[u8], deadline: Duration) {
     measure(bench, name, plugin, Use::Exec, deadline);
 }
@@ -179,17 +191,26 @@ fn measure(bench: &mut Bench, name: &str, plugin: &[u8], used: Use, deadline: Du
 /// How long the program took, and how much memory it had at most, in bytes, once the plugin is compiled.
 fn run(bench: &Bench, plugin: &[u8], used: Use) -> (Duration, Option<u64>) {
     fs_err::write(bench.lists.path("plugin.wasm"), plugin).expect("a plugin can be written");
-    let scenario = r#"
+    let protocol = match used {
+        Use::ExecPlain => "plain",
+        Use::Exec | Use::Inspect => "json",
+    };
+    let scenario = format!(
+        r#"
         name = "hostile"
         defaults.timeout = "1s"
-        providers.p = { plugin = "plugin.wasm", protocol = "json", limits = { memory = "16MiB", scratch = "256MiB" } }
+        [providers.p]
+        plugin = "plugin.wasm"
+        protocol = "{protocol}"
+        limits = {{ memory = "16MiB", scratch = "256MiB", artifacts = "256MiB" }}
         [[tests]]
         id = "a"
-        expect = { equals = [1], contains = "no", matches = "^no$", json = { no = 1 } }
-    "#;
+        expect = {{ equals = [1], contains = "no", matches = "^no$", json = {{ no = 1 }} }}
+        "#
+    );
     fs_err::write(bench.lists.path("hostile.toml"), scenario).expect("a scenario can be written");
     let args: &[&str] = match used {
-        Use::Exec => &["exec", "hostile.toml", "--quiet", "--results", "hostile"],
+        Use::Exec | Use::ExecPlain => &["exec", "hostile.toml", "--quiet", "--results", "hostile"],
         Use::Inspect => &["plugin", "inspect", "plugin.wasm"],
     };
     let once = || {

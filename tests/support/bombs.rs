@@ -18,8 +18,8 @@ const CODE_SECTION: u8 = 10;
 /// The section of a component that holds a component.
 const COMPONENT_SECTION: u8 = 4;
 
-const MODULE: &[u8] = b"\0asm\x01\0\0\0";
-const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+pub(crate) const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+pub(crate) const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 /// A command that prints `answer` whatever it is asked, as one of the JSON protocol does.
 pub(crate) fn answering(answer: &str) -> Vec<u8> {
@@ -205,12 +205,13 @@ fn module(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("the text is WASM")
 }
 
-fn section(number: u8, content: &[u8]) -> Vec<u8> {
+/// A section of a file, by its number.
+pub(crate) fn section(number: u8, content: &[u8]) -> Vec<u8> {
     [&[number], &leb(content.len())[..], content].concat()
 }
 
 /// A number as WASM writes it: seven bits a byte, the lowest first.
-fn leb(mut number: usize) -> Vec<u8> {
+pub(crate) fn leb(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let low = (number & 0x7f) as u8;
@@ -224,7 +225,7 @@ fn leb(mut number: usize) -> Vec<u8> {
 }
 
 /// A number as mangled Rust names write it: `_` is 0, `0_` is 1.
-fn base_62(number: usize) -> String {
+pub(crate) fn base_62(number: usize) -> String {
     const DIGITS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     let mut digits = Vec::new();
     let mut rest = number.checked_sub(1);
@@ -233,6 +234,41 @@ fn base_62(number: usize) -> String {
         rest = (number >= 62).then_some(number / 62);
     }
     digits.into_iter().rev().chain(['_']).collect()
+}
+
+/// A command that leaves `files` artifacts, each of so many MiB.
+///
+/// # Panics
+///
+/// Panics if there are more artifacts than letters.
+pub(crate) fn leaving(files: usize, mebibytes: usize) -> Vec<u8> {
+    assert!(files <= 26, "each has a letter as its name");
+    module(&format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "path_open"
+                (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
+            (memory (export "memory") 17)
+            (func (export "_start") (local $file i32) (local $left i32)
+                (loop $files
+                    (i32.store8 (i32.const 0) (i32.add (i32.const 97) (local.get $file)))
+                    ;; In `/artifacts`, which comes behind the standard streams and `/scratch`.
+                    (call $open (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1)
+                        (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8))
+                    (if (then unreachable))
+                    (local.set $left (i32.const {mebibytes}))
+                    (loop $more
+                        (i32.store (i32.const 16) (i32.const 65536))
+                        (i32.store (i32.const 20) (i32.const 1048576))
+                        (call $write (i32.load (i32.const 8)) (i32.const 16) (i32.const 1) (i32.const 24))
+                        (if (then unreachable))
+                        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                        (br_if $more (local.get $left)))
+                    (drop (call $close (i32.load (i32.const 8))))
+                    (local.set $file (i32.add (local.get $file) (i32.const 1)))
+                    (br_if $files (i32.lt_u (local.get $file) (i32.const {files}))))))"#
+    ))
 }
 
 /// A command that makes folders in folders in `/scratch`, as deep as it is let.

@@ -1,7 +1,7 @@
 //! `runner plugin run`.
 
 use std::{
-    io::{self, Write as _},
+    io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
@@ -176,6 +176,10 @@ fn rehearse(
             _ => said.push(line),
         };
         let called = bench.wait(call(rehearsal, number, bench, listens.map(|_| hear)));
+        // Those of the last call are shown; of a thousand calls no others are kept.
+        if let Some(Rehearsed { attempt, .. }) = rehearsed.last_mut() {
+            attempt.artifacts = Vec::new();
+        }
         let is_last =
             number == repeat || called.attempt.outcome.is_bad() || bench.stopped().is_some();
         rehearsed.push(called);
@@ -269,7 +273,7 @@ impl Destination {
             let file = openat(&self.folder, artifact.name.as_str(), flags, mode);
             let written = file
                 .map_err(io::Error::from)
-                .and_then(|file| std::fs::File::from(file).write_all(&artifact.bytes));
+                .and_then(|file| artifact.content.write_to(&mut std::fs::File::from(file)));
             written.map_err(|error| {
                 let path = self.path.join(&artifact.name);
                 Error::storage(miette!(

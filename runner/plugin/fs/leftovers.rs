@@ -1,14 +1,10 @@
 //! What a command left in `/artifacts`, as artifacts.
 
-use std::{
-    io::{self, Read as _},
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-};
+use std::{io, os::unix::fs::MetadataExt as _, path::Path};
 
 use fs_err::{self as fs, os::unix::fs::OpenOptionsExt as _};
 
-use crate::plugin::host::{Artifacts, is_artifact_name};
+use crate::plugin::artifacts::{Artifacts, is_artifact_name};
 
 /// How many of what is not kept are named.
 const MAX_NAMED: usize = 10;
@@ -69,16 +65,13 @@ fn keep(folder: &Path, name: &str, artifacts: &mut Artifacts) -> Result<(), Stri
     if found.nlink() > 1 {
         return Err("a hard link".to_owned());
     }
-    artifacts.keep(name, found.len(), || read(&path, found.len()))
+    artifacts.keep(name, found.len(), || open(&path))
 }
 
-/// Reads `size` bytes of what has just been seen to be a file, if it still is one.
-fn read(path: &Path, size: u64) -> io::Result<Vec<u8>> {
-    let file = fs::OpenOptions::new()
+/// Opens what has just been seen to be a file; nothing if a link has taken its place.
+fn open(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)?;
-    let mut bytes = Vec::new();
-    file.take(size).read_to_end(&mut bytes)?;
-    Ok(bytes)
+        .open(path)
 }

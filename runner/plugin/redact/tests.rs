@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Write as _,
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -10,13 +12,23 @@ use base64::{Engine as _, engine::general_purpose};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Ended, Ending, Form, MAX_NAME_BYTES, Redactor, Reply, fuzzing::forms, rests::Rests};
+use super::{
+    Ended, Ending, Form, Redactor, Reply,
+    artifacts::{MAX_NAME_BYTES, Marking},
+    fuzzing::forms,
+    rests::Rests,
+};
 use crate::{
-    model::{Artifact, AttemptError, Check, CheckVerdict, Denied, Grant, LogRecord, Metric, Usage},
+    model::{
+        Artifact, AttemptError, Check, CheckVerdict, Content, Denied, Grant, LogRecord, Metric,
+        Usage,
+    },
     plugin::{Heard, Listener, Secrets},
 };
 
 const SECRET: &str = "s3cr3t/with \"quotes\"+ä";
+/// A folder for what needs none.
+const NOWHERE: &str = "no such folder";
 
 fn redactor(values: &[(&str, &str)]) -> Redactor {
     let values = values.iter();
@@ -28,6 +40,12 @@ fn redacted(redactor: &Redactor, text: &str) -> String {
     let mut text = text.to_owned();
     redactor.text(&mut text);
     text
+}
+
+fn content(artifact: &Artifact) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    artifact.content.write_to(&mut bytes).unwrap();
+    bytes
 }
 
 fn cut(redactor: &Redactor, text: &str) -> String {
@@ -208,10 +226,12 @@ fn many_names_that_become_one_stay_different() {
     let artifact = |name: &String| Artifact {
         name: name.clone(),
         media_type: String::new(),
-        bytes: Vec::new(),
+        content: Arc::new(Vec::new()),
     };
     let mut artifacts: Vec<_> = keys.iter().map(artifact).collect();
-    redactor.artifacts(&mut artifacts);
+    redactor
+        .artifacts(&mut artifacts, Path::new(NOWHERE))
+        .unwrap();
     let names: BTreeSet<_> = artifacts.iter().map(|artifact| &artifact.name).collect();
     assert_eq!(names.len(), KEYS);
     assert!(names.iter().all(|name| name.len() <= MAX_NAME_BYTES));
@@ -223,10 +243,66 @@ fn artifacts_do_not_grow() {
     let mut artifacts = [Artifact {
         name: "a.txt".to_owned(),
         media_type: String::new(),
-        bytes: b"abcd 0123456789abcdef abcdabcd".to_vec(),
+        content: Arc::new(b"abcd 0123456789abcdef abcdabcd".to_vec()),
     }];
-    redactor.artifacts(&mut artifacts);
-    assert_eq!(artifacts[0].bytes, b"*** [secret KEY] ******");
+    redactor
+        .artifacts(&mut artifacts, Path::new(NOWHERE))
+        .unwrap();
+    assert_eq!(content(&artifacts[0]), b"*** [secret KEY] ******");
+}
+
+#[test]
+fn artifacts_of_which_one_has_a_secret_are_all_written_anew() {
+    let redactor = redactor(&[("KEY", "0123456789abcdef")]);
+    let clean: Arc<dyn Content> = Arc::new(b"nothing".to_vec());
+    let told: Arc<dyn Content> = Arc::new(b"0123456789abcdef".to_vec());
+    let artifact = |name: &str, content: &Arc<dyn Content>| Artifact {
+        name: name.to_owned(),
+        media_type: String::new(),
+        content: Arc::clone(content),
+    };
+    let mut artifacts = [artifact("a", &clean), artifact("b", &clean)];
+    redactor
+        .artifacts(&mut artifacts, Path::new(NOWHERE))
+        .unwrap();
+    assert!(Arc::ptr_eq(&artifacts[1].content, &clean));
+    let mut artifacts = [artifact("a", &clean), artifact("b", &told)];
+    redactor
+        .artifacts(&mut artifacts, Path::new(NOWHERE))
+        .unwrap();
+    // They may have been in the same file.
+    assert!(!Arc::ptr_eq(&artifacts[0].content, &clean));
+    assert_eq!(
+        artifacts.map(|artifact| content(&artifact)),
+        [b"nothing".to_vec(), b"[secret KEY]".to_vec()]
+    );
+}
+
+#[test]
+fn an_artifact_that_cannot_be_redacted_is_lost_and_its_attempt_an_error() {
+    let redactor = redactor(&[("KEY", "0123456789abcdef")]);
+    let reply = Reply {
+        output: json!(1),
+        verdict: Some(CheckVerdict::Pass),
+        score: None,
+        summary: None,
+        checks: Vec::new(),
+        metrics: Vec::new(),
+        exit_code: None,
+    };
+    let mut ended = Ended::without_sandbox(Ending::Reply(reply));
+    ended.artifacts = vec![Artifact {
+        name: "a".to_owned(),
+        media_type: String::new(),
+        content: Arc::new(b"0123456789abcdef".repeat(100_000)),
+    }];
+    redactor.ended(&mut ended, Path::new(NOWHERE));
+    assert!(ended.artifacts.is_empty());
+    let Ending::Error(error) = ended.ending else {
+        panic!("it was not an error");
+    };
+    assert_eq!(error.code, "artifacts");
+    assert_eq!(Some(error), ended.lacked);
 }
 
 #[test]
@@ -334,16 +410,16 @@ fn everything_that_an_attempt_leaves_is_redacted() {
         artifacts: vec![Artifact {
             name: "a".to_owned(),
             media_type: text(),
-            bytes: [&[0xff, 0][..], SECRET.as_bytes(), &[0xfe]].concat(),
+            content: Arc::new([&[0xff, 0][..], SECRET.as_bytes(), &[0xfe]].concat()),
         }],
         lacked: None,
     };
     let redactor = redactor(&[("KEY", SECRET)]);
-    redactor.ended(&mut ended);
+    redactor.ended(&mut ended, Path::new(NOWHERE));
 
     let shown = format!("{ended:?}");
     assert!(!shown.contains("s3cr3t"), "{shown}");
-    assert_eq!(ended.artifacts[0].bytes, b"\xff\0[secret KEY]\xfe");
+    assert_eq!(content(&ended.artifacts[0]), b"\xff\0[secret KEY]\xfe");
     let Ending::Reply(reply) = ended.ending else {
         panic!("it was a reply");
     };
@@ -359,7 +435,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
         retry_after: None,
         fault: None,
     });
-    redactor.ended(&mut error);
+    redactor.ended(&mut error, Path::new(NOWHERE));
     assert!(!format!("{error:?}").contains("s3cr3t"));
 }
 
@@ -373,7 +449,7 @@ fn numbers_and_the_names_of_artifacts_are_redacted_and_stay_usable() {
     let artifact = |name: &str| Artifact {
         name: name.to_owned(),
         media_type: String::new(),
-        bytes: Vec::new(),
+        content: Arc::new(Vec::new()),
     };
     let hex = "3132333435363738.txt";
     let mut artifacts = [
@@ -381,7 +457,9 @@ fn numbers_and_the_names_of_artifacts_are_redacted_and_stay_usable() {
         artifact(hex),
         artifact("plain.txt"),
     ];
-    redactor.artifacts(&mut artifacts);
+    redactor
+        .artifacts(&mut artifacts, Path::new(NOWHERE))
+        .unwrap();
     assert_eq!(
         artifacts.map(|artifact| artifact.name),
         ["_secret_PIN_.txt", "_secret_PIN_.txt-2", "plain.txt"]
@@ -470,6 +548,44 @@ proptest! {
             let (kept_head, kept_tail) = text.split_once("\n[9 bytes dropped]\n").unwrap();
             prop_assert!(!kept_head.ends_with(window) && !kept_tail.starts_with(window), "{text:?}");
         }
+    }
+
+    /// Of secrets that are parts of each other, and overlap.
+    #[test]
+    fn an_artifact_is_redacted_as_if_it_came_at_once(
+        secrets in prop::collection::btree_set("[ab]{4,12}", 1..4),
+        text in prop::collection::vec(prop_oneof![Just("ab"), Just("b"), Just("aaa"), Just("-")], 0..400),
+        sizes in prop::collection::vec(1..60_usize, 1..10),
+    ) {
+        let values: BTreeMap<_, _> = secrets
+            .into_iter()
+            .enumerate()
+            .map(|(number, secret)| (format!("K{number}"), secret))
+            .collect();
+        let redactor = Redactor::new(&values).unwrap();
+        let text = text.concat();
+        let mut told = Vec::new();
+        let mut marking = Marking::looking_at(&redactor, sizes[0], |piece| {
+            told.extend_from_slice(piece);
+            Ok(())
+        });
+        let (mut rest, mut sizes) = (text.as_bytes(), sizes.into_iter().cycle());
+        while !rest.is_empty() {
+            let size = sizes.next().unwrap().min(rest.len());
+            marking.write_all(&rest[..size]).unwrap();
+            rest = &rest[size..];
+        }
+        marking.end().unwrap();
+        let mut expected = Vec::new();
+        let mut kept = 0;
+        for found in redactor.finder.find_iter(&text) {
+            expected.extend_from_slice(&text.as_bytes()[kept..found.start()]);
+            let secret = redactor.forms[found.pattern().as_usize()].secret;
+            expected.extend_from_slice(redactor.mark_within(secret, found.len()).as_bytes());
+            kept = found.end();
+        }
+        expected.extend_from_slice(&text.as_bytes()[kept..]);
+        prop_assert_eq!(told, expected);
     }
 
     #[test]

@@ -99,6 +99,12 @@ fn tell(way: &str, secret: &str) -> Result<Reply, ProviderError> {
             append("two.txt", first.as_bytes());
             append("two.txt", second.as_bytes());
         }
+        "artifact-large" => {
+            // Of pieces whose ends are in another place of the text each time.
+            let whole = format!("{}{secret}", "-".repeat(83)).repeat(30_000);
+            let pieces = whole.as_bytes().chunks(99_991);
+            pieces.for_each(|piece| append("large.txt", piece));
+        }
         "artifact-binary" => append("told.bin", &[&[0xff, 0][..], secret.as_bytes()].concat()),
         "artifact-name" => append(&format!("{}.txt", hex()), b"named"),
         "large-output" => return Ok(reply(json!([text, "x".repeat(100_000)]))),

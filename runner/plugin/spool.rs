@@ -1,0 +1,272 @@
+//! [`Spool`]: the content of an attempt's artifacts until it is recorded, in memory only while it is little.
+
+use std::{
+    fmt,
+    fs::File,
+    io,
+    ops::Range,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::model::Content;
+
+/// How much stays in memory, in bytes. Most attempts leave less than that and need no file. Of those that leave more, few
+/// wait for the recorder at the same time, since no more than 8 MiB may: so few files are open.
+const MOST_IN_MEMORY: u64 = 1024 * 1024;
+/// How much is read from a file at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Where the content of several artifacts is kept, each in one part or several. The default keeps nothing.
+///
+/// What is too much for memory goes into a temporary file without a name: of a process that dies nothing is left.
+#[derive(Default)]
+pub(super) struct Spool {
+    /// Where the file is made.
+    folder: PathBuf,
+    place: Place,
+    /// Where what is kept ends, in bytes from the start of the memory or the file.
+    end: u64,
+}
+
+#[derive(Default)]
+enum Place {
+    /// What nobody wants.
+    #[default]
+    Nowhere,
+    Memory(Vec<u8>),
+    File(File),
+}
+
+/// Where in a spool the content of one artifact is.
+#[derive(Default)]
+pub(super) struct Parts {
+    parts: Vec<Part>,
+    length: u64,
+}
+
+/// A piece of a content that is in one place.
+struct Part {
+    start: u64,
+    length: u64,
+    /// How long it may become before it meets the next one.
+    room: u64,
+}
+
+/// The content of one artifact, when nothing more is added to its spool.
+pub(super) struct Spooled {
+    spool: Arc<Spool>,
+    parts: Parts,
+}
+
+impl Spool {
+    /// An empty one, which makes a file in `folder` once it needs one.
+    pub(super) fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            place: Place::Memory(Vec::new()),
+            end: 0,
+        }
+    }
+
+    /// Where a file is made.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Adds `bytes` to a content. If that fails, the content is what it was before.
+    pub(super) fn append(&mut self, content: &mut Parts, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let length = bytes.len() as u64;
+        let part = self.part_with_room(content, length);
+        let start = part.start + part.length;
+        self.write(start, bytes)?;
+        part.length += length;
+        content.length += length;
+        Ok(())
+    }
+
+    /// The part of a content to which `length` bytes can be added.
+    ///
+    /// The last part in the spool can grow. A new one gets as much room as there is content already, so that a content has
+    /// few parts even if a guest adds a byte to each of its artifacts in turn. Room that is not used is a hole in the file.
+    fn part_with_room<'a>(&mut self, content: &'a mut Parts, length: u64) -> &'a mut Part {
+        if let Some(last) = content.parts.last_mut()
+            && last.start + last.room == self.end
+        {
+            last.room = last.room.max(last.length + length);
+            self.end = last.start + last.room;
+        }
+        let has_room = |last: &Part| last.room - last.length >= length;
+        if !content.parts.last().is_some_and(has_room) {
+            let room = content.length.max(length);
+            content.parts.push(Part {
+                start: self.end,
+                length: 0,
+                room,
+            });
+            self.end += room;
+        }
+        content.parts.last_mut().expect("there is one by now")
+    }
+
+    fn write(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
+        if let Place::Memory(kept) = &self.place
+            && self.end > MOST_IN_MEMORY
+        {
+            let file = tempfile::tempfile_in(&self.folder)?;
+            file.write_all_at(kept, 0)?;
+            self.place = Place::File(file);
+        }
+        match &mut self.place {
+            Place::Nowhere => {}
+            Place::Memory(kept) => {
+                let place = place_in_memory(start, bytes.len() as u64);
+                kept.resize(kept.len().max(place.end), 0);
+                kept[place].copy_from_slice(bytes);
+            }
+            Place::File(file) => file.write_all_at(bytes, start)?,
+        }
+        Ok(())
+    }
+}
+
+impl Parts {
+    /// How many bytes the content has.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+impl Spooled {
+    pub(super) fn new(spool: &Arc<Spool>, parts: Parts) -> Self {
+        Self {
+            spool: Arc::clone(spool),
+            parts,
+        }
+    }
+}
+
+impl Content for Spooled {
+    fn size(&self) -> u64 {
+        self.parts.length
+    }
+
+    fn write_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        for part in &self.parts.parts {
+            match &self.spool.place {
+                Place::Nowhere => {}
+                Place::Memory(kept) => {
+                    out.write_all(&kept[place_in_memory(part.start, part.length)])?;
+                }
+                Place::File(file) => copy(file, part, out)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Leaves out the content, in which secrets may be.
+impl fmt::Debug for Spooled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Spooled")
+            .field("size", &self.size())
+            .finish_non_exhaustive()
+    }
+}
+
+fn place_in_memory(start: u64, length: u64) -> Range<usize> {
+    let place = |at| usize::try_from(at).expect("what is in memory has a place there");
+    place(start)..place(start + length)
+}
+
+fn copy(file: &File, part: &Part, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    let (mut start, end) = (part.start, part.start + part.length);
+    while start < end {
+        let left = usize::try_from(end - start).unwrap_or(PIECE_BYTES);
+        let piece = &mut buffer[..left.min(PIECE_BYTES)];
+        file.read_exact_at(piece, start)?;
+        out.write_all(piece)?;
+        start += piece.len() as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use proptest::prelude::*;
+
+    use super::{MOST_IN_MEMORY, Parts, Place, Spool, Spooled};
+    use crate::model::Content as _;
+
+    fn read(content: &Spooled) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        content.write_to(&mut bytes).unwrap();
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_appended_in_turns_is_read_back_whole(
+            turns in prop::collection::vec((0..4_usize, 0..300_000_usize), 0..40),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut spool = Spool::new(folder.path());
+            let mut parts: [Parts; 4] = Default::default();
+            let mut expected: [Vec<u8>; 4] = Default::default();
+            for (turn, (which, length)) in turns.into_iter().enumerate() {
+                let bytes = vec![u8::try_from(turn).unwrap(); length];
+                spool.append(&mut parts[which], &bytes).unwrap();
+                expected[which].extend(bytes);
+            }
+            let spool = Arc::new(spool);
+            for (parts, expected) in parts.into_iter().zip(expected) {
+                let content = Spooled::new(&spool, parts);
+                prop_assert_eq!(content.size(), expected.len() as u64);
+                prop_assert!(read(&content) == expected);
+            }
+        }
+    }
+
+    #[test]
+    fn little_needs_no_file_and_much_leaves_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::new(Path::new("no such folder"));
+        let mut parts = Parts::default();
+        let most = vec![1; usize::try_from(MOST_IN_MEMORY).unwrap()];
+        spool.append(&mut parts, &most).unwrap();
+        spool.append(&mut parts, b"more").unwrap_err();
+        assert!(read(&Spooled::new(&Arc::new(spool), parts)) == most);
+
+        let mut spool = Spool::new(folder.path());
+        let mut parts = Parts::default();
+        spool.append(&mut parts, &most).unwrap();
+        spool.append(&mut parts, b"more").unwrap();
+        assert!(matches!(spool.place, Place::File(_)));
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+        let content = Spooled::new(&Arc::new(spool), parts);
+        assert!(read(&content) == [&most[..], b"more"].concat());
+    }
+
+    #[test]
+    fn a_content_has_few_parts_however_it_is_interleaved_with_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::new(folder.path());
+        let mut contents: Vec<Parts> = (0..3).map(|_| Parts::default()).collect();
+        for turn in 0..30_000 {
+            spool.append(&mut contents[turn % 3], b"x").unwrap();
+        }
+        for content in &contents {
+            assert_eq!(content.length, 10_000);
+            assert!(content.parts.len() < 20, "{}", content.parts.len());
+        }
+        assert!(spool.end < 6 * 10_000 + 100, "{}", spool.end);
+    }
+}
