@@ -261,6 +261,11 @@ fn every_link_between_the_pages_leads_somewhere() {
 }
 
 #[test]
+fn the_readme_is_short() {
+    assert!(read("README.md").lines().count() <= 300);
+}
+
+#[test]
 fn the_index_leads_to_every_page() {
     let index = prose(Path::new("docs/README.md"));
     for page in [pages(), pages_about_the_inside()].concat() {

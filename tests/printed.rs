@@ -1,6 +1,7 @@
 //! What the documentation shows of the program's output is what the program prints, apart from numbers, times and ids.
 
 use regex::Regex;
+use serde_json::Value;
 
 use crate::support::{
     guests::guest,
@@ -130,15 +131,35 @@ fn is_other(block: &Block) -> bool {
             .any(|(begin, _)| block.text.starts_with(begin))
 }
 
+#[test]
+fn the_row_on_the_page_of_files_is_like_those_that_are_written() {
+    let blocks = blocks_of("json");
+    let shown = blocks.iter().find(|block| block.page.ends_with("files.md"));
+    let shown: Value = serde_json::from_str(&shown.unwrap().text).unwrap();
+    let runner = Runner::new(&["echo", "units"]);
+    runner.scenario(&basic());
+    runner.exec(&[]).expect(0);
+    let rows = runner.only_run().rows();
+    let written = rows.iter().find(|row| row["trial"] == shown["trial"]);
+    let written = written.unwrap();
+    let keys = |row: &Value| row.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&shown), keys(written));
+    for key in ["ordinal", "final", "outcome", "checks", "output"] {
+        assert_eq!(shown[key], written[key], "{key}");
+    }
+}
+
+/// The first scenario, with plugins that the tests have built.
+fn basic() -> String {
+    let text = read("scenarios/basic.toml");
+    let text = text.replace("../plugins/echo", "echo.wasm");
+    text.replace("../plugins/units", "units.wasm")
+}
+
 /// Everything that is printed where the pages show something.
 fn printed() -> String {
     let runner = Runner::new(&["hostile", "leaky", "echo", "units"]);
-    let basic = read("scenarios/basic.toml");
-    let basic = basic.replace("../plugins/echo", "echo.wasm");
-    runner.write(
-        "basic.toml",
-        basic.replace("../plugins/units", "units.wasm"),
-    );
+    runner.write("basic.toml", basic());
     runner.write("poem.toml", POEM);
     runner.write("nightly.toml", NIGHTLY);
     runner.write("weather.toml", WEATHER);
