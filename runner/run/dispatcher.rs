@@ -1,477 +1,207 @@
-//! The dispatcher: one event loop that owns a session's state and decides everything.
+//! The dispatcher: a state machine that owns a session's state and decides everything.
 //!
-//! It assigns trials to the pool, takes reports, decides between retry and final, hands rows to the recorder, and counts
-//! what the recorder says is on disk. It holds no future of an executor.
+//! It is told what has happened and what time it is, and says what is to be done by executors, by the recorder and on the
+//! screen. It has no clock, no channel and no thread, so that a test can let any schedule happen to it.
 
+mod crew;
+mod effects;
+mod flights;
 mod lacking;
+mod lane;
+mod lanes;
+mod pace;
+mod parts;
+mod poison;
+mod retry;
 mod stopping;
-mod supplying;
-mod suspecting;
+mod unwritten;
+mod work;
 
-use std::{
-    collections::{BinaryHeap, HashMap},
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, time::Duration};
 
-use tokio::sync::mpsc::UnboundedReceiver;
-
-use self::{lacking::Lacking, stopping::Stop};
-use super::{
-    Event, SessionError,
-    executor::Task,
-    fingerprint::Fingerprints,
-    lane::{Lane, Readiness, Retry},
+pub use self::effects::{Ending, Message};
+pub(super) use self::{
+    effects::{Effects, Turn},
+    lane::{Lane, LaneRules, Tests},
+    parts::{Parts, Rules},
     poison::Suspects,
-    pool::Pool,
-    retry::{self, Later},
-    stop::{Cause, StopRequest},
+};
+use self::{
+    flights::Flight,
+    lacking::Lacking,
+    lane::Trial,
+    parts::FingerprintOf,
+    poison::Fate,
+    stopping::{ANSWER_TIME, Due, Stop},
+    unwritten::Unwritten,
+    work::{Room, UnderWay, Work},
+};
+use super::{
+    clock::Now,
+    event::Event,
+    seam::{ExecutorId, FromExecutors, Loss, ToExecutor},
+    stop::Cause,
+    unmade::{self, Deaths, Identity},
 };
 use crate::{
-    model::{Attempt, Counts, Outcome, Reason, StopMode, TrialId},
-    plugin::{Interrupt, Moment, clock},
-    record::{Accepted, AttemptKey, Entry, RecordError, Recorder, State, Written, accept},
-    scenario::Test,
+    model::{Attempt, Counts, Outcome, Reason, StopMode},
+    plugin::{Moment, TEARDOWN_TIME},
+    record::{Accepted, AttemptKey, Entry, RecordError, Written, accept},
 };
 
-/// Rows that may wait for the disk before assignment pauses.
-const MAX_UNWRITTEN_ROWS: usize = 4096;
 /// How often the display learns what is running.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// How long reports may gather while executors have work.
-const GATHER: Duration = Duration::from_millis(1);
-
-/// Everything that can happen to a dispatcher.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every message is a report"
-)]
-pub enum Message {
-    /// An executor has made an attempt.
-    Report(Attempt),
-    /// An executor has panicked, with these words.
-    Broken(String),
-    /// Rows are on disk, or never will be.
-    Written(Written),
-    /// Someone asks for a stop.
-    Stop(StopRequest),
-}
-
-/// What bounds a session.
-pub(super) struct Rules {
-    /// What the memory limits of running attempts may add up to, in bytes.
-    pub(super) memory: u64,
-    /// At how many trials that ended badly the run gives up.
-    pub(super) fail_fast: Option<u64>,
-    /// How long guests are asked to stop before they are interrupted.
-    pub(super) grace: Duration,
-    /// The run's own deadline.
-    pub(super) ends: Moment,
-    /// What sets it, for people.
-    pub(super) limit: String,
-}
-
-/// How a session ended.
-#[derive(Debug)]
-pub struct Ending {
-    /// Why work remains; `None` if nothing is left to do.
-    pub cause: Option<Cause>,
-    /// Whether somebody did not want to wait for anything more.
-    pub is_forced: bool,
-    /// What is on disk.
-    pub counts: Counts,
-    /// What kept rows from the disk.
-    pub storage: Option<RecordError>,
-    /// What the runner's machine lacked, in words, if trials remain for that.
-    pub lacked: Option<String>,
-}
+/// When a trial is assigned again that was given back unasked, or whose executor is gone: whoever takes it next may have
+/// the same reason.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// The dispatcher of one session.
-pub(super) struct Dispatcher<'a> {
-    lanes: Vec<Lane>,
-    state: State,
-    recorder: &'a mut Recorder,
-    pool: Pool,
-    interrupt: Interrupt,
+pub(super) struct Dispatcher<E> {
+    /// Where its decisions go.
+    pub(super) out: E,
     rules: Rules,
-    fingerprints: Fingerprints,
-    observe: &'a mut dyn FnMut(Event<'_>),
-    in_flight: HashMap<u64, InFlight>,
-    memory_in_use: u64,
-    suspects: Suspects,
-    /// Whether busy executors could need more memory than they may be promised together.
-    is_memory_scarce: bool,
-    /// Retries whose backoff has not passed.
-    later: BinaryHeap<Later>,
-    /// What the recorder gets after this turn.
-    outbox: Vec<Entry>,
+    work: Work,
+    fingerprint: FingerprintOf,
     unwritten: Unwritten,
     /// Trials of this session that ended badly, on disk or not yet.
     bad: u64,
-    /// How long attempts take, smoothed.
-    pace: Option<Duration>,
     stop: Option<Stop>,
     storage: Option<RecordError>,
     lacking: Lacking,
-    /// What an executor said that has panicked.
+    /// What the runner's own code said that has failed.
     broken: Option<String>,
+    progress_at: Moment,
+    /// Until when executors may tear down what they keep; set once nothing else is left.
+    closing: Option<Moment>,
 }
 
-/// An attempt that was assigned and not answered.
-struct InFlight {
-    number: u32,
-    tries: u32,
-    trial: TrialId,
-    lane: usize,
-    test: Arc<Test>,
-    trial_ends: Option<Moment>,
-}
-
-/// What the recorder has and has not acknowledged.
-#[derive(Default)]
-struct Unwritten {
-    rows: usize,
-    bytes: u64,
-}
-
-/// The parts that a dispatcher is made of.
-pub(super) struct Parts<'a> {
-    pub(super) lanes: Vec<Lane>,
-    pub(super) state: State,
-    pub(super) suspects: Suspects,
-    pub(super) recorder: &'a mut Recorder,
-    pub(super) pool: Pool,
-    pub(super) interrupt: Interrupt,
-    pub(super) rules: Rules,
-    pub(super) fingerprints: Fingerprints,
-    pub(super) observe: &'a mut dyn FnMut(Event<'_>),
-}
-
-impl<'a> Dispatcher<'a> {
-    pub(super) fn new(parts: Parts<'a>) -> Self {
-        let largest = parts.lanes.iter().map(|lane| lane.memory).max();
-        let needed = largest.map_or(0, |bytes| bytes.saturating_mul(parts.pool.size() as u64));
-        Self {
-            is_memory_scarce: needed > parts.rules.memory,
-            lanes: parts.lanes,
-            state: parts.state,
-            suspects: parts.suspects,
-            recorder: parts.recorder,
-            pool: parts.pool,
-            interrupt: parts.interrupt,
+impl<E: Effects> Dispatcher<E> {
+    /// Begins a session, to which executors have yet to come.
+    pub(super) fn begin(parts: Parts<E>, now: Now) -> Self {
+        let mut work = Work::new(parts.state, parts.lanes, parts.suspects);
+        let guilty = std::mem::take(&mut work.suspects.guilty);
+        let mut dispatcher = Self {
+            out: parts.out,
             rules: parts.rules,
-            fingerprints: parts.fingerprints,
-            observe: parts.observe,
-            in_flight: HashMap::new(),
-            memory_in_use: 0,
-            later: BinaryHeap::new(),
-            outbox: Vec::new(),
+            work,
+            fingerprint: parts.fingerprint,
             unwritten: Unwritten::default(),
             bad: 0,
-            pace: None,
             stop: None,
             storage: None,
             lacking: Lacking::default(),
             broken: None,
-        }
-    }
-
-    /// Runs until no trial is left, or a stop wins.
-    pub(super) async fn run(
-        mut self,
-        inbox: &mut UnboundedReceiver<Message>,
-    ) -> Result<Ending, SessionError> {
-        let result = self.go_on(inbox).await;
-        let counts = self.state.counts();
-        match result {
-            Ok(()) if let Some(panic) = &self.broken => Err(SessionError::Run {
-                error: format!("the runner itself failed: {panic}"),
-                counts,
-            }),
-            Ok(()) => Ok(self.ending()),
-            Err(error) => Err(SessionError::Run {
-                error: format!("cannot read the run's tests: {error}"),
-                counts,
-            }),
-        }
-    }
-
-    async fn go_on(&mut self, inbox: &mut UnboundedReceiver<Message>) -> io::Result<()> {
-        (self.observe)(Event::Begun {
-            counts: self.state.counts(),
-        });
-        self.record_guilty();
-        let mut messages = Vec::new();
-        let mut progress_at = Moment::now() + PROGRESS_EVERY;
-        loop {
-            let now = Moment::now();
-            self.enforce(now);
-            let wake = self.assign(now)?;
-            self.hand_over();
-            if self.is_over(now)? {
-                break;
-            }
-            if now >= progress_at {
-                self.show_progress(now);
-                progress_at = now + PROGRESS_EVERY;
-            }
-
-            let wake = [wake, self.next_bound()]
-                .into_iter()
-                .flatten()
-                .fold(progress_at, Moment::min);
-            tokio::select! {
-                biased;
-                _ = inbox.recv_many(&mut messages, MAX_UNWRITTEN_ROWS) => {}
-                () = clock::sleep_until(wake) => {}
-            }
-            for message in messages.drain(..) {
-                self.receive(message);
-            }
-            if self.broken.is_some() {
-                return Ok(());
-            }
-            if self.pool_is_busy() {
-                tokio::time::sleep(GATHER).await;
-            }
-        }
-        self.close_pool(inbox).await;
-        Ok(())
-    }
-
-    fn receive(&mut self, message: Message) {
-        match message {
-            Message::Report(attempt) => self.report(attempt),
-            Message::Broken(text) => self.broken = Some(text),
-            Message::Written(written) => self.written(written),
-            Message::Stop(request) => self.asked_to_stop(&request),
-        }
-    }
-
-    /// Gives the pool what it can take, and says when to look again.
-    fn assign(&mut self, now: Moment) -> io::Result<Option<Moment>> {
-        if self.stop.is_some() {
-            return Ok(None);
-        }
-        self.wake_retries(now);
-        let retry_at = self.later.peek().map(|later| later.at);
-        let mut lane_at = None;
-        let mut tasks = Vec::new();
-        while self.has_room() {
-            match self.next_lane(now)? {
-                Choice::Lane(index) => tasks.push(self.take(index, now)),
-                Choice::Wait(until) => {
-                    lane_at = until;
-                    break;
-                }
-            }
-        }
-        // Last, also where others wait for their rate. Alone, also with the disk: if it ends the process, it takes no row
-        // of another trial with it.
-        let is_nothing_left = self.in_flight.is_empty() && self.later.is_empty();
-        if is_nothing_left && lane_at.is_none() && self.unwritten.rows == 0 {
-            tasks.extend(self.next_suspect(now)?);
-        }
-        if !tasks.is_empty() {
-            self.pool.assign(tasks);
-        }
-        Ok([retry_at, lane_at].into_iter().flatten().min())
-    }
-
-    fn wake_retries(&mut self, now: Moment) {
-        while self.later.peek().is_some_and(|later| later.at <= now) {
-            if let Some(later) = self.later.pop() {
-                self.lanes[later.lane].retry(later.retry);
-            }
-        }
-    }
-
-    /// Finds the lane whose next trial comes first in the plan, of those that may start one.
-    fn next_lane(&mut self, now: Moment) -> io::Result<Choice> {
-        let is_idle_executor = self.in_flight.len() < self.pool.size();
-        let memory_left = self.memory_left();
-        let mut best = None;
-        let mut wait = None::<Moment>;
-        for (index, lane) in self.lanes.iter_mut().enumerate() {
-            let may_lie_ready = lane.is_unbounded() && !self.is_memory_scarce;
-            if lane.memory > memory_left || !(is_idle_executor || may_lie_ready) {
-                continue;
-            }
-            match lane.readiness(&self.state, now)? {
-                Readiness::Ready(ordinal) if best.is_none_or(|(least, _)| ordinal < least) => {
-                    best = Some((ordinal, index));
-                }
-                Readiness::At(then) => wait = Some(wait.map_or(then, |wait| wait.min(then))),
-                Readiness::Ready(_) | Readiness::Blocked => {}
-            }
-        }
-        Ok(match best {
-            Some((_, index)) => Choice::Lane(index),
-            None => Choice::Wait(wait),
-        })
-    }
-
-    fn take(&mut self, index: usize, now: Moment) -> Task {
-        let lane = &mut self.lanes[index];
-        let task = lane.take(&mut self.state, now);
-        self.memory_in_use += lane.memory;
-        self.in_flight.insert(
-            task.ordinal,
-            InFlight {
-                number: task.number,
-                tries: task.tries,
-                trial: task.trial.clone(),
-                lane: index,
-                test: Arc::clone(&task.test),
-                trial_ends: task.trial_ends,
-            },
-        );
-        task
-    }
-
-    /// Takes an executor's report; what is late, doubled or foreign is dropped.
-    fn report(&mut self, mut attempt: Attempt) {
-        let is_ours = self
-            .in_flight
-            .get(&attempt.ordinal)
-            .is_some_and(|flight| flight.number == attempt.number);
-        if !is_ours {
-            tracing::debug!(trial = %attempt.trial, "dropped a late report");
-            return;
-        }
-        let Some(flight) = self.release(attempt.ordinal) else {
-            return;
+            progress_at: now.at + PROGRESS_EVERY,
+            closing: None,
         };
-        if self.is_lacking(&flight, &mut attempt) {
-            self.enter(&flight, attempt, false);
-            self.give_up_lacking();
-            return;
+        let counts = dispatcher.counts();
+        dispatcher.out.show(Event::Begun { counts });
+        for (suspect, deaths) in guilty {
+            let lane = dispatcher.work.lane_of(suspect.provider);
+            dispatcher.accuse(now, lane, &suspect.trial, deaths);
         }
-        self.measure(attempt.duration);
-
-        let retry_at = self.retry_at(&flight, &attempt);
-        let is_final = retry_at.is_none() && attempt.outcome != Outcome::Stopped;
-        if let Some((at, trial_ends)) = retry_at {
-            self.later.push(Later {
-                at,
-                lane: flight.lane,
-                retry: Retry {
-                    ordinal: attempt.ordinal,
-                    test: Arc::clone(&flight.test),
-                    repeat: attempt.trial.repeat,
-                    tries: flight.tries,
-                    trial_ends,
-                },
-            });
-        }
-        self.enter(&flight, attempt, is_final);
+        dispatcher
     }
 
-    /// Passes an attempt through `accept` and puts it on the way to the disk.
-    fn enter(&mut self, flight: &InFlight, mut attempt: Attempt, is_final: bool) {
-        let accepted = accept(&mut self.state, AttemptKey::from(&attempt));
-        if accepted != Accepted::New || self.storage.is_some() {
-            return;
-        }
-        self.name_cause(&mut attempt);
-        if is_final && attempt.outcome.is_bad() {
-            self.bad += 1;
-        }
-        self.unwritten.rows += 1;
-        self.unwritten.bytes += attempt.usage.bytes_out;
-        self.outbox.push(Entry {
-            is_final,
-            is_flaky: is_final
-                && attempt.outcome == Outcome::Passed
-                && (flight.tries > 1 || self.state.is_shaky(attempt.ordinal)),
-            fingerprint: self
-                .fingerprints
-                .of(self.lanes[flight.lane].provider(), &flight.test),
-            attempt,
-        });
-        if self.rules.fail_fast.is_some_and(|most| self.bad >= most) {
-            self.begin_stop(StopMode::Drain, Cause::of(Reason::FailFast));
+    /// Takes what happened beside what executors say.
+    pub(super) fn receive(&mut self, now: Now, message: Message) {
+        match message {
+            Message::Written(written) => self.written(now, written),
+            Message::Stop(request) => self.begin_stop(now, request.mode, request.cause()),
         }
     }
 
-    /// When the attempt's trial is tried again, and the trial's own deadline.
+    /// Takes what an executor says.
+    pub(super) fn hear(&mut self, now: Now, message: FromExecutors) {
+        match message {
+            FromExecutors::Joined { who, capacity } => {
+                self.work.crew.join(who, capacity);
+                if self.closing.is_some() {
+                    self.out.tell(who, ToExecutor::Close);
+                }
+            }
+            FromExecutors::Started { who, attempts } => {
+                for key in attempts {
+                    self.work.flights.begin(who, key, now);
+                }
+            }
+            FromExecutors::Reports { who, attempts } => {
+                for attempt in attempts {
+                    self.report(now, who, attempt);
+                }
+            }
+            FromExecutors::Returned { who, attempts } => {
+                for key in attempts {
+                    self.lose(now, who, key);
+                }
+            }
+            FromExecutors::Lost { who, attempts, why } => {
+                if let Loss::Broken(text) = why {
+                    self.broken = Some(text);
+                }
+                for key in attempts {
+                    self.lose(now, who, key);
+                }
+            }
+            FromExecutors::Left { who } => {
+                for key in self.work.flights.of(who) {
+                    self.lose(now, who, key);
+                }
+                self.work.crew.leave(who);
+            }
+        }
+    }
+
+    /// Decides what is to be done now, and until when there is nothing more.
     ///
-    /// A stop changes nothing of it: the retry is not begun, and the trial stays to be done.
-    fn retry_at(&self, flight: &InFlight, attempt: &Attempt) -> Option<(Moment, Option<Moment>)> {
-        let now = Moment::now();
-        let backoff = retry::backoff(&flight.test.retries, attempt, flight.tries)?;
-        let at = now + backoff;
-        let begun = now.checked_sub(attempt.duration).unwrap_or(now);
-        let whole = flight.test.trial_timeout;
-        let trial_ends = flight
-            .trial_ends
-            .or_else(|| whole.map(|whole| begun + whole));
-        // A backoff that would cross its parent's deadline is not slept.
-        let parent = trial_ends.map_or(self.rules.ends, |ends| ends.min(self.rules.ends));
-        (at < parent).then_some((at, trial_ends))
-    }
-
-    fn release(&mut self, ordinal: u64) -> Option<InFlight> {
-        let flight = self.in_flight.remove(&ordinal)?;
-        let lane = &mut self.lanes[flight.lane];
-        lane.release();
-        self.memory_in_use -= lane.memory;
-        Some(flight)
-    }
-
-    fn measure(&mut self, duration: Duration) {
-        self.pace = Some(match self.pace {
-            None => duration,
-            Some(pace) => (pace * 7 + duration) / 8,
-        });
-    }
-
-    fn hand_over(&mut self) {
-        if !self.outbox.is_empty() {
-            self.recorder.record(std::mem::take(&mut self.outbox));
+    /// # Errors
+    ///
+    /// Fails if the plan's tests cannot be read.
+    pub(super) fn turn(&mut self, now: Now) -> io::Result<Turn> {
+        if self.broken.is_some() {
+            return Ok(Turn::Over);
         }
-        if self.in_flight.is_empty() && self.unwritten.rows > 0 {
-            self.recorder.flush();
+        self.enforce(now);
+        if let Some(ends) = self.closing {
+            return Ok(self.close(now, ends));
         }
+        let wake = self.assign(now)?;
+        self.hand_over();
+        if self.is_over(now.at)? {
+            let ends = now.at + TEARDOWN_TIME + ANSWER_TIME;
+            self.closing = Some(ends);
+            for who in self.work.crew.ids() {
+                self.out.tell(who, ToExecutor::Close);
+            }
+            return Ok(self.close(now, ends));
+        }
+        if now.at >= self.progress_at {
+            self.show_progress(now);
+            self.progress_at = now.at + PROGRESS_EVERY;
+        }
+        let until = self.next_bound().min(self.progress_at);
+        Ok(Turn::Wait(wake.map_or(until, |wake| wake.min(until))))
     }
 
-    /// Counts and shows what the recorder is done with.
-    fn written(&mut self, written: Written) {
-        for entry in &written.entries {
-            self.unwritten.rows -= 1;
-            self.unwritten.bytes -= entry.attempt.usage.bytes_out;
-        }
-        if let Some(error) = written.error {
-            self.storage = Some(error);
-            self.begin_stop(StopMode::Kill, Cause::of(Reason::Storage));
-            return;
-        }
-        for entry in &written.entries {
-            self.state.written(entry.mark());
-        }
-        (self.observe)(Event::Rows {
-            entries: &written.entries,
-            lines: &written.lines,
-            counts: self.state.counts(),
-        });
+    /// Tells whether executors have so much to do that messages may gather.
+    pub(super) fn may_wait(&self) -> bool {
+        self.broken.is_none() && self.stop.is_none() && self.work.is_plenty()
     }
 
-    fn show_progress(&mut self, now: Moment) {
-        let begun = self.pool.begun();
-        let longest = begun.iter().min_by_key(|begun| begun.at);
-        (self.observe)(Event::Progress {
-            counts: self.state.counts(),
-            running: begun.len(),
-            longest: longest.map(|begun| begun.running(now)),
-        });
+    /// What is on disk.
+    pub(super) fn counts(&self) -> Counts {
+        self.work.state.counts()
     }
 
-    fn ending(self) -> Ending {
+    /// How the session ended; the error is what the runner's own code said that has failed.
+    pub(super) fn end(self) -> Result<Ending, String> {
+        if let Some(panic) = self.broken {
+            return Err(panic);
+        }
         // A stop that came too late to matter is none.
-        let stop = self.stop.filter(|_| !self.state.is_complete());
-        let lacked = self.lacking.last.filter(|_| !self.state.is_complete());
-        Ending {
+        let stop = self.stop.filter(|_| !self.work.state.is_complete());
+        let lacked = self.lacking.last.filter(|_| !self.work.state.is_complete());
+        Ok(Ending {
             is_forced: stop
                 .as_ref()
                 .is_some_and(|stop| stop.mode == StopMode::Kill),
@@ -482,15 +212,268 @@ impl<'a> Dispatcher<'a> {
                     .or_else(|| lacked.as_ref().map(|(fault, _)| Cause::of(fault.reason()))),
             },
             lacked: lacked.map(|(_, message)| message),
-            counts: self.state.counts(),
+            counts: self.work.state.counts(),
             storage: self.storage,
+        })
+    }
+
+    /// Gives executors what they can take, and says when to look again.
+    fn assign(&mut self, now: Now) -> io::Result<Option<Moment>> {
+        if self.stop.is_some() || self.unwritten.is_too_much() {
+            return Ok(None);
+        }
+        let room = Room {
+            most: self.most_in_flight(),
+            is_all_written: self.unwritten.rows() == 0,
+        };
+        let wake = self.work.assign(now, room)?;
+        for (who, batch) in self.work.crew.batches() {
+            self.out.tell(who, ToExecutor::Assign(batch));
+        }
+        Ok(wake)
+    }
+
+    /// How many attempts may be assigned and not answered, whatever executors could take.
+    ///
+    /// If all of them end badly, the run gives up before any is begun that nobody waits for, but for those that executors
+    /// would otherwise be idle for.
+    fn most_in_flight(&self) -> usize {
+        let Some(bad) = self.rules.fail_fast else {
+            return usize::MAX;
+        };
+        let left = usize::try_from(bad.saturating_sub(self.bad)).unwrap_or(usize::MAX);
+        left.max(self.work.crew.slots())
+    }
+
+    /// Takes an executor's report; what is late, doubled or foreign is dropped.
+    fn report(&mut self, now: Now, who: ExecutorId, mut attempt: Attempt) {
+        let Some(flight) = self.work.release(who, AttemptKey::from(&attempt)) else {
+            tracing::debug!(trial = %attempt.trial, "dropped a late report");
+            return;
+        };
+        if attempt.outcome != Outcome::Stopped {
+            self.work.suspects.survived(attempt.ordinal);
+        }
+        let Flight { lane, trial, .. } = flight;
+        if let Some(failed) = self.lacking.look(&mut attempt) {
+            if let Some(pause) = failed.again_after {
+                self.work
+                    .begin_later(now.at + pause, lane, trial.clone().untried());
+            }
+            self.enter(now, lane, &trial, attempt, false);
+            if let Some(fault) = self.lacking.hopeless() {
+                self.begin_stop(now, StopMode::Drain, Cause::of(fault.reason()));
+            }
+            return;
+        }
+        self.work.pace.measure(attempt.duration);
+
+        let retry = retry::next(&trial, &attempt, now.at, self.rules.ends);
+        let is_final = retry.is_none() && attempt.outcome != Outcome::Stopped;
+        if let Some((at, again)) = retry {
+            self.work.begin_later(at, lane, again);
+        }
+        self.enter(now, lane, &trial, attempt, is_final);
+    }
+
+    /// Takes that an executor does not have an attempt any more, and will not say what it came to.
+    ///
+    /// One that it has not begun never happened. Of one that it has begun nobody knows what it did, so it gets a row and its
+    /// trial another attempt, and that counts as a death of whoever executed it.
+    fn lose(&mut self, now: Now, who: ExecutorId, key: AttemptKey) {
+        let Some(flight) = self.work.release(who, key) else {
+            return;
+        };
+        let again_at = now.at + AGAIN_AFTER;
+        let Flight { lane, trial, .. } = flight;
+        let again = trial.clone().untried();
+        let Some(begun) = flight.begun else {
+            self.work.state.release(key);
+            self.work.begin_later(again_at, lane, again);
+            return;
+        };
+        let of = self.identity(lane, &trial, key.number, begun);
+        self.enter(now, lane, &trial, unmade::lost(of, begun, now), false);
+        match self.work.suspects.died(key.ordinal) {
+            Fate::Again => self.work.begin_later(again_at, lane, again),
+            Fate::Alone => self.work.begin_last(lane, again),
+            Fate::Guilty(deaths) => self.accuse(now, lane, &again, deaths),
         }
     }
-}
 
-/// What [`Dispatcher::next_lane`] found.
-enum Choice {
-    Lane(usize),
-    /// None can start one now; if a time is given, one can then.
-    Wait(Option<Moment>),
+    /// Records a trial as what has ended whoever executed it, once too often.
+    fn accuse(&mut self, now: Now, lane: usize, trial: &Trial, deaths: Deaths) {
+        let number = self.work.state.assign(trial.ordinal);
+        let of = self.identity(lane, trial, number, now);
+        self.enter(now, lane, trial, unmade::poisoned(of, deaths), true);
+    }
+
+    fn identity(&self, lane: usize, trial: &Trial, number: u32, begun: Now) -> Identity {
+        Identity {
+            ordinal: trial.ordinal,
+            trial: self.work.id_of(lane, trial),
+            number,
+            started_at: begun.wall,
+        }
+    }
+
+    /// Passes an attempt through `accept` and puts it on the way to the disk.
+    fn enter(
+        &mut self,
+        now: Now,
+        lane: usize,
+        trial: &Trial,
+        mut attempt: Attempt,
+        is_final: bool,
+    ) {
+        let accepted = accept(&mut self.work.state, AttemptKey::from(&attempt));
+        if accepted != Accepted::New || self.storage.is_some() {
+            return;
+        }
+        if let Some(stop) = &self.stop {
+            stop.name_cause(&mut attempt, &self.rules.limit);
+        }
+        if is_final && attempt.outcome.is_bad() {
+            self.bad += 1;
+        }
+        self.unwritten.add(Entry {
+            is_final,
+            is_flaky: is_final
+                && attempt.outcome == Outcome::Passed
+                && (trial.tries > 1 || self.work.state.is_shaky(attempt.ordinal)),
+            fingerprint: (self.fingerprint)(self.work.provider(lane), &trial.test),
+            attempt,
+        });
+        if self.rules.fail_fast.is_some_and(|most| self.bad >= most) {
+            self.begin_stop(now, StopMode::Drain, Cause::of(Reason::FailFast));
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let entries = self.unwritten.hand_over();
+        if !entries.is_empty() {
+            self.out.record(entries);
+        }
+        if self.work.flights.is_empty() && self.unwritten.rows() > 0 {
+            self.out.flush();
+        }
+    }
+
+    /// Counts and shows what the recorder is done with.
+    fn written(&mut self, now: Now, written: Written) {
+        self.unwritten.remove(&written.entries);
+        if let Some(error) = written.error {
+            self.storage = Some(error);
+            self.begin_stop(now, StopMode::Kill, Cause::of(Reason::Storage));
+            return;
+        }
+        for entry in &written.entries {
+            self.work.state.written(entry.mark());
+        }
+        self.out.show(Event::Rows {
+            entries: &written.entries,
+            lines: &written.lines,
+            counts: self.work.state.counts(),
+        });
+    }
+
+    /// Begins a stop, or makes the one that is under way stronger; what is weaker changes nothing.
+    fn begin_stop(&mut self, now: Now, mode: StopMode, cause: Cause) {
+        let old = self.stop.as_ref();
+        let Some(stop) = Stop::begin(old, mode, cause, self.rules.grace, now.at) else {
+            return;
+        };
+        for who in self.work.crew.ids() {
+            self.out.tell(who, ToExecutor::TakeBack);
+            if let Some(grace) = stop.grace_left(now.at) {
+                self.out.tell(who, ToExecutor::Stop { grace });
+            }
+        }
+        self.out.show(Event::Stopping {
+            mode,
+            reason: stop.cause.reason,
+            why: &stop.cause.text("asked", &self.rules.limit),
+            in_flight: self.work.flights.begun(),
+        });
+        self.stop = Some(stop);
+    }
+
+    /// Does what the clock asks for: the run's deadline, and the next steps of a stop.
+    fn enforce(&mut self, now: Now) {
+        if now.at >= self.rules.ends {
+            self.begin_stop(now, StopMode::Stop, Cause::of(Reason::Timeout));
+        }
+        let Some(stop) = &mut self.stop else { return };
+        match stop.advance(now.at) {
+            Some(Due::Tell) => {
+                let mode = stop.mode;
+                self.tell_what_is_awaited(now, mode);
+            }
+            Some(Due::GiveUp) => self.give_up(now),
+            None => {}
+        }
+    }
+
+    /// When [`Dispatcher::enforce`] has something to do.
+    fn next_bound(&self) -> Moment {
+        let stop = self.stop.as_ref();
+        stop.map_or(self.rules.ends, |stop| stop.next_bound(self.rules.ends))
+    }
+
+    /// Records the attempts of guests that cannot be interrupted, such as one inside a long `memory.fill`. What nobody is
+    /// known to have begun never happened.
+    fn give_up(&mut self, now: Now) {
+        for (who, key) in self.work.flights.keys() {
+            let Some(flight) = self.work.release(who, key) else {
+                continue;
+            };
+            match flight.begun {
+                Some(begun) => {
+                    let of = self.identity(flight.lane, &flight.trial, key.number, begun);
+                    let attempt = unmade::given_up(of, begun, now);
+                    self.enter(now, flight.lane, &flight.trial, attempt, false);
+                }
+                None => drop(self.work.state.release(key)),
+            }
+        }
+    }
+
+    /// Lets executors tear down the instances that they keep, for as long as a stop lets guests go on.
+    fn close(&self, now: Now, ends: Moment) -> Turn {
+        let is_interrupting = self.stop.as_ref().is_some_and(Stop::is_interrupting);
+        if is_interrupting || self.work.crew.is_empty() || now.at >= ends {
+            return Turn::Over;
+        }
+        Turn::Wait(self.next_bound().min(ends))
+    }
+
+    /// Tells whether nothing more can happen that this session waits for.
+    fn is_over(&mut self, now: Moment) -> io::Result<bool> {
+        if self.unwritten.rows() > 0 && self.storage.is_none() {
+            return Ok(false);
+        }
+        if let Some(stop) = &self.stop {
+            return Ok(self.work.flights.is_empty() || stop.has_left(now));
+        }
+        Ok(!self.work.is_left()?)
+    }
+
+    fn show_progress(&mut self, now: Now) {
+        let longest = self.work.longest(now);
+        self.out.show(Event::Progress {
+            counts: self.work.state.counts(),
+            running: self.work.flights.begun(),
+            longest: longest.as_ref().map(UnderWay::shown),
+        });
+    }
+
+    fn tell_what_is_awaited(&mut self, now: Now, mode: StopMode) {
+        let running = self.work.running(now);
+        let running: Vec<_> = running.iter().map(UnderWay::shown).collect();
+        self.out.show(Event::Awaiting {
+            mode,
+            running: &running,
+            rows: self.unwritten.rows(),
+        });
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-use super::{copies::Copies, deadline::Deadline, json as compare};
+use super::{copies::Copies, deadline::Deadline, json as compare, unmade::stop_error};
 use crate::{
     model::{AttemptError, BoundedText, Check, CheckVerdict, Metric, Outcome, Usage},
     plugin::{Ending, Reply, cost_of},
@@ -75,17 +75,6 @@ pub(super) fn judge(
             )
         }
         Ending::Stopped => without_reply(Outcome::Stopped, Vec::new(), Some(stop_error())),
-    }
-}
-
-/// What a stopped attempt's row says.
-pub(super) fn stop_error() -> AttemptError {
-    AttemptError {
-        class: None,
-        code: "stopped".into(),
-        message: "the run was stopped".into(),
-        retry_after: None,
-        fault: None,
     }
 }
 

@@ -11,11 +11,11 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::{
-    Event,
     error::{Problems, ReadyError},
-    executor::{Plain, ReadyProvider},
+    event::Event,
     fit::{self, UnfitError},
     grants::Environment,
+    local::{Plain, ReadyProvider},
     plan::{Plan, PlannedProvider},
     requests,
     schema::{Check, Wrong},

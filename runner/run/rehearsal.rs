@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use super::{
+    clock::wall_clock,
     deadline::{Deadline, Rule},
-    executor::{Identity, blank, judged},
+    local::judged,
     stop::unanswered,
-    wall_clock,
+    unmade::{Identity, blank},
 };
 use crate::{
     model::{Attempt, Limits, Outcome, ProviderId, TestId, TrialId},

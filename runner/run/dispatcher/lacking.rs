@@ -3,12 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Dispatcher, InFlight};
-use crate::{
-    model::{Attempt, HostFault, Outcome, StopMode},
-    plugin::Moment,
-    run::{Cause, lane::Retry, retry::Later},
-};
+use crate::model::{Attempt, HostFault, Outcome};
 
 /// How many attempts in a row the machine may fail before the session ends.
 const MAX_IN_A_ROW: u32 = 3;
@@ -27,47 +22,37 @@ pub(super) struct Lacking {
     pub(super) last: Option<(HostFault, String)>,
 }
 
-impl Dispatcher<'_> {
-    /// Looks whether the machine is what failed. If so the attempt settles nothing, and is made again or ends the session.
-    pub(super) fn is_lacking(&mut self, flight: &InFlight, attempt: &mut Attempt) -> bool {
+/// What becomes of an attempt that the machine has failed.
+pub(super) struct Failed {
+    /// After how long its trial is made again, if it is.
+    pub(super) again_after: Option<Duration>,
+}
+
+impl Lacking {
+    /// Looks whether the machine is what failed. If so, the attempt settles nothing.
+    pub(super) fn look(&mut self, attempt: &mut Attempt) -> Option<Failed> {
         let error = attempt.error.as_ref();
         let fault = error.and_then(|error| Some((error.fault?, error.message.clone())));
-        let Some((fault, message)) = fault else {
+        if fault.is_none() {
             if attempt.outcome != Outcome::Stopped {
-                self.lacking.in_a_row = 0;
+                self.in_a_row = 0;
             }
-            return false;
-        };
+            return None;
+        }
         // Not `error`: what a trial has come to when it passes afterwards is not flaky.
         attempt.outcome = Outcome::Stopped;
-        self.lacking.last = Some((fault, message));
-        self.lacking.in_a_row += 1;
-        let tries = self.lacking.tries.entry(attempt.ordinal).or_default();
+        self.last = fault;
+        self.in_a_row += 1;
+        let tries = self.tries.entry(attempt.ordinal).or_default();
         *tries += 1;
-        if *tries < MAX_TRIES {
-            self.later.push(Later {
-                at: Moment::now() + PAUSE * *tries,
-                lane: flight.lane,
-                retry: Retry {
-                    ordinal: attempt.ordinal,
-                    test: flight.test.clone(),
-                    repeat: attempt.trial.repeat,
-                    tries: flight.tries - 1,
-                    trial_ends: flight.trial_ends,
-                },
-            });
-        }
-        true
+        Some(Failed {
+            again_after: (*tries < MAX_TRIES).then_some(PAUSE * *tries),
+        })
     }
 
-    /// Ends the session where the machine fails one attempt after the other.
-    pub(super) fn give_up_lacking(&mut self) {
-        if self.lacking.in_a_row < MAX_IN_A_ROW {
-            return;
-        }
-        if let Some((fault, _)) = &self.lacking.last {
-            let cause = Cause::of(fault.reason());
-            self.begin_stop(StopMode::Drain, cause);
-        }
+    /// What ends the session where the machine fails one attempt after the other.
+    pub(super) fn hopeless(&self) -> Option<HostFault> {
+        let (fault, _) = self.last.as_ref()?;
+        (self.in_a_row >= MAX_IN_A_ROW).then_some(*fault)
     }
 }

@@ -7,49 +7,72 @@ use std::{
     time::Duration,
 };
 
-use super::{executor::Task, plan::PlannedProvider};
 use crate::{
     model::{ProviderId, TrialId},
     plugin::Moment,
     record::State,
-    scenario::{Rate, Suite, SuiteReader, Test},
+    scenario::{Rate, Test},
 };
 
-/// One provider's pending trials in the plan's order, retries first.
-pub(super) struct Lane {
-    provider: usize,
-    id: ProviderId,
-    reader: SuiteReader,
-    test_count: u64,
+/// One provider's pending trials in the plan's order, those that are begun again first.
+pub(in crate::run) struct Lane {
+    rules: LaneRules,
+    tests: Tests,
     held: Arc<HashSet<u64>>,
     cursor: Cursor,
     /// The cursor's trial, read.
-    next: Option<Pending>,
-    /// Retries whose backoff has passed.
-    due: VecDeque<Retry>,
+    next: Option<Trial>,
+    /// Trials that are begun before all that are pending.
+    due: VecDeque<Trial>,
     /// How many of its attempts are assigned and not answered.
     running: usize,
-    concurrency: Option<usize>,
     pacer: Option<Pacer>,
-    /// What each of its attempts may take, in bytes.
-    pub(super) memory: u64,
 }
 
-/// A trial that is to be attempted again.
-pub(super) struct Retry {
+/// Whose lane it is, and what bounds it.
+pub(in crate::run) struct LaneRules {
+    /// The provider's place in the scenario.
+    pub(in crate::run) provider: usize,
+    /// The provider's name.
+    pub(in crate::run) id: ProviderId,
+    /// How many attempts run at once.
+    pub(in crate::run) concurrency: Option<usize>,
+    /// How many attempts may start in which time.
+    pub(in crate::run) rate: Option<Rate>,
+    /// What each of its attempts may take, in bytes.
+    pub(in crate::run) memory: u64,
+}
+
+/// Where a lane reads the plan's tests.
+pub(in crate::run) struct Tests {
+    /// Finds the test in a place.
+    pub(in crate::run) read: Box<dyn FnMut(u64) -> io::Result<Arc<Test>>>,
+    /// The first in which something is pending.
+    pub(in crate::run) first: u64,
+    /// How many there are.
+    pub(in crate::run) count: u64,
+}
+
+/// A trial that is to be attempted.
+#[derive(Clone)]
+pub(super) struct Trial {
     pub(super) ordinal: u64,
     pub(super) test: Arc<Test>,
     pub(super) repeat: u32,
     /// How many attempts this session has made of it.
     pub(super) tries: u32,
-    pub(super) trial_ends: Option<Moment>,
+    /// When all its attempts must have ended; known once one was made.
+    pub(super) ends: Option<Moment>,
 }
 
-/// A trial that nobody has begun.
-struct Pending {
-    ordinal: u64,
-    test: Arc<Test>,
-    repeat: u32,
+impl Trial {
+    /// The same before the attempt that was made last: it uses no retry up.
+    pub(super) fn untried(self) -> Self {
+        Self {
+            tries: self.tries - 1,
+            ..self
+        }
+    }
 }
 
 /// Where a lane looks for its next pending trial.
@@ -77,53 +100,45 @@ pub(super) enum Readiness {
 }
 
 impl Lane {
-    /// Begins at the plan's first trial on the scenario's provider at `index`.
-    ///
-    /// Tests before the `first_test` have nothing pending. Trials that are `held` come only when they are put back by [`Lane::retry`].
-    pub(super) fn new(
-        index: usize,
-        provider: &PlannedProvider,
-        suite: &Suite,
-        held: Arc<HashSet<u64>>,
-        first_test: u64,
-    ) -> Self {
-        let definition = &provider.definition;
+    /// Begins at the first of `tests`. Trials that are `held` come only when they are put back by [`Lane::put_first`].
+    pub(in crate::run) fn new(rules: LaneRules, tests: Tests, held: Arc<HashSet<u64>>) -> Self {
         Self {
-            provider: index,
-            id: definition.id.clone(),
-            reader: suite.reader(),
-            test_count: suite.test_count(),
-            held,
+            pacer: rules.rate.map(Pacer::new),
+            rules,
             cursor: Cursor {
-                test: first_test,
+                test: tests.first,
                 repeats: 0,
             },
+            tests,
+            held,
             next: None,
             due: VecDeque::new(),
             running: 0,
-            concurrency: definition.concurrency.map(Into::into),
-            pacer: definition.rate.map(Pacer::new),
-            memory: provider.limits.memory,
         }
     }
 
     /// Makes the id of one of the provider's trials.
-    pub(super) fn trial(&self, test: &Test, repeat: u32) -> TrialId {
+    pub(super) fn id_of(&self, trial: &Trial) -> TrialId {
         TrialId {
-            test: test.id.clone(),
-            provider: self.id.clone(),
-            repeat,
+            test: trial.test.id.clone(),
+            provider: self.rules.id.clone(),
+            repeat: trial.repeat,
         }
     }
 
     /// The provider's place in the scenario.
     pub(super) fn provider(&self) -> usize {
-        self.provider
+        self.rules.provider
+    }
+
+    /// What each of its attempts may take, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.rules.memory
     }
 
     /// Tells whether attempts may be assigned before an executor is free for them.
     pub(super) fn is_unbounded(&self) -> bool {
-        self.concurrency.is_none() && self.pacer.is_none()
+        self.rules.concurrency.is_none() && self.pacer.is_none()
     }
 
     /// Looks whether an attempt can start `now`.
@@ -131,7 +146,11 @@ impl Lane {
         let Some(ordinal) = self.next_ordinal(state)? else {
             return Ok(Readiness::Blocked);
         };
-        if self.concurrency.is_some_and(|most| self.running >= most) {
+        if self
+            .rules
+            .concurrency
+            .is_some_and(|most| self.running >= most)
+        {
             return Ok(Readiness::Blocked);
         }
         Ok(
@@ -142,55 +161,51 @@ impl Lane {
         )
     }
 
-    /// Takes the trial that [`Lane::readiness`] found and begins its next attempt.
-    pub(super) fn take(&mut self, state: &mut State, now: Moment) -> Task {
+    /// Takes the trial that [`Lane::readiness`] found; an attempt of it begins.
+    pub(super) fn take(&mut self, now: Moment) -> Trial {
         if let Some(pacer) = &mut self.pacer {
             pacer.start(now);
         }
         self.running += 1;
-        let retry = self.due.pop_front().unwrap_or_else(|| self.take_pending());
-        let trial = self.trial(&retry.test, retry.repeat);
-        Task {
-            ordinal: retry.ordinal,
-            number: state.assign(retry.ordinal),
-            provider: self.provider,
-            trial_text: trial.to_string().into(),
-            trial,
-            test: retry.test,
-            tries: retry.tries + 1,
-            trial_ends: retry.trial_ends,
-        }
+        let mut trial = self.due.pop_front().unwrap_or_else(|| self.take_pending());
+        trial.tries += 1;
+        trial
     }
 
-    /// Notes that one of its attempts was answered or taken back.
+    /// Notes that one of its attempts was answered or given back.
     pub(super) fn release(&mut self) {
         self.running -= 1;
     }
 
     /// Puts a trial before all that are pending.
-    pub(super) fn retry(&mut self, retry: Retry) {
-        self.due.push_back(retry);
+    pub(super) fn put_first(&mut self, trial: Trial) {
+        self.due.push_back(trial);
     }
 
-    /// Tells whether it has trials that nobody has begun, or retries that are due.
+    /// Tells whether it has trials that nobody has begun, or some that are due.
     pub(super) fn has_more(&mut self, state: &State) -> io::Result<bool> {
         Ok(self.next_ordinal(state)?.is_some())
     }
 
     fn next_ordinal(&mut self, state: &State) -> io::Result<Option<u64>> {
-        if let Some(retry) = self.due.front() {
-            return Ok(Some(retry.ordinal));
+        if let Some(trial) = self.due.front() {
+            return Ok(Some(trial.ordinal));
         }
-        while self.next.is_none() && self.cursor.test < self.test_count {
-            let test = self.reader.test(self.cursor.test)?;
+        while self.next.is_none() && self.cursor.test < self.tests.count {
+            let test = (self.tests.read)(self.cursor.test)?;
             let is_pending =
                 |ordinal: u64| state.is_pending(ordinal) && !self.held.contains(&ordinal);
-            match self.cursor.pending_of(&test, self.provider, is_pending) {
+            let pending = self
+                .cursor
+                .pending_of(&test, self.rules.provider, is_pending);
+            match pending {
                 Some((ordinal, repeat)) => {
-                    self.next = Some(Pending {
+                    self.next = Some(Trial {
                         ordinal,
                         test,
                         repeat,
+                        tries: 0,
+                        ends: None,
                     });
                 }
                 None => self.cursor.next_test(),
@@ -199,16 +214,10 @@ impl Lane {
         Ok(self.next.as_ref().map(|pending| pending.ordinal))
     }
 
-    fn take_pending(&mut self) -> Retry {
+    fn take_pending(&mut self) -> Trial {
         let pending = self.next.take().expect("a lane that is ready has a trial");
         self.cursor.repeats = pending.repeat;
-        Retry {
-            ordinal: pending.ordinal,
-            test: pending.test,
-            repeat: pending.repeat,
-            tries: 0,
-            trial_ends: None,
-        }
+        pending
     }
 }
 

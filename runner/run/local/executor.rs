@@ -1,91 +1,73 @@
 //! The executor: one attempt, from a resolved test to an [`Attempt`] value.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{
-    deadline::{Budget, Deadline},
-    expect::{self, Measured},
-    grants::Environment,
-    kept::Kept,
-    pool::Begun,
-};
+use super::kept::Kept;
 use crate::{
-    model::{
-        Attempt, AttemptError, Digest, ErrorClass, Limits, LogRecord, Outcome, ProviderId, TrialId,
-        Usage,
-    },
+    model::{Attempt, AttemptError, Digest, ErrorClass, Limits, LogRecord, Outcome, ProviderId},
     plugin::{
         self, Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, Moment,
-        OutputForm, Plugin, clock,
+        OutputForm, Plugin,
     },
-    record::AttemptKey,
+    run::{
+        deadline::{Budget, Deadline},
+        expect::{self, Measured},
+        grants::Environment,
+        seam::Assignment,
+        unmade::{Identity, blank},
+    },
     scenario::{self, Expect, Reuse, Stdin, Template, Test},
 };
 
-/// One attempt that an executor is to make.
+/// An assignment that has arrived.
 pub(super) struct Task {
-    pub(super) ordinal: u64,
-    pub(super) number: u32,
-    pub(super) provider: usize,
-    pub(super) trial: TrialId,
-    pub(super) trial_text: Arc<str>,
-    pub(super) test: Arc<Test>,
-    /// Which of this session's attempts of the trial it is, from 1.
-    pub(super) tries: u32,
+    pub(super) assignment: Assignment,
     /// When the trial's own deadline is, if it has one and this is not its first attempt.
     pub(super) trial_ends: Option<Moment>,
 }
 
 impl Task {
-    pub(super) fn key(&self) -> AttemptKey {
-        AttemptKey {
-            ordinal: self.ordinal,
-            number: self.number,
-        }
-    }
-
-    fn identity(&self, started_at: Timestamp) -> Identity {
-        Identity {
-            ordinal: self.ordinal,
-            trial: self.trial.clone(),
-            number: self.number,
-            started_at,
+    /// Takes an assignment that arrives `now`.
+    pub(super) fn arrived(assignment: Assignment, now: Moment) -> Self {
+        Self {
+            trial_ends: assignment.trial_left.map(|left| now + left),
+            assignment,
         }
     }
 }
 
 /// Everything that attempts of one run share.
-pub(super) struct Executor {
+pub(in crate::run) struct Executor {
     /// By their places in the scenario.
-    pub(super) providers: Vec<Option<ReadyProvider>>,
-    pub(super) seed: u32,
+    pub(in crate::run) providers: Vec<Option<ReadyProvider>>,
+    pub(in crate::run) seed: u32,
     /// Where the run's attachments are, by content.
-    pub(super) blobs: Box<dyn Fn(Digest) -> PathBuf + Send + Sync>,
-    pub(super) budget: Budget,
+    pub(in crate::run) blobs: Box<dyn Fn(Digest) -> PathBuf + Send + Sync>,
+    pub(in crate::run) budget: Budget,
     /// What the sandboxes of one executor may hold together, in bytes.
-    pub(super) memory_share: u64,
+    pub(in crate::run) memory_share: u64,
 }
 
 /// A provider whose plugin is compiled, linked and described.
 pub struct ReadyProvider {
-    pub(super) id: ProviderId,
-    pub(super) plugin: Plugin,
-    pub(super) config: Arc<str>,
-    pub(super) limits: Limits,
-    pub(super) access: Access,
-    pub(super) environment: Environment,
-    pub(super) plain: Option<Plain>,
-    pub(super) reuse: Option<Reuse>,
+    pub(in crate::run) id: ProviderId,
+    pub(in crate::run) plugin: Plugin,
+    pub(in crate::run) config: Arc<str>,
+    pub(in crate::run) limits: Limits,
+    pub(in crate::run) access: Access,
+    pub(in crate::run) environment: Environment,
+    pub(in crate::run) plain: Option<Plain>,
+    pub(in crate::run) reuse: Option<Reuse>,
 }
 
 /// What a plain command is called with.
-pub(super) struct Plain {
-    pub(super) args: Vec<Template>,
-    pub(super) stdin: Option<Stdin>,
-    pub(super) output: scenario::OutputForm,
+pub(in crate::run) struct Plain {
+    pub(in crate::run) args: Vec<Template>,
+    pub(in crate::run) stdin: Option<Stdin>,
+    pub(in crate::run) output: scenario::OutputForm,
 }
 
 impl Executor {
@@ -93,72 +75,73 @@ impl Executor {
     /// becomes a value.
     pub(super) async fn run(
         &self,
-        task: &Task,
+        task: Task,
         started_at: Timestamp,
         interrupt: &Interrupt,
         kept: &mut Kept,
     ) -> Attempt {
-        let provider = self.providers[task.provider]
+        let Task {
+            assignment,
+            trial_ends,
+        } = task;
+        let provider = self.providers[assignment.provider]
             .as_ref()
             .expect("a trial's provider was made ready");
         let memory = provider.limits.memory;
-        kept.make_room(task.provider, memory, interrupt).await;
+        kept.make_room(assignment.provider, memory, interrupt).await;
         let now = Moment::now();
+        let test = Arc::clone(&assignment.test);
         let deadline = self
             .budget
-            .deadline(&task.test, &provider.limits, task.trial_ends, now);
+            .deadline(&test, &provider.limits, trial_ends, now);
 
-        let call = match self.call(task, provider) {
-            Ok(call) => call,
+        let trial = assignment.trial.to_string();
+        let ended = match self.call(&assignment, &trial, provider) {
+            Ok(call) => {
+                let guard = Guard {
+                    deadline: deadline.at,
+                    interrupt: interrupt.clone(),
+                };
+                match provider.reuse {
+                    None => provider.plugin.run(call, &guard).await,
+                    Some(Reuse::Instance) => {
+                        let mut slot = kept.take(assignment.provider);
+                        let ended = provider.plugin.run_in(&mut slot, call, &guard).await;
+                        kept.keep(assignment.provider, memory, slot);
+                        ended
+                    }
+                }
+            }
             // The provider cannot be called with this test.
-            Err(error) => {
-                let ended = Ended::without_sandbox(error);
-                return judged(
-                    task.identity(started_at),
-                    &task.test.expect,
-                    &deadline,
-                    ended,
-                );
-            }
+            Err(error) => Ended::without_sandbox(error),
         };
-        let guard = Guard {
-            deadline: deadline.at,
-            interrupt: interrupt.clone(),
+        let of = Identity {
+            ordinal: assignment.ordinal,
+            trial: assignment.trial,
+            number: assignment.number,
+            started_at,
         };
-        let ended = match provider.reuse {
-            None => provider.plugin.run(call, &guard).await,
-            Some(Reuse::Instance) => {
-                let mut slot = kept.take(task.provider);
-                let ended = provider.plugin.run_in(&mut slot, call, &guard).await;
-                kept.keep(task.provider, memory, slot);
-                ended
-            }
-        };
-        judged(
-            task.identity(started_at),
-            &task.test.expect,
-            &deadline,
-            ended,
-        )
+        judged(of, &test.expect, &deadline, ended)
     }
 
     fn call<'a>(
         &self,
-        task: &'a Task,
+        assignment: &'a Assignment,
+        trial: &'a str,
         provider: &'a ReadyProvider,
     ) -> Result<Call<'a>, AttemptError> {
-        let test = &task.test;
+        let test = &assignment.test;
         let invocation = match &provider.plain {
             Some(plain) => Some(self.invocation(plain, test, provider)?),
             None => None,
         };
         let env = environment(test, provider)?;
         Ok(Call {
-            trial: &task.trial_text,
+            trial,
             test: test.id.as_str(),
             provider: provider.id.as_str(),
-            repeat: task.trial.repeat,
-            attempt: task.number,
+            repeat: assignment.trial.repeat,
+            attempt: assignment.number,
             seed: self.seed,
             input: Arc::clone(&test.input),
             config: Arc::clone(&provider.config),
@@ -270,53 +253,13 @@ fn values(test: &Test, provider: &ReadyProvider) -> (Value, Value) {
     )
 }
 
-/// Makes the attempt of a trial whose guest did not answer a stop.
-pub(super) fn given_up(begun: &Begun, trial: TrialId, now: Moment) -> Attempt {
-    let of = Identity {
-        ordinal: begun.ordinal,
-        trial,
-        number: begun.number,
-        started_at: begun.started_at,
-    };
-    Attempt {
-        duration: now.saturating_duration_since(begun.at),
-        suspended: clock::suspended().saturating_sub(begun.suspended),
-        error: Some(expect::stop_error()),
-        ..blank(of, Outcome::Stopped)
-    }
-}
-
-/// Makes the attempt that records a trial as what ends the process.
-pub(super) fn poisoned(ordinal: u64, trial: TrialId, number: u32, deaths: u32) -> Attempt {
-    let error = AttemptError {
-        class: Some(ErrorClass::Poison),
-        code: "poison".into(),
-        message: format!("the runner's process died {deaths} times in a row while this trial ran"),
-        retry_after: None,
-        fault: None,
-    };
-    let of = Identity {
-        ordinal,
-        trial,
-        number,
-        started_at: super::wall_clock(),
-    };
-    Attempt {
-        error: Some(error),
-        ..blank(of, Outcome::Error)
-    }
-}
-
-/// Which attempt it is.
-pub(super) struct Identity {
-    pub(super) ordinal: u64,
-    pub(super) trial: TrialId,
-    pub(super) number: u32,
-    pub(super) started_at: Timestamp,
-}
-
 /// Turns what happened into an attempt.
-pub(super) fn judged(of: Identity, expect: &Expect, deadline: &Deadline, ended: Ended) -> Attempt {
+pub(in crate::run) fn judged(
+    of: Identity,
+    expect: &Expect,
+    deadline: &Deadline,
+    ended: Ended,
+) -> Attempt {
     let measured = Measured {
         duration: ended.duration,
         usage: ended.usage,
@@ -357,31 +300,6 @@ fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
         });
     }
     log
-}
-
-/// Makes an attempt of which nothing is known but what it came to.
-pub(super) fn blank(of: Identity, outcome: Outcome) -> Attempt {
-    Attempt {
-        ordinal: of.ordinal,
-        trial: of.trial,
-        number: of.number,
-        outcome,
-        score: None,
-        checks: Vec::new(),
-        metrics: Vec::new(),
-        output: None,
-        summary: None,
-        error: None,
-        started_at: of.started_at,
-        duration: Duration::ZERO,
-        suspended: Duration::ZERO,
-        usage: Usage::default(),
-        denied: Vec::new(),
-        artifacts: Vec::new(),
-        log: Vec::new(),
-        stderr: String::new(),
-        stdout: String::new(),
-    }
 }
 
 fn invalid_input(code: &str, message: String) -> AttemptError {

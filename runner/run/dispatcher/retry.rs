@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::lane::Retry;
+use super::lane::Trial;
 use crate::{
     model::{Attempt, Outcome},
     plugin::Moment,
@@ -15,17 +15,40 @@ use crate::{
 /// A backoff doubles with every attempt up to this, unless it begins above it.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
-/// A retry that waits for its backoff.
+/// A trial that is begun again, but not before its time.
 pub(super) struct Later {
     pub(super) at: Moment,
     pub(super) lane: usize,
-    pub(super) retry: Retry,
+    pub(super) trial: Trial,
 }
 
-/// Finds out how long to wait before `attempt` is made again; `None` makes it final.
+/// Finds out when the trial of `attempt`, which has ended `now`, is made again, and with which deadline of its own; `None`
+/// makes the attempt final. `run_ends` is the run's deadline.
+///
+/// A stop changes nothing of it: the retry is not begun, and the trial stays to be done.
+pub(super) fn next(
+    trial: &Trial,
+    attempt: &Attempt,
+    now: Moment,
+    run_ends: Moment,
+) -> Option<(Moment, Trial)> {
+    let at = now + backoff(&trial.test.retries, attempt, trial.tries)?;
+    let begun = now.checked_sub(attempt.duration).unwrap_or(now);
+    let whole = trial.test.trial_timeout;
+    let ends = trial.ends.or_else(|| whole.map(|whole| begun + whole));
+    // A backoff that would cross its parent's deadline is not slept.
+    let parent = ends.map_or(run_ends, |ends| ends.min(run_ends));
+    let again = || Trial {
+        ends,
+        ..trial.clone()
+    };
+    (at < parent).then(|| (at, again()))
+}
+
+/// How long to wait before `attempt` is made again, if it is.
 ///
 /// `tries` counts the trial's attempts of this session: one that was stopped in an earlier one uses no retry up.
-pub(super) fn backoff(retries: &Retries, attempt: &Attempt, tries: u32) -> Option<Duration> {
+fn backoff(retries: &Retries, attempt: &Attempt, tries: u32) -> Option<Duration> {
     if tries > retries.max || !retries.on.iter().any(|on| matches(*on, attempt)) {
         return None;
     }
@@ -49,7 +72,7 @@ fn matches(on: ExpectedError, attempt: &Attempt) -> bool {
 impl Later {
     /// The order of a heap whose greatest element is the one that is due first.
     fn key(&self) -> Reverse<(Moment, u64)> {
-        Reverse((self.at, self.retry.ordinal))
+        Reverse((self.at, self.trial.ordinal))
     }
 }
 

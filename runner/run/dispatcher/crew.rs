@@ -1,0 +1,164 @@
+//! [`Crew`]: the executors that are there, what each carries, and what each has.
+
+use super::pace::MAX_AHEAD;
+use crate::run::seam::{Assignment, Capacity, ExecutorId};
+
+/// The executors of a session.
+#[derive(Default)]
+pub(super) struct Crew {
+    members: Vec<Member>,
+    /// The most memory that an attempt may take, in bytes.
+    largest: u64,
+}
+
+/// One executor.
+pub(super) struct Member {
+    pub(super) who: ExecutorId,
+    capacity: Capacity,
+    /// Attempts that it has and did not answer.
+    assigned: usize,
+    /// What these may take, in bytes.
+    memory_in_use: u64,
+    /// Whether attempts in all of its slots could need more memory than it has.
+    is_memory_scarce: bool,
+    /// What it is assigned in this turn.
+    batch: Vec<Assignment>,
+    /// Whether nothing more was found for it in this turn.
+    is_passed_over: bool,
+}
+
+impl Crew {
+    /// Nobody yet. `largest` is the most memory that an attempt may take, in bytes.
+    pub(super) fn new(largest: u64) -> Self {
+        Self {
+            members: Vec::new(),
+            largest,
+        }
+    }
+
+    /// Lets an executor in, or another capacity replace the one that it had.
+    pub(super) fn join(&mut self, who: ExecutorId, capacity: Capacity) {
+        let needed = self.largest.saturating_mul(capacity.slots as u64);
+        let is_memory_scarce = needed > capacity.memory;
+        if let Some(member) = self.find(who) {
+            member.capacity = capacity;
+            member.is_memory_scarce = is_memory_scarce;
+            return;
+        }
+        self.members.push(Member {
+            who,
+            capacity,
+            assigned: 0,
+            memory_in_use: 0,
+            is_memory_scarce,
+            batch: Vec::new(),
+            is_passed_over: false,
+        });
+    }
+
+    /// Lets an executor go.
+    pub(super) fn leave(&mut self, who: ExecutorId) {
+        self.members.retain(|member| member.who != who);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Who is there.
+    pub(super) fn ids(&self) -> impl Iterator<Item = ExecutorId> + use<'_> {
+        self.members.iter().map(|member| member.who)
+    }
+
+    /// How many attempts run at the same time, at most.
+    pub(super) fn slots(&self) -> usize {
+        let slots = self.members.iter().map(|member| member.capacity.slots);
+        slots.sum()
+    }
+
+    /// How many attempts may lie ready, if `each` of them may for every slot.
+    pub(super) fn ahead(&self, each: usize) -> usize {
+        let members = self.members.iter();
+        members.map(|member| member.ahead(each)).sum()
+    }
+
+    /// Puts an attempt that may take so much memory into the batch that an executor is assigned in this turn.
+    pub(super) fn assign(&mut self, who: ExecutorId, assignment: Assignment, memory: u64) {
+        if let Some(member) = self.find(who) {
+            member.assigned += 1;
+            member.memory_in_use += memory;
+            member.batch.push(assignment);
+        }
+    }
+
+    /// An executor that has room for an attempt of so much memory, while nobody has anything to do.
+    pub(super) fn idle_with(&self, memory: u64) -> Option<ExecutorId> {
+        let mut members = self.members.iter();
+        let found = members.find(|member| member.takes(memory, false))?;
+        Some(found.who)
+    }
+
+    /// Notes that an executor does not have one of its attempts any more.
+    pub(super) fn release(&mut self, who: ExecutorId, memory: u64) {
+        if let Some(member) = self.find(who) {
+            member.assigned -= 1;
+            member.memory_in_use -= memory;
+        }
+    }
+
+    /// Forgets what was found in the turn before.
+    pub(super) fn begin_turn(&mut self) {
+        for member in &mut self.members {
+            member.is_passed_over = false;
+        }
+    }
+
+    /// The executor that has least to do for its slots, of those that may be assigned more in this turn.
+    pub(super) fn most_idle(&mut self, each_ahead: usize) -> Option<&mut Member> {
+        let members = self.members.iter_mut();
+        members
+            .filter(|member| !member.is_passed_over && member.has_room(each_ahead))
+            .min_by(|a, b| {
+                let load = |own: &Member, other: &Member| own.assigned * other.capacity.slots;
+                load(a, b).cmp(&load(b, a))
+            })
+    }
+
+    /// What was assigned in this turn, to whom.
+    pub(super) fn batches(&mut self) -> impl Iterator<Item = (ExecutorId, Vec<Assignment>)> {
+        let members = self.members.iter_mut();
+        members
+            .filter(|member| !member.batch.is_empty())
+            .map(|member| (member.who, std::mem::take(&mut member.batch)))
+    }
+
+    fn find(&mut self, who: ExecutorId) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.who == who)
+    }
+}
+
+impl Member {
+    /// Tells whether an attempt of so much memory may be assigned to it now. One `may_wait` if it may lie ready there.
+    pub(super) fn takes(&self, memory: u64, may_wait: bool) -> bool {
+        let is_idle = self.assigned < self.capacity.slots;
+        // An attempt that lies ready uses none, so memory matters only where it is scarce.
+        if !self.is_memory_scarce {
+            return is_idle || may_wait;
+        }
+        let left = self.capacity.memory.saturating_sub(self.memory_in_use);
+        is_idle && memory <= left
+    }
+
+    /// Notes that nothing more was found for it in this turn.
+    pub(super) fn pass_over(&mut self) {
+        self.is_passed_over = true;
+    }
+
+    fn has_room(&self, each_ahead: usize) -> bool {
+        self.assigned < self.capacity.slots + self.ahead(each_ahead)
+    }
+
+    fn ahead(&self, each: usize) -> usize {
+        (each * self.capacity.slots).min(MAX_AHEAD)
+    }
+}

@@ -1,0 +1,56 @@
+//! What goes into the dispatcher beside what executors say, and what comes out of it.
+
+use crate::{
+    model::Counts,
+    plugin::Moment,
+    record::{Entry, RecordError, Written},
+    run::{
+        event::Event,
+        seam::{ExecutorId, ToExecutor},
+        stop::{Cause, StopRequest},
+    },
+};
+
+/// What happens to a session beside what executors say.
+pub enum Message {
+    /// Rows are on disk, or never will be.
+    Written(Written),
+    /// Someone asks for a stop.
+    Stop(StopRequest),
+}
+
+/// Where the dispatcher's decisions go. None of them is waited for.
+pub(in crate::run) trait Effects {
+    /// Says something to an executor.
+    fn tell(&mut self, who: ExecutorId, message: ToExecutor);
+    /// Puts rows on the way to the disk; they are acknowledged in this order.
+    fn record(&mut self, entries: Vec<Entry>);
+    /// Says that no more rows are expected soon.
+    fn flush(&mut self);
+    /// Lets the world see something.
+    fn show(&mut self, event: Event<'_>);
+}
+
+/// What is to be done after a turn.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::run) enum Turn {
+    /// To wait for a message, but not for longer than until then.
+    Wait(Moment),
+    /// Nothing: the session is over.
+    Over,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// Why work remains; `None` if nothing is left to do.
+    pub cause: Option<Cause>,
+    /// Whether somebody did not want to wait for anything more.
+    pub is_forced: bool,
+    /// What is on disk.
+    pub counts: Counts,
+    /// What kept rows from the disk.
+    pub storage: Option<RecordError>,
+    /// What the runner's machine lacked, in words, if trials remain for that.
+    pub lacked: Option<String>,
+}

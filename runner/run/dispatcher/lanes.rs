@@ -1,0 +1,113 @@
+//! [`Lanes`]: all providers' ways through the plan, of which the next trial is chosen.
+
+use std::io;
+
+use super::lane::{Lane, Readiness, Trial};
+use crate::{model::TrialId, plugin::Moment, record::State};
+
+/// The lanes of all providers that have trials.
+pub(super) struct Lanes(Vec<Lane>);
+
+/// What [`Lanes::choose`] found.
+pub(super) enum Choice {
+    /// This lane can start an attempt.
+    Lane(usize),
+    /// None can start one now; if a time is given, one can then.
+    Wait(Option<Moment>),
+}
+
+impl Lanes {
+    pub(super) fn new(lanes: Vec<Lane>) -> Self {
+        Self(lanes)
+    }
+
+    /// The most memory that an attempt may take, in bytes.
+    pub(super) fn largest(&self) -> u64 {
+        let memory = self.0.iter().map(Lane::memory);
+        memory.max().unwrap_or_default()
+    }
+
+    /// The lane of a provider that has trials.
+    pub(super) fn of_provider(&self, provider: usize) -> usize {
+        self.0
+            .iter()
+            .position(|lane| lane.provider() == provider)
+            .expect("a trial's provider has a lane")
+    }
+
+    /// Finds the lane whose next trial comes first in the plan, of those that may start one. Whether there is somebody for
+    /// it is what `takes` says of its memory, and of whether the attempt may lie ready.
+    pub(super) fn choose(
+        &mut self,
+        state: &State,
+        now: Moment,
+        takes: impl Fn(u64, bool) -> bool,
+    ) -> io::Result<Choice> {
+        let mut best = None;
+        let mut wait = None::<Moment>;
+        for (index, lane) in self.0.iter_mut().enumerate() {
+            if !takes(lane.memory(), lane.is_unbounded()) {
+                continue;
+            }
+            match lane.readiness(state, now)? {
+                Readiness::Ready(ordinal) if best.is_none_or(|(least, _)| ordinal < least) => {
+                    best = Some((ordinal, index));
+                }
+                Readiness::At(then) => wait = Some(wait.map_or(then, |wait| wait.min(then))),
+                Readiness::Ready(_) | Readiness::Blocked => {}
+            }
+        }
+        Ok(match best {
+            Some((_, index)) => Choice::Lane(index),
+            None => Choice::Wait(wait),
+        })
+    }
+
+    /// Tells whether a lane can start an attempt now.
+    pub(super) fn is_ready(&mut self, lane: usize, state: &State, now: Moment) -> io::Result<bool> {
+        let readiness = self.0[lane].readiness(state, now)?;
+        Ok(matches!(readiness, Readiness::Ready(_)))
+    }
+
+    /// Tells whether any has trials that nobody has begun, or some that are due.
+    pub(super) fn have_more(&mut self, state: &State) -> io::Result<bool> {
+        for lane in &mut self.0 {
+            if lane.has_more(state)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes the next trial of a lane that can start one.
+    pub(super) fn take(&mut self, lane: usize, now: Moment) -> Trial {
+        self.0[lane].take(now)
+    }
+
+    /// Puts a trial before all that its lane has.
+    pub(super) fn put_first(&mut self, lane: usize, trial: Trial) {
+        self.0[lane].put_first(trial);
+    }
+
+    /// Notes that an attempt of a lane was answered or given back; says what it might have taken, in bytes.
+    pub(super) fn release(&mut self, lane: usize) -> u64 {
+        let lane = &mut self.0[lane];
+        lane.release();
+        lane.memory()
+    }
+
+    /// What an attempt of a lane may take, in bytes.
+    pub(super) fn memory(&self, lane: usize) -> u64 {
+        self.0[lane].memory()
+    }
+
+    /// The place in the scenario of a lane's provider.
+    pub(super) fn provider(&self, lane: usize) -> usize {
+        self.0[lane].provider()
+    }
+
+    /// The id of one of a lane's trials.
+    pub(super) fn id_of(&self, lane: usize, trial: &Trial) -> TrialId {
+        self.0[lane].id_of(trial)
+    }
+}

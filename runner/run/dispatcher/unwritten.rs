@@ -1,0 +1,50 @@
+//! [`Unwritten`]: rows that the recorder has yet to get, or to acknowledge.
+
+use std::mem;
+
+use crate::record::Entry;
+
+/// Rows that may wait for the disk before assignment pauses.
+const MAX_ROWS: usize = 4096;
+/// Bytes of guests' products that may wait for the disk before assignment pauses.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// Rows that are not known to be on disk.
+#[derive(Default)]
+pub(super) struct Unwritten {
+    /// Those that the recorder gets after this turn.
+    outbox: Vec<Entry>,
+    rows: usize,
+    bytes: u64,
+}
+
+impl Unwritten {
+    /// How many there are.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Tells whether the disk does not keep up.
+    pub(super) fn is_too_much(&self) -> bool {
+        self.rows >= MAX_ROWS || self.bytes >= MAX_BYTES
+    }
+
+    pub(super) fn add(&mut self, entry: Entry) {
+        self.rows += 1;
+        self.bytes += entry.attempt.usage.bytes_out;
+        self.outbox.push(entry);
+    }
+
+    /// Takes what the recorder has yet to get.
+    pub(super) fn hand_over(&mut self) -> Vec<Entry> {
+        mem::take(&mut self.outbox)
+    }
+
+    /// Notes that the recorder is done with some.
+    pub(super) fn remove(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.rows -= 1;
+            self.bytes -= entry.attempt.usage.bytes_out;
+        }
+    }
+}

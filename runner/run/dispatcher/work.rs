@@ -1,0 +1,228 @@
+//! [`Work`]: which trials are left, who has which, and who gets which next.
+
+use std::{collections::BinaryHeap, io, sync::Arc, time::Duration};
+
+use super::{
+    crew::Crew,
+    flights::{Flight, Flights},
+    lane::{Lane, Trial},
+    lanes::{Choice, Lanes},
+    pace::Pace,
+    poison::{Suspect, Suspects},
+    retry::Later,
+};
+use crate::{
+    model::TrialId,
+    plugin::Moment,
+    record::{AttemptKey, State},
+    run::{
+        clock::Now,
+        event::Running,
+        seam::{Assignment, ExecutorId},
+    },
+};
+
+/// The trials of a session and the executors that they are for.
+pub(super) struct Work {
+    pub(super) state: State,
+    pub(super) crew: Crew,
+    pub(super) flights: Flights,
+    pub(super) suspects: Suspects,
+    pub(super) pace: Pace,
+    lanes: Lanes,
+    /// Trials that are begun again, but not yet.
+    later: BinaryHeap<Later>,
+}
+
+/// How much may be assigned now.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    /// How many attempts may be assigned and not answered.
+    pub(super) most: usize,
+    /// Whether there is no row that is not on disk.
+    pub(super) is_all_written: bool,
+}
+
+/// A trial that is being executed.
+pub(super) struct UnderWay {
+    pub(super) trial: String,
+    pub(super) elapsed: Duration,
+}
+
+impl UnderWay {
+    pub(super) fn shown(&self) -> Running<'_> {
+        Running {
+            trial: &self.trial,
+            elapsed: self.elapsed,
+        }
+    }
+}
+
+impl Work {
+    pub(super) fn new(state: State, lanes: Vec<Lane>, suspects: Suspects) -> Self {
+        let lanes = Lanes::new(lanes);
+        Self {
+            state,
+            crew: Crew::new(lanes.largest()),
+            flights: Flights::default(),
+            suspects,
+            pace: Pace::default(),
+            lanes,
+            later: BinaryHeap::new(),
+        }
+    }
+
+    /// Puts what executors can take into their batches, and says when to look again.
+    pub(super) fn assign(&mut self, now: Now, room: Room) -> io::Result<Option<Moment>> {
+        self.wake_later(now.at);
+        self.crew.begin_turn();
+        let each_ahead = self.pace.each_ahead();
+        let mut lane_at = None::<Moment>;
+        while self.flights.len() < room.most {
+            let Some(member) = self.crew.most_idle(each_ahead) else {
+                break;
+            };
+            let takes = |memory, may_wait| member.takes(memory, may_wait);
+            match self.lanes.choose(&self.state, now.at, takes)? {
+                Choice::Lane(lane) => {
+                    let who = member.who;
+                    self.begin_attempt(now, who, lane);
+                }
+                Choice::Wait(until) => {
+                    member.pass_over();
+                    lane_at = [lane_at, until].into_iter().flatten().min();
+                }
+            }
+        }
+        // Last, also where others wait for their rate. Alone, also with the disk: if it ends the process, it takes no row
+        // of another trial with it.
+        let is_nothing_left = self.flights.is_empty() && self.later.is_empty();
+        if is_nothing_left && lane_at.is_none() && room.is_all_written {
+            self.assign_suspect(now)?;
+        }
+        let later_at = self.later.peek().map(|later| later.at);
+        Ok([later_at, lane_at].into_iter().flatten().min())
+    }
+
+    /// Tells whether executors have so much to do that messages may gather.
+    pub(super) fn is_plenty(&self) -> bool {
+        let ahead = self.crew.ahead(self.pace.each_ahead());
+        self.flights.len() > self.crew.slots() + ahead / 2
+    }
+
+    /// Tells whether there is anything to do, now or later.
+    pub(super) fn is_left(&mut self) -> io::Result<bool> {
+        Ok(!self.flights.is_empty()
+            || !self.later.is_empty()
+            || !self.suspects.waiting.is_empty()
+            || self.lanes.have_more(&self.state)?)
+    }
+
+    /// Takes an attempt from the executor that has it; `None` if it does not have it any more, or never had.
+    pub(super) fn release(&mut self, who: ExecutorId, key: AttemptKey) -> Option<Flight> {
+        let flight = self.flights.remove(who, key)?;
+        let memory = self.lanes.release(flight.lane);
+        self.crew.release(who, memory);
+        Some(flight)
+    }
+
+    /// Lets a trial be begun again, but not before its time.
+    pub(super) fn begin_later(&mut self, at: Moment, lane: usize, trial: Trial) {
+        self.later.push(Later { at, lane, trial });
+    }
+
+    /// Lets a trial be begun again when nothing else is left.
+    pub(super) fn begin_last(&mut self, lane: usize, trial: Trial) {
+        self.suspects.waiting.push_back(Suspect {
+            provider: self.lanes.provider(lane),
+            trial,
+        });
+    }
+
+    /// The lane of a provider that has trials.
+    pub(super) fn lane_of(&self, provider: usize) -> usize {
+        self.lanes.of_provider(provider)
+    }
+
+    /// The place in the scenario of a lane's provider.
+    pub(super) fn provider(&self, lane: usize) -> usize {
+        self.lanes.provider(lane)
+    }
+
+    /// The id of one of a lane's trials.
+    pub(super) fn id_of(&self, lane: usize, trial: &Trial) -> TrialId {
+        self.lanes.id_of(lane, trial)
+    }
+
+    /// The attempt that is being executed and began first.
+    pub(super) fn longest(&self, now: Now) -> Option<UnderWay> {
+        let (flight, begun) = self.flights.oldest()?;
+        Some(self.under_way(flight, begun, now))
+    }
+
+    /// What is being executed; the one that began first is the first.
+    pub(super) fn running(&self, now: Now) -> Vec<UnderWay> {
+        let running = self.flights.running().into_iter();
+        running
+            .map(|(flight, begun)| self.under_way(flight, begun, now))
+            .collect()
+    }
+
+    fn under_way(&self, flight: &Flight, begun: Now, now: Now) -> UnderWay {
+        UnderWay {
+            trial: self.id_of(flight.lane, &flight.trial).to_string(),
+            elapsed: now.at.saturating_duration_since(begun.at),
+        }
+    }
+
+    /// Begins an attempt of a lane's next trial.
+    fn begin_attempt(&mut self, now: Now, who: ExecutorId, lane: usize) {
+        let trial = self.lanes.take(lane, now.at);
+        let number = self.state.assign(trial.ordinal);
+        let assignment = Assignment {
+            ordinal: trial.ordinal,
+            number,
+            provider: self.lanes.provider(lane),
+            trial: self.lanes.id_of(lane, &trial),
+            test: Arc::clone(&trial.test),
+            trial_left: trial
+                .ends
+                .map(|ends| ends.saturating_duration_since(now.at)),
+        };
+        self.crew.assign(who, assignment, self.lanes.memory(lane));
+        self.flights.add(Flight {
+            number,
+            who,
+            lane,
+            trial,
+            begun: None,
+        });
+    }
+
+    /// Begins a trial that may have ended a process or an executor before, once nothing else is left to do.
+    fn assign_suspect(&mut self, now: Now) -> io::Result<()> {
+        let Some(suspect) = self.suspects.waiting.front() else {
+            return Ok(());
+        };
+        let lane = self.lanes.of_provider(suspect.provider);
+        let Some(who) = self.crew.idle_with(self.lanes.memory(lane)) else {
+            return Ok(());
+        };
+        if let Some(suspect) = self.suspects.waiting.pop_front() {
+            self.lanes.put_first(lane, suspect.trial);
+        }
+        // It is due from now on: if it is not ready, its lane's own pace decides.
+        if self.lanes.is_ready(lane, &self.state, now.at)? {
+            self.begin_attempt(now, who, lane);
+        }
+        Ok(())
+    }
+
+    fn wake_later(&mut self, now: Moment) {
+        while self.later.peek().is_some_and(|later| later.at <= now) {
+            if let Some(later) = self.later.pop() {
+                self.lanes.put_first(later.lane, later.trial);
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! [`Event`]: what a session lets the world see.
+
+use std::time::Duration;
+
+use crate::{
+    model::{Counts, Grants, ProviderId, Reason, StopMode},
+    record::Entry,
+};
+
+/// What a session lets the world see while it goes on.
+pub enum Event<'a> {
+    /// A plugin is compiled, unless that is in the cache, and checked.
+    Linking {
+        /// The provider it is for.
+        provider: &'a ProviderId,
+    },
+    /// That is done.
+    Linked {
+        /// The provider it is for.
+        provider: &'a ProviderId,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A plugin asks for more than its provider is granted.
+    Requests {
+        /// The provider.
+        provider: &'a ProviderId,
+        /// What is not granted, in the plugin's words.
+        requests: &'a [&'a str],
+        /// What to grant so that it has what it asks for; absent where nobody knows what that is.
+        grants: Option<&'a Grants>,
+        /// Whether these need a limit of what may be written, and there is none.
+        lacks_scratch: bool,
+    },
+    /// Plugins are ready, and trials are begun.
+    Begun {
+        /// What earlier sessions have come to.
+        counts: Counts,
+    },
+    /// Rows are on disk.
+    Rows {
+        /// The attempts they tell of.
+        entries: &'a [Entry],
+        /// The rows as written, one for each entry, each with its newline.
+        lines: &'a [u8],
+        /// All that is on disk.
+        counts: Counts,
+    },
+    /// Some time has passed.
+    Progress {
+        /// All that is on disk.
+        counts: Counts,
+        /// How many attempts are being executed.
+        running: usize,
+        /// The one that began first.
+        longest: Option<Running<'a>>,
+    },
+    /// No new trials are begun.
+    Stopping {
+        /// How hard.
+        mode: StopMode,
+        /// Why.
+        reason: Reason,
+        /// The same for people.
+        why: &'a str,
+        /// How many attempts have begun and not ended.
+        in_flight: usize,
+    },
+    /// A stop takes long.
+    Awaiting {
+        /// How hard it is.
+        mode: StopMode,
+        /// What is being executed.
+        running: &'a [Running<'a>],
+        /// How many rows are on their way to the disk.
+        rows: usize,
+    },
+}
+
+/// An attempt that is being executed.
+pub struct Running<'a> {
+    /// Its trial.
+    pub trial: &'a str,
+    /// For how long.
+    pub elapsed: Duration,
+}

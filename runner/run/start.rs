@@ -1,0 +1,200 @@
+//! [`run`]: from a plan to a session: makes providers ready, starts the pool, and lets the dispatcher go on.
+
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
+
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+};
+
+use super::{
+    clock::Now,
+    deadline::Budget,
+    dispatcher::{Dispatcher, Ending, Lane, LaneRules, Message, Parts, Rules, Suspects, Tests},
+    drive::{Hands, Inboxes, drive},
+    error::{ReadyError, SessionError},
+    event::Event,
+    fingerprint::Fingerprints,
+    local::{Executor, Pool, ReadyProvider, Surroundings},
+    plan::{Plan, PlannedProvider},
+    seam::{Capacity, FromExecutors},
+    stop::{Cause, StopRequest},
+};
+use crate::{
+    model::{Reason, Stage},
+    plugin::{Engine, Interrupt, Moment, clock},
+    record::{History, Recorder, State},
+};
+
+/// What a session needs beside its plan.
+pub struct Session<'a> {
+    /// Compiles and calls plugins.
+    pub engine: &'a Engine,
+    /// The runtime that guests run on; nothing else does.
+    pub guests: Handle,
+    /// Writes the run.
+    pub recorder: &'a mut Recorder,
+    /// What earlier sessions came to.
+    pub history: History,
+    /// What the recorder acknowledges, and requests to stop.
+    pub inbox: UnboundedReceiver<Message>,
+    /// Stops guests.
+    pub interrupt: Interrupt,
+    /// Under which folder attempts have theirs.
+    pub scratch_root: PathBuf,
+    /// Sees what happens.
+    pub observe: &'a mut dyn FnMut(Event<'_>),
+}
+
+/// Runs a plan's trials to their end.
+pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, SessionError> {
+    let ends = Moment::now() + plan.timeout();
+    let mut providers = make_ready(plan, &mut session, ends).await?;
+    for provider in providers.iter_mut().flatten() {
+        provider
+            .access
+            .scratch_root
+            .clone_from(&session.scratch_root);
+    }
+    let counts = session.history.state.counts();
+    let broken = |error: String| SessionError::Run { error, counts };
+    session
+        .recorder
+        .set_stage(Stage::Run)
+        .map_err(SessionError::Storage)?;
+
+    let state = &session.history.state;
+    let mut reader = plan.suite().reader();
+    let deaths = &session.history.deaths;
+    let poison_after = plan.scenario.run().poison_after;
+    let suspects = Suspects::of(deaths, state, poison_after, |ordinal| reader.at(ordinal));
+    let lanes = suspects.and_then(|suspects| Ok((lanes(plan, state, &suspects.held)?, suspects)));
+    let (lanes, suspects) =
+        lanes.map_err(|error| broken(format!("cannot read the run's tests: {error}")))?;
+
+    let fingerprints = Fingerprints::new(&plan.providers, plan.scenario.run().seed);
+    let (sender, executors) = mpsc::unbounded_channel();
+    let pool = start_pool(plan, providers, &session, sender);
+    let parts = Parts {
+        rules: Rules {
+            fail_fast: plan.fail_fast(),
+            grace: plan.grace(),
+            ends,
+            limit: plan.time_limit(),
+        },
+        state: session.history.state,
+        lanes,
+        suspects,
+        fingerprint: Box::new(move |provider, test| fingerprints.of(provider, test)),
+        out: Hands {
+            pool,
+            recorder: session.recorder,
+            observe: session.observe,
+        },
+    };
+    let inboxes = Inboxes {
+        session: &mut session.inbox,
+        executors,
+    };
+    drive(Dispatcher::begin(parts, Now::read()), inboxes).await
+}
+
+fn start_pool(
+    plan: &Plan,
+    providers: Vec<Option<ReadyProvider>>,
+    session: &Session<'_>,
+    dispatcher: UnboundedSender<FromExecutors>,
+) -> Pool {
+    let content = session.recorder.content();
+    let executor = Executor {
+        providers,
+        seed: plan.scenario.run().seed,
+        blobs: Box::new(move |digest| content.path(digest)),
+        budget: Budget { cap: plan.time_cap },
+        memory_share: plan.memory_share(),
+    };
+    let capacity = Capacity {
+        slots: plan.jobs(),
+        memory: plan.memory(),
+    };
+    let surroundings = Surroundings {
+        guests: session.guests.clone(),
+        interrupt: session.interrupt.clone(),
+        in_flight: session.recorder.inflight(),
+        dispatcher,
+    };
+    Pool::start(capacity, executor, surroundings)
+}
+
+/// Links the plugins, unless a stop or the run's deadline comes first.
+async fn make_ready(
+    plan: &Plan,
+    session: &mut Session<'_>,
+    ends: Moment,
+) -> Result<Vec<Option<ReadyProvider>>, SessionError> {
+    let interrupt = &session.interrupt;
+    let stop = async {
+        tokio::select! {
+            request = next_stop(&mut session.inbox) => request.cause(),
+            () = clock::sleep_until(ends) => Cause::of(Reason::Timeout),
+        }
+    };
+    tokio::pin!(stop);
+    let ready = tokio::select! {
+        biased;
+        stop = &mut stop => Err(stop),
+        ready = plan.link(session.engine, &session.guests, interrupt, session.observe) => Ok(ready),
+    };
+    let cause = match ready {
+        Ok(Ok(providers)) => return Ok(providers),
+        // It saw the request before its message came here.
+        Ok(Err(ReadyError::Stopped)) => stop.await,
+        Ok(Err(error)) => return Err(SessionError::Ready(error)),
+        Err(stop) => stop,
+    };
+    interrupt.now();
+    Err(SessionError::Stopped(cause))
+}
+
+async fn next_stop(inbox: &mut UnboundedReceiver<Message>) -> StopRequest {
+    loop {
+        match inbox.recv().await {
+            Some(Message::Stop(request)) => return request,
+            Some(Message::Written(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Makes a lane for every provider that has trials; what earlier sessions have done lies behind all of them.
+fn lanes(plan: &Plan, state: &State, held: &Arc<HashSet<u64>>) -> io::Result<Vec<Lane>> {
+    let suite = plan.suite();
+    let first_test = match state.next_pending(0) {
+        Some(ordinal) => suite.reader().at(ordinal)?.0.index,
+        None => suite.test_count(),
+    };
+    let planned = plan.providers.iter().enumerate();
+    Ok(planned
+        .filter_map(|(index, provider)| {
+            let mut reader = suite.reader();
+            let tests = Tests {
+                read: Box::new(move |test| reader.test(test)),
+                first: first_test,
+                count: suite.test_count(),
+            };
+            let rules = lane_rules(index, provider.as_ref()?);
+            Some(Lane::new(rules, tests, Arc::clone(held)))
+        })
+        .collect())
+}
+
+fn lane_rules(index: usize, provider: &PlannedProvider) -> LaneRules {
+    let definition = &provider.definition;
+    LaneRules {
+        provider: index,
+        id: definition.id.clone(),
+        concurrency: definition.concurrency.map(Into::into),
+        rate: definition.rate,
+        memory: provider.limits.memory,
+    }
+}
