@@ -19,6 +19,8 @@ fn the_page_of_commands_has_every_flag_of_every_command() {
     for command in &commands {
         let heading = format!("\n## `{}`\n", name(command));
         assert!(text.contains(&heading), "{heading}");
+        let link = format!("](#{})", name(command).replace(' ', "-"));
+        assert!(text.contains(&link), "{link}");
     }
     let block = Regex::new(r"(?s)<!-- flags of `(.*?)` -->\n.*?<!-- /flags -->").unwrap();
     let mut written = Vec::new();
