@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::Regex;
 use serde_json::{Map, Value};
 
@@ -30,6 +30,9 @@ use crate::model::{AttemptError, Check, Denied, Grant, LogRecord, Metric};
 
 /// Of so many bytes secrets are taken out on the thread of the guest that left them.
 const MAX_REDACTED_AT_ONCE: u64 = 256 * 1024;
+/// Of forms that have more bytes in all no table of all transitions is made: where a value repeats itself, making one takes
+/// time by the square of its length.
+const MAX_TABLE_BYTES: usize = 16 * 1024;
 /// How many of what looks like a place where a text was shortened may be in a secret itself. Each of them is one more look
 /// at a text that may have a million, and hardly a secret has any.
 const MAX_REACH: usize = 8;
@@ -82,8 +85,10 @@ impl Redactor {
         if all.is_empty() {
             return None;
         }
+        let bytes: usize = all.keys().map(Vec::len).sum();
         let finder = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            .kind((bytes > MAX_TABLE_BYTES).then_some(AhoCorasickKind::ContiguousNFA))
             .build(all.keys())
             .expect("secrets are short enough for an automaton");
         let mark = |name: &String| {

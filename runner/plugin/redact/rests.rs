@@ -9,6 +9,10 @@ use super::Form;
 /// How much of a secret may be left, in bytes.
 pub(super) const MAX_REST: usize = 7;
 
+/// In how many places of a text forms are compared with it one by one. Where a text and a secret repeat themselves there are
+/// as many as they have bytes, and as many bytes to compare in each.
+const MAX_TRIES: usize = 8;
+
 /// Finds the parts of forms that a text begins or ends with, without trying every length of every form: a text may be
 /// cut in a million places.
 pub(super) struct Rests {
@@ -18,6 +22,15 @@ pub(super) struct Rests {
     tails: Probes,
     /// The bytes of the longest form.
     longest: usize,
+}
+
+/// Which parts of a form count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The whole form, too.
+    Any,
+    /// What may go on as the form.
+    Open,
 }
 
 /// The shortest parts that may not be left, of one end of the forms.
@@ -45,26 +58,51 @@ impl Rests {
     /// The longest part of a form that `text` begins with, in bytes, and its secret.
     pub(super) fn at_start(&self, text: &[u8], forms: &[Form]) -> Option<(usize, usize)> {
         let near = &text[..text.len().min(self.longest)];
-        let rests = self.tails.find(near).filter_map(|(place, with_tail)| {
+        let mut longest = None;
+        for (tries, (place, with_tail)) in self.tails.find(near).enumerate() {
+            if tries == MAX_TRIES {
+                let backwards = |bytes: &[u8]| -> Vec<u8> { bytes.iter().rev().copied().collect() };
+                let text = backwards(near);
+                let length = |form: &[u8]| overlap(&backwards(form), &text, Part::Any);
+                return self.tails.longest(near, forms, length);
+            }
             let rest = &near[..=place + MAX_REST];
-            let form = with_tail
-                .iter()
-                .find(|form| forms[**form].bytes.ends_with(rest))?;
-            Some((rest.len(), forms[*form].secret))
-        });
-        rests.last()
+            let mut with_tail = with_tail.iter();
+            let form = with_tail.find(|form| forms[**form].bytes.ends_with(rest));
+            longest = form
+                .map(|form| (rest.len(), forms[*form].secret))
+                .or(longest);
+        }
+        longest
     }
 
     /// The longest part of a form that `text` ends with, in bytes, and its secret.
     pub(super) fn at_end(&self, text: &[u8], forms: &[Form]) -> Option<(usize, usize)> {
+        self.end(text, forms, Part::Any)
+    }
+
+    /// The most bytes that `text` ends with and that a longer form begins with; none if there are no more than may be left.
+    pub(super) fn open_at_end(&self, text: &[u8], forms: &[Form]) -> Option<usize> {
+        self.end(text, forms, Part::Open).map(|(length, _)| length)
+    }
+
+    fn end(&self, text: &[u8], forms: &[Form], part: Part) -> Option<(usize, usize)> {
         let near = &text[text.len().saturating_sub(self.longest)..];
-        self.heads.find(near).find_map(|(place, with_head)| {
+        for (tries, (place, with_head)) in self.heads.find(near).enumerate() {
+            if tries == MAX_TRIES {
+                let length = |form: &[u8]| overlap(form, near, part);
+                return self.heads.longest(near, forms, length);
+            }
             let rest = &near[place..];
-            let form = with_head
-                .iter()
-                .find(|form| forms[**form].bytes.starts_with(rest))?;
-            Some((rest.len(), forms[*form].secret))
-        })
+            let is_rest = |form: &&usize| {
+                let form = &*forms[**form].bytes;
+                form.starts_with(rest) && (part == Part::Any || form.len() > rest.len())
+            };
+            if let Some(form) = with_head.iter().find(is_rest) {
+                return Some((rest.len(), forms[*form].secret));
+            }
+        }
+        None
     }
 }
 
@@ -89,4 +127,51 @@ impl Probes {
             (found.start(), forms.as_slice())
         })
     }
+
+    /// The longest part of a form of which an end is in `text`, by the length that is told of each, and its secret.
+    fn longest(
+        &self,
+        text: &[u8],
+        forms: &[Form],
+        length: impl Fn(&[u8]) -> usize,
+    ) -> Option<(usize, usize)> {
+        let mut is_there = vec![false; self.forms.len()];
+        for found in self.finder.find_overlapping_iter(text) {
+            is_there[found.pattern().as_usize()] = true;
+        }
+        let there = self
+            .forms
+            .iter()
+            .zip(is_there)
+            .filter(|(_, is_there)| *is_there);
+        let parts = there.flat_map(|(forms, _)| forms).map(|form| {
+            let form = &forms[*form];
+            (length(&form.bytes), form.secret)
+        });
+        let parts = parts.filter(|(length, _)| *length > MAX_REST);
+        parts.reduce(|longest, part| if part.0 > longest.0 { part } else { longest })
+    }
+}
+
+/// How many bytes at the end of `text` are the beginning of `form`, in time that is linear in both (Knuth, Morris and
+/// Pratt).
+fn overlap(form: &[u8], text: &[u8], part: Part) -> usize {
+    let end = match part {
+        Part::Any => form.len(),
+        Part::Open => form.len() - 1,
+    };
+    let form = &form[..end.min(text.len())];
+    // Of each beginning of the form: how many bytes of its end are a shorter beginning.
+    let mut borders = vec![0; form.len()];
+    let next = |borders: &[usize], mut length: usize, byte: u8| {
+        while length > 0 && form.get(length) != Some(&byte) {
+            length = borders[length - 1];
+        }
+        length + usize::from(form.get(length) == Some(&byte))
+    };
+    for end in 1..form.len() {
+        borders[end] = next(&borders, borders[end - 1], form[end]);
+    }
+    text.iter()
+        .fold(0, |length, byte| next(&borders, length, *byte))
 }

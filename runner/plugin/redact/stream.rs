@@ -69,7 +69,10 @@ impl Stream {
 impl Redactor {
     /// Where, from `from` on, that begins which may go on as a secret; the end if nothing does.
     fn beginning(&self, bytes: &[u8], from: usize) -> usize {
-        let near = from.max(bytes.len().saturating_sub(self.longest));
+        if let Some(length) = self.rests.open_at_end(&bytes[from..], &self.forms) {
+            return bytes.len() - length;
+        }
+        let near = from.max(bytes.len().saturating_sub(MAX_REST));
         let mut starts = near..bytes.len();
         let open = starts.find(|start| self.form_beginning_with(&bytes[*start..]).is_some());
         open.unwrap_or(bytes.len())

@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
+use aho_corasick::AhoCorasickKind;
 use base64::{Engine as _, engine::general_purpose};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    Ended, Ending, Form, Redactor, Reply,
+    Ended, Ending, Form, Redactor, Reply, Stream,
     artifacts::{MAX_NAME_BYTES, Marking},
     fuzzing::forms,
     rests::Rests,
@@ -195,6 +196,33 @@ fn a_text_of_a_million_parts_and_a_long_secret_are_no_matter() {
     assert_eq!(cut(&redactor, &text), text);
     let text = "…0000;0001;".repeat(100_000);
     assert_eq!(cut(&redactor, &text), "…[secret LONG]".repeat(100_000));
+}
+
+/// Each form of it has thousands of places where it could begin, and a text of it as many.
+#[test]
+fn a_long_secret_that_repeats_itself_is_no_matter() {
+    let secret = "ab".repeat(2_000);
+    let long = redactor(&[("LONG", &secret)]);
+    // A table of its transitions would take seconds to make.
+    assert_eq!(long.finder.kind(), AhoCorasickKind::ContiguousNFA);
+    assert_eq!(
+        redactor(&[("KEY", SECRET)]).finder.kind(),
+        AhoCorasickKind::DFA
+    );
+    assert_eq!(redacted(&long, &format!("<{secret}>")), "<[secret LONG]>");
+
+    // All of it but the first bytes, between marks of where a text was cut.
+    let almost = format!("-{}-", &secret[2..]);
+    assert_eq!(cut(&long, &almost), almost);
+    let text = format!("{almost}…").repeat(50);
+    assert_eq!(redacted(&long, &text), text);
+    let mut stream = Stream::new(Arc::new(long));
+    let mut told = Vec::new();
+    for piece in text.as_bytes().chunks(4_096) {
+        told.extend(stream.push(piece));
+    }
+    told.extend(stream.end());
+    assert!(told == text.as_bytes());
 }
 
 #[test]
@@ -509,9 +537,10 @@ proptest! {
 
     #[test]
     fn the_longest_rest_of_a_form_is_found(
-        first in "[ab]{4,20}",
-        second in "[ab]{9,30}",
-        text in "[ab]{0,40}",
+        first in "[ab]{4,20}|(ab){2,30}",
+        second in "[ab]{9,30}|(aab){3,30}|a{9,90}",
+        // Where it repeats itself there are more places to compare than are compared one by one.
+        text in "[ab]{0,40}|[ab]{0,3}(ab){0,50}[ab]{0,3}|[ab]{0,3}(aab){0,40}[ab]{0,3}|a{0,90}b?",
     ) {
         let form = |bytes: String| Form { bytes: bytes.into_bytes(), secret: 0 };
         let forms = [form(first), form(second)];
@@ -528,6 +557,8 @@ proptest! {
         let at_end = longest(&|form, length| text.ends_with(&form[..length]));
         prop_assert_eq!(rests.at_start(text, &forms).map(|(length, _)| length), at_start);
         prop_assert_eq!(rests.at_end(text, &forms).map(|(length, _)| length), at_end);
+        let is_open = |form: &[u8], length| form.len() > length && text.ends_with(&form[..length]);
+        prop_assert_eq!(rests.open_at_end(text, &forms), longest(&is_open));
     }
 
     #[test]
