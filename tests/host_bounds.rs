@@ -1,12 +1,13 @@
 //! What a running guest can make the host hold and do. Beside the guest's own memory that is at most 64 MiB, and what is
 //! done behind its end is bounded.
 
-use std::{fmt::Write as _, thread, time::Duration};
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use crate::support::{
     bombs,
+    peak::measured,
     runner::{Ran, Runner, Running},
 };
 
@@ -70,23 +71,7 @@ fn writing(prefix: &str, part: &str, suffix: &str, bytes: usize) -> String {
 
 /// Runs the scenario, and tells the most memory that the program had, in bytes.
 fn exec(runner: &Runner) -> (Ran, u64) {
-    let running = Running::spawn(runner.command(&["exec", "scenario.toml"]));
-    let status = format!("/proc/{}/status", running.id());
-    let watching = thread::spawn(move || {
-        let mut peak = 0;
-        let most = |text: String| -> Option<u64> {
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-            line.trim().strip_suffix(" kB")?.parse().ok()
-        };
-        // What has ended has none.
-        while let Some(kib) = fs_err::read_to_string(&status).ok().and_then(most) {
-            peak = kib * 1024;
-            thread::sleep(Duration::from_millis(1));
-        }
-        peak
-    });
-    let ran = running.finish();
-    (ran, watching.join().unwrap())
+    measured(runner.command(&["exec", "scenario.toml"]))
 }
 
 /// Runs a command in its text form on one test, and returns that test's row and what memory it took.
