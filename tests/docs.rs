@@ -64,6 +64,24 @@ const LANGUAGES: [Language; 5] = [
     },
 ];
 
+/// A line that calls the program, whatever is done with what it prints.
+const CALL: &str = r"^(?:cargo run --release -- |.*?\$\(runner |runner )(.*?)\)?$";
+
+/// Lines of shell on the README and in the reference that do not call the program, and how they are tested.
+const OTHER_COMMANDS: [(&str, &str); 5] = [
+    ("cd shout", "as on the pages for authors"),
+    ("cat README.md", "as on the pages for authors"),
+    (
+        "mkdir results && chgrp testers results && chmod g+ws results",
+        "needs a group; `tests/ownership.rs` has what comes of it",
+    ),
+    ("umask 007", "the same"),
+    (
+        "cargo run --release --example toml-conformance-list",
+        "`tests/scenarios.rs` calls what it calls",
+    ),
+];
+
 #[test]
 fn each_language_has_a_page_of_what_its_template_is() {
     let runner = Runner::new(&[]);
@@ -114,6 +132,25 @@ fn every_command_line_is_one() {
             if let Err(error) = Cli::try_parse_from(arguments) {
                 panic!("{}: {error}", block.place());
             }
+        }
+    }
+}
+
+#[test]
+fn every_other_command_line_has_a_reason() {
+    let is_call = Regex::new(CALL).unwrap();
+    let readme = read("README.md");
+    // `.ci/run` runs them line by line.
+    let (_, development) = readme.split_once("\n## Development\n").unwrap();
+    // Those for authors are followed by `tests/toolchains.rs`.
+    let blocks = blocks_of("sh").into_iter();
+    for block in blocks.filter(|block| !block.is_for_authors()) {
+        for line in block.text.lines() {
+            let command = line.split('#').next().unwrap().trim_end();
+            let is_known = is_call.is_match(line)
+                || OTHER_COMMANDS.iter().any(|(known, _)| *known == command)
+                || block.page == Path::new("README.md") && development.contains(line);
+            assert!(is_known, "{}: {line}", block.place());
         }
     }
 }
@@ -328,7 +365,7 @@ fn json_blocks() -> impl Iterator<Item = (Block, Value)> {
 
 /// The arguments of every call of the program in a script, as a shell splits them.
 fn runner_calls(script: &str) -> Vec<Vec<String>> {
-    let call = Regex::new(r"^(?:cargo run --release -- |.*?\$\(runner |runner )(.*?)\)?$").unwrap();
+    let call = Regex::new(CALL).unwrap();
     let calls: String = script
         .lines()
         // Nothing is written where the page says so.
