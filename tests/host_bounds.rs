@@ -130,6 +130,56 @@ fn what_a_reply_becomes_is_told_before_it_does() {
 }
 
 #[test]
+fn a_reply_has_only_so_many_checks_and_metrics() {
+    for (key, part, most) in [
+        ("checks", "{\"name\":\"\",\"verdict\":\"pass\"},", 10_000),
+        ("metrics", "{\"name\":\"\",\"value\":0},", 1_000),
+    ] {
+        let reply = |count: usize| {
+            let prefix = format!("{{\"ok\":{{\"output\":0,\"{key}\":[");
+            let suffix = "]}}";
+            let bytes = prefix.len() + suffix.len() + count * part.len();
+            let text = writing(&prefix, part, suffix, bytes);
+            row(&text, "protocol = \"json\"", "").0
+        };
+        assert_eq!(reply(most)["outcome"], "passed");
+        let says = format!(
+            "the reply has {} {key}, and at most {most} are allowed",
+            most + 1
+        );
+        assert_eq!(reply(most + 1)["error"]["message"], says.as_str());
+    }
+}
+
+#[test]
+fn a_run_holds_the_file_of_one_plugin_at_a_time() {
+    let usual = usual();
+    let runner = Runner::new(&[]);
+    let mut scenario = String::new();
+    for provider in ["a", "b", "c", "d"] {
+        // A custom section, which is a part of the file and of nothing that is made of it.
+        let mut file = wat::parse_str(writing("[", "0,", "]", 10)).unwrap();
+        let content = [provider.as_bytes(), &vec![0; 40 << 20]].concat();
+        file.extend(
+            [
+                &[0],
+                bombs::leb(content.len() + 2).as_slice(),
+                b"\x01x",
+                &content,
+            ]
+            .concat(),
+        );
+        runner.write(&format!("{provider}.wasm"), file);
+        scenario += &format!("[providers.{provider}]\nplugin = \"{provider}.wasm\"\n");
+    }
+    runner.scenario(&format!("{scenario}[[tests]]\nid = \"t\"\n"));
+    let (ran, peak) = exec(&runner);
+    ran.expect(0);
+    let more = peak.saturating_sub(usual) / MIB;
+    assert!(more < 100, "four files of 40 MiB took {more} MiB");
+}
+
+#[test]
 fn a_large_reply_that_fails_every_expectation_is_judged_within_bounds() {
     let usual = usual();
     for (provider, part) in [

@@ -1126,7 +1126,7 @@ fn the_texts_of_a_request_that_is_not_sent_are_bounded() {
             "set-path-with-query",
             r#""path-with-query" (option string)"#,
             1,
-            16_384,
+            8_192,
         ),
     ] {
         let begin = if name == "set-path-with-query" {

@@ -47,6 +47,13 @@ fn instantiating(nested: &[u8], times: usize) -> Vec<u8> {
     ])
 }
 
+/// A component that could make streams or futures, and hand them to another one inside of it.
+fn piping(what: &str) -> Vec<u8> {
+    let text =
+        format!("(component (component (type $t ({what} u8)) (core func (canon {what}.new $t))))");
+    wat::parse_str(text).unwrap()
+}
+
 /// Each component instantiates the one before it twice.
 fn doubling(times: usize) -> Vec<u8> {
     let mut text = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
@@ -203,6 +210,8 @@ fn a_file_with_too_much_of_anything_is_refused_before_anything_is_done_with_it()
             "steps to fill its instances with elements, globals and data, and at most 2 000 000 are allowed",
         ),
         (doubling(60), "core instances, and at most 200 are allowed"),
+        (piping("stream"), "makes streams or futures"),
+        (piping("future"), "makes streams or futures"),
     ];
     let runner = Runner::new(&[]);
     runner.scenario("[providers.p]\nplugin = \"bomb.wasm\"\n[[tests]]\nid = \"a\"\n");

@@ -560,3 +560,22 @@ fn reuse_decides_results() {
         .collect();
     assert_eq!((prints.len(), digests.len()), (2, 2));
 }
+
+#[test]
+fn an_instance_that_makes_the_host_hold_much_is_not_kept() {
+    let runner = reusing(
+        "limits = { scratch = \"4MiB\" }",
+        &tests(
+            r#"
+            a1 | {}               |
+            a2 | { do = "write" } |
+            a3 | { do = "hold" }  |
+            b1 | {}               |
+            "#,
+        ),
+    );
+    runner.exec(&["-j", "1"]).expect(0);
+    let run = runner.only_run();
+    let counted = |test: &str| run.row(test)["output"]["tests"].as_u64().unwrap();
+    assert_eq!(["a1", "a2", "a3", "b1"].map(counted), [1, 2, 3, 1]);
+}

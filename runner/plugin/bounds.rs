@@ -7,8 +7,8 @@
 
 use bytesize::ByteSize;
 use wasmparser::{
-    BinaryReaderError, ElementItems, ElementKind, ElementSectionReader, FromReader, Imports,
-    Parser, Payload, SectionLimited,
+    BinaryReaderError, CanonicalFunction, ElementItems, ElementKind, ElementSectionReader,
+    FromReader, Imports, Parser, Payload, SectionLimited,
 };
 
 use super::{
@@ -217,6 +217,15 @@ impl Found {
             Payload::ComponentCanonicalSection(section) => {
                 add(&mut self.canonicals, section.count().into(), &CANONICALS)?;
                 assembly.canonicals(section.count().into());
+                for function in section {
+                    // The host makes values of what passes, which may take twenty times the bytes of a guest.
+                    if let CanonicalFunction::StreamNew { .. }
+                    | CanonicalFunction::FutureNew { .. } =
+                        function.map_err(|error| damaged(&error))?
+                    {
+                        return Err(SniffError::Streams);
+                    }
+                }
             }
             Payload::ComponentImportSection(section) => {
                 self.names(&section)?;

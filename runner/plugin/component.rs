@@ -28,6 +28,11 @@ use super::{
 };
 use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric};
 
+/// Checks of one reply.
+const MAX_CHECKS: usize = 10_000;
+/// Metrics of one reply.
+const MAX_METRICS: usize = 1_000;
+
 /// A linked component.
 pub(super) struct Guest {
     pre: PluginPre<Sandbox>,
@@ -286,6 +291,7 @@ fn read_reply(reply: types::Reply, bytes: u64, limits: &Limits) -> Result<Reply,
             ),
         ));
     }
+    few_parts(reply.checks.len(), reply.metrics.len())?;
     let mut json = Allowance::of(limits);
     Ok(Reply {
         output: parse_json("output", reply.output, &mut json)?,
@@ -307,6 +313,20 @@ fn read_reply(reply: types::Reply, bytes: u64, limits: &Limits) -> Result<Reply,
             .collect::<Result<_, _>>()?,
         exit_code: None,
     })
+}
+
+/// Refuses a reply of more checks or metrics than anybody reads: without texts they cost nothing of `limits.reply`.
+pub(super) fn few_parts(checks: usize, metrics: usize) -> Result<(), AttemptError> {
+    for (what, count, most) in [
+        ("checks", checks, MAX_CHECKS),
+        ("metrics", metrics, MAX_METRICS),
+    ] {
+        if count > most {
+            let message = format!("the reply has {count} {what}, and at most {most} are allowed");
+            return Err(failure(ErrorClass::Limit, "reply", message));
+        }
+    }
+    Ok(())
 }
 
 fn read_check(check: types::Check, json: &mut Allowance) -> Result<Check, AttemptError> {

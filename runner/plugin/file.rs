@@ -12,7 +12,8 @@ use thiserror::Error;
 use super::{Kind, SniffError, footprint::Footprint, sniff::sniff};
 use crate::model::Digest;
 
-/// A plugin's file, with its bytes, so that what was checked is what is compiled and stored.
+/// A plugin's file as it was when it was looked at, known by its digest. A run may have many, so its bytes are read again
+/// by whoever needs them, and are those that were looked at or nothing.
 #[derive(Clone, Debug)]
 pub struct PluginFile {
     /// Where it was read from.
@@ -23,10 +24,19 @@ pub struct PluginFile {
     pub sha256: Digest,
     /// Its size in bytes.
     pub size: u64,
-    /// Its content.
-    pub bytes: Bytes,
+    /// Where its bytes are.
+    pub content: PluginContent,
     /// What its instances cost the host.
     pub(super) footprint: Footprint,
+}
+
+/// Where the bytes of a plugin's file are.
+#[derive(Clone, Debug)]
+pub enum PluginContent {
+    /// In memory.
+    Memory(Bytes),
+    /// In this file.
+    File(PathBuf),
 }
 
 /// Why a file cannot be used as a plugin.
@@ -52,6 +62,12 @@ pub enum PluginFileError {
         /// The file.
         path: PathBuf,
     },
+    /// It was replaced or written to since it was looked at.
+    #[error("plugin `{}` has changed since this command began; try again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// It has more bytes than `limits.file` allows.
     #[error("plugin `{}` is larger than `limits.file`, which is {}", path.display(), ByteSize(*limit))]
     TooLarge {
@@ -73,7 +89,43 @@ pub enum PluginFileError {
 impl PluginFile {
     /// Reads, hashes and sniffs the file at `path`.
     pub fn read(path: &Path, max_bytes: u64) -> Result<Self, PluginFileError> {
-        Self::from_bytes(path, Self::read_bytes(path, max_bytes)?)
+        Self::read_as(path, path, max_bytes)
+    }
+
+    /// Reads, hashes and sniffs the file at `content`, such as one of the content store; `path` is for messages and for
+    /// `argv[0]`.
+    pub fn read_as(path: &Path, content: &Path, max_bytes: u64) -> Result<Self, PluginFileError> {
+        let bytes = Self::read_bytes(content, max_bytes)?;
+        Self::sniff(path, &bytes, PluginContent::File(content.into()))
+    }
+
+    /// The same file, whose bytes are at `content` now.
+    pub fn moved_to(&self, content: PathBuf) -> Self {
+        Self {
+            content: PluginContent::File(content),
+            ..self.clone()
+        }
+    }
+
+    /// Reads the bytes again, all of them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they cannot be read, or are not the same any more.
+    pub fn bytes(&self) -> Result<Bytes, PluginFileError> {
+        let path = match &self.content {
+            PluginContent::Memory(bytes) => return Ok(bytes.clone()),
+            PluginContent::File(path) => path,
+        };
+        let changed = || PluginFileError::Changed { path: path.clone() };
+        let bytes = Self::read_bytes(path, self.size).map_err(|error| match error {
+            PluginFileError::TooLarge { .. } => changed(),
+            error => error,
+        })?;
+        if Digest::of(&bytes) != self.sha256 {
+            return Err(changed());
+        }
+        Ok(bytes.into())
     }
 
     /// Reads the bytes of the file at `path`, whatever they are.
@@ -100,18 +152,23 @@ impl PluginFile {
         })
     }
 
-    /// Takes bytes that were read elsewhere, such as from the content store; `path` is for messages and for `argv[0]`.
+    /// Takes bytes that were read elsewhere; `path` is for messages and for `argv[0]`.
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, PluginFileError> {
-        let (kind, footprint) = sniff(&bytes).map_err(|reason| PluginFileError::NoPlugin {
+        let bytes = Bytes::from(bytes);
+        Self::sniff(path, &bytes, PluginContent::Memory(bytes.clone()))
+    }
+
+    fn sniff(path: &Path, bytes: &[u8], content: PluginContent) -> Result<Self, PluginFileError> {
+        let (kind, footprint) = sniff(bytes).map_err(|reason| PluginFileError::NoPlugin {
             path: path.into(),
             reason,
         })?;
         Ok(Self {
             path: path.into(),
             kind,
-            sha256: Digest::of(&bytes),
+            sha256: Digest::of(bytes),
             size: bytes.len() as u64,
-            bytes: bytes.into(),
+            content,
             footprint,
         })
     }

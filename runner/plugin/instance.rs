@@ -33,11 +33,19 @@ pub(super) struct Exports {
     pub(super) lifecycle: Option<Lifecycle>,
 }
 
+/// Host resources that an idle instance may have: files, streams, requests that it has not sent. Each may take 100 KiB of
+/// the runner's memory, and a run keeps an instance for each of its providers.
+const MAX_IDLE_RESOURCES: usize = 64;
+
 impl Instance {
-    /// Tells whether the guest can serve another attempt after this ending: it came to it by itself, and nothing that it
-    /// holds is used up.
-    pub(super) fn can_go_on(&self, ending: &Ending) -> bool {
-        self.exports.is_some() && ending.is_answer() && !self.store.data().is_spent()
+    /// Tells whether the guest can serve another attempt after this ending: it came to it by itself, nothing that it holds
+    /// is used up, and it leaves little to the host to hold for it.
+    pub(super) fn can_go_on(&mut self, ending: &Ending) -> bool {
+        let sandbox = self.store.data_mut();
+        self.exports.is_some()
+            && ending.is_answer()
+            && !sandbox.is_spent()
+            && sandbox.resources() <= MAX_IDLE_RESOURCES
     }
 
     /// Tells the guest that no test follows, and drops it.

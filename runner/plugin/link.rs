@@ -9,7 +9,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::{
     Call, CommandForm, Description, Ended, Engine, Guard, Interrupt, Kind, Moment, PluginFile,
-    Protocol,
+    PluginFileError, Protocol,
     cache::{Code, Form, Key},
     classify::failure,
     command::{self, Program, ProgramCode},
@@ -102,6 +102,9 @@ pub enum LinkError {
         /// Why, in wasmtime's words.
         reason: String,
     },
+    /// Its bytes are not what they were.
+    #[error(transparent)]
+    File(#[from] PluginFileError),
     /// It was interrupted.
     #[error("linking was interrupted")]
     Cancelled,
@@ -143,7 +146,7 @@ impl Engine {
         let draft = self.cache.draft().map_err(unstored)?;
         let writer = draft.writer().map_err(unstored)?;
         self.compiler
-            .compile(&file.bytes, writer, cancel)
+            .compile(&file.bytes()?, writer, cancel)
             .await
             .map_err(|source| match source {
                 CompileError::Cancelled => LinkError::Cancelled,

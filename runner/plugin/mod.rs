@@ -57,7 +57,7 @@ pub use call::{
 pub use clock::Moment;
 pub use compile::{COMPILE_ARGUMENT, CompileError, LOAD_ARGUMENT, compile_child, load_child};
 pub use engine::{ENGINE, Engine, EngineError, EngineOptions};
-pub use file::{PluginFile, PluginFileError};
+pub use file::{PluginContent, PluginFile, PluginFileError};
 pub use fs::{is_private_folder, raise_open_files, sweep_folders};
 pub use instance::{Instance, TEARDOWN_TIME};
 pub use interrupt::{Guard, Interrupt};

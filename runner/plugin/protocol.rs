@@ -11,7 +11,7 @@ use serde_json::{Value, value::RawValue};
 use super::{
     Call, Description, Ending, Reply,
     classify::{beginning, denied, failure, stderr_tail},
-    component::{provider_error, too_large},
+    component::{few_parts, provider_error, too_large},
     contract::runner::provider::types::ErrorKind,
     description::read_schema,
     interrupt::Guard,
@@ -158,7 +158,8 @@ pub(super) fn answer(
     (limits, guard): (&Limits, &Guard),
 ) -> Ending {
     match parse::<AnswerReply>(stdout, exit_code, sandbox, limits) {
-        Ok(Answer::Ok(reply)) => Ending::Reply(reply.into()),
+        Ok(Answer::Ok(reply)) => few_parts(reply.checks.len(), reply.metrics.len())
+            .map_or_else(Ending::Error, |()| Ending::Reply(reply.into())),
         Ok(Answer::Err(error)) => error.ending(guard),
         Err(error) => Ending::Error(error),
     }

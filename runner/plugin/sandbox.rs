@@ -23,15 +23,15 @@ use crate::model::{AttemptError, ErrorClass, Limits};
 /// Live resource handles of a guest, in the component model's tables.
 const MAX_HANDLES: usize = 10_000;
 /// Live host resources of a guest: streams, pollables, descriptors.
-pub(super) const MAX_RESOURCES: usize = 512;
+pub(super) const MAX_RESOURCES: usize = 256;
 /// Live tasks of asynchronous components, with what they wait for. Each that waits may hold half a MiB of stack, and takes
 /// more than two of these.
-const MAX_TASKS: usize = 128;
+const MAX_TASKS: usize = 48;
 /// Bytes of randomness in one call.
 const MAX_RANDOM: u64 = 1024 * 1024;
-/// Bytes of one set of headers in `wasi:http`. In memory it may be three times as large, a request has two of them (its
+/// Bytes of one set of headers in `wasi:http`, as many as servers take. In memory it may be seven times as large, a request has two of them (its
 /// trailers are the other), and a guest may hold as many requests as resources.
-const MAX_FIELDS: usize = 16 * 1024;
+const MAX_FIELDS: usize = 8 * 1024;
 /// Bytes that any guest may hand over, or be handed, in one call: the host has a copy of them.
 pub(super) const MAX_HANDOVER: u64 = 32 * 1024 * 1024;
 /// The same for a command that is a component, whose texts become up to twice as long on the way and are copied again; its
@@ -170,6 +170,11 @@ impl Sandbox {
         }
         self.stdout.clear();
         self.stderr.clear();
+    }
+
+    /// How many host resources the guest has.
+    pub(super) fn resources(&mut self) -> usize {
+        self.wasi.ctx().table.iter_mut().count()
     }
 
     /// Tells whether the guest wanted more than its limits allow of what it holds.

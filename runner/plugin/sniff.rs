@@ -99,6 +99,11 @@ pub enum SniffError {
         "has imports that share the name of their module, which no compiler for plugins writes"
     )]
     SharedNames,
+    /// Its components hand each other streams or futures.
+    #[error(
+        "makes streams or futures of the component model for its own parts, which nothing in the provider's world has"
+    )]
+    Streams,
     /// It instantiates a component that is not defined around the place.
     #[error(
         "instantiates a component that comes as an argument or out of an instance; only those that are defined around \

@@ -284,6 +284,11 @@ impl Source {
         // `./.`, as a scenario beside the source has it, is shown as `.`.
         let folder: PathBuf = folder.components().collect();
         let path = folder.join("plugin.toml");
+        // A message shows the line that is wrong, which must not be one of another file.
+        if fs_err::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
+            let error = io::Error::other("it is a symbolic link");
+            return Err(SourceError::file("read", &path, error));
+        }
         let text = match regular::read_text(&path, MAX_MANIFEST_BYTES) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     model::{Digest, Limits, TrialId},
-    plugin::{self, Kind, Mount, PluginFile, Secrets},
+    plugin::{self, Kind, Mount, PluginContent, PluginFile, Secrets},
     record::{Birth, BirthProvider, BirthScenario, Blob, BlobSource},
     scenario::{self, FailFast, Protocol, Provider, Scenario, Selection, Suite},
 };
@@ -250,7 +250,10 @@ impl Plan {
         let providers = || self.providers.iter().flatten();
         let plugins = providers().map(|provider| Blob {
             digest: provider.file.sha256,
-            source: BlobSource::Bytes(provider.file.bytes.clone()),
+            source: match &provider.file.content {
+                PluginContent::Memory(bytes) => BlobSource::Bytes(bytes.clone()),
+                PluginContent::File(path) => BlobSource::File(path.clone()),
+            },
         });
         let files = self.suite.attachments().map(|(digest, path)| Blob {
             digest,

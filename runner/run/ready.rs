@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt::{self, Display},
     io,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -32,6 +33,7 @@ impl Plan {
         engine: &Engine,
         guests: &Handle,
         interrupt: &Interrupt,
+        blobs: &dyn Fn(Digest) -> PathBuf,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Vec<Option<ReadyProvider>>, ReadyError> {
         let mut plugins: HashMap<Digest, Plugin> = HashMap::new();
@@ -51,7 +53,9 @@ impl Plan {
                 None => {
                     observe(Event::Linking { provider: id });
                     let start = Moment::now();
-                    let linked = engine.link(&provider.file, interrupt).await;
+                    // The original may be replaced while others are compiled.
+                    let stored = provider.file.moved_to(blobs(provider.file.sha256));
+                    let linked = engine.link(&stored, interrupt).await;
                     let took = start.elapsed();
                     observe(Event::Linked { provider: id, took });
                     match linked {

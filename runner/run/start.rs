@@ -133,6 +133,8 @@ async fn make_ready(
     ends: Moment,
 ) -> Result<Vec<Option<ReadyProvider>>, SessionError> {
     let interrupt = &session.interrupt;
+    let content = session.recorder.content();
+    let blobs = |digest| content.path(digest);
     let stop = async {
         tokio::select! {
             request = next_stop(&mut session.inbox) => request.cause(),
@@ -143,7 +145,7 @@ async fn make_ready(
     let ready = tokio::select! {
         biased;
         stop = &mut stop => Err(stop),
-        ready = plan.link(session.engine, &session.guests, interrupt, session.observe) => Ok(ready),
+        ready = plan.link(session.engine, &session.guests, interrupt, &blobs, session.observe) => Ok(ready),
     };
     let cause = match ready {
         Ok(Ok(providers)) => return Ok(providers),

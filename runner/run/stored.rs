@@ -209,12 +209,9 @@ fn stored_provider(
     };
     let what = format!("the plugin of provider `{}`", definition.id);
     let path = run.content().path(stored.plugin_sha256);
-    let bytes = fs_err::read(&path).map_err(|source| missing(&what, &path, source))?;
-    if Digest::of(&bytes) != stored.plugin_sha256 {
-        return Err(StoredError::Altered { what, path });
-    }
+    verify(&path, stored.plugin_sha256, &what)?;
     Ok(Some(PlannedProvider {
-        file: PluginFile::from_bytes(&original_path(definition), bytes)?,
+        file: PluginFile::read_as(&original_path(definition), &path, u64::MAX)?,
         limits: ceiling.cap(definition.limits),
         mounts: grants::stored_mounts(&stored.grants),
         secrets: Arc::default(),

@@ -21,7 +21,7 @@ const TYPES: &str = "wasi:http/types@0.2.12";
 /// Bytes of a host and a port, with room for what the policy refuses with a reason.
 const MAX_AUTHORITY_BYTES: usize = 1024;
 /// Bytes of a path and a query. Servers take 8 KiB.
-const MAX_PATH_BYTES: usize = 16 * 1024;
+const MAX_PATH_BYTES: usize = 8 * 1024;
 
 type Set = Result<(), ()>;
 type Store<'a> = StoreContextMut<'a, Sandbox>;

@@ -235,6 +235,16 @@ fn a_source_is_read_without_pipes_and_until_it_is_stopped() {
 }
 
 #[test]
+fn a_manifest_that_is_a_link_is_not_shown() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("secret"), "root:x:0:0").unwrap();
+    std::os::unix::fs::symlink("secret", folder.path().join("plugin.toml")).unwrap();
+    let error = Source::open(folder.path()).err().unwrap();
+    let text = crate::model::chain(&error);
+    assert!(text.ends_with("it is a symbolic link"), "{text}");
+}
+
+#[test]
 fn a_failed_build_shows_its_lines_once_and_keeps_what_was_built() {
     let folder = scripted("{ seq 100; echo wrong; } >&2; exit 3");
     fs::create_dir(folder.path().join("dist")).unwrap();

@@ -160,6 +160,16 @@ fn act(what: &str) -> Result<(), ProviderError> {
             STATE.with_borrow_mut(|state| state.blocks.push(vec![1; 512 * 1024]));
             Ok(())
         }
+        // Files that nobody closes.
+        "hold" => {
+            for number in 0..70 {
+                match std::fs::File::create(format!("/scratch/{number}")) {
+                    Ok(file) => std::mem::forget(file),
+                    Err(_) => return error(ErrorKind::Internal),
+                }
+            }
+            Ok(())
+        }
         "try-memory" => {
             let pages = core::arch::wasm32::memory_grow::<0>(100_000);
             assert_eq!(pages, usize::MAX, "it was granted more than its limit");
