@@ -285,9 +285,10 @@ fn heads(group: &str) -> Vec<String> {
 /// The program's sources, without the files that only tests have.
 fn sources() -> Vec<Source> {
     let is_for_tests = |path: &str| {
-        ["/tests.rs", "/testing.rs", "/fuzzing.rs"]
+        let is_named = ["/tests.rs", "/testing.rs", "/fuzzing.rs"]
             .iter()
-            .any(|name| path.ends_with(name))
+            .any(|name| path.ends_with(name));
+        is_named || path.starts_with("runner/run/scripted/")
     };
     files()
         .iter()

@@ -80,8 +80,7 @@ impl<'a> Live<'a> {
         // A signal that comes before the watchdog is there reaches the dispatcher all the same.
         around.signals.listen(stop.clone());
 
-        let acks = sender.clone();
-        let acks: Acks = Box::new(move |written| drop(acks.send(Message::Written(written))));
+        let acks: Acks = Box::new(move |written| drop(sender.send(Message::Written(written))));
         let recorder = open(acks).map_err(Error::record)?;
         match recorder.open_log() {
             Ok(file) => around.log.go_to(file, plan.given_secrets()),

@@ -83,7 +83,7 @@ impl State {
     }
 
     /// Lets in one row that was written earlier: its attempt was assigned, reported and written.
-    pub(super) fn replay(&mut self, mark: Mark) -> Accepted {
+    pub(crate) fn replay(&mut self, mark: Mark) -> Accepted {
         let AttemptKey { ordinal, number } = mark.key;
         let is_open = self
             .phase(ordinal)

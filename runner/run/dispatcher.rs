@@ -193,6 +193,12 @@ impl<E: Effects> Dispatcher<E> {
         self.work.state.counts()
     }
 
+    /// What is known of every trial.
+    #[cfg(test)]
+    pub(super) fn state(&self) -> &crate::record::State {
+        &self.work.state
+    }
+
     /// How the session ended; the error is what the runner's own code said that has failed.
     pub(super) fn end(self) -> Result<Ending, String> {
         if let Some(panic) = self.broken {
@@ -287,16 +293,20 @@ impl<E: Effects> Dispatcher<E> {
         let again_at = now.at + AGAIN_AFTER;
         let Flight { lane, trial, .. } = flight;
         let again = trial.clone().untried();
-        let Some(begun) = flight.begun else {
-            self.work.state.release(key);
-            self.work.begin_later(again_at, lane, again);
-            return;
+        let fate = match flight.begun {
+            Some(begun) => {
+                let of = self.identity(lane, &trial, key.number, begun);
+                self.enter(now, lane, &trial, unmade::lost(of, begun, now), false);
+                self.work.suspects.died(key.ordinal)
+            }
+            None => {
+                self.work.state.release(key);
+                self.work.suspects.fate_of(key.ordinal)
+            }
         };
-        let of = self.identity(lane, &trial, key.number, begun);
-        self.enter(now, lane, &trial, unmade::lost(of, begun, now), false);
-        match self.work.suspects.died(key.ordinal) {
+        match fate {
             Fate::Again => self.work.begin_later(again_at, lane, again),
-            Fate::Alone => self.work.begin_last(lane, again),
+            Fate::Alone => self.work.begin_last(again_at, lane, again),
             Fate::Guilty(deaths) => self.accuse(now, lane, &again, deaths),
         }
     }

@@ -32,6 +32,8 @@ mod requests;
 mod room;
 mod schema;
 mod schema_cost;
+#[cfg(test)]
+mod scripted;
 pub mod seam;
 mod signals;
 mod spots;

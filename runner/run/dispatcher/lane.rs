@@ -153,12 +153,15 @@ impl Lane {
         {
             return Ok(Readiness::Blocked);
         }
-        Ok(
-            match self.pacer.as_ref().and_then(|pacer| pacer.wait_until(now)) {
-                Some(then) => Readiness::At(then),
-                None => Readiness::Ready(ordinal),
-            },
-        )
+        Ok(match self.wait_until(now) {
+            Some(then) => Readiness::At(then),
+            None => Readiness::Ready(ordinal),
+        })
+    }
+
+    /// Until when no other attempt may start, if it has to wait for its rate.
+    pub(super) fn wait_until(&self, now: Moment) -> Option<Moment> {
+        self.pacer.as_ref().and_then(|pacer| pacer.wait_until(now))
     }
 
     /// Takes the trial that [`Lane::readiness`] found; an attempt of it begins.

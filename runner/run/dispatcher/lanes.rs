@@ -63,10 +63,9 @@ impl Lanes {
         })
     }
 
-    /// Tells whether a lane can start an attempt now.
-    pub(super) fn is_ready(&mut self, lane: usize, state: &State, now: Moment) -> io::Result<bool> {
-        let readiness = self.0[lane].readiness(state, now)?;
-        Ok(matches!(readiness, Readiness::Ready(_)))
+    /// Until when a lane may not start another attempt, if it has to wait for its rate.
+    pub(super) fn wait_until(&self, lane: usize, now: Moment) -> Option<Moment> {
+        self.0[lane].wait_until(now)
     }
 
     /// Tells whether any has trials that nobody has begun, or some that are due.

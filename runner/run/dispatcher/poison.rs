@@ -109,6 +109,12 @@ impl Suspects {
         self.fate(deaths)
     }
 
+    /// What becomes of a trial that is not executed any more, but for another reason.
+    pub(super) fn fate_of(&self, ordinal: u64) -> Fate {
+        let deaths = self.deaths.get(&ordinal);
+        deaths.map_or(Fate::Again, |deaths| self.fate(*deaths))
+    }
+
     /// Notes that a trial got through.
     pub(super) fn survived(&mut self, ordinal: u64) {
         if !self.deaths.is_empty() {

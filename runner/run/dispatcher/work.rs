@@ -32,6 +32,10 @@ pub(super) struct Work {
     lanes: Lanes,
     /// Trials that are begun again, but not yet.
     later: BinaryHeap<Later>,
+    /// The suspect that is being executed: nothing else is, then.
+    alone: Option<AttemptKey>,
+    /// When the next suspect may begin.
+    alone_at: Option<Moment>,
 }
 
 /// How much may be assigned now.
@@ -69,11 +73,16 @@ impl Work {
             pace: Pace::default(),
             lanes,
             later: BinaryHeap::new(),
+            alone: None,
+            alone_at: None,
         }
     }
 
     /// Puts what executors can take into their batches, and says when to look again.
     pub(super) fn assign(&mut self, now: Now, room: Room) -> io::Result<Option<Moment>> {
+        if self.alone.is_some() {
+            return Ok(None);
+        }
         self.wake_later(now.at);
         self.crew.begin_turn();
         let each_ahead = self.pace.each_ahead();
@@ -98,7 +107,7 @@ impl Work {
         // of another trial with it.
         let is_nothing_left = self.flights.is_empty() && self.later.is_empty();
         if is_nothing_left && lane_at.is_none() && room.is_all_written {
-            self.assign_suspect(now)?;
+            return Ok(self.assign_suspect(now));
         }
         let later_at = self.later.peek().map(|later| later.at);
         Ok([later_at, lane_at].into_iter().flatten().min())
@@ -123,6 +132,9 @@ impl Work {
         let flight = self.flights.remove(who, key)?;
         let memory = self.lanes.release(flight.lane);
         self.crew.release(who, memory);
+        if self.alone == Some(key) {
+            self.alone = None;
+        }
         Some(flight)
     }
 
@@ -131,8 +143,9 @@ impl Work {
         self.later.push(Later { at, lane, trial });
     }
 
-    /// Lets a trial be begun again when nothing else is left.
-    pub(super) fn begin_last(&mut self, lane: usize, trial: Trial) {
+    /// Lets a trial be begun again when nothing else is left, but not before its time.
+    pub(super) fn begin_last(&mut self, at: Moment, lane: usize, trial: Trial) {
+        self.alone_at = Some(at);
         self.suspects.waiting.push_back(Suspect {
             provider: self.lanes.provider(lane),
             trial,
@@ -176,7 +189,7 @@ impl Work {
     }
 
     /// Begins an attempt of a lane's next trial.
-    fn begin_attempt(&mut self, now: Now, who: ExecutorId, lane: usize) {
+    fn begin_attempt(&mut self, now: Now, who: ExecutorId, lane: usize) -> AttemptKey {
         let trial = self.lanes.take(lane, now.at);
         let number = self.state.assign(trial.ordinal);
         let assignment = Assignment {
@@ -189,6 +202,7 @@ impl Work {
                 .ends
                 .map(|ends| ends.saturating_duration_since(now.at)),
         };
+        let key = assignment.key();
         self.crew.assign(who, assignment, self.lanes.memory(lane));
         self.flights.add(Flight {
             number,
@@ -197,25 +211,24 @@ impl Work {
             trial,
             begun: None,
         });
+        key
     }
 
-    /// Begins a trial that may have ended a process or an executor before, once nothing else is left to do.
-    fn assign_suspect(&mut self, now: Now) -> io::Result<()> {
-        let Some(suspect) = self.suspects.waiting.front() else {
-            return Ok(());
-        };
+    /// Begins a trial that may have ended a process or an executor before, once nothing else is left to do; says when to
+    /// look again if it cannot begin now.
+    fn assign_suspect(&mut self, now: Now) -> Option<Moment> {
+        let suspect = self.suspects.waiting.front()?;
         let lane = self.lanes.of_provider(suspect.provider);
-        let Some(who) = self.crew.idle_with(self.lanes.memory(lane)) else {
-            return Ok(());
-        };
-        if let Some(suspect) = self.suspects.waiting.pop_front() {
-            self.lanes.put_first(lane, suspect.trial);
+        let who = self.crew.idle_with(self.lanes.memory(lane))?;
+        let waits = [self.alone_at, self.lanes.wait_until(lane, now.at)];
+        let until = waits.into_iter().flatten().max();
+        if until.is_some_and(|until| until > now.at) {
+            return until;
         }
-        // It is due from now on: if it is not ready, its lane's own pace decides.
-        if self.lanes.is_ready(lane, &self.state, now.at)? {
-            self.begin_attempt(now, who, lane);
-        }
-        Ok(())
+        let suspect = self.suspects.waiting.pop_front()?;
+        self.lanes.put_first(lane, suspect.trial);
+        self.alone = Some(self.begin_attempt(now, who, lane));
+        None
     }
 
     fn wake_later(&mut self, now: Moment) {

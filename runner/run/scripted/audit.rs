@@ -1,0 +1,416 @@
+//! [`Audit`]: what must hold at every message, found without the dispatcher's own books.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::shape::Shape;
+use crate::{
+    model::{Attempt, AttemptError, ErrorClass, Outcome, StopMode},
+    record::{AttemptKey, Entry, Mark, State},
+    run::seam::{Assignment, Capacity, ExecutorId, FromExecutors},
+    scenario::{ExpectedError, Retries},
+};
+
+/// After how long a trial may be begun again that was given back or lost.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// How long the machine that lacked something is left alone, times how often it did.
+const LACKING_PAUSE: Duration = Duration::from_millis(200);
+/// How long interrupted guests have to answer.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
+/// How often a trial may be made again that the machine has failed.
+const MAX_LACKS: u32 = 3;
+/// How many deaths alone make a suspect the cause.
+const DEATHS_ALONE: u32 = 3;
+
+/// The books of somebody who hears every message.
+pub(super) struct Audit {
+    shape: Arc<Shape>,
+    rules: AuditRules,
+    members: BTreeMap<ExecutorId, Capacity>,
+    /// What is assigned and not answered, by ordinal.
+    open: HashMap<u64, Open>,
+    trials: Vec<Known>,
+    /// The last start of each provider's attempts.
+    started: Vec<Option<Duration>>,
+    /// The rows that must be recorded, each once.
+    expected: HashMap<AttemptKey, Expected>,
+    recorded: HashSet<AttemptKey>,
+    /// The rows that are on disk, in their order.
+    pub(super) written: Vec<Mark>,
+    unwritten: usize,
+    bad: u64,
+    /// The trials of which an attempt was assigned.
+    pub(super) begun: BTreeSet<u64>,
+    stopping: Option<Stopping>,
+    pub(super) has_storage_failed: bool,
+    /// Whether the machine was what failed, ever.
+    pub(super) has_lacked: bool,
+}
+
+/// What a schedule sets.
+#[derive(Clone, Copy)]
+pub(super) struct AuditRules {
+    pub(super) fail_fast: Option<u64>,
+    pub(super) poison_after: u32,
+    pub(super) grace: Duration,
+    pub(super) ends: Duration,
+}
+
+struct Open {
+    who: ExecutorId,
+    number: u32,
+    is_begun: bool,
+}
+
+#[derive(Clone, Default)]
+struct Known {
+    is_settled: bool,
+    /// The number of the last attempt that has or will have a row.
+    number: u32,
+    /// Attempts that the scenario's retries count.
+    tries: u32,
+    lacks: u32,
+    not_before: Duration,
+    deaths: u32,
+}
+
+struct Expected {
+    outcome: Outcome,
+    is_final: bool,
+    /// It came when the dispatcher may have given up waiting for it.
+    is_optional: bool,
+}
+
+struct Stopping {
+    mode: StopMode,
+    /// From when on attempts may have been given up.
+    gives_up_at: Option<Duration>,
+}
+
+impl Audit {
+    pub(super) fn new(shape: Arc<Shape>, rules: AuditRules) -> Self {
+        Self {
+            trials: vec![Known::default(); shape.trials.len()],
+            started: vec![None; shape.providers.len()],
+            shape,
+            rules,
+            members: BTreeMap::new(),
+            open: HashMap::new(),
+            expected: HashMap::new(),
+            recorded: HashSet::new(),
+            written: Vec::new(),
+            unwritten: 0,
+            bad: 0,
+            begun: BTreeSet::new(),
+            stopping: None,
+            has_storage_failed: false,
+            has_lacked: false,
+        }
+    }
+
+    /// An attempt is assigned.
+    pub(super) fn assigned(&mut self, now: Duration, who: ExecutorId, assignment: &Assignment) {
+        let key = assignment.key();
+        assert!(self.stopping.is_none(), "{key:?} is assigned after a stop");
+        let capacity = self.members.get(&who).expect("it is there");
+        let slots: usize = self.members.values().map(|capacity| capacity.slots).sum();
+        let trial = &self.trials[key.ordinal as usize];
+        assert!(!trial.is_settled, "{key:?} is assigned after its final row");
+        assert!(
+            !self.open.contains_key(&key.ordinal),
+            "{key:?} is assigned twice"
+        );
+        assert_eq!(key.number, trial.number + 1, "{key:?} has another's number");
+        assert!(
+            now >= trial.not_before,
+            "{key:?} is begun at {now:?}, before {:?}",
+            trial.not_before
+        );
+
+        let planned = &self.shape.trials[key.ordinal as usize];
+        assert_eq!(planned.provider, assignment.provider);
+        let provider = &self.shape.providers[planned.provider];
+        assert!(provider.memory <= capacity.memory, "{key:?} does not fit");
+        if let Some(last) = self.started[planned.provider] {
+            assert!(now >= last + provider.gap(), "{key:?} is begun too fast");
+        }
+        self.started[planned.provider] = Some(now);
+        let of_provider =
+            |ordinal: &&u64| self.shape.trials[**ordinal as usize].provider == planned.provider;
+        let running = self.open.keys().filter(of_provider).count();
+        assert!(
+            provider.concurrency.is_none_or(|most| running < most),
+            "{key:?} is one too many of its provider"
+        );
+        if let Some(most) = self.rules.fail_fast {
+            let left = most.saturating_sub(self.bad).max(slots as u64);
+            assert!(
+                (self.open.len() as u64) < left,
+                "{key:?} is begun although {} open attempts suffice to fail",
+                self.open.len()
+            );
+        }
+        self.check_suspects(key);
+        self.open.insert(
+            key.ordinal,
+            Open {
+                who,
+                number: key.number,
+                is_begun: false,
+            },
+        );
+        self.begun.insert(key.ordinal);
+    }
+
+    /// A suspect runs when all others are settled, and alone, also with the disk.
+    fn check_suspects(&self, key: AttemptKey) {
+        let is_suspect = |ordinal: u64| {
+            let after = self.rules.poison_after;
+            after > 0 && self.trials[ordinal as usize].deaths >= after
+        };
+        let beside = self.open.keys().find(|ordinal| is_suspect(**ordinal));
+        assert_eq!(beside, None, "{key:?} is begun beside a suspect");
+        if is_suspect(key.ordinal) {
+            assert!(self.open.is_empty(), "the suspect {key:?} is not alone");
+            assert_eq!(self.unwritten, 0, "the suspect {key:?} endangers rows");
+            let trials = (0..).zip(&self.trials);
+            let mut left = trials.filter(|(ordinal, trial)| {
+                !trial.is_settled && trial.lacks < MAX_LACKS && self.has_room_for(*ordinal)
+            });
+            let other = left.find(|(ordinal, _)| !is_suspect(*ordinal));
+            assert!(other.is_none(), "the suspect {key:?} is not the last");
+        }
+    }
+
+    /// Tells whether somebody is there who could execute a trial.
+    fn has_room_for(&self, ordinal: u64) -> bool {
+        let provider = self.shape.trials[ordinal as usize].provider;
+        let memory = self.shape.providers[provider].memory;
+        let mut members = self.members.values();
+        members.any(|capacity| capacity.memory >= memory)
+    }
+
+    /// An executor's message reaches the dispatcher.
+    pub(super) fn heard(&mut self, now: Duration, message: &FromExecutors) {
+        match message {
+            FromExecutors::Joined { who, capacity } => {
+                self.members.insert(*who, *capacity);
+            }
+            FromExecutors::Started { who, attempts } => {
+                for key in attempts {
+                    if let Some(open) = self.open.get_mut(&key.ordinal)
+                        && (open.who, open.number) == (*who, key.number)
+                    {
+                        open.is_begun = true;
+                    }
+                }
+            }
+            FromExecutors::Reports { who, attempts } => {
+                for attempt in attempts {
+                    self.reported(now, *who, attempt);
+                }
+            }
+            FromExecutors::Returned { who, attempts }
+            | FromExecutors::Lost { who, attempts, .. } => {
+                for key in attempts {
+                    self.lost(now, *who, *key);
+                }
+            }
+            FromExecutors::Left { who } => {
+                let open = self.open.iter().filter(|(_, open)| open.who == *who);
+                let mut keys: Vec<_> = open
+                    .map(|(ordinal, open)| AttemptKey {
+                        ordinal: *ordinal,
+                        number: open.number,
+                    })
+                    .collect();
+                keys.sort_unstable();
+                for key in keys {
+                    self.lost(now, *who, key);
+                }
+                self.members.remove(who);
+            }
+        }
+    }
+
+    fn reported(&mut self, now: Duration, who: ExecutorId, attempt: &Attempt) {
+        let key = AttemptKey::from(attempt);
+        if self.close(who, key).is_none() {
+            return;
+        }
+        let trial = &mut self.trials[key.ordinal as usize];
+        trial.number = key.number;
+        let error = attempt.error.as_ref();
+        if error.is_some_and(|error| error.fault.is_some()) {
+            self.has_lacked = true;
+            trial.lacks += 1;
+            trial.deaths = 0;
+            trial.not_before = now + LACKING_PAUSE * trial.lacks;
+            self.expect(now, key, Outcome::Stopped, false);
+            return;
+        }
+        if attempt.outcome == Outcome::Stopped {
+            self.expect(now, key, Outcome::Stopped, false);
+            return;
+        }
+        trial.deaths = 0;
+        trial.tries += 1;
+        let retries = &self.shape.trials[key.ordinal as usize].test.retries;
+        let again_at = backoff(retries, attempt.outcome, error, trial.tries)
+            .map(|backoff| now + backoff)
+            .filter(|at| *at < self.rules.ends);
+        match again_at {
+            Some(at) => trial.not_before = at,
+            None => {
+                trial.is_settled = true;
+                self.bad += u64::from(attempt.outcome.is_bad());
+            }
+        }
+        self.expect(now, key, attempt.outcome, again_at.is_none());
+    }
+
+    fn lost(&mut self, now: Duration, who: ExecutorId, key: AttemptKey) {
+        let Some(open) = self.close(who, key) else {
+            return;
+        };
+        let trial = &mut self.trials[key.ordinal as usize];
+        trial.not_before = now + AGAIN_AFTER;
+        if !open.is_begun {
+            return;
+        }
+        trial.number = key.number;
+        trial.deaths += 1;
+        let after = self.rules.poison_after;
+        let is_guilty = after > 0 && trial.deaths >= after + DEATHS_ALONE;
+        if is_guilty {
+            trial.is_settled = true;
+            trial.number += 1;
+            self.bad += 1;
+        }
+        self.expect(now, key, Outcome::Stopped, false);
+        if is_guilty {
+            let number = key.number + 1;
+            let accused = AttemptKey { number, ..key };
+            self.expect(now, accused, Outcome::Error, true);
+        }
+    }
+
+    fn close(&mut self, who: ExecutorId, key: AttemptKey) -> Option<Open> {
+        let open = self.open.get(&key.ordinal)?;
+        if (open.who, open.number) != (who, key.number) {
+            return None;
+        }
+        self.open.remove(&key.ordinal)
+    }
+
+    fn expect(&mut self, now: Duration, key: AttemptKey, outcome: Outcome, is_final: bool) {
+        let stopping = self.stopping.as_ref();
+        let gives_up_at = stopping.and_then(|stopping| stopping.gives_up_at);
+        let expected = Expected {
+            outcome,
+            is_final,
+            is_optional: gives_up_at.is_some_and(|at| now >= at) || self.has_storage_failed,
+        };
+        let twice = self.expected.insert(key, expected);
+        assert!(twice.is_none(), "{key:?} has two rows");
+    }
+
+    /// Rows are on their way to the disk.
+    pub(super) fn recorded(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let mark = entry.mark();
+            let key = mark.key;
+            assert!(self.recorded.insert(key), "{key:?} is recorded twice");
+            self.unwritten += 1;
+            if let Some(expected) = self.expected.remove(&key) {
+                let is_final = (mark.outcome, mark.is_final);
+                assert_eq!(is_final, (expected.outcome, expected.is_final), "{key:?}");
+                continue;
+            }
+            // What a stop gives up is the one row that nobody has asked for.
+            let open = self.open.remove(&key.ordinal);
+            let is_given_up = open.is_some_and(|open| open.number == key.number && open.is_begun)
+                && self.stopping.is_some()
+                && (mark.outcome, mark.is_final) == (Outcome::Stopped, false);
+            assert!(is_given_up, "nothing is known of {mark:?}");
+        }
+    }
+
+    /// Rows are on disk.
+    pub(super) fn synced(&mut self, entries: &[Entry]) {
+        self.unwritten -= entries.len();
+        self.written.extend(entries.iter().map(Entry::mark));
+    }
+
+    /// A stop begins, or is made stronger.
+    pub(super) fn stopping(&mut self, now: Duration, mode: StopMode) {
+        let gives_up_at = match mode {
+            StopMode::Drain => None,
+            StopMode::Stop | StopMode::Cancel => Some(now + self.rules.grace + ANSWER_TIME),
+            StopMode::Kill => Some(now + ANSWER_TIME),
+        };
+        let old = self.stopping.as_ref();
+        assert!(old.is_none_or(|old| mode > old.mode), "a stop gets weaker");
+        let sooner = old.and_then(|old| old.gives_up_at);
+        self.stopping = Some(Stopping {
+            mode,
+            gives_up_at: [sooner, gives_up_at].into_iter().flatten().min(),
+        });
+    }
+
+    /// When a stop must be over at the latest, if one is under way that is bounded; the time for the disk not counted.
+    pub(super) fn must_end_at(&self) -> Option<Duration> {
+        let gives_up_at = self.stopping.as_ref()?.gives_up_at?;
+        Some(gives_up_at + ANSWER_TIME)
+    }
+
+    /// The session is over: compares the dispatcher's state with the fold of what is on disk.
+    pub(super) fn ended(&self, live: &State, is_done: bool) {
+        let mut folded = State::planned(self.shape.trials.len() as u64);
+        for mark in &self.written {
+            folded.replay(*mark);
+        }
+        assert_eq!(folded.counts(), live.counts());
+        assert_eq!(folded.is_complete(), live.is_complete());
+        for ordinal in 0..self.shape.trials.len() as u64 {
+            assert_eq!(folded.outcome(ordinal), live.outcome(ordinal), "{ordinal}");
+            if !self.has_storage_failed {
+                assert_eq!(folded.is_pending(ordinal), live.is_pending(ordinal));
+                assert_eq!(folded.attempts(ordinal), live.attempts(ordinal));
+            }
+        }
+        assert_eq!(is_done, folded.is_complete() && !self.has_storage_failed);
+        let missing = self.expected.iter().find(|(_, row)| !row.is_optional);
+        let missing = missing.map(|(key, _)| key);
+        assert!(
+            missing.is_none() || self.has_storage_failed,
+            "{missing:?} was not recorded"
+        );
+        let settled = self.trials.iter().filter(|trial| trial.is_settled).count();
+        let is_bounded = self.has_storage_failed || self.must_end_at().is_some();
+        assert!(
+            is_bounded || settled as u64 == folded.counts().done(),
+            "{settled} trials are settled, and {:?} counted",
+            folded.counts()
+        );
+    }
+}
+
+/// How long to wait before the `tries`th attempt is made again, by what the scenario says.
+fn backoff(
+    retries: &Retries,
+    outcome: Outcome,
+    error: Option<&AttemptError>,
+    tries: u32,
+) -> Option<Duration> {
+    let is_unavailable = error.is_some_and(|error| error.class == Some(ErrorClass::Unavailable));
+    let is_retried = retries.on.iter().any(|on| match on {
+        ExpectedError::Timeout => outcome == Outcome::Timeout,
+        ExpectedError::Class(ErrorClass::Unavailable) => is_unavailable,
+        ExpectedError::Class(_) => false,
+    });
+    (is_retried && tries <= retries.max).then(|| retries.backoff * 2_u32.pow(tries - 1))
+}

@@ -1,0 +1,326 @@
+//! [`Scripted`]: an executor that does what its script says.
+
+use std::{collections::VecDeque, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    agenda::{Agenda, Happening},
+    random::Random,
+};
+use crate::{
+    model::{Attempt, AttemptError, ErrorClass, HostFault, Outcome, TrialId},
+    record::AttemptKey,
+    run::{
+        seam::{Assignment, Capacity, ExecutorId, FromExecutors, Loss, ToExecutor},
+        unmade::{Identity, blank, stop_error},
+    },
+};
+
+/// What an attempt comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Passed,
+    Failed,
+    Timeout,
+    /// An error that may be gone a moment later.
+    Unavailable,
+    /// An error that is the machine's.
+    Lacking,
+}
+
+/// How an executor answers for an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    /// After so long with this.
+    After(Duration, End),
+    /// After so long with this, and once more.
+    Twice(Duration, End),
+    /// Never.
+    Never,
+    /// It says after so long that the attempt is lost.
+    Lost(Duration),
+    /// The same, and answers for it after as long again.
+    LateAfterLost(Duration, End),
+    /// It gives it back and does not begin it.
+    Returned,
+}
+
+/// In which way an executor goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Exit {
+    /// Whoever carries its messages says that it has left, and nothing else.
+    Dies,
+    /// It is said first what it held.
+    DiesHolding,
+    /// It gives back what it has not begun, and says that the rest is lost.
+    Leaves,
+}
+
+/// What an executor does.
+#[derive(Clone, Debug)]
+pub(super) struct Script {
+    pub(super) capacity: Capacity,
+    /// How long its messages, and those to it, are on their way.
+    pub(super) lag: Duration,
+    pub(super) joins_at: Duration,
+    pub(super) leaves: Option<(Duration, Exit)>,
+    /// How it answers: one of these for each attempt.
+    pub(super) answers: Vec<Answer>,
+    /// Attempts of these trials it loses.
+    pub(super) killers: Vec<u64>,
+    /// Whether it does nothing of what it is told but make attempts, and its guests cannot be interrupted.
+    pub(super) is_deaf: bool,
+    /// Whether it says what it has begun.
+    pub(super) says_started: bool,
+    /// How long it takes to leave once it is told to.
+    pub(super) tears_down: Duration,
+}
+
+/// An executor.
+pub(super) struct Scripted {
+    who: ExecutorId,
+    script: Script,
+    ready: VecDeque<Assignment>,
+    running: Vec<Running>,
+    /// What it has said to be lost and will answer for.
+    late: Vec<Running>,
+    is_there: bool,
+    /// Under which seed its answers are chosen.
+    random: Random,
+}
+
+struct Running {
+    key: AttemptKey,
+    trial: TrialId,
+    memory: u64,
+    began_at: Duration,
+    answer: Answer,
+}
+
+impl Scripted {
+    pub(super) fn new(who: ExecutorId, script: Script, seed: u64, agenda: &mut Agenda) -> Self {
+        agenda.at(script.joins_at, Happening::Joins(who));
+        if let Some((at, _)) = script.leaves {
+            agenda.at(at, Happening::Leaves(who));
+        }
+        Self {
+            who,
+            script,
+            ready: VecDeque::new(),
+            running: Vec::new(),
+            late: Vec::new(),
+            is_there: false,
+            random: Random(seed),
+        }
+    }
+
+    pub(super) fn lag(&self) -> Duration {
+        self.script.lag
+    }
+
+    pub(super) fn join(&mut self, agenda: &mut Agenda) {
+        self.is_there = true;
+        let (who, capacity) = (self.who, self.script.capacity);
+        self.say(agenda, FromExecutors::Joined { who, capacity });
+    }
+
+    pub(super) fn leave(&mut self, agenda: &mut Agenda) {
+        if !self.is_there {
+            return;
+        }
+        let who = self.who;
+        let ready: Vec<_> = self.ready.drain(..).map(|ready| ready.key()).collect();
+        let running: Vec<_> = self.running.drain(..).map(|running| running.key).collect();
+        let why = Loss::Gone;
+        match self.script.leaves {
+            Some((_, Exit::DiesHolding)) => {
+                let attempts = [running, ready].concat();
+                self.say(agenda, FromExecutors::Lost { who, attempts, why });
+            }
+            Some((_, Exit::Leaves)) => {
+                let attempts = ready;
+                self.say(agenda, FromExecutors::Returned { who, attempts });
+                let attempts = running;
+                self.say(agenda, FromExecutors::Lost { who, attempts, why });
+            }
+            Some((_, Exit::Dies)) | None => {}
+        }
+        self.say(agenda, FromExecutors::Left { who });
+        self.is_there = false;
+    }
+
+    pub(super) fn take(&mut self, message: ToExecutor, memory: &[u64], agenda: &mut Agenda) {
+        let who = self.who;
+        match message {
+            _ if !self.is_there => {}
+            ToExecutor::Assign(batch) => {
+                self.ready.extend(batch);
+                self.begin(memory, agenda);
+            }
+            _ if self.script.is_deaf => {}
+            ToExecutor::TakeBack => {
+                let attempts = self.ready.drain(..).map(|ready| ready.key()).collect();
+                self.say(agenda, FromExecutors::Returned { who, attempts });
+            }
+            ToExecutor::Stop { grace } => agenda.after(grace, Happening::Interrupts(who)),
+            ToExecutor::Close => {
+                agenda.after(self.script.tears_down, Happening::Leaves(who));
+            }
+        }
+    }
+
+    /// Interrupts guests: they end at once.
+    pub(super) fn interrupt(&mut self, wall: Timestamp, agenda: &mut Agenda) {
+        let (who, now) = (self.who, agenda.now);
+        let attempts = self.running.drain(..).map(|running| {
+            let error = Some(stop_error());
+            Attempt {
+                error,
+                ..running.attempt(Outcome::Stopped, now, wall)
+            }
+        });
+        let attempts = attempts.collect();
+        self.say(agenda, FromExecutors::Reports { who, attempts });
+    }
+
+    /// Lets an attempt come to what the script says.
+    pub(super) fn end(
+        &mut self,
+        key: AttemptKey,
+        memory: &[u64],
+        wall: Timestamp,
+        agenda: &mut Agenda,
+    ) {
+        let Some(index) = self.running.iter().position(|running| running.key == key) else {
+            return;
+        };
+        let running = self.running.swap_remove(index);
+        match running.answer {
+            Answer::After(_, end) => self.answer(&running, end, wall, agenda),
+            Answer::Twice(_, end) => {
+                self.answer(&running, end, wall, agenda);
+                self.answer(&running, end, wall, agenda);
+            }
+            Answer::Lost(_) => self.lose(key, agenda),
+            Answer::LateAfterLost(after, _) => {
+                self.lose(key, agenda);
+                agenda.after(after, Happening::Late(self.who, key));
+                self.late.push(running);
+            }
+            Answer::Never | Answer::Returned => {}
+        }
+        self.begin(memory, agenda);
+    }
+
+    /// Answers for what was said to be lost.
+    pub(super) fn answer_late(&mut self, key: AttemptKey, wall: Timestamp, agenda: &mut Agenda) {
+        let found = self.late.iter().position(|late| late.key == key);
+        let late = self.late.swap_remove(found.unwrap());
+        if let Answer::LateAfterLost(_, end) = late.answer {
+            self.answer(&late, end, wall, agenda);
+        }
+    }
+
+    /// Begins what there is room for, and holds the memory that it was promised to need at most.
+    fn begin(&mut self, memory: &[u64], agenda: &mut Agenda) {
+        while self.running.len() < self.script.capacity.slots
+            && let Some(next) = self.ready.pop_front()
+        {
+            let (who, key) = (self.who, next.key());
+            let is_killer = self.script.killers.contains(&key.ordinal);
+            let answer = match is_killer {
+                true => Answer::Lost(Duration::from_millis(1)),
+                false => *self.random.one_of(&self.script.answers),
+            };
+            let ends_after = match answer {
+                Answer::Returned => {
+                    let attempts = vec![key];
+                    self.say(agenda, FromExecutors::Returned { who, attempts });
+                    continue;
+                }
+                Answer::After(after, _) | Answer::Twice(after, _) => Some(after),
+                Answer::Lost(after) | Answer::LateAfterLost(after, _) => Some(after),
+                Answer::Never => None,
+            };
+            if self.script.says_started {
+                let attempts = vec![key];
+                self.say(agenda, FromExecutors::Started { who, attempts });
+            }
+            if let Some(after) = ends_after {
+                agenda.after(after, Happening::Ends(who, key));
+            }
+            self.running.push(Running {
+                key,
+                trial: next.trial,
+                memory: memory[next.provider],
+                began_at: agenda.now,
+                answer,
+            });
+            let used: u64 = self.running.iter().map(|running| running.memory).sum();
+            assert!(
+                used <= self.script.capacity.memory,
+                "{who:?} runs attempts of {used} bytes and has {}",
+                self.script.capacity.memory
+            );
+        }
+    }
+
+    fn answer(&self, running: &Running, end: End, wall: Timestamp, agenda: &mut Agenda) {
+        let error = |class, code: &str, fault| AttemptError {
+            class,
+            code: code.into(),
+            message: "as the script says".into(),
+            retry_after: None,
+            fault,
+        };
+        let unavailable = Some(ErrorClass::Unavailable);
+        let (outcome, error) = match end {
+            End::Passed => (Outcome::Passed, None),
+            End::Failed => (Outcome::Failed, None),
+            End::Timeout => (Outcome::Timeout, Some(error(None, "timeout", None))),
+            End::Unavailable => (Outcome::Error, Some(error(unavailable, "busy", None))),
+            End::Lacking => {
+                let fault = Some(HostFault::Storage);
+                (Outcome::Error, Some(error(None, "full", fault)))
+            }
+        };
+        let attempt = Attempt {
+            error,
+            ..running.attempt(outcome, agenda.now, wall)
+        };
+        let (who, attempts) = (self.who, vec![attempt]);
+        self.say(agenda, FromExecutors::Reports { who, attempts });
+    }
+
+    fn lose(&self, key: AttemptKey, agenda: &mut Agenda) {
+        let lost = FromExecutors::Lost {
+            who: self.who,
+            attempts: vec![key],
+            why: Loss::Gone,
+        };
+        self.say(agenda, lost);
+    }
+
+    /// Sends a message, unless the executor is not there any more.
+    fn say(&self, agenda: &mut Agenda, message: FromExecutors) {
+        if self.is_there {
+            agenda.after(self.script.lag, Happening::Heard(message));
+        }
+    }
+}
+
+impl Running {
+    fn attempt(&self, outcome: Outcome, now: Duration, wall: Timestamp) -> Attempt {
+        let of = Identity {
+            ordinal: self.key.ordinal,
+            trial: self.trial.clone(),
+            number: self.key.number,
+            started_at: wall,
+        };
+        Attempt {
+            duration: now - self.began_at,
+            ..blank(of, outcome)
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! [`World`]: a dispatcher, its executors and its disk on a virtual clock.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    agenda::{Agenda, Happening},
+    audit::{Audit, AuditRules},
+    executor::{Script, Scripted},
+    random::Random,
+    shape::Shape,
+};
+use crate::{
+    model::{Digest, Fingerprint, StopMode},
+    plugin::{Moment, TEARDOWN_TIME},
+    record::{Entry, RecordError, State, Written},
+    run::{
+        clock::Now,
+        dispatcher::{Dispatcher, Effects, Ending, Message, Parts, Rules, Suspects, Turn},
+        event::Event,
+        seam::{ExecutorId, ToExecutor},
+        stop::StopRequest,
+    },
+};
+
+/// More turns than any schedule takes.
+const MAX_TURNS: u32 = 200_000;
+/// How late the clock of a test may be: nothing in it takes time, but times are rounded.
+const ROUNDING: Duration = Duration::from_millis(1);
+
+/// Everything that a session depends on.
+pub(super) struct Schedule {
+    pub(super) shape: Arc<Shape>,
+    pub(super) executors: Vec<Script>,
+    pub(super) rules: AuditRules,
+    /// When somebody asks for a stop, and how hard.
+    pub(super) stops: Vec<(Duration, StopMode)>,
+    /// How long rows are on their way to the disk.
+    pub(super) disk_lag: Duration,
+    /// After how many rows the disk fails.
+    pub(super) disk_fails_after: Option<usize>,
+    pub(super) seed: u64,
+}
+
+/// What a session came to.
+pub(super) struct Played {
+    pub(super) ending: Ending,
+    pub(super) audit: Audit,
+    /// When it was over.
+    pub(super) over_at: Duration,
+}
+
+/// What the dispatcher's decisions reach.
+struct World {
+    agenda: Agenda,
+    executors: Vec<Scripted>,
+    audit: Audit,
+    /// By provider, what an attempt may take.
+    memory: Vec<u64>,
+    disk: Disk,
+    wall: Timestamp,
+}
+
+struct Disk {
+    lag: Duration,
+    fails_after: Option<usize>,
+    on_its_way: Vec<Entry>,
+    is_syncing: bool,
+}
+
+impl Effects for World {
+    fn tell(&mut self, who: ExecutorId, message: ToExecutor) {
+        if let ToExecutor::Assign(batch) = &message {
+            assert!(!batch.is_empty());
+            for assignment in batch {
+                self.audit.assigned(self.agenda.now, who, assignment);
+            }
+        }
+        let lag = self.executors[who.0 as usize].lag();
+        self.agenda.after(lag, Happening::Told(who, message));
+    }
+
+    fn record(&mut self, entries: Vec<Entry>) {
+        self.audit.recorded(&entries);
+        self.disk.on_its_way.extend(entries);
+        if !self.disk.is_syncing {
+            self.disk.is_syncing = true;
+            self.agenda.after(self.disk.lag, Happening::Synced);
+        }
+    }
+
+    fn flush(&mut self) {
+        let soon = self.disk.lag.min(Duration::from_millis(1));
+        self.agenda.after(soon, Happening::Synced);
+    }
+
+    fn show(&mut self, event: Event<'_>) {
+        match event {
+            Event::Stopping { mode, .. } => self.audit.stopping(self.agenda.now, mode),
+            Event::Rows { counts, .. } => assert!(counts.done() <= counts.planned),
+            _ => {}
+        }
+    }
+}
+
+impl World {
+    fn new(schedule: &Schedule) -> Self {
+        let mut agenda = Agenda::default();
+        let scripts = (0..).zip(&schedule.executors);
+        let executors = scripts.map(|(id, script)| {
+            let seed = schedule.seed ^ u64::from(id) << 32;
+            Scripted::new(ExecutorId(id), script.clone(), seed, &mut agenda)
+        });
+        let executors = executors.collect();
+        for (at, mode) in &schedule.stops {
+            agenda.at(*at, Happening::Asked(*mode));
+        }
+        let providers = schedule.shape.providers.iter();
+        Self {
+            agenda,
+            executors,
+            audit: Audit::new(Arc::clone(&schedule.shape), schedule.rules),
+            memory: providers.map(|provider| provider.memory).collect(),
+            disk: Disk {
+                lag: schedule.disk_lag,
+                fails_after: schedule.disk_fails_after,
+                on_its_way: Vec::new(),
+                is_syncing: false,
+            },
+            wall: "2026-11-20T04:39:12Z".parse().unwrap(),
+        }
+    }
+
+    /// Lets what is on its way arrive on disk, or not.
+    fn sync(&mut self) -> Written {
+        self.disk.is_syncing = false;
+        let entries = std::mem::take(&mut self.disk.on_its_way);
+        let on_disk = self.audit.written.len() + entries.len();
+        let fails = self.disk.fails_after.is_some_and(|most| on_disk > most);
+        if fails {
+            self.audit.has_storage_failed = true;
+        } else {
+            self.audit.synced(&entries);
+        }
+        Written {
+            entries,
+            lines: Vec::new(),
+            error: fails.then(|| RecordError::RootIsFile {
+                path: PathBuf::from("results"),
+            }),
+        }
+    }
+}
+
+impl Schedule {
+    /// Lets it happen, and checks at every message what must hold.
+    pub(super) fn play(&self) -> Played {
+        let base = Moment::now();
+        let mut random = Random(self.seed);
+        let world = World::new(self);
+        let wall = world.wall;
+        let at = |now: Duration| Now {
+            at: base + now,
+            wall,
+            suspended: Duration::ZERO,
+        };
+        let mut dispatcher = Dispatcher::begin(self.parts(world, base), at(Duration::ZERO));
+        for _ in 0..MAX_TURNS {
+            let now = dispatcher.out.agenda.now;
+            let Turn::Wait(until) = dispatcher.turn(at(now)).unwrap() else {
+                return self.played(dispatcher, now);
+            };
+            let until = until.saturating_duration_since(base);
+            let next = dispatcher.out.agenda.next();
+            let next = next.map_or(until, |next| next.min(until)).max(now);
+            dispatcher.out.agenda.now = next;
+            while let Some(happening) = dispatcher.out.agenda.due() {
+                happen(&mut dispatcher, at(next), happening);
+                // Messages that arrive together may be looked at together or not.
+                if random.one_in(3) {
+                    break;
+                }
+            }
+        }
+        panic!("the session does not end");
+    }
+
+    fn parts(&self, out: World, base: Moment) -> Parts<World> {
+        let state = State::planned(self.shape.trials.len() as u64);
+        let after = self.rules.poison_after;
+        let none = |_| unreachable!("nothing died before");
+        Parts {
+            out,
+            rules: Rules {
+                fail_fast: self.rules.fail_fast,
+                grace: self.rules.grace,
+                ends: base + self.rules.ends,
+                limit: "the schedule".into(),
+            },
+            lanes: self.shape.lanes(),
+            suspects: Suspects::of(&HashMap::new(), &state, after, none).unwrap(),
+            state,
+            fingerprint: Box::new(|_, test| Fingerprint {
+                execution: Digest::of(test.id.as_str().as_bytes()),
+                judgement: test.judgement,
+            }),
+        }
+    }
+
+    fn played(&self, mut dispatcher: Dispatcher<World>, over_at: Duration) -> Played {
+        let audit = &dispatcher.out.audit;
+        let must_end_at = audit
+            .must_end_at()
+            .unwrap_or(self.rules.ends + TEARDOWN_TIME + self.rules.grace + TEARDOWN_TIME);
+        let bound = must_end_at + self.disk_lag * 2 + ROUNDING;
+        assert!(over_at <= bound, "it is over at {over_at:?}, not {bound:?}");
+        let state = dispatcher.state().clone();
+        let unused = Audit::new(Arc::clone(&self.shape), self.rules);
+        let audit = std::mem::replace(&mut dispatcher.out.audit, unused);
+        let ending = dispatcher.end().unwrap();
+        audit.ended(&state, ending.cause.is_none());
+        Played {
+            ending,
+            audit,
+            over_at,
+        }
+    }
+}
+
+fn happen(dispatcher: &mut Dispatcher<World>, now: Now, happening: Happening) {
+    let World {
+        agenda,
+        executors,
+        memory,
+        audit,
+        wall,
+        ..
+    } = &mut dispatcher.out;
+    let wall = *wall;
+    let index = |who: ExecutorId| who.0 as usize;
+    match happening {
+        Happening::Heard(message) => {
+            audit.heard(agenda.now, &message);
+            dispatcher.hear(now, message);
+        }
+        Happening::Told(who, message) => executors[index(who)].take(message, memory, agenda),
+        Happening::Joins(who) => executors[index(who)].join(agenda),
+        Happening::Leaves(who) => executors[index(who)].leave(agenda),
+        Happening::Ends(who, key) => executors[index(who)].end(key, memory, wall, agenda),
+        Happening::Late(who, key) => executors[index(who)].answer_late(key, wall, agenda),
+        Happening::Interrupts(who) => executors[index(who)].interrupt(wall, agenda),
+        Happening::Synced => {
+            if !dispatcher.out.disk.on_its_way.is_empty() {
+                let written = dispatcher.out.sync();
+                dispatcher.receive(now, Message::Written(written));
+            }
+        }
+        Happening::Asked(mode) => {
+            let request = StopRequest {
+                mode,
+                signal: None,
+                actor: None,
+            };
+            dispatcher.receive(now, Message::Stop(request));
+        }
+    }
+}
