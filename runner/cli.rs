@@ -107,7 +107,7 @@ pub enum Command {
     /// Write, build and look into plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// Print the JSON Schema of a file format
+    /// Print the JSON Schema of a file format, or of what `--json` prints
     Schema(SchemaArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
@@ -339,6 +339,26 @@ pub enum SchemaName {
     Benchmark,
     /// A line of what `exec --json` prints
     Events,
+    /// What `list --json` prints
+    List,
+    /// What `show --json` prints
+    Show,
+    /// What `logs RUN TRIAL --json` prints
+    Logs,
+    /// What `stop --json` and `cancel --json` print
+    Stop,
+    /// What `verify --json` prints
+    Verify,
+    /// What `prune --json` prints
+    Prune,
+    /// What `cleanup --json` prints
+    Cleanup,
+    /// What `plugin inspect --json` prints
+    PluginInspect,
+    /// What `plugin run --json` prints
+    PluginRun,
+    /// What `plugin doctor --json` prints
+    PluginDoctor,
 }
 
 /// What `runner completions` is told.

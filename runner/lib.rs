@@ -14,3 +14,4 @@ pub mod record;
 pub mod run;
 pub mod scenario;
 pub mod session;
+pub mod view;

@@ -17,6 +17,7 @@ mod control;
 #[cfg(debug_assertions)]
 mod crash;
 mod docs;
+mod documents;
 mod dry_runs;
 mod exec;
 mod filesystem;

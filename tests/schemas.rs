@@ -4,23 +4,45 @@
 
 use std::path::Path;
 
-use runner::{output, record, scenario};
+use clap::ValueEnum as _;
+use runner::{cli::SchemaName, record, scenario, view};
 use serde_json::Value;
 
-use crate::support::fresh::expect_file;
+use crate::support::{fresh::expect_file, runner::Runner};
 
 #[test]
 fn the_published_schemas_are_those_of_the_program() {
-    let schemas = [
-        ("scenario.schema.json", scenario::json_schema()),
-        ("row.schema.json", record::row_schema()),
-        ("benchmark.schema.json", record::benchmark_schema()),
-        ("events.schema.json", output::events_schema()),
-    ];
-    for (name, schema) in schemas {
-        let path = Path::new("schemas").join(name);
-        expect_file(&path, &format!("{schema:#}\n"));
+    for (name, schema) in schemas() {
+        let path = format!("schemas/{name}.schema.json");
+        expect_file(Path::new(&path), &format!("{schema:#}\n"));
     }
+}
+
+#[test]
+fn every_schema_is_printed_by_its_name() {
+    let runner = Runner::new(&[]);
+    let names = SchemaName::value_variants();
+    let names = names.iter().filter_map(SchemaName::to_possible_value);
+    let names: Vec<_> = names.map(|name| name.get_name().to_owned()).collect();
+    let published: Vec<_> = schemas().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, published);
+    for (name, schema) in schemas() {
+        let printed = runner.run(&["schema", name]).expect(0).stdout;
+        let printed: Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(printed, schema, "{name}");
+    }
+}
+
+/// Every contract that has a JSON Schema, by its name.
+fn schemas() -> Vec<(&'static str, Value)> {
+    let formats = [
+        ("scenario", scenario::json_schema()),
+        ("row", record::row_schema()),
+        ("benchmark", record::benchmark_schema()),
+        ("events", view::events_schema()),
+    ];
+    let documents = view::SCHEMAS.iter().map(|(name, make)| (*name, make()));
+    formats.into_iter().chain(documents).collect()
 }
 
 #[test]
@@ -36,12 +58,7 @@ fn the_published_contract_is_that_of_the_sdk() {
 
 #[test]
 fn every_schema_has_a_title_and_a_description_for_each_key() {
-    for schema in [
-        scenario::json_schema(),
-        record::row_schema(),
-        record::benchmark_schema(),
-        output::events_schema(),
-    ] {
+    for (_, schema) in schemas() {
         assert!(schema["title"].is_string());
         let mut silent = Vec::new();
         find_silent(&schema, "", &mut silent);

@@ -9,9 +9,10 @@ use crate::{
     cli::CleanupArgs,
     error::{Error, ExitStatus},
     model::chain,
-    output::{self, Execution, Output},
+    output::{self, Output},
     record::{ClaimError, RecordError, RunEntry, Store, Swept},
     run,
+    view::{CleanupReport, Execution},
 };
 
 /// Sweeps runs whose process has died, or says what a sweep would do.
@@ -81,9 +82,9 @@ fn tell(
         let error = chain(error);
         output.warn(&format!("`{}` cannot be swept: {error}", path.display()));
     }
+    let report = CleanupReport::new(runs, failures, execution, run::wall_clock());
     if is_json {
-        let now = run::wall_clock();
-        output.data(&output::cleanup_json(runs, failures, execution, now));
+        output.document(&report);
         return;
     }
     if runs.is_empty() && !failures.is_empty() {
@@ -94,12 +95,7 @@ fn tell(
         return;
     }
     let ids = store.short_ids();
-    output.show(&output::cleanup_text(
-        runs,
-        &ids,
-        execution,
-        output.columns(),
-    ));
+    output.show(&output::cleanup_text(&report, &ids, output.columns()));
     if execution == Execution::Dry {
         output.hint("nothing was written; `--no-dry-run` writes");
     }

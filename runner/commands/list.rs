@@ -9,6 +9,7 @@ use crate::{
     output::{self, Output},
     record::{Filter, RunEntry, Store},
     run,
+    view::RunList,
 };
 
 /// Lists runs, newest first.
@@ -27,13 +28,14 @@ pub(super) fn list(
     list.runs.truncate(args.limit.unwrap_or(usize::MAX));
 
     super::warn_unreadable(&list.unreadable, output);
+    let shown = RunList::new(&list.runs, now);
     if args.json {
-        output.data(&output::list_json(&list.runs, now));
+        output.document(&shown);
     } else if list.runs.is_empty() {
         output.plain(&nothing(args, all));
     } else {
         let ids = store.short_ids();
-        output.data(&output::list_table(&list.runs, &ids, now, output.columns()));
+        output.data(&output::list_table(&shown, &ids, output.columns()));
         hint_at_resume(&list.runs, surroundings, output);
     }
     Ok(ExitStatus::Success)

@@ -6,9 +6,10 @@ use crate::{
     cli::PruneArgs,
     error::{Error, ExitStatus},
     model::chain,
-    output::{self, Execution, Output},
+    output::{self, Output},
     record::{Policy, Pruning, RecordError, RunEntry, RunId, Spared, Store},
     run,
+    view::{Execution, PruneReport},
 };
 
 /// Deletes what the policies name, or says what would be deleted.
@@ -41,18 +42,18 @@ fn tell(store: &Store, pruning: &Pruning, execution: Execution, is_json: bool, o
         let error = chain(error);
         output.warn(&format!("`{}` cannot be pruned: {error}", path.display()));
     }
+    let report = PruneReport::new(pruning, execution, run::wall_clock());
     if is_json {
-        let now = run::wall_clock();
-        output.data(&output::prune_json(pruning, execution, now));
+        output.document(&report);
     } else {
-        let text = output::prune_text(pruning, &store.short_ids(), execution, output.columns());
+        let text = output::prune_text(&report, &store.short_ids(), output.columns());
         output.show(&text);
-        if execution == Execution::Dry {
+        if report.is_dry_run {
             output.hint("nothing was deleted; `--no-dry-run` deletes");
-            let resumable = pruning
+            let resumable = report
                 .runs
                 .iter()
-                .filter(|pruned| pruned.run.is_resumable());
+                .filter(|doomed| doomed.run.is_resumable());
             match resumable.count() {
                 0 => {}
                 1 => output.hint("one of these runs can still be resumed"),

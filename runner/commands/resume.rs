@@ -21,6 +21,7 @@ use crate::{
     record::{Asked, History, LineError, Manifest, Opening, Rerun, RunEntry, RunReader, Store},
     run::{self, Overrides, Plan, Protected, StopSignals},
     scenario, session,
+    view::{DocumentVersion, RunDetail, RunSummary},
 };
 
 /// A run to go on with, and the store that it is in.
@@ -364,15 +365,18 @@ fn nothing_left(
         run.refresh().map_err(Error::record)?;
         Follow::new(output.clone(), args.json).finish(&run, None);
     } else {
-        let shown = Shown {
-            run,
-            manifest,
-            tally: &tally,
-            rows: &[],
+        let detail = RunDetail {
+            v: DocumentVersion,
+            run: RunSummary::new(run, run::wall_clock()),
             live: None,
+            manifest: manifest.clone(),
+            rows: Vec::new(),
+        };
+        let shown = Shown {
+            detail: &detail,
+            tally: &tally,
             death: None,
             resume: None,
-            now: run::wall_clock(),
         };
         output.show(&output::show_text(&shown, output.columns()));
         output.talk("nothing is left to run");

@@ -1,10 +1,12 @@
 //! `runner schema`.
 
+use clap::ValueEnum as _;
+
 use crate::{
     cli::{SchemaArgs, SchemaName},
     error::ExitStatus,
-    output::{self, Output},
-    record, scenario,
+    output::Output,
+    record, scenario, view,
 };
 
 /// Prints a JSON Schema.
@@ -13,7 +15,11 @@ pub(super) fn schema(args: &SchemaArgs, output: &Output) -> ExitStatus {
         SchemaName::Scenario => scenario::json_schema(),
         SchemaName::Row => record::row_schema(),
         SchemaName::Benchmark => record::benchmark_schema(),
-        SchemaName::Events => output::events_schema(),
+        SchemaName::Events => view::events_schema(),
+        _ => {
+            let name = args.name.to_possible_value().expect("no name is hidden");
+            view::schema(name.get_name()).expect("every document has a schema of its name")
+        }
     };
     output.data(&format!("{schema:#}"));
     ExitStatus::Success

@@ -1,5 +1,6 @@
 //! `runner show`.
 
+use jiff::Timestamp;
 use miette::{IntoDiagnostic as _, WrapErr as _};
 
 use super::{
@@ -11,9 +12,10 @@ use crate::{
     cli::ShowArgs,
     error::{Error, ExitStatus},
     model::{Reason, RunStatus},
-    output::{self, Attempting, Death, Live, Output, Shown, Tally},
+    output::{self, Output, Shown, Tally},
     record::{LineError, Row, RunEntry, RunReader, Store, Underway},
     run::{self, TrialNames},
+    view::{Death, DocumentVersion, InFlightAttempt, LiveSession, RunDetail, RunSummary},
 };
 
 /// Shows a run and the rows that were asked for.
@@ -28,6 +30,7 @@ pub(super) fn show(
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
     if args.history && !args.json {
         let deaths = deaths(&reader);
+        let run = RunSummary::new(&run, run::wall_clock());
         let text = output::history_text(&run, reader.manifest(), &deaths, output.columns());
         output.show(&text);
         return Ok(ExitStatus::Success);
@@ -48,47 +51,47 @@ pub(super) fn show(
         trials.check("with a row")?;
     }
     let resume = naming::resume_entry(&run, surroundings);
-    let live = (run.status == RunStatus::Running).then(|| live(&run, &reader, done));
+    let now = run::wall_clock();
+    let live = (run.status == RunStatus::Running).then(|| live(&run, &reader, done, now));
     let is_crashed = run.status == RunStatus::Incomplete && run.reason == Some(Reason::Crashed);
     let deaths = if is_crashed {
         deaths(&reader)
     } else {
         Vec::new()
     };
-    let shown = Shown {
-        run: &run,
-        manifest: reader.manifest(),
-        tally: &tally,
-        rows: &rows,
-        live: live.as_ref(),
-        death: deaths.last().filter(|death| death.session == session),
-        resume: resume.as_deref(),
-        now: run::wall_clock(),
+    let detail = RunDetail {
+        v: DocumentVersion,
+        run: RunSummary::new(&run, now),
+        live,
+        manifest: reader.manifest().clone(),
+        rows,
     };
     if args.json {
-        output.data(&output::show_json(&shown));
+        output.document(&detail);
     } else {
+        let shown = Shown {
+            detail: &detail,
+            tally: &tally,
+            death: deaths.last().filter(|death| death.session == session),
+            resume: resume.as_deref(),
+        };
         output.show(&output::show_text(&shown, output.columns()));
     }
     Ok(ExitStatus::Success)
 }
 
 /// Looks at what another process is doing; `done` is how many trials its session has done.
-fn live(run: &RunEntry, reader: &RunReader, done: u64) -> Live {
+fn live(run: &RunEntry, reader: &RunReader, done: u64, now: Timestamp) -> LiveSession {
     let mut names = TrialNames::of(reader);
-    let mut attempting = |underway: Underway| Attempting {
-        trial: name(names.as_mut(), underway.key.ordinal),
-        number: underway.key.number,
-        begun_at: underway.begun_at,
+    let mut attempt = |underway: Underway| {
+        let trial = name(names.as_mut(), underway.key.ordinal);
+        InFlightAttempt::new(trial, underway.key.number, underway.begun_at, now)
     };
     let mut in_flight = reader.in_flight();
     in_flight.sort_by_key(|underway| underway.begun_at);
-    Live {
-        owner: reader.holder().unwrap_or_default(),
-        since: run.opened_at,
-        done,
-        in_flight: in_flight.into_iter().map(&mut attempting).collect(),
-    }
+    let in_flight = in_flight.into_iter().map(&mut attempt).collect();
+    let holder = reader.holder().unwrap_or_default();
+    LiveSession::new(holder, run.opened_at, done, in_flight, now)
 }
 
 /// What was in flight in sessions whose process died.
@@ -103,10 +106,10 @@ fn deaths(reader: &RunReader) -> Vec<Death> {
         more: in_flight.len().saturating_sub(Death::MAX_NAMED),
         attempts: in_flight[..in_flight.len().min(Death::MAX_NAMED)]
             .iter()
-            .map(|&(ordinal, number)| Attempting {
+            .map(|&(ordinal, number)| InFlightAttempt {
                 trial: name(names.as_mut(), ordinal),
                 number,
-                begun_at: None,
+                elapsed: None,
             })
             .collect(),
     };

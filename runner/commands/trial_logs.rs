@@ -5,8 +5,9 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
 use crate::{
     error::{Error, ExitStatus},
-    output::{self, Output, Said},
+    output::{self, Output},
     record::{LineError, RunEntry, RunReader},
+    view::{DocumentVersion, SpokenAttempt, SpokenAttempts},
 };
 
 /// Prints what the attempts of the trials said that a glob matches: log, standard output, standard error.
@@ -25,12 +26,9 @@ pub(super) fn trials(
                 if wanted.is_match(row.trial.as_ref()) || wanted.is_match(row.test.as_ref()) =>
             {
                 let text = |name| reader.attempt_text(&row, name);
-                said.push(Said {
-                    log: text("log.jsonl"),
-                    stdout: text("stdout.txt"),
-                    stderr: text("stderr.txt"),
-                    row,
-                });
+                let (log, stdout, stderr) =
+                    (text("log.jsonl"), text("stdout.txt"), text("stderr.txt"));
+                said.push(SpokenAttempt::new(row, log, stdout, stderr));
             }
             Ok(_) => {}
             Err(error @ LineError::Damaged { .. }) => output.warn(&error.to_string()),
@@ -47,8 +45,13 @@ pub(super) fn trials(
             ),
         });
     }
+    let said = SpokenAttempts {
+        v: DocumentVersion,
+        run: run.id.clone(),
+        attempts: said,
+    };
     match is_json {
-        true => output.data(&output::said_json(run, &said)),
+        true => output.document(&said),
         false => output.show(&output::said_text(&said)),
     }
     Ok(ExitStatus::Success)

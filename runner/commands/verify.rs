@@ -6,6 +6,7 @@ use crate::{
     error::{Error, ExitStatus},
     output::{self, Output},
     record::{Store, Verification},
+    view::VerifyReport,
 };
 
 /// Checks that nothing of a run is damaged.
@@ -19,11 +20,12 @@ pub(super) fn verify(
     let dir = named.told(store.locate(named.as_str()))?;
     let verification = Verification::of(&dir).map_err(Error::record)?;
 
-    output.data(&match args.json {
-        true => output::verify_json(&dir, &verification),
-        false => output::verify_text(&dir, &verification),
-    });
-    Ok(match verification.is_intact() {
+    let report = VerifyReport::new(&dir, verification);
+    match args.json {
+        true => output.document(&report),
+        false => output.data(&output::verify_text(&report)),
+    }
+    Ok(match report.is_intact {
         true => ExitStatus::Success,
         false => ExitStatus::NotPassed,
     })

@@ -1,113 +1,10 @@
-//! The event stream of `--json`: JSON Lines, the same for everything that follows a run.
+//! The event stream of `--json`, as `output` makes it.
 
-use std::time::Duration;
-
-use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::{Value, value::RawValue};
-
+pub(super) use crate::view::{EventLine as Line, Longest, StreamEvent as Event};
 use crate::{
-    model::{Counts, Reason, RunStatus, Verdict, escape_json},
-    record::{ManifestCounts, Row},
+    model::{Counts, Reason, RunStatus, Verdict},
+    record::ManifestCounts,
 };
-
-/// The version of the event format.
-const VERSION: u32 = 1;
-
-/// One line of the stream.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Line<'a> {
-    /// The version of the format: 1.
-    v: u32,
-    /// The line's number, from 1.
-    n: u64,
-    #[serde(flatten)]
-    event: Event<'a>,
-}
-
-/// What happened.
-#[derive(Serialize, JsonSchema)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Event<'a> {
-    /// A run was born; from now on it can be listed.
-    Started {
-        /// The run's id.
-        run: &'a str,
-        /// The run's directory.
-        run_dir: &'a str,
-        /// The scenario's name.
-        scenario: &'a str,
-        /// How many trials are planned.
-        planned: u64,
-    },
-    /// A plugin asks for more than its provider is granted; it runs all the same.
-    Requests {
-        /// The provider.
-        provider: &'a str,
-        /// What is not granted, in the plugin's words.
-        requests: &'a [&'a str],
-        /// The table that grants all of it, as the scenario would have it; empty where none of it is understood.
-        toml: &'a str,
-    },
-    /// A row is on disk.
-    Row {
-        /// The row, as in `index.jsonl`.
-        #[schemars(with = "Row<'static>")]
-        row: &'a RawValue,
-    },
-    /// Some time has passed.
-    Progress {
-        /// What is on disk.
-        counts: ManifestCounts,
-        /// How many attempts are being executed.
-        running: usize,
-        /// The trial that has been running for the longest time.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        longest: Option<Longest<'a>>,
-    },
-    /// No new trials are begun.
-    Stopping {
-        /// How hard: `drain`, `stop`, `cancel` or `kill`.
-        mode: &'static str,
-        /// Why: a reason of `benchmark.json`.
-        reason: &'static str,
-        /// The same for people, with who asked.
-        why: &'a str,
-        /// How many attempts have not answered.
-        in_flight: usize,
-    },
-    /// The session is over.
-    Finished {
-        /// The run's status.
-        status: &'static str,
-        /// Why it has this status.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'static str>,
-        /// What its trials showed.
-        verdict: &'static str,
-        /// What the process exits with.
-        exit_code: u8,
-        /// The run's directory.
-        run_dir: &'a str,
-        /// What is on disk.
-        counts: ManifestCounts,
-        /// What the trials came to that this session has run, if it is not the first one of the run; `planned` is how many.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        ran: Option<ManifestCounts>,
-        /// What went wrong, if the run could not go on.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<&'a str>,
-    },
-}
-
-/// A trial that is being executed.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Longest<'a> {
-    /// Its id.
-    trial: &'a str,
-    /// For how long.
-    elapsed_ms: f64,
-}
 
 /// How a run ended.
 pub(super) struct End<'a> {
@@ -119,22 +16,6 @@ pub(super) struct End<'a> {
     pub(super) counts: Counts,
     pub(super) ran: Option<Counts>,
     pub(super) error: Option<&'a str>,
-}
-
-impl<'a> Line<'a> {
-    /// Writes the event as line `n`, with its newline; nothing steers a terminal in it.
-    pub(super) fn write(n: u64, event: Event<'a>, to: &mut Vec<u8>) {
-        let line = Line {
-            v: VERSION,
-            n,
-            event,
-        };
-        let start = to.len();
-        serde_json::to_writer(&mut *to, &line)
-            .expect("an event has no value that JSON cannot hold");
-        escape_json(to, start);
-        to.push(b'\n');
-    }
 }
 
 impl<'a> From<End<'a>> for Event<'a> {
@@ -150,20 +31,4 @@ impl<'a> From<End<'a>> for Event<'a> {
             error: end.error,
         }
     }
-}
-
-impl<'a> Longest<'a> {
-    pub(super) fn new(trial: &'a str, elapsed: Duration) -> Self {
-        Self {
-            trial,
-            elapsed_ms: elapsed.as_secs_f64() * 1e3,
-        }
-    }
-}
-
-/// The JSON Schema of one line.
-pub fn events_schema() -> Value {
-    let mut schema = schemars::schema_for!(Line<'static>);
-    schema.insert("title".into(), "A line of `runner exec --json`".into());
-    schema.to_value()
 }

@@ -45,7 +45,7 @@ impl Follow {
             if let Some(resume) = resume {
                 self.output.talk(&next::resume_line(resume));
             }
-            self.output.talk(&runs::headline(run));
+            self.output.talk(&runs::headline(&run.id, run));
             return;
         }
         let end = events::End {

@@ -5,6 +5,7 @@ use std::{borrow::Cow, path::Path, time::Duration};
 use bytesize::ByteSize;
 use jiff::{Timestamp, tz::TimeZone};
 use owo_colors::OwoColorize as _;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::{self, Counts, Outcome};
@@ -30,11 +31,6 @@ pub(super) fn duration(duration: Duration) -> String {
         return format!("{minutes} m {} s", duration.as_secs() % 60);
     }
     format!("{} h {} m", minutes / 60, minutes % 60)
-}
-
-/// Milliseconds with the microseconds behind the point, as documents have them.
-pub(super) fn millis(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1e3
 }
 
 /// A count with its thousands apart: `12 345`.
@@ -128,6 +124,12 @@ pub(super) fn visible_but_styles(text: &str) -> Cow<'_, str> {
 
 /// A document of JSON, laid out for people, or on one line where that would be too much for anybody to read; nothing
 /// steers a terminal in it.
+pub(super) fn document(document: &impl Serialize) -> String {
+    let value = serde_json::to_value(document).expect("a document has string keys alone");
+    pretty(&value)
+}
+
+/// The same of a value.
 pub(super) fn pretty(value: &Value) -> String {
     let mut text = vec![0; MAX_LAID_OUT_BYTES];
     let mut room = text.as_mut_slice();

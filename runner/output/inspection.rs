@@ -1,21 +1,17 @@
 //! `plugin inspect`.
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::PathBuf,
-    time::Duration,
-};
+use std::collections::{HashMap, HashSet};
 
 use owo_colors::OwoColorize as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     format::{self, pretty},
     runs::dim_field,
 };
 use crate::{
-    model::Digest,
-    plugin::{CommandForm, Compiled, ContractVersion, Description, Kind, Surface},
+    plugin::{ContractVersion, Kind},
+    view::{CompiledPlugin, PluginImport, PluginInspection},
 };
 
 /// How wide the label before a value is.
@@ -24,49 +20,16 @@ const LABEL: usize = 10;
 const SHOWN_LINES: usize = 200;
 /// Characters of one such line; a name may have 100,000.
 const SHOWN_CHARACTERS: usize = 300;
-/// How many imports and exports a document has of each.
-const SHOWN_ELEMENTS: usize = 1_000;
 /// How many lines of a schema are shown; `--json` has all of it.
 const SHOWN_SCHEMA_LINES: usize = 1_000;
 
-/// What is known of a plugin's file; of one that cannot be used it is less.
-pub struct Inspection {
-    /// The file.
-    pub path: PathBuf,
-    /// Its size in bytes.
-    pub size: u64,
-    /// The name of its bytes.
-    pub sha256: Digest,
-    /// Whether it begins like WASM.
-    pub is_wasm: bool,
-    /// What it imports and exports, if it is WASM, whole, and within the bounds of a plugin.
-    pub surface: Option<Surface>,
-    /// What it is, if it is a plugin that this runner knows how to call.
-    pub kind: Option<Kind>,
-    /// What it was compiled to, if it could be.
-    pub loaded: Option<Loaded>,
-    /// What it says of itself, if it does.
-    pub description: Option<Description>,
-    /// Why it cannot be used.
-    pub problem: Option<String>,
-}
-
-/// A plugin that is compiled.
-#[derive(Clone, Copy, Debug)]
-pub struct Loaded {
-    /// What it was compiled to.
-    pub compiled: Compiled,
-    /// How long it took to have that.
-    pub took: Duration,
-}
-
 /// What is known, line by line, in lines of at most `width` characters where names can be put on the next one.
-pub fn inspection_text(inspection: &Inspection, width: usize) -> String {
+pub fn inspection_text(inspection: &PluginInspection, width: usize) -> String {
     let width = width.saturating_sub(LABEL);
     let mut lines = vec![format::path(&inspection.path).bold().to_string()];
     let mut field = |name: &str, value: String| lines.push(dim_field(name, &value));
     field("kind", kind(inspection));
-    match protocol(inspection) {
+    match inspection.protocol {
         Some("json") => field("protocol", "json".to_owned()),
         Some(_) => field("protocol", "plain: it does not describe itself".to_owned()),
         None => {}
@@ -80,15 +43,17 @@ pub fn inspection_text(inspection: &Inspection, width: usize) -> String {
         );
     }
     field("size", format::size(inspection.size));
-    if let Some(loaded) = inspection.loaded {
-        let size = format::size(loaded.compiled.size);
-        field("compiled", format!("{size} in {}", loaded_text(loaded)));
+    if let Some(compiled) = inspection.compiled {
+        let size = format::size(compiled.size);
+        field("compiled", format!("{size} in {}", loaded_text(compiled)));
     }
     field("sha256", inspection.sha256.to_string());
-    if let Some(surface) = &inspection.surface {
-        listed(&grouped(surface, true, width), "imports", &mut field);
-        listed(&grouped(surface, false, width), "missing", &mut field);
-        listed(&surface.exports, "exports", &mut field);
+    if let Some(imports) = &inspection.imports {
+        listed(&grouped(imports, true, width), "imports", &mut field);
+        listed(&grouped(imports, false, width), "missing", &mut field);
+    }
+    if let Some(exports) = &inspection.exports {
+        listed(exports, "exports", &mut field);
     }
     if let Some(description) = &inspection.description {
         listed(&description.requests, "requests", &mut field);
@@ -98,118 +63,47 @@ pub fn inspection_text(inspection: &Inspection, width: usize) -> String {
     lines.join("\n")
 }
 
-/// One document with what is known.
-pub fn inspection_json(inspection: &Inspection) -> String {
-    let surface = inspection.surface.as_ref();
-    let imports = surface.map(|surface| {
-        let imports = surface.imports.iter().take(SHOWN_ELEMENTS);
-        let imports =
-            imports.map(|import| json!({"name": import.name, "offered": import.is_offered}));
-        imports.collect::<Vec<_>>()
-    });
-    let exports = surface.map(|surface| {
-        let exports = surface.exports.iter().take(SHOWN_ELEMENTS);
-        exports.collect::<Vec<_>>()
-    });
-    let left_out = surface.map_or(0, |surface| {
-        let beyond = |count: usize| count.saturating_sub(SHOWN_ELEMENTS);
-        beyond(surface.imports.len()) + beyond(surface.exports.len())
-    });
-    let mut document = json!({
-        "v": 1,
-        "file": inspection.path,
-        "size": inspection.size,
-        "sha256": inspection.sha256.to_string(),
-        "kind": inspection.kind.map(Kind::as_str),
-        "form": inspection.kind.and_then(form),
-        "protocol": protocol(inspection),
-        "contract": surface.and_then(Surface::contract),
-        "lifecycle": surface.is_some_and(Surface::has_lifecycle),
-        "imports": imports,
-        "exports": exports,
-        "compiled": inspection.loaded.map(|loaded| json!({
-            "size": loaded.compiled.size,
-            "cached": loaded.compiled.is_cached,
-            "ms": format::millis(loaded.took),
-        })),
-        "description": inspection.description.as_ref().map(description_json),
-        "problem": inspection.problem,
-    });
-    if left_out > 0 {
-        document["left_out"] = left_out.into();
-    }
-    pretty(&document)
-}
-
 /// `1.2 ms, from the cache`.
-pub(super) fn loaded_text(loaded: Loaded) -> String {
-    let took = format::duration(loaded.took);
-    if loaded.compiled.is_cached {
+pub(super) fn loaded_text(compiled: CompiledPlugin) -> String {
+    let took = format::duration(compiled.took);
+    if compiled.is_cached {
         format!("{took}, from the cache")
     } else {
         format!("{took}, compiled anew")
     }
 }
 
-fn description_json(description: &Description) -> Value {
-    json!({
-        "name": description.name,
-        "version": description.version,
-        "summary": description.summary,
-        "config_schema": description.config_schema,
-        "input_schema": description.input_schema,
-        "requests": description.requests,
-    })
-}
-
-fn kind(inspection: &Inspection) -> String {
-    let surface = inspection.surface.as_ref();
+fn kind(inspection: &PluginInspection) -> String {
     match inspection.kind {
         Some(Kind::Component { contract }) => {
-            let lifecycle = surface.is_some_and(Surface::has_lifecycle);
-            let lifecycle = if lifecycle { ", with lifecycle" } else { "" };
+            let lifecycle = match inspection.lifecycle {
+                true => ", with lifecycle",
+                false => "",
+            };
             format!("component of contract {contract}{lifecycle}")
         }
-        Some(kind @ Kind::Command(_)) => format!("command ({})", form(kind).unwrap_or_default()),
-        None => match surface {
-            None if inspection.is_wasm => "WASM, and not read further".to_owned(),
-            None => "no WASM".to_owned(),
-            Some(surface) => match (surface.contract(), surface.is_component) {
-                (Some(version), _) => {
-                    let host = ContractVersion::HOST;
-                    let version = format::visible_line(version);
-                    format!("component of contract {version}; this runner speaks {host}")
-                }
-                (None, true) => "component, but no plugin".to_owned(),
-                (None, false) => "module, but no plugin".to_owned(),
-            },
+        Some(Kind::Command(_)) => format!("command ({})", inspection.form.unwrap_or_default()),
+        None if inspection.imports.is_none() => match inspection.is_wasm {
+            true => "WASM, and not read further".to_owned(),
+            false => "no WASM".to_owned(),
+        },
+        None => match (&inspection.contract, inspection.is_component) {
+            (Some(version), _) => {
+                let host = ContractVersion::HOST;
+                let version = format::visible_line(version);
+                format!("component of contract {version}; this runner speaks {host}")
+            }
+            (None, true) => "component, but no plugin".to_owned(),
+            (None, false) => "module, but no plugin".to_owned(),
         },
     }
 }
 
-/// By which protocol a command is called, if it could be asked.
-fn protocol(inspection: &Inspection) -> Option<&'static str> {
-    let is_command = matches!(inspection.kind, Some(Kind::Command(_)));
-    let is_known = is_command && inspection.loaded.is_some();
-    is_known.then_some(match inspection.description {
-        Some(_) => "json",
-        None => "plain",
-    })
-}
-
-fn form(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::Component { .. } => None,
-        Kind::Command(CommandForm::Module) => Some("module of WASI preview 1"),
-        Kind::Command(CommandForm::Component) => Some("component of WASI 0.2"),
-    }
-}
-
 /// Imports by package, as `wasi:cli@0.2.6: environment, exit`, each name once, in lines of `width` characters.
-fn grouped(surface: &Surface, is_offered: bool, width: usize) -> Vec<String> {
+fn grouped(imports: &[PluginImport], is_offered: bool, width: usize) -> Vec<String> {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     let (mut places, mut known) = (HashMap::new(), HashSet::new());
-    for import in &surface.imports {
+    for import in imports {
         // A module may import a function more than once.
         if import.is_offered != is_offered || !known.insert(&import.name) {
             continue;

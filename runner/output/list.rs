@@ -1,25 +1,22 @@
 //! `list`: a line for each run.
 
-use jiff::{Timestamp, tz::TimeZone};
-use serde_json::json;
+use jiff::tz::TimeZone;
 
 use super::{
-    format::{self, pretty},
-    runs::{run_json, worked},
+    format,
     standing::Standing,
     table::{Cell, Column, Table},
 };
-use crate::record::{RunEntry, ShortIds};
+use crate::{
+    model::Counts,
+    record::ShortIds,
+    view::{RunList, RunSummary},
+};
 
 /// A line for each run, in at most `width` characters; where there is no screen, all of everything.
-pub fn list_table(
-    runs: &[RunEntry],
-    ids: &ShortIds,
-    now: Timestamp,
-    width: Option<usize>,
-) -> String {
+pub fn list_table(list: &RunList, ids: &ShortIds, width: Option<usize>) -> String {
     let zone = TimeZone::system();
-    let began = format!("began ({})", now.to_zoned(zone.clone()).strftime("%Z"));
+    let began = format!("began ({})", list.now.to_zoned(zone.clone()).strftime("%Z"));
     let mut table = Table::new([
         Column::new("run").brief(0),
         Column::new("status").brief(1),
@@ -30,8 +27,8 @@ pub fn list_table(
         Column::new("took").right().go(5),
         Column::new("").go(3),
     ]);
-    for run in runs {
-        let standing = Standing::of(run);
+    for run in &list.runs {
+        let standing = Standing::from(run);
         let began = run.started_at.to_zoned(zone.clone());
         table.row([
             Cell::new(run.id.as_str()).or(ids.of(&run.id)),
@@ -41,28 +38,23 @@ pub fn list_table(
             done(run).into(),
             Cell::new(began.strftime("%Y-%m-%d %H:%M:%S").to_string())
                 .or(began.strftime("%m-%d %H:%M").to_string()),
-            format::duration(worked(run, now)).into(),
+            format::duration(run.elapsed).into(),
             pin_mark(run).into(),
         ]);
     }
     table.fitted(width)
 }
 
-/// One document with all runs.
-pub fn list_json(runs: &[RunEntry], now: Timestamp) -> String {
-    let runs: Vec<_> = runs.iter().map(|run| run_json(run, now)).collect();
-    pretty(&json!({ "v": 1, "runs": runs }))
-}
-
-fn done(run: &RunEntry) -> String {
+fn done(run: &RunSummary) -> String {
+    let counts = Counts::from(run.counts);
     format!(
         "{}/{}",
-        format::count(run.counts.done()),
-        format::count(run.counts.planned)
+        format::count(counts.done()),
+        format::count(counts.planned)
     )
 }
 
-fn pin_mark(run: &RunEntry) -> &'static str {
+fn pin_mark(run: &RunSummary) -> &'static str {
     match run.pinned {
         Some(_) => "pinned",
         None => "",

@@ -47,29 +47,25 @@ use indicatif::ProgressBar;
 use miette::{GraphicalReportHandler, GraphicalTheme, MietteHandlerOpts};
 use owo_colors::OwoColorize as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Serialize;
 use textwrap::{WordSeparator, WordSplitter};
 
-pub use events::events_schema;
 pub use follow::Follow;
 pub use format::{plural, quoted};
 pub use grants::granted_text;
-pub use inspection::{Inspection, Loaded, inspection_json, inspection_text};
-pub use list::{list_json, list_table};
-pub use live::{Attempting, Death, Live};
+pub use inspection::inspection_text;
+pub use list::list_table;
 pub use next::resume_line;
 pub use notices::Notices;
 pub use occasions::{Begin, Finish};
 pub use pending::why_pending;
-pub use rehearsal::{RehearsalReport, heard_line, requested_text};
+pub use rehearsal::{heard_line, print_rehearsal, requested_text};
 pub use report::{Mode, Report};
-pub use runs::{Shown, history_text, show_json, show_text, stop_json, stop_text};
-pub use said::{Said, said_json, said_text};
+pub use runs::{Shown, history_text, show_text, stop_json, stop_text};
+pub use said::said_text;
 pub use tally::Tally;
-pub use tools::{ToolLine, tools_json, tools_text};
-pub use upkeep::{
-    Execution, cleanup_json, cleanup_text, prune_json, prune_text, reindex_text, swept_text,
-    verify_json, verify_text,
-};
+pub use tools::tools_text;
+pub use upkeep::{cleanup_text, prune_text, reindex_text, swept_text, verify_text};
 
 use crate::error::Error;
 
@@ -136,6 +132,11 @@ impl Output {
     /// Prints a line of data that has no colours of ours: whatever it is made of, none are in it.
     pub fn plain_data(&self, line: &str) {
         self.data(&format::visible(line));
+    }
+
+    /// Prints a document as JSON.
+    pub fn document(&self, document: &impl Serialize) {
+        self.data(&format::document(document));
     }
 
     /// Prints what a person wants to know, in lines that are as long as the screen is wide; a program gets them whole.

@@ -4,54 +4,42 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
-use serde_json::{Value, json};
 
 use super::{
-    failure,
-    format::{self, pretty},
-    grants,
-    live::{Death, Live},
+    failure, format, grants,
     standing::Standing,
     summary,
     table::{Column, Table},
     tally::Tally,
 };
 use crate::{
-    error::ExitStatus,
     model::{Actor, Counts, Reason, RunStatus},
-    record::{By, Manifest, Pinned, Row, RunEntry},
+    record::{By, Manifest, Pinned, Row, RunEntry, RunId},
+    view::{Death, DocumentVersion, EndedRun, RunDetail, RunSummary},
 };
 
 /// What is known of a run, to be shown.
 pub struct Shown<'a> {
-    /// The run.
-    pub run: &'a RunEntry,
-    /// Its manifest.
-    pub manifest: &'a Manifest,
+    /// The run, and the rows that were asked for.
+    pub detail: &'a RunDetail,
     /// What its rows came to.
     pub tally: &'a Tally,
-    /// The rows that were asked for.
-    pub rows: &'a [Row<'a>],
-    /// What is seen of it while somebody works on it.
-    pub live: Option<&'a Live>,
     /// What was in flight when its process died, if it has not gone on since.
     pub death: Option<&'a Death>,
     /// The command that goes on with it, if anything is left.
     pub resume: Option<&'a str>,
-    /// Now.
-    pub now: Timestamp,
 }
 
 /// What a run came to, with the rows that were asked for in full; tables have at most `width` characters.
 pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
-    let Shown {
+    let Shown { detail, tally, .. } = shown;
+    let RunDetail {
         run,
         manifest,
-        tally,
         rows,
         ..
-    } = shown;
-    let mut lines = vec![headline(run)];
+    } = detail;
+    let mut lines = vec![headline(&run.id, run)];
     let mut field = |name: &str, value: &str| {
         lines.push(dim_field(name, value));
     };
@@ -65,7 +53,7 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
     field("directory", &format::path(&run.dir));
     field("began", &format::local(run.started_at));
     if let Some(at) = run.completed_at {
-        let took = took_in_full(run, shown.now);
+        let took = took_in_full(run);
         field("ended", &format!("{}, after {took}", format::local(at)));
     }
     if let Some(pinned) = &run.pinned {
@@ -79,8 +67,8 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
     if let Some(by) = latest.and_then(|latest| latest.by.as_ref()) {
         field("asked by", &asked_by(by));
     }
-    if let Some(live) = shown.live {
-        let fields = live.fields(run, shown.now);
+    if let Some(live) = &detail.live {
+        let fields = live.fields(run.counts.into());
         fields
             .iter()
             .for_each(|(name, value)| field(name, &format::visible_line(value)));
@@ -88,9 +76,9 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
     if let Some(death) = shown.death {
         field("died with", &format::visible_line(&death.text()));
     }
-    field("status", &Standing::of(run).status_text());
+    field("status", &Standing::from(run).status_text());
     field("verdict", run.verdict.as_str());
-    field("trials", &trials(run.counts));
+    field("trials", &trials(run.counts.into()));
 
     let providers = manifest.providers.iter();
     let providers = providers.map(|provider| (provider.name.as_str(), &provider.grants));
@@ -120,7 +108,7 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
 /// The sessions that worked on a run, what was in flight where their processes died, and every change of its status;
 /// tables have at most `width` characters.
 pub fn history_text(
-    run: &RunEntry,
+    run: &RunSummary,
     manifest: &Manifest,
     deaths: &[Death],
     width: Option<usize>,
@@ -180,7 +168,7 @@ pub fn history_text(
     });
     let deaths = deaths.collect::<Vec<_>>().join("\n");
     let mut parts = vec![
-        headline(run),
+        headline(&run.id, run),
         sessions.fitted(width),
         deaths,
         transitions.fitted(width),
@@ -189,20 +177,9 @@ pub fn history_text(
     parts.join("\n\n")
 }
 
-/// One document with the manifest and the rows that were asked for.
-pub fn show_json(shown: &Shown<'_>) -> String {
-    pretty(&json!({
-        "v": 1,
-        "run": run_json(shown.run, shown.now),
-        "live": shown.live.map(|live| live.json(shown.now)),
-        "manifest": shown.manifest,
-        "rows": shown.rows,
-    }))
-}
-
 /// How a run stands that was asked to end; `phrase` says what the line does not.
 pub fn stop_text(run: &RunEntry, phrase: &str) -> String {
-    let line = Standing::of(run).line();
+    let line = Standing::from(run).line();
     let words = [run.id.as_str(), phrase, &line];
     let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
     words.join(" ")
@@ -210,16 +187,20 @@ pub fn stop_text(run: &RunEntry, phrase: &str) -> String {
 
 /// One document with what `stop` or `cancel` came to.
 pub fn stop_json(run: &RunEntry, result: &str, now: Timestamp) -> String {
-    let mut document = run_json(run, now);
-    document["v"] = 1.into();
-    document["result"] = result.into();
-    pretty(&document)
+    format::document(&EndedRun {
+        v: DocumentVersion,
+        result,
+        run: RunSummary::new(run, now),
+    })
 }
 
 /// The run and how it stands, on one line.
-pub(super) fn headline(run: &RunEntry) -> String {
-    let id = run.id.to_string();
-    format!("{} {}", id.bold(), Standing::of(run).line())
+pub(super) fn headline<'a, R>(id: &RunId, run: &'a R) -> String
+where
+    Standing: From<&'a R>,
+{
+    let id = id.to_string();
+    format!("{} {}", id.bold(), Standing::from(run).line())
 }
 
 /// A row: on one line if it is well, else with what is wrong.
@@ -250,21 +231,9 @@ fn pin_text(pinned: &Pinned) -> String {
     }
 }
 
-/// For how long a run was, or has been, worked on.
-pub(super) fn worked(run: &RunEntry, now: Timestamp) -> Duration {
-    let open = match run.completed_at {
-        Some(_) => Duration::ZERO,
-        None => now
-            .duration_since(run.opened_at)
-            .try_into()
-            .unwrap_or_default(),
-    };
-    run.worked + open
-}
-
-/// The same, and from its beginning to its end where that is something else.
-fn took_in_full(run: &RunEntry, now: Timestamp) -> String {
-    let worked = worked(run, now);
+/// For how long a run was, or has been, worked on, and from its beginning to its end where that is something else.
+fn took_in_full(run: &RunSummary) -> String {
+    let worked = run.elapsed;
     let took = format::duration(worked);
     let wall = run
         .completed_at
@@ -288,41 +257,6 @@ fn trials(counts: Counts) -> String {
         format::count(counts.planned),
         format::counted(counts)
     )
-}
-
-pub(super) fn run_json(run: &RunEntry, now: Timestamp) -> Value {
-    let counts = &run.counts;
-    let exit = ExitStatus::of(&run.into());
-    let has_ended = run.status != RunStatus::Running;
-    json!({
-        "run": run.id.to_string(),
-        "run_dir": run.dir.to_string_lossy(),
-        "scenario": run.scenario,
-        "status": run.status.as_str(),
-        "reason": run.reason.map(Reason::as_str),
-        "signal": run.signal.map(|signal| signal.as_str()),
-        "stage": run.stage.as_str(),
-        "verdict": run.verdict.as_str(),
-        "is_alive": run.status == RunStatus::Running,
-        "is_not_yet_swept": run.is_not_yet_swept,
-        "pinned": run.pinned,
-        "created_at": run.created_at.to_string(),
-        "started_at": run.started_at.to_string(),
-        "completed_at": run.completed_at.map(|at| at.to_string()),
-        "sessions": run.sessions,
-        "worked_ms": format::millis(run.worked),
-        "elapsed_ms": format::millis(worked(run, now)),
-        "exit_code": has_ended.then(|| exit.code()),
-        "counts": {
-            "planned": counts.planned,
-            "passed": counts.passed,
-            "failed": counts.failed,
-            "error": counts.error,
-            "timeout": counts.timeout,
-            "skipped": counts.skipped,
-            "flaky": counts.flaky,
-        },
-    })
 }
 
 /// A line with the name of what it tells; further lines of the value are below its first.

@@ -1,42 +1,21 @@
 //! What guests have said in their attempts.
 
 use owo_colors::OwoColorize as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{
-    failure,
-    format::{self, pretty},
-};
-use crate::record::{Row, RunEntry};
-
-/// What was said in one attempt.
-pub struct Said {
-    /// The attempt.
-    pub row: Row<'static>,
-    /// Its log, a JSON object on each line.
-    pub log: String,
-    /// Its standard output, where that is not the reply itself.
-    pub stdout: String,
-    /// Its standard error.
-    pub stderr: String,
-}
+use super::{failure, format};
+use crate::view::{SpokenAttempt, SpokenAttempts};
 
 /// Each attempt with what was said in it.
-pub fn said_text(attempts: &[Said]) -> String {
-    let attempts: Vec<_> = attempts.iter().map(Said::text).collect();
+pub fn said_text(said: &SpokenAttempts) -> String {
+    let attempts: Vec<_> = said.attempts.iter().map(SpokenAttempt::text).collect();
     attempts.join("\n\n")
 }
 
-/// One document with what was said.
-pub fn said_json(run: &RunEntry, attempts: &[Said]) -> String {
-    let attempts: Vec<_> = attempts.iter().map(Said::json).collect();
-    pretty(&json!({ "v": 1, "run": run.id.as_str(), "attempts": attempts }))
-}
-
-impl Said {
+impl SpokenAttempt {
     fn text(&self) -> String {
         let mut text = failure::head(&self.row);
-        let log: Vec<_> = self.log.lines().map(record).collect();
+        let log: Vec<_> = self.log_text.lines().map(record).collect();
         for (name, lines) in [
             ("log", log.join("\n")),
             ("stdout", self.stdout.clone()),
@@ -51,25 +30,10 @@ impl Said {
                 text += &format!("\n    {line}");
             }
         }
-        if self.log.is_empty() && self.stdout.is_empty() && self.stderr.is_empty() {
+        if self.log_text.is_empty() && self.stdout.is_empty() && self.stderr.is_empty() {
             text += &format!("\n  {}", "nothing was said".dimmed());
         }
         text
-    }
-
-    fn json(&self) -> Value {
-        let log = self.log.lines();
-        let log: Vec<Value> = log
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
-        json!({
-            "trial": self.row.trial,
-            "attempt": self.row.attempt,
-            "outcome": self.row.outcome.as_str(),
-            "log": log,
-            "stdout": self.stdout,
-            "stderr": self.stderr,
-        })
     }
 }
 

@@ -4,6 +4,7 @@ use super::{format, table::Cell, tone::Tone};
 use crate::{
     model::{Counts, Reason, RunStatus, StopSignal, Verdict},
     record::RunEntry,
+    view::RunSummary,
 };
 
 /// How a run stands. The status tells of its life and the verdict of its tests; what a person reads last tells of the tests
@@ -18,9 +19,21 @@ pub(super) struct Standing {
     pub(super) is_not_yet_swept: bool,
 }
 
-impl Standing {
-    /// How a run stands that is listed.
-    pub(super) fn of(run: &RunEntry) -> Self {
+impl From<&RunSummary> for Standing {
+    fn from(run: &RunSummary) -> Self {
+        Self {
+            status: run.status,
+            reason: run.reason,
+            signal: run.signal,
+            verdict: run.verdict,
+            counts: run.counts.into(),
+            is_not_yet_swept: run.is_not_yet_swept,
+        }
+    }
+}
+
+impl From<&RunEntry> for Standing {
+    fn from(run: &RunEntry) -> Self {
         Self {
             status: run.status,
             reason: run.reason,
@@ -30,7 +43,9 @@ impl Standing {
             is_not_yet_swept: run.is_not_yet_swept,
         }
     }
+}
 
+impl Standing {
     /// The line that a person reads last: `✗ failed: 3 of 8 (5 passed, 3 failed)`.
     pub(super) fn line(&self) -> String {
         let counts = &self.counts;

@@ -1,34 +1,18 @@
 //! `cleanup`, `prune`, `reindex` and `verify`.
 
-use std::path::{Path, PathBuf};
-
-use jiff::Timestamp;
-use serde_json::{Value, json};
-
 use super::{
-    format::{self, pretty},
-    runs::run_json,
+    format,
     standing::Standing,
     table::{Cell, Column, Table},
 };
 use crate::{
-    model::{RunStatus, chain},
-    record::{
-        Amount, Damage, PrunedRun, Pruning, RecordError, Reindexed, ShortIds, Swept, Verification,
-    },
+    model::{Counts, RunStatus},
+    record::{Reindexed, ShortIds, Swept},
+    view::{CleanupReport, DoomedRun, PruneReport, SizedCount, SweptRun, VerifyReport},
 };
 
 /// How many damages a screen shows; the document has more.
 const MAX_DAMAGES: usize = 100;
-
-/// Whether something was done, or only shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Execution {
-    /// It was only shown.
-    Dry,
-    /// It was done.
-    Real,
-}
 
 /// How many runs were swept, and which, where it was nobody's wish.
 pub fn swept_text(runs: &[Swept]) -> String {
@@ -41,15 +25,11 @@ pub fn swept_text(runs: &[Swept]) -> String {
 }
 
 /// The runs that are swept, a line each, in at most `width` characters, and how many come to what.
-pub fn cleanup_text(
-    runs: &[Swept],
-    ids: &ShortIds,
-    execution: Execution,
-    width: Option<usize>,
-) -> String {
-    let becomes = match execution {
-        Execution::Dry => "would become",
-        Execution::Real => "became",
+pub fn cleanup_text(report: &CleanupReport, ids: &ShortIds, width: Option<usize>) -> String {
+    let runs = &report.runs;
+    let becomes = match report.is_dry_run {
+        true => "would become",
+        false => "became",
     };
     let mut table = Table::new([
         Column::new("run").brief(0),
@@ -59,7 +39,7 @@ pub fn cleanup_text(
         Column::new(becomes),
     ]);
     for swept in runs {
-        let counts = swept.run.counts;
+        let counts = Counts::from(swept.run.counts);
         let progress = format!(
             "{}/{}",
             format::count(counts.done()),
@@ -70,10 +50,10 @@ pub fn cleanup_text(
             format::local(swept.run.started_at).into(),
             progress.into(),
             swept.providers.join(", ").into(),
-            Standing::of(&swept.run).status_cell(),
+            Standing::from(&swept.run).status_cell(),
         ]);
     }
-    let is_completed = |swept: &&Swept| swept.run.status == RunStatus::Completed;
+    let is_completed = |swept: &&SweptRun| swept.run.status == RunStatus::Completed;
     let completed = runs.iter().filter(is_completed).count();
     format!(
         "{}
@@ -85,86 +65,30 @@ pub fn cleanup_text(
     )
 }
 
-/// One document with the runs that are swept.
-pub fn cleanup_json(
-    runs: &[Swept],
-    failures: &[(PathBuf, RecordError)],
-    execution: Execution,
-    now: Timestamp,
-) -> String {
-    let runs: Vec<_> = runs
-        .iter()
-        .map(|swept| {
-            let mut value = run_json(&swept.run, now);
-            value["providers"] = json!(swept.providers);
-            value
-        })
-        .collect();
-    pretty(&json!({
-        "v": 1,
-        "is_dry_run": execution == Execution::Dry,
-        "runs": runs,
-        "failures": failures_json(failures),
-    }))
-}
-
 /// The runs that go, in at most `width` characters, then everything else in a line each.
-pub fn prune_text(
-    pruning: &Pruning,
-    ids: &ShortIds,
-    execution: Execution,
-    width: Option<usize>,
-) -> String {
+pub fn prune_text(report: &PruneReport, ids: &ShortIds, width: Option<usize>) -> String {
     let mut lines = Vec::new();
-    if !pruning.runs.is_empty() {
-        lines.push(prune_table(&pruning.runs, ids, width));
+    if !report.runs.is_empty() {
+        lines.push(prune_table(&report.runs, ids, width));
         lines.push(String::new());
     }
-    for (run, spared) in &pruning.spared {
-        lines.push(format!("{} stays: it is {}", run.id, spared.as_str()));
+    for spared in &report.spared {
+        lines.push(format!("{} stays: it is {}", spared.id, spared.because));
     }
-    let verb = match execution {
-        Execution::Dry => "would delete",
-        Execution::Real => "deleted",
+    let verb = match report.is_dry_run {
+        true => "would delete",
+        false => "deleted",
     };
-    let runs = pruning.runs.iter().map(|pruned| pruned.bytes);
-    let leftovers = pruning.leftovers.iter().map(|(_, bytes)| *bytes);
+    let runs = report.runs.iter().map(|doomed| doomed.bytes);
+    let leftovers = report.leftovers.iter().map(|leftover| leftover.bytes);
     lines.push(format!(
         "{verb} {}, {}, {}",
-        amount(sum(runs), "run"),
-        amount(sum(leftovers), "leftover"),
-        amount(pruning.entries, "stored file"),
+        amount(SizedCount::of(runs), "run"),
+        amount(SizedCount::of(leftovers), "leftover"),
+        amount(report.stored_files, "stored file"),
     ));
-    lines.push(format!("{} left", amount(pruning.left, "run")));
+    lines.push(format!("{} left", amount(report.left, "run")));
     lines.join("\n")
-}
-
-/// One document with everything that goes and stays.
-pub fn prune_json(pruning: &Pruning, execution: Execution, now: Timestamp) -> String {
-    let runs = pruning.runs.iter();
-    let runs: Vec<_> = runs.map(|pruned| pruned_json(pruned, now)).collect();
-    let spared: Vec<_> = pruning
-        .spared
-        .iter()
-        .map(|(run, spared)| json!({ "run": run.id.as_str(), "because": spared.as_str() }))
-        .collect();
-    let leftovers: Vec<_> = pruning
-        .leftovers
-        .iter()
-        .map(|(path, bytes)| json!({ "path": path.to_string_lossy(), "bytes": bytes }))
-        .collect();
-    let amount = |amount: Amount| json!({ "count": amount.count, "bytes": amount.bytes });
-    pretty(&json!({
-        "v": 1,
-        "is_dry_run": execution == Execution::Dry,
-        "runs": runs,
-        "spared": spared,
-        "leftovers": leftovers,
-        "stored_files": amount(pruning.entries),
-        "left": amount(pruning.left),
-        "unreadable": failures_json(&pruning.unreadable),
-        "failures": failures_json(&pruning.failures),
-    }))
 }
 
 /// How many runs `runner.db` knows now.
@@ -177,47 +101,32 @@ pub fn reindex_text(reindexed: &Reindexed) -> String {
 }
 
 /// Each damage with its place, and what was looked at.
-pub fn verify_text(dir: &Path, verification: &Verification) -> String {
-    let mut lines: Vec<_> = verification
+pub fn verify_text(report: &VerifyReport) -> String {
+    let mut lines: Vec<_> = report
         .damages
         .iter()
         .take(MAX_DAMAGES)
-        .map(|damage| format::visible_line(&damage.to_string()))
+        .map(|damage| format::visible_line(&damage.sentence))
         .collect();
-    let more = verification.damage_count - lines.len() as u64;
+    let more = report.damage_count - lines.len() as u64;
     if more > 0 {
         lines.push(format!("… {} more", format::count(more)));
     }
-    let verdict = match verification.damage_count {
+    let verdict = match report.damage_count {
         0 => "intact".to_owned(),
         count => format::plural(count, "fault"),
     };
     lines.push(format!(
         "{}: {verdict}; looked at {}, {}, {}",
-        format::path(dir),
-        format::plural(verification.rows, "row"),
-        format::plural(verification.files, "file"),
-        format::plural(verification.entries, "stored file"),
+        format::path(&report.dir),
+        format::plural(report.rows, "row"),
+        format::plural(report.files, "file"),
+        format::plural(report.stored_files, "stored file"),
     ));
     lines.join("\n")
 }
 
-/// One document with each damage.
-pub fn verify_json(dir: &Path, verification: &Verification) -> String {
-    let damages: Vec<_> = verification.damages.iter().map(damage_json).collect();
-    pretty(&json!({
-        "v": 1,
-        "run_dir": dir.to_string_lossy(),
-        "is_intact": verification.is_intact(),
-        "rows": verification.rows,
-        "files": verification.files,
-        "stored_files": verification.entries,
-        "damage_count": verification.damage_count,
-        "damages": damages,
-    }))
-}
-
-fn prune_table(runs: &[PrunedRun], ids: &ShortIds, width: Option<usize>) -> String {
+fn prune_table(runs: &[DoomedRun], ids: &ShortIds, width: Option<usize>) -> String {
     let mut table = Table::new([
         Column::new("run").brief(0),
         Column::new("status").brief(1),
@@ -225,51 +134,20 @@ fn prune_table(runs: &[PrunedRun], ids: &ShortIds, width: Option<usize>) -> Stri
         Column::new("size").right(),
         Column::new("because of"),
     ]);
-    for pruned in runs {
+    for doomed in runs {
         table.row([
-            Cell::new(pruned.run.id.as_str()).or(ids.of(&pruned.run.id)),
-            Standing::of(&pruned.run).status_cell(),
-            pruned.run.scenario.as_str().into(),
-            format::size(pruned.bytes).into(),
-            reasons(pruned).join(", ").into(),
+            Cell::new(doomed.run.id.as_str()).or(ids.of(&doomed.run.id)),
+            Standing::from(&doomed.run).status_cell(),
+            doomed.run.scenario.as_str().into(),
+            format::size(doomed.bytes).into(),
+            doomed.because_of.join(", ").into(),
         ]);
     }
     table.fitted(width)
 }
 
-fn pruned_json(pruned: &PrunedRun, now: Timestamp) -> Value {
-    let mut value = run_json(&pruned.run, now);
-    value["bytes"] = pruned.bytes.into();
-    value["because_of"] = json!(reasons(pruned));
-    value
-}
-
-fn failures_json(failures: &[(PathBuf, RecordError)]) -> Vec<Value> {
-    failures
-        .iter()
-        .map(|(path, error)| json!({ "path": path.to_string_lossy(), "error": chain(error) }))
-        .collect()
-}
-
-fn reasons(pruned: &PrunedRun) -> Vec<&'static str> {
-    pruned.why.iter().map(|why| why.as_str()).collect()
-}
-
-fn damage_json(damage: &Damage) -> Value {
-    json!({ "path": damage.path.to_string_lossy(), "line": damage.line, "problem": damage.problem })
-}
-
-fn sum(sizes: impl Iterator<Item = u64>) -> Amount {
-    let mut amount = Amount::default();
-    for bytes in sizes {
-        amount.count += 1;
-        amount.bytes += bytes;
-    }
-    amount
-}
-
 /// `3 runs (1.5 MiB)`.
-fn amount(amount: Amount, word: &str) -> String {
+fn amount(amount: SizedCount, word: &str) -> String {
     let count = format::plural(amount.count, word);
     match amount.bytes {
         0 => count,

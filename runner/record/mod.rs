@@ -54,7 +54,7 @@ mod tail;
 #[cfg(test)]
 mod testing;
 mod verify;
-mod words;
+pub(crate) mod words;
 mod writer;
 
 pub use birth::{Birth, BirthProvider, BirthScenario, Place};

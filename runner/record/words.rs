@@ -17,7 +17,7 @@ pub(super) fn lossy_path<S: Serializer>(path: &Path, serializer: S) -> Result<S:
 }
 
 /// A type with a closed list of words.
-pub(super) trait Word: Copy + Sized + 'static {
+pub(crate) trait Word: Copy + Sized + 'static {
     /// What the list is called in a schema.
     const NAME: &'static str;
     /// Every value.
@@ -91,12 +91,12 @@ impl Word for StopSignal {
 }
 
 /// Finds the value that a word stands for.
-pub(super) fn parse<T: Word>(word: &str) -> Option<T> {
+pub(crate) fn parse<T: Word>(word: &str) -> Option<T> {
     T::ALL.iter().copied().find(|value| value.word() == word)
 }
 
 /// The schema of a word, for `#[schemars(with = …)]`.
-pub(super) struct WordSchema<T>(std::marker::PhantomData<T>);
+pub(crate) struct WordSchema<T>(std::marker::PhantomData<T>);
 
 impl<T: Word> JsonSchema for WordSchema<T> {
     fn schema_name() -> Cow<'static, str> {
@@ -128,7 +128,7 @@ impl JsonSchema for CodeSchema {
 }
 
 /// The schema of a digest, for `#[schemars(with = …)]`.
-pub(super) struct DigestSchema;
+pub(crate) struct DigestSchema;
 
 impl JsonSchema for DigestSchema {
     fn schema_name() -> Cow<'static, str> {
@@ -145,7 +145,7 @@ impl JsonSchema for DigestSchema {
 }
 
 /// The schema of an instant, for `#[schemars(with = …)]`.
-pub(super) struct InstantSchema;
+pub(crate) struct InstantSchema;
 
 impl JsonSchema for InstantSchema {
     fn schema_name() -> Cow<'static, str> {
@@ -162,17 +162,17 @@ impl JsonSchema for InstantSchema {
 }
 
 /// `#[serde(with)]` for words.
-pub(super) mod word {
+pub(crate) mod word {
     use super::{Cow, Deserialize, Deserializer, Error, Serializer, Word, parse};
 
-    pub(in super::super) fn serialize<T: Word, S: Serializer>(
+    pub(crate) fn serialize<T: Word, S: Serializer>(
         value: &T,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(value.word())
     }
 
-    pub(in super::super) fn deserialize<'de, T: Word, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<T, D::Error> {
         let word = Cow::<str>::deserialize(deserializer)?;
@@ -181,10 +181,10 @@ pub(super) mod word {
 }
 
 /// `#[serde(with)]` for words that may be missing.
-pub(super) mod optional_word {
+pub(crate) mod optional_word {
     use super::{Deserialize, Deserializer, Serializer, Word, word};
 
-    pub(in super::super) fn serialize<T: Word, S: Serializer>(
+    pub(crate) fn serialize<T: Word, S: Serializer>(
         value: &Option<T>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -194,7 +194,7 @@ pub(super) mod optional_word {
         }
     }
 
-    pub(in super::super) fn deserialize<'de, T: Word, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<T>, D::Error> {
         #[derive(Deserialize)]
@@ -206,12 +206,12 @@ pub(super) mod optional_word {
 }
 
 /// `#[serde(with)]` for digests.
-pub(super) mod digest {
+pub(crate) mod digest {
     use super::{Cow, Deserialize, Deserializer, Digest, Error, Serializer};
 
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-    pub(in super::super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         digest: &Digest,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -224,7 +224,7 @@ pub(super) mod digest {
         serializer.serialize_str(std::str::from_utf8(&text).expect("hexadecimal digits are text"))
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Digest, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
@@ -233,17 +233,17 @@ pub(super) mod digest {
 }
 
 /// `#[serde(with)]` for lists of digests.
-pub(super) mod digests {
+pub(crate) mod digests {
     use super::{Deserialize, Deserializer, Digest, Serializer, digest};
 
-    pub(in super::super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         digests: &[Digest],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(digests.iter().map(Digest::to_string))
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<Digest>, D::Error> {
         #[derive(Deserialize)]
@@ -278,17 +278,17 @@ pub(super) mod optional_digest {
 }
 
 /// `#[serde(with)]` for instants, in UTC with milliseconds.
-pub(super) mod instant {
+pub(crate) mod instant {
     use super::{Deserialize, Deserializer, Serializer, Timestamp};
 
-    pub(in super::super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         instant: &Timestamp,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{instant:.3}"))
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Timestamp, D::Error> {
         Timestamp::deserialize(deserializer)
@@ -296,10 +296,10 @@ pub(super) mod instant {
 }
 
 /// `#[serde(with)]` for instants that may be missing.
-pub(super) mod optional_instant {
+pub(crate) mod optional_instant {
     use super::{Deserialize, Deserializer, Serializer, Timestamp, instant};
 
-    pub(in super::super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         instant: &Option<Timestamp>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -309,7 +309,7 @@ pub(super) mod optional_instant {
         }
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Timestamp>, D::Error> {
         Option::deserialize(deserializer)

@@ -7,8 +7,9 @@ use crate::{
     cli::DoctorArgs,
     commands::plugins,
     error::{Error, ExitStatus},
-    output::{self, Output, ToolLine},
+    output::{self, Output},
     plugin::source::{self, Finding, Language},
+    view::{DocumentVersion, ToolList, ToolState},
 };
 
 /// Shows which tools are here.
@@ -25,32 +26,36 @@ pub(super) fn doctor(
     }
     let only = args.language.map(language);
     let languages = Language::ALL.into_iter();
-    let mut lines = Vec::new();
+    let mut tools = Vec::new();
     for language in languages.filter(|language| only.is_none_or(|only| only == *language)) {
         let findings =
             source::examine(language, &args.folder).map_err(|error| plugins::unusable(&error))?;
-        lines.extend(
+        tools.extend(
             findings
                 .into_iter()
-                .map(|finding| line(finding, surroundings)),
+                .map(|finding| state(finding, surroundings)),
         );
     }
 
+    let list = ToolList {
+        v: DocumentVersion,
+        tools,
+    };
     if args.json {
-        output.data(&output::tools_json(&lines));
+        output.document(&list);
     } else {
-        output.text(&output::tools_text(&lines, output.columns()));
+        output.text(&output::tools_text(&list, output.columns()));
     }
-    let is_whole = lines.iter().all(|line| line.is_found);
+    let is_whole = list.tools.iter().all(|tool| tool.is_found);
     Ok(match only {
         Some(_) if !is_whole => ExitStatus::NotPassed,
         _ => ExitStatus::Success,
     })
 }
 
-fn line(finding: Finding, surroundings: &Surroundings) -> ToolLine {
+fn state(finding: Finding, surroundings: &Surroundings) -> ToolState {
     let program = finding.program();
-    ToolLine {
+    ToolState {
         language: finding.language.name(),
         tool: finding.tool,
         is_found: finding.found.is_some(),

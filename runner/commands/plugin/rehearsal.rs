@@ -8,7 +8,7 @@ use std::{
 };
 
 use miette::miette;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::{file, grants};
 use crate::{
@@ -142,7 +142,7 @@ fn values(args: &RehearseArgs) -> Result<(Value, Value), Error> {
     };
     let config = match &args.config {
         Some(text) => read_json("--config", text)?,
-        None => json!({}),
+        None => Value::Object(Map::new()),
     };
     if !config.is_object() {
         return Err(usage("`--config` is an object, as the scenario's `config`"));

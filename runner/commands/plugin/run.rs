@@ -17,10 +17,11 @@ use crate::{
     commands::Surroundings,
     error::{Error, ExitStatus},
     model::{Artifact, Grants, chain},
-    output::{self, Loaded, Output, RehearsalReport},
+    output::{self, Output},
     plugin::{self, Engine, Heard, Listener, Plugin},
     record,
     run::{self, Rehearsal, Rehearsed, UnfitError},
+    view::{CompiledPlugin, RehearsalReport},
 };
 
 /// Calls a plugin and shows everything that comes of it.
@@ -68,21 +69,16 @@ pub(super) fn run(
     let shown = rehearsed.last().expect("it is called at least once");
     let folder = args.artifacts.as_deref();
     let written = artifacts.map(|artifacts| artifacts.write(&shown.attempt.artifacts));
-    let report = RehearsalReport {
-        path: &path,
-        loaded: linked.loaded,
-        calls: &rehearsed,
-        is_text,
-        artifacts: folder.filter(|_| matches!(written, Some(Ok(())))),
-    };
+    let folder = folder.filter(|_| matches!(written, Some(Ok(()))));
+    let report = RehearsalReport::new(&path, linked.loaded, rehearsed, is_text, folder);
     if args.json {
-        output.data(&report.json());
+        output.document(&report);
     } else {
-        report.print(output);
+        output::print_rehearsal(&report, output);
     }
     // Said last: what the plugin replied is there all the same.
     written.transpose()?;
-    Ok(if shown.attempt.outcome.is_bad() {
+    Ok(if report.outcome.is_bad() {
         ExitStatus::NotPassed
     } else {
         ExitStatus::Success
@@ -92,7 +88,7 @@ pub(super) fn run(
 /// A plugin that can be called as it is asked to.
 struct Linked {
     plugin: Plugin,
-    loaded: Loaded,
+    loaded: CompiledPlugin,
     /// What it would like to be granted.
     requests: Vec<String>,
 }
@@ -126,10 +122,9 @@ fn link(prepared: &mut Prepared, args: &RehearseArgs, bench: &Workbench) -> Resu
         Ok(description.requests)
     };
     let requests = bench.wait(fits).map_err(|error| unfit(&error))?;
-    let compiled = plugin.compiled();
     Ok(Linked {
+        loaded: CompiledPlugin::new(plugin.compiled(), took),
         plugin,
-        loaded: Loaded { compiled, took },
         requests,
     })
 }

@@ -1,0 +1,96 @@
+//! [`LiveSession`] and [`Death`]: what is seen of a run while a process works on it, and what was when one died.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::written;
+use crate::record::{Holder, words::InstantSchema};
+
+/// What is seen of a run while a process works on it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct LiveSession {
+    /// The process; `null` if it has not written that down.
+    pub pid: Option<u32>,
+    /// The host that it is on.
+    pub host: Option<String>,
+    /// Since when it works on the run.
+    #[schemars(with = "InstantSchema")]
+    pub since: Timestamp,
+    /// For how long, in milliseconds.
+    #[serde(rename = "elapsed_ms", serialize_with = "written::duration")]
+    #[schemars(with = "f64")]
+    pub elapsed: Duration,
+    /// How many trials it has done.
+    pub done: u64,
+    /// The attempts that have begun and not ended, the oldest first.
+    pub in_flight: Vec<InFlightAttempt>,
+}
+
+/// An attempt that is being executed.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct InFlightAttempt {
+    /// Its trial's id: `test@provider#repeat`, or the trial's place in the plan where its id cannot be found.
+    pub trial: String,
+    /// Which execution of the trial it is, from 1.
+    #[serde(rename = "attempt")]
+    pub number: u32,
+    /// For how long it has been executed, in milliseconds, if its beginning was written down.
+    #[serde(rename = "elapsed_ms", serialize_with = "written::optional_duration")]
+    #[schemars(with = "Option<f64>")]
+    pub elapsed: Option<Duration>,
+}
+
+/// What a session was executing when its process died.
+#[derive(Clone, Debug)]
+pub struct Death {
+    /// The session, from 1.
+    pub session: u32,
+    /// Some of the attempts.
+    pub attempts: Vec<InFlightAttempt>,
+    /// How many more there were.
+    pub more: usize,
+}
+
+impl Death {
+    /// How many attempts are named at most.
+    pub const MAX_NAMED: usize = 5;
+}
+
+impl LiveSession {
+    /// What is seen `now` of whoever holds a run's lock.
+    pub fn new(
+        holder: Holder,
+        since: Timestamp,
+        done: u64,
+        in_flight: Vec<InFlightAttempt>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            pid: holder.pid,
+            host: holder.host,
+            since,
+            elapsed: between(since, now),
+            done,
+            in_flight,
+        }
+    }
+}
+
+impl InFlightAttempt {
+    /// An attempt as it is `now`.
+    pub fn new(trial: String, number: u32, begun_at: Option<Timestamp>, now: Timestamp) -> Self {
+        Self {
+            trial,
+            number,
+            elapsed: begun_at.map(|at| between(at, now)),
+        }
+    }
+}
+
+fn between(earlier: Timestamp, later: Timestamp) -> Duration {
+    let between = later.duration_since(earlier);
+    between.try_into().unwrap_or_default()
+}

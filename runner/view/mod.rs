@@ -1,0 +1,36 @@
+//! Typed documents: what `--json` prints, and what text on a screen is made of.
+//!
+//! A document is a value with a schema in `schemas/`. Whatever tells people or programs of a run makes one and hands it
+//! over; `output` lays it out as text, and a program gets the same value as JSON. Durations are in milliseconds, sizes in
+//! bytes, instants in UTC; what is not known is `null`.
+
+mod ended;
+mod events;
+mod inspection;
+mod live;
+mod rehearsal;
+mod schemas;
+mod spoken;
+mod summary;
+mod tools;
+mod upkeep;
+mod version;
+mod written;
+
+pub use ended::EndedRun;
+pub use events::{EventLine, Longest, StreamEvent, events_schema};
+pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
+pub use live::{Death, InFlightAttempt, LiveSession};
+pub use rehearsal::{
+    RehearsalRepeats, RehearsalReport, RehearsalTimes, RehearsalUsage, RehearsedArtifact,
+    RehearsedCheck, RehearsedDenial, RehearsedError, RehearsedMetric, RehearsedRecord, TimeSpread,
+};
+pub use schemas::{SCHEMAS, schema};
+pub use spoken::{SpokenAttempt, SpokenAttempts};
+pub use summary::{RunDetail, RunList, RunSummary};
+pub use tools::{ToolList, ToolState};
+pub use upkeep::{
+    CleanupReport, DoomedRun, Execution, FailedPath, FoundDamage, Leftover, PruneReport,
+    SizedCount, SparedRun, SweptRun, VerifyReport,
+};
+pub use version::DocumentVersion;

@@ -1,0 +1,72 @@
+//! [`SpokenAttempts`]: what guests have said in their attempts.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{version::DocumentVersion, written};
+use crate::{
+    model::Outcome,
+    record::{
+        Row, RunId,
+        words::{self, WordSchema},
+    },
+};
+
+/// The document of `runner logs RUN TRIAL --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SpokenAttempts {
+    /// The version of the format: 1.
+    pub v: DocumentVersion,
+    /// The run's id.
+    #[serde(serialize_with = "written::shown")]
+    #[schemars(with = "String")]
+    pub run: RunId,
+    /// The attempts of the trials that were asked for, in the order of their rows.
+    pub attempts: Vec<SpokenAttempt>,
+}
+
+/// What was said in one attempt.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SpokenAttempt {
+    /// The trial's id: `test@provider#repeat`.
+    pub trial: String,
+    /// Which execution of the trial it is, from 1.
+    #[serde(rename = "attempt")]
+    pub number: u32,
+    /// What the attempt came to.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<Outcome>")]
+    pub outcome: Outcome,
+    /// The records of its log, as in its `log.jsonl`.
+    pub log: Vec<Value>,
+    /// Its standard output, where that is not the reply itself.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+    /// Its row.
+    #[serde(skip)]
+    pub row: Row<'static>,
+    /// The lines of its log, those that are not valid JSON included.
+    #[serde(skip)]
+    pub log_text: String,
+}
+
+impl SpokenAttempt {
+    /// What an attempt has said: its log, which has a JSON object on each line, and its two outputs.
+    pub fn new(row: Row<'static>, log_text: String, stdout: String, stderr: String) -> Self {
+        let records = log_text.lines();
+        Self {
+            trial: row.trial.clone().into_owned(),
+            number: row.attempt,
+            outcome: row.outcome,
+            log: records
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .collect(),
+            stdout,
+            stderr,
+            row,
+            log_text,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! [`RunSummary`] and [`RunDetail`]: a run as lists show it, and with everything that it left.
+
+use std::{path::PathBuf, time::Duration};
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{live::LiveSession, version::DocumentVersion, written};
+use crate::{
+    error::ExitStatus,
+    model::{Reason, RunStatus, Stage, StopSignal, Verdict},
+    record::{
+        Manifest, ManifestCounts, Pinned, Row, RunEntry, RunId,
+        words::{self, InstantSchema, WordSchema},
+    },
+};
+
+/// A run and how it stands.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RunSummary {
+    /// The run's id, which is the name of its directory.
+    #[serde(rename = "run", serialize_with = "written::shown")]
+    #[schemars(with = "String")]
+    pub id: RunId,
+    /// The run's directory.
+    #[serde(rename = "run_dir", serialize_with = "written::path")]
+    #[schemars(with = "String")]
+    pub dir: PathBuf,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Where the run is in its life. A run whose process has died is shown as the next sweep will write it down.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<RunStatus>")]
+    pub status: RunStatus,
+    /// Why it has this status.
+    #[serde(with = "words::optional_word")]
+    #[schemars(with = "Option<WordSchema<Reason>>")]
+    pub reason: Option<Reason>,
+    /// The signal that interrupted it.
+    #[serde(with = "words::optional_word")]
+    #[schemars(with = "Option<WordSchema<StopSignal>>")]
+    pub signal: Option<StopSignal>,
+    /// How far its latest session came.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<Stage>")]
+    pub stage: Stage,
+    /// What its trials showed.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<Verdict>")]
+    pub verdict: Verdict,
+    /// Whether a process works on it.
+    pub is_alive: bool,
+    /// Whether its process has died and nobody has written that down yet.
+    pub is_not_yet_swept: bool,
+    /// Since when and why it is pinned.
+    pub pinned: Option<Pinned>,
+    /// When it was created.
+    #[schemars(with = "InstantSchema")]
+    pub created_at: Timestamp,
+    /// When its first session began.
+    #[schemars(with = "InstantSchema")]
+    pub started_at: Timestamp,
+    /// When its latest session ended: for a process that died, its last sign of life.
+    #[schemars(with = "Option<InstantSchema>")]
+    pub completed_at: Option<Timestamp>,
+    /// How many processes have worked on it.
+    pub sessions: u32,
+    /// How long its sessions that are over have lasted, together, in milliseconds.
+    #[serde(rename = "worked_ms", serialize_with = "written::duration")]
+    #[schemars(with = "f64")]
+    pub worked: Duration,
+    /// The same with the session that is open, in milliseconds.
+    #[serde(rename = "elapsed_ms", serialize_with = "written::duration")]
+    #[schemars(with = "f64")]
+    pub elapsed: Duration,
+    /// What its process has exited with; `null` while it is running.
+    pub exit_code: Option<u8>,
+    /// How many trials came to what.
+    pub counts: ManifestCounts,
+}
+
+/// The document of `runner list --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RunList {
+    /// The version of the format: 1.
+    pub v: DocumentVersion,
+    /// The runs, the newest first.
+    pub runs: Vec<RunSummary>,
+    /// When this was.
+    #[serde(skip)]
+    pub now: Timestamp,
+}
+
+/// The document of `runner show --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RunDetail {
+    /// The version of the format: 1.
+    pub v: DocumentVersion,
+    /// The run and how it stands.
+    pub run: RunSummary,
+    /// What is seen of it while a process works on it.
+    pub live: Option<LiveSession>,
+    /// Its manifest: `benchmark.json`.
+    pub manifest: Manifest,
+    /// The rows that were asked for, in the order of writing, without their checksums.
+    pub rows: Vec<Row<'static>>,
+}
+
+impl RunSummary {
+    /// A run as it stands `now`.
+    pub fn new(run: &RunEntry, now: Timestamp) -> Self {
+        let exit = ExitStatus::of(&run.into());
+        let is_alive = run.status == RunStatus::Running;
+        let open = match run.completed_at {
+            Some(_) => Duration::ZERO,
+            None => now
+                .duration_since(run.opened_at)
+                .try_into()
+                .unwrap_or_default(),
+        };
+        Self {
+            id: run.id.clone(),
+            dir: run.dir.clone(),
+            scenario: run.scenario.clone(),
+            status: run.status,
+            reason: run.reason,
+            signal: run.signal,
+            stage: run.stage,
+            verdict: run.verdict,
+            is_alive,
+            is_not_yet_swept: run.is_not_yet_swept,
+            pinned: run.pinned.clone(),
+            created_at: run.created_at,
+            started_at: run.started_at,
+            completed_at: run.completed_at,
+            sessions: run.sessions,
+            worked: run.worked,
+            elapsed: run.worked + open,
+            exit_code: (!is_alive).then(|| exit.code()),
+            counts: run.counts.into(),
+        }
+    }
+
+    /// Tells whether `resume` has something to go on with.
+    pub fn is_resumable(&self) -> bool {
+        matches!(self.status, RunStatus::Incomplete | RunStatus::Failed)
+    }
+}
+
+impl RunList {
+    /// Runs as they stand `now`.
+    pub fn new(runs: &[RunEntry], now: Timestamp) -> Self {
+        Self {
+            v: DocumentVersion,
+            runs: runs.iter().map(|run| RunSummary::new(run, now)).collect(),
+            now,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! How the values of documents are written.
+
+use std::{fmt::Display, path::Path, time::Duration};
+
+use serde::Serializer;
+
+/// Milliseconds with the microseconds behind the point.
+pub(super) fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
+/// `#[serde(serialize_with)]` for durations: milliseconds.
+pub(super) fn duration<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(millis(*duration))
+}
+
+/// The same for durations that may be missing.
+pub(super) fn optional_duration<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serializer.serialize_f64(millis(*duration)),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// `#[serde(serialize_with)]` for paths. JSON has only text, so what of a path is no text is replaced.
+pub(super) fn path<S: Serializer>(
+    path: impl AsRef<Path>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.as_ref().to_string_lossy())
+}
+
+/// The same for paths that may be missing.
+pub(super) fn optional_path<P: AsRef<Path>, S: Serializer>(
+    path: &Option<P>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => serializer.serialize_str(&path.as_ref().to_string_lossy()),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// `#[serde(serialize_with)]` for values that are written as they are shown.
+pub(super) fn shown<S: Serializer>(value: impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&value)
+}
