@@ -14,4 +14,5 @@ pub mod record;
 pub mod run;
 pub mod scenario;
 pub mod session;
+pub mod toolchain;
 pub mod view;

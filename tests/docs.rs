@@ -11,9 +11,9 @@ use fs_err as fs;
 use regex::Regex;
 use runner::{
     cli::Cli,
-    plugin::source::Source,
     record,
     scenario::{self, Selection},
+    toolchain::Source,
 };
 use serde_json::{Value, json};
 

@@ -9,12 +9,13 @@ use regex::Regex;
 use walkdir::WalkDir;
 
 /// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("scenario", &[]),
     ("plugin", &[]),
     ("record", &[]),
-    ("run", &["scenario", "plugin", "record"]),
+    ("toolchain", &["plugin"]),
+    ("run", &["scenario", "plugin", "record", "toolchain"]),
     ("error", &["record"]),
     ("view", &["error", "plugin", "record", "run"]),
     (
@@ -29,7 +30,16 @@ const ROOMS: [(&str, &[&str]); 12] = [
     (
         "commands",
         &[
-            "cli", "error", "output", "plugin", "record", "run", "scenario", "session", "view",
+            "cli",
+            "error",
+            "output",
+            "plugin",
+            "record",
+            "run",
+            "scenario",
+            "session",
+            "toolchain",
+            "view",
         ],
     ),
     // Only tests have it, and each room's own file of this name.

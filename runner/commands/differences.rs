@@ -7,9 +7,9 @@ use similar::TextDiff;
 use crate::{
     model::{Digest, ProviderId},
     output::Output,
-    plugin::source::{Source, SourceState},
     record::RunReader,
     scenario::{self, Provider, Scenario},
+    toolchain::{Source, SourceState},
 };
 
 /// How many lines of a scenario's diff are shown.

@@ -16,9 +16,9 @@ use crate::{
     error::{Error, ExitStatus},
     model::{StopSignal, chain},
     output::Output,
-    plugin::source::{Built, Source, SourceError, SourceState, Watch},
     run::{self, StopRequest, StopSignals},
     scenario::{Provider, Scenario, Selection},
+    toolchain::{Built, Source, SourceError, SourceState, Watch},
 };
 
 /// Whether plugins may be built; only a person can say so, never a scenario.

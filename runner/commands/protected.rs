@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use super::{Surroundings, live};
 use crate::{
     cli::{ExecArgs, RehearseArgs, ResultsArgs, ResumeArgs, SecretsArgs},
-    plugin::source,
     record,
     run::Protected,
     session::Host,
+    toolchain,
 };
 
 /// What names the certificates that servers are checked by, instead of the system's.
@@ -159,7 +159,7 @@ pub(super) fn of_rehearsal(
     } = args;
     let mut protected = Vec::new();
     if file.is_dir() {
-        let folders = source::folders(file);
+        let folders = toolchain::folders(file);
         let folders = folders.iter();
         protected
             .extend(folders.map(|folder| Protected::folder("the source of the plugin", folder)));

@@ -42,7 +42,6 @@ mod redact;
 mod sandbox;
 mod secrets;
 mod sniff;
-pub mod source;
 mod spool;
 mod stdio;
 mod surface;

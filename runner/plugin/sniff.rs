@@ -27,6 +27,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Tells from a file's content what it is, without compiling it.
+    ///
+    /// # Errors
+    ///
+    /// Fails on what is no plugin.
+    pub fn of(bytes: &[u8]) -> Result<Self, SniffError> {
+        sniff(bytes).map(|(kind, _)| kind)
+    }
+
     /// The word for it in manifests and messages.
     pub fn as_str(self) -> &'static str {
         match self {

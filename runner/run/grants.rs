@@ -16,9 +16,10 @@ use super::{
 };
 use crate::{
     model::{FsMode, Grants, Limits, ProviderId},
-    plugin::{Access, CommandForm, Kind, Mount, Network, Secrets, source},
+    plugin::{Access, CommandForm, Kind, Mount, Network, Secrets},
     record::ManifestGrants,
     scenario::{Scenario, Selection, Suite, Template},
+    toolchain,
 };
 
 const NET_OF_MODULE: &str = "`net` does nothing for a module of WASI preview 1, which has no network; a component \
@@ -201,7 +202,7 @@ fn read_by(scenario: &Scenario, path: &Path, suite: Option<&Suite>) -> Vec<Prote
     let mut read = vec![Protected::file("the scenario", path)];
     for provider in scenario.providers() {
         if provider.plugin.is_dir() {
-            let folders = source::folders(&provider.plugin);
+            let folders = toolchain::folders(&provider.plugin);
             let folders = folders.iter();
             read.extend(folders.map(|folder| Protected::folder("the source of a plugin", folder)));
         } else {

@@ -7,8 +7,8 @@ use crate::{
     commands::plugins,
     error::{Error, ExitStatus},
     output::Output,
-    plugin::source::Source,
     run::StopSignals,
+    toolchain::Source,
 };
 
 /// Builds the plugin in a folder.

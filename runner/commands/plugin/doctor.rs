@@ -8,7 +8,7 @@ use crate::{
     commands::plugins,
     error::{Error, ExitStatus},
     output::{self, Output},
-    plugin::source::{self, Finding, Language},
+    toolchain::{self, Finding, Language},
     view::{DocumentVersion, ToolList, ToolState},
 };
 
@@ -28,8 +28,8 @@ pub(super) fn doctor(
     let languages = Language::ALL.into_iter();
     let mut tools = Vec::new();
     for language in languages.filter(|language| only.is_none_or(|only| only == *language)) {
-        let findings =
-            source::examine(language, &args.folder).map_err(|error| plugins::unusable(&error))?;
+        let findings = toolchain::examine(language, &args.folder)
+            .map_err(|error| plugins::unusable(&error))?;
         tools.extend(
             findings
                 .into_iter()

@@ -8,7 +8,7 @@ use crate::{
     commands::plugins,
     error::Error,
     output::Output,
-    plugin::source::{Source, SourceState},
+    toolchain::{Source, SourceState},
 };
 
 /// Finds the file of a plugin, which may be named by the folder that it was built in. Nothing is built.

@@ -20,7 +20,7 @@ use crate::{
     cli::{self, PluginCommand},
     error::{Error, ExitStatus},
     output::Output,
-    plugin::source::Language,
+    toolchain::Language,
 };
 
 /// Carries out a command for authors of plugins.

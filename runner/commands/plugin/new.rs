@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ExitStatus},
     model::chain,
     output::{self, Output},
-    plugin::source::{Language, SourceKind, Starter, StarterError},
+    toolchain::{Language, SourceKind, Starter, StarterError},
 };
 
 /// Writes the folder of a new plugin, and says how to go on.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::tool::Tool;
-use super::{Language, SourceError, Watch};
+use super::{error::SourceError, language::Language, watch::Watch};
 
 /// A tool that a language is built with.
 #[derive(Debug)]

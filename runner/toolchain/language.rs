@@ -1,9 +1,6 @@
-//! [`Language`]: what plugins are written in. Each language's own file says how it is built.
+//! [`Language`]: what plugins are written in.
 
-use std::path::{Path, PathBuf};
-
-use super::need::{self, Need};
-use super::{SourceError, SourceKind, Watch, c, go, javascript, python, rust};
+use super::kind::SourceKind;
 
 /// A language in which plugins are built without a `command` of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,34 +70,5 @@ impl Language {
             Self::Python | Self::JavaScript => "an exception that nobody catches",
             Self::C => "an `abort`, or a stray memory access",
         }
-    }
-
-    /// The tools that build it.
-    pub(super) fn needs(self) -> &'static [Need] {
-        match self {
-            Self::Rust => &[need::CARGO, need::RUST_TARGET],
-            Self::Python => &[need::COMPONENTIZE_PY],
-            Self::JavaScript => &[need::NODE, need::COMPONENTIZE_JS],
-            Self::C => &[need::ZIG],
-            Self::Go => &[need::GO],
-        }
-    }
-
-    /// Builds the plugin in `folder` and answers the file that came of it: one of its tools' own, or in `scratch`.
-    pub(super) fn build(
-        self,
-        folder: &Path,
-        scratch: &Path,
-        watch: &mut Watch<'_>,
-    ) -> Result<PathBuf, SourceError> {
-        let file = scratch.join("plugin.wasm");
-        match self {
-            Self::Rust => return rust::build(folder, watch),
-            Self::Python => python::build(folder, &file, watch)?,
-            Self::JavaScript => javascript::build(folder, &file, watch)?,
-            Self::C => c::build(folder, &file, watch)?,
-            Self::Go => go::build(folder, &file, watch)?,
-        }
-        Ok(file)
     }
 }

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 use walkdir::{DirEntry, WalkDir};
 
-use super::{SourceError, regular};
+use super::{error::SourceError, regular};
 use crate::model::Digest;
 
 /// Files that a plugin's source may have, those of the crates that it names by path included.

@@ -2,19 +2,6 @@
 //!
 //! Building is the one thing that runs a plugin author's code outside the sandbox, so nothing here builds by itself.
 
-mod c;
-mod digest;
-mod doctor;
-mod go;
-mod javascript;
-mod language;
-mod need;
-mod python;
-mod regular;
-mod rust;
-mod starter;
-mod tool;
-
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -24,9 +11,14 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use serde::Deserialize;
 
-use super::sniff::{Kind, sniff};
-use crate::model::{Digest, chain};
-use tool::Tool;
+use super::{
+    digest, error::SourceError, kind::SourceKind, language::Language, regular, tool::Tool,
+    watch::Watch,
+};
+use crate::{
+    model::{Digest, chain},
+    plugin::Kind,
+};
 
 /// Bytes of a `plugin.toml`.
 const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
@@ -35,11 +27,6 @@ const MAX_DIGEST_BYTES: u64 = 1024;
 /// Bytes of what is built. What a scenario accepts is less: `limits.file`.
 const MAX_PLUGIN_BYTES: u64 = 1024 * 1024 * 1024;
 
-pub use doctor::{Finding, examine};
-pub use language::Language;
-pub use need::Found;
-pub use starter::{Starter, StarterError};
-
 /// A folder that a plugin is built from.
 #[derive(Debug)]
 pub struct Source {
@@ -47,39 +34,6 @@ pub struct Source {
     name: String,
     kind: SourceKind,
     recipe: Recipe,
-}
-
-/// What the plugin in a folder is to become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SourceKind {
-    /// A component that speaks the contract.
-    Component,
-    /// A program with standard input and output.
-    Command,
-}
-
-impl SourceKind {
-    /// The word for it in `plugin.toml`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Component => "component",
-            Self::Command => "command",
-        }
-    }
-
-    /// What to do where something else was built.
-    fn advice(self) -> &'static str {
-        match self {
-            Self::Component => {
-                "a component exports `runner:provider/provider`; a program with a `main` is `kind = \"command\"`"
-            }
-            Self::Command => {
-                "a command is a program with a `main`; what exports `runner:provider/provider` is \
-                 `kind = \"component\"`"
-            }
-        }
-    }
 }
 
 /// How a plugin is built.
@@ -113,151 +67,6 @@ pub struct Built {
     pub took: Duration,
 }
 
-/// What goes on between a build and whoever asked for it.
-pub struct Watch<'a> {
-    /// Is given every line that the tools print.
-    pub on_line: &'a mut dyn FnMut(&str),
-    /// Is asked every 50 ms; on `true` the tools are ended, all of them.
-    pub is_stopped: &'a dyn Fn() -> bool,
-}
-
-/// Why a folder is no plugin, or none could be built.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// A file of the folder cannot be read or written.
-    #[error("cannot {action} `{path}`")]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The folder is not one of a plugin.
-    #[error("`{0}` has no `plugin.toml`, so it is not the folder of a plugin")]
-    NoManifest(PathBuf),
-    /// `plugin.toml` says something else than it should.
-    #[error("`{path}` is not valid")]
-    Manifest {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        source: toml::de::Error,
-    },
-    /// `plugin.toml` says neither in which language the plugin is written nor how it is built.
-    #[error("`{0}` names neither a `language` nor a `command` that builds the plugin")]
-    NoRecipe(PathBuf),
-    /// `plugin.toml` names a language that nobody knows how to build.
-    #[error("`{path}` names the language `{language}`, which cannot be built without a `command`")]
-    Language {
-        /// The file.
-        path: PathBuf,
-        /// The language.
-        language: String,
-    },
-    /// A tool that the language needs is nowhere to be found.
-    #[error("`{tool}` is not installed, and plugins in {} are built with it", language.name())]
-    Missing {
-        /// The tool.
-        tool: &'static str,
-        /// The language.
-        language: Language,
-        /// How it is installed.
-        help: String,
-    },
-    /// What was built is something else than `plugin.toml` promises.
-    #[error("`{folder}/plugin.toml` says `kind = \"{}\"`, but what was built {found}", kind.as_str())]
-    Mismatch {
-        /// The folder.
-        folder: PathBuf,
-        /// What was promised.
-        kind: SourceKind,
-        /// What came, as the end of a sentence.
-        found: String,
-    },
-    /// A tool is not there, or does not start.
-    #[error("cannot start `{program}`")]
-    Start {
-        /// The tool.
-        program: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A tool failed.
-    #[error("`{command}` failed ({status}) in `{folder}`")]
-    Failed {
-        /// The tool and its arguments.
-        command: String,
-        /// How it ended.
-        status: std::process::ExitStatus,
-        /// Where it ran.
-        folder: PathBuf,
-        /// The last lines that it printed, which were shown as they came.
-        tail: String,
-    },
-    /// The tools were content, and yet there is no plugin.
-    #[error("`{command}` ended well in `{folder}` and wrote no {expected}")]
-    NoPlugin {
-        /// The tool and its arguments.
-        command: String,
-        /// Where it ran.
-        folder: PathBuf,
-        /// What was looked for.
-        expected: &'static str,
-    },
-    /// There is more of it than of any plugin.
-    #[error("the source in `{}` has {has}, and no plugin is built from so much", folder.display())]
-    TooLarge {
-        /// The folder: the plugin's own, or a crate's that it names by path.
-        folder: PathBuf,
-        /// What there is too much of.
-        has: String,
-    },
-    /// Whoever asked for the build stopped it.
-    #[error("building was stopped")]
-    Stopped,
-}
-
-impl SourceError {
-    /// Says what to do about it, where that is known.
-    pub fn help(&self) -> Option<String> {
-        match self {
-            Self::Language { .. } | Self::NoRecipe(_) => {
-                let languages = Language::ALL.map(|language| format!("`{}`", language.as_str()));
-                Some(format!(
-                    "`language` may be {}; any other needs `command = [\"PROGRAM\", \"ARGUMENT\", …]`, which runs in the \
-                     folder and writes `dist/plugin.wasm`",
-                    languages.join(", ")
-                ))
-            }
-            Self::NoManifest(_) => Some(
-                "name a `.wasm` file, or a folder whose `plugin.toml` says `name`, `language` and `kind`".to_owned(),
-            ),
-            Self::Start { program, .. } => rust::help_to_install(program),
-            Self::Failed { command, tail, .. } => {
-                rust::help_for_failure(command).or_else(|| go::help_for_failure(tail))
-            }
-            Self::Missing { help, .. } => Some(help.clone()),
-            Self::Mismatch { kind, .. } => Some(kind.advice().to_owned()),
-            Self::TooLarge { .. } => Some(
-                "keep data outside of the folder, or in one that is not looked at: `target`, `dist`, `node_modules`, or \
-                 one whose name begins with a dot"
-                    .to_owned(),
-            ),
-            Self::File { .. } | Self::Manifest { .. } | Self::NoPlugin { .. } | Self::Stopped => None,
-        }
-    }
-
-    fn file(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::File {
-            action,
-            path: path.to_owned(),
-            source,
-        }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
@@ -265,17 +74,6 @@ struct Manifest {
     language: Option<String>,
     kind: SourceKind,
     command: Option<Vec<String>>,
-}
-
-/// The folder of a plugin, and those of all crates that it depends on by path: what is built is made of these.
-pub fn folders(folder: &Path) -> Vec<PathBuf> {
-    let found = fs::canonicalize(folder)
-        .ok()
-        .and_then(|folder| digest::folders(&folder).ok());
-    // The folder as it is named, too: what its path leads through decides which one it is.
-    let mut folders = vec![folder.to_owned()];
-    folders.extend(found.into_iter().flatten());
-    folders
 }
 
 impl Source {
@@ -393,11 +191,11 @@ impl Source {
 
     /// Compares what was built with what `plugin.toml` says it is.
     fn check(&self, bytes: &[u8]) -> Result<(), SourceError> {
-        let found = match (sniff(bytes), self.kind) {
-            (Ok((Kind::Component { .. }, _)), SourceKind::Component)
-            | (Ok((Kind::Command(_), _)), SourceKind::Command) => return Ok(()),
-            (Ok((Kind::Component { .. }, _)), SourceKind::Command) => "is a component".to_owned(),
-            (Ok((Kind::Command(_), _)), SourceKind::Component) => "is a command".to_owned(),
+        let found = match (Kind::of(bytes), self.kind) {
+            (Ok(Kind::Component { .. }), SourceKind::Component)
+            | (Ok(Kind::Command(_)), SourceKind::Command) => return Ok(()),
+            (Ok(Kind::Component { .. }), SourceKind::Command) => "is a component".to_owned(),
+            (Ok(Kind::Command(_)), SourceKind::Component) => "is a command".to_owned(),
             (Err(error), _) => chain(&error),
         };
         Err(SourceError::Mismatch {
@@ -458,6 +256,3 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
     };
     write().map_err(|error| SourceError::file("write", path, error))
 }
-
-#[cfg(test)]
-mod tests;

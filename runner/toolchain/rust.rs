@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::tool::Tool;
-use super::{SourceError, Watch};
+use super::{error::SourceError, watch::Watch};
 
 const TARGET: &str = "wasm32-wasip2";
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
-use super::{SourceError, Watch};
+use super::{error::SourceError, watch::Watch};
 
 /// How often a tool's watcher is asked whether to stop.
 const POLL: Duration = Duration::from_millis(50);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::need::COMPONENTIZE_PY;
-use super::{Language, SourceError, Watch};
+use super::{error::SourceError, language::Language, watch::Watch};
 
 /// Builds the module in `folder` into `file`.
 pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result<(), SourceError> {

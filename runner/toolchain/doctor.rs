@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::need::Found;
-use super::{Language, SourceError, Watch};
+use super::{error::SourceError, language::Language, watch::Watch};
 
 /// What was found out about a tool.
 #[derive(Debug)]

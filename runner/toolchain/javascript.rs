@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::need::{COMPONENTIZE_JS, NODE};
-use super::{Language, SourceError, Watch};
+use super::{error::SourceError, language::Language, watch::Watch};
 
 /// Builds the plugin in `folder` into `file`.
 pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result<(), SourceError> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::need::ZIG;
-use super::{Language, SourceError, Watch};
+use super::{error::SourceError, language::Language, watch::Watch};
 
 /// Builds the program in `folder` into `file`.
 pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result<(), SourceError> {

@@ -11,9 +11,9 @@ use fs_err as fs;
 use include_dir::{Dir, include_dir};
 use regex::Regex;
 
-use super::{Language, SourceKind};
+use super::{kind::SourceKind, language::Language};
 
-static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/runner/plugin/source/templates");
+static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/runner/toolchain/templates");
 
 /// The crate that providers in Rust are written with. It is on no registry, so a plugin in Rust carries it.
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/plugins/sdk");
@@ -24,9 +24,9 @@ const PAGES: &str = "/// The examples of the pages, tested.\n#[cfg(doctest)]\nmo
 const SDK_NAME: &str = "runner-sdk";
 
 /// The workspace that the SDK inherits from, while it is here.
-const WORKSPACE: &str = include_str!("../../../Cargo.toml");
+const WORKSPACE: &str = include_str!("../../Cargo.toml");
 
-const CONTRACT: &str = include_str!("../../../schemas/provider.wit");
+const CONTRACT: &str = include_str!("../../schemas/provider.wit");
 
 const README_TAIL: &str = include_str!("templates/README-tail.md.template");
 
