@@ -4,12 +4,13 @@
 //! several parts has the byte `0xff` between them, which no text has.
 
 pub use crate::{
+    judge::fuzzing::replies,
     output::fuzzing::terminal,
     plugin::fuzzing::{
         addresses, artifacts, costs, grants, headers, protocol, redaction, sniff, surface, symbols,
     },
     record::fuzzing::{manifest, rows},
-    run::fuzzing::{replies, schemas},
+    run::fuzzing::schemas,
     scenario::fuzzing::{scenario, templates},
 };
 

@@ -7,6 +7,7 @@ pub mod commands;
 pub mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod judge;
 pub mod model;
 pub mod output;
 pub mod plugin;

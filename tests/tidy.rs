@@ -9,13 +9,17 @@ use regex::Regex;
 use walkdir::WalkDir;
 
 /// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("scenario", &[]),
     ("plugin", &[]),
     ("record", &[]),
     ("toolchain", &["plugin"]),
-    ("run", &["scenario", "plugin", "record", "toolchain"]),
+    ("judge", &["scenario"]),
+    (
+        "run",
+        &["judge", "plugin", "record", "scenario", "toolchain"],
+    ),
     ("error", &["record"]),
     ("view", &["error", "plugin", "record", "run"]),
     (
@@ -45,7 +49,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     // Only tests have it, and each room's own file of this name.
     (
         "fuzzing",
-        &["output", "plugin", "record", "run", "scenario"],
+        &["judge", "output", "plugin", "record", "run", "scenario"],
     ),
 ];
 

@@ -16,13 +16,13 @@ use super::{
     contract::runner::provider::artifacts::Host as _,
     engine::{Metering, new_wasmtime},
     host::Host,
-    json_cost, protocol,
+    protocol,
     sandbox::{Recipe, Sandbox},
     sniff,
     stdio::Capture,
     symbol::readable,
 };
-use crate::model::{Limits, is_file_name};
+use crate::model::{Limits, is_file_name, json_cost, json_cost_of};
 
 pub use super::{
     net::fuzzing::{addresses, grants, headers},
@@ -117,11 +117,11 @@ fn answer(stdout: &[u8], code: i32, sandbox: &Sandbox) {
 
 /// What the value of a guest's JSON takes is told from its text, and no less than it is.
 pub fn costs(bytes: &[u8]) {
-    let told = json_cost::cost(bytes);
+    let told = json_cost(bytes);
     let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
         return;
     };
-    assert!(json_cost::cost_of(&value, u64::MAX) <= told);
+    assert!(json_cost_of(&value, u64::MAX) <= told);
     assert!(taken(&value) <= told);
 }
 

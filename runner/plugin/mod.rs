@@ -60,7 +60,6 @@ pub use file::{PluginContent, PluginFile, PluginFileError};
 pub use fs::{is_private_folder, raise_open_files, sweep_folders};
 pub use instance::{Instance, TEARDOWN_TIME};
 pub use interrupt::{Guard, Interrupt};
-pub(crate) use json_cost::cost_of;
 pub use lacking::{fault_of, lacking};
 pub use link::{Compiled, LinkError, Plugin};
 pub use listener::{Heard, Listener};

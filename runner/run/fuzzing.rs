@@ -1,84 +1,11 @@
-//! What a reply is judged to be, whatever is in it.
-
-use std::time::Duration;
+//! What is told of values that a plugin's schema refuses.
 
 use serde_json::Value;
 
-use super::{
-    deadline::{Deadline, Rule},
-    expect::{Measured, judge},
-    json, schema, schema_cost,
-};
-use crate::{
-    model::{CheckVerdict, Outcome, Usage},
-    plugin::{Ending, Moment, Reply},
-    scenario::Expect,
-};
+use super::{schema, schema_cost};
 
-/// What the messages and differences of a check may have in all, in bytes.
+/// What may be told of all errors, in bytes.
 const MAX_TOLD: usize = 32 * 1024;
-
-/// What is expected, what came and what was written to standard error: the verdict is that of the values, and what is told
-/// of them is bounded.
-pub fn replies(bytes: &[u8]) {
-    let mut parts = bytes.splitn(3, |byte| *byte == 0xff);
-    let mut value = || serde_json::from_slice::<Value>(parts.next().unwrap_or_default());
-    let (Ok(expected), Ok(output)) = (value(), value()) else {
-        return;
-    };
-    let stderr = String::from_utf8_lossy(parts.next().unwrap_or_default());
-
-    let is_same = json::same(&expected, &output);
-    assert_eq!(is_same, json::same(&output, &expected));
-    for value in [&expected, &output] {
-        assert!(json::same(value, value));
-        assert_eq!(json::first_mismatch(value, value, 0.0), None);
-    }
-    let is_subset = json::first_mismatch(&expected, &output, 0.0).is_none();
-    assert!(is_subset || !is_same);
-
-    for code in [None, Some(0), Some(1)] {
-        let expect = Expect {
-            equals: Some(expected.clone()),
-            contains: vec![expected.clone()],
-            json: Some(expected.clone()),
-            ..Expect::default()
-        };
-        let reply = Reply {
-            output: output.clone(),
-            verdict: None,
-            score: None,
-            summary: None,
-            checks: Vec::new(),
-            metrics: Vec::new(),
-            exit_code: code,
-        };
-        let measured = Measured {
-            duration: Duration::ZERO,
-            usage: Usage::default(),
-            stderr: &stderr,
-            hint: None,
-        };
-        let judged = judge(&expect, &deadline(), Ending::Reply(reply), measured);
-        let verdict = |name: &str| {
-            let mut checks = judged.checks.iter();
-            let check = checks.find(|check| check.name == name);
-            check.map(|check| check.verdict == CheckVerdict::Pass)
-        };
-        assert_eq!(verdict("equals"), Some(is_same));
-        assert_eq!(verdict("json"), Some(is_subset));
-        let mut checks = judged.checks.iter();
-        let all = checks.all(|check| check.verdict == CheckVerdict::Pass);
-        assert_eq!(judged.outcome == Outcome::Passed, all);
-        for check in &judged.checks {
-            let message = check.message.as_ref().map_or(0, String::len);
-            let diff = check.diff.as_ref().map_or(0, String::len);
-            // What an author wrote may be shown whole.
-            let own = 2 * bytes.len();
-            assert!(message + diff <= MAX_TOLD + own, "{}", check.name);
-        }
-    }
-}
 
 /// A plugin's schema and a value: where the schema is called cheap, the value is checked against it here, and that must be
 /// done at once.
@@ -99,14 +26,5 @@ pub fn schemas(bytes: &[u8]) {
         let told = schema::errors(&validator, &value);
         assert_eq!(told.is_none(), validator.is_valid(&value));
         assert!(told.is_none_or(|told| told.len() <= MAX_TOLD));
-    }
-}
-
-fn deadline() -> Deadline {
-    Deadline {
-        at: Moment::now(),
-        after: Duration::ZERO,
-        rule: Rule::Attempt,
-        set: Duration::ZERO,
     }
 }

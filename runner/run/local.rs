@@ -6,6 +6,6 @@ mod pool;
 
 pub use self::executor::fill_argument;
 pub(super) use self::{
-    executor::{Executor, Plain, ReadyProvider, judged},
+    executor::{Executor, Plain, ReadyProvider},
     pool::{Pool, Surroundings},
 };

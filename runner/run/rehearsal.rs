@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use super::{
     clock::wall_clock,
     deadline::{Deadline, Rule},
-    local::judged,
+    judged::judged,
     stop::unanswered,
     unmade::{Identity, blank},
 };

@@ -7,19 +7,15 @@ use serde_json::Value;
 
 use super::kept::Kept;
 use crate::{
-    model::{Attempt, AttemptError, Digest, ErrorClass, Limits, LogRecord, Outcome, ProviderId},
+    model::{Attempt, AttemptError, Digest, ErrorClass, Limits, ProviderId},
     plugin::{
         self, Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, Moment,
         OutputForm, Plugin,
     },
     run::{
-        deadline::{Budget, Deadline},
-        expect::{self, Measured},
-        grants::Environment,
-        seam::Assignment,
-        unmade::{Identity, blank},
+        deadline::Budget, grants::Environment, judged::judged, seam::Assignment, unmade::Identity,
     },
-    scenario::{self, Expect, Reuse, Stdin, Template, Test},
+    scenario::{self, Reuse, Stdin, Template, Test},
 };
 
 /// An assignment that has arrived.
@@ -251,55 +247,6 @@ fn values(test: &Test, provider: &ReadyProvider) -> (Value, Value) {
         parse(&test.input).expect("a suite holds valid JSON"),
         parse(&provider.config).expect("a configuration is valid JSON"),
     )
-}
-
-/// Turns what happened into an attempt.
-pub(in crate::run) fn judged(
-    of: Identity,
-    expect: &Expect,
-    deadline: &Deadline,
-    ended: Ended,
-) -> Attempt {
-    let measured = Measured {
-        duration: ended.duration,
-        usage: ended.usage,
-        stderr: &ended.stderr,
-        hint: ended.hint.as_deref(),
-    };
-    let mut judged = expect::judge(expect, deadline, ended.ending, measured);
-    let is_good = matches!(judged.outcome, Outcome::Passed | Outcome::Stopped);
-    if let Some(error) = ended.lacked.filter(|_| !is_good) {
-        judged.outcome = Outcome::Error;
-        judged.error = Some(error);
-    }
-    Attempt {
-        score: judged.score,
-        checks: judged.checks,
-        metrics: judged.metrics,
-        output: judged.output,
-        summary: judged.summary,
-        error: judged.error,
-        duration: ended.duration,
-        usage: ended.usage,
-        denied: ended.denied,
-        artifacts: ended.artifacts,
-        log: with_dropped(ended.log, ended.log_dropped),
-        stderr: ended.stderr,
-        stdout: ended.stdout,
-        ..blank(of, judged.outcome)
-    }
-}
-
-/// Says at a log's end how many records its limits kept out.
-fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
-    if dropped > 0 {
-        log.push(LogRecord {
-            level: "warn",
-            message: format!("{dropped} more records were dropped: the log is full"),
-            fields: Vec::new(),
-        });
-    }
-    log
 }
 
 fn invalid_input(code: &str, message: String) -> AttemptError {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use serde_json::Value;
 
-use crate::plugin::cost_of;
+use crate::model::json_cost_of;
 
 /// Bytes of memory that one copy may take. A row, which is what shows it, has 256 KiB.
 const MAX_COPY_BYTES: u64 = 2 * 1024 * 1024;
@@ -30,7 +30,7 @@ impl Copies {
             self.take(MAX_TEXT_BYTES as u64)?;
             return Some(format!("{kept}…").into());
         }
-        let cost = cost_of(value, MAX_COPY_BYTES);
+        let cost = json_cost_of(value, MAX_COPY_BYTES);
         if cost == MAX_COPY_BYTES {
             return None;
         }

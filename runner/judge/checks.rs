@@ -1,15 +1,17 @@
-//! The judge: what a test expects against what came.
+//! One named check for each expectation that is set.
 
 use std::time::Duration;
 
-use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-use super::{copies::Copies, deadline::Deadline, json as compare, unmade::stop_error};
+use super::{
+    copies::Copies,
+    evidence::{Evidence, Reply},
+    json as compare,
+};
 use crate::{
-    model::{AttemptError, BoundedText, Check, CheckVerdict, Metric, Outcome, Usage},
-    plugin::{Ending, Reply, cost_of},
-    scenario::{Expect, ExpectedError, Schema},
+    model::{BoundedText, Check, CheckVerdict, json_cost_of},
+    scenario::{Expect, Schema},
 };
 
 /// How many of the places where an output breaks its schema are named.
@@ -19,187 +21,18 @@ const MAX_SCHEMA_ERROR_BYTES: usize = 1024;
 /// How much memory an output may take in which such places are looked for: a validator may find one in every value and
 /// make a list of all before the first is told. Whether a larger output is valid is all that is asked.
 const MAX_EXPLAINED_BYTES: u64 = 1024 * 1024;
-/// How much of an error's message a check repeats, in bytes; the row has the error itself.
-const MAX_REPEATED_BYTES: usize = 4 * 1024;
 /// Said behind the message of a check that does not repeat what came.
 const NOT_REPEATED: &str = "the output is too large to be repeated here";
-
 /// How many of the last lines of a command's standard error its failure shows.
 const MAX_STDERR_LINES: usize = 8;
 
-/// For a provider that is called as a plain command, and was written for something else.
-const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol, which a provider speaks with \
-                             `protocol = \"json\"`";
-
-/// What an attempt came to, judged.
-pub(super) struct Judged {
-    pub(super) outcome: Outcome,
-    pub(super) checks: Vec<Check>,
-    pub(super) error: Option<AttemptError>,
-    pub(super) output: Option<Value>,
-    pub(super) score: Option<f64>,
-    pub(super) metrics: Vec<Metric>,
-    pub(super) summary: Option<String>,
-}
-
-/// What was measured of an attempt, as far as expectations may speak of it.
-#[derive(Clone, Copy)]
-pub(super) struct Measured<'a> {
-    pub(super) duration: Duration,
-    pub(super) usage: Usage,
-    pub(super) stderr: &'a str,
-    /// What may have led to a bad end.
-    pub(super) hint: Option<&'a str>,
-}
-
-/// Judges how an attempt ended.
-pub(super) fn judge(
-    expect: &Expect,
-    deadline: &Deadline,
-    ending: Ending,
-    measured: Measured<'_>,
-) -> Judged {
-    match ending {
-        Ending::Reply(reply) => judge_reply(expect, reply, measured),
-        Ending::Error(error) => {
-            let came = error.class.map(ExpectedError::Class);
-            judge_error(expect, Outcome::Error, came, error)
-        }
-        Ending::Timeout => {
-            let error = timeout_error(deadline);
-            judge_error(
-                expect,
-                Outcome::Timeout,
-                Some(ExpectedError::Timeout),
-                error,
-            )
-        }
-        Ending::Stopped => without_reply(Outcome::Stopped, Vec::new(), Some(stop_error())),
-    }
-}
-
-fn timeout_error(deadline: &Deadline) -> AttemptError {
-    AttemptError {
-        class: None,
-        code: deadline.rule.code().into(),
-        message: deadline.text(),
-        retry_after: None,
-        fault: None,
-    }
-}
-
-fn judge_reply(expect: &Expect, reply: Reply, measured: Measured<'_>) -> Judged {
-    let mut checks = check_reply(expect, &reply, measured);
-    checks.extend(reply.checks);
-    if reply.exit_code.is_some() {
-        hint_at_protocol(&mut checks, &reply.output);
-    }
-
-    let verdicts = || {
-        checks
-            .iter()
-            .map(|check| check.verdict)
-            .chain(reply.verdict)
-    };
-    let outcome = if verdicts().any(|verdict| verdict == CheckVerdict::Fail) {
-        Outcome::Failed
-    } else if reply.verdict == Some(CheckVerdict::Skip) {
-        Outcome::Skipped
-    } else {
-        Outcome::Passed
-    };
-    Judged {
-        outcome,
-        checks,
-        error: None,
-        output: Some(reply.output),
-        score: reply.score,
-        metrics: reply.metrics,
-        summary: reply.summary,
-    }
-}
-
-/// Tells whether a plain command's output is what commands of the JSON protocol answer.
-fn is_protocol_answer(output: &Value) -> bool {
-    /// Nothing of it is kept, however large it is.
-    #[derive(Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Answer {
-        Ok {
-            #[serde(rename = "output")]
-            _output: IgnoredAny,
-        },
-        Err {
-            #[serde(rename = "kind")]
-            _kind: IgnoredAny,
-        },
-    }
-    match output {
-        Value::String(text) => serde_json::from_str::<Answer>(text).is_ok(),
-        output => Answer::deserialize(output).is_ok(),
-    }
-}
-
-/// Says behind the message of the first check that failed if a plain command seems to speak the JSON protocol.
-fn hint_at_protocol(checks: &mut [Check], output: &Value) {
-    let mut failed = checks
-        .iter_mut()
-        .filter(|check| check.verdict == CheckVerdict::Fail);
-    if let Some(message) = failed.next().and_then(|check| check.message.as_mut())
-        && is_protocol_answer(output)
-    {
-        message.push_str("; ");
-        message.push_str(PROTOCOL_HINT);
-    }
-}
-
-/// Judges an attempt that gave no reply: it passes only if just this was expected.
-fn judge_error(
-    expect: &Expect,
-    outcome: Outcome,
-    came: Option<ExpectedError>,
-    error: AttemptError,
-) -> Judged {
-    let Some(expected) = expect.error else {
-        return without_reply(outcome, Vec::new(), Some(error));
-    };
-    let came = came.map_or("internal", ExpectedError::as_str);
-    let is_expected = came == expected.as_str();
-    let check = compared(
-        "error",
-        is_expected,
-        || (json!(expected.as_str()), json!(came)),
-        || {
-            format!(
-                "expected `{}`, got `{came}`: {}",
-                expected.as_str(),
-                BoundedText::of(MAX_REPEATED_BYTES, &error.message)
-            )
-        },
-    );
-    let outcome = if is_expected {
-        Outcome::Passed
-    } else {
-        outcome
-    };
-    without_reply(outcome, vec![check], Some(error))
-}
-
-fn without_reply(outcome: Outcome, checks: Vec<Check>, error: Option<AttemptError>) -> Judged {
-    Judged {
-        outcome,
-        checks,
-        error,
-        output: None,
-        score: None,
-        metrics: Vec::new(),
-        summary: None,
-    }
-}
-
 /// Makes a named check of every expectation that is set, in the order of the documentation.
-fn check_reply(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Check> {
-    let output = &reply.output;
+pub(super) fn check_reply(
+    expect: &Expect,
+    reply: &Reply<'_>,
+    evidence: &Evidence<'_>,
+) -> Vec<Check> {
+    let output = reply.output;
     let copies = &Copies::new();
     let mut checks = Vec::new();
     if let Some(expected) = &expect.equals {
@@ -229,8 +62,8 @@ fn check_reply(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Ch
             || format!("expected `{}`, got a reply", expected.as_str()),
         ));
     }
-    checks.extend(exit_code(expect, reply, measured));
-    checks.extend(thresholds(expect, reply, measured));
+    checks.extend(exit_code(expect, reply, evidence));
+    checks.extend(thresholds(expect, reply, evidence));
     checks
 }
 
@@ -295,7 +128,7 @@ fn conforms(schema: &Schema, output: &Value, copies: &Copies) -> Check {
 }
 
 fn schema_message(schema: &Schema, output: &Value) -> String {
-    if cost_of(output, MAX_EXPLAINED_BYTES) == MAX_EXPLAINED_BYTES {
+    if json_cost_of(output, MAX_EXPLAINED_BYTES) == MAX_EXPLAINED_BYTES {
         return "the output is not valid by the schema, and too large to look for where".into();
     }
     let errors = schema.validator().iter_errors(output);
@@ -310,7 +143,7 @@ fn schema_message(schema: &Schema, output: &Value) -> String {
 }
 
 /// A plain command must exit with 0 unless the test says otherwise.
-fn exit_code(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Option<Check> {
+fn exit_code(expect: &Expect, reply: &Reply<'_>, evidence: &Evidence<'_>) -> Option<Check> {
     let Some(code) = reply.exit_code else {
         let expected = expect.exit_code?;
         return Some(compared(
@@ -325,19 +158,19 @@ fn exit_code(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Option<C
         "exit_code",
         code == expected,
         || (json!(expected), json!(code)),
-        || exit_message(expected, code, measured),
+        || exit_message(expected, code, evidence),
     );
     let is_worth_a_check = expect.exit_code.is_some() || check.verdict == CheckVerdict::Fail;
     is_worth_a_check.then_some(check)
 }
 
 /// Says what a command had to say for itself.
-fn exit_message(expected: i32, code: i32, measured: Measured<'_>) -> String {
+fn exit_message(expected: i32, code: i32, evidence: &Evidence<'_>) -> String {
     let mut message = format!("expected exit code {expected}, got {code}");
-    if let Some(hint) = measured.hint {
+    if let Some(hint) = evidence.hint {
         message = format!("{message}; {hint}");
     }
-    let lines: Vec<_> = measured.stderr.trim_end().lines().collect();
+    let lines: Vec<_> = evidence.stderr.trim_end().lines().collect();
     if lines.is_empty() {
         return message;
     }
@@ -348,7 +181,7 @@ fn exit_message(expected: i32, code: i32, measured: Measured<'_>) -> String {
     )
 }
 
-fn thresholds(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Check> {
+fn thresholds(expect: &Expect, reply: &Reply<'_>, evidence: &Evidence<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(least) = expect.min_score {
         let holds = reply.score.is_some_and(|score| score >= least);
@@ -363,7 +196,7 @@ fn thresholds(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Che
         ));
     }
     if let Some(most) = expect.max_duration {
-        let took = measured.duration;
+        let took = evidence.duration;
         checks.push(compared(
             "max_duration",
             took <= most,
@@ -375,7 +208,7 @@ fn thresholds(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Che
         ));
     }
     if let Some(most) = expect.max_memory {
-        let peak = measured.usage.peak_memory;
+        let peak = evidence.peak_memory;
         checks.push(compared(
             "max_memory",
             peak <= most,
@@ -387,7 +220,7 @@ fn thresholds(expect: &Expect, reply: &Reply, measured: Measured<'_>) -> Vec<Che
 }
 
 /// Makes a check; the values and the message are kept only where they tell something.
-fn compared<A: Into<Option<Value>>>(
+pub(super) fn compared<A: Into<Option<Value>>>(
     name: &str,
     holds: bool,
     values: impl FnOnce() -> (Value, A),

@@ -1,0 +1,123 @@
+//! From how a provider's call has ended to an attempt: evidence is made of it, and judged.
+
+use super::{
+    deadline::Deadline,
+    unmade::{Identity, blank, stop_error},
+};
+use crate::{
+    judge::{self, Evidence, Judgement, judge},
+    model::{Attempt, AttemptError, CheckVerdict, LogRecord, Outcome},
+    plugin::{Ended, Ending, Reply},
+    scenario::Expect,
+};
+
+/// How a call has ended, in the words of its row.
+enum Came {
+    Reply(Reply),
+    Error(AttemptError),
+    Timeout(AttemptError),
+    Stopped,
+}
+
+/// Turns what happened into an attempt.
+pub(super) fn judged(of: Identity, expect: &Expect, deadline: &Deadline, ended: Ended) -> Attempt {
+    let came = match ended.ending {
+        Ending::Reply(reply) => Came::Reply(reply),
+        Ending::Error(error) => Came::Error(error),
+        Ending::Timeout => Came::Timeout(timeout_error(deadline)),
+        Ending::Stopped => Came::Stopped,
+    };
+    let evidence = Evidence {
+        ending: came.as_evidence(),
+        duration: ended.duration,
+        peak_memory: ended.usage.peak_memory,
+        stderr: &ended.stderr,
+        hint: ended.hint.as_deref(),
+    };
+    let judgement = judge(expect, &evidence);
+    let is_good = matches!(judgement.outcome, Outcome::Passed | Outcome::Stopped);
+    let mut attempt = came.into_attempt(of, judgement);
+    if let Some(error) = ended.lacked.filter(|_| !is_good) {
+        attempt.outcome = Outcome::Error;
+        attempt.error = Some(error);
+    }
+    Attempt {
+        duration: ended.duration,
+        usage: ended.usage,
+        denied: ended.denied,
+        artifacts: ended.artifacts,
+        log: with_dropped(ended.log, ended.log_dropped),
+        stderr: ended.stderr,
+        stdout: ended.stdout,
+        ..attempt
+    }
+}
+
+impl Came {
+    fn as_evidence(&self) -> judge::Ending<'_> {
+        match self {
+            Self::Reply(reply) => judge::Ending::Reply(judge::Reply {
+                output: &reply.output,
+                verdict: reply.verdict,
+                has_failed_checks: reply
+                    .checks
+                    .iter()
+                    .any(|check| check.verdict == CheckVerdict::Fail),
+                score: reply.score,
+                exit_code: reply.exit_code,
+            }),
+            Self::Error(error) => judge::Ending::Error(error),
+            Self::Timeout(error) => judge::Ending::Timeout(error),
+            Self::Stopped => judge::Ending::Stopped,
+        }
+    }
+
+    fn into_attempt(self, of: Identity, judgement: Judgement) -> Attempt {
+        let Judgement {
+            outcome,
+            mut checks,
+        } = judgement;
+        let error = match self {
+            Self::Reply(reply) => {
+                checks.extend(reply.checks);
+                return Attempt {
+                    checks,
+                    output: Some(reply.output),
+                    score: reply.score,
+                    metrics: reply.metrics,
+                    summary: reply.summary,
+                    ..blank(of, outcome)
+                };
+            }
+            Self::Error(error) | Self::Timeout(error) => error,
+            Self::Stopped => stop_error(),
+        };
+        Attempt {
+            checks,
+            error: Some(error),
+            ..blank(of, outcome)
+        }
+    }
+}
+
+fn timeout_error(deadline: &Deadline) -> AttemptError {
+    AttemptError {
+        class: None,
+        code: deadline.rule.code().into(),
+        message: deadline.text(),
+        retry_after: None,
+        fault: None,
+    }
+}
+
+/// Says at a log's end how many records its limits kept out.
+fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
+    if dropped > 0 {
+        log.push(LogRecord {
+            level: "warn",
+            message: format!("{dropped} more records were dropped: the log is full"),
+            fields: Vec::new(),
+        });
+    }
+    log
+}
