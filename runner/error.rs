@@ -73,7 +73,7 @@ impl ExitStatus {
     }
 
     /// `reason` and `signal` are set as far as the status has them.
-    pub(crate) fn of_parts(
+    fn of_parts(
         status: RunStatus,
         reason: Option<Reason>,
         signal: Option<StopSignal>,

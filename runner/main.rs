@@ -14,7 +14,7 @@ use runner::{
     error::ExitStatus,
     output::{self, Output},
     plugin, record, run,
-    session::Host,
+    session::{Host, SessionLog},
 };
 
 fn main() -> ExitCode {
@@ -68,10 +68,12 @@ fn main() -> ExitCode {
             scratch_root: variable("TMPDIR").map_or_else(|| "/tmp".into(), PathBuf::from),
             search_path: env::var_os("PATH").unwrap_or_default(),
             variable: |name| env::var_os(name),
+            signals: None,
+            log: SessionLog::default(),
+            arguments,
             now: run::wall_clock,
             pause: thread::sleep,
         },
-        arguments,
         is_detached,
         results: variable("RUNNER_RESULTS").map_or_else(|| "results".into(), PathBuf::from),
         run: text("RUNNER_RUN"),

@@ -24,11 +24,27 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("view", &["error", "plugin", "record", "run"]),
     (
         "session",
-        &["error", "plugin", "record", "run", "scenario", "view"],
+        &[
+            "error",
+            "plugin",
+            "record",
+            "run",
+            "scenario",
+            "toolchain",
+            "view",
+        ],
     ),
     (
         "output",
-        &["error", "plugin", "record", "run", "session", "view"],
+        &[
+            "error",
+            "plugin",
+            "record",
+            "run",
+            "session",
+            "toolchain",
+            "view",
+        ],
     ),
     ("cli", &["error", "record", "scenario"]),
     (

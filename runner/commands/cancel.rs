@@ -1,6 +1,6 @@
 //! `runner cancel`.
 
-use super::{Surroundings, session_log::SessionLog, stop};
+use super::{Surroundings, show_warnings, stop};
 use crate::{
     cli::CancelArgs,
     error::{Error, ExitStatus},
@@ -16,7 +16,7 @@ pub(super) fn cancel(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     // What a sweep has to say of the run reaches the screen this way.
-    SessionLog::start(None, output);
+    show_warnings(output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let host = &surroundings.host;
     let request = Cancel {

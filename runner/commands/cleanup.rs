@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 
-use super::session_log::SessionLog;
+use super::show_warnings;
 use crate::{
     cli::CleanupArgs,
     error::{Error, ExitStatus},
@@ -18,7 +18,7 @@ use crate::{
 /// Sweeps runs whose process has died, or says what a sweep would do.
 pub(super) fn cleanup(args: &CleanupArgs, output: &Output) -> Result<ExitStatus, Error> {
     // Runs that cannot be looked at are warned of by the store.
-    SessionLog::start(None, output);
+    show_warnings(output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let now = run::wall_clock();
     let mut runs = store.sweepable(now).map_err(Error::record)?;

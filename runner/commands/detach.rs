@@ -26,7 +26,7 @@ pub(super) fn start(surroundings: &Surroundings, output: &Output) -> Result<Exit
     let failed = |error| Error::internal(miette!("cannot start the runner again: {error}"));
     let mut child = Command::new(&surroundings.host.program)
         .arg(DETACHED_ARGUMENT)
-        .args(&surroundings.arguments)
+        .args(&surroundings.host.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

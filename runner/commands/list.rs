@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Surroundings, naming, session_log::SessionLog};
+use super::{Surroundings, naming, show_warnings};
 use crate::{
     cli::{ListArgs, Since},
     error::{Error, ExitStatus},
@@ -19,7 +19,7 @@ pub(super) fn list(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     // What the store warns of, such as a damaged `runner.db`, reaches the screen this way.
-    SessionLog::start(None, output);
+    show_warnings(output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let now = run::wall_clock();
     let mut list = store.runs(&Filter::default()).map_err(Error::record)?;

@@ -2,36 +2,29 @@
 
 mod cancel;
 mod cleanup;
-mod closing;
 mod completions;
 mod detach;
-mod differences;
 mod exec;
 mod list;
-mod live;
 mod logs;
 mod man;
-mod matching;
 mod naming;
 mod pin;
 mod plugin;
-mod plugins;
-mod protected;
+mod preview;
 mod prune;
 mod reindex;
 mod resume;
 mod schema;
-mod secrets;
-mod session_log;
 mod show;
 mod stop;
-mod story;
 mod trial_logs;
 mod validate;
 mod verify;
 mod wait;
+mod watching;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
 pub use detach::DETACHED_ARGUMENT;
 
@@ -41,15 +34,13 @@ use crate::{
     model::chain,
     output::Output,
     record::RecordError,
-    session::Host,
+    session::{Host, SessionLog},
 };
 
 /// What `main` knows of the process's environment.
 pub struct Surroundings {
     /// What it offers to the use cases; its program is also started again to run in the background.
     pub host: Host,
-    /// What the program was called with, without its name.
-    pub arguments: Vec<OsString>,
     /// Whether this process is to leave its terminal, as [`DETACHED_ARGUMENT`] says.
     pub is_detached: bool,
     /// The results root where the command line names none.
@@ -60,6 +51,29 @@ pub struct Surroundings {
     pub log_filter: Option<String>,
 }
 
+impl Surroundings {
+    /// Starts to receive what the runner traces, and to show warnings once the log begins.
+    fn log(&self, output: &Output) -> SessionLog {
+        log(self.log_filter.as_deref(), output)
+    }
+}
+
+/// Starts to receive what the runner traces, as `filter` says, and to show warnings once the log begins.
+fn log(filter: Option<&str>, output: &Output) -> SessionLog {
+    let output = output.clone();
+    SessionLog::start(filter, move |warning| {
+        // The log has it already.
+        if !output.is_log() {
+            output.warn(warning);
+        }
+    })
+}
+
+/// Shows warnings of what the runner does to results, which no run's log has.
+fn show_warnings(output: &Output) {
+    log(None, output).begin();
+}
+
 /// Carries out a command.
 pub fn dispatch(
     command: Command,
@@ -67,8 +81,8 @@ pub fn dispatch(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     match command {
-        Command::Exec(args) => exec::exec(&args, surroundings, output),
-        Command::Resume(args) => resume::resume(&args, surroundings, output),
+        Command::Exec(args) => exec::exec(args, surroundings, output),
+        Command::Resume(args) => resume::resume(args, surroundings, output),
         Command::Stop(args) => stop::stop(&args, surroundings, output),
         Command::Cancel(args) => cancel::cancel(&args, surroundings, output),
         Command::Wait(args) => wait::wait(&args, surroundings, output),

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     model::RunStatus,
     output,
-    record::{FindError, RunEntry, RunId, Store},
+    record::{Conclusion, FindError, RunEntry, RunId, Store},
 };
 
 /// The run that a person has named.
@@ -107,4 +107,15 @@ pub(super) fn resume(
 /// The same for a run that was found.
 pub(super) fn resume_entry(run: &RunEntry, surroundings: &Surroundings) -> Option<String> {
     resume(&run.dir, &run.id, run.status, surroundings)
+}
+
+/// The same for a run of which a session is over.
+pub(super) fn resume_after(conclusion: &Conclusion, surroundings: &Surroundings) -> Option<String> {
+    let Conclusion {
+        run,
+        run_dir,
+        status,
+        ..
+    } = conclusion;
+    resume(run_dir, run, *status, surroundings)
 }

@@ -5,7 +5,6 @@ use miette::{IntoDiagnostic as _, WrapErr as _};
 
 use super::{
     Surroundings,
-    matching::Trials,
     naming::{self, Named},
 };
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
     output::{self, Output, Shown, Tally},
     record::{LineError, Row, RunEntry, RunReader, Store, Underway},
     run::{self, TrialNames},
+    session::Trials,
     view::{Death, DocumentVersion, InFlightAttempt, LiveSession, RunDetail, RunSummary},
 };
 

@@ -3,7 +3,7 @@
 use super::{
     Surroundings,
     naming::{self, Named},
-    session_log::SessionLog,
+    show_warnings,
 };
 use crate::{
     cli::StopArgs,
@@ -22,7 +22,7 @@ pub(super) fn stop(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     // What a sweep has to say of the run reaches the screen this way.
-    SessionLog::start(None, output);
+    show_warnings(output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let host = &surroundings.host;
     let request = Stop {

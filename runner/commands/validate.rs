@@ -1,12 +1,11 @@
 //! `runner validate`.
 
-use super::{Surroundings, protected};
+use super::Surroundings;
 use crate::{
     cli::ValidateArgs,
     error::{Error, ExitStatus},
     output::{self, Output},
-    run,
-    scenario::{self, Selection},
+    session,
 };
 
 /// Checks scenarios and their test lists, and the folders that they grant.
@@ -16,19 +15,8 @@ pub(super) fn validate(
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     let mut status = ExitStatus::Success;
-    let everything = Selection::default();
     for path in &args.scenarios {
-        let checked = scenario::load(path)
-            .map_err(Error::usage)
-            .and_then(|scenario| {
-                let suite = scenario::normalise(&scenario, &everything);
-                let suite = suite.map_err(Error::usage)?;
-                let protected = protected::of_process(surroundings);
-                run::check_scenario(&scenario, Some(&suite), &everything, protected)
-                    .map_err(Error::usage)?;
-                Ok(suite)
-            });
-        match checked {
+        match session::validate(path, &surroundings.host) {
             Ok(suite) => output.plain_data(&format!(
                 "{}: valid, {} {} {}",
                 path.display(),

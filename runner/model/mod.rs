@@ -9,6 +9,7 @@ mod digest;
 mod file_name;
 mod fingerprint;
 mod grant;
+mod grants_toml;
 mod host_fault;
 mod id;
 mod json_cost;
@@ -19,6 +20,7 @@ mod status;
 mod stop;
 mod trap;
 mod visible;
+mod words;
 
 pub use actor::Actor;
 pub use attempt::{
@@ -32,6 +34,9 @@ pub use file_name::is_file_name;
 pub use fingerprint::Fingerprint;
 pub(crate) use grant::is_host_name;
 pub use grant::{Denied, FsGrant, FsMode, Grant, Grants, NetGrant, is_secret_name};
+pub use grants_toml::{
+    GrantsToml, add_indented, granted_text, key_and_value, toml_key, toml_string,
+};
 pub use host_fault::HostFault;
 pub use id::{IdError, ProviderId, TestId, TrialId};
 pub use json_cost::{cost as json_cost, cost_of as json_cost_of};
@@ -42,3 +47,4 @@ pub use status::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
 pub use stop::StopMode;
 pub use trap::{OTHER_TRAP, TRAP_CODES};
 pub use visible::{escape_json, escaped, steers, visible, visible_line};
+pub use words::{count, plural, quoted};

@@ -1,34 +1,26 @@
-//! The event stream of `--json`, as `output` makes it.
+//! The last event of the stream of `--json`, which is made of a conclusion.
 
-pub(super) use crate::view::{EventLine as Line, Longest, StreamEvent as Event};
 use crate::{
-    model::{Counts, Reason, RunStatus, Verdict},
-    record::ManifestCounts,
+    error::ExitStatus,
+    model::{Counts, Reason},
+    record::{Conclusion, ManifestCounts},
+    view::StreamEvent,
 };
 
-/// How a run ended.
-pub(super) struct End<'a> {
-    pub(super) status: RunStatus,
-    pub(super) reason: Option<Reason>,
-    pub(super) verdict: Verdict,
-    pub(super) exit_code: u8,
-    pub(super) run_dir: &'a str,
-    pub(super) counts: Counts,
-    pub(super) ran: Option<Counts>,
-    pub(super) error: Option<&'a str>,
-}
-
-impl<'a> From<End<'a>> for Event<'a> {
-    fn from(end: End<'a>) -> Self {
-        Self::Finished {
-            status: end.status.as_str(),
-            reason: end.reason.map(Reason::as_str),
-            verdict: end.verdict.as_str(),
-            exit_code: end.exit_code,
-            run_dir: end.run_dir,
-            counts: end.counts.into(),
-            ran: end.ran.map(ManifestCounts::from),
-            error: end.error,
-        }
+/// The last event of a run, with what its latest session ran if that is not its first.
+pub(super) fn finished<'a>(
+    conclusion: &'a Conclusion,
+    run_dir: &'a str,
+    ran: Option<Counts>,
+) -> StreamEvent<'a> {
+    StreamEvent::Finished {
+        status: conclusion.status.as_str(),
+        reason: conclusion.reason.map(Reason::as_str),
+        verdict: conclusion.verdict.as_str(),
+        exit_code: ExitStatus::of(conclusion).code(),
+        run_dir,
+        counts: conclusion.counts.into(),
+        ran: ran.map(ManifestCounts::from),
+        error: conclusion.error.as_deref(),
     }
 }

@@ -2,14 +2,10 @@
 
 use serde_json::value::RawValue;
 
-use super::{
-    Output, Reader,
-    events::{self, Line},
-    next, runs,
-};
+use super::{Output, Reader, events, next, runs};
 use crate::{
-    error::ExitStatus,
-    record::{Row, RunEntry},
+    record::{Conclusion, Row, RunEntry},
+    view::{EventLine, StreamEvent},
 };
 
 /// The rows and the end of a run that another process works on.
@@ -34,7 +30,7 @@ impl Follow {
     pub fn row(&mut self, row: &Row<'_>, line: &[u8]) -> Reader {
         if self.is_json {
             let row: &RawValue = serde_json::from_slice(line).expect("a row is valid JSON");
-            return self.emit(events::Event::Row { row });
+            return self.emit(StreamEvent::Row { row });
         }
         self.output.feed(&format!("{}\n", runs::row_text(row)))
     }
@@ -48,23 +44,15 @@ impl Follow {
             self.output.talk(&runs::headline(&run.id, run));
             return;
         }
-        let end = events::End {
-            status: run.status,
-            reason: run.reason,
-            verdict: run.verdict,
-            exit_code: ExitStatus::of(&run.into()).code(),
-            run_dir: &run.dir.to_string_lossy(),
-            counts: run.counts,
-            ran: None,
-            error: None,
-        };
-        self.emit(end.into());
+        let conclusion = Conclusion::from(run);
+        let run_dir = conclusion.run_dir.to_string_lossy();
+        self.emit(events::finished(&conclusion, &run_dir, None));
     }
 
-    fn emit(&mut self, event: events::Event<'_>) -> Reader {
+    fn emit(&mut self, event: StreamEvent<'_>) -> Reader {
         let mut text = Vec::new();
         self.lines += 1;
-        Line::write(self.lines, event, &mut text);
+        EventLine::write(self.lines, event, &mut text);
         self.output.bytes(&text)
     }
 }

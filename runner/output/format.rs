@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::{self, Counts, Outcome};
-pub(super) use crate::model::{steers, visible};
+pub(super) use crate::model::{count, plural, quoted, steers, visible};
 
 /// The longest document that is laid out: of a deep value the indentation alone is a hundred times as long as the value.
 const MAX_LAID_OUT_BYTES: usize = 8 * 1024 * 1024;
@@ -31,19 +31,6 @@ pub(super) fn duration(duration: Duration) -> String {
         return format!("{minutes} m {} s", duration.as_secs() % 60);
     }
     format!("{} h {} m", minutes / 60, minutes % 60)
-}
-
-/// A count with its thousands apart: `12 345`.
-pub(super) fn count(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// The counts that are not 0: `2 passed, 1 error`.
@@ -69,12 +56,6 @@ pub(super) fn counted(counts: Counts) -> String {
     }
 }
 
-/// `1 trial`, `2 trials`.
-pub fn plural(number: u64, word: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {word}{ending}", count(number))
-}
-
 /// A size with its binary unit: `1.5 GiB`.
 pub(super) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
@@ -96,15 +77,6 @@ pub(super) fn outcome(outcome: Outcome) -> String {
         Outcome::Skipped => "- skipped".dimmed().to_string(),
         Outcome::Stopped => "⊘ stopped".yellow().to_string(),
     }
-}
-
-/// A word as a shell takes it.
-pub fn quoted(word: &str) -> String {
-    let is_plain = |character: char| character.is_alphanumeric() || "=:/._-+".contains(character);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// A text of one line in which nothing steers a terminal: a guest's, a file's, or a person's.

@@ -16,13 +16,13 @@ mod list;
 mod live;
 mod next;
 mod notices;
-mod occasions;
 mod pending;
 mod rehearsal;
 mod report;
 mod runs;
 mod said;
 mod standing;
+mod stream;
 mod summary;
 mod table;
 mod tally;
@@ -51,23 +51,22 @@ use serde::Serialize;
 use textwrap::{WordSeparator, WordSplitter};
 
 pub use follow::Follow;
-pub use format::{plural, quoted};
-pub use grants::granted_text;
 pub use inspection::inspection_text;
 pub use list::list_table;
 pub use next::resume_line;
 pub use notices::Notices;
-pub use occasions::{Begin, Finish};
 pub use pending::why_pending;
 pub use rehearsal::{heard_line, print_rehearsal, requested_text};
-pub use report::{Mode, Report};
+pub use report::{Mode, Report, ResumeCommand};
 pub use runs::{Shown, history_text, show_text, stop_json, stop_text};
 pub use said::said_text;
+pub use stream::EventStream;
 pub use tally::Tally;
 pub use tools::tools_text;
-pub use upkeep::{cleanup_text, prune_text, reindex_text, swept_text, verify_text};
+pub use upkeep::{cleanup_text, prune_text, reindex_text, verify_text};
 
 use crate::error::Error;
+pub use crate::model::{plural, quoted};
 
 /// How wide a line is that goes to no terminal.
 const WIDTH: usize = 80;

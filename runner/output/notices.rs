@@ -1,7 +1,18 @@
 //! [`Notices`]: what a use case has to say beside its answer, for people.
 
-use super::Output;
-use crate::session::{Notice, Observe};
+use std::{path::Path, time::Duration};
+
+use super::{
+    Output,
+    format::{self, plural},
+};
+use crate::{
+    session::{Notice, Observe, swept_text},
+    toolchain::Source,
+};
+
+/// How many lines of a scenario's diff are shown.
+const MAX_DIFF_LINES: usize = 20;
 
 /// Says what a use case has to say, and sees nothing else of it.
 pub struct Notices(pub Output);
@@ -10,14 +21,123 @@ impl Observe for Notices {
     fn notice(&mut self, notice: &Notice<'_>) {
         tell(notice, &self.0);
     }
+
+    fn may_build(&mut self, source: &Source) -> bool {
+        let question = format!(
+            "Plugin `{}` is not built yet. Run its build tools in `{}` now, outside the sandbox?",
+            source.name(),
+            format::path(source.folder())
+        );
+        self.0.ask(&question).unwrap_or(false)
+    }
 }
 
-/// Says one thing.
-pub(super) fn tell(notice: &Notice<'_>, output: &Output) {
+/// Says that trials came to no verdict, and what runs them again.
+pub(super) fn unjudged(count: u64, output: &Output) {
+    output.talk(&format!(
+        "{} ended in an error or timed out; `--rerun errors` runs {} again",
+        plural(count, "trial"),
+        if count == 1 { "it" } else { "them" }
+    ));
+}
+
+fn tell(notice: &Notice<'_>, output: &Output) {
     match notice {
         Notice::AwaitingEnd { run } => output.talk(&format!("waiting for {run} to end")),
         Notice::RequestStays { error } => {
             output.warn(&format!("the request cannot be taken back: {error}"));
         }
+        Notice::Stale(_) | Notice::Building(_) | Notice::BuildLine(_) | Notice::Built(_) => {
+            tell_of_build(notice, output);
+        }
+        Notice::IdleGrant { provider, why } => {
+            output.warn(&format!("provider `{provider}`: {why}"));
+        }
+        Notice::MoreIdleGrants(more) => output.warn(&format!("{more} more grants do nothing")),
+        Notice::ShortSecret { name } => output.warn(&format!(
+            "secret `{name}` is shorter than {} bytes: it is not redacted where it is written",
+            crate::plugin::Secrets::MIN_REDACTED
+        )),
+        Notice::ReadableSecrets { path } => output.warn(&format!(
+            "`{path}` can be read by others; `chmod 600 {path}` keeps its secrets",
+            path = format::path(path)
+        )),
+        Notice::Reduced(reduced) => output.warn(&reduced.to_string()),
+        Notice::Swept(swept) => output.talk(&swept_text(swept)),
+        Notice::AwaitingOthers { root } => output.plain(&format!(
+            "waiting for the other runs in `{}` to end",
+            format::path(root)
+        )),
+        Notice::ScenarioChanged { .. }
+        | Notice::GrantsChanged { .. }
+        | Notice::PluginChanged { .. }
+        | Notice::NothingChanged
+        | Notice::GrantsAdopted { .. }
+        | Notice::Adopting { .. } => tell_of_changes(notice, output),
+        Notice::Unjudged(count) => unjudged(*count, output),
     }
+}
+
+/// How a plugin is built.
+fn tell_of_build(notice: &Notice<'_>, output: &Output) {
+    match notice {
+        Notice::Stale(source) => output.warn(&format!(
+            "plugin `{}` was not built from what is in `{}` now; `--build` builds it anew",
+            source.name(),
+            format::path(source.folder())
+        )),
+        Notice::Building(source) => output.plain(&format!(
+            "building plugin `{}` in `{}`",
+            source.name(),
+            format::path(source.folder())
+        )),
+        Notice::BuildLine(line) => output.hint(line),
+        Notice::Built(built) => output.plain(&format!(
+            "built {} ({}) in {}",
+            format::path(&built.path),
+            bytesize::ByteSize(built.size),
+            seconds(built.took)
+        )),
+        _ => {}
+    }
+}
+
+/// What is not as it was when a run began.
+fn tell_of_changes(notice: &Notice<'_>, output: &Output) {
+    match notice {
+        Notice::ScenarioChanged { path, diff } => scenario_changed(path, diff, output),
+        Notice::GrantsChanged { provider } => output.warn(&format!(
+            "the grants of provider `{provider}` have changed since the run began; the stored ones are used"
+        )),
+        Notice::PluginChanged { provider } => output.warn(&format!(
+            "the plugin of provider `{provider}` has changed since the run began; the stored one is used"
+        )),
+        Notice::NothingChanged => output.talk("nothing has changed since the run began"),
+        Notice::GrantsAdopted { provider } => {
+            output.talk(&format!("the grants of provider `{provider}` have changed"));
+        }
+        Notice::Adopting { changed, added } => output.talk(&format!(
+            "adopting changes: {} changed, {added} added",
+            plural(*changed, "trial")
+        )),
+        _ => {}
+    }
+}
+
+fn scenario_changed(path: &Path, diff: &[String], output: &Output) {
+    output.warn(&format!(
+        "scenario `{}` has changed since the run began; the stored one is used",
+        format::path(path)
+    ));
+    diff.iter()
+        .take(MAX_DIFF_LINES)
+        .for_each(|line| output.hint(line));
+    let more = diff.len().saturating_sub(MAX_DIFF_LINES);
+    if more > 0 {
+        output.hint(&format!("… {more} more lines"));
+    }
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.1} s", took.as_secs_f64())
 }

@@ -1,29 +1,29 @@
-//! [`Report`]: what a person, or a program, sees of a session while it goes on and when it is over.
+//! [`Report`]: what a person sees of a session while it goes on and when it is over.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use owo_colors::OwoColorize as _;
-use serde_json::value::RawValue;
 
 use super::{
     Output, awaited,
     bar::{self, Pace},
-    events::{self, Line, Longest},
     failure, format,
     grants::{self, Granted},
-    next,
-    occasions::{Begin, Finish},
+    next, notices,
+    runs::{self, Shown},
     standing::Standing,
     summary,
     tally::Tally,
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Outcome, ProviderId, Reason, StopMode},
+    model::{Counts, Outcome, ProviderId, StopMode},
     plugin::Moment,
-    record::{Entry, Row, RowDenied},
+    record::{Conclusion, Entry, LineError, Row, RowDenied, RunReader},
     run,
+    session::{Begin, NothingLeft, Notice, Observe},
+    view::{DocumentVersion, RunDetail, RunSummary},
 };
 
 /// How a session is reported.
@@ -35,35 +35,31 @@ pub enum Mode {
     Plain,
     /// Only what went wrong.
     Quiet,
-    /// JSON Lines on standard output, nothing else.
-    Json,
 }
 
 /// How often a run that is not watched on a terminal says how far it is.
-const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(10);
-/// How often the event stream does.
-const JSON_PROGRESS_EVERY: Duration = Duration::from_secs(1);
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// How long an attempt runs before it is named.
 const WORTH_NAMING: Duration = Duration::from_secs(1);
 /// How many failures are printed as they happen.
 const MAX_SHOWN: u64 = 50;
 
+/// Makes the command that goes on with a run, if anything of it is left.
+pub type ResumeCommand<'a> = Box<dyn Fn(&Conclusion) -> Option<String> + 'a>;
+
 /// The report of one session.
-pub struct Report {
+pub struct Report<'a> {
     output: Output,
     mode: Mode,
     is_verbose: bool,
     tally: Tally,
     granted: Granted,
-    /// What this session's trials came to, if it is not the first.
-    ran: Option<Counts>,
+    resume: ResumeCommand<'a>,
     bar: Option<ProgressBar>,
     /// What there is room for beside the bar.
     room: bar::Room,
     /// How fast trials end, once they can begin.
     pace: Option<Pace>,
-    /// Lines of the event stream so far.
-    lines: u64,
     shown: u64,
     /// The session whose failures were printed as they happened.
     told: Option<u32>,
@@ -71,9 +67,9 @@ pub struct Report {
     progress_at: Moment,
 }
 
-impl Report {
+impl<'a> Report<'a> {
     /// Begins a report.
-    pub fn new(output: Output, mode: Mode, is_verbose: bool) -> Self {
+    pub fn new(output: Output, mode: Mode, is_verbose: bool, resume: ResumeCommand<'a>) -> Self {
         let now = Moment::now();
         Self {
             output,
@@ -81,133 +77,14 @@ impl Report {
             is_verbose,
             tally: Tally::default(),
             granted: Granted::default(),
-            ran: None,
+            resume,
             bar: None,
             room: bar::Room::default(),
             pace: None,
-            lines: 0,
             shown: 0,
             told: None,
             started: now,
             progress_at: now,
-        }
-    }
-
-    /// Tells that a run was born.
-    pub fn begin(&mut self, begin: &Begin<'_>) {
-        self.granted = begin.grants.iter().copied().collect();
-        self.started = Moment::now();
-        self.progress_at = self.started + self.progress_every();
-        match self.mode {
-            Mode::Json => self.emit(events::Event::Started {
-                run: begin.run,
-                run_dir: &begin.run_dir.to_string_lossy(),
-                scenario: begin.scenario,
-                planned: begin.planned,
-            }),
-            Mode::Quiet => {}
-            Mode::Plain | Mode::Terminal => {
-                self.output.talk(&format!(
-                    "{}: {} on {}, {} at a time",
-                    format::visible_line(begin.scenario).bold(),
-                    format::plural(begin.planned, "trial"),
-                    format::plural(begin.providers as u64, "provider"),
-                    begin.jobs
-                ));
-                self.output
-                    .talk(&format!("results: {}", format::path(begin.run_dir)));
-            }
-        }
-        if self.mode == Mode::Terminal {
-            self.show_bar(begin.planned);
-        }
-    }
-
-    /// Tells what happens.
-    pub fn observe(&mut self, event: &run::Event<'_>) {
-        match event {
-            run::Event::Linking { provider } => {
-                if let Some(bar) = &self.bar {
-                    bar.set_message(format!("compiling the plugin of {provider}"));
-                }
-            }
-            run::Event::Linked { provider, took } => self.linked(provider, *took),
-            run::Event::Requests {
-                provider,
-                requests,
-                grants,
-                lacks_scratch,
-            } => {
-                let toml = grants::requests_toml(provider, *grants, *lacks_scratch);
-                self.requests(provider, requests, &toml);
-            }
-            run::Event::Begun { counts } => {
-                self.pace = Some(Pace::begin(counts.done()));
-                if let Some(bar) = &self.bar {
-                    bar.set_position(counts.done());
-                    bar.set_style(bar::style(self.room, self.pace));
-                }
-            }
-            run::Event::Rows {
-                entries,
-                lines,
-                counts,
-            } => self.rows(entries, lines, *counts),
-            run::Event::Progress {
-                counts,
-                running,
-                longest,
-            } => self.progress(*counts, *running, longest.as_ref()),
-            run::Event::Stopping {
-                mode,
-                reason,
-                why,
-                in_flight,
-            } => self.stopping(*mode, *reason, why, *in_flight),
-            run::Event::Awaiting {
-                mode,
-                running,
-                rows,
-            } => self.awaiting(*mode, running, *rows),
-        }
-    }
-
-    /// Tells whether there will be a summary for people.
-    pub fn has_summary(&self) -> bool {
-        self.mode != Mode::Json
-    }
-
-    /// Lets the end speak of what this session has run, beside the whole run.
-    pub fn tell_of_session(&mut self) {
-        self.ran = Some(self.tally.counts());
-    }
-
-    /// Lets the summary speak of more than this session's rows; `None` changes nothing.
-    pub fn replace_tally(&mut self, tally: Option<Tally>) {
-        if let Some(tally) = tally {
-            self.tally = tally;
-        }
-    }
-
-    /// Tells how a run ended.
-    pub fn finish(mut self, finish: &Finish<'_>) {
-        self.output.set_bar(None);
-        match self.mode {
-            Mode::Json => self.emit(
-                events::End {
-                    status: finish.status,
-                    reason: finish.reason,
-                    verdict: finish.verdict,
-                    exit_code: finish.exit.code(),
-                    run_dir: &finish.run_dir.to_string_lossy(),
-                    counts: finish.counts,
-                    ran: self.ran,
-                    error: finish.error.as_deref(),
-                }
-                .into(),
-            ),
-            Mode::Quiet if finish.exit == ExitStatus::Success => {}
-            Mode::Quiet | Mode::Plain | Mode::Terminal => self.summary(finish),
         }
     }
 
@@ -223,24 +100,15 @@ impl Report {
         }
     }
 
-    fn requests(&mut self, provider: &ProviderId, requests: &[&str], toml: &[String]) {
-        match self.mode {
-            Mode::Json => self.emit(events::Event::Requests {
-                provider: provider.as_str(),
-                requests,
-                toml: &toml.join("\n"),
-            }),
-            Mode::Quiet => {}
-            Mode::Plain | Mode::Terminal => {
-                let text = grants::requests_text(provider, requests, toml);
-                self.output.talk(&text);
-            }
+    fn requests(&self, provider: &ProviderId, requests: &[&str], toml: &[String]) {
+        if self.mode != Mode::Quiet {
+            let text = grants::requests_text(provider, requests, toml);
+            self.output.talk(&text);
         }
     }
 
     fn rows(&mut self, entries: &[Entry], lines: &[u8], counts: Counts) {
         let lines = lines.split(|byte| *byte == b'\n');
-        let mut text = Vec::new();
         let n_final = entries.iter().filter(|entry| entry.is_final).count() as u64;
         let mut done = counts.done().saturating_sub(n_final);
         for (entry, line) in entries.iter().zip(lines) {
@@ -255,15 +123,10 @@ impl Report {
                 self.tally
                     .count(provider, attempt.outcome, entry.is_flaky, attempt.duration);
             }
-            if self.mode == Mode::Json {
-                let row: &RawValue = serde_json::from_slice(line).expect("a row is valid JSON");
-                self.lines += 1;
-                Line::write(self.lines, events::Event::Row { row }, &mut text);
-            } else if self.is_verbose || (entry.is_final && attempt.outcome.is_bad()) {
+            if self.is_verbose || (entry.is_final && attempt.outcome.is_bad()) {
                 self.tell(entry, line, (done, counts.planned));
             }
         }
-        self.output.bytes(&text);
         if let Some(bar) = &self.bar {
             bar.set_position(counts.done());
             bar.set_prefix(bar::counts(counts));
@@ -298,18 +161,8 @@ impl Report {
         }
     }
 
-    fn progress(&mut self, counts: Counts, running: usize, longest: Option<&run::Running<'_>>) {
+    fn progress(&mut self, counts: Counts, longest: Option<&run::Running<'_>>) {
         match self.mode {
-            Mode::Json => {
-                if self.is_progress_due() {
-                    self.emit(events::Event::Progress {
-                        counts: counts.into(),
-                        running,
-                        longest: longest
-                            .map(|longest| Longest::new(longest.trial, longest.elapsed)),
-                    });
-                }
-            }
             Mode::Terminal => {
                 let longest = longest.filter(|longest| longest.elapsed >= WORTH_NAMING);
                 self.make_room(longest.is_some());
@@ -341,28 +194,15 @@ impl Report {
         let now = Moment::now();
         let is_due = now >= self.progress_at;
         if is_due {
-            self.progress_at = now + self.progress_every();
+            self.progress_at = now + PROGRESS_EVERY;
         }
         is_due
     }
 
-    fn progress_every(&self) -> Duration {
-        match self.mode {
-            Mode::Json => JSON_PROGRESS_EVERY,
-            Mode::Terminal | Mode::Plain | Mode::Quiet => PLAIN_PROGRESS_EVERY,
-        }
-    }
-
-    fn stopping(&mut self, mode: StopMode, reason: Reason, why: &str, in_flight: usize) {
+    fn stopping(&self, mode: StopMode, why: &str, in_flight: usize) {
         match self.mode {
             // The session's story has it.
             Mode::Plain if self.output.is_log() => {}
-            Mode::Json => self.emit(events::Event::Stopping {
-                mode: mode.as_str(),
-                reason: reason.as_str(),
-                why,
-                in_flight,
-            }),
             Mode::Quiet => {}
             Mode::Plain | Mode::Terminal => {
                 let how = match mode {
@@ -386,10 +226,10 @@ impl Report {
         }
     }
 
-    fn summary(&self, finish: &Finish<'_>) {
+    fn summary(&self, conclusion: &Conclusion, ran: Option<Counts>) {
         let talk = |line: &str| self.output.talk(line);
-        if !finish.is_forced {
-            self.failures(finish);
+        if !conclusion.is_forced {
+            self.failures(conclusion);
             if let Some(denied) = self.tally.denied.text(&self.granted) {
                 talk(&format!("\n{denied}"));
             }
@@ -398,25 +238,25 @@ impl Report {
                 talk(&format!("\n{table}"));
             }
         }
-        let error = finish.error.as_ref();
+        let error = conclusion.error.as_ref();
         // Where this goes into the run's log, the session has told it there.
         if let Some(error) = error.filter(|_| !self.output.is_log()) {
             // A guest may have said it, and must not begin a line.
             let error = format::visible(error).replace('\n', "\n  ");
             talk(&format!("\n{} {error}", "error:".red().bold()));
         }
-        talk(&format!("\nresults: {}", format::path(finish.run_dir)));
-        if let Some(resume) = &finish.resume {
-            talk(&next::resume_line(resume));
+        talk(&format!("\nresults: {}", format::path(&conclusion.run_dir)));
+        if let Some(resume) = (self.resume)(conclusion) {
+            talk(&next::resume_line(&resume));
         }
-        if let Some(ran) = self.ran {
+        if let Some(ran) = ran {
             talk(&summary::ran_text(ran));
         }
-        talk(&self.closing(finish));
+        talk(&self.closing(conclusion));
     }
 
     /// Tells the failures that were not printed as they happened: all of a quiet run, those of earlier sessions.
-    fn failures(&self, finish: &Finish<'_>) {
+    fn failures(&self, conclusion: &Conclusion) {
         let failures = &self.tally.failures;
         let untold: Vec<_> = failures
             .iter()
@@ -433,7 +273,10 @@ impl Report {
         untold
             .iter()
             .for_each(|failure| self.output.talk(&failure.lines));
-        let more = finish.counts.bad().saturating_sub(failures.len() as u64);
+        let more = conclusion
+            .counts
+            .bad()
+            .saturating_sub(failures.len() as u64);
         if more > 0 {
             self.output.talk(&format!(
                 "… and {more} more: `runner show --failed` shows all"
@@ -442,21 +285,13 @@ impl Report {
     }
 
     /// How the run stands, the time, and the exit code, on one line.
-    fn closing(&self, finish: &Finish<'_>) -> String {
-        let standing = Standing {
-            status: finish.status,
-            reason: finish.reason,
-            signal: finish.signal,
-            verdict: finish.verdict,
-            counts: finish.counts,
-            is_not_yet_swept: false,
-        };
+    fn closing(&self, conclusion: &Conclusion) -> String {
         let took = format::duration(self.started.elapsed());
-        let exit = match finish.exit {
+        let exit = match ExitStatus::of(conclusion) {
             ExitStatus::Success => String::new(),
             exit => format!("; exit code {}", exit.code()),
         };
-        format!("{} in {took}{exit}", standing.line())
+        format!("{} in {took}{exit}", Standing::after(conclusion).line())
     }
 
     fn show_bar(&mut self, planned: u64) {
@@ -478,11 +313,121 @@ impl Report {
             bar.set_style(bar::style(room, self.pace));
         }
     }
+}
 
-    fn emit(&mut self, event: events::Event<'_>) {
-        self.lines += 1;
-        let mut line = Vec::new();
-        Line::write(self.lines, event, &mut line);
-        self.output.bytes(&line);
+impl Observe for Report<'_> {
+    /// What is not of the session itself is said beside the report.
+    fn notice(&mut self, _: &Notice<'_>) {}
+
+    fn begin(&mut self, begin: &Begin<'_>) {
+        self.granted = begin.grants.iter().copied().collect();
+        self.started = Moment::now();
+        self.progress_at = self.started + PROGRESS_EVERY;
+        if self.mode == Mode::Quiet {
+            return;
+        }
+        self.output.talk(&format!(
+            "{}: {} on {}, {} at a time",
+            format::visible_line(begin.scenario).bold(),
+            format::plural(begin.planned, "trial"),
+            format::plural(begin.providers as u64, "provider"),
+            begin.jobs
+        ));
+        self.output
+            .talk(&format!("results: {}", format::path(begin.run_dir)));
+        if self.mode == Mode::Terminal {
+            self.show_bar(begin.planned);
+        }
     }
+
+    fn event(&mut self, event: &run::Event<'_>) {
+        match event {
+            run::Event::Linking { provider } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("compiling the plugin of {provider}"));
+                }
+            }
+            run::Event::Linked { provider, took } => self.linked(provider, *took),
+            run::Event::Requests {
+                provider,
+                requests,
+                grants,
+                lacks_scratch,
+            } => {
+                let toml = grants::requests_toml(provider, *grants, *lacks_scratch);
+                self.requests(provider, requests, &toml);
+            }
+            run::Event::Begun { counts } => {
+                self.pace = Some(Pace::begin(counts.done()));
+                if let Some(bar) = &self.bar {
+                    bar.set_position(counts.done());
+                    bar.set_style(bar::style(self.room, self.pace));
+                }
+            }
+            run::Event::Rows {
+                entries,
+                lines,
+                counts,
+            } => self.rows(entries, lines, *counts),
+            run::Event::Progress {
+                counts, longest, ..
+            } => self.progress(*counts, longest.as_ref()),
+            run::Event::Stopping {
+                mode,
+                why,
+                in_flight,
+                ..
+            } => self.stopping(*mode, why, *in_flight),
+            run::Event::Awaiting {
+                mode,
+                running,
+                rows,
+            } => self.awaiting(*mode, running, *rows),
+        }
+    }
+
+    fn nothing_left(&mut self, left: &NothingLeft<'_>) {
+        let warn = |error: &LineError| self.output.warn(&error.to_string());
+        let tally = Tally::of_run(left.reader, &left.history.state, |_, _| {}, warn);
+        let detail = RunDetail {
+            v: DocumentVersion,
+            run: RunSummary::new(left.run, run::wall_clock()),
+            live: None,
+            manifest: left.reader.manifest().clone(),
+            rows: Vec::new(),
+        };
+        let shown = Shown {
+            detail: &detail,
+            tally: &tally,
+            death: None,
+            resume: None,
+        };
+        self.output
+            .show(&runs::show_text(&shown, self.output.columns()));
+        self.output.talk("nothing is left to run");
+        if left.unjudged > 0 {
+            notices::unjudged(left.unjudged, &self.output);
+        }
+    }
+
+    fn conclude(&mut self, conclusion: &Conclusion) {
+        // A resumed run reports every trial, and not only the new ones.
+        let is_resumed = conclusion.session > 1;
+        let ran = is_resumed.then(|| self.tally.counts());
+        if is_resumed && let Some(tally) = tally_of(&conclusion.run_dir) {
+            self.tally = tally;
+        }
+        self.output.set_bar(None);
+        if self.mode != Mode::Quiet || ExitStatus::of(conclusion) != ExitStatus::Success {
+            self.summary(conclusion, ran);
+        }
+    }
+}
+
+/// Gathers all sessions' rows.
+fn tally_of(run_dir: &Path) -> Option<Tally> {
+    let reader = RunReader::open(run_dir).ok()?;
+    let state = reader.state().ok()?;
+    // Damaged lines were told when the run was opened.
+    Some(Tally::of_run(&reader, &state, |_, _| {}, |_| {}))
 }

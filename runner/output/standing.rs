@@ -3,7 +3,7 @@
 use super::{format, table::Cell, tone::Tone};
 use crate::{
     model::{Counts, Reason, RunStatus, StopSignal, Verdict},
-    record::RunEntry,
+    record::{Conclusion, RunEntry},
     view::RunSummary,
 };
 
@@ -46,6 +46,18 @@ impl From<&RunEntry> for Standing {
 }
 
 impl Standing {
+    /// How a run stands after a session.
+    pub(super) fn after(conclusion: &Conclusion) -> Self {
+        Self {
+            status: conclusion.status,
+            reason: conclusion.reason,
+            signal: conclusion.signal,
+            verdict: conclusion.verdict,
+            counts: conclusion.counts,
+            is_not_yet_swept: false,
+        }
+    }
+
     /// The line that a person reads last: `✗ failed: 3 of 8 (5 passed, 3 failed)`.
     pub(super) fn line(&self) -> String {
         let counts = &self.counts;

@@ -7,22 +7,12 @@ use super::{
 };
 use crate::{
     model::{Counts, RunStatus},
-    record::{Reindexed, ShortIds, Swept},
+    record::{Reindexed, ShortIds},
     view::{CleanupReport, DoomedRun, PruneReport, SizedCount, SweptRun, VerifyReport},
 };
 
 /// How many damages a screen shows; the document has more.
 const MAX_DAMAGES: usize = 100;
-
-/// How many runs were swept, and which, where it was nobody's wish.
-pub fn swept_text(runs: &[Swept]) -> String {
-    let ids: Vec<_> = runs.iter().map(|swept| swept.run.id.as_str()).collect();
-    let (count, had) = match runs.len() {
-        1 => ("one run".to_owned(), "its process had died"),
-        count => (format!("{count} runs"), "their processes had died"),
-    };
-    format!("swept {count}, because {had}: {}", ids.join(", "))
-}
 
 /// The runs that are swept, a line each, in at most `width` characters, and how many come to what.
 pub fn cleanup_text(report: &CleanupReport, ids: &ShortIds, width: Option<usize>) -> String {

@@ -22,7 +22,7 @@ impl RunId {
     }
 
     /// Takes the name of a directory that is known to hold a run.
-    pub(super) fn of_directory(name: &str) -> Self {
+    pub(crate) fn of_directory(name: &str) -> Self {
         Self(name.into())
     }
 

@@ -5,7 +5,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use jiff::Timestamp;
 use nix::unistd::User;
 
-use crate::model::Actor;
+use super::SessionLog;
+use crate::{model::Actor, run::StopSignals};
 
 /// What the process offers to what runs in it. Whoever embeds the runner decides all of it.
 #[derive(Clone)]
@@ -20,9 +21,16 @@ pub struct Host {
     pub search_path: OsString,
     /// Reads a variable of the environment: secrets come by names that only a scenario knows.
     pub variable: fn(&str) -> Option<OsString>,
+    /// What stops the sessions of this process from outside, beside requests of other processes; `None` leaves the
+    /// process's signals alone.
+    pub signals: Option<StopSignals>,
+    /// Where what the runner traces goes.
+    pub log: SessionLog,
+    /// What the program was called with, without its name, as the logs of runs tell it.
+    pub arguments: Vec<OsString>,
     /// Reads the wall clock.
     pub now: fn() -> Timestamp,
-    /// Lets the calling thread rest; only [`block_on`](super::block_on) calls it.
+    /// Lets the calling thread rest; only the loop of [`block_on`](super::block_on) calls it.
     pub pause: fn(Duration),
 }
 

@@ -5,22 +5,51 @@
 //! runner can be another, with the same calls and the same results.
 
 mod asking;
+mod begin;
 mod cancel;
 mod choose;
+mod closing;
+mod differences;
+mod exclusivity;
 mod host;
+mod live;
+mod matching;
 mod notice;
 mod observe;
+pub mod plugins;
+mod preview;
+pub mod protected;
+mod replanning;
+mod resume;
+pub mod secrets;
+mod session_log;
+mod start;
 mod stop;
+mod story;
 #[cfg(test)]
 mod testing;
 mod wait;
 mod waiting;
 
+pub use begin::Begin;
 pub use cancel::{Cancel, Cancelling, cancel};
 pub use choose::{only_incomplete, only_running};
+pub use exclusivity::Exclusivity;
 pub use host::Host;
+pub use live::engine_options;
+pub use matching::Trials;
 pub use notice::Notice;
 pub use observe::Observe;
+pub use plugins::Build;
+pub use preview::{
+    PendingTrial, Preview, PreviewedAccess, preview_resume, preview_start, validate,
+};
+pub use resume::{NothingLeft, Resume, resume};
+pub use session_log::SessionLog;
+pub use start::{Start, start};
 pub use stop::{Stop, StopAnswer, Stopped, Stopping, stop};
+pub use story::swept_text;
 pub use wait::Wait;
 pub use waiting::{POLL_EVERY, Waiting, block_on};
+
+pub use crate::record::Conclusion;

@@ -1,11 +1,15 @@
 //! [`Notice`]: what whoever asked for something should know beside the answer.
 
-use std::io;
+use std::{io, path::Path};
 
-use crate::record::RunId;
+use crate::{
+    model::ProviderId,
+    record::{RunId, Swept},
+    run::Reduced,
+    toolchain::{Built, Source},
+};
 
 /// What whoever asked for something should know beside the answer. The words for it are the observer's.
-#[derive(Debug)]
 pub enum Notice<'a> {
     /// Another process was asked to end a run, and has to answer.
     AwaitingEnd {
@@ -17,4 +21,73 @@ pub enum Notice<'a> {
         /// Why it cannot be taken back.
         error: &'a io::Error,
     },
+    /// A plugin is used although its source has changed since it was built.
+    Stale(&'a Source),
+    /// A plugin's build tools begin.
+    Building(&'a Source),
+    /// They have printed a line.
+    BuildLine(&'a str),
+    /// A plugin was built.
+    Built(&'a Built),
+    /// A grant does nothing.
+    IdleGrant {
+        /// The provider that has it.
+        provider: &'a ProviderId,
+        /// Why.
+        why: &'a str,
+    },
+    /// Further grants do nothing.
+    MoreIdleGrants(usize),
+    /// A secret is so short that it is not redacted.
+    ShortSecret {
+        /// Its name.
+        name: &'a str,
+    },
+    /// A file of secrets can be read by others than its owner.
+    ReadableSecrets {
+        /// The file.
+        path: &'a Path,
+    },
+    /// The run gets less than it asked for.
+    Reduced(&'a Reduced),
+    /// Runs whose processes had died got the status that is true of them.
+    Swept(&'a [Swept]),
+    /// The session waits until it is alone in its results root.
+    AwaitingOthers {
+        /// The results root.
+        root: &'a Path,
+    },
+    /// A scenario is not what it was when its run began; the stored one is used.
+    ScenarioChanged {
+        /// Its file.
+        path: &'a Path,
+        /// The lines that differ, as a unified diff has them; none if the stored one cannot be read.
+        diff: &'a [String],
+    },
+    /// So are the grants of a provider.
+    GrantsChanged {
+        /// The provider.
+        provider: &'a ProviderId,
+    },
+    /// So is the plugin of a provider.
+    PluginChanged {
+        /// The provider.
+        provider: &'a str,
+    },
+    /// Changes were to be adopted, and there are none.
+    NothingChanged,
+    /// The grants of a provider are others than when the run began, and are adopted.
+    GrantsAdopted {
+        /// The provider.
+        provider: &'a ProviderId,
+    },
+    /// Changes are adopted.
+    Adopting {
+        /// How many trials of the run have changed.
+        changed: u64,
+        /// How many are new.
+        added: u64,
+    },
+    /// Trials of the run came to no verdict, and do not run again without being asked for.
+    Unjudged(u64),
 }

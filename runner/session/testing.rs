@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Host;
+use super::{Host, SessionLog};
 use crate::run;
 
 /// A host that offers nothing but time.
@@ -13,6 +13,9 @@ pub(super) fn host() -> Host {
         scratch_root: "/tmp".into(),
         search_path: "".into(),
         variable: |_| None,
+        signals: None,
+        log: SessionLog::default(),
+        arguments: Vec::new(),
         now: run::wall_clock,
         pause: |_: Duration| (),
     }

@@ -1,8 +1,8 @@
 //! [`Waiting`]: what another process decides, and how long to wait for it.
 //!
 //! The runs of other processes are files and locks, of which no system tells all changes, so they are looked at again and
-//! again. Looking once is [`Waiting::poll`], which does not block: a server calls it between other work. [`block_on`] is the
-//! one loop around it, for whoever has nothing else to do, and rests by [`Host::pause`] for [`POLL_EVERY`] at a time.
+//! again. Looking once is [`Waiting::poll`], which does not block: a server calls it between other work. [`block_on`] is for
+//! whoever has nothing else to do: the one loop of this room, which rests by [`Host::pause`] for [`POLL_EVERY`] at a time.
 
 use std::time::Duration;
 
@@ -35,9 +35,14 @@ pub fn block_on<W: Waiting>(
     host: &Host,
     observe: &mut dyn Observe,
 ) -> Result<W::Answer, Error> {
+    until(host, || waiting.poll(observe).transpose())
+}
+
+/// Looks again and again, and rests in between.
+pub(super) fn until<T>(host: &Host, mut look: impl FnMut() -> Option<T>) -> T {
     loop {
-        if let Some(answer) = waiting.poll(observe)? {
-            return Ok(answer);
+        if let Some(answer) = look() {
+            return answer;
         }
         (host.pause)(POLL_EVERY);
     }

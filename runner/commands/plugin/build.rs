@@ -4,10 +4,10 @@ use miette::miette;
 
 use crate::{
     cli::BuildArgs,
-    commands::plugins,
     error::{Error, ExitStatus},
-    output::Output,
+    output::{Notices, Output},
     run::StopSignals,
+    session::plugins,
     toolchain::Source,
 };
 
@@ -16,6 +16,6 @@ pub(super) fn build(args: &BuildArgs, output: &Output) -> Result<ExitStatus, Err
     let signals = StopSignals::install()
         .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
     let source = Source::open(&args.folder).map_err(|error| plugins::unusable(&error))?;
-    plugins::build_now(&source, &signals, output)?;
+    plugins::build_now(&source, Some(&signals), &mut Notices(output.clone()))?;
     Ok(ExitStatus::Success)
 }

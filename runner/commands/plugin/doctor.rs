@@ -5,9 +5,9 @@ use miette::miette;
 use super::{super::Surroundings, language, on_path};
 use crate::{
     cli::DoctorArgs,
-    commands::plugins,
     error::{Error, ExitStatus},
     output::{self, Output},
+    session::plugins,
     toolchain::{self, Finding, Language},
     view::{DocumentVersion, ToolList, ToolState},
 };

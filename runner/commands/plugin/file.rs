@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use miette::miette;
 
 use crate::{
-    commands::plugins,
     error::Error,
     output::Output,
+    session::plugins,
     toolchain::{Source, SourceState},
 };
 

@@ -6,6 +6,7 @@ mod file;
 mod grants;
 mod inspect;
 mod new;
+mod protected;
 mod rehearsal;
 mod run;
 mod workbench;

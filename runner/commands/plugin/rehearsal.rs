@@ -10,18 +10,19 @@ use std::{
 use miette::miette;
 use serde_json::{Map, Value};
 
-use super::{file, grants};
+use super::{file, grants, protected};
 use crate::{
     cli::{OutputArg, ProtocolArg, RehearseArgs},
-    commands::{Surroundings, protected, secrets},
+    commands::Surroundings,
     error::Error,
     model::{Grants, Limits, chain, media_type},
-    output::Output,
+    output::{Notices, Output},
     plugin::{
         Access, AttachmentSource, Invocation, Kind, OutputForm, Plugin, PluginFile, Protocol,
     },
     run::{self, Environment, Rehearsal},
     scenario::{self, Template},
+    session::secrets,
 };
 
 /// Everything that the command line says of a call, read and found.
@@ -189,7 +190,12 @@ fn read_secrets(
     output: &Output,
 ) -> Result<BTreeMap<String, String>, Error> {
     let names = run::secret_names(granted);
-    let values = secrets::read(&names, &args.secrets, surroundings.host.variable, output)?;
+    let values = secrets::read(
+        &names,
+        &args.secrets.files,
+        surroundings.host.variable,
+        &mut Notices(output.clone()),
+    )?;
     let missing = names.iter().filter(|name| !values.contains_key(*name));
     let missing: Vec<_> = missing.map(|name| (name.as_str(), String::new())).collect();
     if missing.is_empty() {

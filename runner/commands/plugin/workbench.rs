@@ -10,7 +10,7 @@ use miette::miette;
 use tokio::runtime::{self, Handle, Runtime};
 
 use crate::{
-    commands::{Surroundings, live::engine_options, session_log::SessionLog},
+    commands::Surroundings,
     error::{Error, ExitStatus},
     model::{StopSignal, chain},
     output::Output,
@@ -18,6 +18,7 @@ use crate::{
         Engine, EngineError, EngineOptions, Interrupt, LinkError, Plugin, PluginFile, child::Helper,
     },
     run::StopSignals,
+    session::engine_options,
 };
 
 /// Where the cache of compiled plugins is if the environment names no place: as in the default results root.
@@ -42,8 +43,8 @@ impl Workbench {
         output: &Output,
     ) -> Result<Self, Error> {
         // Nothing opens a file for it: it shows warnings.
-        let _log = SessionLog::start(surroundings.log_filter.as_deref(), output);
-        let engine = engine(engine_options(surroundings, Path::new(ROOT)))
+        surroundings.log(output).begin();
+        let engine = engine(engine_options(&surroundings.host, Path::new(ROOT)))
             .map_err(|error| Error::internal(miette!("{}", chain(&error))))?;
         let guests = runtime::Builder::new_multi_thread()
             .worker_threads(1)

@@ -4,32 +4,25 @@ use std::path::Path;
 
 use similar::TextDiff;
 
+use super::{Notice, Observe};
 use crate::{
     model::{Digest, ProviderId},
-    output::Output,
     record::RunReader,
     scenario::{self, Provider, Scenario},
     toolchain::{Source, SourceState},
 };
 
-/// How many lines of a scenario's diff are shown.
-const MAX_LINES: usize = 20;
-
 /// Says how the live scenario and plugins differ from the stored ones. Files that are gone say nothing.
-pub(super) fn tell(run: &RunReader, output: &Output) {
+pub(super) fn tell(run: &RunReader, observe: &mut dyn Observe) {
     let manifest = run.manifest();
     let path = Path::new(&manifest.scenario.path);
     let Ok(text) = fs_err::read_to_string(path) else {
         return;
     };
     if Digest::of(text.as_bytes()) != manifest.scenario.sha256 {
-        output.warn(&format!(
-            "scenario `{}` has changed since the run began; the stored one is used",
-            path.display()
-        ));
-        if let Ok(stored) = run.scenario_text() {
-            show_diff(&stored, &text, output);
-        }
+        let diff = run.scenario_text().map(|stored| diff(&stored, &text));
+        let diff = &diff.unwrap_or_default();
+        observe.notice(&Notice::ScenarioChanged { path, diff });
     }
     let Ok(scenario) = scenario::parse_stored(path, &text) else {
         return;
@@ -38,9 +31,7 @@ pub(super) fn tell(run: &RunReader, output: &Output) {
         && let Ok(stored) = scenario::parse_stored(path, &stored)
     {
         grants(&stored, &scenario, |provider| {
-            output.warn(&format!(
-                "the grants of provider `{provider}` have changed since the run began; the stored ones are used"
-            ));
+            observe.notice(&Notice::GrantsChanged { provider });
         });
     }
     for stored in &manifest.providers {
@@ -49,10 +40,8 @@ pub(super) fn tell(run: &RunReader, output: &Output) {
             .filter(|provider| provider.id.as_str() == stored.name)
             .find_map(live_digest);
         if live.is_some_and(|live| live != stored.plugin_sha256) {
-            output.warn(&format!(
-                "the plugin of provider `{}` has changed since the run began; the stored one is used",
-                stored.name
-            ));
+            let provider = &stored.name;
+            observe.notice(&Notice::PluginChanged { provider });
         }
     }
 }
@@ -79,13 +68,10 @@ fn live_digest(provider: &Provider) -> Option<Digest> {
     Some(Digest::of(&fs_err::read(file).ok()?))
 }
 
-fn show_diff(stored: &str, live: &str, output: &Output) {
+/// The lines that differ.
+fn diff(stored: &str, live: &str) -> Vec<String> {
     let diff = TextDiff::from_lines(stored, live);
     let diff = diff.unified_diff().context_radius(0).to_string();
-    let lines = || diff.lines().filter(|line| !line.starts_with("@@"));
-    lines().take(MAX_LINES).for_each(|line| output.hint(line));
-    let more = lines().count().saturating_sub(MAX_LINES);
-    if more > 0 {
-        output.hint(&format!("… {more} more lines"));
-    }
+    let lines = diff.lines().filter(|line| !line.starts_with("@@"));
+    lines.map(str::to_owned).collect()
 }

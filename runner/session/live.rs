@@ -1,11 +1,10 @@
-//! A session from the moment its run can be listed until its end is written down; the same for `exec` and `resume`.
+//! A session from the moment its run can be listed until its end is written down; the same for new runs and those that
+//! are gone on with.
 
 use std::{
-    io::{self, IsTerminal as _},
     num::NonZeroUsize,
     panic::{self, AssertUnwindSafe},
     path::Path,
-    thread,
     time::Duration,
 };
 
@@ -16,49 +15,34 @@ use tokio::{
 };
 
 use super::{
-    Surroundings,
+    Begin, Host, Notice, Observe,
     closing::{Closing, close},
-    detach::leave_terminal,
-    session_log::SessionLog,
     story,
+    waiting::until,
 };
 use crate::{
-    cli::TalkArgs,
     error::{Error, ExitStatus},
     model::Counts,
-    output::{Begin, Mode, Output, Report},
     plugin::{self, Engine, EngineOptions, Interrupt},
-    record::{History, RecordError, Recorder, Store, Written},
-    run::{self, Message, Plan, Session, SessionError, StopRequest, StopSignals, Watch, Watchdog},
+    record::{Conclusion, History, RecordError, Recorder, Store, Written},
+    run::{self, Message, Plan, Session, SessionError, StopRequest, Watch, Watchdog},
 };
 
 /// How long compiling one plugin may take.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How often a session that waits for others looks for them.
-const ASK_EVERY: Duration = Duration::from_millis(100);
 /// As long as any process lives.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A session that has begun.
 pub(super) struct Live<'a> {
     plan: &'a Plan,
+    host: &'a Host,
+    store: &'a Store,
     recorder: Recorder,
-    report: Report,
     inbox: UnboundedReceiver<Message>,
     interrupt: Interrupt,
     watchdog: Watchdog,
-    /// Why it ended before it began to work.
-    ended: Option<SessionError>,
-}
-
-/// What a session needs of its process.
-pub(super) struct Around<'a> {
-    pub(super) signals: &'a StopSignals,
-    pub(super) log: &'a SessionLog,
-    pub(super) surroundings: &'a Surroundings,
-    /// Whether it waits for others before it works, which its time does not count.
-    pub(super) waits: bool,
 }
 
 /// How the recorder acknowledges rows.
@@ -70,34 +54,40 @@ impl<'a> Live<'a> {
     /// `open` makes the recorder: a birth, or another session of a run that exists.
     pub(super) fn begin(
         plan: &'a Plan,
-        around: &Around<'_>,
-        mut report: Report,
+        store: &'a Store,
+        host: &'a Host,
+        observe: &mut dyn Observe,
         open: impl FnOnce(Acks) -> Result<Recorder, RecordError>,
     ) -> Result<Self, Error> {
         let (sender, inbox) = mpsc::unbounded_channel();
         let interrupt = Interrupt::default();
         let stop = stopper(&sender, &interrupt);
         // A signal that comes before the watchdog is there reaches the dispatcher all the same.
-        around.signals.listen(stop.clone());
+        if let Some(signals) = &host.signals {
+            signals.listen(stop.clone());
+        }
 
         let acks: Acks = Box::new(move |written| drop(sender.send(Message::Written(written))));
         let recorder = open(acks).map_err(Error::record)?;
         match recorder.open_log() {
-            Ok(file) => around.log.go_to(file, plan.given_secrets()),
+            Ok(file) => host.log.go_to(file, plan.given_secrets()),
             Err(error) => tracing::warn!("cannot write the session's log: {error}"),
         }
-        story::begin(plan, &recorder, around.surroundings);
-        let timeout = (!around.waits).then(|| plan.timeout());
+        story::begin(plan, &recorder, host);
+        // The time in which it waits for others does not count.
+        let timeout = (!store.is_to_be_alone()).then(|| plan.timeout());
         let watchdog = watch(plan, &recorder, timeout, stop.clone())?;
-        let told = watchdog.told();
-        around.signals.listen(move |request| {
-            told(&request);
-            stop(request);
-        });
+        if let Some(signals) = &host.signals {
+            let told = watchdog.told();
+            signals.listen(move |request| {
+                told(&request);
+                stop(request);
+            });
+        }
 
         let grants = plan.access();
-        report.begin(&Begin {
-            run: recorder.run_id().as_str(),
+        observe.begin(&Begin {
+            run: recorder.run_id(),
             run_dir: recorder.run_dir(),
             scenario: plan.scenario().name(),
             planned: plan.trial_count(),
@@ -106,76 +96,44 @@ impl<'a> Live<'a> {
                 .map(|(provider, _, grants)| (provider.as_str(), grants))
                 .collect(),
             jobs: plan.jobs(),
+            open_log: &|| recorder.open_log(),
         });
         Ok(Self {
             plan,
+            host,
+            store,
             recorder,
-            report,
             inbox,
             interrupt,
             watchdog,
-            ended: None,
         })
     }
 
-    /// Waits until this session is alone in its results root; a stop ends the wait, and then the session.
-    pub(super) fn wait_until_alone(&mut self, store: &Store) {
-        tracing::info!("waiting for the other runs in the results root to end");
-        self.ended = loop {
-            if let Ok(Message::Stop(request)) = self.inbox.try_recv() {
-                break Some(SessionError::Stopped(request.cause()));
-            }
-            match store.try_alone(run::wall_clock()) {
-                Ok(true) => break None,
-                Ok(false) => thread::sleep(ASK_EVERY),
-                Err(error) => break Some(SessionError::Storage(error)),
-            }
-        };
-        self.watchdog.bound(self.plan.timeout());
-    }
-
-    /// Says the run's id, and leaves the terminal.
-    pub(super) fn detach(&self, mode: Mode, output: &Output) {
-        // The event stream has said it already.
-        if mode != Mode::Json {
-            output.data(self.recorder.run_id().as_str());
-        }
-        match self.recorder.open_log().and_then(leave_terminal) {
-            Ok(()) => output.go_to_log(),
-            Err(error) => output.warn(&format!("the run stays with this terminal: {error}")),
-        }
-    }
-
-    /// Runs the trials that are left, writes down how it ended, and says so.
-    ///
-    /// `root` is the results root.
-    pub(super) fn run(
-        self,
-        history: History,
-        surroundings: &Surroundings,
-        root: &Path,
-    ) -> ExitStatus {
+    /// Runs the trials that are left as soon as the session may, and writes down how it ended.
+    pub(super) fn run(mut self, history: History, observe: &mut dyn Observe) -> Conclusion {
+        let alone = self.wait_until_alone();
         let Self {
             plan,
+            host,
+            store,
             mut recorder,
-            mut report,
             inbox,
             interrupt,
             watchdog,
-            ended,
         } = self;
         let counts = history.state.counts();
-        if let Some(ended) = ended {
-            let closing = Closing::of(Err(ended), counts, &plan.time_limit());
-            return close(recorder, watchdog, report, closing, surroundings);
+        let limit = plan.time_limit();
+        if let Err(ended) = alone {
+            let closing = Closing::of(Err(ended), counts, &limit);
+            return close(recorder, watchdog, closing, host, observe);
         }
-        plugin::sweep_folders(&surroundings.host.scratch_root, run::wall_clock().into());
-        let set_up = contained(|| set_up(plan, engine_options(surroundings, root)));
+        plugin::sweep_folders(&host.scratch_root, (host.now)().into());
+        let set_up = contained(|| set_up(plan, engine_options(host, store.root())));
         // The engine stays until the end is written down: its ticker tells the watchdog's clock that the process runs.
         let (closing, _engine) = match set_up {
             Err(panic) => {
                 let ended = Err(broken(&panic, counts));
-                (Closing::of(ended, counts, &plan.time_limit()), None)
+                (Closing::of(ended, counts, &limit), None)
             }
             Ok(Err(problem)) => (Closing::not_set_up(problem, counts), None),
             Ok(Ok((engine, guests, main))) => {
@@ -186,55 +144,60 @@ impl<'a> Live<'a> {
                     history,
                     inbox,
                     interrupt,
-                    scratch_root: surroundings.host.scratch_root.clone(),
+                    scratch_root: host.scratch_root.clone(),
                     observe: &mut |event| {
                         story::goes_on(&event);
-                        report.observe(&event);
+                        observe.event(&event);
                     },
                 };
                 let ended = contained(|| main.block_on(run::run(plan, session)));
                 let ended = ended.unwrap_or_else(|panic| Err(broken(&panic, counts)));
                 // A guest inside one long instruction cannot be joined.
                 guests.shutdown_background();
-                let closing = Closing::of(ended, counts, &plan.time_limit());
-                (closing, Some(engine))
+                (Closing::of(ended, counts, &limit), Some(engine))
             }
         };
-        close(recorder, watchdog, report, closing, surroundings)
+        close(recorder, watchdog, closing, host, observe)
+    }
+
+    /// Waits until this session is alone in its results root, if it is to be; a stop ends the wait, and then the session.
+    fn wait_until_alone(&mut self) -> Result<(), SessionError> {
+        if !self.store.is_to_be_alone() {
+            return Ok(());
+        }
+        tracing::info!("waiting for the other runs in the results root to end");
+        let alone = until(self.host, || {
+            if let Ok(Message::Stop(request)) = self.inbox.try_recv() {
+                return Some(Err(SessionError::Stopped(request.cause())));
+            }
+            match self.store.try_alone((self.host.now)()) {
+                Ok(true) => Some(Ok(())),
+                Ok(false) => None,
+                Err(error) => Some(Err(SessionError::Storage(error))),
+            }
+        });
+        self.watchdog.bound(self.plan.timeout());
+        alone
     }
 }
 
 /// Sees to it that this process can do what a plan asks for, before anything is created.
-pub(super) fn make_room(plan: &mut Plan, output: &Output) -> Result<(), Error> {
+pub(super) fn make_room(plan: &mut Plan, observe: &mut dyn Observe) -> Result<(), Error> {
     let reduced = plan.make_room().map_err(|no_room| Error {
         status: ExitStatus::Failed,
         report: no_room.into(),
     })?;
-    for reduced in reduced {
-        output.warn(&reduced.to_string());
+    for reduced in &reduced {
+        observe.notice(&Notice::Reduced(reduced));
     }
     Ok(())
 }
 
-/// How a session is reported.
-pub(super) fn mode(is_json: bool, talk: &TalkArgs, surroundings: &Surroundings) -> Mode {
-    if is_json {
-        return Mode::Json;
-    }
-    if talk.quiet {
-        return Mode::Quiet;
-    }
-    if io::stderr().is_terminal() && !surroundings.is_detached {
-        return Mode::Terminal;
-    }
-    Mode::Plain
-}
-
-/// Where the engine finds its compiler and its cache.
-pub(super) fn engine_options(surroundings: &Surroundings, root: &Path) -> EngineOptions {
-    let cache = surroundings.host.cache.clone();
+/// Where the engine finds its compiler and its cache; `root` is the results root.
+pub fn engine_options(host: &Host, root: &Path) -> EngineOptions {
+    let cache = host.cache.clone();
     EngineOptions {
-        compiler: surroundings.host.program.clone(),
+        compiler: host.program.clone(),
         cache: cache.unwrap_or_else(|| root.join(".cache")),
         compile_timeout: COMPILE_TIMEOUT,
     }

@@ -1,11 +1,11 @@
-//! Where the runner's own tracing output goes: into the run's `runner.log`, warnings to the screen as well.
+//! Where the runner's own tracing output goes: into the run's `runner.log`, warnings to whoever has started it as well.
 //!
 //! Only what this program's own code traces goes anywhere, whatever `RUNNER_LOG` says: wasmtime, its WASI and the HTTP client
 //! trace what guests hand to them and what servers answer, secrets among it, in forms that nobody can list.
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use fs_err::File;
@@ -18,22 +18,25 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{model::visible_line, output::Output, plugin::Secrets};
+use crate::{model::visible_line, plugin::Secrets};
 
-/// The file that tracing output goes to, once there is one.
+/// The file that tracing output goes to, once there is one. One that nobody has started receives nothing.
 #[derive(Clone, Default)]
-pub(super) struct SessionLog(Arc<Mutex<Inner>>);
+pub struct SessionLog(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
+    /// Whether warnings are shown.
+    has_begun: bool,
     file: Option<File>,
     /// What must not be written down.
     secrets: Vec<Arc<Secrets>>,
 }
 
 impl SessionLog {
-    /// Starts to receive the process's tracing output; what comes before [`SessionLog::open`] is only shown.
-    pub(super) fn start(filter: Option<&str>, output: &Output) -> Self {
+    /// Starts to receive the process's tracing output, of which `filter` chooses what is written down. What comes before
+    /// [`SessionLog::go_to`] is not, and warnings before [`SessionLog::begin`] are not shown to `warn` either.
+    pub fn start(filter: Option<&str>, warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
         let log = Self::default();
         let filter = EnvFilter::builder().parse_lossy(filter.unwrap_or("info"));
         let file = tracing_subscriber::fmt::layer()
@@ -43,7 +46,11 @@ impl SessionLog {
             .with_writer(log.clone())
             .with_filter(filter.and(filter_fn(is_ours)));
         // A layer without a filter would switch on everything that wasmtime traces, which costs more than a small guest.
-        let screen = Warnings(output.clone()).with_filter(LevelFilter::WARN);
+        let screen = Warnings {
+            log: log.clone(),
+            warn: Box::new(warn),
+        };
+        let screen = screen.with_filter(LevelFilter::WARN);
         // A second session in one process, as in tests, keeps the first one's.
         drop(
             tracing_subscriber::registry()
@@ -54,21 +61,31 @@ impl SessionLog {
         log
     }
 
+    /// Shows warnings from now on.
+    pub fn begin(&self) {
+        self.lock().has_begun = true;
+    }
+
     /// Writes into `file` from now on, and the values of `secrets` nowhere.
     pub(super) fn go_to(&self, file: File, secrets: impl Iterator<Item = Arc<Secrets>>) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
         inner.file = Some(file);
         inner.secrets = secrets.collect();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl io::Write for SessionLog {
     /// Writes an event, which comes as a whole, as one line: what a guest has said in it begins no other.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
         let Inner {
             file: Some(file),
             secrets,
+            ..
         } = &mut *inner
         else {
             return Ok(bytes.len());
@@ -106,17 +123,20 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
     crate_name == "runner" && metadata.is_event()
 }
 
-/// Shows warnings and errors of the runner itself on the screen.
-struct Warnings(Output);
+/// Shows warnings and errors of the runner itself.
+struct Warnings {
+    log: SessionLog,
+    warn: Box<dyn Fn(&str) + Send + Sync>,
+}
 
 impl<S: Subscriber> Layer<S> for Warnings {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if !is_ours(event.metadata()) || self.0.is_log() {
+        if !is_ours(event.metadata()) || !self.log.lock().has_begun {
             return;
         }
         let mut message = Message(String::new());
         event.record(&mut message);
-        self.0.warn(&message.0);
+        (self.warn)(&message.0);
     }
 }
 

@@ -7,15 +7,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use miette::miette;
 
+use super::{Notice, Observe};
 use crate::{
     error::{Error, ExitStatus},
     model::{StopSignal, chain},
-    output::Output,
     run::{self, StopRequest, StopSignals},
     scenario::{Provider, Scenario, Selection},
     toolchain::{Built, Source, SourceError, SourceState, Watch},
@@ -23,10 +22,10 @@ use crate::{
 
 /// Whether plugins may be built; only a person can say so, never a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Build {
+pub enum Build {
     /// Build what is stale or missing.
     Always,
-    /// Ask at a terminal for what is missing.
+    /// Ask the observer for what is missing.
     Ask,
 }
 
@@ -35,8 +34,8 @@ pub(super) fn find(
     scenario: &Scenario,
     selection: &Selection,
     build: Build,
-    signals: &StopSignals,
-    output: &Output,
+    signals: Option<&StopSignals>,
+    observe: &mut dyn Observe,
 ) -> Result<Vec<PathBuf>, Error> {
     // Before any tool runs, and not only when the plan is there: a guest may have left something in the source.
     let mut providers = scenario.providers().iter();
@@ -54,7 +53,7 @@ pub(super) fn find(
         }
         let file = match built.get(path) {
             Some(file) => file.clone(),
-            None => of_folder(provider, build, signals, output)?,
+            None => of_folder(provider, build, signals, observe)?,
         };
         built.insert(path, file.clone());
         files.push(file);
@@ -65,8 +64,8 @@ pub(super) fn find(
 fn of_folder(
     provider: &Provider,
     build: Build,
-    signals: &StopSignals,
-    output: &Output,
+    signals: Option<&StopSignals>,
+    observe: &mut dyn Observe,
 ) -> Result<PathBuf, Error> {
     let folder = plain(&provider.plugin);
     let source = Source::open(&folder).map_err(|error| unusable(&error))?;
@@ -78,56 +77,34 @@ fn of_folder(
     match state? {
         SourceState::Fresh(file) => Ok(file),
         SourceState::Stale(file) if build == Build::Ask => {
-            output.warn(&format!(
-                "plugin `{}` was not built from what is in `{}` now; `--build` builds it anew",
-                source.name(),
-                source.folder().display()
-            ));
+            observe.notice(&Notice::Stale(&source));
             Ok(file)
         }
-        SourceState::Missing if build == Build::Ask && !wants_build(&source, output) => {
+        SourceState::Missing if build == Build::Ask && !observe.may_build(&source) => {
             Err(not_built(&source, provider))
         }
         SourceState::Stale(_) | SourceState::Missing => {
-            build_now(&source, signals, output).map(|built| built.path)
+            build_now(&source, signals, observe).map(|built| built.path)
         }
     }
 }
 
-fn wants_build(source: &Source, output: &Output) -> bool {
-    let question = format!(
-        "Plugin `{}` is not built yet. Run its build tools in `{}` now, outside the sandbox?",
-        source.name(),
-        source.folder().display()
-    );
-    output.ask(&question).unwrap_or(false)
-}
-
 /// Builds a plugin, tells about it, and ends the tools when a signal comes.
-pub(super) fn build_now(
+pub fn build_now(
     source: &Source,
-    signals: &StopSignals,
-    output: &Output,
+    signals: Option<&StopSignals>,
+    observe: &mut dyn Observe,
 ) -> Result<Built, Error> {
-    output.plain(&format!(
-        "building plugin `{}` in `{}`",
-        source.name(),
-        source.folder().display()
-    ));
+    observe.notice(&Notice::Building(source));
     let (built, stopped) = listening(signals, |is_stopped| {
         source.build(&mut Watch {
-            on_line: &mut |line| output.hint(line),
+            on_line: &mut |line| observe.notice(&Notice::BuildLine(line)),
             is_stopped,
         })
     });
     match built {
         Ok(built) => {
-            output.plain(&format!(
-                "built {} ({}) in {}",
-                built.path.display(),
-                bytesize::ByteSize(built.size),
-                seconds(built.took)
-            ));
+            observe.notice(&Notice::Built(&built));
             Ok(built)
         }
         Err(SourceError::Stopped) => Err(stopped.error(source)),
@@ -137,14 +114,18 @@ pub(super) fn build_now(
 
 /// Does something with a plugin's source that a signal stops.
 fn listening<T>(
-    signals: &StopSignals,
+    signals: Option<&StopSignals>,
     work: impl FnOnce(&dyn Fn() -> bool) -> T,
 ) -> (T, Arc<Stopped>) {
     let stopped = Arc::new(Stopped::default());
     let flag = Arc::clone(&stopped);
-    signals.listen(move |request| flag.set(&request));
+    if let Some(signals) = signals {
+        signals.listen(move |request| flag.set(&request));
+    }
     let done = work(&|| stopped.is_set.load(Ordering::Relaxed));
-    signals.stop_listening();
+    if let Some(signals) = signals {
+        signals.stop_listening();
+    }
     (done, stopped)
 }
 
@@ -195,7 +176,7 @@ fn not_built(source: &Source, provider: &Provider) -> Error {
 }
 
 /// A folder that is no plugin, or one that cannot be built.
-pub(super) fn unusable(error: &SourceError) -> Error {
+pub fn unusable(error: &SourceError) -> Error {
     let text = chain(error);
     Error::usage(match error.help() {
         Some(help) => miette!(help = help, "{text}"),
@@ -212,8 +193,4 @@ fn plain(path: &Path) -> PathBuf {
         return ".".into();
     }
     plain
-}
-
-fn seconds(took: Duration) -> String {
-    format!("{:.1} s", took.as_secs_f64())
 }

@@ -3,19 +3,18 @@
 
 use std::{collections::BTreeSet, num::NonZeroUsize};
 
-use super::Surroundings;
+use super::Host;
 use crate::{
     error::ExitStatus,
-    model::Counts,
-    output::{granted_text, plural, quoted},
+    model::{Counts, granted_text, plural, quoted},
     plugin,
-    record::{End, Recorder},
+    record::{Conclusion, Recorder, Swept},
     run::{Event, Plan},
 };
 
 /// Tells what was asked for, of which program, on which machine, and what will run.
-pub(super) fn begin(plan: &Plan, recorder: &Recorder, surroundings: &Surroundings) {
-    let arguments = surroundings.arguments.iter();
+pub(super) fn begin(plan: &Plan, recorder: &Recorder, host: &Host) {
+    let arguments = host.arguments.iter();
     let words: Vec<_> = arguments
         .map(|argument| quoted(&argument.to_string_lossy()))
         .collect();
@@ -79,7 +78,7 @@ pub(super) fn goes_on(event: &Event<'_>) {
 }
 
 /// Tells how the session ended.
-pub(super) fn end(end: &End, exit: ExitStatus) {
+pub(super) fn end(end: &Conclusion) {
     let why = [
         end.reason.map(|reason| reason.as_str()),
         end.signal.map(|signal| signal.as_str()),
@@ -103,6 +102,16 @@ pub(super) fn end(end: &End, exit: ExitStatus) {
         end.status,
         end.verdict,
         end.counts.done(),
-        exit.code()
+        ExitStatus::of(end).code()
     );
+}
+
+/// How many runs were swept, and which, where it was nobody's wish.
+pub fn swept_text(runs: &[Swept]) -> String {
+    let ids: Vec<_> = runs.iter().map(|swept| swept.run.id.as_str()).collect();
+    let (count, had) = match runs.len() {
+        1 => ("one run".to_owned(), "its process had died"),
+        count => (format!("{count} runs"), "their processes had died"),
+    };
+    format!("swept {count}, because {had}: {}", ids.join(", "))
 }

@@ -1,16 +1,16 @@
-//! Where the values of secrets come from: `--secret-file`, else the environment. Only those that are granted are read.
+//! Where the values of secrets come from: files that are named, else the environment. Only those that are granted are read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use miette::miette;
 
-use super::Surroundings;
-use crate::{cli::SecretsArgs, error::Error, output::Output, plugin::Secrets, run::Plan};
+use super::{Host, Notice, Observe};
+use crate::{error::Error, plugin::Secrets, run::Plan};
 
 /// The permissions of everybody but a file's owner to read it.
 const READABLE_BY_OTHERS: u32 = 0o044;
@@ -22,16 +22,16 @@ const READABLE_BY_OTHERS: u32 = 0o044;
 /// Fails if one has no value, or one that cannot be used.
 pub(super) fn give(
     plan: &mut Plan,
-    args: &SecretsArgs,
-    surroundings: &Surroundings,
-    output: &Output,
+    files: &[PathBuf],
+    host: &Host,
+    observe: &mut dyn Observe,
 ) -> Result<(), Error> {
     let granted: Vec<_> = plan
         .secrets()
         .flat_map(|(provider, names)| names.into_iter().map(move |name| (provider.clone(), name)))
         .collect();
     let names = granted.iter().map(|(_, name)| name.clone()).collect();
-    let values = read(&names, args, surroundings.host.variable, output)?;
+    let values = read(&names, files, host.variable, observe)?;
 
     let missing: Vec<_> = granted
         .iter()
@@ -52,12 +52,12 @@ pub(super) fn give(
 /// Fails if a file cannot be read, or a value cannot be used.
 pub(super) fn missing(
     plan: &Plan,
-    args: &SecretsArgs,
-    surroundings: &Surroundings,
-    output: &Output,
+    files: &[PathBuf],
+    host: &Host,
+    observe: &mut dyn Observe,
 ) -> Result<BTreeSet<String>, Error> {
     let mut names: BTreeSet<_> = plan.secrets().flat_map(|(_, names)| names).collect();
-    let values = read(&names, args, surroundings.host.variable, output)?;
+    let values = read(&names, files, host.variable, observe)?;
     names.retain(|name| !values.contains_key(name));
     Ok(names)
 }
@@ -67,11 +67,11 @@ pub(super) fn missing(
 /// # Errors
 ///
 /// Fails if a file cannot be read, or a value cannot be used.
-pub(super) fn read(
+pub fn read(
     names: &BTreeSet<String>,
-    args: &SecretsArgs,
+    files: &[PathBuf],
     variable: fn(&str) -> Option<OsString>,
-    output: &Output,
+    observe: &mut dyn Observe,
 ) -> Result<BTreeMap<String, String>, Error> {
     let mut values = BTreeMap::new();
     if names.is_empty() {
@@ -84,8 +84,8 @@ pub(super) fn read(
             values.insert(name.clone(), value);
         }
     }
-    for path in &args.files {
-        read_file(path, names, &mut values, output)?;
+    for path in files {
+        read_file(path, names, &mut values, observe)?;
     }
 
     values.retain(|_, value| !value.trim().is_empty());
@@ -94,17 +94,14 @@ pub(super) fn read(
             return Err(unusable(name, "is longer than 64 KiB"));
         }
         if value.len() < Secrets::MIN_REDACTED {
-            output.warn(&format!(
-                "secret `{name}` is shorter than {} bytes: it is not redacted where it is written",
-                Secrets::MIN_REDACTED
-            ));
+            observe.notice(&Notice::ShortSecret { name });
         }
     }
     Ok(values)
 }
 
 /// Makes the error that tells of each secret, and of whose it is, how it gets a value.
-pub(super) fn no_value(missing: &[(&str, String)]) -> Error {
+pub fn no_value(missing: &[(&str, String)]) -> Error {
     let named: Vec<_> = missing
         .iter()
         .map(|(secret, whose)| format!("secret `{secret}`{whose}"))
@@ -125,7 +122,7 @@ fn read_file(
     path: &Path,
     names: &BTreeSet<String>,
     values: &mut BTreeMap<String, String>,
-    output: &Output,
+    observe: &mut dyn Observe,
 ) -> Result<(), Error> {
     let cannot = |error: &dyn std::fmt::Display| {
         Error::usage(miette!(
@@ -136,10 +133,7 @@ fn read_file(
     let metadata = std::fs::metadata(path).map_err(|error| cannot(&error))?;
     let mode = metadata.permissions().mode();
     if metadata.is_file() && mode & READABLE_BY_OTHERS != 0 {
-        output.warn(&format!(
-            "`{path}` can be read by others; `chmod 600 {path}` keeps its secrets",
-            path = path.display()
-        ));
+        observe.notice(&Notice::ReadableSecrets { path });
     }
     let text = std::fs::read_to_string(path).map_err(|error| cannot(&error))?;
     let mut lines = BTreeMap::new();

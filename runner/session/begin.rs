@@ -1,0 +1,27 @@
+//! [`Begin`]: what is told of a session when its run can be listed.
+
+use std::{io, path::Path};
+
+use fs_err::File;
+
+use crate::{model::Grants, record::RunId};
+
+/// What is told of a session when its run can be listed.
+pub struct Begin<'a> {
+    /// The run's id.
+    pub run: &'a RunId,
+    /// The run's directory.
+    pub run_dir: &'a Path,
+    /// The scenario's name.
+    pub scenario: &'a str,
+    /// How many trials are planned.
+    pub planned: u64,
+    /// How many providers there are.
+    pub providers: usize,
+    /// What each of them is granted.
+    pub grants: Vec<(&'a str, &'a Grants)>,
+    /// How many attempts run at once.
+    pub jobs: usize,
+    /// Opens the run's log once more, for whoever has something to add to it.
+    pub open_log: &'a dyn Fn() -> io::Result<File>,
+}

@@ -1,0 +1,180 @@
+//! What a session would run, before it does: takes no run and creates nothing.
+
+use std::collections::BTreeSet;
+
+use miette::miette;
+
+use super::{Host, Observe, Resume, Start, protected, replanning, resume, secrets, start};
+use crate::{
+    error::Error,
+    model::{Grants, Limits, ProviderId, TrialId},
+    record::{Asked, History, Store},
+    run::{self, Plan},
+    scenario::{self, ScenarioError, Selection, Suite},
+};
+
+/// What a session would run.
+pub struct Preview {
+    plan: Plan,
+    of: Of,
+}
+
+enum Of {
+    /// A new run; these secrets have no value.
+    New { missing: BTreeSet<String> },
+    /// A run that exists.
+    Existing {
+        /// What is known of it before the session would begin.
+        before: Box<History>,
+        /// The same with what was asked to run again.
+        history: Box<History>,
+    },
+}
+
+/// A trial that would run.
+pub struct PendingTrial<'a> {
+    /// The trial.
+    pub id: &'a TrialId,
+    /// Its place in the plan.
+    pub ordinal: u64,
+    /// What is known of its run, if there is one.
+    pub before: Option<&'a History>,
+}
+
+/// What a provider would be granted.
+pub struct PreviewedAccess<'a> {
+    /// The provider.
+    pub provider: &'a ProviderId,
+    /// Its limits.
+    pub limits: &'a Limits,
+    /// Its grants.
+    pub grants: &'a Grants,
+    /// Those of its secrets that have no value.
+    pub missing: BTreeSet<String>,
+}
+
+/// Finds out what [`start`](super::start()) would run. Plugins are built if that was asked for.
+///
+/// # Errors
+///
+/// Fails where no session could begin, as far as that can be known.
+pub fn preview_start(
+    request: &Start,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<Preview, Error> {
+    let mut plan = start::plan(request, host, observe)?;
+    if let Some(run) = start::run_to_go_on_with(request, &plan)? {
+        return preview_resume(&Resume::of_start(request, run), host, observe);
+    }
+    plan.check_folders(protected::of_start(request, host))
+        .map_err(Error::usage)?;
+    start::tell_of_idle_grants(&plan, observe);
+    let missing = secrets::missing(&plan, &request.secret_files, host, observe)?;
+    let of = Of::New { missing };
+    Ok(Preview { plan, of })
+}
+
+/// Finds out what [`resume`](super::resume()) would run.
+///
+/// # Errors
+///
+/// Fails where no session could begin, as far as that can be known.
+pub fn preview_resume(
+    request: &Resume,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<Preview, Error> {
+    let store = Store::existing_around(&request.run.dir).map_err(Error::record)?;
+    host.log.begin();
+    let foreseen = store.foresee(&request.run, (host.now)());
+    let stored = foreseen.map_err(Error::claim)?;
+    resume::check_status(request, stored.manifest())?;
+    let planned = replanning::plan(request, &stored, host, observe)?;
+    let (mut plan, rerun) = (planned.plan, planned.rerun);
+    let mut protected = protected::of_resume(request, store.root(), host);
+    protected.extend(planned.read);
+    plan.check_folders(protected).map_err(Error::usage)?;
+    let history = |rerun| {
+        let planned = Some(plan.trial_count());
+        let history = stored.history_with(Asked { rerun, planned });
+        history.map(Box::new).map_err(Error::record)
+    };
+    let (before, history) = (history(None)?, history(rerun.as_ref())?);
+    let of = Of::Existing { before, history };
+    Ok(Preview { plan, of })
+}
+
+impl Preview {
+    /// How many trials the plan has, those included that have run already.
+    pub fn trial_count(&self) -> u64 {
+        self.plan.trial_count()
+    }
+
+    /// Tells whether it is of a run that exists.
+    pub fn is_of_existing_run(&self) -> bool {
+        matches!(self.of, Of::Existing { .. })
+    }
+
+    /// Tells each trial that would run, in the plan's order, and how many these are.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tests cannot be read back.
+    pub fn each_trial(&self, mut tell: impl FnMut(&PendingTrial<'_>)) -> Result<u64, Error> {
+        let (before, history, tests) = match &self.of {
+            Of::New { .. } => (None, None, "the normalised tests"),
+            Of::Existing { before, history } => (Some(&**before), Some(history), "the run's tests"),
+        };
+        let (mut ordinal, mut count) = (0, 0);
+        let told = self.plan.each_trial(|id| {
+            if history.is_none_or(|history| history.state.is_pending(ordinal)) {
+                count += 1;
+                tell(&PendingTrial {
+                    id,
+                    ordinal,
+                    before,
+                });
+            }
+            ordinal += 1;
+        });
+        told.map_err(|error| Error::internal(miette!("cannot read {tests}: {error}")))?;
+        Ok(count)
+    }
+
+    /// What providers of a new run would be granted; nothing of a run that exists, which has it in its manifest.
+    pub fn access(&self) -> impl Iterator<Item = PreviewedAccess<'_>> {
+        let missing = match &self.of {
+            Of::New { missing } => Some(missing),
+            Of::Existing { .. } => None,
+        };
+        let providers =
+            missing.map(|missing| (missing, self.plan.access().zip(self.plan.secrets())));
+        providers.into_iter().flat_map(|(missing, providers)| {
+            providers.map(|((provider, limits, grants), (_, mut secrets))| {
+                secrets.retain(|name| missing.contains(name));
+                PreviewedAccess {
+                    provider,
+                    limits,
+                    grants,
+                    missing: secrets,
+                }
+            })
+        })
+    }
+}
+
+/// Checks a scenario, its tests, and the folders that it grants. Plugins have to be there, but are not opened.
+///
+/// # Errors
+///
+/// Fails with everything that is wrong with the scenario, or with the first folder that may not be granted.
+pub fn validate(scenario: &std::path::Path, host: &Host) -> Result<Suite, Error> {
+    let scenario = scenario::load(scenario).map_err(Error::usage)?;
+    let everything = Selection::default();
+    let suite = scenario::normalise(&scenario, &everything);
+    let suite = suite.map_err(|error: ScenarioError| Error::usage(error))?;
+    let protected = protected::of_process(host);
+    run::check_scenario(&scenario, Some(&suite), &everything, protected).map_err(Error::usage)?;
+    Ok(suite)
+}

@@ -1,0 +1,157 @@
+//! What a session of a run that exists is to run: by what was stored, or by the files as they are now.
+
+use std::{ops::Range, path::Path};
+
+use miette::miette;
+
+use super::{Build, Host, Notice, Observe, Resume, Trials, differences, plugins};
+use crate::{
+    error::Error,
+    model::RunStatus,
+    record::{Asked, Rerun, RunReader},
+    run::{self, Plan, Protected},
+    scenario,
+};
+
+/// What a session is to run.
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    /// Whether it is another plan than the stored one.
+    pub(super) is_new: bool,
+    /// Which trials that have a final row run again.
+    pub(super) rerun: Option<Rerun>,
+    /// What was read for it that is no part of it.
+    pub(super) read: Vec<Protected>,
+}
+
+/// Plans from what was stored, unless the live files are asked for or the run could not begin with the old ones.
+pub(super) fn plan(
+    request: &Resume,
+    stored: &RunReader,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<Planned, Error> {
+    if stored.manifest().status == RunStatus::Failed && !stored.has_begun() {
+        return Ok(Planned {
+            plan: live_plan(request, stored, host, observe)?,
+            is_new: true,
+            rerun: None,
+            read: Vec::new(),
+        });
+    }
+    let plan = Plan::of_run(stored, &request.overrides).map_err(Error::usage)?;
+    if request.accept_changes {
+        let live = live_plan(request, stored, host, observe)?;
+        check_glob(request.rerun.as_ref(), &live)?;
+        let read = live.read();
+        let planned = adopt(request.rerun.as_ref(), stored, plan, live, observe)?;
+        return Ok(Planned { read, ..planned });
+    }
+    check_glob(request.rerun.as_ref(), &plan)?;
+    differences::tell(stored, observe);
+    Ok(Planned {
+        plan,
+        is_new: false,
+        rerun: request.rerun.clone(),
+        read: Vec::new(),
+    })
+}
+
+/// Plans from the live files, with what was selected and set when the run was born.
+fn live_plan(
+    request: &Resume,
+    stored: &RunReader,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<Plan, Error> {
+    let manifest = stored.manifest();
+    let path = Path::new(&manifest.scenario.path);
+    let scenario = scenario::load(path).map_err(Error::usage)?;
+    let selection = run::stored_selection(manifest);
+    let signals = host.signals.as_ref();
+    let plugins = plugins::find(&scenario, &selection, Build::Ask, signals, observe)?;
+    let overrides = run::stored_overrides(manifest).overridden_by(&request.overrides);
+    Plan::new(scenario, path, &plugins, selection, overrides).map_err(Error::usage)
+}
+
+/// Refuses a glob that means no trial.
+fn check_glob(rerun: Option<&Rerun>, plan: &Plan) -> Result<(), Error> {
+    let Some(Rerun::Glob(glob)) = rerun else {
+        return Ok(());
+    };
+    let mut trials = Trials::new(glob).map_err(|error| Error::usage(miette!("{error}")))?;
+    plan.each_trial(|trial| {
+        trials.means(&trial.to_string());
+    })
+    .map_err(|error| Error::internal(miette!("cannot read the run's tests: {error}")))?;
+    trials.check("of the run")
+}
+
+/// Takes the live plan for a run that has rows: what it changes runs again with what `rerun` names, and what it adds runs.
+fn adopt(
+    rerun: Option<&Rerun>,
+    run: &RunReader,
+    stored: Plan,
+    live: Plan,
+    observe: &mut dyn Observe,
+) -> Result<Planned, Error> {
+    if live.digest() == stored.digest() {
+        observe.notice(&Notice::NothingChanged);
+        return Ok(Planned {
+            plan: stored,
+            is_new: false,
+            rerun: rerun.cloned(),
+            read: Vec::new(),
+        });
+    }
+    let changes = live.changes_since(&stored).map_err(|error| {
+        Error::usage(miette!(
+            help = "tests and providers may be changed, and added behind the others; for anything else begin a new run",
+            "the changes cannot be adopted: {error}"
+        ))
+    })?;
+    differences::grants(stored.scenario(), live.scenario(), |provider| {
+        observe.notice(&Notice::GrantsAdopted { provider });
+    });
+    let changed: u64 = changes.iter().map(|range| range.end - range.start).sum();
+    let added = live.trial_count() - stored.trial_count();
+    observe.notice(&Notice::Adopting { changed, added });
+    let again = match rerun {
+        Some(rerun) => with_named(changes, rerun, run, stored.trial_count())?,
+        None => changes,
+    };
+    Ok(Planned {
+        plan: live,
+        is_new: true,
+        rerun: Some(Rerun::Changed(again)),
+        read: Vec::new(),
+    })
+}
+
+/// Adds to the trials that have changed those that `rerun` names now, by their ordinals: what a later fold finds does not
+/// depend on what the changed ones come to.
+fn with_named(
+    changes: Vec<Range<u64>>,
+    rerun: &Rerun,
+    run: &RunReader,
+    trials: u64,
+) -> Result<Vec<Range<u64>>, Error> {
+    let asked = Asked {
+        rerun: Some(rerun),
+        planned: None,
+    };
+    let named = run.history_with(asked).map_err(Error::record)?.state;
+    let mut changed = changes.into_iter().flatten().peekable();
+    let mut all: Vec<Range<u64>> = Vec::new();
+    for ordinal in 0..trials {
+        let is_changed = changed.next_if_eq(&ordinal).is_some();
+        if !is_changed && !named.is_pending(ordinal) {
+            continue;
+        }
+        match all.last_mut() {
+            Some(last) if last.end == ordinal => last.end += 1,
+            _ => all.push(ordinal..ordinal + 1),
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,183 @@
+//! Going on with a run that was cut short, or running trials of one again.
+
+use std::path::PathBuf;
+
+use miette::miette;
+
+use super::{
+    Host, Notice, Observe, Start,
+    live::{self, Live},
+    protected,
+    replanning::{self, Planned},
+    secrets,
+};
+use crate::{
+    error::Error,
+    model::RunStatus,
+    record::{Asked, Conclusion, History, Manifest, Opening, Rerun, RunEntry, RunReader, Store},
+    run::Overrides,
+};
+
+/// What is asked for: that somebody goes on with a run.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// The run.
+    pub run: RunEntry,
+    /// What holds instead of what held before.
+    pub overrides: Overrides,
+    /// Files of secrets, which count before the environment.
+    pub secret_files: Vec<PathBuf>,
+    /// Which trials run again that have a final row.
+    pub rerun: Option<Rerun>,
+    /// Whether the scenario and the plugins are adopted as they are now, and what that changes runs again.
+    pub accept_changes: bool,
+    /// Whether a run is gone on with that was cancelled.
+    pub force: bool,
+}
+
+impl Resume {
+    /// Goes on with a run that is where a new one was to begin. Its plan is the same, and so are the limits in it.
+    pub(super) fn of_start(request: &Start, run: RunEntry) -> Self {
+        Self {
+            run,
+            overrides: Overrides {
+                limits: Vec::new(),
+                ..request.overrides.clone()
+            },
+            secret_files: request.secret_files.clone(),
+            rerun: None,
+            accept_changes: false,
+            force: false,
+        }
+    }
+}
+
+/// A run that was to be gone on with, and needs nothing more.
+pub struct NothingLeft<'a> {
+    /// The run.
+    pub run: &'a RunEntry,
+    /// What is stored of it.
+    pub reader: &'a RunReader,
+    /// What its rows come to.
+    pub history: &'a History,
+    /// How many of its trials came to no verdict.
+    pub unjudged: u64,
+}
+
+/// Goes on with a run in its own directory, and blocks until it has ended.
+///
+/// # Errors
+///
+/// Fails if no session can begin; the run is as it was then, but swept.
+pub fn resume(
+    request: &Resume,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<Conclusion, Error> {
+    let store = Store::existing_around(&request.run.dir).map_err(Error::record)?;
+    go_on(request, &store, host, observe)
+}
+
+/// The same, in a results root that is open.
+pub(super) fn go_on(
+    request: &Resume,
+    store: &Store,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<Conclusion, Error> {
+    host.log.begin();
+    let run = &request.run;
+    let claim = store.claim(run, (host.now)()).map_err(Error::claim)?;
+    let stored = claim.reader();
+    check_status(request, stored.manifest())?;
+
+    let Planned {
+        mut plan,
+        is_new,
+        rerun,
+        read,
+    } = replanning::plan(request, &stored, host, observe)?;
+    let asked = Asked {
+        rerun: rerun.as_ref(),
+        planned: Some(plan.trial_count()),
+    };
+    let history = claim.history(asked).map_err(Error::record)?;
+    // A run whose last rows are there but whose end could not be written has its end still to come.
+    let is_completed = claim.manifest().status == RunStatus::Completed;
+    if is_completed && history.state.is_complete() {
+        return nothing_left(run, &history, observe);
+    }
+    let mut protected = protected::of_resume(request, store.root(), host);
+    protected.extend(read);
+    plan.check_folders(protected).map_err(Error::usage)?;
+    secrets::give(&mut plan, &request.secret_files, host, observe)?;
+    live::make_room(&mut plan, observe)?;
+    if rerun.is_none() {
+        tell_of_unjudged(&history, observe);
+    }
+    // A completed run goes on only with something to run again; without having been asked, that is what damage took.
+    let damaged = || is_completed.then_some(Rerun::Damaged);
+    let opening = Opening {
+        now: (host.now)(),
+        opened_by: "resume",
+        rerun: rerun.or_else(damaged),
+        is_forced: request.force,
+        counts: history.state.counts(),
+        options: plan.options_json(),
+        replanned: is_new.then(|| plan.birth((host.now)())),
+    };
+    let live = Live::begin(&plan, store, host, observe, |acks| {
+        claim.open(opening, acks)
+    })?;
+    Ok(live.run(history, observe))
+}
+
+/// Refuses a run that was cancelled, unless it is gone on with all the same.
+pub(super) fn check_status(request: &Resume, manifest: &Manifest) -> Result<(), Error> {
+    if manifest.status != RunStatus::Cancelled || request.force {
+        return Ok(());
+    }
+    Err(Error::usage(miette!(
+        help = "`--force` goes on with it all the same",
+        "run `{}` was cancelled",
+        manifest.run_id
+    )))
+}
+
+/// Hands on what a run that needs nothing more came to, and changes nothing.
+fn nothing_left(
+    run: &RunEntry,
+    history: &History,
+    observe: &mut dyn Observe,
+) -> Result<Conclusion, Error> {
+    let reader = &RunReader::open(&run.dir).map_err(Error::record)?;
+    let mut run = run.clone();
+    run.refresh().map_err(Error::record)?;
+    observe.nothing_left(&NothingLeft {
+        run: &run,
+        reader,
+        history,
+        unjudged: unjudged(history),
+    });
+    let manifest = reader.manifest();
+    Ok(Conclusion {
+        status: manifest.status,
+        reason: manifest.reason,
+        signal: manifest.signal,
+        verdict: history.state.counts().verdict(),
+        ..Conclusion::from(&run)
+    })
+}
+
+/// Tells of trials that came to no verdict: they run again only if that is asked for.
+fn tell_of_unjudged(history: &History, observe: &mut dyn Observe) {
+    let unjudged = unjudged(history);
+    if unjudged > 0 {
+        observe.notice(&Notice::Unjudged(unjudged));
+    }
+}
+
+fn unjudged(history: &History) -> u64 {
+    let counts = history.state.counts();
+    counts.error + counts.timeout
+}

@@ -1,0 +1,175 @@
+//! Running a scenario: from its file to the conclusion of a new run.
+
+use std::path::PathBuf;
+
+use miette::miette;
+
+use super::{
+    Build, Exclusivity, Host, Notice, Observe, Resume, exclusivity,
+    live::{self, Live},
+    plugins, protected, resume, secrets, story,
+};
+use crate::{
+    error::{Error, ExitStatus},
+    model::chain,
+    record::{Conclusion, History, Place, RecordError, RunEntry, RunReader, Store},
+    run::{Overrides, Plan, PlanError},
+    scenario::{self, Selection},
+};
+
+/// How many grants that do nothing are told.
+const MAX_IDLE_GRANTS: usize = 10;
+
+/// What is asked for: that a scenario runs.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The scenario's file.
+    pub scenario: PathBuf,
+    /// Which of its tests run on which providers.
+    pub selection: Selection,
+    /// What holds instead of what the scenario says.
+    pub overrides: Overrides,
+    /// Whether plugins may be built.
+    pub build: Build,
+    /// Files of secrets, which count before the environment.
+    pub secret_files: Vec<PathBuf>,
+    /// The results root.
+    pub results: PathBuf,
+    /// The run's own directory, whose parent is the results root then; a run of the same plan that is there is gone on with.
+    pub into: Option<PathBuf>,
+    /// Whether the run wants the results root for itself.
+    pub exclusivity: Exclusivity,
+}
+
+/// Runs a scenario, and blocks until the run has ended; where `into` has a run of the same plan, goes on with that.
+///
+/// # Errors
+///
+/// Fails if no session can begin: until then no run is created.
+pub fn start(request: &Start, host: &Host, observe: &mut dyn Observe) -> Result<Conclusion, Error> {
+    let mut plan = plan(request, host, observe)?;
+    if let Some(run) = run_to_go_on_with(request, &plan)? {
+        let store = open_store(request, host, observe)?;
+        return resume::go_on(&Resume::of_start(request, run), &store, host, observe);
+    }
+    plan.check_folders(protected::of_start(request, host))
+        .map_err(Error::usage)?;
+    tell_of_idle_grants(&plan, observe);
+    secrets::give(&mut plan, &request.secret_files, host, observe)?;
+    live::make_room(&mut plan, observe)?;
+
+    host.log.begin();
+    let store = open_store(request, host, observe)?;
+    let swept = sweep(&store, host, observe);
+    let birth = plan.birth((host.now)());
+    let place = reserve(request, &store, host)?;
+    if let (Some(dir), None) = (&request.into, &place) {
+        // Somebody else has begun it since this process looked.
+        let in_use = || Error::record(RecordError::InUse { path: dir.clone() });
+        let run = run_to_go_on_with(request, &plan)?.ok_or_else(in_use)?;
+        return resume::go_on(&Resume::of_start(request, run), &store, host, observe);
+    }
+    let live = Live::begin(&plan, &store, host, observe, |acks| match place {
+        Some(place) => store.begin_in(place, birth, acks),
+        None => store.begin(birth, acks),
+    })?;
+    if let Some(swept) = swept {
+        tracing::info!("{swept}");
+    }
+    Ok(live.run(History::planned(plan.trial_count()), observe))
+}
+
+/// Everything that happens before a run exists.
+pub(super) fn plan(request: &Start, host: &Host, observe: &mut dyn Observe) -> Result<Plan, Error> {
+    let Start {
+        scenario: path,
+        selection,
+        overrides,
+        build,
+        ..
+    } = request;
+    let scenario = scenario::load(path).map_err(Error::usage)?;
+    let signals = host.signals.as_ref();
+    let plugins = plugins::find(&scenario, selection, *build, signals, observe)?;
+    let plan = Plan::new(
+        scenario,
+        path,
+        &plugins,
+        selection.clone(),
+        overrides.clone(),
+    );
+    plan.map_err(|error| Error {
+        status: match &error {
+            PlanError::NothingSelected { .. } => ExitStatus::NothingSelected,
+            _ => ExitStatus::Usage,
+        },
+        report: error.into(),
+    })
+}
+
+/// Finds the run that is in the directory of `into` already; another plan's is refused.
+pub(super) fn run_to_go_on_with(request: &Start, plan: &Plan) -> Result<Option<RunEntry>, Error> {
+    let Some(dir) = &request.into else {
+        return Ok(None);
+    };
+    let Some(run) = RunEntry::in_directory(dir).map_err(Error::record)? else {
+        return Ok(None);
+    };
+    let reader = RunReader::open(dir).map_err(Error::record)?;
+    if plan.has_digest(reader.manifest().metadata.plan_digest) {
+        return Ok(Some(run));
+    }
+    Err(Error::usage(miette!(
+        help = "`runner resume --from` goes on with it; this plan needs another directory",
+        "in `{}` there is a run of another plan: its scenario, its selection or its plugins differ",
+        dir.display()
+    )))
+}
+
+/// Says which grants do nothing, for a scenario of many providers not of all.
+pub(super) fn tell_of_idle_grants(plan: &Plan, observe: &mut dyn Observe) {
+    let mut idle = plan.idle_grants();
+    for (provider, why) in idle.by_ref().take(MAX_IDLE_GRANTS) {
+        observe.notice(&Notice::IdleGrant { provider, why });
+    }
+    let more = idle.count();
+    if more > 0 {
+        observe.notice(&Notice::MoreIdleGrants(more));
+    }
+}
+
+/// Opens the results root, alone if that was asked for.
+fn open_store(request: &Start, host: &Host, observe: &mut dyn Observe) -> Result<Store, Error> {
+    let store = match &request.into {
+        Some(dir) => Store::open_around(dir),
+        None => Store::open(&request.results),
+    };
+    let mut store = store.map_err(Error::record)?;
+    exclusivity::take(&mut store, request.exclusivity, host, observe)?;
+    Ok(store)
+}
+
+/// Gives runs whose processes have died the status that is true of them, and says so; none of them keeps this one from
+/// beginning.
+fn sweep(store: &Store, host: &Host, observe: &mut dyn Observe) -> Option<String> {
+    match store.sweep((host.now)()) {
+        Ok(swept) if swept.is_empty() => None,
+        Ok(swept) => {
+            observe.notice(&Notice::Swept(&swept));
+            Some(story::swept_text(&swept))
+        }
+        Err(error) => {
+            let error = chain(&error);
+            tracing::warn!("runs whose processes have died cannot be swept: {error}");
+            None
+        }
+    }
+}
+
+/// Takes the directory of `into`; `None` without one, or if a run is in it.
+fn reserve(request: &Start, store: &Store, host: &Host) -> Result<Option<Place>, Error> {
+    let Some(dir) = &request.into else {
+        return Ok(None);
+    };
+    store.reserve(dir, (host.now)()).map_err(Error::record)
+}
