@@ -49,8 +49,14 @@ fn main() -> ExitCode {
     let cli = match Cli::read(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            output.usage(&error, &arguments);
-            return match error.use_stderr() {
+            let (text, is_error) = (error.render(), error.use_stderr());
+            output.usage(
+                &text.to_string(),
+                &text.ansi().to_string(),
+                is_error,
+                &arguments,
+            );
+            return match is_error {
                 true => ExitStatus::Usage.into(),
                 false => ExitStatus::Success.into(),
             };

@@ -233,15 +233,16 @@ impl Output {
     }
 
     /// Prints why a command line is none, or the help that it asks for.
-    pub fn usage(&self, error: &clap::Error, arguments: &[OsString]) {
+    ///
+    /// `styled` is `plain` with colours of ours.
+    pub fn usage(&self, plain: &str, styled: &str, is_error: bool, arguments: &[OsString]) {
         let steers = |argument: &OsString| argument.to_string_lossy().contains(format::steers);
-        let rendered = error.render();
         let text = match arguments.iter().any(steers) {
             // Nobody can tell the colours of an argument from ours.
-            true => format::visible(&rendered.to_string()).into_owned(),
-            false => rendered.ansi().to_string(),
+            true => format::visible(plain).into_owned(),
+            false => styled.to_owned(),
         };
-        match error.use_stderr() {
+        match is_error {
             true => {
                 let text = format::visible_but_styles(&text);
                 let mut stderr = anstream::stderr().lock();
