@@ -26,6 +26,8 @@ pub struct Attempt {
     pub metrics: Vec<Metric>,
     /// What the thing under test produced.
     pub output: Option<Value>,
+    /// The provider's own verdict, if it gave one.
+    pub verdict: Option<CheckVerdict>,
     /// The provider's own summary of its reply.
     pub summary: Option<String>,
     /// Set if the outcome is `error`, `timeout` or `stopped`.

@@ -27,6 +27,7 @@ mod lock;
 mod log;
 mod manifest;
 mod modes;
+mod numbers;
 mod pin;
 mod policy;
 mod projection;
@@ -52,7 +53,7 @@ mod store;
 mod sweep;
 mod tail;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verify;
 pub(crate) mod words;
 mod writer;

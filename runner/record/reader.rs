@@ -8,6 +8,7 @@ use std::{
 
 use fs_err::File;
 use jiff::Timestamp;
+use serde_json::Value;
 use thiserror::Error;
 
 use super::{
@@ -20,13 +21,13 @@ use super::{
     manifest::Manifest,
     recorder::ContentPaths,
     regular,
-    row::{self, MAX_LINE_BYTES, Row, RowArtifact},
+    row::{self, MAX_LINE_BYTES, Row, RowArtifact, StoredOutput},
     scenario_copy,
     state::State,
     sweep,
     tail::Tail,
 };
-use crate::model::RunStatus;
+use crate::model::{Digest, RunStatus};
 
 /// A run that is read.
 #[derive(Clone, Debug)]
@@ -162,9 +163,28 @@ impl RunReader {
         let Some(file) = files.find(is_it) else {
             return String::new();
         };
-        let folder = self.dir.artifacts(row.ordinal, row.attempt);
+        let folder = self.attempt_folder(row);
         let bytes = regular::read(&folder.join(file.name.as_ref())).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Where the files of an attempt are.
+    pub fn attempt_folder(&self, row: &Row<'_>) -> PathBuf {
+        self.dir.artifacts(row.ordinal, row.attempt)
+    }
+
+    /// An output that is in a file of its own.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read, or is not what was stored.
+    pub fn output(&self, row: &Row<'_>, stored: &StoredOutput<'_>) -> io::Result<Value> {
+        let folder = self.attempt_folder(row);
+        let bytes = regular::read(&folder.join(stored.artifact.as_ref()))?;
+        if Digest::of(&bytes) != stored.sha256 {
+            return Err(io::Error::other("its content is not what was stored"));
+        }
+        Ok(serde_json::from_slice(&bytes)?)
     }
 
     fn pieces(&self) -> Vec<PathBuf> {

@@ -1,6 +1,6 @@
 //! [`Row`]: one line of `index.jsonl`.
 
-use std::{borrow::Cow, io, path::Path, time::Duration};
+use std::{borrow::Cow, io, path::Path};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{
     RecordError,
+    numbers::{finite, milliseconds, some_milliseconds},
     recorder::Entry,
     state::{AttemptKey, Mark},
     words::{self, CodeSchema, DigestSchema, InstantSchema, WordSchema},
@@ -61,6 +62,14 @@ pub struct Row<'a> {
     /// The provider's score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// The provider's own verdict, where it gave one.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_word"
+    )]
+    #[schemars(with = "Option<WordSchema<CheckVerdict>>")]
+    pub verdict: Option<CheckVerdict>,
     /// The provider's summary of its reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Cow<'a, str>>,
@@ -284,6 +293,7 @@ impl<'a> Row<'a> {
             outcome: attempt.outcome,
             is_flaky: entry.is_flaky,
             score: finite(attempt.score),
+            verdict: attempt.verdict,
             summary: attempt.summary.as_deref().map(Cow::Borrowed),
             checks: attempt.checks.iter().map(RowCheck::new).collect(),
             metrics: attempt.metrics.iter().filter_map(RowMetric::new).collect(),
@@ -465,20 +475,6 @@ pub(super) fn is_deep(value: &Value) -> bool {
         }
     }
     exceeds(value, MAX_DEPTH)
-}
-
-/// JSON has no word for what is not finite; such a number is left out.
-fn finite(number: Option<f64>) -> Option<f64> {
-    number.filter(|number| number.is_finite())
-}
-
-/// Milliseconds with three decimals: what is finer is noise, and makes rows long.
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
-}
-
-pub(super) fn some_milliseconds(duration: Duration) -> Option<f64> {
-    (!duration.is_zero()).then(|| milliseconds(duration))
 }
 
 /// Reads a value that is there, so that `null` is told from nothing.

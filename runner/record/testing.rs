@@ -20,9 +20,9 @@ use crate::model::{
 
 pub(super) const NOW: &str = "2026-11-20T04:39:12.123Z";
 
-pub(super) fn ignore(_: Written) {}
+pub(crate) fn ignore(_: Written) {}
 
-pub(super) fn birth(planned: u64) -> Birth {
+pub(crate) fn birth(planned: u64) -> Birth {
     let plugin = bytes::Bytes::from_static(b"plugin");
     Birth {
         scenario: BirthScenario {
@@ -85,6 +85,7 @@ pub(super) fn entry(ordinal: u64, number: u32, outcome: Outcome) -> Entry {
             }],
             metrics: vec![],
             output: Some("hello".into()),
+            verdict: None,
             summary: None,
             error: None,
             started_at: NOW.parse().unwrap(),
@@ -111,7 +112,7 @@ pub(super) fn entry(ordinal: u64, number: u32, outcome: Outcome) -> Entry {
     }
 }
 
-pub(super) fn end(status: RunStatus, planned: u64) -> End {
+pub(crate) fn end(status: RunStatus, planned: u64) -> End {
     End {
         status,
         reason: None,

@@ -84,6 +84,7 @@ impl Came {
                     checks,
                     output: Some(reply.output),
                     score: reply.score,
+                    verdict: reply.verdict,
                     metrics: reply.metrics,
                     summary: reply.summary,
                     ..blank(of, outcome)

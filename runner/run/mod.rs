@@ -38,6 +38,7 @@ mod spots;
 mod start;
 mod stop;
 mod stored;
+mod stored_evidence;
 mod unmade;
 
 pub use adopt::AdoptError;
@@ -61,3 +62,4 @@ pub use signals::StopSignals;
 pub use start::{Session, run};
 pub use stop::{Cause, StopRequest, Watch, Watchdog};
 pub use stored::{StoredError, stored_overrides, stored_selection};
+pub use stored_evidence::{NotEnough, StoredEvidence};

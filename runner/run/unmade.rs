@@ -40,6 +40,7 @@ pub(super) fn blank(of: Identity, outcome: Outcome) -> Attempt {
         checks: Vec::new(),
         metrics: Vec::new(),
         output: None,
+        verdict: None,
         summary: None,
         error: None,
         started_at: of.started_at,
