@@ -10,6 +10,7 @@ mod background;
 mod bad_input;
 mod bad_plugins;
 mod bundled;
+mod circles;
 mod commands;
 mod contracts;
 mod control;

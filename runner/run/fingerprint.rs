@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::{canonical, plan::PlannedProvider};
+use super::{canonical, planned::PlannedProvider};
 use crate::{
     model::{Digest, Fingerprint, FsGrant, Grants, Limits},
     plugin::Kind,

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::plan::PlannedProvider;
+use super::planned::PlannedProvider;
 use crate::{
     model::{BoundSecret, Digest},
     plugin::Kind,

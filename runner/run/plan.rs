@@ -17,12 +17,13 @@ use super::{
     ceiling::Ceiling,
     error::{PlanError, ProviderError},
     fingerprint, first_recipe, grants,
+    planned::PlannedProvider,
 };
 use crate::{
     model::{Digest, Limits, TrialId},
-    plugin::{self, Kind, Mount, PluginContent, PluginFile, Secrets},
+    plugin::{self, Kind, PluginContent, PluginFile},
     record::{Birth, BirthProvider, BirthScenario, Blob, BlobSource},
-    scenario::{self, FailFast, Protocol, Provider, Scenario, Selection, Suite},
+    scenario::{self, FailFast, Provider, Scenario, Selection, Suite},
 };
 
 /// What the command line sets over the scenario.
@@ -64,17 +65,6 @@ pub(super) struct Parts {
     pub(super) overrides: Overrides,
     pub(super) selection: Selection,
     pub(super) path: PathBuf,
-}
-
-/// A provider that has trials.
-pub(super) struct PlannedProvider {
-    pub(super) definition: Provider,
-    pub(super) file: PluginFile,
-    pub(super) limits: Limits,
-    /// The folders that it is granted.
-    pub(super) mounts: Vec<Mount>,
-    /// Empty until [`Plan::give_secrets`].
-    pub(super) secrets: Arc<Secrets>,
 }
 
 impl Plan {
@@ -297,14 +287,6 @@ impl Plan {
             "fail_fast": fail_fast,
             "grace_ms": overrides.grace.map(|grace| u64::try_from(grace.as_millis()).ok()),
         }))
-    }
-}
-
-impl PlannedProvider {
-    /// Tells whether it is a command that is called as the scenario says.
-    pub(super) fn is_plain(&self) -> bool {
-        matches!(self.file.kind, Kind::Command(_))
-            && self.definition.protocol != Some(Protocol::Json)
     }
 }
 

@@ -17,7 +17,8 @@ use super::{
     fit::{self, UnfitError},
     grants::Environment,
     local::{Plain, ReadyProvider},
-    plan::{Plan, PlannedProvider},
+    plan::Plan,
+    planned::PlannedProvider,
     requests,
     schema::{Check, Wrong},
 };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use url::Url;
 
-use super::{Event, plan::PlannedProvider};
+use super::{Event, planned::PlannedProvider};
 use crate::{
     model::{FsGrant, FsMode, Grants, NetGrant, is_secret_name},
     scenario,

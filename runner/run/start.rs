@@ -16,7 +16,8 @@ use super::{
     event::Event,
     fingerprint::Fingerprints,
     local::{Executor, Pool, ReadyProvider, Surroundings},
-    plan::{Plan, PlannedProvider},
+    plan::Plan,
+    planned::PlannedProvider,
     seam::{Capacity, FromExecutors},
     stop::{Cause, StopRequest},
 };

@@ -17,7 +17,8 @@ use super::{
     ceiling::Ceiling,
     error::PlanError,
     grants,
-    plan::{Overrides, Parts, Plan, PlannedProvider},
+    plan::{Overrides, Parts, Plan},
+    planned::PlannedProvider,
 };
 use crate::{
     model::Digest,

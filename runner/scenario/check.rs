@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{
     FailFast, Rate, Template, TemplateError,
     form::{Form, Key, Name, Presence},
-    globs, grants, units,
+    globs, grant_names, units,
 };
 use crate::model::{
     BoundSecret, Digest, NetGrant, ProviderId, TestId, is_file_name, is_secret_name,
@@ -227,7 +227,7 @@ impl Checker<'_> {
             let refused = match name {
                 Name::Provider => ProviderId::parse(key).err().map(|error| error.to_string()),
                 Name::Attachment => attachment_name_error(key),
-                Name::Variable => grants::variable_error(key),
+                Name::Variable => grant_names::variable_error(key),
             };
             if let Some(reason) = refused {
                 let message = format!("`{key}` is no name here: {reason}");
@@ -242,8 +242,8 @@ impl Checker<'_> {
         let checked = Template::parse(text).and_then(|template| template.check_roots(roots));
         let Err(error) = checked else { return };
         let mut finding = at.finding(Part::Value, error.to_string(), "this template");
-        if matches!(&error, TemplateError::Root { root, .. } if root == grants::SECRET) {
-            finding.help = Some(grants::SECRET_HELP.to_owned());
+        if matches!(&error, TemplateError::Root { root, .. } if root == grant_names::SECRET) {
+            finding.help = Some(grant_names::SECRET_HELP.to_owned());
         }
         self.findings.push(finding);
     }
@@ -310,7 +310,7 @@ fn text(text: &str, form: &Form) -> Result<(), Refusal> {
         Form::Text | Form::File | Form::Folder if text.is_empty() => Err(because(&"it is empty")),
         Form::Text | Form::File | Form::Folder => Ok(()),
         Form::Mount => {
-            grants::check_mount(text).map_err(|reason| because(&format!("`{text}` {reason}")))
+            grant_names::check_mount(text).map_err(|reason| because(&format!("`{text}` {reason}")))
         }
         Form::NetGrant => NetGrant::parse(text)
             .map(|_| ())

@@ -90,3 +90,35 @@ pub(super) enum Name {
     /// An environment variable.
     Variable,
 }
+
+pub(super) const fn optional(name: &'static str, form: Form, meaning: &'static str) -> Key {
+    Key {
+        name,
+        form,
+        presence: Presence::Optional,
+        meaning,
+    }
+}
+
+pub(super) const fn required(name: &'static str, form: Form, meaning: &'static str) -> Key {
+    Key {
+        name,
+        form,
+        presence: Presence::Required,
+        meaning,
+    }
+}
+
+pub(super) const fn with_default(
+    name: &'static str,
+    form: Form,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key {
+        name,
+        form,
+        presence: Presence::Default(default),
+        meaning,
+    }
+}

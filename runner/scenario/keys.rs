@@ -4,13 +4,10 @@ mod sandbox;
 
 use sandbox::{GRANTS, LIMITS};
 
-use super::form::{Form, Key, Name, Presence};
+use super::form::{Form, Key, Name, optional, required, with_default};
 
 /// What templates of a command may begin with.
 pub(super) const COMMAND_ROOTS: &[&str] = &["input", "config"];
-
-/// What templates of environment variables may begin with. Only there is a secret known.
-pub(super) const ENV_ROOTS: &[&str] = &["input", "config", "secret"];
 
 /// What templates of a test list may begin with.
 pub(super) const LIST_ROOTS: &[&str] = &["row", "file", "row_number"];
@@ -47,38 +44,6 @@ pub(super) static TOML_LIST: Form = Form::Table(&[TOML_LIST_KEYS]);
 pub(super) static EXPECT: Form = Form::Table(&[EXPECT_KEYS]);
 
 const COUNT: i64 = 1_000_000;
-
-const fn optional(name: &'static str, form: Form, meaning: &'static str) -> Key {
-    Key {
-        name,
-        form,
-        presence: Presence::Optional,
-        meaning,
-    }
-}
-
-const fn required(name: &'static str, form: Form, meaning: &'static str) -> Key {
-    Key {
-        name,
-        form,
-        presence: Presence::Required,
-        meaning,
-    }
-}
-
-const fn with_default(
-    name: &'static str,
-    form: Form,
-    default: &'static str,
-    meaning: &'static str,
-) -> Key {
-    Key {
-        name,
-        form,
-        presence: Presence::Default(default),
-        meaning,
-    }
-}
 
 const TOP: &[Key] = &[
     optional(
@@ -431,7 +396,7 @@ mod tests {
     };
     use crate::{
         model::{ErrorClass, Limits},
-        scenario::{provider::read_limits, raw::Document},
+        scenario::{form::Presence, provider::read_limits, raw::Document},
     };
 
     #[test]

@@ -6,11 +6,13 @@ mod attachments;
 mod check;
 mod error;
 mod expect;
+mod expected_error;
 mod files;
 mod form;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod globs;
+mod grant_names;
 mod grants;
 mod keys;
 mod needs;
@@ -24,6 +26,7 @@ mod source;
 mod suite;
 mod template;
 mod test;
+mod test_list;
 mod units;
 mod validate;
 
@@ -40,18 +43,21 @@ use serde_json::{Map, Value};
 use crate::model::FsMode;
 use needs::Need;
 use settings::Settings;
-use validate::{InlineTest, NamedFiles, TestList};
+use test_list::TestList;
+use validate::{InlineTest, NamedFiles};
 
 pub use check::attachment_name_error;
 pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};
-pub use grants::{check_mount, check_variable, variable_error};
+pub use expected_error::ExpectedError;
+pub use grant_names::{check_mount, variable_error};
+pub use grants::check_variable;
 pub use normalise::normalise;
 pub use provider::{OutputForm, Protocol, Provider, Rate, Reuse, Stdin};
 pub use schema::json_schema;
 pub use suite::{Suite, SuiteReader};
 pub use template::{MissingKey, Piece, Template, TemplateError};
-pub use test::{Attachment, ExpectedError, ProviderSet, Retries, RetryOn, Test};
+pub use test::{Attachment, ProviderSet, Retries, RetryOn, Test};
 pub use units::{MAX_DURATION, parse_duration, size_of};
 
 /// Reads and validates the scenario in `path`. Reports everything that is wrong with it.

@@ -27,7 +27,7 @@ use super::{
     settings::Settings,
     source::{Refusal, Source, fill_in, id_of, visit_records},
     suite::{Definition, FileEntry, Line, Parts, RetriesEntry},
-    validate::TestList,
+    test_list::TestList,
 };
 use crate::model::{Digest, ProviderId, media_type};
 

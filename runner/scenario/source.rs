@@ -13,7 +13,7 @@ use super::{
     files::ListFile,
     form::{Form, Key},
     keys, records,
-    validate::TestList,
+    test_list::TestList,
 };
 
 /// Where a record comes from.

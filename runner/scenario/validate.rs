@@ -8,7 +8,6 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use globset::GlobSet;
 use serde_json::{Map, Value};
 
 use super::{
@@ -21,6 +20,7 @@ use super::{
     raw::{Document, Lines},
     settings::{self, Settings},
     template::Shape,
+    test_list::TestList,
 };
 use crate::model::{Digest, ProviderId};
 
@@ -30,23 +30,6 @@ pub(super) struct InlineTest {
     pub(super) record: Map<String, Value>,
     /// From 1.
     pub(super) line: u64,
-}
-
-/// A test list as the scenario writes it.
-#[derive(Clone, Debug)]
-pub(super) struct TestList {
-    pub(super) files: Vec<ListFile>,
-    /// Where more of them may come to lie.
-    pub(super) folders: BTreeSet<PathBuf>,
-    pub(super) id: Option<Template>,
-    pub(super) input: Option<Shape>,
-    pub(super) expect: Option<Shape>,
-    /// Its records are data, and not tests as they stand: there are templates.
-    pub(super) is_data: bool,
-    pub(super) providers: Vec<u32>,
-    pub(super) settings: Settings,
-    pub(super) select: Option<GlobSet>,
-    pub(super) exclude: Option<GlobSet>,
 }
 
 const EXAMPLE: &str = r#"a scenario needs a provider and a test, for example:

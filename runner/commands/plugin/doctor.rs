@@ -2,7 +2,10 @@
 
 use miette::miette;
 
-use super::{super::Surroundings, language, on_path};
+use super::{
+    super::Surroundings,
+    languages::{language, on_path},
+};
 use crate::{
     cli::DoctorArgs,
     error::{Error, ExitStatus},

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use miette::miette;
 
-use super::{super::Surroundings, language, on_path};
+use super::{
+    super::Surroundings,
+    languages::{language, on_path},
+};
 use crate::{
     cli::{NewArgs, PluginKind},
     error::{Error, ExitStatus},

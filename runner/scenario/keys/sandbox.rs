@@ -1,10 +1,12 @@
 //! The keys of a provider's sandbox: what it may use and what it may touch.
 
-use super::{ENV_ROOTS, optional, required, with_default};
 use crate::{
     model::{LimitUnit, Limits},
-    scenario::form::{Form, Key, Name},
+    scenario::form::{Form, Key, Name, optional, required, with_default},
 };
+
+/// What templates of environment variables may begin with. Only there is a secret known.
+const ENV_ROOTS: &[&str] = &["input", "config", "secret"];
 
 /// What one attempt may use.
 pub(super) const LIMITS: &[Key] = &limits();

@@ -1,0 +1,174 @@
+//! What the providers of a plan are granted, and whether they may be.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+    sync::Arc,
+};
+
+use super::{
+    error::{PlanError, ProviderError},
+    folders::{Protected, check_folders},
+    grants::{idle, mounts, secret_names, secrets},
+    plan::Plan,
+};
+use crate::{
+    model::{Grants, Limits, ProviderId},
+    plugin::{Mount, Secrets},
+    scenario::{Scenario, Selection, Suite},
+    toolchain,
+};
+
+impl Plan {
+    /// What each provider may use and touch.
+    pub fn access(&self) -> impl Iterator<Item = (&ProviderId, &Limits, &Grants)> {
+        let providers = self.providers.iter().flatten();
+        providers.map(|provider| {
+            let definition = &provider.definition;
+            (&definition.id, &provider.limits, &definition.grants)
+        })
+    }
+
+    /// The secrets that each provider is granted, by name.
+    pub fn secrets(&self) -> impl Iterator<Item = (&ProviderId, BTreeSet<String>)> {
+        let providers = self.providers.iter().flatten();
+        providers.map(|provider| {
+            let definition = &provider.definition;
+            (&definition.id, secret_names(&definition.grants))
+        })
+    }
+
+    /// Finds grants that do nothing for what a provider's plugin is, each with a sentence that says so.
+    pub fn idle_grants(&self) -> impl Iterator<Item = (&ProviderId, &'static str)> {
+        let providers = self.providers.iter().flatten();
+        providers.flat_map(|provider| {
+            let definition = &provider.definition;
+            let idle = idle(&definition.grants, provider.file.kind);
+            idle.map(|idle| (&definition.id, idle))
+        })
+    }
+
+    /// Finds the folders again that providers are granted, and checks that none lets a guest get at more than that, such
+    /// as at what is `protected`, or at what the plan itself is made of.
+    ///
+    /// Done once, before any guest runs: those of a run may be gone since it began.
+    pub fn check_folders(&mut self, mut protected: Vec<Protected>) -> Result<(), PlanError> {
+        let planned = self.providers.iter_mut().flatten();
+        let mut problems = Vec::new();
+        for provider in planned {
+            let id = &provider.definition.id;
+            let lost = provider.mounts.iter_mut().filter_map(|mount| {
+                let error = mount.find_again().err()?;
+                Some(lost_folder(id, mount, &error))
+            });
+            problems.extend(lost);
+        }
+        protected.extend(self.read());
+        let planned = self.providers.iter().flatten();
+        let granted = planned.flat_map(|provider| {
+            let id = &provider.definition.id;
+            provider.mounts.iter().map(move |mount| (id, mount))
+        });
+        problems.extend(refused(&granted.collect::<Vec<_>>(), &protected));
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(PlanError::Providers { problems })
+    }
+
+    /// Everything that the plan was read from.
+    pub fn read(&self) -> Vec<Protected> {
+        let mut read = read_by(self.scenario(), self.path(), Some(self.suite()));
+        let planned = self.providers.iter().flatten();
+        // One that was built is in another place than the scenario says.
+        let files = planned.map(|provider| Protected::file("a plugin", &provider.file.path));
+        read.extend(files);
+        read
+    }
+
+    /// The secrets that each provider was handed.
+    pub fn given_secrets(&self) -> impl Iterator<Item = Arc<Secrets>> {
+        let providers = self.providers.iter().flatten();
+        providers.map(|provider| Arc::clone(&provider.secrets))
+    }
+
+    /// Hands every provider the values of its secrets; what has no value in `values` is not there for it.
+    pub fn give_secrets(&mut self, values: &BTreeMap<String, String>) {
+        for provider in self.providers.iter_mut().flatten() {
+            let grants = &provider.definition.grants;
+            provider.secrets = Arc::new(secrets(grants, provider.file.kind, values));
+        }
+    }
+}
+
+/// Checks the folders that a scenario grants to what is selected as [`Plan::check_folders`] does; no plugin is opened.
+/// Without `suite` the files that tests name are not among what is protected.
+pub fn check_scenario(
+    scenario: &Scenario,
+    suite: Option<&Suite>,
+    selection: &Selection,
+    mut protected: Vec<Protected>,
+) -> Result<(), PlanError> {
+    let (mut granted, mut problems) = (Vec::new(), Vec::new());
+    for provider in scenario.providers() {
+        if !selection.has_provider(&provider.id)? {
+            continue;
+        }
+        match mounts(&provider.grants, scenario.directory()) {
+            Ok(mounts) => granted.extend(mounts.into_iter().map(|mount| (&provider.id, mount))),
+            Err(problem) => problems.push(ProviderError::new(&provider.id, problem)),
+        }
+    }
+    protected.extend(read_by(scenario, scenario.path(), suite));
+    let granted: Vec<_> = granted.iter().map(|(id, mount)| (*id, mount)).collect();
+    problems.extend(refused(&granted, &protected));
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(PlanError::Providers { problems })
+}
+
+/// Everything that a scenario is made of: itself, the files that it names, and the source of its plugins. What is read for
+/// a plan and is not in this list is open to guests that may write.
+fn read_by(scenario: &Scenario, path: &Path, suite: Option<&Suite>) -> Vec<Protected> {
+    let mut read = vec![Protected::file("the scenario", path)];
+    for provider in scenario.providers() {
+        if provider.plugin.is_dir() {
+            let folders = toolchain::folders(&provider.plugin);
+            let folders = folders.iter();
+            read.extend(folders.map(|folder| Protected::folder("the source of a plugin", folder)));
+        } else {
+            read.push(Protected::file("a plugin", &provider.plugin));
+        }
+    }
+    let named = suite.into_iter().flat_map(Suite::named);
+    let named = scenario.list_places().chain(named);
+    read.extend(named.map(|(what, path)| Protected::file(what, path)));
+    read
+}
+
+/// Says of each folder that cannot be granted why.
+fn refused(granted: &[(&ProviderId, &Mount)], protected: &[Protected]) -> Vec<ProviderError> {
+    let mounts: Vec<_> = granted.iter().map(|(_, mount)| *mount).collect();
+    let errors = check_folders(&mounts, protected).into_iter();
+    let refused = granted.iter().zip(errors);
+    refused
+        .filter_map(|((id, _), error)| Some(ProviderError::folder(id, &error?)))
+        .collect()
+}
+
+fn lost_folder(provider: &ProviderId, mount: &Mount, error: &io::Error) -> ProviderError {
+    let host = mount.host.display();
+    let what = if error.kind() == io::ErrorKind::NotFound {
+        "is not there any more".to_owned()
+    } else {
+        format!("cannot be used any more: {error}")
+    };
+    let problem = format!(
+        "the folder `{host}`, which it is granted as `{}`, {what}",
+        mount.guest
+    );
+    let help = "put it back, or go on with what the scenario grants now: `--accept-changes`";
+    ProviderError::new(provider, problem).with_help(help)
+}
