@@ -54,6 +54,18 @@ struct Part {
     room: u64,
 }
 
+/// Where more of a content can be written.
+struct Slot {
+    /// The place of the first byte.
+    start: u64,
+    /// Whether it begins a part, or lies in the content's last one.
+    is_new: bool,
+    /// How long that part may become then.
+    room: u64,
+    /// Where the spool ends then.
+    end: u64,
+}
+
 /// The content of one artifact, when nothing more is added to its spool.
 pub(super) struct Spooled {
     spool: Arc<Spool>,
@@ -75,47 +87,60 @@ impl Spool {
         &self.folder
     }
 
-    /// Adds `bytes` to a content. If that fails, the content is what it was before.
+    /// Adds `bytes` to a content. If that fails, the content and the spool are what they were before.
     pub(super) fn append(&mut self, content: &mut Parts, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
         let length = bytes.len() as u64;
-        let part = self.part_with_room(content, length);
-        let start = part.start + part.length;
-        self.write(start, bytes)?;
+        let slot = self.slot(content, length);
+        self.write(&slot, bytes)?;
+
+        self.end = slot.end;
+        if slot.is_new {
+            content.parts.push(Part {
+                start: slot.start,
+                length: 0,
+                room: 0,
+            });
+        }
+        let part = content.parts.last_mut().expect("there is one by now");
+        part.room = slot.room;
         part.length += length;
         content.length += length;
         Ok(())
     }
 
-    /// The part of a content to which `length` bytes can be added.
+    /// Where `length` bytes can be added to a content.
     ///
     /// The last part in the spool can grow. A new one gets as much room as there is content already, so that a content has
     /// few parts even if a guest adds a byte to each of its artifacts in turn. Room that is not used is a hole in the file.
-    fn part_with_room<'a>(&mut self, content: &'a mut Parts, length: u64) -> &'a mut Part {
-        if let Some(last) = content.parts.last_mut()
-            && last.start + last.room == self.end
-        {
-            last.room = last.room.max(last.length + length);
-            self.end = last.start + last.room;
+    fn slot(&self, content: &Parts, length: u64) -> Slot {
+        if let Some(last) = content.parts.last() {
+            let used = last.length + length;
+            let is_at_end = last.start + last.room == self.end;
+            if is_at_end || used <= last.room {
+                let room = last.room.max(used);
+                return Slot {
+                    start: last.start + last.length,
+                    is_new: false,
+                    room,
+                    end: self.end.max(last.start + room),
+                };
+            }
         }
-        let has_room = |last: &Part| last.room - last.length >= length;
-        if !content.parts.last().is_some_and(has_room) {
-            let room = content.length.max(length);
-            content.parts.push(Part {
-                start: self.end,
-                length: 0,
-                room,
-            });
-            self.end += room;
+        let room = content.length.max(length);
+        Slot {
+            start: self.end,
+            is_new: true,
+            room,
+            end: self.end + room,
         }
-        content.parts.last_mut().expect("there is one by now")
     }
 
-    fn write(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, slot: &Slot, bytes: &[u8]) -> io::Result<()> {
         if let Place::Memory(kept) = &self.place
-            && self.end > MOST_IN_MEMORY
+            && slot.end > MOST_IN_MEMORY
         {
             let file = tempfile::tempfile_in(&self.folder)?;
             file.write_all_at(kept, 0)?;
@@ -124,11 +149,11 @@ impl Spool {
         match &mut self.place {
             Place::Nowhere => {}
             Place::Memory(kept) => {
-                let place = place_in_memory(start, bytes.len() as u64);
+                let place = place_in_memory(slot.start, bytes.len() as u64);
                 kept.resize(kept.len().max(place.end), 0);
                 kept[place].copy_from_slice(bytes);
             }
-            Place::File(file) => file.write_all_at(bytes, start)?,
+            Place::File(file) => file.write_all_at(bytes, slot.start)?,
         }
         Ok(())
     }
@@ -216,15 +241,24 @@ mod tests {
         #[test]
         fn what_is_appended_in_turns_is_read_back_whole(
             turns in prop::collection::vec((0..4_usize, 0..300_000_usize), 0..40),
+            // Before this turn there is no folder, so that what does not fit into memory fails.
+            folder_from in 0..40_usize,
         ) {
-            let folder = tempfile::tempdir().unwrap();
-            let mut spool = Spool::new(folder.path());
+            let above = tempfile::tempdir().unwrap();
+            let folder = above.path().join("folder");
+            let mut spool = Spool::new(&folder);
             let mut parts: [Parts; 4] = Default::default();
             let mut expected: [Vec<u8>; 4] = Default::default();
             for (turn, (which, length)) in turns.into_iter().enumerate() {
+                if turn == folder_from {
+                    std::fs::create_dir(&folder).unwrap();
+                }
                 let bytes = vec![u8::try_from(turn).unwrap(); length];
-                spool.append(&mut parts[which], &bytes).unwrap();
-                expected[which].extend(bytes);
+                let appended = spool.append(&mut parts[which], &bytes);
+                prop_assert!(appended.is_ok() || turn < folder_from);
+                if appended.is_ok() {
+                    expected[which].extend(bytes);
+                }
             }
             let spool = Arc::new(spool);
             for (parts, expected) in parts.into_iter().zip(expected) {
