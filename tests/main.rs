@@ -20,6 +20,7 @@ mod crash;
 mod docs;
 mod documents;
 mod dry_runs;
+mod embedded;
 mod exec;
 mod filesystem;
 mod folders;
