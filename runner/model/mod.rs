@@ -10,6 +10,7 @@ mod file_name;
 mod fingerprint;
 mod grant;
 mod grants_toml;
+mod histogram;
 mod host_fault;
 mod id;
 mod json_cost;
@@ -38,6 +39,7 @@ pub use grant::{Denied, FsGrant, FsMode, Grant, Grants};
 pub use grants_toml::{
     GrantsToml, add_indented, granted_text, key_and_value, toml_key, toml_string,
 };
+pub use histogram::Histogram;
 pub use host_fault::HostFault;
 pub use id::{IdError, ProviderId, TestId, TrialId};
 pub use json_cost::{cost as json_cost, cost_of as json_cost_of};

@@ -1,6 +1,6 @@
 //! A failed trial as a person reads it.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 use owo_colors::OwoColorize as _;
 
@@ -55,7 +55,6 @@ pub(super) fn lines(row: &Row<'_>) -> String {
 
 /// The trial, its outcome and its duration on one line.
 pub(super) fn head(row: &Row<'_>) -> String {
-    let duration = Duration::from_secs_f64(row.duration_ms.max(0.0) / 1e3);
     let attempt = match (row.attempt, row.is_final) {
         (1, true) => String::new(),
         (attempt, true) => format!(" (attempt {attempt})"),
@@ -66,7 +65,7 @@ pub(super) fn head(row: &Row<'_>) -> String {
         "{} {}{attempt} {}{}",
         format::outcome(row.outcome),
         format::visible_line(&row.trial).bold(),
-        format::duration(duration).dimmed(),
+        format::duration(row.duration()).dimmed(),
         score.unwrap_or_default().dimmed()
     )
 }

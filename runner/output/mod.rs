@@ -10,7 +10,6 @@ mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod grants;
-mod histogram;
 mod inspection;
 mod list;
 mod live;
@@ -25,7 +24,6 @@ mod standing;
 mod stream;
 mod summary;
 mod table;
-mod tally;
 mod tone;
 mod tools;
 mod upkeep;
@@ -58,10 +56,9 @@ pub use notices::Notices;
 pub use pending::why_pending;
 pub use rehearsal::{heard_line, print_rehearsal, requested_text};
 pub use report::{Mode, Report, ResumeCommand};
-pub use runs::{Shown, history_text, show_text, stop_json, stop_text};
+pub use runs::{history_text, show_text, stop_json, stop_text};
 pub use said::said_text;
 pub use stream::EventStream;
-pub use tally::Tally;
 pub use tools::tools_text;
 pub use upkeep::{cleanup_text, prune_text, reindex_text, verify_text};
 

@@ -8,22 +8,20 @@ use owo_colors::OwoColorize as _;
 use super::{
     Output, awaited,
     bar::{self, Pace},
-    failure, format,
+    denials, failure, format,
     grants::{self, Granted},
-    next, notices,
-    runs::{self, Shown},
+    next, notices, runs,
     standing::Standing,
     summary,
-    tally::Tally,
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Outcome, ProviderId, StopMode},
+    model::{Counts, Outcome, ProviderId, StopMode, chain},
     plugin::Moment,
-    record::{Conclusion, Entry, LineError, Row, RowDenied, RunReader},
+    record::{Conclusion, Entry, LineError, Row, RunReader, Tally, Wanted},
     run,
-    session::{Begin, NothingLeft, Notice, Observe},
-    view::{DocumentVersion, RunDetail, RunSummary},
+    session::{self, Begin, NothingLeft, Notice, Observe},
+    view::ProviderSummary,
 };
 
 /// How a session is reported.
@@ -113,17 +111,10 @@ impl<'a> Report<'a> {
         let mut done = counts.done().saturating_sub(n_final);
         for (entry, line) in entries.iter().zip(lines) {
             done += u64::from(entry.is_final);
-            let attempt = &entry.attempt;
-            let provider = attempt.trial.provider.as_str();
-            let denied: Vec<_> = attempt.denied.iter().map(RowDenied::new).collect();
-            let class = attempt.error.as_ref().and_then(|error| error.class);
-            let denials = &mut self.tally.denied;
-            denials.add(provider, &denied, attempt.outcome, class);
-            if entry.is_final {
-                self.tally
-                    .count(provider, attempt.outcome, entry.is_flaky, attempt.duration);
-            }
-            if self.is_verbose || (entry.is_final && attempt.outcome.is_bad()) {
+            // No session runs a trial again that it has settled.
+            self.tally.add(&entry.into(), entry.is_final);
+            let outcome = entry.attempt.outcome;
+            if self.is_verbose || (entry.is_final && outcome.is_bad()) {
                 self.tell(entry, line, (done, counts.planned));
             }
         }
@@ -230,11 +221,12 @@ impl<'a> Report<'a> {
         let talk = |line: &str| self.output.talk(line);
         if !conclusion.is_forced {
             self.failures(conclusion);
-            if let Some(denied) = self.tally.denied.text(&self.granted) {
+            if let Some(denied) = denials::text(&self.tally.denials, &self.granted) {
                 talk(&format!("\n{denied}"));
             }
-            if !self.tally.providers.is_empty() {
-                let table = summary::table(&self.tally, self.output.talk_columns());
+            let providers = ProviderSummary::all(&self.tally);
+            if !providers.is_empty() {
+                let table = summary::table(&providers, self.output.talk_columns());
                 talk(&format!("\n{table}"));
             }
         }
@@ -260,7 +252,7 @@ impl<'a> Report<'a> {
         let failures = &self.tally.failures;
         let untold: Vec<_> = failures
             .iter()
-            .filter(|failure| Some(failure.session) != self.told)
+            .filter(|row| Some(row.session) != self.told)
             .collect();
         if untold.is_empty() {
             return;
@@ -272,7 +264,7 @@ impl<'a> Report<'a> {
         self.output.talk(&format!("\n{}", title.bold()));
         untold
             .iter()
-            .for_each(|failure| self.output.talk(&failure.lines));
+            .for_each(|row| self.output.talk(&failure::lines(row)));
         let more = conclusion
             .counts
             .bad()
@@ -388,22 +380,14 @@ impl Observe for Report<'_> {
 
     fn nothing_left(&mut self, left: &NothingLeft<'_>) {
         let warn = |error: &LineError| self.output.warn(&error.to_string());
-        let tally = Tally::of_run(left.reader, &left.history.state, |_, _| {}, warn);
-        let detail = RunDetail {
-            v: DocumentVersion,
-            run: RunSummary::new(left.run, run::wall_clock()),
-            live: None,
-            manifest: left.reader.manifest().clone(),
-            rows: Vec::new(),
-        };
-        let shown = Shown {
-            detail: &detail,
-            tally: &tally,
-            death: None,
-            resume: None,
-        };
-        self.output
-            .show(&runs::show_text(&shown, self.output.columns()));
+        let shown = session::show(&left.run.dir, |_| Wanted::No, warn, run::wall_clock());
+        match shown {
+            Ok(shown) => {
+                let text = runs::show_text(&shown, None, self.output.columns());
+                self.output.show(&text);
+            }
+            Err(error) => self.output.warn(&chain(&error)),
+        }
         self.output.talk("nothing is left to run");
         if left.unjudged > 0 {
             notices::unjudged(left.unjudged, &self.output);
@@ -427,7 +411,6 @@ impl Observe for Report<'_> {
 /// Gathers all sessions' rows.
 fn tally_of(run_dir: &Path) -> Option<Tally> {
     let reader = RunReader::open(run_dir).ok()?;
-    let state = reader.state().ok()?;
     // Damaged lines were told when the run was opened.
-    Some(Tally::of_run(&reader, &state, |_, _| {}, |_| {}))
+    Tally::of_run(&reader, |_| {}).ok()
 }

@@ -6,33 +6,20 @@ use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 
 use super::{
-    failure, format, grants,
+    denials, failure, format, grants,
     standing::Standing,
     summary,
     table::{Column, Table},
-    tally::Tally,
 };
 use crate::{
     model::{Actor, Counts, Reason, RunStatus},
-    record::{By, Manifest, Pinned, Row, RunEntry, RunId},
-    view::{Death, DocumentVersion, EndedRun, RunDetail, RunSummary},
+    record::{By, Pinned, Row, RunEntry, RunId},
+    view::{DocumentVersion, EndedRun, RunDetail, RunHistory, RunSummary, ShownRun},
 };
 
-/// What is known of a run, to be shown.
-pub struct Shown<'a> {
-    /// The run, and the rows that were asked for.
-    pub detail: &'a RunDetail,
-    /// What its rows came to.
-    pub tally: &'a Tally,
-    /// What was in flight when its process died, if it has not gone on since.
-    pub death: Option<&'a Death>,
-    /// The command that goes on with it, if anything is left.
-    pub resume: Option<&'a str>,
-}
-
-/// What a run came to, with the rows that were asked for in full; tables have at most `width` characters.
-pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
-    let Shown { detail, tally, .. } = shown;
+/// What a run came to, with the rows that were asked for in full, and the command that goes on with it; tables have at most `width` characters.
+pub fn show_text(shown: &ShownRun, resume: Option<&str>, width: Option<usize>) -> String {
+    let detail = &shown.detail;
     let RunDetail {
         run,
         manifest,
@@ -73,7 +60,7 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
             .iter()
             .for_each(|(name, value)| field(name, &format::visible_line(value)));
     }
-    if let Some(death) = shown.death {
+    if let Some(death) = &shown.death {
         field("died with", &format::visible_line(&death.text()));
     }
     field("status", &Standing::from(run).status_text());
@@ -86,15 +73,15 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
     for line in grants::tables(providers.clone()) {
         field(std::mem::take(&mut name), &line);
     }
-    if let Some(resume) = shown.resume {
+    if let Some(resume) = resume {
         field("resume", &format::visible_line(resume));
     }
 
-    if !tally.providers.is_empty() {
+    if !shown.providers.is_empty() {
         lines.push(String::new());
-        lines.push(summary::table(tally, width));
+        lines.push(summary::table(&shown.providers, width));
     }
-    if let Some(denied) = tally.denied.text(&providers.collect()) {
+    if let Some(denied) = denials::text(&shown.denials, &providers.collect()) {
         lines.push(String::new());
         lines.push(denied);
     }
@@ -107,12 +94,12 @@ pub fn show_text(shown: &Shown<'_>, width: Option<usize>) -> String {
 
 /// The sessions that worked on a run, what was in flight where their processes died, and every change of its status;
 /// tables have at most `width` characters.
-pub fn history_text(
-    run: &RunSummary,
-    manifest: &Manifest,
-    deaths: &[Death],
-    width: Option<usize>,
-) -> String {
+pub fn history_text(history: &RunHistory, width: Option<usize>) -> String {
+    let RunHistory {
+        run,
+        manifest,
+        deaths,
+    } = history;
     let word = |reason: Option<Reason>| reason.map_or("", Reason::as_str);
     let mut sessions = Table::new([
         Column::new("session").right(),

@@ -3,9 +3,8 @@
 use super::{
     format,
     table::{Cell, Column, Table},
-    tally::{ProviderTally, Tally},
 };
-use crate::model::Counts;
+use crate::{model::Counts, view::ProviderSummary};
 
 /// A column's name, at which rank it goes, and what it counts.
 type CountColumn = (&'static str, u8, fn(&Counts) -> u64);
@@ -23,12 +22,10 @@ const COUNTS: [CountColumn; 6] = [
 const IDLE: u8 = 20;
 
 /// A table with a line for each provider, in at most `width` characters.
-pub(super) fn table(tally: &Tally, width: Option<usize>) -> String {
+pub(super) fn table(providers: &[ProviderSummary], width: Option<usize>) -> String {
     let counts = COUNTS.map(|(name, rank, count)| {
-        let providers = tally.providers.values();
-        let is_idle = providers
-            .into_iter()
-            .all(|provider| count(&provider.counts) == 0);
+        let counts = providers.iter().map(|provider| provider.counts.into());
+        let is_idle = counts.into_iter().all(|counts| count(&counts) == 0);
         let rank = if is_idle { rank - IDLE } else { rank };
         Column::new(name).right().go(rank)
     });
@@ -38,23 +35,23 @@ pub(super) fn table(tally: &Tally, width: Option<usize>) -> String {
     let provider = Column::new("provider").cut(10, 20).cut(23, 8);
     let columns: Vec<_> = [provider].into_iter().chain(counts).chain(times).collect();
     let mut table = Table::new(columns);
-    for (name, provider) in &tally.providers {
-        table.row(cells(name, provider));
+    for provider in providers {
+        table.row(cells(provider));
     }
     table.fitted(width)
 }
 
-fn cells(name: &str, provider: &ProviderTally) -> Vec<Cell> {
-    let percentile = |part| provider.durations.percentile(part).map(format::duration);
-    let times = [
-        percentile(0.5),
-        percentile(0.95),
-        Some(format::duration(provider.durations.max())),
-    ];
-    let counts = COUNTS.map(|(_, _, count)| Some(format::count(count(&provider.counts))));
+fn cells(provider: &ProviderSummary) -> Vec<Cell> {
+    let times = [provider.p50, provider.p95, Some(provider.max)];
+    let times = times.map(|time| time.map(format::duration));
+    let counts = Counts::from(provider.counts);
+    let counts = COUNTS.map(|(_, _, count)| Some(format::count(count(&counts))));
     let numbers = counts.into_iter().chain(times);
     let numbers = numbers.map(|text| Cell::from(text.unwrap_or_default()));
-    [Cell::from(name)].into_iter().chain(numbers).collect()
+    [Cell::from(provider.provider.as_str())]
+        .into_iter()
+        .chain(numbers)
+        .collect()
 }
 
 /// What a session did that was not the run's first.

@@ -12,6 +12,7 @@ use super::{
     manifest::{Manifest, Session},
     reader::{LineError, Rows},
     rerun::{self, Rerun, Selector},
+    row::Row,
     state::{Accepted, AttemptKey, State},
 };
 use crate::model::{Outcome, Reason};
@@ -73,7 +74,7 @@ pub(super) fn fold(
     Ok(fold.finish())
 }
 
-struct Fold<'a> {
+pub(super) struct Fold<'a> {
     history: History,
     /// What happened between rows, in order.
     events: VecDeque<Event<'a>>,
@@ -96,7 +97,7 @@ enum What<'a> {
 }
 
 impl<'a> Fold<'a> {
-    fn new(manifest: &'a Manifest, asked: Asked<'_>) -> Result<Self, RecordError> {
+    pub(super) fn new(manifest: &'a Manifest, asked: Asked<'_>) -> Result<Self, RecordError> {
         let planned = asked
             .planned
             .unwrap_or(manifest.metadata.planned_test_count);
@@ -154,7 +155,7 @@ impl<'a> Fold<'a> {
                 Ok(row) => take(self, row),
                 Err(damage @ LineError::Damaged { .. }) => {
                     tracing::warn!("{damage}");
-                    self.history.damaged_lines += 1;
+                    self.damaged();
                 }
                 Err(LineError::Io(source)) => return Err(RecordError::io("read rows")(source)),
             }
@@ -162,11 +163,26 @@ impl<'a> Fold<'a> {
         Ok(())
     }
 
-    fn named_row(&mut self, (brief, trial): (Brief, String)) {
+    /// Takes a row that was read in full.
+    pub(super) fn whole_row(&mut self, row: &Row<'_>) {
+        let brief = Brief {
+            version: row.v,
+            seq: row.seq,
+            mark: row.mark(),
+        };
+        self.named_row((brief, &row.trial));
+    }
+
+    /// Counts a line that gives no row.
+    pub(super) fn damaged(&mut self) {
+        self.history.damaged_lines += 1;
+    }
+
+    fn named_row<T: AsRef<str>>(&mut self, (brief, trial): (Brief, T)) {
         let ordinal = usize::try_from(brief.mark.key.ordinal).unwrap_or(usize::MAX);
         for (glob, is_meant) in &mut self.ids {
             if let Some(is_meant) = is_meant.get_mut(ordinal) {
-                *is_meant = *is_meant || rerun::is_meant(glob, &trial);
+                *is_meant = *is_meant || rerun::is_meant(glob, trial.as_ref());
             }
         }
         self.row(brief);
@@ -185,7 +201,7 @@ impl<'a> Fold<'a> {
         }
     }
 
-    fn finish(mut self) -> History {
+    pub(super) fn finish(mut self) -> History {
         while let Some(event) = self.events.pop_front() {
             self.happen(&event);
         }

@@ -2,6 +2,7 @@
 //!
 //! The run directory is the truth. A row counts once it is on disk, and SQLite repeats what manifests say.
 
+mod account;
 mod artifacts;
 mod birth;
 mod brief;
@@ -12,6 +13,7 @@ mod content;
 mod counts;
 mod cut;
 mod database;
+mod denials;
 mod durable;
 mod error;
 pub mod failpoint;
@@ -25,6 +27,7 @@ mod layout;
 mod limits;
 mod lock;
 mod log;
+mod look;
 mod manifest;
 mod modes;
 mod numbers;
@@ -52,12 +55,14 @@ mod status;
 mod store;
 mod sweep;
 mod tail;
+mod tally;
 #[cfg(test)]
 pub(crate) mod testing;
 mod verify;
 pub(crate) mod words;
 mod writer;
 
+pub use account::{Account, Wanted};
 pub use birth::{Birth, BirthProvider, BirthScenario, Place};
 pub use by::By;
 pub use claim::{Claim, Opening};
@@ -65,6 +70,7 @@ pub use conclusion::Conclusion;
 pub use content::{Blob, BlobSource};
 pub use counts::ManifestCounts;
 pub use database::database_sql;
+pub use denials::{Denial, Denials};
 pub use error::{CancelError, ClaimError, FindError, RecordError, Taken};
 pub use history::{Asked, History};
 pub use inflight::{InFlight, Underway};
@@ -72,6 +78,7 @@ pub use last_words::LastWords;
 pub use layout::{RunId, is_run, kept_in_root};
 pub use limits::ManifestLimits;
 pub use lock::{Busy, Holder};
+pub use look::{InFlightAtDeath, Look};
 pub use manifest::{
     End, Manifest, ManifestProvider, ManifestScenario, Metadata, Pinned, Session, Transition,
 };
@@ -95,4 +102,5 @@ pub use status::IllegalTransition;
 pub use store::{Filter, Runs, Store};
 pub use sweep::Swept;
 pub use tail::{Tail, TailRow};
+pub use tally::{ProviderTally, Tallied, Tally};
 pub use verify::{Damage, Verification};

@@ -7,7 +7,6 @@ use std::{
 };
 
 use fs_err::File;
-use jiff::Timestamp;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -24,7 +23,6 @@ use super::{
     row::{self, MAX_LINE_BYTES, Row, RowArtifact, StoredOutput},
     scenario_copy,
     state::State,
-    sweep,
     tail::Tail,
 };
 use crate::model::{Digest, RunStatus};
@@ -64,6 +62,10 @@ impl RunReader {
 
     pub(super) fn of(dir: RunDir, manifest: Manifest) -> Self {
         Self { dir, manifest }
+    }
+
+    pub(super) fn dir(&self) -> &RunDir {
+        &self.dir
     }
 
     /// What the run is.
@@ -139,20 +141,6 @@ impl RunReader {
             Err(error) if is_missing(&error) => Ok(Vec::new()),
             read => read.map_err(RecordError::io("read the runner's log")),
         }
-    }
-
-    /// What was being executed when the process of a session died, by session: places in the plan, and which attempts.
-    pub fn deaths(&self, now: Timestamp) -> Vec<(u32, Vec<(u64, u32)>)> {
-        let mut manifest = self.manifest.clone();
-        if manifest.status == RunStatus::Running && !lock::is_held(&self.dir.lock()) {
-            // As a sweep will write it down; where it cannot, nothing more is known.
-            drop(sweep::close(&self.dir, &mut manifest, now));
-        }
-        let sessions = manifest.sessions.into_iter();
-        let sessions = sessions.filter(|session| !session.in_flight.is_empty());
-        sessions
-            .map(|session| (session.n, session.in_flight))
-            .collect()
     }
 
     /// A text that an attempt left in one of the runner's own files: `log.jsonl`, `stdout.txt` or `stderr.txt`; empty if it

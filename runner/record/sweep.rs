@@ -133,11 +133,22 @@ pub(super) fn close(
 ) -> Result<History, RecordError> {
     let history = history::fold(vec![dir.index()], manifest, Asked::default())
         .map_err(|error| error.or_gone(dir))?;
+    close_by(dir, manifest, &history, now)?;
+    Ok(history)
+}
+
+/// The same by what its rows come to, which were read already.
+pub(super) fn close_by(
+    dir: &RunDir,
+    manifest: &mut Manifest,
+    history: &History,
+    now: Timestamp,
+) -> Result<(), RecordError> {
     let n = manifest.session();
     let words = last_words::read(dir.path()).filter(|words| words.session == n);
     let opened = manifest.sessions.last().map(|open| open.opened_at);
     let last_sign = sign::last(dir, opened.unwrap_or(manifest.started_at), now);
-    let end = end(manifest, &history, words, last_sign);
+    let end = end(manifest, history, words, last_sign);
     if let Some(session) = manifest.sessions.last_mut() {
         session.in_flight = inflight::read(&dir.inflight(), n)
             .into_iter()
@@ -146,7 +157,7 @@ pub(super) fn close(
             .collect();
     }
     manifest.close(WRITER, now.max(last_sign), &end)?;
-    Ok(history)
+    Ok(())
 }
 
 /// How a session ended that could not say so itself.

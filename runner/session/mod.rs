@@ -24,6 +24,7 @@ mod replanning;
 mod resume;
 pub mod secrets;
 mod session_log;
+mod show;
 mod start;
 mod stop;
 mod story;
@@ -48,6 +49,7 @@ pub use preview::{
 };
 pub use resume::{NothingLeft, Resume, resume};
 pub use session_log::SessionLog;
+pub use show::{history, show};
 pub use start::{Start, start};
 pub use stop::{Stop, StopAnswer, Stopped, Stopping, stop};
 pub use story::swept_text;

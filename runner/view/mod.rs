@@ -8,6 +8,7 @@ mod ended;
 mod events;
 mod inspection;
 mod live;
+mod providers;
 mod rehearsal;
 mod schemas;
 mod spoken;
@@ -21,13 +22,14 @@ pub use ended::EndedRun;
 pub use events::{EventLine, Longest, StreamEvent, events_schema};
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
 pub use live::{Death, InFlightAttempt, LiveSession};
+pub use providers::ProviderSummary;
 pub use rehearsal::{
     RehearsalRepeats, RehearsalReport, RehearsalTimes, RehearsalUsage, RehearsedArtifact,
     RehearsedCheck, RehearsedDenial, RehearsedError, RehearsedMetric, RehearsedRecord, TimeSpread,
 };
 pub use schemas::{SCHEMAS, schema};
 pub use spoken::{SpokenAttempt, SpokenAttempts};
-pub use summary::{RunDetail, RunList, RunSummary};
+pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRun};
 pub use tools::{ToolList, ToolState};
 pub use upkeep::{
     CleanupReport, DoomedRun, Execution, FailedPath, FoundDamage, Leftover, PruneReport,

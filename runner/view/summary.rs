@@ -6,12 +6,17 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{live::LiveSession, version::DocumentVersion, written};
+use super::{
+    live::{Death, LiveSession},
+    providers::ProviderSummary,
+    version::DocumentVersion,
+    written,
+};
 use crate::{
     error::ExitStatus,
     model::{Reason, RunStatus, Stage, StopSignal, Verdict},
     record::{
-        Manifest, ManifestCounts, Pinned, Row, RunEntry, RunId,
+        Denials, Manifest, ManifestCounts, Pinned, Row, RunEntry, RunId,
         words::{self, InstantSchema, WordSchema},
     },
 };
@@ -105,6 +110,30 @@ pub struct RunDetail {
     pub manifest: Manifest,
     /// The rows that were asked for, in the order of writing, without their checksums.
     pub rows: Vec<Row<'static>>,
+}
+
+/// A run as a screen shows it: the document, and what version 1 of it has no keys for.
+#[derive(Clone, Debug)]
+pub struct ShownRun {
+    /// The run, and the rows that were asked for.
+    pub detail: RunDetail,
+    /// What its trials came to, by provider.
+    pub providers: Vec<ProviderSummary>,
+    /// What its providers tried and were not granted.
+    pub denials: Denials,
+    /// What was in flight when its process died, if it has not gone on since.
+    pub death: Option<Death>,
+}
+
+/// The sessions of a run.
+#[derive(Clone, Debug)]
+pub struct RunHistory {
+    /// The run and how it stands.
+    pub run: RunSummary,
+    /// Its manifest, which has its sessions and every change of its status.
+    pub manifest: Manifest,
+    /// What was in flight where its processes died.
+    pub deaths: Vec<Death>,
 }
 
 impl RunSummary {

@@ -7,8 +7,8 @@ const STEPS: usize = 16;
 const BITS: usize = 64;
 
 /// Durations by their size, to the microsecond.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Histogram {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
     buckets: Vec<u64>,
     count: u64,
     max: Duration,
@@ -16,17 +16,18 @@ pub(super) struct Histogram {
 
 impl Histogram {
     /// Adds a duration.
-    pub(super) fn add(&mut self, duration: Duration) {
+    pub fn add(&mut self, duration: Duration) {
         if self.buckets.is_empty() {
             self.buckets = vec![0; STEPS * BITS];
         }
         self.buckets[bucket(micros(duration))] += 1;
         self.count += 1;
-        self.max = self.max.max(duration);
+        // To the microsecond, as rows have it: what is read back is equal.
+        self.max = self.max.max(Duration::from_micros(micros(duration)));
     }
 
     /// The largest duration.
-    pub(super) fn max(&self) -> Duration {
+    pub fn max(&self) -> Duration {
         self.max
     }
 
@@ -37,7 +38,7 @@ impl Histogram {
         clippy::cast_precision_loss,
         reason = "a part of a count is a count"
     )]
-    pub(super) fn percentile(&self, part: f64) -> Option<Duration> {
+    pub fn percentile(&self, part: f64) -> Option<Duration> {
         let rank = ((self.count as f64 * part).ceil() as u64).max(1);
         let mut seen = 0;
         let index = self.buckets.iter().position(|count| {
