@@ -7,9 +7,10 @@ use crate::{
     cli::{ListArgs, Since},
     error::{Error, ExitStatus},
     output::{self, Output},
-    record::{Filter, RunEntry, Store},
+    record::Store,
     run,
-    view::RunList,
+    session::{self, List},
+    view::RunSummary,
 };
 
 /// Lists runs, newest first.
@@ -22,37 +23,35 @@ pub(super) fn list(
     show_warnings(output);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let now = run::wall_clock();
-    let mut list = store.runs(&Filter::default()).map_err(Error::record)?;
-    let all = list.runs.len();
-    list.runs.retain(|run| is_wanted(args, run, now));
-    list.runs.truncate(args.limit.unwrap_or(usize::MAX));
+    let listed = session::list(&store, &asked(args, now), now).map_err(Error::record)?;
+    let runs = &listed.list.runs;
 
-    super::warn_unreadable(&list.unreadable, output);
-    let shown = RunList::new(&list.runs, now);
+    super::warn_unreadable(&listed.unreadable, output);
     if args.json {
-        output.document(&shown);
-    } else if list.runs.is_empty() {
-        output.plain(&nothing(args, all));
+        output.document(&listed.list);
+    } else if runs.is_empty() {
+        output.plain(&nothing(args, listed.all));
     } else {
         let ids = store.short_ids();
-        output.data(&output::list_table(&shown, &ids, output.columns()));
-        hint_at_resume(&list.runs, surroundings, output);
+        output.data(&output::list_table(&listed.list, &ids, output.columns()));
+        hint_at_resume(runs, surroundings, output);
     }
     Ok(ExitStatus::Success)
 }
 
-/// Tells whether a run is one of those that were asked for.
-fn is_wanted(args: &ListArgs, run: &RunEntry, now: Timestamp) -> bool {
-    let since = match args.since {
-        None => Timestamp::MIN,
-        Some(Since::At(since)) => since,
-        Some(Since::Ago(age)) => now.checked_sub(age).unwrap_or(Timestamp::MIN),
-    };
-    let scenario = args.scenario.as_ref();
-    (args.status.is_empty() || args.status.contains(&run.status))
-        && args.verdict.is_none_or(|verdict| verdict == run.verdict)
-        && scenario.is_none_or(|glob| glob.is_match(&run.scenario))
-        && run.started_at >= since
+/// Which runs are asked for.
+fn asked(args: &ListArgs, now: Timestamp) -> List {
+    List {
+        statuses: args.status.clone(),
+        verdict: args.verdict,
+        scenario: args.scenario.clone(),
+        since: match args.since {
+            None => Timestamp::MIN,
+            Some(Since::At(since)) => since,
+            Some(Since::Ago(age)) => now.checked_sub(age).unwrap_or(Timestamp::MIN),
+        },
+        limit: args.limit.unwrap_or(usize::MAX),
+    }
 }
 
 /// Says that there are no runs, or none of those that were asked for.
@@ -77,10 +76,10 @@ fn nothing(args: &ListArgs, all: usize) -> String {
 }
 
 /// Says how to go on with the newest run that has something left.
-fn hint_at_resume(runs: &[RunEntry], surroundings: &Surroundings, output: &Output) {
+fn hint_at_resume(runs: &[RunSummary], surroundings: &Surroundings, output: &Output) {
     let mut open = runs.iter().filter(|run| run.is_resumable());
     let Some(newest) = open.next() else { return };
-    let Some(command) = naming::resume_entry(newest, surroundings) else {
+    let Some(command) = naming::resume(&newest.dir, &newest.id, newest.status, surroundings) else {
         return;
     };
     let line = output::resume_line(&command);

@@ -7,9 +7,10 @@ use crate::{
     error::{Error, ExitStatus},
     model::chain,
     output::{self, Output},
-    record::{Policy, Pruning, RecordError, RunEntry, RunId, Spared, Store},
+    record::{Policy, RunId, Store},
     run,
-    view::{Execution, PruneReport},
+    session::{self, Pruned},
+    view::Execution,
 };
 
 /// Deletes what the policies name, or says what would be deleted.
@@ -24,29 +25,27 @@ pub(super) fn prune(args: &PruneArgs, output: &Output) -> Result<ExitStatus, Err
         keep_last: args.keep_last,
         max_bytes: args.max_size,
     };
-    let now = run::wall_clock();
-    let (pruning, execution) = if args.no_dry_run {
-        (store.prune(&policy, now), Execution::Real)
-    } else {
-        (store.prunable(&policy, now), Execution::Dry)
+    let execution = match args.no_dry_run {
+        true => Execution::Real,
+        false => Execution::Dry,
     };
-    let pruning = pruning.map_err(Error::record)?;
-
-    tell(&store, &pruning, execution, args.json, output);
-    Ok(status(&pruning, &policy))
+    let pruned = session::prune(&store, &policy, execution, run::wall_clock());
+    let pruned = pruned.map_err(Error::record)?;
+    tell(&store, &pruned, args.json, output);
+    Ok(pruned.exit)
 }
 
-fn tell(store: &Store, pruning: &Pruning, execution: Execution, is_json: bool, output: &Output) {
-    super::warn_unreadable(&pruning.unreadable, output);
-    for (path, error) in &pruning.failures {
+fn tell(store: &Store, pruned: &Pruned, is_json: bool, output: &Output) {
+    super::warn_unreadable(&pruned.pruning.unreadable, output);
+    for (path, error) in &pruned.pruning.failures {
         let error = chain(error);
         output.warn(&format!("`{}` cannot be pruned: {error}", path.display()));
     }
-    let report = PruneReport::new(pruning, execution, run::wall_clock());
+    let report = &pruned.report;
     if is_json {
-        output.document(&report);
+        output.document(report);
     } else {
-        let text = output::prune_text(&report, &store.short_ids(), output.columns());
+        let text = output::prune_text(report, &store.short_ids(), output.columns());
         output.show(&text);
         if report.is_dry_run {
             output.hint("nothing was deleted; `--no-dry-run` deletes");
@@ -59,26 +58,6 @@ fn tell(store: &Store, pruning: &Pruning, execution: Execution, is_json: bool, o
                 1 => output.hint("one of these runs can still be resumed"),
                 count => output.hint(&format!("{count} of these runs can still be resumed")),
             }
-        }
-    }
-}
-
-fn status(pruning: &Pruning, policy: &Policy) -> ExitStatus {
-    let mut failures = pruning.failures.iter();
-    if failures.any(|(_, error)| matches!(error, RecordError::Held { .. })) {
-        return ExitStatus::Busy;
-    }
-    if !pruning.failures.is_empty() {
-        return ExitStatus::Storage;
-    }
-    // Who names a run asks for that one; who states a policy takes what it comes to.
-    let refused =
-        |(run, spared): &(RunEntry, Spared)| policy.runs.contains(&run.id).then_some(*spared);
-    match pruning.spared.iter().find_map(refused) {
-        None => ExitStatus::Success,
-        Some(Spared::Running | Spared::InUse) => ExitStatus::Busy,
-        Some(Spared::NotYetSwept | Spared::Pinned | Spared::Newer | Spared::Link) => {
-            ExitStatus::Usage
         }
     }
 }

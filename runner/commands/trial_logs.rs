@@ -6,8 +6,8 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use crate::{
     error::{Error, ExitStatus},
     output::{self, Output},
-    record::{LineError, RunEntry, RunReader},
-    view::{DocumentVersion, SpokenAttempt, SpokenAttempts},
+    record::{LineError, Row, RunEntry, RunReader},
+    session,
 };
 
 /// Prints what the attempts of the trials said that a glob matches: log, standard output, standard error.
@@ -19,23 +19,12 @@ pub(super) fn trials(
 ) -> Result<ExitStatus, Error> {
     let wanted = matcher(glob)?;
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
-    let mut said = Vec::new();
-    for row in reader.rows() {
-        match row {
-            Ok(row)
-                if wanted.is_match(row.trial.as_ref()) || wanted.is_match(row.test.as_ref()) =>
-            {
-                let text = |name| reader.attempt_text(&row, name);
-                let (log, stdout, stderr) =
-                    (text("log.jsonl"), text("stdout.txt"), text("stderr.txt"));
-                said.push(SpokenAttempt::new(row, log, stdout, stderr));
-            }
-            Ok(_) => {}
-            Err(error @ LineError::Damaged { .. }) => output.warn(&error.to_string()),
-            Err(error) => return Err(Error::storage(miette::Report::from_err(error))),
-        }
-    }
-    if said.is_empty() {
+    let is_wanted =
+        |row: &Row<'_>| wanted.is_match(row.trial.as_ref()) || wanted.is_match(row.test.as_ref());
+    let warn = |error: &LineError| output.warn(&error.to_string());
+    let said = session::said(run, &reader, is_wanted, warn)
+        .map_err(|error| Error::storage(miette::Report::from_err(LineError::Io(error))))?;
+    if said.attempts.is_empty() {
         return Err(Error {
             status: ExitStatus::NothingSelected,
             report: miette!(
@@ -45,11 +34,6 @@ pub(super) fn trials(
             ),
         });
     }
-    let said = SpokenAttempts {
-        v: DocumentVersion,
-        run: run.id.clone(),
-        attempts: said,
-    };
     match is_json {
         true => output.document(&said),
         false => output.show(&output::said_text(&said)),

@@ -5,8 +5,8 @@ use crate::{
     cli::VerifyArgs,
     error::{Error, ExitStatus},
     output::{self, Output},
-    record::{Store, Verification},
-    view::VerifyReport,
+    record::Store,
+    session,
 };
 
 /// Checks that nothing of a run is damaged.
@@ -18,9 +18,7 @@ pub(super) fn verify(
     let named = Named::or_latest(args.run.as_deref(), surroundings);
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let dir = named.told(store.locate(named.as_str()))?;
-    let verification = Verification::of(&dir).map_err(Error::record)?;
-
-    let report = VerifyReport::new(&dir, verification);
+    let report = session::verify(&dir).map_err(Error::record)?;
     match args.json {
         true => output.document(&report),
         false => output.data(&output::verify_text(&report)),

@@ -74,6 +74,30 @@ impl RunReader {
     }
 }
 
+impl Tally {
+    /// What all rows of a run come to, with its first failures.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`RunReader::account`] does.
+    pub fn of_run(
+        reader: &RunReader,
+        damaged: impl FnMut(&LineError),
+    ) -> Result<Self, RecordError> {
+        let account = reader.account(|_| Wanted::No, damaged)?;
+        let mut tally = account.tally;
+        tally.find_failures(reader, &account.history.state);
+        Ok(tally)
+    }
+
+    /// Keeps the first trials of a run that have ended badly, by its state; lines that give no row are passed over.
+    fn find_failures(&mut self, reader: &RunReader, state: &State) {
+        let rows = reader.rows().filter_map(Result::<_, LineError>::ok);
+        let failures = rows.filter(|row| state.is_current(row) && row.outcome.is_bad());
+        self.failures = failures.take(Self::MAX_FAILURES).collect();
+    }
+}
+
 /// One reading of all rows.
 struct Pass<'a> {
     fold: Fold<'a>,

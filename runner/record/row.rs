@@ -332,13 +332,6 @@ impl<'a> Row<'a> {
         serde_json::from_slice(line).map_err(|error| problem(line, &error))
     }
 
-    /// How long the attempt took.
-    pub fn duration(&self) -> Duration {
-        // To the microsecond, as it is written; what somebody else wrote may be anything.
-        let micros = (self.duration_ms * 1e3).round();
-        Duration::from_micros(micros as u64)
-    }
-
     /// What of the row decides state.
     pub fn mark(&self) -> Mark {
         Mark {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
-use super::{Denials, Entry, LineError, RecordError, Row, RowDenied, RunReader, State, Wanted};
+use super::{Denials, Entry, Row, RowDenied};
 use crate::model::{Counts, ErrorClass, Histogram, Outcome};
 
 /// What the rows of a run came to, by provider.
@@ -36,6 +36,15 @@ pub struct Tallied<'a> {
     denied: Cow<'a, [RowDenied<'a>]>,
 }
 
+impl Row<'_> {
+    /// How long the attempt took.
+    pub fn duration(&self) -> Duration {
+        // To the microsecond, as it is written; what somebody else wrote may be anything.
+        let micros = (self.duration_ms * 1e3).round();
+        Duration::from_micros(micros as u64)
+    }
+}
+
 impl<'a> From<&'a Entry> for Tallied<'a> {
     fn from(entry: &'a Entry) -> Self {
         let attempt = &entry.attempt;
@@ -67,7 +76,7 @@ impl<'a> From<&'a Row<'_>> for Tallied<'a> {
 
 impl Tally {
     /// How many failures a summary tells in full.
-    const MAX_FAILURES: usize = 10;
+    pub(super) const MAX_FAILURES: usize = 10;
 
     /// Adds an attempt. It counts if it `settles` its trial: of a trial that was run again, only the last one does.
     pub fn add(&mut self, attempt: &Tallied<'_>, settles: bool) {
@@ -107,28 +116,6 @@ impl Tally {
         if self.failures.len() < Self::MAX_FAILURES {
             self.failures.push(row.clone());
         }
-    }
-
-    /// What all rows of a run come to, with its first failures.
-    ///
-    /// # Errors
-    ///
-    /// Fails as [`RunReader::account`] does.
-    pub fn of_run(
-        reader: &RunReader,
-        damaged: impl FnMut(&LineError),
-    ) -> Result<Self, RecordError> {
-        let account = reader.account(|_| Wanted::No, damaged)?;
-        let mut tally = account.tally;
-        tally.find_failures(reader, &account.history.state);
-        Ok(tally)
-    }
-
-    /// Keeps the first trials of a run that have ended badly, by its state; lines that give no row are passed over.
-    fn find_failures(&mut self, reader: &RunReader, state: &State) {
-        let rows = reader.rows().filter_map(Result::<_, LineError>::ok);
-        let failures = rows.filter(|row| state.is_current(row) && row.outcome.is_bad());
-        self.failures = failures.take(Self::MAX_FAILURES).collect();
     }
 
     /// How many trials came to what, together.

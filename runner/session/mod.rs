@@ -13,6 +13,7 @@ mod differences;
 mod exclusivity;
 mod follow;
 mod host;
+mod list;
 mod live;
 mod matching;
 mod notice;
@@ -22,6 +23,7 @@ mod preview;
 pub mod protected;
 mod replanning;
 mod resume;
+mod said;
 pub mod secrets;
 mod session_log;
 mod show;
@@ -30,6 +32,7 @@ mod stop;
 mod story;
 #[cfg(test)]
 mod testing;
+mod upkeep;
 mod wait;
 mod waiting;
 
@@ -39,6 +42,7 @@ pub use choose::{only_incomplete, only_running};
 pub use exclusivity::Exclusivity;
 pub use follow::{Followed, RunRows, RunnerLog, SeenRow};
 pub use host::Host;
+pub use list::{List, Listed, list};
 pub use live::engine_options;
 pub use matching::Trials;
 pub use notice::Notice;
@@ -48,11 +52,13 @@ pub use preview::{
     PendingTrial, Preview, PreviewedAccess, preview_resume, preview_start, validate,
 };
 pub use resume::{NothingLeft, Resume, resume};
+pub use said::said;
 pub use session_log::SessionLog;
 pub use show::{history, show};
 pub use start::{Start, start};
 pub use stop::{Stop, StopAnswer, Stopped, Stopping, stop};
 pub use story::swept_text;
+pub use upkeep::{Cleaned, Pruned, cleanup, prune, verify};
 pub use wait::Wait;
 pub use waiting::{POLL_EVERY, Waiting, block_on};
 
