@@ -4,7 +4,10 @@ use std::{io, path::Path};
 
 use fs_err::File;
 
-use crate::{model::Grants, record::RunId};
+use crate::{
+    model::Grants,
+    record::{History, RunEntry, RunId, RunReader},
+};
 
 /// What is told of a session when its run can be listed.
 pub struct Begin<'a> {
@@ -24,4 +27,16 @@ pub struct Begin<'a> {
     pub jobs: usize,
     /// Opens the run's log once more, for whoever has something to add to it.
     pub open_log: &'a dyn Fn() -> io::Result<File>,
+}
+
+/// A run that was to be gone on with, and needs nothing more.
+pub struct NothingLeft<'a> {
+    /// The run.
+    pub run: &'a RunEntry,
+    /// What is stored of it.
+    pub reader: &'a RunReader,
+    /// What its rows come to.
+    pub history: &'a History,
+    /// How many of its trials came to no verdict.
+    pub unjudged: u64,
 }

@@ -4,7 +4,6 @@
 use std::{
     num::NonZeroUsize,
     panic::{self, AssertUnwindSafe},
-    path::Path,
     time::Duration,
 };
 
@@ -17,6 +16,7 @@ use tokio::{
 use super::{
     Begin, Host, Notice, Observe,
     closing::{Closing, close},
+    engine::engine_options,
     story,
     waiting::until,
 };
@@ -27,9 +27,6 @@ use crate::{
     record::{Conclusion, History, RecordError, Recorder, Store, Written},
     run::{self, Message, Plan, Session, SessionError, StopRequest, Watch, Watchdog},
 };
-
-/// How long compiling one plugin may take.
-const COMPILE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// As long as any process lives.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -191,16 +188,6 @@ pub(super) fn make_room(plan: &mut Plan, observe: &mut dyn Observe) -> Result<()
         observe.notice(&Notice::Reduced(reduced));
     }
     Ok(())
-}
-
-/// Where the engine finds its compiler and its cache; `root` is the results root.
-pub fn engine_options(host: &Host, root: &Path) -> EngineOptions {
-    let cache = host.cache.clone();
-    EngineOptions {
-        compiler: host.program.clone(),
-        cache: cache.unwrap_or_else(|| root.join(".cache")),
-        compile_timeout: COMPILE_TIMEOUT,
-    }
 }
 
 fn stopper(

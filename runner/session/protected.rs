@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Host, Resume, Start, live};
+use super::{Host, Resume, Start, engine};
 use crate::{record, run::Protected};
 
 /// What names the certificates that servers are checked by, instead of the system's.
@@ -107,7 +107,7 @@ pub fn of_root(root: &Path, host: &Host) -> Vec<Protected> {
     let mut protected: Vec<_> = kept
         .map(|(what, path)| Protected::folder(what, &path))
         .collect();
-    let cache = live::engine_options(host, root).cache;
+    let cache = engine::engine_options(host, root).cache;
     protected.push(Protected::folder("the cache of compiled plugins", &cache));
     protected
 }

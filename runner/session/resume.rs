@@ -1,11 +1,9 @@
 //! Going on with a run that was cut short, or running trials of one again.
 
-use std::path::PathBuf;
-
 use miette::miette;
 
 use super::{
-    Host, Notice, Observe, Start,
+    Host, NothingLeft, Notice, Observe, Resume,
     live::{self, Live},
     protected,
     replanning::{self, Planned},
@@ -15,54 +13,7 @@ use crate::{
     error::Error,
     model::RunStatus,
     record::{Asked, Conclusion, History, Manifest, Opening, Rerun, RunEntry, RunReader, Store},
-    run::Overrides,
 };
-
-/// What is asked for: that somebody goes on with a run.
-#[derive(Clone, Debug)]
-pub struct Resume {
-    /// The run.
-    pub run: RunEntry,
-    /// What holds instead of what held before.
-    pub overrides: Overrides,
-    /// Files of secrets, which count before the environment.
-    pub secret_files: Vec<PathBuf>,
-    /// Which trials run again that have a final row.
-    pub rerun: Option<Rerun>,
-    /// Whether the scenario and the plugins are adopted as they are now, and what that changes runs again.
-    pub accept_changes: bool,
-    /// Whether a run is gone on with that was cancelled.
-    pub force: bool,
-}
-
-impl Resume {
-    /// Goes on with a run that is where a new one was to begin. Its plan is the same, and so are the limits in it.
-    pub(super) fn of_start(request: &Start, run: RunEntry) -> Self {
-        Self {
-            run,
-            overrides: Overrides {
-                limits: Vec::new(),
-                ..request.overrides.clone()
-            },
-            secret_files: request.secret_files.clone(),
-            rerun: None,
-            accept_changes: false,
-            force: false,
-        }
-    }
-}
-
-/// A run that was to be gone on with, and needs nothing more.
-pub struct NothingLeft<'a> {
-    /// The run.
-    pub run: &'a RunEntry,
-    /// What is stored of it.
-    pub reader: &'a RunReader,
-    /// What its rows come to.
-    pub history: &'a History,
-    /// How many of its trials came to no verdict.
-    pub unjudged: u64,
-}
 
 /// Goes on with a run in its own directory, and blocks until it has ended.
 ///

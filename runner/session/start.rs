@@ -1,11 +1,9 @@
 //! Running a scenario: from its file to the conclusion of a new run.
 
-use std::path::PathBuf;
-
 use miette::miette;
 
 use super::{
-    Build, Exclusivity, Host, Notice, Observe, Resume, exclusivity,
+    Host, Notice, Observe, Resume, Start, exclusivity,
     live::{self, Live},
     plugins, protected, resume, secrets, story,
 };
@@ -13,33 +11,12 @@ use crate::{
     error::{Error, ExitStatus},
     model::chain,
     record::{Conclusion, History, Place, RecordError, RunEntry, RunReader, Store},
-    run::{Overrides, Plan, PlanError},
-    scenario::{self, Selection},
+    run::{Plan, PlanError},
+    scenario,
 };
 
 /// How many grants that do nothing are told.
 const MAX_IDLE_GRANTS: usize = 10;
-
-/// What is asked for: that a scenario runs.
-#[derive(Clone, Debug)]
-pub struct Start {
-    /// The scenario's file.
-    pub scenario: PathBuf,
-    /// Which of its tests run on which providers.
-    pub selection: Selection,
-    /// What holds instead of what the scenario says.
-    pub overrides: Overrides,
-    /// Whether plugins may be built.
-    pub build: Build,
-    /// Files of secrets, which count before the environment.
-    pub secret_files: Vec<PathBuf>,
-    /// The results root.
-    pub results: PathBuf,
-    /// The run's own directory, whose parent is the results root then; a run of the same plan that is there is gone on with.
-    pub into: Option<PathBuf>,
-    /// Whether the run wants the results root for itself.
-    pub exclusivity: Exclusivity,
-}
 
 /// Runs a scenario, and blocks until the run has ended; where `into` has a run of the same plan, goes on with that.
 ///

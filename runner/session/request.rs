@@ -1,0 +1,65 @@
+//! [`Start`] and [`Resume`]: what is asked for, as plain values.
+
+use std::path::PathBuf;
+
+use super::{Build, Exclusivity};
+use crate::{
+    record::{Rerun, RunEntry},
+    run::Overrides,
+    scenario::Selection,
+};
+
+/// What is asked for: that a scenario runs.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The scenario's file.
+    pub scenario: PathBuf,
+    /// Which of its tests run on which providers.
+    pub selection: Selection,
+    /// What holds instead of what the scenario says.
+    pub overrides: Overrides,
+    /// Whether plugins may be built.
+    pub build: Build,
+    /// Files of secrets, which count before the environment.
+    pub secret_files: Vec<PathBuf>,
+    /// The results root.
+    pub results: PathBuf,
+    /// The run's own directory, whose parent is the results root then; a run of the same plan that is there is gone on with.
+    pub into: Option<PathBuf>,
+    /// Whether the run wants the results root for itself.
+    pub exclusivity: Exclusivity,
+}
+
+/// What is asked for: that somebody goes on with a run.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// The run.
+    pub run: RunEntry,
+    /// What holds instead of what held before.
+    pub overrides: Overrides,
+    /// Files of secrets, which count before the environment.
+    pub secret_files: Vec<PathBuf>,
+    /// Which trials run again that have a final row.
+    pub rerun: Option<Rerun>,
+    /// Whether the scenario and the plugins are adopted as they are now, and what that changes runs again.
+    pub accept_changes: bool,
+    /// Whether a run is gone on with that was cancelled.
+    pub force: bool,
+}
+
+impl Resume {
+    /// Goes on with a run that is where a new one was to begin. Its plan is the same, and so are the limits in it.
+    pub(super) fn of_start(request: &Start, run: RunEntry) -> Self {
+        Self {
+            run,
+            overrides: Overrides {
+                limits: Vec::new(),
+                ..request.overrides.clone()
+            },
+            secret_files: request.secret_files.clone(),
+            rerun: None,
+            accept_changes: false,
+            force: false,
+        }
+    }
+}
