@@ -27,6 +27,21 @@ fn artefacts(runner: &Runner) -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_plugin_that_is_damaged_in_the_store_is_compiled_from_its_file() {
+    let runner = one_test();
+    exec_with_cache(&runner, "cache").finish().expect(0);
+    let manifest = runner.only_run().manifest();
+    let digest = manifest["providers"][0]["plugin_sha256"].as_str().unwrap();
+    let entry = runner.path(&format!("results/store/{}/{digest}", &digest[..2]));
+    let mut bytes = fs_err::read(&entry).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs_err::write(&entry, bytes).unwrap();
+    exec_with_cache(&runner, "another cache").finish().expect(0);
+    let verified = runner.run(&["verify"]).expect(1);
+    assert!(verified.stdout.contains(digest), "{}", verified.stdout);
+}
+
+#[test]
 fn a_damaged_artefact_in_the_compile_cache_is_made_anew() {
     let runner = one_test();
     exec_with_cache(&runner, "cache").finish().expect(0);

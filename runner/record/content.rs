@@ -8,10 +8,9 @@ use std::{
     time::SystemTime,
 };
 
-use fs_err::File;
 use sha2::{Digest as _, Sha256};
 
-use super::{RecordError, durable, failpoint, layout, lock::Lock, modes};
+use super::{RecordError, durable, failpoint, layout, lock::Lock, modes, regular};
 use crate::model::Digest;
 
 const CHUNK: usize = 64 * 1024;
@@ -107,7 +106,8 @@ impl Blob {
                 .write_all(bytes)
                 .map_err(RecordError::io("write into the content store")),
             BlobSource::File(path) => {
-                let file = File::open(path).map_err(RecordError::io("read what a run needs"))?;
+                let read = RecordError::io("read what a run needs");
+                let file = regular::open(path).map_err(read)?;
                 copy_file(file, path, self.digest, target)
             }
             BlobSource::Open(file) => {
@@ -236,5 +236,20 @@ mod tests {
         let entry = layout::content_entry(&store, blob.digest);
         assert!(!entry.exists());
         assert_eq!(entry.parent().unwrap().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_no_file_any_more_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let content = Content::open(directory.path().join("store")).unwrap();
+        let path = directory.path().join("plugin.wasm");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let blob = Blob {
+            digest: Digest::of(b"what it once was"),
+            source: BlobSource::File(path),
+        };
+        let error = content.add(&blob, SystemTime::now()).unwrap_err();
+        assert!(matches!(error, RecordError::Io { .. }), "{error}");
     }
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     model::{Digest, ProviderId, chain},
-    plugin::{Description, Engine, Interrupt, Moment, Plugin, Protocol, child::Helper},
+    plugin::{Description, Engine, Interrupt, LinkError, Moment, Plugin, Protocol, child::Helper},
 };
 
 impl Plan {
@@ -56,7 +56,11 @@ impl Plan {
                     let start = Moment::now();
                     // The original may be replaced while others are compiled.
                     let stored = provider.file.moved_to(blobs(provider.file.sha256));
-                    let linked = engine.link(&stored, interrupt).await;
+                    let linked = match engine.link(&stored, interrupt).await {
+                        // What is stored is damaged, which `runner verify` tells of; the original is as good.
+                        Err(LinkError::File(_)) => engine.link(&provider.file, interrupt).await,
+                        linked => linked,
+                    };
                     let took = start.elapsed();
                     observe(Event::Linked { provider: id, took });
                     match linked {

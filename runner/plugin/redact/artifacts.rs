@@ -59,9 +59,13 @@ impl Redactor {
     /// Tells whether there is a secret in a content.
     fn is_in_content(&self, content: &dyn Content) -> io::Result<bool> {
         let mut marking = Marking::new(self, |_| Ok(()));
-        content.write_to(&mut marking)?;
-        marking.end()?;
-        Ok(marking.has_found)
+        let looked = content
+            .write_to(&mut UntilFound(&mut marking))
+            .and_then(|()| marking.end());
+        match looked {
+            Err(_) if marking.has_found => Ok(true),
+            looked => looked.map(|()| marking.has_found),
+        }
     }
 
     /// Writes every content anew, without secrets. What they were before is then gone.
@@ -160,6 +164,21 @@ impl<F: FnMut(&[u8]) -> io::Result<()>> Write for Marking<'_, F> {
             self.tell_before(self.held.len() + 1 - self.redactor.longest)?;
         }
         Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+/// Hands on what is written to it until there is a secret in that, and refuses the rest, which nobody has to look at.
+struct UntilFound<'m, 'a, F>(&'m mut Marking<'a, F>);
+
+impl<F: FnMut(&[u8]) -> io::Result<()>> Write for UntilFound<'_, '_, F> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if self.0.has_found {
+            return Err(io::Error::other("a secret was found"));
+        }
+        self.0.write(piece)
     }
 
     fn flush(&mut self) -> io::Result<()> {
