@@ -10,7 +10,7 @@ use crate::{
     cli::ShowArgs,
     error::{Error, ExitStatus},
     output::{self, Output},
-    record::{LineError, Row, Store, Wanted},
+    record::{FindError, LineError, Look, Row, Store, Wanted},
     run,
     session::{self, Trials},
 };
@@ -25,15 +25,16 @@ pub(super) fn show(
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let named = Named::or_latest(args.run.as_deref(), surroundings);
     let dir = named.told(store.locate(named.as_str()))?;
+    let look = named.told(Look::at(&dir).map_err(FindError::from))?;
     let now = run::wall_clock();
     if args.history && !args.json {
-        let history = session::history(&dir, now).map_err(Error::record)?;
+        let history = session::history(&look, now).map_err(Error::record)?;
         output.show(&output::history_text(&history, output.columns()));
         return Ok(ExitStatus::Success);
     }
 
     let warn = |error: &LineError| output.warn(&error.to_string());
-    let shown = session::show(&dir, |row| asked.wants(row), warn, now).map_err(Error::record)?;
+    let shown = session::show(&look, |row| asked.wants(row), warn, now).map_err(Error::record)?;
     if let Some(trials) = &asked.trials {
         trials.check("with a row")?;
     }

@@ -18,7 +18,7 @@ use crate::{
     error::ExitStatus,
     model::{Counts, Outcome, ProviderId, StopMode, chain},
     plugin::Moment,
-    record::{Conclusion, Entry, LineError, Row, RunReader, Tally, Wanted},
+    record::{Conclusion, Entry, LineError, Look, Row, RunReader, Tally, Wanted},
     run,
     session::{self, Begin, NothingLeft, Notice, Observe},
     view::ProviderSummary,
@@ -380,7 +380,9 @@ impl Observe for Report<'_> {
 
     fn nothing_left(&mut self, left: &NothingLeft<'_>) {
         let warn = |error: &LineError| self.output.warn(&error.to_string());
-        let shown = session::show(&left.run.dir, |_| Wanted::No, warn, run::wall_clock());
+        let now = run::wall_clock();
+        let shown = Look::at(&left.run.dir)
+            .and_then(|look| session::show(&look, |_| Wanted::No, warn, now));
         match shown {
             Ok(shown) => {
                 let text = runs::show_text(&shown, None, self.output.columns());

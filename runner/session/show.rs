@@ -1,7 +1,5 @@
 //! [`show`] and [`history`]: everything that is known of one run. Its manifest and its rows are read once.
 
-use std::path::Path;
-
 use jiff::Timestamp;
 
 use crate::{
@@ -16,18 +14,17 @@ use crate::{
     },
 };
 
-/// Shows the run in `dir` with the rows that `wants` asks for; `damaged` hears of lines that give none.
+/// Shows a run with the rows that `wants` asks for; `damaged` hears of lines that give none.
 ///
 /// # Errors
 ///
-/// Fails if its manifest or its rows cannot be read.
+/// Fails if its rows cannot be read.
 pub fn show(
-    dir: &Path,
+    look: &Look,
     wants: impl FnMut(&Row<'_>) -> Wanted,
     damaged: impl FnMut(&LineError),
     now: Timestamp,
 ) -> Result<ShownRun, RecordError> {
-    let look = Look::at(dir)?;
     let reader = look.reader();
     let account = reader.account(wants, damaged)?;
     let (run, deaths) = look.entry(&account.history)?;
@@ -51,13 +48,12 @@ pub fn show(
     })
 }
 
-/// Shows the sessions of the run in `dir`.
+/// Shows the sessions of a run.
 ///
 /// # Errors
 ///
 /// Fails as [`show`] does.
-pub fn history(dir: &Path, now: Timestamp) -> Result<RunHistory, RecordError> {
-    let look = Look::at(dir)?;
+pub fn history(look: &Look, now: Timestamp) -> Result<RunHistory, RecordError> {
     let reader = look.reader();
     let (run, deaths) = look.entry(&look.history()?)?;
     Ok(RunHistory {
