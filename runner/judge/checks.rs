@@ -10,7 +10,7 @@ use super::{
     json as compare,
 };
 use crate::{
-    model::{BoundedText, Check, CheckVerdict, json_cost_of},
+    model::{BoundedText, Check, CheckVerdict, ShownDuration, json_cost_of},
     scenario::{Expect, Schema},
 };
 
@@ -204,7 +204,10 @@ fn thresholds(expect: &Expect, reply: &Reply<'_>, evidence: &Evidence<'_>) -> Ve
                 let millis = |time: Duration| json!(time.as_secs_f64() * 1e3);
                 (millis(most), millis(took))
             },
-            || format!("expected at most {most:?}, took {took:.1?}"),
+            || {
+                let (most, took) = (ShownDuration(most), ShownDuration(took));
+                format!("expected at most {most}, took {took:.1}")
+            },
         ));
     }
     if let Some(most) = expect.max_memory {

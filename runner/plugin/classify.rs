@@ -13,7 +13,7 @@ use super::{
     symbol::readable,
     trap_code::trap_code,
 };
-use crate::model::{AttemptError, BoundedText, ErrorClass};
+use crate::model::{AttemptError, BoundedText, ErrorClass, quoted_text};
 
 /// What is read of what wasmtime says, in bytes: names in it are the guest's.
 const MAX_CAUSE_BYTES: usize = 1024;
@@ -84,7 +84,7 @@ pub(super) fn beginning(bytes: &[u8]) -> String {
     if shown.len() < bytes.len() {
         shown.push('…');
     }
-    format!("; it begins with {shown:?}")
+    format!("; it begins with {}", quoted_text(&shown))
 }
 
 fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{model::Limits, plugin::Moment, scenario::Test};
+use crate::{
+    model::{Limits, ShownDuration},
+    plugin::Moment,
+    scenario::Test,
+};
 
 /// An attempt's timeout where nobody set one.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -50,14 +54,15 @@ impl Rule {
 
     /// Names it for people, with its value.
     fn name(self, set: Duration) -> String {
+        let set_text = ShownDuration(set);
         match self {
             Self::Attempt if set == DEFAULT_TIMEOUT => {
-                format!("the attempt's `timeout = \"{set:?}\"`, which is the default")
+                format!("the attempt's `timeout = \"{set_text}\"`, which is the default")
             }
-            Self::Attempt => format!("the attempt's `timeout = \"{set:?}\"`"),
-            Self::Provider => format!("the provider's `limits.time = \"{set:?}\"`"),
-            Self::CommandLine => format!("`--limit time={set:?}`"),
-            Self::Trial => format!("the test's `trial_timeout = \"{set:?}\"`"),
+            Self::Attempt => format!("the attempt's `timeout = \"{set_text}\"`"),
+            Self::Provider => format!("the provider's `limits.time = \"{set_text}\"`"),
+            Self::CommandLine => format!("`--limit time={set_text}`"),
+            Self::Trial => format!("the test's `trial_timeout = \"{set_text}\"`"),
         }
     }
 }
@@ -65,11 +70,11 @@ impl Rule {
 impl Deadline {
     /// Says what fired, for people.
     pub(super) fn text(&self) -> String {
-        let name = self.rule.name(self.set);
+        let (name, after) = (self.rule.name(self.set), ShownDuration(self.after));
         if self.after < self.set {
-            return format!("no reply within {:?}, what was left of {name}", self.after);
+            return format!("no reply within {after}, what was left of {name}");
         }
-        format!("no reply within {:?}, set by {name}", self.after)
+        format!("no reply within {after}, set by {name}")
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::planned::PlannedProvider;
 use crate::{
-    model::{BoundSecret, Digest},
+    model::{BoundSecret, Digest, quoted_text},
     plugin::Kind,
     scenario::{OutputForm, Piece, Protocol, Reuse, Stdin, Template},
 };
@@ -84,7 +84,7 @@ fn invocation(provider: &PlannedProvider) -> Option<String> {
     let stdin = match &definition.stdin {
         None => "None".to_owned(),
         Some(Stdin::Text(text)) => format!("Some(Text({}))", template(text)),
-        Some(Stdin::File(name)) => format!("Some(File({}))", quoted(name)),
+        Some(Stdin::File(name)) => format!("Some(File({}))", quoted_text(name)),
     };
     let output = match definition.output {
         OutputForm::Text => "Text",
@@ -96,9 +96,9 @@ fn invocation(provider: &PlannedProvider) -> Option<String> {
 
 fn template(template: &Template) -> String {
     let pieces = template.pieces().iter().map(|piece| match piece {
-        Piece::Text(text) => format!("Text({})", quoted(text)),
+        Piece::Text(text) => format!("Text({})", quoted_text(text)),
         Piece::Path(keys) => {
-            let keys: Vec<_> = keys.iter().map(|key| quoted(key)).collect();
+            let keys: Vec<_> = keys.iter().map(|key| quoted_text(key)).collect();
             format!("Path([{}])", keys.join(", "))
         }
     });
@@ -106,32 +106,10 @@ fn template(template: &Template) -> String {
     format!("Template {{ pieces: [{}] }}", pieces.join(", "))
 }
 
-/// A text as a literal of Rust, in which a single quote needs no escape.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for character in text.chars() {
-        match character {
-            '\'' => quoted.push(character),
-            other => quoted.extend(other.escape_debug()),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
-    use super::{quoted, template};
+    use super::template;
     use crate::scenario::Template;
-
-    proptest! {
-        #[test]
-        fn a_text_is_quoted_as_version_0_1_0_did(text in any::<String>()) {
-            prop_assert_eq!(quoted(&text), format!("{text:?}"));
-        }
-    }
 
     #[test]
     fn a_template_is_spelt_as_version_0_1_0_did() {

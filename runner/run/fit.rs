@@ -11,7 +11,7 @@ use super::{
     stop::unanswered,
 };
 use crate::{
-    model::Limits,
+    model::{Limits, ShownDuration},
     plugin::{Description, Guard, Interrupt, Moment, Plugin, Protocol, child::Helper},
 };
 
@@ -26,7 +26,10 @@ pub(super) const INPUT: &str = "input";
 #[derive(Debug, Error)]
 pub enum UnfitError {
     /// It does not say what it is.
-    #[error("its `describe` gave no answer within {DESCRIBE_TIMEOUT:?}")]
+    #[error(
+        "its `describe` gave no answer within {}",
+        ShownDuration(DESCRIBE_TIMEOUT)
+    )]
     Silent,
     /// It cannot say what it is.
     #[error("its `describe` failed: {0}")]

@@ -9,7 +9,7 @@ use super::{
     policy::{Refusal, origin},
 };
 use crate::{
-    model::{BoundSecret, Grant, NetGrant},
+    model::{BoundSecret, Grant, NetGrant, quoted_text},
     plugin::{
         redact::Redactor,
         secrets::{FillError, Place, Secrets},
@@ -38,7 +38,9 @@ pub(super) const FORBIDDEN: [HeaderName; 12] = [
 pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        let bad = |what: &str| Failure::Invalid(format!("the header {:?} {what}", shown(name)));
+        let bad = |what: &str| {
+            Failure::Invalid(format!("the header {} {what}", quoted_text(&shown(name))))
+        };
         let known = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| bad("has a name that no header may have"))?;
         if known == header::CONTENT_LENGTH || FORBIDDEN.contains(&known) {

@@ -49,7 +49,7 @@ use self::{
     wire::Wire,
 };
 use super::{access::Access, host::MAX_DENIED, redact::Redactor, secrets::Secrets};
-use crate::model::{Denied, Limits, NetGrant};
+use crate::model::{Denied, Limits, NetGrant, quoted_text};
 
 /// How long a connection is kept that nobody uses.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
@@ -342,7 +342,8 @@ fn read_method(text: &str) -> Result<Method, Failure> {
                 shown.push('…');
             }
             Err(Failure::Invalid(format!(
-                "{shown:?} is no method that can be sent; there are `GET`, `POST`, …"
+                "{} is no method that can be sent; there are `GET`, `POST`, …",
+                quoted_text(&shown)
             )))
         }
     }

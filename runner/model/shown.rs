@@ -1,0 +1,90 @@
+//! How values stand in messages that are stored with results: what a library thinks of them may change.
+
+use std::{
+    fmt::{self, Display},
+    time::Duration,
+};
+
+/// A duration in its largest unit that makes it 1 or more, as scenarios take it: `20ms`, `1.5s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShownDuration(pub Duration);
+
+/// With a precision, so many digits stand behind the point; else as many as it has.
+impl Display for ShownDuration {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.0.as_nanos();
+        let (unit, digits) = match nanos {
+            1_000_000_000.. => ("s", 9),
+            1_000_000.. => ("ms", 6),
+            1_000.. => ("µs", 3),
+            _ => ("ns", 0),
+        };
+        if let Some(precision) = formatter.precision() {
+            #[expect(clippy::cast_precision_loss, reason = "it is rounded anyway")]
+            let number = nanos as f64 / 10_f64.powi(digits);
+            return write!(formatter, "{number:.precision$}{unit}");
+        }
+        let size = 10_u128.pow(digits.unsigned_abs());
+        let (whole, rest) = (nanos / size, nanos % size);
+        if rest == 0 {
+            return write!(formatter, "{whole}{unit}");
+        }
+        let width = usize::try_from(digits).unwrap_or_default();
+        let rest = format!("{rest:0width$}");
+        write!(formatter, "{whole}.{}{unit}", rest.trim_end_matches('0'))
+    }
+}
+
+/// A text between double quotes, with what cannot be seen escaped as in Rust.
+pub fn quoted_text(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for character in text.chars() {
+        match character {
+            '\'' => quoted.push(character),
+            other => quoted.extend(other.escape_debug()),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::{ShownDuration, quoted_text};
+
+    #[test]
+    fn a_duration_has_its_largest_unit() {
+        for (nanos, shown, rounded) in [
+            (0, "0ns", "0.0ns"),
+            (999, "999ns", "999.0ns"),
+            (1_500, "1.5µs", "1.5µs"),
+            (20_000_000, "20ms", "20.0ms"),
+            (20_050_001, "20.050001ms", "20.1ms"),
+            (1_000_000_000, "1s", "1.0s"),
+            (90_250_000_000, "90.25s", "90.2s"),
+        ] {
+            let duration = ShownDuration(Duration::from_nanos(nanos));
+            assert_eq!(
+                (duration.to_string().as_str(), &*format!("{duration:.1}")),
+                (shown, rounded)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_quoted_as_version_0_1_0_did(text in any::<String>()) {
+            prop_assert_eq!(quoted_text(&text), format!("{text:?}"));
+        }
+
+        #[test]
+        fn a_duration_is_shown_as_version_0_1_0_did(nanos in any::<u64>(), bits in 0..64_u32) {
+            let duration = Duration::from_nanos(nanos >> bits);
+            prop_assert_eq!(ShownDuration(duration).to_string(), format!("{duration:?}"));
+        }
+    }
+}
