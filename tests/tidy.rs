@@ -224,6 +224,17 @@ fn nothing_unwraps_outside_tests() {
 }
 
 #[test]
+fn a_module_with_files_of_its_own_is_a_folder_with_a_first_file() {
+    let paths: Vec<_> = sources().into_iter().map(|source| source.path).collect();
+    let beside = |path: &&String| {
+        let folder = path.replace(".rs", "/");
+        paths.iter().any(|other| other.starts_with(&folder))
+    };
+    let beside: Vec<_> = paths.iter().filter(beside).collect();
+    assert_eq!(beside, [""; 0]);
+}
+
+#[test]
 fn no_file_is_long() {
     let long: Vec<_> = sources()
         .iter()

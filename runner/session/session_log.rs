@@ -35,7 +35,7 @@ struct Inner {
 
 impl SessionLog {
     /// Starts to receive the process's tracing output, of which `filter` chooses what is written down. What comes before
-    /// [`SessionLog::go_to`] is not, and warnings before [`SessionLog::begin`] are not shown to `warn` either.
+    /// there is a run's log is not, and warnings before a session has begun are not shown to `warn` either.
     pub fn start(filter: Option<&str>, warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
         let log = Self::default();
         let filter = EnvFilter::builder().parse_lossy(filter.unwrap_or("info"));
