@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, num::NonZeroUsize};
 use super::Host;
 use crate::{
     error::ExitStatus,
-    model::{Counts, granted_text, plural, quoted},
+    model::{Counts, ShownDuration, granted_text, plural, quoted},
     plugin,
     record::{Conclusion, Recorder, Swept},
     run::{Event, Plan},
@@ -54,7 +54,8 @@ pub(super) fn begin(plan: &Plan, recorder: &Recorder, host: &Host) {
 pub(super) fn goes_on(event: &Event<'_>) {
     match event {
         Event::Linked { provider, took } => {
-            tracing::info!("provider `{provider}` is ready after {took:.1?}");
+            let took = ShownDuration(*took);
+            tracing::info!("provider `{provider}` is ready after {took:.1}");
         }
         Event::Stopping {
             mode,
