@@ -438,3 +438,15 @@ fn artifacts_that_there_is_no_room_for_are_an_error_and_the_run_goes_on() {
     assert_eq!(rows.lines().count(), 2);
     runner.run(&["verify", "limited"]).expect(0);
 }
+
+#[test]
+fn a_trial_does_not_pass_without_the_artifacts_that_its_provider_left() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"t\"\ninput = { do = \"flood-artifacts\", bytes = 600_000, count = 9 }\n",
+    );
+    runner.exec(&["--into", "fine"]).expect(0);
+    // The component is told of each that is not kept, and answers all the same.
+    let script = "trap '' XFSZ; ulimit -f 2048; exec \"$runner\" exec scenario.toml --into limited";
+    let ran = Running::spawn(runner.shell(script)).finish().expect(1);
+    ran.says(&["cannot keep artifacts in `", "File too large"]);
+}

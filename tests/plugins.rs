@@ -754,7 +754,7 @@ fn artifacts_that_the_machine_cannot_keep_are_said_to_be_lost() {
         &HOSTILE,
         &json!({"do": "flood-artifacts", "bytes": 600_000, "count": 3}),
     );
-    let lacked = ended.lacked.as_ref().unwrap();
+    let lacked = ended.lost.as_ref().unwrap();
     assert_eq!(
         (lacked.class, lacked.code.as_str()),
         (Some(ErrorClass::Internal), "artifacts")

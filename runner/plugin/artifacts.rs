@@ -109,6 +109,10 @@ impl Artifacts {
         if !is_artifact_name(&name) || media_type.len() > MAX_MEDIA_TYPE_BYTES {
             return Err(ArtifactError::BadName);
         }
+        // What came after a hole would not be where the guest has put it.
+        if self.lost.is_some() {
+            return Err(ArtifactError::Unavailable);
+        }
         let known = self.files.iter().position(|file| file.name == name);
         if known.is_none() && self.files.len() as u64 >= self.max_files {
             return Err(ArtifactError::TooMany);

@@ -153,6 +153,8 @@ pub struct Ended {
     pub hint: Option<String>,
     /// Files it left.
     pub artifacts: Vec<Artifact>,
+    /// Why an artifact is not all that the guest left: the runner's machine could not keep it.
+    pub lost: Option<AttemptError>,
     /// What the guest found lacking on the runner's machine; it is not to blame for what came of it.
     pub lacked: Option<AttemptError>,
 }
@@ -246,9 +248,9 @@ impl Ended {
             stdout: stdout.text(),
             hint,
             artifacts: host.artifacts.take(),
+            lost: host.artifacts.lost.take(),
             lacked: is_disk_full
-                .then(|| lacking(HostFault::Storage, "the guest could not write to a file"))
-                .or_else(|| host.artifacts.lost.take()),
+                .then(|| lacking(HostFault::Storage, "the guest could not write to a file")),
         }
     }
 
@@ -266,6 +268,7 @@ impl Ended {
             stdout: String::new(),
             hint: None,
             artifacts: Vec::new(),
+            lost: None,
             lacked: None,
         }
     }

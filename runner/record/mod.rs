@@ -37,7 +37,7 @@ mod projection;
 mod prune;
 mod reader;
 mod recorder;
-mod regular;
+pub(crate) mod regular;
 mod reindex;
 mod repair;
 pub mod request;

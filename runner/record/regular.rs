@@ -9,7 +9,7 @@ use fs_err::{File, OpenOptions, os::unix::fs::OpenOptionsExt as _};
 use rustix::fs::OFlags;
 
 /// Opens a file for reading.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path)
 }
 

@@ -37,7 +37,10 @@ pub(super) fn judged(of: Identity, expect: &Expect, deadline: &Deadline, ended: 
     let judgement = judge(expect, &evidence);
     let is_good = matches!(judgement.outcome, Outcome::Passed | Outcome::Stopped);
     let mut attempt = came.into_attempt(of, judgement);
-    if let Some(error) = ended.lacked.filter(|_| !is_good) {
+    // A guest may well do without what the machine lacked, and a result not without its artifacts.
+    let lacked = ended.lacked.filter(|_| !is_good);
+    let is_stopped = attempt.outcome == Outcome::Stopped;
+    if let Some(error) = ended.lost.filter(|_| !is_stopped).or(lacked) {
         attempt.outcome = Outcome::Error;
         attempt.error = Some(error);
     }

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use fs_err::File;
 use miette::Diagnostic;
 use serde_json::Value;
 use thiserror::Error;
@@ -23,7 +22,7 @@ use super::{
 use crate::{
     model::Digest,
     plugin::{PluginFile, PluginFileError},
-    record::{Manifest, RecordError, RunReader},
+    record::{Manifest, RecordError, RunReader, regular},
     scenario::{self, FailFast, Provider, Selection, Suite},
 };
 
@@ -86,7 +85,7 @@ impl Plan {
 
         let suite = run.content().path(manifest.metadata.suite);
         verify(&suite, manifest.metadata.suite, "the list of tests")?;
-        let suite = File::open(&suite)
+        let suite = regular::open(&suite)
             .and_then(|file| Suite::open(file.into_parts().0))
             .map_err(|source| missing("the list of tests", &suite, source))?;
         let providers = scenario.providers().iter();
@@ -234,7 +233,7 @@ fn original_path(definition: &Provider) -> PathBuf {
 
 /// Reads a stored file once, piece by piece, and compares it with its name.
 fn verify(path: &Path, digest: Digest, what: &str) -> Result<(), StoredError> {
-    let found = File::open(path)
+    let found = regular::open(path)
         .and_then(Digest::of_reader)
         .map_err(|source| missing(what, path, source))?;
     if found == digest {

@@ -130,7 +130,9 @@ impl Redactor {
             stderr,
             stdout,
             artifacts,
-            lacked,
+            lost,
+            // It says nothing of the guest's.
+            lacked: _,
         } = ended;
         match ending {
             Ending::Reply(reply) => self.reply(reply),
@@ -158,7 +160,7 @@ impl Redactor {
             if matches!(ending, Ending::Reply(_)) {
                 *ending = Ending::Error(error.clone());
             }
-            *lacked = Some(error);
+            *lost = Some(error);
         }
     }
 

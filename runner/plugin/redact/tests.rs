@@ -330,7 +330,7 @@ fn an_artifact_that_cannot_be_redacted_is_lost_and_its_attempt_an_error() {
         panic!("it was not an error");
     };
     assert_eq!(error.code, "artifacts");
-    assert_eq!(Some(error), ended.lacked);
+    assert_eq!(Some(error), ended.lost);
 }
 
 #[test]
@@ -440,6 +440,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
             media_type: text(),
             content: Arc::new([&[0xff, 0][..], SECRET.as_bytes(), &[0xfe]].concat()),
         }],
+        lost: None,
         lacked: None,
     };
     let redactor = redactor(&[("KEY", SECRET)]);
