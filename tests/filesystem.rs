@@ -10,7 +10,7 @@ use runner::{
     model::{AttemptError, ErrorClass, Limits},
     plugin::{
         Access, AttachmentSource, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt,
-        Invocation, Moment, Mount, OutputForm, Plugin, PluginFile, Reply,
+        Invocation, Moment, Mount, Plugin, PluginFile, Reply, StdoutForm,
     },
 };
 use serde_json::{Value, json};
@@ -190,7 +190,7 @@ impl World {
             invocation: Some(Invocation {
                 args: vec![acts.to_string()],
                 stdin: Vec::new(),
-                output: OutputForm::Json,
+                output: StdoutForm::Json,
             }),
             limits: self.limits,
             access: &self.access,

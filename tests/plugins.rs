@@ -11,8 +11,8 @@ use std::{
 use runner::{
     model::{CheckVerdict, ErrorClass, Limits},
     plugin::{
-        Access, AttachmentSource, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt,
-        Invocation, LinkError, Moment, OutputForm, Plugin, PluginFile, Protocol, Reply,
+        Access, AttachmentSource, Call, CommandProtocol, Ended, Ending, Engine, EngineOptions,
+        Guard, Interrupt, Invocation, LinkError, Moment, Plugin, PluginFile, Reply, StdoutForm,
     },
 };
 use serde_json::{Value, json};
@@ -200,12 +200,15 @@ fn a_component_describes_itself() {
             .unwrap()
     };
 
-    let description = describe(&HOSTILE, Protocol::Plain).unwrap();
+    let description = describe(&HOSTILE, CommandProtocol::Plain).unwrap();
     assert_eq!(description.name, "hostile");
     assert_eq!(description.config_schema, Some(json!({"type": "object"})));
     assert_eq!(description.requests, ["net:https://example.com"]);
-    assert_eq!(describe(&COMMAND, Protocol::Json).unwrap().name, "command");
-    assert_eq!(describe(&COMMAND, Protocol::Plain), None);
+    assert_eq!(
+        describe(&COMMAND, CommandProtocol::Json).unwrap().name,
+        "command"
+    );
+    assert_eq!(describe(&COMMAND, CommandProtocol::Plain), None);
 }
 
 #[test]
@@ -216,7 +219,7 @@ fn a_guest_that_loops_in_describe_is_ended() {
             deadline,
             interrupt,
         };
-        let error = BENCH.wait(plugin.describe(Protocol::Plain, &Limits::default(), &guard));
+        let error = BENCH.wait(plugin.describe(CommandProtocol::Plain, &Limits::default(), &guard));
         error.unwrap_err()
     };
 
@@ -864,11 +867,11 @@ fn a_plain_commands_stdout_becomes_what_the_scenario_says() {
         }
         .run(&COMMAND, &Value::Null)
     };
-    assert_eq!(reply(run(" a\n", OutputForm::Text)).output, json!(" a\n"));
-    assert_eq!(reply(run(" a\n", OutputForm::Trimmed)).output, json!("a"));
-    assert_eq!(reply(run(" [1]\n", OutputForm::Json)).output, json!([1]));
+    assert_eq!(reply(run(" a\n", StdoutForm::Text)).output, json!(" a\n"));
+    assert_eq!(reply(run(" a\n", StdoutForm::Trimmed)).output, json!("a"));
+    assert_eq!(reply(run(" [1]\n", StdoutForm::Json)).output, json!([1]));
     assert_error(
-        run("[1", OutputForm::Json),
+        run("[1", StdoutForm::Json),
         ErrorClass::Protocol,
         "json",
         "the standard output is not JSON: EOF while parsing a list at line 1 column 2; it begins with \"[1\"",
@@ -1296,7 +1299,7 @@ fn plain(args: &[&str]) -> Option<Invocation> {
     Some(Invocation {
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         stdin: b"given\n".to_vec(),
-        output: OutputForm::Text,
+        output: StdoutForm::Text,
     })
 }
 

@@ -38,12 +38,12 @@ pub struct Mount {
     /// What its path led through as it was written.
     places: Vec<PathBuf>,
     /// Which folder that was when it was found. Another one is not mounted, nor is one that nobody has looked for.
-    identity: Option<Identity>,
+    identity: Option<FolderIdentity>,
 }
 
 /// Which folder it is, whatever its path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
+struct FolderIdentity {
     device: u64,
     inode: u64,
 }
@@ -101,11 +101,11 @@ impl Mount {
     }
 }
 
-fn open(path: &Path) -> io::Result<(OwnedFd, Identity)> {
+fn open(path: &Path) -> io::Result<(OwnedFd, FolderIdentity)> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let metadata = folder.metadata()?;
-    let identity = Identity {
+    let identity = FolderIdentity {
         device: metadata.dev(),
         inode: metadata.ino(),
     };

@@ -1,4 +1,4 @@
-//! [`Artifacts`]: the files that an attempt leaves, within their limits.
+//! [`ArtifactCollector`]: the files that an attempt leaves, within their limits.
 
 use std::{
     error::Error,
@@ -14,7 +14,7 @@ use super::{
     classify::failure,
     contract::runner::provider::artifacts::ArtifactError,
     lacking::{fault_in, lacking},
-    spool::{Parts, Spool, Spooled},
+    spool::{Extents, Spool, Spooled},
 };
 use crate::model::{Artifact, AttemptError, ErrorClass, Limits, media_type};
 
@@ -23,9 +23,9 @@ const MAX_MEDIA_TYPE_BYTES: usize = 255;
 /// How much of a file is copied at once.
 const PIECE_BYTES: u64 = 64 * 1024;
 
-/// Artifacts within their limits; by default there is room for none.
+/// Collects artifacts within their limits; by default there is room for none.
 #[derive(Default)]
-pub(super) struct Artifacts {
+pub(super) struct ArtifactCollector {
     files: Vec<Unfinished>,
     /// How many bytes they have together.
     pub(super) bytes: u64,
@@ -40,10 +40,10 @@ pub(super) struct Artifacts {
 struct Unfinished {
     name: String,
     media_type: String,
-    content: Parts,
+    content: Extents,
 }
 
-impl Artifacts {
+impl ArtifactCollector {
     /// Counts artifacts, and keeps none: those of a call that is no attempt.
     pub(super) fn uncollected(limits: &Limits) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Artifacts {
             return Err(format!("over `limits.artifacts`, {most}"));
         }
         let mut source = open().map_err(|error| error.to_string())?.take(size);
-        let mut content = Parts::default();
+        let mut content = Extents::default();
         let mut buffer = vec![0; usize::try_from(size.min(PIECE_BYTES)).unwrap_or_default()];
         loop {
             let read = source.read(&mut buffer);
@@ -122,7 +122,7 @@ impl Artifacts {
             return Err(ArtifactError::TooLarge);
         }
 
-        let mut fresh = Parts::default();
+        let mut fresh = Extents::default();
         let content = match known {
             Some(index) => &mut self.files[index].content,
             None => &mut fresh,

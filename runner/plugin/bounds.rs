@@ -60,7 +60,7 @@ const MAX_NAME_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How much was found so far.
 #[derive(Default)]
-struct Found {
+struct PartCounts {
     types: u64,
     imports: u64,
     exports: u64,
@@ -85,7 +85,7 @@ struct Found {
 
 /// Refuses a file that has more of anything than is allowed, and estimates what an attempt's instances cost the host.
 pub(super) fn measure(bytes: &[u8]) -> Result<Footprint, SniffError> {
-    let mut found = Found::default();
+    let mut found = PartCounts::default();
     let mut assembly = Assembly::default();
     for payload in Parser::new(0).parse_all(bytes) {
         found.count(&mut assembly, payload.map_err(|error| damaged(&error))?)?;
@@ -97,7 +97,7 @@ pub(super) fn damaged(error: &BinaryReaderError) -> SniffError {
     SniffError::Damaged(error.message().to_owned())
 }
 
-impl Found {
+impl PartCounts {
     /// Counts one section, before any of it is read.
     fn count(&mut self, assembly: &mut Assembly, payload: Payload<'_>) -> Result<(), SniffError> {
         match payload {

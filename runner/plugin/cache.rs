@@ -42,14 +42,14 @@ pub(super) struct Cache {
 
 /// The name of an artefact.
 #[derive(Clone, Copy)]
-pub(super) struct Key {
+pub(super) struct CacheKey {
     pub(super) sha256: Digest,
-    pub(super) form: Form,
+    pub(super) form: CodeForm,
 }
 
 /// The two forms of compiled code.
 #[derive(Clone, Copy)]
-pub(super) enum Form {
+pub(super) enum CodeForm {
     Component,
     Module,
 }
@@ -84,7 +84,7 @@ impl Cache {
     }
 
     /// Loads an artefact; anything that is wrong with it is a miss.
-    pub(super) fn load(&self, engine: &Engine, key: Key) -> Option<Code> {
+    pub(super) fn load(&self, engine: &Engine, key: CacheKey) -> Option<Code> {
         let folder = open_private(&self.dir).ok()?;
         let name = self.name(key);
         let loaded = open_file(&folder, &name)
@@ -120,7 +120,7 @@ impl Cache {
     pub(super) fn load_and_keep(
         &self,
         engine: &Engine,
-        key: Key,
+        key: CacheKey,
         draft: Draft,
     ) -> wasmtime::Result<Code> {
         // In this order, so that the folder is still open where the file is removed.
@@ -170,10 +170,10 @@ impl Cache {
         }
     }
 
-    fn name(&self, key: Key) -> String {
+    fn name(&self, key: CacheKey) -> String {
         let form = match key.form {
-            Form::Component => "component",
-            Form::Module => "module",
+            CodeForm::Component => "component",
+            CodeForm::Module => "module",
         };
         format!("{}-{:016x}.{form}", key.sha256, self.compatibility)
     }
@@ -257,17 +257,17 @@ fn checksum(mut reader: impl Read) -> io::Result<Seal> {
     unsafe_code,
     reason = "the one place where our own compiled artefacts are loaded"
 )]
-pub(super) fn deserialize(engine: &Engine, form: Form, file: File) -> wasmtime::Result<Code> {
+pub(super) fn deserialize(engine: &Engine, form: CodeForm, file: File) -> wasmtime::Result<Code> {
     // SAFETY: the file was written by our own compiler, into a folder that is ours alone or without a name, and is never
     // written to afterwards; it is the one that was looked at, whatever now has its name. Damage is found by the checksum,
     // another wasmtime by the header.
     unsafe {
         Ok(match form {
             // For components there is only the function that takes a path.
-            Form::Component => {
+            CodeForm::Component => {
                 Code::Component(Component::deserialize_file(engine, path_of(&file.as_fd()))?)
             }
-            Form::Module => Code::Module(Module::deserialize_open_file(engine, file)?),
+            CodeForm::Module => Code::Module(Module::deserialize_open_file(engine, file)?),
         })
     }
 }

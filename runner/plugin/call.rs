@@ -75,12 +75,12 @@ pub struct Invocation {
     /// Standard input, whole.
     pub stdin: Vec<u8>,
     /// What becomes of standard output.
-    pub output: OutputForm,
+    pub output: StdoutForm,
 }
 
 /// How a command is called. Components have their own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub enum CommandProtocol {
     /// The scenario says what to pass and what to read.
     Plain,
     /// One JSON object in, one out.
@@ -89,7 +89,7 @@ pub enum Protocol {
 
 /// What a plain command's standard output becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputForm {
+pub enum StdoutForm {
     /// A string, exactly.
     Text,
     /// A string without white space at its ends.

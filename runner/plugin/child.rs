@@ -32,7 +32,7 @@ pub struct Helper {
 
 /// What a child is to do. It has no environment but `env`, works in `/`, and reads and writes files without names, so that
 /// neither a full pipe nor a leftover has to be thought of.
-pub struct Work<'a> {
+pub struct ChildWork<'a> {
     /// Its arguments, of which the first tells `main` what it is.
     pub arguments: &'a [&'a str],
     /// Its whole environment.
@@ -47,7 +47,7 @@ pub struct Work<'a> {
 
 /// How a child has ended.
 #[derive(Debug)]
-pub enum End {
+pub enum ChildEnd {
     /// It has done what it was to do.
     Done,
     /// It says why it cannot.
@@ -77,31 +77,31 @@ impl Helper {
     /// # Errors
     ///
     /// Fails if it cannot be run at all.
-    pub async fn run(&self, work: Work<'_>, cancel: &Interrupt) -> io::Result<End> {
+    pub async fn run(&self, work: ChildWork<'_>, cancel: &Interrupt) -> io::Result<ChildEnd> {
         let mut stderr = tempfile::tempfile()?;
         let timeout = work.timeout;
         let mut child = self.spawn(work, stderr.try_clone()?)?;
         let status = tokio::select! {
             status = child.wait(timeout) => status?,
-            () = cancel.interrupted() => return Ok(End::Cancelled),
+            () = cancel.interrupted() => return Ok(ChildEnd::Cancelled),
         };
         let Some(status) = status else {
-            return Ok(End::TimedOut);
+            return Ok(ChildEnd::TimedOut);
         };
         if status.success() {
-            return Ok(End::Done);
+            return Ok(ChildEnd::Done);
         }
         let message = read_message(&mut stderr)?;
         // The code of `ExitCode::FAILURE`; a panic has another one, and a limit is a signal.
         Ok(if status.code() == Some(1) && !message.is_empty() {
-            End::Failed(message)
+            ChildEnd::Failed(message)
         } else {
-            End::Died(status, message)
+            ChildEnd::Died(status, message)
         })
     }
 
     // The child dies with the thread that starts it, so this must not move to a pool of short-lived threads.
-    fn spawn(&self, work: Work<'_>, stderr: File) -> io::Result<Running> {
+    fn spawn(&self, work: ChildWork<'_>, stderr: File) -> io::Result<RunningChild> {
         let mut input = work.input;
         input.rewind()?;
         let child = Command::new(&self.program)
@@ -116,14 +116,14 @@ impl Helper {
             // Ctrl-C at a terminal is the runner's to answer.
             .process_group(0)
             .spawn()?;
-        Ok(Running(child))
+        Ok(RunningChild(child))
     }
 }
 
 /// A child that does not outlive its value.
-struct Running(Child);
+struct RunningChild(Child);
 
-impl Running {
+impl RunningChild {
     /// `None` if it takes longer than `timeout`.
     async fn wait(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
         let start = Moment::now();
@@ -137,7 +137,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningChild {
     fn drop(&mut self) {
         // Both fail only for a child that has been reaped already.
         let _ = self.0.kill();

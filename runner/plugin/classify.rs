@@ -8,7 +8,7 @@ use super::{
     Ending,
     interrupt::Halt,
     lacking::{fault_in, lacking},
-    limits::{Denial, InstancesDenied},
+    limits::{DeniedGrowth, InstancesDenied},
     sandbox::Sandbox,
     symbol::readable,
     trap_code::trap_code,
@@ -192,18 +192,18 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
 /// The error of a guest that may have ended over memory, or tables, that it was denied.
 pub(super) fn denied(sandbox: &Sandbox) -> Option<AttemptError> {
     let message = match sandbox.limiter.denial()? {
-        Denial::Memory { wanted, limit } => format!(
+        DeniedGrowth::Memory { wanted, limit } => format!(
             "the guest asked for {} of memory in all, and `limits.memory` is {}",
             ByteSize(wanted),
             ByteSize(limit)
         ),
-        Denial::Instances { wanted, limit } => format!(
+        DeniedGrowth::Instances { wanted, limit } => format!(
             "the guest's instances take {} of the runner's memory for globals, imports and function references, and \
              `limits.memory`, which they count for, is {}",
             ByteSize(wanted),
             ByteSize(limit)
         ),
-        Denial::Table { wanted, limit } => format!(
+        DeniedGrowth::Table { wanted, limit } => format!(
             "the guest asked for {wanted} table elements in all, and `limits.table_elements` is {limit}"
         ),
     };

@@ -6,18 +6,18 @@ use wasmtime::Store;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe::MemoryInputPipe};
 
 use super::{
-    Call, Description, Ended, Ending, Invocation, OutputForm, Reply,
+    Call, Description, Ended, Ending, Invocation, Reply, StdoutForm,
     classify::{beginning, classify, denied, failure, halted},
     component::too_large,
     engine::Metering,
     footprint::Footprint,
     fs::{Files, FilesError, Role},
-    host::Host,
+    host::AttemptHost,
     interrupt::Guard,
     json_cost::{Allowance, Unread},
     listener::{Heard, Listener},
     protocol,
-    sandbox::{MAX_COMPONENT_HANDOVER, MAX_HANDOVER, Meter, Recipe, Sandbox, Spent},
+    sandbox::{MAX_COMPONENT_HANDOVER, MAX_HANDOVER, Meter, Sandbox, Spent, StoreRecipe},
     stdio::Capture,
 };
 use crate::model::{AttemptError, ErrorClass, Limits};
@@ -41,17 +41,17 @@ pub(super) enum ProgramCode {
 }
 
 /// What one execution of a program is given.
-struct Start {
+struct ProgramStart {
     argv: Vec<String>,
     stdin: Vec<u8>,
-    host: Host,
+    host: AttemptHost,
     /// Environment and mounts.
     wasi: WasiCtxBuilder,
     files: Files,
 }
 
 /// One finished execution of a program.
-struct Execution {
+struct FinishedProgram {
     exit: wasmtime::Result<i32>,
     spent: Spent,
     sandbox: Sandbox,
@@ -72,10 +72,10 @@ pub(super) async fn run_plain(
     };
     let mut argv = vec![name.to_owned()];
     argv.extend(invocation.args);
-    let start = Start {
+    let start = ProgramStart {
         argv,
         stdin: invocation.stdin,
-        host: Host::of(call, guard),
+        host: AttemptHost::of(call, guard),
         wasi,
         files,
     };
@@ -99,9 +99,9 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
         Ok(found) => found,
         Err(error) => return Ended::without_sandbox(error),
     };
-    let mut host = Host::of(call, guard);
+    let mut host = AttemptHost::of(call, guard);
     host.listener = call.listener.clone().map(hearing_records);
-    let start = Start {
+    let start = ProgramStart {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
         stdin: protocol::question(call),
         host,
@@ -128,10 +128,10 @@ pub(super) async fn describe(
     limits: &Limits,
     guard: &Guard,
 ) -> Result<Description, AttemptError> {
-    let start = Start {
+    let start = ProgramStart {
         argv: vec![JSON_NAME.to_owned(), "describe".to_owned()],
         stdin: Vec::new(),
-        host: Host::new(limits, [].into(), guard.clone()),
+        host: AttemptHost::new(limits, [].into(), guard.clone()),
         wasi: WasiCtxBuilder::new(),
         files: Files::default(),
     };
@@ -157,13 +157,18 @@ async fn surroundings(
 }
 
 impl Program {
-    async fn execute(&self, start: Start, limits: &Limits, guard: &Guard) -> Execution {
+    async fn execute(
+        &self,
+        start: ProgramStart,
+        limits: &Limits,
+        guard: &Guard,
+    ) -> FinishedProgram {
         let mut host = start.host;
         host.bytes_in = start.stdin.len() as u64;
         let mut wasi = start.wasi;
         wasi.args(&start.argv)
             .stdin(MemoryInputPipe::new(start.stdin));
-        let recipe = Recipe {
+        let recipe = StoreRecipe {
             wasi,
             host,
             quota: start.files.quota(),
@@ -180,7 +185,7 @@ impl Program {
 
         let mut meter = Meter::start(&store);
         let exit = exit_code(guard.bound(self.start(&mut store, &mut meter)).await);
-        Execution {
+        FinishedProgram {
             exit,
             spent: meter.stop(&store),
             sandbox: store.into_data(),
@@ -216,7 +221,7 @@ impl Program {
     }
 }
 
-impl Execution {
+impl FinishedProgram {
     async fn end(mut self, read: impl FnOnce(i32, &Sandbox) -> Ending) -> Ended {
         // What was interrupted has left its files half done.
         let is_own_end = !self
@@ -275,7 +280,7 @@ fn plain_reply(output: Value, exit_code: i32) -> Reply {
 }
 
 fn read_output(
-    form: OutputForm,
+    form: StdoutForm,
     exit_code: i32,
     stdout: &Capture,
     limits: &Limits,
@@ -293,11 +298,11 @@ fn read_output(
         )
     })?;
     match form {
-        OutputForm::Text => Ok(Value::String(text)),
-        OutputForm::Trimmed => Ok(Value::String(text.trim().to_owned())),
+        StdoutForm::Text => Ok(Value::String(text)),
+        StdoutForm::Trimmed => Ok(Value::String(text.trim().to_owned())),
         // A program that gives up has nothing to say on standard output; its exit code is judged.
-        OutputForm::Json if text.is_empty() && exit_code != 0 => Ok(Value::Null),
-        OutputForm::Json => {
+        StdoutForm::Json if text.is_empty() && exit_code != 0 => Ok(Value::Null),
+        StdoutForm::Json => {
             let parsed = Allowance::of(limits).parse(text.as_bytes());
             parsed.map_err(|error| match error {
                 Unread::TooLarge(_) => too_large("standard output", &error),

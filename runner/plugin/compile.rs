@@ -17,8 +17,8 @@ use thiserror::Error;
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::{
-    cache::{Form, deserialize},
-    child::{self, Confines, End, Helper, Work},
+    cache::{CodeForm, deserialize},
+    child::{self, ChildEnd, ChildWork, Confines, Helper},
     engine::{self, Metering},
     interrupt::Interrupt,
     memory::most_of_the_memory,
@@ -143,9 +143,9 @@ pub fn load_child(arguments: &[OsString]) -> ExitCode {
     confines.hold();
     let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
     let form = if has(COMPONENT_ARGUMENT) {
-        Form::Component
+        CodeForm::Component
     } else {
-        Form::Module
+        CodeForm::Module
     };
     let metering = if has(FUEL_ARGUMENT) {
         Metering::Fuel
@@ -191,7 +191,7 @@ impl Compiler {
         if self.metering == Metering::Fuel {
             arguments.push(FUEL_ARGUMENT);
         }
-        let work = Work {
+        let work = ChildWork {
             arguments: &arguments,
             env: &[],
             input: artefact,
@@ -199,10 +199,10 @@ impl Compiler {
             timeout: LOAD_TIME,
         };
         match self.helper.run(work, cancel).await.map_err(failed)? {
-            End::Done => Ok(()),
-            End::Failed(message) => Err(CompileError::Refused(message)),
-            End::Died(..) | End::TimedOut => Err(CompileError::Heavy),
-            End::Cancelled => Err(CompileError::Cancelled),
+            ChildEnd::Done => Ok(()),
+            ChildEnd::Failed(message) => Err(CompileError::Refused(message)),
+            ChildEnd::Died(..) | ChildEnd::TimedOut => Err(CompileError::Heavy),
+            ChildEnd::Cancelled => Err(CompileError::Cancelled),
         }
     }
 
@@ -230,7 +230,7 @@ impl Compiler {
         let env = [("RAYON_NUM_THREADS", threads.min(MAX_THREADS).to_string())];
         let end = match unnamed_file(wasm) {
             Ok(input) => {
-                let work = Work {
+                let work = ChildWork {
                     arguments: &arguments,
                     env: &env,
                     input,
@@ -242,27 +242,27 @@ impl Compiler {
             Err(error) => Err(error),
         };
         match end {
-            Ok(End::Done) => Ok(()),
-            Ok(End::Failed(message)) => Err(CompileError::Refused(message)),
-            Ok(End::Died(_, message)) if child::lacked_memory(&message) => {
+            Ok(ChildEnd::Done) => Ok(()),
+            Ok(ChildEnd::Failed(message)) => Err(CompileError::Refused(message)),
+            Ok(ChildEnd::Died(_, message)) if child::lacked_memory(&message) => {
                 Err(CompileError::NoMemory(ByteSize(memory)))
             }
             // What Rust says before it aborts.
-            Ok(End::Died(_, message)) if message.contains("has overflowed its stack") => {
+            Ok(ChildEnd::Died(_, message)) if message.contains("has overflowed its stack") => {
                 Err(CompileError::TooDeep)
             }
-            Ok(End::Died(status, _)) if status.signal() == Some(Signal::XFSZ.as_raw()) => {
+            Ok(ChildEnd::Died(status, _)) if status.signal() == Some(Signal::XFSZ.as_raw()) => {
                 Err(CompileError::TooLarge(ByteSize(most_bytes)))
             }
-            Ok(End::Died(status, message)) => {
+            Ok(ChildEnd::Died(status, message)) => {
                 let stderr = match message.as_str() {
                     "" => String::new(),
                     message => format!(": {message}"),
                 };
                 Err(CompileError::Died { status, stderr })
             }
-            Ok(End::TimedOut) => Err(CompileError::TimedOut(self.timeout)),
-            Ok(End::Cancelled) => Err(CompileError::Cancelled),
+            Ok(ChildEnd::TimedOut) => Err(CompileError::TimedOut(self.timeout)),
+            Ok(ChildEnd::Cancelled) => Err(CompileError::Cancelled),
             Err(source) => Err(self.not_run(source)),
         }
     }
@@ -280,7 +280,7 @@ fn unnamed_file(content: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-fn load_stdin(form: Form, metering: Metering) -> wasmtime::Result<()> {
+fn load_stdin(form: CodeForm, metering: Metering) -> wasmtime::Result<()> {
     let engine = engine::new_wasmtime(metering)?;
     let artefact = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     deserialize(&engine, form, artefact).map(drop)

@@ -17,13 +17,13 @@ use super::{
     engine::Metering,
     footprint::Footprint,
     fs::{Files, Role},
-    host::Host,
+    host::AttemptHost,
     instance::{Exports, Instance},
     interrupt::Guard,
     json_cost::{Allowance, Unread},
     lifecycle::LifecycleIndices,
     listener::Heard,
-    sandbox::{HANDOVER_MARGIN, Meter, Recipe, Sandbox},
+    sandbox::{HANDOVER_MARGIN, Meter, Sandbox, StoreRecipe},
     stdio::Capture,
 };
 use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric};
@@ -34,7 +34,7 @@ const MAX_CHECKS: usize = 10_000;
 const MAX_METRICS: usize = 1_000;
 
 /// A linked component.
-pub(super) struct Guest {
+pub(super) struct LinkedComponent {
     pre: PluginPre<Sandbox>,
     lifecycle: Option<LifecycleIndices>,
     metering: Metering,
@@ -44,7 +44,7 @@ pub(super) struct Guest {
 /// Runs one attempt in the instance that is in `slot`, or else in a fresh one. Whichever it was is in `slot` afterwards if
 /// it can serve another attempt.
 pub(super) async fn run(
-    guest: &Guest,
+    guest: &LinkedComponent,
     slot: &mut Option<Instance>,
     call: &Call<'_>,
     guard: &Guard,
@@ -88,11 +88,11 @@ pub(super) async fn run(
 
 /// Asks a component what it is.
 pub(super) async fn describe(
-    guest: &Guest,
+    guest: &LinkedComponent,
     limits: &Limits,
     guard: &Guard,
 ) -> Result<Description, AttemptError> {
-    let host = Host::new(limits, [].into(), guard.clone());
+    let host = AttemptHost::new(limits, [].into(), guard.clone());
     let mut store = recipe(host, limits).store(guest.pre.engine(), guest.metering);
     let answer = guard
         .bound(async {
@@ -114,7 +114,7 @@ pub(super) async fn describe(
     description.bounded()
 }
 
-impl Guest {
+impl LinkedComponent {
     /// Fails if the component lacks an export of the contract.
     pub(super) fn new(
         pre: InstancePre<Sandbox>,
@@ -137,14 +137,14 @@ impl Guest {
     /// Makes all that an instance needs; nothing of the guest has run yet.
     async fn prepare(
         &self,
-        host: Host,
+        host: AttemptHost,
         call: &Call<'_>,
         guard: &Guard,
     ) -> Result<Instance, Ending> {
         let mut wasi = WasiCtxBuilder::new();
         wasi.envs(&call.env);
         let files = Files::mount(call, Role::Component, guard, &mut wasi).await?;
-        let recipe = Recipe {
+        let recipe = StoreRecipe {
             wasi,
             quota: files.quota(),
             ..recipe(host, &call.limits)
@@ -245,18 +245,18 @@ pub(super) fn provider_error(kind: types::ErrorKind, error: AttemptError, guard:
     })
 }
 
-fn host(call: &Call<'_>, guard: &Guard) -> Host {
-    let mut host = Host::of(call, guard);
+fn host(call: &Call<'_>, guard: &Guard) -> AttemptHost {
+    let mut host = AttemptHost::of(call, guard);
     host.bytes_in = (call.input.len() + call.config.len()) as u64;
     host
 }
 
-fn recipe(host: Host, limits: &Limits) -> Recipe<'_> {
+fn recipe(host: AttemptHost, limits: &Limits) -> StoreRecipe<'_> {
     let mut stdout = Capture::new(limits.stdio, limits.stdio);
     if let Some(listener) = host.listener.clone() {
         stdout = stdout.heard_by(move |line| listener.hear(Heard::Stdout(line)));
     }
-    Recipe {
+    StoreRecipe {
         wasi: WasiCtxBuilder::new(),
         host,
         quota: None,

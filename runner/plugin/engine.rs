@@ -10,7 +10,7 @@ use wasmtime::{
 use wasmtime_wasi::{p1, p2};
 
 use super::{
-    cache::Cache, child::Helper, clock::Pulse, compile::Compiler, contract, fs, host::Host,
+    cache::Cache, child::Helper, clock::Pulse, compile::Compiler, contract, fs, host::AttemptHost,
     io_error, net, sandbox::Sandbox,
 };
 
@@ -144,9 +144,10 @@ fn link_components(engine: &wasmtime::Engine) -> wasmtime::Result<component::Lin
     net::bound_unsent(&mut linker)?;
     io_error::shadow(&mut linker)?;
     fs::count_components(&mut linker)?;
-    contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
-        &mut sandbox.host
-    })?;
+    contract::Plugin::add_to_linker::<_, HasSelf<AttemptHost>>(
+        &mut linker,
+        |sandbox: &mut Sandbox| &mut sandbox.host,
+    )?;
     Ok(linker)
 }
 

@@ -15,9 +15,9 @@ use super::{
     artifacts::is_artifact_name,
     contract::runner::provider::artifacts::Host as _,
     engine::{Metering, new_wasmtime},
-    host::Host,
+    host::AttemptHost,
     protocol,
-    sandbox::{Recipe, Sandbox},
+    sandbox::{Sandbox, StoreRecipe},
     sniff,
     stdio::Capture,
     symbol::readable,
@@ -181,15 +181,15 @@ fn guard() -> Guard {
     }
 }
 
-fn host(limits: &Limits) -> Host {
-    Host::new(limits, [].into(), guard())
+fn host(limits: &Limits) -> AttemptHost {
+    AttemptHost::new(limits, [].into(), guard())
 }
 
 /// What a command has that has said nothing yet.
 fn store() -> Store<Sandbox> {
     let limits = Limits::default();
     let engine = new_wasmtime(Metering::Off).expect("its settings are valid");
-    let recipe = Recipe {
+    let recipe = StoreRecipe {
         wasi: WasiCtxBuilder::new(),
         host: host(&limits),
         quota: None,

@@ -1,10 +1,10 @@
-//! [`Host`]: what the contract's imports do for one attempt.
+//! [`AttemptHost`]: what the contract's imports do for one attempt.
 
 use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
 use super::{
     AttachmentSource, Call, Secrets,
-    artifacts::Artifacts,
+    artifacts::ArtifactCollector,
     contract::runner::provider::{artifacts, control, files, log, secrets, types},
     interrupt::Guard,
     listener::{Heard, Listener},
@@ -24,16 +24,16 @@ const FIELD_BYTES: usize = size_of::<(String, String)>();
 pub(super) const MAX_DENIED: usize = 20;
 
 /// What one attempt's imports work on, and what they leave.
-pub(super) struct Host {
+pub(super) struct AttemptHost {
     pub(super) log: Log,
-    pub(super) artifacts: Artifacts,
+    pub(super) artifacts: ArtifactCollector,
     pub(super) calls: u64,
     pub(super) bytes_in: u64,
     pub(super) outbound: Outbound,
     pub(super) denied: Vec<Denied>,
     pub(super) listener: Option<Listener>,
     /// What it may still say of where it is: as much as it may log.
-    progress: Allowance,
+    progress: ProgressAllowance,
     /// Those that the guest is granted.
     pub(super) secrets: Arc<Secrets>,
     files: Arc<[AttachmentSource]>,
@@ -52,12 +52,12 @@ pub(super) struct Log {
 }
 
 /// How many words there may be, and how many bytes they may have together.
-struct Allowance {
+struct ProgressAllowance {
     words: u64,
     bytes: u64,
 }
 
-impl Host {
+impl AttemptHost {
     pub(super) fn new(limits: &Limits, files: Arc<[AttachmentSource]>, guard: Guard) -> Self {
         Self {
             log: Log {
@@ -67,13 +67,13 @@ impl Host {
                 max_records: limits.log_records,
                 max_bytes: limits.log,
             },
-            artifacts: Artifacts::uncollected(limits),
+            artifacts: ArtifactCollector::uncollected(limits),
             calls: 0,
             bytes_in: 0,
             outbound: Outbound::closed(limits),
             denied: Vec::new(),
             listener: None,
-            progress: Allowance {
+            progress: ProgressAllowance {
                 words: limits.log_records,
                 bytes: limits.log,
             },
@@ -87,7 +87,7 @@ impl Host {
     /// Makes what an attempt's imports work on, with what it is granted.
     pub(super) fn of(call: &Call<'_>, guard: &Guard) -> Self {
         Self {
-            artifacts: Artifacts::kept_in(&call.access.scratch_root, &call.limits),
+            artifacts: ArtifactCollector::kept_in(&call.access.scratch_root, &call.limits),
             outbound: Outbound::open(&call.limits, call.access),
             secrets: Arc::clone(&call.access.secrets),
             listener: call.listener.clone(),
@@ -145,7 +145,7 @@ impl Log {
     }
 }
 
-impl Allowance {
+impl ProgressAllowance {
     /// Takes a word of `bytes`, if there is that much left.
     fn take(&mut self, bytes: usize) -> bool {
         let left = |word: u64| Some((self.words.checked_sub(1)?, self.bytes.checked_sub(word)?));
@@ -157,9 +157,9 @@ impl Allowance {
     }
 }
 
-impl types::Host for Host {}
+impl types::Host for AttemptHost {}
 
-impl log::Host for Host {
+impl log::Host for AttemptHost {
     fn log(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) {
         self.calls += 1;
         let level = match level {
@@ -180,7 +180,7 @@ impl log::Host for Host {
     }
 }
 
-impl control::Host for Host {
+impl control::Host for AttemptHost {
     fn progress(&mut self, fraction: Option<f64>, mut message: String) {
         self.calls += 1;
         if let Some(redactor) = self.secrets.redactor() {
@@ -208,7 +208,7 @@ impl control::Host for Host {
     }
 }
 
-impl files::Host for Host {
+impl files::Host for AttemptHost {
     fn names(&mut self) -> Vec<files::File> {
         self.calls += 1;
         let describe = |file: &AttachmentSource| files::File {
@@ -243,7 +243,7 @@ impl files::Host for Host {
     }
 }
 
-impl secrets::Host for Host {
+impl secrets::Host for AttemptHost {
     fn get(&mut self, name: String) -> Result<String, secrets::SecretError> {
         self.calls += 1;
         if let Some(value) = self.secrets.get(&name) {
@@ -270,7 +270,7 @@ impl secrets::Host for Host {
     }
 }
 
-impl artifacts::Host for Host {
+impl artifacts::Host for AttemptHost {
     fn append(
         &mut self,
         name: String,
@@ -300,18 +300,18 @@ fn read_at(file: &AttachmentSource, offset: u64, length: u64) -> io::Result<Vec<
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use super::{Host, control::Host as _, secrets::Host as _};
+    use super::{AttemptHost, control::Host as _, secrets::Host as _};
     use crate::{
         model::Limits,
         plugin::{Guard, Heard, Interrupt, Listener, Moment},
     };
 
-    fn host(limits: &Limits) -> Host {
+    fn host(limits: &Limits) -> AttemptHost {
         let guard = Guard {
             deadline: Moment::now(),
             interrupt: Interrupt::default(),
         };
-        Host::new(limits, [].into(), guard)
+        AttemptHost::new(limits, [].into(), guard)
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Instance {
         let left = redacted(left, &store.data().host.secrets, Path::new("")).await;
         let provider = &self.provider;
         for record in &left.log {
-            tracing::info!("teardown of provider `{provider}`: {}", Line(record));
+            tracing::info!("teardown of provider `{provider}`: {}", RecordLine(record));
         }
         if !matches!(left.ending, Ending::Stopped) {
             let failure = left.ending.into_error().message;
@@ -105,9 +105,9 @@ impl fmt::Debug for Instance {
 }
 
 /// A log record as one line.
-struct Line<'a>(&'a LogRecord);
+struct RecordLine<'a>(&'a LogRecord);
 
-impl fmt::Display for Line<'_> {
+impl fmt::Display for RecordLine<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let LogRecord {
             level,

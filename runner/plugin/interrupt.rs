@@ -20,10 +20,10 @@ const NOW: u8 = 2;
 
 /// A request to stop, as data; its clones are one.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<Shared>);
+pub struct Interrupt(Arc<InterruptState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct InterruptState {
     state: AtomicU8,
     wake: Notify,
 }

@@ -19,12 +19,12 @@ const FREE_INSTANCE_BYTES: u64 = 2 * 1024 * 1024;
 pub(super) struct Limiter {
     memory: Sum,
     tables: Sum,
-    denial: Option<Denial>,
+    denial: Option<DeniedGrowth>,
 }
 
 /// Something that a guest asked for and did not get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Denial {
+pub(super) enum DeniedGrowth {
     /// Bytes of memory, all of the guest's memories together.
     Memory { wanted: u64, limit: u64 },
     /// Elements of tables, all of the guest's tables together.
@@ -72,13 +72,13 @@ impl Limiter {
         let charged = usize::try_from(charged).unwrap_or(usize::MAX);
         let limit = self.memory.limit;
         self.memory.grow(0, charged).map_err(|wanted| {
-            self.denial = Some(Denial::Instances { wanted, limit });
+            self.denial = Some(DeniedGrowth::Instances { wanted, limit });
             InstancesDenied
         })
     }
 
     /// The last thing that was denied.
-    pub(super) fn denial(&self) -> Option<Denial> {
+    pub(super) fn denial(&self) -> Option<DeniedGrowth> {
         self.denial
     }
 }
@@ -93,7 +93,7 @@ impl ResourceLimiter for Limiter {
         let limit = self.memory.limit;
         let grown = self.memory.grow(current, desired);
         if let Err(wanted) = grown {
-            self.denial = Some(Denial::Memory { wanted, limit });
+            self.denial = Some(DeniedGrowth::Memory { wanted, limit });
         }
         Ok(grown.is_ok())
     }
@@ -112,7 +112,7 @@ impl ResourceLimiter for Limiter {
         let limit = self.tables.limit;
         let grown = self.tables.grow(current, desired);
         if let Err(wanted) = grown {
-            self.denial = Some(Denial::Table { wanted, limit });
+            self.denial = Some(DeniedGrowth::Table { wanted, limit });
         }
         Ok(grown.is_ok())
     }
@@ -170,7 +170,7 @@ impl Sum {
 mod tests {
     use wasmtime::ResourceLimiter as _;
 
-    use super::{Denial, FREE_INSTANCE_BYTES, Limiter};
+    use super::{DeniedGrowth, FREE_INSTANCE_BYTES, Limiter};
     use crate::{model::Limits, plugin::footprint::Footprint};
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
         assert!(!limiter.memory_growing(0, 41, None).unwrap());
         assert_eq!(
             limiter.denial(),
-            Some(Denial::Memory {
+            Some(DeniedGrowth::Memory {
                 wanted: 101,
                 limit: 100
             })
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(limiter.peak_memory(), 60);
         assert!(!limiter.memory_growing(0, 41, None).unwrap());
         limiter.hold_instances(beyond(41)).unwrap_err();
-        let denial = Denial::Instances {
+        let denial = DeniedGrowth::Instances {
             wanted: 101,
             limit: 100,
         };

@@ -8,9 +8,9 @@ use wasmtime::{Module, component::Component};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::{
-    Call, CommandForm, Description, Ended, Engine, Guard, Interrupt, Kind, Moment, PluginFile,
-    PluginFileError, Protocol,
-    cache::{Code, Form, Key},
+    Call, CommandForm, CommandProtocol, Description, Ended, Engine, Guard, Interrupt, Kind, Moment,
+    PluginFile, PluginFileError,
+    cache::{CacheKey, Code, CodeForm},
     classify::failure,
     command::{self, Program, ProgramCode},
     compile::CompileError,
@@ -43,9 +43,9 @@ const MAX_REASON_BYTES: usize = 4 * 1024;
 
 /// A plugin that is compiled and checked against what this host offers; its clones are one.
 #[derive(Clone)]
-pub struct Plugin(Arc<Linked>);
+pub struct Plugin(Arc<LinkedPlugin>);
 
-struct Linked {
+struct LinkedPlugin {
     kind: Kind,
     compiled: Compiled,
     /// `argv[0]` of a plain command.
@@ -63,7 +63,7 @@ pub struct Compiled {
 }
 
 enum Runnable {
-    Component(component::Guest),
+    Component(component::LinkedComponent),
     Command(Program),
 }
 
@@ -117,7 +117,7 @@ impl Engine {
         let size = code.size();
         let code = self.check(file, &code)?;
         let name = file.path.file_name().unwrap_or(file.path.as_os_str());
-        Ok(Plugin(Arc::new(Linked {
+        Ok(Plugin(Arc::new(LinkedPlugin {
             kind: file.kind,
             compiled: Compiled { is_cached, size },
             name: name.to_string_lossy().into_owned(),
@@ -128,10 +128,10 @@ impl Engine {
     /// The code, and whether it was in the cache.
     async fn code(&self, file: &PluginFile, cancel: &Interrupt) -> Result<(Code, bool), LinkError> {
         let form = match file.kind {
-            Kind::Component { .. } | Kind::Command(CommandForm::Component) => Form::Component,
-            Kind::Command(CommandForm::Module) => Form::Module,
+            Kind::Component { .. } | Kind::Command(CommandForm::Component) => CodeForm::Component,
+            Kind::Command(CommandForm::Module) => CodeForm::Module,
         };
-        let key = Key {
+        let key = CacheKey {
             sha256: file.sha256,
             form,
         };
@@ -196,7 +196,7 @@ impl Engine {
             }
             (Code::Component(component), Kind::Component { .. }) => {
                 let pre = self.components.instantiate_pre(component)?;
-                Runnable::Component(component::Guest::new(pre, metering, footprint)?)
+                Runnable::Component(component::LinkedComponent::new(pre, metering, footprint)?)
             }
         })
     }
@@ -227,7 +227,7 @@ impl Plugin {
     /// Asks the plugin what it is; a command of the plain protocol cannot be asked.
     pub async fn describe(
         &self,
-        protocol: Protocol,
+        protocol: CommandProtocol,
         limits: &Limits,
         guard: &Guard,
     ) -> Result<Option<Description>, AttemptError> {
@@ -236,10 +236,10 @@ impl Plugin {
                 (Runnable::Component(guest), _) => {
                     component::describe(guest, limits, guard).await.map(Some)
                 }
-                (Runnable::Command(program), Protocol::Json) => {
+                (Runnable::Command(program), CommandProtocol::Json) => {
                     command::describe(program, limits, guard).await.map(Some)
                 }
-                (Runnable::Command(_), Protocol::Plain) => Ok(None),
+                (Runnable::Command(_), CommandProtocol::Plain) => Ok(None),
             }
         };
         contain(describe).await?

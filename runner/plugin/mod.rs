@@ -51,7 +51,8 @@ mod way;
 
 pub use access::{Access, Mount};
 pub use call::{
-    AttachmentSource, Call, Description, Ended, Ending, Invocation, OutputForm, Protocol, Reply,
+    AttachmentSource, Call, CommandProtocol, Description, Ended, Ending, Invocation, Reply,
+    StdoutForm,
 };
 pub use clock::Moment;
 pub use compile::{COMPILE_ARGUMENT, CompileError, LOAD_ARGUMENT, compile_child, load_child};

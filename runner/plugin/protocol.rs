@@ -41,7 +41,7 @@ struct Question<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-enum Answer<T> {
+enum JsonAnswer<T> {
     Ok(T),
     Err(AnswerError),
 }
@@ -126,7 +126,7 @@ struct AnswerDescription {
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct LogLine {
     level: String,
     message: String,
     #[serde(default)]
@@ -158,9 +158,9 @@ pub(super) fn answer(
     (limits, guard): (&Limits, &Guard),
 ) -> Ending {
     match parse::<AnswerReply>(stdout, exit_code, sandbox, limits) {
-        Ok(Answer::Ok(reply)) => few_parts(reply.checks.len(), reply.metrics.len())
+        Ok(JsonAnswer::Ok(reply)) => few_parts(reply.checks.len(), reply.metrics.len())
             .map_or_else(Ending::Error, |()| Ending::Reply(reply.into())),
-        Ok(Answer::Err(error)) => error.ending(guard),
+        Ok(JsonAnswer::Err(error)) => error.ending(guard),
         Err(error) => Ending::Error(error),
     }
 }
@@ -173,7 +173,7 @@ pub(super) fn description(
     (limits, guard): (&Limits, &Guard),
 ) -> Result<Description, AttemptError> {
     match parse::<AnswerDescription>(stdout, exit_code, sandbox, limits)? {
-        Answer::Ok(answer) => {
+        JsonAnswer::Ok(answer) => {
             let description = Description {
                 config_schema: read_schema(
                     "config_schema",
@@ -190,7 +190,7 @@ pub(super) fn description(
             };
             description.bounded()
         }
-        Answer::Err(error) => Err(error.ending(guard).into_error()),
+        JsonAnswer::Err(error) => Err(error.ending(guard).into_error()),
     }
 }
 
@@ -214,10 +214,10 @@ fn parse<T: DeserializeOwned>(
     exit_code: i32,
     sandbox: &Sandbox,
     limits: &Limits,
-) -> Result<Answer<T>, AttemptError> {
+) -> Result<JsonAnswer<T>, AttemptError> {
     let tail = || stderr_tail(&sandbox.stderr.text());
     match (Allowance::of(limits).parse(&stdout), exit_code) {
-        (Ok(answer @ Answer::Err(_)), _) | (Ok(answer), 0) => Ok(answer),
+        (Ok(answer @ JsonAnswer::Err(_)), _) | (Ok(answer), 0) => Ok(answer),
         (Err(error @ Unread::TooLarge(_)), _) => Err(too_large("standard output", &error)),
         (Err(Unread::Json(error)), 0) => Err(failure(
             ErrorClass::Protocol,
@@ -252,7 +252,7 @@ fn exit_class(code: i32) -> ErrorClass {
 }
 
 fn json_record(line: &str) -> Option<LogRecord> {
-    let line: Line = serde_json::from_str(line).ok()?;
+    let line: LogLine = serde_json::from_str(line).ok()?;
     let levels = ["trace", "debug", "info", "warn", "error"];
     let level = levels.into_iter().find(|level| *level == line.level)?;
     let text = |value| match value {

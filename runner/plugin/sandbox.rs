@@ -12,7 +12,7 @@ use super::{
     clock::Moment,
     engine::Metering,
     fs::Quota,
-    host::Host,
+    host::AttemptHost,
     lacking::{fault_of_panic, lacking},
     limits::Limiter,
     listener::Heard,
@@ -45,7 +45,7 @@ pub(super) struct Sandbox {
     /// Serves preview 1 and WASI 0.2 alike.
     pub(super) wasi: WasiP1Ctx,
     http: WasiHttpCtx,
-    pub(super) host: Host,
+    pub(super) host: AttemptHost,
     pub(super) limiter: Limiter,
     /// Counts what is written to files; none where nothing may be.
     pub(super) quota: Option<Quota>,
@@ -58,9 +58,9 @@ pub(super) struct Sandbox {
 }
 
 /// A fresh store's WASI and bounds.
-pub(super) struct Recipe<'a> {
+pub(super) struct StoreRecipe<'a> {
     pub(super) wasi: WasiCtxBuilder,
-    pub(super) host: Host,
+    pub(super) host: AttemptHost,
     pub(super) quota: Option<Quota>,
     pub(super) stdout: Capture,
     pub(super) limits: &'a Limits,
@@ -85,7 +85,7 @@ pub(super) struct Spent {
     pub(super) fuel: Option<u64>,
 }
 
-impl Recipe<'_> {
+impl StoreRecipe<'_> {
     /// Makes the store; nothing of the guest has run yet, and whatever runs in it is bounded.
     pub(super) fn store(mut self, engine: &wasmtime::Engine, metering: Metering) -> Store<Sandbox> {
         let mut stderr = Capture::new(self.limits.stdio, self.limits.stdio);

@@ -26,7 +26,7 @@ pub struct Secrets {
 
 /// A header of a request, which secrets are to be put into.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct HeaderPlace<'a> {
     pub(super) url: &'a Url,
     pub(super) header: &'a str,
 }
@@ -89,7 +89,7 @@ impl Secrets {
     }
 
     /// The value of a secret for this place.
-    fn value_for(&self, name: &str, place: Place<'_>) -> Result<&str, FillError> {
+    fn value_for(&self, name: &str, place: HeaderPlace<'_>) -> Result<&str, FillError> {
         let value = self.values.get(name);
         let value = value.ok_or_else(|| FillError::Missing(name.to_owned()))?;
         let places = self.places(name);
@@ -120,7 +120,7 @@ impl Secrets {
         &self,
         text: &str,
         max: usize,
-        place: Place<'_>,
+        place: HeaderPlace<'_>,
     ) -> Result<String, FillError> {
         let mut filled = String::new();
         let mut rest = text;
@@ -175,7 +175,7 @@ mod tests {
 
     use url::Url;
 
-    use super::{FillError, Place, Secrets};
+    use super::{FillError, HeaderPlace, Secrets};
     use crate::plugin::Access;
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let secrets = Secrets::new(values.into());
         let url = Url::parse("https://a.example").unwrap();
-        let place = Place {
+        let place = HeaderPlace {
             url: &url,
             header: "x",
         };
@@ -211,7 +211,7 @@ mod tests {
         let secrets = Secrets::new(values);
         let text = "{{secret.A}}".repeat(1_000_000);
         let url = Url::parse("https://a.example").unwrap();
-        let place = Place {
+        let place = HeaderPlace {
             url: &url,
             header: "x",
         };
@@ -223,7 +223,7 @@ mod tests {
         // Looking for each one's end in all the rest would take hours.
         let text = "{{".repeat(1_000_000);
         let url = Url::parse("https://a.example").unwrap();
-        let place = Place {
+        let place = HeaderPlace {
             url: &url,
             header: "x",
         };

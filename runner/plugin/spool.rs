@@ -25,13 +25,13 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub(super) struct Spool {
     /// Where the file is made.
     folder: PathBuf,
-    place: Place,
+    place: Backing,
     /// Where what is kept ends, in bytes from the start of the memory or the file.
     end: u64,
 }
 
 #[derive(Default)]
-enum Place {
+enum Backing {
     /// What nobody wants.
     #[default]
     Nowhere,
@@ -41,13 +41,13 @@ enum Place {
 
 /// Where in a spool the content of one artifact is.
 #[derive(Default)]
-pub(super) struct Parts {
-    parts: Vec<Part>,
+pub(super) struct Extents {
+    parts: Vec<Extent>,
     length: u64,
 }
 
 /// A piece of a content that is in one place.
-struct Part {
+struct Extent {
     start: u64,
     length: u64,
     /// How long it may become before it meets the next one.
@@ -55,7 +55,7 @@ struct Part {
 }
 
 /// Where more of a content can be written.
-struct Slot {
+struct WritePosition {
     /// The place of the first byte.
     start: u64,
     /// Whether it begins a part, or lies in the content's last one.
@@ -69,7 +69,7 @@ struct Slot {
 /// The content of one artifact, when nothing more is added to its spool.
 pub(super) struct Spooled {
     spool: Arc<Spool>,
-    parts: Parts,
+    parts: Extents,
 }
 
 impl Spool {
@@ -77,7 +77,7 @@ impl Spool {
     pub(super) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
-            place: Place::Memory(Vec::new()),
+            place: Backing::Memory(Vec::new()),
             end: 0,
         }
     }
@@ -88,7 +88,7 @@ impl Spool {
     }
 
     /// Adds `bytes` to a content. If that fails, the content and the spool are what they were before.
-    pub(super) fn append(&mut self, content: &mut Parts, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn append(&mut self, content: &mut Extents, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -98,7 +98,7 @@ impl Spool {
 
         self.end = slot.end;
         if slot.is_new {
-            content.parts.push(Part {
+            content.parts.push(Extent {
                 start: slot.start,
                 length: 0,
                 room: 0,
@@ -115,13 +115,13 @@ impl Spool {
     ///
     /// The last part in the spool can grow. A new one gets as much room as there is content already, so that a content has
     /// few parts even if a guest adds a byte to each of its artifacts in turn. Room that is not used is a hole in the file.
-    fn slot(&self, content: &Parts, length: u64) -> Slot {
+    fn slot(&self, content: &Extents, length: u64) -> WritePosition {
         if let Some(last) = content.parts.last() {
             let used = last.length + length;
             let is_at_end = last.start + last.room == self.end;
             if is_at_end || used <= last.room {
                 let room = last.room.max(used);
-                return Slot {
+                return WritePosition {
                     start: last.start + last.length,
                     is_new: false,
                     room,
@@ -130,7 +130,7 @@ impl Spool {
             }
         }
         let room = content.length.max(length);
-        Slot {
+        WritePosition {
             start: self.end,
             is_new: true,
             room,
@@ -138,28 +138,28 @@ impl Spool {
         }
     }
 
-    fn write(&mut self, slot: &Slot, bytes: &[u8]) -> io::Result<()> {
-        if let Place::Memory(kept) = &self.place
+    fn write(&mut self, slot: &WritePosition, bytes: &[u8]) -> io::Result<()> {
+        if let Backing::Memory(kept) = &self.place
             && slot.end > MOST_IN_MEMORY
         {
             let file = tempfile::tempfile_in(&self.folder)?;
             file.write_all_at(kept, 0)?;
-            self.place = Place::File(file);
+            self.place = Backing::File(file);
         }
         match &mut self.place {
-            Place::Nowhere => {}
-            Place::Memory(kept) => {
+            Backing::Nowhere => {}
+            Backing::Memory(kept) => {
                 let place = place_in_memory(slot.start, bytes.len() as u64);
                 kept.resize(kept.len().max(place.end), 0);
                 kept[place].copy_from_slice(bytes);
             }
-            Place::File(file) => file.write_all_at(bytes, slot.start)?,
+            Backing::File(file) => file.write_all_at(bytes, slot.start)?,
         }
         Ok(())
     }
 }
 
-impl Parts {
+impl Extents {
     /// How many bytes the content has.
     pub(super) fn length(&self) -> u64 {
         self.length
@@ -167,7 +167,7 @@ impl Parts {
 }
 
 impl Spooled {
-    pub(super) fn new(spool: &Arc<Spool>, parts: Parts) -> Self {
+    pub(super) fn new(spool: &Arc<Spool>, parts: Extents) -> Self {
         Self {
             spool: Arc::clone(spool),
             parts,
@@ -183,11 +183,11 @@ impl Content for Spooled {
     fn write_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
         for part in &self.parts.parts {
             match &self.spool.place {
-                Place::Nowhere => {}
-                Place::Memory(kept) => {
+                Backing::Nowhere => {}
+                Backing::Memory(kept) => {
                     out.write_all(&kept[place_in_memory(part.start, part.length)])?;
                 }
-                Place::File(file) => copy(file, part, out)?,
+                Backing::File(file) => copy(file, part, out)?,
             }
         }
         Ok(())
@@ -209,7 +209,7 @@ fn place_in_memory(start: u64, length: u64) -> Range<usize> {
     place(start)..place(start + length)
 }
 
-fn copy(file: &File, part: &Part, out: &mut dyn io::Write) -> io::Result<()> {
+fn copy(file: &File, part: &Extent, out: &mut dyn io::Write) -> io::Result<()> {
     let mut buffer = vec![0; PIECE_BYTES];
     let (mut start, end) = (part.start, part.start + part.length);
     while start < end {
@@ -228,7 +228,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{MOST_IN_MEMORY, Parts, Place, Spool, Spooled};
+    use super::{Backing, Extents, MOST_IN_MEMORY, Spool, Spooled};
     use crate::model::Content as _;
 
     fn read(content: &Spooled) -> Vec<u8> {
@@ -247,7 +247,7 @@ mod tests {
             let above = tempfile::tempdir().unwrap();
             let folder = above.path().join("folder");
             let mut spool = Spool::new(&folder);
-            let mut parts: [Parts; 4] = Default::default();
+            let mut parts: [Extents; 4] = Default::default();
             let mut expected: [Vec<u8>; 4] = Default::default();
             for (turn, (which, length)) in turns.into_iter().enumerate() {
                 if turn == folder_from {
@@ -273,17 +273,17 @@ mod tests {
     fn little_needs_no_file_and_much_leaves_no_name() {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(Path::new("no such folder"));
-        let mut parts = Parts::default();
+        let mut parts = Extents::default();
         let most = vec![1; usize::try_from(MOST_IN_MEMORY).unwrap()];
         spool.append(&mut parts, &most).unwrap();
         spool.append(&mut parts, b"more").unwrap_err();
         assert!(read(&Spooled::new(&Arc::new(spool), parts)) == most);
 
         let mut spool = Spool::new(folder.path());
-        let mut parts = Parts::default();
+        let mut parts = Extents::default();
         spool.append(&mut parts, &most).unwrap();
         spool.append(&mut parts, b"more").unwrap();
-        assert!(matches!(spool.place, Place::File(_)));
+        assert!(matches!(spool.place, Backing::File(_)));
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
         let content = Spooled::new(&Arc::new(spool), parts);
         assert!(read(&content) == [&most[..], b"more"].concat());
@@ -293,7 +293,7 @@ mod tests {
     fn a_content_has_few_parts_however_it_is_interleaved_with_others() {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(folder.path());
-        let mut contents: Vec<Parts> = (0..3).map(|_| Parts::default()).collect();
+        let mut contents: Vec<Extents> = (0..3).map(|_| Extents::default()).collect();
         for turn in 0..30_000 {
             spool.append(&mut contents[turn % 3], b"x").unwrap();
         }

@@ -20,11 +20,11 @@ const CHUNK: usize = 64 * 1024;
 
 /// Keeps the first and the last bytes of what is written and counts all; its clones are one.
 #[derive(Clone)]
-pub(super) struct Capture(Arc<Mutex<Kept>>);
+pub(super) struct Capture(Arc<Mutex<Captured>>);
 
-struct Kept {
+struct Captured {
     /// Who hears the lines of what is kept, as they come.
-    lines: Option<Lines>,
+    lines: Option<LineSplitter>,
     head: Vec<u8>,
     head_limit: usize,
     tail: VecDeque<u8>,
@@ -34,7 +34,7 @@ struct Kept {
 }
 
 /// Makes lines of what comes in pieces.
-struct Lines {
+struct LineSplitter {
     begun: Vec<u8>,
     hear: Box<dyn FnMut(&str) + Send>,
 }
@@ -43,7 +43,7 @@ impl Capture {
     /// Keeps `head` bytes from the start and `tail` bytes from the end.
     pub(super) fn new(head: u64, tail: u64) -> Self {
         let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-        Self(Arc::new(Mutex::new(Kept {
+        Self(Arc::new(Mutex::new(Captured {
             lines: None,
             head: Vec::new(),
             head_limit: size(head),
@@ -56,7 +56,7 @@ impl Capture {
 
     /// Lets `hear` hear each line of what is kept: of the head as it comes, of the rest at the end.
     pub(super) fn heard_by(self, hear: impl FnMut(&str) + Send + 'static) -> Self {
-        self.kept().lines = Some(Lines {
+        self.kept().lines = Some(LineSplitter {
             begun: Vec::new(),
             hear: Box::new(hear),
         });
@@ -110,13 +110,13 @@ impl Capture {
         self.kept().keep(bytes);
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Captured> {
         // Nothing in here can be left half done by a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl Captured {
     fn keep(&mut self, bytes: &[u8]) {
         self.written += bytes.len() as u64;
         let room = self.head_limit - self.head.len();
@@ -151,7 +151,7 @@ impl Kept {
     }
 }
 
-impl Lines {
+impl LineSplitter {
     fn add(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.begun.extend_from_slice(piece);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{Limits, ShownDuration},
-    plugin::{Description, Guard, Interrupt, Moment, Plugin, Protocol, child::Helper},
+    plugin::{CommandProtocol, Description, Guard, Interrupt, Moment, Plugin, child::Helper},
 };
 
 /// How long a plugin may take to describe itself, its start function included.
@@ -74,7 +74,7 @@ pub enum UnfitError {
 /// `None` for a command that is called by the plain protocol: it cannot be asked.
 pub async fn describe(
     plugin: &Plugin,
-    protocol: Protocol,
+    protocol: CommandProtocol,
     limits: Limits,
     guests: &Handle,
     interrupt: &Interrupt,

@@ -24,7 +24,9 @@ use super::{
 };
 use crate::{
     model::{Digest, ProviderId, chain},
-    plugin::{Description, Engine, Interrupt, LinkError, Moment, Plugin, Protocol, child::Helper},
+    plugin::{
+        CommandProtocol, Description, Engine, Interrupt, LinkError, Moment, Plugin, child::Helper,
+    },
 };
 
 impl Plan {
@@ -198,7 +200,14 @@ async fn describe(
     if provider.is_plain() {
         return Ok(None);
     }
-    fit::describe(plugin, Protocol::Json, provider.limits, guests, interrupt).await
+    fit::describe(
+        plugin,
+        CommandProtocol::Json,
+        provider.limits,
+        guests,
+        interrupt,
+    )
+    .await
 }
 
 fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {

@@ -19,7 +19,7 @@ use serde_json::{Value, value::RawValue};
 use super::schema_cost::cost;
 use crate::plugin::{
     Interrupt,
-    child::{self, Confines, End, Helper, Work},
+    child::{self, ChildEnd, ChildWork, Confines, Helper},
 };
 
 /// The hidden argument that makes the runner's program check values against a schema; see [`schema_child`].
@@ -179,7 +179,7 @@ impl Batch {
             .into_inner()
             .map_err(|error| unchecked(&error.into()))?;
         let mut output = tempfile::tempfile().map_err(|error| unchecked(&error))?;
-        let work = Work {
+        let work = ChildWork {
             arguments: &[SCHEMA_ARGUMENT],
             env: &[],
             input,
@@ -191,21 +191,21 @@ impl Batch {
             .await
             .map_err(|error| unchecked(&error))?
         {
-            End::Done => {}
-            End::Failed(reason) => return Err(Broken::Unchecked(reason)),
-            End::Died(..) => {
+            ChildEnd::Done => {}
+            ChildEnd::Failed(reason) => return Err(Broken::Unchecked(reason)),
+            ChildEnd::Died(..) => {
                 let most = ByteSize(CHILD_MEMORY);
                 return Err(Broken::Costly(format!(
                     "takes more than {most} of memory, or {CHILD_CPU_SECONDS} s, to check values against"
                 )));
             }
-            End::TimedOut => {
+            ChildEnd::TimedOut => {
                 let seconds = timeout.as_secs();
                 return Err(Broken::Costly(format!(
                     "takes longer than {seconds} s to check values against"
                 )));
             }
-            End::Cancelled => return Err(Broken::Stopped),
+            ChildEnd::Cancelled => return Err(Broken::Stopped),
         }
         let mut reply = Vec::new();
         output.rewind().map_err(|error| unchecked(&error))?;

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, ExitStatus},
     model::{Limits, chain},
     output::{self, Output},
-    plugin::{Engine, Kind, PluginFile, Protocol},
+    plugin::{CommandProtocol, Engine, Kind, PluginFile},
     run,
     view::{CompiledPlugin, PluginInspection},
 };
@@ -63,7 +63,13 @@ fn describe(
     inspection.set_compiled(CompiledPlugin::new(plugin.compiled(), took));
 
     let (limits, interrupt) = (Limits::default(), &bench.interrupt);
-    let described = run::describe(&plugin, Protocol::Json, limits, bench.guests(), interrupt);
+    let described = run::describe(
+        &plugin,
+        CommandProtocol::Json,
+        limits,
+        bench.guests(),
+        interrupt,
+    );
     match (bench.wait(described), file.kind) {
         (Ok(Some(description)), _) => inspection.set_description(description),
         (Ok(None), _) => {}

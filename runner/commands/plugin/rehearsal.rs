@@ -18,7 +18,7 @@ use crate::{
     model::{Grants, Limits, chain, media_type},
     output::{Notices, Output},
     plugin::{
-        Access, AttachmentSource, Invocation, Kind, OutputForm, Plugin, PluginFile, Protocol,
+        Access, AttachmentSource, CommandProtocol, Invocation, Kind, Plugin, PluginFile, StdoutForm,
     },
     run::{self, Environment, Rehearsal},
     scenario::{self, Template},
@@ -32,7 +32,7 @@ pub(super) struct Prepared {
     pub(super) grants: Grants,
     pub(super) input: Value,
     pub(super) config: Value,
-    pub(super) protocol: Protocol,
+    pub(super) protocol: CommandProtocol,
     /// Whether its `describe` is to show that a command speaks this protocol, as nothing else says it.
     pub(super) is_presumed: bool,
     invocation: Option<Invocation>,
@@ -78,7 +78,7 @@ impl Prepared {
             protocol,
             is_presumed,
         };
-        if protocol == Protocol::Plain {
+        if protocol == CommandProtocol::Plain {
             prepared.make_plain(args)?;
         }
         Ok(prepared)
@@ -87,7 +87,7 @@ impl Prepared {
     /// Makes it a call by the plain protocol, which must have a use for everything that is given.
     pub(super) fn make_plain(&mut self, args: &RehearseArgs) -> Result<(), Error> {
         self.invocation = Some(invocation(args, &self.input, &self.config)?);
-        self.protocol = Protocol::Plain;
+        self.protocol = CommandProtocol::Plain;
         self.is_presumed = false;
         let stdin = args.stdin.iter().filter(|text| named(text).is_none());
         let variables = self.grants.env.iter().map(|(_, text)| text);
@@ -110,7 +110,7 @@ impl Prepared {
     /// Tells whether the plugin replies with a text, as a plain command does that is not asked for JSON.
     pub(super) fn is_text(&self) -> bool {
         let invocation = self.invocation.as_ref();
-        invocation.is_some_and(|invocation| invocation.output != OutputForm::Json)
+        invocation.is_some_and(|invocation| invocation.output != StdoutForm::Json)
     }
 
     /// Makes the calls' common part.
@@ -152,7 +152,7 @@ fn values(args: &RehearseArgs) -> Result<(Value, Value), Error> {
 }
 
 /// How the plugin is called, and whether it is yet to show that it can be called so.
-fn called(args: &RehearseArgs, file: &PluginFile) -> Result<(Protocol, bool), Error> {
+fn called(args: &RehearseArgs, file: &PluginFile) -> Result<(CommandProtocol, bool), Error> {
     let only_plain = [
         ("`--stdin` is", args.stdin.is_some()),
         ("`--output` is", args.output.is_some()),
@@ -169,16 +169,16 @@ fn called(args: &RehearseArgs, file: &PluginFile) -> Result<(Protocol, bool), Er
                 "{what} for commands, and `{}` is a component; it gets `--input` and `--config`",
                 file.path.display()
             ))),
-            None => Ok((Protocol::Json, false)),
+            None => Ok((CommandProtocol::Json, false)),
         },
         (Kind::Command(_), Some(ProtocolArg::Json)) => match given {
             Some((what, _)) => Err(usage(&format!(
                 "{what} for plain commands; the JSON protocol has its own"
             ))),
-            None => Ok((Protocol::Json, false)),
+            None => Ok((CommandProtocol::Json, false)),
         },
-        (Kind::Command(_), None) if given.is_none() => Ok((Protocol::Json, true)),
-        (Kind::Command(_), Some(ProtocolArg::Plain) | None) => Ok((Protocol::Plain, false)),
+        (Kind::Command(_), None) if given.is_none() => Ok((CommandProtocol::Json, true)),
+        (Kind::Command(_), Some(ProtocolArg::Plain) | None) => Ok((CommandProtocol::Plain, false)),
     }
 }
 
@@ -230,9 +230,9 @@ fn invocation(args: &RehearseArgs, input: &Value, config: &Value) -> Result<Invo
         args: arguments.collect::<Result<_, _>>()?,
         stdin,
         output: match args.output {
-            Some(OutputArg::Text) | None => OutputForm::Text,
-            Some(OutputArg::Trimmed) => OutputForm::Trimmed,
-            Some(OutputArg::Json) => OutputForm::Json,
+            Some(OutputArg::Text) | None => StdoutForm::Text,
+            Some(OutputArg::Trimmed) => StdoutForm::Trimmed,
+            Some(OutputArg::Json) => StdoutForm::Json,
         },
     })
 }

@@ -25,7 +25,7 @@ use super::{
     quota::{ENTRY, Quota, cost},
     special,
 };
-use crate::plugin::{host::Host, sandbox::Sandbox};
+use crate::plugin::{host::AttemptHost, sandbox::Sandbox};
 
 /// Puts the counting functions in the place of wasmtime's.
 pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
@@ -50,7 +50,7 @@ struct Counted<'a> {
     files: WasiFilesystemCtxView<'a>,
     /// None where nothing is mounted that may be written to.
     quota: Option<&'a Quota>,
-    host: &'a mut Host,
+    host: &'a mut AttemptHost,
 }
 
 type Handle = Resource<Descriptor>;

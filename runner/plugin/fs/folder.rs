@@ -1,4 +1,4 @@
-//! [`Folder`]: a private folder that is gone when it is dropped, whatever a guest made of it.
+//! [`PrivateFolder`]: a private folder that is gone when it is dropped, whatever a guest made of it.
 //!
 //! Whoever made it holds a lock on a file in it; so what a dead process has left is told from what is in use. The file
 //! begins with a mark that has a token, which the folder has in its name: nobody else's folder is taken for one of these.
@@ -40,12 +40,12 @@ const MARK: &str = "private folder of an attempt, made by runner, layout 1:";
 
 /// A private folder; dropping it removes it.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct PrivateFolder {
     path: PathBuf,
     lock: fs::File,
 }
 
-impl Folder {
+impl PrivateFolder {
     /// Makes an empty folder in `root`.
     pub(super) fn new_in(root: &Path) -> io::Result<Self> {
         let token = uuid::Uuid::new_v4().simple().to_string();
@@ -80,7 +80,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for PrivateFolder {
     fn drop(&mut self) {
         let removed = (0..TRIES).map(|_| self.remove()).find(Result::is_ok);
         if removed.is_none() {
@@ -236,7 +236,7 @@ mod tests {
 
     use fs_err as fs;
 
-    use super::{Folder, LOCK, MARK, PREFIX, UNMARKED, mark, sweep_folders};
+    use super::{LOCK, MARK, PREFIX, PrivateFolder, UNMARKED, mark, sweep_folders};
 
     /// A folder as one is that a process has left, with the last digit of its token.
     fn leave(root: &Path, digit: char, text: Option<&str>) -> PathBuf {
@@ -256,7 +256,7 @@ mod tests {
     fn what_a_dead_process_has_left_is_swept_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
-        let used = Folder::new_in(root).unwrap();
+        let used = PrivateFolder::new_in(root).unwrap();
         let now = SystemTime::now();
         let marked = mark("TOKEN");
         let dead = leave(root, '0', Some(&marked));
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn another_folder_in_the_place_of_one_is_not_removed() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::new_in(root.path()).unwrap();
+        let folder = PrivateFolder::new_in(root.path()).unwrap();
         let path = folder.path().to_owned();
         assert!(
             fs::read_to_string(path.join(LOCK))
@@ -342,7 +342,7 @@ mod tests {
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("kept"), "").unwrap();
 
-        let folder = Folder::new_in(root.path()).unwrap();
+        let folder = PrivateFolder::new_in(root.path()).unwrap();
         let path = folder.path().to_owned();
         let mode = path.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn a_folder_deeper_than_any_path_is_removed() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::new_in(root.path()).unwrap();
+        let folder = PrivateFolder::new_in(root.path()).unwrap();
         let path = folder.path().to_owned();
         let mut parent = fs::File::open(&path).unwrap().into_parts().0;
         for _ in 0..3_000 {

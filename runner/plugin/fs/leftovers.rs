@@ -4,7 +4,7 @@ use std::{io, os::unix::fs::MetadataExt as _, path::Path};
 
 use fs_err::{self as fs, os::unix::fs::OpenOptionsExt as _};
 
-use crate::plugin::artifacts::{Artifacts, is_artifact_name};
+use crate::plugin::artifacts::{ArtifactCollector, is_artifact_name};
 
 /// How many of what is not kept are named.
 const MAX_NAMED: usize = 10;
@@ -12,7 +12,7 @@ const MAX_NAMED: usize = 10;
 const MAX_ENTRIES: usize = 10_000;
 
 /// Adds the files in `folder` to `artifacts`, in the order of their names; returns what there is to say about others.
-pub(super) fn collect(folder: &Path, artifacts: &mut Artifacts) -> Option<String> {
+pub(super) fn collect(folder: &Path, artifacts: &mut ArtifactCollector) -> Option<String> {
     let (mut named, mut more) = (Vec::new(), 0);
     let (mut names, is_cut) = match names(folder) {
         Ok(names) => names,
@@ -50,7 +50,7 @@ fn names(folder: &Path) -> io::Result<(Vec<String>, bool)> {
     Ok((names, entries.next().is_some()))
 }
 
-fn keep(folder: &Path, name: &str, artifacts: &mut Artifacts) -> Result<(), String> {
+fn keep(folder: &Path, name: &str, artifacts: &mut ArtifactCollector) -> Result<(), String> {
     if !is_artifact_name(name) {
         return Err("its name is not 1 to 128 of `A-Z a-z 0-9 . _ -`".to_owned());
     }

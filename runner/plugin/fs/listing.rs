@@ -16,11 +16,11 @@ const AT_ONCE: usize = 64;
 pub(super) struct Listing {
     /// None at the end, and while a thread reads.
     dir: Option<Dir>,
-    read: VecDeque<io::Result<Entry>>,
+    read: VecDeque<io::Result<FolderEntry>>,
 }
 
 /// What is in a folder.
-pub(super) struct Entry {
+pub(super) struct FolderEntry {
     /// Whatever bytes the system allows.
     pub(super) name: Vec<u8>,
     pub(super) kind: FileType,
@@ -53,7 +53,7 @@ impl Listing {
     }
 
     /// The next entry, `.` and `..` among them; none at the end.
-    pub(super) async fn next(&mut self) -> Option<io::Result<Entry>> {
+    pub(super) async fn next(&mut self) -> Option<io::Result<FolderEntry>> {
         if self.read.is_empty()
             && let Some(dir) = self.dir.take()
         {
@@ -63,7 +63,7 @@ impl Listing {
     }
 }
 
-impl Entry {
+impl FolderEntry {
     /// Tells whether it is the folder itself, or the one that it is in.
     pub(super) fn is_relative(&self) -> bool {
         matches!(&*self.name, b"." | b"..")
@@ -71,7 +71,7 @@ impl Entry {
 }
 
 /// Reads the next entries; gives the folder back if there may be more.
-fn read_some(mut dir: Dir) -> (Option<Dir>, VecDeque<io::Result<Entry>>) {
+fn read_some(mut dir: Dir) -> (Option<Dir>, VecDeque<io::Result<FolderEntry>>) {
     let mut read = VecDeque::new();
     while read.len() < AT_ONCE {
         match dir.read() {
@@ -86,7 +86,7 @@ fn read_some(mut dir: Dir) -> (Option<Dir>, VecDeque<io::Result<Entry>>) {
                     FileType::Unknown => kind(&dir, entry.file_name()),
                     kind => kind,
                 };
-                read.push_back(Ok(Entry {
+                read.push_back(Ok(FolderEntry {
                     name: entry.file_name().to_bytes().to_vec(),
                     kind,
                     next: entry.offset().cast_unsigned(),

@@ -34,11 +34,11 @@ pub use descriptors::raise_open_files;
 pub use folder::{is_private_folder, sweep_folders};
 pub(super) use quota::Quota;
 
-use self::folder::Folder;
+use self::folder::PrivateFolder;
 use super::{
     AttachmentSource, Call, Ending, Guard, Mount,
     classify::failure,
-    host::Host,
+    host::AttemptHost,
     interrupt::Halt,
     lacking::{fault_in, fault_of, lacking},
     sandbox::Sandbox,
@@ -66,7 +66,7 @@ const COPIED_AT_ONCE: u64 = 16 * 1024 * 1024;
 pub(super) struct Files {
     /// Counts what is written, where anything may be.
     quota: Option<Quota>,
-    private: Option<Private>,
+    private: Option<AttemptFolders>,
 }
 
 /// What a guest is, and with it what it finds.
@@ -79,8 +79,8 @@ pub(super) enum Role {
 }
 
 /// The folders that are made for one attempt.
-struct Private {
-    folder: Folder,
+struct AttemptFolders {
+    folder: PrivateFolder,
     scratch: bool,
     artifacts: bool,
     attachments: bool,
@@ -148,7 +148,7 @@ impl Files {
         guard: &Guard,
         wasi: &mut WasiCtxBuilder,
     ) -> Result<Self, FilesError> {
-        let private = Private::make(call, role, guard).await?;
+        let private = AttemptFolders::make(call, role, guard).await?;
         let mounts = &call.access.mounts;
         for mount in mounts {
             let perms = match mount.is_writable {
@@ -178,8 +178,8 @@ impl Files {
     }
 
     /// Adds what a command left to its artifacts, and logs what is not kept.
-    pub(super) async fn keep_artifacts(&self, host: &mut Host) {
-        let Some(folder) = self.private.as_ref().and_then(Private::artifacts) else {
+    pub(super) async fn keep_artifacts(&self, host: &mut AttemptHost) {
+        let Some(folder) = self.private.as_ref().and_then(AttemptFolders::artifacts) else {
             return;
         };
         let mut artifacts = std::mem::take(&mut host.artifacts);
@@ -207,7 +207,7 @@ impl Files {
     }
 }
 
-impl Private {
+impl AttemptFolders {
     /// Makes the folders, away from the threads that guests run on: attachments may have to be copied.
     async fn make(call: &Call<'_>, role: Role, guard: &Guard) -> Result<Option<Self>, FilesError> {
         let is_command = role == Role::Command;
@@ -222,7 +222,7 @@ impl Private {
         let filling = guard.clone();
         let make = move || {
             let folder =
-                Folder::new_in(&root).map_err(|source| FilesError::Make { root, source })?;
+                PrivateFolder::new_in(&root).map_err(|source| FilesError::Make { root, source })?;
             let private = Self {
                 folder,
                 scratch,
@@ -403,7 +403,7 @@ mod tests {
 
     use fs_err as fs;
 
-    use super::{FilesError, Private, folder::Folder};
+    use super::{AttemptFolders, FilesError, folder::PrivateFolder};
     use crate::plugin::{AttachmentSource, Guard, Interrupt, Moment};
 
     #[test]
@@ -412,8 +412,8 @@ mod tests {
         let source = root.path().join("source");
         fs::write(&source, "x").unwrap();
         let fill = |name: &str| {
-            let private = Private {
-                folder: Folder::new_in(root.path()).unwrap(),
+            let private = AttemptFolders {
+                folder: PrivateFolder::new_in(root.path()).unwrap(),
                 scratch: false,
                 artifacts: false,
                 attachments: true,

@@ -17,7 +17,7 @@ use wasmtime_wasi::{
 };
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::listing::{Entry, Listing};
+use super::listing::{FolderEntry, Listing};
 use crate::plugin::sandbox::{MAX_RESOURCES, Sandbox};
 
 /// Bytes of an entry before its name.
@@ -31,7 +31,7 @@ struct Filling {
 }
 
 /// A folder of a guest.
-struct Folder {
+struct OpenedFolder {
     handle: u32,
     opened: Arc<File>,
     /// Stands for the folder as preview 1 tells it to guests.
@@ -81,7 +81,11 @@ pub(super) async fn fill(
 
 /// Finds the folder that a guest calls `fd`. Preview 1 keeps for itself which of the handles that is, but not what the
 /// folder's identity is; any handle of the same folder will do.
-async fn folder(sandbox: &mut Sandbox, memory: &mut GuestMemory<'_>, fd: i32) -> Option<Folder> {
+async fn folder(
+    sandbox: &mut Sandbox,
+    memory: &mut GuestMemory<'_>,
+    fd: i32,
+) -> Option<OpenedFolder> {
     let wasi = &mut sandbox.wasi;
     let wanted = wasi.fd_filestat_get(memory, Fd::from(fd)).await.ok()?;
     if wanted.filetype != Filetype::Directory {
@@ -95,7 +99,7 @@ async fn folder(sandbox: &mut Sandbox, memory: &mut GuestMemory<'_>, fd: i32) ->
         let opened = Arc::clone(&dir.dir);
         let hash = wasi.filesystem().metadata_hash(descriptor(handle)).await;
         if hash.is_ok_and(|hash| hash.lower == wanted.ino) {
-            return Some(Folder {
+            return Some(OpenedFolder {
                 handle,
                 opened,
                 identity: wanted.ino,
@@ -112,8 +116,8 @@ fn descriptor(handle: u32) -> Resource<Descriptor> {
 /// What stands for an entry; none if it is not there any more. What is outside of a guest's folders has that of its own.
 async fn identity(
     sandbox: &mut Sandbox,
-    folder: &Folder,
-    entry: &Entry,
+    folder: &OpenedFolder,
+    entry: &FolderEntry,
     name: &str,
 ) -> Option<u64> {
     if entry.is_relative() {
@@ -131,7 +135,7 @@ async fn identity(
 }
 
 /// An entry's fields as preview 1 lays them out.
-fn head(entry: &Entry, identity: u64) -> [u8; HEAD] {
+fn head(entry: &FolderEntry, identity: u64) -> [u8; HEAD] {
     use rustix::fs::FileType;
 
     let kind = match entry.kind {

@@ -18,7 +18,7 @@ use tokio::{net::TcpStream, sync::Semaphore};
 use tower_service::Service;
 
 use super::{
-    policy::{Policy, Refusal},
+    policy::{NetPolicy, RequestRefusal},
     wire::Wire,
 };
 use crate::plugin::clock::within;
@@ -47,14 +47,14 @@ pub(super) struct Connector {
 /// find another address.
 #[derive(Clone)]
 struct Dial {
-    policy: Arc<Policy>,
-    names: Names,
+    policy: Arc<NetPolicy>,
+    names: Resolver,
 }
 
 /// Looks names up, no more than [`MAX_LOOKUPS`] at once: nothing ends a look-up that nobody answers, and each has a thread
 /// of those that files are read on, too.
 #[derive(Clone)]
-struct Names {
+struct Resolver {
     lookup: Lookup,
     permits: Arc<Semaphore>,
 }
@@ -64,7 +64,7 @@ struct Names {
 pub(super) enum ConnectError {
     /// None of its addresses is granted.
     #[error(transparent)]
-    Refused(Refusal),
+    Refused(RequestRefusal),
     /// Its name is unknown.
     #[error("its name cannot be looked up")]
     Lookup(#[source] io::Error),
@@ -80,9 +80,9 @@ pub(super) enum ConnectError {
 }
 
 impl Connector {
-    pub(super) fn new(policy: Arc<Policy>, lookup: Lookup) -> Self {
+    pub(super) fn new(policy: Arc<NetPolicy>, lookup: Lookup) -> Self {
         let permits = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        let names = Names { lookup, permits };
+        let names = Resolver { lookup, permits };
         Self {
             dial: Dial { policy, names },
             kept: Arc::new(Semaphore::new(MAX_KEPT)),
@@ -141,7 +141,7 @@ impl Service<Uri> for Dial {
     }
 }
 
-impl Names {
+impl Resolver {
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
         let literal = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = literal.parse::<IpAddr>() {

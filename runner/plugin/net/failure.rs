@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use hyper_util::client::legacy;
 use thiserror::Error;
 
-use super::{connect::ConnectError, policy::Refusal};
+use super::{connect::ConnectError, policy::RequestRefusal};
 
 /// Bytes of a response's head, and of a request's.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
@@ -18,13 +18,13 @@ pub(super) const MAX_HEADERS: usize = 100;
 pub(super) enum Failure {
     /// It is not granted.
     #[error("{0}")]
-    Denied(Refusal),
+    Denied(RequestRefusal),
     /// It makes no sense.
     #[error("{0}")]
     Invalid(String),
     /// Nobody answers.
     #[error("{text}")]
-    Unreachable { step: Step, text: String },
+    Unreachable { step: ExchangeStep, text: String },
     /// It took longer than the guest wanted to wait.
     #[error("no complete response came in the time that the request sets")]
     Timeout,
@@ -44,7 +44,7 @@ pub(super) enum Failure {
 
 /// How far a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ExchangeStep {
     Lookup,
     Connect,
     Tls,
@@ -86,7 +86,7 @@ impl Failure {
             cause = error.source();
         }
         Self::unreachable(
-            Step::Connect,
+            ExchangeStep::Connect,
             format!("`{origin}` cannot be reached: {error}"),
         )
     }
@@ -105,7 +105,7 @@ impl Failure {
             "the connection ended before the response was complete"
         };
         Self::unreachable(
-            Step::Exchange,
+            ExchangeStep::Exchange,
             format!("`{origin}`: {what}: {}", chain(error)),
         )
     }
@@ -113,9 +113,9 @@ impl Failure {
     fn of_connect(origin: &str, error: &ConnectError) -> Self {
         let step = match error {
             ConnectError::Refused(refusal) => return Self::Denied(refusal.clone()),
-            ConnectError::Lookup(_) => Step::Lookup,
-            ConnectError::Connect { .. } => Step::Connect,
-            ConnectError::Roots(_) => Step::Tls,
+            ConnectError::Lookup(_) => ExchangeStep::Lookup,
+            ConnectError::Connect { .. } => ExchangeStep::Connect,
+            ConnectError::Roots(_) => ExchangeStep::Tls,
         };
         Self::unreachable(
             step,
@@ -134,18 +134,18 @@ impl Failure {
             ""
         };
         Self::unreachable(
-            Step::Tls,
+            ExchangeStep::Tls,
             format!("`{origin}` cannot be reached safely: {text}{help}"),
         )
     }
 
-    fn unreachable(step: Step, text: String) -> Self {
+    fn unreachable(step: ExchangeStep, text: String) -> Self {
         Self::Unreachable { step, text }
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<RequestRefusal> for Failure {
+    fn from(refusal: RequestRefusal) -> Self {
         Self::Denied(refusal)
     }
 }

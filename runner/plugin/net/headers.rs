@@ -6,13 +6,13 @@ use url::Url;
 
 use super::{
     failure::{Failure, MAX_HEAD},
-    policy::{Refusal, origin},
+    policy::{RequestRefusal, origin},
 };
 use crate::{
     model::{BoundSecret, Grant, NetGrant, quoted_text},
     plugin::{
         redact::Redactor,
-        secrets::{FillError, Place, Secrets},
+        secrets::{FillError, HeaderPlace, Secrets},
     },
 };
 
@@ -64,7 +64,7 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Res
     }
     for (name, value) in headers.iter_mut() {
         let text = to_latin_1(value);
-        let place = Place {
+        let place = HeaderPlace {
             url,
             header: name.as_str(),
         };
@@ -120,11 +120,11 @@ fn from_latin_1(text: &str) -> Option<HeaderValue> {
 fn refuse(secret: &str) -> Failure {
     let what = format!("the secret `{secret}`");
     let message = format!("{what} is not granted");
-    Failure::Denied(Refusal::new(what, &message, Grant::secret(secret)))
+    Failure::Denied(RequestRefusal::new(what, &message, Grant::secret(secret)))
 }
 
-fn refuse_place(secret: &str, secrets: &Secrets, place: Place<'_>) -> Failure {
-    let Place { url, header } = place;
+fn refuse_place(secret: &str, secrets: &Secrets, place: HeaderPlace<'_>) -> Failure {
+    let HeaderPlace { url, header } = place;
     let what = format!(
         "the secret `{secret}` in the header `{header}` of a request to {}",
         origin(url)
@@ -140,7 +140,11 @@ fn refuse_place(secret: &str, secrets: &Secrets, place: Place<'_>) -> Failure {
         host,
         header: header.to_owned(),
     });
-    Failure::Denied(Refusal::new(what, &message, bound.map(Grant::BoundSecret)))
+    Failure::Denied(RequestRefusal::new(
+        what,
+        &message,
+        bound.map(Grant::BoundSecret),
+    ))
 }
 
 /// Takes away what would let a server answer in parts, or in a form in which nothing can be found: `unseen` secrets are

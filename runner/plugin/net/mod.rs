@@ -44,7 +44,7 @@ pub(super) use self::unsent::shadow as bound_unsent;
 use self::{
     connect::{Connector, Lookup, system_lookup},
     failure::{Failure, MAX_HEAD, MAX_HEADERS},
-    policy::{Policy, Refusal, origin, read_url},
+    policy::{NetPolicy, RequestRefusal, origin, read_url},
     response::Incoming,
     wire::Wire,
 };
@@ -60,10 +60,10 @@ const MAX_METHOD_BYTES: usize = 32;
 ///
 /// One per provider, so that no provider ever uses a connection that it was not granted. The default goes nowhere.
 #[derive(Clone)]
-pub struct Network(Arc<Inner>);
+pub struct Network(Arc<ProviderNetwork>);
 
-struct Inner {
-    policy: Arc<Policy>,
+struct ProviderNetwork {
+    policy: Arc<NetPolicy>,
     client: Client<Connector, WasiBody>,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Traffic {
 }
 
 /// What a request carries.
-enum Content {
+enum RequestBody {
     Whole(Bytes),
     /// Comes while it is sent.
     Streamed(WasiBody),
@@ -111,14 +111,14 @@ impl Network {
     }
 
     fn with_lookup(grants: Vec<NetGrant>, lookup: Lookup) -> Self {
-        let policy = Arc::new(Policy::new(grants));
+        let policy = Arc::new(NetPolicy::new(grants));
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(MAX_IDLE_TIME)
             .http1_max_buf_size(MAX_HEAD)
             .http1_max_headers(MAX_HEADERS)
             .build(Connector::new(Arc::clone(&policy), lookup));
-        Self(Arc::new(Inner { policy, client }))
+        Self(Arc::new(ProviderNetwork { policy, client }))
     }
 }
 
@@ -206,7 +206,7 @@ impl Outbound {
     fn send(
         &self,
         admitted: Admitted,
-        mut content: Content,
+        mut content: RequestBody,
     ) -> (
         impl Future<Output = Result<Response<Incoming>, Failure>>,
         CaptureConnection,
@@ -259,7 +259,7 @@ impl Outbound {
 
     /// Keeps a failure that the user can do something about.
     fn note(&self, failure: &Failure) {
-        if let Failure::Denied(Refusal {
+        if let Failure::Denied(RequestRefusal {
             denied: Some(denied),
             ..
         }) = failure
@@ -269,7 +269,7 @@ impl Outbound {
     }
 }
 
-impl Content {
+impl RequestBody {
     /// The same once more, which a stream has not.
     fn copy(&self) -> Option<Self> {
         match self {
@@ -364,7 +364,7 @@ fn read_uri(url: &Url) -> Result<Uri, Failure> {
 }
 
 fn refuse_description() -> Failure {
-    Failure::Denied(Refusal {
+    Failure::Denied(RequestRefusal {
         message: "a plugin that describes itself has no network".to_owned(),
         denied: None,
     })

@@ -1,4 +1,4 @@
-//! [`Policy`]: which requests leave, and to which addresses they go.
+//! [`NetPolicy`]: which requests leave, and to which addresses they go.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,19 +14,19 @@ const MAX_HOST_BYTES: usize = 253;
 
 /// Decides by a provider's grants which requests leave, and to which addresses they go.
 #[derive(Debug)]
-pub(super) struct Policy(Vec<NetGrant>);
+pub(super) struct NetPolicy(Vec<NetGrant>);
 
 /// Something that is not granted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
-pub(super) struct Refusal {
+pub(super) struct RequestRefusal {
     /// For the guest: what is refused, and how to allow it.
     pub(super) message: String,
     /// For whoever may allow it; none where nothing would.
     pub(super) denied: Option<Box<Denied>>,
 }
 
-impl Refusal {
+impl RequestRefusal {
     /// Makes the refusal of `what`, and says how to allow it where something would.
     pub(super) fn new(what: String, message: &str, grant: Option<Grant>) -> Self {
         let advice = grant.as_ref().map(|grant| {
@@ -40,20 +40,20 @@ impl Refusal {
     }
 }
 
-impl Policy {
+impl NetPolicy {
     pub(super) fn new(grants: Vec<NetGrant>) -> Self {
         Self(grants)
     }
 
     /// Refuses what is not granted by scheme, host and port.
-    pub(super) fn admit(&self, method: &Method, url: &Url) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, method: &Method, url: &Url) -> Result<(), RequestRefusal> {
         if self.0.iter().any(|grant| grant.matches(url)) {
             return Ok(());
         }
         let what = format!("{method} {}", origin(url));
         let message = format!("`{what}` is not granted");
         let grant = NetGrant::of(url).map(Grant::Net);
-        Err(Refusal::new(what, &message, grant))
+        Err(RequestRefusal::new(what, &message, grant))
     }
 
     /// Keeps of the addresses that a host stands for those that may be connected to: public ones, and those that a
@@ -63,7 +63,7 @@ impl Policy {
         scheme: &str,
         host: &str,
         found: &[SocketAddr],
-    ) -> Result<Vec<SocketAddr>, Refusal> {
+    ) -> Result<Vec<SocketAddr>, RequestRefusal> {
         let mut refused = None;
         let mut reachable = Vec::new();
         for address in found {
@@ -136,10 +136,10 @@ pub(super) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-fn refuse_address(scheme: &str, host: &str, address: SocketAddr, what: &str) -> Refusal {
+fn refuse_address(scheme: &str, host: &str, address: SocketAddr, what: &str) -> RequestRefusal {
     let grant = NetGrant::parse(&format!("{scheme}://{address}")).ok();
     let ip = address.ip();
-    Refusal::new(
+    RequestRefusal::new(
         format!("{scheme}://{host} at {ip}, {what}"),
         &format!("`{host}` is at {ip}, {what}, which must be granted itself"),
         grant.map(Grant::Net),

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::{Content, Failure, headers};
+use super::{Failure, RequestBody, headers};
 use crate::plugin::{
     clock::{Moment, within},
     contract::runner::provider::http::{Host as HttpHost, HttpError, Request, Response},
-    host::Host,
+    host::AttemptHost,
 };
 
-impl HttpHost for Host {
+impl HttpHost for AttemptHost {
     /// Sends a request and waits for the whole response, at most for the request's own `timeout`; the attempt's
     /// deadline and a stop end it by dropping this future.
     async fn send(&mut self, request: Request) -> Result<Response, HttpError> {
@@ -31,7 +31,7 @@ impl HttpHost for Host {
     }
 }
 
-impl Host {
+impl AttemptHost {
     async fn exchange(&self, request: Request) -> Result<Response, Failure> {
         let headers = headers::read(&request.headers)?;
         let body = request.body.unwrap_or_default();
@@ -42,7 +42,9 @@ impl Host {
         self.outbound.traffic.count_out(body.len());
 
         let started = Moment::now();
-        let (response, _) = self.outbound.send(admitted, Content::Whole(body.into()));
+        let (response, _) = self
+            .outbound
+            .send(admitted, RequestBody::Whole(body.into()));
         let response = response.await?;
         let (head, body) = response.into_parts();
         let body = body.read().await?;

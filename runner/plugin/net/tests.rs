@@ -15,9 +15,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{
-    Content, Failure, Network, Outbound,
+    Failure, Network, Outbound, RequestBody,
     connect::{Lookup, MAX_KEPT, MAX_LOOKUPS},
-    policy::{Policy, read_url},
+    policy::{NetPolicy, read_url},
 };
 use crate::{
     model::{Denied, Grant, Limits, NetGrant},
@@ -69,7 +69,7 @@ async fn send(granted: &[&str], lookup: Lookup, url: &str) -> (Result<u16, Failu
     let sent = match outbound.admit("GET", url, HeaderMap::new(), &Secrets::default()) {
         Ok(admitted) => {
             outbound
-                .send(admitted, Content::Whole(Bytes::new()))
+                .send(admitted, RequestBody::Whole(Bytes::new()))
                 .0
                 .await
         }
@@ -247,7 +247,7 @@ async fn a_name_that_nobody_knows_is_unreachable() {
 
 #[test]
 fn of_several_addresses_those_are_used_that_may_be() {
-    let policy = Policy::new(grants(&["http://name.test", "http://10.0.0.1"]));
+    let policy = NetPolicy::new(grants(&["http://name.test", "http://10.0.0.1"]));
     let found = ["192.168.0.1:80", "8.8.8.8:80", "10.0.0.1:80"].map(|text| text.parse().unwrap());
     let reachable = policy.reachable("http", "name.test", &found).unwrap();
     assert_eq!(reachable, found[1..]);
@@ -256,7 +256,7 @@ fn of_several_addresses_those_are_used_that_may_be() {
 #[test]
 fn an_address_is_granted_for_its_own_scheme_alone() {
     let granted = ["https://10.0.0.1:8443", "http://x.example.com:8443"];
-    let policy = Policy::new(grants(&granted));
+    let policy = NetPolicy::new(grants(&granted));
     let found = ["10.0.0.1:8443".parse().unwrap()];
     assert!(policy.reachable("https", "10.0.0.1", &found).is_ok());
     let refusal = policy

@@ -18,14 +18,14 @@ use wasmtime_wasi_http::{
 };
 
 use super::{
-    Admitted, Content, Failure, Outbound,
-    failure::{MAX_HEAD, Step},
+    Admitted, Failure, Outbound, RequestBody,
+    failure::{ExchangeStep, MAX_HEAD},
     headers,
     response::Incoming,
 };
 use crate::plugin::{
     clock::{sleep, within},
-    host::Host,
+    host::AttemptHost,
 };
 
 /// Where the guest sets no time, its deadline does.
@@ -38,7 +38,7 @@ type Sent = Result<(Response<WasiBody>, Background), Error>;
 /// What is left to do for a response while its body is read; nothing, as the client does it.
 type Background = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
-impl WasiHttpHooks for Host {
+impl WasiHttpHooks for AttemptHost {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
         Arc::new(|name| headers::FORBIDDEN.contains(name))
     }
@@ -140,13 +140,13 @@ impl From<Failure> for Error {
         match failure {
             Failure::Denied(_) => Self::HttpRequestDenied,
             Failure::Unreachable { step, .. } => match step {
-                Step::Lookup => Self::DnsError {
+                ExchangeStep::Lookup => Self::DnsError {
                     rcode: Some(text),
                     info_code: None,
                 },
-                Step::Connect => Self::ConnectionRefused,
-                Step::Tls => Self::TlsCertificateError,
-                Step::Exchange => Self::ConnectionTerminated,
+                ExchangeStep::Connect => Self::ConnectionRefused,
+                ExchangeStep::Tls => Self::TlsCertificateError,
+                ExchangeStep::Exchange => Self::ConnectionTerminated,
             },
             Failure::Timeout => Self::HttpResponseTimeout,
             Failure::LargeHead(_) => {
@@ -172,7 +172,7 @@ async fn send(
         traffic.count_out(frame.data_ref().map_or(0, Bytes::len));
         frame
     });
-    let (sent, connected) = outbound.send(admitted, Content::Streamed(counted.boxed_unsync()));
+    let (sent, connected) = outbound.send(admitted, RequestBody::Streamed(counted.boxed_unsync()));
     let response = tokio::select! {
         biased;
         response = sent => response?,

@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Redactor, SHORT_MARK, names::Names};
+use super::{Redactor, SHORT_MARK, names::DistinctNames};
 use crate::{
     model::{Artifact, Content},
-    plugin::spool::{Parts, Spool, Spooled},
+    plugin::spool::{Extents, Spool, Spooled},
 };
 
 /// How long the name of an artifact may be.
@@ -36,7 +36,7 @@ impl Redactor {
     fn artifact_names(&self, artifacts: &mut [Artifact]) {
         let is_suspect = |name: &String| self.finder.find(name).is_some();
         let names = artifacts.iter().map(|artifact| &artifact.name);
-        let mut names: Names = names.filter(|name| !is_suspect(name)).collect();
+        let mut names: DistinctNames = names.filter(|name| !is_suspect(name)).collect();
         for Artifact {
             name,
             media_type,
@@ -72,7 +72,7 @@ impl Redactor {
     fn rewrite(&self, artifacts: &mut [Artifact], folder: &Path) -> io::Result<()> {
         let mut spool = Spool::new(folder);
         let redact = |artifact: &Artifact| {
-            let mut redacted = Parts::default();
+            let mut redacted = Extents::default();
             let mut marking = Marking::new(self, |piece| spool.append(&mut redacted, piece));
             artifact.content.write_to(&mut marking)?;
             marking.end()?;

@@ -24,7 +24,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 pub(super) use self::stream::Stream;
-use self::{names::Names, rests::Rests};
+use self::{names::DistinctNames, rests::Rests};
 use super::{Ended, Ending, Heard, Listener, Reply, Secrets, artifacts::unkept};
 use crate::model::{AttemptError, Check, Denied, Grant, LogRecord, Metric};
 
@@ -54,7 +54,7 @@ enum Ends {
 /// Finds secrets in all forms that they commonly take.
 pub(super) struct Redactor {
     finder: AhoCorasick,
-    forms: Vec<Form>,
+    forms: Vec<SecretForm>,
     /// The secrets' names, and what stands in their place.
     secrets: Vec<(String, String)>,
     rests: Rests,
@@ -67,7 +67,7 @@ pub(super) struct Redactor {
 /// Where a part of a secret is, and whose it is.
 type Rest = (Range<usize>, usize);
 
-struct Form {
+struct SecretForm {
     bytes: Vec<u8>,
     /// Whose form it is.
     secret: usize,
@@ -102,7 +102,7 @@ impl Redactor {
         let reach = reach.max();
         let forms = all.into_iter();
         let forms: Vec<_> = forms
-            .map(|(bytes, secret)| Form { bytes, secret })
+            .map(|(bytes, secret)| SecretForm { bytes, secret })
             .collect();
         let lengths = forms.iter().map(|form| form.bytes.len());
         Some(Self {
@@ -330,7 +330,7 @@ impl Redactor {
         if !map.keys().any(is_suspect) {
             return;
         }
-        let mut names: Names = map.keys().filter(|key| !is_suspect(key)).collect();
+        let mut names: DistinctNames = map.keys().filter(|key| !is_suspect(key)).collect();
         for (mut key, value) in std::mem::take(map) {
             if is_suspect(&key) {
                 self.text(&mut key);

@@ -1,16 +1,16 @@
-//! [`Names`]: names that stay different when what made them different is taken out of them.
+//! [`DistinctNames`]: names that stay different when what made them different is taken out of them.
 
 use std::collections::HashMap;
 
 /// Names that are all different.
 #[derive(Default)]
-pub(super) struct Names {
+pub(super) struct DistinctNames {
     /// Those that are there, and the last number that was put behind each: where a million names become one, none of them
     /// is counted from the start.
     taken: HashMap<String, u32>,
 }
 
-impl Names {
+impl DistinctNames {
     /// Puts a number behind a name that is there already.
     pub(super) fn distinct(&mut self, name: String) -> String {
         let Some(&last) = self.taken.get(&name) else {
@@ -27,7 +27,7 @@ impl Names {
     }
 }
 
-impl<'a> FromIterator<&'a String> for Names {
+impl<'a> FromIterator<&'a String> for DistinctNames {
     fn from_iter<T: IntoIterator<Item = &'a String>>(names: T) -> Self {
         Self {
             taken: names.into_iter().map(|name| (name.clone(), 1)).collect(),

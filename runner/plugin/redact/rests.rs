@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aho_corasick::AhoCorasick;
 
-use super::Form;
+use super::SecretForm;
 
 /// How much of a secret may be left, in bytes.
 pub(super) const MAX_REST: usize = 7;
@@ -26,7 +26,7 @@ pub(super) struct Rests {
 
 /// Which parts of a form count.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum RestMatch {
     /// The whole form, too.
     Any,
     /// What may go on as the form.
@@ -41,7 +41,7 @@ struct Probes {
 }
 
 impl Rests {
-    pub(super) fn new(forms: &[Form]) -> Self {
+    pub(super) fn new(forms: &[SecretForm]) -> Self {
         let long = || {
             let forms = forms.iter().map(|form| form.bytes.as_slice());
             forms.enumerate().filter(|(_, form)| form.len() > MAX_REST)
@@ -56,14 +56,14 @@ impl Rests {
     }
 
     /// The longest part of a form that `text` begins with, in bytes, and its secret.
-    pub(super) fn at_start(&self, text: &[u8], forms: &[Form]) -> Option<(usize, usize)> {
+    pub(super) fn at_start(&self, text: &[u8], forms: &[SecretForm]) -> Option<(usize, usize)> {
         let near = &text[..text.len().min(self.longest)];
         let mut longest = None;
         for (tries, (place, with_tail)) in self.tails.find(near).enumerate() {
             if tries == MAX_TRIES {
                 let backwards = |bytes: &[u8]| -> Vec<u8> { bytes.iter().rev().copied().collect() };
                 let text = backwards(near);
-                let length = |form: &[u8]| overlap(&backwards(form), &text, Part::Any);
+                let length = |form: &[u8]| overlap(&backwards(form), &text, RestMatch::Any);
                 return self.tails.longest(near, forms, length);
             }
             let rest = &near[..=place + MAX_REST];
@@ -77,16 +77,17 @@ impl Rests {
     }
 
     /// The longest part of a form that `text` ends with, in bytes, and its secret.
-    pub(super) fn at_end(&self, text: &[u8], forms: &[Form]) -> Option<(usize, usize)> {
-        self.end(text, forms, Part::Any)
+    pub(super) fn at_end(&self, text: &[u8], forms: &[SecretForm]) -> Option<(usize, usize)> {
+        self.end(text, forms, RestMatch::Any)
     }
 
     /// The most bytes that `text` ends with and that a longer form begins with; none if there are no more than may be left.
-    pub(super) fn open_at_end(&self, text: &[u8], forms: &[Form]) -> Option<usize> {
-        self.end(text, forms, Part::Open).map(|(length, _)| length)
+    pub(super) fn open_at_end(&self, text: &[u8], forms: &[SecretForm]) -> Option<usize> {
+        self.end(text, forms, RestMatch::Open)
+            .map(|(length, _)| length)
     }
 
-    fn end(&self, text: &[u8], forms: &[Form], part: Part) -> Option<(usize, usize)> {
+    fn end(&self, text: &[u8], forms: &[SecretForm], part: RestMatch) -> Option<(usize, usize)> {
         let near = &text[text.len().saturating_sub(self.longest)..];
         for (tries, (place, with_head)) in self.heads.find(near).enumerate() {
             if tries == MAX_TRIES {
@@ -96,7 +97,7 @@ impl Rests {
             let rest = &near[place..];
             let is_rest = |form: &&usize| {
                 let form = &*forms[**form].bytes;
-                form.starts_with(rest) && (part == Part::Any || form.len() > rest.len())
+                form.starts_with(rest) && (part == RestMatch::Any || form.len() > rest.len())
             };
             if let Some(form) = with_head.iter().find(is_rest) {
                 return Some((rest.len(), forms[*form].secret));
@@ -132,7 +133,7 @@ impl Probes {
     fn longest(
         &self,
         text: &[u8],
-        forms: &[Form],
+        forms: &[SecretForm],
         length: impl Fn(&[u8]) -> usize,
     ) -> Option<(usize, usize)> {
         let mut is_there = vec![false; self.forms.len()];
@@ -155,10 +156,10 @@ impl Probes {
 
 /// How many bytes at the end of `text` are the beginning of `form`, in time that is linear in both (Knuth, Morris and
 /// Pratt).
-fn overlap(form: &[u8], text: &[u8], part: Part) -> usize {
+fn overlap(form: &[u8], text: &[u8], part: RestMatch) -> usize {
     let end = match part {
-        Part::Any => form.len(),
-        Part::Open => form.len() - 1,
+        RestMatch::Any => form.len(),
+        RestMatch::Open => form.len() - 1,
     };
     let form = &form[..end.min(text.len())];
     // Of each beginning of the form: how many bytes of its end are a shorter beginning.

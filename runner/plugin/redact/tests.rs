@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    Ended, Ending, Form, Redactor, Reply, Stream,
+    Ended, Ending, Redactor, Reply, SecretForm, Stream,
     artifacts::{MAX_NAME_BYTES, Marking},
     fuzzing::forms,
     rests::Rests,
@@ -543,7 +543,7 @@ proptest! {
         // Where it repeats itself there are more places to compare than are compared one by one.
         text in "[ab]{0,40}|[ab]{0,3}(ab){0,50}[ab]{0,3}|[ab]{0,3}(aab){0,40}[ab]{0,3}|a{0,90}b?",
     ) {
-        let form = |bytes: String| Form { bytes: bytes.into_bytes(), secret: 0 };
+        let form = |bytes: String| SecretForm { bytes: bytes.into_bytes(), secret: 0 };
         let forms = [form(first), form(second)];
         let rests = Rests::new(&forms);
         let text = text.as_bytes();

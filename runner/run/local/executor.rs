@@ -9,8 +9,8 @@ use super::kept::Kept;
 use crate::{
     model::{Attempt, AttemptError, Digest, ErrorClass, Limits, ProviderId},
     plugin::{
-        self, Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, Moment,
-        OutputForm, Plugin,
+        self, Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, Moment, Plugin,
+        StdoutForm,
     },
     run::{
         deadline::Budget, grants::Environment, judged::judged, seam::Assignment, unmade::Identity,
@@ -188,9 +188,9 @@ impl Executor {
             args,
             stdin,
             output: match plain.output {
-                scenario::OutputForm::Text => OutputForm::Text,
-                scenario::OutputForm::Trimmed => OutputForm::Trimmed,
-                scenario::OutputForm::Json => OutputForm::Json,
+                scenario::OutputForm::Text => StdoutForm::Text,
+                scenario::OutputForm::Trimmed => StdoutForm::Trimmed,
+                scenario::OutputForm::Json => StdoutForm::Json,
             },
         })
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use proptest::prelude::*;
 
-use super::super::{Content, Failure, Network, Outbound};
+use super::super::{Failure, Network, Outbound, RequestBody};
 use crate::{
     model::{BoundSecret, Limits, NetGrant},
     plugin::{Access, Secrets},
@@ -57,7 +57,7 @@ async fn answered(pieces: Vec<Vec<u8>>) -> (Result<(HeaderMap, Vec<u8>), Failure
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-5"));
     let admitted = outbound.admit("GET", &origin, headers, &unseen(Vec::new()));
-    let sent = outbound.send(admitted.unwrap(), Content::Whole(Bytes::new()));
+    let sent = outbound.send(admitted.unwrap(), RequestBody::Whole(Bytes::new()));
     let answer = match sent.0.await {
         Ok(response) => {
             let (head, body) = response.into_parts();
