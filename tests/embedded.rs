@@ -7,14 +7,8 @@ use std::{
 };
 
 use runner::{
-    error::ExitStatus,
-    model::{Reason, RunStatus, StopMode, Verdict},
-    record::{RunEntry, Store},
-    run,
-    session::{
-        self, Begin, Build, Conclusion, Exclusivity, Host, NothingLeft, Notice, Observe, Resume,
-        SessionLog, Start, Stop, StopAnswer, Stopping, Wait, Waiting as _,
-    },
+    Begin, Conclusion, Event, ExitStatus, Host, NothingLeft, Notice, Observe, Reason, Resume,
+    RunStatus, Start, Stop, StopAnswer, StopMode, Stopping, Store, Verdict, Wait, Waiting as _,
 };
 
 use crate::support::runner::Runner;
@@ -54,8 +48,8 @@ impl Observe for Seen {
         self.0.push(format!("begin {}", begin.planned));
     }
 
-    fn event(&mut self, event: &run::Event<'_>) {
-        if let run::Event::Rows { entries, .. } = event {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Rows { entries, .. } = event {
             for entry in *entries {
                 self.0.push(entry.attempt.trial.to_string());
             }
@@ -73,61 +67,34 @@ impl Observe for Seen {
 }
 
 fn host(runner: &Runner) -> Host {
+    let program = env!("CARGO_BIN_EXE_runner");
     Host {
-        program: env!("CARGO_BIN_EXE_runner").into(),
         cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")),
-        scratch_root: runner.path("scratch"),
-        search_path: "".into(),
-        variable: |_| None,
-        signals: None,
-        log: SessionLog::default(),
-        arguments: Vec::new(),
-        now: run::wall_clock,
-        pause: thread::sleep,
+        ..Host::new(program, runner.path("scratch"))
     }
 }
 
 fn request(runner: &Runner) -> Start {
     fs_err::create_dir_all(runner.path("scratch")).unwrap();
-    Start {
-        scenario: runner.path("scenario.toml"),
-        selection: Default::default(),
-        overrides: Default::default(),
-        build: Build::Ask,
-        secret_files: Vec::new(),
-        results: results(runner),
-        into: None,
-        exclusivity: Exclusivity::Shared,
-    }
+    Start::new(runner.path("scenario.toml"), results(runner))
 }
 
 fn results(runner: &Runner) -> PathBuf {
     runner.path("results")
 }
 
-fn resume_of(run: RunEntry) -> Resume {
-    Resume {
-        run,
-        overrides: Default::default(),
-        secret_files: Vec::new(),
-        rerun: None,
-        accept_changes: false,
-        force: false,
-    }
-}
-
 #[test]
 fn a_program_runs_a_scenario_sees_it_happen_and_has_its_conclusion() {
     let runner = Runner::hostile(TWO);
     let (host, request) = (host(&runner), request(&runner));
-    let preview = session::preview_start(&request, &host, &mut Seen::default()).unwrap();
+    let preview = runner::preview_start(&request, &host, &mut Seen::default()).unwrap();
     let mut previewed = Vec::new();
     let count = preview.each_trial(|trial| previewed.push(trial.id.to_string()));
     assert_eq!(count.unwrap(), 2);
     assert!(!results(&runner).exists(), "something was created");
 
     let mut seen = Seen::default();
-    let conclusion = session::start(&request, &host, &mut seen).unwrap();
+    let conclusion = runner::start(&request, &host, &mut seen).unwrap();
     assert_eq!(seen.0.first().unwrap(), "begin 2");
     assert_eq!(seen.0.last().unwrap(), "conclude completed");
     let mut rows = seen.0[1..3].to_vec();
@@ -144,7 +111,7 @@ fn a_program_runs_a_scenario_sees_it_happen_and_has_its_conclusion() {
     assert_eq!(waited.as_ref(), Some(&conclusion));
 
     let mut seen = Seen::default();
-    let again = session::resume(&resume_of(run), &host, &mut seen).unwrap();
+    let again = runner::resume(&Resume::new(run), &host, &mut seen).unwrap();
     assert_eq!(seen.0, ["nothing left, 0 unjudged"]);
     assert_eq!(again, conclusion);
 }
@@ -155,13 +122,13 @@ fn a_program_stops_a_run_by_looks_that_do_not_block_and_finds_what_is_left() {
     let (host, request) = (host(&runner), request(&runner));
     let (stopper, results) = (host.clone(), results(&runner));
     let session = thread::spawn(move || {
-        let conclusion = session::start(&request, &host, &mut Seen::default());
+        let conclusion = runner::start(&request, &host, &mut Seen::default());
         conclusion.unwrap()
     });
     let deadline = Instant::now() + Duration::from_secs(60);
     let begun = || {
         let store = Store::existing(&results).ok()?;
-        let run = session::only_running(&store).ok()?;
+        let run = runner::only_running(&store).ok()?;
         Some((store, run))
     };
     let (store, run) = loop {
@@ -193,7 +160,7 @@ fn a_program_stops_a_run_by_looks_that_do_not_block_and_finds_what_is_left() {
     assert_eq!(conclusion.reason, Some(Reason::Stopped));
     assert_eq!(ExitStatus::of(&conclusion), ExitStatus::Incomplete);
 
-    let preview = session::preview_resume(&resume_of(stopped.run), &stopper, &mut seen).unwrap();
+    let preview = runner::preview_resume(&Resume::new(stopped.run), &stopper, &mut seen).unwrap();
     let left = preview.each_trial(|_| ()).unwrap();
     assert_eq!(left, conclusion.counts.planned - conclusion.counts.done());
     assert!(left > 0);

@@ -1,12 +1,15 @@
 //! [`Host`]: what the process offers to what runs in it.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, thread, time::Duration};
 
 use jiff::Timestamp;
 use nix::unistd::User;
 
 use super::SessionLog;
-use crate::{model::Actor, run::StopSignals};
+use crate::{
+    model::Actor,
+    run::{StopSignals, wall_clock},
+};
 
 /// What the process offers to what runs in it. Whoever embeds the runner decides all of it.
 #[derive(Clone)]
@@ -35,6 +38,23 @@ pub struct Host {
 }
 
 impl Host {
+    /// A host that offers nothing but `program`, which calls `runner::serve_child`, and a folder for temporary
+    /// files: no environment, no signals, no tools that build plugins, no cache but the one in the results root.
+    pub fn new(program: impl Into<PathBuf>, scratch_root: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            cache: None,
+            scratch_root: scratch_root.into(),
+            search_path: OsString::new(),
+            variable: |_| None,
+            signals: None,
+            log: SessionLog::default(),
+            arguments: Vec::new(),
+            now: wall_clock,
+            pause: thread::sleep,
+        }
+    }
+
     /// The user of this process, who asks for something now, and why.
     pub fn actor(&self, reason: Option<&str>) -> Actor {
         let uid = rustix::process::getuid().as_raw();

@@ -47,7 +47,36 @@ pub struct Resume {
     pub force: bool,
 }
 
+impl Start {
+    /// All tests of `scenario` on all of its providers, as it says, as a new run in the results root `results`; no plugin is
+    /// built unless the observer is asked and says so.
+    pub fn new(scenario: impl Into<PathBuf>, results: impl Into<PathBuf>) -> Self {
+        Self {
+            scenario: scenario.into(),
+            selection: Selection::default(),
+            overrides: Overrides::default(),
+            build: Build::Ask,
+            secret_files: Vec::new(),
+            results: results.into(),
+            into: None,
+            exclusivity: Exclusivity::Shared,
+        }
+    }
+}
+
 impl Resume {
+    /// Goes on with `run` as its manifest says.
+    pub fn new(run: RunEntry) -> Self {
+        Self {
+            run,
+            overrides: Overrides::default(),
+            secret_files: Vec::new(),
+            rerun: None,
+            accept_changes: false,
+            force: false,
+        }
+    }
+
     /// Goes on with a run that is where a new one was to begin. Its plan is the same, and so are the limits in it.
     pub(super) fn of_start(request: &Start, run: RunEntry) -> Self {
         Self {

@@ -75,7 +75,10 @@ pub struct DoctorArgs {
 
 /// The languages that plugins are built from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "clap would show more than the word")]
+#[cfg_attr(
+    feature = "internals",
+    expect(missing_docs, reason = "clap would show more than the word")
+)]
 pub enum Language {
     Rust,
     Python,
