@@ -125,8 +125,8 @@ pub use model::{
 };
 pub use program::{Process, run_program, serve_child};
 pub use record::{Entry, RecordError, Rerun, RunEntry, RunId, Store};
-pub use run::{Event, Overrides, StopSignals};
-pub use scenario::Selection;
+pub use run::{Event, StopSignals};
+pub use scenario::{FailFast, RunOptions, Selection};
 pub use session::{
     Begin, Build, Cancel, Cancelling, Conclusion, Exclusivity, Host, NothingLeft, Notice, Observe,
     Preview, Resume, SessionLog, Start, Stop, StopAnswer, Stopped, Stopping, Wait, Waiting,

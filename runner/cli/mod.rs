@@ -2,27 +2,24 @@
 
 mod astray;
 mod plugin;
+mod run_options;
 mod seeing;
 mod upkeep;
 
-use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser},
 };
 
-use crate::{
-    error::ExitStatus,
-    model::RunStatus,
-    record::Rerun,
-    scenario::{self, FailFast},
-};
+use crate::{error::ExitStatus, model::RunStatus, record::Rerun, scenario};
 
 pub use plugin::{
     BuildArgs, DoctorArgs, InspectArgs, Language, NewArgs, OutputArg, PluginCommand, PluginKind,
     ProtocolArg, RehearseArgs,
 };
+pub use run_options::RunOptionArgs;
 pub use seeing::{ListArgs, LogsArgs, ShowArgs, Since, WaitArgs};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
@@ -137,27 +134,9 @@ pub struct ExecArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Selection")]
     pub repeat: Option<u32>,
 
-    /// How many attempts run at the same time [default: the scenario's, else the number of cores]
-    #[arg(
-        short = 'j',
-        long = "jobs",
-        value_name = "N",
-        value_parser = parse_jobs,
-        help_heading = "Execution"
-    )]
-    pub jobs: Option<NonZeroUsize>,
-    /// Stop the whole run after this many minutes; a fraction is fine
-    #[arg(long, value_name = "M", value_parser = parse_minutes, help_heading = "Execution")]
-    pub timeout_minutes: Option<Duration>,
-    /// Cap a limit of every provider, such as `memory=64MiB` or `time=2s`; may be given more than once
-    #[arg(long = "limit", value_name = "KEY=VALUE", help_heading = "Execution")]
-    pub limits: Vec<String>,
-    /// Begin no new trials once this many ended badly: a count, a fraction of the plan such as 0.1, or `off`
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", require_equals = true, value_parser = parse_fail_fast, help_heading = "Execution")]
-    pub fail_fast: Option<FailFast>,
-    /// On a stop, let guests go on for this long before they are interrupted, such as `2s`
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Execution")]
-    pub grace: Option<Duration>,
+    /// How trials are run
+    #[command(flatten)]
+    pub options: RunOptionArgs<false>,
     /// Build providers whose `plugin` is a folder with source; this runs their build tools outside the sandbox
     #[arg(long, help_heading = "Execution")]
     pub build: bool,
@@ -248,18 +227,9 @@ pub struct ResumeArgs {
     #[arg(long)]
     pub explain: bool,
 
-    /// How many attempts run at the same time [default: as before]
-    #[arg(short = 'j', long = "jobs", value_name = "N", value_parser = parse_jobs, help_heading = "Execution")]
-    pub jobs: Option<NonZeroUsize>,
-    /// Stop this session after this many minutes; a fraction is fine
-    #[arg(long, value_name = "M", value_parser = parse_minutes, help_heading = "Execution")]
-    pub timeout_minutes: Option<Duration>,
-    /// Begin no new trials once this many ended badly: a count, a fraction of the plan such as 0.1, or `off`
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", require_equals = true, value_parser = parse_fail_fast, help_heading = "Execution")]
-    pub fail_fast: Option<FailFast>,
-    /// On a stop, let guests go on for this long before they are interrupted, such as `2s`
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Execution")]
-    pub grace: Option<Duration>,
+    /// How trials are run
+    #[command(flatten)]
+    pub options: RunOptionArgs<true>,
     /// Where secrets come from beside the environment
     #[command(flatten, next_help_heading = "Execution")]
     pub secrets: SecretsArgs,
@@ -427,23 +397,9 @@ fn parse_rerun(text: &str) -> Result<Rerun, String> {
 }
 
 /// As many as `concurrency` of a scenario may say.
-fn parse_jobs(text: &str) -> Result<NonZeroUsize, String> {
-    let jobs = text.parse::<NonZeroUsize>().ok();
-    jobs.filter(|jobs| jobs.get() <= 4096)
-        .ok_or_else(|| "expected a number from 1 to 4096".into())
-}
-
 fn parse_count(text: &str) -> Result<usize, String> {
     text.parse()
         .map_err(|_| "expected a whole number such as `10`".into())
-}
-
-fn parse_minutes(text: &str) -> Result<Duration, String> {
-    let minutes: f64 = text.parse().map_err(|_| "expected a number of minutes")?;
-    match Duration::try_from_secs_f64(minutes * 60.0) {
-        Ok(duration) if !duration.is_zero() && duration <= scenario::MAX_DURATION => Ok(duration),
-        _ => Err("expected a number of minutes, above 0 and at most a year".into()),
-    }
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -456,10 +412,4 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("it cannot be zero".into()),
         timeout => Ok(timeout),
     }
-}
-
-fn parse_fail_fast(text: &str) -> Result<FailFast, String> {
-    let wanted =
-        || "expected a count such as `3`, a fraction such as `0.25` or `1.0`, or `off`".into();
-    FailFast::parse(text).ok_or_else(wanted)
 }

@@ -8,7 +8,6 @@ use crate::{
     cli::ExecArgs,
     error::{Error, ExitStatus},
     output::Output,
-    run::Overrides,
     scenario::Selection,
     session::{self, Build, Exclusivity, Start},
 };
@@ -51,13 +50,7 @@ fn request(args: ExecArgs, is_detached: bool) -> Start {
             exclude: args.exclude,
             repeat: args.repeat,
         },
-        overrides: Overrides {
-            jobs: args.jobs,
-            timeout: args.timeout_minutes,
-            limits: args.limits,
-            fail_fast: args.fail_fast,
-            grace: args.grace,
-        },
+        overrides: args.options.0,
         build: match args.build {
             true => Build::Always,
             false => Build::Ask,

@@ -11,7 +11,6 @@ use crate::{
     error::{Error, ExitStatus},
     output::Output,
     record::{RunEntry, Store},
-    run::Overrides,
     session::{self, Resume},
 };
 
@@ -27,13 +26,7 @@ pub(super) fn resume(
     let (is_dry, is_explained) = (args.dry_run || args.explain, args.explain);
     let request = Resume {
         run,
-        overrides: Overrides {
-            jobs: args.jobs,
-            timeout: args.timeout_minutes,
-            limits: Vec::new(),
-            fail_fast: args.fail_fast,
-            grace: args.grace,
-        },
+        overrides: args.options.0,
         secret_files: args.secrets.files,
         rerun: args.rerun,
         accept_changes: args.accept_changes,

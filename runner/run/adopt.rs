@@ -69,11 +69,10 @@ struct Trials<'a> {
 
 impl<'a> Trials<'a> {
     fn new(plan: &'a Plan) -> Self {
-        let seed = plan.scenario().run().seed;
         Self {
             plan,
             reader: plan.suite().reader(),
-            fingerprints: Fingerprints::new(&plan.providers, seed),
+            fingerprints: Fingerprints::new(&plan.providers, plan.options()),
         }
     }
 

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::error::PlanError;
 use crate::{
     model::{Limit, Limits},
-    scenario,
+    scenario::{self, RunOptions},
 };
 
 /// The command line's ceilings.
@@ -35,7 +33,12 @@ pub fn set_limits(texts: &[String]) -> Result<Limits, PlanError> {
 }
 
 impl Ceiling {
-    pub(super) fn parse(texts: &[String]) -> Result<Self, PlanError> {
+    /// The ceilings among the options of a run.
+    pub(super) fn of(options: &RunOptions) -> Result<Self, PlanError> {
+        Self::parse(options.limits.as_deref().unwrap_or_default())
+    }
+
+    fn parse(texts: &[String]) -> Result<Self, PlanError> {
         let mut ceiling = Self {
             limits: Vec::new(),
             time: None,
@@ -59,11 +62,7 @@ impl Ceiling {
             self.time = Some(self.time.map_or(time, |least| least.min(time)));
             return Ok(());
         }
-        let bytes = value
-            .parse::<u64>()
-            .map_or_else(|_| json!(value), |number| json!(number));
-        let most =
-            scenario::size_of(&bytes).ok_or("expected a number, or a size such as `64MiB`")?;
+        let most = scenario::parse_size(value).ok_or(scenario::EXPECTED_SIZE)?;
         let limit = Limits::find(key).ok_or_else(|| {
             let known: Vec<_> = Limits::TABLE.iter().map(|limit| limit.key).collect();
             format!(

@@ -9,7 +9,7 @@ use super::{canonical, planned::PlannedProvider};
 use crate::{
     model::{Digest, Fingerprint, FsGrant, Grants, Limits},
     plugin::Kind,
-    scenario::{Piece, Reuse, Stdin, Template, Test},
+    scenario::{Piece, Reuse, RunOptions, Stdin, Template, Test},
 };
 
 /// Begins the preimage of every execution's fingerprint; another number, another recipe.
@@ -21,9 +21,10 @@ const PLAN: &[u8] = b"runner-plan-2\0";
 pub(super) struct Fingerprints(Vec<Option<Digest>>);
 
 impl Fingerprints {
-    pub(super) fn new(providers: &[Option<PlannedProvider>], seed: u32) -> Self {
-        let of =
-            |provider: &PlannedProvider| Digest::of(&canonical::encode(&deciding(provider, seed)));
+    pub(super) fn new(providers: &[Option<PlannedProvider>], options: &RunOptions) -> Self {
+        let of = |provider: &PlannedProvider| {
+            Digest::of(&canonical::encode(&deciding(provider, options)))
+        };
         Self(
             providers
                 .iter()
@@ -50,11 +51,11 @@ impl Fingerprints {
 pub(super) fn of_plan<'a>(
     suite: Digest,
     providers: impl Iterator<Item = &'a PlannedProvider>,
-    seed: u32,
+    options: &RunOptions,
 ) -> Digest {
     let providers = providers.map(|provider| {
         let name = provider.definition.id.to_string();
-        (name, deciding(provider, seed))
+        (name, deciding(provider, options))
     });
     let plan = table([
         ("suite", suite.to_string().into()),
@@ -67,9 +68,9 @@ pub(super) fn of_plan<'a>(
 }
 
 /// Everything of a provider that decides results: no concurrency, no path of the host, no time.
-fn deciding(provider: &PlannedProvider, seed: u32) -> Value {
+fn deciding(provider: &PlannedProvider, options: &RunOptions) -> Value {
     let definition = &provider.definition;
-    table([
+    let mut deciding = Map::from_iter(entries([
         ("plugin", provider.file.sha256.to_string().into()),
         ("kind", provider.file.kind.as_str().into()),
         ("config", definition.config.clone()),
@@ -77,8 +78,10 @@ fn deciding(provider: &PlannedProvider, seed: u32) -> Value {
         ("reuse", definition.reuse.map(Reuse::as_str).into()),
         ("limits", limits(&provider.limits)),
         ("grants", grants(&definition.grants)),
-        ("seed", seed.into()),
-    ])
+    ]));
+    let options = options.deciding();
+    deciding.extend(options.map(|(key, value)| (key.to_owned(), value)));
+    Value::Object(deciding)
 }
 
 /// How a command is called; components are called in one way.
@@ -152,9 +155,12 @@ fn grants(grants: &Grants) -> Value {
     ])
 }
 
-fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
-    let entries = entries.map(|(key, value)| (key.to_owned(), value));
-    Value::Object(Map::from_iter(entries))
+fn table<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+    Value::Object(Map::from_iter(entries(pairs)))
+}
+
+fn entries<const N: usize>(pairs: [(&str, Value); N]) -> [(String, Value); N] {
+    pairs.map(|(key, value)| (key.to_owned(), value))
 }
 
 #[cfg(test)]
@@ -166,15 +172,15 @@ mod tests {
         model::Digest,
         plugin::{ContractVersion, Kind, PluginFile},
         run::first_recipe,
-        scenario::{self, Selection, Suite},
+        scenario::{self, RunOptions, Selection, Suite},
     };
 
     const SEED: u32 = 42;
 
     /// The scenario that has every key once, with a component and a command in the place of its plugins.
-    fn every_key() -> (Suite, Vec<Option<PlannedProvider>>) {
+    fn every_key() -> (Suite, Vec<Option<PlannedProvider>>, RunOptions) {
         let scenario = scenario::load(Path::new("tests/scenarios/valid/tour.toml")).unwrap();
-        assert_eq!(scenario.run().seed, SEED);
+        assert_eq!(scenario.options().seed, Some(SEED));
         let suite = scenario::normalise(&scenario, &Selection::default()).unwrap();
         let providers = scenario.providers().iter().map(|definition| {
             let module = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
@@ -194,17 +200,17 @@ mod tests {
                 definition: definition.clone(),
             })
         });
-        (suite, providers.collect())
+        (suite, providers.collect(), scenario.options().clone())
     }
 
     /// What is stored with runs is compared with what later versions make: these bytes never change. A recipe that must
     /// change gets another number, and the old one stays for the runs that were begun by it.
     #[test]
     fn what_decides_results_has_the_bytes_that_runs_were_stored_with() {
-        let (suite, providers) = every_key();
+        let (suite, providers, options) = every_key();
         let planned = || providers.iter().flatten();
         for provider in planned() {
-            let bytes = canonical::encode(&deciding(provider, SEED));
+            let bytes = canonical::encode(&deciding(provider, &options));
             let text = String::from_utf8(bytes).unwrap();
             let name = provider.definition.id.as_str();
             insta::allow_duplicates! {
@@ -216,10 +222,10 @@ mod tests {
             }
         }
         insta::assert_snapshot!(suite.digest(), @"30789ba1b2a075b1cda9abd03af3e0db35dad29b1beeb63e7da687e663a6f2c3");
-        insta::assert_snapshot!(of_plan(suite.digest(), planned(), SEED), @"bf51525a772ff513bce9b09b325d8c3a4ffe0f808cdbea80c4710f01ead76137");
+        insta::assert_snapshot!(of_plan(suite.digest(), planned(), &options), @"bf51525a772ff513bce9b09b325d8c3a4ffe0f808cdbea80c4710f01ead76137");
         insta::assert_snapshot!(first_recipe::of_plan(suite.digest(), planned(), SEED), @"acb193ac96154389caf0e36ceca5e2bac9704a3ed8eec0d420c8d234a2bfe397");
 
-        let fingerprints = Fingerprints::new(&providers, SEED);
+        let fingerprints = Fingerprints::new(&providers, &options);
         let mut reader = suite.reader();
         let mut lines = Vec::new();
         for index in 0..suite.test_count() {

@@ -11,7 +11,6 @@ use std::{
 
 use bytesize::ByteSize;
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use super::{
     ceiling::Ceiling,
@@ -23,23 +22,8 @@ use crate::{
     model::{Digest, Limits, TrialId},
     plugin::{self, Kind, PluginContent, PluginFile},
     record::{Birth, BirthProvider, BirthScenario, Blob, BlobSource},
-    scenario::{self, FailFast, Provider, Scenario, Selection, Suite},
+    scenario::{self, FailFast, Provider, RunOptions, Scenario, Selection, Suite},
 };
-
-/// What the command line sets over the scenario.
-#[derive(Clone, Debug, Default)]
-pub struct Overrides {
-    /// How many attempts run at once.
-    pub jobs: Option<NonZeroUsize>,
-    /// How long the session may take.
-    pub timeout: Option<Duration>,
-    /// Ceilings for every provider's limits, as typed: `memory=64MiB`.
-    pub limits: Vec<String>,
-    /// When to give up.
-    pub fail_fast: Option<FailFast>,
-    /// How long guests are asked to stop before they are interrupted.
-    pub grace: Option<Duration>,
-}
 
 /// A scenario whose plugins are found, hashed and sniffed, and whose trials are enumerated. Nothing is compiled yet.
 pub struct Plan {
@@ -47,7 +31,10 @@ pub struct Plan {
     pub(super) suite: Suite,
     /// By the provider's place in the scenario; `None` for one without trials.
     pub(super) providers: Vec<Option<PlannedProvider>>,
-    pub(super) overrides: Overrides,
+    /// What holds instead of what the scenario says; it is stored with the run.
+    overrides: RunOptions,
+    /// What holds.
+    options: RunOptions,
     /// `--limit time=…`.
     pub(super) time_cap: Option<Duration>,
     memory: u64,
@@ -62,7 +49,7 @@ pub(super) struct Parts {
     pub(super) scenario: Scenario,
     pub(super) suite: Suite,
     pub(super) providers: Vec<Option<PlannedProvider>>,
-    pub(super) overrides: Overrides,
+    pub(super) overrides: RunOptions,
     pub(super) selection: Selection,
     pub(super) path: PathBuf,
 }
@@ -74,9 +61,9 @@ impl Plan {
         path: &Path,
         plugins: &[PathBuf],
         selection: Selection,
-        overrides: Overrides,
+        overrides: RunOptions,
     ) -> Result<Self, PlanError> {
-        let ceiling = Ceiling::parse(&overrides.limits)?;
+        let ceiling = Ceiling::of(&overrides)?;
         let suite = scenario::normalise(&scenario, &selection)?;
         if suite.trial_count() == 0 {
             return Err(nothing_selected(path, &selection));
@@ -95,14 +82,16 @@ impl Plan {
 
     /// Puts the parts of a plan together, wherever they come from.
     pub(super) fn of_parts(parts: Parts, ceiling: &Ceiling) -> Result<Self, PlanError> {
-        let budget = parts.scenario.run().memory;
-        let memory = budget.unwrap_or_else(plugin::most_of_the_memory);
+        let options = parts.overrides.over(parts.scenario.options());
+        let memory = options.memory;
+        let memory = memory.unwrap_or_else(plugin::most_of_the_memory);
         check_memory(&parts.providers, memory)?;
         Ok(Self {
             scenario: parts.scenario,
             suite: parts.suite,
             providers: parts.providers,
             overrides: parts.overrides,
+            options,
             time_cap: ceiling.time,
             memory,
             most_jobs: usize::MAX,
@@ -148,6 +137,16 @@ impl Plan {
         self.providers.iter().flatten().count()
     }
 
+    /// How trials are run: by the command line, else by the scenario, else by the defaults.
+    pub(super) fn options(&self) -> &RunOptions {
+        &self.options
+    }
+
+    /// What holds instead of what the scenario says.
+    pub fn overrides(&self) -> &RunOptions {
+        &self.overrides
+    }
+
     /// Where the scenario is.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -170,7 +169,7 @@ impl Plan {
     /// equal share, of which the largest attempt is a part, and never holds more than that.
     pub fn jobs(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let asked = self.overrides.jobs.or(self.scenario.run().concurrency);
+        let asked = self.options.jobs;
         let asked = asked
             .map_or_else(cores, NonZeroUsize::get)
             .min(self.most_jobs);
@@ -186,7 +185,7 @@ impl Plan {
 
     /// How long the session may take.
     pub fn timeout(&self) -> Duration {
-        self.overrides.timeout.unwrap_or(self.scenario.timeout())
+        self.options.timeout()
     }
 
     /// What sets the session's time, for people: the key or the flag with its minutes.
@@ -195,7 +194,7 @@ impl Plan {
         match self.overrides.timeout {
             Some(time) => format!("`--timeout-minutes {}`", minutes(time)),
             None => {
-                let minutes = minutes(self.scenario.timeout());
+                let minutes = minutes(self.timeout());
                 format!("`timeout_minutes = {minutes}` of the scenario")
             }
         }
@@ -203,12 +202,12 @@ impl Plan {
 
     /// How long guests are asked to stop before they are interrupted.
     pub fn grace(&self) -> Duration {
-        self.overrides.grace.unwrap_or(self.scenario.run().grace)
+        self.options.grace()
     }
 
     /// At how many trials that ended badly the run gives up.
     pub(super) fn fail_fast(&self) -> Option<u64> {
-        match self.overrides.fail_fast.or(self.scenario.run().fail_fast)? {
+        match self.options.fail_fast() {
             FailFast::Off => None,
             FailFast::Count(count) => Some(count),
             #[expect(
@@ -224,13 +223,13 @@ impl Plan {
     /// SHA-256 over everything that decides the plan's results: no path of the host, no concurrency, no time.
     pub fn digest(&self) -> Digest {
         let providers = self.providers.iter().flatten();
-        fingerprint::of_plan(self.suite.digest(), providers, self.scenario.run().seed)
+        fingerprint::of_plan(self.suite.digest(), providers, &self.options)
     }
 
     /// Tells whether a run whose manifest has this digest is one of this plan, whichever version began it.
     pub fn has_digest(&self, digest: Digest) -> bool {
         let providers = self.providers.iter().flatten();
-        let seed = self.scenario.run().seed;
+        let seed = self.options.seed();
         digest == self.digest()
             || digest == first_recipe::of_plan(self.suite.digest(), providers, seed)
     }
@@ -264,29 +263,11 @@ impl Plan {
             providers: providers().map(birth_provider).collect(),
             suite: self.suite.digest(),
             blobs: plugins.chain(files).chain(suite).collect(),
-            selection: selection_json(&self.selection),
-            options: self.options_json(),
+            selection: self.selection.to_stored(),
+            options: self.overrides.to_stored(),
             has_secrets: self.secrets().any(|(_, names)| !names.is_empty()),
             now,
         }
-    }
-
-    /// The command line's settings, as they are stored with the run.
-    pub fn options_json(&self) -> Value {
-        let overrides = &self.overrides;
-        let fail_fast = overrides.fail_fast.map(|fail_fast| match fail_fast {
-            // Versions that do not know it take the scenario's.
-            FailFast::Off => json!(false),
-            FailFast::Count(count) => json!(count),
-            FailFast::Fraction(part) => json!(part),
-        });
-        without_nulls(json!({
-            "jobs": overrides.jobs,
-            "timeout_minutes": overrides.timeout.map(|timeout| timeout.as_secs_f64() / 60.0),
-            "limits": (!overrides.limits.is_empty()).then_some(&overrides.limits),
-            "fail_fast": fail_fast,
-            "grace_ms": overrides.grace.map(|grace| u64::try_from(grace.as_millis()).ok()),
-        }))
     }
 }
 
@@ -440,26 +421,5 @@ fn birth_provider(provider: &PlannedProvider) -> BirthProvider {
             .iter()
             .map(|mount| mount.host.clone())
             .collect(),
-    }
-}
-
-fn selection_json(selection: &Selection) -> Value {
-    let list = |globs: &[String]| (!globs.is_empty()).then(|| globs.to_vec());
-    without_nulls(json!({
-        "tests": list(&selection.tests),
-        "providers": list(&selection.providers),
-        "tags": list(&selection.tags),
-        "exclude": list(&selection.exclude),
-        "repeat": selection.repeat,
-    }))
-}
-
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(map) => map
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .collect(),
-        other => other,
     }
 }

@@ -67,13 +67,13 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
     let state = &session.history.state;
     let mut reader = plan.suite().reader();
     let deaths = &session.history.deaths;
-    let poison_after = plan.scenario.run().poison_after;
+    let poison_after = plan.options().poison_after();
     let suspects = Suspects::of(deaths, state, poison_after, |ordinal| reader.at(ordinal));
     let lanes = suspects.and_then(|suspects| Ok((lanes(plan, state, &suspects.held)?, suspects)));
     let (lanes, suspects) =
         lanes.map_err(|error| broken(format!("cannot read the run's tests: {error}")))?;
 
-    let fingerprints = Fingerprints::new(&plan.providers, plan.scenario.run().seed);
+    let fingerprints = Fingerprints::new(&plan.providers, plan.options());
     let (sender, executors) = mpsc::unbounded_channel();
     let pool = start_pool(plan, providers, &session, sender);
     let parts = Parts {
@@ -109,7 +109,7 @@ fn start_pool(
     let content = session.recorder.content();
     let executor = Executor {
         providers,
-        seed: plan.scenario.run().seed,
+        seed: plan.options().seed(),
         blobs: Box::new(move |digest| content.path(digest)),
         budget: Budget { cap: plan.time_cap },
         memory_share: plan.memory_share(),

@@ -2,28 +2,25 @@
 
 use std::{
     io,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use miette::Diagnostic;
-use serde_json::Value;
 use thiserror::Error;
 
 use super::{
     ceiling::Ceiling,
     error::PlanError,
     grants,
-    plan::{Overrides, Parts, Plan},
+    plan::{Parts, Plan},
     planned::PlannedProvider,
 };
 use crate::{
     model::Digest,
     plugin::{PluginFile, PluginFileError},
     record::{Manifest, RecordError, RunReader, regular},
-    scenario::{self, FailFast, Provider, Selection, Suite},
+    scenario::{self, Provider, RunOptions, Selection, Suite},
 };
 
 /// Why a run cannot be planned from what was stored with it.
@@ -75,13 +72,13 @@ pub enum StoredError {
 
 impl Plan {
     /// Plans a run that exists; `overrides` go before the settings that were stored with it.
-    pub fn of_run(run: &RunReader, overrides: &Overrides) -> Result<Self, StoredError> {
+    pub fn of_run(run: &RunReader, overrides: &RunOptions) -> Result<Self, StoredError> {
         let manifest = run.manifest();
         let text = run.scenario_text()?;
         let path = PathBuf::from(&manifest.scenario.path);
         let scenario = scenario::parse_stored(&path, &text).map_err(PlanError::from)?;
-        let overrides = stored_overrides(manifest).overridden_by(overrides);
-        let ceiling = Ceiling::parse(&overrides.limits)?;
+        let overrides = RunOptions::of_stored(&manifest.options).resumed_with(overrides);
+        let ceiling = Ceiling::of(&overrides)?;
 
         let suite = run.content().path(manifest.metadata.suite);
         verify(&suite, manifest.metadata.suite, "the list of tests")?;
@@ -123,74 +120,6 @@ impl Plan {
     fn check_attachments(&self, run: &RunReader) -> Result<(), StoredError> {
         let mut digests = self.suite().attachment_digests();
         digests.try_for_each(|digest| verify(&run.content().path(digest), digest, "an attachment"))
-    }
-}
-
-impl Overrides {
-    /// Puts what `newer` sets before what `self` sets.
-    pub fn overridden_by(self, newer: &Self) -> Self {
-        Self {
-            jobs: newer.jobs.or(self.jobs),
-            timeout: newer.timeout.or(self.timeout),
-            // Limits decide results, so they stay as they were.
-            limits: self.limits,
-            fail_fast: newer.fail_fast.or(self.fail_fast),
-            grace: newer.grace.or(self.grace),
-        }
-    }
-}
-
-/// Reads back the settings that were stored with a run: what [`Plan::options_json`] has written.
-pub fn stored_overrides(manifest: &Manifest) -> Overrides {
-    let options = &manifest.options;
-    let jobs = options["jobs"]
-        .as_u64()
-        .and_then(|jobs| usize::try_from(jobs).ok());
-    let minutes = options["timeout_minutes"].as_f64();
-    let limits = options["limits"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let fail_fast = &options["fail_fast"];
-    Overrides {
-        jobs: jobs.and_then(NonZeroUsize::new),
-        timeout: minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok()),
-        limits: limits
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
-        fail_fast: match fail_fast {
-            Value::Bool(false) => Some(FailFast::Off),
-            Value::Number(number) => FailFast::parse(&number.to_string()),
-            _ => None,
-        },
-        grace: options["grace_ms"].as_u64().map(Duration::from_millis),
-    }
-}
-
-/// Reads back what the command line had selected when a run was born.
-pub fn stored_selection(manifest: &Manifest) -> Selection {
-    let selection = &manifest.selection;
-    let list = |key: &str| {
-        let globs = selection[key]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        globs
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect()
-    };
-    Selection {
-        tests: list("tests"),
-        providers: list("providers"),
-        tags: list("tags"),
-        exclude: list("exclude"),
-        repeat: selection["repeat"]
-            .as_u64()
-            .and_then(|repeat| repeat.try_into().ok()),
     }
 }
 

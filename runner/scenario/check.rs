@@ -299,7 +299,7 @@ fn scalar(value: &Value, form: &Form) -> Result<(), Refusal> {
                 .ok_or_else(|| Refusal::Because(format!("{value} is none"))),
             _ => Err(Refusal::Type),
         },
-        Form::FailFast => fail_fast(value).map(|_| ()).ok_or(Refusal::Type),
+        Form::FailFast => FailFast::of_json(value).map(|_| ()).ok_or(Refusal::Type),
         _ => text(value.as_str().ok_or(Refusal::Type)?, form),
     }
 }
@@ -348,16 +348,6 @@ fn text(text: &str, form: &Form) -> Result<(), Refusal> {
         Form::Word(words) if words.contains(&text) => Ok(()),
         Form::Word(words) => Err(Refusal::Word(words)),
         _ => Err(Refusal::Type),
-    }
-}
-
-/// Reads the value of `fail_fast`.
-pub(super) fn fail_fast(value: &Value) -> Option<FailFast> {
-    match value {
-        Value::Bool(false) => Some(FailFast::Off),
-        Value::Bool(true) => Some(FailFast::Count(1)),
-        Value::Number(number) => FailFast::parse(&number.to_string()),
-        Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Form`]: what a value must look like.
 
 /// One key of a table.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) form: Form,
@@ -20,7 +20,7 @@ pub(super) enum Presence {
 }
 
 /// What a value must look like.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Form {
     /// Any value at all.
     Any,

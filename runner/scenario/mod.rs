@@ -7,6 +7,7 @@ mod check;
 mod error;
 mod expect;
 mod expected_error;
+mod fail_fast;
 mod files;
 mod form;
 #[cfg(any(test, fuzzing))]
@@ -20,7 +21,9 @@ mod normalise;
 mod provider;
 mod raw;
 mod records;
+mod run_options;
 mod schema;
+mod selection;
 mod settings;
 mod source;
 mod suite;
@@ -31,14 +34,11 @@ mod units;
 mod validate;
 
 use std::{
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use miette::NamedSource;
-use serde_json::{Map, Value};
 
 use crate::model::FsMode;
 use needs::Need;
@@ -50,15 +50,18 @@ pub use check::attachment_name_error;
 pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};
 pub use expected_error::ExpectedError;
+pub use fail_fast::FailFast;
 pub use grant_names::{check_mount, variable_error};
 pub use grants::check_variable;
 pub use normalise::normalise;
 pub use provider::{OutputForm, Protocol, Provider, Rate, Reuse, Stdin};
+pub use run_options::{OptionFlag, RunOption, RunOptions};
 pub use schema::json_schema;
+pub use selection::Selection;
 pub use suite::{Suite, SuiteReader};
 pub use template::{MissingKey, Piece, Template, TemplateError};
 pub use test::{Attachment, ProviderSet, Retries, RetryOn, Test};
-pub use units::{MAX_DURATION, parse_duration, size_of};
+pub use units::{EXPECTED_SIZE, parse_duration, parse_size, size_of};
 
 /// Reads and validates the scenario in `path`. Reports everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
@@ -106,8 +109,7 @@ pub struct Scenario {
     description: Option<String>,
     text: Arc<str>,
     directory: PathBuf,
-    timeout: Duration,
-    run: RunSettings,
+    options: RunOptions,
     providers: Vec<Provider>,
     path: PathBuf,
     defaults: Settings,
@@ -148,14 +150,9 @@ impl Scenario {
         &self.directory
     }
 
-    /// How long a session may take.
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// How trials are run.
-    pub fn run(&self) -> &RunSettings {
-        &self.run
+    pub fn options(&self) -> &RunOptions {
+        &self.options
     }
 
     /// Its providers, in the order written; at least one.
@@ -184,78 +181,4 @@ impl Scenario {
             .flat_map(|provider| &provider.grants.fs);
         grants.any(|grant| grant.mode == FsMode::ReadWrite)
     }
-}
-
-/// How trials are run. Nothing here changes a result.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RunSettings {
-    /// How many attempts run at once; the number of cores where absent.
-    pub concurrency: Option<NonZeroUsize>,
-    /// What the memory limits of running attempts may add up to, in bytes.
-    pub memory: Option<u64>,
-    /// When to give up.
-    pub fail_fast: Option<FailFast>,
-    /// How long guests are asked to stop before they are interrupted.
-    pub grace: Duration,
-    /// Handed to providers.
-    pub seed: u32,
-    /// After how many process deaths in a row a trial is run last and alone; 0 for never.
-    pub poison_after: u32,
-}
-
-impl RunSettings {
-    /// Reads settings that have been checked.
-    fn read(table: &Map<String, Value>) -> Self {
-        Self {
-            concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
-            memory: table.get("memory").and_then(units::size_of),
-            fail_fast: table.get("fail_fast").and_then(check::fail_fast),
-            grace: settings::duration(table, "grace").unwrap_or_default(),
-            seed: settings::integer(table, "seed").unwrap_or_default(),
-            poison_after: settings::integer(table, "poison_after").unwrap_or(3),
-        }
-    }
-}
-
-/// How many trials may end badly before a session gives up.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum FailFast {
-    /// It never gives up.
-    Off,
-    /// It gives up at this many; at least 1.
-    Count(u64),
-    /// It gives up once more than this part of the planned trials has ended badly; above 0, and 1 for never.
-    Fraction(f64),
-}
-
-impl FailFast {
-    /// Reads a count such as `3`, a fraction such as `0.25` or `1.0`, or `0` or `off` for never.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text == "off" {
-            return Some(Self::Off);
-        }
-        if let Ok(count) = text.parse() {
-            return Some(match count {
-                0 => Self::Off,
-                _ => Self::Count(count),
-            });
-        }
-        let fraction: f64 = text.parse().ok()?;
-        (0.0 < fraction && fraction <= 1.0).then_some(Self::Fraction(fraction))
-    }
-}
-
-/// What the command line selects. The default selects everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Globs over test ids, of which one must match; none means all.
-    pub tests: Vec<String>,
-    /// Globs over providers' names, of which one must match; none means all.
-    pub providers: Vec<String>,
-    /// Tags, of which a test must have one; none means all.
-    pub tags: Vec<String>,
-    /// Globs over test ids, of which none may match.
-    pub exclude: Vec<String>,
-    /// Overrides every `repeat`.
-    pub repeat: Option<u32>,
 }

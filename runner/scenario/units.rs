@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 /// The longest duration that a scenario may name: longer ones are slips, and sums of these cannot overflow.
-pub const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(super) const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Reads a duration such as `200ms`, `10s` or `1h30m`.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
@@ -30,6 +30,15 @@ pub fn size_of(value: &Value) -> Option<u64> {
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
     bytes.filter(|bytes| *bytes <= MAX_SIZE)
+}
+
+/// What is said where [`parse_size`] fails.
+pub const EXPECTED_SIZE: &str = "expected a number, or a size such as `64MiB`";
+
+/// Reads a size as a command line has it.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let number = text.parse::<u64>();
+    size_of(&number.map_or_else(|_| Value::from(text), Value::from))
 }
 
 #[cfg(test)]

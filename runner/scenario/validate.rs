@@ -4,14 +4,13 @@ use std::{
     collections::{BTreeSet, HashMap},
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use bytesize::ByteSize;
 use serde_json::{Map, Value};
 
 use super::{
-    OutputForm, Problem, Protocol, Provider, Rate, Reuse, RunSettings, Scenario, Stdin, Template,
+    OutputForm, Problem, Protocol, Provider, Rate, Reuse, RunOptions, Scenario, Stdin, Template,
     check::{self, At, Finding, Part, Step},
     files::{self, Format, ListFile},
     globs, grants, keys,
@@ -111,10 +110,6 @@ impl Validator<'_> {
 
     fn scenario(&mut self, path: &Path, root: &Map<String, Value>) -> Scenario {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let minutes = root
-            .get("timeout_minutes")
-            .and_then(Value::as_f64)
-            .unwrap_or(60.0);
         let empty = Map::new();
         let table = |key| root.get(key).and_then(Value::as_object).unwrap_or(&empty);
         let is_empty = |key| {
@@ -127,17 +122,16 @@ impl Validator<'_> {
                 "write `[[tests]]` or `[[test_lists]]`",
             );
         }
-        let run = RunSettings::read(table("run"));
+        let options = RunOptions::of_scenario(root, table("run"));
         let providers = self.providers(table("providers"));
-        self.memory(&run, &providers);
+        self.memory(&options, &providers);
         Scenario {
             name: string(root, "name").map_or_else(|| stem.into_owned(), str::to_owned),
             description: string(root, "description").map(str::to_owned),
             text: self.text.into(),
             path: path.to_owned(),
             directory: self.directory.clone(),
-            timeout: Duration::try_from_secs_f64(minutes * 60.0).unwrap_or_default(),
-            run,
+            options,
             providers,
             defaults: Settings::read(table("defaults")),
             tests: self.tests(items(root, "tests")),
@@ -227,8 +221,8 @@ impl Validator<'_> {
     }
 
     /// Refuses a sum of memory into which a provider would never fit.
-    fn memory(&mut self, run: &RunSettings, providers: &[Provider]) {
-        let Some(memory) = run.memory else { return };
+    fn memory(&mut self, options: &RunOptions, providers: &[Provider]) {
+        let Some(memory) = options.memory else { return };
         let Some(largest) = providers
             .iter()
             .max_by_key(|provider| provider.limits.memory)

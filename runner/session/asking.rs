@@ -12,7 +12,7 @@ use crate::{
         ClaimError, RunEntry, RunReader, Store,
         request::{self, Holding},
     },
-    scenario,
+    scenario::{self, RunOptions},
 };
 
 /// How long an owner may take that has nothing to wait for, on a busy machine and a slow disk.
@@ -170,13 +170,13 @@ fn bound(mode: StopMode, reader: &RunReader) -> Option<Duration> {
 /// How long the run lets its guests go on: by its command line, else by its own copy of its scenario.
 fn grace(reader: &RunReader) -> Duration {
     let manifest = reader.manifest();
-    if let Some(grace) = manifest.options["grace_ms"].as_u64() {
-        return Duration::from_millis(grace);
+    if let Some(grace) = RunOptions::of_stored(&manifest.options).grace {
+        return grace;
     }
     let scenario = reader
         .scenario_text()
         .ok()
         .and_then(|text| scenario::parse_stored(manifest.scenario.path.as_ref(), &text).ok());
     // A run whose scenario nobody can read any more cannot be waited for any longer than this.
-    scenario.map_or(Duration::ZERO, |scenario| scenario.run().grace)
+    scenario.map_or(Duration::ZERO, |scenario| scenario.options().grace())
 }

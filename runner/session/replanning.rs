@@ -9,8 +9,8 @@ use crate::{
     error::Error,
     model::RunStatus,
     record::{Asked, Rerun, RunReader},
-    run::{self, Plan, Protected},
-    scenario,
+    run::{Plan, Protected},
+    scenario::{self, RunOptions, Selection},
 };
 
 /// What a session is to run.
@@ -67,10 +67,10 @@ fn live_plan(
     let manifest = stored.manifest();
     let path = Path::new(&manifest.scenario.path);
     let scenario = scenario::load(path).map_err(Error::usage)?;
-    let selection = run::stored_selection(manifest);
+    let selection = Selection::of_stored(&manifest.selection);
     let signals = host.signals.as_ref();
     let plugins = plugins::find(&scenario, &selection, Build::Ask, signals, observe)?;
-    let overrides = run::stored_overrides(manifest).overridden_by(&request.overrides);
+    let overrides = RunOptions::of_stored(&manifest.options).resumed_with(&request.overrides);
     Plan::new(scenario, path, &plugins, selection, overrides).map_err(Error::usage)
 }
 

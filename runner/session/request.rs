@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use super::{Build, Exclusivity};
 use crate::{
     record::{Rerun, RunEntry},
-    run::Overrides,
-    scenario::Selection,
+    scenario::{RunOptions, Selection},
 };
 
 /// What is asked for: that a scenario runs.
@@ -17,7 +16,7 @@ pub struct Start {
     /// Which of its tests run on which providers.
     pub selection: Selection,
     /// What holds instead of what the scenario says.
-    pub overrides: Overrides,
+    pub overrides: RunOptions,
     /// Whether plugins may be built.
     pub build: Build,
     /// Files of secrets, which count before the environment.
@@ -36,7 +35,7 @@ pub struct Resume {
     /// The run.
     pub run: RunEntry,
     /// What holds instead of what held before.
-    pub overrides: Overrides,
+    pub overrides: RunOptions,
     /// Files of secrets, which count before the environment.
     pub secret_files: Vec<PathBuf>,
     /// Which trials run again that have a final row.
@@ -54,7 +53,7 @@ impl Start {
         Self {
             scenario: scenario.into(),
             selection: Selection::default(),
-            overrides: Overrides::default(),
+            overrides: RunOptions::default(),
             build: Build::Ask,
             secret_files: Vec::new(),
             results: results.into(),
@@ -69,7 +68,7 @@ impl Resume {
     pub fn new(run: RunEntry) -> Self {
         Self {
             run,
-            overrides: Overrides::default(),
+            overrides: RunOptions::default(),
             secret_files: Vec::new(),
             rerun: None,
             accept_changes: false,
@@ -77,14 +76,12 @@ impl Resume {
         }
     }
 
-    /// Goes on with a run that is where a new one was to begin. Its plan is the same, and so are the limits in it.
+    /// Goes on with a run that is where a new one was to begin. Its plan is the same, and so are the options that are part
+    /// of it.
     pub(super) fn of_start(request: &Start, run: RunEntry) -> Self {
         Self {
             run,
-            overrides: Overrides {
-                limits: Vec::new(),
-                ..request.overrides.clone()
-            },
+            overrides: request.overrides.clone(),
             secret_files: request.secret_files.clone(),
             rerun: None,
             accept_changes: false,

@@ -74,7 +74,7 @@ pub(super) fn go_on(
         rerun: rerun.or_else(damaged),
         is_forced: request.force,
         counts: history.state.counts(),
-        options: plan.options_json(),
+        options: plan.overrides().to_stored(),
         replanned: is_new.then(|| plan.birth((host.now)())),
     };
     let live = Live::begin(&plan, store, host, observe, |acks| {

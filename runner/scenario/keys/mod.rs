@@ -4,7 +4,10 @@ mod sandbox;
 
 use sandbox::{GRANTS, LIMITS};
 
-use super::form::{Form, Key, Name, optional, required, with_default};
+use super::{
+    form::{Form, Key, Name, optional, required, with_default},
+    run_options::{OptionTable, RunOptions},
+};
 
 /// What templates of a command may begin with.
 pub(super) const COMMAND_ROOTS: &[&str] = &["input", "config"];
@@ -32,7 +35,7 @@ pub(super) const ERROR_WORDS: &[&str] = &[
 ];
 
 /// The whole file.
-pub(super) static SCENARIO: Form = Form::Table(&[TOP]);
+pub(super) static SCENARIO: Form = Form::Table(&[TOP, TOP_OPTIONS, PARTS]);
 
 /// A record of a test list that is written as a test.
 pub(super) static TEST: Form = Form::Table(&[TEST_KEYS, DEFAULTS]);
@@ -52,15 +55,12 @@ const TOP: &[Key] = &[
         "The scenario's name. Default: the file's name without its extension.",
     ),
     optional("description", Form::Text, "What the scenario is for."),
-    with_default(
-        "timeout_minutes",
-        Form::Number {
-            min: 1e-3,
-            max: 525_600.0,
-        },
-        "60",
-        "How long the whole run may take, in minutes.",
-    ),
+];
+
+/// The options of a run that stand at the top.
+const TOP_OPTIONS: &[Key] = &options::<{ count(OptionTable::Top) }>(OptionTable::Top);
+
+const PARTS: &[Key] = &[
     optional(
         "defaults",
         Form::Table(&[DEFAULTS]),
@@ -135,48 +135,43 @@ const RETRIES: &[Key] = &[
     ),
 ];
 
-const RUN: &[Key] = &[
-    optional(
-        "concurrency",
-        Form::Integer { min: 1, max: 4096 },
-        "How many attempts run at once. Default: the number of cores.",
-    ),
-    optional(
-        "memory",
-        Form::Size,
-        "Attempts start while the sum of their memory limits fits into this. Default: 75 % of the memory there is.",
-    ),
-    with_default(
-        "fail_fast",
-        Form::FailFast,
-        "false",
-        "Gives up after the first bad trial (`true`), after a count of them, or once more than a fraction of all trials ended badly. Those of one session count.",
-    ),
-    with_default(
-        "grace",
-        Form::Duration { zero: true },
-        r#""0s""#,
-        "How long providers are asked to stop before they are interrupted.",
-    ),
-    with_default(
-        "seed",
-        Form::Integer {
-            min: 0,
-            max: u32::MAX as i64,
-        },
-        "0",
-        "A number that is handed to every provider.",
-    ),
-    with_default(
-        "poison_after",
-        Form::Integer {
-            min: 0,
-            max: u32::MAX as i64,
-        },
-        "3",
-        "A trial that was in flight at this many process deaths in a row is resumed last and alone; 0 for never.",
-    ),
-];
+/// The options of a run that stand in `[run]`.
+const RUN: &[Key] = &options::<{ count(OptionTable::Run) }>(OptionTable::Run);
+
+/// The options of a run that stand in a table, of which there are `N`.
+const fn options<const N: usize>(table: OptionTable) -> [Key; N] {
+    let mut keys = [const { optional("", Form::Any, "") }; N];
+    // A `const fn` has neither iterators nor `for`.
+    let (mut place, mut found) = (0, 0);
+    while place < RunOptions::TABLE.len() {
+        let option = &RunOptions::TABLE[place];
+        if let Some(key) = &option.key
+            && key.table as u8 == table as u8
+        {
+            keys[found] = match option.default {
+                Some(default) => with_default(key.name, key.form, default, option.meaning()),
+                None => optional(key.name, key.form, option.meaning()),
+            };
+            found += 1;
+        }
+        place += 1;
+    }
+    keys
+}
+
+/// How many options of a run stand in a table.
+const fn count(table: OptionTable) -> usize {
+    let (mut place, mut count) = (0, 0);
+    while place < RunOptions::TABLE.len() {
+        if let Some(key) = &RunOptions::TABLE[place].key
+            && key.table as u8 == table as u8
+        {
+            count += 1;
+        }
+        place += 1;
+    }
+    count
+}
 
 const PROVIDER: &[Key] = &[
     required(
@@ -430,6 +425,8 @@ mod tests {
 
         let tables = [
             TOP,
+            TOP_OPTIONS,
+            PARTS,
             DEFAULTS,
             RETRIES,
             RUN,
