@@ -6,34 +6,21 @@ use std::{
     time::Duration,
 };
 
-use runner::{
-    model::{AttemptError, ErrorClass, Limits},
-    plugin::{
-        Access, AttachmentSource, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt,
-        Invocation, Moment, Mount, Plugin, PluginFile, Reply, StdoutForm,
-    },
-};
+use runner::model::ErrorClass;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    artifacts::content,
+    engine::{
+        Attempt, BENCH, Ended, Interrupt, KIB, LONG, Plugin, StdoutForm, assert_stopped,
+        assert_timed_out, content, denied, error, output, reply, warnings,
+    },
     guests::{guest, module},
     runner::{Runner, Running},
 };
 
-const KIB: u64 = 1024;
-/// Longer than any of these tests takes on a busy machine.
-const LONG: Duration = Duration::from_secs(120);
 /// What a new file, folder or link costs.
 const ENTRY: u64 = 4 * KIB;
-
-/// A runtime and an engine.
-struct Bench {
-    engine: Engine,
-    runtime: tokio::runtime::Runtime,
-    _folder: TempDir,
-}
 
 /// The same guest as a component and as commands, built for preview 1 and for WASI 0.2.
 struct Guests {
@@ -42,48 +29,11 @@ struct Guests {
     module: Plugin,
 }
 
-static BENCH: LazyLock<Bench> = LazyLock::new(Bench::new);
 static GUESTS: LazyLock<Guests> = LazyLock::new(|| Guests {
-    component: BENCH.link(&guest("files")),
-    program: BENCH.link(&guest("files-command")),
-    module: BENCH.link(&module("files-command")),
+    component: BENCH.link(&guest("files")).unwrap(),
+    program: BENCH.link(&guest("files-command")).unwrap(),
+    module: BENCH.link(&module("files-command")).unwrap(),
 });
-
-impl Bench {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options = EngineOptions {
-            compiler: env!("CARGO_BIN_EXE_runner").into(),
-            cache: folder.path().join("cache"),
-            compile_timeout: LONG,
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        Self {
-            engine: Engine::new(options).unwrap(),
-            runtime,
-            _folder: folder,
-        }
-    }
-
-    fn link(&self, path: &Path) -> Plugin {
-        self.link_file(&PluginFile::read(path, u64::MAX).unwrap())
-    }
-
-    fn link_text(&self, text: &str) -> Plugin {
-        let bytes = wat::parse_str(text).unwrap();
-        self.link_file(&PluginFile::from_bytes(Path::new("hand.wasm"), bytes).unwrap())
-    }
-
-    fn link_file(&self, file: &PluginFile) -> Plugin {
-        let never = Interrupt::default();
-        let linked = self.engine.link(file, &never);
-        self.runtime.block_on(linked).unwrap()
-    }
-}
 
 impl Guests {
     fn all(&self) -> [(&'static str, &Plugin); 3] {
@@ -99,12 +49,7 @@ impl Guests {
 /// Folders of the host, and what of them an attempt is granted.
 struct World {
     folder: TempDir,
-    access: Access,
-    limits: Limits,
-    env: Vec<(String, String)>,
-    files: Vec<AttachmentSource>,
-    timeout: Duration,
-    interrupt: Interrupt,
+    attempt: Attempt,
 }
 
 impl World {
@@ -116,42 +61,34 @@ impl World {
         }
         fs_err::write(folder.path().join("open/file"), "content").unwrap();
         fs_err::write(folder.path().join("secret/file"), "secret").unwrap();
-        let access = Access {
-            scratch_root: folder.path().join("scratch"),
-            ..Access::default()
-        };
+        // A component has the acts as its input, a command as its argument.
+        let mut attempt = Attempt::of_command(&["{{input}}"], StdoutForm::Json);
+        attempt.access.scratch_root = folder.path().join("scratch");
+        Self { folder, attempt }
+    }
+
+    /// Changes what is granted, or what it may take.
+    fn with(self, change: impl FnOnce(Attempt) -> Attempt) -> Self {
         Self {
-            folder,
-            access,
-            limits: Limits::default(),
-            env: Vec::new(),
-            files: Vec::new(),
-            timeout: LONG,
-            interrupt: Interrupt::default(),
+            attempt: change(self.attempt),
+            ..self
         }
     }
 
-    fn mount(mut self, name: &str, guest: &str, is_writable: bool) -> Self {
-        let mount = Mount::find(&self.path(name), guest, is_writable).unwrap();
-        self.access.mounts.push(mount);
-        self
+    fn mount(self, name: &str, guest: &str, is_writable: bool) -> Self {
+        let host = self.path(name);
+        self.with(|attempt| attempt.mount(&host, guest, is_writable))
     }
 
-    fn scratch(mut self, bytes: u64) -> Self {
-        self.limits.scratch = bytes;
-        self
+    fn scratch(self, bytes: u64) -> Self {
+        self.with(|attempt| attempt.limits(|limits| limits.scratch = bytes))
     }
 
-    fn attach(&mut self, name: &str, content: &str) -> PathBuf {
+    /// Attaches a file; where the host has it is `blob-NAME`.
+    fn attach(self, name: &str, content: &str) -> Self {
         let path = self.path(&format!("blob-{name}"));
         fs_err::write(&path, content).unwrap();
-        self.files.push(AttachmentSource {
-            name: name.to_owned(),
-            media_type: "text/plain".to_owned(),
-            size: content.len() as u64,
-            path: path.clone(),
-        });
-        path
+        self.with(|attempt| attempt.attachment(name, "text/plain", &path))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -165,7 +102,7 @@ impl World {
     /// Runs an attempt; whatever it does, what was made for it is gone afterwards.
     #[track_caller]
     fn run(&self, plugin: &Plugin, acts: &Value) -> Ended {
-        let ended = BENCH.runtime.block_on(self.start(plugin, acts));
+        let ended = self.attempt.run(plugin, acts);
         // Of many folders the removal goes on behind the attempt.
         let begun = std::time::Instant::now();
         while !names(&self.path("scratch")).is_empty() {
@@ -175,40 +112,11 @@ impl World {
         ended
     }
 
-    async fn start(&self, plugin: &Plugin, acts: &Value) -> Ended {
-        let call = Call {
-            trial: "a@files#1",
-            test: "a",
-            provider: "files",
-            repeat: 1,
-            attempt: 1,
-            seed: 42,
-            input: acts.to_string().into(),
-            config: "{}".into(),
-            tags: [].into(),
-            files: self.files.clone().into(),
-            invocation: Some(Invocation {
-                args: vec![acts.to_string()],
-                stdin: Vec::new(),
-                output: StdoutForm::Json,
-            }),
-            limits: self.limits,
-            access: &self.access,
-            env: self.env.clone(),
-            listener: None,
-        };
-        let guard = Guard {
-            deadline: Moment::now() + self.timeout,
-            interrupt: self.interrupt.clone(),
-        };
-        plugin.run(call, &guard).await
-    }
-
     /// What every kind of guest sees of its acts.
     #[track_caller]
     fn assert_all(&self, acts: &Value, expected: &Value) {
         for (kind, plugin) in GUESTS.all() {
-            assert_eq!(&results(self.run(plugin, acts)), expected, "{kind}");
+            assert_eq!(&output(self.run(plugin, acts)), expected, "{kind}");
         }
     }
 
@@ -217,7 +125,7 @@ impl World {
     fn assert_all_fail(&self, acts: &Value) {
         let before = self.everything();
         for (kind, plugin) in GUESTS.all() {
-            let results = results(self.run(plugin, acts));
+            let results = output(self.run(plugin, acts));
             for (act, result) in acts
                 .as_array()
                 .unwrap()
@@ -247,27 +155,6 @@ impl World {
     }
 }
 
-#[track_caller]
-fn results(ended: Ended) -> Value {
-    reply(ended).output
-}
-
-#[track_caller]
-fn reply(ended: Ended) -> Reply {
-    match ended.ending {
-        Ending::Reply(reply) => reply,
-        other => panic!("no reply: {other:?}\n{}", ended.stderr),
-    }
-}
-
-#[track_caller]
-fn error(ended: Ended) -> AttemptError {
-    match ended.ending {
-        Ending::Error(error) => error,
-        other => panic!("no error: {other:?}"),
-    }
-}
-
 /// The names in a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs_err::read_dir(folder).unwrap();
@@ -275,12 +162,6 @@ fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = names.collect();
     names.sort();
     names
-}
-
-/// What the host itself logged.
-fn warnings(ended: &Ended) -> Vec<&str> {
-    let warnings = ended.log.iter().filter(|record| record.level == "warn");
-    warnings.map(|record| record.message.as_str()).collect()
 }
 
 #[test]
@@ -302,13 +183,8 @@ fn without_grants_there_are_no_files_and_no_environment() {
 
 #[test]
 fn a_guest_has_the_environment_that_it_is_granted() {
-    let world = World {
-        env: vec![
-            ("LANG".to_owned(), "C.UTF-8".to_owned()),
-            ("EMPTY".to_owned(), String::new()),
-        ],
-        ..World::new()
-    };
+    let world =
+        World::new().with(|attempt| attempt.variable("LANG", "C.UTF-8").variable("EMPTY", ""));
     let expected = json!([{"ok": {"EMPTY": "", "LANG": "C.UTF-8"}}]);
     world.assert_all(&json!([["env"]]), &expected);
 }
@@ -368,7 +244,7 @@ fn a_granted_folder_is_changed_where_that_is_granted() {
         ]);
         let ended = world.run(plugin, &acts);
         assert_eq!(warnings(&ended), [""; 0]);
-        let results = results(ended);
+        let results = output(ended);
         assert_eq!(results[6], json!({"ok": "changed twice"}), "{kind}");
         let results = results.as_array().unwrap();
         assert!(
@@ -425,7 +301,7 @@ fn what_a_guest_puts_in_the_place_of_a_folder_is_not_mounted() {
                 .mount("open/sub", "/sub", false)
                 .mount("open/deep/secret", "/deep", false)
                 .scratch(KIB * KIB);
-            let swapped = results(world.run(plugin, acts));
+            let swapped = output(world.run(plugin, acts));
             let worked = json!([{"ok": null}, {"ok": null}]);
             assert_eq!(swapped, worked, "{kind}: {acts}");
 
@@ -442,11 +318,9 @@ fn what_a_guest_puts_in_the_place_of_a_folder_is_not_mounted() {
 #[test]
 fn a_place_for_scratch_folders_that_is_gone_is_named() {
     let mut world = World::new().scratch(KIB);
-    world.access.scratch_root = world.path("nowhere");
+    world.attempt.access.scratch_root = world.path("nowhere");
     let acts = json!([]);
-    let ended = BENCH
-        .runtime
-        .block_on(world.start(&GUESTS.component, &acts));
+    let ended = world.attempt.run(&GUESTS.component, &acts);
     let error = error(ended);
     assert_eq!(error.class, Some(ErrorClass::Internal));
     let expected = format!(
@@ -456,11 +330,9 @@ fn a_place_for_scratch_folders_that_is_gone_is_named() {
     assert!(error.message.starts_with(&expected), "{}", error.message);
 
     // Who needs none does not look for it.
-    world.limits.scratch = 0;
-    let ended = BENCH
-        .runtime
-        .block_on(world.start(&GUESTS.component, &acts));
-    assert_eq!(results(ended), json!([]));
+    world.attempt.limits.scratch = 0;
+    let ended = world.attempt.run(&GUESTS.component, &acts);
+    assert_eq!(output(ended), json!([]));
 }
 
 #[test]
@@ -495,18 +367,18 @@ fn an_attempt_whose_folders_are_long_in_the_making_is_ended_all_the_same() {
     let (sender, taken) = std::sync::mpsc::channel::<()>();
     runtime.spawn_blocking(move || taken.recv().unwrap_err());
     for (kind, plugin) in GUESTS.all() {
-        world.interrupt = Interrupt::default();
-        world.timeout = Duration::from_millis(1);
-        let ended = runtime.block_on(world.start(plugin, &json!([])));
-        assert!(matches!(ended.ending, Ending::Timeout), "{kind}: {ended:?}");
+        world.attempt.interrupt = Interrupt::default();
+        world.attempt.timeout = Duration::from_millis(1);
+        let ended = runtime.block_on(world.attempt.start(plugin, &json!([])));
+        assert_timed_out(&ended, kind);
 
-        world.timeout = LONG;
-        let interrupt = world.interrupt.clone();
+        world.attempt.timeout = LONG;
+        let interrupt = world.attempt.interrupt.clone();
         let acts = json!([]);
-        let attempt = world.start(plugin, &acts);
+        let attempt = world.attempt.start(plugin, &acts);
         let (ended, ()) =
             runtime.block_on(async { tokio::join!(attempt, async { interrupt.now() }) });
-        assert!(matches!(ended.ending, Ending::Stopped), "{kind}: {ended:?}");
+        assert_stopped(&ended, kind);
     }
     drop(sender);
     // Waits for what was given up, which removes what it made.
@@ -523,8 +395,8 @@ fn attempts_at_the_same_time_do_not_see_each_other() {
         ["list", "/scratch/.."],
         ["read", "/scratch/../mine"]
     ]);
-    let found = BENCH.runtime.block_on(async {
-        let first = world.start(&GUESTS.component, &first);
+    let found = BENCH.wait(async {
+        let first = world.attempt.start(&GUESTS.component, &first);
         let second = async {
             // The folder of the first one, once it has written to it.
             let root = world.path("scratch");
@@ -532,23 +404,23 @@ fn attempts_at_the_same_time_do_not_see_each_other() {
             while !is_there().any(|entry| entry.file_name() == "mine") {
                 tokio::task::yield_now().await;
             }
-            let found = world.start(&GUESTS.component, &second).await;
+            let found = world.attempt.start(&GUESTS.component, &second).await;
             let other = names(&root).remove(0);
             let steal = json!([["read", format!("/scratch/../../{other}/scratch/mine")]]);
-            let stolen = world.start(&GUESTS.component, &steal).await;
-            world.interrupt.now();
+            let stolen = world.attempt.start(&GUESTS.component, &steal).await;
+            world.attempt.interrupt.now();
             (found, stolen)
         };
         let (_, found) = tokio::join!(first, second);
         found
     });
-    let seen = results(found.0);
+    let seen = output(found.0);
     assert_eq!(seen[0], json!({"ok": []}));
     assert!(
         seen[1]["err"].is_string() && seen[2]["err"].is_string(),
         "{seen}"
     );
-    let stolen = results(found.1);
+    let stolen = output(found.1);
     assert!(stolen[0]["err"].is_string(), "{stolen}");
     assert_eq!(names(&world.path("scratch")), [""; 0]);
 }
@@ -562,27 +434,19 @@ fn scratch_is_gone_however_an_attempt_ends() {
         assert_eq!(error(ended).class, Some(ErrorClass::Trap), "{kind}");
         world.run(plugin, &json!([write, ["exit", 3]]));
         // Deeper than a path can be, were it one.
-        let made = results(world.run(plugin, &json!([["deepen", "/scratch", 1_500]])));
+        let made = output(world.run(plugin, &json!([["deepen", "/scratch", 1_500]])));
         assert_eq!(made, json!([{"ok": 1_500}]), "{kind}");
     }
     for (kind, plugin) in GUESTS.all() {
-        world.timeout = Duration::from_millis(300);
+        world.attempt.timeout = Duration::from_millis(300);
         let ended = world.run(plugin, &json!([write, ["sleep"]]));
-        assert!(
-            matches!(ended.ending, Ending::Timeout),
-            "{kind}: {:?}",
-            ended.ending
-        );
+        assert_timed_out(&ended, kind);
     }
-    world.timeout = LONG;
-    world.interrupt.now();
+    world.attempt.timeout = LONG;
+    world.attempt.interrupt.now();
     for (kind, plugin) in GUESTS.all() {
         let ended = world.run(plugin, &json!([write, ["sleep"]]));
-        assert!(
-            matches!(ended.ending, Ending::Stopped),
-            "{kind}: {:?}",
-            ended.ending
-        );
+        assert_stopped(&ended, kind);
     }
 }
 
@@ -661,14 +525,9 @@ fn who_looks_outside_is_told_of() {
     ]);
     for (kind, plugin) in GUESTS.all() {
         let ended = world.run(plugin, &acts);
-        let denied: Vec<_> = ended
-            .denied
-            .iter()
-            .map(|denied| denied.what.as_str())
-            .collect();
         let what = |path| format!("reading `{path}`, which leads out of its folder");
         assert_eq!(
-            denied,
+            denied(&ended),
             ["../secret/file", "up"].map(what),
             "{kind}: {ended:?}"
         );
@@ -707,7 +566,7 @@ fn links_of_a_guests_own_making_lead_nowhere_either() {
             ["link", "/secret/file", "/scratch/file"],
             ["rename", "/secret/file", "/scratch/file"],
         ]);
-        let results = results(world.run(plugin, &acts));
+        let results = output(world.run(plugin, &acts));
         let expected = [
             (0..6, true),
             (6..12, false),
@@ -733,9 +592,11 @@ fn links_of_a_guests_own_making_lead_nowhere_either() {
 
 #[test]
 fn a_folder_may_be_the_root_and_longer_mounts_go_before_it() {
-    let mut world = World::new().mount("open", "/", true).scratch(KIB * KIB);
-    world.attach("a.txt", "attached");
-    let world = world.mount("secret", "/sub", false);
+    let world = World::new()
+        .mount("open", "/", true)
+        .mount("secret", "/sub", false)
+        .scratch(KIB * KIB)
+        .attach("a.txt", "attached");
     // What the folder has by names that are mounted is hidden.
     for name in ["scratch", "files", "artifacts"] {
         fs_err::create_dir_all(world.path("open").join(name)).unwrap();
@@ -759,7 +620,7 @@ fn a_folder_may_be_the_root_and_longer_mounts_go_before_it() {
         ["list", "/files"],
     ]);
     for (kind, plugin) in GUESTS.all() {
-        let results = results(world.run(plugin, &acts));
+        let results = output(world.run(plugin, &acts));
         let is_component = kind == "component";
         let own = match is_component {
             // It has imports for its attachments, so nothing hides the folder's.
@@ -859,7 +720,7 @@ fn raw_calls_get_no_further_than_a_library_does() {
                      (call $open (i32.const 3) (i32.const 1) (i32.const 16) (i32.const {length})
                        (i32.const {create}) (i64.const {rights}) (i64.const 0) (i32.const 0) (i32.const 0))))))"#,
             length = path.len(),
-        ));
+        )).unwrap();
         let world = World::new().mount("open", mount, false).scratch(KIB * KIB);
         // With 0 it would have to have printed something.
         reply(world.run(&plugin, &json!([]))).exit_code.unwrap() - 1
@@ -898,7 +759,7 @@ fn what_is_written_is_counted_to_the_byte() {
         let refused = "a write to a file was refused, because `limits.scratch` is 4.0 KiB";
         assert_eq!(warnings(&ended), [refused], "{kind}");
         assert_eq!(ended.hint.as_deref(), Some(refused));
-        assert_eq!(results(ended), json!([{"ok": [9, "nospc"]}]), "{kind}");
+        assert_eq!(output(ended), json!([{"ok": [9, "nospc"]}]), "{kind}");
     }
 
     // Also if it is written again and again, or truncated between.
@@ -927,7 +788,7 @@ fn what_is_left_within_the_quota_is_no_news() {
         assert_eq!(ended.hint, None);
         let printed = r#"[{"ok":null}]"#.len() as u64;
         assert_eq!(ended.usage.bytes_out, printed + 10, "{kind}");
-        assert_eq!(results(ended), json!([{"ok": null}]), "{kind}");
+        assert_eq!(output(ended), json!([{"ok": null}]), "{kind}");
     }
 }
 
@@ -1000,7 +861,7 @@ fn writes_to_granted_folders_count_as_well() {
             ["write", "/data/new", ""],
         ]);
         let expected = json!([{"ok": null}, {"err": "nospc"}, {"err": "nospc"}, {"err": "nospc"}]);
-        assert_eq!(results(world.run(plugin, &acts)), expected, "{kind}");
+        assert_eq!(output(world.run(plugin, &acts)), expected, "{kind}");
         assert_eq!(world.read("open/file"), "12345");
 
         // Nothing may be written where no limit says how much.
@@ -1010,7 +871,7 @@ fn writes_to_granted_folders_count_as_well() {
             ["mkdir", "/data/new"],
             ["list", "/scratch"]
         ]);
-        let results = results(world.run(plugin, &acts));
+        let results = output(world.run(plugin, &acts));
         assert_eq!(results[0], json!({"err": "nospc"}), "{kind}");
         assert_eq!(results[1], json!({"err": "nospc"}), "{kind}");
         assert!(results[2]["err"].is_string(), "{kind}");
@@ -1047,7 +908,7 @@ fn every_call_of_wasi_0_2_that_makes_a_file_larger_is_counted() {
     let ended = world.run(&GUESTS.component, &json!({"raw": 8}));
     let full = "insufficient-space";
     assert_eq!(
-        results(ended),
+        output(ended),
         json!({
             "write": full, "far": full, "set-size": full, "write-stream": full, "far-stream": full,
             "append-stream": full, "zeroes": full, "unchecked": full, "closed": "closed",
@@ -1136,7 +997,7 @@ fn a_path_that_is_longer_than_any_is_not_copied() {
                  (func (export "_start")
                    (memory.fill (i32.const 65536) (i32.const 97) (i32.const 5000))
                    (call $exit (call $call {arguments}))))"#
-        ));
+        )).unwrap();
         let world = World::new().scratch(1024 * KIB);
         let reply = reply(world.run(&plugin, &json!([])));
         assert_eq!(reply.exit_code, Some(NAME_TOO_LONG), "{name} {arguments}");
@@ -1157,7 +1018,7 @@ fn preview_1_has_no_other_way_to_make_a_file_larger() {
                (drop (call $open (i32.const 3) (i32.const 1) (i32.const 16) (i32.const 1)
                  (i32.const 1) (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 0)))
                (call $exit (call $allocate (i32.load (i32.const 0)) (i64.const 0) (i64.const 1000000)))))"#,
-    );
+    ).unwrap();
     let world = World::new().scratch(ENTRY);
     const NOT_SUPPORTED: i32 = 58;
     assert_eq!(
@@ -1168,9 +1029,10 @@ fn preview_1_has_no_other_way_to_make_a_file_larger() {
 
 #[test]
 fn commands_find_their_tests_attachments_and_cannot_change_them() {
-    let mut world = World::new().scratch(KIB * KIB);
-    let blob = world.attach("a.txt", "attached");
-    world.attach("b c.bin", "");
+    let world = World::new()
+        .scratch(KIB * KIB)
+        .attach("a.txt", "attached")
+        .attach("b c.bin", "");
     for (kind, plugin) in GUESTS.commands() {
         let acts = json!([
             ["list", "/files"],
@@ -1190,7 +1052,7 @@ fn commands_find_their_tests_attachments_and_cannot_change_them() {
             ["symlink", "../files/a.txt", "/scratch/relative"],
             ["append", "/scratch/relative", "changed"],
         ]);
-        let results = results(world.run(plugin, &acts));
+        let results = output(world.run(plugin, &acts));
         assert_eq!(results[0], json!({"ok": ["a.txt", "b c.bin"]}), "{kind}");
         assert_eq!(results[1], json!({"ok": "attached"}), "{kind}");
         assert_eq!(results[2], json!({"ok": ""}), "{kind}");
@@ -1198,18 +1060,17 @@ fn commands_find_their_tests_attachments_and_cannot_change_them() {
             let (act, result) = (&acts[index], &results[index]);
             assert!(result["err"].is_string(), "{kind}: {act} gave {result}");
         }
-        assert_eq!(fs_err::read_to_string(&blob).unwrap(), "attached");
+        assert_eq!(world.read("blob-a.txt"), "attached");
     }
     // Components have an import for them.
     let ended = world.run(&GUESTS.component, &json!([["list", "/files"]]));
-    assert!(results(ended)[0]["err"].is_string());
+    assert!(output(ended)[0]["err"].is_string());
 }
 
 #[test]
 fn an_attachment_that_is_gone_is_named() {
-    let mut world = World::new();
-    let blob = world.attach("a.txt", "attached");
-    fs_err::remove_file(blob).unwrap();
+    let world = World::new().attach("a.txt", "attached");
+    fs_err::remove_file(world.path("blob-a.txt")).unwrap();
     for (kind, plugin) in GUESTS.commands() {
         let error = error(world.run(plugin, &json!([])));
         assert_eq!(error.class, Some(ErrorClass::Internal), "{kind}");
@@ -1225,7 +1086,7 @@ fn an_attachment_that_is_gone_is_named() {
 #[test]
 fn what_a_command_leaves_becomes_artifacts() {
     let mut world = World::new().scratch(KIB * KIB).mount("open", "/data", true);
-    world.limits.artifacts = 20;
+    world.attempt.limits.artifacts = 20;
     let acts = json!([
         ["list", "/artifacts"],
         ["write", "/artifacts/report.html", "<p>"],
@@ -1270,27 +1131,22 @@ fn what_a_command_leaves_becomes_artifacts() {
             );
         }
         // What it did not come to the end of is not whole.
-        let interrupted = World {
-            timeout: Duration::from_millis(300),
-            ..World::new().scratch(KIB * KIB)
-        };
+        let interrupted = World::new()
+            .scratch(KIB * KIB)
+            .with(|attempt| attempt.timeout(Duration::from_millis(300)));
         let ended = interrupted.run(plugin, &json!([["write", "/artifacts/a", "x"], ["sleep"]]));
-        assert!(
-            matches!(ended.ending, Ending::Timeout),
-            "{kind}: {:?}",
-            ended.ending
-        );
+        assert_timed_out(&ended, kind);
         assert!(ended.artifacts.is_empty(), "{kind}");
     }
     // Components have an import for them.
     let ended = world.run(&GUESTS.component, &json!([["list", "/artifacts"]]));
-    assert!(results(ended)[0]["err"].is_string());
+    assert!(output(ended)[0]["err"].is_string());
 }
 
 #[test]
 fn only_so_many_artifacts_are_kept() {
     let mut world = World::new().scratch(KIB * KIB);
-    world.limits.artifact_files = 2;
+    world.attempt.limits.artifact_files = 2;
     let writes = (10..25).map(|number| json!(["write", format!("/artifacts/{number}"), "x"]));
     let ended = world.run(&GUESTS.module, &writes.collect());
     assert_eq!(ended.artifacts.len(), 2);
@@ -1350,18 +1206,13 @@ fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
         let perm = json!({"err": "perm"});
         let (ok, size) = (json!({"ok": null}), json!({"ok": 0}));
         let ended = world.run(plugin, &acts);
-        let denied: Vec<_> = ended
-            .denied
-            .iter()
-            .map(|denied| denied.what.as_str())
-            .collect();
         let what = |name| format!("opening `{name}`, which is neither a file nor a folder");
         assert_eq!(
-            denied,
+            denied(&ended),
             ["pipe", "link", "socket", "sub/pipe"].map(what),
             "{kind}"
         );
-        let results = results(ended);
+        let results = output(ended);
         let expected = [
             &perm, &perm, &perm, &perm, &perm, &size, &ok, &perm, &ok, &ok, &perm, &ok,
         ];
@@ -1377,13 +1228,12 @@ fn a_guest_that_closes_nothing_has_only_so_many_files_open() {
     let before = fs_err::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     for (kind, plugin) in GUESTS.all() {
         let ended = world.run(plugin, &json!([["hoard", "/data/file"], ["list", "/data"]]));
-        let denied: Vec<_> = ended.denied.iter().map(|denied| &denied.what).collect();
         assert_eq!(
-            denied,
+            denied(&ended),
             ["having more than 128 files open at once"],
             "{kind}"
         );
-        let results = results(ended);
+        let results = output(ended);
         let name = if kind == "module" { "mfile" } else { "nomem" };
         assert_eq!(results[0], json!({"err": name}), "{kind}");
         // Once they are closed, there is room again.

@@ -3,106 +3,50 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
-    path::Path,
-    sync::{Arc, LazyLock, mpsc},
+    sync::{LazyLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use runner::{
-    model::{Denied, ErrorClass, Grant, Limits, NetGrant},
-    plugin::{
-        Access, Call, Ended, Ending, Engine, EngineOptions, Guard, Interrupt, LinkError, Moment,
-        Network, Plugin, PluginFile, Secrets,
-    },
-};
+use runner::model::{Denied, ErrorClass, Grant, NetGrant};
 use serde_json::{Value, json};
 
 use crate::support::{
+    engine::{
+        Attempt, BENCH, Ended, LONG, Plugin, assert_stopped, assert_timed_out, error, file_of_text,
+        output,
+    },
     guests::guest,
     runner::{Runner, Running, Signal, tests},
-    server::{Authority, Response, Server, Wire},
+    server::{Authority, Request, Response, Server, Wire},
 };
 
-const MIB: u64 = 1024 * 1024;
-/// Longer than any of these tests takes on a busy machine.
-const LONG: Duration = Duration::from_secs(120);
 /// How soon a guest that waits for a server must be gone.
 const SOON: Duration = Duration::from_secs(5);
 /// Both ways to send a request.
 const WAYS: [&str; 2] = ["send", "wasi"];
 
-static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-});
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
-    let options = EngineOptions {
-        compiler: env!("CARGO_BIN_EXE_runner").into(),
-        cache: folder.path().join("cache"),
-        compile_timeout: LONG,
-    };
-    Engine::new(options).unwrap()
-});
-static WEB: LazyLock<Plugin> =
-    LazyLock::new(|| link(&PluginFile::read(&guest("web"), 64 * MIB).unwrap()).unwrap());
+static WEB: LazyLock<Plugin> = LazyLock::new(|| BENCH.link(&guest("web")).unwrap());
 
 /// A provider, as its attempts see it.
-struct Bench {
-    access: Access,
-    limits: Limits,
-    timeout: Duration,
-    interrupt: Interrupt,
+struct Client {
+    attempt: Attempt,
 }
 
-impl Bench {
+impl Client {
     fn new(grants: &[&str]) -> Self {
-        let grants = grants.iter().map(|grant| NetGrant::parse(grant).unwrap());
-        Self {
-            access: Access {
-                net: Network::new(grants.collect()),
-                ..Access::default()
-            },
-            limits: Limits::default(),
-            timeout: LONG,
-            interrupt: Interrupt::default(),
-        }
+        let attempt = Attempt::new().net(grants);
+        Self { attempt }
     }
 
-    fn with_secret(mut self, name: &str, value: &str) -> Self {
-        let secret = (name.to_owned(), value.to_owned());
-        self.access.secrets = Arc::new(Secrets::new([secret].into()));
-        self
+    fn with_secret(self, name: &str, value: &str) -> Self {
+        let attempt = self.attempt.secret(name, value);
+        Self { attempt }
     }
 
     /// Runs one attempt that makes these requests, one after the other.
     fn run(&self, requests: &[Value]) -> Ended {
-        let guard = Guard {
-            deadline: Moment::now() + self.timeout,
-            interrupt: self.interrupt.clone(),
-        };
-        let call = Call {
-            trial: "a@web#1",
-            test: "a",
-            provider: "web",
-            repeat: 1,
-            attempt: 1,
-            seed: 0,
-            input: json!({ "requests": requests }).to_string().into(),
-            config: "{}".into(),
-            tags: [].into(),
-            files: [].into(),
-            invocation: None,
-            limits: self.limits,
-            access: &self.access,
-            env: Vec::new(),
-            listener: None,
-        };
-        RUNTIME.block_on(WEB.run(call, &guard))
+        self.attempt.run(&WEB, &json!({ "requests": requests }))
     }
 
     /// Makes one request by `http.send`.
@@ -122,17 +66,10 @@ impl Bench {
     }
 }
 
-fn link(file: &PluginFile) -> Result<Plugin, LinkError> {
-    RUNTIME.block_on(ENGINE.link(file, &Interrupt::default()))
-}
-
 /// What came back for each request.
 #[track_caller]
 fn answers(ended: Ended) -> Vec<Value> {
-    match ended.ending {
-        Ending::Reply(reply) => reply.output.as_array().unwrap().clone(),
-        other => panic!("no reply: {other:?}\n{}", ended.stderr),
-    }
+    output(ended).as_array().unwrap().clone()
 }
 
 fn get(url: impl Into<String>) -> Value {
@@ -176,7 +113,7 @@ fn endless(beginning: &'static str, part: &'static str) -> Server {
 }
 
 /// Waits for a server's answer for ever.
-fn silence(_: &crate::support::server::Request, wire: &mut Wire<'_>) {
+fn silence(_: &Request, wire: &mut Wire<'_>) {
     wire.wait_for_close();
 }
 
@@ -188,9 +125,9 @@ fn a_granted_request_is_sent_and_its_response_comes_back() {
             .header("x-one", "1")
             .body(request.body.clone())
     });
-    let bench = Bench::new(&[&server.origin()]);
+    let client = Client::new(&[&server.origin()]);
     for way in WAYS {
-        let answer = bench.send(json!({
+        let answer = client.send(json!({
             "by": way, "method": "POST", "url": server.url("/a%20b?c=d"), "headers": [["X-Two", "2"]], "body": "hi",
         }));
         assert_eq!(answer["status"], 201, "{answer}");
@@ -219,15 +156,15 @@ fn let_it_be_idle() {
 #[test]
 fn connections_are_shared_by_the_attempts_of_a_provider_and_by_nobody_else() {
     let server = hello();
-    let bench = Bench::new(&[&server.origin()]);
+    let client = Client::new(&[&server.origin()]);
     for way in ["send", "wasi", "send"] {
         let request = json!({ "by": way, "url": server.url("/") });
-        assert_eq!(bench.send(request)["status"], 200);
+        assert_eq!(client.send(request)["status"], 200);
         let_it_be_idle();
     }
     assert_eq!((server.connections(), server.requests().len()), (1, 3));
 
-    let other = Bench::new(&[&server.origin()]);
+    let other = Client::new(&[&server.origin()]);
     assert_eq!(other.send(get(server.url("/")))["status"], 200);
     assert_eq!(server.connections(), 2);
 }
@@ -235,9 +172,9 @@ fn connections_are_shared_by_the_attempts_of_a_provider_and_by_nobody_else() {
 #[test]
 fn a_method_with_a_body_by_its_meaning_names_its_length() {
     let server = hello();
-    let bench = Bench::new(&[&server.origin()]);
+    let client = Client::new(&[&server.origin()]);
     for method in ["POST", "PUT", "PATCH", "GET"] {
-        bench.send(json!({ "method": method, "url": server.url("/") }));
+        client.send(json!({ "method": method, "url": server.url("/") }));
     }
     let lengths: Vec<_> = server
         .requests()
@@ -252,7 +189,7 @@ fn a_method_with_a_body_by_its_meaning_names_its_length() {
 fn what_is_not_granted_is_denied_and_the_line_that_grants_it_is_named() {
     let server = hello();
     let port = server.port();
-    let bench = Bench::new(&[
+    let client = Client::new(&[
         &server.origin(),
         "https://api.example.com",
         "https://*.example.org",
@@ -313,7 +250,7 @@ fn what_is_not_granted_is_denied_and_the_line_that_grants_it_is_named() {
     ] {
         for way in WAYS {
             let request = json!({ "by": way, "url": format!("{url}?password=1") });
-            let ended = bench.run(&[request]);
+            let ended = client.run(&[request]);
             let denied = Denied {
                 what: format!("GET {origin}"),
                 grant: NetGrant::parse(&origin).ok().map(Grant::Net),
@@ -340,7 +277,7 @@ fn what_is_not_granted_is_denied_and_the_line_that_grants_it_is_named() {
 #[test]
 fn a_provider_without_grants_reaches_nothing() {
     let server = hello();
-    for answer in Bench::new(&[]).send_both(&get(server.url("/"))) {
+    for answer in Client::new(&[]).send_both(&get(server.url("/"))) {
         assert!(answer["error"].is_string(), "{answer}");
     }
     assert_eq!(server.connections(), 0);
@@ -348,8 +285,8 @@ fn a_provider_without_grants_reaches_nothing() {
 
 #[test]
 fn a_host_that_looks_like_a_wildcard_makes_no_sense_and_no_grant_is_named_for_it() {
-    let bench = Bench::new(&["https://api.example.com"]);
-    let ended = bench.run(&[get("https://*.example.com/".to_owned())]);
+    let client = Client::new(&["https://api.example.com"]);
+    let ended = client.run(&[get("https://*.example.com/".to_owned())]);
     assert_eq!(ended.denied, []);
     let text = "no name in DNS has";
     assert_error(&answers(ended)[0], "invalid-request", text);
@@ -359,8 +296,8 @@ fn a_host_that_looks_like_a_wildcard_makes_no_sense_and_no_grant_is_named_for_it
 fn a_host_is_the_same_however_it_is_written() {
     let server = hello();
     let port = server.port();
-    let granted = Bench::new(&[&server.origin()]);
-    let other = Bench::new(&["http://127.0.0.1:1"]);
+    let granted = Client::new(&[&server.origin()]);
+    let other = Client::new(&["http://127.0.0.1:1"]);
     for host in [
         "127.0.0.1",
         "127.0.0.1.",
@@ -404,7 +341,7 @@ fn localhost_names_the_loopback_addresses() {
     let server = hello();
     let port = server.port();
     let origin = format!("http://localhost:{port}");
-    for answer in Bench::new(&[&origin]).send_both(&get(&origin)) {
+    for answer in Client::new(&[&origin]).send_both(&get(&origin)) {
         assert_eq!(answer["status"], 200, "{answer}");
     }
 }
@@ -412,7 +349,7 @@ fn localhost_names_the_loopback_addresses() {
 #[test]
 fn a_request_that_makes_no_sense_is_not_sent() {
     let server = hello();
-    let bench = Bench::new(&[&server.origin()]);
+    let client = Client::new(&[&server.origin()]);
     let url = server.url("/");
     let header = |name: &str, value: &str| json!({ "url": url, "headers": [[name, value]] });
     let userinfo = url.replace("//", "//me:secret@");
@@ -466,7 +403,7 @@ fn a_request_that_makes_no_sense_is_not_sent() {
         (header("x", &"{{".repeat(400_000)), "more than 64.0 KiB"),
         (get("https://*.evil.test/"), "no name in DNS has"),
     ] {
-        assert_error(&bench.send(request), "invalid-request", text);
+        assert_error(&client.send(request), "invalid-request", text);
     }
     assert_eq!(server.connections(), 0);
 }
@@ -474,10 +411,10 @@ fn a_request_that_makes_no_sense_is_not_sent() {
 #[test]
 fn wasi_http_sends_nothing_back_either() {
     let server = hello();
-    let bench = Bench::new(&[&server.origin()]);
+    let client = Client::new(&[&server.origin()]);
     for method in ["TRACE", "trace", "TRACK", "CONNECT"] {
         let request = json!({ "by": "wasi", "url": server.url("/"), "method": method });
-        let answer = bench.send(request);
+        let answer = client.send(request);
         assert!(answer["error"].is_string(), "{answer}");
     }
     assert_eq!(server.connections(), 0);
@@ -486,11 +423,11 @@ fn wasi_http_sends_nothing_back_either() {
 #[test]
 fn wasi_http_refuses_the_same_headers_and_urls() {
     let server = hello();
-    let bench = Bench::new(&[&server.origin()]);
+    let client = Client::new(&[&server.origin()]);
     let url = server.url("/");
     let by_wasi = |mut request: Value| {
         request["by"] = "wasi".into();
-        bench.send(request)
+        client.send(request)
     };
     for name in ["Host", "Transfer-Encoding", "Connection", "Upgrade"] {
         let answer = by_wasi(json!({ "url": url, "headers": [[name, "x"]] }));
@@ -507,22 +444,16 @@ fn wasi_http_refuses_the_same_headers_and_urls() {
 fn wasi_http_ends_a_guest_that_hoards_headers() {
     let headers = json!([["x", "a".repeat(70_000)]]);
     let request = json!({ "by": "wasi", "url": "http://127.0.0.1/", "headers": headers });
-    match Bench::new(&[]).run(&[request]).ending {
-        Ending::Error(error) => assert_eq!(
-            (error.class, error.message.as_str()),
-            (
-                Some(ErrorClass::Limit),
-                "the guest holds more headers in one set than can be sent"
-            )
-        ),
-        other => panic!("no error: {other:?}"),
-    }
+    let error = error(Client::new(&[]).run(&[request]));
+    assert_eq!(error.class, Some(ErrorClass::Limit));
+    let expected = "the guest holds more headers in one set than can be sent";
+    assert_eq!(error.message, expected);
 }
 
 #[test]
 fn a_guest_can_write_little_that_nobody_sends() {
     let bodies = 100;
-    let answer = Bench::new(&[]).send(json!({ "by": "hoard", "size": bodies }));
+    let answer = Client::new(&[]).send(json!({ "by": "hoard", "size": bodies }));
     let held = answer["held"].as_u64().unwrap();
     assert!(
         held > 0 && held <= bodies * 16 * 1024,
@@ -535,9 +466,9 @@ fn headers_are_latin_1_both_ways() {
     let server = Server::raw(|_, wire| {
         wire.send(b"HTTP/1.1 200 OK\r\nx-name: caf\xe9\r\ncontent-length: 0\r\n\r\n");
     });
-    let bench = Bench::new(&[&server.origin()]);
+    let client = Client::new(&[&server.origin()]);
     let answer =
-        bench.send(json!({ "url": server.url("/"), "headers": [["x-name", "caf\u{e9}"]] }));
+        client.send(json!({ "url": server.url("/"), "headers": [["x-name", "caf\u{e9}"]] }));
     assert_eq!(answer["headers"][0], json!(["x-name", "caf\u{e9}"]));
     assert_eq!(server.requests()[0].header("x-name"), Some("caf\u{e9}"));
 }
@@ -547,14 +478,14 @@ fn redirects_are_returned_and_not_followed() {
     let private = hello();
     let location = private.url("/metadata");
     let server = Server::start(move |_| Response::new(302).header("location", &location));
-    let bench = Bench::new(&[&server.origin()]);
-    for answer in bench.send_both(&get(server.url("/"))) {
+    let client = Client::new(&[&server.origin()]);
+    for answer in client.send_both(&get(server.url("/"))) {
         assert_eq!(answer["status"], 302, "{answer}");
         let headers = answer["headers"].as_array().unwrap();
         assert!(headers.contains(&json!(["location", private.url("/metadata")])));
     }
     // A guest that follows it by itself asks again.
-    let followed = bench.send(get(private.url("/metadata")));
+    let followed = client.send(get(private.url("/metadata")));
     assert_error(&followed, "denied", &private.origin());
     assert_eq!(private.connections(), 0);
 }
@@ -562,9 +493,9 @@ fn redirects_are_returned_and_not_followed() {
 #[test]
 fn the_host_puts_granted_secrets_into_headers() {
     let server = hello();
-    let bench = Bench::new(&[&server.origin()]).with_secret("KEY", "s3cret");
+    let client = Client::new(&[&server.origin()]).with_secret("KEY", "s3cret");
     for way in WAYS {
-        let answer = bench.send(json!({
+        let answer = client.send(json!({
             "by": way, "url": server.url("/{{secret.KEY}}"), "body": "{{secret.KEY}}", "method": "POST",
             "headers": [["authorization", "Bearer {{secret.KEY}}"], ["x", "{{ secret.KEY }}, {{input.a}}"]],
         }));
@@ -582,10 +513,10 @@ fn the_host_puts_granted_secrets_into_headers() {
 #[test]
 fn a_secret_that_is_not_granted_is_named_and_nothing_is_sent() {
     let server = hello();
-    let bench = Bench::new(&[&server.origin()]).with_secret("KEY", "s3cret");
+    let client = Client::new(&[&server.origin()]).with_secret("KEY", "s3cret");
     let request = |way: &str| json!({ "by": way, "url": server.url("/"), "headers": [["x", "{{secret.OTHER}}"]] });
     for way in WAYS {
-        let ended = bench.run(&[request(way)]);
+        let ended = client.run(&[request(way)]);
         let denied = Denied {
             what: "the secret `OTHER`".to_owned(),
             grant: Some(Grant::Secret("OTHER".to_owned())),
@@ -602,7 +533,7 @@ fn a_secret_that_is_not_granted_is_named_and_nothing_is_sent() {
     // No grant could name this one, so none is suggested.
     let mut request = request("send");
     request["headers"] = json!([["x", "{{secret.A-B}}"]]);
-    let ended = bench.run(&[request]);
+    let ended = client.run(&[request]);
     assert_eq!(ended.denied[0].grant, None);
     let answer = &answers(ended)[0];
     assert_error(answer, "denied", "the secret `A-B` is not granted");
@@ -612,9 +543,9 @@ fn a_secret_that_is_not_granted_is_named_and_nothing_is_sent() {
 #[test]
 fn a_secret_is_for_granted_hosts_alone() {
     let thief = hello();
-    let bench = Bench::new(&["http://127.0.0.1:1"]).with_secret("KEY", "s3cret");
+    let client = Client::new(&["http://127.0.0.1:1"]).with_secret("KEY", "s3cret");
     let request = json!({ "url": thief.url("/"), "headers": [["x", "{{secret.KEY}}"]] });
-    for answer in bench.send_both(&request) {
+    for answer in client.send_both(&request) {
         assert!(answer["error"].is_string(), "{answer}");
     }
     assert_eq!(thief.connections(), 0);
@@ -623,9 +554,9 @@ fn a_secret_is_for_granted_hosts_alone() {
 #[test]
 fn a_secret_that_fits_into_no_header_is_not_shown() {
     let server = hello();
-    let bench = Bench::new(&[&server.origin()]).with_secret("KEY", "s3cret\n");
+    let client = Client::new(&[&server.origin()]).with_secret("KEY", "s3cret\n");
     let request = json!({ "url": server.url("/"), "headers": [["x", "{{secret.KEY}}"]] });
-    let answer = bench.send(request);
+    let answer = client.send(request);
     assert_error(&answer, "invalid-request", "ends with a line break");
     assert!(!answer.to_string().contains("s3cret"), "{answer}");
 }
@@ -633,10 +564,10 @@ fn a_secret_that_fits_into_no_header_is_not_shown() {
 #[test]
 fn requests_are_counted_and_end_at_their_limit() {
     let server = hello();
-    let mut bench = Bench::new(&[&server.origin()]);
-    bench.limits.http_requests = 3;
+    let mut client = Client::new(&[&server.origin()]);
+    client.attempt.limits.http_requests = 3;
     let request = |way: &str| json!({ "by": way, "url": server.url("/") });
-    let ended = bench.run(&["send", "wasi", "send", "send", "wasi"].map(request));
+    let ended = client.run(&["send", "wasi", "send", "send", "wasi"].map(request));
     assert_eq!(ended.usage.http_requests, 3);
     let answers = answers(ended);
     assert_eq!(answers[2]["status"], 200);
@@ -649,9 +580,9 @@ fn requests_are_counted_and_end_at_their_limit() {
 #[test]
 fn bytes_and_calls_are_counted() {
     let server = Server::start(|_| Response::ok(vec![b'y'; 500_000]));
-    let bench = Bench::new(&[&server.origin()]);
+    let client = Client::new(&[&server.origin()]);
     for way in WAYS {
-        let ended = bench.run(&[json!({
+        let ended = client.run(&[json!({
             "by": way, "method": "POST", "url": server.url("/"), "size": 300_000,
         })]);
         let usage = &ended.usage;
@@ -682,9 +613,9 @@ fn a_body_over_its_limit_is_refused_and_not_read_on() {
     );
     let until_close = endless("HTTP/1.1 200 OK\r\n\r\n", "hello");
     let limit = |server: &Server| {
-        let mut bench = Bench::new(&[&server.origin()]);
-        bench.limits.http_response = 1000;
-        bench.send_both(&get(server.url("/")))
+        let mut client = Client::new(&[&server.origin()]);
+        client.attempt.limits.http_response = 1000;
+        client.send_both(&get(server.url("/")))
     };
     for answer in limit(&exact) {
         assert_eq!(answer["size"], 1000, "{answer}");
@@ -711,8 +642,8 @@ fn a_head_over_its_limit_is_refused() {
         endless("HTTP/1.1 200 OK\r\nx: ", "yyyyyyyy"),
     ];
     for server in servers {
-        let bench = Bench::new(&[&server.origin()]);
-        let [send, wasi] = bench.send_both(&get(server.url("/")));
+        let client = Client::new(&[&server.origin()]);
+        let [send, wasi] = client.send_both(&get(server.url("/")));
         assert_error(
             &send,
             "too-large",
@@ -741,8 +672,8 @@ fn servers_that_break_off_or_talk_nonsense_are_named() {
         ),
     ] {
         let server = broken(answer);
-        let bench = Bench::new(&[&server.origin()]);
-        let [send, wasi] = bench.send_both(&get(server.url("/")));
+        let client = Client::new(&[&server.origin()]);
+        let [send, wasi] = client.send_both(&get(server.url("/")));
         assert_error(&send, kind, text);
         assert_error(&send, kind, &server.origin());
         assert!(wasi["error"].is_string(), "{wasi}");
@@ -753,7 +684,7 @@ fn servers_that_break_off_or_talk_nonsense_are_named() {
         .local_addr()
         .unwrap();
     let origin = format!("http://{nobody}");
-    let [send, wasi] = Bench::new(&[&origin]).send_both(&get(&origin));
+    let [send, wasi] = Client::new(&[&origin]).send_both(&get(&origin));
     assert_error(
         &send,
         "unreachable",
@@ -784,10 +715,10 @@ fn an_error_tells_a_guest_nothing_of_the_host() {
 #[test]
 fn a_connection_that_the_server_has_closed_is_replaced() {
     let server = hello();
-    let bench = Bench::new(&[&server.origin()]);
+    let client = Client::new(&[&server.origin()]);
     for connections in 1..=3 {
         for way in WAYS {
-            let answer = bench.send(json!({ "by": way, "url": server.url("/") }));
+            let answer = client.send(json!({ "by": way, "url": server.url("/") }));
             assert_eq!(answer["status"], 200, "{answer}");
             let_it_be_idle();
         }
@@ -802,10 +733,10 @@ fn a_request_is_repeated_if_that_does_no_harm_and_its_old_connection_is_closed_u
         wire.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi");
         wire.wait_for_more();
     });
-    let bench = Bench::new(&[&server.origin()]);
+    let client = Client::new(&[&server.origin()]);
     for (index, method) in ["GET", "PUT", "DELETE"].iter().enumerate() {
         let request = json!({ "method": method, "url": server.url("/") });
-        for answer in bench.send_both(&request) {
+        for answer in client.send_both(&request) {
             assert_eq!(answer["status"], 200, "{method}: {answer}");
         }
         assert_eq!(server.connections(), 2 * index + 2);
@@ -813,9 +744,9 @@ fn a_request_is_repeated_if_that_does_no_harm_and_its_old_connection_is_closed_u
     for way in WAYS {
         let post = json!({ "by": way, "method": "POST", "url": server.url("/"), "body": "1 more" });
         let_it_be_idle();
-        let mut answers = (0..20).map(|_| bench.send(post.clone()));
+        let mut answers = (0..20).map(|_| client.send(post.clone()));
         assert!(answers.any(|answer| answer["error"].is_string()));
-        assert_eq!(bench.send(get(server.url("/")))["status"], 200);
+        assert_eq!(client.send(get(server.url("/")))["status"], 200);
     }
     assert!(server.connections() >= 8);
 }
@@ -831,8 +762,8 @@ fn a_request_waits_no_longer_than_it_says() {
         }
     });
     for server in [silent, drip] {
-        let bench = Bench::new(&[&server.origin()]);
-        let answer = bench.send(json!({ "url": server.url("/"), "timeout": 300 }));
+        let client = Client::new(&[&server.origin()]);
+        let answer = client.send(json!({ "url": server.url("/"), "timeout": 300 }));
         assert_error(&answer, "timeout", "");
     }
     let stalled = Server::raw(|_, wire| {
@@ -840,8 +771,8 @@ fn a_request_waits_no_longer_than_it_says() {
         wire.wait_for_close();
     });
     for server in [Server::raw(silence), stalled] {
-        let bench = Bench::new(&[&server.origin()]);
-        let answer = bench.send(json!({ "by": "wasi", "url": server.url("/"), "timeout": 300 }));
+        let client = Client::new(&[&server.origin()]);
+        let answer = client.send(json!({ "by": "wasi", "url": server.url("/"), "timeout": 300 }));
         assert!(answer["error"].is_string(), "{answer}");
     }
 }
@@ -855,13 +786,13 @@ fn a_request_ends_with_the_attempts_deadline() {
             wire.wait_for_close();
             gone.send(()).unwrap();
         });
-        let mut bench = Bench::new(&[&server.origin()]);
-        bench.timeout = Duration::from_millis(500);
+        let mut client = Client::new(&[&server.origin()]);
+        client.attempt.timeout = Duration::from_millis(500);
         // Longer than the attempt has.
         let request = json!({ "by": way, "url": server.url("/"), "timeout": 100_000 });
         let start = Instant::now();
-        let ended = bench.run(&[request]);
-        assert!(matches!(ended.ending, Ending::Timeout), "{ended:?}");
+        let ended = client.run(&[request]);
+        assert_timed_out(&ended, way);
         assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
         // The connection goes with it.
         is_gone.recv_timeout(LONG).unwrap();
@@ -876,16 +807,16 @@ fn a_stop_ends_a_request_at_once() {
             wire.wait_for_close();
             gone.send(()).unwrap();
         });
-        let bench = Bench::new(&[&server.origin()]);
+        let client = Client::new(&[&server.origin()]);
         let (ended, stopped) = thread::scope(|scope| {
             let attempt =
-                scope.spawn(|| bench.run(&[json!({ "by": way, "url": server.url("/") })]));
+                scope.spawn(|| client.run(&[json!({ "by": way, "url": server.url("/") })]));
             server.wait_for_requests(1);
             let start = Instant::now();
-            bench.interrupt.now();
+            client.attempt.interrupt.now();
             (attempt.join().unwrap(), start.elapsed())
         });
-        assert!(matches!(ended.ending, Ending::Stopped), "{ended:?}");
+        assert_stopped(&ended, way);
         assert!(stopped < SOON, "{stopped:?}");
         is_gone.recv_timeout(LONG).unwrap();
     }
@@ -903,9 +834,7 @@ fn commands_may_import_wasi_http_and_nothing_that_listens() {
                  (instance $exports (export "run" (func $run)))
                  (export "wasi:cli/run@0.2.0" (instance $exports)))"#
         );
-        link(
-            &PluginFile::from_bytes(Path::new("hand.wasm"), wat::parse_str(text).unwrap()).unwrap(),
-        )
+        BENCH.link_text(&text)
     };
     for version in ["0.2.0", "0.2.6"] {
         command(&format!("wasi:http/outgoing-handler@{version}")).unwrap();
@@ -937,7 +866,7 @@ fn scenario(grants: &[String], urls: &[String]) -> Runner {
 #[test]
 fn a_bound_secret_is_shown_stored_and_for_its_host_and_header_alone() {
     const SECRET: &str = "bound-S3cret";
-    let echo = |request: &crate::support::server::Request| {
+    let echo = |request: &Request| {
         let told = request.header("x-key").unwrap_or("none").to_owned();
         Response::ok(format!("told {told}")).header("x-told", &told)
     };
@@ -1104,8 +1033,7 @@ fn a_component_that_answers_requests_is_no_plugin() {
     let text = r#"(component
         (instance $exports)
         (export "wasi:http/incoming-handler@0.2.0" (instance $exports)))"#;
-    let file = PluginFile::from_bytes(Path::new("hand.wasm"), wat::parse_str(text).unwrap());
-    let error = format!("{:?}", file.unwrap_err());
+    let error = format!("{:?}", file_of_text(text).unwrap_err());
     assert!(
         error.contains("wasi:http/incoming-handler@0.2.0"),
         "{error}"

@@ -8,164 +8,58 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runner::{
-    model::{CheckVerdict, ErrorClass, Limits},
-    plugin::{
-        Access, AttachmentSource, Call, CommandProtocol, Ended, Ending, Engine, EngineOptions,
-        Guard, Interrupt, Invocation, LinkError, Moment, Plugin, PluginFile, Reply, StdoutForm,
-    },
-};
+use runner::model::{CheckVerdict, ErrorClass};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::support::{artifacts::content, guests::guest};
+use crate::support::{
+    engine::{
+        Attempt, BENCH, Bench, CommandProtocol, Ended, Interrupt, LONG, LinkError, MIB, Plugin,
+        PluginFile, StdoutForm, assert_error, assert_stopped, assert_timed_out, content, error,
+        output, reply,
+    },
+    guests::guest,
+};
 
-const MIB: u64 = 1024 * 1024;
-/// Longer than any of these tests takes on a busy machine.
-const LONG: Duration = Duration::from_secs(120);
-
-/// A runtime, an engine and a cache.
-struct Bench {
-    engine: Engine,
-    runtime: tokio::runtime::Runtime,
-    folder: TempDir,
-}
-
-/// What a test varies of a call.
-#[derive(Default)]
-struct Case {
-    limits: Limits,
-    files: Vec<AttachmentSource>,
-    invocation: Option<Invocation>,
-    timeout: Option<Duration>,
-    interrupt: Interrupt,
-    attempt: u32,
-    access: Access,
-    env: Vec<(String, String)>,
-}
-
-static BENCH: LazyLock<Bench> = LazyLock::new(|| Bench::new(|_| {}));
 static HOSTILE: LazyLock<Plugin> = LazyLock::new(|| BENCH.link(&guest("hostile")).unwrap());
 static COMMAND: LazyLock<Plugin> = LazyLock::new(|| BENCH.link(&guest("command")).unwrap());
-
-impl Bench {
-    fn new(change: impl FnOnce(&mut EngineOptions)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut options = EngineOptions {
-            compiler: env!("CARGO_BIN_EXE_runner").into(),
-            cache: folder.path().join("cache"),
-            compile_timeout: LONG,
-        };
-        change(&mut options);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        Self {
-            engine: Engine::new(options).unwrap(),
-            runtime,
-            folder,
-        }
-    }
-
-    fn link(&self, path: &Path) -> Result<Plugin, LinkError> {
-        let file = PluginFile::read(path, 64 * MIB).unwrap();
-        self.wait(self.engine.link(&file, &Interrupt::default()))
-    }
-
-    /// A plugin from WAT.
-    fn link_text(&self, text: &str) -> Result<Plugin, LinkError> {
-        let file = PluginFile::from_bytes(Path::new("hand.wasm"), wat::parse_str(text).unwrap());
-        self.wait(self.engine.link(&file.unwrap(), &Interrupt::default()))
-    }
-
-    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
-    }
-}
-
-impl Case {
-    fn run(self, plugin: &Plugin, input: &Value) -> Ended {
-        BENCH.wait(self.start(plugin.clone(), input.clone()))
-    }
-
-    async fn start(self, plugin: Plugin, input: Value) -> Ended {
-        let call = Call {
-            trial: "a/b@hostile#2",
-            test: "a/b",
-            provider: "hostile",
-            repeat: 2,
-            attempt: self.attempt.max(1),
-            seed: 42,
-            input: input.to_string().into(),
-            config: r#"{"unit":"km"}"#.into(),
-            tags: ["smoke".to_owned()].into(),
-            files: self.files.into(),
-            invocation: self.invocation,
-            limits: self.limits,
-            access: &self.access,
-            env: self.env,
-            listener: None,
-        };
-        let deadline = Moment::now() + self.timeout.unwrap_or(LONG);
-        plugin
-            .run(
-                call,
-                &Guard {
-                    deadline,
-                    interrupt: self.interrupt,
-                },
-            )
-            .await
-    }
-}
-
-fn limits(change: impl FnOnce(&mut Limits)) -> Case {
-    let mut case = Case::default();
-    change(&mut case.limits);
-    case
-}
 
 #[expect(
     clippy::needless_pass_by_value,
     reason = "inputs are made with `json!` where they are handed over"
 )]
 fn hostile(input: Value) -> Ended {
-    Case::default().run(&HOSTILE, &input)
+    Attempt::new().run(&HOSTILE, &input)
 }
 
-#[track_caller]
-fn reply(ended: Ended) -> Reply {
-    match ended.ending {
-        Ending::Reply(reply) => reply,
-        other => panic!("no reply: {other:?}\n{}", ended.stderr),
-    }
+/// An attempt of a plain command, whose output is text.
+fn plain(args: &[&str]) -> Attempt {
+    Attempt::of_command(args, StdoutForm::Text)
 }
 
-/// The class, code and message of an error.
-#[track_caller]
-fn error(ended: Ended) -> (ErrorClass, String, String) {
-    match ended.ending {
-        Ending::Error(error) => (error.class.unwrap(), error.code, error.message),
-        other => panic!("no error: {other:?}"),
-    }
+fn command(args: &[&str]) -> Ended {
+    plain(args).run(&COMMAND, &Value::Null)
 }
 
-#[track_caller]
-fn assert_error(ended: Ended, class: ErrorClass, code: &str, message: &str) {
-    assert_eq!(error(ended), (class, code.to_owned(), message.to_owned()));
+/// A module that exits with this code at once.
+fn exiting(code: i32) -> String {
+    format!(
+        r#"(module
+             (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+             (memory (export "memory") 1)
+             (func (export "_start") (call $exit (i32.const {code}))))"#
+    )
 }
 
 #[test]
 fn a_component_gets_the_whole_test_and_its_reply_comes_back() {
-    let ended = hostile(json!({"do": "test"}));
+    let attempt = Attempt::new().config(r#"{"unit":"km"}"#);
+    let ended = attempt.run(&HOSTILE, &json!({"do": "test"}));
     assert!(ended.duration > Duration::ZERO);
     assert!(ended.usage.peak_memory >= MIB, "{:?}", ended.usage);
     assert_eq!(
-        reply(ended).output,
+        output(ended),
         json!({
-            "trial": "a/b@hostile#2", "test": "a/b", "provider": "hostile", "repeat": 2, "attempt": 1, "seed": 42,
+            "trial": "a/b@guest#2", "test": "a/b", "provider": "guest", "repeat": 2, "attempt": 1, "seed": 42,
             "input": {"do": "test"}, "config": {"unit": "km"}, "tags": ["smoke"],
         })
     );
@@ -190,13 +84,9 @@ fn a_providers_own_judgement_comes_back() {
 
 #[test]
 fn a_component_describes_itself() {
-    let guard = Guard {
-        deadline: Moment::now() + LONG,
-        interrupt: Interrupt::default(),
-    };
     let describe = |plugin: &Plugin, protocol| {
         BENCH
-            .wait(plugin.describe(protocol, &Limits::default(), &guard))
+            .describe(plugin, protocol, LONG, &Interrupt::default())
             .unwrap()
     };
 
@@ -214,34 +104,28 @@ fn a_component_describes_itself() {
 #[test]
 fn a_guest_that_loops_in_describe_is_ended() {
     let plugin = BENCH.link(&guest("stuck")).unwrap();
-    let describe = |deadline, interrupt| {
-        let guard = Guard {
-            deadline,
-            interrupt,
-        };
-        let error = BENCH.wait(plugin.describe(CommandProtocol::Plain, &Limits::default(), &guard));
-        error.unwrap_err()
+    let describe = |timeout, interrupt: &Interrupt| {
+        let described = BENCH.describe(&plugin, CommandProtocol::Plain, timeout, interrupt);
+        described.unwrap_err()
     };
 
-    let late = describe(
-        Moment::now() + Duration::from_millis(30),
-        Interrupt::default(),
-    );
+    let late = describe(Duration::from_millis(30), &Interrupt::default());
     assert_eq!((late.class, late.code.as_str()), (None, "timeout"));
 
     let interrupt = Interrupt::default();
     interrupt.now();
-    let stopped = describe(Moment::now() + LONG, interrupt);
+    let stopped = describe(LONG, &interrupt);
     assert_eq!((stopped.class, stopped.code.as_str()), (None, "stopped"));
 }
 
 #[test]
 fn traps_are_named() {
     let case = |what: &str, code: &str, message: &str| {
-        let (class, found, text) = error(hostile(json!({"do": what})));
-        assert_eq!((class, found.as_str()), (ErrorClass::Trap, code), "{text}");
-        assert!(text.starts_with(message), "{text}");
-        text
+        let error = error(hostile(json!({"do": what})));
+        assert_eq!(error.class, Some(ErrorClass::Trap), "{error:?}");
+        assert_eq!(error.code, code, "{error:?}");
+        assert!(error.message.starts_with(message), "{error:?}");
+        error.message
     };
 
     case(
@@ -272,11 +156,7 @@ fn a_trap_names_the_functions_it_happened_in() {
         )
         .unwrap();
     assert_error(
-        Case {
-            invocation: plain(&[]),
-            ..Case::default()
-        }
-        .run(&plugin, &Value::Null),
+        plain(&[]).run(&plugin, &Value::Null),
         ErrorClass::Trap,
         "integer-division-by-zero",
         "the guest trapped: integer divide by zero in `inner`, called by `outer`",
@@ -289,11 +169,7 @@ fn endless_recursion_is_a_trap() {
         .link_text(r#"(module (func $again (export "_start") call $again))"#)
         .unwrap();
     assert_error(
-        Case {
-            invocation: plain(&[]),
-            ..Case::default()
-        }
-        .run(&plugin, &Value::Null),
+        plain(&[]).run(&plugin, &Value::Null),
         ErrorClass::Trap,
         "stack-overflow",
         "the guest trapped: call stack exhausted in `again`, called by `again`, called by `again`, called by `again`, \
@@ -325,11 +201,7 @@ fn a_flood_of_handles_is_a_limit() {
         )
         .unwrap();
     assert_error(
-        Case {
-            invocation: plain(&[]),
-            ..Case::default()
-        }
-        .run(&plugin, &Value::Null),
+        plain(&[]).run(&plugin, &Value::Null),
         ErrorClass::Limit,
         "resources",
         "the guest holds too many host resources at once",
@@ -347,11 +219,7 @@ fn randomness_is_limited() {
         )
         .unwrap();
     assert_error(
-        Case {
-            invocation: plain(&[]),
-            ..Case::default()
-        }
-        .run(&plugin, &Value::Null),
+        plain(&[]).run(&plugin, &Value::Null),
         ErrorClass::Limit,
         "random",
         "the guest asked for too much: requested len 2000000 exceeds limit 1048576",
@@ -360,7 +228,9 @@ fn randomness_is_limited() {
 
 #[test]
 fn what_goes_in_and_out_is_counted() {
-    let usage = hostile(json!({"do": "artifact", "name": "a"})).usage;
+    let attempt = Attempt::new().config(r#"{"unit":"km"}"#);
+    let ended = attempt.run(&HOSTILE, &json!({"do": "artifact", "name": "a"}));
+    let usage = ended.usage;
     assert_eq!(usage.host_calls, 2);
     assert_eq!(
         usage.bytes_in,
@@ -419,29 +289,19 @@ fn errors_of_the_provider_keep_their_kind() {
     for (kind, class) in kinds {
         let input =
             json!({"do": "error", "kind": kind, "code": "c", "message": "m", "retry_after": 1500});
-        match hostile(input).ending {
-            Ending::Error(error) => {
-                assert_eq!((error.class, error.code.as_str()), (Some(class), "c"));
-                assert_eq!(error.message, "m");
-                assert_eq!(error.retry_after, Some(Duration::from_millis(1500)));
-            }
-            other => panic!("{other:?}"),
-        }
+        let error = error(hostile(input));
+        assert_eq!((error.class, error.code.as_str()), (Some(class), "c"));
+        assert_eq!(error.message, "m");
+        assert_eq!(error.retry_after, Some(Duration::from_millis(1500)));
     }
 }
 
 #[test]
 fn a_provider_can_see_which_attempt_it_is() {
     let input = json!({"do": "fail-until", "attempt": 3});
-    let attempt = |attempt| {
-        Case {
-            attempt,
-            ..Case::default()
-        }
-        .run(&HOSTILE, &input)
-    };
-    assert_eq!(error(attempt(2)).0, ErrorClass::Unavailable);
-    assert_eq!(reply(attempt(3)).output, json!(3));
+    let attempt = |number| Attempt::new().number(number).run(&HOSTILE, &input);
+    assert_eq!(error(attempt(2)).class, Some(ErrorClass::Unavailable));
+    assert_eq!(output(attempt(3)), json!(3));
 }
 
 #[test]
@@ -454,38 +314,19 @@ fn a_stop_counts_only_if_it_was_asked_for() {
     );
 
     let interrupt = Interrupt::default();
-    let case = Case {
-        interrupt: interrupt.clone(),
-        ..Case::default()
-    };
-    let ended = BENCH.wait(async {
-        let guest = BENCH
-            .runtime
-            .spawn(case.start(HOSTILE.clone(), json!({"do": "wait-for-stop"})));
-        interrupt.request();
-        guest.await.unwrap()
-    });
-    assert!(
-        matches!(ended.ending, Ending::Stopped),
-        "{:?}",
-        ended.ending
-    );
+    let attempt = Attempt::new().interrupted_by(&interrupt);
+    let guest = BENCH.spawn(attempt, &HOSTILE, json!({"do": "wait-for-stop"}));
+    interrupt.request();
+    assert_stopped(&BENCH.wait(guest).unwrap(), "wait-for-stop");
 }
 
 #[test]
 fn a_deadline_ends_guests_that_compute_and_guests_that_wait() {
     for what in ["loop", "sleep", "wait-for-stop"] {
         let started = Instant::now();
-        let case = Case {
-            timeout: Some(Duration::from_millis(50)),
-            ..Case::default()
-        };
-        let ended = case.run(&HOSTILE, &json!({"do": what}));
-        assert!(
-            matches!(ended.ending, Ending::Timeout),
-            "{what}: {:?}",
-            ended.ending
-        );
+        let attempt = Attempt::new().timeout(Duration::from_millis(50));
+        let ended = attempt.run(&HOSTILE, &json!({"do": what}));
+        assert_timed_out(&ended, what);
         assert!(
             // The deadline was set a little before the guest started.
             ended.duration >= Duration::from_millis(30),
@@ -502,35 +343,26 @@ fn a_deadline_ends_guests_that_compute_and_guests_that_wait() {
 
 #[test]
 fn many_guests_on_two_threads_are_interrupted_at_once() {
-    LazyLock::force(&HOSTILE);
+    let bench = Bench::new();
+    let hostile = bench.link(&guest("hostile")).unwrap();
     let interrupt = Interrupt::default();
     let guests: Vec<_> = ["loop", "sleep"]
         .into_iter()
         .cycle()
         .take(32)
         .map(|what| {
-            let case = Case {
-                interrupt: interrupt.clone(),
-                ..Case::default()
-            };
-            BENCH
-                .runtime
-                .spawn(case.start(HOSTILE.clone(), json!({"do": what})))
+            let attempt = Attempt::new().interrupted_by(&interrupt);
+            bench.spawn(attempt, &hostile, json!({"do": what}))
         })
         .collect();
     // All are under way once a last guest, which came after them, has had its turn.
-    let last = Case::default().start(HOSTILE.clone(), json!({"do": "echo"}));
-    BENCH.wait(async { BENCH.runtime.spawn(last).await.unwrap() });
+    let last = bench.spawn(Attempt::new(), &hostile, json!({"do": "echo"}));
+    bench.wait(last).unwrap();
 
     let stopped_at = Instant::now();
     interrupt.now();
     for guest in guests {
-        let ended = BENCH.wait(guest).unwrap();
-        assert!(
-            matches!(ended.ending, Ending::Stopped),
-            "{:?}",
-            ended.ending
-        );
+        assert_stopped(&bench.wait(guest).unwrap(), "one of many");
     }
     assert!(
         stopped_at.elapsed() < Duration::from_secs(1),
@@ -541,34 +373,22 @@ fn many_guests_on_two_threads_are_interrupted_at_once() {
 
 #[test]
 fn a_guest_inside_one_long_instruction_does_not_block_the_others() {
+    let bench = Bench::new();
+    let hostile = bench.link(&guest("hostile")).unwrap();
     let interrupt = Interrupt::default();
-    let case = Case {
-        interrupt: interrupt.clone(),
-        ..Case::default()
-    };
-    let filling = BENCH
-        .runtime
-        .spawn(case.start(HOSTILE.clone(), json!({"do": "fill-memory"})));
-    let other = Case::default().start(HOSTILE.clone(), json!({"do": "echo", "value": 1}));
-    let other = BENCH.wait(async { BENCH.runtime.spawn(other).await.unwrap() });
-    assert_eq!(reply(other).output, json!(1));
+    let attempt = Attempt::new().interrupted_by(&interrupt);
+    let filling = bench.spawn(attempt, &hostile, json!({"do": "fill-memory"}));
+    let other = bench.spawn(Attempt::new(), &hostile, json!({"do": "echo", "value": 1}));
+    assert_eq!(output(bench.wait(other).unwrap()), json!(1));
 
     interrupt.now();
-    let ended = BENCH.wait(filling).unwrap();
-    assert!(
-        matches!(ended.ending, Ending::Stopped),
-        "{:?}",
-        ended.ending
-    );
+    assert_stopped(&bench.wait(filling).unwrap(), "fill-memory");
 }
 
 #[test]
 fn a_guest_ends_with_its_future() {
-    let case = Case::default();
     let ended = BENCH.wait(async {
-        let guest = BENCH
-            .runtime
-            .spawn(case.start(HOSTILE.clone(), json!({"do": "loop"})));
+        let guest = BENCH.spawn(Attempt::new(), &HOSTILE, json!({"do": "loop"}));
         tokio::task::yield_now().await;
         guest.abort();
         tokio::time::timeout(LONG, guest).await.unwrap()
@@ -581,26 +401,21 @@ fn a_guest_that_loops_in_its_start_function_is_ended() {
     let plugin = BENCH
         .link_text(r#"(module (func $spin (loop br 0)) (start $spin) (func (export "_start")))"#)
         .unwrap();
-    let case = Case {
-        invocation: plain(&[]),
-        timeout: Some(Duration::from_millis(50)),
-        ..Case::default()
-    };
-    let ended = case.run(&plugin, &Value::Null);
-    assert!(
-        matches!(ended.ending, Ending::Timeout),
-        "{:?}",
-        ended.ending
-    );
+    let attempt = plain(&[]).timeout(Duration::from_millis(50));
+    assert_timed_out(&attempt.run(&plugin, &Value::Null), "a start function");
 }
 
 #[test]
 fn memory_is_limited_in_all() {
-    let case = || limits(|limits| limits.memory = 8 * MIB);
-    let ended = case().run(&HOSTILE, &json!({"do": "grow-memory"}));
+    let limited = |memory| Attempt::new().limits(|limits| limits.memory = memory);
+    let ended = limited(8 * MIB).run(&HOSTILE, &json!({"do": "grow-memory"}));
     assert!(ended.usage.peak_memory <= 8 * MIB, "{:?}", ended.usage);
-    let (class, code, message) = error(ended);
-    assert_eq!((class, code.as_str()), (ErrorClass::OutOfMemory, "memory"));
+    let refused = error(ended);
+    assert_eq!(
+        (refused.class, refused.code.as_str()),
+        (Some(ErrorClass::OutOfMemory), "memory")
+    );
+    let message = refused.message;
     assert!(
         message.starts_with("the guest asked for ")
             && message.contains(" of memory in all, and `limits.memory` is 8.0 MiB"),
@@ -608,13 +423,11 @@ fn memory_is_limited_in_all() {
     );
 
     // A guest that can live with the denial may.
-    assert_eq!(
-        reply(case().run(&HOSTILE, &json!({"do": "try-memory"}))).output,
-        json!(true)
-    );
+    let ended = limited(8 * MIB).run(&HOSTILE, &json!({"do": "try-memory"}));
+    assert_eq!(output(ended), json!(true));
 
-    let ended = limits(|limits| limits.memory = MIB).run(&HOSTILE, &json!({"do": "echo"}));
-    assert_eq!(error(ended).0, ErrorClass::OutOfMemory);
+    let ended = limited(MIB).run(&HOSTILE, &json!({"do": "echo"}));
+    assert_eq!(error(ended).class, Some(ErrorClass::OutOfMemory));
 }
 
 #[test]
@@ -633,12 +446,8 @@ fn table_elements_are_limited_in_all() {
         )
         .unwrap();
     let case = |most| {
-        let case = limits(|limits| limits.table_elements = most);
-        Case {
-            invocation: plain(&[]),
-            ..case
-        }
-        .run(&plugin, &Value::Null)
+        let attempt = plain(&[]).limits(|limits| limits.table_elements = most);
+        attempt.run(&plugin, &Value::Null)
     };
     assert_error(
         case(100),
@@ -652,10 +461,10 @@ fn table_elements_are_limited_in_all() {
 #[test]
 fn a_reply_is_limited() {
     let run = |bytes: u64| {
-        let case = limits(|limits| limits.reply = 1024);
-        case.run(&HOSTILE, &json!({"do": "huge-reply", "bytes": bytes}))
+        let attempt = Attempt::new().limits(|limits| limits.reply = 1024);
+        attempt.run(&HOSTILE, &json!({"do": "huge-reply", "bytes": bytes}))
     };
-    assert_eq!(reply(run(1022)).output.as_str().map(str::len), Some(1022));
+    assert_eq!(output(run(1022)).as_str().map(str::len), Some(1022));
     assert_error(
         run(1023),
         ErrorClass::Limit,
@@ -672,8 +481,9 @@ fn a_reply_is_limited() {
 
 #[test]
 fn input_is_limited() {
-    let ended =
-        limits(|limits| limits.input = 16).run(&HOSTILE, &json!({"do": "echo", "value": 1}));
+    let ended = Attempt::new()
+        .limits(|limits| limits.input = 16)
+        .run(&HOSTILE, &json!({"do": "echo", "value": 1}));
     assert_error(
         ended,
         ErrorClass::Limit,
@@ -685,8 +495,8 @@ fn input_is_limited() {
 #[test]
 fn floods_of_output_are_cut_and_do_not_hurt_the_guest() {
     for stream in ["stdout", "stderr"] {
-        let case = limits(|limits| limits.stdio = 1000);
-        let mut ended = case.run(&HOSTILE, &json!({"do": format!("flood-{stream}")}));
+        let attempt = Attempt::new().limits(|limits| limits.stdio = 1000);
+        let mut ended = attempt.run(&HOSTILE, &json!({"do": format!("flood-{stream}")}));
         let text = match stream {
             "stdout" => std::mem::take(&mut ended.stdout),
             _ => std::mem::take(&mut ended.stderr),
@@ -694,23 +504,25 @@ fn floods_of_output_are_cut_and_do_not_hurt_the_guest() {
         assert!(text.starts_with("000"), "{stream}");
         assert!(text.contains("\n[998000 bytes dropped]\n"), "{text}");
         assert!(text.ends_with("999\n"), "{stream}");
-        assert_eq!(reply(ended).output, json!("flooded"));
+        assert_eq!(output(ended), json!("flooded"));
     }
 }
 
 #[test]
 fn a_flood_of_log_records_is_cut_and_counted() {
-    let ended = limits(|limits| limits.log_records = 5).run(&HOSTILE, &json!({"do": "flood-log"}));
+    let ended = Attempt::new()
+        .limits(|limits| limits.log_records = 5)
+        .run(&HOSTILE, &json!({"do": "flood-log"}));
     assert_eq!((ended.log.len(), ended.log_dropped), (5, 19_995));
     assert_eq!(ended.usage.host_calls, 20_000);
 
-    let case = limits(|limits| limits.log = 100);
-    let ended = case.run(
+    let attempt = Attempt::new().limits(|limits| limits.log = 100);
+    let ended = attempt.run(
         &HOSTILE,
         &json!({"do": "flood-log", "bytes": 30, "count": 10}),
     );
     assert_eq!((ended.log.len(), ended.log_dropped), (3, 7));
-    assert_eq!(reply(ended).output, json!("flooded"));
+    assert_eq!(output(ended), json!("flooded"));
 }
 
 #[test]
@@ -719,7 +531,7 @@ fn log_records_arrive_with_their_fields() {
     let record = ended.log.pop().unwrap();
     assert_eq!((record.level, record.message.as_str()), ("warn", "careful"));
     assert_eq!(record.fields, [("key".to_owned(), "value".to_owned())]);
-    let remaining = reply(ended).output.as_u64().unwrap();
+    let remaining = output(ended).as_u64().unwrap();
     assert!((1..=120_000).contains(&remaining), "{remaining}");
 }
 
@@ -739,8 +551,8 @@ fn artifacts_are_kept_within_their_limits() {
     assert_eq!(ended.artifacts.len(), 100);
     assert_eq!(reply(ended).output[100], json!("too-many"));
 
-    let case = limits(|limits| limits.artifacts = 10);
-    let ended = case.run(
+    let attempt = Attempt::new().limits(|limits| limits.artifacts = 10);
+    let ended = attempt.run(
         &HOSTILE,
         &json!({"do": "flood-artifacts", "bytes": 4, "count": 3}),
     );
@@ -750,10 +562,10 @@ fn artifacts_are_kept_within_their_limits() {
 
 #[test]
 fn artifacts_that_the_machine_cannot_keep_are_said_to_be_lost() {
-    let mut case = limits(|limits| limits.artifacts = 8 * MIB);
-    let folder = BENCH.folder.path().join("no such folder");
-    case.access.scratch_root = folder.clone();
-    let ended = case.run(
+    let mut attempt = Attempt::new().limits(|limits| limits.artifacts = 8 * MIB);
+    let folder = tempfile::tempdir().unwrap().path().join("no such folder");
+    attempt.access.scratch_root = folder.clone();
+    let ended = attempt.run(
         &HOSTILE,
         &json!({"do": "flood-artifacts", "bytes": 600_000, "count": 3}),
     );
@@ -769,43 +581,26 @@ fn artifacts_that_the_machine_cannot_keep_are_said_to_be_lost() {
     // What could be kept is.
     assert_eq!(ended.artifacts.len(), 1);
     assert_eq!(content(&ended.artifacts[0]).len(), 600_000);
-    assert_eq!(
-        reply(ended).output,
-        json!([null, "unavailable", "unavailable"])
-    );
+    assert_eq!(output(ended), json!([null, "unavailable", "unavailable"]));
 }
 
 #[test]
 fn attachments_can_be_read_in_parts() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("stored");
-    fs_err::write(&path, "0123456789").unwrap();
-    let file = |name: &str, path: PathBuf| AttachmentSource {
-        name: name.to_owned(),
-        media_type: "text/csv".to_owned(),
-        size: 10,
-        path,
-    };
-    let output = |input| {
-        let files = vec![
-            file("table.csv", path.clone()),
-            file("gone", folder.path().join("gone")),
-        ];
-        reply(
-            Case {
-                files,
-                ..Case::default()
-            }
-            .run(&HOSTILE, &input),
-        )
-        .output
-    };
+    let (stored, gone) = (folder.path().join("stored"), folder.path().join("gone"));
+    fs_err::write(&stored, "0123456789").unwrap();
+    fs_err::write(&gone, "").unwrap();
+    let attempt = Attempt::new()
+        .attachment("table.csv", "text/csv", &stored)
+        .attachment("gone", "text/csv", &gone);
+    fs_err::remove_file(gone).unwrap();
+    let answer = |input| output(attempt.run(&HOSTILE, &input));
     let read = |name: &str, offset: u32, length: u32| {
-        output(json!({"do": "read-file", "name": name, "offset": offset, "length": length}))
+        answer(json!({"do": "read-file", "name": name, "offset": offset, "length": length}))
     };
 
     assert_eq!(
-        output(json!({"do": "names"}))[0],
+        answer(json!({"do": "names"}))[0],
         json!(["table.csv", "text/csv", 10])
     );
     assert_eq!(read("table.csv", 0, u32::MAX), json!("0123456789"));
@@ -819,22 +614,19 @@ fn attachments_can_be_read_in_parts() {
 #[test]
 fn a_guest_has_nothing_that_it_was_not_granted() {
     assert_eq!(
-        reply(hostile(json!({"do": "http"}))).output,
+        output(hostile(json!({"do": "http"}))),
         json!(
             "Err(HttpError::Denied(\"`GET https://example.com` is not granted; add \\\"https://example.com\\\" to \
              `net` of the provider's `grants`\"))"
         )
     );
     assert_eq!(
-        reply(hostile(json!({"do": "secret"}))).output,
+        output(hostile(json!({"do": "secret"}))),
         json!({"error": "denied"})
     );
+    assert_eq!(output(hostile(json!({"do": "open-socket"}))), json!(true));
     assert_eq!(
-        reply(hostile(json!({"do": "open-socket"}))).output,
-        json!(true)
-    );
-    assert_eq!(
-        reply(hostile(json!({"do": "environment"}))).output,
+        output(hostile(json!({"do": "environment"}))),
         json!({"variables": 0, "root": false})
     );
 }
@@ -858,18 +650,11 @@ fn plain_commands_get_arguments_and_stdin_and_give_their_stdout() {
 
 #[test]
 fn a_plain_commands_stdout_becomes_what_the_scenario_says() {
-    let run = |text: &str, output| {
-        let mut invocation = plain(&["say", text]).unwrap();
-        invocation.output = output;
-        Case {
-            invocation: Some(invocation),
-            ..Case::default()
-        }
-        .run(&COMMAND, &Value::Null)
-    };
-    assert_eq!(reply(run(" a\n", StdoutForm::Text)).output, json!(" a\n"));
-    assert_eq!(reply(run(" a\n", StdoutForm::Trimmed)).output, json!("a"));
-    assert_eq!(reply(run(" [1]\n", StdoutForm::Json)).output, json!([1]));
+    let run =
+        |text: &str, form| Attempt::of_command(&["say", text], form).run(&COMMAND, &Value::Null);
+    assert_eq!(output(run(" a\n", StdoutForm::Text)), json!(" a\n"));
+    assert_eq!(output(run(" a\n", StdoutForm::Trimmed)), json!("a"));
+    assert_eq!(output(run(" [1]\n", StdoutForm::Json)), json!([1]));
     assert_error(
         run("[1", StdoutForm::Json),
         ErrorClass::Protocol,
@@ -892,46 +677,32 @@ fn a_plain_command_with_too_much_output_runs_on() {
         "reply",
         "the standard output has 8.0 MiB, and `limits.reply` is 4.0 MiB",
     );
-    let case = Case {
-        invocation: plain(&["flood-forever"]),
-        timeout: Some(Duration::from_millis(100)),
-        ..Case::default()
-    };
-    let ended = case.run(&COMMAND, &Value::Null);
-    assert!(
-        matches!(ended.ending, Ending::Timeout),
-        "{:?}",
-        ended.ending
-    );
+    let endless = plain(&["flood-forever"]).timeout(Duration::from_millis(100));
+    assert_timed_out(&endless.run(&COMMAND, &Value::Null), "flood-forever");
 }
 
 #[test]
 fn commands_end_at_their_deadline_and_trap_like_components() {
     for what in ["loop", "sleep"] {
-        let case = Case {
-            invocation: plain(&[what]),
-            timeout: Some(Duration::from_millis(50)),
-            ..Case::default()
-        };
-        let ended = case.run(&COMMAND, &Value::Null);
-        assert!(
-            matches!(ended.ending, Ending::Timeout),
-            "{what}: {:?}",
-            ended.ending
-        );
+        let attempt = plain(&[what]).timeout(Duration::from_millis(50));
+        assert_timed_out(&attempt.run(&COMMAND, &Value::Null), what);
     }
-    let (class, _, message) = error(command(&["panic"]));
-    assert_eq!(class, ErrorClass::Trap);
-    assert!(message.contains("the command's own words"), "{message}");
+    let error = error(command(&["panic"]));
+    assert_eq!(error.class, Some(ErrorClass::Trap));
+    assert!(
+        error.message.contains("the command's own words"),
+        "{error:?}"
+    );
 }
 
 #[test]
 fn json_commands_get_the_test_and_answer_with_one_object() {
-    let run = |input| Case::default().run(&COMMAND, &input);
+    let attempt = Attempt::new().config(r#"{"unit":"km"}"#);
+    let run = |input| attempt.run(&COMMAND, &input);
     assert_eq!(
-        reply(run(json!({"do": "test"}))).output,
+        output(run(json!({"do": "test"}))),
         json!({
-            "trial_id": "a/b@hostile#2", "test_id": "a/b", "provider": "hostile", "repeat": 2, "attempt": 1,
+            "trial_id": "a/b@guest#2", "test_id": "a/b", "provider": "guest", "repeat": 2, "attempt": 1,
             "seed": 42, "input": {"do": "test"}, "config": {"unit": "km"}, "tags": ["smoke"],
         })
     );
@@ -955,20 +726,21 @@ fn json_commands_get_the_test_and_answer_with_one_object() {
     assert_eq!(reply(ended).verdict, Some(CheckVerdict::Skip));
 
     let print = |text: &str, fail| run(json!({"do": "print", "text": text, "fail": fail}));
-    let (class, code, message) = error(print("hello", false));
-    assert_eq!((class, code.as_str()), (ErrorClass::Protocol, "json"));
-    assert!(
-        message.starts_with("the standard output is not one JSON object"),
-        "{message}"
+    let no_json = error(print("hello", false));
+    assert_eq!(
+        (no_json.class, no_json.code.as_str()),
+        (Some(ErrorClass::Protocol), "json")
     );
+    let says = "the standard output is not one JSON object";
+    assert!(no_json.message.starts_with(says), "{}", no_json.message);
     for broken in [
         r#"{"ok": {}}"#,
         r#"{"ok": {"output": 1, "outputs": 2}}"#,
         r#"{"ok": {"output": 1}} x"#,
     ] {
         assert_eq!(
-            error(print(broken, false)).0,
-            ErrorClass::Protocol,
+            error(print(broken, false)).class,
+            Some(ErrorClass::Protocol),
             "{broken}"
         );
     }
@@ -1007,11 +779,7 @@ fn a_module_of_preview_1_is_a_command() {
                    (call $exit (i32.const 7))))"#,
         )
         .unwrap();
-    let ended = Case {
-        invocation: plain(&[]),
-        ..Case::default()
-    }
-    .run(&plugin, &Value::Null);
+    let ended = plain(&[]).run(&plugin, &Value::Null);
     let reply = reply(ended);
     assert_eq!((reply.output, reply.exit_code), (json!("hello\n"), Some(7)));
 }
@@ -1027,7 +795,7 @@ fn exit_codes_of_json_commands_have_meanings() {
     ] {
         let plugin = BENCH.link_text(&exiting(code)).unwrap();
         assert_error(
-            Case::default().run(&plugin, &Value::Null),
+            Attempt::new().run(&plugin, &Value::Null),
             class,
             &format!("exit-{code}"),
             &format!("the command exited with {code}"),
@@ -1039,11 +807,7 @@ fn exit_codes_of_json_commands_have_meanings() {
 fn an_exit_status_that_wasi_does_not_know_is_a_trap() {
     let plugin = BENCH.link_text(&exiting(134)).unwrap();
     assert_error(
-        Case {
-            invocation: plain(&[]),
-            ..Case::default()
-        }
-        .run(&plugin, &Value::Null),
+        plain(&[]).run(&plugin, &Value::Null),
         ErrorClass::Trap,
         "exit",
         "the guest exited with a status outside of 0 to 125",
@@ -1109,14 +873,14 @@ fn a_file_that_does_not_validate_is_refused_with_its_reason() {
 
 #[test]
 fn a_compiled_plugin_is_kept_and_loaded_again() {
-    let bench = Bench::new(|_| {});
+    let bench = Bench::new();
     bench.link(&guest("stuck")).unwrap();
     let entry = only_entry(&bench);
     let kept = fs_err::metadata(&entry).unwrap().modified().unwrap();
 
     // The second engine has no compiler that it could call.
-    let cache = bench.folder.path().join("cache");
-    let without = Bench::new(|options| {
+    let cache = bench.cache();
+    let without = Bench::with(|options| {
         options.compiler = "/nowhere".into();
         options.cache = cache;
     });
@@ -1126,7 +890,7 @@ fn a_compiled_plugin_is_kept_and_loaded_again() {
 
 #[test]
 fn a_damaged_entry_of_the_cache_is_a_miss() {
-    let bench = Bench::new(|_| {});
+    let bench = Bench::new();
     bench.link(&guest("stuck")).unwrap();
     let entry = only_entry(&bench);
     let good = fs_err::read(&entry).unwrap();
@@ -1152,7 +916,7 @@ fn a_cache_that_cannot_be_used_stops_nothing() {
     fs_err::create_dir(&shared).unwrap();
     fs_err::set_permissions(&shared, Permissions::from_mode(0o777)).unwrap();
     for cache in [file.join("cache"), shared.clone()] {
-        let bench = Bench::new(|options| options.cache = cache);
+        let bench = Bench::with(|options| options.cache = cache);
         bench.link(&guest("stuck")).unwrap();
     }
     assert_eq!(fs_err::read_dir(&shared).unwrap().count(), 0);
@@ -1160,24 +924,19 @@ fn a_cache_that_cannot_be_used_stops_nothing() {
 
 #[test]
 fn a_new_cache_is_private() {
-    let bench = Bench::new(|_| {});
+    let bench = Bench::new();
     bench.link(&guest("stuck")).unwrap();
-    let cache = fs_err::metadata(bench.folder.path().join("cache")).unwrap();
+    let cache = fs_err::metadata(bench.cache()).unwrap();
     assert_eq!(cache.permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
 fn compiling_ends_in_time() {
-    let bench = Bench::new(|options| options.compile_timeout = Duration::from_millis(1));
+    let bench = Bench::with(|options| options.compile_timeout = Duration::from_millis(1));
     let error = bench.link(&guest("hostile")).unwrap_err();
     let reason = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(reason, "it took longer than 0.001 s");
-    assert!(
-        fs_err::read_dir(bench.folder.path().join("cache"))
-            .unwrap()
-            .next()
-            .is_none()
-    );
+    assert!(fs_err::read_dir(bench.cache()).unwrap().next().is_none());
 }
 
 #[test]
@@ -1186,7 +945,7 @@ fn the_compiling_child_has_no_environment_and_works_in_the_root() {
     let script = tools.path().join("compiler");
     fs_err::write(&script, "#!/bin/sh\n{ /usr/bin/env; pwd; } >&2\nexit 1\n").unwrap();
     fs_err::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let bench = Bench::new(|options| options.compiler = script);
+    let bench = Bench::with(|options| options.compiler = script);
     let error = bench.link(&guest("stuck")).unwrap_err();
     let said = std::error::Error::source(&error).unwrap().to_string();
     // What is left is what a shell makes for itself.
@@ -1237,8 +996,8 @@ fn a_child_limits_itself_before_it_reads_anything() {
 #[test]
 fn an_interrupt_ends_compiling_at_once_and_leaves_no_process() {
     let compiler = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/never-compiles.sh");
-    let bench = Bench::new(|options| options.compiler = compiler);
-    let cache = bench.folder.path().join("cache");
+    let bench = Bench::with(|options| options.compiler = compiler);
+    let cache = bench.cache();
     let file = PluginFile::read(&guest("stuck"), MIB).unwrap();
     let interrupt = Interrupt::default();
 
@@ -1253,7 +1012,7 @@ fn an_interrupt_ends_compiling_at_once_and_leaves_no_process() {
             interrupt.now();
             (pid, Instant::now())
         };
-        let link = bench.engine.link(&file, &interrupt);
+        let link = bench.start_linking(&file, &interrupt);
         let (linked, (pid, at)) = tokio::join!(link, interrupt_once_compiling);
         (linked.unwrap_err(), pid, at)
     });
@@ -1281,7 +1040,7 @@ fn what_no_limit_could_bound_is_not_compiled() {
 #[test]
 fn a_compiler_that_cannot_be_run_or_dies_is_named() {
     let reason = |compiler: PathBuf| {
-        let bench = Bench::new(|options| options.compiler = compiler);
+        let bench = Bench::with(|options| options.compiler = compiler);
         let error = bench.link(&guest("stuck")).unwrap_err();
         std::error::Error::source(&error).unwrap().to_string()
     };
@@ -1295,33 +1054,8 @@ fn a_compiler_that_cannot_be_run_or_dies_is_named() {
     );
 }
 
-fn plain(args: &[&str]) -> Option<Invocation> {
-    Some(Invocation {
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-        stdin: b"given\n".to_vec(),
-        output: StdoutForm::Text,
-    })
-}
-
-fn command(args: &[&str]) -> Ended {
-    Case {
-        invocation: plain(args),
-        ..Case::default()
-    }
-    .run(&COMMAND, &Value::Null)
-}
-
-fn exiting(code: i32) -> String {
-    format!(
-        r#"(module
-             (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-             (memory (export "memory") 1)
-             (func (export "_start") (call $exit (i32.const {code}))))"#
-    )
-}
-
 fn only_entry(bench: &Bench) -> PathBuf {
-    let entries = fs_err::read_dir(bench.folder.path().join("cache")).unwrap();
+    let entries = fs_err::read_dir(bench.cache()).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     assert_eq!(paths.len(), 1, "{paths:?}");
     paths.remove(0)

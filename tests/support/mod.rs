@@ -1,9 +1,9 @@
 //! What tests share.
 
-pub(crate) mod artifacts;
 #[expect(dead_code, reason = "the benchmark of hostile plugins needs the rest")]
 pub(crate) mod bombs;
 pub(crate) mod endless;
+pub(crate) mod engine;
 pub(crate) mod fresh;
 pub(crate) mod guests;
 pub(crate) mod pages;
