@@ -4,6 +4,7 @@
 pub(crate) mod bombs;
 pub(crate) mod endless;
 pub(crate) mod engine;
+pub(crate) mod files;
 pub(crate) mod fresh;
 pub(crate) mod guests;
 pub(crate) mod pages;
@@ -16,3 +17,4 @@ pub(crate) mod server;
 pub(crate) mod spans;
 pub(crate) mod terminal;
 pub(crate) mod truth;
+pub(crate) mod web;
