@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     cli::Cli,
-    commands::{self, Surroundings},
+    commands::{self, Context},
     error::ExitStatus,
     output::{self, Output},
     plugin, record, run,
@@ -107,8 +107,8 @@ pub fn run_program(mut process: Process) -> ExitCode {
         }
     };
     output::lay_out_errors();
-    let surroundings = surroundings(process, is_detached);
-    let dispatch = || commands::dispatch(cli.command, &surroundings, &output);
+    let context = context(process, is_detached, output.clone());
+    let dispatch = || commands::dispatch(cli.command, &context);
     // The panic itself has been told by its hook.
     let done = panic::catch_unwind(AssertUnwindSafe(dispatch));
     match done {
@@ -121,9 +121,10 @@ pub fn run_program(mut process: Process) -> ExitCode {
     }
 }
 
-fn surroundings(process: Process, is_detached: bool) -> Surroundings {
+fn context(process: Process, is_detached: bool, output: Output) -> Context {
     let results = process.variable("RUNNER_RESULTS");
-    Surroundings {
+    Context {
+        output,
         is_detached,
         results: results.map_or_else(|| "results".into(), PathBuf::from),
         run: process.text("RUNNER_RUN"),

@@ -338,7 +338,7 @@ fn the_doctor_names_every_tool_and_how_it_is_installed() {
     runner
         .run(&["plugin", "doctor", "nowhere"])
         .expect(2)
-        .says(&["`nowhere` is no folder"]);
+        .says(&["`nowhere` is not a folder"]);
 
     let mut command = runner.command(&["plugin", "doctor", "--lang", "rust", "--json"]);
     // Where rustup has its toolchains.

@@ -317,7 +317,7 @@ fn wrong_arguments_are_refused_before_anything_runs() {
     let units = |args: &[&str], says: &[&str]| refused("units.wasm", args, says);
     units(
         &["--input", "hello"],
-        &["`--input` is no JSON", "--input '\"hello\"'"],
+        &["`--input` is not valid JSON", "--input '\"hello\"'"],
     );
     units(
         &["--input", "@nowhere.json"],

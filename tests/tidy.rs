@@ -251,6 +251,18 @@ fn no_file_is_long() {
 }
 
 #[test]
+fn a_command_is_small() {
+    let lines = |path: &String| fs_err::read_to_string(path).unwrap().lines().count();
+    let commands = files().into_iter();
+    let commands = commands.filter(|path| path.starts_with("runner/commands/"));
+    let sizes: Vec<_> = commands.map(|path| (lines(&path), path)).collect();
+    let large: Vec<_> = sizes.iter().filter(|(lines, _)| *lines > 200).collect();
+    assert!(large.is_empty(), "{large:?}");
+    let all: usize = sizes.iter().map(|(lines, _)| lines).sum();
+    assert!(all < 1500, "{all}");
+}
+
+#[test]
 fn every_file_says_what_it_is_for() {
     let silent: Vec<_> = files()
         .into_iter()

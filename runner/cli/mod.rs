@@ -16,8 +16,8 @@ use clap::{
 use crate::{error::ExitStatus, model::RunStatus, record::Rerun, scenario};
 
 pub use plugin::{
-    BuildArgs, DoctorArgs, InspectArgs, Language, NewArgs, OutputArg, PluginCommand, PluginKind,
-    ProtocolArg, RehearseArgs,
+    BuildArgs, DoctorArgs, InspectArgs, LanguageArg, NewArgs, OutputArg, PluginCommand,
+    PluginKindArg, ProtocolArg, RehearseArgs, parse_grants,
 };
 pub use run_options::RunOptionArgs;
 pub use seeing::{ListArgs, LogsArgs, ShowArgs, Since, WaitArgs};

@@ -1,28 +1,21 @@
 //! `runner cancel`.
 
-use super::{Surroundings, show_warnings, stop};
+use super::{Context, stop};
 use crate::{
     cli::CancelArgs,
     error::{Error, ExitStatus},
-    output::{Notices, Output},
-    record::Store,
-    session::{self, Cancel},
+    session::{self, Cancel, Store},
 };
 
 /// Stops a run that nobody wants any more, or drops one that was cut short.
-pub(super) fn cancel(
-    args: &CancelArgs,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
+pub(super) fn cancel(args: &CancelArgs, context: &Context) -> Result<ExitStatus, Error> {
     // What a sweep has to say of the run reaches the screen this way.
-    show_warnings(output);
+    context.show_warnings();
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let host = &surroundings.host;
     let request = Cancel {
-        run: stop::choose(args.run.as_deref(), surroundings, &store)?,
-        actor: host.actor(args.reason.as_deref()),
+        run: stop::choose(args.run.as_deref(), context, &store)?,
+        actor: context.host.actor(args.reason.as_deref()),
     };
-    let dropped = session::cancel(&store, request, host, &mut Notices(output.clone()))?;
-    Ok(stop::tell(&dropped, args.json, surroundings, output))
+    let dropped = session::cancel(&store, request, &context.host, &mut context.notices())?;
+    Ok(stop::tell(&dropped, args.json, context))
 }

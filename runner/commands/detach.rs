@@ -12,21 +12,18 @@ use fs_err::File;
 use miette::miette;
 use rustix::stdio::{dup2_stderr, dup2_stdout};
 
-use super::Surroundings;
-use crate::{
-    error::{Error, ExitStatus},
-    output::Output,
-};
+use super::Context;
+use crate::error::{Error, ExitStatus};
 
 /// The first argument of the process that is going to detach itself.
 pub const DETACHED_ARGUMENT: &str = "__detached";
 
 /// Carries out the same command line in the background; returns once its run is born, or cannot be.
-pub(super) fn start(surroundings: &Surroundings, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn start(context: &Context) -> Result<ExitStatus, Error> {
     let failed = |error| Error::internal(miette!("cannot start the runner again: {error}"));
-    let mut child = Command::new(&surroundings.host.program)
+    let mut child = Command::new(&context.host.program)
         .arg(DETACHED_ARGUMENT)
-        .args(&surroundings.host.arguments)
+        .args(&context.host.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -37,7 +34,7 @@ pub(super) fn start(surroundings: &Surroundings, output: &Output) -> Result<Exit
     let stdout = child.stdout.as_mut().expect("it is piped");
     stdout.read_to_string(&mut said).map_err(failed)?;
     if !said.is_empty() {
-        output.text(&said);
+        context.output.text(&said);
         return Ok(ExitStatus::Success);
     }
     let code = child.wait().map_err(failed)?.code();

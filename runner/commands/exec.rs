@@ -1,33 +1,27 @@
 //! `runner exec`.
 
-use super::{
-    Surroundings, detach, preview,
-    watching::{self, Watching},
-};
+use super::{Context, detach, watching::Watching};
 use crate::{
     cli::ExecArgs,
     error::{Error, ExitStatus},
-    output::Output,
+    output,
     scenario::Selection,
     session::{self, Build, Exclusivity, Start},
 };
 
 /// Runs a scenario.
-pub(super) fn exec(
-    args: ExecArgs,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
-    if args.detach && !surroundings.is_detached {
-        return detach::start(surroundings, output);
+pub(super) fn exec(args: ExecArgs, context: &Context) -> Result<ExitStatus, Error> {
+    if args.detach && !context.is_detached {
+        return detach::start(context);
     }
-    let host = watching::host(surroundings, output)?;
-    let mut watching = Watching::new(args.json, &args.talk, surroundings, output);
+    let host = context.session_host()?;
+    let mut watching = Watching::new(args.json, &args.talk, context);
     let is_dry = args.dry_run;
-    let request = request(args, surroundings.is_detached);
+    let request = request(args, context.is_detached);
     if is_dry {
         let preview = session::preview_start(&request, &host, &mut watching)?;
-        return preview::show(&preview, false, output);
+        output::print_preview(&preview, false, &context.output)?;
+        return Ok(ExitStatus::Success);
     }
     let conclusion = session::start(&request, &host, &mut watching)?;
     Ok(ExitStatus::of(&conclusion))

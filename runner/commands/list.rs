@@ -2,39 +2,26 @@
 
 use jiff::Timestamp;
 
-use super::{Surroundings, naming, show_warnings};
+use super::Context;
 use crate::{
     cli::{ListArgs, Since},
     error::{Error, ExitStatus},
-    output::{self, Output},
-    record::Store,
-    run,
-    session::{self, List},
-    view::RunSummary,
+    output,
+    session::{self, List, Store},
 };
 
 /// Lists runs, newest first.
-pub(super) fn list(
-    args: &ListArgs,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
+pub(super) fn list(args: &ListArgs, context: &Context) -> Result<ExitStatus, Error> {
     // What the store warns of, such as a damaged `runner.db`, reaches the screen this way.
-    show_warnings(output);
+    context.show_warnings();
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let now = run::wall_clock();
-    let listed = session::list(&store, &asked(args, now), now).map_err(Error::record)?;
-    let runs = &listed.list.runs;
-
-    super::warn_unreadable(&listed.unreadable, output);
-    if args.json {
-        output.document(&listed.list);
-    } else if runs.is_empty() {
-        output.plain(&nothing(args, listed.all));
-    } else {
-        let ids = store.short_ids();
-        output.data(&output::list_table(&listed.list, &ids, output.columns()));
-        hint_at_resume(runs, surroundings, output);
+    let now = context.now();
+    let asked = asked(args, now);
+    let listed = session::list(&store, &asked, now).map_err(Error::record)?;
+    output::warn_unreadable(&listed.unreadable, &context.output);
+    match args.json {
+        true => context.output.document(&listed.list),
+        false => output::print_list(&listed, &asked, &store, &context.results, &context.output),
     }
     Ok(ExitStatus::Success)
 }
@@ -52,42 +39,4 @@ fn asked(args: &ListArgs, now: Timestamp) -> List {
         },
         limit: args.limit.unwrap_or(usize::MAX),
     }
-}
-
-/// Says that there are no runs, or none of those that were asked for.
-fn nothing(args: &ListArgs, all: usize) -> String {
-    let root = args.results.root.display();
-    if all == 0 {
-        return format!("no runs in `{root}`");
-    }
-    let is_by_status = !args.status.is_empty()
-        && args.verdict.is_none()
-        && args.scenario.is_none()
-        && args.since.is_none();
-    let which = if is_by_status {
-        "with that status"
-    } else {
-        "like that"
-    };
-    format!(
-        "no runs {which} in `{root}` ({})",
-        output::plural(all as u64, "other")
-    )
-}
-
-/// Says how to go on with the newest run that has something left.
-fn hint_at_resume(runs: &[RunSummary], surroundings: &Surroundings, output: &Output) {
-    let mut open = runs.iter().filter(|run| run.is_resumable());
-    let Some(newest) = open.next() else { return };
-    let Some(command) = naming::resume(&newest.dir, &newest.id, newest.status, surroundings) else {
-        return;
-    };
-    let line = output::resume_line(&command);
-    output.hint(&match open.count() {
-        0 => line,
-        more => format!(
-            "{line} (and {} in the same way)",
-            output::plural(more as u64, "other run")
-        ),
-    });
 }

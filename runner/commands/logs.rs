@@ -2,33 +2,25 @@
 
 use std::ops::ControlFlow;
 
-use super::{
-    Surroundings,
-    naming::{self, Named},
-    trial_logs,
-};
+use super::{Context, naming::Named};
 use crate::{
     cli::LogsArgs,
     error::{Error, ExitStatus},
-    output::{Follow, Notices, Output, Reader},
-    record::{RunEntry, Store},
-    session::{self, Followed, Host, RunRows, RunnerLog, SeenRow, Waiting},
+    output::{self, Follow, Reader},
+    record::{LineError, RunEntry},
+    session::{self, Followed, RunRows, RunnerLog, SeenRow, Store, Waiting},
 };
 
 /// Prints the rows of a run, and those that come until it has ended if that was asked for.
-pub(super) fn logs(
-    args: &LogsArgs,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
+pub(super) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let output = &context.output;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let mut run = Named::or_latest(args.run.as_deref(), surroundings).find(&store)?;
-    let host = &surroundings.host;
+    let mut run = Named::or_latest(args.run.as_deref(), context).find(&store)?;
     if args.runner {
-        return runner(&run, args.follow, host, output);
+        return runner(&run, args.follow, context);
     }
     if let Some(glob) = args.trial.as_deref().or(args.trials.as_deref()) {
-        return trial_logs::trials(&run, glob, args.json, output);
+        return said(&run, glob, args.json, context);
     }
     let mut follow = Follow::new(output.clone(), args.json);
     let mut see = |seen: SeenRow<'_>| {
@@ -42,32 +34,35 @@ pub(super) fn logs(
         })
     };
     let rows = &mut RunRows::new(&run, &mut see)?;
-    if look(rows, args.follow, host, output)? == Some(Followed::ToItsEnd) && args.follow {
+    if look(rows, args.follow, context)? == Some(Followed::ToItsEnd) && args.follow {
         run.refresh().map_err(Error::record)?;
-        let resume = naming::resume_entry(&run, surroundings);
+        let resume = context.resume_command(&run.dir, &run.id, run.status);
         follow.finish(&run, resume.as_deref());
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// Prints what the attempts of the trials said that a glob matches: log, standard output, standard error.
+fn said(run: &RunEntry, glob: &str, is_json: bool, context: &Context) -> Result<ExitStatus, Error> {
+    let output = &context.output;
+    let warn = |error: &LineError| output.warn(&error.to_string());
+    let said = session::said(run, glob, warn)?;
+    match is_json {
+        true => output.document(&said),
+        false => output.show(&output::said_text(&said)),
     }
     Ok(ExitStatus::Success)
 }
 
 /// Prints what the runner itself has written down of a run, and goes on with it until the run has ended if that was asked
 /// for.
-fn runner(
-    run: &RunEntry,
-    is_followed: bool,
-    host: &Host,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
+fn runner(run: &RunEntry, is_followed: bool, context: &Context) -> Result<ExitStatus, Error> {
+    let output = &context.output;
     let mut see = |text: &str| match output.log(text) {
         Reader::Here => going_on(output.reader()),
         Reader::Gone => ControlFlow::Break(()),
     };
-    look(
-        &mut RunnerLog::new(run, &mut see),
-        is_followed,
-        host,
-        output,
-    )?;
+    look(&mut RunnerLog::new(run, &mut see), is_followed, context)?;
     Ok(ExitStatus::Success)
 }
 
@@ -75,12 +70,11 @@ fn runner(
 fn look<W: Waiting<Answer = Followed>>(
     waiting: &mut W,
     is_followed: bool,
-    host: &Host,
-    output: &Output,
+    context: &Context,
 ) -> Result<Option<Followed>, Error> {
-    let observe = &mut Notices(output.clone());
+    let observe = &mut context.notices();
     match is_followed {
-        true => session::block_on(waiting, host, observe).map(Some),
+        true => session::block_on(waiting, &context.host, observe).map(Some),
         false => waiting.poll(observe),
     }
 }

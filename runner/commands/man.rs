@@ -4,14 +4,14 @@ use clap::CommandFactory as _;
 use clap_mangen::Man;
 use miette::{IntoDiagnostic as _, WrapErr as _};
 
+use super::Context;
 use crate::{
     cli::{Cli, ManArgs},
     error::{Error, ExitStatus},
-    output::Output,
 };
 
 /// Prints the manual page, or writes one page per command.
-pub(super) fn man(args: &ManArgs, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn man(args: &ManArgs, context: &Context) -> Result<ExitStatus, Error> {
     if let Some(folder) = &args.folder {
         fs_err::create_dir_all(folder)
             .and_then(|()| clap_mangen::generate_to(command(), folder))
@@ -24,7 +24,7 @@ pub(super) fn man(args: &ManArgs, output: &Output) -> Result<ExitStatus, Error> 
     Man::new(command())
         .render(&mut page)
         .expect("memory can be written to");
-    output.text(&String::from_utf8_lossy(&page));
+    context.output.text(&String::from_utf8_lossy(&page));
     Ok(ExitStatus::Success)
 }
 

@@ -1,15 +1,14 @@
-//! Which run is meant, and what to call it.
+//! [`Named`]: which run is meant.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use miette::miette;
 
-use super::Surroundings;
+use super::Context;
 use crate::{
     error::Error,
-    model::RunStatus,
-    output,
-    record::{Conclusion, FindError, RunEntry, RunId, Store},
+    record::{FindError, RunEntry},
+    session::Store,
 };
 
 /// The run that a person has named.
@@ -21,34 +20,42 @@ pub(super) struct Named<'a> {
 
 impl<'a> Named<'a> {
     /// The name on the command line goes before that in the environment.
-    pub(super) fn of(argument: Option<&'a str>, surroundings: &'a Surroundings) -> Option<Self> {
-        let argued = argument.map(|name| Self {
-            name,
-            is_variable: false,
-        });
-        argued.or_else(|| {
-            Some(Self {
-                name: surroundings.run.as_deref()?,
-                is_variable: true,
-            })
-        })
+    pub(super) fn of(argument: Option<&'a str>, context: &'a Context) -> Option<Self> {
+        let is_variable = argument.is_none();
+        let name = argument.or(context.run.as_deref())?;
+        Some(Self { name, is_variable })
     }
 
     /// The same, and the newest run where nothing names one.
-    pub(super) fn or_latest(argument: Option<&'a str>, surroundings: &'a Surroundings) -> Self {
-        Self::of(argument, surroundings).unwrap_or(Self {
+    pub(super) fn or_latest(argument: Option<&'a str>, context: &'a Context) -> Self {
+        Self::of(argument, context).unwrap_or(Self {
             name: "latest",
             is_variable: false,
         })
     }
 
+    /// The same for a command that takes no other run than the one that is named.
+    pub(super) fn required(argument: Option<&'a str>, context: &'a Context) -> Result<Self, Error> {
+        Self::of(argument, context).ok_or_else(|| {
+            Error::usage(miette!(
+                help = "`latest` is the newest one, `runner list` shows all",
+                "name a run"
+            ))
+        })
+    }
+
     /// Finds the run.
     pub(super) fn find(&self, store: &Store) -> Result<RunEntry, Error> {
-        self.told(store.find(self.name))
+        self.found(store.find(self.name))
+    }
+
+    /// Finds the run's directory, whose manifest nobody has read then.
+    pub(super) fn locate(&self, store: &Store) -> Result<PathBuf, Error> {
+        self.found(store.locate(self.name))
     }
 
     /// Tells where a name came from that leads to no run.
-    pub(super) fn told<T>(&self, found: Result<T, FindError>) -> Result<T, Error> {
+    fn found<T>(&self, found: Result<T, FindError>) -> Result<T, Error> {
         match found {
             Err(error @ (FindError::Unknown { .. } | FindError::Ambiguous { .. }))
                 if self.is_variable =>
@@ -62,60 +69,4 @@ impl<'a> Named<'a> {
             found => found.map_err(Error::find),
         }
     }
-
-    /// The name as it was given.
-    pub(super) fn as_str(&self) -> &'a str {
-        self.name
-    }
-}
-
-/// The run of a command that takes no other than the one that is named.
-pub(super) fn required<'a>(
-    argument: Option<&'a str>,
-    surroundings: &'a Surroundings,
-) -> Result<Named<'a>, Error> {
-    Named::of(argument, surroundings).ok_or_else(|| {
-        Error::usage(miette!(
-            help = "`latest` is the newest one, `runner list` shows all",
-            "name a run"
-        ))
-    })
-}
-
-/// The command that goes on with a run, if anything of it is left to do.
-pub(super) fn resume(
-    dir: &Path,
-    id: &RunId,
-    status: RunStatus,
-    surroundings: &Surroundings,
-) -> Option<String> {
-    match status {
-        RunStatus::Failed | RunStatus::Incomplete => {}
-        RunStatus::Running | RunStatus::Completed | RunStatus::Cancelled => return None,
-    }
-    // Without its root a run cannot be gone on with either.
-    let store = Store::existing_around(dir).ok()?;
-    let ids = store.short_ids();
-    let mut command = format!("runner resume --from {}", output::quoted(ids.of(id)));
-    if store.root() != surroundings.results {
-        let root = store.root().to_string_lossy();
-        command += &format!(" --results {}", output::quoted(&root));
-    }
-    Some(command)
-}
-
-/// The same for a run that was found.
-pub(super) fn resume_entry(run: &RunEntry, surroundings: &Surroundings) -> Option<String> {
-    resume(&run.dir, &run.id, run.status, surroundings)
-}
-
-/// The same for a run of which a session is over.
-pub(super) fn resume_after(conclusion: &Conclusion, surroundings: &Surroundings) -> Option<String> {
-    let Conclusion {
-        run,
-        run_dir,
-        status,
-        ..
-    } = conclusion;
-    resume(run_dir, run, *status, surroundings)
 }

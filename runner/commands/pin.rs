@@ -1,44 +1,33 @@
 //! `runner pin` and `runner unpin`.
 
-use super::{Surroundings, naming};
+use super::{Context, naming::Named};
 use crate::{
     cli::{PinArgs, UnpinArgs},
     error::{Error, ExitStatus},
-    output::Output,
-    record::{Pinning, Store},
-    run,
+    record::Pinning,
+    session::{self, Store},
 };
 
 /// Pins a run.
-pub(super) fn pin(
-    args: PinArgs,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
+pub(super) fn pin(args: &PinArgs, context: &Context) -> Result<ExitStatus, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let entry = naming::required(args.run.as_deref(), surroundings)?.find(&store)?;
-    let pinning = entry
-        .pin(args.reason, run::wall_clock())
-        .map_err(Error::claim)?;
-    output.talk(&match pinning {
-        Pinning::Done => format!("{} is pinned", entry.id),
-        Pinning::Already => format!("{} was pinned already", entry.id),
+    let run = Named::required(args.run.as_deref(), context)?.find(&store)?;
+    let pinning = session::pin(&run, args.reason.clone(), context.now())?;
+    context.output.talk(&match pinning {
+        Pinning::Done => format!("{} is pinned", run.id),
+        Pinning::Already => format!("{} was pinned already", run.id),
     });
     Ok(ExitStatus::Success)
 }
 
 /// Takes a pin away.
-pub(super) fn unpin(
-    args: &UnpinArgs,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
+pub(super) fn unpin(args: &UnpinArgs, context: &Context) -> Result<ExitStatus, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let entry = naming::required(args.run.as_deref(), surroundings)?.find(&store)?;
-    let pinning = entry.unpin(run::wall_clock()).map_err(Error::claim)?;
-    output.talk(&match pinning {
-        Pinning::Done => format!("{} is no longer pinned", entry.id),
-        Pinning::Already => format!("{} was not pinned", entry.id),
+    let run = Named::required(args.run.as_deref(), context)?.find(&store)?;
+    let pinning = session::unpin(&run, context.now())?;
+    context.output.talk(&match pinning {
+        Pinning::Done => format!("{} is no longer pinned", run.id),
+        Pinning::Already => format!("{} was not pinned", run.id),
     });
     Ok(ExitStatus::Success)
 }

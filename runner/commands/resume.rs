@@ -1,28 +1,19 @@
 //! `runner resume`.
 
-use super::{
-    Surroundings,
-    naming::Named,
-    preview,
-    watching::{self, Watching},
-};
+use super::{Context, naming::Named, watching::Watching};
 use crate::{
     cli::ResumeArgs,
     error::{Error, ExitStatus},
-    output::Output,
-    record::{RunEntry, Store},
-    session::{self, Resume},
+    output,
+    record::RunEntry,
+    session::{self, Resume, Store},
 };
 
 /// Finds a run that was cut short, and goes on with it.
-pub(super) fn resume(
-    args: ResumeArgs,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
-    let host = watching::host(surroundings, output)?;
-    let mut watching = Watching::new(args.json, &args.talk, surroundings, output);
-    let run = choose(&args, surroundings, output)?;
+pub(super) fn resume(args: ResumeArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let host = context.session_host()?;
+    let mut watching = Watching::new(args.json, &args.talk, context);
+    let run = choose(&args, context)?;
     let (is_dry, is_explained) = (args.dry_run || args.explain, args.explain);
     let request = Resume {
         run,
@@ -34,27 +25,24 @@ pub(super) fn resume(
     };
     if is_dry {
         let preview = session::preview_resume(&request, &host, &mut watching)?;
-        return preview::show(&preview, is_explained, output);
+        output::print_preview(&preview, is_explained, &context.output)?;
+        return Ok(ExitStatus::Success);
     }
     let conclusion = session::resume(&request, &host, &mut watching)?;
     Ok(ExitStatus::of(&conclusion))
 }
 
 /// Finds the run that is meant.
-fn choose(
-    args: &ResumeArgs,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<RunEntry, Error> {
+fn choose(args: &ResumeArgs, context: &Context) -> Result<RunEntry, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    if let Some(named) = Named::of(args.from.as_deref(), surroundings) {
+    if let Some(named) = Named::of(args.from.as_deref(), context) {
         return named.find(&store);
     }
     // What has failed is wanted of the run that was just looked at, which is mostly completed.
     let run = match args.rerun.is_some() || args.accept_changes {
-        true => Named::or_latest(None, surroundings).find(&store)?,
+        true => Named::or_latest(None, context).find(&store)?,
         false => session::only_incomplete(&store)?,
     };
-    output.talk(&format!("resuming {}", run.id));
+    context.output.talk(&format!("resuming {}", run.id));
     Ok(run)
 }

@@ -2,15 +2,15 @@
 
 use clap::ValueEnum as _;
 
+use super::Context;
 use crate::{
     cli::{SchemaArgs, SchemaName},
     error::ExitStatus,
-    output::Output,
     record, scenario, view,
 };
 
 /// Prints a JSON Schema.
-pub(super) fn schema(args: &SchemaArgs, output: &Output) -> ExitStatus {
+pub(super) fn schema(args: &SchemaArgs, context: &Context) -> ExitStatus {
     let schema = match args.name {
         SchemaName::Scenario => scenario::json_schema(),
         SchemaName::Row => record::row_schema(),
@@ -21,6 +21,6 @@ pub(super) fn schema(args: &SchemaArgs, output: &Output) -> ExitStatus {
             view::schema(name.get_name()).expect("every document has a schema of its name")
         }
     };
-    output.data(&format!("{schema:#}"));
+    context.output.data(&format!("{schema:#}"));
     ExitStatus::Success
 }

@@ -1,35 +1,24 @@
 //! `runner validate`.
 
-use super::Surroundings;
+use super::Context;
 use crate::{
     cli::ValidateArgs,
     error::{Error, ExitStatus},
-    output::{self, Output},
-    session,
+    output, session,
 };
 
 /// Checks scenarios and their test lists, and the folders that they grant.
-pub(super) fn validate(
-    args: &ValidateArgs,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
+pub(super) fn validate(args: &ValidateArgs, context: &Context) -> Result<ExitStatus, Error> {
     let mut status = ExitStatus::Success;
     for path in &args.scenarios {
-        match session::validate(path, &surroundings.host) {
-            Ok(suite) => output.plain_data(&format!(
-                "{}: valid, {} {} {}",
-                path.display(),
-                output::plural(suite.test_count(), "test"),
-                if suite.test_count() == 1 {
-                    "makes"
-                } else {
-                    "make"
-                },
-                output::plural(suite.trial_count(), "trial")
-            )),
+        match session::validate(path, &context.host) {
+            Ok(suite) => {
+                let (tests, trials) = (suite.test_count(), suite.trial_count());
+                let text = output::valid_text(path, tests, trials);
+                context.output.plain_data(&text);
+            }
             Err(error) => {
-                output.error(&error);
+                context.output.error(&error);
                 status = ExitStatus::Usage;
             }
         }

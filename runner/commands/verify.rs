@@ -1,27 +1,21 @@
 //! `runner verify`.
 
-use super::{Surroundings, naming::Named};
+use super::{Context, naming::Named};
 use crate::{
     cli::VerifyArgs,
     error::{Error, ExitStatus},
-    output::{self, Output},
-    record::Store,
-    session,
+    output,
+    session::{self, Store},
 };
 
 /// Checks that nothing of a run is damaged.
-pub(super) fn verify(
-    args: &VerifyArgs,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
-    let named = Named::or_latest(args.run.as_deref(), surroundings);
+pub(super) fn verify(args: &VerifyArgs, context: &Context) -> Result<ExitStatus, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let dir = named.told(store.locate(named.as_str()))?;
+    let dir = Named::or_latest(args.run.as_deref(), context).locate(&store)?;
     let report = session::verify(&dir).map_err(Error::record)?;
     match args.json {
-        true => output.document(&report),
-        false => output.data(&output::verify_text(&report)),
+        true => context.output.document(&report),
+        false => context.output.data(&output::verify_text(&report)),
     }
     Ok(match report.is_intact {
         true => ExitStatus::Success,

@@ -2,54 +2,45 @@
 
 use std::io::{self, IsTerminal as _};
 
-use miette::miette;
-
-use super::{Surroundings, detach::leave_terminal, naming};
+use super::{Context, detach::leave_terminal};
 use crate::{
     cli::TalkArgs,
-    error::Error,
     output::{EventStream, Mode, Notices, Output, Report},
-    record::Conclusion,
-    run::{self, StopSignals},
-    session::{Begin, Host, NothingLeft, Notice, Observe},
+    run,
+    session::{Begin, Conclusion, NothingLeft, Notice, Observe},
     toolchain::Source,
 };
 
 /// What the command line shows of a session: notices, and a report or a stream of events. It leaves the terminal with it.
-pub(super) struct Watching<'a> {
+pub(super) struct Watching {
     notices: Notices,
-    report: Box<dyn Observe + 'a>,
+    report: Box<dyn Observe>,
     output: Output,
     is_quiet: bool,
     is_json: bool,
     is_detached: bool,
 }
 
-impl<'a> Watching<'a> {
+impl Watching {
     /// Begins to watch.
-    pub(super) fn new(
-        is_json: bool,
-        talk: &TalkArgs,
-        surroundings: &'a Surroundings,
-        output: &Output,
-    ) -> Self {
-        let is_detached = surroundings.is_detached;
+    pub(super) fn new(is_json: bool, talk: &TalkArgs, context: &Context) -> Self {
+        let (output, is_detached) = (&context.output, context.is_detached);
         let mode = match talk.quiet {
             true => Mode::Quiet,
             false if io::stderr().is_terminal() && !is_detached => Mode::Terminal,
             false => Mode::Plain,
         };
-        let report: Box<dyn Observe + 'a> = match is_json {
+        let report: Box<dyn Observe> = match is_json {
             true => Box::new(EventStream::new(output.clone())),
             false => Box::new(Report::new(
                 output.clone(),
                 mode,
                 talk.verbose,
-                Box::new(|conclusion| naming::resume_after(conclusion, surroundings)),
+                context.results.clone(),
             )),
         };
         Self {
-            notices: Notices(output.clone()),
+            notices: context.notices(),
             report,
             output: output.clone(),
             is_quiet: talk.quiet,
@@ -59,7 +50,7 @@ impl<'a> Watching<'a> {
     }
 }
 
-impl Observe for Watching<'_> {
+impl Observe for Watching {
     fn notice(&mut self, notice: &Notice<'_>) {
         if !(self.is_quiet && matches!(notice, Notice::Swept(_))) {
             self.notices.notice(notice);
@@ -98,17 +89,4 @@ impl Observe for Watching<'_> {
     fn may_build(&mut self, source: &Source) -> bool {
         self.notices.may_build(source)
     }
-}
-
-/// What this process offers to a session of its own: its signals stop it, and what the runner traces goes into its log.
-pub(super) fn host(surroundings: &Surroundings, output: &Output) -> Result<Host, Error> {
-    let signals = StopSignals::install()
-        .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
-    let screen = output.clone();
-    signals.pause_by(move |pause| screen.aside(pause));
-    Ok(Host {
-        signals: Some(signals),
-        log: surroundings.log(output),
-        ..surroundings.host.clone()
-    })
 }

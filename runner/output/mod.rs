@@ -15,7 +15,7 @@ mod list;
 mod live;
 mod next;
 mod notices;
-mod pending;
+mod preview;
 mod rehearsal;
 mod report;
 mod runs;
@@ -50,17 +50,19 @@ use textwrap::{WordSeparator, WordSplitter};
 
 pub use follow::Follow;
 pub use inspection::inspection_text;
-pub use list::list_table;
-pub use next::resume_line;
+pub use list::print_list;
+pub use next::{resume_command, resume_line};
 pub use notices::Notices;
-pub use pending::why_pending;
-pub use rehearsal::{heard_line, print_rehearsal, requested_text};
-pub use report::{Mode, Report, ResumeCommand};
-pub use runs::{history_text, show_text, stop_json, stop_text};
+pub use preview::print_preview;
+pub use rehearsal::print_rehearsal;
+pub use report::{Mode, Report};
+pub use runs::{history_text, show_text, stop_text};
 pub use said::said_text;
 pub use stream::EventStream;
-pub use tools::tools_text;
-pub use upkeep::{cleanup_text, prune_text, reindex_text, verify_text};
+pub use tools::{print_created, tools_text};
+pub use upkeep::{
+    print_cleaned, print_pruned, print_reindexed, valid_text, verify_text, warn_unreadable,
+};
 
 use crate::error::Error;
 pub use crate::model::{plural, quoted};

@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use super::{
     Output,
     format::{self, plural},
+    rehearsal::{heard_line, requested_text},
 };
 use crate::{
     session::{Notice, Observe, swept_text},
@@ -47,9 +48,11 @@ fn tell(notice: &Notice<'_>, output: &Output) {
         Notice::RequestStays { error } => {
             output.warn(&format!("the request cannot be taken back: {error}"));
         }
-        Notice::Stale(_) | Notice::Building(_) | Notice::BuildLine(_) | Notice::Built(_) => {
-            tell_of_build(notice, output);
-        }
+        Notice::Stale(_)
+        | Notice::StaleFile(_)
+        | Notice::Building(_)
+        | Notice::BuildLine(_)
+        | Notice::Built(_) => tell_of_build(notice, output),
         Notice::IdleGrant { provider, why } => {
             output.warn(&format!("provider `{provider}`: {why}"));
         }
@@ -74,6 +77,10 @@ fn tell(notice: &Notice<'_>, output: &Output) {
         | Notice::NothingChanged
         | Notice::GrantsAdopted { .. }
         | Notice::Adopting { .. } => tell_of_changes(notice, output),
+        Notice::CalledAsJson
+        | Notice::NotGranted { .. }
+        | Notice::LastCallSaid { .. }
+        | Notice::Heard(_) => tell_of_rehearsal(notice, output),
         Notice::Unjudged(count) => unjudged(*count, output),
     }
 }
@@ -86,6 +93,13 @@ fn tell_of_build(notice: &Notice<'_>, output: &Output) {
             source.name(),
             format::path(source.folder())
         )),
+        Notice::StaleFile(source) => {
+            let folder = format::path(source.folder());
+            output.warn(&format!(
+                "plugin `{}` was not built from what is in its folder now; `runner plugin build {folder}` builds it anew",
+                source.name()
+            ));
+        }
         Notice::Building(source) => output.plain(&format!(
             "building plugin `{}` in `{}`",
             source.name(),
@@ -98,6 +112,26 @@ fn tell_of_build(notice: &Notice<'_>, output: &Output) {
             bytesize::ByteSize(built.size),
             seconds(built.took)
         )),
+        _ => {}
+    }
+}
+
+/// What happens while a plugin is called outside of any run.
+fn tell_of_rehearsal(notice: &Notice<'_>, output: &Output) {
+    match *notice {
+        Notice::CalledAsJson => output.hint(
+            "it answers to the JSON protocol, and is called by it; `--protocol plain` is the other way",
+        ),
+        Notice::NotGranted {
+            requests,
+            granted,
+            wanted,
+            limits,
+        } => output.hint(&requested_text(requests, granted, wanted, limits)),
+        Notice::LastCallSaid { number, of } => {
+            output.hint(&format!("call {number} of {of} said:"));
+        }
+        Notice::Heard(heard) => output.talk(&heard_line(heard)),
         _ => {}
     }
 }

@@ -11,15 +11,20 @@ use super::{
     table::{Cell, Column, Table},
 };
 use crate::{
-    model::{CheckVerdict, LogRecord},
+    model::{CheckVerdict, FsGrant, FsMode, Grants, Limits, LogRecord},
     plugin::Heard,
     view::{RehearsalReport, RehearsedCheck, RehearsedDenial, RehearsedError, TimeSpread},
 };
 
 /// What a plugin asks for and is not granted, and the flags that would grant it.
-pub fn requested_text(requests: &[&str], flags: &[String]) -> String {
+pub(super) fn requested_text(
+    requests: &[&str],
+    granted: &Grants,
+    wanted: &Grants,
+    limits: &Limits,
+) -> String {
     let requests = grants::listed(requests);
-    match flags {
+    match missing_flags(granted, wanted, limits).as_slice() {
         [] => format!("requested, and not granted: {requests}"),
         flags => {
             let flags = visible_line(&flags.join(" "));
@@ -28,10 +33,43 @@ pub fn requested_text(requests: &[&str], flags: &[String]) -> String {
     }
 }
 
-/// A line of what a plugin says while it runs; none for an empty one.
-pub fn heard_line(heard: Heard<'_>) -> Option<String> {
-    Some(match heard {
-        Heard::Stdout(line) | Heard::Stderr(line) if line.trim().is_empty() => return None,
+/// What `--grant` has to say for `wanted` where `granted` is not enough, and `--limit` with it.
+fn missing_flags(granted: &Grants, wanted: &Grants, limits: &Limits) -> Vec<String> {
+    let net = wanted.net.iter().filter(|net| !granted.net.contains(net));
+    let secrets = wanted.secrets.iter();
+    let secrets = secrets.filter(|name| !granted.secrets.contains(name));
+    let folders: Vec<_> = wanted
+        .fs
+        .iter()
+        .filter(|folder| !granted.fs.contains(folder))
+        .collect();
+    let grants = net
+        .map(|net| format!("net={net}"))
+        .chain(secrets.map(|name| format!("secret={name}")))
+        .chain(folders.iter().map(|folder| folder_flag(folder)));
+    let mut flags: Vec<_> = grants
+        .map(|grant| format!("--grant {}", quoted(&grant)))
+        .collect();
+    let writes = folders
+        .iter()
+        .any(|folder| folder.mode == FsMode::ReadWrite);
+    if writes && limits.scratch == 0 {
+        flags.push("--limit scratch=16MiB".to_owned());
+    }
+    flags
+}
+
+fn folder_flag(FsGrant { path, mount, mode }: &FsGrant) -> String {
+    let mode = match mode {
+        FsMode::ReadOnly => "",
+        FsMode::ReadWrite => ":rw",
+    };
+    format!("fs={path}:{mount}{mode}")
+}
+
+/// A line of what a plugin says while it runs.
+pub(super) fn heard_line(heard: Heard<'_>) -> String {
+    match heard {
         Heard::Log(record) => record_line(record),
         Heard::Stdout(line) => format!("{} {}", label("stdout").dimmed(), visible_line(line)),
         Heard::Stderr(line) => format!("{} {}", label("stderr").dimmed(), visible_line(line)),
@@ -41,7 +79,7 @@ pub fn heard_line(heard: Heard<'_>) -> Option<String> {
             let message = indented(message);
             format!("{} {percent}{message}", label("progress").dimmed())
         }
-    })
+    }
 }
 
 /// Prints what came of calling a plugin: the reply as data, the rest as talk.

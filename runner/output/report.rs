@@ -1,6 +1,9 @@
 //! [`Report`]: what a person sees of a session while it goes on and when it is over.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use owo_colors::OwoColorize as _;
@@ -16,9 +19,9 @@ use super::{
 };
 use crate::{
     error::ExitStatus,
-    model::{Counts, Outcome, ProviderId, StopMode, chain},
+    model::{Counts, Outcome, ProviderId, StopMode},
     plugin::Moment,
-    record::{Conclusion, Entry, LineError, Look, Row, RunReader, Tally, Wanted},
+    record::{Conclusion, Entry, LineError, Row, RunReader, Tally},
     run,
     session::{self, Begin, NothingLeft, Notice, Observe},
     view::ProviderSummary,
@@ -42,17 +45,15 @@ const WORTH_NAMING: Duration = Duration::from_secs(1);
 /// How many failures are printed as they happen.
 const MAX_SHOWN: u64 = 50;
 
-/// Makes the command that goes on with a run, if anything of it is left.
-pub type ResumeCommand<'a> = Box<dyn Fn(&Conclusion) -> Option<String> + 'a>;
-
 /// The report of one session.
-pub struct Report<'a> {
+pub struct Report {
     output: Output,
     mode: Mode,
     is_verbose: bool,
     tally: Tally,
     granted: Granted,
-    resume: ResumeCommand<'a>,
+    /// The results root that a command need not name.
+    default_root: PathBuf,
     bar: Option<ProgressBar>,
     /// What there is room for beside the bar.
     room: bar::Room,
@@ -65,9 +66,9 @@ pub struct Report<'a> {
     progress_at: Moment,
 }
 
-impl<'a> Report<'a> {
+impl Report {
     /// Begins a report.
-    pub fn new(output: Output, mode: Mode, is_verbose: bool, resume: ResumeCommand<'a>) -> Self {
+    pub fn new(output: Output, mode: Mode, is_verbose: bool, default_root: PathBuf) -> Self {
         let now = Moment::now();
         Self {
             output,
@@ -75,7 +76,7 @@ impl<'a> Report<'a> {
             is_verbose,
             tally: Tally::default(),
             granted: Granted::default(),
-            resume,
+            default_root,
             bar: None,
             room: bar::Room::default(),
             pace: None,
@@ -238,7 +239,13 @@ impl<'a> Report<'a> {
             talk(&format!("\n{} {error}", "error:".red().bold()));
         }
         talk(&format!("\nresults: {}", format::path(&conclusion.run_dir)));
-        if let Some(resume) = (self.resume)(conclusion) {
+        let Conclusion {
+            run,
+            run_dir,
+            status,
+            ..
+        } = conclusion;
+        if let Some(resume) = next::resume_command(run_dir, run, *status, &self.default_root) {
             talk(&next::resume_line(&resume));
         }
         if let Some(ran) = ran {
@@ -307,7 +314,7 @@ impl<'a> Report<'a> {
     }
 }
 
-impl Observe for Report<'_> {
+impl Observe for Report {
     /// What is not of the session itself is said beside the report.
     fn notice(&mut self, _: &Notice<'_>) {}
 
@@ -380,15 +387,13 @@ impl Observe for Report<'_> {
 
     fn nothing_left(&mut self, left: &NothingLeft<'_>) {
         let warn = |error: &LineError| self.output.warn(&error.to_string());
-        let now = run::wall_clock();
-        let shown = Look::at(&left.run.dir)
-            .and_then(|look| session::show(&look, |_| Wanted::No, warn, now));
-        match shown {
+        let request = session::Show::default();
+        match session::show(&left.run.dir, &request, warn, run::wall_clock()) {
             Ok(shown) => {
                 let text = runs::show_text(&shown, None, self.output.columns());
                 self.output.show(&text);
             }
-            Err(error) => self.output.warn(&chain(&error)),
+            Err(error) => self.output.warn(&error.to_string()),
         }
         self.output.talk("nothing is left to run");
         if left.unjudged > 0 {

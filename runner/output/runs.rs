@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 
 use super::{
@@ -14,7 +13,8 @@ use super::{
 use crate::{
     model::{Actor, Counts, Reason, RunStatus},
     record::{By, Pinned, Row, RunEntry, RunId},
-    view::{DocumentVersion, EndedRun, RunDetail, RunHistory, RunSummary, ShownRun},
+    session::StopAnswer,
+    view::{RunDetail, RunHistory, RunSummary, ShownRun},
 };
 
 /// What a run came to, with the rows that were asked for in full, and the command that goes on with it; tables have at most `width` characters.
@@ -164,21 +164,17 @@ pub fn history_text(history: &RunHistory, width: Option<usize>) -> String {
     parts.join("\n\n")
 }
 
-/// How a run stands that was asked to end; `phrase` says what the line does not.
-pub fn stop_text(run: &RunEntry, phrase: &str) -> String {
+/// How a run stands that was asked to end, and what the line does not say of the answer.
+pub fn stop_text(run: &RunEntry, answer: StopAnswer) -> String {
+    let phrase = match answer {
+        StopAnswer::Stopped | StopAnswer::Cancelled => "",
+        StopAnswer::AlreadyTerminal => "had ended already:",
+        StopAnswer::NoAnswer => "has not answered:",
+    };
     let line = Standing::from(run).line();
     let words = [run.id.as_str(), phrase, &line];
     let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
     words.join(" ")
-}
-
-/// One document with what `stop` or `cancel` came to.
-pub fn stop_json(run: &RunEntry, result: &str, now: Timestamp) -> String {
-    format::document(&EndedRun {
-        v: DocumentVersion,
-        result,
-        run: RunSummary::new(run, now),
-    })
 }
 
 /// The run and how it stands, on one line.

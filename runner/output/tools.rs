@@ -1,11 +1,30 @@
-//! `plugin doctor`.
+//! `plugin doctor` and `plugin new`.
 
 use super::{
-    format,
+    Output, format,
     table::{Cell, Column, Table},
     tone::Tone,
 };
-use crate::view::{ToolList, ToolState};
+use crate::{
+    session::CreatedPlugin,
+    view::{ToolList, ToolState},
+};
+
+/// Says what a new plugin is, and prints the commands that go on with it.
+pub fn print_created(created: &CreatedPlugin, output: &Output) {
+    output.plain(&format!(
+        "wrote a {} in {} into `{}`: {} files, README.md says what each is for",
+        created.kind.as_str(),
+        created.language.name(),
+        format::path(&created.folder),
+        created.files.len()
+    ));
+    output.talk("to go on:\n");
+    created
+        .steps
+        .iter()
+        .for_each(|step| output.plain_data(step));
+}
 
 /// A table of tools in at most `width` characters, then how those are installed that are missing.
 pub fn tools_text(list: &ToolList, width: Option<usize>) -> String {

@@ -1,21 +1,107 @@
-//! `cleanup`, `prune`, `reindex` and `verify`.
+//! `cleanup`, `prune`, `reindex`, `validate` and `verify`.
+
+use std::path::{Path, PathBuf};
 
 use super::{
-    format,
+    Output, format,
     standing::Standing,
     table::{Cell, Column, Table},
 };
 use crate::{
-    model::{Counts, RunStatus},
-    record::{Reindexed, ShortIds},
+    model::{Counts, RunStatus, chain},
+    record::{RecordError, Reindexed, ShortIds, Store},
+    session::{Cleaned, Pruned},
     view::{CleanupReport, DoomedRun, PruneReport, SizedCount, SweptRun, VerifyReport},
 };
 
 /// How many damages a screen shows; the document has more.
 const MAX_DAMAGES: usize = 100;
 
+/// Warns of directories that hold a run which cannot be read.
+pub fn warn_unreadable(unreadable: &[(PathBuf, RecordError)], output: &Output) {
+    for (directory, error) in unreadable {
+        let is_odd = matches!(error, RecordError::Odd(_));
+        let (directory, error) = (format::path(directory), chain(error));
+        output.warn(&match is_odd {
+            true => format!("`{directory}` is left out: {error}"),
+            false => format!("run `{directory}` cannot be read: {error}"),
+        });
+    }
+}
+
+/// Prints what was swept, or would be.
+pub fn print_cleaned(cleaned: &Cleaned, store: &Store, is_json: bool, output: &Output) {
+    for (path, error) in &cleaned.failures {
+        let (path, error) = (format::path(path), chain(error));
+        output.warn(&format!("`{path}` cannot be swept: {error}"));
+    }
+    let report = &cleaned.report;
+    match (report.runs.is_empty(), cleaned.failures.is_empty()) {
+        _ if is_json => output.document(report),
+        (true, false) => {}
+        (true, true) => output.talk("nothing to clean up"),
+        (false, _) => {
+            output.show(&cleanup_text(report, &store.short_ids(), output.columns()));
+            if report.is_dry_run {
+                output.hint("nothing was written; `--no-dry-run` writes");
+            }
+        }
+    }
+}
+
+/// Prints what was pruned, or would be.
+pub fn print_pruned(pruned: &Pruned, store: &Store, is_json: bool, output: &Output) {
+    warn_unreadable(&pruned.pruning.unreadable, output);
+    for (path, error) in &pruned.pruning.failures {
+        let (path, error) = (format::path(path), chain(error));
+        output.warn(&format!("`{path}` cannot be pruned: {error}"));
+    }
+    let report = &pruned.report;
+    if is_json {
+        output.document(report);
+        return;
+    }
+    output.show(&prune_text(report, &store.short_ids(), output.columns()));
+    if !report.is_dry_run {
+        return;
+    }
+    output.hint("nothing was deleted; `--no-dry-run` deletes");
+    let runs = report.runs.iter();
+    match runs.filter(|doomed| doomed.run.is_resumable()).count() {
+        0 => {}
+        1 => output.hint("one of these runs can still be resumed"),
+        count => output.hint(&format!("{count} of these runs can still be resumed")),
+    }
+}
+
+/// Prints how many runs `runner.db` knows now, and which it does not.
+pub fn print_reindexed(reindexed: &Reindexed, output: &Output) {
+    warn_unreadable(&reindexed.unreadable, output);
+    for (run, problem) in &reindexed.refused {
+        output.warn(&format!(
+            "run `{run}` is left out, and lists read its manifest instead: {problem}; `runner verify {run}` looks for damage"
+        ));
+    }
+    let runs = format::plural(reindexed.runs, "run");
+    output.data(&match reindexed.is_replaced {
+        true => format!("{runs}, in a new file: the old one could not be read"),
+        false => runs,
+    });
+}
+
+/// Says that a scenario is valid, and what it makes.
+pub fn valid_text(path: &Path, tests: u64, trials: u64) -> String {
+    format!(
+        "{}: valid, {} {} {}",
+        format::path(path),
+        format::plural(tests, "test"),
+        if tests == 1 { "makes" } else { "make" },
+        format::plural(trials, "trial")
+    )
+}
+
 /// The runs that are swept, a line each, in at most `width` characters, and how many come to what.
-pub fn cleanup_text(report: &CleanupReport, ids: &ShortIds, width: Option<usize>) -> String {
+fn cleanup_text(report: &CleanupReport, ids: &ShortIds, width: Option<usize>) -> String {
     let runs = &report.runs;
     let becomes = match report.is_dry_run {
         true => "would become",
@@ -56,7 +142,7 @@ pub fn cleanup_text(report: &CleanupReport, ids: &ShortIds, width: Option<usize>
 }
 
 /// The runs that go, in at most `width` characters, then everything else in a line each.
-pub fn prune_text(report: &PruneReport, ids: &ShortIds, width: Option<usize>) -> String {
+fn prune_text(report: &PruneReport, ids: &ShortIds, width: Option<usize>) -> String {
     let mut lines = Vec::new();
     if !report.runs.is_empty() {
         lines.push(prune_table(&report.runs, ids, width));
@@ -79,15 +165,6 @@ pub fn prune_text(report: &PruneReport, ids: &ShortIds, width: Option<usize>) ->
     ));
     lines.push(format!("{} left", amount(report.left, "run")));
     lines.join("\n")
-}
-
-/// How many runs `runner.db` knows now.
-pub fn reindex_text(reindexed: &Reindexed) -> String {
-    let runs = format::plural(reindexed.runs, "run");
-    match reindexed.is_replaced {
-        true => format!("{runs}, in a new file: the old one could not be read"),
-        false => runs,
-    }
 }
 
 /// Each damage with its place, and what was looked at.

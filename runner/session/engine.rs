@@ -9,7 +9,7 @@ use crate::plugin::EngineOptions;
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Where the engine finds its compiler and its cache; `root` is the results root.
-pub fn engine_options(host: &Host, root: &Path) -> EngineOptions {
+pub(super) fn engine_options(host: &Host, root: &Path) -> EngineOptions {
     let cache = host.cache.clone();
     EngineOptions {
         compiler: host.program.clone(),

@@ -12,7 +12,7 @@ use crate::{
 const MAX_OFFERED: usize = 3;
 
 /// A glob over trials that remembers whether it has meant any, and which were the nearest.
-pub struct Trials {
+pub(super) struct TrialGlob {
     text: String,
     glob: GlobMatcher,
     has_matched: bool,
@@ -20,9 +20,9 @@ pub struct Trials {
     nearest: Vec<(usize, String)>,
 }
 
-impl Trials {
+impl TrialGlob {
     /// Makes a glob ready to be asked.
-    pub fn new(text: &str) -> Result<Self, globset::Error> {
+    pub(super) fn new(text: &str) -> Result<Self, globset::Error> {
         Ok(Self {
             text: text.to_owned(),
             glob: Glob::new(text)?.compile_matcher(),
@@ -32,7 +32,7 @@ impl Trials {
     }
 
     /// Tells whether a trial is meant, by its own id or by its test's.
-    pub fn means(&mut self, trial: &str) -> bool {
+    pub(super) fn means(&mut self, trial: &str) -> bool {
         let is_meant = record::is_meant(&self.glob, trial);
         if is_meant {
             self.has_matched = true;
@@ -43,7 +43,7 @@ impl Trials {
     }
 
     /// Fails if no trial was meant; `of` says where they were looked for.
-    pub fn check(&self, of: &str) -> Result<(), Error> {
+    pub(super) fn check(&self, of: &str) -> Result<(), Error> {
         if self.has_matched {
             return Ok(());
         }

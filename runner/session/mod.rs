@@ -19,14 +19,15 @@ mod live;
 mod matching;
 mod notice;
 mod observe;
-pub mod plugins;
+mod plugins;
 mod preview;
-pub mod protected;
+mod protected;
+mod rehearse;
 mod replanning;
 mod request;
 mod resume;
 mod said;
-pub mod secrets;
+mod secrets;
 mod session_log;
 mod show;
 mod start;
@@ -41,28 +42,31 @@ mod waiting;
 pub use begin::{Begin, NothingLeft};
 pub use cancel::{Cancel, Cancelling, cancel};
 pub use choose::{only_incomplete, only_running};
-pub use engine::engine_options;
 pub use exclusivity::Exclusivity;
 pub use follow::{Followed, RunRows, RunnerLog, SeenRow};
 pub use host::Host;
 pub use list::{List, Listed, list};
-pub use matching::Trials;
+use matching::TrialGlob;
 pub use notice::Notice;
 pub use observe::Observe;
-pub use plugins::Build;
+pub use plugins::{
+    Build, CreatePlugin, CreatedPlugin, Interruptible, build_plugin, create_plugin, inspect_plugin,
+    list_tools,
+};
 pub use preview::{
     PendingTrial, Preview, PreviewedAccess, preview_resume, preview_start, validate,
 };
+pub use rehearse::{NamedFile, PlainStdin, Rehearse, RehearsedPlugin, rehearse};
 pub use request::{Resume, Start};
 pub use resume::resume;
 pub use said::said;
 pub use session_log::SessionLog;
-pub use show::{history, show};
+pub use show::{Show, history, show};
 pub use start::start;
 pub use stop::{Stop, StopAnswer, Stopped, Stopping, stop};
 pub use story::swept_text;
-pub use upkeep::{Cleaned, Pruned, cleanup, prune, verify};
+pub use upkeep::{Cleaned, Pruned, cleanup, pin, prune, reindex, unpin, verify};
 pub use wait::Wait;
 pub use waiting::{POLL_EVERY, Waiting, block_on};
 
-pub use crate::record::Conclusion;
+pub use crate::record::{Conclusion, Store};

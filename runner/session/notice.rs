@@ -3,7 +3,8 @@
 use std::{io, path::Path};
 
 use crate::{
-    model::ProviderId,
+    model::{Grants, Limits, ProviderId},
+    plugin::Heard,
     record::{RunId, Swept},
     run::Reduced,
     toolchain::{Built, Source},
@@ -23,6 +24,8 @@ pub enum Notice<'a> {
     },
     /// A plugin is used although its source has changed since it was built.
     Stale(&'a Source),
+    /// A plugin that is named by its folder is used although its source has changed since it was built.
+    StaleFile(&'a Source),
     /// A plugin's build tools begin.
     Building(&'a Source),
     /// They have printed a line.
@@ -88,6 +91,41 @@ pub enum Notice<'a> {
         /// How many are new.
         added: u64,
     },
+    /// A command is called by the JSON protocol because it answers to it, and not because anybody said so.
+    CalledAsJson,
+    /// A plugin that is called outside of any run asks for more than it is granted.
+    NotGranted {
+        /// What is not granted, in the plugin's words.
+        requests: &'a [&'a str],
+        /// What it is granted.
+        granted: &'a Grants,
+        /// The same and all that it asks for, as far as it is understood.
+        wanted: &'a Grants,
+        /// What it may use.
+        limits: &'a Limits,
+    },
+    /// Of several calls of a plugin this is the last one; what it said follows.
+    LastCallSaid {
+        /// Which call it was, from 1.
+        number: u32,
+        /// How many were asked for.
+        of: u32,
+    },
+    /// A plugin that is called outside of any run says something.
+    Heard(Heard<'a>),
     /// Trials of the run came to no verdict, and do not run again without being asked for.
     Unjudged(u64),
+}
+
+impl Notice<'_> {
+    /// Tells whether it says how a plugin is called outside of any run, most of which the answer has as well.
+    pub fn is_of_rehearsal(&self) -> bool {
+        matches!(
+            self,
+            Self::CalledAsJson
+                | Self::NotGranted { .. }
+                | Self::LastCallSaid { .. }
+                | Self::Heard(_)
+        )
+    }
 }

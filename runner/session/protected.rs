@@ -15,7 +15,7 @@ const CARGO: [(&str, &str); 2] = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".ru
 
 /// What every command uses that calls guests: in a folder of compiled plugins a guest could leave code for the host, among
 /// temporary folders it could change those of other attempts, and in one of programs it could leave a compiler.
-pub fn of_process(host: &Host) -> Vec<Protected> {
+pub(super) fn of_process(host: &Host) -> Vec<Protected> {
     let Host {
         program,
         cache,
@@ -102,7 +102,7 @@ fn of_run(dir: &Path, root: &Path, host: &Host) -> Vec<Protected> {
 }
 
 /// What is kept in a results root beside its runs; links may have led it elsewhere.
-pub fn of_root(root: &Path, host: &Host) -> Vec<Protected> {
+pub(super) fn of_root(root: &Path, host: &Host) -> Vec<Protected> {
     let kept = record::kept_in_root(root).into_iter();
     let mut protected: Vec<_> = kept
         .map(|(what, path)| Protected::folder(what, &path))
@@ -113,7 +113,7 @@ pub fn of_root(root: &Path, host: &Host) -> Vec<Protected> {
 }
 
 /// Files that secrets are read from.
-pub fn of_secrets(files: &[PathBuf]) -> impl Iterator<Item = Protected> {
+pub(super) fn of_secrets(files: &[PathBuf]) -> impl Iterator<Item = Protected> {
     let files = files.iter();
     files.map(|path| Protected::file("a file of secrets", path))
 }

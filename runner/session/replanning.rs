@@ -4,7 +4,7 @@ use std::{ops::Range, path::Path};
 
 use miette::miette;
 
-use super::{Build, Host, Notice, Observe, Resume, Trials, differences, plugins};
+use super::{Build, Host, Notice, Observe, Resume, TrialGlob, differences, plugins};
 use crate::{
     error::Error,
     model::RunStatus,
@@ -79,7 +79,7 @@ fn check_glob(rerun: Option<&Rerun>, plan: &Plan) -> Result<(), Error> {
     let Some(Rerun::Glob(glob)) = rerun else {
         return Ok(());
     };
-    let mut trials = Trials::new(glob).map_err(|error| Error::usage(miette!("{error}")))?;
+    let mut trials = TrialGlob::new(glob).map_err(|error| Error::usage(miette!("{error}")))?;
     plan.each_trial(|trial| {
         trials.means(&trial.to_string());
     })

@@ -1,27 +1,35 @@
 //! [`said`]: what guests have said in their attempts.
 
-use std::io;
+use globset::Glob;
+use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
 use crate::{
-    record::{LineError, Row, RunEntry, RunReader},
+    error::{Error, ExitStatus},
+    record::{LineError, RunEntry, RunReader},
     view::{DocumentVersion, SpokenAttempt, SpokenAttempts},
 };
 
-/// Gathers what was said in those attempts of a run whose rows are `wanted`; `damaged` hears of lines that give none.
+/// Gathers what was said in the attempts of a run whose trial's id or test's id matches `glob`; `damaged` hears of lines
+/// that give no row.
 ///
 /// # Errors
 ///
-/// Fails if the rows cannot be read on.
+/// Fails if no attempt is meant, or if the run cannot be read.
 pub fn said(
     run: &RunEntry,
-    reader: &RunReader,
-    wanted: impl Fn(&Row<'_>) -> bool,
+    glob: &str,
     mut damaged: impl FnMut(&LineError),
-) -> Result<SpokenAttempts, io::Error> {
+) -> Result<SpokenAttempts, Error> {
+    let wanted = Glob::new(glob)
+        .into_diagnostic()
+        .wrap_err("the trial is not a valid glob")
+        .map_err(Error::usage)?
+        .compile_matcher();
+    let reader = RunReader::open(&run.dir).map_err(Error::record)?;
     let mut attempts = Vec::new();
     for row in reader.rows() {
         match row {
-            Ok(row) if wanted(&row) => {
+            Ok(row) if wanted.is_match(&*row.trial) || wanted.is_match(&*row.test) => {
                 let text = |name| reader.attempt_text(&row, name);
                 let log = text("log.jsonl");
                 let (stdout, stderr) = (text("stdout.txt"), text("stderr.txt"));
@@ -29,8 +37,18 @@ pub fn said(
             }
             Ok(_) => {}
             Err(error @ LineError::Damaged { .. }) => damaged(&error),
-            Err(LineError::Io(error)) => return Err(error),
+            Err(error) => return Err(Error::storage(miette::Report::from_err(error))),
         }
+    }
+    if attempts.is_empty() {
+        return Err(Error {
+            status: ExitStatus::NothingSelected,
+            report: miette!(
+                help = "`runner logs RUN` prints all rows; a trial is `test@provider#repeat`, a test's id or a glob over either",
+                "no attempt of `{glob}` has ended in run `{}`",
+                run.id
+            ),
+        });
     }
     Ok(SpokenAttempts {
         v: DocumentVersion,

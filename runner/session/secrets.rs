@@ -67,7 +67,7 @@ pub(super) fn missing(
 /// # Errors
 ///
 /// Fails if a file cannot be read, or a value cannot be used.
-pub fn read(
+pub(super) fn read(
     names: &BTreeSet<String>,
     files: &[PathBuf],
     variable: fn(&str) -> Option<OsString>,
@@ -101,7 +101,7 @@ pub fn read(
 }
 
 /// Makes the error that tells of each secret, and of whose it is, how it gets a value.
-pub fn no_value(missing: &[(&str, String)]) -> Error {
+pub(super) fn no_value(missing: &[(&str, String)]) -> Error {
     let named: Vec<_> = missing
         .iter()
         .map(|(secret, whose)| format!("secret `{secret}`{whose}"))

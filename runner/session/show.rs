@@ -1,11 +1,17 @@
 //! [`show`] and [`history`]: everything that is known of one run. Its manifest and its rows are read once.
 
-use jiff::Timestamp;
+use std::path::Path;
 
+use jiff::Timestamp;
+use miette::{IntoDiagnostic as _, WrapErr as _};
+
+use super::TrialGlob;
 use crate::{
+    error::Error,
     model::{Reason, RunStatus},
     record::{
-        InFlightAtDeath, LineError, Look, RecordError, Row, RunEntry, RunReader, Underway, Wanted,
+        Account, InFlightAtDeath, LineError, Look, RecordError, Row, RunEntry, RunReader, Underway,
+        Wanted,
     },
     run::TrialNames,
     view::{
@@ -14,19 +20,80 @@ use crate::{
     },
 };
 
-/// Shows a run with the rows that `wants` asks for; `damaged` hears of lines that give none.
+/// What is asked for: a run, and some of its rows. The default is none of them.
+#[derive(Clone, Debug, Default)]
+pub struct Show {
+    /// Only the rows of trials whose id or test id matches this glob, in full.
+    pub trial: Option<String>,
+    /// Only final rows that are failures, errors or timeouts.
+    pub only_bad: bool,
+    /// All rows, where nothing else is asked for.
+    pub is_everything: bool,
+}
+
+/// Shows the run in `dir` with the rows that are asked for; `damaged` hears of lines that give none.
 ///
 /// # Errors
 ///
-/// Fails if its rows cannot be read.
+/// Fails if the run or its rows cannot be read, or if no trial with a row is meant.
 pub fn show(
-    look: &Look,
-    wants: impl FnMut(&Row<'_>) -> Wanted,
+    dir: &Path,
+    request: &Show,
     damaged: impl FnMut(&LineError),
     now: Timestamp,
-) -> Result<ShownRun, RecordError> {
+) -> Result<ShownRun, Error> {
+    let trials = request.trial.as_deref().map(TrialGlob::new).transpose();
+    let mut trials = trials
+        .into_diagnostic()
+        .wrap_err("`--trial` is not a valid glob")
+        .map_err(Error::usage)?;
+    let look = look(dir)?;
+    let wants = |row: &Row<'_>| request.wants(row, trials.as_mut());
+    let account = look.reader().account(wants, damaged);
+    let shown = account.and_then(|account| shown(&look, account, now));
+    let shown = shown.map_err(Error::record)?;
+    if let Some(trials) = &trials {
+        trials.check("with a row")?;
+    }
+    Ok(shown)
+}
+
+/// Shows the sessions of the run in `dir`.
+///
+/// # Errors
+///
+/// Fails if the run or its rows cannot be read.
+pub fn history(dir: &Path, now: Timestamp) -> Result<RunHistory, Error> {
+    let look = look(dir)?;
+    let entry = look.history().and_then(|history| look.entry(&history));
+    let (run, deaths) = entry.map_err(Error::record)?;
+    Ok(RunHistory {
+        run: RunSummary::new(&run, now),
+        manifest: look.reader().manifest().clone(),
+        deaths: named(look.reader(), deaths),
+    })
+}
+
+impl Show {
+    fn wants(&self, row: &Row<'_>, trials: Option<&mut TrialGlob>) -> Wanted {
+        let is_asked_for = match trials {
+            Some(trials) => trials.means(&row.trial),
+            None => self.is_everything || self.only_bad,
+        };
+        match (is_asked_for, self.only_bad) {
+            (true, false) => Wanted::Yes,
+            (true, true) if row.outcome.is_bad() => Wanted::IfCurrent,
+            _ => Wanted::No,
+        }
+    }
+}
+
+fn look(dir: &Path) -> Result<Look, Error> {
+    Look::at(dir).map_err(|error| Error::find(error.into()))
+}
+
+fn shown(look: &Look, account: Account, now: Timestamp) -> Result<ShownRun, RecordError> {
     let reader = look.reader();
-    let account = reader.account(wants, damaged)?;
     let (run, deaths) = look.entry(&account.history)?;
     let is_running = run.status == RunStatus::Running;
     let is_crashed = run.status == RunStatus::Incomplete && run.reason == Some(Reason::Crashed);
@@ -45,21 +112,6 @@ pub fn show(
             manifest: reader.manifest().clone(),
             rows: account.rows,
         },
-    })
-}
-
-/// Shows the sessions of a run.
-///
-/// # Errors
-///
-/// Fails as [`show`] does.
-pub fn history(look: &Look, now: Timestamp) -> Result<RunHistory, RecordError> {
-    let reader = look.reader();
-    let (run, deaths) = look.entry(&look.history()?)?;
-    Ok(RunHistory {
-        run: RunSummary::new(&run, now),
-        manifest: reader.manifest().clone(),
-        deaths: named(reader, deaths),
     })
 }
 

@@ -1,4 +1,4 @@
-//! [`verify`], [`prune`] and [`cleanup`]: keeping results in order.
+//! [`verify`], [`prune`], [`cleanup`], [`pin`], [`unpin`] and [`reindex`]: keeping results in order.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,11 +8,12 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    error::ExitStatus,
+    error::{Error, ExitStatus},
     record::{
-        ClaimError, Policy, Pruning, RecordError, RunEntry, Spared, Store, Swept, Verification,
+        ClaimError, Pinning, Policy, Pruning, RecordError, Reindexed, RunEntry, Spared, Store,
+        Swept, Verification,
     },
-    view::{CleanupReport, Execution, PruneReport, VerifyReport},
+    view::{CleanupReport, PruneReport, UpkeepMode, VerifyReport},
 };
 
 /// What was pruned, or would be.
@@ -46,6 +47,33 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, RecordError> {
     Ok(VerifyReport::new(dir, Verification::of(dir)?))
 }
 
+/// Keeps a run from being pruned, and notes why.
+///
+/// # Errors
+///
+/// Fails if somebody else is changing the run, or if it cannot be written.
+pub fn pin(run: &RunEntry, reason: Option<String>, now: Timestamp) -> Result<Pinning, Error> {
+    run.pin(reason, now).map_err(Error::claim)
+}
+
+/// Lets a pinned run be pruned again.
+///
+/// # Errors
+///
+/// Fails as [`pin`] does.
+pub fn unpin(run: &RunEntry, now: Timestamp) -> Result<Pinning, Error> {
+    run.unpin(now).map_err(Error::claim)
+}
+
+/// Makes the index of a results root, `runner.db`, anew from its run directories.
+///
+/// # Errors
+///
+/// Fails if the results root cannot be read or the index cannot be written.
+pub fn reindex(store: &Store) -> Result<Reindexed, RecordError> {
+    store.reindex()
+}
+
 /// Deletes what a policy names, or says what would be deleted.
 ///
 /// # Errors
@@ -54,15 +82,15 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, RecordError> {
 pub fn prune(
     store: &Store,
     policy: &Policy,
-    execution: Execution,
+    mode: UpkeepMode,
     now: Timestamp,
 ) -> Result<Pruned, RecordError> {
-    let pruning = match execution {
-        Execution::Dry => store.prunable(policy, now),
-        Execution::Real => store.prune(policy, now),
+    let pruning = match mode {
+        UpkeepMode::Dry => store.prunable(policy, now),
+        UpkeepMode::Real => store.prune(policy, now),
     }?;
     Ok(Pruned {
-        report: PruneReport::new(&pruning, execution, now),
+        report: PruneReport::new(&pruning, mode, now),
         exit: exit_of(&pruning, policy),
         pruning,
     })
@@ -96,18 +124,18 @@ fn exit_of(pruning: &Pruning, policy: &Policy) -> ExitStatus {
 pub fn cleanup(
     store: &Store,
     age: Duration,
-    execution: Execution,
+    mode: UpkeepMode,
     now: Timestamp,
 ) -> Result<Cleaned, RecordError> {
     let mut runs = store.sweepable(now)?;
     runs.retain(|swept| age_of(&swept.run, now) >= age);
-    let (runs, failures) = match execution {
-        Execution::Dry => (runs, Vec::new()),
-        Execution::Real => sweep(store, runs, now),
+    let (runs, failures) = match mode {
+        UpkeepMode::Dry => (runs, Vec::new()),
+        UpkeepMode::Real => sweep(store, runs, now),
     };
     let is_taken = |(_, error): &(PathBuf, RecordError)| matches!(error, RecordError::Taken(_));
     Ok(Cleaned {
-        report: CleanupReport::new(&runs, &failures, execution, now),
+        report: CleanupReport::new(&runs, &failures, mode, now),
         exit: match failures[..] {
             [] => ExitStatus::Success,
             _ if failures.iter().any(is_taken) => ExitStatus::Busy,

@@ -7,7 +7,7 @@ use super::{error::SourceError, language::Language, watch::Watch};
 
 /// What was found out about a tool.
 #[derive(Debug)]
-pub struct Finding {
+pub struct ToolFinding {
     /// The language that is built with it.
     pub language: Language,
     /// What people call it.
@@ -20,7 +20,7 @@ pub struct Finding {
     is_program: bool,
 }
 
-impl Finding {
+impl ToolFinding {
     /// The tool's program, if it is there and is one: a path, or a name that the search path leads from.
     pub fn program(&self) -> Option<&Path> {
         let found = self.found.as_ref().filter(|_| self.is_program)?;
@@ -29,7 +29,7 @@ impl Finding {
 }
 
 /// Looks for the tools of a language: in a plugin's folder, then on the search path.
-pub fn examine(language: Language, folder: &Path) -> Result<Vec<Finding>, SourceError> {
+pub fn examine(language: Language, folder: &Path) -> Result<Vec<ToolFinding>, SourceError> {
     let watch = Watch {
         on_line: &mut |_| {},
         is_stopped: &|| false,
@@ -37,7 +37,7 @@ pub fn examine(language: Language, folder: &Path) -> Result<Vec<Finding>, Source
     let needs = language.needs().iter();
     needs
         .map(|need| {
-            Ok(Finding {
+            Ok(ToolFinding {
                 language,
                 tool: need.name,
                 found: need.find(folder, &watch)?,

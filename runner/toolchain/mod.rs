@@ -24,7 +24,7 @@ mod tests;
 mod tool;
 mod watch;
 
-pub use doctor::{Finding, examine};
+pub use doctor::{ToolFinding, examine};
 pub use error::SourceError;
 pub use folders::folders;
 pub use kind::SourceKind;

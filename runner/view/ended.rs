@@ -1,9 +1,11 @@
 //! [`EndedRun`]: what came of asking a run to end.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{summary::RunSummary, version::DocumentVersion};
+use crate::record::RunEntry;
 
 /// The document of `runner stop --json` and of `runner cancel --json`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -17,4 +19,15 @@ pub struct EndedRun<'a> {
     /// The run and how it stands now.
     #[serde(flatten)]
     pub run: RunSummary,
+}
+
+impl<'a> EndedRun<'a> {
+    /// What came of it, and how the run stands `now`.
+    pub fn new(run: &RunEntry, result: &'a str, now: Timestamp) -> Self {
+        Self {
+            v: DocumentVersion,
+            result,
+            run: RunSummary::new(run, now),
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub use spoken::{SpokenAttempt, SpokenAttempts};
 pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRun};
 pub use tools::{ToolList, ToolState};
 pub use upkeep::{
-    CleanupReport, DoomedRun, Execution, FailedPath, FoundDamage, Leftover, PruneReport,
-    SizedCount, SparedRun, SweptRun, VerifyReport,
+    CleanupReport, DoomedRun, FailedPath, FoundDamage, Leftover, PruneReport, SizedCount,
+    SparedRun, SweptRun, UpkeepMode, VerifyReport,
 };
 pub use version::DocumentVersion;

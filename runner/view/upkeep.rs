@@ -16,11 +16,21 @@ use crate::{
 
 /// Whether something was done, or only shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Execution {
+pub enum UpkeepMode {
     /// It was only shown.
     Dry,
     /// It was done.
     Real,
+}
+
+impl UpkeepMode {
+    /// Whether something was to be done.
+    pub fn of(is_real: bool) -> Self {
+        match is_real {
+            true => Self::Real,
+            false => Self::Dry,
+        }
+    }
 }
 
 /// The document of `runner prune --json`: what goes and what stays.
@@ -164,10 +174,10 @@ pub struct FoundDamage {
 
 impl PruneReport {
     /// What goes, or has gone, with the runs as they stand `now`.
-    pub fn new(pruning: &Pruning, execution: Execution, now: Timestamp) -> Self {
+    pub fn new(pruning: &Pruning, mode: UpkeepMode, now: Timestamp) -> Self {
         Self {
             v: DocumentVersion,
-            is_dry_run: execution == Execution::Dry,
+            is_dry_run: mode == UpkeepMode::Dry,
             runs: pruning
                 .runs
                 .iter()
@@ -249,13 +259,13 @@ impl CleanupReport {
     pub fn new(
         runs: &[Swept],
         failures: &[(PathBuf, RecordError)],
-        execution: Execution,
+        mode: UpkeepMode,
         now: Timestamp,
     ) -> Self {
         let runs = runs.iter();
         Self {
             v: DocumentVersion,
-            is_dry_run: execution == Execution::Dry,
+            is_dry_run: mode == UpkeepMode::Dry,
             runs: runs
                 .map(|swept| SweptRun {
                     run: RunSummary::new(&swept.run, now),

@@ -1,12 +1,14 @@
 //! The arguments of the commands for authors of plugins. Doc comments of this file are the program's help.
 
-mod call;
+mod grants;
+mod run;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-pub use call::{InspectArgs, OutputArg, ProtocolArg, RehearseArgs};
+pub use grants::parse_grants;
+pub use run::{InspectArgs, OutputArg, ProtocolArg, RehearseArgs};
 
 /// The subcommands of `runner plugin`.
 #[derive(Debug, Subcommand)]
@@ -31,7 +33,7 @@ pub enum PluginCommand {
     /// The call is that of a run: a fresh sandbox with nothing in it but what is granted here, the same limits, and a
     /// deadline. The reply goes to standard output; logs and what it writes to standard error are shown as they come, then
     /// what it was denied, how long each step took and what was used.
-    #[command(after_long_help = call::RUN_NOTES)]
+    #[command(after_long_help = run::RUN_NOTES)]
     Run(Box<RehearseArgs>),
     /// Show which tools that build plugins are here, and how the others are installed
     Doctor(DoctorArgs),
@@ -45,10 +47,10 @@ pub struct NewArgs {
     pub folder: PathBuf,
     /// What it is written in
     #[arg(long = "lang", value_name = "LANGUAGE")]
-    pub language: Language,
+    pub language: LanguageArg,
     /// What it becomes [default: a component, but a command in C and Go]
     #[arg(long)]
-    pub kind: Option<PluginKind>,
+    pub kind: Option<PluginKindArg>,
 }
 
 /// What `runner plugin build` is told.
@@ -67,7 +69,7 @@ pub struct DoctorArgs {
     pub folder: PathBuf,
     /// Look for the tools of this language alone, and exit with 1 if one is missing
     #[arg(long = "lang", value_name = "LANGUAGE")]
-    pub language: Option<Language>,
+    pub language: Option<LanguageArg>,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -79,7 +81,7 @@ pub struct DoctorArgs {
     feature = "internals",
     expect(missing_docs, reason = "clap would show more than the word")
 )]
-pub enum Language {
+pub enum LanguageArg {
     Rust,
     Python,
     #[value(name = "javascript")]
@@ -90,7 +92,7 @@ pub enum Language {
 
 /// The kinds of plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PluginKind {
+pub enum PluginKindArg {
     /// Typed calls
     Component,
     /// A program with standard input and output

@@ -1,60 +1,51 @@
-//! `runner plugin inspect`.
+//! [`inspect_plugin`]: what a plugin is and what it needs.
 
 use std::path::Path;
 
 use miette::miette;
 
-use super::{file, workbench::Workbench};
+use super::{
+    bench::{Bench, Interruptible},
+    file::plugin_file,
+};
 use crate::{
-    cli::InspectArgs,
-    commands::Surroundings,
-    error::{Error, ExitStatus},
+    error::Error,
     model::{Limits, chain},
-    output::{self, Output},
     plugin::{CommandProtocol, Engine, Kind, PluginFile},
     run,
+    session::{Host, Observe},
     view::{CompiledPlugin, PluginInspection},
 };
 
-/// Shows what a plugin is and what it needs.
-pub(super) fn inspect(
-    args: &InspectArgs,
-    surroundings: &Surroundings,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
-    let path = file::find(&args.file, output)?;
+/// Finds out as much of a plugin as its file lets anybody know; what is wrong with one that cannot be used is part of the
+/// answer.
+///
+/// # Errors
+///
+/// Fails if `path` is neither a file that can be read nor the folder of a plugin that is built.
+pub fn inspect_plugin(
+    path: &Path,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<Interruptible<PluginInspection>, Error> {
+    let path = plugin_file(path, observe)?;
     let bytes = PluginFile::read_bytes(&path, Limits::default().file)
         .map_err(|error| Error::usage(miette!("{}", chain(&error))))?;
-    let bench = Workbench::new(Engine::new, surroundings, output)?;
-    let inspection = look_at(&path, bytes, &bench);
-    if let Some(status) = bench.stopped() {
-        return Ok(status);
-    }
-
-    if args.json {
-        output.document(&inspection);
-    } else {
-        output.data(&output::inspection_text(&inspection, output.width()));
-    }
-    match inspection.problem {
-        None => Ok(ExitStatus::Success),
-        Some(problem) => Err(Error::usage(miette!("{problem}"))),
-    }
-}
-
-/// Finds out as much as the file lets anybody know.
-fn look_at(path: &Path, bytes: Vec<u8>, bench: &Workbench) -> PluginInspection {
-    let mut inspection = PluginInspection::of(path, &bytes);
-    let described = describe(&mut inspection, bytes, bench);
+    let bench = Bench::new(Engine::new, host)?;
+    let mut inspection = PluginInspection::of(&path, &bytes);
+    let described = describe(&mut inspection, bytes, &bench);
     inspection.problem = described.err();
-    inspection
+    Ok(match bench.interrupted() {
+        None => Interruptible::Done(inspection),
+        Some(signal) => Interruptible::Interrupted(signal),
+    })
 }
 
 /// Compiles the plugin and asks it what it is; fails with the reason why it cannot be used.
 fn describe(
     inspection: &mut PluginInspection,
     bytes: Vec<u8>,
-    bench: &Workbench,
+    bench: &Bench,
 ) -> Result<(), String> {
     let file = PluginFile::from_bytes(&inspection.path, bytes).map_err(|error| chain(&error))?;
     inspection.set_kind(file.kind);

@@ -1,16 +1,13 @@
-//! `--grant`: what a plugin may touch, as the command line says it, and back.
+//! `--grant`: what a plugin may touch, as the command line says it.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use miette::miette;
 
 use crate::{
     error::Error,
     model::{BoundSecret, FsGrant, FsMode, Grants, Limits, NetGrant, is_secret_name},
-    output,
-    plugin::{Access, Network, Secrets},
-    run::{self, Protected},
-    scenario::{self, Template},
+    scenario,
 };
 
 /// How a grant is written.
@@ -19,7 +16,11 @@ const FORMS: &str = "a grant is `net=https://api.example.com`, `secret=API_KEY`,
                      `fs=work:/work:rw` or `env=LANG=C.UTF-8`";
 
 /// Reads what the command line grants; `limits` are those of the call.
-pub(super) fn read(texts: &[String], limits: &Limits) -> Result<Grants, Error> {
+///
+/// # Errors
+///
+/// Fails with the first text that is not a grant.
+pub fn parse_grants(texts: &[String], limits: &Limits) -> Result<Grants, Error> {
     let mut grants = Grants::default();
     for text in texts {
         add(&mut grants, text, limits).map_err(|reason| {
@@ -31,74 +32,6 @@ pub(super) fn read(texts: &[String], limits: &Limits) -> Result<Grants, Error> {
     }
     grants.env.sort();
     Ok(grants)
-}
-
-/// Finds what is granted, and refuses folders that let the plugin get at what is `protected`. `scratch` is where a
-/// call's own files may be made.
-pub(super) fn access(
-    grants: &Grants,
-    secrets: Secrets,
-    scratch: &Path,
-    protected: &[Protected],
-) -> Result<Access, Error> {
-    let mounts = run::mounts(grants, Path::new(""));
-    let mounts = mounts.map_err(|reason| Error::usage(miette!("{reason}")))?;
-    let granted: Vec<_> = mounts.iter().collect();
-    let mut refused = run::check_folders(&granted, protected)
-        .into_iter()
-        .flatten();
-    if let Some(error) = refused.next() {
-        return Err(Error::usage(error));
-    }
-    Ok(Access {
-        net: Network::new(grants.net.clone()),
-        secrets: Arc::new(secrets),
-        mounts,
-        scratch_root: scratch.into(),
-    })
-}
-
-/// What `--grant` has to say for `wanted` where `granted` is not enough, and `--limit` with it.
-pub(super) fn missing_flags(granted: &Grants, wanted: &Grants, limits: &Limits) -> Vec<String> {
-    let net = wanted.net.iter().filter(|net| !granted.net.contains(net));
-    let secrets = wanted.secrets.iter();
-    let secrets = secrets.filter(|name| !granted.secrets.contains(name));
-    let folders: Vec<_> = wanted
-        .fs
-        .iter()
-        .filter(|folder| !granted.fs.contains(folder))
-        .collect();
-    let grants = net
-        .map(|net| format!("net={net}"))
-        .chain(secrets.map(|name| format!("secret={name}")))
-        .chain(
-            folders
-                .iter()
-                .map(|folder| fs_flag(&folder.path, &folder.mount, folder.mode)),
-        );
-    let mut flags: Vec<_> = grants
-        .map(|grant| format!("--grant {}", output::quoted(&grant)))
-        .collect();
-    let writes = folders
-        .iter()
-        .any(|folder| folder.mode == FsMode::ReadWrite);
-    if writes && limits.scratch == 0 {
-        flags.push("--limit scratch=16MiB".to_owned());
-    }
-    flags
-}
-
-/// Tells whether a template has a path that begins with `root`.
-pub(super) fn uses(text: &str, root: &str) -> bool {
-    Template::parse(text).is_ok_and(|template| template.keys_of(root).next().is_some())
-}
-
-fn fs_flag(path: &str, mount: &str, mode: FsMode) -> String {
-    let mode = match mode {
-        FsMode::ReadOnly => "",
-        FsMode::ReadWrite => ":rw",
-    };
-    format!("fs={path}:{mount}{mode}")
 }
 
 fn add(grants: &mut Grants, text: &str, limits: &Limits) -> Result<(), String> {
@@ -158,11 +91,11 @@ fn folder(text: &str, limits: &Limits) -> Result<FsGrant, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::parse_grants;
     use crate::model::Limits;
 
     #[test]
-    fn what_is_no_grant_is_refused() {
+    fn what_is_not_a_grant_is_refused() {
         for text in [
             "",
             "net",
@@ -181,11 +114,11 @@ mod tests {
             "env=A={{",
             "root=/",
         ] {
-            let error = read(&[text.to_owned()], &Limits::default()).unwrap_err();
+            let error = parse_grants(&[text.to_owned()], &Limits::default()).unwrap_err();
             assert!(error.to_string().contains("is not understood"), "{text}");
         }
         for twice in [["fs=/:/data", "fs=/tmp:/data"], ["env=A=1", "env=A=2"]] {
-            read(&twice.map(str::to_owned), &Limits::default()).unwrap_err();
+            parse_grants(&twice.map(str::to_owned), &Limits::default()).unwrap_err();
         }
     }
 }

@@ -1,32 +1,28 @@
-//! From what the command line calls a plugin to its file.
+//! [`plugin_file`]: the file of a plugin that is named by a path.
 
 use std::path::{Path, PathBuf};
 
 use miette::miette;
 
+use super::build::unusable;
 use crate::{
     error::Error,
-    output::Output,
-    session::plugins,
+    session::{Notice, Observe},
     toolchain::{Source, SourceState},
 };
 
 /// Finds the file of a plugin, which may be named by the folder that it was built in. Nothing is built.
-pub(super) fn find(path: &Path, output: &Output) -> Result<PathBuf, Error> {
+pub(crate) fn plugin_file(path: &Path, observe: &mut dyn Observe) -> Result<PathBuf, Error> {
     if !path.is_dir() {
         return Ok(path.into());
     }
-    let source = Source::open(path).map_err(|error| plugins::unusable(&error))?;
-    // Nobody handles signals yet, so they end the process.
+    let source = Source::open(path).map_err(|error| unusable(&error))?;
+    // Nobody listens to signals yet, so they end the process.
     let state = source.state(&|| false);
-    match state.map_err(|error| plugins::unusable(&error))? {
+    match state.map_err(|error| unusable(&error))? {
         SourceState::Fresh(file) => Ok(file),
         SourceState::Stale(file) => {
-            output.warn(&format!(
-                "plugin `{}` was not built from what is in its folder now; `runner plugin build {}` builds it anew",
-                source.name(),
-                path.display()
-            ));
+            observe.notice(&Notice::StaleFile(&source));
             Ok(file)
         }
         SourceState::Missing => Err(Error::usage(miette!(

@@ -11,12 +11,12 @@ use std::{
 
 use miette::miette;
 
-use super::{Notice, Observe};
 use crate::{
     error::{Error, ExitStatus},
     model::{StopSignal, chain},
     run::{self, StopRequest, StopSignals},
     scenario::{Provider, Scenario, Selection},
+    session::{Host, Notice, Observe},
     toolchain::{Built, Source, SourceError, SourceState, Watch},
 };
 
@@ -30,7 +30,7 @@ pub enum Build {
 }
 
 /// Finds the plugin file of every provider, in the scenario's order. What is not selected is neither built nor missed.
-pub(super) fn find(
+pub(crate) fn find(
     scenario: &Scenario,
     selection: &Selection,
     build: Build,
@@ -89,8 +89,18 @@ fn of_folder(
     }
 }
 
+/// Builds the plugin in a folder with its source.
+///
+/// # Errors
+///
+/// Fails if the folder is not a plugin, if its tools fail, or if a signal ends them.
+pub fn build_plugin(folder: &Path, host: &Host, observe: &mut dyn Observe) -> Result<Built, Error> {
+    let source = Source::open(folder).map_err(|error| unusable(&error))?;
+    build_now(&source, host.signals.as_ref(), observe)
+}
+
 /// Builds a plugin, tells about it, and ends the tools when a signal comes.
-pub fn build_now(
+fn build_now(
     source: &Source,
     signals: Option<&StopSignals>,
     observe: &mut dyn Observe,
@@ -116,8 +126,8 @@ pub fn build_now(
 fn listening<T>(
     signals: Option<&StopSignals>,
     work: impl FnOnce(&dyn Fn() -> bool) -> T,
-) -> (T, Arc<Stopped>) {
-    let stopped = Arc::new(Stopped::default());
+) -> (T, Arc<BuildStop>) {
+    let stopped = Arc::new(BuildStop::default());
     let flag = Arc::clone(&stopped);
     if let Some(signals) = signals {
         signals.listen(move |request| flag.set(&request));
@@ -131,13 +141,13 @@ fn listening<T>(
 
 /// Whether a build is to stop, and by which signal.
 #[derive(Default)]
-struct Stopped {
+struct BuildStop {
     is_set: AtomicBool,
     is_terminate: AtomicBool,
     is_hang_up: AtomicBool,
 }
 
-impl Stopped {
+impl BuildStop {
     fn set(&self, request: &StopRequest) {
         match request.signal {
             Some(StopSignal::Terminate) => self.is_terminate.store(true, Ordering::Relaxed),
@@ -175,8 +185,8 @@ fn not_built(source: &Source, provider: &Provider) -> Error {
     ))
 }
 
-/// A folder that is no plugin, or one that cannot be built.
-pub fn unusable(error: &SourceError) -> Error {
+/// Makes the error of a folder that is not a plugin, or that cannot be built.
+pub(super) fn unusable(error: &SourceError) -> Error {
     let text = chain(error);
     Error::usage(match error.help() {
         Some(help) => miette!(help = help, "{text}"),

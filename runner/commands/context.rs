@@ -1,0 +1,82 @@
+//! [`Context`]: what a command gets beside its flags.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use miette::miette;
+
+use crate::{
+    error::Error,
+    model::RunStatus,
+    output::{self, Notices, Output},
+    record::RunId,
+    run::StopSignals,
+    session::{Host, SessionLog},
+};
+
+/// What a command gets beside its flags: what `main` knows of the process and its environment.
+pub struct Context {
+    /// What the process offers to the use cases; its program is also started again to run in the background.
+    pub host: Host,
+    /// Standard output and standard error.
+    pub output: Output,
+    /// Whether this process is to leave its terminal, as [`DETACHED_ARGUMENT`](super::DETACHED_ARGUMENT) says.
+    pub is_detached: bool,
+    /// The results root where the command line names none.
+    pub results: PathBuf,
+    /// `RUNNER_RUN`: the run that is meant where the command line names none.
+    pub run: Option<String>,
+    /// `RUNNER_LOG`: what goes into `runner.log`.
+    pub log_filter: Option<String>,
+}
+
+impl Context {
+    /// The host of a session of this process: its signals stop it, and what the runner traces goes into its log.
+    pub(super) fn session_host(&self) -> Result<Host, Error> {
+        let signals = StopSignals::install()
+            .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
+        let screen = self.output.clone();
+        signals.pause_by(move |pause| screen.aside(pause));
+        Ok(Host {
+            signals: Some(signals),
+            log: self.log(self.log_filter.as_deref()),
+            ..self.host.clone()
+        })
+    }
+
+    /// Shows what use cases have to say beside their answers.
+    pub(super) fn notices(&self) -> Notices {
+        Notices(self.output.clone())
+    }
+
+    /// Shows warnings of what the runner does to results, which no run's log has.
+    pub(super) fn show_warnings(&self) {
+        self.log(None).begin();
+    }
+
+    /// The wall clock.
+    pub(super) fn now(&self) -> Timestamp {
+        (self.host.now)()
+    }
+
+    /// The command that goes on with a run, if anything of it is left to do.
+    pub(super) fn resume_command(
+        &self,
+        dir: &Path,
+        id: &RunId,
+        status: RunStatus,
+    ) -> Option<String> {
+        output::resume_command(dir, id, status, &self.results)
+    }
+
+    /// Starts to receive what the runner traces, as `filter` says, and to show warnings once the log begins.
+    fn log(&self, filter: Option<&str>) -> SessionLog {
+        let output = self.output.clone();
+        SessionLog::start(filter, move |warning| {
+            // The log has it already.
+            if !output.is_log() {
+                output.warn(warning);
+            }
+        })
+    }
+}
