@@ -10,13 +10,13 @@ use crate::{model::Counts, plugin::Moment, run};
 
 /// How fast trials end: those of this session, since the first could begin, by the time in which the process could work.
 #[derive(Clone, Copy)]
-pub(super) struct Pace {
+pub(super) struct TrialPace {
     /// What earlier sessions have done.
     before: u64,
     begun: Moment,
 }
 
-impl Pace {
+impl TrialPace {
     pub(super) fn begin(before: u64) -> Self {
         Self {
             before,
@@ -50,7 +50,7 @@ const NARROW: usize = 80;
 
 /// What there is room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct BarRoom {
     /// Whether what is running longest has a line of its own.
     is_tall: bool,
     /// Whether the bar is as long as what is beside it leaves.
@@ -59,7 +59,7 @@ pub(super) struct Room {
     is_narrow: bool,
 }
 
-impl Room {
+impl BarRoom {
     /// The room on a screen of so many columns; `is_wanted` tells whether there is something that runs for long.
     pub(super) fn of(columns: Option<usize>, is_wanted: bool) -> Self {
         let is_less = |than| columns.is_some_and(|columns| columns < than);
@@ -72,7 +72,7 @@ impl Room {
 }
 
 /// How the bar is laid out, with what is running longest at its end or, in a tall one, below it.
-pub(super) fn style(room: Room, pace: Option<Pace>) -> ProgressStyle {
+pub(super) fn style(room: BarRoom, pace: Option<TrialPace>) -> ProgressStyle {
     let rate = move |state: &ProgressState| pace?.rate(state.pos());
     let count = |get: fn(&ProgressState) -> u64| {
         move |state: &ProgressState, writer: &mut dyn std::fmt::Write| {

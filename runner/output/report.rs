@@ -10,7 +10,7 @@ use owo_colors::OwoColorize as _;
 
 use super::{
     Output, awaited,
-    bar::{self, Pace},
+    bar::{self, TrialPace},
     denials, failure, format,
     grants::{self, Granted},
     next, notices, runs,
@@ -56,9 +56,9 @@ pub struct Report {
     default_root: PathBuf,
     bar: Option<ProgressBar>,
     /// What there is room for beside the bar.
-    room: bar::Room,
+    room: bar::BarRoom,
     /// How fast trials end, once they can begin.
-    pace: Option<Pace>,
+    pace: Option<TrialPace>,
     shown: u64,
     /// The session whose failures were printed as they happened.
     told: Option<u32>,
@@ -78,7 +78,7 @@ impl Report {
             granted: Granted::default(),
             default_root,
             bar: None,
-            room: bar::Room::default(),
+            room: bar::BarRoom::default(),
             pace: None,
             shown: 0,
             told: None,
@@ -296,7 +296,7 @@ impl Report {
     fn show_bar(&mut self, planned: u64) {
         let bar =
             ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr_with_hz(10));
-        self.room = bar::Room::of(self.output.talk_columns(), true);
+        self.room = bar::BarRoom::of(self.output.talk_columns(), true);
         bar.set_style(bar::style(self.room, None));
         self.output.set_bar(Some(bar.clone()));
         self.bar = Some(bar);
@@ -304,7 +304,7 @@ impl Report {
 
     /// Gives what is running longest a line of its own where the bar leaves too little room beside it.
     fn make_room(&mut self, is_wanted: bool) {
-        let room = bar::Room::of(self.output.talk_columns(), is_wanted);
+        let room = bar::BarRoom::of(self.output.talk_columns(), is_wanted);
         if let Some(bar) = &self.bar
             && room != self.room
         {
@@ -357,7 +357,7 @@ impl Observe for Report {
                 self.requests(provider, requests, &toml);
             }
             run::Event::Begun { counts } => {
-                self.pace = Some(Pace::begin(counts.done()));
+                self.pace = Some(TrialPace::begin(counts.done()));
                 if let Some(bar) = &self.bar {
                     bar.set_position(counts.done());
                     bar.set_style(bar::style(self.room, self.pace));

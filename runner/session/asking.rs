@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of asking whoever holds a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum HolderAnswer {
     /// Nobody held it.
     Idle,
     /// The session that was asked has ended, or whoever held the run has left without opening one.
@@ -79,22 +79,25 @@ impl Asking {
         &mut self,
         run: &mut RunEntry,
         observe: &mut dyn Observe,
-    ) -> Result<Option<Asked>, Error> {
+    ) -> Result<Option<HolderAnswer>, Error> {
         let reader = RunReader::open(&run.dir).map_err(Error::record)?;
         let answer = match reader.holder() {
             None => match self.session {
-                None => Asked::Idle,
-                Some(session) => Asked::Ended { session },
+                None => HolderAnswer::Idle,
+                Some(session) => HolderAnswer::Ended { session },
             },
             Some(holder) => {
                 let session = *self.session.get_or_insert_with(|| session_of(&reader));
                 if has_ended(&reader, session) {
-                    Asked::Ended { session }
+                    HolderAnswer::Ended { session }
                 } else {
                     let token = holder.token;
                     self.ask(run, &reader, Holding { session, token }, observe)?;
                     let is_late = |bound| self.begun.elapsed() >= bound;
-                    return Ok(self.bound.is_some_and(is_late).then_some(Asked::Missing));
+                    return Ok(self
+                        .bound
+                        .is_some_and(is_late)
+                        .then_some(HolderAnswer::Missing));
                 }
             }
         };

@@ -4,7 +4,7 @@ use miette::miette;
 
 use super::{
     Host, Observe, StopAnswer, Stopped, Waiting,
-    asking::{Asked, Asking, settle},
+    asking::{Asking, HolderAnswer, settle},
     block_on,
 };
 use crate::{
@@ -92,7 +92,7 @@ impl Waiting for Cancelling<'_> {
         let Some(asked) = self.asking.poll(&mut self.run, observe)? else {
             return Ok(None);
         };
-        if asked != Asked::Missing {
+        if asked != HolderAnswer::Missing {
             settle(self.store, &mut self.run, (self.host.now)())?;
         }
         let answer = match answer(asked, self.run.status, self.run.sessions) {
@@ -110,10 +110,10 @@ impl Waiting for Cancelling<'_> {
 }
 
 /// What became of a request, by how the run stands after it; `None` if the run is still to be dropped.
-fn answer(asked: Asked, status: RunStatus, sessions: u32) -> Option<StopAnswer> {
-    let has_answered = matches!(asked, Asked::Ended { session } if session <= sessions);
+fn answer(asked: HolderAnswer, status: RunStatus, sessions: u32) -> Option<StopAnswer> {
+    let has_answered = matches!(asked, HolderAnswer::Ended { session } if session <= sessions);
     match (asked, status) {
-        (Asked::Missing, _) => Some(StopAnswer::NoAnswer),
+        (HolderAnswer::Missing, _) => Some(StopAnswer::NoAnswer),
         (_, RunStatus::Completed) if has_answered => Some(StopAnswer::AlreadyTerminal),
         (_, RunStatus::Cancelled) if has_answered => Some(StopAnswer::Cancelled),
         _ => None,
@@ -122,14 +122,19 @@ fn answer(asked: Asked, status: RunStatus, sessions: u32) -> Option<StopAnswer> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, StopAnswer, answer};
+    use super::{HolderAnswer, StopAnswer, answer};
     use crate::model::RunStatus::{Cancelled, Completed, Failed, Incomplete, Running};
 
     #[test]
     fn a_cancel_is_answered_by_its_owner_or_the_run_is_still_to_be_dropped() {
-        let ended = Asked::Ended { session: 2 };
+        let ended = HolderAnswer::Ended { session: 2 };
         for (asked, status, sessions, expected) in [
-            (Asked::Missing, Running, 2, Some(StopAnswer::NoAnswer)),
+            (
+                HolderAnswer::Missing,
+                Running,
+                2,
+                Some(StopAnswer::NoAnswer),
+            ),
             (ended, Cancelled, 2, Some(StopAnswer::Cancelled)),
             (ended, Completed, 2, Some(StopAnswer::AlreadyTerminal)),
             // Its owner has died, or ended it for another reason.
@@ -138,9 +143,9 @@ mod tests {
             // Its owner has left without opening the session that was asked: the run was cancelled or completed before.
             (ended, Cancelled, 1, None),
             (ended, Completed, 1, None),
-            (Asked::Idle, Cancelled, 2, None),
-            (Asked::Idle, Completed, 2, None),
-            (Asked::Idle, Incomplete, 2, None),
+            (HolderAnswer::Idle, Cancelled, 2, None),
+            (HolderAnswer::Idle, Completed, 2, None),
+            (HolderAnswer::Idle, Incomplete, 2, None),
         ] {
             let answered = answer(asked, status, sessions);
             assert_eq!(answered, expected, "{asked:?} {status} {sessions}");

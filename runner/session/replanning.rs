@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a session is to run.
-pub(super) struct Planned {
+pub(super) struct Replanned {
     pub(super) plan: Plan,
     /// Whether it is another plan than the stored one.
     pub(super) is_new: bool,
@@ -30,9 +30,9 @@ pub(super) fn plan(
     stored: &RunReader,
     host: &Host,
     observe: &mut dyn Observe,
-) -> Result<Planned, Error> {
+) -> Result<Replanned, Error> {
     if stored.manifest().status == RunStatus::Failed && !stored.has_begun() {
-        return Ok(Planned {
+        return Ok(Replanned {
             plan: live_plan(request, stored, host, observe)?,
             is_new: true,
             rerun: None,
@@ -45,11 +45,11 @@ pub(super) fn plan(
         check_glob(request.rerun.as_ref(), &live)?;
         let read = live.read();
         let planned = adopt(request.rerun.as_ref(), stored, plan, live, observe)?;
-        return Ok(Planned { read, ..planned });
+        return Ok(Replanned { read, ..planned });
     }
     check_glob(request.rerun.as_ref(), &plan)?;
     differences::tell(stored, observe);
-    Ok(Planned {
+    Ok(Replanned {
         plan,
         is_new: false,
         rerun: request.rerun.clone(),
@@ -94,10 +94,10 @@ fn adopt(
     stored: Plan,
     live: Plan,
     observe: &mut dyn Observe,
-) -> Result<Planned, Error> {
+) -> Result<Replanned, Error> {
     if live.digest() == stored.digest() {
         observe.notice(&Notice::NothingChanged);
-        return Ok(Planned {
+        return Ok(Replanned {
             plan: stored,
             is_new: false,
             rerun: rerun.cloned(),
@@ -120,7 +120,7 @@ fn adopt(
         Some(rerun) => with_named(changes, rerun, run, stored.trial_count())?,
         None => changes,
     };
-    Ok(Planned {
+    Ok(Replanned {
         plan: live,
         is_new: true,
         rerun: Some(Rerun::Changed(again)),

@@ -6,7 +6,7 @@ use super::{
     Host, NothingLeft, Notice, Observe, Resume,
     live::{self, Live},
     protected,
-    replanning::{self, Planned},
+    replanning::{self, Replanned},
     secrets,
 };
 use crate::{
@@ -42,7 +42,7 @@ pub(super) fn go_on(
     let stored = claim.reader();
     check_status(request, stored.manifest())?;
 
-    let Planned {
+    let Replanned {
         mut plan,
         is_new,
         rerun,

@@ -22,10 +22,10 @@ use crate::{model::visible_line, plugin::Secrets};
 
 /// The file that tracing output goes to, once there is one. One that nobody has started receives nothing.
 #[derive(Clone, Default)]
-pub struct SessionLog(Arc<Mutex<Inner>>);
+pub struct SessionLog(Arc<Mutex<LogState>>);
 
 #[derive(Default)]
-struct Inner {
+struct LogState {
     /// Whether warnings are shown.
     has_begun: bool,
     file: Option<File>,
@@ -73,7 +73,7 @@ impl SessionLog {
         inner.secrets = secrets.collect();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, LogState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,7 +82,7 @@ impl io::Write for SessionLog {
     /// Writes an event, which comes as a whole, as one line: what a guest has said in it begins no other.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut inner = self.lock();
-        let Inner {
+        let LogState {
             file: Some(file),
             secrets,
             ..
@@ -134,15 +134,15 @@ impl<S: Subscriber> Layer<S> for Warnings {
         if !is_ours(event.metadata()) || !self.log.lock().has_begun {
             return;
         }
-        let mut message = Message(String::new());
+        let mut message = EventMessage(String::new());
         event.record(&mut message);
         (self.warn)(&message.0);
     }
 }
 
-struct Message(String);
+struct EventMessage(String);
 
-impl Visit for Message {
+impl Visit for EventMessage {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
         if field.name() == "message" {
             self.0 = format!("{value:?}");

@@ -2,7 +2,7 @@
 
 use super::{
     Host, Observe, Waiting,
-    asking::{Asked, Asking, settle},
+    asking::{Asking, HolderAnswer, settle},
     block_on,
 };
 use crate::{
@@ -102,7 +102,7 @@ impl Waiting for Stopping<'_> {
         let Some(asked) = self.asking.poll(&mut self.run, observe)? else {
             return Ok(None);
         };
-        if asked != Asked::Missing {
+        if asked != HolderAnswer::Missing {
             settle(self.store, &mut self.run, (self.host.now)())?;
         }
         let Some(answer) = answer(asked, self.run.status, self.run.sessions) else {
@@ -115,35 +115,47 @@ impl Waiting for Stopping<'_> {
 }
 
 /// What became of a request, by how the run stands after it; `None` if somebody has taken it since, who is to be asked.
-fn answer(asked: Asked, status: RunStatus, sessions: u32) -> Option<StopAnswer> {
+fn answer(asked: HolderAnswer, status: RunStatus, sessions: u32) -> Option<StopAnswer> {
     match (asked, status) {
-        (Asked::Missing, _) => Some(StopAnswer::NoAnswer),
-        (Asked::Idle, RunStatus::Running) => None,
+        (HolderAnswer::Missing, _) => Some(StopAnswer::NoAnswer),
+        (HolderAnswer::Idle, RunStatus::Running) => None,
         // Nothing was left to stop, or whoever held it has opened no session.
-        (Asked::Idle, _) | (_, RunStatus::Completed) => Some(StopAnswer::AlreadyTerminal),
-        (Asked::Ended { session }, _) if sessions < session => Some(StopAnswer::AlreadyTerminal),
-        (Asked::Ended { .. }, _) => Some(StopAnswer::Stopped),
+        (HolderAnswer::Idle, _) | (_, RunStatus::Completed) => Some(StopAnswer::AlreadyTerminal),
+        (HolderAnswer::Ended { session }, _) if sessions < session => {
+            Some(StopAnswer::AlreadyTerminal)
+        }
+        (HolderAnswer::Ended { .. }, _) => Some(StopAnswer::Stopped),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, StopAnswer, answer};
+    use super::{HolderAnswer, StopAnswer, answer};
     use crate::model::RunStatus::{self, Completed, Failed, Incomplete, Running};
 
     #[test]
     fn a_stop_is_answered_by_how_the_run_stands_after_it() {
-        let ended = Asked::Ended { session: 2 };
+        let ended = HolderAnswer::Ended { session: 2 };
         for (asked, status, sessions, expected) in [
-            (Asked::Missing, Running, 2, Some(StopAnswer::NoAnswer)),
-            (Asked::Idle, Running, 2, None),
             (
-                Asked::Idle,
+                HolderAnswer::Missing,
+                Running,
+                2,
+                Some(StopAnswer::NoAnswer),
+            ),
+            (HolderAnswer::Idle, Running, 2, None),
+            (
+                HolderAnswer::Idle,
                 Incomplete,
                 2,
                 Some(StopAnswer::AlreadyTerminal),
             ),
-            (Asked::Idle, Completed, 2, Some(StopAnswer::AlreadyTerminal)),
+            (
+                HolderAnswer::Idle,
+                Completed,
+                2,
+                Some(StopAnswer::AlreadyTerminal),
+            ),
             (ended, Incomplete, 2, Some(StopAnswer::Stopped)),
             (ended, Failed, 2, Some(StopAnswer::Stopped)),
             (ended, Incomplete, 3, Some(StopAnswer::Stopped)),
@@ -160,11 +172,14 @@ mod tests {
     #[test]
     fn only_a_run_that_somebody_has_taken_since_is_asked_once_more() {
         for status in RunStatus::ALL {
-            let again = answer(Asked::Idle, status, 1).is_none();
+            let again = answer(HolderAnswer::Idle, status, 1).is_none();
             assert_eq!(again, status == Running, "{status}");
-            assert!(answer(Asked::Missing, status, 1).is_some(), "{status}");
             assert!(
-                answer(Asked::Ended { session: 1 }, status, 1).is_some(),
+                answer(HolderAnswer::Missing, status, 1).is_some(),
+                "{status}"
+            );
+            assert!(
+                answer(HolderAnswer::Ended { session: 1 }, status, 1).is_some(),
                 "{status}"
             );
         }

@@ -7,14 +7,14 @@ use super::{
     error::SourceError,
     go, javascript,
     language::Language,
-    need::{self, Need},
+    need::{self, ToolNeed},
     python, rust,
-    watch::Watch,
+    watch::BuildWatch,
 };
 
 impl Language {
     /// The tools that build it.
-    pub(super) fn needs(self) -> &'static [Need] {
+    pub(super) fn needs(self) -> &'static [ToolNeed] {
         match self {
             Self::Rust => &[need::CARGO, need::RUST_TARGET],
             Self::Python => &[need::COMPONENTIZE_PY],
@@ -29,7 +29,7 @@ impl Language {
         self,
         folder: &Path,
         scratch: &Path,
-        watch: &mut Watch<'_>,
+        watch: &mut BuildWatch<'_>,
     ) -> Result<PathBuf, SourceError> {
         let file = scratch.join("plugin.wasm");
         match self {

@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::need::ZIG;
-use super::{error::SourceError, language::Language, watch::Watch};
+use super::{error::SourceError, language::Language, watch::BuildWatch};
 
 /// Builds the program in `folder` into `file`.
-pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result<(), SourceError> {
+pub(super) fn build(
+    folder: &Path,
+    file: &Path,
+    watch: &mut BuildWatch<'_>,
+) -> Result<(), SourceError> {
     let zig = ZIG.tool(Language::C, folder, watch)?;
     zig.args([
         "cc",

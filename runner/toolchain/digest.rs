@@ -29,7 +29,7 @@ const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
 const BLOCK: usize = 256 * 1024;
 
 /// What was found and read so far of one source.
-struct Account<'a> {
+struct HashedSource<'a> {
     entries: u64,
     files: u64,
     bytes: u64,
@@ -52,7 +52,7 @@ pub(super) fn of_source(
     let folder =
         fs::canonicalize(folder).map_err(|error| SourceError::file("read", folder, error))?;
     let mut hasher = Sha256::new();
-    let mut account = Account {
+    let mut account = HashedSource {
         entries: 0,
         files: 0,
         bytes: 0,
@@ -70,7 +70,7 @@ pub(super) fn of_source(
     Ok(Digest::finish(hasher))
 }
 
-impl Account<'_> {
+impl HashedSource<'_> {
     /// Counts an entry of a folder.
     fn enter(&mut self, root: &Path, entry: &DirEntry) -> Result<(), SourceError> {
         if (self.is_stopped)() {
@@ -176,7 +176,7 @@ fn path_dependencies(manifest: &str) -> Vec<String> {
 
 /// The files of a folder in order, without what was built or installed, what is hidden, and lock files; nor is a
 /// scenario beside the source part of it, or what comes of running it.
-fn files(folder: &Path, account: &mut Account<'_>) -> Result<Vec<PathBuf>, SourceError> {
+fn files(folder: &Path, account: &mut HashedSource<'_>) -> Result<Vec<PathBuf>, SourceError> {
     // The order of a folder is made in memory, and one may have any number of names; they are put into order below.
     let walk = WalkDir::new(folder).into_iter().filter_entry(|entry| {
         let name = entry.file_name().as_encoded_bytes();

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::need::Found;
-use super::{error::SourceError, language::Language, watch::Watch};
+use super::need::FoundTool;
+use super::{error::SourceError, language::Language, watch::BuildWatch};
 
 /// What was found out about a tool.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct ToolFinding {
     /// What people call it.
     pub tool: &'static str,
     /// The tool, if it is there and answers.
-    pub found: Option<Found>,
+    pub found: Option<FoundTool>,
     /// How it is installed.
     pub install: String,
     /// Whether it is a program, and not a library of one.
@@ -30,7 +30,7 @@ impl ToolFinding {
 
 /// Looks for the tools of a language: in a plugin's folder, then on the search path.
 pub fn examine(language: Language, folder: &Path) -> Result<Vec<ToolFinding>, SourceError> {
-    let watch = Watch {
+    let watch = BuildWatch {
         on_line: &mut |_| {},
         is_stopped: &|| false,
     };

@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use super::need::GO;
-use super::{error::SourceError, language::Language, watch::Watch};
+use super::{error::SourceError, language::Language, watch::BuildWatch};
 
 /// Builds the package in `folder` into `file`.
-pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result<(), SourceError> {
+pub(super) fn build(
+    folder: &Path,
+    file: &Path,
+    watch: &mut BuildWatch<'_>,
+) -> Result<(), SourceError> {
     let go = GO.tool(Language::Go, folder, watch)?;
     go.env("GOOS", "wasip1")
         .env("GOARCH", "wasm")

@@ -1,4 +1,4 @@
-//! [`Need`]: a tool that a language is built with, where it is looked for, and how it is installed.
+//! [`ToolNeed`]: a tool that a language is built with, where it is looked for, and how it is installed.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -6,11 +6,11 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::tool::Tool;
-use super::{error::SourceError, language::Language, watch::Watch};
+use super::{error::SourceError, language::Language, watch::BuildWatch};
 
 /// A tool that a language is built with.
 #[derive(Debug)]
-pub(super) struct Need {
+pub(super) struct ToolNeed {
     /// What people call it.
     pub(super) name: &'static str,
     /// Each way to call it: program and first arguments. One with a `/` is looked for in the plugin's folder.
@@ -27,7 +27,7 @@ pub(super) struct Need {
 
 /// A tool that answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundTool {
     /// A file in the plugin's folder, or a name that the system found.
     pub program: PathBuf,
     /// Its first arguments, as in `python3 -m ziglang`.
@@ -36,7 +36,7 @@ pub struct Found {
     pub version: String,
 }
 
-pub(super) const CARGO: Need = Need {
+pub(super) const CARGO: ToolNeed = ToolNeed {
     name: "cargo",
     calls: &[("cargo", &[])],
     version: &["--version"],
@@ -46,7 +46,7 @@ pub(super) const CARGO: Need = Need {
 };
 
 /// The standard library for WASM, of which nobody knows a version.
-pub(super) const RUST_TARGET: Need = Need {
+pub(super) const RUST_TARGET: ToolNeed = ToolNeed {
     name: "wasm32-wasip2",
     calls: &[(
         "sh",
@@ -61,7 +61,7 @@ pub(super) const RUST_TARGET: Need = Need {
     is_program: false,
 };
 
-pub(super) const COMPONENTIZE_PY: Need = Need {
+pub(super) const COMPONENTIZE_PY: ToolNeed = ToolNeed {
     name: "componentize-py",
     calls: &[(".venv/bin/componentize-py", &[]), ("componentize-py", &[])],
     version: &["--version"],
@@ -70,7 +70,7 @@ pub(super) const COMPONENTIZE_PY: Need = Need {
     is_program: true,
 };
 
-pub(super) const NODE: Need = Need {
+pub(super) const NODE: ToolNeed = ToolNeed {
     name: "node",
     calls: &[("node", &[])],
     version: &["--version"],
@@ -79,7 +79,7 @@ pub(super) const NODE: Need = Need {
     is_program: true,
 };
 
-pub(super) const COMPONENTIZE_JS: Need = Need {
+pub(super) const COMPONENTIZE_JS: ToolNeed = ToolNeed {
     name: "componentize-js",
     calls: &[(
         "node",
@@ -95,7 +95,7 @@ pub(super) const COMPONENTIZE_JS: Need = Need {
     is_program: false,
 };
 
-pub(super) const ZIG: Need = Need {
+pub(super) const ZIG: ToolNeed = ToolNeed {
     name: "zig",
     calls: &[
         (".venv/bin/python-zig", &[]),
@@ -109,7 +109,7 @@ pub(super) const ZIG: Need = Need {
     is_program: true,
 };
 
-pub(super) const GO: Need = Need {
+pub(super) const GO: ToolNeed = ToolNeed {
     name: "go",
     calls: &[(".venv/bin/go", &[]), ("go", &[])],
     version: &["version"],
@@ -118,13 +118,13 @@ pub(super) const GO: Need = Need {
     is_program: true,
 };
 
-impl Need {
+impl ToolNeed {
     /// Looks for the tool, by asking each way to call it for its version.
     pub(super) fn find(
         &self,
         folder: &Path,
-        watch: &Watch<'_>,
-    ) -> Result<Option<Found>, SourceError> {
+        watch: &BuildWatch<'_>,
+    ) -> Result<Option<FoundTool>, SourceError> {
         for (program, arguments) in self.calls {
             // A path in the folder must not depend on where the runner stands.
             let program = match program.contains('/') {
@@ -135,13 +135,13 @@ impl Need {
             let asked = Tool::new(&program, folder)
                 .args(*arguments)
                 .args(self.version);
-            let mut silent = Watch {
+            let mut silent = BuildWatch {
                 on_line: &mut |_| {},
                 is_stopped: watch.is_stopped,
             };
             match asked.read(&mut silent) {
                 Ok(lines) => {
-                    return Ok(Some(Found {
+                    return Ok(Some(FoundTool {
                         program,
                         arguments,
                         version: version(&lines.concat()),
@@ -160,7 +160,7 @@ impl Need {
         &self,
         language: Language,
         folder: &Path,
-        watch: &Watch<'_>,
+        watch: &BuildWatch<'_>,
     ) -> Result<Tool, SourceError> {
         let found = self.find(folder, watch)?;
         let found = found.ok_or_else(|| SourceError::Missing {

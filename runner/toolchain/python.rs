@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use super::need::COMPONENTIZE_PY;
-use super::{error::SourceError, language::Language, watch::Watch};
+use super::{error::SourceError, language::Language, watch::BuildWatch};
 
 /// Builds the module in `folder` into `file`.
-pub(super) fn build(folder: &Path, file: &Path, watch: &mut Watch<'_>) -> Result<(), SourceError> {
+pub(super) fn build(
+    folder: &Path,
+    file: &Path,
+    watch: &mut BuildWatch<'_>,
+) -> Result<(), SourceError> {
     let tool = COMPONENTIZE_PY.tool(Language::Python, folder, watch)?;
     // A backtrace of the tool itself would bury what it says of the provider.
     tool.env("RUST_BACKTRACE", "0")

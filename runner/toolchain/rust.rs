@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::tool::Tool;
-use super::{error::SourceError, watch::Watch};
+use super::{error::SourceError, watch::BuildWatch};
 
 const TARGET: &str = "wasm32-wasip2";
 
@@ -17,7 +17,7 @@ const ADD_TARGET: [&str; 3] = ["target", "add", TARGET];
 const PROFILE: &str = "plugin";
 
 /// Builds the crate in `folder` and answers the file that cargo made of it.
-pub(super) fn build(folder: &Path, watch: &mut Watch<'_>) -> Result<PathBuf, SourceError> {
+pub(super) fn build(folder: &Path, watch: &mut BuildWatch<'_>) -> Result<PathBuf, SourceError> {
     ensure_target(folder, watch)?;
     let workspace = Workspace::of(folder, watch)?;
 
@@ -60,7 +60,7 @@ pub(super) fn help_for_failure(command: &str) -> Option<String> {
 }
 
 /// Adds the target where it is missing. The compiler is asked, as not everyone's comes from rustup.
-fn ensure_target(folder: &Path, watch: &mut Watch<'_>) -> Result<(), SourceError> {
+fn ensure_target(folder: &Path, watch: &mut BuildWatch<'_>) -> Result<(), SourceError> {
     let question =
         Tool::new("rustc", folder).args(["--print", "target-libdir", "--target", TARGET]);
     let answer = question.read(watch)?;
@@ -79,7 +79,7 @@ struct Workspace {
 }
 
 impl Workspace {
-    fn of(folder: &Path, watch: &mut Watch<'_>) -> Result<Self, SourceError> {
+    fn of(folder: &Path, watch: &mut BuildWatch<'_>) -> Result<Self, SourceError> {
         let tool =
             Tool::new("cargo", folder).args(["metadata", "--no-deps", "--format-version", "1"]);
         let lines = tool.read(watch)?;
@@ -106,7 +106,7 @@ impl Workspace {
 
 /// What cargo says it has made.
 #[derive(Deserialize)]
-struct Message {
+struct CargoMessage {
     reason: String,
     #[serde(default)]
     manifest_path: PathBuf,
@@ -119,7 +119,7 @@ fn artefact(folder: &Path, messages: &[String]) -> Option<PathBuf> {
     let manifest = fs::canonicalize(folder.join("Cargo.toml")).ok()?;
     let messages = messages
         .iter()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok());
+        .filter_map(|line| serde_json::from_str::<CargoMessage>(line).ok());
     messages
         .filter(|message| message.reason == "compiler-artifact")
         .filter(|message| fs::canonicalize(&message.manifest_path).ok().as_ref() == Some(&manifest))

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{
     digest, error::SourceError, kind::SourceKind, language::Language, regular, tool::Tool,
-    watch::Watch,
+    watch::BuildWatch,
 };
 use crate::{
     model::{Digest, chain},
@@ -33,12 +33,12 @@ pub struct Source {
     folder: PathBuf,
     name: String,
     kind: SourceKind,
-    recipe: Recipe,
+    recipe: BuildRecipe,
 }
 
 /// How a plugin is built.
 #[derive(Debug, PartialEq, Eq)]
-enum Recipe {
+enum BuildRecipe {
     /// As is usual in its language.
     Usual(Language),
     /// As its `plugin.toml` says: program and arguments.
@@ -69,7 +69,7 @@ pub struct Built {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Manifest {
+struct SourceManifest {
     name: String,
     language: Option<String>,
     kind: SourceKind,
@@ -94,15 +94,16 @@ impl Source {
             }
             Err(error) => return Err(SourceError::file("read", &path, error)),
         };
-        let manifest: Manifest = toml::from_str(&text).map_err(|source| SourceError::Manifest {
-            path: path.clone(),
-            source,
-        })?;
+        let manifest: SourceManifest =
+            toml::from_str(&text).map_err(|source| SourceError::Manifest {
+                path: path.clone(),
+                source,
+            })?;
 
         let recipe = match (manifest.command, manifest.language.as_deref()) {
-            (Some(command), _) if !command.is_empty() => Recipe::Command(command),
+            (Some(command), _) if !command.is_empty() => BuildRecipe::Command(command),
             (_, Some(word)) => match Language::parse(word) {
-                Some(language) => Recipe::Usual(language),
+                Some(language) => BuildRecipe::Usual(language),
                 None => {
                     return Err(SourceError::Language {
                         path,
@@ -155,7 +156,7 @@ impl Source {
     }
 
     /// Builds the plugin. A build that fails leaves what was built before, unless `plugin.toml` has a `command`.
-    pub fn build(&self, watch: &mut Watch<'_>) -> Result<Built, SourceError> {
+    pub fn build(&self, watch: &mut BuildWatch<'_>) -> Result<Built, SourceError> {
         let start = Instant::now();
         // Before the tools read it: what is changed meanwhile makes the plugin stale.
         let digest = digest::of_source(&self.folder, watch.is_stopped)?;
@@ -164,7 +165,7 @@ impl Source {
         fs::create_dir_all(&dist).map_err(|error| SourceError::file("create", &dist, error))?;
 
         let bytes = match &self.recipe {
-            Recipe::Usual(language) => {
+            BuildRecipe::Usual(language) => {
                 let scratch = tempfile::tempdir()
                     .map_err(|error| SourceError::file("create a folder for", &path, error))?;
                 let file = language.build(&self.folder, scratch.path(), watch)?;
@@ -173,7 +174,7 @@ impl Source {
                 write_atomically(&path, &bytes)?;
                 bytes
             }
-            Recipe::Command(command) => {
+            BuildRecipe::Command(command) => {
                 self.run_command(command, watch)?;
                 let bytes = read(&path)?;
                 self.check(&bytes)?;
@@ -205,7 +206,11 @@ impl Source {
         })
     }
 
-    fn run_command(&self, command: &[String], watch: &mut Watch<'_>) -> Result<(), SourceError> {
+    fn run_command(
+        &self,
+        command: &[String],
+        watch: &mut BuildWatch<'_>,
+    ) -> Result<(), SourceError> {
         let (program, arguments) = command.split_first().expect("a command has a program");
         let tool = Tool::new(program, &self.folder).args(arguments);
         // The command writes in place: what is there when it fails is from nobody knows which source.

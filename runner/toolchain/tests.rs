@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use tempfile::TempDir;
 
-use super::{Built, Language, Source, SourceError, SourceKind, SourceState, Starter, Watch};
+use super::{BuildWatch, Built, Language, Source, SourceError, SourceKind, SourceState, Starter};
 
 fn folder(manifest: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
@@ -34,7 +34,7 @@ fn open(folder: &Path) -> Source {
 
 fn build(folder: &Path) -> (Result<Built, SourceError>, Vec<String>) {
     let mut lines = Vec::new();
-    let result = open(folder).build(&mut Watch {
+    let result = open(folder).build(&mut BuildWatch {
         on_line: &mut |line| lines.push(line.to_owned()),
         is_stopped: &|| false,
     });
@@ -390,7 +390,7 @@ fn a_stop_ends_the_whole_group_even_if_it_does_not_listen() {
     let folder = scripted("(trap '' TERM; echo child; sleep 60; sleep 60) & wait");
     let is_stopped = AtomicBool::new(false);
     let start = Instant::now();
-    let result = open(folder.path()).build(&mut Watch {
+    let result = open(folder.path()).build(&mut BuildWatch {
         on_line: &mut |_| is_stopped.store(true, Ordering::Relaxed),
         is_stopped: &|| is_stopped.load(Ordering::Relaxed),
     });

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
-use super::{error::SourceError, watch::Watch};
+use super::{error::SourceError, watch::BuildWatch};
 
 /// How often a tool's watcher is asked whether to stop.
 const POLL: Duration = Duration::from_millis(50);
@@ -66,7 +66,7 @@ pub(super) struct Tool {
 }
 
 /// A line that a tool printed.
-enum Line {
+enum ToolLine {
     Stdout(String),
     Stderr(String),
 }
@@ -94,10 +94,10 @@ impl Tool {
     }
 
     /// Runs the tool to its end and shows all that it prints.
-    pub(super) fn run(&self, watch: &mut Watch<'_>) -> Result<(), SourceError> {
-        let mut tail = Tail::default();
+    pub(super) fn run(&self, watch: &mut BuildWatch<'_>) -> Result<(), SourceError> {
+        let mut tail = LastLines::default();
         let status = self.follow(watch, &mut |line, watch| {
-            let (Line::Stdout(line) | Line::Stderr(line)) = line;
+            let (ToolLine::Stdout(line) | ToolLine::Stderr(line)) = line;
             (watch.on_line)(&line);
             tail.push(line);
         })?;
@@ -105,12 +105,12 @@ impl Tool {
     }
 
     /// Runs the tool to its end, shows what it prints on stderr and answers the lines of its stdout.
-    pub(super) fn read(&self, watch: &mut Watch<'_>) -> Result<Vec<String>, SourceError> {
-        let mut tail = Tail::default();
+    pub(super) fn read(&self, watch: &mut BuildWatch<'_>) -> Result<Vec<String>, SourceError> {
+        let mut tail = LastLines::default();
         let mut stdout = Vec::new();
         let status = self.follow(watch, &mut |line, watch| match line {
-            Line::Stdout(line) => stdout.push(line),
-            Line::Stderr(line) => {
+            ToolLine::Stdout(line) => stdout.push(line),
+            ToolLine::Stderr(line) => {
                 (watch.on_line)(&line);
                 tail.push(line);
             }
@@ -119,7 +119,7 @@ impl Tool {
         Ok(stdout)
     }
 
-    fn expect_success(&self, status: ExitStatus, tail: Tail) -> Result<(), SourceError> {
+    fn expect_success(&self, status: ExitStatus, tail: LastLines) -> Result<(), SourceError> {
         if status.success() {
             return Ok(());
         }
@@ -133,8 +133,8 @@ impl Tool {
 
     fn follow(
         &self,
-        watch: &mut Watch<'_>,
-        on_line: &mut dyn FnMut(Line, &mut Watch<'_>),
+        watch: &mut BuildWatch<'_>,
+        on_line: &mut dyn FnMut(ToolLine, &mut BuildWatch<'_>),
     ) -> Result<ExitStatus, SourceError> {
         let (mut child, lines) = self.spawn()?;
         let mut ended: Option<(ExitStatus, Instant)> = None;
@@ -169,7 +169,7 @@ impl Tool {
         }
     }
 
-    fn spawn(&self) -> Result<(Child, Receiver<Line>), SourceError> {
+    fn spawn(&self) -> Result<(Child, Receiver<ToolLine>), SourceError> {
         let mut command = Command::new(&self.program);
         for name in STRIPPED {
             command.env_remove(name);
@@ -188,8 +188,8 @@ impl Tool {
         let (sender, lines) = channel();
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
-        forward(stdout, Line::Stdout, sender.clone());
-        forward(stderr, Line::Stderr, sender);
+        forward(stdout, ToolLine::Stdout, sender.clone());
+        forward(stderr, ToolLine::Stderr, sender);
         Ok((child, lines))
     }
 
@@ -215,9 +215,9 @@ impl fmt::Display for Tool {
 
 /// The last lines of an output.
 #[derive(Default)]
-struct Tail(VecDeque<String>);
+struct LastLines(VecDeque<String>);
 
-impl Tail {
+impl LastLines {
     fn push(&mut self, line: String) {
         if self.0.len() == TAIL {
             self.0.pop_front();
@@ -227,7 +227,11 @@ impl Tail {
 }
 
 /// Sends lines until the pipe ends; text that is not UTF-8 is shown as well as it goes.
-fn forward(pipe: impl Read + Send + 'static, wrap: fn(String) -> Line, sender: Sender<Line>) {
+fn forward(
+    pipe: impl Read + Send + 'static,
+    wrap: fn(String) -> ToolLine,
+    sender: Sender<ToolLine>,
+) {
     thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n') {
             let Ok(line) = line else { return };

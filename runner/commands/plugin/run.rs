@@ -66,6 +66,10 @@ impl Observe for Calls {
 fn request(args: RehearseArgs, context: &Context) -> Result<Rehearse, Error> {
     let limits = run::set_limits(&args.limits).map_err(Error::usage)?;
     let grants = parse_grants(&args.grants, &limits)?;
+    let from_stdin = [&args.input, &args.config, &args.stdin].map(Option::as_deref);
+    if from_stdin.iter().filter(|text| **text == Some("-")).count() > 1 {
+        return Err(usage("standard input can be read only once".to_owned()));
+    }
     let mut values = Values::default();
     let input = values.json("--input", "the input", args.input.as_deref())?;
     let config = values.json("--config", "the configuration", args.config.as_deref())?;
@@ -120,7 +124,6 @@ fn request(args: RehearseArgs, context: &Context) -> Result<Rehearse, Error> {
 struct Values {
     /// The files that were read.
     files: Vec<Protected>,
-    has_read_stdin: bool,
 }
 
 impl Values {
@@ -134,13 +137,11 @@ impl Values {
         let read = if let Some(path) = text.strip_prefix('@') {
             self.files.push(Protected::file(what, Path::new(path)));
             fs_err::read(path)
-        } else if text != "-" {
-            return Ok(None);
-        } else if std::mem::replace(&mut self.has_read_stdin, true) {
-            return Err(usage("standard input can be read only once".to_owned()));
-        } else {
+        } else if text == "-" {
             let mut bytes = Vec::new();
             io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+        } else {
+            return Ok(None);
         };
         let bytes = read.map_err(|error| usage(format!("`{flag}`: {error}")))?;
         Ok(Some(bytes))

@@ -17,7 +17,7 @@ use crate::{
     run::{self, StopRequest, StopSignals},
     scenario::{Provider, Scenario, Selection},
     session::{Host, Notice, Observe},
-    toolchain::{Built, Source, SourceError, SourceState, Watch},
+    toolchain::{BuildWatch, Built, Source, SourceError, SourceState},
 };
 
 /// Whether plugins may be built; only a person can say so, never a scenario.
@@ -107,7 +107,7 @@ fn build_now(
 ) -> Result<Built, Error> {
     observe.notice(&Notice::Building(source));
     let (built, stopped) = listening(signals, |is_stopped| {
-        source.build(&mut Watch {
+        source.build(&mut BuildWatch {
             on_line: &mut |line| observe.notice(&Notice::BuildLine(line)),
             is_stopped,
         })
