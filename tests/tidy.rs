@@ -212,7 +212,7 @@ fn nothing_is_stored_or_compared_as_debug_shows_it() {
         "runner/model/id.rs",
         "runner/output/mod.rs",
         "runner/plugin/fs/descriptors.rs",
-        "runner/plugin/instance.rs",
+        "runner/plugin/call/instance.rs",
         "runner/record/failpoint/shadow.rs",
         "runner/record/state.rs",
         "runner/scenario/records.rs",

@@ -10,7 +10,7 @@ use std::{
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags};
 
-use super::{Way, net::Network, secrets::Secrets};
+use super::{fs::way::Way, net::Network, secrets::Secrets};
 
 /// What of the world outside its sandbox a provider's attempts may touch, with every name resolved. The default is
 /// nothing.

@@ -10,8 +10,11 @@ use wasmtime::{
 use wasmtime_wasi::{p1, p2};
 
 use super::{
-    cache::Cache, child::Helper, clock::Pulse, compile::Compiler, contract, fs, host::AttemptHost,
-    io_error, net, sandbox::Sandbox,
+    child::Helper,
+    clock::Pulse,
+    code::{cache::Cache, compile::Compiler},
+    contract, fs, net,
+    sandbox::{host::AttemptHost, io_error, store::Sandbox},
 };
 
 /// What plugins run in, with its version, which it does not tell itself.

@@ -11,23 +11,27 @@ use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, p2::OutputStream as _};
 
 use super::{
-    CommandForm, Ending, Guard, Interrupt, Kind, Moment, Surface,
-    artifacts::is_artifact_name,
+    call::{protocol, request::Ending, symbol::readable},
+    clock::Moment,
+    code::{
+        sniff::{self, CommandForm, Kind},
+        surface::Surface,
+    },
     contract::runner::provider::artifacts::Host as _,
     engine::{Metering, new_wasmtime},
-    host::AttemptHost,
-    protocol,
-    sandbox::{Sandbox, StoreRecipe},
-    sniff,
-    stdio::Capture,
-    symbol::readable,
+    interrupt::{Guard, Interrupt},
+    sandbox::{
+        artifacts::is_artifact_name,
+        host::AttemptHost,
+        stdio::Capture,
+        store::{Sandbox, StoreRecipe},
+    },
 };
-use crate::model::{Limits, is_file_name, json_cost, json_cost_of};
-
 pub use super::{
     net::fuzzing::{addresses, grants, headers},
     redact::fuzzing::redaction,
 };
+use crate::model::{Limits, is_file_name, json_cost, json_cost_of};
 
 /// What a message may have beside what it shows of its input, in bytes.
 const MAX_WORDS: usize = 4 * 1024;

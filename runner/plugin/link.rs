@@ -8,17 +8,25 @@ use wasmtime::{Module, component::Component};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::{
-    Call, CommandForm, CommandProtocol, Description, Ended, Engine, Guard, Interrupt, Kind, Moment,
-    PluginFile, PluginFileError,
-    cache::{CacheKey, Code, CodeForm},
-    classify::failure,
-    command::{self, Program, ProgramCode},
-    compile::CompileError,
-    component,
-    instance::{Instance, TEARDOWN_TIME},
+    call::{
+        classify::failure,
+        command::{self, Program, ProgramCode},
+        component,
+        instance::{Instance, TEARDOWN_TIME},
+        request::{Call, CommandProtocol, Description, Ended},
+    },
+    clock::Moment,
+    code::{
+        cache::{CacheKey, Code, CodeForm},
+        compile::CompileError,
+        file::{PluginFile, PluginFileError},
+        sniff::{CommandForm, Kind},
+        surface::shortened,
+    },
+    engine::Engine,
+    interrupt::{Guard, Interrupt},
     redact::redacted,
-    sandbox::contain,
-    surface::shortened,
+    sandbox::store::contain,
 };
 use crate::model::{AttemptError, BoundedText, ErrorClass, Limits};
 

@@ -25,7 +25,7 @@ use super::{
     quota::{ENTRY, Quota, cost},
     special,
 };
-use crate::plugin::{host::AttemptHost, sandbox::Sandbox};
+use crate::plugin::sandbox::{host::AttemptHost, store::Sandbox};
 
 /// Puts the counting functions in the place of wasmtime's.
 pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {

@@ -4,7 +4,7 @@ use std::{io, os::unix::fs::MetadataExt as _, path::Path};
 
 use fs_err::{self as fs, os::unix::fs::OpenOptionsExt as _};
 
-use crate::plugin::artifacts::{ArtifactCollector, is_artifact_name};
+use crate::plugin::sandbox::artifacts::{ArtifactCollector, is_artifact_name};
 
 /// How many of what is not kept are named.
 const MAX_NAMED: usize = 10;

@@ -10,9 +10,10 @@ mod folder;
 mod leftovers;
 mod listing;
 mod preview1;
-mod quota;
+pub(super) mod quota;
 mod readdir;
 mod removal;
+pub(super) mod way;
 
 use std::{
     future,
@@ -32,16 +33,16 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 pub use descriptors::raise_open_files;
 pub use folder::{is_private_folder, sweep_folders};
-pub(super) use quota::Quota;
+pub use way::Way;
 
-use self::folder::PrivateFolder;
+use self::{folder::PrivateFolder, quota::Quota};
 use super::{
     AttachmentSource, Call, Ending, Guard, Mount,
-    classify::failure,
-    host::AttemptHost,
+    call::classify::failure,
     interrupt::Halt,
     lacking::{fault_in, fault_of, lacking},
-    sandbox::Sandbox,
+    sandbox::host::AttemptHost,
+    sandbox::store::Sandbox,
 };
 use crate::model::{Denied, ErrorClass, HostFault, is_file_name};
 

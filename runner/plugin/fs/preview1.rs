@@ -15,7 +15,7 @@ use super::{
     quota::{ENTRY, Quota, cost},
     readdir, special,
 };
-use crate::plugin::sandbox::Sandbox;
+use crate::plugin::sandbox::store::Sandbox;
 
 const MODULE: &str = "wasi_snapshot_preview1";
 

@@ -18,7 +18,7 @@ use wasmtime_wasi::{
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::listing::{FolderEntry, Listing};
-use crate::plugin::sandbox::{MAX_RESOURCES, Sandbox};
+use crate::plugin::sandbox::store::{MAX_RESOURCES, Sandbox};
 
 /// Bytes of an entry before its name.
 const HEAD: usize = 24;

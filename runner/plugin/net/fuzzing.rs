@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::{BoundSecret, Grant, NetGrant},
-    plugin::{Secrets, fuzzing::parts},
+    plugin::{fuzzing::parts, secrets::Secrets},
 };
 
 /// Longer ones only take longer.

@@ -48,7 +48,7 @@ use self::{
     response::Incoming,
     wire::Wire,
 };
-use super::{access::Access, host::MAX_DENIED, redact::Redactor, secrets::Secrets};
+use super::{access::Access, redact::Redactor, sandbox::host::MAX_DENIED, secrets::Secrets};
 use crate::model::{Denied, Limits, NetGrant, quoted_text};
 
 /// How long a connection is kept that nobody uses.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::{Failure, RequestBody, headers};
+use super::{RequestBody, failure::Failure, headers};
 use crate::plugin::{
     clock::{Moment, within},
     contract::runner::provider::http::{Host as HttpHost, HttpError, Request, Response},
-    host::AttemptHost,
+    sandbox::host::AttemptHost,
 };
 
 impl HttpHost for AttemptHost {

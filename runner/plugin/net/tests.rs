@@ -15,13 +15,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{
-    Failure, Network, Outbound, RequestBody,
+    Network, Outbound, RequestBody,
     connect::{Lookup, MAX_KEPT, MAX_LOOKUPS},
+    failure::Failure,
     policy::{NetPolicy, read_url},
 };
 use crate::{
     model::{Denied, Grant, Limits, NetGrant},
-    plugin::{Access, Secrets},
+    plugin::{access::Access, secrets::Secrets},
 };
 
 type Addresses = io::Result<Vec<SocketAddr>>;

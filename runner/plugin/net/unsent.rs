@@ -14,7 +14,7 @@ use wasmtime_wasi_http::{
 };
 
 use super::MAX_METHOD_BYTES;
-use crate::plugin::sandbox::Sandbox;
+use crate::plugin::sandbox::store::Sandbox;
 
 /// The interface, in the version that wasmtime's own functions have.
 const TYPES: &str = "wasi:http/types@0.2.12";

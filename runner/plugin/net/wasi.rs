@@ -18,14 +18,14 @@ use wasmtime_wasi_http::{
 };
 
 use super::{
-    Admitted, Failure, Outbound, RequestBody,
-    failure::{ExchangeStep, MAX_HEAD},
+    Admitted, Outbound, RequestBody,
+    failure::{ExchangeStep, Failure, MAX_HEAD},
     headers,
     response::Incoming,
 };
 use crate::plugin::{
     clock::{sleep, within},
-    host::AttemptHost,
+    sandbox::host::AttemptHost,
 };
 
 /// Where the guest sets no time, its deadline does.

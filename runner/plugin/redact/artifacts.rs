@@ -9,7 +9,7 @@ use std::{
 use super::{Redactor, SHORT_MARK, names::DistinctNames};
 use crate::{
     model::{Artifact, Content},
-    plugin::spool::{Extents, Spool, Spooled},
+    plugin::sandbox::spool::{Extents, Spool, Spooled},
 };
 
 /// How long the name of an artifact may be.

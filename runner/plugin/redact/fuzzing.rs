@@ -11,8 +11,13 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use wasmtime_wasi::p2::OutputStream as _;
 
-use super::{MAX_REACH, Redactor, SEAM, Stream};
-use crate::plugin::{Heard, Listener, Secrets, fuzzing::parts, stdio::Capture};
+use super::{MAX_REACH, Redactor, SEAM, stream::Stream};
+use crate::plugin::{
+    fuzzing::parts,
+    listener::{Heard, Listener},
+    sandbox::stdio::Capture,
+    secrets::Secrets,
+};
 
 /// Longer ones only take longer.
 const MAX_SECRET_BYTES: usize = 64;

@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 
 pub(super) use self::stream::Stream;
 use self::{names::DistinctNames, rests::Rests};
-use super::{Ended, Ending, Heard, Listener, Reply, Secrets, artifacts::unkept};
+use super::{Ended, Ending, Heard, Listener, Reply, Secrets, sandbox::artifacts::unkept};
 use crate::model::{AttemptError, Check, Denied, Grant, LogRecord, Metric};
 
 /// Of so many bytes secrets are taken out on the thread of the guest that left them.

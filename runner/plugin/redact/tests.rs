@@ -14,17 +14,22 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    Ended, Ending, Redactor, Reply, SecretForm, Stream,
+    Redactor, SecretForm,
     artifacts::{MAX_NAME_BYTES, Marking},
     fuzzing::forms,
     rests::Rests,
+    stream::Stream,
 };
 use crate::{
     model::{
         Artifact, AttemptError, Check, CheckVerdict, Content, Denied, Grant, LogRecord, Metric,
         Usage,
     },
-    plugin::{Heard, Listener, Secrets},
+    plugin::{
+        call::request::{Ended, Ending, Reply},
+        listener::{Heard, Listener},
+        secrets::Secrets,
+    },
 };
 
 const SECRET: &str = "s3cr3t/with \"quotes\"+ä";

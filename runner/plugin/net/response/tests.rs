@@ -11,10 +11,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use proptest::prelude::*;
 
-use super::super::{Failure, Network, Outbound, RequestBody};
 use crate::{
     model::{BoundSecret, Limits, NetGrant},
-    plugin::{Access, Secrets},
+    plugin::{
+        access::Access,
+        net::{Network, Outbound, RequestBody, failure::Failure},
+        secrets::Secrets,
+    },
 };
 
 const SECRET: &str = "S3cret/Value+of \"many\" signs";

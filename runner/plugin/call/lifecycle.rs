@@ -6,7 +6,7 @@ use wasmtime::{
     format_err,
 };
 
-use super::contract::runner::provider::types::ProviderError;
+use crate::plugin::contract::runner::provider::types::ProviderError;
 
 /// The export in the host's version; an older guest's is found by it, too.
 const LIFECYCLE: &str = "runner:provider/lifecycle@0.1.0";
@@ -27,7 +27,7 @@ pub(super) struct Lifecycle {
 
 impl LifecycleIndices {
     /// Looks for the export; most components have none.
-    pub(super) fn find(component: &Component) -> wasmtime::Result<Option<Self>> {
+    pub(in crate::plugin) fn find(component: &Component) -> wasmtime::Result<Option<Self>> {
         let Some(export) = component.get_export_index(None, LIFECYCLE) else {
             return Ok(None);
         };
@@ -42,7 +42,7 @@ impl LifecycleIndices {
     }
 
     /// Takes the export of an instance; fails if the functions have other types than the contract's.
-    pub(super) fn load(
+    pub(in crate::plugin) fn load(
         &self,
         mut store: impl AsContextMut,
         instance: &Instance,

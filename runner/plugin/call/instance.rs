@@ -5,32 +5,37 @@ use std::{fmt, path::Path, time::Duration};
 use wasmtime::Store;
 
 use super::{
-    Ended, Ending, Guard,
     classify::classify,
-    contract,
-    fs::Files,
     lifecycle::Lifecycle,
-    redact::redacted,
-    sandbox::{Sandbox, Spent, contain},
+    request::{Ended, Ending},
 };
-use crate::model::LogRecord;
+use crate::{
+    model::LogRecord,
+    plugin::{
+        contract,
+        fs::Files,
+        interrupt::Guard,
+        redact::redacted,
+        sandbox::store::{Sandbox, Spent, contain},
+    },
+};
 
 /// How long all that one executor keeps may take to be torn down.
 pub const TEARDOWN_TIME: Duration = Duration::from_secs(5);
 
 /// A component's instance with everything that is made for it.
 pub struct Instance {
-    pub(super) store: Store<Sandbox>,
+    pub(in crate::plugin) store: Store<Sandbox>,
     /// None until it is instantiated and set up.
     pub(super) exports: Option<Exports>,
-    pub(super) files: Files,
-    pub(super) provider: String,
+    pub(in crate::plugin) files: Files,
+    pub(in crate::plugin) provider: String,
 }
 
 /// What an instance can be called for.
 pub(super) struct Exports {
-    pub(super) plugin: contract::Plugin,
-    pub(super) lifecycle: Option<Lifecycle>,
+    pub(in crate::plugin) plugin: contract::Plugin,
+    pub(in crate::plugin) lifecycle: Option<Lifecycle>,
 }
 
 /// Host resources that an idle instance may have: files, streams, requests that it has not sent. Each may take 100 KiB of
@@ -59,7 +64,7 @@ impl Instance {
     }
 
     /// Drops it, and removes what was made for it.
-    pub(super) async fn remove(self) {
+    pub(in crate::plugin) async fn remove(self) {
         drop(self.store);
         self.files.remove().await;
     }

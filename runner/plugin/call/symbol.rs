@@ -9,7 +9,7 @@ const MAX_MANGLED_BYTES: usize = 1024;
 const MAX_SHOWN_BYTES: usize = 256;
 
 /// The name of a function, at most [`MAX_SHOWN_BYTES`] of it; Rust's are demangled.
-pub(super) fn readable(name: &str) -> String {
+pub(in crate::plugin) fn readable(name: &str) -> String {
     let mangled = (name.len() <= MAX_MANGLED_BYTES).then_some(name);
     match mangled.and_then(|name| rustc_demangle::try_demangle(name).ok()) {
         // Without the hash that the compiler adds.

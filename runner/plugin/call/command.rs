@@ -6,34 +6,40 @@ use wasmtime::Store;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe::MemoryInputPipe};
 
 use super::{
-    Call, Description, Ended, Ending, Invocation, Reply, StdoutForm,
     classify::{beginning, classify, denied, failure, halted},
     component::too_large,
-    engine::Metering,
-    footprint::Footprint,
-    fs::{Files, FilesError, Role},
-    host::AttemptHost,
-    interrupt::Guard,
     json_cost::{Allowance, Unread},
-    listener::{Heard, Listener},
     protocol,
-    sandbox::{MAX_COMPONENT_HANDOVER, MAX_HANDOVER, Meter, Sandbox, Spent, StoreRecipe},
-    stdio::Capture,
+    request::{Call, Description, Ended, Ending, Invocation, Reply, StdoutForm},
 };
-use crate::model::{AttemptError, ErrorClass, Limits};
+use crate::{
+    model::{AttemptError, ErrorClass, Limits},
+    plugin::{
+        code::footprint::Footprint,
+        engine::Metering,
+        fs::{Files, FilesError, Role},
+        interrupt::Guard,
+        listener::{Heard, Listener},
+        sandbox::{
+            host::AttemptHost,
+            stdio::Capture,
+            store::{MAX_COMPONENT_HANDOVER, MAX_HANDOVER, Meter, Sandbox, Spent, StoreRecipe},
+        },
+    },
+};
 
 /// `argv[0]` of the JSON protocol.
 const JSON_NAME: &str = "provider";
 
 /// A linked command.
-pub(super) struct Program {
-    pub(super) code: ProgramCode,
-    pub(super) metering: Metering,
-    pub(super) footprint: Footprint,
+pub(in crate::plugin) struct Program {
+    pub(in crate::plugin) code: ProgramCode,
+    pub(in crate::plugin) metering: Metering,
+    pub(in crate::plugin) footprint: Footprint,
 }
 
 /// What a program is linked from.
-pub(super) enum ProgramCode {
+pub(in crate::plugin) enum ProgramCode {
     /// A preview 1 module.
     Module(wasmtime::InstancePre<Sandbox>),
     /// A component that exports `wasi:cli/run`.
@@ -59,7 +65,7 @@ struct FinishedProgram {
 }
 
 /// Runs one attempt by the plain protocol; `name` is `argv[0]`.
-pub(super) async fn run_plain(
+pub(in crate::plugin) async fn run_plain(
     program: &Program,
     name: &str,
     invocation: Invocation,
@@ -94,7 +100,11 @@ pub(super) async fn run_plain(
 }
 
 /// Runs one attempt by the JSON protocol.
-pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) -> Ended {
+pub(in crate::plugin) async fn run_json(
+    program: &Program,
+    call: &Call<'_>,
+    guard: &Guard,
+) -> Ended {
     let (wasi, files) = match surroundings(call, guard).await {
         Ok(found) => found,
         Err(error) => return Ended::without_sandbox(error),
@@ -123,7 +133,7 @@ pub(super) async fn run_json(program: &Program, call: &Call<'_>, guard: &Guard) 
 }
 
 /// Asks a command what it is, by the JSON protocol.
-pub(super) async fn describe(
+pub(in crate::plugin) async fn describe(
     program: &Program,
     limits: &Limits,
     guard: &Guard,

@@ -9,16 +9,18 @@ use serde::{
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    Call, Description, Ending, Reply,
     classify::{beginning, denied, failure, stderr_tail},
     component::{few_parts, provider_error, too_large},
-    contract::runner::provider::types::ErrorKind,
     description::read_schema,
-    interrupt::Guard,
     json_cost::{Allowance, Unread},
-    sandbox::Sandbox,
+    request::{Call, Description, Ending, Reply},
 };
-use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, LogRecord, Metric};
+use crate::{
+    model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, LogRecord, Metric},
+    plugin::{
+        contract::runner::provider::types::ErrorKind, interrupt::Guard, sandbox::store::Sandbox,
+    },
+};
 
 /// Exit codes that BSD's `sysexits.h` gave a meaning.
 const EX_USAGE: i32 = 64;
@@ -151,7 +153,7 @@ pub(super) fn question(call: &Call<'_>) -> Vec<u8> {
 }
 
 /// What a command's standard output and exit code mean.
-pub(super) fn answer(
+pub(in crate::plugin) fn answer(
     stdout: Vec<u8>,
     exit_code: i32,
     sandbox: &Sandbox,
@@ -166,7 +168,7 @@ pub(super) fn answer(
 }
 
 /// What a command says about itself.
-pub(super) fn description(
+pub(in crate::plugin) fn description(
     stdout: Vec<u8>,
     exit_code: i32,
     sandbox: &Sandbox,
@@ -195,7 +197,7 @@ pub(super) fn description(
 }
 
 /// Each line of standard error as a log record: as the JSON that it is, else as plain text.
-pub(super) fn log_records(stderr: &str) -> impl Iterator<Item = LogRecord> {
+pub(in crate::plugin) fn log_records(stderr: &str) -> impl Iterator<Item = LogRecord> {
     stderr
         .lines()
         .filter(|line| !line.trim().is_empty())

@@ -4,16 +4,18 @@ use bytesize::ByteSize;
 use wasmtime::{GcHeapOutOfMemory, ThrownException, Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 
-use super::{
-    Ending,
-    interrupt::Halt,
-    lacking::{fault_in, lacking},
-    limits::{DeniedGrowth, InstancesDenied},
-    sandbox::Sandbox,
-    symbol::readable,
-    trap_code::trap_code,
+use super::{request::Ending, symbol::readable, trap_code::trap_code};
+use crate::{
+    model::{AttemptError, BoundedText, ErrorClass, quoted_text},
+    plugin::{
+        interrupt::Halt,
+        lacking::{fault_in, lacking},
+        sandbox::{
+            limits::{DeniedGrowth, InstancesDenied},
+            store::Sandbox,
+        },
+    },
 };
-use crate::model::{AttemptError, BoundedText, ErrorClass, quoted_text};
 
 /// What is read of what wasmtime says, in bytes: names in it are the guest's.
 const MAX_CAUSE_BYTES: usize = 1024;
@@ -22,7 +24,7 @@ const SHOWN_STDERR_BYTES: usize = 2_000;
 const SHOWN_CHARACTERS: usize = 100;
 
 /// Turns wasmtime's error into an ending.
-pub(super) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
+pub(in crate::plugin) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
     if let Some(ending) = halted(error) {
         return ending;
     }
@@ -35,12 +37,12 @@ pub(super) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
 }
 
 /// The ending of a guest that the host has ended; none where it has come to its own.
-pub(super) fn halted(error: &wasmtime::Error) -> Option<Ending> {
+pub(in crate::plugin) fn halted(error: &wasmtime::Error) -> Option<Ending> {
     error.downcast_ref::<Halt>().map(|halt| (*halt).into())
 }
 
 /// An error of a class, with a code and a message.
-pub(super) fn failure(
+pub(in crate::plugin) fn failure(
     class: ErrorClass,
     code: impl Into<String>,
     message: impl Into<String>,
@@ -74,7 +76,7 @@ pub(super) fn stderr_tail(stderr: &str) -> String {
 }
 
 /// The first characters of something that is not what it should be, as the end of a message.
-pub(super) fn beginning(bytes: &[u8]) -> String {
+pub(in crate::plugin) fn beginning(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "; it is empty".to_owned();
     }
@@ -190,7 +192,7 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
 }
 
 /// The error of a guest that may have ended over memory, or tables, that it was denied.
-pub(super) fn denied(sandbox: &Sandbox) -> Option<AttemptError> {
+pub(in crate::plugin) fn denied(sandbox: &Sandbox) -> Option<AttemptError> {
     let message = match sandbox.limiter.denial()? {
         DeniedGrowth::Memory { wanted, limit } => format!(
             "the guest asked for {} of memory in all, and `limits.memory` is {}",

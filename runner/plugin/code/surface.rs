@@ -6,7 +6,8 @@ use wasmparser::{
     BinaryReaderError, ComponentExternalKind, Encoding, ExternalKind, Parser, Payload, TypeRef,
 };
 
-use super::{SniffError, bounds, footprint::Footprint, link::is_offered};
+use super::{bounds, footprint::Footprint, sniff::SniffError};
+use crate::plugin::link::is_offered;
 
 /// What a contract's export is called, without its version.
 pub(super) const CONTRACT: &str = "runner:provider/provider@";
@@ -25,7 +26,7 @@ pub struct Surface {
     /// What it exports: interfaces and functions.
     pub exports: Vec<String>,
     /// What its instances cost.
-    pub(super) footprint: Footprint,
+    pub(in crate::plugin) footprint: Footprint,
 }
 
 /// Something that a file imports.
@@ -67,7 +68,7 @@ impl Surface {
 }
 
 /// A name for a message, cut where it is too long.
-pub(super) fn shortened(name: &str) -> Cow<'_, str> {
+pub(in crate::plugin) fn shortened(name: &str) -> Cow<'_, str> {
     match name.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
         None => Cow::Borrowed(name),

@@ -6,27 +6,33 @@ use wasmtime::{Store, component::InstancePre};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::{
-    Call, Description, Ended, Ending, Reply,
     classify::{beginning, classify, failure},
-    contract::{
-        self, PluginPre,
-        exports::runner::provider::provider::{ProviderError, Test},
-        runner::provider::types,
-    },
     description::read_schema,
-    engine::Metering,
-    footprint::Footprint,
-    fs::{Files, Role},
-    host::AttemptHost,
     instance::{Exports, Instance},
-    interrupt::Guard,
     json_cost::{Allowance, Unread},
     lifecycle::LifecycleIndices,
-    listener::Heard,
-    sandbox::{HANDOVER_MARGIN, Meter, Sandbox, StoreRecipe},
-    stdio::Capture,
+    request::{Call, Description, Ended, Ending, Reply},
 };
-use crate::model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric};
+use crate::{
+    model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric},
+    plugin::{
+        code::footprint::Footprint,
+        contract::{
+            self, PluginPre,
+            exports::runner::provider::provider::{ProviderError, Test},
+            runner::provider::types,
+        },
+        engine::Metering,
+        fs::{Files, Role},
+        interrupt::Guard,
+        listener::Heard,
+        sandbox::{
+            host::AttemptHost,
+            stdio::Capture,
+            store::{HANDOVER_MARGIN, Meter, Sandbox, StoreRecipe},
+        },
+    },
+};
 
 /// Checks of one reply.
 const MAX_CHECKS: usize = 10_000;
@@ -34,7 +40,7 @@ const MAX_CHECKS: usize = 10_000;
 const MAX_METRICS: usize = 1_000;
 
 /// A linked component.
-pub(super) struct LinkedComponent {
+pub(in crate::plugin) struct LinkedComponent {
     pre: PluginPre<Sandbox>,
     lifecycle: Option<LifecycleIndices>,
     metering: Metering,
@@ -43,7 +49,7 @@ pub(super) struct LinkedComponent {
 
 /// Runs one attempt in the instance that is in `slot`, or else in a fresh one. Whichever it was is in `slot` afterwards if
 /// it can serve another attempt.
-pub(super) async fn run(
+pub(in crate::plugin) async fn run(
     guest: &LinkedComponent,
     slot: &mut Option<Instance>,
     call: &Call<'_>,
@@ -87,7 +93,7 @@ pub(super) async fn run(
 }
 
 /// Asks a component what it is.
-pub(super) async fn describe(
+pub(in crate::plugin) async fn describe(
     guest: &LinkedComponent,
     limits: &Limits,
     guard: &Guard,
@@ -116,7 +122,7 @@ pub(super) async fn describe(
 
 impl LinkedComponent {
     /// Fails if the component lacks an export of the contract.
-    pub(super) fn new(
+    pub(in crate::plugin) fn new(
         pre: InstancePre<Sandbox>,
         metering: Metering,
         footprint: Footprint,
@@ -130,7 +136,7 @@ impl LinkedComponent {
     }
 
     /// Tells whether it is set up before its first test and torn down after its last.
-    pub(super) fn has_lifecycle(&self) -> bool {
+    pub(in crate::plugin) fn has_lifecycle(&self) -> bool {
         self.lifecycle.is_some()
     }
 

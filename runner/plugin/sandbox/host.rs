@@ -2,16 +2,18 @@
 
 use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
-use super::{
-    AttachmentSource, Call, Secrets,
-    artifacts::ArtifactCollector,
-    contract::runner::provider::{artifacts, control, files, log, secrets, types},
-    interrupt::Guard,
-    listener::{Heard, Listener},
-    net::Outbound,
-    sandbox::MAX_HANDOVER,
+use super::{artifacts::ArtifactCollector, store::MAX_HANDOVER};
+use crate::{
+    model::{Denied, Grant, Limits, LogRecord, is_secret_name},
+    plugin::{
+        call::request::{AttachmentSource, Call},
+        contract::runner::provider::{artifacts, control, files, log, secrets, types},
+        interrupt::Guard,
+        listener::{Heard, Listener},
+        net::Outbound,
+        secrets::Secrets,
+    },
 };
-use crate::model::{Denied, Grant, Limits, LogRecord, is_secret_name};
 
 const MAX_NAME_BYTES: usize = 128;
 /// How much is shown of a name that is none.
@@ -21,21 +23,21 @@ const MAX_PROGRESS_BYTES: usize = 1024;
 /// What a field of a log record takes in memory beside its text, so that a million empty ones are not free.
 const FIELD_BYTES: usize = size_of::<(String, String)>();
 /// How many different denials of one attempt are kept.
-pub(super) const MAX_DENIED: usize = 20;
+pub(in crate::plugin) const MAX_DENIED: usize = 20;
 
 /// What one attempt's imports work on, and what they leave.
-pub(super) struct AttemptHost {
-    pub(super) log: Log,
-    pub(super) artifacts: ArtifactCollector,
-    pub(super) calls: u64,
-    pub(super) bytes_in: u64,
-    pub(super) outbound: Outbound,
-    pub(super) denied: Vec<Denied>,
-    pub(super) listener: Option<Listener>,
+pub(in crate::plugin) struct AttemptHost {
+    pub(in crate::plugin) log: Log,
+    pub(in crate::plugin) artifacts: ArtifactCollector,
+    pub(in crate::plugin) calls: u64,
+    pub(in crate::plugin) bytes_in: u64,
+    pub(in crate::plugin) outbound: Outbound,
+    pub(in crate::plugin) denied: Vec<Denied>,
+    pub(in crate::plugin) listener: Option<Listener>,
     /// What it may still say of where it is: as much as it may log.
     progress: ProgressAllowance,
     /// Those that the guest is granted.
-    pub(super) secrets: Arc<Secrets>,
+    pub(in crate::plugin) secrets: Arc<Secrets>,
     files: Arc<[AttachmentSource]>,
     /// No guest can take more at once than its memory holds, and the host has it in memory, too.
     max_read: u64,
@@ -43,10 +45,10 @@ pub(super) struct AttemptHost {
 }
 
 /// Log records within their limits.
-pub(super) struct Log {
-    pub(super) records: Vec<LogRecord>,
-    pub(super) dropped: u64,
-    pub(super) bytes: u64,
+pub(in crate::plugin) struct Log {
+    pub(in crate::plugin) records: Vec<LogRecord>,
+    pub(in crate::plugin) dropped: u64,
+    pub(in crate::plugin) bytes: u64,
     max_records: u64,
     max_bytes: u64,
 }
@@ -58,7 +60,11 @@ struct ProgressAllowance {
 }
 
 impl AttemptHost {
-    pub(super) fn new(limits: &Limits, files: Arc<[AttachmentSource]>, guard: Guard) -> Self {
+    pub(in crate::plugin) fn new(
+        limits: &Limits,
+        files: Arc<[AttachmentSource]>,
+        guard: Guard,
+    ) -> Self {
         Self {
             log: Log {
                 records: Vec::new(),
@@ -85,7 +91,7 @@ impl AttemptHost {
     }
 
     /// Makes what an attempt's imports work on, with what it is granted.
-    pub(super) fn of(call: &Call<'_>, guard: &Guard) -> Self {
+    pub(in crate::plugin) fn of(call: &Call<'_>, guard: &Guard) -> Self {
         Self {
             artifacts: ArtifactCollector::kept_in(&call.access.scratch_root, &call.limits),
             outbound: Outbound::open(&call.limits, call.access),
@@ -96,19 +102,19 @@ impl AttemptHost {
     }
 
     /// Makes it ready for the end of its guest's instance, which is no attempt: it has limits and a bound of its own.
-    pub(super) fn begin_teardown(&mut self, guard: Guard) {
+    pub(in crate::plugin) fn begin_teardown(&mut self, guard: Guard) {
         (self.log.bytes, self.log.dropped) = (0, 0);
         self.outbound.restart();
         self.files = [].into();
         self.guard = guard;
     }
 
-    pub(super) fn guard(&self) -> &Guard {
+    pub(in crate::plugin) fn guard(&self) -> &Guard {
         &self.guard
     }
 
     /// Adds a word of the host's own, whether there is room for more or not.
-    pub(super) fn warn(&mut self, message: String) {
+    pub(in crate::plugin) fn warn(&mut self, message: String) {
         let record = LogRecord {
             level: "warn",
             message,
@@ -121,7 +127,7 @@ impl AttemptHost {
     }
 
     /// Keeps what the guest was refused, for whoever may grant it.
-    pub(super) fn deny(&mut self, denied: Denied) {
+    pub(in crate::plugin) fn deny(&mut self, denied: Denied) {
         if self.denied.len() < MAX_DENIED && !self.denied.contains(&denied) {
             self.denied.push(denied);
         }
@@ -130,7 +136,7 @@ impl AttemptHost {
 
 impl Log {
     /// Keeps a record if it fits and returns it, else counts it.
-    pub(super) fn push(&mut self, record: LogRecord) -> Option<&LogRecord> {
+    pub(in crate::plugin) fn push(&mut self, record: LogRecord) -> Option<&LogRecord> {
         let fields = record.fields.iter();
         let fields = fields.map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
         let bytes = (record.message.len() + fields.sum::<usize>()) as u64;

@@ -22,7 +22,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 ///
 /// What is too much for memory goes into a temporary file without a name: of a process that dies nothing is left.
 #[derive(Default)]
-pub(super) struct Spool {
+pub(in crate::plugin) struct Spool {
     /// Where the file is made.
     folder: PathBuf,
     place: Backing,
@@ -41,7 +41,7 @@ enum Backing {
 
 /// Where in a spool the content of one artifact is.
 #[derive(Default)]
-pub(super) struct Extents {
+pub(in crate::plugin) struct Extents {
     parts: Vec<Extent>,
     length: u64,
 }
@@ -67,14 +67,14 @@ struct WritePosition {
 }
 
 /// The content of one artifact, when nothing more is added to its spool.
-pub(super) struct Spooled {
+pub(in crate::plugin) struct Spooled {
     spool: Arc<Spool>,
     parts: Extents,
 }
 
 impl Spool {
     /// An empty one, which makes a file in `folder` once it needs one.
-    pub(super) fn new(folder: &Path) -> Self {
+    pub(in crate::plugin) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
             place: Backing::Memory(Vec::new()),
@@ -83,12 +83,16 @@ impl Spool {
     }
 
     /// Where a file is made.
-    pub(super) fn folder(&self) -> &Path {
+    pub(in crate::plugin) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// Adds `bytes` to a content. If that fails, the content and the spool are what they were before.
-    pub(super) fn append(&mut self, content: &mut Extents, bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::plugin) fn append(
+        &mut self,
+        content: &mut Extents,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -161,13 +165,13 @@ impl Spool {
 
 impl Extents {
     /// How many bytes the content has.
-    pub(super) fn length(&self) -> u64 {
+    pub(in crate::plugin) fn length(&self) -> u64 {
         self.length
     }
 }
 
 impl Spooled {
-    pub(super) fn new(spool: &Arc<Spool>, parts: Extents) -> Self {
+    pub(in crate::plugin) fn new(spool: &Arc<Spool>, parts: Extents) -> Self {
         Self {
             spool: Arc::clone(spool),
             parts,

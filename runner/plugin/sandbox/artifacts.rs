@@ -10,13 +10,15 @@ use std::{
 
 use bytesize::ByteSize;
 
-use super::{
-    classify::failure,
-    contract::runner::provider::artifacts::ArtifactError,
-    lacking::{fault_in, lacking},
-    spool::{Extents, Spool, Spooled},
+use super::spool::{Extents, Spool, Spooled};
+use crate::{
+    model::{Artifact, AttemptError, ErrorClass, Limits, media_type},
+    plugin::{
+        call::classify::failure,
+        contract::runner::provider::artifacts::ArtifactError,
+        lacking::{fault_in, lacking},
+    },
 };
-use crate::model::{Artifact, AttemptError, ErrorClass, Limits, media_type};
 
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MEDIA_TYPE_BYTES: usize = 255;
@@ -25,12 +27,12 @@ const PIECE_BYTES: u64 = 64 * 1024;
 
 /// Collects artifacts within their limits; by default there is room for none.
 #[derive(Default)]
-pub(super) struct ArtifactCollector {
+pub(in crate::plugin) struct ArtifactCollector {
     files: Vec<Unfinished>,
     /// How many bytes they have together.
-    pub(super) bytes: u64,
+    pub(in crate::plugin) bytes: u64,
     /// Why some could not be kept, if that was the machine's fault.
-    pub(super) lost: Option<AttemptError>,
+    pub(in crate::plugin) lost: Option<AttemptError>,
     max_files: u64,
     max_bytes: u64,
     spool: Spool,
@@ -62,7 +64,7 @@ impl ArtifactCollector {
     }
 
     /// Adds a whole file of `size` bytes, or says why not.
-    pub(super) fn keep<R: io::Read>(
+    pub(in crate::plugin) fn keep<R: io::Read>(
         &mut self,
         name: &str,
         size: u64,
@@ -100,7 +102,7 @@ impl ArtifactCollector {
     }
 
     /// Adds a chunk to a file, which is made where it is not there.
-    pub(super) fn append(
+    pub(in crate::plugin) fn append(
         &mut self,
         name: String,
         media_type: String,
@@ -143,7 +145,7 @@ impl ArtifactCollector {
     }
 
     /// Takes what was kept; what comes afterwards is not.
-    pub(super) fn take(&mut self) -> Vec<Artifact> {
+    pub(in crate::plugin) fn take(&mut self) -> Vec<Artifact> {
         if self.files.is_empty() {
             self.spool = Spool::default();
             return Vec::new();
@@ -167,7 +169,7 @@ impl ArtifactCollector {
 }
 
 /// The error of an attempt whose artifacts the machine could not keep in the folder for temporary files.
-pub(super) fn unkept(folder: &Path, error: &io::Error) -> AttemptError {
+pub(in crate::plugin) fn unkept(folder: &Path, error: &io::Error) -> AttemptError {
     let what = format!("cannot keep artifacts in `{}`: {error}", folder.display());
     let causes = iter::successors(Some(error as &(dyn Error + 'static)), |&error| {
         error.source()
@@ -179,7 +181,7 @@ pub(super) fn unkept(folder: &Path, error: &io::Error) -> AttemptError {
 }
 
 /// Tells whether an artifact may be called so; it never becomes a path.
-pub(super) fn is_artifact_name(name: &str) -> bool {
+pub(in crate::plugin) fn is_artifact_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(is_plain)

@@ -7,23 +7,23 @@ use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{
-    classify::failure,
-    clock::Moment,
-    engine::Metering,
-    fs::Quota,
-    host::AttemptHost,
-    lacking::{fault_of_panic, lacking},
-    limits::Limiter,
-    listener::Heard,
-    stdio::Capture,
+use super::{host::AttemptHost, limits::Limiter, stdio::Capture};
+use crate::{
+    model::{AttemptError, ErrorClass, Limits},
+    plugin::{
+        call::classify::failure,
+        clock::Moment,
+        engine::Metering,
+        fs::quota::Quota,
+        lacking::{fault_of_panic, lacking},
+        listener::Heard,
+    },
 };
-use crate::model::{AttemptError, ErrorClass, Limits};
 
 /// Live resource handles of a guest, in the component model's tables.
 const MAX_HANDLES: usize = 10_000;
 /// Live host resources of a guest: streams, pollables, descriptors.
-pub(super) const MAX_RESOURCES: usize = 256;
+pub(in crate::plugin) const MAX_RESOURCES: usize = 256;
 /// Live tasks of asynchronous components, with what they wait for. Each that waits may hold half a MiB of stack, and takes
 /// more than two of these.
 const MAX_TASKS: usize = 48;
@@ -33,43 +33,43 @@ const MAX_RANDOM: u64 = 1024 * 1024;
 /// trailers are the other), and a guest may hold as many requests as resources.
 const MAX_FIELDS: usize = 8 * 1024;
 /// Bytes that any guest may hand over, or be handed, in one call: the host has a copy of them.
-pub(super) const MAX_HANDOVER: u64 = 32 * 1024 * 1024;
+pub(in crate::plugin) const MAX_HANDOVER: u64 = 32 * 1024 * 1024;
 /// The same for a command that is a component, whose texts become up to twice as long on the way and are copied again; its
 /// files are written through streams, a part at a time.
-pub(super) const MAX_COMPONENT_HANDOVER: u64 = 8 * 1024 * 1024;
+pub(in crate::plugin) const MAX_COMPONENT_HANDOVER: u64 = 8 * 1024 * 1024;
 /// What the canonical ABI needs for itself on top of a reply's own bytes.
-pub(super) const HANDOVER_MARGIN: u64 = 64 * 1024;
+pub(in crate::plugin) const HANDOVER_MARGIN: u64 = 64 * 1024;
 
 /// What one store holds for its guest.
-pub(super) struct Sandbox {
+pub(in crate::plugin) struct Sandbox {
     /// Serves preview 1 and WASI 0.2 alike.
-    pub(super) wasi: WasiP1Ctx,
+    pub(in crate::plugin) wasi: WasiP1Ctx,
     http: WasiHttpCtx,
-    pub(super) host: AttemptHost,
-    pub(super) limiter: Limiter,
+    pub(in crate::plugin) host: AttemptHost,
+    pub(in crate::plugin) limiter: Limiter,
     /// Counts what is written to files; none where nothing may be.
-    pub(super) quota: Option<Quota>,
-    pub(super) stdout: Capture,
-    pub(super) stderr: Capture,
+    pub(in crate::plugin) quota: Option<Quota>,
+    pub(in crate::plugin) stdout: Capture,
+    pub(in crate::plugin) stderr: Capture,
     /// Bytes that the guest may hand over in one call.
-    pub(super) handover: u64,
+    pub(in crate::plugin) handover: u64,
     /// Whether the fuel that it burns is counted.
     metering: Metering,
 }
 
 /// A fresh store's WASI and bounds.
-pub(super) struct StoreRecipe<'a> {
-    pub(super) wasi: WasiCtxBuilder,
-    pub(super) host: AttemptHost,
-    pub(super) quota: Option<Quota>,
-    pub(super) stdout: Capture,
-    pub(super) limits: &'a Limits,
+pub(in crate::plugin) struct StoreRecipe<'a> {
+    pub(in crate::plugin) wasi: WasiCtxBuilder,
+    pub(in crate::plugin) host: AttemptHost,
+    pub(in crate::plugin) quota: Option<Quota>,
+    pub(in crate::plugin) stdout: Capture,
+    pub(in crate::plugin) limits: &'a Limits,
     /// Bytes that the guest may hand over in one call.
-    pub(super) handover: u64,
+    pub(in crate::plugin) handover: u64,
 }
 
 /// Measures what an execution costs, from the guest's start on.
-pub(super) struct Meter {
+pub(in crate::plugin) struct Meter {
     started: Moment,
     /// What was left before, if it is counted.
     fuel: Option<u64>,
@@ -78,16 +78,20 @@ pub(super) struct Meter {
 
 /// What an execution cost.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Spent {
-    pub(super) duration: Duration,
+pub(in crate::plugin) struct Spent {
+    pub(in crate::plugin) duration: Duration,
     /// The part of it before the call.
-    pub(super) instantiate: Duration,
-    pub(super) fuel: Option<u64>,
+    pub(in crate::plugin) instantiate: Duration,
+    pub(in crate::plugin) fuel: Option<u64>,
 }
 
 impl StoreRecipe<'_> {
     /// Makes the store; nothing of the guest has run yet, and whatever runs in it is bounded.
-    pub(super) fn store(mut self, engine: &wasmtime::Engine, metering: Metering) -> Store<Sandbox> {
+    pub(in crate::plugin) fn store(
+        mut self,
+        engine: &wasmtime::Engine,
+        metering: Metering,
+    ) -> Store<Sandbox> {
         let mut stderr = Capture::new(self.limits.stdio, self.limits.stdio);
         if let Some(listener) = self.host.listener.clone() {
             stderr = stderr.heard_by(move |line| listener.hear(Heard::Stderr(line)));
@@ -132,7 +136,7 @@ impl StoreRecipe<'_> {
 }
 
 impl Meter {
-    pub(super) fn start(store: &Store<Sandbox>) -> Self {
+    pub(in crate::plugin) fn start(store: &Store<Sandbox>) -> Self {
         Self {
             fuel: fuel_left(store),
             started: Moment::now(),
@@ -141,12 +145,12 @@ impl Meter {
     }
 
     /// Notes that there is an instance, and that it is called now.
-    pub(super) fn instantiated(&mut self) {
+    pub(in crate::plugin) fn instantiated(&mut self) {
         self.instantiated = Some(Moment::now());
     }
 
     /// Notes the end. Of an execution that never came to its call, all went into the instance.
-    pub(super) fn stop(self, store: &Store<Sandbox>) -> Spent {
+    pub(in crate::plugin) fn stop(self, store: &Store<Sandbox>) -> Spent {
         let duration = self.started.elapsed();
         let called = self.instantiated;
         let called = called.map(|at| at.saturating_duration_since(self.started));
@@ -163,7 +167,7 @@ impl Sandbox {
     /// Makes the sandbox of a guest that goes on ready for its next attempt, of which nothing has been said yet.
     ///
     /// What the guest holds stays its own: memory, tables, and what it has written to its scratch.
-    pub(super) fn begin_attempt(&mut self) {
+    pub(in crate::plugin) fn begin_attempt(&mut self) {
         self.limiter.begin_attempt();
         if let Some(quota) = &self.quota {
             quota.begin_attempt();
@@ -173,12 +177,12 @@ impl Sandbox {
     }
 
     /// How many host resources the guest has.
-    pub(super) fn resources(&mut self) -> usize {
+    pub(in crate::plugin) fn resources(&mut self) -> usize {
         self.wasi.ctx().table.iter_mut().count()
     }
 
     /// Tells whether the guest wanted more than its limits allow of what it holds.
-    pub(super) fn is_spent(&self) -> bool {
+    pub(in crate::plugin) fn is_spent(&self) -> bool {
         let is_exceeded = |quota: &Quota| quota.exceeded().is_some();
         self.limiter.denial().is_some() || self.quota.as_ref().is_some_and(is_exceeded)
     }
@@ -208,7 +212,9 @@ fn fuel_left(store: &Store<Sandbox>) -> Option<u64> {
 }
 
 /// Runs `attempt`, and keeps a panic of the host inside it.
-pub(super) async fn contain<T>(attempt: impl Future<Output = T>) -> Result<T, AttemptError> {
+pub(in crate::plugin) async fn contain<T>(
+    attempt: impl Future<Output = T>,
+) -> Result<T, AttemptError> {
     AssertUnwindSafe(attempt)
         .catch_unwind()
         .await

@@ -5,7 +5,7 @@ use wasmtime::Trap;
 use crate::model::OTHER_TRAP;
 
 /// Names a trap in rows and messages.
-pub(super) fn trap_code(trap: Trap) -> &'static str {
+pub(in crate::plugin) fn trap_code(trap: Trap) -> &'static str {
     match trap {
         Trap::StackOverflow => "stack-overflow",
         Trap::MemoryOutOfBounds => "memory-out-of-bounds",

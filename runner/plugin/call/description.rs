@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Description, classify::failure};
+use super::{classify::failure, request::Description};
 use crate::model::{AttemptError, ErrorClass};
 
 /// Bytes of a name, a version or a request.
@@ -49,7 +49,7 @@ pub(super) fn read_schema(what: &str, text: Option<&str>) -> Result<Option<Value
 
 impl Description {
     /// Refuses one that says more than anybody reads.
-    pub(super) fn bounded(self) -> Result<Self, AttemptError> {
+    pub(in crate::plugin) fn bounded(self) -> Result<Self, AttemptError> {
         within("bytes of the name", self.name.len(), MAX_WORD_BYTES)?;
         within("bytes of the version", self.version.len(), MAX_WORD_BYTES)?;
         within(

@@ -20,7 +20,7 @@ const CHUNK: usize = 64 * 1024;
 
 /// Keeps the first and the last bytes of what is written and counts all; its clones are one.
 #[derive(Clone)]
-pub(super) struct Capture(Arc<Mutex<Captured>>);
+pub(in crate::plugin) struct Capture(Arc<Mutex<Captured>>);
 
 struct Captured {
     /// Who hears the lines of what is kept, as they come.
@@ -41,7 +41,7 @@ struct LineSplitter {
 
 impl Capture {
     /// Keeps `head` bytes from the start and `tail` bytes from the end.
-    pub(super) fn new(head: u64, tail: u64) -> Self {
+    pub(in crate::plugin) fn new(head: u64, tail: u64) -> Self {
         let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         Self(Arc::new(Mutex::new(Captured {
             lines: None,
@@ -55,7 +55,7 @@ impl Capture {
     }
 
     /// Lets `hear` hear each line of what is kept: of the head as it comes, of the rest at the end.
-    pub(super) fn heard_by(self, hear: impl FnMut(&str) + Send + 'static) -> Self {
+    pub(in crate::plugin) fn heard_by(self, hear: impl FnMut(&str) + Send + 'static) -> Self {
         self.kept().lines = Some(LineSplitter {
             begun: Vec::new(),
             hear: Box::new(hear),
@@ -64,12 +64,12 @@ impl Capture {
     }
 
     /// Tells that nothing more will be written.
-    pub(super) fn end(&self) {
+    pub(in crate::plugin) fn end(&self) {
         self.kept().end();
     }
 
     /// Forgets everything that was written.
-    pub(super) fn clear(&self) {
+    pub(in crate::plugin) fn clear(&self) {
         let mut kept = self.kept();
         kept.head.clear();
         kept.tail.clear();
@@ -77,12 +77,12 @@ impl Capture {
     }
 
     /// How many bytes were written, kept or not.
-    pub(super) fn written(&self) -> u64 {
+    pub(in crate::plugin) fn written(&self) -> u64 {
         self.kept().written
     }
 
     /// Takes everything that was written out of here, if nothing had to be dropped.
-    pub(super) fn take_whole(&self) -> Option<Vec<u8>> {
+    pub(in crate::plugin) fn take_whole(&self) -> Option<Vec<u8>> {
         let mut kept = self.kept();
         if kept.dropped > 0 {
             return None;
@@ -93,7 +93,7 @@ impl Capture {
     }
 
     /// What was kept, as text, with a line in the middle that says how much was dropped.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::plugin) fn text(&self) -> String {
         let kept = self.kept();
         let mut bytes = kept.head.clone();
         if kept.dropped > 0 {

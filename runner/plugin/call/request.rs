@@ -4,18 +4,19 @@ use std::{fmt, mem, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{
-    access::Access,
-    fs::Quota,
-    interrupt::Halt,
-    lacking::lacking,
-    listener::Listener,
-    sandbox::{Sandbox, Spent},
-};
-
-use crate::model::{
-    Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, HostFault, Limits, LogRecord,
-    Metric, Usage,
+use crate::{
+    model::{
+        Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, HostFault, Limits,
+        LogRecord, Metric, Usage,
+    },
+    plugin::{
+        access::Access,
+        fs::quota::Quota,
+        interrupt::Halt,
+        lacking::lacking,
+        listener::Listener,
+        sandbox::store::{Sandbox, Spent},
+    },
 };
 
 /// Everything that one attempt hands to a plugin.
@@ -193,7 +194,7 @@ pub struct Reply {
 
 impl Ended {
     /// Takes what an attempt left in its sandbox; `reply_bytes` are those that did not come by standard output.
-    pub(super) fn collect(
+    pub(in crate::plugin) fn collect(
         sandbox: &mut Sandbox,
         ending: Ending,
         spent: Spent,

@@ -35,7 +35,7 @@ pub(super) enum Unread {
 
 impl Allowance {
     /// That of one answer under these limits.
-    pub(super) fn of(limits: &Limits) -> Self {
+    pub(in crate::plugin) fn of(limits: &Limits) -> Self {
         let limit = limits
             .reply
             .saturating_mul(TREE_PER_REPLY)
@@ -44,7 +44,10 @@ impl Allowance {
     }
 
     /// Makes a value of a text if what is left allows it, and takes from that what it costs.
-    pub(super) fn parse<T: DeserializeOwned>(&mut self, text: &[u8]) -> Result<T, Unread> {
+    pub(in crate::plugin) fn parse<T: DeserializeOwned>(
+        &mut self,
+        text: &[u8],
+    ) -> Result<T, Unread> {
         let cost = json_cost(text);
         self.left = match self.left.checked_sub(cost) {
             Some(left) => left,

@@ -3,8 +3,10 @@
 use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
-use super::footprint::{Footprint, MAX_CORE_INSTANCES};
-use crate::model::Limits;
+use crate::{
+    model::Limits,
+    plugin::code::footprint::{Footprint, MAX_CORE_INSTANCES},
+};
 
 /// Tables of all instances together; Python's component has two.
 const MAX_TABLES: usize = 200;
@@ -16,7 +18,7 @@ const MAX_MEMORIES: usize = 32;
 const FREE_INSTANCE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Counts what a guest's memories and tables hold, and says no.
-pub(super) struct Limiter {
+pub(in crate::plugin) struct Limiter {
     memory: Sum,
     tables: Sum,
     denial: Option<DeniedGrowth>,
@@ -24,7 +26,7 @@ pub(super) struct Limiter {
 
 /// Something that a guest asked for and did not get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DeniedGrowth {
+pub(in crate::plugin) enum DeniedGrowth {
     /// Bytes of memory, all of the guest's memories together.
     Memory { wanted: u64, limit: u64 },
     /// Elements of tables, all of the guest's tables together.
@@ -36,7 +38,7 @@ pub(super) enum DeniedGrowth {
 /// What is said to wasmtime of a guest whose instances cost more than its limit of memory.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("its instances cost more memory than it may have")]
-pub(super) struct InstancesDenied;
+pub(in crate::plugin) struct InstancesDenied;
 
 struct Sum {
     limit: u64,
@@ -47,7 +49,7 @@ struct Sum {
 }
 
 impl Limiter {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(in crate::plugin) fn new(limits: &Limits) -> Self {
         Self {
             memory: Sum::new(limits.memory),
             tables: Sum::new(limits.table_elements),
@@ -56,18 +58,21 @@ impl Limiter {
     }
 
     /// The largest sum of memory so far, in bytes.
-    pub(super) fn peak_memory(&self) -> u64 {
+    pub(in crate::plugin) fn peak_memory(&self) -> u64 {
         self.memory.peak
     }
 
     /// Starts anew for the next attempt of a guest that goes on: what it holds stays counted.
-    pub(super) fn begin_attempt(&mut self) {
+    pub(in crate::plugin) fn begin_attempt(&mut self) {
         self.denial = None;
         self.memory.peak = self.memory.held;
     }
 
     /// Takes what the guest's instances cost out of its memory, before there are any.
-    pub(super) fn hold_instances(&mut self, footprint: Footprint) -> Result<(), InstancesDenied> {
+    pub(in crate::plugin) fn hold_instances(
+        &mut self,
+        footprint: Footprint,
+    ) -> Result<(), InstancesDenied> {
         let charged = footprint.bytes.saturating_sub(FREE_INSTANCE_BYTES);
         let charged = usize::try_from(charged).unwrap_or(usize::MAX);
         let limit = self.memory.limit;
@@ -78,7 +83,7 @@ impl Limiter {
     }
 
     /// The last thing that was denied.
-    pub(super) fn denial(&self) -> Option<DeniedGrowth> {
+    pub(in crate::plugin) fn denial(&self) -> Option<DeniedGrowth> {
         self.denial
     }
 }
@@ -171,7 +176,7 @@ mod tests {
     use wasmtime::ResourceLimiter as _;
 
     use super::{DeniedGrowth, FREE_INSTANCE_BYTES, Limiter};
-    use crate::{model::Limits, plugin::footprint::Footprint};
+    use crate::{model::Limits, plugin::code::footprint::Footprint};
 
     #[test]
     fn memories_are_counted_together() {

@@ -9,7 +9,10 @@ use bytes::Bytes;
 use bytesize::ByteSize;
 use thiserror::Error;
 
-use super::{Kind, SniffError, footprint::Footprint, sniff::sniff};
+use super::{
+    footprint::Footprint,
+    sniff::{Kind, SniffError, sniff},
+};
 use crate::model::Digest;
 
 /// A plugin's file as it was when it was looked at, known by its digest. A run may have many, so its bytes are read again
@@ -27,7 +30,7 @@ pub struct PluginFile {
     /// Where its bytes are.
     pub content: PluginContent,
     /// What its instances cost the host.
-    pub(super) footprint: Footprint,
+    pub(in crate::plugin) footprint: Footprint,
 }
 
 /// Where the bytes of a plugin's file are.

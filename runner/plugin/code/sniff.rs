@@ -145,7 +145,7 @@ pub enum SniffError {
 }
 
 /// Tells what a file is and what its instances cost; an error completes the sentence "FILE …".
-pub(super) fn sniff(bytes: &[u8]) -> Result<(Kind, Footprint), SniffError> {
+pub(in crate::plugin) fn sniff(bytes: &[u8]) -> Result<(Kind, Footprint), SniffError> {
     let surface = Surface::of(bytes)?;
     let kind = if surface.is_component {
         sniff_component(&surface)
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_hosts_version_is_that_of_its_contract() {
-        let contract = include_str!("../../schemas/provider.wit");
+        let contract = include_str!("../../../schemas/provider.wit");
         let package = format!("package runner:provider@{};", ContractVersion::HOST);
         assert!(contract.contains(&package));
     }

@@ -10,10 +10,10 @@ use wasmparser::{
     ComponentOuterAliasKind, ComponentTypeRef, Encoding, Instance, TypeRef,
 };
 
-use super::SniffError;
+use super::sniff::SniffError;
 
 /// Core instances of one attempt; Python's component has 14 modules, and one of each.
-pub(super) const MAX_CORE_INSTANCES: u64 = 200;
+pub(in crate::plugin) const MAX_CORE_INSTANCES: u64 = 200;
 /// Instances of components nested in an attempt's: wasm-tools makes one for each interface that is exported.
 const MAX_COMPONENT_INSTANCES: u64 = 1_000;
 /// Bytes of all instances of one attempt, whatever its limit of memory: making them takes time in which nothing can stop
@@ -41,8 +41,8 @@ const CANONICAL: u64 = 512;
 
 /// What the instances of one attempt cost the host at most, outside of memories and the elements of tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Footprint {
-    pub(super) bytes: u64,
+pub(in crate::plugin) struct Footprint {
+    pub(in crate::plugin) bytes: u64,
 }
 
 /// The parts that a file puts together, section by section.
@@ -93,11 +93,11 @@ impl Cost {
 }
 
 impl Assembly {
-    pub(super) fn depth(&self) -> usize {
+    pub(in crate::plugin) fn depth(&self) -> usize {
         self.scopes.len()
     }
 
-    pub(super) fn begin(&mut self, encoding: Encoding) {
+    pub(in crate::plugin) fn begin(&mut self, encoding: Encoding) {
         let is_component = encoding == Encoding::Component;
         let cost = match is_component {
             true => Cost {
@@ -118,7 +118,7 @@ impl Assembly {
         });
     }
 
-    pub(super) fn end(&mut self) {
+    pub(in crate::plugin) fn end(&mut self) {
         let Some(mut scope) = self.scopes.pop() else {
             return;
         };
@@ -136,7 +136,7 @@ impl Assembly {
     }
 
     /// What all of it costs once it is read.
-    pub(super) fn footprint(&self) -> Result<Footprint, SniffError> {
+    pub(in crate::plugin) fn footprint(&self) -> Result<Footprint, SniffError> {
         let mut whole = self.whole;
         for (parts, count, most) in [
             ("core instances", whole.core_instances, MAX_CORE_INSTANCES),
@@ -175,12 +175,12 @@ impl Assembly {
     }
 
     /// What a module begins with, which each of its instances is filled with.
-    pub(super) fn fills(&mut self, steps: u64) {
+    pub(in crate::plugin) fn fills(&mut self, steps: u64) {
         let cost = &mut self.scope().cost;
         cost.steps = cost.steps.saturating_add(steps);
     }
 
-    pub(super) fn import(&mut self, kind: TypeRef) {
+    pub(in crate::plugin) fn import(&mut self, kind: TypeRef) {
         let scope = self.scope();
         match kind {
             TypeRef::Func(_) | TypeRef::FuncExact(_) => {
@@ -193,7 +193,7 @@ impl Assembly {
         }
     }
 
-    pub(super) fn functions(&mut self, count: u64) {
+    pub(in crate::plugin) fn functions(&mut self, count: u64) {
         self.scope().functions += count;
     }
 
@@ -202,28 +202,28 @@ impl Assembly {
     }
 
     /// A global may begin as a reference to a function.
-    pub(super) fn globals(&mut self, count: u64) {
+    pub(in crate::plugin) fn globals(&mut self, count: u64) {
         let scope = self.scope();
         scope.references += count;
         scope.bytes(count, GLOBAL);
     }
 
-    pub(super) fn tags(&mut self, count: u64) {
+    pub(in crate::plugin) fn tags(&mut self, count: u64) {
         self.scope().bytes(count, TAG);
     }
 
     /// A table may begin full of references to one function.
-    pub(super) fn tables(&mut self, count: u64) {
+    pub(in crate::plugin) fn tables(&mut self, count: u64) {
         let scope = self.scope();
         scope.references += count;
         scope.bytes(count, TABLE);
     }
 
-    pub(super) fn memories(&mut self, count: u64) {
+    pub(in crate::plugin) fn memories(&mut self, count: u64) {
         self.scope().bytes(count, MEMORY);
     }
 
-    pub(super) fn elements(&mut self, count: u64, is_passive: bool) {
+    pub(in crate::plugin) fn elements(&mut self, count: u64, is_passive: bool) {
         let scope = self.scope();
         scope.references += count;
         scope.bytes(1, SEGMENT);

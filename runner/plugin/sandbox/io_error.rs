@@ -6,7 +6,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::WasiView as _;
 
-use super::sandbox::Sandbox;
+use super::store::Sandbox;
 use crate::model::BoundedText;
 
 /// The interface, in the version that wasmtime's own function has.
@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 1024;
 
 /// Puts a function that tells the message in the place of wasmtime's, which tells a backtrace of this process as well where
 /// the environment asks for backtraces.
-pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
+pub(in crate::plugin) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.instance(ERROR)?.func_wrap(
         "[method]error.to-debug-string",

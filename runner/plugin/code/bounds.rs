@@ -12,8 +12,8 @@ use wasmparser::{
 };
 
 use super::{
-    SniffError,
     footprint::{Assembly, Footprint},
+    sniff::SniffError,
 };
 
 /// The most that a file may have of one kind of part, those of everything nested in it included.

@@ -16,8 +16,8 @@ use rustix::process::Signal;
 use thiserror::Error;
 use wasmparser::{Encoding, Parser, Payload};
 
-use super::{
-    cache::{CodeForm, deserialize},
+use super::cache::{CodeForm, deserialize};
+use crate::plugin::{
     child::{self, ChildEnd, ChildWork, Confines, Helper},
     engine::{self, Metering},
     interrupt::Interrupt,
@@ -56,10 +56,10 @@ const LOAD_CPU_SECONDS: u64 = 30;
 const LOAD_REPLY: u64 = 64 * 1024;
 
 /// A program that compiles, and how long it may take.
-pub(super) struct Compiler {
-    pub(super) helper: Helper,
-    pub(super) timeout: Duration,
-    pub(super) metering: Metering,
+pub(in crate::plugin) struct Compiler {
+    pub(in crate::plugin) helper: Helper,
+    pub(in crate::plugin) timeout: Duration,
+    pub(in crate::plugin) metering: Metering,
 }
 
 /// Why there is no artefact.
@@ -162,7 +162,7 @@ pub fn load_child(arguments: &[OsString]) -> ExitCode {
 
 impl Compiler {
     /// Compiles `wasm` into `artefact`; the child is gone when this returns or is dropped.
-    pub(super) async fn compile(
+    pub(in crate::plugin) async fn compile(
         &self,
         wasm: &[u8],
         artefact: File,

@@ -33,7 +33,7 @@ const DRAFT: &str = ".draft-";
 type Seal = [u8; 4];
 
 /// Artefacts in a directory of our own.
-pub(super) struct Cache {
+pub(in crate::plugin) struct Cache {
     dir: PathBuf,
     compatibility: u64,
     /// Why it cannot be used is said once, not for each plugin.
@@ -42,26 +42,26 @@ pub(super) struct Cache {
 
 /// The name of an artefact.
 #[derive(Clone, Copy)]
-pub(super) struct CacheKey {
-    pub(super) sha256: Digest,
-    pub(super) form: CodeForm,
+pub(in crate::plugin) struct CacheKey {
+    pub(in crate::plugin) sha256: Digest,
+    pub(in crate::plugin) form: CodeForm,
 }
 
 /// The two forms of compiled code.
 #[derive(Clone, Copy)]
-pub(super) enum CodeForm {
+pub(in crate::plugin) enum CodeForm {
     Component,
     Module,
 }
 
 /// Loaded code.
-pub(super) enum Code {
+pub(in crate::plugin) enum Code {
     Component(Component),
     Module(Module),
 }
 
 /// A file that an artefact is written to.
-pub(super) enum Draft {
+pub(in crate::plugin) enum Draft {
     /// In the cache, before it has its name there.
     InCache {
         file: NamedTempFile,
@@ -73,7 +73,7 @@ pub(super) enum Draft {
 }
 
 impl Cache {
-    pub(super) fn new(dir: PathBuf, engine: &Engine) -> Self {
+    pub(in crate::plugin) fn new(dir: PathBuf, engine: &Engine) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Self {
@@ -84,7 +84,7 @@ impl Cache {
     }
 
     /// Loads an artefact; anything that is wrong with it is a miss.
-    pub(super) fn load(&self, engine: &Engine, key: CacheKey) -> Option<Code> {
+    pub(in crate::plugin) fn load(&self, engine: &Engine, key: CacheKey) -> Option<Code> {
         let folder = open_private(&self.dir).ok()?;
         let name = self.name(key);
         let loaded = open_file(&folder, &name)
@@ -101,7 +101,7 @@ impl Cache {
     }
 
     /// Opens a file for a new artefact: in the cache, or if that cannot be used without a name.
-    pub(super) fn draft(&self) -> io::Result<Draft> {
+    pub(in crate::plugin) fn draft(&self) -> io::Result<Draft> {
         let error = match self.draft_in_cache() {
             Ok(draft) => return Ok(draft),
             Err(error) => error,
@@ -117,7 +117,7 @@ impl Cache {
     }
 
     /// Loads a finished artefact and keeps it for the next time.
-    pub(super) fn load_and_keep(
+    pub(in crate::plugin) fn load_and_keep(
         &self,
         engine: &Engine,
         key: CacheKey,
@@ -181,7 +181,7 @@ impl Cache {
 
 impl Code {
     /// The bytes of its machine code and data.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::plugin) fn size(&self) -> u64 {
         let image = match self {
             Self::Component(component) => component.image_range(),
             Self::Module(module) => module.image_range(),
@@ -192,7 +192,7 @@ impl Code {
 
 impl Draft {
     /// A handle to write through.
-    pub(super) fn writer(&self) -> io::Result<File> {
+    pub(in crate::plugin) fn writer(&self) -> io::Result<File> {
         match self {
             Self::InCache { file, .. } => file.as_file().try_clone(),
             Self::Unnamed(file) => file.try_clone(),
