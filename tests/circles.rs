@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 type Module = Vec<String>;
 
 /// Rooms whose files still have circles.
-const EXCUSED: [&str; 2] = ["plugin", "record"];
+const EXCUSED: [&str; 1] = ["record"];
 
 #[test]
 fn no_files_of_a_room_know_each_other() {

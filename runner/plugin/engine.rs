@@ -1,10 +1,10 @@
 //! [`Engine`]: wasmtime, set up once per process.
 
-use std::{io, num::NonZeroUsize, path::PathBuf, thread, time::Duration};
+use std::{io, path::PathBuf, thread, time::Duration};
 
 use thiserror::Error;
 use wasmtime::{
-    Config, EngineWeak,
+    EngineWeak,
     component::{self, HasSelf},
 };
 use wasmtime_wasi::{p1, p2};
@@ -12,7 +12,11 @@ use wasmtime_wasi::{p1, p2};
 use super::{
     child::Helper,
     clock::Pulse,
-    code::{cache::Cache, compile::Compiler},
+    code::{
+        cache::Cache,
+        compile::Compiler,
+        config::{Metering, new_wasmtime},
+    },
     contract, fs, net,
     sandbox::{host::AttemptHost, io_error, store::Sandbox},
 };
@@ -22,12 +26,6 @@ pub const ENGINE: &str = "wasmtime 48.0.8";
 
 /// How long a guest that only computes may go on after its time is over.
 const TICK: Duration = Duration::from_millis(10);
-
-/// Functions that are remembered of a guest that traps, the innermost first: what a message names.
-const MAX_FRAMES: usize = 5;
-/// Bytes of an image of a memory that is made although most of it may be zeros. Two bytes of data far apart make an image
-/// of all between them.
-const MAX_SPARSE_IMAGE: u64 = 1024 * 1024;
 
 /// What an engine needs from its process.
 #[derive(Clone, Debug)]
@@ -58,15 +56,6 @@ pub enum EngineError {
     /// The thread that interrupts guests could not be started.
     #[error("cannot start the thread that interrupts guests")]
     Ticker(#[source] io::Error),
-}
-
-/// Whether it is counted what guests execute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Metering {
-    /// It is not.
-    Off,
-    /// In wasmtime's fuel: about one for an instruction. The counting is compiled into the guest's code.
-    Fuel,
 }
 
 impl Engine {
@@ -105,22 +94,6 @@ impl Engine {
     }
 }
 
-/// The engine of this process and of its compiling child: what one compiles the other loads.
-pub(super) fn new_wasmtime(metering: Metering) -> wasmtime::Result<wasmtime::Engine> {
-    let mut config = Config::new();
-    config
-        .epoch_interruption(true)
-        .consume_fuel(metering == Metering::Fuel)
-        // Threads are off because the feature is not built in; both escape the sums that a limiter can keep.
-        .wasm_memory64(false)
-        // Each frame has a copy of its function's name, which may have 100,000 bytes.
-        .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
-        .memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE)
-        // Else the environment would decide.
-        .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
-    wasmtime::Engine::new(&config)
-}
-
 /// An OS thread, because a guest may keep every thread of the async runtime busy; ends with the engine. It is the clock's
 /// pulse as well.
 fn start_ticker(engine: EngineWeak) -> io::Result<()> {
@@ -144,9 +117,9 @@ fn link_components(engine: &wasmtime::Engine) -> wasmtime::Result<component::Lin
     let mut linker = component::Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    net::bound_unsent(&mut linker)?;
+    net::unsent::shadow(&mut linker)?;
     io_error::shadow(&mut linker)?;
-    fs::count_components(&mut linker)?;
+    fs::counted::shadow(&mut linker)?;
     contract::Plugin::add_to_linker::<_, HasSelf<AttemptHost>>(
         &mut linker,
         |sandbox: &mut Sandbox| &mut sandbox.host,
@@ -158,7 +131,7 @@ fn link_components(engine: &wasmtime::Engine) -> wasmtime::Result<component::Lin
 fn link_modules(engine: &wasmtime::Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>> {
     let mut linker = wasmtime::Linker::new(engine);
     p1::add_to_linker_async(&mut linker, |sandbox: &mut Sandbox| &mut sandbox.wasi)?;
-    fs::count_modules(&mut linker)?;
+    fs::preview1::shadow(&mut linker)?;
     Ok(linker)
 }
 

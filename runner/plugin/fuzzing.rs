@@ -11,14 +11,14 @@ use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, p2::OutputStream as _};
 
 use super::{
-    call::{protocol, request::Ending, symbol::readable},
+    call::{ended::Ending, protocol, symbol::readable},
     clock::Moment,
     code::{
+        config::{Metering, new_wasmtime},
         sniff::{self, CommandForm, Kind},
         surface::Surface,
     },
     contract::runner::provider::artifacts::Host as _,
-    engine::{Metering, new_wasmtime},
     interrupt::{Guard, Interrupt},
     sandbox::{
         artifacts::is_artifact_name,

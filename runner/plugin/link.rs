@@ -9,41 +9,31 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::{
     call::{
-        classify::failure,
         command::{self, Program, ProgramCode},
         component,
+        description::Description,
+        ended::Ended,
         instance::{Instance, TEARDOWN_TIME},
-        request::{Call, CommandProtocol, Description, Ended},
+        request::{Call, CommandProtocol},
     },
     clock::Moment,
     code::{
-        cache::{CacheKey, Code, CodeForm},
+        artefact::{Code, CodeForm},
+        cache::CacheKey,
         compile::CompileError,
         file::{PluginFile, PluginFileError},
+        offered::{PREVIEW_1, is_served},
         sniff::{CommandForm, Kind},
         surface::shortened,
     },
     engine::Engine,
+    failure::failure,
     interrupt::{Guard, Interrupt},
-    redact::redacted,
-    sandbox::store::contain,
+    redact::ended::redacted,
+    sandbox::contain::contain,
 };
 use crate::model::{AttemptError, BoundedText, ErrorClass, Limits};
 
-/// What this host serves: packages and their compatible versions.
-const SERVED: [(&str, &str); 9] = [
-    ("runner:provider/", "@0.1."),
-    ("wasi:cli/", "@0.2."),
-    ("wasi:clocks/", "@0.2."),
-    ("wasi:filesystem/", "@0.2."),
-    // Requests leave; nothing listens, so the handler of incoming ones is not here.
-    ("wasi:http/outgoing-handler", "@0.2."),
-    ("wasi:http/types", "@0.2."),
-    ("wasi:io/", "@0.2."),
-    ("wasi:random/", "@0.2."),
-    ("wasi:sockets/", "@0.2."),
-];
-const PREVIEW_1: &str = "wasi_snapshot_preview1";
 /// How many of the missing imports a message names.
 const SHOWN_IMPORTS: usize = 20;
 /// What is kept of why a plugin does not fit: each of the names in it may have 100,000 bytes.
@@ -315,18 +305,6 @@ impl fmt::Debug for Plugin {
             .field("kind", &self.0.kind)
             .finish_non_exhaustive()
     }
-}
-
-/// Tells by its name whether this host has what a file imports, as [`super::Surface`] writes it.
-pub(super) fn is_offered(import: &str) -> bool {
-    let module = import.split_once("::").map(|(module, _)| module);
-    module == Some(PREVIEW_1) || is_served(import)
-}
-
-fn is_served(import: &str) -> bool {
-    SERVED
-        .iter()
-        .any(|(package, version)| import.starts_with(package) && import.contains(version))
 }
 
 fn missing_in_module(module: &Module) -> Vec<String> {

@@ -11,7 +11,9 @@ pub mod child;
 pub mod clock;
 mod code;
 mod contract;
+mod denied;
 mod engine;
+mod failure;
 mod fs;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -25,28 +27,34 @@ mod redact;
 mod sandbox;
 mod secrets;
 
-pub use access::{Access, Mount};
+pub use access::Access;
 pub use call::{
+    description::Description,
+    ended::{Ended, Ending, Reply},
     instance::{Instance, TEARDOWN_TIME},
-    request::{
-        AttachmentSource, Call, CommandProtocol, Description, Ended, Ending, Invocation, Reply,
-        StdoutForm,
-    },
+    request::{AttachmentSource, Call, CommandProtocol, Invocation, StdoutForm},
 };
 pub use clock::Moment;
 pub use code::{
     compile::{COMPILE_ARGUMENT, CompileError, LOAD_ARGUMENT, compile_child, load_child},
     file::{PluginContent, PluginFile, PluginFileError},
-    sniff::{CommandForm, ContractVersion, Kind, SniffError},
+    sniff::{CommandForm, Kind},
+    sniff_error::SniffError,
     surface::{Import, Surface},
+    version::ContractVersion,
 };
 pub use engine::{ENGINE, Engine, EngineError, EngineOptions};
-pub use fs::{Way, is_private_folder, raise_open_files, sweep_folders};
+pub use fs::{
+    descriptors::raise_open_files,
+    folder::{is_private_folder, sweep_folders},
+    mount::Mount,
+    way::Way,
+};
 pub use interrupt::{Guard, Interrupt};
 pub use lacking::{fault_of, lacking};
 pub use link::{Compiled, LinkError, Plugin};
 pub use listener::{Heard, Listener};
 pub use memory::most_of_the_memory;
-pub use net::Network;
-pub use sandbox::store::panic_text;
+pub use net::network::Network;
+pub use sandbox::contain::panic_text;
 pub use secrets::Secrets;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use url::Url;
 
-use super::redact::Redactor;
+use super::redact::redactor::{MIN_BYTES, Redactor};
 use crate::model::BoundSecret;
 
 /// The longest name that is looked for.
@@ -44,7 +44,7 @@ pub(super) enum FillError {
 
 impl Secrets {
     /// A shorter value is not redacted, in bytes: it is part of too much that is no secret.
-    pub const MIN_REDACTED: usize = 4;
+    pub const MIN_REDACTED: usize = MIN_BYTES;
     /// The longest value, in bytes.
     pub const MAX_BYTES: usize = 64 * 1024;
 

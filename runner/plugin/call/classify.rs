@@ -4,10 +4,11 @@ use bytesize::ByteSize;
 use wasmtime::{GcHeapOutOfMemory, ThrownException, Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 
-use super::{request::Ending, symbol::readable, trap_code::trap_code};
+use super::{ended::Ending, symbol::readable, trap_code::trap_code};
 use crate::{
-    model::{AttemptError, BoundedText, ErrorClass, quoted_text},
+    model::{AttemptError, BoundedText, ErrorClass},
     plugin::{
+        failure::{failure, stderr_tail},
         interrupt::Halt,
         lacking::{fault_in, lacking},
         sandbox::{
@@ -19,9 +20,6 @@ use crate::{
 
 /// What is read of what wasmtime says, in bytes: names in it are the guest's.
 const MAX_CAUSE_BYTES: usize = 1024;
-const SHOWN_STDERR_LINES: usize = 8;
-const SHOWN_STDERR_BYTES: usize = 2_000;
-const SHOWN_CHARACTERS: usize = 100;
 
 /// Turns wasmtime's error into an ending.
 pub(in crate::plugin) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
@@ -39,54 +37,6 @@ pub(in crate::plugin) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) ->
 /// The ending of a guest that the host has ended; none where it has come to its own.
 pub(in crate::plugin) fn halted(error: &wasmtime::Error) -> Option<Ending> {
     error.downcast_ref::<Halt>().map(|halt| (*halt).into())
-}
-
-/// An error of a class, with a code and a message.
-pub(in crate::plugin) fn failure(
-    class: ErrorClass,
-    code: impl Into<String>,
-    message: impl Into<String>,
-) -> AttemptError {
-    AttemptError {
-        class: Some(class),
-        code: code.into(),
-        message: message.into(),
-        retry_after: None,
-        fault: None,
-    }
-}
-
-/// The last lines of standard error, as the end of a message; empty if there is nothing.
-pub(super) fn stderr_tail(stderr: &str) -> String {
-    let text = stderr.trim_end();
-    if text.is_empty() {
-        return String::new();
-    }
-    let lines = text.rmatch_indices('\n').map(|(index, _)| index + 1);
-    let start = lines
-        .take(SHOWN_STDERR_LINES)
-        .nth(SHOWN_STDERR_LINES - 1)
-        .unwrap_or(0);
-    let most = text.ceil_char_boundary(text.len().saturating_sub(SHOWN_STDERR_BYTES));
-    let cut = if most > start { "…" } else { "" };
-    format!(
-        "; its standard error ends with:\n{cut}{}",
-        &text[start.max(most)..]
-    )
-}
-
-/// The first characters of something that is not what it should be, as the end of a message.
-pub(in crate::plugin) fn beginning(bytes: &[u8]) -> String {
-    if bytes.is_empty() {
-        return "; it is empty".to_owned();
-    }
-    let first = &bytes[..bytes.len().min(4 * SHOWN_CHARACTERS)];
-    let text = String::from_utf8_lossy(first);
-    let mut shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
-    if shown.len() < bytes.len() {
-        shown.push('…');
-    }
-    format!("; it begins with {}", quoted_text(&shown))
 }
 
 fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
@@ -231,21 +181,4 @@ fn place(error: &wasmtime::Error) -> String {
 /// What wasmtime says went wrong, without where.
 fn cause(error: &wasmtime::Error) -> String {
     BoundedText::of(MAX_CAUSE_BYTES, error.root_cause())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::stderr_tail;
-
-    #[test]
-    fn a_message_ends_with_the_last_lines_of_stderr() {
-        assert_eq!(stderr_tail(" \n"), "");
-        assert_eq!(stderr_tail("one\n"), "; its standard error ends with:\none");
-        let lines: Vec<String> = (0..20).map(|number| number.to_string()).collect();
-        assert_eq!(
-            stderr_tail(&lines.join("\n")),
-            "; its standard error ends with:\n12\n13\n14\n15\n16\n17\n18\n19"
-        );
-        assert!(stderr_tail(&"ä".repeat(5_000)).len() < 2_100);
-    }
 }

@@ -6,24 +6,30 @@ use wasmtime::Store;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe::MemoryInputPipe};
 
 use super::{
-    classify::{beginning, classify, denied, failure, halted},
-    component::too_large,
+    classify::{classify, denied, halted},
+    description::Description,
+    ended::{Ended, Ending, Reply},
     json_cost::{Allowance, Unread},
     protocol,
-    request::{Call, Description, Ended, Ending, Invocation, Reply, StdoutForm},
+    reply::too_large,
+    request::{Call, Invocation, StdoutForm},
 };
 use crate::{
     model::{AttemptError, ErrorClass, Limits},
     plugin::{
-        code::footprint::Footprint,
-        engine::Metering,
-        fs::{Files, FilesError, Role},
+        code::{config::Metering, footprint::Footprint},
+        failure::{beginning, failure},
+        fs::{
+            error::FilesError,
+            files::{Files, Role},
+        },
         interrupt::Guard,
         listener::{Heard, Listener},
         sandbox::{
+            handover::{MAX_COMPONENT_HANDOVER, MAX_HANDOVER},
             host::AttemptHost,
             stdio::Capture,
-            store::{MAX_COMPONENT_HANDOVER, MAX_HANDOVER, Meter, Sandbox, Spent, StoreRecipe},
+            store::{Meter, Sandbox, Spent, StoreRecipe},
         },
     },
 };

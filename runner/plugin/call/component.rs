@@ -6,38 +6,36 @@ use wasmtime::{Store, component::InstancePre};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::{
-    classify::{beginning, classify, failure},
-    description::read_schema,
+    classify::classify,
+    description::{Description, read_schema},
+    ended::{Ended, Ending, Reply},
     instance::{Exports, Instance},
     json_cost::{Allowance, Unread},
     lifecycle::LifecycleIndices,
-    request::{Call, Description, Ended, Ending, Reply},
+    reply::{few_parts, provider_error, too_large},
+    request::Call,
 };
 use crate::{
     model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, Metric},
     plugin::{
-        code::footprint::Footprint,
+        code::{config::Metering, footprint::Footprint},
         contract::{
             self, PluginPre,
             exports::runner::provider::provider::{ProviderError, Test},
             runner::provider::types,
         },
-        engine::Metering,
-        fs::{Files, Role},
+        failure::{beginning, failure},
+        fs::files::{Files, Role},
         interrupt::Guard,
         listener::Heard,
         sandbox::{
+            handover::HANDOVER_MARGIN,
             host::AttemptHost,
             stdio::Capture,
-            store::{HANDOVER_MARGIN, Meter, Sandbox, StoreRecipe},
+            store::{Meter, Sandbox, StoreRecipe},
         },
     },
 };
-
-/// Checks of one reply.
-const MAX_CHECKS: usize = 10_000;
-/// Metrics of one reply.
-const MAX_METRICS: usize = 1_000;
 
 /// A linked component.
 pub(in crate::plugin) struct LinkedComponent {
@@ -226,31 +224,6 @@ impl LinkedComponent {
     }
 }
 
-/// What the contract's word for an error is to us; a stop counts only if there was a request to stop.
-pub(super) fn provider_error(kind: types::ErrorKind, error: AttemptError, guard: &Guard) -> Ending {
-    let class = match kind {
-        types::ErrorKind::InvalidConfig => ErrorClass::InvalidConfig,
-        types::ErrorKind::InvalidInput => ErrorClass::InvalidInput,
-        types::ErrorKind::Denied => ErrorClass::Denied,
-        types::ErrorKind::Unavailable => ErrorClass::Unavailable,
-        types::ErrorKind::RateLimited => ErrorClass::RateLimited,
-        types::ErrorKind::Internal => ErrorClass::Internal,
-        types::ErrorKind::Other => ErrorClass::Other,
-        types::ErrorKind::Stopped if guard.interrupt.is_requested() => return Ending::Stopped,
-        types::ErrorKind::Stopped => {
-            return Ending::Error(failure(
-                ErrorClass::Protocol,
-                "stopped",
-                "the guest said that it was stopped, and nobody had asked it to",
-            ));
-        }
-    };
-    Ending::Error(AttemptError {
-        class: Some(class),
-        ..error
-    })
-}
-
 fn host(call: &Call<'_>, guard: &Guard) -> AttemptHost {
     let mut host = AttemptHost::of(call, guard);
     host.bytes_in = (call.input.len() + call.config.len()) as u64;
@@ -321,20 +294,6 @@ fn read_reply(reply: types::Reply, bytes: u64, limits: &Limits) -> Result<Reply,
     })
 }
 
-/// Refuses a reply of more checks or metrics than anybody reads: without texts they cost nothing of `limits.reply`.
-pub(super) fn few_parts(checks: usize, metrics: usize) -> Result<(), AttemptError> {
-    for (what, count, most) in [
-        ("checks", checks, MAX_CHECKS),
-        ("metrics", metrics, MAX_METRICS),
-    ] {
-        if count > most {
-            let message = format!("the reply has {count} {what}, and at most {most} are allowed");
-            return Err(failure(ErrorClass::Limit, "reply", message));
-        }
-    }
-    Ok(())
-}
-
 fn read_check(check: types::Check, json: &mut Allowance) -> Result<Check, AttemptError> {
     Ok(Check {
         verdict: verdict(check.verdict),
@@ -402,12 +361,6 @@ fn parse_json(what: &str, text: String, json: &mut Allowance) -> Result<Value, A
             failure(ErrorClass::Protocol, "json", message)
         }
     })
-}
-
-/// The error of a guest whose JSON would take too much memory as a value.
-pub(super) fn too_large(what: &str, error: &Unread) -> AttemptError {
-    let message = format!("the {what} is made of too many parts: {error}");
-    failure(ErrorClass::Limit, "reply", message)
 }
 
 fn size(reply: &types::Reply) -> u64 {

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
-use super::{classify::failure, request::Description};
-use crate::model::{AttemptError, ErrorClass};
+use crate::{
+    model::{AttemptError, ErrorClass},
+    plugin::failure::failure,
+};
 
 /// Bytes of a name, a version or a request.
 const MAX_WORD_BYTES: usize = 1024;
@@ -17,6 +19,23 @@ const MAX_SCHEMA_BYTES: usize = 256 * 1024;
 const MAX_SCHEMA_DEPTH: usize = 64;
 /// Values of a schema, keys not counted.
 const MAX_SCHEMA_VALUES: usize = 20_000;
+
+/// What a plugin says about itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it does, in one line.
+    pub summary: String,
+    /// JSON Schema of its configuration.
+    pub config_schema: Option<Value>,
+    /// JSON Schema of a test's input.
+    pub input_schema: Option<Value>,
+    /// What it would like to be granted.
+    pub requests: Vec<String>,
+}
 
 /// Reads a schema from its JSON.
 pub(super) fn read_schema(what: &str, text: Option<&str>) -> Result<Option<Value>, AttemptError> {

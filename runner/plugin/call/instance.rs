@@ -6,17 +6,20 @@ use wasmtime::Store;
 
 use super::{
     classify::classify,
+    ended::{Ended, Ending},
     lifecycle::Lifecycle,
-    request::{Ended, Ending},
 };
 use crate::{
     model::LogRecord,
     plugin::{
         contract,
-        fs::Files,
+        fs::files::Files,
         interrupt::Guard,
-        redact::redacted,
-        sandbox::store::{Sandbox, Spent, contain},
+        redact::ended::redacted,
+        sandbox::{
+            contain::contain,
+            store::{Sandbox, Spent},
+        },
     },
 };
 

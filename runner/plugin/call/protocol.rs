@@ -9,16 +9,20 @@ use serde::{
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    classify::{beginning, denied, failure, stderr_tail},
-    component::{few_parts, provider_error, too_large},
-    description::read_schema,
+    classify::denied,
+    description::{Description, read_schema},
+    ended::{Ending, Reply},
     json_cost::{Allowance, Unread},
-    request::{Call, Description, Ending, Reply},
+    reply::{few_parts, provider_error, too_large},
+    request::Call,
 };
 use crate::{
     model::{AttemptError, Check, CheckVerdict, ErrorClass, Limits, LogRecord, Metric},
     plugin::{
-        contract::runner::provider::types::ErrorKind, interrupt::Guard, sandbox::store::Sandbox,
+        contract::runner::provider::types::ErrorKind,
+        failure::{beginning, failure, stderr_tail},
+        interrupt::Guard,
+        sandbox::store::Sandbox,
     },
 };
 

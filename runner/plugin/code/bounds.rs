@@ -13,7 +13,7 @@ use wasmparser::{
 
 use super::{
     footprint::{Assembly, Footprint},
-    sniff::SniffError,
+    sniff_error::SniffError,
 };
 
 /// The most that a file may have of one kind of part, those of everything nested in it included.

@@ -8,20 +8,17 @@ use std::{
     fs::{File, TryLockError},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, Read, Seek as _, Write as _},
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::DirBuilderExt as _,
-    },
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
     sync::Once,
 };
 
 use crc32fast::Hasher;
 use tempfile::{Builder, NamedTempFile};
-use wasmtime::{Engine, Module, component::Component};
+use wasmtime::Engine;
 
 use super::{
-    compile::MAX_ARTEFACT_BYTES,
+    artefact::{Code, CodeForm, MAX_ARTEFACT_BYTES, deserialize},
     private::{open_file, open_private, path_of},
 };
 use crate::model::Digest;
@@ -45,19 +42,6 @@ pub(in crate::plugin) struct Cache {
 pub(in crate::plugin) struct CacheKey {
     pub(in crate::plugin) sha256: Digest,
     pub(in crate::plugin) form: CodeForm,
-}
-
-/// The two forms of compiled code.
-#[derive(Clone, Copy)]
-pub(in crate::plugin) enum CodeForm {
-    Component,
-    Module,
-}
-
-/// Loaded code.
-pub(in crate::plugin) enum Code {
-    Component(Component),
-    Module(Module),
 }
 
 /// A file that an artefact is written to.
@@ -179,17 +163,6 @@ impl Cache {
     }
 }
 
-impl Code {
-    /// The bytes of its machine code and data.
-    pub(in crate::plugin) fn size(&self) -> u64 {
-        let image = match self {
-            Self::Component(component) => component.image_range(),
-            Self::Module(module) => module.image_range(),
-        };
-        (image.end.addr() - image.start.addr()) as u64
-    }
-}
-
 impl Draft {
     /// A handle to write through.
     pub(in crate::plugin) fn writer(&self) -> io::Result<File> {
@@ -250,24 +223,5 @@ fn checksum(mut reader: impl Read) -> io::Result<Seal> {
             0 => return Ok(hasher.finalize().to_le_bytes()),
             bytes => hasher.update(&block[..bytes]),
         }
-    }
-}
-
-#[expect(
-    unsafe_code,
-    reason = "the one place where our own compiled artefacts are loaded"
-)]
-pub(super) fn deserialize(engine: &Engine, form: CodeForm, file: File) -> wasmtime::Result<Code> {
-    // SAFETY: the file was written by our own compiler, into a folder that is ours alone or without a name, and is never
-    // written to afterwards; it is the one that was looked at, whatever now has its name. Damage is found by the checksum,
-    // another wasmtime by the header.
-    unsafe {
-        Ok(match form {
-            // For components there is only the function that takes a path.
-            CodeForm::Component => {
-                Code::Component(Component::deserialize_file(engine, path_of(&file.as_fd()))?)
-            }
-            CodeForm::Module => Code::Module(Module::deserialize_open_file(engine, file)?),
-        })
     }
 }

@@ -16,10 +16,12 @@ use rustix::process::Signal;
 use thiserror::Error;
 use wasmparser::{Encoding, Parser, Payload};
 
-use super::cache::{CodeForm, deserialize};
+use super::{
+    artefact::{CodeForm, MAX_ARTEFACT_BYTES, deserialize},
+    config::{Metering, new_wasmtime},
+};
 use crate::plugin::{
     child::{self, ChildEnd, ChildWork, Confines, Helper},
-    engine::{self, Metering},
     interrupt::Interrupt,
     memory::most_of_the_memory,
 };
@@ -37,8 +39,7 @@ const MAX_THREADS: u64 = 4;
 const MAX_CPU_SECONDS_PER_THREAD: u64 = 300;
 /// Bytes of memory that compiling may take, where the machine has so much. Python's component takes 310 MiB.
 const MAX_MEMORY: u64 = 4 * 1024 * 1024 * 1024;
-/// Bytes of what any plugin is compiled to; see [`most_artefact_bytes`].
-pub(super) const MAX_ARTEFACT_BYTES: u64 = 1024 * 1024 * 1024;
+
 /// Bytes of what a plugin is compiled to beside those for each byte of its file.
 const ARTEFACT_BYTES: u64 = 64 * 1024 * 1024;
 /// Python's component of 18 MiB comes to 35 MiB; code for 64 bits is a few times as large as WASM.
@@ -281,7 +282,7 @@ fn unnamed_file(content: &[u8]) -> io::Result<File> {
 }
 
 fn load_stdin(form: CodeForm, metering: Metering) -> wasmtime::Result<()> {
-    let engine = engine::new_wasmtime(metering)?;
+    let engine = new_wasmtime(metering)?;
     let artefact = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     deserialize(&engine, form, artefact).map(drop)
 }
@@ -289,7 +290,7 @@ fn load_stdin(form: CodeForm, metering: Metering) -> wasmtime::Result<()> {
 fn compile_stdin(metering: Metering) -> wasmtime::Result<()> {
     let mut wasm = Vec::new();
     io::stdin().lock().read_to_end(&mut wasm)?;
-    let engine = engine::new_wasmtime(metering)?;
+    let engine = new_wasmtime(metering)?;
     let artefact = if is_component(&wasm) {
         engine.precompile_component(&wasm)?
     } else {

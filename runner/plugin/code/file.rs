@@ -11,7 +11,8 @@ use thiserror::Error;
 
 use super::{
     footprint::Footprint,
-    sniff::{Kind, SniffError, sniff},
+    sniff::{Kind, sniff},
+    sniff_error::SniffError,
 };
 use crate::model::Digest;
 

@@ -10,7 +10,7 @@ use wasmparser::{
     ComponentOuterAliasKind, ComponentTypeRef, Encoding, Instance, TypeRef,
 };
 
-use super::sniff::SniffError;
+use super::sniff_error::SniffError;
 
 /// Core instances of one attempt; Python's component has 14 modules, and one of each.
 pub(in crate::plugin) const MAX_CORE_INSTANCES: u64 = 200;

@@ -1,13 +1,10 @@
 //! [`sniff`]: tells what a WASM file is from its sections, without compiling it.
 
-use std::fmt;
-
-use bytesize::ByteSize;
-use thiserror::Error;
-
 use super::{
     footprint::Footprint,
+    sniff_error::SniffError,
     surface::{Surface, shortened},
+    version::ContractVersion,
 };
 
 /// The package of the contract's interfaces.
@@ -54,96 +51,6 @@ pub enum CommandForm {
     Component,
 }
 
-/// A version of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ContractVersion {
-    /// Anything else than the host's is another contract.
-    pub major: u16,
-    /// Anything else than the host's is another contract.
-    pub minor: u16,
-    /// A guest's may be at most the host's.
-    pub patch: u16,
-}
-
-/// Why a file is no plugin.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SniffError {
-    /// There are no bytes.
-    #[error("is empty")]
-    Empty,
-    /// The magic number of WASM is not there.
-    #[error("is not WASM")]
-    NotWasm,
-    /// It begins like WASM, but its sections cannot be read.
-    #[error("is damaged WASM: {0}")]
-    Damaged(String),
-    /// It has more parts of one kind than are allowed.
-    #[error("has {} {parts}, and at most {} are allowed", grouped(*count), grouped(*most))]
-    TooMany {
-        /// What they are.
-        parts: &'static str,
-        /// How many it says it has; of those nested in it only the first are counted.
-        count: u64,
-        /// How many are allowed.
-        most: u64,
-    },
-    /// Its parts of one kind are larger in all than is allowed.
-    #[error("has {bytes} of {parts}, and at most {most} are allowed")]
-    TooLarge {
-        /// What they are.
-        parts: &'static str,
-        /// How large they are, as far as they were counted.
-        bytes: ByteSize,
-        /// How large they may be.
-        most: ByteSize,
-    },
-    /// Its components are nested too deep.
-    #[error("has components nested more than {most} deep, and no more is allowed")]
-    TooDeep {
-        /// How deep they may be.
-        most: usize,
-    },
-    /// Its imports are written as a proposal has it.
-    #[error(
-        "has imports that share the name of their module, which no compiler for plugins writes"
-    )]
-    SharedNames,
-    /// Its components hand each other streams or futures.
-    #[error(
-        "makes streams or futures of the component model for its own parts, which nothing in the provider's world has"
-    )]
-    Streams,
-    /// It instantiates a component that is not defined around the place.
-    #[error(
-        "instantiates a component that comes as an argument or out of an instance; only those that are defined around \
-         the place are allowed"
-    )]
-    ForeignParts,
-    /// A module without an entry point.
-    #[error(
-        "is a module without `_start`, so it is a library and no command; build it as a program for WASI"
-    )]
-    NoStart,
-    /// A component of another world.
-    #[error(
-        "is a component of another world: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but {exports}"
-    )]
-    OtherWorld {
-        /// What it exports instead.
-        exports: String,
-    },
-    /// The contract, in a version that this host does not speak.
-    #[error(
-        "is built for version {guest} of the contract `runner:provider`, and this runner speaks {}{}",
-        ContractVersion::HOST,
-        remedy(guest)
-    )]
-    OtherContract {
-        /// The version in the name of what it exports or imports, as written.
-        guest: String,
-    },
-}
-
 /// Tells what a file is and what its instances cost; an error completes the sentence "FILE …".
 pub(in crate::plugin) fn sniff(bytes: &[u8]) -> Result<(Kind, Footprint), SniffError> {
     let surface = Surface::of(bytes)?;
@@ -153,41 +60,6 @@ pub(in crate::plugin) fn sniff(bytes: &[u8]) -> Result<(Kind, Footprint), SniffE
         sniff_module(&surface.exports)
     };
     Ok((kind?, surface.footprint))
-}
-
-impl ContractVersion {
-    /// The version that this host speaks.
-    pub const HOST: Self = Self {
-        major: 0,
-        minor: 1,
-        patch: 0,
-    };
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.split('.').map(|number| number.parse().ok());
-        let version = Self {
-            major: numbers.next()??,
-            minor: numbers.next()??,
-            patch: numbers.next()??,
-        };
-        numbers.next().is_none().then_some(version)
-    }
-
-    fn is_served(self) -> bool {
-        let host = Self::HOST;
-        self.major == host.major && self.minor == host.minor && self.patch <= host.patch
-    }
-
-    fn is_newer(self) -> bool {
-        let host = Self::HOST;
-        (self.major, self.minor, self.patch) > (host.major, host.minor, host.patch)
-    }
-}
-
-impl fmt::Display for ContractVersion {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}.{}", self.major, self.minor, self.patch)
-    }
 }
 
 fn sniff_module(exports: &[String]) -> Result<Kind, SniffError> {
@@ -221,26 +93,6 @@ fn sniff_component(surface: &Surface) -> Result<Kind, SniffError> {
     Err(SniffError::OtherWorld {
         exports: list(exports),
     })
-}
-
-/// `20000000` as `20 000 000`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn remedy(guest: &str) -> &'static str {
-    match ContractVersion::parse(guest) {
-        Some(version) if version.is_newer() => "; it needs a newer runner",
-        Some(_) | None => "",
-    }
 }
 
 fn list(names: &[String]) -> String {

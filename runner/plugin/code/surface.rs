@@ -6,8 +6,7 @@ use wasmparser::{
     BinaryReaderError, ComponentExternalKind, Encoding, ExternalKind, Parser, Payload, TypeRef,
 };
 
-use super::{bounds, footprint::Footprint, sniff::SniffError};
-use crate::plugin::link::is_offered;
+use super::{bounds, footprint::Footprint, offered::is_offered, sniff_error::SniffError};
 
 /// What a contract's export is called, without its version.
 pub(super) const CONTRACT: &str = "runner:provider/provider@";

@@ -17,18 +17,16 @@ use wasmtime_wasi::{
 };
 
 use super::{
-    MAX_PATH_BYTES,
     counted_stream::CountedStream,
     descriptors,
     listing::Listing,
-    outside,
     quota::{ENTRY, Quota, cost},
-    special,
+    refused::{MAX_PATH_BYTES, outside, special},
 };
 use crate::plugin::sandbox::{host::AttemptHost, store::Sandbox};
 
 /// Puts the counting functions in the place of wasmtime's.
-pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
+pub(in crate::plugin) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     types::add_to_linker::<_, CountedFiles>(linker, |sandbox| Counted {
         files: sandbox.wasi.filesystem(),

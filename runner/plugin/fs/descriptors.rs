@@ -7,7 +7,7 @@ use wasmtime_wasi::{
     p2::{DynInputStream, DynOutputStream},
 };
 
-use super::{denied, listing::Listing};
+use super::{listing::Listing, refused::denied};
 use crate::model::Denied;
 
 /// Files and folders that one guest may have open at once, those included that it is granted and that it reads names of. A process has a

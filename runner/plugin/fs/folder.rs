@@ -19,7 +19,18 @@ use std::{
 use fs_err::{self as fs, os::unix::fs::OpenOptionsExt as _};
 use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 
-use super::{ARTIFACTS, ATTACHMENTS, REMOVAL_TIME, SCRATCH, removal};
+use super::removal;
+
+/// Where an attempt may write what is gone with it.
+pub(super) const SCRATCH: &str = "/scratch";
+/// Where a command leaves what is kept.
+pub(super) const ARTIFACTS: &str = "/artifacts";
+/// Where a command finds its test's attachments.
+pub(super) const ATTACHMENTS: &str = "/files";
+
+/// How long an attempt waits for its private folder to be removed. What takes longer goes on without it: a guest may have
+/// made as many files as its `limits.scratch` has room for.
+pub(super) const REMOVAL_TIME: Duration = Duration::from_millis(500);
 
 /// How the names of private folders begin; a token follows.
 const PREFIX: &str = "runner-attempt-";

@@ -11,9 +11,10 @@ use wasmtime_wasi::{
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::{
-    MAX_PATH_BYTES, descriptors, outside,
+    descriptors,
     quota::{ENTRY, Quota, cost},
-    readdir, special,
+    readdir,
+    refused::{MAX_PATH_BYTES, outside, special},
 };
 use crate::plugin::sandbox::store::Sandbox;
 
@@ -47,7 +48,7 @@ macro_rules! counted {
 /// Puts the counting functions in the place of wasmtime's.
 ///
 /// `fd_allocate` needs none: wasmtime does not support it.
-pub(super) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
+pub(in crate::plugin) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     counted!(linker, fd_write(fd: i32, iovs: i32, count: i32, out: i32), |guest| {
         guest.charge_write(fd, (iovs, count), None).await

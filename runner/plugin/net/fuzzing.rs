@@ -9,8 +9,8 @@ use super::{
     address::special,
     failure::MAX_HEAD,
     headers,
+    outbound::read_uri,
     policy::{NetPolicy, origin, read_url},
-    read_uri,
 };
 use crate::{
     model::{BoundSecret, Grant, NetGrant},

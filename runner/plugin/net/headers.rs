@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{BoundSecret, Grant, NetGrant, quoted_text},
     plugin::{
-        redact::Redactor,
+        redact::redactor::Redactor,
         secrets::{FillError, HeaderPlace, Secrets},
     },
 };

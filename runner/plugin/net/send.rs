@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::{RequestBody, failure::Failure, headers};
+use super::{failure::Failure, headers, outbound::RequestBody};
 use crate::plugin::{
     clock::{Moment, within},
     contract::runner::provider::http::{Host as HttpHost, HttpError, Request, Response},

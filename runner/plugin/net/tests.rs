@@ -15,9 +15,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{
-    Network, Outbound, RequestBody,
     connect::{Lookup, MAX_KEPT, MAX_LOOKUPS},
     failure::Failure,
+    network::Network,
+    outbound::{Outbound, RequestBody},
     policy::{NetPolicy, read_url},
 };
 use crate::{
@@ -66,7 +67,7 @@ async fn send(granted: &[&str], lookup: Lookup, url: &str) -> (Result<u16, Failu
         net: Network::with_lookup(grants(granted), lookup),
         ..Access::default()
     };
-    let outbound = Outbound::open(&Limits::default(), &access);
+    let outbound = Outbound::open(&Limits::default(), &access.net);
     let sent = match outbound.admit("GET", url, HeaderMap::new(), &Secrets::default()) {
         Ok(admitted) => {
             outbound

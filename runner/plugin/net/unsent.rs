@@ -13,7 +13,7 @@ use wasmtime_wasi_http::{
     },
 };
 
-use super::MAX_METHOD_BYTES;
+use super::outbound::MAX_METHOD_BYTES;
 use crate::plugin::sandbox::store::Sandbox;
 
 /// The interface, in the version that wasmtime's own functions have.

@@ -18,9 +18,9 @@ use wasmtime_wasi_http::{
 };
 
 use super::{
-    Admitted, Outbound, RequestBody,
     failure::{ExchangeStep, Failure, MAX_HEAD},
     headers,
+    outbound::{Admitted, Outbound, RequestBody},
     response::Incoming,
 };
 use crate::plugin::{

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Redactor, SHORT_MARK, names::DistinctNames};
+use super::{
+    names::DistinctNames,
+    redactor::{Redactor, SHORT_MARK},
+};
 use crate::{
     model::{Artifact, Content},
     plugin::sandbox::spool::{Extents, Spool, Spooled},

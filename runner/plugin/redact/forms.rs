@@ -13,6 +13,13 @@ const MIN_LINE: usize = 8;
 /// Where programs break lines of base64: PEM (RFC 7468) and MIME (RFC 2045).
 const COLUMNS: [usize; 2] = [64, 76];
 
+/// A secret in one of its forms.
+pub(super) struct SecretForm {
+    pub(super) bytes: Vec<u8>,
+    /// Whose form it is.
+    pub(super) secret: usize,
+}
+
 /// Every form of `value` that has at least `min` bytes. Nothing for a value that is shorter itself.
 pub(super) fn of(value: &str, min: usize) -> BTreeSet<Vec<u8>> {
     let lines = value.lines().filter(|line| line.len() >= MIN_LINE);

@@ -11,7 +11,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use wasmtime_wasi::p2::OutputStream as _;
 
-use super::{MAX_REACH, Redactor, SEAM, stream::Stream};
+use super::{
+    redactor::{MAX_REACH, Redactor, SEAM},
+    stream::Stream,
+};
 use crate::plugin::{
     fuzzing::parts,
     listener::{Heard, Listener},

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aho_corasick::AhoCorasick;
 
-use super::SecretForm;
+use super::forms::SecretForm;
 
 /// How much of a secret may be left, in bytes.
 pub(super) const MAX_REST: usize = 7;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Redactor, rests::MAX_REST};
+use super::{redactor::Redactor, rests::MAX_REST};
 
 /// Takes secrets out of what comes in pieces, wherever these begin and end. It holds back no more than the beginning of
 /// a secret, in whatever form: what follows may be the rest of it.

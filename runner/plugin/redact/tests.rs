@@ -14,9 +14,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    Redactor, SecretForm,
     artifacts::{MAX_NAME_BYTES, Marking},
+    forms::SecretForm,
     fuzzing::forms,
+    redactor::Redactor,
     rests::Rests,
     stream::Stream,
 };
@@ -26,7 +27,7 @@ use crate::{
         Usage,
     },
     plugin::{
-        call::request::{Ended, Ending, Reply},
+        call::ended::{Ended, Ending, Reply},
         listener::{Heard, Listener},
         secrets::Secrets,
     },

@@ -14,8 +14,8 @@ use super::spool::{Extents, Spool, Spooled};
 use crate::{
     model::{Artifact, AttemptError, ErrorClass, Limits, media_type},
     plugin::{
-        call::classify::failure,
         contract::runner::provider::artifacts::ArtifactError,
+        failure::failure,
         lacking::{fault_in, lacking},
     },
 };

@@ -2,15 +2,16 @@
 
 use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
-use super::{artifacts::ArtifactCollector, store::MAX_HANDOVER};
+use super::{artifacts::ArtifactCollector, handover::MAX_HANDOVER};
 use crate::{
     model::{Denied, Grant, Limits, LogRecord, is_secret_name},
     plugin::{
         call::request::{AttachmentSource, Call},
         contract::runner::provider::{artifacts, control, files, log, secrets, types},
+        denied::{keep, shown},
         interrupt::Guard,
         listener::{Heard, Listener},
-        net::Outbound,
+        net::outbound::Outbound,
         secrets::Secrets,
     },
 };
@@ -22,8 +23,6 @@ const SHOWN_CHARACTERS: usize = 64;
 const MAX_PROGRESS_BYTES: usize = 1024;
 /// What a field of a log record takes in memory beside its text, so that a million empty ones are not free.
 const FIELD_BYTES: usize = size_of::<(String, String)>();
-/// How many different denials of one attempt are kept.
-pub(in crate::plugin) const MAX_DENIED: usize = 20;
 
 /// What one attempt's imports work on, and what they leave.
 pub(in crate::plugin) struct AttemptHost {
@@ -94,7 +93,7 @@ impl AttemptHost {
     pub(in crate::plugin) fn of(call: &Call<'_>, guard: &Guard) -> Self {
         Self {
             artifacts: ArtifactCollector::kept_in(&call.access.scratch_root, &call.limits),
-            outbound: Outbound::open(&call.limits, call.access),
+            outbound: Outbound::open(&call.limits, &call.access.net),
             secrets: Arc::clone(&call.access.secrets),
             listener: call.listener.clone(),
             ..Self::new(&call.limits, call.files.clone(), guard.clone())
@@ -128,9 +127,7 @@ impl AttemptHost {
 
     /// Keeps what the guest was refused, for whoever may grant it.
     pub(in crate::plugin) fn deny(&mut self, denied: Denied) {
-        if self.denied.len() < MAX_DENIED && !self.denied.contains(&denied) {
-            self.denied.push(denied);
-        }
+        keep(&mut self.denied, &denied);
     }
 }
 
@@ -260,13 +257,7 @@ impl secrets::Host for AttemptHost {
         let shown: String = if is_name {
             name
         } else {
-            let mut characters = name.escape_debug();
-            let mut shown: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
-            // What is left of a secret before such a mark is taken out.
-            if characters.next().is_some() {
-                shown.push('…');
-            }
-            shown
+            shown(&name, SHOWN_CHARACTERS)
         };
         self.deny(Denied {
             grant: is_name.then(|| Grant::secret(&shown)).flatten(),

@@ -1,23 +1,15 @@
 //! [`Sandbox`]: what a store holds for its guest, and how a fresh one is made.
 
-use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+use std::time::Duration;
 
-use futures::FutureExt as _;
 use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{host::AttemptHost, limits::Limiter, stdio::Capture};
 use crate::{
-    model::{AttemptError, ErrorClass, Limits},
-    plugin::{
-        call::classify::failure,
-        clock::Moment,
-        engine::Metering,
-        fs::quota::Quota,
-        lacking::{fault_of_panic, lacking},
-        listener::Heard,
-    },
+    model::Limits,
+    plugin::{clock::Moment, code::config::Metering, fs::quota::Quota, listener::Heard},
 };
 
 /// Live resource handles of a guest, in the component model's tables.
@@ -32,13 +24,6 @@ const MAX_RANDOM: u64 = 1024 * 1024;
 /// Bytes of one set of headers in `wasi:http`, as many as servers take. In memory it may be seven times as large, a request has two of them (its
 /// trailers are the other), and a guest may hold as many requests as resources.
 const MAX_FIELDS: usize = 8 * 1024;
-/// Bytes that any guest may hand over, or be handed, in one call: the host has a copy of them.
-pub(in crate::plugin) const MAX_HANDOVER: u64 = 32 * 1024 * 1024;
-/// The same for a command that is a component, whose texts become up to twice as long on the way and are copied again; its
-/// files are written through streams, a part at a time.
-pub(in crate::plugin) const MAX_COMPONENT_HANDOVER: u64 = 8 * 1024 * 1024;
-/// What the canonical ABI needs for itself on top of a reply's own bytes.
-pub(in crate::plugin) const HANDOVER_MARGIN: u64 = 64 * 1024;
 
 /// What one store holds for its guest.
 pub(in crate::plugin) struct Sandbox {
@@ -208,60 +193,5 @@ fn fuel_left(store: &Store<Sandbox>) -> Option<u64> {
     match store.data().metering {
         Metering::Fuel => store.get_fuel().ok(),
         Metering::Off => None,
-    }
-}
-
-/// Runs `attempt`, and keeps a panic of the host inside it.
-pub(in crate::plugin) async fn contain<T>(
-    attempt: impl Future<Output = T>,
-) -> Result<T, AttemptError> {
-    AssertUnwindSafe(attempt)
-        .catch_unwind()
-        .await
-        .map_err(|panic| {
-            let text = panic_text(panic.as_ref());
-            match fault_of_panic(text) {
-                Some(fault) => lacking(fault, text),
-                None => failure(
-                    ErrorClass::Internal,
-                    "panic",
-                    format!("the runner itself failed: {text}"),
-                ),
-            }
-        })
-}
-
-/// What a panic said.
-pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("it panicked without a message")
-}
-
-#[cfg(test)]
-mod tests {
-    use wasmtime::{Linker, Module, Store};
-
-    use super::contain;
-    use crate::{
-        model::ErrorClass,
-        plugin::engine::{Metering, new_wasmtime},
-    };
-
-    #[tokio::test]
-    async fn a_panic_of_the_host_stays_inside_its_attempt() {
-        let engine = new_wasmtime(Metering::Off).unwrap();
-        let text = r#"(module (import "host" "panic" (func $panic)) (start $panic))"#;
-        let module = Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
-        let mut linker = Linker::new(&engine);
-        let panic = || -> () { panic!("no {}", "way") };
-        linker.func_wrap("host", "panic", panic).unwrap();
-        let mut store = Store::new(&engine, ());
-        store.set_epoch_deadline(1_000_000);
-
-        let ended = contain(linker.instantiate_async(&mut store, &module)).await;
-        let error = ended.unwrap_err();
-        assert_eq!(error.class, Some(ErrorClass::Internal));
-        assert_eq!(error.message, "the runner itself failed: no way");
     }
 }

@@ -11,8 +11,8 @@ use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use hyper::body::{self, Body, Frame, SizeHint};
 
-use super::{Failure, Traffic, headers};
-use crate::plugin::redact::{Redactor, Stream};
+use super::{failure::Failure, headers, traffic::Traffic};
+use crate::plugin::redact::{redactor::Redactor, stream::Stream};
 
 /// The body of a response. It counts what comes, and reads on no further than its limit.
 pub(super) struct Incoming {

@@ -15,7 +15,11 @@ use crate::{
     model::{BoundSecret, Limits, NetGrant},
     plugin::{
         access::Access,
-        net::{Network, Outbound, RequestBody, failure::Failure},
+        net::{
+            failure::Failure,
+            network::Network,
+            outbound::{Outbound, RequestBody},
+        },
         secrets::Secrets,
     },
 };
@@ -51,7 +55,7 @@ async fn answered(pieces: Vec<Vec<u8>>) -> (Result<(HeaderMap, Vec<u8>), Failure
         net: Network::new(vec![NetGrant::parse(&origin).unwrap()]),
         ..Access::default()
     };
-    let outbound = Outbound::open(&Limits::default(), &access);
+    let outbound = Outbound::open(&Limits::default(), &access.net);
     let mut headers = HeaderMap::new();
     headers.insert(
         header::AUTHORIZATION,
@@ -152,7 +156,7 @@ fn a_bound_secret_goes_into_its_header_of_its_host_alone() {
     };
     let secrets = unseen(vec![bound]);
     assert_eq!(secrets.get("KEY"), None);
-    let outbound = Outbound::open(&Limits::default(), &access);
+    let outbound = Outbound::open(&Limits::default(), &access.net);
     let admit = |url: &str, header: &'static str| {
         let value = HeaderValue::from_static("{{secret.KEY}}");
         let headers = [(HeaderName::from_static(header), value)];
@@ -193,7 +197,7 @@ proptest! {
         let redactor = secrets.unseen().unwrap();
         let text = parts.concat() + "\n.";
         let whole = redactor.bytes(text.as_bytes()).unwrap_or(text.clone().into_bytes());
-        let mut stream = crate::plugin::redact::Stream::new(redactor.clone());
+        let mut stream = crate::plugin::redact::stream::Stream::new(redactor.clone());
         let mut told = Vec::new();
         let mut rest = 0;
         let mut cuts: Vec<_> = cuts.into_iter().filter(|cut| *cut < text.len()).collect();

@@ -1,0 +1,69 @@
+//! [`Network`]: where a provider's requests may go, and the connections that they share.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use hyper_util::{
+    client::legacy::{self, Client},
+    rt::{TokioExecutor, TokioTimer},
+};
+use wasmtime_wasi_http::WasiBody;
+
+use super::{
+    connect::{Connector, Lookup, system_lookup},
+    failure::{MAX_HEAD, MAX_HEADERS},
+    policy::NetPolicy,
+};
+use crate::model::NetGrant;
+
+/// How long a connection is kept that nobody uses.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// Where the HTTP requests of a provider's attempts may go, and the connections that they share; its clones are one.
+///
+/// One per provider, so that no provider ever uses a connection that it was not granted. The default goes nowhere.
+#[derive(Clone)]
+pub struct Network(pub(super) Arc<ProviderNetwork>);
+
+pub(super) struct ProviderNetwork {
+    pub(super) policy: Arc<NetPolicy>,
+    pub(super) client: Client<Connector, WasiBody>,
+}
+
+impl Network {
+    /// Makes a network of its own for one provider.
+    pub fn new(grants: Vec<NetGrant>) -> Self {
+        Self::with_lookup(grants, system_lookup)
+    }
+
+    pub(super) fn with_lookup(grants: Vec<NetGrant>, lookup: Lookup) -> Self {
+        let policy = Arc::new(NetPolicy::new(grants));
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(MAX_IDLE_TIME)
+            .http1_max_buf_size(MAX_HEAD)
+            .http1_max_headers(MAX_HEADERS)
+            .build(Connector::new(Arc::clone(&policy), lookup));
+        Self(Arc::new(ProviderNetwork { policy, client }))
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl From<Vec<NetGrant>> for Network {
+    fn from(grants: Vec<NetGrant>) -> Self {
+        Self::new(grants)
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Network")
+            .field(&self.0.policy)
+            .finish()
+    }
+}
