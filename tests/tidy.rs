@@ -166,7 +166,7 @@ fn only_main_exits() {
 fn only_retention_deletes_what_is_a_run_or_was_one() {
     // An attempt's own folder is no part of a run: it is made and removed in one file.
     let offences = found(r"remove_dir(_all)?\b", |path| {
-        path != "runner/record/retention.rs" && path != "runner/plugin/fs/folder.rs"
+        path != "runner/record/upkeep/retention.rs" && path != "runner/plugin/fs/folder.rs"
     });
     assert_eq!(offences, [""; 0]);
 }
@@ -214,7 +214,7 @@ fn nothing_is_stored_or_compared_as_debug_shows_it() {
         "runner/plugin/fs/descriptors.rs",
         "runner/plugin/call/instance.rs",
         "runner/record/failpoint/shadow.rs",
-        "runner/record/state.rs",
+        "runner/record/reading/state.rs",
         "runner/scenario/records.rs",
         "runner/session/session_log.rs",
     ];

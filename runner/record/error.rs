@@ -4,13 +4,15 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
-use super::{
-    database::DatabaseError,
-    layout::{RunDir, RunId},
-    run_entry::RunEntry,
-    status::IllegalTransition,
+use crate::{
+    model::Digest,
+    record::{
+        disk::layout::{RunDir, RunId},
+        format::status::IllegalTransition,
+        reading::run_entry::RunEntry,
+        store::database::DatabaseError,
+    },
 };
-use crate::model::Digest;
 
 /// Why a run could not be begun, written or read.
 ///
@@ -184,7 +186,7 @@ impl From<DatabaseError> for RecordError {
 
 impl RecordError {
     /// Takes away who holds a lock.
-    pub(super) fn unnamed(self) -> Self {
+    pub(in crate::record) fn unnamed(self) -> Self {
         match self {
             Self::Held { path, text: _ } => Self::Held {
                 path,
@@ -195,7 +197,7 @@ impl RecordError {
     }
 
     /// What a failure to work on a run means where the run itself is missing.
-    pub(super) fn or_gone(self, run: &RunDir) -> Self {
+    pub(in crate::record) fn or_gone(self, run: &RunDir) -> Self {
         match self {
             Self::Io { source, .. } if is_missing(&source) && !run.manifest().exists() => {
                 Self::Gone {
@@ -207,7 +209,7 @@ impl RecordError {
     }
 
     /// Wraps a failure of the system, for `map_err`.
-    pub(super) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(in crate::record) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, source }
     }
 }
@@ -232,7 +234,7 @@ pub enum ClaimError {
 }
 
 impl ClaimError {
-    pub(super) fn of(run: &RunEntry, error: RecordError) -> Self {
+    pub(in crate::record) fn of(run: &RunEntry, error: RecordError) -> Self {
         match error {
             RecordError::Held { text, .. } => Self::Held {
                 run: run.id.clone(),
@@ -256,7 +258,7 @@ pub enum CancelError {
 }
 
 /// Tells whether an error says that nothing is there.
-pub(super) fn is_missing(error: &io::Error) -> bool {
+pub(in crate::record) fn is_missing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory

@@ -2,11 +2,13 @@
 
 use std::io::Cursor;
 
-use super::{
-    brief,
-    manifest::Manifest,
-    reader::{LineEnd, read_line},
-    row::{MAX_LINE_BYTES, Row},
+use crate::record::{
+    format::{
+        brief,
+        manifest::Manifest,
+        row::{MAX_LINE_BYTES, Row},
+    },
+    reading::reader::{LineEnd, read_line},
 };
 
 /// Lines with a checksum that is made to be right: what is read of a row is written and read again as the same.

@@ -1,0 +1,230 @@
+//! The names of everything on disk.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use crate::model::{Digest, StopMode};
+
+/// The id of a run: the name of its directory, `YYYY-MM-DD_HH-MM-SS-mmm-<8 hex>` in UTC, so that names sort by time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(Arc<str>);
+
+impl RunId {
+    /// Names a run that begins at `now`; `suffix` tells it from others of the same instant.
+    pub(in crate::record) fn new(now: Timestamp, suffix: u32) -> Self {
+        let time = now.strftime("%Y-%m-%d_%H-%M-%S-%3f");
+        Self(format!("{time}-{suffix:08x}").into())
+    }
+
+    /// Takes the name of a directory that is known to hold a run.
+    pub(crate) fn of_directory(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// Tells whether a directory is called as births call theirs.
+    pub(in crate::record) fn is_born(name: &str) -> bool {
+        const SHAPE: &str = "dddd-dd-dd_dd-dd-dd-ddd-xxxxxxxx";
+        name.len() == SHAPE.len()
+            && name
+                .bytes()
+                .zip(SHAPE.bytes())
+                .all(|(byte, shape)| match shape {
+                    b'd' => byte.is_ascii_digit(),
+                    b'x' => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+                    _ => byte == shape,
+                })
+    }
+
+    /// The id as shown.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The names below a results root.
+#[derive(Clone, Debug)]
+pub(in crate::record) struct Root(PathBuf);
+
+impl Root {
+    pub(in crate::record) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    pub(in crate::record) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(in crate::record) fn lock(&self) -> PathBuf {
+        self.0.join(".lock")
+    }
+
+    pub(in crate::record) fn database(&self) -> PathBuf {
+        self.0.join("runner.db")
+    }
+
+    pub(in crate::record) fn content(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    pub(in crate::record) fn run(&self, id: &str) -> RunDir {
+        RunDir::new(&self.0.join(id))
+    }
+}
+
+/// The names inside a run directory.
+#[derive(Clone, Debug)]
+pub(in crate::record) struct RunDir(PathBuf);
+
+impl RunDir {
+    /// The results root that it belongs to, which is its parent.
+    pub(in crate::record) fn root(&self) -> Root {
+        match (self.0.file_name(), self.0.parent()) {
+            (None, _) => Root(self.0.join("..")),
+            (Some(_), Some(parent)) if parent != Path::new("") => Root::new(parent),
+            (Some(_), _) => Root::new(Path::new(".")),
+        }
+    }
+
+    pub(in crate::record) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// The directory itself where a path leads to it by a symbolic link, or by nothing but dots: its name and its root are
+    /// not the link's. One that is not there is where the path says.
+    pub(in crate::record) fn real(path: &Path) -> Self {
+        // Without what follows a name and changes nothing, as in `run/.`.
+        let path: PathBuf = path.components().collect();
+        if path.file_name().is_none() || path.is_symlink() {
+            return Self(fs_err::canonicalize(&path).unwrap_or(path));
+        }
+        Self(path)
+    }
+
+    pub(in crate::record) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(in crate::record) fn manifest(&self) -> PathBuf {
+        self.0.join("benchmark.json")
+    }
+
+    /// What the manifest is called once the run is being deleted: whoever dies over it has left nothing that anybody wants.
+    pub(in crate::record) fn deleted(&self) -> PathBuf {
+        self.0.join("deleted.json")
+    }
+
+    /// Tells whether somebody has begun to delete the run that was here.
+    pub(in crate::record) fn is_being_deleted(&self) -> bool {
+        self.deleted().is_file()
+    }
+
+    pub(in crate::record) fn scenario(&self) -> PathBuf {
+        self.0.join("scenario.toml")
+    }
+
+    pub(in crate::record) fn index(&self) -> PathBuf {
+        self.0.join("index.jsonl")
+    }
+
+    pub(in crate::record) fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    pub(in crate::record) fn log(&self) -> PathBuf {
+        self.0.join("runner.log")
+    }
+
+    /// Bytes that a repair after this session moved aside.
+    pub(in crate::record) fn torn(&self, session: u32) -> PathBuf {
+        self.0.join(format!("index.torn-{session}"))
+    }
+
+    pub(in crate::record) fn inflight(&self) -> PathBuf {
+        self.0.join("inflight")
+    }
+
+    pub(in crate::record) fn request(&self, mode: StopMode) -> PathBuf {
+        self.0.join(format!("request-{}.json", mode.as_str()))
+    }
+
+    pub(in crate::record) fn last_words(&self) -> PathBuf {
+        self.0.join("last-words.json")
+    }
+
+    /// Where the files of one attempt go; at most a thousand trials share a parent.
+    pub(in crate::record) fn artifacts(&self, ordinal: u64, attempt: u32) -> PathBuf {
+        self.0
+            .join("artifacts")
+            .join((ordinal / 1000).to_string())
+            .join(format!("{ordinal}-{attempt}"))
+    }
+}
+
+/// Tells whether a directory has what a run has that exists, or that is being deleted.
+pub fn is_run(directory: &Path) -> bool {
+    let dir = RunDir::new(directory);
+    dir.index().is_file() && (dir.manifest().is_file() || dir.deleted().is_file())
+}
+
+/// What is kept in a results root beside its runs, with what it is.
+pub fn kept_in_root(root: &Path) -> [(&'static str, PathBuf); 3] {
+    let root = Root::new(root);
+    [
+        ("the content store", root.content()),
+        ("the list of runs", root.database()),
+        ("the lock of the results root", root.lock()),
+    ]
+}
+
+/// The lock of a content store: births hold it shared.
+pub(in crate::record) fn content_lock(store: &Path) -> PathBuf {
+    store.join(".lock")
+}
+
+/// Where a content store keeps the bytes with this digest.
+pub(in crate::record) fn content_entry(store: &Path, digest: Digest) -> PathBuf {
+    let name = digest.to_string();
+    store.join(&name[..2]).join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{RunDir, RunId};
+
+    #[test]
+    fn a_run_is_named_by_its_instant_in_utc() {
+        let now = "2026-11-20T04:39:12.123987Z".parse().unwrap();
+        let id = RunId::new(now, 0x7f3a_9c1e);
+        assert_eq!(id.as_str(), "2026-11-20_04-39-12-123-7f3a9c1e");
+        assert!(RunId::is_born(id.as_str()));
+        for other in ["2026-11-20", "2026-11-20_04-39-12-123-7F3A9C1E", "store"] {
+            assert!(!RunId::is_born(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_run_belongs_to_the_root_around_it_however_it_is_named() {
+        for (run, root) in [
+            ("results/run", "results"),
+            ("/run", "/"),
+            ("run", "."),
+            (".", "./.."),
+            ("..", "../.."),
+        ] {
+            assert_eq!(RunDir::new(Path::new(run)).root().path(), Path::new(root));
+        }
+    }
+}

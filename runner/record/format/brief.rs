@@ -1,0 +1,136 @@
+//! [`Brief`]: what of a line decides state, read without the rest of the row.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::{
+    row::{self, check_crc},
+    words,
+};
+use crate::{
+    model::Outcome,
+    record::reading::state::{AttemptKey, Mark},
+};
+
+/// What of a line decides state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::record) struct Brief {
+    /// The version of the row's format.
+    pub(in crate::record) version: u32,
+    pub(in crate::record) seq: u64,
+    pub(in crate::record) mark: Mark,
+}
+
+/// Reads of a line only what decides state.
+pub(in crate::record) fn decode_brief(line: &[u8]) -> Result<Brief, String> {
+    decode_borrowed(line).map(|(brief, _)| brief)
+}
+
+/// Reads of a line only what decides state, and its trial's id.
+pub(in crate::record) fn decode_named(line: &[u8]) -> Result<(Brief, String), String> {
+    decode_borrowed(line).map(|(brief, trial)| (brief, trial.into_owned()))
+}
+
+fn decode_borrowed(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
+    check_crc(line)?;
+    match quick::decode(line) {
+        Some((brief, trial)) => Ok((brief, trial.into())),
+        None => decode_keys(line),
+    }
+}
+
+pub(in crate::record) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
+    #[derive(Deserialize)]
+    struct Keys<'a> {
+        v: u32,
+        seq: u64,
+        ordinal: u64,
+        #[serde(borrow)]
+        trial: Cow<'a, str>,
+        attempt: u32,
+        #[serde(rename = "final")]
+        is_final: bool,
+        #[serde(with = "words::word")]
+        outcome: Outcome,
+        #[serde(rename = "flaky", default)]
+        is_flaky: bool,
+    }
+    let keys: Keys<'_> =
+        serde_json::from_slice(line).map_err(|error| row::problem(line, &error))?;
+    let mark = Mark {
+        key: AttemptKey {
+            ordinal: keys.ordinal,
+            number: keys.attempt,
+        },
+        outcome: keys.outcome,
+        is_final: keys.is_final,
+        is_flaky: keys.is_flaky,
+    };
+    let brief = Brief {
+        version: keys.v,
+        seq: keys.seq,
+        mark,
+    };
+    Ok((brief, keys.trial))
+}
+
+/// Reads keys where [`Row::encode`] puts them, which spares a resumed run of a million rows most of the parsing.
+pub(in crate::record) mod quick {
+    use super::{AttemptKey, Brief, Mark, Outcome, row::VERSION};
+
+    /// `None` says nothing about a line but that it was not written by this program.
+    pub(in crate::record) fn decode(line: &[u8]) -> Option<(Brief, &str)> {
+        let mut rest = line.strip_prefix(b"{\"v\":1")?;
+        let seq = number(&mut rest, b",\"seq\":")?;
+        number(&mut rest, b",\"session\":")?;
+        let ordinal = number(&mut rest, b",\"ordinal\":")?;
+        let trial = text(&mut rest, b",\"trial\":\"")?;
+        text(&mut rest, b",\"test\":\"")?;
+        text(&mut rest, b",\"provider\":\"")?;
+        number(&mut rest, b",\"repeat\":")?;
+        let attempt = number(&mut rest, b",\"attempt\":")?;
+        let is_final = skip(&mut rest, b",\"final\":true").is_some();
+        if !is_final {
+            skip(&mut rest, b",\"final\":false")?;
+        }
+        let outcome = Outcome::parse(text(&mut rest, b",\"outcome\":\"")?)?;
+        let is_flaky = skip(&mut rest, b",\"flaky\":true").is_some();
+        let mark = Mark {
+            key: AttemptKey {
+                ordinal,
+                number: attempt.try_into().ok()?,
+            },
+            outcome,
+            is_final,
+            is_flaky,
+        };
+        let version = VERSION;
+        Some((Brief { version, seq, mark }, trial))
+    }
+
+    fn skip(rest: &mut &[u8], key: &[u8]) -> Option<()> {
+        *rest = rest.strip_prefix(key)?;
+        Some(())
+    }
+
+    fn number(rest: &mut &[u8], key: &[u8]) -> Option<u64> {
+        let digits = take(rest, key, |byte| !byte.is_ascii_digit())?;
+        digits.parse().ok()
+    }
+
+    /// Takes a text without escapes, and its quote.
+    fn text<'a>(rest: &mut &'a [u8], key: &[u8]) -> Option<&'a str> {
+        let text = take(rest, key, |byte| matches!(byte, b'"' | b'\\'))?;
+        skip(rest, b"\"")?;
+        Some(text)
+    }
+
+    fn take<'a>(rest: &mut &'a [u8], key: &[u8], is_end: fn(u8) -> bool) -> Option<&'a str> {
+        skip(rest, key)?;
+        let length = rest.iter().position(|byte| is_end(*byte))?;
+        let (taken, after) = rest.split_at(length);
+        *rest = after;
+        std::str::from_utf8(taken).ok()
+    }
+}

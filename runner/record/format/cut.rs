@@ -1,0 +1,93 @@
+//! Cutting a row to the longest line.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::row::{MAX_LINE_BYTES, Row};
+
+/// What is left of each text and of each list, tried in this order.
+const STEPS: [(usize, usize); 5] = [
+    (16 * 1024, 4096),
+    (4 * 1024, 1024),
+    (1024, 256),
+    (256, 64),
+    (64, 16),
+];
+
+/// Cuts checks, metrics and messages until the row's line fits, and replaces the line at `start` by the shorter one.
+pub(in crate::record) fn cut(row: &mut Row<'_>, line: &mut Vec<u8>, start: usize) {
+    row.is_truncated = true;
+    for (bytes, items) in STEPS {
+        row.checks.truncate(items);
+        row.metrics.truncate(items);
+        cut_texts(row, bytes);
+        line.truncate(start);
+        row.encode(line);
+        if line.len() - start <= MAX_LINE_BYTES {
+            return;
+        }
+    }
+}
+
+fn cut_texts(row: &mut Row<'_>, bytes: usize) {
+    for check in &mut row.checks {
+        cut_text(&mut check.name, bytes);
+        cut_optional(&mut check.message, bytes);
+        cut_optional(&mut check.diff, bytes);
+        cut_value(&mut check.expected, bytes);
+        cut_value(&mut check.actual, bytes);
+        cut_value(&mut check.details, bytes);
+    }
+    for metric in &mut row.metrics {
+        cut_text(&mut metric.name, bytes);
+        cut_optional(&mut metric.unit, bytes);
+    }
+    for artifact in &mut row.artifacts {
+        cut_text(&mut artifact.media_type, bytes);
+    }
+    for denied in &mut row.denied {
+        cut_text(&mut denied.what, bytes);
+        cut_optional(&mut denied.grant, bytes);
+    }
+    cut_optional(&mut row.summary, bytes);
+    if let Some(error) = &mut row.error {
+        cut_text(&mut error.code, bytes);
+        cut_text(&mut error.message, bytes);
+    }
+}
+
+fn cut_optional(text: &mut Option<Cow<'_, str>>, bytes: usize) {
+    if let Some(text) = text {
+        cut_text(text, bytes);
+    }
+}
+
+fn cut_text(text: &mut Cow<'_, str>, bytes: usize) {
+    if text.len() > bytes {
+        *text = shortened(text, bytes).into();
+    }
+}
+
+/// A text keeps its beginning; of anything else that is too long, half would be worth nothing.
+fn cut_value(value: &mut Option<Cow<'_, Value>>, bytes: usize) {
+    let Some(present) = value else {
+        return;
+    };
+    match &**present {
+        Value::String(text) if text.len() > bytes => {
+            *present = Cow::Owned(shortened(text, bytes).into());
+        }
+        Value::Array(_) | Value::Object(_) if present.to_string().len() > bytes => *value = None,
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {}
+    }
+}
+
+fn shortened(text: &str, bytes: usize) -> String {
+    format!("{}…", &text[..text.floor_char_boundary(bytes)])
+}

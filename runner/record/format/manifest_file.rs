@@ -1,0 +1,76 @@
+//! Reading and replacing manifests. Those of a newer runner are read where possible, and never written.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::manifest::{FORMAT, Manifest};
+use crate::{
+    model::escape_json,
+    record::{
+        disk::{durable, layout::RunDir, regular},
+        error::RecordError,
+    },
+};
+
+impl Manifest {
+    /// Reads a manifest; one of a newer runner as far as it has what this one needs.
+    pub(in crate::record) fn read(path: &Path) -> Result<Self, RecordError> {
+        let dir = RunDir::new(path.parent().unwrap_or(path));
+        let bytes = regular::read(path).map_err(RecordError::io("read a manifest"));
+        let bytes = bytes.map_err(|error| error.or_gone(&dir))?;
+        serde_json::from_slice(&bytes).map_err(|source| match newer_format(&bytes) {
+            Some(found) => newer(path, found),
+            None => RecordError::Manifest {
+                path: path.to_owned(),
+                source,
+            },
+        })
+    }
+
+    /// Reads a manifest that is to be replaced later: one of a newer runner is refused.
+    pub(in crate::record) fn read_to_write(path: &Path) -> Result<Self, RecordError> {
+        let manifest = Self::read(path)?;
+        manifest.check_format(path)?;
+        Ok(manifest)
+    }
+
+    /// Replaces the manifest on disk; `step` says on what occasion.
+    pub(in crate::record) fn write(&self, path: &Path, step: &str) -> Result<(), RecordError> {
+        self.check_format(path)?;
+        let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest can be written as JSON");
+        escape_json(&mut bytes, 0);
+        bytes.push(b'\n');
+        durable::replace(path, &bytes, step).map_err(RecordError::io("write a manifest"))
+    }
+
+    fn check_format(&self, path: &Path) -> Result<(), RecordError> {
+        match self.is_newer() {
+            true => Err(newer(path, self.format)),
+            false => Ok(()),
+        }
+    }
+
+    /// Tells whether a newer runner has written it; then nobody here knows all that it says.
+    pub(in crate::record) fn is_newer(&self) -> bool {
+        self.format > FORMAT
+    }
+}
+
+fn newer(path: &Path, found: u32) -> RecordError {
+    RecordError::Newer {
+        path: path.to_owned(),
+        found,
+        known: FORMAT,
+    }
+}
+
+/// The format of a manifest that this version cannot read, if that is newer.
+fn newer_format(bytes: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let read: Format = serde_json::from_slice(bytes).ok()?;
+    (read.format > FORMAT).then_some(read.format)
+}

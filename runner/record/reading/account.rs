@@ -1,0 +1,292 @@
+//! [`Account`]: everything that the rows of a run come to, read once.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::{
+    history::{Asked, Fold, History},
+    reader::{LineError, RunReader},
+    state::State,
+    tally::{Tallied, Tally},
+};
+use crate::{
+    model::{Counts, Outcome},
+    record::{error::RecordError, format::row::Row},
+};
+
+/// Everything that the rows of a run come to.
+#[derive(Debug)]
+pub struct Account {
+    /// What rows and sessions come to.
+    pub history: History,
+    /// What the trials came to, by provider; no failures are kept.
+    pub tally: Tally,
+    /// The rows that were asked for, in the order of writing.
+    pub rows: Vec<Row<'static>>,
+    /// How many trials the latest session has settled.
+    pub done: u64,
+}
+
+/// Whether a row is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is not.
+    No,
+    /// It is.
+    Yes,
+    /// It is if it still settles its trial once all rows are read.
+    IfCurrent,
+}
+
+impl State {
+    /// Tells whether a row is the one that settles its trial now: later sessions may have run it again.
+    pub fn is_current(&self, row: &Row<'_>) -> bool {
+        self.is_settled_by(row.ordinal, row.attempt)
+    }
+
+    fn is_settled_by(&self, ordinal: u64, attempt: u32) -> bool {
+        self.outcome(ordinal).is_some() && self.attempts(ordinal) == attempt
+    }
+}
+
+impl RunReader {
+    /// Reads all rows once. `wants` says which of them are asked for, and `damaged` hears of lines that give none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the rows cannot be read, or what a session was to run again cannot be.
+    pub fn account(
+        &self,
+        mut wants: impl FnMut(&Row<'_>) -> Wanted,
+        mut damaged: impl FnMut(&LineError),
+    ) -> Result<Account, RecordError> {
+        let mut pass = Pass::new(self)?;
+        for row in self.rows() {
+            match row {
+                Ok(row) => {
+                    let wanted = wants(&row);
+                    pass.row(row, wanted);
+                }
+                Err(error @ LineError::Damaged { .. }) => {
+                    pass.fold.damaged();
+                    damaged(&error);
+                }
+                Err(LineError::Io(source)) => {
+                    let error = RecordError::io("read rows")(source);
+                    return Err(error.or_gone(self.dir()));
+                }
+            }
+        }
+        Ok(pass.finish())
+    }
+}
+
+impl Tally {
+    /// What all rows of a run come to, with its first failures.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`RunReader::account`] does.
+    pub fn of_run(
+        reader: &RunReader,
+        damaged: impl FnMut(&LineError),
+    ) -> Result<Self, RecordError> {
+        let account = reader.account(|_| Wanted::No, damaged)?;
+        let mut tally = account.tally;
+        tally.find_failures(reader, &account.history.state);
+        Ok(tally)
+    }
+
+    /// Keeps the first trials of a run that have ended badly, by its state; lines that give no row are passed over.
+    fn find_failures(&mut self, reader: &RunReader, state: &State) {
+        let rows = reader.rows().filter_map(Result::<_, LineError>::ok);
+        let failures = rows.filter(|row| state.is_current(row) && row.outcome.is_bad());
+        self.failures = failures.take(Self::MAX_FAILURES).collect();
+    }
+}
+
+/// One reading of all rows.
+struct Pass<'a> {
+    fold: Fold<'a>,
+    session: u32,
+    tally: Tally,
+    rows: Vec<(Row<'static>, Wanted)>,
+    done: u64,
+    /// By ordinal, the row that settled the trial last.
+    settled: Vec<Option<Settled>>,
+    names: Names,
+}
+
+/// As much of a row as a tally of settled trials needs.
+#[derive(Clone, Copy)]
+struct Settled {
+    /// As [`Names`] has it.
+    provider: u32,
+    attempt: u32,
+    outcome: Outcome,
+    is_flaky: bool,
+    /// To the microsecond, as it is tallied.
+    micros: u64,
+}
+
+/// The names of providers by number: there are few of them, and many rows.
+#[derive(Default)]
+struct Names {
+    numbers: HashMap<String, u32>,
+    names: Vec<String>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(reader: &'a RunReader) -> Result<Self, RecordError> {
+        let manifest = reader.manifest();
+        let fold = Fold::new(manifest, Asked::default())?;
+        let trials = usize::try_from(manifest.metadata.planned_test_count);
+        Ok(Self {
+            fold,
+            session: manifest.session(),
+            tally: Tally::default(),
+            rows: Vec::new(),
+            done: 0,
+            settled: vec![None; trials.expect("a plan fits into memory")],
+            names: Names::default(),
+        })
+    }
+
+    fn row(&mut self, row: Row<'static>, wanted: Wanted) {
+        let tallied = Tallied::from(&row);
+        self.tally.deny(&tallied);
+        self.fold.whole_row(&row);
+        self.done += u64::from(row.session == self.session && row.is_final);
+        let slot = usize::try_from(row.ordinal).ok();
+        let slot = slot.and_then(|ordinal| self.settled.get_mut(ordinal));
+        if let (true, Some(slot)) = (row.is_final, slot) {
+            *slot = Some(Settled {
+                provider: self.names.number(&row.provider),
+                attempt: row.attempt,
+                outcome: row.outcome,
+                is_flaky: row.is_flaky,
+                micros: row.duration().as_micros().try_into().unwrap_or(u64::MAX),
+            });
+        }
+        if wanted != Wanted::No {
+            self.rows.push((row, wanted));
+        }
+    }
+
+    fn finish(self) -> Account {
+        let history = self.fold.finish();
+        let mut tally = self.tally;
+        let slots = (0..).zip(self.settled);
+        for (ordinal, settled) in slots.filter_map(|(ordinal, slot)| Some((ordinal, slot?))) {
+            if history.state.is_settled_by(ordinal, settled.attempt) {
+                let mut counts = Counts::default();
+                counts.add(settled.outcome, settled.is_flaky);
+                let provider = &self.names.names[settled.provider as usize];
+                tally.settle(provider, counts, Duration::from_micros(settled.micros));
+            }
+        }
+        let is_shown = |(row, wanted): &(Row<'_>, Wanted)| {
+            *wanted == Wanted::Yes || history.state.is_current(row)
+        };
+        let mut rows = self.rows;
+        rows.retain(is_shown);
+        Account {
+            tally,
+            rows: rows.into_iter().map(|(row, _)| row).collect(),
+            done: self.done,
+            history,
+        }
+    }
+}
+
+impl Names {
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = u32::try_from(self.names.len()).expect("a run has fewer providers");
+        self.names.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Wanted;
+    use crate::{
+        model::{Denied, Outcome, RunStatus},
+        record::{
+            Entry, RunReader, Store, Tally,
+            testing::{birth, claim, end, entry, ignore, resume},
+        },
+    };
+
+    fn entries() -> Vec<Entry> {
+        let mut entries = vec![
+            entry(0, 1, Outcome::Passed),
+            entry(1, 1, Outcome::Failed),
+            entry(2, 1, Outcome::Stopped),
+            entry(2, 2, Outcome::Timeout),
+            entry(3, 1, Outcome::Error),
+        ];
+        for (place, entry) in (1..).zip(&mut entries) {
+            entry.attempt.duration = Duration::from_nanos(place * 1_234_567);
+        }
+        entries[2].attempt.denied = vec![Denied {
+            what: "GET https://a.example".into(),
+            grant: None,
+        }];
+        entries
+    }
+
+    fn tally(entries: &[Entry]) -> Tally {
+        let mut tally = Tally::default();
+        for entry in entries {
+            tally.add(&entry.into(), entry.is_final);
+        }
+        tally
+    }
+
+    #[test]
+    fn a_tally_is_the_same_live_and_read_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(4), ignore).unwrap();
+        recorder.record(entries());
+        let dir = recorder
+            .finish(&end(RunStatus::Completed, 4))
+            .unwrap()
+            .run_dir;
+
+        let read = || {
+            let reader = RunReader::open(&dir).unwrap();
+            let bad = |row: &crate::record::Row<'_>| match row.outcome.is_bad() {
+                true => Wanted::IfCurrent,
+                false => Wanted::No,
+            };
+            reader.account(bad, |error| panic!("{error}")).unwrap()
+        };
+        let ordinals = |account: &super::Account| -> Vec<u64> {
+            account.rows.iter().map(|row| row.ordinal).collect()
+        };
+        let first = read();
+        assert_eq!(first.tally, tally(&entries()));
+        assert_eq!((ordinals(&first), first.done), (vec![1, 2, 3], 4));
+
+        // What is run again counts as it ended last, and what was denied before stays told.
+        let (recorder, _) = resume(claim(&dir).unwrap(), Some("test-1".parse().unwrap()));
+        let again = entry(1, 2, Outcome::Passed);
+        recorder.record(vec![again.clone()]);
+        recorder.finish(&end(RunStatus::Completed, 4)).unwrap();
+        let mut settled = entries();
+        settled[1] = again;
+        let second = read();
+        assert_eq!(second.tally, tally(&settled));
+        assert_eq!((ordinals(&second), second.done), (vec![2, 3], 1));
+        let failures = Tally::of_run(&RunReader::open(&dir).unwrap(), |_| {}).unwrap();
+        let failures: Vec<_> = failures.failures.iter().map(|row| row.ordinal).collect();
+        assert_eq!(failures, [2, 3]);
+    }
+}

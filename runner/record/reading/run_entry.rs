@@ -1,0 +1,210 @@
+//! [`RunEntry`]: a run as lists show it.
+
+use std::{
+    cmp::Ordering,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use jiff::Timestamp;
+
+use super::reader::RunReader;
+use crate::{
+    model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict},
+    record::{
+        disk::{
+            layout::{RunDir, RunId},
+            lock,
+        },
+        error::{RecordError, is_missing},
+        format::manifest::{Manifest, Pinned},
+        upkeep::sweep,
+    },
+};
+
+/// A run as lists show it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunEntry {
+    /// Its id.
+    pub id: RunId,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// The name of its scenario.
+    pub scenario: String,
+    /// Where it is in its life.
+    pub status: RunStatus,
+    /// Why it has this status.
+    pub reason: Option<Reason>,
+    /// The signal that interrupted it.
+    pub signal: Option<StopSignal>,
+    /// How far its latest session came.
+    pub stage: Stage,
+    /// What its trials showed.
+    pub verdict: Verdict,
+    /// How many trials came to what.
+    pub counts: Counts,
+    /// When it was born.
+    pub created_at: Timestamp,
+    /// When its first session began.
+    pub started_at: Timestamp,
+    /// When its latest session was opened.
+    pub opened_at: Timestamp,
+    /// How many processes have worked on it.
+    pub sessions: u32,
+    /// How long its sessions that are over have lasted, together.
+    pub worked: Duration,
+    /// When it ended: for a process that died, its last sign of life. Absent while it is running.
+    pub completed_at: Option<Timestamp>,
+    /// Since when and why it is pinned.
+    pub pinned: Option<Pinned>,
+    /// Whether its manifest still says `running` although nobody holds its lock; everything here tells what it really is, as
+    /// a sweep will write it down.
+    pub is_not_yet_swept: bool,
+}
+
+/// What tells one version of a manifest from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::record) struct Stamp {
+    /// Nanoseconds since 1970.
+    pub(in crate::record) modified: i64,
+    pub(in crate::record) bytes: i64,
+}
+
+impl Stamp {
+    /// Looks at a manifest; `None` if there is none.
+    pub(in crate::record) fn of(dir: &RunDir) -> io::Result<Option<Self>> {
+        let metadata = match std::fs::metadata(dir.manifest()) {
+            Ok(metadata) => metadata,
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Opening a pipe would wait for ever.
+        if !metadata.is_file() {
+            return Err(io::Error::other("its manifest is no file"));
+        }
+        let modified = metadata
+            .modified()?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok(Some(Self {
+            modified: modified.as_nanos().try_into().unwrap_or(i64::MAX),
+            bytes: metadata.len().try_into().unwrap_or(i64::MAX),
+        }))
+    }
+}
+
+/// Tells whether a directory holds no run, or does so no more.
+pub(in crate::record) fn is_gone(dir: &RunDir) -> bool {
+    matches!(Stamp::of(dir), Ok(None))
+}
+
+impl RunEntry {
+    /// Reads a run from its directory, and asks its lock.
+    pub(in crate::record) fn read(dir: &RunDir) -> Result<Self, RecordError> {
+        let mut run = Self::of(dir, &Manifest::read(&dir.manifest())?);
+        run.ask_lock()?;
+        run.fold_counts()?;
+        Ok(run)
+    }
+
+    /// Finds the run whose directory this is; `None` if there is none.
+    pub fn in_directory(dir: &Path) -> Result<Option<Self>, RecordError> {
+        let dir = RunDir::real(dir);
+        match Stamp::of(&dir).map_err(RecordError::io("look for a run"))? {
+            Some(_) => Self::read(&dir).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Tells whether `resume` has something to go on with.
+    pub fn is_resumable(&self) -> bool {
+        matches!(self.status, RunStatus::Incomplete | RunStatus::Failed)
+    }
+
+    /// Looks at the run again.
+    pub fn refresh(&mut self) -> Result<(), RecordError> {
+        *self = Self::read(&RunDir::new(&self.dir))?;
+        Ok(())
+    }
+
+    /// The run by its own directory, if it was found by a symbolic link.
+    pub(in crate::record) fn real(&self) -> Self {
+        let dir = RunDir::real(&self.dir);
+        let mut run = self.clone();
+        if let Some(name) = dir.path().file_name().and_then(|name| name.to_str()) {
+            run.id = RunId::of_directory(name);
+        }
+        run.dir = dir.path().to_owned();
+        run
+    }
+
+    /// What a manifest says, which for a running run is not yet the truth.
+    pub(in crate::record) fn of(dir: &RunDir, manifest: &Manifest) -> Self {
+        let name = dir.path().file_name().and_then(|name| name.to_str());
+        Self {
+            id: RunId::of_directory(name.unwrap_or(&manifest.run_id)),
+            dir: dir.path().to_owned(),
+            scenario: manifest.scenario.name.clone(),
+            status: manifest.status,
+            reason: manifest.reason,
+            signal: manifest.signal,
+            stage: manifest.stage,
+            verdict: manifest.verdict,
+            counts: manifest.counts.into(),
+            created_at: manifest.created_at,
+            started_at: manifest.started_at,
+            opened_at: manifest
+                .sessions
+                .last()
+                .map_or(manifest.started_at, |latest| latest.opened_at),
+            sessions: manifest.session(),
+            worked: manifest.worked(),
+            completed_at: manifest.completed_at,
+            pinned: manifest.pinned.clone(),
+            is_not_yet_swept: false,
+        }
+    }
+
+    /// Orders runs by the start of their first session, the newest first, and by their ids where that is the same.
+    pub(in crate::record) fn newest_first(one: &Self, other: &Self) -> Ordering {
+        let key = |run: &Self| (run.started_at, run.id.clone());
+        key(other).cmp(&key(one))
+    }
+
+    /// Tells whether it says `running` and nobody holds its lock.
+    pub(in crate::record) fn is_orphan(&self) -> bool {
+        self.status == RunStatus::Running && !lock::is_held(&RunDir::new(&self.dir).lock())
+    }
+
+    /// Tells whether somebody holds its lock, whatever its status is.
+    pub fn is_held(&self) -> bool {
+        lock::is_held(&RunDir::new(&self.dir).lock())
+    }
+
+    /// Shows a run that says `running` and whose lock is free as what a sweep will make of it.
+    pub(in crate::record) fn ask_lock(&mut self) -> Result<(), RecordError> {
+        if !self.is_orphan() {
+            return Ok(());
+        }
+        let dir = RunDir::new(&self.dir);
+        // Its owner may have finished since the manifest was read: it writes the manifest before it lets the lock go.
+        let mut manifest = Manifest::read(&dir.manifest())?;
+        let is_not_yet_swept = manifest.status == RunStatus::Running;
+        if is_not_yet_swept {
+            // Nothing here says when a sweep comes.
+            sweep::close(&dir, &mut manifest, Timestamp::MAX)?;
+        }
+        *self = Self::of(&dir, &manifest);
+        self.is_not_yet_swept = is_not_yet_swept;
+        Ok(())
+    }
+
+    /// Counts the rows of a run whose manifest cannot know them yet.
+    pub(in crate::record) fn fold_counts(&mut self) -> Result<(), RecordError> {
+        if self.status == RunStatus::Running {
+            self.counts = RunReader::open(&self.dir)?.state()?.counts();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,504 @@
+//! [`State`]: what is known of every trial of a run, and the only door into it.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Attempt, Counts, Outcome};
+
+/// What is known of every trial of a run; two bytes each, by ordinal.
+///
+/// While a run is live the dispatcher leads it: [`State::assign`] gives an attempt its number, [`accept`] lets its report
+/// in once, [`State::written`] counts it when its row is on disk. `State::replay` arrives at the same state from the rows
+/// alone.
+#[derive(Clone, Debug)]
+pub struct State {
+    slots: Vec<Slot>,
+    /// Attempt numbers that do not fit into their slot.
+    large_numbers: BTreeMap<u64, u32>,
+    counts: Counts,
+}
+
+/// Lets the report of an attempt into the state, if it is the first one of an attempt that was assigned.
+///
+/// This is the only door: what it does not call [`Accepted::New`] must be dropped by the caller.
+pub fn accept(state: &mut State, key: AttemptKey) -> Accepted {
+    let Some(phase) = state.phase(key.ordinal) else {
+        return Accepted::Foreign;
+    };
+    let number = state.number(key.ordinal);
+    if key.number == 0 || key.number > number {
+        return Accepted::Foreign;
+    }
+    if key.number < number || phase != Phase::Assigned {
+        return Accepted::Duplicate;
+    }
+    state.set(key.ordinal, Phase::HandedOver, number);
+    Accepted::New
+}
+
+/// What [`accept`] says of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is the first report of its attempt: record it.
+    New,
+    /// Its attempt was reported before, or is overtaken by a later one: drop it.
+    Duplicate,
+    /// Its trial is not of this plan, or its attempt was never assigned: drop it.
+    Foreign,
+}
+
+/// Which attempt of which trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttemptKey {
+    /// The trial's place in the plan, from 0.
+    pub ordinal: u64,
+    /// Which of the trial's attempts, from 1.
+    pub number: u32,
+}
+
+/// What of a row decides state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Whose row it is.
+    pub key: AttemptKey,
+    /// What the attempt came to.
+    pub outcome: Outcome,
+    /// Whether it settles its trial.
+    pub is_final: bool,
+    /// Whether its trial passed after an attempt that did not.
+    pub is_flaky: bool,
+}
+
+impl State {
+    /// Begins with no attempt of any of `trials` trials.
+    pub fn planned(trials: u64) -> Self {
+        let length = usize::try_from(trials).expect("a plan fits into memory");
+        Self {
+            slots: vec![Slot::default(); length],
+            large_numbers: BTreeMap::new(),
+            counts: Counts {
+                planned: trials,
+                ..Counts::default()
+            },
+        }
+    }
+
+    /// Lets in one row that was written earlier: its attempt was assigned, reported and written.
+    pub(crate) fn replay(&mut self, mark: Mark) -> Accepted {
+        let AttemptKey { ordinal, number } = mark.key;
+        let is_open = self
+            .phase(ordinal)
+            .is_some_and(|phase| phase.outcome().is_none());
+        if is_open && number > self.number(ordinal) {
+            self.set(ordinal, Phase::Assigned, number);
+        }
+        let accepted = accept(self, mark.key);
+        if accepted == Accepted::New {
+            self.written(mark);
+        }
+        accepted
+    }
+
+    /// Tells whether a trial has no final row and no attempt that is under way or on its way to the disk.
+    pub fn is_pending(&self, ordinal: u64) -> bool {
+        self.phase(ordinal) == Some(Phase::Pending)
+    }
+
+    /// The first pending trial at or after `from`.
+    pub fn next_pending(&self, from: u64) -> Option<u64> {
+        (from..self.counts.planned).find(|ordinal| self.is_pending(*ordinal))
+    }
+
+    /// Begins a trial's next attempt and gives it its number.
+    ///
+    /// A retry may begin while the attempt before it is still on its way to the disk.
+    ///
+    /// # Panics
+    ///
+    /// If the trial is not of this plan, has a final row, or has an attempt that is under way.
+    pub fn assign(&mut self, ordinal: u64) -> u32 {
+        let phase = self.phase(ordinal);
+        assert!(
+            matches!(phase, Some(Phase::Pending | Phase::HandedOver)),
+            "trial {ordinal} cannot be assigned while it is {phase:?}"
+        );
+        let number = self.number(ordinal) + 1;
+        self.set(ordinal, Phase::Assigned, number);
+        number
+    }
+
+    /// Takes back an attempt that was assigned and never began; its number is given again.
+    pub fn release(&mut self, key: AttemptKey) -> Accepted {
+        if self.phase(key.ordinal) != Some(Phase::Assigned)
+            || self.number(key.ordinal) != key.number
+        {
+            return Accepted::Foreign;
+        }
+        self.set(key.ordinal, Phase::Pending, key.number - 1);
+        Accepted::New
+    }
+
+    /// Notes that the row of an accepted attempt is on disk: from now on it counts.
+    pub fn written(&mut self, mark: Mark) {
+        let AttemptKey { ordinal, number } = mark.key;
+        if !mark.is_final && mark.outcome.is_bad() && self.outcome(ordinal).is_none() {
+            self.slot_mut(ordinal).set_flaky(true);
+        }
+        let is_current =
+            self.phase(ordinal) == Some(Phase::HandedOver) && self.number(ordinal) == number;
+        if !is_current {
+            // A retry is under way already, and this was not its trial's last word.
+            return;
+        }
+        if !mark.is_final {
+            self.set(ordinal, Phase::Pending, number);
+            return;
+        }
+        self.set(ordinal, Phase::Final(mark.outcome), number);
+        self.slot_mut(ordinal).set_flaky(mark.is_flaky);
+        self.counts.add(mark.outcome, mark.is_flaky);
+    }
+
+    /// Makes a trial that has a final row pending again; its attempts go on where they were.
+    pub(in crate::record) fn reopen(&mut self, ordinal: u64) {
+        let Some(outcome) = self.outcome(ordinal) else {
+            return;
+        };
+        let is_flaky = self.slot_mut(ordinal).is_flaky();
+        if let Some(count) = count_of(&mut self.counts, outcome) {
+            *count -= 1;
+            self.counts.flaky -= u64::from(is_flaky);
+        }
+        self.set(ordinal, Phase::Pending, self.number(ordinal));
+        self.slot_mut(ordinal).set_flaky(false);
+    }
+
+    /// Tells whether a trial that has no final row had an attempt that ended badly: if it passes now, it is flaky.
+    pub fn is_shaky(&self, ordinal: u64) -> bool {
+        let index = usize::try_from(ordinal).ok();
+        let slot = index.and_then(|index| self.slots.get(index));
+        slot.is_some_and(|slot| slot.phase().outcome().is_none() && slot.is_flaky())
+    }
+
+    /// What a trial came to, once its final row is on disk.
+    pub fn outcome(&self, ordinal: u64) -> Option<Outcome> {
+        self.phase(ordinal)?.outcome()
+    }
+
+    /// The number of a trial's latest attempt; 0 if it had none.
+    pub fn attempts(&self, ordinal: u64) -> u32 {
+        self.number(ordinal)
+    }
+
+    /// How many trials came to what, by the rows that are on disk.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Tells whether every planned trial has a final row.
+    pub fn is_complete(&self) -> bool {
+        self.slots
+            .iter()
+            .all(|slot| slot.phase().outcome().is_some())
+    }
+
+    fn phase(&self, ordinal: u64) -> Option<Phase> {
+        let slot = self.slots.get(usize::try_from(ordinal).ok()?)?;
+        Some(slot.phase())
+    }
+
+    fn number(&self, ordinal: u64) -> u32 {
+        let slot = usize::try_from(ordinal)
+            .ok()
+            .and_then(|index| self.slots.get(index));
+        match slot.map(|slot| slot.number()) {
+            Some(Slot::LARGE) => self.large_numbers[&ordinal],
+            Some(number) => number,
+            None => 0,
+        }
+    }
+
+    fn set(&mut self, ordinal: u64, phase: Phase, number: u32) {
+        let slot = self.slot_mut(ordinal);
+        let is_flaky = slot.is_flaky();
+        *slot = Slot::new(phase, number);
+        slot.set_flaky(is_flaky);
+        if number >= Slot::LARGE {
+            self.large_numbers.insert(ordinal, number);
+        }
+    }
+
+    fn slot_mut(&mut self, ordinal: u64) -> &mut Slot {
+        let index = usize::try_from(ordinal).expect("the trial is of this plan");
+        &mut self.slots[index]
+    }
+}
+
+/// Where a trial is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It can be assigned.
+    Pending,
+    /// Its latest attempt is with an executor.
+    Assigned,
+    /// Its latest attempt is with the recorder.
+    HandedOver,
+    /// Its final row is on disk.
+    Final(Outcome),
+}
+
+impl Phase {
+    /// Every phase; its place here is what a slot holds.
+    const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Assigned,
+        Self::HandedOver,
+        Self::Final(Outcome::Passed),
+        Self::Final(Outcome::Failed),
+        Self::Final(Outcome::Error),
+        Self::Final(Outcome::Timeout),
+        Self::Final(Outcome::Skipped),
+    ];
+
+    fn code(self) -> u16 {
+        match self {
+            // `stopped` settles nothing, whatever a row says.
+            Self::Pending | Self::Final(Outcome::Stopped) => 0,
+            Self::Assigned => 1,
+            Self::HandedOver => 2,
+            Self::Final(Outcome::Passed) => 3,
+            Self::Final(Outcome::Failed) => 4,
+            Self::Final(Outcome::Error) => 5,
+            Self::Final(Outcome::Timeout) => 6,
+            Self::Final(Outcome::Skipped) => 7,
+        }
+    }
+
+    fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Final(outcome) => Some(outcome),
+            Self::Pending | Self::Assigned | Self::HandedOver => None,
+        }
+    }
+}
+
+/// A phase in the lowest three bits, the latest attempt's number above the fourth. That one tells of a final row whether it
+/// is flaky, and of any other trial whether an attempt ended badly.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot(u16);
+
+impl Slot {
+    const FLAKY: u16 = 1 << 3;
+    const NUMBER_AT: u16 = 4;
+    /// Stands for this number and all above it.
+    const LARGE: u32 = (u16::MAX >> Self::NUMBER_AT) as u32;
+
+    fn new(phase: Phase, number: u32) -> Self {
+        let number = u16::try_from(number.min(Self::LARGE)).expect("a capped number fits");
+        Self(number << Self::NUMBER_AT | phase.code())
+    }
+
+    fn phase(self) -> Phase {
+        Phase::ALL[usize::from(self.0 & 7)]
+    }
+
+    fn number(self) -> u32 {
+        u32::from(self.0 >> Self::NUMBER_AT)
+    }
+
+    fn is_flaky(self) -> bool {
+        self.0 & Self::FLAKY != 0
+    }
+
+    fn set_flaky(&mut self, is_flaky: bool) {
+        self.0 &= !Self::FLAKY;
+        self.0 |= u16::from(is_flaky) * Self::FLAKY;
+    }
+}
+
+/// Where trials with this outcome are counted; what is not final is counted nowhere.
+fn count_of(counts: &mut Counts, outcome: Outcome) -> Option<&mut u64> {
+    match outcome {
+        Outcome::Passed => Some(&mut counts.passed),
+        Outcome::Failed => Some(&mut counts.failed),
+        Outcome::Error => Some(&mut counts.error),
+        Outcome::Timeout => Some(&mut counts.timeout),
+        Outcome::Skipped => Some(&mut counts.skipped),
+        Outcome::Stopped => None,
+    }
+}
+
+impl From<&Attempt> for AttemptKey {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            ordinal: attempt.ordinal,
+            number: attempt.number,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::{Accepted, AttemptKey, Mark, State, accept};
+    use crate::model::Outcome;
+
+    const TRIALS: u64 = 5;
+
+    /// The state that rows tell of, in the order in which they were written.
+    fn fold(marks: impl IntoIterator<Item = Mark>) -> State {
+        let mut state = State::planned(TRIALS);
+        for mark in marks {
+            state.replay(mark);
+        }
+        state
+    }
+
+    fn key(ordinal: u64, number: u32) -> AttemptKey {
+        AttemptKey { ordinal, number }
+    }
+
+    fn mark(ordinal: u64, number: u32, outcome: Outcome) -> Mark {
+        Mark {
+            key: key(ordinal, number),
+            outcome,
+            is_final: outcome != Outcome::Stopped,
+            is_flaky: false,
+        }
+    }
+
+    #[test]
+    fn a_report_is_let_in_once_and_only_if_its_attempt_was_assigned() {
+        let mut state = State::planned(2);
+        assert_eq!(accept(&mut state, key(0, 1)), Accepted::Foreign);
+        assert_eq!(state.assign(0), 1);
+        assert_eq!(accept(&mut state, key(2, 1)), Accepted::Foreign);
+        assert_eq!(accept(&mut state, key(0, 2)), Accepted::Foreign);
+        assert_eq!(accept(&mut state, key(0, 0)), Accepted::Foreign);
+        assert_eq!(accept(&mut state, key(0, 1)), Accepted::New);
+        assert_eq!(accept(&mut state, key(0, 1)), Accepted::Duplicate);
+
+        assert_eq!(state.assign(0), 2);
+        assert_eq!(accept(&mut state, key(0, 1)), Accepted::Duplicate);
+        assert_eq!(accept(&mut state, key(0, 2)), Accepted::New);
+    }
+
+    #[test]
+    fn a_trial_counts_once_its_final_row_is_written() {
+        let mut state = State::planned(1);
+        state.assign(0);
+        accept(&mut state, key(0, 1));
+        assert_eq!((state.counts().done(), state.is_complete()), (0, false));
+        assert!(!state.is_pending(0));
+
+        state.written(mark(0, 1, Outcome::Passed));
+        state.written(mark(0, 1, Outcome::Passed));
+        assert_eq!((state.counts().passed, state.is_complete()), (1, true));
+        assert_eq!(state.outcome(0), Some(Outcome::Passed));
+    }
+
+    #[test]
+    fn a_stopped_trial_is_pending_again_and_an_attempt_that_never_began_gives_its_number_back() {
+        let mut state = State::planned(2);
+        state.assign(0);
+        accept(&mut state, key(0, 1));
+        state.written(mark(0, 1, Outcome::Stopped));
+        assert_eq!(state.next_pending(0), Some(0));
+        assert_eq!(state.assign(0), 2);
+
+        assert_eq!(state.release(key(0, 1)), Accepted::Foreign);
+        assert_eq!(state.release(key(0, 2)), Accepted::New);
+        assert_eq!(accept(&mut state, key(0, 2)), Accepted::Foreign);
+        assert_eq!(state.assign(0), 2);
+        assert_eq!(state.next_pending(0), Some(1));
+    }
+
+    #[test]
+    fn attempts_are_numbered_beyond_what_a_slot_holds() {
+        let mut state = State::planned(1);
+        for number in 1..=10_000 {
+            assert_eq!(state.assign(0), number);
+            assert_eq!(accept(&mut state, key(0, number)), Accepted::New);
+        }
+        assert_eq!(state.attempts(0), 10_000);
+    }
+
+    /// One thing that may happen; what cannot happen at its time is left out.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Assign(u64),
+        Release(u64),
+        /// A report, of any attempt there may ever be, from whoever sends it.
+        Report(u64, u32, Outcome, bool),
+        /// The oldest row on its way arrives on disk.
+        Write,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let outcome = prop::sample::select(Outcome::ALL.to_vec());
+        prop_oneof![
+            (0..TRIALS).prop_map(Event::Assign),
+            (0..TRIALS).prop_map(Event::Release),
+            (0..=TRIALS, 0..4_u32, outcome, any::<bool>()).prop_map(
+                |(ordinal, number, outcome, retry)| Event::Report(ordinal, number, outcome, retry)
+            ),
+            Just(Event::Write),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_live_state_is_the_fold_of_what_was_written(events in prop::collection::vec(event(), 0..120)) {
+            let mut live = State::planned(TRIALS);
+            let mut on_its_way = VecDeque::new();
+            let mut written = Vec::new();
+            let mut is_settled = [false; TRIALS as usize];
+            let mut is_assigned = [false; TRIALS as usize];
+
+            for event in events {
+                match event {
+                    Event::Assign(ordinal) => {
+                        let index = ordinal as usize;
+                        if !is_settled[index] && !is_assigned[index] {
+                            live.assign(ordinal);
+                            is_assigned[index] = true;
+                        }
+                    }
+                    Event::Release(ordinal) => {
+                        if live.release(key(ordinal, live.attempts(ordinal))) == Accepted::New {
+                            is_assigned[ordinal as usize] = false;
+                        }
+                    }
+                    Event::Report(ordinal, number, outcome, is_retried) => {
+                        if accept(&mut live, key(ordinal, number)) == Accepted::New {
+                            let mut mark = mark(ordinal, number, outcome);
+                            mark.is_final &= !is_retried;
+                            is_settled[ordinal as usize] = mark.is_final;
+                            is_assigned[ordinal as usize] = false;
+                            on_its_way.push_back(mark);
+                        }
+                    }
+                    Event::Write => {
+                        if let Some(mark) = on_its_way.pop_front() {
+                            written.push(mark);
+                            live.written(mark);
+                        }
+                    }
+                }
+
+                let folded = fold(written.iter().copied());
+                prop_assert_eq!(folded.counts(), live.counts());
+                prop_assert_eq!(folded.is_complete(), live.is_complete());
+                for ordinal in 0..TRIALS {
+                    prop_assert_eq!(folded.outcome(ordinal), live.outcome(ordinal));
+                    prop_assert_eq!(folded.is_pending(ordinal), folded.outcome(ordinal).is_none());
+                }
+            }
+
+            let twice = written.iter().chain(&written).copied();
+            prop_assert_eq!(fold(twice).counts(), live.counts());
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! [`Tail`]: the rows of a run as they come.
+
+use std::{
+    io::{BufReader, Seek as _, SeekFrom},
+    path::PathBuf,
+};
+
+use fs_err::File;
+
+use super::reader::{LineEnd, LineError, read_line};
+use crate::record::{disk::regular, error::RecordError, format::row::Row};
+
+/// The rows of a run as they come, each once; a damaged line is an item of its own.
+///
+/// A line counts once its newline is there. What it says may reach the disk a moment later.
+pub struct Tail {
+    path: PathBuf,
+    file: BufReader<File>,
+    /// Where the next line begins. A repair may cut off what is there without a newline, but nothing before.
+    at: u64,
+    /// How many lines came before it.
+    lines: u64,
+    line: Vec<u8>,
+}
+
+/// A row and its line of `index.jsonl`.
+pub struct TailRow<'a> {
+    /// The row.
+    pub row: Row<'static>,
+    /// Its line, without the newline.
+    pub line: &'a [u8],
+}
+
+impl Tail {
+    pub(in crate::record) fn open(path: PathBuf) -> Result<Self, RecordError> {
+        let file = regular::open(&path).map_err(RecordError::io("read rows"))?;
+        Ok(Self {
+            path,
+            file: BufReader::with_capacity(64 * 1024, file),
+            at: 0,
+            lines: 0,
+            line: Vec::new(),
+        })
+    }
+
+    /// Reads the next row; `None` if there is none yet.
+    pub fn next_row(&mut self) -> Option<Result<TailRow<'_>, LineError>> {
+        match self.next_line() {
+            Ok(false) => return None,
+            Ok(true) => {}
+            Err(error) => return Some(Err(error.into())),
+        }
+        Some(match Row::decode(&self.line) {
+            Ok(row) => Ok(TailRow {
+                row,
+                line: &self.line,
+            }),
+            Err(problem) => Err(LineError::Damaged {
+                path: self.path.clone(),
+                line: self.lines,
+                problem,
+            }),
+        })
+    }
+
+    /// Reads a last line that lacks nothing but its newline. Only once nobody writes any more: until then more of it may
+    /// come.
+    pub fn last_row(&mut self) -> Option<TailRow<'_>> {
+        if self.next_line().ok()? {
+            return None;
+        }
+        let row = Row::decode(&self.line).ok()?;
+        Some(TailRow {
+            row,
+            line: &self.line,
+        })
+    }
+
+    /// Reads a line, if it is there whole.
+    fn next_line(&mut self) -> std::io::Result<bool> {
+        match read_line(&mut self.file, &mut self.line)? {
+            LineEnd::Newline => {
+                self.at = self.file.stream_position()?;
+                self.lines += 1;
+                Ok(true)
+            }
+            LineEnd::File => {
+                self.file.seek(SeekFrom::Start(self.at))?;
+                Ok(false)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+
+    use super::Tail;
+    use crate::{
+        model::{Outcome, RunStatus},
+        record::{
+            LineError, Store,
+            testing::{birth, end, entry, ignore},
+        },
+    };
+
+    fn seqs(tail: &mut Tail) -> Vec<u64> {
+        std::iter::from_fn(|| tail.next_row().map(|row| row.unwrap().row.seq)).collect()
+    }
+
+    #[test]
+    fn rows_come_once_and_only_whole_whatever_a_repair_cuts_off() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(3), ignore).unwrap();
+        for ordinal in 0..3 {
+            recorder.record(vec![entry(ordinal, 1, Outcome::Passed)]);
+        }
+        let finished = recorder.finish(&end(RunStatus::Completed, 3)).unwrap();
+        let bytes = fs_err::read(finished.run_dir.join("index.jsonl")).unwrap();
+        let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+
+        let path = directory.path().join("piece");
+        let mut file = fs_err::File::create(&path).unwrap();
+        let mut tail = Tail::open(path).unwrap();
+        assert!(seqs(&mut tail).is_empty());
+        file.write_all(&bytes[..second + 40]).unwrap();
+        assert_eq!(seqs(&mut tail), [1]);
+        assert!(seqs(&mut tail).is_empty());
+
+        file.set_len(second as u64).unwrap();
+        file.seek(SeekFrom::Start(second as u64)).unwrap();
+        file.write_all(&bytes[second..]).unwrap();
+        assert_eq!(seqs(&mut tail), [2, 3]);
+        assert!(tail.last_row().is_none());
+
+        file.set_len(bytes.len() as u64 - 1).unwrap();
+        let mut cut = Tail::open(file.path().to_owned()).unwrap();
+        assert_eq!(seqs(&mut cut), [1, 2]);
+        assert_eq!(cut.last_row().unwrap().row.seq, 3);
+        file.seek(SeekFrom::End(0)).unwrap();
+        file.write_all(b"\n").unwrap();
+
+        file.write_all(b"damage\n").unwrap();
+        let damage = tail.next_row().unwrap();
+        assert!(matches!(damage, Err(LineError::Damaged { line: 4, .. })));
+        assert!(tail.next_row().is_none());
+    }
+}

@@ -1,0 +1,261 @@
+//! The content store: bytes by their digest, shared by runs.
+
+use std::{
+    io::{self, Read, Write},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    model::Digest,
+    record::{
+        disk::{durable, layout, lock::Lock, modes, regular},
+        error::RecordError,
+        failpoint,
+    },
+};
+
+const CHUNK: usize = 64 * 1024;
+/// What a file without a name is called in messages.
+const UNNAMED: &str = "the normalised tests";
+
+/// Bytes that a run needs for as long as it exists.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// What they are called in the store.
+    pub digest: Digest,
+    /// Where they are.
+    pub source: BlobSource,
+}
+
+/// Where the bytes of a [`Blob`] are.
+#[derive(Clone, Debug)]
+pub enum BlobSource {
+    /// In memory.
+    Bytes(bytes::Bytes),
+    /// In a file, which is copied piece by piece and must still have its digest.
+    File(PathBuf),
+    /// In an open file, likewise; it may have no name.
+    Open(Arc<std::fs::File>),
+}
+
+/// The content store while a birth adds to it; nobody removes entries meanwhile.
+pub(in crate::record) struct Content {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Content {
+    /// Opens the store for a birth.
+    pub(in crate::record) fn open(path: PathBuf) -> Result<Self, RecordError> {
+        modes::create_directories(&path).map_err(RecordError::io("create the content store"))?;
+        let lock = Lock::share(&layout::content_lock(&path))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Adds what is not there yet; what is there is touched, so that nobody takes it for unused.
+    pub(in crate::record) fn add(&self, blob: &Blob, now: SystemTime) -> Result<(), RecordError> {
+        let entry = layout::content_entry(&self.path, blob.digest);
+        let is_touched = touch(&entry, blob.size()?, now)
+            .map_err(RecordError::io("touch an entry of the content store"))?;
+        if !is_touched {
+            return self.write(blob, &entry);
+        }
+        // Whoever put it there may have died before its name was on disk.
+        self.sync_names(&entry)
+            .map_err(RecordError::io("sync an entry of the content store"))
+    }
+
+    fn sync_names(&self, entry: &Path) -> io::Result<()> {
+        durable::sync_parent(entry)?;
+        durable::sync_directory(&self.path)
+    }
+
+    fn write(&self, blob: &Blob, entry: &Path) -> Result<(), RecordError> {
+        let directory = entry.parent().expect("an entry lies in a directory");
+        let failed = || RecordError::io("write into the content store");
+        let pass = |place| failpoint::pass("content", place).map_err(failed());
+        modes::create_inside(directory).map_err(failed())?;
+        let mut file = durable::temporary(directory).map_err(failed())?;
+        pass("begin")?;
+        blob.copy(file.as_file_mut())?;
+        pass("written")?;
+        durable::persist(file, entry).map_err(failed())?;
+        pass("renamed")?;
+
+        self.sync_names(entry).map_err(failed())?;
+        pass("synced")
+    }
+}
+
+impl Blob {
+    fn size(&self) -> Result<u64, RecordError> {
+        match &self.source {
+            BlobSource::Bytes(bytes) => Ok(bytes.len() as u64),
+            BlobSource::File(path) => fs_err::metadata(path)
+                .map(|metadata| metadata.len())
+                .map_err(RecordError::io("read what a run needs")),
+            BlobSource::Open(file) => file
+                .metadata()
+                .map(|metadata| metadata.len())
+                .map_err(RecordError::io("read what a run needs")),
+        }
+    }
+
+    fn copy(&self, target: &mut impl Write) -> Result<(), RecordError> {
+        match &self.source {
+            BlobSource::Bytes(bytes) => target
+                .write_all(bytes)
+                .map_err(RecordError::io("write into the content store")),
+            BlobSource::File(path) => {
+                let read = RecordError::io("read what a run needs");
+                let file = regular::open(path).map_err(read)?;
+                copy_file(file, path, self.digest, target)
+            }
+            BlobSource::Open(file) => {
+                let whole = Whole { file, at: 0 };
+                copy_file(whole, Path::new(UNNAMED), self.digest, target)
+            }
+        }
+    }
+}
+
+/// Reads an open file from its beginning, and leaves its cursor to others.
+struct Whole<'a> {
+    file: &'a std::fs::File,
+    at: u64,
+}
+
+impl Read for Whole<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(bytes, self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+/// Copies a file that is called `path` in messages.
+fn copy_file(
+    mut file: impl Read,
+    path: &Path,
+    expected: Digest,
+    target: &mut impl Write,
+) -> Result<(), RecordError> {
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let length = file
+            .read(&mut chunk)
+            .map_err(RecordError::io("read what a run needs"))?;
+        if length == 0 {
+            break;
+        }
+        hasher.update(&chunk[..length]);
+        target
+            .write_all(&chunk[..length])
+            .map_err(RecordError::io("write into the content store"))?;
+    }
+
+    let found = Digest::finish(hasher);
+    if found == expected {
+        return Ok(());
+    }
+    Err(RecordError::Changed {
+        path: path.to_owned(),
+        expected,
+        found,
+    })
+}
+
+/// Sets an entry's time; `false` if there is none, or one that damage has shortened.
+fn touch(entry: &Path, size: u64, now: SystemTime) -> io::Result<bool> {
+    match fs_err::metadata(entry) {
+        Ok(metadata) if metadata.len() == size => {}
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    match fs_err::OpenOptions::new().append(true).open(entry) {
+        Ok(file) => file.set_modified(now)?,
+        // Another user's. The manifest that is about to be written protects it as well.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        Err(error) => return Err(error),
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::{Blob, BlobSource, Content};
+    use crate::{
+        model::Digest,
+        record::{RecordError, disk::layout},
+    };
+
+    #[test]
+    fn bytes_are_stored_once_and_touched_afterwards() {
+        let directory = tempfile::tempdir().unwrap();
+        let content = Content::open(directory.path().join("store")).unwrap();
+        let blob = Blob {
+            digest: Digest::of(b"abc"),
+            source: BlobSource::Bytes(b"abc".as_slice().into()),
+        };
+        let entry = layout::content_entry(&directory.path().join("store"), blob.digest);
+
+        content.add(&blob, SystemTime::now()).unwrap();
+        let later = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        content.add(&blob, later).unwrap();
+        assert_eq!(fs_err::read(&entry).unwrap(), b"abc");
+        assert_eq!(fs_err::metadata(&entry).unwrap().modified().unwrap(), later);
+
+        fs_err::write(&entry, b"a").unwrap();
+        content.add(&blob, later).unwrap();
+        assert_eq!(fs_err::read(&entry).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_file_that_changed_since_it_was_hashed_is_not_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        let content = Content::open(store.clone()).unwrap();
+        let path = directory.path().join("list.jsonl");
+        let text = "0123456789".repeat(20_000);
+        fs_err::write(&path, &text).unwrap();
+        let mut blob = Blob {
+            digest: Digest::of(text.as_bytes()),
+            source: BlobSource::File(path),
+        };
+
+        content.add(&blob, SystemTime::now()).unwrap();
+        let entry = layout::content_entry(&store, blob.digest);
+        assert_eq!(fs_err::read_to_string(entry).unwrap(), text);
+
+        blob.digest = Digest::of(b"what it once was");
+        let error = content.add(&blob, SystemTime::now()).unwrap_err();
+        assert!(matches!(error, RecordError::Changed { .. }), "{error}");
+        let entry = layout::content_entry(&store, blob.digest);
+        assert!(!entry.exists());
+        assert_eq!(entry.parent().unwrap().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_no_file_any_more_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let content = Content::open(directory.path().join("store")).unwrap();
+        let path = directory.path().join("plugin.wasm");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let blob = Blob {
+            digest: Digest::of(b"what it once was"),
+            source: BlobSource::File(path),
+        };
+        let error = content.add(&blob, SystemTime::now()).unwrap_err();
+        assert!(matches!(error, RecordError::Io { .. }), "{error}");
+    }
+}

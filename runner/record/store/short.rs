@@ -1,0 +1,58 @@
+//! [`ShortIds`]: as much of a run's id as tells it from the others of its root.
+
+use crate::record::disk::layout::RunId;
+
+/// How many characters of an id tell runs of the same instant apart.
+const SUFFIX: usize = 8;
+
+/// As much of a run's id as tells it from the others of its root, so that it can be typed.
+#[derive(Clone, Debug, Default)]
+pub struct ShortIds(Vec<String>);
+
+impl ShortIds {
+    /// Tells the runs apart whose directories are called so.
+    pub(in crate::record) fn new(names: Vec<String>) -> Self {
+        Self(names)
+    }
+
+    /// The end of an id, longer only where another run has it in its own; all of a name that was chosen by hand.
+    pub fn of<'a>(&self, id: &'a RunId) -> &'a str {
+        self.of_name(id.as_str())
+    }
+
+    pub(in crate::record) fn of_name<'a>(&self, name: &'a str) -> &'a str {
+        if !RunId::is_born(name) {
+            return name;
+        }
+        let ends = (0..=name.len() - SUFFIX).rev().map(|start| &name[start..]);
+        let mut unique = ends.filter(|end| self.is_unique(end, name));
+        unique.next().unwrap_or(name)
+    }
+
+    /// As a run is looked for: a part of a name means it if no other name has that part.
+    fn is_unique(&self, part: &str, name: &str) -> bool {
+        self.0
+            .iter()
+            .all(|other| other == name || !other.contains(part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ShortIds;
+
+    #[test]
+    fn an_id_is_as_short_as_it_is_unique() {
+        const ONE: &str = "2026-11-20_04-39-12-123-7f3a9c1e";
+        const OTHER: &str = "2026-11-20_04-39-12-124-7f3a9c1e";
+        let short = |names: &[&str], name: &'static str| {
+            ShortIds::new(names.iter().map(|name| (*name).to_owned()).collect()).of_name(name)
+        };
+        assert_eq!(short(&[ONE], ONE), "7f3a9c1e");
+        assert_eq!(short(&[], ONE), "7f3a9c1e");
+        assert_eq!(short(&[ONE, "nightly"], "nightly"), "nightly");
+        assert_eq!(short(&[ONE, OTHER], ONE), "3-7f3a9c1e");
+        assert_eq!(short(&[ONE, OTHER], OTHER), "4-7f3a9c1e");
+        assert_eq!(short(&[ONE, "copy-of-7f3a9c1e"], ONE), "3-7f3a9c1e");
+    }
+}

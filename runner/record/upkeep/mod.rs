@@ -1,0 +1,9 @@
+//! What keeps a results root in order: sweeping, pinning, pruning, verifying, making `runner.db` anew.
+
+pub(super) mod pin;
+pub(super) mod policy;
+pub(super) mod prune;
+pub(super) mod reindex;
+pub(super) mod retention;
+pub(super) mod sweep;
+pub(super) mod verify;

@@ -1,0 +1,400 @@
+//! [`Verification`]: whether everything that a run has on disk is there and unchanged.
+
+use std::{
+    collections::HashSet,
+    fmt, io,
+    path::{Component, Path, PathBuf},
+};
+
+use crate::{
+    model::{Counts, Digest, RunStatus},
+    record::{
+        disk::{
+            layout::{self, RunDir},
+            lock, regular,
+        },
+        error::{RecordError, is_missing},
+        format::{
+            manifest::Manifest,
+            row::{Row, RowOutput},
+        },
+        reading::{
+            reader::{LineError, RunReader},
+            run_entry::Stamp,
+            scenario_copy,
+            state::State,
+        },
+    },
+};
+
+/// How much damage is told one by one; all of it is counted.
+const MAX_DAMAGES: usize = 1000;
+
+/// What was found in a run's directory and in the content store.
+#[derive(Debug, Default)]
+pub struct Verification {
+    /// How many rows are good.
+    pub rows: u64,
+    /// How many files of rows were looked at.
+    pub files: u64,
+    /// How many entries of the content store were.
+    pub entries: u64,
+    /// The damage, at most the first thousand.
+    pub damages: Vec<Damage>,
+    /// How much damage there is.
+    pub damage_count: u64,
+}
+
+/// Something that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file that is damaged, or that something is missing from.
+    pub path: PathBuf,
+    /// Which line of it, from 1, where that can be told.
+    pub line: Option<u64>,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl Verification {
+    /// Checks everything that the run in `dir` has on disk; an `Err` means that it could not be looked at.
+    pub fn of(dir: &Path) -> Result<Self, RecordError> {
+        let run = RunDir::new(dir);
+        let stamp = || Stamp::of(&run).map_err(RecordError::io("look at a manifest"));
+        loop {
+            let before = stamp()?;
+            let verification = Self::once(dir, &run)?;
+            // To a manifest from before a session was opened or closed, its rows look like damage.
+            if verification.is_intact() || stamp()? == before {
+                return Ok(verification);
+            }
+        }
+    }
+
+    fn once(dir: &Path, run: &RunDir) -> Result<Self, RecordError> {
+        let mut verification = Self::default();
+        let reader = match RunReader::open(dir) {
+            Ok(reader) => reader,
+            Err(RecordError::Manifest { path, source }) => {
+                verification.add(path, None, source.to_string());
+                return Ok(verification);
+            }
+            Err(error) => return Err(error),
+        };
+
+        verification.check_manifest(run, reader.manifest());
+        verification.check_scenario(run, reader.manifest())?;
+        verification.check_content(run, reader.manifest())?;
+        verification.check_rows(run, &reader)?;
+        verification.check_ends(run, &reader)?;
+        Ok(verification)
+    }
+
+    /// Tells whether there is no damage.
+    pub fn is_intact(&self) -> bool {
+        self.damage_count == 0
+    }
+
+    fn add(&mut self, path: PathBuf, line: Option<u64>, problem: impl Into<String>) {
+        self.damage_count += 1;
+        if self.damages.len() < MAX_DAMAGES {
+            self.damages.push(Damage {
+                path,
+                line,
+                problem: problem.into(),
+            });
+        }
+    }
+
+    /// What the manifest says of itself must agree.
+    fn check_manifest(&mut self, run: &RunDir, manifest: &Manifest) {
+        let mut before = None;
+        for (place, transition) in (1_u64..).zip(&manifest.transitions) {
+            if transition.from != before {
+                let problem =
+                    format!("transition {place} does not begin where the one before ended");
+                self.add(run.manifest(), None, problem);
+            }
+            before = Some(transition.to);
+        }
+        if before != Some(manifest.status) {
+            let problem = format!(
+                "its status `{}` is not its last transition's",
+                manifest.status
+            );
+            self.add(run.manifest(), None, problem);
+        }
+        if manifest.completed_at.is_none() != (manifest.status == RunStatus::Running) {
+            let problem = "`completed_at` must be there unless the status is `running`";
+            self.add(run.manifest(), None, problem);
+        }
+    }
+
+    fn check_scenario(&mut self, run: &RunDir, manifest: &Manifest) -> Result<(), RecordError> {
+        // Whoever claims the run next puts it back.
+        if scenario_copy::is_aside(&run.root(), run, manifest) {
+            return Ok(());
+        }
+        self.check_digest(run.scenario(), manifest.scenario.sha256)
+    }
+
+    fn check_content(&mut self, run: &RunDir, manifest: &Manifest) -> Result<(), RecordError> {
+        let store = run.root().content();
+        for digest in manifest.needed() {
+            self.entries += 1;
+            self.check_digest(layout::content_entry(&store, digest), digest)?;
+        }
+        Ok(())
+    }
+
+    fn check_digest(&mut self, path: PathBuf, expected: Digest) -> Result<(), RecordError> {
+        match digest_of(&path)? {
+            Some(found) if found == expected => {}
+            Some(found) => {
+                let problem = format!("its digest is {found} and should be {expected}");
+                self.add(path, None, problem);
+            }
+            None => self.add(path, None, "is missing"),
+        }
+        Ok(())
+    }
+
+    fn check_rows(&mut self, run: &RunDir, reader: &RunReader) -> Result<(), RecordError> {
+        let index = run.index();
+        let mut order = Order::new(reader.manifest());
+        let mut rows = reader.rows();
+        while let Some(row) = rows.next() {
+            let line = rows.line();
+            match row {
+                Ok(row) => {
+                    self.rows += 1;
+                    for problem in order.check(&row) {
+                        self.add(index.clone(), Some(line), problem);
+                    }
+                    self.check_files(run, &row, line)?;
+                }
+                Err(LineError::Damaged { problem, .. }) => {
+                    order.damaged += 1;
+                    self.add(index.clone(), Some(line), problem);
+                }
+                Err(LineError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                    self.add(index.clone(), None, "is missing");
+                }
+                Err(LineError::Io(source)) => return Err(RecordError::io("read rows")(source)),
+            }
+        }
+        // A run that is not at rest may be in the middle of a row, and the next owner of a dead one repairs that.
+        if reader.manifest().status != RunStatus::Running
+            && let Some(problem) = rows.torn()
+        {
+            self.add(index, Some(rows.line()), problem);
+        }
+        Ok(())
+    }
+
+    /// Checks the files that a row names.
+    fn check_files(&mut self, run: &RunDir, row: &Row<'_>, line: u64) -> Result<(), RecordError> {
+        let directory = run.artifacts(row.ordinal, row.attempt);
+        let stored = match &row.output {
+            Some(RowOutput::Stored(stored)) => {
+                Some((&stored.artifact, stored.bytes, Some(stored.sha256)))
+            }
+            Some(RowOutput::Inline(_)) | None => None,
+        };
+        let artifacts = row
+            .artifacts
+            .iter()
+            .map(|artifact| (&artifact.name, artifact.bytes, None));
+        for (name, bytes, sha256) in artifacts.chain(stored) {
+            self.files += 1;
+            if let Some(problem) = file_problem(&directory, name, bytes, sha256)? {
+                let problem = format!("{} names the file `{name}`, which {problem}", row.trial);
+                self.add(run.index(), Some(line), problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what the run came to with what its rows come to.
+    fn check_ends(&mut self, run: &RunDir, reader: &RunReader) -> Result<(), RecordError> {
+        let manifest = reader.manifest();
+        if manifest.status == RunStatus::Running || !run.index().exists() {
+            return Ok(());
+        }
+        let state = reader.state()?;
+        if manifest.status == RunStatus::Completed && !state.is_complete() {
+            self.add(run.index(), None, missing(&state));
+        }
+        let counts = Counts::from(manifest.counts);
+        // Whoever holds the lock is about to write the manifest.
+        if counts != state.counts() && !lock::is_held(&run.lock()) {
+            let problem = format!(
+                "it counts {} final rows, {} of them bad, and there are {}, {} of them bad",
+                counts.done(),
+                counts.bad(),
+                state.counts().done(),
+                state.counts().bad()
+            );
+            self.add(run.manifest(), None, problem);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(formatter, ":{line}")?;
+        }
+        write!(formatter, ": {}", self.problem)
+    }
+}
+
+/// What the order of rows shows.
+struct Order<'a> {
+    manifest: &'a Manifest,
+    providers: HashSet<&'a str>,
+    seq: u64,
+    session: u32,
+    /// The latest attempt of each trial that has one.
+    attempts: Vec<u32>,
+    /// Damaged lines since the last good one; each may have been a row.
+    damaged: u64,
+}
+
+impl<'a> Order<'a> {
+    fn new(manifest: &'a Manifest) -> Self {
+        let names = manifest
+            .providers
+            .iter()
+            .map(|provider| provider.name.as_str());
+        Self {
+            manifest,
+            providers: names.collect(),
+            seq: 0,
+            session: 1,
+            attempts: Vec::new(),
+            damaged: 0,
+        }
+    }
+
+    /// Says what is wrong with a row after those before it.
+    fn check(&mut self, row: &Row<'_>) -> Vec<String> {
+        let mut problems = Vec::new();
+        problems.extend(self.check_seq(row.seq));
+        problems.extend(self.check_session(row.session));
+        problems.extend(self.check_trial(row));
+        problems
+    }
+
+    fn check_seq(&mut self, seq: u64) -> Option<String> {
+        let (last, damaged) = (self.seq, std::mem::take(&mut self.damaged));
+        if seq <= last {
+            return Some(format!("row {seq} comes after row {last}"));
+        }
+        self.seq = seq;
+        let missing = seq - last - 1;
+        (missing > damaged).then(|| format!("rows are missing between row {last} and row {seq}"))
+    }
+
+    fn check_session(&mut self, session: u32) -> Option<String> {
+        let last = std::mem::replace(&mut self.session, session);
+        let sessions = self.manifest.sessions.len();
+        if session < last || session as usize > sessions {
+            return Some(format!(
+                "it is of session {session}, after session {last} of {sessions}"
+            ));
+        }
+        None
+    }
+
+    fn check_trial(&mut self, row: &Row<'_>) -> Option<String> {
+        let trial = &row.trial;
+        let name = format!("{}@{}#{}", row.test, row.provider, row.repeat);
+        if *trial != name || !self.providers.contains(row.provider.as_ref()) {
+            return Some(format!("{trial} is no trial of this run"));
+        }
+        let planned = self.manifest.metadata.planned_test_count;
+        if row.ordinal >= planned {
+            return Some(format!(
+                "{trial} has place {} in a plan of {planned} trials",
+                row.ordinal
+            ));
+        }
+        let place = usize::try_from(row.ordinal).ok()?;
+        if self.attempts.len() <= place {
+            self.attempts.resize(place + 1, 0);
+        }
+        let last = std::mem::replace(&mut self.attempts[place], row.attempt);
+        (row.attempt <= last).then(|| {
+            format!(
+                "attempt {} of {trial} comes after attempt {last}",
+                row.attempt
+            )
+        })
+    }
+}
+
+/// Says which trials have no final row.
+fn missing(state: &State) -> String {
+    const SHOWN: usize = 5;
+    let counts = state.counts();
+    let mut places = Vec::new();
+    let mut from = 0;
+    while let Some(ordinal) = state.next_pending(from)
+        && places.len() < SHOWN
+    {
+        places.push(ordinal.to_string());
+        from = ordinal + 1;
+    }
+    format!(
+        "the run is completed, and {} of its {} trials have no final row: those with the ordinals {}{}",
+        counts.planned - counts.done(),
+        counts.planned,
+        places.join(", "),
+        if counts.planned - counts.done() > SHOWN as u64 {
+            ", …"
+        } else {
+            ""
+        }
+    )
+}
+
+/// Says what is wrong with a file that a row names.
+fn file_problem(
+    directory: &Path,
+    name: &str,
+    bytes: u64,
+    sha256: Option<Digest>,
+) -> Result<Option<String>, RecordError> {
+    let mut components = Path::new(name).components();
+    if !components.all(|component| matches!(component, Component::Normal(_))) {
+        return Ok(Some("lies outside of its directory".into()));
+    }
+    let path = directory.join(name);
+    let length = match fs_err::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        Ok(_) => return Ok(Some("is no file".into())),
+        Err(error) if is_missing(&error) => return Ok(Some("is missing".into())),
+        Err(error) => return Err(RecordError::io("look at a file of a row")(error)),
+    };
+    if length != bytes {
+        return Ok(Some(format!("has {length} bytes and should have {bytes}")));
+    }
+    match sha256 {
+        Some(expected) if digest_of(&path)? != Some(expected) => {
+            Ok(Some("has another content than it had".into()))
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// The digest of a file; `None` if there is none.
+fn digest_of(path: &Path) -> Result<Option<Digest>, RecordError> {
+    match regular::open(path).and_then(Digest::of_reader) {
+        Ok(digest) => Ok(Some(digest)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(RecordError::io("read a file of a run")(error)),
+    }
+}

@@ -1,0 +1,439 @@
+//! The birth of a run: what must be on disk before anything happens.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::recorder::{Begun, Locks, Recorder, WRITER, Written};
+use crate::{
+    model::{Counts, Digest, Grants, Limits, RunStatus, Stage, Verdict},
+    record::{
+        disk::{
+            durable,
+            layout::{Root, RunDir, RunId},
+            lock::{self, Lock},
+            modes,
+        },
+        error::RecordError,
+        failpoint,
+        format::{
+            counts::ManifestCounts,
+            inflight::InFlight,
+            limits::ManifestLimits,
+            manifest::{FORMAT, Manifest, ManifestProvider, ManifestScenario, Metadata, Others},
+            sandbox::ManifestGrants,
+        },
+        reading::run_entry::Stamp,
+        store::content::{Blob, Content},
+        upkeep::retention,
+    },
+};
+
+/// Everything a run is born with.
+#[derive(Clone, Debug)]
+pub struct Birth {
+    /// The scenario.
+    pub scenario: BirthScenario,
+    /// The digest of the plan.
+    pub plan_digest: Digest,
+    /// How many trials are planned.
+    pub planned: u64,
+    /// The digest of the normalised tests; one of `blobs`.
+    pub suite: Digest,
+    /// The providers, in the scenario's order.
+    pub providers: Vec<BirthProvider>,
+    /// What the run needs for as long as it exists: plugins, tests, attachments.
+    pub blobs: Vec<Blob>,
+    /// Which tests and providers the command line asked for.
+    pub selection: Value,
+    /// Options of the command line that are in effect.
+    pub options: Value,
+    /// Whether a provider is granted a secret: then what is recorded is its owner's alone.
+    pub has_secrets: bool,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// The scenario a run is born with.
+#[derive(Clone, Debug)]
+pub struct BirthScenario {
+    /// Its name.
+    pub name: String,
+    /// Its path, as given.
+    pub path_as_given: String,
+    /// Its text, as read.
+    pub text: Arc<str>,
+}
+
+/// A provider a run is born with.
+#[derive(Clone, Debug)]
+pub struct BirthProvider {
+    /// Its name.
+    pub name: String,
+    /// The digest of its plugin; one of the birth's blobs.
+    pub plugin_sha256: Digest,
+    /// `component` or `command`.
+    pub kind: String,
+    /// The version of the contract that a component was built for.
+    pub contract: Option<String>,
+    /// `instance` where one serves many attempts.
+    pub reuse: Option<String>,
+    /// What one attempt may use.
+    pub limits: Limits,
+    /// What of the world outside its sandbox it may touch.
+    pub grants: Grants,
+    /// Where the folders are that it is granted, in the order of the grants.
+    pub folders: Vec<PathBuf>,
+}
+
+/// Gives birth; on failure nothing is left that looks like a run.
+pub(in crate::record) fn give(
+    root: &Root,
+    root_lock: Arc<Lock>,
+    birth: Birth,
+    acks: impl Fn(Written) + Send + 'static,
+) -> Result<Recorder, RecordError> {
+    let (id, dir) = make_directory(root, &birth, random_suffix)
+        .map_err(RecordError::io("create a run directory"))?;
+    let recorder = enter(&dir, birth.now).and_then(|run_lock| {
+        let place = Place {
+            id,
+            dir: dir.clone(),
+            locks: Locks::new(run_lock, root_lock),
+        };
+        fill(root, place, birth, acks)
+    });
+    if recorder.is_err()
+        && let Err(error) = retention::remove_failed_birth(&dir)
+    {
+        tracing::warn!("cannot remove what is left of a failed birth: {error}");
+    }
+    recorder
+}
+
+/// A directory that nobody else begins a run in.
+#[derive(Debug)]
+pub struct Place {
+    id: RunId,
+    dir: RunDir,
+    locks: Locks,
+}
+
+/// Takes a directory that is missing, empty, or left over from a birth that was interrupted; `None` if a run is there.
+pub(in crate::record) fn reserve(
+    dir: &RunDir,
+    root_lock: Arc<Lock>,
+    now: Timestamp,
+) -> Result<Option<Place>, RecordError> {
+    let name = dir.path().file_name().and_then(|name| name.to_str());
+    let id = RunId::of_directory(name.ok_or_else(|| RecordError::NoName {
+        path: dir.path().to_owned(),
+    })?);
+    match modes::create_directory(dir.path(), false) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(RecordError::io("create a run directory")(error));
+        }
+        _ => {}
+    }
+    let is_being_deleted = !has_run(dir) && dir.is_being_deleted();
+    if !is_being_deleted && let Err(error) = check_unused(dir) {
+        if has_run(dir) {
+            return Ok(None);
+        }
+        // Somebody may be beginning a run here.
+        lock::refuse_held(&dir.lock())?;
+        return if has_run(dir) { Ok(None) } else { Err(error) };
+    }
+    let run_lock = enter(dir, now)?;
+    if !has_run(dir) && dir.is_being_deleted() {
+        retention::finish_deletion(dir).map_err(RecordError::io("delete a run"))?;
+    }
+    // Whoever had the lock before may have been faster.
+    match check_unused(dir) {
+        Err(_) if has_run(dir) => return Ok(None),
+        unused => unused?,
+    }
+    Ok(Some(Place {
+        id,
+        dir: dir.clone(),
+        locks: Locks::new(run_lock, root_lock),
+    }))
+}
+
+/// Gives birth to a run in a directory that was reserved for it.
+pub(in crate::record) fn give_in(
+    place: Place,
+    birth: Birth,
+    acks: impl Fn(Written) + Send + 'static,
+) -> Result<Recorder, RecordError> {
+    fill(&place.dir.root(), place, birth, acks)
+}
+
+fn has_run(dir: &RunDir) -> bool {
+    Stamp::of(dir).is_ok_and(|stamp| stamp.is_some())
+}
+
+/// Takes the lock of a directory in which a run is to be born.
+fn enter(dir: &RunDir, now: Timestamp) -> Result<Lock, RecordError> {
+    let failed = || RecordError::io("fill a run directory");
+    pass("directory").map_err(failed())?;
+    let lock = Lock::own(&dir.lock(), now)?;
+    pass("lock").map_err(failed())?;
+    Ok(lock)
+}
+
+/// Refuses a directory in which something is that no interrupted birth has left.
+fn check_unused(dir: &RunDir) -> Result<(), RecordError> {
+    let left_over = [dir.lock(), dir.scenario(), dir.index(), dir.inflight()];
+    let entries = fs_err::read_dir(dir.path()).map_err(RecordError::io("read a run directory"))?;
+    for entry in entries {
+        let entry = entry.map_err(RecordError::io("read a run directory"))?;
+        let name = entry.file_name();
+        let is_temporary = name
+            .as_encoded_bytes()
+            .starts_with(durable::TEMPORARY.as_bytes());
+        let has_rows = entry.path() == dir.index() && !is_empty(&dir.index());
+        if has_rows || !is_temporary && !left_over.contains(&entry.path()) {
+            return Err(RecordError::InUse {
+                path: dir.path().to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory that nobody else has, however many runs begin at the same instant.
+fn make_directory(
+    root: &Root,
+    birth: &Birth,
+    mut suffix: impl FnMut() -> u32,
+) -> io::Result<(RunId, RunDir)> {
+    loop {
+        let id = RunId::new(birth.now, suffix());
+        let dir = root.run(id.as_str());
+        match modes::create_directory(dir.path(), birth.has_secrets) {
+            Ok(()) => return Ok((id, dir)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn fill(
+    root: &Root,
+    place: Place,
+    birth: Birth,
+    acks: impl Fn(Written) + Send + 'static,
+) -> Result<Recorder, RecordError> {
+    let failed = || RecordError::io("fill a run directory");
+    let Place { id, dir, locks } = place;
+    close(&dir, &birth);
+    let content = store(root, &birth)?;
+    pass("content").map_err(failed())?;
+    durable::create(&dir.scenario(), birth.scenario.text.as_bytes())
+        .map_err(RecordError::io("copy the scenario"))?;
+    pass("scenario").map_err(failed())?;
+    let mut options = fs_err::OpenOptions::new();
+    let index = modes::set(options.append(true).create(true), &dir.index())
+        .open(dir.index())
+        .map_err(RecordError::io("create the file for rows"))?;
+    let inflight = InFlight::create(&dir.inflight(), 1).map_err(failed())?;
+    pass("files").map_err(failed())?;
+
+    let manifest = manifest(birth, &id);
+    manifest.write(&dir.manifest(), "birth")?;
+    durable::sync_directory(root.path()).map_err(RecordError::io("sync the results root"))?;
+    // Now the manifest keeps the entries from being removed.
+    drop(content);
+    pass("born").map_err(failed())?;
+    Recorder::start(
+        Begun {
+            root: root.clone(),
+            dir,
+            id,
+            manifest,
+            index,
+            inflight,
+            last_seq: 0,
+            locks,
+        },
+        acks,
+    )
+}
+
+/// Shuts others out of the directory of a run with secrets, as far as it can be.
+pub(in crate::record) fn close(dir: &RunDir, birth: &Birth) {
+    if birth.has_secrets
+        && let Err(error) = modes::close(dir.path())
+    {
+        tracing::warn!("others may read what is recorded: {error}");
+    }
+}
+
+/// Puts into the content store what the run needs for as long as it exists.
+pub(in crate::record) fn store(root: &Root, birth: &Birth) -> Result<Content, RecordError> {
+    let content = Content::open(root.content())?;
+    for blob in &birth.blobs {
+        content.add(blob, birth.now.into())?;
+    }
+    Ok(content)
+}
+
+fn is_empty(path: &Path) -> bool {
+    fs_err::metadata(path).is_ok_and(|metadata| metadata.len() == 0)
+}
+
+fn pass(place: &str) -> io::Result<()> {
+    failpoint::pass("birth", place)
+}
+
+/// The manifest of a run that is born, with its first session open.
+fn manifest(birth: Birth, id: &RunId) -> Manifest {
+    let content: BTreeSet<Digest> = birth.blobs.iter().map(|blob| blob.digest).collect();
+    let mut manifest = Manifest {
+        format: FORMAT,
+        run_id: id.to_string(),
+        runner_version: env!("CARGO_PKG_VERSION").to_owned(),
+        scenario: ManifestScenario {
+            name: birth.scenario.name,
+            path: birth.scenario.path_as_given,
+            sha256: Digest::of(birth.scenario.text.as_bytes()),
+        },
+        created_at: birth.now,
+        metadata: Metadata {
+            planned_test_count: birth.planned,
+            plan_digest: birth.plan_digest,
+            suite: birth.suite,
+        },
+        providers: birth
+            .providers
+            .into_iter()
+            .map(BirthProvider::manifest)
+            .collect(),
+        content: content.into_iter().collect(),
+        selection: birth.selection,
+        options: birth.options,
+        status: RunStatus::Running,
+        reason: None,
+        signal: None,
+        stage: Stage::Plan,
+        verdict: Verdict::None,
+        counts: ManifestCounts::from(Counts {
+            planned: birth.planned,
+            ..Counts::default()
+        }),
+        started_at: birth.now,
+        completed_at: None,
+        sessions: Vec::new(),
+        transitions: Vec::new(),
+        pinned: None,
+        others: Others::new(),
+    };
+    manifest.open(WRITER, birth.now);
+    manifest
+}
+
+/// Plans a run anew that failed to begin; its sessions and transitions stay.
+pub(in crate::record) fn replan(manifest: &mut Manifest, birth: Birth) {
+    let id = RunId::of_directory(&manifest.run_id);
+    let planned = self::manifest(birth, &id);
+    *manifest = Manifest {
+        status: manifest.status,
+        created_at: manifest.created_at,
+        started_at: manifest.started_at,
+        completed_at: manifest.completed_at,
+        sessions: std::mem::take(&mut manifest.sessions),
+        transitions: std::mem::take(&mut manifest.transitions),
+        pinned: manifest.pinned.take(),
+        others: std::mem::take(&mut manifest.others),
+        ..planned
+    };
+}
+
+impl BirthProvider {
+    fn manifest(self) -> ManifestProvider {
+        ManifestProvider {
+            name: self.name,
+            plugin_sha256: self.plugin_sha256,
+            kind: self.kind,
+            contract: self.contract,
+            reuse: self.reuse,
+            limits: ManifestLimits(self.limits),
+            grants: ManifestGrants::new(&self.grants, &self.folders),
+        }
+    }
+}
+
+fn random_suffix() -> u32 {
+    uuid::Uuid::new_v4().as_fields().0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Root, make_directory};
+    use crate::{
+        model::Digest,
+        record::{
+            BlobSource, RecordError, Store,
+            testing::{birth, ignore},
+        },
+    };
+
+    #[test]
+    fn two_runs_that_begin_at_the_same_instant_get_two_directories() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path());
+        let mut suffixes = [7, 7, 7, 8].into_iter();
+        let mut make = || make_directory(&root, &birth(1), || suffixes.next().unwrap()).unwrap();
+        let ((first, _), (second, _)) = (make(), make());
+        assert_eq!(first.as_str(), "2026-11-20_04-39-12-123-00000007");
+        assert_eq!(second.as_str(), "2026-11-20_04-39-12-123-00000008");
+
+        let store = Store::open(directory.path()).unwrap();
+        let first = store.begin(birth(1), ignore).unwrap();
+        let second = store.begin(birth(1), ignore).unwrap();
+        assert_ne!(first.run_dir(), second.run_dir());
+    }
+
+    #[test]
+    fn a_run_is_born_with_its_scenario_and_its_blobs() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(1), ignore).unwrap();
+        let scenario = recorder.run_dir().join("scenario.toml");
+        assert_eq!(
+            fs_err::read_to_string(scenario).unwrap(),
+            "name = \"tour\"\n"
+        );
+        let blob = recorder.content().path(Digest::of(b"plugin"));
+        assert_eq!(fs_err::read(blob).unwrap(), b"plugin");
+    }
+
+    #[test]
+    fn a_birth_that_fails_leaves_nothing_that_looks_like_a_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut birth = birth(1);
+        birth.blobs[0].digest = Digest::of(b"something else");
+        let path = directory.path().join("plugin.wasm");
+        fs_err::write(&path, "plugin").unwrap();
+        birth.blobs[0].source = BlobSource::File(path);
+
+        let error = store.begin(birth, ignore).err().unwrap();
+        assert!(matches!(error, RecordError::Changed { .. }), "{error}");
+        let mut left: Vec<_> = directory
+            .path()
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".lock", "plugin.wasm", "store"]);
+    }
+}

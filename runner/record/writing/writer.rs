@@ -1,0 +1,396 @@
+//! The writer thread: makes rows of entries, commits them in groups and acknowledges them.
+
+use std::{
+    io::{self, Write as _},
+    mem,
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use fs_err::File;
+
+use super::{
+    artifacts::Artifacts,
+    recorder::{Entry, Written},
+};
+use crate::record::{
+    disk::{durable, lock::Spot},
+    error::RecordError,
+    failpoint,
+    format::{
+        cut,
+        row::{MAX_LINE_BYTES, Place, Row},
+    },
+    store::database::Progress,
+};
+
+/// How long the first row of a commit waits for company.
+const COMPANY: Duration = Duration::from_millis(20);
+/// A commit of this many rows or bytes waits for nobody.
+const LARGE_ROWS: usize = 1024;
+const LARGE_BYTES: usize = 1024 * 1024;
+
+/// The writer thread's handle; dropping it waits until everything that was handed over is committed.
+pub(in crate::record) struct Writer {
+    sender: Option<Sender<Message>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a writer works on.
+pub(in crate::record) struct Job {
+    pub(in crate::record) artifacts: Artifacts,
+    /// `index.jsonl`, opened for appending.
+    pub(in crate::record) index: File,
+    /// Where the run's lock and `index.jsonl` are; the session ends when they are not there any more.
+    pub(in crate::record) ground: Vec<Spot>,
+    pub(in crate::record) session: u32,
+    /// The number of the next row.
+    pub(in crate::record) seq: u64,
+    /// The counters in SQLite.
+    pub(in crate::record) progress: Progress,
+}
+
+enum Message {
+    Entries(Vec<Entry>),
+    Flush,
+}
+
+impl Writer {
+    /// Starts the thread; `acks` is called on it.
+    pub(in crate::record) fn start(
+        job: Job,
+        acks: impl Fn(Written) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (sender, receiver) = channel();
+        let length = job.index.metadata()?.len();
+        let thread = thread::Builder::new()
+            .name("recorder".into())
+            .spawn(move || {
+                let mut commits = Commits::new(job, length, acks);
+                let run = panic::catch_unwind(AssertUnwindSafe(|| commits.run(&receiver)));
+                if run.is_err() {
+                    (commits.acks)(Written {
+                        entries: Vec::new(),
+                        lines: Vec::new(),
+                        error: Some(RecordError::io("write rows")(io::Error::other(
+                            "the thread that writes has panicked",
+                        ))),
+                    });
+                }
+            })?;
+        Ok(Self {
+            sender: Some(sender),
+            thread: Some(thread),
+        })
+    }
+
+    pub(in crate::record) fn record(&self, entries: Vec<Entry>) {
+        self.send(Message::Entries(entries));
+    }
+
+    pub(in crate::record) fn flush(&self) {
+        self.send(Message::Flush);
+    }
+
+    fn send(&self, message: Message) {
+        // The thread ends early only by a panic; then nothing is acknowledged, which is what the caller waits for.
+        if let Some(sender) = &self.sender
+            && sender.send(message).is_err()
+        {
+            tracing::error!("the recorder's thread is gone; rows are lost");
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.sender.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the recorder's thread panicked");
+        }
+    }
+}
+
+/// The thread's own state.
+struct Commits<A> {
+    job: Job,
+    acks: A,
+    /// How long the file is, with nothing but acknowledged rows.
+    length: u64,
+    /// Entries whose lines are in `lines`.
+    entries: Vec<Entry>,
+    lines: Vec<u8>,
+    failure: Option<Arc<RecordError>>,
+    /// Whether the files may be somebody else's.
+    is_lost: bool,
+}
+
+impl<A: Fn(Written)> Commits<A> {
+    fn new(job: Job, length: u64, acks: A) -> Self {
+        Self {
+            job,
+            acks,
+            length,
+            entries: Vec::new(),
+            lines: Vec::new(),
+            failure: None,
+            is_lost: false,
+        }
+    }
+
+    fn run(&mut self, receiver: &Receiver<Message>) {
+        while let Ok(message) = receiver.recv() {
+            let is_waiting = self.take(message);
+            if is_waiting {
+                self.gather(receiver);
+            }
+            self.commit();
+        }
+    }
+
+    /// Takes what else arrives, until nobody is expected or waiting any more would be rude.
+    fn gather(&mut self, receiver: &Receiver<Message>) {
+        let deadline = Instant::now() + COMPANY;
+        while self.entries.len() < LARGE_ROWS && self.lines.len() < LARGE_BYTES {
+            let message = match receiver.try_recv() {
+                Ok(message) => message,
+                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Empty) => {
+                    match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                    {
+                        Ok(message) => message,
+                        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+                    }
+                }
+            };
+            if !self.take(message) || Instant::now() >= deadline {
+                return;
+            }
+        }
+    }
+
+    /// Makes rows of a message's entries; tells whether the commit may wait for more.
+    fn take(&mut self, message: Message) -> bool {
+        let Message::Entries(mut entries) = message else {
+            return false;
+        };
+        // Also before files of attempts are written.
+        if self.failure.is_none()
+            && let Err(error) = self.check_ground()
+        {
+            self.fail(error);
+        }
+        for entry in entries.drain(..) {
+            if self.failure.is_none()
+                && let Err(error) = self.encode(&entry)
+            {
+                self.fail(error);
+            }
+            self.entries.push(entry);
+        }
+        self.failure.is_none()
+    }
+
+    fn encode(&mut self, entry: &Entry) -> Result<(), RecordError> {
+        let place = Place {
+            seq: self.job.seq,
+            session: self.job.session,
+        };
+        encode(&mut self.job.artifacts, entry, place, &mut self.lines)?;
+        self.job.seq += 1;
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        if self.entries.is_empty() {
+            return;
+        }
+        if self.failure.is_none()
+            && let Err(error) = self.write()
+        {
+            self.fail(error);
+        }
+
+        let entries = mem::take(&mut self.entries);
+        let lines = mem::take(&mut self.lines);
+        let error = self
+            .failure
+            .as_ref()
+            .map(|failure| RecordError::Stopped(Arc::clone(failure)));
+        if error.is_none() {
+            self.job.progress.add(&entries);
+        }
+        (self.acks)(Written {
+            entries,
+            lines,
+            error,
+        });
+    }
+
+    fn check_ground(&mut self) -> Result<(), RecordError> {
+        let spots = self.job.ground.iter().try_for_each(Spot::check);
+        let checked = spots.and_then(|()| self.check_length());
+        self.is_lost = checked.is_err();
+        checked
+    }
+
+    /// Fails if somebody else has cut the file, or written into it: rows that were acknowledged may be gone, and the next one
+    /// would be appended to whatever is there.
+    fn check_length(&self) -> Result<(), RecordError> {
+        let metadata = self.job.index.metadata();
+        let metadata = metadata.map_err(RecordError::io("look at the rows"))?;
+        if metadata.len() == self.length {
+            return Ok(());
+        }
+        Err(RecordError::Lost {
+            path: self.job.index.path().to_owned(),
+        })
+    }
+
+    fn write(&mut self) -> Result<(), RecordError> {
+        self.check_ground()?;
+        self.job.artifacts.sync()?;
+        append(&mut self.job.index, &self.lines).map_err(RecordError::io("write rows"))?;
+        self.length += self.lines.len() as u64;
+        Ok(())
+    }
+
+    /// After a failed write or sync nobody knows what is on disk: nothing more is written, and nothing tried again.
+    fn fail(&mut self, error: RecordError) {
+        self.failure = Some(Arc::new(error));
+        self.lines.clear();
+        if self.is_lost {
+            return;
+        }
+        // What was not acknowledged does not count. On a full disk it is also in the way of the manifest.
+        if let Err(error) = self.job.index.set_len(self.length) {
+            tracing::warn!("cannot cut off rows that are not acknowledged: {error}");
+        }
+    }
+}
+
+fn append(index: &mut File, lines: &[u8]) -> io::Result<()> {
+    failpoint::pass("row", "begin")?;
+    index.write_all(lines)?;
+    failpoint::pass("row", "written")?;
+    durable::sync(index)?;
+    failpoint::pass("row", "synced")
+}
+
+/// Appends an entry's line, after its files are written.
+fn encode(
+    artifacts: &mut Artifacts,
+    entry: &Entry,
+    place: Place,
+    lines: &mut Vec<u8>,
+) -> Result<(), RecordError> {
+    let start = lines.len();
+    let mut row = Row::new(entry, place);
+    artifacts.save(entry, &mut row)?;
+    // Before the row is encoded: an output may have many MiB, of which its line would be another copy.
+    artifacts.save_output(entry, &mut row)?;
+    row.encode(lines);
+    if lines.len() - start > MAX_LINE_BYTES {
+        cut::cut(&mut row, lines, start);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::{Artifacts, Job, Progress, Writer};
+    use crate::{
+        model::{Counts, Outcome},
+        record::{
+            RecordError,
+            disk::layout::{RunDir, RunId},
+            testing::entry,
+        },
+    };
+
+    #[test]
+    fn after_a_failed_write_everything_is_given_back_with_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let job = Job {
+            artifacts: Artifacts::new(RunDir::new(directory.path())),
+            index: fs_err::OpenOptions::new()
+                .append(true)
+                .open("/dev/full")
+                .unwrap(),
+            ground: Vec::new(),
+            session: 1,
+            seq: 1,
+            progress: Progress::new(None, RunId::of_directory("run"), Counts::default()),
+        };
+        let (sender, receiver) = mpsc::channel();
+        let writer = Writer::start(job, move |written| sender.send(written).unwrap()).unwrap();
+
+        for ordinal in 0..2 {
+            writer.record(vec![entry(ordinal, 1, Outcome::Passed)]);
+            writer.flush();
+            let written = receiver.recv().unwrap();
+            assert_eq!(written.entries[0].attempt.ordinal, ordinal);
+            assert!(written.lines.is_empty());
+            let error = written.error.unwrap();
+            let causes: Vec<String> = causes(&error);
+            assert!(
+                causes.iter().any(|cause| cause.contains("No space left")),
+                "{causes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn rows_that_somebody_else_has_cut_or_written_into_are_not_gone_on_with() {
+        for others in ["", "garbage without an end"] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("index.jsonl");
+            let index = fs_err::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&path);
+            let job = Job {
+                artifacts: Artifacts::new(RunDir::new(directory.path())),
+                index: index.unwrap(),
+                ground: Vec::new(),
+                session: 1,
+                seq: 1,
+                progress: Progress::new(None, RunId::of_directory("run"), Counts::default()),
+            };
+            let (sender, receiver) = mpsc::channel();
+            let writer = Writer::start(job, move |written| sender.send(written).unwrap()).unwrap();
+            let record = |ordinal| {
+                writer.record(vec![entry(ordinal, 1, Outcome::Passed)]);
+                writer.flush();
+                receiver.recv().unwrap().error
+            };
+            assert!(record(0).is_none());
+            // In its place, as `>` and `>>` of a shell do.
+            fs_err::write(&path, others).unwrap();
+            let error = record(1).unwrap();
+            assert!(matches!(error, RecordError::Stopped(_)), "{error}");
+            assert!(
+                causes(&error)
+                    .iter()
+                    .any(|cause| cause.contains("index.jsonl"))
+            );
+            drop(writer);
+            assert_eq!(fs_err::read_to_string(&path).unwrap(), others);
+        }
+    }
+
+    fn causes(error: &dyn std::error::Error) -> Vec<String> {
+        std::iter::successors(Some(error), |error| error.source())
+            .map(ToString::to_string)
+            .collect()
+    }
+}
