@@ -166,7 +166,7 @@ fn only_main_exits() {
 fn only_retention_deletes_what_is_a_run_or_was_one() {
     // An attempt's own folder is no part of a run: it is made and removed in one file.
     let offences = found(r"remove_dir(_all)?\b", |path| {
-        path != "runner/record/upkeep/retention.rs" && path != "runner/plugin/fs/folder.rs"
+        path != "runner/record/store/deletion.rs" && path != "runner/plugin/fs/folder.rs"
     });
     assert_eq!(offences, [""; 0]);
 }

@@ -1,18 +1,10 @@
 //! What can go wrong on disk.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
-use crate::{
-    model::Digest,
-    record::{
-        disk::layout::{RunDir, RunId},
-        format::status::IllegalTransition,
-        reading::run_entry::RunEntry,
-        store::database::DatabaseError,
-    },
-};
+use crate::model::{Digest, RunStatus};
 
 /// Why a run could not be begun, written or read.
 ///
@@ -152,38 +144,6 @@ pub struct Taken {
     pub run: Option<PathBuf>,
 }
 
-/// Why a run could not be found.
-#[derive(Debug, Error)]
-pub enum FindError {
-    /// No run has this name.
-    #[error("no run `{run}` in `{root}`{}", newest(candidates))]
-    Unknown {
-        /// What was asked for.
-        run: String,
-        /// Where it was looked for.
-        root: PathBuf,
-        /// The newest runs there are, newest first.
-        candidates: Vec<String>,
-    },
-    /// Several runs have this in their name.
-    #[error("`{run}` may be any of several runs{}", listed(":", candidates))]
-    Ambiguous {
-        /// What was asked for.
-        run: String,
-        /// The runs it may be, newest first.
-        candidates: Vec<String>,
-    },
-    /// The run was found and cannot be read.
-    #[error(transparent)]
-    Unreadable(#[from] RecordError),
-}
-
-impl From<DatabaseError> for RecordError {
-    fn from(error: DatabaseError) -> Self {
-        Self::Database(Box::new(error))
-    }
-}
-
 impl RecordError {
     /// Takes away who holds a lock.
     pub(in crate::record) fn unnamed(self) -> Self {
@@ -196,65 +156,10 @@ impl RecordError {
         }
     }
 
-    /// What a failure to work on a run means where the run itself is missing.
-    pub(in crate::record) fn or_gone(self, run: &RunDir) -> Self {
-        match self {
-            Self::Io { source, .. } if is_missing(&source) && !run.manifest().exists() => {
-                Self::Gone {
-                    run: run.path().to_owned(),
-                }
-            }
-            other => other,
-        }
-    }
-
     /// Wraps a failure of the system, for `map_err`.
     pub(in crate::record) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, source }
     }
-}
-
-/// Why a run could not be claimed.
-#[derive(Debug, Error)]
-pub enum ClaimError {
-    /// A session is alone in its root.
-    #[error(transparent)]
-    Taken(Taken),
-    /// A live process owns it.
-    #[error("run `{run}` is being worked on{}", owner(text))]
-    Held {
-        /// The run.
-        run: RunId,
-        /// Who: pid, host and since when, on a line each; may be empty.
-        text: String,
-    },
-    /// It cannot be read or written.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-}
-
-impl ClaimError {
-    pub(in crate::record) fn of(run: &RunEntry, error: RecordError) -> Self {
-        match error {
-            RecordError::Held { text, .. } => Self::Held {
-                run: run.id.clone(),
-                text,
-            },
-            RecordError::Taken(taken) => Self::Taken(taken),
-            error => Self::Record(error.or_gone(&RunDir::new(&run.dir))),
-        }
-    }
-}
-
-/// Why a run could not be cancelled.
-#[derive(Debug, Error)]
-pub enum CancelError {
-    /// It has ended in a way that leaves nothing to drop.
-    #[error(transparent)]
-    Refused(#[from] IllegalTransition),
-    /// It could not be written.
-    #[error(transparent)]
-    Record(#[from] RecordError),
 }
 
 /// Tells whether an error says that nothing is there.
@@ -265,7 +170,7 @@ pub(in crate::record) fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-fn owner(text: &str) -> String {
+pub(in crate::record) fn owner(text: &str) -> String {
     // A token is for programs.
     let lines = text.lines().filter(|line| !line.starts_with("token "));
     match lines.collect::<Vec<_>>().join(", ").trim() {
@@ -274,24 +179,34 @@ fn owner(text: &str) -> String {
     }
 }
 
-fn newest(candidates: &[String]) -> String {
-    match candidates {
-        [] => ": there are no runs".into(),
-        _ => listed("; the newest are", candidates),
-    }
+/// A status was to follow another one that it cannot follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a run that is {} cannot become {to}", Shown(*from))]
+pub struct IllegalTransition {
+    /// The status the run has.
+    pub from: Option<RunStatus>,
+    /// The status it was to get.
+    pub to: RunStatus,
 }
 
-fn listed(introduction: &str, candidates: &[String]) -> String {
-    let names: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
-    format!("{introduction} {}", names.join(", "))
+struct Shown(Option<RunStatus>);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(status) => status.fmt(formatter),
+            None => formatter.write_str("not born yet"),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ClaimError, RecordError};
+    use super::RecordError;
     use crate::record::{
         RunReader, Store,
         testing::{finished_run, now},
+        writing::claim_error::ClaimError,
     };
 
     #[test]

@@ -3,12 +3,8 @@
 use std::io::Cursor;
 
 use crate::record::{
-    format::{
-        brief,
-        manifest::Manifest,
-        row::{MAX_LINE_BYTES, Row},
-    },
-    reading::reader::{LineEnd, read_line},
+    format::{brief, line::MAX_LINE_BYTES, manifest::Manifest, row::Row},
+    reading::lines::{LineEnd, read_line},
 };
 
 /// Lines with a checksum that is made to be right: what is read of a row is written and read again as the same.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{
     Asked, Birth, BirthProvider, BirthScenario, Blob, BlobSource, Claim, ClaimError, End, Entry,
-    Finished, Opening, Recorder, Rerun, State, Store, Written,
+    Finished, Manifest, Opening, Recorder, Rerun, RunReader, State, Store, Written,
 };
 use crate::model::{
     Actor, Attempt, Check, CheckVerdict, Counts, Digest, Fingerprint, Grants, Limits, Outcome,
@@ -192,4 +192,14 @@ pub(super) fn resume_at(claim: Claim, rerun: Option<Rerun>, now: Timestamp) -> (
         replanned: None,
     };
     (claim.open(opening, ignore).unwrap(), history.state)
+}
+
+pub(super) fn manifest(dir: &Path) -> Manifest {
+    RunReader::open(dir).unwrap().manifest().clone()
+}
+
+/// A crashed run of three trials: one passed, one failed, one was being executed.
+pub(super) fn crashed(root: &Path) -> PathBuf {
+    let entries = vec![entry(0, 1, Outcome::Passed), entry(1, 1, Outcome::Failed)];
+    crashed_run(root, 3, entries)
 }

@@ -198,6 +198,21 @@ pub(in crate::record) fn content_entry(store: &Path, digest: Digest) -> PathBuf 
     store.join(&name[..2]).join(name)
 }
 
+/// Finds what is in a content store.
+#[derive(Clone, Debug)]
+pub struct ContentPaths(PathBuf);
+
+impl ContentPaths {
+    pub(in crate::record) fn new(store: PathBuf) -> Self {
+        Self(store)
+    }
+
+    /// Where the bytes with this digest are.
+    pub fn path(&self, digest: Digest) -> PathBuf {
+        content_entry(&self.0, digest)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

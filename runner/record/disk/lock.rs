@@ -13,8 +13,8 @@ use std::{
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
-use super::{layout::RunDir, modes, regular};
-use crate::record::{error::RecordError, reading::run_entry};
+use super::{layout::RunDir, modes, regular, stamp};
+use crate::record::error::RecordError;
 
 /// Probing readers hold a run's lock for an instant, so whoever needs it tries for this long.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ impl Lock {
     /// The same for the lock of a run that exists. Where there is no run any more no lock is made: it would be left over.
     pub(in crate::record) fn own_run(dir: &RunDir, now: Timestamp) -> Result<Self, RecordError> {
         Self::own_with(&dir.lock(), now, |path| match open_existing(path) {
-            Err(RecordError::Gone { .. }) if !run_entry::is_gone(dir) => open(path),
+            Err(RecordError::Gone { .. }) if !stamp::is_gone(dir) => open(path),
             opened => opened,
         })
     }

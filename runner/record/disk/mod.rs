@@ -5,3 +5,4 @@ pub(super) mod layout;
 pub(super) mod lock;
 pub(super) mod modes;
 pub(crate) mod regular;
+pub(super) mod stamp;

@@ -5,13 +5,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::{
-    row::{self, check_crc},
-    words,
+    line::{self, check_crc},
+    mark::{AttemptKey, Mark},
+    row, words,
 };
-use crate::{
-    model::Outcome,
-    record::reading::state::{AttemptKey, Mark},
-};
+use crate::model::Outcome;
 
 /// What of a line decides state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +55,7 @@ pub(in crate::record) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>
         is_flaky: bool,
     }
     let keys: Keys<'_> =
-        serde_json::from_slice(line).map_err(|error| row::problem(line, &error))?;
+        serde_json::from_slice(line).map_err(|error| line::problem(line, &error))?;
     let mark = Mark {
         key: AttemptKey {
             ordinal: keys.ordinal,

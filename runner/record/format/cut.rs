@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::row::{MAX_LINE_BYTES, Row};
+use super::{line::MAX_LINE_BYTES, row::Row};
 
 /// What is left of each text and of each list, tried in this order.
 const STEPS: [(usize, usize); 5] = [
@@ -90,4 +90,37 @@ fn cut_value(value: &mut Option<Cow<'_, Value>>, bytes: usize) {
 
 fn shortened(text: &str, bytes: usize) -> String {
     format!("{}…", &text[..text.floor_char_boundary(bytes)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_LINE_BYTES, Row};
+    use crate::{
+        model::Outcome,
+        record::{
+            format::{cut, row::Place},
+            testing::entry,
+        },
+    };
+
+    const PLACE: Place = Place { seq: 7, session: 1 };
+
+    #[test]
+    fn a_row_that_is_too_long_is_cut_until_it_fits() {
+        let mut entry = entry(3, 1, Outcome::Failed);
+        let mut check = entry.attempt.checks[0].clone();
+        check.message = Some("\u{1}ö".repeat(1000));
+        check.actual = Some(vec!["x"; 1000].into());
+        check.expected = Some("ö".repeat(1000).into());
+        entry.attempt.checks = vec![check; 500];
+
+        let mut row = Row::new(&entry, PLACE);
+        let mut line = b"before\n".to_vec();
+        cut::cut(&mut row, &mut line, 7);
+        assert!(line.starts_with(b"before\n{"));
+        assert!(line.len() <= MAX_LINE_BYTES + 7);
+        let read = Row::decode(&line[7..line.len() - 1]).unwrap();
+        assert!(read.is_truncated);
+        assert!(!read.checks.is_empty());
+    }
 }

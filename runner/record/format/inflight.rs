@@ -13,10 +13,8 @@ use std::{
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
-use crate::record::{
-    disk::{modes, regular},
-    reading::state::AttemptKey,
-};
+use super::mark::AttemptKey;
+use crate::record::disk::{modes, regular};
 
 /// Ordinal (8 bytes), attempt (4), session (4), little-endian; all zero while nothing is executed.
 const KEY_BYTES: usize = 16;

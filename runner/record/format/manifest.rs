@@ -12,12 +12,15 @@ use super::{
     counts::ManifestCounts,
     limits::ManifestLimits,
     sandbox::ManifestGrants,
-    status::{self, IllegalTransition},
+    status,
     words::{self, DigestSchema, InstantSchema, WordSchema},
 };
 use crate::{
     model::{Counts, Digest, Reason, RunStatus, Stage, StopSignal, Verdict},
-    record::{disk::layout::RunDir, error::RecordError},
+    record::{
+        disk::layout::RunDir,
+        error::{IllegalTransition, RecordError},
+    },
 };
 
 /// The version of the manifest's format.

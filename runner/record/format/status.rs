@@ -1,10 +1,6 @@
 //! Which status may follow which.
 
-use std::fmt;
-
-use thiserror::Error;
-
-use crate::model::RunStatus;
+use crate::{model::RunStatus, record::error::IllegalTransition};
 
 /// Tells whether `to` may follow `from`; `None` is a run that is being born.
 pub(in crate::record) fn check(
@@ -25,32 +21,11 @@ pub(in crate::record) fn refused(from: RunStatus, to: RunStatus) -> IllegalTrans
     }
 }
 
-/// A status was to follow another one that it cannot follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a run that is {} cannot become {to}", Shown(*from))]
-pub struct IllegalTransition {
-    /// The status the run has.
-    pub from: Option<RunStatus>,
-    /// The status it was to get.
-    pub to: RunStatus,
-}
-
 fn is_legal(from: Option<RunStatus>, to: RunStatus) -> bool {
     use RunStatus::{Cancelled, Completed, Failed, Incomplete, Running};
     match from {
         None | Some(Completed | Cancelled) => to == Running,
         Some(Running) => to != Running,
         Some(Failed | Incomplete) => matches!(to, Running | Cancelled),
-    }
-}
-
-struct Shown(Option<RunStatus>);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(status) => status.fmt(formatter),
-            None => formatter.write_str("not born yet"),
-        }
     }
 }

@@ -4,11 +4,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{history::History, reader::RunReader, run_entry::RunEntry};
-use crate::{
-    model::RunStatus,
-    record::{error::RecordError, upkeep::sweep},
-};
+use super::{death, history::History, reader::RunReader, run_entry::RunEntry};
+use crate::{model::RunStatus, record::error::RecordError};
 
 /// One look at a run: its manifest, and whether a process works on it, at the same moment.
 pub struct Look {
@@ -72,7 +69,7 @@ impl Look {
         let mut manifest = self.reader.manifest().clone();
         if self.is_orphan {
             // Nothing here says when a sweep comes.
-            sweep::close_by(dir, &mut manifest, history, Timestamp::MAX)?;
+            death::close_by(dir, &mut manifest, history, Timestamp::MAX)?;
         }
         let mut entry = RunEntry::of(dir, &manifest);
         entry.is_not_yet_swept = self.is_orphan;

@@ -2,24 +2,23 @@
 
 use std::{
     cmp::Ordering,
-    io,
     path::{Path, PathBuf},
-    time::{Duration, UNIX_EPOCH},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 
-use super::reader::RunReader;
+use super::{death, reader::RunReader};
 use crate::{
     model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict},
     record::{
         disk::{
             layout::{RunDir, RunId},
             lock,
+            stamp::Stamp,
         },
-        error::{RecordError, is_missing},
+        error::RecordError,
         format::manifest::{Manifest, Pinned},
-        upkeep::sweep,
     },
 };
 
@@ -61,42 +60,6 @@ pub struct RunEntry {
     /// Whether its manifest still says `running` although nobody holds its lock; everything here tells what it really is, as
     /// a sweep will write it down.
     pub is_not_yet_swept: bool,
-}
-
-/// What tells one version of a manifest from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::record) struct Stamp {
-    /// Nanoseconds since 1970.
-    pub(in crate::record) modified: i64,
-    pub(in crate::record) bytes: i64,
-}
-
-impl Stamp {
-    /// Looks at a manifest; `None` if there is none.
-    pub(in crate::record) fn of(dir: &RunDir) -> io::Result<Option<Self>> {
-        let metadata = match std::fs::metadata(dir.manifest()) {
-            Ok(metadata) => metadata,
-            Err(error) if is_missing(&error) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        // Opening a pipe would wait for ever.
-        if !metadata.is_file() {
-            return Err(io::Error::other("its manifest is no file"));
-        }
-        let modified = metadata
-            .modified()?
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Ok(Some(Self {
-            modified: modified.as_nanos().try_into().unwrap_or(i64::MAX),
-            bytes: metadata.len().try_into().unwrap_or(i64::MAX),
-        }))
-    }
-}
-
-/// Tells whether a directory holds no run, or does so no more.
-pub(in crate::record) fn is_gone(dir: &RunDir) -> bool {
-    matches!(Stamp::of(dir), Ok(None))
 }
 
 impl RunEntry {
@@ -193,7 +156,7 @@ impl RunEntry {
         let is_not_yet_swept = manifest.status == RunStatus::Running;
         if is_not_yet_swept {
             // Nothing here says when a sweep comes.
-            sweep::close(&dir, &mut manifest, Timestamp::MAX)?;
+            death::close(&dir, &mut manifest, Timestamp::MAX)?;
         }
         *self = Self::of(&dir, &manifest);
         self.is_not_yet_swept = is_not_yet_swept;

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::record::{
     disk::{layout::RunDir, regular},
-    format::row::{MAX_LINE_BYTES, Row},
+    format::{line::MAX_LINE_BYTES, row::Row},
 };
 
 /// The newest sign of life of the session that was opened at `opened`: the end of the last row, and when the manifest,

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Attempt, Counts, Outcome};
+use super::slot::{Phase, Slot};
+use crate::{
+    model::{Counts, Outcome},
+    record::format::mark::{AttemptKey, Mark},
+};
 
 /// What is known of every trial of a run; two bytes each, by ordinal.
 ///
@@ -44,28 +48,6 @@ pub enum Accepted {
     Duplicate,
     /// Its trial is not of this plan, or its attempt was never assigned: drop it.
     Foreign,
-}
-
-/// Which attempt of which trial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AttemptKey {
-    /// The trial's place in the plan, from 0.
-    pub ordinal: u64,
-    /// Which of the trial's attempts, from 1.
-    pub number: u32,
-}
-
-/// What of a row decides state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// Whose row it is.
-    pub key: AttemptKey,
-    /// What the attempt came to.
-    pub outcome: Outcome,
-    /// Whether it settles its trial.
-    pub is_final: bool,
-    /// Whether its trial passed after an attempt that did not.
-    pub is_flaky: bool,
 }
 
 impl State {
@@ -233,88 +215,6 @@ impl State {
     }
 }
 
-/// Where a trial is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// It can be assigned.
-    Pending,
-    /// Its latest attempt is with an executor.
-    Assigned,
-    /// Its latest attempt is with the recorder.
-    HandedOver,
-    /// Its final row is on disk.
-    Final(Outcome),
-}
-
-impl Phase {
-    /// Every phase; its place here is what a slot holds.
-    const ALL: [Self; 8] = [
-        Self::Pending,
-        Self::Assigned,
-        Self::HandedOver,
-        Self::Final(Outcome::Passed),
-        Self::Final(Outcome::Failed),
-        Self::Final(Outcome::Error),
-        Self::Final(Outcome::Timeout),
-        Self::Final(Outcome::Skipped),
-    ];
-
-    fn code(self) -> u16 {
-        match self {
-            // `stopped` settles nothing, whatever a row says.
-            Self::Pending | Self::Final(Outcome::Stopped) => 0,
-            Self::Assigned => 1,
-            Self::HandedOver => 2,
-            Self::Final(Outcome::Passed) => 3,
-            Self::Final(Outcome::Failed) => 4,
-            Self::Final(Outcome::Error) => 5,
-            Self::Final(Outcome::Timeout) => 6,
-            Self::Final(Outcome::Skipped) => 7,
-        }
-    }
-
-    fn outcome(self) -> Option<Outcome> {
-        match self {
-            Self::Final(outcome) => Some(outcome),
-            Self::Pending | Self::Assigned | Self::HandedOver => None,
-        }
-    }
-}
-
-/// A phase in the lowest three bits, the latest attempt's number above the fourth. That one tells of a final row whether it
-/// is flaky, and of any other trial whether an attempt ended badly.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot(u16);
-
-impl Slot {
-    const FLAKY: u16 = 1 << 3;
-    const NUMBER_AT: u16 = 4;
-    /// Stands for this number and all above it.
-    const LARGE: u32 = (u16::MAX >> Self::NUMBER_AT) as u32;
-
-    fn new(phase: Phase, number: u32) -> Self {
-        let number = u16::try_from(number.min(Self::LARGE)).expect("a capped number fits");
-        Self(number << Self::NUMBER_AT | phase.code())
-    }
-
-    fn phase(self) -> Phase {
-        Phase::ALL[usize::from(self.0 & 7)]
-    }
-
-    fn number(self) -> u32 {
-        u32::from(self.0 >> Self::NUMBER_AT)
-    }
-
-    fn is_flaky(self) -> bool {
-        self.0 & Self::FLAKY != 0
-    }
-
-    fn set_flaky(&mut self, is_flaky: bool) {
-        self.0 &= !Self::FLAKY;
-        self.0 |= u16::from(is_flaky) * Self::FLAKY;
-    }
-}
-
 /// Where trials with this outcome are counted; what is not final is counted nowhere.
 fn count_of(counts: &mut Counts, outcome: Outcome) -> Option<&mut u64> {
     match outcome {
@@ -324,15 +224,6 @@ fn count_of(counts: &mut Counts, outcome: Outcome) -> Option<&mut u64> {
         Outcome::Timeout => Some(&mut counts.timeout),
         Outcome::Skipped => Some(&mut counts.skipped),
         Outcome::Stopped => None,
-    }
-}
-
-impl From<&Attempt> for AttemptKey {
-    fn from(attempt: &Attempt) -> Self {
-        Self {
-            ordinal: attempt.ordinal,
-            number: attempt.number,
-        }
     }
 }
 

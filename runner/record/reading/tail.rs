@@ -7,7 +7,7 @@ use std::{
 
 use fs_err::File;
 
-use super::reader::{LineEnd, LineError, read_line};
+use super::lines::{LineEnd, LineError, read_line};
 use crate::record::{disk::regular, error::RecordError, format::row::Row};
 
 /// The rows of a run as they come, each once; a damaged line is an item of its own.

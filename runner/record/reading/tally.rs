@@ -5,9 +5,9 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 use super::denials::Denials;
 use crate::{
     model::{Counts, ErrorClass, Histogram, Outcome},
-    record::{
-        format::row::{Row, RowDenied},
-        writing::recorder::Entry,
+    record::format::{
+        entry::Entry,
+        row::{Row, RowDenied},
     },
 };
 

@@ -6,23 +6,25 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use rusqlite::{
     Connection, ErrorCode, Row, TransactionBehavior, config::DbConfig, params, types::Type,
 };
 use thiserror::Error;
 
-use super::projection::{self, Refused};
+use super::{
+    projection::{self, Refused},
+    sql::{parse_instant, signed},
+};
 use crate::{
     model::Counts,
     record::{
-        disk::{layout::RunId, modes},
+        disk::{layout::RunId, modes, stamp::Stamp},
+        error::RecordError,
         format::{
             manifest::{Manifest, Pinned},
             words,
         },
-        reading::run_entry::{RunEntry, Stamp},
-        writing::recorder::Entry,
+        reading::run_entry::RunEntry,
     },
 };
 
@@ -69,6 +71,12 @@ impl DatabaseError {
                     | ErrorCode::OutOfMemory
             )
         )
+    }
+}
+
+impl From<DatabaseError> for RecordError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(Box::new(error))
     }
 }
 
@@ -145,7 +153,7 @@ impl Database {
         projection::rebuild(&mut self.connection, manifests).map_err(|source| self.wrap(source))
     }
 
-    fn set_counts(&self, id: &RunId, counts: Counts) -> Result<(), DatabaseError> {
+    pub(super) fn set_counts(&self, id: &RunId, counts: Counts) -> Result<(), DatabaseError> {
         self.connection
             .prepare_cached(
                 "UPDATE runs SET passed = ?2, failed = ?3, error = ?4, timeout = ?5, skipped = ?6, flaky = ?7
@@ -203,38 +211,6 @@ pub fn database_sql() -> String {
         .map(|part| format!("{part};\n"))
         .collect::<Vec<_>>()
         .join("\n")
-}
-
-/// The counters of a live run in SQLite; the first failure ends them, and rows go on.
-pub(in crate::record) struct Progress {
-    database: Option<Database>,
-    id: RunId,
-    counts: Counts,
-}
-
-impl Progress {
-    /// Goes on from `counts`.
-    pub(in crate::record) fn new(database: Option<Database>, id: RunId, counts: Counts) -> Self {
-        Self {
-            database,
-            id,
-            counts,
-        }
-    }
-
-    /// Adds final rows that are on disk.
-    pub(in crate::record) fn add(&mut self, entries: &[Entry]) {
-        let Some(database) = &self.database else {
-            return;
-        };
-        for entry in entries.iter().filter(|entry| entry.is_final) {
-            self.counts.add(entry.attempt.outcome, entry.is_flaky);
-        }
-        if let Err(error) = database.set_counts(&self.id, self.counts) {
-            warn(&error);
-            self.database = None;
-        }
-    }
 }
 
 /// Says what is wrong, once, on the way to going on without SQLite.
@@ -354,19 +330,6 @@ fn unreadable(column: usize) -> rusqlite::Error {
         Type::Text,
         "not a value of this column".into(),
     )
-}
-
-pub(in crate::record) fn instant(instant: Timestamp) -> String {
-    format!("{instant:.3}")
-}
-
-fn parse_instant(text: &str) -> Option<Timestamp> {
-    text.parse().ok()
-}
-
-/// SQLite has no unsigned numbers.
-pub(in crate::record) fn signed(number: u64) -> i64 {
-    number.try_into().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

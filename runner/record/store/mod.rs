@@ -1,7 +1,14 @@
 //! A results root as a whole: its runs, the content that they share, and `runner.db`, which repeats what manifests say.
 
+pub(super) mod alone;
 pub(super) mod content;
 pub(super) mod database;
+pub(super) mod deletion;
+pub(super) mod find;
+pub(super) mod list;
+pub(super) mod live;
 pub(super) mod projection;
 pub(super) mod root;
+pub(super) mod scan;
 pub(super) mod short;
+pub(super) mod sql;

@@ -4,11 +4,14 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
-use super::database::{instant, signed};
+use super::sql::{instant, signed};
 use crate::record::{
-    disk::layout::{RunDir, RunId},
+    disk::{
+        layout::{RunDir, RunId},
+        stamp::Stamp,
+    },
     format::{manifest::Manifest, words::Word},
-    reading::run_entry::{RunEntry, Stamp},
+    reading::run_entry::RunEntry,
 };
 
 /// A run that SQLite refuses: its manifest breaks a rule of the tables, such as the order of its transitions.

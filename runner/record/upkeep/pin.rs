@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use crate::record::{
     disk::{layout::RunDir, lock::Lock},
-    error::ClaimError,
     format::manifest::{Manifest, Pinned},
     reading::run_entry::RunEntry,
-    writing::{claim::Claim, recorder},
+    store::live,
+    writing::{claim::Claim, claim_error::ClaimError},
 };
 
 /// What became of a wish to pin or unpin a run.
@@ -62,7 +62,7 @@ impl RunEntry {
         }
 
         manifest.write(&dir.manifest(), "pin")?;
-        recorder::project(&dir.root(), &dir, &manifest);
+        live::project(&dir.root(), &dir, &manifest);
         drop(lock);
         Ok(pinning)
     }

@@ -2,33 +2,29 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    fs::Metadata,
-    io,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-use jiff::{SignedDuration, Timestamp};
-use walkdir::WalkDir;
+use jiff::Timestamp;
 
-use super::policy::{Candidate, Policy, Why};
+use super::{
+    entries::{StoreEntry, size_of, store_entries},
+    leftovers::leftovers,
+    policy::{Candidate, Policy, Why},
+};
 use crate::{
     model::{Digest, RunStatus},
     record::{
         disk::{
-            durable,
-            layout::{Root, RunDir, RunId},
+            layout::{RunDir, RunId},
             lock,
+            stamp::{self, Stamp},
         },
-        error::{RecordError, is_missing},
-        reading::run_entry::{self, RunEntry, Stamp},
-        store::root::{Found, Store},
+        error::RecordError,
+        reading::run_entry::RunEntry,
+        store::{root::Store, scan::Found},
     },
 };
-
-/// An entry of the content store that was used more recently stays: its run may be about to be born.
-const ENTRY_AGE: SignedDuration = SignedDuration::from_hours(24);
-/// A directory without a manifest that is younger may still become a run.
-const BIRTH_AGE: SignedDuration = SignedDuration::from_hours(1);
 
 /// What goes, or has gone.
 #[derive(Debug, Default)]
@@ -93,7 +89,7 @@ impl Store {
         let mut pruning = survey.choose(policy, now);
         survey.forget(&pruning);
         for entry in survey.unused(now) {
-            pruning.entries.add(entry.bytes);
+            pruning.entries.add(entry.bytes());
         }
         pruning.left = survey.left(pruning.entries);
         pruning.unreadable = survey.unreadable;
@@ -121,15 +117,6 @@ pub(in crate::record) struct Surveyed {
     content: BTreeSet<Digest>,
 }
 
-/// A file in the content store.
-pub(in crate::record) struct StoreEntry {
-    pub(in crate::record) path: PathBuf,
-    /// Absent if it is what an interrupted write left.
-    pub(in crate::record) digest: Option<Digest>,
-    bytes: u64,
-    used: Timestamp,
-}
-
 impl Survey {
     pub(in crate::record) fn of(store: &Store, now: Timestamp) -> Result<Self, RecordError> {
         // Before the manifests: an entry that is new by then is not here.
@@ -148,7 +135,7 @@ impl Survey {
             let dir = found.dir.path().to_owned();
             match Surveyed::new(&found) {
                 Ok(run) => survey.runs.push(run),
-                Err(_) if run_entry::is_gone(&RunDir::new(&dir)) => {}
+                Err(_) if stamp::is_gone(&RunDir::new(&dir)) => {}
                 Err(error) => survey.unreadable.push((dir, error)),
             }
         }
@@ -203,13 +190,13 @@ impl Survey {
             |entry: &&StoreEntry| entry.digest.is_some_and(|digest| needed.contains(&digest));
         self.entries
             .iter()
-            .filter(|entry| !is_needed(entry) && is_unused_since(entry.used, now))
+            .filter(|entry| !is_needed(entry) && entry.is_unused(now))
             .collect()
     }
 
     pub(in crate::record) fn left(&self, gone: Amount) -> Amount {
         let runs: u64 = self.runs.iter().map(|run| run.bytes).sum();
-        let entries: u64 = self.entries.iter().map(|entry| entry.bytes).sum();
+        let entries: u64 = self.entries.iter().map(|entry| entry.bytes()).sum();
         Amount {
             count: self.runs.len() as u64,
             bytes: runs + entries.saturating_sub(gone.bytes),
@@ -219,7 +206,7 @@ impl Survey {
     fn sizes(&self) -> HashMap<Digest, u64> {
         self.entries
             .iter()
-            .filter_map(|entry| Some((entry.digest?, entry.bytes)))
+            .filter_map(|entry| Some((entry.digest?, entry.bytes())))
             .collect()
     }
 }
@@ -249,18 +236,6 @@ impl Surveyed {
             bytes: self.bytes,
             content: self.content.clone(),
         }
-    }
-}
-
-impl StoreEntry {
-    pub(in crate::record) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Looks again whether nobody has used it for long; births touch every entry that they use.
-    pub(in crate::record) fn is_still_unused(&self, now: Timestamp) -> io::Result<bool> {
-        let metadata = fs_err::symlink_metadata(&self.path)?;
-        Ok(is_unused_since(modified(&metadata)?, now))
     }
 }
 
@@ -302,93 +277,4 @@ fn spared(run: &RunEntry, dir: &RunDir) -> Result<Option<Spared>, RecordError> {
     } else {
         None
     })
-}
-
-/// Directories of births that were aborted and of runs that were not deleted completely, and that belong to nobody.
-fn leftovers(root: &Root, now: Timestamp) -> io::Result<Vec<(PathBuf, u64)>> {
-    let mut leftovers = Vec::new();
-    for name in names(root.path())? {
-        let dir = root.run(&name);
-        if is_leftover(&dir, now) {
-            leftovers.push((dir.path().to_owned(), size_of(dir.path())));
-        }
-    }
-    leftovers.sort();
-    Ok(leftovers)
-}
-
-/// Tells whether a directory holds no run and belongs to nobody; what cannot be asked is left alone.
-pub(in crate::record) fn is_leftover(dir: &RunDir, now: Timestamp) -> bool {
-    is_abandoned(dir, now) && run_entry::is_gone(dir) && !lock::is_held(&dir.lock())
-}
-
-/// Tells whether a directory is one that was deleted in part, or is called like a run and is too old for a birth.
-pub(in crate::record) fn is_abandoned(dir: &RunDir, now: Timestamp) -> bool {
-    let Ok(metadata) = fs_err::symlink_metadata(dir.path()) else {
-        return false;
-    };
-    if !metadata.is_dir() {
-        return false;
-    }
-    let name = dir.path().file_name().and_then(|name| name.to_str());
-    let is_old = || modified(&metadata).is_ok_and(|at| now.duration_since(at) > BIRTH_AGE);
-    dir.is_being_deleted() || name.is_some_and(RunId::is_born) && is_old()
-}
-
-fn store_entries(store: &Path) -> io::Result<Vec<StoreEntry>> {
-    let mut entries = Vec::new();
-    for shelf in names(store)?.iter().filter(|name| name.len() == 2) {
-        let shelf = store.join(shelf);
-        for name in names(&shelf)? {
-            let digest = Digest::parse(&name);
-            if digest.is_none() && !name.starts_with(durable::TEMPORARY) {
-                continue;
-            }
-            let path = shelf.join(name);
-            let metadata = match fs_err::symlink_metadata(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                metadata => metadata?,
-            };
-            entries.push(StoreEntry {
-                digest,
-                bytes: metadata.len(),
-                used: modified(&metadata)?,
-                path,
-            });
-        }
-    }
-    Ok(entries)
-}
-
-/// The names in a directory; one that is missing, or is none, has no names.
-fn names(directory: &Path) -> io::Result<Vec<String>> {
-    let entries = match fs_err::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if is_missing(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
-    Ok(names
-        .collect::<io::Result<Vec<_>>>()?
-        .into_iter()
-        .flatten()
-        .collect())
-}
-
-/// The length of all files in a directory; what is deleted meanwhile has none.
-fn size_of(directory: &Path) -> u64 {
-    WalkDir::new(directory)
-        .into_iter()
-        .filter_map(|entry| entry.ok()?.metadata().ok())
-        .filter(Metadata::is_file)
-        .map(|metadata| metadata.len())
-        .sum()
-}
-
-fn is_unused_since(used: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(used) > ENTRY_AGE
-}
-
-fn modified(metadata: &Metadata) -> io::Result<Timestamp> {
-    Timestamp::try_from(metadata.modified()?).map_err(io::Error::other)
 }

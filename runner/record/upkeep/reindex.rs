@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::retention;
 use crate::record::{
-    disk::{durable, layout::RunId},
+    disk::{durable, layout::RunId, stamp::Stamp},
     error::RecordError,
     format::manifest::Manifest,
-    reading::run_entry::Stamp,
     store::{
         database::{Database, DatabaseError},
+        deletion,
         projection::Refused,
         root::Store,
     },
@@ -77,7 +76,7 @@ fn replace(
     rebuild(file.path(), manifests)?;
 
     // The log of the old file would be played into the new one.
-    retention::remove_database_logs(path).map_err(failed())?;
+    deletion::remove_database_logs(path).map_err(failed())?;
     durable::persist(file, path).map_err(failed())?;
     durable::sync_directory(root).map_err(failed())?;
     // Whoever opened the old file meanwhile may have left a log behind.

@@ -5,33 +5,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::{
-    model::{Reason, RunStatus, Stage, Verdict, chain},
+    model::{RunStatus, chain},
     record::{
-        disk::{
-            durable,
-            layout::{Root, RunDir},
-            lock::{self, Lock},
-        },
-        error::{ClaimError, RecordError},
-        format::{
-            inflight,
-            last_words::{self, LastWords},
-            manifest::{End, Manifest},
-            row,
-        },
-        reading::{
-            history::{self, Asked, History},
-            reader::RunReader,
-            run_entry::{self, RunEntry},
-            sign,
-        },
+        disk::{durable, layout::RunDir, lock, stamp},
+        error::RecordError,
+        format::{line, manifest::Manifest},
+        reading::{death, reader::RunReader, run_entry::RunEntry},
         store::root::Store,
-        writing::{claim::Claim, recorder},
+        writing::{claim::Claim, claim_error::ClaimError},
     },
 };
-
-/// Who writes the transitions of a sweep.
-const WRITER: &str = "sweep";
 
 /// A run whose process has died, and what it comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +44,7 @@ impl Store {
                 Ok(claim) => swept.push(Swept::of(claim.dir(), claim.manifest())),
                 // Somebody else was faster, or has just resumed it.
                 Err(ClaimError::Held { .. } | ClaimError::Taken(_)) => {}
-                Err(_) if run_entry::is_gone(&RunDir::new(&run.dir)) => {}
+                Err(_) if stamp::is_gone(&RunDir::new(&run.dir)) => {}
                 Err(ClaimError::Record(error)) => {
                     tracing::warn!("cannot sweep run `{}`: {}", run.id, chain(&error));
                 }
@@ -76,7 +59,7 @@ impl Store {
         for run in self.orphans()? {
             match foresee(&run, now) {
                 Ok(foreseen) => swept.extend(foreseen),
-                Err(_) if run_entry::is_gone(&RunDir::new(&run.dir)) => {}
+                Err(_) if stamp::is_gone(&RunDir::new(&run.dir)) => {}
                 Err(error) => tracing::warn!("cannot sweep run `{}`: {}", run.id, chain(&error)),
             }
         }
@@ -91,8 +74,8 @@ impl Store {
         let mut manifest = Manifest::read_to_write(&dir.manifest())?;
         run.id.as_str().clone_into(&mut manifest.run_id);
         if manifest.status == RunStatus::Running {
-            let history = close(&dir, &mut manifest, now)?;
-            row::check_version(&dir.index(), history.version)?;
+            let history = death::close(&dir, &mut manifest, now)?;
+            line::check_version(&dir.index(), history.version)?;
         }
         Ok(RunReader::of(dir, manifest))
     }
@@ -114,89 +97,9 @@ fn foresee(run: &RunEntry, now: Timestamp) -> Result<Option<Swept>, RecordError>
     if manifest.status != RunStatus::Running {
         return Ok(None);
     }
-    let history = close(&dir, &mut manifest, now)?;
-    row::check_version(&dir.index(), history.version)?;
+    let history = death::close(&dir, &mut manifest, now)?;
+    line::check_version(&dir.index(), history.version)?;
     Ok(Some(Swept::of(&dir, &manifest)))
-}
-
-/// Closes the open session of a run whose lock is held by this process and whose rows are repaired.
-pub(in crate::record) fn settle(
-    root: &Root,
-    dir: &RunDir,
-    manifest: &mut Manifest,
-    lock: &Lock,
-    now: Timestamp,
-) -> Result<(), RecordError> {
-    let history = close(dir, manifest, now)?;
-    row::check_version(&dir.index(), history.version)?;
-    manifest.write(&dir.manifest(), "sweep")?;
-    recorder::tidy(dir, Some(&recorder::next_session(manifest, lock)));
-    recorder::project(root, dir, manifest);
-    Ok(())
-}
-
-/// Closes the open session in the manifest alone: what a sweep at `now` will write, and what readers show until then.
-pub(in crate::record) fn close(
-    dir: &RunDir,
-    manifest: &mut Manifest,
-    now: Timestamp,
-) -> Result<History, RecordError> {
-    let history = history::fold(vec![dir.index()], manifest, Asked::default())
-        .map_err(|error| error.or_gone(dir))?;
-    close_by(dir, manifest, &history, now)?;
-    Ok(history)
-}
-
-/// The same by what its rows come to, which were read already.
-pub(in crate::record) fn close_by(
-    dir: &RunDir,
-    manifest: &mut Manifest,
-    history: &History,
-    now: Timestamp,
-) -> Result<(), RecordError> {
-    let n = manifest.session();
-    let words = last_words::read(dir.path()).filter(|words| words.session == n);
-    let opened = manifest.sessions.last().map(|open| open.opened_at);
-    let last_sign = sign::last(dir, opened.unwrap_or(manifest.started_at), now);
-    let end = end(manifest, history, words, last_sign);
-    if let Some(session) = manifest.sessions.last_mut() {
-        session.in_flight = inflight::read(&dir.inflight(), n)
-            .into_iter()
-            .filter(|key| history.is_unrecorded(*key))
-            .map(|key| (key.ordinal, key.number))
-            .collect();
-    }
-    manifest.close(WRITER, now.max(last_sign), &end)?;
-    Ok(())
-}
-
-/// How a session ended that could not say so itself.
-fn end(manifest: &Manifest, history: &History, words: Option<LastWords>, now: Timestamp) -> End {
-    let counts = history.state.counts();
-    if history.state.is_complete() {
-        return End {
-            status: RunStatus::Completed,
-            reason: None,
-            signal: None,
-            stage: Stage::Finish,
-            verdict: counts.verdict(),
-            counts,
-            error: None,
-            by: None,
-            now,
-        };
-    }
-    End {
-        status: RunStatus::Incomplete,
-        reason: Some(words.as_ref().map_or(Reason::Crashed, |words| words.reason)),
-        signal: words.as_ref().and_then(|words| words.signal),
-        stage: manifest.stage,
-        verdict: Verdict::None,
-        counts,
-        error: None,
-        by: words.and_then(|words| words.by),
-        now,
-    }
 }
 
 impl Swept {
@@ -209,5 +112,47 @@ impl Swept {
                 .map(|provider| provider.name.clone())
                 .collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        model::{Outcome, Reason, RunStatus, Verdict},
+        record::{
+            Store,
+            testing::{birth, crashed, crashed_run, entry, finished_run, ignore, manifest, now},
+        },
+    };
+
+    #[test]
+    fn a_sweep_tells_what_it_would_do_and_then_does_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        let done = crashed_run(directory.path(), 1, vec![entry(0, 1, Outcome::Passed)]);
+        let store = Store::open(directory.path()).unwrap();
+        let alive = store.begin(birth(1), ignore).unwrap();
+        finished_run(directory.path());
+
+        let manifests =
+            || [&dir, &done].map(|dir| fs_err::read(dir.join("benchmark.json")).unwrap());
+        let before = manifests();
+        let would = store.sweepable(now()).unwrap();
+        assert_eq!(manifests(), before);
+        assert_eq!(store.sweep(now()).unwrap(), would);
+        let mut statuses: Vec<_> = would
+            .iter()
+            .map(|swept| (swept.run.status, swept.run.verdict, swept.run.reason))
+            .collect();
+        statuses.sort_unstable_by_key(|(status, ..)| status.as_str());
+        assert_eq!(
+            statuses,
+            [
+                (RunStatus::Completed, Verdict::Passed, None),
+                (RunStatus::Incomplete, Verdict::None, Some(Reason::Crashed))
+            ]
+        );
+        assert_eq!(store.sweep(now()).unwrap(), []);
+        assert_eq!(manifest(alive.run_dir()).status, RunStatus::Running);
     }
 }

@@ -12,18 +12,14 @@ use crate::{
         disk::{
             layout::{self, RunDir},
             lock, regular,
+            stamp::Stamp,
         },
         error::{RecordError, is_missing},
         format::{
             manifest::Manifest,
             row::{Row, RowOutput},
         },
-        reading::{
-            reader::{LineError, RunReader},
-            run_entry::Stamp,
-            scenario_copy,
-            state::State,
-        },
+        reading::{lines::LineError, reader::RunReader, scenario_text, state::State},
     },
 };
 
@@ -132,7 +128,7 @@ impl Verification {
 
     fn check_scenario(&mut self, run: &RunDir, manifest: &Manifest) -> Result<(), RecordError> {
         // Whoever claims the run next puts it back.
-        if scenario_copy::is_aside(&run.root(), run, manifest) {
+        if scenario_text::is_aside(&run.root(), run, manifest) {
             return Ok(());
         }
         self.check_digest(run.scenario(), manifest.scenario.sha256)

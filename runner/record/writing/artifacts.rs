@@ -4,14 +4,16 @@ use std::{borrow::Cow, collections::BTreeSet, io, path::PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::recorder::Entry;
 use crate::{
     model::{Artifact, Attempt, Content, Digest, LogRecord, escape_json},
     record::{
         disk::{durable, layout::RunDir, modes},
         error::RecordError,
         failpoint,
-        format::row::{self, Row, RowArtifact, RowOutput, StoredOutput},
+        format::{
+            entry::Entry,
+            row::{self, Row, RowArtifact, RowOutput, StoredOutput},
+        },
     },
 };
 
@@ -232,4 +234,108 @@ fn log_lines(log: &[LogRecord]) -> Vec<u8> {
         lines.push(b'\n');
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use serde_json::json;
+
+    use crate::{
+        model::{Artifact, LogRecord, Outcome, RunStatus},
+        record::{
+            Row, RowOutput, RunReader, Store,
+            disk::layout::RunDir,
+            testing::{birth, end, entry, ignore},
+        },
+    };
+
+    fn read_file(run_dir: &Path, row: &Row<'_>, name: &str) -> String {
+        let files = RunDir::new(run_dir).artifacts(row.ordinal, row.attempt);
+        fs_err::read_to_string(files.join(name)).unwrap()
+    }
+
+    #[test]
+    fn files_are_on_disk_and_named_in_the_row() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(2000), ignore).unwrap();
+        let mut entry = entry(1234, 2, Outcome::Failed);
+        entry.attempt.artifacts = vec![Artifact {
+            name: "STDERR.txt".into(),
+            media_type: "image/png".into(),
+            content: Arc::new(b"png".to_vec()),
+        }];
+        entry.attempt.stderr = "oh no".into();
+        entry.attempt.log = vec![LogRecord {
+            level: "warn",
+            message: "careful\n".into(),
+            fields: vec![("a".into(), "b".into())],
+        }];
+        entry.attempt.output = Some("x".repeat(64 * 1024).into());
+        recorder.record(vec![entry]);
+        let finished = recorder.finish(&end(RunStatus::Completed, 2000)).unwrap();
+
+        let reader = RunReader::open(&finished.run_dir).unwrap();
+        let row = reader.rows().next().unwrap().unwrap();
+        let read = |name: &str| read_file(&finished.run_dir, &row, name);
+        let names: Vec<_> = row
+            .artifacts
+            .iter()
+            .map(|file| (&*file.name, file.bytes))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("STDERR.txt", 3),
+                ("runner-stderr.txt", 5),
+                ("log.jsonl", 58)
+            ]
+        );
+        assert_eq!(read("runner-stderr.txt"), "oh no");
+        assert_eq!(
+            read("log.jsonl"),
+            "{\"fields\":{\"a\":\"b\"},\"level\":\"warn\",\"message\":\"careful\\n\"}\n"
+        );
+        let Some(RowOutput::Stored(output)) = &row.output else {
+            panic!("{:?}", row.output);
+        };
+        assert_eq!(output.bytes, 64 * 1024 + 2);
+        assert_eq!(read(&output.artifact).len(), 64 * 1024 + 2);
+        assert!(
+            finished
+                .run_dir
+                .join("artifacts/1/1234-2/log.jsonl")
+                .exists()
+        );
+    }
+
+    #[test]
+    fn an_output_that_would_not_read_back_gets_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let deep = (0..120).fold(json!(1), |inner, _| json!([inner]));
+        let reference = json!({ "artifact": "a", "sha256": "b", "bytes": 1 });
+        let recorder = store.begin(birth(2), ignore).unwrap();
+        for (ordinal, output) in [&deep, &reference].into_iter().enumerate() {
+            let mut entry = entry(ordinal as u64, 1, Outcome::Failed);
+            entry.attempt.checks[0].actual = Some(output.clone());
+            entry.attempt.output = Some(output.clone());
+            recorder.record(vec![entry]);
+        }
+        let finished = recorder.finish(&end(RunStatus::Completed, 2)).unwrap();
+
+        let reader = RunReader::open(&finished.run_dir).unwrap();
+        let rows: Vec<_> = reader.rows().map(Result::unwrap).collect();
+        assert_eq!(rows[0].checks[0].actual, None);
+        assert_eq!(rows[1].checks[0].actual.as_deref(), Some(&reference));
+        for (row, output) in rows.iter().zip([deep, reference]) {
+            let Some(RowOutput::Stored(stored)) = &row.output else {
+                panic!("{:?}", row.output);
+            };
+            let text = read_file(&finished.run_dir, row, &stored.artifact);
+            assert_eq!(text, output.to_string());
+        }
+    }
 }

@@ -1,9 +1,13 @@
 //! The life of one run as its owner writes it: created, claimed, recorded, repaired.
 
 pub(super) mod artifacts;
-pub(super) mod birth;
 pub(super) mod claim;
+pub(super) mod claim_error;
+pub(super) mod create;
 pub(super) mod log;
+pub(super) mod opening;
 pub(super) mod recorder;
 pub(super) mod repair;
+pub(super) mod reserve;
+pub(super) mod scenario_copy;
 pub(super) mod writer;

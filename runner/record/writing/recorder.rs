@@ -12,26 +12,27 @@ use fs_err::File;
 use super::{
     artifacts::Artifacts,
     log,
-    writer::{Job, Writer},
+    writer::{Job, Writer, Written},
 };
 use crate::{
-    model::{Attempt, Digest, Fingerprint, Reason, RunStatus, Stage},
+    model::{Reason, RunStatus, Stage},
     record::{
         disk::{
             durable,
-            layout::{self, Root, RunDir, RunId},
+            layout::{ContentPaths, Root, RunDir, RunId},
             lock::{Lock, Spot},
         },
         error::RecordError,
         format::{
+            entry::Entry,
             inflight::{self, InFlight},
             last_words::{self, LastWords},
             manifest::{End, Manifest},
             numbers::some_milliseconds,
             request::{self, Holding},
         },
-        reading::{reader::RunReader, run_entry::Stamp, state::Mark},
-        store::database::{self, Database, Progress},
+        reading::reader::RunReader,
+        store::live::{self, Progress},
     },
 };
 
@@ -50,30 +51,6 @@ pub struct Recorder {
     dir: RunDir,
     root: Root,
     locks: Locks,
-}
-
-/// An attempt to be written, and what its trial makes of it.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// What happened.
-    pub attempt: Attempt,
-    /// Whether it settles its trial.
-    pub is_final: bool,
-    /// Whether its trial passed after an attempt that did not.
-    pub is_flaky: bool,
-    /// What decides the result.
-    pub fingerprint: Fingerprint,
-}
-
-/// The acknowledgement of some entries, in the order in which they were handed over.
-#[derive(Debug)]
-pub struct Written {
-    /// The entries, given back.
-    pub entries: Vec<Entry>,
-    /// Their lines in `index.jsonl`, each with its newline; empty if there is an error.
-    pub lines: Vec<u8>,
-    /// Set if the entries are not known to be on disk; then no later ones will be, and the session is over.
-    pub error: Option<RecordError>,
 }
 
 /// A run after its session.
@@ -130,7 +107,7 @@ impl Recorder {
         let failed = || RecordError::io("start the thread that writes");
         let lock = locks.run.spot().map_err(failed())?;
         let ground = vec![lock.clone(), Spot::of(&index).map_err(failed())?];
-        let database = project(&root, &dir, &manifest);
+        let database = live::project(&root, &dir, &manifest);
         let job = Job {
             artifacts: Artifacts::new(dir.clone()),
             index,
@@ -265,7 +242,7 @@ impl Recorder {
         }
         tidy(&dir, None);
         // Opened anew, because the file may have been replaced meanwhile.
-        project(&root, &dir, &manifest);
+        live::project(&root, &dir, &manifest);
         let told = tell(manifest.status);
         drop(locks);
         let finished = Finished {
@@ -273,21 +250,6 @@ impl Recorder {
             manifest,
         };
         Ok((finished, told))
-    }
-}
-
-/// Finds what is in a content store.
-#[derive(Clone, Debug)]
-pub struct ContentPaths(PathBuf);
-
-impl ContentPaths {
-    pub(in crate::record) fn new(store: PathBuf) -> Self {
-        Self(store)
-    }
-
-    /// Where the bytes with this digest are.
-    pub fn path(&self, digest: Digest) -> PathBuf {
-        layout::content_entry(&self.0, digest)
     }
 }
 
@@ -330,57 +292,17 @@ fn leave_word(dir: &RunDir, manifest: &Manifest, end: &End) {
     }
 }
 
-/// Puts a manifest into `runner.db`, which may fail; gives the database for later use.
-pub(in crate::record) fn project(
-    root: &Root,
-    dir: &RunDir,
-    manifest: &Manifest,
-) -> Option<Database> {
-    // Without a stamp, whoever lists the runs reads the manifest again.
-    let stamp = Stamp::of(dir).ok().flatten()?;
-    let projected = Database::open_in_haste(&root.database()).and_then(|mut database| {
-        let refused = database.project(&[(stamp, manifest.clone())], &[])?;
-        database::warn_refused(&refused);
-        Ok(database)
-    });
-    projected.inspect_err(database::warn).ok()
-}
-
-impl Entry {
-    /// What of its row will decide state.
-    pub fn mark(&self) -> Mark {
-        Mark {
-            key: (&self.attempt).into(),
-            outcome: self.attempt.outcome,
-            is_final: self.is_final,
-            is_flaky: self.is_flaky,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{
-        path::Path,
-        sync::{Arc, mpsc},
-    };
-
-    use rusqlite::Connection;
-    use serde_json::json;
+    use std::sync::mpsc;
 
     use crate::{
-        model::{Artifact, LogRecord, Outcome, Reason, RunStatus, Stage},
+        model::{Counts, Outcome, Reason, RunStatus, Stage},
         record::{
-            Manifest, RecordError, Row, RowOutput, RunReader, Store,
-            disk::layout::RunDir,
-            testing::{birth, end, entry, ignore},
+            Manifest, Opening, RecordError, RunReader, Store,
+            testing::{birth, claim, crashed, end, entry, ignore, now, resume},
         },
     };
-
-    fn read_file(run_dir: &Path, row: &Row<'_>, name: &str) -> String {
-        let files = RunDir::new(run_dir).artifacts(row.ordinal, row.attempt);
-        fs_err::read_to_string(files.join(name)).unwrap()
-    }
 
     #[test]
     fn rows_are_acknowledged_in_order_once_they_can_be_read() {
@@ -415,42 +337,6 @@ mod tests {
         assert!(rows.iter().map(|row| row.seq).eq(1..=100));
         assert_eq!(rows[7].trial, "test-7@echo#1");
         recorder.finish(&end(RunStatus::Completed, 100)).unwrap();
-    }
-
-    #[test]
-    fn sqlite_counts_rows_that_are_acknowledged_and_is_never_waited_for() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        let (sender, receiver) = mpsc::channel();
-        let recorder = store
-            .begin(birth(3), move |written| sender.send(written).unwrap())
-            .unwrap();
-        let database = Connection::open(directory.path().join("runner.db")).unwrap();
-        let counts = || -> (String, i64, i64) {
-            database
-                .query_row("SELECT status, passed, failed FROM runs", [], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
-                .unwrap()
-        };
-
-        recorder.record(vec![
-            entry(0, 1, Outcome::Passed),
-            entry(1, 1, Outcome::Failed),
-            entry(2, 1, Outcome::Stopped),
-        ]);
-        recorder.flush();
-        receiver.recv().unwrap();
-        assert_eq!(counts(), ("running".into(), 1, 1));
-
-        database.execute_batch("BEGIN IMMEDIATE").unwrap();
-        recorder.record(vec![entry(2, 2, Outcome::Passed)]);
-        recorder.flush();
-        assert!(receiver.recv().unwrap().error.is_none());
-        database.execute_batch("ROLLBACK").unwrap();
-
-        recorder.finish(&end(RunStatus::Completed, 3)).unwrap();
-        assert_eq!(counts(), ("completed".into(), 3, 0));
     }
 
     #[test]
@@ -499,85 +385,39 @@ mod tests {
     }
 
     #[test]
-    fn files_are_on_disk_and_named_in_the_row() {
+    fn a_session_on_a_full_disk_ends_with_that_reason_and_can_be_resumed() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        let recorder = store.begin(birth(2000), ignore).unwrap();
-        let mut entry = entry(1234, 2, Outcome::Failed);
-        entry.attempt.artifacts = vec![Artifact {
-            name: "STDERR.txt".into(),
-            media_type: "image/png".into(),
-            content: Arc::new(b"png".to_vec()),
-        }];
-        entry.attempt.stderr = "oh no".into();
-        entry.attempt.log = vec![LogRecord {
-            level: "warn",
-            message: "careful\n".into(),
-            fields: vec![("a".into(), "b".into())],
-        }];
-        entry.attempt.output = Some("x".repeat(64 * 1024).into());
-        recorder.record(vec![entry]);
-        let finished = recorder.finish(&end(RunStatus::Completed, 2000)).unwrap();
-
-        let reader = RunReader::open(&finished.run_dir).unwrap();
-        let row = reader.rows().next().unwrap().unwrap();
-        let read = |name: &str| read_file(&finished.run_dir, &row, name);
-        let names: Vec<_> = row
-            .artifacts
-            .iter()
-            .map(|file| (&*file.name, file.bytes))
-            .collect();
-        assert_eq!(
-            names,
-            [
-                ("STDERR.txt", 3),
-                ("runner-stderr.txt", 5),
-                ("log.jsonl", 58)
-            ]
-        );
-        assert_eq!(read("runner-stderr.txt"), "oh no");
-        assert_eq!(
-            read("log.jsonl"),
-            "{\"fields\":{\"a\":\"b\"},\"level\":\"warn\",\"message\":\"careful\\n\"}\n"
-        );
-        let Some(RowOutput::Stored(output)) = &row.output else {
-            panic!("{:?}", row.output);
+        let dir = crashed(directory.path());
+        let claimed = claim(&dir).unwrap();
+        let index = dir.join("index.jsonl");
+        let rows = fs_err::read(&index).unwrap();
+        fs_err::remove_file(&index).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &index).unwrap();
+        let opening = Opening {
+            now: now(),
+            opened_by: "resume",
+            rerun: None,
+            counts: Counts::default(),
+            is_forced: false,
+            options: serde_json::json!({}),
+            replanned: None,
         };
-        assert_eq!(output.bytes, 64 * 1024 + 2);
-        assert_eq!(read(&output.artifact).len(), 64 * 1024 + 2);
-        assert!(
-            finished
-                .run_dir
-                .join("artifacts/1/1234-2/log.jsonl")
-                .exists()
-        );
-    }
+        let (sender, receiver) = mpsc::channel();
+        let recorder = claimed
+            .open(opening, move |written| sender.send(written.error).unwrap())
+            .unwrap();
+        recorder.record(vec![entry(2, 1, Outcome::Passed)]);
+        recorder.flush();
+        assert!(receiver.recv().unwrap().is_some());
+        let mut full = end(RunStatus::Incomplete, 3);
+        full.reason = Some(Reason::Storage);
+        recorder.finish(&full).unwrap();
+        fs_err::remove_file(&index).unwrap();
+        fs_err::write(&index, rows).unwrap();
 
-    #[test]
-    fn an_output_that_would_not_read_back_gets_a_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        let deep = (0..120).fold(json!(1), |inner, _| json!([inner]));
-        let reference = json!({ "artifact": "a", "sha256": "b", "bytes": 1 });
-        let recorder = store.begin(birth(2), ignore).unwrap();
-        for (ordinal, output) in [&deep, &reference].into_iter().enumerate() {
-            let mut entry = entry(ordinal as u64, 1, Outcome::Failed);
-            entry.attempt.checks[0].actual = Some(output.clone());
-            entry.attempt.output = Some(output.clone());
-            recorder.record(vec![entry]);
-        }
-        let finished = recorder.finish(&end(RunStatus::Completed, 2)).unwrap();
-
-        let reader = RunReader::open(&finished.run_dir).unwrap();
-        let rows: Vec<_> = reader.rows().map(Result::unwrap).collect();
-        assert_eq!(rows[0].checks[0].actual, None);
-        assert_eq!(rows[1].checks[0].actual.as_deref(), Some(&reference));
-        for (row, output) in rows.iter().zip([deep, reference]) {
-            let Some(RowOutput::Stored(stored)) = &row.output else {
-                panic!("{:?}", row.output);
-            };
-            let text = read_file(&finished.run_dir, row, &stored.artifact);
-            assert_eq!(text, output.to_string());
-        }
+        let claimed = claim(&dir).unwrap();
+        assert_eq!(claimed.manifest().reason, Some(Reason::Storage));
+        let (_, state) = resume(claimed, None);
+        assert_eq!(state.next_pending(0), Some(2));
     }
 }

@@ -15,7 +15,7 @@ use crate::record::{
     failpoint,
     format::{
         brief,
-        row::{self, MAX_LINE_BYTES},
+        line::{self, MAX_LINE_BYTES},
     },
 };
 
@@ -64,7 +64,7 @@ pub(in crate::record) fn repair(dir: &RunDir, session: u32) -> Result<Repaired, 
     let mut index = open(dir).map_err(failed())?;
     let length = index.metadata().map_err(failed())?.len();
     let last = last_good_line(index.file(), length).map_err(failed())?;
-    row::check_version(&dir.index(), last.version)?;
+    line::check_version(&dir.index(), last.version)?;
     mend(dir, session, &mut index, length, last).map_err(failed())
 }
 
@@ -195,7 +195,7 @@ fn last_good_line(index: &std::fs::File, length: u64) -> io::Result<LastLine> {
 fn seq_and_version(line: &[u8]) -> Result<(u64, u32), String> {
     match brief::decode_brief(line) {
         Ok(brief) => Ok((brief.seq, brief.version)),
-        Err(problem) => match row::newer_version(line) {
+        Err(problem) => match line::newer_version(line) {
             Some(version) => Ok((0, version)),
             None => Err(problem),
         },

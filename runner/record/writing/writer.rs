@@ -14,19 +14,18 @@ use std::{
 
 use fs_err::File;
 
-use super::{
-    artifacts::Artifacts,
-    recorder::{Entry, Written},
-};
+use super::artifacts::Artifacts;
 use crate::record::{
     disk::{durable, lock::Spot},
     error::RecordError,
     failpoint,
     format::{
         cut,
-        row::{MAX_LINE_BYTES, Place, Row},
+        entry::Entry,
+        line::MAX_LINE_BYTES,
+        row::{Place, Row},
     },
-    store::database::Progress,
+    store::live::Progress,
 };
 
 /// How long the first row of a commit waits for company.
@@ -53,6 +52,17 @@ pub(in crate::record) struct Job {
     pub(in crate::record) seq: u64,
     /// The counters in SQLite.
     pub(in crate::record) progress: Progress,
+}
+
+/// The acknowledgement of some entries, in the order in which they were handed over.
+#[derive(Debug)]
+pub struct Written {
+    /// The entries, given back.
+    pub entries: Vec<Entry>,
+    /// Their lines in `index.jsonl`, each with its newline; empty if there is an error.
+    pub lines: Vec<u8>,
+    /// Set if the entries are not known to be on disk; then no later ones will be, and the session is over.
+    pub error: Option<RecordError>,
 }
 
 enum Message {

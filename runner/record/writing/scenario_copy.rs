@@ -4,7 +4,7 @@
 //! content store as well, from before the copy is replaced until the manifest names the new one: at every moment between
 //! it can be found, and whoever claims the run next puts it back.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use jiff::Timestamp;
 
@@ -13,46 +13,15 @@ use crate::{
     record::{
         disk::{
             durable,
-            layout::{self, Root, RunDir},
+            layout::{Root, RunDir},
             regular,
         },
         error::RecordError,
         format::manifest::Manifest,
+        reading::scenario_text::{self, ScenarioPlace},
         store::content::{Blob, BlobSource, Content},
     },
 };
-
-/// Where a run's scenario is.
-#[derive(Debug)]
-enum Copy {
-    /// In the run's directory.
-    Here(String),
-    /// In the content store alone: the process that was adopting another one has died.
-    Aside(String),
-    /// Nowhere; this is what is in its place.
-    Altered(Digest),
-}
-
-/// Reads the scenario that the manifest names.
-pub(in crate::record) fn read(
-    root: &Root,
-    dir: &RunDir,
-    manifest: &Manifest,
-) -> Result<String, RecordError> {
-    match find(root, dir, manifest)? {
-        Copy::Here(text) | Copy::Aside(text) => Ok(text),
-        Copy::Altered(found) => Err(RecordError::Changed {
-            path: dir.scenario(),
-            expected: manifest.scenario.sha256,
-            found,
-        }),
-    }
-}
-
-/// Tells whether the scenario that the manifest names is in the content store alone.
-pub(in crate::record) fn is_aside(root: &Root, dir: &RunDir, manifest: &Manifest) -> bool {
-    matches!(find(root, dir, manifest), Ok(Copy::Aside(_)))
-}
 
 /// Puts the scenario that the manifest names back where somebody else had begun to put another one; says so if it did.
 pub(in crate::record) fn restore(
@@ -61,7 +30,7 @@ pub(in crate::record) fn restore(
     manifest: &Manifest,
 ) -> Result<Option<String>, RecordError> {
     // One that is nowhere is reported by whoever needs it.
-    let Ok(Copy::Aside(text)) = find(root, dir, manifest) else {
+    let Ok(ScenarioPlace::Aside(text)) = scenario_text::find(root, dir, manifest) else {
         return Ok(None);
     };
     durable::replace(&dir.scenario(), text.as_bytes(), "repair.scenario")
@@ -93,30 +62,4 @@ pub(in crate::record) fn replace(
     }
     durable::replace(&dir.scenario(), text.as_bytes(), "opening.scenario")
         .map_err(RecordError::io("copy the scenario"))
-}
-
-fn find(root: &Root, dir: &RunDir, manifest: &Manifest) -> Result<Copy, RecordError> {
-    let expected = manifest.scenario.sha256;
-    let failed = || RecordError::io("read the run's copy of its scenario");
-    let here = regular::read(&dir.scenario());
-    if let Ok(bytes) = &here
-        && Digest::of(bytes) == expected
-    {
-        return text(bytes).map(Copy::Here).map_err(failed());
-    }
-    if let Ok(bytes) = regular::read(&aside(root, expected))
-        && Digest::of(&bytes) == expected
-    {
-        return text(&bytes).map(Copy::Aside).map_err(failed());
-    }
-    let bytes = here.map_err(failed())?;
-    Ok(Copy::Altered(Digest::of(&bytes)))
-}
-
-fn aside(root: &Root, digest: Digest) -> PathBuf {
-    layout::content_entry(&root.content(), digest)
-}
-
-fn text(bytes: &[u8]) -> io::Result<String> {
-    String::from_utf8(bytes.to_vec()).map_err(io::Error::other)
 }

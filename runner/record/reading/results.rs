@@ -3,8 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{
-    history::{Asked, Fold, History},
-    reader::{LineError, RunReader},
+    fold::Fold,
+    history::{Asked, History},
+    lines::LineError,
+    reader::RunReader,
     state::State,
     tally::{Tallied, Tally},
 };

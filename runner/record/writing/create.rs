@@ -1,27 +1,25 @@
 //! The birth of a run: what must be on disk before anything happens.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::recorder::{Begun, Locks, Recorder, WRITER, Written};
+use super::{
+    recorder::{Begun, Locks, Recorder, WRITER},
+    reserve::{Place, enter, pass},
+    writer::Written,
+};
 use crate::{
     model::{Counts, Digest, Grants, Limits, RunStatus, Stage, Verdict},
     record::{
         disk::{
             durable,
             layout::{Root, RunDir, RunId},
-            lock::{self, Lock},
+            lock::Lock,
             modes,
         },
         error::RecordError,
-        failpoint,
         format::{
             counts::ManifestCounts,
             inflight::InFlight,
@@ -29,9 +27,11 @@ use crate::{
             manifest::{FORMAT, Manifest, ManifestProvider, ManifestScenario, Metadata, Others},
             sandbox::ManifestGrants,
         },
-        reading::run_entry::Stamp,
-        store::content::{Blob, Content},
-        upkeep::retention,
+        store::{
+            content::{Blob, Content},
+            deletion,
+            root::Store,
+        },
     },
 };
 
@@ -92,6 +92,27 @@ pub struct BirthProvider {
     pub folders: Vec<PathBuf>,
 }
 
+impl Store {
+    /// Gives birth to a run. `acks` is called on the recorder's thread, once for every commit, in order; it must not block.
+    pub fn begin(
+        &self,
+        birth: Birth,
+        acks: impl Fn(Written) + Send + 'static,
+    ) -> Result<Recorder, RecordError> {
+        give(&self.root, self.session_lock(&self.root)?, birth, acks)
+    }
+
+    /// Gives birth to a run in a directory that was taken for it.
+    pub fn begin_in(
+        &self,
+        place: Place,
+        birth: Birth,
+        acks: impl Fn(Written) + Send + 'static,
+    ) -> Result<Recorder, RecordError> {
+        give_in(place, birth, acks)
+    }
+}
+
 /// Gives birth; on failure nothing is left that looks like a run.
 pub(in crate::record) fn give(
     root: &Root,
@@ -110,60 +131,11 @@ pub(in crate::record) fn give(
         fill(root, place, birth, acks)
     });
     if recorder.is_err()
-        && let Err(error) = retention::remove_failed_birth(&dir)
+        && let Err(error) = deletion::remove_failed_birth(&dir)
     {
         tracing::warn!("cannot remove what is left of a failed birth: {error}");
     }
     recorder
-}
-
-/// A directory that nobody else begins a run in.
-#[derive(Debug)]
-pub struct Place {
-    id: RunId,
-    dir: RunDir,
-    locks: Locks,
-}
-
-/// Takes a directory that is missing, empty, or left over from a birth that was interrupted; `None` if a run is there.
-pub(in crate::record) fn reserve(
-    dir: &RunDir,
-    root_lock: Arc<Lock>,
-    now: Timestamp,
-) -> Result<Option<Place>, RecordError> {
-    let name = dir.path().file_name().and_then(|name| name.to_str());
-    let id = RunId::of_directory(name.ok_or_else(|| RecordError::NoName {
-        path: dir.path().to_owned(),
-    })?);
-    match modes::create_directory(dir.path(), false) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(RecordError::io("create a run directory")(error));
-        }
-        _ => {}
-    }
-    let is_being_deleted = !has_run(dir) && dir.is_being_deleted();
-    if !is_being_deleted && let Err(error) = check_unused(dir) {
-        if has_run(dir) {
-            return Ok(None);
-        }
-        // Somebody may be beginning a run here.
-        lock::refuse_held(&dir.lock())?;
-        return if has_run(dir) { Ok(None) } else { Err(error) };
-    }
-    let run_lock = enter(dir, now)?;
-    if !has_run(dir) && dir.is_being_deleted() {
-        retention::finish_deletion(dir).map_err(RecordError::io("delete a run"))?;
-    }
-    // Whoever had the lock before may have been faster.
-    match check_unused(dir) {
-        Err(_) if has_run(dir) => return Ok(None),
-        unused => unused?,
-    }
-    Ok(Some(Place {
-        id,
-        dir: dir.clone(),
-        locks: Locks::new(run_lock, root_lock),
-    }))
 }
 
 /// Gives birth to a run in a directory that was reserved for it.
@@ -173,39 +145,6 @@ pub(in crate::record) fn give_in(
     acks: impl Fn(Written) + Send + 'static,
 ) -> Result<Recorder, RecordError> {
     fill(&place.dir.root(), place, birth, acks)
-}
-
-fn has_run(dir: &RunDir) -> bool {
-    Stamp::of(dir).is_ok_and(|stamp| stamp.is_some())
-}
-
-/// Takes the lock of a directory in which a run is to be born.
-fn enter(dir: &RunDir, now: Timestamp) -> Result<Lock, RecordError> {
-    let failed = || RecordError::io("fill a run directory");
-    pass("directory").map_err(failed())?;
-    let lock = Lock::own(&dir.lock(), now)?;
-    pass("lock").map_err(failed())?;
-    Ok(lock)
-}
-
-/// Refuses a directory in which something is that no interrupted birth has left.
-fn check_unused(dir: &RunDir) -> Result<(), RecordError> {
-    let left_over = [dir.lock(), dir.scenario(), dir.index(), dir.inflight()];
-    let entries = fs_err::read_dir(dir.path()).map_err(RecordError::io("read a run directory"))?;
-    for entry in entries {
-        let entry = entry.map_err(RecordError::io("read a run directory"))?;
-        let name = entry.file_name();
-        let is_temporary = name
-            .as_encoded_bytes()
-            .starts_with(durable::TEMPORARY.as_bytes());
-        let has_rows = entry.path() == dir.index() && !is_empty(&dir.index());
-        if has_rows || !is_temporary && !left_over.contains(&entry.path()) {
-            return Err(RecordError::InUse {
-                path: dir.path().to_owned(),
-            });
-        }
-    }
-    Ok(())
 }
 
 /// Makes a directory that nobody else has, however many runs begin at the same instant.
@@ -283,14 +222,6 @@ pub(in crate::record) fn store(root: &Root, birth: &Birth) -> Result<Content, Re
         content.add(blob, birth.now.into())?;
     }
     Ok(content)
-}
-
-fn is_empty(path: &Path) -> bool {
-    fs_err::metadata(path).is_ok_and(|metadata| metadata.len() == 0)
-}
-
-fn pass(place: &str) -> io::Result<()> {
-    failpoint::pass("birth", place)
 }
 
 /// The manifest of a run that is born, with its first session open.

@@ -1,0 +1,170 @@
+//! How a session ended whose process could not say so itself, from what it has left.
+
+use jiff::Timestamp;
+
+use super::{
+    fold,
+    history::{Asked, History},
+    sign,
+};
+use crate::{
+    model::{Reason, RunStatus, Stage, Verdict},
+    record::{
+        disk::layout::RunDir,
+        error::RecordError,
+        format::{
+            inflight,
+            last_words::{self, LastWords},
+            manifest::{End, Manifest},
+        },
+    },
+};
+
+/// Who writes the transitions of a sweep.
+const WRITER: &str = "sweep";
+
+/// Closes the open session in the manifest alone: what a sweep at `now` will write, and what readers show until then.
+pub(in crate::record) fn close(
+    dir: &RunDir,
+    manifest: &mut Manifest,
+    now: Timestamp,
+) -> Result<History, RecordError> {
+    let history = fold::fold(vec![dir.index()], manifest, Asked::default())
+        .map_err(|error| error.or_gone(dir))?;
+    close_by(dir, manifest, &history, now)?;
+    Ok(history)
+}
+
+/// The same by what its rows come to, which were read already.
+pub(in crate::record) fn close_by(
+    dir: &RunDir,
+    manifest: &mut Manifest,
+    history: &History,
+    now: Timestamp,
+) -> Result<(), RecordError> {
+    let n = manifest.session();
+    let words = last_words::read(dir.path()).filter(|words| words.session == n);
+    let opened = manifest.sessions.last().map(|open| open.opened_at);
+    let last_sign = sign::last(dir, opened.unwrap_or(manifest.started_at), now);
+    let end = end(manifest, history, words, last_sign);
+    if let Some(session) = manifest.sessions.last_mut() {
+        session.in_flight = inflight::read(&dir.inflight(), n)
+            .into_iter()
+            .filter(|key| history.is_unrecorded(*key))
+            .map(|key| (key.ordinal, key.number))
+            .collect();
+    }
+    manifest.close(WRITER, now.max(last_sign), &end)?;
+    Ok(())
+}
+
+/// How a session ended that could not say so itself.
+fn end(manifest: &Manifest, history: &History, words: Option<LastWords>, now: Timestamp) -> End {
+    let counts = history.state.counts();
+    if history.state.is_complete() {
+        return End {
+            status: RunStatus::Completed,
+            reason: None,
+            signal: None,
+            stage: Stage::Finish,
+            verdict: counts.verdict(),
+            counts,
+            error: None,
+            by: None,
+            now,
+        };
+    }
+    End {
+        status: RunStatus::Incomplete,
+        reason: Some(words.as_ref().map_or(Reason::Crashed, |words| words.reason)),
+        signal: words.as_ref().and_then(|words| words.signal),
+        stage: manifest.stage,
+        verdict: Verdict::None,
+        counts,
+        error: None,
+        by: words.and_then(|words| words.by),
+        now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::SignedDuration;
+
+    use crate::{
+        model::{Reason, RunStatus, StopSignal},
+        record::{
+            Filter, LastWords, Store,
+            format::last_words,
+            testing::{actor, claim, crashed, end, now, resume_at},
+        },
+    };
+
+    #[test]
+    fn a_dead_session_ended_with_its_last_sign_of_life_and_not_with_its_sweep() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        let after = |seconds| now() + SignedDuration::from_secs(seconds);
+        for (name, seconds) in [("benchmark.json", 1), ("inflight", 5), ("runner.log", 3)] {
+            let mut options = fs_err::OpenOptions::new();
+            let file = options.create(true).append(true);
+            let file = file.open(dir.join(name)).unwrap();
+            file.file().set_modified(after(seconds).into()).unwrap();
+        }
+        let store = Store::existing(directory.path()).unwrap();
+        let shown = store.find("latest").unwrap();
+        assert!(shown.is_not_yet_swept);
+
+        let swept_at = after(24 * 3600);
+        let run = store.find("latest").unwrap();
+        let claimed = store.claim(&run, swept_at).unwrap();
+        let swept = claimed.manifest();
+        assert_eq!(swept.completed_at, Some(after(5)));
+        assert_eq!(swept.sessions[0].closed_at, Some(after(5)));
+        assert_eq!(swept.transitions[1].at, swept_at);
+        // Readers knew all of it, and SQLite does.
+        let mut known = store.runs(&Filter::default()).unwrap().runs.remove(0);
+        assert!(!known.is_not_yet_swept);
+        known.is_not_yet_swept = true;
+        assert_eq!(known, shown);
+        assert_eq!(shown.worked, Duration::from_secs(5));
+
+        let (recorder, _) = resume_at(claimed, None, after(48 * 3600));
+        let mut end = end(RunStatus::Incomplete, 3);
+        end.reason = Some(Reason::Stopped);
+        end.now = after(48 * 3600 + 10);
+        recorder.finish(&end).unwrap();
+        let run = store.runs(&Filter::default()).unwrap().runs.remove(0);
+        assert_eq!((run.worked, run.sessions), (Duration::from_secs(15), 2));
+        assert_eq!(run.opened_at, after(48 * 3600));
+    }
+
+    #[test]
+    fn last_words_of_the_open_session_tell_why_it_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        let words = |session, reason, signal| LastWords {
+            session,
+            reason,
+            signal,
+            by: Some((&actor(Some("disk needed"))).into()),
+        };
+        last_words::write(&dir, &words(2, Reason::Timeout, None)).unwrap();
+        assert_eq!(
+            claim(&dir).unwrap().manifest().reason,
+            Some(Reason::Crashed)
+        );
+
+        let dir = crashed(directory.path());
+        let signal = Some(StopSignal::Terminate);
+        last_words::write(&dir, &words(1, Reason::Interrupted, signal)).unwrap();
+        let claimed = claim(&dir).unwrap();
+        assert_eq!(claimed.manifest().reason, Some(Reason::Interrupted));
+        assert_eq!(claimed.manifest().signal, signal);
+        let by = claimed.manifest().transitions[1].by.clone().unwrap();
+        assert_eq!(by.text.as_deref(), Some("disk needed"));
+        assert_eq!(last_words::read(&dir), None);
+    }
+}

@@ -1,0 +1,466 @@
+//! The one fold over rows and sessions, for readers, sweep and resume alike.
+
+use std::{collections::VecDeque, ops::Range, path::PathBuf};
+
+use super::{
+    history::{Asked, History},
+    lines::{LineError, Rows},
+    state::Accepted,
+};
+use crate::{
+    model::{Outcome, Reason},
+    record::{
+        error::RecordError,
+        format::{
+            brief::{self, Brief},
+            manifest::{Manifest, Session},
+            rerun::{self, Rerun, Selector},
+            row::Row,
+        },
+    },
+};
+
+/// Reads all rows and lets the sessions of the manifest happen between them, and at last one that is opened now.
+pub(in crate::record) fn fold(
+    pieces: Vec<PathBuf>,
+    manifest: &Manifest,
+    asked: Asked<'_>,
+) -> Result<History, RecordError> {
+    let mut fold = Fold::new(manifest, asked)?;
+    if fold.ids.is_empty() {
+        fold.read(Rows::new(pieces, brief::decode_brief), Fold::row)?;
+    } else {
+        fold.read(Rows::new(pieces, brief::decode_named), Fold::named_row)?;
+    }
+    Ok(fold.finish())
+}
+
+pub(in crate::record) struct Fold<'a> {
+    history: History,
+    /// What happened between rows, in order.
+    events: VecDeque<Event<'a>>,
+    /// For every selection by id, which trials it means.
+    ids: Vec<(globset::GlobMatcher, Vec<bool>)>,
+}
+
+/// Something that happened after the row with number `after` and before the next one.
+struct Event<'a> {
+    after: u64,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    Death(&'a [(u64, u32)]),
+    Outcomes(&'static [Outcome]),
+    Ordinals(Vec<Range<u64>>),
+    /// Its place in `ids`.
+    Ids(usize),
+}
+
+impl<'a> Fold<'a> {
+    pub(in crate::record) fn new(
+        manifest: &'a Manifest,
+        asked: Asked<'_>,
+    ) -> Result<Self, RecordError> {
+        let planned = asked
+            .planned
+            .unwrap_or(manifest.metadata.planned_test_count);
+        let mut fold = Self {
+            history: History::planned(planned),
+            events: VecDeque::new(),
+            ids: Vec::new(),
+        };
+        let mut sessions = manifest.sessions.iter().peekable();
+        while let Some(session) = sessions.next() {
+            fold.expect_rerun(session)?;
+            let next = sessions.peek().map_or(u64::MAX, |next| next.from_seq);
+            if session.reason == Some(Reason::Crashed) && !session.in_flight.is_empty() {
+                fold.expect(next, What::Death(&session.in_flight));
+            }
+        }
+        if let Some(rerun) = asked.rerun {
+            fold.select(u64::MAX, rerun)?;
+        }
+        Ok(fold)
+    }
+
+    fn expect_rerun(&mut self, session: &Session) -> Result<(), RecordError> {
+        match &session.rerun {
+            Some(text) => {
+                let rerun = text.parse().map_err(RecordError::Rerun)?;
+                self.select(session.from_seq, &rerun)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn select(&mut self, after: u64, rerun: &Rerun) -> Result<(), RecordError> {
+        let what = match rerun.selector()? {
+            Selector::Outcomes(outcomes) => What::Outcomes(outcomes),
+            Selector::Ordinals(ranges) => What::Ordinals(ranges),
+            Selector::Ids(glob) => {
+                let trials = self.history.state.counts().planned;
+                let length = usize::try_from(trials).expect("a plan fits into memory");
+                self.ids.push((glob, vec![false; length]));
+                What::Ids(self.ids.len() - 1)
+            }
+        };
+        self.expect(after, what);
+        Ok(())
+    }
+
+    fn expect(&mut self, after: u64, what: What<'a>) {
+        self.events.push_back(Event { after, what });
+    }
+
+    fn read<T>(&mut self, rows: Rows<T>, take: fn(&mut Self, T)) -> Result<(), RecordError> {
+        for row in rows {
+            match row {
+                Ok(row) => take(self, row),
+                Err(damage @ LineError::Damaged { .. }) => {
+                    tracing::warn!("{damage}");
+                    self.damaged();
+                }
+                Err(LineError::Io(source)) => return Err(RecordError::io("read rows")(source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a row that was read in full.
+    pub(in crate::record) fn whole_row(&mut self, row: &Row<'_>) {
+        let brief = Brief {
+            version: row.v,
+            seq: row.seq,
+            mark: row.mark(),
+        };
+        self.named_row((brief, &row.trial));
+    }
+
+    /// Counts a line that gives no row.
+    pub(in crate::record) fn damaged(&mut self) {
+        self.history.damaged_lines += 1;
+    }
+
+    fn named_row<T: AsRef<str>>(&mut self, (brief, trial): (Brief, T)) {
+        let ordinal = usize::try_from(brief.mark.key.ordinal).unwrap_or(usize::MAX);
+        for (glob, is_meant) in &mut self.ids {
+            if let Some(is_meant) = is_meant.get_mut(ordinal) {
+                *is_meant = *is_meant || rerun::is_meant(glob, trial.as_ref());
+            }
+        }
+        self.row(brief);
+    }
+
+    fn row(&mut self, brief: Brief) {
+        while let Some(event) = self.events.pop_front_if(|event| event.after < brief.seq) {
+            self.happen(&event);
+        }
+        let history = &mut self.history;
+        history.last_seq = history.last_seq.max(brief.seq);
+        history.version = history.version.max(brief.version);
+        let is_new = history.state.replay(brief.mark) == Accepted::New;
+        if is_new && !history.deaths.is_empty() && brief.mark.outcome != Outcome::Stopped {
+            history.deaths.remove(&brief.mark.key.ordinal);
+        }
+    }
+
+    pub(in crate::record) fn finish(mut self) -> History {
+        while let Some(event) = self.events.pop_front() {
+            self.happen(&event);
+        }
+        self.history
+    }
+
+    fn happen(&mut self, event: &Event<'_>) {
+        let history = &mut self.history;
+        match &event.what {
+            What::Death(in_flight) => history.die(in_flight, event.after == u64::MAX),
+            What::Outcomes(outcomes) => history.reopen(|state, ordinal| {
+                let outcome = state.outcome(ordinal);
+                outcome.is_some_and(|outcome| outcomes.contains(&outcome))
+            }),
+            What::Ordinals(ranges) => {
+                let planned = history.state.counts().planned;
+                let ordinals = ranges.iter().cloned().flatten();
+                for ordinal in ordinals.take_while(|ordinal| *ordinal < planned) {
+                    history.state.reopen(ordinal);
+                }
+            }
+            What::Ids(index) => {
+                let is_meant = &self.ids[*index].1;
+                history.reopen(|_, ordinal| is_meant[ordinal as usize]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, path::Path};
+
+    use fs_err::OpenOptions;
+    use proptest::prelude::*;
+
+    use super::{Asked, History, fold};
+    use crate::{
+        model::{Outcome, Reason},
+        record::{
+            Accepted, AttemptKey, Entry, Manifest, Rerun, Row, State, accept,
+            format::{manifest::NewSession, row::Place},
+            testing::{end, entry, fast_directory, finished_run, now},
+        },
+    };
+
+    const TRIALS: u64 = 5;
+
+    /// A run as the simulation leads it, with its rows in a real file.
+    struct Run {
+        manifest: Manifest,
+        index: fs_err::File,
+        rows: Vec<(u32, Entry)>,
+        /// The oracle's.
+        deaths: [u32; TRIALS as usize],
+    }
+
+    impl Run {
+        fn new(directory: &Path) -> Self {
+            let mut manifest = finished_run(directory).manifest;
+            manifest.metadata.planned_test_count = TRIALS;
+            manifest.sessions.clear();
+            Self {
+                manifest,
+                index: OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(directory.join("rows"))
+                    .unwrap(),
+                rows: Vec::new(),
+                deaths: [0; TRIALS as usize],
+            }
+        }
+
+        fn history(&self, rerun: Option<&Rerun>) -> History {
+            let asked = Asked {
+                rerun,
+                planned: None,
+            };
+            fold(vec![self.index.path().to_owned()], &self.manifest, asked).unwrap()
+        }
+
+        fn open(&mut self, rerun: Option<&Rerun>) -> State {
+            let state = self.history(rerun).state;
+            self.manifest.status = crate::model::RunStatus::Incomplete;
+            let session = NewSession {
+                now: now(),
+                opened_by: "resume",
+                rerun: rerun.map(ToString::to_string),
+                is_forced: false,
+                from_seq: self.rows.len() as u64,
+            };
+            self.manifest.reopen(session).unwrap();
+            assert_eq!(self.history(None).state.counts(), state.counts());
+            state
+        }
+
+        fn write(&mut self, live: &mut State, entry: Entry) {
+            let session = self.manifest.session();
+            let seq = self.rows.len() as u64 + 1;
+            let mut line = Vec::new();
+            Row::new(&entry, Place { seq, session }).encode(&mut line);
+            std::io::Write::write_all(&mut self.index, &line).unwrap();
+            live.written(entry.mark());
+            if entry.attempt.outcome != Outcome::Stopped {
+                self.deaths[entry.attempt.ordinal as usize] = 0;
+            }
+            self.rows.push((session, entry));
+        }
+
+        fn close(&mut self, reason: Reason, in_flight: Vec<(u64, u32)>) {
+            let mut end = end(crate::model::RunStatus::Incomplete, TRIALS);
+            end.reason = Some(reason);
+            self.manifest.sessions.last_mut().unwrap().in_flight = in_flight;
+            self.manifest.close("sweep", end.now, &end).unwrap();
+        }
+
+        /// What a trial came to, straight from the definition.
+        fn outcome(&self, ordinal: u64) -> Option<Outcome> {
+            let (n, entry) = self
+                .rows
+                .iter()
+                .rev()
+                .find(|(_, entry)| entry.is_final && entry.attempt.ordinal == ordinal)?;
+            let is_pending_again = self.manifest.sessions.iter().any(|session| {
+                let rerun = session.rerun.as_deref().unwrap_or("none");
+                session.n > *n && is_meant(rerun, entry)
+            });
+            (!is_pending_again).then_some(entry.attempt.outcome)
+        }
+
+        fn check(&self, live: &State) {
+            let history = self.history(None);
+            assert_eq!(history.state.counts(), live.counts());
+            assert_eq!(history.state.is_complete(), live.is_complete());
+            assert_eq!(history.last_seq, self.rows.len() as u64);
+            for ordinal in 0..TRIALS {
+                let outcome = self.outcome(ordinal);
+                assert_eq!(history.state.outcome(ordinal), outcome);
+                assert_eq!(live.outcome(ordinal), outcome);
+                assert_eq!(history.state.is_pending(ordinal), outcome.is_none());
+            }
+        }
+
+        fn check_deaths(&self) {
+            let deaths = self.history(None).deaths;
+            for (ordinal, expected) in (0..).zip(self.deaths) {
+                assert_eq!(deaths.get(&ordinal).copied().unwrap_or(0), expected);
+            }
+        }
+    }
+
+    fn is_meant(rerun: &str, entry: &Entry) -> bool {
+        let outcome = entry.attempt.outcome;
+        match rerun {
+            "all" => true,
+            "failed" => outcome.is_bad(),
+            "errors" => outcome.is_bad() && outcome != Outcome::Failed,
+            "test-[0-2]" => entry.attempt.ordinal <= 2,
+            "*@echo#1" => true,
+            _ => false,
+        }
+    }
+
+    /// One thing that may happen in a session; what cannot happen at its time is left out.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Assign(u64),
+        /// A report of the attempt that is under way, and whether another attempt follows.
+        Report(u64, Outcome, bool),
+        /// The oldest row on its way arrives on disk.
+        Write,
+    }
+
+    #[derive(Clone, Debug)]
+    struct Schedule {
+        rerun: Option<Rerun>,
+        events: Vec<Event>,
+        is_killed: bool,
+    }
+
+    fn schedule() -> impl Strategy<Value = Schedule> {
+        let outcome = prop::sample::select(Outcome::ALL.to_vec());
+        let event = prop_oneof![
+            3 => (0..TRIALS).prop_map(Event::Assign),
+            3 => (0..TRIALS, outcome, any::<bool>())
+                .prop_map(|(ordinal, outcome, retry)| Event::Report(ordinal, outcome, retry)),
+            2 => Just(Event::Write),
+        ];
+        let reruns = ["failed", "errors", "all", "test-[0-2]", "*@echo#1"];
+        let rerun = prop::option::of(prop::sample::select(reruns.to_vec()));
+        (rerun, prop::collection::vec(event, 0..40), any::<bool>()).prop_map(
+            |(rerun, events, is_killed)| Schedule {
+                rerun: rerun.map(|text| text.parse().unwrap()),
+                events,
+                is_killed,
+            },
+        )
+    }
+
+    fn play(run: &mut Run, schedule: &Schedule) {
+        let mut live = run.open(schedule.rerun.as_ref());
+        let mut under_way = [None; TRIALS as usize];
+        let mut is_settled = [false; TRIALS as usize];
+        let mut on_its_way = VecDeque::new();
+        for event in &schedule.events {
+            match *event {
+                Event::Assign(ordinal) => {
+                    let index = ordinal as usize;
+                    let is_free = under_way[index].is_none() && !is_settled[index];
+                    if is_free && live.outcome(ordinal).is_none() {
+                        under_way[index] = Some(live.assign(ordinal));
+                    }
+                }
+                Event::Report(ordinal, outcome, is_retried) => {
+                    let Some(number) = under_way[ordinal as usize].take() else {
+                        continue;
+                    };
+                    let key = AttemptKey { ordinal, number };
+                    assert_eq!(accept(&mut live, key), Accepted::New);
+                    let mut entry = entry(ordinal, number, outcome);
+                    entry.is_final &= !is_retried;
+                    entry.is_flaky = entry.is_final && outcome == Outcome::Passed && number > 1;
+                    is_settled[ordinal as usize] = entry.is_final;
+                    on_its_way.push_back(entry);
+                }
+                Event::Write => {
+                    if let Some(entry) = on_its_way.pop_front() {
+                        run.write(&mut live, entry);
+                        run.check(&live);
+                    }
+                }
+            }
+        }
+
+        let begun = (0..).zip(under_way);
+        let in_flight: Vec<_> = begun
+            .filter_map(|(ordinal, number)| Some((ordinal, number?)))
+            .collect();
+        if schedule.is_killed {
+            for (ordinal, _) in &in_flight {
+                run.deaths[*ordinal as usize] += 1;
+            }
+            run.close(Reason::Crashed, in_flight);
+        } else {
+            for entry in on_its_way {
+                run.write(&mut live, entry);
+            }
+            for (ordinal, number) in in_flight {
+                accept(&mut live, AttemptKey { ordinal, number });
+                run.write(&mut live, entry(ordinal, number, Outcome::Stopped));
+            }
+            run.check(&live);
+            run.close(Reason::Stopped, Vec::new());
+        }
+        run.check_deaths();
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn the_live_state_is_the_fold_over_any_sessions_reruns_and_deaths(
+            schedules in prop::collection::vec(schedule(), 1..6),
+        ) {
+            let directory = fast_directory();
+            let mut run = Run::new(directory.path());
+            for schedule in &schedules {
+                play(&mut run, schedule);
+            }
+        }
+    }
+
+    #[test]
+    fn deaths_in_a_row_are_counted_until_an_attempt_gets_through() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut run = Run::new(directory.path());
+        for expected in 1..=3 {
+            run.open(None);
+            run.close(Reason::Crashed, vec![(1, 1), (4, 1)]);
+            let history = run.history(None);
+            assert_eq!(history.deaths[&1], expected);
+            let unrecorded: Vec<_> = history.unrecorded.iter().map(|key| key.ordinal).collect();
+            assert_eq!(unrecorded, [1, 4]);
+        }
+
+        let mut live = run.open(None);
+        let number = live.assign(1);
+        accept(&mut live, AttemptKey { ordinal: 1, number });
+        run.write(&mut live, entry(1, number, Outcome::Error));
+        // Its slot still names the attempt that has a row.
+        run.close(Reason::Crashed, vec![(1, number)]);
+        let history = run.history(None);
+        assert_eq!(history.deaths.get(&1), None);
+        assert_eq!(history.deaths[&4], 3);
+        assert_eq!(history.unrecorded, []);
+    }
+}

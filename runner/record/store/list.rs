@@ -1,0 +1,268 @@
+//! Listing the runs of a results root.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use super::{
+    database::{self, Database},
+    root::Store,
+    scan,
+};
+use crate::{
+    model::RunStatus,
+    record::{
+        disk::{
+            layout::{RunDir, RunId},
+            stamp::{self, Stamp},
+        },
+        error::RecordError,
+        format::manifest::Manifest,
+        reading::run_entry::RunEntry,
+    },
+};
+
+/// Which runs to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only those with one of these statuses; any, if there is none here.
+    pub statuses: Vec<RunStatus>,
+}
+
+/// The runs of a store, and what could not be read.
+#[derive(Debug, Default)]
+pub struct Runs {
+    /// The runs, newest first.
+    pub runs: Vec<RunEntry>,
+    /// Directories that hold a run which cannot be read, and why.
+    pub unreadable: Vec<(PathBuf, RecordError)>,
+}
+
+impl Store {
+    /// Lists the runs that a filter asks for.
+    pub fn runs(&self, filter: &Filter) -> Result<Runs, RecordError> {
+        let mut list = self.listed()?;
+        list.settle(RunEntry::ask_lock);
+        if !filter.statuses.is_empty() {
+            list.runs
+                .retain(|run| filter.statuses.contains(&run.status));
+        }
+        list.settle(RunEntry::fold_counts);
+        list.runs.sort_unstable_by(RunEntry::newest_first);
+        Ok(list)
+    }
+
+    /// What the manifests say: from SQLite where they are unchanged, else from themselves.
+    pub(in crate::record) fn listed(&self) -> Result<Runs, RecordError> {
+        let stamps = self.stamps()?;
+        let mut database = self.database(&stamps.found);
+        let mut known = self.known(&mut database);
+
+        let mut list = Runs {
+            runs: Vec::with_capacity(stamps.found.len()),
+            unreadable: stamps.odd,
+        };
+        let mut changed = Vec::new();
+        for (name, stamp) in stamps.found {
+            match known.remove(&RunId::of_directory(&name)) {
+                Some((at, run)) if at == stamp => list.runs.push(run),
+                _ => self.read_changed(&name, stamp, &mut list, &mut changed),
+            }
+        }
+
+        let gone: Vec<RunId> = known.into_keys().collect();
+        if let Some(database) = &mut database
+            && (!changed.is_empty() || !gone.is_empty())
+        {
+            match database.project(&changed, &gone) {
+                Ok(refused) => database::warn_refused(&refused),
+                Err(error) => database::warn(&error),
+            }
+        }
+        Ok(list)
+    }
+
+    fn read_changed(
+        &self,
+        name: &str,
+        stamp: Stamp,
+        list: &mut Runs,
+        changed: &mut Vec<(Stamp, Manifest)>,
+    ) {
+        let dir = self.root.run(name);
+        match scan::read_as(&dir, name.to_owned()) {
+            Ok(manifest) => {
+                list.runs.push(RunEntry::of(&dir, &manifest));
+                changed.push((stamp, manifest));
+            }
+            Err(_) if stamp::is_gone(&dir) => {}
+            Err(error) => list.unreadable.push((dir.path().to_owned(), error)),
+        }
+    }
+
+    /// Opens `runner.db`, unless there is nothing that it could be asked about.
+    fn database(&self, stamps: &[(String, Stamp)]) -> Option<Database> {
+        if stamps.is_empty() {
+            return None;
+        }
+        Database::open(&self.root.database())
+            .inspect_err(database::warn)
+            .ok()
+    }
+
+    fn known(&self, database: &mut Option<Database>) -> HashMap<RunId, (Stamp, RunEntry)> {
+        let known = database.as_ref().map(|open| open.known(self.root.path()));
+        match known {
+            Some(Ok(known)) => known,
+            Some(Err(error)) => {
+                database::warn(&error);
+                *database = None;
+                HashMap::new()
+            }
+            None => HashMap::new(),
+        }
+    }
+}
+
+impl Runs {
+    /// Asks more of every run; one that cannot answer does not keep the others from being listed.
+    fn settle(&mut self, ask: fn(&mut RunEntry) -> Result<(), RecordError>) {
+        let Self { runs, unreadable } = self;
+        runs.retain_mut(|run| match ask(run) {
+            Ok(()) => true,
+            Err(_) if stamp::is_gone(&RunDir::new(&run.dir)) => false,
+            Err(error) => {
+                unreadable.push((run.dir.clone(), error));
+                false
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Filter, Store};
+    use crate::{
+        model::{Counts, Outcome, Reason, RunStatus, Verdict},
+        record::{
+            RunEntry,
+            testing::{birth, end, entry, finished_run, ignore},
+        },
+    };
+
+    fn list(root: &Path) -> Vec<RunEntry> {
+        let list = Store::existing(root)
+            .unwrap()
+            .runs(&Filter::default())
+            .unwrap();
+        assert!(list.unreadable.is_empty(), "{:?}", list.unreadable);
+        list.runs
+    }
+
+    #[test]
+    fn a_live_run_is_running_and_counts_its_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(3), ignore).unwrap();
+        recorder.record(vec![
+            entry(0, 1, Outcome::Passed),
+            entry(1, 1, Outcome::Failed),
+        ]);
+        let dir = recorder.run_dir().to_owned();
+
+        let runs = list(directory.path());
+        assert_eq!(runs[0].status, RunStatus::Running);
+        assert!(!runs[0].is_not_yet_swept);
+
+        recorder.finish(&end(RunStatus::Completed, 3)).unwrap();
+        let run = store.find("latest").unwrap();
+        assert_eq!(
+            (run.status, run.verdict),
+            (RunStatus::Completed, Verdict::Passed)
+        );
+        assert_eq!(run.dir, dir);
+        assert_eq!(list(directory.path()), [run]);
+    }
+
+    #[test]
+    fn a_run_whose_owner_is_gone_is_shown_as_crashed_with_what_it_wrote() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(3), ignore).unwrap();
+        recorder.record(vec![
+            entry(0, 1, Outcome::Passed),
+            entry(1, 1, Outcome::Failed),
+        ]);
+        let manifest = recorder.run_dir().join("benchmark.json");
+        drop(recorder);
+
+        let before = fs_err::read(&manifest).unwrap();
+        let run = &list(directory.path())[0];
+        assert_eq!(run.status, RunStatus::Incomplete);
+        assert_eq!(run.reason, Some(Reason::Crashed));
+        assert!(run.is_not_yet_swept);
+        let counts = Counts {
+            planned: 3,
+            passed: 1,
+            failed: 1,
+            ..Counts::default()
+        };
+        assert_eq!(run.counts, counts);
+        assert_eq!(fs_err::read(&manifest).unwrap(), before);
+
+        let filter = Filter {
+            statuses: vec![RunStatus::Running],
+        };
+        assert!(store.runs(&filter).unwrap().runs.is_empty());
+        let filter = Filter {
+            statuses: vec![RunStatus::Incomplete],
+        };
+        assert_eq!(store.runs(&filter).unwrap().runs.len(), 1);
+    }
+
+    #[test]
+    fn lists_answer_the_same_whatever_happens_to_the_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("runner.db");
+        for _ in 0..3 {
+            finished_run(directory.path());
+        }
+        let expected = list(directory.path());
+        assert_eq!(expected.len(), 3);
+
+        for damage in [b"".as_slice(), b"not a database", &[0; 5000]] {
+            for suffix in ["", "-wal", "-shm"] {
+                _ = fs_err::remove_file(format!("{}{suffix}", database.display()));
+            }
+            fs_err::write(&database, damage).unwrap();
+            assert_eq!(list(directory.path()), expected);
+            let finished = finished_run(directory.path());
+            assert_eq!(list(directory.path()).len(), expected.len() + 1);
+            fs_err::remove_dir_all(&finished.run_dir).unwrap();
+            assert_eq!(list(directory.path()), expected);
+        }
+
+        fs_err::remove_file(&database).unwrap();
+        fs_err::create_dir(&database).unwrap();
+        assert_eq!(list(directory.path()), expected);
+        finished_run(directory.path());
+        assert_eq!(list(directory.path()).len(), 4);
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_reported_and_hides_no_other_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = finished_run(directory.path());
+        let second = finished_run(directory.path());
+        fs_err::write(first.run_dir.join("benchmark.json"), "{").unwrap();
+
+        let list = Store::existing(directory.path())
+            .unwrap()
+            .runs(&Filter::default())
+            .unwrap();
+        assert_eq!(list.runs.len(), 1);
+        assert_eq!(list.runs[0].dir, second.run_dir);
+        assert_eq!(list.unreadable.len(), 1);
+        assert_eq!(list.unreadable[0].0, first.run_dir);
+    }
+}

@@ -1,0 +1,140 @@
+//! What the owner of a run keeps of it in `runner.db`: its manifest and, while it writes, its counters.
+
+use super::database::{self, Database};
+use crate::{
+    model::Counts,
+    record::{
+        disk::{
+            layout::{Root, RunDir, RunId},
+            stamp::Stamp,
+        },
+        format::{entry::Entry, manifest::Manifest},
+    },
+};
+
+/// The counters of a live run in SQLite; the first failure ends them, and rows go on.
+pub(in crate::record) struct Progress {
+    database: Option<Database>,
+    id: RunId,
+    counts: Counts,
+}
+
+impl Progress {
+    /// Goes on from `counts`.
+    pub(in crate::record) fn new(database: Option<Database>, id: RunId, counts: Counts) -> Self {
+        Self {
+            database,
+            id,
+            counts,
+        }
+    }
+
+    /// Adds final rows that are on disk.
+    pub(in crate::record) fn add(&mut self, entries: &[Entry]) {
+        let Some(database) = &self.database else {
+            return;
+        };
+        for entry in entries.iter().filter(|entry| entry.is_final) {
+            self.counts.add(entry.attempt.outcome, entry.is_flaky);
+        }
+        if let Err(error) = database.set_counts(&self.id, self.counts) {
+            database::warn(&error);
+            self.database = None;
+        }
+    }
+}
+
+/// Puts a manifest into `runner.db`, which may fail; gives the database for later use.
+pub(in crate::record) fn project(
+    root: &Root,
+    dir: &RunDir,
+    manifest: &Manifest,
+) -> Option<Database> {
+    // Without a stamp, whoever lists the runs reads the manifest again.
+    let stamp = Stamp::of(dir).ok().flatten()?;
+    let projected = Database::open_in_haste(&root.database()).and_then(|mut database| {
+        let refused = database.project(&[(stamp, manifest.clone())], &[])?;
+        database::warn_refused(&refused);
+        Ok(database)
+    });
+    projected.inspect_err(database::warn).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use rusqlite::Connection;
+
+    use crate::{
+        model::{Outcome, RunStatus},
+        record::{
+            Asked, Rerun, Store,
+            testing::{birth, claim, crashed, end, entry, resume},
+        },
+    };
+
+    #[test]
+    fn a_run_goes_on_whatever_happens_to_the_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("runner.db");
+        let dir = crashed(directory.path());
+        let writer = rusqlite::Connection::open(&path).unwrap();
+        for n in 2..=4 {
+            match n {
+                2 => writer.execute_batch("BEGIN EXCLUSIVE").unwrap(),
+                3 => {
+                    writer.execute_batch("ROLLBACK").unwrap();
+                    fs_err::write(&path, "not a database").unwrap();
+                }
+                _ => {
+                    fs_err::remove_file(&path).unwrap();
+                    fs_err::create_dir(&path).unwrap();
+                }
+            }
+            let (recorder, mut state) = resume(claim(&dir).unwrap(), Some(Rerun::All));
+            assert_eq!((recorder.session(), state.counts().done()), (n, 0));
+            let number = state.assign(0);
+            recorder.record(vec![entry(0, number, Outcome::Passed)]);
+        }
+        let claimed = claim(&dir).unwrap();
+        assert_eq!(claimed.history(Asked::default()).unwrap().last_seq, 5);
+        assert_eq!(claimed.manifest().transitions.len(), 8);
+    }
+
+    #[test]
+    fn sqlite_counts_rows_that_are_acknowledged_and_is_never_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let recorder = store
+            .begin(birth(3), move |written| sender.send(written).unwrap())
+            .unwrap();
+        let database = Connection::open(directory.path().join("runner.db")).unwrap();
+        let counts = || -> (String, i64, i64) {
+            database
+                .query_row("SELECT status, passed, failed FROM runs", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+                .unwrap()
+        };
+
+        recorder.record(vec![
+            entry(0, 1, Outcome::Passed),
+            entry(1, 1, Outcome::Failed),
+            entry(2, 1, Outcome::Stopped),
+        ]);
+        recorder.flush();
+        receiver.recv().unwrap();
+        assert_eq!(counts(), ("running".into(), 1, 1));
+
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        recorder.record(vec![entry(2, 2, Outcome::Passed)]);
+        recorder.flush();
+        assert!(receiver.recv().unwrap().error.is_none());
+        database.execute_batch("ROLLBACK").unwrap();
+
+        recorder.finish(&end(RunStatus::Completed, 3)).unwrap();
+        assert_eq!(counts(), ("completed".into(), 3, 0));
+    }
+}

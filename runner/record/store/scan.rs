@@ -1,0 +1,102 @@
+//! What is in a results root, by its directories alone.
+
+use std::{io, path::PathBuf};
+
+use super::root::Store;
+use crate::record::{
+    disk::{
+        layout::RunDir,
+        stamp::{self, Stamp},
+    },
+    error::RecordError,
+    format::manifest::Manifest,
+};
+
+/// What file systems have in their own roots, where nobody but the administrator may look.
+const NO_RUN: &str = "lost+found";
+
+/// The manifests of a store, and what could not be read.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Manifests {
+    pub(in crate::record) manifests: Vec<Found>,
+    pub(in crate::record) unreadable: Vec<(PathBuf, RecordError)>,
+}
+
+/// The entries of a results root.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Stamps {
+    /// The names of the directories with a manifest, and the manifests' stamps.
+    pub(in crate::record) found: Vec<(String, Stamp)>,
+    /// What cannot be looked into, or cannot be named.
+    pub(in crate::record) odd: Vec<(PathBuf, RecordError)>,
+}
+
+/// A run's manifest, as it was found.
+#[derive(Debug)]
+pub(in crate::record) struct Found {
+    pub(in crate::record) dir: RunDir,
+    pub(in crate::record) stamp: Stamp,
+    pub(in crate::record) manifest: Manifest,
+}
+
+impl Store {
+    /// Reads every manifest, whatever SQLite knows.
+    pub(in crate::record) fn manifests(&self) -> Result<Manifests, RecordError> {
+        let stamps = self.stamps()?;
+        let mut all = Manifests {
+            unreadable: stamps.odd,
+            ..Manifests::default()
+        };
+        for (name, stamp) in stamps.found {
+            let dir = self.root.run(&name);
+            match read_as(&dir, name) {
+                Ok(manifest) => all.manifests.push(Found {
+                    dir,
+                    stamp,
+                    manifest,
+                }),
+                Err(_) if stamp::is_gone(&dir) => {}
+                Err(error) => all.unreadable.push((dir.path().to_owned(), error)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Every directory with a manifest, and the manifest's stamp.
+    pub(in crate::record) fn stamps(&self) -> Result<Stamps, RecordError> {
+        let failed = || RecordError::io("read the results root");
+        let entries = match fs_err::read_dir(self.root.path()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stamps::default()),
+            Err(error) => return Err(failed()(error)),
+        };
+        let mut stamps = Stamps::default();
+        for entry in entries {
+            let entry = entry.map_err(failed())?;
+            if entry.file_name() == NO_RUN {
+                continue;
+            }
+            let path = entry.path();
+            match (
+                Stamp::of(&RunDir::new(&path)),
+                entry.file_name().into_string(),
+            ) {
+                (Ok(None), _) => {}
+                (Ok(Some(stamp)), Ok(name)) => stamps.found.push((name, stamp)),
+                (Ok(Some(_)), Err(_)) => {
+                    let problem = io::Error::other("its name is not valid UTF-8");
+                    stamps.odd.push((path, RecordError::Odd(problem)));
+                }
+                (Err(error), _) => stamps.odd.push((path, RecordError::Odd(error))),
+            }
+        }
+        Ok(stamps)
+    }
+}
+
+/// Reads the manifest of a directory; a copied one is a run of its own.
+pub(in crate::record) fn read_as(dir: &RunDir, name: String) -> Result<Manifest, RecordError> {
+    let mut manifest = Manifest::read(&dir.manifest())?;
+    manifest.run_id = name;
+    Ok(manifest)
+}
