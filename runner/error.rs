@@ -65,10 +65,7 @@ impl ExitStatus {
 
     /// Makes the exit code of a process that is ended because its run did not keep the bounds of a stop.
     pub fn of_unkept_stop(reason: Reason, signal: Option<StopSignal>) -> Self {
-        let status = match reason {
-            Reason::Cancelled => RunStatus::Cancelled,
-            _ => RunStatus::Incomplete,
-        };
+        let status = RunStatus::after(Some(reason));
         Self::of_parts(status, Some(reason), signal, Verdict::None)
     }
 

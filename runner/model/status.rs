@@ -29,6 +29,26 @@ impl RunStatus {
         Self::Cancelled,
     ];
 
+    /// Where a run is whose session has ended for this reason; without one nothing was left to do.
+    ///
+    /// Only this makes a status of a stop or a failure. A run that has rows is not `failed` but `incomplete`, which only
+    /// whoever writes it down can know.
+    pub fn after(reason: Option<Reason>) -> Self {
+        match reason {
+            None => Self::Completed,
+            Some(Reason::Plugin | Reason::Setup | Reason::Internal) => Self::Failed,
+            Some(Reason::Cancelled) => Self::Cancelled,
+            Some(
+                Reason::Interrupted
+                | Reason::Stopped
+                | Reason::Timeout
+                | Reason::Crashed
+                | Reason::Storage
+                | Reason::FailFast,
+            ) => Self::Incomplete,
+        }
+    }
+
     /// The word for it on disk, in SQLite and in messages.
     pub fn as_str(self) -> &'static str {
         match self {

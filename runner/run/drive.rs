@@ -6,11 +6,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     clock::Now,
-    dispatcher::{Dispatcher, Effects, Ending, Message, Turn},
-    error::SessionError,
+    dispatcher::{Dispatcher, Effects, Message, Turn},
     event::Event,
     local::Pool,
     seam::{ExecutorId, FromExecutors, ToExecutor},
+    session_end::SessionEnd,
 };
 use crate::{
     plugin::clock,
@@ -56,27 +56,21 @@ impl Effects for Hands<'_> {
 pub(super) async fn drive(
     mut dispatcher: Dispatcher<Hands<'_>>,
     mut inboxes: Inboxes<'_>,
-) -> Result<Ending, SessionError> {
+) -> SessionEnd {
     loop {
         match dispatcher.turn(Now::read()) {
             Ok(Turn::Wait(until)) => inboxes.wait(&mut dispatcher, until).await,
             Ok(Turn::Over) => break,
             Err(error) => {
-                return Err(SessionError::Run {
-                    error: format!("cannot read the run's tests: {error}"),
-                    counts: dispatcher.counts(),
-                });
+                let error = format!("cannot read the run's tests: {error}");
+                return SessionEnd::broken(error, dispatcher.counts());
             }
         }
         if dispatcher.may_wait() {
             tokio::time::sleep(GATHER).await;
         }
     }
-    let counts = dispatcher.counts();
-    dispatcher.end().map_err(|panic| SessionError::Run {
-        error: format!("the runner itself failed: {panic}"),
-        counts,
-    })
+    dispatcher.end()
 }
 
 impl Inboxes<'_> {

@@ -8,11 +8,10 @@ use std::{
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::{folders::FolderError, stop::Cause};
+use super::folders::FolderError;
 use crate::{
-    model::{Counts, ProviderId, chain},
+    model::{ProviderId, chain},
     plugin::{Kind, PluginFileError},
-    record::RecordError,
     scenario::ScenarioError,
 };
 
@@ -181,22 +180,4 @@ impl fmt::Display for Problems {
         }
         Ok(())
     }
-}
-
-/// Why a session ended without an [`Ending`](super::Ending).
-#[derive(Debug)]
-pub enum SessionError {
-    /// The plugins are not usable: the run is `failed (plugin)`.
-    Ready(ReadyError),
-    /// A stop came before the first trial.
-    Stopped(Cause),
-    /// It could not be written down how far the run is.
-    Storage(RecordError),
-    /// The runner could not go on.
-    Run {
-        /// Why.
-        error: String,
-        /// What is on disk.
-        counts: Counts,
-    },
 }

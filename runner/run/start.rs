@@ -10,15 +10,16 @@ use tokio::{
 use super::{
     clock::Now,
     deadline::Budget,
-    dispatcher::{Dispatcher, Ending, Lane, LaneRules, Message, Parts, Rules, Suspects, Tests},
+    dispatcher::{Dispatcher, Lane, LaneRules, Message, Parts, Rules, Suspects, Tests},
     drive::{Hands, Inboxes, drive},
-    error::{ReadyError, SessionError},
+    error::ReadyError,
     event::Event,
     fingerprint::Fingerprints,
     local::{Executor, Pool, ReadyProvider, Surroundings},
     plan::Plan,
     planned::PlannedProvider,
     seam::{Capacity, FromExecutors},
+    session_end::SessionEnd,
     stop::{Cause, StopRequest},
 };
 use crate::{
@@ -48,7 +49,12 @@ pub struct Session<'a> {
 }
 
 /// Runs a plan's trials to their end.
-pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, SessionError> {
+pub async fn run(plan: &Plan, session: Session<'_>) -> SessionEnd {
+    begin(plan, session).await.unwrap_or_else(|early| early)
+}
+
+/// The same; the error is an end before the first trial.
+async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, SessionEnd> {
     let ends = Moment::now() + plan.timeout();
     let mut providers = make_ready(plan, &mut session, ends).await?;
     for provider in providers.iter_mut().flatten() {
@@ -58,11 +64,10 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
             .clone_from(&session.scratch_root);
     }
     let counts = session.history.state.counts();
-    let broken = |error: String| SessionError::Run { error, counts };
     session
         .recorder
         .set_stage(Stage::Run)
-        .map_err(SessionError::Storage)?;
+        .map_err(|error| SessionEnd::not_stored(&error, counts))?;
 
     let state = &session.history.state;
     let mut reader = plan.suite().reader();
@@ -70,8 +75,10 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
     let poison_after = plan.options().poison_after();
     let suspects = Suspects::of(deaths, state, poison_after, |ordinal| reader.at(ordinal));
     let lanes = suspects.and_then(|suspects| Ok((lanes(plan, state, &suspects.held)?, suspects)));
-    let (lanes, suspects) =
-        lanes.map_err(|error| broken(format!("cannot read the run's tests: {error}")))?;
+    let (lanes, suspects) = lanes.map_err(|error| {
+        let error = format!("cannot read the run's tests: {error}");
+        SessionEnd::broken(error, counts)
+    })?;
 
     let fingerprints = Fingerprints::new(&plan.providers, plan.options());
     let (sender, executors) = mpsc::unbounded_channel();
@@ -97,7 +104,7 @@ pub async fn run(plan: &Plan, mut session: Session<'_>) -> Result<Ending, Sessio
         session: &mut session.inbox,
         executors,
     };
-    drive(Dispatcher::begin(parts, Now::read()), inboxes).await
+    Ok(drive(Dispatcher::begin(parts, Now::read()), inboxes).await)
 }
 
 fn start_pool(
@@ -132,7 +139,8 @@ async fn make_ready(
     plan: &Plan,
     session: &mut Session<'_>,
     ends: Moment,
-) -> Result<Vec<Option<ReadyProvider>>, SessionError> {
+) -> Result<Vec<Option<ReadyProvider>>, SessionEnd> {
+    let counts = session.history.state.counts();
     let interrupt = &session.interrupt;
     let content = session.recorder.content();
     let blobs = |digest| content.path(digest);
@@ -152,11 +160,11 @@ async fn make_ready(
         Ok(Ok(providers)) => return Ok(providers),
         // It saw the request before its message came here.
         Ok(Err(ReadyError::Stopped)) => stop.await,
-        Ok(Err(error)) => return Err(SessionError::Ready(error)),
+        Ok(Err(error)) => return Err(SessionEnd::not_ready(&error, counts)),
         Err(stop) => stop,
     };
     interrupt.now();
-    Err(SessionError::Stopped(cause))
+    Err(SessionEnd::stopped_early(cause, counts))
 }
 
 async fn next_stop(inbox: &mut UnboundedReceiver<Message>) -> StopRequest {

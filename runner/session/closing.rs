@@ -1,137 +1,28 @@
-//! From how a session ended to what is written down and handed on.
+//! The end of a session is written down, told to the run's log, and handed to observers.
 
 use super::{Host, Observe, story};
 use crate::{
-    model::{Counts, Reason, RunStatus, Stage, Verdict, chain},
+    model::{Reason, RunStatus, Stage, Verdict, chain},
     plugin::clock,
-    record::{By, Conclusion, End, RecordError, Recorder},
-    run::{Cause, Ending, SessionError, Watchdog, wall_clock},
+    record::{Conclusion, RecordError, Recorder},
+    run::{SessionEnd, Watchdog},
 };
 
-/// How a session ended, before that is written down.
-pub(super) struct Closing {
-    end: End,
-    /// Whether nobody waits for a summary.
-    is_forced: bool,
-}
-
-impl Closing {
-    /// Closes a session that ended by itself or by a stop; `limit` is what sets its time.
-    pub(super) fn of(ended: Result<Ending, SessionError>, counts: Counts, limit: &str) -> Self {
-        let is_forced = matches!(&ended, Ok(ending) if ending.is_forced);
-        let end = match ended {
-            Ok(ending) => of_ending(ending, limit),
-            Err(SessionError::Ready(error)) => End {
-                stage: Stage::Plan,
-                error: Some(error.to_string()),
-                ..before_new_rows(RunStatus::Failed, Reason::Plugin, counts)
-            },
-            Err(SessionError::Stopped(cause)) => {
-                let why = cause.text("asked", limit);
-                // No dispatcher was there yet to tell it.
-                tracing::info!("stopping before the first trial: {why}");
-                End {
-                    stage: Stage::Plan,
-                    ..stopped(&cause, counts, limit)
-                }
-            }
-            Err(SessionError::Storage(error)) => End {
-                stage: Stage::Plan,
-                error: Some(chain(&error)),
-                ..before_new_rows(RunStatus::Incomplete, Reason::Storage, counts)
-            },
-            Err(SessionError::Run { error, counts }) => End {
-                error: Some(error),
-                ..before_new_rows(RunStatus::Failed, Reason::Internal, counts)
-            },
-        };
-        Self { end, is_forced }
-    }
-
-    /// Closes a session whose engine or threads could not be had.
-    pub(super) fn not_set_up(problem: String, counts: Counts) -> Self {
-        let end = End {
-            stage: Stage::Plan,
-            error: Some(problem),
-            ..before_new_rows(RunStatus::Failed, Reason::Setup, counts)
-        };
-        Self {
-            end,
-            is_forced: false,
-        }
-    }
-}
-
-fn of_ending(ending: Ending, limit: &str) -> End {
-    let Some(cause) = ending.cause else {
-        return End {
-            status: RunStatus::Completed,
-            reason: None,
-            signal: None,
-            stage: Stage::Finish,
-            verdict: ending.counts.verdict(),
-            counts: ending.counts,
-            error: None,
-            by: None,
-            now: wall_clock(),
-        };
-    };
-    let stopped = stopped(&cause, ending.counts, limit);
-    let storage = ending.storage.map(|error| chain(&error));
-    End {
-        error: storage.or(ending.lacked).or(stopped.error),
-        ..stopped
-    }
-}
-
-/// The end of a session that was stopped.
-fn stopped(cause: &Cause, counts: Counts, limit: &str) -> End {
-    let status = match cause.reason {
-        Reason::Cancelled => RunStatus::Cancelled,
-        _ => RunStatus::Incomplete,
-    };
-    End {
-        verdict: match cause.reason {
-            Reason::FailFast => Verdict::Failed,
-            _ => Verdict::None,
-        },
-        error: (cause.reason == Reason::Timeout).then(|| cause.text("", limit)),
-        signal: cause.signal,
-        by: cause.actor.as_deref().map(By::from),
-        ..before_new_rows(status, cause.reason, counts)
-    }
-}
-
-fn before_new_rows(status: RunStatus, reason: Reason, counts: Counts) -> End {
-    End {
-        status,
-        reason: Some(reason),
-        signal: None,
-        stage: Stage::Run,
-        verdict: Verdict::None,
-        counts,
-        error: None,
-        by: None,
-        now: wall_clock(),
-    }
-}
-
-/// Writes the end of a session down, and tells it.
+/// Writes the end of a session down, and tells it. `limit` is what sets its time.
 ///
 /// The watchdog watches until the former is done: a long summary is no reason to end the process.
 pub(super) fn close(
     mut recorder: Recorder,
     watchdog: Watchdog,
-    closing: Closing,
+    ended: SessionEnd,
+    limit: &str,
     host: &Host,
     observe: &mut dyn Observe,
 ) -> Conclusion {
     recorder.set_suspended(clock::suspended());
-    let Closing { end, is_forced } = closing;
-    let end = End {
-        now: (host.now)(),
-        ..end
-    };
+    tell_of_early_stop(&ended, limit);
+    let is_forced = ended.is_forced;
+    let end = ended.into_end(limit, (host.now)());
     let (run, dir) = (recorder.run_id().clone(), recorder.run_dir().to_owned());
     let mut conclusion = Conclusion::of(run, dir, recorder.session(), &end);
     conclusion.is_forced = is_forced;
@@ -147,6 +38,15 @@ pub(super) fn close(
     drop(watchdog);
     observe.conclude(&conclusion);
     conclusion
+}
+
+/// Tells the run's log of a stop before the first trial: no dispatcher was there yet to tell it.
+fn tell_of_early_stop(ended: &SessionEnd, limit: &str) {
+    let cause = ended.cause.as_ref();
+    if let Some(cause) = cause.filter(|_| ended.stage == Stage::Plan && ended.error.is_none()) {
+        let why = cause.text("asked", limit);
+        tracing::info!("stopping before the first trial: {why}");
+    }
 }
 
 /// What becomes of a run whose own end cannot be stored: what is not on disk was not reached.
@@ -179,12 +79,14 @@ fn tell(conclusion: &Conclusion, stage: Stage) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Closing, unwritten};
+    use jiff::Timestamp;
+
+    use super::unwritten;
     use crate::{
         error::ExitStatus,
         model::{Counts, Reason, RunStatus, Stage, StopMode, StopSignal, Verdict},
         record::{Conclusion, RecordError, RunId},
-        run::{Cause, Ending, SessionError, StopRequest},
+        run::{Cause, SessionEnd, StopRequest},
     };
 
     const LIMIT: &str = "`timeout` of the scenario";
@@ -205,24 +107,25 @@ mod tests {
         }
     }
 
-    fn ending(cause: Option<Cause>) -> Ending {
-        Ending {
+    /// How a session ends that has run trials.
+    fn ended(cause: Option<Cause>) -> SessionEnd {
+        SessionEnd {
+            stage: match cause {
+                None => Stage::Finish,
+                Some(_) => Stage::Run,
+            },
             cause,
-            is_forced: false,
             counts: counts(),
-            storage: None,
-            lacked: None,
+            error: None,
+            is_forced: false,
         }
     }
 
     /// What becomes of a run whose session ends so.
-    fn concluded(closing: &Closing) -> Conclusion {
+    fn of(ended: SessionEnd) -> Conclusion {
         let run = RunId::of_directory("a-run");
-        Conclusion::of(run, "results/a-run".into(), 1, &closing.end)
-    }
-
-    fn of(ended: Result<Ending, SessionError>) -> Conclusion {
-        concluded(&Closing::of(ended, counts(), LIMIT))
+        let end = ended.into_end(LIMIT, Timestamp::UNIX_EPOCH);
+        Conclusion::of(run, "results/a-run".into(), 1, &end)
     }
 
     #[test]
@@ -235,51 +138,48 @@ mod tests {
             };
             request.cause()
         };
-        let ended = |cause| Ok(ending(Some(cause)));
+        let stopped = |cause| ended(Some(cause));
         let term = stop(StopMode::Stop, Some(StopSignal::Terminate));
         for (ended, status, reason, code) in [
-            (Ok(ending(None)), RunStatus::Completed, None, 1),
+            (ended(None), RunStatus::Completed, None, 1),
             (
-                ended(term),
+                stopped(term),
                 RunStatus::Incomplete,
                 Some(Reason::Interrupted),
                 143,
             ),
             (
-                ended(stop(StopMode::Cancel, None)),
+                stopped(stop(StopMode::Cancel, None)),
                 RunStatus::Cancelled,
                 Some(Reason::Cancelled),
                 4,
             ),
             (
-                ended(stop(StopMode::Drain, None)),
+                stopped(stop(StopMode::Drain, None)),
                 RunStatus::Incomplete,
                 Some(Reason::Stopped),
                 4,
             ),
             (
-                ended(Cause::of(Reason::FailFast)),
+                stopped(Cause::of(Reason::FailFast)),
                 RunStatus::Incomplete,
                 Some(Reason::FailFast),
                 4,
             ),
             (
-                Err(SessionError::Stopped(Cause::of(Reason::Timeout))),
+                SessionEnd::stopped_early(Cause::of(Reason::Timeout), counts()),
                 RunStatus::Incomplete,
                 Some(Reason::Timeout),
                 4,
             ),
             (
-                Err(SessionError::Storage(full_disk())),
+                SessionEnd::not_stored(&full_disk(), counts()),
                 RunStatus::Incomplete,
                 Some(Reason::Storage),
                 7,
             ),
             (
-                Err(SessionError::Run {
-                    error: "a bug".to_owned(),
-                    counts: counts(),
-                }),
+                SessionEnd::broken("a bug".to_owned(), counts()),
                 RunStatus::Failed,
                 Some(Reason::Internal),
                 70,
@@ -291,44 +191,38 @@ mod tests {
             assert_eq!(ExitStatus::of(&conclusion).code(), code, "{conclusion:?}");
             assert_eq!(conclusion.counts, counts());
         }
-        let not_set_up = concluded(&Closing::not_set_up("no threads".into(), counts()));
+        let not_set_up = of(SessionEnd::not_set_up("no threads".into(), counts()));
         assert_eq!(not_set_up.reason, Some(Reason::Setup));
         assert_eq!(ExitStatus::of(&not_set_up), ExitStatus::Failed);
     }
 
     #[test]
-    fn what_kept_rows_from_the_disk_is_said_before_anything_else() {
-        let mut ended = ending(Some(Cause::of(Reason::Storage)));
-        ended.storage = Some(full_disk());
-        ended.lacked = Some("it lacked memory".to_owned());
-        let error = of(Ok(ended)).error.unwrap();
-        assert!(error.contains("write a row"), "{error}");
-
-        let mut ended = ending(Some(Cause::of(Reason::Timeout)));
-        let error = of(Ok(ended)).error.unwrap();
+    fn what_the_machine_lacked_is_said_before_what_set_the_time() {
+        let mut late = ended(Some(Cause::of(Reason::Timeout)));
+        let error = of(late).error.unwrap();
         assert!(error.contains(LIMIT), "{error}");
-        ended = ending(Some(Cause::of(Reason::Timeout)));
-        ended.lacked = Some("it lacked memory".to_owned());
-        assert_eq!(of(Ok(ended)).error.unwrap(), "it lacked memory");
+        late = ended(Some(Cause::of(Reason::Timeout)));
+        late.error = Some("it lacked memory".to_owned());
+        assert_eq!(of(late).error.unwrap(), "it lacked memory");
     }
 
     #[test]
     fn a_session_that_never_ran_a_trial_ends_in_its_plan() {
-        let stopped = SessionError::Stopped(Cause::of(Reason::Stopped));
-        let closing = Closing::of(Err(stopped), counts(), LIMIT);
-        assert_eq!(closing.end.stage, Stage::Plan);
-        let closing = Closing::of(Ok(ending(None)), counts(), LIMIT);
-        assert_eq!(closing.end.stage, Stage::Finish);
+        let stage = |ended: SessionEnd| ended.into_end(LIMIT, Timestamp::UNIX_EPOCH).stage;
+        let stopped = SessionEnd::stopped_early(Cause::of(Reason::Stopped), counts());
+        assert_eq!(stage(stopped), Stage::Plan);
+        assert_eq!(stage(ended(None)), Stage::Finish);
     }
 
     #[test]
     fn an_end_that_cannot_be_written_down_is_one_of_storage_whatever_it_was() {
-        let interrupted = of(Err(SessionError::Stopped(Cause {
+        let interrupt = Cause {
             reason: Reason::Interrupted,
             signal: Some(StopSignal::Interrupt),
             actor: None,
-        })));
-        for conclusion in [of(Ok(ending(None))), interrupted] {
+        };
+        let interrupted = of(SessionEnd::stopped_early(interrupt, counts()));
+        for conclusion in [of(ended(None)), interrupted] {
             let conclusion = unwritten(conclusion, &full_disk());
             assert_eq!(conclusion.status, RunStatus::Incomplete);
             assert_eq!(conclusion.verdict, Verdict::None);

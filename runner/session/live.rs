@@ -14,18 +14,14 @@ use tokio::{
 };
 
 use super::{
-    Begin, Host, Notice, Observe,
-    closing::{Closing, close},
-    engine::engine_options,
-    story,
-    waiting::until,
+    Begin, Host, Notice, Observe, closing::close, engine::engine_options, story, waiting::until,
 };
 use crate::{
     error::{Error, ExitStatus},
     model::Counts,
     plugin::{self, Engine, EngineOptions, Interrupt},
     record::{Conclusion, History, RecordError, Recorder, Store, Written},
-    run::{self, Message, Plan, Session, SessionError, StopRequest, Watch, Watchdog},
+    run::{self, Message, Plan, Session, SessionEnd, StopRequest, Watch, Watchdog},
 };
 
 /// As long as any process lives.
@@ -108,7 +104,7 @@ impl<'a> Live<'a> {
 
     /// Runs the trials that are left as soon as the session may, and writes down how it ended.
     pub(super) fn run(mut self, history: History, observe: &mut dyn Observe) -> Conclusion {
-        let alone = self.wait_until_alone();
+        let alone = self.wait_until_alone(history.state.counts());
         let Self {
             plan,
             host,
@@ -121,18 +117,14 @@ impl<'a> Live<'a> {
         let counts = history.state.counts();
         let limit = plan.time_limit();
         if let Err(ended) = alone {
-            let closing = Closing::of(Err(ended), counts, &limit);
-            return close(recorder, watchdog, closing, host, observe);
+            return close(recorder, watchdog, ended, &limit, host, observe);
         }
         plugin::sweep_folders(&host.scratch_root, (host.now)().into());
         let set_up = contained(|| set_up(plan, engine_options(host, store.root())));
         // The engine stays until the end is written down: its ticker tells the watchdog's clock that the process runs.
-        let (closing, _engine) = match set_up {
-            Err(panic) => {
-                let ended = Err(broken(&panic, counts));
-                (Closing::of(ended, counts, &limit), None)
-            }
-            Ok(Err(problem)) => (Closing::not_set_up(problem, counts), None),
+        let (ended, _engine) = match set_up {
+            Err(panic) => (broken(&panic, counts), None),
+            Ok(Err(problem)) => (SessionEnd::not_set_up(problem, counts), None),
             Ok(Ok((engine, guests, main))) => {
                 let session = Session {
                     engine: &engine,
@@ -148,29 +140,29 @@ impl<'a> Live<'a> {
                     },
                 };
                 let ended = contained(|| main.block_on(run::run(plan, session)));
-                let ended = ended.unwrap_or_else(|panic| Err(broken(&panic, counts)));
+                let ended = ended.unwrap_or_else(|panic| broken(&panic, counts));
                 // A guest inside one long instruction cannot be joined.
                 guests.shutdown_background();
-                (Closing::of(ended, counts, &limit), Some(engine))
+                (ended, Some(engine))
             }
         };
-        close(recorder, watchdog, closing, host, observe)
+        close(recorder, watchdog, ended, &limit, host, observe)
     }
 
     /// Waits until this session is alone in its results root, if it is to be; a stop ends the wait, and then the session.
-    fn wait_until_alone(&mut self) -> Result<(), SessionError> {
+    fn wait_until_alone(&mut self, counts: Counts) -> Result<(), SessionEnd> {
         if !self.store.is_to_be_alone() {
             return Ok(());
         }
         tracing::info!("waiting for the other runs in the results root to end");
         let alone = until(self.host, || {
             if let Ok(Message::Stop(request)) = self.inbox.try_recv() {
-                return Some(Err(SessionError::Stopped(request.cause())));
+                return Some(Err(SessionEnd::stopped_early(request.cause(), counts)));
             }
             match self.store.try_alone((self.host.now)()) {
                 Ok(true) => Some(Ok(())),
                 Ok(false) => None,
-                Err(error) => Some(Err(SessionError::Storage(error))),
+                Err(error) => Some(Err(SessionEnd::not_stored(&error, counts))),
             }
         });
         self.watchdog.bound(self.plan.timeout());
@@ -228,9 +220,9 @@ fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// How a session ends in which the runner has panicked. What is on disk is counted when that is written down.
-fn broken(panic: &str, counts: Counts) -> SessionError {
+fn broken(panic: &str, counts: Counts) -> SessionEnd {
     let error = format!("the runner itself failed: {panic}; this is a bug, please report it");
-    SessionError::Run { error, counts }
+    SessionEnd::broken(error, counts)
 }
 
 /// Makes the engine, the guests' runtime, and the one that the dispatcher has for itself.

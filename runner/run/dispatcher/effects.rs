@@ -1,13 +1,12 @@
 //! What goes into the dispatcher beside what executors say, and what comes out of it.
 
 use crate::{
-    model::Counts,
     plugin::Moment,
-    record::{Entry, RecordError, Written},
+    record::{Entry, Written},
     run::{
         event::Event,
         seam::{ExecutorId, ToExecutor},
-        stop::{Cause, StopRequest},
+        stop::StopRequest,
     },
 };
 
@@ -38,19 +37,4 @@ pub(in crate::run) enum Turn {
     Wait(Moment),
     /// Nothing: the session is over.
     Over,
-}
-
-/// How a session ended.
-#[derive(Debug)]
-pub struct Ending {
-    /// Why work remains; `None` if nothing is left to do.
-    pub cause: Option<Cause>,
-    /// Whether somebody did not want to wait for anything more.
-    pub is_forced: bool,
-    /// What is on disk.
-    pub counts: Counts,
-    /// What kept rows from the disk.
-    pub storage: Option<RecordError>,
-    /// What the runner's machine lacked, in words, if trials remain for that.
-    pub lacked: Option<String>,
 }

@@ -19,7 +19,7 @@ mod work;
 
 use std::{io, time::Duration};
 
-pub use self::effects::{Ending, Message};
+pub use self::effects::Message;
 pub(super) use self::{
     effects::{Effects, Turn},
     lane::{Lane, LaneRules, Tests},
@@ -40,6 +40,7 @@ use super::{
     clock::Now,
     event::Event,
     seam::{ExecutorId, FromExecutors, Loss, ToExecutor},
+    session_end::SessionEnd,
     stop::Cause,
     unmade::{self, Deaths, Identity},
 };
@@ -199,28 +200,26 @@ impl<E: Effects> Dispatcher<E> {
         &self.work.state
     }
 
-    /// How the session ended; the error is what the runner's own code said that has failed.
-    pub(super) fn end(self) -> Result<Ending, String> {
+    /// How the session has ended.
+    pub(super) fn end(self) -> SessionEnd {
+        let counts = self.work.state.counts();
         if let Some(panic) = self.broken {
-            return Err(panic);
+            return SessionEnd::broken(format!("the runner itself failed: {panic}"), counts);
         }
         // A stop that came too late to matter is none.
-        let stop = self.stop.filter(|_| !self.work.state.is_complete());
-        let lacked = self.lacking.last.filter(|_| !self.work.state.is_complete());
-        Ok(Ending {
-            is_forced: stop
-                .as_ref()
-                .is_some_and(|stop| stop.mode == StopMode::Kill),
-            cause: match &self.storage {
-                Some(_) => Some(Cause::of(Reason::Storage)),
-                None => stop
-                    .map(|stop| stop.cause)
-                    .or_else(|| lacked.as_ref().map(|(fault, _)| Cause::of(fault.reason()))),
-            },
-            lacked: lacked.map(|(_, message)| message),
-            counts: self.work.state.counts(),
-            storage: self.storage,
-        })
+        let remains = !self.work.state.is_complete();
+        let stop = self.stop.filter(|_| remains);
+        let lacked = self.lacking.last.filter(|_| remains);
+        let is_forced = stop
+            .as_ref()
+            .is_some_and(|stop| stop.mode == StopMode::Kill);
+        let cause = stop.map(|stop| stop.cause);
+        let cause = cause.or_else(|| Some(Cause::of(lacked.as_ref()?.0.reason())));
+        let lacked = lacked.map(|(_, message)| message);
+        SessionEnd {
+            is_forced,
+            ..SessionEnd::after_trials(cause, self.storage.as_ref(), lacked, counts)
+        }
     }
 
     /// Gives executors what they can take, and says when to look again.

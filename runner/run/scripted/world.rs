@@ -12,15 +12,16 @@ use super::{
     shape::Shape,
 };
 use crate::{
-    model::{Digest, Fingerprint, StopMode},
+    model::{Digest, Fingerprint, Reason, StopMode},
     plugin::{Moment, TEARDOWN_TIME},
     record::{Entry, RecordError, State, Written},
     run::{
         clock::Now,
-        dispatcher::{Dispatcher, Effects, Ending, Message, Parts, Rules, Suspects, Turn},
+        dispatcher::{Dispatcher, Effects, Message, Parts, Rules, Suspects, Turn},
         event::Event,
         seam::{ExecutorId, ToExecutor},
-        stop::StopRequest,
+        session_end::SessionEnd,
+        stop::{Cause, StopRequest},
     },
 };
 
@@ -45,7 +46,7 @@ pub(super) struct Schedule {
 
 /// What a session came to.
 pub(super) struct Played {
-    pub(super) ending: Ending,
+    pub(super) ending: SessionEnd,
     pub(super) audit: Audit,
     /// When it was over.
     pub(super) over_at: Duration,
@@ -218,7 +219,9 @@ impl Schedule {
         let state = dispatcher.state().clone();
         let unused = Audit::new(Arc::clone(&self.shape), self.rules);
         let audit = std::mem::replace(&mut dispatcher.out.audit, unused);
-        let ending = dispatcher.end().unwrap();
+        let ending = dispatcher.end();
+        let is_broken = |cause: &Cause| cause.reason == Reason::Internal;
+        assert!(!ending.cause.as_ref().is_some_and(is_broken), "{ending:?}");
         audit.ended(&state, ending.cause.is_none());
         Played {
             ending,
