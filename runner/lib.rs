@@ -125,7 +125,7 @@ pub use model::{
 };
 pub use program::{Process, run_program, serve_child};
 pub use record::{Entry, RecordError, Rerun, RunEntry, RunId, Store};
-pub use run::{Event, StopSignals};
+pub use run::{Event, Overdue, OverdueAction, StopSignals};
 pub use scenario::{FailFast, RunOptions, Selection};
 pub use session::{
     Begin, Build, Cancel, Cancelling, Conclusion, Exclusivity, Host, NothingLeft, Notice, Observe,

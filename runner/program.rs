@@ -139,6 +139,7 @@ fn context(process: Process, is_detached: bool, output: Output) -> Context {
             program: process.path.unwrap_or_else(|| PathBuf::from("runner")),
             variable: process.variable,
             signals: None,
+            overdue: run::OverdueAction::EndProcess,
             log: SessionLog::default(),
             arguments: process.arguments,
             now: run::wall_clock,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     copies::Copies,
-    evidence::{Evidence, Reply},
+    evidence::{Evidence, ReplyEvidence},
     json as compare,
 };
 use crate::{
@@ -29,7 +29,7 @@ const MAX_STDERR_LINES: usize = 8;
 /// Makes a named check of every expectation that is set, in the order of the documentation.
 pub(super) fn check_reply(
     expect: &Expect,
-    reply: &Reply<'_>,
+    reply: &ReplyEvidence<'_>,
     evidence: &Evidence<'_>,
 ) -> Vec<Check> {
     let output = reply.output;
@@ -143,7 +143,7 @@ fn schema_message(schema: &Schema, output: &Value) -> String {
 }
 
 /// A plain command must exit with 0 unless the test says otherwise.
-fn exit_code(expect: &Expect, reply: &Reply<'_>, evidence: &Evidence<'_>) -> Option<Check> {
+fn exit_code(expect: &Expect, reply: &ReplyEvidence<'_>, evidence: &Evidence<'_>) -> Option<Check> {
     let Some(code) = reply.exit_code else {
         let expected = expect.exit_code?;
         return Some(compared(
@@ -181,7 +181,7 @@ fn exit_message(expected: i32, code: i32, evidence: &Evidence<'_>) -> String {
     )
 }
 
-fn thresholds(expect: &Expect, reply: &Reply<'_>, evidence: &Evidence<'_>) -> Vec<Check> {
+fn thresholds(expect: &Expect, reply: &ReplyEvidence<'_>, evidence: &Evidence<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(least) = expect.min_score {
         let holds = reply.score.is_some_and(|score| score >= least);

@@ -10,7 +10,7 @@ use crate::model::{AttemptError, CheckVerdict};
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
     /// How it ended.
-    pub ending: Ending<'a>,
+    pub ending: EndEvidence<'a>,
     /// How long it took.
     pub duration: Duration,
     /// The largest sum of the sizes of the guest's memories, in bytes.
@@ -23,9 +23,9 @@ pub struct Evidence<'a> {
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug)]
-pub enum Ending<'a> {
+pub enum EndEvidence<'a> {
     /// The provider answered.
-    Reply(Reply<'a>),
+    Reply(ReplyEvidence<'a>),
     /// It answered with an error, broke, or broke the contract.
     Error(&'a AttemptError),
     /// A deadline passed, which this says.
@@ -36,7 +36,7 @@ pub enum Ending<'a> {
 
 /// A provider's answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Reply<'a> {
+pub struct ReplyEvidence<'a> {
     /// What the thing under test produced.
     pub output: &'a Value,
     /// The provider's own verdict.

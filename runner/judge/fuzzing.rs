@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Ending, Evidence, Reply, json, judge};
+use super::{EndEvidence, Evidence, ReplyEvidence, json, judge};
 use crate::{
     model::{CheckVerdict, Outcome},
     scenario::Expect,
@@ -39,7 +39,7 @@ pub fn replies(bytes: &[u8]) {
             json: Some(expected.clone()),
             ..Expect::default()
         };
-        let reply = Reply {
+        let reply = ReplyEvidence {
             output: &output,
             verdict: None,
             has_failed_checks: false,
@@ -49,7 +49,7 @@ pub fn replies(bytes: &[u8]) {
         let judged = judge(
             &expect,
             &Evidence {
-                ending: Ending::Reply(reply),
+                ending: EndEvidence::Reply(reply),
                 duration: Duration::ZERO,
                 peak_memory: 0,
                 stderr: &stderr,

@@ -12,7 +12,7 @@ mod json;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-pub use evidence::{Ending, Evidence, Reply};
+pub use evidence::{EndEvidence, Evidence, ReplyEvidence};
 
 use self::checks::{check_reply, compared};
 use crate::{
@@ -39,23 +39,23 @@ pub struct Judgement {
 /// Judges an attempt by what its test expects.
 pub fn judge(expect: &Expect, evidence: &Evidence<'_>) -> Judgement {
     match &evidence.ending {
-        Ending::Reply(reply) => judge_reply(expect, reply, evidence),
-        Ending::Error(error) => {
+        EndEvidence::Reply(reply) => judge_reply(expect, reply, evidence),
+        EndEvidence::Error(error) => {
             let came = error.class.map(ExpectedError::Class);
             judge_error(expect, Outcome::Error, came, error)
         }
-        Ending::Timeout(error) => {
+        EndEvidence::Timeout(error) => {
             let came = Some(ExpectedError::Timeout);
             judge_error(expect, Outcome::Timeout, came, error)
         }
-        Ending::Stopped => Judgement {
+        EndEvidence::Stopped => Judgement {
             outcome: Outcome::Stopped,
             checks: Vec::new(),
         },
     }
 }
 
-fn judge_reply(expect: &Expect, reply: &Reply<'_>, evidence: &Evidence<'_>) -> Judgement {
+fn judge_reply(expect: &Expect, reply: &ReplyEvidence<'_>, evidence: &Evidence<'_>) -> Judgement {
     let mut checks = check_reply(expect, reply, evidence);
     if reply.exit_code.is_some() {
         hint_at_protocol(&mut checks, reply.output);
@@ -77,7 +77,7 @@ fn is_protocol_answer(output: &Value) -> bool {
     /// Nothing of it is kept, however large it is.
     #[derive(Deserialize)]
     #[serde(rename_all = "lowercase")]
-    enum Answer {
+    enum ReplyEnvelope {
         Ok {
             #[serde(rename = "output")]
             _output: IgnoredAny,
@@ -88,8 +88,8 @@ fn is_protocol_answer(output: &Value) -> bool {
         },
     }
     match output {
-        Value::String(text) => serde_json::from_str::<Answer>(text).is_ok(),
-        output => Answer::deserialize(output).is_ok(),
+        Value::String(text) => serde_json::from_str::<ReplyEnvelope>(text).is_ok(),
+        output => ReplyEnvelope::deserialize(output).is_ok(),
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     clock::Now,
-    dispatcher::{Dispatcher, Effects, Message, Turn},
+    dispatcher::{Dispatcher, Effects, SessionMessage, Turn},
     event::Event,
     local::Pool,
     seam::{ExecutorId, FromExecutors, ToExecutor},
@@ -29,7 +29,7 @@ pub(super) struct Hands<'a> {
 
 /// What happens to a session.
 pub(super) struct Inboxes<'a> {
-    pub(super) session: &'a mut UnboundedReceiver<Message>,
+    pub(super) session: &'a mut UnboundedReceiver<SessionMessage>,
     pub(super) executors: UnboundedReceiver<FromExecutors>,
 }
 

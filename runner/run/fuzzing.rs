@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{schema, schema_cost};
+use super::ready::{schema, schema_cost};
 
 /// What may be told of all errors, in bytes.
 const MAX_TOLD: usize = 32 * 1024;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{error::ReadyError, stop::Cause};
+use super::{ready::ReadyError, stop::Cause};
 use crate::{
     model::{Counts, Reason, RunStatus, Stage, Verdict, chain},
     record::{By, End, RecordError},

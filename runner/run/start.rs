@@ -8,16 +8,16 @@ use tokio::{
 };
 
 use super::{
+    attempt::Budget,
     clock::Now,
-    deadline::Budget,
-    dispatcher::{Dispatcher, Lane, LaneRules, Message, Parts, Rules, Suspects, Tests},
+    dispatcher::{
+        Dispatcher, DispatcherParts, Lane, LaneRules, Rules, SessionMessage, Suspects, Tests,
+    },
     drive::{Hands, Inboxes, drive},
-    error::ReadyError,
     event::Event,
-    fingerprint::Fingerprints,
-    local::{Executor, Pool, ReadyProvider, Surroundings},
-    plan::Plan,
-    planned::PlannedProvider,
+    local::{Executor, Pool, PoolHost, ReadyProvider},
+    plan::{Fingerprints, Plan, PlannedProvider},
+    ready::ReadyError,
     seam::{Capacity, FromExecutors},
     session_end::SessionEnd,
     stop::{Cause, StopRequest},
@@ -39,7 +39,7 @@ pub struct Session<'a> {
     /// What earlier sessions came to.
     pub history: History,
     /// What the recorder acknowledges, and requests to stop.
-    pub inbox: UnboundedReceiver<Message>,
+    pub inbox: UnboundedReceiver<SessionMessage>,
     /// Stops guests.
     pub interrupt: Interrupt,
     /// Under which folder attempts have theirs.
@@ -83,7 +83,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
     let fingerprints = Fingerprints::new(&plan.providers, plan.options());
     let (sender, executors) = mpsc::unbounded_channel();
     let pool = start_pool(plan, providers, &session, sender);
-    let parts = Parts {
+    let parts = DispatcherParts {
         rules: Rules {
             fail_fast: plan.fail_fast(),
             grace: plan.grace(),
@@ -125,13 +125,13 @@ fn start_pool(
         slots: plan.jobs(),
         memory: plan.memory(),
     };
-    let surroundings = Surroundings {
+    let host = PoolHost {
         guests: session.guests.clone(),
         interrupt: session.interrupt.clone(),
         in_flight: session.recorder.inflight(),
         dispatcher,
     };
-    Pool::start(capacity, executor, surroundings)
+    Pool::start(capacity, executor, host)
 }
 
 /// Links the plugins, unless a stop or the run's deadline comes first.
@@ -167,11 +167,11 @@ async fn make_ready(
     Err(SessionEnd::stopped_early(cause, counts))
 }
 
-async fn next_stop(inbox: &mut UnboundedReceiver<Message>) -> StopRequest {
+async fn next_stop(inbox: &mut UnboundedReceiver<SessionMessage>) -> StopRequest {
     loop {
         match inbox.recv().await {
-            Some(Message::Stop(request)) => return request,
-            Some(Message::Written(_)) => {}
+            Some(SessionMessage::Stop(request)) => return request,
+            Some(SessionMessage::Written(_)) => {}
             None => std::future::pending().await,
         }
     }

@@ -14,8 +14,8 @@ use crate::model::{
 
 /// Something that is wrong, and where in the value.
 #[derive(Debug)]
-pub(super) struct Finding {
-    pub(super) path: Vec<Step>,
+pub(super) struct FormError {
+    pub(super) path: Vec<ValueStep>,
     pub(super) part: Part,
     pub(super) message: String,
     pub(super) label: String,
@@ -24,7 +24,7 @@ pub(super) struct Finding {
 
 /// One step down into a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ValueStep {
     Key(String),
     Index(usize),
 }
@@ -64,13 +64,13 @@ impl<'a> At<'a> {
     }
 
     /// The steps from the root.
-    pub(super) fn path(&self) -> Vec<Step> {
+    pub(super) fn path(&self) -> Vec<ValueStep> {
         let mut path = Vec::new();
         let mut at = self;
         while let Some((parent, step)) = &at.step {
             path.push(match step {
-                BorrowedStep::Key(key) => Step::Key((*key).to_owned()),
-                BorrowedStep::Index(index) => Step::Index(*index),
+                BorrowedStep::Key(key) => ValueStep::Key((*key).to_owned()),
+                BorrowedStep::Index(index) => ValueStep::Index(*index),
             });
             at = parent;
         }
@@ -94,8 +94,8 @@ impl<'a> At<'a> {
         }
     }
 
-    pub(super) fn finding(&self, part: Part, message: String, label: &str) -> Finding {
-        Finding {
+    pub(super) fn finding(&self, part: Part, message: String, label: &str) -> FormError {
+        FormError {
             path: self.path(),
             part,
             message,
@@ -106,7 +106,7 @@ impl<'a> At<'a> {
 }
 
 /// Checks `value` against `form`.
-pub(super) fn check(value: &Value, form: &Form, at: &At<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(value: &Value, form: &Form, at: &At<'_>, findings: &mut Vec<FormError>) {
     let mut checker = Checker {
         findings,
         templates: None,
@@ -115,20 +115,20 @@ pub(super) fn check(value: &Value, form: &Form, at: &At<'_>, findings: &mut Vec<
 }
 
 /// Shows a path as TOML would write it.
-pub(super) fn show(path: &[Step]) -> String {
+pub(super) fn show(path: &[ValueStep]) -> String {
     let mut text = String::new();
     for step in path {
         match step {
-            Step::Key(key) if text.is_empty() => text.push_str(key),
-            Step::Key(key) => text.extend([".", key]),
-            Step::Index(index) => text.push_str(&format!("[{index}]")),
+            ValueStep::Key(key) if text.is_empty() => text.push_str(key),
+            ValueStep::Key(key) => text.extend([".", key]),
+            ValueStep::Index(index) => text.push_str(&format!("[{index}]")),
         }
     }
     text
 }
 
 struct Checker<'f> {
-    findings: &'f mut Vec<Finding>,
+    findings: &'f mut Vec<FormError>,
     /// Where any string may be a template: what templates may begin with.
     templates: Option<&'static [&'static str]>,
 }
@@ -257,16 +257,16 @@ impl Checker<'_> {
         };
         let subject = at.subject();
         let finding = match refusal {
-            Refusal::Type => {
+            ScalarRefusal::Type => {
                 let message = format!("{subject} must be {}", describe(form));
                 at.finding(Part::Value, message, &format!("this is {}", kind(value)))
             }
-            Refusal::Because(reason) => at.finding(
+            ScalarRefusal::Because(reason) => at.finding(
                 Part::Value,
                 format!("{subject} must be {}: {reason}", describe(form)),
                 "here",
             ),
-            Refusal::Word(words) => {
+            ScalarRefusal::Word(words) => {
                 let word = value.as_str().unwrap_or_default();
                 let message = format!("`{word}` is not one of the words for `{}`", at.name());
                 let mut finding = at.finding(Part::Value, message, "unknown");
@@ -278,34 +278,38 @@ impl Checker<'_> {
     }
 }
 
-enum Refusal {
+enum ScalarRefusal {
     /// It is of another type, or says nothing that could be explained further.
     Type,
     Because(String),
     Word(&'static [&'static str]),
 }
 
-fn scalar(value: &Value, form: &Form) -> Result<(), Refusal> {
+fn scalar(value: &Value, form: &Form) -> Result<(), ScalarRefusal> {
     // In JSON an absent value; in TOML a number that has been reported already.
     if value.is_null() {
         return Ok(());
     }
     match form {
         Form::Integer { min, max } => in_range(integer(value)?, *min, *max),
-        Form::Number { min, max } => in_range(value.as_f64().ok_or(Refusal::Type)?, *min, *max),
+        Form::Number { min, max } => {
+            in_range(value.as_f64().ok_or(ScalarRefusal::Type)?, *min, *max)
+        }
         Form::Size => match value {
             Value::Number(_) | Value::String(_) => units::size_of(value)
                 .map(|_| ())
-                .ok_or_else(|| Refusal::Because(format!("{value} is none"))),
-            _ => Err(Refusal::Type),
+                .ok_or_else(|| ScalarRefusal::Because(format!("{value} is none"))),
+            _ => Err(ScalarRefusal::Type),
         },
-        Form::FailFast => FailFast::of_json(value).map(|_| ()).ok_or(Refusal::Type),
-        _ => text(value.as_str().ok_or(Refusal::Type)?, form),
+        Form::FailFast => FailFast::of_json(value)
+            .map(|_| ())
+            .ok_or(ScalarRefusal::Type),
+        _ => text(value.as_str().ok_or(ScalarRefusal::Type)?, form),
     }
 }
 
-fn text(text: &str, form: &Form) -> Result<(), Refusal> {
-    let because = |reason: &dyn ToString| Refusal::Because(reason.to_string());
+fn text(text: &str, form: &Form) -> Result<(), ScalarRefusal> {
+    let because = |reason: &dyn ToString| ScalarRefusal::Because(reason.to_string());
     match form {
         Form::Text | Form::File | Form::Folder if text.is_empty() => Err(because(&"it is empty")),
         Form::Text | Form::File | Form::Folder => Ok(()),
@@ -346,23 +350,27 @@ fn text(text: &str, form: &Form) -> Result<(), Refusal> {
             .map(|_| ())
             .map_err(|error| because(error.kind())),
         Form::Word(words) if words.contains(&text) => Ok(()),
-        Form::Word(words) => Err(Refusal::Word(words)),
-        _ => Err(Refusal::Type),
+        Form::Word(words) => Err(ScalarRefusal::Word(words)),
+        _ => Err(ScalarRefusal::Type),
     }
 }
 
-fn integer(value: &Value) -> Result<i64, Refusal> {
+fn integer(value: &Value) -> Result<i64, ScalarRefusal> {
     match value {
         Value::Number(number) if !number.is_f64() => number.as_i64().map_or(Ok(i64::MAX), Ok),
-        _ => Err(Refusal::Type),
+        _ => Err(ScalarRefusal::Type),
     }
 }
 
-fn in_range<T: Copy + PartialOrd + ToString>(number: T, min: T, max: T) -> Result<(), Refusal> {
+fn in_range<T: Copy + PartialOrd + ToString>(
+    number: T,
+    min: T,
+    max: T,
+) -> Result<(), ScalarRefusal> {
     if min <= number && number <= max {
         return Ok(());
     }
-    Err(Refusal::Because(format!(
+    Err(ScalarRefusal::Because(format!(
         "{} is out of range",
         number.to_string()
     )))

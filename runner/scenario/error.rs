@@ -113,7 +113,7 @@ impl Problem {
 #[derive(Debug, Error, Diagnostic)]
 #[error("{place}: {message}")]
 pub struct Mistake {
-    pub(super) place: Place,
+    pub(super) place: RecordPlace,
     pub(super) message: String,
     #[help]
     pub(super) help: Option<String>,
@@ -121,14 +121,14 @@ pub struct Mistake {
 
 /// Where in a scenario or a test list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RecordPlace {
     /// The file, relative to the scenario.
     pub(super) file: Arc<str>,
     /// From 1; absent where the whole file is meant.
     pub(super) line: Option<u64>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RecordPlace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             Some(line) => write!(formatter, "{}:{line}", self.file),

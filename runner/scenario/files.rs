@@ -17,19 +17,19 @@ pub(super) struct ListFile {
     /// Relative to the scenario, as the glob writes it.
     pub(super) name: Arc<str>,
     pub(super) path: PathBuf,
-    pub(super) format: Format,
+    pub(super) format: ListFormat,
 }
 
 /// How a data file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Format {
+pub(super) enum ListFormat {
     JsonLines,
     Json,
     Csv,
     Toml,
 }
 
-impl Format {
+impl ListFormat {
     /// Tells a file's format by its extension.
     pub(super) fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
@@ -52,7 +52,7 @@ pub(super) fn directory_of(path: &Path) -> PathBuf {
 
 /// What a glob matches.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct GlobFiles {
     /// The files, sorted; their names are as the glob writes them.
     pub(super) names: BTreeSet<String>,
     /// The folders that were searched: a file that is put there may match as well.
@@ -62,8 +62,8 @@ pub(super) struct Found {
 /// Finds the files that match `glob`.
 ///
 /// Hidden files and folders match only where the glob writes their dot.
-pub(super) fn find(directory: &Path, glob: &str) -> io::Result<Found> {
-    let mut found = Found::default();
+pub(super) fn find(directory: &Path, glob: &str) -> io::Result<GlobFiles> {
+    let mut found = GlobFiles::default();
     let first_wildcard = glob.find(['*', '?', '[', '{', '\\']);
     let Some(first_wildcard) = first_wildcard else {
         if directory.join(glob).is_file() {

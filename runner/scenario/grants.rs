@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Template,
-    check::{At, Finding, Part},
+    check::{At, FormError, Part},
     grant_names::SECRET,
     settings,
 };
@@ -40,7 +40,7 @@ pub(super) fn check(
     limits: &Limits,
     directory: Option<&Path>,
     at: &At<'_>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<FormError>,
 ) {
     let Some(grants) = provider.get("grants").and_then(Value::as_object) else {
         return;
@@ -99,7 +99,7 @@ fn unnamed_secrets(template: &Template) -> impl Iterator<Item = String> {
 }
 
 /// Refuses variables that differ from test to test where an instance, with its environment, serves many.
-fn check_reuse(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Finding>) {
+fn check_reuse(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<FormError>) {
     let at = at.key("env");
     let env = grants.get("env").and_then(Value::as_object);
     for (name, value) in env.into_iter().flatten() {
@@ -115,7 +115,7 @@ fn check_reuse(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Find
     }
 }
 
-fn check_env(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Finding>) {
+fn check_env(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<FormError>) {
     let at = at.key("env");
     let env = grants.get("env").and_then(Value::as_object);
     for (name, value) in env.into_iter().flatten() {
@@ -131,7 +131,7 @@ fn check_folder(
     grant: &Map<String, Value>,
     directory: &Path,
     at: &At<'_>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<FormError>,
 ) {
     let written = grant.get("path").and_then(Value::as_str);
     let Some(written) = written.filter(|written| !written.is_empty()) else {
@@ -168,7 +168,7 @@ fn check_folder(
 }
 
 /// Refuses to bind a secret that the provider has anyway: then nothing would keep it from sending it elsewhere.
-fn check_bound(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Finding>) {
+fn check_bound(grants: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<FormError>) {
     let at = at.key("secrets");
     let env = grants.get("env").and_then(Value::as_object);
     let templates = env

@@ -41,7 +41,7 @@ use std::{
 use miette::NamedSource;
 
 use crate::model::FsMode;
-use needs::Need;
+use needs::TestNeed;
 use settings::Settings;
 use test_list::TestList;
 use validate::{InlineTest, NamedFiles};
@@ -59,7 +59,7 @@ pub use run_options::{OptionFlag, RunOption, RunOptions};
 pub use schema::json_schema;
 pub use selection::Selection;
 pub use suite::{Suite, SuiteReader};
-pub use template::{MissingKey, Piece, Template, TemplateError};
+pub use template::{MissingKey, Template, TemplateError, TemplatePiece};
 pub use test::{Attachment, ProviderSet, Retries, RetryOn, Test};
 pub use units::{EXPECTED_SIZE, parse_duration, parse_size, size_of};
 
@@ -116,7 +116,7 @@ pub struct Scenario {
     tests: Vec<InlineTest>,
     lists: Vec<TestList>,
     /// What each provider takes from its tests, by its place; empty for a scenario that was stored.
-    needs: Vec<Vec<Need>>,
+    needs: Vec<Vec<TestNeed>>,
 }
 
 impl Scenario {

@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 
 use super::{
     Template,
-    check::{self, At, Finding, Part, kind},
+    check::{self, At, FormError, Part, kind},
     keys, settings,
-    source::Refusal,
+    source::RecordRefusal,
     template::lookup,
 };
 
@@ -14,14 +14,14 @@ const NUL: &str = "neither an argument nor a variable can have a NUL in it";
 
 /// What one key of a provider takes from every test that runs on it.
 #[derive(Clone, Debug)]
-pub(super) struct Need {
+pub(super) struct TestNeed {
     /// Which provider's key it is, such as `args[0]` of provider `p`, and where.
     whose: String,
-    what: What,
+    what: NeededValue,
 }
 
 #[derive(Clone, Debug)]
-enum What {
+enum NeededValue {
     /// A value behind these keys of the input.
     Input { keys: Vec<String>, takes_nul: bool },
     /// An attachment.
@@ -40,7 +40,7 @@ pub(super) fn of_providers(
     scenario: &Map<String, Value>,
     names: &[&str],
     place_of: &mut dyn FnMut(&At<'_>) -> String,
-) -> Vec<Vec<Need>> {
+) -> Vec<Vec<TestNeed>> {
     let root = At::ROOT;
     let at = root.key("providers");
     let table = |name: &str| scenario.get("providers")?.get(name)?.as_object();
@@ -55,7 +55,7 @@ fn of_provider(
     table: &Map<String, Value>,
     at: &At<'_>,
     place_of: &mut dyn FnMut(&At<'_>) -> String,
-) -> Vec<Need> {
+) -> Vec<TestNeed> {
     let mut needs = Vec::new();
     each_filled(table, at, &mut |at, filled| {
         // Behind `providers` and the name.
@@ -63,10 +63,10 @@ fn of_provider(
         let whose = format!("`{key}` of provider `{name}` ({})", place_of(at));
         let mut add = |what| {
             let whose = whose.clone();
-            needs.push(Need { whose, what });
+            needs.push(TestNeed { whose, what });
         };
         match filled {
-            Filled::File(file) => add(What::File(file.to_owned())),
+            Filled::File(file) => add(NeededValue::File(file.to_owned())),
             Filled::Text { text, takes_nul } => {
                 let template = Template::parse(text).ok();
                 for keys in template
@@ -74,7 +74,7 @@ fn of_provider(
                     .flat_map(|template| template.keys_of("input"))
                 {
                     let keys = keys.to_vec();
-                    add(What::Input { keys, takes_nul });
+                    add(NeededValue::Input { keys, takes_nul });
                 }
             }
         }
@@ -83,7 +83,7 @@ fn of_provider(
 }
 
 /// Reports what templates of a scenario want and will never have, whatever its tests are.
-pub(super) fn check(scenario: &Map<String, Value>, findings: &mut Vec<Finding>) {
+pub(super) fn check(scenario: &Map<String, Value>, findings: &mut Vec<FormError>) {
     let root = At::ROOT;
     let at = root.key("providers");
     let providers = scenario.get("providers").and_then(Value::as_object);
@@ -105,14 +105,14 @@ pub(super) fn check(scenario: &Map<String, Value>, findings: &mut Vec<Finding>) 
 }
 
 /// Looks for what a provider's own configuration does not have, and for what can stand in no argument.
-fn check_provider(table: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Finding>) {
+fn check_provider(table: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<FormError>) {
     let nothing = Value::Object(Map::new());
     let config = table.get("config").unwrap_or(&nothing);
     each_filled(table, at, &mut |at, filled| {
         let Filled::Text { text, takes_nul } = filled else {
             return;
         };
-        let mut report = |refusal: Refusal| {
+        let mut report = |refusal: RecordRefusal| {
             let mut finding = at.finding(Part::Value, refusal.message, "this template");
             finding.help = refusal.help;
             findings.push(finding);
@@ -137,7 +137,7 @@ fn check_provider(table: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Fi
 }
 
 /// Looks through the templates of a test list for what no record will ever have.
-fn check_texts(value: &Value, at: &At<'_>, findings: &mut Vec<Finding>) {
+fn check_texts(value: &Value, at: &At<'_>, findings: &mut Vec<FormError>) {
     match value {
         Value::String(text) => {
             let template = Template::parse(text).ok();
@@ -179,27 +179,27 @@ fn unknown_keys(template: &Template) -> Vec<(String, String)> {
     of_file.chain(of_number).collect()
 }
 
-impl Need {
+impl TestNeed {
     /// Tells what a test with this input and these attachments lacks, if it does.
     pub(super) fn lack(
         &self,
         test: &str,
         input: &Value,
         files: &Map<String, Value>,
-    ) -> Option<Refusal> {
+    ) -> Option<RecordRefusal> {
         let Self { whose, what } = self;
         match what {
-            What::File(name) if files.contains_key(name) => None,
-            What::File(name) => {
+            NeededValue::File(name) if files.contains_key(name) => None,
+            NeededValue::File(name) => {
                 let known: Vec<_> = files.keys().map(String::as_str).collect();
-                Some(Refusal {
+                Some(RecordRefusal {
                     message: format!(
                         "test `{test}` has no attachment `{name}`, which {whose} needs"
                     ),
                     help: (!known.is_empty()).then(|| check::suggest(name, &known)),
                 })
             }
-            What::Input { keys, takes_nul } => match lookup(input, keys) {
+            NeededValue::Input { keys, takes_nul } => match lookup(input, keys) {
                 None => {
                     let mut refusal = missing("input", input, keys, &format!("test `{test}` has"));
                     refusal.message += &format!(", which {whose} needs");
@@ -218,7 +218,7 @@ impl Need {
 }
 
 /// Says that `keys` lead nowhere in `value`, and how far they led.
-fn missing(root: &str, value: &Value, keys: &[String], who_has: &str) -> Refusal {
+fn missing(root: &str, value: &Value, keys: &[String], who_has: &str) -> RecordRefusal {
     let there = (0..keys.len())
         .rev()
         .find_map(|length| Some((length, lookup(value, &keys[..length])?)));
@@ -239,7 +239,7 @@ fn missing(root: &str, value: &Value, keys: &[String], who_has: &str) -> Refusal
         }),
         other => Some(format!("`{place}` is {}, with nothing inside", kind(other))),
     };
-    Refusal {
+    RecordRefusal {
         message: format!("{who_has} no `{}`", path(root, keys)),
         help,
     }

@@ -19,14 +19,14 @@ use serde_json::{
 use super::{
     Mistake, Retries, Scenario, ScenarioError, Selection, Suite,
     attachments::Attachments,
-    check::{self, At, Finding},
-    error::Place,
+    check::{self, At, FormError},
+    error::RecordPlace,
     expect::Schema,
     form::Form,
     globs, keys,
     settings::Settings,
-    source::{Refusal, Source, fill_in, id_of, visit_records},
-    suite::{Definition, FileEntry, Line, Parts, RetriesEntry},
+    source::{RecordRefusal, RecordSource, fill_in, id_of, visit_records},
+    suite::{Definition, FileEntry, RetriesEntry, SuiteParts, TestLine},
     test_list::TestList,
 };
 use crate::model::{Digest, ProviderId, media_type};
@@ -37,7 +37,7 @@ const SHOWN_MISTAKES: usize = 10;
 ///
 /// Reports the first mistakes in the lists and how many there are. Where nothing is selected the suite is empty.
 pub fn normalise(scenario: &Scenario, selection: &Selection) -> Result<Suite, ScenarioError> {
-    let filter = Filter::new(scenario, selection)?;
+    let filter = SelectionFilter::new(scenario, selection)?;
     let mut normaliser = Normaliser::new(scenario, filter).map_err(ScenarioError::Store)?;
     visit_records(scenario, &mut |source, record| {
         normaliser.take(source, record);
@@ -46,7 +46,7 @@ pub fn normalise(scenario: &Scenario, selection: &Selection) -> Result<Suite, Sc
 }
 
 /// What was selected on the command line.
-struct Filter {
+struct SelectionFilter {
     tests: Option<GlobSet>,
     exclude: Option<GlobSet>,
     tags: Vec<String>,
@@ -55,7 +55,7 @@ struct Filter {
     repeat: Option<u32>,
 }
 
-impl Filter {
+impl SelectionFilter {
     fn new(scenario: &Scenario, selection: &Selection) -> Result<Self, ScenarioError> {
         let providers = compile(&selection.providers)?;
         let is_selected = |name: &str| providers.as_ref().is_none_or(|set| set.is_match(name));
@@ -112,10 +112,10 @@ struct Resolved {
 struct Normaliser<'s> {
     scenario: &'s Scenario,
     names: Vec<&'s str>,
-    filter: Filter,
+    filter: SelectionFilter,
     file: BufWriter<File>,
     line: Vec<u8>,
-    parts: Parts,
+    parts: SuiteParts,
     attachments: Attachments,
     schemas: HashMap<String, Digest>,
     /// Of every id, selected or not.
@@ -129,7 +129,7 @@ struct Normaliser<'s> {
 }
 
 impl<'s> Normaliser<'s> {
-    fn new(scenario: &'s Scenario, filter: Filter) -> io::Result<Self> {
+    fn new(scenario: &'s Scenario, filter: SelectionFilter) -> io::Result<Self> {
         let providers = scenario.providers.iter();
         Ok(Self {
             scenario,
@@ -138,7 +138,7 @@ impl<'s> Normaliser<'s> {
             // Without a name: nothing is left of it, however the process ends.
             file: BufWriter::with_capacity(1 << 16, tempfile::tempfile()?),
             line: Vec::new(),
-            parts: Parts::new(scenario.grants_writing()),
+            parts: SuiteParts::new(scenario.grants_writing()),
             attachments: Attachments::default(),
             schemas: HashMap::new(),
             ids: Vec::new(),
@@ -150,9 +150,9 @@ impl<'s> Normaliser<'s> {
         })
     }
 
-    fn take(&mut self, source: &Source<'_>, record: Result<Map<String, Value>, String>) {
+    fn take(&mut self, source: &RecordSource<'_>, record: Result<Map<String, Value>, String>) {
         let taken = record
-            .map_err(Refusal::from)
+            .map_err(RecordRefusal::from)
             .and_then(|record| self.resolve(source, record))
             .and_then(|test| self.add(source, &test));
         if let Err(refusal) = taken {
@@ -177,9 +177,9 @@ impl<'s> Normaliser<'s> {
 
     fn resolve(
         &mut self,
-        source: &Source<'_>,
+        source: &RecordSource<'_>,
         record: Map<String, Value>,
-    ) -> Result<Resolved, Refusal> {
+    ) -> Result<Resolved, RecordRefusal> {
         let mut test = match source.list {
             Some(from) => fill_in(from, source.number, record)?,
             None => record,
@@ -214,9 +214,9 @@ impl<'s> Normaliser<'s> {
 
     fn providers(
         &mut self,
-        source: &Source<'_>,
+        source: &RecordSource<'_>,
         test: &mut Map<String, Value>,
-    ) -> Result<Vec<u32>, Refusal> {
+    ) -> Result<Vec<u32>, RecordRefusal> {
         let written = test
             .remove("providers")
             .filter(|written| !written.is_null());
@@ -229,7 +229,7 @@ impl<'s> Normaliser<'s> {
         Ok(places)
     }
 
-    fn matching(&mut self, written: Value) -> Result<Vec<u32>, Refusal> {
+    fn matching(&mut self, written: Value) -> Result<Vec<u32>, RecordRefusal> {
         if let Some((last, places)) = &self.providers
             && *last == written
         {
@@ -237,7 +237,7 @@ impl<'s> Normaliser<'s> {
         }
         let table = Map::from_iter([("providers".to_owned(), written.clone())]);
         if let Some((_, glob)) = globs::unmatched(&table, &self.names).first() {
-            return Err(Refusal {
+            return Err(RecordRefusal {
                 message: format!("no provider matches `{glob}`"),
                 help: Some(check::suggest(glob, &self.names)),
             });
@@ -248,7 +248,7 @@ impl<'s> Normaliser<'s> {
     }
 
     /// Checks an expectation and writes it down; most records have the one of the record before.
-    fn resolve_expect(&mut self, expect: Option<Value>) -> Result<Arc<RawValue>, Refusal> {
+    fn resolve_expect(&mut self, expect: Option<Value>) -> Result<Arc<RawValue>, RecordRefusal> {
         let mut expect = match expect {
             None | Some(Value::Null) => Value::Object(Map::new()),
             Some(expect) => expect,
@@ -277,11 +277,11 @@ impl<'s> Normaliser<'s> {
         Ok(text)
     }
 
-    fn schema(&mut self, file: &str) -> Result<Digest, Refusal> {
+    fn schema(&mut self, file: &str) -> Result<Digest, RecordRefusal> {
         if let Some(digest) = self.schemas.get(file) {
             return Ok(*digest);
         }
-        let refusal = |reason: String| Refusal::from(format!("schema `{file}`: {reason}"));
+        let refusal = |reason: String| RecordRefusal::from(format!("schema `{file}`: {reason}"));
         let path = self.scenario.directory.join(file);
         self.parts.name("a schema", &path);
         let bytes = fs_err::read(path).map_err(|error| refusal(error.to_string()))?;
@@ -305,7 +305,7 @@ impl<'s> Normaliser<'s> {
         Ok(digest)
     }
 
-    fn add(&mut self, source: &Source<'_>, test: &Resolved) -> Result<(), Refusal> {
+    fn add(&mut self, source: &RecordSource<'_>, test: &Resolved) -> Result<(), RecordRefusal> {
         self.ids.push(hash_of(&test.id));
         for path in source.attachments(self.scenario, &test.files) {
             // Selected or not: it may be another time.
@@ -318,7 +318,7 @@ impl<'s> Normaliser<'s> {
         let files = self.files(source, &test.files)?;
         let repeat = self.filter.repeat.or(test.settings.repeat).unwrap_or(1);
         let retries = self.retries(&test.settings);
-        let line = Line {
+        let line = TestLine {
             expect: &test.expect,
             files: &raw(&files),
             id: &test.id,
@@ -337,7 +337,7 @@ impl<'s> Normaliser<'s> {
     }
 
     /// Looks for what the templates of its providers take from a test and it does not have.
-    fn find_lacks(&mut self, source: &Source<'_>, test: &Resolved) {
+    fn find_lacks(&mut self, source: &RecordSource<'_>, test: &Resolved) {
         let places = test.providers.iter().map(|place| *place as usize);
         for need in places.flat_map(|place| &self.scenario.needs[place]) {
             if let Some(refusal) = need.lack(&test.id, &test.input, &test.files) {
@@ -365,9 +365,9 @@ impl<'s> Normaliser<'s> {
 
     fn files(
         &mut self,
-        source: &Source<'_>,
+        source: &RecordSource<'_>,
         files: &Map<String, Value>,
-    ) -> Result<Vec<FileEntry>, Refusal> {
+    ) -> Result<Vec<FileEntry>, RecordRefusal> {
         let mut entries = Vec::new();
         for (name, file) in files {
             let file = file.as_str().unwrap_or_default();
@@ -426,14 +426,14 @@ impl<'s> Normaliser<'s> {
     }
 }
 
-fn refuse_first(value: &Value, form: &Form) -> Result<(), Refusal> {
+fn refuse_first(value: &Value, form: &Form) -> Result<(), RecordRefusal> {
     let mut findings = Vec::new();
     check::check(value, form, &At::ROOT, &mut findings);
     refuse(findings)
 }
 
 /// One mistake per record is enough: the next look shows the next.
-fn refuse(findings: Vec<Finding>) -> Result<(), Refusal> {
+fn refuse(findings: Vec<FormError>) -> Result<(), RecordRefusal> {
     let Some(finding) = findings.into_iter().next() else {
         return Ok(());
     };
@@ -441,7 +441,7 @@ fn refuse(findings: Vec<Finding>) -> Result<(), Refusal> {
         0 | 1 => finding.message,
         _ => format!("`{}`: {}", check::show(&finding.path), finding.message),
     };
-    Err(Refusal {
+    Err(RecordRefusal {
         message,
         help: finding.help,
     })
@@ -454,7 +454,7 @@ struct Mistakes {
 }
 
 impl Mistakes {
-    fn add(&mut self, place: &Place, refusal: Refusal) {
+    fn add(&mut self, place: &RecordPlace, refusal: RecordRefusal) {
         self.total += 1;
         if self.first.len() < SHOWN_MISTAKES {
             self.first.push(Mistake {

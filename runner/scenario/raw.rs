@@ -11,7 +11,7 @@ use toml::{
 
 use super::{
     Problem,
-    check::{Finding, Part, Step},
+    check::{FormError, Part, ValueStep},
 };
 
 /// A TOML text that has been parsed.
@@ -45,21 +45,21 @@ impl<'a> Document<'a> {
     }
 
     /// Where something stands. What does not exist stands where the last existing step does.
-    pub(super) fn span(&self, path: &[Step], part: Part) -> SourceSpan {
+    pub(super) fn span(&self, path: &[ValueStep], part: Part) -> SourceSpan {
         self.find(path, part).into()
     }
 
     /// Where the item of an array at the top begins.
     pub(super) fn item(&self, array: &str, index: usize) -> usize {
-        let path = [Step::Key(array.to_owned()), Step::Index(index)];
+        let path = [ValueStep::Key(array.to_owned()), ValueStep::Index(index)];
         self.find(&path, Part::Value).start
     }
 
     /// The keys of the table at `path` in the order in which they are written.
-    pub(super) fn keys_in_order(&self, path: &[Step]) -> Vec<&str> {
+    pub(super) fn keys_in_order(&self, path: &[ValueStep]) -> Vec<&str> {
         let mut table = self.root.get_ref();
         for step in path {
-            let Step::Key(key) = step else {
+            let ValueStep::Key(key) = step else {
                 return Vec::new();
             };
             match table.get(key.as_str()).map(Spanned::get_ref) {
@@ -73,13 +73,13 @@ impl<'a> Document<'a> {
     }
 
     /// Turns a finding into a problem with its place.
-    pub(super) fn locate(&self, finding: Finding) -> Problem {
+    pub(super) fn locate(&self, finding: FormError) -> Problem {
         let span = self.span(&finding.path, finding.part);
         Problem::new(finding.message, &finding.label, span).with_help(finding.help)
     }
 
-    fn find(&self, path: &[Step], part: Part) -> Range<usize> {
-        let Some((Step::Key(first), rest)) = path.split_first() else {
+    fn find(&self, path: &[ValueStep], part: Part) -> Range<usize> {
+        let Some((ValueStep::Key(first), rest)) = path.split_first() else {
             return 0..0;
         };
         let Some((key, mut value)) = self.root.get_ref().get_key_value(first.as_str()) else {
@@ -88,13 +88,13 @@ impl<'a> Document<'a> {
         let mut key = key.span();
         for step in rest {
             match (step, value.get_ref()) {
-                (Step::Key(name), DeValue::Table(table)) => {
+                (ValueStep::Key(name), DeValue::Table(table)) => {
                     let Some((next_key, next)) = table.get_key_value(name.as_str()) else {
                         break;
                     };
                     (key, value) = (next_key.span(), next);
                 }
-                (Step::Index(index), DeValue::Array(items)) => {
+                (ValueStep::Index(index), DeValue::Array(items)) => {
                     let Some(next) = items.get(*index) else { break };
                     (key, value) = (next.span(), next);
                 }

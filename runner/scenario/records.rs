@@ -10,7 +10,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     Problem,
     check::{self, At},
-    files::Format,
+    files::ListFormat,
     keys,
     raw::{Document, Lines},
 };
@@ -22,12 +22,12 @@ const WHOLE_FILE_BYTES: u64 = 16 << 20;
 pub(super) type Visit<'v> = dyn FnMut(Option<u64>, Result<Map<String, Value>, String>) + 'v;
 
 /// Reads the records of the file in `path` and hands each to `visit`.
-pub(super) fn read(path: &Path, format: Format, visit: &mut Visit<'_>) {
+pub(super) fn read(path: &Path, format: ListFormat, visit: &mut Visit<'_>) {
     let done = match format {
-        Format::JsonLines => json_lines(path, visit),
-        Format::Json => whole(path).map(|text| json(&text, visit)),
-        Format::Csv => csv(path, visit),
-        Format::Toml => whole(path).map(|text| toml(&text, visit)),
+        ListFormat::JsonLines => json_lines(path, visit),
+        ListFormat::Json => whole(path).map(|text| json(&text, visit)),
+        ListFormat::Csv => csv(path, visit),
+        ListFormat::Toml => whole(path).map(|text| toml(&text, visit)),
     };
     if let Err(error) = done {
         visit(None, Err(error.to_string()));
@@ -192,16 +192,20 @@ fn without_place(error: &serde_json::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Format, read};
+    use super::{ListFormat, read};
 
     fn messages(name: &str, write: impl FnOnce(&fs_err::File)) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
         write(&fs_err::File::create(&path).unwrap());
         let mut messages = Vec::new();
-        read(&path, Format::of(&path).unwrap(), &mut |line, record| {
-            messages.push(format!("{line:?} {record:?}"));
-        });
+        read(
+            &path,
+            ListFormat::of(&path).unwrap(),
+            &mut |line, record| {
+                messages.push(format!("{line:?} {record:?}"));
+            },
+        );
         messages
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     MissingKey, Scenario, check,
-    error::Place,
+    error::RecordPlace,
     files::ListFile,
     form::{Form, Key},
     keys, records,
@@ -17,8 +17,8 @@ use super::{
 };
 
 /// Where a record comes from.
-pub(super) struct Source<'a> {
-    pub(super) place: Place,
+pub(super) struct RecordSource<'a> {
+    pub(super) place: RecordPlace,
     /// The number of the record in its file, from 1.
     pub(super) number: u64,
     pub(super) list: Option<&'a FromList<'a>>,
@@ -31,7 +31,7 @@ pub(super) struct FromList<'a> {
     pub(super) about: Value,
 }
 
-impl Source<'_> {
+impl RecordSource<'_> {
     /// Where the attachments of its test are looked for.
     pub(super) fn directory<'a>(&'a self, scenario: &'a Scenario) -> &'a Path {
         match self.list {
@@ -51,7 +51,8 @@ impl Source<'_> {
     }
 }
 
-pub(super) type VisitRecord<'v> = dyn FnMut(&Source<'_>, Result<Map<String, Value>, String>) + 'v;
+pub(super) type VisitRecord<'v> =
+    dyn FnMut(&RecordSource<'_>, Result<Map<String, Value>, String>) + 'v;
 
 pub(super) fn visit_records(scenario: &Scenario, visit: &mut VisitRecord<'_>) {
     let file = scenario
@@ -61,8 +62,8 @@ pub(super) fn visit_records(scenario: &Scenario, visit: &mut VisitRecord<'_>) {
         .to_string_lossy();
     let file: Arc<str> = file.into();
     for test in &scenario.tests {
-        let source = Source {
-            place: Place {
+        let source = RecordSource {
+            place: RecordPlace {
                 file: Arc::clone(&file),
                 line: Some(test.line),
             },
@@ -78,8 +79,8 @@ pub(super) fn visit_records(scenario: &Scenario, visit: &mut VisitRecord<'_>) {
             let mut number = 0;
             records::read(&file.path, file.format, &mut |line, record| {
                 number += 1;
-                let source = Source {
-                    place: Place {
+                let source = RecordSource {
+                    place: RecordPlace {
                         file: Arc::clone(&file.name),
                         line,
                     },
@@ -99,7 +100,7 @@ pub(super) fn fill_in(
     from: &FromList<'_>,
     number: u64,
     record: Map<String, Value>,
-) -> Result<Map<String, Value>, Refusal> {
+) -> Result<Map<String, Value>, RecordRefusal> {
     let list = from.list;
     if list.id.is_none() && list.input.is_none() && list.expect.is_none() {
         return Ok(record);
@@ -111,7 +112,7 @@ pub(super) fn fill_in(
         ("file", &from.about),
         ("row_number", &number),
     ];
-    let missing = |key: &str, error: MissingKey| Refusal {
+    let missing = |key: &str, error: MissingKey| RecordRefusal {
         message: format!("{error}, which the list's `{key}` needs"),
         help: row.as_object().and_then(|row| suggest_key(&error, row)),
     };
@@ -171,7 +172,7 @@ fn about(file: &ListFile) -> Value {
     })
 }
 
-pub(super) fn id_of(source: &Source<'_>, mut record: Map<String, Value>) -> Option<String> {
+pub(super) fn id_of(source: &RecordSource<'_>, mut record: Map<String, Value>) -> Option<String> {
     if let Some(from) = source.list {
         record = fill_in(from, source.number, record).ok()?;
     }
@@ -182,12 +183,12 @@ pub(super) fn id_of(source: &Source<'_>, mut record: Map<String, Value>) -> Opti
 }
 
 /// Why a record makes no test.
-pub(super) struct Refusal {
+pub(super) struct RecordRefusal {
     pub(super) message: String,
     pub(super) help: Option<String>,
 }
 
-impl From<String> for Refusal {
+impl From<String> for RecordRefusal {
     fn from(message: String) -> Self {
         Self {
             message,

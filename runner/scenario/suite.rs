@@ -25,11 +25,11 @@ const BLOCK_BYTES: u64 = 1 << 20;
 /// The selected tests of a scenario, resolved and in order. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Suite {
-    inner: Arc<Inner>,
+    inner: Arc<SuiteData>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct SuiteData {
     file: Arc<File>,
     /// Whether it has no name yet, because nobody has stored it.
     is_new: bool,
@@ -44,7 +44,7 @@ struct Inner {
 impl Suite {
     /// Opens a stored suite. Its attachments are wherever the caller has put them.
     pub fn open(file: File) -> io::Result<Self> {
-        let mut parts = Parts::default();
+        let mut parts = SuiteParts::default();
         let mut reader = BufReader::new(&file);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line)? > 0 {
@@ -201,7 +201,7 @@ pub(super) struct Definition {
 
 /// A test as it stands in the file. The fields are sorted, so that equal tests are equal bytes.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Line<'a> {
+pub(super) struct TestLine<'a> {
     #[serde(borrow)]
     pub(super) expect: &'a RawValue,
     #[serde(borrow)]
@@ -243,7 +243,7 @@ pub(super) struct RetriesEntry {
 
 /// What is learnt of a suite while its lines pass by, in whichever direction.
 #[derive(Default)]
-pub(super) struct Parts {
+pub(super) struct SuiteParts {
     hasher: Sha256,
     index: Index,
     schemas: BTreeMap<Digest, Arc<Schema>>,
@@ -253,7 +253,7 @@ pub(super) struct Parts {
     named: Option<BTreeSet<(&'static str, PathBuf)>>,
 }
 
-impl Parts {
+impl SuiteParts {
     /// Takes one line, with its newline.
     pub(super) fn take(&mut self, line: &[u8]) -> io::Result<()> {
         if line.starts_with(DEFINITION.as_bytes()) {
@@ -263,7 +263,7 @@ impl Parts {
             self.define(digest, Arc::new(schema), line);
             return Ok(());
         }
-        let Line {
+        let TestLine {
             providers,
             repeat,
             files,
@@ -317,7 +317,7 @@ impl Parts {
         is_new: bool,
         attachments: BTreeMap<Digest, PathBuf>,
     ) -> Suite {
-        let inner = Inner {
+        let inner = SuiteData {
             file: Arc::new(file),
             is_new,
             digest: Digest::finish(self.hasher),
@@ -385,7 +385,7 @@ impl Memos {
         first_ordinal: u64,
         schemas: &BTreeMap<Digest, Arc<Schema>>,
     ) -> io::Result<Test> {
-        let line: Line<'_> = serde_json::from_slice(line)?;
+        let line: TestLine<'_> = serde_json::from_slice(line)?;
         let (expect, judgement) = self.expect.get(line.expect, |text| {
             Ok((read_expect(text, schemas)?, judgement_digest(text)))
         })?;
@@ -436,7 +436,7 @@ impl<T: Clone> Memo<T> {
     }
 }
 
-fn execution_digest(line: &Line<'_>) -> Digest {
+fn execution_digest(line: &TestLine<'_>) -> Digest {
     let mut hasher = Sha256::new();
     // Neither an id nor JSON text has a newline in it.
     for part in [line.id, line.input.get(), line.tags.get(), line.files.get()] {

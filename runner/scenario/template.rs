@@ -6,12 +6,12 @@ use thiserror::Error;
 /// A text in which `{{root.key.0}}` stands for a value. There is no logic in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    pieces: Vec<Piece>,
+    pieces: Vec<TemplatePiece>,
 }
 
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum TemplatePiece {
     /// What stands there as it is.
     Text(String),
     /// What stands for a value. Never empty: the root, then keys and indexes.
@@ -52,26 +52,28 @@ impl Template {
         while let Some((before, after)) = rest.split_once("{{") {
             let (path, behind) = after.split_once("}}").ok_or(TemplateError::Unclosed)?;
             if !before.is_empty() {
-                pieces.push(Piece::Text(before.to_owned()));
+                pieces.push(TemplatePiece::Text(before.to_owned()));
             }
-            pieces.push(Piece::Path(parse_path(path)?));
+            pieces.push(TemplatePiece::Path(parse_path(path)?));
             rest = behind;
         }
         if !rest.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
+            pieces.push(TemplatePiece::Text(rest.to_owned()));
         }
         Ok(Self { pieces })
     }
 
     /// Its parts, in order: texts and paths.
-    pub fn pieces(&self) -> &[Piece] {
+    pub fn pieces(&self) -> &[TemplatePiece] {
         &self.pieces
     }
 
     /// Refuses paths that begin with something else than one of `roots`.
     pub fn check_roots(&self, roots: &[&str]) -> Result<(), TemplateError> {
         for piece in &self.pieces {
-            let Piece::Path(path) = piece else { continue };
+            let TemplatePiece::Path(path) = piece else {
+                continue;
+            };
             if !roots.contains(&path[0].as_str()) {
                 return Err(TemplateError::Root {
                     path: path.join("."),
@@ -90,18 +92,18 @@ impl Template {
     /// The keys behind `root` of every path that begins with it: of `{{secret.API_KEY}}`, `["API_KEY"]`.
     pub fn keys_of<'a>(&'a self, root: &'a str) -> impl Iterator<Item = &'a [String]> {
         self.pieces.iter().filter_map(move |piece| match piece {
-            Piece::Path(path) => path
+            TemplatePiece::Path(path) => path
                 .split_first()
                 .filter(|(first, _)| *first == root)
                 .map(|(_, keys)| keys),
-            Piece::Text(_) => None,
+            TemplatePiece::Text(_) => None,
         })
     }
 
     /// Fills the template in. When it is one path and nothing else, the value keeps its type; otherwise it is a text.
     pub fn render_value(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
         match self.pieces.as_slice() {
-            [Piece::Path(path)] => find(roots, path).cloned(),
+            [TemplatePiece::Path(path)] => find(roots, path).cloned(),
             _ => self.render_text(roots).map(Value::String),
         }
     }
@@ -111,8 +113,8 @@ impl Template {
         let mut text = String::new();
         for piece in &self.pieces {
             match piece {
-                Piece::Text(literal) => text.push_str(literal),
-                Piece::Path(path) => match find(roots, path)? {
+                TemplatePiece::Text(literal) => text.push_str(literal),
+                TemplatePiece::Path(path) => match find(roots, path)? {
                     Value::String(string) => text.push_str(string),
                     other => text.push_str(&other.to_string()),
                 },
@@ -124,14 +126,14 @@ impl Template {
 
 /// A value in which every string is a template.
 #[derive(Clone, Debug)]
-pub(super) enum Shape {
+pub(super) enum TemplateValue {
     Constant(Value),
     Text(Template),
     List(Vec<Self>),
     Table(Vec<(String, Self)>),
 }
 
-impl Shape {
+impl TemplateValue {
     pub(super) fn parse(value: &Value) -> Result<Self, TemplateError> {
         match value {
             Value::String(text) if text.contains("{{") => Template::parse(text).map(Self::Text),

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use globset::GlobSet;
 
-use super::{Template, files::ListFile, settings::Settings, template::Shape};
+use super::{Template, files::ListFile, settings::Settings, template::TemplateValue};
 
 /// A test list as the scenario writes it.
 #[derive(Clone, Debug)]
@@ -13,8 +13,8 @@ pub(super) struct TestList {
     /// Where more of them may come to lie.
     pub(super) folders: BTreeSet<PathBuf>,
     pub(super) id: Option<Template>,
-    pub(super) input: Option<Shape>,
-    pub(super) expect: Option<Shape>,
+    pub(super) input: Option<TemplateValue>,
+    pub(super) expect: Option<TemplateValue>,
     /// Its records are data, and not tests as they stand: there are templates.
     pub(super) is_data: bool,
     pub(super) providers: Vec<u32>,

@@ -11,14 +11,14 @@ use serde_json::{Map, Value};
 
 use super::{
     OutputForm, Problem, Protocol, Provider, Rate, Reuse, RunOptions, Scenario, Stdin, Template,
-    check::{self, At, Finding, Part, Step},
-    files::{self, Format, ListFile},
+    check::{self, At, FormError, Part, ValueStep},
+    files::{self, ListFile, ListFormat},
     globs, grants, keys,
-    needs::{self, Need},
+    needs::{self, TestNeed},
     provider::read_limits,
     raw::{Document, Lines},
     settings::{self, Settings},
-    template::Shape,
+    template::TemplateValue,
     test_list::TestList,
 };
 use crate::model::{Digest, ProviderId};
@@ -70,7 +70,7 @@ pub(super) fn validate(
         document: &document,
         text,
         directory: files::directory_of(path),
-        names: document.keys_in_order(&[Step::Key("providers".into())]),
+        names: document.keys_in_order(&[ValueStep::Key("providers".into())]),
         named_files,
         findings,
         problems,
@@ -88,7 +88,7 @@ struct Validator<'a> {
     /// The providers' names in the order written.
     names: Vec<&'a str>,
     named_files: NamedFiles,
-    findings: Vec<Finding>,
+    findings: Vec<FormError>,
     problems: Vec<Problem>,
 }
 
@@ -141,7 +141,7 @@ impl Validator<'_> {
     }
 
     /// What each provider takes from its tests; a scenario that was stored has been looked through.
-    fn needs(&mut self, path: &Path, root: &Map<String, Value>) -> Vec<Vec<Need>> {
+    fn needs(&mut self, path: &Path, root: &Map<String, Value>) -> Vec<Vec<TestNeed>> {
         if self.named_files == NamedFiles::Stored {
             return Vec::new();
         }
@@ -178,7 +178,7 @@ impl Validator<'_> {
         if self.named_files == NamedFiles::Needed && !path.exists() {
             self.not_found("plugin", plugin, &at.key("plugin"));
         }
-        let span = ["providers", name, "plugin"].map(|key| Step::Key(key.to_owned()));
+        let span = ["providers", name, "plugin"].map(|key| ValueStep::Key(key.to_owned()));
         let object = |key| table.get(key).and_then(Value::as_object);
         let args = settings::strings(table, "args");
         let output = string(table, "output").map(OutputForm::read);
@@ -277,9 +277,9 @@ impl Validator<'_> {
     fn duplicate(&mut self, id: &str, first: usize, second: usize) {
         let span = |index| {
             let path = [
-                Step::Key("tests".into()),
-                Step::Index(index),
-                Step::Key("id".into()),
+                ValueStep::Key("tests".into()),
+                ValueStep::Index(index),
+                ValueStep::Key("id".into()),
             ];
             self.document.span(&path, Part::Value)
         };
@@ -377,11 +377,11 @@ impl Validator<'_> {
         self.expect(list, at);
         let (files, folders) = self.list_files(list, at);
         self.provider_globs(list, at);
-        let shape = |key| list.get(key).map(Shape::parse).transpose().ok();
+        let shape = |key| list.get(key).map(TemplateValue::parse).transpose().ok();
         let (input, expect) = (shape("input")?, shape("expect")?);
         let mut shapes = input.iter().chain(&expect);
         Some(TestList {
-            is_data: list.contains_key("id") || shapes.any(Shape::is_template),
+            is_data: list.contains_key("id") || shapes.any(TemplateValue::is_template),
             files,
             folders,
             providers: globs::matching(list, &self.names),
@@ -428,7 +428,7 @@ impl Validator<'_> {
             }
             for name in matching.names {
                 let path = self.directory.join(&name);
-                let Some(format) = Format::of(&path) else {
+                let Some(format) = ListFormat::of(&path) else {
                     let help =
                         "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`".to_owned();
                     let message = format!("`{name}` is no test list");

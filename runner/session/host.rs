@@ -8,7 +8,7 @@ use nix::unistd::User;
 use super::SessionLog;
 use crate::{
     model::Actor,
-    run::{StopSignals, wall_clock},
+    run::{OverdueAction, StopSignals, wall_clock},
 };
 
 /// What the process offers to what runs in it. Whoever embeds the runner decides all of it.
@@ -27,6 +27,8 @@ pub struct Host {
     /// What stops the sessions of this process from outside, beside requests of other processes; `None` leaves the
     /// process's signals alone.
     pub signals: Option<StopSignals>,
+    /// What is done about a session that does not end within the bounds of a stop.
+    pub overdue: OverdueAction,
     /// Where what the runner traces goes.
     pub log: SessionLog,
     /// What the program was called with, without its name, as the logs of runs tell it.
@@ -39,7 +41,8 @@ pub struct Host {
 
 impl Host {
     /// A host that offers nothing but `program`, which calls `runner::serve_child`, and a folder for temporary
-    /// files: no environment, no signals, no tools that build plugins, no cache but the one in the results root.
+    /// files: no environment, no signals, no tools that build plugins, no cache but the one in the results root. A session
+    /// that does not end within the bounds of a stop ends the process.
     pub fn new(program: impl Into<PathBuf>, scratch_root: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
@@ -48,6 +51,7 @@ impl Host {
             search_path: OsString::new(),
             variable: |_| None,
             signals: None,
+            overdue: OverdueAction::default(),
             log: SessionLog::default(),
             arguments: Vec::new(),
             now: wall_clock,

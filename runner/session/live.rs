@@ -21,7 +21,9 @@ use crate::{
     model::Counts,
     plugin::{self, Engine, EngineOptions, Interrupt},
     record::{Conclusion, History, RecordError, Recorder, Store, Written},
-    run::{self, Message, Plan, Session, SessionEnd, StopRequest, Watch, Watchdog},
+    run::{
+        self, Plan, Session, SessionEnd, SessionMessage, StopRequest, Watchdog, WatchdogSettings,
+    },
 };
 
 /// As long as any process lives.
@@ -33,7 +35,7 @@ pub(super) struct Live<'a> {
     host: &'a Host,
     store: &'a Store,
     recorder: Recorder,
-    inbox: UnboundedReceiver<Message>,
+    inbox: UnboundedReceiver<SessionMessage>,
     interrupt: Interrupt,
     watchdog: Watchdog,
 }
@@ -60,7 +62,8 @@ impl<'a> Live<'a> {
             signals.listen(stop.clone());
         }
 
-        let acks: Acks = Box::new(move |written| drop(sender.send(Message::Written(written))));
+        let acks: Acks =
+            Box::new(move |written| drop(sender.send(SessionMessage::Written(written))));
         let recorder = open(acks).map_err(Error::record)?;
         match recorder.open_log() {
             Ok(file) => host.log.go_to(file, plan.given_secrets()),
@@ -69,7 +72,7 @@ impl<'a> Live<'a> {
         story::begin(plan, &recorder, host);
         // The time in which it waits for others does not count.
         let timeout = (!store.is_to_be_alone()).then(|| plan.timeout());
-        let watchdog = watch(plan, &recorder, timeout, stop.clone())?;
+        let watchdog = watch(plan, &recorder, host, timeout, stop.clone())?;
         if let Some(signals) = &host.signals {
             let told = watchdog.told();
             signals.listen(move |request| {
@@ -156,7 +159,7 @@ impl<'a> Live<'a> {
         }
         tracing::info!("waiting for the other runs in the results root to end");
         let alone = until(self.host, || {
-            if let Ok(Message::Stop(request)) = self.inbox.try_recv() {
+            if let Ok(SessionMessage::Stop(request)) = self.inbox.try_recv() {
                 return Some(Err(SessionEnd::stopped_early(request.cause(), counts)));
             }
             match self.store.try_alone((self.host.now)()) {
@@ -183,7 +186,7 @@ pub(super) fn make_room(plan: &mut Plan, observe: &mut dyn Observe) -> Result<()
 }
 
 fn stopper(
-    sender: &UnboundedSender<Message>,
+    sender: &UnboundedSender<SessionMessage>,
     interrupt: &Interrupt,
 ) -> impl Fn(StopRequest) + Clone + Send + 'static {
     let (sender, interrupt) = (sender.clone(), interrupt.clone());
@@ -192,24 +195,26 @@ fn stopper(
             interrupt.request();
         }
         // Without a dispatcher there is nothing left to stop.
-        drop(sender.send(Message::Stop(request)));
+        drop(sender.send(SessionMessage::Stop(request)));
     }
 }
 
 fn watch(
     plan: &Plan,
     recorder: &Recorder,
+    host: &Host,
     timeout: Option<Duration>,
     stop: impl Fn(StopRequest) + Send + 'static,
 ) -> Result<Watchdog, Error> {
-    let watch = Watch {
+    let settings = WatchdogSettings {
         run_dir: recorder.run_dir().into(),
         holding: recorder.holding(),
         timeout,
         grace: plan.grace(),
         exit_code: |reason, signal| ExitStatus::of_unkept_stop(reason, signal).code().into(),
+        overdue: host.overdue.clone(),
     };
-    Watchdog::start(watch, stop)
+    Watchdog::start(settings, stop)
         .map_err(|error| Error::internal(miette!("cannot start the watchdog: {error}")))
 }
 

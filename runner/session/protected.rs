@@ -23,6 +23,7 @@ pub(super) fn of_process(host: &Host) -> Vec<Protected> {
         search_path,
         variable,
         signals: _,
+        overdue: _,
         log: _,
         arguments: _,
         now: _,

@@ -13,14 +13,14 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The command line's cap on every attempt.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Budget {
-    pub(super) cap: Option<Duration>,
+pub(in crate::run) struct Budget {
+    pub(in crate::run) cap: Option<Duration>,
 }
 
 /// When an attempt must have ended, and which rule says so.
 #[derive(Clone, Debug)]
-pub(super) struct Deadline {
-    pub(super) at: Moment,
+pub(in crate::run) struct Deadline {
+    pub(in crate::run) at: Moment,
     /// How long that is from the attempt's start.
     pub(super) after: Duration,
     pub(super) rule: Rule,
@@ -80,7 +80,7 @@ impl Deadline {
 
 impl Budget {
     /// Finds the smallest of the nested deadlines for an attempt that starts `now`.
-    pub(super) fn deadline(
+    pub(in crate::run) fn deadline(
         self,
         test: &Test,
         limits: &Limits,

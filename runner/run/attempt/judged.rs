@@ -2,7 +2,7 @@
 
 use super::{
     deadline::Deadline,
-    unmade::{Identity, blank, stop_error},
+    unmade::{AttemptIdentity, blank, stop_error},
 };
 use crate::{
     judge::{self, Evidence, Judgement, judge},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How a call has ended, in the words of its row.
-enum Came {
+enum CallEnd {
     Reply(Reply),
     Error(AttemptError),
     Timeout(AttemptError),
@@ -20,15 +20,20 @@ enum Came {
 }
 
 /// Turns what happened into an attempt.
-pub(super) fn judged(of: Identity, expect: &Expect, deadline: &Deadline, ended: Ended) -> Attempt {
-    let came = match ended.ending {
-        Ending::Reply(reply) => Came::Reply(reply),
-        Ending::Error(error) => Came::Error(error),
-        Ending::Timeout => Came::Timeout(timeout_error(deadline)),
-        Ending::Stopped => Came::Stopped,
+pub(in crate::run) fn judged(
+    of: AttemptIdentity,
+    expect: &Expect,
+    deadline: &Deadline,
+    ended: Ended,
+) -> Attempt {
+    let end = match ended.ending {
+        Ending::Reply(reply) => CallEnd::Reply(reply),
+        Ending::Error(error) => CallEnd::Error(error),
+        Ending::Timeout => CallEnd::Timeout(timeout_error(deadline)),
+        Ending::Stopped => CallEnd::Stopped,
     };
     let evidence = Evidence {
-        ending: came.as_evidence(),
+        ending: end.as_evidence(),
         duration: ended.duration,
         peak_memory: ended.usage.peak_memory,
         stderr: &ended.stderr,
@@ -36,7 +41,7 @@ pub(super) fn judged(of: Identity, expect: &Expect, deadline: &Deadline, ended: 
     };
     let judgement = judge(expect, &evidence);
     let is_good = matches!(judgement.outcome, Outcome::Passed | Outcome::Stopped);
-    let mut attempt = came.into_attempt(of, judgement);
+    let mut attempt = end.into_attempt(of, judgement);
     // A guest may well do without what the machine lacked, and a result not without its artifacts.
     let lacked = ended.lacked.filter(|_| !is_good);
     let is_stopped = attempt.outcome == Outcome::Stopped;
@@ -56,10 +61,10 @@ pub(super) fn judged(of: Identity, expect: &Expect, deadline: &Deadline, ended: 
     }
 }
 
-impl Came {
-    fn as_evidence(&self) -> judge::Ending<'_> {
+impl CallEnd {
+    fn as_evidence(&self) -> judge::EndEvidence<'_> {
         match self {
-            Self::Reply(reply) => judge::Ending::Reply(judge::Reply {
+            Self::Reply(reply) => judge::EndEvidence::Reply(judge::ReplyEvidence {
                 output: &reply.output,
                 verdict: reply.verdict,
                 has_failed_checks: reply
@@ -69,13 +74,13 @@ impl Came {
                 score: reply.score,
                 exit_code: reply.exit_code,
             }),
-            Self::Error(error) => judge::Ending::Error(error),
-            Self::Timeout(error) => judge::Ending::Timeout(error),
-            Self::Stopped => judge::Ending::Stopped,
+            Self::Error(error) => judge::EndEvidence::Error(error),
+            Self::Timeout(error) => judge::EndEvidence::Timeout(error),
+            Self::Stopped => judge::EndEvidence::Stopped,
         }
     }
 
-    fn into_attempt(self, of: Identity, judgement: Judgement) -> Attempt {
+    fn into_attempt(self, of: AttemptIdentity, judgement: Judgement) -> Attempt {
         let Judgement {
             outcome,
             mut checks,

@@ -5,17 +5,16 @@ use std::{sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
 use super::{
-    clock::wall_clock,
     deadline::{Deadline, Rule},
     judged::judged,
-    stop::unanswered,
-    unmade::{Identity, blank},
+    unmade::{AttemptIdentity, blank},
 };
 use crate::{
     model::{Attempt, Limits, Outcome, ProviderId, TestId, TrialId},
     plugin::{
         Access, AttachmentSource, Call, Guard, Interrupt, Invocation, Listener, Moment, Plugin,
     },
+    run::{clock::wall_clock, stop::unanswered},
     scenario::Expect,
 };
 
@@ -73,7 +72,7 @@ impl Rehearsal {
             interrupt: interrupt.clone(),
         };
         let trial = trial(repeat);
-        let of = Identity {
+        let of = AttemptIdentity {
             ordinal: 0,
             trial: trial.clone(),
             number: 1,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::{
-    judge::{Ending, Evidence, Reply, judge},
+    judge::{EndEvidence, Evidence, ReplyEvidence, judge},
     model::{AttemptError, CheckVerdict, Outcome},
     record::{Row, RowCheck, RowError, RowOutput, RunReader},
     scenario::Expect,
@@ -18,7 +18,7 @@ use crate::{
 /// from the messages that have them.
 #[derive(Debug)]
 pub struct StoredEvidence {
-    came: Came,
+    end: StoredEnd,
     duration: Duration,
     peak_memory: u64,
     stderr: String,
@@ -40,7 +40,7 @@ pub enum NotEnough {
 }
 
 #[derive(Debug)]
-enum Came {
+enum StoredEnd {
     Reply {
         output: Value,
         verdict: Option<CheckVerdict>,
@@ -69,13 +69,13 @@ impl StoredEvidence {
         if row.is_truncated {
             return Err(NotEnough::Cut);
         }
-        let came = match (row.outcome, &row.output, &row.error) {
-            (Outcome::Stopped, ..) | (_, None, None) => Came::Stopped,
+        let end = match (row.outcome, &row.output, &row.error) {
+            (Outcome::Stopped, ..) | (_, None, None) => StoredEnd::Stopped,
             (_, None, Some(error)) => match error.class {
-                Some(_) => Came::Error(error_of(error)),
-                None => Came::Timeout(error_of(error)),
+                Some(_) => StoredEnd::Error(error_of(error)),
+                None => StoredEnd::Timeout(error_of(error)),
             },
-            (_, Some(output), _) => Came::Reply {
+            (_, Some(output), _) => StoredEnd::Reply {
                 output: match output {
                     RowOutput::Inline(output) => output.clone().into_owned(),
                     RowOutput::Stored(stored) => {
@@ -89,7 +89,7 @@ impl StoredEvidence {
             },
         };
         let mut stored = Self {
-            came,
+            end,
             duration: Duration::from_secs_f64(row.duration_ms.max(0.0) / 1e3),
             peak_memory: row.usage.peak_memory,
             stderr: reader.attempt_text(row, "stderr.txt"),
@@ -101,23 +101,23 @@ impl StoredEvidence {
     /// What an attempt is judged by.
     pub fn evidence(&self) -> Evidence<'_> {
         Evidence {
-            ending: match &self.came {
-                Came::Reply {
+            ending: match &self.end {
+                StoredEnd::Reply {
                     output,
                     verdict,
                     has_failed_checks,
                     score,
                     exit_code,
-                } => Ending::Reply(Reply {
+                } => EndEvidence::Reply(ReplyEvidence {
                     output,
                     verdict: *verdict,
                     has_failed_checks: *has_failed_checks,
                     score: *score,
                     exit_code: *exit_code,
                 }),
-                Came::Error(error) => Ending::Error(error),
-                Came::Timeout(error) => Ending::Timeout(error),
-                Came::Stopped => Ending::Stopped,
+                StoredEnd::Error(error) => EndEvidence::Error(error),
+                StoredEnd::Timeout(error) => EndEvidence::Timeout(error),
+                StoredEnd::Stopped => EndEvidence::Stopped,
             },
             duration: self.duration,
             peak_memory: self.peak_memory,
@@ -129,11 +129,11 @@ impl StoredEvidence {
     /// Tells the provider's own checks from those of the scenario, which stand before them in the row.
     fn find_own_checks(&mut self, row: &Row<'_>, then: &Expect) -> Result<(), NotEnough> {
         let of_scenario = judge(then, &self.evidence()).checks.len();
-        let Came::Reply {
+        let StoredEnd::Reply {
             has_failed_checks,
             verdict,
             ..
-        } = &mut self.came
+        } = &mut self.end
         else {
             return Ok(());
         };
@@ -202,10 +202,12 @@ mod tests {
             testing::{birth, end, ignore},
         },
         run::{
+            attempt::{
+                deadline::{Deadline, Rule},
+                judged::judged,
+                unmade::AttemptIdentity,
+            },
             clock::wall_clock,
-            deadline::{Deadline, Rule},
-            judged::judged,
-            unmade::Identity,
         },
         scenario::{Expect, ExpectedError},
     };
@@ -311,7 +313,7 @@ mod tests {
 
     /// The attempt of an ending, as an executor makes it.
     fn attempt(ordinal: u64, expect: &Expect, ending: Ending) -> Attempt {
-        let of = Identity {
+        let of = AttemptIdentity {
             ordinal,
             trial: TrialId {
                 test: TestId::parse("test").unwrap(),

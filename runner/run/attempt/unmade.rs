@@ -4,33 +4,35 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::clock::Now;
-use crate::model::{Attempt, AttemptError, ErrorClass, Outcome, TrialId, Usage};
+use crate::{
+    model::{Attempt, AttemptError, ErrorClass, Outcome, TrialId, Usage},
+    run::clock::Now,
+};
 
 /// The word in rows for an attempt that a stop has ended.
-pub(super) const STOPPED: &str = "stopped";
+pub(in crate::run) const STOPPED: &str = "stopped";
 /// The word in rows for an attempt whose executor is gone.
 const LOST: &str = "lost";
 
 /// Which attempt it is.
-pub(super) struct Identity {
-    pub(super) ordinal: u64,
-    pub(super) trial: TrialId,
-    pub(super) number: u32,
-    pub(super) started_at: Timestamp,
+pub(in crate::run) struct AttemptIdentity {
+    pub(in crate::run) ordinal: u64,
+    pub(in crate::run) trial: TrialId,
+    pub(in crate::run) number: u32,
+    pub(in crate::run) started_at: Timestamp,
 }
 
 /// What ended a process or an executor, again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Deaths {
+pub(in crate::run) struct Deaths {
     /// How many times in a row the trial was being executed then.
-    pub(super) count: u32,
+    pub(in crate::run) count: u32,
     /// Whether at least one was of an executor, and not of the runner's own process.
-    pub(super) is_of_executors: bool,
+    pub(in crate::run) is_of_executors: bool,
 }
 
 /// Makes an attempt of which nothing is known but what it came to.
-pub(super) fn blank(of: Identity, outcome: Outcome) -> Attempt {
+pub(in crate::run) fn blank(of: AttemptIdentity, outcome: Outcome) -> Attempt {
     Attempt {
         ordinal: of.ordinal,
         trial: of.trial,
@@ -56,13 +58,13 @@ pub(super) fn blank(of: Identity, outcome: Outcome) -> Attempt {
 }
 
 /// Makes the attempt of a trial whose guest did not answer a stop.
-pub(super) fn given_up(of: Identity, begun: Now, now: Now) -> Attempt {
+pub(in crate::run) fn given_up(of: AttemptIdentity, begun: Now, now: Now) -> Attempt {
     let attempt = blank(of, Outcome::Stopped);
     unanswered(attempt, stop_error(), begun, now)
 }
 
 /// Makes the attempt of a trial whose executor is gone.
-pub(super) fn lost(of: Identity, begun: Now, now: Now) -> Attempt {
+pub(in crate::run) fn lost(of: AttemptIdentity, begun: Now, now: Now) -> Attempt {
     let error = error(
         None,
         LOST,
@@ -72,7 +74,7 @@ pub(super) fn lost(of: Identity, begun: Now, now: Now) -> Attempt {
 }
 
 /// Makes the attempt that records a trial as what ends the process.
-pub(super) fn poisoned(of: Identity, deaths: Deaths) -> Attempt {
+pub(in crate::run) fn poisoned(of: AttemptIdentity, deaths: Deaths) -> Attempt {
     let count = deaths.count;
     let message = match deaths.is_of_executors {
         false => format!("the runner's process died {count} times in a row while this trial ran"),
@@ -85,7 +87,7 @@ pub(super) fn poisoned(of: Identity, deaths: Deaths) -> Attempt {
 }
 
 /// What a stopped attempt's row says.
-pub(super) fn stop_error() -> AttemptError {
+pub(in crate::run) fn stop_error() -> AttemptError {
     error(None, STOPPED, "the run was stopped".into())
 }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What happens to a session beside what executors say.
-pub enum Message {
+pub enum SessionMessage {
     /// Rows are on disk, or never will be.
     Written(Written),
     /// Someone asks for a stop.

@@ -19,11 +19,11 @@ mod work;
 
 use std::{io, time::Duration};
 
-pub use self::effects::Message;
+pub use self::effects::SessionMessage;
 pub(super) use self::{
     effects::{Effects, Turn},
     lane::{Lane, LaneRules, Tests},
-    parts::{Parts, Rules},
+    parts::{DispatcherParts, Rules},
     poison::Suspects,
 };
 use self::{
@@ -32,17 +32,17 @@ use self::{
     lane::Trial,
     parts::FingerprintOf,
     poison::Fate,
-    stopping::{ANSWER_TIME, Due, Stop},
+    stopping::{ANSWER_TIME, Due, StopProgress},
     unwritten::Unwritten,
-    work::{Room, UnderWay, Work},
+    work::{AssignBounds, UnderWay, Work},
 };
 use super::{
+    attempt::{self, AttemptIdentity, Deaths},
     clock::Now,
     event::Event,
     seam::{ExecutorId, FromExecutors, Loss, ToExecutor},
     session_end::SessionEnd,
     stop::Cause,
-    unmade::{self, Deaths, Identity},
 };
 use crate::{
     model::{Attempt, Counts, Outcome, Reason, StopMode},
@@ -66,7 +66,7 @@ pub(super) struct Dispatcher<E> {
     unwritten: Unwritten,
     /// Trials of this session that ended badly, on disk or not yet.
     bad: u64,
-    stop: Option<Stop>,
+    stop: Option<StopProgress>,
     storage: Option<RecordError>,
     lacking: Lacking,
     /// What the runner's own code said that has failed.
@@ -78,7 +78,7 @@ pub(super) struct Dispatcher<E> {
 
 impl<E: Effects> Dispatcher<E> {
     /// Begins a session, to which executors have yet to come.
-    pub(super) fn begin(parts: Parts<E>, now: Now) -> Self {
+    pub(super) fn begin(parts: DispatcherParts<E>, now: Now) -> Self {
         let mut work = Work::new(parts.state, parts.lanes, parts.suspects);
         let guilty = std::mem::take(&mut work.suspects.guilty);
         let mut dispatcher = Self {
@@ -105,10 +105,10 @@ impl<E: Effects> Dispatcher<E> {
     }
 
     /// Takes what happened beside what executors say.
-    pub(super) fn receive(&mut self, now: Now, message: Message) {
+    pub(super) fn receive(&mut self, now: Now, message: SessionMessage) {
         match message {
-            Message::Written(written) => self.written(now, written),
-            Message::Stop(request) => self.begin_stop(now, request.mode, request.cause()),
+            SessionMessage::Written(written) => self.written(now, written),
+            SessionMessage::Stop(request) => self.begin_stop(now, request.mode, request.cause()),
         }
     }
 
@@ -227,7 +227,7 @@ impl<E: Effects> Dispatcher<E> {
         if self.stop.is_some() || self.unwritten.is_too_much() {
             return Ok(None);
         }
-        let room = Room {
+        let room = AssignBounds {
             most: self.most_in_flight(),
             is_all_written: self.unwritten.rows() == 0,
         };
@@ -295,7 +295,7 @@ impl<E: Effects> Dispatcher<E> {
         let fate = match flight.begun {
             Some(begun) => {
                 let of = self.identity(lane, &trial, key.number, begun);
-                self.enter(now, lane, &trial, unmade::lost(of, begun, now), false);
+                self.enter(now, lane, &trial, attempt::lost(of, begun, now), false);
                 self.work.suspects.died(key.ordinal)
             }
             None => {
@@ -314,11 +314,11 @@ impl<E: Effects> Dispatcher<E> {
     fn accuse(&mut self, now: Now, lane: usize, trial: &Trial, deaths: Deaths) {
         let number = self.work.state.assign(trial.ordinal);
         let of = self.identity(lane, trial, number, now);
-        self.enter(now, lane, trial, unmade::poisoned(of, deaths), true);
+        self.enter(now, lane, trial, attempt::poisoned(of, deaths), true);
     }
 
-    fn identity(&self, lane: usize, trial: &Trial, number: u32, begun: Now) -> Identity {
-        Identity {
+    fn identity(&self, lane: usize, trial: &Trial, number: u32, begun: Now) -> AttemptIdentity {
+        AttemptIdentity {
             ordinal: trial.ordinal,
             trial: self.work.id_of(lane, trial),
             number,
@@ -389,7 +389,7 @@ impl<E: Effects> Dispatcher<E> {
     /// Begins a stop, or makes the one that is under way stronger; what is weaker changes nothing.
     fn begin_stop(&mut self, now: Now, mode: StopMode, cause: Cause) {
         let old = self.stop.as_ref();
-        let Some(stop) = Stop::begin(old, mode, cause, self.rules.grace, now.at) else {
+        let Some(stop) = StopProgress::begin(old, mode, cause, self.rules.grace, now.at) else {
             return;
         };
         for who in self.work.crew.ids() {
@@ -439,7 +439,7 @@ impl<E: Effects> Dispatcher<E> {
             match flight.begun {
                 Some(begun) => {
                     let of = self.identity(flight.lane, &flight.trial, key.number, begun);
-                    let attempt = unmade::given_up(of, begun, now);
+                    let attempt = attempt::given_up(of, begun, now);
                     self.enter(now, flight.lane, &flight.trial, attempt, false);
                 }
                 None => drop(self.work.state.release(key)),
@@ -449,7 +449,10 @@ impl<E: Effects> Dispatcher<E> {
 
     /// Lets executors tear down the instances that they keep, for as long as a stop lets guests go on.
     fn close(&self, now: Now, ends: Moment) -> Turn {
-        let is_interrupting = self.stop.as_ref().is_some_and(Stop::is_interrupting);
+        let is_interrupting = self
+            .stop
+            .as_ref()
+            .is_some_and(StopProgress::is_interrupting);
         if is_interrupting || self.work.crew.is_empty() || now.at >= ends {
             return Turn::Over;
         }

@@ -1,4 +1,4 @@
-//! [`Pace`]: how long attempts take, and so how much is assigned before anybody is free for it.
+//! [`AttemptPace`]: how long attempts take, and so how much is assigned before anybody is free for it.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ pub(super) const MAX_AHEAD: usize = 512;
 
 /// How long attempts take, smoothed; nobody knows before the first.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Pace(Option<Duration>);
+pub(super) struct AttemptPace(Option<Duration>);
 
-impl Pace {
+impl AttemptPace {
     pub(super) fn measure(&mut self, duration: Duration) {
         self.0 = Some(match self.0 {
             None => duration,

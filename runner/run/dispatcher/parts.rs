@@ -21,7 +21,7 @@ pub(in crate::run) struct Rules {
 pub(in crate::run) type FingerprintOf = Box<dyn Fn(usize, &Test) -> Fingerprint>;
 
 /// The parts that a dispatcher is made of.
-pub(in crate::run) struct Parts<E> {
+pub(in crate::run) struct DispatcherParts<E> {
     pub(in crate::run) out: E,
     pub(in crate::run) rules: Rules,
     pub(in crate::run) state: State,

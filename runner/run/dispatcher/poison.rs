@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::lane::Trial;
-use crate::{record::State, run::unmade::Deaths, scenario::Test};
+use crate::{record::State, run::attempt::Deaths, scenario::Test};
 
 /// How many times a suspect may end whoever executes it, alone, before it is recorded as the cause.
 const DEATHS_ALONE: u32 = 3;

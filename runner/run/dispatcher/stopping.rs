@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     model::{Attempt, Outcome, Reason, StopMode},
     plugin::Moment,
-    run::{stop::Cause, unmade::STOPPED},
+    run::{attempt::STOPPED, stop::Cause},
 };
 
 /// How long a guest may take to answer an interrupt before its attempt is recorded without it.
@@ -15,17 +15,17 @@ pub(super) const ANSWER_TIME: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A stop that is under way.
-pub(super) struct Stop {
+pub(super) struct StopProgress {
     pub(super) mode: StopMode,
     pub(super) cause: Cause,
-    step: Step,
+    step: StopStep,
     /// When it is said what it waits for; `None` once it was.
     tell_at: Option<Moment>,
 }
 
 /// How far a stop has come.
 #[derive(Clone, Copy)]
-enum Step {
+enum StopStep {
     /// What is in flight finishes under its own deadlines.
     Drain,
     /// Guests see `stop-requested` until then.
@@ -45,7 +45,7 @@ pub(super) enum Due {
     GiveUp,
 }
 
-impl Stop {
+impl StopProgress {
     /// Begins a stop, or makes the one that is under way stronger; `None` if that is as strong already.
     pub(super) fn begin(
         old: Option<&Self>,
@@ -58,11 +58,11 @@ impl Stop {
             return None;
         }
         let step = match (mode, old.map(|old| old.step)) {
-            (StopMode::Drain, _) => Step::Drain,
-            (_, Some(step @ (Step::Interrupt(_) | Step::Leave(_)))) => step,
-            (StopMode::Stop | StopMode::Cancel, Some(step @ Step::Ask(_))) => step,
-            (StopMode::Stop | StopMode::Cancel, _) => Step::Ask(now + grace),
-            (StopMode::Kill, _) => Step::Ask(now),
+            (StopMode::Drain, _) => StopStep::Drain,
+            (_, Some(step @ (StopStep::Interrupt(_) | StopStep::Leave(_)))) => step,
+            (StopMode::Stop | StopMode::Cancel, Some(step @ StopStep::Ask(_))) => step,
+            (StopMode::Stop | StopMode::Cancel, _) => StopStep::Ask(now + grace),
+            (StopMode::Kill, _) => StopStep::Ask(now),
         };
         // Who makes haste does not change why the run stops; who cancels it does.
         let cause = match old {
@@ -82,9 +82,9 @@ impl Stop {
     /// For how long guests are still asked to end by themselves; `None` while they need not.
     pub(super) fn grace_left(&self, now: Moment) -> Option<Duration> {
         match self.step {
-            Step::Drain => None,
-            Step::Ask(until) => Some(until.saturating_duration_since(now)),
-            Step::Interrupt(_) | Step::Leave(_) => Some(Duration::ZERO),
+            StopStep::Drain => None,
+            StopStep::Ask(until) => Some(until.saturating_duration_since(now)),
+            StopStep::Interrupt(_) | StopStep::Leave(_) => Some(Duration::ZERO),
         }
     }
 
@@ -96,35 +96,37 @@ impl Stop {
         }
         match self.step {
             // Whoever executes interrupts guests at the end of the grace by its own clock.
-            Step::Ask(until) if now >= until => {
-                self.step = Step::Interrupt(now + ANSWER_TIME);
+            StopStep::Ask(until) if now >= until => {
+                self.step = StopStep::Interrupt(now + ANSWER_TIME);
                 None
             }
-            Step::Interrupt(until) if now >= until => {
-                self.step = Step::Leave(now + ANSWER_TIME);
+            StopStep::Interrupt(until) if now >= until => {
+                self.step = StopStep::Leave(now + ANSWER_TIME);
                 Some(Due::GiveUp)
             }
-            Step::Drain | Step::Ask(_) | Step::Interrupt(_) | Step::Leave(_) => None,
+            StopStep::Drain | StopStep::Ask(_) | StopStep::Interrupt(_) | StopStep::Leave(_) => {
+                None
+            }
         }
     }
 
-    /// When [`Stop::advance`] has something to do, where the run itself ends at `ends`.
+    /// When [`StopProgress::advance`] has something to do, where the run itself ends at `ends`.
     pub(super) fn next_bound(&self, ends: Moment) -> Moment {
         let bound = match self.step {
-            Step::Drain => ends,
-            Step::Ask(until) | Step::Interrupt(until) | Step::Leave(until) => until,
+            StopStep::Drain => ends,
+            StopStep::Ask(until) | StopStep::Interrupt(until) | StopStep::Leave(until) => until,
         };
         self.tell_at.map_or(bound, |at| at.min(bound))
     }
 
     /// Tells whether guests are interrupted, so that nobody waits for what they would tear down.
     pub(super) fn is_interrupting(&self) -> bool {
-        matches!(self.step, Step::Interrupt(_) | Step::Leave(_))
+        matches!(self.step, StopStep::Interrupt(_) | StopStep::Leave(_))
     }
 
     /// Tells whether everything has been waited for that can be.
     pub(super) fn has_left(&self, now: Moment) -> bool {
-        matches!(self.step, Step::Leave(until) if now >= until)
+        matches!(self.step, StopStep::Leave(until) if now >= until)
     }
 
     /// Lets the row of an attempt that the stop has ended say who or what stopped it. `limit` is what sets the run's time.

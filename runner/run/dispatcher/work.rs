@@ -7,7 +7,7 @@ use super::{
     flights::{Flight, Flights},
     lane::{Lane, Trial},
     lanes::{Choice, Lanes},
-    pace::Pace,
+    pace::AttemptPace,
     poison::{Suspect, Suspects},
     retry::Later,
 };
@@ -28,7 +28,7 @@ pub(super) struct Work {
     pub(super) crew: Crew,
     pub(super) flights: Flights,
     pub(super) suspects: Suspects,
-    pub(super) pace: Pace,
+    pub(super) pace: AttemptPace,
     lanes: Lanes,
     /// Trials that are begun again, but not yet.
     later: BinaryHeap<Later>,
@@ -40,7 +40,7 @@ pub(super) struct Work {
 
 /// How much may be assigned now.
 #[derive(Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct AssignBounds {
     /// How many attempts may be assigned and not answered.
     pub(super) most: usize,
     /// Whether there is no row that is not on disk.
@@ -70,7 +70,7 @@ impl Work {
             crew: Crew::new(lanes.largest()),
             flights: Flights::default(),
             suspects,
-            pace: Pace::default(),
+            pace: AttemptPace::default(),
             lanes,
             later: BinaryHeap::new(),
             alone: None,
@@ -79,7 +79,7 @@ impl Work {
     }
 
     /// Puts what executors can take into their batches, and says when to look again.
-    pub(super) fn assign(&mut self, now: Now, room: Room) -> io::Result<Option<Moment>> {
+    pub(super) fn assign(&mut self, now: Now, room: AssignBounds) -> io::Result<Option<Moment>> {
         if self.alone.is_some() {
             return Ok(None);
         }

@@ -3,15 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::Arc,
 };
 
 use serde_json::{Map, Value};
 
-use super::planned::PlannedProvider;
 use crate::{
     model::{FsMode, Grants},
-    plugin::{Access, CommandForm, Kind, Mount, Network, Secrets},
+    plugin::{CommandForm, Kind, Mount, Secrets},
     record::ManifestGrants,
     scenario::Template,
 };
@@ -31,18 +29,6 @@ pub struct Environment {
     secrets: Value,
 }
 
-impl PlannedProvider {
-    /// What its attempts may touch.
-    pub(super) fn access(&self) -> Access {
-        Access {
-            net: Network::new(self.definition.grants.net.clone()),
-            secrets: Arc::clone(&self.secrets),
-            mounts: self.mounts.clone(),
-            ..Access::default()
-        }
-    }
-}
-
 impl Environment {
     /// Takes the variables of `grants`, whose templates are valid, and the secrets that they may stand for.
     pub fn new(grants: &Grants, secrets: &Secrets) -> Self {
@@ -57,7 +43,7 @@ impl Environment {
     }
 
     /// Tells whether there is no variable.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::run) fn is_empty(&self) -> bool {
         self.variables.is_empty()
     }
 
@@ -93,7 +79,7 @@ pub fn mounts(grants: &Grants, directory: &Path) -> Result<Vec<Mount>, String> {
 }
 
 /// Takes the folders that a provider was granted when its run began; they may be gone.
-pub(super) fn stored_mounts(stored: &ManifestGrants) -> Vec<Mount> {
+pub(in crate::run) fn stored_mounts(stored: &ManifestGrants) -> Vec<Mount> {
     let folders = stored.fs.iter().map(|folder| {
         let is_writable = folder.mode == FsMode::ReadWrite.as_str();
         Mount::stored(&folder.folder, &folder.mount, is_writable)
@@ -104,7 +90,10 @@ pub(super) fn stored_mounts(stored: &ManifestGrants) -> Vec<Mount> {
 /// What of `grants` a plugin of this kind can do nothing with.
 ///
 /// Only components can send requests, and only those of the contract can ask for secrets.
-pub(super) fn idle(grants: &Grants, kind: Kind) -> impl Iterator<Item = &'static str> + use<> {
+pub(in crate::run) fn idle(
+    grants: &Grants,
+    kind: Kind,
+) -> impl Iterator<Item = &'static str> + use<> {
     let (has_net, has_secrets) = (
         !grants.net.is_empty(),
         !grants.secrets.is_empty() || !grants.bound_secrets.is_empty(),

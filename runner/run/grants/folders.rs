@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{
     filesystems::FileSystems,
-    spots::{Spot, Spots},
+    locations::{Location, Locations},
 };
 use crate::{
     plugin::{Mount, Way, is_private_folder},
@@ -137,14 +137,17 @@ impl Protected {
 /// What is compared is where things are and what they are: by another name, through a link or at another mount of the same
 /// file system it is the same folder. A file that has a second name, a hard link, in a granted folder is not found.
 pub fn check_folders(mounts: &[&Mount], protected: &[Protected]) -> Vec<Option<FolderError>> {
-    let mut spots = Spots::new(FileSystems::mounted());
-    let granted: Vec<_> = mounts.iter().map(|mount| spots.of(&mount.host)).collect();
+    let mut locations = Locations::new(FileSystems::mounted());
+    let granted: Vec<_> = mounts
+        .iter()
+        .map(|mount| locations.of(&mount.host))
+        .collect();
     let mut errors: Vec<_> = mounts
         .iter()
         .zip(&granted)
         .map(|(mount, spot)| {
-            kernels(mount, spots.systems())
-                .or_else(|| nested(mount, spot, mounts, &granted, &mut spots))
+            kernels(mount, locations.systems())
+                .or_else(|| nested(mount, spot, mounts, &granted, &mut locations))
                 .or_else(|| owned(mount, spot))
         })
         .collect();
@@ -153,13 +156,13 @@ pub fn check_folders(mounts: &[&Mount], protected: &[Protected]) -> Vec<Option<F
     }
     for protected in protected {
         let way = Way::of(&protected.path);
-        let end = way.as_ref().ok().map(|way| spots.of(&way.end));
+        let end = way.as_ref().ok().map(|way| locations.of(&way.end));
         for ((mount, folder), error) in mounts.iter().zip(&granted).zip(&mut errors) {
             if !mount.is_writable || error.is_some() {
                 continue;
             }
             *error = match (&way, &end) {
-                (Ok(way), Some(end)) => open(mount, folder, protected, way, end, &mut spots),
+                (Ok(way), Some(end)) => open(mount, folder, protected, way, end, &mut locations),
                 (Err(source), _) => Some(FolderError::Place {
                     path: protected.path.clone(),
                     source: io::Error::new(source.kind(), source.to_string()),
@@ -184,10 +187,10 @@ fn kernels(mount: &Mount, systems: &FileSystems) -> Option<FolderError> {
 /// Refuses a folder that a guest could put another one in the place of.
 fn nested(
     mount: &Mount,
-    spot: &Spot,
+    spot: &Location,
     mounts: &[&Mount],
-    granted: &[Rc<Spot>],
-    spots: &mut Spots,
+    granted: &[Rc<Location>],
+    locations: &mut Locations,
 ) -> Option<FolderError> {
     let mut all = mounts.iter().zip(granted);
     let (outer, _) = all.find(|(outer, folder)| {
@@ -196,7 +199,7 @@ fn nested(
             && (spot.is_inside(folder)
                 || mount
                     .places()
-                    .any(|place| spots.of(place).is_replaced_in(folder)))
+                    .any(|place| locations.of(place).is_replaced_in(folder)))
     })?;
     Some(FolderError::Nested {
         inner: mount.host.clone(),
@@ -208,7 +211,7 @@ fn nested(
 
 /// Refuses to let a guest write where the runner keeps something, whichever process of it that is: in the directory of a
 /// run, or in the private folder of an attempt.
-fn owned(mount: &Mount, spot: &Spot) -> Option<FolderError> {
+fn owned(mount: &Mount, spot: &Location) -> Option<FolderError> {
     let is_private = |folder: &Path| folder.file_name().is_some_and(is_private_folder);
     let mut around = spot.ancestors().filter(|_| mount.is_writable);
     let (what, path) = around.find_map(|folder| {
@@ -228,11 +231,11 @@ fn owned(mount: &Mount, spot: &Spot) -> Option<FolderError> {
 /// Refuses a folder in which something protected is, or through which its path leads.
 fn open(
     mount: &Mount,
-    folder: &Spot,
+    folder: &Location,
     protected: &Protected,
     way: &Way,
-    end: &Spot,
-    spots: &mut Spots,
+    end: &Location,
+    locations: &mut Locations,
 ) -> Option<FolderError> {
     if end.is_within(folder) || (protected.is_whole && folder.is_within(end)) {
         return Some(FolderError::Protected {
@@ -243,7 +246,7 @@ fn open(
         });
     }
     let mut places = way.places.iter();
-    let place = places.find(|place| spots.of(place).is_replaced_in(folder))?;
+    let place = places.find(|place| locations.of(place).is_replaced_in(folder))?;
     Some(FolderError::OnTheWay {
         folder: mount.host.clone(),
         guest: mount.guest.clone(),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::kept::Kept;
+use super::warm::WarmInstances;
 use crate::{
     model::{Attempt, AttemptError, Digest, ErrorClass, Limits, ProviderId},
     plugin::{
@@ -13,7 +13,9 @@ use crate::{
         StdoutForm,
     },
     run::{
-        deadline::Budget, grants::Environment, judged::judged, seam::Assignment, unmade::Identity,
+        attempt::{AttemptIdentity, Budget, judged},
+        grants::Environment,
+        seam::Assignment,
     },
     scenario::{self, Reuse, Stdin, Template, Test},
 };
@@ -74,7 +76,7 @@ impl Executor {
         task: Task,
         started_at: Timestamp,
         interrupt: &Interrupt,
-        kept: &mut Kept,
+        kept: &mut WarmInstances,
     ) -> Attempt {
         let Task {
             assignment,
@@ -111,7 +113,7 @@ impl Executor {
             // The provider cannot be called with this test.
             Err(error) => Ended::without_sandbox(error),
         };
-        let of = Identity {
+        let of = AttemptIdentity {
             ordinal: assignment.ordinal,
             trial: assignment.trial,
             number: assignment.number,

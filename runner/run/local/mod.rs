@@ -1,11 +1,11 @@
 //! The executors of this process: a pool of them stands behind the seam as one.
 
 mod executor;
-mod kept;
 mod pool;
+mod warm;
 
 pub use self::executor::fill_argument;
 pub(super) use self::{
     executor::{Executor, Plain, ReadyProvider},
-    pool::{Pool, Surroundings},
+    pool::{Pool, PoolHost},
 };

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     executor::{Executor, Task},
-    kept::Kept,
+    warm::WarmInstances,
 };
 use crate::{
     plugin::{Interrupt, Moment, clock, panic_text},
@@ -37,13 +37,13 @@ const POOL: ExecutorId = ExecutorId(0);
 
 /// Executors on the guests' runtime.
 pub(in crate::run) struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolState>,
     /// Held so that they end with the pool.
     _executors: JoinSet<()>,
 }
 
 /// What a pool works with.
-pub(in crate::run) struct Surroundings {
+pub(in crate::run) struct PoolHost {
     /// Where guests run.
     pub(in crate::run) guests: Handle,
     /// Ends them.
@@ -55,7 +55,7 @@ pub(in crate::run) struct Surroundings {
     pub(in crate::run) dispatcher: UnboundedSender<FromExecutors>,
 }
 
-struct Shared {
+struct PoolState {
     queue: Mutex<VecDeque<Task>>,
     /// Counts the tasks in `queue`.
     queued: Semaphore,
@@ -69,18 +69,14 @@ struct Shared {
 
 impl Pool {
     /// Starts an executor for each slot, and joins.
-    pub(in crate::run) fn start(
-        capacity: Capacity,
-        executor: Executor,
-        surroundings: Surroundings,
-    ) -> Self {
-        let Surroundings {
+    pub(in crate::run) fn start(capacity: Capacity, executor: Executor, host: PoolHost) -> Self {
+        let PoolHost {
             guests,
             interrupt,
             in_flight,
             dispatcher,
-        } = surroundings;
-        let shared = Arc::new(Shared {
+        } = host;
+        let shared = Arc::new(PoolState {
             queue: Mutex::default(),
             queued: Semaphore::new(0),
             left: AtomicUsize::new(capacity.slots),
@@ -152,7 +148,7 @@ impl Pool {
     }
 }
 
-impl Shared {
+impl PoolState {
     /// Works, and says so if the runner itself fails.
     async fn execute(self: Arc<Self>, slot: usize) {
         let work = AssertUnwindSafe(Arc::clone(&self).work(slot));
@@ -169,7 +165,7 @@ impl Shared {
     }
 
     async fn work(self: Arc<Self>, slot: usize) {
-        let mut kept = Kept::new(self.executor.memory_share);
+        let mut kept = WarmInstances::new(self.executor.memory_share);
         while let Ok(permit) = self.queued.acquire().await {
             permit.forget();
             let next = lock(&self.queue).pop_front();

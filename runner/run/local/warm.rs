@@ -1,11 +1,11 @@
-//! [`Kept`]: the instances that one executor keeps between its attempts.
+//! [`WarmInstances`]: the instances that one executor keeps between its attempts.
 
 use std::collections::VecDeque;
 
 use crate::plugin::{Guard, Instance, Interrupt, Moment, TEARDOWN_TIME};
 
 /// The idle instances of one executor, of each provider at most one.
-pub(super) struct Kept {
+pub(super) struct WarmInstances {
     /// The one that was used last is at the back.
     idle: VecDeque<Idle>,
     /// What they and the attempt that runs may hold together, in bytes.
@@ -18,7 +18,7 @@ struct Idle {
     instance: Instance,
 }
 
-impl Kept {
+impl WarmInstances {
     /// Keeps nothing yet, and never more than fits into `share` bytes.
     pub(super) fn new(share: u64) -> Self {
         Self {

@@ -4,7 +4,7 @@ use std::{io, ops::Range};
 
 use thiserror::Error;
 
-use super::{fingerprint::Fingerprints, plan::Plan};
+use super::{fingerprint::Fingerprints, planned::Plan};
 use crate::{
     model::{Fingerprint, TrialId},
     scenario::SuiteReader,
@@ -32,9 +32,9 @@ pub enum AdoptError {
 impl Plan {
     /// Finds the trials whose fingerprint is another one than in `old`, as ranges of ordinals without their ends.
     ///
-    /// Trials are known by their ordinals, so those of `old` must be the first ones here, in the same order.
+    /// PlanTrials are known by their ordinals, so those of `old` must be the first ones here, in the same order.
     pub fn changes_since(&self, old: &Self) -> Result<Vec<Range<u64>>, AdoptError> {
-        let (mut old_trials, mut new_trials) = (Trials::new(old), Trials::new(self));
+        let (mut old_trials, mut new_trials) = (PlanTrials::new(old), PlanTrials::new(self));
         let mut changes: Vec<Range<u64>> = Vec::new();
         for ordinal in 0..old.trial_count() {
             let (old_trial, old_print) = old_trials.at(ordinal)?;
@@ -61,13 +61,13 @@ impl Plan {
 }
 
 /// The trials of a plan with their fingerprints.
-struct Trials<'a> {
+struct PlanTrials<'a> {
     plan: &'a Plan,
     reader: SuiteReader,
     fingerprints: Fingerprints,
 }
 
-impl<'a> Trials<'a> {
+impl<'a> PlanTrials<'a> {
     fn new(plan: &'a Plan) -> Self {
         Self {
             plan,

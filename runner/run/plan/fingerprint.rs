@@ -9,7 +9,7 @@ use super::{canonical, planned::PlannedProvider};
 use crate::{
     model::{Digest, Fingerprint, FsGrant, Grants, Limits},
     plugin::Kind,
-    scenario::{Piece, Reuse, RunOptions, Stdin, Template, Test},
+    scenario::{Reuse, RunOptions, Stdin, Template, TemplatePiece, Test},
 };
 
 /// Begins the preimage of every execution's fingerprint; another number, another recipe.
@@ -18,10 +18,10 @@ const EXECUTION: &[u8] = b"runner-execution-2\0";
 const PLAN: &[u8] = b"runner-plan-2\0";
 
 /// The providers' part of a run's fingerprints.
-pub(super) struct Fingerprints(Vec<Option<Digest>>);
+pub(in crate::run) struct Fingerprints(Vec<Option<Digest>>);
 
 impl Fingerprints {
-    pub(super) fn new(providers: &[Option<PlannedProvider>], options: &RunOptions) -> Self {
+    pub(in crate::run) fn new(providers: &[Option<PlannedProvider>], options: &RunOptions) -> Self {
         let of = |provider: &PlannedProvider| {
             Digest::of(&canonical::encode(&deciding(provider, options)))
         };
@@ -34,7 +34,7 @@ impl Fingerprints {
     }
 
     /// The fingerprint of a test's trials on a provider.
-    pub(super) fn of(&self, provider: usize, test: &Test) -> Fingerprint {
+    pub(in crate::run) fn of(&self, provider: usize, test: &Test) -> Fingerprint {
         let provider = self.0[provider].expect("a trial's provider is planned");
         let hasher = Sha256::new()
             .chain_update(EXECUTION)
@@ -106,8 +106,8 @@ fn invocation(provider: &PlannedProvider) -> Value {
 /// A text is a text, and what stands for a value is the list of its keys.
 fn template(template: &Template) -> Value {
     let pieces = template.pieces().iter().map(|piece| match piece {
-        Piece::Text(text) => Value::from(text.as_str()),
-        Piece::Path(keys) => keys.as_slice().into(),
+        TemplatePiece::Text(text) => Value::from(text.as_str()),
+        TemplatePiece::Path(keys) => keys.as_slice().into(),
     });
     pieces.collect()
 }
@@ -168,10 +168,10 @@ mod tests {
     use std::{path::Path, sync::Arc};
 
     use super::{Fingerprints, PlannedProvider, canonical, deciding, of_plan};
+    use crate::run::plan::first_recipe;
     use crate::{
         model::Digest,
         plugin::{ContractVersion, Kind, PluginFile},
-        run::first_recipe,
         scenario::{self, RunOptions, Selection, Suite},
     };
 

@@ -9,7 +9,7 @@ use super::planned::PlannedProvider;
 use crate::{
     model::{BoundSecret, Digest, quoted_text},
     plugin::Kind,
-    scenario::{OutputForm, Piece, Protocol, Reuse, Stdin, Template},
+    scenario::{OutputForm, Protocol, Reuse, Stdin, Template, TemplatePiece},
 };
 
 /// The digest of a plan by the first recipe.
@@ -96,8 +96,8 @@ fn invocation(provider: &PlannedProvider) -> Option<String> {
 
 fn template(template: &Template) -> String {
     let pieces = template.pieces().iter().map(|piece| match piece {
-        Piece::Text(text) => format!("Text({})", quoted_text(text)),
-        Piece::Path(keys) => {
+        TemplatePiece::Text(text) => format!("Text({})", quoted_text(text)),
+        TemplatePiece::Path(keys) => {
             let keys: Vec<_> = keys.iter().map(|key| quoted_text(key)).collect();
             format!("Path([{}])", keys.join(", "))
         }

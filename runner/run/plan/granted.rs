@@ -9,13 +9,12 @@ use std::{
 
 use super::{
     error::{PlanError, ProviderError},
-    folders::{Protected, check_folders},
-    grants::{idle, mounts, secret_names, secrets},
-    plan::Plan,
+    planned::{Plan, PlannedProvider},
 };
 use crate::{
     model::{Grants, Limits, ProviderId},
-    plugin::{Mount, Secrets},
+    plugin::{Access, Mount, Network, Secrets},
+    run::grants::{Protected, check_folders, idle, mounts, secret_names, secrets},
     scenario::{Scenario, Selection, Suite},
     toolchain,
 };
@@ -98,6 +97,18 @@ impl Plan {
         for provider in self.providers.iter_mut().flatten() {
             let grants = &provider.definition.grants;
             provider.secrets = Arc::new(secrets(grants, provider.file.kind, values));
+        }
+    }
+}
+
+impl PlannedProvider {
+    /// What its attempts may touch.
+    pub(in crate::run) fn access(&self) -> Access {
+        Access {
+            net: Network::new(self.definition.grants.net.clone()),
+            secrets: Arc::clone(&self.secrets),
+            mounts: self.mounts.clone(),
+            ..Access::default()
         }
     }
 }

@@ -11,7 +11,7 @@ use miette::Diagnostic;
 use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
-use super::Plan;
+use super::planned::Plan;
 use crate::plugin::Kind;
 
 /// Files that a session has open beside those of its attempts: the run's own, SQLite's, two event loops, a compiling
@@ -82,7 +82,7 @@ impl Plan {
     }
 
     /// What the sandboxes of one executor may hold together where instances are kept, in bytes.
-    pub(super) fn memory_share(&self) -> u64 {
+    pub(in crate::run) fn memory_share(&self) -> u64 {
         self.memory() / self.jobs() as u64
     }
 

@@ -1,28 +1,231 @@
-//! [`PlannedProvider`]: a provider whose plugin is found.
+//! [`Plan`]: a scenario whose plugins are found and whose trials are known; and its [`PlannedProvider`]s.
 
-use std::sync::Arc;
-
-use crate::{
-    model::Limits,
-    plugin::{Kind, Mount, PluginFile, Secrets},
-    scenario::{Protocol, Provider},
+use std::{
+    io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
+use bytesize::ByteSize;
+
+use super::{
+    ceiling::Ceiling,
+    error::{PlanError, ProviderError},
+};
+use crate::{
+    model::{Limits, TrialId},
+    plugin::{self, Kind, Mount, PluginFile, Secrets},
+    scenario::{FailFast, Protocol, Provider, RunOptions, Scenario, Selection, Suite},
+};
+
+/// A scenario whose plugins are found, hashed and sniffed, and whose trials are enumerated. Nothing is compiled yet.
+pub struct Plan {
+    pub(in crate::run) scenario: Scenario,
+    pub(in crate::run) suite: Suite,
+    /// By the provider's place in the scenario; `None` for one without trials.
+    pub(in crate::run) providers: Vec<Option<PlannedProvider>>,
+    /// What holds instead of what the scenario says; it is stored with the run.
+    pub(super) overrides: RunOptions,
+    /// What holds.
+    pub(super) options: RunOptions,
+    /// `--limit time=…`.
+    pub(in crate::run) time_cap: Option<Duration>,
+    pub(super) memory: u64,
+    /// What this process has room for.
+    pub(super) most_jobs: usize,
+    pub(super) path: PathBuf,
+    pub(super) selection: Selection,
+}
+
+/// What a plan is put together from.
+pub(super) struct PlanParts {
+    pub(super) scenario: Scenario,
+    pub(super) suite: Suite,
+    pub(super) providers: Vec<Option<PlannedProvider>>,
+    pub(super) overrides: RunOptions,
+    pub(super) selection: Selection,
+    pub(super) path: PathBuf,
+}
+
+impl Plan {
+    /// Puts the parts of a plan together, wherever they come from.
+    pub(super) fn of_parts(parts: PlanParts, ceiling: &Ceiling) -> Result<Self, PlanError> {
+        let options = parts.overrides.over(parts.scenario.options());
+        let memory = options.memory;
+        let memory = memory.unwrap_or_else(plugin::most_of_the_memory);
+        check_memory(&parts.providers, memory)?;
+        Ok(Self {
+            scenario: parts.scenario,
+            suite: parts.suite,
+            providers: parts.providers,
+            overrides: parts.overrides,
+            options,
+            time_cap: ceiling.time,
+            memory,
+            most_jobs: usize::MAX,
+            path: parts.path,
+            selection: parts.selection,
+        })
+    }
+
+    /// How many trials there are.
+    pub fn trial_count(&self) -> u64 {
+        self.suite.trial_count()
+    }
+
+    /// The scenario.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// Calls `each` with every trial, in the plan's order.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the normalised tests cannot be read.
+    pub fn each_trial(&self, mut each: impl FnMut(&TrialId)) -> io::Result<()> {
+        let mut reader = self.suite.reader();
+        for index in 0..self.suite.test_count() {
+            let test = reader.test(index)?;
+            for provider in test.providers.iter() {
+                for repeat in 1..=test.repeat {
+                    each(&TrialId {
+                        test: test.id.clone(),
+                        provider: self.scenario.providers()[provider].id.clone(),
+                        repeat,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many providers have trials.
+    pub fn provider_count(&self) -> usize {
+        self.providers.iter().flatten().count()
+    }
+
+    /// How trials are run: by the command line, else by the scenario, else by the defaults.
+    pub(in crate::run) fn options(&self) -> &RunOptions {
+        &self.options
+    }
+
+    /// What holds instead of what the scenario says.
+    pub fn overrides(&self) -> &RunOptions {
+        &self.overrides
+    }
+
+    /// Where the scenario is.
+    pub(in crate::run) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the memory limits of running attempts may add up to, in bytes.
+    pub(in crate::run) fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// The tests.
+    pub(in crate::run) fn suite(&self) -> &Suite {
+        &self.suite
+    }
+
+    /// How many attempts run at once.
+    ///
+    /// Where instances are kept, no more than fit into the memory if each is the largest: an instance holds its memory
+    /// between attempts, too, which those who admit attempts by their memory limits do not see. So every executor has an
+    /// equal share, of which the largest attempt is a part, and never holds more than that.
+    pub fn jobs(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let asked = self.options.jobs;
+        let asked = asked
+            .map_or_else(cores, NonZeroUsize::get)
+            .min(self.most_jobs);
+
+        let providers = || self.providers.iter().flatten();
+        if providers().all(|provider| provider.definition.reuse.is_none()) {
+            return asked;
+        }
+        let largest = providers().map(|provider| provider.limits.memory).max();
+        let fitting = self.memory / largest.unwrap_or_default().max(1);
+        usize::try_from(fitting).map_or(asked, |fitting| asked.min(fitting))
+    }
+
+    /// How long the session may take.
+    pub fn timeout(&self) -> Duration {
+        self.options.timeout()
+    }
+
+    /// What sets the session's time, for people: the key or the flag with its minutes.
+    pub fn time_limit(&self) -> String {
+        let minutes = |time: Duration| (time.as_secs_f64() / 60.0 * 1e6).round() / 1e6;
+        match self.overrides.timeout {
+            Some(time) => format!("`--timeout-minutes {}`", minutes(time)),
+            None => {
+                let minutes = minutes(self.timeout());
+                format!("`timeout_minutes = {minutes}` of the scenario")
+            }
+        }
+    }
+
+    /// How long guests are asked to stop before they are interrupted.
+    pub fn grace(&self) -> Duration {
+        self.options.grace()
+    }
+
+    /// At how many trials that ended badly the run gives up.
+    pub(in crate::run) fn fail_fast(&self) -> Option<u64> {
+        match self.options.fail_fast() {
+            FailFast::Off => None,
+            FailFast::Count(count) => Some(count),
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a part of the planned trials, and one more"
+            )]
+            FailFast::Fraction(part) => Some((part * self.trial_count() as f64) as u64 + 1),
+        }
+    }
+}
+
 /// A provider that has trials.
-pub(super) struct PlannedProvider {
-    pub(super) definition: Provider,
-    pub(super) file: PluginFile,
-    pub(super) limits: Limits,
+pub(in crate::run) struct PlannedProvider {
+    pub(in crate::run) definition: Provider,
+    pub(in crate::run) file: PluginFile,
+    pub(in crate::run) limits: Limits,
     /// The folders that it is granted.
-    pub(super) mounts: Vec<Mount>,
+    pub(in crate::run) mounts: Vec<Mount>,
     /// Empty until [`Plan::give_secrets`].
-    pub(super) secrets: Arc<Secrets>,
+    pub(in crate::run) secrets: Arc<Secrets>,
 }
 
 impl PlannedProvider {
     /// Tells whether it is a command that is called as the scenario says.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(in crate::run) fn is_plain(&self) -> bool {
         matches!(self.file.kind, Kind::Command(_))
             && self.definition.protocol != Some(Protocol::Json)
     }
+}
+
+/// A provider whose single attempt does not fit would never start one.
+fn check_memory(providers: &[Option<PlannedProvider>], budget: u64) -> Result<(), PlanError> {
+    let too_large = |provider: &&PlannedProvider| provider.limits.memory > budget;
+    let problems: Vec<_> = providers
+        .iter()
+        .flatten()
+        .filter(too_large)
+        .map(|provider| {
+            let (limit, budget) = (ByteSize(provider.limits.memory), ByteSize(budget));
+            let problem = format!("its `limits.memory` of {limit} is more than all attempts may take together, {budget}");
+            ProviderError::new(&provider.definition.id, problem)
+                .with_help("lower it, or raise `memory` in `[run]`")
+        })
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(PlanError::Providers { problems })
 }

@@ -12,14 +12,13 @@ use thiserror::Error;
 use super::{
     ceiling::Ceiling,
     error::PlanError,
-    grants,
-    plan::{Parts, Plan},
-    planned::PlannedProvider,
+    planned::{Plan, PlanParts, PlannedProvider},
 };
 use crate::{
     model::Digest,
     plugin::{PluginFile, PluginFileError},
     record::{Manifest, RecordError, RunReader, regular},
+    run::grants,
     scenario::{self, Provider, RunOptions, Selection, Suite},
 };
 
@@ -90,7 +89,7 @@ impl Plan {
             .map(|definition| stored_provider(run, definition, &ceiling))
             .collect::<Result<_, _>>()?;
 
-        let parts = Parts {
+        let parts = PlanParts {
             scenario,
             suite,
             providers,

@@ -6,13 +6,11 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
-use super::{
-    schema::{Broken, Check},
-    stop::unanswered,
-};
+use super::schema::{Broken, SchemaCheck};
 use crate::{
     model::{Limits, ShownDuration},
     plugin::{CommandProtocol, Description, Guard, Interrupt, Moment, Plugin, child::Helper},
+    run::stop::unanswered,
 };
 
 /// How long a plugin may take to describe itself, its start function included.
@@ -139,7 +137,7 @@ async fn check_one(
         return Ok(None);
     };
     let unfit = |broken| UnfitError::of(what, broken);
-    let mut check = Check::new(schema).map_err(unfit)?;
+    let mut check = SchemaCheck::new(schema).map_err(unfit)?;
     check.add(what, &value.to_string()).map_err(unfit)?;
     let wrong = check.finish(helper, interrupt).await.map_err(unfit)?;
     Ok(wrong.named.into_iter().next().map(|(_, errors)| errors))

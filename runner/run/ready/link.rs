@@ -13,19 +13,20 @@ use tokio::runtime::Handle;
 
 use super::{
     error::{Problems, ReadyError},
-    event::Event,
     fit::{self, UnfitError},
-    grants::Environment,
-    local::{Plain, ReadyProvider},
-    plan::Plan,
-    planned::PlannedProvider,
     requests,
-    schema::{Check, Wrong},
+    schema::{SchemaCheck, Wrong},
 };
 use crate::{
     model::{Digest, ProviderId, chain},
     plugin::{
         CommandProtocol, Description, Engine, Interrupt, LinkError, Moment, Plugin, child::Helper,
+    },
+    run::{
+        event::Event,
+        grants::Environment,
+        local::{Plain, ReadyProvider},
+        plan::{Plan, PlannedProvider},
     },
 };
 
@@ -108,7 +109,7 @@ impl Plan {
     ) -> Result<(), ReadyError> {
         let mut checks = Vec::new();
         for (provider, schema) in self.providers.iter().zip(schemas) {
-            let check = schema.as_ref().map(Check::new).transpose();
+            let check = schema.as_ref().map(SchemaCheck::new).transpose();
             let check = check.or_else(|broken| {
                 let provider = provider.as_ref().expect("only a planned one is described");
                 refused(Err(UnfitError::of(fit::INPUT, broken)), provider, problems).map(|()| None)

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use url::Url;
 
-use super::{Event, planned::PlannedProvider};
 use crate::{
     model::{FsGrant, FsMode, Grants, NetGrant, is_secret_name},
+    run::{event::Event, plan::PlannedProvider},
     scenario,
 };
 

@@ -60,7 +60,7 @@ pub(super) enum Broken {
 }
 
 /// Values that are checked against one schema: those that are cheap at once, the others in a child at the end.
-pub(super) struct Check<'a> {
+pub(super) struct SchemaCheck<'a> {
     schema: &'a Value,
     /// How many parts it has, and how it is evaluated here; none if it must not be.
     here: Option<(u64, Validator)>,
@@ -85,12 +85,12 @@ struct Batch {
 
 /// What a child replies.
 #[derive(Deserialize, Serialize)]
-enum Reply {
+enum ChildReply {
     Invalid(String),
     Checked(Wrong),
 }
 
-impl<'a> Check<'a> {
+impl<'a> SchemaCheck<'a> {
     /// Begins with a schema. One that is not cheap is looked at by the child, at the end.
     pub(super) fn new(schema: &'a Value) -> Result<Self, Broken> {
         let here = match cost(schema) {
@@ -214,8 +214,8 @@ impl Batch {
             .read_to_end(&mut reply)
             .map_err(|error| unchecked(&error))?;
         match serde_json::from_slice(&reply).map_err(|error| unchecked(&error.into()))? {
-            Reply::Invalid(reason) => Err(Broken::Invalid(reason)),
-            Reply::Checked(wrong) => Ok(wrong),
+            ChildReply::Invalid(reason) => Err(Broken::Invalid(reason)),
+            ChildReply::Checked(wrong) => Ok(wrong),
         }
     }
 }
@@ -240,14 +240,14 @@ fn check_stdin() -> io::Result<()> {
     let schema: Value = serde_json::from_str(&lines.next().transpose()?.unwrap_or_default())?;
     let validator = match compile(&schema) {
         Ok(validator) => validator,
-        Err(reason) => return child::reply(&serde_json::to_vec(&Reply::Invalid(reason))?),
+        Err(reason) => return child::reply(&serde_json::to_vec(&ChildReply::Invalid(reason))?),
     };
     let mut wrong = Wrong::default();
     for line in lines {
         let (name, value): (String, Value) = serde_json::from_str(&line?)?;
         wrong.check(&validator, &name, &value);
     }
-    child::reply(&serde_json::to_vec(&Reply::Checked(wrong))?)
+    child::reply(&serde_json::to_vec(&ChildReply::Checked(wrong))?)
 }
 
 /// Makes an evaluator. Nothing is fetched: the crate is built without the means to.
@@ -256,7 +256,7 @@ fn compile(schema: &Value) -> Result<Validator, String> {
 }
 
 /// What is wrong with a value, and where: the first few things of it.
-pub(super) fn errors(validator: &Validator, value: &Value) -> Option<String> {
+pub(in crate::run) fn errors(validator: &Validator, value: &Value) -> Option<String> {
     // Most values fit, which is found out without making any error.
     if validator.is_valid(value) {
         return None;

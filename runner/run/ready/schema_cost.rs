@@ -67,8 +67,8 @@ const DRAFTS: [&str; 5] = [
 
 /// How many parts a schema has that is cheap to evaluate: at most each of them is compared with each part of a value.
 /// `None` if that is not known.
-pub(super) fn cost(schema: &Value) -> Option<u64> {
-    let mut survey = Survey {
+pub(in crate::run) fn cost(schema: &Value) -> Option<u64> {
+    let mut survey = PartCounter {
         root: schema,
         known: HashMap::new(),
     };
@@ -98,13 +98,13 @@ fn has_bases(schema: &Value) -> bool {
     false
 }
 
-struct Survey<'a> {
+struct PartCounter<'a> {
     root: &'a Value,
     /// What references come to; none while one is being followed, so that a cycle is found.
     known: HashMap<(&'a str, u32), Option<u64>>,
 }
 
-impl<'a> Survey<'a> {
+impl<'a> PartCounter<'a> {
     fn parts(&mut self, value: &'a Value, alternatives: u32) -> Option<u64> {
         let parts = match value {
             Value::Array(items) => self.all(items.iter(), alternatives)?,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::shape::Shape;
+use super::shape::PlanShape;
 use crate::{
     model::{Attempt, AttemptError, ErrorClass, Outcome, StopMode},
     record::{AttemptKey, Entry, Mark, State},
@@ -27,11 +27,11 @@ const DEATHS_ALONE: u32 = 3;
 
 /// The books of somebody who hears every message.
 pub(super) struct Audit {
-    shape: Arc<Shape>,
+    shape: Arc<PlanShape>,
     rules: AuditRules,
     members: BTreeMap<ExecutorId, Capacity>,
     /// What is assigned and not answered, by ordinal.
-    open: HashMap<u64, Open>,
+    open: HashMap<u64, OpenAttempt>,
     trials: Vec<Known>,
     /// The last start of each provider's attempts.
     started: Vec<Option<Duration>>,
@@ -44,7 +44,7 @@ pub(super) struct Audit {
     bad: u64,
     /// The trials of which an attempt was assigned.
     pub(super) begun: BTreeSet<u64>,
-    stopping: Option<Stopping>,
+    stopping: Option<AuditedStop>,
     pub(super) has_storage_failed: bool,
     /// Whether the machine was what failed, ever.
     pub(super) has_lacked: bool,
@@ -59,7 +59,7 @@ pub(super) struct AuditRules {
     pub(super) ends: Duration,
 }
 
-struct Open {
+struct OpenAttempt {
     who: ExecutorId,
     number: u32,
     is_begun: bool,
@@ -84,14 +84,14 @@ struct Expected {
     is_optional: bool,
 }
 
-struct Stopping {
+struct AuditedStop {
     mode: StopMode,
     /// From when on attempts may have been given up.
     gives_up_at: Option<Duration>,
 }
 
 impl Audit {
-    pub(super) fn new(shape: Arc<Shape>, rules: AuditRules) -> Self {
+    pub(super) fn new(shape: Arc<PlanShape>, rules: AuditRules) -> Self {
         Self {
             trials: vec![Known::default(); shape.trials.len()],
             started: vec![None; shape.providers.len()],
@@ -156,7 +156,7 @@ impl Audit {
         self.check_suspects(key);
         self.open.insert(
             key.ordinal,
-            Open {
+            OpenAttempt {
                 who,
                 number: key.number,
                 is_begun: false,
@@ -298,7 +298,7 @@ impl Audit {
         }
     }
 
-    fn close(&mut self, who: ExecutorId, key: AttemptKey) -> Option<Open> {
+    fn close(&mut self, who: ExecutorId, key: AttemptKey) -> Option<OpenAttempt> {
         let open = self.open.get(&key.ordinal)?;
         if (open.who, open.number) != (who, key.number) {
             return None;
@@ -355,7 +355,7 @@ impl Audit {
         let old = self.stopping.as_ref();
         assert!(old.is_none_or(|old| mode > old.mode), "a stop gets weaker");
         let sooner = old.and_then(|old| old.gives_up_at);
-        self.stopping = Some(Stopping {
+        self.stopping = Some(AuditedStop {
             mode,
             gives_up_at: [sooner, gives_up_at].into_iter().flatten().min(),
         });

@@ -12,14 +12,14 @@ use crate::{
     model::{Attempt, AttemptError, ErrorClass, HostFault, Outcome, TrialId},
     record::AttemptKey,
     run::{
+        attempt::unmade::{AttemptIdentity, blank, stop_error},
         seam::{Assignment, Capacity, ExecutorId, FromExecutors, Loss, ToExecutor},
-        unmade::{Identity, blank, stop_error},
     },
 };
 
 /// What an attempt comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum ScriptedOutcome {
     Passed,
     Failed,
     Timeout,
@@ -31,17 +31,17 @@ pub(super) enum End {
 
 /// How an executor answers for an attempt.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
+pub(super) enum ScriptedAnswer {
     /// After so long with this.
-    After(Duration, End),
+    After(Duration, ScriptedOutcome),
     /// After so long with this, and once more.
-    Twice(Duration, End),
+    Twice(Duration, ScriptedOutcome),
     /// Never.
     Never,
     /// It says after so long that the attempt is lost.
     Lost(Duration),
     /// The same, and answers for it after as long again.
-    LateAfterLost(Duration, End),
+    LateAfterLost(Duration, ScriptedOutcome),
     /// It gives it back and does not begin it.
     Returned,
 }
@@ -66,7 +66,7 @@ pub(super) struct Script {
     pub(super) joins_at: Duration,
     pub(super) leaves: Option<(Duration, Exit)>,
     /// How it answers: one of these for each attempt.
-    pub(super) answers: Vec<Answer>,
+    pub(super) answers: Vec<ScriptedAnswer>,
     /// Attempts of these trials it loses.
     pub(super) killers: Vec<u64>,
     /// Whether it does nothing of what it is told but make attempts, and its guests cannot be interrupted.
@@ -82,20 +82,20 @@ pub(super) struct Scripted {
     who: ExecutorId,
     script: Script,
     ready: VecDeque<Assignment>,
-    running: Vec<Running>,
+    running: Vec<ScriptedAttempt>,
     /// What it has said to be lost and will answer for.
-    late: Vec<Running>,
+    late: Vec<ScriptedAttempt>,
     is_there: bool,
     /// Under which seed its answers are chosen.
     random: Random,
 }
 
-struct Running {
+struct ScriptedAttempt {
     key: AttemptKey,
     trial: TrialId,
     memory: u64,
     began_at: Duration,
-    answer: Answer,
+    answer: ScriptedAnswer,
 }
 
 impl Scripted {
@@ -197,18 +197,18 @@ impl Scripted {
         };
         let running = self.running.swap_remove(index);
         match running.answer {
-            Answer::After(_, end) => self.answer(&running, end, wall, agenda),
-            Answer::Twice(_, end) => {
+            ScriptedAnswer::After(_, end) => self.answer(&running, end, wall, agenda),
+            ScriptedAnswer::Twice(_, end) => {
                 self.answer(&running, end, wall, agenda);
                 self.answer(&running, end, wall, agenda);
             }
-            Answer::Lost(_) => self.lose(key, agenda),
-            Answer::LateAfterLost(after, _) => {
+            ScriptedAnswer::Lost(_) => self.lose(key, agenda),
+            ScriptedAnswer::LateAfterLost(after, _) => {
                 self.lose(key, agenda);
                 agenda.after(after, Happening::Late(self.who, key));
                 self.late.push(running);
             }
-            Answer::Never | Answer::Returned => {}
+            ScriptedAnswer::Never | ScriptedAnswer::Returned => {}
         }
         self.begin(memory, agenda);
     }
@@ -217,7 +217,7 @@ impl Scripted {
     pub(super) fn answer_late(&mut self, key: AttemptKey, wall: Timestamp, agenda: &mut Agenda) {
         let found = self.late.iter().position(|late| late.key == key);
         let late = self.late.swap_remove(found.unwrap());
-        if let Answer::LateAfterLost(_, end) = late.answer {
+        if let ScriptedAnswer::LateAfterLost(_, end) = late.answer {
             self.answer(&late, end, wall, agenda);
         }
     }
@@ -230,18 +230,20 @@ impl Scripted {
             let (who, key) = (self.who, next.key());
             let is_killer = self.script.killers.contains(&key.ordinal);
             let answer = match is_killer {
-                true => Answer::Lost(Duration::from_millis(1)),
+                true => ScriptedAnswer::Lost(Duration::from_millis(1)),
                 false => *self.random.one_of(&self.script.answers),
             };
             let ends_after = match answer {
-                Answer::Returned => {
+                ScriptedAnswer::Returned => {
                     let attempts = vec![key];
                     self.say(agenda, FromExecutors::Returned { who, attempts });
                     continue;
                 }
-                Answer::After(after, _) | Answer::Twice(after, _) => Some(after),
-                Answer::Lost(after) | Answer::LateAfterLost(after, _) => Some(after),
-                Answer::Never => None,
+                ScriptedAnswer::After(after, _) | ScriptedAnswer::Twice(after, _) => Some(after),
+                ScriptedAnswer::Lost(after) | ScriptedAnswer::LateAfterLost(after, _) => {
+                    Some(after)
+                }
+                ScriptedAnswer::Never => None,
             };
             if self.script.says_started {
                 let attempts = vec![key];
@@ -250,7 +252,7 @@ impl Scripted {
             if let Some(after) = ends_after {
                 agenda.after(after, Happening::Ends(who, key));
             }
-            self.running.push(Running {
+            self.running.push(ScriptedAttempt {
                 key,
                 trial: next.trial,
                 memory: memory[next.provider],
@@ -266,7 +268,13 @@ impl Scripted {
         }
     }
 
-    fn answer(&self, running: &Running, end: End, wall: Timestamp, agenda: &mut Agenda) {
+    fn answer(
+        &self,
+        running: &ScriptedAttempt,
+        end: ScriptedOutcome,
+        wall: Timestamp,
+        agenda: &mut Agenda,
+    ) {
         let error = |class, code: &str, fault| AttemptError {
             class,
             code: code.into(),
@@ -276,11 +284,13 @@ impl Scripted {
         };
         let unavailable = Some(ErrorClass::Unavailable);
         let (outcome, error) = match end {
-            End::Passed => (Outcome::Passed, None),
-            End::Failed => (Outcome::Failed, None),
-            End::Timeout => (Outcome::Timeout, Some(error(None, "timeout", None))),
-            End::Unavailable => (Outcome::Error, Some(error(unavailable, "busy", None))),
-            End::Lacking => {
+            ScriptedOutcome::Passed => (Outcome::Passed, None),
+            ScriptedOutcome::Failed => (Outcome::Failed, None),
+            ScriptedOutcome::Timeout => (Outcome::Timeout, Some(error(None, "timeout", None))),
+            ScriptedOutcome::Unavailable => {
+                (Outcome::Error, Some(error(unavailable, "busy", None)))
+            }
+            ScriptedOutcome::Lacking => {
                 let fault = Some(HostFault::Storage);
                 (Outcome::Error, Some(error(None, "full", fault)))
             }
@@ -310,9 +320,9 @@ impl Scripted {
     }
 }
 
-impl Running {
+impl ScriptedAttempt {
     fn attempt(&self, outcome: Outcome, now: Duration, wall: Timestamp) -> Attempt {
-        let of = Identity {
+        let of = AttemptIdentity {
             ordinal: self.key.ordinal,
             trial: self.trial.clone(),
             number: self.key.number,

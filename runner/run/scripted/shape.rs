@@ -1,4 +1,4 @@
-//! [`Shape`]: a plan, made by the scenario's own way from a text, whose tests are held in memory.
+//! [`PlanShape`]: a plan, made by the scenario's own way from a text, whose tests are held in memory.
 
 use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
@@ -10,15 +10,15 @@ use crate::{
 };
 
 /// A plan without plugins.
-pub(super) struct Shape {
-    pub(super) providers: Vec<Provider>,
+pub(super) struct PlanShape {
+    pub(super) providers: Vec<ProviderShape>,
     pub(super) tests: Vec<Arc<Test>>,
     /// By ordinal.
-    pub(super) trials: Vec<Planned>,
+    pub(super) trials: Vec<TrialShape>,
 }
 
 /// What bounds a provider.
-pub(super) struct Provider {
+pub(super) struct ProviderShape {
     id: ProviderId,
     pub(super) concurrency: Option<usize>,
     pub(super) rate: Option<Rate>,
@@ -26,12 +26,12 @@ pub(super) struct Provider {
 }
 
 /// A trial.
-pub(super) struct Planned {
+pub(super) struct TrialShape {
     pub(super) provider: usize,
     pub(super) test: Arc<Test>,
 }
 
-impl Provider {
+impl ProviderShape {
     /// How far apart its attempts begin, at least.
     pub(super) fn gap(&self) -> Duration {
         let rate = self.rate.as_ref();
@@ -39,7 +39,7 @@ impl Provider {
     }
 }
 
-impl Shape {
+impl PlanShape {
     /// Makes the plan of a scenario's text.
     pub(super) fn of(text: &str) -> Self {
         let scenario = scenario::parse(Path::new("scripted.toml"), text).unwrap();
@@ -50,9 +50,9 @@ impl Shape {
             .collect();
         let trials = (0..suite.trial_count()).map(|ordinal| {
             let (test, provider, _) = reader.at(ordinal).unwrap();
-            Planned { provider, test }
+            TrialShape { provider, test }
         });
-        let providers = scenario.providers().iter().map(|provider| Provider {
+        let providers = scenario.providers().iter().map(|provider| ProviderShape {
             id: provider.id.clone(),
             concurrency: provider.concurrency.map(Into::into),
             rate: provider.rate,
@@ -99,7 +99,7 @@ impl Shape {
     pub(super) fn lanes(&self) -> Vec<Lane> {
         let held = Arc::new(HashSet::new());
         let providers = self.providers.iter().enumerate();
-        let lane = |(index, provider): (usize, &Provider)| {
+        let lane = |(index, provider): (usize, &ProviderShape)| {
             let rules = LaneRules {
                 provider: index,
                 id: provider.id.clone(),

@@ -8,9 +8,9 @@ use std::{
 
 use super::{
     audit::AuditRules,
-    executor::{Answer, End, Exit, Script},
+    executor::{Exit, Script, ScriptedAnswer, ScriptedOutcome},
     random::Random,
-    shape::Shape,
+    shape::PlanShape,
     world::{Played, Schedule},
 };
 use crate::{
@@ -23,9 +23,9 @@ const SCHEDULES: u64 = 5000;
 const MIB: u64 = 1024 * 1024;
 
 /// Plans are made once: each is read from the text of a scenario.
-static SHAPES: LazyLock<Vec<Arc<Shape>>> = LazyLock::new(|| {
+static SHAPES: LazyLock<Vec<Arc<PlanShape>>> = LazyLock::new(|| {
     let mut random = Random(1);
-    let shapes = (0..128).map(|_| Arc::new(Shape::random(&mut random)));
+    let shapes = (0..128).map(|_| Arc::new(PlanShape::random(&mut random)));
     shapes.collect()
 });
 
@@ -51,38 +51,41 @@ fn play_many(schedule: fn(u64) -> Schedule, check: fn(&Schedule, &Played)) {
     }
 }
 
-fn end(random: &mut Random, may_lack: bool) -> End {
+fn end(random: &mut Random, may_lack: bool) -> ScriptedOutcome {
     let ends = [
-        End::Passed,
-        End::Passed,
-        End::Passed,
-        End::Failed,
-        End::Timeout,
-        End::Unavailable,
+        ScriptedOutcome::Passed,
+        ScriptedOutcome::Passed,
+        ScriptedOutcome::Passed,
+        ScriptedOutcome::Failed,
+        ScriptedOutcome::Timeout,
+        ScriptedOutcome::Unavailable,
     ];
     match may_lack && random.one_in(12) {
-        true => End::Lacking,
+        true => ScriptedOutcome::Lacking,
         false => *random.one_of(&ends),
     }
 }
 
-fn answer(random: &mut Random, is_tame: bool) -> Answer {
+fn answer(random: &mut Random, is_tame: bool) -> ScriptedAnswer {
     // Some attempts are so short that more are assigned than there are slots.
     let most = *random.one_of(&[0, 1, 1, 40]);
     let after = random.millis(most) + Duration::from_micros(50);
     match random.below(16) {
-        0 => Answer::Twice(after, end(random, !is_tame)),
-        1 => Answer::Lost(after),
-        2 => Answer::LateAfterLost(after, end(random, !is_tame)),
-        3 => Answer::Returned,
-        4 if !is_tame => Answer::Never,
-        _ => Answer::After(after, end(random, !is_tame)),
+        0 => ScriptedAnswer::Twice(after, end(random, !is_tame)),
+        1 => ScriptedAnswer::Lost(after),
+        2 => ScriptedAnswer::LateAfterLost(after, end(random, !is_tame)),
+        3 => ScriptedAnswer::Returned,
+        4 if !is_tame => ScriptedAnswer::Never,
+        _ => ScriptedAnswer::After(after, end(random, !is_tame)),
     }
 }
 
 fn executor(random: &mut Random, is_tame: bool) -> Script {
     let exits = [Exit::Dies, Exit::DiesHolding, Exit::Leaves];
-    let mut answers = vec![Answer::After(Duration::from_millis(1), End::Passed)];
+    let mut answers = vec![ScriptedAnswer::After(
+        Duration::from_millis(1),
+        ScriptedOutcome::Passed,
+    )];
     answers.extend((0..random.below(8)).map(|_| answer(random, is_tame)));
     Script {
         capacity: Capacity {
@@ -170,7 +173,7 @@ fn tame(seed: u64) -> Schedule {
 }
 
 /// Makes trials that nobody survives, in some schedules.
-fn kill(random: &mut Random, shape: &Shape, executors: &mut [Script]) {
+fn kill(random: &mut Random, shape: &PlanShape, executors: &mut [Script]) {
     if random.one_in(6) {
         let trials = shape.trials.len() as u64;
         let killers = [random.below(trials), random.below(trials)];
@@ -195,16 +198,16 @@ fn a_session_is_completed_if_somebody_stays_who_answers() {
 }
 
 /// A plan of `trials` trials of one provider, of which `table` says more.
-fn plan(trials: u64, table: &str) -> Arc<Shape> {
+fn plan(trials: u64, table: &str) -> Arc<PlanShape> {
     let provider = "[providers.p]\nplugin = \"plugins/echo\"\nlimits = { memory = \"64MiB\" }";
     let text = format!(
         "name = \"scripted\"\n{provider}\n{table}\n[[tests]]\nid = \"t\"\nrepeat = {trials}\n"
     );
-    Arc::new(Shape::of(&text))
+    Arc::new(PlanShape::of(&text))
 }
 
 /// An executor that answers after 3 ms, and always in the same way.
-fn answering(slots: usize, answer: Answer) -> Script {
+fn answering(slots: usize, answer: ScriptedAnswer) -> Script {
     Script {
         capacity: Capacity {
             slots,
@@ -221,11 +224,13 @@ fn answering(slots: usize, answer: Answer) -> Script {
     }
 }
 
-const PASSES: Answer = Answer::After(Duration::from_millis(3), End::Passed);
-const FAILS: Answer = Answer::After(Duration::from_millis(3), End::Failed);
+const PASSES: ScriptedAnswer =
+    ScriptedAnswer::After(Duration::from_millis(3), ScriptedOutcome::Passed);
+const FAILS: ScriptedAnswer =
+    ScriptedAnswer::After(Duration::from_millis(3), ScriptedOutcome::Failed);
 
 /// A schedule in which nothing goes wrong but what executors do.
-fn calm(shape: Arc<Shape>, executors: Vec<Script>) -> Schedule {
+fn calm(shape: Arc<PlanShape>, executors: Vec<Script>) -> Schedule {
     Schedule {
         shape,
         executors,
@@ -244,7 +249,7 @@ fn calm(shape: Arc<Shape>, executors: Vec<Script>) -> Schedule {
 
 #[test]
 fn what_an_executor_held_that_died_is_made_again_elsewhere() {
-    let mut dies = answering(5, Answer::Never);
+    let mut dies = answering(5, ScriptedAnswer::Never);
     dies.leaves = Some((Duration::from_millis(20), Exit::DiesHolding));
     let mut late = answering(2, PASSES);
     late.joins_at = Duration::from_millis(50);
@@ -298,7 +303,7 @@ fn a_run_that_fails_fast_begins_no_more_than_its_executors_would_be_idle_for() {
 #[test]
 fn what_is_given_back_is_assigned_again_under_the_same_number() {
     let mut reluctant = answering(2, PASSES);
-    reluctant.answers = vec![Answer::Returned, PASSES];
+    reluctant.answers = vec![ScriptedAnswer::Returned, PASSES];
     let played = calm(plan(10, ""), vec![reluctant]).play();
     assert_eq!(played.ending.cause, None);
     assert!(played.audit.written.iter().all(|mark| mark.key.number == 1));
@@ -306,9 +311,12 @@ fn what_is_given_back_is_assigned_again_under_the_same_number() {
 
 #[test]
 fn an_answer_after_the_loss_and_one_more_count_for_nothing() {
-    let late = Answer::LateAfterLost(Duration::from_millis(2), End::Failed);
+    let late = ScriptedAnswer::LateAfterLost(Duration::from_millis(2), ScriptedOutcome::Failed);
     let mut forgetful = answering(3, PASSES);
-    forgetful.answers = vec![late, Answer::Twice(Duration::from_millis(1), End::Passed)];
+    forgetful.answers = vec![
+        late,
+        ScriptedAnswer::Twice(Duration::from_millis(1), ScriptedOutcome::Passed),
+    ];
     let mut schedule = calm(plan(20, ""), vec![forgetful]);
     schedule.rules.poison_after = 0;
     let played = schedule.play();
@@ -331,7 +339,7 @@ fn a_stop_is_over_within_its_bound_although_nobody_answers() {
         (StopMode::Cancel, 200 + 200),
         (StopMode::Kill, 200),
     ] {
-        let mut deaf = answering(4, Answer::Never);
+        let mut deaf = answering(4, ScriptedAnswer::Never);
         deaf.is_deaf = true;
         let mut schedule = calm(plan(20, ""), vec![deaf]);
         let asked = Duration::from_millis(50);

@@ -9,7 +9,7 @@ use super::{
     audit::{Audit, AuditRules},
     executor::{Script, Scripted},
     random::Random,
-    shape::Shape,
+    shape::PlanShape,
 };
 use crate::{
     model::{Digest, Fingerprint, Reason, StopMode},
@@ -17,7 +17,7 @@ use crate::{
     record::{Entry, RecordError, State, Written},
     run::{
         clock::Now,
-        dispatcher::{Dispatcher, Effects, Message, Parts, Rules, Suspects, Turn},
+        dispatcher::{Dispatcher, DispatcherParts, Effects, Rules, SessionMessage, Suspects, Turn},
         event::Event,
         seam::{ExecutorId, ToExecutor},
         session_end::SessionEnd,
@@ -32,7 +32,7 @@ const ROUNDING: Duration = Duration::from_millis(1);
 
 /// Everything that a session depends on.
 pub(super) struct Schedule {
-    pub(super) shape: Arc<Shape>,
+    pub(super) shape: Arc<PlanShape>,
     pub(super) executors: Vec<Script>,
     pub(super) rules: AuditRules,
     /// When somebody asks for a stop, and how hard.
@@ -187,11 +187,11 @@ impl Schedule {
         panic!("the session does not end");
     }
 
-    fn parts(&self, out: World, base: Moment) -> Parts<World> {
+    fn parts(&self, out: World, base: Moment) -> DispatcherParts<World> {
         let state = State::planned(self.shape.trials.len() as u64);
         let after = self.rules.poison_after;
         let none = |_| unreachable!("nothing died before");
-        Parts {
+        DispatcherParts {
             out,
             rules: Rules {
                 fail_fast: self.rules.fail_fast,
@@ -256,7 +256,7 @@ fn happen(dispatcher: &mut Dispatcher<World>, now: Now, happening: Happening) {
         Happening::Synced => {
             if !dispatcher.out.disk.on_its_way.is_empty() {
                 let written = dispatcher.out.sync();
-                dispatcher.receive(now, Message::Written(written));
+                dispatcher.receive(now, SessionMessage::Written(written));
             }
         }
         Happening::Asked(mode) => {
@@ -265,7 +265,7 @@ fn happen(dispatcher: &mut Dispatcher<World>, now: Now, happening: Happening) {
                 signal: None,
                 actor: None,
             };
-            dispatcher.receive(now, Message::Stop(request));
+            dispatcher.receive(now, SessionMessage::Stop(request));
         }
     }
 }

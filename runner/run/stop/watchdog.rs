@@ -1,7 +1,7 @@
-//! How a stop reaches a run, and what ends the process when nothing else does.
+//! [`Watchdog`]: sees that a session ends within the bounds of a stop, whatever its runtime does.
 //!
-//! Signals (in `signals.rs`) and requests become [`StopRequest`]s, which go to the dispatcher. Beside it, a [`Watchdog`] on an OS thread of
-//! its own looks for requests and ends the process where a wedged runtime does not keep the bounds of a stop.
+//! It is an OS thread of its own, for a runtime that is wedged looks after nothing any more. It also looks for the requests
+//! that other processes leave.
 
 use std::{
     io,
@@ -13,9 +13,13 @@ use std::{
     time::Duration,
 };
 
+use super::{
+    bounds::{KILL_BOUND, SLACK, STOP_BOUND},
+    request::{Cause, StopRequest},
+};
 use crate::{
-    model::{Actor, Reason, StopMode, StopSignal},
-    plugin::{Interrupt, Moment, clock},
+    model::{Reason, StopMode, StopSignal},
+    plugin::Moment,
     record::{
         By, LastWords, last_words,
         request::{self, Holding},
@@ -24,93 +28,35 @@ use crate::{
 
 /// How often the watchdog looks for requests and bounds.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a stop may take, its grace not counted.
-const STOP_BOUND: Duration = Duration::from_secs(1);
-/// How long a stop without grace may take.
-const KILL_BOUND: Duration = Duration::from_millis(300);
-/// What the watchdog gives on top before it ends a process that did not keep a bound by itself.
-const SLACK: Duration = Duration::from_secs(1);
 
-/// A request to stop, as data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StopRequest {
-    /// How hard.
-    pub mode: StopMode,
-    /// The signal that it came by, if it did.
-    pub signal: Option<StopSignal>,
-    /// Who asked for it from another process, as far as they said so.
-    pub actor: Option<Arc<Actor>>,
+/// Looks after a session until it is dropped.
+pub struct Watchdog {
+    shared: Arc<Watched>,
 }
 
-impl StopRequest {
-    /// Tells whether guests are asked to end.
-    pub fn interrupts(&self) -> bool {
-        self.mode > StopMode::Drain
-    }
-
-    /// The reason of a run that ends by this request.
-    pub(super) fn reason(&self) -> Reason {
-        match (self.signal, self.mode) {
-            (Some(_), _) => Reason::Interrupted,
-            (None, StopMode::Cancel) => Reason::Cancelled,
-            (None, StopMode::Drain | StopMode::Stop | StopMode::Kill) => Reason::Stopped,
-        }
-    }
-
-    /// The cause of a run's end by this request.
-    pub fn cause(&self) -> Cause {
-        Cause {
-            reason: self.reason(),
-            signal: self.signal,
-            actor: self.actor.clone(),
-        }
-    }
-}
-
-/// Why a session ends before its work is done.
+/// A session that did not end within the bounds of a stop. It has left its last words, so that the next sweep finds why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cause {
-    /// The reason that its run gets.
+pub struct Overdue {
+    /// The run's directory.
+    pub run_dir: PathBuf,
+    /// The reason that the run gets when its process is gone.
     pub reason: Reason,
     /// The signal, if that was the reason.
     pub signal: Option<StopSignal>,
-    /// Who asked for it from another process.
-    pub actor: Option<Arc<Actor>>,
+    /// What a process exits with that ends for it.
+    pub exit_code: i32,
 }
 
-impl Cause {
-    /// A cause that nobody asked for.
-    pub fn of(reason: Reason) -> Self {
-        Self {
-            reason,
-            signal: None,
-            actor: None,
-        }
-    }
-
-    /// Says it: `stopped by anna@host: disk needed`, where `verb` is the first word. `limit` is what sets the run's time.
-    pub fn text(&self, verb: &str, limit: &str) -> String {
-        match (self.reason, self.signal, &self.actor) {
-            (Reason::Timeout, ..) => format!("the run's time is up: {limit}"),
-            (Reason::FailFast, ..) => "enough trials ended badly".into(),
-            (Reason::Storage, ..) => "a row could not be stored".into(),
-            (_, Some(signal), _) => format!("{verb} by {}", signal.as_str()),
-            (_, _, Some(actor)) => format!("{verb} by {actor}"),
-            (Reason::Cancelled, ..) => format!("{verb} by `runner cancel`"),
-            _ => format!("{verb} by `runner stop`"),
-        }
-    }
-}
-
-/// Waits until guests that were interrupted should have ended; one inside a long instruction may not have.
-pub(super) async fn unanswered(interrupt: &Interrupt) {
-    interrupt.interrupted().await;
-    clock::sleep_until(Moment::now() + STOP_BOUND).await;
-}
-
-/// Ends the process when a stop's bound has passed and the session is still there.
-pub struct Watchdog {
-    shared: Arc<Watched>,
+/// What is done about a session that is [`Overdue`].
+#[derive(Clone, Default)]
+pub enum OverdueAction {
+    /// The process ends, as it should where it does nothing else: nothing but that ends a runtime that is wedged, and until
+    /// then the run is locked.
+    #[default]
+    EndProcess,
+    /// This is called, once and on a thread of the watchdog. The session is left alone: if it still comes to its end, that is
+    /// written down as ever, and until then the call that runs it blocks and its run is locked.
+    Call(Arc<dyn Fn(&Overdue) + Send + Sync>),
 }
 
 struct Watched {
@@ -128,7 +74,7 @@ struct Bound {
 }
 
 /// What a watchdog needs to know of its session.
-pub struct Watch {
+pub struct WatchdogSettings {
     /// The run's directory.
     pub run_dir: PathBuf,
     /// What requests must name.
@@ -137,8 +83,10 @@ pub struct Watch {
     pub timeout: Option<Duration>,
     /// How long guests are asked to stop before they are interrupted.
     pub grace: Duration,
-    /// What the process exits with when the watchdog ends it.
+    /// What a process exits with that ends because its session is overdue.
     pub exit_code: fn(Reason, Option<StopSignal>) -> i32,
+    /// What is done then.
+    pub overdue: OverdueAction,
 }
 
 impl Watchdog {
@@ -148,25 +96,25 @@ impl Watchdog {
     ///
     /// Fails if the thread cannot be started.
     pub fn start(
-        watch: Watch,
+        settings: WatchdogSettings,
         mut listener: impl FnMut(StopRequest) + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Watched {
-            grace: watch.grace,
+            grace: settings.grace,
             is_over: AtomicBool::new(false),
             bound: Mutex::new(None),
         });
-        if let Some(timeout) = watch.timeout {
+        if let Some(timeout) = settings.timeout {
             shared.expect_timeout(timeout);
         }
         let watched = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("watchdog".into())
             .spawn(move || {
-                let mut seen = None;
+                let (mut seen, mut is_overdue) = (None, false);
                 while !watched.is_over.load(Ordering::Acquire) {
-                    watched.enforce(&watch);
-                    let pending = request::pending(&watch.run_dir, &watch.holding);
+                    is_overdue = is_overdue || watched.enforce(&settings);
+                    let pending = request::pending(&settings.run_dir, &settings.holding);
                     if let Some(pending) = pending.filter(|pending| Some(pending.mode) > seen) {
                         seen = Some(pending.mode);
                         let request = StopRequest {
@@ -230,11 +178,12 @@ impl Watched {
         }
     }
 
-    /// Ends the process once a bound has passed: the runtime is wedged, and nobody else would.
-    fn enforce(&self, watch: &Watch) {
+    /// Does what is to be done once a bound has passed, and tells whether one has: the runtime is wedged, and nobody else
+    /// would.
+    fn enforce(&self, settings: &WatchdogSettings) -> bool {
         let bound = lock(&self.bound).clone();
         let Some(bound) = bound.filter(|bound| Moment::now() >= bound.at) else {
-            return;
+            return false;
         };
         // Without them the next sweep takes the run for crashed, which it is.
         let Cause {
@@ -243,17 +192,85 @@ impl Watched {
             actor,
         } = bound.cause;
         let words = LastWords {
-            session: watch.holding.session,
+            session: settings.holding.session,
             reason,
             signal,
             by: actor.as_deref().map(By::from),
         };
-        drop(last_words::write(&watch.run_dir, &words));
-        std::process::exit((watch.exit_code)(reason, signal));
+        drop(last_words::write(&settings.run_dir, &words));
+        let exit_code = (settings.exit_code)(reason, signal);
+        match &settings.overdue {
+            OverdueAction::EndProcess => std::process::exit(exit_code),
+            OverdueAction::Call(call) => call(&Overdue {
+                run_dir: settings.run_dir.clone(),
+                reason,
+                signal,
+                exit_code,
+            }),
+        }
+        true
     }
 }
 
 /// Locks a mutex that no panic can leave half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, Mutex, mpsc},
+        time::Duration,
+    };
+
+    use super::{Overdue, OverdueAction, StopRequest, Watchdog, WatchdogSettings};
+    use crate::{
+        model::{Reason, StopMode, StopSignal},
+        record::{last_words, request::Holding},
+    };
+
+    #[test]
+    fn a_program_that_embeds_the_runner_decides_what_becomes_of_an_overdue_session() {
+        let directory = tempfile::tempdir().unwrap();
+        let (sender, called) = mpsc::channel();
+        let sender = Mutex::new(sender);
+        let call = move |overdue: &Overdue| {
+            drop(sender.lock().unwrap().send(overdue.clone()));
+        };
+        let settings = WatchdogSettings {
+            run_dir: directory.path().into(),
+            holding: Holding {
+                session: 3,
+                token: None,
+            },
+            timeout: Some(Duration::from_secs(3600)),
+            grace: Duration::ZERO,
+            exit_code: |_, _| 143,
+            overdue: OverdueAction::Call(Arc::new(call)),
+        };
+        let watchdog = Watchdog::start(settings, |_| {}).unwrap();
+        let told = watchdog.told();
+        let kill = StopRequest {
+            mode: StopMode::Kill,
+            signal: Some(StopSignal::Terminate),
+            actor: None,
+        };
+        told(&kill);
+        let overdue = called.recv_timeout(Duration::from_secs(60)).unwrap();
+        let expected = Overdue {
+            run_dir: directory.path().into(),
+            reason: Reason::Interrupted,
+            signal: Some(StopSignal::Terminate),
+            exit_code: 143,
+        };
+        assert_eq!(overdue, expected);
+        let words = last_words::read(directory.path()).unwrap();
+        assert_eq!((words.session, words.reason), (3, Reason::Interrupted));
+        // Once is enough, whatever else is asked for.
+        told(&kill);
+        let again = called.recv_timeout(Duration::from_millis(300));
+        assert_eq!(again, Err(mpsc::RecvTimeoutError::Timeout));
+        drop(watchdog);
+    }
 }

@@ -13,7 +13,7 @@ use crate::scenario::{
 pub(super) const MAX_JOBS: i64 = 4096;
 
 /// A kind of value.
-pub(super) trait Kind {
+pub(super) trait OptionKind {
     /// What it is here.
     type Value: Clone;
 
@@ -50,7 +50,7 @@ pub(super) fn json(default: &str) -> Value {
 /// How many attempts run at once.
 pub(super) struct Jobs;
 
-impl Kind for Jobs {
+impl OptionKind for Jobs {
     type Value = NonZeroUsize;
 
     fn of_scenario(value: &Value) -> Option<NonZeroUsize> {
@@ -71,7 +71,7 @@ impl Kind for Jobs {
 /// A number that is nothing but that.
 pub(super) struct Number;
 
-impl Kind for Number {
+impl OptionKind for Number {
     type Value = u32;
 
     fn of_scenario(value: &Value) -> Option<u32> {
@@ -91,7 +91,7 @@ impl Kind for Number {
 /// A number of bytes.
 pub(super) struct Size;
 
-impl Kind for Size {
+impl OptionKind for Size {
     type Value = u64;
 
     fn of_scenario(value: &Value) -> Option<u64> {
@@ -116,7 +116,7 @@ impl Minutes {
     }
 }
 
-impl Kind for Minutes {
+impl OptionKind for Minutes {
     type Value = Duration;
 
     fn of_scenario(value: &Value) -> Option<Duration> {
@@ -139,7 +139,7 @@ impl Kind for Minutes {
 /// A duration as people write it; manifests have it in milliseconds.
 pub(super) struct Time;
 
-impl Kind for Time {
+impl OptionKind for Time {
     type Value = Duration;
 
     fn of_scenario(value: &Value) -> Option<Duration> {
@@ -162,7 +162,7 @@ impl Kind for Time {
 /// When a session gives up.
 pub(super) struct GiveUp;
 
-impl Kind for GiveUp {
+impl OptionKind for GiveUp {
     type Value = FailFast;
 
     fn of_scenario(value: &Value) -> Option<FailFast> {
@@ -183,7 +183,7 @@ impl Kind for GiveUp {
 /// Ceilings of limits, as typed; what they mean, the plan knows.
 pub(super) struct Ceilings;
 
-impl Kind for Ceilings {
+impl OptionKind for Ceilings {
     type Value = Vec<String>;
 
     fn of_scenario(value: &Value) -> Option<Vec<String>> {

@@ -11,7 +11,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{FailFast, form::Form};
-use kinds::{Ceilings, GiveUp, Jobs, Kind, Minutes, Number, Size, Time};
+use kinds::{Ceilings, GiveUp, Jobs, Minutes, Number, OptionKind, Size, Time};
 
 /// An option of a run: everything about it but who uses it.
 pub struct RunOption {

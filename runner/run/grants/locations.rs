@@ -1,4 +1,4 @@
-//! [`Spots`]: where a path is, whatever it is called, so that one is found to be inside another.
+//! [`Locations`]: where a path is, whatever it is called, so that one is found to be inside another.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use super::filesystems::FileSystems;
 
 /// Where a path is that has no link in it; what it names may be missing.
 #[derive(Debug)]
-pub(super) struct Spot {
+pub(super) struct Location {
     path: PathBuf,
     /// Which file or folder it is.
     identity: Option<(u64, u64)>,
@@ -21,13 +21,13 @@ pub(super) struct Spot {
     parent: Option<Rc<Self>>,
 }
 
-/// Finds spots, each folder once.
-pub(super) struct Spots {
+/// Finds locations, each folder once.
+pub(super) struct Locations {
     systems: FileSystems,
-    known: HashMap<PathBuf, Rc<Spot>>,
+    known: HashMap<PathBuf, Rc<Location>>,
 }
 
-impl Spot {
+impl Location {
     /// Tells whether it is `folder` or somewhere in it.
     pub(super) fn is_within(&self, folder: &Self) -> bool {
         let is_below = match (&self.device, &folder.device) {
@@ -63,7 +63,7 @@ impl Spot {
     }
 }
 
-impl Spots {
+impl Locations {
     pub(super) fn new(systems: FileSystems) -> Self {
         Self {
             systems,
@@ -76,7 +76,7 @@ impl Spots {
     }
 
     /// Finds the spot of an absolute path without links.
-    pub(super) fn of(&mut self, path: &Path) -> Rc<Spot> {
+    pub(super) fn of(&mut self, path: &Path) -> Rc<Location> {
         let mut missing = Vec::new();
         let mut parent = None;
         for ancestor in path.ancestors() {
@@ -88,7 +88,7 @@ impl Spots {
         }
         for path in missing.into_iter().rev() {
             let found = std::fs::symlink_metadata(path);
-            let spot = Rc::new(Spot {
+            let spot = Rc::new(Location {
                 identity: found.ok().map(|found| (found.dev(), found.ino())),
                 device: self.systems.device(path),
                 path: path.to_owned(),
@@ -105,8 +105,8 @@ impl Spots {
 mod tests {
     use std::path::Path;
 
-    use super::Spots;
-    use crate::run::filesystems::FileSystems;
+    use super::Locations;
+    use crate::run::grants::filesystems::FileSystems;
 
     #[test]
     fn a_folder_that_is_mounted_twice_is_one() {
@@ -115,8 +115,8 @@ mod tests {
               2 1 8:1 /data/work /mounted/a\\040b rw - ext4 /dev/a rw\n\
               3 1 8:2 / /other rw - ext4 /dev/b rw\n",
         );
-        let mut spots = Spots::new(systems);
-        let mut spot = |path: &str| spots.of(Path::new(path));
+        let mut locations = Locations::new(systems);
+        let mut spot = |path: &str| locations.of(Path::new(path));
         for (inner, outer, is_within) in [
             ("/mounted/a b/c", "/data/work", true),
             ("/mounted/a b/c", "/data", true),
@@ -135,8 +135,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = fs_err::canonicalize(folder.path()).unwrap();
         fs_err::create_dir_all(root.join("a/b")).unwrap();
-        let mut spots = Spots::new(FileSystems::default());
-        let mut spot = |name: &str| spots.of(&root.join(name));
+        let mut locations = Locations::new(FileSystems::default());
+        let mut spot = |name: &str| locations.of(&root.join(name));
         assert!(spot("a/b/none").is_inside(&spot("a")));
         assert!(spot("a").is_within(&spot("a")) && !spot("a").is_inside(&spot("a")));
         assert!(spot("a/b").is_replaced_in(&spot("a")) && !spot("a").is_replaced_in(&spot("a")));

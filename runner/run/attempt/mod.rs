@@ -1,0 +1,19 @@
+//! What an attempt comes to: by when it must have ended, how its evidence is judged, and what is said of one that nobody
+//! made to its end.
+
+mod deadline;
+mod judged;
+mod rehearsal;
+mod stored_evidence;
+pub(super) mod unmade;
+
+pub(super) use self::{
+    deadline::Budget,
+    judged::judged,
+    unmade::{AttemptIdentity, Deaths, STOPPED, given_up, lost, poisoned},
+};
+pub use self::{
+    deadline::DEFAULT_TIMEOUT,
+    rehearsal::{Rehearsal, Rehearsed},
+    stored_evidence::{NotEnough, StoredEvidence},
+};

@@ -1,0 +1,87 @@
+//! What is stored of a plan when its run begins, and the digest by which it is known again.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{
+    fingerprint, first_recipe,
+    planned::{Plan, PlannedProvider},
+};
+use crate::{
+    model::Digest,
+    plugin::{Kind, PluginContent},
+    record::{Birth, BirthProvider, BirthScenario, Blob, BlobSource},
+};
+
+impl Plan {
+    /// SHA-256 over everything that decides the plan's results: no path of the host, no concurrency, no time.
+    pub fn digest(&self) -> Digest {
+        let providers = self.providers.iter().flatten();
+        fingerprint::of_plan(self.suite.digest(), providers, &self.options)
+    }
+
+    /// Tells whether a run whose manifest has this digest is one of this plan, whichever version began it.
+    pub fn has_digest(&self, digest: Digest) -> bool {
+        let providers = self.providers.iter().flatten();
+        let seed = self.options.seed();
+        digest == self.digest()
+            || digest == first_recipe::of_plan(self.suite.digest(), providers, seed)
+    }
+
+    /// Everything that a run's birth records.
+    pub fn birth(&self, now: Timestamp) -> Birth {
+        let providers = || self.providers.iter().flatten();
+        let plugins = providers().map(|provider| Blob {
+            digest: provider.file.sha256,
+            source: match &provider.file.content {
+                PluginContent::Memory(bytes) => BlobSource::Bytes(bytes.clone()),
+                PluginContent::File(path) => BlobSource::File(path.clone()),
+            },
+        });
+        let files = self.suite.attachments().map(|(digest, path)| Blob {
+            digest,
+            source: BlobSource::File(path.into()),
+        });
+        let suite = self.suite.is_new().then(|| Blob {
+            digest: self.suite.digest(),
+            source: BlobSource::Open(Arc::clone(self.suite.file())),
+        });
+        Birth {
+            scenario: BirthScenario {
+                name: self.scenario.name().into(),
+                path_as_given: self.path.display().to_string(),
+                text: self.scenario.text().clone(),
+            },
+            plan_digest: self.digest(),
+            planned: self.trial_count(),
+            providers: providers().map(birth_provider).collect(),
+            suite: self.suite.digest(),
+            blobs: plugins.chain(files).chain(suite).collect(),
+            selection: self.selection.to_stored(),
+            options: self.overrides.to_stored(),
+            has_secrets: self.secrets().any(|(_, names)| !names.is_empty()),
+            now,
+        }
+    }
+}
+
+fn birth_provider(provider: &PlannedProvider) -> BirthProvider {
+    BirthProvider {
+        name: provider.definition.id.to_string(),
+        plugin_sha256: provider.file.sha256,
+        kind: provider.file.kind.as_str().into(),
+        contract: match &provider.file.kind {
+            Kind::Component { contract } => Some(contract.to_string()),
+            Kind::Command(_) => None,
+        },
+        reuse: provider.definition.reuse.map(|reuse| reuse.as_str().into()),
+        limits: provider.limits,
+        grants: provider.definition.grants.clone(),
+        folders: provider
+            .mounts
+            .iter()
+            .map(|mount| mount.host.clone())
+            .collect(),
+    }
+}

@@ -1,0 +1,27 @@
+//! What will run: a [`Plan`] is made of a scenario or of what a run has stored, and knows its digest.
+
+mod adopt;
+mod birth;
+mod canonical;
+mod ceiling;
+mod error;
+mod fingerprint;
+mod first_recipe;
+mod granted;
+mod live;
+mod machine;
+mod names;
+mod planned;
+mod stored;
+
+pub use self::{
+    adopt::AdoptError,
+    ceiling::set_limits,
+    error::{PlanError, ProviderError},
+    granted::check_scenario,
+    machine::{NoRoom, Reduced},
+    names::TrialNames,
+    planned::Plan,
+    stored::StoredError,
+};
+pub(super) use self::{fingerprint::Fingerprints, planned::PlannedProvider};
