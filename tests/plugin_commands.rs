@@ -227,8 +227,8 @@ fn inspect_reads_nothing_that_may_never_end() {
     let script = "mkfifo pipe.wasm; truncate -s 65M large.wasm";
     assert!(runner.shell(script).status().unwrap().success());
     for (file, says) in [
-        ("/dev/zero", "plugin `/dev/zero` is no regular file"),
-        ("pipe.wasm", "plugin `pipe.wasm` is no regular file"),
+        ("/dev/zero", "plugin `/dev/zero` is not a regular file"),
+        ("pipe.wasm", "plugin `pipe.wasm` is not a regular file"),
         (
             "large.wasm",
             "plugin `large.wasm` is larger than `limits.file`",

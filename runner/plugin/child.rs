@@ -62,7 +62,7 @@ pub enum ChildEnd {
 
 /// What a child may use, as it limits itself before it reads anything.
 #[derive(Clone, Copy, Debug)]
-pub struct Confines {
+pub struct ChildLimits {
     /// Bytes of memory.
     pub memory: u64,
     /// Seconds of the processors' time, of all threads together.
@@ -163,11 +163,11 @@ pub(super) fn lacked_memory(message: &str) -> bool {
     .any(|said| message.contains(said))
 }
 
-impl Confines {
+impl ChildLimits {
     /// Limits the process that calls it, once and for all. A lower limit that was set from outside stays.
     ///
     /// What fails here is left: the parent's clock bounds the process in any case.
-    pub fn hold(&self) {
+    pub fn apply(&self) {
         close_inherited_files();
         #[cfg(target_os = "linux")]
         {

@@ -17,8 +17,8 @@ mod failure;
 mod fs;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod host_fault;
 mod interrupt;
-mod lacking;
 mod link;
 mod listener;
 mod memory;
@@ -50,8 +50,8 @@ pub use fs::{
     mount::Mount,
     way::Way,
 };
+pub use host_fault::{fault_error, fault_of};
 pub use interrupt::{Guard, Interrupt};
-pub use lacking::{fault_of, lacking};
 pub use link::{Compiled, LinkError, Plugin};
 pub use listener::{Heard, Listener};
 pub use memory::most_of_the_memory;

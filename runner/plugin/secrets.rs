@@ -43,7 +43,7 @@ pub(super) enum FillError {
 }
 
 impl Secrets {
-    /// A shorter value is not redacted, in bytes: it is part of too much that is no secret.
+    /// A shorter value is not redacted, in bytes: it is part of too much that is not secret.
     pub const MIN_REDACTED: usize = MIN_BYTES;
     /// The longest value, in bytes.
     pub const MAX_BYTES: usize = 64 * 1024;

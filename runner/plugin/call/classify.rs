@@ -9,8 +9,8 @@ use crate::{
     model::{AttemptError, BoundedText, ErrorClass},
     plugin::{
         failure::{failure, stderr_tail},
+        host_fault::{fault_error, fault_in},
         interrupt::Halt,
-        lacking::{fault_in, lacking},
         sandbox::{
             limits::{DeniedGrowth, InstancesDenied},
             store::Sandbox,
@@ -52,7 +52,7 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
         return failure(ErrorClass::Limit, "resources", message);
     }
     if let Some(fault) = fault_in(error.chain()) {
-        return lacking(fault, &cause(error));
+        return fault_error(fault, &cause(error));
     }
     if error.is::<GcHeapOutOfMemory<()>>() {
         // Where the heap itself is full, and not the memory, nothing was denied.

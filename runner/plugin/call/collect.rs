@@ -7,7 +7,7 @@ use crate::{
     model::{HostFault, Usage},
     plugin::{
         fs::quota::Quota,
-        lacking::lacking,
+        host_fault::fault_error,
         sandbox::store::{Sandbox, Spent},
     },
 };
@@ -41,7 +41,7 @@ impl Ended {
         let (requests, bytes_in, bytes_out) =
             (traffic.requests(), traffic.bytes_in(), traffic.bytes_out());
         for denied in traffic.denied() {
-            host.deny(denied);
+            host.deny(&denied);
         }
         let hint = quota.as_ref().and_then(Quota::exceeded);
         if let Some(hint) = &hint {
@@ -71,7 +71,7 @@ impl Ended {
             artifacts: host.artifacts.take(),
             lost: host.artifacts.lost.take(),
             lacked: is_disk_full
-                .then(|| lacking(HostFault::Storage, "the guest could not write to a file")),
+                .then(|| fault_error(HostFault::Storage, "the guest could not write to a file")),
         }
     }
 }

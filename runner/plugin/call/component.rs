@@ -333,7 +333,7 @@ fn finite(what: &str, number: f64) -> Result<f64, AttemptError> {
     Err(failure(
         ErrorClass::Protocol,
         "number",
-        format!("the {what} is {number}, which is no number"),
+        format!("the {what} is {number}, which is not a finite number"),
     ))
 }
 

@@ -146,7 +146,7 @@ impl Ending {
         }
     }
 
-    /// The error that this ending is for somebody who has no use for endings; a reply is none.
+    /// The error that this ending is for somebody who has no use for endings; a reply is not one.
     pub(super) fn into_error(self) -> AttemptError {
         let halted = |code: &str, message: &str| AttemptError {
             class: None,

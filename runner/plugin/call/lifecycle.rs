@@ -1,4 +1,6 @@
-//! [`Lifecycle`]: the contract's optional export, which frames the tests of an instance.
+//! [`Lifecycle`]: the contract's optional export, which is called before and after the tests of an instance.
+//!
+//! Without `reuse`, too, where an instance has a single test: so a provider is written once, for both.
 
 use wasmtime::{
     AsContextMut,

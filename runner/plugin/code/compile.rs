@@ -21,12 +21,14 @@ use super::{
     config::{Metering, new_wasmtime},
 };
 use crate::plugin::{
-    child::{self, ChildEnd, ChildWork, Confines, Helper},
+    child::{self, ChildEnd, ChildLimits, ChildWork, Helper},
     interrupt::Interrupt,
     memory::most_of_the_memory,
 };
 
 /// The hidden argument that makes the runner's program the compiler; see [`compile_child`].
+///
+/// `main` looks at it before the command line is parsed, so that no help, completion or manual page names it.
 pub const COMPILE_ARGUMENT: &str = "__compile";
 /// The hidden argument that makes it load an artefact, to see what that takes; see [`load_child`].
 pub const LOAD_ARGUMENT: &str = "__load";
@@ -114,12 +116,12 @@ pub enum CompileError {
 /// counts.
 pub fn compile_child(arguments: &[OsString]) -> ExitCode {
     let number = |place: usize| arguments.get(place)?.to_str()?.parse().ok();
-    let confines = Confines {
+    let limits = ChildLimits {
         memory: number(0).unwrap_or(MAX_MEMORY),
         cpu_seconds: MAX_CPU_SECONDS_PER_THREAD * MAX_THREADS,
         file: number(1).unwrap_or(MAX_ARTEFACT_BYTES),
     };
-    confines.hold();
+    limits.apply();
     let metering = match arguments {
         [_, _, argument] if argument == FUEL_ARGUMENT => Metering::Fuel,
         _ => Metering::Off,
@@ -136,12 +138,12 @@ pub fn load_child(arguments: &[OsString]) -> ExitCode {
     let memory = arguments
         .first()
         .and_then(|memory| memory.to_str()?.parse().ok());
-    let confines = Confines {
+    let limits = ChildLimits {
         memory: memory.unwrap_or(MAX_LOAD_MEMORY),
         cpu_seconds: LOAD_CPU_SECONDS,
         file: LOAD_REPLY,
     };
-    confines.hold();
+    limits.apply();
     let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
     let form = if has(COMPONENT_ARGUMENT) {
         CodeForm::Component

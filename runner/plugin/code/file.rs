@@ -61,7 +61,7 @@ pub enum PluginFileError {
         source: io::Error,
     },
     /// It is a folder, a pipe or a device.
-    #[error("plugin `{}` is no regular file", path.display())]
+    #[error("plugin `{}` is not a regular file", path.display())]
     Irregular {
         /// The file.
         path: PathBuf,
@@ -80,7 +80,7 @@ pub enum PluginFileError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// Its content is no plugin.
+    /// Its content is not a plugin.
     #[error("plugin `{}` {reason}", path.display())]
     NoPlugin {
         /// The file.
@@ -136,7 +136,7 @@ impl PluginFile {
     ///
     /// # Errors
     ///
-    /// Fails if it is no regular file, has more than `max_bytes`, or cannot be read.
+    /// Fails if it is not a regular file, has more than `max_bytes`, or cannot be read.
     pub fn read_bytes(path: &Path, max_bytes: u64) -> Result<Vec<u8>, PluginFileError> {
         let unreadable = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => PluginFileError::Missing { path: path.into() },
@@ -216,7 +216,7 @@ mod tests {
         );
         assert_eq!(
             message("e.wasm", Some(b"\0asm\x01\0\0\0")),
-            "plugin `e.wasm` is a module without `_start`, so it is a library and no command; build it as a program \
+            "plugin `e.wasm` is a module without `_start`, so it is a library and not a command; build it as a program \
              for WASI"
         );
     }

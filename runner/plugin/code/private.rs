@@ -74,7 +74,9 @@ pub(super) fn open_file(folder: &impl AsFd, name: &str) -> io::Result<File> {
         // Under another name somebody may have it who had it before.
         && found.st_nlink == 1;
     if !is_private {
-        return Err(io::Error::other("it is no regular file of our own alone"));
+        return Err(io::Error::other(
+            "it is not a regular file that belongs to us alone",
+        ));
     }
     Ok(file)
 }

@@ -28,7 +28,7 @@ impl Kind {
     ///
     /// # Errors
     ///
-    /// Fails on what is no plugin.
+    /// Fails on what is not a plugin.
     pub fn of(bytes: &[u8]) -> Result<Self, SniffError> {
         sniff(bytes).map(|(kind, _)| kind)
     }

@@ -1,11 +1,11 @@
-//! [`SniffError`]: why a file is no plugin.
+//! [`SniffError`]: why a file is not a plugin.
 
 use bytesize::ByteSize;
 use thiserror::Error;
 
 use super::version::ContractVersion;
 
-/// Why a file is no plugin.
+/// Why a file is not a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SniffError {
     /// There are no bytes.
@@ -61,7 +61,7 @@ pub enum SniffError {
     ForeignParts,
     /// A module without an entry point.
     #[error(
-        "is a module without `_start`, so it is a library and no command; build it as a program for WASI"
+        "is a module without `_start`, so it is a library and not a command; build it as a program for WASI"
     )]
     NoStart,
     /// A component of another world.

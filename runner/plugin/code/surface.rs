@@ -42,7 +42,7 @@ impl Surface {
     ///
     /// # Errors
     ///
-    /// Fails if they are no WASM, or damaged, or have more of anything than is allowed.
+    /// Fails if they are not WASM, or damaged, or have more of anything than is allowed.
     pub fn of(bytes: &[u8]) -> Result<Self, SniffError> {
         if bytes.is_empty() {
             return Err(SniffError::Empty);

@@ -82,7 +82,7 @@ impl AttemptFolders {
             }
             let path = self.path(ATTACHMENTS).join(&file.name);
             link_or_copy(&file.path, &path, guard).map_err(|source| {
-                // A copy that the guard has ended is no failure.
+                // A copy that the guard has ended is not a failure.
                 let halted = guard.check().err().map(FilesError::Halted);
                 let name = file.name.clone();
                 halted.unwrap_or(FilesError::Attachment { name, source })

@@ -185,7 +185,7 @@ impl HostDescriptor for Counted<'_> {
         flags: DescriptorFlags,
     ) -> FsResult<Handle> {
         if descriptors::is_full(self.files.table) {
-            self.host.deny(descriptors::too_many());
+            self.host.deny(&descriptors::too_many());
             // Preview 2 has no word of its own for it.
             return Err(ErrorCode::InsufficientMemory.into());
         }
@@ -206,7 +206,7 @@ impl HostDescriptor for Counted<'_> {
             )
         };
         if found.as_ref().is_ok_and(|stat| !is_ordinary(stat)) {
-            self.host.deny(special(&path));
+            self.host.deny(&special(&path));
             return Err(ErrorCode::NotPermitted.into());
         }
 
@@ -225,7 +225,7 @@ impl HostDescriptor for Counted<'_> {
             && is_outside
             && matches!(error.downcast_ref(), Some(ErrorCode::NotPermitted))
         {
-            self.host.deny(outside(&path));
+            self.host.deny(&outside(&path));
         }
         settle(quota.as_ref(), ENTRY, opened)
     }
@@ -308,7 +308,7 @@ impl HostDescriptor for Counted<'_> {
 
     async fn read_directory(&mut self, fd: Handle) -> FsResult<Resource<DirectoryEntryStream>> {
         if descriptors::is_full(self.files.table) {
-            self.host.deny(descriptors::too_many());
+            self.host.deny(&descriptors::too_many());
             return Err(ErrorCode::InsufficientMemory.into());
         }
         let folder = match self.files.table.get(&fd)? {

@@ -10,7 +10,7 @@ use wasmtime_wasi::{
 };
 
 use super::quota::{Quota, cost};
-use crate::{model::HostFault, plugin::lacking::fault_in};
+use crate::{model::HostFault, plugin::host_fault::fault_in};
 
 /// Bytes of one write into a stream. They are held until they are written, for each stream that a guest has open.
 const MAX_WRITE: usize = 64 * 1024;

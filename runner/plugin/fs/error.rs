@@ -11,8 +11,8 @@ use crate::{
         call::ended::Ending,
         denied::shown,
         failure::failure,
+        host_fault::{fault_error, fault_of},
         interrupt::Halt,
-        lacking::{fault_of, lacking},
     },
 };
 
@@ -63,7 +63,7 @@ impl From<FilesError> for Ending {
         match error {
             FilesError::Halted(halt) => halt.into(),
             error => Self::Error(match error.fault() {
-                Some(fault) => lacking(fault, &error.to_string()),
+                Some(fault) => fault_error(fault, &error.to_string()),
                 None => failure(ErrorClass::Internal, "files", error.to_string()),
             }),
         }

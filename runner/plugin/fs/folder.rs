@@ -108,7 +108,7 @@ pub fn is_private_folder(name: &OsStr) -> bool {
 /// Removes the folders in `root` that processes of this user have left there when they died, and waits a moment for that:
 /// a guest may have left thousands, and what takes longer goes on behind the session.
 ///
-/// What cannot be removed stays; that is said in the log and is no error.
+/// What cannot be removed stays; that is said in the log and is not an error.
 pub fn sweep_folders(root: &Path, now: SystemTime) {
     let root = root.to_owned();
     let (done, is_done) = mpsc::channel::<()>();

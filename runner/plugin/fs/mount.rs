@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::{error::Unmounted, way::Way};
-use crate::plugin::lacking::{fault_in, fault_of};
+use crate::plugin::host_fault::{fault_in, fault_of};
 
 /// A folder of the host, as a guest sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

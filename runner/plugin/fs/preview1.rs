@@ -226,7 +226,9 @@ impl<'a> Guest<'a> {
 
     fn settle(&mut self, charge: &Charge, errno: i32) {
         match (&charge.reads, self.quota()) {
-            (Some(path), _) if errno == Errno::Perm as i32 => self.sandbox.host.deny(outside(path)),
+            (Some(path), _) if errno == Errno::Perm as i32 => {
+                self.sandbox.host.deny(&outside(path));
+            }
             (_, Some(quota)) if errno == Errno::Success as i32 => quota.wrote(charge.bytes),
             (_, Some(quota)) => {
                 quota.refund(charge.cost);
@@ -272,7 +274,7 @@ impl<'a> Guest<'a> {
         (open, rights): (i32, i64),
     ) -> Result<Charge, Errno> {
         if descriptors::is_full(self.sandbox.wasi.ctx().table) {
-            self.sandbox.host.deny(descriptors::too_many());
+            self.sandbox.host.deny(&descriptors::too_many());
             return Err(Errno::Mfile);
         }
         let found = self.stat(fd, lookup, path).await;
@@ -284,7 +286,7 @@ impl<'a> Guest<'a> {
         });
         if is_special {
             let path = self.text(path);
-            self.sandbox.host.deny(special(&path));
+            self.sandbox.host.deny(&special(&path));
             return Err(Errno::Perm);
         }
         let is_creating = open & i32::from(Oflags::CREAT.bits()) != 0;

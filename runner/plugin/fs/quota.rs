@@ -1,4 +1,7 @@
 //! [`Quota`]: how much one attempt may write to files in all, and how much it has written.
+//!
+//! What grows is counted, and what is made: a byte far behind a file's end counts as the whole file, and a new file, folder
+//! or link as a block. Otherwise a guest could use up a disk without a byte of content.
 
 use std::sync::{
     Arc,
@@ -7,7 +10,7 @@ use std::sync::{
 
 use bytesize::ByteSize;
 
-/// What a new file, folder or link costs, so that a disk is not filled with empty ones: a block.
+/// What a new file, folder or link costs: a block.
 pub(super) const ENTRY: u64 = 4 * 1024;
 
 /// How many folders one attempt may make. To remove one takes some file systems milliseconds, and all of them are removed

@@ -7,7 +7,8 @@ pub(super) const MAX_PATH_BYTES: usize = 4096;
 /// How much is shown of a path that a guest made up.
 pub(super) const SHOWN_CHARACTERS: usize = 200;
 
-/// What a guest tried that would wait for whoever has the other end, on a thread that nothing can call back.
+/// A FIFO, a device or a socket, which is refused before it is opened: opening one can wait for whoever has the other end,
+/// and no deadline reaches a thread in a system call.
 pub(super) fn special(path: &str) -> Denied {
     denied(format!(
         "opening `{}`, which is neither a file nor a folder",
@@ -15,7 +16,7 @@ pub(super) fn special(path: &str) -> Denied {
     ))
 }
 
-/// What a guest tried to read that is in none of its folders.
+/// What a guest tried to read outside of its folders.
 pub(super) fn outside(path: &str) -> Denied {
     denied(format!(
         "reading `{}`, which leads out of its folder",
@@ -23,6 +24,7 @@ pub(super) fn outside(path: &str) -> Denied {
     ))
 }
 
+/// A denial of what no grant would allow.
 pub(super) fn denied(what: String) -> Denied {
     Denied { what, grant: None }
 }

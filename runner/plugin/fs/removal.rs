@@ -84,7 +84,7 @@ pub(super) fn empty(top: BorrowedFd<'_>, kept: &CStr) -> io::Result<()> {
     }
 }
 
-/// Removes all that is no folder from a folder, until there are `most` folders, whose names it returns.
+/// Removes all that is not a folder from a folder, until there are `most` folders, whose names it returns.
 fn remove_files(
     folder: BorrowedFd<'_>,
     kept: Option<&CStr>,

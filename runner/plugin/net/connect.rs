@@ -24,7 +24,7 @@ use super::{
 use crate::plugin::clock::within;
 
 /// How long an address is tried while there is another one.
-const PATIENCE: Duration = Duration::from_secs(3);
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections of a provider that are kept for further requests, to whatever servers they go; all beyond these are used
 /// once.
 pub(super) const MAX_KEPT: usize = 64;
@@ -183,7 +183,7 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
         .split_last()
         .expect("the policy lets at least one address pass");
     for address in others {
-        if let Some(Ok(stream)) = within(PATIENCE, open(*address)).await {
+        if let Some(Ok(stream)) = within(ADDRESS_TIMEOUT, open(*address)).await {
             return Ok(stream);
         }
     }

@@ -37,7 +37,7 @@ pub(super) enum Failure {
     /// The attempt has made all its requests.
     #[error("the attempt has made {0} requests, and `limits.http_requests` allows no more")]
     TooMany(u64),
-    /// What came is no HTTP.
+    /// What came is not HTTP.
     #[error("{0}")]
     Garbage(String),
 }
@@ -97,7 +97,9 @@ impl Failure {
             return Self::large_head(origin);
         }
         if error.is_parse() {
-            return Self::Garbage(format!("what `{origin}` answers is no HTTP/1.1: {error}"));
+            return Self::Garbage(format!(
+                "what `{origin}` answers is not valid HTTP/1.1: {error}"
+            ));
         }
         let what = if error.is_user() {
             "the request's body broke off"

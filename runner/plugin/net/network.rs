@@ -20,7 +20,8 @@ const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// Where the HTTP requests of a provider's attempts may go, and the connections that they share; its clones are one.
 ///
-/// One per provider, so that no provider ever uses a connection that it was not granted. The default goes nowhere.
+/// One per provider, made when the provider is made ready: attempts share connections, and no provider ever uses one that it
+/// was not granted. The default goes nowhere.
 #[derive(Clone)]
 pub struct Network(pub(super) Arc<ProviderNetwork>);
 

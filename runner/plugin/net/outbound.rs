@@ -212,7 +212,7 @@ fn read_method(text: &str) -> Result<Method, Failure> {
                 shown.push('…');
             }
             Err(Failure::Invalid(format!(
-                "{} is no method that can be sent; there are `GET`, `POST`, …",
+                "{} is not a method that can be sent; there are `GET`, `POST`, …",
                 quoted_text(&shown)
             )))
         }

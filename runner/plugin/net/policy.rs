@@ -1,4 +1,8 @@
 //! [`NetPolicy`]: which requests leave, and to which addresses they go.
+//!
+//! A name is granted by name, and its addresses by themselves: an address that is not public counts only if a grant is that
+//! address. Otherwise somebody else's name, which may get any address at any time, would lead into a private network.
+//! `localhost` alone stands for its addresses, since it can have no others.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -92,7 +96,7 @@ impl NetPolicy {
 /// Reads a URL as browsers do, so that whatever is compared later has one form: `http://0x7f.1:80/#a` is
 /// `http://127.0.0.1/`, and neither a root's dot nor an IPv4 address in an IPv6 one makes a difference.
 pub(super) fn read_url(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text).map_err(|error| format!("the URL is none: {error}"))?;
+    let mut url = Url::parse(text).map_err(|error| format!("the URL is not valid: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         let scheme = url.scheme();
         return Err(format!(
@@ -117,7 +121,7 @@ pub(super) fn read_url(text: &str) -> Result<Url, String> {
     };
     if let Some(host) = plain {
         url.set_host(Some(&host))
-            .map_err(|error| format!("the URL's host is none: {error}"))?;
+            .map_err(|error| format!("the URL's host is not valid: {error}"))?;
     }
     if url
         .host_str()

@@ -89,14 +89,14 @@ impl WasiHttpHooks for AttemptHost {
 }
 
 /// The body of a response whose guest waits only so long for each part.
-struct Patient {
+struct TimedBody {
     body: Incoming,
     pause: Duration,
     /// Ends when the guest has waited for so long.
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl Patient {
+impl TimedBody {
     fn new(body: Incoming, pause: Duration) -> Self {
         Self {
             body,
@@ -106,7 +106,7 @@ impl Patient {
     }
 }
 
-impl Body for Patient {
+impl Body for TimedBody {
     type Data = Bytes;
     type Error = Failure;
 
@@ -181,7 +181,7 @@ async fn send(
 
     let pause = options.between_bytes_timeout.unwrap_or(FOREVER);
     let response = response.map(|body| {
-        Patient::new(body, pause)
+        TimedBody::new(body, pause)
             .map_err(Error::from)
             .boxed_unsync()
     });

@@ -1,4 +1,7 @@
 //! [`Wire`]: a connection that knows whether it has ever worked.
+//!
+//! hyper sends a request again only where it knows that nothing of it was read. Servers often close an idle connection while
+//! the next request is being written, so requests that may be repeated are sent once more over a new one; a POST is not.
 
 use std::{
     error::Error as _,

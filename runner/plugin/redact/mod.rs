@@ -1,4 +1,6 @@
-//! Takes the values of secrets out of what a guest has said, before anybody else sees it.
+//! Takes the values of secrets out of what a guest has said, at the end of each call and before anybody else sees it.
+//!
+//! Expectations judge what is left, and that is what is stored and shown: what leaves `plugin` has no value of a secret in it.
 //!
 //! This is for accidents: a request that is logged, a header in an error. A guest that wants to tell a secret can always
 //! write it in a form that nobody looks for.

@@ -14,7 +14,7 @@ use super::{
     rests::Rests,
 };
 
-/// A value that is shorter is not looked for: it is part of too much that is no secret.
+/// A value that is shorter is not looked for: it is part of too much that is not secret.
 pub(in crate::plugin) const MIN_BYTES: usize = 4;
 
 /// Of forms that have more bytes in all no table of all transitions is made: where a value repeats itself, making one takes

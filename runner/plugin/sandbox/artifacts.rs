@@ -16,7 +16,7 @@ use crate::{
     plugin::{
         contract::runner::provider::artifacts::ArtifactError,
         failure::failure,
-        lacking::{fault_in, lacking},
+        host_fault::{fault_error, fault_in},
     },
 };
 
@@ -46,7 +46,7 @@ struct Unfinished {
 }
 
 impl ArtifactCollector {
-    /// Counts artifacts, and keeps none: those of a call that is no attempt.
+    /// Counts artifacts, and keeps none: those of a call that is not an attempt.
     pub(super) fn uncollected(limits: &Limits) -> Self {
         Self {
             max_files: limits.artifact_files,
@@ -175,7 +175,7 @@ pub(in crate::plugin) fn unkept(folder: &Path, error: &io::Error) -> AttemptErro
         error.source()
     });
     match fault_in(causes) {
-        Some(fault) => lacking(fault, &what),
+        Some(fault) => fault_error(fault, &what),
         None => failure(ErrorClass::Internal, "artifacts", what),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     model::{AttemptError, ErrorClass},
     plugin::{
         failure::failure,
-        lacking::{fault_of_panic, lacking},
+        host_fault::{fault_error, fault_of_panic},
     },
 };
 
@@ -22,7 +22,7 @@ pub(in crate::plugin) async fn contain<T>(
         .map_err(|panic| {
             let text = panic_text(panic.as_ref());
             match fault_of_panic(text) {
-                Some(fault) => lacking(fault, text),
+                Some(fault) => fault_error(fault, text),
                 None => failure(
                     ErrorClass::Internal,
                     "panic",

@@ -17,7 +17,7 @@ use crate::{
 };
 
 const MAX_NAME_BYTES: usize = 128;
-/// How much is shown of a name that is none.
+/// How much is shown of a name that is not valid.
 const SHOWN_CHARACTERS: usize = 64;
 /// How much is heard of what a guest says that it is at.
 const MAX_PROGRESS_BYTES: usize = 1024;
@@ -100,7 +100,7 @@ impl AttemptHost {
         }
     }
 
-    /// Makes it ready for the end of its guest's instance, which is no attempt: it has limits and a bound of its own.
+    /// Makes it ready for the end of its guest's instance, which is not an attempt: it has limits and a bound of its own.
     pub(in crate::plugin) fn begin_teardown(&mut self, guard: Guard) {
         (self.log.bytes, self.log.dropped) = (0, 0);
         self.outbound.restart();
@@ -126,8 +126,8 @@ impl AttemptHost {
     }
 
     /// Keeps what the guest was refused, for whoever may grant it.
-    pub(in crate::plugin) fn deny(&mut self, denied: Denied) {
-        keep(&mut self.denied, &denied);
+    pub(in crate::plugin) fn deny(&mut self, denied: &Denied) {
+        keep(&mut self.denied, denied);
     }
 }
 
@@ -259,7 +259,7 @@ impl secrets::Host for AttemptHost {
         } else {
             shown(&name, SHOWN_CHARACTERS)
         };
-        self.deny(Denied {
+        self.deny(&Denied {
             grant: is_name.then(|| Grant::secret(&shown)).flatten(),
             what: format!("the secret `{shown}`"),
         });

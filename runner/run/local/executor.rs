@@ -205,7 +205,7 @@ impl Executor {
         fs_err::read((self.blobs)(file.sha256)).map_err(|error| {
             let message = format!("cannot read attachment `{name}`: {error}");
             match plugin::fault_of(&error) {
-                Some(fault) => plugin::lacking(fault, &message),
+                Some(fault) => plugin::fault_error(fault, &message),
                 None => AttemptError {
                     class: Some(ErrorClass::Internal),
                     code: "attachment".into(),

@@ -19,7 +19,7 @@ use serde_json::{Value, value::RawValue};
 use super::schema_cost::cost;
 use crate::plugin::{
     Interrupt,
-    child::{self, ChildEnd, ChildWork, Confines, Helper},
+    child::{self, ChildEnd, ChildLimits, ChildWork, Helper},
 };
 
 /// The hidden argument that makes the runner's program check values against a schema; see [`schema_child`].
@@ -223,12 +223,12 @@ impl Batch {
 /// Checks values against a schema: the schema and then each value with its name on a line of standard input, what is wrong
 /// on standard output.
 pub fn schema_child() -> ExitCode {
-    let confines = Confines {
+    let limits = ChildLimits {
         memory: CHILD_MEMORY,
         cpu_seconds: CHILD_CPU_SECONDS,
         file: CHILD_REPLY,
     };
-    confines.hold();
+    limits.apply();
     match check_stdin() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => child::give_up(&error.to_string()),

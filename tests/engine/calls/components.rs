@@ -101,13 +101,13 @@ fn malformed_replies_break_the_contract() {
         hostile(json!({"do": "nan-score"})),
         ErrorClass::Protocol,
         "number",
-        "the score is NaN, which is no number",
+        "the score is NaN, which is not a finite number",
     );
     assert_error(
         hostile(json!({"do": "infinite-metric"})),
         ErrorClass::Protocol,
         "number",
-        "the value of a metric is inf, which is no number",
+        "the value of a metric is inf, which is not a finite number",
     );
 }
 

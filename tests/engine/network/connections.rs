@@ -74,8 +74,12 @@ fn a_request_is_repeated_if_that_does_no_harm_and_its_old_connection_is_closed_u
 fn servers_that_break_off_or_talk_nonsense_are_named() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
     for (answer, kind, text) in [
-        ("SSH-2.0-OpenSSH_9.6\r\n", "other", "is no HTTP/1.1"),
-        ("HTTP/1.1 999999 Odd\r\n\r\n", "other", "is no HTTP/1.1"),
+        ("SSH-2.0-OpenSSH_9.6\r\n", "other", "is not valid HTTP/1.1"),
+        (
+            "HTTP/1.1 999999 Odd\r\n\r\n",
+            "other",
+            "is not valid HTTP/1.1",
+        ),
         ("", "unreachable", "ended before the response was complete"),
         (
             "HTTP/1.1 200 OK\r\nx",

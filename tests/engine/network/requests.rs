@@ -94,7 +94,7 @@ fn a_request_that_makes_no_sense_is_not_sent() {
     let header = |name: &str, value: &str| json!({ "url": url, "headers": [[name, value]] });
     let userinfo = url.replace("//", "//me:secret@");
     for (request, text) in [
-        (get("nonsense"), "the URL is none: "),
+        (get("nonsense"), "the URL is not valid: "),
         (get("ftp://127.0.0.1/"), "only `https:` and `http:`"),
         (get("file:///etc/passwd"), "only `https:` and `http:`"),
         (get(userinfo), "an `authorization` header"),
@@ -104,28 +104,28 @@ fn a_request_that_makes_no_sense_is_not_sent() {
         ),
         (
             json!({ "url": url, "method": "CONNECT" }),
-            "no method that can be sent",
+            "not a method that can be sent",
         ),
         // They send back what the host has put into a request.
         (
             json!({ "url": url, "method": "TRACE" }),
-            "no method that can be sent",
+            "not a method that can be sent",
         ),
         (
             json!({ "url": url, "method": "trace" }),
-            "no method that can be sent",
+            "not a method that can be sent",
         ),
         (
             json!({ "url": url, "method": "TRACK" }),
-            "no method that can be sent",
+            "not a method that can be sent",
         ),
         (
             json!({ "url": url, "method": "G ET" }),
-            "no method that can be sent",
+            "not a method that can be sent",
         ),
         (
             json!({ "url": url, "method": "" }),
-            "no method that can be sent",
+            "not a method that can be sent",
         ),
         (header("x", "a\r\nx-evil: 1"), "line breaks"),
         (header("x", "a\n"), "line breaks"),

@@ -47,7 +47,7 @@ pub(super) fn fault_of_panic(text: &str) -> Option<HostFault> {
 }
 
 /// The error of an attempt that the machine could not carry; `what` is what it said.
-pub fn lacking(fault: HostFault, what: &str) -> AttemptError {
+pub fn fault_error(fault: HostFault, what: &str) -> AttemptError {
     AttemptError {
         class: Some(ErrorClass::Internal),
         code: fault.code().to_owned(),
@@ -109,7 +109,7 @@ mod tests {
 
     use rustix::io::Errno;
 
-    use super::{fault_in, fault_of, lacking};
+    use super::{fault_error, fault_in, fault_of};
     use crate::model::HostFault;
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn who_lacks_something_is_told_what_and_what_to_do() {
-        let error = lacking(HostFault::Files, "Too many open files");
+        let error = fault_error(HostFault::Files, "Too many open files");
         assert_eq!(error.code, "host-files");
         assert!(error.message.contains("`ulimit -n`"), "{}", error.message);
     }
