@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::support::runner::{Run, Runner, tests};
+use serde_json::{Value, json};
+
+use crate::support::runner::{Ran, Run, Runner, tests};
 
 /// Some completed trials.
 fn completed() -> Runner {
@@ -85,6 +87,103 @@ fn whatever_is_only_asked_for_writes_nothing_into_a_run() {
     runner
         .run(&["resume", "--from", dir, "--dry-run"])
         .expect(6);
+}
+
+/// The lines of a plan, each as its schema says.
+#[track_caller]
+fn plan(runner: &Runner, ran: &Ran) -> Vec<Value> {
+    let lines = ran.stdout.lines();
+    let lines: Vec<Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    runner.assert_valid("plan", &lines);
+    lines
+}
+
+#[test]
+fn a_plan_is_printed_as_json_lines_and_nothing_is_run() {
+    let scenario = r#"
+        name = "planned"
+        [providers.quick]
+        plugin = "hostile.wasm"
+        limits = { memory = "64MiB" }
+        grants = { net = ["https://a.example"], secrets = ["NO_SUCH_KEY"] }
+        [providers.other]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "a"
+        tags = ["smoke", "fast"]
+        input = 1
+        [[tests]]
+        id = "b"
+        input = 2
+        repeat = 2
+        providers = ["quick"]
+        "#;
+    let runner = Runner::new(&["hostile"]);
+    runner.write("scenario.toml", scenario);
+    let ran = runner.exec(&["--dry-run", "--json", "-j3"]).expect(0);
+    let lines = plan(&runner, &ran);
+    assert!(ran.stderr.is_empty(), "{}", ran.stderr);
+    assert!(!runner.path("results").exists());
+
+    let head = &lines[0];
+    assert_eq!(head["part"], "plan");
+    assert_eq!(
+        (&head["scenario"], &head["run"]),
+        (&json!("planned"), &Value::Null)
+    );
+    assert_eq!(
+        [&head["planned"], &head["pending"], &head["jobs"]],
+        [&json!(4), &json!(4), &json!(3)]
+    );
+    let quick = &head["providers"][0];
+    assert_eq!(quick["limits"]["memory"], 64 << 20);
+    assert_eq!(quick["grants"]["net"], json!(["https://a.example"]));
+    assert_eq!(quick["missing_secrets"], json!(["NO_SUCH_KEY"]));
+    assert_eq!(head["providers"][1]["missing_secrets"], json!([]));
+    let trials: Vec<_> = lines[1..].iter().map(|line| &line["trial"]).collect();
+    assert_eq!(trials, ["a@quick#1", "a@other#1", "b@quick#1", "b@quick#2"]);
+    let first = &lines[1];
+    assert_eq!(first["tags"], json!(["fast", "smoke"]));
+    assert_eq!(
+        [&first["test"], &first["provider"], &first["repeat"]],
+        [&json!("a"), &json!("quick"), &json!(1)]
+    );
+    assert_eq!(first["before"], Value::Null);
+    assert_eq!(lines[4]["ordinal"], 3);
+}
+
+#[test]
+fn the_plan_of_a_run_that_would_go_on_is_that_of_its_manifest_and_says_why() {
+    let runner = completed();
+    let run = runner.only_run();
+    tear(&run);
+    let manifest = run.manifest();
+    let resume = |args: &[&str]| {
+        let args = [&["resume", "--from", "latest", "--json"], args].concat();
+        plan(&runner, &runner.run(&args).expect(0))
+    };
+    let lines = resume(&["--dry-run"]);
+    let head = &lines[0];
+    assert_eq!(head["run"], run.id());
+    assert_eq!(head["plan_digest"], manifest["metadata"]["plan_digest"]);
+    assert_eq!(
+        head["providers"][0]["plugin_sha256"],
+        manifest["providers"][0]["plugin_sha256"]
+    );
+    assert_eq!((&head["planned"], &head["pending"]), (&json!(3), &json!(1)));
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1]["trial"], "c@hostile#1");
+    assert_eq!(lines[1]["before"]["outcome"], Value::Null);
+
+    let lines = resume(&["--explain", "--rerun", "a"]);
+    let trials: Vec<_> = lines[1..].iter().map(|line| &line["trial"]).collect();
+    assert_eq!(trials, ["a@hostile#1", "c@hostile#1"]);
+    assert_eq!(
+        lines[1]["before"],
+        json!({ "outcome": "passed", "attempts": 1, "deaths": 0 })
+    );
 }
 
 #[test]

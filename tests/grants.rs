@@ -270,7 +270,7 @@ fn a_secret_without_a_value_is_told_before_there_is_a_run() {
     runner.write("bad.env", format!("API_KEY={SECRET}\n{SECRET}\n"));
     let refused = runner.refused(
         &["--secret-file", "bad.env"],
-        &["cannot read the secrets in `bad.env`: line 2 is no `NAME=VALUE`"],
+        &["cannot read the secrets in `bad.env`: line 2 is not `NAME=VALUE`"],
     );
     assert_clean("the message", refused.stderr.as_bytes());
     for (text, why) in [

@@ -58,7 +58,7 @@ fn the_page_of_commands_lists_every_variable_that_is_read() {
     let variable = Regex::new(r#""(RUNNER_[A-Z]+)""#).unwrap();
     let page = read(COMMANDS);
     let (_, section) = page.split_once("## Environment variables\n").unwrap();
-    let sources = read("runner/main.rs") + &read("runner/cli/mod.rs");
+    let sources = read("runner/program.rs") + &read("runner/cli/mod.rs");
     let mut count = 0;
     for found in variable.captures_iter(&sources) {
         assert!(

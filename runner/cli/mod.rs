@@ -52,7 +52,7 @@ pub enum Command {
     /// under the results root, one row for each finished attempt.
     #[command(after_long_help = exec_notes())]
     Exec(ExecArgs),
-    /// Go on with a run that was cut short
+    /// Resume a run that was interrupted
     ///
     /// The trials that have no final row run, in the same directory. The scenario, the tests and the plugins are those that
     /// were stored when the run began.
@@ -61,7 +61,7 @@ pub enum Command {
     ///
     /// No new trials are begun and those in flight are interrupted; `resume` goes on with what is left.
     Stop(StopArgs),
-    /// Stop a run that nobody wants any more
+    /// Cancel a run for good
     ///
     /// It counts as cancelled, and only `resume --force` goes on with it.
     Cancel(CancelArgs),
@@ -85,21 +85,22 @@ pub enum Command {
     /// Looks at its rows, the files that they name, its scenario, its plugins and tests. Exits with 1 if something is not
     /// as it was written; repairs nothing.
     Verify(VerifyArgs),
-    /// Give runs whose process has died the status that is true of them
+    /// Correct the status of runs whose process has died
     ///
     /// A run has died if its manifest says `running` and nobody holds its lock. It becomes `completed` if nothing was left
     /// to do, else `incomplete`. Nothing is deleted.
     Cleanup(CleanupArgs),
-    /// Keep a run: `prune` leaves it alone
+    /// Pin a run, so that `prune` never deletes it
     Pin(PinArgs),
-    /// Let `prune` have a pinned run again
+    /// Remove the pin of a run, so that `prune` may delete it
     Unpin(UnpinArgs),
     /// Delete runs, and what no run needs any more
     ///
-    /// A run goes if any of the policies names it; running, pinned and locked runs stay whatever the policies say. Without
-    /// a policy only leftovers go: what interrupted births left, and files in the content store that no run needs.
+    /// A run is deleted if any of the policies names it; running, pinned and locked runs are kept whatever the policies say.
+    /// Without a policy only leftovers are deleted: directories of runs that were never completely created, and files in
+    /// the content store that no run needs.
     Prune(PruneArgs),
-    /// Make `runner.db` anew from the run directories
+    /// Rebuild `runner.db` from the run directories
     Reindex(ReindexArgs),
     /// Write, build and look into plugins
     #[command(subcommand)]
@@ -112,7 +113,7 @@ pub enum Command {
     Man(ManArgs),
 }
 
-/// What `runner exec` is told.
+/// The arguments of `runner exec`.
 #[derive(Debug, Args)]
 pub struct ExecArgs {
     /// The scenario file
@@ -162,7 +163,7 @@ pub struct ExecArgs {
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
-    /// Print events as JSON Lines on standard output
+    /// Print events as JSON Lines on standard output; with `--dry-run` the plan instead
     #[arg(long, help_heading = "Output")]
     pub json: bool,
     /// How much is said
@@ -196,34 +197,34 @@ pub struct ResultsArgs {
 /// How much is said.
 #[derive(Clone, Debug, Args)]
 pub struct TalkArgs {
-    /// Say only what went wrong
+    /// Print only what went wrong
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
-    /// Say more: every trial as it ends
+    /// Print more: every trial as it ends
     #[arg(short, long, help_heading = "Output")]
     pub verbose: bool,
 }
 
-/// What `runner resume` is told.
+/// The arguments of `runner resume`.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the newest run
     /// with `--rerun` or `--accept-changes`, and the only incomplete one without]
     #[arg(long, value_name = "RUN")]
     pub from: Option<String>,
-    /// Run trials again that ended so: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, or a glob over trials
+    /// Run trials again that ended this way: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, or a glob over trials
     #[arg(long, value_name = "WHICH", value_parser = parse_rerun)]
     pub rerun: Option<Rerun>,
     /// Adopt the scenario and the plugins as they are now, and run the trials again that this changes, beside those of `--rerun`
     #[arg(long)]
     pub accept_changes: bool,
-    /// Go on even with a run that was cancelled
+    /// Resume the run even if it was cancelled
     #[arg(long)]
     pub force: bool,
     /// Print the trials that would run, and run nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Say why each trial would run, and run nothing
+    /// Print why each trial would run, and run nothing
     #[arg(long)]
     pub explain: bool,
 
@@ -237,7 +238,7 @@ pub struct ResumeArgs {
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
-    /// Print events as JSON Lines on standard output
+    /// Print events as JSON Lines on standard output; with `--dry-run` or `--explain` the plan instead
     #[arg(long, help_heading = "Output")]
     pub json: bool,
     /// How much is said
@@ -245,7 +246,7 @@ pub struct ResumeArgs {
     pub talk: TalkArgs,
 }
 
-/// What `runner stop` is told.
+/// The arguments of `runner stop`.
 #[derive(Debug, Args)]
 pub struct StopArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the only running run]
@@ -253,10 +254,10 @@ pub struct StopArgs {
     /// Begin no new trials, and let those in flight finish
     #[arg(long, conflicts_with = "kill")]
     pub drain: bool,
-    /// Interrupt what is in flight at once
+    /// Interrupt the trials in flight at once
     #[arg(long)]
     pub kill: bool,
-    /// Why; it is kept with your name in the run's history and in the rows of what was interrupted
+    /// The reason; it is kept with your name in the run's history and in the rows of the trials that were interrupted
     #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
     pub reason: Option<String>,
     /// Where the results are
@@ -267,12 +268,12 @@ pub struct StopArgs {
     pub json: bool,
 }
 
-/// What `runner cancel` is told.
+/// The arguments of `runner cancel`.
 #[derive(Debug, Args)]
 pub struct CancelArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the only running run]
     pub run: Option<String>,
-    /// Why; it is kept with your name in the run's history and in the rows of what was interrupted
+    /// The reason; it is kept with your name in the run's history and in the rows of the trials that were interrupted
     #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
     pub reason: Option<String>,
     /// Where the results are
@@ -283,7 +284,7 @@ pub struct CancelArgs {
     pub json: bool,
 }
 
-/// What `runner validate` is told.
+/// The arguments of `runner validate`.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
     /// The scenario files
@@ -291,7 +292,7 @@ pub struct ValidateArgs {
     pub scenarios: Vec<PathBuf>,
 }
 
-/// What `runner schema` is told.
+/// The arguments of `runner schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// Which format
@@ -309,6 +310,8 @@ pub enum SchemaName {
     Benchmark,
     /// A line of what `exec --json` prints
     Events,
+    /// A line of what `exec --dry-run --json` and `resume --dry-run --json` print
+    Plan,
     /// What `list --json` prints
     List,
     /// What `show --json` prints
@@ -331,14 +334,14 @@ pub enum SchemaName {
     PluginDoctor,
 }
 
-/// What `runner completions` is told.
+/// The arguments of `runner completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,
 }
 
-/// What `runner man` is told.
+/// The arguments of `runner man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
     /// Write `runner.1`, `runner-exec.1` and the others into this folder instead
@@ -357,7 +360,7 @@ Examples:
   runner exec --build scenarios/basic.toml     (builds plugins first)
   runner exec -j 4 --test 'units/*' --fail-fast scenarios/tour.toml
 
-Ctrl-C, SIGTERM and SIGHUP stop a run in order: every attempt is recorded, and the run says what is missing.
+Ctrl-C, SIGTERM and SIGHUP stop a run cleanly: every attempt is recorded, and the run says what is missing.
 
 Exit codes:
 {}",

@@ -12,7 +12,7 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use super::{ResultsArgs, status_parser, upkeep};
 use crate::model::{RunStatus, Verdict};
 
-/// What `runner wait` is told.
+/// The arguments of `runner wait`.
 #[derive(Debug, Args)]
 pub struct WaitArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
@@ -25,7 +25,7 @@ pub struct WaitArgs {
     pub json: bool,
 }
 
-/// What `runner logs` is told.
+/// The arguments of `runner logs`.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
@@ -33,13 +33,13 @@ pub struct LogsArgs {
     /// Print what was said in the attempts of these trials instead: their logs, standard output and standard error
     #[arg(value_name = "TRIAL", conflicts_with = "follow")]
     pub trial: Option<String>,
-    /// The same, for the run that is meant without being named
+    /// The same, where no run is named
     #[arg(long = "trial", value_name = "GLOB", conflicts_with_all = ["trial", "follow"])]
     pub trials: Option<String>,
-    /// Print what the runner itself has written down: how the run began, stopped, went on and ended
+    /// Print the runner's own log of the run: how it began, stopped, was resumed and ended
     #[arg(long, conflicts_with_all = ["trial", "trials", "json"])]
     pub runner: bool,
-    /// Go on with rows, or with what the runner writes down, as they come, until the run has ended
+    /// Follow the run until it has ended: print rows, or lines of the runner's log, as they come
     #[arg(short, long)]
     pub follow: bool,
     /// Where the results are
@@ -50,7 +50,7 @@ pub struct LogsArgs {
     pub json: bool,
 }
 
-/// What `runner list` is told.
+/// The arguments of `runner list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Show only runs with this status, or one of several; may be given more than once, or with commas
@@ -86,7 +86,7 @@ pub enum Since {
     At(Timestamp),
 }
 
-/// What `runner show` is told.
+/// The arguments of `runner show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]

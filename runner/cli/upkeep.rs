@@ -9,7 +9,7 @@ use jiff::{Span, SpanRelativeTo};
 use super::{ResultsArgs, status_parser};
 use crate::model::RunStatus;
 
-/// What `runner verify` is told.
+/// The arguments of `runner verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
@@ -22,13 +22,13 @@ pub struct VerifyArgs {
     pub json: bool,
 }
 
-/// What `runner cleanup` is told.
+/// The arguments of `runner cleanup`.
 #[derive(Debug, Args)]
 pub struct CleanupArgs {
     /// Only runs that began at least so many hours ago; a fraction is fine
     #[arg(long, value_name = "H", value_parser = parse_hours)]
     pub stale_hours: Option<Duration>,
-    /// Really write, instead of saying what would be written
+    /// Write the changes, instead of only showing them
     #[arg(long)]
     pub no_dry_run: bool,
     /// Where the results are
@@ -39,12 +39,12 @@ pub struct CleanupArgs {
     pub json: bool,
 }
 
-/// What `runner pin` is told.
+/// The arguments of `runner pin`.
 #[derive(Debug, Args)]
 pub struct PinArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`]
     pub run: Option<String>,
-    /// Why, for whoever wonders later
+    /// The reason, which `runner show` prints
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
     /// Where the results are
@@ -52,7 +52,7 @@ pub struct PinArgs {
     pub results: ResultsArgs,
 }
 
-/// What `runner unpin` is told.
+/// The arguments of `runner unpin`.
 #[derive(Debug, Args)]
 pub struct UnpinArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`]
@@ -62,7 +62,7 @@ pub struct UnpinArgs {
     pub results: ResultsArgs,
 }
 
-/// What `runner prune` is told.
+/// The arguments of `runner prune`.
 #[derive(Debug, Args)]
 pub struct PruneArgs {
     /// Delete these runs: ids, unique parts of ids, paths, or `latest`
@@ -71,7 +71,7 @@ pub struct PruneArgs {
         conflicts_with_all = ["status", "older_than", "keep_last", "max_size"]
     )]
     pub runs: Vec<String>,
-    /// Speak only of runs with this status, and delete all of them where there is no other policy; can be repeated
+    /// Consider only runs with this status, and delete all of them if there is no other policy; may be given more than once
     #[arg(
         long,
         value_parser = status_parser(),
@@ -89,7 +89,7 @@ pub struct PruneArgs {
     /// Delete the oldest runs until the rest is no larger than this, such as `10GiB`
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Policies")]
     pub max_size: Option<u64>,
-    /// Really delete, instead of saying what would be deleted
+    /// Delete, instead of only showing what would be deleted
     #[arg(long)]
     pub no_dry_run: bool,
     /// Where the results are
@@ -100,7 +100,7 @@ pub struct PruneArgs {
     pub json: bool,
 }
 
-/// What `runner reindex` is told.
+/// The arguments of `runner reindex`.
 #[derive(Debug, Args)]
 pub struct ReindexArgs {
     /// Where the results are

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use miette::miette;
 
 use crate::{
-    error::Error,
+    error::{Error, ExitStatus},
     model::RunStatus,
     output::{self, Notices, Output},
     record::RunId,
     run::StopSignals,
-    session::{Host, SessionLog},
+    session::{Host, Preview, SessionLog},
 };
 
 /// What a command gets beside its flags: what `main` knows of the process and its environment.
@@ -57,6 +57,20 @@ impl Context {
     /// The wall clock.
     pub(super) fn now(&self) -> Timestamp {
         (self.host.now)()
+    }
+
+    /// Shows what a session would run; that is why, too, if it is to be `is_explained`.
+    pub(super) fn show_preview(
+        &self,
+        preview: &Preview,
+        is_json: bool,
+        is_explained: bool,
+    ) -> Result<ExitStatus, Error> {
+        match is_json {
+            true => output::print_plan(preview, self.now(), &self.output)?,
+            false => output::print_preview(preview, is_explained, &self.output)?,
+        }
+        Ok(ExitStatus::Success)
     }
 
     /// The command that goes on with a run, if anything of it is left to do.

@@ -4,7 +4,6 @@ use super::{Context, detach, watching::Watching};
 use crate::{
     cli::ExecArgs,
     error::{Error, ExitStatus},
-    output,
     scenario::Selection,
     session::{self, Build, Exclusivity, Start},
 };
@@ -16,12 +15,11 @@ pub(super) fn exec(args: ExecArgs, context: &Context) -> Result<ExitStatus, Erro
     }
     let host = context.session_host()?;
     let mut watching = Watching::new(args.json, &args.talk, context);
-    let is_dry = args.dry_run;
+    let (is_dry, is_json) = (args.dry_run, args.json);
     let request = request(args, context.is_detached);
     if is_dry {
         let preview = session::preview_start(&request, &host, &mut watching)?;
-        output::print_preview(&preview, false, &context.output)?;
-        return Ok(ExitStatus::Success);
+        return context.show_preview(&preview, is_json, false);
     }
     let conclusion = session::start(&request, &host, &mut watching)?;
     Ok(ExitStatus::of(&conclusion))

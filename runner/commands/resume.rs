@@ -4,7 +4,6 @@ use super::{Context, naming::Named, watching::Watching};
 use crate::{
     cli::ResumeArgs,
     error::{Error, ExitStatus},
-    output,
     record::RunEntry,
     session::{self, Resume, Store},
 };
@@ -14,7 +13,6 @@ pub(super) fn resume(args: ResumeArgs, context: &Context) -> Result<ExitStatus, 
     let host = context.session_host()?;
     let mut watching = Watching::new(args.json, &args.talk, context);
     let run = choose(&args, context)?;
-    let (is_dry, is_explained) = (args.dry_run || args.explain, args.explain);
     let request = Resume {
         run,
         overrides: args.options.0,
@@ -23,10 +21,9 @@ pub(super) fn resume(args: ResumeArgs, context: &Context) -> Result<ExitStatus, 
         accept_changes: args.accept_changes,
         force: args.force,
     };
-    if is_dry {
+    if args.dry_run || args.explain {
         let preview = session::preview_resume(&request, &host, &mut watching)?;
-        output::print_preview(&preview, is_explained, &context.output)?;
-        return Ok(ExitStatus::Success);
+        return context.show_preview(&preview, args.json, args.explain);
     }
     let conclusion = session::resume(&request, &host, &mut watching)?;
     Ok(ExitStatus::of(&conclusion))

@@ -115,9 +115,9 @@ pub(super) fn pretty(value: &Value) -> String {
     String::from_utf8(text).expect("JSON is UTF-8")
 }
 
-/// A value as JSON on one line, the same way.
-pub(super) fn compact(value: &Value) -> String {
-    let mut text = serde_json::to_vec(value).expect("a JSON value has a text");
+/// A value or a document as JSON on one line, the same way.
+pub(super) fn compact(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_vec(value).expect("a document has string keys alone");
     model::escape_json(&mut text, 0);
     String::from_utf8(text).expect("JSON is UTF-8")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::format;
 use crate::{
     model::Counts,
-    view::{Death, InFlightAttempt, LiveSession},
+    view::{AttemptName, Death, InFlightAttempt, LiveSession},
 };
 
 /// How many attempts in flight are named.
@@ -14,7 +14,7 @@ const MAX_NAMED: usize = 10;
 impl Death {
     /// The attempts: `a@echo#1, b@echo#1 (attempt 2) and 3 more`.
     pub(super) fn text(&self) -> String {
-        let named = self.attempts.iter().map(InFlightAttempt::name);
+        let named = self.attempts.iter().map(|attempt| attempt.name.text());
         let named = named.collect::<Vec<_>>().join(", ");
         match self.more {
             0 => named,
@@ -71,10 +71,12 @@ impl InFlightAttempt {
         let elapsed = self
             .elapsed
             .map(|elapsed| format!(" for {}", format::duration(elapsed)));
-        format!("{}{}", self.name(), elapsed.unwrap_or_default())
+        format!("{}{}", self.name.text(), elapsed.unwrap_or_default())
     }
+}
 
-    fn name(&self) -> String {
+impl AttemptName {
+    fn text(&self) -> String {
         match self.number {
             1 => self.trial.clone(),
             number => format!("{} (attempt {number})", self.trial),

@@ -53,7 +53,7 @@ pub use inspection::inspection_text;
 pub use list::print_list;
 pub use next::{resume_command, resume_line};
 pub use notices::Notices;
-pub use preview::print_preview;
+pub use preview::{print_plan, print_preview};
 pub use rehearsal::print_rehearsal;
 pub use report::{Mode, Report};
 pub use runs::{history_text, show_text, stop_text};
@@ -135,6 +135,11 @@ impl Output {
     /// Prints a document as JSON.
     pub fn document(&self, document: &impl Serialize) {
         self.data(&format::document(document));
+    }
+
+    /// Prints a document as JSON on one line.
+    fn line(&self, document: &impl Serialize) {
+        self.data(&format::compact(document));
     }
 
     /// Prints what a person wants to know, in lines that are as long as the screen is wide; a program gets them whole.

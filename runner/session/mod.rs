@@ -56,7 +56,7 @@ pub use plugins::{
 pub use preview::{
     PendingTrial, Preview, PreviewedAccess, preview_resume, preview_start, validate,
 };
-pub use rehearse::{NamedFile, PlainStdin, Rehearse, RehearsedPlugin, rehearse};
+pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedPlugin, rehearse};
 pub use request::{Resume, Start};
 pub use resume::resume;
 pub use said::said;

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use miette::miette;
 
 use super::{Host, Observe, Resume, Start, protected, replanning, resume, secrets, start};
 use crate::{
     error::Error,
     model::{Grants, Limits, ProviderId, TrialId},
-    record::{Asked, History, Store},
+    record::{Asked, History, RunId, Store},
     run::{self, Plan},
     scenario::{self, ScenarioError, Selection, Suite},
+    view::{PlanHead, PlannedAccess, TrialBefore},
 };
 
 /// What a session would run.
@@ -24,6 +26,8 @@ enum Of {
     New { missing: BTreeSet<String> },
     /// A run that exists.
     Existing {
+        /// Its id.
+        run: RunId,
         /// What is known of it before the session would begin.
         before: Box<History>,
         /// The same with what was asked to run again.
@@ -37,8 +41,10 @@ pub struct PendingTrial<'a> {
     pub id: &'a TrialId,
     /// Its place in the plan.
     pub ordinal: u64,
-    /// What is known of its run, if there is one.
-    pub before: Option<&'a History>,
+    /// The tags of its test.
+    pub tags: &'a [String],
+    /// What is known of it from its run, if there is one.
+    pub before: Option<TrialBefore>,
 }
 
 /// What a provider would be granted.
@@ -101,7 +107,11 @@ pub fn preview_resume(
         history.map(Box::new).map_err(Error::record)
     };
     let (before, history) = (history(None)?, history(rerun.as_ref())?);
-    let of = Of::Existing { before, history };
+    let of = Of::Existing {
+        run: request.run.id.clone(),
+        before,
+        history,
+    };
     Ok(Preview { plan, of })
 }
 
@@ -122,24 +132,64 @@ impl Preview {
     ///
     /// Fails if the tests cannot be read back.
     pub fn each_trial(&self, mut tell: impl FnMut(&PendingTrial<'_>)) -> Result<u64, Error> {
-        let (before, history, tests) = match &self.of {
-            Of::New { .. } => (None, None, "the normalised tests"),
-            Of::Existing { before, history } => (Some(&**before), Some(history), "the run's tests"),
+        let (before, tests) = match &self.of {
+            Of::New { .. } => (None, "the normalised tests"),
+            Of::Existing { before, .. } => (Some(before), "the run's tests"),
         };
         let (mut ordinal, mut count) = (0, 0);
-        let told = self.plan.each_trial(|id| {
-            if history.is_none_or(|history| history.state.is_pending(ordinal)) {
+        let told = self.plan.each_trial(|id, test| {
+            if self.is_pending(ordinal) {
                 count += 1;
                 tell(&PendingTrial {
                     id,
                     ordinal,
-                    before,
+                    tags: &test.tags,
+                    before: before.map(|before| trial_before(before, ordinal)),
                 });
             }
             ordinal += 1;
         });
         told.map_err(|error| Error::internal(miette!("cannot read {tests}: {error}")))?;
         Ok(count)
+    }
+
+    /// Tells whether a trial of the plan would run.
+    fn is_pending(&self, ordinal: u64) -> bool {
+        match &self.of {
+            Of::New { .. } => true,
+            Of::Existing { history, .. } => history.state.is_pending(ordinal),
+        }
+    }
+
+    /// The plan without its trials, as it is `now`.
+    pub fn head(&self, now: Timestamp) -> PlanHead {
+        let birth = self.plan.birth(now);
+        let (run, missing) = match &self.of {
+            Of::New { missing } => (None, Some(missing)),
+            Of::Existing { run, .. } => (Some(run.to_string()), None),
+        };
+        let secrets = self.plan.secrets().map(|(_, names)| names);
+        let providers = birth.providers.into_iter().zip(secrets);
+        PlanHead {
+            scenario: birth.scenario.name,
+            path: birth.scenario.path_as_given,
+            plan_digest: birth.plan_digest,
+            run,
+            planned: birth.planned,
+            pending: (0..birth.planned)
+                .filter(|ordinal| self.is_pending(*ordinal))
+                .count() as u64,
+            jobs: self.plan.jobs(),
+            providers: providers
+                .map(|(provider, mut secrets)| {
+                    secrets.retain(|name| missing.is_some_and(|missing| missing.contains(name)));
+                    PlannedAccess {
+                        provider: provider.manifest(),
+                        missing_secrets: secrets.into_iter().collect(),
+                    }
+                })
+                .collect(),
+        }
     }
 
     /// What providers of a new run would be granted; nothing of a run that exists, which has it in its manifest.
@@ -161,6 +211,15 @@ impl Preview {
                 }
             })
         })
+    }
+}
+
+/// What is known of a trial before the session that would run it.
+fn trial_before(before: &History, ordinal: u64) -> TrialBefore {
+    TrialBefore {
+        outcome: before.state.outcome(ordinal),
+        attempts: before.state.attempts(ordinal),
+        deaths: before.deaths.get(&ordinal).copied().unwrap_or(0),
     }
 }
 

@@ -80,7 +80,7 @@ fn check_glob(rerun: Option<&Rerun>, plan: &Plan) -> Result<(), Error> {
         return Ok(());
     };
     let mut trials = TrialGlob::new(glob).map_err(|error| Error::usage(miette!("{error}")))?;
-    plan.each_trial(|trial| {
+    plan.each_trial(|trial, _| {
         trials.means(&trial.to_string());
     })
     .map_err(|error| Error::internal(miette!("cannot read the run's tests: {error}")))?;

@@ -160,7 +160,7 @@ fn parse_line(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
         return Ok(None);
     }
     let line = line.strip_prefix("export ").unwrap_or(line);
-    let (name, value) = line.split_once('=').ok_or("is no `NAME=VALUE`")?;
+    let (name, value) = line.split_once('=').ok_or("is not `NAME=VALUE`")?;
     let (name, value) = (name.trim(), value.trim());
     let Some(quote) = value.chars().next().filter(|first| "\"'".contains(*first)) else {
         return Ok(Some((name, value)));

@@ -15,8 +15,8 @@ use crate::{
     },
     run::TrialNames,
     view::{
-        Death, DocumentVersion, InFlightAttempt, LiveSession, ProviderSummary, RunDetail,
-        RunHistory, RunSummary, ShownRun,
+        AttemptName, Death, DocumentVersion, InFlightAttempt, LiveSession, ProviderSummary,
+        RunDetail, RunHistory, RunSummary, ShownRun,
     },
 };
 
@@ -119,8 +119,8 @@ fn shown(look: &Look, account: Account, now: Timestamp) -> Result<ShownRun, Reco
 fn live(run: &RunEntry, reader: &RunReader, done: u64, now: Timestamp) -> LiveSession {
     let mut names = TrialNames::of(reader);
     let mut attempt = |underway: Underway| {
-        let trial = name(names.as_mut(), underway.key.ordinal);
-        InFlightAttempt::new(trial, underway.key.number, underway.begun_at, now)
+        let name = name(names.as_mut(), underway.key.ordinal, underway.key.number);
+        InFlightAttempt::new(name, underway.begun_at, now)
     };
     let mut in_flight = reader.in_flight();
     in_flight.sort_by_key(|underway| underway.begun_at);
@@ -141,8 +141,7 @@ fn named(reader: &RunReader, deaths: Vec<InFlightAtDeath>) -> Vec<Death> {
         attempts: in_flight[..in_flight.len().min(Death::MAX_NAMED)]
             .iter()
             .map(|&(ordinal, number)| InFlightAttempt {
-                trial: name(names.as_mut(), ordinal),
-                number,
+                name: name(names.as_mut(), ordinal, number),
                 elapsed: None,
             })
             .collect(),
@@ -150,8 +149,11 @@ fn named(reader: &RunReader, deaths: Vec<InFlightAtDeath>) -> Vec<Death> {
     deaths.into_iter().map(&mut death).collect()
 }
 
-/// A trial's id, or its place in the plan where that is not there any more.
-fn name(names: Option<&mut TrialNames>, ordinal: u64) -> String {
+/// An attempt by its trial's id, or by its place in the plan where that is not there any more.
+fn name(names: Option<&mut TrialNames>, ordinal: u64, number: u32) -> AttemptName {
     let id = names.and_then(|names| names.name(ordinal));
-    id.map_or_else(|| format!("trial {ordinal}"), |id| id.to_string())
+    AttemptName {
+        trial: id.map_or_else(|| format!("trial {ordinal}"), |id| id.to_string()),
+        number,
+    }
 }

@@ -1,4 +1,4 @@
-//! [`SourceError`]: why a folder is no plugin, or none could be built.
+//! [`SourceError`]: why a folder is not a plugin, or could not be built.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 
 use super::{kind::SourceKind, language::Language};
 
-/// Why a folder is no plugin, or none could be built.
+/// Why a folder is not a plugin, or could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// A file of the folder cannot be read or written.
@@ -82,7 +82,7 @@ pub enum SourceError {
         /// The last lines that it printed, which were shown as they came.
         tail: String,
     },
-    /// The tools were content, and yet there is no plugin.
+    /// The tools succeeded, and yet there is no plugin.
     #[error("`{command}` ended well in `{folder}` and wrote no {expected}")]
     NoPlugin {
         /// The tool and its arguments.

@@ -18,7 +18,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
         .custom_flags(OFlags::NONBLOCK.bits() as i32);
     let file = options.open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     Ok(file)
 }

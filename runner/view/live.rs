@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::written;
+use super::{trial::AttemptName, written};
 use crate::record::{Holder, words::InstantSchema};
 
 /// What is seen of a run while a process works on it.
@@ -32,11 +32,9 @@ pub struct LiveSession {
 /// An attempt that is being executed.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct InFlightAttempt {
-    /// Its trial's id: `test@provider#repeat`, or the trial's place in the plan where its id cannot be found.
-    pub trial: String,
-    /// Which execution of the trial it is, from 1.
-    #[serde(rename = "attempt")]
-    pub number: u32,
+    /// Which one it is.
+    #[serde(flatten)]
+    pub name: AttemptName,
     /// For how long it has been executed, in milliseconds, if its beginning was written down.
     #[serde(rename = "elapsed_ms", serialize_with = "written::optional_duration")]
     #[schemars(with = "Option<f64>")]
@@ -81,10 +79,9 @@ impl LiveSession {
 
 impl InFlightAttempt {
     /// An attempt as it is `now`.
-    pub fn new(trial: String, number: u32, begun_at: Option<Timestamp>, now: Timestamp) -> Self {
+    pub fn new(name: AttemptName, begun_at: Option<Timestamp>, now: Timestamp) -> Self {
         Self {
-            trial,
-            number,
+            name,
             elapsed: begun_at.map(|at| between(at, now)),
         }
     }

@@ -8,12 +8,14 @@ mod ended;
 mod events;
 mod inspection;
 mod live;
+mod plan;
 mod providers;
 mod rehearsal;
 mod schemas;
 mod spoken;
 mod summary;
 mod tools;
+mod trial;
 mod upkeep;
 mod version;
 mod written;
@@ -22,6 +24,7 @@ pub use ended::EndedRun;
 pub use events::{EventLine, Longest, StreamEvent, events_schema};
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
 pub use live::{Death, InFlightAttempt, LiveSession};
+pub use plan::{PlanHead, PlanLine, PlanPart, PlannedAccess};
 pub use providers::ProviderSummary;
 pub use rehearsal::{
     RehearsalRepeats, RehearsalReport, RehearsalTimes, RehearsalUsage, RehearsedArtifact,
@@ -31,6 +34,7 @@ pub use schemas::{SCHEMAS, schema};
 pub use spoken::{SpokenAttempt, SpokenAttempts};
 pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRun};
 pub use tools::{ToolList, ToolState};
+pub use trial::{AttemptName, PlannedTrial, TrialBefore};
 pub use upkeep::{
     CleanupReport, DoomedRun, FailedPath, FoundDamage, Leftover, PruneReport, SizedCount,
     SparedRun, SweptRun, UpkeepMode, VerifyReport,

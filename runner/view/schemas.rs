@@ -4,15 +4,20 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use super::{
-    CleanupReport, EndedRun, PluginInspection, PruneReport, RehearsalReport, RunDetail, RunList,
-    SpokenAttempts, ToolList, VerifyReport,
+    CleanupReport, EndedRun, PlanLine, PluginInspection, PruneReport, RehearsalReport, RunDetail,
+    RunList, SpokenAttempts, ToolList, VerifyReport,
 };
 
 /// What makes the JSON Schema of a document.
 type MakeSchema = fn() -> Value;
 
 /// Every document: its name for `runner schema`, which is that of its file in `schemas/` too, and its schema.
-pub const SCHEMAS: [(&str, MakeSchema); 10] = [
+pub const SCHEMAS: [(&str, MakeSchema); 11] = [
+    ("plan", || {
+        of::<PlanLine<'_>>(
+            "A line of what `runner exec --dry-run --json` and `runner resume --dry-run --json` print",
+        )
+    }),
     ("list", || of::<RunList>("What `runner list --json` prints")),
     ("show", || {
         of::<RunDetail>("What `runner show --json` prints")

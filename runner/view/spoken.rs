@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{version::DocumentVersion, written};
+use super::{trial::AttemptName, version::DocumentVersion, written};
 use crate::{
     model::Outcome,
     record::{
@@ -29,11 +29,9 @@ pub struct SpokenAttempts {
 /// What was said in one attempt.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SpokenAttempt {
-    /// The trial's id: `test@provider#repeat`.
-    pub trial: String,
-    /// Which execution of the trial it is, from 1.
-    #[serde(rename = "attempt")]
-    pub number: u32,
+    /// Which one it is.
+    #[serde(flatten)]
+    pub name: AttemptName,
     /// What the attempt came to.
     #[serde(with = "words::word")]
     #[schemars(with = "WordSchema<Outcome>")]
@@ -57,8 +55,10 @@ impl SpokenAttempt {
     pub fn new(row: Row<'static>, log_text: String, stdout: String, stderr: String) -> Self {
         let records = log_text.lines();
         Self {
-            trial: row.trial.clone().into_owned(),
-            number: row.attempt,
+            name: AttemptName {
+                trial: row.trial.clone().into_owned(),
+                number: row.attempt,
+            },
             outcome: row.outcome,
             log: records
                 .filter_map(|line| serde_json::from_str(line).ok())

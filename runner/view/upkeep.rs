@@ -79,7 +79,7 @@ pub struct SparedRun {
     pub because: &'static str,
 }
 
-/// A directory that is no run.
+/// A directory that is not a run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Leftover {
     /// Where it is.

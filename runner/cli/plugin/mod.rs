@@ -39,7 +39,7 @@ pub enum PluginCommand {
     Doctor(DoctorArgs),
 }
 
-/// What `runner plugin new` is told.
+/// The arguments of `runner plugin new`.
 #[derive(Debug, Args)]
 pub struct NewArgs {
     /// The folder; its last part is the plugin's name
@@ -53,7 +53,7 @@ pub struct NewArgs {
     pub kind: Option<PluginKindArg>,
 }
 
-/// What `runner plugin build` is told.
+/// The arguments of `runner plugin build`.
 #[derive(Debug, Args)]
 pub struct BuildArgs {
     /// The folder with the plugin's source
@@ -61,7 +61,7 @@ pub struct BuildArgs {
     pub folder: PathBuf,
 }
 
-/// What `runner plugin doctor` is told.
+/// The arguments of `runner plugin doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// The folder of a plugin, which may have tools of its own

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::{SecretsArgs, parse_timeout};
 
-/// What `runner plugin inspect` is told.
+/// The arguments of `runner plugin inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// A `.wasm` file, or the folder of a plugin that is built
@@ -16,7 +16,7 @@ pub struct InspectArgs {
     pub json: bool,
 }
 
-/// What `runner plugin run` is told.
+/// The arguments of `runner plugin run`.
 #[derive(Debug, Args)]
 pub struct RehearseArgs {
     /// A `.wasm` file, or the folder of a plugin that is built

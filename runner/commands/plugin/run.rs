@@ -15,7 +15,7 @@ use crate::{
     output::{self, Notices},
     plugin::{CommandProtocol, StdoutForm},
     run::{self, Protected},
-    session::{self, Interruptible, NamedFile, Notice, Observe, PlainStdin, Rehearse},
+    session::{self, GivenFile, Interruptible, Notice, Observe, PlainStdin, Rehearse},
     toolchain::Source,
 };
 
@@ -166,13 +166,13 @@ impl Values {
     }
 }
 
-fn attachment(text: &str) -> Result<NamedFile, Error> {
+fn attachment(text: &str) -> Result<GivenFile, Error> {
     let (name, path) = text.split_once('=').ok_or_else(|| {
         usage(format!(
             "`--file {text}` is not understood: it is written `--file NAME=PATH`"
         ))
     })?;
-    Ok(NamedFile {
+    Ok(GivenFile {
         name: name.into(),
         path: PathBuf::from(path),
     })

@@ -288,7 +288,8 @@ pub(in crate::record) fn replan(manifest: &mut Manifest, birth: Birth) {
 }
 
 impl BirthProvider {
-    fn manifest(self) -> ManifestProvider {
+    /// The provider as the manifest of its run has it.
+    pub fn manifest(self) -> ManifestProvider {
         ManifestProvider {
             name: self.name,
             plugin_sha256: self.plugin_sha256,

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     model::{Limits, TrialId},
     plugin::{self, Kind, Mount, PluginFile, Secrets},
-    scenario::{FailFast, Protocol, Provider, RunOptions, Scenario, Selection, Suite},
+    scenario::{FailFast, Protocol, Provider, RunOptions, Scenario, Selection, Suite, Test},
 };
 
 /// A scenario whose plugins are found, hashed and sniffed, and whose trials are enumerated. Nothing is compiled yet.
@@ -80,22 +80,23 @@ impl Plan {
         &self.scenario
     }
 
-    /// Calls `each` with every trial, in the plan's order.
+    /// Calls `each` with every trial and its test, in the plan's order.
     ///
     /// # Errors
     ///
     /// Fails if the normalised tests cannot be read.
-    pub fn each_trial(&self, mut each: impl FnMut(&TrialId)) -> io::Result<()> {
+    pub fn each_trial(&self, mut each: impl FnMut(&TrialId, &Test)) -> io::Result<()> {
         let mut reader = self.suite.reader();
         for index in 0..self.suite.test_count() {
             let test = reader.test(index)?;
             for provider in test.providers.iter() {
                 for repeat in 1..=test.repeat {
-                    each(&TrialId {
+                    let trial = TrialId {
                         test: test.id.clone(),
                         provider: self.scenario.providers()[provider].id.clone(),
                         repeat,
-                    });
+                    };
+                    each(&trial, &test);
                 }
             }
         }

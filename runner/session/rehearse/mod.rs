@@ -26,7 +26,7 @@ use crate::{
 use artifacts::ArtifactFolder;
 use prepare::Prepared;
 
-pub use request::{NamedFile, PlainStdin, Rehearse};
+pub use request::{GivenFile, PlainStdin, Rehearse};
 
 /// A plugin that was called.
 #[derive(Debug)]

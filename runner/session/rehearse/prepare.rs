@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     access::access,
     plain,
-    request::{NamedFile, Rehearse},
+    request::{GivenFile, Rehearse},
 };
 use crate::{
     error::Error,
@@ -133,7 +133,7 @@ fn called(request: &Rehearse, file: &PluginFile) -> Result<(CommandProtocol, boo
     }
 }
 
-fn attachments(named: &[NamedFile]) -> Result<Vec<AttachmentSource>, Error> {
+fn attachments(named: &[GivenFile]) -> Result<Vec<AttachmentSource>, Error> {
     let mut files: Vec<AttachmentSource> = Vec::new();
     for named in named {
         let file = attachment(named)?;
@@ -145,7 +145,7 @@ fn attachments(named: &[NamedFile]) -> Result<Vec<AttachmentSource>, Error> {
     Ok(files)
 }
 
-fn attachment(NamedFile { name, path }: &NamedFile) -> Result<AttachmentSource, Error> {
+fn attachment(GivenFile { name, path }: &GivenFile) -> Result<AttachmentSource, Error> {
     let text = format!("{name}={}", path.display());
     if let Some(reason) = scenario::attachment_name_error(name) {
         return Err(usage(&format!("`--file {text}` is refused: {reason}")));

@@ -20,7 +20,7 @@ pub struct Rehearse {
     /// The provider's configuration; empty where none is given.
     pub config: Option<Map<String, Value>>,
     /// The test's attachments.
-    pub attachments: Vec<NamedFile>,
+    pub attachments: Vec<GivenFile>,
     /// The number that the plugin may take its randomness from.
     pub seed: u32,
     /// How long a call may take.
@@ -53,7 +53,7 @@ pub struct Rehearse {
 
 /// A file by the name that a plugin finds it by.
 #[derive(Clone, Debug)]
-pub struct NamedFile {
+pub struct GivenFile {
     /// The name.
     pub name: String,
     /// The file.
