@@ -303,3 +303,43 @@ fn prunes_and_lists_at_the_same_time_are_in_nobodys_way() {
         assert_eq!(left, [""; 0]);
     }
 }
+
+#[test]
+fn what_is_damaged_in_the_content_store_is_replaced_by_the_run_that_needs_it() {
+    let (runner, run) = completed();
+    let store = runner.path("results/store");
+    let manifest = run_manifest(&run.dir);
+    let digests = manifest["content"].as_array().unwrap();
+    let elsewhere = runner.path("elsewhere");
+    for digest in digests.iter().map(|digest| digest.as_str().unwrap()) {
+        let entry = store.join(&digest[..2]).join(digest);
+        let good = fs_err::read(&entry).unwrap();
+        fs_err::write(&elsewhere, &good).unwrap();
+        let damages: [&dyn Fn(); 5] = [
+            &|| fs_err::write(&entry, &good[..good.len() / 2]).unwrap(),
+            &|| fs_err::write(&entry, "").unwrap(),
+            &|| fs_err::write(&entry, vec![b' '; good.len()]).unwrap(),
+            &|| symlink(&elsewhere, &entry).unwrap(),
+            &|| pipe(&entry),
+        ];
+        for damage in damages {
+            fs_err::remove_file(&entry).unwrap();
+            damage();
+            let ran = runner.exec(&[]).expect(1);
+            let log = runner.run(&["logs", "latest", "--runner"]).expect(0);
+            for said in [&ran.stderr, &log.stdout] {
+                assert_eq!(said.matches("has been replaced: it").count(), 1, "{said}");
+                assert!(said.contains(digest), "{said}");
+            }
+            assert!(fs_err::symlink_metadata(&entry).unwrap().is_file());
+            assert_eq!(fs_err::read(&entry).unwrap(), good);
+
+            runner
+                .run(&["resume", "--from", "latest", "--rerun", "failed"])
+                .expect(1);
+            runner.run(&["verify", "latest"]).expect(0);
+        }
+        assert_eq!(fs_err::read(&elsewhere).unwrap(), good);
+    }
+    assert!(!runner.exec(&[]).expect(1).stderr.contains("replaced"));
+}

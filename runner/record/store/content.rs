@@ -57,17 +57,33 @@ impl Content {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Adds what is not there yet; what is there is touched, so that nobody takes it for unused.
-    pub(in crate::record) fn add(&self, blob: &Blob, now: SystemTime) -> Result<(), RecordError> {
+    /// Adds what is not there yet; what is there is touched, so that nobody takes it for unused. What is there and is not
+    /// what its name says is replaced, which is said.
+    pub(in crate::record) fn add(
+        &self,
+        blob: &Blob,
+        now: SystemTime,
+    ) -> Result<Option<String>, RecordError> {
         let entry = layout::content_entry(&self.path, blob.digest);
-        let is_touched = touch(&entry, blob.size()?, now)
-            .map_err(RecordError::io("touch an entry of the content store"))?;
-        if !is_touched {
-            return self.write(blob, &entry);
+        let failed = || RecordError::io("look at an entry of the content store");
+        match InPlace::of(&entry, blob.digest, blob.size()?).map_err(failed())? {
+            InPlace::Nothing => self.write(blob, &entry).map(|()| None),
+            InPlace::Damaged(problem) => {
+                self.write(blob, &entry)?;
+                let entry = entry.display();
+                Ok(Some(format!(
+                    "`{entry}` in the content store was damaged and has been replaced: {problem}"
+                )))
+            }
+            InPlace::Whole => {
+                touch(&entry, now)
+                    .map_err(RecordError::io("touch an entry of the content store"))?;
+                // Whoever put it there may have died before its name was on disk.
+                self.sync_names(&entry)
+                    .map_err(RecordError::io("sync an entry of the content store"))?;
+                Ok(None)
+            }
         }
-        // Whoever put it there may have died before its name was on disk.
-        self.sync_names(&entry)
-            .map_err(RecordError::io("sync an entry of the content store"))
     }
 
     fn sync_names(&self, entry: &Path) -> io::Result<()> {
@@ -171,21 +187,48 @@ fn copy_file(
     })
 }
 
-/// Sets an entry's time; `false` if there is none, or one that damage has shortened.
-fn touch(entry: &Path, size: u64, now: SystemTime) -> io::Result<bool> {
-    match fs_err::metadata(entry) {
-        Ok(metadata) if metadata.len() == size => {}
-        Ok(_) => return Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
+/// What is where an entry should be.
+enum InPlace {
+    Nothing,
+    /// The entry, or what nobody here may read.
+    Whole,
+    /// Something else, and how that shows.
+    Damaged(String),
+}
+
+impl InPlace {
+    /// Reads the whole file: a run that begins over damage passes, and then nobody can resume it.
+    fn of(entry: &Path, digest: Digest, size: u64) -> io::Result<Self> {
+        let found = match fs_err::symlink_metadata(entry) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Nothing),
+            Err(error) => return Err(error),
+        };
+        // A link leads to what others may change, and what is to be replaced is the link.
+        if !found.is_file() {
+            return Ok(Self::Damaged("it is not a regular file".into()));
+        }
+        if found.len() != size {
+            let problem = format!("it has {} bytes and should have {size}", found.len());
+            return Ok(Self::Damaged(problem));
+        }
+        Ok(match regular::open(entry).and_then(Digest::of_reader) {
+            Ok(found) if found == digest => Self::Whole,
+            Ok(found) => Self::Damaged(format!("its digest is {found}")),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Self::Whole,
+            Err(error) => Self::Damaged(error.to_string()),
+        })
     }
-    match fs_err::OpenOptions::new().append(true).open(entry) {
-        Ok(file) => file.set_modified(now)?,
+}
+
+/// Sets an entry's time.
+fn touch(entry: &Path, now: SystemTime) -> io::Result<()> {
+    match regular::open_with(fs_err::OpenOptions::new().append(true), entry) {
+        Ok(file) => file.set_modified(now),
         // Another user's. The manifest that is about to be written protects it as well.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-        Err(error) => return Err(error),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
     }
-    Ok(true)
 }
 
 #[cfg(test)]
@@ -213,10 +256,48 @@ mod tests {
         content.add(&blob, later).unwrap();
         assert_eq!(fs_err::read(&entry).unwrap(), b"abc");
         assert_eq!(fs_err::metadata(&entry).unwrap().modified().unwrap(), later);
+    }
 
-        fs_err::write(&entry, b"a").unwrap();
-        content.add(&blob, later).unwrap();
-        assert_eq!(fs_err::read(&entry).unwrap(), b"abc");
+    #[test]
+    fn what_is_not_what_its_name_says_is_replaced_whatever_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let content = Content::open(directory.path().join("store")).unwrap();
+        let blob = Blob {
+            digest: Digest::of(b"abc"),
+            source: BlobSource::Bytes(b"abc".as_slice().into()),
+        };
+        let entry = layout::content_entry(&directory.path().join("store"), blob.digest);
+        let elsewhere = directory.path().join("elsewhere");
+        fs_err::write(&elsewhere, "abc").unwrap();
+        let overwrite = |text: &str| fs_err::write(&entry, text).unwrap();
+        let damages: [(&dyn Fn(), &str); 5] = [
+            (&|| overwrite("a"), "it has 1 bytes and should have 3"),
+            (&|| overwrite(""), "it has 0 bytes"),
+            (&|| overwrite("abd"), "its digest is a52d159f"),
+            (
+                &|| std::os::unix::fs::symlink(&elsewhere, &entry).unwrap(),
+                "not a regular file",
+            ),
+            (
+                &|| {
+                    let made = std::process::Command::new("mkfifo").arg(&entry).status();
+                    assert!(made.unwrap().success());
+                },
+                "not a regular file",
+            ),
+        ];
+
+        assert_eq!(content.add(&blob, SystemTime::now()).unwrap(), None);
+        for (damage, problem) in damages {
+            fs_err::remove_file(&entry).unwrap();
+            damage();
+            let told = content.add(&blob, SystemTime::now()).unwrap().unwrap();
+            assert!(told.contains(problem), "{told}");
+            assert!(fs_err::symlink_metadata(&entry).unwrap().is_file());
+            assert_eq!(fs_err::read(&entry).unwrap(), b"abc");
+            assert_eq!(content.add(&blob, SystemTime::now()).unwrap(), None);
+        }
+        assert_eq!(fs_err::read(&elsewhere).unwrap(), b"abc");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
+    log,
     recorder::{Begun, Locks, Recorder, WRITER},
     reserve::{Place, enter, pass},
     writer::Written,
@@ -173,7 +174,7 @@ fn fill(
     let failed = || RecordError::io("fill a run directory");
     let Place { id, dir, locks } = place;
     close(&dir, &birth);
-    let content = store(root, &birth)?;
+    let (content, replaced) = store(root, &birth)?;
     pass("content").map_err(failed())?;
     durable::create(&dir.scenario(), birth.scenario.text.as_bytes())
         .map_err(RecordError::io("copy the scenario"))?;
@@ -185,11 +186,16 @@ fn fill(
     let inflight = InFlight::create(&dir.inflight(), 1).map_err(failed())?;
     pass("files").map_err(failed())?;
 
+    let now = birth.now;
     let manifest = manifest(birth, &id);
     manifest.write(&dir.manifest(), "birth")?;
     durable::sync_directory(root.path()).map_err(RecordError::io("sync the results root"))?;
     // Now the manifest keeps the entries from being removed.
     drop(content);
+    // Only now: a log that an interrupted creation leaves would keep the next one out of the directory.
+    for told in &replaced {
+        log::tell(&dir, told, now);
+    }
     pass("born").map_err(failed())?;
     Recorder::start(
         Begun {
@@ -215,13 +221,17 @@ pub(in crate::record) fn close(dir: &RunDir, birth: &Birth) {
     }
 }
 
-/// Puts into the content store what the run needs for as long as it exists.
-pub(in crate::record) fn store(root: &Root, birth: &Birth) -> Result<Content, RecordError> {
+/// Puts into the content store what the run needs for as long as it exists, and says what it has replaced there.
+pub(in crate::record) fn store(
+    root: &Root,
+    birth: &Birth,
+) -> Result<(Content, Vec<String>), RecordError> {
     let content = Content::open(root.content())?;
+    let mut replaced = Vec::new();
     for blob in &birth.blobs {
-        content.add(blob, birth.now.into())?;
+        replaced.extend(content.add(blob, birth.now.into())?);
     }
-    Ok(content)
+    Ok((content, replaced))
 }
 
 /// The manifest of a run that is born, with its first session open.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     claim::Claim,
     create::{self, Birth},
+    log,
     recorder::{self, Begun, Recorder},
     scenario_copy,
     writer::Written,
@@ -130,14 +131,17 @@ fn replan(
     manifest: &mut Manifest,
     birth: Birth,
 ) -> Result<Content, RecordError> {
-    let content = create::store(root, &birth)?;
-    scenario_copy::replace(
+    let (content, mut replaced) = create::store(root, &birth)?;
+    replaced.extend(scenario_copy::replace(
         &content,
         dir,
         manifest.scenario.sha256,
         &birth.scenario.text,
         birth.now,
-    )?;
+    )?);
+    for told in &replaced {
+        log::tell(dir, told, birth.now);
+    }
     create::replan(manifest, birth);
     Ok(content)
 }

@@ -39,27 +39,29 @@ pub(in crate::record) fn restore(
     Ok(Some(told.into()))
 }
 
-/// Replaces the copy by another text, which the manifest is about to name instead of `old`.
+/// Replaces the copy by another text, which the manifest is about to name instead of `old`. Says so if something in the
+/// content store was damaged.
 pub(in crate::record) fn replace(
     content: &Content,
     dir: &RunDir,
     old: Digest,
     text: &str,
     now: Timestamp,
-) -> Result<(), RecordError> {
-    match regular::read(&dir.scenario()) {
+) -> Result<Option<String>, RecordError> {
+    let replaced = match regular::read(&dir.scenario()) {
         Ok(bytes) if Digest::of(&bytes) == old => {
             let aside = Blob {
                 digest: old,
                 source: BlobSource::Bytes(bytes.into()),
             };
-            content.add(&aside, now.into())?;
+            content.add(&aside, now.into())?
         }
         // What nobody could use before need not be found again.
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Ok(_) => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(RecordError::io("read the old scenario")(error)),
-    }
+    };
     durable::replace(&dir.scenario(), text.as_bytes(), "opening.scenario")
-        .map_err(RecordError::io("copy the scenario"))
+        .map_err(RecordError::io("copy the scenario"))?;
+    Ok(replaced)
 }
