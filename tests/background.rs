@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     endless::{assert_says, endless, passing, running, running_with, spawn, trials},
-    runner::{Runner, Running, Signal, tests},
+    runner::{CommandExt as _, Runner, Running, Signal, tests},
 };
 
 #[test]
@@ -108,7 +108,7 @@ fn logs_prints_rows_and_follows_them_until_the_end() {
     );
     assert!(logs.is_alive());
     // The reader leaves after one line, and nothing more comes that would tell.
-    let head = Running::spawn(runner.shell("$runner logs -f | head -n 1"));
+    let head = runner.shell("$runner logs -f | head -n 1").start();
     let head = head.finish().expect(0);
     assert!(
         head.stdout.starts_with("✗ failed one@hostile#1"),
@@ -135,7 +135,7 @@ fn logs_prints_rows_and_follows_them_until_the_end() {
 fn a_detached_run_has_a_session_of_its_own_and_can_be_stopped_by_its_id() {
     let runner = endless();
     let script = "$runner stop --json $($runner exec scenario.toml --detach)";
-    let ran = Running::spawn(runner.shell(script)).finish().expect(0);
+    let ran = runner.shell(script).run().expect(0);
     let run = runner.only_run();
     assert_says(&ran, &run, "stopped", "incomplete", json!("stopped"));
 

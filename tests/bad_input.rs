@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::runner::{Runner, Running, tests};
+use crate::support::runner::{CommandExt as _, Runner, tests};
 
 #[test]
 fn a_scenario_that_is_not_there_is_named() {
@@ -180,9 +180,11 @@ fn a_results_root_that_cannot_be_used_is_named_and_exits_7() {
         assert_eq!(ran.stdout, "");
     }
     // One that is missing is made, and the environment may name it.
-    let mut command = runner.command(&["exec", "scenario.toml"]);
-    command.env("RUNNER_RESULTS", runner.path("new/results"));
-    Running::spawn(command).finish().expect(0);
+    runner
+        .command(&["exec", "scenario.toml"])
+        .env("RUNNER_RESULTS", runner.path("new/results"))
+        .run()
+        .expect(0);
     assert!(runner.path("new/results/runner.db").exists());
 }
 
@@ -194,8 +196,8 @@ fn a_full_disk_ends_the_run_as_incomplete_and_keeps_the_rows_before_it() {
     // What a file may grow to takes the part of the disk's end: 256 KiB are enough for the birth, not for all rows.
     runner.exec(&["--repeat", "1"]).expect(0);
     fs_err::remove_dir_all(runner.path("results")).unwrap();
-    let limited = runner.shell(r#"ulimit -f 512; exec "$runner" exec scenario.toml --json"#);
-    let ran = Running::spawn(limited).finish().expect(7);
+    let limited = r#"ulimit -f 512; exec "$runner" exec scenario.toml --json"#;
+    let ran = runner.shell(limited).run().expect(7);
 
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "storage", "", "none"]);
@@ -212,7 +214,7 @@ fn a_full_disk_ends_the_run_as_incomplete_and_keeps_the_rows_before_it() {
     );
     assert_eq!(end["counts"]["passed"], acknowledged);
     let shown = runner.run(&["show", "--json"]).expect(0);
-    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+    let shown = shown.document();
     assert!(shown["rows"].as_array().unwrap().len() >= acknowledged);
     assert_eq!(shown["run"]["counts"]["passed"], acknowledged);
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use walkdir::WalkDir;
 
 use crate::support::{
-    runner::{Ran, Runner, Running},
+    runner::{CommandExt as _, Ran, Runner},
     server::{Request, Response, Server},
     spans::spans,
 };
@@ -372,9 +372,10 @@ fn retried(id: &str) -> String {
 
 /// Runs the scenario with the secret in its environment.
 fn exec(runner: &Runner) -> Ran {
-    let mut command = runner.command(&["exec", "scenario.toml"]);
-    command.env("KEY", SECRET);
-    Running::spawn(command).finish()
+    runner
+        .command(&["exec", "scenario.toml"])
+        .env("KEY", SECRET)
+        .run()
 }
 
 /// A server that gives these answers, one after the other.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    endless::{assert_says, document, endless, passing, running, running_with, spawn, trials},
-    runner::{Run, Runner, Running, Signal},
+    endless::{assert_says, endless, passing, running, running_with, spawn, trials},
+    runner::{CommandExt as _, Run, Runner, Signal},
 };
 
 /// The design's bound is one second; a debug build on a shared machine gets more.
@@ -117,7 +117,7 @@ fn two_stops_at_once_are_answered_both() {
     let runner = endless();
     let live = running(&runner);
     let stops = [(); 2].map(|()| spawn(&runner, &["stop", "latest", "--json"]));
-    let results = stops.map(|stop| document(&stop.finish().expect(0))["status"].clone());
+    let results = stops.map(|stop| stop.finish().expect(0).document()["status"].clone());
     assert_eq!(results, ["incomplete", "incomplete"]);
     live.finish().expect(4);
     assert_eq!(
@@ -313,7 +313,7 @@ fn a_third_signal_ends_the_process_where_it_is() {
 fn a_run_under_nohup_does_not_hear_of_the_end_of_its_terminal() {
     let runner = Runner::hostile(&trials(2, r#"{ do = "sleep", ms = 2500 }"#));
     let script = "trap '' HUP; exec $runner exec scenario.toml --json -j 2";
-    let mut live = Running::spawn(runner.shell(script));
+    let mut live = runner.shell(script).start();
     live.wait_until_running(2);
     live.end_by(Signal::HUP).0.expect(0);
 }
@@ -458,7 +458,7 @@ fn a_request_to_whoever_opens_nothing_hits_no_later_session() {
     );
     assert_eq!(requests(&run), [""; 0]);
 
-    fs_err::write(run.dir.join("request-stop.json"), left).unwrap();
+    run.write("request-stop.json", left);
     let mut live = spawn(
         &runner,
         &["resume", "--from", "latest", "--force", "--json", "-j2"],

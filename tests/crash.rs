@@ -86,13 +86,13 @@ impl Way {
                 let run = runner.only_run();
                 let mut index = fs_err::read(run.dir.join("index.jsonl")).unwrap();
                 index.extend_from_slice(b"{\"v\":1,\"seq\":\xe2\x9c");
-                fs_err::write(run.dir.join("index.jsonl"), index).unwrap();
+                run.write("index.jsonl", index);
             }
             Self::ResumeWithoutNewline => {
                 die_in_the_middle(&runner);
                 let run = runner.only_run();
                 let index = run.read("index.jsonl");
-                fs_err::write(run.dir.join("index.jsonl"), index.trim_end()).unwrap();
+                run.write("index.jsonl", index.trim_end());
             }
             Self::Rerun | Self::Pin => drop(runner.exec(&["-j", "2"]).expect(1)),
             Self::Cancel => die_in_the_middle(&runner),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::runner::{Ran, Runner, Running, tests};
+use crate::support::runner::{Runner, Running, tests};
 
 /// A trial that says much, and one that nobody waits for.
 const SCENARIO: &str = r#"
@@ -35,15 +35,10 @@ fn going_on() -> (Runner, Running) {
 #[track_caller]
 fn document(runner: &Runner, schema: &str, args: &[&str], code: i32) -> Value {
     let ran = runner.run(&[args, &["--json"]].concat()).expect(code);
-    let document = only_document(&ran);
+    let document = ran.document();
     runner.assert_valid(schema, std::slice::from_ref(&document));
     assert_described(runner, schema, &document);
     document
-}
-
-#[track_caller]
-fn only_document(ran: &Ran) -> Value {
-    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
 }
 
 /// Fails if the document has a key that the schema does not name.
@@ -118,7 +113,7 @@ fn damage_is_told_as_the_schema_of_verify_says() {
     assert_eq!(report["is_intact"], true);
     let run = runner.only_run();
     let rows = run.read("index.jsonl").replacen("\"v\":1", "\"v\":2", 1);
-    fs_err::write(run.dir.join("index.jsonl"), rows).unwrap();
+    run.write("index.jsonl", rows);
     let report = document(&runner, "verify", &["verify"], 1);
     assert_eq!(report["damages"][0]["line"], 1, "{report:#}");
 }

@@ -1,10 +1,11 @@
 //! Dry runs write nothing, and what a repair does is said.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
-use crate::support::runner::{Ran, Run, Runner, tests};
+use crate::support::{
+    files::contents,
+    runner::{Ran, Run, Runner, tests},
+};
 
 /// Some completed trials.
 fn completed() -> Runner {
@@ -21,38 +22,14 @@ fn completed() -> Runner {
 
 /// Makes a run look as if its process had died after its second row, in the middle of the third.
 fn tear(run: &Run) {
-    die(run);
+    run.forget_its_end();
     let index = run.read("index.jsonl");
     let second = index
         .split_inclusive('\n')
         .take(2)
         .map(str::len)
         .sum::<usize>();
-    fs_err::write(run.dir.join("index.jsonl"), &index[..second + 40]).unwrap();
-}
-
-fn die(run: &Run) {
-    let mut manifest = run.manifest();
-    manifest["status"] = "running".into();
-    manifest["verdict"] = "none".into();
-    let map = manifest.as_object_mut().unwrap();
-    map.remove("completed_at");
-    map["sessions"][0]
-        .as_object_mut()
-        .unwrap()
-        .remove("closed_at");
-    map["transitions"].as_array_mut().unwrap().truncate(1);
-    fs_err::write(run.dir.join("benchmark.json"), manifest.to_string()).unwrap();
-}
-
-/// Every file of a run.
-fn files(run: &Run) -> Vec<(PathBuf, Vec<u8>)> {
-    let entries = walkdir::WalkDir::new(&run.dir).sort_by_file_name();
-    let paths = entries.into_iter().map(|entry| entry.unwrap().into_path());
-    let files = paths.filter(|path| path.is_file());
-    files
-        .map(|path| (path.clone(), fs_err::read(path).unwrap()))
-        .collect()
+    run.write("index.jsonl", &index[..second + 40]);
 }
 
 #[test]
@@ -60,7 +37,7 @@ fn whatever_is_only_asked_for_writes_nothing_into_a_run() {
     let runner = completed();
     let run = runner.only_run();
     tear(&run);
-    let before = files(&run);
+    let before = contents(&run.dir);
     let dir = run.dir.to_str().unwrap();
     for args in [
         &["resume", "--dry-run"][..],
@@ -75,7 +52,7 @@ fn whatever_is_only_asked_for_writes_nothing_into_a_run() {
         &["verify", "latest"],
     ] {
         runner.run(args).expect(0);
-        assert!(files(&run) == before, "{args:?}");
+        assert!(contents(&run.dir) == before, "{args:?}");
     }
     let would = runner
         .run(&["resume", "--from", dir, "--dry-run"])
@@ -212,7 +189,7 @@ fn rows_with_foreign_line_ends_are_whole() {
     let runner = completed();
     let run = runner.only_run();
     let foreign = run.read("index.jsonl").replace('\n', "\r\n");
-    fs_err::write(run.dir.join("index.jsonl"), &foreign).unwrap();
+    run.write("index.jsonl", &foreign);
     runner.run(&["verify", "latest"]).expect(0);
     let resumed = runner.run(&["resume", "--from", "latest"]).expect(0);
     resumed.says(&["nothing is left to run"]);
@@ -222,9 +199,9 @@ fn rows_with_foreign_line_ends_are_whole() {
     for end in [1, 2] {
         let runner = completed();
         let run = runner.only_run();
-        die(&run);
+        run.forget_its_end();
         let cut = &foreign_of(&run);
-        fs_err::write(run.dir.join("index.jsonl"), &cut[..cut.len() - end]).unwrap();
+        run.write("index.jsonl", &cut[..cut.len() - end]);
         runner
             .run(&["resume", "--from", "latest", "--rerun", "b"])
             .expect(0);

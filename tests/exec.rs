@@ -5,7 +5,7 @@ use std::{collections::HashSet, path::Path};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::support::runner::{Run, Runner};
+use crate::support::runner::{CommandExt as _, Run, Runner};
 
 /// Two tests, one of them twice.
 const THREE_TRIALS: &str = r#"
@@ -301,10 +301,10 @@ fn everything_that_is_written_is_valid_by_its_published_schema() {
 fn a_second_run_takes_the_compiled_plugin_from_the_cache() {
     let runner = three_trials();
     let exec = || {
-        let mut command = runner.command(&["exec", "scenario.toml"]);
-        command.env("RUNNER_CACHE", runner.path("cache"));
-        crate::support::runner::Running::spawn(command)
-            .finish()
+        runner
+            .command(&["exec", "scenario.toml"])
+            .env("RUNNER_CACHE", runner.path("cache"))
+            .run()
             .expect(0);
     };
     let entries = || {

@@ -10,7 +10,8 @@ use std::{
 
 use crate::support::{
     guests::module,
-    runner::{Ran, Runner, Running},
+    runner::{CommandExt as _, Ran, Runner},
+    wait::wait_until,
 };
 
 /// A folder with a plugin that does with files what its input says, and the folder `work` for it to write to.
@@ -42,9 +43,7 @@ fn scenario(plugin: &str, tests: &str) -> String {
 }
 
 fn start(runner: &Runner, args: &[&str]) -> Ran {
-    let mut command = runner.command(args);
-    command.env("TMPDIR", runner.path("tmp"));
-    Running::spawn(command).finish()
+    runner.command(args).env("TMPDIR", runner.path("tmp")).run()
 }
 
 /// Makes a call of the plugin that may write to `work`.
@@ -224,9 +223,11 @@ fn what_this_process_uses_is_not_in_a_writable_folder() {
     let args = [&dry[..], &["--secret-file", "work/secrets"]].concat();
     assert_refused(start(&runner, &args), "a file of secrets");
     let with = |name: &str, value: &Path| {
-        let mut command = runner.command(&dry);
-        command.env("TMPDIR", runner.path("tmp")).env(name, value);
-        Running::spawn(command).finish()
+        runner
+            .command(&dry)
+            .env("TMPDIR", runner.path("tmp"))
+            .env(name, value)
+            .run()
     };
     let inner = runner.path("work/inner");
     assert_refused(with("TMPDIR", &inner), "the temporary folder");
@@ -262,7 +263,7 @@ fn what_this_process_uses_is_not_in_a_writable_folder() {
     fs_err::copy(env!("CARGO_BIN_EXE_runner"), runner.path("work/runner")).unwrap();
     copied.args(dry).current_dir(runner.path("."));
     copied.env_clear().env("TMPDIR", runner.path("tmp"));
-    assert_refused(Running::spawn(copied).finish(), "the runner's program");
+    assert_refused(copied.run(), "the runner's program");
 }
 
 #[test]
@@ -365,10 +366,8 @@ fn artifacts_go_into_the_folder_that_was_there_before_the_plugin_ran() {
     ]);
     // Compiling takes long enough.
     command.env("RUNNER_CACHE", runner.path("cache"));
-    let mut running = Running::spawn(command);
-    while !out.exists() {
-        thread::sleep(Duration::from_millis(1));
-    }
+    let mut running = command.start();
+    wait_until("the folder is made", || out.exists());
     thread::sleep(Duration::from_millis(50));
     fs_err::rename(&out, runner.path("moved")).unwrap();
     symlink("beside", &out).unwrap();

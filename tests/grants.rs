@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose};
 use serde_json::{Value, json};
 use walkdir::WalkDir;
 
-use crate::support::runner::{Ran, Runner, Running, tests};
+use crate::support::runner::{CommandExt as _, Ran, Runner, tests};
 
 /// Has something for every encoding to change.
 const SECRET: &str = "hunter2/with+signs&\"quotes\" and blanks";
@@ -63,9 +63,11 @@ fn scenario(grants: &str, ways: &[&str]) -> String {
 }
 
 fn with_secret(runner: &Runner, args: &[&str]) -> Ran {
-    let mut command = runner.command(args);
-    command.env("API_KEY", SECRET).env("RUNNER_LOG", "trace");
-    Running::spawn(command).finish()
+    runner
+        .command(args)
+        .env("API_KEY", SECRET)
+        .env("RUNNER_LOG", "trace")
+        .run()
 }
 
 fn traces() -> Vec<String> {
@@ -233,7 +235,7 @@ fn a_secret_comes_from_the_last_file_that_has_it_or_else_from_the_environment() 
         if let Some(value) = variable {
             command.env("API_KEY", value);
         }
-        let ran = Running::spawn(command).finish().expect(0);
+        let ran = command.run().expect(0);
         let length = runner.runs().pop().unwrap().row("length")["output"].clone();
         (length, ran)
     };
@@ -320,7 +322,7 @@ fn a_run_goes_on_from_elsewhere_with_its_folders_and_fresh_secrets() {
         if let Some(key) = key {
             command.env("API_KEY", key);
         }
-        Running::spawn(command).finish()
+        command.run()
     };
 
     resume(None, &[])

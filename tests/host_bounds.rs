@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{
     bombs,
     peak::measured,
-    runner::{Ran, Runner, Running},
+    runner::{CommandExt as _, Ran, Runner},
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -422,7 +422,7 @@ fn artifacts_that_there_is_no_room_for_are_an_error_and_the_run_goes_on() {
     runner.exec(&["--into", "fine"]).expect(0);
     // A file may have 2 MiB, or 4 where a shell counts in KiB; that in which artifacts are kept would have 8.
     let script = "trap '' XFSZ; ulimit -f 4096; exec \"$runner\" exec scenario.toml --into limited";
-    let ran = Running::spawn(runner.shell(script)).finish().expect(1);
+    let ran = runner.shell(script).run().expect(1);
     ran.says(&["cannot keep artifacts in `", "File too large"]);
     let rows = fs_err::read_to_string(runner.path("limited/index.jsonl")).unwrap();
     for row in rows.lines() {
@@ -447,6 +447,6 @@ fn a_trial_does_not_pass_without_the_artifacts_that_its_provider_left() {
     runner.exec(&["--into", "fine"]).expect(0);
     // The component is told of each that is not kept, and answers all the same.
     let script = "trap '' XFSZ; ulimit -f 2048; exec \"$runner\" exec scenario.toml --into limited";
-    let ran = Running::spawn(runner.shell(script)).finish().expect(1);
+    let ran = runner.shell(script).run().expect(1);
     ran.says(&["cannot keep artifacts in `", "File too large"]);
 }

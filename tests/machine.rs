@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::runner::{Ran, Runner, Running};
+use crate::support::runner::{CommandExt as _, Ran, Runner};
 
 /// Eight naps, each in a sandbox with folders of its own.
 fn naps() -> Runner {
@@ -24,7 +24,7 @@ fn naps() -> Runner {
 
 fn exec_limited(runner: &Runner, limit: &str, jobs: &str) -> Ran {
     let script = format!("{limit}; exec \"$runner\" exec scenario.toml -j {jobs}");
-    Running::spawn(runner.shell(&script)).finish()
+    runner.shell(&script).run()
 }
 
 #[test]
@@ -121,9 +121,10 @@ fn a_panic_ends_in_a_run_that_is_closed_and_can_be_resumed() {
 fn nothing_of_the_tests_is_left_among_temporary_files_by_a_process_that_is_killed() {
     let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"sleep\" }\n");
     fs_err::create_dir(runner.path("tmp")).unwrap();
-    let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
-    command.env("TMPDIR", runner.path("tmp"));
-    let mut live = Running::spawn(command);
+    let mut live = runner
+        .command(&["exec", "scenario.toml", "--json"])
+        .env("TMPDIR", runner.path("tmp"))
+        .start();
     live.wait_until_running(1);
     live.kill();
     let left: Vec<_> = fs_err::read_dir(runner.path("tmp")).unwrap().collect();

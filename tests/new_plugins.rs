@@ -5,10 +5,9 @@
 use std::path::Path;
 
 use regex::Regex;
-use serde_json::Value;
 use walkdir::WalkDir;
 
-use crate::support::runner::{Ran, Runner, Running};
+use crate::support::runner::{CommandExt as _, Ran, Runner};
 
 /// Language and kind of each template, and the tool without which nothing is built.
 const TEMPLATES: [(&str, &str, &str); 6] = [
@@ -26,9 +25,10 @@ fn new(runner: &Runner, folder: &str, language: &str, kind: &str) -> Ran {
 
 /// Runs the program where no tool is found.
 fn without_tools(runner: &Runner, args: &[&str]) -> Ran {
-    let mut command = runner.command(args);
-    command.env("PATH", runner.path("nowhere"));
-    Running::spawn(command).finish()
+    runner
+        .command(args)
+        .env("PATH", runner.path("nowhere"))
+        .run()
 }
 
 /// The files of a new plugin: path and text.
@@ -346,8 +346,8 @@ fn the_doctor_names_every_tool_and_how_it_is_installed() {
     for (name, home) in homes {
         command.envs(home.map(|home| (name, home)));
     }
-    let ran = Running::spawn(command).finish().expect(0);
-    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let ran = command.run().expect(0);
+    let document = ran.document();
     let cargo = &document["tools"][0];
     assert_eq!(
         (cargo["tool"].as_str(), cargo["is_found"].as_bool()),
@@ -375,7 +375,7 @@ fn a_tool_in_the_plugins_folder_goes_before_the_systems() {
     let ran = runner
         .run(&["plugin", "doctor", "word", "--lang", "c", "--json"])
         .expect(0);
-    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let document = ran.document();
     assert_eq!(document["tools"][0]["version"], "9.8.7");
     let path = document["tools"][0]["path"].as_str().unwrap();
     assert!(path.ends_with("word/.venv/bin/python-zig"), "{path}");

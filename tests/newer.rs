@@ -15,23 +15,15 @@ fn incomplete() -> Runner {
     ));
     runner.exec(&["-j1"]).expect(0);
     let run = runner.only_run();
-    edit(&run, |manifest| {
+    run.change_manifest(|manifest| {
         manifest["status"] = "incomplete".into();
         manifest["reason"] = "crashed".into();
         manifest["verdict"] = "none".into();
         manifest["counts"]["passed"] = 2.into();
         manifest["transitions"][1]["to"] = "incomplete".into();
     });
-    let index = run.read("index.jsonl");
-    let kept: Vec<&str> = index.split_inclusive('\n').take(2).collect();
-    fs_err::write(run.dir.join("index.jsonl"), kept.concat()).unwrap();
+    run.keep_rows(2);
     runner
-}
-
-fn edit(run: &Run, change: impl FnOnce(&mut Value)) {
-    let mut manifest = run.manifest();
-    change(&mut manifest);
-    fs_err::write(run.dir.join("benchmark.json"), manifest.to_string()).unwrap();
 }
 
 /// Changes the last row as another version would have written it.
@@ -43,7 +35,7 @@ fn rewrite_last_row(run: &Run, change: impl FnOnce(String) -> String) {
     let covered = change(covered.to_owned());
     let crc = crc32fast::hash(covered.as_bytes());
     let row = format!("{covered},\"crc\":\"{crc:08x}\"}}\n");
-    fs_err::write(run.dir.join("index.jsonl"), before.to_owned() + &row).unwrap();
+    run.write("index.jsonl", before.to_owned() + &row);
 }
 
 /// Fails if any command changes the manifest or the rows, or lets itself be asked to.
@@ -72,7 +64,7 @@ fn assert_never_written(runner: &Runner, says: &[&str]) {
 fn a_manifest_of_a_newer_runner_is_read_and_never_written() {
     let runner = incomplete();
     let run = runner.only_run();
-    edit(&run, |manifest| {
+    run.change_manifest(|manifest| {
         manifest["format"] = 2.into();
         manifest["novelty"] = json!({ "of": "tomorrow" });
     });
@@ -83,7 +75,7 @@ fn a_manifest_of_a_newer_runner_is_read_and_never_written() {
     runner.run(&["pin", "latest"]).expect(2).says(&says);
 
     // The same of a run whose process has died, which a sweep would otherwise write.
-    edit(&run, |manifest| {
+    run.change_manifest(|manifest| {
         manifest["status"] = "running".into();
         let map = manifest.as_object_mut().unwrap();
         map.remove("completed_at");
@@ -93,7 +85,7 @@ fn a_manifest_of_a_newer_runner_is_read_and_never_written() {
     assert_never_written(&runner, &says);
 
     // What this version cannot make sense of is told from damage.
-    edit(&run, |manifest| manifest["status"] = "hibernating".into());
+    run.change_manifest(|manifest| manifest["status"] = "hibernating".into());
     runner.run(&["show", "latest"]).expect(2).says(&says);
     runner.run(&["list"]).expect(0).says(&["format 2"]);
 }
@@ -121,7 +113,7 @@ fn rows_of_a_newer_runner_are_read_and_nothing_is_written_behind_them() {
 fn keys_that_this_version_does_not_know_stay_in_the_manifest() {
     let runner = incomplete();
     let run = runner.only_run();
-    edit(&run, |manifest| {
+    run.change_manifest(|manifest| {
         manifest["novelty"] = json!({ "of": "a neighbour" });
         manifest["sessions"][0]["mood"] = "calm".into();
         manifest["transitions"][0]["because"] = json!([1, 2]);

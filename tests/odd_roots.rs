@@ -3,12 +3,15 @@
 use std::{
     ffi::OsStr,
     os::unix::{ffi::OsStrExt as _, fs::symlink},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use serde_json::Value;
 
-use crate::support::runner::{Run, Runner, Running, tests};
+use crate::support::{
+    files::{paths, pipe},
+    runner::{CommandExt as _, Run, Runner, tests},
+};
 
 fn scenario() -> Runner {
     Runner::hostile(&tests(
@@ -27,22 +30,8 @@ fn completed() -> (Runner, Run) {
     (runner, run)
 }
 
-fn pipe(path: &Path) {
-    let made = std::process::Command::new("mkfifo").arg(path).status();
-    assert!(made.unwrap().success());
-}
-
 fn run_manifest(run: &Path) -> Value {
     serde_json::from_slice(&fs_err::read(run.join("benchmark.json")).unwrap()).unwrap()
-}
-
-/// Everything below a folder.
-fn names(folder: &Path) -> Vec<PathBuf> {
-    let entries = walkdir::WalkDir::new(folder).sort_by_file_name();
-    entries
-        .into_iter()
-        .map(|entry| entry.unwrap().into_path())
-        .collect()
 }
 
 #[test]
@@ -164,7 +153,7 @@ fn a_link_to_a_run_leads_to_its_own_root() {
     fs_err::create_dir(&elsewhere).unwrap();
     symlink(&run.dir, elsewhere.join("link")).unwrap();
     symlink(runner.path("results"), runner.path("root-link")).unwrap();
-    let before = names(&elsewhere);
+    let before = paths(&elsewhere);
 
     let through_root = format!("root-link/{}", run.id());
     for name in [
@@ -187,17 +176,19 @@ fn a_link_to_a_run_leads_to_its_own_root() {
         ] {
             runner.run(args).expect(code);
         }
-        assert_eq!(names(&elsewhere), before, "{name}");
+        assert_eq!(paths(&elsewhere), before, "{name}");
     }
     assert_eq!(run.manifest()["run_id"], run.id());
 
     // From inside of it, and from another folder by what a link there is called.
     for (folder, name) in [(&run.dir, "."), (&elsewhere, "./link")] {
-        let mut command = runner.command(&["resume", "--rerun", "all", "--from", name]);
-        command.current_dir(folder);
-        Running::spawn(command).finish().expect(1);
+        runner
+            .command(&["resume", "--rerun", "all", "--from", name])
+            .current_dir(folder)
+            .run()
+            .expect(1);
     }
-    assert_eq!(names(&elsewhere), before);
+    assert_eq!(paths(&elsewhere), before);
 
     // A link in another root is a way to the run, and no run of that root.
     fs_err::create_dir(runner.path("other")).unwrap();
@@ -222,9 +213,11 @@ fn a_root_whose_name_is_no_text_is_a_root_like_any_other() {
     let runner = scenario();
     let root = runner.path("").join(OsStr::from_bytes(b"caf\xe9"));
     let run = |args: &[&str], code: i32| {
-        let mut command = runner.command(args);
-        command.env("RUNNER_RESULTS", &root);
-        Running::spawn(command).finish().expect(code)
+        runner
+            .command(args)
+            .env("RUNNER_RESULTS", &root)
+            .run()
+            .expect(code)
     };
     run(&["exec", "scenario.toml"], 1);
     run(&["exec", "scenario.toml", "--json"], 1);
@@ -262,9 +255,11 @@ fn a_folder_that_is_granted_below_a_name_that_is_no_text_keeps_no_run_from_being
     let text = text.replace("hostile.wasm", "../hostile.wasm");
     let grant = "grants.fs = [{ path = \"granted\", mount = \"/granted\" }]\n";
     fs_err::write(folder.join("scenario.toml"), text + grant).unwrap();
-    let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
-    command.current_dir(&folder);
-    Running::spawn(command).finish().expect(1);
+    runner
+        .command(&["exec", "scenario.toml", "--json"])
+        .current_dir(&folder)
+        .run()
+        .expect(1);
 }
 
 #[test]
@@ -289,7 +284,7 @@ fn prunes_and_lists_at_the_same_time_are_in_nobodys_way() {
         ];
         let running: Vec<_> = commands
             .iter()
-            .map(|args| (args, Running::spawn(runner.command(args))))
+            .map(|args| (args, runner.command(args).start()))
             .collect();
         for (args, running) in running {
             let ran = running.finish().expect(0);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::runner::{Runner, Running, Signal, tests};
+use crate::support::runner::{CommandExt as _, Runner, Signal, tests};
 
 /// One trial of each kind.
 const MIXED: &str = r#"
@@ -112,14 +112,18 @@ fn a_verbose_run_tells_every_attempt() {
 #[test]
 fn nothing_is_coloured_where_nobody_can_see_it() {
     let runner = mixed();
-    let mut command = runner.command(&["exec", "scenario.toml"]);
-    command.env_remove("NO_COLOR");
-    let ran = Running::spawn(command).finish().expect(1);
+    let ran = runner
+        .command(&["exec", "scenario.toml"])
+        .env_remove("NO_COLOR")
+        .run()
+        .expect(1);
     assert!(!ran.stderr.contains('\u{1b}'), "{}", ran.stderr);
 
-    let mut command = runner.command(&["list"]);
-    command.env_remove("NO_COLOR");
-    let ran = Running::spawn(command).finish().expect(0);
+    let ran = runner
+        .command(&["list"])
+        .env_remove("NO_COLOR")
+        .run()
+        .expect(0);
     assert!(!ran.stdout.contains('\u{1b}'), "{}", ran.stdout);
 }
 
@@ -217,7 +221,7 @@ fn show_prints_the_rows_that_are_asked_for() {
 
     let json = |args: &[&str]| -> Value {
         let shown = runner.run(&[&["show", "--json"], args].concat()).expect(0);
-        serde_json::from_str(&shown.stdout).unwrap()
+        shown.document()
     };
     let run = runner.only_run();
     let document = json(&[]);
@@ -356,7 +360,7 @@ fn damage_in_the_middle_of_the_rows_is_told_with_its_line_and_a_torn_end_is_left
     .unwrap();
 
     let ran = runner.run(&["show", "--json"]).expect(0);
-    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let document = ran.document();
     assert_eq!(document["rows"].as_array().unwrap().len(), 6);
     assert_eq!(ran.stderr.matches("warning").count(), 1, "{}", ran.stderr);
     ran.says(&["index.jsonl", "line 3"]);
@@ -370,7 +374,7 @@ fn a_reader_that_goes_early_is_no_error() {
     let script = |command: &str| {
         // `pipefail` is no part of every shell.
         let script = format!(r#"{{ "$runner" {command}; echo "code $?" >&2; }} | head -n 1"#);
-        Running::spawn(runner.shell(&script)).finish().expect(0)
+        runner.shell(&script).run().expect(0)
     };
     let ran = script("exec scenario.toml --json");
     assert!(ran.stdout.contains("\"started\""), "{}", ran.stdout);
@@ -413,8 +417,7 @@ fn validate_checks_without_running_or_creating_anything() {
 fn schemas_completions_and_manual_pages_are_printed() {
     let runner = Runner::new(&[]);
     for name in ["scenario", "row", "benchmark", "events"] {
-        let schema: Value =
-            serde_json::from_str(&runner.run(&["schema", name]).expect(0).stdout).unwrap();
+        let schema = runner.run(&["schema", name]).expect(0).document();
         assert!(jsonschema::meta::is_valid(&schema), "{name}");
         assert!(schema["title"].is_string(), "{name}");
     }

@@ -26,7 +26,7 @@ fn a_session_whose_lock_is_removed_ends_and_leaves_the_run_to_the_next_one() {
         let run = runner.only_run();
         fs_err::remove_file(run.dir.join("lock")).unwrap();
         if is_replaced {
-            fs_err::write(run.dir.join("lock"), "").unwrap();
+            run.write("lock", "");
         }
         runner.run(&["resume", "--from", "latest", "-j1"]).expect(0);
 
@@ -70,7 +70,7 @@ fn a_session_whose_rows_are_cut_in_their_place_is_not_told_to_be_completed() {
     let runner = many();
     let live = begun(&runner);
     let run = runner.only_run();
-    fs_err::write(run.dir.join("index.jsonl"), "").unwrap();
+    run.write("index.jsonl", "");
     live.finish().expect(7);
     assert_eq!(run.manifest()["reason"], "storage");
     runner.run(&["resume", "--from", "latest", "-j4"]).expect(0);

@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    path::PathBuf,
     process::{Child, Stdio},
 };
 
@@ -10,7 +9,10 @@ use regex::Regex;
 use rustix::process::{Pid, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::runner::{Ran, Runner, Running, Signal};
+use crate::support::{
+    files::paths,
+    runner::{CommandExt as _, Ran, Runner, Signal},
+};
 
 /// A program that writes a line to standard error and then never ends.
 const SAYS_AND_LOOPS: &str = r#"(module
@@ -39,7 +41,7 @@ fn hostile(input: &Value, args: &[&str], code: i32) -> Ran {
 fn document(input: &Value, args: &[&str], code: i32) -> Value {
     let ran = hostile(input, &[&["--json"], args].concat(), code);
     assert_eq!(ran.stderr, "");
-    serde_json::from_str(&ran.stdout).unwrap()
+    ran.document()
 }
 
 /// A text without what differs from machine to machine.
@@ -64,7 +66,7 @@ fn inspect_bad(runner: &Runner, file: &str, says: &str) -> String {
     let ran = runner.run(&["plugin", "inspect", file]).expect(2);
     ran.says(&[says]);
     let json = runner.run(&["plugin", "inspect", file, "--json"]).expect(2);
-    let document: Value = serde_json::from_str(&json.stdout).unwrap();
+    let document = json.document();
     assert!(document["problem"].as_str().unwrap().contains(says));
     masked(&ran.stdout)
 }
@@ -100,7 +102,7 @@ fn inspect_shows_what_a_component_is_and_needs() {
 fn inspect_prints_one_document() {
     let runner = Runner::new(&["units"]);
     let ran = runner.run(&["plugin", "inspect", "units.wasm", "--json"]);
-    let mut document: Value = serde_json::from_str(&ran.expect(0).stdout).unwrap();
+    let mut document = ran.expect(0).document();
     assert_eq!(document["description"]["input_schema"]["type"], "object");
     let bytes = fs_err::metadata(runner.path("units.wasm")).unwrap().len();
     assert_eq!(document["size"], bytes);
@@ -287,14 +289,17 @@ fn values_come_from_files_and_from_standard_input() {
     assert_eq!(ran.stdout, "{\n  \"value\": 3.0\n}\n");
 
     let from_stdin = |plugin: &str, args: &[&str]| {
-        let mut command = runner.command(&[&["plugin", "run", plugin], args].concat());
-        command.stdin(
-            fs_err::File::open(runner.path("input.json"))
-                .unwrap()
-                .into_parts()
-                .0,
-        );
-        Running::spawn(command).finish().expect(0).stdout
+        runner
+            .command(&[&["plugin", "run", plugin], args].concat())
+            .stdin(
+                fs_err::File::open(runner.path("input.json"))
+                    .unwrap()
+                    .into_parts()
+                    .0,
+            )
+            .run()
+            .expect(0)
+            .stdout
     };
     assert_eq!(from_stdin("units.wasm", &["--input", "-"]), ran.stdout);
     let text = fs_err::read_to_string(runner.path("input.json")).unwrap();
@@ -404,12 +409,12 @@ fn a_command_that_answers_to_the_json_protocol_is_called_by_it() {
     let args = ["--input", r#"{"do": "test"}"#];
     let ran = call(&runner, "command.wasm", &args).expect(0);
     ran.says(&["it answers to the JSON protocol", "`--protocol plain`"]);
-    let output: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let output = ran.document();
     assert_eq!(output["input"], json!({"do": "test"}));
 
     let ran = call(&runner, "command.wasm", &[&args[..], &["--json"]].concat()).expect(0);
     assert_eq!(ran.stderr, "");
-    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let document = ran.document();
     assert_eq!(document["output"], output);
 }
 
@@ -669,7 +674,7 @@ fn artifacts_that_cannot_be_written_cost_no_reply() {
     ran.says(&["✓ passed", "cannot write the artifacts"]);
     let args = [&args[..], &["--json"]].concat();
     let ran = call(&runner, "hostile.wasm", &args).expect(7);
-    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let document = ran.document();
     assert_eq!(document["artifacts"][0]["path"], Value::Null);
 }
 
@@ -677,7 +682,7 @@ fn artifacts_that_cannot_be_written_cost_no_reply() {
 fn an_attachment_has_the_name_of_a_file_and_has_it_alone() {
     let runner = Runner::new(&["command"]);
     runner.write("tmp/file", "x");
-    let before = entries(&runner);
+    let before = paths(&runner.path(""));
     for name in [
         "../../evil",
         "../evil",
@@ -693,10 +698,10 @@ fn an_attachment_has_the_name_of_a_file_and_has_it_alone() {
         let mut command = runner.command(&[&["plugin", "run", "command.wasm"], &args[..]].concat());
         // Where a call's own files are made.
         command.env("TMPDIR", runner.path("tmp"));
-        let ran = Running::spawn(command).finish().expect(2);
+        let ran = command.run().expect(2);
         ran.says(&["attachments have the names of files"]);
     }
-    assert_eq!(entries(&runner), before);
+    assert_eq!(paths(&runner.path("")), before);
     let args = [
         "--file",
         "a=tmp/file",
@@ -709,13 +714,6 @@ fn an_attachment_has_the_name_of_a_file_and_has_it_alone() {
     call(&runner, "command.wasm", &args)
         .expect(2)
         .says(&["two `--file` are called `a`"]);
-}
-
-/// Every path in the runner's folder.
-fn entries(runner: &Runner) -> Vec<PathBuf> {
-    let paths = walkdir::WalkDir::new(runner.path("")).sort_by_file_name();
-    let paths = paths.into_iter().map(|entry| entry.unwrap().into_path());
-    paths.collect()
 }
 
 #[test]
@@ -785,7 +783,7 @@ fn attachments_have_names_and_types() {
         "data.csv=table.csv",
     ];
     let ran = call(&runner, "hostile.wasm", &args).expect(0);
-    let names: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let names = ran.document();
     assert_eq!(names, json!([["data.csv", "text/csv", 4]]));
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     peak::measured,
-    runner::{Runner, Running, Signal},
+    runner::{CommandExt as _, Runner, Signal},
 };
 
 /// What the runner may have in memory, itself and its engine included.
@@ -105,7 +105,7 @@ fn schemas_that_explode_are_given_up_within_the_bounds() {
 fn a_stop_ends_a_schema_that_explodes() {
     let runner = runner(&description(&doubling("anyOf"), &json!({})), "1");
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        let running = Running::spawn(runner.command(&["exec", "scenario.toml"]));
+        let running = runner.command(&["exec", "scenario.toml"]).start();
         thread::sleep(Duration::from_millis(2_500));
         let (ran, took) = running.end_by(signal);
         assert_eq!(ran.code, Some(code), "{ran:?}");

@@ -1,11 +1,9 @@
 //! Trials that were there whenever the process died.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use crate::support::{
-    runner::{Run, Runner, Running, Signal, tests},
+    runner::{CommandExt as _, Run, Runner, Running, Signal, tests},
     truth::whole_rows,
 };
 
@@ -44,26 +42,21 @@ fn kill_with_the_killer(runner: &Runner, session: u32) -> Vec<u64> {
     } else {
         resume(runner)
     };
-    let started = Instant::now();
-    loop {
+    let mut ordinals = Vec::new();
+    live.wait_while_alive("it executed the killer", || {
         if let [run] = runner.runs().as_slice() {
-            let ordinals = in_flight(run, session);
-            if ordinals.contains(&0) {
-                live.kill();
-                return ordinals;
-            }
+            ordinals = in_flight(run, session);
         }
-        assert!(live.is_alive(), "it ended: {:?}", live.finish());
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "it never began"
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
+        ordinals.contains(&0)
+    });
+    live.kill();
+    ordinals
 }
 
 fn resume(runner: &Runner) -> Running {
-    Running::spawn(runner.command(&["resume", "--from", "latest", "--json"]))
+    runner
+        .command(&["resume", "--from", "latest", "--json"])
+        .start()
 }
 
 #[test]

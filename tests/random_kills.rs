@@ -9,7 +9,7 @@ use std::{
 
 use crate::support::{
     random::{Random, seed},
-    runner::{Runner, Running, Signal},
+    runner::{CommandExt as _, Runner, Signal},
     truth::{
         acknowledged, assert_kept, assert_listed_truly, assert_same_end, assert_whole, canonical,
         go_on_until_complete, scenario,
@@ -45,7 +45,7 @@ fn kill_one(runner: &Runner, random: &mut Random, start_up: Duration, met: &mut 
         [] => &["exec", "scenario.toml", "--json", "-j", "2"],
         _ => &["resume", "--from", "latest", "--json"],
     };
-    let mut live = Running::spawn(runner.command(args));
+    let mut live = runner.command(args).start();
     // Half of the kills would hit a process that has not begun yet, so the others wait for the first row.
     if random.next().is_multiple_of(2) {
         live.next_event(|event| event["event"] == "row");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     endless::trials,
-    runner::{Ran, Run, Runner, Running, Signal, tests},
+    runner::{CommandExt as _, Ran, Run, Runner, Signal, tests},
     truth::{
         assert_consistent, assert_same_end, assert_whole, canonical, every_kind, undisturbed,
         whole_rows,
@@ -244,14 +244,14 @@ fn a_run_with_a_row_never_fails_and_never_takes_another_scenario() {
     let before = run.manifest();
     for descriptors in [20, 29] {
         let script = format!("ulimit -n {descriptors}; exec $runner resume --timeout-minutes 0.02");
-        let ran = Running::spawn(runner.shell(&script)).finish();
+        let ran = runner.shell(&script).run();
         ran.expect(3).says(&["the run cannot begin"]);
         assert_eq!(run.manifest(), before);
     }
     // What fails after the session has begun leaves the run as resumable as it was.
     let mut panicking = runner.command(&["resume", "--timeout-minutes", "0.02"]);
     panicking.env("RUNNER_FAILPOINT", "stage.begin=panic");
-    Running::spawn(panicking).finish().expect(70);
+    panicking.run().expect(70);
     assert_eq!(run.ending()[..2], ["incomplete", "internal"]);
     assert_eq!(run.read("scenario.toml"), stored);
 
@@ -259,7 +259,7 @@ fn a_run_with_a_row_never_fails_and_never_takes_another_scenario() {
     let failed = run
         .read("benchmark.json")
         .replace("\"incomplete\"", "\"failed\"");
-    fs_err::write(run.dir.join("benchmark.json"), failed).unwrap();
+    run.write("benchmark.json", failed);
     let args = ["resume", "--from", "latest", "--timeout-minutes", "0.02"];
     runner.run(&args).expect(4);
     assert_eq!(run.read("scenario.toml"), stored);
@@ -291,16 +291,18 @@ fn what_is_set_anew_holds_for_the_rest_and_everything_else_stays() {
     );
     assert_ne!(options(), first);
 
-    let mut live = Running::spawn(runner.command(&[
-        "resume",
-        "--json",
-        "-j",
-        "1",
-        "--grace",
-        "0s",
-        "--timeout-minutes",
-        "5",
-    ]));
+    let mut live = runner
+        .command(&[
+            "resume",
+            "--json",
+            "-j",
+            "1",
+            "--grace",
+            "0s",
+            "--timeout-minutes",
+            "5",
+        ])
+        .start();
     live.wait_until_running(1);
     std::thread::sleep(Duration::from_millis(200));
     live.end_by(Signal::TERM).0.expect(143);
@@ -354,7 +356,7 @@ fn a_stop_while_resuming_or_running_again_leaves_a_run_that_can_be_resumed() {
         &["resume", "--json"][..],
         &["resume", "--json", "--rerun", "a@*"],
     ] {
-        let mut live = Running::spawn(runner.command(args));
+        let mut live = runner.command(args).start();
         live.wait_for(|event| event["running"].as_u64() > Some(0));
         let (ran, _) = live.end_by(Signal::INT);
         let ran = ran.expect(130);
@@ -388,7 +390,7 @@ fn a_bad_line_in_the_middle_stays_is_shown_and_its_trial_runs_again() {
         })
         .collect();
     let damaged = damaged.join("\n") + "\n";
-    fs_err::write(run.dir.join("index.jsonl"), &damaged).unwrap();
+    run.write("index.jsonl", &damaged);
     let ran = runner.run(&["resume", "--from", "latest"]).expect(1);
     ran.says(&["index.jsonl", "line 4"]);
     // Nothing but that is run again.

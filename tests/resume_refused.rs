@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::{
-    runner::{Runner, Running, Signal, tests},
+    runner::{CommandExt as _, Runner, Running, Signal, tests},
     truth::{assert_same_end, assert_whole, every_kind, undisturbed},
 };
 
@@ -53,7 +53,7 @@ fn of_two_resumes_at_once_one_wins() {
     let runner = long();
     live(&runner).kill();
     let args = ["resume", "--from", "latest", "--json"];
-    let both = [(); 2].map(|()| Running::spawn(runner.command(&args)));
+    let both = [(); 2].map(|()| runner.command(&args).start());
     let mut codes = both.map(|running| running.finish().code.unwrap());
     codes.sort_unstable();
     assert_eq!(codes, [0, 6]);
@@ -73,15 +73,15 @@ fn a_resume_gets_through_while_a_hundred_lists_probe() {
     let mut lists = Vec::new();
     let mut resumed = None;
     for n in 0..100 {
-        lists.push(Running::spawn(runner.command(&["list", "--json"])));
+        lists.push(runner.command(&["list", "--json"]).start());
         if n == 50 {
-            resumed = Some(Running::spawn(runner.command(&["resume", "--json"])));
+            resumed = Some(runner.command(&["resume", "--json"]).start());
         }
     }
     resumed.unwrap().finish().expect(1);
     for list in lists {
         let ran = list.finish().expect(0);
-        let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let document = ran.document();
         assert_eq!(document["runs"].as_array().unwrap().len(), 1);
     }
     assert_whole(&runner);
@@ -185,7 +185,7 @@ fn a_stop_while_a_resumed_run_compiles_leaves_it_as_resumable_as_before() {
     let mut command = runner.command(&["resume", "--json"]);
     // Without a cache the plugin is compiled again, which takes a debug build seconds.
     command.env("RUNNER_CACHE", runner.path("cache"));
-    let mut live = Running::spawn(command);
+    let mut live = command.start();
     live.wait_for(|event| event["event"] == "started");
     let ran = live.end_by(Signal::INT).0.expect(130);
     assert_eq!(ran.events().last().unwrap()["status"], "incomplete");
@@ -206,7 +206,7 @@ fn a_run_whose_plan_cannot_be_made_again_is_read_and_says_who_began_it() {
     let mut manifest = run.manifest();
     manifest["metadata"]["plan_digest"] = json!("0".repeat(64));
     manifest["runner_version"] = json!("0.0.9");
-    fs_err::write(run.dir.join("benchmark.json"), manifest.to_string()).unwrap();
+    run.write("benchmark.json", manifest.to_string());
 
     let rows = run.read("index.jsonl");
     let refused = runner.run(&["resume", "--from", "latest"]).expect(2);

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    runner::{Run, Runner, Running, Signal, tests},
+    runner::{CommandExt as _, Run, Runner, Signal, tests},
     spans::{most_at_once, spans},
 };
 
@@ -350,9 +350,11 @@ fn environment_and_secrets_are_those_of_the_provider_in_teardown_too() {
         "config = { teardown = \"tell\" }\ngrants = { env = { TOLD = \"key {{secret.KEY}}\" } }",
         &repeated(2, "{ do = \"tell\" }"),
     );
-    let mut command = runner.command(&["exec", "scenario.toml", "-j", "1"]);
-    command.env("KEY", "do-not-tell-anybody");
-    Running::spawn(command).finish().expect(0);
+    runner
+        .command(&["exec", "scenario.toml", "-j", "1"])
+        .env("KEY", "do-not-tell-anybody")
+        .run()
+        .expect(0);
     let run = runner.only_run();
     for row in run.rows() {
         let log = left(&run, &row, "log.jsonl").unwrap();

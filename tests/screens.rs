@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::support::{
-    runner::{Runner, Running, Signal, tests},
+    runner::{CommandExt as _, Runner, Running, Signal, tests},
     terminal::{Screen, on_terminal},
 };
 
@@ -218,7 +218,7 @@ fn what_was_in_flight_when_a_process_died_is_named() {
         assert!(history.contains(line), "{history}");
         runner.run(&["cleanup", "--no-dry-run"]).expect(0);
     }
-    let mut live = Running::spawn(runner.command(&["resume", "--json"]));
+    let mut live = runner.command(&["resume", "--json"]).start();
     live.wait_until_running(1);
     live.end_by(Signal::INT).0.expect(130);
     let shown = runner.run(&["show"]).expect(0).stdout;
@@ -335,11 +335,7 @@ fn ids_that_are_offered_are_short() {
     for _ in 0..2 {
         interrupted(&runner, &["-j", "1"]).finish().expect(130);
     }
-    let ids: Vec<_> = runner
-        .runs()
-        .iter()
-        .map(|run| run.id().to_owned())
-        .collect();
+    let ids = runner.ids();
     let short: Vec<_> = ids
         .iter()
         .map(|id| format!("`{}`", &id[id.len() - 8..]))
@@ -354,16 +350,8 @@ fn a_variable_names_the_run_where_the_command_line_names_none() {
     let runner = three();
     runner.exec(&["--test", "pass"]).expect(0);
     runner.exec(&["--test", "fail"]).expect(1);
-    let ids: Vec<_> = runner
-        .runs()
-        .iter()
-        .map(|run| run.id().to_owned())
-        .collect();
-    let run = |args: &[&str], name: &str| {
-        let mut command = runner.command(args);
-        command.env("RUNNER_RUN", name);
-        Running::spawn(command).finish()
-    };
+    let ids = runner.ids();
+    let run = |args: &[&str], name: &str| runner.command(args).env("RUNNER_RUN", name).run();
     for args in [
         &["show"][..],
         &["wait"],
@@ -401,9 +389,7 @@ fn documents_have_times_counts_and_the_exit_code() {
     let runner = three();
     let mut live = runner.start(&["-j", "1"]);
     live.wait_for(|event| event["row"]["test"] == "fail");
-    let document = |args: &[&str]| -> Value {
-        serde_json::from_str(&runner.run(args).expect(0).stdout).unwrap()
-    };
+    let document = |args: &[&str]| -> Value { runner.run(args).expect(0).document() };
     assert_eq!(
         document(&["show", "--json"])["run"]["exit_code"],
         Value::Null
@@ -449,8 +435,7 @@ fn a_run_that_somebody_works_on_is_shown_with_its_progress_and_what_is_in_flight
     ] {
         assert!(shown.contains(text), "`{text}` is not in\n{shown}");
     }
-    let document: Value =
-        serde_json::from_str(&runner.run(&["show", "--json"]).expect(0).stdout).unwrap();
+    let document = runner.run(&["show", "--json"]).expect(0).document();
     let seen = &document["live"];
     assert_eq!(
         (&seen["pid"], &seen["done"]),
@@ -481,11 +466,7 @@ fn lists_keep_to_what_is_asked_for_and_tell_nothing_found_from_nothing_there() {
     runner.exec(&["--test", "pass"]).expect(0);
     runner.exec(&["--test", "fail"]).expect(1);
     interrupted(&runner, &["-j", "1"]).finish().expect(130);
-    let ids: Vec<_> = runner
-        .runs()
-        .iter()
-        .map(|run| run.id().to_owned())
-        .collect();
+    let ids = runner.ids();
     for (args, wanted) in [
         (
             &["--status", "completed", "--status", "incomplete"][..],
@@ -523,9 +504,12 @@ fn lists_keep_to_what_is_asked_for_and_tell_nothing_found_from_nothing_there() {
         .says(&["2026-11-20"]);
     runner.run(&["list", "--scenario", "["]).expect(2);
 
-    let mut command = runner.command(&["list"]);
-    command.env("TZ", "Asia/Tokyo");
-    let listed = Running::spawn(command).finish().expect(0).stdout;
+    let listed = runner
+        .command(&["list"])
+        .env("TZ", "Asia/Tokyo")
+        .run()
+        .expect(0)
+        .stdout;
     assert!(
         listed.contains("began (JST)") || listed.contains("began (UTC)"),
         "{listed}"
@@ -537,7 +521,7 @@ fn the_runners_log_tells_the_story_of_every_session() {
     let runner = three();
     interrupted(&runner, &["-j", "1"]).finish().expect(130);
     runner.run(&["resume", "--dry-run"]).expect(0);
-    let mut live = Running::spawn(runner.command(&["resume", "--json"]));
+    let mut live = runner.command(&["resume", "--json"]).start();
     live.wait_until_running(1);
     live.end_by(Signal::TERM).0.expect(143);
 
@@ -570,7 +554,9 @@ fn the_runners_log_tells_the_story_of_every_session() {
 fn the_runners_log_can_be_followed_and_tells_a_stop_of_a_detached_run_once() {
     let runner = three();
     let id = runner.exec(&["--detach", "-j", "1"]).expect(0).stdout;
-    let follow = Running::spawn(runner.command(&["logs", id.trim(), "--runner", "-f"]));
+    let follow = runner
+        .command(&["logs", id.trim(), "--runner", "-f"])
+        .start();
     runner.run(&["stop", "--reason", "over and out"]).expect(0);
     let followed = follow.finish().expect(0).stdout;
     assert!(
@@ -624,13 +610,10 @@ fn the_log_and_the_streams_of_a_trial_are_shown_by_attempt() {
         .expect(0)
         .stdout;
     assert!(shown.contains("\n  stderr\n    its own words"), "{shown}");
-    let document: Value = serde_json::from_str(
-        &runner
-            .run(&["logs", "latest", "again", "--json"])
-            .expect(0)
-            .stdout,
-    )
-    .unwrap();
+    let document = runner
+        .run(&["logs", "latest", "again", "--json"])
+        .expect(0)
+        .document();
     assert_eq!(document["attempts"][0]["stderr"], "its own words\n");
     runner
         .run(&["logs", "--trial", "nothing"])
@@ -658,10 +641,10 @@ fn verbose_lines_have_their_place_and_failures_are_told_once() {
     // What an earlier session told is told again, once, by the one that goes on.
     let runner = three();
     interrupted(&runner, &["-j", "1"]).finish().expect(130);
-    let mut live = Running::spawn(runner.command(&["resume", "-j", "1"]));
-    while live.is_alive() && !runner.only_run().read("runner.log").contains("session 2") {
-        std::thread::yield_now();
-    }
+    let mut live = runner.command(&["resume", "-j", "1"]).start();
+    live.wait_while_alive("it told of its session", || {
+        runner.only_run().read("runner.log").contains("session 2")
+    });
     let ran = live.end_by(Signal::INT).0.expect(130);
     assert_eq!(
         ran.stderr.matches("fail@hostile#1").count(),
@@ -695,9 +678,13 @@ fn small_things_are_said_as_people_say_them() {
     assert!(!ran.stderr.contains("Error:"), "{}", ran.stderr);
     ran.says(&["`nome`", "`plugins`"]);
 
-    let mut command = runner.command(&["list", "--json"]);
-    command.env("RUNNER_RESULTS", "").env("RUNNER_LOG", "");
-    let listed = Running::spawn(command).finish().expect(0).stdout;
+    let listed = runner
+        .command(&["list", "--json"])
+        .env("RUNNER_RESULTS", "")
+        .env("RUNNER_LOG", "")
+        .run()
+        .expect(0)
+        .stdout;
     assert!(listed.contains("\"run\""), "{listed}");
     let ran = runner.run(&["run", "scenario.toml"]).expect(2);
     ran.says(&["`runner exec SCENARIO` runs a scenario"]);

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::runner::{Ran, Runner, Running};
+use crate::support::runner::{CommandExt as _, Ran, Runner};
 
 /// A run that leaves everything that runs leave: artifacts of several kinds, an output too large for its row, logs.
 fn runner(grants: &str) -> Runner {
@@ -34,7 +34,7 @@ fn runner(grants: &str) -> Runner {
 fn with_umask(runner: &Runner, umask: &str, args: &str) -> Ran {
     let mut command = runner.shell(&format!("umask {umask}; exec \"$runner\" {args}"));
     command.env("API_KEY", "a secret of many letters");
-    Running::spawn(command).finish()
+    command.run()
 }
 
 /// Everything at a path and below it, with its mode.

@@ -7,12 +7,13 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::runner::{Ran, Run, Runner, Running, Signal, tests};
+use crate::support::{
+    runner::{CommandExt as _, Ran, Run, Runner, Signal, tests},
+    wait::wait_until,
+};
 
 /// The design's bound is one second; a debug build on a shared machine gets more.
 const BOUND: Duration = Duration::from_secs(5);
-/// Longer than anything that is waited for takes on a busy machine.
-const LONG: Duration = Duration::from_secs(60);
 
 /// Says how long a stop took, for those who want to see it, and holds it against the bound.
 #[track_caller]
@@ -254,17 +255,14 @@ fn a_stop_while_a_plugin_is_compiled_ends_the_compiler_too() {
     let runner = Runner::new(&[]);
     runner.wat("slow.wasm", &slow_to_compile());
     runner.scenario("[providers.slow]\nplugin = \"slow.wasm\"\n[[tests]]\nid = \"a\"\n");
-    let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
-    command.env("RUNNER_CACHE", runner.path("cache"));
-    let mut live = crate::support::runner::Running::spawn(command);
+    let mut live = runner
+        .command(&["exec", "scenario.toml", "--json"])
+        .env("RUNNER_CACHE", runner.path("cache"))
+        .start();
     live.wait_for(|event| event["event"] == "started");
-    let compiler = loop {
-        if let Some(compiler) = compilers_of(live.id()).pop() {
-            break compiler;
-        }
-        assert!(live.is_alive(), "it never began to compile");
-        std::thread::yield_now();
-    };
+    let id = live.id();
+    live.wait_while_alive("it began to compile", || !compilers_of(id).is_empty());
+    let compiler = compilers_of(id).pop().unwrap();
     let (ran, took) = live.end_by(Signal::TERM);
     ran.expect(143);
     assert_soon(took);
@@ -455,17 +453,13 @@ fn two_signals_in_a_row_are_two_or_a_third_makes_up_for_it() {
 fn a_stop_that_takes_long_says_what_it_waits_for() {
     let runner = patient();
     let args = ["exec", "scenario.toml", "--grace", "60s"];
-    let live = Running::spawn(runner.command(&args));
-    let begun = Instant::now();
+    let live = runner.command(&args).start();
     let is_running = || {
         let run = runner.runs().pop();
         let slots = run.and_then(|run| fs_err::read(run.dir.join("inflight")).ok());
         slots.is_some_and(|slots| slots.iter().any(|byte| *byte != 0))
     };
-    while !is_running() {
-        assert!(begun.elapsed() < LONG, "it does not begin");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_until("it begins", is_running);
     live.signal(Signal::INT);
     // It is said after two seconds of waiting.
     std::thread::sleep(Duration::from_secs(4));

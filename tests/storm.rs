@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::support::{
     random::{Random, seed},
-    runner::{Ran, Runner, Running, Signal},
+    runner::{CommandExt as _, Ran, Runner, Running, Signal},
     truth::{acknowledged, canonical},
 };
 
@@ -204,7 +204,7 @@ impl Storm {
             .env("TMPDIR", self.runner.path("tmp"))
             .env("RUNNER_CACHE", self.runner.path("cache"));
         let began = Instant::now();
-        let live = Running::spawn(command);
+        let live = command.start();
         befall(&live, fate);
         let (ran, signal) = live.wait();
         let done = Done {

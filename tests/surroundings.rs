@@ -8,16 +8,17 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::runner::{Runner, Running, tests};
+use crate::support::runner::{CommandExt as _, Runner, Running, tests};
 
 fn one_test() -> Runner {
     Runner::hostile(&tests(r#"a | { do = "echo", value = 1 } | equals = 1"#))
 }
 
 fn exec_with_cache(runner: &Runner, cache: &str) -> Running {
-    let mut command = runner.command(&["exec", "scenario.toml"]);
-    command.env("RUNNER_CACHE", cache);
-    Running::spawn(command)
+    runner
+        .command(&["exec", "scenario.toml"])
+        .env("RUNNER_CACHE", cache)
+        .start()
 }
 
 /// The compiled plugins in the folder `cache`.
@@ -98,7 +99,7 @@ fn a_cache_below_a_folder_that_others_may_write_is_not_used_and_nothing_is_left_
         let mut command = runner.command(&["exec", "scenario.toml"]);
         command.env("RUNNER_CACHE", above.join("cache"));
         command.env("TMPDIR", &temporary);
-        Running::spawn(command).finish().expect(0)
+        command.run().expect(0)
     };
     let count = |folder: &Path| fs_err::read_dir(folder).unwrap().count();
     mode(0o775);
@@ -131,9 +132,11 @@ fn runs_that_compile_the_same_plugin_at_once_all_succeed() {
 #[test]
 fn without_any_environment_the_cache_is_in_the_results_root_and_is_no_run() {
     let runner = one_test();
-    let mut command = runner.command(&["exec", "scenario.toml"]);
-    command.env_clear();
-    Running::spawn(command).finish().expect(0);
+    runner
+        .command(&["exec", "scenario.toml"])
+        .env_clear()
+        .run()
+        .expect(0);
     assert!(runner.path("results/.cache").is_dir());
     assert_eq!(runner.list(&[]).len(), 1);
 }
@@ -240,10 +243,7 @@ fn drafts_of_compilers_that_died_go_with_the_next_one() {
         let mut names = entries.map(|entry| entry.unwrap().file_name());
         names.any(|name| name.to_string_lossy().starts_with(".draft-"))
     };
-    while !has_draft() {
-        assert!(dying.is_alive(), "it was too fast to be caught");
-        std::thread::yield_now();
-    }
+    dying.wait_while_alive("it could be caught", has_draft);
     dying.kill();
     runner.write("cache/.draft-dead", "half");
     runner.write("cache/.draft-alive", "half");

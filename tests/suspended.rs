@@ -1,16 +1,13 @@
 //! A process that is stopped for a while: nobody works meanwhile, so that time is no trial's, no attempt's and no run's.
 
-use std::{
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::support::runner::{Run, Runner, Running, Signal};
-
-/// Longer than anything that is waited for takes on a busy machine.
-const LONG: Duration = Duration::from_secs(60);
+use crate::support::{
+    runner::{Run, Runner, Running, Signal},
+    wait::wait_until,
+};
 
 /// Past the deadlines of both attempts and of the run, and past what the watchdog adds to that.
 const STOPPED: Duration = Duration::from_secs(13);
@@ -36,16 +33,11 @@ fn napping_and_endless() -> Runner {
 
 /// Waits until the kernel says that the process is, or is not, stopped.
 fn wait_until_stopped(live: &Running, is_stopped: bool) {
-    let begun = Instant::now();
-    loop {
+    wait_until("the kernel says so", || {
         let stat = fs_err::read_to_string(format!("/proc/{}/stat", live.id())).unwrap();
         let (_, state) = stat.rsplit_once(") ").unwrap();
-        if state.starts_with('T') == is_stopped {
-            return;
-        }
-        assert!(begun.elapsed() < LONG, "{stat}");
-        sleep(Duration::from_millis(10));
-    }
+        state.starts_with('T') == is_stopped
+    });
 }
 
 fn milliseconds(value: &Value) -> f64 {

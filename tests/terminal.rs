@@ -5,7 +5,7 @@ use std::process::Command;
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::support::runner::{Ran, Runner, Running};
+use crate::support::runner::{CommandExt as _, Ran, Runner};
 
 /// Sets the window's title, clears the screen, colours, and begins lines of its own; with control characters of eight
 /// bits, and one that turns the direction.
@@ -19,7 +19,7 @@ const FORGED: &str = "✓ passed in 1 ms";
 fn coloured(runner: &Runner, args: &[&str], code: i32) -> Ran {
     let mut command: Command = runner.command(args);
     command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1");
-    let ran = Running::spawn(command).finish().expect(code);
+    let ran = command.run().expect(code);
     for text in [&ran.stdout, &ran.stderr] {
         assert_harmless(text);
     }
@@ -65,7 +65,7 @@ fn what_a_guest_says_cannot_steer_a_terminal_under_plugin_run() {
         ran.says(&[VISIBLE]);
         // Documents have the same text, escaped as JSON is.
         let ran = coloured(&runner, &[&args[..], &["--json"]].concat(), code);
-        let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let document = ran.document();
         assert!(has(&document, HOSTILE), "{document:#}");
     }
 }
@@ -137,7 +137,7 @@ fn a_text_that_is_replied_reaches_a_program_byte_by_byte() {
         let mut command = runner.command(&args);
         assert_eq!(runner.run(&args).expect(0).stdout, text);
         command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1");
-        assert_eq!(Running::spawn(command).finish().expect(0).stdout, text);
+        assert_eq!(command.run().expect(0).stdout, text);
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{
     runner::{Run, Runner, Running, Signal},
     truth::{assert_kept, assert_listed_truly, canonical},
+    wait::wait_for,
 };
 
 /// The bound of a stop, what the watchdog adds, and a lot for a busy machine.
@@ -39,14 +40,7 @@ fn wait_until_stuck(run: &Run) {
 }
 
 fn wait_for_run(runner: &Runner) -> Run {
-    let begun = Instant::now();
-    loop {
-        assert!(begun.elapsed() < LONG, "it does not begin");
-        if let Some(run) = runner.runs().pop() {
-            return run;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for("there is a run", || runner.runs().pop())
 }
 
 /// Waits for the end without reading anything; gives the exit code and what lay in the pipe.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     guests::guest,
-    runner::{Ran, Runner, Running},
+    runner::{CommandExt as _, Ran, Runner},
 };
 
 /// Moves, clears, hides, colours, turns the direction and begins lines, in all the ways that there are: control characters
@@ -67,7 +67,7 @@ fn told(runner: &Runner, args: &[&str]) -> Ran {
     let mut command = runner.command(args);
     command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1");
     command.env("RUNNER_LOG", "trace");
-    let ran = Running::spawn(command).finish();
+    let ran = command.run();
     assert_harmless(&format!("stdout of {args:?}"), &ran.stdout);
     assert_harmless(&format!("stderr of {args:?}"), &ran.stderr);
     ran

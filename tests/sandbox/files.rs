@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::support::{
-    files::names,
+    files::{names, pipe},
     guests::{guest, module},
-    runner::{Runner, Running},
+    runner::{CommandExt as _, Runner, Running},
 };
 
 /// A scenario with a command, as a module or as a component, and an empty folder `tmp` for temporary files.
@@ -30,9 +30,7 @@ fn scenario(plugin: &Path, limits: &str, tests: &str) -> Runner {
 }
 
 fn start_in(runner: &Runner, tmp: &str, args: &[&str]) -> Running {
-    let mut command = runner.command(args);
-    command.env("TMPDIR", runner.path(tmp));
-    Running::spawn(command)
+    runner.command(args).env("TMPDIR", runner.path(tmp)).start()
 }
 
 #[test]
@@ -47,8 +45,8 @@ fn a_process_that_begins_with_few_files_opens_as_many_as_it_may() {
         input = [["hoard", "/data/note.txt"]]
         "#,
     );
-    let limited = runner.shell(r#"ulimit -S -n 100; exec "$runner" exec scenario.toml"#);
-    Running::spawn(limited).finish().expect(0);
+    let limited = r#"ulimit -S -n 100; exec "$runner" exec scenario.toml"#;
+    runner.shell(limited).run().expect(0);
     let row = runner.only_run().row("hoard");
     let denied = "having more than 128 files open at once";
     assert_eq!(row["denied"][0]["what"], json!(denied), "{row}");
@@ -216,8 +214,7 @@ fn a_run_gives_its_provider_the_folders_and_variables_of_its_grants() {
         );
         runner.write("in/a", "content");
         runner.write("out/a", "");
-        let (pipe, mode) = (runner.path("in/pipe"), rustix::fs::Mode::RUSR);
-        rustix::fs::mknodat(rustix::fs::CWD, pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        pipe(&runner.path("in/pipe"));
 
         start_in(&runner, "tmp", &["exec", "scenario.toml"])
             .finish()

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 
 use crate::support::{
-    runner::{Runner, Running, Signal, tests},
+    runner::{CommandExt as _, Runner, Signal, tests},
     server::{Authority, Request, Response, Server},
     web::{SOON, WAYS, assert_error, broken, hello, silence},
 };
@@ -36,9 +36,11 @@ fn an_error_tells_a_guest_nothing_of_the_host() {
     let args = [
         "plugin", "run", "web.wasm", "--input", &input, "--grant", &grant,
     ];
-    let mut command = runner.command(&args);
-    command.env("RUST_BACKTRACE", "1");
-    let ran = Running::spawn(command).finish().expect(0);
+    let ran = runner
+        .command(&args)
+        .env("RUST_BACKTRACE", "1")
+        .run()
+        .expect(0);
     assert!(ran.stdout.contains("error"), "{}", ran.stdout);
     for of_the_host in ["backtrace", "wasmtime", "::", ".rs"] {
         assert!(!ran.stdout.contains(of_the_host), "{}", ran.stdout);
@@ -77,9 +79,11 @@ fn a_bound_secret_is_shown_stored_and_for_its_host_and_header_alone() {
         [server.origin(), other.origin()]
     ));
     let with_secret = |args: &[&str]| {
-        let mut command = runner.command(args);
-        command.env("KEY", SECRET).env("RUNNER_LOG", "trace");
-        Running::spawn(command).finish()
+        runner
+            .command(args)
+            .env("KEY", SECRET)
+            .env("RUNNER_LOG", "trace")
+            .run()
     };
     let shown = with_secret(&["exec", "scenario.toml", "--dry-run"]).expect(0);
     shown.says(&[&format!("secrets = [{bound}]")]);
@@ -155,7 +159,7 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "https_proxy"] {
         command.env(proxy, "http://127.0.0.1:1");
     }
-    Running::spawn(command).finish().expect(0);
+    command.run().expect(0);
     let answers = &runner.only_run().row("a")["output"];
     assert_eq!(answers[0]["body"], "hello", "{answers}");
     assert_error(
@@ -179,9 +183,11 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     assert_eq!(requests, [1, 0, 0]);
 
     // Without anybody to trust.
-    let mut command = runner.command(&["exec", "scenario.toml"]);
-    command.env("SSL_CERT_FILE", runner.path("scenario.toml"));
-    Running::spawn(command).finish().expect(0);
+    runner
+        .command(&["exec", "scenario.toml"])
+        .env("SSL_CERT_FILE", runner.path("scenario.toml"))
+        .run()
+        .expect(0);
     let answers = &runner.runs()[1].row("a")["output"];
     assert_error(&answers[0], "unreachable", "no trusted certificates: ");
 }

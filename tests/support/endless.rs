@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::runner::{Ran, Run, Runner, Running, tests};
+use super::runner::{CommandExt as _, Ran, Run, Runner, Running, tests};
 
 /// A scenario of `count` trials that do `what`.
 pub(crate) fn trials(count: usize, what: &str) -> String {
@@ -31,15 +31,10 @@ pub(crate) fn running_with(runner: &Runner, args: &[&str]) -> Running {
 }
 
 pub(crate) fn spawn(runner: &Runner, args: &[&str]) -> Running {
-    Running::spawn(runner.command(args))
+    runner.command(args).start()
 }
 
-/// What `stop --json` or `cancel --json` says.
-#[track_caller]
-pub(crate) fn document(ran: &Ran) -> Value {
-    serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"))
-}
-
+/// Fails unless `stop --json` or `cancel --json` has said this.
 #[track_caller]
 pub(crate) fn assert_says(
     ran: &Ran,
@@ -48,7 +43,7 @@ pub(crate) fn assert_says(
     status: &str,
     reason: impl Into<Value>,
 ) {
-    let document = document(ran);
+    let document = ran.document();
     let said = ["v", "run", "result", "status", "reason"].map(|key| &document[key]);
     let expected = [
         &json!(1),

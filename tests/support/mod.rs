@@ -17,4 +17,5 @@ pub(crate) mod server;
 pub(crate) mod spans;
 pub(crate) mod terminal;
 pub(crate) mod truth;
+pub(crate) mod wait;
 pub(crate) mod web;

@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use super::runner::{Ran, Running};
+use super::runner::{CommandExt as _, Ran};
 
 const KIB: u64 = 1024;
 
 /// Runs a program to its end; the second is the most that it had in memory, in bytes, as far as was seen, without its
 /// children.
-pub(crate) fn measured(command: Command) -> (Ran, u64) {
-    let running = Running::spawn(command);
+pub(crate) fn measured(mut command: Command) -> (Ran, u64) {
+    let running = command.start();
     let status = format!("/proc/{}/status", running.id());
     let is_over = Arc::new(AtomicBool::new(false));
     let over = Arc::clone(&is_over);

@@ -29,6 +29,14 @@ pub(crate) struct Runner {
     folder: Arc<TempDir>,
 }
 
+/// What is done with a command once a test has put it together.
+pub(crate) trait CommandExt {
+    fn start(&mut self) -> Running;
+
+    /// Runs it to its end.
+    fn run(&mut self) -> Ran;
+}
+
 /// A program that has ended.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -161,7 +169,7 @@ impl Runner {
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        Running::spawn(self.command(args)).finish()
+        self.command(args).run()
     }
 
     /// Runs the scenario.
@@ -184,13 +192,13 @@ impl Runner {
     pub(crate) fn start_failing(&self, args: &[&str], failpoint: &str) -> Running {
         let mut command = self.command(args);
         command.env("RUNNER_FAILPOINT", failpoint);
-        Running::spawn(command)
+        command.start()
     }
 
     /// Runs the scenario, whose end the test does not wait for.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         let args = [&["exec", "scenario.toml", "--json"], args].concat();
-        Running::spawn(self.command(&args))
+        self.command(&args).start()
     }
 
     /// Fails unless all of these are valid by a schema that the program publishes.
@@ -233,18 +241,33 @@ impl Runner {
         runs.remove(0)
     }
 
+    /// The ids of the runs, oldest first.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let runs = self.runs();
+        runs.iter().map(|run| run.id().to_owned()).collect()
+    }
+
     /// What `list --json` says, newest first.
     #[track_caller]
     pub(crate) fn list(&self, args: &[&str]) -> Vec<Value> {
         let ran = self.run(&[&["list", "--json"], args].concat());
         assert_eq!(ran.code, Some(0), "{ran:?}");
-        let document: Value = serde_json::from_str(&ran.stdout).unwrap();
-        document["runs"].as_array().unwrap().clone()
+        ran.document()["runs"].as_array().unwrap().clone()
+    }
+}
+
+impl CommandExt for Command {
+    fn start(&mut self) -> Running {
+        Running::spawn(self)
+    }
+
+    fn run(&mut self) -> Ran {
+        self.start().finish()
     }
 }
 
 impl Running {
-    pub(crate) fn spawn(mut command: Command) -> Self {
+    fn spawn(command: &mut Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
@@ -280,14 +303,22 @@ impl Running {
         kill_process(pid(&self.child), signal).unwrap();
     }
 
-    /// Waits until it has suspended itself at a failpoint.
-    #[cfg(debug_assertions)]
-    pub(crate) fn wait_until_halted(&mut self) {
-        let stat = format!("/proc/{}/stat", self.id());
-        while !fs_err::read_to_string(&stat).unwrap().contains(") T ") {
-            assert!(self.is_alive(), "it never came to the failpoint");
+    /// Waits for what it does while it is alive.
+    #[track_caller]
+    pub(crate) fn wait_while_alive(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+        while !is_so() {
+            assert!(self.is_alive(), "it ended before {what}");
             std::thread::yield_now();
         }
+    }
+
+    /// Waits until it has suspended itself at a failpoint.
+    #[cfg(debug_assertions)]
+    #[track_caller]
+    pub(crate) fn wait_until_halted(&mut self) {
+        let stat = format!("/proc/{}/stat", self.id());
+        let is_halted = || fs_err::read_to_string(&stat).unwrap().contains(") T ");
+        self.wait_while_alive("it came to the failpoint", is_halted);
     }
 
     /// Reads events until one satisfies `is_wanted`.
@@ -380,6 +411,13 @@ impl Ran {
         self
     }
 
+    /// Standard output as one document of JSON.
+    #[track_caller]
+    pub(crate) fn document(&self) -> Value {
+        let document = serde_json::from_str(&self.stdout);
+        document.unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
     /// Standard output as JSON Lines.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {
@@ -409,8 +447,38 @@ impl Run {
         fs_err::read_to_string(self.dir.join(name)).unwrap()
     }
 
+    /// Puts another content into one of its files.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs_err::write(self.dir.join(name), content).unwrap();
+    }
+
     pub(crate) fn manifest(&self) -> Value {
         serde_json::from_str(&self.read("benchmark.json")).unwrap()
+    }
+
+    pub(crate) fn change_manifest(&self, change: impl FnOnce(&mut Value)) {
+        let mut manifest = self.manifest();
+        change(&mut manifest);
+        self.write("benchmark.json", manifest.to_string());
+    }
+
+    /// Makes it look as if its only session had died before it wrote how it ended.
+    pub(crate) fn forget_its_end(&self) {
+        self.change_manifest(|manifest| {
+            manifest["status"] = "running".into();
+            manifest["verdict"] = "none".into();
+            manifest.as_object_mut().unwrap().remove("completed_at");
+            let session = manifest["sessions"][0].as_object_mut().unwrap();
+            session.remove("closed_at");
+            manifest["transitions"].as_array_mut().unwrap().truncate(1);
+        });
+    }
+
+    /// Leaves the first `count` rows.
+    pub(crate) fn keep_rows(&self, count: usize) {
+        let index = self.read("index.jsonl");
+        let kept: Vec<_> = index.split_inclusive('\n').take(count).collect();
+        self.write("index.jsonl", kept.concat());
     }
 
     pub(crate) fn rows(&self) -> Vec<Value> {

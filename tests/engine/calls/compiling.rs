@@ -10,6 +10,7 @@ use std::{
 use crate::support::{
     engine::{Bench, Interrupt, LinkError, MIB, PluginFile},
     guests::guest,
+    wait::wait_until,
 };
 
 #[test]
@@ -118,12 +119,9 @@ fn a_child_limits_itself_before_it_reads_anything() {
             let most = line[name.len()..].split_whitespace().nth(1).unwrap();
             limit.map_or(most != "unlimited", |limit| most == limit)
         };
-        let begun = Instant::now();
-        // The last that it sets.
-        while !is_limited("Max data size", None) {
-            assert!(begun.elapsed() < Duration::from_secs(60));
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_until("it has set the last of its limits", || {
+            is_limited("Max data size", None)
+        });
         assert!(is_limited("Max core file size", Some("0")));
         assert!(is_limited("Max open files", Some("32")));
         assert!(is_limited("Max cpu time", None));

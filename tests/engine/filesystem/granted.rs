@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{GUESTS, World};
 use crate::support::{
     engine::{KIB, denied, error, output, warnings},
-    files::names,
+    files::{names, pipe},
 };
 
 #[test]
@@ -225,15 +225,7 @@ fn a_folder_may_be_the_root_and_longer_mounts_go_before_it() {
 #[test]
 fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
     let world = World::new().mount("open", "/data", true).scratch(KIB * KIB);
-    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        world.path("open/pipe"),
-        rustix::fs::FileType::Fifo,
-        mode,
-        0,
-    )
-    .unwrap();
+    pipe(&world.path("open/pipe"));
     let _socket = std::os::unix::net::UnixListener::bind(world.path("open/socket")).unwrap();
     std::os::unix::fs::symlink("pipe", world.path("open/link")).unwrap();
     for (kind, plugin) in GUESTS.all() {

@@ -6,15 +6,16 @@ mod paths;
 mod quota;
 mod scratch;
 
-use std::{path::PathBuf, sync::LazyLock, time::Duration};
+use std::{path::PathBuf, sync::LazyLock};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    engine::{Attempt, BENCH, Ended, KIB, LONG, Plugin, StdoutForm, output},
+    engine::{Attempt, BENCH, Ended, KIB, Plugin, StdoutForm, output},
     files::names,
     guests::{guest, module},
+    wait::wait_until,
 };
 
 /// What a new file, folder or link costs.
@@ -102,11 +103,9 @@ impl World {
     fn run(&self, plugin: &Plugin, acts: &Value) -> Ended {
         let ended = self.attempt.run(plugin, acts);
         // Of many folders the removal goes on behind the attempt.
-        let begun = std::time::Instant::now();
-        while !names(&self.path("scratch")).is_empty() {
-            assert!(begun.elapsed() < LONG, "{ended:?}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_until("its folders are gone", || {
+            names(&self.path("scratch")).is_empty()
+        });
         ended
     }
 
