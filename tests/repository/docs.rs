@@ -73,12 +73,12 @@ const OTHER_COMMANDS: [(&str, &str); 5] = [
     ("cat README.md", "as on the pages for authors"),
     (
         "mkdir results && chgrp testers results && chmod g+ws results",
-        "needs a group; `tests/sharing.rs` has what comes of it",
+        "needs a group; `tests/results/sharing.rs` has what comes of it",
     ),
     ("umask 007", "the same"),
     (
         "cargo run --release --example toml-conformance-list",
-        "`tests/scenarios.rs` calls what it calls",
+        "`tests/repository/scenarios.rs` calls what it calls",
     ),
 ];
 

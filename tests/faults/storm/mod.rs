@@ -6,19 +6,23 @@
 
 #![expect(clippy::print_stderr, reason = "what the storm did is worth knowing")]
 
+mod aftermath;
+mod fate;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Mutex,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
+use self::fate::{Done, Fate, any_fate, befall, quick_fate};
 use crate::support::{
     random::{Random, seed},
-    runner::{CommandExt as _, Ran, Runner, Running, Signal},
-    truth::{acknowledged, canonical},
+    runner::{CommandExt as _, Runner},
+    truth::acknowledged,
 };
 
 const ACTORS: u64 = 8;
@@ -26,8 +30,6 @@ const ACTORS: u64 = 8;
 const SECONDS: u64 = 8;
 /// Longer than anything takes that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How many sessions a run may need until it is complete, once the storm is over.
-const MOST_SESSIONS: usize = 3;
 /// Words that nobody may read who has done nothing but use the commands beside each other.
 const NEVER_SAID: [&str; 8] = [
     "panicked",
@@ -140,25 +142,6 @@ expect = { equals = "yes" }
 id = "traps"
 input = "trap"
 "#;
-
-/// What becomes of a process.
-#[derive(Clone, Copy, Debug)]
-enum Fate {
-    Ends,
-    Signal(Duration, Signal),
-    /// The same signal again a moment later.
-    Twice(Duration, Signal),
-    /// Held for a moment and let go.
-    Held(Duration, Duration),
-}
-
-/// A process that has ended.
-struct Done {
-    args: Vec<String>,
-    fate: Fate,
-    ran: Ran,
-    signal: Option<i32>,
-}
 
 struct Storm {
     runner: Runner,
@@ -388,265 +371,14 @@ impl Storm {
     }
 }
 
-impl Done {
-    fn is_json(&self) -> bool {
-        self.args.iter().any(|arg| arg == "--json")
-    }
-
-    /// Whether it may have ended as it did, whoever else did what beside it.
-    fn may_exit(&self) -> bool {
-        let sent = match self.fate {
-            Fate::Signal(_, signal) | Fate::Twice(_, signal) => Some(signal),
-            Fate::Ends | Fate::Held(..) => None,
-        };
-        let Some(code) = self.ran.code else {
-            // Other signals end only who works on nothing yet, or no longer.
-            let has = |event: &str| self.ran.stdout.contains(&format!("\"event\":\"{event}\""));
-            let is_that = sent.is_some_and(|sent| self.signal == Some(sent.as_raw()));
-            let is_working = has("started") && !has("finished");
-            return is_that && (sent == Some(Signal::KILL) || !is_working);
-        };
-        let signalled = sent.map_or(0, |signal| 128 + signal.as_raw());
-        let codes: &[i32] = match self.args[0].as_str() {
-            // Stopped and cancelled by others, or held where it shares a directory.
-            "exec" if self.args.contains(&"--into".to_owned()) => &[0, 1, 2, 4, 6],
-            "exec" => &[0, 1, 4],
-            "resume" => &[0, 1, 2, 4, 6],
-            "stop" | "cancel" => &[0, 2, 6],
-            "list" | "reindex" | "cleanup" => &[0],
-            "show" => &[0, 2],
-            "logs" | "wait" => &[0, 1, 2, 4, 130, 143],
-            // A last row that is torn is damage until somebody repairs it.
-            "verify" => &[0, 1, 2],
-            "prune" | "pin" | "unpin" => &[0, 2, 6],
-            other => panic!("`{other}` is no command here"),
-        };
-        codes.contains(&code) || code == signalled
-    }
-
-    /// Who works on runs may have something to warn of.
-    fn may_warn(&self) -> bool {
-        matches!(self.args[0].as_str(), "exec" | "resume" | "stop" | "cancel")
-    }
-}
-
-impl std::fmt::Display for Done {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            args,
-            fate,
-            ran,
-            signal,
-        } = self;
-        let stdout: String = ran.stdout.chars().rev().take(600).collect();
-        let stdout: String = stdout.chars().rev().collect();
-        write!(
-            formatter,
-            "runner {}\n  fate {fate:?}, exit {:?}, signal {signal:?}\n  stderr: {}\n  stdout: …{stdout}",
-            args.join(" "),
-            ran.code,
-            ran.stderr,
-        )
-    }
-}
-
 fn time(value: &Value, key: &str) -> jiff::Timestamp {
     value[key].as_str().unwrap().parse().unwrap()
-}
-
-fn any_fate(random: &mut Random) -> Fate {
-    let after = random.up_to(Duration::from_millis(1200));
-    match random.below(12) {
-        0..=4 => Fate::Ends,
-        5..=7 => Fate::Signal(after, Signal::KILL),
-        8 => Fate::Signal(after, Signal::INT),
-        9 => Fate::Signal(after, Signal::TERM),
-        10 => Fate::Twice(after, Signal::INT),
-        _ => Fate::Held(after, random.up_to(Duration::from_secs(1))),
-    }
-}
-
-fn quick_fate(random: &mut Random) -> Fate {
-    match random.below(12) {
-        0 => Fate::Signal(random.up_to(Duration::from_millis(150)), Signal::KILL),
-        _ => Fate::Ends,
-    }
-}
-
-/// Lets happen to a process what is its fate, if it lives to see it.
-fn befall(live: &Running, fate: Fate) {
-    match fate {
-        Fate::Ends => {}
-        Fate::Signal(after, signal) => {
-            std::thread::sleep(after);
-            live.signal(signal);
-        }
-        Fate::Twice(after, signal) => {
-            std::thread::sleep(after);
-            live.signal(signal);
-            std::thread::sleep(Duration::from_millis(5));
-            live.signal(signal);
-        }
-        Fate::Held(after, length) => {
-            std::thread::sleep(after);
-            live.signal(Signal::STOP);
-            std::thread::sleep(length);
-            live.signal(Signal::CONT);
-        }
-    }
 }
 
 /// Tells whether nobody holds a run's lock.
 fn is_free(dir: &Path) -> bool {
     let lock = std::fs::File::open(dir.join("lock"));
     lock.is_ok_and(|lock| lock.try_lock_shared().is_ok())
-}
-
-/// What must hold once nobody does anything any more.
-impl Storm {
-    fn abate(&self) {
-        self.end_all();
-        self.run(&["cleanup", "--no-dry-run"], Fate::Ends);
-        self.run(&["exec", "scenario.toml", "--json"], Fate::Ends);
-        let expected = canonical(&self.of(&self.treasure));
-        let runs: Mutex<Vec<_>> = Mutex::new(self.runner.runs());
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    loop {
-                        let next = runs.lock().unwrap().pop();
-                        let Some(run) = next else { break };
-                        self.go_on(run.id());
-                        self.look_at(run.id());
-                        let end = canonical(&run);
-                        if let Some(trial) = expected
-                            .keys()
-                            .find(|trial| end.get(*trial) != expected.get(*trial))
-                        {
-                            let (row, wanted) = (end.get(trial), &expected[trial]);
-                            self.find(format!(
-                                "{} has come to another end: {row:?} and not {wanted}",
-                                run.id()
-                            ));
-                        }
-                        let verified = self.run(&["verify", run.id()], Fate::Ends);
-                        if verified.ran.code != Some(0) {
-                            self.find(format!("it is damaged: {verified}"));
-                        }
-                        if let Some(rows) = self.told.lock().unwrap().get(run.id()) {
-                            self.look_for_rows(run.id(), rows);
-                        }
-                    }
-                });
-            }
-        });
-        self.look_for_leftovers();
-        let before = self.run(&["list", "--json"], Fate::Ends).ran.stdout;
-        self.run(&["reindex"], Fate::Ends);
-        if self.run(&["list", "--json"], Fate::Ends).ran.stdout != before {
-            self.find("lists differ after a reindex".to_owned());
-        }
-    }
-
-    fn of(&self, id: &str) -> crate::support::runner::Run {
-        let mut runs = self.runner.runs().into_iter();
-        runs.find(|run| run.id() == id).expect("a pinned run stays")
-    }
-
-    /// Stops what runs in the background, and waits until nobody works on anything.
-    fn end_all(&self) {
-        let begun = Instant::now();
-        while let Some(run) = self.runner.runs().iter().find(|run| !is_free(&run.dir)) {
-            self.run(&["stop", run.id(), "--kill"], Fate::Ends);
-            if begun.elapsed() > PATIENCE {
-                return self.find(format!("{} never ends", run.id()));
-            }
-        }
-    }
-
-    /// Goes on with a run until it is complete.
-    fn go_on(&self, run: &str) {
-        for _ in 0..MOST_SESSIONS {
-            let args = ["resume", "--from", run, "--force", "--json", "-j", "4"];
-            let code = self.run(&args, Fate::Ends).ran.code;
-            let manifest = fs_err::read(self.dir(run).join("benchmark.json")).unwrap();
-            let manifest: Value = serde_json::from_slice(&manifest).unwrap();
-            if manifest["status"] == "completed" && code == Some(1) {
-                return;
-            }
-        }
-        self.find(format!("{run} is never complete"));
-    }
-
-    /// Finds files that nobody owns. What might still be somebody's is kept for a while, so it is made old before.
-    fn look_for_leftovers(&self) {
-        let root = self.runner.path("results");
-        let long_ago = SystemTime::now() - Duration::from_secs(3 * 24 * 3600);
-        for entry in walkdir::WalkDir::new(&root).contents_first(true) {
-            let file = std::fs::File::open(entry.unwrap().path()).unwrap();
-            file.set_modified(long_ago).unwrap();
-        }
-        self.run(&["prune", "--no-dry-run"], Fate::Ends);
-        let runs: BTreeSet<_> = self
-            .runner
-            .runs()
-            .iter()
-            .map(|run| run.id().to_owned())
-            .collect();
-        let mut needed = BTreeSet::from([".lock".to_owned()]);
-        for run in &runs {
-            let manifest = fs_err::read(self.dir(run).join("benchmark.json")).unwrap();
-            let manifest: Value = serde_json::from_slice(&manifest).unwrap();
-            let content = manifest["content"].as_array().unwrap().iter();
-            needed.extend(content.map(|digest| digest.as_str().unwrap().to_owned()));
-            let known = [
-                "artifacts",
-                "benchmark.json",
-                "index.jsonl",
-                "inflight",
-                "lock",
-                "runner.log",
-                "scenario.toml",
-            ];
-            self.only(&self.dir(run), |name| {
-                known.contains(&name)
-                    || name.starts_with("index.torn-")
-                    || name == "last-words.json"
-            });
-        }
-        let known = [
-            ".lock",
-            "store",
-            "runner.db",
-            "runner.db-wal",
-            "runner.db-shm",
-        ];
-        self.only(&root, |name| known.contains(&name) || runs.contains(name));
-        for entry in walkdir::WalkDir::new(root.join("store")) {
-            let entry = entry.unwrap();
-            let name = entry.file_name().to_str().unwrap();
-            if entry.file_type().is_file() && !needed.contains(name) {
-                self.find(format!("nobody needs {}", entry.path().display()));
-            }
-        }
-        self.only(&self.runner.path("tmp"), |_| false);
-        for entry in walkdir::WalkDir::new(self.runner.path("cache")) {
-            let entry = entry.unwrap();
-            if entry.file_name().to_str().unwrap().starts_with(".draft") {
-                self.find(format!("nobody needs {}", entry.path().display()));
-            }
-        }
-    }
-
-    /// Finds what is in a folder and has no business there.
-    fn only(&self, folder: &Path, is_known: impl Fn(&str) -> bool) {
-        let names = fs_err::read_dir(folder).unwrap();
-        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let odd: Vec<_> = names.filter(|name| !is_known(name)).collect();
-        if !odd.is_empty() {
-            self.find(format!("nobody owns {odd:?} in {}", folder.display()));
-        }
-    }
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn a_new_plugin_is_whole_and_says_how_to_go_on() {
         };
         assert_eq!(
             text("wit/provider.wit"),
-            include_str!("../schemas/provider.wit")
+            include_str!("../../schemas/provider.wit")
         );
         assert!(text(".gitignore").contains("/dist/\n"));
         assert!(

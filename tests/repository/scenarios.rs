@@ -8,7 +8,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use runner::scenario::{self, ScenarioError, Selection, Suite};
 
 /// The program that writes the lists of the conformance scenario.
-#[path = "../scenarios/toml-conformance.rs"]
+#[path = "../../scenarios/toml-conformance.rs"]
 #[expect(dead_code, reason = "its `main` is not called here")]
 mod conformance;
 

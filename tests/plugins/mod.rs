@@ -1,0 +1,51 @@
+//! Plugins as their authors meet them: `runner plugin`, the published contracts, and plugins that cannot be used.
+
+mod bad_plugins;
+mod bundled;
+mod contracts;
+mod given;
+mod inspect;
+mod new_plugins;
+mod told;
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::support::runner::{Ran, Runner};
+
+fn call(runner: &Runner, plugin: &str, args: &[&str]) -> Ran {
+    runner.run(&[&["plugin", "run", plugin], args].concat())
+}
+
+/// Calls the hostile guest and expects this exit code.
+#[track_caller]
+fn hostile(input: &Value, args: &[&str], code: i32) -> Ran {
+    let runner = Runner::new(&["hostile"]);
+    let input = input.to_string();
+    let args = [&["--input", &input], args].concat();
+    call(&runner, "hostile.wasm", &args).expect(code)
+}
+
+/// The document of a call of the hostile guest.
+#[track_caller]
+fn document(input: &Value, args: &[&str], code: i32) -> Value {
+    let ran = hostile(input, &[&["--json"], args].concat(), code);
+    assert_eq!(ran.stderr, "");
+    ran.document()
+}
+
+/// A text without what differs from machine to machine.
+fn masked(text: &str) -> String {
+    let masks = [
+        (r"[0-9a-f]{64}", "[sha256]"),
+        (r"\b[0-9.]+ (µs|ms|s)\b", "[time]"),
+        (r"\b[0-9.]+ [KM]iB", "[size]"),
+        (r"(from the cache|compiled anew)", "[loaded]"),
+        (r"(wasi:\w+)@0\.2\.\d+", "$1@[wasi]"),
+        (r"lib\.rs:\d+:\d+", "lib.rs:[place]"),
+    ];
+    masks.iter().fold(text.to_owned(), |text, (pattern, mask)| {
+        let pattern = Regex::new(pattern).unwrap();
+        pattern.replace_all(&text, *mask).into_owned()
+    })
+}

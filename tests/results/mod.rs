@@ -1,0 +1,13 @@
+//! Results and what is done with them later: going on, keeping them in order, and reading those of other versions.
+
+mod adopt;
+mod formats;
+mod newer;
+mod odd_roots;
+// A release build has no failpoints, which those need that are behind `debug_assertions`.
+#[cfg(debug_assertions)]
+mod resume;
+#[cfg(debug_assertions)]
+mod resume_refused;
+mod sharing;
+mod upkeep;

@@ -1,0 +1,15 @@
+//! Runs from their beginning to their end: which trials, when and how often, what each comes to, and how a run is stopped.
+
+mod background;
+mod bad_input;
+mod commands;
+mod control;
+mod dry_runs;
+mod exec;
+mod outcomes;
+mod retries;
+mod reuse;
+mod schedule;
+mod selection;
+mod stop;
+mod surroundings;
