@@ -29,8 +29,8 @@ static CLOCK: LazyLock<Clock> = LazyLock::new(|| Clock {
     suspended: AtomicU64::new(0),
     pulses: Mutex::default(),
 });
-static HELD: AtomicBool = AtomicBool::new(false);
-static GO_ON: Notify = Notify::const_new();
+static PAUSED: AtomicBool = AtomicBool::new(false);
+static RESUMED: Notify = Notify::const_new();
 
 /// An instant of the time in which this process could work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,22 +100,22 @@ pub fn suspended() -> Duration {
 }
 
 /// Lets guests that compute wait at their next epoch.
-pub fn hold() {
-    HELD.store(true, Ordering::Release);
+pub fn pause() {
+    PAUSED.store(true, Ordering::Release);
 }
 
 /// Lets them go on.
-pub fn go_on() {
-    HELD.store(false, Ordering::Release);
-    GO_ON.notify_waiters();
+pub fn resume() {
+    PAUSED.store(false, Ordering::Release);
+    RESUMED.notify_waiters();
 }
 
-/// Waits while guests are held.
-pub(super) async fn held() {
+/// Waits while guests are paused.
+pub(super) async fn while_paused() {
     loop {
         // Before the look at the flag: a waiter is told of every call that comes after it was made.
-        let told = GO_ON.notified();
-        if !HELD.load(Ordering::Acquire) {
+        let told = RESUMED.notified();
+        if !PAUSED.load(Ordering::Acquire) {
             return;
         }
         told.await;

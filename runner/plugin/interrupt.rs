@@ -126,7 +126,7 @@ impl Guard {
         let turn = Box::pin(async {
             // Not `Yield`: tokio would put the task straight back in front of those that wait.
             tokio::task::yield_now().await;
-            clock::held().await;
+            clock::while_paused().await;
         });
         Ok(UpdateDeadline::YieldCustom(1, turn))
     }

@@ -2,8 +2,7 @@
 //!
 //! [`PluginFile::read`] looks at a file, [`Engine::link`] compiles it (in a child process, once) and checks that
 //! everything it imports is there, [`Plugin::run`] runs one attempt in a fresh store, and [`Plugin::run_in`] in one that
-//! served attempts before. Whatever a guest does is an
-//! [`Ending`], never an `Err` and never a panic.
+//! served attempts before. Whatever a guest does is an [`Ending`], never an `Err` and never a panic.
 
 mod access;
 mod call;

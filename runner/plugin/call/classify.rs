@@ -42,7 +42,7 @@ pub(in crate::plugin) fn halted(error: &wasmtime::Error) -> Option<Ending> {
 fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         // Programs end so too when an allocation fails.
-        return denied(sandbox).unwrap_or_else(|| {
+        return out_of_memory(sandbox).unwrap_or_else(|| {
             let message = format!("the guest exited with {} instead of returning", exit.0);
             failure(ErrorClass::Protocol, "exit", message)
         });
@@ -56,7 +56,7 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
     }
     if error.is::<GcHeapOutOfMemory<()>>() {
         // Where the heap itself is full, and not the memory, nothing was denied.
-        return denied(sandbox).unwrap_or_else(|| {
+        return out_of_memory(sandbox).unwrap_or_else(|| {
             let message = format!("the guest's heap is full: {}{}", cause(error), place(error));
             failure(ErrorClass::OutOfMemory, "memory", message)
         });
@@ -80,7 +80,7 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> Atte
     let (class, what) = match trap {
         // A panic and a failed allocation look like this.
         Trap::UnreachableCodeReached | Trap::AllocationTooLarge => {
-            if let Some(denied) = denied(sandbox) {
+            if let Some(denied) = out_of_memory(sandbox) {
                 return denied;
             }
             (ErrorClass::Trap, "trapped")
@@ -130,7 +130,7 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
         let message = "exited with a status outside of 0 to 125".to_owned();
         (ErrorClass::Trap, "exit", message)
     } else if let Some(denied) =
-        denied(sandbox).filter(|_| says("minimum size") || error.is::<InstancesDenied>())
+        out_of_memory(sandbox).filter(|_| says("minimum size") || error.is::<InstancesDenied>())
     {
         // Memories and tables that are too large from the start.
         return denied;
@@ -142,7 +142,7 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> AttemptError {
 }
 
 /// The error of a guest that may have ended over memory, or tables, that it was denied.
-pub(in crate::plugin) fn denied(sandbox: &Sandbox) -> Option<AttemptError> {
+pub(in crate::plugin) fn out_of_memory(sandbox: &Sandbox) -> Option<AttemptError> {
     let message = match sandbox.limiter.denial()? {
         DeniedGrowth::Memory { wanted, limit } => format!(
             "the guest asked for {} of memory in all, and `limits.memory` is {}",

@@ -1,4 +1,4 @@
-//! What an attempt left in its sandbox.
+//! [`Ended::collect`]: what an attempt left in its sandbox.
 
 use std::mem;
 

@@ -6,7 +6,7 @@ use wasmtime::Store;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe::MemoryInputPipe};
 
 use super::{
-    classify::{classify, denied, halted},
+    classify::{classify, halted, out_of_memory},
     description::Description,
     ended::{Ended, Ending, Reply},
     json_cost::{Allowance, Unread},
@@ -19,10 +19,7 @@ use crate::{
     plugin::{
         code::{config::Metering, footprint::Footprint},
         failure::{beginning, failure},
-        fs::{
-            error::FilesError,
-            files::{Files, Role},
-        },
+        fs::{attempt_folders::Role, error::FilesError, files::Files},
         interrupt::Guard,
         listener::{Heard, Listener},
         sandbox::{
@@ -250,7 +247,7 @@ impl FinishedProgram {
         self.files.remove().await;
 
         let gave_up = self.exit.as_ref().is_ok_and(|code| *code != 0);
-        let denied = gave_up.then(|| denied(&self.sandbox)).flatten();
+        let denied = gave_up.then(|| out_of_memory(&self.sandbox)).flatten();
         let ending = match (self.exit, &self.sandbox.host.artifacts.lost) {
             // Nobody could tell the guest.
             (Ok(_), Some(error)) => Ending::Error(error.clone()),

@@ -25,7 +25,7 @@ use crate::{
             runner::provider::types,
         },
         failure::{beginning, failure},
-        fs::files::{Files, Role},
+        fs::{attempt_folders::Role, files::Files},
         interrupt::Guard,
         listener::Heard,
         sandbox::{

@@ -9,7 +9,7 @@ use serde::{
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    classify::denied,
+    classify::out_of_memory,
     description::{Description, read_schema},
     ended::{Ending, Reply},
     json_cost::{Allowance, Unread},
@@ -236,7 +236,7 @@ fn parse<T: DeserializeOwned>(
         )),
         (_, code) => {
             // Runtimes end so when an allocation fails.
-            let error = denied(sandbox).unwrap_or_else(|| {
+            let error = out_of_memory(sandbox).unwrap_or_else(|| {
                 let message = format!("the command exited with {code}");
                 failure(exit_class(code), format!("exit-{code}"), message)
             });

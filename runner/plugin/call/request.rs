@@ -1,4 +1,4 @@
-//! What goes into one call of a plugin and what comes out of it.
+//! [`Call`]: what goes into one call of a plugin.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 

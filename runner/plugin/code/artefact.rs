@@ -33,6 +33,7 @@ impl Code {
     }
 }
 
+/// Loads an artefact of our own compiler.
 #[expect(
     unsafe_code,
     reason = "the one place where our own compiled artefacts are loaded"

@@ -14,6 +14,7 @@ const SERVED: [(&str, &str); 9] = [
     ("wasi:sockets/", "@0.2."),
 ];
 
+/// The module that all imports of a preview 1 program are from.
 pub(in crate::plugin) const PREVIEW_1: &str = "wasi_snapshot_preview1";
 
 /// Tells by its name whether this host has what a file imports, as [`super::surface::Surface`] writes it.
@@ -22,6 +23,7 @@ pub(super) fn is_offered(import: &str) -> bool {
     module == Some(PREVIEW_1) || is_served(import)
 }
 
+/// Tells whether an interface is one of those that components are served, in a version that fits.
 pub(in crate::plugin) fn is_served(import: &str) -> bool {
     SERVED
         .iter()

@@ -10,7 +10,7 @@ use fs_err as fs;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::{
-    blocking::wait,
+    blocking,
     error::FilesError,
     folder::{ARTIFACTS, ATTACHMENTS, PrivateFolder, SCRATCH},
     mount::preopen,
@@ -26,6 +26,15 @@ use crate::{
 /// Bytes of an attachment between two looks at whether the attempt is to go on.
 const COPIED_AT_ONCE: u64 = 16 * 1024 * 1024;
 
+/// What a guest is, and with it what it finds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::plugin) enum Role {
+    /// It has imports for attachments and artifacts.
+    Component,
+    /// It has files for both.
+    Command,
+}
+
 /// The folders that are made for one attempt.
 pub(super) struct AttemptFolders {
     folder: PrivateFolder,
@@ -38,9 +47,10 @@ impl AttemptFolders {
     /// Makes the folders, away from the threads that guests run on: attachments may have to be copied.
     pub(super) async fn make(
         call: &Call<'_>,
-        is_command: bool,
+        role: Role,
         guard: &Guard,
     ) -> Result<Option<Self>, FilesError> {
+        let is_command = role == Role::Command;
         let scratch = call.limits.scratch > 0;
         let attachments = is_command && !call.files.is_empty();
         if !scratch && !attachments {
@@ -65,7 +75,7 @@ impl AttemptFolders {
         // What is given up here goes on until it has an end of its own, and then removes what it made.
         tokio::select! {
             biased;
-            made = wait(make) => made.map(Some),
+            made = blocking::run(make) => made.map(Some),
             halt = guard.halted() => Err(halt.into()),
         }
     }

@@ -4,12 +4,11 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use super::{folder::ATTACHMENTS, refused::SHOWN_CHARACTERS};
+use super::{folder::ATTACHMENTS, refused::shown};
 use crate::{
     model::{ErrorClass, HostFault},
     plugin::{
         call::ended::Ending,
-        denied::shown,
         failure::failure,
         host_fault::{fault_error, fault_of},
         interrupt::Halt,
@@ -29,7 +28,7 @@ pub(in crate::plugin) enum FilesError {
     Make { root: PathBuf, source: io::Error },
     #[error("cannot make a folder: {0}")]
     Fill(#[source] io::Error),
-    #[error("cannot hand over the attachment `{}`: that names no file in `{ATTACHMENTS}`", shown(.0, SHOWN_CHARACTERS))]
+    #[error("cannot hand over the attachment `{}`: that names no file in `{ATTACHMENTS}`", shown(.0))]
     Name(String),
     #[error("cannot hand over the attachment `{name}`: {source}")]
     Attachment { name: String, source: io::Error },

@@ -3,8 +3,12 @@
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::{
-    attempt_folders::AttemptFolders, blocking::wait, error::FilesError, folder::REMOVAL_TIME,
-    leftovers, quota::Quota,
+    attempt_folders::{AttemptFolders, Role},
+    blocking,
+    error::FilesError,
+    folder::REMOVAL_TIME,
+    leftovers,
+    quota::Quota,
 };
 use crate::plugin::{call::request::Call, interrupt::Guard, sandbox::host::AttemptHost};
 
@@ -16,15 +20,6 @@ pub(in crate::plugin) struct Files {
     private: Option<AttemptFolders>,
 }
 
-/// What a guest is, and with it what it finds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::plugin) enum Role {
-    /// It has imports for attachments and artifacts.
-    Component,
-    /// It has files for both.
-    Command,
-}
-
 impl Files {
     /// Makes the folders that an attempt needs beside those that it is granted, and mounts all of them into `wasi`.
     pub(in crate::plugin) async fn mount(
@@ -33,7 +28,7 @@ impl Files {
         guard: &Guard,
         wasi: &mut WasiCtxBuilder,
     ) -> Result<Self, FilesError> {
-        let private = AttemptFolders::make(call, role == Role::Command, guard).await?;
+        let private = AttemptFolders::make(call, role, guard).await?;
         let mounts = &call.access.mounts;
         for mount in mounts {
             mount.mount(wasi).map_err(|reason| FilesError::Mount {
@@ -64,7 +59,7 @@ impl Files {
             return;
         };
         let mut artifacts = std::mem::take(&mut host.artifacts);
-        let (artifacts, refused) = wait(move || {
+        let (artifacts, refused) = blocking::run(move || {
             let refused = leftovers::collect(&folder, &mut artifacts);
             (artifacts, refused)
         })
@@ -80,7 +75,7 @@ impl Files {
     /// What this process does not come to is removed by one of the next.
     pub(in crate::plugin) async fn remove(self) {
         if let Some(private) = self.private {
-            let removal = wait(move || drop(private));
+            let removal = blocking::run(move || drop(private));
             if tokio::time::timeout(REMOVAL_TIME, removal).await.is_err() {
                 tracing::debug!("the private folder of an attempt is removed behind it");
             }

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, fs::File, io, sync::Arc};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 
-use super::blocking::wait;
+use super::blocking;
 
 /// How many names are read at once.
 const AT_ONCE: usize = 64;
@@ -47,7 +47,7 @@ impl Listing {
             Ok::<_, io::Error>(dir)
         };
         Ok(Self {
-            dir: Some(wait(open).await?),
+            dir: Some(blocking::run(open).await?),
             read: VecDeque::new(),
         })
     }
@@ -57,7 +57,7 @@ impl Listing {
         if self.read.is_empty()
             && let Some(dir) = self.dir.take()
         {
-            (self.dir, self.read) = wait(move || read_some(dir)).await;
+            (self.dir, self.read) = blocking::run(move || read_some(dir)).await;
         }
         self.read.pop_front()
     }

@@ -3,7 +3,7 @@
 //! Nothing by default. Granted folders are mounted as they are; what else is there lives in a private folder that is
 //! made for the attempt and gone with it.
 
-mod attempt_folders;
+pub(super) mod attempt_folders;
 mod blocking;
 pub(super) mod counted;
 mod counted_stream;

@@ -121,6 +121,7 @@ fn open(path: &Path) -> io::Result<(OwnedFd, FolderIdentity)> {
     Ok((folder.into(), identity))
 }
 
+/// Lets a guest find a folder from its start on.
 pub(super) fn preopen(
     wasi: &mut WasiCtxBuilder,
     host: &Path,

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::failure::Failure;
-use crate::{model::Denied, plugin::denied::keep};
+use crate::{model::Denied, plugin::denied::keep_denial};
 
 /// What one attempt has sent and received until now, in the background too.
 #[derive(Default)]
@@ -55,6 +55,6 @@ impl Traffic {
 
     pub(super) fn deny(&self, denial: &Denied) {
         let mut denied = self.denied.lock().expect("nobody panics while holding it");
-        keep(&mut denied, denial);
+        keep_denial(&mut denied, denial);
     }
 }

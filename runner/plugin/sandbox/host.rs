@@ -8,7 +8,7 @@ use crate::{
     plugin::{
         call::request::{AttachmentSource, Call},
         contract::runner::provider::{artifacts, control, files, log, secrets, types},
-        denied::{keep, shown},
+        denied::{escaped_start, keep_denial},
         interrupt::Guard,
         listener::{Heard, Listener},
         net::outbound::Outbound,
@@ -127,7 +127,7 @@ impl AttemptHost {
 
     /// Keeps what the guest was refused, for whoever may grant it.
     pub(in crate::plugin) fn deny(&mut self, denied: &Denied) {
-        keep(&mut self.denied, denied);
+        keep_denial(&mut self.denied, denied);
     }
 }
 
@@ -257,7 +257,7 @@ impl secrets::Host for AttemptHost {
         let shown: String = if is_name {
             name
         } else {
-            shown(&name, SHOWN_CHARACTERS)
+            escaped_start(&name, SHOWN_CHARACTERS)
         };
         self.deny(&Denied {
             grant: is_name.then(|| Grant::secret(&shown)).flatten(),

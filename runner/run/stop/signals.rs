@@ -147,14 +147,14 @@ impl Listening {
 
     /// Stops the process; returns once it goes on.
     fn pause(&self) {
-        clock::hold();
+        clock::pause();
         thread::sleep(HOLD_TIME);
         let stop = || default_effect(SIGTSTP);
         match &*lock(&self.aside) {
             Some(aside) => aside(&stop),
             None => stop(),
         }
-        clock::go_on();
+        clock::resume();
         tracing::info!("the process was stopped, and goes on");
     }
 }
