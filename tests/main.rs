@@ -10,8 +10,9 @@ mod embedded;
 mod engine;
 mod faults;
 mod plugins;
+mod record;
 mod repository;
-mod results;
+
 mod runs;
 mod sandbox;
 mod screens;

@@ -73,7 +73,7 @@ const OTHER_COMMANDS: [(&str, &str); 5] = [
     ("cat README.md", "as on the pages for authors"),
     (
         "mkdir results && chgrp testers results && chmod g+ws results",
-        "needs a group; `tests/results/sharing.rs` has what comes of it",
+        "needs a group; `tests/record/sharing.rs` has what comes of it",
     ),
     ("umask 007", "the same"),
     (
