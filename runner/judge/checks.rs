@@ -150,7 +150,7 @@ fn exit_code(expect: &Expect, reply: &ReplyEvidence<'_>, evidence: &Evidence<'_>
             "exit_code",
             false,
             || (json!(expected), Value::Null),
-            || "the provider has no exit code: it is no plain command".into(),
+            || "the provider has no exit code: it is not a plain command".into(),
         ));
     };
     let expected = expect.exit_code.unwrap_or(0);

@@ -23,7 +23,7 @@ impl BoundSecret {
         }
         let host = Self::parse_host(host).map_err(|reason| format!("`{host}`: {reason}"))?;
         if !Self::is_header(header) {
-            return Err(format!("`{header}` is no name of a header"));
+            return Err(format!("`{header}` is not the name of a header"));
         }
         Ok(Self {
             name: name.to_owned(),

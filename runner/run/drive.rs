@@ -18,10 +18,10 @@ use crate::{
 };
 
 /// How long reports may gather while executors have work.
-const GATHER: Duration = Duration::from_millis(1);
+const BATCH_WINDOW: Duration = Duration::from_millis(1);
 
 /// What the dispatcher's decisions reach.
-pub(super) struct Hands<'a> {
+pub(super) struct LiveEffects<'a> {
     pub(super) pool: Pool,
     pub(super) recorder: &'a mut Recorder,
     pub(super) observe: &'a mut dyn FnMut(Event<'_>),
@@ -33,8 +33,8 @@ pub(super) struct Inboxes<'a> {
     pub(super) executors: UnboundedReceiver<FromExecutors>,
 }
 
-impl Effects for Hands<'_> {
-    fn tell(&mut self, _: ExecutorId, message: ToExecutor) {
+impl Effects for LiveEffects<'_> {
+    fn send(&mut self, _: ExecutorId, message: ToExecutor) {
         // There is but one.
         self.pool.take(message);
     }
@@ -54,7 +54,7 @@ impl Effects for Hands<'_> {
 
 /// Lets a session go on until no trial is left, or a stop wins.
 pub(super) async fn drive(
-    mut dispatcher: Dispatcher<Hands<'_>>,
+    mut dispatcher: Dispatcher<LiveEffects<'_>>,
     mut inboxes: Inboxes<'_>,
 ) -> SessionEnd {
     loop {
@@ -67,7 +67,7 @@ pub(super) async fn drive(
             }
         }
         if dispatcher.may_wait() {
-            tokio::time::sleep(GATHER).await;
+            tokio::time::sleep(BATCH_WINDOW).await;
         }
     }
     dispatcher.end()
@@ -75,11 +75,15 @@ pub(super) async fn drive(
 
 impl Inboxes<'_> {
     /// Waits for a message, but not for longer than `until`, and lets the dispatcher have all that are there.
-    async fn wait(&mut self, dispatcher: &mut Dispatcher<Hands<'_>>, until: crate::plugin::Moment) {
+    async fn wait(
+        &mut self,
+        dispatcher: &mut Dispatcher<LiveEffects<'_>>,
+        until: crate::plugin::Moment,
+    ) {
         tokio::select! {
             biased;
             Some(message) = self.session.recv() => dispatcher.receive(Now::read(), message),
-            Some(message) = self.executors.recv() => dispatcher.hear(Now::read(), message),
+            Some(message) = self.executors.recv() => dispatcher.receive_from_executor(Now::read(), message),
             () = clock::sleep_until(until) => return,
         }
         let now = Now::read();
@@ -87,7 +91,7 @@ impl Inboxes<'_> {
             dispatcher.receive(now, message);
         }
         while let Ok(message) = self.executors.try_recv() {
-            dispatcher.hear(now, message);
+            dispatcher.receive_from_executor(now, message);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     dispatcher::{
         Dispatcher, DispatcherParts, Lane, LaneRules, Rules, SessionMessage, Suspects, Tests,
     },
-    drive::{Hands, Inboxes, drive},
+    drive::{Inboxes, LiveEffects, drive},
     event::Event,
     local::{Executor, Pool, PoolHost, ReadyProvider},
     plan::{Fingerprints, Plan, PlannedProvider},
@@ -94,7 +94,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
         lanes,
         suspects,
         fingerprint: Box::new(move |provider, test| fingerprints.of(provider, test)),
-        out: Hands {
+        out: LiveEffects {
             pool,
             recorder: session.recorder,
             observe: session.observe,

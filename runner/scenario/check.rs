@@ -230,7 +230,7 @@ impl Checker<'_> {
                 Name::Variable => grant_names::variable_error(key),
             };
             if let Some(reason) = refused {
-                let message = format!("`{key}` is no name here: {reason}");
+                let message = format!("`{key}` is not a valid name here: {reason}");
                 self.findings
                     .push(at.finding(Part::Key, message, "this name"));
             }

@@ -11,7 +11,7 @@ pub(super) const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Reads a duration such as `200ms`, `10s` or `1h30m`.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
-    let duration: SignedDuration = text.parse().map_err(|_| "is no duration")?;
+    let duration: SignedDuration = text.parse().map_err(|_| "is not a duration")?;
     let duration = Duration::try_from(duration).map_err(|_| "is negative")?;
     if duration > MAX_DURATION {
         return Err("is longer than a year");

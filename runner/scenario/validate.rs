@@ -431,7 +431,7 @@ impl Validator<'_> {
                 let Some(format) = ListFormat::of(&path) else {
                     let help =
                         "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`".to_owned();
-                    let message = format!("`{name}` is no test list");
+                    let message = format!("`{name}` is not a test list");
                     self.report(&at, Part::Value, message, "matches it", Some(help));
                     continue;
                 };

@@ -66,7 +66,7 @@ impl<'a> Live<'a> {
             Box::new(move |written| drop(sender.send(SessionMessage::Written(written))));
         let recorder = open(acks).map_err(Error::record)?;
         match recorder.open_log() {
-            Ok(file) => host.log.go_to(file, plan.given_secrets()),
+            Ok(file) => host.log.go_to(file, plan.secret_values()),
             Err(error) => tracing::warn!("cannot write the session's log: {error}"),
         }
         story::begin(plan, &recorder, host);
@@ -74,7 +74,7 @@ impl<'a> Live<'a> {
         let timeout = (!store.is_to_be_alone()).then(|| plan.timeout());
         let watchdog = watch(plan, &recorder, host, timeout, stop.clone())?;
         if let Some(signals) = &host.signals {
-            let told = watchdog.told();
+            let told = watchdog.notifier();
             signals.listen(move |request| {
                 told(&request);
                 stop(request);

@@ -41,7 +41,7 @@ pub(super) fn give(
     if !missing.is_empty() {
         return Err(no_value(&missing));
     }
-    plan.give_secrets(&values);
+    plan.set_secrets(&values);
     Ok(())
 }
 

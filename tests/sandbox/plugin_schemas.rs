@@ -128,7 +128,7 @@ fn what_a_schema_refers_to_outside_of_it_is_never_fetched() {
         runner
             .exec(&[])
             .expect(3)
-            .says(&["its schema of the input is no JSON Schema"]);
+            .says(&["its schema of the input is not a valid JSON Schema"]);
     }
     assert!(server.accept().is_err(), "somebody came for it");
 }

@@ -2,7 +2,7 @@
 
 use super::{
     deadline::Deadline,
-    unmade::{AttemptIdentity, blank, stop_error},
+    unfinished::{AttemptIdentity, blank, stop_error},
 };
 use crate::{
     judge::{self, Evidence, Judgement, judge},

@@ -5,12 +5,12 @@ mod deadline;
 mod judged;
 mod rehearsal;
 mod stored_evidence;
-pub(super) mod unmade;
+pub(super) mod unfinished;
 
 pub(super) use self::{
     deadline::Budget,
     judged::judged,
-    unmade::{AttemptIdentity, Deaths, STOPPED, given_up, lost, poisoned},
+    unfinished::{AttemptIdentity, Deaths, STOPPED, given_up, lost, poisoned},
 };
 pub use self::{
     deadline::DEFAULT_TIMEOUT,

@@ -1,4 +1,6 @@
 //! [`Rehearsal`]: calls of a plugin that belong to no run, as its author makes them.
+//!
+//! They are made by the same code as attempts of runs, so that what an author sees is what a run would make of it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +9,7 @@ use tokio::runtime::Handle;
 use super::{
     deadline::{Deadline, Rule},
     judged::judged,
-    unmade::{AttemptIdentity, blank},
+    unfinished::{AttemptIdentity, blank},
 };
 use crate::{
     model::{Attempt, Limits, Outcome, ProviderId, TestId, TrialId},

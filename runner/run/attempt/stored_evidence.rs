@@ -205,7 +205,7 @@ mod tests {
             attempt::{
                 deadline::{Deadline, Rule},
                 judged::judged,
-                unmade::AttemptIdentity,
+                unfinished::AttemptIdentity,
             },
             clock::wall_clock,
         },

@@ -21,7 +21,7 @@ pub enum SessionMessage {
 /// Where the dispatcher's decisions go. None of them is waited for.
 pub(in crate::run) trait Effects {
     /// Says something to an executor.
-    fn tell(&mut self, who: ExecutorId, message: ToExecutor);
+    fn send(&mut self, who: ExecutorId, message: ToExecutor);
     /// Puts rows on the way to the disk; they are acknowledged in this order.
     fn record(&mut self, entries: Vec<Entry>);
     /// Says that no more rows are expected soon.

@@ -3,8 +3,8 @@
 //! It is told what has happened and what time it is, and says what is to be done by executors, by the recorder and on the
 //! screen. It has no clock, no channel and no thread, so that a test can let any schedule happen to it.
 
-mod crew;
 mod effects;
+mod executors;
 mod flights;
 mod lacking;
 mod lane;
@@ -80,7 +80,7 @@ impl<E: Effects> Dispatcher<E> {
     /// Begins a session, to which executors have yet to come.
     pub(super) fn begin(parts: DispatcherParts<E>, now: Now) -> Self {
         let mut work = Work::new(parts.state, parts.lanes, parts.suspects);
-        let guilty = std::mem::take(&mut work.suspects.guilty);
+        let poisoned = std::mem::take(&mut work.suspects.poisoned);
         let mut dispatcher = Self {
             out: parts.out,
             rules: parts.rules,
@@ -97,9 +97,9 @@ impl<E: Effects> Dispatcher<E> {
         };
         let counts = dispatcher.counts();
         dispatcher.out.show(Event::Begun { counts });
-        for (suspect, deaths) in guilty {
+        for (suspect, deaths) in poisoned {
             let lane = dispatcher.work.lane_of(suspect.provider);
-            dispatcher.accuse(now, lane, &suspect.trial, deaths);
+            dispatcher.record_poisoned(now, lane, &suspect.trial, deaths);
         }
         dispatcher
     }
@@ -113,12 +113,12 @@ impl<E: Effects> Dispatcher<E> {
     }
 
     /// Takes what an executor says.
-    pub(super) fn hear(&mut self, now: Now, message: FromExecutors) {
+    pub(super) fn receive_from_executor(&mut self, now: Now, message: FromExecutors) {
         match message {
             FromExecutors::Joined { who, capacity } => {
-                self.work.crew.join(who, capacity);
+                self.work.executors.join(who, capacity);
                 if self.closing.is_some() {
-                    self.out.tell(who, ToExecutor::Close);
+                    self.out.send(who, ToExecutor::Close);
                 }
             }
             FromExecutors::Started { who, attempts } => {
@@ -148,7 +148,7 @@ impl<E: Effects> Dispatcher<E> {
                 for key in self.work.flights.of(who) {
                     self.lose(now, who, key);
                 }
-                self.work.crew.leave(who);
+                self.work.executors.leave(who);
             }
         }
     }
@@ -171,8 +171,8 @@ impl<E: Effects> Dispatcher<E> {
         if self.is_over(now.at)? {
             let ends = now.at + TEARDOWN_TIME + ANSWER_TIME;
             self.closing = Some(ends);
-            for who in self.work.crew.ids() {
-                self.out.tell(who, ToExecutor::Close);
+            for who in self.work.executors.ids() {
+                self.out.send(who, ToExecutor::Close);
             }
             return Ok(self.close(now, ends));
         }
@@ -232,8 +232,8 @@ impl<E: Effects> Dispatcher<E> {
             is_all_written: self.unwritten.rows() == 0,
         };
         let wake = self.work.assign(now, room)?;
-        for (who, batch) in self.work.crew.batches() {
-            self.out.tell(who, ToExecutor::Assign(batch));
+        for (who, batch) in self.work.executors.batches() {
+            self.out.send(who, ToExecutor::Assign(batch));
         }
         Ok(wake)
     }
@@ -247,7 +247,7 @@ impl<E: Effects> Dispatcher<E> {
             return usize::MAX;
         };
         let left = usize::try_from(bad.saturating_sub(self.bad)).unwrap_or(usize::MAX);
-        left.max(self.work.crew.slots())
+        left.max(self.work.executors.slots())
     }
 
     /// Takes an executor's report; what is late, doubled or foreign is dropped.
@@ -306,12 +306,12 @@ impl<E: Effects> Dispatcher<E> {
         match fate {
             Fate::Again => self.work.begin_later(again_at, lane, again),
             Fate::Alone => self.work.begin_last(again_at, lane, again),
-            Fate::Guilty(deaths) => self.accuse(now, lane, &again, deaths),
+            Fate::Poisoned(deaths) => self.record_poisoned(now, lane, &again, deaths),
         }
     }
 
     /// Records a trial as what has ended whoever executed it, once too often.
-    fn accuse(&mut self, now: Now, lane: usize, trial: &Trial, deaths: Deaths) {
+    fn record_poisoned(&mut self, now: Now, lane: usize, trial: &Trial, deaths: Deaths) {
         let number = self.work.state.assign(trial.ordinal);
         let of = self.identity(lane, trial, number, now);
         self.enter(now, lane, trial, attempt::poisoned(of, deaths), true);
@@ -392,10 +392,10 @@ impl<E: Effects> Dispatcher<E> {
         let Some(stop) = StopProgress::begin(old, mode, cause, self.rules.grace, now.at) else {
             return;
         };
-        for who in self.work.crew.ids() {
-            self.out.tell(who, ToExecutor::TakeBack);
+        for who in self.work.executors.ids() {
+            self.out.send(who, ToExecutor::TakeBack);
             if let Some(grace) = stop.grace_left(now.at) {
-                self.out.tell(who, ToExecutor::Stop { grace });
+                self.out.send(who, ToExecutor::Stop { grace });
             }
         }
         self.out.show(Event::Stopping {
@@ -414,11 +414,11 @@ impl<E: Effects> Dispatcher<E> {
         }
         let Some(stop) = &mut self.stop else { return };
         match stop.advance(now.at) {
-            Some(Due::Tell) => {
+            Some(Due::Show) => {
                 let mode = stop.mode;
-                self.tell_what_is_awaited(now, mode);
+                self.show_what_is_awaited(now, mode);
             }
-            Some(Due::GiveUp) => self.give_up(now),
+            Some(Due::GiveUp) => self.record_unanswered(now),
             None => {}
         }
     }
@@ -431,7 +431,7 @@ impl<E: Effects> Dispatcher<E> {
 
     /// Records the attempts of guests that cannot be interrupted, such as one inside a long `memory.fill`. What nobody is
     /// known to have begun never happened.
-    fn give_up(&mut self, now: Now) {
+    fn record_unanswered(&mut self, now: Now) {
         for (who, key) in self.work.flights.keys() {
             let Some(flight) = self.work.release(who, key) else {
                 continue;
@@ -453,7 +453,7 @@ impl<E: Effects> Dispatcher<E> {
             .stop
             .as_ref()
             .is_some_and(StopProgress::is_interrupting);
-        if is_interrupting || self.work.crew.is_empty() || now.at >= ends {
+        if is_interrupting || self.work.executors.is_empty() || now.at >= ends {
             return Turn::Over;
         }
         Turn::Wait(self.next_bound().min(ends))
@@ -479,7 +479,7 @@ impl<E: Effects> Dispatcher<E> {
         });
     }
 
-    fn tell_what_is_awaited(&mut self, now: Now, mode: StopMode) {
+    fn show_what_is_awaited(&mut self, now: Now, mode: StopMode) {
         let running = self.work.running(now);
         let running: Vec<_> = running.iter().map(UnderWay::shown).collect();
         self.out.show(Event::Awaiting {

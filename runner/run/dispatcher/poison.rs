@@ -20,7 +20,7 @@ pub(in crate::run) struct Suspects {
     /// They run last, one at a time and alone.
     pub(super) waiting: VecDeque<Suspect>,
     /// They are recorded as errors and not run any more.
-    pub(super) guilty: Vec<(Suspect, Deaths)>,
+    pub(super) poisoned: Vec<(Suspect, Deaths)>,
     /// At how many deaths in a row a trial becomes a suspect; 0 for never.
     poison_after: u32,
     /// At how many deaths in a row a trial was being executed, by ordinal; not those that got through since.
@@ -42,7 +42,7 @@ pub(super) enum Fate {
     /// It is made again when nothing else is left.
     Alone,
     /// It is recorded as the cause.
-    Guilty(Deaths),
+    Poisoned(Deaths),
 }
 
 impl Suspects {
@@ -89,7 +89,7 @@ impl Suspects {
             };
             let suspect = Suspect { provider, trial };
             match suspects.fate(*deaths) {
-                Fate::Guilty(deaths) => suspects.guilty.push((suspect, deaths)),
+                Fate::Poisoned(deaths) => suspects.poisoned.push((suspect, deaths)),
                 Fate::Again | Fate::Alone => suspects.waiting.push_back(suspect),
             }
         }
@@ -125,7 +125,7 @@ impl Suspects {
     fn fate(&self, deaths: Deaths) -> Fate {
         match self.poison_after {
             0 => Fate::Again,
-            after if deaths.count >= after.saturating_add(DEATHS_ALONE) => Fate::Guilty(deaths),
+            after if deaths.count >= after.saturating_add(DEATHS_ALONE) => Fate::Poisoned(deaths),
             after if deaths.count >= after => Fate::Alone,
             _ => Fate::Again,
         }

@@ -20,7 +20,7 @@ pub(super) struct StopProgress {
     pub(super) cause: Cause,
     step: StopStep,
     /// When it is said what it waits for; `None` once it was.
-    tell_at: Option<Moment>,
+    show_at: Option<Moment>,
 }
 
 /// How far a stop has come.
@@ -40,7 +40,7 @@ enum StopStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     /// To say what the stop waits for.
-    Tell,
+    Show,
     /// To record what has not answered without it.
     GiveUp,
 }
@@ -75,7 +75,7 @@ impl StopProgress {
             mode,
             cause,
             step,
-            tell_at: (mode != StopMode::Kill).then_some(now + PATIENCE),
+            show_at: (mode != StopMode::Kill).then_some(now + PATIENCE),
         })
     }
 
@@ -90,9 +90,9 @@ impl StopProgress {
 
     /// Goes on to the next step once its time has come, and says what is to be done for it.
     pub(super) fn advance(&mut self, now: Moment) -> Option<Due> {
-        if self.tell_at.is_some_and(|at| now >= at) {
-            self.tell_at = None;
-            return Some(Due::Tell);
+        if self.show_at.is_some_and(|at| now >= at) {
+            self.show_at = None;
+            return Some(Due::Show);
         }
         match self.step {
             // Whoever executes interrupts guests at the end of the grace by its own clock.
@@ -116,7 +116,7 @@ impl StopProgress {
             StopStep::Drain => ends,
             StopStep::Ask(until) | StopStep::Interrupt(until) | StopStep::Leave(until) => until,
         };
-        self.tell_at.map_or(bound, |at| at.min(bound))
+        self.show_at.map_or(bound, |at| at.min(bound))
     }
 
     /// Tells whether guests are interrupted, so that nobody waits for what they would tear down.

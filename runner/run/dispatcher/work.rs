@@ -3,7 +3,7 @@
 use std::{collections::BinaryHeap, io, sync::Arc, time::Duration};
 
 use super::{
-    crew::Crew,
+    executors::Executors,
     flights::{Flight, Flights},
     lane::{Lane, Trial},
     lanes::{Choice, Lanes},
@@ -25,7 +25,7 @@ use crate::{
 /// The trials of a session and the executors that they are for.
 pub(super) struct Work {
     pub(super) state: State,
-    pub(super) crew: Crew,
+    pub(super) executors: Executors,
     pub(super) flights: Flights,
     pub(super) suspects: Suspects,
     pub(super) pace: AttemptPace,
@@ -67,7 +67,7 @@ impl Work {
         let lanes = Lanes::new(lanes);
         Self {
             state,
-            crew: Crew::new(lanes.largest()),
+            executors: Executors::new(lanes.largest()),
             flights: Flights::default(),
             suspects,
             pace: AttemptPace::default(),
@@ -84,11 +84,11 @@ impl Work {
             return Ok(None);
         }
         self.wake_later(now.at);
-        self.crew.begin_turn();
+        self.executors.begin_turn();
         let each_ahead = self.pace.each_ahead();
         let mut lane_at = None::<Moment>;
         while self.flights.len() < room.most {
-            let Some(member) = self.crew.most_idle(each_ahead) else {
+            let Some(member) = self.executors.most_idle(each_ahead) else {
                 break;
             };
             let takes = |memory, may_wait| member.takes(memory, may_wait);
@@ -115,8 +115,8 @@ impl Work {
 
     /// Tells whether executors have so much to do that messages may gather.
     pub(super) fn is_plenty(&self) -> bool {
-        let ahead = self.crew.ahead(self.pace.each_ahead());
-        self.flights.len() > self.crew.slots() + ahead / 2
+        let ahead = self.executors.ahead(self.pace.each_ahead());
+        self.flights.len() > self.executors.slots() + ahead / 2
     }
 
     /// Tells whether there is anything to do, now or later.
@@ -131,7 +131,7 @@ impl Work {
     pub(super) fn release(&mut self, who: ExecutorId, key: AttemptKey) -> Option<Flight> {
         let flight = self.flights.remove(who, key)?;
         let memory = self.lanes.release(flight.lane);
-        self.crew.release(who, memory);
+        self.executors.release(who, memory);
         if self.alone == Some(key) {
             self.alone = None;
         }
@@ -203,7 +203,8 @@ impl Work {
                 .map(|ends| ends.saturating_duration_since(now.at)),
         };
         let key = assignment.key();
-        self.crew.assign(who, assignment, self.lanes.memory(lane));
+        self.executors
+            .assign(who, assignment, self.lanes.memory(lane));
         self.flights.add(Flight {
             number,
             who,
@@ -219,7 +220,7 @@ impl Work {
     fn assign_suspect(&mut self, now: Now) -> Option<Moment> {
         let suspect = self.suspects.waiting.front()?;
         let lane = self.lanes.of_provider(suspect.provider);
-        let who = self.crew.idle_with(self.lanes.memory(lane))?;
+        let who = self.executors.idle_with(self.lanes.memory(lane))?;
         let waits = [self.alone_at, self.lanes.wait_until(lane, now.at)];
         let until = waits.into_iter().flatten().max();
         if until.is_some_and(|until| until > now.at) {

@@ -144,7 +144,8 @@ pub fn secret_names(grants: &Grants) -> BTreeSet<String> {
     asked_for.chain(bound).chain(in_variables).collect()
 }
 
-/// The names of the secrets in environment variables.
+/// The names of the secrets in environment variables. What a variable uses is granted by that: to name it in `secrets`, too,
+/// would only be a second chance to forget it.
 fn in_variables(grants: &Grants) -> BTreeSet<String> {
     let templates = variables(grants).flat_map(|(_, template)| {
         let keys = template.keys_of("secret");

@@ -1,4 +1,7 @@
 //! Which granted folders are refused because a guest could use one to get at more than it was granted.
+//!
+//! In a folder that a guest may write to may lie nothing that the runner reads or writes. The rule is by place and identity;
+//! because of it, what is written in a run's directory after a guest ran can be written by path.
 
 use std::{
     io,

@@ -85,7 +85,7 @@ impl Pool {
             in_flight,
             dispatcher,
         });
-        shared.say(FromExecutors::Joined {
+        shared.send(FromExecutors::Joined {
             who: POOL,
             capacity,
         });
@@ -103,7 +103,7 @@ impl Pool {
     pub(in crate::run) fn take(&self, message: ToExecutor) {
         match message {
             ToExecutor::Assign(batch) => self.assign(batch),
-            ToExecutor::TakeBack => self.give_back(),
+            ToExecutor::TakeBack => self.return_queued(),
             ToExecutor::Stop { grace } => self.stop(grace),
             // Executors end once nothing lies ready for them.
             ToExecutor::Close => self.shared.queued.close(),
@@ -118,14 +118,14 @@ impl Pool {
         self.shared.queued.add_permits(count);
     }
 
-    fn give_back(&self) {
+    fn return_queued(&self) {
         let mut queue = lock(&self.shared.queue);
         // An executor that already holds a permit finds nothing.
         self.shared.queued.forget_permits(queue.len());
         let attempts: Vec<_> = queue.drain(..).map(|task| task.assignment.key()).collect();
         drop(queue);
         if !attempts.is_empty() {
-            self.shared.say(FromExecutors::Returned {
+            self.shared.send(FromExecutors::Returned {
                 who: POOL,
                 attempts,
             });
@@ -153,14 +153,14 @@ impl PoolState {
     async fn execute(self: Arc<Self>, slot: usize) {
         let work = AssertUnwindSafe(Arc::clone(&self).work(slot));
         if let Err(panic) = work.catch_unwind().await {
-            self.say(FromExecutors::Lost {
+            self.send(FromExecutors::Lost {
                 who: POOL,
                 attempts: Vec::new(),
                 why: Loss::Broken(panic_text(&*panic).to_owned()),
             });
         }
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.say(FromExecutors::Left { who: POOL });
+            self.send(FromExecutors::Left { who: POOL });
         }
     }
 
@@ -188,22 +188,22 @@ impl PoolState {
                 who: POOL,
                 attempts: vec![attempt],
             };
-            if !(is_heard && self.say(report)) {
+            if !(is_heard && self.send(report)) {
                 break;
             }
         }
-        kept.let_go(&self.interrupt).await;
+        kept.tear_down(&self.interrupt).await;
     }
 
     fn begun(&self, key: AttemptKey) -> bool {
-        self.say(FromExecutors::Started {
+        self.send(FromExecutors::Started {
             who: POOL,
             attempts: vec![key],
         })
     }
 
     /// Tells the dispatcher something, and whether it is still there.
-    fn say(&self, message: FromExecutors) -> bool {
+    fn send(&self, message: FromExecutors) -> bool {
         self.dispatcher.send(message).is_ok()
     }
 }

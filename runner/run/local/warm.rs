@@ -1,4 +1,8 @@
 //! [`WarmInstances`]: the instances that one executor keeps between its attempts.
+//!
+//! An idle instance holds memory that the dispatcher, which admits attempts, does not see. So where instances are kept, each
+//! executor has an equal share of the memory for its instances and its attempt. If idle instances were counted instead, there
+//! would have to be a way to take one away from another executor.
 
 use std::collections::VecDeque;
 
@@ -66,7 +70,7 @@ impl WarmInstances {
     }
 
     /// Tears all of them down.
-    pub(super) async fn let_go(self, interrupt: &Interrupt) {
+    pub(super) async fn tear_down(self, interrupt: &Interrupt) {
         let guard = guard(interrupt);
         for idle in self.idle {
             idle.instance.tear_down(&guard).await;

@@ -1,4 +1,8 @@
 //! Adopting another plan for a run that has rows: which of its trials have changed.
+//!
+//! Rows name trials by their ordinals, so the trials of the run must be the first ones of the new plan, in the same order;
+//! what has moved or is gone is refused. Rows that are copied under other ordinals would make one attempt two rows. The
+//! trials that have changed are stored with the session as a `rerun` of ordinals, so that the one fold serves this case, too.
 
 use std::{io, ops::Range};
 

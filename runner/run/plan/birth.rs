@@ -78,6 +78,7 @@ fn birth_provider(provider: &PlannedProvider) -> BirthProvider {
         reuse: provider.definition.reuse.map(|reuse| reuse.as_str().into()),
         limits: provider.limits,
         grants: provider.definition.grants.clone(),
+        // Resolved: `resume` may be called from anywhere.
         folders: provider
             .mounts
             .iter()

@@ -87,13 +87,13 @@ impl Plan {
     }
 
     /// The secrets that each provider was handed.
-    pub fn given_secrets(&self) -> impl Iterator<Item = Arc<Secrets>> {
+    pub fn secret_values(&self) -> impl Iterator<Item = Arc<Secrets>> {
         let providers = self.providers.iter().flatten();
         providers.map(|provider| Arc::clone(&provider.secrets))
     }
 
     /// Hands every provider the values of its secrets; what has no value in `values` is not there for it.
-    pub fn give_secrets(&mut self, values: &BTreeMap<String, String>) {
+    pub fn set_secrets(&mut self, values: &BTreeMap<String, String>) {
         for provider in self.providers.iter_mut().flatten() {
             let grants = &provider.definition.grants;
             provider.secrets = Arc::new(secrets(grants, provider.file.kind, values));
@@ -105,6 +105,8 @@ impl PlannedProvider {
     /// What its attempts may touch.
     pub(in crate::run) fn access(&self) -> Access {
         Access {
+            // One value for all of its attempts, which share connections; no two providers share any, so that a connection
+            // which one may use is never there for another.
             net: Network::new(self.definition.grants.net.clone()),
             secrets: Arc::clone(&self.secrets),
             mounts: self.mounts.clone(),

@@ -199,7 +199,7 @@ pub(in crate::run) struct PlannedProvider {
     pub(in crate::run) limits: Limits,
     /// The folders that it is granted.
     pub(in crate::run) mounts: Vec<Mount>,
-    /// Empty until [`Plan::give_secrets`].
+    /// Empty until [`Plan::set_secrets`].
     pub(in crate::run) secrets: Arc<Secrets>,
 }
 

@@ -33,7 +33,7 @@ pub enum UnfitError {
     #[error("its `describe` failed: {0}")]
     Describe(String),
     /// What it says of configurations or inputs cannot be understood.
-    #[error("its schema of the {what} is no JSON Schema: {reason}")]
+    #[error("its schema of the {what} is not a valid JSON Schema: {reason}")]
     Schema {
         /// What the schema is for.
         what: &'static str,

@@ -82,7 +82,7 @@ impl Plan {
                 Err(error) => return Err(unusable(problems, id, &error, interrupt)),
             };
             if let Some(description) = &description {
-                requests::tell(provider, &description.requests, observe);
+                requests::show(provider, &description.requests, observe);
                 let config = &provider.definition.config;
                 let checked = fit::check_config(description, config, helper, interrupt).await;
                 refused(checked, provider, &mut problems)?;

@@ -18,7 +18,7 @@ enum Request {
 }
 
 /// Tells which of a plugin's requests are not granted. The provider runs all the same.
-pub(super) fn tell(
+pub(super) fn show(
     provider: &PlannedProvider,
     requests: &[String],
     observe: &mut dyn FnMut(Event<'_>),

@@ -12,7 +12,7 @@ use crate::{
     model::{Attempt, AttemptError, ErrorClass, HostFault, Outcome, TrialId},
     record::AttemptKey,
     run::{
-        attempt::unmade::{AttemptIdentity, blank, stop_error},
+        attempt::unfinished::{AttemptIdentity, blank, stop_error},
         seam::{Assignment, Capacity, ExecutorId, FromExecutors, Loss, ToExecutor},
     },
 };
@@ -122,7 +122,7 @@ impl Scripted {
     pub(super) fn join(&mut self, agenda: &mut Agenda) {
         self.is_there = true;
         let (who, capacity) = (self.who, self.script.capacity);
-        self.say(agenda, FromExecutors::Joined { who, capacity });
+        self.send(agenda, FromExecutors::Joined { who, capacity });
     }
 
     pub(super) fn leave(&mut self, agenda: &mut Agenda) {
@@ -136,17 +136,17 @@ impl Scripted {
         match self.script.leaves {
             Some((_, Exit::DiesHolding)) => {
                 let attempts = [running, ready].concat();
-                self.say(agenda, FromExecutors::Lost { who, attempts, why });
+                self.send(agenda, FromExecutors::Lost { who, attempts, why });
             }
             Some((_, Exit::Leaves)) => {
                 let attempts = ready;
-                self.say(agenda, FromExecutors::Returned { who, attempts });
+                self.send(agenda, FromExecutors::Returned { who, attempts });
                 let attempts = running;
-                self.say(agenda, FromExecutors::Lost { who, attempts, why });
+                self.send(agenda, FromExecutors::Lost { who, attempts, why });
             }
             Some((_, Exit::Dies)) | None => {}
         }
-        self.say(agenda, FromExecutors::Left { who });
+        self.send(agenda, FromExecutors::Left { who });
         self.is_there = false;
     }
 
@@ -161,7 +161,7 @@ impl Scripted {
             _ if self.script.is_deaf => {}
             ToExecutor::TakeBack => {
                 let attempts = self.ready.drain(..).map(|ready| ready.key()).collect();
-                self.say(agenda, FromExecutors::Returned { who, attempts });
+                self.send(agenda, FromExecutors::Returned { who, attempts });
             }
             ToExecutor::Stop { grace } => agenda.after(grace, Happening::Interrupts(who)),
             ToExecutor::Close => {
@@ -181,7 +181,7 @@ impl Scripted {
             }
         });
         let attempts = attempts.collect();
-        self.say(agenda, FromExecutors::Reports { who, attempts });
+        self.send(agenda, FromExecutors::Reports { who, attempts });
     }
 
     /// Lets an attempt come to what the script says.
@@ -236,7 +236,7 @@ impl Scripted {
             let ends_after = match answer {
                 ScriptedAnswer::Returned => {
                     let attempts = vec![key];
-                    self.say(agenda, FromExecutors::Returned { who, attempts });
+                    self.send(agenda, FromExecutors::Returned { who, attempts });
                     continue;
                 }
                 ScriptedAnswer::After(after, _) | ScriptedAnswer::Twice(after, _) => Some(after),
@@ -247,7 +247,7 @@ impl Scripted {
             };
             if self.script.says_started {
                 let attempts = vec![key];
-                self.say(agenda, FromExecutors::Started { who, attempts });
+                self.send(agenda, FromExecutors::Started { who, attempts });
             }
             if let Some(after) = ends_after {
                 agenda.after(after, Happening::Ends(who, key));
@@ -300,7 +300,7 @@ impl Scripted {
             ..running.attempt(outcome, agenda.now, wall)
         };
         let (who, attempts) = (self.who, vec![attempt]);
-        self.say(agenda, FromExecutors::Reports { who, attempts });
+        self.send(agenda, FromExecutors::Reports { who, attempts });
     }
 
     fn lose(&self, key: AttemptKey, agenda: &mut Agenda) {
@@ -309,11 +309,11 @@ impl Scripted {
             attempts: vec![key],
             why: Loss::Gone,
         };
-        self.say(agenda, lost);
+        self.send(agenda, lost);
     }
 
     /// Sends a message, unless the executor is not there any more.
-    fn say(&self, agenda: &mut Agenda, message: FromExecutors) {
+    fn send(&self, agenda: &mut Agenda, message: FromExecutors) {
         if self.is_there {
             agenda.after(self.script.lag, Happening::Heard(message));
         }

@@ -71,7 +71,7 @@ struct Disk {
 }
 
 impl Effects for World {
-    fn tell(&mut self, who: ExecutorId, message: ToExecutor) {
+    fn send(&mut self, who: ExecutorId, message: ToExecutor) {
         if let ToExecutor::Assign(batch) = &message {
             assert!(!batch.is_empty());
             for assignment in batch {
@@ -245,7 +245,7 @@ fn happen(dispatcher: &mut Dispatcher<World>, now: Now, happening: Happening) {
     match happening {
         Happening::Heard(message) => {
             audit.heard(agenda.now, &message);
-            dispatcher.hear(now, message);
+            dispatcher.receive_from_executor(now, message);
         }
         Happening::Told(who, message) => executors[index(who)].take(message, memory, agenda),
         Happening::Joins(who) => executors[index(who)].join(agenda),

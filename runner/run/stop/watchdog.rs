@@ -137,7 +137,7 @@ impl Watchdog {
     }
 
     /// Makes a handle that tells the watchdog of a stop that somebody else asked for.
-    pub fn told(&self) -> impl Fn(&StopRequest) + Send + 'static {
+    pub fn notifier(&self) -> impl Fn(&StopRequest) + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move |request| shared.expect_end_of(request)
     }
@@ -250,7 +250,7 @@ mod tests {
             overdue: OverdueAction::Call(Arc::new(call)),
         };
         let watchdog = Watchdog::start(settings, |_| {}).unwrap();
-        let told = watchdog.told();
+        let told = watchdog.notifier();
         let kill = StopRequest {
             mode: StopMode::Kill,
             signal: Some(StopSignal::Terminate),

@@ -1,4 +1,7 @@
 //! Every key of a scenario, once: what is checked, what is suggested and the published JSON Schema all come from here.
+//!
+//! Scenarios are checked against this table and not deserialised into types: one table gives errors with places, suggestions,
+//! defaults, the schema and the reference in `docs/scenarios.md`.
 
 mod sandbox;
 
@@ -321,6 +324,7 @@ const TOML_LIST_KEYS: &[Key] = &[required(
 )];
 
 const EXPECT_KEYS: &[Key] = &[
+    // `tolerance` is not for this one, which is exact.
     optional("equals", Form::Any, "The output is exactly this."),
     optional(
         "contains",

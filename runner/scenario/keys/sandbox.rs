@@ -35,6 +35,8 @@ const fn limits() -> [Key; 1 + Limits::TABLE.len()] {
 }
 
 /// What of the world outside its sandbox a provider may touch.
+///
+/// Only values of `env` are templates: a path or a host that a test's input could choose would be a grant that nobody wrote.
 pub(super) const GRANTS: &[Key] = &[
     with_default(
         "net",

@@ -228,7 +228,7 @@ impl<'s> Normaliser<'s> {
         let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| refusal(format!("is not JSON: {error}")))?;
         let schema = Schema::compile(value.clone())
-            .map_err(|error| refusal(format!("is no JSON Schema: {error}")))?;
+            .map_err(|error| refusal(format!("is not a valid JSON Schema: {error}")))?;
 
         let text = value.to_string();
         let digest = Digest::of(text.as_bytes());

@@ -1,11 +1,11 @@
-//! [`Crew`]: the executors that are there, what each carries, and what each has.
+//! [`Executors`]: the executors that are there, what each carries, and what each has.
 
 use super::pace::MAX_AHEAD;
 use crate::run::seam::{Assignment, Capacity, ExecutorId};
 
 /// The executors of a session.
 #[derive(Default)]
-pub(super) struct Crew {
+pub(super) struct Executors {
     members: Vec<Member>,
     /// The most memory that an attempt may take, in bytes.
     largest: u64,
@@ -27,7 +27,7 @@ pub(super) struct Member {
     is_passed_over: bool,
 }
 
-impl Crew {
+impl Executors {
     /// Nobody yet. `largest` is the most memory that an attempt may take, in bytes.
     pub(super) fn new(largest: u64) -> Self {
         Self {
