@@ -1,4 +1,4 @@
-//! The driver: the thin loop that gives the dispatcher its clock, its messages and its hands.
+//! The driver: the thin loop that gives the dispatcher its clock and its messages, and carries out what it decides.
 
 use std::time::Duration;
 

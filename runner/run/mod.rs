@@ -21,7 +21,7 @@ mod session_end;
 mod start;
 mod stop;
 
-pub use attempt::{DEFAULT_TIMEOUT, NotEnough, Rehearsal, Rehearsed, StoredEvidence};
+pub use attempt::{NotEnough, Rehearsal, Rehearsed, StoredEvidence};
 pub use clock::wall_clock;
 pub use dispatcher::SessionMessage;
 pub use event::{Event, Running};

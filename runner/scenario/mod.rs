@@ -58,6 +58,7 @@ pub use provider::{OutputForm, Protocol, Provider, Rate, Reuse, Stdin};
 pub use run_options::{OptionFlag, RunOption, RunOptions};
 pub use schema::json_schema;
 pub use selection::Selection;
+pub use settings::{DEFAULT_TIMEOUT, DEFAULT_TIMEOUT_TEXT};
 pub use suite::{Suite, SuiteReader};
 pub use template::{MissingKey, Template, TemplateError, TemplatePiece};
 pub use test::{Attachment, ProviderSet, Retries, RetryOn, Test};

@@ -6,6 +6,20 @@ use serde_json::{Map, Value};
 
 use super::{ExpectedError, Retries, units};
 
+/// An attempt's timeout where nobody set one, in seconds; a macro, because texts are made of it.
+macro_rules! default_timeout {
+    () => {
+        60
+    };
+}
+
+/// An attempt's timeout where nobody set one.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(default_timeout!());
+/// The same as people write it.
+pub const DEFAULT_TIMEOUT_TEXT: &str = concat!(default_timeout!(), "s");
+/// The same as JSON.
+pub(super) const DEFAULT_TIMEOUT_JSON: &str = concat!("\"", default_timeout!(), "s\"");
+
 /// What may stand in `[defaults]`, on a test list and on a test.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {

@@ -4,7 +4,10 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::{SecretsArgs, parse_timeout};
+use crate::{
+    cli::{SecretsArgs, parse_timeout},
+    scenario,
+};
 
 /// The arguments of `runner plugin inspect`.
 #[derive(Debug, Args)]
@@ -41,7 +44,7 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Call")]
     pub seed: u32,
     /// How long a call may take
-    #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "60s", help_heading = "Call")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = scenario::DEFAULT_TIMEOUT_TEXT, help_heading = "Call")]
     pub timeout: Duration,
     /// Call it this often, each time in a fresh sandbox, and tell how the times are spread
     #[arg(long, value_name = "N", default_value = "1", help_heading = "Call")]

@@ -5,11 +5,8 @@ use std::time::Duration;
 use crate::{
     model::{Limits, ShownDuration},
     plugin::Moment,
-    scenario::Test,
+    scenario::{DEFAULT_TIMEOUT, Test},
 };
-
-/// An attempt's timeout where nobody set one.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The command line's cap on every attempt.
 #[derive(Clone, Copy, Debug, Default)]

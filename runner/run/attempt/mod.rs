@@ -13,7 +13,6 @@ pub(super) use self::{
     unfinished::{AttemptIdentity, Deaths, STOPPED, given_up, lost, poisoned},
 };
 pub use self::{
-    deadline::DEFAULT_TIMEOUT,
     rehearsal::{Rehearsal, Rehearsed},
     stored_evidence::{NotEnough, StoredEvidence},
 };

@@ -10,6 +10,7 @@ use sandbox::{GRANTS, LIMITS};
 use super::{
     form::{Form, Key, Name, optional, required, with_default},
     run_options::{OptionTable, RunOptions},
+    settings::DEFAULT_TIMEOUT_JSON,
 };
 
 /// What templates of a command may begin with.
@@ -91,7 +92,7 @@ const DEFAULTS: &[Key] = &[
     with_default(
         "timeout",
         Form::Duration { zero: false },
-        r#""60s""#,
+        DEFAULT_TIMEOUT_JSON,
         "How long one attempt may take.",
     ),
     optional(
@@ -387,7 +388,7 @@ const EXPECT_KEYS: &[Key] = &[
 mod tests {
     use std::collections::HashSet;
 
-    use serde_json::Value;
+    use serde_json::{Map, Value};
 
     use super::{
         sandbox::{BOUND_SECRET, FS_GRANT},
@@ -395,7 +396,12 @@ mod tests {
     };
     use crate::{
         model::{ErrorClass, Limits},
-        scenario::{form::Presence, provider::read_limits, raw::Document},
+        scenario::{
+            form::Presence,
+            provider::read_limits,
+            raw::Document,
+            settings::{DEFAULT_TIMEOUT, Settings},
+        },
     };
 
     #[test]
@@ -418,6 +424,26 @@ mod tests {
             Presence::Required | Presence::Optional => None,
         });
         assert_eq!(read_limits(&defaults.collect()), Limits::default());
+    }
+
+    #[test]
+    fn the_written_defaults_of_tests_are_the_real_ones() {
+        let defaults = |keys: &[Key]| -> Map<String, Value> {
+            let defaults = keys.iter().filter_map(|key| match key.presence {
+                Presence::Default(json) => {
+                    Some((key.name.to_owned(), serde_json::from_str(json).unwrap()))
+                }
+                Presence::Required | Presence::Optional => None,
+            });
+            defaults.collect()
+        };
+        let mut written = defaults(DEFAULTS);
+        written.insert("retries".to_owned(), Value::Object(defaults(RETRIES)));
+        let written = Settings::read(&written);
+        assert_eq!(written.timeout, Some(DEFAULT_TIMEOUT));
+        assert_eq!(written.repeat, Some(1));
+        let none = Map::from_iter([("retries".to_owned(), Value::Object(Map::new()))]);
+        assert_eq!(written.retries, Settings::read(&none).retries);
     }
 
     #[test]
