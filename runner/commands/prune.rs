@@ -7,7 +7,7 @@ use crate::{
     cli::PruneArgs,
     error::{Error, ExitStatus},
     output,
-    record::{Policy, RunId},
+    record::{PrunePolicy, RunId},
     session::{self, Store},
     view::UpkeepMode,
 };
@@ -17,7 +17,7 @@ pub(super) fn prune(args: &PruneArgs, context: &Context) -> Result<ExitStatus, E
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let named = |run: &String| store.find(run).map(|run| run.id);
     let runs: Result<BTreeSet<RunId>, _> = args.runs.iter().map(named).collect();
-    let policy = Policy {
+    let policy = PrunePolicy {
         runs: runs.map_err(Error::find)?,
         statuses: args.status.clone(),
         older_than: args.older_than,

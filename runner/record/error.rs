@@ -195,7 +195,7 @@ impl fmt::Display for Shown {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(status) => status.fmt(formatter),
-            None => formatter.write_str("not born yet"),
+            None => formatter.write_str("not created yet"),
         }
     }
 }

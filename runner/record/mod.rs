@@ -30,7 +30,8 @@ pub use format::inflight::{InFlight, Underway};
 pub use format::last_words::LastWords;
 pub use format::limits::ManifestLimits;
 pub use format::manifest::{
-    End, Manifest, ManifestProvider, ManifestScenario, Metadata, Pinned, Session, Transition,
+    End, Manifest, ManifestProvider, ManifestScenario, ManifestSession, Metadata, Pinned,
+    Transition,
 };
 pub use format::mark::{AttemptKey, Mark};
 pub use format::rerun::{Rerun, is_meant};
@@ -41,31 +42,31 @@ pub use format::sandbox::{ManifestBoundSecret, ManifestFolder, ManifestGrants};
 pub use format::schema::{benchmark_schema, row_schema};
 pub use reading::conclusion::Conclusion;
 pub use reading::denials::{Denial, Denials};
-pub use reading::history::{Asked, History};
+pub use reading::history::{History, NextSession};
 pub use reading::lines::{LineError, Rows};
 pub use reading::look::{InFlightAtDeath, Look};
 pub use reading::reader::RunReader;
-pub use reading::results::{Account, Wanted};
+pub use reading::results::{RunResults, Wanted};
 pub use reading::run_entry::RunEntry;
 pub use reading::state::{Accepted, State, accept};
-pub use reading::tail::{Tail, TailRow};
+pub use reading::tail::{RowTail, TailRow};
 pub use reading::tally::{ProviderTally, Tallied, Tally};
 pub use store::content::{Blob, BlobSource};
 pub use store::database::database_sql;
 pub use store::find::FindError;
-pub use store::list::{Filter, Runs};
+pub use store::list::{RunFilter, Runs};
 pub use store::root::Store;
 pub use store::short::ShortIds;
 pub use upkeep::pin::Pinning;
-pub use upkeep::policy::{Policy, Why};
+pub use upkeep::policy::{PrunePolicy, Why};
 pub use upkeep::prune::{Amount, PrunedRun, Pruning, Spared};
 pub use upkeep::reindex::Reindexed;
 pub use upkeep::sweep::Swept;
 pub use upkeep::verify::{Damage, Verification};
 pub use writing::claim::Claim;
 pub use writing::claim_error::{CancelError, ClaimError};
-pub use writing::create::{Birth, BirthProvider, BirthScenario};
+pub use writing::create::{NewRun, NewRunProvider, NewRunScenario};
 pub use writing::opening::Opening;
 pub use writing::recorder::{Finished, Recorder};
-pub use writing::reserve::Place;
+pub use writing::reserve::ReservedDirectory;
 pub use writing::writer::Written;

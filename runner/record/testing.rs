@@ -10,8 +10,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    Asked, Birth, BirthProvider, BirthScenario, Blob, BlobSource, Claim, ClaimError, End, Entry,
-    Finished, Manifest, Opening, Recorder, Rerun, RunReader, State, Store, Written,
+    Blob, BlobSource, Claim, ClaimError, End, Entry, Finished, Manifest, NewRun, NewRunProvider,
+    NewRunScenario, NextSession, Opening, Recorder, Rerun, RunReader, State, Store, Written,
 };
 use crate::model::{
     Actor, Attempt, Check, CheckVerdict, Counts, Digest, Fingerprint, Grants, Limits, Outcome,
@@ -22,10 +22,10 @@ pub(super) const NOW: &str = "2026-11-20T04:39:12.123Z";
 
 pub(crate) fn ignore(_: Written) {}
 
-pub(crate) fn birth(planned: u64) -> Birth {
+pub(crate) fn new_run(planned: u64) -> NewRun {
     let plugin = bytes::Bytes::from_static(b"plugin");
-    Birth {
-        scenario: BirthScenario {
+    NewRun {
+        scenario: NewRunScenario {
             name: "tour".into(),
             path_as_given: "scenarios/tour.toml".into(),
             text: "name = \"tour\"\n".into(),
@@ -33,7 +33,7 @@ pub(crate) fn birth(planned: u64) -> Birth {
         plan_digest: Digest::of(b"plan"),
         planned,
         suite: Digest::of(b"suite"),
-        providers: vec![BirthProvider {
+        providers: vec![NewRunProvider {
             name: "echo".into(),
             plugin_sha256: Digest::of(&plugin),
             kind: "component".into(),
@@ -131,7 +131,10 @@ pub(crate) fn end(status: RunStatus, planned: u64) -> End {
 }
 
 pub(super) fn finished_run(root: &Path) -> Finished {
-    let recorder = Store::open(root).unwrap().begin(birth(1), ignore).unwrap();
+    let recorder = Store::open(root)
+        .unwrap()
+        .begin(new_run(1), ignore)
+        .unwrap();
     recorder.record(vec![entry(0, 1, Outcome::Passed)]);
     recorder.finish(&end(RunStatus::Completed, 1)).unwrap()
 }
@@ -159,7 +162,7 @@ pub(super) fn now() -> Timestamp {
 /// A run of `planned` trials whose process died after it wrote the entries.
 pub(super) fn crashed_run(root: &Path, planned: u64, entries: Vec<Entry>) -> PathBuf {
     let store = Store::open(root).unwrap();
-    let recorder = store.begin(birth(planned), ignore).unwrap();
+    let recorder = store.begin(new_run(planned), ignore).unwrap();
     recorder.record(entries);
     recorder.run_dir().to_owned()
 }
@@ -177,7 +180,7 @@ pub(super) fn resume(claim: Claim, rerun: Option<Rerun>) -> (Recorder, State) {
 }
 
 pub(super) fn resume_at(claim: Claim, rerun: Option<Rerun>, now: Timestamp) -> (Recorder, State) {
-    let asked = Asked {
+    let asked = NextSession {
         rerun: rerun.as_ref(),
         planned: None,
     };

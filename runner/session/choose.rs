@@ -5,7 +5,7 @@ use miette::miette;
 use crate::{
     error::Error,
     model::RunStatus,
-    record::{Filter, RunEntry, Store},
+    record::{RunEntry, RunFilter, Store},
 };
 
 /// Finds the only run that is running, or that somebody is about to go on with.
@@ -14,7 +14,10 @@ use crate::{
 ///
 /// Fails if there is none, or more than one.
 pub fn only_running(store: &Store) -> Result<RunEntry, Error> {
-    let mut running = store.runs(&Filter::default()).map_err(Error::record)?.runs;
+    let mut running = store
+        .runs(&RunFilter::default())
+        .map_err(Error::record)?
+        .runs;
     running.retain(|run| run.status == RunStatus::Running || run.is_held());
     if running.len() == 1 {
         return Ok(running.remove(0));
@@ -39,7 +42,7 @@ pub fn only_running(store: &Store) -> Result<RunEntry, Error> {
 ///
 /// Fails if there is none, or more than one.
 pub fn only_incomplete(store: &Store) -> Result<RunEntry, Error> {
-    let filter = Filter {
+    let filter = RunFilter {
         statuses: vec![RunStatus::Incomplete],
     };
     let mut incomplete = store.runs(&filter).map_err(Error::record)?.runs;

@@ -26,7 +26,7 @@ pub(super) fn close(
     let (run, dir) = (recorder.run_id().clone(), recorder.run_dir().to_owned());
     let mut conclusion = Conclusion::of(run, dir, recorder.session(), &end);
     conclusion.is_forced = is_forced;
-    let told = recorder.finish_telling(&end, |status| {
+    let told = recorder.finish_with(&end, |status| {
         // One that has begun is not failed, and only the recorder knows that.
         conclusion.status = status;
         tell(&conclusion, end.stage);

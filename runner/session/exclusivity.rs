@@ -6,7 +6,7 @@ use super::{Host, Notice, Observe};
 use crate::{
     error::{Error, ExitStatus},
     model::{RunStatus, chain},
-    record::{Busy, Filter, RecordError, RunReader, Store},
+    record::{Busy, RecordError, RunFilter, RunReader, Store},
 };
 
 /// Whether a run wants its results root for itself.
@@ -49,7 +49,7 @@ pub(super) fn take(
 
 /// Says which runs keep this one from being alone.
 fn busy(store: &Store, error: &RecordError) -> Error {
-    let filter = Filter {
+    let filter = RunFilter {
         statuses: vec![RunStatus::Running],
     };
     let running = store.runs(&filter).unwrap_or_default().runs;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::{Observe, Waiting};
 use crate::{
     error::Error,
-    record::{LineError, RunEntry, RunReader, Tail, TailRow},
+    record::{LineError, RowTail, RunEntry, RunReader, TailRow},
 };
 
 /// What is seen of the rows of a run. Whoever sees it breaks off to see no more.
@@ -30,7 +30,7 @@ pub enum Followed {
 /// The rows of a run, each seen once, until nobody works on the run any more.
 pub struct RunRows<'a> {
     run: &'a RunEntry,
-    tail: Tail,
+    tail: RowTail,
     see: &'a mut dyn FnMut(SeenRow<'_>) -> ControlFlow<()>,
 }
 

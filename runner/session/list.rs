@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::{
     model::{RunStatus, Verdict},
-    record::{Filter, RecordError, RunEntry, Store},
+    record::{RecordError, RunEntry, RunFilter, Store},
     view::RunList,
 };
 
@@ -66,7 +66,7 @@ impl List {
 ///
 /// Fails if the results root cannot be read.
 pub fn list(store: &Store, asked: &List, now: Timestamp) -> Result<Listed, RecordError> {
-    let mut found = store.runs(&Filter::default())?;
+    let mut found = store.runs(&RunFilter::default())?;
     let all = found.runs.len();
     found.runs.retain(|run| asked.is_wanted(run));
     found.runs.truncate(asked.limit);

@@ -9,7 +9,7 @@ use super::{Host, Observe, Resume, Start, protected, replanning, resume, secrets
 use crate::{
     error::Error,
     model::{Grants, Limits, ProviderId, TrialId},
-    record::{Asked, History, RunId, Store},
+    record::{History, NextSession, RunId, Store},
     run::{self, Plan},
     scenario::{self, ScenarioError, Selection, Suite},
     view::{PlanHead, PlannedAccess, TrialBefore},
@@ -103,7 +103,7 @@ pub fn preview_resume(
     plan.check_folders(protected).map_err(Error::usage)?;
     let history = |rerun| {
         let planned = Some(plan.trial_count());
-        let history = stored.history_with(Asked { rerun, planned });
+        let history = stored.history_with(NextSession { rerun, planned });
         history.map(Box::new).map_err(Error::record)
     };
     let (before, history) = (history(None)?, history(rerun.as_ref())?);

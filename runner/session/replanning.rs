@@ -8,7 +8,7 @@ use super::{Build, Host, Notice, Observe, Resume, TrialGlob, differences, plugin
 use crate::{
     error::Error,
     model::RunStatus,
-    record::{Asked, Rerun, RunReader},
+    record::{NextSession, Rerun, RunReader},
     run::{Plan, Protected},
     scenario::{self, RunOptions, Selection},
 };
@@ -136,7 +136,7 @@ fn with_named(
     run: &RunReader,
     trials: u64,
 ) -> Result<Vec<Range<u64>>, Error> {
-    let asked = Asked {
+    let asked = NextSession {
         rerun: Some(rerun),
         planned: None,
     };

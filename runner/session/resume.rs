@@ -12,7 +12,9 @@ use super::{
 use crate::{
     error::Error,
     model::RunStatus,
-    record::{Asked, Conclusion, History, Manifest, Opening, Rerun, RunEntry, RunReader, Store},
+    record::{
+        Conclusion, History, Manifest, NextSession, Opening, Rerun, RunEntry, RunReader, Store,
+    },
 };
 
 /// Goes on with a run in its own directory, and blocks until it has ended.
@@ -48,7 +50,7 @@ pub(super) fn go_on(
         rerun,
         read,
     } = replanning::plan(request, &stored, host, observe)?;
-    let asked = Asked {
+    let asked = NextSession {
         rerun: rerun.as_ref(),
         planned: Some(plan.trial_count()),
     };

@@ -10,8 +10,8 @@ use crate::{
     error::Error,
     model::{Reason, RunStatus},
     record::{
-        Account, InFlightAtDeath, LineError, Look, RecordError, Row, RunEntry, RunReader, Underway,
-        Wanted,
+        InFlightAtDeath, LineError, Look, RecordError, Row, RunEntry, RunReader, RunResults,
+        Underway, Wanted,
     },
     run::TrialNames,
     view::{
@@ -49,8 +49,8 @@ pub fn show(
         .map_err(Error::usage)?;
     let look = look(dir)?;
     let wants = |row: &Row<'_>| request.wants(row, trials.as_mut());
-    let account = look.reader().account(wants, damaged);
-    let shown = account.and_then(|account| shown(&look, account, now));
+    let results = look.reader().results(wants, damaged);
+    let shown = results.and_then(|results| shown(&look, results, now));
     let shown = shown.map_err(Error::record)?;
     if let Some(trials) = &trials {
         trials.check("with a row")?;
@@ -92,9 +92,9 @@ fn look(dir: &Path) -> Result<Look, Error> {
     Look::at(dir).map_err(|error| Error::find(error.into()))
 }
 
-fn shown(look: &Look, account: Account, now: Timestamp) -> Result<ShownRun, RecordError> {
+fn shown(look: &Look, results: RunResults, now: Timestamp) -> Result<ShownRun, RecordError> {
     let reader = look.reader();
-    let (run, deaths) = look.entry(&account.history)?;
+    let (run, deaths) = look.entry(&results.history)?;
     let is_running = run.status == RunStatus::Running;
     let is_crashed = run.status == RunStatus::Incomplete && run.reason == Some(Reason::Crashed);
     let session = reader.manifest().session();
@@ -102,15 +102,15 @@ fn shown(look: &Look, account: Account, now: Timestamp) -> Result<ShownRun, Reco
         .into_iter()
         .filter(|(died, _)| is_crashed && *died == session);
     Ok(ShownRun {
-        providers: ProviderSummary::all(&account.tally),
-        denials: account.tally.denials,
+        providers: ProviderSummary::all(&results.tally),
+        denials: results.tally.denials,
         death: named(reader, latest.collect()).pop(),
         detail: RunDetail {
             v: DocumentVersion,
             run: RunSummary::new(&run, now),
-            live: is_running.then(|| live(&run, reader, account.done, now)),
+            live: is_running.then(|| live(&run, reader, results.done, now)),
             manifest: reader.manifest().clone(),
-            rows: account.rows,
+            rows: results.rows,
         },
     })
 }

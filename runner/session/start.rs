@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::{Error, ExitStatus},
     model::chain,
-    record::{Conclusion, History, Place, RecordError, RunEntry, RunReader, Store},
+    record::{Conclusion, History, RecordError, ReservedDirectory, RunEntry, RunReader, Store},
     run::{Plan, PlanError},
     scenario,
 };
@@ -144,7 +144,11 @@ fn sweep(store: &Store, host: &Host, observe: &mut dyn Observe) -> Option<String
 }
 
 /// Takes the directory of `into`; `None` without one, or if a run is in it.
-fn reserve(request: &Start, store: &Store, host: &Host) -> Result<Option<Place>, Error> {
+fn reserve(
+    request: &Start,
+    store: &Store,
+    host: &Host,
+) -> Result<Option<ReservedDirectory>, Error> {
     let Some(dir) = &request.into else {
         return Ok(None);
     };

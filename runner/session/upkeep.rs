@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::{
     error::{Error, ExitStatus},
     record::{
-        ClaimError, Pinning, Policy, Pruning, RecordError, Reindexed, RunEntry, Spared, Store,
+        ClaimError, Pinning, PrunePolicy, Pruning, RecordError, Reindexed, RunEntry, Spared, Store,
         Swept, Verification,
     },
     view::{CleanupReport, PruneReport, UpkeepMode, VerifyReport},
@@ -81,7 +81,7 @@ pub fn reindex(store: &Store) -> Result<Reindexed, RecordError> {
 /// Fails if the results root cannot be read; that something cannot be deleted is told in the report.
 pub fn prune(
     store: &Store,
-    policy: &Policy,
+    policy: &PrunePolicy,
     mode: UpkeepMode,
     now: Timestamp,
 ) -> Result<Pruned, RecordError> {
@@ -96,7 +96,7 @@ pub fn prune(
     })
 }
 
-fn exit_of(pruning: &Pruning, policy: &Policy) -> ExitStatus {
+fn exit_of(pruning: &Pruning, policy: &PrunePolicy) -> ExitStatus {
     let mut failures = pruning.failures.iter();
     if failures.any(|(_, error)| matches!(error, RecordError::Held { .. })) {
         return ExitStatus::Busy;

@@ -26,8 +26,8 @@ impl RunId {
         Self(name.into())
     }
 
-    /// Tells whether a directory is called as births call theirs.
-    pub(in crate::record) fn is_born(name: &str) -> bool {
+    /// Tells whether a directory is called as the runner itself calls new runs.
+    pub(in crate::record) fn is_generated(name: &str) -> bool {
         const SHAPE: &str = "dddd-dd-dd_dd-dd-dd-ddd-xxxxxxxx";
         name.len() == SHAPE.len()
             && name
@@ -187,7 +187,7 @@ pub fn kept_in_root(root: &Path) -> [(&'static str, PathBuf); 3] {
     ]
 }
 
-/// The lock of a content store: births hold it shared.
+/// The lock of a content store: whoever creates a run holds it shared.
 pub(in crate::record) fn content_lock(store: &Path) -> PathBuf {
     store.join(".lock")
 }
@@ -224,9 +224,9 @@ mod tests {
         let now = "2026-11-20T04:39:12.123987Z".parse().unwrap();
         let id = RunId::new(now, 0x7f3a_9c1e);
         assert_eq!(id.as_str(), "2026-11-20_04-39-12-123-7f3a9c1e");
-        assert!(RunId::is_born(id.as_str()));
+        assert!(RunId::is_generated(id.as_str()));
         for other in ["2026-11-20", "2026-11-20_04-39-12-123-7F3A9C1E", "store"] {
-            assert!(!RunId::is_born(other), "{other}");
+            assert!(!RunId::is_generated(other), "{other}");
         }
     }
 

@@ -31,13 +31,13 @@ pub(in crate::record) struct Lock {
 ///
 /// A lock that was removed keeps nobody out: whoever comes next makes another one.
 #[derive(Clone, Debug)]
-pub(in crate::record) struct Spot {
+pub(in crate::record) struct FilePlace {
     path: PathBuf,
     device: u64,
     inode: u64,
 }
 
-impl Spot {
+impl FilePlace {
     pub(in crate::record) fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self {
@@ -95,7 +95,7 @@ impl Lock {
             let mut file = open(path)?;
             hold(&mut file, path, File::try_lock)?;
             // Whoever had it before may have removed it with all that it was for.
-            let spot = Spot::of(&file).map_err(RecordError::io("look at a lock"))?;
+            let spot = FilePlace::of(&file).map_err(RecordError::io("look at a lock"))?;
             if spot.check().is_ok() {
                 return Ok(Self::owned(file, now));
             }
@@ -103,8 +103,8 @@ impl Lock {
     }
 
     /// Where the lock is.
-    pub(in crate::record) fn spot(&self) -> io::Result<Spot> {
-        Spot::of(&self.file)
+    pub(in crate::record) fn spot(&self) -> io::Result<FilePlace> {
+        FilePlace::of(&self.file)
     }
 
     /// Takes a lock beside others who share it.

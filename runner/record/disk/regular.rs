@@ -19,7 +19,7 @@ pub(in crate::record) fn open_with(options: &mut OpenOptions, path: &Path) -> io
     let at_once = OFlags::NONBLOCK.bits().cast_signed();
     let file = options.custom_flags(at_once).open(path)?;
     if !file.metadata()?.is_file() {
-        let problem = format!("`{}` is no regular file", path.display());
+        let problem = format!("`{}` is not a regular file", path.display());
         return Err(io::Error::other(problem));
     }
     Ok(file)

@@ -23,7 +23,7 @@ impl Stamp {
         };
         // Opening a pipe would wait for ever.
         if !metadata.is_file() {
-            return Err(io::Error::other("its manifest is no file"));
+            return Err(io::Error::other("its manifest is not a file"));
         }
         let modified = metadata
             .modified()?

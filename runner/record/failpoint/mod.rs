@@ -1,4 +1,6 @@
-//! Places at which tests kill the process or make a write fail. A release build has none.
+//! Places at which tests kill the process or make a write fail.
+//!
+//! They are in every debug build and in no release build, so that `cargo test` alone runs the crash matrix.
 
 /// Passes `<step>.<place>`.
 #[cfg(not(debug_assertions))]
@@ -106,7 +108,7 @@ mod armed {
                     .find(|known| *known == fault)?,
             })
         };
-        let failpoint = parse().unwrap_or_else(|| panic!("`{text}` is no failpoint"));
+        let failpoint = parse().unwrap_or_else(|| panic!("`{text}` is not a failpoint"));
         assert!(ARMED.set(failpoint).is_ok(), "a process has one failpoint");
     }
 

@@ -20,8 +20,8 @@ mod power;
 use self::power::Power;
 use crate::model::{Counts, Outcome, Reason, RunStatus, Stage};
 use crate::record::{
-    Filter, Opening, RecordError, Recorder, RunEntry, RunReader, Store, Written, failpoint,
-    testing::{actor, birth, crashed_run, end, entry, fast_directory, now},
+    Opening, RecordError, Recorder, RunEntry, RunFilter, RunReader, Store, Written, failpoint,
+    testing::{actor, crashed_run, end, entry, fast_directory, new_run, now},
 };
 
 const TRIALS: u64 = 5;
@@ -256,7 +256,7 @@ fn what_another_process_believes_is_on_disk_by_then() {
 }
 
 fn only_run(root: &Path) -> Option<RunEntry> {
-    let runs = Store::open(root).unwrap().runs(&Filter::default());
+    let runs = Store::open(root).unwrap().runs(&RunFilter::default());
     let mut runs = runs.unwrap().runs;
     assert!(runs.len() <= 1);
     runs.pop()
@@ -268,7 +268,8 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
     let store = Store::open(root)?;
     let (mut recorder, mut state): (Recorder, _) = match only_run(root) {
         None => {
-            let recorder = store.begin(birth(TRIALS), move |written| drop(sender.send(written)))?;
+            let recorder =
+                store.begin(new_run(TRIALS), move |written| drop(sender.send(written)))?;
             (recorder, crate::record::State::planned(TRIALS))
         }
         Some(run) => {
@@ -278,7 +279,7 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
                     panic!("{error}")
                 }
             })?;
-            let history = claimed.history(crate::record::Asked::default())?;
+            let history = claimed.history(crate::record::NextSession::default())?;
             if claimed.manifest().status == RunStatus::Completed {
                 return Ok(());
             }

@@ -98,12 +98,12 @@ mod tests {
     use crate::{
         model::Outcome,
         record::{
-            format::{cut, row::Place},
+            format::{cut, row::RowPlace},
             testing::entry,
         },
     };
 
-    const PLACE: Place = Place { seq: 7, session: 1 };
+    const PLACE: RowPlace = RowPlace { seq: 7, session: 1 };
 
     #[test]
     fn a_row_that_is_too_long_is_cut_until_it_fits() {

@@ -36,10 +36,10 @@ pub struct Underway {
 
 /// Where executors note what they have begun; one slot each, rewritten in place and never synced.
 #[derive(Clone, Debug)]
-pub struct InFlight(Arc<Inner>);
+pub struct InFlight(Arc<InFlightFile>);
 
 #[derive(Debug)]
-struct Inner {
+struct InFlightFile {
     file: File,
     session: u32,
     is_broken: AtomicBool,
@@ -50,7 +50,7 @@ impl InFlight {
     pub(in crate::record) fn create(path: &Path, session: u32) -> io::Result<Self> {
         let mut file = emptied(path)?;
         io::Write::write_all(&mut file, &vec![0; RESERVE_BYTES])?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(InFlightFile {
             file,
             session,
             is_broken: AtomicBool::new(false),

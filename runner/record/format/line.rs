@@ -100,13 +100,13 @@ mod tests {
             format::{
                 brief,
                 entry::Entry,
-                row::{Place, RowOutput},
+                row::{RowOutput, RowPlace},
             },
             testing::entry,
         },
     };
 
-    const PLACE: Place = Place { seq: 7, session: 1 };
+    const PLACE: RowPlace = RowPlace { seq: 7, session: 1 };
 
     fn encoded(row: &Row<'_>) -> String {
         let mut line = Vec::new();

@@ -96,7 +96,7 @@ pub struct Manifest {
     #[schemars(with = "Option<InstantSchema>")]
     pub completed_at: Option<Timestamp>,
     /// The processes that worked on it, in order.
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<ManifestSession>,
     /// Every change of its status, in order.
     pub transitions: Vec<Transition>,
     /// Set while `prune` must leave the run alone.
@@ -176,8 +176,10 @@ pub struct ManifestProvider {
 }
 
 /// A process that worked on a run.
+// The name that it has in the published schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Session {
+#[schemars(rename = "Session")]
+pub struct ManifestSession {
     /// Which session, from 1.
     pub n: u32,
     /// When it took the run's lock.
@@ -226,7 +228,7 @@ pub struct Session {
     pub(in crate::record) others: Others,
 }
 
-impl Session {
+impl ManifestSession {
     /// How long it lasted, once it is closed, without what its process was stopped for.
     fn lasted(&self) -> Option<Duration> {
         // As they are written: what is read back must last as long.
@@ -380,7 +382,7 @@ impl Manifest {
             by: None,
             others: Others::new(),
         });
-        self.sessions.push(Session {
+        self.sessions.push(ManifestSession {
             n: self.session() + 1,
             opened_at: session.now,
             closed_at: None,
@@ -399,7 +401,10 @@ impl Manifest {
 
     /// How long its sessions that are closed have lasted, together: what lies between them is nobody's work.
     pub fn worked(&self) -> Duration {
-        self.sessions.iter().filter_map(Session::lasted).sum()
+        self.sessions
+            .iter()
+            .filter_map(ManifestSession::lasted)
+            .sum()
     }
 
     /// The number of the latest session.

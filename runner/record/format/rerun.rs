@@ -1,4 +1,9 @@
 //! [`Rerun`]: which trials that have a final row are run again.
+//!
+//! Rows name trials by their place in the plan. So a run that adopts another plan keeps its ordinals: its trials must be the
+//! first ones of the new plan, in the same order, and what has moved or is gone is refused. To copy rows under other ordinals
+//! would make two rows of one attempt. The trials that have changed are stored with the session as a [`Rerun::Changed`], so
+//! that the one fold serves this case too.
 
 use std::{fmt, ops::Range, str::FromStr};
 

@@ -265,14 +265,14 @@ pub struct RowArtifact<'a> {
 
 /// Where a row is in its run.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::record) struct Place {
+pub(in crate::record) struct RowPlace {
     pub(in crate::record) seq: u64,
     pub(in crate::record) session: u32,
 }
 
 impl<'a> Row<'a> {
     /// Makes the row of an attempt, whose files are the caller's to add.
-    pub(in crate::record) fn new(entry: &'a Entry, place: Place) -> Self {
+    pub(in crate::record) fn new(entry: &'a Entry, place: RowPlace) -> Self {
         let attempt = &entry.attempt;
         Self {
             v: VERSION,

@@ -1,4 +1,6 @@
 //! What a run's providers may touch, as the manifest keeps it.
+//!
+//! Each folder is kept by its resolved path, because `resume` may be called from anywhere.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

@@ -2,7 +2,7 @@
 
 use crate::{model::RunStatus, record::error::IllegalTransition};
 
-/// Tells whether `to` may follow `from`; `None` is a run that is being born.
+/// Tells whether `to` may follow `from`; `None` is a run that is being created.
 pub(in crate::record) fn check(
     from: Option<RunStatus>,
     to: RunStatus,

@@ -202,9 +202,9 @@ pub(crate) mod optional_word {
     ) -> Result<Option<T>, D::Error> {
         #[derive(Deserialize)]
         #[serde(bound = "")]
-        struct Wrapped<T: Word>(#[serde(with = "word")] T);
-        let value = Option::<Wrapped<T>>::deserialize(deserializer)?;
-        Ok(value.map(|Wrapped(value)| value))
+        struct AsWord<T: Word>(#[serde(with = "word")] T);
+        let value = Option::<AsWord<T>>::deserialize(deserializer)?;
+        Ok(value.map(|AsWord(value)| value))
     }
 }
 
@@ -231,7 +231,8 @@ pub(crate) mod digest {
         deserializer: D,
     ) -> Result<Digest, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        Digest::parse(&text).ok_or_else(|| D::Error::custom(format_args!("`{text}` is no SHA-256")))
+        Digest::parse(&text)
+            .ok_or_else(|| D::Error::custom(format_args!("`{text}` is not a SHA-256 digest")))
     }
 }
 
@@ -250,9 +251,12 @@ pub(crate) mod digests {
         deserializer: D,
     ) -> Result<Vec<Digest>, D::Error> {
         #[derive(Deserialize)]
-        struct Wrapped(#[serde(with = "digest")] Digest);
+        struct OneDigest(#[serde(with = "digest")] Digest);
         let digests = Vec::deserialize(deserializer)?;
-        Ok(digests.into_iter().map(|Wrapped(digest)| digest).collect())
+        Ok(digests
+            .into_iter()
+            .map(|OneDigest(digest)| digest)
+            .collect())
     }
 }
 
@@ -274,9 +278,9 @@ pub(in crate::record) mod optional_digest {
         deserializer: D,
     ) -> Result<Option<Digest>, D::Error> {
         #[derive(Deserialize)]
-        struct Wrapped(#[serde(with = "digest")] Digest);
-        let value = Option::<Wrapped>::deserialize(deserializer)?;
-        Ok(value.map(|Wrapped(digest)| digest))
+        struct AsDigest(#[serde(with = "digest")] Digest);
+        let value = Option::<AsDigest>::deserialize(deserializer)?;
+        Ok(value.map(|AsDigest(digest)| digest))
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     fold,
-    history::{Asked, History},
+    history::{History, NextSession},
     sign,
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(in crate::record) fn close(
     manifest: &mut Manifest,
     now: Timestamp,
 ) -> Result<History, RecordError> {
-    let history = fold::fold(vec![dir.index()], manifest, Asked::default())
+    let history = fold::fold(vec![dir.index()], manifest, NextSession::default())
         .map_err(|error| error.or_gone(dir))?;
     close_by(dir, manifest, &history, now)?;
     Ok(history)
@@ -96,7 +96,7 @@ mod tests {
     use crate::{
         model::{Reason, RunStatus, StopSignal},
         record::{
-            Filter, LastWords, Store,
+            LastWords, RunFilter, Store,
             format::last_words,
             testing::{actor, claim, crashed, end, now, resume_at},
         },
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(swept.sessions[0].closed_at, Some(after(5)));
         assert_eq!(swept.transitions[1].at, swept_at);
         // Readers knew all of it, and SQLite does.
-        let mut known = store.runs(&Filter::default()).unwrap().runs.remove(0);
+        let mut known = store.runs(&RunFilter::default()).unwrap().runs.remove(0);
         assert!(!known.is_not_yet_swept);
         known.is_not_yet_swept = true;
         assert_eq!(known, shown);
@@ -136,7 +136,7 @@ mod tests {
         end.reason = Some(Reason::Stopped);
         end.now = after(48 * 3600 + 10);
         recorder.finish(&end).unwrap();
-        let run = store.runs(&Filter::default()).unwrap().runs.remove(0);
+        let run = store.runs(&RunFilter::default()).unwrap().runs.remove(0);
         assert_eq!((run.worked, run.sessions), (Duration::from_secs(15), 2));
         assert_eq!(run.opened_at, after(48 * 3600));
     }

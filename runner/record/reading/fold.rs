@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, ops::Range, path::PathBuf};
 
 use super::{
-    history::{Asked, History},
+    history::{History, NextSession},
     lines::{LineError, Rows},
     state::Accepted,
 };
@@ -13,7 +13,7 @@ use crate::{
         error::RecordError,
         format::{
             brief::{self, Brief},
-            manifest::{Manifest, Session},
+            manifest::{Manifest, ManifestSession},
             rerun::{self, Rerun, Selector},
             row::Row,
         },
@@ -24,7 +24,7 @@ use crate::{
 pub(in crate::record) fn fold(
     pieces: Vec<PathBuf>,
     manifest: &Manifest,
-    asked: Asked<'_>,
+    asked: NextSession<'_>,
 ) -> Result<History, RecordError> {
     let mut fold = Fold::new(manifest, asked)?;
     if fold.ids.is_empty() {
@@ -38,18 +38,18 @@ pub(in crate::record) fn fold(
 pub(in crate::record) struct Fold<'a> {
     history: History,
     /// What happened between rows, in order.
-    events: VecDeque<Event<'a>>,
+    events: VecDeque<SessionEvent<'a>>,
     /// For every selection by id, which trials it means.
     ids: Vec<(globset::GlobMatcher, Vec<bool>)>,
 }
 
 /// Something that happened after the row with number `after` and before the next one.
-struct Event<'a> {
+struct SessionEvent<'a> {
     after: u64,
-    what: What<'a>,
+    what: SessionEffect<'a>,
 }
 
-enum What<'a> {
+enum SessionEffect<'a> {
     Death(&'a [(u64, u32)]),
     Outcomes(&'static [Outcome]),
     Ordinals(Vec<Range<u64>>),
@@ -60,7 +60,7 @@ enum What<'a> {
 impl<'a> Fold<'a> {
     pub(in crate::record) fn new(
         manifest: &'a Manifest,
-        asked: Asked<'_>,
+        asked: NextSession<'_>,
     ) -> Result<Self, RecordError> {
         let planned = asked
             .planned
@@ -75,7 +75,7 @@ impl<'a> Fold<'a> {
             fold.expect_rerun(session)?;
             let next = sessions.peek().map_or(u64::MAX, |next| next.from_seq);
             if session.reason == Some(Reason::Crashed) && !session.in_flight.is_empty() {
-                fold.expect(next, What::Death(&session.in_flight));
+                fold.expect(next, SessionEffect::Death(&session.in_flight));
             }
         }
         if let Some(rerun) = asked.rerun {
@@ -84,7 +84,7 @@ impl<'a> Fold<'a> {
         Ok(fold)
     }
 
-    fn expect_rerun(&mut self, session: &Session) -> Result<(), RecordError> {
+    fn expect_rerun(&mut self, session: &ManifestSession) -> Result<(), RecordError> {
         match &session.rerun {
             Some(text) => {
                 let rerun = text.parse().map_err(RecordError::Rerun)?;
@@ -96,21 +96,21 @@ impl<'a> Fold<'a> {
 
     fn select(&mut self, after: u64, rerun: &Rerun) -> Result<(), RecordError> {
         let what = match rerun.selector()? {
-            Selector::Outcomes(outcomes) => What::Outcomes(outcomes),
-            Selector::Ordinals(ranges) => What::Ordinals(ranges),
+            Selector::Outcomes(outcomes) => SessionEffect::Outcomes(outcomes),
+            Selector::Ordinals(ranges) => SessionEffect::Ordinals(ranges),
             Selector::Ids(glob) => {
                 let trials = self.history.state.counts().planned;
                 let length = usize::try_from(trials).expect("a plan fits into memory");
                 self.ids.push((glob, vec![false; length]));
-                What::Ids(self.ids.len() - 1)
+                SessionEffect::Ids(self.ids.len() - 1)
             }
         };
         self.expect(after, what);
         Ok(())
     }
 
-    fn expect(&mut self, after: u64, what: What<'a>) {
-        self.events.push_back(Event { after, what });
+    fn expect(&mut self, after: u64, what: SessionEffect<'a>) {
+        self.events.push_back(SessionEvent { after, what });
     }
 
     fn read<T>(&mut self, rows: Rows<T>, take: fn(&mut Self, T)) -> Result<(), RecordError> {
@@ -172,22 +172,22 @@ impl<'a> Fold<'a> {
         self.history
     }
 
-    fn happen(&mut self, event: &Event<'_>) {
+    fn happen(&mut self, event: &SessionEvent<'_>) {
         let history = &mut self.history;
         match &event.what {
-            What::Death(in_flight) => history.die(in_flight, event.after == u64::MAX),
-            What::Outcomes(outcomes) => history.reopen(|state, ordinal| {
+            SessionEffect::Death(in_flight) => history.die(in_flight, event.after == u64::MAX),
+            SessionEffect::Outcomes(outcomes) => history.reopen(|state, ordinal| {
                 let outcome = state.outcome(ordinal);
                 outcome.is_some_and(|outcome| outcomes.contains(&outcome))
             }),
-            What::Ordinals(ranges) => {
+            SessionEffect::Ordinals(ranges) => {
                 let planned = history.state.counts().planned;
                 let ordinals = ranges.iter().cloned().flatten();
                 for ordinal in ordinals.take_while(|ordinal| *ordinal < planned) {
                     history.state.reopen(ordinal);
                 }
             }
-            What::Ids(index) => {
+            SessionEffect::Ids(index) => {
                 let is_meant = &self.ids[*index].1;
                 history.reopen(|_, ordinal| is_meant[ordinal as usize]);
             }
@@ -202,12 +202,12 @@ mod tests {
     use fs_err::OpenOptions;
     use proptest::prelude::*;
 
-    use super::{Asked, History, fold};
+    use super::{History, NextSession, fold};
     use crate::{
         model::{Outcome, Reason},
         record::{
             Accepted, AttemptKey, Entry, Manifest, Rerun, Row, State, accept,
-            format::{manifest::NewSession, row::Place},
+            format::{manifest::NewSession, row::RowPlace},
             testing::{end, entry, fast_directory, finished_run, now},
         },
     };
@@ -241,7 +241,7 @@ mod tests {
         }
 
         fn history(&self, rerun: Option<&Rerun>) -> History {
-            let asked = Asked {
+            let asked = NextSession {
                 rerun,
                 planned: None,
             };
@@ -267,7 +267,7 @@ mod tests {
             let session = self.manifest.session();
             let seq = self.rows.len() as u64 + 1;
             let mut line = Vec::new();
-            Row::new(&entry, Place { seq, session }).encode(&mut line);
+            Row::new(&entry, RowPlace { seq, session }).encode(&mut line);
             std::io::Write::write_all(&mut self.index, &line).unwrap();
             live.written(entry.mark());
             if entry.attempt.outcome != Outcome::Stopped {

@@ -40,7 +40,7 @@ impl History {
 
 /// What is asked of a session that is opened now.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked<'a> {
+pub struct NextSession<'a> {
     /// Which trials that have a final row are to run again.
     pub rerun: Option<&'a Rerun>,
     /// How many trials another plan has that is to be adopted; those of the old one keep their ordinals.

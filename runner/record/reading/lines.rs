@@ -35,7 +35,7 @@ pub enum LineError {
 /// The rows of some files, one after the other; a damaged line is an item of its own.
 pub struct Rows<T> {
     pieces: vec::IntoIter<PathBuf>,
-    current: Option<Piece>,
+    current: Option<RowsFile>,
     decode: fn(&[u8]) -> Result<T, String>,
     line: Vec<u8>,
     /// Which line of its piece that is, from 1.
@@ -44,7 +44,7 @@ pub struct Rows<T> {
     torn: Option<String>,
 }
 
-struct Piece {
+struct RowsFile {
     path: PathBuf,
     file: BufReader<File>,
     line: u64,
@@ -80,7 +80,7 @@ impl<T> Rows<T> {
             return Ok(false);
         };
         let file = BufReader::with_capacity(64 * 1024, regular::open(&path)?);
-        self.current = Some(Piece {
+        self.current = Some(RowsFile {
             path,
             file,
             line: 0,
@@ -178,7 +178,7 @@ mod tests {
         record::{
             Finished, Row, Store,
             reading::reader::RunReader,
-            testing::{birth, end, entry, ignore},
+            testing::{end, entry, ignore, new_run},
         },
     };
 
@@ -187,7 +187,7 @@ mod tests {
     fn run(root: &std::path::Path) -> Finished {
         let recorder = Store::open(root)
             .unwrap()
-            .begin(birth(ROWS), ignore)
+            .begin(new_run(ROWS), ignore)
             .unwrap();
         for ordinal in 0..ROWS {
             let mut entry = entry(ordinal, 1, Outcome::Passed);

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::{
     fold,
-    history::{Asked, History},
+    history::{History, NextSession},
     lines::Rows,
     scenario_text,
     state::State,
-    tail::Tail,
+    tail::RowTail,
 };
 use crate::{
     model::{Digest, RunStatus},
@@ -67,8 +67,8 @@ impl RunReader {
     }
 
     /// The same from the first row on, for a run that is being worked on.
-    pub fn tail(&self) -> Result<Tail, RecordError> {
-        Tail::open(self.dir.index()).map_err(|error| error.or_gone(&self.dir))
+    pub fn tail(&self) -> Result<RowTail, RecordError> {
+        RowTail::open(self.dir.index()).map_err(|error| error.or_gone(&self.dir))
     }
 
     /// Asks whether a process works on the run, if it did when the manifest was read.
@@ -88,11 +88,11 @@ impl RunReader {
 
     /// What the rows and the sessions come to.
     pub fn history(&self) -> Result<History, RecordError> {
-        self.history_with(Asked::default())
+        self.history_with(NextSession::default())
     }
 
     /// The same, and what one more session would find that is opened now.
-    pub fn history_with(&self, asked: Asked<'_>) -> Result<History, RecordError> {
+    pub fn history_with(&self, asked: NextSession<'_>) -> Result<History, RecordError> {
         fold::fold(self.pieces(), &self.manifest, asked).map_err(|error| error.or_gone(&self.dir))
     }
 

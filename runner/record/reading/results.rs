@@ -1,10 +1,10 @@
-//! [`Account`]: everything that the rows of a run come to, read once.
+//! [`RunResults`]: everything that the rows of a run come to, read once.
 
 use std::{collections::HashMap, time::Duration};
 
 use super::{
     fold::Fold,
-    history::{Asked, History},
+    history::{History, NextSession},
     lines::LineError,
     reader::RunReader,
     state::State,
@@ -17,7 +17,7 @@ use crate::{
 
 /// Everything that the rows of a run come to.
 #[derive(Debug)]
-pub struct Account {
+pub struct RunResults {
     /// What rows and sessions come to.
     pub history: History,
     /// What the trials came to, by provider; no failures are kept.
@@ -56,11 +56,11 @@ impl RunReader {
     /// # Errors
     ///
     /// Fails if the rows cannot be read, or what a session was to run again cannot be.
-    pub fn account(
+    pub fn results(
         &self,
         mut wants: impl FnMut(&Row<'_>) -> Wanted,
         mut damaged: impl FnMut(&LineError),
-    ) -> Result<Account, RecordError> {
+    ) -> Result<RunResults, RecordError> {
         let mut pass = Pass::new(self)?;
         for row in self.rows() {
             match row {
@@ -92,9 +92,9 @@ impl Tally {
         reader: &RunReader,
         damaged: impl FnMut(&LineError),
     ) -> Result<Self, RecordError> {
-        let account = reader.account(|_| Wanted::No, damaged)?;
-        let mut tally = account.tally;
-        tally.find_failures(reader, &account.history.state);
+        let results = reader.results(|_| Wanted::No, damaged)?;
+        let mut tally = results.tally;
+        tally.find_failures(reader, &results.history.state);
         Ok(tally)
     }
 
@@ -115,13 +115,13 @@ struct Pass<'a> {
     done: u64,
     /// By ordinal, the row that settled the trial last.
     settled: Vec<Option<Settled>>,
-    names: Names,
+    names: ProviderNames,
 }
 
 /// As much of a row as a tally of settled trials needs.
 #[derive(Clone, Copy)]
 struct Settled {
-    /// As [`Names`] has it.
+    /// As [`ProviderNames`] has it.
     provider: u32,
     attempt: u32,
     outcome: Outcome,
@@ -132,7 +132,7 @@ struct Settled {
 
 /// The names of providers by number: there are few of them, and many rows.
 #[derive(Default)]
-struct Names {
+struct ProviderNames {
     numbers: HashMap<String, u32>,
     names: Vec<String>,
 }
@@ -140,7 +140,7 @@ struct Names {
 impl<'a> Pass<'a> {
     fn new(reader: &'a RunReader) -> Result<Self, RecordError> {
         let manifest = reader.manifest();
-        let fold = Fold::new(manifest, Asked::default())?;
+        let fold = Fold::new(manifest, NextSession::default())?;
         let trials = usize::try_from(manifest.metadata.planned_test_count);
         Ok(Self {
             fold,
@@ -149,7 +149,7 @@ impl<'a> Pass<'a> {
             rows: Vec::new(),
             done: 0,
             settled: vec![None; trials.expect("a plan fits into memory")],
-            names: Names::default(),
+            names: ProviderNames::default(),
         })
     }
 
@@ -174,7 +174,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn finish(self) -> Account {
+    fn finish(self) -> RunResults {
         let history = self.fold.finish();
         let mut tally = self.tally;
         let slots = (0..).zip(self.settled);
@@ -191,7 +191,7 @@ impl<'a> Pass<'a> {
         };
         let mut rows = self.rows;
         rows.retain(is_shown);
-        Account {
+        RunResults {
             tally,
             rows: rows.into_iter().map(|(row, _)| row).collect(),
             done: self.done,
@@ -200,7 +200,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-impl Names {
+impl ProviderNames {
     fn number(&mut self, name: &str) -> u32 {
         if let Some(number) = self.numbers.get(name) {
             return *number;
@@ -221,7 +221,7 @@ mod tests {
         model::{Denied, Outcome, RunStatus},
         record::{
             Entry, RunReader, Store, Tally,
-            testing::{birth, claim, end, entry, ignore, resume},
+            testing::{claim, end, entry, ignore, new_run, resume},
         },
     };
 
@@ -255,7 +255,7 @@ mod tests {
     fn a_tally_is_the_same_live_and_read_back() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let recorder = store.begin(birth(4), ignore).unwrap();
+        let recorder = store.begin(new_run(4), ignore).unwrap();
         recorder.record(entries());
         let dir = recorder
             .finish(&end(RunStatus::Completed, 4))
@@ -268,10 +268,10 @@ mod tests {
                 true => Wanted::IfCurrent,
                 false => Wanted::No,
             };
-            reader.account(bad, |error| panic!("{error}")).unwrap()
+            reader.results(bad, |error| panic!("{error}")).unwrap()
         };
-        let ordinals = |account: &super::Account| -> Vec<u64> {
-            account.rows.iter().map(|row| row.ordinal).collect()
+        let ordinals = |results: &super::RunResults| -> Vec<u64> {
+            results.rows.iter().map(|row| row.ordinal).collect()
         };
         let first = read();
         assert_eq!(first.tally, tally(&entries()));

@@ -43,7 +43,7 @@ pub struct RunEntry {
     pub verdict: Verdict,
     /// How many trials came to what.
     pub counts: Counts,
-    /// When it was born.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When its first session began.
     pub started_at: Timestamp,

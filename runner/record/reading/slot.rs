@@ -53,9 +53,9 @@ impl Phase {
 /// A phase in the lowest three bits, the latest attempt's number above the fourth. That one tells of a final row whether it
 /// is flaky, and of any other trial whether an attempt ended badly.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Slot(u16);
+pub(super) struct TrialSlot(u16);
 
-impl Slot {
+impl TrialSlot {
     pub(super) const FLAKY: u16 = 1 << 3;
     pub(super) const NUMBER_AT: u16 = 4;
     /// Stands for this number and all above it.

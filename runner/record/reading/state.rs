@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::slot::{Phase, Slot};
+use super::slot::{Phase, TrialSlot};
 use crate::{
     model::{Counts, Outcome},
     record::format::mark::{AttemptKey, Mark},
@@ -10,12 +10,12 @@ use crate::{
 
 /// What is known of every trial of a run; two bytes each, by ordinal.
 ///
-/// While a run is live the dispatcher leads it: [`State::assign`] gives an attempt its number, [`accept`] lets its report
+/// While a run is live the dispatcher maintains it: [`State::assign`] gives an attempt its number, [`accept`] lets its report
 /// in once, [`State::written`] counts it when its row is on disk. `State::replay` arrives at the same state from the rows
 /// alone.
 #[derive(Clone, Debug)]
 pub struct State {
-    slots: Vec<Slot>,
+    slots: Vec<TrialSlot>,
     /// Attempt numbers that do not fit into their slot.
     large_numbers: BTreeMap<u64, u32>,
     counts: Counts,
@@ -55,7 +55,7 @@ impl State {
     pub fn planned(trials: u64) -> Self {
         let length = usize::try_from(trials).expect("a plan fits into memory");
         Self {
-            slots: vec![Slot::default(); length],
+            slots: vec![TrialSlot::default(); length],
             large_numbers: BTreeMap::new(),
             counts: Counts {
                 planned: trials,
@@ -193,7 +193,7 @@ impl State {
             .ok()
             .and_then(|index| self.slots.get(index));
         match slot.map(|slot| slot.number()) {
-            Some(Slot::LARGE) => self.large_numbers[&ordinal],
+            Some(TrialSlot::LARGE) => self.large_numbers[&ordinal],
             Some(number) => number,
             None => 0,
         }
@@ -202,14 +202,14 @@ impl State {
     fn set(&mut self, ordinal: u64, phase: Phase, number: u32) {
         let slot = self.slot_mut(ordinal);
         let is_flaky = slot.is_flaky();
-        *slot = Slot::new(phase, number);
+        *slot = TrialSlot::new(phase, number);
         slot.set_flaky(is_flaky);
-        if number >= Slot::LARGE {
+        if number >= TrialSlot::LARGE {
             self.large_numbers.insert(ordinal, number);
         }
     }
 
-    fn slot_mut(&mut self, ordinal: u64) -> &mut Slot {
+    fn slot_mut(&mut self, ordinal: u64) -> &mut TrialSlot {
         let index = usize::try_from(ordinal).expect("the trial is of this plan");
         &mut self.slots[index]
     }

@@ -1,4 +1,4 @@
-//! [`Tail`]: the rows of a run as they come.
+//! [`RowTail`]: the rows of a run as they come.
 
 use std::{
     io::{BufReader, Seek as _, SeekFrom},
@@ -13,7 +13,7 @@ use crate::record::{disk::regular, error::RecordError, format::row::Row};
 /// The rows of a run as they come, each once; a damaged line is an item of its own.
 ///
 /// A line counts once its newline is there. What it says may reach the disk a moment later.
-pub struct Tail {
+pub struct RowTail {
     path: PathBuf,
     file: BufReader<File>,
     /// Where the next line begins. A repair may cut off what is there without a newline, but nothing before.
@@ -31,7 +31,7 @@ pub struct TailRow<'a> {
     pub line: &'a [u8],
 }
 
-impl Tail {
+impl RowTail {
     pub(in crate::record) fn open(path: PathBuf) -> Result<Self, RecordError> {
         let file = regular::open(&path).map_err(RecordError::io("read rows"))?;
         Ok(Self {
@@ -96,16 +96,16 @@ impl Tail {
 mod tests {
     use std::io::{Seek as _, SeekFrom, Write as _};
 
-    use super::Tail;
+    use super::RowTail;
     use crate::{
         model::{Outcome, RunStatus},
         record::{
             LineError, Store,
-            testing::{birth, end, entry, ignore},
+            testing::{end, entry, ignore, new_run},
         },
     };
 
-    fn seqs(tail: &mut Tail) -> Vec<u64> {
+    fn seqs(tail: &mut RowTail) -> Vec<u64> {
         std::iter::from_fn(|| tail.next_row().map(|row| row.unwrap().row.seq)).collect()
     }
 
@@ -113,7 +113,7 @@ mod tests {
     fn rows_come_once_and_only_whole_whatever_a_repair_cuts_off() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let recorder = store.begin(birth(3), ignore).unwrap();
+        let recorder = store.begin(new_run(3), ignore).unwrap();
         for ordinal in 0..3 {
             recorder.record(vec![entry(ordinal, 1, Outcome::Passed)]);
         }
@@ -123,7 +123,7 @@ mod tests {
 
         let path = directory.path().join("piece");
         let mut file = fs_err::File::create(&path).unwrap();
-        let mut tail = Tail::open(path).unwrap();
+        let mut tail = RowTail::open(path).unwrap();
         assert!(seqs(&mut tail).is_empty());
         file.write_all(&bytes[..second + 40]).unwrap();
         assert_eq!(seqs(&mut tail), [1]);
@@ -136,7 +136,7 @@ mod tests {
         assert!(tail.last_row().is_none());
 
         file.set_len(bytes.len() as u64 - 1).unwrap();
-        let mut cut = Tail::open(file.path().to_owned()).unwrap();
+        let mut cut = RowTail::open(file.path().to_owned()).unwrap();
         assert_eq!(seqs(&mut cut), [1, 2]);
         assert_eq!(cut.last_row().unwrap().row.seq, 3);
         file.seek(SeekFrom::End(0)).unwrap();

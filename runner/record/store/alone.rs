@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{list::Filter, root::Store};
+use super::{list::RunFilter, root::Store};
 use crate::{
     model::RunStatus,
     record::{
@@ -26,7 +26,7 @@ impl Store {
     }
 
     /// Lets sessions begin in this store that are to be alone in its root, and have to wait for [`Store::try_alone`] before
-    /// they do anything: until then they keep nobody out, and nobody keeps their runs from being born.
+    /// they do anything: until then they keep nobody out, and nobody keeps their runs from being created.
     pub fn be_alone_later(&mut self) -> Result<(), RecordError> {
         self.alone = Some(Arc::new(Lock::intended(&self.root.lock())?));
         self.is_to_be_alone = true;
@@ -61,7 +61,7 @@ impl Store {
     /// Says who is alone in a root: the run, where it can be found.
     fn taken(&self, root: &Root) -> Taken {
         let holder = lock::holder(&root.lock()).unwrap_or_default();
-        let filter = Filter {
+        let filter = RunFilter {
             statuses: vec![RunStatus::Running],
         };
         let around = Self::existing(root.path());
@@ -102,7 +102,7 @@ mod tests {
         model::RunStatus,
         record::{
             Busy, ClaimError, RecordError, Store,
-            testing::{birth, claim, crashed, end, ignore, now},
+            testing::{claim, crashed, end, ignore, new_run, now},
         },
     };
 
@@ -113,24 +113,24 @@ mod tests {
         let mut alone = Store::open(directory.path()).unwrap();
         let other = Store::open(directory.path()).unwrap();
 
-        let recorder = other.begin(birth(1), ignore).unwrap();
+        let recorder = other.begin(new_run(1), ignore).unwrap();
         let error = alone.exclusive(Busy::Refuse, now()).unwrap_err();
         assert!(matches!(error, RecordError::Held { .. }), "{error}");
         recorder.finish(&end(RunStatus::Completed, 1)).unwrap();
 
         alone.exclusive(Busy::Wait, now()).unwrap();
-        let error = other.begin(birth(1), ignore).err().unwrap();
+        let error = other.begin(new_run(1), ignore).err().unwrap();
         assert!(
             error.to_string().contains("another process (pid "),
             "{error}"
         );
         assert!(matches!(claim(&dir), Err(ClaimError::Taken(_))));
         let run = alone.find("latest").unwrap();
-        let recorder = alone.begin(birth(1), ignore).unwrap();
+        let recorder = alone.begin(new_run(1), ignore).unwrap();
         drop(alone.claim(&run, now()).unwrap());
         drop(alone);
-        assert!(other.begin(birth(1), ignore).is_err());
+        assert!(other.begin(new_run(1), ignore).is_err());
         drop(recorder);
-        other.begin(birth(1), ignore).unwrap();
+        other.begin(new_run(1), ignore).unwrap();
     }
 }

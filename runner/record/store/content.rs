@@ -43,14 +43,14 @@ pub enum BlobSource {
     Open(Arc<std::fs::File>),
 }
 
-/// The content store while a birth adds to it; nobody removes entries meanwhile.
-pub(in crate::record) struct Content {
+/// The content store while a run that is being created adds to it; nobody removes entries meanwhile.
+pub(in crate::record) struct ContentStore {
     path: PathBuf,
     _lock: Lock,
 }
 
-impl Content {
-    /// Opens the store for a birth.
+impl ContentStore {
+    /// Opens the store for a run that is being created.
     pub(in crate::record) fn open(path: PathBuf) -> Result<Self, RecordError> {
         modes::create_directories(&path).map_err(RecordError::io("create the content store"))?;
         let lock = Lock::share(&layout::content_lock(&path))?;
@@ -235,7 +235,7 @@ fn touch(entry: &Path, now: SystemTime) -> io::Result<()> {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::{Blob, BlobSource, Content};
+    use super::{Blob, BlobSource, ContentStore};
     use crate::{
         model::Digest,
         record::{RecordError, disk::layout},
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn bytes_are_stored_once_and_touched_afterwards() {
         let directory = tempfile::tempdir().unwrap();
-        let content = Content::open(directory.path().join("store")).unwrap();
+        let content = ContentStore::open(directory.path().join("store")).unwrap();
         let blob = Blob {
             digest: Digest::of(b"abc"),
             source: BlobSource::Bytes(b"abc".as_slice().into()),
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn what_is_not_what_its_name_says_is_replaced_whatever_it_is() {
         let directory = tempfile::tempdir().unwrap();
-        let content = Content::open(directory.path().join("store")).unwrap();
+        let content = ContentStore::open(directory.path().join("store")).unwrap();
         let blob = Blob {
             digest: Digest::of(b"abc"),
             source: BlobSource::Bytes(b"abc".as_slice().into()),
@@ -304,7 +304,7 @@ mod tests {
     fn a_file_that_changed_since_it_was_hashed_is_not_stored() {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
-        let content = Content::open(store.clone()).unwrap();
+        let content = ContentStore::open(store.clone()).unwrap();
         let path = directory.path().join("list.jsonl");
         let text = "0123456789".repeat(20_000);
         fs_err::write(&path, &text).unwrap();
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn what_is_no_file_any_more_is_not_waited_for() {
         let directory = tempfile::tempdir().unwrap();
-        let content = Content::open(directory.path().join("store")).unwrap();
+        let content = ContentStore::open(directory.path().join("store")).unwrap();
         let path = directory.path().join("plugin.wasm");
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         assert!(made.unwrap().success());

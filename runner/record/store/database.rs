@@ -366,7 +366,7 @@ mod tests {
             .unwrap();
     }
 
-    /// Ways from birth to each status.
+    /// Ways from creation to each status.
     fn way(status: Option<RunStatus>) -> Vec<RunStatus> {
         match status {
             None => vec![],

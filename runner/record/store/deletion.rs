@@ -4,8 +4,8 @@ use std::{io, path::Path};
 
 use crate::record::disk::{durable, layout::RunDir, lock::Lock};
 
-/// Removes what is left of a birth that failed.
-pub(in crate::record) fn remove_failed_birth(dir: &RunDir) -> io::Result<()> {
+/// Removes what is left of a creation that failed.
+pub(in crate::record) fn remove_failed_creation(dir: &RunDir) -> io::Result<()> {
     fs_err::remove_dir_all(dir.path())
 }
 

@@ -151,12 +151,12 @@ mod tests {
     use std::path::Path;
 
     use super::Store;
-    use crate::record::{FindError, RunEntry, store::list::Filter, testing::finished_run};
+    use crate::record::{FindError, RunEntry, store::list::RunFilter, testing::finished_run};
 
     fn list(root: &Path) -> Vec<RunEntry> {
         let list = Store::existing(root)
             .unwrap()
-            .runs(&Filter::default())
+            .runs(&RunFilter::default())
             .unwrap();
         assert!(list.unreadable.is_empty(), "{:?}", list.unreadable);
         list.runs

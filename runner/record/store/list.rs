@@ -22,7 +22,7 @@ use crate::{
 
 /// Which runs to list.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct RunFilter {
     /// Only those with one of these statuses; any, if there is none here.
     pub statuses: Vec<RunStatus>,
 }
@@ -38,7 +38,7 @@ pub struct Runs {
 
 impl Store {
     /// Lists the runs that a filter asks for.
-    pub fn runs(&self, filter: &Filter) -> Result<Runs, RecordError> {
+    pub fn runs(&self, filter: &RunFilter) -> Result<Runs, RecordError> {
         let mut list = self.listed()?;
         list.settle(RunEntry::ask_lock);
         if !filter.statuses.is_empty() {
@@ -141,19 +141,19 @@ impl Runs {
 mod tests {
     use std::path::Path;
 
-    use super::{Filter, Store};
+    use super::{RunFilter, Store};
     use crate::{
         model::{Counts, Outcome, Reason, RunStatus, Verdict},
         record::{
             RunEntry,
-            testing::{birth, end, entry, finished_run, ignore},
+            testing::{end, entry, finished_run, ignore, new_run},
         },
     };
 
     fn list(root: &Path) -> Vec<RunEntry> {
         let list = Store::existing(root)
             .unwrap()
-            .runs(&Filter::default())
+            .runs(&RunFilter::default())
             .unwrap();
         assert!(list.unreadable.is_empty(), "{:?}", list.unreadable);
         list.runs
@@ -163,7 +163,7 @@ mod tests {
     fn a_live_run_is_running_and_counts_its_rows() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let recorder = store.begin(birth(3), ignore).unwrap();
+        let recorder = store.begin(new_run(3), ignore).unwrap();
         recorder.record(vec![
             entry(0, 1, Outcome::Passed),
             entry(1, 1, Outcome::Failed),
@@ -188,7 +188,7 @@ mod tests {
     fn a_run_whose_owner_is_gone_is_shown_as_crashed_with_what_it_wrote() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let recorder = store.begin(birth(3), ignore).unwrap();
+        let recorder = store.begin(new_run(3), ignore).unwrap();
         recorder.record(vec![
             entry(0, 1, Outcome::Passed),
             entry(1, 1, Outcome::Failed),
@@ -210,11 +210,11 @@ mod tests {
         assert_eq!(run.counts, counts);
         assert_eq!(fs_err::read(&manifest).unwrap(), before);
 
-        let filter = Filter {
+        let filter = RunFilter {
             statuses: vec![RunStatus::Running],
         };
         assert!(store.runs(&filter).unwrap().runs.is_empty());
-        let filter = Filter {
+        let filter = RunFilter {
             statuses: vec![RunStatus::Incomplete],
         };
         assert_eq!(store.runs(&filter).unwrap().runs.len(), 1);
@@ -258,7 +258,7 @@ mod tests {
 
         let list = Store::existing(directory.path())
             .unwrap()
-            .runs(&Filter::default())
+            .runs(&RunFilter::default())
             .unwrap();
         assert_eq!(list.runs.len(), 1);
         assert_eq!(list.runs[0].dir, second.run_dir);

@@ -69,8 +69,8 @@ mod tests {
     use crate::{
         model::{Outcome, RunStatus},
         record::{
-            Asked, Rerun, Store,
-            testing::{birth, claim, crashed, end, entry, resume},
+            NextSession, Rerun, Store,
+            testing::{claim, crashed, end, entry, new_run, resume},
         },
     };
 
@@ -98,7 +98,7 @@ mod tests {
             recorder.record(vec![entry(0, number, Outcome::Passed)]);
         }
         let claimed = claim(&dir).unwrap();
-        assert_eq!(claimed.history(Asked::default()).unwrap().last_seq, 5);
+        assert_eq!(claimed.history(NextSession::default()).unwrap().last_seq, 5);
         assert_eq!(claimed.manifest().transitions.len(), 8);
     }
 
@@ -108,7 +108,7 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let (sender, receiver) = mpsc::channel();
         let recorder = store
-            .begin(birth(3), move |written| sender.send(written).unwrap())
+            .begin(new_run(3), move |written| sender.send(written).unwrap())
             .unwrap();
         let database = Connection::open(directory.path().join("runner.db")).unwrap();
         let counts = || -> (String, i64, i64) {

@@ -67,7 +67,7 @@ impl Store {
         self.root.path()
     }
 
-    /// Finds out now, and not in the middle of a birth.
+    /// Finds out now, and not while a run is being created.
     fn check_writable(&self) -> Result<(), RecordError> {
         let mut options = fs_err::OpenOptions::new();
         let path = self.root.lock();
@@ -86,12 +86,12 @@ mod tests {
     use std::path::Path;
 
     use super::Store;
-    use crate::record::{RecordError, RunEntry, store::list::Filter};
+    use crate::record::{RecordError, RunEntry, store::list::RunFilter};
 
     fn list(root: &Path) -> Vec<RunEntry> {
         let list = Store::existing(root)
             .unwrap()
-            .runs(&Filter::default())
+            .runs(&RunFilter::default())
             .unwrap();
         assert!(list.unreadable.is_empty(), "{:?}", list.unreadable);
         list.runs

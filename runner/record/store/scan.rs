@@ -18,7 +18,7 @@ const NO_RUN: &str = "lost+found";
 /// The manifests of a store, and what could not be read.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Manifests {
-    pub(in crate::record) manifests: Vec<Found>,
+    pub(in crate::record) manifests: Vec<FoundRun>,
     pub(in crate::record) unreadable: Vec<(PathBuf, RecordError)>,
 }
 
@@ -33,7 +33,7 @@ pub(in crate::record) struct Stamps {
 
 /// A run's manifest, as it was found.
 #[derive(Debug)]
-pub(in crate::record) struct Found {
+pub(in crate::record) struct FoundRun {
     pub(in crate::record) dir: RunDir,
     pub(in crate::record) stamp: Stamp,
     pub(in crate::record) manifest: Manifest,
@@ -50,7 +50,7 @@ impl Store {
         for (name, stamp) in stamps.found {
             let dir = self.root.run(&name);
             match read_as(&dir, name) {
-                Ok(manifest) => all.manifests.push(Found {
+                Ok(manifest) => all.manifests.push(FoundRun {
                     dir,
                     stamp,
                     manifest,

@@ -21,7 +21,7 @@ impl ShortIds {
     }
 
     pub(in crate::record) fn of_name<'a>(&self, name: &'a str) -> &'a str {
-        if !RunId::is_born(name) {
+        if !RunId::is_generated(name) {
             return name;
         }
         let ends = (0..=name.len() - SUFFIX).rev().map(|start| &name[start..]);

@@ -14,7 +14,7 @@ use crate::{
     record::{disk::durable, error::is_missing},
 };
 
-/// An entry of the content store that was used more recently stays: its run may be about to be born.
+/// An entry of the content store that was used more recently stays: its run may be about to be created.
 const ENTRY_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// A file in the content store.
@@ -36,7 +36,7 @@ impl StoreEntry {
         is_unused_since(self.used, now)
     }
 
-    /// Looks again whether nobody has used it for long; births touch every entry that they use.
+    /// Looks again whether nobody has used it for long; whoever creates a run touches every entry that it uses.
     pub(in crate::record) fn is_still_unused(&self, now: Timestamp) -> io::Result<bool> {
         let metadata = fs_err::symlink_metadata(&self.path)?;
         Ok(is_unused_since(modified(&metadata)?, now))
@@ -107,7 +107,7 @@ mod tests {
 
     use crate::record::{
         RecordError,
-        store::content::Content,
+        store::content::ContentStore,
         testing::{NOW, finished_run},
         upkeep::testing::{ALL, entry, later, store, used},
     };
@@ -127,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn while_a_birth_is_under_way_no_entry_goes() {
+    fn while_a_run_is_created_no_entry_goes() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         finished_run(root);
         used(root, NOW.parse().unwrap());
-        let birth = Content::open(root.join("store")).unwrap();
+        let new_run = ContentStore::open(root.join("store")).unwrap();
 
         let pruning = store(root).prune(&ALL, later()).unwrap();
         assert_eq!(pruning.runs.len(), 1);
@@ -140,7 +140,7 @@ mod tests {
             panic!("{:?}", pruning.failures);
         };
         assert!(entry(root, b"plugin").exists());
-        drop(birth);
+        drop(new_run);
         assert_eq!(store(root).prune(&ALL, later()).unwrap().entries.count, 2);
     }
 

@@ -16,9 +16,9 @@ use crate::record::{
 };
 
 /// A directory without a manifest that is younger may still become a run.
-const BIRTH_AGE: SignedDuration = SignedDuration::from_hours(1);
+const CREATION_AGE: SignedDuration = SignedDuration::from_hours(1);
 
-/// Directories of births that were aborted and of runs that were not deleted completely, and that belong to nobody.
+/// Directories of creations that were aborted and of runs that were not deleted completely, and that belong to nobody.
 pub(super) fn leftovers(root: &Root, now: Timestamp) -> io::Result<Vec<(PathBuf, u64)>> {
     let mut leftovers = Vec::new();
     for name in names(root.path())? {
@@ -36,7 +36,7 @@ pub(in crate::record) fn is_leftover(dir: &RunDir, now: Timestamp) -> bool {
     is_abandoned(dir, now) && stamp::is_gone(dir) && !lock::is_held(&dir.lock())
 }
 
-/// Tells whether a directory is one that was deleted in part, or is called like a run and is too old for a birth.
+/// Tells whether a directory is one that was deleted in part, or is called like a run and is too old for a creation.
 pub(in crate::record) fn is_abandoned(dir: &RunDir, now: Timestamp) -> bool {
     let Ok(metadata) = fs_err::symlink_metadata(dir.path()) else {
         return false;
@@ -45,11 +45,11 @@ pub(in crate::record) fn is_abandoned(dir: &RunDir, now: Timestamp) -> bool {
         return false;
     }
     let name = dir.path().file_name().and_then(|name| name.to_str());
-    let is_old = || modified(&metadata).is_ok_and(|at| now.duration_since(at) > BIRTH_AGE);
-    dir.is_being_deleted() || name.is_some_and(RunId::is_born) && is_old()
+    let is_old = || modified(&metadata).is_ok_and(|at| now.duration_since(at) > CREATION_AGE);
+    dir.is_being_deleted() || name.is_some_and(RunId::is_generated) && is_old()
 }
 
-/// Removes what an aborted birth left, unless it lives after all.
+/// Removes what an aborted creation left, unless it lives after all.
 pub(super) fn remove_leftover(dir: &RunDir, now: Timestamp) -> Result<bool, RecordError> {
     if !is_leftover(dir, now) {
         return Ok(false);
@@ -63,7 +63,7 @@ pub(super) fn remove_leftover(dir: &RunDir, now: Timestamp) -> Result<bool, Reco
         return Ok(false);
     }
     deletion::remove_directory(dir, lock)
-        .map_err(RecordError::io("remove what is left of a birth"))?;
+        .map_err(RecordError::io("remove what is left of a creation"))?;
     Ok(true)
 }
 
@@ -72,13 +72,13 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use crate::record::{
-        Policy,
+        PrunePolicy,
         testing::{NOW, finished_run},
         upkeep::testing::{ALL, entry, later, set_modified, store, used},
     };
 
     #[test]
-    fn what_an_interrupted_birth_left_goes_and_nothing_of_anybody_else() {
+    fn what_an_interrupted_creation_left_goes_and_nothing_of_anybody_else() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         finished_run(root);
@@ -104,8 +104,10 @@ mod tests {
         let lock = fs_err::File::open(root.join(live).join("lock")).unwrap();
         lock.try_lock().unwrap();
 
-        let dry = store(root).prunable(&Policy::default(), later()).unwrap();
-        let pruning = store(root).prune(&Policy::default(), later()).unwrap();
+        let dry = store(root)
+            .prunable(&PrunePolicy::default(), later())
+            .unwrap();
+        let pruning = store(root).prune(&PrunePolicy::default(), later()).unwrap();
         assert_eq!(pruning.leftovers, [(root.join(old), 0)]);
         assert_eq!(dry.leftovers, pruning.leftovers);
         assert_eq!(pruning.entries.count, 1);

@@ -73,7 +73,7 @@ mod tests {
     use super::Pinning;
     use crate::record::{
         ClaimError, Store,
-        testing::{NOW, birth, finished_run, ignore},
+        testing::{NOW, finished_run, ignore, new_run},
     };
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
     fn a_live_run_cannot_be_pinned() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let recorder = store.begin(birth(1), ignore).unwrap();
+        let recorder = store.begin(new_run(1), ignore).unwrap();
         let run = store.find("latest").unwrap();
         let error = run.pin(None, NOW.parse().unwrap()).unwrap_err();
         assert!(matches!(error, ClaimError::Held { .. }), "{error}");

@@ -1,4 +1,4 @@
-//! [`Policy`]: which runs `prune` is asked to delete. Pure.
+//! [`PrunePolicy`]: which runs `prune` is asked to delete. Pure.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,7 +15,7 @@ use crate::{
 
 /// Which runs are to go: those that any of these names.
 #[derive(Clone, Debug, Default)]
-pub struct Policy {
+pub struct PrunePolicy {
     /// These, whatever the rest says.
     pub runs: BTreeSet<RunId>,
     /// The rest speaks of runs with one of these statuses alone; of all, if there is none here. Where there is no rest, they
@@ -78,7 +78,7 @@ pub(in crate::record) struct Candidate {
     pub(in crate::record) content: BTreeSet<Digest>,
 }
 
-impl Policy {
+impl PrunePolicy {
     /// Says of every run, newest first, why it is to go; nothing if it stays.
     ///
     /// `sizes` are those of the entries of the content store. Of runs that are spared it says what it would say of others,
@@ -200,7 +200,7 @@ mod tests {
 
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{Candidate, Policy, Why};
+    use super::{Candidate, PrunePolicy, Why};
     use crate::{
         model::{Digest, RunStatus},
         record::disk::layout::RunId,
@@ -210,7 +210,7 @@ mod tests {
     const SHARED: u64 = 1000;
 
     /// Four runs of 100 bytes, 0 to 3 days old, which share 1000 bytes; the oldest alone has 50 more.
-    fn reasons(policy: &Policy, spared: &[usize]) -> Vec<Vec<Why>> {
+    fn reasons(policy: &PrunePolicy, spared: &[usize]) -> Vec<Vec<Why>> {
         let now: Timestamp = "2026-11-20T00:00:00Z".parse().unwrap();
         let (shared, own) = (Digest::of(b"shared"), Digest::of(b"own"));
         let runs: Vec<Candidate> = (0..4)
@@ -232,15 +232,15 @@ mod tests {
 
     #[test]
     fn no_policy_names_no_run() {
-        assert_eq!(reasons(&Policy::default(), &[]), [[]; 4]);
+        assert_eq!(reasons(&PrunePolicy::default(), &[]), [[]; 4]);
     }
 
     #[test]
     fn a_run_goes_if_any_policy_names_it() {
-        let policy = Policy {
+        let policy = PrunePolicy {
             older_than: Some(DAY),
             keep_last: Some(3),
-            ..Policy::default()
+            ..PrunePolicy::default()
         };
         let expected = [vec![], vec![], vec![Why::Old], vec![Why::Old, Why::Surplus]];
         assert_eq!(reasons(&policy, &[]), expected);
@@ -251,9 +251,9 @@ mod tests {
     #[test]
     fn the_oldest_go_until_the_rest_fits_with_what_it_shares() {
         let going = |max_bytes, spared: &[usize]| {
-            let policy = Policy {
+            let policy = PrunePolicy {
                 max_bytes: Some(max_bytes),
-                ..Policy::default()
+                ..PrunePolicy::default()
             };
             let is_going = |reasons: Vec<Why>| reasons == [Why::Size];
             reasons(&policy, spared)
@@ -271,27 +271,27 @@ mod tests {
 
     #[test]
     fn a_status_narrows_the_rest_and_without_a_rest_names_all_that_have_it() {
-        let cancelled = Policy {
+        let cancelled = PrunePolicy {
             statuses: vec![RunStatus::Cancelled],
-            ..Policy::default()
+            ..PrunePolicy::default()
         };
-        let named = |policy: &Policy, why: Why| {
+        let named = |policy: &PrunePolicy, why: Why| {
             let is_going = |reasons: Vec<Why>| reasons == [why];
             let reasons = reasons(policy, &[]);
             reasons.into_iter().map(is_going).collect::<Vec<_>>()
         };
         assert_eq!(named(&cancelled, Why::Status), [false, true, false, true]);
-        let newest = Policy {
+        let newest = PrunePolicy {
             keep_last: Some(1),
             ..cancelled.clone()
         };
         assert_eq!(named(&newest, Why::Surplus), [false, false, false, true]);
-        let old = Policy {
+        let old = PrunePolicy {
             older_than: Some(2 * DAY),
             ..cancelled.clone()
         };
         assert_eq!(named(&old, Why::Old), [false, false, false, true]);
-        let large = Policy {
+        let large = PrunePolicy {
             max_bytes: Some(0),
             ..cancelled
         };
@@ -300,9 +300,9 @@ mod tests {
 
     #[test]
     fn a_run_that_is_named_goes_and_no_other() {
-        let policy = Policy {
+        let policy = PrunePolicy {
             runs: [RunId::of_directory("run-2")].into(),
-            ..Policy::default()
+            ..PrunePolicy::default()
         };
         let expected = [vec![], vec![], vec![Why::Named], vec![]];
         assert_eq!(reasons(&policy, &[]), expected);
@@ -319,9 +319,9 @@ mod tests {
             bytes: 1,
             content: [].into(),
         };
-        let policy = Policy {
+        let policy = PrunePolicy {
             older_than: Some(Duration::ZERO),
-            ..Policy::default()
+            ..PrunePolicy::default()
         };
         assert_eq!(policy.reasons(&[run], &HashMap::new(), now), [[]]);
     }

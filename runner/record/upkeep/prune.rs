@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     entries::{StoreEntry, size_of, store_entries},
     leftovers::leftovers,
-    policy::{Candidate, Policy, Why},
+    policy::{Candidate, PrunePolicy, Why},
 };
 use crate::{
     model::{Digest, RunStatus},
@@ -22,7 +22,7 @@ use crate::{
         },
         error::RecordError,
         reading::run_entry::RunEntry,
-        store::{root::Store, scan::Found},
+        store::{root::Store, scan::FoundRun},
     },
 };
 
@@ -33,7 +33,7 @@ pub struct Pruning {
     pub runs: Vec<PrunedRun>,
     /// Runs that the policy names and that stay all the same.
     pub spared: Vec<(RunEntry, Spared)>,
-    /// Directories in which a birth was aborted, or from which a run was not deleted completely.
+    /// Directories in which a creation was aborted, or from which a run was not deleted completely.
     pub leftovers: Vec<(PathBuf, u64)>,
     /// Entries of the content store that no run needs any more.
     pub entries: Amount,
@@ -84,8 +84,8 @@ pub struct Amount {
 
 impl Store {
     /// Says what [`Store::prune`] would delete; writes nothing.
-    pub fn prunable(&self, policy: &Policy, now: Timestamp) -> Result<Pruning, RecordError> {
-        let mut survey = Survey::of(self, now)?;
+    pub fn prunable(&self, policy: &PrunePolicy, now: Timestamp) -> Result<Pruning, RecordError> {
+        let mut survey = RootSurvey::of(self, now)?;
         let mut pruning = survey.choose(policy, now);
         survey.forget(&pruning);
         for entry in survey.unused(now) {
@@ -98,9 +98,9 @@ impl Store {
 }
 
 /// Everything in a results root that may be deleted, at one moment.
-pub(in crate::record) struct Survey {
+pub(in crate::record) struct RootSurvey {
     /// Newest first.
-    pub(in crate::record) runs: Vec<Surveyed>,
+    pub(in crate::record) runs: Vec<SurveyedRun>,
     pub(in crate::record) leftovers: Vec<(PathBuf, u64)>,
     pub(in crate::record) entries: Vec<StoreEntry>,
     pub(in crate::record) unreadable: Vec<(PathBuf, RecordError)>,
@@ -109,7 +109,7 @@ pub(in crate::record) struct Survey {
 }
 
 /// A run and what decides about it.
-pub(in crate::record) struct Surveyed {
+pub(in crate::record) struct SurveyedRun {
     pub(in crate::record) run: RunEntry,
     pub(in crate::record) stamp: Stamp,
     spared: Option<Spared>,
@@ -117,7 +117,7 @@ pub(in crate::record) struct Surveyed {
     content: BTreeSet<Digest>,
 }
 
-impl Survey {
+impl RootSurvey {
     pub(in crate::record) fn of(store: &Store, now: Timestamp) -> Result<Self, RecordError> {
         // Before the manifests: an entry that is new by then is not here.
         let entries = store_entries(&store.root.content())
@@ -133,7 +133,7 @@ impl Survey {
         };
         for found in found.manifests {
             let dir = found.dir.path().to_owned();
-            match Surveyed::new(&found) {
+            match SurveyedRun::new(&found) {
                 Ok(run) => survey.runs.push(run),
                 Err(_) if stamp::is_gone(&RunDir::new(&dir)) => {}
                 Err(error) => survey.unreadable.push((dir, error)),
@@ -146,8 +146,8 @@ impl Survey {
     }
 
     /// Asks the policy about every run.
-    pub(in crate::record) fn choose(&self, policy: &Policy, now: Timestamp) -> Pruning {
-        let candidates: Vec<Candidate> = self.runs.iter().map(Surveyed::candidate).collect();
+    pub(in crate::record) fn choose(&self, policy: &PrunePolicy, now: Timestamp) -> Pruning {
+        let candidates: Vec<Candidate> = self.runs.iter().map(SurveyedRun::candidate).collect();
         let reasons = policy.reasons(&candidates, &self.sizes(), now);
 
         let mut pruning = Pruning {
@@ -211,8 +211,8 @@ impl Survey {
     }
 }
 
-impl Surveyed {
-    fn new(found: &Found) -> Result<Self, RecordError> {
+impl SurveyedRun {
+    fn new(found: &FoundRun) -> Result<Self, RecordError> {
         let mut run = RunEntry::of(&found.dir, &found.manifest);
         run.ask_lock()?;
         Ok(Self {

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use super::{
     entries::StoreEntry,
     leftovers::remove_leftover,
-    policy::Policy,
-    prune::{Amount, Pruning, Spared, Survey, Surveyed},
+    policy::PrunePolicy,
+    prune::{Amount, Pruning, RootSurvey, Spared, SurveyedRun},
 };
 use crate::{
     model::Digest,
@@ -33,15 +33,15 @@ use crate::{
     },
 };
 
-/// Births wait for the content store's lock for a second at most, so it is kept for no more entries than this.
+/// Whoever creates a run waits for the content store's lock for a second at most, so it is kept for no more entries than this.
 const BATCH: usize = 64;
 
 impl Store {
-    /// Deletes the runs that a policy names, what births left, and what no run needs of the content store.
+    /// Deletes the runs that a policy names, what aborted creations left, and what no run needs of the content store.
     ///
     /// What cannot be deleted is reported in [`Pruning::failures`], and the rest goes on.
-    pub fn prune(&self, policy: &Policy, now: Timestamp) -> Result<Pruning, RecordError> {
-        let mut survey = Survey::of(self, now)?;
+    pub fn prune(&self, policy: &PrunePolicy, now: Timestamp) -> Result<Pruning, RecordError> {
+        let mut survey = RootSurvey::of(self, now)?;
         let mut pruning = survey.choose(policy, now);
         self.remove_runs(&mut pruning, &mut survey, now);
         remove_leftovers(&mut pruning, now);
@@ -55,8 +55,8 @@ impl Store {
     }
 
     /// Deletes runs; `pruning` and `survey` know afterwards which are gone.
-    fn remove_runs(&self, pruning: &mut Pruning, survey: &mut Survey, now: Timestamp) {
-        let surveyed: HashMap<&RunId, &Surveyed> =
+    fn remove_runs(&self, pruning: &mut Pruning, survey: &mut RootSurvey, now: Timestamp) {
+        let surveyed: HashMap<&RunId, &SurveyedRun> =
             survey.runs.iter().map(|run| (&run.run.id, run)).collect();
         let mut gone = HashSet::new();
         for pruned in mem::take(&mut pruning.runs) {
@@ -86,17 +86,17 @@ impl Store {
     }
 
     /// Removes what processes have left that died while they wrote a file; what is in the content store goes by its age.
-    fn remove_temporaries(&self, survey: &Survey) {
+    fn remove_temporaries(&self, survey: &RootSurvey) {
         durable::sweep(self.root.path());
         for run in &survey.runs {
             durable::sweep(&run.run.dir);
         }
     }
 
-    /// Deletes entries of the content store that no run needs, a few at a time, while no birth is under way.
+    /// Deletes entries of the content store that no run needs, a few at a time, while no run is being created.
     fn remove_entries(
         &self,
-        survey: &Survey,
+        survey: &RootSurvey,
         now: Timestamp,
         failures: &mut Vec<(PathBuf, RecordError)>,
     ) -> Amount {
@@ -114,7 +114,7 @@ impl Store {
     fn remove_batch(
         &self,
         batch: &[&StoreEntry],
-        survey: &Survey,
+        survey: &RootSurvey,
         now: Timestamp,
         removed: &mut Amount,
     ) -> Result<(), RecordError> {
@@ -138,7 +138,7 @@ impl Store {
     }
 
     /// What runs need that are new or changed since the survey.
-    fn needed_since(&self, survey: &Survey) -> Result<HashSet<Digest>, RecordError> {
+    fn needed_since(&self, survey: &RootSurvey) -> Result<HashSet<Digest>, RecordError> {
         let known: HashMap<&str, Stamp> = survey
             .runs
             .iter()
@@ -218,11 +218,11 @@ mod tests {
     use crate::{
         model::{Digest, RunStatus},
         record::{
-            Blob, BlobSource, Policy, Spared,
-            store::content::Content,
-            testing::{NOW, birth, end, finished_run, ignore},
+            Blob, BlobSource, PrunePolicy, Spared,
+            store::content::ContentStore,
+            testing::{NOW, end, finished_run, ignore, new_run},
             upkeep::{
-                prune::Survey,
+                prune::RootSurvey,
                 testing::{ALL, entry, going, later, names, set_modified, store, used},
             },
         },
@@ -238,9 +238,9 @@ mod tests {
         let all = names(root);
         used(root, NOW.parse().unwrap());
 
-        let policy = Policy {
+        let policy = PrunePolicy {
             keep_last: Some(1),
-            ..Policy::default()
+            ..PrunePolicy::default()
         };
         let dry = store(root).prunable(&policy, later()).unwrap();
         assert_eq!(names(root), all);
@@ -275,9 +275,9 @@ mod tests {
         finished_run(root);
         let pinned = store(root).find("2026").unwrap();
         pinned.pin(None, NOW.parse().unwrap()).unwrap();
-        let crashed = store(root).begin(birth(1), ignore).unwrap();
+        let crashed = store(root).begin(new_run(1), ignore).unwrap();
         drop(crashed);
-        let live = store(root).begin(birth(1), ignore).unwrap();
+        let live = store(root).begin(new_run(1), ignore).unwrap();
         used(root, NOW.parse().unwrap());
 
         let pruning = store(root).prune(&ALL, later()).unwrap();
@@ -314,9 +314,9 @@ mod tests {
         let root = directory.path();
         finished_run(root);
         let ended = end(RunStatus::Completed, 1).now;
-        let policy = Policy {
+        let policy = PrunePolicy {
             older_than: Some(Duration::from_secs(60)),
-            ..Policy::default()
+            ..PrunePolicy::default()
         };
         let prunable = |seconds| {
             let now = ended + SignedDuration::from_secs(seconds);
@@ -326,23 +326,23 @@ mod tests {
     }
 
     #[test]
-    fn what_a_birth_used_since_the_survey_stays() {
+    fn what_a_new_run_used_since_the_survey_stays() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         fs_err::remove_dir_all(finished_run(root).run_dir).unwrap();
         used(root, NOW.parse().unwrap());
-        let survey = Survey::of(&store(root), later()).unwrap();
+        let survey = RootSurvey::of(&store(root), later()).unwrap();
         assert_eq!(survey.unused(later()).len(), 2);
 
-        // One entry is touched; a run that needs the other is born, by another user who cannot touch it.
+        // One entry is touched; a run that needs the other is created, by another user who cannot touch it.
         let blob = Blob {
             digest: Digest::of(b"plugin"),
             source: BlobSource::Bytes(b"plugin".as_slice().into()),
         };
-        let content = Content::open(root.join("store")).unwrap();
+        let content = ContentStore::open(root.join("store")).unwrap();
         content.add(&blob, SystemTime::from(later())).unwrap();
         drop(content);
-        let mut other = birth(1);
+        let mut other = new_run(1);
         other.blobs.retain(|blob| blob.digest == other.suite);
         let recorder = store(root).begin(other, ignore).unwrap();
         set_modified(&entry(root, b"suite"), NOW.parse().unwrap());

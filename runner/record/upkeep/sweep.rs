@@ -121,7 +121,7 @@ mod tests {
         model::{Outcome, Reason, RunStatus, Verdict},
         record::{
             Store,
-            testing::{birth, crashed, crashed_run, entry, finished_run, ignore, manifest, now},
+            testing::{crashed, crashed_run, entry, finished_run, ignore, manifest, new_run, now},
         },
     };
 
@@ -131,7 +131,7 @@ mod tests {
         let dir = crashed(directory.path());
         let done = crashed_run(directory.path(), 1, vec![entry(0, 1, Outcome::Passed)]);
         let store = Store::open(directory.path()).unwrap();
-        let alive = store.begin(birth(1), ignore).unwrap();
+        let alive = store.begin(new_run(1), ignore).unwrap();
         finished_run(directory.path());
 
         let manifests =

@@ -10,10 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     model::Digest,
-    record::{Filter, Policy, Pruning, Store, disk::layout},
+    record::{PrunePolicy, Pruning, RunFilter, Store, disk::layout},
 };
 
-pub(super) const ALL: Policy = Policy {
+pub(super) const ALL: PrunePolicy = PrunePolicy {
     runs: BTreeSet::new(),
     statuses: Vec::new(),
     older_than: None,
@@ -47,7 +47,7 @@ pub(super) fn used(root: &Path, at: Timestamp) {
 }
 
 pub(super) fn names(root: &Path) -> Vec<String> {
-    let list = store(root).runs(&Filter::default()).unwrap();
+    let list = store(root).runs(&RunFilter::default()).unwrap();
     list.runs.iter().map(|run| run.id.to_string()).collect()
 }
 

@@ -309,7 +309,7 @@ impl<'a> Order<'a> {
         let trial = &row.trial;
         let name = format!("{}@{}#{}", row.test, row.provider, row.repeat);
         if *trial != name || !self.providers.contains(row.provider.as_ref()) {
-            return Some(format!("{trial} is no trial of this run"));
+            return Some(format!("{trial} is not a trial of this run"));
         }
         let planned = self.manifest.metadata.planned_test_count;
         if row.ordinal >= planned {
@@ -371,7 +371,7 @@ fn file_problem(
     let path = directory.join(name);
     let length = match fs_err::symlink_metadata(&path) {
         Ok(metadata) if metadata.is_file() => metadata.len(),
-        Ok(_) => return Ok(Some("is no file".into())),
+        Ok(_) => return Ok(Some("is not a file".into())),
         Err(error) if is_missing(&error) => return Ok(Some("is missing".into())),
         Err(error) => return Err(RecordError::io("look at a file of a row")(error)),
     };

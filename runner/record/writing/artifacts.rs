@@ -21,13 +21,13 @@ use crate::{
 const MAX_INLINE_BYTES: usize = 64 * 1024;
 
 /// Writes the files of a run's attempts, before the rows that speak of them.
-pub(in crate::record) struct Artifacts {
+pub(in crate::record) struct ArtifactFiles {
     dir: RunDir,
     /// Directories with new entries. Many attempts share their parents, so they wait for the commit.
     unsynced: BTreeSet<PathBuf>,
 }
 
-impl Artifacts {
+impl ArtifactFiles {
     pub(in crate::record) fn new(dir: RunDir) -> Self {
         Self {
             dir,
@@ -113,8 +113,8 @@ impl Artifacts {
 
 /// Tells whether an output is short enough to stand in its row; of one that is not, no more is written than tells so.
 fn is_short(output: &Value) -> bool {
-    struct Room(usize);
-    impl io::Write for Room {
+    struct RoomLeft(usize);
+    impl io::Write for RoomLeft {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let left = self.0.checked_sub(bytes.len());
             self.0 = left.ok_or(io::ErrorKind::StorageFull)?;
@@ -125,7 +125,7 @@ fn is_short(output: &Value) -> bool {
             Ok(())
         }
     }
-    serde_json::to_writer(Room(MAX_INLINE_BYTES), output).is_ok()
+    serde_json::to_writer(RoomLeft(MAX_INLINE_BYTES), output).is_ok()
 }
 
 /// Tells whether an output would not be read back from its row as what it is, however short.
@@ -133,7 +133,7 @@ fn is_unreadable(output: &Value) -> bool {
     looks_stored(output) || row::is_deep(output)
 }
 
-struct NamedFile<'a> {
+struct AttemptFile<'a> {
     name: Cow<'a, str>,
     media_type: &'a str,
     body: Body<'a>,
@@ -146,14 +146,14 @@ enum Body<'a> {
 }
 
 /// The provider's own files, then what it wrote to standard error, then its log.
-fn files(attempt: &Attempt) -> Vec<NamedFile<'_>> {
-    let mut files: Vec<NamedFile<'_>> = attempt.artifacts.iter().map(NamedFile::of).collect();
+fn files(attempt: &Attempt) -> Vec<AttemptFile<'_>> {
+    let mut files: Vec<AttemptFile<'_>> = attempt.artifacts.iter().map(AttemptFile::of).collect();
     for (name, text) in [
         ("stdout.txt", &attempt.stdout),
         ("stderr.txt", &attempt.stderr),
     ] {
         if !text.is_empty() {
-            files.push(NamedFile {
+            files.push(AttemptFile {
                 name: free_name(&attempt.artifacts, name),
                 media_type: "text/plain",
                 body: Body::Bytes(text.as_bytes().into()),
@@ -161,7 +161,7 @@ fn files(attempt: &Attempt) -> Vec<NamedFile<'_>> {
         }
     }
     if !attempt.log.is_empty() {
-        files.push(NamedFile {
+        files.push(AttemptFile {
             name: free_name(&attempt.artifacts, "log.jsonl"),
             media_type: "application/jsonl",
             body: Body::Bytes(log_lines(&attempt.log).into()),
@@ -170,7 +170,7 @@ fn files(attempt: &Attempt) -> Vec<NamedFile<'_>> {
     files
 }
 
-impl<'a> NamedFile<'a> {
+impl<'a> AttemptFile<'a> {
     fn of(artifact: &'a Artifact) -> Self {
         Self {
             name: artifact.name.as_str().into(),
@@ -247,7 +247,7 @@ mod tests {
         record::{
             Row, RowOutput, RunReader, Store,
             disk::layout::RunDir,
-            testing::{birth, end, entry, ignore},
+            testing::{end, entry, ignore, new_run},
         },
     };
 
@@ -260,7 +260,7 @@ mod tests {
     fn files_are_on_disk_and_named_in_the_row() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let recorder = store.begin(birth(2000), ignore).unwrap();
+        let recorder = store.begin(new_run(2000), ignore).unwrap();
         let mut entry = entry(1234, 2, Outcome::Failed);
         entry.attempt.artifacts = vec![Artifact {
             name: "STDERR.txt".into(),
@@ -317,7 +317,7 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let deep = (0..120).fold(json!(1), |inner, _| json!([inner]));
         let reference = json!({ "artifact": "a", "sha256": "b", "bytes": 1 });
-        let recorder = store.begin(birth(2), ignore).unwrap();
+        let recorder = store.begin(new_run(2), ignore).unwrap();
         for (ordinal, output) in [&deep, &reference].into_iter().enumerate() {
             let mut entry = entry(ordinal as u64, 1, Outcome::Failed);
             entry.attempt.checks[0].actual = Some(output.clone());

@@ -22,7 +22,7 @@ use crate::{
         format::{line, manifest::Manifest},
         reading::{
             death,
-            history::{Asked, History},
+            history::{History, NextSession},
             reader::RunReader,
             run_entry::RunEntry,
         },
@@ -73,7 +73,7 @@ impl Claim {
         // Only now: until then the log's age is a sign of when its writer died.
         let moved = repaired.moved.map(|moved| moved.to_string());
         for told in moved.iter().chain(&restored) {
-            log::tell(&dir, told, now);
+            log::warn(&dir, told, now);
         }
         Ok(Self {
             root,
@@ -100,7 +100,7 @@ impl Claim {
     }
 
     /// What the rows come to, in the light of all sessions, and of one that is opened now.
-    pub fn history(&self, asked: Asked<'_>) -> Result<History, RecordError> {
+    pub fn history(&self, asked: NextSession<'_>) -> Result<History, RecordError> {
         let history = self.reader().history_with(asked)?;
         line::check_version(&self.dir.index(), history.version)?;
         Ok(history)
@@ -153,10 +153,10 @@ mod tests {
     use crate::{
         model::{Outcome, Reason, RunStatus, Stage, StopMode},
         record::{
-            Asked, ClaimError, Store,
+            ClaimError, NextSession, Store,
             disk::lock,
             format::request::{self, Holding},
-            testing::{actor, birth, claim, crashed, entry, ignore, manifest, now, resume},
+            testing::{actor, claim, crashed, entry, ignore, manifest, new_run, now, resume},
         },
     };
 
@@ -174,7 +174,7 @@ mod tests {
     fn a_claim_closes_the_session_of_a_crashed_run_with_what_it_had_in_flight() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let mut recorder = store.begin(birth(3), ignore).unwrap();
+        let mut recorder = store.begin(new_run(3), ignore).unwrap();
         recorder.set_stage(Stage::Run).unwrap();
         let inflight = recorder.inflight();
         for (slot, ordinal) in [(0, 0), (1, 2)] {
@@ -214,7 +214,10 @@ mod tests {
                 "scenario.toml"
             ]
         );
-        assert_eq!(claimed.history(Asked::default()).unwrap().deaths[&2], 1);
+        assert_eq!(
+            claimed.history(NextSession::default()).unwrap().deaths[&2],
+            1
+        );
         drop(claimed);
         let before = fs_err::read(dir.join("benchmark.json")).unwrap();
         drop(claim(&dir).unwrap());

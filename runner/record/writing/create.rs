@@ -1,4 +1,4 @@
-//! The birth of a run: what must be on disk before anything happens.
+//! Creating a run: what must be on disk before anything happens.
 
 use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     log,
     recorder::{Begun, Locks, Recorder, WRITER},
-    reserve::{Place, enter, pass},
+    reserve::{ReservedDirectory, enter, pass},
     writer::Written,
 };
 use crate::{
@@ -29,18 +29,18 @@ use crate::{
             sandbox::ManifestGrants,
         },
         store::{
-            content::{Blob, Content},
+            content::{Blob, ContentStore},
             deletion,
             root::Store,
         },
     },
 };
 
-/// Everything a run is born with.
+/// Everything a run is created with.
 #[derive(Clone, Debug)]
-pub struct Birth {
+pub struct NewRun {
     /// The scenario.
-    pub scenario: BirthScenario,
+    pub scenario: NewRunScenario,
     /// The digest of the plan.
     pub plan_digest: Digest,
     /// How many trials are planned.
@@ -48,7 +48,7 @@ pub struct Birth {
     /// The digest of the normalised tests; one of `blobs`.
     pub suite: Digest,
     /// The providers, in the scenario's order.
-    pub providers: Vec<BirthProvider>,
+    pub providers: Vec<NewRunProvider>,
     /// What the run needs for as long as it exists: plugins, tests, attachments.
     pub blobs: Vec<Blob>,
     /// Which tests and providers the command line asked for.
@@ -61,9 +61,9 @@ pub struct Birth {
     pub now: Timestamp,
 }
 
-/// The scenario a run is born with.
+/// The scenario a run is created with.
 #[derive(Clone, Debug)]
-pub struct BirthScenario {
+pub struct NewRunScenario {
     /// Its name.
     pub name: String,
     /// Its path, as given.
@@ -72,12 +72,12 @@ pub struct BirthScenario {
     pub text: Arc<str>,
 }
 
-/// A provider a run is born with.
+/// A provider a run is created with.
 #[derive(Clone, Debug)]
-pub struct BirthProvider {
+pub struct NewRunProvider {
     /// Its name.
     pub name: String,
-    /// The digest of its plugin; one of the birth's blobs.
+    /// The digest of its plugin; one of the run's blobs.
     pub plugin_sha256: Digest,
     /// `component` or `command`.
     pub kind: String,
@@ -94,70 +94,70 @@ pub struct BirthProvider {
 }
 
 impl Store {
-    /// Gives birth to a run. `acks` is called on the recorder's thread, once for every commit, in order; it must not block.
+    /// Creates a run. `acks` is called on the recorder's thread, once for every commit, in order; it must not block.
     pub fn begin(
         &self,
-        birth: Birth,
+        new_run: NewRun,
         acks: impl Fn(Written) + Send + 'static,
     ) -> Result<Recorder, RecordError> {
-        give(&self.root, self.session_lock(&self.root)?, birth, acks)
+        create(&self.root, self.session_lock(&self.root)?, new_run, acks)
     }
 
-    /// Gives birth to a run in a directory that was taken for it.
+    /// Creates a run in a directory that was taken for it.
     pub fn begin_in(
         &self,
-        place: Place,
-        birth: Birth,
+        place: ReservedDirectory,
+        new_run: NewRun,
         acks: impl Fn(Written) + Send + 'static,
     ) -> Result<Recorder, RecordError> {
-        give_in(place, birth, acks)
+        create_in(place, new_run, acks)
     }
 }
 
-/// Gives birth; on failure nothing is left that looks like a run.
-pub(in crate::record) fn give(
+/// Creates a run; on failure nothing is left that looks like a run.
+pub(in crate::record) fn create(
     root: &Root,
     root_lock: Arc<Lock>,
-    birth: Birth,
+    new_run: NewRun,
     acks: impl Fn(Written) + Send + 'static,
 ) -> Result<Recorder, RecordError> {
-    let (id, dir) = make_directory(root, &birth, random_suffix)
+    let (id, dir) = make_directory(root, &new_run, random_suffix)
         .map_err(RecordError::io("create a run directory"))?;
-    let recorder = enter(&dir, birth.now).and_then(|run_lock| {
-        let place = Place {
+    let recorder = enter(&dir, new_run.now).and_then(|run_lock| {
+        let place = ReservedDirectory {
             id,
             dir: dir.clone(),
             locks: Locks::new(run_lock, root_lock),
         };
-        fill(root, place, birth, acks)
+        fill(root, place, new_run, acks)
     });
     if recorder.is_err()
-        && let Err(error) = deletion::remove_failed_birth(&dir)
+        && let Err(error) = deletion::remove_failed_creation(&dir)
     {
-        tracing::warn!("cannot remove what is left of a failed birth: {error}");
+        tracing::warn!("cannot remove what is left of a failed creation: {error}");
     }
     recorder
 }
 
-/// Gives birth to a run in a directory that was reserved for it.
-pub(in crate::record) fn give_in(
-    place: Place,
-    birth: Birth,
+/// Creates a run in a directory that was reserved for it.
+pub(in crate::record) fn create_in(
+    place: ReservedDirectory,
+    new_run: NewRun,
     acks: impl Fn(Written) + Send + 'static,
 ) -> Result<Recorder, RecordError> {
-    fill(&place.dir.root(), place, birth, acks)
+    fill(&place.dir.root(), place, new_run, acks)
 }
 
 /// Makes a directory that nobody else has, however many runs begin at the same instant.
 fn make_directory(
     root: &Root,
-    birth: &Birth,
+    new_run: &NewRun,
     mut suffix: impl FnMut() -> u32,
 ) -> io::Result<(RunId, RunDir)> {
     loop {
-        let id = RunId::new(birth.now, suffix());
+        let id = RunId::new(new_run.now, suffix());
         let dir = root.run(id.as_str());
-        match modes::create_directory(dir.path(), birth.has_secrets) {
+        match modes::create_directory(dir.path(), new_run.has_secrets) {
             Ok(()) => return Ok((id, dir)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -167,16 +167,16 @@ fn make_directory(
 
 fn fill(
     root: &Root,
-    place: Place,
-    birth: Birth,
+    place: ReservedDirectory,
+    new_run: NewRun,
     acks: impl Fn(Written) + Send + 'static,
 ) -> Result<Recorder, RecordError> {
     let failed = || RecordError::io("fill a run directory");
-    let Place { id, dir, locks } = place;
-    close(&dir, &birth);
-    let (content, replaced) = store(root, &birth)?;
+    let ReservedDirectory { id, dir, locks } = place;
+    close(&dir, &new_run);
+    let (content, replaced) = store(root, &new_run)?;
     pass("content").map_err(failed())?;
-    durable::create(&dir.scenario(), birth.scenario.text.as_bytes())
+    durable::create(&dir.scenario(), new_run.scenario.text.as_bytes())
         .map_err(RecordError::io("copy the scenario"))?;
     pass("scenario").map_err(failed())?;
     let mut options = fs_err::OpenOptions::new();
@@ -186,15 +186,15 @@ fn fill(
     let inflight = InFlight::create(&dir.inflight(), 1).map_err(failed())?;
     pass("files").map_err(failed())?;
 
-    let now = birth.now;
-    let manifest = manifest(birth, &id);
+    let now = new_run.now;
+    let manifest = manifest(new_run, &id);
     manifest.write(&dir.manifest(), "birth")?;
     durable::sync_directory(root.path()).map_err(RecordError::io("sync the results root"))?;
     // Now the manifest keeps the entries from being removed.
     drop(content);
     // Only now: a log that an interrupted creation leaves would keep the next one out of the directory.
     for told in &replaced {
-        log::tell(&dir, told, now);
+        log::warn(&dir, told, now);
     }
     pass("born").map_err(failed())?;
     Recorder::start(
@@ -213,8 +213,8 @@ fn fill(
 }
 
 /// Shuts others out of the directory of a run with secrets, as far as it can be.
-pub(in crate::record) fn close(dir: &RunDir, birth: &Birth) {
-    if birth.has_secrets
+pub(in crate::record) fn close(dir: &RunDir, new_run: &NewRun) {
+    if new_run.has_secrets
         && let Err(error) = modes::close(dir.path())
     {
         tracing::warn!("others may read what is recorded: {error}");
@@ -224,66 +224,66 @@ pub(in crate::record) fn close(dir: &RunDir, birth: &Birth) {
 /// Puts into the content store what the run needs for as long as it exists, and says what it has replaced there.
 pub(in crate::record) fn store(
     root: &Root,
-    birth: &Birth,
-) -> Result<(Content, Vec<String>), RecordError> {
-    let content = Content::open(root.content())?;
+    new_run: &NewRun,
+) -> Result<(ContentStore, Vec<String>), RecordError> {
+    let content = ContentStore::open(root.content())?;
     let mut replaced = Vec::new();
-    for blob in &birth.blobs {
-        replaced.extend(content.add(blob, birth.now.into())?);
+    for blob in &new_run.blobs {
+        replaced.extend(content.add(blob, new_run.now.into())?);
     }
     Ok((content, replaced))
 }
 
-/// The manifest of a run that is born, with its first session open.
-fn manifest(birth: Birth, id: &RunId) -> Manifest {
-    let content: BTreeSet<Digest> = birth.blobs.iter().map(|blob| blob.digest).collect();
+/// The manifest of a run that is created, with its first session open.
+fn manifest(new_run: NewRun, id: &RunId) -> Manifest {
+    let content: BTreeSet<Digest> = new_run.blobs.iter().map(|blob| blob.digest).collect();
     let mut manifest = Manifest {
         format: FORMAT,
         run_id: id.to_string(),
         runner_version: env!("CARGO_PKG_VERSION").to_owned(),
         scenario: ManifestScenario {
-            name: birth.scenario.name,
-            path: birth.scenario.path_as_given,
-            sha256: Digest::of(birth.scenario.text.as_bytes()),
+            name: new_run.scenario.name,
+            path: new_run.scenario.path_as_given,
+            sha256: Digest::of(new_run.scenario.text.as_bytes()),
         },
-        created_at: birth.now,
+        created_at: new_run.now,
         metadata: Metadata {
-            planned_test_count: birth.planned,
-            plan_digest: birth.plan_digest,
-            suite: birth.suite,
+            planned_test_count: new_run.planned,
+            plan_digest: new_run.plan_digest,
+            suite: new_run.suite,
         },
-        providers: birth
+        providers: new_run
             .providers
             .into_iter()
-            .map(BirthProvider::manifest)
+            .map(NewRunProvider::manifest)
             .collect(),
         content: content.into_iter().collect(),
-        selection: birth.selection,
-        options: birth.options,
+        selection: new_run.selection,
+        options: new_run.options,
         status: RunStatus::Running,
         reason: None,
         signal: None,
         stage: Stage::Plan,
         verdict: Verdict::None,
         counts: ManifestCounts::from(Counts {
-            planned: birth.planned,
+            planned: new_run.planned,
             ..Counts::default()
         }),
-        started_at: birth.now,
+        started_at: new_run.now,
         completed_at: None,
         sessions: Vec::new(),
         transitions: Vec::new(),
         pinned: None,
         others: Others::new(),
     };
-    manifest.open(WRITER, birth.now);
+    manifest.open(WRITER, new_run.now);
     manifest
 }
 
 /// Plans a run anew that failed to begin; its sessions and transitions stay.
-pub(in crate::record) fn replan(manifest: &mut Manifest, birth: Birth) {
+pub(in crate::record) fn replan(manifest: &mut Manifest, new_run: NewRun) {
     let id = RunId::of_directory(&manifest.run_id);
-    let planned = self::manifest(birth, &id);
+    let planned = self::manifest(new_run, &id);
     *manifest = Manifest {
         status: manifest.status,
         created_at: manifest.created_at,
@@ -297,7 +297,7 @@ pub(in crate::record) fn replan(manifest: &mut Manifest, birth: Birth) {
     };
 }
 
-impl BirthProvider {
+impl NewRunProvider {
     /// The provider as the manifest of its run has it.
     pub fn manifest(self) -> ManifestProvider {
         ManifestProvider {
@@ -323,7 +323,7 @@ mod tests {
         model::Digest,
         record::{
             BlobSource, RecordError, Store,
-            testing::{birth, ignore},
+            testing::{ignore, new_run},
         },
     };
 
@@ -332,22 +332,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = Root::new(directory.path());
         let mut suffixes = [7, 7, 7, 8].into_iter();
-        let mut make = || make_directory(&root, &birth(1), || suffixes.next().unwrap()).unwrap();
+        let mut make = || make_directory(&root, &new_run(1), || suffixes.next().unwrap()).unwrap();
         let ((first, _), (second, _)) = (make(), make());
         assert_eq!(first.as_str(), "2026-11-20_04-39-12-123-00000007");
         assert_eq!(second.as_str(), "2026-11-20_04-39-12-123-00000008");
 
         let store = Store::open(directory.path()).unwrap();
-        let first = store.begin(birth(1), ignore).unwrap();
-        let second = store.begin(birth(1), ignore).unwrap();
+        let first = store.begin(new_run(1), ignore).unwrap();
+        let second = store.begin(new_run(1), ignore).unwrap();
         assert_ne!(first.run_dir(), second.run_dir());
     }
 
     #[test]
-    fn a_run_is_born_with_its_scenario_and_its_blobs() {
+    fn a_run_is_created_with_its_scenario_and_its_blobs() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let recorder = store.begin(birth(1), ignore).unwrap();
+        let recorder = store.begin(new_run(1), ignore).unwrap();
         let scenario = recorder.run_dir().join("scenario.toml");
         assert_eq!(
             fs_err::read_to_string(scenario).unwrap(),
@@ -358,16 +358,16 @@ mod tests {
     }
 
     #[test]
-    fn a_birth_that_fails_leaves_nothing_that_looks_like_a_run() {
+    fn a_creation_that_fails_leaves_nothing_that_looks_like_a_run() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let mut birth = birth(1);
-        birth.blobs[0].digest = Digest::of(b"something else");
+        let mut new_run = new_run(1);
+        new_run.blobs[0].digest = Digest::of(b"something else");
         let path = directory.path().join("plugin.wasm");
         fs_err::write(&path, "plugin").unwrap();
-        birth.blobs[0].source = BlobSource::File(path);
+        new_run.blobs[0].source = BlobSource::File(path);
 
-        let error = store.begin(birth, ignore).err().unwrap();
+        let error = store.begin(new_run, ignore).err().unwrap();
         assert!(matches!(error, RecordError::Changed { .. }), "{error}");
         let mut left: Vec<_> = directory
             .path()

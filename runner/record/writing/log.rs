@@ -18,7 +18,7 @@ pub(in crate::record) fn open(dir: &RunDir) -> io::Result<File> {
 }
 
 /// Warns, and leaves a line in the run's log. That a log cannot be written keeps nobody from working.
-pub(in crate::record) fn tell(dir: &RunDir, text: &str, now: Timestamp) {
+pub(in crate::record) fn warn(dir: &RunDir, text: &str, now: Timestamp) {
     let name = dir.path().file_name().unwrap_or_default();
     tracing::warn!("run `{}`: {text}", name.display());
     let line = format!("{now:.6}  WARN runner::record: {}\n", visible_line(text));

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     claim::Claim,
-    create::{self, Birth},
+    create::{self, NewRun},
     log,
     recorder::{self, Begun, Recorder},
     scenario_copy,
@@ -24,7 +24,7 @@ use crate::{
             request::Holding,
             rerun::Rerun,
         },
-        store::content::Content,
+        store::content::ContentStore,
     },
 };
 
@@ -45,7 +45,7 @@ pub struct Opening {
     pub options: Value,
     /// What a run is planned with from now on: one that failed to begin and so has no rows, or one that adopts another
     /// plan, whose trials that have changed are `rerun`.
-    pub replanned: Option<Birth>,
+    pub replanned: Option<NewRun>,
 }
 
 impl Claim {
@@ -66,9 +66,9 @@ impl Claim {
         } = self;
         let is_adopting = matches!(opening.rerun, Some(Rerun::Changed(_)));
         let content = match opening.replanned {
-            Some(birth) if is_adopting || !has_begun && manifest.status == RunStatus::Failed => {
-                create::close(&dir, &birth);
-                Some(replan(&root, &dir, &mut manifest, birth)?)
+            Some(new_run) if is_adopting || !has_begun && manifest.status == RunStatus::Failed => {
+                create::close(&dir, &new_run);
+                Some(replan(&root, &dir, &mut manifest, new_run)?)
             }
             Some(_) => {
                 return Err(RecordError::HasRows {
@@ -77,7 +77,7 @@ impl Claim {
             }
             None => None,
         };
-        // A run that failed to begin has those of its birth.
+        // A run that failed to begin has those with which it was created.
         if has_begun || manifest.status != RunStatus::Failed {
             manifest.counts = opening.counts.into();
         }
@@ -129,20 +129,20 @@ fn replan(
     root: &Root,
     dir: &RunDir,
     manifest: &mut Manifest,
-    birth: Birth,
-) -> Result<Content, RecordError> {
-    let (content, mut replaced) = create::store(root, &birth)?;
+    new_run: NewRun,
+) -> Result<ContentStore, RecordError> {
+    let (content, mut replaced) = create::store(root, &new_run)?;
     replaced.extend(scenario_copy::replace(
         &content,
         dir,
         manifest.scenario.sha256,
-        &birth.scenario.text,
-        birth.now,
+        &new_run.scenario.text,
+        new_run.now,
     )?);
     for told in &replaced {
-        log::tell(dir, told, birth.now);
+        log::warn(dir, told, new_run.now);
     }
-    create::replan(manifest, birth);
+    create::replan(manifest, new_run);
     Ok(content)
 }
 
@@ -153,10 +153,10 @@ mod tests {
     use crate::{
         model::{Counts, Digest, Outcome, Reason, RunStatus, Verdict},
         record::{
-            Asked, CancelError, Opening, RecordError, Rerun, RunReader, Store,
+            CancelError, NextSession, Opening, RecordError, Rerun, RunReader, Store,
             testing::{
-                actor, birth, claim, crashed, crashed_run, end, entry, finished_run, ignore,
-                manifest, now, resume,
+                actor, claim, crashed, crashed_run, end, entry, finished_run, ignore, manifest,
+                new_run, now, resume,
             },
         },
     };
@@ -189,7 +189,7 @@ mod tests {
             counts: Counts::default(),
             is_forced: false,
             options: serde_json::json!({}),
-            replanned: Some(birth(1)),
+            replanned: Some(new_run(1)),
         };
         let refused = claimed.open(opening, ignore).err().unwrap();
         assert!(matches!(refused, RecordError::HasRows { .. }), "{refused}");
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(claimed.manifest().status, RunStatus::Completed);
         assert!(
             claimed
-                .history(Asked::default())
+                .history(NextSession::default())
                 .unwrap()
                 .state
                 .is_complete()
@@ -308,7 +308,11 @@ mod tests {
                 now: now(),
                 opened_by: "resume",
                 rerun: None,
-                counts: claimed.history(Asked::default()).unwrap().state.counts(),
+                counts: claimed
+                    .history(NextSession::default())
+                    .unwrap()
+                    .state
+                    .counts(),
                 is_forced,
                 options: before.options.clone(),
                 replanned: None,
@@ -323,24 +327,28 @@ mod tests {
     fn a_run_that_failed_is_planned_anew() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let recorder = store.begin(birth(3), ignore).unwrap();
+        let recorder = store.begin(new_run(3), ignore).unwrap();
         let dir = recorder.run_dir().to_owned();
         let mut failed = end(RunStatus::Failed, 3);
         failed.reason = Some(Reason::Plugin);
         recorder.finish(&failed).unwrap();
 
         let open = |dir: &Path| {
-            let mut reborn = birth(7);
-            reborn.scenario.text = "name = \"new\"\n".into();
+            let mut replanned = new_run(7);
+            replanned.scenario.text = "name = \"new\"\n".into();
             let claimed = claim(dir).unwrap();
             let opening = Opening {
                 now: now(),
                 opened_by: "resume",
                 rerun: None,
-                counts: claimed.history(Asked::default()).unwrap().state.counts(),
+                counts: claimed
+                    .history(NextSession::default())
+                    .unwrap()
+                    .state
+                    .counts(),
                 is_forced: false,
                 options: serde_json::json!({}),
-                replanned: Some(reborn),
+                replanned: Some(replanned),
             };
             claimed.open(opening, ignore)
         };

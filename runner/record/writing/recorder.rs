@@ -10,7 +10,7 @@ use std::{
 use fs_err::File;
 
 use super::{
-    artifacts::Artifacts,
+    artifacts::ArtifactFiles,
     log,
     writer::{Job, Writer, Written},
 };
@@ -20,7 +20,7 @@ use crate::{
         disk::{
             durable,
             layout::{ContentPaths, Root, RunDir, RunId},
-            lock::{Lock, Spot},
+            lock::{FilePlace, Lock},
         },
         error::RecordError,
         format::{
@@ -44,7 +44,7 @@ pub struct Recorder {
     // The order matters: locks are let go after the last row is written.
     writer: Writer,
     /// Where the run's lock is.
-    lock: Spot,
+    lock: FilePlace,
     manifest: Manifest,
     inflight: InFlight,
     id: RunId,
@@ -106,10 +106,10 @@ impl Recorder {
         } = begun;
         let failed = || RecordError::io("start the thread that writes");
         let lock = locks.run.spot().map_err(failed())?;
-        let ground = vec![lock.clone(), Spot::of(&index).map_err(failed())?];
+        let ground = vec![lock.clone(), FilePlace::of(&index).map_err(failed())?];
         let database = live::project(&root, &dir, &manifest);
         let job = Job {
-            artifacts: Artifacts::new(dir.clone()),
+            artifacts: ArtifactFiles::new(dir.clone()),
             index,
             ground,
             session: manifest.session(),
@@ -197,12 +197,12 @@ impl Recorder {
     /// Commits what was handed over, closes the session, and lets the run go. A run that has begun does not become `failed`
     /// but `incomplete`: what it became is in the manifest that is given back.
     pub fn finish(self, end: &End) -> Result<Finished, RecordError> {
-        let (finished, ()) = self.finish_telling(end, |_| ())?;
+        let (finished, ()) = self.finish_with(end, |_| ())?;
         Ok(finished)
     }
 
     /// The same; `tell` is called with what the run became, while nobody else can have the run yet.
-    pub fn finish_telling<T>(
+    pub fn finish_with<T>(
         self,
         end: &End,
         tell: impl FnOnce(RunStatus) -> T,
@@ -300,7 +300,7 @@ mod tests {
         model::{Counts, Outcome, Reason, RunStatus, Stage},
         record::{
             Manifest, Opening, RecordError, RunReader, Store,
-            testing::{birth, claim, crashed, end, entry, ignore, now, resume},
+            testing::{claim, crashed, end, entry, ignore, new_run, now, resume},
         },
     };
 
@@ -310,7 +310,7 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let (sender, receiver) = mpsc::channel();
         let recorder = store
-            .begin(birth(100), move |written| sender.send(written).unwrap())
+            .begin(new_run(100), move |written| sender.send(written).unwrap())
             .unwrap();
         let reader = RunReader::open(recorder.run_dir()).unwrap();
 
@@ -340,17 +340,20 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_tells_the_run_from_birth_to_end() {
+    fn the_manifest_describes_the_run_from_creation_to_end() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let mut recorder = store.begin(birth(2), ignore).unwrap();
+        let mut recorder = store.begin(new_run(2), ignore).unwrap();
         let read = |dir: &std::path::Path| RunReader::open(dir).unwrap().manifest().clone();
 
-        let born: Manifest = read(recorder.run_dir());
-        assert_eq!(born, recorder.manifest);
-        assert_eq!(born.metadata.planned_test_count, 2);
-        assert_eq!((born.status, born.stage), (RunStatus::Running, Stage::Plan));
-        assert_eq!(born.completed_at, None);
+        let created: Manifest = read(recorder.run_dir());
+        assert_eq!(created, recorder.manifest);
+        assert_eq!(created.metadata.planned_test_count, 2);
+        assert_eq!(
+            (created.status, created.stage),
+            (RunStatus::Running, Stage::Plan)
+        );
+        assert_eq!(created.completed_at, None);
         recorder.set_stage(Stage::Run).unwrap();
         assert_eq!(read(recorder.run_dir()).stage, Stage::Run);
 
@@ -379,7 +382,7 @@ mod tests {
     fn a_run_cannot_end_as_running() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let recorder = store.begin(birth(1), ignore).unwrap();
+        let recorder = store.begin(new_run(1), ignore).unwrap();
         let error = recorder.finish(&end(RunStatus::Running, 1)).unwrap_err();
         assert!(matches!(error, RecordError::Transition(_)), "{error}");
     }

@@ -253,7 +253,7 @@ mod tests {
         record::{
             RunReader, Store,
             disk::layout::RunDir,
-            testing::{birth, claim, crashed_run, end, entry, fast_directory, ignore, resume},
+            testing::{claim, crashed_run, end, entry, fast_directory, ignore, new_run, resume},
         },
     };
 
@@ -262,7 +262,7 @@ mod tests {
     /// A run that has ended incomplete with all its rows, and their bytes.
     fn run(root: &Path) -> (RunDir, Vec<u8>) {
         let store = Store::open(root).unwrap();
-        let recorder = store.begin(birth(ROWS), ignore).unwrap();
+        let recorder = store.begin(new_run(ROWS), ignore).unwrap();
         for ordinal in 0..ROWS {
             let mut entry = entry(ordinal, 1, Outcome::Passed);
             entry.attempt.output = Some("zwölf ✓".into());
@@ -293,7 +293,7 @@ mod tests {
             fs_err::write(dir.index(), &bytes[..length]).unwrap();
             let history = claim(dir.path())
                 .unwrap()
-                .history(crate::record::Asked::default())
+                .history(crate::record::NextSession::default())
                 .unwrap();
 
             let whole = whole_rows(&bytes, length);
@@ -354,7 +354,7 @@ mod tests {
 
         let history = claim(dir.path())
             .unwrap()
-            .history(crate::record::Asked::default())
+            .history(crate::record::NextSession::default())
             .unwrap();
         assert_eq!(fs_err::read(dir.index()).unwrap(), bytes);
         assert_eq!((history.damaged_lines, history.last_seq), (1, ROWS));

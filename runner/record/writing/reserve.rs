@@ -18,9 +18,9 @@ use crate::record::{
     store::{deletion, root::Store},
 };
 
-/// A directory that nobody else begins a run in.
+/// A directory that nobody else creates a run in.
 #[derive(Debug)]
-pub struct Place {
+pub struct ReservedDirectory {
     pub(super) id: RunId,
     pub(super) dir: RunDir,
     pub(super) locks: Locks,
@@ -29,14 +29,22 @@ pub struct Place {
 impl Store {
     /// Takes a directory of the caller's choice for a run, which may be there if nothing is in it; `None` if a run is in it.
     /// The run's id is the directory's name, and its root the directory's parent.
-    pub fn reserve(&self, dir: &Path, now: Timestamp) -> Result<Option<Place>, RecordError> {
+    pub fn reserve(
+        &self,
+        dir: &Path,
+        now: Timestamp,
+    ) -> Result<Option<ReservedDirectory>, RecordError> {
         let dir = RunDir::real(dir);
         take(&dir, self.session_lock(&dir.root())?, now)
     }
 }
 
-/// Takes a directory that is missing, empty, or left over from a birth that was interrupted; `None` if a run is there.
-fn take(dir: &RunDir, root_lock: Arc<Lock>, now: Timestamp) -> Result<Option<Place>, RecordError> {
+/// Takes a directory that is missing, empty, or left over from a creation that was interrupted; `None` if a run is there.
+fn take(
+    dir: &RunDir,
+    root_lock: Arc<Lock>,
+    now: Timestamp,
+) -> Result<Option<ReservedDirectory>, RecordError> {
     let name = dir.path().file_name().and_then(|name| name.to_str());
     let id = RunId::of_directory(name.ok_or_else(|| RecordError::NoName {
         path: dir.path().to_owned(),
@@ -65,7 +73,7 @@ fn take(dir: &RunDir, root_lock: Arc<Lock>, now: Timestamp) -> Result<Option<Pla
         Err(_) if has_run(dir) => return Ok(None),
         unused => unused?,
     }
-    Ok(Some(Place {
+    Ok(Some(ReservedDirectory {
         id,
         dir: dir.clone(),
         locks: Locks::new(run_lock, root_lock),
@@ -76,7 +84,7 @@ fn has_run(dir: &RunDir) -> bool {
     Stamp::of(dir).is_ok_and(|stamp| stamp.is_some())
 }
 
-/// Takes the lock of a directory in which a run is to be born.
+/// Takes the lock of a directory in which a run is to be created.
 pub(super) fn enter(dir: &RunDir, now: Timestamp) -> Result<Lock, RecordError> {
     let failed = || RecordError::io("fill a run directory");
     pass("directory").map_err(failed())?;
@@ -85,7 +93,7 @@ pub(super) fn enter(dir: &RunDir, now: Timestamp) -> Result<Lock, RecordError> {
     Ok(lock)
 }
 
-/// Refuses a directory in which something is that no interrupted birth has left.
+/// Refuses a directory in which something is that no interrupted creation has left.
 fn check_unused(dir: &RunDir) -> Result<(), RecordError> {
     let left_over = [dir.lock(), dir.scenario(), dir.index(), dir.inflight()];
     let entries = fs_err::read_dir(dir.path()).map_err(RecordError::io("read a run directory"))?;
@@ -120,17 +128,17 @@ mod tests {
     use crate::{
         model::{Outcome, RunStatus},
         record::{
-            Filter, RecordError, Store,
-            testing::{birth, end, entry, ignore, manifest, now},
+            RecordError, RunFilter, Store,
+            testing::{end, entry, ignore, manifest, new_run, now},
         },
     };
 
     #[test]
-    fn a_run_can_be_born_in_a_directory_of_ones_choice_if_nothing_is_in_it() {
+    fn a_run_can_be_created_in_a_directory_of_ones_choice_if_nothing_is_in_it() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let dir = directory.path().join("mine");
-        // What a birth that was interrupted leaves.
+        // What a creation that was interrupted leaves.
         fs_err::create_dir(&dir).unwrap();
         for name in ["lock", "index.jsonl", "scenario.toml"] {
             fs_err::write(dir.join(name), "").unwrap();
@@ -138,12 +146,14 @@ mod tests {
         let place = store.reserve(&dir, now()).unwrap().unwrap();
         let held = store.reserve(&dir, now()).unwrap_err();
         assert!(held.to_string().contains("pid "), "{held}");
-        let recorder = store.begin_in(place, birth(1), ignore).unwrap();
+        let recorder = store.begin_in(place, new_run(1), ignore).unwrap();
         assert_eq!(recorder.run_id().as_str(), "mine");
         recorder.record(vec![entry(0, 1, Outcome::Passed)]);
         recorder.finish(&end(RunStatus::Completed, 1)).unwrap();
         assert_eq!(
-            store.runs(&Filter::default()).unwrap().runs[0].id.as_str(),
+            store.runs(&RunFilter::default()).unwrap().runs[0]
+                .id
+                .as_str(),
             "mine"
         );
 

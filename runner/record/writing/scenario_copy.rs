@@ -19,7 +19,7 @@ use crate::{
         error::RecordError,
         format::manifest::Manifest,
         reading::scenario_text::{self, ScenarioPlace},
-        store::content::{Blob, BlobSource, Content},
+        store::content::{Blob, BlobSource, ContentStore},
     },
 };
 
@@ -42,7 +42,7 @@ pub(in crate::record) fn restore(
 /// Replaces the copy by another text, which the manifest is about to name instead of `old`. Says so if something in the
 /// content store was damaged.
 pub(in crate::record) fn replace(
-    content: &Content,
+    content: &ContentStore,
     dir: &RunDir,
     old: Digest,
     text: &str,

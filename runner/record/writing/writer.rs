@@ -14,39 +14,39 @@ use std::{
 
 use fs_err::File;
 
-use super::artifacts::Artifacts;
+use super::artifacts::ArtifactFiles;
 use crate::record::{
-    disk::{durable, lock::Spot},
+    disk::{durable, lock::FilePlace},
     error::RecordError,
     failpoint,
     format::{
         cut,
         entry::Entry,
         line::MAX_LINE_BYTES,
-        row::{Place, Row},
+        row::{Row, RowPlace},
     },
     store::live::Progress,
 };
 
-/// How long the first row of a commit waits for company.
-const COMPANY: Duration = Duration::from_millis(20);
+/// How long the first row of a commit waits for others.
+const GROUP_COMMIT_WINDOW: Duration = Duration::from_millis(20);
 /// A commit of this many rows or bytes waits for nobody.
 const LARGE_ROWS: usize = 1024;
 const LARGE_BYTES: usize = 1024 * 1024;
 
 /// The writer thread's handle; dropping it waits until everything that was handed over is committed.
 pub(in crate::record) struct Writer {
-    sender: Option<Sender<Message>>,
+    sender: Option<Sender<WriterMessage>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What a writer works on.
 pub(in crate::record) struct Job {
-    pub(in crate::record) artifacts: Artifacts,
+    pub(in crate::record) artifacts: ArtifactFiles,
     /// `index.jsonl`, opened for appending.
     pub(in crate::record) index: File,
     /// Where the run's lock and `index.jsonl` are; the session ends when they are not there any more.
-    pub(in crate::record) ground: Vec<Spot>,
+    pub(in crate::record) ground: Vec<FilePlace>,
     pub(in crate::record) session: u32,
     /// The number of the next row.
     pub(in crate::record) seq: u64,
@@ -65,7 +65,7 @@ pub struct Written {
     pub error: Option<RecordError>,
 }
 
-enum Message {
+enum WriterMessage {
     Entries(Vec<Entry>),
     Flush,
 }
@@ -100,14 +100,14 @@ impl Writer {
     }
 
     pub(in crate::record) fn record(&self, entries: Vec<Entry>) {
-        self.send(Message::Entries(entries));
+        self.send(WriterMessage::Entries(entries));
     }
 
     pub(in crate::record) fn flush(&self) {
-        self.send(Message::Flush);
+        self.send(WriterMessage::Flush);
     }
 
-    fn send(&self, message: Message) {
+    fn send(&self, message: WriterMessage) {
         // The thread ends early only by a panic; then nothing is acknowledged, which is what the caller waits for.
         if let Some(sender) = &self.sender
             && sender.send(message).is_err()
@@ -155,7 +155,7 @@ impl<A: Fn(Written)> Commits<A> {
         }
     }
 
-    fn run(&mut self, receiver: &Receiver<Message>) {
+    fn run(&mut self, receiver: &Receiver<WriterMessage>) {
         while let Ok(message) = receiver.recv() {
             let is_waiting = self.take(message);
             if is_waiting {
@@ -166,8 +166,8 @@ impl<A: Fn(Written)> Commits<A> {
     }
 
     /// Takes what else arrives, until nobody is expected or waiting any more would be rude.
-    fn gather(&mut self, receiver: &Receiver<Message>) {
-        let deadline = Instant::now() + COMPANY;
+    fn gather(&mut self, receiver: &Receiver<WriterMessage>) {
+        let deadline = Instant::now() + GROUP_COMMIT_WINDOW;
         while self.entries.len() < LARGE_ROWS && self.lines.len() < LARGE_BYTES {
             let message = match receiver.try_recv() {
                 Ok(message) => message,
@@ -187,8 +187,8 @@ impl<A: Fn(Written)> Commits<A> {
     }
 
     /// Makes rows of a message's entries; tells whether the commit may wait for more.
-    fn take(&mut self, message: Message) -> bool {
-        let Message::Entries(mut entries) = message else {
+    fn take(&mut self, message: WriterMessage) -> bool {
+        let WriterMessage::Entries(mut entries) = message else {
             return false;
         };
         // Also before files of attempts are written.
@@ -209,7 +209,7 @@ impl<A: Fn(Written)> Commits<A> {
     }
 
     fn encode(&mut self, entry: &Entry) -> Result<(), RecordError> {
-        let place = Place {
+        let place = RowPlace {
             seq: self.job.seq,
             session: self.job.session,
         };
@@ -245,7 +245,7 @@ impl<A: Fn(Written)> Commits<A> {
     }
 
     fn check_ground(&mut self) -> Result<(), RecordError> {
-        let spots = self.job.ground.iter().try_for_each(Spot::check);
+        let spots = self.job.ground.iter().try_for_each(FilePlace::check);
         let checked = spots.and_then(|()| self.check_length());
         self.is_lost = checked.is_err();
         checked
@@ -296,9 +296,9 @@ fn append(index: &mut File, lines: &[u8]) -> io::Result<()> {
 
 /// Appends an entry's line, after its files are written.
 fn encode(
-    artifacts: &mut Artifacts,
+    artifacts: &mut ArtifactFiles,
     entry: &Entry,
-    place: Place,
+    place: RowPlace,
     lines: &mut Vec<u8>,
 ) -> Result<(), RecordError> {
     let start = lines.len();
@@ -317,7 +317,7 @@ fn encode(
 mod tests {
     use std::sync::mpsc;
 
-    use super::{Artifacts, Job, Progress, Writer};
+    use super::{ArtifactFiles, Job, Progress, Writer};
     use crate::{
         model::{Counts, Outcome},
         record::{
@@ -331,7 +331,7 @@ mod tests {
     fn after_a_failed_write_everything_is_given_back_with_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let job = Job {
-            artifacts: Artifacts::new(RunDir::new(directory.path())),
+            artifacts: ArtifactFiles::new(RunDir::new(directory.path())),
             index: fs_err::OpenOptions::new()
                 .append(true)
                 .open("/dev/full")
@@ -369,7 +369,7 @@ mod tests {
                 .create(true)
                 .open(&path);
             let job = Job {
-                artifacts: Artifacts::new(RunDir::new(directory.path())),
+                artifacts: ArtifactFiles::new(RunDir::new(directory.path())),
                 index: index.unwrap(),
                 ground: Vec::new(),
                 session: 1,

@@ -199,7 +199,7 @@ mod tests {
         plugin::{Ended, Ending, Moment, Reply},
         record::{
             Entry, Row, RunReader, Store,
-            testing::{birth, end, ignore},
+            testing::{end, ignore, new_run},
         },
         run::{
             attempt::{
@@ -343,7 +343,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let planned = (count * expectations.len()) as u64;
-        let recorder = store.begin(birth(planned), ignore).unwrap();
+        let recorder = store.begin(new_run(planned), ignore).unwrap();
         for (index, then) in expectations.iter().enumerate() {
             for (place, (_, ending)) in endings().into_iter().enumerate() {
                 let ordinal = (index * count + place) as u64;

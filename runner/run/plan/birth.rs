@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::Digest,
     plugin::{Kind, PluginContent},
-    record::{Birth, BirthProvider, BirthScenario, Blob, BlobSource},
+    record::{Blob, BlobSource, NewRun, NewRunProvider, NewRunScenario},
 };
 
 impl Plan {
@@ -30,7 +30,7 @@ impl Plan {
     }
 
     /// Everything that a run's birth records.
-    pub fn birth(&self, now: Timestamp) -> Birth {
+    pub fn birth(&self, now: Timestamp) -> NewRun {
         let providers = || self.providers.iter().flatten();
         let plugins = providers().map(|provider| Blob {
             digest: provider.file.sha256,
@@ -47,8 +47,8 @@ impl Plan {
             digest: self.suite.digest(),
             source: BlobSource::Open(Arc::clone(self.suite.file())),
         });
-        Birth {
-            scenario: BirthScenario {
+        NewRun {
+            scenario: NewRunScenario {
                 name: self.scenario.name().into(),
                 path_as_given: self.path.display().to_string(),
                 text: self.scenario.text().clone(),
@@ -66,8 +66,8 @@ impl Plan {
     }
 }
 
-fn birth_provider(provider: &PlannedProvider) -> BirthProvider {
-    BirthProvider {
+fn birth_provider(provider: &PlannedProvider) -> NewRunProvider {
+    NewRunProvider {
         name: provider.definition.id.to_string(),
         plugin_sha256: provider.file.sha256,
         kind: provider.file.kind.as_str().into(),
