@@ -12,7 +12,6 @@ mod faults;
 mod plugins;
 mod record;
 mod repository;
-
 mod runs;
 mod sandbox;
 mod screens;

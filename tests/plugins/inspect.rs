@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::masked;
-use crate::support::runner::Runner;
+use crate::support::{masks::masked, runner::Runner};
 
 /// What `inspect` prints of a file that cannot be used; `says` is why.
 #[track_caller]

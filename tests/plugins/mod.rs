@@ -8,7 +8,6 @@ mod inspect;
 mod new_plugins;
 mod told;
 
-use regex::Regex;
 use serde_json::Value;
 
 use crate::support::runner::{Ran, Runner};
@@ -32,20 +31,4 @@ fn document(input: &Value, args: &[&str], code: i32) -> Value {
     let ran = hostile(input, &[&["--json"], args].concat(), code);
     assert_eq!(ran.stderr, "");
     ran.document()
-}
-
-/// A text without what differs from machine to machine.
-fn masked(text: &str) -> String {
-    let masks = [
-        (r"[0-9a-f]{64}", "[sha256]"),
-        (r"\b[0-9.]+ (µs|ms|s)\b", "[time]"),
-        (r"\b[0-9.]+ [KM]iB", "[size]"),
-        (r"(from the cache|compiled anew)", "[loaded]"),
-        (r"(wasi:\w+)@0\.2\.\d+", "$1@[wasi]"),
-        (r"lib\.rs:\d+:\d+", "lib.rs:[place]"),
-    ];
-    masks.iter().fold(text.to_owned(), |text, (pattern, mask)| {
-        let pattern = Regex::new(pattern).unwrap();
-        pattern.replace_all(&text, *mask).into_owned()
-    })
 }

@@ -8,8 +8,11 @@ use std::{
 use rustix::process::{Pid, kill_process};
 use serde_json::{Value, json};
 
-use super::{call, document, hostile, masked};
-use crate::support::runner::{Runner, Signal};
+use super::{call, document, hostile};
+use crate::support::{
+    masks::masked,
+    runner::{Runner, Signal},
+};
 
 /// A program that writes a line to standard error and then never ends.
 const SAYS_AND_LOOPS: &str = r#"(module

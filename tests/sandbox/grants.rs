@@ -105,18 +105,18 @@ fn a_dry_run_tells_what_is_granted() {
     fs_err::create_dir(runner.path("out")).unwrap();
     let ran = runner.exec(&["--dry-run"]).expect(0);
     assert_eq!(ran.stdout, "length@leaky#1\nlength@plain#1\n");
-    assert_eq!(
-        ran.stderr,
-        "2 trials would run\n\
-         provider `leaky` is granted, and may write 1.0 MiB:\n    \
-             net = [\"https://example.com\"]\n    \
-             secrets = [\"API_KEY\"]\n    \
-             fs = [{ path = \"out\", mount = \"/here\", mode = \"rw\" }]\n    \
-             env = { \"A B\" = \"\\u0001{{secret.X}}\" }\n    \
-             # API_KEY (no value)\n    \
-             # X (no value)\n\
-         provider `plain` is granted nothing\n"
-    );
+    assert!(ran.stderr.ends_with('\n'));
+    insta::assert_snapshot!(ran.stderr, @r#"
+    2 trials would run
+    provider `leaky` is granted, and may write 1.0 MiB:
+        net = ["https://example.com"]
+        secrets = ["API_KEY"]
+        fs = [{ path = "out", mount = "/here", mode = "rw" }]
+        env = { "A B" = "\u0001{{secret.X}}" }
+        # API_KEY (no value)
+        # X (no value)
+    provider `plain` is granted nothing
+    "#);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::runner::{CommandExt as _, Runner, Signal, tests};
+use crate::support::{
+    masks::masked_table,
+    runner::{CommandExt as _, Runner, Signal, tests},
+};
 
 /// One trial of each kind.
 const MIXED: &str = r#"
@@ -30,50 +33,32 @@ fn mixed() -> Runner {
     ))
 }
 
-/// Replaces what differs from run to run.
-fn filtered(text: &str) -> String {
-    let mut text = text.to_owned();
-    for (pattern, word) in [
-        (r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{3}-[0-9a-f]{8}", "RUN"),
-        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
-        (r"\b\d+(\.\d+)? (ns|µs|ms|s)\b", "DURATION"),
-        // The widths of columns follow the durations in them.
-        (r"(\S) {2,}", "$1  "),
-    ] {
-        text = regex::Regex::new(pattern)
-            .unwrap()
-            .replace_all(&text, word)
-            .into_owned();
-    }
-    text
-}
-
 #[test]
 fn a_piped_run_prints_plain_lines_to_standard_error_and_nothing_to_standard_output() {
     let ran = mixed().exec(&["-j", "1"]).expect(1);
     assert_eq!(ran.stdout, "");
-    insta::assert_snapshot!(filtered(&ran.stderr), @r#"
+    insta::assert_snapshot!(masked_table(&ran.stderr), @r#"
     mixed: 6 trials on 1 provider, 1 at a time
-    results: results/RUN
+    results: results/[run]
     note: provider `hostile` asks for more than it is granted: net:https://example.com
       the scenario grants it with
         [providers.hostile.grants]
         net = ["https://example.com"]
-    ✗ failed fail@hostile#1 DURATION
+    ✗ failed fail@hostile#1 [time]
         equals: the output is not what was expected
            one
           -2
           +two
-    ✗ error trap@hostile#1 DURATION
+    ✗ error trap@hostile#1 [time]
         denied E1: may not
-    ⧖ timeout late@hostile#1 DURATION
+    ⧖ timeout late@hostile#1 [time]
         timeout: no reply within 20ms, set by the attempt's `timeout = "20ms"`
 
     provider  passed  failed  errors  timeouts  skipped  flaky  p50  p95  max
-    hostile  2  1  1  1  1  1  DURATION  DURATION  DURATION
+    hostile  2  1  1  1  1  1  [time]  [time]  [time]
 
-    results: results/RUN
-    ✗ failed: 3 of 6 (2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky) in DURATION; exit code 1
+    results: results/[run]
+    ✗ failed: 3 of 6 (2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky) in [time]; exit code 1
     "#);
 }
 
@@ -174,11 +159,11 @@ fn list_shows_the_newest_first_and_what_a_filter_asks_for() {
         "cancelled",
     ]);
 
-    insta::assert_snapshot!(filtered(&runner.run(&["list"]).expect(0).stdout), @r"
+    insta::assert_snapshot!(masked_table(&runner.run(&["list"]).expect(0).stdout), @r"
     run  status  verdict  scenario  done  began (UTC)  took
-    RUN  ◐ incomplete (fail-fast)  ✗ 1 failed  mixed  1/2  TIME  DURATION
-    RUN  ● completed  ✓ passed  mixed  1/1  TIME  DURATION
-    RUN  ● completed  ✗ 3 failed  mixed  6/6  TIME  DURATION
+    [run]  ◐ incomplete (fail-fast)  ✗ 1 failed  mixed  1/2  [instant]  [time]
+    [run]  ● completed  ✓ passed  mixed  1/1  [instant]  [time]
+    [run]  ● completed  ✗ 3 failed  mixed  6/6  [instant]  [time]
     ");
 }
 
@@ -186,18 +171,18 @@ fn list_shows_the_newest_first_and_what_a_filter_asks_for() {
 fn show_tells_what_a_run_came_to() {
     let runner = mixed();
     runner.exec(&["-j", "1"]).expect(1);
-    insta::assert_snapshot!(filtered(&runner.run(&["show"]).expect(0).stdout), @r"
-    RUN ✗ failed: 3 of 6 (2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky)
+    insta::assert_snapshot!(masked_table(&runner.run(&["show"]).expect(0).stdout), @r"
+    [run] ✗ failed: 3 of 6 (2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky)
     scenario  mixed (scenario.toml)
-    directory results/RUN
-    began  TIME UTC
-    ended  TIME UTC, after DURATION
+    directory results/[run]
+    began  [instant] UTC
+    ended  [instant] UTC, after [time]
     status  ● completed
     verdict  failed
     trials  6 of 6: 2 passed, 1 failed, 1 error, 1 timeout, 1 skipped, 1 flaky
 
     provider  passed  failed  errors  timeouts  skipped  flaky  p50  p95  max
-    hostile  2  1  1  1  1  1  DURATION  DURATION  DURATION
+    hostile  2  1  1  1  1  1  [time]  [time]  [time]
     ");
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod engine;
 pub(crate) mod files;
 pub(crate) mod fresh;
 pub(crate) mod guests;
+pub(crate) mod masks;
 pub(crate) mod pages;
 pub(crate) mod peak;
 #[cfg(debug_assertions)]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{crash, document, finished, hold, recorded};
-use crate::support::runner::Run;
+use crate::support::{masks::masked_table, runner::Run};
 
 #[test]
 fn the_database_is_made_anew_from_the_directories() {
@@ -26,27 +26,17 @@ fn the_database_is_made_anew_from_the_directories() {
 #[test]
 fn the_history_of_a_run_is_its_sessions_and_transitions() {
     let runner = finished(1);
-    let ran = runner.run(&["show", "--history"]);
-    let words: Vec<Vec<&str>> = ran
-        .stdout
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    assert!(
-        words
-            .iter()
-            .any(|line| line.first() == Some(&"1") && line.last() == Some(&"exec"))
-    );
-    assert!(
-        words
-            .iter()
-            .any(|line| line.ends_with(&["running", "exec"]))
-    );
-    assert!(
-        words
-            .iter()
-            .any(|line| line.ends_with(&["running", "completed", "exec"]))
-    );
+    let ran = runner.run(&["show", "--history"]).expect(0);
+    insta::assert_snapshot!(masked_table(&ran.stdout), @r"
+    [run] ✓ passed: 3 of 3
+
+    session  began  ended  by  reran  reason
+          1  [instant] UTC  [instant] UTC  exec
+
+    at  from  to  reason  by  asked by
+    [instant] UTC  running  exec
+    [instant] UTC  running  completed  exec
+    ");
 
     let document = document(&runner, &["show", "--history"]);
     assert_eq!(document["manifest"]["transitions"][1]["to"], "completed");
