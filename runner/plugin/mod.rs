@@ -19,6 +19,7 @@ pub(crate) mod fuzzing;
 mod host_fault;
 mod interrupt;
 mod link;
+mod linked;
 mod listener;
 mod memory;
 mod net;
@@ -51,7 +52,8 @@ pub use fs::{
 };
 pub use host_fault::{fault_error, fault_of};
 pub use interrupt::{Guard, Interrupt};
-pub use link::{Compiled, LinkError, Plugin};
+pub use link::LinkError;
+pub use linked::{Compiled, Plugin};
 pub use listener::{Heard, Listener};
 pub use memory::most_of_the_memory;
 pub use net::network::Network;
