@@ -1,9 +1,9 @@
 //! The command line. Doc comments of this file are the program's help.
 
-mod astray;
 mod plugin;
 mod run_options;
-mod seeing;
+mod runs;
+mod suggestions;
 mod upkeep;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -20,7 +20,7 @@ pub use plugin::{
     PluginKindArg, ProtocolArg, RehearseArgs, parse_grants,
 };
 pub use run_options::RunOptionArgs;
-pub use seeing::{ListArgs, LogsArgs, ShowArgs, Since, WaitArgs};
+pub use runs::{ListArgs, LogsArgs, ShowArgs, Since, WaitArgs};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// The results root where nothing names another.
@@ -168,7 +168,7 @@ pub struct ExecArgs {
     pub json: bool,
     /// How much is said
     #[command(flatten)]
-    pub talk: TalkArgs,
+    pub verbosity: VerbosityArgs,
 }
 
 /// Where secrets come from beside the environment.
@@ -196,7 +196,7 @@ pub struct ResultsArgs {
 
 /// How much is said.
 #[derive(Clone, Debug, Args)]
-pub struct TalkArgs {
+pub struct VerbosityArgs {
     /// Print only what went wrong
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
@@ -243,7 +243,7 @@ pub struct ResumeArgs {
     pub json: bool,
     /// How much is said
     #[command(flatten)]
-    pub talk: TalkArgs,
+    pub verbosity: VerbosityArgs,
 }
 
 /// The arguments of `runner stop`.

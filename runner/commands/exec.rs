@@ -1,6 +1,6 @@
 //! `runner exec`.
 
-use super::{Context, detach, watching::Watching};
+use super::{Context, detach, screen::SessionScreen};
 use crate::{
     cli::ExecArgs,
     error::{Error, ExitStatus},
@@ -14,14 +14,14 @@ pub(super) fn exec(args: ExecArgs, context: &Context) -> Result<ExitStatus, Erro
         return detach::start(context);
     }
     let host = context.session_host()?;
-    let mut watching = Watching::new(args.json, &args.talk, context);
+    let mut screen = SessionScreen::new(args.json, &args.verbosity, context);
     let (is_dry, is_json) = (args.dry_run, args.json);
     let request = request(args, context.is_detached);
     if is_dry {
-        let preview = session::preview_start(&request, &host, &mut watching)?;
+        let preview = session::preview_start(&request, &host, &mut screen)?;
         return context.show_preview(&preview, is_json, false);
     }
-    let conclusion = session::start(&request, &host, &mut watching)?;
+    let conclusion = session::start(&request, &host, &mut screen)?;
     Ok(ExitStatus::of(&conclusion))
 }
 

@@ -20,7 +20,7 @@ pub(super) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus, Err
         return runner(&run, args.follow, context);
     }
     if let Some(glob) = args.trial.as_deref().or(args.trials.as_deref()) {
-        return said(&run, glob, args.json, context);
+        return attempt_logs(&run, glob, args.json, context);
     }
     let mut follow = Follow::new(output.clone(), args.json);
     let mut see = |seen: SeenRow<'_>| {
@@ -43,13 +43,18 @@ pub(super) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus, Err
 }
 
 /// Prints what the attempts of the trials said that a glob matches: log, standard output, standard error.
-fn said(run: &RunEntry, glob: &str, is_json: bool, context: &Context) -> Result<ExitStatus, Error> {
+fn attempt_logs(
+    run: &RunEntry,
+    glob: &str,
+    is_json: bool,
+    context: &Context,
+) -> Result<ExitStatus, Error> {
     let output = &context.output;
     let warn = |error: &LineError| output.warn(&error.to_string());
-    let said = session::said(run, glob, warn)?;
+    let logs = session::attempt_logs(run, glob, warn)?;
     match is_json {
-        true => output.document(&said),
-        false => output.show(&output::said_text(&said)),
+        true => output.document(&logs),
+        false => output.show(&output::attempt_logs_text(&logs)),
     }
     Ok(ExitStatus::Success)
 }

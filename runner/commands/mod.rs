@@ -16,12 +16,12 @@ mod plugin;
 mod prune;
 mod resume;
 mod schema;
+mod screen;
 mod show;
 mod stop;
 mod validate;
 mod verify;
 mod wait;
-mod watching;
 
 pub use context::Context;
 pub use detach::DETACHED_ARGUMENT;

@@ -1,6 +1,6 @@
 //! `runner resume`.
 
-use super::{Context, naming::Named, watching::Watching};
+use super::{Context, naming::Named, screen::SessionScreen};
 use crate::{
     cli::ResumeArgs,
     error::{Error, ExitStatus},
@@ -11,7 +11,7 @@ use crate::{
 /// Finds a run that was cut short, and goes on with it.
 pub(super) fn resume(args: ResumeArgs, context: &Context) -> Result<ExitStatus, Error> {
     let host = context.session_host()?;
-    let mut watching = Watching::new(args.json, &args.talk, context);
+    let mut screen = SessionScreen::new(args.json, &args.verbosity, context);
     let run = choose(&args, context)?;
     let request = Resume {
         run,
@@ -22,10 +22,10 @@ pub(super) fn resume(args: ResumeArgs, context: &Context) -> Result<ExitStatus, 
         force: args.force,
     };
     if args.dry_run || args.explain {
-        let preview = session::preview_resume(&request, &host, &mut watching)?;
+        let preview = session::preview_resume(&request, &host, &mut screen)?;
         return context.show_preview(&preview, args.json, args.explain);
     }
-    let conclusion = session::resume(&request, &host, &mut watching)?;
+    let conclusion = session::resume(&request, &host, &mut screen)?;
     Ok(ExitStatus::of(&conclusion))
 }
 

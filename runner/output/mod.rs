@@ -1,5 +1,6 @@
 //! The only module that prints: data to standard output, talk to standard error.
 
+mod attempt_logs;
 mod awaited;
 mod bar;
 mod denials;
@@ -19,7 +20,6 @@ mod preview;
 mod rehearsal;
 mod report;
 mod runs;
-mod said;
 mod standing;
 mod stream;
 mod summary;
@@ -48,6 +48,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use textwrap::{WordSeparator, WordSplitter};
 
+pub use attempt_logs::attempt_logs_text;
 pub use follow::Follow;
 pub use inspection::inspection_text;
 pub use list::print_list;
@@ -57,7 +58,6 @@ pub use preview::{print_plan, print_preview};
 pub use rehearsal::print_rehearsal;
 pub use report::{Mode, Report};
 pub use runs::{history_text, show_text, stop_text};
-pub use said::said_text;
 pub use stream::EventStream;
 pub use tools::{print_created, tools_text};
 pub use upkeep::{

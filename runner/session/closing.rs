@@ -1,6 +1,6 @@
 //! The end of a session is written down, told to the run's log, and handed to observers.
 
-use super::{Host, Observe, story};
+use super::{Host, Observe, log_entries};
 use crate::{
     model::{Reason, RunStatus, Stage, Verdict, chain},
     plugin::clock,
@@ -74,7 +74,7 @@ fn tell(conclusion: &Conclusion, stage: Stage) {
     if let Some(error) = conclusion.error.as_ref().filter(|_| !is_told) {
         tracing::info!("{error}");
     }
-    story::end(conclusion);
+    log_entries::end(conclusion);
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use tokio::{
 };
 
 use super::{
-    Begin, Host, Notice, Observe, closing::close, engine::engine_options, story, waiting::until,
+    Begin, Host, Notice, Observe, closing::close, engine::engine_options, log_entries,
+    waiting::until,
 };
 use crate::{
     error::{Error, ExitStatus},
@@ -69,7 +70,7 @@ impl<'a> Live<'a> {
             Ok(file) => host.log.go_to(file, plan.secret_values()),
             Err(error) => tracing::warn!("cannot write the session's log: {error}"),
         }
-        story::begin(plan, &recorder, host);
+        log_entries::begin(plan, &recorder, host);
         // The time in which it waits for others does not count.
         let timeout = (!store.is_to_be_alone()).then(|| plan.timeout());
         let watchdog = watch(plan, &recorder, host, timeout, stop.clone())?;
@@ -138,7 +139,7 @@ impl<'a> Live<'a> {
                     interrupt,
                     scratch_root: host.scratch_root.clone(),
                     observe: &mut |event| {
-                        story::goes_on(&event);
+                        log_entries::goes_on(&event);
                         observe.event(&event);
                     },
                 };

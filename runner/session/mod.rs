@@ -5,6 +5,7 @@
 //! runner can be another, with the same calls and the same results.
 
 mod asking;
+mod attempt_logs;
 mod begin;
 mod cancel;
 mod choose;
@@ -16,6 +17,7 @@ mod follow;
 mod host;
 mod list;
 mod live;
+mod log_entries;
 mod matching;
 mod notice;
 mod observe;
@@ -26,19 +28,18 @@ mod rehearse;
 mod replanning;
 mod request;
 mod resume;
-mod said;
 mod secrets;
 mod session_log;
 mod show;
 mod start;
 mod stop;
-mod story;
 #[cfg(test)]
 mod testing;
 mod upkeep;
 mod wait;
 mod waiting;
 
+pub use attempt_logs::attempt_logs;
 pub use begin::{Begin, NothingLeft};
 pub use cancel::{Cancel, Cancelling, cancel};
 pub use choose::{only_incomplete, only_running};
@@ -46,6 +47,7 @@ pub use exclusivity::Exclusivity;
 pub use follow::{Followed, RunRows, RunnerLog, SeenRow};
 pub use host::Host;
 pub use list::{List, Listed, list};
+pub use log_entries::swept_text;
 use matching::TrialGlob;
 pub use notice::Notice;
 pub use observe::Observe;
@@ -59,12 +61,10 @@ pub use preview::{
 pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedPlugin, rehearse};
 pub use request::{Resume, Start};
 pub use resume::resume;
-pub use said::said;
 pub use session_log::SessionLog;
 pub use show::{Show, history, show};
 pub use start::start;
 pub use stop::{Stop, StopAnswer, Stopped, Stopping, stop};
-pub use story::swept_text;
 pub use upkeep::{Cleaned, Pruned, cleanup, pin, prune, reindex, unpin, verify};
 pub use wait::Wait;
 pub use waiting::{POLL_EVERY, Waiting, block_on};

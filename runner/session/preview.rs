@@ -75,7 +75,7 @@ pub fn preview_start(
     }
     plan.check_folders(protected::of_start(request, host))
         .map_err(Error::usage)?;
-    start::tell_of_idle_grants(&plan, observe);
+    start::report_idle_grants(&plan, observe);
     let missing = secrets::missing(&plan, &request.secret_files, host, observe)?;
     let of = Of::New { missing };
     Ok(Preview { plan, of })

@@ -63,10 +63,10 @@ pub(super) fn go_on(
     let mut protected = protected::of_resume(request, store.root(), host);
     protected.extend(read);
     plan.check_folders(protected).map_err(Error::usage)?;
-    secrets::give(&mut plan, &request.secret_files, host, observe)?;
+    secrets::hand_over(&mut plan, &request.secret_files, host, observe)?;
     live::make_room(&mut plan, observe)?;
     if rerun.is_none() {
-        tell_of_unjudged(&history, observe);
+        report_unjudged(&history, observe);
     }
     // A completed run goes on only with something to run again; without having been asked, that is what damage took.
     let damaged = || is_completed.then_some(Rerun::Damaged);
@@ -123,7 +123,7 @@ fn nothing_left(
 }
 
 /// Tells of trials that came to no verdict: they run again only if that is asked for.
-fn tell_of_unjudged(history: &History, observe: &mut dyn Observe) {
+fn report_unjudged(history: &History, observe: &mut dyn Observe) {
     let unjudged = unjudged(history);
     if unjudged > 0 {
         observe.notice(&Notice::Unjudged(unjudged));

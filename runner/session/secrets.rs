@@ -20,7 +20,7 @@ const READABLE_BY_OTHERS: u32 = 0o044;
 /// # Errors
 ///
 /// Fails if one has no value, or one that cannot be used.
-pub(super) fn give(
+pub(super) fn hand_over(
     plan: &mut Plan,
     files: &[PathBuf],
     host: &Host,

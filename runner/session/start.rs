@@ -5,7 +5,7 @@ use miette::miette;
 use super::{
     Host, Notice, Observe, Resume, Start, exclusivity,
     live::{self, Live},
-    plugins, protected, resume, secrets, story,
+    log_entries, plugins, protected, resume, secrets,
 };
 use crate::{
     error::{Error, ExitStatus},
@@ -31,8 +31,8 @@ pub fn start(request: &Start, host: &Host, observe: &mut dyn Observe) -> Result<
     }
     plan.check_folders(protected::of_start(request, host))
         .map_err(Error::usage)?;
-    tell_of_idle_grants(&plan, observe);
-    secrets::give(&mut plan, &request.secret_files, host, observe)?;
+    report_idle_grants(&plan, observe);
+    secrets::hand_over(&mut plan, &request.secret_files, host, observe)?;
     live::make_room(&mut plan, observe)?;
 
     host.log.begin();
@@ -104,7 +104,7 @@ pub(super) fn run_to_go_on_with(request: &Start, plan: &Plan) -> Result<Option<R
 }
 
 /// Says which grants do nothing, for a scenario of many providers not of all.
-pub(super) fn tell_of_idle_grants(plan: &Plan, observe: &mut dyn Observe) {
+pub(super) fn report_idle_grants(plan: &Plan, observe: &mut dyn Observe) {
     let mut idle = plan.idle_grants();
     for (provider, why) in idle.by_ref().take(MAX_IDLE_GRANTS) {
         observe.notice(&Notice::IdleGrant { provider, why });
@@ -133,7 +133,7 @@ fn sweep(store: &Store, host: &Host, observe: &mut dyn Observe) -> Option<String
         Ok(swept) if swept.is_empty() => None,
         Ok(swept) => {
             observe.notice(&Notice::Swept(&swept));
-            Some(story::swept_text(&swept))
+            Some(log_entries::swept_text(&swept))
         }
         Err(error) => {
             let error = chain(&error);

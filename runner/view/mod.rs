@@ -4,6 +4,7 @@
 //! over; `output` lays it out as text, and a program gets the same value as JSON. Durations are in milliseconds, sizes in
 //! bytes, instants in UTC; what is not known is `null`.
 
+mod attempt_logs;
 mod ended;
 mod events;
 mod inspection;
@@ -12,7 +13,6 @@ mod plan;
 mod providers;
 mod rehearsal;
 mod schemas;
-mod spoken;
 mod summary;
 mod tools;
 mod trial;
@@ -20,6 +20,7 @@ mod upkeep;
 mod version;
 mod written;
 
+pub use attempt_logs::{SpokenAttempt, SpokenAttempts};
 pub use ended::EndedRun;
 pub use events::{EventLine, Longest, StreamEvent, events_schema};
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
@@ -31,7 +32,6 @@ pub use rehearsal::{
     RehearsedCheck, RehearsedDenial, RehearsedError, RehearsedMetric, RehearsedRecord, TimeSpread,
 };
 pub use schemas::{SCHEMAS, schema};
-pub use spoken::{SpokenAttempt, SpokenAttempts};
 pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRun};
 pub use tools::{ToolList, ToolState};
 pub use trial::{AttemptName, PlannedTrial, TrialBefore};

@@ -1,10 +1,10 @@
-//! [`Watching`]: what the command line shows of a session of its own process.
+//! [`SessionScreen`]: what the command line shows of a session of its own process.
 
 use std::io::{self, IsTerminal as _};
 
 use super::{Context, detach::leave_terminal};
 use crate::{
-    cli::TalkArgs,
+    cli::VerbosityArgs,
     output::{EventStream, Mode, Notices, Output, Report},
     run,
     session::{Begin, Conclusion, NothingLeft, Notice, Observe},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What the command line shows of a session: notices, and a report or a stream of events. It leaves the terminal with it.
-pub(super) struct Watching {
+pub(super) struct SessionScreen {
     notices: Notices,
     report: Box<dyn Observe>,
     output: Output,
@@ -21,11 +21,11 @@ pub(super) struct Watching {
     is_detached: bool,
 }
 
-impl Watching {
+impl SessionScreen {
     /// Begins to watch.
-    pub(super) fn new(is_json: bool, talk: &TalkArgs, context: &Context) -> Self {
+    pub(super) fn new(is_json: bool, verbosity: &VerbosityArgs, context: &Context) -> Self {
         let (output, is_detached) = (&context.output, context.is_detached);
-        let mode = match talk.quiet {
+        let mode = match verbosity.quiet {
             true => Mode::Quiet,
             false if io::stderr().is_terminal() && !is_detached => Mode::Terminal,
             false => Mode::Plain,
@@ -35,7 +35,7 @@ impl Watching {
             false => Box::new(Report::new(
                 output.clone(),
                 mode,
-                talk.verbose,
+                verbosity.verbose,
                 context.results.clone(),
             )),
         };
@@ -43,14 +43,14 @@ impl Watching {
             notices: context.notices(),
             report,
             output: output.clone(),
-            is_quiet: talk.quiet,
+            is_quiet: verbosity.quiet,
             is_json,
             is_detached,
         }
     }
 }
 
-impl Observe for Watching {
+impl Observe for SessionScreen {
     fn notice(&mut self, notice: &Notice<'_>) {
         if !(self.is_quiet && matches!(notice, Notice::Swept(_))) {
             self.notices.notice(notice);

@@ -1,4 +1,4 @@
-//! [`said`]: what guests have said in their attempts.
+//! [`attempt_logs`]: what guests have said in their attempts.
 
 use globset::Glob;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
@@ -15,7 +15,7 @@ use crate::{
 /// # Errors
 ///
 /// Fails if no attempt is meant, or if the run cannot be read.
-pub fn said(
+pub fn attempt_logs(
     run: &RunEntry,
     glob: &str,
     mut damaged: impl FnMut(&LineError),

@@ -7,7 +7,7 @@ use super::{failure, format};
 use crate::view::{SpokenAttempt, SpokenAttempts};
 
 /// Each attempt with what was said in it.
-pub fn said_text(said: &SpokenAttempts) -> String {
+pub fn attempt_logs_text(said: &SpokenAttempts) -> String {
     let attempts: Vec<_> = said.attempts.iter().map(SpokenAttempt::text).collect();
     attempts.join("\n\n")
 }

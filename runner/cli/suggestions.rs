@@ -1,4 +1,4 @@
-//! Where people meant to go who typed a subcommand that there is not.
+//! What to type instead of a subcommand that does not exist.
 
 use std::ffi::OsString;
 
@@ -10,7 +10,7 @@ use clap::{
 use super::Cli;
 
 /// Words that other programs have for something, and what has it here. Nothing of this runs by itself.
-const WAYS: [(&[&str], &str); 10] = [
+const SUGGESTIONS: [(&[&str], &str); 10] = [
     (
         &["run", "test", "start", "bench"],
         "`runner exec SCENARIO` runs a scenario",
@@ -54,21 +54,21 @@ impl Cli {
     pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
         let program = OsString::from("runner");
         Self::try_parse_from([&program].into_iter().chain(arguments))
-            .map_err(|error| led(error, arguments))
+            .map_err(|error| with_suggestion(error, arguments))
     }
 }
 
-/// Says where a word leads that is no subcommand; never to one that deletes because it sounds alike.
-fn led(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+/// Suggests a subcommand for a word that is not one; never one that deletes, only because it sounds alike.
+fn with_suggestion(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
     }
     let mut words = arguments.iter().filter_map(|argument| argument.to_str());
     let first = words.next().unwrap_or_default();
-    let way = WAYS.iter().find(|(words, _)| words.contains(&first));
-    if let Some((_, way)) = way {
+    let suggestion = SUGGESTIONS.iter().find(|(words, _)| words.contains(&first));
+    if let Some((_, suggestion)) = suggestion {
         error.remove(ContextKind::SuggestedSubcommand);
-        let tip = ContextValue::StyledStrs(vec![(*way).into()]);
+        let tip = ContextValue::StyledStrs(vec![(*suggestion).into()]);
         error.insert(ContextKind::Suggested, tip);
         return error;
     }
