@@ -193,7 +193,7 @@ impl Report {
 
     fn stopping(&self, mode: StopMode, why: &str, in_flight: usize) {
         match self.mode {
-            // The session's story has it.
+            // The session has written it there already.
             Mode::Plain if self.output.is_log() => {}
             Mode::Quiet => {}
             Mode::Plain | Mode::Terminal => {
@@ -415,7 +415,8 @@ impl Observe for Report {
     }
 }
 
-/// Gathers all sessions' rows.
+/// Reads all sessions' rows, once. The rows of earlier sessions were read when this one began, but only as far as they
+/// decide what is left; and which of them still count is known when no trial runs again any more.
 fn tally_of(run_dir: &Path) -> Option<Tally> {
     let reader = RunReader::open(run_dir).ok()?;
     // Damaged lines were told when the run was opened.

@@ -1,7 +1,8 @@
 //! What no guest may write to because this process reads or writes it, beside what a plan is made of.
 //!
 //! Each list is made of all of a request, field by field: whoever adds a field is asked by the compiler whether it names
-//! something that belongs here.
+//! something that belongs here. The rule is by place and identity, and it is why what is written in a run's directory after
+//! a guest ran can be written by path.
 
 use std::path::{Path, PathBuf};
 

@@ -88,6 +88,11 @@ fn check_glob(rerun: Option<&Rerun>, plan: &Plan) -> Result<(), Error> {
 }
 
 /// Takes the live plan for a run that has rows: what it changes runs again with what `rerun` names, and what it adds runs.
+///
+/// Ordinals are kept. Rows name trials by their place in the plan, so the trials of the run must be the first ones of the
+/// live plan, in the same order; what has moved or is gone is refused. Rows that are copied under other ordinals would make
+/// one attempt two rows. What has changed is stored with the session as a `rerun` of ordinals, so that the fold of all rows
+/// serves this case too.
 fn adopt(
     rerun: Option<&Rerun>,
     run: &RunReader,

@@ -1,6 +1,8 @@
 //! [`Source`]: a plugin as a folder with its source and a `plugin.toml`.
 //!
-//! Building is the one thing that runs a plugin author's code outside the sandbox, so nothing here builds by itself.
+//! Building is the one thing that runs a plugin author's code outside the sandbox, so nothing here builds by itself. How a
+//! folder is built is what its language says; what comes out is looked at, and another kind than `plugin.toml` says is an
+//! error.
 
 use std::fs::Permissions;
 use std::io;

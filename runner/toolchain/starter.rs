@@ -66,7 +66,7 @@ pub enum StarterError {
     )]
     Taken,
     /// There is something already.
-    #[error("`{0}` exists already, and is not an empty folder")]
+    #[error("`{0}` is there already, and is not an empty folder")]
     Exists(PathBuf),
     /// What the folder is to be made in is none.
     #[error("no folder can be made in `{0}`, which is a file")]

@@ -68,7 +68,7 @@ fn request(args: RehearseArgs, context: &Context) -> Result<Rehearse, Error> {
     let grants = parse_grants(&args.grants, &limits)?;
     let from_stdin = [&args.input, &args.config, &args.stdin].map(Option::as_deref);
     if from_stdin.iter().filter(|text| **text == Some("-")).count() > 1 {
-        return Err(usage("standard input can be read only once".to_owned()));
+        return Err(usage("standard input can be read only once"));
     }
     let mut values = Values::default();
     let input = values.json("--input", "the input", args.input.as_deref())?;
@@ -77,9 +77,7 @@ fn request(args: RehearseArgs, context: &Context) -> Result<Rehearse, Error> {
         None => None,
         Some(Value::Object(config)) => Some(config),
         Some(_) => {
-            return Err(usage(
-                "`--config` is an object, as the scenario's `config`".to_owned(),
-            ));
+            return Err(usage("`--config` is an object, as the scenario's `config`"));
         }
     };
     let stdin = match args.stdin {
@@ -143,7 +141,7 @@ impl Values {
         } else {
             return Ok(None);
         };
-        let bytes = read.map_err(|error| usage(format!("`{flag}`: {error}")))?;
+        let bytes = read.map_err(|error| usage(&format!("`{flag}`: {error}")))?;
         Ok(Some(bytes))
     }
 
@@ -168,7 +166,7 @@ impl Values {
 
 fn attachment(text: &str) -> Result<GivenFile, Error> {
     let (name, path) = text.split_once('=').ok_or_else(|| {
-        usage(format!(
+        usage(&format!(
             "`--file {text}` is not understood: it is written `--file NAME=PATH`"
         ))
     })?;
@@ -178,6 +176,6 @@ fn attachment(text: &str) -> Result<GivenFile, Error> {
     })
 }
 
-fn usage(message: String) -> Error {
+fn usage(message: &str) -> Error {
     Error::usage(miette!("{message}"))
 }

@@ -83,6 +83,9 @@ impl RunReader {
 }
 
 impl Tally {
+    /// How many failures are kept until it is known whether they were run again.
+    const MAX_CANDIDATES: usize = 10 * Self::MAX_FAILURES;
+
     /// What all rows of a run come to, with its first failures.
     ///
     /// # Errors
@@ -92,9 +95,22 @@ impl Tally {
         reader: &RunReader,
         damaged: impl FnMut(&LineError),
     ) -> Result<Self, RecordError> {
-        let results = reader.results(|_| Wanted::No, damaged)?;
+        let mut bad = 0;
+        let wants = |row: &Row<'_>| {
+            bad += usize::from(row.is_final && row.outcome.is_bad());
+            match row.is_final && row.outcome.is_bad() && bad <= Self::MAX_CANDIDATES {
+                true => Wanted::IfCurrent,
+                false => Wanted::No,
+            }
+        };
+        let results = reader.results(wants, damaged)?;
         let mut tally = results.tally;
-        tally.find_failures(reader, &results.history.state);
+        tally.failures = results.rows;
+        tally.failures.truncate(Self::MAX_FAILURES);
+        if tally.failures.len() < Self::MAX_FAILURES && bad > Self::MAX_CANDIDATES {
+            // Most of the first ones were run again, and there are others behind them.
+            tally.find_failures(reader, &results.history.state);
+        }
         Ok(tally)
     }
 
@@ -290,5 +306,29 @@ mod tests {
         let failures = Tally::of_run(&RunReader::open(&dir).unwrap(), |_| {}).unwrap();
         let failures: Vec<_> = failures.failures.iter().map(|row| row.ordinal).collect();
         assert_eq!(failures, [2, 3]);
+    }
+
+    #[test]
+    fn the_first_failures_are_found_behind_many_that_were_run_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let recorder = store.begin(birth(130), ignore).unwrap();
+        let failed = (0..130).map(|ordinal| entry(ordinal, 1, Outcome::Failed));
+        recorder.record(failed.collect());
+        let finished = recorder.finish(&end(RunStatus::Completed, 130));
+        let dir = finished.unwrap().run_dir;
+        let failures = || {
+            let tally = Tally::of_run(&RunReader::open(&dir).unwrap(), |_| {}).unwrap();
+            let rows = tally.failures.iter().map(|row| row.ordinal);
+            rows.collect::<Vec<_>>()
+        };
+        assert_eq!(failures(), (0..10).collect::<Vec<_>>());
+
+        let again = "test-{?,??,10?}".parse().unwrap();
+        let (recorder, _) = resume(claim(&dir).unwrap(), Some(again));
+        let passed = (0..110).map(|ordinal| entry(ordinal, 2, Outcome::Passed));
+        recorder.record(passed.collect());
+        recorder.finish(&end(RunStatus::Completed, 130)).unwrap();
+        assert_eq!(failures(), (110..120).collect::<Vec<_>>());
     }
 }

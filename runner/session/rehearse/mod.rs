@@ -1,4 +1,7 @@
 //! [`rehearse`]: calling a plugin outside of any run, as its author does.
+//!
+//! The attempt is made by the same code as those of runs, [`run::Rehearsal`], so that what an author sees is what a run would
+//! make of it.
 
 mod access;
 mod artifacts;
