@@ -90,7 +90,7 @@ impl Tally {
     ///
     /// # Errors
     ///
-    /// Fails as [`RunReader::account`] does.
+    /// Fails as [`RunReader::results`] does.
     pub fn of_run(
         reader: &RunReader,
         damaged: impl FnMut(&LineError),
@@ -312,7 +312,7 @@ mod tests {
     fn the_first_failures_are_found_behind_many_that_were_run_again() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let recorder = store.begin(birth(130), ignore).unwrap();
+        let recorder = store.begin(new_run(130), ignore).unwrap();
         let failed = (0..130).map(|ordinal| entry(ordinal, 1, Outcome::Failed));
         recorder.record(failed.collect());
         let finished = recorder.finish(&end(RunStatus::Completed, 130));
