@@ -16,10 +16,10 @@ use crate::{
 
 /// How many of the places where an output breaks its schema are named.
 const MAX_SCHEMA_ERRORS: usize = 5;
-/// How much is told of each of them, in bytes: a validator writes the whole value that is wrong.
+/// How much is reported of each of them, in bytes: a validator writes the whole value that is wrong.
 const MAX_SCHEMA_ERROR_BYTES: usize = 1024;
 /// How much memory an output may take in which such places are looked for: a validator may find one in every value and
-/// make a list of all before the first is told. Whether a larger output is valid is all that is asked.
+/// make a list of all before the first is reported. Whether a larger output is valid is all that is asked.
 const MAX_EXPLAINED_BYTES: u64 = 1024 * 1024;
 /// Said behind the message of a check that does not repeat what came.
 const NOT_REPEATED: &str = "the output is too large to be repeated here";
@@ -222,7 +222,7 @@ fn thresholds(expect: &Expect, reply: &ReplyEvidence<'_>, evidence: &Evidence<'_
     checks
 }
 
-/// Makes a check; the values and the message are kept only where they tell something.
+/// Makes a check; the values and the message are kept only where they say something.
 pub(super) fn compared<A: Into<Option<Value>>>(
     name: &str,
     holds: bool,

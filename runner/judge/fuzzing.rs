@@ -13,7 +13,7 @@ use crate::{
 /// What the messages and differences of a check may have in all, in bytes.
 const MAX_TOLD: usize = 32 * 1024;
 
-/// What is expected, what came and what was written to standard error: the verdict is that of the values, and what is told
+/// What is expected, what came and what was written to standard error: the verdict is that of the values, and what is reported
 /// of them is bounded.
 pub fn replies(bytes: &[u8]) {
     let mut parts = bytes.splitn(3, |byte| *byte == 0xff);

@@ -64,7 +64,7 @@ pub(super) fn diff(expected: &Value, output: &Value) -> Option<String> {
         (Value::String(old), Value::String(new)) => (old.into(), new.into()),
         _ => (pretty(expected).into(), pretty(output).into()),
     };
-    // A line that differs in nothing but its end is told by its value, which has that end in it.
+    // A line that differs in nothing but its end is shown by its value, which has that end in it.
     let is_line = |text: &str| !text.strip_suffix('\n').unwrap_or(text).contains('\n');
     if is_line(&old) && is_line(&new) {
         return None;

@@ -1,4 +1,4 @@
-//! How much memory a value of JSON takes, told from its text before there is one, or from itself.
+//! How much memory a value of JSON takes, estimated from its text before there is one, or from itself.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ const LEAF_ENTRIES: u64 = 11;
 const SLOT: u64 = 32;
 /// How many places a list begins with; it doubles them when they are full.
 const FIRST_SLOTS: u64 = 4;
-/// What the allocator adds to whatever it gives out, and the least that it gives.
+/// What the allocator adds to each allocation, and the least that it allocates.
 const CHUNK: u64 = 16;
 const SMALLEST_CHUNK: u64 = 32;
 /// The depth at which the parser gives up by itself.
@@ -27,7 +27,7 @@ struct Open {
 
 /// About how many bytes of memory the value takes that a text of JSON stands for; rather more than less.
 ///
-/// Of what is no JSON it tells about what a parser makes before it notices.
+/// Of what is not JSON it estimates what a parser makes before it notices.
 pub fn cost(text: &[u8]) -> u64 {
     let mut open = [Open::default(); MAX_DEPTH];
     let mut depth = 0;
@@ -77,7 +77,7 @@ pub fn cost(text: &[u8]) -> u64 {
     sum
 }
 
-/// The same of a value that there is already; it stops at `limit`, and then tells no more than that.
+/// The same of a value that there is already; it stops at `limit`, and then says no more than that.
 pub fn cost_of(value: &Value, limit: u64) -> u64 {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,

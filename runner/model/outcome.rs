@@ -73,7 +73,7 @@ pub enum ErrorClass {
     OutOfMemory,
     /// A reply or another product of the guest was larger than its limit.
     Limit,
-    /// The guest broke the contract, for example with a reply that is no JSON.
+    /// The guest broke the contract, for example with a reply that is not JSON.
     Protocol,
     /// Something that was not granted.
     Denied,

@@ -39,7 +39,7 @@ pub enum Event<'a> {
     },
     /// Rows are on disk.
     Rows {
-        /// The attempts they tell of.
+        /// The attempts that they record.
         entries: &'a [Entry],
         /// The rows as written, one for each entry, each with its newline.
         lines: &'a [u8],

@@ -1,10 +1,10 @@
-//! What is told of values that a plugin's schema refuses.
+//! What is reported of values that a plugin's schema refuses.
 
 use serde_json::Value;
 
 use super::ready::{schema, schema_cost};
 
-/// What may be told of all errors, in bytes.
+/// What may be reported of all errors, in bytes.
 const MAX_TOLD: usize = 32 * 1024;
 
 /// A plugin's schema and a value: where the schema is called cheap, the value is checked against it here, and that must be

@@ -92,7 +92,7 @@ pub enum FromExecutors {
         /// Which.
         attempts: Vec<AttemptKey>,
     },
-    /// Nobody will ever hear what these attempts came to.
+    /// What these attempts came to will never be known.
     Lost {
         /// Who had them.
         who: ExecutorId,

@@ -46,7 +46,7 @@ expect = { equals = "hello" }"#;
 pub(super) enum NamedFiles {
     /// They are about to be read.
     Needed,
-    /// Their content was stored when a run was born, and nobody looks at them again.
+    /// Their content was stored when a run began, and nobody looks at them again.
     Stored,
 }
 

@@ -163,20 +163,20 @@ impl Preview {
 
     /// The plan without its trials, as it is `now`.
     pub fn head(&self, now: Timestamp) -> PlanHead {
-        let birth = self.plan.birth(now);
+        let new_run = self.plan.new_run(now);
         let (run, missing) = match &self.of {
             Of::New { missing } => (None, Some(missing)),
             Of::Existing { run, .. } => (Some(run.to_string()), None),
         };
         let secrets = self.plan.secrets().map(|(_, names)| names);
-        let providers = birth.providers.into_iter().zip(secrets);
+        let providers = new_run.providers.into_iter().zip(secrets);
         PlanHead {
-            scenario: birth.scenario.name,
-            path: birth.scenario.path_as_given,
-            plan_digest: birth.plan_digest,
+            scenario: new_run.scenario.name,
+            path: new_run.scenario.path_as_given,
+            plan_digest: new_run.plan_digest,
             run,
-            planned: birth.planned,
-            pending: (0..birth.planned)
+            planned: new_run.planned,
+            pending: (0..new_run.planned)
                 .filter(|ordinal| self.is_pending(*ordinal))
                 .count() as u64,
             jobs: self.plan.jobs(),

@@ -77,7 +77,7 @@ pub(super) fn go_on(
         is_forced: request.force,
         counts: history.state.counts(),
         options: plan.overrides().to_stored(),
-        replanned: is_new.then(|| plan.birth((host.now)())),
+        replanned: is_new.then(|| plan.new_run((host.now)())),
     };
     let live = Live::begin(&plan, store, host, observe, |acks| {
         claim.open(opening, acks)

@@ -38,7 +38,7 @@ pub fn start(request: &Start, host: &Host, observe: &mut dyn Observe) -> Result<
     host.log.begin();
     let store = open_store(request, host, observe)?;
     let swept = sweep(&store, host, observe);
-    let birth = plan.birth((host.now)());
+    let new_run = plan.new_run((host.now)());
     let place = reserve(request, &store, host)?;
     if let (Some(dir), None) = (&request.into, &place) {
         // Somebody else has begun it since this process looked.
@@ -47,8 +47,8 @@ pub fn start(request: &Start, host: &Host, observe: &mut dyn Observe) -> Result<
         return resume::go_on(&Resume::of_start(request, run), &store, host, observe);
     }
     let live = Live::begin(&plan, &store, host, observe, |acks| match place {
-        Some(place) => store.begin_in(place, birth, acks),
-        None => store.begin(birth, acks),
+        Some(place) => store.begin_in(place, new_run, acks),
+        None => store.begin(new_run, acks),
     })?;
     if let Some(swept) = swept {
         tracing::info!("{swept}");

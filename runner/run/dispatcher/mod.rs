@@ -1,6 +1,6 @@
 //! The dispatcher: a state machine that owns a session's state and decides everything.
 //!
-//! It is told what has happened and what time it is, and says what is to be done by executors, by the recorder and on the
+//! It gets what has happened and what time it is, and decides what is to be done by executors, by the recorder and on the
 //! screen. It has no clock, no channel and no thread, so that a test can let any schedule happen to it.
 
 mod effects;

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-/// Where Linux tells what is mounted; elsewhere nothing is known of it.
+/// Where Linux lists what is mounted; elsewhere nothing is known of it.
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// Where the kernel's own file systems are on every system, whatever is mounted there.
@@ -56,7 +56,7 @@ struct MountPoint {
 }
 
 impl FileSystems {
-    /// Asks the kernel; where it does not tell, nothing is known.
+    /// Asks the kernel; where it does not answer, nothing is known.
     pub(super) fn mounted() -> Self {
         Self::parse(&fs_err::read(MOUNTS).unwrap_or_default())
     }

@@ -1,7 +1,6 @@
 //! What will run: a [`Plan`] is made of a scenario or of what a run has stored, and knows its digest.
 
 mod adopt;
-mod birth;
 mod canonical;
 mod ceiling;
 mod error;
@@ -11,6 +10,7 @@ mod granted;
 mod live;
 mod machine;
 mod names;
+mod new_run;
 mod planned;
 mod stored;
 

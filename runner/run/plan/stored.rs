@@ -1,4 +1,4 @@
-//! The plan of a run that exists, from what was stored at its birth: the originals may be changed or gone.
+//! The plan of a run that exists, from what was stored when it began: the originals may be changed or gone.
 
 use std::{
     io,

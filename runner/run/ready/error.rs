@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::model::ProviderId;
 
-/// How many things that are wrong with plugins are told at once.
+/// How many things that are wrong with plugins are reported at once.
 const MAX_PROBLEMS: usize = 10;
 
 /// Why plugins that are there cannot be run; the run is `failed (plugin)`.

@@ -60,7 +60,7 @@ impl Plan {
                     // The original may be replaced while others are compiled.
                     let stored = provider.file.moved_to(blobs(provider.file.sha256));
                     let linked = match engine.link(&stored, interrupt).await {
-                        // What is stored is damaged, which `runner verify` tells of; the original is as good.
+                        // What is stored is damaged, which `runner verify` reports; the original is as good.
                         Err(LinkError::File(_)) => engine.link(&provider.file, interrupt).await,
                         linked => linked,
                     };
@@ -230,7 +230,7 @@ fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
     }
 }
 
-/// Ends with a plugin that cannot be used at all, and what was found before; nobody is told of one that was stopped.
+/// Ends with a plugin that cannot be used at all, and what was found before; one that was stopped is not reported.
 fn unusable(
     mut problems: Problems,
     provider: &ProviderId,

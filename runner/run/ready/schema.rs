@@ -28,11 +28,11 @@ pub const SCHEMA_ARGUMENT: &str = "__schema";
 /// What evaluating a schema in this process may cost: its parts, references followed, times the bytes of a value. At some
 /// ten nanoseconds each this is a fifth of a second.
 const MAX_COST_HERE: u64 = 20_000_000;
-/// How many things that are wrong with one value are told.
+/// How many things that are wrong with one value are reported.
 const MAX_ERRORS: usize = 5;
 /// Characters of each: it has the value itself, or all that an alternative allows.
 const MAX_ERROR_CHARACTERS: usize = 500;
-/// How many values that do not fit are told of by name.
+/// How many values that do not fit are reported by name.
 pub(super) const MAX_NAMED: usize = 10;
 
 /// Bytes of memory that a child may take.

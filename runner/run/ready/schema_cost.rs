@@ -1,4 +1,4 @@
-//! [`cost`]: whether evaluating a JSON Schema is provably cheap, told from its text.
+//! [`cost`]: whether evaluating a JSON Schema is provably cheap, judged by its text.
 
 use std::collections::HashMap;
 

@@ -2,7 +2,7 @@
 
 use crate::scenario::{Mistake, ScenarioError, error::RecordPlace, source::RecordRefusal};
 
-/// How many mistakes are told.
+/// How many mistakes are reported.
 const SHOWN_MISTAKES: usize = 10;
 
 /// What is wrong with records.

@@ -29,8 +29,8 @@ impl Plan {
             || digest == first_recipe::of_plan(self.suite.digest(), providers, seed)
     }
 
-    /// Everything that a run's birth records.
-    pub fn birth(&self, now: Timestamp) -> NewRun {
+    /// Everything that is stored when a run begins.
+    pub fn new_run(&self, now: Timestamp) -> NewRun {
         let providers = || self.providers.iter().flatten();
         let plugins = providers().map(|provider| Blob {
             digest: provider.file.sha256,
@@ -55,7 +55,7 @@ impl Plan {
             },
             plan_digest: self.digest(),
             planned: self.trial_count(),
-            providers: providers().map(birth_provider).collect(),
+            providers: providers().map(new_run_provider).collect(),
             suite: self.suite.digest(),
             blobs: plugins.chain(files).chain(suite).collect(),
             selection: self.selection.to_stored(),
@@ -66,7 +66,7 @@ impl Plan {
     }
 }
 
-fn birth_provider(provider: &PlannedProvider) -> NewRunProvider {
+fn new_run_provider(provider: &PlannedProvider) -> NewRunProvider {
     NewRunProvider {
         name: provider.definition.id.to_string(),
         plugin_sha256: provider.file.sha256,
