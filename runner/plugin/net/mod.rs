@@ -1,4 +1,4 @@
-//! [`Network`]: the HTTP requests of guests, whichever interface they come by, under their provider's grants.
+//! The HTTP requests of guests, whichever interface they come by, under their provider's grants.
 //!
 //! A request is admitted by its URL before anything leaves ([`policy`]), and again by the address that its host turns
 //! out to have ([`connect`]), which is the one that is connected to. Redirects are returned and not followed, proxies
