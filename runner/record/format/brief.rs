@@ -73,7 +73,7 @@ pub(in crate::record) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>
     Ok((brief, keys.trial))
 }
 
-/// Reads keys where [`Row::encode`] puts them, which spares a resumed run of a million rows most of the parsing.
+/// Reads keys where `Row::encode` puts them, which spares a resumed run of a million rows most of the parsing.
 pub(in crate::record) mod quick {
     use super::{AttemptKey, Brief, Mark, Outcome, row::VERSION};
 

@@ -17,7 +17,7 @@ pub(super) enum Phase {
 
 impl Phase {
     /// Every phase; its place here is what a slot holds.
-    pub(super) const ALL: [Self; 8] = [
+    const ALL: [Self; 8] = [
         Self::Pending,
         Self::Assigned,
         Self::HandedOver,
@@ -28,7 +28,7 @@ impl Phase {
         Self::Final(Outcome::Skipped),
     ];
 
-    pub(super) fn code(self) -> u16 {
+    fn code(self) -> u16 {
         match self {
             // `stopped` settles nothing, whatever a row says.
             Self::Pending | Self::Final(Outcome::Stopped) => 0,
@@ -56,8 +56,8 @@ impl Phase {
 pub(super) struct TrialSlot(u16);
 
 impl TrialSlot {
-    pub(super) const FLAKY: u16 = 1 << 3;
-    pub(super) const NUMBER_AT: u16 = 4;
+    const FLAKY: u16 = 1 << 3;
+    const NUMBER_AT: u16 = 4;
     /// Stands for this number and all above it.
     pub(super) const LARGE: u32 = (u16::MAX >> Self::NUMBER_AT) as u32;
 

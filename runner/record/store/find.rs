@@ -14,6 +14,32 @@ use crate::record::{
 /// How many runs an error names.
 const MAX_CANDIDATES: usize = 5;
 
+/// Why a run could not be found.
+#[derive(Debug, Error)]
+pub enum FindError {
+    /// No run has this name.
+    #[error("no run `{run}` in `{root}`{}", newest(candidates))]
+    Unknown {
+        /// What was asked for.
+        run: String,
+        /// Where it was looked for.
+        root: PathBuf,
+        /// The newest runs there are, newest first.
+        candidates: Vec<String>,
+    },
+    /// Several runs have this in their name.
+    #[error("`{run}` may be any of several runs{}", listed(":", candidates))]
+    Ambiguous {
+        /// What was asked for.
+        run: String,
+        /// The runs it may be, newest first.
+        candidates: Vec<String>,
+    },
+    /// The run was found and cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] RecordError),
+}
+
 impl Store {
     /// Finds a run by its id, a unique part of it, the path of its directory, or `latest`.
     pub fn find(&self, run: &str) -> Result<RunEntry, FindError> {
@@ -106,32 +132,6 @@ fn short<'a>(some: impl Iterator<Item = &'a String>, names: &[String]) -> Vec<St
     some.take(MAX_CANDIDATES)
         .map(|name| short.of_name(name).to_owned())
         .collect()
-}
-
-/// Why a run could not be found.
-#[derive(Debug, Error)]
-pub enum FindError {
-    /// No run has this name.
-    #[error("no run `{run}` in `{root}`{}", newest(candidates))]
-    Unknown {
-        /// What was asked for.
-        run: String,
-        /// Where it was looked for.
-        root: PathBuf,
-        /// The newest runs there are, newest first.
-        candidates: Vec<String>,
-    },
-    /// Several runs have this in their name.
-    #[error("`{run}` may be any of several runs{}", listed(":", candidates))]
-    Ambiguous {
-        /// What was asked for.
-        run: String,
-        /// The runs it may be, newest first.
-        candidates: Vec<String>,
-    },
-    /// The run was found and cannot be read.
-    #[error(transparent)]
-    Unreadable(#[from] RecordError),
 }
 
 fn newest(candidates: &[String]) -> String {
