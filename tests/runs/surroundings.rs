@@ -28,18 +28,22 @@ fn artefacts(runner: &Runner) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_plugin_that_is_damaged_in_the_store_is_compiled_from_its_file() {
+fn a_plugin_that_is_damaged_in_the_store_is_compiled_from_its_file_and_replaced() {
     let runner = one_test();
     exec_with_cache(&runner, "cache").finish().expect(0);
     let manifest = runner.only_run().manifest();
     let digest = manifest["providers"][0]["plugin_sha256"].as_str().unwrap();
     let entry = runner.path(&format!("results/store/{}/{digest}", &digest[..2]));
-    let mut bytes = fs_err::read(&entry).unwrap();
+    let good = fs_err::read(&entry).unwrap();
+    let mut bytes = good.clone();
     *bytes.last_mut().unwrap() ^= 1;
     fs_err::write(&entry, bytes).unwrap();
-    exec_with_cache(&runner, "another cache").finish().expect(0);
     let verified = runner.run(&["verify"]).expect(1);
     assert!(verified.stdout.contains(digest), "{}", verified.stdout);
+
+    exec_with_cache(&runner, "another cache").finish().expect(0);
+    assert!(fs_err::read(&entry).unwrap() == good, "it is still damaged");
+    runner.run(&["verify"]).expect(0);
 }
 
 #[test]
