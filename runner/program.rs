@@ -134,6 +134,9 @@ fn context(process: Process, is_detached: bool, output: Output) -> Context {
             scratch_root: process
                 .variable("TMPDIR")
                 .map_or_else(|| "/tmp".into(), PathBuf::from),
+            pools_sandboxes: process
+                .variable("RUNNER_POOL")
+                .is_none_or(|value| value != "off"),
             search_path: (process.variable)("PATH").unwrap_or_default(),
             // Without it plugins that are in the cache still run; compiling one says what is missing.
             program: process.path.unwrap_or_else(|| PathBuf::from("runner")),

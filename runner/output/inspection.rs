@@ -43,9 +43,14 @@ pub fn inspection_text(inspection: &PluginInspection, width: usize) -> String {
         );
     }
     field("size", format::size(inspection.size));
-    if let Some(compiled) = inspection.compiled {
+    if let Some(compiled) = &inspection.compiled {
         let size = format::size(compiled.size);
         field("compiled", format!("{size} in {}", loaded_text(compiled)));
+        let sandboxes = match &compiled.unpooled {
+            None => "pooled".to_owned(),
+            Some(why) => format!("made on demand: {}", format::visible(why)),
+        };
+        field("sandboxes", sandboxes);
     }
     field("sha256", inspection.sha256.to_string());
     if let Some(imports) = &inspection.imports {
@@ -64,7 +69,7 @@ pub fn inspection_text(inspection: &PluginInspection, width: usize) -> String {
 }
 
 /// `1.2 ms, from the cache`.
-pub(super) fn loaded_text(compiled: CompiledPlugin) -> String {
+pub(super) fn loaded_text(compiled: &CompiledPlugin) -> String {
     let took = format::duration(compiled.took);
     if compiled.is_cached {
         format!("{took}, from the cache")

@@ -119,7 +119,7 @@ fn add_costs(report: &RehearsalReport, lines: &mut Vec<String>) {
         "time",
         &format!(
             "load {}; instantiate {}; call {}",
-            loaded_text(report.loaded),
+            loaded_text(&report.loaded),
             format::duration(report.times.instantiate),
             format::duration(report.times.call)
         ),

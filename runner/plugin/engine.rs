@@ -1,12 +1,15 @@
 //! [`Engine`]: wasmtime, set up once per process.
 
-use std::{io, path::PathBuf, thread, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock, Weak},
+    thread,
+    time::Duration,
+};
 
 use thiserror::Error;
-use wasmtime::{
-    EngineWeak,
-    component::{self, HasSelf},
-};
+use wasmtime::component::{self, HasSelf};
 use wasmtime_wasi::{p1, p2};
 
 use super::{
@@ -15,7 +18,8 @@ use super::{
     code::{
         cache::Cache,
         compile::Compiler,
-        config::{Metering, new_wasmtime},
+        config::{Allocation, EngineConfig, Metering},
+        pool::{Pool, Slots},
     },
     contract, fs, net,
     sandbox::{host::AttemptHost, io_error, store::Sandbox},
@@ -36,15 +40,34 @@ pub struct EngineOptions {
     pub cache: PathBuf,
     /// How long compiling one plugin may take.
     pub compile_timeout: Duration,
+    /// For which sandboxes to reserve slots; `None` makes all of them on demand.
+    pub pool: Option<Pool>,
 }
 
 /// Compiles, links and runs plugins; one per process.
 pub struct Engine {
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) compiler: Compiler,
+    cache: PathBuf,
+    metering: Metering,
+}
+
+/// The engines of wasmtime that one process has.
+#[derive(Default)]
+pub(super) struct Rooms {
+    /// Whose sandboxes are pooled, and for which plugins.
+    pub(super) pooled: Option<(Room, Pool)>,
+    /// Made for the first plugin that does not fit the other.
+    on_demand: OnceLock<Room>,
+}
+
+/// One engine of wasmtime, with what its guests can import.
+pub(super) struct Room {
     pub(super) wasmtime: wasmtime::Engine,
     pub(super) components: component::Linker<Sandbox>,
     pub(super) modules: wasmtime::Linker<Sandbox>,
     pub(super) cache: Cache,
-    pub(super) compiler: Compiler,
+    pub(super) config: EngineConfig,
 }
 
 /// Why there is no engine.
@@ -74,35 +97,89 @@ impl Engine {
         &self.compiler.helper
     }
 
+    /// Where sandboxes are made for the plugins that do not fit the pool.
+    pub(super) fn on_demand(&self) -> Result<&Room, EngineError> {
+        let on_demand = &self.rooms.on_demand;
+        if on_demand.get().is_none() {
+            let config = EngineConfig::new(self.metering, Allocation::OnDemand);
+            let room = Room::new(config, None, &self.cache);
+            // Whoever came first has made the same.
+            drop(on_demand.set(room.map_err(wasmtime_failed)?));
+        }
+        Ok(on_demand.get().expect("it was set above"))
+    }
+
     fn set_up(options: EngineOptions, metering: Metering) -> Result<Self, EngineError> {
-        let failed = |error: wasmtime::Error| EngineError::Wasmtime(format!("{error:#}"));
-        let wasmtime = new_wasmtime(metering).map_err(failed)?;
-        start_ticker(wasmtime.weak()).map_err(EngineError::Ticker)?;
-        Ok(Self {
-            components: link_components(&wasmtime).map_err(failed)?,
-            modules: link_modules(&wasmtime).map_err(failed)?,
-            cache: Cache::new(options.cache, &wasmtime),
+        let pooled = options.pool.and_then(|pool| {
+            let slots = pool.slots()?;
+            let config = EngineConfig::new(metering, Allocation::Pooled);
+            match Room::new(config, Some(&slots), &options.cache) {
+                Ok(room) => Some((room, pool)),
+                Err(error) => {
+                    tracing::info!("sandboxes are made on demand, there is no room for a pool of them: {error:#}");
+                    None
+                }
+            }
+        });
+        let engine = Self {
+            rooms: Arc::new(Rooms {
+                pooled,
+                on_demand: OnceLock::new(),
+            }),
             compiler: Compiler {
                 helper: Helper {
                     program: options.compiler,
                 },
                 timeout: options.compile_timeout,
-                metering,
             },
+            cache: options.cache,
+            metering,
+        };
+        if engine.rooms.pooled.is_none() {
+            // So that a machine that cannot run any plugin says so now.
+            engine.on_demand()?;
+        }
+        start_ticker(Arc::downgrade(&engine.rooms)).map_err(EngineError::Ticker)?;
+        Ok(engine)
+    }
+}
+
+impl Room {
+    fn new(config: EngineConfig, slots: Option<&Slots>, cache: &Path) -> wasmtime::Result<Self> {
+        let wasmtime = config.engine(slots)?;
+        Ok(Self {
+            components: link_components(&wasmtime)?,
+            modules: link_modules(&wasmtime)?,
+            cache: Cache::new(cache.to_owned(), &wasmtime),
+            config,
             wasmtime,
         })
     }
 }
 
+impl Rooms {
+    fn increment_epoch(&self) {
+        let pooled = self.pooled.as_ref().map(|(room, _)| room);
+        for room in pooled.into_iter().chain(self.on_demand.get()) {
+            room.wasmtime.increment_epoch();
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn wasmtime_failed(error: wasmtime::Error) -> EngineError {
+    EngineError::Wasmtime(format!("{error:#}"))
+}
+
 /// An OS thread, because a guest may keep every thread of the async runtime busy; ends with the engine. It is the clock's
 /// pulse as well.
-fn start_ticker(engine: EngineWeak) -> io::Result<()> {
+fn start_ticker(rooms: Weak<Rooms>) -> io::Result<()> {
     let tick = move || {
         let pulse = Pulse::begin();
-        while let Some(engine) = engine.upgrade() {
+        while let Some(rooms) = rooms.upgrade() {
             pulse.beat();
-            engine.increment_epoch();
-            drop(engine);
+            rooms.increment_epoch();
+            drop(rooms);
             thread::sleep(TICK);
         }
     };

@@ -14,7 +14,7 @@ use super::{
     call::{ended::Ending, protocol, symbol::readable},
     clock::Moment,
     code::{
-        config::{Metering, new_wasmtime},
+        config::{Allocation, EngineConfig, Metering},
         sniff::{self, CommandForm, Kind},
         surface::Surface,
     },
@@ -192,7 +192,9 @@ fn host(limits: &Limits) -> AttemptHost {
 /// What a command has that has said nothing yet.
 fn store() -> Store<Sandbox> {
     let limits = Limits::default();
-    let engine = new_wasmtime(Metering::Off).expect("its settings are valid");
+    let engine = EngineConfig::new(Metering::Off, Allocation::OnDemand)
+        .engine(None)
+        .expect("its settings are valid");
     let recipe = StoreRecipe {
         wasi: WasiCtxBuilder::new(),
         host: host(&limits),

@@ -20,7 +20,7 @@ use super::{
         sniff::{CommandForm, Kind},
         surface::shortened,
     },
-    engine::Engine,
+    engine::{Engine, EngineError, Room},
     interrupt::Interrupt,
     linked::{Compiled, LinkedPlugin, Plugin, Runnable},
 };
@@ -69,6 +69,9 @@ pub enum LinkError {
     /// Its bytes are not what they were.
     #[error(transparent)]
     File(#[from] PluginFileError),
+    /// There is nothing to link it with.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// It was interrupted.
     #[error("linking was interrupted")]
     Cancelled,
@@ -76,21 +79,64 @@ pub enum LinkError {
 
 impl Engine {
     /// Takes a plugin from the cache or compiles it, and checks that everything it imports is there.
+    ///
+    /// Its sandboxes are pooled if it fits the pool, and else made on demand.
     pub async fn link(&self, file: &PluginFile, cancel: &Interrupt) -> Result<Plugin, LinkError> {
-        let (code, is_cached) = self.code(file, cancel).await?;
+        let path = file.path.display();
+        let unpooled = match &self.rooms.pooled {
+            None => "there is no pool".to_owned(),
+            Some((room, pool)) => match pool.fits(&file.footprint) {
+                Err(why) => why.to_owned(),
+                Ok(()) => match self.link_in(room, file, None, cancel).await {
+                    // What it lacks it may have without a pool.
+                    Err(LinkError::Incompatible { reason, .. }) => reason,
+                    Err(LinkError::Compile { source, .. }) => source.to_string(),
+                    Ok(plugin) => {
+                        tracing::info!("sandboxes of plugin `{path}` are pooled");
+                        return Ok(plugin);
+                    }
+                    Err(error) => return Err(error),
+                },
+            },
+        };
+        let on_demand = self.on_demand()?;
+        let plugin = self
+            .link_in(on_demand, file, Some(&unpooled), cancel)
+            .await?;
+        tracing::info!("sandboxes of plugin `{path}` are made on demand: {unpooled}");
+        Ok(plugin)
+    }
+
+    async fn link_in(
+        &self,
+        room: &Room,
+        file: &PluginFile,
+        unpooled: Option<&str>,
+        cancel: &Interrupt,
+    ) -> Result<Plugin, LinkError> {
+        let (code, is_cached) = self.code(room, file, cancel).await?;
         let size = code.size();
-        let code = self.check(file, &code)?;
+        let code = room.check(file, &code)?;
         let name = file.path.file_name().unwrap_or(file.path.as_os_str());
         Ok(Plugin(Arc::new(LinkedPlugin {
             kind: file.kind,
-            compiled: Compiled { is_cached, size },
+            compiled: Compiled {
+                is_cached,
+                size,
+                unpooled: unpooled.map(str::to_owned),
+            },
             name: name.to_string_lossy().into_owned(),
             code,
         })))
     }
 
     /// The code, and whether it was in the cache.
-    async fn code(&self, file: &PluginFile, cancel: &Interrupt) -> Result<(Code, bool), LinkError> {
+    async fn code(
+        &self,
+        room: &Room,
+        file: &PluginFile,
+        cancel: &Interrupt,
+    ) -> Result<(Code, bool), LinkError> {
         let form = match file.kind {
             Kind::Component { .. } | Kind::Command(CommandForm::Component) => CodeForm::Component,
             Kind::Command(CommandForm::Module) => CodeForm::Module,
@@ -99,7 +145,7 @@ impl Engine {
             sha256: file.sha256,
             form,
         };
-        if let Some(code) = self.cache.load(&self.wasmtime, key) {
+        if let Some(code) = room.cache.load(&room.wasmtime, key) {
             return Ok((code, true));
         }
 
@@ -107,10 +153,10 @@ impl Engine {
             path: file.path.clone(),
             source,
         };
-        let draft = self.cache.draft().map_err(unstored)?;
+        let draft = room.cache.draft().map_err(unstored)?;
         let writer = draft.writer().map_err(unstored)?;
         self.compiler
-            .compile(&file.bytes()?, writer, cancel)
+            .compile(&file.bytes()?, writer, room.config, cancel)
             .await
             .map_err(|source| match source {
                 CompileError::Cancelled => LinkError::Cancelled,
@@ -119,12 +165,14 @@ impl Engine {
                     source,
                 },
             })?;
-        self.cache
-            .load_and_keep(&self.wasmtime, key, draft)
+        room.cache
+            .load_and_keep(&room.wasmtime, key, draft)
             .map(|code| (code, false))
             .map_err(|error| incompatible(file, &error))
     }
+}
 
+impl Room {
     fn check(&self, file: &PluginFile, code: &Code) -> Result<Runnable, LinkError> {
         let missing = match code {
             Code::Component(component) => self.missing_in_component(component),
@@ -142,7 +190,7 @@ impl Engine {
     }
 
     fn runnable(&self, file: &PluginFile, code: &Code) -> wasmtime::Result<Runnable> {
-        let (metering, footprint) = (self.compiler.metering, file.footprint);
+        let (metering, footprint) = (self.config.metering, file.footprint);
         let command = |code| {
             Runnable::Command(Program {
                 code,

@@ -36,12 +36,14 @@ pub(super) struct LinkedPlugin {
 }
 
 /// What a plugin was compiled to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
     /// Whether it was in the cache already.
     pub is_cached: bool,
     /// The bytes of its machine code and data.
     pub size: u64,
+    /// Why each of its sandboxes is made on demand; absent where they are pooled.
+    pub unpooled: Option<String>,
 }
 
 /// What is called.
@@ -57,8 +59,8 @@ impl Plugin {
     }
 
     /// What it was compiled to.
-    pub fn compiled(&self) -> Compiled {
-        self.0.compiled
+    pub fn compiled(&self) -> &Compiled {
+        &self.0.compiled
     }
 
     /// Asks the plugin what it is; a command of the plain protocol cannot be asked.

@@ -3,17 +3,18 @@
 use std::{path::Path, time::Duration};
 
 use super::Host;
-use crate::plugin::EngineOptions;
+use crate::plugin::{EngineOptions, Pool};
 
 /// How long compiling one plugin may take.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Where the engine finds its compiler and its cache; `root` is the results root.
-pub(super) fn engine_options(host: &Host, root: &Path) -> EngineOptions {
+pub(super) fn engine_options(host: &Host, root: &Path, pool: Option<Pool>) -> EngineOptions {
     let cache = host.cache.clone();
     EngineOptions {
         compiler: host.program.clone(),
         cache: cache.unwrap_or_else(|| root.join(".cache")),
         compile_timeout: COMPILE_TIMEOUT,
+        pool,
     }
 }

@@ -20,6 +20,8 @@ pub struct Host {
     pub cache: Option<PathBuf>,
     /// Under which folder attempts have theirs: the system's for temporary files.
     pub scratch_root: PathBuf,
+    /// Whether sandboxes may be pooled: made once, and reset between two guests. Else the kernel makes each of them anew.
+    pub pools_sandboxes: bool,
     /// Where programs are looked for, as a shell does.
     pub search_path: OsString,
     /// Reads a variable of the environment: secrets come by names that only a scenario knows.
@@ -48,6 +50,7 @@ impl Host {
             program: program.into(),
             cache: None,
             scratch_root: scratch_root.into(),
+            pools_sandboxes: true,
             search_path: OsString::new(),
             variable: |_| None,
             signals: None,

@@ -4,6 +4,7 @@
 use std::{
     num::NonZeroUsize,
     panic::{self, AssertUnwindSafe},
+    path::Path,
     time::Duration,
 };
 
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     error::{Error, ExitStatus},
     model::Counts,
-    plugin::{self, Engine, EngineOptions, Interrupt},
+    plugin::{self, Engine, Interrupt},
     record::{Conclusion, History, RecordError, Recorder, Store, Written},
     run::{
         self, Plan, Session, SessionEnd, SessionMessage, StopRequest, Watchdog, WatchdogSettings,
@@ -124,7 +125,7 @@ impl<'a> Live<'a> {
             return close(recorder, watchdog, ended, &limit, host, observe);
         }
         plugin::sweep_folders(&host.scratch_root, (host.now)().into());
-        let set_up = contained(|| set_up(plan, engine_options(host, store.root())));
+        let set_up = contained(|| set_up(plan, host, store.root()));
         // The engine stays until the end is written down: its ticker tells the watchdog's clock that the process runs.
         let (ended, _engine) = match set_up {
             Err(panic) => (broken(&panic, counts), None),
@@ -232,11 +233,14 @@ fn broken(panic: &str, counts: Counts) -> SessionEnd {
 }
 
 /// Makes the engine, the guests' runtime, and the one that the dispatcher has for itself.
-fn set_up(plan: &Plan, options: EngineOptions) -> Result<(Engine, Runtime, Runtime), String> {
-    let engine = Engine::new(options).map_err(|error| error.to_string())?;
+fn set_up(plan: &Plan, host: &Host, root: &Path) -> Result<(Engine, Runtime, Runtime), String> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = plan.jobs().min(cores);
+    let pool = host.pools_sandboxes.then(|| plan.pool(threads));
+    let engine =
+        Engine::new(engine_options(host, root, pool)).map_err(|error| error.to_string())?;
     let guests = runtime::Builder::new_multi_thread()
-        .worker_threads(plan.jobs().min(cores))
+        .worker_threads(threads)
         .thread_name("guest")
         .thread_keep_alive(FOR_EVER)
         .enable_all()

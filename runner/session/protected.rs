@@ -29,6 +29,7 @@ pub(super) fn of_process(host: &Host) -> Vec<Protected> {
         arguments: _,
         now: _,
         pause: _,
+        pools_sandboxes: _,
     } = host;
     let cache = cache.as_deref();
     let cache = cache.map(|cache| Protected::folder("the cache of compiled plugins", cache));
@@ -109,7 +110,7 @@ pub(super) fn of_root(root: &Path, host: &Host) -> Vec<Protected> {
     let mut protected: Vec<_> = kept
         .map(|(what, path)| Protected::folder(what, &path))
         .collect();
-    let cache = engine::engine_options(host, root).cache;
+    let cache = engine::engine_options(host, root, None).cache;
     protected.push(Protected::folder("the cache of compiled plugins", &cache));
     protected
 }

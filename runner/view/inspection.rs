@@ -82,7 +82,7 @@ pub struct PluginImport {
 }
 
 /// A plugin that is compiled.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CompiledPlugin {
     /// The size of its machine code and data, in bytes.
     pub size: u64,
@@ -93,6 +93,9 @@ pub struct CompiledPlugin {
     #[serde(rename = "ms", serialize_with = "written::duration")]
     #[schemars(with = "f64")]
     pub took: Duration,
+    /// Why each of its sandboxes is made on demand, for people; absent where they are pooled, as those of most plugins are.
+    #[serde(rename = "on_demand", skip_serializing_if = "Option::is_none")]
+    pub unpooled: Option<String>,
 }
 
 /// What a plugin says of itself.
@@ -182,11 +185,12 @@ impl PluginInspection {
 
 impl CompiledPlugin {
     /// What a plugin was compiled to, and how long it took to have that.
-    pub fn new(compiled: Compiled, took: Duration) -> Self {
+    pub fn new(compiled: &Compiled, took: Duration) -> Self {
         Self {
             size: compiled.size,
             is_cached: compiled.is_cached,
             took,
+            unpooled: compiled.unpooled.clone(),
         }
     }
 }

@@ -17,7 +17,7 @@ use runner::{
     model::{AttemptError, ErrorClass, Limits, NetGrant},
     plugin::{
         Access, AttachmentSource, Call, Description, Ending, Engine, EngineOptions, Guard,
-        Invocation, Moment, Mount, Network, PluginFileError, Secrets,
+        Invocation, Moment, Mount, Network, PluginFileError, Pool, Secrets,
     },
 };
 use serde_json::Value;
@@ -64,6 +64,9 @@ impl Bench {
             compiler: env!("CARGO_BIN_EXE_runner").into(),
             cache: folder.path().join("cache"),
             compile_timeout: LONG,
+            // As many as tests that run at a time.
+            pool: (std::env::var_os("RUNNER_POOL").as_deref() != Some("off".as_ref()))
+                .then(|| Pool::of_any(64, 2)),
         };
         change(&mut options);
         let runtime = tokio::runtime::Builder::new_multi_thread()

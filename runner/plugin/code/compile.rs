@@ -18,7 +18,7 @@ use wasmparser::{Encoding, Parser, Payload};
 
 use super::{
     artefact::{CodeForm, MAX_ARTEFACT_BYTES, deserialize},
-    config::{Metering, new_wasmtime},
+    config::EngineConfig,
 };
 use crate::plugin::{
     child::{self, ChildEnd, ChildLimits, ChildWork, Helper},
@@ -34,8 +34,6 @@ pub const COMPILE_ARGUMENT: &str = "__compile";
 pub const LOAD_ARGUMENT: &str = "__load";
 /// What follows for a component; without it, it is a module.
 const COMPONENT_ARGUMENT: &str = "component";
-/// What follows for code that counts its fuel.
-const FUEL_ARGUMENT: &str = "fuel";
 
 const MAX_THREADS: u64 = 4;
 const MAX_CPU_SECONDS_PER_THREAD: u64 = 300;
@@ -62,7 +60,6 @@ const LOAD_REPLY: u64 = 64 * 1024;
 pub(in crate::plugin) struct Compiler {
     pub(in crate::plugin) helper: Helper,
     pub(in crate::plugin) timeout: Duration,
-    pub(in crate::plugin) metering: Metering,
 }
 
 /// Why there is no artefact.
@@ -112,8 +109,8 @@ pub enum CompileError {
 }
 
 /// The compiler itself: WASM on standard input, the artefact on standard output, what is wrong on standard error.
-/// `arguments` are those behind [`COMPILE_ARGUMENT`]: how much memory it may have, how much it may write, and what it
-/// counts.
+/// `arguments` are those behind [`COMPILE_ARGUMENT`]: how much memory it may have, how much it may write, and for which
+/// engine it compiles.
 pub fn compile_child(arguments: &[OsString]) -> ExitCode {
     let number = |place: usize| arguments.get(place)?.to_str()?.parse().ok();
     let limits = ChildLimits {
@@ -122,18 +119,17 @@ pub fn compile_child(arguments: &[OsString]) -> ExitCode {
         file: number(1).unwrap_or(MAX_ARTEFACT_BYTES),
     };
     limits.apply();
-    let metering = match arguments {
-        [_, _, argument] if argument == FUEL_ARGUMENT => Metering::Fuel,
-        _ => Metering::Off,
+    let Some(config) = config(arguments, 2) else {
+        return child::give_up("it was not said what to compile for");
     };
-    match compile_stdin(metering) {
+    match compile_stdin(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => child::give_up(&format!("{error:#}")),
     }
 }
 
 /// Loads an artefact, which is its standard input. `arguments` are those behind [`LOAD_ARGUMENT`]: how much memory that may
-/// take, its form, and what it counts.
+/// take, for which engine it is, and its form.
 pub fn load_child(arguments: &[OsString]) -> ExitCode {
     let memory = arguments
         .first()
@@ -150,12 +146,10 @@ pub fn load_child(arguments: &[OsString]) -> ExitCode {
     } else {
         CodeForm::Module
     };
-    let metering = if has(FUEL_ARGUMENT) {
-        Metering::Fuel
-    } else {
-        Metering::Off
+    let Some(config) = config(arguments, 1) else {
+        return child::give_up("it was not said what to load for");
     };
-    match load_stdin(form, metering) {
+    match load_stdin(form, config) {
         Ok(()) => ExitCode::SUCCESS,
         // A lack of memory is not always told by an abort.
         Err(error) if child::lacked_memory(&format!("{error:#}")) => ExitCode::from(HEAVY),
@@ -169,12 +163,14 @@ impl Compiler {
         &self,
         wasm: &[u8],
         artefact: File,
+        config: EngineConfig,
         cancel: &Interrupt,
     ) -> Result<(), CompileError> {
         let failed = |source| self.not_run(source);
         let compiled = artefact.try_clone().map_err(failed)?;
-        self.translate(wasm, artefact, cancel).await?;
-        self.try_load(is_component(wasm), compiled, cancel).await
+        self.translate(wasm, artefact, config, cancel).await?;
+        self.try_load(is_component(wasm), compiled, config, cancel)
+            .await
     }
 
     /// Loads the artefact in a process of its own first: this one has it in memory for as long as it lives, and a file of
@@ -183,17 +179,15 @@ impl Compiler {
         &self,
         is_component: bool,
         artefact: File,
+        config: EngineConfig,
         cancel: &Interrupt,
     ) -> Result<(), CompileError> {
         let failed = |source| self.not_run(source);
         // What is mapped counts for the limit.
         let size = artefact.metadata().map_err(failed)?.len();
         let memory = (size + MAX_LOAD_MEMORY + IDLE_MEMORY).to_string();
-        let mut arguments = vec![LOAD_ARGUMENT, &memory];
+        let mut arguments = vec![LOAD_ARGUMENT, &memory, config.as_argument()];
         arguments.extend(is_component.then_some(COMPONENT_ARGUMENT));
-        if self.metering == Metering::Fuel {
-            arguments.push(FUEL_ARGUMENT);
-        }
         let work = ChildWork {
             arguments: &arguments,
             env: &[],
@@ -220,16 +214,19 @@ impl Compiler {
         &self,
         wasm: &[u8],
         artefact: File,
+        config: EngineConfig,
         cancel: &Interrupt,
     ) -> Result<(), CompileError> {
         let threads = thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let memory = most_of_the_memory().min(MAX_MEMORY);
         let most_bytes = most_artefact_bytes(wasm.len());
         let (memory_argument, bytes_argument) = (memory.to_string(), most_bytes.to_string());
-        let mut arguments = vec![COMPILE_ARGUMENT, &memory_argument, &bytes_argument];
-        if self.metering == Metering::Fuel {
-            arguments.push(FUEL_ARGUMENT);
-        }
+        let arguments = [
+            COMPILE_ARGUMENT,
+            &memory_argument,
+            &bytes_argument,
+            config.as_argument(),
+        ];
         let env = [("RAYON_NUM_THREADS", threads.min(MAX_THREADS).to_string())];
         let end = match unnamed_file(wasm) {
             Ok(input) => {
@@ -283,16 +280,21 @@ fn unnamed_file(content: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-fn load_stdin(form: CodeForm, metering: Metering) -> wasmtime::Result<()> {
-    let engine = new_wasmtime(metering)?;
+/// The configuration that is the argument at `place`.
+fn config(arguments: &[OsString], place: usize) -> Option<EngineConfig> {
+    EngineConfig::of_argument(arguments.get(place)?.to_str()?)
+}
+
+fn load_stdin(form: CodeForm, config: EngineConfig) -> wasmtime::Result<()> {
+    let engine = config.engine(None)?;
     let artefact = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     deserialize(&engine, form, artefact).map(drop)
 }
 
-fn compile_stdin(metering: Metering) -> wasmtime::Result<()> {
+fn compile_stdin(config: EngineConfig) -> wasmtime::Result<()> {
     let mut wasm = Vec::new();
     io::stdin().lock().read_to_end(&mut wasm)?;
-    let engine = new_wasmtime(metering)?;
+    let engine = config.engine(None)?;
     let artefact = if is_component(&wasm) {
         engine.precompile_component(&wasm)?
     } else {

@@ -43,6 +43,12 @@ const CANONICAL: u64 = 512;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::plugin) struct Footprint {
     pub(in crate::plugin) bytes: u64,
+    /// Memories of all instances together.
+    pub(in crate::plugin) memories: u64,
+    /// Tables of all instances together.
+    pub(in crate::plugin) tables: u64,
+    /// Whether the counts hold: of a module that comes from elsewhere nobody knows what it has.
+    pub(in crate::plugin) is_exact: bool,
 }
 
 /// The parts that a file puts together, section by section.
@@ -79,6 +85,8 @@ struct Cost {
     component_instances: u64,
     bytes: u64,
     steps: u64,
+    memories: u64,
+    tables: u64,
 }
 
 impl Cost {
@@ -89,6 +97,8 @@ impl Cost {
             .saturating_add(other.component_instances);
         self.bytes = self.bytes.saturating_add(other.bytes);
         self.steps = self.steps.saturating_add(other.steps);
+        self.memories = self.memories.saturating_add(other.memories);
+        self.tables = self.tables.saturating_add(other.tables);
     }
 }
 
@@ -171,7 +181,12 @@ impl Assembly {
                 most: ByteSize(MAX_INSTANCE_BYTES),
             });
         }
-        Ok(Footprint { bytes: whole.bytes })
+        Ok(Footprint {
+            bytes: whole.bytes,
+            memories: whole.memories,
+            tables: whole.tables,
+            is_exact: !self.has_unknown,
+        })
     }
 
     /// What a module begins with, which each of its instances is filled with.
@@ -217,10 +232,13 @@ impl Assembly {
         let scope = self.scope();
         scope.references += count;
         scope.bytes(count, TABLE);
+        scope.cost.tables = scope.cost.tables.saturating_add(count);
     }
 
     pub(in crate::plugin) fn memories(&mut self, count: u64) {
-        self.scope().bytes(count, MEMORY);
+        let scope = self.scope();
+        scope.bytes(count, MEMORY);
+        scope.cost.memories = scope.cost.memories.saturating_add(count);
     }
 
     pub(in crate::plugin) fn elements(&mut self, count: u64, is_passive: bool) {

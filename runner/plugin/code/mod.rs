@@ -9,6 +9,7 @@ pub(super) mod config;
 pub(super) mod file;
 pub(super) mod footprint;
 pub(super) mod offered;
+pub(super) mod pool;
 mod private;
 pub(super) mod sniff;
 pub(super) mod sniff_error;

@@ -46,12 +46,14 @@ mod tests {
     use super::contain;
     use crate::{
         model::ErrorClass,
-        plugin::code::config::{Metering, new_wasmtime},
+        plugin::code::config::{Allocation, EngineConfig, Metering},
     };
 
     #[tokio::test]
     async fn a_panic_of_the_host_stays_inside_its_attempt() {
-        let engine = new_wasmtime(Metering::Off).unwrap();
+        let engine = EngineConfig::new(Metering::Off, Allocation::OnDemand)
+            .engine(None)
+            .unwrap();
         let text = r#"(module (import "host" "panic" (func $panic)) (start $panic))"#;
         let module = Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
         let mut linker = Linker::new(&engine);

@@ -223,6 +223,7 @@ mod tests {
         let mut limiter = Limiter::new(&limits);
         let beyond = |bytes: u64| Footprint {
             bytes: FREE_INSTANCE_BYTES + bytes,
+            ..Footprint::default()
         };
         limiter.hold_instances(beyond(0)).unwrap();
         assert_eq!(limiter.peak_memory(), 0);

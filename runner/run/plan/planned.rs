@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     model::{Limits, TrialId},
-    plugin::{self, Kind, Mount, PluginFile, Secrets},
+    plugin::{self, Kind, Mount, PluginFile, Pool, Secrets},
     scenario::{FailFast, Protocol, Provider, RunOptions, Scenario, Selection, Suite, Test},
 };
 
@@ -152,6 +152,19 @@ impl Plan {
         let largest = providers().map(|provider| provider.limits.memory).max();
         let fitting = self.memory / largest.unwrap_or_default().max(1);
         usize::try_from(fitting).map_or(asked, |fitting| asked.min(fitting))
+    }
+
+    /// The sandboxes that live at a time, on so many threads: one for each executor and for each instance that it keeps, and
+    /// one in which plugins say what they are.
+    pub fn pool(&self, threads: usize) -> Pool {
+        let providers = || self.providers.iter().flatten();
+        let reused = providers().filter(|provider| provider.definition.reuse.is_some());
+        let each = 1 + reused.count();
+        let mut pool = Pool::new(self.jobs().saturating_mul(each).saturating_add(1), threads);
+        for provider in providers() {
+            pool.add(&provider.file, &provider.limits);
+        }
+        pool
     }
 
     /// How long the session may take.

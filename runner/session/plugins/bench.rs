@@ -13,7 +13,8 @@ use crate::{
     error::Error,
     model::{StopSignal, chain},
     plugin::{
-        Engine, EngineError, EngineOptions, Interrupt, LinkError, Plugin, PluginFile, child::Helper,
+        Engine, EngineError, EngineOptions, Interrupt, LinkError, Plugin, PluginFile, Pool,
+        child::Helper,
     },
     run::StopSignals,
     session::{Host, engine::engine_options},
@@ -52,7 +53,8 @@ impl Bench {
     ) -> Result<Self, Error> {
         // Nothing opens a file for it: it shows warnings.
         host.log.begin();
-        let engine = engine(engine_options(host, Path::new(ROOT)))
+        let pool = host.pools_sandboxes.then(|| Pool::of_any(1, 1));
+        let engine = engine(engine_options(host, Path::new(ROOT), pool))
             .map_err(|error| Error::internal(miette!("{}", chain(&error))))?;
         let guests = runtime::Builder::new_multi_thread()
             .worker_threads(1)

@@ -3,6 +3,7 @@
 mod commands;
 mod compiling;
 mod components;
+mod fresh;
 mod interrupts;
 mod limits;
 mod linking;
