@@ -1,7 +1,7 @@
 //! The invariants of `runner/ARCHITECTURE.md` that can be read off the sources.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -222,6 +222,19 @@ fn nothing_is_stored_or_compared_as_debug_shows_it() {
         !path.starts_with("runner/run/scripted/") && !for_people_at_the_moment.contains(&path)
     });
     assert_eq!(offences, [""; 0]);
+}
+
+#[test]
+fn no_type_name_stands_twice() {
+    let defined = r"(?m)^(?:\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait)|(?:pub(?:\([^)]*\))? )?type) (\w+)";
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources() {
+        for name in captures(defined, &source.code) {
+            places.entry(name).or_default().push(source.path.clone());
+        }
+    }
+    places.retain(|_, places| places.len() > 1);
+    assert_eq!(places, BTreeMap::new());
 }
 
 #[test]
