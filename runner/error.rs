@@ -64,7 +64,7 @@ impl ExitStatus {
     }
 
     /// Makes the exit code of a process that is ended because its run did not keep the bounds of a stop.
-    pub fn of_unkept_stop(reason: Reason, signal: Option<StopSignal>) -> Self {
+    pub(crate) fn of_unkept_stop(reason: Reason, signal: Option<StopSignal>) -> Self {
         let status = RunStatus::after(Some(reason));
         Self::of_parts(status, Some(reason), signal, Verdict::None)
     }
@@ -112,7 +112,7 @@ impl ExitStatus {
     }
 
     /// Reads [`ExitStatus::code`] back.
-    pub fn from_code(code: i32) -> Option<Self> {
+    pub(crate) fn from_code(code: i32) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|status| i32::from(status.code()) == code)
@@ -154,7 +154,7 @@ pub struct Error {
 
 impl Error {
     /// The user's input is wrong; nothing was created.
-    pub fn usage(report: impl Into<miette::Report>) -> Self {
+    pub(crate) fn usage(report: impl Into<miette::Report>) -> Self {
         Self {
             status: ExitStatus::Usage,
             report: report.into(),
@@ -162,7 +162,7 @@ impl Error {
     }
 
     /// The results root cannot be used, or a result could not be written.
-    pub fn storage(report: impl Into<miette::Report>) -> Self {
+    pub(crate) fn storage(report: impl Into<miette::Report>) -> Self {
         Self {
             status: ExitStatus::Storage,
             report: report.into(),
@@ -170,7 +170,7 @@ impl Error {
     }
 
     /// A results root or a run in it cannot be used.
-    pub fn record(error: RecordError) -> Self {
+    pub(crate) fn record(error: RecordError) -> Self {
         if let RecordError::Taken(taken) = error {
             return Self::taken(&taken);
         }
@@ -188,7 +188,7 @@ impl Error {
     }
 
     /// A run cannot be taken over.
-    pub fn claim(error: ClaimError) -> Self {
+    pub(crate) fn claim(error: ClaimError) -> Self {
         match error {
             ClaimError::Record(error) => Self::record(error),
             ClaimError::Taken(taken) => Self::taken(&taken),
@@ -213,7 +213,7 @@ impl Error {
     }
 
     /// A run cannot be cancelled.
-    pub fn cancel(error: CancelError) -> Self {
+    pub(crate) fn cancel(error: CancelError) -> Self {
         match error {
             CancelError::Record(error) => Self::record(error),
             CancelError::Refused(_) => Self::usage(miette::Report::from_err(error)),
@@ -221,12 +221,12 @@ impl Error {
     }
 
     /// A run that was asked for cannot be found or read.
-    pub fn find(error: FindError) -> Self {
+    pub(crate) fn find(error: FindError) -> Self {
         Self::usage(miette::Report::from_err(error))
     }
 
     /// The runner could not do something that it needs for its work.
-    pub fn internal(report: impl Into<miette::Report>) -> Self {
+    pub(crate) fn internal(report: impl Into<miette::Report>) -> Self {
         Self {
             status: ExitStatus::Internal,
             report: report.into(),

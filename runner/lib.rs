@@ -118,18 +118,30 @@ pub mod view;
 #[cfg(not(feature = "internals"))]
 mod view;
 
+// What there is to call, and what is asked and answered there.
 pub use error::{Error, ExitStatus};
-pub use model::{
-    Actor, Attempt, Counts, Outcome, ProviderId, Reason, RunStatus, StopMode, StopSignal, TestId,
-    TrialId, Verdict,
-};
 pub use program::{Process, run_program, serve_child};
-pub use record::{Entry, RecordError, Rerun, RunEntry, RunId, Store};
-pub use run::{Event, Overdue, OverdueAction, StopSignals};
-pub use scenario::{FailFast, RunOptions, Selection};
-pub use session::{
-    Begin, Build, Cancel, Cancelling, Conclusion, Exclusivity, Host, NothingLeft, Notice, Observe,
-    Preview, Resume, SessionLog, Start, Stop, StopAnswer, Stopped, Stopping, Wait, Waiting,
-    block_on, cancel, only_incomplete, only_running, preview_resume, preview_start, resume, start,
-    stop,
+pub use record::{
+    By, Conclusion, FindError, IllegalTransition, ManifestCounts, Pinned, RecordError, Rerun,
+    RunEntry, RunFilter, RunId, Runs, Store, Swept, Taken,
 };
+pub use run::{Event, Overdue, OverdueAction, Reduced, Running, StopSignals};
+pub use scenario::{FailFast, OptionFlag, RunOption, RunOptions, Selection};
+pub use session::{
+    Begin, Build, Cancel, Cancelling, Exclusivity, Host, NothingLeft, Notice, Observe,
+    PendingTrial, Preview, PreviewedAccess, Resume, SessionLog, Start, Stop, StopAnswer, Stopped,
+    Stopping, Wait, Waiting, block_on, cancel, only_incomplete, only_running, preview_resume,
+    preview_start, resume, start, stop,
+};
+
+// What attempts and runs are said to be.
+pub use model::{
+    Actor, Artifact, Attempt, AttemptError, BoundSecret, Check, CheckVerdict, Content, Counts,
+    Denied, Digest, ErrorClass, Fingerprint, FsGrant, FsMode, Grant, Grants, HostFault, IdError,
+    Limit, LimitUnit, Limits, LogRecord, Metric, NetGrant, Outcome, ProviderId, Reason, RunStatus,
+    Stage, StopMode, StopSignal, TestId, TrialId, Usage, Verdict,
+};
+pub use plugin::Heard;
+pub use record::{AttemptKey, Entry, Mark};
+pub use toolchain::{Built, Source};
+pub use view::TrialBefore;

@@ -34,9 +34,9 @@ pub struct NothingLeft<'a> {
     /// The run.
     pub run: &'a RunEntry,
     /// What is stored of it.
-    pub reader: &'a RunReader,
+    pub(crate) reader: &'a RunReader,
     /// What its rows come to.
-    pub history: &'a History,
+    pub(crate) history: &'a History,
     /// How many of its trials came to no verdict.
     pub unjudged: u64,
 }

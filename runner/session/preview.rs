@@ -162,7 +162,7 @@ impl Preview {
     }
 
     /// The plan without its trials, as it is `now`.
-    pub fn head(&self, now: Timestamp) -> PlanHead {
+    pub(crate) fn head(&self, now: Timestamp) -> PlanHead {
         let new_run = self.plan.new_run(now);
         let (run, missing) = match &self.of {
             Of::New { missing } => (None, Some(missing)),

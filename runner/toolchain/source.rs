@@ -80,7 +80,7 @@ struct SourceManifest {
 
 impl Source {
     /// Reads the `plugin.toml` of a folder.
-    pub fn open(folder: &Path) -> Result<Self, SourceError> {
+    pub(crate) fn open(folder: &Path) -> Result<Self, SourceError> {
         // `./.`, as a scenario beside the source has it, is shown as `.`.
         let folder: PathBuf = folder.components().collect();
         let path = folder.join("plugin.toml");
@@ -134,7 +134,7 @@ impl Source {
     }
 
     /// What the plugin is to become.
-    pub fn kind(&self) -> SourceKind {
+    pub(crate) fn kind(&self) -> SourceKind {
         self.kind
     }
 
@@ -143,7 +143,7 @@ impl Source {
     /// # Errors
     ///
     /// Fails if the source cannot be read or is larger than any plugin's, or when `is_stopped` says so.
-    pub fn state(&self, is_stopped: &dyn Fn() -> bool) -> Result<SourceState, SourceError> {
+    pub(crate) fn state(&self, is_stopped: &dyn Fn() -> bool) -> Result<SourceState, SourceError> {
         let plugin = self.plugin_path();
         if !plugin.is_file() {
             return Ok(SourceState::Missing);
@@ -158,7 +158,7 @@ impl Source {
     }
 
     /// Builds the plugin. A build that fails leaves what was built before, unless `plugin.toml` has a `command`.
-    pub fn build(&self, watch: &mut BuildWatch<'_>) -> Result<Built, SourceError> {
+    pub(crate) fn build(&self, watch: &mut BuildWatch<'_>) -> Result<Built, SourceError> {
         let start = Instant::now();
         // Before the tools read it: what is changed meanwhile makes the plugin stale.
         let digest = digest::of_source(&self.folder, watch.is_stopped)?;

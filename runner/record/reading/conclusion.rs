@@ -35,7 +35,7 @@ pub struct Conclusion {
 
 impl Conclusion {
     /// What became of a run by the end of its session.
-    pub fn of(run: RunId, run_dir: PathBuf, session: u32, end: &End) -> Self {
+    pub(crate) fn of(run: RunId, run_dir: PathBuf, session: u32, end: &End) -> Self {
         Self {
             run,
             run_dir,

@@ -141,7 +141,7 @@ impl RunEntry {
     }
 
     /// Tells whether somebody holds its lock, whatever its status is.
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         lock::is_held(&RunDir::new(&self.dir).lock())
     }
 

@@ -19,7 +19,7 @@ use crate::{
 
 impl Store {
     /// Keeps every other session out of this root, for as long as this store and the runs that it begins or claims live.
-    pub fn exclusive(&mut self, busy: Busy, now: Timestamp) -> Result<(), RecordError> {
+    pub(crate) fn exclusive(&mut self, busy: Busy, now: Timestamp) -> Result<(), RecordError> {
         let lock = Lock::exclude(&self.root.lock(), busy, now)?;
         self.alone = Some(Arc::new(lock));
         Ok(())
@@ -27,19 +27,19 @@ impl Store {
 
     /// Lets sessions begin in this store that are to be alone in its root, and have to wait for [`Store::try_alone`] before
     /// they do anything: until then they keep nobody out, and nobody keeps their runs from being created.
-    pub fn be_alone_later(&mut self) -> Result<(), RecordError> {
+    pub(crate) fn be_alone_later(&mut self) -> Result<(), RecordError> {
         self.alone = Some(Arc::new(Lock::intended(&self.root.lock())?));
         self.is_to_be_alone = true;
         Ok(())
     }
 
     /// Tells whether sessions of this store have to wait for [`Store::try_alone`].
-    pub fn is_to_be_alone(&self) -> bool {
+    pub(crate) fn is_to_be_alone(&self) -> bool {
         self.is_to_be_alone
     }
 
     /// Keeps every other session out from now on, as [`Store::exclusive`] does, unless one is there.
-    pub fn try_alone(&self, now: Timestamp) -> Result<bool, RecordError> {
+    pub(crate) fn try_alone(&self, now: Timestamp) -> Result<bool, RecordError> {
         self.alone
             .as_ref()
             .map_or(Ok(true), |lock| lock.try_alone(now))

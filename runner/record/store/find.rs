@@ -47,7 +47,7 @@ impl Store {
     }
 
     /// Finds the directory of a run as [`Store::find`] does, and does not read what is in it.
-    pub fn locate(&self, run: &str) -> Result<PathBuf, FindError> {
+    pub(crate) fn locate(&self, run: &str) -> Result<PathBuf, FindError> {
         let path = Path::new(run);
         let is_path = run.contains('/') || run.starts_with('.');
         if is_path {
@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// What to call the runs of this root, so that [`Store::find`] finds them.
-    pub fn short_ids(&self) -> ShortIds {
+    pub(crate) fn short_ids(&self) -> ShortIds {
         // Whatever lies there: a name that is no run's makes an id longer than it had to be, and nothing worse.
         let entries = fs_err::read_dir(self.root.path()).into_iter().flatten();
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());

@@ -39,7 +39,7 @@ impl Store {
     }
 
     /// Opens the results root that a run directory belongs to, for writing.
-    pub fn open_around(dir: &Path) -> Result<Self, RecordError> {
+    pub(crate) fn open_around(dir: &Path) -> Result<Self, RecordError> {
         Self::open(RunDir::real(dir).root().path())
     }
 
@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// Opens the results root that a run directory belongs to, as [`Store::existing`] does.
-    pub fn existing_around(dir: &Path) -> Result<Self, RecordError> {
+    pub(crate) fn existing_around(dir: &Path) -> Result<Self, RecordError> {
         Self::existing(RunDir::real(dir).root().path())
     }
 

@@ -23,7 +23,7 @@ pub enum Pinning {
 
 impl RunEntry {
     /// Pins the run; a new reason replaces the old one.
-    pub fn pin(&self, reason: Option<String>, now: Timestamp) -> Result<Pinning, ClaimError> {
+    pub(crate) fn pin(&self, reason: Option<String>, now: Timestamp) -> Result<Pinning, ClaimError> {
         self.change_pin(now, |pinned| match pinned {
             Some(old) if reason.is_none() || old.reason == reason => Pinning::Already,
             _ => {
@@ -34,7 +34,7 @@ impl RunEntry {
     }
 
     /// Lets `prune` have the run again.
-    pub fn unpin(&self, now: Timestamp) -> Result<Pinning, ClaimError> {
+    pub(crate) fn unpin(&self, now: Timestamp) -> Result<Pinning, ClaimError> {
         self.change_pin(now, |pinned| match pinned.take() {
             Some(_) => Pinning::Done,
             None => Pinning::Already,

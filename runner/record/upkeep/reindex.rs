@@ -29,7 +29,7 @@ pub struct Reindexed {
 
 impl Store {
     /// Makes `runner.db` anew from the manifests of all run directories.
-    pub fn reindex(&self) -> Result<Reindexed, RecordError> {
+    pub(crate) fn reindex(&self) -> Result<Reindexed, RecordError> {
         let found = self.manifests()?;
         if !self.root.path().exists() {
             return Ok(Reindexed::default());

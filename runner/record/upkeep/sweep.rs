@@ -27,7 +27,7 @@ pub struct Swept {
 
 impl Store {
     /// Sweeps every run that says `running` and whose lock is free. One that cannot be swept does not keep the others.
-    pub fn sweep(&self, now: Timestamp) -> Result<Vec<Swept>, RecordError> {
+    pub(crate) fn sweep(&self, now: Timestamp) -> Result<Vec<Swept>, RecordError> {
         durable::sweep(self.root.path());
         let orphans = self.orphans()?;
         if orphans.is_empty() {
@@ -54,7 +54,7 @@ impl Store {
     }
 
     /// What a sweep would do now; changes nothing.
-    pub fn sweepable(&self, now: Timestamp) -> Result<Vec<Swept>, RecordError> {
+    pub(crate) fn sweepable(&self, now: Timestamp) -> Result<Vec<Swept>, RecordError> {
         let mut swept = Vec::new();
         for run in self.orphans()? {
             match foresee(&run, now) {
@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// What [`Store::claim`] would find; changes nothing.
-    pub fn foresee(&self, run: &RunEntry, now: Timestamp) -> Result<RunReader, ClaimError> {
+    pub(crate) fn foresee(&self, run: &RunEntry, now: Timestamp) -> Result<RunReader, ClaimError> {
         let run = &run.real();
         let dir = RunDir::new(&run.dir);
         lock::refuse_held(&dir.lock()).map_err(|error| ClaimError::of(run, error))?;

@@ -43,7 +43,7 @@ pub struct Claim {
 
 impl Store {
     /// Takes a run's lock, repairs the tail of its rows, and sweeps it if its manifest says `running` still.
-    pub fn claim(&self, run: &RunEntry, now: Timestamp) -> Result<Claim, ClaimError> {
+    pub(crate) fn claim(&self, run: &RunEntry, now: Timestamp) -> Result<Claim, ClaimError> {
         let run = &run.real();
         let root_lock = self.session_lock(&RunDir::new(&run.dir).root());
         let root_lock = root_lock.map_err(|error| ClaimError::of(run, error))?;

@@ -95,7 +95,7 @@ pub struct NewRunProvider {
 
 impl Store {
     /// Creates a run. `acks` is called on the recorder's thread, once for every commit, in order; it must not block.
-    pub fn begin(
+    pub(crate) fn begin(
         &self,
         new_run: NewRun,
         acks: impl Fn(Written) + Send + 'static,
@@ -104,7 +104,7 @@ impl Store {
     }
 
     /// Creates a run in a directory that was taken for it.
-    pub fn begin_in(
+    pub(crate) fn begin_in(
         &self,
         place: ReservedDirectory,
         new_run: NewRun,

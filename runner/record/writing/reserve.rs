@@ -29,7 +29,7 @@ pub struct ReservedDirectory {
 impl Store {
     /// Takes a directory of the caller's choice for a run, which may be there if nothing is in it; `None` if a run is in it.
     /// The run's id is the directory's name, and its root the directory's parent.
-    pub fn reserve(
+    pub(crate) fn reserve(
         &self,
         dir: &Path,
         now: Timestamp,

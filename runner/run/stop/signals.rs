@@ -96,17 +96,17 @@ impl StopSignals {
     }
 
     /// Sends requests to `listener` from now on.
-    pub fn listen(&self, listener: impl FnMut(StopRequest) + Send + 'static) {
+    pub(crate) fn listen(&self, listener: impl FnMut(StopRequest) + Send + 'static) {
         *lock(&self.shared.listener) = Some(Box::new(listener));
     }
 
     /// Gives the signals their default effect back.
-    pub fn stop_listening(&self) {
+    pub(crate) fn stop_listening(&self) {
         *lock(&self.shared.listener) = None;
     }
 
     /// Lets `aside` leave the screen alone while the process is stopped.
-    pub fn pause_by(&self, aside: impl Fn(&dyn Fn()) + Send + 'static) {
+    pub(crate) fn pause_by(&self, aside: impl Fn(&dyn Fn()) + Send + 'static) {
         *lock(&self.shared.aside) = Some(Box::new(aside));
     }
 }
