@@ -6,7 +6,7 @@ use fs_err::File;
 
 use crate::{
     model::Grants,
-    record::{History, RunEntry, RunId, RunReader},
+    record::{RunEntry, RunId},
 };
 
 /// What is told of a session when its run can be listed.
@@ -33,10 +33,6 @@ pub struct Begin<'a> {
 pub struct NothingLeft<'a> {
     /// The run.
     pub run: &'a RunEntry,
-    /// What is stored of it.
-    pub(crate) reader: &'a RunReader,
-    /// What its rows come to.
-    pub(crate) history: &'a History,
     /// How many of its trials came to no verdict.
     pub unjudged: u64,
 }

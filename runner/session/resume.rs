@@ -103,13 +103,11 @@ fn nothing_left(
     history: &History,
     observe: &mut dyn Observe,
 ) -> Result<Conclusion, Error> {
-    let reader = &RunReader::open(&run.dir).map_err(Error::record)?;
+    let reader = RunReader::open(&run.dir).map_err(Error::record)?;
     let mut run = run.clone();
     run.refresh().map_err(Error::record)?;
     observe.nothing_left(&NothingLeft {
         run: &run,
-        reader,
-        history,
         unjudged: unjudged(history),
     });
     let manifest = reader.manifest();

@@ -80,7 +80,7 @@ struct SourceManifest {
 
 impl Source {
     /// Reads the `plugin.toml` of a folder.
-    pub(crate) fn open(folder: &Path) -> Result<Self, SourceError> {
+    pub fn open(folder: &Path) -> Result<Self, SourceError> {
         // `./.`, as a scenario beside the source has it, is shown as `.`.
         let folder: PathBuf = folder.components().collect();
         let path = folder.join("plugin.toml");
@@ -134,7 +134,7 @@ impl Source {
     }
 
     /// What the plugin is to become.
-    pub(crate) fn kind(&self) -> SourceKind {
+    pub fn kind(&self) -> SourceKind {
         self.kind
     }
 
