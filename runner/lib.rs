@@ -62,6 +62,15 @@
 //!     }
 //! }
 //! ```
+#![cfg_attr(
+    not(feature = "internals"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "tests and benchmarks use more of the rooms than the program does"
+    ),
+    deny(unnameable_types)
+)]
 #[cfg(feature = "internals")]
 pub mod cli;
 #[cfg(not(feature = "internals"))]
@@ -126,7 +135,9 @@ pub use record::{
     RunEntry, RunFilter, RunId, Runs, Store, Swept, Taken,
 };
 pub use run::{Event, Overdue, OverdueAction, Reduced, Running, StopSignals};
-pub use scenario::{FailFast, OptionFlag, RunOption, RunOptions, Selection};
+pub use scenario::{
+    FailFast, Mistake, OptionFlag, Problem, RunOption, RunOptions, ScenarioError, Selection,
+};
 pub use session::{
     Begin, Build, Cancel, Cancelling, Exclusivity, Host, NothingLeft, Notice, Observe,
     PendingTrial, Preview, PreviewedAccess, Resume, SessionLog, Start, Stop, StopAnswer, Stopped,
@@ -143,5 +154,5 @@ pub use model::{
 };
 pub use plugin::Heard;
 pub use record::{AttemptKey, Entry, Mark};
-pub use toolchain::{Built, Source};
+pub use toolchain::{Built, Language, Source, SourceError, SourceKind};
 pub use view::TrialBefore;

@@ -29,21 +29,11 @@ impl BoundedText {
         text.finish()
     }
 
-    /// Tells whether there was more than fits.
-    pub fn is_cut(&self) -> bool {
-        self.is_cut
-    }
-
     /// What was kept, with `…` at its end where that is not all.
     pub fn finish(mut self) -> String {
         if self.is_cut {
             self.text.push('…');
         }
-        self.text
-    }
-
-    /// What was kept, and no more.
-    pub fn into_text(self) -> String {
         self.text
     }
 }
@@ -80,7 +70,7 @@ mod tests {
         assert!(write!(text, "{first}{second}").is_err());
         // Nothing may follow a gap.
         assert!(text.write_str("x").is_err());
-        assert_eq!((text.is_cut(), text.into_text().as_str()), (true, "abc"));
+        assert_eq!(text.finish(), "abc…");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{
         cache::Cache,
         compile::Compiler,
         config::{Allocation, EngineConfig, Metering},
-        pool::{Pool, Slots},
+        pool::{SandboxPool, Slots},
     },
     contract, fs, net,
     sandbox::{host::AttemptHost, io_error, store::Sandbox},
@@ -41,7 +41,7 @@ pub struct EngineOptions {
     /// How long compiling one plugin may take.
     pub compile_timeout: Duration,
     /// For which sandboxes to reserve slots; `None` makes all of them on demand.
-    pub pool: Option<Pool>,
+    pub pool: Option<SandboxPool>,
 }
 
 /// Compiles, links and runs plugins; one per process.
@@ -56,7 +56,7 @@ pub struct Engine {
 #[derive(Default)]
 pub(super) struct Rooms {
     /// Whose sandboxes are pooled, and for which plugins.
-    pub(super) pooled: Option<(Room, Pool)>,
+    pub(super) pooled: Option<(Room, SandboxPool)>,
     /// Made for the first plugin that does not fit the other.
     on_demand: OnceLock<Room>,
 }

@@ -53,11 +53,6 @@ pub(super) enum Runnable {
 }
 
 impl Plugin {
-    /// What it is.
-    pub fn kind(&self) -> Kind {
-        self.0.kind
-    }
-
     /// What it was compiled to.
     pub fn compiled(&self) -> &Compiled {
         &self.0.compiled
@@ -82,14 +77,6 @@ impl Plugin {
             }
         };
         contain(describe).await?
-    }
-
-    /// Tells whether it is a component that is set up before its first test and torn down after its last.
-    pub fn has_lifecycle(&self) -> bool {
-        match &self.0.code {
-            Runnable::Component(guest) => guest.has_lifecycle(),
-            Runnable::Command(_) => false,
-        }
     }
 
     /// Runs one attempt in a fresh sandbox. Dropping the future ends the guest, unless it is inside one long

@@ -38,7 +38,7 @@ pub use clock::Moment;
 pub use code::{
     compile::{COMPILE_ARGUMENT, CompileError, LOAD_ARGUMENT, compile_child, load_child},
     file::{PluginContent, PluginFile, PluginFileError},
-    pool::Pool,
+    pool::SandboxPool,
     sniff::{CommandForm, Kind},
     sniff_error::SniffError,
     surface::{Import, Surface},

@@ -107,7 +107,6 @@ fn parse_with(path: &Path, text: &str, files: NamedFiles) -> Result<Scenario, Sc
 #[derive(Clone, Debug)]
 pub struct Scenario {
     name: String,
-    description: Option<String>,
     text: Arc<str>,
     directory: PathBuf,
     options: RunOptions,
@@ -126,11 +125,6 @@ impl Scenario {
         &self.name
     }
 
-    /// What it is for.
-    pub fn description(&self) -> Option<&str> {
-        self.description.as_deref()
-    }
-
     /// The file's text.
     pub fn text(&self) -> &Arc<str> {
         &self.text
@@ -139,11 +133,6 @@ impl Scenario {
     /// The file, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The text with its name, for messages that point into it.
-    pub fn source(&self) -> NamedSource<Arc<str>> {
-        NamedSource::new(self.path.display().to_string(), Arc::clone(&self.text))
     }
 
     /// The folder that its paths are relative to.

@@ -2,7 +2,6 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use miette::SourceSpan;
 use serde_json::{Map, Value};
 
 use super::{Template, settings, units};
@@ -15,10 +14,6 @@ pub struct Provider {
     pub id: ProviderId,
     /// The plugin's file or folder, resolved against the scenario's directory. It exists.
     pub plugin: PathBuf,
-    /// The same as the scenario writes it.
-    pub plugin_as_written: String,
-    /// Where the scenario writes it, for messages.
-    pub plugin_span: Option<SourceSpan>,
     /// What the plugin's file must hash to.
     pub sha256: Option<Digest>,
     /// The provider's configuration.

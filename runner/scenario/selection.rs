@@ -18,9 +18,9 @@ pub struct Selection {
 }
 
 /// A list of a selection, by its key in manifests.
-type List = (&'static str, fn(&mut Selection) -> &mut Vec<String>);
+type FilterList = (&'static str, fn(&mut Selection) -> &mut Vec<String>);
 
-const LISTS: [List; 4] = [
+const LISTS: [FilterList; 4] = [
     ("tests", |selection| &mut selection.tests),
     ("providers", |selection| &mut selection.providers),
     ("tags", |selection| &mut selection.tags),

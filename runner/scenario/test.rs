@@ -55,11 +55,6 @@ impl ProviderSet {
         self.0.len()
     }
 
-    /// Tells whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The places of the providers in the scenario.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.iter().map(|index| *index as usize)

@@ -127,7 +127,6 @@ impl Validator<'_> {
         self.memory(&options, &providers);
         Scenario {
             name: string(root, "name").map_or_else(|| stem.into_owned(), str::to_owned),
-            description: string(root, "description").map(str::to_owned),
             text: self.text.into(),
             path: path.to_owned(),
             directory: self.directory.clone(),
@@ -178,7 +177,6 @@ impl Validator<'_> {
         if self.named_files == NamedFiles::Needed && !path.exists() {
             self.not_found("plugin", plugin, &at.key("plugin"));
         }
-        let span = ["providers", name, "plugin"].map(|key| ValueStep::Key(key.to_owned()));
         let object = |key| table.get(key).and_then(Value::as_object);
         let args = settings::strings(table, "args");
         let output = string(table, "output").map(OutputForm::read);
@@ -191,8 +189,6 @@ impl Validator<'_> {
         Some(Provider {
             id: ProviderId::parse(name).ok()?,
             plugin: path,
-            plugin_as_written: plugin.to_owned(),
-            plugin_span: Some(self.document.span(&span, Part::Value)),
             sha256: string(table, "sha256").and_then(Digest::parse),
             config: object("config").cloned().unwrap_or_default().into(),
             protocol: string(table, "protocol").map(Protocol::read),

@@ -17,7 +17,7 @@ use runner::{
     model::{AttemptError, ErrorClass, Limits, NetGrant},
     plugin::{
         Access, AttachmentSource, Call, Description, Ending, Engine, EngineOptions, Guard,
-        Invocation, Moment, Mount, Network, PluginFileError, Pool, Secrets,
+        Invocation, Moment, Mount, Network, PluginFileError, SandboxPool, Secrets,
     },
 };
 use serde_json::Value;
@@ -66,7 +66,7 @@ impl Bench {
             compile_timeout: LONG,
             // As many as tests that run at a time.
             pool: (std::env::var_os("RUNNER_POOL").as_deref() != Some("off".as_ref()))
-                .then(|| Pool::of_any(64, 2)),
+                .then(|| SandboxPool::of_any(64, 2)),
         };
         change(&mut options);
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -133,11 +133,6 @@ impl LinkedComponent {
         })
     }
 
-    /// Tells whether it is set up before its first test and torn down after its last.
-    pub(in crate::plugin) fn has_lifecycle(&self) -> bool {
-        self.lifecycle.is_some()
-    }
-
     /// Makes all that an instance needs; nothing of the guest has run yet.
     async fn prepare(
         &self,

@@ -1,4 +1,4 @@
-//! [`Pool`]: for how many sandboxes slots are reserved, and which plugins fit into them.
+//! [`SandboxPool`]: for how many sandboxes slots are reserved, and which plugins fit into them.
 //!
 //! A sandbox that is mapped and unmapped costs several calls of the kernel, each of which interrupts every other core that
 //! runs a thread of this process. Slots are mapped once; between two guests the kernel takes back what the first has touched.
@@ -23,7 +23,7 @@ const MAX_ALL_MEMORIES: usize = 8 * 1024;
 
 /// For how many sandboxes an engine reserves slots, and what the largest of them takes.
 #[derive(Clone, Debug)]
-pub struct Pool {
+pub struct SandboxPool {
     sandboxes: usize,
     threads: usize,
     memories: u32,
@@ -45,7 +45,7 @@ pub(in crate::plugin) struct Slots {
     pub(super) stacks: u32,
 }
 
-impl Pool {
+impl SandboxPool {
     /// A pool for `sandboxes` that live at a time, on `threads` threads; it has no plugins yet.
     pub fn new(sandboxes: usize, threads: usize) -> Self {
         Self {
@@ -132,7 +132,7 @@ fn wanted(footprint: &Footprint, table_elements: u64) -> Result<(u32, u32), &'st
 
 #[cfg(test)]
 mod tests {
-    use super::{Footprint, MAX_ALL_MEMORIES, Pool};
+    use super::{Footprint, MAX_ALL_MEMORIES, SandboxPool};
 
     const ONE: Footprint = Footprint {
         bytes: 0,
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn there_are_slots_for_every_sandbox_at_its_most() {
-        let mut pool = Pool::new(5, 2);
+        let mut pool = SandboxPool::new(5, 2);
         pool.include(&ONE, 1_000);
         pool.include(&Footprint { memories: 3, ..ONE }, 100);
         let slots = pool.slots().unwrap();
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_makes_no_slot_larger() {
-        let mut pool = Pool::new(1, 1);
+        let mut pool = SandboxPool::new(1, 1);
         pool.include(&ONE, 10);
         let before = pool.slots();
         let large = Footprint { memories: 9, ..ONE };
@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn a_pool_without_plugins_or_with_too_many_sandboxes_reserves_nothing() {
-        assert_eq!(Pool::new(1, 1).slots(), None);
-        let mut pool = Pool::new(MAX_ALL_MEMORIES, 1);
+        assert_eq!(SandboxPool::new(1, 1).slots(), None);
+        let mut pool = SandboxPool::new(MAX_ALL_MEMORIES, 1);
         pool.include(&ONE, 10);
         assert_eq!(pool.slots(), None);
     }

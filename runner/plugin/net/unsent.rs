@@ -24,7 +24,7 @@ const MAX_AUTHORITY_BYTES: usize = 1024;
 const MAX_PATH_BYTES: usize = 8 * 1024;
 
 type Set = Result<(), ()>;
-type Store<'a> = StoreContextMut<'a, Sandbox>;
+type StoreMut<'a> = StoreContextMut<'a, Sandbox>;
 
 /// Puts functions that refuse what is too long in the place of wasmtime's. A scheme has 64 bytes at most as it is.
 pub(in crate::plugin) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
@@ -32,7 +32,7 @@ pub(in crate::plugin) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Resul
     let mut types = linker.instance(TYPES)?;
     types.func_wrap(
         "[method]outgoing-request.set-method",
-        |mut store: Store<'_>, (request, method): (Resource<Request>, Method)| {
+        |mut store: StoreMut<'_>, (request, method): (Resource<Request>, Method)| {
             let set: Set = match &method {
                 Method::Other(text) if text.len() > MAX_METHOD_BYTES => Err(()),
                 _ => store.data_mut().http().set_method(request, method)?,
@@ -42,7 +42,7 @@ pub(in crate::plugin) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Resul
     )?;
     types.func_wrap(
         "[method]outgoing-request.set-authority",
-        |mut store: Store<'_>, (request, authority): (Resource<Request>, Option<String>)| {
+        |mut store: StoreMut<'_>, (request, authority): (Resource<Request>, Option<String>)| {
             let set: Set = if is_longer(&authority, MAX_AUTHORITY_BYTES) {
                 Err(())
             } else {
@@ -53,7 +53,7 @@ pub(in crate::plugin) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Resul
     )?;
     types.func_wrap(
         "[method]outgoing-request.set-path-with-query",
-        |mut store: Store<'_>, (request, path): (Resource<Request>, Option<String>)| {
+        |mut store: StoreMut<'_>, (request, path): (Resource<Request>, Option<String>)| {
             let set: Set = if is_longer(&path, MAX_PATH_BYTES) {
                 Err(())
             } else {

@@ -29,11 +29,11 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type HttpStream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A connection that knows whether it has ever worked.
 pub(super) struct Wire {
-    stream: Stream,
+    stream: HttpStream,
     has_worked: HasWorked,
     /// None for one that is closed when its first response has come.
     kept: Option<OwnedSemaphorePermit>,
@@ -45,7 +45,7 @@ struct HasWorked(Arc<AtomicBool>);
 
 impl Wire {
     /// Takes a connection; it may serve further requests if there is a place among those that are `kept`.
-    pub(super) fn new(stream: Stream, kept: Arc<Semaphore>) -> Self {
+    pub(super) fn new(stream: HttpStream, kept: Arc<Semaphore>) -> Self {
         Self {
             stream,
             has_worked: HasWorked::default(),

@@ -23,7 +23,11 @@ pub enum Pinning {
 
 impl RunEntry {
     /// Pins the run; a new reason replaces the old one.
-    pub(crate) fn pin(&self, reason: Option<String>, now: Timestamp) -> Result<Pinning, ClaimError> {
+    pub(crate) fn pin(
+        &self,
+        reason: Option<String>,
+        now: Timestamp,
+    ) -> Result<Pinning, ClaimError> {
         self.change_pin(now, |pinned| match pinned {
             Some(old) if reason.is_none() || old.reason == reason => Pinning::Already,
             _ => {

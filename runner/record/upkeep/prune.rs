@@ -84,7 +84,11 @@ pub struct Amount {
 
 impl Store {
     /// Says what [`Store::prune`] would delete; writes nothing.
-    pub(crate) fn prunable(&self, policy: &PrunePolicy, now: Timestamp) -> Result<Pruning, RecordError> {
+    pub(crate) fn prunable(
+        &self,
+        policy: &PrunePolicy,
+        now: Timestamp,
+    ) -> Result<Pruning, RecordError> {
         let mut survey = RootSurvey::of(self, now)?;
         let mut pruning = survey.choose(policy, now);
         survey.forget(&pruning);

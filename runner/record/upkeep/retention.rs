@@ -40,7 +40,11 @@ impl Store {
     /// Deletes the runs that a policy names, what aborted creations left, and what no run needs of the content store.
     ///
     /// What cannot be deleted is reported in [`Pruning::failures`], and the rest goes on.
-    pub(crate) fn prune(&self, policy: &PrunePolicy, now: Timestamp) -> Result<Pruning, RecordError> {
+    pub(crate) fn prune(
+        &self,
+        policy: &PrunePolicy,
+        now: Timestamp,
+    ) -> Result<Pruning, RecordError> {
         let mut survey = RootSurvey::of(self, now)?;
         let mut pruning = survey.choose(policy, now);
         self.remove_runs(&mut pruning, &mut survey, now);

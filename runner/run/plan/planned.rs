@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     model::{Limits, TrialId},
-    plugin::{self, Kind, Mount, PluginFile, Pool, Secrets},
+    plugin::{self, Kind, Mount, PluginFile, SandboxPool, Secrets},
     scenario::{FailFast, Protocol, Provider, RunOptions, Scenario, Selection, Suite, Test},
 };
 
@@ -156,11 +156,12 @@ impl Plan {
 
     /// The sandboxes that live at a time, on so many threads: one for each executor and for each instance that it keeps, and
     /// one in which plugins say what they are.
-    pub fn pool(&self, threads: usize) -> Pool {
+    pub fn pool(&self, threads: usize) -> SandboxPool {
         let providers = || self.providers.iter().flatten();
         let reused = providers().filter(|provider| provider.definition.reuse.is_some());
         let each = 1 + reused.count();
-        let mut pool = Pool::new(self.jobs().saturating_mul(each).saturating_add(1), threads);
+        let mut pool =
+            SandboxPool::new(self.jobs().saturating_mul(each).saturating_add(1), threads);
         for provider in providers() {
             pool.add(&provider.file, &provider.limits);
         }

@@ -29,7 +29,7 @@ use crate::{
 /// How long a guest that computes may take to its next epoch, and more.
 const HOLD_TIME: Duration = Duration::from_millis(30);
 
-type Listener = Box<dyn FnMut(StopRequest) + Send>;
+type RequestListener = Box<dyn FnMut(StopRequest) + Send>;
 /// Does something while the screen is left alone.
 type Aside = Box<dyn Fn(&dyn Fn()) + Send>;
 
@@ -46,7 +46,7 @@ pub struct StopSignals {
 }
 
 struct Listening {
-    listener: Mutex<Option<Listener>>,
+    listener: Mutex<Option<RequestListener>>,
     aside: Mutex<Option<Aside>>,
     /// Set before the third signal.
     is_last: Arc<AtomicBool>,

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     model::{StopSignal, chain},
     plugin::{
-        Engine, EngineError, EngineOptions, Interrupt, LinkError, Plugin, PluginFile, Pool,
+        Engine, EngineError, EngineOptions, Interrupt, LinkError, Plugin, PluginFile, SandboxPool,
         child::Helper,
     },
     run::StopSignals,
@@ -53,7 +53,7 @@ impl Bench {
     ) -> Result<Self, Error> {
         // Nothing opens a file for it: it shows warnings.
         host.log.begin();
-        let pool = host.pools_sandboxes.then(|| Pool::of_any(1, 1));
+        let pool = host.pools_sandboxes.then(|| SandboxPool::of_any(1, 1));
         let engine = engine(engine_options(host, Path::new(ROOT), pool))
             .map_err(|error| Error::internal(miette!("{}", chain(&error))))?;
         let guests = runtime::Builder::new_multi_thread()

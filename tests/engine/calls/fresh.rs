@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use runner::plugin::Pool;
+use runner::plugin::SandboxPool;
 use serde_json::Value;
 
 use crate::support::engine::{Attempt, Bench, StdoutForm, reply};
@@ -57,7 +57,7 @@ const PLANTER: &str = r#"(module
 
 #[test]
 fn nothing_that_a_guest_leaves_is_found_by_the_next_while_the_kernel_moves_pages() {
-    let bench = Bench::with(|options| options.pool = Some(Pool::of_any(2, 2)));
+    let bench = Bench::with(|options| options.pool = Some(SandboxPool::of_any(2, 2)));
     let planter = bench.link_text(PLANTER).unwrap();
     assert_eq!(planter.compiled().unpooled, None);
     let guests = std::env::var("RUNNER_GUESTS").map_or(GUESTS, |guests| guests.parse().unwrap());
@@ -91,7 +91,7 @@ fn attempt() -> Attempt {
 
 #[test]
 fn a_plugin_that_does_not_fit_a_slot_runs_in_sandboxes_of_its_own() {
-    let bench = Bench::with(|options| options.pool = Some(Pool::of_any(1, 1)));
+    let bench = Bench::with(|options| options.pool = Some(SandboxPool::of_any(1, 1)));
     let memories = "(memory 1)".repeat(9);
     let command = |parts: &str| format!(r#"(module {parts} (func (export "_start")))"#);
     for (parts, unpooled) in [
