@@ -41,7 +41,7 @@ pub struct Test {
 impl Test {
     /// How many trials it makes.
     pub fn trial_count(&self) -> u64 {
-        self.providers.len() as u64 * u64::from(self.repeat)
+        self.providers.count() as u64 * u64::from(self.repeat)
     }
 }
 
@@ -51,7 +51,7 @@ pub struct ProviderSet(pub(super) Arc<[u32]>);
 
 impl ProviderSet {
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
