@@ -91,6 +91,22 @@ fn where_the_machine_has_no_memory_for_attempts_the_run_says_so_and_goes_on_late
 }
 
 #[test]
+fn an_address_space_without_room_for_a_pool_costs_the_pool_and_no_trial() {
+    let runner = naps();
+    let said = |limit: &str| {
+        exec_limited(&runner, limit, "2").expect(0);
+        let log = runner.only_run().read("runner.log");
+        fs_err::remove_dir_all(runner.path("results")).unwrap();
+        log.contains("there is no room for a pool")
+    };
+    assert_eq!(
+        [said("true"), said("ulimit -v 24000000")],
+        [false, true],
+        "whether the log tells of it"
+    );
+}
+
+#[test]
 fn a_plugin_that_there_is_no_memory_to_ask_is_not_blamed() {
     let runner = naps();
     let ran = exec_limited(&runner, "ulimit -v 3000000", "1").expect(3);
