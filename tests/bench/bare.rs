@@ -11,7 +11,7 @@ use std::{
 };
 
 use wasmtime::{
-    Config, Engine, Store,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
     component::{Component, HasSelf, Linker, ResourceTable},
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p2};
@@ -40,6 +40,15 @@ pub(crate) struct Bare {
     component: PluginPre<Data>,
 }
 
+/// Where the memories and stacks of a sandbox come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Sandboxes {
+    /// From the kernel, for each.
+    OnDemand,
+    /// From slots that are used again.
+    Pooled,
+}
+
 /// The least that a guest of WASI 0.2 can be instantiated with.
 struct Data {
     wasi: WasiCtx,
@@ -47,12 +56,19 @@ struct Data {
 }
 
 impl Bare {
-    pub(crate) fn load(plugin: &Path) -> wasmtime::Result<Self> {
+    pub(crate) fn load(plugin: &Path, sandboxes: Sandboxes) -> wasmtime::Result<Self> {
         let mut config = Config::new();
         config
             .epoch_interruption(true)
             .wasm_memory64(false)
             .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
+        if let Sandboxes::Pooled = sandboxes {
+            let mut pool = PoolingAllocationConfig::new();
+            pool.pagemap_scan(Enabled::No).decommit_batch_size(1);
+            config
+                .concurrency_support(false)
+                .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        }
         let engine = Engine::new(&config)?;
         tick(&engine);
 

@@ -14,7 +14,7 @@ mod lists;
 mod table;
 
 use std::{
-    process::Stdio,
+    process::{ExitCode, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -43,7 +43,7 @@ enum Use {
     Inspect,
 }
 
-fn main() {
+fn main() -> ExitCode {
     table::measure(&[
         ("names", names),
         ("globals", globals),
@@ -54,7 +54,7 @@ fn main() {
         ("replies", replies),
         ("folders", folders),
         ("artifacts", artifacts),
-    ]);
+    ])
 }
 
 fn names(bench: &mut Bench) {

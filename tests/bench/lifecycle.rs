@@ -9,12 +9,13 @@ mod guests;
 #[expect(dead_code, reason = "some of it only `overhead` needs")]
 mod lists;
 mod live;
+#[allow(dead_code, reason = "some of it only `overhead` needs")]
 mod table;
 
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitCode, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -29,13 +30,13 @@ use self::{
 /// Where files are memory, so that `fdatasync` has nothing to do.
 const MEMORY: &str = "/dev/shm";
 
-fn main() {
+fn main() -> ExitCode {
     table::measure(&[
         ("stop", stop),
         ("resume", resume),
         ("list", list),
         ("sync", sync),
-    ]);
+    ])
 }
 
 /// From SIGINT until the process has gone, while every guest is one that would never end.

@@ -6,52 +6,98 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod bare;
+mod compute;
 mod languages;
 mod lists;
 mod table;
 
-use std::{process::Command, time::Duration};
+use std::process::{Command, ExitCode};
 
 use self::{
-    bare::Bare,
+    bare::{Bare, Sandboxes},
+    compute::Compute,
     lists::Lists,
     table::{Bench, figure, median, micros, millis, title},
 };
 
-fn main() {
+fn main() -> ExitCode {
     table::measure(&[
         ("trial", trial),
+        ("cores", cores),
         ("startup", startup),
         ("growth", growth),
         ("spawn", spawn),
         ("languages", languages::languages),
-    ]);
+    ])
 }
 
-/// The whole way of a trial, its row on disk included, against a bare loop of the same calls on as many threads.
+/// The whole way of a trial, its row on disk included, against bare loops of the same calls on as many threads.
 fn trial(bench: &mut Bench) {
-    title("a trial of the whole `exec` path against a bare wasmtime loop");
-    let bare = Bare::load(&Lists::plugin()).expect("the echo can be loaded");
+    title("a trial of the whole `exec` path against bare wasmtime loops");
+    let load = |sandboxes| Bare::load(&Lists::plugin(), sandboxes).expect("the echo can be loaded");
+    let (on_demand, pooled) = (load(Sandboxes::OnDemand), load(Sandboxes::Pooled));
     let trials = bench.pick(30_000, 10_000);
     for jobs in [1, 2] {
-        let mut pairs = Vec::new();
+        let mut rounds = Vec::new();
         // The first round only warms up.
         for _ in 0..=bench.pick(11, 5) {
-            let loop_took = bare.run(trials, jobs);
+            let loops = [&on_demand, &pooled].map(|bare| bare.run(trials, jobs));
             let start_took = bench.lists.time(1, jobs);
             let exec_took = bench.lists.time(trials + 1, jobs);
-            let each = |took: Duration| micros(took) / trials as f64;
-            pairs.push((each(loop_took), each(exec_took.saturating_sub(start_took))));
+            let took = [loops[0], loops[1], exec_took.saturating_sub(start_took)];
+            rounds.push(took.map(|took| micros(took) / trials as f64));
         }
-        let of = |figure: fn(&(f64, f64)) -> f64| median(pairs.iter().skip(1).map(figure));
+        let of = |figure: fn(&[f64; 3]) -> f64| median(rounds.iter().skip(1).map(figure));
+        let threads = format!("{jobs} threads");
         figure(
-            &format!("bare loop on {jobs} threads"),
-            of(|pair| pair.0),
+            &format!("bare loop, on demand, {threads}"),
+            of(|took| took[0]),
             "µs",
         );
-        figure(&format!("runner exec -j {jobs}"), of(|pair| pair.1), "µs");
-        bench.bounded("  ratio", of(|pair| pair.1 / pair.0), "times", 1.5);
+        figure(
+            &format!("bare loop, pooled, {threads}"),
+            of(|took| took[1]),
+            "µs",
+        );
+        figure(&format!("runner exec -j {jobs}"), of(|took| took[2]), "µs");
+        let name = format!("-j {jobs} against on demand");
+        bench.ratio(&name, of(|took| took[2] / took[0]), Some(1.5));
+        let name = format!("-j {jobs} against pooled");
+        bench.ratio(&name, of(|took| took[2] / took[1]), None);
     }
+}
+
+/// Whether more cores do more: guests that compute for about a millisecond each, against plain loops on as many threads.
+fn cores(bench: &mut Bench) {
+    title(
+        "guests that compute, with one job and with two, against plain loops on one and two threads",
+    );
+    let trials = bench.pick(4_000, 1_000);
+    let compute = Compute::new(&bench.lists, trials);
+    let mut rounds = Vec::new();
+    for _ in 0..=bench.pick(7, 3) {
+        let loops = [1, 2].map(compute::plain_loops);
+        let execs = [1, 2].map(|jobs| compute.time(&bench.lists, jobs));
+        rounds.push([
+            loops[1].as_secs_f64() / loops[0].as_secs_f64(),
+            2.0 * execs[1].as_secs_f64() / execs[0].as_secs_f64(),
+            millis(execs[0]) / trials as f64,
+        ]);
+    }
+    let of = |figure: fn(&[f64; 3]) -> f64| median(rounds.iter().skip(1).map(figure));
+    figure("runner exec -j 1, each", of(|round| round[2]), "ms");
+    figure(
+        "two threads against one, plain loops",
+        of(|round| round[0]),
+        "times",
+    );
+    figure(
+        "two jobs against one, of each's time",
+        of(|round| round[1]),
+        "times",
+    );
+    let ratio = of(|round| round[1] / round[0]);
+    bench.ratio("two jobs against two threads", ratio, Some(1.05));
 }
 
 /// What a run of a single trial costs.
@@ -91,7 +137,7 @@ fn growth(bench: &mut Bench) {
     }
     let most = marginal.iter().copied().fold(0.0, f64::max);
     let least = marginal.iter().copied().fold(f64::INFINITY, f64::min);
-    bench.bounded("  largest against smallest", most / least, "times", 1.2);
+    bench.ratio("largest against smallest", most / least, Some(1.2));
 
     title(&format!("peak memory of {largest} trials from one list"));
     bench.bounded_memory(peak, 150.0);
@@ -115,5 +161,10 @@ fn spawn(bench: &mut Bench) {
         let spawned = median((0..100).map(|_| millis(lists::time(&mut command))));
         figure(&name, spawned, "ms");
         figure("  against the runner", spawned / runner, "times");
+        bench.ratio(
+            &format!("the runner against {name}"),
+            runner / spawned,
+            None,
+        );
     }
 }

@@ -1,39 +1,54 @@
 //! The parts of a benchmark, and the table of figures that they print.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use super::lists::Lists;
 
 /// What chooses a part, and the part.
 pub(crate) type Part = (&'static str, fn(&mut Bench));
 
+/// How much larger than in the table that it is compared with a ratio may be: what is left of the noise of a machine once two
+/// things were measured in turns.
+const TOLERANCE: f64 = 1.15;
+
 /// What the parts share.
 pub(crate) struct Bench {
     pub(crate) lists: Lists,
     is_quick: bool,
     missed: u32,
+    /// By name; of each, less is better. They say more than times, which another machine does not have.
+    ratios: BTreeMap<String, f64>,
 }
 
-/// Measures the parts that the command line names, or all of them.
-pub(crate) fn measure(parts: &[Part]) {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    // Cargo itself adds `--bench`.
-    let is_chosen = |part: &str| words.iter().any(|word| word == part);
-    let is_part = |word: &String| parts.iter().any(|(part, _)| word == part);
-    let is_known = |word: &String| is_part(word) || ["--bench", "--quick"].contains(&word.as_str());
-    if let Some(word) = words.iter().find(|word| !is_known(word)) {
-        let parts: Vec<_> = parts.iter().map(|(part, _)| *part).collect();
-        println!("unknown part `{word}`; there are {}", parts.join(", "));
-        return;
-    }
+/// What the command line asks for.
+#[derive(Default)]
+struct Asked {
+    is_quick: bool,
+    parts: Vec<String>,
+    save: Option<String>,
+    against: Option<String>,
+}
+
+/// Measures the parts that the command line names, or all of them. Fails where a ratio is worse than in the table of `--against`.
+pub(crate) fn measure(parts: &[Part]) -> ExitCode {
+    let asked = match Asked::read(parts, std::env::args().skip(1)) {
+        Ok(asked) => asked,
+        Err(problem) => {
+            println!("{problem}");
+            return ExitCode::from(2);
+        }
+    };
+    // Read first: a name that is mistyped must not cost an hour.
+    let against = asked.against.as_deref().map(read_ratios);
 
     let mut bench = Bench {
         lists: Lists::new(),
-        is_quick: is_chosen("--quick"),
+        is_quick: asked.is_quick,
         missed: 0,
+        ratios: BTreeMap::new(),
     };
     for (part, measure) in parts {
-        if is_chosen(part) || !words.iter().any(is_part) {
+        if asked.parts.is_empty() || asked.parts.iter().any(|asked| asked == part) {
             measure(&mut bench);
         }
     }
@@ -41,6 +56,47 @@ pub(crate) fn measure(parts: &[Part]) {
         0 => println!("\nall bounds hold"),
         missed => println!("\n{missed} bounds MISSED"),
     }
+    if let Some(file) = asked.save {
+        let text = serde_json::to_string_pretty(&bench.ratios).expect("numbers have a form");
+        fs_err::write(file, text + "\n").expect("the table can be written");
+    }
+    match against {
+        Some(before) if bench.is_worse_than(&before) => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+impl Asked {
+    fn read(parts: &[Part], mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut asked = Self::default();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                // Cargo itself adds this.
+                "--bench" => {}
+                "--quick" => asked.is_quick = true,
+                "--save" | "--against" => {
+                    let file = words.next();
+                    let file = Some(file.ok_or_else(|| format!("`{word}` needs a file"))?);
+                    match word.as_str() {
+                        "--save" => asked.save = file,
+                        _ => asked.against = file,
+                    }
+                }
+                part if parts.iter().any(|(known, _)| *known == part) => asked.parts.push(word),
+                _ => {
+                    let known: Vec<_> = parts.iter().map(|(part, _)| *part).collect();
+                    let known = known.join(", ");
+                    return Err(format!("unknown part `{word}`; there are {known}"));
+                }
+            }
+        }
+        Ok(asked)
+    }
+}
+
+fn read_ratios(file: &str) -> BTreeMap<String, f64> {
+    let text = fs_err::read_to_string(file).expect("the table to compare with can be read");
+    serde_json::from_str(&text).expect("the table to compare with is JSON as `--save` writes it")
 }
 
 impl Bench {
@@ -54,6 +110,32 @@ impl Bench {
         self.missed += u32::from(!holds);
         let word = if holds { "ok" } else { "MISSED" };
         println!("  {name:<42} {figure:>10.2} {unit:<9} at most {bound} {unit}: {word}");
+    }
+
+    /// Prints a ratio, of which less is better, and keeps it for `--save` and `--against`.
+    pub(crate) fn ratio(&mut self, name: &str, ratio: f64, bound: Option<f64>) {
+        match bound {
+            Some(bound) => self.bounded(&format!("  {name}"), ratio, "times", bound),
+            None => figure(&format!("  {name}"), ratio, "times"),
+        }
+        self.ratios.insert(name.to_owned(), ratio);
+    }
+
+    /// Prints what has changed, and tells whether a ratio has become worse than noise makes it.
+    fn is_worse_than(&self, before: &BTreeMap<String, f64>) -> bool {
+        title("against the stored table");
+        let mut is_worse = false;
+        for (name, ratio) in &self.ratios {
+            let Some(before) = before.get(name) else {
+                println!("  {name:<42} {ratio:>10.3} times, and not in the table");
+                continue;
+            };
+            let change = ratio / before;
+            is_worse |= change > TOLERANCE;
+            let word = if change > TOLERANCE { "WORSE" } else { "ok" };
+            println!("  {name:<42} {before:>10.3} → {ratio:.3} times: {word}");
+        }
+        is_worse
     }
 
     /// The same for a peak of memory, which not every system tells.
