@@ -132,7 +132,7 @@ fn wanted(footprint: &Footprint, table_elements: u64) -> Result<(u32, u32), &'st
 
 #[cfg(test)]
 mod tests {
-    use super::{Footprint, MAX_ALL_MEMORIES, SandboxPool};
+    use super::{DECOMMIT_BATCH, Footprint, MAX_ALL_MEMORIES, SandboxPool};
 
     const ONE: Footprint = Footprint {
         bytes: 0,
@@ -147,9 +147,9 @@ mod tests {
         pool.include(&ONE, 1_000);
         pool.include(&Footprint { memories: 3, ..ONE }, 100);
         let slots = pool.slots().unwrap();
-        assert!(slots.memories >= 5 * 4 + 3 * 16);
-        assert!(slots.tables >= 5 * 2 + 3 * 16);
-        assert!(slots.stacks >= 5 + 3 * 16);
+        assert!(slots.memories >= 5 * 4 + 3 * DECOMMIT_BATCH as u32);
+        assert!(slots.tables >= 5 * 2 + 3 * DECOMMIT_BATCH as u32);
+        assert!(slots.stacks >= 5 + 3 * DECOMMIT_BATCH as u32);
         assert_eq!(slots.table_elements, 1_000);
     }
 

@@ -197,7 +197,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::{sync::mpsc, time::Duration};
 
-    use signal_hook::{consts::SIGHUP, low_level::raise};
+    use signal_hook::{consts::SIGTERM, low_level::raise};
 
     use super::StopSignals;
     use crate::model::StopMode;
@@ -208,8 +208,8 @@ mod tests {
         let (sender, heard) = mpsc::channel();
         signals.listen(move |request| sender.send(request.mode).unwrap());
         // Each has been through its handler when this returns, so that the kernel cannot make one of them.
-        raise(SIGHUP).unwrap();
-        raise(SIGHUP).unwrap();
+        raise(SIGTERM).unwrap();
+        raise(SIGTERM).unwrap();
         let next = || heard.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!([next(), next()], [StopMode::Stop, StopMode::Kill]);
     }
