@@ -7,6 +7,7 @@ use crate::{
     output,
     record::LineError,
     session::{self, Show, Store},
+    view::RunDetail,
 };
 
 /// Shows a run and the rows that were asked for.
@@ -27,14 +28,15 @@ pub(super) fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Err
         is_everything: args.json && !args.failed && !args.history && args.trial.is_none(),
     };
     let warn = |error: &LineError| output.warn(&error.to_string());
-    let shown = session::show(&dir, &request, warn, context.now())?;
+    let (shown, rows) = session::show(&dir, &request, warn, context.now())?;
     if args.json {
-        output.document(&shown.detail);
+        output.long_document(&shown.detail, RunDetail::ROWS, rows)?;
     } else {
         let run = &shown.detail.run;
         let resume = context.resume_command(&run.dir, &run.id, run.status);
         let text = output::show_text(&shown, resume.as_deref(), output.columns());
         output.show(&text);
+        output::print_rows(rows, output)?;
     }
     Ok(ExitStatus::Success)
 }

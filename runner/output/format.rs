@@ -12,7 +12,7 @@ use crate::model::{self, Counts, Outcome};
 pub(super) use crate::model::{count, plural, quoted, steers, visible};
 
 /// The longest document that is laid out: of a deep value the indentation alone is a hundred times as long as the value.
-const MAX_LAID_OUT_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const MAX_LAID_OUT_BYTES: usize = 8 * 1024 * 1024;
 
 /// A duration with three significant digits at most: `48 µs`, `1.24 s`, `3 m 20 s`.
 pub(super) fn duration(duration: Duration) -> String {

@@ -14,6 +14,7 @@ mod grants;
 mod inspection;
 mod list;
 mod live;
+mod long_document;
 mod next;
 mod notices;
 mod preview;
@@ -57,7 +58,7 @@ pub use notices::Notices;
 pub use preview::{print_plan, print_preview};
 pub use rehearsal::print_rehearsal;
 pub use report::{Mode, Report};
-pub use runs::{history_text, show_text, stop_text};
+pub use runs::{history_text, print_rows, show_text, stop_text};
 pub use stream::EventStream;
 pub use tools::{print_created, tools_text};
 pub use upkeep::{
@@ -135,6 +136,18 @@ impl Output {
     /// Prints a document as JSON.
     pub fn document(&self, document: &impl Serialize) {
         self.data(&format::document(document));
+    }
+
+    /// Prints a document as JSON whose list `key` is empty in it, and has `items`: the same bytes, without ever holding
+    /// them all. The rest is dropped once nobody reads any more.
+    pub fn long_document<T: Serialize, E>(
+        &self,
+        document: &impl Serialize,
+        key: &str,
+        items: impl Iterator<Item = Result<T, E>>,
+    ) -> Result<(), E> {
+        let mut stdout = io::stdout().lock();
+        long_document::write(&mut stdout, document, key, items).map(drop)
     }
 
     /// Prints a document as JSON on one line.

@@ -389,7 +389,7 @@ impl Observe for Report {
         let warn = |error: &LineError| self.output.warn(&error.to_string());
         let request = session::Show::default();
         match session::show(&left.run.dir, &request, warn, run::wall_clock()) {
-            Ok(shown) => {
+            Ok((shown, _)) => {
                 let text = runs::show_text(&shown, None, self.output.columns());
                 self.output.show(&text);
             }

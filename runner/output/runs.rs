@@ -5,10 +5,11 @@ use std::time::Duration;
 use owo_colors::OwoColorize as _;
 
 use super::{
-    denials, failure, format, grants,
+    Output, Reader, denials, failure, format, grants,
     standing::Standing,
     summary,
     table::{Column, Table},
+    wrap,
 };
 use crate::{
     model::{Actor, Counts, Reason, RunStatus},
@@ -17,15 +18,13 @@ use crate::{
     view::{RunDetail, RunHistory, RunSummary, ShownRun},
 };
 
-/// What a run came to, with the rows that were asked for in full, and the command that goes on with it; tables have at most `width` characters.
+/// How much text of rows is written at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// What a run came to and the command that goes on with it; tables have at most `width` characters.
 pub fn show_text(shown: &ShownRun, resume: Option<&str>, width: Option<usize>) -> String {
     let detail = &shown.detail;
-    let RunDetail {
-        run,
-        manifest,
-        rows,
-        ..
-    } = detail;
+    let RunDetail { run, manifest, .. } = detail;
     let mut lines = vec![headline(&run.id, run)];
     let mut field = |name: &str, value: &str| {
         lines.push(dim_field(name, value));
@@ -85,11 +84,35 @@ pub fn show_text(shown: &ShownRun, resume: Option<&str>, width: Option<usize>) -
         lines.push(String::new());
         lines.push(denied);
     }
-    if !rows.is_empty() {
-        lines.push(String::new());
-        lines.extend(rows.iter().map(row_text));
-    }
     lines.join("\n")
+}
+
+/// Prints rows in full, below an empty line, for as long as somebody reads them.
+///
+/// # Errors
+///
+/// Fails with the first that there is instead of a row.
+pub fn print_rows<E>(
+    rows: impl Iterator<Item = Result<Row<'static>, E>>,
+    output: &Output,
+) -> Result<(), E> {
+    let columns = output.columns();
+    let mut text = "\n".to_owned();
+    for row in rows {
+        text += &wrap::wrapped(&row_text(&row?), columns);
+        text.push('\n');
+        if text.len() >= PIECE_BYTES {
+            if output.feed(&text) == Reader::Gone {
+                return Ok(());
+            }
+            text.clear();
+        }
+    }
+    // It has more than the empty line if there was a row.
+    if text.len() > 1 {
+        output.feed(&text);
+    }
+    Ok(())
 }
 
 /// The sessions that worked on a run, what was in flight where their processes died, and every change of its status;

@@ -62,7 +62,7 @@ pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedPlugin, rehearse};
 pub use request::{Resume, Start};
 pub use resume::resume;
 pub use session_log::SessionLog;
-pub use show::{Show, history, show};
+pub use show::{Show, ShownRows, history, show};
 pub use start::start;
 pub use stop::{Stop, StopAnswer, Stopped, Stopping, stop};
 pub use upkeep::{Cleaned, Pruned, cleanup, pin, prune, reindex, unpin, verify};

@@ -1,6 +1,7 @@
-//! [`show`] and [`history`]: everything that is known of one run. Its manifest and its rows are read once.
+//! [`show`] and [`history`]: everything that is known of one run. Its manifest is read once, and so are its rows, unless some
+//! of them are asked for.
 
-use std::path::Path;
+use std::{iter::Take, path::Path};
 
 use jiff::Timestamp;
 use miette::{IntoDiagnostic as _, WrapErr as _};
@@ -10,8 +11,8 @@ use crate::{
     error::Error,
     model::{Reason, RunStatus},
     record::{
-        InFlightAtDeath, LineError, Look, RecordError, Row, RunEntry, RunReader, RunResults,
-        Underway, Wanted,
+        InFlightAtDeath, LineError, Look, RecordError, Row, Rows, RunEntry, RunReader, RunResults,
+        State, Underway, Wanted,
     },
     run::TrialNames,
     view::{
@@ -31,7 +32,18 @@ pub struct Show {
     pub is_everything: bool,
 }
 
-/// Shows the run in `dir` with the rows that are asked for; `damaged` hears of lines that give none.
+/// The rows that are asked for, in the order of writing: read once more, one by one, because there may be too many to be
+/// held.
+pub struct ShownRows {
+    reader: RunReader,
+    rows: Take<Rows<Row<'static>>>,
+    /// What all rows come to.
+    state: State,
+    request: Show,
+    trials: Option<TrialGlob>,
+}
+
+/// Shows the run in `dir`, and gives the rows that are asked for; `damaged` hears of lines that give none.
 ///
 /// # Errors
 ///
@@ -41,21 +53,39 @@ pub fn show(
     request: &Show,
     damaged: impl FnMut(&LineError),
     now: Timestamp,
-) -> Result<ShownRun, Error> {
+) -> Result<(ShownRun, ShownRows), Error> {
     let trials = request.trial.as_deref().map(TrialGlob::new).transpose();
     let mut trials = trials
         .into_diagnostic()
         .wrap_err("`--trial` is not a valid glob")
         .map_err(Error::usage)?;
     let look = look(dir)?;
-    let wants = |row: &Row<'_>| request.wants(row, trials.as_mut());
-    let results = look.reader().results(wants, damaged);
-    let shown = results.and_then(|results| shown(&look, results, now));
-    let shown = shown.map_err(Error::record)?;
+    let looked_at = |row: &Row<'_>| {
+        if let Some(trials) = &mut trials {
+            trials.means(&row.trial);
+        }
+        // They are read once more when it is known what they come to.
+        Wanted::No
+    };
+    let results = look.reader().results(looked_at, damaged);
+    let results = results.map_err(Error::record)?;
     if let Some(trials) = &trials {
         trials.check("with a row")?;
     }
-    Ok(shown)
+    let lines = usize::try_from(results.lines).unwrap_or(usize::MAX);
+    let shown = shown(&look, &results, now).map_err(Error::record)?;
+    let rows = ShownRows {
+        reader: look.reader().clone(),
+        // What came meanwhile is of another moment than the rest.
+        rows: look.reader().rows().take(match request.asks_for_rows() {
+            true => lines,
+            false => 0,
+        }),
+        state: results.history.state,
+        request: request.clone(),
+        trials,
+    };
+    Ok((shown, rows))
 }
 
 /// Shows the sessions of the run in `dir`.
@@ -75,15 +105,35 @@ pub fn history(dir: &Path, now: Timestamp) -> Result<RunHistory, Error> {
 }
 
 impl Show {
-    fn wants(&self, row: &Row<'_>, trials: Option<&mut TrialGlob>) -> Wanted {
-        let is_asked_for = match trials {
+    fn asks_for_rows(&self) -> bool {
+        self.is_everything || self.only_bad || self.trial.is_some()
+    }
+}
+
+impl ShownRows {
+    fn is_asked_for(&mut self, row: &Row<'_>) -> bool {
+        let is_meant = match &mut self.trials {
             Some(trials) => trials.means(&row.trial),
-            None => self.is_everything || self.only_bad,
+            None => true,
         };
-        match (is_asked_for, self.only_bad) {
-            (true, false) => Wanted::Yes,
-            (true, true) if row.outcome.is_bad() => Wanted::IfCurrent,
-            _ => Wanted::No,
+        let is_bad = || row.outcome.is_bad() && self.state.is_current(row);
+        is_meant && (!self.request.only_bad || is_bad())
+    }
+}
+
+impl Iterator for ShownRows {
+    type Item = Result<Row<'static>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.rows.next()? {
+                Ok(row) if self.is_asked_for(&row) => return Some(Ok(row)),
+                // Of what is damaged somebody has heard in the first reading.
+                Ok(_) | Err(LineError::Damaged { .. }) => {}
+                Err(LineError::Io(source)) => {
+                    return Some(Err(Error::record(self.reader.rows_failed(source))));
+                }
+            }
         }
     }
 }
@@ -92,7 +142,7 @@ fn look(dir: &Path) -> Result<Look, Error> {
     Look::at(dir).map_err(|error| Error::find(error.into()))
 }
 
-fn shown(look: &Look, results: RunResults, now: Timestamp) -> Result<ShownRun, RecordError> {
+fn shown(look: &Look, results: &RunResults, now: Timestamp) -> Result<ShownRun, RecordError> {
     let reader = look.reader();
     let (run, deaths) = look.entry(&results.history)?;
     let is_running = run.status == RunStatus::Running;
@@ -103,14 +153,14 @@ fn shown(look: &Look, results: RunResults, now: Timestamp) -> Result<ShownRun, R
         .filter(|(died, _)| is_crashed && *died == session);
     Ok(ShownRun {
         providers: ProviderSummary::all(&results.tally),
-        denials: results.tally.denials,
+        denials: results.tally.denials.clone(),
         death: named(reader, latest.collect()).pop(),
         detail: RunDetail {
             v: DocumentVersion,
             run: RunSummary::new(&run, now),
             live: is_running.then(|| live(&run, reader, results.done, now)),
             manifest: reader.manifest().clone(),
-            rows: results.rows,
+            rows: Vec::new(),
         },
     })
 }

@@ -109,7 +109,13 @@ pub struct RunDetail {
     /// Its manifest: `benchmark.json`.
     pub manifest: Manifest,
     /// The rows that were asked for, in the order of writing, without their checksums.
+    // There may be too many to be held: whoever makes this hands them over one by one, for the key `RunDetail::ROWS`.
     pub rows: Vec<Row<'static>>,
+}
+
+impl RunDetail {
+    /// The key of its rows.
+    pub const ROWS: &str = "rows";
 }
 
 /// A run as a screen shows it: the document, and what version 1 of it has no keys for.

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod formats;
+mod many_rows;
 mod newer;
 mod odd_roots;
 // A release build has no failpoints, which those need that are behind `debug_assertions`.

@@ -66,6 +66,11 @@ impl RunReader {
         Rows::new(self.pieces(), Row::decode)
     }
 
+    /// What it means that rows cannot be read: the run may have been deleted meanwhile.
+    pub fn rows_failed(&self, source: io::Error) -> RecordError {
+        RecordError::io("read rows")(source).or_gone(&self.dir)
+    }
+
     /// The same from the first row on, for a run that is being worked on.
     pub fn tail(&self) -> Result<RowTail, RecordError> {
         RowTail::open(self.dir.index()).map_err(|error| error.or_gone(&self.dir))

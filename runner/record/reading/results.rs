@@ -26,6 +26,8 @@ pub struct RunResults {
     pub rows: Vec<Row<'static>>,
     /// How many trials the latest session has settled.
     pub done: u64,
+    /// How many lines were read, damaged ones included.
+    pub lines: u64,
 }
 
 /// Whether a row is asked for.
@@ -63,6 +65,7 @@ impl RunReader {
     ) -> Result<RunResults, RecordError> {
         let mut pass = Pass::new(self)?;
         for row in self.rows() {
+            pass.lines += 1;
             match row {
                 Ok(row) => {
                     let wanted = wants(&row);
@@ -72,10 +75,7 @@ impl RunReader {
                     pass.fold.damaged();
                     damaged(&error);
                 }
-                Err(LineError::Io(source)) => {
-                    let error = RecordError::io("read rows")(source);
-                    return Err(error.or_gone(self.dir()));
-                }
+                Err(LineError::Io(source)) => return Err(self.rows_failed(source)),
             }
         }
         Ok(pass.finish())
@@ -129,6 +129,7 @@ struct Pass<'a> {
     tally: Tally,
     rows: Vec<(Row<'static>, Wanted)>,
     done: u64,
+    lines: u64,
     /// By ordinal, the row that settled the trial last.
     settled: Vec<Option<Settled>>,
     names: ProviderNames,
@@ -164,6 +165,7 @@ impl<'a> Pass<'a> {
             tally: Tally::default(),
             rows: Vec::new(),
             done: 0,
+            lines: 0,
             settled: vec![None; trials.expect("a plan fits into memory")],
             names: ProviderNames::default(),
         })
@@ -211,6 +213,7 @@ impl<'a> Pass<'a> {
             tally,
             rows: rows.into_iter().map(|(row, _)| row).collect(),
             done: self.done,
+            lines: self.lines,
             history,
         }
     }
