@@ -306,6 +306,8 @@ pub enum SchemaName {
     Scenario,
     /// A line of `index.jsonl`
     Row,
+    /// A line of `logs-<session>-<file>.jsonl`
+    LogLine,
     /// `benchmark.json`
     Benchmark,
     /// A line of what `exec --json` prints

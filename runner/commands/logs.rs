@@ -7,7 +7,7 @@ use crate::{
     cli::LogsArgs,
     error::{Error, ExitStatus},
     output::{self, Follow, Reader},
-    record::{LineError, RunEntry},
+    record::RunEntry,
     session::{self, Followed, RunRows, RunnerLog, SeenRow, Store, Waiting},
 };
 
@@ -50,7 +50,7 @@ fn attempt_logs(
     context: &Context,
 ) -> Result<ExitStatus, Error> {
     let output = &context.output;
-    let warn = |error: &LineError| output.warn(&error.to_string());
+    let warn = |error: &dyn std::error::Error| output.warn(&error.to_string());
     let logs = session::attempt_logs(run, glob, warn)?;
     match is_json {
         true => output.document(&logs),

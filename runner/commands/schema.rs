@@ -14,6 +14,7 @@ pub(super) fn schema(args: &SchemaArgs, context: &Context) -> ExitStatus {
     let schema = match args.name {
         SchemaName::Scenario => scenario::json_schema(),
         SchemaName::Row => record::row_schema(),
+        SchemaName::LogLine => record::log_line_schema(),
         SchemaName::Benchmark => record::benchmark_schema(),
         SchemaName::Events => view::events_schema(),
         _ => {

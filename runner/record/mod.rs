@@ -29,6 +29,7 @@ pub use format::entry::Entry;
 pub use format::inflight::{InFlight, Underway};
 pub use format::last_words::LastWords;
 pub use format::limits::ManifestLimits;
+pub use format::log_line::{LogLineRecord, LogsLine};
 pub use format::manifest::{
     End, Manifest, ManifestProvider, ManifestScenario, ManifestSession, Metadata, Pinned,
     Transition,
@@ -36,10 +37,11 @@ pub use format::manifest::{
 pub use format::mark::{AttemptKey, Mark};
 pub use format::rerun::{Rerun, is_meant};
 pub use format::row::{
-    Row, RowArtifact, RowCheck, RowDenied, RowError, RowMetric, RowOutput, RowUsage, StoredOutput,
+    Row, RowArtifact, RowCheck, RowDenied, RowError, RowLogs, RowMetric, RowOutput, RowUsage,
+    StoredOutput,
 };
 pub use format::sandbox::{ManifestBoundSecret, ManifestFolder, ManifestGrants};
-pub use format::schema::{benchmark_schema, row_schema};
+pub use format::schema::{benchmark_schema, log_line_schema, row_schema};
 pub use reading::conclusion::Conclusion;
 pub use reading::denials::{Denial, Denials};
 pub use reading::history::{History, NextSession};
@@ -48,6 +50,7 @@ pub use reading::look::{InFlightAtDeath, Look};
 pub use reading::reader::RunReader;
 pub use reading::results::{RunResults, Wanted};
 pub use reading::run_entry::RunEntry;
+pub use reading::said::{Said, SaidError};
 pub use reading::state::{Accepted, State, accept};
 pub use reading::tail::{RowTail, TailRow};
 pub use reading::tally::{ProviderTally, Tallied, Tally};

@@ -5,12 +5,12 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
 use crate::{
     error::{Error, ExitStatus},
-    record::{LineError, RunEntry, RunReader},
+    record::{LineError, RunEntry, RunReader, Said},
     view::{DocumentVersion, SpokenAttempt, SpokenAttempts},
 };
 
 /// Gathers what was said in the attempts of a run whose trial's id or test's id matches `glob`; `damaged` hears of lines
-/// that give no row.
+/// that give no row, and of attempts of which it cannot be read any more.
 ///
 /// # Errors
 ///
@@ -18,7 +18,7 @@ use crate::{
 pub fn attempt_logs(
     run: &RunEntry,
     glob: &str,
-    mut damaged: impl FnMut(&LineError),
+    mut damaged: impl FnMut(&dyn std::error::Error),
 ) -> Result<SpokenAttempts, Error> {
     let wanted = Glob::new(glob)
         .into_diagnostic()
@@ -30,10 +30,11 @@ pub fn attempt_logs(
     for row in reader.rows() {
         match row {
             Ok(row) if wanted.is_match(&*row.trial) || wanted.is_match(&*row.test) => {
-                let text = |name| reader.attempt_text(&row, name);
-                let log = text("log.jsonl");
-                let (stdout, stderr) = (text("stdout.txt"), text("stderr.txt"));
-                attempts.push(SpokenAttempt::new(row, log, stdout, stderr));
+                let said = reader.said(&row).unwrap_or_else(|error| {
+                    damaged(&error);
+                    Said::default()
+                });
+                attempts.push(SpokenAttempt::new(row, said));
             }
             Ok(_) => {}
             Err(error @ LineError::Damaged { .. }) => damaged(&error),

@@ -8,7 +8,7 @@ use super::{trial::AttemptName, version::DocumentVersion, written};
 use crate::{
     model::Outcome,
     record::{
-        Row, RunId,
+        Row, RunId, Said,
         words::{self, WordSchema},
     },
 };
@@ -36,7 +36,7 @@ pub struct SpokenAttempt {
     #[serde(with = "words::word")]
     #[schemars(with = "WordSchema<Outcome>")]
     pub outcome: Outcome,
-    /// The records of its log, as in its `log.jsonl`.
+    /// The records of its log.
     pub log: Vec<Value>,
     /// Its standard output, where that is not the reply itself.
     pub stdout: String,
@@ -52,7 +52,12 @@ pub struct SpokenAttempt {
 
 impl SpokenAttempt {
     /// What an attempt has said: its log, which has a JSON object on each line, and its two outputs.
-    pub fn new(row: Row<'static>, log_text: String, stdout: String, stderr: String) -> Self {
+    pub fn new(row: Row<'static>, said: Said) -> Self {
+        let Said {
+            log: log_text,
+            stdout,
+            stderr,
+        } = said;
         let records = log_text.lines();
         Self {
             name: AttemptName {

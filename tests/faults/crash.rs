@@ -53,6 +53,7 @@ fn ways(place: &str) -> &'static [Way] {
         ("row", _) => &[Way::Exec, Way::Resume, Way::Rerun],
         ("finish", _) => &[Way::Exec, Way::Resume, Way::Rerun],
         ("artifact", _) => &[Way::Exec],
+        ("logs", _) => &[Way::Exec],
         ("repair", "repair.newline" | "repair.completed") => &[Way::ResumeWithoutNewline],
         (_, place) if place.starts_with("repair.scenario.") => &[Way::HalfReborn],
         ("repair", _) => &[Way::Resume],

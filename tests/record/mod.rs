@@ -1,6 +1,7 @@
 //! Results and what is done with them later: going on, keeping them in order, and reading those of other versions.
 
 mod adopt;
+mod attempt_logs;
 mod formats;
 mod many_rows;
 mod newer;

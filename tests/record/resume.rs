@@ -44,13 +44,13 @@ fn a_run_that_needs_nothing_more_is_shown_and_not_changed() {
     for _ in 0..2 {
         let ran = runner.run(&["resume", "--from", "latest"]).expect(1);
         ran.says(&["nothing is left to run", "`--rerun errors`"]);
-        assert!(ran.stdout.contains("14 of 14"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("15 of 15"), "{}", ran.stdout);
     }
     let ran = runner.run(&["resume", "--from", "latest", "--json"]);
     let events = ran.expect(1).events();
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!(events[0]["event"], "finished");
-    assert_eq!(events[0]["counts"]["planned"], 14);
+    assert_eq!(events[0]["counts"]["planned"], 15);
     assert!(bytes(&run) == before, "it was changed");
 
     let good = Runner::hostile(&tests(r#"a | { do = "echo", value = 1 } | equals = 1"#));
@@ -106,10 +106,10 @@ fn rerun_runs_what_it_names_again_and_a_later_resume_inherits_what_is_left_of_it
     rerun("failed").expect(1);
     assert_eq!(sorted(3), ["fails", "refuses", "traps"]);
     let ran = rerun("naps@*").expect(1);
-    ran.says(&["this session ran 6 trials: 6 passed", "failed: 3 of 14"]);
+    ran.says(&["this session ran 6 trials: 6 passed", "failed: 3 of 15"]);
     assert_eq!(sorted(4), ["naps"; 6]);
     rerun("all").expect(1);
-    assert_eq!(sorted(5).len(), 14);
+    assert_eq!(sorted(5).len(), 15);
     let refused = rerun("nap*z").expect(5);
     refused.says(&[
         "no trial of the run matches `nap*z`",
@@ -127,7 +127,7 @@ fn rerun_runs_what_it_names_again_and_a_later_resume_inherits_what_is_left_of_it
     let args = ["resume", "--from", "latest", "--rerun", "all", "-j", "2"];
     runner.start_failing(&args, KILLED_AT).finish_killed();
     runner.run(&["resume", "--from", "latest"]).expect(1);
-    assert_eq!(sorted(6).len() + sorted(7).len(), 14);
+    assert_eq!(sorted(6).len() + sorted(7).len(), 15);
     assert!(!sorted(6).is_empty() && !sorted(7).is_empty());
     // It comes round at its second attempt, and is at its third and fourth now.
     let [actual, expected] = [canonical(&runner.only_run()), expected].map(|mut rows| {
@@ -146,7 +146,7 @@ fn a_dry_run_tells_what_would_run_and_why_and_runs_nothing() {
     let settled = canonical(&runner.only_run());
     let told = runner.run(&["resume", "--dry-run"]).expect(0).stdout;
     let pending: Vec<&str> = told.lines().collect();
-    assert_eq!(pending.len() + settled.len(), 14, "{told}");
+    assert_eq!(pending.len() + settled.len(), 15, "{told}");
     assert!(pending.iter().all(|trial| !settled.contains_key(*trial)));
     let why = runner.run(&["resume", "--explain"]).expect(0).stdout;
     assert_eq!(why.lines().count(), pending.len());

@@ -248,9 +248,14 @@ input = { do = "test" }
 }
 
 #[test]
-fn every_other_json_is_a_row() {
-    let schema = jsonschema::validator_for(&record::row_schema()).unwrap();
+fn every_other_json_is_a_row_or_a_line_of_logs() {
+    let row = jsonschema::validator_for(&record::row_schema()).unwrap();
+    let log_line = jsonschema::validator_for(&record::log_line_schema()).unwrap();
     for (block, value) in json_blocks() {
+        let schema = match value.get("log") {
+            Some(_) => &log_line,
+            None => &row,
+        };
         let is_told = ["trial_id", "ok", "err"]
             .iter()
             .any(|key| value.get(key).is_some());

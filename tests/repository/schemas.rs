@@ -38,6 +38,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
     let formats = [
         ("scenario", scenario::json_schema()),
         ("row", record::row_schema()),
+        ("log-line", record::log_line_schema()),
         ("benchmark", record::benchmark_schema()),
         ("events", view::events_schema()),
     ];

@@ -155,7 +155,7 @@ fn an_exit_code_other_than_0_fails_unless_it_is_expected() {
     );
     assert_eq!(run.row("expected")["outcome"], "passed");
     assert_eq!(failed_check(&run.row("other"))["expected"], 2);
-    let stderr = run.read(&format!("artifacts/0/{}-1/stderr.txt", row["ordinal"]));
+    let stderr = run.said(&row, "stderr").unwrap();
     assert_eq!(stderr, "its own words\n");
 }
 
@@ -281,7 +281,7 @@ fn the_json_protocol_makes_a_command_answer_like_a_component() {
     let run = runner.only_run();
     let row = run.row("skip");
     assert_eq!(row["outcome"], "skipped");
-    let log = run.read(&format!("artifacts/0/{}-1/log.jsonl", row["ordinal"]));
+    let log = run.said(&row, "log").unwrap();
     let records: Vec<Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())

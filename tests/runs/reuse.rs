@@ -59,6 +59,9 @@ fn teardowns(run: &Run) -> Vec<String> {
 
 /// The file that an attempt has left, if it has.
 fn left(run: &Run, row: &Value, name: &str) -> Option<String> {
+    if ["log", "stdout", "stderr"].contains(&name) {
+        return run.said(row, name);
+    }
     let folder = format!("artifacts/0/{}-{}", row["ordinal"], row["attempt"]);
     fs_err::read_to_string(run.dir.join(folder).join(name)).ok()
 }
@@ -198,7 +201,7 @@ fn a_retry_after_an_instance_was_lost_has_a_fresh_one() {
     let rows = run.rows();
     assert_eq!(rows.len(), 2);
     for row in &rows {
-        let log = left(&run, row, "log.jsonl").unwrap();
+        let log = left(&run, row, "log").unwrap();
         assert!(log.contains("setup"), "{log}");
     }
     assert_eq!(teardowns(&run), [""; 0]);
@@ -222,7 +225,7 @@ fn a_setup_that_fails_is_the_error_of_its_attempt_and_is_tried_again() {
             row["error"],
             json!({"class": "unavailable", "code": "as-asked", "message": "as it was asked to"})
         );
-        let log = left(&run, row, "log.jsonl").unwrap();
+        let log = left(&run, row, "log").unwrap();
         assert!(log.contains("setup unavailable"), "{log}");
     }
     assert_eq!(teardowns(&run), [""; 0]);
@@ -265,14 +268,14 @@ fn what_one_test_leaves_is_not_found_with_the_next() {
     let run = runner.only_run();
     let left = |test: &str, name: &str| left(&run, &run.row(test), name);
 
-    let log = left("first", "log.jsonl").unwrap();
+    let log = left("first", "log").unwrap();
     assert!(log.contains("setup") && log.contains("spoken"), "{log}");
-    for name in ["log.jsonl", "stderr.txt", "spoken.txt"] {
+    for name in ["log", "stderr", "spoken.txt"] {
         assert_eq!(left("next", name), None, "{name}");
     }
-    let log = left("again", "log.jsonl").unwrap();
+    let log = left("again", "log").unwrap();
     assert_eq!((log.lines().count(), log.contains("setup")), (1, false));
-    assert_eq!(left("again", "stderr.txt").unwrap(), "on standard error\n");
+    assert_eq!(left("again", "stderr").unwrap(), "on standard error\n");
     assert_eq!(left("again", "spoken.txt").unwrap(), "in an artifact");
     let used = |test: &str| run.row(test)["usage"]["bytes_out"].clone();
     assert!(used("next").as_u64() < used("again").as_u64());
@@ -298,7 +301,7 @@ fn limits_of_an_attempt_are_its_own_and_those_of_memory_are_the_instances() {
     runner.exec(&["-j", "1"]).expect(0);
     let run = runner.only_run();
     for test in ["log1", "log2"] {
-        let log = left(&run, &run.row(test), "log.jsonl").unwrap();
+        let log = left(&run, &run.row(test), "log").unwrap();
         assert!(!log.contains("dropped"), "{test}");
     }
     assert_eq!(run.row("denied")["output"]["tests"], 3);
@@ -357,7 +360,7 @@ fn environment_and_secrets_are_those_of_the_provider_in_teardown_too() {
         .expect(0);
     let run = runner.only_run();
     for row in run.rows() {
-        let log = left(&run, &row, "log.jsonl").unwrap();
+        let log = left(&run, &row, "log").unwrap();
         assert!(log.contains("told key [secret KEY]"), "{log}");
     }
     assert_eq!(

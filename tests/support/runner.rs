@@ -499,6 +499,26 @@ impl Run {
         row
     }
 
+    /// What was said in an attempt: its `log`, with a record on each line, its `stdout` or its `stderr`.
+    pub(crate) fn said(&self, row: &Value, what: &str) -> Option<String> {
+        let place = row.get("logs")?;
+        let name = format!("logs-{}-{}.jsonl", row["session"], place["file"]);
+        let at = place["at"].as_u64().unwrap() as usize;
+        let end = at + place["bytes"].as_u64().unwrap() as usize;
+        let lines = lines(&self.read(&name)[at..end]);
+        let [line] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert_eq!(line["trial"], row["trial"]);
+        assert_eq!(line["attempt"], row["attempt"]);
+        match line.get(what)? {
+            Value::Array(records) => {
+                Some(records.iter().map(|record| format!("{record}\n")).collect())
+            }
+            text => Some(text.as_str().unwrap().to_owned()),
+        }
+    }
+
     /// How it ended: status, reason, signal, verdict.
     pub(crate) fn ending(&self) -> [String; 4] {
         let manifest = self.manifest();

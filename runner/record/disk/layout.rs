@@ -162,6 +162,11 @@ impl RunDir {
         self.0.join("last-words.json")
     }
 
+    /// Where what is said in the attempts of a session goes.
+    pub(in crate::record) fn logs(&self, session: u32, file: u32) -> PathBuf {
+        self.0.join(format!("logs-{session}-{file}.jsonl"))
+    }
+
     /// Where the files of one attempt go; at most a thousand trials share a parent.
     pub(in crate::record) fn artifacts(&self, ordinal: u64, attempt: u32) -> PathBuf {
         self.0

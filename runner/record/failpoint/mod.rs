@@ -56,6 +56,7 @@ mod armed {
         "content.begin", "content.written", "content.renamed", "content.synced",
         "stage.begin", "stage.written", "stage.renamed", "stage.synced",
         "artifact.begin", "artifact.written",
+        "logs.created", "logs.begin", "logs.written", "logs.synced",
         "row.begin", "row.written", "row.synced",
         "finish.begin", "finish.written", "finish.renamed", "finish.synced",
         "repair.begin", "repair.aside.begin", "repair.aside.written", "repair.aside.renamed", "repair.aside.synced",

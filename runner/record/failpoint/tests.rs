@@ -20,7 +20,8 @@ mod power;
 use self::power::Power;
 use crate::model::{Counts, Outcome, Reason, RunStatus, Stage};
 use crate::record::{
-    Opening, RecordError, Recorder, RunEntry, RunFilter, RunReader, Store, Written, failpoint,
+    Opening, RecordError, Recorder, RunEntry, RunFilter, RunReader, Store, Verification, Written,
+    failpoint,
     testing::{actor, crashed_run, end, entry, fast_directory, new_run, now},
 };
 
@@ -70,7 +71,7 @@ impl Task {
 }
 
 /// Every failpoint, and when it is passed.
-const PLACES: [(Before, &str, &[&str]); 11] = [
+const PLACES: [(Before, &str, &[&str]); 13] = [
     (
         Before::Nothing,
         "birth",
@@ -87,6 +88,8 @@ const PLACES: [(Before, &str, &[&str]); 11] = [
     ),
     (Before::Nothing, "stage", REPLACE),
     (Before::Nothing, "row", &["begin", "written", "synced"]),
+    (Before::Nothing, "logs", &["begin", "written", "synced"]),
+    (Before::Nothing, "logs", &["created"]),
     (Before::Nothing, "finish", REPLACE),
     (
         Before::Torn("{\"v\":1,\"se"),
@@ -116,7 +119,10 @@ fn whatever_is_cut_short_anywhere_goes_on_to_the_same_end() {
         for place in places {
             for fault in ["kill", "full", "broken"] {
                 // The first rows get through.
-                let passes = if step == "row" { 3 } else { 1 };
+                let passes = match (step, *place) {
+                    ("row", _) | ("logs", "begin" | "written" | "synced") => 3,
+                    _ => 1,
+                };
                 let failpoint = format!("{step}.{place}@{passes}={fault}");
                 let is_killed = fault == "kill";
                 check(before, &failpoint, is_killed, false);
@@ -300,7 +306,8 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
 
     let mut end = end(RunStatus::Completed, TRIALS);
     while let Some(ordinal) = state.next_pending(0) {
-        let entry = entry(ordinal, state.assign(ordinal), Outcome::Passed);
+        let mut entry = entry(ordinal, state.assign(ordinal), Outcome::Passed);
+        entry.attempt.stderr = said(ordinal);
         let mark = entry.mark();
         recorder.record(vec![entry]);
         recorder.flush();
@@ -314,6 +321,11 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
         acknowledged(ordinal);
     }
     recorder.finish(&end).map(drop)
+}
+
+/// What is said in the attempt of a trial.
+fn said(ordinal: u64) -> String {
+    format!("trial {ordinal} says so\n")
 }
 
 fn check_end(root: &Path, acknowledged: &[u64], failpoint: &str) {
@@ -331,6 +343,21 @@ fn check_end(root: &Path, acknowledged: &[u64], failpoint: &str) {
     );
     ordinals.retain(|ordinal| acknowledged.contains(ordinal));
     assert_eq!(ordinals, acknowledged, "{failpoint}");
+
+    // What a process has prepared that found a run has said nothing.
+    for row in rows.iter().filter(|row| row.logs.is_some()) {
+        let found = reader.said(row).unwrap();
+        assert_eq!(found.stderr, said(row.ordinal), "{failpoint}");
+    }
+    assert_eq!(
+        rows.iter().filter(|row| row.logs.is_none()).count(),
+        rows.iter().take_while(|row| row.logs.is_none()).count(),
+    );
+    assert!(rows.last().is_some_and(|row| row.logs.is_some()));
+    assert!(
+        Verification::of(&run.dir).unwrap().is_intact(),
+        "{failpoint}"
+    );
 
     let manifest = reader.manifest();
     let ends = manifest.transitions.iter().map(|change| change.to);

@@ -18,10 +18,7 @@ impl Row<'_> {
         let start = line.len();
         serde_json::to_writer(&mut *line, self).expect("a row has no value that JSON cannot hold");
         escape_json(line, start);
-        line.pop();
-        let crc = crc32fast::hash(&line[start..]);
-        io::Write::write_fmt(line, format_args!(",\"crc\":\"{crc:08x}\"}}\n"))
-            .expect("memory can be written to");
+        seal(line, start);
     }
 
     /// Reads a line without its newline; the text of the error says what is wrong with it. Rows of a newer runner are
@@ -30,6 +27,14 @@ impl Row<'_> {
         check_crc(line)?;
         serde_json::from_slice(line).map_err(|error| problem(line, &error))
     }
+}
+
+/// Puts the checksum into the object that begins at `start`, as its last key, and ends the line.
+pub(in crate::record) fn seal(line: &mut Vec<u8>, start: usize) {
+    line.pop();
+    let crc = crc32fast::hash(&line[start..]);
+    io::Write::write_fmt(line, format_args!(",\"crc\":\"{crc:08x}\"}}\n"))
+        .expect("memory can be written to");
 }
 
 /// Refuses to write beside rows of a newer runner.

@@ -9,6 +9,7 @@ pub(super) mod inflight;
 pub mod last_words;
 pub(super) mod limits;
 pub(super) mod line;
+pub(super) mod log_line;
 pub(super) mod manifest;
 pub(super) mod manifest_file;
 pub(super) mod mark;

@@ -102,6 +102,10 @@ pub struct Row<'a> {
     /// Files of this attempt, below the run directory's `artifacts`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<RowArtifact<'a>>,
+    /// Where what was said in this attempt is: its log and its standard streams. Absent if nothing was, and in rows of
+    /// version 0.1.0, which has written these texts into files below `artifacts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<RowLogs>,
     /// Digest of everything that decides what the provider does. In rows without `judgement_fingerprint`, which version
     /// 0.1.0 wrote, also of the test's expectations, and by another recipe.
     #[serde(with = "words::digest")]
@@ -263,6 +267,17 @@ pub struct RowArtifact<'a> {
     pub bytes: u64,
 }
 
+/// Where what was said in an attempt is: a line of `logs-<session>-<file>.jsonl` in the run directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RowLogs {
+    /// Which of the files of the row's session, from 1.
+    pub file: u32,
+    /// Where in the file the line begins, in bytes.
+    pub at: u64,
+    /// The line's length with its newline, in bytes.
+    pub bytes: u64,
+}
+
 /// Where a row is in its run.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::record) struct RowPlace {
@@ -271,7 +286,7 @@ pub(in crate::record) struct RowPlace {
 }
 
 impl<'a> Row<'a> {
-    /// Makes the row of an attempt, whose files are the caller's to add.
+    /// Makes the row of an attempt, whose files and logs are the caller's to add.
     pub(in crate::record) fn new(entry: &'a Entry, place: RowPlace) -> Self {
         let attempt = &entry.attempt;
         Self {
@@ -303,6 +318,7 @@ impl<'a> Row<'a> {
             usage: RowUsage::new(attempt.usage),
             denied: attempt.denied.iter().map(RowDenied::new).collect(),
             artifacts: Vec::new(),
+            logs: None,
             fingerprint: entry.fingerprint.execution,
             judgement_fingerprint: Some(entry.fingerprint.judgement),
             is_truncated: false,

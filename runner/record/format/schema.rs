@@ -3,20 +3,12 @@
 use schemars::{Schema, schema_for};
 use serde_json::{Value, json};
 
-use super::{manifest::Manifest, row::Row};
+use super::{log_line::LogsLine, manifest::Manifest, row::Row};
 
 /// The JSON Schema of a line of `index.jsonl`.
 pub fn row_schema() -> Value {
     let mut schema = schema_for!(Row<'static>);
-    add_property(
-        &mut schema,
-        "crc",
-        json!({
-            "type": "string",
-            "pattern": "^[0-9a-f]{8}$",
-            "description": "The CRC-32 (IEEE) of all bytes of the line before `,\"crc\":`. Always the last key.",
-        }),
-    );
+    add_crc(&mut schema);
     for reserved in ["worker", "origin"] {
         add_property(
             &mut schema,
@@ -25,9 +17,15 @@ pub fn row_schema() -> Value {
         );
     }
     schema.insert("title".to_owned(), "A line of `index.jsonl`".into());
-    if let Some(Value::Array(required)) = schema.get_mut("required") {
-        required.push("crc".into());
-    }
+    schema.to_value()
+}
+
+/// The JSON Schema of a line of `logs-<session>-<file>.jsonl`.
+pub fn log_line_schema() -> Value {
+    let mut schema = schema_for!(LogsLine<'static>);
+    add_crc(&mut schema);
+    let title = "A line of `logs-<session>-<file>.jsonl`";
+    schema.insert("title".to_owned(), title.into());
     schema.to_value()
 }
 
@@ -36,6 +34,21 @@ pub fn benchmark_schema() -> Value {
     let mut schema = schema_for!(Manifest);
     schema.insert("title".to_owned(), "`benchmark.json`".into());
     schema.to_value()
+}
+
+fn add_crc(schema: &mut Schema) {
+    add_property(
+        schema,
+        "crc",
+        json!({
+            "type": "string",
+            "pattern": "^[0-9a-f]{8}$",
+            "description": "The CRC-32 (IEEE) of all bytes of the line before `,\"crc\":`. Always the last key.",
+        }),
+    );
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.push("crc".into());
+    }
 }
 
 fn add_property(schema: &mut Schema, name: &str, property: Value) {

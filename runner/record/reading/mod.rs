@@ -10,6 +10,7 @@ pub(super) mod look;
 pub(super) mod reader;
 pub(super) mod results;
 pub(super) mod run_entry;
+pub(super) mod said;
 pub(super) mod scenario_text;
 pub(super) mod sign;
 pub(super) mod slot;

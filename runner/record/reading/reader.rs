@@ -28,7 +28,7 @@ use crate::{
         format::{
             inflight::{self, Underway},
             manifest::Manifest,
-            row::{Row, RowArtifact, StoredOutput},
+            row::{Row, StoredOutput},
         },
     },
 };
@@ -133,19 +133,6 @@ impl RunReader {
             Err(error) if is_missing(&error) => Ok(Vec::new()),
             read => read.map_err(RecordError::io("read the runner's log")),
         }
-    }
-
-    /// A text that an attempt left in one of the runner's own files: `log.jsonl`, `stdout.txt` or `stderr.txt`; empty if it
-    /// left none. A provider's file may have that name, and then the runner's is another.
-    pub fn attempt_text(&self, row: &Row<'_>, name: &str) -> String {
-        let mut files = row.artifacts.iter().rev();
-        let is_it = |file: &&RowArtifact<'_>| file.name.trim_start_matches("runner-") == name;
-        let Some(file) = files.find(is_it) else {
-            return String::new();
-        };
-        let folder = self.attempt_folder(row);
-        let bytes = regular::read(&folder.join(file.name.as_ref())).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Where the files of an attempt are.

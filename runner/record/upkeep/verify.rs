@@ -19,7 +19,9 @@ use crate::{
             manifest::Manifest,
             row::{Row, RowOutput},
         },
-        reading::{lines::LineError, reader::RunReader, scenario_text, state::State},
+        reading::{
+            lines::LineError, reader::RunReader, said::LogReader, scenario_text, state::State,
+        },
     },
 };
 
@@ -158,6 +160,7 @@ impl Verification {
     fn check_rows(&mut self, run: &RunDir, reader: &RunReader) -> Result<(), RecordError> {
         let index = run.index();
         let mut order = Order::new(reader.manifest());
+        let mut logs = Logs::new(run);
         let mut rows = reader.rows();
         while let Some(row) = rows.next() {
             let line = rows.line();
@@ -168,6 +171,10 @@ impl Verification {
                         self.add(index.clone(), Some(line), problem);
                     }
                     self.check_files(run, &row, line)?;
+                    self.files += u64::from(logs.is_another_file(&row));
+                    if let Some(problem) = logs.check(&row) {
+                        self.add(index.clone(), Some(line), problem);
+                    }
                 }
                 Err(LineError::Damaged { problem, .. }) => {
                     order.damaged += 1;
@@ -244,6 +251,41 @@ impl fmt::Display for Damage {
             write!(formatter, ":{line}")?;
         }
         write!(formatter, ": {}", self.problem)
+    }
+}
+
+/// What rows name in the files of what was said.
+struct Logs {
+    reader: LogReader,
+    /// The session and the number of the last one that was named.
+    last: (u32, u32),
+}
+
+impl Logs {
+    fn new(run: &RunDir) -> Self {
+        Self {
+            reader: LogReader::new(run.clone()),
+            last: (0, 0),
+        }
+    }
+
+    /// Tells whether a row names another file than those before it.
+    fn is_another_file(&mut self, row: &Row<'_>) -> bool {
+        let Some(place) = row.logs else {
+            return false;
+        };
+        let file = (row.session, place.file);
+        std::mem::replace(&mut self.last, file) != file
+    }
+
+    /// Says what is wrong with what a row names.
+    fn check(&mut self, row: &Row<'_>) -> Option<String> {
+        let place = row.logs?;
+        let error = self.reader.read(row, place).err()?;
+        Some(format!(
+            "{} names {} bytes from byte {} of `logs-{}-{}.jsonl`, which cannot be read as what was said in it: {error}",
+            row.trial, place.bytes, place.at, row.session, place.file
+        ))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeSet, io, path::PathBuf};
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::{
-    model::{Artifact, Attempt, Content, Digest, LogRecord, escape_json},
+    model::{Artifact, Attempt, Digest},
     record::{
         disk::{durable, layout::RunDir, modes},
         error::RecordError,
@@ -41,13 +41,14 @@ impl ArtifactFiles {
         entry: &'a Entry,
         row: &mut Row<'a>,
     ) -> Result<(), RecordError> {
-        for file in files(&entry.attempt) {
-            let written = self.write(&entry.attempt, &file.name, |out| file.body.write_to(out));
+        for artifact in &entry.attempt.artifacts {
+            let content = &artifact.content;
+            let written = self.write(&entry.attempt, &artifact.name, |out| content.write_to(out));
             written.map_err(RecordError::io("write an artifact"))?;
             row.artifacts.push(RowArtifact {
-                name: file.name,
-                media_type: file.media_type.into(),
-                bytes: file.body.size(),
+                name: artifact.name.as_str().into(),
+                media_type: artifact.media_type.as_str().into(),
+                bytes: content.size(),
             });
         }
         Ok(())
@@ -133,69 +134,6 @@ fn is_unreadable(output: &Value) -> bool {
     looks_stored(output) || row::is_deep(output)
 }
 
-struct AttemptFile<'a> {
-    name: Cow<'a, str>,
-    media_type: &'a str,
-    body: Body<'a>,
-}
-
-enum Body<'a> {
-    /// An artifact's, which may be larger than memory has room for.
-    Content(&'a dyn Content),
-    Bytes(Cow<'a, [u8]>),
-}
-
-/// The provider's own files, then what it wrote to standard error, then its log.
-fn files(attempt: &Attempt) -> Vec<AttemptFile<'_>> {
-    let mut files: Vec<AttemptFile<'_>> = attempt.artifacts.iter().map(AttemptFile::of).collect();
-    for (name, text) in [
-        ("stdout.txt", &attempt.stdout),
-        ("stderr.txt", &attempt.stderr),
-    ] {
-        if !text.is_empty() {
-            files.push(AttemptFile {
-                name: free_name(&attempt.artifacts, name),
-                media_type: "text/plain",
-                body: Body::Bytes(text.as_bytes().into()),
-            });
-        }
-    }
-    if !attempt.log.is_empty() {
-        files.push(AttemptFile {
-            name: free_name(&attempt.artifacts, "log.jsonl"),
-            media_type: "application/jsonl",
-            body: Body::Bytes(log_lines(&attempt.log).into()),
-        });
-    }
-    files
-}
-
-impl<'a> AttemptFile<'a> {
-    fn of(artifact: &'a Artifact) -> Self {
-        Self {
-            name: artifact.name.as_str().into(),
-            media_type: &artifact.media_type,
-            body: Body::Content(&*artifact.content),
-        }
-    }
-}
-
-impl Body<'_> {
-    fn size(&self) -> u64 {
-        match self {
-            Self::Content(content) => content.size(),
-            Self::Bytes(bytes) => bytes.len() as u64,
-        }
-    }
-
-    fn write_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
-        match self {
-            Self::Content(content) => content.write_to(out),
-            Self::Bytes(bytes) => out.write_all(bytes),
-        }
-    }
-}
-
 /// Tells whether a value could be taken for the place of an output.
 fn looks_stored(output: &Value) -> bool {
     const KEYS: [&str; 3] = ["artifact", "sha256", "bytes"];
@@ -216,26 +154,6 @@ fn free_name(taken: &[Artifact], wanted: &'static str) -> Cow<'static, str> {
     name
 }
 
-fn log_lines(log: &[LogRecord]) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for record in log {
-        let mut line = json!({ "level": record.level, "message": record.message });
-        if !record.fields.is_empty() {
-            let fields: Map<String, Value> = record
-                .fields
-                .iter()
-                .map(|(name, value)| (name.clone(), value.as_str().into()))
-                .collect();
-            line["fields"] = fields.into();
-        }
-        let start = lines.len();
-        lines.extend_from_slice(line.to_string().as_bytes());
-        escape_json(&mut lines, start);
-        lines.push(b'\n');
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use std::{path::Path, sync::Arc};
@@ -243,7 +161,7 @@ mod tests {
     use serde_json::json;
 
     use crate::{
-        model::{Artifact, LogRecord, Outcome, RunStatus},
+        model::{Artifact, Outcome, RunStatus},
         record::{
             Row, RowOutput, RunReader, Store,
             disk::layout::RunDir,
@@ -263,15 +181,9 @@ mod tests {
         let recorder = store.begin(new_run(2000), ignore).unwrap();
         let mut entry = entry(1234, 2, Outcome::Failed);
         entry.attempt.artifacts = vec![Artifact {
-            name: "STDERR.txt".into(),
+            name: "OUTPUT.json".into(),
             media_type: "image/png".into(),
             content: Arc::new(b"png".to_vec()),
-        }];
-        entry.attempt.stderr = "oh no".into();
-        entry.attempt.log = vec![LogRecord {
-            level: "warn",
-            message: "careful\n".into(),
-            fields: vec![("a".into(), "b".into())],
         }];
         entry.attempt.output = Some("x".repeat(64 * 1024).into());
         recorder.record(vec![entry]);
@@ -285,28 +197,18 @@ mod tests {
             .iter()
             .map(|file| (&*file.name, file.bytes))
             .collect();
-        assert_eq!(
-            names,
-            [
-                ("STDERR.txt", 3),
-                ("runner-stderr.txt", 5),
-                ("log.jsonl", 58)
-            ]
-        );
-        assert_eq!(read("runner-stderr.txt"), "oh no");
-        assert_eq!(
-            read("log.jsonl"),
-            "{\"fields\":{\"a\":\"b\"},\"level\":\"warn\",\"message\":\"careful\\n\"}\n"
-        );
+        assert_eq!(names, [("OUTPUT.json", 3)]);
+        assert_eq!(read("OUTPUT.json"), "png");
         let Some(RowOutput::Stored(output)) = &row.output else {
             panic!("{:?}", row.output);
         };
+        assert_eq!(output.artifact, "runner-output.json");
         assert_eq!(output.bytes, 64 * 1024 + 2);
         assert_eq!(read(&output.artifact).len(), 64 * 1024 + 2);
         assert!(
             finished
                 .run_dir
-                .join("artifacts/1/1234-2/log.jsonl")
+                .join("artifacts/1/1234-2/OUTPUT.json")
                 .exists()
         );
     }

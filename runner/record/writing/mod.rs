@@ -5,6 +5,7 @@ pub(super) mod claim;
 pub(super) mod claim_error;
 pub(super) mod create;
 pub(super) mod log;
+pub(super) mod log_files;
 pub(super) mod opening;
 pub(super) mod recorder;
 pub(super) mod repair;

@@ -12,6 +12,7 @@ use fs_err::File;
 use super::{
     artifacts::ArtifactFiles,
     log,
+    log_files::LogFiles,
     writer::{Job, Writer, Written},
 };
 use crate::{
@@ -110,6 +111,7 @@ impl Recorder {
         let database = live::project(&root, &dir, &manifest);
         let job = Job {
             artifacts: ArtifactFiles::new(dir.clone()),
+            logs: LogFiles::new(dir.clone(), manifest.session()),
             index,
             ground,
             session: manifest.session(),

@@ -14,7 +14,7 @@ use std::{
 
 use fs_err::File;
 
-use super::artifacts::ArtifactFiles;
+use super::{artifacts::ArtifactFiles, log_files::LogFiles};
 use crate::record::{
     disk::{durable, lock::FilePlace},
     error::RecordError,
@@ -43,6 +43,7 @@ pub(in crate::record) struct Writer {
 /// What a writer works on.
 pub(in crate::record) struct Job {
     pub(in crate::record) artifacts: ArtifactFiles,
+    pub(in crate::record) logs: LogFiles,
     /// `index.jsonl`, opened for appending.
     pub(in crate::record) index: File,
     /// Where the run's lock and `index.jsonl` are; the session ends when they are not there any more.
@@ -213,7 +214,10 @@ impl<A: Fn(Written)> Commits<A> {
             seq: self.job.seq,
             session: self.job.session,
         };
-        encode(&mut self.job.artifacts, entry, place, &mut self.lines)?;
+        let Job {
+            artifacts, logs, ..
+        } = &mut self.job;
+        encode(artifacts, logs, entry, place, &mut self.lines)?;
         self.job.seq += 1;
         Ok(())
     }
@@ -246,7 +250,9 @@ impl<A: Fn(Written)> Commits<A> {
 
     fn check_ground(&mut self) -> Result<(), RecordError> {
         let spots = self.job.ground.iter().try_for_each(FilePlace::check);
-        let checked = spots.and_then(|()| self.check_length());
+        let checked = spots
+            .and_then(|()| self.check_length())
+            .and_then(|()| self.job.logs.check());
         self.is_lost = checked.is_err();
         checked
     }
@@ -267,8 +273,10 @@ impl<A: Fn(Written)> Commits<A> {
     fn write(&mut self) -> Result<(), RecordError> {
         self.check_ground()?;
         self.job.artifacts.sync()?;
+        self.job.logs.sync()?;
         append(&mut self.job.index, &self.lines).map_err(RecordError::io("write rows"))?;
         self.length += self.lines.len() as u64;
+        self.job.logs.committed();
         Ok(())
     }
 
@@ -280,7 +288,8 @@ impl<A: Fn(Written)> Commits<A> {
             return;
         }
         // What was not acknowledged does not count. On a full disk it is also in the way of the manifest.
-        if let Err(error) = self.job.index.set_len(self.length) {
+        let cut = self.job.index.set_len(self.length);
+        if let Err(error) = cut.and_then(|()| self.job.logs.cut_back()) {
             tracing::warn!("cannot cut off rows that are not acknowledged: {error}");
         }
     }
@@ -294,9 +303,10 @@ fn append(index: &mut File, lines: &[u8]) -> io::Result<()> {
     failpoint::pass("row", "synced")
 }
 
-/// Appends an entry's line, after its files are written.
+/// Appends an entry's line, after its files are written and its logs are taken.
 fn encode(
     artifacts: &mut ArtifactFiles,
+    logs: &mut LogFiles,
     entry: &Entry,
     place: RowPlace,
     lines: &mut Vec<u8>,
@@ -304,6 +314,7 @@ fn encode(
     let start = lines.len();
     let mut row = Row::new(entry, place);
     artifacts.save(entry, &mut row)?;
+    row.logs = logs.add(&entry.attempt)?;
     // Before the row is encoded: an output may have many MiB, of which its line would be another copy.
     artifacts.save_output(entry, &mut row)?;
     row.encode(lines);
@@ -317,7 +328,7 @@ fn encode(
 mod tests {
     use std::sync::mpsc;
 
-    use super::{ArtifactFiles, Job, Progress, Writer};
+    use super::{ArtifactFiles, Job, LogFiles, Progress, Writer};
     use crate::{
         model::{Counts, Outcome},
         record::{
@@ -332,6 +343,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let job = Job {
             artifacts: ArtifactFiles::new(RunDir::new(directory.path())),
+            logs: LogFiles::new(RunDir::new(directory.path()), 1),
             index: fs_err::OpenOptions::new()
                 .append(true)
                 .open("/dev/full")
@@ -370,6 +382,7 @@ mod tests {
                 .open(&path);
             let job = Job {
                 artifacts: ArtifactFiles::new(RunDir::new(directory.path())),
+                logs: LogFiles::new(RunDir::new(directory.path()), 1),
                 index: index.unwrap(),
                 ground: Vec::new(),
                 session: 1,

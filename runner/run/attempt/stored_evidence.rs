@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{
     judge::{EndEvidence, Evidence, ReplyEvidence, judge},
     model::{AttemptError, CheckVerdict, Outcome},
-    record::{Row, RowCheck, RowError, RowOutput, RunReader},
+    record::{Row, RowCheck, RowError, RowOutput, RunReader, SaidError},
     scenario::Expect,
 };
 
@@ -33,6 +33,9 @@ pub enum NotEnough {
     /// The output has a file of its own, which cannot be read or is not what it was.
     #[error("its output cannot be read")]
     Output(#[source] io::Error),
+    /// What the attempt said cannot be read or is not what it was.
+    #[error(transparent)]
+    Said(#[from] SaidError),
     /// A version that did not write down verdicts has written the row, and an expectation did not hold: nobody knows whether
     /// the provider had refused it, too.
     #[error("the row does not say what the provider's own verdict was")]
@@ -92,7 +95,7 @@ impl StoredEvidence {
             end,
             duration: Duration::from_secs_f64(row.duration_ms.max(0.0) / 1e3),
             peak_memory: row.usage.peak_memory,
-            stderr: reader.attempt_text(row, "stderr.txt"),
+            stderr: reader.said(row)?.stderr,
         };
         stored.find_own_checks(row, then)?;
         Ok(stored)

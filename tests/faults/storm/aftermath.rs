@@ -123,6 +123,7 @@ impl Storm {
             self.only(&self.dir(run), |name| {
                 known.contains(&name)
                     || name.starts_with("index.torn-")
+                    || name.starts_with("logs-")
                     || name == "last-words.json"
             });
         }

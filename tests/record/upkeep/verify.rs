@@ -96,13 +96,15 @@ fn every_damage_is_found_and_placed() {
         &bend,
         "another content than it had",
     );
-    for name in ["output.json", "stderr"] {
-        let path = fs_err::read_dir(&files)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.to_string_lossy().contains(name));
-        check(&path.unwrap(), &|text| text + "a", "bytes and should have");
-    }
+    let longer = |text: String| text + "a";
+    check(&files.join("output.json"), &longer, "bytes and should have");
+    let lied = |text: String| text.replacen("aaaa", "aaba", 1);
+    let said = run.dir.join("logs-1-1.jsonl");
+    check(
+        &said,
+        &lied,
+        "index.jsonl:1: one@loud#1 names 92 bytes from byte 0 of `logs-1-1.jsonl`",
+    );
     runner.run(&["verify"]).expect(0);
 }
 
