@@ -21,7 +21,9 @@ use super::{
         config::{Allocation, EngineConfig, Metering},
         pool::{SandboxPool, Slots},
     },
-    contract, fs, net,
+    contract, fs,
+    interrupt::Interrupt,
+    net,
     sandbox::{host::AttemptHost, io_error, store::Sandbox},
 };
 
@@ -90,6 +92,16 @@ impl Engine {
     /// The same, and counts the fuel that guests burn, which makes them slower; they never run out of it.
     pub fn with_fuel(options: EngineOptions) -> Result<Self, EngineError> {
         Self::set_up(options, Metering::Fuel)
+    }
+
+    /// Lets an interrupt end guests that compute at once, instead of at the next tick.
+    pub fn heed(&self, interrupt: &Interrupt) {
+        let rooms = Arc::downgrade(&self.rooms);
+        interrupt.tick_by(move || {
+            if let Some(rooms) = rooms.upgrade() {
+                rooms.increment_epoch();
+            }
+        });
     }
 
     /// The program that does for this engine what needs a process of its own.

@@ -1,10 +1,14 @@
 //! [`Interrupt`] and [`Guard`]: what ends a guest from outside.
 
 use std::{
+    fmt,
+    future::poll_fn,
+    pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -22,11 +26,15 @@ const NOW: u8 = 2;
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<InterruptState>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct InterruptState {
     state: AtomicU8,
     wake: Notify,
+    tick: OnceLock<Tick>,
 }
+
+/// Lets guests that compute come to their next tick now.
+type Tick = Box<dyn Fn() + Send + Sync>;
 
 /// What bounds one attempt.
 #[derive(Clone, Debug)]
@@ -55,7 +63,16 @@ impl Interrupt {
     /// Ends guests wherever they are.
     pub fn now(&self) {
         self.0.state.store(NOW, Ordering::Release);
+        if let Some(tick) = self.0.tick.get() {
+            tick();
+        }
         self.0.wake.notify_waiters();
+    }
+
+    /// Calls `tick` when guests are to be ended, so that those that compute need not wait for the next tick of their engine.
+    /// The first that is given counts.
+    pub(super) fn tick_by(&self, tick: impl Fn() + Send + Sync + 'static) {
+        let _ = self.0.tick.set(Box::new(tick));
     }
 
     /// Tells whether guests are asked to end.
@@ -81,6 +98,15 @@ impl Interrupt {
     }
 }
 
+impl fmt::Debug for InterruptState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("InterruptState")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Guard {
     /// Time until the deadline.
     pub(super) fn remaining(&self) -> Duration {
@@ -92,12 +118,19 @@ impl Guard {
         &self,
         guest: impl Future<Output = wasmtime::Result<T>>,
     ) -> wasmtime::Result<T> {
-        tokio::select! {
+        let (mut guest, mut halted) = (pin!(guest), pin!(self.halted()));
+        poll_fn(|context| {
+            // Before the guest is resumed: it may be one of many that wait for their turn, and would take it first.
+            if self.interrupt.is_now() {
+                return Poll::Ready(Err(Halt::Stopped.into()));
+            }
             // Most guests end before they ever wait; then neither timer nor waiter is made.
-            biased;
-            result = guest => result,
-            halt = self.halted() => Err(halt.into()),
-        }
+            match guest.as_mut().poll(context) {
+                Poll::Ready(result) => Poll::Ready(result),
+                Poll::Pending => halted.as_mut().poll(context).map(|halt| Err(halt.into())),
+            }
+        })
+        .await
     }
 
     /// Waits until the attempt is not to go on.
@@ -129,5 +162,60 @@ impl Guard {
             clock::while_paused().await;
         });
         Ok(UpdateDeadline::YieldCustom(1, turn))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        future::{Future, poll_fn},
+        pin::pin,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        task::{Context, Poll, Waker},
+        time::Duration,
+    };
+
+    use super::{Guard, Halt, Interrupt};
+    use crate::plugin::clock::Moment;
+
+    #[tokio::test]
+    async fn a_guest_whose_turn_comes_after_the_interrupt_is_not_resumed() {
+        let interrupt = Interrupt::default();
+        let guard = Guard {
+            deadline: Moment::now() + Duration::from_secs(3600),
+            interrupt: interrupt.clone(),
+        };
+        let turns = Cell::new(0);
+        let mut bound = pin!(guard.bound(poll_fn(|context| {
+            turns.set(turns.get() + 1);
+            // It is always ready for another turn.
+            context.waker().wake_by_ref();
+            Poll::<wasmtime::Result<()>>::Pending
+        })));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(bound.as_mut().poll(&mut context).is_pending());
+        interrupt.now();
+        let Poll::Ready(Err(error)) = bound.as_mut().poll(&mut context) else {
+            panic!("it goes on");
+        };
+        assert_eq!(error.downcast_ref(), Some(&Halt::Stopped));
+        assert_eq!(turns.get(), 1);
+    }
+
+    #[test]
+    fn guests_that_compute_come_to_their_next_tick_when_they_are_to_end() {
+        let interrupt = Interrupt::default();
+        let has_ticked = Arc::new(AtomicBool::new(false));
+        let (ticked, seen) = (Arc::clone(&has_ticked), interrupt.clone());
+        // At that tick they look.
+        interrupt.tick_by(move || ticked.store(seen.is_now(), Ordering::Relaxed));
+        interrupt.request();
+        assert!(!has_ticked.load(Ordering::Relaxed));
+        interrupt.now();
+        assert!(has_ticked.load(Ordering::Relaxed));
     }
 }

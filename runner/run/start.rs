@@ -56,6 +56,7 @@ pub async fn run(plan: &Plan, session: Session<'_>) -> SessionEnd {
 /// The same; the error is an end before the first trial.
 async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, SessionEnd> {
     let ends = Moment::now() + plan.timeout();
+    session.engine.heed(&session.interrupt);
     let mut providers = make_ready(plan, &mut session, ends).await?;
     for provider in providers.iter_mut().flatten() {
         provider

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How long a guest may take to answer an interrupt before its attempt is recorded without it.
-pub(super) const ANSWER_TIME: Duration = Duration::from_millis(100);
+pub(super) const ANSWER_TIME: Duration = Duration::from_millis(50);
 
 /// How long a stop may take before it is said what it waits for.
 const PATIENCE: Duration = Duration::from_secs(2);

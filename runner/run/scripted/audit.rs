@@ -19,7 +19,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How long the machine that lacked something is left alone, times how often it did.
 const LACKING_PAUSE: Duration = Duration::from_millis(200);
 /// How long interrupted guests have to answer.
-const ANSWER_TIME: Duration = Duration::from_millis(100);
+const ANSWER_TIME: Duration = Duration::from_millis(50);
 /// How often a trial may be made again that the machine has failed.
 const MAX_LACKS: u32 = 3;
 /// How many deaths alone make a suspect the cause.
