@@ -32,6 +32,7 @@ fn inspect_shows_what_a_component_is_and_needs() {
     summary   Converts between units of length, mass and temperature
     size      [size]
     compiled  [size] in [time], [loaded]
+    sandboxes pooled
     sha256    [sha256]
     imports   runner:provider@0.1.0: types
               wasi:io@[wasi]: poll, error, streams
@@ -103,6 +104,7 @@ fn inspect_tells_commands_by_their_form_and_protocol() {
     protocol  plain: it does not describe itself
     size      36 B
     compiled  [size] in [time], [loaded]
+    sandboxes pooled
     sha256    [sha256]
     exports   _start
     "#);
