@@ -147,8 +147,15 @@ pub(super) fn counts(counts: Counts) -> String {
     )
 }
 
+/// What is worth to be said of what goes on beside its counts: what keeps more from running, and what has run longest.
+pub(super) fn message(longest: Option<&run::Running<'_>>, waits_for_memory: bool) -> String {
+    let waits = waits_for_memory.then(|| "more wait for memory".to_owned());
+    let parts = waits.into_iter().chain(longest.map(self::longest));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
 /// The attempt that began first.
-pub(super) fn longest(longest: &run::Running<'_>) -> String {
+fn longest(longest: &run::Running<'_>) -> String {
     format!(
         "longest {} {}",
         format::visible_line(longest.trial),

@@ -153,32 +153,42 @@ impl Report {
         }
     }
 
-    fn progress(&mut self, counts: Counts, longest: Option<&run::Running<'_>>) {
+    fn progress(
+        &mut self,
+        counts: Counts,
+        longest: Option<&run::Running<'_>>,
+        waits_for_memory: bool,
+    ) {
         match self.mode {
             Mode::Terminal => {
                 let longest = longest.filter(|longest| longest.elapsed >= WORTH_NAMING);
-                self.make_room(longest.is_some());
+                self.make_room(longest.is_some() || waits_for_memory);
                 if let Some(bar) = &self.bar {
-                    bar.set_message(longest.map(bar::longest).unwrap_or_default());
+                    bar.set_message(bar::message(longest, waits_for_memory));
                     bar.tick();
                 }
             }
-            Mode::Plain => self.plain_progress(counts, longest),
+            Mode::Plain => self.plain_progress(counts, longest, waits_for_memory),
             Mode::Quiet => {}
         }
     }
 
-    fn plain_progress(&mut self, counts: Counts, longest: Option<&run::Running<'_>>) {
+    fn plain_progress(
+        &mut self,
+        counts: Counts,
+        longest: Option<&run::Running<'_>>,
+        waits_for_memory: bool,
+    ) {
         if !self.is_progress_due() {
             return;
         }
-        let longest = longest.map(|longest| format!(", {}", bar::longest(longest)));
+        let message = bar::message(longest, waits_for_memory);
+        let comma = if message.is_empty() { "" } else { ", " };
         self.output.talk(&format!(
-            "{} of {}: {}{}",
+            "{} of {}: {}{comma}{message}",
             format::count(counts.done()),
             format::count(counts.planned),
-            format::counted(counts),
-            longest.unwrap_or_default()
+            format::counted(counts)
         ));
     }
 
@@ -369,8 +379,11 @@ impl Observe for Report {
                 counts,
             } => self.rows(entries, lines, *counts),
             run::Event::Progress {
-                counts, longest, ..
-            } => self.progress(*counts, longest.as_ref()),
+                counts,
+                longest,
+                waits_for_memory,
+                ..
+            } => self.progress(*counts, longest.as_ref(), *waits_for_memory),
             run::Event::Stopping {
                 mode,
                 why,

@@ -52,7 +52,13 @@ impl EventStream {
         self.output.bytes(&text);
     }
 
-    fn progress(&mut self, counts: Counts, running: usize, longest: Option<&run::Running<'_>>) {
+    fn progress(
+        &mut self,
+        counts: Counts,
+        running: usize,
+        longest: Option<&run::Running<'_>>,
+        waits_for_memory: bool,
+    ) {
         let now = Moment::now();
         if now < self.progress_at {
             return;
@@ -62,6 +68,7 @@ impl EventStream {
             counts: counts.into(),
             running,
             longest: longest.map(|longest| Longest::new(longest.trial, longest.elapsed)),
+            waits_for_memory,
         });
     }
 
@@ -107,7 +114,8 @@ impl Observe for EventStream {
                 counts,
                 running,
                 longest,
-            } => self.progress(*counts, *running, longest.as_ref()),
+                waits_for_memory,
+            } => self.progress(*counts, *running, longest.as_ref(), *waits_for_memory),
             run::Event::Stopping {
                 mode,
                 reason,

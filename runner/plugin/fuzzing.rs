@@ -182,6 +182,7 @@ fn guard() -> Guard {
     Guard {
         deadline: Moment::now(),
         interrupt: Interrupt::default(),
+        memory: None,
     }
 }
 

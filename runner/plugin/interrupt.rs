@@ -16,7 +16,10 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use wasmtime::UpdateDeadline;
 
-use super::clock::{self, Moment};
+use super::{
+    budget::MemoryLease,
+    clock::{self, Moment},
+};
 
 // Zero is the state of an interrupt that nobody has used.
 const REQUESTED: u8 = 1;
@@ -43,6 +46,8 @@ pub struct Guard {
     pub deadline: Moment,
     /// Stops it earlier.
     pub interrupt: Interrupt,
+    /// What it holds of a memory that it shares with others; the time for which it waits for more is not the attempt's.
+    pub memory: Option<Arc<MemoryLease>>,
 }
 
 /// Why the host ended a guest; travels through wasmtime as its error.
@@ -110,7 +115,24 @@ impl fmt::Debug for InterruptState {
 impl Guard {
     /// Time until the deadline.
     pub(super) fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Moment::now())
+        self.ends().saturating_duration_since(Moment::now())
+    }
+
+    /// How long the attempt has waited for memory that others have.
+    pub(super) fn waited(&self) -> Duration {
+        let memory = self.memory.as_ref();
+        memory.map_or(Duration::ZERO, |memory| memory.waited())
+    }
+
+    /// When the attempt times out, if it does not have to wait for memory from now on.
+    fn ends(&self) -> Moment {
+        self.deadline + self.waited()
+    }
+
+    async fn timed_out(&self) {
+        while Moment::now() < self.ends() {
+            clock::sleep_until(self.ends()).await;
+        }
     }
 
     /// Runs a guest that may compute, which the epoch callback ends, or wait in the host, whose future is dropped here.
@@ -138,7 +160,7 @@ impl Guard {
         tokio::select! {
             biased;
             () = self.interrupt.interrupted() => Halt::Stopped,
-            () = clock::sleep_until(self.deadline) => Halt::Timeout,
+            () = self.timed_out() => Halt::Timeout,
         }
     }
 
@@ -147,7 +169,7 @@ impl Guard {
         if self.interrupt.is_now() {
             return Err(Halt::Stopped);
         }
-        if Moment::now() >= self.deadline {
+        if Moment::now() >= self.ends() {
             return Err(Halt::Timeout);
         }
         Ok(())
@@ -188,6 +210,7 @@ mod tests {
         let guard = Guard {
             deadline: Moment::now() + Duration::from_secs(3600),
             interrupt: interrupt.clone(),
+            memory: None,
         };
         let turns = Cell::new(0);
         let mut bound = pin!(guard.bound(poll_fn(|context| {

@@ -88,6 +88,7 @@ impl Plugin {
             let guard = Guard {
                 deadline: Moment::now() + TEARDOWN_TIME,
                 interrupt: guard.interrupt.clone(),
+                memory: None,
             };
             instance.tear_down(&guard).await;
         }

@@ -5,6 +5,7 @@
 //! served attempts before. Whatever a guest does is an [`Ending`], never an `Err` and never a panic.
 
 mod access;
+mod budget;
 mod call;
 pub mod child;
 pub mod clock;
@@ -28,6 +29,7 @@ mod sandbox;
 mod secrets;
 
 pub use access::Access;
+pub use budget::{MemoryBudget, MemoryLease};
 pub use call::{
     description::Description,
     ended::{Ended, Ending, Reply},

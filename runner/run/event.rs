@@ -54,6 +54,8 @@ pub enum Event<'a> {
         running: usize,
         /// The one that began first.
         longest: Option<Running<'a>>,
+        /// Whether more attempts would be executed if those that are left them memory.
+        waits_for_memory: bool,
     },
     /// No new trials are begun.
     Stopping {

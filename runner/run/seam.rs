@@ -22,7 +22,7 @@ pub struct ExecutorId(pub u32);
 pub struct Capacity {
     /// How many attempts it makes at the same time.
     pub slots: usize,
-    /// What the memory limits of these attempts may add up to, in bytes.
+    /// What is reserved for these attempts may add up to so much, in bytes.
     pub memory: u64,
 }
 
@@ -37,6 +37,9 @@ pub struct Assignment {
     pub provider: usize,
     /// The trial's id.
     pub trial: TrialId,
+    /// What is reserved for it of the executor's memory, in bytes: less than its limit where others of its provider have held
+    /// less.
+    pub memory: u64,
     /// What is tested.
     pub test: Arc<Test>,
     /// How much is left of the test's `trial_timeout`, from the moment in which the assignment arrives; absent where the

@@ -121,6 +121,7 @@ fn start_pool(
         blobs: Box::new(move |digest| content.path(digest)),
         budget: Budget { cap: plan.time_cap },
         memory_share: plan.memory_share(),
+        memory: plan.memory_budget(),
     };
     let capacity = Capacity {
         slots: plan.jobs(),
@@ -194,19 +195,20 @@ fn lanes(plan: &Plan, state: &State, held: &Arc<HashSet<u64>>) -> io::Result<Vec
                 first: first_test,
                 count: suite.test_count(),
             };
-            let rules = lane_rules(index, provider.as_ref()?);
+            let rules = lane_rules(plan, index, provider.as_ref()?);
             Some(Lane::new(rules, tests, Arc::clone(held)))
         })
         .collect())
 }
 
-fn lane_rules(index: usize, provider: &PlannedProvider) -> LaneRules {
+fn lane_rules(plan: &Plan, index: usize, provider: &PlannedProvider) -> LaneRules {
     let definition = &provider.definition;
     LaneRules {
         provider: index,
         id: definition.id.clone(),
-        concurrency: definition.concurrency.map(Into::into),
+        concurrency: plan.concurrency(provider),
         rate: definition.rate,
         memory: provider.limits.memory,
+        keeps_instances: definition.reuse.is_some(),
     }
 }

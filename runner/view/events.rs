@@ -64,6 +64,10 @@ pub enum StreamEvent<'a> {
         /// The trial that has been running for the longest time.
         #[serde(skip_serializing_if = "Option::is_none")]
         longest: Option<Longest<'a>>,
+        /// Whether more attempts would be executed if those that are left them memory.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        #[schemars(default)]
+        waits_for_memory: bool,
     },
     /// No new trials are begun.
     Stopping {

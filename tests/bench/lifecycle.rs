@@ -1,4 +1,4 @@
-//! What stopping, resuming, listing and keeping rows safe cost: `cargo bench --bench lifecycle [-- [--quick] [PART…]]`.
+//! What stopping, waiting, resuming, listing and keeping rows safe cost: `cargo bench --bench lifecycle [-- [--quick] [PART…]]`.
 //!
 //! Everything is measured with the real program. What is compared is measured in turns.
 
@@ -11,6 +11,7 @@ mod lists;
 mod live;
 #[allow(dead_code, reason = "some of it only `overhead` needs")]
 mod table;
+mod waiting;
 
 use std::{
     io::Write as _,
@@ -33,6 +34,7 @@ const MEMORY: &str = "/dev/shm";
 fn main() -> ExitCode {
     table::measure(&[
         ("stop", stop),
+        ("waiting", waiting::waiting),
         ("resume", resume),
         ("list", list),
         ("sync", sync),

@@ -5,6 +5,7 @@
 use serde_json::json;
 
 use crate::support::{
+    peak::measured,
     runner::{Run, Runner, tests},
     spans::{most_at_once, spans},
 };
@@ -217,6 +218,55 @@ fn a_rate_spaces_the_starts_of_attempts() {
     assert!(whole >= 4.0 * 50.0, "{whole} ms");
 }
 
+/// A run of a provider whose attempts may take 256 MiB, eight at a time in a memory for one: first eight that show how little
+/// they hold, then those of `test`.
+fn scarce(test: &str) -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&format!(
+        r#"
+        [run]
+        concurrency = 8
+        memory = "300MiB"
+        [providers.p]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "first"
+        repeat = 8
+        input = {{ do = "echo" }}
+        [[tests]]
+        id = "then"
+        repeat = 8
+        {test}
+        "#
+    ));
+    runner
+}
+
+#[test]
+fn attempts_that_hold_little_do_not_wait_for_what_they_may_have() {
+    let runner = scarce(r#"input = { do = "sleep", ms = 2000 }"#);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let rows = run.rows();
+    let of = |test: &str| {
+        let rows = rows.iter().filter(|row| row["test"] == test);
+        most_at_once(&spans(rows))
+    };
+    // Nothing was known of the first; of the others the last to begin is still one of eight.
+    assert!(of("first") <= 1, "{}", of("first"));
+    assert!(of("then") > 4, "{}", of("then"));
+}
+
+#[test]
+fn growth_beyond_what_others_have_held_waits_and_is_not_denied() {
+    const MIB: u64 = 1024 * 1024;
+    let runner = scarce("input = { do = \"grow-memory\", count = 150 }");
+    let (ran, peak) = measured(runner.command(&["exec", "scenario.toml"]));
+    ran.expect(0);
+    // Each of the eight has held 150 MiB, and all of them together never more than they may.
+    assert!(peak < 300 * MIB + 128 * MIB, "{peak}");
+}
+
 #[test]
 fn attempts_start_only_while_their_memory_limits_fit_together() {
     let scenario = |memory: &str| {
@@ -231,14 +281,23 @@ fn attempts_start_only_while_their_memory_limits_fit_together() {
             [[tests]]
             id = "nap"
             repeat = 4
-            input = {{ do = "sleep", ms = 80 }}
+            input = {{ do = "sleep", ms = 400 }}
             "#
         )
     };
     let runner = Runner::new(&["hostile"]);
     for memory in ["5GiB", "6GiB"] {
         runner.scenario(&scenario(memory));
-        runner.exec(&[]).expect(0);
+        let ran = runner.exec(&["--json"]).expect(0);
+        // One after the other they take longer than it takes until events tell how far it is.
+        let waits = r#""waits_for_memory":true"#;
+        assert!(
+            memory == "6GiB" || ran.stdout.contains(waits),
+            "{}",
+            ran.stdout
+        );
+        let log = runner.run(&["logs", "latest", "--runner"]).expect(0).stdout;
+        assert!(log.contains("attempts run at a time: "), "{log}");
     }
     let most = |run: &Run| most_at_once(&spans(&run.rows()));
     assert_eq!(runner.runs().iter().map(most).collect::<Vec<_>>(), [1, 2]);

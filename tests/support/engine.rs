@@ -116,6 +116,7 @@ impl Bench {
         let guard = Guard {
             deadline: Moment::now() + timeout,
             interrupt: interrupt.clone(),
+            memory: None,
         };
         self.wait(plugin.describe(protocol, &Limits::default(), &guard))
     }
@@ -256,6 +257,7 @@ impl Attempt {
         let guard = Guard {
             deadline: Moment::now() + self.timeout,
             interrupt: self.interrupt.clone(),
+            memory: None,
         };
         plugin.run(call, &guard).await
     }

@@ -208,7 +208,11 @@ impl Program {
 
     /// Runs the program; an exit code arrives as a value or as an [`I32Exit`].
     async fn start(&self, store: &mut Store<Sandbox>, meter: &mut Meter) -> wasmtime::Result<i32> {
-        store.data_mut().limiter.hold_instances(self.footprint)?;
+        store
+            .data_mut()
+            .limiter
+            .hold_instances(self.footprint)
+            .await?;
         match &self.code {
             ProgramCode::Module(pre) => {
                 let instance = pre.instantiate_async(&mut *store).await?;

@@ -200,7 +200,11 @@ impl LinkedComponent {
     }
 
     async fn instantiate(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<Exports> {
-        store.data_mut().limiter.hold_instances(self.footprint)?;
+        store
+            .data_mut()
+            .limiter
+            .hold_instances(self.footprint)
+            .await?;
         let Some(lifecycle) = &self.lifecycle else {
             return Ok(Exports {
                 plugin: self.pre.instantiate_async(store).await?,

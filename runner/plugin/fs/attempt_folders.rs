@@ -183,6 +183,7 @@ mod tests {
             let guard = Guard {
                 deadline: Moment::now() + Duration::from_secs(60),
                 interrupt: Interrupt::default(),
+                memory: None,
             };
             private.fill(&[file], &guard)
         };

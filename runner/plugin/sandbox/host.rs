@@ -307,6 +307,7 @@ mod tests {
         let guard = Guard {
             deadline: Moment::now(),
             interrupt: Interrupt::default(),
+            memory: None,
         };
         AttemptHost::new(limits, [].into(), guard)
     }

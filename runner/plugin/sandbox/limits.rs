@@ -1,11 +1,16 @@
 //! [`Limiter`]: memory and tables of one store, summed over all of its instances.
 
+use std::{pin::Pin, sync::Arc};
+
 use thiserror::Error;
-use wasmtime::ResourceLimiter;
+use wasmtime::{ResourceLimiter, ResourceLimiterAsync};
 
 use crate::{
     model::Limits,
-    plugin::code::footprint::{Footprint, MAX_CORE_INSTANCES},
+    plugin::{
+        budget::MemoryLease,
+        code::footprint::{Footprint, MAX_CORE_INSTANCES},
+    },
 };
 
 /// Tables of all instances together; Python's component has two.
@@ -22,6 +27,8 @@ pub(in crate::plugin) struct Limiter {
     memory: Sum,
     tables: Sum,
     denial: Option<DeniedGrowth>,
+    /// What it holds of a memory that it shares with others: its growth may have to wait.
+    lease: Option<Arc<MemoryLease>>,
 }
 
 /// Something that a guest asked for and did not get.
@@ -40,6 +47,9 @@ pub(in crate::plugin) enum DeniedGrowth {
 #[error("its instances cost more memory than it may have")]
 pub(in crate::plugin) struct InstancesDenied;
 
+/// Whether something may grow, as soon as it can.
+type Answer<'future> = Pin<Box<dyn Future<Output = wasmtime::Result<bool>> + Send + 'future>>;
+
 struct Sum {
     limit: u64,
     held: u64,
@@ -49,8 +59,9 @@ struct Sum {
 }
 
 impl Limiter {
-    pub(in crate::plugin) fn new(limits: &Limits) -> Self {
+    pub(in crate::plugin) fn new(limits: &Limits, lease: Option<Arc<MemoryLease>>) -> Self {
         Self {
+            lease,
             memory: Sum::new(limits.memory),
             tables: Sum::new(limits.table_elements),
             denial: None,
@@ -69,10 +80,28 @@ impl Limiter {
     }
 
     /// Takes what the guest's instances cost out of its memory, before there are any.
-    pub(in crate::plugin) fn hold_instances(
+    pub(in crate::plugin) async fn hold_instances(
         &mut self,
         footprint: Footprint,
     ) -> Result<(), InstancesDenied> {
+        self.charge_instances(footprint)?;
+        self.wait_for_memory().await;
+        Ok(())
+    }
+
+    /// Tells whether growth may have to wait for memory.
+    pub(in crate::plugin) fn may_wait(&self) -> bool {
+        self.lease.is_some()
+    }
+
+    /// Waits until what the guest holds is its own.
+    async fn wait_for_memory(&self) {
+        if let Some(lease) = &self.lease {
+            lease.hold(self.memory.held).await;
+        }
+    }
+
+    fn charge_instances(&mut self, footprint: Footprint) -> Result<(), InstancesDenied> {
         let charged = footprint.bytes.saturating_sub(FREE_INSTANCE_BYTES);
         let charged = usize::try_from(charged).unwrap_or(usize::MAX);
         let limit = self.memory.limit;
@@ -140,6 +169,60 @@ impl ResourceLimiter for Limiter {
     }
 }
 
+/// The same; what is allowed is waited for.
+impl ResourceLimiterAsync for Limiter {
+    fn memory_growing<'life, 'future>(
+        &'life mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Answer<'future>
+    where
+        'life: 'future,
+    {
+        Box::pin(async move {
+            let is_allowed = ResourceLimiter::memory_growing(self, current, desired, maximum)?;
+            if is_allowed {
+                self.wait_for_memory().await;
+            }
+            Ok(is_allowed)
+        })
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        ResourceLimiter::memory_grow_failed(self, error)
+    }
+
+    fn table_growing<'life, 'future>(
+        &'life mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Answer<'future>
+    where
+        'life: 'future,
+    {
+        let answer = ResourceLimiter::table_growing(self, current, desired, maximum);
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        ResourceLimiter::table_grow_failed(self, error)
+    }
+
+    fn instances(&self) -> usize {
+        ResourceLimiter::instances(self)
+    }
+
+    fn tables(&self) -> usize {
+        ResourceLimiter::tables(self)
+    }
+
+    fn memories(&self) -> usize {
+        ResourceLimiter::memories(self)
+    }
+}
+
 impl Sum {
     fn new(limit: u64) -> Self {
         Self {
@@ -184,7 +267,7 @@ mod tests {
             memory: 100,
             ..Limits::default()
         };
-        let mut limiter = Limiter::new(&limits);
+        let mut limiter = Limiter::new(&limits, None);
 
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(!limiter.memory_growing(0, 41, None).unwrap());
@@ -205,7 +288,7 @@ mod tests {
             memory: 100,
             ..Limits::default()
         };
-        let mut limiter = Limiter::new(&limits);
+        let mut limiter = Limiter::new(&limits, None);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(!limiter.memory_growing(60, 101, None).unwrap());
 
@@ -220,17 +303,17 @@ mod tests {
             memory: 100,
             ..Limits::default()
         };
-        let mut limiter = Limiter::new(&limits);
+        let mut limiter = Limiter::new(&limits, None);
         let beyond = |bytes: u64| Footprint {
             bytes: FREE_INSTANCE_BYTES + bytes,
             ..Footprint::default()
         };
-        limiter.hold_instances(beyond(0)).unwrap();
+        limiter.charge_instances(beyond(0)).unwrap();
         assert_eq!(limiter.peak_memory(), 0);
-        limiter.hold_instances(beyond(60)).unwrap();
+        limiter.charge_instances(beyond(60)).unwrap();
         assert_eq!(limiter.peak_memory(), 60);
         assert!(!limiter.memory_growing(0, 41, None).unwrap());
-        limiter.hold_instances(beyond(41)).unwrap_err();
+        limiter.charge_instances(beyond(41)).unwrap_err();
         let denial = DeniedGrowth::Instances {
             wanted: 101,
             limit: 100,
@@ -244,7 +327,7 @@ mod tests {
             memory: 100,
             ..Limits::default()
         };
-        let mut limiter = Limiter::new(&limits);
+        let mut limiter = Limiter::new(&limits, None);
 
         assert!(limiter.memory_growing(0, 100, None).unwrap());
         limiter

@@ -90,12 +90,14 @@ impl StoreRecipe<'_> {
         wasi.ctx().table.set_max_capacity(MAX_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS);
+        let limiter = Limiter::new(self.limits, self.host.guard().memory.clone());
+        let may_wait = limiter.may_wait();
         let sandbox = Sandbox {
             metering,
             wasi,
             http,
             host: self.host,
-            limiter: Limiter::new(self.limits),
+            limiter,
             quota: self.quota,
             stdout: self.stdout,
             stderr,
@@ -107,7 +109,11 @@ impl StoreRecipe<'_> {
             let counted = store.set_fuel(u64::MAX);
             counted.expect("an engine that meters has fuel");
         }
-        store.limiter(|sandbox| &mut sandbox.limiter);
+        if may_wait {
+            store.limiter_async(|sandbox| &mut sandbox.limiter);
+        } else {
+            store.limiter(|sandbox| &mut sandbox.limiter);
+        }
         store.set_hostcall_fuel(usize::try_from(self.handover).unwrap_or(usize::MAX));
         store.set_max_component_handles(MAX_HANDLES);
         if let Some(table) = store.concurrent_resource_table() {
@@ -136,13 +142,14 @@ impl Meter {
 
     /// Notes the end. Of an execution that never came to its call, all went into the instance.
     pub(in crate::plugin) fn stop(self, store: &Store<Sandbox>) -> Spent {
-        let duration = self.started.elapsed();
+        let waited = store.data().host.guard().waited();
+        let duration = self.started.elapsed().saturating_sub(waited);
         let called = self.instantiated;
         let called = called.map(|at| at.saturating_duration_since(self.started));
         let burnt = |before: u64| Some(before - fuel_left(store)?);
         Spent {
             duration,
-            instantiate: called.unwrap_or(duration),
+            instantiate: called.map_or(duration, |called| called.min(duration)),
             fuel: self.fuel.and_then(burnt),
         }
     }

@@ -72,6 +72,7 @@ impl Rehearsal {
         let guard = Guard {
             deadline: deadline.at,
             interrupt: interrupt.clone(),
+            memory: None,
         };
         let trial = trial(repeat);
         let of = AttemptIdentity {

@@ -17,7 +17,7 @@ pub(super) struct Member {
     capacity: Capacity,
     /// Attempts that it has and did not answer.
     assigned: usize,
-    /// What these may take, in bytes.
+    /// What is reserved for these, in bytes.
     memory_in_use: u64,
     /// Whether attempts in all of its slots could need more memory than it has.
     is_memory_scarce: bool,
@@ -82,11 +82,11 @@ impl Executors {
         members.map(|member| member.ahead(each)).sum()
     }
 
-    /// Puts an attempt that may take so much memory into the batch that an executor is assigned in this turn.
-    pub(super) fn assign(&mut self, who: ExecutorId, assignment: Assignment, memory: u64) {
+    /// Puts an attempt into the batch that an executor is assigned in this turn.
+    pub(super) fn assign(&mut self, who: ExecutorId, assignment: Assignment) {
         if let Some(member) = self.find(who) {
             member.assigned += 1;
-            member.memory_in_use += memory;
+            member.memory_in_use += assignment.memory;
             member.batch.push(assignment);
         }
     }
@@ -96,6 +96,12 @@ impl Executors {
         let mut members = self.members.iter();
         let found = members.find(|member| member.takes(memory, false))?;
         Some(found.who)
+    }
+
+    /// Tells whether somebody has less to do than it could.
+    pub(super) fn have_idle(&self) -> bool {
+        let mut members = self.members.iter();
+        members.any(|member| member.assigned < member.capacity.slots)
     }
 
     /// Notes that an executor does not have one of its attempts any more.

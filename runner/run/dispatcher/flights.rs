@@ -15,6 +15,8 @@ pub(super) struct Flight {
     /// Who has it.
     pub(super) who: ExecutorId,
     pub(super) lane: usize,
+    /// What is reserved for it, in bytes.
+    pub(super) memory: u64,
     pub(super) trial: Trial,
     /// When it is known to have been begun.
     pub(super) begun: Option<Now>,

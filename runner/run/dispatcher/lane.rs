@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::reserve::Reserve;
 use crate::{
     model::{ProviderId, TrialId},
     plugin::Moment,
@@ -27,6 +28,7 @@ pub(in crate::run) struct Lane {
     /// How many of its attempts are assigned and not answered.
     running: usize,
     pacer: Option<Pacer>,
+    reserve: Reserve,
 }
 
 /// Whose lane it is, and what bounds it.
@@ -41,6 +43,8 @@ pub(in crate::run) struct LaneRules {
     pub(in crate::run) rate: Option<Rate>,
     /// What each of its attempts may take, in bytes.
     pub(in crate::run) memory: u64,
+    /// Whether their instances are kept.
+    pub(in crate::run) keeps_instances: bool,
 }
 
 /// Where a lane reads the plan's tests.
@@ -104,6 +108,7 @@ impl Lane {
     pub(in crate::run) fn new(rules: LaneRules, tests: Tests, held: Arc<HashSet<u64>>) -> Self {
         Self {
             pacer: rules.rate.map(Pacer::new),
+            reserve: Reserve::new(rules.memory, rules.keeps_instances),
             rules,
             cursor: Cursor {
                 test: tests.first,
@@ -132,8 +137,18 @@ impl Lane {
     }
 
     /// What each of its attempts may take, in bytes.
-    pub(super) fn memory(&self) -> u64 {
+    pub(super) fn limit(&self) -> u64 {
         self.rules.memory
+    }
+
+    /// What is reserved for its next attempt, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.reserve.each()
+    }
+
+    /// Notes what one of its attempts has held at most, in bytes.
+    pub(super) fn measure(&mut self, peak: u64) {
+        self.reserve.measure(peak);
     }
 
     /// Tells whether attempts may be assigned before an executor is free for them.

@@ -23,7 +23,7 @@ impl Lanes {
 
     /// The most memory that an attempt may take, in bytes.
     pub(super) fn largest(&self) -> u64 {
-        let memory = self.0.iter().map(Lane::memory);
+        let memory = self.0.iter().map(Lane::limit);
         memory.max().unwrap_or_default()
     }
 
@@ -88,14 +88,34 @@ impl Lanes {
         self.0[lane].put_first(trial);
     }
 
-    /// Notes that an attempt of a lane was answered or given back; says what it might have taken, in bytes.
-    pub(super) fn release(&mut self, lane: usize) -> u64 {
-        let lane = &mut self.0[lane];
-        lane.release();
-        lane.memory()
+    /// Notes that an attempt of a lane was answered or given back.
+    pub(super) fn release(&mut self, lane: usize) {
+        self.0[lane].release();
     }
 
-    /// What an attempt of a lane may take, in bytes.
+    /// Notes what an attempt of a lane has held at most, in bytes.
+    pub(super) fn measure(&mut self, lane: usize, peak: u64) {
+        self.0[lane].measure(peak);
+    }
+
+    /// Tells whether an attempt could start for which there is `too_little` memory.
+    pub(super) fn wait_for_memory(
+        &mut self,
+        state: &State,
+        now: Moment,
+        too_little: impl Fn(u64) -> bool,
+    ) -> io::Result<bool> {
+        for lane in &mut self.0 {
+            if too_little(lane.memory())
+                && matches!(lane.readiness(state, now)?, Readiness::Ready(_))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What is reserved for the next attempt of a lane, in bytes.
     pub(super) fn memory(&self, lane: usize) -> u64 {
         self.0[lane].memory()
     }

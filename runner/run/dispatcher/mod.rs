@@ -12,6 +12,7 @@ mod lanes;
 mod pace;
 mod parts;
 mod poison;
+mod reserve;
 mod retry;
 mod stopping;
 mod unwritten;
@@ -177,7 +178,7 @@ impl<E: Effects> Dispatcher<E> {
             return Ok(self.close(now, ends));
         }
         if now.at >= self.progress_at {
-            self.show_progress(now);
+            self.show_progress(now)?;
             self.progress_at = now.at + PROGRESS_EVERY;
         }
         let until = self.next_bound().min(self.progress_at);
@@ -272,6 +273,9 @@ impl<E: Effects> Dispatcher<E> {
             return;
         }
         self.work.pace.measure(attempt.duration);
+        if attempt.outcome != Outcome::Stopped {
+            self.work.measure_memory(lane, attempt.usage.peak_memory);
+        }
 
         let retry = retry::next(&trial, &attempt, now.at, self.rules.ends);
         let is_final = retry.is_none() && attempt.outcome != Outcome::Stopped;
@@ -470,13 +474,16 @@ impl<E: Effects> Dispatcher<E> {
         Ok(!self.work.is_left()?)
     }
 
-    fn show_progress(&mut self, now: Now) {
+    fn show_progress(&mut self, now: Now) -> io::Result<()> {
+        let waits_for_memory = self.stop.is_none() && self.work.waits_for_memory(now.at)?;
         let longest = self.work.longest(now);
         self.out.show(Event::Progress {
             counts: self.work.state.counts(),
             running: self.work.flights.begun(),
             longest: longest.as_ref().map(UnderWay::shown),
+            waits_for_memory,
         });
+        Ok(())
     }
 
     fn show_what_is_awaited(&mut self, now: Now, mode: StopMode) {

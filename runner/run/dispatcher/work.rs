@@ -36,6 +36,7 @@ pub(super) struct Work {
     alone: Option<AttemptKey>,
     /// When the next suspect may begin.
     alone_at: Option<Moment>,
+    has_told_of_memory: bool,
 }
 
 /// How much may be assigned now.
@@ -75,6 +76,7 @@ impl Work {
             later: BinaryHeap::new(),
             alone: None,
             alone_at: None,
+            has_told_of_memory: false,
         }
     }
 
@@ -130,8 +132,8 @@ impl Work {
     /// Takes an attempt from the executor that has it; `None` if it does not have it any more, or never had.
     pub(super) fn release(&mut self, who: ExecutorId, key: AttemptKey) -> Option<Flight> {
         let flight = self.flights.remove(who, key)?;
-        let memory = self.lanes.release(flight.lane);
-        self.executors.release(who, memory);
+        self.lanes.release(flight.lane);
+        self.executors.release(who, flight.memory);
         if self.alone == Some(key) {
             self.alone = None;
         }
@@ -150,6 +152,30 @@ impl Work {
             provider: self.lanes.provider(lane),
             trial,
         });
+    }
+
+    /// Notes what an attempt of a lane has held at most, in bytes.
+    pub(super) fn measure_memory(&mut self, lane: usize, peak: u64) {
+        self.lanes.measure(lane, peak);
+    }
+
+    /// Tells whether attempts wait for memory that others have, though executors could begin them. The first time it is told to
+    /// the run's log, too.
+    pub(super) fn waits_for_memory(&mut self, now: Moment) -> io::Result<bool> {
+        let executors = &self.executors;
+        if self.alone.is_some() || !executors.have_idle() {
+            return Ok(false);
+        }
+        let too_little = |memory| executors.idle_with(memory).is_none();
+        let waits = self.lanes.wait_for_memory(&self.state, now, too_little)?;
+        if waits && !self.has_told_of_memory {
+            self.has_told_of_memory = true;
+            let running = self.flights.len();
+            tracing::info!(
+                "{running} attempts run at a time: what may be reserved for more is less than they may need"
+            );
+        }
+        Ok(waits)
     }
 
     /// The lane of a provider that has trials.
@@ -192,9 +218,11 @@ impl Work {
     fn begin_attempt(&mut self, now: Now, who: ExecutorId, lane: usize) -> AttemptKey {
         let trial = self.lanes.take(lane, now.at);
         let number = self.state.assign(trial.ordinal);
+        let memory = self.lanes.memory(lane);
         let assignment = Assignment {
             ordinal: trial.ordinal,
             number,
+            memory,
             provider: self.lanes.provider(lane),
             trial: self.lanes.id_of(lane, &trial),
             test: Arc::clone(&trial.test),
@@ -203,12 +231,12 @@ impl Work {
                 .map(|ends| ends.saturating_duration_since(now.at)),
         };
         let key = assignment.key();
-        self.executors
-            .assign(who, assignment, self.lanes.memory(lane));
+        self.executors.assign(who, assignment);
         self.flights.add(Flight {
             number,
             who,
             lane,
+            memory,
             trial,
             begun: None,
         });

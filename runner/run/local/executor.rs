@@ -9,8 +9,8 @@ use super::warm::WarmInstances;
 use crate::{
     model::{Attempt, AttemptError, Digest, ErrorClass, Limits, ProviderId},
     plugin::{
-        self, Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, Moment, Plugin,
-        StdoutForm,
+        self, Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, MemoryBudget,
+        MemoryLease, Moment, Plugin, StdoutForm,
     },
     run::{
         attempt::{AttemptIdentity, Budget, judged},
@@ -47,6 +47,8 @@ pub(in crate::run) struct Executor {
     pub(in crate::run) budget: Budget,
     /// What the sandboxes of one executor may hold together, in bytes.
     pub(in crate::run) memory_share: u64,
+    /// What attempts wait for where not all of them can have all that they may.
+    pub(in crate::run) memory: Option<MemoryBudget>,
 }
 
 /// A provider whose plugin is compiled, linked and described.
@@ -87,6 +89,7 @@ impl Executor {
             .expect("a trial's provider was made ready");
         let memory = provider.limits.memory;
         kept.make_room(assignment.provider, memory, interrupt).await;
+        let lease = self.admit(&assignment, memory, interrupt).await;
         let now = Moment::now();
         let test = Arc::clone(&assignment.test);
         let deadline = self
@@ -99,6 +102,7 @@ impl Executor {
                 let guard = Guard {
                     deadline: deadline.at,
                     interrupt: interrupt.clone(),
+                    memory: lease,
                 };
                 match provider.reuse {
                     None => provider.plugin.run(call, &guard).await,
@@ -120,6 +124,23 @@ impl Executor {
             started_at,
         };
         judged(of, &test.expect, &deadline, ended)
+    }
+
+    /// Waits until there is the memory that is reserved for an attempt. It is there but for what others have grown beyond
+    /// theirs meanwhile.
+    async fn admit(
+        &self,
+        assignment: &Assignment,
+        limit: u64,
+        interrupt: &Interrupt,
+    ) -> Option<Arc<MemoryLease>> {
+        let budget = self.memory.as_ref()?;
+        tokio::select! {
+            biased;
+            lease = budget.admit(assignment.memory, limit) => Some(Arc::new(lease)),
+            // It ends before anything of the guest has run.
+            () = interrupt.interrupted() => None,
+        }
     }
 
     fn call<'a>(

@@ -83,5 +83,6 @@ fn guard(interrupt: &Interrupt) -> Guard {
     Guard {
         deadline: Moment::now() + TEARDOWN_TIME,
         interrupt: interrupt.clone(),
+        memory: None,
     }
 }

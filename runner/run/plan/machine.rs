@@ -12,11 +12,11 @@ use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
 use super::planned::Plan;
-use crate::plugin::Kind;
+use crate::plugin::{Kind, MemoryBudget};
 
 /// Files that a session has open beside those of its attempts: the run's own, SQLite's, two event loops, a compiling
-/// child, artifacts that wait to be recorded.
-const FILES: u64 = 40;
+/// child, look-ups of names, artifacts that wait to be recorded.
+const FILES: u64 = 56;
 /// Files that are open before it begins, where nobody can be asked.
 const FILES_BEFORE: u64 = 8;
 /// Files that every attempt may need: one for a moment, and one for large artifacts.
@@ -25,8 +25,8 @@ const FILES_EACH: u64 = 2;
 const FILES_PRIVATE: u64 = 4;
 /// Files that a granted folder needs.
 const FILES_MOUNT: u64 = 2;
-/// Files that requests to servers need: connections and the lookup of a name.
-const FILES_NET: u64 = 4;
+/// Files that requests to servers need: connections.
+const FILES_NET: u64 = 3;
 /// Threads beside those that guests run on: the recorder's, the watchdog's, the clock's, one for what blocks, and those of a
 /// compiling child.
 const THREADS: usize = 9;
@@ -84,6 +84,16 @@ impl Plan {
     /// What the sandboxes of one executor may hold together where instances are kept, in bytes.
     pub(in crate::run) fn memory_share(&self) -> u64 {
         self.memory() / self.jobs() as u64
+    }
+
+    /// The memory that attempts wait for; none where all of them can have all that they may.
+    pub(in crate::run) fn memory_budget(&self) -> Option<MemoryBudget> {
+        let limits = self.providers.iter().flatten();
+        let largest = limits.map(|provider| provider.limits.memory).max();
+        let most = largest
+            .unwrap_or_default()
+            .saturating_mul(self.jobs() as u64);
+        (most > self.memory()).then(|| MemoryBudget::new(self.memory()))
     }
 
     /// How many files one attempt may have open for the runner, by the provider that needs most.

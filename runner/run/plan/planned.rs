@@ -20,6 +20,10 @@ use crate::{
     scenario::{FailFast, Protocol, Provider, RunOptions, Scenario, Selection, Suite, Test},
 };
 
+/// How many attempts run at once, if nobody says so, where some wait for servers: as many as a server that limits its rate
+/// bears from one client.
+const NET_JOBS: usize = 16;
+
 /// A scenario whose plugins are found, hashed and sniffed, and whose trials are enumerated. Nothing is compiled yet.
 pub struct Plan {
     pub(in crate::run) scenario: Scenario,
@@ -139,10 +143,9 @@ impl Plan {
     /// between attempts, too, which those who admit attempts by their memory limits do not see. So every executor has an
     /// equal share, of which the largest attempt is a part, and never holds more than that.
     pub fn jobs(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let asked = self.options.jobs;
+        let asked = self.options.jobs.map(NonZeroUsize::get);
         let asked = asked
-            .map_or_else(cores, NonZeroUsize::get)
+            .unwrap_or_else(|| self.default_jobs())
             .min(self.most_jobs);
 
         let providers = || self.providers.iter().flatten();
@@ -152,6 +155,23 @@ impl Plan {
         let largest = providers().map(|provider| provider.limits.memory).max();
         let fitting = self.memory / largest.unwrap_or_default().max(1);
         usize::try_from(fitting).map_or(asked, |fitting| asked.min(fitting))
+    }
+
+    /// As many as there are cores, or more where a provider may wait for servers instead of computing.
+    fn default_jobs(&self) -> usize {
+        let mut providers = self.providers.iter().flatten();
+        match providers.any(PlannedProvider::reaches_servers) {
+            true => cores().max(NET_JOBS),
+            false => cores(),
+        }
+    }
+
+    /// How many attempts of a provider run at once, if not as many as there is room for. Those that only compute leave the
+    /// executors beyond the cores to others, which nobody has asked for.
+    pub(in crate::run) fn concurrency(&self, provider: &PlannedProvider) -> Option<usize> {
+        let own = provider.definition.concurrency.map(Into::into);
+        let is_default = self.options.jobs.is_none() && self.jobs() > cores();
+        own.or((is_default && !provider.reaches_servers()).then(cores))
     }
 
     /// The sandboxes that live at a time, on so many threads: one for each executor and for each instance that it keeps, and
@@ -218,11 +238,20 @@ pub(in crate::run) struct PlannedProvider {
 }
 
 impl PlannedProvider {
+    /// Tells whether it may send requests to servers.
+    fn reaches_servers(&self) -> bool {
+        !self.definition.grants.net.is_empty()
+    }
+
     /// Tells whether it is a command that is called as the scenario says.
     pub(in crate::run) fn is_plain(&self) -> bool {
         matches!(self.file.kind, Kind::Command(_))
             && self.definition.protocol != Some(Protocol::Json)
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// A provider whose single attempt does not fit would never start one.

@@ -80,6 +80,7 @@ pub async fn describe(
     let guard = Guard {
         deadline: Moment::now() + DESCRIBE_TIMEOUT,
         interrupt: interrupt.clone(),
+        memory: None,
     };
     let plugin = plugin.clone();
     let described = guests.spawn(async move { plugin.describe(protocol, &limits, &guard).await });

@@ -20,6 +20,10 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 const LACKING_PAUSE: Duration = Duration::from_millis(200);
 /// How long interrupted guests have to answer.
 const ANSWER_TIME: Duration = Duration::from_millis(50);
+/// After how many attempts it is known what a provider's attempts hold.
+const ENOUGH_TO_TELL: u32 = 8;
+/// What is reserved at least, in bytes.
+const LEAST_MEMORY: u64 = 1024 * 1024;
 /// How often a trial may be made again that the machine has failed.
 const MAX_LACKS: u32 = 3;
 /// How many deaths alone make a suspect the cause.
@@ -35,6 +39,8 @@ pub(super) struct Audit {
     trials: Vec<Known>,
     /// The last start of each provider's attempts.
     started: Vec<Option<Duration>>,
+    /// How many of each provider's attempts were made, and the most that one of them held.
+    held: Vec<(u32, u64)>,
     /// The rows that must be recorded, each once.
     expected: HashMap<AttemptKey, Expected>,
     recorded: HashSet<AttemptKey>,
@@ -62,6 +68,7 @@ pub(super) struct AuditRules {
 struct OpenAttempt {
     who: ExecutorId,
     number: u32,
+    memory: u64,
     is_begun: bool,
 }
 
@@ -95,6 +102,7 @@ impl Audit {
         Self {
             trials: vec![Known::default(); shape.trials.len()],
             started: vec![None; shape.providers.len()],
+            held: vec![(0, 0); shape.providers.len()],
             shape,
             rules,
             members: BTreeMap::new(),
@@ -133,7 +141,7 @@ impl Audit {
         let planned = &self.shape.trials[key.ordinal as usize];
         assert_eq!(planned.provider, assignment.provider);
         let provider = &self.shape.providers[planned.provider];
-        assert!(provider.memory <= capacity.memory, "{key:?} does not fit");
+        self.check_memory(who, *capacity, assignment);
         if let Some(last) = self.started[planned.provider] {
             assert!(now >= last + provider.gap(), "{key:?} is begun too fast");
         }
@@ -159,10 +167,31 @@ impl Audit {
             OpenAttempt {
                 who,
                 number: key.number,
+                memory: assignment.memory,
                 is_begun: false,
             },
         );
         self.begun.insert(key.ordinal);
+    }
+
+    /// What is reserved is what others have shown to be needed, and never more than there is.
+    fn check_memory(&self, who: ExecutorId, capacity: Capacity, assignment: &Assignment) {
+        let limit = self.shape.providers[assignment.provider].memory;
+        let reserved = match self.held[assignment.provider] {
+            (made, largest) if made >= ENOUGH_TO_TELL => (largest * 2).max(LEAST_MEMORY).min(limit),
+            _ => limit,
+        };
+        assert_eq!(assignment.memory, reserved, "{:?}", assignment.key());
+        let providers = self.shape.providers.iter();
+        let largest = providers.map(|provider| provider.memory).max();
+        let is_scarce = largest.unwrap() * capacity.slots as u64 > capacity.memory;
+        let own = self.open.values().filter(|open| open.who == who);
+        let others: u64 = own.map(|open| open.memory).sum();
+        assert!(
+            !is_scarce || others + reserved <= capacity.memory,
+            "{:?} does not fit beside {others} bytes",
+            assignment.key()
+        );
     }
 
     /// A suspect runs when all others are settled, and alone, also with the disk.
@@ -256,6 +285,9 @@ impl Audit {
             self.expect(now, key, Outcome::Stopped, false);
             return;
         }
+        let (made, largest) = &mut self.held[self.shape.trials[key.ordinal as usize].provider];
+        *made += 1;
+        *largest = attempt.usage.peak_memory.max(*largest);
         trial.deaths = 0;
         trial.tries += 1;
         let retries = &self.shape.trials[key.ordinal as usize].test.retries;

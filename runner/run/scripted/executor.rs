@@ -93,7 +93,10 @@ pub(super) struct Scripted {
 struct ScriptedAttempt {
     key: AttemptKey,
     trial: TrialId,
+    /// What is reserved for it.
     memory: u64,
+    /// What it holds at most: growing beyond what is reserved is between it and its executor.
+    peak: u64,
     began_at: Duration,
     answer: ScriptedAnswer,
 }
@@ -222,7 +225,7 @@ impl Scripted {
         }
     }
 
-    /// Begins what there is room for, and holds the memory that it was promised to need at most.
+    /// Begins what there is room for, and holds the memory that is reserved for it.
     fn begin(&mut self, memory: &[u64], agenda: &mut Agenda) {
         while self.running.len() < self.script.capacity.slots
             && let Some(next) = self.ready.pop_front()
@@ -255,7 +258,8 @@ impl Scripted {
             self.running.push(ScriptedAttempt {
                 key,
                 trial: next.trial,
-                memory: memory[next.provider],
+                memory: next.memory,
+                peak: self.random.below(memory[next.provider] + 1),
                 began_at: agenda.now,
                 answer,
             });
@@ -328,9 +332,9 @@ impl ScriptedAttempt {
             number: self.key.number,
             started_at: wall,
         };
-        Attempt {
-            duration: now - self.began_at,
-            ..blank(of, outcome)
-        }
+        let mut attempt = blank(of, outcome);
+        attempt.duration = now - self.began_at;
+        attempt.usage.peak_memory = self.peak;
+        attempt
     }
 }

@@ -106,6 +106,7 @@ impl PlanShape {
                 concurrency: provider.concurrency,
                 rate: provider.rate,
                 memory: provider.memory,
+                keeps_instances: false,
             };
             let tests = self.tests.clone();
             let tests = Tests {

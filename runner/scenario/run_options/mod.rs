@@ -156,7 +156,7 @@ const ANY_U32: Form = Form::Integer {
 };
 
 run_options! {
-    /// How many attempts run at once. Default: the number of cores.
+    /// How many attempts run at once. Default: the number of cores, and 16 at least where a provider may reach servers.
     jobs: NonZeroUsize as Jobs {
         key: in_run("concurrency", Form::Integer { min: 1, max: kinds::MAX_JOBS }),
         flag: Some(OptionFlag {
@@ -171,7 +171,7 @@ run_options! {
         stored: "jobs",
         decides_results: false,
     }
-    /// Attempts start while the sum of their memory limits fits into this. Default: 75 % of the memory there is.
+    /// What running attempts may hold of memory together. Default: 75 % of the memory there is.
     memory: u64 as Size {
         key: in_run("memory", Form::Size),
         flag: None,
