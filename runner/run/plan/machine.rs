@@ -15,8 +15,10 @@ use super::planned::Plan;
 use crate::plugin::{Kind, MemoryBudget};
 
 /// Files that a session has open beside those of its attempts: the run's own, SQLite's, two event loops, a compiling
-/// child, look-ups of names, artifacts that wait to be recorded.
-const FILES: u64 = 56;
+/// child, artifacts that wait to be recorded.
+const FILES: u64 = 40;
+/// Files for the names that are looked up, of which only so many are at a time.
+const FILES_LOOKUPS: u64 = 16;
 /// Files that are open before it begins, where nobody can be asked.
 const FILES_BEFORE: u64 = 8;
 /// Files that every attempt may need: one for a moment, and one for large artifacts.
@@ -60,7 +62,8 @@ impl Plan {
     /// Fails if there is not even room for one.
     pub fn make_room(&mut self) -> Result<Vec<Reduced>, NoRoom> {
         let may = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let base = FILES + open_files();
+        let lookups = u64::from(self.reaches_servers()) * FILES_LOOKUPS;
+        let base = FILES + lookups + open_files();
         let asked = self.jobs();
         let by_files = fit_files(asked, may, base, self.files_each())?;
         let guests = by_files

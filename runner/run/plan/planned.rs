@@ -159,11 +159,16 @@ impl Plan {
 
     /// As many as there are cores, or more where a provider may wait for servers instead of computing.
     fn default_jobs(&self) -> usize {
-        let mut providers = self.providers.iter().flatten();
-        match providers.any(PlannedProvider::reaches_servers) {
+        match self.reaches_servers() {
             true => cores().max(NET_JOBS),
             false => cores(),
         }
+    }
+
+    /// Tells whether a provider may send requests to servers.
+    pub(super) fn reaches_servers(&self) -> bool {
+        let mut providers = self.providers.iter().flatten();
+        providers.any(PlannedProvider::reaches_servers)
     }
 
     /// How many attempts of a provider run at once, if not as many as there is room for. Those that only compute leave the
