@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, fmt::temporal::DateTimePrinter, tz::TimeZone};
 
 use super::{
     Output, format, next,
@@ -30,11 +30,11 @@ pub fn print_list(
         output.plain(&nothing(asked, listed.all, store.root()));
         return;
     }
-    output.data(&list_table(
-        &listed.list,
-        &store.short_ids(),
-        output.columns(),
-    ));
+    let screen = output.columns().map(|width| Screen {
+        width,
+        ids: store.short_ids(),
+    });
+    output.data(&list_table(&listed.list, screen.as_ref()));
     let mut open = runs.iter().filter(|run| run.is_resumable());
     let Some(newest) = open.next() else { return };
     let command = next::resume_command(&newest.dir, &newest.id, newest.status, default_root);
@@ -70,8 +70,15 @@ fn nothing(asked: &List, all: usize, root: &Path) -> String {
     )
 }
 
-/// A line for each run, in at most `width` characters; where there is no screen, all of everything.
-fn list_table(list: &RunList, ids: &ShortIds, width: Option<usize>) -> String {
+/// A screen, on which things may have to be said shorter.
+struct Screen {
+    width: usize,
+    ids: ShortIds,
+}
+
+/// A line for each run, as wide as the screen at most; where there is none, all of everything.
+fn list_table(list: &RunList, screen: Option<&Screen>) -> String {
+    let clock = DateTimePrinter::new().separator(b' ').precision(Some(0));
     let zone = TimeZone::system();
     let began = format!("began ({})", list.now.to_zoned(zone.clone()).strftime("%Z"));
     let mut table = Table::new([
@@ -87,19 +94,24 @@ fn list_table(list: &RunList, ids: &ShortIds, width: Option<usize>) -> String {
     for run in &list.runs {
         let standing = Standing::from(run);
         let began = run.started_at.to_zoned(zone.clone());
+        let mut run_cell = Cell::new(run.id.as_str());
+        let mut began_cell = Cell::new(clock.datetime_to_string(&began.datetime()));
+        if let Some(screen) = screen {
+            run_cell = run_cell.or(screen.ids.of(&run.id));
+            began_cell = began_cell.or(began.strftime("%m-%d %H:%M").to_string());
+        }
         table.row([
-            Cell::new(run.id.as_str()).or(ids.of(&run.id)),
+            run_cell,
             standing.status_cell(),
             standing.verdict_cell(),
             run.scenario.as_str().into(),
             done(run).into(),
-            Cell::new(began.strftime("%Y-%m-%d %H:%M:%S").to_string())
-                .or(began.strftime("%m-%d %H:%M").to_string()),
+            began_cell,
             format::duration(run.elapsed).into(),
             pin_mark(run).into(),
         ]);
     }
-    table.fitted(width)
+    table.fitted(screen.map(|screen| screen.width))
 }
 
 fn done(run: &RunSummary) -> String {

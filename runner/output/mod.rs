@@ -42,6 +42,7 @@ use std::{
     thread,
 };
 
+use anstream::AutoStream;
 use indicatif::ProgressBar;
 use miette::{GraphicalReportHandler, GraphicalTheme, MietteHandlerOpts};
 use owo_colors::OwoColorize as _;
@@ -124,8 +125,9 @@ impl Reader {
 impl Output {
     /// Prints a line of data.
     pub fn data(&self, line: &str) {
-        let line = format::visible_but_styles(line);
-        self.around_bar(|| drop(writeln!(anstream::stdout().lock(), "{line}")));
+        let mut line = format::visible_but_styles(line).into_owned();
+        line.push('\n');
+        self.around_bar(|| drop(print(&line)));
     }
 
     /// Prints a line of data that has no colours of ours: whatever it is made of, none are in it.
@@ -163,14 +165,7 @@ impl Output {
     /// Prints text of data that ends its last line itself.
     pub fn text(&self, text: &str) {
         let text = format::visible_but_styles(text);
-        self.around_bar(|| {
-            let mut stdout = anstream::stdout().lock();
-            drop(
-                stdout
-                    .write_all(text.as_bytes())
-                    .and_then(|()| stdout.flush()),
-            );
-        });
+        self.around_bar(|| drop(print(&text)));
     }
 
     /// Prints what a guest replied: a program gets it byte by byte, a person sees what would steer the terminal, and
@@ -190,9 +185,7 @@ impl Output {
     /// Prints text of data for as long as it is read, and flushes.
     pub fn feed(&self, text: &str) -> Reader {
         let text = format::visible_but_styles(text);
-        let mut stdout = anstream::stdout().lock();
-        let written = stdout.write_all(text.as_bytes());
-        Reader::after(written.and_then(|()| stdout.flush()))
+        Reader::after(print(&text))
     }
 
     /// How many characters a line of data has room for.
@@ -358,6 +351,16 @@ impl Output {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Prints a text and flushes, at once: what leaves out the colours where nobody sees them would write every piece between
+/// two of them on its own.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let mut seen = AutoStream::new(Vec::new(), AutoStream::choice(&stdout));
+    seen.write_all(text.as_bytes())?;
+    stdout.write_all(&seen.into_inner())?;
+    stdout.flush()
 }
 
 /// An error as it is printed, without colours and links of ours.

@@ -1,10 +1,12 @@
 //! [`Table`]: a table that is no wider than the screen.
 
-use comfy_table::{CellAlignment, Table as Layout, presets};
+use std::{borrow::Cow, iter};
+
 use owo_colors::OwoColorize as _;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::{format, tone::Tone};
+use super::tone::Tone;
+use crate::model;
 
 /// What is between two columns.
 const GAP: usize = 2;
@@ -45,7 +47,7 @@ impl Cell {
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self {
             // A cell has one line, whoever chose its words.
-            text: format::visible_line(&text.into()),
+            text: one_line(text.into()),
             brief: None,
             tone: Tone::Plain,
         }
@@ -53,7 +55,7 @@ impl Cell {
 
     /// What it says where its column must be brief.
     pub(super) fn or(mut self, brief: impl Into<String>) -> Self {
-        self.brief = Some(format::visible_line(&brief.into()));
+        self.brief = Some(one_line(brief.into()));
         self
     }
 
@@ -100,6 +102,15 @@ impl Column {
         self.gives(rank, Give::Go)
     }
 
+    /// Appends a text that is `plain` without its colours, in so many characters, and a gap.
+    fn pad(&self, line: &mut String, plain: &str, painted: &str, width: usize) {
+        let room = width.saturating_sub(plain.width());
+        let (before, after) = if self.is_right { (room, 0) } else { (0, room) };
+        line.extend(iter::repeat_n(' ', before));
+        line.push_str(painted);
+        line.extend(iter::repeat_n(' ', after + GAP));
+    }
+
     fn gives(mut self, rank: u8, give: Give) -> Self {
         self.gives.push((rank, give));
         self
@@ -124,28 +135,23 @@ impl Table {
         if let Some(width) = width {
             self.fit(width);
         }
-        let mut layout = Layout::new();
-        layout.load_style(presets::NOTHING);
-        layout.set_header(self.columns.iter().map(|column| &column.name));
+        let columns = 0..self.columns.len();
+        let widths: Vec<_> = columns.map(|index| self.column_width(index)).collect();
+        let mut header = String::new();
+        for (column, width) in self.columns.iter().zip(&widths) {
+            column.pad(&mut header, &column.name, column.name.as_str(), *width);
+        }
+        let mut text = header.trim_end().dimmed().to_string();
         for row in &self.rows {
-            layout.add_row(row.iter().map(|cell| &cell.text));
-        }
-        for (column, laid_out) in self.columns.iter().zip(layout.column_iter_mut()) {
-            laid_out.set_padding((0, GAP as u16));
-            if column.is_right {
-                laid_out.set_cell_alignment(CellAlignment::Right);
+            let start = text.len() + 1;
+            text.push('\n');
+            for ((column, cell), width) in self.columns.iter().zip(row).zip(&widths) {
+                let painted = cell.tone.paint(&cell.text);
+                column.pad(&mut text, &cell.text, &painted, *width);
             }
+            text.truncate(start + text[start..].trim_end_matches(' ').len());
         }
-        let mut lines = layout.lines();
-        let header = lines.next().unwrap_or_default();
-        let header = header.trim_end().dimmed().to_string();
-        let rows = self.rows.iter().zip(lines);
-        let rows = rows.map(|(row, line)| painted(row, line.trim_end()));
-        [header]
-            .into_iter()
-            .chain(rows)
-            .collect::<Vec<_>>()
-            .join("\n")
+        text
     }
 
     fn fit(&mut self, width: usize) {
@@ -210,6 +216,14 @@ impl Table {
     }
 }
 
+/// A text as a cell has it, which mostly is as it was.
+fn one_line(text: String) -> String {
+    match model::visible_line(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(visible) => visible,
+    }
+}
+
 fn gives_of((index, column): (usize, &Column)) -> Vec<(u8, usize, Give)> {
     let gives = column.gives.iter();
     gives.map(|(rank, give)| (*rank, index, *give)).collect()
@@ -235,21 +249,6 @@ fn cut(text: &str, width: usize) -> String {
     };
     let kept: String = text.chars().take_while(fits).collect();
     kept + "…"
-}
-
-/// Colours the cells of a line that was laid out without colours, which would have been counted.
-fn painted(cells: &[Cell], line: &str) -> String {
-    let mut text = String::with_capacity(line.len());
-    let mut rest = line;
-    for cell in cells.iter().filter(|cell| !cell.text.is_empty()) {
-        let Some((before, after)) = rest.split_once(cell.text.as_str()) else {
-            continue;
-        };
-        text.push_str(before);
-        text.push_str(&cell.tone.paint(&cell.text));
-        rest = after;
-    }
-    text + rest
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Listing the runs of a results root.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{collections::HashMap, panic::resume_unwind, path::PathBuf, thread};
 
 use super::{
-    database::{self, Database},
+    database::{self, Database, DatabaseError},
     root::Store,
     scan,
 };
@@ -19,6 +19,9 @@ use crate::{
         reading::run_entry::RunEntry,
     },
 };
+
+/// Runs that SQLite knows, with the stamps of the manifests that they were read from.
+type Known = HashMap<RunId, (Stamp, RunEntry)>;
 
 /// Which runs to list.
 #[derive(Clone, Debug, Default)]
@@ -52,9 +55,28 @@ impl Store {
 
     /// What the manifests say: from SQLite where they are unchanged, else from themselves.
     pub(in crate::record) fn listed(&self) -> Result<Runs, RecordError> {
-        let stamps = self.stamps()?;
-        let mut database = self.database(&stamps.found);
-        let mut known = self.known(&mut database);
+        // While this thread looks at the manifests, another reads what SQLite knows of them; who is first does not matter,
+        // since what differs is read again.
+        let (stamps, read) = thread::scope(|scope| {
+            let read = || self.read_database();
+            let reading = self.root.database().exists().then(|| {
+                let thread = thread::Builder::new().spawn_scoped(scope, read);
+                thread.ok()
+            });
+            let stamps = self.stamps();
+            let read = reading.flatten().map(|thread| thread.join());
+            (
+                stamps,
+                read.map(|read| read.unwrap_or_else(|panic| resume_unwind(panic))),
+            )
+        });
+        let stamps = stamps?;
+        // Nothing is opened that nobody could be asked about.
+        let (mut database, mut known) = match read {
+            _ if stamps.found.is_empty() => (None, Known::default()),
+            None => usable(self.read_database()),
+            Some(read) => usable(read),
+        };
 
         let mut list = Runs {
             runs: Vec::with_capacity(stamps.found.len()),
@@ -98,26 +120,21 @@ impl Store {
         }
     }
 
-    /// Opens `runner.db`, unless there is nothing that it could be asked about.
-    fn database(&self, stamps: &[(String, Stamp)]) -> Option<Database> {
-        if stamps.is_empty() {
-            return None;
-        }
-        Database::open(&self.root.database())
-            .inspect_err(database::warn)
-            .ok()
+    /// Opens `runner.db` and reads what it knows.
+    fn read_database(&self) -> Result<(Database, Known), DatabaseError> {
+        let database = Database::open(&self.root.database())?;
+        let known = database.known(self.root.path())?;
+        Ok((database, known))
     }
+}
 
-    fn known(&self, database: &mut Option<Database>) -> HashMap<RunId, (Stamp, RunEntry)> {
-        let known = database.as_ref().map(|open| open.known(self.root.path()));
-        match known {
-            Some(Ok(known)) => known,
-            Some(Err(error)) => {
-                database::warn(&error);
-                *database = None;
-                HashMap::new()
-            }
-            None => HashMap::new(),
+/// An open database and what it knows; a warning and neither, where it cannot be used.
+fn usable(read: Result<(Database, Known), DatabaseError>) -> (Option<Database>, Known) {
+    match read {
+        Ok((database, known)) => (Some(database), known),
+        Err(error) => {
+            database::warn(&error);
+            (None, Known::default())
         }
     }
 }

@@ -70,24 +70,24 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stamps::default()),
             Err(error) => return Err(failed()(error)),
         };
+        let root = fs_err::File::open(self.root.path()).map_err(failed())?;
         let mut stamps = Stamps::default();
         for entry in entries {
-            let entry = entry.map_err(failed())?;
-            if entry.file_name() == NO_RUN {
+            let name = entry.map_err(failed())?.file_name();
+            if name == NO_RUN {
                 continue;
             }
-            let path = entry.path();
-            match (
-                Stamp::of(&RunDir::new(&path)),
-                entry.file_name().into_string(),
-            ) {
-                (Ok(None), _) => {}
-                (Ok(Some(stamp)), Ok(name)) => stamps.found.push((name, stamp)),
-                (Ok(Some(_)), Err(_)) => {
-                    let problem = io::Error::other("its name is not valid UTF-8");
-                    stamps.odd.push((path, RecordError::Odd(problem)));
-                }
-                (Err(error), _) => stamps.odd.push((path, RecordError::Odd(error))),
+            let path = || self.root.path().join(&name);
+            match Stamp::within(&root, &name) {
+                Ok(None) => {}
+                Ok(Some(stamp)) => match name.to_str() {
+                    Some(name) => stamps.found.push((name.to_owned(), stamp)),
+                    None => {
+                        let problem = io::Error::other("its name is not valid UTF-8");
+                        stamps.odd.push((path(), RecordError::Odd(problem)));
+                    }
+                },
+                Err(error) => stamps.odd.push((path(), RecordError::Odd(error))),
             }
         }
         Ok(stamps)

@@ -1,5 +1,7 @@
 //! [`ShortIds`]: as much of a run's id as tells it from the others of its root.
 
+use std::collections::HashMap;
+
 use crate::record::disk::layout::RunId;
 
 /// How many characters of an id tell runs of the same instant apart.
@@ -7,12 +9,35 @@ const SUFFIX: usize = 8;
 
 /// As much of a run's id as tells it from the others of its root, so that it can be typed.
 #[derive(Clone, Debug, Default)]
-pub struct ShortIds(Vec<String>);
+pub struct ShortIds {
+    names: Vec<String>,
+    /// The ends of the names that are generated, with the place of the one that has it; `None` if several do.
+    ends: HashMap<Box<str>, Option<usize>>,
+    /// The places of those names that were chosen by hand.
+    chosen: Vec<usize>,
+}
 
 impl ShortIds {
     /// Tells the runs apart whose directories are called so.
     pub(in crate::record) fn new(names: Vec<String>) -> Self {
-        Self(names)
+        let mut ends = HashMap::with_capacity(names.len());
+        let mut chosen = Vec::new();
+        for (place, name) in names.iter().enumerate() {
+            match RunId::is_generated(name) {
+                true => {
+                    let several = |only: &mut Option<usize>| *only = None;
+                    ends.entry(last(name).into())
+                        .and_modify(several)
+                        .or_insert(Some(place));
+                }
+                false => chosen.push(place),
+            }
+        }
+        Self {
+            names,
+            ends,
+            chosen,
+        }
     }
 
     /// The end of an id, longer only where another run has it in its own; all of a name that was chosen by hand.
@@ -24,17 +49,31 @@ impl ShortIds {
         if !RunId::is_generated(name) {
             return name;
         }
-        let ends = (0..=name.len() - SUFFIX).rev().map(|start| &name[start..]);
+        let end = last(name);
+        // Its digits are together nowhere but at the end of a generated name: before that there are dashes.
+        let is_the_only_end = match self.ends.get(end) {
+            Some(Some(place)) => self.names[*place] == name,
+            Some(None) => false,
+            None => true,
+        };
+        let mut chosen = self.chosen.iter().map(|place| &self.names[*place]);
+        if is_the_only_end && !chosen.any(|other| other.contains(end)) {
+            return end;
+        }
+        let ends = (0..name.len() - SUFFIX).rev().map(|start| &name[start..]);
         let mut unique = ends.filter(|end| self.is_unique(end, name));
         unique.next().unwrap_or(name)
     }
 
     /// As a run is looked for: a part of a name means it if no other name has that part.
     fn is_unique(&self, part: &str, name: &str) -> bool {
-        self.0
-            .iter()
-            .all(|other| other == name || !other.contains(part))
+        let mut names = self.names.iter();
+        names.all(|other| other == name || !other.contains(part))
     }
+}
+
+fn last(name: &str) -> &str {
+    &name[name.len() - SUFFIX..]
 }
 
 #[cfg(test)]
@@ -54,5 +93,6 @@ mod tests {
         assert_eq!(short(&[ONE, OTHER], ONE), "3-7f3a9c1e");
         assert_eq!(short(&[ONE, OTHER], OTHER), "4-7f3a9c1e");
         assert_eq!(short(&[ONE, "copy-of-7f3a9c1e"], ONE), "3-7f3a9c1e");
+        assert_eq!(short(&[OTHER], ONE), "3-7f3a9c1e");
     }
 }
