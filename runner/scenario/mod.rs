@@ -27,6 +27,7 @@ mod selection;
 mod settings;
 mod source;
 mod suite;
+mod suite_index;
 mod template;
 mod test;
 mod test_list;

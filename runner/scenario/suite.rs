@@ -5,10 +5,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     os::unix::fs::FileExt,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -16,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
-use super::{Attachment, Expect, ExpectedError, ProviderSet, Retries, Test, expect::Schema};
+use super::{
+    Attachment, Expect, ExpectedError, ProviderSet, Retries, Test, expect::Schema,
+    suite_index::SuiteIndex,
+};
 use crate::model::{Digest, TestId};
-
-const BLOCK_TESTS: u64 = 256;
-const BLOCK_BYTES: u64 = 1 << 20;
 
 /// The selected tests of a scenario, resolved and in order. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,7 +36,7 @@ struct SuiteData {
     /// Whether it has no name yet, because nobody has stored it.
     is_new: bool,
     digest: Digest,
-    index: Index,
+    index: SuiteIndex,
     schemas: BTreeMap<Digest, Arc<Schema>>,
     stored_attachments: BTreeSet<Digest>,
     attachments: BTreeMap<Digest, PathBuf>,
@@ -44,14 +46,18 @@ struct SuiteData {
 impl Suite {
     /// Opens a stored suite. Its attachments are wherever the caller has put them.
     pub fn open(file: File) -> io::Result<Self> {
-        let mut parts = SuiteParts::default();
-        let mut reader = BufReader::new(&file);
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line)? > 0 {
-            parts.take(&line)?;
-            line.clear();
-        }
-        Ok(parts.finish(file, false, BTreeMap::new()))
+        thread::scope(|scope| {
+            // Of a million tests either of them takes a good part of a second.
+            let hash = || Digest::of_reader(WholeFile { file: &file, at: 0 });
+            let hashing = thread::Builder::new().spawn_scoped(scope, hash);
+            let learnt = SuiteParts::learn(&file);
+            let digest = match hashing {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(_) => hash(),
+            };
+            Ok((learnt?, digest?))
+        })
+        .map(|(parts, digest)| parts.finish(file, digest, false, BTreeMap::new()))
     }
 
     /// The file itself, to be read without its cursor.
@@ -107,6 +113,20 @@ impl Suite {
             tests: Vec::new(),
             memos: Memos::default(),
         }
+    }
+}
+
+/// Reads a file from its beginning, and leaves its cursor to others.
+struct WholeFile<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for WholeFile<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(bytes, self.at)?;
+        self.at += length as u64;
+        Ok(length)
     }
 }
 
@@ -244,8 +264,7 @@ pub(super) struct RetriesEntry {
 /// What is learnt of a suite while its lines pass by, in whichever direction.
 #[derive(Default)]
 pub(super) struct SuiteParts {
-    hasher: Sha256,
-    index: Index,
+    index: SuiteIndex,
     schemas: BTreeMap<Digest, Arc<Schema>>,
     /// Digests of the files that tests hand over; learnt of stored suites only.
     stored_attachments: BTreeSet<Digest>,
@@ -254,8 +273,20 @@ pub(super) struct SuiteParts {
 }
 
 impl SuiteParts {
+    /// Learns what the lines of a file say.
+    fn learn(file: &File) -> io::Result<Self> {
+        let mut parts = Self::default();
+        let mut reader = BufReader::with_capacity(1 << 16, WholeFile { file, at: 0 });
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            parts.take(&line)?;
+            line.clear();
+        }
+        Ok(parts)
+    }
+
     /// Takes one line, with its newline.
-    pub(super) fn take(&mut self, line: &[u8]) -> io::Result<()> {
+    fn take(&mut self, line: &[u8]) -> io::Result<()> {
         if line.starts_with(DEFINITION.as_bytes()) {
             let definition: Definition = serde_json::from_slice(line)?;
             let schema = Schema::compile(definition.schema).map_err(io::Error::other)?;
@@ -307,20 +338,20 @@ impl SuiteParts {
     }
 
     fn pass(&mut self, line: &[u8]) {
-        self.hasher.update(line);
         self.index.bytes += line.len() as u64;
     }
 
     pub(super) fn finish(
         self,
         file: File,
+        digest: Digest,
         is_new: bool,
         attachments: BTreeMap<Digest, PathBuf>,
     ) -> Suite {
         let inner = SuiteData {
             file: Arc::new(file),
             is_new,
-            digest: Digest::finish(self.hasher),
+            digest,
             index: self.index,
             schemas: self.schemas,
             stored_attachments: self.stored_attachments,
@@ -330,39 +361,6 @@ impl SuiteParts {
         Suite {
             inner: Arc::new(inner),
         }
-    }
-}
-
-/// Where blocks of tests begin.
-#[derive(Debug, Default)]
-struct Index {
-    blocks: Vec<Block>,
-    bytes: u64,
-    tests: u64,
-    trials: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Block {
-    offset: u64,
-    test: u64,
-    ordinal: u64,
-}
-
-impl Index {
-    fn add(&mut self, trials: u64) {
-        let is_full = self.blocks.last().is_none_or(|block| {
-            self.tests - block.test == BLOCK_TESTS || self.bytes - block.offset >= BLOCK_BYTES
-        });
-        if is_full {
-            self.blocks.push(Block {
-                offset: self.bytes,
-                test: self.tests,
-                ordinal: self.trials,
-            });
-        }
-        self.tests += 1;
-        self.trials += trials;
     }
 }
 

@@ -1,5 +1,7 @@
 //! Going on with a run that was cut short, or running trials of one again.
 
+use std::{panic::resume_unwind, thread};
+
 use miette::miette;
 
 use super::{
@@ -13,7 +15,8 @@ use crate::{
     error::Error,
     model::RunStatus,
     record::{
-        Conclusion, History, Manifest, NextSession, Opening, Rerun, RunEntry, RunReader, Store,
+        Claim, Conclusion, History, Manifest, NextSession, Opening, RecordError, Rerun, RunEntry,
+        RunReader, Store,
     },
 };
 
@@ -44,17 +47,23 @@ pub(super) fn go_on(
     let stored = claim.reader();
     check_status(request, stored.manifest())?;
 
+    let (replanned, history) = plan_and_fold(request, &claim, &stored, host, observe);
     let Replanned {
         mut plan,
         is_new,
         rerun,
         read,
-    } = replanning::plan(request, &stored, host, observe)?;
-    let asked = NextSession {
-        rerun: rerun.as_ref(),
-        planned: Some(plan.trial_count()),
+    } = replanned?;
+    let is_of_the_plan =
+        |history: &History| !is_new && history.state.counts().planned == plan.trial_count();
+    let history = match history {
+        Some(Ok(history)) if is_of_the_plan(&history) => Ok(history),
+        _ => claim.history(NextSession {
+            rerun: rerun.as_ref(),
+            planned: Some(plan.trial_count()),
+        }),
     };
-    let history = claim.history(asked).map_err(Error::record)?;
+    let history = history.map_err(Error::record)?;
     // A run whose last rows are there but whose end could not be written has its end still to come.
     let is_completed = claim.manifest().status == RunStatus::Completed;
     if is_completed && history.state.is_complete() {
@@ -83,6 +92,36 @@ pub(super) fn go_on(
         claim.open(opening, acks)
     })?;
     Ok(live.run(history, observe))
+}
+
+/// What a session is to run, and what the rows come to if it goes on with the plan that is stored; either takes a good part
+/// of a second for a million trials.
+fn plan_and_fold(
+    request: &Resume,
+    claim: &Claim,
+    stored: &RunReader,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> (
+    Result<Replanned, Error>,
+    Option<Result<History, RecordError>>,
+) {
+    thread::scope(|scope| {
+        let asked = NextSession {
+            rerun: request.rerun.as_ref(),
+            planned: None,
+        };
+        let fold = move || claim.history(asked);
+        // Without a thread the rows are read afterwards; with other files, what is to run again is known only then.
+        let folding = match request.accept_changes {
+            true => None,
+            false => thread::Builder::new().spawn_scoped(scope, fold).ok(),
+        };
+        let replanned = replanning::plan(request, stored, host, observe);
+        let history = folding.map(|thread| thread.join());
+        let history = history.map(|joined| joined.unwrap_or_else(|panic| resume_unwind(panic)));
+        (replanned, history)
+    })
 }
 
 /// Refuses a run that was cancelled, unless it is gone on with all the same.

@@ -79,11 +79,7 @@ impl Plan {
         let overrides = RunOptions::of_stored(&manifest.options).resumed_with(overrides);
         let ceiling = Ceiling::of(&overrides)?;
 
-        let suite = run.content().path(manifest.metadata.suite);
-        verify(&suite, manifest.metadata.suite, "the list of tests")?;
-        let suite = regular::open(&suite)
-            .and_then(|file| Suite::open(file.into_parts().0))
-            .map_err(|source| missing("the list of tests", &suite, source))?;
+        let suite = stored_suite(run)?;
         let providers = scenario.providers().iter();
         let providers = providers
             .map(|definition| stored_provider(run, definition, &ceiling))
@@ -119,6 +115,27 @@ impl Plan {
     fn check_attachments(&self, run: &RunReader) -> Result<(), StoredError> {
         let mut digests = self.suite().attachment_digests();
         digests.try_for_each(|digest| verify(&run.content().path(digest), digest, "an attachment"))
+    }
+}
+
+/// Opens the list of tests, which is hashed while it is read: it is long.
+fn stored_suite(run: &RunReader) -> Result<Suite, StoredError> {
+    const WHAT: &str = "the list of tests";
+    let digest = run.manifest().metadata.suite;
+    let path = run.content().path(digest);
+    let file = regular::open(&path).map_err(|source| missing(WHAT, &path, source))?;
+    let altered = || StoredError::Altered {
+        what: WHAT.into(),
+        path: path.clone(),
+    };
+    match Suite::open(file.into_parts().0) {
+        Ok(suite) if suite.digest() == digest => Ok(suite),
+        Ok(_) => Err(altered()),
+        Err(source) => {
+            // What was altered is mostly no list any more.
+            verify(&path, digest, WHAT)?;
+            Err(missing(WHAT, &path, source))
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use serde_json::{
     Map, Value,
     value::{RawValue, to_raw_value},
 };
+use sha2::{Digest as _, Sha256};
 
 use self::{
     filter::{Resolved, SelectionFilter},
@@ -54,6 +55,7 @@ struct Normaliser<'s> {
     names: Vec<&'s str>,
     filter: SelectionFilter,
     file: BufWriter<File>,
+    hasher: Sha256,
     line: Vec<u8>,
     parts: SuiteParts,
     attachments: Attachments,
@@ -77,6 +79,7 @@ impl<'s> Normaliser<'s> {
             filter,
             // Without a name: nothing is left of it, however the process ends.
             file: BufWriter::with_capacity(1 << 16, tempfile::tempfile()?),
+            hasher: Sha256::new(),
             line: Vec::new(),
             parts: SuiteParts::new(scenario.grants_writing()),
             attachments: Attachments::default(),
@@ -112,7 +115,8 @@ impl<'s> Normaliser<'s> {
             .map_err(io::IntoInnerError::into_error);
         let file = stored.map_err(ScenarioError::Store)?;
         let attachments = self.attachments.into_paths();
-        Ok(self.parts.finish(file, true, attachments))
+        let digest = Digest::finish(self.hasher);
+        Ok(self.parts.finish(file, digest, true, attachments))
     }
 
     fn resolve(
@@ -331,6 +335,7 @@ impl<'s> Normaliser<'s> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, value).expect("the value has only texts as keys");
         self.line.push(b'\n');
+        self.hasher.update(&self.line);
         if self.failure.is_none() {
             self.failure = self.file.write_all(&self.line).err();
         }

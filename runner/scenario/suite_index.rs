@@ -1,0 +1,39 @@
+//! [`SuiteIndex`]: where in the file of a suite blocks of tests begin, which is all that is remembered of it.
+
+const BLOCK_TESTS: u64 = 256;
+const BLOCK_BYTES: u64 = 1 << 20;
+
+/// Where blocks of tests begin.
+#[derive(Debug, Default)]
+pub(super) struct SuiteIndex {
+    pub(super) blocks: Vec<TestBlock>,
+    pub(super) bytes: u64,
+    pub(super) tests: u64,
+    pub(super) trials: u64,
+}
+
+/// Where a block begins: its first byte, and the places of its first test and of that test's first trial.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TestBlock {
+    pub(super) offset: u64,
+    pub(super) test: u64,
+    pub(super) ordinal: u64,
+}
+
+impl SuiteIndex {
+    /// Takes the next test, which makes so many trials.
+    pub(super) fn add(&mut self, trials: u64) {
+        let is_full = self.blocks.last().is_none_or(|block| {
+            self.tests - block.test == BLOCK_TESTS || self.bytes - block.offset >= BLOCK_BYTES
+        });
+        if is_full {
+            self.blocks.push(TestBlock {
+                offset: self.bytes,
+                test: self.tests,
+                ordinal: self.trials,
+            });
+        }
+        self.tests += 1;
+        self.trials += trials;
+    }
+}
