@@ -27,14 +27,20 @@ pub(super) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus, Err
         going_on(match seen {
             SeenRow::Row(seen) => follow.row(&seen.row, seen.line),
             SeenRow::Damaged(error) => {
+                let reader = follow.flush();
                 output.warn(&error.to_string());
-                Reader::Here
+                reader
             }
-            SeenRow::UpToDate => output.reader(),
+            SeenRow::UpToDate => match follow.flush() {
+                Reader::Here => output.reader(),
+                Reader::Gone => Reader::Gone,
+            },
         })
     };
     let rows = &mut RunRows::new(&run, &mut see)?;
-    if look(rows, args.follow, context)? == Some(Followed::ToItsEnd) && args.follow {
+    let followed = look(rows, args.follow, context)?;
+    follow.flush();
+    if followed == Some(Followed::ToItsEnd) && args.follow {
         run.refresh().map_err(Error::record)?;
         let resume = context.resume_command(&run.dir, &run.id, run.status);
         follow.finish(&run, resume.as_deref());

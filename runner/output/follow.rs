@@ -1,5 +1,7 @@
 //! [`Follow`]: what is told of a run that another process works on.
 
+use std::mem;
+
 use serde_json::value::RawValue;
 
 use super::{Output, Reader, events, next, runs};
@@ -8,10 +10,15 @@ use crate::{
     view::{EventLine, StreamEvent},
 };
 
+/// How much text is printed at once where there is more.
+const PIECE_BYTES: usize = 64 * 1024;
+
 /// The rows and the end of a run that another process works on.
 pub struct Follow {
     output: Output,
     is_json: bool,
+    /// What is not printed yet: each row on its own would cost more than everything else that is done with it.
+    unprinted: Vec<u8>,
     /// Lines of the event stream so far.
     lines: u64,
 }
@@ -22,17 +29,35 @@ impl Follow {
         Self {
             output,
             is_json,
+            unprinted: Vec::new(),
             lines: 0,
         }
     }
 
-    /// Tells a row; `line` is its line of `index.jsonl`.
+    /// Tells a row; `line` is its line of `index.jsonl`. It may be seen only when [`Follow::flush`] is called.
     pub fn row(&mut self, row: &Row<'_>, line: &[u8]) -> Reader {
         if self.is_json {
             let row: &RawValue = serde_json::from_slice(line).expect("a row is valid JSON");
-            return self.emit(StreamEvent::Row { row });
+            self.emit(StreamEvent::Row { row });
+        } else {
+            self.unprinted
+                .extend_from_slice(runs::row_text(row).as_bytes());
+            self.unprinted.push(b'\n');
         }
-        self.output.feed(&format!("{}\n", runs::row_text(row)))
+        match self.unprinted.len() < PIECE_BYTES {
+            true => Reader::Here,
+            false => self.flush(),
+        }
+    }
+
+    /// Prints what was told.
+    pub fn flush(&mut self) -> Reader {
+        let unprinted = mem::take(&mut self.unprinted);
+        match (unprinted.is_empty(), self.is_json) {
+            (true, _) => Reader::Here,
+            (false, true) => self.output.bytes(&unprinted),
+            (false, false) => self.output.feed(&String::from_utf8_lossy(&unprinted)),
+        }
     }
 
     /// Tells how the run ended, and the command that goes on with it, if anything is left.
@@ -47,12 +72,11 @@ impl Follow {
         let conclusion = Conclusion::from(run);
         let run_dir = conclusion.run_dir.to_string_lossy();
         self.emit(events::finished(&conclusion, &run_dir, None));
+        self.flush();
     }
 
-    fn emit(&mut self, event: StreamEvent<'_>) -> Reader {
-        let mut text = Vec::new();
+    fn emit(&mut self, event: StreamEvent<'_>) {
         self.lines += 1;
-        EventLine::write(self.lines, event, &mut text);
-        self.output.bytes(&text)
+        EventLine::write(self.lines, event, &mut self.unprinted);
     }
 }

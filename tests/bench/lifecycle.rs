@@ -1,4 +1,4 @@
-//! What stopping, waiting, resuming, listing and keeping rows safe cost: `cargo bench --bench lifecycle [-- [--quick] [PART…]]`.
+//! What stopping, waiting, resuming, listing, reading and keeping rows safe cost: `cargo bench --bench lifecycle [-- [--quick] [PART…]]`.
 //!
 //! Everything is measured with the real program. What is compared is measured in turns.
 
@@ -14,14 +14,15 @@ mod table;
 mod waiting;
 
 use std::{
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{ExitCode, Stdio},
+    process::{Command, ExitCode, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use fs_err::File;
+use serde::de::IgnoredAny;
 
 use self::{
     live::Live,
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ("waiting", waiting::waiting),
         ("resume", resume),
         ("list", list),
+        ("read", read),
         ("sync", sync),
     ])
 }
@@ -156,6 +158,81 @@ fn most(figures: &[f64]) -> f64 {
     figures.iter().copied().fold(0.0, f64::max)
 }
 
+/// How long it takes to read a run with very many rows, against the two things that cannot be spared: looking at all bytes
+/// of its file for line ends, as `wc -l` does, and passing over its JSON without keeping any of it. All are measured in
+/// turns.
+fn read(bench: &mut Bench) {
+    let rows = bench.pick(1_000_000, 100_000);
+    title(&format!("reading a run with {rows} rows"));
+    bench.lists.write(rows);
+    let scenario = format!("{rows}.toml");
+    let args = ["exec", &scenario, "--quiet", "--results", "read"];
+    lists::time(&mut bench.lists.program(&args));
+    let root = bench.lists.path("read");
+    let index = only_run(&root).join("index.jsonl");
+
+    const COMMANDS: [&[&str]; 5] = [
+        &["show"],
+        &["show", "--json"],
+        &["verify"],
+        &["logs"],
+        &["reindex"],
+    ];
+    let mut lines = Vec::new();
+    let mut scans = Vec::new();
+    let mut commands = [const { Vec::new() }; COMMANDS.len()];
+    let mut peak = None;
+    for _ in 0..bench.pick(5, 3) {
+        let mut count = Command::new("wc");
+        lines.push(millis(lists::time(
+            count.arg("-l").arg(&index).stdout(Stdio::null()),
+        )));
+        scans.push(millis(scan(&index)));
+        for (args, took) in COMMANDS.iter().zip(&mut commands) {
+            let args = [*args, &["--results", "read"]].concat();
+            let mut command = bench.lists.program(&args);
+            let (lasted, most) =
+                lists::watched(command.stdout(Stdio::null()).stderr(Stdio::null()));
+            took.push(millis(lasted));
+            peak = peak.max(most);
+        }
+    }
+    fs_err::remove_dir_all(root).expect("results can go");
+
+    let (lines, scan) = (median(lines.into_iter()), median(scans.into_iter()));
+    figure("wc -l", lines, "ms");
+    figure("passing over the JSON", scan, "ms");
+    for (args, took) in COMMANDS.iter().zip(commands) {
+        let name = args.join(" ");
+        let took = median(took.into_iter());
+        figure(&name, took, "ms");
+        figure("  against wc -l", took / lines, "times");
+        bench.ratio(
+            &format!("{name} against passing over the JSON"),
+            took / scan,
+            None,
+        );
+    }
+    bench.bounded_memory(peak, 64.0);
+}
+
+/// How long it takes to read every line as JSON and to keep nothing.
+fn scan(index: &Path) -> Duration {
+    let started = Instant::now();
+    let file = File::open(index).expect("rows can be read");
+    let mut lines = BufReader::with_capacity(64 * 1024, file);
+    let mut line = Vec::new();
+    while lines
+        .read_until(b'\n', &mut line)
+        .expect("rows can be read")
+        > 0
+    {
+        let _: IgnoredAny = serde_json::from_slice(&line).expect("a row is JSON");
+        line.clear();
+    }
+    started.elapsed()
+}
+
 /// How long the whole list of many runs takes, once `runner.db` knows them.
 fn list(bench: &mut Bench) {
     let runs = bench.pick(10_000, 1_000);
@@ -172,8 +249,15 @@ fn list(bench: &mut Bench) {
     let (first, listed) = time_list(bench);
     assert_eq!(listed, runs, "a run was not listed");
     figure("the first time, which reads every manifest", first, "ms");
-    let again = median((0..bench.pick(21, 11)).map(|_| time_list(bench).0));
+    let rounds = 0..bench.pick(21, 11);
+    let (times, versions): (Vec<_>, Vec<_>) = rounds
+        .map(|_| (time_list(bench).0, millis(lists::Lists::time_version())))
+        .unzip();
+    let again = median(times.into_iter());
     bench.bounded("after that", again, "ms", 200.0);
+    let version = median(versions.into_iter());
+    figure("--version", version, "ms");
+    bench.ratio("list against --version", again / version, None);
     fs_err::remove_dir_all(root).expect("results can go");
 }
 

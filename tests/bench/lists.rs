@@ -64,17 +64,9 @@ impl Lists {
     /// The same, and how much memory the program had at most, in bytes; `None` where the system does not tell.
     pub(crate) fn watch(&mut self, tests: u64, jobs: u64) -> (Duration, Option<u64>) {
         self.write(tests);
-        let started = Instant::now();
         let results = self.path("results");
         let mut command = self.command(tests, jobs);
-        let mut child = command.arg(&results).spawn().expect("the program starts");
-        let mut peak = None;
-        while matches!(child.try_wait(), Ok(None)) {
-            peak = peak_of(&child).or(peak);
-            thread::sleep(LOOK_EVERY);
-        }
-        let took = started.elapsed();
-        finish(child);
+        let (took, peak) = watched(command.arg(&results));
         fs_err::remove_dir_all(results).expect("results can go");
         (took, peak)
     }
@@ -137,6 +129,20 @@ pub(crate) fn time(command: &mut Command) -> Duration {
     let started = Instant::now();
     finish(command.spawn().expect("the program starts"));
     started.elapsed()
+}
+
+/// The same, and how much memory it had at most, in bytes; `None` where the system does not tell.
+pub(crate) fn watched(command: &mut Command) -> (Duration, Option<u64>) {
+    let started = Instant::now();
+    let mut child = command.spawn().expect("the program starts");
+    let mut peak = None;
+    while matches!(child.try_wait(), Ok(None)) {
+        peak = peak_of(&child).or(peak);
+        thread::sleep(LOOK_EVERY);
+    }
+    let took = started.elapsed();
+    finish(child);
+    (took, peak)
 }
 
 fn finish(mut child: Child) {
