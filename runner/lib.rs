@@ -107,6 +107,10 @@ pub mod record;
 #[cfg(not(feature = "internals"))]
 mod record;
 #[cfg(feature = "internals")]
+pub mod report;
+#[cfg(not(feature = "internals"))]
+mod report;
+#[cfg(feature = "internals")]
 pub mod run;
 #[cfg(not(feature = "internals"))]
 mod run;

@@ -15,6 +15,7 @@ mod engine;
 mod faults;
 mod plugins;
 mod record;
+mod reports;
 mod repository;
 mod runs;
 mod sandbox;

@@ -9,7 +9,7 @@ use regex::Regex;
 use walkdir::WalkDir;
 
 /// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("scenario", &[]),
     ("plugin", &[]),
@@ -22,6 +22,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ),
     ("error", &["record"]),
     ("view", &["error", "plugin", "record", "run"]),
+    ("report", &["view"]),
     (
         "session",
         &[
@@ -55,6 +56,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "output",
             "plugin",
             "record",
+            "report",
             "run",
             "scenario",
             "session",

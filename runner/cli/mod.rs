@@ -20,7 +20,7 @@ pub use plugin::{
     PluginKindArg, ProtocolArg, RehearseArgs, parse_grants,
 };
 pub use run_options::RunOptionArgs;
-pub use runs::{ListArgs, LogsArgs, ShowArgs, Since, WaitArgs};
+pub use runs::{ListArgs, LogsArgs, ReportArgs, ReportFormArgs, ShowArgs, Since, WaitArgs};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// The results root where nothing names another.
@@ -80,6 +80,11 @@ pub enum Command {
     ///
     /// Without `--failed` and `--trial` no rows are printed, unless `--json` asks for everything.
     Show(ShowArgs),
+    /// Write a report of a run, for people or for other programs
+    ///
+    /// It can be made at any time, also of a run that is still running or was stopped, and the same rows always give the same
+    /// bytes. Without `--output` it goes to standard output.
+    Report(ReportArgs),
     /// Check that nothing of a run is damaged
     ///
     /// Looks at its rows, the files that they name, its scenario, its plugins and tests. Exits with 1 if something is not
@@ -318,6 +323,8 @@ pub enum SchemaName {
     List,
     /// What `show --json` prints
     Show,
+    /// A line of what `runner report --jsonl` prints
+    Report,
     /// What `logs RUN TRIAL --json` prints
     Logs,
     /// What `stop --json` and `cancel --json` print

@@ -1,6 +1,6 @@
 //! The arguments of the commands that show runs. Doc comments of this file are the program's help.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{
     Args,
@@ -48,6 +48,44 @@ pub struct LogsArgs {
     /// Print events as JSON Lines on standard output
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+}
+
+/// The arguments of `runner report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
+    pub run: Option<String>,
+    /// Which form
+    #[command(flatten)]
+    pub form: ReportFormArgs,
+    /// Write the report to this file, whose name tells the form where no flag does: `.html`, `.xml`, `.md`, `.csv`,
+    /// `.jsonl`
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+}
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(multiple = false)]
+pub struct ReportFormArgs {
+    /// One page for a browser, with everything in it
+    #[arg(long)]
+    pub html: bool,
+    /// JUnit's XML, for CI systems
+    #[arg(long)]
+    pub junit: bool,
+    /// Markdown, for a comment of a pull request [default]
+    #[arg(long)]
+    pub markdown: bool,
+    /// CSV, one line a trial
+    #[arg(long)]
+    pub csv: bool,
+    /// JSON Lines: the run, then a line a trial
+    #[arg(long)]
+    pub jsonl: bool,
 }
 
 /// The arguments of `runner list`.

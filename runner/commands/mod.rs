@@ -14,6 +14,7 @@ mod naming;
 mod pin;
 mod plugin;
 mod prune;
+mod report;
 mod resume;
 mod schema;
 mod screen;
@@ -45,6 +46,7 @@ pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error
         Command::Validate(args) => validate::validate(&args, context),
         Command::List(args) => list::list(&args, context),
         Command::Show(args) => show::show(&args, context),
+        Command::Report(args) => report::report(&args, context),
         Command::Verify(args) => verify::verify(&args, context),
         Command::Cleanup(args) => cleanup::cleanup(&args, context),
         Command::Pin(args) => pin::pin(&args, context),

@@ -168,9 +168,9 @@ impl Output {
         self.around_bar(|| drop(print(&text)));
     }
 
-    /// Prints what a guest replied: a program gets it byte by byte, a person sees what would steer the terminal, and
+    /// Prints what may have been written by a guest: a program gets it byte by byte, a person sees what would steer the terminal, and
     /// always a whole last line.
-    fn reply(&self, text: &str) {
+    pub fn reply(&self, text: &str) {
         if !io::stdout().is_terminal() {
             self.bytes(text.as_bytes());
             return;

@@ -26,6 +26,7 @@ mod preview;
 mod protected;
 mod rehearse;
 mod replanning;
+mod report;
 mod request;
 mod resume;
 mod secrets;
@@ -59,6 +60,7 @@ pub use preview::{
     PendingTrial, Preview, PreviewedAccess, preview_resume, preview_start, validate,
 };
 pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedPlugin, rehearse};
+pub use report::report;
 pub use request::{Resume, Start};
 pub use resume::resume;
 pub use session_log::SessionLog;

@@ -12,6 +12,7 @@ mod live;
 mod plan;
 mod providers;
 mod rehearsal;
+mod report;
 mod schemas;
 mod summary;
 mod tools;
@@ -30,6 +31,9 @@ pub use providers::ProviderSummary;
 pub use rehearsal::{
     RehearsalRepeats, RehearsalReport, RehearsalTimes, RehearsalUsage, RehearsedArtifact,
     RehearsedCheck, RehearsedDenial, RehearsedError, RehearsedMetric, RehearsedRecord, TimeSpread,
+};
+pub use report::{
+    MetricSum, ProviderResult, ReportHead, ReportLine, ReportTrial, RunReport, TrialEvidence,
 };
 pub use schemas::{SCHEMAS, schema};
 pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRun};

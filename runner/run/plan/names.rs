@@ -1,11 +1,13 @@
 //! [`TrialNames`]: the ids of a run's trials by their places in its plan, for those who only read.
 
+use std::sync::Arc;
+
 use fs_err::File;
 
 use crate::{
     model::TrialId,
     record::RunReader,
-    scenario::{self, Scenario, Suite, SuiteReader},
+    scenario::{self, Scenario, Suite, SuiteReader, Test},
 };
 
 /// The ids of a run's trials by their places in its plan.
@@ -26,6 +28,11 @@ impl TrialNames {
             scenario,
             suite: suite.reader(),
         })
+    }
+
+    /// The test of the trial with this place.
+    pub fn test(&mut self, ordinal: u64) -> Option<Arc<Test>> {
+        self.suite.at(ordinal).ok().map(|(test, ..)| test)
     }
 
     /// The trial with this place.

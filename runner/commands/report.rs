@@ -1,0 +1,89 @@
+//! `runner report`.
+
+use std::{ffi::OsStr, path::Path};
+
+use miette::miette;
+
+use super::{Context, naming::Named};
+use crate::{
+    cli::{ReportArgs, ReportFormArgs},
+    error::{Error, ExitStatus},
+    record::LineError,
+    report::{self, ReportFormat},
+    session::{self, Store},
+};
+
+/// Writes a report of a run.
+pub(super) fn report(args: &ReportArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let output = &context.output;
+    let format = format(args)?;
+    let store = Store::existing(&args.results.root).map_err(Error::record)?;
+    let dir = Named::or_latest(args.run.as_deref(), context).locate(&store)?;
+    let warn = |error: &LineError| output.warn(&error.to_string());
+    let report = session::report(&dir, warn)?;
+    match &args.output {
+        Some(file) => write_file(&report, format, file)?,
+        None => {
+            let mut bytes = Vec::new();
+            report::write(&report, format, &mut bytes).expect("memory can be written");
+            output.reply(&String::from_utf8_lossy(&bytes));
+        }
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// The form that a flag names, or else the name of the file.
+fn format(args: &ReportArgs) -> Result<ReportFormat, Error> {
+    let ReportFormArgs {
+        html,
+        junit,
+        markdown,
+        csv,
+        jsonl,
+    } = args.form;
+    let flags = [html, junit, markdown, csv, jsonl];
+    let mut flagged = ReportFormat::ALL.into_iter().zip(flags);
+    if let Some((format, _)) = flagged.find(|(_, is_set)| *is_set) {
+        return Ok(format);
+    }
+    let Some(file) = &args.output else {
+        return Ok(ReportFormat::Markdown);
+    };
+    let extension = file.extension().and_then(OsStr::to_str);
+    extension.and_then(ReportFormat::of_extension).ok_or_else(|| {
+        Error::usage(miette!(
+            help = "name it `.html`, `.xml`, `.md`, `.csv` or `.jsonl`, or add `--html`, `--junit`, `--markdown`, `--csv` or `--jsonl`",
+            "the name of `{}` does not tell the form of the report",
+            file.display()
+        ))
+    })
+}
+
+/// Whoever reads the file meanwhile finds the one before or this one, whole.
+fn write_file(
+    report: &crate::view::RunReport,
+    format: ReportFormat,
+    file: &Path,
+) -> Result<(), Error> {
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let write = || {
+        let mut written = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+            .tempfile_in(folder)?;
+        let mut buffer = std::io::BufWriter::new(written.as_file_mut());
+        report::write(report, format, &mut buffer)?;
+        std::io::Write::flush(&mut buffer)?;
+        drop(buffer);
+        written.persist(file).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error: std::io::Error| {
+        Error::storage(miette!(
+            "cannot write the report to `{}`: {error}",
+            file.display()
+        ))
+    })
+}

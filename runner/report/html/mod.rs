@@ -1,0 +1,176 @@
+//! One page for a browser: no network, no file beside it, and readable without scripts.
+//!
+//! All text is escaped by the templates. The page's own policy names its style and its script by their digests, so that
+//! nothing else on it would run, whatever a guest has said.
+
+mod failures;
+mod matrix;
+mod origin;
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest as _, Sha256};
+
+use super::words::{millis, outcome_words, percent};
+use crate::{
+    model::{count, plural},
+    view::{ProviderResult, RunReport},
+};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+/// Bars of a histogram of durations.
+const BARS: usize = 24;
+
+pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
+    let head = &report.head;
+    let title = format!("{}: {}", head.scenario, outcome_words(report));
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy());
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="referrer" content="no-referrer";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    (summary(report))
+                    (providers(report))
+                    (failures::failures(report))
+                    (matrix::matrix(report))
+                    (origin::origin(report))
+                }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    to.write_all(page.into_string().as_bytes())?;
+    to.write_all(b"\n")
+}
+
+/// What the page may load and run: its own style and script, by what they are.
+fn policy() -> String {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        hash(STYLE),
+        hash(SCRIPT)
+    )
+}
+
+fn summary(report: &RunReport) -> Markup {
+    let head = &report.head;
+    let counts = &head.counts;
+    let done = counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped;
+    html! {
+        h1 { (head.scenario) }
+        p class=(format!("verdict {}", head.verdict.as_str())) { (outcome_words(report)) }
+        p {
+            (count(done)) " of " (plural(counts.planned, "trial")) " in " (millis(head.worked_ms)) ": "
+            (count(counts.passed)) " passed, " (count(counts.failed)) " failed, " (count(counts.error)) " errors, "
+            (count(counts.timeout)) " timeouts, " (count(counts.skipped)) " skipped"
+            @if counts.flaky > 0 { ", " (count(counts.flaky)) " of the passed flaky" }
+        }
+        p class="soft" {
+            "Run " code { (head.run) } ", begun " (head.created_at)
+            @if let Some(at) = head.completed_at { ", ended " (at) }
+        }
+    }
+}
+
+fn providers(report: &RunReport) -> Markup {
+    let mut took: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for trial in &report.trials {
+        if let Some(millis) = trial.duration_ms {
+            took.entry(&trial.provider).or_default().push(millis);
+        }
+    }
+    let has_metrics = report
+        .head
+        .providers
+        .iter()
+        .any(|of| !of.metrics.is_empty());
+    html! {
+        h2 { "Providers" }
+        div class="wide" { table {
+            thead { tr {
+                th scope="col" { "provider" }
+                @for name in ["passed", "failed", "errors", "timeouts", "skipped", "flaky", "pass rate (95 %)", "p50", "p95", "max"] {
+                    th scope="col" class="n" { (name) }
+                }
+                th scope="col" { "durations" }
+                @if has_metrics { th scope="col" { "measured, in all" } }
+            } }
+            tbody { @for provider in &report.head.providers {
+                (line(provider, took.get(&*provider.summary.provider).map_or(&[], |took| &took[..]), has_metrics))
+            } }
+        } }
+    }
+}
+
+fn line(provider: &ProviderResult, took: &[f64], has_metrics: bool) -> Markup {
+    let summary = &provider.summary;
+    let counts = &summary.counts;
+    let rate = provider.pass_rate.zip(provider.pass_rate_interval);
+    let as_text = |duration: Option<std::time::Duration>| {
+        duration.map_or_else(|| "–".to_owned(), |it| millis(it.as_secs_f64() * 1e3))
+    };
+    html! {
+        tr {
+            th scope="row" { (summary.provider) }
+            @for count in [counts.passed, counts.failed, counts.error, counts.timeout, counts.skipped, counts.flaky] {
+                td class="n" { (crate::model::count(count)) }
+            }
+            td class="n" { @if let Some((rate, interval)) = rate { (percent(rate, interval)) } @else { "–" } }
+            td class="n" { (as_text(summary.p50)) }
+            td class="n" { (as_text(summary.p95)) }
+            td class="n" { (as_text(Some(summary.max))) }
+            td { (histogram(took)) }
+            @if has_metrics { td { @for metric in &provider.metrics {
+                (metric.name) " " (metric.sum) @if let Some(unit) = &metric.unit { " " (unit) } br;
+            } } }
+        }
+    }
+}
+
+/// Bars on a logarithmic scale, from the shortest to the longest.
+fn histogram(took: &[f64]) -> Markup {
+    let least = took.iter().copied().fold(f64::INFINITY, f64::min).max(1e-3);
+    let most = took.iter().copied().fold(0.0, f64::max).max(least);
+    let span = (most / least).ln().max(1e-9);
+    let mut bars = [0_u32; BARS];
+    for millis in took {
+        let part = (millis.max(least) / least).ln() / span;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of the bars is one of them"
+        )]
+        let bar = (part * BARS as f64) as usize;
+        bars[bar.min(BARS - 1)] += 1;
+    }
+    let highest = bars.iter().copied().max().unwrap_or_default().max(1);
+    let label = format!("durations from {} to {}", millis(least), millis(most));
+    html! {
+        @if !took.is_empty() {
+            svg width="120" height="26" role="img" aria-label=(label) {
+                title { (label) }
+                @for (place, count) in bars.iter().enumerate() {
+                    @let height = 26.0 * f64::from(*count) / f64::from(highest);
+                    @if *count > 0 {
+                        rect x=(place * 5) y=(format!("{:.1}", 26.0 - height)) width="4" height=(format!("{height:.1}")) {}
+                    }
+                }
+            }
+        }
+    }
+}

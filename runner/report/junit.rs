@@ -1,0 +1,201 @@
+//! JUnit's XML, as Jenkins describes it: a suite a provider, a case a trial.
+//!
+//! The elements and attributes are those of the schema that Jenkins' xUnit plugin has, which GitLab and the reporters of
+//! GitHub read as well: <https://github.com/jenkinsci/xunit-plugin> (`junit-10.xsd`).
+
+use std::io::{self, Write};
+
+use quick_xml::{
+    Writer,
+    escape::minimal_escape,
+    events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event},
+};
+
+use crate::{
+    model::{CheckVerdict, Outcome},
+    view::{ProviderResult, ReportTrial, RunReport},
+};
+
+pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
+    let mut xml = Writer::new_with_indent(to, b' ', 2);
+    xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    let mut suites = BytesStart::new("testsuites");
+    let name = plain(&report.head.scenario);
+    suites.push_attribute(("name", name.as_str()));
+    xml.write_event(Event::Start(suites))?;
+    for provider in &report.head.providers {
+        suite(&mut xml, report, provider)?;
+    }
+    xml.write_event(Event::End(BytesEnd::new("testsuites")))?;
+    xml.get_mut().write_all(b"\n")
+}
+
+fn suite(
+    xml: &mut Writer<&mut dyn Write>,
+    report: &RunReport,
+    of: &ProviderResult,
+) -> io::Result<()> {
+    let provider = &of.summary.provider;
+    let of_it = |trial: &&ReportTrial| trial.provider == *provider;
+    let trials: Vec<_> = report.trials.iter().filter(of_it).collect();
+    let count = |wanted: &dyn Fn(Option<Outcome>) -> bool| {
+        let counted = trials.iter().filter(|trial| wanted(trial.outcome));
+        counted.count().to_string()
+    };
+    let took: f64 = trials.iter().filter_map(|trial| trial.duration_ms).sum();
+    let mut suite = BytesStart::new("testsuite");
+    let attributes = [
+        ("name", plain(provider)),
+        ("tests", trials.len().to_string()),
+        ("failures", count(&|it| it == Some(Outcome::Failed))),
+        (
+            "errors",
+            count(&|it| matches!(it, Some(Outcome::Error | Outcome::Timeout))),
+        ),
+        (
+            "skipped",
+            count(&|it| matches!(it, None | Some(Outcome::Skipped | Outcome::Stopped))),
+        ),
+        ("time", seconds(took)),
+        (
+            "timestamp",
+            report
+                .head
+                .created_at
+                .strftime("%Y-%m-%dT%H:%M:%S")
+                .to_string(),
+        ),
+    ];
+    for (key, value) in &attributes {
+        suite.push_attribute((*key, value.as_str()));
+    }
+    xml.write_event(Event::Start(suite))?;
+    for trial in trials {
+        case(xml, &report.head.scenario, trial)?;
+    }
+    xml.write_event(Event::End(BytesEnd::new("testsuite")))
+}
+
+fn case(xml: &mut Writer<&mut dyn Write>, scenario: &str, trial: &ReportTrial) -> io::Result<()> {
+    let name = match trial.repeat {
+        1 => plain(&trial.test),
+        repeat => format!("{}#{repeat}", plain(&trial.test)),
+    };
+    let class = format!("{}.{}", plain(scenario), plain(&trial.provider));
+    let took = seconds(trial.duration_ms.unwrap_or_default());
+    let mut case = BytesStart::new("testcase");
+    case.push_attribute(("name", name.as_str()));
+    case.push_attribute(("classname", class.as_str()));
+    case.push_attribute(("time", took.as_str()));
+    if trial.outcome == Some(Outcome::Passed) {
+        return xml.write_event(Event::Empty(case));
+    }
+    xml.write_event(Event::Start(case))?;
+    let message = message(trial);
+    match trial.outcome {
+        Some(Outcome::Passed) => {}
+        Some(Outcome::Failed) => problem(xml, "failure", "failed", &message, &details(trial))?,
+        Some(Outcome::Error) => {
+            let code = trial.error.as_ref().map_or("error", |error| &*error.code);
+            problem(xml, "error", code, &message, &details(trial))?;
+        }
+        Some(Outcome::Timeout) => problem(xml, "error", "timeout", &message, &details(trial))?,
+        Some(Outcome::Skipped) => problem(xml, "skipped", "", &message, "")?,
+        None | Some(Outcome::Stopped) => problem(xml, "skipped", "", "not run to its end", "")?,
+    }
+    if let Some(evidence) = &trial.evidence {
+        let out = [&*evidence.log, &*evidence.stdout].concat();
+        for (element, text) in [
+            ("system-out", out.as_str()),
+            ("system-err", &evidence.stderr),
+        ] {
+            if !text.is_empty() {
+                element_with(xml, &BytesStart::new(element), text)?;
+            }
+        }
+    }
+    xml.write_event(Event::End(BytesEnd::new("testcase")))
+}
+
+fn problem(
+    xml: &mut Writer<&mut dyn Write>,
+    element: &'static str,
+    kind: &str,
+    message: &str,
+    details: &str,
+) -> io::Result<()> {
+    let mut start = BytesStart::new(element);
+    let (kind, message) = (plain(kind), plain(message));
+    if !kind.is_empty() {
+        start.push_attribute(("type", kind.as_str()));
+    }
+    if !message.is_empty() {
+        start.push_attribute(("message", message.as_str()));
+    }
+    element_with(xml, &start, details)
+}
+
+fn element_with(
+    xml: &mut Writer<&mut dyn Write>,
+    start: &BytesStart<'_>,
+    text: &str,
+) -> io::Result<()> {
+    let end = start.to_end().into_owned();
+    xml.write_event(Event::Start(start.borrow()))?;
+    let text = plain(text);
+    xml.write_event(Event::Text(BytesText::from_escaped(minimal_escape(
+        text.as_str(),
+    ))))?;
+    xml.write_event(Event::End(end))
+}
+
+/// What went wrong, on one line.
+fn message(trial: &ReportTrial) -> String {
+    if let Some(error) = &trial.error {
+        return error.message.to_string();
+    }
+    let checks = trial.evidence.iter().flat_map(|evidence| &evidence.checks);
+    let mut failed = checks.filter(|check| check.verdict == CheckVerdict::Fail);
+    let first = failed.next().map(|check| match &check.message {
+        Some(message) => format!("{}: {message}", check.name),
+        None => check.name.to_string(),
+    });
+    first.or_else(|| trial.summary.clone()).unwrap_or_default()
+}
+
+fn details(trial: &ReportTrial) -> String {
+    let mut lines = Vec::new();
+    for check in trial.evidence.iter().flat_map(|evidence| &evidence.checks) {
+        if check.verdict != CheckVerdict::Fail {
+            continue;
+        }
+        let message = check.message.as_deref().unwrap_or("did not hold");
+        lines.push(format!("{}: {message}", check.name));
+        if let Some(expected) = &check.expected {
+            lines.push(format!("expected: {expected}"));
+        }
+        if let Some(actual) = &check.actual {
+            lines.push(format!("actual:   {actual}"));
+        }
+        lines.extend(check.diff.as_ref().map(ToString::to_string));
+    }
+    lines.join("\n")
+}
+
+fn seconds(millis: f64) -> String {
+    format!("{:.6}", millis / 1e3)
+}
+
+/// A text without the characters that XML cannot have at all.
+fn plain(text: &str) -> String {
+    let is_allowed = |character: char| match character {
+        '\t' | '\n' | '\r' => true,
+        '\u{fffe}' | '\u{ffff}' => false,
+        other => other >= ' ',
+    };
+    let shown = |character| match is_allowed(character) {
+        true => character,
+        false => char::REPLACEMENT_CHARACTER,
+    };
+    text.chars().map(shown).collect()
+}

@@ -1,0 +1,152 @@
+//! A comment of a pull request: what the run came to, a line a provider, and the failures folded.
+
+use std::io::{self, Write};
+
+use super::words::{millis, outcome_words, percent};
+use crate::{
+    model::{Outcome, count, plural},
+    view::{ReportTrial, RunReport, TrialEvidence},
+};
+
+/// How many failures it tells of.
+const MAX_FAILURES: usize = 20;
+/// Characters of each text of a guest.
+const MAX_TEXT: usize = 1_000;
+
+pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
+    let head = &report.head;
+    let counts = &head.counts;
+    let sign = match head.verdict.as_str() {
+        "passed" => "✅",
+        "failed" => "❌",
+        _ => "⚪",
+    };
+    let name = cell(&head.scenario);
+    writeln!(to, "### {sign} {name}: {}\n", outcome_words(report))?;
+    let done = counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped;
+    let took = millis(head.worked_ms);
+    writeln!(
+        to,
+        "{} of {} in {took} · run `{}`\n",
+        count(done),
+        plural(counts.planned, "trial"),
+        head.run
+    )?;
+
+    writeln!(
+        to,
+        "| provider | passed | failed | errors | timeouts | skipped | flaky | pass rate (95 %) | p50 | p95 |"
+    )?;
+    writeln!(
+        to,
+        "| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |"
+    )?;
+    for provider in &head.providers {
+        let counts = &provider.summary.counts;
+        let rate = provider.pass_rate.zip(provider.pass_rate_interval);
+        let duration = |duration: Option<std::time::Duration>| {
+            duration.map_or_else(|| "–".to_owned(), |it| millis(it.as_secs_f64() * 1e3))
+        };
+        writeln!(
+            to,
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            cell(&provider.summary.provider),
+            counts.passed,
+            counts.failed,
+            counts.error,
+            counts.timeout,
+            counts.skipped,
+            counts.flaky,
+            rate.map_or_else(
+                || "–".to_owned(),
+                |(rate, interval)| percent(rate, interval)
+            ),
+            duration(provider.summary.p50),
+            duration(provider.summary.p95),
+        )?;
+    }
+
+    let bad: Vec<_> = report
+        .trials
+        .iter()
+        .filter(|trial| trial.is_bad())
+        .collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let title = plural(bad.len() as u64, "trial");
+    writeln!(to, "\n<details>\n<summary>{title} did not pass</summary>\n")?;
+    for trial in bad.iter().take(MAX_FAILURES) {
+        failure(trial, to)?;
+    }
+    if bad.len() > MAX_FAILURES {
+        writeln!(to, "… and {} more\n", bad.len() - MAX_FAILURES)?;
+    }
+    writeln!(to, "</details>")
+}
+
+fn failure(trial: &ReportTrial, to: &mut dyn Write) -> io::Result<()> {
+    let outcome = trial.outcome.map_or("", Outcome::as_str);
+    writeln!(to, "#### {} · {outcome}\n", cell(&trial.trial))?;
+    if let Some(error) = &trial.error {
+        block(to, "", &format!("{}: {}", error.code, error.message))?;
+    }
+    let Some(TrialEvidence { checks, .. }) = &trial.evidence else {
+        return Ok(());
+    };
+    for check in checks
+        .iter()
+        .filter(|check| check.verdict.as_str() != "passed")
+    {
+        let message = check.message.as_deref().unwrap_or_default();
+        writeln!(
+            to,
+            "`{}` {}\n",
+            cell(&check.name).replace('`', "'"),
+            cell(message)
+        )?;
+        match (&check.diff, &check.expected, &check.actual) {
+            (Some(diff), ..) => block(to, "diff", diff)?,
+            (None, Some(expected), Some(actual)) => {
+                block(to, "", &format!("expected: {expected}\nactual:   {actual}"))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A text in a block of its own, which no run of backticks in it can end.
+fn block(to: &mut dyn Write, language: &str, text: &str) -> io::Result<()> {
+    let kept: String = text.chars().take(MAX_TEXT).collect();
+    let more = if kept.len() < text.len() { "\n…" } else { "" };
+    let mut longest = 0;
+    let mut run = 0;
+    for character in kept.chars() {
+        run = if character == '`' { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    let fence = "`".repeat(longest.max(2) + 1);
+    let kept = crate::model::visible(&kept);
+    writeln!(to, "{fence}{language}\n{kept}{more}\n{fence}\n")
+}
+
+/// A text on one line, without any mark that means something.
+fn cell(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in crate::model::visible_line(text).chars().take(MAX_TEXT) {
+        match character {
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '&' => safe.push_str("&amp;"),
+            // Nobody is told of a report by the name that a guest has written.
+            '@' => safe.push_str("&#64;"),
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '|' | '~' | '!' => {
+                safe.push('\\');
+                safe.push(character);
+            }
+            other => safe.push(other),
+        }
+    }
+    safe
+}

@@ -1,0 +1,85 @@
+//! Reports: what a run came to, in the forms that people and other programs read.
+//!
+//! Every form is written from a [`RunReport`] and nothing else, so that the same rows give the same bytes. What guests have said
+//! is data in each of them: it becomes no markup, no script, no formula and no colour.
+
+mod csv;
+mod html;
+mod junit;
+mod markdown;
+mod words;
+
+use std::io::{self, Write};
+
+use crate::view::{ReportLine, RunReport};
+
+/// A form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportFormat {
+    /// One page for a browser, with everything in it.
+    Html,
+    /// JUnit's XML, as CI systems read it.
+    Junit,
+    /// A comment of a pull request.
+    Markdown,
+    /// One line a trial.
+    Csv,
+    /// The documents: the run, and then a line a trial.
+    Jsonl,
+}
+
+impl ReportFormat {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Html,
+        Self::Junit,
+        Self::Markdown,
+        Self::Csv,
+        Self::Jsonl,
+    ];
+
+    /// What the names of its files end with, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Html => "html",
+            Self::Junit => "xml",
+            Self::Markdown => "md",
+            Self::Csv => "csv",
+            Self::Jsonl => "jsonl",
+        }
+    }
+
+    /// The form whose files end like that.
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.extension() == extension)
+    }
+}
+
+/// Writes a report.
+///
+/// # Errors
+///
+/// Fails as `to` does.
+pub fn write(report: &RunReport, format: ReportFormat, to: &mut dyn Write) -> io::Result<()> {
+    match format {
+        ReportFormat::Html => html::write(report, to),
+        ReportFormat::Junit => junit::write(report, to),
+        ReportFormat::Markdown => markdown::write(report, to),
+        ReportFormat::Csv => csv::write(report, to),
+        ReportFormat::Jsonl => jsonl(report, to),
+    }
+}
+
+fn jsonl(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
+    let mut line = |line: &ReportLine<'_>| {
+        serde_json::to_writer(&mut *to, line)?;
+        to.write_all(b"\n")
+    };
+    line(&ReportLine::Run(&report.head))?;
+    for trial in &report.trials {
+        line(&ReportLine::Trial(trial))?;
+    }
+    Ok(())
+}

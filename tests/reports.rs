@@ -1,0 +1,181 @@
+//! `runner report`: every form, of whole and of partial runs, and of guests that would like to be more than data.
+
+use quick_xml::{Reader, events::Event};
+use serde_json::Value;
+
+use crate::support::{
+    endless,
+    runner::{Runner, tests},
+};
+
+const FORMS: [&str; 5] = ["--html", "--junit", "--markdown", "--csv", "--jsonl"];
+
+/// What a browser, an XML parser, a spreadsheet, a terminal or a code host would do something with.
+const HOSTILE: &str = "=HYPERLINK(1)</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>]]>&amp;```\u{1b}[31m\u{1}@everyone";
+
+/// A run with every outcome that a trial can have.
+fn every_outcome() -> Runner {
+    let runner = Runner::hostile(&tests(
+        r#"
+        passes | { do = "echo", value = 1 } | equals = 1
+        fails | { do = "echo", value = "x" } | equals = "y"
+        breaks | { do = "error", kind = "internal", code = "E1", message = "it broke" } |
+        skips | { do = "verdict", verdict = "skip" } |
+        "#,
+    ));
+    runner.exec(&["--repeat", "2"]).expect(1);
+    runner
+}
+
+fn hostile() -> Runner {
+    let text = serde_json::to_string(HOSTILE).unwrap();
+    // TOML's basic strings have JSON's escapes.
+    let runner = Runner::hostile(&tests(&format!(
+        r#"
+        fails | {{ do = "echo", value = {text} }} | equals = "y"
+        breaks | {{ do = "error", kind = "internal", code = "E1", message = {text} }} |
+        says | {{ do = "say", text = {text} }} | equals = "y"
+        "#
+    )));
+    runner.exec(&[]).expect(1);
+    runner
+}
+
+fn report(runner: &Runner, form: &str) -> String {
+    runner.run(&["report", form]).expect(0).stdout
+}
+
+/// The texts and the values of attributes of an XML document, which must be well-formed.
+fn texts_of_xml(xml: &str) -> Vec<String> {
+    let mut reader = Reader::from_str(xml);
+    let mut texts = Vec::new();
+    loop {
+        match reader.read_event().unwrap() {
+            Event::Eof => return texts,
+            Event::Start(start) | Event::Empty(start) => {
+                for attribute in start.attributes() {
+                    let value = attribute.unwrap().unescape_value().unwrap();
+                    texts.push(format!(
+                        "{} {value}",
+                        String::from_utf8_lossy(start.name().as_ref())
+                    ));
+                }
+            }
+            Event::Text(text) => texts.push(text.decode().unwrap().into_owned()),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_same_rows_give_the_same_bytes_wherever_they_are() {
+    let runner = every_outcome();
+    let all = || FORMS.map(|form| report(&runner, form));
+    let first = all();
+    assert!(first == all(), "the second time is another");
+
+    runner.run(&["reindex"]).expect(0);
+    fs_err::rename(runner.path("results"), runner.path("moved")).unwrap();
+    let moved = FORMS.map(|form| {
+        let args = ["report", form, "--results", "moved"];
+        runner.run(&args).expect(0).stdout
+    });
+    assert!(first == moved, "elsewhere it is another");
+}
+
+#[test]
+fn each_line_of_documents_is_what_the_schema_says_and_trials_are_in_the_plans_order() {
+    let runner = every_outcome();
+    let text = report(&runner, "--jsonl");
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    runner.assert_valid("report", &lines);
+    assert_eq!((lines.len(), &lines[0]["kind"]), (9, &"run".into()));
+    let ordinals: Vec<u64> = lines[1..]
+        .iter()
+        .map(|line| line["ordinal"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ordinals, (0..8).collect::<Vec<_>>());
+    let provider = &lines[0]["providers"][0];
+    assert_eq!(provider["pass_rate"], 2.0 / 6.0);
+    assert_eq!(lines[3]["evidence"]["output"], "x");
+}
+
+#[test]
+fn a_partial_run_has_a_report_that_names_what_has_not_run() {
+    let runner = endless::endless();
+    let running = endless::running(&runner);
+    let planned = report(&runner, "--csv").lines().count();
+    assert!(planned > 1, "a run that goes on has a report, too");
+    running.end_by(rustix::process::Signal::INT);
+
+    let csv = report(&runner, "--csv");
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let outcomes: Vec<String> = reader
+        .records()
+        .map(|record| record.unwrap()[5].to_owned())
+        .collect();
+    assert_eq!(outcomes.len() + 1, planned);
+    assert!(outcomes.iter().all(String::is_empty), "{outcomes:?}");
+    let page = report(&runner, "--html");
+    assert!(page.contains(": incomplete (interrupted)</title>"));
+    assert!(page.contains("<td class=\"none\">not run</td>"));
+    assert!(report(&runner, "--junit").contains("<skipped message=\"not run to its end\">"));
+}
+
+#[test]
+fn what_a_guest_says_is_data_in_every_form() {
+    let runner = hostile();
+    let page = report(&runner, "--html");
+    assert_eq!(page.matches("<script").count(), 1, "the page's own alone");
+    assert!(!page.contains("<img"), "{page}");
+    assert!(page.contains("&lt;script&gt;alert(1)"), "{page}");
+
+    let xml = report(&runner, "--junit");
+    let said = HOSTILE.replace(['\u{1b}', '\u{1}'], "\u{fffd}");
+    let texts = texts_of_xml(&xml);
+    let error = format!("error {said}");
+    assert!(texts.contains(&error), "{texts:#?}");
+
+    let markdown = report(&runner, "--markdown");
+    assert!(!markdown.contains(['\u{1b}', '\u{1}']));
+    let fences = markdown.lines().filter(|line| line.starts_with("````"));
+    assert!(fences.count() >= 2, "{markdown}");
+
+    let csv = report(&runner, "--csv");
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let messages: Vec<String> = reader
+        .records()
+        .map(|record| record.unwrap()[14].to_owned())
+        .collect();
+    assert!(messages.contains(&format!("'{HOSTILE}")), "{messages:?}");
+}
+
+#[test]
+fn a_file_is_written_whole_and_its_name_tells_the_form() {
+    let runner = every_outcome();
+    for (name, form) in ["html", "xml", "md", "csv", "jsonl"].into_iter().zip(FORMS) {
+        let file = format!("report.{name}");
+        let ran = runner.run(&["report", "-o", &file]).expect(0);
+        assert_eq!(ran.stdout, "");
+        let written = fs_err::read_to_string(runner.path(&file)).unwrap();
+        assert!(
+            written == report(&runner, form),
+            "{form} is another in a file"
+        );
+    }
+    runner.run(&["report", "-o", "report", "--csv"]).expect(0);
+    let says = ["the name of `report.pdf` does not tell the form", "`.html`"];
+    runner
+        .run(&["report", "-o", "report.pdf"])
+        .expect(2)
+        .says(&says);
+    let ran = runner
+        .run(&["report", "-o", "missing/report.html"])
+        .expect(7);
+    ran.says(&["cannot write the report to `missing/report.html`"]);
+    let both = runner.run(&["report", "--csv", "--html"]).expect(2);
+    both.says(&["cannot be used with"]);
+}
