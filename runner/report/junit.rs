@@ -3,7 +3,10 @@
 //! The elements and attributes are those of the schema that Jenkins' xUnit plugin has, which GitLab and the reporters of
 //! GitHub read as well: <https://github.com/jenkinsci/xunit-plugin> (`junit-10.xsd`).
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use quick_xml::{
     Writer,
@@ -13,7 +16,7 @@ use quick_xml::{
 
 use crate::{
     model::{CheckVerdict, Outcome},
-    view::{ProviderResult, ReportTrial, RunReport},
+    view::{ReportTrial, RunReport},
 };
 
 pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
@@ -23,8 +26,12 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
     let name = plain(&report.head.scenario);
     suites.push_attribute(("name", name.as_str()));
     xml.write_event(Event::Start(suites))?;
-    for provider in &report.head.providers {
-        suite(&mut xml, report, provider)?;
+    let mut suites: BTreeMap<&str, Vec<&ReportTrial>> = BTreeMap::new();
+    for trial in &report.trials {
+        suites.entry(&trial.provider).or_default().push(trial);
+    }
+    for (provider, trials) in suites {
+        suite(&mut xml, report, provider, &trials)?;
     }
     xml.write_event(Event::End(BytesEnd::new("testsuites")))?;
     xml.get_mut().write_all(b"\n")
@@ -33,11 +40,9 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
 fn suite(
     xml: &mut Writer<&mut dyn Write>,
     report: &RunReport,
-    of: &ProviderResult,
+    provider: &str,
+    trials: &[&ReportTrial],
 ) -> io::Result<()> {
-    let provider = &of.summary.provider;
-    let of_it = |trial: &&ReportTrial| trial.provider == *provider;
-    let trials: Vec<_> = report.trials.iter().filter(of_it).collect();
     let count = |wanted: &dyn Fn(Option<Outcome>) -> bool| {
         let counted = trials.iter().filter(|trial| wanted(trial.outcome));
         counted.count().to_string()
