@@ -56,6 +56,37 @@ impl Lists {
         took
     }
 
+    /// How often a run of one trial waits for the disk, where others are in its results root; `None` without `strace`.
+    pub(crate) fn count_syncs(&mut self) -> Option<usize> {
+        self.write(1);
+        let results = self.path("results");
+        for _ in 0..2 {
+            time(self.command(1, 1).arg(&results));
+        }
+        let trace = self.path("trace");
+        let mut traced = Command::new("strace");
+        traced.args([
+            "-f",
+            "-qq",
+            "-e",
+            "trace=fsync,fdatasync",
+            "-e",
+            "signal=none",
+            "-o",
+        ]);
+        let command = self.command(1, 1);
+        traced.arg(&trace).arg(command.get_program());
+        traced.args(command.get_args()).arg(&results);
+        traced.current_dir(self.folder.path());
+        traced.env("RUNNER_CACHE", self.path("cache"));
+        let is_traced = traced.status().is_ok_and(|status| status.success());
+        fs_err::remove_dir_all(results).expect("results can go");
+        let trace = fs_err::read_to_string(trace).ok()?;
+        // A call that another thread interrupts has two lines.
+        let is_call = |line: &&str| line.contains("sync(") && !line.contains("resumed");
+        is_traced.then(|| trace.lines().filter(is_call).count())
+    }
+
     /// How long `runner --version` takes.
     pub(crate) fn time_version() -> Duration {
         time(Command::new(PROGRAM).arg("--version").stdout(Stdio::null()))

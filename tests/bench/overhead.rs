@@ -112,6 +112,10 @@ fn startup(bench: &mut Bench) {
     figure("runner --version", of(|pair| pair.0), "ms");
     figure("runner exec", of(|pair| pair.1), "ms");
     bench.bounded("  difference", of(|pair| pair.1 - pair.0), "ms", 40.0);
+    match bench.lists.count_syncs() {
+        Some(syncs) => bench.bounded("  syncs, in a root with other runs", syncs as f64, "", 14.0),
+        None => println!("  without `strace` nobody counts the syncs"),
+    }
 }
 
 /// Whether a trial costs the same in long runs as in short ones, and what the longest holds in memory.

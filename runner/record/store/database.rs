@@ -39,6 +39,8 @@ const MIGRATIONS: [&str; 4] = [
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the owner of a run does, who keeps rows or a person waiting meanwhile.
 const SHORT_PATIENCE: Duration = Duration::from_millis(100);
+/// Bytes of its log from which on a close brings it into the database: as much as is read in a part of a millisecond.
+const LONG_LOG: u64 = 256 * 1024;
 
 /// Why `runner.db` cannot be used. Never fatal.
 #[derive(Debug, Error)]
@@ -92,19 +94,35 @@ impl Database {
         Self::open_with(path, PATIENCE)
     }
 
+    /// Opens the database for somebody who compares it with what there is, which is soon done.
+    pub(in crate::record) fn open_to_compare(path: &Path) -> Result<Self, DatabaseError> {
+        let database = Self::open(path)?;
+        match database.has_long_log() {
+            true => Ok(database),
+            false => database.without_checkpoint(),
+        }
+    }
+
     /// Opens the database for the owner of a run, whom nothing may keep from ending in time.
     pub(in crate::record) fn open_in_haste(path: &Path) -> Result<Self, DatabaseError> {
-        let database = Self::open_with(path, SHORT_PATIENCE)?;
-        // A checkpoint waits for the disk several times; this close leaves it to whichever commit finds the log long.
-        let without_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-        database
+        Self::open_with(path, SHORT_PATIENCE)?.without_checkpoint()
+    }
+
+    /// Lets the close leave what is in the log to whichever close or commit finds that long. A checkpoint waits for the disk
+    /// several times, as does the first commit after it.
+    fn without_checkpoint(self) -> Result<Self, DatabaseError> {
+        let set = self
             .connection
-            .set_db_config(without_checkpoint, true)
-            .map_err(|source| DatabaseError::Sqlite {
-                path: path.to_owned(),
-                source,
-            })?;
-        Ok(database)
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        set.map_err(|source| self.wrap(source))?;
+        Ok(self)
+    }
+
+    /// Tells whether whoever opens the database next, and alone, would have much to read in its log.
+    fn has_long_log(&self) -> bool {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        fs_err::metadata(log).is_ok_and(|log| log.len() > LONG_LOG)
     }
 
     fn open_with(path: &Path, patience: Duration) -> Result<Self, DatabaseError> {
@@ -336,7 +354,7 @@ fn unreadable(column: usize) -> rusqlite::Error {
 mod tests {
     use rusqlite::{Connection, params};
 
-    use super::{PATIENCE, configure, migrate};
+    use super::{Database, PATIENCE, configure, migrate};
     use crate::{
         model::RunStatus,
         record::{
@@ -364,6 +382,23 @@ mod tests {
                 params![rerun, is_forced],
             )
             .unwrap();
+    }
+
+    #[test]
+    fn a_close_brings_the_log_into_the_database_only_where_it_is_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runner.db");
+        let log = || fs_err::metadata(folder.path().join("runner.db-wal")).map(|log| log.len());
+        let database = Database::open_to_compare(&path).unwrap();
+        drop(database);
+        assert!(log().unwrap() > 0);
+        let database = Database::open_to_compare(&path).unwrap();
+        let long = "CREATE TABLE long (x); INSERT INTO long VALUES (zeroblob(300000))";
+        database.connection.execute_batch(long).unwrap();
+        drop(database);
+        assert!(log().unwrap() > 300_000);
+        drop(Database::open_to_compare(&path).unwrap());
+        log().unwrap_err();
     }
 
     /// Ways from creation to each status.

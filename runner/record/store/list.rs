@@ -122,7 +122,7 @@ impl Store {
 
     /// Opens `runner.db` and reads what it knows.
     fn read_database(&self) -> Result<(Database, Known), DatabaseError> {
-        let database = Database::open(&self.root.database())?;
+        let database = Database::open_to_compare(&self.root.database())?;
         let known = database.known(self.root.path())?;
         Ok((database, known))
     }
