@@ -25,7 +25,7 @@ const SUGGESTIONS: [(&[&str], &str); 10] = [
         "`runner list` lists runs, and `runner show` shows one",
     ),
     (
-        &["report", "results", "summary", "inspect"],
+        &["results", "summary", "inspect"],
         "`runner show` shows what a run came to",
     ),
     (
@@ -105,7 +105,7 @@ mod tests {
             ("new", "`runner plugin new DIR`"),
             ("ls", "`runner list`"),
             ("status", "`runner show`"),
-            ("report", "`runner show`"),
+            ("results", "`runner show`"),
             ("rm", "deletes nothing without `--no-dry-run`"),
         ] {
             let told = told(&[word, "x.toml"]);
