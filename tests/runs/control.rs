@@ -295,18 +295,22 @@ fn a_second_signal_waits_for_no_grace() {
 #[test]
 fn a_third_signal_ends_the_process_where_it_is() {
     // Guests that cannot be interrupted, and so keep the second signal from being answered at once.
-    let runner = Runner::hostile(&trials(2, r#"{ do = "fill-memory" }"#));
-    let mut live = runner.start(&["--grace", "10m"]);
-    live.wait_for(|event| event["running"].as_u64() > Some(0));
-    for signal in [Signal::INT, Signal::TERM] {
-        live.signal(signal);
-        live.wait_for(|event| event["event"] == "stopping");
-    }
-    let (ran, took) = live.end_by(Signal::HUP);
-    assert!(took < BOUND, "{took:?}");
-    assert_eq!(runner.list(&[])[0]["status"], "incomplete");
+    let ends_by_the_third = || {
+        let runner = Runner::hostile(&trials(2, r#"{ do = "fill-memory" }"#));
+        let mut live = runner.start(&["--grace", "10m"]);
+        live.wait_for(|event| event["running"].as_u64() > Some(0));
+        for signal in [Signal::INT, Signal::TERM] {
+            live.signal(signal);
+            live.wait_for(|event| event["event"] == "stopping");
+        }
+        let (ran, took) = live.end_by(Signal::HUP);
+        assert!(took < BOUND, "{took:?}");
+        assert_eq!(runner.list(&[])[0]["status"], "incomplete");
+        assert!(matches!(ran.code, Some(129 | 130 | 143)), "{ran:?}");
+        ran.code == Some(129)
+    };
     // On a busy machine the second signal is answered first.
-    assert!(matches!(ran.code, Some(129 | 143)), "{ran:?}");
+    assert!((0..10).any(|_| ends_by_the_third()));
 }
 
 #[test]
