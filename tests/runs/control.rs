@@ -376,14 +376,15 @@ fn who_asked_and_why_is_in_the_rows_the_history_and_the_manifest() {
 
 #[test]
 fn a_run_whose_time_is_up_says_what_has_set_it() {
+    // Long enough for a busy machine to make providers ready: a run whose time is up before has no trial to tell it of.
     let scenario = format!(
-        "timeout_minutes = 0.02\n{}",
+        "timeout_minutes = 0.06\n{}",
         trials(2, r#"{ do = "loop" }"#)
     );
     let runner = Runner::hostile(&scenario);
     let limits = [
-        (&[][..], "`timeout_minutes = 0.02` of the scenario"),
-        (&["--timeout-minutes", "0.01"], "`--timeout-minutes 0.01`"),
+        (&[][..], "`timeout_minutes = 0.06` of the scenario"),
+        (&["--timeout-minutes", "0.05"], "`--timeout-minutes 0.05`"),
     ];
     for (args, limit) in limits {
         let says = format!("the run's time is up: {limit}");
