@@ -50,7 +50,8 @@ fn format(args: &ReportArgs) -> Result<ReportFormat, Error> {
         return Ok(ReportFormat::Markdown);
     };
     let extension = file.extension().and_then(OsStr::to_str);
-    extension.and_then(ReportFormat::of_extension).ok_or_else(|| {
+    let extension = extension.map(str::to_ascii_lowercase);
+    extension.as_deref().and_then(ReportFormat::of_extension).ok_or_else(|| {
         Error::usage(miette!(
             help = "name it `.html`, `.xml`, `.md`, `.csv` or `.jsonl`, or add `--html`, `--junit`, `--markdown`, `--csv` or `--jsonl`",
             "the name of `{}` does not tell the form of the report",

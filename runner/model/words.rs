@@ -1,5 +1,7 @@
 //! Numbers and names in sentences.
 
+use std::time::Duration;
+
 /// A count with its thousands apart: `12 345`.
 pub fn count(count: u64) -> String {
     let digits = count.to_string();
@@ -11,6 +13,25 @@ pub fn count(count: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A duration with three significant digits at most: `48 µs`, `1.24 s`, `3 m 20 s`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 1e-3 {
+        return format!("{} µs", duration.as_micros());
+    }
+    if seconds < 1.0 {
+        return format!("{} ms", digits(seconds * 1e3));
+    }
+    if seconds < 60.0 {
+        return format!("{} s", digits(seconds));
+    }
+    let minutes = duration.as_secs() / 60;
+    if minutes < 60 {
+        return format!("{minutes} m {} s", duration.as_secs() % 60);
+    }
+    format!("{} h {} m", minutes / 60, minutes % 60)
 }
 
 /// `1 trial`, `2 trials`.
@@ -26,4 +47,49 @@ pub fn quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Three significant digits, without needless zeros.
+fn digits(value: f64) -> String {
+    let decimals = match value {
+        value if value >= 100.0 => 0,
+        value if value >= 10.0 => 1,
+        _ => 2,
+    };
+    let text = format!("{value:.decimals$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').into(),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::duration;
+
+    #[test]
+    fn durations_are_short() {
+        let shown = [
+            0,
+            48,
+            999,
+            1_240,
+            52_600,
+            999_999,
+            1_240_000,
+            12_000_000,
+            200_000_000,
+            7_500_000_000,
+        ]
+        .map(|micros| duration(Duration::from_micros(micros)));
+        assert_eq!(
+            shown,
+            [
+                "0 µs", "48 µs", "999 µs", "1.24 ms", "52.6 ms", "1000 ms", "1.24 s", "12 s",
+                "3 m 20 s", "2 h 5 m"
+            ]
+        );
+    }
 }

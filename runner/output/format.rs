@@ -1,6 +1,6 @@
 //! Numbers, times and states as people read them.
 
-use std::{borrow::Cow, path::Path, time::Duration};
+use std::{borrow::Cow, path::Path};
 
 use bytesize::ByteSize;
 use jiff::{Timestamp, tz::TimeZone};
@@ -9,29 +9,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::{self, Counts, Outcome};
-pub(super) use crate::model::{count, plural, quoted, steers, visible};
+pub(super) use crate::model::{count, duration, plural, quoted, steers, visible};
 
 /// The longest document that is laid out: of a deep value the indentation alone is a hundred times as long as the value.
 pub(super) const MAX_LAID_OUT_BYTES: usize = 8 * 1024 * 1024;
-
-/// A duration with three significant digits at most: `48 µs`, `1.24 s`, `3 m 20 s`.
-pub(super) fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 1e-3 {
-        return format!("{} µs", duration.as_micros());
-    }
-    if seconds < 1.0 {
-        return format!("{} ms", digits(seconds * 1e3));
-    }
-    if seconds < 60.0 {
-        return format!("{} s", digits(seconds));
-    }
-    let minutes = duration.as_secs() / 60;
-    if minutes < 60 {
-        return format!("{minutes} m {} s", duration.as_secs() % 60);
-    }
-    format!("{} h {} m", minutes / 60, minutes % 60)
-}
 
 /// The counts that are not 0: `2 passed, 1 error`.
 pub(super) fn counted(counts: Counts) -> String {
@@ -141,27 +122,11 @@ fn is_our_style(code: &str) -> bool {
     )
 }
 
-/// Three significant digits, without needless zeros.
-fn digits(value: f64) -> String {
-    let decimals = match value {
-        value if value >= 100.0 => 0,
-        value if value >= 10.0 => 1,
-        _ => 2,
-    };
-    let text = format!("{value:.decimals$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').into(),
-        false => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::{Value, json};
 
-    use super::{count, duration, pretty, visible_but_styles};
+    use super::{count, pretty, visible_but_styles};
 
     #[test]
     fn what_is_too_large_to_be_read_is_on_one_line() {
@@ -189,30 +154,6 @@ mod tests {
         ] {
             assert_eq!(visible_but_styles(text), shown);
         }
-    }
-
-    #[test]
-    fn durations_are_short() {
-        let shown = [
-            0,
-            48,
-            999,
-            1_240,
-            52_600,
-            999_999,
-            1_240_000,
-            12_000_000,
-            200_000_000,
-            7_500_000_000,
-        ]
-        .map(|micros| duration(Duration::from_micros(micros)));
-        assert_eq!(
-            shown,
-            [
-                "0 µs", "48 µs", "999 µs", "1.24 ms", "52.6 ms", "1000 ms", "1.24 s", "12 s",
-                "3 m 20 s", "2 h 5 m"
-            ]
-        );
     }
 
     #[test]

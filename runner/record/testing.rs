@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use super::{
     Blob, BlobSource, Claim, ClaimError, End, Entry, Finished, Manifest, NewRun, NewRunProvider,
-    NewRunScenario, NextSession, Opening, Recorder, Rerun, RunReader, State, Store, Written,
+    NewRunScenario, NextSession, Opening, Recorder, Rerun, RunEntry, RunFilter, RunReader, State,
+    Store, Written,
 };
 use crate::model::{
     Actor, Attempt, Check, CheckVerdict, Counts, Digest, Fingerprint, Grants, Limits, Outcome,
@@ -21,6 +22,14 @@ use crate::model::{
 pub(super) const NOW: &str = "2026-11-20T04:39:12.123Z";
 
 pub(crate) fn ignore(_: Written) {}
+
+/// The runs of the results root `root`, all of which can be read.
+pub(super) fn list(root: &Path) -> Vec<RunEntry> {
+    let list = Store::existing(root).unwrap().runs(&RunFilter::default());
+    let list = list.unwrap();
+    assert!(list.unreadable.is_empty(), "{:?}", list.unreadable);
+    list.runs
+}
 
 pub(crate) fn new_run(planned: u64) -> NewRun {
     let plugin = bytes::Bytes::from_static(b"plugin");

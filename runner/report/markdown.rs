@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::words::{millis, outcome_words, percent};
+use super::words::{duration_or_dash, millis, outcome_words, percent};
 use crate::{
     model::{Outcome, count, plural},
     view::{ReportTrial, RunReport, TrialEvidence},
@@ -44,9 +44,6 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
     for provider in &head.providers {
         let counts = &provider.summary.counts;
         let rate = provider.pass_rate.zip(provider.pass_rate_interval);
-        let duration = |duration: Option<std::time::Duration>| {
-            duration.map_or_else(|| "–".to_owned(), |it| millis(it.as_secs_f64() * 1e3))
-        };
         writeln!(
             to,
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -61,8 +58,8 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
                 || "–".to_owned(),
                 |(rate, interval)| percent(rate, interval)
             ),
-            duration(provider.summary.p50),
-            duration(provider.summary.p95),
+            duration_or_dash(provider.summary.p50),
+            duration_or_dash(provider.summary.p95),
         )?;
     }
 

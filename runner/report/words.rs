@@ -1,7 +1,9 @@
 //! How reports say what a run and a trial came to.
 
+use std::time::Duration;
+
 use crate::{
-    model::{Outcome, RunStatus, Verdict},
+    model::{self, Outcome, RunStatus, Verdict, duration},
     view::{ReportTrial, RunReport},
 };
 
@@ -32,11 +34,13 @@ pub(super) fn percent(rate: f64, (least, most): (f64, f64)) -> String {
 
 /// Milliseconds as people read them.
 pub(super) fn millis(millis: f64) -> String {
-    match millis {
-        millis if millis < 1.0 => format!("{:.0} µs", millis * 1e3),
-        millis if millis < 1_000.0 => format!("{millis:.3} ms"),
-        millis => format!("{:.3} s", millis / 1e3),
-    }
+    // A row may have been changed by hand.
+    Duration::try_from_secs_f64(millis / 1e3).map_or_else(|_| millis.to_string(), duration)
+}
+
+/// A duration that may be missing.
+pub(super) fn duration_or_dash(duration: Option<Duration>) -> String {
+    duration.map_or_else(|| "–".to_owned(), model::duration)
 }
 
 /// The word for what a trial came to; `none` if nothing has settled it.

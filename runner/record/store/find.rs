@@ -148,19 +148,11 @@ fn listed(introduction: &str, candidates: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::Store;
-    use crate::record::{FindError, RunEntry, store::list::RunFilter, testing::finished_run};
-
-    fn list(root: &Path) -> Vec<RunEntry> {
-        let list = Store::existing(root)
-            .unwrap()
-            .runs(&RunFilter::default())
-            .unwrap();
-        assert!(list.unreadable.is_empty(), "{:?}", list.unreadable);
-        list.runs
-    }
+    use crate::record::{
+        FindError,
+        testing::{finished_run, list},
+    };
 
     #[test]
     fn a_run_is_found_by_id_part_path_and_latest() {

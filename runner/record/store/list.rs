@@ -156,25 +156,11 @@ impl Runs {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::{RunFilter, Store};
     use crate::{
         model::{Counts, Outcome, Reason, RunStatus, Verdict},
-        record::{
-            RunEntry,
-            testing::{end, entry, finished_run, ignore, new_run},
-        },
+        record::testing::{end, entry, finished_run, ignore, list, new_run},
     };
-
-    fn list(root: &Path) -> Vec<RunEntry> {
-        let list = Store::existing(root)
-            .unwrap()
-            .runs(&RunFilter::default())
-            .unwrap();
-        assert!(list.unreadable.is_empty(), "{:?}", list.unreadable);
-        list.runs
-    }
 
     #[test]
     fn a_live_run_is_running_and_counts_its_rows() {

@@ -86,16 +86,7 @@ mod tests {
     use std::path::Path;
 
     use super::Store;
-    use crate::record::{RecordError, RunEntry, store::list::RunFilter};
-
-    fn list(root: &Path) -> Vec<RunEntry> {
-        let list = Store::existing(root)
-            .unwrap()
-            .runs(&RunFilter::default())
-            .unwrap();
-        assert!(list.unreadable.is_empty(), "{:?}", list.unreadable);
-        list.runs
-    }
+    use crate::record::{RecordError, testing::list};
 
     #[test]
     fn a_root_that_cannot_be_used_is_named_with_its_reason() {

@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-use super::words::{millis, outcome_words, percent};
+use super::words::{duration_or_dash, millis, outcome_words, percent};
 use crate::{
     model::{count, plural},
     view::{ProviderResult, RunReport},
@@ -121,9 +121,6 @@ fn line(provider: &ProviderResult, took: &[f64], has_metrics: bool) -> Markup {
     let summary = &provider.summary;
     let counts = &summary.counts;
     let rate = provider.pass_rate.zip(provider.pass_rate_interval);
-    let as_text = |duration: Option<std::time::Duration>| {
-        duration.map_or_else(|| "–".to_owned(), |it| millis(it.as_secs_f64() * 1e3))
-    };
     html! {
         tr {
             th scope="row" { (summary.provider) }
@@ -131,9 +128,9 @@ fn line(provider: &ProviderResult, took: &[f64], has_metrics: bool) -> Markup {
                 td class="n" { (crate::model::count(count)) }
             }
             td class="n" { @if let Some((rate, interval)) = rate { (percent(rate, interval)) } @else { "–" } }
-            td class="n" { (as_text(summary.p50)) }
-            td class="n" { (as_text(summary.p95)) }
-            td class="n" { (as_text(Some(summary.max))) }
+            td class="n" { (duration_or_dash(summary.p50)) }
+            td class="n" { (duration_or_dash(summary.p95)) }
+            td class="n" { (duration_or_dash(Some(summary.max))) }
             td { (histogram(took)) }
             @if has_metrics { td { @for metric in &provider.metrics {
                 (metric.name) " " (metric.sum) @if let Some(unit) = &metric.unit { " " (unit) } br;
