@@ -55,7 +55,7 @@ impl Process {
 }
 
 /// Does the work of a child process, if `arguments` are those of one: plugins are compiled, and schemas evaluated, in
-/// children of the program that limit themselves before they read anything.
+/// children of the program that limit themselves before they read anything, and attempts are made in workers.
 ///
 /// The children are started from [`Host::program`], and by the program's own name for it, so a program that embeds the
 /// runner calls this first of all in its `main`, before it starts a thread, and exits with the code that comes back.
@@ -67,6 +67,7 @@ pub fn serve_child(arguments: &[OsString]) -> Option<ExitCode> {
         plugin::COMPILE_ARGUMENT => Some(plugin::compile_child(rest)),
         plugin::LOAD_ARGUMENT => Some(plugin::load_child(rest)),
         run::SCHEMA_ARGUMENT => Some(run::schema_child()),
+        run::WORKER_ARGUMENT => Some(run::worker_child()),
         _ => None,
     }
 }

@@ -1,6 +1,8 @@
 //! The use cases as a program calls them that embeds the runner: no command line, no screen, no signals.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -81,6 +83,33 @@ fn request(runner: &Runner) -> Start {
 
 fn results(runner: &Runner) -> PathBuf {
     runner.path("results")
+}
+
+/// A program that is the runner, but for its workers, which end at once.
+fn without_workers(runner: &Runner) -> PathBuf {
+    let program = env!("CARGO_BIN_EXE_runner");
+    let script = format!("#!/bin/sh\n[ \"$1\" = __worker ] && exit 3\nexec '{program}' \"$@\"\n");
+    runner.write("no-workers.sh", script);
+    let path = runner.path("no-workers.sh");
+    fs_err::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn where_no_worker_can_be_started_the_runner_makes_the_attempts() {
+    let runner = Runner::hostile(TWO);
+    let mut request = request(&runner);
+    request.overrides.workers = Some(2);
+    for program in [without_workers(&runner), runner.path("no such program")] {
+        let host = Host {
+            program,
+            ..host(&runner)
+        };
+        let mut seen = Seen::default();
+        let conclusion = runner::start(&request, &host, &mut seen).unwrap();
+        assert_eq!(conclusion.status, RunStatus::Completed);
+        assert_eq!((conclusion.counts.passed, conclusion.counts.failed), (1, 1));
+    }
 }
 
 #[test]

@@ -222,6 +222,7 @@ fn nothing_is_stored_or_compared_as_debug_shows_it() {
         "runner/plugin/call/instance.rs",
         "runner/record/failpoint/shadow.rs",
         "runner/record/reading/state.rs",
+        "runner/run/workers/lines.rs",
         "runner/scenario/records.rs",
         "runner/session/session_log.rs",
     ];

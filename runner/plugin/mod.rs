@@ -60,5 +60,9 @@ pub use linked::{Compiled, Plugin};
 pub use listener::{Heard, Listener};
 pub use memory::most_of_the_memory;
 pub use net::network::Network;
-pub use sandbox::contain::panic_text;
+pub use sandbox::{
+    artifacts::unkept,
+    contain::panic_text,
+    spool::{Extents, Spool, Spooled},
+};
 pub use secrets::Secrets;

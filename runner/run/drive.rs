@@ -8,9 +8,9 @@ use super::{
     clock::Now,
     dispatcher::{Dispatcher, Effects, SessionMessage, Turn},
     event::Event,
-    local::Pool,
     seam::{ExecutorId, FromExecutors, ToExecutor},
     session_end::SessionEnd,
+    workers::{Crew, CrewEvent},
 };
 use crate::{
     plugin::clock,
@@ -22,7 +22,7 @@ const BATCH_WINDOW: Duration = Duration::from_millis(1);
 
 /// What the dispatcher's decisions reach.
 pub(super) struct LiveEffects<'a> {
-    pub(super) pool: Pool,
+    pub(super) crew: Crew<'a>,
     pub(super) recorder: &'a mut Recorder,
     pub(super) observe: &'a mut dyn FnMut(Event<'_>),
 }
@@ -31,15 +31,16 @@ pub(super) struct LiveEffects<'a> {
 pub(super) struct Inboxes<'a> {
     pub(super) session: &'a mut UnboundedReceiver<SessionMessage>,
     pub(super) executors: UnboundedReceiver<FromExecutors>,
+    pub(super) crew: UnboundedReceiver<CrewEvent>,
 }
 
 impl Effects for LiveEffects<'_> {
-    fn send(&mut self, _: ExecutorId, message: ToExecutor) {
-        // There is but one.
-        self.pool.take(message);
+    fn send(&mut self, who: ExecutorId, message: ToExecutor) {
+        self.crew.send(who, message);
     }
 
     fn record(&mut self, entries: Vec<Entry>) {
+        self.crew.made(entries.len());
         self.recorder.record(entries);
     }
 
@@ -84,12 +85,29 @@ impl Inboxes<'_> {
             biased;
             Some(message) = self.session.recv() => dispatcher.receive(Now::read(), message),
             Some(message) = self.executors.recv() => dispatcher.receive_from_executor(Now::read(), message),
+            Some(event) = self.crew.recv() => self.hear(dispatcher, event),
             () = clock::sleep_until(until) => return,
         }
         let now = Now::read();
         while let Ok(message) = self.session.try_recv() {
             dispatcher.receive(now, message);
         }
+        self.hear_executors(dispatcher, now);
+        while let Ok(event) = self.crew.try_recv() {
+            self.hear(dispatcher, event);
+        }
+    }
+
+    /// Lets the crew have what happened to it, after what its executors have said before.
+    fn hear(&mut self, dispatcher: &mut Dispatcher<LiveEffects<'_>>, event: CrewEvent) {
+        let now = Now::read();
+        self.hear_executors(dispatcher, now);
+        for message in dispatcher.out.crew.take(event) {
+            dispatcher.receive_from_executor(now, message);
+        }
+    }
+
+    fn hear_executors(&mut self, dispatcher: &mut Dispatcher<LiveEffects<'_>>, now: Now) {
         while let Ok(message) = self.executors.try_recv() {
             dispatcher.receive_from_executor(now, message);
         }

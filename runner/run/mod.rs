@@ -20,6 +20,7 @@ pub mod seam;
 mod session_end;
 mod start;
 mod stop;
+mod workers;
 
 pub use attempt::{NotEnough, Rehearsal, Rehearsed, StoredEvidence};
 pub use clock::wall_clock;
@@ -42,3 +43,4 @@ pub use start::{Session, run};
 pub use stop::{
     Cause, Overdue, OverdueAction, StopRequest, StopSignals, Watchdog, WatchdogSettings,
 };
+pub use workers::{WORKER_ARGUMENT, WorkerHost, worker_child};

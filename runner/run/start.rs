@@ -21,6 +21,7 @@ use super::{
     seam::{Capacity, FromExecutors},
     session_end::SessionEnd,
     stop::{Cause, StopRequest},
+    workers::{Crew, CrewEvent, CrewParts, WorkerHost, Workers},
 };
 use crate::{
     model::{Reason, Stage},
@@ -44,6 +45,8 @@ pub struct Session<'a> {
     pub interrupt: Interrupt,
     /// Under which folder attempts have theirs.
     pub scratch_root: PathBuf,
+    /// What workers are started with.
+    pub workers: WorkerHost,
     /// Sees what happens.
     pub observe: &'a mut dyn FnMut(Event<'_>),
 }
@@ -83,7 +86,9 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
 
     let fingerprints = Fingerprints::new(&plan.providers, plan.options());
     let (sender, executors) = mpsc::unbounded_channel();
-    let pool = start_pool(plan, providers, &session, sender);
+    let (events, crew_inbox) = mpsc::unbounded_channel();
+    let parts = crew_parts(plan, providers, &session, sender, events);
+    let (crew, joined) = Crew::begin(parts);
     let parts = DispatcherParts {
         rules: Rules {
             fail_fast: plan.fail_fast(),
@@ -96,7 +101,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
         suspects,
         fingerprint: Box::new(move |provider, test| fingerprints.of(provider, test)),
         out: LiveEffects {
-            pool,
+            crew,
             recorder: session.recorder,
             observe: session.observe,
         },
@@ -104,17 +109,25 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
     let inboxes = Inboxes {
         session: &mut session.inbox,
         executors,
+        crew: crew_inbox,
     };
-    Ok(drive(Dispatcher::begin(parts, Now::read()), inboxes).await)
+    let now = Now::read();
+    let mut dispatcher = Dispatcher::begin(parts, now);
+    for message in joined {
+        dispatcher.receive_from_executor(now, message);
+    }
+    Ok(drive(dispatcher, inboxes).await)
 }
 
-fn start_pool(
-    plan: &Plan,
+fn crew_parts<'a>(
+    plan: &'a Plan,
     providers: Vec<Option<ReadyProvider>>,
     session: &Session<'_>,
     dispatcher: UnboundedSender<FromExecutors>,
-) -> Pool {
+    events: UnboundedSender<CrewEvent>,
+) -> CrewParts<'a> {
     let content = session.recorder.content();
+    let counts = session.history.state.counts();
     let executor = Executor {
         providers,
         seed: plan.options().seed(),
@@ -131,9 +144,27 @@ fn start_pool(
         guests: session.guests.clone(),
         interrupt: session.interrupt.clone(),
         in_flight: session.recorder.inflight(),
-        dispatcher,
+        dispatcher: dispatcher.clone(),
+        closed: {
+            let events = events.clone();
+            // Without a driver there is nobody to hear.
+            Box::new(move |slot| drop(events.send(CrewEvent::Closed(slot))))
+        },
     };
-    Pool::start(capacity, executor, host)
+    CrewParts {
+        pool: Pool::new(executor, host),
+        capacity,
+        pending: counts.planned.saturating_sub(counts.done()),
+        in_flight: session.recorder.inflight(),
+        workers: Workers::of(
+            plan,
+            session.recorder,
+            &session.workers,
+            &session.scratch_root,
+        ),
+        dispatcher,
+        events,
+    }
 }
 
 /// Links the plugins, unless a stop or the run's deadline comes first.

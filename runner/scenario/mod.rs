@@ -4,6 +4,7 @@
 
 mod attachments;
 mod check;
+mod definition;
 mod error;
 mod expect;
 mod expected_error;
@@ -18,6 +19,7 @@ mod grants;
 mod keys;
 mod needs;
 mod normalise;
+mod outline;
 mod provider;
 mod raw;
 mod records;
@@ -55,6 +57,7 @@ pub use fail_fast::FailFast;
 pub use grant_names::{check_mount, variable_error};
 pub use grants::check_variable;
 pub use normalise::normalise;
+pub use outline::SuiteOutline;
 pub use provider::{OutputForm, Protocol, Provider, Rate, Reuse, Stdin};
 pub use run_options::{OptionFlag, RunOption, RunOptions};
 pub use schema::json_schema;

@@ -19,7 +19,9 @@ use serde_json::{Map, Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Attachment, Expect, ExpectedError, ProviderSet, Retries, Test, expect::Schema,
+    Attachment, Expect, ExpectedError, ProviderSet, Retries, Test,
+    definition::{damaged, read_definition},
+    expect::Schema,
     suite_index::SuiteIndex,
 };
 use crate::model::{Digest, TestId};
@@ -27,20 +29,20 @@ use crate::model::{Digest, TestId};
 /// The selected tests of a scenario, resolved and in order. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Suite {
-    inner: Arc<SuiteData>,
+    pub(super) inner: Arc<SuiteData>,
 }
 
 #[derive(Debug)]
-struct SuiteData {
-    file: Arc<File>,
+pub(super) struct SuiteData {
+    pub(super) file: Arc<File>,
     /// Whether it has no name yet, because nobody has stored it.
-    is_new: bool,
-    digest: Digest,
-    index: SuiteIndex,
-    schemas: BTreeMap<Digest, Arc<Schema>>,
-    stored_attachments: BTreeSet<Digest>,
-    attachments: BTreeMap<Digest, PathBuf>,
-    named: BTreeSet<(&'static str, PathBuf)>,
+    pub(super) is_new: bool,
+    pub(super) digest: Digest,
+    pub(super) index: SuiteIndex,
+    pub(super) schemas: BTreeMap<Digest, Arc<Schema>>,
+    pub(super) stored_attachments: BTreeSet<Digest>,
+    pub(super) attachments: BTreeMap<Digest, PathBuf>,
+    pub(super) named: BTreeSet<(&'static str, PathBuf)>,
 }
 
 impl Suite {
@@ -212,13 +214,6 @@ const JUDGEMENT: &[u8] = b"runner-judgement-1\0";
 /// How a line that defines a schema begins. The lines of tests begin with another key.
 const DEFINITION: &str = r#"{"define":"#;
 
-/// A schema that later lines name by its digest.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Definition {
-    pub(super) define: String,
-    pub(super) schema: Value,
-}
-
 /// A test as it stands in the file. The fields are sorted, so that equal tests are equal bytes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TestLine<'a> {
@@ -288,10 +283,8 @@ impl SuiteParts {
     /// Takes one line, with its newline.
     fn take(&mut self, line: &[u8]) -> io::Result<()> {
         if line.starts_with(DEFINITION.as_bytes()) {
-            let definition: Definition = serde_json::from_slice(line)?;
-            let schema = Schema::compile(definition.schema).map_err(io::Error::other)?;
-            let digest = Digest::parse(&definition.define).ok_or_else(|| damaged("a digest"))?;
-            self.define(digest, Arc::new(schema), line);
+            let (digest, schema) = read_definition(line)?;
+            self.define(digest, schema, line);
             return Ok(());
         }
         let TestLine {
@@ -334,6 +327,7 @@ impl SuiteParts {
     /// Takes the line that defines `schema`.
     pub(super) fn define(&mut self, digest: Digest, schema: Arc<Schema>, line: &[u8]) {
         self.schemas.insert(digest, schema);
+        self.index.define(line.len() as u64);
         self.pass(line);
     }
 
@@ -484,13 +478,6 @@ fn read_files(text: &str) -> io::Result<Arc<[Attachment]>> {
         .collect()
 }
 
-fn damaged(what: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("the stored list of tests is damaged: {what} cannot be read"),
-    )
-}
-
-fn out_of_range() -> io::Error {
+pub(super) fn out_of_range() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "there is no such test")
 }

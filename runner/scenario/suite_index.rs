@@ -4,12 +4,14 @@ const BLOCK_TESTS: u64 = 256;
 const BLOCK_BYTES: u64 = 1 << 20;
 
 /// Where blocks of tests begin.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct SuiteIndex {
     pub(super) blocks: Vec<TestBlock>,
     pub(super) bytes: u64,
     pub(super) tests: u64,
     pub(super) trials: u64,
+    /// Where the lines are that define schemas, and how long each is.
+    pub(super) definitions: Vec<(u64, u64)>,
 }
 
 /// Where a block begins: its first byte, and the places of its first test and of that test's first trial.
@@ -21,6 +23,11 @@ pub(super) struct TestBlock {
 }
 
 impl SuiteIndex {
+    /// Takes the next line, which defines a schema and has so many bytes.
+    pub(super) fn define(&mut self, length: u64) {
+        self.definitions.push((self.bytes, length));
+    }
+
     /// Takes the next test, which makes so many trials.
     pub(super) fn add(&mut self, trials: u64) {
         let is_full = self.blocks.last().is_none_or(|block| {

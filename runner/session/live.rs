@@ -15,7 +15,10 @@ use tokio::{
 };
 
 use super::{
-    Begin, Host, Notice, Observe, closing::close, engine::engine_options, log_entries,
+    Begin, Host, Notice, Observe,
+    closing::close,
+    engine::{engine_options, worker_host},
+    log_entries,
     waiting::until,
 };
 use crate::{
@@ -139,6 +142,7 @@ impl<'a> Live<'a> {
                     inbox,
                     interrupt,
                     scratch_root: host.scratch_root.clone(),
+                    workers: worker_host(host, store.root()),
                     observe: &mut |event| {
                         log_entries::goes_on(&event);
                         observe.event(&event);

@@ -6,11 +6,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Host, Resume, Start, engine};
+use super::{
+    Host, Resume, Start,
+    engine::{self, CERTIFICATES},
+};
 use crate::{record, run::Protected};
 
-/// What names the certificates that servers are checked by, instead of the system's.
-const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// Where Cargo and rustup are, and what they read, if no variable says: below the home folder.
 const CARGO: [(&str, &str); 2] = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")];
 

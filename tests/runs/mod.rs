@@ -13,3 +13,4 @@ mod schedule;
 mod selection;
 mod stop;
 mod surroundings;
+mod workers;

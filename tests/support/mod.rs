@@ -12,6 +12,7 @@ pub(crate) mod pages;
 pub(crate) mod peak;
 #[cfg(debug_assertions)]
 pub(crate) mod power;
+pub(crate) mod processes;
 pub(crate) mod random;
 pub(crate) mod runner;
 pub(crate) mod server;

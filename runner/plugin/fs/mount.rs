@@ -62,6 +62,17 @@ impl Mount {
         }
     }
 
+    /// Which folder was found, by the numbers of its device and of itself; `None` before one was.
+    pub fn identity(&self) -> Option<[u64; 2]> {
+        let FolderIdentity { device, inode } = self.identity?;
+        Some([device, inode])
+    }
+
+    /// Takes the folder that another process of the runner has found, and no other, by [`Mount::identity`].
+    pub fn was_found(&mut self, [device, inode]: [u64; 2]) {
+        self.identity = Some(FolderIdentity { device, inode });
+    }
+
     /// The places that decide which folder it is: its own, and all that its path led through.
     pub fn places(&self) -> impl Iterator<Item = &Path> {
         let places = self.places.iter().map(PathBuf::as_path);

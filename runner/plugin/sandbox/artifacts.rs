@@ -169,7 +169,7 @@ impl ArtifactCollector {
 }
 
 /// The error of an attempt whose artifacts the machine could not keep in the folder for temporary files.
-pub(in crate::plugin) fn unkept(folder: &Path, error: &io::Error) -> AttemptError {
+pub fn unkept(folder: &Path, error: &io::Error) -> AttemptError {
     let what = format!("cannot keep artifacts in `{}`: {error}", folder.display());
     let causes = iter::successors(Some(error as &(dyn Error + 'static)), |&error| {
         error.source()

@@ -22,7 +22,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 ///
 /// What is too much for memory goes into a temporary file without a name: of a process that dies nothing is left.
 #[derive(Default)]
-pub(in crate::plugin) struct Spool {
+pub struct Spool {
     /// Where the file is made.
     folder: PathBuf,
     place: Backing,
@@ -41,7 +41,7 @@ enum Backing {
 
 /// Where in a spool the content of one artifact is.
 #[derive(Default)]
-pub(in crate::plugin) struct Extents {
+pub struct Extents {
     parts: Vec<Extent>,
     length: u64,
 }
@@ -67,14 +67,14 @@ struct WritePosition {
 }
 
 /// The content of one artifact, when nothing more is added to its spool.
-pub(in crate::plugin) struct Spooled {
+pub struct Spooled {
     spool: Arc<Spool>,
     parts: Extents,
 }
 
 impl Spool {
     /// An empty one, which makes a file in `folder` once it needs one.
-    pub(in crate::plugin) fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
             place: Backing::Memory(Vec::new()),
@@ -83,16 +83,16 @@ impl Spool {
     }
 
     /// Where a file is made.
-    pub(in crate::plugin) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Adds `bytes` to a content. If that fails, the content and the spool are what they were before.
-    pub(in crate::plugin) fn append(
-        &mut self,
-        content: &mut Extents,
-        bytes: &[u8],
-    ) -> io::Result<()> {
+    /// Adds `bytes` to a content.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file is needed and cannot be written; the content and the spool are what they were before, then.
+    pub fn append(&mut self, content: &mut Extents, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -171,7 +171,8 @@ impl Extents {
 }
 
 impl Spooled {
-    pub(in crate::plugin) fn new(spool: &Arc<Spool>, parts: Extents) -> Self {
+    /// The content of one artifact, of which all was added.
+    pub fn new(spool: &Arc<Spool>, parts: Extents) -> Self {
         Self {
             spool: Arc::clone(spool),
             parts,

@@ -14,7 +14,7 @@ use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
 use super::mark::AttemptKey;
-use crate::record::disk::{modes, regular};
+use crate::record::disk::{layout::RunDir, modes, regular};
 
 /// Ordinal (8 bytes), attempt (4), session (4), little-endian; all zero while nothing is executed.
 const KEY_BYTES: usize = 16;
@@ -57,6 +57,23 @@ impl InFlight {
         })))
     }
 
+    /// Opens the file that the owner of the run in `run_dir` has made for `session`, to note in slots of its own what another
+    /// process executes for it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be opened.
+    pub fn join(run_dir: &Path, session: u32) -> io::Result<Self> {
+        let path = RunDir::new(run_dir).inflight();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        Ok(Self(Arc::new(InFlightFile {
+            file: regular::open_with(&mut options, &path)?,
+            session,
+            is_broken: AtomicBool::new(false),
+        })))
+    }
+
     /// Notes that a slot's executor begins an attempt now.
     pub fn begin(&self, slot: usize, ordinal: u64, number: u32, now: Timestamp) {
         let mut bytes = [0; SLOT_BYTES];
@@ -70,6 +87,14 @@ impl InFlight {
     /// Notes that a slot's executor is idle.
     pub fn end(&self, slot: usize) {
         self.write(slot, &[0; SLOT_BYTES]);
+    }
+
+    /// What a slot's executor has begun and not ended, as far as is noted.
+    pub fn noted(&self, slot: usize) -> Option<AttemptKey> {
+        let mut bytes = [0; KEY_BYTES];
+        let at = (slot * SLOT_BYTES) as u64;
+        self.0.file.file().read_exact_at(&mut bytes, at).ok()?;
+        parse(&bytes, self.0.session)
     }
 
     /// Without these notes a run goes on: all that is lost is who was there when its process died.
@@ -118,7 +143,7 @@ pub(in crate::record) fn clear(path: &Path) -> io::Result<()> {
 
 fn emptied(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.read(true).write(true).create(true).truncate(true);
     regular::open_with(modes::set(&mut options, path), path)
 }
 
@@ -157,10 +182,16 @@ mod tests {
         inflight.begin(0, u64::MAX, u32::MAX, now);
         inflight.begin(1, 5, 2, now);
         inflight.end(1);
+        let joined = InFlight::join(directory.path(), 2).unwrap();
+        joined.begin(4, 9, 1, now);
+        joined.end(4);
+        assert_eq!(inflight.noted(4), None);
 
         let key = |ordinal, number| AttemptKey { ordinal, number };
         assert_eq!(read(&path, 2), [key(7, 1), key(u64::MAX, u32::MAX)]);
         assert_eq!(read(&path, 1), []);
+        assert_eq!(inflight.noted(3), Some(key(7, 1)));
+        assert_eq!((inflight.noted(1), inflight.noted(99_999)), (None, None));
         let underway = |key, begun_at| Underway { key, begun_at };
         assert_eq!(read_underway(&path, 2)[0], underway(key(7, 1), Some(now)));
 

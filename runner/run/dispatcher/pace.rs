@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// How much work lies ready for the executors, so that they never wait for the dispatcher.
-const AHEAD: Duration = Duration::from_millis(4);
+/// How much work lies ready for the executors, so that they never wait for the dispatcher: messages of other processes gather
+/// on both sides, for two milliseconds each.
+const AHEAD: Duration = Duration::from_millis(8);
 /// The most attempts that lie ready with one executor.
 pub(super) const MAX_AHEAD: usize = 512;
 

@@ -7,5 +7,5 @@ mod warm;
 pub use self::executor::fill_argument;
 pub(super) use self::{
     executor::{Executor, Plain, ReadyProvider},
-    pool::{Pool, PoolHost},
+    pool::{POOL, Pool, PoolHost},
 };

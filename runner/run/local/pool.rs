@@ -1,14 +1,12 @@
 //! The local pool: it takes assignments, its executors make the attempts, and what happened goes back.
 //!
-//! It stands behind the dispatcher's seam as one executor with a slot for each of its own.
+//! It stands behind the dispatcher's seam as one executor with a slot for each of its own. Slots are opened and closed while
+//! it works, because those of a run are shared out among its processes.
 
 use std::{
     collections::VecDeque,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -28,18 +26,19 @@ use crate::{
     record::{AttemptKey, InFlight},
     run::{
         clock::wall_clock,
-        seam::{Assignment, Capacity, ExecutorId, FromExecutors, Loss, ToExecutor},
+        seam::{Assignment, ExecutorId, FromExecutors, Loss, ToExecutor},
     },
 };
 
-/// The pool's name. There is one in a session, and it is there first.
-const POOL: ExecutorId = ExecutorId(0);
+/// The pool's name in its process, in which there is no other.
+pub(in crate::run) const POOL: ExecutorId = ExecutorId(0);
 
 /// Executors on the guests' runtime.
 pub(in crate::run) struct Pool {
     shared: Arc<PoolState>,
+    guests: Handle,
     /// Held so that they end with the pool.
-    _executors: JoinSet<()>,
+    executors: JoinSet<()>,
 }
 
 /// What a pool works with.
@@ -53,50 +52,88 @@ pub(in crate::run) struct PoolHost {
     pub(in crate::run) in_flight: InFlight,
     /// Where its messages go.
     pub(in crate::run) dispatcher: UnboundedSender<FromExecutors>,
+    /// Who hears that a slot was closed.
+    pub(in crate::run) closed: Box<dyn Fn(usize) + Send + Sync>,
 }
 
 struct PoolState {
-    queue: Mutex<VecDeque<Task>>,
-    /// Counts the tasks in `queue`.
+    queue: Mutex<Queue>,
+    /// Counts what is in the queue.
     queued: Semaphore,
-    /// How many executors have not left.
-    left: AtomicUsize,
     executor: Executor,
     interrupt: Interrupt,
     in_flight: InFlight,
     dispatcher: UnboundedSender<FromExecutors>,
+    closed: Box<dyn Fn(usize) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    /// How many executors have not left.
+    executors: usize,
+    /// Whether those that are left are the last.
+    is_closing: bool,
+}
+
+/// What an executor does next.
+enum Item {
+    Attempt(Task),
+    /// It leaves, and closes its slot.
+    Leave,
 }
 
 impl Pool {
-    /// Starts an executor for each slot, and joins.
-    pub(in crate::run) fn start(capacity: Capacity, executor: Executor, host: PoolHost) -> Self {
+    /// A pool without slots.
+    pub(in crate::run) fn new(executor: Executor, host: PoolHost) -> Self {
         let PoolHost {
             guests,
             interrupt,
             in_flight,
             dispatcher,
+            closed,
         } = host;
-        let shared = Arc::new(PoolState {
+        let shared = PoolState {
             queue: Mutex::default(),
             queued: Semaphore::new(0),
-            left: AtomicUsize::new(capacity.slots),
             executor,
             interrupt,
             in_flight,
             dispatcher,
-        });
-        shared.send(FromExecutors::Joined {
-            who: POOL,
-            capacity,
-        });
-        let mut executors = JoinSet::new();
-        for slot in 0..capacity.slots {
-            executors.spawn_on(Arc::clone(&shared).execute(slot), &guests);
-        }
+            closed,
+        };
         Self {
-            shared,
-            _executors: executors,
+            shared: Arc::new(shared),
+            guests,
+            executors: JoinSet::new(),
         }
+    }
+
+    /// Opens a slot, by its number among those of the run.
+    pub(in crate::run) fn open(&mut self, slot: usize) {
+        lock(&self.shared.queue).executors += 1;
+        let executor = Arc::clone(&self.shared).execute(slot);
+        self.executors.spawn_on(executor, &self.guests);
+    }
+
+    /// Closes one of the open slots, which is heard of once its executor has ended what it does. The last one is closed when
+    /// nothing lies ready any more, so nothing may be assigned behind that.
+    pub(in crate::run) fn close_one(&self) {
+        let mut queue = lock(&self.shared.queue);
+        let leaving = queue.items.iter();
+        let leaving = leaving.filter(|item| matches!(item, Item::Leave)).count();
+        if leaving + 1 < queue.executors {
+            queue.items.push_front(Item::Leave);
+        } else {
+            queue.items.push_back(Item::Leave);
+        }
+        drop(queue);
+        self.shared.queued.add_permits(1);
+    }
+
+    /// How many attempts lie ready that nobody has begun.
+    pub(in crate::run) fn queued(&self) -> usize {
+        lock(&self.shared.queue).items.len()
     }
 
     /// Takes a message, and has done what it says when this returns. Needs the runtime of the session around it.
@@ -105,8 +142,7 @@ impl Pool {
             ToExecutor::Assign(batch) => self.assign(batch),
             ToExecutor::TakeBack => self.return_queued(),
             ToExecutor::Stop { grace } => self.stop(grace),
-            // Executors end once nothing lies ready for them.
-            ToExecutor::Close => self.shared.queued.close(),
+            ToExecutor::Close => self.shared.close(),
         }
     }
 
@@ -114,22 +150,23 @@ impl Pool {
         let now = Moment::now();
         let count = batch.len();
         let tasks = batch.into_iter();
-        lock(&self.shared.queue).extend(tasks.map(|assignment| Task::arrived(assignment, now)));
+        let tasks = tasks.map(|assignment| Item::Attempt(Task::arrived(assignment, now)));
+        lock(&self.shared.queue).items.extend(tasks);
         self.shared.queued.add_permits(count);
     }
 
     fn return_queued(&self) {
         let mut queue = lock(&self.shared.queue);
+        let (tasks, leaving) = queue
+            .items
+            .drain(..)
+            .partition::<Vec<_>, _>(|item| matches!(item, Item::Attempt(_)));
+        queue.items = leaving.into();
         // An executor that already holds a permit finds nothing.
-        self.shared.queued.forget_permits(queue.len());
-        let attempts: Vec<_> = queue.drain(..).map(|task| task.assignment.key()).collect();
+        self.shared.queued.forget_permits(tasks.len());
         drop(queue);
-        if !attempts.is_empty() {
-            self.shared.send(FromExecutors::Returned {
-                who: POOL,
-                attempts,
-            });
-        }
+        let attempts = tasks.iter().filter_map(Item::key).collect();
+        self.shared.returned(attempts);
     }
 
     fn stop(&self, grace: Duration) {
@@ -148,6 +185,15 @@ impl Pool {
     }
 }
 
+impl Item {
+    fn key(&self) -> Option<AttemptKey> {
+        match self {
+            Self::Attempt(task) => Some(task.assignment.key()),
+            Self::Leave => None,
+        }
+    }
+}
+
 impl PoolState {
     /// Works, and says so if the runner itself fails.
     async fn execute(self: Arc<Self>, slot: usize) {
@@ -159,7 +205,13 @@ impl PoolState {
                 why: Loss::Broken(panic_text(&*panic).to_owned()),
             });
         }
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let is_last = {
+            let mut queue = lock(&self.queue);
+            queue.executors -= 1;
+            queue.is_closing && queue.executors == 0
+        };
+        (self.closed)(slot);
+        if is_last {
             self.send(FromExecutors::Left { who: POOL });
         }
     }
@@ -168,9 +220,13 @@ impl PoolState {
         let mut kept = WarmInstances::new(self.executor.memory_share);
         while let Ok(permit) = self.queued.acquire().await {
             permit.forget();
-            let next = lock(&self.queue).pop_front();
-            // It was taken back.
-            let Some(task) = next else { continue };
+            let next = lock(&self.queue).items.pop_front();
+            let task = match next {
+                Some(Item::Attempt(task)) => task,
+                Some(Item::Leave) => break,
+                // It was taken back.
+                None => continue,
+            };
             let key = task.assignment.key();
             let started_at = wall_clock();
             self.in_flight
@@ -193,6 +249,28 @@ impl PoolState {
             }
         }
         kept.tear_down(&self.interrupt).await;
+    }
+
+    /// Executors end once nothing lies ready for them.
+    fn close(&self) {
+        let mut queue = lock(&self.queue);
+        queue.is_closing = true;
+        let is_empty = queue.executors == 0;
+        drop(queue);
+        self.queued.close();
+        if is_empty {
+            self.send(FromExecutors::Left { who: POOL });
+        }
+    }
+
+    /// Gives back what was not begun.
+    fn returned(&self, attempts: Vec<AttemptKey>) {
+        if !attempts.is_empty() {
+            self.send(FromExecutors::Returned {
+                who: POOL,
+                attempts,
+            });
+        }
     }
 
     fn begun(&self, key: AttemptKey) -> bool {

@@ -94,6 +94,7 @@ impl Plan {
 
     /// Hands every provider the values of its secrets; what has no value in `values` is not there for it.
     pub fn set_secrets(&mut self, values: &BTreeMap<String, String>) {
+        self.secrets.clone_from(values);
         for provider in self.providers.iter_mut().flatten() {
             let grants = &provider.definition.grants;
             provider.secrets = Arc::new(secrets(grants, provider.file.kind, values));

@@ -91,12 +91,18 @@ impl Plan {
 
     /// The memory that attempts wait for; none where all of them can have all that they may.
     pub(in crate::run) fn memory_budget(&self) -> Option<MemoryBudget> {
+        self.is_memory_scarce()
+            .then(|| MemoryBudget::new(self.memory()))
+    }
+
+    /// Tells whether not all attempts that run at once can have all that they may.
+    pub(in crate::run) fn is_memory_scarce(&self) -> bool {
         let limits = self.providers.iter().flatten();
         let largest = limits.map(|provider| provider.limits.memory).max();
         let most = largest
             .unwrap_or_default()
             .saturating_mul(self.jobs() as u64);
-        (most > self.memory()).then(|| MemoryBudget::new(self.memory()))
+        most > self.memory()
     }
 
     /// How many files one attempt may have open for the runner, by the provider that needs most.

@@ -7,6 +7,7 @@ mod error;
 mod fingerprint;
 mod first_recipe;
 mod granted;
+mod handed;
 mod live;
 mod machine;
 mod names;
@@ -24,4 +25,8 @@ pub use self::{
     planned::Plan,
     stored::StoredError,
 };
-pub(super) use self::{fingerprint::Fingerprints, planned::PlannedProvider};
+pub(super) use self::{
+    fingerprint::Fingerprints,
+    handed::HandedPlan,
+    planned::{PlannedProvider, Staffing},
+};

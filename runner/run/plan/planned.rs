@@ -1,6 +1,7 @@
 //! [`Plan`]: a scenario whose plugins are found and whose trials are known; and its [`PlannedProvider`]s.
 
 use std::{
+    collections::BTreeMap,
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -41,6 +42,19 @@ pub struct Plan {
     pub(super) most_jobs: usize,
     pub(super) path: PathBuf,
     pub(super) selection: Selection,
+    /// The values of the secrets that are granted, by name; empty until [`Plan::set_secrets`].
+    pub(super) secrets: BTreeMap<String, String>,
+}
+
+/// Which processes make the attempts of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::run) enum Staffing {
+    /// This one.
+    Own,
+    /// So many workers, from the first attempt on.
+    Workers(usize),
+    /// This one, and so many workers as soon as there is enough to do.
+    OnceItPays(usize),
 }
 
 /// What a plan is put together from.
@@ -71,6 +85,7 @@ impl Plan {
             most_jobs: usize::MAX,
             path: parts.path,
             selection: parts.selection,
+            secrets: BTreeMap::new(),
         })
     }
 
@@ -179,14 +194,45 @@ impl Plan {
         own.or((is_default && !provider.reaches_servers()).then(cores))
     }
 
+    /// Which processes make the attempts.
+    ///
+    /// Each worker has its part of the memory, which the largest attempt must fit into.
+    pub(in crate::run) fn staffing(&self) -> Staffing {
+        let providers = || self.providers.iter().flatten();
+        let largest = providers().map(|provider| provider.limits.memory).max();
+        let fitting = self.memory / largest.unwrap_or_default().max(1);
+        let most = usize::try_from(fitting)
+            .unwrap_or(usize::MAX)
+            .min(self.jobs());
+        let Some(asked) = self.options.workers else {
+            let workers = cores().min(most);
+            // An instance that is kept is not made again for each attempt, which is what workers are quicker at; and to move
+            // to another process it would be torn down.
+            let keeps = providers().any(|provider| provider.definition.reuse.is_some());
+            // Attempts that wait for each other's memory do so in one process.
+            return match workers > 1 && !keeps && !self.is_memory_scarce() {
+                true => Staffing::OnceItPays(workers),
+                false => Staffing::Own,
+            };
+        };
+        match usize::try_from(asked).unwrap_or(usize::MAX).min(most) {
+            0 => Staffing::Own,
+            workers => Staffing::Workers(workers),
+        }
+    }
+
     /// The sandboxes that live at a time, on so many threads: one for each executor and for each instance that it keeps, and
     /// one in which plugins say what they are.
     pub fn pool(&self, threads: usize) -> SandboxPool {
+        self.pool_of(self.jobs(), threads)
+    }
+
+    /// The same for so many of the executors.
+    pub(in crate::run) fn pool_of(&self, executors: usize, threads: usize) -> SandboxPool {
         let providers = || self.providers.iter().flatten();
         let reused = providers().filter(|provider| provider.definition.reuse.is_some());
         let each = 1 + reused.count();
-        let mut pool =
-            SandboxPool::new(self.jobs().saturating_mul(each).saturating_add(1), threads);
+        let mut pool = SandboxPool::new(executors.saturating_mul(each).saturating_add(1), threads);
         for provider in providers() {
             pool.add(&provider.file, &provider.limits);
         }

@@ -140,7 +140,7 @@ fn stored_suite(run: &RunReader) -> Result<Suite, StoredError> {
 }
 
 /// Takes a provider's plugin from the content store; `None` for one without trials.
-fn stored_provider(
+pub(super) fn stored_provider(
     run: &RunReader,
     definition: &Provider,
     ceiling: &Ceiling,

@@ -57,13 +57,7 @@ impl Plan {
                 None => {
                     observe(Event::Linking { provider: id });
                     let start = Moment::now();
-                    // The original may be replaced while others are compiled.
-                    let stored = provider.file.moved_to(blobs(provider.file.sha256));
-                    let linked = match engine.link(&stored, interrupt).await {
-                        // What is stored is damaged, which `runner verify` reports; the original is as good.
-                        Err(LinkError::File(_)) => engine.link(&provider.file, interrupt).await,
-                        linked => linked,
-                    };
+                    let linked = link_stored(provider, engine, interrupt, blobs).await;
                     let took = start.elapsed();
                     observe(Event::Linked { provider: id, took });
                     match linked {
@@ -97,6 +91,36 @@ impl Plan {
         } else {
             Err(ReadyError::Plugins(problems))
         }
+    }
+
+    /// Makes every provider ready in a worker: what another process has found to fit is not checked again.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the provider whose plugin cannot be linked here.
+    pub(in crate::run) async fn link_again(
+        &self,
+        engine: &Engine,
+        interrupt: &Interrupt,
+        blobs: &dyn Fn(Digest) -> PathBuf,
+    ) -> Result<Vec<Option<ReadyProvider>>, (ProviderId, LinkError)> {
+        let mut plugins: HashMap<Digest, Plugin> = HashMap::new();
+        let mut ready = Vec::new();
+        for provider in &self.providers {
+            let Some(provider) = provider else {
+                ready.push(None);
+                continue;
+            };
+            let plugin = match plugins.get(&provider.file.sha256) {
+                Some(plugin) => plugin.clone(),
+                None => link_stored(provider, engine, interrupt, blobs)
+                    .await
+                    .map_err(|error| (provider.definition.id.clone(), error))?,
+            };
+            plugins.insert(provider.file.sha256, plugin.clone());
+            ready.push(Some(make_ready(provider, plugin)));
+        }
+        Ok(ready)
     }
 
     /// Checks the input of every test against the schemas of the plugins it is for.
@@ -149,6 +173,21 @@ impl Plan {
             }
         }
         Ok(())
+    }
+}
+
+async fn link_stored(
+    provider: &PlannedProvider,
+    engine: &Engine,
+    interrupt: &Interrupt,
+    blobs: &dyn Fn(Digest) -> PathBuf,
+) -> Result<Plugin, LinkError> {
+    // The original may be replaced while others are compiled.
+    let stored = provider.file.moved_to(blobs(provider.file.sha256));
+    match engine.link(&stored, interrupt).await {
+        // What is stored is damaged, which `runner verify` reports; the original is as good.
+        Err(LinkError::File(_)) => engine.link(&provider.file, interrupt).await,
+        linked => linked,
     }
 }
 

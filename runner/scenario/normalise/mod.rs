@@ -29,12 +29,13 @@ use super::{
     Retries, Scenario, ScenarioError, Selection, Suite,
     attachments::Attachments,
     check::{self, At, FormError},
+    definition::Definition,
     expect::Schema,
     form::Form,
     globs, keys,
     settings::Settings,
     source::{RecordRefusal, RecordSource, fill_in, id_of, visit_records},
-    suite::{Definition, FileEntry, RetriesEntry, SuiteParts, TestLine},
+    suite::{FileEntry, RetriesEntry, SuiteParts, TestLine},
 };
 use crate::model::{Digest, media_type};
 

@@ -171,6 +171,21 @@ run_options! {
         stored: "jobs",
         decides_results: false,
     }
+    /// How many processes attempts are made in; 0 for the runner's own. Default: one a core, once there is enough to do.
+    workers: u32 as Number {
+        key: None,
+        flag: Some(OptionFlag {
+            long: "workers",
+            short: None,
+            value_name: "N",
+            bare: None,
+            is_repeatable: false,
+            help: WORKERS_HELP,
+            help_of_resume: Some(WORKERS_HELP),
+        }),
+        stored: "workers",
+        decides_results: false,
+    }
     /// What running attempts may hold of memory together. Default: 75 % of the memory there is.
     memory: u64 as Size {
         key: in_run("memory", Form::Size),
@@ -255,6 +270,7 @@ run_options! {
     }
 }
 
+const WORKERS_HELP: &str = "Make attempts in this many processes, which share the jobs; 0 for this one [default: one a core, once there is enough to do]";
 const FAIL_FAST_HELP: &str = "Begin no new trials once this many ended badly: a count, a fraction of the plan such as 0.1, or `off`";
 const GRACE_HELP: &str =
     "On a stop, let guests go on for this long before they are interrupted, such as `2s`";
@@ -340,6 +356,7 @@ mod tests {
         let mut options = RunOptions::default();
         let texts = [
             "3",
+            "2",
             "1GiB",
             "0.02",
             "memory=1MiB",
@@ -363,6 +380,7 @@ mod tests {
             stored,
             json!({
                 "jobs": 3,
+                "workers": 2,
                 "memory": 1_u64 << 30,
                 "timeout_minutes": 0.02,
                 "limits": ["memory=1MiB"],

@@ -1,0 +1,180 @@
+//! [`Hearing`]: what a worker says becomes what its executors say to the dispatcher.
+
+use std::{
+    io, mem,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    held::HeldTrials,
+    wire::{ArtifactHead, Decoder, FromWorker, Garbled, LogLevel, Read, Reported},
+};
+use crate::{
+    model::{Artifact, Attempt, Content as _, Outcome},
+    plugin::{Extents, Spool, Spooled, unkept},
+    run::seam::{ExecutorId, FromExecutors, Loss},
+};
+
+/// What a worker tells whoever has started it.
+#[derive(Debug)]
+pub(in crate::run) enum WorkerNews {
+    /// It can make attempts.
+    Ready,
+    /// It cannot, for this reason.
+    Unready(String),
+    /// It has closed its end of the socket, or said what no worker says.
+    Gone,
+}
+
+/// Hears a worker.
+pub(super) struct Hearing {
+    who: ExecutorId,
+    held: HeldTrials,
+    dispatcher: UnboundedSender<FromExecutors>,
+    scratch_root: PathBuf,
+    pieces: Pieces,
+}
+
+/// The content of the artifacts of an attempt that has yet to come.
+#[derive(Default)]
+struct Pieces {
+    spool: Spool,
+    contents: Vec<Extents>,
+    /// Why some of it could not be kept.
+    lost: Option<io::Error>,
+}
+
+impl Hearing {
+    pub(super) fn new(
+        who: ExecutorId,
+        held: HeldTrials,
+        dispatcher: UnboundedSender<FromExecutors>,
+        scratch_root: &Path,
+    ) -> Self {
+        Self {
+            who,
+            held,
+            dispatcher,
+            scratch_root: scratch_root.to_owned(),
+            pieces: Pieces::default(),
+        }
+    }
+
+    /// Takes a message, and says what of it is not for the dispatcher.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no worker says such a thing.
+    pub(super) fn take(&mut self, frame: &[u8]) -> Read<Option<WorkerNews>> {
+        match FromWorker::decode(frame)? {
+            FromWorker::Ready => return Ok(Some(WorkerNews::Ready)),
+            FromWorker::Unready(reason) => return Ok(Some(WorkerNews::Unready(reason))),
+            FromWorker::Piece(is_next, bytes) => self.take_piece(is_next, bytes)?,
+            FromWorker::Said(said) => self.take_said(said)?,
+            FromWorker::Log(LogLevel::Info, line) => tracing::info!("{line}"),
+            FromWorker::Log(LogLevel::Warn, line) => tracing::warn!("{line}"),
+            FromWorker::Log(LogLevel::Error, line) => tracing::error!("{line}"),
+        }
+        Ok(None)
+    }
+
+    fn take_piece(&mut self, is_next: bool, bytes: &[u8]) -> Read<()> {
+        let Pieces {
+            spool,
+            contents,
+            lost,
+        } = &mut self.pieces;
+        if is_next {
+            if contents.is_empty() {
+                *spool = Spool::new(&self.scratch_root);
+            }
+            contents.push(Extents::default());
+        }
+        let content = contents.last_mut().ok_or(Garbled)?;
+        if lost.is_none() {
+            *lost = spool.append(content, bytes).err();
+        }
+        Ok(())
+    }
+
+    fn take_said(&mut self, mut said: Decoder<'_>) -> Read<()> {
+        let who = self.who;
+        let (mut started, mut reports, mut returned) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut broken, mut has_left) = (None, false);
+        while let Some(one) = FromWorker::said(&mut said, &mut |key| self.held.take(key))? {
+            match one {
+                Reported::Started(key) => started.push(key),
+                Reported::Attempt(attempt, artifacts) => {
+                    let mut attempt = *attempt;
+                    self.add_artifacts(&mut attempt, artifacts)?;
+                    reports.push(attempt);
+                }
+                Reported::Returned(key) => {
+                    self.held.take(key);
+                    returned.push(key);
+                }
+                Reported::Broken(text) => broken = Some(text),
+                Reported::Left => has_left = true,
+            }
+        }
+        let messages = [
+            some(started).map(|attempts| FromExecutors::Started { who, attempts }),
+            some(reports).map(|attempts| FromExecutors::Reports { who, attempts }),
+            some(returned).map(|attempts| FromExecutors::Returned { who, attempts }),
+            broken.map(|text| FromExecutors::Lost {
+                who,
+                attempts: Vec::new(),
+                why: Loss::Broken(text),
+            }),
+            has_left.then_some(FromExecutors::Left { who }),
+        ];
+        for message in messages.into_iter().flatten() {
+            // Without a dispatcher there is nothing left to hear.
+            drop(self.dispatcher.send(message));
+        }
+        Ok(())
+    }
+
+    /// Puts the artifacts whose content has come into their attempt.
+    fn add_artifacts(&mut self, attempt: &mut Attempt, heads: Vec<ArtifactHead>) -> Read<()> {
+        if heads.is_empty() {
+            return Ok(());
+        }
+        let Pieces {
+            spool,
+            contents,
+            lost,
+        } = mem::take(&mut self.pieces);
+        if let Some(error) = lost {
+            // As where a guest's own process cannot keep them.
+            if attempt.outcome != Outcome::Stopped {
+                attempt.outcome = Outcome::Error;
+                attempt.error = Some(unkept(spool.folder(), &error));
+            }
+            return Ok(());
+        }
+        if contents.len() != heads.len() {
+            return Err(Garbled);
+        }
+        let spool = Arc::new(spool);
+        for (head, content) in heads.into_iter().zip(contents) {
+            let content = Spooled::new(&spool, content);
+            if content.size() != head.size {
+                return Err(Garbled);
+            }
+            attempt.artifacts.push(Artifact {
+                name: head.name,
+                media_type: head.media_type,
+                content: Arc::new(content),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}

@@ -1,0 +1,24 @@
+//! Workers: the processes beside the runner's own in which attempts are made.
+//!
+//! A worker is the same program, started with [`WORKER_ARGUMENT`]. It plans what its runner has planned, has executors as that
+//! has, and speaks with it over a socket: assignments go there, reports come back. It decides nothing, writes no row and has
+//! no lock. What maps and unmaps memory is the slower the more cores one process has at work, so each core has its own; and
+//! what ends a worker does not end the run.
+
+mod crew;
+mod hearing;
+mod held;
+mod lines;
+mod process;
+mod saying;
+mod serve;
+mod setup;
+mod socket;
+mod staff;
+mod wire;
+
+pub(super) use self::{
+    crew::{Crew, CrewEvent, CrewParts},
+    staff::Workers,
+};
+pub use self::{process::WORKER_ARGUMENT, serve::worker_child, staff::WorkerHost};
