@@ -83,6 +83,10 @@ mod commands;
 pub mod error;
 #[cfg(not(feature = "internals"))]
 mod error;
+#[cfg(feature = "internals")]
+pub mod filter;
+#[cfg(not(feature = "internals"))]
+mod filter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 #[cfg(feature = "internals")]
@@ -133,6 +137,7 @@ mod view;
 
 // What there is to call, and what is asked and answered there.
 pub use error::{Error, ExitStatus};
+pub use filter::{Filter, FilterError};
 pub use program::{Process, run_program, serve_child};
 pub use record::{
     By, Conclusion, FindError, IllegalTransition, ManifestCounts, Pinned, RecordError, Rerun,
@@ -144,9 +149,9 @@ pub use scenario::{
 };
 pub use session::{
     Begin, Build, Cancel, Cancelling, Exclusivity, Host, NothingLeft, Notice, Observe,
-    PendingTrial, Preview, PreviewedAccess, Resume, SessionLog, Start, Stop, StopAnswer, Stopped,
-    Stopping, Wait, Waiting, block_on, cancel, only_incomplete, only_running, preview_resume,
-    preview_start, resume, start, stop,
+    PendingTrial, Preview, PreviewedAccess, RerunChoice, Resume, SessionLog, Start, Stop,
+    StopAnswer, Stopped, Stopping, Wait, Waiting, block_on, cancel, only_incomplete, only_running,
+    preview_resume, preview_start, resume, start, stop,
 };
 
 // What attempts and runs are said to be.

@@ -9,11 +9,12 @@ use regex::Regex;
 use walkdir::WalkDir;
 
 /// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("model", &[]),
-    ("scenario", &[]),
+    ("filter", &[]),
+    ("scenario", &["filter"]),
     ("plugin", &[]),
-    ("record", &[]),
+    ("record", &["filter"]),
     ("toolchain", &["plugin"]),
     ("judge", &["scenario"]),
     (
@@ -27,6 +28,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
         "session",
         &[
             "error",
+            "filter",
             "plugin",
             "record",
             "run",
@@ -47,12 +49,13 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "view",
         ],
     ),
-    ("cli", &["error", "record", "scenario"]),
+    ("cli", &["error", "filter", "record", "scenario"]),
     (
         "commands",
         &[
             "cli",
             "error",
+            "filter",
             "output",
             "plugin",
             "record",

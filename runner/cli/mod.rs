@@ -13,7 +13,13 @@ use clap::{
     builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser},
 };
 
-use crate::{error::ExitStatus, model::RunStatus, record::Rerun, scenario};
+use crate::{
+    error::{Error, ExitStatus},
+    filter::Filter,
+    model::RunStatus,
+    record::Rerun,
+    scenario,
+};
 
 pub use plugin::{
     BuildArgs, DoctorArgs, InspectArgs, LanguageArg, NewArgs, OutputArg, PluginCommand,
@@ -136,6 +142,12 @@ pub struct ExecArgs {
     /// Leave out tests whose id matches; may be given more than once
     #[arg(long, value_name = "GLOB", help_heading = "Selection")]
     pub exclude: Vec<String>,
+    /// Which trials are meant beside that
+    #[command(flatten, next_help_heading = "Selection")]
+    pub filter: FilterArgs,
+    /// Run only what failed, ended in an error or timed out in this run
+    #[arg(long, value_name = "RUN", help_heading = "Selection")]
+    pub failed_in: Option<String>,
     /// Run each test this often on each provider, whatever the scenario says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Selection")]
     pub repeat: Option<u32>,
@@ -174,6 +186,23 @@ pub struct ExecArgs {
     /// How much is said
     #[command(flatten)]
     pub verbosity: VerbosityArgs,
+}
+
+/// Which trials are meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FilterArgs {
+    /// Only trials that this filter means, such as `test(units/*) & !tag(slow)`
+    #[arg(short = 'E', long = "filter", value_name = "FILTER")]
+    pub text: Option<String>,
+}
+
+/// What `--rerun` says.
+#[derive(Clone, Debug)]
+pub enum RerunArg {
+    /// By how trials ended, or a glob over them.
+    Rule(Rerun),
+    /// The text of a filter.
+    Filter(String),
 }
 
 /// Where secrets come from beside the environment.
@@ -217,9 +246,9 @@ pub struct ResumeArgs {
     /// with `--rerun` or `--accept-changes`, and the only incomplete one without]
     #[arg(long, value_name = "RUN")]
     pub from: Option<String>,
-    /// Run trials again that ended this way: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, or a glob over trials
+    /// Run trials again that ended this way: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, a glob over trials, or a filter such as `outcome(error) & provider(a*)`
     #[arg(long, value_name = "WHICH", value_parser = parse_rerun)]
-    pub rerun: Option<Rerun>,
+    pub rerun: Option<RerunArg>,
     /// Adopt the scenario and the plugins as they are now, and run the trials again that this changes, beside those of `--rerun`
     #[arg(long)]
     pub accept_changes: bool,
@@ -377,6 +406,18 @@ Exit codes:
     )
 }
 
+impl FilterArgs {
+    /// Reads the filter.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is none.
+    pub fn parse(&self) -> Result<Option<Filter>, Error> {
+        let filter = self.text.as_deref().map(Filter::parse).transpose();
+        filter.map_err(Error::usage)
+    }
+}
+
 /// An empty variable names no root.
 fn results_root(root: OsString) -> PathBuf {
     match root.is_empty() {
@@ -403,8 +444,13 @@ fn parse_reason(text: &str) -> Result<String, String> {
     }
 }
 
-fn parse_rerun(text: &str) -> Result<Rerun, String> {
+fn parse_rerun(text: &str) -> Result<RerunArg, String> {
+    if Filter::is_meant_by(text) {
+        // What is wrong with it is said with its place.
+        return Ok(RerunArg::Filter(text.to_owned()));
+    }
     text.parse()
+        .map(RerunArg::Rule)
         .map_err(|error: globset::Error| error.to_string())
 }
 

@@ -9,7 +9,7 @@ use clap::{
 use globset::{Glob, GlobMatcher};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::{ResultsArgs, status_parser, upkeep};
+use super::{FilterArgs, ResultsArgs, status_parser, upkeep};
 use crate::model::{RunStatus, Verdict};
 
 /// The arguments of `runner wait`.
@@ -58,6 +58,9 @@ pub struct ReportArgs {
     /// Which form
     #[command(flatten)]
     pub form: ReportFormArgs,
+    /// Which trials are in it
+    #[command(flatten)]
+    pub filter: FilterArgs,
     /// Write the report to this file, whose name tells the form where no flag does: `.html`, `.xml`, `.md`, `.csv`,
     /// `.jsonl`
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
@@ -135,6 +138,9 @@ pub struct ShowArgs {
     /// Show only trials whose id (`test@provider#repeat`) or test id matches, in full
     #[arg(long, value_name = "GLOB")]
     pub trial: Option<String>,
+    /// Which trials are shown
+    #[command(flatten)]
+    pub filter: FilterArgs,
     /// Show its sessions and every change of its status
     #[arg(long)]
     pub history: bool,

@@ -4,6 +4,7 @@ use super::{Context, detach, screen::SessionScreen};
 use crate::{
     cli::ExecArgs,
     error::{Error, ExitStatus},
+    filter::Filter,
     scenario::Selection,
     session::{self, Build, Exclusivity, Start},
 };
@@ -16,7 +17,7 @@ pub(super) fn exec(args: ExecArgs, context: &Context) -> Result<ExitStatus, Erro
     let host = context.session_host()?;
     let mut screen = SessionScreen::new(args.json, &args.verbosity, context);
     let (is_dry, is_json) = (args.dry_run, args.json);
-    let request = request(args, context.is_detached);
+    let request = request(args, context.is_detached)?;
     if is_dry {
         let preview = session::preview_start(&request, &host, &mut screen)?;
         return context.show_preview(&preview, is_json, false);
@@ -25,7 +26,7 @@ pub(super) fn exec(args: ExecArgs, context: &Context) -> Result<ExitStatus, Erro
     Ok(ExitStatus::of(&conclusion))
 }
 
-fn request(args: ExecArgs, is_detached: bool) -> Start {
+fn request(args: ExecArgs, is_detached: bool) -> Result<Start, Error> {
     let exclusivity = match (args.exclusive, args.wait, is_detached) {
         (false, ..) => Exclusivity::Shared,
         (true, false, _) => Exclusivity::OrNothing,
@@ -33,13 +34,15 @@ fn request(args: ExecArgs, is_detached: bool) -> Start {
         // Nobody sees that it waits.
         (true, true, true) => Exclusivity::WaitLater,
     };
-    Start {
+    let filter = filter(&args)?;
+    Ok(Start {
         scenario: args.scenario,
         selection: Selection {
             tests: args.tests,
             providers: args.providers,
             tags: args.tags,
             exclude: args.exclude,
+            filter,
             repeat: args.repeat,
         },
         overrides: args.options.0,
@@ -51,5 +54,16 @@ fn request(args: ExecArgs, is_detached: bool) -> Start {
         results: args.results.root,
         into: args.into,
         exclusivity,
-    }
+    })
+}
+
+/// What `--filter` and `--failed-in` say together.
+fn filter(args: &ExecArgs) -> Result<Option<Filter>, Error> {
+    let said = args.filter.parse()?;
+    let failed = args.failed_in.as_deref().map(Filter::failed_in);
+    let failed = failed.transpose().map_err(Error::usage)?;
+    Ok(match (said, failed) {
+        (Some(said), Some(failed)) => Some(Filter::both(&said, &failed).map_err(Error::usage)?),
+        (said, failed) => said.or(failed),
+    })
 }

@@ -17,10 +17,11 @@ use crate::{
 pub(super) fn report(args: &ReportArgs, context: &Context) -> Result<ExitStatus, Error> {
     let output = &context.output;
     let format = format(args)?;
+    let filter = args.filter.parse()?;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let dir = Named::or_latest(args.run.as_deref(), context).locate(&store)?;
     let warn = |error: &LineError| output.warn(&error.to_string());
-    let report = session::report(&dir, warn)?;
+    let report = session::report(&dir, filter.as_ref(), warn)?;
     match &args.output {
         Some(file) => write_file(&report, format, file)?,
         None => {

@@ -2,10 +2,11 @@
 
 use super::{Context, naming::Named, screen::SessionScreen};
 use crate::{
-    cli::ResumeArgs,
+    cli::{RerunArg, ResumeArgs},
     error::{Error, ExitStatus},
+    filter::Filter,
     record::RunEntry,
-    session::{self, Resume, Store},
+    session::{self, RerunChoice, Resume, Store},
 };
 
 /// Finds a run that was cut short, and goes on with it.
@@ -17,7 +18,7 @@ pub(super) fn resume(args: ResumeArgs, context: &Context) -> Result<ExitStatus, 
         run,
         overrides: args.options.0,
         secret_files: args.secrets.files,
-        rerun: args.rerun,
+        rerun: args.rerun.map(choice).transpose()?,
         accept_changes: args.accept_changes,
         force: args.force,
     };
@@ -27,6 +28,13 @@ pub(super) fn resume(args: ResumeArgs, context: &Context) -> Result<ExitStatus, 
     }
     let conclusion = session::resume(&request, &host, &mut screen)?;
     Ok(ExitStatus::of(&conclusion))
+}
+
+fn choice(arg: RerunArg) -> Result<RerunChoice, Error> {
+    Ok(match arg {
+        RerunArg::Rule(rerun) => RerunChoice::Rule(rerun),
+        RerunArg::Filter(text) => RerunChoice::Filter(Filter::parse(&text).map_err(Error::usage)?),
+    })
 }
 
 /// Finds the run that is meant.

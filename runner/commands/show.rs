@@ -21,11 +21,14 @@ pub(super) fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Err
         return Ok(ExitStatus::Success);
     }
 
+    let filter = args.filter.parse()?;
+    let is_narrowed = args.trial.is_some() || filter.is_some();
     let request = Show {
         trial: args.trial.clone(),
         only_bad: args.failed,
+        filter,
         // A document has everything, a screen what was asked for.
-        is_everything: args.json && !args.failed && !args.history && args.trial.is_none(),
+        is_everything: args.json && !args.failed && !args.history && !is_narrowed,
     };
     let warn = |error: &LineError| output.warn(&error.to_string());
     let (shown, rows) = session::show(&dir, &request, warn, context.now())?;

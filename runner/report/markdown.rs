@@ -32,6 +32,9 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
         plural(counts.planned, "trial"),
         head.run
     )?;
+    if let Some(filter) = &head.filter {
+        writeln!(to, "Only trials that the filter means: {}\n", cell(filter))?;
+    }
 
     writeln!(
         to,

@@ -1,13 +1,14 @@
 //! Globs over ids, where `*` crosses `/`, and over files, where it does not.
 
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobSet};
 use serde_json::{Map, Value};
 
 use super::settings;
+use crate::filter;
 
 /// Compiles a glob over the ids of tests or providers.
 pub(super) fn over_ids(text: &str) -> Result<Glob, globset::Error> {
-    Glob::new(text)
+    filter::glob(text)
 }
 
 /// Compiles a glob over files.
@@ -19,14 +20,7 @@ pub(super) fn over_files(text: &str) -> Result<Glob, globset::Error> {
 pub(super) fn set<'a>(
     globs: impl Iterator<Item = &'a str>,
 ) -> Result<Option<GlobSet>, globset::Error> {
-    let mut builder = GlobSetBuilder::new();
-    let mut is_empty = true;
-    for glob in globs {
-        builder.add(over_ids(glob)?);
-        is_empty = false;
-    }
-    let set = builder.build()?;
-    Ok((!is_empty).then_some(set))
+    filter::glob_set(globs)
 }
 
 /// The places of the providers that a table's `providers` match: all of them where the key is absent.

@@ -1,23 +1,10 @@
 //! Quantities as people write them: `1h30m`, `64MiB`.
 
-use std::time::Duration;
-
 use bytesize::ByteSize;
-use jiff::SignedDuration;
 use serde_json::Value;
 
-/// The longest duration that a scenario may name: longer ones are slips, and sums of these cannot overflow.
-pub(super) const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
-
-/// Reads a duration such as `200ms`, `10s` or `1h30m`.
-pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
-    let duration: SignedDuration = text.parse().map_err(|_| "is not a duration")?;
-    let duration = Duration::try_from(duration).map_err(|_| "is negative")?;
-    if duration > MAX_DURATION {
-        return Err("is longer than a year");
-    }
-    Ok(duration)
-}
+pub(super) use crate::model::MAX_DURATION;
+pub use crate::model::parse_duration;
 
 /// The largest size that a scenario may name, 1 PiB: larger ones are slips, and sums of these cannot overflow.
 const MAX_SIZE: u64 = 1 << 50;

@@ -1,10 +1,10 @@
 //! [`attempt_logs`]: what guests have said in their attempts.
 
-use globset::Glob;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
 use crate::{
     error::{Error, ExitStatus},
+    filter,
     record::{LineError, RunEntry, RunReader, Said},
     view::{DocumentVersion, SpokenAttempt, SpokenAttempts},
 };
@@ -20,7 +20,7 @@ pub fn attempt_logs(
     glob: &str,
     mut damaged: impl FnMut(&dyn std::error::Error),
 ) -> Result<SpokenAttempts, Error> {
-    let wanted = Glob::new(glob)
+    let wanted = filter::glob(glob)
         .into_diagnostic()
         .wrap_err("the trial is not a valid glob")
         .map_err(Error::usage)?

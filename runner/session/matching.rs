@@ -1,11 +1,11 @@
 //! Globs over trials, and what to say of one that means none.
 
-use globset::{Glob, GlobMatcher};
+use globset::GlobMatcher;
 use miette::miette;
 
 use crate::{
     error::{Error, ExitStatus},
-    record,
+    filter, record,
 };
 
 /// How many names a message offers.
@@ -25,7 +25,7 @@ impl TrialGlob {
     pub(super) fn new(text: &str) -> Result<Self, globset::Error> {
         Ok(Self {
             text: text.to_owned(),
-            glob: Glob::new(text)?.compile_matcher(),
+            glob: filter::glob(text)?.compile_matcher(),
             has_matched: false,
             nearest: Vec::new(),
         })

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use miette::miette;
 
-use super::{Host, Observe, Resume, Start, protected, replanning, resume, secrets, start};
+use super::{
+    Host, Observe, Resume, Start, protected, replanning, resume, secrets, selecting, start,
+};
 use crate::{
     error::Error,
     model::{Grants, Limits, ProviderId, TrialId},
@@ -96,7 +98,8 @@ pub fn preview_resume(
     let foreseen = store.foresee(&request.run, (host.now)());
     let stored = foreseen.map_err(Error::claim)?;
     resume::check_status(request, stored.manifest())?;
-    let planned = replanning::plan(request, &stored, host, observe)?;
+    let rerun = selecting::rerun(request.rerun.as_ref(), &stored, store.root())?;
+    let planned = replanning::plan(request, rerun.as_ref(), &stored, host, observe)?;
     let (mut plan, rerun) = (planned.plan, planned.rerun);
     let mut protected = protected::of_resume(request, store.root(), host);
     protected.extend(planned.read);

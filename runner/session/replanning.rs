@@ -4,7 +4,7 @@ use std::{ops::Range, path::Path};
 
 use miette::miette;
 
-use super::{Build, Host, Notice, Observe, Resume, TrialGlob, differences, plugins};
+use super::{Build, Host, Notice, Observe, Resume, TrialGlob, differences, plugins, selecting};
 use crate::{
     error::Error,
     model::RunStatus,
@@ -24,9 +24,11 @@ pub(super) struct Replanned {
     pub(super) read: Vec<Protected>,
 }
 
-/// Plans from what was stored, unless the live files are asked for or the run could not begin with the old ones.
+/// Plans from what was stored, unless the live files are asked for or the run could not begin with the old ones. `rerun` says
+/// which trials that have a final row are asked for.
 pub(super) fn plan(
     request: &Resume,
+    rerun: Option<&Rerun>,
     stored: &RunReader,
     host: &Host,
     observe: &mut dyn Observe,
@@ -42,17 +44,17 @@ pub(super) fn plan(
     let plan = Plan::of_run(stored, &request.overrides).map_err(Error::usage)?;
     if request.accept_changes {
         let live = live_plan(request, stored, host, observe)?;
-        check_glob(request.rerun.as_ref(), &live)?;
+        check_glob(rerun, &live)?;
         let read = live.read();
-        let planned = adopt(request.rerun.as_ref(), stored, plan, live, observe)?;
+        let planned = adopt(rerun, stored, plan, live, observe)?;
         return Ok(Replanned { read, ..planned });
     }
-    check_glob(request.rerun.as_ref(), &plan)?;
+    check_glob(rerun, &plan)?;
     differences::tell(stored, observe);
     Ok(Replanned {
         plan,
         is_new: false,
-        rerun: request.rerun.clone(),
+        rerun: rerun.cloned(),
         read: Vec::new(),
     })
 }
@@ -65,9 +67,11 @@ fn live_plan(
     observe: &mut dyn Observe,
 ) -> Result<Plan, Error> {
     let manifest = stored.manifest();
+    let root = request.root();
     let path = Path::new(&manifest.scenario.path);
     let scenario = scenario::load(path).map_err(Error::usage)?;
-    let selection = Selection::of_stored(&manifest.selection);
+    let selection = Selection::of_stored(&manifest.selection).map_err(Error::usage)?;
+    let selection = selecting::looked_up(&selection, root)?;
     let signals = host.signals.as_ref();
     let plugins = plugins::find(&scenario, &selection, Build::Ask, signals, observe)?;
     let overrides = RunOptions::of_stored(&manifest.options).resumed_with(&request.overrides);

@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use super::selecting;
 use crate::{
     error::Error,
-    model::Outcome,
-    record::{LineError, Look, RecordError, Row, RowOutput, RunReader, RunResults, Wanted},
+    filter::Filter,
+    model::{Counts, Outcome},
+    record::{
+        LineError, Look, RecordError, Row, RowOutput, RunReader, RunResults, Tallied, Tally, Wanted,
+    },
     run::TrialNames,
     view::{
         DocumentVersion, MetricSum, ProviderResult, ProviderSummary, ReportHead, ReportTrial,
@@ -19,17 +23,29 @@ const MAX_TEXT: usize = 64 * 1024;
 /// By provider, and by name and unit of the metric.
 type Sums = BTreeMap<String, BTreeMap<(String, Option<String>), (f64, u64)>>;
 
-/// Puts together what the run in `dir` came to; `damaged` hears of lines that give no row.
+/// Puts together what the run in `dir` came to, or those of its trials that `filter` means; `damaged` hears of lines that
+/// give no row.
 ///
 /// # Errors
 ///
-/// Fails if the run or its rows cannot be read.
-pub fn report(dir: &Path, damaged: impl FnMut(&LineError)) -> Result<RunReport, Error> {
+/// Fails if the run or its rows cannot be read, or a run that the filter asks about.
+pub fn report(
+    dir: &Path,
+    filter: Option<&Filter>,
+    damaged: impl FnMut(&LineError),
+) -> Result<RunReport, Error> {
+    let root = dir.parent().unwrap_or(Path::new("."));
+    let filter = filter.map(|filter| selecting::resolve(filter.clone(), root));
+    let filter = filter.transpose()?;
     let look = Look::at(dir).map_err(|error| Error::find(error.into()))?;
-    make(&look, damaged).map_err(Error::record)
+    make(&look, filter.as_ref(), damaged).map_err(Error::record)
 }
 
-fn make(look: &Look, damaged: impl FnMut(&LineError)) -> Result<RunReport, RecordError> {
+fn make(
+    look: &Look,
+    filter: Option<&Filter>,
+    damaged: impl FnMut(&LineError),
+) -> Result<RunReport, RecordError> {
     let reader = look.reader();
     let wants = |row: &Row<'_>| match row.is_final {
         true => Wanted::IfCurrent,
@@ -37,12 +53,7 @@ fn make(look: &Look, damaged: impl FnMut(&LineError)) -> Result<RunReport, Recor
     };
     let results = reader.results(wants, damaged)?;
     let (run, _) = look.entry(&results.history)?;
-    let RunResults {
-        history,
-        tally,
-        rows,
-        ..
-    } = results;
+    let RunResults { history, rows, .. } = results;
 
     let mut settled: BTreeMap<u64, Row<'static>> = BTreeMap::new();
     for row in rows {
@@ -50,15 +61,30 @@ fn make(look: &Look, damaged: impl FnMut(&LineError)) -> Result<RunReport, Recor
     }
     let mut names = TrialNames::of(reader);
     let mut sums = Sums::new();
+    let mut tally = Tally::default();
     let mut trials = Vec::new();
     for ordinal in 0..run.counts.planned {
         let row = settled.remove(&ordinal);
+        let attempts = history.state.attempts(ordinal);
+        let trial = trial(reader, names.as_mut(), ordinal, attempts, row.clone());
+        let is_meant =
+            |trial: &ReportTrial| filter.is_none_or(|filter| filter.holds(trial) == Some(true));
+        let Some(trial) = trial.filter(is_meant) else {
+            continue;
+        };
         if let Some(row) = &row {
             add_metrics(&mut sums, row);
+            tally.add(&Tallied::from(row), true);
         }
-        let attempts = history.state.attempts(ordinal);
-        trials.extend(trial(reader, names.as_mut(), ordinal, attempts, row));
+        trials.push(trial);
     }
+    let counts = match filter {
+        None => run.counts,
+        Some(_) => Counts {
+            planned: trials.len() as u64,
+            ..tally.counts()
+        },
+    };
     let providers = ProviderSummary::all(&tally);
     let providers = providers.into_iter().map(|summary| {
         let sums = sums.remove(&summary.provider).unwrap_or_default();
@@ -75,7 +101,8 @@ fn make(look: &Look, damaged: impl FnMut(&LineError)) -> Result<RunReport, Recor
             created_at: run.created_at,
             completed_at: run.completed_at,
             worked_ms: run.worked.as_micros() as f64 / 1e3,
-            counts: run.counts.into(),
+            counts: counts.into(),
+            filter: filter.map(ToString::to_string),
             providers: providers.collect(),
             manifest: reader.manifest().clone(),
             run: run.id,

@@ -1,10 +1,10 @@
 //! [`Start`] and [`Resume`]: what is asked for, as plain values.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Build, Exclusivity};
+use super::{Build, Exclusivity, RerunChoice};
 use crate::{
-    record::{Rerun, RunEntry},
+    record::RunEntry,
     scenario::{RunOptions, Selection},
 };
 
@@ -39,7 +39,7 @@ pub struct Resume {
     /// Files of secrets, which count before the environment.
     pub secret_files: Vec<PathBuf>,
     /// Which trials run again that have a final row.
-    pub rerun: Option<Rerun>,
+    pub rerun: Option<RerunChoice>,
     /// Whether the scenario and the plugins are adopted as they are now, and what that changes runs again.
     pub accept_changes: bool,
     /// Whether a run is gone on with that was cancelled.
@@ -47,6 +47,15 @@ pub struct Resume {
 }
 
 impl Start {
+    /// The results root.
+    pub(super) fn root(&self) -> &Path {
+        let around = self.into.as_deref().map(|dir| match dir.parent() {
+            Some(root) if root != Path::new("") => root,
+            _ => Path::new("."),
+        });
+        around.unwrap_or(&self.results)
+    }
+
     /// All tests of `scenario` on all of its providers, as it says, as a new run in the results root `results`; no plugin is
     /// built unless the observer is asked and says so.
     pub fn new(scenario: impl Into<PathBuf>, results: impl Into<PathBuf>) -> Self {
@@ -74,6 +83,11 @@ impl Resume {
             accept_changes: false,
             force: false,
         }
+    }
+
+    /// The results root of the run: the folder that its directory is in.
+    pub(super) fn root(&self) -> &Path {
+        self.run.dir.parent().unwrap_or(Path::new("."))
     }
 
     /// Goes on with a run that is where a new one was to begin. Its plan is the same, and so are the options that are part

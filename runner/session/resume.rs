@@ -9,7 +9,7 @@ use super::{
     live::{self, Live},
     protected,
     replanning::{self, Replanned},
-    secrets,
+    secrets, selecting,
 };
 use crate::{
     error::Error,
@@ -47,7 +47,9 @@ pub(super) fn go_on(
     let stored = claim.reader();
     check_status(request, stored.manifest())?;
 
-    let (replanned, history) = plan_and_fold(request, &claim, &stored, host, observe);
+    let asked = selecting::rerun(request.rerun.as_ref(), &stored, store.root())?;
+    let again = asked.as_ref();
+    let (replanned, history) = plan_and_fold(request, again, &claim, &stored, host, observe);
     let Replanned {
         mut plan,
         is_new,
@@ -98,6 +100,7 @@ pub(super) fn go_on(
 /// of a second for a million trials.
 fn plan_and_fold(
     request: &Resume,
+    rerun: Option<&Rerun>,
     claim: &Claim,
     stored: &RunReader,
     host: &Host,
@@ -108,7 +111,7 @@ fn plan_and_fold(
 ) {
     thread::scope(|scope| {
         let asked = NextSession {
-            rerun: request.rerun.as_ref(),
+            rerun,
             planned: None,
         };
         let fold = move || claim.history(asked);
@@ -117,7 +120,7 @@ fn plan_and_fold(
             true => None,
             false => thread::Builder::new().spawn_scoped(scope, fold).ok(),
         };
-        let replanned = replanning::plan(request, stored, host, observe);
+        let replanned = replanning::plan(request, rerun, stored, host, observe);
         let history = folding.map(|thread| thread.join());
         let history = history.map(|joined| joined.unwrap_or_else(|panic| resume_unwind(panic)));
         (replanned, history)

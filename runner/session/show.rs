@@ -6,9 +6,13 @@ use std::{iter::Take, path::Path};
 use jiff::Timestamp;
 use miette::{IntoDiagnostic as _, WrapErr as _};
 
-use super::TrialGlob;
+use super::{
+    TrialGlob,
+    selecting::{self, RowFilter},
+};
 use crate::{
     error::Error,
+    filter::{self, Condition, Expression, Filter},
     model::{Reason, RunStatus},
     record::{
         InFlightAtDeath, LineError, Look, RecordError, Row, Rows, RunEntry, RunReader, RunResults,
@@ -28,6 +32,8 @@ pub struct Show {
     pub trial: Option<String>,
     /// Only final rows that are failures, errors or timeouts.
     pub only_bad: bool,
+    /// Only the rows of trials that this means.
+    pub filter: Option<Filter>,
     /// All rows, where nothing else is asked for.
     pub is_everything: bool,
 }
@@ -39,8 +45,7 @@ pub struct ShownRows {
     rows: Take<Rows<Row<'static>>>,
     /// What all rows come to.
     state: State,
-    request: Show,
-    trials: Option<TrialGlob>,
+    filter: RowFilter,
 }
 
 /// Shows the run in `dir`, and gives the rows that are asked for; `damaged` hears of lines that give none.
@@ -59,6 +64,7 @@ pub fn show(
         .into_diagnostic()
         .wrap_err("`--trial` is not a valid glob")
         .map_err(Error::usage)?;
+    let expression = request.expression(dir)?;
     let look = look(dir)?;
     let looked_at = |row: &Row<'_>| {
         if let Some(trials) = &mut trials {
@@ -82,8 +88,7 @@ pub fn show(
             false => 0,
         }),
         state: results.history.state,
-        request: request.clone(),
-        trials,
+        filter: RowFilter::new(expression, look.reader()),
     };
     Ok((shown, rows))
 }
@@ -106,18 +111,35 @@ pub fn history(dir: &Path, now: Timestamp) -> Result<RunHistory, Error> {
 
 impl Show {
     fn asks_for_rows(&self) -> bool {
-        self.is_everything || self.only_bad || self.trial.is_some()
+        self.is_everything || self.only_bad || self.trial.is_some() || self.filter.is_some()
+    }
+
+    /// All that rows have to be, as one expression.
+    fn expression(&self, dir: &Path) -> Result<Expression, Error> {
+        let globs = filter::glob_set(self.trial.as_deref().into_iter());
+        let trial = globs
+            .into_diagnostic()
+            .wrap_err("`--trial` is not a valid glob")
+            .map_err(Error::usage)?
+            .map(|globs| Expression::Ask(Condition::Trial(globs), 0..0));
+        let bad = self.only_bad.then(Expression::ended_badly);
+        let filter = match &self.filter {
+            Some(filter) => {
+                let root = dir.parent().unwrap_or(Path::new("."));
+                let filter = selecting::resolve(filter.clone(), root)?;
+                Some(filter.expression().clone())
+            }
+            None => None,
+        };
+        Ok(Expression::All(
+            [trial, bad, filter].into_iter().flatten().collect(),
+        ))
     }
 }
 
 impl ShownRows {
     fn is_asked_for(&mut self, row: &Row<'_>) -> bool {
-        let is_meant = match &mut self.trials {
-            Some(trials) => trials.means(&row.trial),
-            None => true,
-        };
-        let is_bad = || row.outcome.is_bad() && self.state.is_current(row);
-        is_meant && (!self.request.only_bad || is_bad())
+        self.filter.means(row, self.state.is_current(row))
     }
 }
 

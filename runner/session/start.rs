@@ -5,7 +5,7 @@ use miette::miette;
 use super::{
     Host, Notice, Observe, Resume, Start, exclusivity,
     live::{self, Live},
-    log_entries, plugins, protected, resume, secrets,
+    log_entries, plugins, protected, resume, secrets, selecting,
 };
 use crate::{
     error::{Error, ExitStatus},
@@ -66,15 +66,10 @@ pub(super) fn plan(request: &Start, host: &Host, observe: &mut dyn Observe) -> R
         ..
     } = request;
     let scenario = scenario::load(path).map_err(Error::usage)?;
+    let selection = selecting::looked_up(selection, request.root())?;
     let signals = host.signals.as_ref();
-    let plugins = plugins::find(&scenario, selection, *build, signals, observe)?;
-    let plan = Plan::new(
-        scenario,
-        path,
-        &plugins,
-        selection.clone(),
-        overrides.clone(),
-    );
+    let plugins = plugins::find(&scenario, &selection, *build, signals, observe)?;
+    let plan = Plan::new(scenario, path, &plugins, selection, overrides.clone());
     plan.map_err(|error| Error {
         status: match &error {
             PlanError::NothingSelected { .. } => ExitStatus::NothingSelected,

@@ -60,7 +60,9 @@ pub struct ReportHead {
     pub completed_at: Option<Timestamp>,
     /// How long its sessions that are over have lasted, together, in milliseconds.
     pub worked_ms: f64,
-    /// How many trials came to what.
+    /// The filter that means the trials of this report; `null` where it is about all of them.
+    pub filter: Option<String>,
+    /// How many trials came to what, of those that this report is about.
     pub counts: ManifestCounts,
     /// What the trials of each provider came to, by name.
     pub providers: Vec<ProviderResult>,

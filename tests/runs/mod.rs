@@ -6,6 +6,7 @@ mod commands;
 mod control;
 mod dry_runs;
 mod exec;
+mod filters;
 mod outcomes;
 mod retries;
 mod reuse;

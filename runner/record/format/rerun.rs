@@ -7,9 +7,9 @@
 
 use std::{fmt, ops::Range, str::FromStr};
 
-use globset::{Glob, GlobMatcher};
+use globset::GlobMatcher;
 
-use crate::{model::Outcome, record::error::RecordError};
+use crate::{filter, model::Outcome, record::error::RecordError};
 
 /// Which trials that have a final row are run again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Rerun {
     All,
     /// Those whose row has been damaged since; they count as not run, so that no other trial is run again.
     Damaged,
-    /// Those that another plan was adopted for: ranges of ordinals, each without its end.
+    /// Those that another plan was adopted for, or that a filter has meant: ranges of ordinals, each without its end.
     Changed(Vec<Range<u64>>),
     /// Those whose id, or whose test's id, matches.
     Glob(String),
@@ -43,7 +43,7 @@ impl Rerun {
             Self::Damaged => Selector::Outcomes(&[]),
             Self::Changed(ranges) => Selector::Ordinals(ranges.clone()),
             Self::Glob(glob) => Selector::Ids(
-                Glob::new(glob)
+                filter::glob(glob)
                     .map_err(RecordError::Rerun)?
                     .compile_matcher(),
             ),
@@ -96,7 +96,7 @@ impl FromStr for Rerun {
             text => match parse_changed(text) {
                 Some(ranges) => Self::Changed(ranges),
                 None => {
-                    Glob::new(text)?;
+                    filter::glob(text)?;
                     Self::Glob(text.to_owned())
                 }
             },

@@ -80,6 +80,9 @@ fn summary(report: &RunReport) -> Markup {
             (count(counts.timeout)) " timeouts, " (count(counts.skipped)) " skipped"
             @if counts.flaky > 0 { ", " (count(counts.flaky)) " of the passed flaky" }
         }
+        @if let Some(filter) = &head.filter {
+            p { "Only trials that the filter means: " code { (filter) } }
+        }
         p class="soft" {
             "Run " code { (head.run) } ", begun " (head.created_at)
             @if let Some(at) = head.completed_at { ", ended " (at) }

@@ -1,15 +1,14 @@
 //! [`SelectionFilter`]: what the command line selects among [`Resolved`] tests.
 
-use std::sync::Arc;
+use std::{borrow::Cow, mem, sync::Arc};
 
 use globset::GlobSet;
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
+    filter::{CameTo, Expression, Facts},
     model::ProviderId,
-    scenario::{
-        Scenario, ScenarioError, Selection, globs, settings::Settings, test_list::TestList,
-    },
+    scenario::{ScenarioError, Selection, settings::Settings, test_list::TestList},
 };
 
 /// A test with everything that its list and the defaults say.
@@ -24,54 +23,88 @@ pub(super) struct Resolved {
 
 /// What was selected on the command line.
 pub(super) struct SelectionFilter {
-    tests: Option<GlobSet>,
-    exclude: Option<GlobSet>,
-    tags: Vec<String>,
-    /// By place in the scenario.
-    pub(super) providers: Vec<bool>,
+    /// Absent where everything is selected.
+    expression: Option<Expression>,
     pub(super) repeat: Option<u32>,
 }
 
 impl SelectionFilter {
-    pub(super) fn new(scenario: &Scenario, selection: &Selection) -> Result<Self, ScenarioError> {
-        let providers = compile(&selection.providers)?;
-        let is_selected = |name: &str| providers.as_ref().is_none_or(|set| set.is_match(name));
+    pub(super) fn new(selection: &Selection) -> Result<Self, ScenarioError> {
+        let is_everything = Selection {
+            repeat: None,
+            ..selection.clone()
+        } == Selection::default();
         Ok(Self {
-            tests: compile(&selection.tests)?,
-            exclude: compile(&selection.exclude)?,
-            tags: selection.tags.clone(),
-            providers: scenario
-                .providers
-                .iter()
-                .map(|provider| is_selected(provider.id.as_str()))
-                .collect(),
+            expression: match is_everything {
+                true => None,
+                false => Some(selection.expression()?),
+            },
             repeat: selection.repeat,
         })
     }
 
-    pub(super) fn selects(&self, test: &Resolved, list: Option<&TestList>) -> bool {
-        let is_in = |set: &Option<GlobSet>| set.as_ref().map(|set| set.is_match(&test.id));
-        let is_wanted =
-            |select, exclude| is_in(select) != Some(false) && is_in(exclude) != Some(true);
-        is_wanted(&self.tests, &self.exclude)
-            && list.is_none_or(|list| is_wanted(&list.select, &list.exclude))
-            && (self.tags.is_empty()
-                || test.settings.tags.iter().any(|tag| self.tags.contains(tag)))
-            && !test.providers.is_empty()
+    /// Leaves a test those of its providers on which it is selected; `names` are those of all providers.
+    pub(super) fn narrow(&self, test: &mut Resolved, names: &[&str]) {
+        let Some(expression) = &self.expression else {
+            return;
+        };
+        let mut places = mem::take(&mut test.providers);
+        places.retain(|place| {
+            let facts = TestFacts {
+                test: Some(&test.id),
+                provider: names[*place as usize],
+                tags: Some(&test.settings.tags),
+            };
+            expression.holds(&facts) == Some(true)
+        });
+        test.providers = places;
+    }
+}
+
+/// Tells whether a test's list has it run, and it has a provider left.
+pub(super) fn is_run(test: &Resolved, list: Option<&TestList>) -> bool {
+    let is_in = |set: &Option<GlobSet>| set.as_ref().map(|set| set.is_match(&test.id));
+    list.is_none_or(|list| is_in(&list.select) != Some(false) && is_in(&list.exclude) != Some(true))
+        && !test.providers.is_empty()
+}
+
+/// What is known before anything runs: of a test on a provider, or of a provider alone.
+struct TestFacts<'a> {
+    test: Option<&'a str>,
+    provider: &'a str,
+    tags: Option<&'a [String]>,
+}
+
+impl Facts for TestFacts<'_> {
+    fn test(&self) -> Option<&str> {
+        self.test
+    }
+
+    fn provider(&self) -> Option<&str> {
+        Some(self.provider)
+    }
+
+    fn trial(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn tags(&self) -> Option<&[String]> {
+        self.tags
+    }
+
+    fn came_to(&self) -> Option<CameTo> {
+        None
     }
 }
 
 impl Selection {
-    /// Tells whether a provider is selected, whatever its tests are.
+    /// Tells whether a provider may be selected, whatever its tests are.
     pub fn has_provider(&self, provider: &ProviderId) -> Result<bool, ScenarioError> {
-        let globs = compile(&self.providers)?;
-        Ok(globs.is_none_or(|globs| globs.is_match(provider.as_str())))
+        let facts = TestFacts {
+            test: None,
+            provider: provider.as_str(),
+            tags: None,
+        };
+        Ok(self.expression()?.holds(&facts) != Some(false))
     }
-}
-
-fn compile(globs: &[String]) -> Result<Option<GlobSet>, ScenarioError> {
-    globs::set(globs.iter().map(String::as_str)).map_err(|source| ScenarioError::Selection {
-        glob: source.glob().unwrap_or_default().to_owned(),
-        source,
-    })
 }

@@ -43,7 +43,7 @@ use crate::model::{Digest, media_type};
 ///
 /// Reports the first mistakes in the lists and how many there are. Where nothing is selected the suite is empty.
 pub fn normalise(scenario: &Scenario, selection: &Selection) -> Result<Suite, ScenarioError> {
-    let filter = SelectionFilter::new(scenario, selection)?;
+    let filter = SelectionFilter::new(selection)?;
     let mut normaliser = Normaliser::new(scenario, filter).map_err(ScenarioError::Store)?;
     visit_records(scenario, &mut |source, record| {
         normaliser.take(source, record);
@@ -144,7 +144,7 @@ impl<'s> Normaliser<'s> {
         let Some(Value::String(id)) = test.remove("id") else {
             return Err("`id` is missing".to_owned().into());
         };
-        Ok(Resolved {
+        let mut resolved = Resolved {
             id,
             input: test.remove("input").unwrap_or_default(),
             expect,
@@ -154,7 +154,9 @@ impl<'s> Normaliser<'s> {
                 Some(Value::Object(files)) => files,
                 _ => Map::new(),
             },
-        })
+        };
+        self.filter.narrow(&mut resolved, &self.names);
+        Ok(resolved)
     }
 
     fn providers(
@@ -165,13 +167,11 @@ impl<'s> Normaliser<'s> {
         let written = test
             .remove("providers")
             .filter(|written| !written.is_null());
-        let mut places = match (written, source.list) {
+        Ok(match (written, source.list) {
             (Some(written), _) => self.matching(written)?,
             (None, Some(from)) => from.list.providers.clone(),
             (None, None) => (0..).zip(&self.names).map(|(place, _)| place).collect(),
-        };
-        places.retain(|place| self.filter.providers[*place as usize]);
-        Ok(places)
+        })
     }
 
     fn matching(&mut self, written: Value) -> Result<Vec<u32>, RecordRefusal> {
@@ -256,7 +256,7 @@ impl<'s> Normaliser<'s> {
             // Selected or not: it may be another time.
             self.parts.name("an attachment", &path);
         }
-        if !self.filter.selects(test, source.list.map(|from| from.list)) {
+        if !filter::is_run(test, source.list.map(|from| from.list)) {
             return Ok(());
         }
         self.find_lacks(source, test);
