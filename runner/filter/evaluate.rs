@@ -7,14 +7,14 @@ use super::{
 
 impl Filter {
     /// Tells whether a trial is meant; `None` if that depends on what is not known of it.
-    pub fn holds(&self, facts: &dyn Facts) -> Option<bool> {
+    pub(crate) fn holds(&self, facts: &dyn Facts) -> Option<bool> {
         self.root.holds(facts)
     }
 }
 
 impl Expression {
     /// Tells whether it holds for a trial; `None` if that depends on what is not known of it.
-    pub fn holds(&self, facts: &dyn Facts) -> Option<bool> {
+    pub(crate) fn holds(&self, facts: &dyn Facts) -> Option<bool> {
         match self {
             Self::All(parts) => decide(parts, facts, false),
             Self::Any(parts) => decide(parts, facts, true),

@@ -71,7 +71,7 @@ impl Filter {
     }
 
     /// What it says.
-    pub fn expression(&self) -> &Expression {
+    pub(crate) fn expression(&self) -> &Expression {
         &self.root
     }
 

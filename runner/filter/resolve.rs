@@ -24,7 +24,7 @@ impl Filter {
     /// # Errors
     ///
     /// Fails as `look` does.
-    pub fn resolve<E>(
+    pub(crate) fn resolve<E>(
         mut self,
         mut look: impl FnMut(&InRun<'_>) -> Result<(String, Members), E>,
     ) -> Result<Self, E> {
