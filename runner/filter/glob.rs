@@ -6,7 +6,8 @@ use globset::{Error, Glob, GlobSet, GlobSetBuilder};
 
 /// Compiles a glob over the ids of tests and trials and the names of providers.
 ///
-/// A pair of brackets with `=` between them is no set of characters, but part of a name such as `gpt[size=small]`.
+/// A pair of brackets with `=`, or nothing but `*`, between them is no set of characters, but part of a name such as
+/// `gpt[size=small]`.
 ///
 /// # Errors
 ///
@@ -44,7 +45,8 @@ fn with_plain_names(text: &str) -> Cow<'_, str> {
         };
         let close = open + length;
         let inside = &rest[open + 1..close];
-        if inside.contains('=') && !rest[..open].ends_with('\\') {
+        let is_name = inside.contains('=') || inside == "*";
+        if is_name && !rest[..open].ends_with('\\') {
             escaped.push_str(&rest[..open]);
             escaped.push_str("\\[");
             escaped.push_str(inside);
@@ -74,6 +76,7 @@ mod tests {
             "gpt*",
             "gpt[size=*]",
             "gpt[size=small,*]",
+            "gpt[*]",
             "*[*temp=0.5]",
             "gpt[[]*",
             "gpt\\[size=small,temp=0.5\\]",

@@ -6,12 +6,15 @@ use thiserror::Error;
 
 const MAX_TEST_ID_BYTES: usize = 200;
 const MAX_PROVIDER_ID_BYTES: usize = 64;
+/// Of a provider that a matrix has made.
+const MAX_MADE_ID_BYTES: usize = 200;
 
 /// The id of a test: segments `[A-Za-z0-9_][A-Za-z0-9._-]*` joined by `/`, at most 200 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TestId(Arc<str>);
 
-/// The name of a provider: one segment of a test id, at most 64 bytes.
+/// The name of a provider: one segment of a test id, at most 64 bytes. One that a matrix has made may have the values that made it
+/// behind it, as in `gpt[size=small,temp=0]`, and at most 200 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProviderId(Arc<str>);
 
@@ -67,14 +70,29 @@ impl TestId {
 impl ProviderId {
     /// Parses a provider's name.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        check_length(text, MAX_PROVIDER_ID_BYTES)?;
-        check_segment(text)?;
+        match text.split_once('[') {
+            None => {
+                check_length(text, MAX_PROVIDER_ID_BYTES)?;
+                check_segment(text)?;
+            }
+            Some((name, values)) => {
+                check_length(text, MAX_MADE_ID_BYTES)?;
+                check_segment(name)?;
+                check_values(values)?;
+            }
+        }
         Ok(Self(text.into()))
     }
 
     /// The name as written.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name without the values that a matrix has put behind it: that of the table in the scenario, unless that names its
+    /// providers itself.
+    pub fn table(name: &str) -> &str {
+        name.split_once('[').map_or(name, |(table, _)| table)
     }
 }
 
@@ -119,6 +137,20 @@ fn check_segment(segment: &str) -> Result<(), IdError> {
     }
 }
 
+/// Checks what stands behind the bracket of a name: `key=value` with commas between, and the bracket that closes.
+fn check_values(values: &str) -> Result<(), IdError> {
+    let (pairs, close) = values.split_at(values.len().saturating_sub(1));
+    let is_plain =
+        |character: &char| character.is_ascii_alphanumeric() || "_.+-=,".contains(*character);
+    match pairs.chars().find(|character| !is_plain(character)) {
+        Some(character) => Err(IdError::Character { character }),
+        None if close != "]" || !pairs.split(',').all(|pair| pair.contains('=')) => {
+            Err(IdError::Character { character: '[' })
+        }
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{IdError, ProviderId, TestId};
@@ -150,5 +182,26 @@ mod tests {
         );
         assert!(ProviderId::parse(&"a".repeat(65)).is_err());
         assert!(ProviderId::parse("a/b").is_err());
+    }
+
+    #[test]
+    fn names_that_a_matrix_makes_have_its_values() {
+        for good in ["a[b=c]", "a[b=1.5,c=x+y]", "a[b=-1]"] {
+            assert!(ProviderId::parse(good).is_ok(), "{good}");
+            assert_eq!(ProviderId::table(good), "a");
+        }
+        for bad in [
+            "a[",
+            "a[]",
+            "a[b]",
+            "a[b=c",
+            "a[b=c]d",
+            "[b=c]",
+            "a[b=@]",
+            "a[b=c][d=e]",
+        ] {
+            assert!(ProviderId::parse(bad).is_err(), "{bad}");
+        }
+        assert!(ProviderId::parse(&format!("a[b={}]", "c".repeat(200))).is_err());
     }
 }

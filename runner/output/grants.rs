@@ -47,7 +47,7 @@ pub(super) fn requests_toml(
     if lacks_scratch {
         lines.push(format!(
             "[providers.{}.limits]",
-            toml_key(provider.as_str())
+            toml_key(ProviderId::table(provider.as_str()))
         ));
         lines.push("scratch = \"16MiB\"".to_owned());
     }
@@ -103,7 +103,7 @@ pub(super) fn denied_line(provider: &str, what: &str, grant: Option<&str>) -> St
         Some((name, value)) => format!(
             "denied: {what} – to allow it, add {} to `{name}` of [providers.{}.grants]",
             format::visible_line(value),
-            toml_key(provider)
+            toml_key(ProviderId::table(provider))
         ),
         None => format!("denied: {what}"),
     }

@@ -226,6 +226,7 @@ impl Checker<'_> {
             let at = at.key(key);
             let refused = match name {
                 Name::Provider => ProviderId::parse(key).err().map(|error| error.to_string()),
+                Name::MatrixKey => matrix_key_error(key),
                 Name::Attachment => attachment_name_error(key),
                 Name::Variable => grant_names::variable_error(key),
             };
@@ -300,6 +301,13 @@ fn scalar(value: &Value, form: &Form) -> Result<(), ScalarRefusal> {
                 .map(|_| ())
                 .ok_or_else(|| ScalarRefusal::Because(format!("{value} is none"))),
             _ => Err(ScalarRefusal::Type),
+        },
+        Form::Scalar => match value {
+            Value::String(text) if text.is_empty() => {
+                Err(ScalarRefusal::Because("it is empty".to_owned()))
+            }
+            Value::String(_) | Value::Number(_) | Value::Bool(_) => Ok(()),
+            Value::Null | Value::Array(_) | Value::Object(_) => Err(ScalarRefusal::Type),
         },
         Form::FailFast => FailFast::of_json(value)
             .map(|_| ())
@@ -376,6 +384,13 @@ fn in_range<T: Copy + PartialOrd + ToString>(
     )))
 }
 
+/// Tells why `key` cannot be one of a matrix: it stands in templates and in names.
+fn matrix_key_error(key: &str) -> Option<String> {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+    (key.is_empty() || key.len() > 32 || !key.chars().all(is_plain))
+        .then(|| "keys of a matrix are made of at most 32 letters, digits, `_` and `-`".to_owned())
+}
+
 /// Tells why `name` cannot name an attachment.
 pub fn attachment_name_error(name: &str) -> Option<String> {
     (!is_file_name(name)).then(|| {
@@ -396,10 +411,27 @@ pub(super) fn suggest(name: &str, known: &[&str]) -> String {
     }
 }
 
-/// Writes names one after the other.
+/// Says what to write instead of a glob that matches none of `names`.
+pub(super) fn suggest_provider(glob: &str, names: &[&str]) -> String {
+    let begins = |name: &&&str| {
+        name.strip_prefix(glob)
+            .is_some_and(|rest| rest.starts_with('['))
+    };
+    match names.iter().find(begins) {
+        Some(_) => format!("`{glob}[*]` matches all that its matrix makes"),
+        None => suggest(glob, names),
+    }
+}
+
+/// Writes names one after the other; of many the first.
 pub(super) fn enumerate(names: &[&str]) -> String {
-    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    names.join(", ")
+    const MOST: usize = 24;
+    let shown = names.iter().take(MOST);
+    let shown: Vec<_> = shown.map(|name| format!("`{name}`")).collect();
+    match names.len().checked_sub(MOST) {
+        Some(more @ 1..) => format!("{} and {more} more", shown.join(", ")),
+        _ => shown.join(", "),
+    }
 }
 
 fn describe(form: &Form) -> String {
@@ -409,6 +441,7 @@ fn describe(form: &Form) -> String {
             "a table".to_owned()
         }
         Form::Text => "a string".to_owned(),
+        Form::Scalar => "a string, a number or a boolean".to_owned(),
         Form::TestId => "a test id".to_owned(),
         Form::Integer { min, max } => format!("an integer from {min} to {max}"),
         Form::Number { min, max } if *max == f64::MAX && *min == f64::MIN => "a number".to_owned(),

@@ -28,6 +28,8 @@ pub(super) enum Form {
     AnyTable,
     /// A string with at least one character.
     Text,
+    /// A string with at least one character, a number or a boolean.
+    Scalar,
     TestId,
     Integer {
         min: i64,
@@ -86,6 +88,8 @@ pub(super) enum Form {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Provider,
+    /// A key of a matrix.
+    MatrixKey,
     Attachment,
     /// An environment variable.
     Variable,

@@ -17,6 +17,7 @@ mod globs;
 mod grant_names;
 mod grants;
 mod keys;
+mod matrix;
 mod needs;
 mod normalise;
 mod outline;

@@ -1,6 +1,6 @@
 //! [`Document`]: a TOML text as a JSON value, and where in the text everything stands.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use miette::SourceSpan;
 use serde_json::{Map, Value};
@@ -17,6 +17,8 @@ use super::{
 /// A TOML text that has been parsed.
 pub(super) struct Document<'a> {
     root: Spanned<DeTable<'a>>,
+    /// Of each provider that a matrix has made, the table that it stands in.
+    made: HashMap<String, String>,
 }
 
 impl<'a> Document<'a> {
@@ -24,7 +26,10 @@ impl<'a> Document<'a> {
     pub(super) fn parse(text: &'a str) -> Result<Self, Vec<Problem>> {
         let (root, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
-            return Ok(Self { root });
+            return Ok(Self {
+                root,
+                made: HashMap::new(),
+            });
         }
         let problem = |error: &toml::de::Error| {
             let span = error.span().unwrap_or_default();
@@ -44,9 +49,25 @@ impl<'a> Document<'a> {
         table(self.root.get_ref(), problems)
     }
 
+    /// Says where providers stand that a matrix has made.
+    pub(super) fn make_providers(&mut self, tables: HashMap<String, String>) {
+        self.made = tables;
+    }
+
+    /// Where the table stands that something in a provider is of.
+    pub(super) fn written(&self, mut path: Vec<ValueStep>) -> Vec<ValueStep> {
+        if let [ValueStep::Key(root), ValueStep::Key(name), ..] = &mut path[..]
+            && root == "providers"
+            && let Some(table) = self.made.get(name)
+        {
+            name.clone_from(table);
+        }
+        path
+    }
+
     /// Where something stands. What does not exist stands where the last existing step does.
     pub(super) fn span(&self, path: &[ValueStep], part: Part) -> SourceSpan {
-        self.find(path, part).into()
+        self.find(&self.written(path.to_vec()), part).into()
     }
 
     /// Where the item of an array at the top begins.

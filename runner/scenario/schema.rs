@@ -33,6 +33,7 @@ fn of(form: &Form) -> Value {
             json!({"type": "string", "minLength": 1})
         }
         Form::Template(_) => json!({"type": "string"}),
+        Form::Scalar => json!({"type": ["string", "number", "boolean"], "minLength": 1}),
         Form::Mount => {
             json!({"type": "string", "pattern": "^(/[^/]+)+$", "examples": ["/fixtures"]})
         }
@@ -137,6 +138,7 @@ fn number(min: f64, max: f64) -> Value {
 fn name_pattern(name: Name) -> &'static str {
     match name {
         Name::Provider => "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$",
+        Name::MatrixKey => "^[A-Za-z0-9_-]{1,32}$",
         Name::Attachment => r"^[^/\\]{1,128}$",
         Name::Variable => "^[^=\u{0}]+$",
     }

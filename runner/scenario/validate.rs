@@ -1,7 +1,7 @@
 //! From a text to a valid [`Scenario`], or to everything that is wrong with it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -14,6 +14,7 @@ use super::{
     check::{self, At, FormError, Part, ValueStep},
     files::{self, ListFile, ListFormat},
     globs, grants, keys,
+    matrix::{self, MatrixProviders},
     needs::{self, TestNeed},
     provider::read_limits,
     raw::{Document, Lines},
@@ -56,21 +57,23 @@ pub(super) fn validate(
     text: &str,
     named_files: NamedFiles,
 ) -> Result<Scenario, Vec<Problem>> {
-    let document = Document::parse(text)?;
+    let mut document = Document::parse(text)?;
     let mut problems = Vec::new();
-    let value = document.value(&mut problems);
-    let root = value.as_object().expect("a TOML text is a table");
-    if root.is_empty() {
+    let mut value = document.value(&mut problems);
+    if value.as_object().is_some_and(Map::is_empty) {
         return Err(vec![Problem::general("the scenario is empty", EXAMPLE)]);
     }
     let mut findings = Vec::new();
+    let MatrixProviders { names, tables } = expand(&document, &mut value, &mut findings);
+    document.make_providers(tables);
+    let root = value.as_object().expect("a TOML text is a table");
     check::check(&value, &keys::SCENARIO, &At::ROOT, &mut findings);
 
     let mut validator = Validator {
         document: &document,
         text,
         directory: files::directory_of(path),
-        names: document.keys_in_order(&[ValueStep::Key("providers".into())]),
+        names: names.iter().map(String::as_str).collect(),
         named_files,
         findings,
         problems,
@@ -78,6 +81,23 @@ pub(super) fn validate(
     let scenario = validator.scenario(path, root);
     validator.finish()?;
     Ok(scenario)
+}
+
+/// Writes out the providers of matrices.
+fn expand(
+    document: &Document<'_>,
+    value: &mut Value,
+    findings: &mut Vec<FormError>,
+) -> MatrixProviders {
+    let providers = ValueStep::Key("providers".into());
+    let written = document.keys_in_order(std::slice::from_ref(&providers));
+    let keys_of = |name: &str| {
+        let steps = [name, "matrix"].map(|key| ValueStep::Key(key.into()));
+        let [name, matrix] = steps;
+        let keys = document.keys_in_order(&[providers.clone(), name, matrix]);
+        keys.into_iter().map(str::to_owned).collect()
+    };
+    matrix::expand(value, &written, keys_of, findings)
 }
 
 /// Builds the parts of a scenario. Where something is wrong it builds whatever it can, because the result is dropped.
@@ -95,11 +115,14 @@ struct Validator<'a> {
 impl Validator<'_> {
     fn finish(self) -> Result<(), Vec<Problem>> {
         let mut problems = self.problems;
-        problems.extend(
-            self.findings
-                .into_iter()
-                .map(|finding| self.document.locate(finding)),
-        );
+        let mut said = HashSet::new();
+        for mut finding in self.findings {
+            finding.path = self.document.written(finding.path);
+            // What is wrong with a table that makes many providers is wrong once.
+            if said.insert((check::show(&finding.path), finding.message.clone())) {
+                problems.push(self.document.locate(finding));
+            }
+        }
         problems.sort_by_key(Problem::offset);
         if problems.is_empty() {
             Ok(())
@@ -350,7 +373,7 @@ impl Validator<'_> {
         let at = at.key("providers");
         for (index, glob) in globs::unmatched(record, &names) {
             let message = format!("no provider matches `{glob}`");
-            let help = Some(check::suggest(glob, &names));
+            let help = Some(check::suggest_provider(glob, &names));
             self.report(
                 &at.index(index),
                 Part::Value,

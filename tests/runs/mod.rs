@@ -7,6 +7,7 @@ mod control;
 mod dry_runs;
 mod exec;
 mod filters;
+mod matrix;
 mod outcomes;
 mod retries;
 mod reuse;

@@ -16,6 +16,9 @@ use super::{
 /// What templates of a command may begin with.
 pub(super) const COMMAND_ROOTS: &[&str] = &["input", "config"];
 
+/// What the placeholders of a matrix begin with.
+pub(super) const MATRIX_ROOTS: &[&str] = &["matrix"];
+
 /// What templates of a test list may begin with.
 pub(super) const LIST_ROOTS: &[&str] = &["row", "file", "row_number"];
 
@@ -46,6 +49,12 @@ pub(super) static TEST: Form = Form::Table(&[TEST_KEYS, DEFAULTS]);
 
 /// A test list in TOML.
 pub(super) static TOML_LIST: Form = Form::Table(&[TOML_LIST_KEYS]);
+
+/// The matrix of a provider.
+pub(super) static MATRIX: Form = Form::Map(&Form::SomeOf(&Form::Scalar), Name::MatrixKey);
+
+/// How the providers of a matrix are named.
+pub(super) static MATRIX_NAME: Form = Form::Template(MATRIX_ROOTS);
 
 /// The keys of `expect`.
 pub(super) static EXPECT: Form = Form::Table(&[EXPECT_KEYS]);
@@ -182,6 +191,16 @@ const PROVIDER: &[Key] = &[
         "plugin",
         Form::File,
         "A `.wasm` file, or a folder with a plugin's source. Relative to the scenario.",
+    ),
+    optional(
+        "matrix",
+        Form::Map(&Form::SomeOf(&Form::Scalar), Name::MatrixKey),
+        "Lists of values by name. Each combination makes a provider, in whose `plugin`, `config`, `args`, `stdin` and `grants` `{{matrix.NAME}}` is its value.",
+    ),
+    optional(
+        "name",
+        Form::Template(MATRIX_ROOTS),
+        "How the providers of a matrix are named, such as `gpt-{{matrix.size}}`. Default: `gpt[size=small,temp=0]`.",
     ),
     optional(
         "sha256",

@@ -184,7 +184,7 @@ impl<'s> Normaliser<'s> {
         if let Some((_, glob)) = globs::unmatched(&table, &self.names).first() {
             return Err(RecordRefusal {
                 message: format!("no provider matches `{glob}`"),
-                help: Some(check::suggest(glob, &self.names)),
+                help: Some(check::suggest_provider(glob, &self.names)),
             });
         }
         let places = globs::matching(&table, &self.names);
