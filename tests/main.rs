@@ -10,6 +10,7 @@
 )]
 
 mod circles;
+mod compare;
 mod embedded;
 mod engine;
 mod faults;

@@ -26,7 +26,10 @@ pub use plugin::{
     PluginKindArg, ProtocolArg, RehearseArgs, parse_grants,
 };
 pub use run_options::RunOptionArgs;
-pub use runs::{ListArgs, LogsArgs, ReportArgs, ReportFormArgs, ShowArgs, Since, WaitArgs};
+pub use runs::{
+    CompareArgs, ComparisonFormArgs, FailOnArg, ListArgs, LogsArgs, ReportArgs, ReportFormArgs,
+    ShowArgs, Since, WaitArgs,
+};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// The results root where nothing names another.
@@ -91,6 +94,12 @@ pub enum Command {
     /// It can be made at any time, also of a run that is still running or was stopped, and the same rows always give the same
     /// bytes. Without `--output` it goes to standard output.
     Report(ReportArgs),
+    /// Compare two runs, or two providers of one
+    ///
+    /// Trials are paired by test and repeat. Says which tests regressed and which are fixed, how pass rates, scores,
+    /// durations and metrics have changed and how far that is no chance, what else is different, and first of all what is
+    /// not fair about it.
+    Compare(CompareArgs),
     /// Check that nothing of a run is damaged
     ///
     /// Looks at its rows, the files that they name, its scenario, its plugins and tests. Exits with 1 if something is not
@@ -354,6 +363,8 @@ pub enum SchemaName {
     Show,
     /// A line of what `runner report --jsonl` prints
     Report,
+    /// What `compare --json` prints
+    Compare,
     /// What `logs RUN TRIAL --json` prints
     Logs,
     /// What `stop --json` and `cancel --json` print

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{
-    Args,
+    Args, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use globset::{Glob, GlobMatcher};
@@ -89,6 +89,56 @@ pub struct ReportFormArgs {
     /// JSON Lines: the run, then a line a trial
     #[arg(long)]
     pub jsonl: bool,
+}
+
+/// The arguments of `runner compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The run that is compared with: its id, a unique part of one, a path, or `latest`
+    #[arg(required_unless_present = "provider")]
+    pub base: Option<String>,
+    /// The run that is compared [default: `RUNNER_RUN`, else `latest`; with `--provider`, the first one]
+    pub new: Option<String>,
+    /// Compare the first of these providers with the second, of one run or of two; without it each is compared with the one
+    /// of the same name
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    pub provider: Vec<String>,
+    /// Exit with 1 if a test has passed and now does not, or if passes, scores or durations are significantly worse
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub fail_on: Vec<FailOnArg>,
+    /// Which form
+    #[command(flatten)]
+    pub form: ComparisonFormArgs,
+    /// Write it to this file, whose name tells the form where no flag does: `.json`, `.md`, `.html`
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+}
+
+/// What makes a comparison fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOnArg {
+    /// A test has passed and now does not
+    Regression,
+    /// Passes, scores or durations are significantly worse
+    Significant,
+}
+
+/// The form of a comparison.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(multiple = false)]
+pub struct ComparisonFormArgs {
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Markdown, for a comment of a pull request
+    #[arg(long)]
+    pub markdown: bool,
+    /// One page for a browser, with everything in it
+    #[arg(long)]
+    pub html: bool,
 }
 
 /// The arguments of `runner list`.

@@ -1,6 +1,9 @@
 //! [`Context`]: what a command gets beside its flags.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 use miette::miette;
@@ -10,6 +13,7 @@ use crate::{
     model::RunStatus,
     output::{self, Notices, Output},
     record::RunId,
+    report,
     run::StopSignals,
     session::{Host, Preview, SessionLog},
 };
@@ -28,6 +32,19 @@ pub struct Context {
     pub run: Option<String>,
     /// `RUNNER_LOG`: what goes into `runner.log`.
     pub log_filter: Option<String>,
+}
+
+/// Writes what somebody asked for into a file.
+pub(super) fn write_file(
+    file: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
+    report::write_file(file, write).map_err(|error| {
+        Error::storage(miette!(
+            "cannot write the report to `{}`: {error}",
+            file.display()
+        ))
+    })
 }
 
 impl Context {

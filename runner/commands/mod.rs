@@ -3,6 +3,7 @@
 
 mod cancel;
 mod cleanup;
+mod compare;
 mod completions;
 mod context;
 mod detach;
@@ -47,6 +48,7 @@ pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error
         Command::List(args) => list::list(&args, context),
         Command::Show(args) => show::show(&args, context),
         Command::Report(args) => report::report(&args, context),
+        Command::Compare(args) => compare::compare(&args, context),
         Command::Verify(args) => verify::verify(&args, context),
         Command::Cleanup(args) => cleanup::cleanup(&args, context),
         Command::Pin(args) => pin::pin(&args, context),

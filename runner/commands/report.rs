@@ -1,10 +1,10 @@
 //! `runner report`.
 
-use std::{ffi::OsStr, path::Path};
+use std::ffi::OsStr;
 
 use miette::miette;
 
-use super::{Context, naming::Named};
+use super::{Context, context, naming::Named};
 use crate::{
     cli::{ReportArgs, ReportFormArgs},
     error::{Error, ExitStatus},
@@ -23,7 +23,7 @@ pub(super) fn report(args: &ReportArgs, context: &Context) -> Result<ExitStatus,
     let warn = |error: &LineError| output.warn(&error.to_string());
     let report = session::report(&dir, filter.as_ref(), warn)?;
     match &args.output {
-        Some(file) => write_file(&report, format, file)?,
+        Some(file) => context::write_file(file, |to| report::write(&report, format, to))?,
         None => {
             let mut bytes = Vec::new();
             report::write(&report, format, &mut bytes).expect("memory can be written");
@@ -56,35 +56,6 @@ fn format(args: &ReportArgs) -> Result<ReportFormat, Error> {
         Error::usage(miette!(
             help = "name it `.html`, `.xml`, `.md`, `.csv` or `.jsonl`, or add `--html`, `--junit`, `--markdown`, `--csv` or `--jsonl`",
             "the name of `{}` does not tell the form of the report",
-            file.display()
-        ))
-    })
-}
-
-/// Whoever reads the file meanwhile finds the one before or this one, whole.
-fn write_file(
-    report: &crate::view::RunReport,
-    format: ReportFormat,
-    file: &Path,
-) -> Result<(), Error> {
-    let folder = match file.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let write = || {
-        let mut written = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-            .tempfile_in(folder)?;
-        let mut buffer = std::io::BufWriter::new(written.as_file_mut());
-        report::write(report, format, &mut buffer)?;
-        std::io::Write::flush(&mut buffer)?;
-        drop(buffer);
-        written.persist(file).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|error: std::io::Error| {
-        Error::storage(miette!(
-            "cannot write the report to `{}`: {error}",
             file.display()
         ))
     })

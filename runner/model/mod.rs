@@ -54,7 +54,9 @@ pub(crate) use net_grant::is_host_name;
 pub use outcome::{ErrorClass, Outcome};
 pub use secret_name::is_secret_name;
 pub use shown::{ShownDuration, quoted_text};
-pub use statistics::wilson;
+pub use statistics::{
+    Resampled, Spread, all_of, any_of, clustered, holm, resampled, sign_test, wilson,
+};
 pub use status::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
 pub use stop::StopMode;
 pub use trap::{OTHER_TRAP, TRAP_CODES};

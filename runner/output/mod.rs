@@ -3,6 +3,7 @@
 mod attempt_logs;
 mod awaited;
 mod bar;
+mod comparison;
 mod denials;
 mod events;
 mod failure;
@@ -51,6 +52,7 @@ use serde::Serialize;
 use textwrap::{WordSeparator, WordSplitter};
 
 pub use attempt_logs::attempt_logs_text;
+pub use comparison::comparison_text;
 pub use follow::Follow;
 pub use inspection::inspection_text;
 pub use list::print_list;

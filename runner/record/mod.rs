@@ -30,6 +30,7 @@ pub use format::inflight::{InFlight, Underway};
 pub use format::last_words::LastWords;
 pub use format::limits::ManifestLimits;
 pub use format::log_line::{LogLineRecord, LogsLine};
+pub use format::machine::ManifestMachine;
 pub use format::manifest::{
     End, Manifest, ManifestProvider, ManifestScenario, ManifestSession, Metadata, Pinned,
     Transition,

@@ -132,7 +132,7 @@ fn block(to: &mut dyn Write, language: &str, text: &str) -> io::Result<()> {
 }
 
 /// A text on one line, without any mark that means something.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in crate::model::visible_line(text).chars().take(MAX_TEXT) {
         match character {

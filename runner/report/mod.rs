@@ -3,7 +3,9 @@
 //! Every form is written from a [`RunReport`] and nothing else, so that the same rows give the same bytes. What guests have said
 //! is data in each of them: it becomes no markup, no script, no formula and no colour.
 
+mod compare;
 mod csv;
+mod file;
 mod html;
 mod junit;
 mod markdown;
@@ -12,6 +14,9 @@ mod words;
 use std::io::{self, Write};
 
 use crate::view::{ReportLine, RunReport};
+
+pub use compare::{ComparisonFormat, write_comparison};
+pub use file::write_file;
 
 /// A form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! bytes, instants in UTC; what is not known is `null`.
 
 mod attempt_logs;
+mod compare;
 mod ended;
 mod events;
 mod inspection;
@@ -22,6 +23,10 @@ mod version;
 mod written;
 
 pub use attempt_logs::{SpokenAttempt, SpokenAttempts};
+pub use compare::{
+    CaseClass, CaseCounts, CaseSide, ComparedCase, ComparedMeasure, ComparedPart, ComparedProvider,
+    ComparedRun, Comparison, MeasureKind, MeasureTest, MeasureWords, UnfairComparison, UnfairKind,
+};
 pub use ended::EndedRun;
 pub use events::{EventLine, Longest, StreamEvent, events_schema};
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};

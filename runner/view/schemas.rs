@@ -4,15 +4,15 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use super::{
-    CleanupReport, EndedRun, PlanLine, PluginInspection, PruneReport, RehearsalReport, ReportLine,
-    RunDetail, RunList, SpokenAttempts, ToolList, VerifyReport,
+    CleanupReport, Comparison, EndedRun, PlanLine, PluginInspection, PruneReport, RehearsalReport,
+    ReportLine, RunDetail, RunList, SpokenAttempts, ToolList, VerifyReport,
 };
 
 /// What makes the JSON Schema of a document.
 type MakeSchema = fn() -> Value;
 
 /// Every document: its name for `runner schema`, which is that of its file in `schemas/` too, and its schema.
-pub const SCHEMAS: [(&str, MakeSchema); 12] = [
+pub const SCHEMAS: [(&str, MakeSchema); 13] = [
     ("plan", || {
         of::<PlanLine<'_>>(
             "A line of what `runner exec --dry-run --json` and `runner resume --dry-run --json` print",
@@ -24,6 +24,9 @@ pub const SCHEMAS: [(&str, MakeSchema); 12] = [
     }),
     ("report", || {
         of::<ReportLine<'_>>("A line of what `runner report --jsonl` prints")
+    }),
+    ("compare", || {
+        of::<Comparison>("What `runner compare --json` prints")
     }),
     ("logs", || {
         of::<SpokenAttempts>("What `runner logs RUN TRIAL --json` prints")

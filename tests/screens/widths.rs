@@ -56,6 +56,7 @@ fn nothing_is_wider_than_the_terminal() {
     let mut live = runner.start(&["-j", "1"]);
     live.wait_for(|event| event["event"] == "row");
     live.kill();
+    let first = runner.ids().remove(0);
     for columns in WIDTHS {
         for (args, code) in [
             (&["list"][..], 0),
@@ -63,6 +64,7 @@ fn nothing_is_wider_than_the_terminal() {
             (&["show", "--failed"], 0),
             (&["show", "--history"], 0),
             (&["logs"], 0),
+            (&["compare", &first, "latest"], 0),
             (&["cleanup"], 0),
             (&["prune", "--keep-last", "0"], 0),
             (&["exec", "scenario.toml", "--exclude", "endless"], 1),

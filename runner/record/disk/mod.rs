@@ -3,6 +3,7 @@
 pub(super) mod durable;
 pub(super) mod layout;
 pub(super) mod lock;
+pub(super) mod machine;
 pub(super) mod modes;
 pub(crate) mod regular;
 pub(super) mod stamp;

@@ -11,6 +11,7 @@ use super::{
     by::By,
     counts::ManifestCounts,
     limits::ManifestLimits,
+    machine::ManifestMachine,
     sandbox::ManifestGrants,
     status,
     words::{self, DigestSchema, InstantSchema, WordSchema},
@@ -196,6 +197,9 @@ pub struct ManifestSession {
     pub closed_at: Option<Timestamp>,
     /// The command that opened it.
     pub opened_by: String,
+    /// The machine that it ran on; absent in those of version 0.1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<ManifestMachine>,
     /// Why it ended before the run was completed.
     #[serde(
         default,
@@ -387,6 +391,7 @@ impl Manifest {
             opened_at: session.now,
             closed_at: None,
             opened_by: session.opened_by.to_owned(),
+            machine: None,
             reason: None,
             error: None,
             rerun: session.rerun,
@@ -405,6 +410,12 @@ impl Manifest {
             .iter()
             .filter_map(ManifestSession::lasted)
             .sum()
+    }
+
+    /// Notes where the session that was opened last runs.
+    pub(in crate::record) fn runs_on(&mut self, machine: ManifestMachine) {
+        let latest = self.sessions.last_mut();
+        latest.expect("a session is open").machine = Some(machine);
     }
 
     /// The number of the latest session.

@@ -10,6 +10,7 @@ pub mod last_words;
 pub(super) mod limits;
 pub(super) mod line;
 pub(super) mod log_line;
+pub(super) mod machine;
 pub(super) mod manifest;
 pub(super) mod manifest_file;
 pub(super) mod mark;

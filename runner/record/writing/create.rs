@@ -18,6 +18,7 @@ use crate::{
             durable,
             layout::{Root, RunDir, RunId},
             lock::Lock,
+            machine::Machine,
             modes,
         },
         error::RecordError,
@@ -277,6 +278,7 @@ fn manifest(new_run: NewRun, id: &RunId) -> Manifest {
         others: Others::new(),
     };
     manifest.open(WRITER, new_run.now);
+    manifest.runs_on(Machine::here().into());
     manifest
 }
 

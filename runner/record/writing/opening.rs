@@ -15,7 +15,10 @@ use super::{
 use crate::{
     model::{Counts, RunStatus},
     record::{
-        disk::layout::{Root, RunDir},
+        disk::{
+            layout::{Root, RunDir},
+            machine::Machine,
+        },
         error::RecordError,
         failpoint,
         format::{
@@ -89,6 +92,7 @@ impl Claim {
             is_forced: opening.is_forced,
             from_seq: last_seq,
         })?;
+        manifest.runs_on(Machine::here().into());
 
         failpoint::pass("opening", "claimed").map_err(RecordError::io("open a session"))?;
         // A request that comes while the run is still being opened is one to the session which is opened now.

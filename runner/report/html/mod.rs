@@ -30,6 +30,18 @@ const BARS: usize = 24;
 pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
     let head = &report.head;
     let title = format!("{}: {}", head.scenario, outcome_words(report));
+    let content = html! {
+        (summary(report))
+        (providers(report))
+        (failures::failures(report))
+        (matrix::matrix(report))
+        (origin::origin(report))
+    };
+    page(&title, &content, to)
+}
+
+/// Writes a page with everything that it needs in it.
+pub(super) fn page(title: &str, content: &Markup, to: &mut dyn Write) -> io::Result<()> {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -42,13 +54,7 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                main {
-                    (summary(report))
-                    (providers(report))
-                    (failures::failures(report))
-                    (matrix::matrix(report))
-                    (origin::origin(report))
-                }
+                main { (content) }
                 script { (PreEscaped(SCRIPT)) }
             }
         }

@@ -129,6 +129,15 @@ impl Guest for Hostile {
                 ..reply(&Value::Null)
             }),
             "judge" => Ok(judged(input["text"].as_str())),
+            "measure" => Ok(Reply {
+                score: input["score"].as_f64(),
+                metrics: vec![Metric {
+                    name: "tokens".to_owned(),
+                    value: input["tokens"].as_f64().unwrap_or(0.0),
+                    unit: Some("1".to_owned()),
+                }],
+                ..reply(&Value::Null)
+            }),
             "say" => {
                 say(text(&input, "text"));
                 Ok(reply(&input["text"]))

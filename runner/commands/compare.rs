@@ -1,0 +1,96 @@
+//! `runner compare`.
+
+use std::ffi::OsStr;
+
+use miette::miette;
+
+use super::{Context, context, naming::Named};
+use crate::{
+    cli::{CompareArgs, FailOnArg},
+    error::{Error, ExitStatus},
+    output,
+    record::LineError,
+    report::{self, ComparisonFormat},
+    session::{self, Compare, Store},
+    view::Comparison,
+};
+
+/// Compares two runs, or two providers of one.
+pub(super) fn compare(args: &CompareArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let output = &context.output;
+    let format = format(args)?;
+    let store = Store::existing(&args.results.root).map_err(Error::record)?;
+    let named = |run: Option<&str>| Named::or_latest(run, context).locate(&store);
+    let base = named(args.base.as_deref())?;
+    let new = match (&args.new, &args.provider[..]) {
+        // Two providers of the one run that is named.
+        (None, [_, _]) => base.clone(),
+        (run, _) => named(run.as_deref())?,
+    };
+    let providers = match &args.provider[..] {
+        [first, second] => Some((first.clone(), second.clone())),
+        _ => None,
+    };
+    let asked = Compare {
+        base,
+        new,
+        providers,
+    };
+    let screen = output.clone();
+    let comparison = session::compare(&asked, move |error: &LineError| {
+        screen.warn(&error.to_string());
+    })?;
+    match (&args.output, format) {
+        (Some(file), Some(format)) => {
+            context::write_file(file, |to| report::write_comparison(&comparison, format, to))?;
+        }
+        (_, None) => output.show(&output::comparison_text(&comparison, output.columns())),
+        (None, Some(ComparisonFormat::Json)) => output.document(&comparison),
+        (None, Some(format)) => {
+            let mut bytes = Vec::new();
+            report::write_comparison(&comparison, format, &mut bytes)
+                .expect("memory can be written");
+            output.reply(&String::from_utf8_lossy(&bytes));
+        }
+    }
+    let is_bad = args.fail_on.iter().any(|what| fails(*what, &comparison));
+    Ok(match is_bad {
+        true => ExitStatus::NotPassed,
+        false => ExitStatus::Success,
+    })
+}
+
+fn fails(what: FailOnArg, comparison: &Comparison) -> bool {
+    match what {
+        FailOnArg::Regression => comparison.counts.regressed > 0,
+        FailOnArg::Significant => comparison.is_significantly_worse(),
+    }
+}
+
+/// The form that a flag names, or else the name of the file; `None` for the screen.
+fn format(args: &CompareArgs) -> Result<Option<ComparisonFormat>, Error> {
+    let form = args.form;
+    let flagged = [
+        (form.json, ComparisonFormat::Json),
+        (form.markdown, ComparisonFormat::Markdown),
+        (form.html, ComparisonFormat::Html),
+    ];
+    if let Some((_, format)) = flagged.into_iter().find(|(is_set, _)| *is_set) {
+        return Ok(Some(format));
+    }
+    let Some(file) = &args.output else {
+        return Ok(None);
+    };
+    let extension = file.extension().and_then(OsStr::to_str);
+    let extension = extension.map(str::to_ascii_lowercase);
+    let format = extension
+        .as_deref()
+        .and_then(ComparisonFormat::of_extension);
+    format.map(Some).ok_or_else(|| {
+        Error::usage(miette!(
+            help = "name it `.json`, `.md` or `.html`, or add `--json`, `--markdown` or `--html`",
+            "the name of `{}` does not tell the form of the comparison",
+            file.display()
+        ))
+    })
+}

@@ -1,0 +1,52 @@
+//! Comparisons in the forms that people and other programs read, each written from one [`Comparison`].
+
+mod html;
+mod markdown;
+mod told;
+
+use std::io::{self, Write};
+
+use crate::view::Comparison;
+
+/// A form of a comparison, other than on a screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComparisonFormat {
+    /// One document of JSON.
+    Json,
+    /// A comment of a pull request.
+    Markdown,
+    /// One page for a browser.
+    Html,
+}
+
+impl ComparisonFormat {
+    /// The form whose files end like that, without the dot.
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        match extension {
+            "json" => Some(Self::Json),
+            "md" => Some(Self::Markdown),
+            "html" => Some(Self::Html),
+            _ => None,
+        }
+    }
+}
+
+/// Writes a comparison.
+///
+/// # Errors
+///
+/// Fails as `to` does.
+pub fn write_comparison(
+    comparison: &Comparison,
+    format: ComparisonFormat,
+    to: &mut dyn Write,
+) -> io::Result<()> {
+    match format {
+        ComparisonFormat::Json => {
+            serde_json::to_writer_pretty(&mut *to, comparison)?;
+            to.write_all(b"\n")
+        }
+        ComparisonFormat::Markdown => markdown::write(comparison, to),
+        ComparisonFormat::Html => html::write(comparison, to),
+    }
+}
