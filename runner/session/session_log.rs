@@ -9,13 +9,12 @@ use std::{
 };
 
 use fs_err::File;
-use tracing::{Event, Metadata, Subscriber, field::Visit};
+use tracing::{Event, Metadata, Subscriber, field::Visit, subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt as _, LevelFilter, filter_fn},
     fmt::MakeWriter,
     layer::{Context, SubscriberExt as _},
-    util::SubscriberInitExt as _,
 };
 
 use crate::{model::visible_line, plugin::Secrets};
@@ -51,13 +50,10 @@ impl SessionLog {
             warn: Box::new(warn),
         };
         let screen = screen.with_filter(LevelFilter::WARN);
-        // A second session in one process, as in tests, keeps the first one's.
-        drop(
-            tracing_subscriber::registry()
-                .with(file)
-                .with(screen)
-                .try_init(),
-        );
+        let registry = tracing_subscriber::registry().with(file).with(screen);
+        // Not by `try_init`, which lets the `log` crate's records in as well: wasmtime writes dozens of them for a sandbox, and
+        // none is the runner's own. A second session in one process, as in tests, keeps the first one's.
+        drop(subscriber::set_global_default(registry));
         log
     }
 

@@ -16,6 +16,9 @@ const MAX_INSTANCE: usize = 64 * 1024 * 1024;
 /// Bytes of a stack that are cleared by writing zeros; what a guest has used beyond them the kernel takes back. Few guests
 /// use more.
 const RESIDENT_STACK: usize = 16 * 1024;
+/// The same of a table: a small one is cleared for a hundredth of what the kernel takes for it, and for the page fault of the
+/// next guest.
+const RESIDENT_TABLE: usize = 16 * 1024;
 
 /// Whether it is counted what guests execute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,7 @@ fn pooling(slots: &Slots) -> PoolingAllocationConfig {
     pooling
         .decommit_batch_size(DECOMMIT_BATCH)
         .async_stack_keep_resident(RESIDENT_STACK)
+        .table_keep_resident(RESIDENT_TABLE)
         // The scan asks the kernel which pages are present. One that is being moved or is swapped out is not, is passed
         // over, and the next guest of the slot reads what is in it.
         .pagemap_scan(Enabled::No)

@@ -13,7 +13,7 @@ use std::{
 use futures::FutureExt as _;
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, mpsc::UnboundedSender},
+    sync::{AcquireError, Semaphore, SemaphorePermit, mpsc::UnboundedSender},
     task::JoinSet,
 };
 
@@ -218,7 +218,7 @@ impl PoolState {
 
     async fn work(self: Arc<Self>, slot: usize) {
         let mut kept = WarmInstances::new(self.executor.memory_share);
-        while let Ok(permit) = self.queued.acquire().await {
+        while let Ok(permit) = self.next(slot).await {
             permit.forget();
             let next = lock(&self.queue).items.pop_front();
             let task = match next {
@@ -238,7 +238,6 @@ impl PoolState {
                 .run(task, started_at, &self.interrupt, &mut kept);
             let mut attempt = run.await;
             attempt.suspended = clock::suspended().saturating_sub(before);
-            self.in_flight.end(slot);
 
             let report = FromExecutors::Reports {
                 who: POOL,
@@ -248,7 +247,18 @@ impl PoolState {
                 break;
             }
         }
+        self.in_flight.end(slot);
         kept.tear_down(&self.interrupt).await;
+    }
+
+    /// Waits until something lies ready. What begins at once takes the place of what the slot has noted, which is ended only
+    /// where nothing does: each of these notes is a system call.
+    async fn next(&self, slot: usize) -> Result<SemaphorePermit<'_>, AcquireError> {
+        if let Ok(permit) = self.queued.try_acquire() {
+            return Ok(permit);
+        }
+        self.in_flight.end(slot);
+        self.queued.acquire().await
     }
 
     /// Executors end once nothing lies ready for them.

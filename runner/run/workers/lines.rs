@@ -1,12 +1,11 @@
 //! Lines for the session's log, which a worker has no file for.
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tracing::{Event, Level, Metadata, Subscriber, field::Visit};
+use tracing::{Event, Level, Metadata, Subscriber, field::Visit, subscriber};
 use tracing_subscriber::{
     Layer,
     filter::filter_fn,
     layer::{Context, SubscriberExt as _},
-    util::SubscriberInitExt as _,
 };
 
 use super::wire::LogLevel;
@@ -22,12 +21,9 @@ pub(super) struct WorkerLine {
 pub(super) fn gather() -> UnboundedReceiver<WorkerLine> {
     let (lines, gathered) = mpsc::unbounded_channel();
     let ours = filter_fn(|metadata| level(metadata).is_some());
-    // Nobody else has one in a worker.
-    drop(
-        tracing_subscriber::registry()
-            .with(Gatherer { lines }.with_filter(ours))
-            .try_init(),
-    );
+    let registry = tracing_subscriber::registry().with(Gatherer { lines }.with_filter(ours));
+    // Not by `try_init`, which lets in what wasmtime logs of every sandbox. Nobody else has one in a worker.
+    drop(subscriber::set_global_default(registry));
     gathered
 }
 
