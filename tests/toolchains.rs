@@ -492,7 +492,9 @@ fn succeed(command: &str, output: &Output) {
 }
 
 fn row<'a>(rows: &'a [Value], test: &str) -> &'a Value {
-    rows.iter().find(|row| row["test"] == test).unwrap()
+    let mut rows = rows.iter();
+    rows.find(|row| row["trial"].as_str().unwrap().split_once('@').unwrap().0 == test)
+        .unwrap()
 }
 
 /// A row's outcome, and the class of its error.

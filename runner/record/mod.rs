@@ -41,8 +41,10 @@ pub use format::row::{
     Row, RowArtifact, RowCheck, RowDenied, RowError, RowLogs, RowMetric, RowOutput, RowUsage,
     StoredOutput,
 };
+pub use format::row_digest::{LineFingerprint, RowDigest};
+pub use format::row_line::{LineCheck, LineUsage, RowLine};
 pub use format::sandbox::{ManifestBoundSecret, ManifestFolder, ManifestGrants};
-pub use format::schema::{benchmark_schema, log_line_schema, row_schema};
+pub use format::schema::{AnyRowLine, benchmark_schema, log_line_schema, row_schema};
 pub use reading::conclusion::Conclusion;
 pub use reading::denials::{Denial, Denials};
 pub use reading::history::{History, NextSession};

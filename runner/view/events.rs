@@ -8,7 +8,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     model::escape_json,
-    record::{ManifestCounts, Row},
+    record::{AnyRowLine, ManifestCounts},
 };
 
 /// The version of the event format.
@@ -52,7 +52,7 @@ pub enum StreamEvent<'a> {
     /// A row is on disk.
     Row {
         /// The row, as in `index.jsonl`.
-        #[schemars(with = "Row<'static>")]
+        #[schemars(with = "AnyRowLine")]
         row: &'a RawValue,
     },
     /// Some time has passed.

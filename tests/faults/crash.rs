@@ -86,7 +86,7 @@ impl Way {
                 die_in_the_middle(&runner);
                 let run = runner.only_run();
                 let mut index = fs_err::read(run.dir.join("index.jsonl")).unwrap();
-                index.extend_from_slice(b"{\"v\":1,\"seq\":\xe2\x9c");
+                index.extend_from_slice(b"{\"v\":2,\"seq\":\xe2\x9c");
                 run.write("index.jsonl", index);
             }
             Self::ResumeWithoutNewline => {

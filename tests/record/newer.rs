@@ -94,12 +94,12 @@ fn a_manifest_of_a_newer_runner_is_read_and_never_written() {
 fn rows_of_a_newer_runner_are_read_and_nothing_is_written_behind_them() {
     let runner = incomplete();
     let run = runner.only_run();
-    let newer = |row: String| row.replacen("{\"v\":1", "{\"v\":2,\"novelty\":true", 1);
+    let newer = |row: String| row.replacen("{\"v\":2", "{\"v\":3,\"novelty\":true", 1);
     rewrite_last_row(&run, newer);
     let shown = runner.run(&["show", "latest", "--json"]).expect(0).stdout;
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["rows"].as_array().unwrap().len(), 2);
-    let says = ["index.jsonl", "format 2", "format 1"];
+    let says = ["index.jsonl", "format 3", "format 2"];
     assert_never_written(&runner, &says);
 
     // One that cannot be read any more is not torn, and stays where it is.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{
     bombs,
     peak::measured,
+    rows::expanded,
     runner::{CommandExt as _, Ran, Runner},
 };
 
@@ -426,7 +427,7 @@ fn artifacts_that_there_is_no_room_for_are_an_error_and_the_run_goes_on() {
     ran.says(&["cannot keep artifacts in `", "File too large"]);
     let rows = fs_err::read_to_string(runner.path("limited/index.jsonl")).unwrap();
     for row in rows.lines() {
-        let row: Value = serde_json::from_str(row).unwrap();
+        let row = expanded(serde_json::from_str(row).unwrap());
         let error = &row["error"];
         assert_eq!(
             (&error["class"], &error["code"]),

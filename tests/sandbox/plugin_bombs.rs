@@ -396,6 +396,6 @@ fn what_instances_cost_is_charged_to_the_limit_of_memory_before_they_are_made() 
     runner.exec(&["--into", "large"]).expect(0);
     let rows = fs_err::read_to_string(runner.path("large/index.jsonl")).unwrap();
     let row: serde_json::Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
-    let charged = row["usage"]["peak_memory"].as_u64().unwrap();
+    let charged = row["usage"]["memory"].as_u64().unwrap();
     assert!(charged > 10_000_000, "{row:#}");
 }

@@ -112,7 +112,7 @@ fn damage_is_told_as_the_schema_of_verify_says() {
     let report = document(&runner, "verify", &["verify"], 0);
     assert_eq!(report["is_intact"], true);
     let run = runner.only_run();
-    let rows = run.read("index.jsonl").replacen("\"v\":1", "\"v\":2", 1);
+    let rows = run.read("index.jsonl").replacen("\"v\":2", "\"v\":3", 1);
     run.write("index.jsonl", rows);
     let report = document(&runner, "verify", &["verify"], 1);
     assert_eq!(report["damages"][0]["line"], 1, "{report:#}");

@@ -14,6 +14,7 @@ pub(crate) mod peak;
 pub(crate) mod power;
 pub(crate) mod processes;
 pub(crate) mod random;
+pub(crate) mod rows;
 pub(crate) mod runner;
 pub(crate) mod server;
 pub(crate) mod spans;

@@ -18,7 +18,7 @@ use rustix::process::{Pid, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::guests::guest;
+use super::{guests::guest, rows::expanded};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
 /// Longer than any of these tests takes on a busy machine; then the program is killed and its test fails.
@@ -342,6 +342,7 @@ impl Running {
             self.read.push_str(&line);
             let event = serde_json::from_str(&line);
             let event = event.unwrap_or_else(|error| panic!("{line:?} is no event: {error}"));
+            let event = told(event);
             if is_wanted(&event) {
                 return Some(event);
             }
@@ -532,8 +533,17 @@ impl Run {
 fn lines(text: &str) -> Vec<Value> {
     assert!(text.is_empty() || text.ends_with('\n'), "{text}");
     text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
+        .map(|line| told(serde_json::from_str(line).unwrap()))
         .collect()
+}
+
+/// A row or an event, with all that follows from the row.
+fn told(mut value: Value) -> Value {
+    if let Some(row) = value.get_mut("row") {
+        *row = expanded(row.take());
+        return value;
+    }
+    expanded(value)
 }
 
 /// A message without the lines and marks that it was laid out with.

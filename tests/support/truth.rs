@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::{Value, json};
 
-use super::runner::{Ran, Run, Runner, tests};
+use super::{
+    rows::expanded,
+    runner::{Ran, Run, Runner, tests},
+};
 
 /// How many sessions a run may need after one fault.
 const MOST_SESSIONS: usize = 4;
@@ -103,6 +106,7 @@ pub(crate) fn whole_rows(run: &Run) -> Vec<Value> {
     let lines = index.split(|byte| *byte == b'\n');
     lines
         .filter_map(|line| serde_json::from_slice(line).ok())
+        .map(expanded)
         .collect()
 }
 

@@ -92,7 +92,7 @@ const PLACES: [(Before, &str, &[&str]); 13] = [
     (Before::Nothing, "logs", &["created"]),
     (Before::Nothing, "finish", REPLACE),
     (
-        Before::Torn("{\"v\":1,\"se"),
+        Before::Torn("{\"v\":2,\"se"),
         "repair",
         &["begin", "moved", "truncated", "synced"],
     ),

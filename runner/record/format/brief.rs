@@ -7,7 +7,8 @@ use serde::Deserialize;
 use super::{
     line::{self, check_crc},
     mark::{AttemptKey, Mark},
-    row, words,
+    row_line::{one, yes},
+    words,
 };
 use crate::model::Outcome;
 
@@ -46,8 +47,9 @@ pub(in crate::record) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>
         ordinal: u64,
         #[serde(borrow)]
         trial: Cow<'a, str>,
+        #[serde(default = "one")]
         attempt: u32,
-        #[serde(rename = "final")]
+        #[serde(rename = "final", default = "yes")]
         is_final: bool,
         #[serde(with = "words::word")]
         outcome: Outcome,
@@ -73,25 +75,19 @@ pub(in crate::record) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>
     Ok((brief, keys.trial))
 }
 
-/// Reads keys where `Row::encode` puts them, which spares a resumed run of a million rows most of the parsing.
+/// Reads keys where they are written, which spares a resumed run of a million rows most of the parsing.
 pub(in crate::record) mod quick {
-    use super::{AttemptKey, Brief, Mark, Outcome, row::VERSION};
+    use super::{AttemptKey, Brief, Mark, Outcome};
 
     /// `None` says nothing about a line but that it was not written by this program.
     pub(in crate::record) fn decode(line: &[u8]) -> Option<(Brief, &str)> {
-        let mut rest = line.strip_prefix(b"{\"v\":1")?;
+        let mut rest = line.strip_prefix(b"{\"v\":2")?;
         let seq = number(&mut rest, b",\"seq\":")?;
-        number(&mut rest, b",\"session\":")?;
+        optional(&mut rest, b",\"session\":")?;
         let ordinal = number(&mut rest, b",\"ordinal\":")?;
         let trial = text(&mut rest, b",\"trial\":\"")?;
-        text(&mut rest, b",\"test\":\"")?;
-        text(&mut rest, b",\"provider\":\"")?;
-        number(&mut rest, b",\"repeat\":")?;
-        let attempt = number(&mut rest, b",\"attempt\":")?;
-        let is_final = skip(&mut rest, b",\"final\":true").is_some();
-        if !is_final {
-            skip(&mut rest, b",\"final\":false")?;
-        }
+        let attempt = optional(&mut rest, b",\"attempt\":")?;
+        let is_final = skip(&mut rest, b",\"final\":false").is_none();
         let outcome = Outcome::parse(text(&mut rest, b",\"outcome\":\"")?)?;
         let is_flaky = skip(&mut rest, b",\"flaky\":true").is_some();
         let mark = Mark {
@@ -103,8 +99,20 @@ pub(in crate::record) mod quick {
             is_final,
             is_flaky,
         };
-        let version = VERSION;
-        Some((Brief { version, seq, mark }, trial))
+        let brief = Brief {
+            version: 2,
+            seq,
+            mark,
+        };
+        Some((brief, trial))
+    }
+
+    /// Takes a number that is absent where it is 1.
+    fn optional(rest: &mut &[u8], key: &[u8]) -> Option<u64> {
+        match rest.starts_with(key) {
+            true => number(rest, key),
+            false => Some(1),
+        }
     }
 
     fn skip(rest: &mut &[u8], key: &[u8]) -> Option<()> {

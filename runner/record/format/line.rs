@@ -4,7 +4,10 @@ use std::{io, path::Path};
 
 use serde::Deserialize;
 
-use super::row::{Row, VERSION};
+use super::{
+    row::{Row, VERSION},
+    row_line::RowLine,
+};
 use crate::{model::escape_json, record::error::RecordError};
 
 /// What comes after the bytes that the checksum covers: `,"crc":"xxxxxxxx"}`.
@@ -16,7 +19,9 @@ impl Row<'_> {
     /// Appends the row's line. What would steer a terminal is escaped in it: people print such files, too.
     pub(in crate::record) fn encode(&self, line: &mut Vec<u8>) {
         let start = line.len();
-        serde_json::to_writer(&mut *line, self).expect("a row has no value that JSON cannot hold");
+        let written = RowLine::of(self);
+        serde_json::to_writer(&mut *line, &written)
+            .expect("a row has no value that JSON cannot hold");
         escape_json(line, start);
         seal(line, start);
     }
@@ -25,7 +30,12 @@ impl Row<'_> {
     /// read as far as they have the keys of this one's.
     pub fn decode(line: &[u8]) -> Result<Row<'static>, String> {
         check_crc(line)?;
-        serde_json::from_slice(line).map_err(|error| problem(line, &error))
+        if is_of_version_1(line) {
+            return serde_json::from_slice(line).map_err(|error| problem(line, &error));
+        }
+        let written: RowLine<'static> =
+            serde_json::from_slice(line).map_err(|error| problem(line, &error))?;
+        written.into_row()
     }
 }
 
@@ -35,6 +45,22 @@ pub(in crate::record) fn seal(line: &mut Vec<u8>, start: usize) {
     let crc = crc32fast::hash(&line[start..]);
     io::Write::write_fmt(line, format_args!(",\"crc\":\"{crc:08x}\"}}\n"))
         .expect("memory can be written to");
+}
+
+/// Tells a line of version 1, which has each key of its row.
+fn is_of_version_1(line: &[u8]) -> bool {
+    // As its keys are always written, and by whatever else puts them into another order.
+    line.starts_with(b"{\"v\":1,") || !line.starts_with(b"{\"v\":2,") && version(line) == Some(1)
+}
+
+/// The version of a line, whatever else is in it.
+fn version(line: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u32,
+    }
+    let version: Version = serde_json::from_slice(line).ok()?;
+    Some(version.v)
 }
 
 /// Refuses to write beside rows of a newer runner.
@@ -61,13 +87,8 @@ pub(in crate::record) fn problem(line: &[u8], error: &serde_json::Error) -> Stri
 
 /// The version of an undamaged line that a newer runner wrote.
 pub(in crate::record) fn newer_version(line: &[u8]) -> Option<u32> {
-    #[derive(Deserialize)]
-    struct Version {
-        v: u32,
-    }
     check_crc(line).ok()?;
-    let version: Version = serde_json::from_slice(line).ok()?;
-    (version.v > VERSION).then_some(version.v)
+    version(line).filter(|version| *version > VERSION)
 }
 
 /// Takes away what an editor or a copy from elsewhere may have put before the newline.
@@ -126,7 +147,7 @@ mod tests {
     #[test]
     fn a_simple_row_is_short_and_ends_with_its_checksum() {
         let entry = entry(3, 1, Outcome::Passed);
-        insta::assert_snapshot!(encoded(&Row::new(&entry, PLACE)), @r#"{"v":1,"seq":7,"session":1,"ordinal":3,"trial":"test-3@echo#1","test":"test-3","provider":"echo","repeat":1,"attempt":1,"final":true,"outcome":"passed","checks":[{"name":"equals","verdict":"pass"}],"output":"hello","started_at":"2026-11-20T04:39:12.123Z","duration_ms":0.048,"usage":{"peak_memory":1114112,"bytes_in":9,"bytes_out":7},"fingerprint":"44863b03e9909b7100e05b02526909a346fd7455183f6619e0fe6198c89981e0","judgement_fingerprint":"a9c9cca61f97e3d9bf484cdbc870b7ca7e37d77bfe4dfd464bff5d505f2de3d7","crc":"cc76ced4"}"#);
+        insta::assert_snapshot!(encoded(&Row::new(&entry, PLACE)), @r#"{"v":2,"seq":7,"ordinal":3,"trial":"test-3@echo#1","outcome":"passed","checks":["equals"],"output":"hello","began":1795149552123,"duration_ms":0.048,"usage":{"memory":1114112,"in":9,"out":7},"fingerprint":"44863b03e9909b71a9c9cca61f97e3d9","crc":"f8af6af3"}"#);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(super) mod numbers;
 pub mod request;
 pub(super) mod rerun;
 pub(super) mod row;
+pub(super) mod row_digest;
+pub(super) mod row_line;
 pub(super) mod sandbox;
 pub(super) mod schema;
 pub(super) mod status;

@@ -11,22 +11,22 @@ use super::{
     entry::Entry,
     mark::{AttemptKey, Mark},
     numbers::{finite, milliseconds, some_milliseconds},
+    row_digest::RowDigest,
     words::{self, CodeSchema, DigestSchema, InstantSchema, WordSchema},
 };
 use crate::model::{self, CheckVerdict, Digest, ErrorClass, Outcome};
 
-/// The version of the row format.
-pub(in crate::record) const VERSION: u32 = 1;
+/// The version of the form of lines.
+pub(in crate::record) const VERSION: u32 = 2;
 /// The deepest value in a row; readers of JSON give up at 128, and the row around it counts.
 const MAX_DEPTH: usize = 100;
 
-/// One finished attempt: a line of `index.jsonl`.
+/// One finished attempt: all that its line of `index.jsonl` says, with what follows from it.
 ///
-/// The line ends with a key `crc` that is not part of this type: the CRC-32 (IEEE) of all bytes of the line before
-/// `,"crc":`, as 8 hexadecimal digits. The keys `worker` and `origin` are reserved.
+/// Lines of version 1 have these keys, and their checksum as `crc`; those of version 2 are shorter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Row<'a> {
-    /// The version of the format: 1.
+    /// The version of the form of its line: 1 or 2.
     pub v: u32,
     /// The row's place in the run, from 1.
     pub seq: u64,
@@ -106,19 +106,13 @@ pub struct Row<'a> {
     /// version 0.1.0, which has written these texts into files below `artifacts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logs: Option<RowLogs>,
-    /// Digest of everything that decides what the provider does. In rows without `judgement_fingerprint`, which version
-    /// 0.1.0 wrote, also of the test's expectations, and by another recipe.
-    #[serde(with = "words::digest")]
-    #[schemars(with = "DigestSchema")]
-    pub fingerprint: Digest,
+    /// Digest of everything that decides what the provider does, of which lines of version 2 have the first 16 digits. In
+    /// rows without `judgement_fingerprint`, which version 0.1.0 wrote, also of the test's expectations, and by another
+    /// recipe.
+    pub fingerprint: RowDigest,
     /// Digest of everything that decides what that means: the test's expectations.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "words::optional_digest"
-    )]
-    #[schemars(with = "Option<DigestSchema>")]
-    pub judgement_fingerprint: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgement_fingerprint: Option<RowDigest>,
     /// Whether checks or texts were cut, because a line has at most 256 KiB.
     #[serde(rename = "truncated", default, skip_serializing_if = "is_false")]
     pub is_truncated: bool,
@@ -319,8 +313,8 @@ impl<'a> Row<'a> {
             denied: attempt.denied.iter().map(RowDenied::new).collect(),
             artifacts: Vec::new(),
             logs: None,
-            fingerprint: entry.fingerprint.execution,
-            judgement_fingerprint: Some(entry.fingerprint.judgement),
+            fingerprint: RowDigest::beginning_of(entry.fingerprint.execution),
+            judgement_fingerprint: Some(RowDigest::beginning_of(entry.fingerprint.judgement)),
             is_truncated: false,
         }
     }
@@ -340,6 +334,20 @@ impl<'a> Row<'a> {
 }
 
 impl<'a> RowCheck<'a> {
+    /// A check that held, of which there is nothing else to say.
+    pub(in crate::record) fn held(name: Cow<'a, str>) -> Self {
+        Self {
+            name,
+            verdict: CheckVerdict::Pass,
+            score: None,
+            message: None,
+            expected: None,
+            actual: None,
+            diff: None,
+            details: None,
+        }
+    }
+
     fn new(check: &'a model::Check) -> Self {
         Self {
             name: check.name.as_str().into(),
@@ -416,16 +424,16 @@ pub(in crate::record) fn is_deep(value: &Value) -> bool {
 }
 
 /// Reads a value that is there, so that `null` is told from nothing.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub(in crate::record) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-fn is_false(flag: &bool) -> bool {
+pub(in crate::record) fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-fn is_zero(number: &u64) -> bool {
+pub(in crate::record) fn is_zero(number: &u64) -> bool {
     *number == 0
 }

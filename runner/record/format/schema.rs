@@ -1,20 +1,44 @@
 //! The contracts of the files on disk.
 
-use schemars::{Schema, schema_for};
-use serde_json::{Value, json};
+use std::borrow::Cow;
 
-use super::{log_line::LogsLine, manifest::Manifest, row::Row};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema, schema_for};
+use serde_json::{Map, Value, json};
+
+use super::{log_line::LogsLine, manifest::Manifest, row::Row, row_line::RowLine};
+
+/// The schema of a line of `index.jsonl`, of whichever version, for `#[schemars(with = …)]`.
+pub struct AnyRowLine;
+
+impl JsonSchema for AnyRowLine {
+    fn schema_name() -> Cow<'static, str> {
+        "AnyRowLine".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A line as it is written now, or as version 1 of the format had it.",
+            "anyOf": [
+                generator.subschema_for::<RowLine<'static>>(),
+                generator.subschema_for::<Row<'static>>(),
+            ],
+        })
+    }
+}
 
 /// The JSON Schema of a line of `index.jsonl`.
 pub fn row_schema() -> Value {
-    let mut schema = schema_for!(Row<'static>);
-    add_crc(&mut schema);
-    for reserved in ["worker", "origin"] {
-        add_property(
-            &mut schema,
-            reserved,
-            json!({ "description": "Reserved; not written." }),
-        );
+    let mut schema = schema_for!(AnyRowLine);
+    for version in ["RowLine", "Row"] {
+        let line = schema.pointer_mut(&format!("/$defs/{version}"));
+        let Some(Value::Object(line)) = line else {
+            continue;
+        };
+        add_crc(line);
+        for reserved in ["worker", "origin"] {
+            let property = json!({ "description": "Reserved; not written." });
+            add_property(line, reserved, property);
+        }
     }
     schema.insert("title".to_owned(), "A line of `index.jsonl`".into());
     schema.to_value()
@@ -23,7 +47,7 @@ pub fn row_schema() -> Value {
 /// The JSON Schema of a line of `logs-<session>-<file>.jsonl`.
 pub fn log_line_schema() -> Value {
     let mut schema = schema_for!(LogsLine<'static>);
-    add_crc(&mut schema);
+    add_crc(schema.ensure_object());
     let title = "A line of `logs-<session>-<file>.jsonl`";
     schema.insert("title".to_owned(), title.into());
     schema.to_value()
@@ -36,9 +60,9 @@ pub fn benchmark_schema() -> Value {
     schema.to_value()
 }
 
-fn add_crc(schema: &mut Schema) {
+fn add_crc(line: &mut Map<String, Value>) {
     add_property(
-        schema,
+        line,
         "crc",
         json!({
             "type": "string",
@@ -46,13 +70,13 @@ fn add_crc(schema: &mut Schema) {
             "description": "The CRC-32 (IEEE) of all bytes of the line before `,\"crc\":`. Always the last key.",
         }),
     );
-    if let Some(Value::Array(required)) = schema.get_mut("required") {
+    if let Some(Value::Array(required)) = line.get_mut("required") {
         required.push("crc".into());
     }
 }
 
-fn add_property(schema: &mut Schema, name: &str, property: Value) {
-    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+fn add_property(line: &mut Map<String, Value>, name: &str, property: Value) {
+    if let Some(Value::Object(properties)) = line.get_mut("properties") {
         properties.insert(name.to_owned(), property);
     }
 }

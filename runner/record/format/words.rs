@@ -260,30 +260,6 @@ pub(crate) mod digests {
     }
 }
 
-/// `#[serde(with)]` for digests that may be absent.
-pub(in crate::record) mod optional_digest {
-    use super::{Deserialize, Deserializer, Digest, Serializer, digest};
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        value: &Option<Digest>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => digest::serialize(value, serializer),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Digest>, D::Error> {
-        #[derive(Deserialize)]
-        struct AsDigest(#[serde(with = "digest")] Digest);
-        let value = Option::<AsDigest>::deserialize(deserializer)?;
-        Ok(value.map(|AsDigest(digest)| digest))
-    }
-}
-
 /// `#[serde(with)]` for instants, in UTC with milliseconds.
 pub(crate) mod instant {
     use super::{Deserialize, Deserializer, Serializer, Timestamp};

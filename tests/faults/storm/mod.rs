@@ -21,6 +21,7 @@ use serde_json::Value;
 use self::fate::{Done, Fate, any_fate, befall, quick_fate};
 use crate::support::{
     random::{Random, seed},
+    rows::expanded,
     runner::{CommandExt as _, Runner},
     truth::acknowledged,
 };
@@ -256,7 +257,8 @@ impl Storm {
         let born = time(&serde_json::from_slice(&manifest).unwrap(), "created_at");
         let lines: HashSet<&[u8]> = index.split(|byte| *byte == b'\n').collect();
         let is_lost = |row: &&String| {
-            let is_its_own = time(&serde_json::from_str(row).unwrap(), "started_at") >= born;
+            let is_its_own =
+                time(&expanded(serde_json::from_str(row).unwrap()), "started_at") >= born;
             is_its_own && !lines.contains(row.as_bytes())
         };
         if let Some(row) = rows.iter().find(is_lost) {
@@ -345,7 +347,7 @@ impl Storm {
         let rows = index
             .split(|byte| *byte == b'\n')
             .filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-        let rows: Vec<Value> = rows.collect();
+        let rows: Vec<Value> = rows.map(expanded).collect();
         let finals: HashSet<_> = rows
             .iter()
             .filter(|row| row["final"] == true)

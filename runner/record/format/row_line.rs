@@ -1,0 +1,457 @@
+//! [`RowLine`]: a row as its line has it, without what follows from the rest and without what is usual.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    row::{
+        Row, RowArtifact, RowCheck, RowDenied, RowError, RowLogs, RowMetric, RowOutput, RowUsage,
+        VERSION, is_false, is_zero, present,
+    },
+    row_digest::{LineFingerprint, RowDigest},
+    words::{self, WordSchema},
+};
+use crate::model::{CheckVerdict, Outcome};
+
+/// One finished attempt: a line of `index.jsonl`.
+///
+/// The line ends with a key `crc` that is not part of this type: the CRC-32 (IEEE) of all bytes of the line before
+/// `,"crc":`, as 8 hexadecimal digits. The keys `worker` and `origin` are reserved. What `show --json` prints of an attempt
+/// has all that follows from this: the test, the provider and the repeat, and what is absent here because it is usual.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RowLine<'a> {
+    /// The version of the format: 2.
+    #[schemars(range(min = 2))]
+    pub v: u32,
+    /// The row's place in the run, from 1.
+    pub seq: u64,
+    /// The session that wrote it; absent for the first one, which has number 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub session: u32,
+    /// The trial's place in the plan, from 0.
+    pub ordinal: u64,
+    /// The trial's id: `test@provider#repeat`.
+    pub trial: Cow<'a, str>,
+    /// Which execution of the trial; absent for the first one, which has number 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub attempt: u32,
+    /// Whether this attempt settles its trial; absent where it does.
+    #[serde(rename = "final", default = "yes", skip_serializing_if = "is_true")]
+    pub is_final: bool,
+    /// What the attempt came to.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<Outcome>")]
+    pub outcome: Outcome,
+    /// Whether the trial passed only after an attempt that did not; absent where it is not so.
+    #[serde(rename = "flaky", default, skip_serializing_if = "is_false")]
+    pub is_flaky: bool,
+    /// The provider's score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// The provider's own verdict, where it gave one.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_word"
+    )]
+    #[schemars(with = "Option<WordSchema<CheckVerdict>>")]
+    pub verdict: Option<CheckVerdict>,
+    /// The provider's summary of its reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Cow<'a, str>>,
+    /// What was checked: the scenario's expectations, then the provider's own checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<LineCheck<'a>>,
+    /// What the provider measured.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub metrics: Cow<'a, [RowMetric<'a>]>,
+    /// What the thing under test produced.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub output: Option<Cow<'a, RowOutput<'a>>>,
+    /// Why there is no verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Cow<'a, RowError<'a>>>,
+    /// When the attempt began, in milliseconds since the beginning of 1970 in UTC.
+    #[serde(rename = "began")]
+    pub started_at: i64,
+    /// How long it took, by the monotonic clock, without the time in which the runner's process was stopped.
+    pub duration_ms: f64,
+    /// For how long the runner's process was stopped meanwhile; absent where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_ms: Option<f64>,
+    /// What it used; absent where it is nothing.
+    #[serde(default, skip_serializing_if = "LineUsage::is_nothing")]
+    pub usage: LineUsage,
+    /// What it tried and was not granted.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub denied: Cow<'a, [RowDenied<'a>]>,
+    /// Files of this attempt, below the run directory's `artifacts`.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub artifacts: Cow<'a, [RowArtifact<'a>]>,
+    /// Where what was said in this attempt is: its log and its standard streams. Absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<RowLogs>,
+    /// What decides the result: the first 16 digits of the digest of everything that decides what the provider does, then
+    /// the first 16 of the digest of everything that decides what that means.
+    pub fingerprint: LineFingerprint,
+    /// Whether checks or texts were cut, because a line has at most 256 KiB; absent where they were not.
+    #[serde(rename = "truncated", default, skip_serializing_if = "is_false")]
+    pub is_truncated: bool,
+}
+
+/// One thing that was checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum LineCheck<'a> {
+    /// It held, and there is nothing else to say: its name.
+    Held(Cow<'a, str>),
+    /// It did not, or there is more to say.
+    Told(RowCheck<'a>),
+}
+
+/// What an attempt used; what is absent is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LineUsage {
+    /// The largest sum of the sizes of the guest's memories, in bytes.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub memory: u64,
+    /// Calls of the contract's imports.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub host_calls: u64,
+    /// HTTP requests that were sent.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub http_requests: u64,
+    /// Bytes handed to the guest.
+    #[serde(rename = "in", skip_serializing_if = "is_zero")]
+    pub bytes_in: u64,
+    /// Bytes taken from the guest.
+    #[serde(rename = "out", skip_serializing_if = "is_zero")]
+    pub bytes_out: u64,
+    /// Fuel burnt, where it is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+}
+
+impl<'a> RowLine<'a> {
+    /// The line of a row.
+    pub(in crate::record) fn of(row: &'a Row<'_>) -> Self {
+        Self {
+            v: VERSION,
+            seq: row.seq,
+            session: row.session,
+            ordinal: row.ordinal,
+            trial: Cow::Borrowed(&row.trial),
+            attempt: row.attempt,
+            is_final: row.is_final,
+            outcome: row.outcome,
+            is_flaky: row.is_flaky,
+            score: row.score,
+            verdict: row.verdict,
+            summary: row.summary.as_deref().map(Cow::Borrowed),
+            checks: row.checks.iter().map(LineCheck::of).collect(),
+            metrics: Cow::Borrowed(&row.metrics),
+            output: row.output.as_ref().map(Cow::Borrowed),
+            error: row.error.as_ref().map(Cow::Borrowed),
+            started_at: row.started_at.as_millisecond(),
+            duration_ms: row.duration_ms,
+            suspended_ms: row.suspended_ms,
+            usage: LineUsage::of(row.usage),
+            denied: Cow::Borrowed(&row.denied),
+            artifacts: Cow::Borrowed(&row.artifacts),
+            logs: row.logs,
+            fingerprint: LineFingerprint::of(row.fingerprint, row.judgement_fingerprint),
+            is_truncated: row.is_truncated,
+        }
+    }
+}
+
+impl RowLine<'static> {
+    /// The row with all that follows from its line; the text of the error says what is wrong with it.
+    pub(in crate::record) fn into_row(self) -> Result<Row<'static>, String> {
+        let (test, provider, repeat) = parts(&self.trial);
+        let started_at =
+            Timestamp::from_millisecond(self.started_at).map_err(|error| error.to_string())?;
+        let (execution, judgement) = self.fingerprint.parts();
+        Ok(Row {
+            v: self.v,
+            seq: self.seq,
+            session: self.session,
+            ordinal: self.ordinal,
+            test: test.to_owned().into(),
+            provider: provider.to_owned().into(),
+            repeat,
+            trial: self.trial,
+            attempt: self.attempt,
+            is_final: self.is_final,
+            outcome: self.outcome,
+            is_flaky: self.is_flaky,
+            score: self.score,
+            verdict: self.verdict,
+            summary: self.summary,
+            checks: self.checks.into_iter().map(LineCheck::into_check).collect(),
+            metrics: self.metrics.into_owned(),
+            output: self.output.map(Cow::into_owned),
+            error: self.error.map(Cow::into_owned),
+            started_at,
+            duration_ms: self.duration_ms,
+            suspended_ms: self.suspended_ms,
+            usage: self.usage.into_usage(),
+            denied: self.denied.into_owned(),
+            artifacts: self.artifacts.into_owned(),
+            logs: self.logs,
+            fingerprint: RowDigest::Beginning(execution),
+            judgement_fingerprint: Some(RowDigest::Beginning(judgement)),
+            is_truncated: self.is_truncated,
+        })
+    }
+}
+
+/// Test, provider and repeat of a trial's id. Of a text that is none they do not make it again, and so it is found.
+fn parts(trial: &str) -> (&str, &str, u32) {
+    let (test, rest) = trial.rsplit_once('@').unwrap_or((trial, ""));
+    let (provider, repeat) = rest.rsplit_once('#').unwrap_or((rest, ""));
+    (test, provider, repeat.parse().unwrap_or_default())
+}
+
+impl<'a> LineCheck<'a> {
+    fn of(check: &'a RowCheck<'_>) -> Self {
+        let RowCheck {
+            name,
+            verdict: CheckVerdict::Pass,
+            score: None,
+            message: None,
+            expected: None,
+            actual: None,
+            diff: None,
+            details: None,
+        } = check
+        else {
+            return Self::Told(check.clone());
+        };
+        Self::Held(Cow::Borrowed(name))
+    }
+
+    fn into_check(self) -> RowCheck<'a> {
+        match self {
+            Self::Held(name) => RowCheck::held(name),
+            Self::Told(check) => check,
+        }
+    }
+}
+
+impl LineUsage {
+    fn of(usage: RowUsage) -> Self {
+        Self {
+            memory: usage.peak_memory,
+            host_calls: usage.host_calls,
+            http_requests: usage.http_requests,
+            bytes_in: usage.bytes_in,
+            bytes_out: usage.bytes_out,
+            fuel: usage.fuel,
+        }
+    }
+
+    fn into_usage(self) -> RowUsage {
+        RowUsage {
+            peak_memory: self.memory,
+            host_calls: self.host_calls,
+            http_requests: self.http_requests,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            fuel: self.fuel,
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+pub(in crate::record) fn one() -> u32 {
+    1
+}
+
+pub(in crate::record) fn yes() -> bool {
+    true
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
+fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use crate::{
+        model::{
+            Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, Metric, Outcome, Usage,
+        },
+        record::{
+            Entry, Row,
+            format::{
+                brief,
+                row::{RowLogs, RowPlace},
+                row_digest::RowDigest,
+            },
+            testing::entry,
+        },
+    };
+
+    fn check() -> impl Strategy<Value = Check> {
+        let verdicts = [CheckVerdict::Pass, CheckVerdict::Fail, CheckVerdict::Skip];
+        let value = || prop::option::of(prop::sample::select(vec![Value::Null, json!("x")]));
+        (
+            any::<String>(),
+            prop::sample::select(verdicts.to_vec()),
+            prop::option::of(0.0..1.0),
+            prop::option::of(any::<String>()),
+            (value(), value(), value()),
+        )
+            .prop_map(|(name, verdict, score, message, values)| Check {
+                name,
+                verdict,
+                score,
+                message,
+                expected: values.0,
+                actual: values.1,
+                diff: None,
+                details: values.2,
+            })
+    }
+
+    prop_compose! {
+        fn rows()(
+            ordinal in 0..u64::MAX,
+            number in 1..4_u32,
+            outcome in prop::sample::select(Outcome::ALL.to_vec()),
+            flags in any::<[bool; 6]>(),
+            checks in prop::collection::vec(check(), 0..3),
+            output in prop::sample::select(vec![None, Some(Value::Null), Some(json!(["ü", { "a": 1 }]))]),
+            usage in any::<[bool; 5]>(),
+            text in any::<String>(),
+            micros in 0..10_000_000_u64,
+        ) -> Entry {
+            let mut entry = entry(ordinal, number, outcome);
+            (entry.is_final, entry.is_flaky) = (flags[0], flags[1]);
+            let attempt = &mut entry.attempt;
+            attempt.checks = checks;
+            attempt.output = output;
+            attempt.duration = Duration::from_micros(micros);
+            attempt.usage = Usage {
+                peak_memory: u64::from(usage[0]) * 65536,
+                host_calls: u64::from(usage[1]),
+                http_requests: u64::from(usage[2]),
+                bytes_in: u64::from(usage[3]) * 7,
+                bytes_out: u64::from(usage[3]) * 8,
+                fuel: usage[4].then_some(micros),
+            };
+            if flags[2] {
+                attempt.score = Some(0.5);
+                attempt.verdict = Some(CheckVerdict::Skip);
+                attempt.summary = Some(text.clone());
+                attempt.metrics = vec![Metric { name: text.clone(), value: 1.5, unit: None }];
+            }
+            if flags[3] {
+                attempt.error = Some(AttemptError {
+                    class: Some(ErrorClass::Trap),
+                    code: "c".into(),
+                    message: text.clone(),
+                    retry_after: None,
+                    fault: None,
+                });
+                attempt.suspended = Duration::from_millis(3);
+            }
+            if flags[4] {
+                attempt.denied = vec![Denied { what: text.clone(), grant: None }];
+                attempt.artifacts = vec![Artifact {
+                    name: "a".into(),
+                    media_type: text,
+                    content: std::sync::Arc::new(Vec::new()),
+                }];
+            }
+            entry
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_says_all_of_its_row_whatever_it_leaves_out(
+            entry in rows(),
+            (seq, session) in (1..u64::MAX, 1..4_u32),
+            file in prop::option::of(1..3_u32),
+        ) {
+            let mut row = Row::new(&entry, RowPlace { seq, session });
+            row.logs = file.map(|file| RowLogs { file, at: 7, bytes: 9 });
+            let mut line = Vec::new();
+            row.encode(&mut line);
+            let line = line.trim_ascii_end();
+            prop_assert_eq!(&Row::decode(line).unwrap(), &row);
+            let (brief, trial) = brief::decode_keys(line).unwrap();
+            prop_assert_eq!((brief.seq, brief.mark), (seq, entry.mark()));
+            prop_assert_eq!(brief::quick::decode(line).unwrap(), (brief, &*trial));
+            prop_assert_eq!(trial, row.trial);
+        }
+    }
+
+    #[test]
+    fn a_passed_row_has_at_most_250_bytes() {
+        let mut entry = entry(99_998, 1, Outcome::Passed);
+        entry.attempt.checks.clear();
+        let mut line = Vec::new();
+        let place = RowPlace {
+            seq: 99_999,
+            session: 1,
+        };
+        Row::new(&entry, place).encode(&mut line);
+        assert!(line.len() <= 250, "{}", line.len());
+    }
+
+    #[test]
+    fn the_fingerprint_of_a_line_begins_both_digests() {
+        let entry = entry(3, 1, Outcome::Passed);
+        let row = Row::new(&entry, RowPlace { seq: 1, session: 1 });
+        let shown = |digest: RowDigest| serde_json::to_value(digest).unwrap();
+        let judgement = shown(row.judgement_fingerprint.unwrap());
+        let [execution, judged] = [entry.fingerprint.execution, entry.fingerprint.judgement]
+            .map(|digest| digest.to_string()[..16].to_owned());
+        assert_eq!(shown(row.fingerprint), execution);
+        assert_eq!(judgement, judged);
+        let mut line = Vec::new();
+        row.encode(&mut line);
+        let line = String::from_utf8(line).unwrap();
+        assert!(
+            line.contains(&format!("\"fingerprint\":\"{execution}{judged}\"")),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_trial_that_is_none_is_read_and_is_no_trial_of_its_parts() {
+        for trial in ["", "x", "a@b", "a@b#x", "a@b#01", "a#1"] {
+            let line = format!(
+                "{{\"v\":2,\"seq\":1,\"ordinal\":0,\"trial\":\"{trial}\",\"outcome\":\"passed\",\"began\":0,\"duration_ms\":0,\"fingerprint\":\"{}\"",
+                "0".repeat(32)
+            );
+            let crc = crc32fast::hash(line.as_bytes());
+            let row = Row::decode(format!("{line},\"crc\":\"{crc:08x}\"}}").as_bytes()).unwrap();
+            let parts = format!("{}@{}#{}", row.test, row.provider, row.repeat);
+            assert_ne!(parts, trial);
+        }
+    }
+}
