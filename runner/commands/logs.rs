@@ -25,7 +25,7 @@ pub(super) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus, Err
     let mut follow = Follow::new(output.clone(), args.json);
     let mut see = |seen: SeenRow<'_>| {
         going_on(match seen {
-            SeenRow::Row(seen) => follow.row(&seen.row, seen.line),
+            SeenRow::Row(seen) => follow.row(seen),
             SeenRow::Damaged(error) => {
                 let reader = follow.flush();
                 output.warn(&error.to_string());

@@ -2,8 +2,6 @@
 
 use std::mem;
 
-use serde_json::value::RawValue;
-
 use super::{Output, Reader, events, next, runs};
 use crate::{
     record::{Conclusion, Row, RunEntry},
@@ -34,10 +32,9 @@ impl Follow {
         }
     }
 
-    /// Tells a row; `line` is its line of `index.jsonl`. It may be seen only when [`Follow::flush`] is called.
-    pub fn row(&mut self, row: &Row<'_>, line: &[u8]) -> Reader {
+    /// Tells a row. It may be seen only when [`Follow::flush`] is called.
+    pub fn row(&mut self, row: &Row<'_>) -> Reader {
         if self.is_json {
-            let row: &RawValue = serde_json::from_slice(line).expect("a row is valid JSON");
             self.emit(StreamEvent::Row { row });
         } else {
             self.unprinted

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use super::{Output, events, grants};
 use crate::{
     model::Counts,
     plugin::Moment,
-    record::{Conclusion, Entry},
+    record::{Conclusion, Entry, Row},
     run,
     session::{Begin, NothingLeft, Notice, Observe},
     view::{EventLine, Longest, StreamEvent},
@@ -45,9 +43,9 @@ impl EventStream {
             if entry.is_final {
                 self.ran.add(entry.attempt.outcome, entry.is_flaky);
             }
-            let row: &RawValue = serde_json::from_slice(line).expect("a row is valid JSON");
+            let row = Row::decode(line).expect("a row that was just written can be read");
             self.lines += 1;
-            EventLine::write(self.lines, StreamEvent::Row { row }, &mut text);
+            EventLine::write(self.lines, StreamEvent::Row { row: &row }, &mut text);
         }
         self.output.bytes(&text);
     }

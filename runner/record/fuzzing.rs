@@ -13,7 +13,7 @@ pub fn rows(bytes: &[u8]) {
     let mut line = Vec::new();
     let mut lines = 0;
     loop {
-        let end = read_line(&mut file, &mut line).expect("memory can be read");
+        let read = read_line(&mut file, &mut line).expect("memory can be read");
         assert!(line.len() <= MAX_LINE_BYTES + 1 && !line.contains(&b'\n'));
         drop(Row::decode(&line));
         let crc = crc32fast::hash(&line);
@@ -32,7 +32,7 @@ pub fn rows(bytes: &[u8]) {
                 assert_eq!(quick, (brief, &*trial));
             }
         }
-        if end == LineEnd::File {
+        if read.end == LineEnd::File {
             break;
         }
         lines += 1;

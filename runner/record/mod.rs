@@ -44,7 +44,7 @@ pub use format::row::{
 pub use format::row_digest::{LineFingerprint, RowDigest};
 pub use format::row_line::{LineCheck, LineUsage, RowLine};
 pub use format::sandbox::{ManifestBoundSecret, ManifestFolder, ManifestGrants};
-pub use format::schema::{AnyRowLine, benchmark_schema, log_line_schema, row_schema};
+pub use format::schema::{benchmark_schema, log_line_schema, row_schema};
 pub use reading::conclusion::Conclusion;
 pub use reading::denials::{Denial, Denials};
 pub use reading::history::{History, NextSession};
@@ -55,7 +55,7 @@ pub use reading::results::{RunResults, Wanted};
 pub use reading::run_entry::RunEntry;
 pub use reading::said::{Said, SaidError};
 pub use reading::state::{Accepted, State, accept};
-pub use reading::tail::{RowTail, TailRow};
+pub use reading::tail::RowTail;
 pub use reading::tally::{ProviderTally, Tallied, Tally};
 pub use store::content::{Blob, BlobSource};
 pub use store::database::database_sql;

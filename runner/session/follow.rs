@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use super::{Observe, Waiting};
 use crate::{
     error::Error,
-    record::{LineError, RowTail, RunEntry, RunReader, TailRow},
+    record::{LineError, Row, RowTail, RunEntry, RunReader},
 };
 
 /// What is seen of the rows of a run. Whoever sees it breaks off to see no more.
 pub enum SeenRow<'a> {
     /// A row.
-    Row(&'a TailRow<'a>),
+    Row(&'a Row<'a>),
     /// A line that is damaged; the rows behind it follow.
     Damaged(&'a LineError),
     /// All rows that are there have been seen.

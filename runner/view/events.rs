@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use crate::{
     model::escape_json,
-    record::{AnyRowLine, ManifestCounts},
+    record::{ManifestCounts, Row},
 };
 
 /// The version of the event format.
@@ -51,9 +51,8 @@ pub enum StreamEvent<'a> {
     },
     /// A row is on disk.
     Row {
-        /// The row, as in `index.jsonl`.
-        #[schemars(with = "AnyRowLine")]
-        row: &'a RawValue,
+        /// The row, with what its line of `index.jsonl` leaves out and without its checksum.
+        row: &'a Row<'a>,
     },
     /// Some time has passed.
     Progress {

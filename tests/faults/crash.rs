@@ -13,6 +13,7 @@ use runner::record::failpoint::PLACES;
 use serde_json::Value;
 
 use crate::support::{
+    rows::row_texts,
     runner::{Run, Runner},
     truth::{
         acknowledged, assert_consistent, assert_kept, assert_listed_truly, assert_same_end,
@@ -284,13 +285,8 @@ impl Case<'_> {
 }
 
 /// The rows of a run before the fault, all of which are known to be on disk.
-fn known_rows(run: &Run) -> Vec<String> {
-    let index = fs_err::read(run.dir.join("index.jsonl")).unwrap();
-    let lines = index.split(|byte| *byte == b'\n');
-    lines
-        .filter(|line| serde_json::from_slice::<Value>(line).is_ok())
-        .map(|line| String::from_utf8(line.to_vec()).unwrap())
-        .collect()
+fn known_rows(run: &Run) -> HashSet<String> {
+    row_texts(&fs_err::read(run.dir.join("index.jsonl")).unwrap())
 }
 
 #[test]

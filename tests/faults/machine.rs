@@ -79,7 +79,7 @@ fn where_the_machine_has_no_memory_for_attempts_the_run_says_so_and_goes_on_late
             ]
         );
     }
-    runner.assert_valid("row", &rows);
+    runner.assert_valid("row", &run.lines());
 
     runner.run(&["resume"]).expect(0);
     let counts = &run.manifest()["counts"];

@@ -89,7 +89,7 @@ fn time_in_which_the_process_was_stopped_is_nobodys() {
     let shown = runner.run(&["show"]).expect(0).stdout;
     let ended = shown.lines().find(|line| line.starts_with("ended"));
     assert!(ended.unwrap().ends_with(" in all"), "{shown}");
-    runner.assert_valid("row", &run.rows());
+    runner.assert_valid("row", &run.lines());
     runner.assert_valid("benchmark", &[run.manifest()]);
     runner.assert_valid("events", &ran.events());
 }

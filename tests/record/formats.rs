@@ -8,8 +8,9 @@ use runner::model::Digest;
 use serde_json::Value;
 
 use crate::support::{
+    rows::row_texts,
     runner::{Run, Runner},
-    truth::{assert_kept, canonical, whole_rows},
+    truth::{assert_kept, canonical, whole_lines, whole_rows},
 };
 
 /// What the runs are for, how they ended, and how many of their trials have a result. Those that nobody has swept yet
@@ -103,9 +104,7 @@ impl Made {
     fn goes_on(&self, name: &str, args: &[&str], code: i32) {
         let run = self.run(name);
         let rows = whole_rows(&run);
-        let index = run.read("index.jsonl");
-        let whole = index.lines().filter(|line| line.ends_with('}'));
-        let before = whole.map(str::to_owned).collect();
+        let before = row_texts(run.read("index.jsonl").as_bytes());
 
         let args = [&["resume", "--from", self.id(name), "--json"], args].concat();
         let ran = self.runner.run(&args).expect(code);
@@ -117,7 +116,7 @@ impl Made {
         assert!(whole_rows(&run).len() >= rows.len());
         self.runner.run(&["verify", self.id(name)]).expect(0);
         self.runner.assert_valid("benchmark", &[run.manifest()]);
-        self.runner.assert_valid("row", &whole_rows(&run));
+        self.runner.assert_valid("row", &run.lines());
     }
 }
 
@@ -158,7 +157,7 @@ fn runs_of_released_versions_are_read_and_reading_changes_nothing() {
             serde_json::from_str::<Value>(&show.stdout).unwrap();
             made.runner.run(&["verify", id]).expect(0);
             made.runner.assert_valid("benchmark", &[run.manifest()]);
-            made.runner.assert_valid("row", &whole_rows(&run));
+            made.runner.assert_valid("row", &whole_lines(&run));
         }
         assert_eq!(made.everything(), before);
     }

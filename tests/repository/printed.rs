@@ -139,12 +139,12 @@ fn the_row_on_the_page_of_files_is_like_those_that_are_written() {
     let runner = Runner::new(&["echo", "units"]);
     runner.scenario(&basic());
     runner.exec(&[]).expect(0);
-    let rows = runner.only_run().rows();
+    let rows = runner.only_run().lines();
     let written = rows.iter().find(|row| row["trial"] == shown["trial"]);
     let written = written.unwrap();
     let keys = |row: &Value| row.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys(&shown), keys(written));
-    for key in ["ordinal", "final", "outcome", "checks", "output"] {
+    for key in ["v", "ordinal", "outcome", "checks", "output"] {
         assert_eq!(shown[key], written[key], "{key}");
     }
 }

@@ -293,7 +293,7 @@ fn everything_that_is_written_is_valid_by_its_published_schema() {
     assert!(events.iter().any(|event| event["event"] == "progress"));
     runner.assert_valid("events", &events);
     assert_eq!(run.rows().len(), 8);
-    runner.assert_valid("row", &run.rows());
+    runner.assert_valid("row", &run.lines());
     runner.assert_valid("benchmark", &[run.manifest()]);
 }
 

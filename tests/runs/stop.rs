@@ -105,7 +105,7 @@ fn each_signal_stops_the_run_with_its_own_exit_code() {
 
         let events = ran.events();
         runner.assert_valid("events", &events);
-        runner.assert_valid("row", &run.rows());
+        runner.assert_valid("row", &run.lines());
         runner.assert_valid("benchmark", &[run.manifest()]);
         let stopping = events
             .iter()

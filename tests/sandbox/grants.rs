@@ -191,7 +191,7 @@ fn what_was_denied_is_in_the_row_and_on_the_screen_with_the_grant_to_add() {
     let run = runner.only_run();
     assert_eq!(run.row("length")["denied"], denied);
     assert_eq!(run.row("length")["error"]["class"], "denied");
-    runner.assert_valid("row", &run.rows());
+    runner.assert_valid("row", &run.lines());
     runner.assert_valid("benchmark", &[run.manifest()]);
 
     let line = "denied: the secret `API_KEY` – to allow it, add \"API_KEY\" to `secrets` of [providers.leaky.grants]";

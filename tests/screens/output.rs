@@ -221,11 +221,9 @@ fn show_prints_the_rows_that_are_asked_for() {
         .map(|row| row["test"].as_str().unwrap())
         .collect();
     assert_eq!(trials, ["fail", "trap", "late"]);
-    let mut wanted = run.row("fail");
-    wanted.as_object_mut().unwrap().remove("crc");
     assert_eq!(
         json(&["--trial", "fail@hostile#1"])["rows"],
-        json!([wanted])
+        json!([run.row("fail")])
     );
 }
 

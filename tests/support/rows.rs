@@ -1,15 +1,18 @@
-//! Rows with all that follows from their lines.
+//! Rows with all that follows from their lines, as documents and events have them.
+
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The row of a line, with what the line leaves out because it follows from the rest or is usual, and as version 1 of the
-/// format had it. Independent of what the program makes of the line.
+/// format had it, but for the checksum. Independent of what the program makes of the line.
 pub(crate) fn expanded(line: Value) -> Value {
-    if line["v"] != 2 {
-        return line;
-    }
     let mut row = line.clone();
+    row.as_object_mut().unwrap().remove("crc");
+    if line["v"] != 2 {
+        return row;
+    }
     for (key, usual) in [
         ("session", json!(1)),
         ("attempt", json!(1)),
@@ -32,7 +35,9 @@ pub(crate) fn expanded(line: Value) -> Value {
         }
     }
     let started_at = Timestamp::from_millisecond(line["began"].as_i64().unwrap());
-    row.as_object_mut().unwrap().remove("began");
+    for short in ["began", "ms", "digests"] {
+        row.as_object_mut().unwrap().remove(short).unwrap();
+    }
     row["started_at"] = format!("{:.3}", started_at.unwrap()).into();
     let mut usage = json!({});
     for (key, value) in line["usage"].as_object().into_iter().flatten() {
@@ -45,8 +50,16 @@ pub(crate) fn expanded(line: Value) -> Value {
         usage[key] = value.clone();
     }
     row["usage"] = usage;
-    let (execution, judgement) = line["fingerprint"].as_str().unwrap().split_at(16);
+    row["duration_ms"] = line["ms"].clone();
+    let (execution, judgement) = line["digests"].as_str().unwrap().split_at(16);
     row["fingerprint"] = execution.into();
     row["judgement_fingerprint"] = judgement.into();
     row
+}
+
+/// The rows of whole lines of `index.jsonl`, each as a text that is the same wherever the row was read.
+pub(crate) fn row_texts(index: &[u8]) -> HashSet<String> {
+    let lines = index.split(|byte| *byte == b'\n');
+    let lines = lines.filter_map(|line| serde_json::from_slice(line).ok());
+    lines.map(|line| expanded(line).to_string()).collect()
 }

@@ -342,7 +342,6 @@ impl Running {
             self.read.push_str(&line);
             let event = serde_json::from_str(&line);
             let event = event.unwrap_or_else(|error| panic!("{line:?} is no event: {error}"));
-            let event = told(event);
             if is_wanted(&event) {
                 return Some(event);
             }
@@ -482,8 +481,14 @@ impl Run {
         self.write("index.jsonl", kept.concat());
     }
 
-    pub(crate) fn rows(&self) -> Vec<Value> {
+    /// The lines of `index.jsonl`.
+    pub(crate) fn lines(&self) -> Vec<Value> {
         lines(&self.read("index.jsonl"))
+    }
+
+    /// The rows with all that their lines leave out, as documents and events have them.
+    pub(crate) fn rows(&self) -> Vec<Value> {
+        self.lines().into_iter().map(expanded).collect()
     }
 
     /// The final row of a test that has one trial.
@@ -533,17 +538,8 @@ impl Run {
 fn lines(text: &str) -> Vec<Value> {
     assert!(text.is_empty() || text.ends_with('\n'), "{text}");
     text.lines()
-        .map(|line| told(serde_json::from_str(line).unwrap()))
+        .map(|line| serde_json::from_str(line).unwrap())
         .collect()
-}
-
-/// A row or an event, with all that follows from the row.
-fn told(mut value: Value) -> Value {
-    if let Some(row) = value.get_mut("row") {
-        *row = expanded(row.take());
-        return value;
-    }
-    expanded(value)
 }
 
 /// A message without the lines and marks that it was laid out with.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde_json::{Value, json};
 
 use super::{
-    rows::expanded,
+    rows::{expanded, row_texts},
     runner::{Ran, Run, Runner, tests},
 };
 
@@ -78,7 +78,6 @@ pub(crate) fn canonical(run: &Run) -> BTreeMap<String, Value> {
             "duration_ms",
             "suspended_ms",
             "usage",
-            "crc",
         ] {
             object.remove(key);
         }
@@ -102,31 +101,34 @@ pub(crate) fn assert_same_end(run: &Run, expected: &BTreeMap<String, Value>) {
 
 /// The rows, as far as their lines are whole.
 pub(crate) fn whole_rows(run: &Run) -> Vec<Value> {
-    let index = fs_err::read(run.dir.join("index.jsonl")).unwrap();
-    let lines = index.split(|byte| *byte == b'\n');
-    lines
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .map(expanded)
-        .collect()
+    whole_lines(run).into_iter().map(expanded).collect()
 }
 
-/// The lines of the rows that a stream of events has told of; the stream may be torn.
+/// The lines of rows that are whole.
+pub(crate) fn whole_lines(run: &Run) -> Vec<Value> {
+    let index = fs_err::read(run.dir.join("index.jsonl")).unwrap();
+    let lines = index.split(|byte| *byte == b'\n');
+    let lines = lines.filter_map(|line| serde_json::from_slice(line).ok());
+    lines.collect()
+}
+
+/// The rows that a stream of events has told of, as [`row_texts`] has them; the stream may be torn.
 pub(crate) fn acknowledged(stream: &str) -> HashSet<String> {
     let whole = &stream[..stream.rfind('\n').map_or(0, |end| end + 1)];
-    let rows = whole.lines().filter_map(|line| {
-        let row = line.split_once(r#""row":"#)?.1;
-        row.strip_suffix('}').map(str::to_owned)
-    });
-    rows.collect()
+    let events = whole
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let rows = events.filter_map(|mut event: Value| Some(event.get_mut("row")?.take()));
+    rows.map(|row| row.to_string()).collect()
 }
 
 /// Fails if a row is not on disk that somebody was told of.
 #[track_caller]
 pub(crate) fn assert_kept(run: &Run, acknowledged: &HashSet<String>) {
     let index = fs_err::read(run.dir.join("index.jsonl")).unwrap();
-    let lines: HashSet<&[u8]> = index.split(|byte| *byte == b'\n').collect();
+    let rows = row_texts(&index);
     for row in acknowledged {
-        assert!(lines.contains(row.as_bytes()), "this row is lost: {row}");
+        assert!(rows.contains(row), "this row is lost: {row}");
     }
 }
 

@@ -81,13 +81,27 @@ pub(in crate::record) mod quick {
 
     /// `None` says nothing about a line but that it was not written by this program.
     pub(in crate::record) fn decode(line: &[u8]) -> Option<(Brief, &str)> {
-        let mut rest = line.strip_prefix(b"{\"v\":2")?;
+        let mut rest = line;
+        let version = number(&mut rest, b"{\"v\":")?;
         let seq = number(&mut rest, b",\"seq\":")?;
         optional(&mut rest, b",\"session\":")?;
         let ordinal = number(&mut rest, b",\"ordinal\":")?;
         let trial = text(&mut rest, b",\"trial\":\"")?;
+        match version {
+            1 => {
+                text(&mut rest, b",\"test\":\"")?;
+                text(&mut rest, b",\"provider\":\"")?;
+                number(&mut rest, b",\"repeat\":")?;
+            }
+            2 => {}
+            _ => return None,
+        }
         let attempt = optional(&mut rest, b",\"attempt\":")?;
         let is_final = skip(&mut rest, b",\"final\":false").is_none();
+        if is_final {
+            // As version 1 has always said.
+            skip(&mut rest, b",\"final\":true");
+        }
         let outcome = Outcome::parse(text(&mut rest, b",\"outcome\":\"")?)?;
         let is_flaky = skip(&mut rest, b",\"flaky\":true").is_some();
         let mark = Mark {
@@ -100,7 +114,7 @@ pub(in crate::record) mod quick {
             is_flaky,
         };
         let brief = Brief {
-            version: 2,
+            version: version.try_into().ok()?,
             seq,
             mark,
         };

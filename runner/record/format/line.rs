@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_simple_row_is_short_and_ends_with_its_checksum() {
         let entry = entry(3, 1, Outcome::Passed);
-        insta::assert_snapshot!(encoded(&Row::new(&entry, PLACE)), @r#"{"v":2,"seq":7,"ordinal":3,"trial":"test-3@echo#1","outcome":"passed","checks":["equals"],"output":"hello","began":1795149552123,"duration_ms":0.048,"usage":{"memory":1114112,"in":9,"out":7},"fingerprint":"44863b03e9909b71a9c9cca61f97e3d9","crc":"f8af6af3"}"#);
+        insta::assert_snapshot!(encoded(&Row::new(&entry, PLACE)), @r#"{"v":2,"seq":7,"ordinal":3,"trial":"test-3@echo#1","outcome":"passed","checks":["equals"],"output":"hello","began":1795149552123,"ms":0.048,"usage":{"memory":1114112,"in":9,"out":7},"digests":"44863b03e9909b71a9c9cca61f97e3d9","crc":"17b346d5"}"#);
     }
 
     #[test]

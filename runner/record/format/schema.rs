@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{log_line::LogsLine, manifest::Manifest, row::Row, row_line::RowLine};
 
-/// The schema of a line of `index.jsonl`, of whichever version, for `#[schemars(with = …)]`.
-pub struct AnyRowLine;
+/// The schema of a line of `index.jsonl`, of whichever version.
+struct AnyRowLine;
 
 impl JsonSchema for AnyRowLine {
     fn schema_name() -> Cow<'static, str> {

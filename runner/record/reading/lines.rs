@@ -102,7 +102,7 @@ impl<T> Iterator for Rows<T> {
                 }
             };
             let end = match read_line(&mut piece.file, &mut self.line) {
-                Ok(end) => end,
+                Ok(read) => read.end,
                 Err(error) => {
                     self.current = None;
                     return Some(Err(error.into()));
@@ -130,6 +130,14 @@ impl<T> Iterator for Rows<T> {
     }
 }
 
+/// A line that was read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::record) struct ReadLine {
+    pub(in crate::record) end: LineEnd,
+    /// How many bytes of the file it is, with its line end.
+    pub(in crate::record) bytes: u64,
+}
+
 /// What a line ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::record) enum LineEnd {
@@ -141,14 +149,15 @@ pub(in crate::record) enum LineEnd {
 pub(in crate::record) fn read_line(
     file: &mut impl BufRead,
     line: &mut Vec<u8>,
-) -> io::Result<LineEnd> {
+) -> io::Result<ReadLine> {
     line.clear();
-    let end = read_to_newline(file, line)?;
+    let read = read_to_newline(file, line)?;
     line.truncate(line::without_return(line).len());
-    Ok(end)
+    Ok(read)
 }
 
-fn read_to_newline(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<LineEnd> {
+fn read_to_newline(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<ReadLine> {
+    let mut read = 0;
     loop {
         let bytes = match file.fill_buf() {
             Ok(bytes) => bytes,
@@ -156,16 +165,24 @@ fn read_to_newline(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Li
             Err(error) => return Err(error),
         };
         if bytes.is_empty() {
-            return Ok(LineEnd::File);
+            return Ok(ReadLine {
+                end: LineEnd::File,
+                bytes: read,
+            });
         }
 
         let newline = bytes.iter().position(|byte| *byte == b'\n');
         let length = newline.unwrap_or(bytes.len());
         let room = (MAX_LINE_BYTES + 1).saturating_sub(line.len());
         line.extend_from_slice(&bytes[..length.min(room)]);
-        file.consume(length + usize::from(newline.is_some()));
+        let consumed = length + usize::from(newline.is_some());
+        file.consume(consumed);
+        read += consumed as u64;
         if newline.is_some() {
-            return Ok(LineEnd::Newline);
+            return Ok(ReadLine {
+                end: LineEnd::Newline,
+                bytes: read,
+            });
         }
     }
 }

@@ -23,14 +23,6 @@ pub struct RowTail {
     line: Vec<u8>,
 }
 
-/// A row and its line of `index.jsonl`.
-pub struct TailRow<'a> {
-    /// The row.
-    pub row: Row<'static>,
-    /// Its line, without the newline.
-    pub line: &'a [u8],
-}
-
 impl RowTail {
     pub(in crate::record) fn open(path: PathBuf) -> Result<Self, RecordError> {
         let file = regular::open(&path).map_err(RecordError::io("read rows"))?;
@@ -44,43 +36,36 @@ impl RowTail {
     }
 
     /// Reads the next row; `None` if there is none yet.
-    pub fn next_row(&mut self) -> Option<Result<TailRow<'_>, LineError>> {
+    pub fn next_row(&mut self) -> Option<Result<Row<'static>, LineError>> {
         match self.next_line() {
             Ok(false) => return None,
             Ok(true) => {}
             Err(error) => return Some(Err(error.into())),
         }
-        Some(match Row::decode(&self.line) {
-            Ok(row) => Ok(TailRow {
-                row,
-                line: &self.line,
-            }),
-            Err(problem) => Err(LineError::Damaged {
+        Some(
+            Row::decode(&self.line).map_err(|problem| LineError::Damaged {
                 path: self.path.clone(),
                 line: self.lines,
                 problem,
             }),
-        })
+        )
     }
 
     /// Reads a last line that lacks nothing but its newline. Only once nobody writes any more: until then more of it may
     /// come.
-    pub fn last_row(&mut self) -> Option<TailRow<'_>> {
-        if self.next_line().ok()? {
-            return None;
+    pub fn last_row(&mut self) -> Option<Row<'static>> {
+        match self.next_line().ok()? {
+            true => None,
+            false => Row::decode(&self.line).ok(),
         }
-        let row = Row::decode(&self.line).ok()?;
-        Some(TailRow {
-            row,
-            line: &self.line,
-        })
     }
 
     /// Reads a line, if it is there whole.
     fn next_line(&mut self) -> std::io::Result<bool> {
-        match read_line(&mut self.file, &mut self.line)? {
+        let read = read_line(&mut self.file, &mut self.line)?;
+        match read.end {
             LineEnd::Newline => {
-                self.at = self.file.stream_position()?;
+                self.at += read.bytes;
                 self.lines += 1;
                 Ok(true)
             }
@@ -106,7 +91,7 @@ mod tests {
     };
 
     fn seqs(tail: &mut RowTail) -> Vec<u64> {
-        std::iter::from_fn(|| tail.next_row().map(|row| row.unwrap().row.seq)).collect()
+        std::iter::from_fn(|| tail.next_row().map(|row| row.unwrap().seq)).collect()
     }
 
     #[test]
@@ -138,7 +123,7 @@ mod tests {
         file.set_len(bytes.len() as u64 - 1).unwrap();
         let mut cut = RowTail::open(file.path().to_owned()).unwrap();
         assert_eq!(seqs(&mut cut), [1, 2]);
-        assert_eq!(cut.last_row().unwrap().row.seq, 3);
+        assert_eq!(cut.last_row().unwrap().seq, 3);
         file.seek(SeekFrom::End(0)).unwrap();
         file.write_all(b"\n").unwrap();
 

@@ -21,7 +21,7 @@ use serde_json::Value;
 use self::fate::{Done, Fate, any_fate, befall, quick_fate};
 use crate::support::{
     random::{Random, seed},
-    rows::expanded,
+    rows::{expanded, row_texts},
     runner::{CommandExt as _, Runner},
     truth::acknowledged,
 };
@@ -255,11 +255,10 @@ impl Storm {
             return;
         };
         let born = time(&serde_json::from_slice(&manifest).unwrap(), "created_at");
-        let lines: HashSet<&[u8]> = index.split(|byte| *byte == b'\n').collect();
+        let there = row_texts(&index);
         let is_lost = |row: &&String| {
-            let is_its_own =
-                time(&expanded(serde_json::from_str(row).unwrap()), "started_at") >= born;
-            is_its_own && !lines.contains(row.as_bytes())
+            let is_its_own = time(&serde_json::from_str(row).unwrap(), "started_at") >= born;
+            is_its_own && !there.contains(*row)
         };
         if let Some(row) = rows.iter().find(is_lost) {
             self.find(format!("a row of {run} is lost: {row}"));
