@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::support::{
     power::Power,
+    rows::row_text,
     runner::{Run, Runner, tests},
     truth::{
         acknowledged, assert_kept, assert_listed_truly, assert_same_end, assert_whole, canonical,
@@ -43,7 +44,7 @@ fn synced_length(run: &Run, told: &HashSet<String>) -> usize {
     let mut synced = 0;
     for line in index.split_inclusive('\n') {
         length += line.len();
-        if told.contains(line.trim_end()) {
+        if row_text(line.as_bytes()).is_some_and(|row| told.contains(&row)) {
             synced = length;
         }
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::support::{
     runner::{CommandExt as _, Ran, Run, Runner, Signal, tests},
+    truth::{acknowledged, assert_kept},
     wait::wait_until,
 };
 
@@ -388,19 +389,9 @@ fn after_sigkill_every_row_that_was_acknowledged_is_on_disk() {
     let printed = live.kill();
 
     let run = runner.only_run();
-    let index = run.read("index.jsonl");
-    let lines: HashSet<&str> = index.lines().collect();
-    // The last line of the stream may be torn.
-    let whole = &printed[..printed.rfind('\n').unwrap()];
-    let acknowledged = whole.lines().filter_map(|line| {
-        let row = line.split_once(r#""row":"#)?.1;
-        row.strip_suffix('}')
-    });
-    let mut count = 0;
-    for row in acknowledged {
-        count += 1;
-        assert!(lines.contains(row), "an acknowledged row is lost: {row}");
-    }
+    let acknowledged = acknowledged(&printed);
+    assert_kept(&run, &acknowledged);
+    let count = acknowledged.len() as u64;
     assert!(count >= 500);
     assert_eq!(run.manifest()["status"], "running");
 

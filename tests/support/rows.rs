@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 /// format had it, but for the checksum. Independent of what the program makes of the line.
 pub(crate) fn expanded(line: Value) -> Value {
     let mut row = line.clone();
-    row.as_object_mut().unwrap().remove("crc");
+    if let Some(row) = row.as_object_mut() {
+        row.remove("crc");
+    }
     if line["v"] != 2 {
         return row;
     }
@@ -60,6 +62,11 @@ pub(crate) fn expanded(line: Value) -> Value {
 /// The rows of whole lines of `index.jsonl`, each as a text that is the same wherever the row was read.
 pub(crate) fn row_texts(index: &[u8]) -> HashSet<String> {
     let lines = index.split(|byte| *byte == b'\n');
-    let lines = lines.filter_map(|line| serde_json::from_slice(line).ok());
-    lines.map(|line| expanded(line).to_string()).collect()
+    lines.filter_map(row_text).collect()
+}
+
+/// The same of one line, if it is whole.
+pub(crate) fn row_text(line: &[u8]) -> Option<String> {
+    let line = serde_json::from_slice(line).ok()?;
+    Some(expanded(line).to_string())
 }

@@ -56,8 +56,7 @@ pub(in crate::record) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>
         #[serde(rename = "flaky", default)]
         is_flaky: bool,
     }
-    let keys: Keys<'_> =
-        serde_json::from_slice(line).map_err(|error| line::problem(line, &error))?;
+    let keys: Keys<'_> = line::parse(line)?;
     let mark = Mark {
         key: AttemptKey {
             ordinal: keys.ordinal,

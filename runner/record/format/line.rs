@@ -31,10 +31,9 @@ impl Row<'_> {
     pub fn decode(line: &[u8]) -> Result<Row<'static>, String> {
         check_crc(line)?;
         if is_of_version_1(line) {
-            return serde_json::from_slice(line).map_err(|error| problem(line, &error));
+            return parse(line);
         }
-        let written: RowLine<'static> =
-            serde_json::from_slice(line).map_err(|error| problem(line, &error))?;
+        let written: RowLine<'static> = parse(line)?;
         written.into_row()
     }
 }
@@ -51,6 +50,16 @@ pub(in crate::record) fn seal(line: &mut Vec<u8>, start: usize) {
 fn is_of_version_1(line: &[u8]) -> bool {
     // As its keys are always written, and by whatever else puts them into another order.
     line.starts_with(b"{\"v\":1,") || !line.starts_with(b"{\"v\":2,") && version(line) == Some(1)
+}
+
+/// Reads the JSON of a line; the text of the error says what is wrong with it.
+pub(in crate::record) fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
+    // All at once it is found out much sooner that it is text than string by string.
+    let parsed = match std::str::from_utf8(line) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(line),
+    };
+    parsed.map_err(|error| problem(line, &error))
 }
 
 /// The version of a line, whatever else is in it.

@@ -172,7 +172,7 @@ pub struct RowMetric<'a> {
 }
 
 /// What the thing under test produced: the value itself, or where it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum RowOutput<'a> {
     /// It is in a file of its own: it has more than 64 KiB as JSON, is nested very deeply, or looks like this itself.
@@ -402,6 +402,28 @@ impl RowUsage {
             bytes_in: usage.bytes_in,
             bytes_out: usage.bytes_out,
             fuel: usage.fuel,
+        }
+    }
+}
+
+/// By hand, because whatever is untagged is held as another tree first.
+impl<'de> Deserialize<'de> for RowOutput<'_> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        if value.get("artifact").is_some()
+            && let Ok(stored) = StoredOutput::deserialize(&value)
+        {
+            return Ok(Self::Stored(stored.into_owned()));
+        }
+        Ok(Self::Inline(Cow::Owned(value)))
+    }
+}
+
+impl StoredOutput<'_> {
+    fn into_owned<'a>(self) -> StoredOutput<'a> {
+        StoredOutput {
+            artifact: self.artifact.into_owned().into(),
+            ..self
         }
     }
 }

@@ -1,10 +1,13 @@
 //! [`RowLine`]: a row as its line has it, without what follows from the rest and without what is usual.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use super::{
     row::{
@@ -110,7 +113,7 @@ pub struct RowLine<'a> {
 }
 
 /// One thing that was checked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum LineCheck<'a> {
     /// It held, and there is nothing else to say: its name.
@@ -247,6 +250,31 @@ impl<'a> LineCheck<'a> {
             Self::Held(name) => RowCheck::held(name),
             Self::Told(check) => check,
         }
+    }
+}
+
+/// By hand, because whatever is untagged is held as a tree first.
+impl<'de> Deserialize<'de> for LineCheck<'_> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CheckVisitor;
+
+        impl<'de> Visitor<'de> for CheckVisitor {
+            type Value = LineCheck<'static>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("the name of a check or a check")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(LineCheck::Held(name.to_owned().into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, check: A) -> Result<Self::Value, A::Error> {
+                RowCheck::deserialize(MapAccessDeserializer::new(check)).map(LineCheck::Told)
+            }
+        }
+
+        deserializer.deserialize_any(CheckVisitor)
     }
 }
 

@@ -18,6 +18,7 @@ impl JsonSchema for AnyRowLine {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "A line as it is written now, or as version 1 of the format had it.",
+            "type": "object",
             "anyOf": [
                 generator.subschema_for::<RowLine<'static>>(),
                 generator.subschema_for::<Row<'static>>(),

@@ -1,7 +1,7 @@
 //! The lines of `index.jsonl`, each a row or damage.
 
 use std::{
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read as _},
     path::PathBuf,
     vec,
 };
@@ -157,34 +157,22 @@ pub(in crate::record) fn read_line(
 }
 
 fn read_to_newline(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<ReadLine> {
-    let mut read = 0;
-    loop {
-        let bytes = match file.fill_buf() {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        if bytes.is_empty() {
-            return Ok(ReadLine {
-                end: LineEnd::File,
-                bytes: read,
-            });
-        }
-
-        let newline = bytes.iter().position(|byte| *byte == b'\n');
-        let length = newline.unwrap_or(bytes.len());
-        let room = (MAX_LINE_BYTES + 1).saturating_sub(line.len());
-        line.extend_from_slice(&bytes[..length.min(room)]);
-        let consumed = length + usize::from(newline.is_some());
-        file.consume(consumed);
-        read += consumed as u64;
-        if newline.is_some() {
-            return Ok(ReadLine {
-                end: LineEnd::Newline,
-                bytes: read,
-            });
-        }
+    const MOST: u64 = MAX_LINE_BYTES as u64 + 1;
+    let mut piece = file.by_ref().take(MOST).read_until(b'\n', line)? as u64;
+    let mut bytes = piece;
+    let mut is_whole = line.pop_if(|last| *last == b'\n').is_some();
+    // What is too long is passed over in pieces.
+    while !is_whole && piece == MOST {
+        let mut more = Vec::new();
+        piece = file.by_ref().take(MOST).read_until(b'\n', &mut more)? as u64;
+        bytes += piece;
+        is_whole = more.ends_with(b"\n");
     }
+    let end = match is_whole {
+        true => LineEnd::Newline,
+        false => LineEnd::File,
+    };
+    Ok(ReadLine { end, bytes })
 }
 
 #[cfg(test)]
