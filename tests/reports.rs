@@ -154,6 +154,63 @@ fn what_a_guest_says_is_data_in_every_form() {
 }
 
 #[test]
+fn statistics_are_of_tests_and_know_that_their_repeats_are_alike() {
+    let mut text = tests(
+        r#"
+        once | { do = "fail-at", repeat = 3 } |
+        always | { do = "measure", score = 0.5, tokens = 10 } |
+        never | { do = "measure", score = 0.25, tokens = 40 } | equals = 1
+        "#,
+    );
+    text = text.replace("id = \"once\"", "id = \"once\"\ntags = [\"slow\"]");
+    let runner = Runner::hostile(&text);
+    runner.exec(&["--repeat", "4"]).expect(1);
+    let head: Value =
+        serde_json::from_str(report(&runner, "--jsonl").lines().next().unwrap()).unwrap();
+    let groups = head["statistics"].as_array().unwrap();
+    let [all, slow] = &groups[..] else {
+        panic!("{groups:#?}")
+    };
+    assert_eq!((&all["tag"], &slow["tag"]), (&Value::Null, &"slow".into()));
+    assert_eq!([&all["tests"], &all["trials"], &all["passed"]], [3, 12, 7]);
+    // By `python3`, with the sums 3, 4 and 0 of 4 each:
+    // `m = 7 / 12; print((3 / 2 * sum((s - 4 * m) ** 2 for s in (3, 4, 0))) ** 0.5 / 12)`.
+    let is = |value: &Value, expected: f64| {
+        let value = value.as_f64().unwrap();
+        assert!((value - expected).abs() < 1e-9, "{value}, not {expected}");
+    };
+    is(
+        &all["pass_rate"]["standard_error"],
+        0.300_462_606_288_665_77,
+    );
+    // `from math import comb; print(1 - comb(1, 2) / comb(4, 2), comb(3, 2) / comb(4, 2))` and means with 1 and 0.
+    let attempts = all["attempts"].as_array().unwrap();
+    let sizes: Vec<_> = attempts
+        .iter()
+        .map(|several| several["k"].as_u64().unwrap())
+        .collect();
+    assert_eq!(sizes, [1, 2, 3, 4]);
+    is(&attempts[1]["any"], 2.0 / 3.0);
+    is(&attempts[1]["all"], 0.5);
+    is(&attempts[3]["all"], 1.0 / 3.0);
+    is(&all["score"]["mean"], 0.375);
+    is(&all["metrics"][0]["mean"], 25.0);
+    is(&all["metrics"][0]["standard_error"], 15.0);
+    assert_eq!(
+        slow["pass_rate"]["standard_error"],
+        Value::Null,
+        "of one test nothing follows"
+    );
+
+    let page = report(&runner, "--html");
+    assert!(page.contains("4 attempts: 66.7 % · 33.3 %"), "{page}");
+    let markdown = report(&runner, "--markdown");
+    let line =
+        "hostile: of 4 attempts at a test, at least one passes with 66.7 %, all pass with 33.3 %";
+    assert!(markdown.contains(line), "{markdown}");
+}
+
+#[test]
 fn a_file_is_written_whole_and_its_name_tells_the_form() {
     let runner = every_outcome();
     for (name, form) in ["html", "xml", "md", "csv", "jsonl"].into_iter().zip(FORMS) {

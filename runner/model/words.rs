@@ -40,6 +40,28 @@ pub fn plural(number: u64, word: &str) -> String {
     format!("{} {word}{ending}", count(number))
 }
 
+/// A number with four significant digits or so, without needless zeros.
+pub fn number(value: f64) -> String {
+    let size = value.abs();
+    let decimals = match size {
+        _ if size >= 1000.0 => 0,
+        _ if size >= 100.0 => 1,
+        _ if size >= 10.0 => 2,
+        _ if size >= 0.1 || size == 0.0 => 3,
+        _ if size >= 0.01 => 4,
+        _ if size >= 0.001 => 5,
+        _ => return format!("{value:.2e}"),
+    };
+    if size >= 1e15 {
+        return format!("{value:.3e}");
+    }
+    let text = format!("{value:.decimals$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
 /// A word as a shell takes it.
 pub fn quoted(word: &str) -> String {
     let is_plain = |character: char| character.is_alphanumeric() || "=:/._-+".contains(character);
@@ -67,7 +89,7 @@ fn digits(value: f64) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::duration;
+    use super::{duration, number};
 
     #[test]
     fn durations_are_short() {
@@ -89,6 +111,27 @@ mod tests {
             [
                 "0 µs", "48 µs", "999 µs", "1.24 ms", "52.6 ms", "1000 ms", "1.24 s", "12 s",
                 "3 m 20 s", "2 h 5 m"
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_are_as_long_as_they_say_something() {
+        let shown = [
+            0.0, 1.0, 0.123_46, 0.001_234, 1.5e-7, 12.345, 123_456.7, 1e300, -2.5,
+        ];
+        assert_eq!(
+            shown.map(number),
+            [
+                "0",
+                "1",
+                "0.123",
+                "0.00123",
+                "1.50e-7",
+                "12.35",
+                "123457",
+                "1.000e300",
+                "-2.5"
             ]
         );
     }

@@ -66,6 +66,8 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
         )?;
     }
 
+    several_attempts(report, to)?;
+
     let bad: Vec<_> = report
         .trials
         .iter()
@@ -83,6 +85,24 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
         writeln!(to, "… and {} more\n", bad.len() - MAX_FAILURES)?;
     }
     writeln!(to, "</details>")
+}
+
+/// What several attempts at a test come to, for each provider that has made some.
+fn several_attempts(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
+    let all = report.head.statistics.iter();
+    for group in all.filter(|group| group.tag.is_none()) {
+        if let Some(several) = group.attempts.last() {
+            writeln!(
+                to,
+                "\n{}: of {} attempts at a test, at least one passes with {:.1} %, all pass with {:.1} %",
+                cell(&group.provider),
+                count(several.k),
+                several.any * 100.0,
+                several.all * 100.0
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn failure(trial: &ReportTrial, to: &mut dyn Write) -> io::Result<()> {

@@ -36,6 +36,7 @@ mod session_log;
 mod settled;
 mod show;
 mod start;
+mod statistics;
 mod stop;
 #[cfg(test)]
 mod testing;

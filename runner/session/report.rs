@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::selecting;
+use super::{selecting, statistics::statistics};
 use crate::{
     error::Error,
     filter::Filter,
@@ -104,6 +104,7 @@ fn make(
             counts: counts.into(),
             filter: filter.map(ToString::to_string),
             providers: providers.collect(),
+            statistics: statistics(&trials),
             manifest: reader.manifest().clone(),
             run: run.id,
         },

@@ -15,6 +15,7 @@ mod providers;
 mod rehearsal;
 mod report;
 mod schemas;
+mod statistics;
 mod summary;
 mod tools;
 mod trial;
@@ -41,6 +42,7 @@ pub use report::{
     MetricSum, ProviderResult, ReportHead, ReportLine, ReportTrial, RunReport, TrialEvidence,
 };
 pub use schemas::{SCHEMAS, schema};
+pub use statistics::{GroupStatistics, MetricSpread, SeveralAttempts, SpreadSummary};
 pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRun};
 pub use tools::{ToolList, ToolState};
 pub use trial::{AttemptName, PlannedTrial, TrialBefore};

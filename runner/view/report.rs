@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{ProviderSummary, written};
+use super::{GroupStatistics, ProviderSummary, written};
 
 /// What a run came to. The same rows give the same report: nothing in it depends on when it is made, or where the run is.
 #[derive(Clone, Debug)]
@@ -66,6 +66,8 @@ pub struct ReportHead {
     pub counts: ManifestCounts,
     /// What the trials of each provider came to, by name.
     pub providers: Vec<ProviderResult>,
+    /// What the trials of each provider, and of each tag of its tests, say about those to come.
+    pub statistics: Vec<GroupStatistics>,
     /// The run's manifest: sessions, versions, digests, limits and grants.
     pub manifest: Manifest,
 }

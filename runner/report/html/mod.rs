@@ -6,6 +6,7 @@
 mod failures;
 mod matrix;
 mod origin;
+mod statistics;
 
 use std::{
     collections::BTreeMap,
@@ -33,6 +34,7 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
     let content = html! {
         (summary(report))
         (providers(report))
+        (statistics::statistics(report))
         (failures::failures(report))
         (matrix::matrix(report))
         (origin::origin(report))
