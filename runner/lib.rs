@@ -145,7 +145,8 @@ pub use record::{
 };
 pub use run::{Event, Overdue, OverdueAction, Reduced, Running, StopSignals};
 pub use scenario::{
-    FailFast, Mistake, OptionFlag, Problem, RunOption, RunOptions, ScenarioError, Selection,
+    BudgetName, Budgets, FailFast, Mistake, OptionFlag, Problem, RunOption, RunOptions,
+    ScenarioError, Selection,
 };
 pub use session::{
     Begin, Build, Cancel, Cancelling, Exclusivity, Host, NothingLeft, Notice, Observe,

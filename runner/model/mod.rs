@@ -53,7 +53,7 @@ pub use net_grant::NetGrant;
 pub(crate) use net_grant::is_host_name;
 pub use outcome::{ErrorClass, Outcome};
 pub use secret_name::is_secret_name;
-pub use shown::{ShownDuration, quoted_text};
+pub use shown::{ShownDuration, ShownNumber, quoted_text};
 pub use statistics::{
     Resampled, Spread, all_of, any_of, clustered, holm, resampled, sign_test, wilson,
 };

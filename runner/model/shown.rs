@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use super::words::count;
+
 /// A duration in its largest unit that makes it 1 or more, as scenarios take it: `20ms`, `1.5s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShownDuration(pub Duration);
@@ -32,6 +34,31 @@ impl Display for ShownDuration {
         let width = usize::try_from(digits).unwrap_or_default();
         let rest = format!("{rest:0width$}");
         write!(formatter, "{whole}.{}{unit}", rest.trim_end_matches('0'))
+    }
+}
+
+/// A number as people read it: `2 000 012`, `0.3`; with at most six digits behind the point.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ShownNumber(pub f64);
+
+impl Display for ShownNumber {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// From here on not every whole number has a value of its own.
+        const LARGE: f64 = 9e15;
+        let rounded = (self.0.abs() * 1e6).round() / 1e6;
+        if !rounded.is_finite() || rounded >= LARGE || (rounded == 0.0 && self.0 != 0.0) {
+            return write!(formatter, "{:e}", self.0);
+        }
+        let sign = if self.0 < 0.0 { "-" } else { "" };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is below `LARGE` and not negative"
+        )]
+        let whole = count(rounded as u64);
+        let rest = format!("{:.6}", rounded.fract());
+        let rest = rest.trim_start_matches('0').trim_end_matches(['0', '.']);
+        write!(formatter, "{sign}{whole}{rest}")
     }
 }
 

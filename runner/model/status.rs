@@ -44,7 +44,8 @@ impl RunStatus {
                 | Reason::Timeout
                 | Reason::Crashed
                 | Reason::Storage
-                | Reason::FailFast,
+                | Reason::FailFast
+                | Reason::Budget,
             ) => Self::Incomplete,
         }
     }
@@ -88,13 +89,15 @@ pub enum Reason {
     Storage,
     /// `incomplete`: too many trials ended badly, as the scenario asked.
     FailFast,
+    /// `incomplete`: a budget is used up.
+    Budget,
     /// `cancelled`: `runner cancel`.
     Cancelled,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Plugin,
         Self::Setup,
         Self::Internal,
@@ -104,6 +107,7 @@ impl Reason {
         Self::Crashed,
         Self::Storage,
         Self::FailFast,
+        Self::Budget,
         Self::Cancelled,
     ];
 
@@ -119,6 +123,7 @@ impl Reason {
             Self::Crashed => "crashed",
             Self::Storage => "storage",
             Self::FailFast => "fail-fast",
+            Self::Budget => "budget",
             Self::Cancelled => "cancelled",
         }
     }

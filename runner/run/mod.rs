@@ -18,6 +18,7 @@ mod ready;
 mod scripted;
 pub mod seam;
 mod session_end;
+mod spending;
 mod start;
 mod stop;
 mod workers;

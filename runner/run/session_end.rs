@@ -95,9 +95,9 @@ impl SessionEnd {
             is_forced: _,
         } = self;
         let reason = cause.as_ref().map(|cause| cause.reason);
-        let time_is_up = |cause: &Cause| {
-            let is_time = cause.reason == Reason::Timeout;
-            is_time.then(|| cause.text("", limit))
+        let is_up = |cause: &Cause| {
+            let is_limit = matches!(cause.reason, Reason::Timeout | Reason::Budget);
+            is_limit.then(|| cause.text("", limit))
         };
         End {
             status: RunStatus::after(reason),
@@ -110,7 +110,7 @@ impl SessionEnd {
                 Some(_) => Verdict::None,
             },
             counts,
-            error: error.or_else(|| cause.as_ref().and_then(time_is_up)),
+            error: error.or_else(|| cause.as_ref().and_then(is_up)),
             by: cause.and_then(|cause| cause.actor.as_deref().map(By::from)),
             now,
         }

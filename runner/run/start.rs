@@ -95,6 +95,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
             grace: plan.grace(),
             ends,
             limit: plan.time_limit(),
+            spending: plan.spending.clone(),
         },
         state: session.history.state,
         lanes,

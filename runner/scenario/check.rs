@@ -227,6 +227,7 @@ impl Checker<'_> {
             let refused = match name {
                 Name::Provider => ProviderId::parse(key).err().map(|error| error.to_string()),
                 Name::MatrixKey => matrix_key_error(key),
+                Name::Metric => metric_error(key),
                 Name::Attachment => attachment_name_error(key),
                 Name::Variable => grant_names::variable_error(key),
             };
@@ -389,6 +390,11 @@ fn matrix_key_error(key: &str) -> Option<String> {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
     (key.is_empty() || key.len() > 32 || !key.chars().all(is_plain))
         .then(|| "keys of a matrix are made of at most 32 letters, digits, `_` and `-`".to_owned())
+}
+
+/// Tells why `name` cannot name a metric.
+fn metric_error(name: &str) -> Option<String> {
+    name.is_empty().then(|| "it is empty".to_owned())
 }
 
 /// Tells why `name` cannot name an attachment.

@@ -91,6 +91,8 @@ pub(super) enum Name {
     /// A key of a matrix.
     MatrixKey,
     Attachment,
+    /// A metric that providers report.
+    Metric,
     /// An environment variable.
     Variable,
 }

@@ -3,6 +3,7 @@
 //! Reads the named files and nothing else: no clock, no WASM. Whatever is wrong is reported together.
 
 mod attachments;
+mod budgets;
 mod check;
 mod definition;
 mod error;
@@ -50,6 +51,7 @@ use settings::Settings;
 use test_list::TestList;
 use validate::{InlineTest, NamedFiles};
 
+pub use budgets::{BudgetName, Budgets};
 pub use check::attachment_name_error;
 pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};

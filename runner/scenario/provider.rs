@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::{Template, settings, units};
+use super::{Budgets, Template, settings, units};
 use crate::model::{Digest, Grants, Limits, ProviderId};
 
 /// A plugin as a scenario uses it.
@@ -32,6 +32,8 @@ pub struct Provider {
     pub limits: Limits,
     /// What of the world outside its sandbox it may touch.
     pub grants: Grants,
+    /// How much of what it measures it may use up.
+    pub budgets: Budgets,
     /// How many attempts may run at once.
     pub concurrency: Option<NonZeroUsize>,
     /// How many attempts may start in which time.

@@ -10,7 +10,8 @@ use bytesize::ByteSize;
 use serde_json::{Map, Value};
 
 use super::{
-    OutputForm, Problem, Protocol, Provider, Rate, Reuse, RunOptions, Scenario, Stdin, Template,
+    Budgets, OutputForm, Problem, Protocol, Provider, Rate, Reuse, RunOptions, Scenario, Stdin,
+    Template,
     check::{self, At, FormError, Part, ValueStep},
     files::{self, ListFile, ListFormat},
     globs, grants, keys,
@@ -221,6 +222,7 @@ impl Validator<'_> {
             reuse: string(table, "reuse").and_then(Reuse::read),
             limits,
             grants: object("grants").map(grants::read).unwrap_or_default(),
+            budgets: Budgets::of_provider(name, table.get("budget")),
             concurrency: settings::integer(table, "concurrency").and_then(NonZeroUsize::new),
             rate: string(table, "rate").and_then(Rate::parse),
         })

@@ -69,8 +69,9 @@ fn unwritten(conclusion: Conclusion, error: &RecordError) -> Conclusion {
 
 /// Tells the run's log how the session ended; observers have it from the conclusion.
 fn tell(conclusion: &Conclusion, stage: Stage) {
-    // That its time was up was told when it was stopped for it.
-    let is_told = conclusion.reason == Some(Reason::Timeout) && stage != Stage::Plan;
+    // That its time was up, or a budget, was told when it was stopped for it.
+    let is_told =
+        matches!(conclusion.reason, Some(Reason::Timeout | Reason::Budget)) && stage != Stage::Plan;
     if let Some(error) = conclusion.error.as_ref().filter(|_| !is_told) {
         tracing::info!("{error}");
     }
@@ -220,6 +221,7 @@ mod tests {
             reason: Reason::Interrupted,
             signal: Some(StopSignal::Interrupt),
             actor: None,
+            budget: None,
         };
         let interrupted = of(SessionEnd::stopped_early(interrupt, counts()));
         for conclusion in [of(ended(None)), interrupted] {

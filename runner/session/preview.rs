@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    model::{Grants, Limits, ProviderId, TrialId},
+    model::{Grants, Limits, ProviderId, RunStatus, TrialId},
     record::{History, NextSession, RunId, Store},
     run::{self, Plan},
     scenario::{self, ScenarioError, Selection, Suite},
@@ -101,6 +101,9 @@ pub fn preview_resume(
     let rerun = selecting::rerun(request.rerun.as_ref(), &stored, store.root())?;
     let planned = replanning::plan(request, rerun.as_ref(), &stored, host, observe)?;
     let (mut plan, rerun) = (planned.plan, planned.rerun);
+    if stored.manifest().status != RunStatus::Completed || rerun.is_some() {
+        resume::check_budgets(&mut plan, &stored)?;
+    }
     let mut protected = protected::of_resume(request, store.root(), host);
     protected.extend(planned.read);
     plan.check_folders(protected).map_err(Error::usage)?;

@@ -104,7 +104,7 @@ fn adopt(
     live: Plan,
     observe: &mut dyn Observe,
 ) -> Result<Replanned, Error> {
-    if live.digest() == stored.digest() {
+    if live.digest() == stored.digest() && live.goes_as(&stored) {
         observe.notice(&Notice::NothingChanged);
         return Ok(Replanned {
             plan: stored,

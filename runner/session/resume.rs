@@ -18,6 +18,7 @@ use crate::{
         Claim, Conclusion, History, Manifest, NextSession, Opening, RecordError, Rerun, RunEntry,
         RunReader, Store,
     },
+    run::Plan,
 };
 
 /// Goes on with a run in its own directory, and blocks until it has ended.
@@ -71,6 +72,7 @@ pub(super) fn go_on(
     if is_completed && history.state.is_complete() {
         return nothing_left(run, &history, observe);
     }
+    check_budgets(&mut plan, &stored)?;
     let mut protected = protected::of_resume(request, store.root(), host);
     protected.extend(read);
     plan.check_folders(protected).map_err(Error::usage)?;
@@ -137,6 +139,18 @@ pub(super) fn check_status(request: &Resume, manifest: &Manifest) -> Result<(), 
         "run `{}` was cancelled",
         manifest.run_id
     )))
+}
+
+/// Refuses to go on with a run of which a budget is used up.
+pub(super) fn check_budgets(plan: &mut Plan, stored: &RunReader) -> Result<(), Error> {
+    plan.count_spent(stored).map_err(Error::record)?;
+    match plan.used_up() {
+        None => Ok(()),
+        Some(used_up) => Err(Error::usage(miette!(
+            help = "`--budget METRIC=VALUE` gives more, and so does a larger one in the scenario with `--accept-changes`",
+            "{used_up}"
+        ))),
+    }
 }
 
 /// Hands on what a run that needs nothing more came to, and changes nothing.

@@ -2,6 +2,7 @@
 
 mod background;
 mod bad_input;
+mod budgets;
 mod commands;
 mod control;
 mod dry_runs;

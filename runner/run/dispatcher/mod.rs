@@ -229,7 +229,7 @@ impl<E: Effects> Dispatcher<E> {
             return Ok(None);
         }
         let room = AssignBounds {
-            most: self.most_in_flight(),
+            most: (self.rules).most_in_flight(self.bad, self.work.executors.slots()),
             is_all_written: self.unwritten.rows() == 0,
         };
         let wake = self.work.assign(now, room)?;
@@ -237,18 +237,6 @@ impl<E: Effects> Dispatcher<E> {
             self.out.send(who, ToExecutor::Assign(batch));
         }
         Ok(wake)
-    }
-
-    /// How many attempts may be assigned and not answered, whatever executors could take.
-    ///
-    /// If all of them end badly, the run gives up before any is begun that nobody waits for, but for those that executors
-    /// would otherwise be idle for.
-    fn most_in_flight(&self) -> usize {
-        let Some(bad) = self.rules.fail_fast else {
-            return usize::MAX;
-        };
-        let left = usize::try_from(bad.saturating_sub(self.bad)).unwrap_or(usize::MAX);
-        left.max(self.work.executors.slots())
     }
 
     /// Takes an executor's report; what is late, doubled or foreign is dropped.
@@ -349,6 +337,8 @@ impl<E: Effects> Dispatcher<E> {
         if is_final && attempt.outcome.is_bad() {
             self.bad += 1;
         }
+        let provider = attempt.trial.provider.as_str();
+        self.rules.spending.add(provider, &attempt.metrics);
         self.unwritten.add(Entry {
             is_final,
             is_flaky: is_final
@@ -357,8 +347,8 @@ impl<E: Effects> Dispatcher<E> {
             fingerprint: (self.fingerprint)(self.work.provider(lane), &trial.test),
             attempt,
         });
-        if self.rules.fail_fast.is_some_and(|most| self.bad >= most) {
-            self.begin_stop(now, StopMode::Drain, Cause::of(Reason::FailFast));
+        if let Some(cause) = self.rules.gives_up(self.bad) {
+            self.begin_stop(now, StopMode::Drain, cause);
         }
     }
 

@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use super::{lane::Lane, poison::Suspects};
-use crate::{model::Fingerprint, plugin::Moment, record::State, scenario::Test};
+use crate::{
+    model::{Fingerprint, Reason},
+    plugin::Moment,
+    record::State,
+    run::{spending::Spending, stop::Cause},
+    scenario::Test,
+};
 
 /// What bounds a session.
 pub(in crate::run) struct Rules {
@@ -15,6 +21,33 @@ pub(in crate::run) struct Rules {
     pub(in crate::run) ends: Moment,
     /// What sets it, for people.
     pub(in crate::run) limit: String,
+    /// What may be used up of what attempts measure, and is.
+    pub(in crate::run) spending: Spending,
+}
+
+impl Rules {
+    /// Why the run begins nothing more, `bad` trials having ended badly.
+    pub(super) fn gives_up(&self, bad: u64) -> Option<Cause> {
+        if self.fail_fast.is_some_and(|most| bad >= most) {
+            return Some(Cause::of(Reason::FailFast));
+        }
+        self.spending.used_up().map(Cause::of_budget)
+    }
+
+    /// How many attempts may be assigned and not answered, whatever executors could take.
+    ///
+    /// If all of them end badly, the run gives up before any is begun that nobody waits for, but for those that executors
+    /// would otherwise be idle for. With a budget none is begun before it is known what those before have used up.
+    pub(super) fn most_in_flight(&self, bad: u64, slots: usize) -> usize {
+        if self.spending.is_bounded() {
+            return slots;
+        }
+        let Some(most) = self.fail_fast else {
+            return usize::MAX;
+        };
+        let left = usize::try_from(most.saturating_sub(bad)).unwrap_or(usize::MAX);
+        left.max(slots)
+    }
 }
 
 /// The fingerprint of a test's trials on the provider in this place of the scenario.

@@ -44,6 +44,17 @@ pub enum PlanError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A `--budget` is of a provider that there is not.
+    #[error("`--budget {budget}=…` is of a provider `{provider}`, and there is none")]
+    #[diagnostic(help(
+        "`--budget METRIC=VALUE` is of all providers, `--budget PROVIDER:METRIC=VALUE` of one"
+    ))]
+    Budget {
+        /// What it is of.
+        budget: String,
+        /// The provider.
+        provider: String,
+    },
     /// The tests could not be read back.
     #[error("cannot read the normalised tests")]
     Suite(#[from] io::Error),

@@ -183,6 +183,9 @@ mod tests {
         assert_eq!(scenario.options().seed, Some(SEED));
         let suite = scenario::normalise(&scenario, &Selection::default()).unwrap();
         let providers = scenario.providers().iter().map(|definition| {
+            if definition.id.as_str().starts_with("many-") {
+                return None;
+            }
             let module = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
             let bytes = wat::parse_str(module).unwrap();
             let mut file = PluginFile::from_bytes(&definition.plugin, bytes).unwrap();

@@ -18,7 +18,11 @@ use super::{
 use crate::{
     model::{Limits, TrialId},
     plugin::{self, Kind, Mount, PluginFile, SandboxPool, Secrets},
-    scenario::{FailFast, Protocol, Provider, RunOptions, Scenario, Selection, Suite, Test},
+    record::{RecordError, RunReader},
+    run::spending::Spending,
+    scenario::{
+        Budgets, FailFast, Protocol, Provider, RunOptions, Scenario, Selection, Suite, Test,
+    },
 };
 
 /// How many attempts run at once, if nobody says so, where some wait for servers: as many as a server that limits its rate
@@ -42,6 +46,8 @@ pub struct Plan {
     pub(super) most_jobs: usize,
     pub(super) path: PathBuf,
     pub(super) selection: Selection,
+    /// What may be used up of what attempts measure, and is by earlier sessions.
+    pub(in crate::run) spending: Spending,
     /// The values of the secrets that are granted, by name; empty until [`Plan::set_secrets`].
     pub(super) secrets: BTreeMap<String, String>,
 }
@@ -74,6 +80,7 @@ impl Plan {
         let memory = options.memory;
         let memory = memory.unwrap_or_else(plugin::most_of_the_memory);
         check_memory(&parts.providers, memory)?;
+        let spending = Spending::new(&budgets(&parts.scenario, &parts.overrides)?);
         Ok(Self {
             scenario: parts.scenario,
             suite: parts.suite,
@@ -85,8 +92,28 @@ impl Plan {
             most_jobs: usize::MAX,
             path: parts.path,
             selection: parts.selection,
+            spending,
             secrets: BTreeMap::new(),
         })
+    }
+
+    /// Counts what earlier sessions have used up of the run's budgets.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the rows cannot be read.
+    pub fn count_spent(&mut self, run: &RunReader) -> Result<(), RecordError> {
+        self.spending.read(run)
+    }
+
+    /// Tells whether another plan is run in the same way: with the same options and budgets.
+    pub fn goes_as(&self, other: &Self) -> bool {
+        self.options == other.options && self.spending == other.spending
+    }
+
+    /// Which budget is used up, if one is.
+    pub fn used_up(&self) -> Option<String> {
+        self.spending.used_up()
     }
 
     /// How many trials there are.
@@ -275,6 +302,27 @@ impl Plan {
             FailFast::Fraction(part) => Some((part * self.trial_count() as f64) as u64 + 1),
         }
     }
+}
+
+/// The budgets of a run and of its providers; what the command line or an earlier session says goes first.
+fn budgets(scenario: &Scenario, overrides: &RunOptions) -> Result<Budgets, PlanError> {
+    let said = overrides.budget.clone().unwrap_or_default();
+    for (of, _) in said.iter() {
+        let Some(provider) = &of.provider else {
+            continue;
+        };
+        let mut known = scenario.providers().iter();
+        if !known.any(|known| known.id.as_str() == provider) {
+            return Err(PlanError::Budget {
+                budget: of.to_string(),
+                provider: provider.clone(),
+            });
+        }
+    }
+    let own = scenario.options().budget.clone().unwrap_or_default();
+    let providers = scenario.providers().iter();
+    let all = providers.fold(own, |all, provider| all.with(&provider.budgets));
+    Ok(all.with(&said))
 }
 
 /// A provider that has trials.

@@ -21,6 +21,7 @@ use crate::{
         event::Event,
         seam::{ExecutorId, ToExecutor},
         session_end::SessionEnd,
+        spending::Spending,
         stop::{Cause, StopRequest},
     },
 };
@@ -198,6 +199,7 @@ impl Schedule {
                 grace: self.rules.grace,
                 ends: base + self.rules.ends,
                 limit: "the schedule".into(),
+                spending: Spending::default(),
             },
             lanes: self.shape.lanes(),
             suspects: Suspects::of(&HashMap::new(), &state, after, none).unwrap(),

@@ -36,6 +36,7 @@ impl StopRequest {
             reason: self.reason(),
             signal: self.signal,
             actor: self.actor.clone(),
+            budget: None,
         }
     }
 }
@@ -49,6 +50,8 @@ pub struct Cause {
     pub signal: Option<StopSignal>,
     /// Who asked for it from another process.
     pub actor: Option<Arc<Actor>>,
+    /// Which budget is used up, if that was the reason.
+    pub budget: Option<Arc<str>>,
 }
 
 impl Cause {
@@ -58,11 +61,23 @@ impl Cause {
             reason,
             signal: None,
             actor: None,
+            budget: None,
+        }
+    }
+
+    /// A budget is used up.
+    pub(in crate::run) fn of_budget(used_up: String) -> Self {
+        Self {
+            budget: Some(used_up.into()),
+            ..Self::of(Reason::Budget)
         }
     }
 
     /// Says it: `stopped by anna@host: disk needed`, where `verb` is the first word. `limit` is what sets the run's time.
     pub fn text(&self, verb: &str, limit: &str) -> String {
+        if let Some(used_up) = &self.budget {
+            return used_up.to_string();
+        }
         match (self.reason, self.signal, &self.actor) {
             (Reason::Timeout, ..) => format!("the run's time is up: {limit}"),
             (Reason::FailFast, ..) => "enough trials ended badly".into(),

@@ -190,6 +190,7 @@ impl Watched {
             reason,
             signal,
             actor,
+            budget: _,
         } = bound.cause;
         let words = LastWords {
             session: settings.holding.session,

@@ -8,6 +8,7 @@ mod sandbox;
 use sandbox::{GRANTS, LIMITS};
 
 use super::{
+    budgets::BUDGET,
     form::{Form, Key, Name, optional, required, with_default},
     run_options::{OptionTable, RunOptions},
     settings::DEFAULT_TIMEOUT_JSON,
@@ -251,6 +252,11 @@ const PROVIDER: &[Key] = &[
         "What of the world outside its sandbox the provider may touch. Default: nothing.",
     ),
     optional(
+        "budget",
+        Form::Table(&[BUDGET]),
+        "How much of what it measures the provider may use up.",
+    ),
+    optional(
         "concurrency",
         Form::Integer { min: 1, max: 4096 },
         "How many attempts of this provider run at once.",
@@ -479,6 +485,7 @@ mod tests {
             DEFAULTS,
             RETRIES,
             RUN,
+            BUDGET,
             PROVIDER,
             STDIN,
             LIMITS,

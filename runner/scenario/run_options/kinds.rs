@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use serde_json::{Value, json};
 
 use crate::scenario::{
-    FailFast,
+    Budgets, FailFast,
     units::{self, MAX_DURATION},
 };
 
@@ -29,6 +29,11 @@ pub(super) trait OptionKind {
     /// Reads it back. A manifest may be anybody's, so it may be anything.
     fn of_stored(value: &Value) -> Option<Self::Value> {
         Self::of_scenario(value)
+    }
+
+    /// What holds where a nearer source says something, too: that.
+    fn over(_: Self::Value, nearer: &Self::Value) -> Self::Value {
+        nearer.clone()
     }
 
     /// What holds where it is given once more: the last one.
@@ -202,5 +207,36 @@ impl OptionKind for Ceilings {
     fn again(mut old: Vec<String>, new: Vec<String>) -> Vec<String> {
         old.extend(new);
         old
+    }
+}
+
+/// Budgets, of which a nearer source says some anew.
+pub(super) struct Spendable;
+
+impl OptionKind for Spendable {
+    type Value = Budgets;
+
+    fn of_scenario(value: &Value) -> Option<Budgets> {
+        Some(Budgets::of_table(value, None))
+    }
+
+    fn of_text(text: &str) -> Result<Budgets, String> {
+        Budgets::parse(text)
+    }
+
+    fn to_stored(value: &Budgets) -> Option<Value> {
+        value.to_stored()
+    }
+
+    fn of_stored(value: &Value) -> Option<Budgets> {
+        Budgets::of_stored(value)
+    }
+
+    fn over(old: Budgets, nearer: &Budgets) -> Budgets {
+        old.with(nearer)
+    }
+
+    fn again(old: Budgets, new: Budgets) -> Budgets {
+        old.with(&new)
     }
 }

@@ -10,8 +10,8 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::{FailFast, form::Form};
-use kinds::{Ceilings, GiveUp, Jobs, Minutes, Number, OptionKind, Size, Time};
+use super::{Budgets, FailFast, budgets::BUDGET, form::Form};
+use kinds::{Ceilings, GiveUp, Jobs, Minutes, Number, OptionKind, Size, Spendable, Time};
 
 /// An option of a run: everything about it but who uses it.
 pub struct RunOption {
@@ -121,8 +121,11 @@ macro_rules! run_options {
                 of_stored: |options, value| options.$name = $kind::of_stored(value),
                 to_stored: |options| options.$name.as_ref().and_then($kind::to_stored),
                 take: |options, newer| {
-                    if newer.$name.is_some() {
-                        options.$name.clone_from(&newer.$name);
+                    if let Some(newer) = &newer.$name {
+                        options.$name = Some(match options.$name.take() {
+                            Some(old) => $kind::over(old, newer),
+                            None => newer.clone(),
+                        });
                     }
                 },
             }),+];
@@ -239,6 +242,21 @@ run_options! {
         stored: "fail_fast",
         decides_results: false,
     }
+    /// How much of what providers measure the run may use up.
+    budget: Budgets as Spendable {
+        key: in_run("budget", Form::Table(&[BUDGET])),
+        flag: Some(OptionFlag {
+            long: "budget",
+            short: None,
+            value_name: "METRIC=VALUE",
+            bare: None,
+            is_repeatable: true,
+            help: BUDGET_HELP,
+            help_of_resume: Some(BUDGET_HELP),
+        }),
+        stored: "budget",
+        decides_results: false,
+    }
     /// How long providers are asked to stop before they are interrupted.
     grace: Duration as Time = "\"0s\"" {
         key: in_run("grace", Form::Duration { zero: true }),
@@ -272,6 +290,7 @@ run_options! {
 
 const WORKERS_HELP: &str = "Make attempts in this many processes, which share the jobs; 0 for this one [default: one a core, once there is enough to do]";
 const FAIL_FAST_HELP: &str = "Begin no new trials once this many ended badly: a count, a fraction of the plan such as 0.1, or `off`";
+const BUDGET_HELP: &str = "Begin no further attempts once so much of a metric is used up, such as `tokens=2000000`; `PROVIDER:METRIC=VALUE` for one provider, `off` for none";
 const GRACE_HELP: &str =
     "On a stop, let guests go on for this long before they are interrupted, such as `2s`";
 
@@ -361,6 +380,7 @@ mod tests {
             "0.02",
             "memory=1MiB",
             "1.0",
+            "tokens=2e6",
             "1500ms",
             "7",
             "0",
@@ -385,6 +405,7 @@ mod tests {
                 "timeout_minutes": 0.02,
                 "limits": ["memory=1MiB"],
                 "fail_fast": 1.0,
+                "budget": {"tokens": 2e6},
                 "grace_ms": 1500,
                 "seed": 7,
                 "poison_after": 0,

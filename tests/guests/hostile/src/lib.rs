@@ -128,6 +128,10 @@ impl Guest for Hostile {
                 }],
                 ..reply(&Value::Null)
             }),
+            "meter" => Ok(Reply {
+                metrics: measured(&input["metrics"]),
+                ..reply(&Value::Null)
+            }),
             "judge" => Ok(judged(input["text"].as_str())),
             "measure" => Ok(Reply {
                 score: input["score"].as_f64(),
@@ -214,6 +218,17 @@ fn reply(output: &Value) -> Reply {
         metrics: Vec::new(),
         extra: None,
     }
+}
+
+/// What a table of numbers says.
+fn measured(metrics: &Value) -> Vec<Metric> {
+    let metrics = metrics.as_object().into_iter().flatten();
+    let metrics = metrics.map(|(name, value)| Metric {
+        name: name.clone(),
+        value: value.as_f64().expect("a metric is a number"),
+        unit: None,
+    });
+    metrics.collect()
 }
 
 /// Judges in words of its own, or with `text` for each of them.
