@@ -3,6 +3,7 @@
 mod adopt;
 mod attempt_logs;
 mod formats;
+mod listed;
 mod many_rows;
 mod newer;
 mod odd_roots;
