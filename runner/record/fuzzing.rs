@@ -3,7 +3,13 @@
 use std::io::Cursor;
 
 use crate::record::{
-    format::{brief, line::MAX_LINE_BYTES, manifest::Manifest, row::Row},
+    format::{
+        brief,
+        glance::RowGlance,
+        line::{MAX_LINE_BYTES, parse},
+        manifest::Manifest,
+        row::Row,
+    },
     reading::lines::{LineEnd, read_line},
 };
 
@@ -28,6 +34,9 @@ pub fn rows(bytes: &[u8]) {
                 (brief.seq, brief.mark, &*trial),
                 (row.seq, row.mark(), &*row.trial)
             );
+            if let Some(quick) = RowGlance::decode_quickly(written) {
+                assert_eq!(quick, parse(written).expect("a row has its keys"));
+            }
             if let Some(quick) = brief::quick::decode(written) {
                 assert_eq!(quick, (brief, &*trial));
             }

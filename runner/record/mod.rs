@@ -26,6 +26,7 @@ pub use error::{IllegalTransition, RecordError, Taken};
 pub use format::by::By;
 pub use format::counts::ManifestCounts;
 pub use format::entry::Entry;
+pub use format::glance::RowGlance;
 pub use format::inflight::{InFlight, Underway};
 pub use format::last_words::LastWords;
 pub use format::limits::ManifestLimits;

@@ -15,8 +15,8 @@ use crate::{
     filter::{self, Condition, Expression, Filter},
     model::{Reason, RunStatus},
     record::{
-        InFlightAtDeath, LineError, Look, RecordError, Row, Rows, RunEntry, RunReader, RunResults,
-        State, Underway, Wanted,
+        InFlightAtDeath, LineError, Look, RecordError, Row, RowGlance, Rows, RunEntry, RunReader,
+        RunResults, State, Underway, Wanted,
     },
     run::TrialNames,
     view::{
@@ -66,14 +66,14 @@ pub fn show(
         .map_err(Error::usage)?;
     let expression = request.expression(dir)?;
     let look = look(dir)?;
-    let looked_at = |row: &Row<'_>| {
+    let looked_at = |row: &RowGlance| {
         if let Some(trials) = &mut trials {
             trials.means(&row.trial);
         }
         // They are read once more when it is known what they come to.
         Wanted::No
     };
-    let results = look.reader().results(looked_at, damaged);
+    let results = look.reader().results_at_a_glance(looked_at, damaged);
     let results = results.map_err(Error::record)?;
     if let Some(trials) = &trials {
         trials.check("with a row")?;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{
     line::{self, check_crc},
     mark::{AttemptKey, Mark},
+    row::Row,
     row_line::{one, yes},
     words,
 };
@@ -19,6 +20,17 @@ pub(in crate::record) struct Brief {
     pub(in crate::record) version: u32,
     pub(in crate::record) seq: u64,
     pub(in crate::record) mark: Mark,
+}
+
+impl Row<'_> {
+    /// What of it decides state.
+    pub(in crate::record) fn brief(&self) -> Brief {
+        Brief {
+            version: self.v,
+            seq: self.seq,
+            mark: self.mark(),
+        }
+    }
 }
 
 /// Reads of a line only what decides state.
@@ -118,6 +130,33 @@ pub(in crate::record) mod quick {
             mark,
         };
         Some((brief, trial))
+    }
+
+    /// What a line of version 2 says of an attempt beside its brief, where nothing is told of an error or a denial.
+    pub(in crate::record) struct Told {
+        pub(in crate::record) session: u32,
+        pub(in crate::record) duration_ms: f64,
+    }
+
+    /// Reads that of a line for which there is a brief.
+    pub(in crate::record) fn told(line: &[u8]) -> Option<Told> {
+        let mut head = line.strip_prefix(b"{\"v\":2")?;
+        number(&mut head, b",\"seq\":")?;
+        let session = optional(&mut head, b",\"session\":")?;
+        // Nothing within a text looks like a key, because quotes are escaped in it; a key within an output may, which comes
+        // before this one. Behind it are no objects that have keys of anybody else's choice.
+        let (head, rest) = std::str::from_utf8(line).ok()?.rsplit_once(",\"began\":")?;
+        if rest.contains(",\"denied\":") || head.contains(",\"error\":") {
+            return None;
+        }
+        let mut rest = rest.as_bytes();
+        number(&mut rest, b"")?;
+        let is_end = |byte: u8| matches!(byte, b',' | b'}');
+        let duration_ms = take(&mut rest, b",\"ms\":", is_end)?;
+        Some(Told {
+            session: session.try_into().ok()?,
+            duration_ms: duration_ms.parse().ok()?,
+        })
     }
 
     /// Takes a number that is absent where it is 1.

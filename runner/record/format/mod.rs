@@ -5,6 +5,7 @@ pub(super) mod by;
 pub(super) mod counts;
 pub(super) mod cut;
 pub(super) mod entry;
+pub(super) mod glance;
 pub(super) mod inflight;
 pub mod last_words;
 pub(super) mod limits;

@@ -142,3 +142,31 @@ fn parse<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::RowDigest;
+    use crate::{
+        model::Outcome,
+        record::{Row, format::row::RowPlace, testing::entry},
+    };
+
+    #[test]
+    fn the_fingerprint_of_a_line_begins_both_digests() {
+        let entry = entry(3, 1, Outcome::Passed);
+        let row = Row::new(&entry, RowPlace { seq: 1, session: 1 });
+        let shown = |digest: RowDigest| serde_json::to_value(digest).unwrap();
+        let judgement = shown(row.judgement_fingerprint.unwrap());
+        let [execution, judged] = [entry.fingerprint.execution, entry.fingerprint.judgement]
+            .map(|digest| digest.to_string()[..16].to_owned());
+        assert_eq!(shown(row.fingerprint), execution);
+        assert_eq!(judgement, judged);
+        let mut line = Vec::new();
+        row.encode(&mut line);
+        let line = String::from_utf8(line).unwrap();
+        assert!(
+            line.contains(&format!("\"digests\":\"{execution}{judged}\"")),
+            "{line}"
+        );
+    }
+}

@@ -15,7 +15,6 @@ use crate::{
             brief::{self, Brief},
             manifest::{Manifest, ManifestSession},
             rerun::{self, Rerun, Selector},
-            row::Row,
         },
     },
 };
@@ -127,22 +126,13 @@ impl<'a> Fold<'a> {
         Ok(())
     }
 
-    /// Takes a row that was read in full.
-    pub(in crate::record) fn whole_row(&mut self, row: &Row<'_>) {
-        let brief = Brief {
-            version: row.v,
-            seq: row.seq,
-            mark: row.mark(),
-        };
-        self.named_row((brief, &row.trial));
-    }
-
     /// Counts a line that gives no row.
     pub(in crate::record) fn damaged(&mut self) {
         self.history.damaged_lines += 1;
     }
 
-    fn named_row<T: AsRef<str>>(&mut self, (brief, trial): (Brief, T)) {
+    /// Takes what of a row decides state, with its trial's id.
+    pub(in crate::record) fn named_row<T: AsRef<str>>(&mut self, (brief, trial): (Brief, T)) {
         let ordinal = usize::try_from(brief.mark.key.ordinal).unwrap_or(usize::MAX);
         for (glob, is_meant) in &mut self.ids {
             if let Some(is_meant) = is_meant.get_mut(ordinal) {

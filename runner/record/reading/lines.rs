@@ -11,7 +11,10 @@ use thiserror::Error;
 
 use crate::record::{
     disk::regular,
-    format::line::{self, MAX_LINE_BYTES},
+    format::{
+        line::{self, MAX_LINE_BYTES},
+        row::Row,
+    },
 };
 
 /// Why a line of `index.jsonl` gives no row.
@@ -73,6 +76,19 @@ impl<T> Rows<T> {
     /// What is wrong with the end of the last piece, once all was read; readers pass over it.
     pub(in crate::record) fn torn(&self) -> Option<&str> {
         self.torn.as_deref()
+    }
+
+    /// All of the row that the item before has a part of.
+    pub(in crate::record) fn whole_row(&self) -> Result<Row<'static>, LineError> {
+        Row::decode(&self.line).map_err(|problem| LineError::Damaged {
+            path: self
+                .current
+                .as_ref()
+                .map(|piece| piece.path.clone())
+                .unwrap_or_default(),
+            line: self.number,
+            problem,
+        })
     }
 
     fn open_next(&mut self) -> io::Result<bool> {

@@ -26,6 +26,7 @@ use crate::{
         },
         error::{RecordError, is_missing},
         format::{
+            glance::RowGlance,
             inflight::{self, Underway},
             manifest::Manifest,
             row::{Row, StoredOutput},
@@ -64,6 +65,11 @@ impl RunReader {
     /// Every row that is on disk, in the order of writing.
     pub fn rows(&self) -> Rows<Row<'static>> {
         Rows::new(self.pieces(), Row::decode)
+    }
+
+    /// The same, as far as it is counted.
+    pub(in crate::record) fn glances(&self) -> Rows<RowGlance> {
+        Rows::new(self.pieces(), RowGlance::decode)
     }
 
     /// What it means that rows cannot be read: the run may have been deleted meanwhile.

@@ -7,6 +7,7 @@ use crate::{
     model::{Counts, ErrorClass, Histogram, Outcome},
     record::format::{
         entry::Entry,
+        glance::RowGlance,
         row::{Row, RowDenied},
     },
 };
@@ -45,9 +46,29 @@ pub struct Tallied<'a> {
 impl Row<'_> {
     /// How long the attempt took.
     pub fn duration(&self) -> Duration {
-        // To the microsecond, as it is written; what somebody else wrote may be anything.
-        let micros = (self.duration_ms * 1e3).round();
-        Duration::from_micros(micros as u64)
+        duration(self.duration_ms)
+    }
+}
+
+impl RowGlance {
+    /// How long the attempt took.
+    pub fn duration(&self) -> Duration {
+        duration(self.duration_ms)
+    }
+}
+
+/// To the microsecond, as it is written; what somebody else wrote may be anything.
+fn duration(milliseconds: f64) -> Duration {
+    Duration::from_micros((milliseconds * 1e3).round() as u64)
+}
+
+impl Tallied<'_> {
+    pub(in crate::record) fn provider(&self) -> &str {
+        self.provider
+    }
+
+    pub(in crate::record) fn duration(&self) -> Duration {
+        self.duration
     }
 }
 
@@ -75,6 +96,20 @@ impl<'a> From<&'a Row<'_>> for Tallied<'a> {
             is_flaky: row.is_flaky,
             duration: row.duration(),
             class: row.error.as_ref().and_then(|error| error.class),
+            denied: Cow::Borrowed(&row.denied),
+        }
+    }
+}
+
+impl<'a> From<&'a RowGlance> for Tallied<'a> {
+    fn from(row: &'a RowGlance) -> Self {
+        Self {
+            provider: row.provider(),
+            outcome: row.outcome,
+            is_final: row.is_final,
+            is_flaky: row.is_flaky,
+            duration: row.duration(),
+            class: row.class(),
             denied: Cow::Borrowed(&row.denied),
         }
     }

@@ -20,7 +20,8 @@ use crate::{
             row::{Row, RowOutput},
         },
         reading::{
-            lines::LineError, reader::RunReader, said::LogReader, scenario_text, state::State,
+            fold::Fold, history::NextSession, lines::LineError, reader::RunReader, said::LogReader,
+            scenario_text, state::State,
         },
     },
 };
@@ -83,8 +84,10 @@ impl Verification {
         verification.check_manifest(run, reader.manifest());
         verification.check_scenario(run, reader.manifest())?;
         verification.check_content(run, reader.manifest())?;
-        verification.check_rows(run, &reader)?;
-        verification.check_ends(run, &reader)?;
+        let state = verification.check_rows(run, &reader)?;
+        if let Some(state) = state.filter(|_| run.index().exists()) {
+            verification.check_ends(run, reader.manifest(), &state);
+        }
         Ok(verification)
     }
 
@@ -157,9 +160,18 @@ impl Verification {
         Ok(())
     }
 
-    fn check_rows(&mut self, run: &RunDir, reader: &RunReader) -> Result<(), RecordError> {
+    /// Checks rows, and gives what they come to if the run is at rest.
+    fn check_rows(
+        &mut self,
+        run: &RunDir,
+        reader: &RunReader,
+    ) -> Result<Option<State>, RecordError> {
         let index = run.index();
-        let mut order = Order::new(reader.manifest());
+        let manifest = reader.manifest();
+        let is_at_rest = manifest.status != RunStatus::Running;
+        let fold = is_at_rest.then(|| Fold::new(manifest, NextSession::default()));
+        let mut fold = fold.transpose()?;
+        let mut order = Order::new(manifest);
         let mut logs = Logs::new(run);
         let mut rows = reader.rows();
         while let Some(row) = rows.next() {
@@ -167,6 +179,9 @@ impl Verification {
             match row {
                 Ok(row) => {
                     self.rows += 1;
+                    if let Some(fold) = &mut fold {
+                        fold.named_row((row.brief(), &row.trial));
+                    }
                     for problem in order.check(&row) {
                         self.add(index.clone(), Some(line), problem);
                     }
@@ -187,12 +202,10 @@ impl Verification {
             }
         }
         // A run that is not at rest may be in the middle of a row, and the next owner of a dead one repairs that.
-        if reader.manifest().status != RunStatus::Running
-            && let Some(problem) = rows.torn()
-        {
+        if is_at_rest && let Some(problem) = rows.torn() {
             self.add(index, Some(rows.line()), problem);
         }
-        Ok(())
+        Ok(fold.map(|fold| fold.finish().state))
     }
 
     /// Checks the files that a row names.
@@ -219,14 +232,9 @@ impl Verification {
     }
 
     /// Compares what the run came to with what its rows come to.
-    fn check_ends(&mut self, run: &RunDir, reader: &RunReader) -> Result<(), RecordError> {
-        let manifest = reader.manifest();
-        if manifest.status == RunStatus::Running || !run.index().exists() {
-            return Ok(());
-        }
-        let state = reader.state()?;
+    fn check_ends(&mut self, run: &RunDir, manifest: &Manifest, state: &State) {
         if manifest.status == RunStatus::Completed && !state.is_complete() {
-            self.add(run.index(), None, missing(&state));
+            self.add(run.index(), None, missing(state));
         }
         let counts = Counts::from(manifest.counts);
         // Whoever holds the lock is about to write the manifest.
@@ -240,7 +248,6 @@ impl Verification {
             );
             self.add(run.manifest(), None, problem);
         }
-        Ok(())
     }
 }
 

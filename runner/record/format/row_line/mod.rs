@@ -1,5 +1,8 @@
 //! [`RowLine`]: a row as its line has it, without what follows from the rest and without what is usual.
 
+#[cfg(test)]
+mod tests;
+
 use std::{borrow::Cow, fmt};
 
 use jiff::Timestamp;
@@ -221,7 +224,7 @@ impl RowLine<'static> {
 }
 
 /// Test, provider and repeat of a trial's id. Of a text that is none they do not make it again, and so it is found.
-fn parts(trial: &str) -> (&str, &str, u32) {
+pub(in crate::record) fn parts(trial: &str) -> (&str, &str, u32) {
     let (test, rest) = trial.rsplit_once('@').unwrap_or((trial, ""));
     let (provider, repeat) = rest.rsplit_once('#').unwrap_or((rest, ""));
     (test, provider, repeat.parse().unwrap_or_default())
@@ -320,187 +323,4 @@ fn is_one(number: &u32) -> bool {
 
 fn is_true(flag: &bool) -> bool {
     *flag
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use crate::{
-        model::{
-            Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, Metric, Outcome, Usage,
-        },
-        record::{
-            Entry, Row,
-            format::{
-                brief,
-                line::seal,
-                row::{RowLogs, RowPlace},
-                row_digest::RowDigest,
-            },
-            testing::entry,
-        },
-    };
-
-    fn check() -> impl Strategy<Value = Check> {
-        let verdicts = [CheckVerdict::Pass, CheckVerdict::Fail, CheckVerdict::Skip];
-        let value = || prop::option::of(prop::sample::select(vec![Value::Null, json!("x")]));
-        (
-            any::<String>(),
-            prop::sample::select(verdicts.to_vec()),
-            prop::option::of(0.0..1.0),
-            prop::option::of(any::<String>()),
-            (value(), value(), value()),
-        )
-            .prop_map(|(name, verdict, score, message, values)| Check {
-                name,
-                verdict,
-                score,
-                message,
-                expected: values.0,
-                actual: values.1,
-                diff: None,
-                details: values.2,
-            })
-    }
-
-    prop_compose! {
-        fn rows()(
-            ordinal in 0..u64::MAX,
-            number in 1..4_u32,
-            outcome in prop::sample::select(Outcome::ALL.to_vec()),
-            flags in any::<[bool; 6]>(),
-            checks in prop::collection::vec(check(), 0..3),
-            output in prop::sample::select(vec![None, Some(Value::Null), Some(json!(["ü", { "a": 1 }]))]),
-            usage in any::<[bool; 5]>(),
-            text in any::<String>(),
-            micros in 0..10_000_000_u64,
-        ) -> Entry {
-            let mut entry = entry(ordinal, number, outcome);
-            (entry.is_final, entry.is_flaky) = (flags[0], flags[1]);
-            let attempt = &mut entry.attempt;
-            attempt.checks = checks;
-            attempt.output = output;
-            attempt.duration = Duration::from_micros(micros);
-            attempt.usage = Usage {
-                peak_memory: u64::from(usage[0]) * 65536,
-                host_calls: u64::from(usage[1]),
-                http_requests: u64::from(usage[2]),
-                bytes_in: u64::from(usage[3]) * 7,
-                bytes_out: u64::from(usage[3]) * 8,
-                fuel: usage[4].then_some(micros),
-            };
-            if flags[2] {
-                attempt.score = Some(0.5);
-                attempt.verdict = Some(CheckVerdict::Skip);
-                attempt.summary = Some(text.clone());
-                attempt.metrics = vec![Metric { name: text.clone(), value: 1.5, unit: None }];
-            }
-            if flags[3] {
-                attempt.error = Some(AttemptError {
-                    class: Some(ErrorClass::Trap),
-                    code: "c".into(),
-                    message: text.clone(),
-                    retry_after: None,
-                    fault: None,
-                });
-                attempt.suspended = Duration::from_millis(3);
-            }
-            if flags[4] {
-                attempt.denied = vec![Denied { what: text.clone(), grant: None }];
-                attempt.artifacts = vec![Artifact {
-                    name: "a".into(),
-                    media_type: text,
-                    content: std::sync::Arc::new(Vec::new()),
-                }];
-            }
-            entry
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_line_says_all_of_its_row_whatever_it_leaves_out(
-            entry in rows(),
-            (seq, session) in (1..u64::MAX, 1..4_u32),
-            file in prop::option::of(1..3_u32),
-        ) {
-            let mut row = Row::new(&entry, RowPlace { seq, session });
-            row.logs = file.map(|file| RowLogs { file, at: 7, bytes: 9 });
-            let mut line = Vec::new();
-            row.encode(&mut line);
-            let line = line.trim_ascii_end();
-            prop_assert_eq!(&Row::decode(line).unwrap(), &row);
-            let (brief, trial) = brief::decode_keys(line).unwrap();
-            prop_assert_eq!((brief.seq, brief.mark), (seq, entry.mark()));
-            prop_assert_eq!(brief::quick::decode(line).unwrap(), (brief, &*trial));
-            prop_assert_eq!(trial, &*row.trial);
-
-            // As version 1 had it.
-            row.v = 1;
-            let mut line = serde_json::to_vec(&row).unwrap();
-            seal(&mut line, 0);
-            let line = line.trim_ascii_end();
-            prop_assert_eq!(&Row::decode(line).unwrap(), &row);
-            let (brief, trial) = brief::decode_keys(line).unwrap();
-            prop_assert_eq!((brief.version, brief.seq, brief.mark), (1, seq, entry.mark()));
-            prop_assert_eq!(brief::quick::decode(line).unwrap(), (brief, &*trial));
-            prop_assert_eq!(trial, &*row.trial);
-        }
-    }
-
-    #[test]
-    fn a_passed_row_has_few_bytes() {
-        let mut entry = entry(99_998, 1, Outcome::Passed);
-        let place = RowPlace {
-            seq: 99_999,
-            session: 1,
-        };
-        let mut bytes = |checks: &[&str]| {
-            let names = entry.attempt.checks.iter().map(|check| check.name.as_str());
-            assert!(names.eq(checks.iter().copied()));
-            let mut line = Vec::new();
-            Row::new(&entry, place).encode(&mut line);
-            entry.attempt.checks.clear();
-            line.len()
-        };
-        // 24 of them are the name of the trial and its output.
-        assert_eq!([bytes(&["equals"]), bytes(&[])], [257, 237]);
-    }
-
-    #[test]
-    fn the_fingerprint_of_a_line_begins_both_digests() {
-        let entry = entry(3, 1, Outcome::Passed);
-        let row = Row::new(&entry, RowPlace { seq: 1, session: 1 });
-        let shown = |digest: RowDigest| serde_json::to_value(digest).unwrap();
-        let judgement = shown(row.judgement_fingerprint.unwrap());
-        let [execution, judged] = [entry.fingerprint.execution, entry.fingerprint.judgement]
-            .map(|digest| digest.to_string()[..16].to_owned());
-        assert_eq!(shown(row.fingerprint), execution);
-        assert_eq!(judgement, judged);
-        let mut line = Vec::new();
-        row.encode(&mut line);
-        let line = String::from_utf8(line).unwrap();
-        assert!(
-            line.contains(&format!("\"digests\":\"{execution}{judged}\"")),
-            "{line}"
-        );
-    }
-
-    #[test]
-    fn a_trial_that_is_none_is_read_and_is_no_trial_of_its_parts() {
-        for trial in ["", "x", "a@b", "a@b#x", "a@b#01", "a#1"] {
-            let line = format!(
-                "{{\"v\":2,\"seq\":1,\"ordinal\":0,\"trial\":\"{trial}\",\"outcome\":\"passed\",\"began\":0,\"ms\":0,\"digests\":\"{}\"",
-                "0".repeat(32)
-            );
-            let crc = crc32fast::hash(line.as_bytes());
-            let row = Row::decode(format!("{line},\"crc\":\"{crc:08x}\"}}").as_bytes()).unwrap();
-            let parts = format!("{}@{}#{}", row.test, row.provider, row.repeat);
-            assert_ne!(parts, trial);
-        }
-    }
 }
