@@ -236,3 +236,117 @@ fn a_file_is_written_whole_and_its_name_tells_the_form() {
     let both = runner.run(&["report", "--csv", "--html"]).expect(2);
     both.says(&["cannot be used with"]);
 }
+
+/// What a scenario asks for, with a name of its own for one.
+const ASKED: &str =
+    "[report]\nhtml = true\njunit = \"tests.xml\"\nmarkdown = true\ncsv = false\njsonl = true\n";
+
+/// What a session has left is what `runner report` writes of the run as it is now.
+#[track_caller]
+fn assert_left(runner: &Runner) {
+    let run = runner.only_run();
+    for (form, name) in [
+        ("--html", "report.html"),
+        ("--junit", "tests.xml"),
+        ("--markdown", "report.md"),
+        ("--jsonl", "report.jsonl"),
+    ] {
+        assert!(report(runner, form) == run.read(name), "{name}");
+    }
+    assert!(!run.dir.join("report.csv").exists());
+}
+
+#[test]
+fn every_session_leaves_the_reports_that_its_scenario_asks_for() {
+    let runner = Runner::hostile(&format!(
+        "{ASKED}{}",
+        tests(
+            r#"
+            passes | { do = "echo" } |
+            fails | { do = "echo", value = 1 } | equals = 2
+            "#
+        )
+    ));
+    let ran = runner.exec(&[]).expect(1);
+    ran.says(&[
+        "report: results/",
+        "report.html",
+        "tests.xml",
+        "report.md",
+        "report.jsonl",
+    ]);
+    assert!(
+        ran.stderr
+            .trim_end()
+            .lines()
+            .last()
+            .unwrap()
+            .contains("failed: 1 of 2")
+    );
+    assert_left(&runner);
+    let first = runner.only_run().read("report.jsonl");
+    runner.run(&["resume", "--rerun", "failed"]).expect(1);
+    assert_left(&runner);
+    assert!(first != runner.only_run().read("report.jsonl"));
+    runner.run(&["verify"]).expect(0);
+    let names = fs_err::read_dir(&runner.only_run().dir).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(
+        names
+            .filter(|name| name.starts_with('.'))
+            .all(|name| !name.starts_with(".new-"))
+    );
+}
+
+#[test]
+fn a_session_that_is_stopped_leaves_its_reports_too() {
+    let runner = endless::endless();
+    let text = fs_err::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("{text}\n{ASKED}"));
+    let running = endless::running(&runner);
+    running.end_by(rustix::process::Signal::INT);
+    assert_left(&runner);
+    assert!(
+        runner
+            .only_run()
+            .read("report.md")
+            .contains("incomplete (interrupted)")
+    );
+}
+
+#[test]
+fn a_report_that_cannot_be_written_changes_nothing_else() {
+    let runner = Runner::hostile(&format!("{ASKED}{}", tests("a | { do = \"echo\" } |")));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    fs_err::remove_file(run.dir.join("report.html")).unwrap();
+    fs_err::create_dir(run.dir.join("report.html")).unwrap();
+    let ran = runner.run(&["resume", "--rerun", "all"]).expect(0);
+    ran.says(&["cannot write the report `results/", "report.html`"]);
+    assert!(!ran.stderr.contains(".new-"), "{}", ran.stderr);
+    assert_eq!(run.manifest()["status"], "completed");
+    assert!(run.read("runner.log").contains("cannot write the report"));
+    // The others are there.
+    assert_eq!(report(&runner, "--jsonl"), run.read("report.jsonl"));
+
+    for missing in ["nowhere/report.html", "report.html/x.html"] {
+        let args = ["report", "-o", missing];
+        let refused = runner.run(&args).expect(7);
+        refused.says(&["cannot write the report to", missing]);
+        assert!(!refused.stderr.contains(".tmp"), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn nothing_in_a_page_turns_the_direction_of_a_text_or_hides() {
+    let text = serde_json::to_string("a\u{202e}b\u{200b}c\u{85}d").unwrap();
+    let runner = Runner::hostile(&tests(&format!(
+        r#"
+        fails | {{ do = "echo", value = {text} }} | equals = "y"
+        "#
+    )));
+    runner.exec(&[]).expect(1);
+    let page = report(&runner, "--html");
+    assert!(!page.contains(['\u{202e}', '\u{200b}', '\u{85}']), "{page}");
+    assert!(page.contains(r"a\u{202e}b\u{200b}c\u{85}d"), "{page}");
+}

@@ -31,6 +31,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "filter",
             "plugin",
             "record",
+            "report",
             "run",
             "scenario",
             "toolchain",

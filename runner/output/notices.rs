@@ -81,6 +81,7 @@ fn tell(notice: &Notice<'_>, output: &Output) {
         | Notice::NotGranted { .. }
         | Notice::LastCallSaid { .. }
         | Notice::Heard(_) => tell_of_rehearsal(notice, output),
+        Notice::Report { path } => output.talk(&format!("report: {}", format::path(path))),
         Notice::Unjudged(count) => unjudged(*count, output),
     }
 }

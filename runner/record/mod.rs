@@ -75,5 +75,6 @@ pub use writing::claim_error::{CancelError, ClaimError};
 pub use writing::create::{NewRun, NewRunProvider, NewRunScenario};
 pub use writing::opening::Opening;
 pub use writing::recorder::{Finished, Recorder};
+pub use writing::report_file::write_report;
 pub use writing::reserve::ReservedDirectory;
 pub use writing::writer::Written;

@@ -22,7 +22,9 @@ pub fn write_file(
     };
     let mut written = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)?;
+        .tempfile_in(folder)
+        // Its words have the name of a file that nobody has asked for.
+        .map_err(|error| error.kind())?;
     let mut buffer = BufWriter::new(written.as_file_mut());
     write(&mut buffer)?;
     buffer.flush()?;

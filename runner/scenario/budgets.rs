@@ -135,3 +135,8 @@ impl fmt::Display for BudgetName {
         }
     }
 }
+
+/// Tells why `name` cannot name a metric.
+pub(super) fn metric_error(name: &str) -> Option<String> {
+    name.is_empty().then(|| "it is empty".to_owned())
+}

@@ -4,9 +4,9 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{
-    FailFast, Rate, Template, TemplateError,
+    FailFast, Rate, Template, TemplateError, budgets,
     form::{Form, Key, Name, Presence},
-    globs, grant_names, units,
+    globs, grant_names, reports, units,
 };
 use crate::model::{
     BoundSecret, Digest, NetGrant, ProviderId, TestId, is_file_name, is_secret_name,
@@ -227,7 +227,7 @@ impl Checker<'_> {
             let refused = match name {
                 Name::Provider => ProviderId::parse(key).err().map(|error| error.to_string()),
                 Name::MatrixKey => matrix_key_error(key),
-                Name::Metric => metric_error(key),
+                Name::Metric => budgets::metric_error(key),
                 Name::Attachment => attachment_name_error(key),
                 Name::Variable => grant_names::variable_error(key),
             };
@@ -309,6 +309,14 @@ fn scalar(value: &Value, form: &Form) -> Result<(), ScalarRefusal> {
             }
             Value::String(_) | Value::Number(_) | Value::Bool(_) => Ok(()),
             Value::Null | Value::Array(_) | Value::Object(_) => Err(ScalarRefusal::Type),
+        },
+        Form::ReportFile(extension) => match value {
+            Value::Bool(_) => Ok(()),
+            Value::String(name) => match reports::name_error(name, extension) {
+                Some(reason) => Err(ScalarRefusal::Because(reason)),
+                None => Ok(()),
+            },
+            _ => Err(ScalarRefusal::Type),
         },
         Form::FailFast => FailFast::of_json(value)
             .map(|_| ())
@@ -392,11 +400,6 @@ fn matrix_key_error(key: &str) -> Option<String> {
         .then(|| "keys of a matrix are made of at most 32 letters, digits, `_` and `-`".to_owned())
 }
 
-/// Tells why `name` cannot name a metric.
-fn metric_error(name: &str) -> Option<String> {
-    name.is_empty().then(|| "it is empty".to_owned())
-}
-
 /// Tells why `name` cannot name an attachment.
 pub fn attachment_name_error(name: &str) -> Option<String> {
     (!is_file_name(name)).then(|| {
@@ -457,6 +460,9 @@ fn describe(form: &Form) -> String {
         Form::Size => "a size such as \"64MiB\", or a number of bytes".to_owned(),
         Form::Rate => "a rate such as \"60/min\", \"5/s\" or \"100/h\"".to_owned(),
         Form::FailFast => "true, false, a count, or a fraction up to 1.0".to_owned(),
+        Form::ReportFile(extension) => {
+            format!("true, false, or the name of a file that ends in `.{extension}`")
+        }
         Form::Digest => "a SHA-256 of 64 hexadecimal digits".to_owned(),
         Form::Regex => "a regular expression".to_owned(),
         Form::Glob | Form::FileGlob => "a glob".to_owned(),

@@ -55,6 +55,8 @@ pub(super) enum Form {
     File,
     /// The same of a folder.
     Folder,
+    /// Whether a report is written, or the name of its file, which ends like this.
+    ReportFile(&'static str),
     /// A path in a guest's file system.
     Mount,
     /// Scheme, host and perhaps port.

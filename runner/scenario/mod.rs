@@ -25,6 +25,7 @@ mod outline;
 mod provider;
 mod raw;
 mod records;
+mod reports;
 mod run_options;
 mod schema;
 mod selection;
@@ -119,6 +120,7 @@ pub struct Scenario {
     options: RunOptions,
     providers: Vec<Provider>,
     path: PathBuf,
+    reports: Vec<String>,
     defaults: Settings,
     tests: Vec<InlineTest>,
     lists: Vec<TestList>,
@@ -150,6 +152,11 @@ impl Scenario {
     /// How trials are run.
     pub fn options(&self) -> &RunOptions {
         &self.options
+    }
+
+    /// The names of the reports that a session leaves in its run's directory; what they end in tells their forms.
+    pub fn reports(&self) -> &[String] {
+        &self.reports
     }
 
     /// Its providers, in the order written; at least one.

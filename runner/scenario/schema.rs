@@ -70,6 +70,10 @@ fn of(form: &Form) -> Value {
             "pattern": "^[0-9]+ */ *(s|sec|second|m|min|minute|h|hour)$",
             "examples": ["60/min", "5/s"],
         }),
+        Form::ReportFile(extension) => json!({
+            "type": ["boolean", "string"],
+            "pattern": format!(r"^[^./\\][^/\\]*\.{extension}$"),
+        }),
         Form::FailFast => json!({"type": ["boolean", "number"], "minimum": 0}),
         Form::Digest => json!({"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}),
         Form::Regex => json!({"type": "string", "format": "regex"}),

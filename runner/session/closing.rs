@@ -1,24 +1,25 @@
 //! The end of a session is written down, told to the run's log, and handed to observers.
 
-use super::{Host, Observe, log_entries};
+use super::{Host, Observe, log_entries, reports};
 use crate::{
     model::{Reason, RunStatus, Stage, Verdict, chain},
     plugin::clock,
     record::{Conclusion, RecordError, Recorder},
-    run::{SessionEnd, Watchdog},
+    run::{Plan, SessionEnd, Watchdog},
 };
 
-/// Writes the end of a session down, and tells it. `limit` is what sets its time.
+/// Writes the end of a session of a plan down, and tells it; then the reports that the scenario asks for.
 ///
 /// The watchdog watches until the former is done: a long summary is no reason to end the process.
 pub(super) fn close(
     mut recorder: Recorder,
     watchdog: Watchdog,
     ended: SessionEnd,
-    limit: &str,
+    plan: &Plan,
     host: &Host,
     observe: &mut dyn Observe,
 ) -> Conclusion {
+    let limit = &plan.time_limit();
     recorder.set_suspended(clock::suspended());
     tell_of_early_stop(&ended, limit);
     let is_forced = ended.is_forced;
@@ -36,6 +37,10 @@ pub(super) fn close(
         tell(&conclusion, end.stage);
     }
     drop(watchdog);
+    // Whoever has asked twice is in a hurry.
+    if !is_forced {
+        reports::write(&conclusion.run_dir, plan.scenario().reports(), observe);
+    }
     observe.conclude(&conclusion);
     conclusion
 }

@@ -123,9 +123,8 @@ impl<'a> Live<'a> {
             watchdog,
         } = self;
         let counts = history.state.counts();
-        let limit = plan.time_limit();
         if let Err(ended) = alone {
-            return close(recorder, watchdog, ended, &limit, host, observe);
+            return close(recorder, watchdog, ended, plan, host, observe);
         }
         plugin::sweep_folders(&host.scratch_root, (host.now)().into());
         let set_up = contained(|| set_up(plan, host, store.root()));
@@ -155,7 +154,7 @@ impl<'a> Live<'a> {
                 (ended, Some(engine))
             }
         };
-        close(recorder, watchdog, ended, &limit, host, observe)
+        close(recorder, watchdog, ended, plan, host, observe)
     }
 
     /// Waits until this session is alone in its results root, if it is to be; a stop ends the wait, and then the session.

@@ -28,6 +28,7 @@ mod protected;
 mod rehearse;
 mod replanning;
 mod report;
+mod reports;
 mod request;
 mod resume;
 mod secrets;

@@ -113,6 +113,11 @@ pub enum Notice<'a> {
     },
     /// A plugin that is called outside of any run says something.
     Heard(Heard<'a>),
+    /// A report of the run is written.
+    Report {
+        /// Where it is.
+        path: &'a Path,
+    },
     /// Trials of the run came to no verdict, and do not run again without being asked for.
     Unjudged(u64),
 }

@@ -9,6 +9,7 @@ pub(super) mod log_files;
 pub(super) mod opening;
 pub(super) mod recorder;
 pub(super) mod repair;
+pub(super) mod report_file;
 pub(super) mod reserve;
 pub(super) mod scenario_copy;
 pub(super) mod writer;

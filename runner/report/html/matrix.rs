@@ -6,6 +6,7 @@ use maud::{Markup, PreEscaped, html};
 use serde::Serialize;
 
 use crate::{
+    model::escape_json,
     report::words::outcome_word,
     view::{ReportTrial, RunReport},
 };
@@ -109,6 +110,8 @@ fn cell(trials: &[&ReportTrial]) -> MatrixCell {
 
 /// JSON in which nothing can end the element around it.
 fn as_data(lines: &[Line<'_>]) -> String {
-    let json = serde_json::to_string(lines).expect("texts are JSON");
+    let mut json = serde_json::to_vec(lines).expect("texts are JSON");
+    escape_json(&mut json, 0);
+    let json = String::from_utf8(json).expect("JSON is UTF-8");
     json.replace('<', "\\u003c")
 }

@@ -9,6 +9,7 @@ mod origin;
 mod statistics;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io::{self, Write},
 };
@@ -19,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::words::{duration_or_dash, millis, outcome_words, percent};
 use crate::{
-    model::{count, plural},
+    model::{count, plural, visible},
     view::{ProviderResult, RunReport},
 };
 
@@ -61,8 +62,18 @@ pub(super) fn page(title: &str, content: &Markup, to: &mut dyn Write) -> io::Res
             }
         }
     };
-    to.write_all(page.into_string().as_bytes())?;
+    to.write_all(shown(page).as_bytes())?;
     to.write_all(b"\n")
+}
+
+/// A page in which nothing turns the direction of a text or hides: such a character stands as `\u{202e}`. Neither the page's
+/// own words nor its script have any.
+pub(super) fn shown(page: Markup) -> String {
+    let page = page.into_string();
+    match visible(&page) {
+        Cow::Borrowed(_) => page,
+        Cow::Owned(shown) => shown,
+    }
 }
 
 /// What the page may load and run: its own style and script, by what they are.

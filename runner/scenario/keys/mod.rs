@@ -10,6 +10,7 @@ use sandbox::{GRANTS, LIMITS};
 use super::{
     budgets::BUDGET,
     form::{Form, Key, Name, optional, required, with_default},
+    reports::REPORT,
     run_options::{OptionTable, RunOptions},
     settings::DEFAULT_TIMEOUT_JSON,
 };
@@ -81,6 +82,11 @@ const PARTS: &[Key] = &[
         "What holds for every test that does not say otherwise.",
     ),
     optional("run", Form::Table(&[RUN]), "How trials are run."),
+    optional(
+        "report",
+        Form::Table(&[REPORT]),
+        "Reports that every session writes into the directory of its run when it ends.",
+    ),
     optional(
         "providers",
         Form::Map(&Form::Table(&[PROVIDER]), Name::Provider),
@@ -486,6 +492,7 @@ mod tests {
             RETRIES,
             RUN,
             BUDGET,
+            REPORT,
             PROVIDER,
             STDIN,
             LIMITS,
