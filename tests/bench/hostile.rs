@@ -221,7 +221,7 @@ fn run(bench: &Bench, plugin: &[u8], used: Use) -> (Duration, Option<u64>) {
         let mut peak = None;
         // Whatever it exits with: most of these plugins are refused.
         while matches!(child.try_wait(), Ok(None)) {
-            peak = lists::peak_of(&child).or(peak);
+            peak = lists::peak_of(child.id()).or(peak);
             thread::sleep(LOOK_EVERY);
         }
         (started.elapsed(), peak)

@@ -102,6 +102,20 @@ impl Lists {
         (took, peak)
     }
 
+    /// Lets `run` run the program to its end.
+    pub(crate) fn run_and_look<T>(
+        &mut self,
+        tests: u64,
+        jobs: u64,
+        run: impl FnOnce(&mut Command) -> T,
+    ) -> T {
+        self.write(tests);
+        let results = self.path("results");
+        let seen = run(self.command(tests, jobs).arg(&results));
+        fs_err::remove_dir_all(results).expect("results can go");
+        seen
+    }
+
     /// A file or folder in the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -168,7 +182,7 @@ pub(crate) fn watched(command: &mut Command) -> (Duration, Option<u64>) {
     let mut child = command.spawn().expect("the program starts");
     let mut peak = None;
     while matches!(child.try_wait(), Ok(None)) {
-        peak = peak_of(&child).or(peak);
+        peak = peak_of(child.id()).or(peak);
         thread::sleep(LOOK_EVERY);
     }
     let took = started.elapsed();
@@ -182,8 +196,8 @@ fn finish(mut child: Child) {
 }
 
 /// How much memory a running program had at most, in bytes; `None` where the system does not tell.
-pub(crate) fn peak_of(child: &Child) -> Option<u64> {
-    let status = fs_err::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+pub(crate) fn peak_of(process: u32) -> Option<u64> {
+    let status = fs_err::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;

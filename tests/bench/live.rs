@@ -47,7 +47,7 @@ impl Live {
 
     /// How much memory it had at most until now, in bytes; `None` where the system does not tell.
     pub(crate) fn peak(&mut self) -> Option<u64> {
-        self.peak = lists::peak_of(&self.child).or(self.peak);
+        self.peak = lists::peak_of(self.child.id()).or(self.peak);
         self.peak
     }
 

@@ -10,6 +10,7 @@ mod compute;
 mod languages;
 mod lists;
 mod table;
+mod threads;
 
 use std::process::{Command, ExitCode};
 
@@ -23,6 +24,7 @@ use self::{
 fn main() -> ExitCode {
     table::measure(&[
         ("trial", trial),
+        ("threads", threads::threads),
         ("cores", cores),
         ("startup", startup),
         ("growth", growth),

@@ -1,0 +1,149 @@
+//! Where the processor time of a trial goes: to which threads of the program and of its workers.
+
+use std::{collections::BTreeMap, process::Command, thread, time::Duration};
+
+use super::{
+    bare::{Bare, Sandboxes},
+    lists::Lists,
+    table::{Bench, figure, median, micros, title},
+};
+
+/// How often the threads of a running program are looked at: the last look is what counts.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Shows what each kind of thread takes of a trial, and what a worker holds in memory.
+pub(super) fn threads(bench: &mut Bench) {
+    title("processor time of a trial at -j 2, by the threads that take it");
+    let bare = Bare::load(&Lists::plugin(), Sandboxes::Pooled).expect("the echo can be loaded");
+    let trials = bench.pick(100_000, 30_000);
+    let mut rounds = Vec::new();
+    for _ in 0..bench.pick(5, 3) {
+        let loops = micros(bare.run(trials, 1)) / trials as f64;
+        let looked = bench.lists.run_and_look(trials, 2, look);
+        let of = |role| looked.times.get(&role).map_or(0.0, |took| micros(*took));
+        rounds.push((
+            loops,
+            Role::ALL.map(|role| of(role) / trials as f64),
+            looked.worker_peak as f64 / 1e6,
+        ));
+    }
+    let bare = median(rounds.iter().map(|round| round.0));
+    figure("bare loop, pooled, 1 thread", bare, "µs");
+    let mut outside = 0.0;
+    for (place, role) in Role::ALL.into_iter().enumerate() {
+        let each = median(rounds.iter().map(|round| round.1[place]));
+        figure(role.name(), each, "µs");
+        if role != Role::Guests {
+            outside += each;
+        }
+    }
+    figure("  outside the sandbox", outside, "µs");
+    bench.ratio(
+        "outside the sandbox against the bare loop",
+        outside / bare,
+        None,
+    );
+    figure(
+        "memory of a worker, its peak",
+        median(rounds.iter().map(|round| round.2)),
+        "MB",
+    );
+}
+
+/// What a thread is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    Guests,
+    Messages,
+    Dispatcher,
+    Recorder,
+    Rest,
+}
+
+impl Role {
+    const ALL: [Self; 5] = [
+        Self::Guests,
+        Self::Messages,
+        Self::Dispatcher,
+        Self::Recorder,
+        Self::Rest,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Guests => "guests: instantiate, call, judge, reset",
+            Self::Messages => "workers' messages: read tests, encode",
+            Self::Dispatcher => "dispatcher: assign, decode, accept",
+            Self::Recorder => "recorder: row and commit",
+            Self::Rest => "signals, clocks",
+        }
+    }
+
+    fn of(thread: &str, is_worker: bool) -> Self {
+        match (thread, is_worker) {
+            ("guest", _) => Self::Guests,
+            ("runner", true) => Self::Messages,
+            ("runner", false) => Self::Dispatcher,
+            ("recorder", _) => Self::Recorder,
+            _ => Self::Rest,
+        }
+    }
+}
+
+/// What was seen of a program.
+#[derive(Default)]
+struct Looked {
+    times: BTreeMap<Role, Duration>,
+    /// Of the largest worker, in bytes.
+    worker_peak: u64,
+}
+
+/// Runs a program to its end and looks at its threads meanwhile.
+fn look(command: &mut Command) -> Looked {
+    let mut child = command.spawn().expect("the program starts");
+    let mut threads = BTreeMap::new();
+    let mut worker_peak = 0;
+    while matches!(child.try_wait(), Ok(None)) {
+        look_at(child.id(), false, &mut threads);
+        for worker in children(child.id()) {
+            look_at(worker, true, &mut threads);
+            worker_peak = worker_peak.max(super::lists::peak_of(worker).unwrap_or_default());
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    let status = child.wait().expect("a child can be waited for");
+    assert!(status.success(), "{status}");
+    let mut looked = Looked {
+        worker_peak,
+        ..Looked::default()
+    };
+    for (role, took) in threads.into_values() {
+        *looked.times.entry(role).or_default() += took;
+    }
+    looked
+}
+
+/// Notes how long each thread of a process has had a processor, as Linux tells it.
+fn look_at(process: u32, is_worker: bool, threads: &mut BTreeMap<String, (Role, Duration)>) {
+    let tasks = fs_err::read_dir(format!("/proc/{process}/task"));
+    for task in tasks.into_iter().flatten().flatten() {
+        let read = |name| fs_err::read_to_string(task.path().join(name));
+        // A thread that has ended meanwhile was seen before.
+        let (Ok(name), Ok(times)) = (read("comm"), read("schedstat")) else {
+            continue;
+        };
+        let first = times.split_whitespace().next();
+        let Some(took) = first.and_then(|took| took.parse().ok()) else {
+            continue;
+        };
+        let seen = (Role::of(name.trim(), is_worker), Duration::from_nanos(took));
+        threads.insert(task.file_name().to_string_lossy().into_owned(), seen);
+    }
+}
+
+fn children(process: u32) -> Vec<u32> {
+    let path = format!("/proc/{process}/task/{process}/children");
+    let listed = fs_err::read_to_string(path).unwrap_or_default();
+    let listed = listed.split_whitespace();
+    listed.filter_map(|child| child.parse().ok()).collect()
+}
