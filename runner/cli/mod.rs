@@ -55,6 +55,11 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first scenario, to go on from
+    ///
+    /// It uses plugins that the runner carries, so that it runs as it is. Beside it are written the schema by which editors
+    /// complete and check scenarios, and a `.gitignore` for the results.
+    Init(InitArgs),
     /// Run a scenario
     ///
     /// Every selected test runs on each of its providers, each attempt in a fresh sandbox. Results go into a new directory
@@ -131,6 +136,14 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write one for each command
     Man(ManArgs),
+}
+
+/// The arguments of `runner init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The folder, which is made where it is missing
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// The arguments of `runner exec`.

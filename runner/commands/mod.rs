@@ -8,6 +8,7 @@ mod completions;
 mod context;
 mod detach;
 mod exec;
+mod init;
 mod list;
 mod logs;
 mod man;
@@ -38,6 +39,7 @@ use crate::{
 /// Carries out a command.
 pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error> {
     match command {
+        Command::Init(args) => init::init(&args, context),
         Command::Exec(args) => exec::exec(args, context),
         Command::Resume(args) => resume::resume(args, context),
         Command::Stop(args) => stop::stop(&args, context),

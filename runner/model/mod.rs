@@ -4,6 +4,7 @@ mod actor;
 mod attempt;
 mod bound_secret;
 mod bounded_text;
+mod bundled;
 mod chain;
 mod digest;
 mod duration;
@@ -34,6 +35,7 @@ pub use attempt::{
 };
 pub use bound_secret::BoundSecret;
 pub use bounded_text::BoundedText;
+pub use bundled::{BUNDLED_PLUGINS, bundled_name};
 pub use chain::chain;
 pub use digest::Digest;
 pub use duration::{MAX_DURATION, parse_duration};

@@ -63,7 +63,7 @@ pub use rehearsal::print_rehearsal;
 pub use report::{Mode, Report};
 pub use runs::{history_text, print_rows, show_text, stop_text};
 pub use stream::EventStream;
-pub use tools::{print_created, tools_text};
+pub use tools::{print_created, print_project, tools_text};
 pub use upkeep::{
     print_cleaned, print_pruned, print_reindexed, valid_text, verify_text, warn_unreadable,
 };

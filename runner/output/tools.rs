@@ -1,7 +1,9 @@
 //! `plugin doctor` and `plugin new`.
 
+use std::path::{Path, PathBuf};
+
 use super::{
-    Output, format,
+    Output, format, quoted,
     table::{Cell, Column, Table},
     tone::Tone,
 };
@@ -24,6 +26,16 @@ pub fn print_created(created: &CreatedPlugin, output: &Output) {
         .steps
         .iter()
         .for_each(|step| output.plain_data(step));
+}
+
+/// Says what was written of a new project, and what to type.
+pub fn print_project(files: &[PathBuf], scenario: &Path, output: &Output) {
+    for file in files {
+        output.plain(&format!("wrote {}", format::path(file)));
+    }
+    output.talk("to go on:\n");
+    let scenario = quoted(&scenario.to_string_lossy());
+    output.plain_data(&format!("runner exec {scenario}"));
 }
 
 /// A table of tools in at most `width` characters, then how those are installed that are missing.

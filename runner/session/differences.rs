@@ -7,6 +7,7 @@ use similar::TextDiff;
 use super::{Notice, Observe};
 use crate::{
     model::{Digest, ProviderId},
+    plugin::PluginFile,
     record::RunReader,
     scenario::{self, Provider, Scenario},
     toolchain::{Source, SourceState},
@@ -65,7 +66,8 @@ fn live_digest(provider: &Provider) -> Option<Digest> {
     } else {
         provider.plugin.clone()
     };
-    Some(Digest::of(&fs_err::read(file).ok()?))
+    let bytes = PluginFile::read_bytes(&file, u64::MAX).ok()?;
+    Some(Digest::of(&bytes))
 }
 
 /// The lines that differ.

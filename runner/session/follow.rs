@@ -56,7 +56,7 @@ impl<'a> RunRows<'a> {
                 Ok(row) => (self.see)(SeenRow::Row(row)),
                 Err(error @ LineError::Damaged { .. }) => (self.see)(SeenRow::Damaged(error)),
                 Err(_) => {
-                    let error = next.err().expect("it is none that was read");
+                    let error = next.expect_err("it is none that was read");
                     return Err(Error::storage(miette::Report::from_err(error)));
                 }
             };

@@ -6,6 +6,7 @@ mod contracts;
 mod given;
 mod inspect;
 mod new_plugins;
+mod projects;
 mod told;
 
 use serde_json::Value;

@@ -10,6 +10,7 @@ use bytesize::ByteSize;
 use thiserror::Error;
 
 use super::{
+    bundled::{bundled, others},
     footprint::Footprint,
     sniff::{Kind, sniff},
     sniff_error::SniffError,
@@ -60,6 +61,12 @@ pub enum PluginFileError {
         /// Why.
         source: io::Error,
     },
+    /// The binary carries none of this name.
+    #[error("the runner carries no plugin `{}`; {}", path.display(), others())]
+    NotBundled {
+        /// `bundled:NAME`.
+        path: PathBuf,
+    },
     /// It is a folder, a pipe or a device.
     #[error("plugin `{}` is not a regular file", path.display())]
     Irregular {
@@ -99,6 +106,10 @@ impl PluginFile {
     /// Reads, hashes and sniffs the file at `content`, such as one of the content store; `path` is for messages and for
     /// `argv[0]`.
     pub fn read_as(path: &Path, content: &Path, max_bytes: u64) -> Result<Self, PluginFileError> {
+        if let Some(bytes) = read_bundled(content, max_bytes) {
+            let bytes = bytes?;
+            return Self::sniff(path, &bytes, PluginContent::Memory(bytes.clone()));
+        }
         let bytes = Self::read_bytes(content, max_bytes)?;
         Self::sniff(path, &bytes, PluginContent::File(content.into()))
     }
@@ -138,6 +149,9 @@ impl PluginFile {
     ///
     /// Fails if it is not a regular file, has more than `max_bytes`, or cannot be read.
     pub fn read_bytes(path: &Path, max_bytes: u64) -> Result<Vec<u8>, PluginFileError> {
+        if let Some(bytes) = read_bundled(path, max_bytes) {
+            return bytes.map(Vec::from);
+        }
         let unreadable = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => PluginFileError::Missing { path: path.into() },
             _ => PluginFileError::Unreadable {
@@ -176,6 +190,20 @@ impl PluginFile {
             footprint,
         })
     }
+}
+
+/// The bytes of a plugin that the binary carries; `None` if the path names a file.
+fn read_bundled(path: &Path, max_bytes: u64) -> Option<Result<Bytes, PluginFileError>> {
+    let bytes = bundled(path)?.ok_or_else(|| PluginFileError::NotBundled { path: path.into() });
+    Some(
+        bytes.and_then(|bytes| match bytes.len() as u64 > max_bytes {
+            true => Err(PluginFileError::TooLarge {
+                path: path.into(),
+                limit: max_bytes,
+            }),
+            false => Ok(bytes),
+        }),
+    )
 }
 
 /// `None` if there is more; reads no more than one byte over the limit, whatever the file says of its size.

@@ -3,6 +3,7 @@
 
 pub(super) mod artefact;
 pub(super) mod bounds;
+mod bundled;
 pub(super) mod cache;
 pub(super) mod compile;
 pub(super) mod config;

@@ -12,7 +12,7 @@ use super::{
     planned::{Plan, PlannedProvider},
 };
 use crate::{
-    model::{Grants, Limits, ProviderId},
+    model::{Grants, Limits, ProviderId, bundled_name},
     plugin::{Access, Mount, Network, Secrets},
     run::grants::{Protected, check_folders, idle, mounts, secret_names, secrets},
     scenario::{Scenario, Selection, Suite},
@@ -152,7 +152,7 @@ fn read_by(scenario: &Scenario, path: &Path, suite: Option<&Suite>) -> Vec<Prote
             let folders = toolchain::folders(&provider.plugin);
             let folders = folders.iter();
             read.extend(folders.map(|folder| Protected::folder("the source of a plugin", folder)));
-        } else {
+        } else if bundled_name(&provider.plugin).is_none() {
             read.push(Protected::file("a plugin", &provider.plugin));
         }
     }

@@ -15,7 +15,7 @@ use super::{
     planned::{Plan, PlanParts, PlannedProvider},
 };
 use crate::{
-    model::Digest,
+    model::{Digest, bundled_name},
     plugin::{PluginFile, PluginFileError},
     record::{Manifest, RecordError, RunReader, regular},
     run::grants,
@@ -167,10 +167,10 @@ pub(super) fn stored_provider(
 /// The path that the plugin had, whose file name is a command's `argv[0]`.
 fn original_path(definition: &Provider) -> PathBuf {
     let path = &definition.plugin;
-    if path
+    let is_file = path
         .extension()
-        .is_some_and(|extension| extension == "wasm")
-    {
+        .is_some_and(|extension| extension == "wasm");
+    if is_file || bundled_name(path).is_some() {
         return path.clone();
     }
     path.join("dist/plugin.wasm")

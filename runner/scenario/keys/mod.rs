@@ -197,7 +197,7 @@ const PROVIDER: &[Key] = &[
     required(
         "plugin",
         Form::File,
-        "A `.wasm` file, or a folder with a plugin's source. Relative to the scenario.",
+        "A `.wasm` file, or a folder with a plugin's source, relative to the scenario; or a plugin that the runner carries: `bundled:chat`, `bundled:echo`, `bundled:http` or `bundled:units`.",
     ),
     optional(
         "matrix",

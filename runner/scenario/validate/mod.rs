@@ -1,5 +1,7 @@
 //! From a text to a valid [`Scenario`], or to everything that is wrong with it.
 
+mod named;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     num::NonZeroUsize,
@@ -199,10 +201,7 @@ impl Validator<'_> {
         let at = providers.key(name);
         self.protocol(table, &at);
         let plugin = string(table, "plugin")?;
-        let path = self.directory.join(plugin);
-        if self.named_files == NamedFiles::Needed && !path.exists() {
-            self.not_found("plugin", plugin, &at.key("plugin"));
-        }
+        let path = self.plugin(plugin, &at.key("plugin"));
         let object = |key| table.get(key).and_then(Value::as_object);
         let args = settings::strings(table, "args");
         let output = string(table, "output").map(OutputForm::read);
@@ -346,29 +345,6 @@ impl Validator<'_> {
                 None,
             );
         }
-    }
-
-    fn existing_file(&mut self, noun: &str, file: &str, at: &At<'_>) {
-        let path = self.directory.join(file);
-        if file.is_empty() || self.named_files == NamedFiles::Stored || path.is_file() {
-            return;
-        }
-        if path.exists() {
-            let message = format!("{noun} `{file}` is not a file");
-            self.report(at, Part::Value, message, "not a file", None);
-        } else {
-            self.not_found(noun, file, at);
-        }
-    }
-
-    fn not_found(&mut self, noun: &str, file: &str, at: &At<'_>) {
-        let message = format!("{noun} `{file}` does not exist");
-        let path = self.directory.join(file);
-        let help = format!(
-            "paths are relative to the scenario: this is {}",
-            path.display()
-        );
-        self.report(at, Part::Value, message, "not found", Some(help));
     }
 
     /// Reports globs over providers that match none.
