@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// Blocks that no run of this test prints: how they begin, and why.
-const OTHERS: [(&str, &str); 4] = [
+const OTHERS: [(&str, &str); 5] = [
     (
         "results/      ",
         "a picture of a folder, whose names other tests hold",
@@ -23,6 +23,10 @@ const OTHERS: [(&str, &str); 4] = [
     (
         "a trial in a fresh sandbox at -j 1",
         "what `cargo bench` prints, which takes minutes",
+    ),
+    (
+        "      run      scenario",
+        "two runs of which one is worse by chance; `tests/compare.rs` compares some",
     ),
     (
         "provider      passed  failed  errors",

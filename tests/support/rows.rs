@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 /// The row of a line, with what the line leaves out because it follows from the rest or is usual, and as version 1 of the
 /// format had it, but for the checksum. Independent of what the program makes of the line.
-pub(crate) fn expanded(line: Value) -> Value {
-    let mut row = line.clone();
+pub(crate) fn expanded(mut row: Value) -> Value {
+    let line = row.clone();
     if let Some(row) = row.as_object_mut() {
         row.remove("crc");
     }
