@@ -9,6 +9,7 @@ use crate::{
     output::{self, Follow, Reader},
     record::RunEntry,
     session::{self, Followed, RunRows, RunnerLog, SeenRow, Store, Waiting},
+    view::{DocumentVersion, SpokenAttempts},
 };
 
 /// Prints the rows of a run, and those that come until it has ended if that was asked for.
@@ -57,10 +58,16 @@ fn attempt_logs(
 ) -> Result<ExitStatus, Error> {
     let output = &context.output;
     let warn = |error: &dyn std::error::Error| output.warn(&error.to_string());
-    let logs = session::attempt_logs(run, glob, warn)?;
-    match is_json {
-        true => output.document(&logs),
-        false => output.show(&output::attempt_logs_text(&logs)),
+    let attempts = session::attempt_logs(run, glob, warn)?;
+    if is_json {
+        let document = SpokenAttempts {
+            v: DocumentVersion,
+            run: run.id.clone(),
+            attempts: Vec::new(),
+        };
+        output.long_document(&document, SpokenAttempts::ATTEMPTS, attempts)?;
+    } else {
+        output::print_attempt_logs(attempts, output)?;
     }
     Ok(ExitStatus::Success)
 }

@@ -3,18 +3,36 @@
 use owo_colors::OwoColorize as _;
 use serde_json::Value;
 
-use super::{failure, format};
-use crate::view::{SpokenAttempt, SpokenAttempts};
+use super::{Output, Reader, failure, format, wrap};
+use crate::view::SpokenAttempt;
 
-/// Each attempt with what was said in it.
-pub fn attempt_logs_text(said: &SpokenAttempts) -> String {
-    let attempts: Vec<_> = said.attempts.iter().map(SpokenAttempt::text).collect();
-    attempts.join("\n\n")
+/// Prints each attempt with what was said in it, until nobody reads any more.
+///
+/// # Errors
+///
+/// Fails with the first attempt that there is instead of a value.
+pub fn print_attempt_logs<E>(
+    attempts: impl Iterator<Item = Result<SpokenAttempt, E>>,
+    output: &Output,
+) -> Result<(), E> {
+    let mut gap = "";
+    for attempt in attempts {
+        let text = attempt?.text();
+        let text = wrap::wrapped(&text, output.columns());
+        if output.feed(&format!("{gap}{text}\n")) == Reader::Gone {
+            break;
+        }
+        gap = "\n";
+    }
+    Ok(())
 }
 
 impl SpokenAttempt {
     fn text(&self) -> String {
-        let mut text = failure::head(&self.row);
+        let mut text = match &self.row {
+            Some(row) => failure::head(row),
+            None => failure::live_head(&self.name),
+        };
         let log: Vec<_> = self.log_text.lines().map(record).collect();
         for (name, lines) in [
             ("log", log.join("\n")),

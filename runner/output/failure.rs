@@ -8,6 +8,7 @@ use super::{format, grants};
 use crate::{
     model::CheckVerdict,
     record::{Row, RowCheck},
+    view::AttemptName,
 };
 
 /// How many lines of a diff are shown; the row has them all.
@@ -51,6 +52,19 @@ pub(super) fn lines(row: &Row<'_>) -> String {
         add_line(&mut text, 4, &line.yellow().to_string());
     }
     text
+}
+
+/// The trial of an attempt that has no row, on one line.
+pub(super) fn live_head(name: &AttemptName) -> String {
+    let attempt = match name.number {
+        1 => String::new(),
+        attempt => format!(" (attempt {attempt})"),
+    };
+    format!(
+        "{} {}{attempt}",
+        "not ended".cyan(),
+        format::visible_line(&name.trial).bold()
+    )
 }
 
 /// The trial, its outcome and its duration on one line.

@@ -51,7 +51,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use textwrap::{WordSeparator, WordSplitter};
 
-pub use attempt_logs::attempt_logs_text;
+pub use attempt_logs::print_attempt_logs;
 pub use comparison::comparison_text;
 pub use follow::Follow;
 pub use inspection::inspection_text;

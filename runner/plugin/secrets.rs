@@ -101,6 +101,12 @@ impl Secrets {
         }
     }
 
+    /// Tells whether there is anything to be taken out. What a guest says is told line by line while it runs, and a value
+    /// may have several lines.
+    pub fn has_any(&self) -> bool {
+        self.redactor.is_some()
+    }
+
     /// Takes the values out of a text, in all forms that they commonly take.
     pub fn redact(&self, text: &mut String) {
         if let Some(redactor) = &self.redactor {

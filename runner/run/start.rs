@@ -145,6 +145,7 @@ fn crew_parts<'a>(
         guests: session.guests.clone(),
         interrupt: session.interrupt.clone(),
         in_flight: session.recorder.inflight(),
+        run_dir: session.recorder.run_dir().to_owned(),
         dispatcher: dispatcher.clone(),
         closed: {
             let events = events.clone();

@@ -8,7 +8,7 @@ use super::{trial::AttemptName, version::DocumentVersion, written};
 use crate::{
     model::Outcome,
     record::{
-        Row, RunId, Said,
+        LiveSaid, Row, RunId, Said,
         words::{self, WordSchema},
     },
 };
@@ -22,7 +22,7 @@ pub struct SpokenAttempts {
     #[serde(serialize_with = "written::shown")]
     #[schemars(with = "String")]
     pub run: RunId,
-    /// The attempts of the trials that were asked for, in the order of their rows.
+    /// The attempts of the trials that were asked for, in the order of their rows; behind these are those that go on.
     pub attempts: Vec<SpokenAttempt>,
 }
 
@@ -32,27 +32,49 @@ pub struct SpokenAttempt {
     /// Which one it is.
     #[serde(flatten)]
     pub name: AttemptName,
-    /// What the attempt came to.
-    #[serde(with = "words::word")]
-    #[schemars(with = "WordSchema<Outcome>")]
-    pub outcome: Outcome,
+    /// What the attempt came to; `null` where it goes on, or its process has died.
+    #[serde(with = "words::optional_word")]
+    #[schemars(with = "Option<WordSchema<Outcome>>")]
+    pub outcome: Option<Outcome>,
     /// The records of its log.
     pub log: Vec<Value>,
     /// Its standard output, where that is not the reply itself.
     pub stdout: String,
     /// Its standard error.
     pub stderr: String,
-    /// Its row.
+    /// Its row, if it has ended.
     #[serde(skip)]
-    pub row: Row<'static>,
+    pub row: Option<Row<'static>>,
     /// The lines of its log, those that are not valid JSON included.
     #[serde(skip)]
     pub log_text: String,
 }
 
+impl SpokenAttempts {
+    /// The key of the list of attempts, which may be too long to be held.
+    pub const ATTEMPTS: &str = "attempts";
+}
+
 impl SpokenAttempt {
     /// What an attempt has said: its log, which has a JSON object on each line, and its two outputs.
     pub fn new(row: Row<'static>, said: Said) -> Self {
+        let name = AttemptName {
+            trial: row.trial.clone().into_owned(),
+            number: row.attempt,
+        };
+        Self::of(name, Some(row), said)
+    }
+
+    /// What an attempt has said so far that has not ended.
+    pub fn of_live(live: LiveSaid) -> Self {
+        let name = AttemptName {
+            trial: live.trial,
+            number: live.key.number,
+        };
+        Self::of(name, None, live.said)
+    }
+
+    fn of(name: AttemptName, row: Option<Row<'static>>, said: Said) -> Self {
         let Said {
             log: log_text,
             stdout,
@@ -60,11 +82,8 @@ impl SpokenAttempt {
         } = said;
         let records = log_text.lines();
         Self {
-            name: AttemptName {
-                trial: row.trial.clone().into_owned(),
-                number: row.attempt,
-            },
-            outcome: row.outcome,
+            name,
+            outcome: row.as_ref().map(|row| row.outcome),
             log: records
                 .filter_map(|line| serde_json::from_str(line).ok())
                 .collect(),

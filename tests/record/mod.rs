@@ -4,6 +4,7 @@ mod adopt;
 mod attempt_logs;
 mod formats;
 mod listed;
+mod live_logs;
 mod many_rows;
 mod newer;
 mod odd_roots;

@@ -1,7 +1,7 @@
 //! The names of everything on disk.
 
 use std::{
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -81,6 +81,9 @@ impl Root {
         RunDir::new(&self.0.join(id))
     }
 }
+
+/// What the names of files begin with that have what is said in attempts that have not ended.
+const LIVE_PREFIX: &str = "live-";
 
 /// The names inside a run directory.
 #[derive(Clone, Debug)]
@@ -165,6 +168,28 @@ impl RunDir {
     /// Where what is said in the attempts of a session goes.
     pub(in crate::record) fn logs(&self, session: u32, file: u32) -> PathBuf {
         self.0.join(format!("logs-{session}-{file}.jsonl"))
+    }
+
+    /// Where what an attempt says is while it has not ended.
+    pub(in crate::record) fn live(&self, ordinal: u64, attempt: u32) -> PathBuf {
+        self.0
+            .join(format!("{LIVE_PREFIX}{ordinal}-{attempt}.jsonl"))
+    }
+
+    /// All such files.
+    pub(in crate::record) fn all_live(&self) -> io::Result<Vec<PathBuf>> {
+        let mut paths = Vec::new();
+        for entry in fs_err::read_dir(&self.0)? {
+            let entry = entry?;
+            if entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(LIVE_PREFIX.as_bytes())
+            {
+                paths.push(entry.path());
+            }
+        }
+        Ok(paths)
     }
 
     /// Where the files of one attempt go; at most a thousand trials share a parent.

@@ -83,7 +83,7 @@ impl<'a> LogsLine<'a> {
 }
 
 impl<'a> LogLineRecord<'a> {
-    fn of(record: &'a LogRecord) -> Self {
+    pub(in crate::record) fn of(record: &'a LogRecord) -> Self {
         let fields = record.fields.iter();
         Self {
             level: record.level.into(),

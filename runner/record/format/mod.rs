@@ -10,6 +10,7 @@ pub(super) mod inflight;
 pub mod last_words;
 pub(super) mod limits;
 pub(super) mod line;
+pub(super) mod live_line;
 pub(super) mod log_line;
 pub(super) mod machine;
 pub(super) mod manifest;

@@ -12,6 +12,7 @@ use super::{
     fold,
     history::{History, NextSession},
     lines::Rows,
+    named::NamedRows,
     scenario_text,
     state::State,
     tail::RowTail,
@@ -26,6 +27,7 @@ use crate::{
         },
         error::{RecordError, is_missing},
         format::{
+            brief,
             glance::RowGlance,
             inflight::{self, Underway},
             manifest::Manifest,
@@ -65,6 +67,11 @@ impl RunReader {
     /// Every row that is on disk, in the order of writing.
     pub fn rows(&self) -> Rows<Row<'static>> {
         Rows::new(self.pieces(), Row::decode)
+    }
+
+    /// The same for whoever asks for those of some trials.
+    pub fn named_rows(&self) -> NamedRows {
+        NamedRows::new(Rows::new(self.pieces(), brief::decode_named))
     }
 
     /// The same, as far as it is counted.

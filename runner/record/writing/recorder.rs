@@ -11,7 +11,7 @@ use fs_err::File;
 
 use super::{
     artifacts::ArtifactFiles,
-    log,
+    live_log, log,
     log_files::LogFiles,
     writer::{Job, Writer, Written},
 };
@@ -272,6 +272,7 @@ pub(in crate::record) fn tidy(dir: &RunDir, begins: Option<&Holding>) {
     forget(request::clear(dir.path(), begins));
     forget(durable::remove(&dir.last_words()));
     forget(inflight::clear(&dir.inflight()));
+    forget(live_log::clear(dir));
 }
 
 /// What is left over names its session, so that no later one takes it for its own.

@@ -9,8 +9,8 @@ use super::warm::WarmInstances;
 use crate::{
     model::{Attempt, AttemptError, Digest, ErrorClass, Limits, ProviderId},
     plugin::{
-        self, Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, MemoryBudget,
-        MemoryLease, Moment, Plugin, StdoutForm,
+        self, Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, Listener,
+        MemoryBudget, MemoryLease, Moment, Plugin, StdoutForm,
     },
     run::{
         attempt::{AttemptIdentity, Budget, judged},
@@ -35,6 +35,16 @@ impl Task {
             assignment,
         }
     }
+}
+
+/// What is around an attempt, on the side of its executor.
+pub(super) struct Around<'a> {
+    /// When it began.
+    pub(super) started_at: Timestamp,
+    /// Ends it.
+    pub(super) interrupt: &'a Interrupt,
+    /// Hears what its guest says.
+    pub(super) listener: &'a Listener,
 }
 
 /// Everything that attempts of one run share.
@@ -76,10 +86,14 @@ impl Executor {
     pub(super) async fn run(
         &self,
         task: Task,
-        started_at: Timestamp,
-        interrupt: &Interrupt,
+        around: Around<'_>,
         kept: &mut WarmInstances,
     ) -> Attempt {
+        let Around {
+            started_at,
+            interrupt,
+            listener,
+        } = around;
         let Task {
             assignment,
             trial_ends,
@@ -98,7 +112,8 @@ impl Executor {
 
         let trial = assignment.trial.to_string();
         let ended = match self.call(&assignment, &trial, provider) {
-            Ok(call) => {
+            Ok(mut call) => {
+                call.listener = (!provider.access.secrets.has_any()).then(|| listener.clone());
                 let guard = Guard {
                     deadline: deadline.at,
                     interrupt: interrupt.clone(),

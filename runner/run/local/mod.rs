@@ -2,6 +2,7 @@
 
 mod executor;
 mod pool;
+mod voice;
 mod warm;
 
 pub use self::executor::fill_argument;

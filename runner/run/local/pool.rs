@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     panic::AssertUnwindSafe,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,7 +19,8 @@ use tokio::{
 };
 
 use super::{
-    executor::{Executor, Task},
+    executor::{Around, Executor, Task},
+    voice::Voices,
     warm::WarmInstances,
 };
 use crate::{
@@ -39,6 +41,8 @@ pub(in crate::run) struct Pool {
     guests: Handle,
     /// Held so that they end with the pool.
     executors: JoinSet<()>,
+    /// Writes what guests say. It ends with the pool, too.
+    _writing: JoinSet<()>,
 }
 
 /// What a pool works with.
@@ -50,6 +54,8 @@ pub(in crate::run) struct PoolHost {
     /// Where each of its executors notes what it has begun, in the slot with its number. An attempt that ends this process
     /// must have been noted before, so no message would do.
     pub(in crate::run) in_flight: InFlight,
+    /// Where what guests say that take their time is to be read meanwhile.
+    pub(in crate::run) run_dir: PathBuf,
     /// Where its messages go.
     pub(in crate::run) dispatcher: UnboundedSender<FromExecutors>,
     /// Who hears that a slot was closed.
@@ -63,6 +69,7 @@ struct PoolState {
     executor: Executor,
     interrupt: Interrupt,
     in_flight: InFlight,
+    voices: Arc<Voices>,
     dispatcher: UnboundedSender<FromExecutors>,
     closed: Box<dyn Fn(usize) + Send + Sync>,
 }
@@ -84,21 +91,26 @@ enum Item {
 }
 
 impl Pool {
-    /// A pool without slots.
+    /// A pool without slots. Needs the runtime of the session around it.
     pub(in crate::run) fn new(executor: Executor, host: PoolHost) -> Self {
         let PoolHost {
             guests,
             interrupt,
             in_flight,
+            run_dir,
             dispatcher,
             closed,
         } = host;
+        let voices = Arc::new(Voices::new(run_dir));
+        let mut writing = JoinSet::new();
+        writing.spawn(Arc::clone(&voices).write());
         let shared = PoolState {
             queue: Mutex::default(),
             queued: Semaphore::new(0),
             executor,
             interrupt,
             in_flight,
+            voices,
             dispatcher,
             closed,
         };
@@ -106,6 +118,7 @@ impl Pool {
             shared: Arc::new(shared),
             guests,
             executors: JoinSet::new(),
+            _writing: writing,
         }
     }
 
@@ -218,6 +231,7 @@ impl PoolState {
 
     async fn work(self: Arc<Self>, slot: usize) {
         let mut kept = WarmInstances::new(self.executor.memory_share);
+        let (voice, listener) = self.voices.open();
         while let Ok(permit) = self.next(slot).await {
             permit.forget();
             let next = lock(&self.queue).items.pop_front();
@@ -233,10 +247,15 @@ impl PoolState {
                 .begin(slot, key.ordinal, key.number, started_at);
             let is_heard = self.begun(key);
             let before = clock::suspended();
-            let run = self
-                .executor
-                .run(task, started_at, &self.interrupt, &mut kept);
+            voice.begin(key, task.assignment.trial.clone());
+            let around = Around {
+                started_at,
+                interrupt: &self.interrupt,
+                listener: &listener,
+            };
+            let run = self.executor.run(task, around, &mut kept);
             let mut attempt = run.await;
+            voice.end();
             attempt.suspended = clock::suspended().saturating_sub(before);
 
             let report = FromExecutors::Reports {
@@ -249,6 +268,7 @@ impl PoolState {
         }
         self.in_flight.end(slot);
         kept.tear_down(&self.interrupt).await;
+        self.voices.close(&voice);
     }
 
     /// Waits until something lies ready. What begins at once takes the place of what the slot has noted, which is ended only

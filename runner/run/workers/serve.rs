@@ -157,6 +157,7 @@ impl Workshop {
             guests: guests.handle().clone(),
             interrupt,
             in_flight,
+            run_dir: setup.run_dir,
             dispatcher: dispatcher.clone(),
             closed: Box::new(|_| ()),
         };
