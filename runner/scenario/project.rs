@@ -54,6 +54,8 @@ pub enum ProjectError {
 ///
 /// Fails if there is a scenario already, or a file cannot be written.
 pub fn create_project(folder: &Path) -> Result<CreatedProject, ProjectError> {
+    // So that what is said of the current folder can be typed as it is.
+    let folder = folder.strip_prefix(".").unwrap_or(folder);
     let scenario = folder.join("first.toml");
     if scenario.symlink_metadata().is_ok() {
         return Err(ProjectError::Exists { path: scenario });

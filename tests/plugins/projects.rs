@@ -16,7 +16,7 @@ fn a_new_project_runs_as_it_is_and_is_checked_by_its_own_schema() {
     let ran = alone(&runner, &["init"]).expect(0);
     assert_eq!(
         ran.stdout + &ran.stderr,
-        "runner exec ./first.toml\nwrote ./.gitignore\nwrote ./.runner/schema.json\nwrote ./first.toml\nto go on:\n\n"
+        "runner exec first.toml\nwrote .gitignore\nwrote .runner/schema.json\nwrote first.toml\nto go on:\n\n"
     );
     let ran = alone(&runner, &["exec", "first.toml"]).expect(0);
     ran.says(&["passed: 2 of 2"]);
