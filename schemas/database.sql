@@ -91,3 +91,13 @@ WHEN NEW.from_status = 'cancelled' AND NEW.to_status = 'running' AND NOT EXISTS 
 BEGIN
     SELECT RAISE(ABORT, 'a cancelled run goes on only by force');
 END;
+
+CREATE TABLE run_tests (
+    run_id            TEXT    PRIMARY KEY REFERENCES runs ON DELETE CASCADE,
+    -- Of the manifest and of the rows, when they were read: what differs is read again.
+    manifest_modified INTEGER NOT NULL,
+    manifest_bytes    INTEGER NOT NULL,
+    rows_modified     INTEGER NOT NULL,
+    rows_bytes        INTEGER NOT NULL,
+    tests             TEXT    NOT NULL
+) STRICT;

@@ -179,10 +179,7 @@ fn statistics_are_of_tests_and_know_that_their_repeats_are_alike() {
         let value = value.as_f64().unwrap();
         assert!((value - expected).abs() < 1e-9, "{value}, not {expected}");
     };
-    is(
-        &all["pass_rate"]["standard_error"],
-        0.300_462_606_288_665_8,
-    );
+    is(&all["pass_rate"]["standard_error"], 0.300_462_606_288_665_8);
     // `from math import comb; print(1 - comb(1, 2) / comb(4, 2), comb(3, 2) / comb(4, 2))` and means with 1 and 0.
     let attempts = all["attempts"].as_array().unwrap();
     let sizes: Vec<_> = attempts

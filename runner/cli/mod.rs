@@ -3,13 +3,14 @@
 mod plugin;
 mod run_options;
 mod runs;
+mod schema;
 mod suggestions;
 mod upkeep;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
+    Args, Parser, Subcommand,
     builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser},
 };
 
@@ -27,9 +28,10 @@ pub use plugin::{
 };
 pub use run_options::RunOptionArgs;
 pub use runs::{
-    CompareArgs, ComparisonFormArgs, FailOnArg, ListArgs, LogsArgs, ReportArgs, ReportFormArgs,
-    ShowArgs, Since, WaitArgs,
+    CompareArgs, ComparisonFormArgs, FailOnArg, HistoryArgs, ListArgs, LogsArgs, ReportArgs,
+    ReportFormArgs, ShowArgs, Since, WaitArgs,
 };
+pub use schema::{SchemaArgs, SchemaName};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// The results root where nothing names another.
@@ -105,6 +107,11 @@ pub enum Command {
     /// durations and metrics have changed and how far that is no chance, what else is different, and first of all what is
     /// not fair about it.
     Compare(CompareArgs),
+    /// Tell what tests came to over the last runs
+    ///
+    /// Shows the pass rate of each run, what each test came to in each, how often it was flaky, and which tests are slowest
+    /// or got slower.
+    History(HistoryArgs),
     /// Check that nothing of a run is damaged
     ///
     /// Looks at its rows, the files that they name, its scenario, its plugins and tests. Exits with 1 if something is not
@@ -346,54 +353,6 @@ pub struct ValidateArgs {
     /// The scenario files
     #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<PathBuf>,
-}
-
-/// The arguments of `runner schema`.
-#[derive(Debug, Args)]
-pub struct SchemaArgs {
-    /// Which format
-    pub name: SchemaName,
-}
-
-/// The formats that have a schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SchemaName {
-    /// The scenario file
-    Scenario,
-    /// A line of `index.jsonl`
-    Row,
-    /// A line of `logs-<session>-<file>.jsonl`
-    LogLine,
-    /// `benchmark.json`
-    Benchmark,
-    /// A line of what `exec --json` prints
-    Events,
-    /// A line of what `exec --dry-run --json` and `resume --dry-run --json` print
-    Plan,
-    /// What `list --json` prints
-    List,
-    /// What `show --json` prints
-    Show,
-    /// A line of what `runner report --jsonl` prints
-    Report,
-    /// What `compare --json` prints
-    Compare,
-    /// What `logs RUN TRIAL --json` prints
-    Logs,
-    /// What `stop --json` and `cancel --json` print
-    Stop,
-    /// What `verify --json` prints
-    Verify,
-    /// What `prune --json` prints
-    Prune,
-    /// What `cleanup --json` prints
-    Cleanup,
-    /// What `plugin inspect --json` prints
-    PluginInspect,
-    /// What `plugin run --json` prints
-    PluginRun,
-    /// What `plugin doctor --json` prints
-    PluginDoctor,
 }
 
 /// The arguments of `runner completions`.

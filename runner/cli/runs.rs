@@ -1,6 +1,6 @@
 //! The arguments of the commands that show runs. Doc comments of this file are the program's help.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{
     Args, ValueEnum,
@@ -139,6 +139,26 @@ pub struct ComparisonFormArgs {
     /// One page for a browser, with everything in it
     #[arg(long)]
     pub html: bool,
+}
+
+/// The arguments of `runner history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Only runs of scenarios whose name matches this glob [default: any with `--test`, else that of the newest run]
+    #[arg(value_parser = parse_glob)]
+    pub scenario: Option<GlobMatcher>,
+    /// Only tests whose id matches
+    #[arg(long, value_name = "GLOB", value_parser = parse_glob)]
+    pub test: Option<GlobMatcher>,
+    /// Only so many of the newest runs
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub last: NonZeroUsize,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
 }
 
 /// The arguments of `runner list`.

@@ -1,10 +1,8 @@
 //! `runner compare`.
 
-use std::ffi::OsStr;
-
 use miette::miette;
 
-use super::{Context, context, naming::Named};
+use super::{Context, naming::Named};
 use crate::{
     cli::{CompareArgs, FailOnArg},
     error::{Error, ExitStatus},
@@ -12,7 +10,6 @@ use crate::{
     record::LineError,
     report::{self, ComparisonFormat},
     session::{self, Compare, Store},
-    view::Comparison,
 };
 
 /// Compares two runs, or two providers of one.
@@ -40,30 +37,20 @@ pub(super) fn compare(args: &CompareArgs, context: &Context) -> Result<ExitStatu
     let comparison = session::compare(&asked, move |error: &LineError| {
         screen.warn(&error.to_string());
     })?;
-    match (&args.output, format) {
-        (Some(file), Some(format)) => {
-            context::write_file(file, |to| report::write_comparison(&comparison, format, to))?;
-        }
+    match (args.output.as_deref(), format) {
         (_, None) => output.show(&output::comparison_text(&comparison, output.columns())),
         (None, Some(ComparisonFormat::Json)) => output.document(&comparison),
-        (None, Some(format)) => {
-            let mut bytes = Vec::new();
-            report::write_comparison(&comparison, format, &mut bytes)
-                .expect("memory can be written");
-            output.reply(&String::from_utf8_lossy(&bytes));
+        (file, Some(format)) => {
+            context.write_out(file, |to| report::write_comparison(&comparison, format, to))?;
         }
     }
-    let is_bad = args.fail_on.iter().any(|what| fails(*what, &comparison));
-    Ok(match is_bad {
-        true => ExitStatus::NotPassed,
-        false => ExitStatus::Success,
-    })
-}
-
-fn fails(what: FailOnArg, comparison: &Comparison) -> bool {
-    match what {
+    let fails = |what: &FailOnArg| match what {
         FailOnArg::Regression => comparison.counts.regressed > 0,
         FailOnArg::Significant => comparison.is_significantly_worse(),
+    };
+    match args.fail_on.iter().any(fails) {
+        true => Ok(ExitStatus::NotPassed),
+        false => Ok(ExitStatus::Success),
     }
 }
 
@@ -81,12 +68,7 @@ fn format(args: &CompareArgs) -> Result<Option<ComparisonFormat>, Error> {
     let Some(file) = &args.output else {
         return Ok(None);
     };
-    let extension = file.extension().and_then(OsStr::to_str);
-    let extension = extension.map(str::to_ascii_lowercase);
-    let format = extension
-        .as_deref()
-        .and_then(ComparisonFormat::of_extension);
-    format.map(Some).ok_or_else(|| {
+    ComparisonFormat::of_file(file).map(Some).ok_or_else(|| {
         Error::usage(miette!(
             help = "name it `.json`, `.md` or `.html`, or add `--json`, `--markdown` or `--html`",
             "the name of `{}` does not tell the form of the comparison",

@@ -34,20 +34,25 @@ pub struct Context {
     pub log_filter: Option<String>,
 }
 
-/// Writes what somebody asked for into a file.
-pub(super) fn write_file(
-    file: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), Error> {
-    report::write_file(file, write).map_err(|error| {
-        Error::storage(miette!(
-            "cannot write the report to `{}`: {error}",
-            file.display()
-        ))
-    })
-}
-
 impl Context {
+    /// Writes what somebody asked for into a file, or prints it.
+    pub(super) fn write_out(
+        &self,
+        file: Option<&Path>,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let Some(file) = file else {
+            let mut bytes = Vec::new();
+            write(&mut bytes).expect("memory can be written");
+            self.output.reply(&String::from_utf8_lossy(&bytes));
+            return Ok(());
+        };
+        report::write_file(file, write).map_err(|error| {
+            let file = file.display();
+            Error::storage(miette!("cannot write the report to `{file}`: {error}"))
+        })
+    }
+
     /// The host of a session of this process: its signals stop it, and what the runner traces goes into its log.
     pub(super) fn session_host(&self) -> Result<Host, Error> {
         let signals = StopSignals::install()

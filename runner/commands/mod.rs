@@ -8,6 +8,7 @@ mod completions;
 mod context;
 mod detach;
 mod exec;
+mod history;
 mod init;
 mod list;
 mod logs;
@@ -51,6 +52,7 @@ pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error
         Command::Show(args) => show::show(&args, context),
         Command::Report(args) => report::report(&args, context),
         Command::Compare(args) => compare::compare(&args, context),
+        Command::History(args) => history::history(&args, context),
         Command::Verify(args) => verify::verify(&args, context),
         Command::Cleanup(args) => cleanup::cleanup(&args, context),
         Command::Pin(args) => pin::pin(&args, context),

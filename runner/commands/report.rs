@@ -1,10 +1,8 @@
 //! `runner report`.
 
-use std::ffi::OsStr;
-
 use miette::miette;
 
-use super::{Context, context, naming::Named};
+use super::{Context, naming::Named};
 use crate::{
     cli::{ReportArgs, ReportFormArgs},
     error::{Error, ExitStatus},
@@ -15,21 +13,15 @@ use crate::{
 
 /// Writes a report of a run.
 pub(super) fn report(args: &ReportArgs, context: &Context) -> Result<ExitStatus, Error> {
-    let output = &context.output;
     let format = format(args)?;
     let filter = args.filter.parse()?;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let dir = Named::or_latest(args.run.as_deref(), context).locate(&store)?;
-    let warn = |error: &LineError| output.warn(&error.to_string());
+    let warn = |error: &LineError| context.output.warn(&error.to_string());
     let report = session::report(&dir, filter.as_ref(), warn)?;
-    match &args.output {
-        Some(file) => context::write_file(file, |to| report::write(&report, format, to))?,
-        None => {
-            let mut bytes = Vec::new();
-            report::write(&report, format, &mut bytes).expect("memory can be written");
-            output.reply(&String::from_utf8_lossy(&bytes));
-        }
-    }
+    context.write_out(args.output.as_deref(), |to| {
+        report::write(&report, format, to)
+    })?;
     Ok(ExitStatus::Success)
 }
 
@@ -50,9 +42,7 @@ fn format(args: &ReportArgs) -> Result<ReportFormat, Error> {
     let Some(file) = &args.output else {
         return Ok(ReportFormat::Markdown);
     };
-    let extension = file.extension().and_then(OsStr::to_str);
-    let extension = extension.map(str::to_ascii_lowercase);
-    extension.as_deref().and_then(ReportFormat::of_extension).ok_or_else(|| {
+    ReportFormat::of_file(file).ok_or_else(|| {
         Error::usage(miette!(
             help = "name it `.html`, `.xml`, `.md`, `.csv` or `.jsonl`, or add `--html`, `--junit`, `--markdown`, `--csv` or `--jsonl`",
             "the name of `{}` does not tell the form of the report",

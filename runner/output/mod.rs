@@ -28,6 +28,7 @@ mod summary;
 mod table;
 mod tone;
 mod tools;
+mod trends;
 mod upkeep;
 mod wrap;
 
@@ -64,6 +65,7 @@ pub use report::{Mode, Report};
 pub use runs::{history_text, print_rows, show_text, stop_text};
 pub use stream::EventStream;
 pub use tools::{print_created, print_project, tools_text};
+pub use trends::trends_text;
 pub use upkeep::{
     print_cleaned, print_pruned, print_reindexed, valid_text, verify_text, warn_unreadable,
 };

@@ -57,6 +57,7 @@ pub use reading::named::NamedRows;
 pub use reading::reader::RunReader;
 pub use reading::results::{RunResults, Wanted};
 pub use reading::run_entry::RunEntry;
+pub use reading::run_tests::{RunTest, RunTests};
 pub use reading::said::{Said, SaidError};
 pub use reading::state::{Accepted, State, accept};
 pub use reading::tail::RowTail;

@@ -11,7 +11,10 @@ mod junit;
 mod markdown;
 mod words;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use crate::view::{ReportLine, RunReport};
 
@@ -54,8 +57,9 @@ impl ReportFormat {
         }
     }
 
-    /// The form whose files end like that.
-    pub fn of_extension(extension: &str) -> Option<Self> {
+    /// The form that the name of a file tells by its end.
+    pub fn of_file(file: &Path) -> Option<Self> {
+        let extension = file.extension()?.to_str()?.to_ascii_lowercase();
         Self::ALL
             .into_iter()
             .find(|format| format.extension() == extension)

@@ -1,7 +1,6 @@
 //! The reports that a session leaves in its run's directory. That one cannot be written changes nothing else.
 
 use std::{
-    ffi::OsStr,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
@@ -49,8 +48,6 @@ fn write_all(dir: &Path, names: &[String], observe: &mut dyn Observe) {
 }
 
 fn write_one(dir: &Path, name: &str, made: &RunReport) -> std::io::Result<PathBuf> {
-    let extension = Path::new(name).extension().and_then(OsStr::to_str);
-    let format = extension.and_then(ReportFormat::of_extension);
-    let format = format.unwrap_or(ReportFormat::Jsonl);
+    let format = ReportFormat::of_file(Path::new(name)).unwrap_or(ReportFormat::Jsonl);
     write_report(dir, name, |to| forms::write(made, format, to))
 }

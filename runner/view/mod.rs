@@ -18,6 +18,7 @@ mod schemas;
 mod statistics;
 mod summary;
 mod tools;
+mod trends;
 mod trial;
 mod upkeep;
 mod version;
@@ -45,6 +46,7 @@ pub use schemas::{SCHEMAS, schema};
 pub use statistics::{GroupStatistics, MetricSpread, SeveralAttempts, SpreadSummary};
 pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRun};
 pub use tools::{ToolList, ToolState};
+pub use trends::{SlowerTest, TestTrend, TestTrends, TrendOutcome, TrendRun};
 pub use trial::{AttemptName, PlannedTrial, TrialBefore};
 pub use upkeep::{
     CleanupReport, DoomedRun, FailedPath, FoundDamage, Leftover, PruneReport, SizedCount,

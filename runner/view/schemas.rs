@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use super::{
     CleanupReport, Comparison, EndedRun, PlanLine, PluginInspection, PruneReport, RehearsalReport,
-    ReportLine, RunDetail, RunList, SpokenAttempts, ToolList, VerifyReport,
+    ReportLine, RunDetail, RunList, SpokenAttempts, TestTrends, ToolList, VerifyReport,
 };
 
 /// What makes the JSON Schema of a document.
 type MakeSchema = fn() -> Value;
 
 /// Every document: its name for `runner schema`, which is that of its file in `schemas/` too, and its schema.
-pub const SCHEMAS: [(&str, MakeSchema); 13] = [
+pub const SCHEMAS: [(&str, MakeSchema); 14] = [
     ("plan", || {
         of::<PlanLine<'_>>(
             "A line of what `runner exec --dry-run --json` and `runner resume --dry-run --json` print",
@@ -27,6 +27,9 @@ pub const SCHEMAS: [(&str, MakeSchema); 13] = [
     }),
     ("compare", || {
         of::<Comparison>("What `runner compare --json` prints")
+    }),
+    ("history", || {
+        of::<TestTrends>("What `runner history --json` prints")
     }),
     ("logs", || {
         of::<SpokenAttempts>("What `runner logs RUN TRIAL --json` prints")

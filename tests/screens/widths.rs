@@ -65,6 +65,7 @@ fn nothing_is_wider_than_the_terminal() {
             (&["show", "--history"], 0),
             (&["logs"], 0),
             (&["compare", &first, "latest"], 0),
+            (&["history"], 0),
             (&["cleanup"], 0),
             (&["prune", "--keep-last", "0"], 0),
             (&["exec", "scenario.toml", "--exclude", "endless"], 1),

@@ -1,6 +1,6 @@
 //! Whether a run is in a directory, and whether its manifest has changed, without reading it.
 
-use std::{ffi::OsStr, io, os::fd::AsFd, path::Path, time::UNIX_EPOCH};
+use std::{ffi::OsStr, fs::Metadata, io, os::fd::AsFd, path::Path, time::UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, statat};
 
@@ -27,14 +27,19 @@ impl Stamp {
         if !metadata.is_file() {
             return Err(not_a_file());
         }
+        Self::of_metadata(&metadata).map(Some)
+    }
+
+    /// The stamp of what was looked at already.
+    pub(in crate::record) fn of_metadata(metadata: &Metadata) -> io::Result<Self> {
         let modified = metadata
             .modified()?
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Ok(Some(Self {
+        Ok(Self {
             modified: modified.as_nanos().try_into().unwrap_or(i64::MAX),
             bytes: metadata.len().try_into().unwrap_or(i64::MAX),
-        }))
+        })
     }
 }
 

@@ -29,11 +29,12 @@ use crate::{
 };
 
 /// One element per version; what was published is never edited.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_runs.sql"),
     include_str!("migrations/0002_resume.sql"),
     include_str!("migrations/0003_pinned.sql"),
     include_str!("migrations/0004_worked.sql"),
+    include_str!("migrations/0005_run_tests.sql"),
 ];
 /// How long a reader waits for another process.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -203,6 +204,14 @@ impl Database {
             }
         }
         Ok(known)
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 
     fn wrap(&self, source: rusqlite::Error) -> DatabaseError {

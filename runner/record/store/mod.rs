@@ -9,6 +9,7 @@ pub(super) mod list;
 pub(super) mod live;
 pub(super) mod projection;
 pub(super) mod root;
+pub(super) mod run_tests;
 pub(super) mod scan;
 pub(super) mod short;
 pub(super) mod sql;

@@ -4,7 +4,10 @@ mod html;
 mod markdown;
 mod told;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use crate::view::Comparison;
 
@@ -20,9 +23,9 @@ pub enum ComparisonFormat {
 }
 
 impl ComparisonFormat {
-    /// The form whose files end like that, without the dot.
-    pub fn of_extension(extension: &str) -> Option<Self> {
-        match extension {
+    /// The form that the name of a file tells by its end.
+    pub fn of_file(file: &Path) -> Option<Self> {
+        match &*file.extension()?.to_str()?.to_ascii_lowercase() {
             "json" => Some(Self::Json),
             "md" => Some(Self::Markdown),
             "html" => Some(Self::Html),

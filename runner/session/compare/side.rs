@@ -5,7 +5,6 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::super::settled::settled;
 use crate::{
     model::{CheckVerdict, Digest, Outcome},
     record::{LineError, Look, Manifest, RecordError, Row, RunEntry},
@@ -95,7 +94,7 @@ impl Side {
         let mut taking = Taking::default();
         let tell =
             |error: &LineError| (damaged.lock().unwrap_or_else(PoisonError::into_inner))(error);
-        let (results, rows) = settled(reader, |row| taking.trial(row), tell)?;
+        let (results, rows) = reader.settled(|row| taking.trial(row), tell)?;
         let (run, _) = look.entry(&results.history)?;
         let mut names = TrialNames::of(reader);
         let mut trials = Vec::with_capacity(rows.len());

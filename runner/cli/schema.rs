@@ -1,0 +1,53 @@
+//! The arguments of `runner schema`. Doc comments of this file are the program's help.
+
+use clap::{Args, ValueEnum};
+
+/// The arguments of `runner schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Which format
+    pub name: SchemaName,
+}
+
+/// The formats that have a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaName {
+    /// The scenario file
+    Scenario,
+    /// A line of `index.jsonl`
+    Row,
+    /// A line of `logs-<session>-<file>.jsonl`
+    LogLine,
+    /// `benchmark.json`
+    Benchmark,
+    /// A line of what `exec --json` prints
+    Events,
+    /// A line of what `exec --dry-run --json` and `resume --dry-run --json` print
+    Plan,
+    /// What `list --json` prints
+    List,
+    /// What `show --json` prints
+    Show,
+    /// A line of what `runner report --jsonl` prints
+    Report,
+    /// What `compare --json` prints
+    Compare,
+    /// What `history --json` prints
+    History,
+    /// What `logs RUN TRIAL --json` prints
+    Logs,
+    /// What `stop --json` and `cancel --json` print
+    Stop,
+    /// What `verify --json` prints
+    Verify,
+    /// What `prune --json` prints
+    Prune,
+    /// What `cleanup --json` prints
+    Cleanup,
+    /// What `plugin inspect --json` prints
+    PluginInspect,
+    /// What `plugin run --json` prints
+    PluginRun,
+    /// What `plugin doctor --json` prints
+    PluginDoctor,
+}
