@@ -38,6 +38,7 @@ pub use bounded_text::BoundedText;
 pub use bundled::{BUNDLED_PLUGINS, bundled_name};
 pub use chain::chain;
 pub use digest::Digest;
+pub(crate) use digest::parse_hex;
 pub use duration::{MAX_DURATION, parse_duration};
 pub use file_name::is_file_name;
 pub use fingerprint::Fingerprint;

@@ -267,6 +267,14 @@ pub(super) struct SuiteParts {
     named: Option<BTreeSet<(&'static str, PathBuf)>>,
 }
 
+impl<'a> TestLine<'a> {
+    fn read(line: &'a [u8]) -> io::Result<Self> {
+        // All at once it is found out much sooner that it is text than string by string.
+        let text = std::str::from_utf8(line).map_err(io::Error::other)?;
+        Ok(serde_json::from_str(text)?)
+    }
+}
+
 impl SuiteParts {
     /// Learns what the lines of a file say.
     fn learn(file: &File) -> io::Result<Self> {
@@ -292,7 +300,7 @@ impl SuiteParts {
             repeat,
             files,
             ..
-        } = serde_json::from_slice(line)?;
+        } = TestLine::read(line)?;
         if files.get() != "[]" {
             let files = read_files(files.get())?;
             let digests = files.iter().map(|file| file.sha256);
@@ -377,7 +385,7 @@ impl Memos {
         first_ordinal: u64,
         schemas: &BTreeMap<Digest, Arc<Schema>>,
     ) -> io::Result<Test> {
-        let line: TestLine<'_> = serde_json::from_slice(line)?;
+        let line = TestLine::read(line)?;
         let (expect, judgement) = self.expect.get(line.expect, |text| {
             Ok((read_expect(text, schemas)?, judgement_digest(text)))
         })?;

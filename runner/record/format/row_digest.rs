@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::model::Digest;
+use crate::model::{Digest, parse_hex};
 
 /// A digest of what decides a row's result, or its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for RowDigest {
         let text = Cow::<str>::deserialize(deserializer)?;
         Digest::parse(&text)
             .map(Self::Whole)
-            .or_else(|| parse(&text).map(Self::Beginning))
+            .or_else(|| parse_hex(&text).map(Self::Beginning))
             .ok_or_else(|| D::Error::custom(format_args!("`{text}` is not a digest")))
     }
 }
@@ -100,7 +100,7 @@ impl Serialize for LineFingerprint {
 impl<'de> Deserialize<'de> for LineFingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        parse(&text)
+        parse_hex(&text)
             .map(Self)
             .ok_or_else(|| D::Error::custom(format_args!("`{text}` is not a fingerprint")))
     }
@@ -128,19 +128,6 @@ fn hex<'a>(bytes: &[u8], text: &'a mut [u8]) -> &'a str {
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
     std::str::from_utf8(text).expect("hexadecimal digits are text")
-}
-
-fn parse<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
-    if text.len() != 2 * BYTES {
-        return None;
-    }
-    let digit = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
-    let mut bytes = [0; BYTES];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().as_chunks().0) {
-        let [high, low] = *pair;
-        *byte = digit(high)? << 4 | digit(low)?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
