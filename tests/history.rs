@@ -194,3 +194,16 @@ fn it_is_shown_as_lines_of_signs() {
     ✓ passed  ~ flaky  ✗ failed  ! error  T timeout  - skipped  · no row
     ");
 }
+
+#[test]
+fn a_name_that_would_steer_a_terminal_is_shown_and_not_followed() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&scenario(
+        "red\\u001b[31m",
+        "a | { do = \"echo\", value = 1 } |",
+    ));
+    runner.exec(&[]).expect(0);
+    let text = runner.run(&["history"]).expect(0).stdout;
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    assert!(text.starts_with(r"1 run of `red\u{1b}[31m`"), "{text:?}");
+}

@@ -164,6 +164,32 @@ fn runs_of_released_versions_are_read_and_reading_changes_nothing() {
 }
 
 #[test]
+fn runs_of_released_versions_are_compared_and_told_of_and_that_changes_nothing() {
+    for version in versions() {
+        let made = Made::by(&version);
+        let before = made.everything();
+        let document = |args: &[&str]| made.runner.run(args).expect(0).document();
+        let (interrupted, resumed) = (made.id("interrupted"), made.id("resumed"));
+        let compared = document(&["compare", interrupted, resumed, "--json"]);
+        made.runner
+            .assert_valid("compare", std::slice::from_ref(&compared));
+        assert_eq!(compared["warnings"][0]["kind"], "partial");
+        assert_eq!(compared["counts"]["still_passing"], 1);
+
+        let told = document(&["history", "slow", "--last", "100", "--json"]);
+        made.runner
+            .assert_valid("history", std::slice::from_ref(&told));
+        let runs = told["runs"].as_array().unwrap();
+        let of = |name: &str| runs.iter().find(|run| run["run"] == made.id(name)).unwrap();
+        assert_eq!(
+            [&of("interrupted")["judged"], &of("resumed")["judged"]],
+            [2, 6]
+        );
+        assert!(made.everything() == before, "something was written");
+    }
+}
+
+#[test]
 fn runs_of_released_versions_go_on_to_their_end() {
     for version in versions() {
         let made = Made::by(&version);
