@@ -347,3 +347,30 @@ fn nothing_in_a_page_turns_the_direction_of_a_text_or_hides() {
     assert!(!page.contains(['\u{202e}', '\u{200b}', '\u{85}']), "{page}");
     assert!(page.contains(r"a\u{202e}b\u{200b}c\u{85}d"), "{page}");
 }
+
+/// What is long of a trial is put aside while others are read, and is there again where it is told.
+#[test]
+fn long_texts_are_told_in_full_with_the_attempts_of_their_trials() {
+    let long = "long ".repeat(2_000);
+    let runner = Runner::hostile(&format!(
+        "[defaults]\nretries = {{ max = 1, on = [\"internal\"] }}\n{}",
+        tests(&format!(
+            r#"
+            breaks | {{ do = "error", kind = "internal", code = "E1", message = "{long}" }} |
+            fails | {{ do = "echo", value = "{long}" }} | equals = "y"
+            "#
+        ))
+    ));
+    runner.exec(&[]).expect(1);
+    let lines = runner.run(&["report", "--jsonl"]).expect(0).events();
+    assert_eq!(lines[1]["attempts"], 2);
+    assert_eq!(lines[1]["error"]["message"], long);
+    assert_eq!(lines[1]["evidence"]["input"]["message"], long);
+    assert_eq!(
+        (&lines[2]["attempts"], &lines[2]["evidence"]["output"]),
+        (&1.into(), &long.clone().into())
+    );
+    for form in ["--csv", "--junit", "--html"] {
+        assert!(report(&runner, form).contains(&long), "{form}");
+    }
+}

@@ -38,6 +38,7 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
     let named = metrics.iter().map(|name| format!("metric:{name}"));
     writer.write_record(COLUMNS.map(str::to_owned).into_iter().chain(named))?;
     for trial in &report.trials {
+        let trial = &*report.in_full(trial)?;
         let error = trial.error.as_ref();
         let class = error.and_then(|error| error.class);
         let message = match error {

@@ -76,7 +76,7 @@ fn suite(
     }
     xml.write_event(Event::Start(suite))?;
     for trial in trials {
-        case(xml, &report.head.scenario, trial)?;
+        case(xml, &report.head.scenario, &*report.in_full(trial)?)?;
     }
     xml.write_event(Event::End(BytesEnd::new("testsuite")))
 }

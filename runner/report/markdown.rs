@@ -79,7 +79,7 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
     let title = plural(bad.len() as u64, "trial");
     writeln!(to, "\n<details>\n<summary>{title} did not pass</summary>\n")?;
     for trial in bad.iter().take(MAX_FAILURES) {
-        failure(trial, to)?;
+        failure(&*report.in_full(trial)?, to)?;
     }
     if bad.len() > MAX_FAILURES {
         writeln!(to, "… and {} more\n", bad.len() - MAX_FAILURES)?;

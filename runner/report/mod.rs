@@ -88,7 +88,7 @@ fn jsonl(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
     };
     line(&ReportLine::Run(&report.head))?;
     for trial in &report.trials {
-        line(&ReportLine::Trial(trial))?;
+        line(&ReportLine::Trial(&*report.in_full(trial)?))?;
     }
     Ok(())
 }

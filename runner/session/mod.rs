@@ -11,6 +11,7 @@ mod cancel;
 mod choose;
 mod closing;
 mod compare;
+mod details;
 mod differences;
 mod engine;
 mod exclusivity;

@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{selecting, statistics::statistics};
+use super::{details::DetailSpool, selecting, statistics::statistics};
 use crate::{
     error::Error,
     filter::Filter,
     model::{Counts, Outcome},
-    record::{
-        LineError, Look, RecordError, Row, RowOutput, RunReader, RunResults, Tallied, Tally, Wanted,
-    },
+    record::{LineError, Look, RecordError, Row, RowOutput, RunReader, Tally},
     run::TrialNames,
     view::{
         DocumentVersion, MetricSum, ProviderResult, ProviderSummary, ReportHead, ReportTrial,
@@ -47,34 +45,37 @@ fn make(
     damaged: impl FnMut(&LineError),
 ) -> Result<RunReport, RecordError> {
     let reader = look.reader();
-    let wants = |row: &Row<'_>| match row.is_final {
-        true => Wanted::IfCurrent,
-        false => Wanted::No,
-    };
-    let results = reader.results(wants, damaged)?;
-    let (run, _) = look.entry(&results.history)?;
-    let RunResults { history, rows, .. } = results;
-
-    let mut settled: BTreeMap<u64, Row<'static>> = BTreeMap::new();
-    for row in rows {
-        settled.insert(row.ordinal, row);
-    }
     let mut names = TrialNames::of(reader);
+    let spooled = |source| RecordError::Io {
+        action: "keep what is known of trials in a temporary file",
+        source,
+    };
+    let mut spool = DetailSpool::new().map_err(spooled)?;
+    let take = |row: &Row<'static>| {
+        let mut trial = settled_trial(reader, names.as_mut(), row);
+        spool.take(&mut trial);
+        trial
+    };
+    let (results, settled) = reader.settled(take, damaged)?;
+    let details = spool.finish().map_err(spooled)?;
+    let history = results.history;
+    let (run, _) = look.entry(&history)?;
+
     let mut sums = Sums::new();
     let mut tally = Tally::default();
     let mut trials = Vec::new();
-    for ordinal in 0..run.counts.planned {
-        let row = settled.remove(&ordinal);
-        let attempts = history.state.attempts(ordinal);
-        let trial = trial(reader, names.as_mut(), ordinal, attempts, row.clone());
-        let is_meant =
-            |trial: &ReportTrial| filter.is_none_or(|filter| filter.holds(trial) == Some(true));
-        let Some(trial) = trial.filter(is_meant) else {
+    for (ordinal, trial) in (0..run.counts.planned).zip(settled) {
+        let trial = trial.or_else(|| unsettled_trial(names.as_mut(), ordinal));
+        let Some(mut trial) = trial else { continue };
+        trial.attempts = history.state.attempts(ordinal);
+        if filter.is_some_and(|filter| filter.holds(&trial) != Some(true)) {
             continue;
-        };
-        if let Some(row) = &row {
-            add_metrics(&mut sums, row);
-            tally.add(&Tallied::from(row), true);
+        }
+        add_metrics(&mut sums, &trial);
+        if let (Some(outcome), Some(duration)) = (trial.outcome, trial.duration()) {
+            let mut counts = Counts::default();
+            counts.add(outcome, trial.is_flaky);
+            tally.settle(&trial.provider, counts, duration);
         }
         trials.push(trial);
     }
@@ -109,29 +110,82 @@ fn make(
             run: run.id,
         },
         trials,
+        details,
     })
 }
 
-/// A trial, by the row that settled it or else by the stored plan; `None` if it has neither.
-fn trial(
+/// A trial by the row that settles it.
+fn settled_trial(
     reader: &RunReader,
-    mut names: Option<&mut TrialNames>,
-    ordinal: u64,
-    attempts: u32,
-    row: Option<Row<'static>>,
-) -> Option<ReportTrial> {
-    let test = names.as_mut().and_then(|names| names.test(ordinal));
+    names: Option<&mut TrialNames>,
+    row: &Row<'static>,
+) -> ReportTrial {
+    let test = names.and_then(|names| names.test(row.ordinal));
     let tags = test.as_ref().map(|test| test.tags.to_vec());
     let mut trial = ReportTrial {
+        trial: row.trial.to_string(),
+        test: row.test.to_string(),
+        provider: row.provider.to_string(),
+        repeat: row.repeat,
+        tags: tags.unwrap_or_default(),
+        outcome: Some(row.outcome),
+        is_flaky: row.is_flaky,
+        score: row.score,
+        started_at: Some(row.started_at),
+        duration_ms: Some(row.duration_ms),
+        peak_memory: row.usage.peak_memory,
+        ..nothing_of(row.ordinal)
+    };
+    if row.outcome != Outcome::Passed {
+        // What cannot be read any more is damage that `verify` tells of; the report has the rest.
+        let said = reader.said(row).unwrap_or_default();
+        let input = test.and_then(|test| serde_json::from_str(&test.input).ok());
+        trial.evidence = Some(TrialEvidence {
+            input: input.unwrap_or_default(),
+            log: end_of(said.log),
+            stdout: end_of(said.stdout),
+            stderr: end_of(said.stderr),
+            checks: row.checks.clone(),
+            output: match &row.output {
+                Some(RowOutput::Inline(value)) => Some(value.clone().into_owned()),
+                Some(RowOutput::Stored(_)) | None => None,
+            },
+        });
+    }
+    trial.summary = row.summary.as_deref().map(str::to_owned);
+    trial.metrics.clone_from(&row.metrics);
+    trial.error.clone_from(&row.error);
+    trial.denied.clone_from(&row.denied);
+    trial.artifacts.clone_from(&row.artifacts);
+    trial
+}
+
+/// A trial that nothing has settled, by the stored plan; `None` without one.
+fn unsettled_trial(names: Option<&mut TrialNames>, ordinal: u64) -> Option<ReportTrial> {
+    let names = names?;
+    let test = names.test(ordinal);
+    let id = names.name(ordinal)?;
+    Some(ReportTrial {
+        trial: id.to_string(),
+        test: id.test.to_string(),
+        provider: id.provider.to_string(),
+        repeat: id.repeat,
+        tags: test.map(|test| test.tags.to_vec()).unwrap_or_default(),
+        ..nothing_of(ordinal)
+    })
+}
+
+fn nothing_of(ordinal: u64) -> ReportTrial {
+    ReportTrial {
         trial: String::new(),
         ordinal,
         test: String::new(),
         provider: String::new(),
         repeat: 1,
-        tags: tags.unwrap_or_default(),
+        tags: Vec::new(),
         outcome: None,
         is_flaky: false,
-        attempts,
+        attempts: 0,
         score: None,
         started_at: None,
         duration_ms: None,
@@ -142,55 +196,15 @@ fn trial(
         denied: Vec::new(),
         artifacts: Vec::new(),
         evidence: None,
-    };
-    let Some(row) = row else {
-        let id = names?.name(ordinal)?;
-        trial.trial = id.to_string();
-        trial.test = id.test.to_string();
-        trial.provider = id.provider.to_string();
-        trial.repeat = id.repeat;
-        return Some(trial);
-    };
-    if row.outcome != Outcome::Passed {
-        // What cannot be read any more is damage that `verify` tells of; the report has the rest.
-        let said = reader.said(&row).unwrap_or_default();
-        let input = test.and_then(|test| serde_json::from_str(&test.input).ok());
-        trial.evidence = Some(TrialEvidence {
-            input: input.unwrap_or_default(),
-            log: end_of(said.log),
-            stdout: end_of(said.stdout),
-            stderr: end_of(said.stderr),
-            checks: row.checks,
-            output: match row.output {
-                Some(RowOutput::Inline(value)) => Some(value.into_owned()),
-                Some(RowOutput::Stored(_)) | None => None,
-            },
-        });
     }
-    trial.trial = row.trial.into_owned();
-    trial.test = row.test.into_owned();
-    trial.provider = row.provider.into_owned();
-    trial.repeat = row.repeat;
-    trial.outcome = Some(row.outcome);
-    trial.is_flaky = row.is_flaky;
-    trial.score = row.score;
-    trial.started_at = Some(row.started_at);
-    trial.duration_ms = Some(row.duration_ms);
-    trial.peak_memory = row.usage.peak_memory;
-    trial.summary = row.summary.map(Into::into);
-    trial.metrics = row.metrics;
-    trial.error = row.error;
-    trial.denied = row.denied;
-    trial.artifacts = row.artifacts;
-    Some(trial)
 }
 
-fn add_metrics(sums: &mut Sums, row: &Row<'_>) {
-    if row.metrics.is_empty() {
+fn add_metrics(sums: &mut Sums, trial: &ReportTrial) {
+    if trial.metrics.is_empty() {
         return;
     }
-    let of_provider = sums.entry(row.provider.to_string()).or_default();
-    for metric in &row.metrics {
+    let of_provider = sums.entry(trial.provider.clone()).or_default();
+    for metric in &trial.metrics {
         let unit = metric.unit.as_ref().map(ToString::to_string);
         let (sum, trials) = of_provider
             .entry((metric.name.to_string(), unit))

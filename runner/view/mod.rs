@@ -40,7 +40,8 @@ pub use rehearsal::{
     RehearsedCheck, RehearsedDenial, RehearsedError, RehearsedMetric, RehearsedRecord, TimeSpread,
 };
 pub use report::{
-    MetricSum, ProviderResult, ReportHead, ReportLine, ReportTrial, RunReport, TrialEvidence,
+    MetricSum, ProviderResult, ReportHead, ReportLine, ReportTrial, RunReport, TrialDetails,
+    TrialEvidence,
 };
 pub use schemas::{SCHEMAS, schema};
 pub use statistics::{GroupStatistics, MetricSpread, SeveralAttempts, SpreadSummary};

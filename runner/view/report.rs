@@ -1,8 +1,10 @@
 //! [`RunReport`]: what a run came to, for people who were not there.
 
+use std::{borrow::Cow, io, time::Duration};
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::version::DocumentVersion;
@@ -17,12 +19,23 @@ use crate::{
 use super::{GroupStatistics, ProviderSummary, written};
 
 /// What a run came to. The same rows give the same report: nothing in it depends on when it is made, or where the run is.
-#[derive(Clone, Debug)]
 pub struct RunReport {
     /// The run as a whole.
     pub head: ReportHead,
-    /// Its trials, in the order of its plan.
+    /// Its trials, in the order of its plan; of those with many details without them.
     pub trials: Vec<ReportTrial>,
+    /// The details of these.
+    pub details: Box<dyn TrialDetails>,
+}
+
+/// Trials with all that there is to tell of them.
+pub trait TrialDetails {
+    /// The trial in this place of the plan, with its details; `None` if it has them already.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they cannot be read.
+    fn of(&self, ordinal: u64) -> io::Result<Option<ReportTrial>>;
 }
 
 /// The first line of `runner report --jsonl`.
@@ -100,7 +113,7 @@ pub struct MetricSum {
 }
 
 /// A trial in a report: a line of `runner report --jsonl`.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReportTrial {
     /// Its id: `test@provider#repeat`.
     pub trial: String,
@@ -147,7 +160,7 @@ pub struct ReportTrial {
 }
 
 /// What went into a trial that has not passed, and what came of it.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TrialEvidence {
     /// The test's input; `null` as well if the test is not in the content store any more.
     pub input: Value,
@@ -192,7 +205,31 @@ impl ProviderResult {
     }
 }
 
+impl RunReport {
+    /// A trial with all that there is to tell of it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if its details cannot be read.
+    pub fn in_full<'a>(&self, trial: &'a ReportTrial) -> io::Result<Cow<'a, ReportTrial>> {
+        Ok(match self.details.of(trial.ordinal)? {
+            // How many attempts there were is known only when all rows are read.
+            Some(found) => Cow::Owned(ReportTrial {
+                attempts: trial.attempts,
+                ..found
+            }),
+            None => Cow::Borrowed(trial),
+        })
+    }
+}
+
 impl ReportTrial {
+    /// How long the attempt took that settled it, to the microsecond.
+    pub fn duration(&self) -> Option<Duration> {
+        let micros = (self.duration_ms? * 1e3).round();
+        Some(Duration::from_micros(micros as u64))
+    }
+
     /// Tells whether it is one that somebody has to look at.
     pub fn is_bad(&self) -> bool {
         self.outcome.is_some_and(Outcome::is_bad)

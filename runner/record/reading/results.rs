@@ -63,7 +63,7 @@ impl RunReader {
     /// Fails if the rows cannot be read, or what a session was to run again cannot be.
     pub fn results(
         &self,
-        mut wants: impl FnMut(&Row<'_>) -> Wanted,
+        mut wants: impl FnMut(&Row<'static>) -> Wanted,
         damaged: impl FnMut(&LineError),
     ) -> Result<RunResults, RecordError> {
         let take = |pass: &mut Pass<'_>, row: Row<'static>, _: &Rows<_>| {

@@ -15,13 +15,13 @@ impl RunReader {
     /// Fails as [`RunReader::results`] does.
     pub fn settled<T>(
         &self,
-        mut take: impl FnMut(&Row<'_>) -> T,
+        mut take: impl FnMut(&Row<'static>) -> T,
         damaged: impl FnMut(&LineError),
     ) -> Result<(RunResults, Vec<Option<T>>), RecordError> {
         let planned = usize::try_from(self.manifest().metadata.planned_test_count);
         let mut slots: Vec<Option<(u32, T)>> = Vec::new();
         slots.resize_with(planned.expect("a plan fits into memory"), || None);
-        let wants = |row: &Row<'_>| {
+        let wants = |row: &Row<'static>| {
             let slot = usize::try_from(row.ordinal).ok();
             let slot = slot.and_then(|ordinal| slots.get_mut(ordinal));
             if let (true, Some(slot)) = (row.is_final, slot) {

@@ -141,7 +141,7 @@ impl Tally {
     }
 
     /// Adds a trial that is settled.
-    pub(in crate::record) fn settle(&mut self, provider: &str, counts: Counts, duration: Duration) {
+    pub fn settle(&mut self, provider: &str, counts: Counts, duration: Duration) {
         if !self.providers.contains_key(provider) {
             self.providers
                 .insert(provider.to_owned(), ProviderTally::default());

@@ -1,5 +1,7 @@
 //! What did not pass, and all that there is to know of it.
 
+use std::io;
+
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -12,21 +14,24 @@ use crate::{
 /// How many failures a page has.
 const MAX_FAILURES: usize = 500;
 
-pub(super) fn failures(report: &RunReport) -> Markup {
+pub(super) fn failures(report: &RunReport) -> io::Result<Markup> {
     let bad: Vec<_> = report
         .trials
         .iter()
         .filter(|trial| trial.is_bad())
         .collect();
-    html! {
+    let told = bad.iter().take(MAX_FAILURES);
+    let told = told.map(|trial| Ok(failure(&*report.in_full(trial)?)));
+    let told: Vec<Markup> = told.collect::<io::Result<_>>()?;
+    Ok(html! {
         @if !bad.is_empty() {
             h2 { (plural(bad.len() as u64, "trial")) " did not pass" }
-            @for trial in bad.iter().take(MAX_FAILURES) { (failure(trial)) }
+            @for failure in &told { (failure) }
             @if bad.len() > MAX_FAILURES {
                 p { "… and " (bad.len() - MAX_FAILURES) " more; the JSONL report has all." }
             }
         }
-    }
+    })
 }
 
 fn failure(trial: &ReportTrial) -> Markup {

@@ -36,7 +36,7 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
         (summary(report))
         (providers(report))
         (statistics::statistics(report))
-        (failures::failures(report))
+        (failures::failures(report)?)
         (matrix::matrix(report))
         (origin::origin(report))
     };
