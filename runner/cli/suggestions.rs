@@ -16,10 +16,10 @@ const SUGGESTIONS: [(&[&str], &str); 10] = [
         "`runner exec SCENARIO` runs a scenario",
     ),
     (
-        &["init", "new", "create"],
-        "`runner plugin new DIR` writes a new plugin; a scenario is a TOML file",
+        &["new", "create"],
+        "`runner init` writes a first scenario, and `runner plugin new DIR` a new plugin",
     ),
-    (&["ls", "ps", "runs", "history"], "`runner list` lists runs"),
+    (&["ls", "ps", "runs"], "`runner list` lists runs"),
     (
         &["status"],
         "`runner list` lists runs, and `runner show` shows one",
@@ -101,7 +101,7 @@ mod tests {
         for (word, way) in [
             ("run", "`runner exec SCENARIO`"),
             ("test", "`runner exec SCENARIO`"),
-            ("init", "`runner plugin new DIR`"),
+            ("create", "`runner init`"),
             ("new", "`runner plugin new DIR`"),
             ("ls", "`runner list`"),
             ("status", "`runner show`"),
