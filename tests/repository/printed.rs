@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// Blocks that no run of this test prints: how they begin, and why.
-const OTHERS: [(&str, &str); 5] = [
+const OTHERS: [(&str, &str); 6] = [
     (
         "results/      ",
         "a picture of a folder, whose names other tests hold",
@@ -27,6 +27,10 @@ const OTHERS: [(&str, &str); 5] = [
     (
         "      run      scenario",
         "two runs of which one is worse by chance; `tests/compare.rs` compares some",
+    ),
+    (
+        "6 runs of `nightly`",
+        "runs of a week; `tests/history.rs` has a history",
     ),
     (
         "provider      passed  failed  errors",
