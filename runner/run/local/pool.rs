@@ -63,7 +63,7 @@ pub(in crate::run) struct PoolHost {
 }
 
 struct PoolState {
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<Task>>,
     /// Counts what is in the queue.
     queued: Semaphore,
     executor: Executor,
@@ -74,18 +74,19 @@ struct PoolState {
     closed: Box<dyn Fn(usize) + Send + Sync>,
 }
 
-#[derive(Default)]
-struct Queue {
-    items: VecDeque<Item>,
+struct Queue<T> {
+    items: VecDeque<Item<T>>,
     /// How many executors have not left.
     executors: usize,
+    /// How many of them are not told to: that one takes its order to leave out of the queue says nothing of when it has left.
+    staying: usize,
     /// Whether those that are left are the last.
     is_closing: bool,
 }
 
 /// What an executor does next.
-enum Item {
-    Attempt(Task),
+enum Item<T> {
+    Attempt(T),
     /// It leaves, and closes its slot.
     Leave,
 }
@@ -105,7 +106,7 @@ impl Pool {
         let mut writing = JoinSet::new();
         writing.spawn(Arc::clone(&voices).write());
         let shared = PoolState {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue::new()),
             queued: Semaphore::new(0),
             executor,
             interrupt,
@@ -124,7 +125,7 @@ impl Pool {
 
     /// Opens a slot, by its number among those of the run.
     pub(in crate::run) fn open(&mut self, slot: usize) {
-        lock(&self.shared.queue).executors += 1;
+        lock(&self.shared.queue).open();
         let executor = Arc::clone(&self.shared).execute(slot);
         self.executors.spawn_on(executor, &self.guests);
     }
@@ -132,15 +133,7 @@ impl Pool {
     /// Closes one of the open slots, which is heard of once its executor has ended what it does. The last one is closed when
     /// nothing lies ready any more, so nothing may be assigned behind that.
     pub(in crate::run) fn close_one(&self) {
-        let mut queue = lock(&self.shared.queue);
-        let leaving = queue.items.iter();
-        let leaving = leaving.filter(|item| matches!(item, Item::Leave)).count();
-        if leaving + 1 < queue.executors {
-            queue.items.push_front(Item::Leave);
-        } else {
-            queue.items.push_back(Item::Leave);
-        }
-        drop(queue);
+        lock(&self.shared.queue).close_one();
         self.shared.queued.add_permits(1);
     }
 
@@ -198,7 +191,31 @@ impl Pool {
     }
 }
 
-impl Item {
+impl<T> Queue<T> {
+    fn new() -> Self {
+        Self {
+            items: VecDeque::new(),
+            executors: 0,
+            staying: 0,
+            is_closing: false,
+        }
+    }
+
+    fn open(&mut self) {
+        self.executors += 1;
+        self.staying += 1;
+    }
+
+    fn close_one(&mut self) {
+        self.staying = self.staying.saturating_sub(1);
+        match self.staying {
+            0 => self.items.push_back(Item::Leave),
+            _ => self.items.push_front(Item::Leave),
+        }
+    }
+}
+
+impl Item<Task> {
     fn key(&self) -> Option<AttemptKey> {
         match self {
             Self::Attempt(task) => Some(task.assignment.key()),
@@ -319,4 +336,48 @@ impl PoolState {
 /// Locks a mutex that no panic can leave half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Item, Queue};
+
+    /// What executors find, in order; `None` tells them to leave.
+    fn taken(queue: &mut Queue<u32>) -> Vec<Option<u32>> {
+        let items = queue.items.drain(..);
+        items
+            .map(|item| match item {
+                Item::Attempt(number) => Some(number),
+                Item::Leave => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_last_slot_is_closed_behind_all_that_lies_ready_however_long_the_others_take_to_leave() {
+        let mut queue = Queue::new();
+        queue.open();
+        queue.open();
+        queue.items.extend([1, 2].map(Item::Attempt));
+        queue.close_one();
+        assert!(matches!(queue.items.pop_front(), Some(Item::Leave)));
+        // The first has its order, and is still there.
+        queue.close_one();
+        assert_eq!(taken(&mut queue), [Some(1), Some(2), None]);
+
+        queue.open();
+        queue.items.push_back(Item::Attempt(3));
+        queue.close_one();
+        assert_eq!(taken(&mut queue), [Some(3), None]);
+    }
+
+    #[test]
+    fn others_are_closed_before_anything_else_begins() {
+        let mut queue = Queue::new();
+        (0..3).for_each(|_| queue.open());
+        queue.items.extend([1, 2].map(Item::Attempt));
+        queue.close_one();
+        queue.close_one();
+        assert_eq!(taken(&mut queue), [None, None, Some(1), Some(2)]);
+    }
 }
