@@ -79,6 +79,7 @@ impl Program {
             let path = entry.path().strip_prefix("runner").unwrap().to_str()?;
             let name = path.rsplit('/').next()?;
             let is_for_tests = ["tests.rs", "testing.rs", "fuzzing.rs"].contains(&name);
+            let is_for_tests = is_for_tests || path.contains("/tests/");
             if !name.ends_with(".rs") || is_for_tests || path.contains("/templates/") {
                 return None;
             }

@@ -406,7 +406,7 @@ fn sources() -> Vec<Source> {
         let is_named = ["/tests.rs", "/testing.rs", "/fuzzing.rs"]
             .iter()
             .any(|name| path.ends_with(name));
-        is_named || path.starts_with("runner/run/scripted/")
+        is_named || path.contains("/tests/") || path.starts_with("runner/run/scripted/")
     };
     files()
         .iter()

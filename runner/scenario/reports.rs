@@ -15,7 +15,7 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// What names of a run's own files begin with that end like those of a report.
-const OWN: [&str; 2] = ["index", "logs-"];
+const OWN: [&str; 3] = ["index", "live-", "logs-"];
 
 /// The keys of `[report]`.
 pub(super) const REPORT: &[Key] = &[
@@ -72,4 +72,18 @@ pub(super) fn name_error(name: &str, extension: &str) -> Option<String> {
     }
     let is_own = extension == "jsonl" && OWN.iter().any(|own| name.starts_with(own));
     is_own.then(|| format!("files of a run itself are named like `{name}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_error;
+
+    #[test]
+    fn a_report_has_no_name_that_a_run_has_for_its_own_files() {
+        for own in ["index.jsonl", "live-0-1.jsonl", "logs-1-1.jsonl"] {
+            assert!(name_error(own, "jsonl").is_some(), "{own}");
+        }
+        assert_eq!(name_error("live.jsonl", "jsonl"), None);
+        assert_eq!(name_error("index.html", "html"), None);
+    }
 }

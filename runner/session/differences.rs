@@ -58,7 +58,7 @@ pub(super) fn grants(stored: &Scenario, live: &Scenario, mut tell: impl FnMut(&P
 }
 
 fn live_digest(provider: &Provider) -> Option<Digest> {
-    let file = if provider.plugin.is_dir() {
+    let file = if Source::is_at(&provider.plugin) {
         match Source::open(&provider.plugin).ok()?.state(&|| false).ok()? {
             SourceState::Fresh(file) | SourceState::Stale(file) => file,
             SourceState::Missing => return None,

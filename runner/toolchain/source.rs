@@ -18,7 +18,7 @@ use super::{
     watch::BuildWatch,
 };
 use crate::{
-    model::{Digest, chain},
+    model::{Digest, bundled_name, chain},
     plugin::Kind,
 };
 
@@ -79,6 +79,12 @@ struct SourceManifest {
 }
 
 impl Source {
+    /// Tells whether a plugin is a folder with source, rather than a file or one that the runner carries: that one is meant
+    /// wherever there is a folder of its name, too.
+    pub fn is_at(plugin: &Path) -> bool {
+        bundled_name(plugin).is_none() && plugin.is_dir()
+    }
+
     /// Reads the `plugin.toml` of a folder.
     pub fn open(folder: &Path) -> Result<Self, SourceError> {
         // `./.`, as a scenario beside the source has it, is shown as `.`.

@@ -118,6 +118,13 @@ fn a_plugin_that_the_binary_does_not_carry_is_named_at_its_place() {
             "it has `chat`, `echo`, `http`, `units`",
         ],
     );
+    // A folder of such a name is none of them, whoever has made it: its tools would be run.
+    runner.write("bundled:echo/plugin.toml", "not one");
+    scenario("bundled:echo");
+    alone(&runner, &["exec", "scenario.toml", "--build"]).expect(0);
+    alone(&runner, &["plugin", "run", "bundled:echo", "--input", "1"]).expect(0);
+    fs_err::remove_dir_all(runner.path("bundled:echo")).unwrap();
+    fs_err::remove_dir_all(runner.path("results")).unwrap();
     scenario("./bundled:echo");
     runner.refused(&[], &["plugin `./bundled:echo` does not exist"]);
     let ran = runner

@@ -148,7 +148,7 @@ pub fn check_scenario(
 fn read_by(scenario: &Scenario, path: &Path, suite: Option<&Suite>) -> Vec<Protected> {
     let mut read = vec![Protected::file("the scenario", path)];
     for provider in scenario.providers() {
-        if provider.plugin.is_dir() {
+        if toolchain::Source::is_at(&provider.plugin) {
             let folders = toolchain::folders(&provider.plugin);
             let folders = folders.iter();
             read.extend(folders.map(|folder| Protected::folder("the source of a plugin", folder)));

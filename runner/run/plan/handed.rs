@@ -1,17 +1,15 @@
 //! [`HandedPlan`]: what a worker is told of a plan beside what its run has stored, and the same plan made of both.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use super::{
-    ceiling::Ceiling,
-    error::PlanError,
-    planned::{Plan, PlanParts},
-    stored::{StoredError, stored_provider},
+    planned::Plan,
+    stored::{StoredError, missing},
 };
 use crate::{
     model::Digest,
     record::{RunReader, regular},
-    scenario::{self, RunOptions, Selection, Suite, SuiteOutline},
+    scenario::{RunOptions, Suite, SuiteOutline},
 };
 
 /// What a worker is told of a plan beside what its run has stored.
@@ -52,34 +50,14 @@ impl Plan {
         run: &RunReader,
         handed: HandedPlan,
     ) -> Result<Self, StoredError> {
-        let text = run.scenario_text()?;
-        let path = PathBuf::from(&run.manifest().scenario.path);
-        let scenario = scenario::parse_stored(&path, &text).map_err(PlanError::from)?;
         let overrides = serde_json::from_str(&handed.overrides).unwrap_or_default();
         let overrides = RunOptions::of_stored(&overrides);
-        let ceiling = Ceiling::of(&overrides)?;
-
         let suite = run.content().path(handed.suite.digest);
-        let suite = regular::open(&suite)
-            .and_then(|file| Suite::open_with(file.into_parts().0, handed.suite))
-            .map_err(|source| StoredError::Missing {
-                what: "the list of tests".to_owned(),
-                path: suite,
-                source,
-            })?;
-        let providers = scenario.providers().iter();
-        let providers = providers
-            .map(|definition| stored_provider(run, definition, &ceiling))
-            .collect::<Result<_, _>>()?;
-        let parts = PlanParts {
-            scenario,
-            suite,
-            providers,
-            overrides,
-            selection: Selection::default(),
-            path,
-        };
-        let mut plan = Self::of_parts(parts, &ceiling)?;
+        let mut plan = Self::of_stored(run, overrides, || {
+            regular::open(&suite)
+                .and_then(|file| Suite::open_with(file.into_parts().0, handed.suite))
+                .map_err(|source| missing("the list of tests", &suite, source))
+        })?;
         if plan.digest() != handed.digest {
             return Err(StoredError::Plan {
                 expected: handed.digest,

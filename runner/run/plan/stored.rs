@@ -73,18 +73,29 @@ impl Plan {
     /// Plans a run that exists; `overrides` go before the settings that were stored with it.
     pub fn of_run(run: &RunReader, overrides: &RunOptions) -> Result<Self, StoredError> {
         let manifest = run.manifest();
-        let text = run.scenario_text()?;
-        let path = PathBuf::from(&manifest.scenario.path);
-        let scenario = scenario::parse_stored(&path, &text).map_err(PlanError::from)?;
         let overrides = RunOptions::of_stored(&manifest.options).resumed_with(overrides);
-        let ceiling = Ceiling::of(&overrides)?;
+        let plan = Self::of_stored(run, overrides, || stored_suite(run))?;
+        plan.check_digest(manifest)?;
+        plan.check_attachments(run)?;
+        Ok(plan)
+    }
 
-        let suite = stored_suite(run)?;
+    /// Makes a plan of the scenario and the plugins that a run has stored, and of the list of tests that `suite` opens. Whether
+    /// it is the run's own is to be checked by its digest.
+    pub(super) fn of_stored(
+        run: &RunReader,
+        overrides: RunOptions,
+        suite: impl FnOnce() -> Result<Suite, StoredError>,
+    ) -> Result<Self, StoredError> {
+        let text = run.scenario_text()?;
+        let path = PathBuf::from(&run.manifest().scenario.path);
+        let scenario = scenario::parse_stored(&path, &text).map_err(PlanError::from)?;
+        let ceiling = Ceiling::of(&overrides)?;
+        let suite = suite()?;
         let providers = scenario.providers().iter();
         let providers = providers
             .map(|definition| stored_provider(run, definition, &ceiling))
             .collect::<Result<_, _>>()?;
-
         let parts = PlanParts {
             scenario,
             suite,
@@ -93,10 +104,7 @@ impl Plan {
             selection: Selection::default(),
             path,
         };
-        let plan = Self::of_parts(parts, &ceiling)?;
-        plan.check_digest(manifest)?;
-        plan.check_attachments(run)?;
-        Ok(plan)
+        Ok(Self::of_parts(parts, &ceiling)?)
     }
 
     fn check_digest(&self, manifest: &Manifest) -> Result<(), StoredError> {
@@ -140,7 +148,7 @@ fn stored_suite(run: &RunReader) -> Result<Suite, StoredError> {
 }
 
 /// Takes a provider's plugin from the content store; `None` for one without trials.
-pub(super) fn stored_provider(
+fn stored_provider(
     run: &RunReader,
     definition: &Provider,
     ceiling: &Ceiling,
@@ -190,7 +198,7 @@ fn verify(path: &Path, digest: Digest, what: &str) -> Result<(), StoredError> {
     })
 }
 
-fn missing(what: &str, path: &Path, source: io::Error) -> StoredError {
+pub(super) fn missing(what: &str, path: &Path, source: io::Error) -> StoredError {
     StoredError::Missing {
         what: what.into(),
         path: path.into(),

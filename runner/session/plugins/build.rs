@@ -39,7 +39,7 @@ pub(crate) fn find(
 ) -> Result<Vec<PathBuf>, Error> {
     // Before any tool runs, and not only when the plan is there: a guest may have left something in the source.
     let mut providers = scenario.providers().iter();
-    if providers.any(|provider| provider.plugin.is_dir()) {
+    if providers.any(|provider| Source::is_at(&provider.plugin)) {
         let checked = run::check_scenario(scenario, None, selection, Vec::new());
         checked.map_err(Error::usage)?;
     }
@@ -47,7 +47,7 @@ pub(crate) fn find(
     let mut files = Vec::new();
     for provider in scenario.providers() {
         let path = provider.plugin.as_path();
-        if !path.is_dir() || !selection.has_provider(&provider.id).map_err(Error::usage)? {
+        if !Source::is_at(path) || !selection.has_provider(&provider.id).map_err(Error::usage)? {
             files.push(path.into());
             continue;
         }

@@ -13,7 +13,7 @@ use crate::{
 
 /// Finds the file of a plugin, which may be named by the folder that it was built in. Nothing is built.
 pub(crate) fn plugin_file(path: &Path, observe: &mut dyn Observe) -> Result<PathBuf, Error> {
-    if !path.is_dir() {
+    if !Source::is_at(path) {
         return Ok(path.into());
     }
     let source = Source::open(path).map_err(|error| unusable(&error))?;

@@ -232,20 +232,10 @@ pub(in crate::record) fn parts(trial: &str) -> (&str, &str, u32) {
 
 impl<'a> LineCheck<'a> {
     fn of(check: &'a RowCheck<'_>) -> Self {
-        let RowCheck {
-            name,
-            verdict: CheckVerdict::Pass,
-            score: None,
-            message: None,
-            expected: None,
-            actual: None,
-            diff: None,
-            details: None,
-        } = check
-        else {
+        if *check != RowCheck::held(Cow::Borrowed(&check.name)) {
             return Self::Told(check.clone());
-        };
-        Self::Held(Cow::Borrowed(name))
+        }
+        Self::Held(Cow::Borrowed(&check.name))
     }
 
     fn into_check(self) -> RowCheck<'a> {
