@@ -10,7 +10,7 @@ use std::{
 
 use quick_xml::{
     Writer,
-    escape::minimal_escape,
+    escape::partial_escape,
     events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event},
 };
 
@@ -148,7 +148,7 @@ fn element_with(
     let end = start.to_end().into_owned();
     xml.write_event(Event::Start(start.borrow()))?;
     let text = plain(text);
-    xml.write_event(Event::Text(BytesText::from_escaped(minimal_escape(
+    xml.write_event(Event::Text(BytesText::from_escaped(partial_escape(
         text.as_str(),
     ))))?;
     xml.write_event(Event::End(end))
@@ -187,8 +187,9 @@ fn details(trial: &ReportTrial) -> String {
     lines.join("\n")
 }
 
+/// Seconds as the schema has them: with no more than three digits after the point.
 fn seconds(millis: f64) -> String {
-    format!("{:.6}", millis / 1e3)
+    format!("{:.3}", millis / 1e3)
 }
 
 /// A text without the characters that XML cannot have at all.

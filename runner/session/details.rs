@@ -4,11 +4,14 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, BufWriter, Write as _},
+    io::{self, BufWriter, Read as _, Write as _},
     os::unix::fs::FileExt as _,
 };
 
-use crate::view::{ReportTrial, TrialDetails};
+use crate::{
+    record::RunReader,
+    view::{ReportTrial, TrialDetails},
+};
 
 /// Bytes of a text that stays with its trial.
 const MAX_KEPT: usize = 256;
@@ -27,12 +30,15 @@ pub(super) struct DetailSpool {
 struct SpooledDetail {
     at: u64,
     bytes: usize,
+    /// Which attempt they are of.
+    attempt: u32,
 }
 
 /// Details that can be read back.
 struct Details {
     file: File,
     places: HashMap<u64, SpooledDetail>,
+    reader: RunReader,
 }
 
 impl DetailSpool {
@@ -46,9 +52,9 @@ impl DetailSpool {
         })
     }
 
-    /// Takes the details of a trial, if it has so many of them; what was taken of the same trial before counts no more. After
-    /// a failure nothing more is taken, and `finish` reports it.
-    pub(super) fn take(&mut self, trial: &mut ReportTrial) {
+    /// Takes the details of a trial from this attempt, if it has so many of them; what was taken of the same trial before
+    /// counts no more. After a failure nothing more is taken, and `finish` reports it.
+    pub(super) fn take(&mut self, trial: &mut ReportTrial, attempt: u32) {
         self.places.remove(&trial.ordinal);
         let is_long = |text: &str| text.len() > MAX_KEPT;
         let is_short = trial.evidence.is_none()
@@ -73,6 +79,7 @@ impl DetailSpool {
         let place = SpooledDetail {
             at: self.end,
             bytes: self.line.len(),
+            attempt,
         };
         self.end += place.bytes as u64;
         self.places.insert(trial.ordinal, place);
@@ -85,15 +92,18 @@ impl DetailSpool {
         }
     }
 
-    /// What was taken, to be read.
-    pub(super) fn finish(self) -> io::Result<Box<dyn TrialDetails>> {
+    /// What was taken of the run that `reader` reads, to be read.
+    pub(super) fn finish(self, reader: &RunReader) -> io::Result<Box<dyn TrialDetails>> {
         if let Some(error) = self.failure {
             return Err(error);
         }
         let file = self.file.into_inner();
         let file = file.map_err(io::IntoInnerError::into_error)?;
-        let places = self.places;
-        Ok(Box::new(Details { file, places }))
+        Ok(Box::new(Details {
+            file,
+            places: self.places,
+            reader: reader.clone(),
+        }))
     }
 }
 
@@ -105,5 +115,15 @@ impl TrialDetails for Details {
         let mut line = vec![0; place.bytes];
         self.file.read_exact_at(&mut line, place.at)?;
         Ok(Some(serde_json::from_slice(&line)?))
+    }
+
+    fn file(&self, ordinal: u64, name: &str, bytes: u64) -> Option<Vec<u8>> {
+        let attempt = self.places.get(&ordinal)?.attempt;
+        let file = self.reader.artifact(ordinal, attempt, name).ok()?;
+        let mut content = Vec::new();
+        // One that has grown since is not what the provider left.
+        let most = bytes.saturating_add(1);
+        file.take(most).read_to_end(&mut content).ok()?;
+        (content.len() as u64 == bytes).then_some(content)
     }
 }

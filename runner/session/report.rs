@@ -53,11 +53,11 @@ fn make(
     let mut spool = DetailSpool::new().map_err(spooled)?;
     let take = |row: &Row<'static>| {
         let mut trial = settled_trial(reader, names.as_mut(), row);
-        spool.take(&mut trial);
+        spool.take(&mut trial, row.attempt);
         trial
     };
     let (results, settled) = reader.settled(take, damaged)?;
-    let details = spool.finish().map_err(spooled)?;
+    let details = spool.finish(reader).map_err(spooled)?;
     let history = results.history;
     let (run, _) = look.entry(&history)?;
 

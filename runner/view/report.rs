@@ -36,6 +36,10 @@ pub trait TrialDetails {
     ///
     /// Fails if they cannot be read.
     fn of(&self, ordinal: u64) -> io::Result<Option<ReportTrial>>;
+
+    /// The content of a file of so many bytes that the attempt left which settled this trial; `None` where there is no such
+    /// file any more.
+    fn file(&self, ordinal: u64, name: &str, bytes: u64) -> Option<Vec<u8>>;
 }
 
 /// The first line of `runner report --jsonl`.

@@ -6,6 +6,7 @@ use std::{
     vec,
 };
 
+use fs_err::File;
 use serde_json::Value;
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     tail::RowTail,
 };
 use crate::{
-    model::{Digest, RunStatus},
+    model::{Digest, RunStatus, is_file_name},
     record::{
         disk::{
             layout::{ContentPaths, RunDir},
@@ -151,6 +152,19 @@ impl RunReader {
     /// Where the files of an attempt are.
     pub fn attempt_folder(&self, row: &Row<'_>) -> PathBuf {
         self.dir.artifacts(row.ordinal, row.attempt)
+    }
+
+    /// A file that an attempt left.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be opened, or its name leads somewhere else.
+    pub fn artifact(&self, ordinal: u64, attempt: u32, name: &str) -> io::Result<File> {
+        let path = self.dir.artifacts(ordinal, attempt).join(name);
+        if !is_file_name(name) || fs_err::symlink_metadata(&path)?.is_symlink() {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        }
+        regular::open(&path)
     }
 
     /// An output that is in a file of its own.

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::told::TOLD;
 use crate::{
     model::{count, plural},
-    report::html::page,
+    report::html::{page, wide},
     view::{CaseClass, ComparedCase, ComparedMeasure, ComparedProvider, ComparedRun, Comparison},
 };
 
@@ -56,15 +56,16 @@ fn sides(comparison: &Comparison) -> Markup {
             }
         }
     };
-    html! {
-        div class="wide" { table {
+    let table = html! {
+        table {
             thead { tr {
-                @for name in ["", "run", "providers", "status", "began"] { th scope="col" { (name) } }
+                @for name in ["side", "run", "providers", "status", "began"] { th scope="col" { (name) } }
                 @for name in ["passed", "not passed", "trials"] { th scope="col" class="n" { (name) } }
             } }
             tbody { (line("base", &comparison.base)) (line("new", &comparison.new)) }
-        } }
-    }
+        }
+    };
+    wide("The runs", &table)
 }
 
 fn measures(providers: &[ComparedProvider]) -> Markup {
@@ -76,20 +77,26 @@ fn measures(providers: &[ComparedProvider]) -> Markup {
             }
             p { (provider.counts.words()) }
             @if !provider.measures.is_empty() {
-                div class="wide" { table {
-                    thead { tr {
-                        th scope="col" { "measure" }
-                        @for name in ["base", "new", "change", "95 %", "p", "tests"] { th scope="col" class="n" { (name) } }
-                        th scope="col" { "interval around no change" }
-                    } }
-                    tbody { @for measure in &provider.measures { (measure_line(measure)) } }
-                } }
+                (wide(&format!("Measures of {}", provider.provider), &measure_lines(&provider.measures)))
             }
         }
         p class="soft" {
             "Repeats of a test are averaged first. Intervals are by a paired bootstrap. p is the chance of such a "
             "difference if there were none, for passes by the exact test of McNemar, corrected for all measures here by "
             "Holm’s method."
+        }
+    }
+}
+
+fn measure_lines(measures: &[ComparedMeasure]) -> Markup {
+    html! {
+        table {
+            thead { tr {
+                th scope="col" { "measure" }
+                @for name in ["base", "new", "change", "95 %", "p", "tests"] { th scope="col" class="n" { (name) } }
+                th scope="col" { "interval around no change" }
+            } }
+            tbody { @for measure in measures { (measure_line(measure)) } }
         }
     }
 }
@@ -141,15 +148,18 @@ fn cases(comparison: &Comparison, class: CaseClass) -> Markup {
     let all = comparison.counts.of(class);
     let title = format!("{} {}", plural(all, "test"), class.words());
     let is_open = class == CaseClass::Regressed && all <= MAX_OPEN as u64;
+    let table = html! {
+        table {
+            thead { tr { @for name in ["test", "provider", "base → new", "why"] { th scope="col" { (name) } } } }
+            tbody { @for case in comparison.of_class(class).take(MAX_CASES) { (case_line(case)) } }
+        }
+    };
     html! {
         @if all > 0 {
             h2 { (title) }
             details open[is_open] {
                 summary { "Which" }
-                div class="wide" { table {
-                    thead { tr { @for name in ["test", "provider", "base → new", "why"] { th scope="col" { (name) } } } }
-                    tbody { @for case in comparison.of_class(class).take(MAX_CASES) { (case_line(case)) } }
-                } }
+                (wide(&title, &table))
                 @if all > MAX_CASES as u64 { p { "… and " (count(all - MAX_CASES as u64)) " more; the JSON has all." } }
             }
         }
@@ -169,15 +179,18 @@ fn case_line(case: &ComparedCase) -> Markup {
 
 fn differences(comparison: &Comparison) -> Markup {
     let text = |part: &Option<String>| part.clone().unwrap_or_else(|| "–".to_owned());
+    let table = html! {
+        table {
+            thead { tr { @for name in ["what", "base", "new"] { th scope="col" { (name) } } } }
+            tbody { @for part in &comparison.differences {
+                tr { th scope="row" { (part.what) } td class="test" { (text(&part.base)) } td class="test" { (text(&part.new)) } }
+            } }
+        }
+    };
     html! {
         @if !comparison.differences.is_empty() {
             h2 { "What else is different" }
-            div class="wide" { table {
-                thead { tr { @for name in ["", "base", "new"] { th scope="col" { (name) } } } }
-                tbody { @for part in &comparison.differences {
-                    tr { th scope="row" { (part.what) } td class="test" { (text(&part.base)) } td class="test" { (text(&part.new)) } }
-                } }
-            } }
+            (wide("What else is different", &table))
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The table of tests and providers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, PreEscaped, html};
 use serde::Serialize;
 
+use super::{failures::told, parts::wide};
 use crate::{
-    model::escape_json,
+    model::{escape_json, plural},
     report::words::outcome_word,
     view::{ReportTrial, RunReport},
 };
@@ -14,10 +15,10 @@ use crate::{
 /// Tests that are in the page as a table; those beyond are data that the script pages through.
 const MAX_LINES: usize = 2_000;
 /// What a cell says where nothing was planned.
-const NOTHING: MatrixCell = (String::new(), String::new());
+const NOTHING: MatrixCell = (String::new(), String::new(), None);
 
-/// The classes of a cell, and its text.
-type MatrixCell = (String, String);
+/// The classes of a cell, its text, and the place in the plan of the trial that it leads to.
+type MatrixCell = (String, String, Option<u64>);
 
 /// A test with its tags and a cell for each provider.
 #[derive(Serialize)]
@@ -30,8 +31,22 @@ pub(super) fn matrix(report: &RunReport) -> Markup {
             providers.push(&trial.provider);
         }
     }
-    let lines = lines(report, &providers);
+    let told = told(report);
+    let lines = lines(report, &providers, &told);
     let (table, rest) = lines.split_at(lines.len().min(MAX_LINES));
+    let table = html! {
+        table id="tests" {
+            thead { tr { th scope="col" { "test" } @for provider in &providers { th scope="col" { (provider) } } } }
+            tbody { @for Line(test, tags, cells) in table {
+                tr data-tags=(tags) {
+                    td class="test" { (test) }
+                    @for (words, text, trial) in cells { td class=(words) {
+                        @if let Some(trial) = trial { a href=(format!("#trial-{trial}")) { (text) } } @else { (text) }
+                    } }
+                }
+            } }
+        }
+    };
     html! {
         h2 { "Tests" }
         div class="filters" hidden {
@@ -41,15 +56,7 @@ pub(super) fn matrix(report: &RunReport) -> Markup {
             }
             span id="shown" class="soft" role="status" {}
         }
-        div class="wide" { table id="tests" {
-            thead { tr { th scope="col" { "test" } @for provider in &providers { th scope="col" { (provider) } } } }
-            tbody { @for Line(test, tags, cells) in table {
-                tr data-tags=(tags) {
-                    td class="test" { (test) }
-                    @for (words, text) in cells { td class=(words) { (text) } }
-                }
-            } }
-        } }
+        (wide("Tests", &table))
         button id="more" type="button" hidden { "Show more" }
         @if !rest.is_empty() {
             noscript { p { (rest.len()) " more tests are not in this table; the CSV report has all." } }
@@ -58,7 +65,7 @@ pub(super) fn matrix(report: &RunReport) -> Markup {
     }
 }
 
-fn lines<'a>(report: &'a RunReport, providers: &[&str]) -> Vec<Line<'a>> {
+fn lines<'a>(report: &'a RunReport, providers: &[&str], told: &BTreeSet<u64>) -> Vec<Line<'a>> {
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     let mut tests: Vec<(&'a ReportTrial, BTreeMap<&str, Vec<&'a ReportTrial>>)> = Vec::new();
     for trial in &report.trials {
@@ -77,7 +84,7 @@ fn lines<'a>(report: &'a RunReport, providers: &[&str]) -> Vec<Line<'a>> {
         let cells = providers
             .iter()
             .map(|provider| match trials.remove(provider) {
-                Some(trials) => cell(&trials),
+                Some(trials) => cell(&trials, told),
                 None => NOTHING,
             });
         Line(&first.test, first.tags.join(" "), cells.collect())
@@ -86,12 +93,16 @@ fn lines<'a>(report: &'a RunReport, providers: &[&str]) -> Vec<Line<'a>> {
 }
 
 /// One trial by its word; several by how many of them passed.
-fn cell(trials: &[&ReportTrial]) -> MatrixCell {
+fn cell(trials: &[&ReportTrial], told: &BTreeSet<u64>) -> MatrixCell {
     let mut words: Vec<&str> = trials.iter().map(|trial| outcome_word(trial)).collect();
     let passed = words.iter().filter(|word| **word == "passed").count();
+    let are_alike = words.windows(2).all(|pair| pair[0] == pair[1]);
     let text = match words[..] {
         _ if words.iter().all(|word| *word == "none") => "not run".to_owned(),
         [word] => word.to_owned(),
+        ["error", ..] if are_alike => plural(words.len() as u64, "error"),
+        ["timeout", ..] if are_alike => plural(words.len() as u64, "timeout"),
+        [word, ..] if are_alike => format!("{} {word}", words.len()),
         _ => format!("{passed} of {} passed", words.len()),
     };
     let is_flaky = trials.iter().any(|trial| trial.is_flaky);
@@ -105,7 +116,9 @@ fn cell(trials: &[&ReportTrial]) -> MatrixCell {
     } else {
         text
     };
-    (words.join(" "), text)
+    let mut ordinals = trials.iter().map(|trial| trial.ordinal);
+    let trial = ordinals.find(|ordinal| told.contains(ordinal));
+    (words.join(" "), text, trial)
 }
 
 /// JSON in which nothing can end the element around it.

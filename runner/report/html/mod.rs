@@ -6,6 +6,7 @@
 mod failures;
 mod matrix;
 mod origin;
+mod parts;
 mod statistics;
 
 use std::{
@@ -20,9 +21,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::words::{duration_or_dash, millis, outcome_words, percent};
 use crate::{
-    model::{count, plural, visible},
+    model::{count, number, plural, visible},
     view::{ProviderResult, RunReport},
 };
+
+use parts::measured;
+pub(super) use parts::wide;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -76,11 +80,11 @@ pub(super) fn shown(page: Markup) -> String {
     }
 }
 
-/// What the page may load and run: its own style and script, by what they are.
+/// What the page may load and run: its own style and script, by what they are, and pictures that stand in it.
 fn policy() -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
         hash(STYLE),
         hash(SCRIPT)
     )
@@ -121,9 +125,8 @@ fn providers(report: &RunReport) -> Markup {
         .providers
         .iter()
         .any(|of| !of.metrics.is_empty());
-    html! {
-        h2 { "Providers" }
-        div class="wide" { table {
+    let table = html! {
+        table {
             thead { tr {
                 th scope="col" { "provider" }
                 @for name in ["passed", "failed", "errors", "timeouts", "skipped", "flaky", "pass rate (95 %)", "p50", "p95", "max"] {
@@ -135,7 +138,11 @@ fn providers(report: &RunReport) -> Markup {
             tbody { @for provider in &report.head.providers {
                 (line(provider, took.get(&*provider.summary.provider).map_or(&[], |took| &took[..]), has_metrics))
             } }
-        } }
+        }
+    };
+    html! {
+        h2 { "Providers" }
+        (wide("Providers", &table))
     }
 }
 
@@ -155,7 +162,7 @@ fn line(provider: &ProviderResult, took: &[f64], has_metrics: bool) -> Markup {
             td class="n" { (duration_or_dash(Some(summary.max))) }
             td { (histogram(took)) }
             @if has_metrics { td { @for metric in &provider.metrics {
-                (metric.name) " " (metric.sum) @if let Some(unit) = &metric.unit { " " (unit) } br;
+                (metric.name) " " (measured(&number(metric.sum), metric.unit.as_deref())) br;
             } } }
         }
     }

@@ -1,11 +1,35 @@
 //! How the run came about: its sessions, versions, digests and what its providers may do.
 
 use maud::{Markup, html};
+use serde_json::Value;
 
-use crate::{model::plural, view::RunReport};
+use super::parts::wide;
+use crate::{
+    model::{count, plural},
+    view::RunReport,
+};
 
 pub(super) fn origin(report: &RunReport) -> Markup {
     let manifest = &report.head.manifest;
+    let sessions = html! {
+        table {
+            thead { tr { @for name in ["session", "began", "ended", "by", "why it ended"] { th scope="col" { (name) } } } }
+            tbody { @for session in &manifest.sessions { tr {
+                td { (session.n) }
+                td { (session.opened_at) }
+                td { @if let Some(at) = session.closed_at { (at) } @else { "it goes on" } }
+                td { (session.opened_by) }
+                td {
+                    @match session.reason {
+                        Some(reason) => (reason),
+                        None if session.closed_at.is_some() => "every trial was done",
+                        None => "–",
+                    }
+                    @if let Some(error) = &session.error { ": " (error) }
+                }
+            } } }
+        }
+    };
     html! {
         h2 { "How it ran" }
         dl {
@@ -14,34 +38,32 @@ pub(super) fn origin(report: &RunReport) -> Markup {
             dt { "runner" } dd { (manifest.runner_version) }
         }
         h3 { "Sessions" }
-        div class="wide" { table {
-            thead { tr { @for name in ["session", "began", "ended", "by", "why it ended"] { th scope="col" { (name) } } } }
-            tbody { @for session in &manifest.sessions { tr {
-                td { (session.n) }
-                td { (session.opened_at) }
-                td { @if let Some(at) = session.closed_at { (at) } @else { "it goes on" } }
-                td { (session.opened_by) }
-                td {
-                    @if let Some(reason) = session.reason { (reason) }
-                    @if let Some(error) = &session.error { ": " (error) }
-                }
-            } } }
-        } }
+        (wide("Sessions", &sessions))
         @for provider in &manifest.providers {
             h3 { (provider.name) }
             dl {
                 dt { "plugin" } dd { (provider.kind) " " span class="soft" { (provider.plugin_sha256) } }
-                dt { "limits" } dd { (as_json(&provider.limits)) }
-                dt { "grants" } dd { (as_json(&provider.grants)) }
+                dt { "limits" } dd { (in_words(&provider.limits)) }
+                dt { "grants" } dd { (in_words(&provider.grants)) }
             }
         }
     }
 }
 
-/// A part of the manifest as it is written there, without what surrounds it.
-fn as_json(part: &impl serde::Serialize) -> String {
+/// A part of the manifest, key by key.
+fn in_words(part: &impl serde::Serialize) -> String {
     match serde_json::to_value(part) {
-        Ok(serde_json::Value::Object(keys)) if keys.is_empty() => "none".to_owned(),
+        Ok(Value::Object(keys)) if keys.is_empty() => "none".to_owned(),
+        Ok(Value::Object(keys)) => {
+            let words = keys.iter().map(|(key, value)| match value {
+                Value::Number(number) => match number.as_u64() {
+                    Some(number) => format!("{key} {}", count(number)),
+                    None => format!("{key} {number}"),
+                },
+                other => format!("{key} {other}"),
+            });
+            words.collect::<Vec<_>>().join(" · ")
+        }
         Ok(value) => value.to_string(),
         Err(error) => error.to_string(),
     }

@@ -16,10 +16,17 @@ function row([test, tags, cells]) {
   name.className = "test";
   name.textContent = test;
   line.dataset.tags = tags;
-  for (const [words, text] of cells) {
+  for (const [words, text, trial] of cells) {
     const cell = line.insertCell();
     cell.className = words;
-    cell.textContent = text;
+    if (trial === null) {
+      cell.textContent = text;
+    } else {
+      const link = document.createElement("a");
+      link.href = "#trial-" + trial;
+      link.textContent = text;
+      cell.append(link);
+    }
   }
   return line;
 }

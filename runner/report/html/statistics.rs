@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::parts::{measured, wide};
 use crate::{
     model::{count, number, plural},
     report::words::percent,
@@ -22,19 +23,25 @@ pub(super) fn statistics(report: &RunReport) -> Markup {
     };
     let groups: Vec<_> = all.iter().filter(is_new).collect();
     let has_attempts = groups.iter().any(|group| !group.attempts.is_empty());
+    let has_means = groups
+        .iter()
+        .any(|group| group.score.is_some() || !group.metrics.is_empty());
+    let table = html! {
+        table {
+            thead { tr {
+                th scope="col" { "provider" }
+                th scope="col" { "tag" }
+                @for name in ["tests", "trials", "pass rate (95 %)"] { th scope="col" class="n" { (name) } }
+                @if has_attempts { th scope="col" { "of several attempts, one passes · all pass" } }
+                @if has_means { th scope="col" { "means ± standard error" } }
+            } }
+            tbody { @for group in groups.iter().take(MAX_GROUPS) { (line(group, has_attempts, has_means)) } }
+        }
+    };
     html! {
         @if !groups.is_empty() {
             h2 { "What to expect" }
-            div class="wide" { table {
-                thead { tr {
-                    th scope="col" { "provider" }
-                    th scope="col" { "tag" }
-                    @for name in ["tests", "trials", "pass rate (95 %)"] { th scope="col" class="n" { (name) } }
-                    @if has_attempts { th scope="col" { "of several attempts, one passes · all pass" } }
-                    th scope="col" { "means ± standard error" }
-                } }
-                tbody { @for group in groups.iter().take(MAX_GROUPS) { (line(group, has_attempts)) } }
-            } }
+            (wide("What to expect", &table))
             @if groups.len() > MAX_GROUPS { p { "… and " (groups.len() - MAX_GROUPS) " more; the JSONL report has more." } }
             p class="soft" {
                 "Chances of several attempts are pass@k and pass^k, estimated without bias. Standard errors take the "
@@ -44,7 +51,7 @@ pub(super) fn statistics(report: &RunReport) -> Markup {
     }
 }
 
-fn line(group: &GroupStatistics, has_attempts: bool) -> Markup {
+fn line(group: &GroupStatistics, has_attempts: bool, has_means: bool) -> Markup {
     html! {
         tr {
             th scope="row" { (group.provider) }
@@ -55,12 +62,12 @@ fn line(group: &GroupStatistics, has_attempts: bool) -> Markup {
             @if has_attempts { td { @for several in &group.attempts {
                 (plural(several.k, "attempt")) ": " (hundred(several.any)) " · " (hundred(several.all)) br;
             } } }
-            td {
+            @if has_means { td {
                 @if let Some(score) = &group.score { "score " (spread(score)) br; }
                 @for metric in &group.metrics {
-                    (metric.name) " " (spread(&metric.spread)) @if let Some(unit) = &metric.unit { " " (unit) } br;
+                    (metric.name) " " (measured(&spread(&metric.spread), metric.unit.as_deref())) br;
                 }
-            }
+            } }
         }
     }
 }

@@ -99,6 +99,10 @@ impl Guest for Hostile {
                 let name = input["name"].as_str().expect("`name` is a string");
                 Ok(reply(&json!([append(name, b"one "), append(name, b"two")])))
             }
+            "picture" => {
+                let left = artifacts::append(text(&input, "name"), "image/png", DOT);
+                Ok(reply(&json!(left.is_ok())))
+            }
             "log" => {
                 log::log(
                     log::Level::Warn,
@@ -207,6 +211,9 @@ impl Guest for Hostile {
 }
 
 export!(Hostile);
+
+/// A picture of one grey pixel.
+const DOT: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU\x00\x00\x00\x0aIDATx\xdach\x00\x00\x00\x82\x00\x81\xdaE\x08;\x00\x00\x00\x00IEND\xaeB`\x82";
 
 fn reply(output: &Value) -> Reply {
     Reply {
