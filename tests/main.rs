@@ -14,6 +14,7 @@ mod compare;
 mod embedded;
 mod engine;
 mod faults;
+mod goldens;
 mod history;
 mod plugins;
 mod record;
