@@ -73,6 +73,29 @@ pub struct Check {
     pub details: Option<Value>,
 }
 
+/// What a grader said of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grade {
+    /// The grader's name.
+    pub grader: String,
+    /// Whether it let the attempt pass; `None` if it came to no verdict.
+    pub verdict: Option<CheckVerdict>,
+    /// Its score, if it gave one.
+    pub score: Option<f64>,
+    /// Why, in its words.
+    pub explanation: Option<String>,
+    /// What it measured, such as what it cost.
+    pub metrics: Vec<Metric>,
+    /// What it used.
+    pub usage: Usage,
+    /// How often it was asked.
+    pub attempts: u32,
+    /// How long it took, all attempts together.
+    pub duration: Duration,
+    /// Why it gave none.
+    pub error: Option<AttemptError>,
+}
+
 /// Whether a check held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckVerdict {

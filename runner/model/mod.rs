@@ -31,7 +31,7 @@ mod words;
 
 pub use actor::Actor;
 pub use attempt::{
-    Artifact, Attempt, AttemptError, Check, CheckVerdict, Content, LogRecord, Metric, Usage,
+    Artifact, Attempt, AttemptError, Check, CheckVerdict, Content, Grade, LogRecord, Metric, Usage,
 };
 pub use bound_secret::BoundSecret;
 pub use bounded_text::BoundedText;

@@ -17,17 +17,20 @@ pub enum Outcome {
     Skipped,
     /// The run was stopped meanwhile. Never final.
     Stopped,
+    /// It was executed, and a grader has still to speak. Never final.
+    Ungraded,
 }
 
 impl Outcome {
     /// Every outcome, in the order in which tables show them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Passed,
         Self::Failed,
         Self::Error,
         Self::Timeout,
         Self::Skipped,
         Self::Stopped,
+        Self::Ungraded,
     ];
 
     /// The word for it in rows, tables and messages.
@@ -39,6 +42,7 @@ impl Outcome {
             Self::Timeout => "timeout",
             Self::Skipped => "skipped",
             Self::Stopped => "stopped",
+            Self::Ungraded => "ungraded",
         }
     }
 
@@ -53,7 +57,7 @@ impl Outcome {
     pub fn is_bad(self) -> bool {
         match self {
             Self::Failed | Self::Error | Self::Timeout => true,
-            Self::Passed | Self::Skipped | Self::Stopped => false,
+            Self::Passed | Self::Skipped | Self::Stopped | Self::Ungraded => false,
         }
     }
 }

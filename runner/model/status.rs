@@ -251,10 +251,22 @@ impl Counts {
             Outcome::Timeout => &mut self.timeout,
             Outcome::Skipped => &mut self.skipped,
             // Never final.
-            Outcome::Stopped => return,
+            Outcome::Stopped | Outcome::Ungraded => return,
         };
         *count += 1;
         self.flaky += u64::from(is_flaky);
+    }
+
+    /// Takes back what was counted of a trial that means something else now.
+    pub fn remove(&mut self, outcome: Outcome, is_flaky: bool) {
+        let mut counted = Self::default();
+        counted.add(outcome, is_flaky);
+        self.passed -= counted.passed;
+        self.failed -= counted.failed;
+        self.error -= counted.error;
+        self.timeout -= counted.timeout;
+        self.skipped -= counted.skipped;
+        self.flaky -= counted.flaky;
     }
 
     /// Trials that have a final row.

@@ -57,6 +57,7 @@ pub(super) fn outcome(outcome: Outcome) -> String {
         Outcome::Timeout => "⧖ timeout".red().to_string(),
         Outcome::Skipped => "- skipped".dimmed().to_string(),
         Outcome::Stopped => "⊘ stopped".yellow().to_string(),
+        Outcome::Ungraded => "… ungraded".yellow().to_string(),
     }
 }
 

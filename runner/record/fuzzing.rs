@@ -10,7 +10,7 @@ use crate::record::{
         manifest::Manifest,
         row::Row,
     },
-    reading::lines::{LineEnd, read_line},
+    reading::read_line::{LineEnd, read_line},
 };
 
 /// Lines with a checksum that is made to be right: what is read of a row is written and read again as the same.

@@ -28,6 +28,7 @@ pub use format::counts::ManifestCounts;
 pub use format::entry::Entry;
 pub use format::glance::RowGlance;
 pub use format::inflight::{InFlight, Underway};
+pub use format::judgement::{JudgementEntry, JudgementKind, JudgementLine};
 pub use format::last_words::LastWords;
 pub use format::limits::ManifestLimits;
 pub use format::live_line::LiveText;
@@ -39,12 +40,10 @@ pub use format::manifest::{
 };
 pub use format::mark::{AttemptKey, Mark};
 pub use format::rerun::{Rerun, is_meant};
-pub use format::row::{
-    Row, RowArtifact, RowCheck, RowDenied, RowError, RowLogs, RowMetric, RowOutput, RowUsage,
-    StoredOutput,
-};
+pub use format::row::{Row, RowArtifact, RowCheck, RowDenied, RowLogs, RowOutput, StoredOutput};
 pub use format::row_digest::{LineFingerprint, RowDigest};
 pub use format::row_line::{LineCheck, LineUsage, RowLine};
+pub use format::row_parts::{RowError, RowGrade, RowJudged, RowMetric, RowUsage};
 pub use format::sandbox::{ManifestBoundSecret, ManifestFolder, ManifestGrants};
 pub use format::schema::{benchmark_schema, log_line_schema, row_schema};
 pub use reading::conclusion::Conclusion;

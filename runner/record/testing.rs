@@ -10,9 +10,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    Blob, BlobSource, Claim, ClaimError, End, Entry, Finished, Manifest, NewRun, NewRunProvider,
-    NewRunScenario, NextSession, Opening, Recorder, Rerun, RunEntry, RunFilter, RunReader, State,
-    Store, Written,
+    Blob, BlobSource, Claim, ClaimError, End, Entry, Finished, JudgementEntry, Manifest, Mark,
+    NewRun, NewRunProvider, NewRunScenario, NextSession, Opening, Recorder, Rerun, RunEntry,
+    RunFilter, RunReader, State, Store, Written,
 };
 use crate::model::{
     Actor, Attempt, Check, CheckVerdict, Counts, Digest, Fingerprint, Grants, Limits, Outcome,
@@ -69,7 +69,7 @@ pub(crate) fn new_run(planned: u64) -> NewRun {
     }
 }
 
-/// An entry that is final unless it is stopped.
+/// An entry that is final unless it is stopped, or has yet to be graded.
 pub(super) fn entry(ordinal: u64, number: u32, outcome: Outcome) -> Entry {
     Entry {
         attempt: Attempt {
@@ -112,12 +112,31 @@ pub(super) fn entry(ordinal: u64, number: u32, outcome: Outcome) -> Entry {
             stderr: String::new(),
             stdout: String::new(),
         },
-        is_final: outcome != Outcome::Stopped,
+        is_final: !matches!(outcome, Outcome::Stopped | Outcome::Ungraded),
         is_flaky: false,
         fingerprint: Fingerprint {
             execution: Digest::of(b"fingerprint"),
             judgement: Digest::of(b"judgement"),
         },
+    }
+}
+
+/// A judgement of an attempt, whose own line has the number `of`.
+pub(crate) fn judgement(of: u64, mark: Mark) -> JudgementEntry {
+    JudgementEntry {
+        mark,
+        of,
+        before: None,
+        score: None,
+        checks: entry(mark.key.ordinal, mark.key.number, mark.outcome)
+            .attempt
+            .checks,
+        own_checks: 0,
+        exit_code: None,
+        grades: Vec::new(),
+        error: None,
+        fingerprint: Digest::of(b"another judgement"),
+        scenario: Digest::of(b"another scenario"),
     }
 }
 
@@ -202,6 +221,7 @@ pub(super) fn resume_at(claim: Claim, rerun: Option<Rerun>, now: Timestamp) -> (
         is_forced: false,
         options: json!({ "concurrency": 3 }),
         replanned: None,
+        is_judged_apart: false,
     };
     (claim.open(opening, ignore).unwrap(), history.state)
 }

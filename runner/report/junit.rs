@@ -59,7 +59,12 @@ fn suite(
         ),
         (
             "skipped",
-            count(&|it| matches!(it, None | Some(Outcome::Skipped | Outcome::Stopped))),
+            count(&|it| {
+                matches!(
+                    it,
+                    None | Some(Outcome::Skipped | Outcome::Stopped | Outcome::Ungraded)
+                )
+            }),
         ),
         ("time", seconds(took)),
         (
@@ -106,6 +111,7 @@ fn case(xml: &mut Writer<&mut dyn Write>, scenario: &str, trial: &ReportTrial) -
         }
         Some(Outcome::Timeout) => problem(xml, "error", "timeout", &message, &details(trial))?,
         Some(Outcome::Skipped) => problem(xml, "skipped", "", &message, "")?,
+        Some(Outcome::Ungraded) => problem(xml, "skipped", "", "not graded", "")?,
         None | Some(Outcome::Stopped) => problem(xml, "skipped", "", "not run to its end", "")?,
     }
     if let Some(evidence) = &trial.evidence {

@@ -91,6 +91,7 @@ pub(super) fn go_on(
         counts: history.state.counts(),
         options: plan.overrides().to_stored(),
         replanned: is_new.then(|| plan.new_run((host.now)())),
+        is_judged_apart: false,
     };
     let live = Live::begin(&plan, store, host, observe, |acks| {
         claim.open(opening, acks)

@@ -41,7 +41,7 @@ fn pass(trial: &ReportTrial) -> Option<bool> {
     match trial.outcome? {
         Outcome::Passed => Some(true),
         Outcome::Failed | Outcome::Error | Outcome::Timeout => Some(false),
-        Outcome::Skipped | Outcome::Stopped => None,
+        Outcome::Skipped | Outcome::Stopped | Outcome::Ungraded => None,
     }
 }
 

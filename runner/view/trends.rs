@@ -115,7 +115,7 @@ impl TrendOutcome {
             Outcome::Failed => Self::Failed,
             Outcome::Error => Self::Error,
             Outcome::Timeout => Self::Timeout,
-            Outcome::Skipped | Outcome::Stopped => Self::Skipped,
+            Outcome::Skipped | Outcome::Stopped | Outcome::Ungraded => Self::Skipped,
         }
     }
 

@@ -65,12 +65,12 @@ fn a_manifest_of_a_newer_runner_is_read_and_never_written() {
     let runner = incomplete();
     let run = runner.only_run();
     run.change_manifest(|manifest| {
-        manifest["format"] = 2.into();
+        manifest["format"] = 3.into();
         manifest["novelty"] = json!({ "of": "tomorrow" });
     });
     assert_eq!(runner.list(&[])[0]["status"], "incomplete");
     runner.run(&["show", "latest"]).expect(0);
-    let says = ["benchmark.json", "format 2", "format 1"];
+    let says = ["benchmark.json", "format 3", "format 2"];
     assert_never_written(&runner, &says);
     runner.run(&["pin", "latest"]).expect(2).says(&says);
 
@@ -87,19 +87,19 @@ fn a_manifest_of_a_newer_runner_is_read_and_never_written() {
     // What this version cannot make sense of is told from damage.
     run.change_manifest(|manifest| manifest["status"] = "hibernating".into());
     runner.run(&["show", "latest"]).expect(2).says(&says);
-    runner.run(&["list"]).expect(0).says(&["format 2"]);
+    runner.run(&["list"]).expect(0).says(&["format 3"]);
 }
 
 #[test]
 fn rows_of_a_newer_runner_are_read_and_nothing_is_written_behind_them() {
     let runner = incomplete();
     let run = runner.only_run();
-    let newer = |row: String| row.replacen("{\"v\":2", "{\"v\":3,\"novelty\":true", 1);
+    let newer = |row: String| row.replacen("{\"v\":2", "{\"v\":4,\"novelty\":true", 1);
     rewrite_last_row(&run, newer);
     let shown = runner.run(&["show", "latest", "--json"]).expect(0).stdout;
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["rows"].as_array().unwrap().len(), 2);
-    let says = ["index.jsonl", "format 3", "format 2"];
+    let says = ["index.jsonl", "format 4", "format 3"];
     assert_never_written(&runner, &says);
 
     // One that cannot be read any more is not torn, and stays where it is.

@@ -297,6 +297,7 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
                 is_forced: false,
                 options: serde_json::json!({}),
                 replanned: None,
+                is_judged_apart: false,
             };
             let recorder = claimed.open(opening, move |written| drop(sender.send(written)))?;
             (recorder, history.state)

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::{
+    judgement::{self, JudgementLine},
     line::{self, check_crc},
     mark::{AttemptKey, Mark},
     row::Row,
@@ -19,7 +20,20 @@ pub(in crate::record) struct Brief {
     /// The version of the row's format.
     pub(in crate::record) version: u32,
     pub(in crate::record) seq: u64,
+    pub(in crate::record) kind: BriefKind,
     pub(in crate::record) mark: Mark,
+}
+
+/// What kind of line it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::record) enum BriefKind {
+    /// An attempt.
+    Attempt,
+    /// A judgement of one.
+    Judgement {
+        /// The attempt's line, by its number.
+        of: u64,
+    },
 }
 
 impl Row<'_> {
@@ -28,7 +42,28 @@ impl Row<'_> {
         Brief {
             version: self.v,
             seq: self.seq,
+            kind: BriefKind::Attempt,
             mark: self.mark(),
+        }
+    }
+}
+
+impl JudgementLine<'_> {
+    /// What of it decides state.
+    pub(in crate::record) fn brief(&self) -> Brief {
+        Brief {
+            version: self.v,
+            seq: self.seq,
+            kind: BriefKind::Judgement { of: self.of },
+            mark: Mark {
+                key: AttemptKey {
+                    ordinal: self.ordinal,
+                    number: self.attempt,
+                },
+                outcome: self.outcome,
+                is_final: self.is_final,
+                is_flaky: self.is_flaky,
+            },
         }
     }
 }
@@ -45,9 +80,20 @@ pub(in crate::record) fn decode_named(line: &[u8]) -> Result<(Brief, String), St
 
 fn decode_borrowed(line: &[u8]) -> Result<(Brief, Cow<'_, str>), String> {
     check_crc(line)?;
+    if judgement::is_judgement(line) {
+        return Ok((judgement(line)?, "".into()));
+    }
     match quick::decode(line) {
         Some((brief, trial)) => Ok((brief, trial.into())),
         None => decode_keys(line),
+    }
+}
+
+/// Reads of the line of a judgement, whose checksum is right, only what decides state.
+fn judgement(line: &[u8]) -> Result<Brief, String> {
+    match quick::judgement(line) {
+        Some(brief) => Ok(brief),
+        None => line::parse::<JudgementLine<'_>>(line).map(|judgement| judgement.brief()),
     }
 }
 
@@ -81,6 +127,7 @@ pub(in crate::record) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>
     let brief = Brief {
         version: keys.v,
         seq: keys.seq,
+        kind: BriefKind::Attempt,
         mark,
     };
     Ok((brief, keys.trial))
@@ -88,7 +135,7 @@ pub(in crate::record) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>
 
 /// Reads keys where they are written, which spares a resumed run of a million rows most of the parsing.
 pub(in crate::record) mod quick {
-    use super::{AttemptKey, Brief, Mark, Outcome};
+    use super::{AttemptKey, Brief, BriefKind, Mark, Outcome};
 
     /// `None` says nothing about a line but that it was not written by this program.
     pub(in crate::record) fn decode(line: &[u8]) -> Option<(Brief, &str)> {
@@ -104,7 +151,7 @@ pub(in crate::record) mod quick {
                 text(&mut rest, b",\"provider\":\"")?;
                 number(&mut rest, b",\"repeat\":")?;
             }
-            2 => {}
+            2 | 3 => {}
             _ => return None,
         }
         let attempt = optional(&mut rest, b",\"attempt\":")?;
@@ -127,9 +174,38 @@ pub(in crate::record) mod quick {
         let brief = Brief {
             version: version.try_into().ok()?,
             seq,
+            kind: BriefKind::Attempt,
             mark,
         };
         Some((brief, trial))
+    }
+
+    /// The same for the line of a judgement.
+    pub(super) fn judgement(line: &[u8]) -> Option<Brief> {
+        let mut rest = line;
+        skip(&mut rest, b"{\"v\":3,\"kind\":\"judgement\"")?;
+        let seq = number(&mut rest, b",\"seq\":")?;
+        optional(&mut rest, b",\"session\":")?;
+        let of = number(&mut rest, b",\"of\":")?;
+        let ordinal = number(&mut rest, b",\"ordinal\":")?;
+        let attempt = optional(&mut rest, b",\"attempt\":")?;
+        let is_final = skip(&mut rest, b",\"final\":false").is_none();
+        let outcome = Outcome::parse(text(&mut rest, b",\"outcome\":\"")?)?;
+        let is_flaky = skip(&mut rest, b",\"flaky\":true").is_some();
+        Some(Brief {
+            version: 3,
+            seq,
+            kind: BriefKind::Judgement { of },
+            mark: Mark {
+                key: AttemptKey {
+                    ordinal,
+                    number: attempt.try_into().ok()?,
+                },
+                outcome,
+                is_final,
+                is_flaky,
+            },
+        })
     }
 
     /// What a line of version 2 says of an attempt beside its brief, where nothing is told of an error or a denial.

@@ -4,10 +4,14 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{line::MAX_LINE_BYTES, row::Row};
+use super::{
+    line::MAX_LINE_BYTES,
+    row::{Row, RowCheck},
+    row_parts::{RowError, RowMetric},
+};
 
 /// What is left of each text and of each list, tried in this order.
-const STEPS: [(usize, usize); 5] = [
+pub(in crate::record) const STEPS: [(usize, usize); 5] = [
     (16 * 1024, 4096),
     (4 * 1024, 1024),
     (1024, 256),
@@ -32,17 +36,9 @@ pub(in crate::record) fn cut(row: &mut Row<'_>, line: &mut Vec<u8>, start: usize
 
 fn cut_texts(row: &mut Row<'_>, bytes: usize) {
     for check in &mut row.checks {
-        cut_text(&mut check.name, bytes);
-        cut_optional(&mut check.message, bytes);
-        cut_optional(&mut check.diff, bytes);
-        cut_value(&mut check.expected, bytes);
-        cut_value(&mut check.actual, bytes);
-        cut_value(&mut check.details, bytes);
+        cut_check(check, bytes);
     }
-    for metric in &mut row.metrics {
-        cut_text(&mut metric.name, bytes);
-        cut_optional(&mut metric.unit, bytes);
-    }
+    cut_metrics(&mut row.metrics, bytes);
     for artifact in &mut row.artifacts {
         cut_text(&mut artifact.media_type, bytes);
     }
@@ -51,19 +47,39 @@ fn cut_texts(row: &mut Row<'_>, bytes: usize) {
         cut_optional(&mut denied.grant, bytes);
     }
     cut_optional(&mut row.summary, bytes);
-    if let Some(error) = &mut row.error {
+    cut_error(&mut row.error, bytes);
+}
+
+pub(in crate::record) fn cut_check(check: &mut RowCheck<'_>, bytes: usize) {
+    cut_text(&mut check.name, bytes);
+    cut_optional(&mut check.message, bytes);
+    cut_optional(&mut check.diff, bytes);
+    cut_value(&mut check.expected, bytes);
+    cut_value(&mut check.actual, bytes);
+    cut_value(&mut check.details, bytes);
+}
+
+pub(in crate::record) fn cut_metrics(metrics: &mut [RowMetric<'_>], bytes: usize) {
+    for metric in metrics {
+        cut_text(&mut metric.name, bytes);
+        cut_optional(&mut metric.unit, bytes);
+    }
+}
+
+pub(in crate::record) fn cut_error(error: &mut Option<RowError<'_>>, bytes: usize) {
+    if let Some(error) = error {
         cut_text(&mut error.code, bytes);
         cut_text(&mut error.message, bytes);
     }
 }
 
-fn cut_optional(text: &mut Option<Cow<'_, str>>, bytes: usize) {
+pub(in crate::record) fn cut_optional(text: &mut Option<Cow<'_, str>>, bytes: usize) {
     if let Some(text) = text {
         cut_text(text, bytes);
     }
 }
 
-fn cut_text(text: &mut Cow<'_, str>, bytes: usize) {
+pub(in crate::record) fn cut_text(text: &mut Cow<'_, str>, bytes: usize) {
     if text.len() > bytes {
         *text = shortened(text, bytes).into();
     }

@@ -3,11 +3,13 @@
 use serde::Deserialize;
 
 use super::{
-    brief::{Brief, quick},
+    brief::{Brief, BriefKind, quick},
+    judgement::JudgementLine,
     line::{self, check_crc},
     mark::{AttemptKey, Mark},
     row::RowDenied,
     row_line::{one, yes},
+    row_parts::RowError,
     words,
 };
 use crate::model::{ErrorClass, Outcome};
@@ -81,6 +83,15 @@ impl RowGlance {
         })
     }
 
+    /// Lets a judgement stand for what its attempt was taken for until then.
+    pub(in crate::record) fn judge(&mut self, by: &JudgementLine<'_>) {
+        self.is_final = by.is_final;
+        self.outcome = by.outcome;
+        self.is_flaky = by.is_flaky;
+        let class = |error: &RowError<'_>| ErrorGlance { class: error.class };
+        self.error = by.error.as_ref().map(class);
+    }
+
     /// What kind of failure the attempt was.
     pub(in crate::record) fn class(&self) -> Option<ErrorClass> {
         self.error.and_then(|error| error.class)
@@ -96,6 +107,7 @@ impl RowGlance {
         Brief {
             version: self.v,
             seq: self.seq,
+            kind: BriefKind::Attempt,
             mark: Mark {
                 key: AttemptKey {
                     ordinal: self.ordinal,

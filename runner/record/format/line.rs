@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use serde::Deserialize;
 
 use super::{
-    row::{Row, VERSION},
+    row::{APART, Row},
     row_line::RowLine,
 };
 use crate::{model::escape_json, record::error::RecordError};
@@ -75,11 +75,11 @@ fn version(line: &[u8]) -> Option<u32> {
 /// Refuses to write beside rows of a newer runner.
 pub(in crate::record) fn check_version(path: &Path, version: u32) -> Result<(), RecordError> {
     match version {
-        ..=VERSION => Ok(()),
+        ..=APART => Ok(()),
         found => Err(RecordError::Newer {
             path: path.to_owned(),
             found,
-            known: VERSION,
+            known: APART,
         }),
     }
 }
@@ -88,7 +88,7 @@ pub(in crate::record) fn check_version(path: &Path, version: u32) -> Result<(), 
 pub(in crate::record) fn problem(line: &[u8], error: &serde_json::Error) -> String {
     match newer_version(line) {
         Some(version) => {
-            format!("it is of format {version}, and this runner knows {VERSION}: {error}")
+            format!("it is of format {version}, and this runner knows {APART}: {error}")
         }
         None => error.to_string(),
     }
@@ -97,7 +97,7 @@ pub(in crate::record) fn problem(line: &[u8], error: &serde_json::Error) -> Stri
 /// The version of an undamaged line that a newer runner wrote.
 pub(in crate::record) fn newer_version(line: &[u8]) -> Option<u32> {
     check_crc(line).ok()?;
-    version(line).filter(|version| *version > VERSION)
+    version(line).filter(|version| *version > APART)
 }
 
 /// Takes away what an editor or a copy from elsewhere may have put before the newline.

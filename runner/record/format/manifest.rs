@@ -30,7 +30,7 @@ pub(in crate::record) const FORMAT: u32 = 1;
 /// What a run is and where it is in its life: `benchmark.json`, replaced whole at each transition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
-    /// The version of the format: 1.
+    /// The version of the format: 1, or 2 where judgements may stand apart from their attempts.
     pub format: u32,
     /// The run's id, which is the name of its directory.
     pub run_id: String,

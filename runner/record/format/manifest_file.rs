@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::manifest::{FORMAT, Manifest};
+use super::manifest::Manifest;
 use crate::{
     model::escape_json,
     record::{
@@ -13,7 +13,20 @@ use crate::{
     },
 };
 
+/// The newest format, which is that of a run whose judgements may stand apart from its attempts: whoever does not know such lines must not write it.
+pub(in crate::record) const JUDGED_APART: u32 = 2;
+
 impl Manifest {
+    /// Tells whether judgements may stand apart from their attempts.
+    pub(in crate::record) fn is_judged_apart(&self) -> bool {
+        self.format >= JUDGED_APART
+    }
+
+    /// Lets judgements stand apart from their attempts from now on.
+    pub(in crate::record) fn judge_apart(&mut self) {
+        self.format = self.format.max(JUDGED_APART);
+    }
+
     /// Reads a manifest; one of a newer runner as far as it has what this one needs.
     pub(in crate::record) fn read(path: &Path) -> Result<Self, RecordError> {
         let dir = RunDir::new(path.parent().unwrap_or(path));
@@ -53,7 +66,7 @@ impl Manifest {
 
     /// Tells whether a newer runner has written it; then nobody here knows all that it says.
     pub(in crate::record) fn is_newer(&self) -> bool {
-        self.format > FORMAT
+        self.format > JUDGED_APART
     }
 }
 
@@ -61,7 +74,7 @@ fn newer(path: &Path, found: u32) -> RecordError {
     RecordError::Newer {
         path: path.to_owned(),
         found,
-        known: FORMAT,
+        known: JUDGED_APART,
     }
 }
 
@@ -72,5 +85,5 @@ fn newer_format(bytes: &[u8]) -> Option<u32> {
         format: u32,
     }
     let read: Format = serde_json::from_slice(bytes).ok()?;
-    (read.format > FORMAT).then_some(read.format)
+    (read.format > JUDGED_APART).then_some(read.format)
 }

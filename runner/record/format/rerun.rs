@@ -22,12 +22,16 @@ pub enum Rerun {
     All,
     /// Those whose row has been damaged since; they count as not run, so that no other trial is run again.
     Damaged,
+    /// None: they are judged again, by what was stored of them.
+    Judgements,
     /// Those that another plan was adopted for, or that a filter has meant: ranges of ordinals, each without its end.
     Changed(Vec<Range<u64>>),
     /// Those whose id, or whose test's id, matches.
     Glob(String),
 }
 
+/// The text of [`Rerun::Judgements`]; to whoever does not know it, it is a glob that means no trial.
+const JUDGEMENTS: &str = "judgements:";
 /// Begins the text of [`Rerun::Changed`]; no id and so no sensible glob has a colon.
 const CHANGED: &str = "changed:";
 
@@ -40,7 +44,7 @@ impl Rerun {
             }
             Self::Errors => Selector::Outcomes(&[Outcome::Error, Outcome::Timeout]),
             Self::All => Selector::Outcomes(&Outcome::ALL),
-            Self::Damaged => Selector::Outcomes(&[]),
+            Self::Damaged | Self::Judgements => Selector::Outcomes(&[]),
             Self::Changed(ranges) => Selector::Ordinals(ranges.clone()),
             Self::Glob(glob) => Selector::Ids(
                 filter::glob(glob)
@@ -71,6 +75,7 @@ impl fmt::Display for Rerun {
             Self::Errors => "errors",
             Self::All => "all",
             Self::Damaged => "damaged",
+            Self::Judgements => JUDGEMENTS,
             Self::Glob(glob) => glob,
             Self::Changed(ranges) => {
                 let ranges = ranges.iter();
@@ -93,6 +98,7 @@ impl FromStr for Rerun {
             "errors" => Self::Errors,
             "all" => Self::All,
             "damaged" => Self::Damaged,
+            JUDGEMENTS => Self::Judgements,
             text => match parse_changed(text) {
                 Some(ranges) => Self::Changed(ranges),
                 None => {

@@ -12,12 +12,16 @@ use super::{
     mark::{AttemptKey, Mark},
     numbers::{finite, milliseconds, some_milliseconds},
     row_digest::RowDigest,
-    words::{self, CodeSchema, DigestSchema, InstantSchema, WordSchema},
+    row_parts::{RowError, RowGrade, RowJudged, RowMetric, RowUsage},
+    words::{self, DigestSchema, InstantSchema, WordSchema},
 };
-use crate::model::{self, CheckVerdict, Digest, ErrorClass, Outcome};
+use crate::model::{self, CheckVerdict, Digest, Outcome};
 
-/// The version of the form of lines.
+/// The version of the form of lines that say all of an attempt and what it means.
 pub(in crate::record) const VERSION: u32 = 2;
+/// The version of those that need another line beside them: attempts that have yet to be graded, and judgements. Whoever does
+/// not know the one kind must not read the other.
+pub(in crate::record) const APART: u32 = 3;
 /// The deepest value in a row; readers of JSON give up at 128, and the row around it counts.
 const MAX_DEPTH: usize = 100;
 
@@ -26,7 +30,7 @@ const MAX_DEPTH: usize = 100;
 /// Lines of version 1 have these keys, and their checksum as `crc`; those of version 2 are shorter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Row<'a> {
-    /// The version of the form of its line: 1 or 2.
+    /// The version of the form of its line: 1, 2, or 3 for an attempt that had yet to be graded when it was written.
     pub v: u32,
     /// The row's place in the run, from 1.
     pub seq: u64,
@@ -116,6 +120,12 @@ pub struct Row<'a> {
     /// Whether checks or texts were cut, because a line has at most 256 KiB.
     #[serde(rename = "truncated", default, skip_serializing_if = "is_false")]
     pub is_truncated: bool,
+    /// What graders said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grades: Vec<RowGrade<'a>>,
+    /// Where the judgement is that all of this goes by; absent where that is the attempt's own line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<RowJudged>,
 }
 
 /// One thing that was checked.
@@ -159,18 +169,6 @@ pub struct RowCheck<'a> {
     pub details: Option<Cow<'a, Value>>,
 }
 
-/// A number that the provider measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct RowMetric<'a> {
-    /// Its name.
-    pub name: Cow<'a, str>,
-    /// Its value.
-    pub value: f64,
-    /// Its unit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<Cow<'a, str>>,
-}
-
 /// What the thing under test produced: the value itself, or where it is.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
@@ -193,51 +191,6 @@ pub struct StoredOutput<'a> {
     pub sha256: Digest,
     /// The length of its content.
     pub bytes: u64,
-}
-
-/// Why there is no verdict.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct RowError<'a> {
-    /// What kind of failure it is; absent for timeouts and stops.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "words::optional_word"
-    )]
-    #[schemars(with = "Option<WordSchema<ErrorClass>>")]
-    pub class: Option<ErrorClass>,
-    /// A short stable word: the provider's own, one of the runner, or the name of a trap.
-    #[schemars(with = "CodeSchema")]
-    pub code: Cow<'a, str>,
-    /// For people.
-    pub message: Cow<'a, str>,
-    /// How long the provider asked to wait before the next attempt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_ms: Option<f64>,
-}
-
-/// What an attempt used; what is absent is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct RowUsage {
-    /// The largest sum of the sizes of the guest's memories, in bytes.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub peak_memory: u64,
-    /// Calls of the contract's imports.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub host_calls: u64,
-    /// HTTP requests that were sent.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub http_requests: u64,
-    /// Bytes handed to the guest.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub bytes_in: u64,
-    /// Bytes taken from the guest.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub bytes_out: u64,
-    /// Fuel burnt, where it is measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fuel: Option<u64>,
 }
 
 /// Something that the guest tried and was not granted.
@@ -284,7 +237,7 @@ impl<'a> Row<'a> {
     pub(in crate::record) fn new(entry: &'a Entry, place: RowPlace) -> Self {
         let attempt = &entry.attempt;
         Self {
-            v: VERSION,
+            v: version_of(attempt.outcome),
             seq: place.seq,
             session: place.session,
             ordinal: attempt.ordinal,
@@ -316,6 +269,8 @@ impl<'a> Row<'a> {
             fingerprint: RowDigest::beginning_of(entry.fingerprint.execution),
             judgement_fingerprint: Some(RowDigest::beginning_of(entry.fingerprint.judgement)),
             is_truncated: false,
+            grades: Vec::new(),
+            judged: None,
         }
     }
 
@@ -330,6 +285,14 @@ impl<'a> Row<'a> {
             is_final: self.is_final,
             is_flaky: self.is_flaky,
         }
+    }
+}
+
+/// The version of an attempt's line.
+pub(in crate::record) fn version_of(outcome: Outcome) -> u32 {
+    match outcome {
+        Outcome::Ungraded => APART,
+        _ => VERSION,
     }
 }
 
@@ -348,7 +311,7 @@ impl<'a> RowCheck<'a> {
         }
     }
 
-    fn new(check: &'a model::Check) -> Self {
+    pub(in crate::record) fn new(check: &'a model::Check) -> Self {
         Self {
             name: check.name.as_str().into(),
             verdict: check.verdict,
@@ -362,46 +325,12 @@ impl<'a> RowCheck<'a> {
     }
 }
 
-impl<'a> RowMetric<'a> {
-    fn new(metric: &'a model::Metric) -> Option<Self> {
-        Some(Self {
-            name: metric.name.as_str().into(),
-            value: finite(Some(metric.value))?,
-            unit: metric.unit.as_deref().map(Cow::Borrowed),
-        })
-    }
-}
-
-impl<'a> RowError<'a> {
-    fn new(error: &'a model::AttemptError) -> Self {
-        Self {
-            class: error.class,
-            code: error.code.as_str().into(),
-            message: error.message.as_str().into(),
-            retry_after_ms: error.retry_after.map(milliseconds),
-        }
-    }
-}
-
 impl<'a> RowDenied<'a> {
     /// As a row has it.
     pub fn new(denied: &'a model::Denied) -> Self {
         Self {
             what: denied.what.as_str().into(),
             grant: denied.grant.as_ref().map(|grant| grant.to_string().into()),
-        }
-    }
-}
-
-impl RowUsage {
-    fn new(usage: model::Usage) -> Self {
-        Self {
-            peak_memory: usage.peak_memory,
-            host_calls: usage.host_calls,
-            http_requests: usage.http_requests,
-            bytes_in: usage.bytes_in,
-            bytes_out: usage.bytes_out,
-            fuel: usage.fuel,
         }
     }
 }
@@ -454,8 +383,4 @@ pub(in crate::record) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>
 
 pub(in crate::record) fn is_false(flag: &bool) -> bool {
     !flag
-}
-
-pub(in crate::record) fn is_zero(number: &u64) -> bool {
-    *number == 0
 }

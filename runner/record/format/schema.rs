@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema, schema_for};
 use serde_json::{Map, Value, json};
 
-use super::{log_line::LogsLine, manifest::Manifest, row::Row, row_line::RowLine};
+use super::{
+    judgement::JudgementLine, log_line::LogsLine, manifest::Manifest, row::Row, row_line::RowLine,
+};
 
 /// The schema of a line of `index.jsonl`, of whichever version.
 struct AnyRowLine;
@@ -21,6 +23,7 @@ impl JsonSchema for AnyRowLine {
             "type": "object",
             "anyOf": [
                 generator.subschema_for::<RowLine<'static>>(),
+                generator.subschema_for::<JudgementLine<'static>>(),
                 generator.subschema_for::<Row<'static>>(),
             ],
         })
@@ -30,7 +33,7 @@ impl JsonSchema for AnyRowLine {
 /// The JSON Schema of a line of `index.jsonl`.
 pub fn row_schema() -> Value {
     let mut schema = schema_for!(AnyRowLine);
-    for version in ["RowLine", "Row"] {
+    for version in ["RowLine", "JudgementLine", "Row"] {
         let line = schema.pointer_mut(&format!("/$defs/{version}"));
         let Some(Value::Object(line)) = line else {
             continue;

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, ops::Range, path::PathBuf};
 
 use super::{
     history::{History, NextSession},
-    lines::{LineError, Rows},
+    lines::{LineError, Rows, RowsLine},
     state::Accepted,
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     record::{
         error::RecordError,
         format::{
-            brief::{self, Brief},
+            brief::{self, Brief, BriefKind},
             manifest::{Manifest, ManifestSession},
             rerun::{self, Rerun, Selector},
         },
@@ -112,10 +112,11 @@ impl<'a> Fold<'a> {
         self.events.push_back(SessionEvent { after, what });
     }
 
-    fn read<T>(&mut self, rows: Rows<T>, take: fn(&mut Self, T)) -> Result<(), RecordError> {
-        for row in rows {
+    fn read<T>(&mut self, mut rows: Rows<T>, take: fn(&mut Self, T)) -> Result<(), RecordError> {
+        while let Some(row) = rows.next_line() {
             match row {
-                Ok(row) => take(self, row),
+                Ok(RowsLine::Attempt(row)) => take(self, row),
+                Ok(RowsLine::Judgement(judgement)) => self.row(judgement),
                 Err(damage @ LineError::Damaged { .. }) => {
                     tracing::warn!("{damage}");
                     self.damaged();
@@ -142,14 +143,19 @@ impl<'a> Fold<'a> {
         self.row(brief);
     }
 
-    fn row(&mut self, brief: Brief) {
+    /// Takes what of a row, or of a judgement, decides state.
+    pub(in crate::record) fn row(&mut self, brief: Brief) {
         while let Some(event) = self.events.pop_front_if(|event| event.after < brief.seq) {
             self.happen(&event);
         }
         let history = &mut self.history;
         history.last_seq = history.last_seq.max(brief.seq);
         history.version = history.version.max(brief.version);
-        let is_new = history.state.replay(brief.mark) == Accepted::New;
+        let accepted = match brief.kind {
+            BriefKind::Attempt => history.state.replay(brief.mark),
+            BriefKind::Judgement { .. } => history.state.judged(brief.mark),
+        };
+        let is_new = accepted == Accepted::New;
         if is_new && !history.deaths.is_empty() && brief.mark.outcome != Outcome::Stopped {
             history.deaths.remove(&brief.mark.key.ordinal);
         }
@@ -196,9 +202,9 @@ mod tests {
     use crate::{
         model::{Outcome, Reason},
         record::{
-            Accepted, AttemptKey, Entry, Manifest, Rerun, Row, State, accept,
+            Accepted, AttemptKey, Entry, JudgementLine, Manifest, Mark, Rerun, Row, State, accept,
             format::{manifest::NewSession, row::RowPlace},
-            testing::{end, entry, fast_directory, finished_run, now},
+            testing::{end, entry, fast_directory, finished_run, judgement, now},
         },
     };
 
@@ -208,9 +214,16 @@ mod tests {
     struct Run {
         manifest: Manifest,
         index: fs_err::File,
-        rows: Vec<(u32, Entry)>,
+        rows: Vec<(u32, Happened)>,
         /// The oracle's.
         deaths: [u32; TRIALS as usize],
+    }
+
+    /// What a line says, as the oracle has it.
+    #[derive(Clone, Copy)]
+    struct Happened {
+        mark: Mark,
+        is_judgement: bool,
     }
 
     impl Run {
@@ -263,7 +276,35 @@ mod tests {
             if entry.attempt.outcome != Outcome::Stopped {
                 self.deaths[entry.attempt.ordinal as usize] = 0;
             }
-            self.rows.push((session, entry));
+            let happened = Happened {
+                mark: entry.mark(),
+                is_judgement: false,
+            };
+            self.rows.push((session, happened));
+        }
+
+        fn judge(&mut self, live: &mut State, mark: Mark) {
+            let session = self.manifest.session();
+            let is_of = |(_, row): &(u32, Happened)| !row.is_judgement && row.mark.key == mark.key;
+            let of = self.rows.iter().position(is_of).unwrap() as u64 + 1;
+            let seq = self.rows.len() as u64 + 1;
+            let mut line = Vec::new();
+            JudgementLine::new(&judgement(of, mark), RowPlace { seq, session }).encode(&mut line);
+            std::io::Write::write_all(&mut self.index, &line).unwrap();
+            assert_eq!(live.judged(mark), Accepted::New);
+            self.deaths[mark.key.ordinal as usize] = 0;
+            let happened = Happened {
+                mark,
+                is_judgement: true,
+            };
+            self.rows.push((session, happened));
+        }
+
+        /// Tells whether a trial's latest line is an attempt that has yet to be graded.
+        fn is_ungraded(&self, ordinal: u64) -> bool {
+            let mut rows = self.rows.iter().rev();
+            let latest = rows.find(|(_, row)| row.mark.key.ordinal == ordinal);
+            latest.is_some_and(|(_, row)| row.mark.outcome == Outcome::Ungraded)
         }
 
         fn close(&mut self, reason: Reason, in_flight: Vec<(u64, u32)>) {
@@ -275,16 +316,16 @@ mod tests {
 
         /// What a trial came to, straight from the definition.
         fn outcome(&self, ordinal: u64) -> Option<Outcome> {
-            let (n, entry) = self
+            let (n, Happened { mark, .. }) = self
                 .rows
                 .iter()
                 .rev()
-                .find(|(_, entry)| entry.is_final && entry.attempt.ordinal == ordinal)?;
+                .find(|(_, row)| row.mark.is_final && row.mark.key.ordinal == ordinal)?;
             let is_pending_again = self.manifest.sessions.iter().any(|session| {
                 let rerun = session.rerun.as_deref().unwrap_or("none");
-                session.n > *n && is_meant(rerun, entry)
+                session.n > *n && is_meant(rerun, *mark)
             });
-            (!is_pending_again).then_some(entry.attempt.outcome)
+            (!is_pending_again).then_some(mark.outcome)
         }
 
         fn check(&self, live: &State) {
@@ -296,7 +337,11 @@ mod tests {
                 let outcome = self.outcome(ordinal);
                 assert_eq!(history.state.outcome(ordinal), outcome);
                 assert_eq!(live.outcome(ordinal), outcome);
-                assert_eq!(history.state.is_pending(ordinal), outcome.is_none());
+                let is_ungraded = self.is_ungraded(ordinal);
+                assert_eq!(history.state.is_ungraded(ordinal), is_ungraded);
+                assert_eq!(live.is_ungraded(ordinal), is_ungraded);
+                let is_pending = outcome.is_none() && !is_ungraded;
+                assert_eq!(history.state.is_pending(ordinal), is_pending);
             }
         }
 
@@ -308,13 +353,13 @@ mod tests {
         }
     }
 
-    fn is_meant(rerun: &str, entry: &Entry) -> bool {
-        let outcome = entry.attempt.outcome;
+    fn is_meant(rerun: &str, mark: Mark) -> bool {
+        let outcome = mark.outcome;
         match rerun {
             "all" => true,
             "failed" => outcome.is_bad(),
             "errors" => outcome.is_bad() && outcome != Outcome::Failed,
-            "test-[0-2]" => entry.attempt.ordinal <= 2,
+            "test-[0-2]" => mark.key.ordinal <= 2,
             "*@echo#1" => true,
             _ => false,
         }
@@ -328,6 +373,8 @@ mod tests {
         Report(u64, Outcome, bool),
         /// The oldest row on its way arrives on disk.
         Write,
+        /// A judgement of what has yet to be graded, or is judged again, and whether another attempt follows.
+        Judge(u64, Outcome, bool),
     }
 
     #[derive(Clone, Debug)]
@@ -339,11 +386,14 @@ mod tests {
 
     fn schedule() -> impl Strategy<Value = Schedule> {
         let outcome = prop::sample::select(Outcome::ALL.to_vec());
+        let judged = prop::sample::select(Outcome::ALL[..5].to_vec());
         let event = prop_oneof![
             3 => (0..TRIALS).prop_map(Event::Assign),
             3 => (0..TRIALS, outcome, any::<bool>())
                 .prop_map(|(ordinal, outcome, retry)| Event::Report(ordinal, outcome, retry)),
             2 => Just(Event::Write),
+            2 => (0..TRIALS, judged, any::<bool>())
+                .prop_map(|(ordinal, outcome, retry)| Event::Judge(ordinal, outcome, retry)),
         ];
         let reruns = ["failed", "errors", "all", "test-[0-2]", "*@echo#1"];
         let rerun = prop::option::of(prop::sample::select(reruns.to_vec()));
@@ -366,7 +416,7 @@ mod tests {
                 Event::Assign(ordinal) => {
                     let index = ordinal as usize;
                     let is_free = under_way[index].is_none() && !is_settled[index];
-                    if is_free && live.outcome(ordinal).is_none() {
+                    if is_free && !live.is_ungraded(ordinal) && live.outcome(ordinal).is_none() {
                         under_way[index] = Some(live.assign(ordinal));
                     }
                 }
@@ -379,12 +429,29 @@ mod tests {
                     let mut entry = entry(ordinal, number, outcome);
                     entry.is_final &= !is_retried;
                     entry.is_flaky = entry.is_final && outcome == Outcome::Passed && number > 1;
-                    is_settled[ordinal as usize] = entry.is_final;
+                    is_settled[ordinal as usize] = entry.is_final || outcome == Outcome::Ungraded;
                     on_its_way.push_back(entry);
                 }
                 Event::Write => {
                     if let Some(entry) = on_its_way.pop_front() {
                         run.write(&mut live, entry);
+                        run.check(&live);
+                    }
+                }
+                Event::Judge(ordinal, outcome, is_retried) => {
+                    let is_ungraded = live.is_ungraded(ordinal);
+                    if is_ungraded || live.outcome(ordinal).is_some() {
+                        let mark = Mark {
+                            key: AttemptKey {
+                                ordinal,
+                                number: live.attempts(ordinal),
+                            },
+                            outcome,
+                            is_final: !(is_ungraded && is_retried),
+                            is_flaky: false,
+                        };
+                        run.judge(&mut live, mark);
+                        is_settled[ordinal as usize] = mark.is_final;
                         run.check(&live);
                     }
                 }

@@ -1,7 +1,7 @@
 //! The lines of `index.jsonl`, each a row or damage.
 
 use std::{
-    io::{self, BufRead, BufReader, Read as _},
+    io::{self, BufReader, Read as _},
     path::PathBuf,
     vec,
 };
@@ -9,10 +9,15 @@ use std::{
 use fs_err::File;
 use thiserror::Error;
 
+use super::{
+    judgements::{Judged, Judgements},
+    read_line::{LineEnd, read_line},
+};
 use crate::record::{
     disk::regular,
     format::{
-        line::{self, MAX_LINE_BYTES},
+        brief::{self, Brief},
+        judgement::{JudgementLine, is_judgement},
         row::Row,
     },
 };
@@ -45,11 +50,28 @@ pub struct Rows<T> {
     number: u64,
     /// What is wrong with the end of the last piece that was read.
     torn: Option<String>,
+    judgements: JudgedApart,
+}
+
+/// Whether judgements stand apart from their attempts.
+enum JudgedApart {
+    No,
+    /// They do, and have yet to be found.
+    Yes,
+    Found(Judgements),
+}
+
+/// An undamaged line.
+pub(in crate::record) enum RowsLine<T> {
+    /// What is read of an attempt, as it was written.
+    Attempt(T),
+    /// A judgement of one.
+    Judgement(Brief),
 }
 
 struct RowsFile {
     path: PathBuf,
-    file: BufReader<File>,
+    file: BufReader<io::Take<File>>,
     line: u64,
 }
 
@@ -65,7 +87,14 @@ impl<T> Rows<T> {
             line: Vec::new(),
             number: 0,
             torn: None,
+            judgements: JudgedApart::No,
         }
+    }
+
+    /// The same of rows whose judgements may stand apart from them.
+    pub(in crate::record) fn judged_apart(mut self) -> Self {
+        self.judgements = JudgedApart::Yes;
+        self
     }
 
     /// Which line the item before came from, from 1.
@@ -80,22 +109,54 @@ impl<T> Rows<T> {
 
     /// All of the row that the item before has a part of.
     pub(in crate::record) fn whole_row(&self) -> Result<Row<'static>, LineError> {
-        Row::decode(&self.line).map_err(|problem| LineError::Damaged {
-            path: self
-                .current
-                .as_ref()
-                .map(|piece| piece.path.clone())
-                .unwrap_or_default(),
+        let mut row = Row::decode(&self.line).map_err(|problem| self.damaged(problem))?;
+        self.judge(&mut row)?;
+        Ok(row)
+    }
+
+    /// All of the judgement that the item before has a part of.
+    pub(in crate::record) fn whole_judgement(&self) -> Result<JudgementLine<'static>, LineError> {
+        JudgementLine::decode(&self.line).map_err(|problem| self.damaged(problem))
+    }
+
+    /// Lets the newest judgement of an attempt stand for what its line says, if there is one.
+    pub(in crate::record) fn judge(&self, row: &mut impl Judged) -> io::Result<()> {
+        if let JudgedApart::Found(judgements) = &self.judgements
+            && let Some(by) = judgements.of(row.place())?
+        {
+            row.judge(by);
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, problem: String) -> LineError {
+        let piece = self.current.as_ref();
+        LineError::Damaged {
+            path: piece.map(|piece| piece.path.clone()).unwrap_or_default(),
             line: self.number,
             problem,
-        })
+        }
+    }
+
+    fn decode(&self) -> Result<RowsLine<T>, String> {
+        match is_judgement(&self.line) {
+            true => brief::decode_brief(&self.line).map(RowsLine::Judgement),
+            false => (self.decode)(&self.line).map(RowsLine::Attempt),
+        }
     }
 
     fn open_next(&mut self) -> io::Result<bool> {
         let Some(path) = self.pieces.next() else {
             return Ok(false);
         };
-        let file = BufReader::with_capacity(64 * 1024, regular::open(&path)?);
+        if let JudgedApart::Yes = self.judgements {
+            self.judgements = JudgedApart::Found(Judgements::find(&path)?);
+        }
+        let end = match &self.judgements {
+            JudgedApart::Found(judgements) => judgements.end(),
+            JudgedApart::No | JudgedApart::Yes => u64::MAX,
+        };
+        let file = BufReader::with_capacity(64 * 1024, regular::open(&path)?.take(end));
         self.current = Some(RowsFile {
             path,
             file,
@@ -105,10 +166,27 @@ impl<T> Rows<T> {
     }
 }
 
-impl<T> Iterator for Rows<T> {
+impl<T: Judged> Iterator for Rows<T> {
     type Item = Result<T, LineError>;
 
+    /// The next attempt, as it was judged last.
     fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.next_line()? {
+                Ok(RowsLine::Attempt(mut row)) => {
+                    let judged = self.judge(&mut row);
+                    return Some(judged.map(|()| row).map_err(LineError::from));
+                }
+                Ok(RowsLine::Judgement(_)) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl<T> Rows<T> {
+    /// The next line, as it was written.
+    pub(in crate::record) fn next_line(&mut self) -> Option<Result<RowsLine<T>, LineError>> {
         loop {
             let Some(piece) = &mut self.current else {
                 match self.open_next() {
@@ -127,7 +205,7 @@ impl<T> Iterator for Rows<T> {
 
             piece.line += 1;
             self.number = piece.line;
-            match ((self.decode)(&self.line), end) {
+            match (self.decode(), end) {
                 (Ok(row), _) => return Some(Ok(row)),
                 // What a crash has torn, or what is being written right now.
                 (Err(problem), LineEnd::File) => {
@@ -135,60 +213,11 @@ impl<T> Iterator for Rows<T> {
                     self.current = None;
                 }
                 (Err(problem), LineEnd::Newline) => {
-                    return Some(Err(LineError::Damaged {
-                        path: piece.path.clone(),
-                        line: piece.line,
-                        problem,
-                    }));
+                    return Some(Err(self.damaged(problem)));
                 }
             }
         }
     }
-}
-
-/// A line that was read.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::record) struct ReadLine {
-    pub(in crate::record) end: LineEnd,
-    /// How many bytes of the file it is, with its line end.
-    pub(in crate::record) bytes: u64,
-}
-
-/// What a line ends with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::record) enum LineEnd {
-    Newline,
-    File,
-}
-
-/// Reads a line without its line end, which may be a foreign one; of one that is too long, no more than shows that it is.
-pub(in crate::record) fn read_line(
-    file: &mut impl BufRead,
-    line: &mut Vec<u8>,
-) -> io::Result<ReadLine> {
-    line.clear();
-    let read = read_to_newline(file, line)?;
-    line.truncate(line::without_return(line).len());
-    Ok(read)
-}
-
-fn read_to_newline(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<ReadLine> {
-    const MOST: u64 = MAX_LINE_BYTES as u64 + 1;
-    let mut piece = file.by_ref().take(MOST).read_until(b'\n', line)? as u64;
-    let mut bytes = piece;
-    let mut is_whole = line.pop_if(|last| *last == b'\n').is_some();
-    // What is too long is passed over in pieces.
-    while !is_whole && piece == MOST {
-        let mut more = Vec::new();
-        piece = file.by_ref().take(MOST).read_until(b'\n', &mut more)? as u64;
-        bytes += piece;
-        is_whole = more.ends_with(b"\n");
-    }
-    let end = match is_whole {
-        true => LineEnd::Newline,
-        false => LineEnd::File,
-    };
-    Ok(ReadLine { end, bytes })
 }
 
 #[cfg(test)]

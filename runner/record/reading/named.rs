@@ -1,6 +1,6 @@
 //! [`NamedRows`]: the rows of some trials, read without the others.
 
-use super::lines::{LineError, Rows};
+use super::lines::{LineError, Rows, RowsLine};
 use crate::record::format::{brief::Brief, row::Row};
 
 /// The rows of a run, of which each is read in full only where its trial is asked for.
@@ -17,8 +17,10 @@ impl NamedRows {
         mut means: impl FnMut(&str) -> bool,
     ) -> Option<Result<Row<'static>, LineError>> {
         loop {
-            match self.0.next()? {
-                Ok((_, trial)) if means(&trial) => return Some(self.0.whole_row()),
+            match self.0.next_line()? {
+                Ok(RowsLine::Attempt((_, trial))) if means(&trial) => {
+                    return Some(self.0.whole_row());
+                }
                 Ok(_) => {}
                 Err(error) => return Some(Err(error)),
             }

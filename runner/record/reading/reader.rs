@@ -67,17 +67,24 @@ impl RunReader {
 
     /// Every row that is on disk, in the order of writing.
     pub fn rows(&self) -> Rows<Row<'static>> {
-        Rows::new(self.pieces(), Row::decode)
+        self.judged(Rows::new(self.pieces(), Row::decode))
     }
 
     /// The same for whoever asks for those of some trials.
     pub fn named_rows(&self) -> NamedRows {
-        NamedRows::new(Rows::new(self.pieces(), brief::decode_named))
+        NamedRows::new(self.judged(Rows::new(self.pieces(), brief::decode_named)))
     }
 
     /// The same, as far as it is counted.
     pub(in crate::record) fn glances(&self) -> Rows<RowGlance> {
-        Rows::new(self.pieces(), RowGlance::decode)
+        self.judged(Rows::new(self.pieces(), RowGlance::decode))
+    }
+
+    fn judged<T>(&self, rows: Rows<T>) -> Rows<T> {
+        match self.manifest.is_judged_apart() {
+            true => rows.judged_apart(),
+            false => rows,
+        }
     }
 
     /// What it means that rows cannot be read: the run may have been deleted meanwhile.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use super::{
     fold::Fold,
     history::{History, NextSession},
-    lines::{LineError, Rows},
+    lines::{LineError, Rows, RowsLine},
     reader::RunReader,
     state::State,
     tally::{Tallied, Tally},
@@ -29,7 +29,7 @@ pub struct RunResults {
     pub rows: Vec<Row<'static>>,
     /// How many trials the latest session has settled.
     pub done: u64,
-    /// How many lines were read, damaged ones included.
+    /// How many attempts were read, damaged lines included.
     pub lines: u64,
 }
 
@@ -66,8 +66,10 @@ impl RunReader {
         mut wants: impl FnMut(&Row<'static>) -> Wanted,
         damaged: impl FnMut(&LineError),
     ) -> Result<RunResults, RecordError> {
-        let take = |pass: &mut Pass<'_>, row: Row<'static>, _: &Rows<_>| {
-            pass.count(row.brief(), &row.trial, row.session, &Tallied::from(&row));
+        let take = |pass: &mut Pass<'_>, mut row: Row<'static>, rows: &Rows<_>| {
+            let written = row.brief();
+            rows.judge(&mut row)?;
+            pass.count(written, &row.trial, row.session, &Tallied::from(&row));
             let wanted = wants(&row);
             if wanted != Wanted::No {
                 pass.rows.push((row, wanted));
@@ -87,12 +89,14 @@ impl RunReader {
         mut wants: impl FnMut(&RowGlance) -> Wanted,
         damaged: impl FnMut(&LineError),
     ) -> Result<RunResults, RecordError> {
-        let take = |pass: &mut Pass<'_>, row: RowGlance, rows: &Rows<_>| {
+        let take = |pass: &mut Pass<'_>, mut row: RowGlance, rows: &Rows<_>| {
+            let written = row.brief();
+            rows.judge(&mut row)?;
             let wanted = wants(&row);
             if wanted != Wanted::No {
                 pass.rows.push((rows.whole_row()?, wanted));
             }
-            pass.count(row.brief(), &row.trial, row.session, &Tallied::from(&row));
+            pass.count(written, &row.trial, row.session, &Tallied::from(&row));
             Ok(())
         };
         self.read_once(self.glances(), take, damaged)
@@ -105,7 +109,15 @@ impl RunReader {
         mut damaged: impl FnMut(&LineError),
     ) -> Result<RunResults, RecordError> {
         let mut pass = Pass::new(self)?;
-        while let Some(row) = rows.next() {
+        while let Some(line) = rows.next_line() {
+            let row = match line {
+                Ok(RowsLine::Judgement(judgement)) => {
+                    pass.judged(judgement);
+                    continue;
+                }
+                Ok(RowsLine::Attempt(row)) => Ok(row),
+                Err(error) => Err(error),
+            };
             pass.lines += 1;
             match row.and_then(|row| take(&mut pass, row, &rows)) {
                 Ok(()) => {}
@@ -164,6 +176,8 @@ impl Tally {
 struct Pass<'a> {
     fold: Fold<'a>,
     session: u32,
+    /// The last line before the latest session.
+    from_seq: u64,
     tally: Tally,
     rows: Vec<(Row<'static>, Wanted)>,
     done: u64,
@@ -200,6 +214,7 @@ impl<'a> Pass<'a> {
         Ok(Self {
             fold,
             session: manifest.session(),
+            from_seq: manifest.sessions.last().map_or(0, |latest| latest.from_seq),
             tally: Tally::default(),
             rows: Vec::new(),
             done: 0,
@@ -209,23 +224,30 @@ impl<'a> Pass<'a> {
         })
     }
 
-    fn count(&mut self, brief: Brief, trial: &str, session: u32, tallied: &Tallied<'_>) {
+    /// Counts an attempt: `written` is what its own line says, and `tallied` what it means by now.
+    fn count(&mut self, written: Brief, trial: &str, session: u32, tallied: &Tallied<'_>) {
         self.tally.deny(tallied);
-        self.fold.named_row((brief, trial));
-        let mark = brief.mark;
+        self.fold.named_row((written, trial));
+        let mark = written.mark;
         self.done += u64::from(session == self.session && mark.is_final);
         let slot = usize::try_from(mark.key.ordinal).ok();
         let slot = slot.and_then(|ordinal| self.settled.get_mut(ordinal));
-        if let (true, Some(slot)) = (mark.is_final, slot) {
+        if let (Some((outcome, is_flaky)), Some(slot)) = (tallied.settled(), slot) {
             let micros = tallied.duration().as_micros();
             *slot = Some(Settled {
                 provider: self.names.number(tallied.provider()),
                 attempt: mark.key.number,
-                outcome: mark.outcome,
-                is_flaky: mark.is_flaky,
+                outcome,
+                is_flaky,
                 micros: micros.try_into().unwrap_or(u64::MAX),
             });
         }
+    }
+
+    fn judged(&mut self, judgement: Brief) {
+        self.fold.row(judgement);
+        let is_of_the_session = judgement.seq > self.from_seq;
+        self.done += u64::from(is_of_the_session && judgement.mark.is_final);
     }
 
     fn finish(self) -> RunResults {

@@ -11,13 +11,15 @@ pub(super) enum Phase {
     Assigned,
     /// Its latest attempt is with the recorder.
     HandedOver,
+    /// Its latest attempt is on disk, and has yet to be graded.
+    Ungraded,
     /// Its final row is on disk.
     Final(Outcome),
 }
 
 impl Phase {
     /// Every phase; its place here is what a slot holds.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Pending,
         Self::Assigned,
         Self::HandedOver,
@@ -26,12 +28,13 @@ impl Phase {
         Self::Final(Outcome::Error),
         Self::Final(Outcome::Timeout),
         Self::Final(Outcome::Skipped),
+        Self::Ungraded,
     ];
 
     fn code(self) -> u16 {
         match self {
-            // `stopped` settles nothing, whatever a row says.
-            Self::Pending | Self::Final(Outcome::Stopped) => 0,
+            // These settle nothing, whatever a row says.
+            Self::Pending | Self::Final(Outcome::Stopped | Outcome::Ungraded) => 0,
             Self::Assigned => 1,
             Self::HandedOver => 2,
             Self::Final(Outcome::Passed) => 3,
@@ -39,25 +42,27 @@ impl Phase {
             Self::Final(Outcome::Error) => 5,
             Self::Final(Outcome::Timeout) => 6,
             Self::Final(Outcome::Skipped) => 7,
+            Self::Ungraded => 8,
         }
     }
 
     pub(super) fn outcome(self) -> Option<Outcome> {
         match self {
             Self::Final(outcome) => Some(outcome),
-            Self::Pending | Self::Assigned | Self::HandedOver => None,
+            Self::Pending | Self::Assigned | Self::HandedOver | Self::Ungraded => None,
         }
     }
 }
 
-/// A phase in the lowest three bits, the latest attempt's number above the fourth. That one tells of a final row whether it
+/// A phase in the lowest four bits, the latest attempt's number above the fifth. That one tells of a final row whether it
 /// is flaky, and of any other trial whether an attempt ended badly.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TrialSlot(u16);
 
 impl TrialSlot {
-    const FLAKY: u16 = 1 << 3;
-    const NUMBER_AT: u16 = 4;
+    const PHASE: u16 = (1 << 4) - 1;
+    const FLAKY: u16 = 1 << 4;
+    const NUMBER_AT: u16 = 5;
     /// Stands for this number and all above it.
     pub(super) const LARGE: u32 = (u16::MAX >> Self::NUMBER_AT) as u32;
 
@@ -67,7 +72,7 @@ impl TrialSlot {
     }
 
     pub(super) fn phase(self) -> Phase {
-        Phase::ALL[usize::from(self.0 & 7)]
+        Phase::ALL[usize::from(self.0 & Self::PHASE)]
     }
 
     pub(super) fn number(self) -> u32 {

@@ -131,6 +131,43 @@ impl State {
             // A retry is under way already, and this was not its trial's last word.
             return;
         }
+        if mark.outcome == Outcome::Ungraded {
+            self.set(ordinal, Phase::Ungraded, number);
+            return;
+        }
+        self.settle(mark);
+    }
+
+    /// Notes that a judgement of an attempt is on disk: what it means now. It is [`Accepted::New`] if the attempt is its
+    /// trial's latest one, and has been judged before or has yet to be graded; any other changes nothing.
+    pub fn judged(&mut self, mark: Mark) -> Accepted {
+        let AttemptKey { ordinal, number } = mark.key;
+        let Some(phase) = self.phase(ordinal) else {
+            return Accepted::Foreign;
+        };
+        let before = match phase {
+            _ if number != self.number(ordinal) => None,
+            _ if matches!(mark.outcome, Outcome::Ungraded | Outcome::Stopped) => None,
+            Phase::Ungraded => Some(None),
+            // What has settled a trial can be replaced, and not taken back.
+            Phase::Final(outcome) if mark.is_final => Some(Some(outcome)),
+            Phase::Pending | Phase::Assigned | Phase::HandedOver | Phase::Final(_) => None,
+        };
+        let Some(before) = before else {
+            return Accepted::Duplicate;
+        };
+        if let Some(outcome) = before {
+            let is_flaky = self.slot_mut(ordinal).is_flaky();
+            self.counts.remove(outcome, is_flaky);
+        } else if !mark.is_final && mark.outcome.is_bad() {
+            self.slot_mut(ordinal).set_flaky(true);
+        }
+        self.settle(mark);
+        Accepted::New
+    }
+
+    fn settle(&mut self, mark: Mark) {
+        let AttemptKey { ordinal, number } = mark.key;
         if !mark.is_final {
             self.set(ordinal, Phase::Pending, number);
             return;
@@ -140,16 +177,18 @@ impl State {
         self.counts.add(mark.outcome, mark.is_flaky);
     }
 
+    /// Tells whether a trial's latest attempt is on disk, and has yet to be graded: it is not executed again.
+    pub fn is_ungraded(&self, ordinal: u64) -> bool {
+        self.phase(ordinal) == Some(Phase::Ungraded)
+    }
+
     /// Makes a trial that has a final row pending again; its attempts go on where they were.
     pub(in crate::record) fn reopen(&mut self, ordinal: u64) {
         let Some(outcome) = self.outcome(ordinal) else {
             return;
         };
         let is_flaky = self.slot_mut(ordinal).is_flaky();
-        if let Some(count) = count_of(&mut self.counts, outcome) {
-            *count -= 1;
-            self.counts.flaky -= u64::from(is_flaky);
-        }
+        self.counts.remove(outcome, is_flaky);
         self.set(ordinal, Phase::Pending, self.number(ordinal));
         self.slot_mut(ordinal).set_flaky(false);
     }
@@ -215,18 +254,6 @@ impl State {
     }
 }
 
-/// Where trials with this outcome are counted; what is not final is counted nowhere.
-fn count_of(counts: &mut Counts, outcome: Outcome) -> Option<&mut u64> {
-    match outcome {
-        Outcome::Passed => Some(&mut counts.passed),
-        Outcome::Failed => Some(&mut counts.failed),
-        Outcome::Error => Some(&mut counts.error),
-        Outcome::Timeout => Some(&mut counts.timeout),
-        Outcome::Skipped => Some(&mut counts.skipped),
-        Outcome::Stopped => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
@@ -255,7 +282,7 @@ mod tests {
         Mark {
             key: key(ordinal, number),
             outcome,
-            is_final: outcome != Outcome::Stopped,
+            is_final: !matches!(outcome, Outcome::Stopped | Outcome::Ungraded),
             is_flaky: false,
         }
     }
@@ -316,6 +343,64 @@ mod tests {
         assert_eq!(state.attempts(0), 10_000);
     }
 
+    #[test]
+    fn an_attempt_is_graded_once_it_is_on_disk_and_what_it_means_is_replaced_by_the_newest_judgement()
+     {
+        let mut state = State::planned(2);
+        state.assign(0);
+        accept(&mut state, key(0, 1));
+        assert_eq!(
+            state.judged(mark(0, 1, Outcome::Passed)),
+            Accepted::Duplicate
+        );
+        state.written(mark(0, 1, Outcome::Ungraded));
+        assert!(state.is_ungraded(0) && !state.is_pending(0));
+        assert_eq!((state.counts().done(), state.next_pending(0)), (0, Some(1)));
+
+        assert_eq!(
+            state.judged(mark(0, 2, Outcome::Passed)),
+            Accepted::Duplicate
+        );
+        assert_eq!(state.judged(mark(7, 1, Outcome::Passed)), Accepted::Foreign);
+        assert_eq!(
+            state.judged(mark(0, 1, Outcome::Ungraded)),
+            Accepted::Duplicate
+        );
+        let tried_again = Mark {
+            is_final: false,
+            ..mark(0, 1, Outcome::Failed)
+        };
+        assert_eq!(state.judged(tried_again), Accepted::New);
+        assert!(state.is_pending(0) && state.is_shaky(0));
+
+        assert_eq!(state.assign(0), 2);
+        accept(&mut state, key(0, 2));
+        let flaky = Mark {
+            is_flaky: true,
+            ..mark(0, 2, Outcome::Passed)
+        };
+        state.written(flaky);
+        assert_eq!((state.counts().passed, state.counts().flaky), (1, 1));
+        assert_eq!(state.judged(tried_again), Accepted::Duplicate);
+        assert_eq!(
+            state.judged(mark(0, 2, Outcome::Stopped)),
+            Accepted::Duplicate
+        );
+        assert_eq!(state.judged(mark(0, 2, Outcome::Failed)), Accepted::New);
+        let counts = state.counts();
+        assert_eq!((counts.passed, counts.failed, counts.flaky), (0, 1, 0));
+        assert_eq!(state.judged(flaky), Accepted::New);
+        assert_eq!((state.counts().passed, state.counts().flaky), (1, 1));
+
+        // What is to run again is judged when it has run.
+        state.reopen(0);
+        assert_eq!(
+            state.judged(mark(0, 2, Outcome::Failed)),
+            Accepted::Duplicate
+        );
+        assert!(state.is_pending(0));
+    }
+
     /// One thing that may happen; what cannot happen at its time is left out.
     #[derive(Clone, Debug)]
     enum Event {
@@ -366,7 +451,8 @@ mod tests {
                         if accept(&mut live, key(ordinal, number)) == Accepted::New {
                             let mut mark = mark(ordinal, number, outcome);
                             mark.is_final &= !is_retried;
-                            is_settled[ordinal as usize] = mark.is_final;
+                            is_settled[ordinal as usize] =
+                                mark.is_final || outcome == Outcome::Ungraded;
                             is_assigned[ordinal as usize] = false;
                             on_its_way.push_back(mark);
                         }
@@ -384,7 +470,9 @@ mod tests {
                 prop_assert_eq!(folded.is_complete(), live.is_complete());
                 for ordinal in 0..TRIALS {
                     prop_assert_eq!(folded.outcome(ordinal), live.outcome(ordinal));
-                    prop_assert_eq!(folded.is_pending(ordinal), folded.outcome(ordinal).is_none());
+                    let is_over = folded.outcome(ordinal).is_some() || folded.is_ungraded(ordinal);
+                    prop_assert_eq!(folded.is_pending(ordinal), !is_over);
+                    prop_assert_eq!(!folded.is_ungraded(ordinal) || live.is_ungraded(ordinal), true);
                 }
             }
 

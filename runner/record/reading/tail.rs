@@ -1,14 +1,29 @@
 //! [`RowTail`]: the rows of a run as they come.
 
 use std::{
+    collections::HashMap,
     io::{BufReader, Seek as _, SeekFrom},
+    os::unix::fs::FileExt as _,
     path::PathBuf,
 };
 
 use fs_err::File;
 
-use super::lines::{LineEnd, LineError, read_line};
-use crate::record::{disk::regular, error::RecordError, format::row::Row};
+use super::{
+    lines::LineError,
+    read_line::{LineEnd, read_line},
+};
+use crate::{
+    model::Outcome,
+    record::{
+        disk::regular,
+        error::RecordError,
+        format::{
+            judgement::{JudgementLine, is_judgement},
+            row::Row,
+        },
+    },
+};
 
 /// The rows of a run as they come, each once; a damaged line is an item of its own.
 ///
@@ -21,6 +36,8 @@ pub struct RowTail {
     /// How many lines came before it.
     lines: u64,
     line: Vec<u8>,
+    /// Where the attempts begin that have yet to be graded, by the numbers of their lines, with their lengths.
+    ungraded: HashMap<u64, (u64, usize)>,
 }
 
 impl RowTail {
@@ -32,23 +49,54 @@ impl RowTail {
             at: 0,
             lines: 0,
             line: Vec::new(),
+            ungraded: HashMap::new(),
         })
     }
 
-    /// Reads the next row; `None` if there is none yet.
+    /// Reads the next row; `None` if there is none yet. An attempt that is graded comes once more, as it was judged.
     pub fn next_row(&mut self) -> Option<Result<Row<'static>, LineError>> {
-        match self.next_line() {
-            Ok(false) => return None,
-            Ok(true) => {}
-            Err(error) => return Some(Err(error.into())),
+        loop {
+            let begin = self.at;
+            match self.next_line() {
+                Ok(false) => return None,
+                Ok(true) => {}
+                Err(error) => return Some(Err(error.into())),
+            }
+            match self.row(begin) {
+                Ok(Some(row)) => return Some(Ok(row)),
+                // A judgement of what was judged before is no news of an attempt.
+                Ok(None) => {}
+                Err(problem) => {
+                    return Some(Err(LineError::Damaged {
+                        path: self.path.clone(),
+                        line: self.lines,
+                        problem,
+                    }));
+                }
+            }
         }
-        Some(
-            Row::decode(&self.line).map_err(|problem| LineError::Damaged {
-                path: self.path.clone(),
-                line: self.lines,
-                problem,
-            }),
-        )
+    }
+
+    /// The row of the line that begins at `begin`, or the one whose judgement it is.
+    fn row(&mut self, begin: u64) -> Result<Option<Row<'static>>, String> {
+        if !is_judgement(&self.line) {
+            let row = Row::decode(&self.line)?;
+            if row.outcome == Outcome::Ungraded {
+                self.ungraded.insert(row.seq, (begin, self.line.len()));
+            }
+            return Ok(Some(row));
+        }
+        let judgement = JudgementLine::decode(&self.line)?;
+        let Some((at, bytes)) = self.ungraded.remove(&judgement.of) else {
+            return Ok(None);
+        };
+        let mut line = vec![0; bytes];
+        let file = self.file.get_ref().file();
+        file.read_exact_at(&mut line, at)
+            .map_err(|error| error.to_string())?;
+        let mut row = Row::decode(&line)?;
+        row.judge(judgement);
+        Ok(Some(row))
     }
 
     /// Reads a last line that lacks nothing but its newline. Only once nobody writes any more: until then more of it may
@@ -56,7 +104,7 @@ impl RowTail {
     pub fn last_row(&mut self) -> Option<Row<'static>> {
         match self.next_line().ok()? {
             true => None,
-            false => Row::decode(&self.line).ok(),
+            false => self.row(self.at).ok().flatten(),
         }
     }
 

@@ -70,6 +70,11 @@ impl Tallied<'_> {
     pub(in crate::record) fn duration(&self) -> Duration {
         self.duration
     }
+
+    /// What it settled its trial with, and whether the trial is flaky, if it did.
+    pub(in crate::record) fn settled(&self) -> Option<(Outcome, bool)> {
+        self.is_final.then_some((self.outcome, self.is_flaky))
+    }
 }
 
 impl<'a> From<&'a Entry> for Tallied<'a> {

@@ -8,7 +8,7 @@ use crate::{
             layout::{Root, RunDir, RunId},
             stamp::Stamp,
         },
-        format::{entry::Entry, manifest::Manifest},
+        format::{entry::Entry, judgement::JudgementEntry, manifest::Manifest},
     },
 };
 
@@ -29,13 +29,23 @@ impl Progress {
         }
     }
 
-    /// Adds final rows that are on disk.
-    pub(in crate::record) fn add(&mut self, entries: &[Entry]) {
+    /// Adds final rows and judgements that are on disk.
+    pub(in crate::record) fn add(&mut self, entries: &[Entry], judgements: &[JudgementEntry]) {
         let Some(database) = &self.database else {
             return;
         };
         for entry in entries.iter().filter(|entry| entry.is_final) {
             self.counts.add(entry.attempt.outcome, entry.is_flaky);
+        }
+        for judgement in judgements
+            .iter()
+            .filter(|judgement| judgement.mark.is_final)
+        {
+            if let Some((outcome, is_flaky)) = judgement.before {
+                self.counts.remove(outcome, is_flaky);
+            }
+            self.counts
+                .add(judgement.mark.outcome, judgement.mark.is_flaky);
         }
         if let Err(error) = database.set_counts(&self.id, self.counts) {
             database::warn(&error);

@@ -16,12 +16,18 @@ use crate::{
         },
         error::{RecordError, is_missing},
         format::{
+            judgement::JudgementLine,
             manifest::Manifest,
             row::{Row, RowOutput},
         },
         reading::{
-            fold::Fold, history::NextSession, lines::LineError, reader::RunReader, said::LogReader,
-            scenario_text, state::State,
+            fold::Fold,
+            history::NextSession,
+            lines::{LineError, RowsLine},
+            reader::RunReader,
+            said::LogReader,
+            scenario_text,
+            state::State,
         },
     },
 };
@@ -174,10 +180,24 @@ impl Verification {
         let mut order = Order::new(manifest);
         let mut logs = Logs::new(run);
         let mut rows = reader.rows();
-        while let Some(row) = rows.next() {
+        while let Some(row) = rows.next_line() {
             let line = rows.line();
             match row {
-                Ok(row) => {
+                Ok(RowsLine::Judgement(brief)) => {
+                    self.rows += 1;
+                    if let Some(fold) = &mut fold {
+                        fold.row(brief);
+                    }
+                    let judgement = rows.whole_judgement();
+                    let problems = match judgement {
+                        Ok(judgement) => order.check_judgement(&judgement),
+                        Err(error) => vec![error.to_string()],
+                    };
+                    for problem in problems {
+                        self.add(index.clone(), Some(line), problem);
+                    }
+                }
+                Ok(RowsLine::Attempt(row)) => {
                     self.rows += 1;
                     if let Some(fold) = &mut fold {
                         fold.named_row((row.brief(), &row.trial));
@@ -193,6 +213,7 @@ impl Verification {
                 }
                 Err(LineError::Damaged { problem, .. }) => {
                     order.damaged += 1;
+                    order.has_damage = true;
                     self.add(index.clone(), Some(line), problem);
                 }
                 Err(LineError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -302,10 +323,12 @@ struct Order<'a> {
     providers: HashSet<&'a str>,
     seq: u64,
     session: u32,
-    /// The latest attempt of each trial that has one.
-    attempts: Vec<u32>,
+    /// The latest attempt of each trial that has one, and the number of its row.
+    attempts: Vec<(u32, u64)>,
     /// Damaged lines since the last good one; each may have been a row.
     damaged: u64,
+    /// Whether there was any; then a judgement may be one of a row that nobody can read.
+    has_damage: bool,
 }
 
 impl<'a> Order<'a> {
@@ -321,6 +344,7 @@ impl<'a> Order<'a> {
             session: 1,
             attempts: Vec::new(),
             damaged: 0,
+            has_damage: false,
         }
     }
 
@@ -330,6 +354,26 @@ impl<'a> Order<'a> {
         problems.extend(self.check_seq(row.seq));
         problems.extend(self.check_session(row.session));
         problems.extend(self.check_trial(row));
+        problems
+    }
+
+    /// Says what is wrong with a judgement after the rows before it.
+    fn check_judgement(&mut self, judgement: &JudgementLine<'_>) -> Vec<String> {
+        let mut problems = Vec::new();
+        problems.extend(self.check_seq(judgement.seq));
+        problems.extend(self.check_session(judgement.session));
+        let place = usize::try_from(judgement.ordinal).ok();
+        let latest = place.and_then(|place| self.attempts.get(place));
+        let has_damage = self.has_damage;
+        if latest != Some(&(judgement.attempt, judgement.of)) && !has_damage {
+            problems.push(format!(
+                "it judges row {}, which is not attempt {} of the trial with place {}",
+                judgement.of, judgement.attempt, judgement.ordinal
+            ));
+        }
+        if !self.manifest.is_judged_apart() {
+            problems.push("the run's manifest does not say that judgements stand apart".into());
+        }
         problems
     }
 
@@ -369,9 +413,9 @@ impl<'a> Order<'a> {
         }
         let place = usize::try_from(row.ordinal).ok()?;
         if self.attempts.len() <= place {
-            self.attempts.resize(place + 1, 0);
+            self.attempts.resize(place + 1, (0, 0));
         }
-        let last = std::mem::replace(&mut self.attempts[place], row.attempt);
+        let (last, _) = std::mem::replace(&mut self.attempts[place], (row.attempt, row.seq));
         (row.attempt <= last).then(|| {
             format!(
                 "attempt {} of {trial} comes after attempt {last}",

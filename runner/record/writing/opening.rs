@@ -49,6 +49,8 @@ pub struct Opening {
     /// What a run is planned with from now on: one that failed to begin and so has no rows, or one that adopts another
     /// plan, whose trials that have changed are `rerun`.
     pub replanned: Option<NewRun>,
+    /// Whether judgements are written in it that stand apart from their attempts.
+    pub is_judged_apart: bool,
 }
 
 impl Claim {
@@ -85,6 +87,9 @@ impl Claim {
             manifest.counts = opening.counts.into();
         }
         manifest.options = opening.options;
+        if opening.is_judged_apart {
+            manifest.judge_apart();
+        }
         manifest.reopen(NewSession {
             now: opening.now,
             opened_by: opening.opened_by,
@@ -194,6 +199,7 @@ mod tests {
             is_forced: false,
             options: serde_json::json!({}),
             replanned: Some(new_run(1)),
+            is_judged_apart: false,
         };
         let refused = claimed.open(opening, ignore).err().unwrap();
         assert!(matches!(refused, RecordError::HasRows { .. }), "{refused}");
@@ -320,6 +326,7 @@ mod tests {
                 is_forced,
                 options: before.options.clone(),
                 replanned: None,
+                is_judged_apart: false,
             };
             let is_open = claimed.open(opening, ignore).is_ok();
             assert_eq!(is_open, before.status == RunStatus::Cancelled && is_forced);
@@ -353,6 +360,7 @@ mod tests {
                 is_forced: false,
                 options: serde_json::json!({}),
                 replanned: Some(replanned),
+                is_judged_apart: false,
             };
             claimed.open(opening, ignore)
         };

@@ -27,6 +27,7 @@ use crate::{
         format::{
             entry::Entry,
             inflight::{self, InFlight},
+            judgement::JudgementEntry,
             last_words::{self, LastWords},
             manifest::{End, Manifest},
             numbers::some_milliseconds,
@@ -189,6 +190,11 @@ impl Recorder {
     /// Hands entries over, and never waits for the disk. They are acknowledged in this order, once they are on it.
     pub fn record(&self, entries: Vec<Entry>) {
         self.writer.record(entries);
+    }
+
+    /// The same for judgements that stand apart from their attempts. Only in a session of a run whose judgements may.
+    pub fn judge(&self, judgements: Vec<JudgementEntry>) {
+        self.writer.judge(judgements);
     }
 
     /// Says that nothing more is expected soon, so that what was handed over is committed now.
@@ -407,6 +413,7 @@ mod tests {
             is_forced: false,
             options: serde_json::json!({}),
             replanned: None,
+            is_judged_apart: false,
         };
         let (sender, receiver) = mpsc::channel();
         let recorder = claimed

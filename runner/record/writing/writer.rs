@@ -22,6 +22,7 @@ use crate::record::{
     format::{
         cut,
         entry::Entry,
+        judgement::{JudgementEntry, JudgementLine},
         line::MAX_LINE_BYTES,
         row::{Row, RowPlace},
     },
@@ -60,7 +61,9 @@ pub(in crate::record) struct Job {
 pub struct Written {
     /// The entries, given back.
     pub entries: Vec<Entry>,
-    /// Their lines in `index.jsonl`, each with its newline; empty if there is an error.
+    /// The judgements that stand apart, given back.
+    pub judgements: Vec<JudgementEntry>,
+    /// Their lines in `index.jsonl` in the order of writing, each with its newline; empty if there is an error.
     pub lines: Vec<u8>,
     /// Set if the entries are not known to be on disk; then no later ones will be, and the session is over.
     pub error: Option<RecordError>,
@@ -68,6 +71,7 @@ pub struct Written {
 
 enum WriterMessage {
     Entries(Vec<Entry>),
+    Judgements(Vec<JudgementEntry>),
     Flush,
 }
 
@@ -87,6 +91,7 @@ impl Writer {
                 if run.is_err() {
                     (commits.acks)(Written {
                         entries: Vec::new(),
+                        judgements: Vec::new(),
                         lines: Vec::new(),
                         error: Some(RecordError::io("write rows")(io::Error::other(
                             "the thread that writes has panicked",
@@ -102,6 +107,10 @@ impl Writer {
 
     pub(in crate::record) fn record(&self, entries: Vec<Entry>) {
         self.send(WriterMessage::Entries(entries));
+    }
+
+    pub(in crate::record) fn judge(&self, judgements: Vec<JudgementEntry>) {
+        self.send(WriterMessage::Judgements(judgements));
     }
 
     pub(in crate::record) fn flush(&self) {
@@ -137,6 +146,7 @@ struct Commits<A> {
     length: u64,
     /// Entries whose lines are in `lines`.
     entries: Vec<Entry>,
+    judgements: Vec<JudgementEntry>,
     lines: Vec<u8>,
     failure: Option<Arc<RecordError>>,
     /// Whether the files may be somebody else's.
@@ -150,6 +160,7 @@ impl<A: Fn(Written)> Commits<A> {
             acks,
             length,
             entries: Vec::new(),
+            judgements: Vec::new(),
             lines: Vec::new(),
             failure: None,
             is_lost: false,
@@ -169,7 +180,9 @@ impl<A: Fn(Written)> Commits<A> {
     /// Takes what else arrives, until nobody is expected or waiting any more would be rude.
     fn gather(&mut self, receiver: &Receiver<WriterMessage>) {
         let deadline = Instant::now() + GROUP_COMMIT_WINDOW;
-        while self.entries.len() < LARGE_ROWS && self.lines.len() < LARGE_BYTES {
+        while self.entries.len() + self.judgements.len() < LARGE_ROWS
+            && self.lines.len() < LARGE_BYTES
+        {
             let message = match receiver.try_recv() {
                 Ok(message) => message,
                 Err(TryRecvError::Disconnected) => return,
@@ -189,31 +202,53 @@ impl<A: Fn(Written)> Commits<A> {
 
     /// Makes rows of a message's entries; tells whether the commit may wait for more.
     fn take(&mut self, message: WriterMessage) -> bool {
-        let WriterMessage::Entries(mut entries) = message else {
+        if let WriterMessage::Flush = message {
             return false;
-        };
+        }
         // Also before files of attempts are written.
         if self.failure.is_none()
             && let Err(error) = self.check_ground()
         {
             self.fail(error);
         }
-        for entry in entries.drain(..) {
-            if self.failure.is_none()
-                && let Err(error) = self.encode(&entry)
-            {
-                self.fail(error);
+        match message {
+            WriterMessage::Entries(entries) => {
+                for entry in entries {
+                    if self.failure.is_none()
+                        && let Err(error) = self.encode(&entry)
+                    {
+                        self.fail(error);
+                    }
+                    self.entries.push(entry);
+                }
             }
-            self.entries.push(entry);
+            WriterMessage::Judgements(judgements) => {
+                for judgement in judgements {
+                    if self.failure.is_none() {
+                        self.judge(&judgement);
+                    }
+                    self.judgements.push(judgement);
+                }
+            }
+            WriterMessage::Flush => {}
         }
         self.failure.is_none()
     }
 
-    fn encode(&mut self, entry: &Entry) -> Result<(), RecordError> {
-        let place = RowPlace {
+    fn judge(&mut self, judgement: &JudgementEntry) {
+        JudgementLine::new(judgement, self.place()).encode(&mut self.lines);
+        self.job.seq += 1;
+    }
+
+    fn place(&self) -> RowPlace {
+        RowPlace {
             seq: self.job.seq,
             session: self.job.session,
-        };
+        }
+    }
+
+    fn encode(&mut self, entry: &Entry) -> Result<(), RecordError> {
+        let place = self.place();
         let Job {
             artifacts, logs, ..
         } = &mut self.job;
@@ -223,7 +258,7 @@ impl<A: Fn(Written)> Commits<A> {
     }
 
     fn commit(&mut self) {
-        if self.entries.is_empty() {
+        if self.entries.is_empty() && self.judgements.is_empty() {
             return;
         }
         if self.failure.is_none()
@@ -233,16 +268,18 @@ impl<A: Fn(Written)> Commits<A> {
         }
 
         let entries = mem::take(&mut self.entries);
+        let judgements = mem::take(&mut self.judgements);
         let lines = mem::take(&mut self.lines);
         let error = self
             .failure
             .as_ref()
             .map(|failure| RecordError::Stopped(Arc::clone(failure)));
         if error.is_none() {
-            self.job.progress.add(&entries);
+            self.job.progress.add(&entries, &judgements);
         }
         (self.acks)(Written {
             entries,
+            judgements,
             lines,
             error,
         });

@@ -147,6 +147,7 @@ impl World {
         }
         Written {
             entries,
+            judgements: Vec::new(),
             lines: Vec::new(),
             error: fails.then(|| RecordError::RootIsFile {
                 path: PathBuf::from("results"),

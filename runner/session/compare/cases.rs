@@ -167,7 +167,7 @@ impl SideTrial {
         match self.outcome? {
             Outcome::Passed => Some(1.0),
             Outcome::Failed | Outcome::Error | Outcome::Timeout => Some(0.0),
-            Outcome::Skipped | Outcome::Stopped => None,
+            Outcome::Skipped | Outcome::Stopped | Outcome::Ungraded => None,
         }
     }
 

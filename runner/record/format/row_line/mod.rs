@@ -14,10 +14,10 @@ use serde::{
 
 use super::{
     row::{
-        Row, RowArtifact, RowCheck, RowDenied, RowError, RowLogs, RowMetric, RowOutput, RowUsage,
-        VERSION, is_false, is_zero, present,
+        Row, RowArtifact, RowCheck, RowDenied, RowLogs, RowOutput, is_false, present, version_of,
     },
     row_digest::{LineFingerprint, RowDigest},
+    row_parts::{RowError, RowMetric, RowUsage, is_zero},
     words::{self, WordSchema},
 };
 use crate::model::{CheckVerdict, Outcome};
@@ -30,7 +30,7 @@ use crate::model::{CheckVerdict, Outcome};
 /// usual.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RowLine<'a> {
-    /// The version of the format: 2.
+    /// The version of the format: 2, or 3 where the outcome is `ungraded`.
     #[schemars(range(min = 2))]
     pub v: u32,
     /// The row's place in the run, from 1.
@@ -153,7 +153,7 @@ impl<'a> RowLine<'a> {
     /// The line of a row.
     pub(in crate::record) fn of(row: &'a Row<'_>) -> Self {
         Self {
-            v: VERSION,
+            v: version_of(row.outcome),
             seq: row.seq,
             session: row.session,
             ordinal: row.ordinal,
@@ -219,6 +219,8 @@ impl RowLine<'static> {
             fingerprint: RowDigest::Beginning(execution),
             judgement_fingerprint: Some(RowDigest::Beginning(judgement)),
             is_truncated: self.is_truncated,
+            grades: Vec::new(),
+            judged: None,
         })
     }
 }
@@ -231,14 +233,23 @@ pub(in crate::record) fn parts(trial: &str) -> (&str, &str, u32) {
 }
 
 impl<'a> LineCheck<'a> {
-    fn of(check: &'a RowCheck<'_>) -> Self {
+    pub(in crate::record) fn of(check: &'a RowCheck<'_>) -> Self {
         if *check != RowCheck::held(Cow::Borrowed(&check.name)) {
             return Self::Told(check.clone());
         }
         Self::Held(Cow::Borrowed(&check.name))
     }
 
-    fn into_check(self) -> RowCheck<'a> {
+    /// The shortest form of a check.
+    pub(in crate::record) fn shortest(check: RowCheck<'a>) -> Self {
+        let has_only_held = matches!(LineCheck::of(&check), LineCheck::Held(_));
+        match has_only_held {
+            true => Self::Held(check.name),
+            false => Self::Told(check),
+        }
+    }
+
+    pub(in crate::record) fn into_check(self) -> RowCheck<'a> {
         match self {
             Self::Held(name) => RowCheck::held(name),
             Self::Told(check) => check,
@@ -307,10 +318,10 @@ pub(in crate::record) fn yes() -> bool {
     true
 }
 
-fn is_one(number: &u32) -> bool {
+pub(in crate::record) fn is_one(number: &u32) -> bool {
     *number == 1
 }
 
-fn is_true(flag: &bool) -> bool {
+pub(in crate::record) fn is_true(flag: &bool) -> bool {
     *flag
 }

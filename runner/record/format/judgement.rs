@@ -1,0 +1,224 @@
+//! [`JudgementLine`]: what an attempt means, where that stands apart from what happened in it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    cut,
+    line::{self, MAX_LINE_BYTES, check_crc, seal},
+    mark::Mark,
+    numbers::finite,
+    row::{APART, Row, RowCheck, RowPlace, is_false},
+    row_digest::RowDigest,
+    row_line::{LineCheck, is_one, is_true, one, yes},
+    row_parts::{RowError, RowGrade, RowJudged},
+    words::{self, WordSchema},
+};
+use crate::model::{self, Digest, Outcome, escape_json};
+
+/// How every line of a judgement begins.
+const BEGIN: &[u8] = b"{\"v\":3,\"kind\":\"judgement\",";
+
+/// A judgement of an attempt: a line of `index.jsonl`, behind the attempt's own.
+///
+/// It stands for what the attempt's line says of the same, and for every judgement of the attempt before it. A grader has
+/// spoken, or the attempt was judged again by other expectations. As all lines, it ends with its checksum.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JudgementLine<'a> {
+    /// The version of the format: 3.
+    #[schemars(range(min = 3))]
+    pub v: u32,
+    /// What kind of line it is: `judgement`. An attempt's has no such key.
+    pub kind: JudgementKind,
+    /// The line's place in the run, from 1.
+    pub seq: u64,
+    /// The session that wrote it; absent for the first one, which has number 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub session: u32,
+    /// The attempt's line, by its `seq`.
+    pub of: u64,
+    /// The trial's place in the plan, from 0.
+    pub ordinal: u64,
+    /// Which execution of the trial; absent for the first one, which has number 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub attempt: u32,
+    /// Whether this settles the trial; absent where it does.
+    #[serde(rename = "final", default = "yes", skip_serializing_if = "is_true")]
+    pub is_final: bool,
+    /// What the attempt came to.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<Outcome>")]
+    pub outcome: Outcome,
+    /// Whether the trial passed only after an attempt that did not; absent where it is not so.
+    #[serde(rename = "flaky", default, skip_serializing_if = "is_false")]
+    pub is_flaky: bool,
+    /// The score that counts: the provider's, or what graders made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// What was checked: the scenario's expectations, then the provider's own checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<LineCheck<'a>>,
+    /// How many of the checks, at the end, are the provider's own; absent where none is.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub own_checks: u32,
+    /// The exit code of a plain command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// What graders said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grades: Vec<RowGrade<'a>>,
+    /// Why there is no verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<RowError<'a>>,
+    /// The first 16 digits of the digest of everything that decides what the attempt means.
+    pub judgement: RowDigest,
+    /// The first 16 digits of the digest of the scenario that it was judged by.
+    pub scenario: RowDigest,
+    /// Whether checks or texts were cut, because a line has at most 256 KiB; absent where they were not.
+    #[serde(rename = "truncated", default, skip_serializing_if = "is_false")]
+    pub is_truncated: bool,
+}
+
+/// What kind of line a judgement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JudgementKind {
+    /// What an attempt means.
+    Judgement,
+}
+
+/// A judgement on its way to becoming a line.
+#[derive(Clone, Debug)]
+pub struct JudgementEntry {
+    /// Which attempt, what it came to, and whether that settles its trial.
+    pub mark: Mark,
+    /// The attempt's line, by its `seq`.
+    pub of: u64,
+    /// What the trial counted as until now, and whether it was flaky; `None` if it was not settled.
+    pub before: Option<(Outcome, bool)>,
+    /// The score that counts.
+    pub score: Option<f64>,
+    /// What was checked: the scenario's expectations, then the provider's own checks.
+    pub checks: Vec<model::Check>,
+    /// How many of the checks, at the end, are the provider's own.
+    pub own_checks: u32,
+    /// The exit code of a plain command.
+    pub exit_code: Option<i32>,
+    /// What graders said.
+    pub grades: Vec<model::Grade>,
+    /// Why there is no verdict.
+    pub error: Option<model::AttemptError>,
+    /// Digest of everything that decides what the attempt means.
+    pub fingerprint: Digest,
+    /// Digest of the scenario that it is judged by.
+    pub scenario: Digest,
+}
+
+impl<'a> JudgementLine<'a> {
+    /// The line of a judgement.
+    pub(in crate::record) fn new(entry: &'a JudgementEntry, place: RowPlace) -> Self {
+        let mark = entry.mark;
+        let checks = entry.checks.iter().map(RowCheck::new);
+        Self {
+            v: APART,
+            kind: JudgementKind::Judgement,
+            seq: place.seq,
+            session: place.session,
+            of: entry.of,
+            ordinal: mark.key.ordinal,
+            attempt: mark.key.number,
+            is_final: mark.is_final,
+            outcome: mark.outcome,
+            is_flaky: mark.is_flaky,
+            score: finite(entry.score),
+            checks: checks.map(LineCheck::shortest).collect(),
+            own_checks: entry.own_checks,
+            exit_code: entry.exit_code,
+            grades: entry.grades.iter().map(RowGrade::new).collect(),
+            error: entry.error.as_ref().map(RowError::new),
+            judgement: RowDigest::beginning_of(entry.fingerprint),
+            scenario: RowDigest::beginning_of(entry.scenario),
+            is_truncated: false,
+        }
+    }
+
+    /// Appends the line; one that would be too long is cut.
+    pub(in crate::record) fn encode(mut self, lines: &mut Vec<u8>) {
+        let start = lines.len();
+        self.write(lines);
+        for (bytes, items) in cut::STEPS {
+            if lines.len() - start <= MAX_LINE_BYTES {
+                return;
+            }
+            lines.truncate(start);
+            self.cut(bytes, items);
+            self.write(lines);
+        }
+    }
+
+    fn write(&self, line: &mut Vec<u8>) {
+        let start = line.len();
+        serde_json::to_writer(&mut *line, self)
+            .expect("a judgement has no value that JSON cannot hold");
+        escape_json(line, start);
+        seal(line, start);
+    }
+
+    fn cut(&mut self, bytes: usize, items: usize) {
+        self.is_truncated = true;
+        // Those of the scenario go first, so that what is counted from the end stays right.
+        let more = self.checks.len().saturating_sub(items);
+        self.checks.drain(..more);
+        let kept = u32::try_from(self.checks.len()).unwrap_or(u32::MAX);
+        self.own_checks = self.own_checks.min(kept);
+        for check in &mut self.checks {
+            match check {
+                LineCheck::Held(name) => cut::cut_text(name, bytes),
+                LineCheck::Told(check) => cut::cut_check(check, bytes),
+            }
+        }
+        self.grades.truncate(items);
+        for grade in &mut self.grades {
+            cut::cut_optional(&mut grade.explanation, bytes);
+            grade.metrics.truncate(items);
+            cut::cut_metrics(&mut grade.metrics, bytes);
+            cut::cut_error(&mut grade.error, bytes);
+        }
+        cut::cut_error(&mut self.error, bytes);
+    }
+
+    /// Reads a line without its newline; the text of the error says what is wrong with it.
+    pub(in crate::record) fn decode(line: &[u8]) -> Result<JudgementLine<'static>, String> {
+        check_crc(line)?;
+        line::parse(line)
+    }
+}
+
+impl Row<'static> {
+    /// Lets a judgement stand for what its attempt was taken for until then.
+    pub(in crate::record) fn judge(&mut self, by: JudgementLine<'static>) {
+        self.is_final = by.is_final;
+        self.outcome = by.outcome;
+        self.is_flaky = by.is_flaky;
+        self.score = by.score;
+        self.checks = by.checks.into_iter().map(LineCheck::into_check).collect();
+        self.grades = by.grades;
+        self.error = by.error;
+        self.judgement_fingerprint = Some(by.judgement);
+        self.is_truncated |= by.is_truncated;
+        self.judged = Some(RowJudged {
+            seq: by.seq,
+            session: by.session,
+            scenario: by.scenario,
+        });
+    }
+}
+
+/// Tells a judgement's line from an attempt's.
+pub(in crate::record) fn is_judgement(line: &[u8]) -> bool {
+    line.starts_with(BEGIN)
+}
+
+fn is_none(number: &u32) -> bool {
+    *number == 0
+}

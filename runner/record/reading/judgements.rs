@@ -1,0 +1,311 @@
+//! [`Judgements`]: where the judgements are that stand apart from their attempts.
+
+use std::{
+    io::{self, BufReader, Read as _},
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
+use fs_err::File;
+
+use super::read_line::{LineEnd, read_line};
+use crate::record::{
+    disk::regular,
+    format::{
+        brief::{self, BriefKind},
+        glance::RowGlance,
+        judgement::{JudgementLine, is_judgement},
+        mark::AttemptKey,
+        row::Row,
+    },
+};
+
+/// The newest judgement of each attempt that has one: its place only, because there may be as many as there are attempts.
+pub(in crate::record) struct Judgements {
+    file: File,
+    /// By the attempt's line.
+    places: Vec<JudgementPlace>,
+    /// How much of the file was read: what came meanwhile is of another moment.
+    end: u64,
+}
+
+struct JudgementPlace {
+    of: u64,
+    is_final: bool,
+    at: u64,
+    bytes: u32,
+}
+
+/// What is read of an attempt's line, as far as a judgement can stand for it.
+pub(in crate::record) trait Judged {
+    /// The line's place in the run, and whose it is.
+    fn place(&self) -> (u64, AttemptKey);
+
+    /// Lets a judgement stand for what the attempt was taken for until then.
+    fn judge(&mut self, by: JudgementLine<'static>);
+}
+
+impl Judged for Row<'static> {
+    fn place(&self) -> (u64, AttemptKey) {
+        let brief = self.brief();
+        (brief.seq, brief.mark.key)
+    }
+
+    fn judge(&mut self, by: JudgementLine<'static>) {
+        Row::judge(self, by);
+    }
+}
+
+impl Judged for RowGlance {
+    fn place(&self) -> (u64, AttemptKey) {
+        let brief = self.brief();
+        (brief.seq, brief.mark.key)
+    }
+
+    fn judge(&mut self, by: JudgementLine<'static>) {
+        RowGlance::judge(self, &by);
+    }
+}
+
+impl Judgements {
+    /// Looks for all of them; damaged lines are passed over.
+    pub(in crate::record) fn find(index: &Path) -> io::Result<Self> {
+        let file = regular::open(index)?;
+        let end = file.metadata()?.len();
+        let mut lines = BufReader::with_capacity(64 * 1024, file.file().take(end));
+        let mut places = Vec::new();
+        let mut line = Vec::new();
+        let mut at = 0;
+        loop {
+            let read = read_line(&mut lines, &mut line)?;
+            if is_judgement(&line)
+                && let Ok(brief) = brief::decode_brief(&line)
+                && let BriefKind::Judgement { of } = brief.kind
+            {
+                places.push(JudgementPlace {
+                    of,
+                    is_final: brief.mark.is_final,
+                    at,
+                    bytes: u32::try_from(line.len()).expect("a line is bounded"),
+                });
+            }
+            at += read.bytes;
+            if read.end == LineEnd::File {
+                break;
+            }
+        }
+        // The newest one of an attempt comes last, and none takes back what has settled its trial.
+        places.sort_by_key(|place| (place.of, place.is_final, place.at));
+        places.dedup_by(|later, kept| {
+            let is_same = later.of == kept.of;
+            if is_same {
+                std::mem::swap(later, kept);
+            }
+            is_same
+        });
+        Ok(Self { file, places, end })
+    }
+
+    /// How much of the file was read, in bytes.
+    pub(in crate::record) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The newest judgement of the attempt with this line.
+    pub(in crate::record) fn of(
+        &self,
+        (seq, key): (u64, AttemptKey),
+    ) -> io::Result<Option<JudgementLine<'static>>> {
+        let Ok(index) = self.places.binary_search_by_key(&seq, |place| place.of) else {
+            return Ok(None);
+        };
+        let place = &self.places[index];
+        let mut line = vec![0; place.bytes as usize];
+        self.file.file().read_exact_at(&mut line, place.at)?;
+        let judgement = JudgementLine::decode(&line).map_err(io::Error::other)?;
+        // What names another attempt than the line's is damage, and means nothing.
+        Ok(Some(judgement).filter(|judgement| judgement.brief().mark.key == key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::{
+        model::{CheckVerdict, Grade, Outcome, Usage},
+        record::{
+            AttemptKey, Claim, JudgementEntry, Mark, Opening, Rerun, Row, RunReader, Tally,
+            Verification, Wanted,
+            testing::{claim, crashed_run, entry, ignore, judgement, now},
+        },
+    };
+
+    fn mark(ordinal: u64, number: u32, outcome: Outcome) -> Mark {
+        Mark {
+            key: AttemptKey { ordinal, number },
+            outcome,
+            is_final: true,
+            is_flaky: false,
+        }
+    }
+
+    /// Lets a session of its own judge, as far as it comes.
+    fn judge(claim: Claim, judgements: Vec<JudgementEntry>) {
+        let history = claim.history(Default::default()).unwrap();
+        let opening = Opening {
+            now: now(),
+            opened_by: "rescore",
+            rerun: Some(Rerun::Judgements),
+            counts: history.state.counts(),
+            is_forced: false,
+            options: claim.manifest().options.clone(),
+            replanned: None,
+            is_judged_apart: true,
+        };
+        let recorder = claim.open(opening, ignore).unwrap();
+        recorder.judge(judgements);
+        // As if the process had died.
+        drop(recorder);
+    }
+
+    fn rows(dir: &Path) -> Vec<Row<'static>> {
+        let reader = RunReader::open(dir).unwrap();
+        reader.rows().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn the_newest_judgement_of_an_attempt_stands_for_what_its_line_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let entries = vec![
+            entry(0, 1, Outcome::Passed),
+            entry(1, 1, Outcome::Ungraded),
+            entry(2, 1, Outcome::Failed),
+        ];
+        let dir = crashed_run(directory.path(), 4, entries);
+        let mut graded = judgement(2, mark(1, 1, Outcome::Failed));
+        graded.grades = vec![Grade {
+            grader: "judge".into(),
+            verdict: Some(CheckVerdict::Fail),
+            score: Some(0.2),
+            explanation: Some("beside the point".into()),
+            metrics: Vec::new(),
+            usage: Usage::default(),
+            attempts: 2,
+            duration: std::time::Duration::from_millis(3),
+            error: None,
+        }];
+        let first = judgement(3, mark(2, 1, Outcome::Error));
+        let second = judgement(3, mark(2, 1, Outcome::Passed));
+        judge(claim(&dir).unwrap(), vec![graded, first, second]);
+
+        let read = rows(&dir);
+        let outcomes: Vec<_> = read.iter().map(|row| (row.seq, row.outcome)).collect();
+        assert_eq!(
+            outcomes,
+            [
+                (1, Outcome::Passed),
+                (2, Outcome::Failed),
+                (3, Outcome::Passed)
+            ]
+        );
+        assert_eq!((read[0].judged, read[2].judged.unwrap().seq), (None, 6));
+        assert_eq!((read[1].v, read[1].is_final), (3, true));
+        assert_eq!(
+            read[1].grades[0].explanation.as_deref(),
+            Some("beside the point")
+        );
+        assert_eq!(read[1].output, read[0].output);
+        assert_ne!(read[1].judgement_fingerprint, read[0].judgement_fingerprint);
+
+        let reader = RunReader::open(&dir).unwrap();
+        let state = reader.state().unwrap();
+        assert_eq!((state.counts().passed, state.counts().failed), (2, 1));
+        assert_eq!(state.next_pending(0), Some(3));
+        let glance = reader.results_at_a_glance(|_| Wanted::Yes, |error| panic!("{error}"));
+        let whole = reader.results(|_| Wanted::Yes, |error| panic!("{error}"));
+        let (glance, whole) = (glance.unwrap(), whole.unwrap());
+        assert_eq!((&glance.rows, &whole.rows), (&read, &read));
+        assert_eq!(glance.tally, whole.tally);
+        let mut counts = state.counts();
+        counts.planned = counts.done();
+        assert_eq!(glance.tally.counts(), counts);
+        let failures = Tally::of_run(&reader, |_| {}).unwrap().failures;
+        assert_eq!(failures, [read[1].clone()]);
+        let mut named = reader.named_rows();
+        assert_eq!(
+            named
+                .next_of(|trial| trial == "test-2@echo#1")
+                .unwrap()
+                .unwrap(),
+            read[2]
+        );
+
+        // Whoever follows sees an attempt once more when it is graded, and judged again it is no news.
+        let mut tail = reader.tail().unwrap();
+        let seen = std::iter::from_fn(|| tail.next_row()).map(|row| row.unwrap().outcome);
+        let seen: Vec<_> = seen.collect();
+        let (passed, failed) = (Outcome::Passed, Outcome::Failed);
+        assert_eq!(seen, [passed, Outcome::Ungraded, failed, failed]);
+
+        // What is gone on with is repaired and closed as ever, and nothing is wrong with it.
+        let claimed = claim(&dir).unwrap();
+        assert_eq!(claimed.manifest().format, 2);
+        let counts = &claimed.manifest().counts;
+        assert_eq!((counts.passed, counts.failed), (2, 1));
+        drop(claimed);
+        let verified = Verification::of(&dir).unwrap();
+        let damages = verified.damages.iter().map(|damage| &*damage.problem);
+        assert!(
+            damages.clone().all(|problem| problem == "is missing"),
+            "{verified:?}"
+        );
+        assert_eq!(verified.rows, 6);
+    }
+
+    #[test]
+    fn a_judgement_of_nothing_is_found_and_counts_for_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let entries = vec![entry(0, 1, Outcome::Passed), entry(1, 1, Outcome::Failed)];
+        let dir = crashed_run(directory.path(), 2, entries);
+        let wrong = vec![
+            judgement(2, mark(0, 1, Outcome::Failed)),
+            judgement(9, mark(1, 2, Outcome::Passed)),
+        ];
+        judge(claim(&dir).unwrap(), wrong);
+        let verified = Verification::of(&dir).unwrap();
+        let judges = |problem: &str| problem.starts_with("it judges row");
+        let found = verified
+            .damages
+            .iter()
+            .filter(|damage| judges(&damage.problem));
+        assert_eq!(found.count(), 2, "{verified:?}");
+        let outcomes: Vec<_> = rows(&dir).iter().map(|row| row.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Passed, Outcome::Failed]);
+    }
+
+    #[test]
+    fn an_older_runner_finds_no_row_in_a_judgement_and_no_outcome_in_what_has_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let entries = vec![entry(0, 1, Outcome::Ungraded)];
+        let dir = crashed_run(directory.path(), 1, entries);
+        judge(
+            claim(&dir).unwrap(),
+            vec![judgement(1, mark(0, 1, Outcome::Passed))],
+        );
+        let index = fs_err::read_to_string(dir.join("index.jsonl")).unwrap();
+        let lines: Vec<_> = index.lines().collect();
+        assert!(
+            lines[0].starts_with(r#"{"v":3,"seq":1,"ordinal":0,"trial""#),
+            "{}",
+            lines[0]
+        );
+        assert!(
+            lines[0].contains(r#""final":false,"outcome":"ungraded""#),
+            "{}",
+            lines[0]
+        );
+        insta::assert_snapshot!(lines[1], @r#"{"v":3,"kind":"judgement","seq":2,"session":2,"of":1,"ordinal":0,"outcome":"passed","checks":["equals"],"judgement":"f5465bb52aaca13e","scenario":"81977caa70c799f9","crc":"cbb1b805"}"#);
+        assert!(Row::decode(lines[1].as_bytes()).is_err());
+    }
+}
