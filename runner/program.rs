@@ -12,7 +12,7 @@ use crate::{
     cli::Cli,
     commands::{self, Context},
     error::ExitStatus,
-    output::{self, Output},
+    output::{self, Output, Pager},
     plugin, record, run,
     session::{Host, SessionLog},
 };
@@ -125,6 +125,7 @@ pub fn run_program(mut process: Process) -> ExitCode {
 fn context(process: Process, is_detached: bool, output: Output) -> Context {
     let results = process.variable("RUNNER_RESULTS");
     Context {
+        pager: Pager::of(process.variable),
         output,
         is_detached,
         results: results.map_or_else(|| "results".into(), PathBuf::from),

@@ -28,8 +28,8 @@ pub use plugin::{
 };
 pub use run_options::RunOptionArgs;
 pub use runs::{
-    CompareArgs, ComparisonFormArgs, FailOnArg, HistoryArgs, ListArgs, LogsArgs, ReportArgs,
-    ReportFormArgs, ShowArgs, Since, WaitArgs,
+    CompareArgs, ComparisonFormArgs, FailOnArg, HistoryArgs, ListArgs, LogsArgs, PagerArgs,
+    ReportArgs, ReportFormArgs, ShowArgs, Since, WaitArgs,
 };
 pub use schema::{SchemaArgs, SchemaName};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
@@ -143,6 +143,21 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write one for each command
     Man(ManArgs),
+}
+
+impl Command {
+    /// Tells whether a person reads what it prints, which may be long.
+    pub fn is_paged(&self) -> bool {
+        match self {
+            Self::Show(args) => !args.json && !args.pager.is_off,
+            Self::List(args) => !args.json && !args.pager.is_off,
+            Self::Logs(args) => !args.json && !args.follow && !args.pager.is_off,
+            Self::History(args) => !args.json && !args.pager.is_off,
+            Self::Compare(args) => args.output.is_none() && !args.pager.is_off,
+            Self::Report(args) => args.output.is_none() && !args.pager.is_off,
+            _ => false,
+        }
+    }
 }
 
 /// The arguments of `runner init`.

@@ -25,21 +25,30 @@ pub struct WaitArgs {
     pub json: bool,
 }
 
+/// How a command shows what is longer than the screen.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PagerArgs {
+    /// On a terminal, print long output all at once and not through `$PAGER`
+    #[arg(long = "no-pager", help_heading = "Output")]
+    pub is_off: bool,
+}
+
 /// The arguments of `runner logs`.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
     pub run: Option<String>,
     /// Print what was said in the attempts of these trials instead: their logs, standard output and standard error
-    #[arg(value_name = "TRIAL", conflicts_with = "follow")]
+    #[arg(value_name = "TRIAL")]
     pub trial: Option<String>,
     /// The same, where no run is named
-    #[arg(long = "trial", value_name = "GLOB", conflicts_with_all = ["trial", "follow"])]
+    #[arg(long = "trial", value_name = "GLOB", conflicts_with = "trial")]
     pub trials: Option<String>,
     /// Print the runner's own log of the run: how it began, stopped, was resumed and ended
     #[arg(long, conflicts_with_all = ["trial", "trials", "json"])]
     pub runner: bool,
-    /// Follow the run until it has ended: print rows, or lines of the runner's log, as they come
+    /// Follow the run until it has ended: print rows, what is said in the attempts of trials, or lines of the runner's log, as
+    /// they come
     #[arg(short, long)]
     pub follow: bool,
     /// Where the results are
@@ -48,6 +57,9 @@ pub struct LogsArgs {
     /// Print events as JSON Lines on standard output
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+    /// How long output is shown
+    #[command(flatten)]
+    pub pager: PagerArgs,
 }
 
 /// The arguments of `runner report`.
@@ -68,6 +80,9 @@ pub struct ReportArgs {
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
+    /// How long output is shown
+    #[command(flatten)]
+    pub pager: PagerArgs,
 }
 
 /// The form of a report.
@@ -115,6 +130,9 @@ pub struct CompareArgs {
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
+    /// How long output is shown
+    #[command(flatten)]
+    pub pager: PagerArgs,
 }
 
 /// What makes a comparison fail.
@@ -159,6 +177,9 @@ pub struct HistoryArgs {
     /// Print one JSON document
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+    /// How long output is shown
+    #[command(flatten)]
+    pub pager: PagerArgs,
 }
 
 /// The arguments of `runner list`.
@@ -186,6 +207,9 @@ pub struct ListArgs {
     /// Print one JSON document
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+    /// How long output is shown
+    #[command(flatten)]
+    pub pager: PagerArgs,
 }
 
 /// Since when runs are wanted.
@@ -202,12 +226,38 @@ pub enum Since {
 pub struct ShowArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
     pub run: Option<String>,
+    /// Show the page of this trial: its id, or a part of it that no other trial's has
+    #[arg(value_name = "TRIAL", conflicts_with_all = ["failed", "trials", "text", "history"])]
+    pub trial: Option<String>,
+    /// Show this attempt at the trial [default: the one that settles it, else the latest]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "trial",
+        help_heading = "A trial's page"
+    )]
+    pub attempt: Option<u32>,
+    /// Cut nothing, however long it is
+    #[arg(long, requires = "trial", help_heading = "A trial's page")]
+    pub full: bool,
+    /// Print one part alone: an artifact by its name, `input`, `output`, `log`, `stdout` or `stderr`
+    #[arg(long, value_name = "NAME", requires = "trial", conflicts_with_all = ["save", "json"], help_heading = "A trial's page")]
+    pub open: Option<String>,
+    /// Write all of these parts into a folder
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "trial",
+        conflicts_with = "json",
+        help_heading = "A trial's page"
+    )]
+    pub save: Option<PathBuf>,
     /// Show only trials that failed, ended in an error or timed out
     #[arg(long)]
     pub failed: bool,
     /// Show only trials whose id (`test@provider#repeat`) or test id matches, in full
-    #[arg(long, value_name = "GLOB")]
-    pub trial: Option<String>,
+    #[arg(long = "trial", value_name = "GLOB")]
+    pub trials: Option<String>,
     /// Which trials are shown
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -220,6 +270,9 @@ pub struct ShowArgs {
     /// Print one JSON document
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+    /// How long output is shown
+    #[command(flatten)]
+    pub pager: PagerArgs,
 }
 
 fn verdict_parser() -> impl TypedValueParser<Value = Verdict> {

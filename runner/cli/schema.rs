@@ -28,6 +28,8 @@ pub enum SchemaName {
     List,
     /// What `show --json` prints
     Show,
+    /// What `show RUN TRIAL --json` prints
+    Trial,
     /// A line of what `runner report --jsonl` prints
     Report,
     /// What `compare --json` prints

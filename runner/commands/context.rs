@@ -11,7 +11,7 @@ use miette::miette;
 use crate::{
     error::{Error, ExitStatus},
     model::RunStatus,
-    output::{self, Notices, Output},
+    output::{self, Notices, Output, Pager},
     record::RunId,
     report,
     run::StopSignals,
@@ -24,6 +24,8 @@ pub struct Context {
     pub host: Host,
     /// Standard output and standard error.
     pub output: Output,
+    /// What shows long texts on a terminal.
+    pub pager: Option<Pager>,
     /// Whether this process is to leave its terminal, as [`DETACHED_ARGUMENT`](super::DETACHED_ARGUMENT) says.
     pub is_detached: bool,
     /// The results root where the command line names none.

@@ -2,14 +2,17 @@
 
 use std::ops::ControlFlow;
 
+use miette::miette;
+
 use super::{Context, naming::Named};
 use crate::{
     cli::LogsArgs,
     error::{Error, ExitStatus},
-    output::{self, Follow, Reader},
+    output::{self, Follow, FollowTrials, Reader},
     record::RunEntry,
-    session::{self, Followed, RunRows, RunnerLog, SeenRow, Store, Waiting},
-    view::{DocumentVersion, SpokenAttempts},
+    session::{
+        self, Followed, RunRows, RunnerLog, SeenOfTrial, SeenRow, Store, TrialLogs, Waiting,
+    },
 };
 
 /// Prints the rows of a run, and those that come until it has ended if that was asked for.
@@ -21,23 +24,10 @@ pub(super) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus, Err
         return runner(&run, args.follow, context);
     }
     if let Some(glob) = args.trial.as_deref().or(args.trials.as_deref()) {
-        return attempt_logs(&run, glob, args.json, context);
+        return attempt_logs(&run, glob, args, context);
     }
     let mut follow = Follow::new(output.clone(), args.json);
-    let mut see = |seen: SeenRow<'_>| {
-        going_on(match seen {
-            SeenRow::Row(seen) => follow.row(seen),
-            SeenRow::Damaged(error) => {
-                let reader = follow.flush();
-                output.warn(&error.to_string());
-                reader
-            }
-            SeenRow::UpToDate => match follow.flush() {
-                Reader::Here => output.reader(),
-                Reader::Gone => Reader::Gone,
-            },
-        })
-    };
+    let mut see = |seen: SeenRow<'_>| going_on(follow.see(&seen));
     let rows = &mut RunRows::new(&run, &mut see)?;
     let followed = look(rows, args.follow, context)?;
     follow.flush();
@@ -53,22 +43,24 @@ pub(super) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus, Err
 fn attempt_logs(
     run: &RunEntry,
     glob: &str,
-    is_json: bool,
+    args: &LogsArgs,
     context: &Context,
 ) -> Result<ExitStatus, Error> {
     let output = &context.output;
+    if args.follow && args.json {
+        return Err(Error::usage(miette!(
+            "`--json` prints what was said as one document, which `--follow` has no end of"
+        )));
+    }
+    if args.follow {
+        let mut follow = FollowTrials::new(output.clone());
+        let mut see = |seen: SeenOfTrial<'_>| going_on(follow.see(&seen));
+        look(&mut TrialLogs::new(run, glob, &mut see)?, true, context)?;
+        return Ok(ExitStatus::Success);
+    }
     let warn = |error: &dyn std::error::Error| output.warn(&error.to_string());
     let attempts = session::attempt_logs(run, glob, warn)?;
-    if is_json {
-        let document = SpokenAttempts {
-            v: DocumentVersion,
-            run: run.id.clone(),
-            attempts: Vec::new(),
-        };
-        output.long_document(&document, SpokenAttempts::ATTEMPTS, attempts)?;
-    } else {
-        output::print_attempt_logs(attempts, output)?;
-    }
+    output::print_attempt_logs(&run.id, attempts, args.json, output)?;
     Ok(ExitStatus::Success)
 }
 

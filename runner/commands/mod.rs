@@ -39,6 +39,8 @@ use crate::{
 
 /// Carries out a command.
 pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error> {
+    let pager = context.pager.as_ref().filter(|_| command.is_paged());
+    let _paged = context.output.page(pager);
     match command {
         Command::Init(args) => init::init(&args, context),
         Command::Exec(args) => exec::exec(args, context),

@@ -1,12 +1,14 @@
 //! `runner show`.
 
+use std::path::Path;
+
 use super::{Context, naming::Named};
 use crate::{
     cli::ShowArgs,
     error::{Error, ExitStatus},
     output,
     record::LineError,
-    session::{self, Show, Store},
+    session::{self, AskedTrial, Show, Store},
     view::RunDetail,
 };
 
@@ -15,6 +17,9 @@ pub(super) fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Err
     let output = &context.output;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let dir = Named::or_latest(args.run.as_deref(), context).locate(&store)?;
+    if let Some(name) = &args.trial {
+        return trial(&dir, name, args, context);
+    }
     if args.history && !args.json {
         let history = session::history(&dir, context.now())?;
         output.show(&output::history_text(&history, output.columns()));
@@ -22,9 +27,9 @@ pub(super) fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Err
     }
 
     let filter = args.filter.parse()?;
-    let is_narrowed = args.trial.is_some() || filter.is_some();
+    let is_narrowed = args.trials.is_some() || filter.is_some();
     let request = Show {
-        trial: args.trial.clone(),
+        trial: args.trials.clone(),
         only_bad: args.failed,
         filter,
         // A document has everything, a screen what was asked for.
@@ -40,6 +45,25 @@ pub(super) fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Err
         let text = output::show_text(&shown, resume.as_deref(), output.columns());
         output.show(&text);
         output::print_rows(rows, output)?;
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// Shows the page of a trial, or hands out parts of it.
+fn trial(dir: &Path, name: &str, args: &ShowArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let output = &context.output;
+    let attempt = args.attempt;
+    let page = session::trial_page(dir, AskedTrial { name, attempt }, |error| {
+        output.warn(&error.to_string());
+    })?;
+    if let Some(part) = &args.open {
+        output.part(&session::open_part(&page, part)?);
+    } else if let Some(folder) = &args.save {
+        output::print_saved(&session::save_parts(&page, folder)?, output);
+    } else if args.json {
+        output.document(&page);
+    } else {
+        output.show(&output::page_text(&page, args.full, output.columns()));
     }
     Ok(ExitStatus::Success)
 }

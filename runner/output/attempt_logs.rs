@@ -4,17 +4,30 @@ use owo_colors::OwoColorize as _;
 use serde_json::Value;
 
 use super::{Output, Reader, failure, format, wrap};
-use crate::view::SpokenAttempt;
+use crate::{
+    record::RunId,
+    view::{DocumentVersion, SpokenAttempt, SpokenAttempts},
+};
 
-/// Prints each attempt with what was said in it, until nobody reads any more.
+/// Prints each attempt with what was said in it, as a document or until nobody reads any more.
 ///
 /// # Errors
 ///
 /// Fails with the first attempt that there is instead of a value.
 pub fn print_attempt_logs<E>(
+    run: &RunId,
     attempts: impl Iterator<Item = Result<SpokenAttempt, E>>,
+    is_json: bool,
     output: &Output,
 ) -> Result<(), E> {
+    if is_json {
+        let document = SpokenAttempts {
+            v: DocumentVersion,
+            run: run.clone(),
+            attempts: Vec::new(),
+        };
+        return output.long_document(&document, SpokenAttempts::ATTEMPTS, attempts);
+    }
     let mut gap = "";
     for attempt in attempts {
         let text = attempt?.text();
@@ -56,7 +69,7 @@ impl SpokenAttempt {
 }
 
 /// A log record on one line: `info message key=value`.
-fn record(line: &str) -> String {
+pub(super) fn record(line: &str) -> String {
     let Ok(record) = serde_json::from_str::<Value>(line) else {
         return line.to_owned();
     };

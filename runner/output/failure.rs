@@ -7,7 +7,7 @@ use owo_colors::OwoColorize as _;
 use super::{format, grants};
 use crate::{
     model::CheckVerdict,
-    record::{Row, RowCheck},
+    record::{Row, RowCheck, RowError},
     view::AttemptName,
 };
 
@@ -27,22 +27,9 @@ pub(super) fn lines(row: &Row<'_>) -> String {
         add_check(&mut text, check);
     }
     if let Some(error) = &row.error {
-        let class = error.class.map_or("", |class| class.as_str());
-        let code = if error.code == class {
-            ""
-        } else {
-            error.code.as_ref()
-        };
-        let code = format::visible_line(code);
-        let name = [class, &code]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>();
-        add_line(
-            &mut text,
-            4,
-            &format!("{}: {}", name.join(" "), format::visible(&error.message)),
-        );
+        let name = error_name(error);
+        let message = format::visible(&error.message);
+        add_line(&mut text, 4, &format!("{name}: {message}"));
     }
     // Most providers pass on what the host has told them, and that says what to add.
     let told = row.error.as_ref().map_or("", |error| &error.message);
@@ -54,17 +41,30 @@ pub(super) fn lines(row: &Row<'_>) -> String {
     text
 }
 
+/// An error's class and its code, each once.
+pub(super) fn error_name(error: &RowError<'_>) -> String {
+    let class = error.class.map_or("", |class| class.as_str());
+    let code = match error.code == class {
+        true => "",
+        false => &error.code,
+    };
+    let code = format::visible_line(code);
+    let parts = [class, &code].into_iter().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(" ")
+}
+
 /// The trial of an attempt that has no row, on one line.
 pub(super) fn live_head(name: &AttemptName) -> String {
+    format!("{} {}", "not ended".cyan(), attempt_name(name))
+}
+
+/// The trial of an attempt, and which attempt at it.
+pub(super) fn attempt_name(name: &AttemptName) -> String {
     let attempt = match name.number {
         1 => String::new(),
         attempt => format!(" (attempt {attempt})"),
     };
-    format!(
-        "{} {}{attempt}",
-        "not ended".cyan(),
-        format::visible_line(&name.trial).bold()
-    )
+    format!("{}{attempt}", format::visible_line(&name.trial).bold())
 }
 
 /// The trial, its outcome and its duration on one line.

@@ -5,6 +5,7 @@ use std::mem;
 use super::{Output, Reader, events, next, runs};
 use crate::{
     record::{Conclusion, Row, RunEntry},
+    session::SeenRow,
     view::{EventLine, StreamEvent},
 };
 
@@ -32,8 +33,24 @@ impl Follow {
         }
     }
 
+    /// Tells what is seen of the rows.
+    pub fn see(&mut self, seen: &SeenRow<'_>) -> Reader {
+        match seen {
+            SeenRow::Row(row) => self.row(row),
+            SeenRow::Damaged(error) => {
+                let reader = self.flush();
+                self.output.warn(&error.to_string());
+                reader
+            }
+            SeenRow::UpToDate => match self.flush() {
+                Reader::Here => self.output.reader(),
+                Reader::Gone => Reader::Gone,
+            },
+        }
+    }
+
     /// Tells a row. It may be seen only when [`Follow::flush`] is called.
-    pub fn row(&mut self, row: &Row<'_>) -> Reader {
+    fn row(&mut self, row: &Row<'_>) -> Reader {
         if self.is_json {
             self.emit(StreamEvent::Row { row });
         } else {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::{self, Counts, Outcome};
-pub(super) use crate::model::{count, duration, plural, quoted, steers, visible};
+pub(super) use crate::model::{count, duration, number, plural, quoted, steers, visible};
 
 /// The longest document that is laid out: of a deep value the indentation alone is a hundred times as long as the value.
 pub(super) const MAX_LAID_OUT_BYTES: usize = 8 * 1024 * 1024;

@@ -8,6 +8,7 @@ mod denials;
 mod events;
 mod failure;
 mod follow;
+mod follow_trials;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -18,6 +19,8 @@ mod live;
 mod long_document;
 mod next;
 mod notices;
+mod page;
+mod pager;
 mod preview;
 mod rehearsal;
 mod report;
@@ -55,10 +58,14 @@ use textwrap::{WordSeparator, WordSplitter};
 pub use attempt_logs::print_attempt_logs;
 pub use comparison::comparison_text;
 pub use follow::Follow;
+pub use follow_trials::FollowTrials;
 pub use inspection::inspection_text;
 pub use list::print_list;
 pub use next::{resume_command, resume_line};
-pub use notices::Notices;
+pub use notices::{Notices, RehearsalNotices};
+pub use page::{page_text, print_saved};
+use pager::Paging;
+pub use pager::{Paged, Pager};
 pub use preview::{print_plan, print_preview};
 pub use rehearsal::print_rehearsal;
 pub use report::{Mode, Report};
@@ -106,6 +113,7 @@ pub struct Output {
     bar: Arc<Mutex<Option<ProgressBar>>>,
     /// Whether talk goes into a run's log, which has already what the runner traces.
     is_log: Arc<AtomicBool>,
+    paging: Arc<Mutex<Paging>>,
 }
 
 /// Whether somebody reads what is printed.
@@ -131,7 +139,7 @@ impl Output {
     pub fn data(&self, line: &str) {
         let mut line = format::visible_but_styles(line).into_owned();
         line.push('\n');
-        self.around_bar(|| drop(print(&line)));
+        self.around_bar(|| drop(self.print(&line)));
     }
 
     /// Prints a line of data that has no colours of ours: whatever it is made of, none are in it.
@@ -169,7 +177,7 @@ impl Output {
     /// Prints text of data that ends its last line itself.
     pub fn text(&self, text: &str) {
         let text = format::visible_but_styles(text);
-        self.around_bar(|| drop(print(&text)));
+        self.around_bar(|| drop(self.print(&text)));
     }
 
     /// Prints what may have been written by a guest: a program gets it byte by byte, a person sees what would steer the terminal, and
@@ -186,10 +194,18 @@ impl Output {
         }
     }
 
+    /// Prints a file's content: a program gets it byte by byte, a person sees what would steer the terminal.
+    pub fn part(&self, content: &[u8]) {
+        match io::stdout().is_terminal() {
+            true => self.reply(&String::from_utf8_lossy(content)),
+            false => drop(self.bytes(content)),
+        }
+    }
+
     /// Prints text of data for as long as it is read, and flushes.
     pub fn feed(&self, text: &str) -> Reader {
         let text = format::visible_but_styles(text);
-        Reader::after(print(&text))
+        Reader::after(self.print(&text))
     }
 
     /// How many characters a line of data has room for.
@@ -215,6 +231,28 @@ impl Output {
             Ok(_) if asked[0].revents().contains(PollFlags::ERR) => Reader::Gone,
             _ => Reader::Here,
         }
+    }
+
+    /// From now on a terminal shows data in a pager, until what comes back is dropped.
+    pub fn page(&self, pager: Option<&Pager>) -> Paged {
+        if let Some(pager) = pager.filter(|_| io::stdout().is_terminal()) {
+            *pager::lock(&self.paging) = Paging::Ready(pager.clone());
+        }
+        Paged(Arc::clone(&self.paging))
+    }
+
+    /// Prints a text and flushes, at once: what leaves out the colours where nobody sees them would write every piece
+    /// between two of them on its own.
+    fn print(&self, text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        let mut seen = AutoStream::new(Vec::new(), AutoStream::choice(&stdout));
+        seen.write_all(text.as_bytes())?;
+        let seen = seen.into_inner();
+        if let Some(written) = pager::lock(&self.paging).write(&seen) {
+            return written;
+        }
+        stdout.write_all(&seen)?;
+        stdout.flush()
     }
 
     /// Prints exactly these bytes of data, and flushes.
@@ -355,16 +393,6 @@ impl Output {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Prints a text and flushes, at once: what leaves out the colours where nobody sees them would write every piece between
-/// two of them on its own.
-fn print(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    let mut seen = AutoStream::new(Vec::new(), AutoStream::choice(&stdout));
-    seen.write_all(text.as_bytes())?;
-    stdout.write_all(&seen.into_inner())?;
-    stdout.flush()
 }
 
 /// An error as it is printed, without colours and links of ours.

@@ -33,6 +33,34 @@ impl Observe for Notices {
     }
 }
 
+/// Says how the calls of a rehearsal go. Who wants a document has in it what the plugin says.
+pub struct RehearsalNotices {
+    notices: Notices,
+    is_document: bool,
+}
+
+impl RehearsalNotices {
+    /// Says it by `notices`.
+    pub fn new(notices: Notices, is_document: bool) -> Self {
+        Self {
+            notices,
+            is_document,
+        }
+    }
+}
+
+impl Observe for RehearsalNotices {
+    fn notice(&mut self, notice: &Notice<'_>) {
+        if !(self.is_document && notice.is_of_rehearsal()) {
+            self.notices.notice(notice);
+        }
+    }
+
+    fn may_build(&mut self, source: &Source) -> bool {
+        self.notices.may_build(source)
+    }
+}
+
 /// Says that trials came to no verdict, and what runs them again.
 pub(super) fn unjudged(count: u64, output: &Output) {
     output.talk(&format!(

@@ -59,6 +59,11 @@ impl Cell {
         self
     }
 
+    /// Tells whether it says nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
     pub(super) fn painted(mut self, tone: Tone) -> Self {
         self.tone = tone;
         self

@@ -7,7 +7,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{ExpectedError, units};
-use crate::model::Digest;
+use crate::model::{Digest, ShownDuration};
 
 /// What a test expects of a reply. What is absent is not checked.
 #[derive(Clone, Debug, Default)]
@@ -111,6 +111,48 @@ impl Expect {
             }
         }
         Some(expect)
+    }
+}
+
+impl Expect {
+    /// What is expected, as the keys of a scenario's `expect` say it.
+    pub fn told(&self) -> Map<String, Value> {
+        let Self {
+            equals,
+            contains,
+            matches,
+            json,
+            tolerance,
+            schema,
+            error,
+            exit_code,
+            min_score,
+            max_duration,
+            max_memory,
+        } = self;
+        let text = |text: &dyn fmt::Display| Value::from(text.to_string());
+        let keys = [
+            ("equals", equals.clone()),
+            (
+                "contains",
+                (!contains.is_empty()).then(|| contains.clone().into()),
+            ),
+            ("matches", matches.as_ref().map(|regex| text(regex))),
+            ("json", json.clone()),
+            ("tolerance", tolerance.map(Value::from)),
+            ("schema", schema.as_ref().map(|schema| schema.value.clone())),
+            ("error", error.map(|error| error.as_str().into())),
+            ("exit_code", exit_code.map(Value::from)),
+            ("min_score", min_score.map(Value::from)),
+            (
+                "max_duration",
+                max_duration.map(|time| text(&ShownDuration(time))),
+            ),
+            ("max_memory", max_memory.map(Value::from)),
+        ];
+        let keys = keys.into_iter();
+        keys.filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect()
     }
 }
 

@@ -63,6 +63,15 @@ impl Template {
         Ok(Self { pieces })
     }
 
+    /// The text that it was made of, without white space between braces.
+    pub fn text(&self) -> String {
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            TemplatePiece::Text(text) => text.clone(),
+            TemplatePiece::Path(path) => format!("{{{{{}}}}}", path.join(".")),
+        });
+        pieces.collect()
+    }
+
     /// Its parts, in order: texts and paths.
     pub fn pieces(&self) -> &[TemplatePiece] {
         &self.pieces

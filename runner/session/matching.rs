@@ -16,8 +16,14 @@ pub(super) struct TrialGlob {
     text: String,
     glob: GlobMatcher,
     has_matched: bool,
-    /// How far each is from the glob's text; the nearest first.
-    nearest: Vec<(usize, String)>,
+    nearest: Nearest,
+}
+
+/// The names that are nearest to a text, for whoever has mistyped one.
+pub(super) struct Nearest {
+    text: String,
+    /// How far each is from the text; the nearest first.
+    names: Vec<(usize, String)>,
 }
 
 impl TrialGlob {
@@ -27,7 +33,7 @@ impl TrialGlob {
             text: text.to_owned(),
             glob: filter::glob(text)?.compile_matcher(),
             has_matched: false,
-            nearest: Vec::new(),
+            nearest: Nearest::new(text),
         })
     }
 
@@ -37,7 +43,7 @@ impl TrialGlob {
         if is_meant {
             self.has_matched = true;
         } else if !self.has_matched {
-            self.remember(trial);
+            self.nearest.remember(trial);
         }
         is_meant
     }
@@ -47,35 +53,53 @@ impl TrialGlob {
         if self.has_matched {
             return Ok(());
         }
-        let names: Vec<_> = self
-            .nearest
-            .iter()
-            .map(|(_, name)| format!("`{name}`"))
-            .collect();
-        let help = match names[..] {
-            [] => "there is none at all".to_owned(),
-            _ => format!("the nearest are {}", names.join(", ")),
-        };
         Err(Error {
             status: ExitStatus::NothingSelected,
-            report: miette!(help = help, "no trial {of} matches `{}`", self.text),
+            report: miette!(
+                help = self.nearest.help(),
+                "no trial {of} matches `{}`",
+                self.text
+            ),
         })
     }
+}
 
-    fn remember(&mut self, trial: &str) {
+impl Nearest {
+    pub(super) fn new(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            names: Vec::new(),
+        }
+    }
+
+    /// Looks at a trial's id; a text without a provider is compared with that of its test.
+    pub(super) fn remember(&mut self, trial: &str) {
         let test = trial.rsplit_once('@').map_or(trial, |(test, _)| test);
         let plain = self.text.replace('*', "");
         let name = if plain.contains('@') { trial } else { test };
         let distance = strsim::damerau_levenshtein(&plain, name);
-        let is_near = self.nearest.len() < MAX_OFFERED
+        let is_near = self.names.len() < MAX_OFFERED
             || self
-                .nearest
+                .names
                 .last()
                 .is_some_and(|(furthest, _)| distance < *furthest);
-        if is_near && self.nearest.iter().all(|(_, known)| known != name) {
-            self.nearest.push((distance, name.to_owned()));
-            self.nearest.sort();
-            self.nearest.truncate(MAX_OFFERED);
+        if is_near && self.names.iter().all(|(_, known)| known != name) {
+            self.names.push((distance, name.to_owned()));
+            self.names.sort();
+            self.names.truncate(MAX_OFFERED);
+        }
+    }
+
+    /// What to try instead.
+    pub(super) fn help(&self) -> String {
+        let names: Vec<_> = self
+            .names
+            .iter()
+            .map(|(_, name)| format!("`{name}`"))
+            .collect();
+        match names[..] {
+            [] => "there is none at all".to_owned(),
+            _ => format!("the nearest are {}", names.join(", ")),
         }
     }
 }

@@ -16,6 +16,7 @@ mod differences;
 mod engine;
 mod exclusivity;
 mod follow;
+mod follow_trials;
 mod host;
 mod list;
 mod live;
@@ -23,6 +24,7 @@ mod log_entries;
 mod matching;
 mod notice;
 mod observe;
+mod page;
 mod plugins;
 mod preview;
 mod protected;
@@ -53,12 +55,14 @@ pub use choose::{only_incomplete, only_running};
 pub use compare::{Compare, compare};
 pub use exclusivity::Exclusivity;
 pub use follow::{Followed, RunRows, RunnerLog, SeenRow};
+pub use follow_trials::{SeenOfTrial, TrialLogs};
 pub use host::Host;
 pub use list::{List, Listed, list};
 pub use log_entries::swept_text;
 use matching::TrialGlob;
 pub use notice::Notice;
 pub use observe::Observe;
+pub use page::{AskedTrial, open_part, save_parts, trial_page};
 pub use plugins::{
     Build, CreatePlugin, CreatedPlugin, Interruptible, build_plugin, create_plugin, inspect_plugin,
     list_tools,

@@ -10,6 +10,7 @@ mod ended;
 mod events;
 mod inspection;
 mod live;
+mod page;
 mod plan;
 mod providers;
 mod rehearsal;
@@ -33,6 +34,7 @@ pub use ended::EndedRun;
 pub use events::{EventLine, Longest, StreamEvent, events_schema};
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
 pub use live::{Death, InFlightAttempt, LiveSession};
+pub use page::{PageAttempt, PageFile, PlannedTest, TrialPage};
 pub use plan::{PlanHead, PlanLine, PlanPart, PlannedAccess};
 pub use providers::ProviderSummary;
 pub use rehearsal::{

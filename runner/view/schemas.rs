@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use super::{
     CleanupReport, Comparison, EndedRun, PlanLine, PluginInspection, PruneReport, RehearsalReport,
-    ReportLine, RunDetail, RunList, SpokenAttempts, TestTrends, ToolList, VerifyReport,
+    ReportLine, RunDetail, RunList, SpokenAttempts, TestTrends, ToolList, TrialPage, VerifyReport,
 };
 
 /// What makes the JSON Schema of a document.
 type MakeSchema = fn() -> Value;
 
 /// Every document: its name for `runner schema`, which is that of its file in `schemas/` too, and its schema.
-pub const SCHEMAS: [(&str, MakeSchema); 14] = [
+pub const SCHEMAS: [(&str, MakeSchema); 15] = [
     ("plan", || {
         of::<PlanLine<'_>>(
             "A line of what `runner exec --dry-run --json` and `runner resume --dry-run --json` print",
@@ -21,6 +21,9 @@ pub const SCHEMAS: [(&str, MakeSchema); 14] = [
     ("list", || of::<RunList>("What `runner list --json` prints")),
     ("show", || {
         of::<RunDetail>("What `runner show --json` prints")
+    }),
+    ("trial", || {
+        of::<TrialPage>("What `runner show RUN TRIAL --json` prints")
     }),
     ("report", || {
         of::<ReportLine<'_>>("A line of what `runner report --jsonl` prints")

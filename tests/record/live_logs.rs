@@ -62,6 +62,53 @@ fn what_an_attempt_says_is_read_while_it_goes_on_and_by_its_row_afterwards() {
 }
 
 #[test]
+fn what_an_attempt_says_is_followed_until_its_trial_has_ended() {
+    let runner = Runner::hostile_in_memory(
+        r#"
+        [defaults]
+        timeout = "1h"
+        [[tests]]
+        id = "says"
+        input = { do = "log" }
+        [[tests]]
+        id = "talks"
+        input = { do = "log", ms = 1500 }
+        [[tests]]
+        id = "goes-on"
+        input = { do = "sleep" }
+        "#,
+    );
+    let live = runner.start(&["-j", "1", "--workers", "0"]);
+    wait_until("the run is there", || runner.runs().len() == 1);
+    // It ends while the run goes on: its trials have ended.
+    let followed = runner.run(&["logs", "latest", "*s", "-f"]).expect(0).stdout;
+    let lines: Vec<_> = followed.lines().collect();
+    let [says, first, said, talks, second, talked] = lines[..] else {
+        panic!("{followed}");
+    };
+    assert_eq!((says, talks), ("says@hostile#1", "talks@hostile#1"));
+    assert_eq!(
+        (first, second),
+        ("    warn careful key=value", "    warn careful key=value")
+    );
+    assert!(said.starts_with("✓ passed says@hostile#1"), "{followed}");
+    assert!(talked.starts_with("✓ passed talks@hostile#1"), "{followed}");
+    runner
+        .run(&["logs", "latest", "other", "-f"])
+        .expect(5)
+        .says(&["the nearest are"]);
+    runner
+        .run(&["logs", "latest", "says", "-f", "--json"])
+        .expect(2);
+    live.end_by(Signal::INT).0.expect(130);
+    let ended = runner
+        .run(&["logs", "latest", "goes-on", "-f"])
+        .expect(0)
+        .stdout;
+    assert!(ended.starts_with("⊘ stopped goes-on@hostile#1"), "{ended}");
+}
+
+#[test]
 fn what_is_said_in_a_worker_is_read_as_well() {
     let naps = "[[tests]]\nid = \"nap\"\nrepeat = 300\ninput = { do = \"sleep\", ms = 10 }\n";
     let talks = "[[tests]]\nid = \"talks\"\ninput = { do = \"log\", ms = 600000 }\n";

@@ -106,7 +106,8 @@ fn the_log_and_the_streams_of_a_trial_are_shown_by_attempt() {
         .run(&["logs", "--trial", "nothing"])
         .expect(5)
         .says(&["no attempt of `nothing`"]);
-    runner.run(&["logs", "latest", "again", "-f"]).expect(2);
+    let followed = runner.run(&["logs", "latest", "again", "-f"]).expect(0);
+    followed.prints("again@plain#1\n    stderr its own words\n✗ failed again@plain#1");
     runner.run(&["logs", "--trial", "["]).expect(2);
 }
 

@@ -4,6 +4,8 @@ mod documents;
 mod lists;
 mod logs;
 mod output;
+mod page;
+mod pager;
 mod standing;
 mod terminal;
 mod ways_out;

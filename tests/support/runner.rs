@@ -163,6 +163,7 @@ impl Runner {
                 Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
             )
             .env("NO_COLOR", "1")
+            .env("PAGER", "cat")
             .env("TZ", "UTC")
             .stdin(Stdio::null());
         command
@@ -425,6 +426,15 @@ impl Ran {
     }
 
     /// Fails unless standard error has all of these in it.
+    #[track_caller]
+    pub(crate) fn prints(&self, text: &str) {
+        assert!(
+            self.stdout.contains(text),
+            "`{text}` is not in\n{}",
+            self.stdout
+        );
+    }
+
     #[track_caller]
     pub(crate) fn says(&self, texts: &[&str]) {
         let unwrapped = unwrapped(&self.stderr);

@@ -12,21 +12,17 @@ use crate::{
     cli::{OutputArg, ProtocolArg, RehearseArgs, parse_grants},
     commands::Context,
     error::{Error, ExitStatus},
-    output::{self, Notices},
+    output::{self, RehearsalNotices},
     plugin::{CommandProtocol, StdoutForm},
     run::{self, Protected},
-    session::{self, GivenFile, Interruptible, Notice, Observe, PlainStdin, Rehearse},
-    toolchain::Source,
+    session::{self, GivenFile, Interruptible, PlainStdin, Rehearse},
 };
 
 /// Calls a plugin and shows everything that comes of it.
 pub(super) fn run(args: RehearseArgs, context: &Context) -> Result<ExitStatus, Error> {
     let is_json = args.json;
     let request = request(args, context)?;
-    let mut calls = Calls {
-        notices: context.notices(),
-        is_json,
-    };
+    let mut calls = RehearsalNotices::new(context.notices(), is_json);
     let rehearsed = session::rehearse(&request, &context.session_host()?, &mut calls)?;
     let rehearsed = match rehearsed {
         Interruptible::Done(rehearsed) => rehearsed,
@@ -43,24 +39,6 @@ pub(super) fn run(args: RehearseArgs, context: &Context) -> Result<ExitStatus, E
         true => ExitStatus::NotPassed,
         false => ExitStatus::Success,
     })
-}
-
-/// Shows how the calls go. Who wants a document has in it what the plugin says.
-struct Calls {
-    notices: Notices,
-    is_json: bool,
-}
-
-impl Observe for Calls {
-    fn notice(&mut self, notice: &Notice<'_>) {
-        if !(self.is_json && notice.is_of_rehearsal()) {
-            self.notices.notice(notice);
-        }
-    }
-
-    fn may_build(&mut self, source: &Source) -> bool {
-        self.notices.may_build(source)
-    }
 }
 
 fn request(args: RehearseArgs, context: &Context) -> Result<Rehearse, Error> {

@@ -22,7 +22,7 @@ use crate::{
     model::{Digest, RunStatus, is_file_name},
     record::{
         disk::{
-            layout::{ContentPaths, RunDir},
+            layout::{ContentPaths, RunDir, RunId},
             lock::{self, Holder},
             regular,
         },
@@ -58,6 +58,12 @@ impl RunReader {
 
     pub(in crate::record) fn dir(&self) -> &RunDir {
         &self.dir
+    }
+
+    /// The run's id: the name of its directory, whatever its manifest says.
+    pub fn id(&self) -> RunId {
+        let name = self.dir.path().file_name().and_then(|name| name.to_str());
+        RunId::of_directory(name.unwrap_or(&self.manifest.run_id))
     }
 
     /// What the run is.

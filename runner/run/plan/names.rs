@@ -30,6 +30,11 @@ impl TrialNames {
         })
     }
 
+    /// The scenario that was stored with the run.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
     /// The test of the trial with this place.
     pub fn test(&mut self, ordinal: u64) -> Option<Arc<Test>> {
         self.suite.at(ordinal).ok().map(|(test, ..)| test)

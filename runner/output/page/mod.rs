@@ -1,0 +1,209 @@
+//! A trial's page: what went in, what was expected, what came of it, and all that is known of how.
+
+mod attempts;
+mod sections;
+
+use std::path::PathBuf;
+
+use owo_colors::OwoColorize as _;
+
+use super::{
+    Output, failure, format, grants,
+    runs::dim_field,
+    table::{Column, Table},
+};
+use crate::{
+    model::CheckVerdict,
+    record::{Row, RowCheck},
+    view::{PageAttempt, PageFile, PlannedTest, TrialPage},
+};
+use sections::Sections;
+
+/// A trial's page; texts are cut unless all is to be `is_full`, and tables have at most `width` characters.
+pub fn page_text(page: &TrialPage, is_full: bool, width: Option<usize>) -> String {
+    let mut sections = Sections::new(is_full, width);
+    sections.head(&head(page));
+    if let Some(planned) = &page.planned {
+        sections.value("input", &planned.input);
+        add_files(&mut sections, "files of the test", &planned.files);
+        add_expected(&mut sections, planned);
+    }
+    if let Some(shown) = page.shown() {
+        add_attempt(&mut sections, shown);
+    }
+    if page.attempts.len() > 1 {
+        let table = attempts::table(&page.attempts, width);
+        sections.lines("attempts", &table);
+    }
+    if let Some(command) = &page.command {
+        sections.lines("make such an attempt again", &format::visible_line(command));
+    }
+    sections.finish()
+}
+
+/// Prints where files were written.
+pub fn print_saved(files: &[PathBuf], output: &Output) {
+    for file in files {
+        output.data(&format::path(file));
+    }
+}
+
+fn head(page: &TrialPage) -> String {
+    let mut lines = Vec::new();
+    let shown = page.shown();
+    lines.push(match shown {
+        Some(PageAttempt { row: Some(row), .. }) => failure::head(row),
+        Some(PageAttempt { said, .. }) => failure::live_head(&said.name),
+        None => format!(
+            "{} {}",
+            "not begun".cyan(),
+            format::visible_line(&page.trial).bold()
+        ),
+    });
+    let mut field = |name: &str, value: &str| lines.push(dim_field(name, value));
+    field("run", &format::path(&page.run_dir));
+    if let Some(planned) = &page.planned
+        && !planned.tags.is_empty()
+    {
+        field("tags", &format::visible_line(&planned.tags.join(", ")));
+    }
+    if let Some(row) = shown.and_then(|shown| shown.row.as_ref()) {
+        field("began", &format::local(row.started_at));
+        field("used", &used(row));
+    }
+    lines.join("\n")
+}
+
+/// What an attempt used, as far as it is not nothing.
+fn used(row: &Row<'_>) -> String {
+    let usage = row.usage;
+    let mut parts = vec![format!("{} of memory", format::size(usage.peak_memory))];
+    for (number, word) in [
+        (usage.host_calls, "host call"),
+        (usage.http_requests, "HTTP request"),
+    ] {
+        if number > 0 {
+            parts.push(format::plural(number, word));
+        }
+    }
+    parts.push(format!("{} in", format::size(usage.bytes_in)));
+    parts.push(format!("{} out", format::size(usage.bytes_out)));
+    if let Some(fuel) = usage.fuel {
+        parts.push(format!("fuel {}", format::count(fuel)));
+    }
+    parts.join(", ")
+}
+
+fn add_expected(sections: &mut Sections, planned: &PlannedTest) {
+    for (key, value) in &planned.expect {
+        sections.value(&format!("expected: {key}"), value);
+    }
+}
+
+fn add_attempt(sections: &mut Sections, shown: &PageAttempt) {
+    if let Some(output) = &shown.output {
+        sections.value("output", output);
+    }
+    if let Some(row) = &shown.row {
+        add_row(sections, row);
+    }
+    let said = &shown.said;
+    let log: Vec<_> = said
+        .log_text
+        .lines()
+        .map(super::attempt_logs::record)
+        .collect();
+    sections.text("log", &log.join("\n"));
+    sections.text("stdout", &said.stdout);
+    sections.text("stderr", &said.stderr);
+    add_files(sections, "artifacts", &shown.artifacts);
+}
+
+fn add_row(sections: &mut Sections, row: &Row<'_>) {
+    if let Some(summary) = &row.summary {
+        sections.text("summary", summary);
+    }
+    if let Some(error) = &row.error {
+        sections.text(
+            "error",
+            &format!("{}: {}", failure::error_name(error), error.message),
+        );
+    }
+    if !row.checks.is_empty() {
+        sections.section("checks");
+        row.checks
+            .iter()
+            .for_each(|check| add_check(sections, check));
+    }
+    if !row.metrics.is_empty() {
+        let mut table = Table::new([
+            Column::new("metric").cut(1, 8),
+            Column::new("value").right(),
+            Column::new("unit").cut(0, 4),
+        ]);
+        for metric in &row.metrics {
+            table.row([
+                metric.name.as_ref().into(),
+                format::number(metric.value).into(),
+                metric.unit.as_deref().unwrap_or_default().into(),
+            ]);
+        }
+        sections.table("metrics", table);
+    }
+    if !row.denied.is_empty() {
+        let denied = row.denied.iter();
+        let lines: Vec<_> = denied
+            .map(|denied| grants::denied_line(&row.provider, &denied.what, denied.grant.as_deref()))
+            .collect();
+        sections.lines("not granted", &lines.join("\n").yellow().to_string());
+    }
+}
+
+fn add_check(sections: &mut Sections, check: &RowCheck<'_>) {
+    let name = format::visible_line(&check.name);
+    let sign = match check.verdict {
+        CheckVerdict::Pass => "✓".green().to_string(),
+        CheckVerdict::Fail => "✗".red().to_string(),
+        CheckVerdict::Skip => "-".dimmed().to_string(),
+    };
+    let score = check.score.map(|score| format!(" score {score}"));
+    let score = score.unwrap_or_default().dimmed().to_string();
+    let message = check.message.as_deref().map(format::visible);
+    let message = message.map_or_else(String::new, |message| format!(": {message}"));
+    sections.line(2, &format!("{sign} {name}{score}{message}"));
+    match &check.diff {
+        Some(diff) => sections.diff(diff),
+        None if check.verdict == CheckVerdict::Fail => {
+            for (word, value) in [("expected", &check.expected), ("got", &check.actual)] {
+                if let Some(value) = value {
+                    sections.named_value(word, value);
+                }
+            }
+        }
+        None => {}
+    }
+    if let Some(details) = &check.details {
+        sections.named_value("details", details);
+    }
+}
+
+fn add_files(sections: &mut Sections, title: &str, files: &[PageFile]) {
+    if files.is_empty() {
+        return;
+    }
+    let mut table = Table::new([
+        Column::new("name").cut(2, 8),
+        Column::new("type").go(0),
+        Column::new("size").right().go(1),
+        Column::new("path"),
+    ]);
+    for file in files {
+        table.row([
+            file.name.as_str().into(),
+            file.media_type.as_str().into(),
+            format::size(file.bytes).into(),
+            format::path(&file.path).into(),
+        ]);
+    }
+    sections.table(title, table);
+}
