@@ -442,3 +442,34 @@ fn what_a_guest_says_is_data_in_every_form() {
     assert!(markdown.contains("\\|"), "{markdown}");
     assert!(!form(&[]).contains('\u{1b}'));
 }
+
+#[test]
+fn a_filter_means_tests_by_their_trials_of_either_run() {
+    let runner = of_each_class();
+    let with = |filter: &str| {
+        let document = document(&runner, &["base", "new", "-E", filter]);
+        assert_eq!(document["filter"], filter);
+        classes(&document)
+    };
+    assert_eq!(
+        with("outcome(failed, error)"),
+        ["breaks regressed", "mends fixed", "fails still-failing"]
+    );
+    assert_eq!(with("test(?o*es)"), ["comes new", "goes gone"]);
+    assert_eq!(with("in(base, error(internal))"), ["mends fixed"]);
+    // What is not meant counts for nothing.
+    let document = document(&runner, &["base", "new", "-E", "test(breaks)"]);
+    assert_eq!(document["counts"]["still_passing"], 0);
+    assert_eq!(measure(&document, "pass rate")["tests"], 1);
+    let gate = ["base", "new", "--fail-on", "regression", "-E"];
+    compare(&runner, &[&gate[..], &["test(breaks)"]].concat()).expect(1);
+    compare(&runner, &[&gate[..], &["!test(breaks)"]].concat()).expect(0);
+    for form in ["--markdown", "--html"] {
+        let args = ["base", "new", form, "-E", "test(breaks)"];
+        let text = compare(&runner, &args).expect(0).stdout;
+        assert!(text.contains("Only tests of which"), "{text}");
+    }
+    let ran = compare(&runner, &["base", "new", "-E", "test(none)"]).expect(5);
+    ran.says(&["no trial of either run is meant by `test(none)`"]);
+    compare(&runner, &["base", "new", "-E", "test("]).expect(2);
+}

@@ -207,3 +207,33 @@ fn a_name_that_would_steer_a_terminal_is_shown_and_not_followed() {
     assert!(!text.contains('\u{1b}'), "{text:?}");
     assert!(text.starts_with(r"1 run of `red\u{1b}[31m`"), "{text:?}");
 }
+
+#[test]
+fn a_filter_means_tests_and_asks_other_runs_for_what_they_came_to() {
+    let runner = five();
+    let names = |filter: &str| -> Vec<String> {
+        let document = document(&runner, &["daily", "-E", filter]);
+        assert_eq!(document["filter"], filter);
+        let tests = document["tests"].as_array().unwrap().iter();
+        tests
+            .map(|test| test["test"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names("in(day-2, outcome(error))"), ["sometimes", "turns"]);
+    assert_eq!(
+        names("test(s*) & !in(day-4, outcome(failed, error))"),
+        ["steady"]
+    );
+    assert_eq!(names("provider(hostile) & test(late)"), ["late"]);
+    let ran = runner
+        .run(&["history", "-E", "test(steady) & outcome(failed)"])
+        .expect(2);
+    ran.says(&[
+        "a history is of tests over many",
+        "in(latest, outcome(failed))",
+    ]);
+    let ran = runner
+        .run(&["history", "daily", "-E", "test(none)"])
+        .expect(2);
+    ran.says(&["none of the runs has a test with a row that is meant"]);
+}

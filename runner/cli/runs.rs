@@ -121,6 +121,9 @@ pub struct CompareArgs {
     /// Exit with 1 if a test has passed and now does not, or if passes, scores or durations are significantly worse
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub fail_on: Vec<FailOnArg>,
+    /// Which tests: those of which the filter means a trial of either run
+    #[command(flatten)]
+    pub filter: FilterArgs,
     /// Which form
     #[command(flatten)]
     pub form: ComparisonFormArgs,
@@ -168,6 +171,9 @@ pub struct HistoryArgs {
     /// Only tests whose id matches
     #[arg(long, value_name = "GLOB", value_parser = parse_glob)]
     pub test: Option<GlobMatcher>,
+    /// Which tests
+    #[command(flatten)]
+    pub filter: FilterArgs,
     /// Only so many of the newest runs
     #[arg(long, value_name = "N", default_value = "20")]
     pub last: NonZeroUsize,

@@ -32,6 +32,7 @@ pub(super) fn compare(args: &CompareArgs, context: &Context) -> Result<ExitStatu
         base,
         new,
         providers,
+        filter: args.filter.parse()?,
     };
     let screen = output.clone();
     let comparison = session::compare(&asked, move |error: &LineError| {

@@ -15,6 +15,7 @@ pub(super) fn history(args: &HistoryArgs, context: &Context) -> Result<ExitStatu
     let asked = AskedTrends {
         scenario: args.scenario.clone(),
         test: args.test.clone(),
+        filter: args.filter.parse()?,
         last: args.last.get(),
     };
     let found = session::trends(&store, &asked)?;

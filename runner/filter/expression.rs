@@ -81,10 +81,26 @@ impl Filter {
     ///
     /// Fails with the first such question and its place.
     pub fn check_for_plan(&self) -> Result<(), FilterError> {
+        self.check(Condition::unplanned)
+    }
+
+    /// Refuses what cannot be asked of a test over many runs.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first such question and its place.
+    pub fn check_for_history(&self) -> Result<(), FilterError> {
+        self.check(Condition::not_of_many_runs)
+    }
+
+    fn check(
+        &self,
+        refused_for: fn(&Condition) -> Option<(&'static str, &'static str)>,
+    ) -> Result<(), FilterError> {
         let mut refused = None;
         self.root.each(&mut |question, at| {
             if refused.is_none()
-                && let Some((message, help)) = question.unplanned()
+                && let Some((message, help)) = refused_for(question)
             {
                 let error = FilterError::new(&self.text, at.clone(), message);
                 refused = Some(error.with_help(help));
@@ -143,6 +159,15 @@ impl Condition {
                 false
             }
         }
+    }
+
+    /// Why it cannot be asked of a test over many runs, and what to ask instead.
+    fn not_of_many_runs(&self) -> Option<(&'static str, &'static str)> {
+        let known = matches!(self, Self::Test(_) | Self::Provider(_) | Self::In { .. });
+        (!known).then_some((
+            "this asks for what one run knows, and a history is of tests over many",
+            "`test(GLOB)` and `provider(GLOB)` can be asked for, and `in(RUN, …)` has everything of one run, such as `in(latest, outcome(failed))`",
+        ))
     }
 
     /// Why it cannot be asked before there is a row, and what to ask instead.

@@ -17,6 +17,10 @@ const MAX_PARTS: usize = 20;
 /// What has changed, for people: on a screen of so many characters, if there is one.
 pub fn comparison_text(comparison: &Comparison, width: Option<usize>) -> String {
     let mut parts = vec![sides(comparison, width)];
+    parts.extend(comparison.filter.as_ref().map(|filter| {
+        let filter = format::visible_line(filter);
+        format!("only tests of which `{filter}` means a trial")
+    }));
     let warnings = comparison.warnings.iter().map(|warning| {
         let text = format::visible_line(&warning.text);
         format!("{} {text}", "not quite fair:".yellow())

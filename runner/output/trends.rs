@@ -24,6 +24,12 @@ const MARGIN: usize = 8;
 /// What tests came to, for people: on a screen of so many characters, if there is one.
 pub fn trends_text(trends: &TestTrends, width: Option<usize>) -> String {
     let mut parts = vec![title(&trends.runs)];
+    parts.extend(
+        trends
+            .filter
+            .as_ref()
+            .map(|filter| format!("only tests that `{}` means", format::visible_line(filter))),
+    );
     parts.extend(rates(&trends.runs, width.unwrap_or(WIDTH)));
     parts.extend(tests(trends, width));
     parts.extend(slowest(&trends.tests, width));

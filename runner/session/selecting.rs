@@ -110,6 +110,33 @@ impl RowFilter {
         };
         self.expression.holds(&facts) == Some(true)
     }
+
+    /// Tells whether a trial is meant that nothing has settled.
+    pub(super) fn means_unsettled(&mut self, names: &mut TrialNames, ordinal: u64) -> bool {
+        let Some(id) = names.name(ordinal) else {
+            return false;
+        };
+        let facts = TrialFacts {
+            test: id.test.as_str(),
+            provider: id.provider.as_str(),
+            trial: Cow::Owned(id.to_string()),
+            source: names.test(ordinal),
+            came_to: Some(CameTo::default()),
+        };
+        self.expression.holds(&facts) == Some(true)
+    }
+}
+
+/// Tells whether a test on a provider is meant, of which nothing else is known.
+pub(super) fn means_test(filter: &Filter, test: &str, provider: &str) -> bool {
+    let facts = TrialFacts {
+        test,
+        provider,
+        trial: Cow::Borrowed(""),
+        source: None,
+        came_to: None,
+    };
+    filter.holds(&facts) == Some(true)
 }
 
 /// What is known of a trial.

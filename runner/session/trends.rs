@@ -9,8 +9,10 @@ use std::{
 use globset::GlobMatcher;
 use miette::miette;
 
+use super::selecting;
 use crate::{
     error::Error,
+    filter::Filter,
     record::{RecordError, RunEntry, RunFilter, RunTest, RunTests, Store},
     view::{DocumentVersion, SlowerTest, TestTrend, TestTrends, TrendOutcome, TrendRun},
 };
@@ -29,6 +31,8 @@ pub struct AskedTrends {
     pub scenario: Option<GlobMatcher>,
     /// Only tests whose id matches.
     pub test: Option<GlobMatcher>,
+    /// Only tests that this means, each with a provider; it may ask for these and for what another run says of them.
+    pub filter: Option<Filter>,
     /// Only so many of the newest runs.
     pub last: usize,
 }
@@ -46,8 +50,16 @@ pub struct FoundTrends {
 ///
 /// # Errors
 ///
-/// Fails if the results root cannot be read, or no run or no test is meant.
+/// Fails if the results root cannot be read, no run or no test is meant, or the filter asks for what is not known here.
 pub fn trends(store: &Store, asked: &AskedTrends) -> Result<FoundTrends, Error> {
+    let filter = asked.filter.clone().map(|filter| {
+        filter.check_for_history().map_err(Error::usage)?;
+        selecting::resolve(filter, store.root())
+    });
+    let wanted = WantedTests {
+        test: asked.test.as_ref(),
+        filter: filter.transpose()?,
+    };
     let found = store.runs(&RunFilter::default()).map_err(Error::record)?;
     let mut unreadable = found.unreadable;
     let mut runs = chosen(found.runs, asked)?;
@@ -63,11 +75,11 @@ pub fn trends(store: &Store, asked: &AskedTrends) -> Result<FoundTrends, Error> 
         }
     }
     for (place, (run, tests)) in texts.iter().enumerate() {
-        shown.push(gathered.add(place, run, tests, asked.test.as_ref()));
+        shown.push(gathered.add(place, run, tests, &wanted));
     }
-    if gathered.tests.is_empty() && asked.test.is_some() {
+    if gathered.tests.is_empty() && (asked.test.is_some() || asked.filter.is_some()) {
         return Err(Error::usage(miette!(
-            "none of the runs has a test with a row whose id matches"
+            "none of the runs has a test with a row that is meant"
         )));
     }
     let mut tests: Vec<_> = gathered
@@ -83,11 +95,27 @@ pub fn trends(store: &Store, asked: &AskedTrends) -> Result<FoundTrends, Error> 
     Ok(FoundTrends {
         trends: TestTrends {
             v: DocumentVersion,
+            filter: asked.filter.as_ref().map(ToString::to_string),
             runs: shown,
             tests,
         },
         unreadable,
     })
+}
+
+/// Which tests are meant.
+struct WantedTests<'a> {
+    test: Option<&'a GlobMatcher>,
+    filter: Option<Filter>,
+}
+
+impl WantedTests<'_> {
+    fn means(&self, key: &str) -> bool {
+        let (test, provider) = key.split_once('\t').unwrap_or((key, ""));
+        self.test.is_none_or(|wanted| wanted.is_match(test))
+            && (self.filter.as_ref())
+                .is_none_or(|filter| selecting::means_test(filter, test, provider))
+    }
 }
 
 /// The runs that are meant, the newest first.
@@ -156,12 +184,11 @@ impl<'a> Gathering<'a> {
         place: usize,
         run: &'a RunEntry,
         tests: &'a RunTests,
-        wanted: Option<&GlobMatcher>,
+        wanted: &WantedTests<'_>,
     ) -> TrendRun {
         let (mut passed, mut judged) = (0, 0);
         for test in tests.iter() {
-            let id = test.key.split('\t').next().unwrap_or_default();
-            if wanted.is_some_and(|wanted| !wanted.is_match(id)) {
+            if !wanted.means(test.key) {
                 continue;
             }
             passed += u64::from(test.passed);

@@ -18,6 +18,8 @@ use crate::{
 pub struct TestTrends {
     /// The version of the format: 1.
     pub v: DocumentVersion,
+    /// The filter that means the tests of this history; `null` where it is about all of them.
+    pub filter: Option<String>,
     /// The runs, the oldest first.
     pub runs: Vec<TrendRun>,
     /// The tests, each with a provider: those that do not pass now first, then those that are most often flaky.

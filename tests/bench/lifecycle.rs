@@ -9,6 +9,7 @@ mod guests;
 #[expect(dead_code, reason = "some of it only `overhead` needs")]
 mod lists;
 mod live;
+mod reports;
 #[allow(dead_code, reason = "some of it only `overhead` needs")]
 mod table;
 mod waiting;
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
         ("resume", resume),
         ("list", list),
         ("read", read),
+        ("report", reports::report),
+        ("history", reports::history),
         ("sync", sync),
     ])
 }

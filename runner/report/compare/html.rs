@@ -23,6 +23,9 @@ pub(super) fn write(comparison: &Comparison, to: &mut dyn Write) -> io::Result<(
     let content = html! {
         h1 { (comparison.new.scenario) }
         p class=(format!("verdict {}", tone(comparison))) { (comparison.counts.words()) }
+        @if let Some(filter) = &comparison.filter {
+            p { "Only tests of which the filter means a trial: " code { (filter) } }
+        }
         @for warning in &comparison.warnings { p class="flaky" { "Not quite fair: " (warning.text) "." } }
         (sides(comparison))
         (measures(&comparison.providers))

@@ -31,6 +31,13 @@ pub(super) fn write(comparison: &Comparison, to: &mut dyn Write) -> io::Result<(
         side(&comparison.new),
         side(&comparison.base)
     )?;
+    if let Some(filter) = &comparison.filter {
+        writeln!(
+            to,
+            "Only tests of which `{}` means a trial.\n",
+            cell(filter)
+        )?;
+    }
     measures(&comparison.providers, to)?;
     let mut regressed = comparison.of_class(CaseClass::Regressed).peekable();
     if regressed.peek().is_some() {

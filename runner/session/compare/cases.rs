@@ -14,8 +14,6 @@ use crate::{
 /// All tests, each with a provider of both sides.
 pub(super) struct Cases {
     cases: Vec<Case>,
-    /// How many are of the new side; those after them are gone.
-    of_new: usize,
 }
 
 /// A test with a provider: where its trials are on both sides.
@@ -43,6 +41,7 @@ enum Came {
 }
 
 impl Cases {
+    /// Those of which a trial of either side is meant.
     pub(super) fn of(base: &Side, new: &Side, pairs: &[ProviderPair]) -> Self {
         let mut places: HashMap<(u32, usize), usize> = HashMap::with_capacity(new.trials.len());
         let mut cases: Vec<Case> = Vec::new();
@@ -67,7 +66,6 @@ impl Cases {
             });
             cases[case].new.push(place);
         }
-        let of_new = cases.len();
         let base_pairs = of_provider(base, |pair| pair.base.as_ref());
         // Tests that the new side does not have get numbers behind its own.
         let unknown = u32::try_from(new.tests.len()).expect("a run has fewer tests");
@@ -83,15 +81,19 @@ impl Cases {
             });
             cases[case].base.push(place);
         }
+        let is_meant = |side: &Side, places: &[u32]| {
+            let mut trials = places.iter().map(|place| &side.trials[*place as usize]);
+            trials.any(|trial| trial.is_meant)
+        };
+        cases.retain(|case| is_meant(base, &case.base) || is_meant(new, &case.new));
         for case in &mut cases {
             case.class = class(came(base, &case.base), came(new, &case.new));
         }
-        Self { cases, of_new }
+        Self { cases }
     }
 
     /// In the order of the new plan, then those that are gone.
     pub(super) fn in_order(&self) -> &[Case] {
-        debug_assert!(self.of_new <= self.cases.len());
         &self.cases
     }
 }

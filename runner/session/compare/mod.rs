@@ -7,16 +7,22 @@ mod measures;
 mod pair;
 mod side;
 
-use std::{path::PathBuf, sync::Mutex, thread};
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+    thread,
+};
 
 use miette::miette;
 
 use crate::{
-    error::Error,
+    error::{Error, ExitStatus},
+    filter::Filter,
     record::{LineError, Look, RecordError},
     view::{CaseClass, CaseCounts, ComparedProvider, ComparedRun, Comparison, DocumentVersion},
 };
 
+use super::selecting;
 use cases::Cases;
 use pair::ProviderPair;
 use side::Side;
@@ -30,14 +36,16 @@ pub struct Compare {
     pub new: PathBuf,
     /// The provider of each that is meant; without them each is compared with the one of the same name.
     pub providers: Option<(String, String)>,
+    /// Only tests of which this means a trial of either run.
+    pub filter: Option<Filter>,
 }
 
 /// Compares two runs, or two providers of one; `damaged` hears of lines that give no row.
 ///
 /// # Errors
 ///
-/// Fails if a run or its rows cannot be read, if one has no provider of the name that is meant, or if something would be
-/// compared with itself.
+/// Fails if a run or its rows cannot be read, if one has no provider of the name that is meant, if the filter means nothing,
+/// or if something would be compared with itself.
 pub fn compare(
     asked: &Compare,
     damaged: impl FnMut(&LineError) + Send,
@@ -45,9 +53,21 @@ pub fn compare(
     let look = |dir: &PathBuf| Look::at(dir).map_err(|error| Error::find(error.into()));
     let (base, new) = (look(&asked.base)?, look(&asked.new)?);
     check(asked, &base, &new)?;
+    let root = asked.new.parent().unwrap_or(Path::new("."));
+    let filter = asked.filter.clone();
+    let filter = filter
+        .map(|filter| selecting::resolve(filter, root))
+        .transpose()?;
     let damaged = Mutex::new(damaged);
-    let (base, new) = read(&base, &new, &damaged).map_err(Error::record)?;
-    Ok(comparison(asked, &base, &new))
+    let (base, new) = read(&base, &new, filter.as_ref(), &damaged).map_err(Error::record)?;
+    let comparison = comparison(asked, &base, &new);
+    match filter {
+        Some(filter) if comparison.counts == CaseCounts::default() => Err(Error {
+            status: ExitStatus::NothingSelected,
+            report: miette!("no trial of either run is meant by `{filter}`"),
+        }),
+        _ => Ok(comparison),
+    }
 }
 
 /// Fails for what cannot be compared.
@@ -93,11 +113,12 @@ fn same_file(one: &PathBuf, other: &PathBuf) -> bool {
 fn read(
     base: &Look,
     new: &Look,
+    filter: Option<&Filter>,
     damaged: &Mutex<impl FnMut(&LineError) + Send>,
 ) -> Result<(Side, Side), RecordError> {
     let suite = |look: &Look| look.reader().manifest().metadata.suite;
     let are_same_tests = suite(base) == suite(new);
-    let side = |look| Side::read(look, are_same_tests, damaged);
+    let side = |look| Side::read(look, are_same_tests, filter, damaged);
     thread::scope(|scope| {
         let base = scope.spawn(|| side(base));
         let new = side(new)?;
@@ -136,6 +157,7 @@ fn comparison(asked: &Compare, base: &Side, new: &Side) -> Comparison {
     let providers = providers.collect();
     Comparison {
         v: DocumentVersion,
+        filter: asked.filter.as_ref().map(ToString::to_string),
         base: compared_run(base, asked.providers.as_ref().map(|(first, _)| first)),
         new: compared_run(new, asked.providers.as_ref().map(|(_, second)| second)),
         warnings: fairness::warnings(base, new, &cases, &counts),

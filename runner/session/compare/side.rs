@@ -6,9 +6,11 @@ use std::{
 };
 
 use crate::{
+    filter::Filter,
     model::{CheckVerdict, Digest, Outcome},
     record::{LineError, Look, Manifest, RecordError, Row, RunEntry},
     run::TrialNames,
+    session::selecting::RowFilter,
 };
 
 /// Characters of why a trial has not passed.
@@ -44,6 +46,8 @@ pub(super) struct SideTrial {
     /// Where its metrics are.
     metrics: (usize, usize),
     pub(super) why: Option<Box<str>>,
+    /// Whether the filter means it.
+    pub(super) is_meant: bool,
 }
 
 /// Digests of a test: what decides what its provider does, and what that means.
@@ -88,18 +92,32 @@ impl Side {
     pub(super) fn read(
         look: &Look,
         are_same_tests: bool,
+        filter: Option<&Filter>,
         damaged: &Mutex<impl FnMut(&LineError) + Send>,
     ) -> Result<Self, RecordError> {
         let reader = look.reader();
+        let mut filter = filter.map(|filter| RowFilter::new(filter.expression().clone(), reader));
         let mut taking = Taking::default();
         let tell =
             |error: &LineError| (damaged.lock().unwrap_or_else(PoisonError::into_inner))(error);
-        let (results, rows) = reader.settled(|row| taking.trial(row), tell)?;
+        let (results, rows) = reader.settled(
+            |row| SideTrial {
+                is_meant: filter.as_mut().is_none_or(|filter| filter.means(row, true)),
+                ..taking.trial(row)
+            },
+            tell,
+        )?;
         let (run, _) = look.entry(&results.history)?;
         let mut names = TrialNames::of(reader);
         let mut trials = Vec::with_capacity(rows.len());
         for (ordinal, row) in (0..).zip(rows) {
-            let trial = row.or_else(|| taking.not_settled(names.as_mut()?, ordinal));
+            let trial = row.or_else(|| {
+                let names = names.as_mut()?;
+                let trial = taking.not_settled(names, ordinal)?;
+                let filter = filter.as_mut();
+                let is_meant = filter.is_none_or(|filter| filter.means_unsettled(names, ordinal));
+                Some(SideTrial { is_meant, ..trial })
+            });
             trials.extend(trial);
         }
         let mut side = Self {
@@ -166,6 +184,7 @@ impl Taking {
             duration_ms: row.duration_ms,
             metrics: (first, self.values.len()),
             why: row.outcome.is_bad().then(|| why(row)).flatten(),
+            is_meant: true,
         }
     }
 
@@ -182,6 +201,7 @@ impl Taking {
             duration_ms: 0.0,
             metrics: (0, 0),
             why: None,
+            is_meant: true,
         })
     }
 

@@ -24,6 +24,8 @@ pub use measures::{ComparedMeasure, MeasureKind, MeasureTest, MeasureWords};
 pub struct Comparison {
     /// The version of the format: 1.
     pub v: DocumentVersion,
+    /// The filter that means a trial of each test of this comparison; `null` where it is about all of them.
+    pub filter: Option<String>,
     /// What is compared with.
     pub base: ComparedRun,
     /// What is compared.
