@@ -267,6 +267,9 @@ pub struct ShowArgs {
     /// Which trials are shown
     #[command(flatten)]
     pub filter: FilterArgs,
+    /// Show every test on every provider: a line for each test, with its repeats in one cell
+    #[arg(long, conflicts_with_all = ["trial", "history", "json"])]
+    pub matrix: bool,
     /// Show its sessions and every change of its status
     #[arg(long)]
     pub history: bool,

@@ -38,12 +38,17 @@ pub(super) fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Err
     let warn = |error: &LineError| output.warn(&error.to_string());
     let (shown, rows) = session::show(&dir, &request, warn, context.now())?;
     if args.json {
-        output.long_document(&shown.detail, RunDetail::ROWS, rows)?;
+        output.long_document(&shown.detail, RunDetail::ROWS, rows.with_tests())?;
     } else {
         let run = &shown.detail.run;
         let resume = context.resume_command(&run.dir, &run.id, run.status);
         let text = output::show_text(&shown, resume.as_deref(), output.columns());
         output.show(&text);
+        if (args.matrix || !(is_narrowed || args.failed))
+            && let Some(report) = session::overview(&dir, &shown.detail, args.matrix)?
+        {
+            output::print_overview(&report, args.matrix, output);
+        }
         output::print_rows(rows, output)?;
     }
     Ok(ExitStatus::Success)

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use serde_json::{Map, Value};
+
 use crate::model::{ErrorClass, Outcome};
 
 /// What is known of a trial that a filter is asked about; `None` is what nobody knows yet.
@@ -14,6 +16,8 @@ pub trait Facts {
     fn trial(&self) -> Option<Cow<'_, str>>;
     /// Its test's tags.
     fn tags(&self) -> Option<&[String]>;
+    /// What its test says of itself; `None` where that is not known.
+    fn meta(&self) -> Option<&Map<String, Value>>;
     /// What it came to.
     fn came_to(&self) -> Option<CameTo>;
 }

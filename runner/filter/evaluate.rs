@@ -4,6 +4,7 @@ use super::{
     ask::Facts,
     expression::{Condition, Expression, Filter},
 };
+use crate::model::scalar_text;
 
 impl Filter {
     /// Tells whether a trial is meant; `None` if that depends on what is not known of it.
@@ -52,6 +53,13 @@ impl Condition {
             Self::Tag(wanted) => {
                 let tags = facts.tags()?;
                 Some(tags.iter().any(|tag| wanted.contains(tag)))
+            }
+            Self::Meta { key, value } => {
+                let said = facts.meta()?.get(key);
+                Some(said.is_some_and(|said| {
+                    let value = value.as_ref();
+                    value.is_none_or(|value| value.is_match(&*scalar_text(said)))
+                }))
             }
             Self::Outcome(wanted) => {
                 let outcome = facts.came_to()?.outcome;

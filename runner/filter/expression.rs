@@ -40,6 +40,13 @@ pub enum Condition {
     Trial(GlobSet),
     /// Whether its test has one of these tags.
     Tag(Vec<String>),
+    /// Whether its test says this of itself.
+    Meta {
+        /// The key.
+        key: String,
+        /// What the value's text matches; `None` for any.
+        value: Option<GlobSet>,
+    },
     /// Whether it came to one of these.
     Outcome(Vec<Outcome>),
     /// Whether it ended in an error of one of these classes.
@@ -109,7 +116,7 @@ impl Filter {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Tells whether it asks for tags, which rows do not have.
+    /// Tells whether it asks for tags or `meta`, which rows do not have.
     pub fn asks_for_tags(&self) -> bool {
         self.root.asks_for_tags()
     }
@@ -127,7 +134,7 @@ impl Expression {
     /// Tells whether it asks for tags, which rows do not have.
     pub fn asks_for_tags(&self) -> bool {
         let mut asks = false;
-        self.each(&mut |question, _| asks |= matches!(question, Condition::Tag(_)));
+        self.each(&mut |question, _| asks |= question.is_about_tests());
         asks
     }
 
@@ -152,12 +159,20 @@ impl Expression {
 }
 
 impl Condition {
+    /// Tells whether it asks what stands with the test, and not in rows.
+    fn is_about_tests(&self) -> bool {
+        matches!(self, Self::Tag(_) | Self::Meta { .. })
+    }
+
     fn is_about_results(&self) -> bool {
         match self {
             Self::Outcome(_) | Self::Error(_) | Self::Flaky | Self::Slower(_) => true,
-            Self::Test(_) | Self::Provider(_) | Self::Trial(_) | Self::Tag(_) | Self::In { .. } => {
-                false
-            }
+            Self::Test(_)
+            | Self::Provider(_)
+            | Self::Trial(_)
+            | Self::Tag(_)
+            | Self::Meta { .. }
+            | Self::In { .. } => false,
         }
     }
 

@@ -18,11 +18,12 @@ const MAX_BYTES: usize = 64 * 1024;
 const MAX_DEPTH: usize = 64;
 
 /// What can be asked, with an example of each.
-const QUESTIONS: [(&str, &str); 9] = [
+const QUESTIONS: [(&str, &str); 10] = [
     ("test", "test(units/*)"),
     ("provider", "provider(gpt*)"),
     ("trial", "trial(units/km@echo#1)"),
     ("tag", "tag(smoke)"),
+    ("meta", "meta(topic=dates)"),
     ("outcome", "outcome(failed)"),
     ("error", "error(rate-limited)"),
     ("flaky", "flaky()"),
@@ -161,6 +162,7 @@ impl Parser<'_> {
             "provider" => Condition::Provider(self.globs(open)?),
             "trial" => Condition::Trial(self.globs(open)?),
             "tag" => Condition::Tag(self.words(open, |word| Some(word.to_owned()), "")?),
+            "meta" => self.meta(open)?,
             "outcome" => {
                 let known: Vec<_> = Outcome::ALL.iter().map(|known| known.as_str()).collect();
                 Condition::Outcome(self.words(open, Outcome::parse, &known.join("`, `"))?)
@@ -190,6 +192,30 @@ impl Parser<'_> {
             run: (run.text, run.at),
             of: Box::new(of),
             members: None,
+        })
+    }
+
+    fn meta(&mut self, open: usize) -> Result<Condition, FilterError> {
+        let argument = self.argument(open, false)?;
+        self.close(open)?;
+        let (key, value) = match argument.text.split_once('=') {
+            None => (&*argument.text, None),
+            Some((key, value)) => (key.trim_end(), Some(value.trim())),
+        };
+        if key.is_empty() {
+            return Err(self.refuse(argument.at, "expected a key, such as `topic=dates`"));
+        }
+        let value = value
+            .map(|value| glob::glob_set(std::iter::once(value)).map(Option::unwrap_or_default));
+        let value = value.transpose().map_err(|error| {
+            self.refuse(
+                argument.at.clone(),
+                format!("this is no glob: {}", error.kind()),
+            )
+        })?;
+        Ok(Condition::Meta {
+            key: key.to_owned(),
+            value,
         })
     }
 

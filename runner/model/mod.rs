@@ -64,4 +64,4 @@ pub use status::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict};
 pub use stop::StopMode;
 pub use trap::{OTHER_TRAP, TRAP_CODES};
 pub use visible::{escape_json, escaped, steers, visible, visible_line};
-pub use words::{count, duration, number, plural, quoted};
+pub use words::{count, duration, number, plural, quoted, scalar_text};

@@ -1,6 +1,8 @@
 //! Numbers and names in sentences.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
+
+use serde_json::Value;
 
 /// A count with its thousands apart: `12 345`.
 pub fn count(count: u64) -> String {
@@ -32,6 +34,14 @@ pub fn duration(duration: Duration) -> String {
         return format!("{minutes} m {} s", duration.as_secs() % 60);
     }
     format!("{} h {} m", minutes / 60, minutes % 60)
+}
+
+/// A text as it is, any other value as JSON.
+pub fn scalar_text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
+    }
 }
 
 /// `1 trial`, `2 trials`.

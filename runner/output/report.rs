@@ -13,7 +13,9 @@ use super::{
     bar::{self, TrialPace},
     denials, failure, format,
     grants::{self, Granted},
-    next, notices, runs,
+    next, notices,
+    overview::{self, OverviewRoom},
+    runs,
     standing::Standing,
     summary,
 };
@@ -42,6 +44,8 @@ pub enum Mode {
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// How long an attempt runs before it is named.
 const WORTH_NAMING: Duration = Duration::from_secs(1);
+/// The most trials that a summary tells more of than their counts: their rows are read once more.
+const MAX_OVERVIEW: u64 = 2_000;
 /// How many failures are printed as they happen.
 const MAX_SHOWN: u64 = 50;
 
@@ -240,6 +244,9 @@ impl Report {
                 let table = summary::table(&providers, self.output.talk_columns());
                 talk(&format!("\n{table}"));
             }
+            if let Some(overview) = self.overview(conclusion) {
+                talk(&format!("\n{overview}"));
+            }
         }
         let error = conclusion.error.as_ref();
         // Where this goes into the run's log, the session has told it there.
@@ -262,6 +269,18 @@ impl Report {
             talk(&summary::ran_text(ran));
         }
         talk(&self.closing(conclusion));
+    }
+
+    /// What the trials come to together, where they are few enough to be told on a screen.
+    fn overview(&self, conclusion: &Conclusion) -> Option<String> {
+        if self.mode == Mode::Quiet || !(2..=MAX_OVERVIEW).contains(&conclusion.counts.planned) {
+            return None;
+        }
+        // What cannot be read is told by whoever is asked for more than a summary.
+        let report = session::report(&conclusion.run_dir, None, |_| {}).ok()?;
+        let width = self.output.talk_columns();
+        let text = overview::overview_text(&report, OverviewRoom::SUMMARY, width);
+        (!text.is_empty()).then_some(text)
     }
 
     /// Tells the failures that were not printed as they happened: all of a quiet run, those of earlier sessions.

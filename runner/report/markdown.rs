@@ -90,7 +90,7 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
 /// What several attempts at a test come to, for each provider that has made some.
 fn several_attempts(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
     let all = report.head.statistics.iter();
-    for group in all.filter(|group| group.tag.is_none()) {
+    for group in all.filter(|group| group.of().is_none()) {
         if let Some(several) = group.attempts.last() {
             writeln!(
                 to,

@@ -93,6 +93,8 @@ pub(super) enum Name {
     /// A key of a matrix.
     MatrixKey,
     Attachment,
+    /// A key of what tests say of themselves.
+    Meta,
     /// A metric that providers report.
     Metric,
     /// An environment variable.

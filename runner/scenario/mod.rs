@@ -6,6 +6,7 @@ mod attachments;
 mod budgets;
 mod check;
 mod definition;
+mod describe;
 mod error;
 mod expect;
 mod expected_error;
@@ -19,6 +20,7 @@ mod grant_names;
 mod grants;
 mod keys;
 mod matrix;
+mod meta;
 mod needs;
 mod normalise;
 mod outline;
@@ -39,6 +41,7 @@ mod test;
 mod test_list;
 mod units;
 mod validate;
+mod whole_file;
 
 use std::{
     path::{Path, PathBuf},
@@ -123,6 +126,7 @@ pub struct Scenario {
     providers: Vec<Provider>,
     path: PathBuf,
     reports: Vec<String>,
+    dimensions: Option<Vec<String>>,
     defaults: Settings,
     tests: Vec<InlineTest>,
     lists: Vec<TestList>,
@@ -159,6 +163,11 @@ impl Scenario {
     /// The names of the reports that a session leaves in its run's directory; what they end in tells their forms.
     pub fn reports(&self) -> &[String] {
         &self.reports
+    }
+
+    /// The keys of its tests' `meta` that results are told by; `None` for all of them.
+    pub fn dimensions(&self) -> Option<&[String]> {
+        self.dimensions.as_deref()
     }
 
     /// Its providers, in the order written; at least one.

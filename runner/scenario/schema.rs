@@ -143,6 +143,7 @@ fn name_pattern(name: Name) -> &'static str {
     match name {
         Name::Provider => "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$",
         Name::MatrixKey => "^[A-Za-z0-9_-]{1,32}$",
+        Name::Meta => "^[^ ]{1,64}$",
         Name::Metric => "^.+$",
         Name::Attachment => r"^[^/\\]{1,128}$",
         Name::Variable => "^[^=\u{0}]+$",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{ExpectedError, Retries, units};
+use super::{ExpectedError, Retries, meta, units};
 
 /// An attempt's timeout where nobody set one, in seconds; a macro, because texts are made of it.
 macro_rules! default_timeout {
@@ -28,6 +28,7 @@ pub(super) struct Settings {
     pub(super) retries: Option<Retries>,
     pub(super) repeat: Option<u32>,
     pub(super) tags: Vec<String>,
+    pub(super) meta: Map<String, Value>,
 }
 
 impl Settings {
@@ -39,10 +40,14 @@ impl Settings {
             retries: map.get("retries").and_then(Value::as_object).map(retries),
             repeat: integer(map, "repeat"),
             tags: strings(map, "tags").map(str::to_owned).collect(),
+            meta: match map.get("meta") {
+                Some(Value::Object(meta)) => meta.clone(),
+                _ => Map::new(),
+            },
         }
     }
 
-    /// Puts these in front of `base`: the nearer one wins, and tags add up.
+    /// Puts these in front of `base`: the nearer one wins, and tags and what tests say of themselves add up.
     pub(super) fn over(self, base: &Self) -> Self {
         let mut tags = self.tags;
         if !base.tags.is_empty() {
@@ -56,6 +61,7 @@ impl Settings {
             retries: self.retries.or_else(|| base.retries.clone()),
             repeat: self.repeat.or(base.repeat),
             tags,
+            meta: meta::over(self.meta, &base.meta),
         }
     }
 }

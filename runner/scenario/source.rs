@@ -12,7 +12,7 @@ use super::{
     error::RecordPlace,
     files::ListFile,
     form::{Form, Key},
-    keys, records,
+    keys, meta, records,
     test_list::TestList,
 };
 
@@ -102,7 +102,7 @@ pub(super) fn fill_in(
     record: Map<String, Value>,
 ) -> Result<Map<String, Value>, RecordRefusal> {
     let list = from.list;
-    if list.id.is_none() && list.input.is_none() && list.expect.is_none() {
+    if list.id.is_none() && list.input.is_none() && list.expect.is_none() && list.meta.is_none() {
         return Ok(record);
     }
     let row = Value::Object(record);
@@ -124,6 +124,8 @@ pub(super) fn fill_in(
     let expect = expect
         .transpose()
         .map_err(|error| missing("expect", error))?;
+    let meta = list.meta.as_ref().map(|meta| meta.render(&roots));
+    let meta = meta.transpose().map_err(|error| missing("meta", error))?;
 
     let Value::Object(mut test) = row else {
         unreachable!("it was made from a map")
@@ -140,6 +142,15 @@ pub(super) fn fill_in(
         if let Some(value) = value {
             test.insert(key.to_owned(), value);
         }
+    }
+    if let Some(Value::Object(given)) = meta {
+        match test.remove("meta") {
+            None | Some(Value::Null) => test.insert("meta".to_owned(), given.into()),
+            Some(Value::Object(own)) => {
+                test.insert("meta".to_owned(), meta::over(own, &given).into())
+            }
+            Some(other) => test.insert("meta".to_owned(), other),
+        };
     }
     Ok(test)
 }

@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader},
     os::unix::fs::FileExt,
     panic::resume_unwind,
     path::{Path, PathBuf},
@@ -23,6 +23,7 @@ use super::{
     definition::{damaged, read_definition},
     expect::Schema,
     suite_index::SuiteIndex,
+    whole_file::WholeFile,
 };
 use crate::model::{Digest, TestId};
 
@@ -50,7 +51,7 @@ impl Suite {
     pub fn open(file: File) -> io::Result<Self> {
         thread::scope(|scope| {
             // Of a million tests either of them takes a good part of a second.
-            let hash = || Digest::of_reader(WholeFile { file: &file, at: 0 });
+            let hash = || Digest::of_reader(WholeFile::new(&file));
             let hashing = thread::Builder::new().spawn_scoped(scope, hash);
             let learnt = SuiteParts::learn(&file);
             let digest = match hashing {
@@ -115,20 +116,6 @@ impl Suite {
             tests: Vec::new(),
             memos: Memos::default(),
         }
-    }
-}
-
-/// Reads a file from its beginning, and leaves its cursor to others.
-struct WholeFile<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for WholeFile<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.read_at(bytes, self.at)?;
-        self.at += length as u64;
-        Ok(length)
     }
 }
 
@@ -224,6 +211,9 @@ pub(super) struct TestLine<'a> {
     pub(super) id: &'a str,
     #[serde(borrow)]
     pub(super) input: &'a RawValue,
+    /// Absent in a test that says nothing of itself.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) meta: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) providers: &'a RawValue,
     pub(super) repeat: u32,
@@ -279,7 +269,7 @@ impl SuiteParts {
     /// Learns what the lines of a file say.
     fn learn(file: &File) -> io::Result<Self> {
         let mut parts = Self::default();
-        let mut reader = BufReader::with_capacity(1 << 16, WholeFile { file, at: 0 });
+        let mut reader = BufReader::with_capacity(1 << 16, WholeFile::new(file));
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line)? > 0 {
             parts.take(&line)?;
@@ -375,6 +365,8 @@ struct Memos {
     providers: Memo<ProviderSet>,
     retries: Memo<Arc<Retries>>,
     tags: Memo<Arc<[String]>>,
+    meta: Memo<Arc<Map<String, Value>>>,
+    no_meta: Arc<Map<String, Value>>,
 }
 
 impl Memos {
@@ -406,6 +398,12 @@ impl Memos {
             tags: self.tags.get(line.tags, |text| {
                 Ok(serde_json::from_str::<Vec<String>>(text)?.into())
             })?,
+            meta: match line.meta {
+                None => Arc::clone(&self.no_meta),
+                Some(meta) => self
+                    .meta
+                    .get(meta, |text| Ok(Arc::new(serde_json::from_str(text)?)))?,
+            },
             files: self.files.get(line.files, read_files)?,
             execution: execution_digest(&line),
         })

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::{Map, Value};
+
 use super::{Expect, ExpectedError};
 use crate::model::{Digest, ErrorClass, TestId};
 
@@ -30,6 +32,8 @@ pub struct Test {
     pub repeat: u32,
     /// Words to select it by; sorted, each once.
     pub tags: Arc<[String]>,
+    /// What it says of itself, for those who read its results: texts, numbers and booleans.
+    pub meta: Arc<Map<String, Value>>,
     /// Files that are handed over with it, sorted by name.
     pub files: Arc<[Attachment]>,
     /// SHA-256 of what of it decides what a provider does: id, input, tags and files.

@@ -15,6 +15,7 @@ pub(super) struct TestList {
     pub(super) id: Option<Template>,
     pub(super) input: Option<TemplateValue>,
     pub(super) expect: Option<TemplateValue>,
+    pub(super) meta: Option<TemplateValue>,
     /// Its records are data, and not tests as they stand: there are templates.
     pub(super) is_data: bool,
     pub(super) providers: Vec<u32>,

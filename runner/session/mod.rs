@@ -71,7 +71,7 @@ pub use preview::{
     PendingTrial, Preview, PreviewedAccess, preview_resume, preview_start, validate,
 };
 pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedPlugin, rehearse};
-pub use report::report;
+pub use report::{overview, report};
 pub use request::{Resume, Start};
 pub use resume::resume;
 pub use selecting::RerunChoice;

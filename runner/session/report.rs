@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use serde_json::{Map, Value};
+
 use super::{details::DetailSpool, selecting, statistics::statistics};
 use crate::{
     error::Error,
@@ -9,9 +11,10 @@ use crate::{
     model::{Counts, Outcome},
     record::{LineError, Look, RecordError, Row, RowOutput, RunReader, Tally},
     run::TrialNames,
+    scenario::Test,
     view::{
         DocumentVersion, MetricSum, ProviderResult, ProviderSummary, ReportHead, ReportTrial,
-        RunReport, TrialEvidence,
+        RunDetail, RunReport, TrialEvidence,
     },
 };
 
@@ -39,6 +42,27 @@ pub fn report(
     make(&look, filter.as_ref(), damaged).map_err(Error::record)
 }
 
+/// The most trials of which a screen tells more than their counts where nobody asks for it: their rows are read once more.
+const MAX_OVERVIEW: u64 = 20_000;
+
+/// What the run in `dir` came to, for a screen; `None` of one with too many trials, unless it `is_asked_for`.
+///
+/// # Errors
+///
+/// Fails as [`report`] does.
+pub fn overview(
+    dir: &Path,
+    detail: &RunDetail,
+    is_asked_for: bool,
+) -> Result<Option<RunReport>, Error> {
+    let has_rows = detail.run.counts.planned > 1;
+    if !is_asked_for && (!has_rows || detail.run.counts.planned > MAX_OVERVIEW) {
+        return Ok(None);
+    }
+    // Of damaged lines somebody has heard.
+    report(dir, None, |_| {}).map(Some)
+}
+
 fn make(
     look: &Look,
     filter: Option<&Filter>,
@@ -46,6 +70,10 @@ fn make(
 ) -> Result<RunReport, RecordError> {
     let reader = look.reader();
     let mut names = TrialNames::of(reader);
+    let dimensions = names
+        .as_ref()
+        .and_then(|names| names.scenario().dimensions());
+    let dimensions = dimensions.map(<[_]>::to_vec);
     let spooled = |source| RecordError::Io {
         action: "keep what is known of trials in a temporary file",
         source,
@@ -105,7 +133,7 @@ fn make(
             counts: counts.into(),
             filter: filter.map(ToString::to_string),
             providers: providers.collect(),
-            statistics: statistics(&trials),
+            statistics: statistics(&trials, dimensions.as_deref()),
             manifest: reader.manifest().clone(),
             run: run.id,
         },
@@ -121,13 +149,14 @@ fn settled_trial(
     row: &Row<'static>,
 ) -> ReportTrial {
     let test = names.and_then(|names| names.test(row.ordinal));
-    let tags = test.as_ref().map(|test| test.tags.to_vec());
+    let (tags, meta) = of_test(test.as_deref());
     let mut trial = ReportTrial {
         trial: row.trial.to_string(),
         test: row.test.to_string(),
         provider: row.provider.to_string(),
         repeat: row.repeat,
-        tags: tags.unwrap_or_default(),
+        tags,
+        meta,
         outcome: Some(row.outcome),
         is_flaky: row.is_flaky,
         score: row.score,
@@ -165,14 +194,22 @@ fn unsettled_trial(names: Option<&mut TrialNames>, ordinal: u64) -> Option<Repor
     let names = names?;
     let test = names.test(ordinal);
     let id = names.name(ordinal)?;
+    let (tags, meta) = of_test(test.as_deref());
     Some(ReportTrial {
         trial: id.to_string(),
         test: id.test.to_string(),
         provider: id.provider.to_string(),
         repeat: id.repeat,
-        tags: test.map(|test| test.tags.to_vec()).unwrap_or_default(),
+        tags,
+        meta,
         ..nothing_of(ordinal)
     })
+}
+
+/// The tags of a test, and what it says of itself.
+fn of_test(test: Option<&Test>) -> (Vec<String>, Map<String, Value>) {
+    test.map(|test| (test.tags.to_vec(), Map::clone(&test.meta)))
+        .unwrap_or_default()
 }
 
 fn nothing_of(ordinal: u64) -> ReportTrial {
@@ -183,6 +220,7 @@ fn nothing_of(ordinal: u64) -> ReportTrial {
         provider: String::new(),
         repeat: 1,
         tags: Vec::new(),
+        meta: Map::new(),
         outcome: None,
         is_flaky: false,
         attempts: 0,

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use miette::miette;
+use serde_json::{Map, Value};
 
 use crate::{
     error::{Error, ExitStatus},
@@ -165,6 +166,10 @@ impl Facts for TrialFacts<'_> {
         self.source.as_ref().map(|test| &*test.tags)
     }
 
+    fn meta(&self) -> Option<&Map<String, Value>> {
+        self.source.as_ref().map(|test| &*test.meta)
+    }
+
     fn came_to(&self) -> Option<CameTo> {
         self.came_to
     }
@@ -185,6 +190,10 @@ impl Facts for ReportTrial {
 
     fn tags(&self) -> Option<&[String]> {
         Some(&self.tags)
+    }
+
+    fn meta(&self) -> Option<&Map<String, Value>> {
+        Some(&self.meta)
     }
 
     fn came_to(&self) -> Option<CameTo> {

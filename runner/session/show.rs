@@ -5,6 +5,7 @@ use std::{iter::Take, path::Path};
 
 use jiff::Timestamp;
 use miette::{IntoDiagnostic as _, WrapErr as _};
+use serde_json::Map;
 
 use super::{
     TrialGlob,
@@ -21,7 +22,7 @@ use crate::{
     run::TrialNames,
     view::{
         AttemptName, Death, DocumentVersion, InFlightAttempt, LiveSession, ProviderSummary,
-        RunDetail, RunHistory, RunSummary, ShownRun,
+        RunDetail, RunHistory, RunSummary, ShownRow, ShownRun,
     },
 };
 
@@ -138,6 +139,24 @@ impl Show {
 }
 
 impl ShownRows {
+    /// The same rows, each with what its test says that rows do not repeat.
+    pub fn with_tests(self) -> impl Iterator<Item = Result<ShownRow, Error>> {
+        let mut names = TrialNames::of(&self.reader);
+        self.map(move |row| {
+            let row = row?;
+            let test = names.as_mut().and_then(|names| names.test(row.ordinal));
+            let test = test.as_ref();
+            Ok(ShownRow {
+                tags: test.map_or_else(Vec::new, |test| test.tags.to_vec()),
+                meta: test.map_or_else(Map::new, |test| Map::clone(&test.meta)),
+                input: test
+                    .and_then(|test| serde_json::from_str(&test.input).ok())
+                    .unwrap_or_default(),
+                row,
+            })
+        })
+    }
+
     fn is_asked_for(&mut self, row: &Row<'_>) -> bool {
         self.filter.means(row, self.state.is_current(row))
     }

@@ -1,9 +1,9 @@
-//! [`statistics`]: what the trials of each provider, and of each tag of its tests, say about those to come.
+//! [`statistics`]: what the trials of each provider, and of each tag and dimension of its tests, say about those to come.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    model::{Outcome, all_of, any_of, clustered, wilson},
+    model::{Outcome, all_of, any_of, clustered, scalar_text, wilson},
     view::{GroupStatistics, MetricSpread, ReportTrial, SeveralAttempts, SpreadSummary},
 };
 
@@ -12,26 +12,60 @@ const ATTEMPTS: [u64; 9] = [1, 2, 3, 5, 10, 20, 50, 100, 1_000];
 /// How many groups there are at the most; tests may have a tag each.
 const MAX_GROUPS: usize = 500;
 
-/// By provider, and then by provider and tag; those that have judged nothing are left out.
-pub(super) fn statistics(trials: &[ReportTrial]) -> Vec<GroupStatistics> {
-    let mut groups: BTreeMap<(bool, &str, &str), Group<'_>> = BTreeMap::new();
-    for trial in trials {
+/// What tells the tests of a group from the others of its provider; in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum GroupOf<'a> {
+    Provider,
+    Tag(&'a str),
+    Dimension(&'a str, &'a str),
+}
+
+/// By provider, then by provider and tag, then by provider and each of the `dimensions`, which are all keys where there are
+/// none; those that have judged nothing are left out.
+pub(super) fn statistics(
+    trials: &[ReportTrial],
+    dimensions: Option<&[String]>,
+) -> Vec<GroupStatistics> {
+    let is_dimension = |key: &String| dimensions.is_none_or(|these| these.contains(key));
+    let texts: Vec<Vec<_>> = trials
+        .iter()
+        .map(|trial| {
+            let meta = trial.meta.iter().filter(|(key, _)| is_dimension(key));
+            meta.map(|(key, value)| (&**key, scalar_text(value)))
+                .collect()
+        })
+        .collect();
+    let mut groups: BTreeMap<(u8, &str, GroupOf<'_>), Group<'_>> = BTreeMap::new();
+    for (trial, texts) in trials.iter().zip(&texts) {
         let Some(pass) = pass(trial) else { continue };
         let tags = trial
             .tags
             .iter()
-            .map(|tag| (true, &*trial.provider, &**tag));
-        for key in [(false, &*trial.provider, "")].into_iter().chain(tags) {
+            .map(|tag| (1, &*trial.provider, GroupOf::Tag(tag)));
+        let values = texts
+            .iter()
+            .map(|(key, value)| (2, &*trial.provider, GroupOf::Dimension(key, value)));
+        let all = [(0, &*trial.provider, GroupOf::Provider)].into_iter();
+        for key in all.chain(tags).chain(values) {
             if groups.len() < MAX_GROUPS || groups.contains_key(&key) {
                 groups.entry(key).or_default().add(trial, pass);
             }
         }
     }
     let each = groups.into_iter();
-    each.map(|((is_tag, provider, tag), group)| GroupStatistics {
-        provider: provider.to_owned(),
-        tag: is_tag.then(|| tag.to_owned()),
-        ..group.finish()
+    each.map(|((_, provider, of), group)| {
+        let (tag, dimension, value) = match of {
+            GroupOf::Provider => (None, None, None),
+            GroupOf::Tag(tag) => (Some(tag), None, None),
+            GroupOf::Dimension(key, value) => (None, Some(key), Some(value)),
+        };
+        GroupStatistics {
+            provider: provider.to_owned(),
+            tag: tag.map(str::to_owned),
+            dimension: dimension.map(str::to_owned),
+            value: value.map(str::to_owned),
+            ..group.finish()
+        }
     })
     .collect()
 }
@@ -101,6 +135,8 @@ impl<'a> Group<'a> {
         GroupStatistics {
             provider: String::new(),
             tag: None,
+            dimension: None,
+            value: None,
             tests: counts.len() as u64,
             trials,
             passed,

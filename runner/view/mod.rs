@@ -47,7 +47,7 @@ pub use report::{
 };
 pub use schemas::{SCHEMAS, schema};
 pub use statistics::{GroupStatistics, MetricSpread, SeveralAttempts, SpreadSummary};
-pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRun};
+pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRow, ShownRun};
 pub use tools::{ToolList, ToolState};
 pub use trends::{SlowerTest, TestTrend, TestTrends, TrendOutcome, TrendRun};
 pub use trial::{AttemptName, PlannedTrial, TrialBefore};

@@ -48,6 +48,8 @@ pub struct PlannedTest {
     pub repeat: u32,
     /// Its tags.
     pub tags: Vec<String>,
+    /// What it says of itself.
+    pub meta: Map<String, Value>,
     /// What the provider gets.
     pub input: Value,
     /// What must come: the keys of `expect`.

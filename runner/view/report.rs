@@ -5,7 +5,7 @@ use std::{borrow::Cow, io, time::Duration};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::version::DocumentVersion;
 use crate::{
@@ -83,7 +83,7 @@ pub struct ReportHead {
     pub counts: ManifestCounts,
     /// What the trials of each provider came to, by name.
     pub providers: Vec<ProviderResult>,
-    /// What the trials of each provider, and of each tag of its tests, say about those to come.
+    /// What the trials of each provider, and of each tag and dimension of its tests, say about those to come.
     pub statistics: Vec<GroupStatistics>,
     /// The run's manifest: sessions, versions, digests, limits and grants.
     pub manifest: Manifest,
@@ -131,6 +131,9 @@ pub struct ReportTrial {
     pub repeat: u32,
     /// The test's tags.
     pub tags: Vec<String>,
+    /// What the test says of itself.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub meta: Map<String, Value>,
     /// What it came to; `null` if nothing has settled it.
     #[serde(with = "words::optional_word")]
     #[schemars(with = "Option<WordSchema<Outcome>>")]

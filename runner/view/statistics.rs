@@ -1,17 +1,21 @@
-//! [`GroupStatistics`]: what the trials of a provider, or of one tag of its tests, say about those to come.
+//! [`GroupStatistics`]: what the trials of a provider, or of one tag or dimension of its tests, say about those to come.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::Spread;
 
-/// What the trials of a provider, or of one tag of its tests, say about those to come.
+/// What the trials of a provider, or of one tag or dimension of its tests, say about those to come.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct GroupStatistics {
     /// The provider.
     pub provider: String,
-    /// The tag of the tests; `null` for all of the provider's.
+    /// The tag of the tests; `null` where they are all of the provider's, or those with a value of a dimension.
     pub tag: Option<String>,
+    /// The key of the tests' `meta`; `null` where no key tells them from others.
+    pub dimension: Option<String>,
+    /// What stands there; `null` where `dimension` is.
+    pub value: Option<String>,
     /// How many tests have a trial that passed, failed, ended in an error or timed out.
     pub tests: u64,
     /// How many such trials there are.
@@ -67,6 +71,17 @@ pub struct SeveralAttempts {
     pub all: f64,
     /// How many tests have so many repeats.
     pub tests: u64,
+}
+
+impl GroupStatistics {
+    /// Which of the provider's tests they are: a tag, or `topic = dates`; `None` for all of them.
+    pub fn of(&self) -> Option<String> {
+        match (&self.tag, &self.dimension, &self.value) {
+            (Some(tag), ..) => Some(tag.clone()),
+            (None, Some(dimension), Some(value)) => Some(format!("{dimension} = {value}")),
+            _ => None,
+        }
+    }
 }
 
 impl From<Spread> for SpreadSummary {

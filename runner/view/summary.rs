@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{
     live::{Death, LiveSession},
@@ -110,7 +111,21 @@ pub struct RunDetail {
     pub manifest: Manifest,
     /// The rows that were asked for, in the order of writing, without their checksums.
     // There may be too many to be held: whoever makes this hands them over one by one, for the key `RunDetail::ROWS`.
-    pub rows: Vec<Row<'static>>,
+    pub rows: Vec<ShownRow>,
+}
+
+/// A row, with what its test says that rows do not repeat.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ShownRow {
+    /// The row.
+    #[serde(flatten)]
+    pub row: Row<'static>,
+    /// The test's tags.
+    pub tags: Vec<String>,
+    /// What the test says of itself.
+    pub meta: Map<String, Value>,
+    /// What the provider got; `null` as well if the test is not in the content store any more.
+    pub input: Value,
 }
 
 impl RunDetail {

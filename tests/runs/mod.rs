@@ -9,6 +9,7 @@ mod dry_runs;
 mod exec;
 mod filters;
 mod matrix;
+mod meta;
 mod outcomes;
 mod retries;
 mod reuse;

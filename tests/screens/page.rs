@@ -208,3 +208,47 @@ fn a_page_fits_where_it_is_shown() {
         }
     }
 }
+
+#[test]
+fn the_matrix_has_a_line_for_each_test_with_its_repeats_in_one_cell() {
+    let text = tests(
+        r#"
+        fine  | { do = "echo", value = 1 } | equals = 1
+        fails | { do = "echo", value = 1 } | equals = 2
+        again | { do = "fail-until", attempt = 2 } |
+        "#,
+    );
+    let runner = Runner::hostile(&format!(
+        "[providers.other]\nplugin = \"hostile.wasm\"\n[defaults]\nretries = {{ max = 1, on = [\"unavailable\"] }}\n{}",
+        text.replace("id = \"fine\"", "id = \"fine\"\nrepeat = 4")
+            .replace(
+                "id = \"again\"",
+                "id = \"again\"\nproviders = [\"hostile\"]"
+            )
+    ));
+    let summary = runner.exec(&[]).expect(1).stderr;
+    let matrix = "\
+test   other     hostile
+fine   4/4       4/4
+fails  ✗ failed  ✗ failed
+again            ✓ flaky
+";
+    assert!(summary.contains(&format!("tests\n{matrix}")), "{summary}");
+    assert!(
+        summary.contains("flaky\nagain@hostile#1, passed after 2 attempts"),
+        "{summary}"
+    );
+    let shown = runner.run(&["show", "--matrix"]).expect(0).stdout;
+    assert!(shown.ends_with(&format!("\n{matrix}")), "{shown}");
+    for part in ["\nwhat to expect\n", "pass@k", "\nslowest\n"] {
+        runner.run(&["show"]).expect(0).prints(part);
+    }
+    for columns in [60, 80, 200] {
+        show(&runner, columns, &["show", "--matrix"])
+            .expect(0)
+            .fits();
+        show(&runner, columns, &["show"]).expect(0).fits();
+    }
+    let quiet = runner.exec(&["--quiet"]).expect(1).stderr;
+    assert!(!quiet.contains(matrix), "{quiet}");
+}

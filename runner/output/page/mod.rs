@@ -67,6 +67,13 @@ fn head(page: &TrialPage) -> String {
     {
         field("tags", &format::visible_line(&planned.tags.join(", ")));
     }
+    let meta = page.planned.iter().flat_map(|planned| &planned.meta);
+    let meta: Vec<_> = meta
+        .map(|(key, value)| format!("{key} = {}", format::compact(value)))
+        .collect();
+    if !meta.is_empty() {
+        field("meta", &format::visible_line(&meta.join(", ")));
+    }
     if let Some(row) = shown.and_then(|shown| shown.row.as_ref()) {
         field("began", &format::local(row.started_at));
         field("used", &used(row));

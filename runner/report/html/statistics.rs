@@ -1,4 +1,4 @@
-//! What the trials say about those to come: by provider, and by tag.
+//! What the trials say about those to come: by provider, by tag and by dimension.
 
 use maud::{Markup, html};
 
@@ -16,7 +16,7 @@ pub(super) fn statistics(report: &RunReport) -> Markup {
     let all = &report.head.statistics;
     // What is the same as in the table of providers says nothing new.
     let is_new = |group: &&GroupStatistics| {
-        group.tag.is_some()
+        group.of().is_some()
             || !group.attempts.is_empty()
             || group.score.is_some()
             || !group.metrics.is_empty()
@@ -30,7 +30,7 @@ pub(super) fn statistics(report: &RunReport) -> Markup {
         table {
             thead { tr {
                 th scope="col" { "provider" }
-                th scope="col" { "tag" }
+                th scope="col" { "tests with" }
                 @for name in ["tests", "trials", "pass rate (95 %)"] { th scope="col" class="n" { (name) } }
                 @if has_attempts { th scope="col" { "of several attempts, one passes · all pass" } }
                 @if has_means { th scope="col" { "means ± standard error" } }
@@ -55,7 +55,7 @@ fn line(group: &GroupStatistics, has_attempts: bool, has_means: bool) -> Markup 
     html! {
         tr {
             th scope="row" { (group.provider) }
-            td { @if let Some(tag) = &group.tag { (tag) } @else { "all" } }
+            td { @if let Some(of) = group.of() { (of) } @else { "all" } }
             td class="n" { (count(group.tests)) }
             td class="n" { (count(group.trials)) }
             td class="n" { (percent(group.pass_rate.mean, group.pass_rate_interval)) }

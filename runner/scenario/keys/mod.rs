@@ -10,6 +10,7 @@ use sandbox::{GRANTS, LIMITS};
 use super::{
     budgets::BUDGET,
     form::{Form, Key, Name, optional, required, with_default},
+    meta::META,
     reports::REPORT,
     run_options::{OptionTable, RunOptions},
     settings::DEFAULT_TIMEOUT_JSON,
@@ -47,7 +48,7 @@ pub(super) const ERROR_WORDS: &[&str] = &[
 pub(super) static SCENARIO: Form = Form::Table(&[TOP, TOP_OPTIONS, PARTS]);
 
 /// A record of a test list that is written as a test.
-pub(super) static TEST: Form = Form::Table(&[TEST_KEYS, DEFAULTS]);
+pub(super) static TEST: Form = Form::Table(&[TEST_KEYS, DEFAULTS, META]);
 
 /// A test list in TOML.
 pub(super) static TOML_LIST: Form = Form::Table(&[TOML_LIST_KEYS]);
@@ -78,10 +79,15 @@ const TOP_OPTIONS: &[Key] = &options::<{ count(OptionTable::Top) }>(OptionTable:
 const PARTS: &[Key] = &[
     optional(
         "defaults",
-        Form::Table(&[DEFAULTS]),
+        Form::Table(&[DEFAULTS, META]),
         "What holds for every test that does not say otherwise.",
     ),
     optional("run", Form::Table(&[RUN]), "How trials are run."),
+    optional(
+        "dimensions",
+        Form::List(&Form::Text),
+        "The keys of tests' `meta` by which results are told. Default: all.",
+    ),
     optional(
         "report",
         Form::Table(&[REPORT]),
@@ -330,6 +336,11 @@ const LIST: &[Key] = &[
         "expect",
         Form::Templated(&EXPECT, LIST_ROOTS),
         "What must come, as in a test. Strings in it may be templates.",
+    ),
+    optional(
+        "meta",
+        Form::Map(&Form::Templates(LIST_ROOTS), Name::Meta),
+        "What the tests say of themselves, as in a test. Strings in it may be templates, such as `{{row.topic}}`.",
     ),
     with_default(
         "providers",

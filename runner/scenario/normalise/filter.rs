@@ -54,6 +54,7 @@ impl SelectionFilter {
                 test: Some(&test.id),
                 provider: names[*place as usize],
                 tags: Some(&test.settings.tags),
+                meta: Some(&test.settings.meta),
             };
             expression.holds(&facts) == Some(true)
         });
@@ -73,6 +74,7 @@ struct TestFacts<'a> {
     test: Option<&'a str>,
     provider: &'a str,
     tags: Option<&'a [String]>,
+    meta: Option<&'a Map<String, Value>>,
 }
 
 impl Facts for TestFacts<'_> {
@@ -92,6 +94,10 @@ impl Facts for TestFacts<'_> {
         self.tags
     }
 
+    fn meta(&self) -> Option<&Map<String, Value>> {
+        self.meta
+    }
+
     fn came_to(&self) -> Option<CameTo> {
         None
     }
@@ -104,6 +110,7 @@ impl Selection {
             test: None,
             provider: provider.as_str(),
             tags: None,
+            meta: None,
         };
         Ok(self.expression()?.holds(&facts) != Some(false))
     }

@@ -263,11 +263,14 @@ impl<'s> Normaliser<'s> {
         let files = self.files(source, &test.files)?;
         let repeat = self.filter.repeat.or(test.settings.repeat).unwrap_or(1);
         let retries = self.retries(&test.settings);
+        let meta = &test.settings.meta;
+        let meta = (!meta.is_empty()).then(|| raw(meta));
         let line = TestLine {
             expect: &test.expect,
             files: &raw(&files),
             id: &test.id,
             input: &raw(&test.input),
+            meta: meta.as_deref(),
             providers: &raw(&test.providers),
             repeat,
             retries: &retries,

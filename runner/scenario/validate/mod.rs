@@ -160,6 +160,10 @@ impl Validator<'_> {
             options,
             providers,
             reports: reports::read(table("report")),
+            dimensions: root.contains_key("dimensions").then(|| {
+                let keys = settings::strings(root, "dimensions");
+                keys.map(str::to_owned).collect()
+            }),
             defaults: Settings::read(table("defaults")),
             tests: self.tests(items(root, "tests")),
             lists: self.lists(items(root, "test_lists")),
@@ -377,8 +381,8 @@ impl Validator<'_> {
         let (files, folders) = self.list_files(list, at);
         self.provider_globs(list, at);
         let shape = |key| list.get(key).map(TemplateValue::parse).transpose().ok();
-        let (input, expect) = (shape("input")?, shape("expect")?);
-        let mut shapes = input.iter().chain(&expect);
+        let (input, expect, meta) = (shape("input")?, shape("expect")?, shape("meta")?);
+        let mut shapes = input.iter().chain(&expect).chain(&meta);
         Some(TestList {
             is_data: list.contains_key("id") || shapes.any(TemplateValue::is_template),
             files,
@@ -387,7 +391,12 @@ impl Validator<'_> {
             id: string(list, "id").map(Template::parse).transpose().ok()?,
             input,
             expect,
-            settings: Settings::read(list),
+            meta,
+            settings: Settings {
+                // Each record has its own.
+                meta: Map::new(),
+                ..Settings::read(list)
+            },
             select: globs::set(settings::strings(list, "select")).ok()?,
             exclude: globs::set(settings::strings(list, "exclude")).ok()?,
         })

@@ -7,6 +7,7 @@ mod repeat;
 use std::{collections::BTreeMap, path::Path};
 
 use miette::miette;
+use serde_json::Map;
 
 use crate::{
     error::{Error, ExitStatus},
@@ -181,6 +182,7 @@ fn planned_test(reader: &RunReader, ordinal: u64, test: &Test, found: &FoundTria
         ordinal,
         repeat: found.repeat,
         tags: test.tags.to_vec(),
+        meta: Map::clone(&test.meta),
         input: serde_json::from_str(&test.input).unwrap_or_default(),
         expect: test.expect.told(),
         files: files.collect(),
