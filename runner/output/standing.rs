@@ -66,7 +66,7 @@ impl Standing {
             (RunStatus::Completed, Verdict::Failed) => ("✗ failed".to_owned(), counts.bad()),
             (RunStatus::Failed, _) => {
                 let head = format!("{}: it could not begin", self.status_text());
-                return self.tone().paint(&head);
+                return self.tone().paint(&head).into_owned();
             }
             _ => (self.status_text(), counts.done()),
         };

@@ -109,7 +109,7 @@ impl Column {
 
     /// Appends a text that is `plain` without its colours, in so many characters, and a gap.
     fn pad(&self, line: &mut String, plain: &str, painted: &str, width: usize) {
-        let room = width.saturating_sub(plain.width());
+        let room = width.saturating_sub(width_of(plain));
         let (before, after) = if self.is_right { (room, 0) } else { (0, room) };
         line.extend(iter::repeat_n(' ', before));
         line.push_str(painted);
@@ -215,7 +215,7 @@ impl Table {
     }
 
     fn column_width(&self, index: usize) -> usize {
-        let cells = self.rows.iter().map(|row| row[index].text.width());
+        let cells = self.rows.iter().map(|row| width_of(&row[index].text));
         let header = self.columns[index].name.width();
         cells.chain([header]).max().unwrap_or(0)
     }
@@ -240,9 +240,17 @@ fn total(widths: &[Option<usize>]) -> usize {
     stays.clone().sum::<usize>() + GAP * stays.count().saturating_sub(1)
 }
 
+/// How wide a text without control characters is, which is soon said of most.
+fn width_of(text: &str) -> usize {
+    match text.is_ascii() {
+        true => text.len(),
+        false => text.width(),
+    }
+}
+
 /// Cuts a text to `width` characters, with a sign that it was longer.
 fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
+    if width_of(text) <= width {
         return text.to_owned();
     }
     let mut room = width.saturating_sub(1);

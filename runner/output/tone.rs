@@ -1,5 +1,7 @@
 //! [`Tone`]: the colours of the screen. Words always say the same, so nothing is lost without them.
 
+use std::borrow::Cow;
+
 use owo_colors::{OwoColorize as _, XtermColors};
 use supports_color::Stream;
 
@@ -25,16 +27,17 @@ pub(super) enum Tone {
 
 impl Tone {
     /// Colours a text.
-    pub(super) fn paint(self, text: &str) -> String {
-        match self {
-            Self::Plain => text.to_owned(),
+    pub(super) fn paint(self, text: &str) -> Cow<'_, str> {
+        let painted = match self {
+            Self::Plain => return text.into(),
             Self::Good => text.green().to_string(),
             Self::Bad => text.red().to_string(),
             Self::Dropped if has_orange() => text.color(XtermColors::from(ORANGE)).to_string(),
             // Sixteen colours have no orange; their yellow is as near as it gets.
             Self::Open | Self::Dropped => text.yellow().to_string(),
             Self::Live => text.cyan().to_string(),
-        }
+        };
+        painted.into()
     }
 }
 

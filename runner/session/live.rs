@@ -1,38 +1,28 @@
 //! A session from the moment its run can be listed until its end is written down; the same for new runs and those that
 //! are gone on with.
 
-use std::{
-    num::NonZeroUsize,
-    panic::{self, AssertUnwindSafe},
-    path::Path,
-    time::Duration,
-};
+use std::time::Duration;
 
 use miette::miette;
-use tokio::{
-    runtime::{self, Runtime},
-    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
-};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::{
     Begin, Host, Notice, Observe,
     closing::close,
-    engine::{engine_options, worker_host},
+    engine::worker_host,
     log_entries,
+    set_up::{SetUp, SettingUp, contained},
     waiting::until,
 };
 use crate::{
     error::{Error, ExitStatus},
     model::Counts,
-    plugin::{self, Engine, Interrupt},
+    plugin::{self, Interrupt},
     record::{Conclusion, History, RecordError, Recorder, Store, Written},
     run::{
         self, Plan, Session, SessionEnd, SessionMessage, StopRequest, Watchdog, WatchdogSettings,
     },
 };
-
-/// As long as any process lives.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A session that has begun.
 pub(super) struct Live<'a> {
@@ -43,6 +33,7 @@ pub(super) struct Live<'a> {
     inbox: UnboundedReceiver<SessionMessage>,
     interrupt: Interrupt,
     watchdog: Watchdog,
+    setting_up: SettingUp<'a>,
 }
 
 /// How the recorder acknowledges rows.
@@ -56,6 +47,7 @@ impl<'a> Live<'a> {
         plan: &'a Plan,
         store: &'a Store,
         host: &'a Host,
+        setting_up: SettingUp<'a>,
         observe: &mut dyn Observe,
         open: impl FnOnce(Acks) -> Result<Recorder, RecordError>,
     ) -> Result<Self, Error> {
@@ -107,6 +99,7 @@ impl<'a> Live<'a> {
             inbox,
             interrupt,
             watchdog,
+            setting_up,
         })
     }
 
@@ -121,18 +114,22 @@ impl<'a> Live<'a> {
             inbox,
             interrupt,
             watchdog,
+            setting_up,
         } = self;
         let counts = history.state.counts();
         if let Err(ended) = alone {
             return close(recorder, watchdog, ended, plan, host, observe);
         }
         plugin::sweep_folders(&host.scratch_root, (host.now)().into());
-        let set_up = contained(|| set_up(plan, host, store.root()));
         // The engine stays until the end is written down: its ticker tells the watchdog's clock that the process runs.
-        let (ended, _engine) = match set_up {
+        let (ended, _engine) = match setting_up.finish() {
             Err(panic) => (broken(&panic, counts), None),
             Ok(Err(problem)) => (SessionEnd::not_set_up(problem, counts), None),
-            Ok(Ok((engine, guests, main))) => {
+            Ok(Ok(SetUp {
+                engine,
+                guests,
+                main,
+            })) => {
                 let session = Session {
                     engine: &engine,
                     guests: guests.handle().clone(),
@@ -223,39 +220,8 @@ fn watch(
         .map_err(|error| Error::internal(miette!("cannot start the watchdog: {error}")))
 }
 
-/// Keeps a panic from ending the process before the run is closed; it is the text of the error.
-fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    panic::catch_unwind(AssertUnwindSafe(work))
-        .map_err(|panic| plugin::panic_text(&*panic).to_owned())
-}
-
 /// How a session ends in which the runner has panicked. What is on disk is counted when that is written down.
 fn broken(panic: &str, counts: Counts) -> SessionEnd {
     let error = format!("the runner itself failed: {panic}; this is a bug, please report it");
     SessionEnd::broken(error, counts)
-}
-
-/// Makes the engine, the guests' runtime, and the one that the dispatcher has for itself.
-fn set_up(plan: &Plan, host: &Host, root: &Path) -> Result<(Engine, Runtime, Runtime), String> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = plan.jobs().min(cores);
-    let pool = host.pools_sandboxes.then(|| plan.pool(threads));
-    let engine =
-        Engine::new(engine_options(host, root, pool)).map_err(|error| error.to_string())?;
-    let guests = runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name("guest")
-        .thread_keep_alive(FOR_EVER)
-        .enable_all()
-        .build();
-    let main = runtime::Builder::new_current_thread().enable_all().build();
-    match (guests, main) {
-        (Ok(guests), Ok(main)) => {
-            // One thread for what blocks is made now and stays: where no other can be started, that is all there is to
-            // wait for.
-            drop(guests.spawn_blocking(|| ()));
-            Ok((engine, guests, main))
-        }
-        (Err(error), _) | (_, Err(error)) => Err(format!("cannot start threads: {error}")),
-    }
 }

@@ -1,7 +1,7 @@
 //! What a run's `runner.log` tells of a session: how it began, what became of it, how it ended. The values of secrets are
 //! not in it, because nothing that is told here has them.
 
-use std::{collections::BTreeSet, num::NonZeroUsize};
+use std::collections::BTreeSet;
 
 use super::Host;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     model::{Counts, ShownDuration, granted_text, plural, quoted},
     plugin,
     record::{Conclusion, Recorder, Swept},
-    run::{Event, Plan},
+    run::{self, Event, Plan},
 };
 
 /// Tells what was asked for, of which program, on which machine, and what will run.
@@ -27,10 +27,7 @@ pub(super) fn begin(plan: &Plan, recorder: &Recorder, host: &Host) {
         system.sysname().to_string_lossy(),
         system.release().to_string_lossy(),
         system.machine().to_string_lossy(),
-        plural(
-            std::thread::available_parallelism().map_or(1, NonZeroUsize::get) as u64,
-            "core"
-        ),
+        plural(run::cores() as u64, "core"),
         std::process::id()
     );
     tracing::info!(

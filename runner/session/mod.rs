@@ -37,6 +37,7 @@ mod resume;
 mod secrets;
 mod selecting;
 mod session_log;
+mod set_up;
 mod show;
 mod start;
 mod statistics;

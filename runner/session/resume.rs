@@ -10,6 +10,7 @@ use super::{
     protected,
     replanning::{self, Replanned},
     secrets, selecting,
+    set_up::SettingUp,
 };
 use crate::{
     error::Error,
@@ -93,10 +94,14 @@ pub(super) fn go_on(
         replanned: is_new.then(|| plan.new_run((host.now)())),
         is_judged_apart: false,
     };
-    let live = Live::begin(&plan, store, host, observe, |acks| {
-        claim.open(opening, acks)
-    })?;
-    Ok(live.run(history, observe))
+    let plan = &plan;
+    thread::scope(|scope| {
+        let setting_up = SettingUp::begin(scope, plan, host, store.root());
+        let live = Live::begin(plan, store, host, setting_up, observe, |acks| {
+            claim.open(opening, acks)
+        })?;
+        Ok(live.run(history, observe))
+    })
 }
 
 /// What a session is to run, and what the rows come to if it goes on with the plan that is stored; either takes a good part

@@ -1,11 +1,14 @@
 //! Running a scenario: from its file to the conclusion of a new run.
 
+use std::thread;
+
 use miette::miette;
 
 use super::{
     Host, Notice, Observe, Resume, Start, exclusivity,
     live::{self, Live},
     log_entries, plugins, protected, resume, secrets, selecting,
+    set_up::SettingUp,
 };
 use crate::{
     error::{Error, ExitStatus},
@@ -46,14 +49,18 @@ pub fn start(request: &Start, host: &Host, observe: &mut dyn Observe) -> Result<
         let run = run_to_go_on_with(request, &plan)?.ok_or_else(in_use)?;
         return resume::go_on(&Resume::of_start(request, run), &store, host, observe);
     }
-    let live = Live::begin(&plan, &store, host, observe, |acks| match place {
-        Some(place) => store.begin_in(place, new_run, acks),
-        None => store.begin(new_run, acks),
-    })?;
-    if let Some(swept) = swept {
-        tracing::info!("{swept}");
-    }
-    Ok(live.run(History::planned(plan.trial_count()), observe))
+    let (plan, store) = (&plan, &store);
+    thread::scope(|scope| {
+        let setting_up = SettingUp::begin(scope, plan, host, store.root());
+        let live = Live::begin(plan, store, host, setting_up, observe, |acks| match place {
+            Some(place) => store.begin_in(place, new_run, acks),
+            None => store.begin(new_run, acks),
+        })?;
+        if let Some(swept) = swept {
+            tracing::info!("{swept}");
+        }
+        Ok(live.run(History::planned(plan.trial_count()), observe))
+    })
 }
 
 /// Everything that happens before a run exists.

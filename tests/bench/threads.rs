@@ -10,6 +10,8 @@ use super::{
 
 /// How often the threads of a running program are looked at: the last look is what counts.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How many of these looks come to one at the memory of workers.
+const LOOKS_A_WALK: u32 = 20;
 
 /// Shows what each kind of thread takes of a trial, and what a worker holds in memory.
 pub(super) fn threads(bench: &mut Bench) {
@@ -24,7 +26,7 @@ pub(super) fn threads(bench: &mut Bench) {
         rounds.push((
             loops,
             Role::ALL.map(|role| of(role) / trials as f64),
-            looked.worker_peak as f64 / 1e6,
+            looked.worker_memory as f64 / 1e6,
         ));
     }
     let bare = median(rounds.iter().map(|round| round.0));
@@ -44,7 +46,7 @@ pub(super) fn threads(bench: &mut Bench) {
         None,
     );
     figure(
-        "memory of a worker, its peak",
+        "memory of a worker that no other process has",
         median(rounds.iter().map(|round| round.2)),
         "MB",
     );
@@ -90,31 +92,47 @@ impl Role {
     }
 }
 
+/// How much memory a process has that is no other's, in bytes.
+fn private_memory(process: u32) -> Option<u64> {
+    let rollup = fs_err::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
+    let lines = rollup
+        .lines()
+        .filter_map(|line| line.strip_prefix("Private_"));
+    let kibibytes = lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    Some(kibibytes.sum::<u64>() * 1024)
+}
+
 /// What was seen of a program.
 #[derive(Default)]
 struct Looked {
     times: BTreeMap<Role, Duration>,
-    /// Of the largest worker, in bytes.
-    worker_peak: u64,
+    /// What the largest worker has for itself, in bytes: of the program's code there is one copy for all processes.
+    worker_memory: u64,
 }
 
 /// Runs a program to its end and looks at its threads meanwhile.
 fn look(command: &mut Command) -> Looked {
     let mut child = command.spawn().expect("the program starts");
     let mut threads = BTreeMap::new();
-    let mut worker_peak = 0;
-    while matches!(child.try_wait(), Ok(None)) {
+    let mut worker_memory = 0;
+    for looks in 0.. {
+        if !matches!(child.try_wait(), Ok(None)) {
+            break;
+        }
         look_at(child.id(), false, &mut threads);
         for worker in children(child.id()) {
             look_at(worker, true, &mut threads);
-            worker_peak = worker_peak.max(super::lists::peak_of(worker).unwrap_or_default());
+            // The kernel walks all of its memory for that.
+            if looks % LOOKS_A_WALK == 0 {
+                worker_memory = worker_memory.max(private_memory(worker).unwrap_or_default());
+            }
         }
         thread::sleep(LOOK_EVERY);
     }
     let status = child.wait().expect("a child can be waited for");
     assert!(status.success(), "{status}");
     let mut looked = Looked {
-        worker_peak,
+        worker_memory,
         ..Looked::default()
     };
     for (role, took) in threads.into_values() {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::TryLockError,
+    fs::{Metadata, TryLockError},
     io::{self, Read},
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
@@ -38,13 +38,22 @@ pub(in crate::record) struct FilePlace {
 }
 
 impl FilePlace {
+    /// Where an open file was opened.
     pub(in crate::record) fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self {
-            path: file.path().to_owned(),
+        Ok(Self::new(file.path(), &file.metadata()?))
+    }
+
+    /// Where a file is that somebody else opens.
+    pub(in crate::record) fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self::new(path, &std::fs::metadata(path)?))
+    }
+
+    fn new(path: &Path, metadata: &Metadata) -> Self {
+        Self {
+            path: path.to_owned(),
             device: metadata.dev(),
             inode: metadata.ino(),
-        })
+        }
     }
 
     /// Fails if another file is there, or none.

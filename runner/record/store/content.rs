@@ -1,7 +1,9 @@
 //! The content store: bytes by their digest, shared by runs.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Read, Write},
+    mem,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -46,6 +48,8 @@ pub enum BlobSource {
 /// The content store while a run that is being created adds to it; nobody removes entries meanwhile.
 pub(in crate::record) struct ContentStore {
     path: PathBuf,
+    /// Folders of entries whose names may not be on disk.
+    unsynced: BTreeSet<PathBuf>,
     _lock: Lock,
 }
 
@@ -54,22 +58,28 @@ impl ContentStore {
     pub(in crate::record) fn open(path: PathBuf) -> Result<Self, RecordError> {
         modes::create_directories(&path).map_err(RecordError::io("create the content store"))?;
         let lock = Lock::share(&layout::content_lock(&path))?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self {
+            path,
+            unsynced: BTreeSet::new(),
+            _lock: lock,
+        })
     }
 
     /// Adds what is not there yet; what is there is touched, so that nobody takes it for unused. What is there and is not
-    /// what its name says is replaced, which is said.
+    /// what its name says is replaced, which is said. [`ContentStore::sync`] makes all of it durable.
     pub(in crate::record) fn add(
-        &self,
+        &mut self,
         blob: &Blob,
         now: SystemTime,
     ) -> Result<Option<String>, RecordError> {
         let entry = layout::content_entry(&self.path, blob.digest);
         let failed = || RecordError::io("look at an entry of the content store");
+        // Also of what is there: whoever put it there may have died before its name was on disk.
+        self.unsynced.extend(entry.parent().map(Path::to_owned));
         match InPlace::of(&entry, blob.digest, blob.size()?).map_err(failed())? {
-            InPlace::Nothing => self.write(blob, &entry).map(|()| None),
+            InPlace::Nothing => write(blob, &entry).map(|()| None),
             InPlace::Damaged(problem) => {
-                self.write(blob, &entry)?;
+                write(blob, &entry)?;
                 let entry = entry.display();
                 Ok(Some(format!(
                     "`{entry}` in the content store was damaged and has been replaced: {problem}"
@@ -78,34 +88,33 @@ impl ContentStore {
             InPlace::Whole => {
                 touch(&entry, now)
                     .map_err(RecordError::io("touch an entry of the content store"))?;
-                // Whoever put it there may have died before its name was on disk.
-                self.sync_names(&entry)
-                    .map_err(RecordError::io("sync an entry of the content store"))?;
                 Ok(None)
             }
         }
     }
 
-    fn sync_names(&self, entry: &Path) -> io::Result<()> {
-        durable::sync_parent(entry)?;
-        durable::sync_directory(&self.path)
+    /// Makes the names of all that was added durable, each folder's once.
+    pub(in crate::record) fn sync(&mut self) -> Result<(), RecordError> {
+        let failed = || RecordError::io("sync the content store");
+        for folder in mem::take(&mut self.unsynced) {
+            durable::sync_directory(&folder).map_err(failed())?;
+        }
+        durable::sync_directory(&self.path).map_err(failed())?;
+        failpoint::pass("content", "synced").map_err(failed())
     }
+}
 
-    fn write(&self, blob: &Blob, entry: &Path) -> Result<(), RecordError> {
-        let directory = entry.parent().expect("an entry lies in a directory");
-        let failed = || RecordError::io("write into the content store");
-        let pass = |place| failpoint::pass("content", place).map_err(failed());
-        modes::create_inside(directory).map_err(failed())?;
-        let mut file = durable::temporary(directory).map_err(failed())?;
-        pass("begin")?;
-        blob.copy(file.as_file_mut())?;
-        pass("written")?;
-        durable::persist(file, entry).map_err(failed())?;
-        pass("renamed")?;
-
-        self.sync_names(entry).map_err(failed())?;
-        pass("synced")
-    }
+fn write(blob: &Blob, entry: &Path) -> Result<(), RecordError> {
+    let directory = entry.parent().expect("an entry lies in a directory");
+    let failed = || RecordError::io("write into the content store");
+    let pass = |place| failpoint::pass("content", place).map_err(failed());
+    modes::create_inside(directory).map_err(failed())?;
+    let mut file = durable::temporary(directory).map_err(failed())?;
+    pass("begin")?;
+    blob.copy(file.as_file_mut())?;
+    pass("written")?;
+    durable::persist(file, entry).map_err(failed())?;
+    pass("renamed")
 }
 
 impl Blob {
@@ -244,7 +253,7 @@ mod tests {
     #[test]
     fn bytes_are_stored_once_and_touched_afterwards() {
         let directory = tempfile::tempdir().unwrap();
-        let content = ContentStore::open(directory.path().join("store")).unwrap();
+        let mut content = ContentStore::open(directory.path().join("store")).unwrap();
         let blob = Blob {
             digest: Digest::of(b"abc"),
             source: BlobSource::Bytes(b"abc".as_slice().into()),
@@ -261,7 +270,7 @@ mod tests {
     #[test]
     fn what_is_not_what_its_name_says_is_replaced_whatever_it_is() {
         let directory = tempfile::tempdir().unwrap();
-        let content = ContentStore::open(directory.path().join("store")).unwrap();
+        let mut content = ContentStore::open(directory.path().join("store")).unwrap();
         let blob = Blob {
             digest: Digest::of(b"abc"),
             source: BlobSource::Bytes(b"abc".as_slice().into()),
@@ -304,7 +313,7 @@ mod tests {
     fn a_file_that_changed_since_it_was_hashed_is_not_stored() {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
-        let content = ContentStore::open(store.clone()).unwrap();
+        let mut content = ContentStore::open(store.clone()).unwrap();
         let path = directory.path().join("list.jsonl");
         let text = "0123456789".repeat(20_000);
         fs_err::write(&path, &text).unwrap();
@@ -328,7 +337,7 @@ mod tests {
     #[test]
     fn what_is_no_file_any_more_is_not_waited_for() {
         let directory = tempfile::tempdir().unwrap();
-        let content = ContentStore::open(directory.path().join("store")).unwrap();
+        let mut content = ContentStore::open(directory.path().join("store")).unwrap();
         let path = directory.path().join("plugin.wasm");
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         assert!(made.unwrap().success());

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     model::Counts,
     record::{
-        disk::{layout::RunId, modes, stamp::Stamp},
+        disk::{layout::RunId, lock::FilePlace, modes, stamp::Stamp},
         error::RecordError,
         format::{
             manifest::{Manifest, Pinned},
@@ -87,6 +87,8 @@ impl From<DatabaseError> for RecordError {
 pub(in crate::record) struct Database {
     connection: Connection,
     path: PathBuf,
+    /// Which file it is; none if that could not be found out.
+    place: Option<FilePlace>,
 }
 
 impl Database {
@@ -144,7 +146,14 @@ impl Database {
         Ok(Self {
             connection,
             path: path.to_owned(),
+            place: FilePlace::at(path).ok(),
         })
+    }
+
+    /// Tells whether whoever opens the database now opens the same file.
+    pub(in crate::record) fn is_in_place(&self) -> bool {
+        let place = self.place.as_ref();
+        place.is_some_and(|place| place.check().is_ok())
     }
 
     /// Every run that is known, with the stamp of the manifest it was read from.

@@ -1,6 +1,6 @@
 //! What the owner of a run keeps of it in `runner.db`: its manifest and, while it writes, its counters.
 
-use super::database::{self, Database};
+use super::database::{self, Database, DatabaseError};
 use crate::{
     model::Counts,
     record::{
@@ -12,21 +12,55 @@ use crate::{
     },
 };
 
-/// The counters of a live run in SQLite; the first failure ends them, and rows go on.
+/// What the owner of a run keeps of it in SQLite while it writes; the first failure ends that, and rows go on.
 pub(in crate::record) struct Progress {
+    /// The manifest with which the session begins and its file as it was then, until they are in the database.
+    begins: Option<(Stamp, Manifest)>,
     database: Option<Database>,
+    root: Root,
     id: RunId,
     counts: Counts,
 }
 
 impl Progress {
-    /// Goes on from `counts`.
-    pub(in crate::record) fn new(database: Option<Database>, id: RunId, counts: Counts) -> Self {
+    /// Goes on from the counts of `manifest`, as it is on disk.
+    pub(in crate::record) fn new(root: Root, dir: &RunDir, id: RunId, manifest: &Manifest) -> Self {
+        // Without a stamp, whoever lists the runs reads the manifest again.
+        let stamp = Stamp::of(dir).ok().flatten();
         Self {
-            database,
+            begins: stamp.map(|stamp| (stamp, manifest.clone())),
+            database: None,
+            root,
             id,
-            counts,
+            counts: manifest.counts.into(),
         }
+    }
+
+    /// For rows that are counted nowhere.
+    #[cfg(test)]
+    pub(in crate::record) fn nowhere() -> Self {
+        Self {
+            begins: None,
+            database: None,
+            root: Root::new(std::path::Path::new("")),
+            id: RunId::of_directory("run"),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Opens the database and puts the manifest into it, which takes as long as all else that begins a session.
+    pub(in crate::record) fn begin(&mut self) {
+        if let Some(manifest) = self.begins.take() {
+            self.database = Database::open_in_haste(&self.root.database())
+                .and_then(|database| put(database, manifest))
+                .inspect_err(database::warn)
+                .ok();
+        }
+    }
+
+    /// Gives the database for later use.
+    pub(in crate::record) fn end(self) -> Option<Database> {
+        self.database
     }
 
     /// Adds final rows and judgements that are on disk.
@@ -54,20 +88,35 @@ impl Progress {
     }
 }
 
-/// Puts a manifest into `runner.db`, which may fail; gives the database for later use.
-pub(in crate::record) fn project(
+/// Puts a manifest into `runner.db`, which may fail.
+pub(in crate::record) fn project(root: &Root, dir: &RunDir, manifest: &Manifest) {
+    project_with(None, root, dir, manifest);
+}
+
+/// The same, with a database that was opened before if its file is still there.
+pub(in crate::record) fn project_with(
+    open: Option<Database>,
     root: &Root,
     dir: &RunDir,
     manifest: &Manifest,
-) -> Option<Database> {
-    // Without a stamp, whoever lists the runs reads the manifest again.
-    let stamp = Stamp::of(dir).ok().flatten()?;
-    let projected = Database::open_in_haste(&root.database()).and_then(|mut database| {
-        let refused = database.project(&[(stamp, manifest.clone())], &[])?;
-        database::warn_refused(&refused);
-        Ok(database)
-    });
-    projected.inspect_err(database::warn).ok()
+) {
+    let Ok(Some(stamp)) = Stamp::of(dir) else {
+        return;
+    };
+    let database = match open.filter(Database::is_in_place) {
+        Some(database) => Ok(database),
+        None => Database::open_in_haste(&root.database()),
+    };
+    let projected = database.and_then(|database| put(database, (stamp, manifest.clone())));
+    if let Err(error) = projected {
+        database::warn(&error);
+    }
+}
+
+fn put(mut database: Database, manifest: (Stamp, Manifest)) -> Result<Database, DatabaseError> {
+    let refused = database.project(&[manifest], &[])?;
+    database::warn_refused(&refused);
+    Ok(database)
 }
 
 #[cfg(test)]

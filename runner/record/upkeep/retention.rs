@@ -343,7 +343,7 @@ mod tests {
             digest: Digest::of(b"plugin"),
             source: BlobSource::Bytes(b"plugin".as_slice().into()),
         };
-        let content = ContentStore::open(root.join("store")).unwrap();
+        let mut content = ContentStore::open(root.join("store")).unwrap();
         content.add(&blob, SystemTime::from(later())).unwrap();
         drop(content);
         let mut other = new_run(1);

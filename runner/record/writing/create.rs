@@ -227,11 +227,12 @@ pub(in crate::record) fn store(
     root: &Root,
     new_run: &NewRun,
 ) -> Result<(ContentStore, Vec<String>), RecordError> {
-    let content = ContentStore::open(root.content())?;
+    let mut content = ContentStore::open(root.content())?;
     let mut replaced = Vec::new();
     for blob in &new_run.blobs {
         replaced.extend(content.add(blob, new_run.now.into())?);
     }
+    content.sync()?;
     Ok((content, replaced))
 }
 

@@ -140,9 +140,9 @@ fn replan(
     manifest: &mut Manifest,
     new_run: NewRun,
 ) -> Result<ContentStore, RecordError> {
-    let (content, mut replaced) = create::store(root, &new_run)?;
+    let (mut content, mut replaced) = create::store(root, &new_run)?;
     replaced.extend(scenario_copy::replace(
-        &content,
+        &mut content,
         dir,
         manifest.scenario.sha256,
         &new_run.scenario.text,

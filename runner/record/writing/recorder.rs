@@ -91,7 +91,7 @@ impl Locks {
 }
 
 impl Recorder {
-    /// Lets a session begin: projects it, and starts the thread that writes.
+    /// Lets a session begin: starts the thread that writes.
     pub(in crate::record) fn start(
         begun: Begun,
         acks: impl Fn(Written) + Send + 'static,
@@ -109,7 +109,6 @@ impl Recorder {
         let failed = || RecordError::io("start the thread that writes");
         let lock = locks.run.spot().map_err(failed())?;
         let ground = vec![lock.clone(), FilePlace::of(&index).map_err(failed())?];
-        let database = live::project(&root, &dir, &manifest);
         let job = Job {
             artifacts: ArtifactFiles::new(dir.clone()),
             logs: LogFiles::new(dir.clone(), manifest.session()),
@@ -117,7 +116,7 @@ impl Recorder {
             ground,
             session: manifest.session(),
             seq: last_seq + 1,
-            progress: Progress::new(database, id.clone(), manifest.counts.into()),
+            progress: Progress::new(root.clone(), &dir, id.clone(), &manifest),
         };
         let writer = Writer::start(job, acks).map_err(failed())?;
         Ok(Self {
@@ -225,7 +224,7 @@ impl Recorder {
             locks,
             id: _,
         } = self;
-        drop(writer);
+        let database = writer.close();
         // The manifest is somebody else's then, too, and so is every other file.
         lock.check()?;
 
@@ -249,8 +248,7 @@ impl Recorder {
             return Err(error);
         }
         tidy(&dir, None);
-        // Opened anew, because the file may have been replaced meanwhile.
-        live::project(&root, &dir, &manifest);
+        live::project_with(database, &root, &dir, &manifest);
         let told = tell(manifest.status);
         drop(locks);
         let finished = Finished {

@@ -42,7 +42,7 @@ pub(in crate::record) fn restore(
 /// Replaces the copy by another text, which the manifest is about to name instead of `old`. Says so if something in the
 /// content store was damaged.
 pub(in crate::record) fn replace(
-    content: &ContentStore,
+    content: &mut ContentStore,
     dir: &RunDir,
     old: Digest,
     text: &str,
@@ -54,7 +54,9 @@ pub(in crate::record) fn replace(
                 digest: old,
                 source: BlobSource::Bytes(bytes.into()),
             };
-            content.add(&aside, now.into())?
+            let replaced = content.add(&aside, now.into())?;
+            content.sync()?;
+            replaced
         }
         // What nobody could use before need not be found again.
         Ok(_) => None,

@@ -26,7 +26,7 @@ use crate::record::{
         line::MAX_LINE_BYTES,
         row::{Row, RowPlace},
     },
-    store::live::Progress,
+    store::{database::Database, live::Progress},
 };
 
 /// How long the first row of a commit waits for others.
@@ -38,7 +38,7 @@ const LARGE_BYTES: usize = 1024 * 1024;
 /// The writer thread's handle; dropping it waits until everything that was handed over is committed.
 pub(in crate::record) struct Writer {
     sender: Option<Sender<WriterMessage>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Option<Database>>>,
 }
 
 /// What a writer works on.
@@ -87,17 +87,22 @@ impl Writer {
             .name("recorder".into())
             .spawn(move || {
                 let mut commits = Commits::new(job, length, acks);
-                let run = panic::catch_unwind(AssertUnwindSafe(|| commits.run(&receiver)));
-                if run.is_err() {
-                    (commits.acks)(Written {
-                        entries: Vec::new(),
-                        judgements: Vec::new(),
-                        lines: Vec::new(),
-                        error: Some(RecordError::io("write rows")(io::Error::other(
-                            "the thread that writes has panicked",
-                        ))),
-                    });
+                let run = panic::catch_unwind(AssertUnwindSafe(|| {
+                    commits.job.progress.begin();
+                    commits.run(&receiver);
+                }));
+                if run.is_ok() {
+                    return commits.job.progress.end();
                 }
+                (commits.acks)(Written {
+                    entries: Vec::new(),
+                    judgements: Vec::new(),
+                    lines: Vec::new(),
+                    error: Some(RecordError::io("write rows")(io::Error::other(
+                        "the thread that writes has panicked",
+                    ))),
+                });
+                None
             })?;
         Ok(Self {
             sender: Some(sender),
@@ -117,6 +122,20 @@ impl Writer {
         self.send(WriterMessage::Flush);
     }
 
+    /// Waits until everything that was handed over is committed, and gives the database in which the run was counted.
+    pub(in crate::record) fn close(mut self) -> Option<Database> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Option<Database> {
+        drop(self.sender.take());
+        let ended = self.thread.take()?.join();
+        ended.unwrap_or_else(|_| {
+            tracing::error!("the recorder's thread panicked");
+            None
+        })
+    }
+
     fn send(&self, message: WriterMessage) {
         // The thread ends early only by a panic; then nothing is acknowledged, which is what the caller waits for.
         if let Some(sender) = &self.sender
@@ -129,12 +148,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        drop(self.sender.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the recorder's thread panicked");
-        }
+        drop(self.join());
     }
 }
 
@@ -367,12 +381,8 @@ mod tests {
 
     use super::{ArtifactFiles, Job, LogFiles, Progress, Writer};
     use crate::{
-        model::{Counts, Outcome},
-        record::{
-            RecordError,
-            disk::layout::{RunDir, RunId},
-            testing::entry,
-        },
+        model::Outcome,
+        record::{RecordError, disk::layout::RunDir, testing::entry},
     };
 
     #[test]
@@ -388,7 +398,7 @@ mod tests {
             ground: Vec::new(),
             session: 1,
             seq: 1,
-            progress: Progress::new(None, RunId::of_directory("run"), Counts::default()),
+            progress: Progress::nowhere(),
         };
         let (sender, receiver) = mpsc::channel();
         let writer = Writer::start(job, move |written| sender.send(written).unwrap()).unwrap();
@@ -424,7 +434,7 @@ mod tests {
                 ground: Vec::new(),
                 session: 1,
                 seq: 1,
-                progress: Progress::new(None, RunId::of_directory("run"), Counts::default()),
+                progress: Progress::nowhere(),
             };
             let (sender, receiver) = mpsc::channel();
             let writer = Writer::start(job, move |written| sender.send(written).unwrap()).unwrap();

@@ -1,17 +1,12 @@
 //! Whether this process may open the files and start the threads that a plan needs, before anything is created.
 
-use std::{
-    fmt, io,
-    num::NonZeroUsize,
-    sync::mpsc,
-    thread::{self, available_parallelism},
-};
+use std::{fmt, io, sync::mpsc, thread};
 
 use miette::Diagnostic;
 use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
-use super::planned::Plan;
+use super::planned::{Plan, cores};
 use crate::plugin::{Kind, MemoryBudget};
 
 /// Files that a session has open beside those of its attempts: the run's own, SQLite's, two event loops, a compiling
@@ -66,9 +61,7 @@ impl Plan {
         let base = FILES + lookups + open_files();
         let asked = self.jobs();
         let by_files = fit_files(asked, may, base, self.files_each())?;
-        let guests = by_files
-            .fit
-            .min(available_parallelism().map_or(1, NonZeroUsize::get));
+        let guests = by_files.fit.min(cores());
         let by_threads = fit_threads(guests, startable(THREADS + guests))?;
         let mut reduced = Vec::new();
         for (fit, most) in [(&by_files, asked), (&by_threads, guests)] {

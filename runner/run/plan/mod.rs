@@ -22,7 +22,7 @@ pub use self::{
     granted::check_scenario,
     machine::{NoRoom, Reduced},
     names::TrialNames,
-    planned::Plan,
+    planned::{Plan, cores},
     stored::StoredError,
 };
 pub(super) use self::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tokio::runtime::Handle;
 
@@ -137,11 +137,24 @@ async fn check_one(
     let Some(schema) = schema else {
         return Ok(None);
     };
+    if is_empty(value) && allows_no_key(schema) {
+        return Ok(None);
+    }
     let unfit = |broken| UnfitError::of(what, broken);
     let mut check = SchemaCheck::new(schema).map_err(unfit)?;
     check.add(what, &value.to_string()).map_err(unfit)?;
     let wrong = check.finish(helper, interrupt).await.map_err(unfit)?;
     Ok(wrong.named.into_iter().next().map(|(_, errors)| errors))
+}
+
+/// Tells whether a schema is that of providers without a configuration, as the SDK writes it. Most of them are called with
+/// none, and to learn that it fits would take an evaluator, whose first use costs a millisecond.
+fn allows_no_key(schema: &Value) -> bool {
+    *schema == json!({"type": "object", "additionalProperties": false})
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(Map::is_empty)
 }
 
 impl UnfitError {

@@ -2,9 +2,7 @@
 
 use std::{
     ffi::OsString,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
-    thread,
 };
 
 use super::{
@@ -14,7 +12,7 @@ use super::{
 use crate::{
     plugin::EngineOptions,
     record::Recorder,
-    run::plan::{Plan, Staffing},
+    run::plan::{Plan, Staffing, cores},
 };
 
 /// What workers are started with.
@@ -55,7 +53,6 @@ impl<'a> Workers<'a> {
             Staffing::Own => 1,
             Staffing::Workers(count) | Staffing::OnceItPays(count) => count,
         };
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let slots = plan.jobs().div_ceil(count);
         Self {
             staffing,
@@ -65,7 +62,7 @@ impl<'a> Workers<'a> {
                 scratch_root: scratch_root.to_owned(),
             },
             slots,
-            threads: cores.div_ceil(count).min(slots),
+            threads: cores().div_ceil(count).min(slots),
             count,
             plan,
             run_dir: recorder.run_dir().to_owned(),
