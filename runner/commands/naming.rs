@@ -49,6 +49,11 @@ impl<'a> Named<'a> {
         self.found(store.find(self.name))
     }
 
+    /// Finds the run for a session that goes on with it.
+    pub(super) fn find_to_claim(&self, store: &Store) -> Result<RunEntry, Error> {
+        self.found(store.find_to_claim(self.name))
+    }
+
     /// Finds the run's directory, whose manifest nobody has read then.
     pub(super) fn locate(&self, store: &Store) -> Result<PathBuf, Error> {
         self.found(store.locate(self.name))

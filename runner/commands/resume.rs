@@ -41,11 +41,11 @@ fn choice(arg: RerunArg) -> Result<RerunChoice, Error> {
 fn choose(args: &ResumeArgs, context: &Context) -> Result<RunEntry, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     if let Some(named) = Named::of(args.from.as_deref(), context) {
-        return named.find(&store);
+        return named.find_to_claim(&store);
     }
     // What has failed is wanted of the run that was just looked at, which is mostly completed.
     let run = match args.rerun.is_some() || args.accept_changes {
-        true => Named::or_latest(None, context).find(&store)?,
+        true => Named::or_latest(None, context).find_to_claim(&store)?,
         false => session::only_incomplete(&store)?,
     };
     context.output.talk(&format!("resuming {}", run.id));

@@ -52,6 +52,8 @@ pub struct Engine {
     pub(super) compiler: Compiler,
     cache: PathBuf,
     metering: Metering,
+    /// Why there is no room for a pool that was asked for.
+    no_pool: Option<String>,
 }
 
 /// The engines of wasmtime that one process has.
@@ -104,6 +106,15 @@ impl Engine {
         });
     }
 
+    /// Tells the session's log if there is no room for a pool of sandboxes. An engine may be set up before there is a log.
+    pub fn tell(&self) {
+        if let Some(why) = &self.no_pool {
+            tracing::info!(
+                "sandboxes are made on demand, there is no room for a pool of them: {why}"
+            );
+        }
+    }
+
     /// The program that does for this engine what needs a process of its own.
     pub fn helper(&self) -> &Helper {
         &self.compiler.helper
@@ -122,13 +133,14 @@ impl Engine {
     }
 
     fn set_up(options: EngineOptions, metering: Metering) -> Result<Self, EngineError> {
+        let mut no_pool = None;
         let pooled = options.pool.and_then(|pool| {
             let slots = pool.slots()?;
             let config = EngineConfig::new(metering, Allocation::Pooled);
             match Room::new(config, Some(&slots), &options.cache) {
                 Ok(room) => Some((room, pool)),
                 Err(error) => {
-                    tracing::info!("sandboxes are made on demand, there is no room for a pool of them: {error:#}");
+                    no_pool = Some(format!("{error:#}"));
                     None
                 }
             }
@@ -146,6 +158,7 @@ impl Engine {
             },
             cache: options.cache,
             metering,
+            no_pool,
         };
         if engine.rooms.pooled.is_none() {
             // So that a machine that cannot run any plugin says so now.

@@ -1,6 +1,7 @@
 //! [`SuiteIndex`]: where in the file of a suite blocks of tests begin, which is all that is remembered of it.
 
-const BLOCK_TESTS: u64 = 256;
+/// As many as are assigned to a worker at once, about: of a larger block each of them would read what is for others.
+const BLOCK_TESTS: u64 = 32;
 const BLOCK_BYTES: u64 = 1 << 20;
 
 /// Where blocks of tests begin.

@@ -130,6 +130,7 @@ impl<'a> Live<'a> {
                 guests,
                 main,
             })) => {
+                engine.tell();
                 let session = Session {
                     engine: &engine,
                     guests: guests.handle().clone(),

@@ -72,6 +72,8 @@ fn passages(place: &str, way: Way, fault: &str) -> &'static [u32] {
     match (place.split('.').next().unwrap(), way) {
         // What happens after the first of these is what would happen after the second.
         _ if fault != "kill" => &[1],
+        // Once for all entries that a run needs.
+        _ if place == "content.synced" => &[1],
         ("row" | "artifact" | "content", Way::Exec) | ("row", Way::Resume) => &[1, 2],
         _ => &[1],
     }

@@ -23,15 +23,19 @@ use crate::{
 /// Who writes the transitions of a sweep.
 const WRITER: &str = "sweep";
 
-/// Closes the open session in the manifest alone: what a sweep at `now` will write, and what readers show until then.
+/// Closes the open session in the manifest alone: what a sweep at `now` will write, and what readers show until then. Gives
+/// what the rows and all sessions come to with that.
 pub(in crate::record) fn close(
     dir: &RunDir,
     manifest: &mut Manifest,
     now: Timestamp,
 ) -> Result<History, RecordError> {
-    let history = fold::fold(vec![dir.index()], manifest, NextSession::default())
+    let mut history = fold::fold(vec![dir.index()], manifest, NextSession::default())
         .map_err(|error| error.or_gone(dir))?;
     close_by(dir, manifest, &history, now)?;
+    if let Some(session) = manifest.sessions.last() {
+        history.end(session);
+    }
     Ok(history)
 }
 

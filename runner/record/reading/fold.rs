@@ -3,12 +3,12 @@
 use std::{collections::VecDeque, ops::Range, path::PathBuf};
 
 use super::{
-    history::{History, NextSession},
+    history::{History, NextSession, died_with},
     lines::{LineError, Rows, RowsLine},
     state::Accepted,
 };
 use crate::{
-    model::{Outcome, Reason},
+    model::Outcome,
     record::{
         error::RecordError,
         format::{
@@ -73,8 +73,9 @@ impl<'a> Fold<'a> {
         while let Some(session) = sessions.next() {
             fold.expect_rerun(session)?;
             let next = sessions.peek().map_or(u64::MAX, |next| next.from_seq);
-            if session.reason == Some(Reason::Crashed) && !session.in_flight.is_empty() {
-                fold.expect(next, SessionEffect::Death(&session.in_flight));
+            let died_with = died_with(session);
+            if !died_with.is_empty() {
+                fold.expect(next, SessionEffect::Death(died_with));
             }
         }
         if let Some(rerun) = asked.rerun {

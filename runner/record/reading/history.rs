@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use super::state::State;
-use crate::record::format::{mark::AttemptKey, rerun::Rerun};
+use crate::{
+    model::Reason,
+    record::format::{manifest::ManifestSession, mark::AttemptKey, rerun::Rerun},
+};
 
 /// What the rows and sessions of a run come to.
 #[derive(Clone, Debug)]
@@ -48,6 +51,11 @@ pub struct NextSession<'a> {
 }
 
 impl History {
+    /// Lets the session that was the latest have ended, after all rows.
+    pub(super) fn end(&mut self, session: &ManifestSession) {
+        self.die(died_with(session), true);
+    }
+
     pub(super) fn die(&mut self, in_flight: &[(u64, u32)], is_latest: bool) {
         for &(ordinal, number) in in_flight {
             let key = AttemptKey { ordinal, number };
@@ -72,5 +80,13 @@ impl History {
                 self.state.reopen(ordinal);
             }
         }
+    }
+}
+
+/// What was being executed when a session's process crashed; nothing where it ended otherwise.
+pub(super) fn died_with(session: &ManifestSession) -> &[(u64, u32)] {
+    match session.reason {
+        Some(Reason::Crashed) => &session.in_flight,
+        _ => &[],
     }
 }

@@ -8,6 +8,7 @@ use super::{list::Runs, root::Store, short::ShortIds};
 use crate::record::{
     disk::{layout::RunDir, stamp::Stamp},
     error::RecordError,
+    format::manifest::Manifest,
     reading::run_entry::RunEntry,
 };
 
@@ -44,6 +45,13 @@ impl Store {
     /// Finds a run by its id, a unique part of it, the path of its directory, or `latest`.
     pub fn find(&self, run: &str) -> Result<RunEntry, FindError> {
         Ok(RunEntry::read(&RunDir::new(&self.locate(run)?))?)
+    }
+
+    /// Finds a run as [`Store::find`] does, for whoever claims it: what has become of it since its manifest was written, its
+    /// rows tell that one.
+    pub(crate) fn find_to_claim(&self, run: &str) -> Result<RunEntry, FindError> {
+        let dir = RunDir::new(&self.locate(run)?);
+        Ok(RunEntry::of(&dir, &Manifest::read(&dir.manifest())?))
     }
 
     /// Finds the directory of a run as [`Store::find`] does, and does not read what is in it.

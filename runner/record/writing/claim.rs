@@ -39,6 +39,8 @@ pub struct Claim {
     pub(super) manifest: Manifest,
     pub(super) last_seq: u64,
     pub(super) locks: Locks,
+    /// What its rows come to, if they had to be read for its manifest.
+    pub(super) settled: Option<History>,
 }
 
 impl Store {
@@ -67,9 +69,10 @@ impl Claim {
         run.id.as_str().clone_into(&mut manifest.run_id);
         let repaired = repair::repair(&dir, manifest.session())?;
         let restored = scenario_copy::restore(&root, &dir, &manifest)?;
-        if manifest.status == RunStatus::Running {
-            settle(&root, &dir, &mut manifest, &run_lock, now)?;
-        }
+        let settled = match manifest.status {
+            RunStatus::Running => Some(settle(&root, &dir, &mut manifest, &run_lock, now)?),
+            _ => None,
+        };
         // Only now: until then the log's age is a sign of when its writer died.
         let moved = repaired.moved.map(|moved| moved.to_string());
         for told in moved.iter().chain(&restored) {
@@ -82,6 +85,7 @@ impl Claim {
             manifest,
             last_seq: repaired.last_seq,
             locks: Locks::new(run_lock, root_lock),
+            settled,
         })
     }
 
@@ -101,7 +105,16 @@ impl Claim {
 
     /// What the rows come to, in the light of all sessions, and of one that is opened now.
     pub fn history(&self, asked: NextSession<'_>) -> Result<History, RecordError> {
-        let history = self.reader().history_with(asked)?;
+        let history = match (&self.settled, asked) {
+            (
+                Some(settled),
+                NextSession {
+                    rerun: None,
+                    planned: None,
+                },
+            ) => settled.clone(),
+            _ => self.reader().history_with(asked)?,
+        };
         line::check_version(&self.dir.index(), history.version)?;
         Ok(history)
     }
@@ -130,13 +143,13 @@ fn settle(
     manifest: &mut Manifest,
     lock: &Lock,
     now: Timestamp,
-) -> Result<(), RecordError> {
+) -> Result<History, RecordError> {
     let history = death::close(dir, manifest, now)?;
     line::check_version(&dir.index(), history.version)?;
     manifest.write(&dir.manifest(), "sweep")?;
     recorder::tidy(dir, Some(&recorder::next_session(manifest, lock)));
     live::project(root, dir, manifest);
-    Ok(())
+    Ok(history)
 }
 
 #[cfg(test)]
@@ -155,10 +168,26 @@ mod tests {
         record::{
             ClaimError, NextSession, Store,
             disk::lock,
-            format::request::{self, Holding},
+            format::{
+                inflight::InFlight,
+                request::{self, Holding},
+            },
             testing::{actor, claim, crashed, entry, ignore, manifest, new_run, now, resume},
         },
     };
+
+    #[test]
+    fn what_a_death_left_is_as_if_the_rows_were_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = crashed(directory.path());
+        let in_flight = InFlight::join(&dir, 1).unwrap();
+        in_flight.begin(0, 2, 1, now());
+        let claimed = claim(&dir).unwrap();
+        let settled = claimed.history(NextSession::default()).unwrap();
+        assert_eq!((settled.deaths[&2], settled.unrecorded.len()), (1, 1));
+        let read = claimed.reader().history().unwrap();
+        assert_eq!(format!("{settled:?}"), format!("{read:?}"));
+    }
 
     fn files(dir: &Path) -> Vec<String> {
         let mut names: Vec<String> = dir

@@ -68,6 +68,7 @@ impl Claim {
             mut manifest,
             last_seq,
             locks,
+            settled: _,
         } = self;
         let is_adopting = matches!(opening.rerun, Some(Rerun::Changed(_)));
         let content = match opening.replanned {

@@ -134,6 +134,7 @@ impl Workshop {
         let guests = start_threads(setup.threads).map_err(|error| chain(&error))?;
         let interrupt = Interrupt::default();
         engine.heed(&interrupt);
+        engine.tell();
         let content = run.content();
         let blobs = move |digest: Digest| -> PathBuf { content.path(digest) };
         let linked = plan.link_again(&engine, &interrupt, &blobs).await;
