@@ -29,7 +29,7 @@ pub use plugin::{
 pub use run_options::RunOptionArgs;
 pub use runs::{
     CompareArgs, ComparisonFormArgs, FailOnArg, HistoryArgs, ListArgs, LogsArgs, PagerArgs,
-    ReportArgs, ReportFormArgs, ShowArgs, Since, WaitArgs,
+    ReportArgs, ReportFormArgs, RescoreArgs, ShowArgs, Since, WaitArgs,
 };
 pub use schema::{SchemaArgs, SchemaName};
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
@@ -101,6 +101,12 @@ pub enum Command {
     /// It can be made at any time, also of a run that is still running or was stopped, and the same rows always give the same
     /// bytes. Without `--output` it goes to standard output.
     Report(ReportArgs),
+    /// Judge the stored outputs of a run again, by changed expectations
+    ///
+    /// No provider runs. The expectations are those of the scenario as it is now; a trial that is judged by them already is
+    /// left as it is. The newest judgement of a trial counts, and `show --history` tells of all. Trials without an output
+    /// that could be judged keep what they came to, and are listed.
+    Rescore(RescoreArgs),
     /// Compare two runs, or two providers of one
     ///
     /// Trials are paired by test and repeat. Says which tests regressed and which are fixed, how pass rates, scores,

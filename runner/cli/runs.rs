@@ -106,6 +106,31 @@ pub struct ReportFormArgs {
     pub jsonl: bool,
 }
 
+/// The arguments of `runner rescore`.
+#[derive(Debug, Args)]
+pub struct RescoreArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
+    pub run: Option<String>,
+    /// Judge by the expectations of this scenario [default: the run's own, as its file is now]
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// Which trials are judged
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Print what would change, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print for each trial that changed which checks did
+    #[arg(long)]
+    pub explain: bool,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
 /// The arguments of `runner compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {

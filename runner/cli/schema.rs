@@ -34,6 +34,8 @@ pub enum SchemaName {
     Report,
     /// What `compare --json` prints
     Compare,
+    /// What `rescore --json` prints
+    Rescore,
     /// What `history --json` prints
     History,
     /// What `logs RUN TRIAL --json` prints

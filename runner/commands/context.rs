@@ -63,9 +63,16 @@ impl Context {
         signals.pause_by(move |pause| screen.aside(pause));
         Ok(Host {
             signals: Some(signals),
+            ..self.logging_host()
+        })
+    }
+
+    /// The host of a session that runs nothing, and that a signal may end at any moment.
+    pub(super) fn logging_host(&self) -> Host {
+        Host {
             log: self.log(self.log_filter.as_deref()),
             ..self.host.clone()
-        })
+        }
     }
 
     /// Shows what use cases have to say beside their answers.

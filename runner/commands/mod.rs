@@ -18,6 +18,7 @@ mod pin;
 mod plugin;
 mod prune;
 mod report;
+mod rescore;
 mod resume;
 mod schema;
 mod screen;
@@ -53,6 +54,7 @@ pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error
         Command::List(args) => list::list(&args, context),
         Command::Show(args) => show::show(&args, context),
         Command::Report(args) => report::report(&args, context),
+        Command::Rescore(args) => rescore::rescore(args, context),
         Command::Compare(args) => compare::compare(&args, context),
         Command::History(args) => history::history(&args, context),
         Command::Verify(args) => verify::verify(&args, context),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{Actor, Counts, Reason, RunStatus},
-    record::{By, Pinned, Row, RunEntry, RunId},
+    record::{By, ManifestSession, Pinned, RejudgedAttempts, Rerun, Row, RunEntry, RunId},
     session::StopAnswer,
     view::{RunDetail, RunHistory, RunSummary, ShownRun},
 };
@@ -122,6 +122,7 @@ pub fn history_text(history: &RunHistory, width: Option<usize>) -> String {
         run,
         manifest,
         deaths,
+        rejudged,
     } = history;
     let word = |reason: Option<Reason>| reason.map_or("", Reason::as_str);
     let mut sessions = Table::new([
@@ -142,7 +143,7 @@ pub fn history_text(history: &RunHistory, width: Option<usize>) -> String {
                 .unwrap_or_default()
                 .into(),
             session.opened_by.as_str().into(),
-            session.rerun.as_deref().unwrap_or_default().into(),
+            reran(session).into(),
             word(session.reason).into(),
         ]);
     }
@@ -182,9 +183,44 @@ pub fn history_text(history: &RunHistory, width: Option<usize>) -> String {
         sessions.fitted(width),
         deaths,
         transitions.fitted(width),
+        rejudged_text(rejudged),
     ];
     parts.retain(|part| !part.is_empty());
     parts.join("\n\n")
+}
+
+/// Which trials a session has run again.
+fn reran(session: &ManifestSession) -> &str {
+    let rerun = session.rerun.as_deref();
+    let is_judgement = |text: &&str| {
+        text.parse::<Rerun>()
+            .is_ok_and(|it| it == Rerun::Judgements)
+    };
+    // Nothing runs where trials are judged again.
+    rerun.filter(|text| !is_judgement(text)).unwrap_or_default()
+}
+
+/// What trials came to that were judged more than once, the newest last.
+fn rejudged_text(rejudged: &RejudgedAttempts) -> String {
+    let mut lines: Vec<_> = rejudged
+        .first
+        .iter()
+        .map(|attempt| {
+            let came_to = attempt.came_to.iter();
+            let came_to =
+                came_to.map(|(session, outcome)| format!("{outcome} (session {session})"));
+            let came_to = came_to.collect::<Vec<_>>().join(", then ");
+            format!("{}  {came_to}", format::visible_line(&attempt.trial))
+        })
+        .collect();
+    let more = rejudged.count - rejudged.first.len() as u64;
+    if more > 0 {
+        lines.push(format!("… and {} more", format::count(more)));
+    }
+    if !lines.is_empty() {
+        lines.insert(0, format!("{}", "judged more than once".bold()));
+    }
+    lines.join("\n")
 }
 
 /// How a run stands that was asked to end, and what the line does not say of the answer.

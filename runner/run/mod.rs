@@ -14,6 +14,7 @@ mod grants;
 mod local;
 mod plan;
 mod ready;
+mod rejudge;
 #[cfg(test)]
 mod scripted;
 pub mod seam;
@@ -39,6 +40,7 @@ pub use ready::{
     ReadyError, SCHEMA_ARGUMENT, UnfitError, check_config, check_input, describe, not_granted,
     schema_child,
 };
+pub use rejudge::{Rejudged, Rejudging};
 pub use session_end::SessionEnd;
 pub use start::{Session, run};
 pub use stop::{

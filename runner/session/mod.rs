@@ -33,6 +33,7 @@ mod replanning;
 mod report;
 mod reports;
 mod request;
+mod rescore;
 mod resume;
 mod secrets;
 mod selecting;
@@ -74,6 +75,7 @@ pub use preview::{
 pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedPlugin, rehearse};
 pub use report::{overview, report};
 pub use request::{Resume, Start};
+pub use rescore::{Rescore, Rescored, rescore};
 pub use resume::resume;
 pub use selecting::RerunChoice;
 pub use session_log::SessionLog;

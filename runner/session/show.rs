@@ -26,6 +26,9 @@ use crate::{
     },
 };
 
+/// Of how many attempts a history tells how they were judged.
+const MAX_REJUDGED: usize = 100;
+
 /// What is asked for: a run, and some of its rows. The default is none of them.
 #[derive(Clone, Debug, Default)]
 pub struct Show {
@@ -107,6 +110,10 @@ pub fn history(dir: &Path, now: Timestamp) -> Result<RunHistory, Error> {
         run: RunSummary::new(&run, now),
         manifest: look.reader().manifest().clone(),
         deaths: named(look.reader(), deaths),
+        rejudged: look
+            .reader()
+            .rejudged(MAX_REJUDGED)
+            .map_err(Error::record)?,
     })
 }
 

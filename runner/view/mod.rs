@@ -15,6 +15,7 @@ mod plan;
 mod providers;
 mod rehearsal;
 mod report;
+mod rescoring;
 mod schemas;
 mod statistics;
 mod summary;
@@ -44,6 +45,9 @@ pub use rehearsal::{
 pub use report::{
     MetricSum, ProviderResult, ReportHead, ReportLine, ReportTrial, RunReport, TrialDetails,
     TrialEvidence,
+};
+pub use rescoring::{
+    KeptTrial, MAX_RESCORED, RescoreCounts, RescoreReport, RescoredCheck, RescoredTrial,
 };
 pub use schemas::{SCHEMAS, schema};
 pub use statistics::{GroupStatistics, MetricSpread, SeveralAttempts, SpreadSummary};

@@ -5,14 +5,15 @@ use serde_json::Value;
 
 use super::{
     CleanupReport, Comparison, EndedRun, PlanLine, PluginInspection, PruneReport, RehearsalReport,
-    ReportLine, RunDetail, RunList, SpokenAttempts, TestTrends, ToolList, TrialPage, VerifyReport,
+    ReportLine, RescoreReport, RunDetail, RunList, SpokenAttempts, TestTrends, ToolList, TrialPage,
+    VerifyReport,
 };
 
 /// What makes the JSON Schema of a document.
 type MakeSchema = fn() -> Value;
 
 /// Every document: its name for `runner schema`, which is that of its file in `schemas/` too, and its schema.
-pub const SCHEMAS: [(&str, MakeSchema); 15] = [
+pub const SCHEMAS: [(&str, MakeSchema); 16] = [
     ("plan", || {
         of::<PlanLine<'_>>(
             "A line of what `runner exec --dry-run --json` and `runner resume --dry-run --json` print",
@@ -30,6 +31,9 @@ pub const SCHEMAS: [(&str, MakeSchema); 15] = [
     }),
     ("compare", || {
         of::<Comparison>("What `runner compare --json` prints")
+    }),
+    ("rescore", || {
+        of::<RescoreReport>("What `runner rescore --json` prints")
     }),
     ("history", || {
         of::<TestTrends>("What `runner history --json` prints")

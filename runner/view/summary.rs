@@ -17,7 +17,7 @@ use crate::{
     error::ExitStatus,
     model::{Reason, RunStatus, Stage, StopSignal, Verdict},
     record::{
-        Denials, Manifest, ManifestCounts, Pinned, Row, RunEntry, RunId,
+        Denials, Manifest, ManifestCounts, Pinned, RejudgedAttempts, Row, RunEntry, RunId,
         words::{self, InstantSchema, WordSchema},
     },
 };
@@ -155,6 +155,8 @@ pub struct RunHistory {
     pub manifest: Manifest,
     /// What was in flight where its processes died.
     pub deaths: Vec<Death>,
+    /// The attempts that were judged apart from their rows.
+    pub rejudged: RejudgedAttempts,
 }
 
 impl RunSummary {

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         ("report", reports::report),
         ("history", reports::history),
         ("sync", sync),
+        ("rescore", rescore),
     ])
 }
 
@@ -216,6 +217,44 @@ fn read(bench: &mut Bench) {
             None,
         );
     }
+    bench.bounded_memory(peak, 64.0);
+}
+
+/// How long it takes to judge every trial of a run again by other plain checks, against running the echo provider on them. The
+/// two are measured in turns, and each judges by what the one before it did not.
+fn rescore(bench: &mut Bench) {
+    let trials = bench.pick(100_000, 20_000);
+    title(&format!("judging {trials} trials again"));
+    bench.lists.write(trials);
+    let list = format!("{trials}.jsonl");
+    let others = fs_err::read_to_string(bench.lists.path(&list)).expect("the list can be read");
+    let others = others.replace("\"expect\":{\"equals\":", "\"expect\":{\"json\":");
+    fs_err::write(bench.lists.path("others.jsonl"), others).expect("a list can be written");
+    let scenario = format!("{trials}.toml");
+    let text = fs_err::read_to_string(bench.lists.path(&scenario)).expect("it can be read");
+    let text = text.replace(&list, "others.jsonl");
+    fs_err::write(bench.lists.path("others.toml"), text).expect("a scenario can be written");
+
+    let mut executed = Vec::new();
+    let mut judged = Vec::new();
+    let mut peak = None;
+    for _ in 0..bench.pick(5, 3) {
+        let args = ["exec", &scenario, "--quiet", "--results", "judged"];
+        executed.push(millis(lists::time(&mut bench.lists.program(&args))));
+        for by in ["others.toml", &scenario] {
+            let args = ["rescore", "--scenario", by, "--results", "judged"];
+            let mut command = bench.lists.program(&args);
+            let (took, most) = lists::watched(command.stdout(Stdio::null()));
+            judged.push(millis(took));
+            peak = peak.max(most);
+        }
+        fs_err::remove_dir_all(bench.lists.path("judged")).expect("results can go");
+    }
+    let (executed, judged) = (median(executed.into_iter()), median(judged.into_iter()));
+    figure("exec", executed, "ms");
+    figure("rescore", judged, "ms");
+    figure("  exec takes longer", executed / judged, "times");
+    bench.ratio("rescore against exec", judged / executed, Some(0.1));
     bench.bounded_memory(peak, 64.0);
 }
 

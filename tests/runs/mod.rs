@@ -11,6 +11,7 @@ mod filters;
 mod matrix;
 mod meta;
 mod outcomes;
+mod rescore;
 mod retries;
 mod reuse;
 mod schedule;

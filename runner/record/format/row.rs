@@ -296,6 +296,24 @@ pub(in crate::record) fn version_of(outcome: Outcome) -> u32 {
     }
 }
 
+impl RowCheck<'_> {
+    /// The check itself.
+    pub fn to_check(&self) -> model::Check {
+        let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
+        let value = |value: &Option<Cow<'_, Value>>| value.as_deref().cloned();
+        model::Check {
+            name: self.name.clone().into_owned(),
+            verdict: self.verdict,
+            score: self.score,
+            message: owned(&self.message),
+            expected: value(&self.expected),
+            actual: value(&self.actual),
+            diff: owned(&self.diff),
+            details: value(&self.details),
+        }
+    }
+}
+
 impl<'a> RowCheck<'a> {
     /// A check that held, of which there is nothing else to say.
     pub(in crate::record) fn held(name: Cow<'a, str>) -> Self {

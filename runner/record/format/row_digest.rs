@@ -32,6 +32,11 @@ impl RowDigest {
         Self::Beginning(Self::Whole(digest).beginning())
     }
 
+    /// Tells whether it is that digest, as far as it says.
+    pub fn begins(self, digest: Digest) -> bool {
+        self.beginning() == Self::Whole(digest).beginning()
+    }
+
     fn beginning(self) -> [u8; 8] {
         match self {
             Self::Whole(digest) => *digest.as_bytes().first_chunk().expect("it has 32 bytes"),

@@ -121,12 +121,21 @@ impl<T> Rows<T> {
 
     /// Lets the newest judgement of an attempt stand for what its line says, if there is one.
     pub(in crate::record) fn judge(&self, row: &mut impl Judged) -> io::Result<()> {
-        if let JudgedApart::Found(judgements) = &self.judgements
-            && let Some(by) = judgements.of(row.place())?
-        {
+        if let Some(by) = self.judgement_of(row)? {
             row.judge(by);
         }
         Ok(())
+    }
+
+    /// The newest judgement of an attempt that stands apart, if there is one.
+    pub(in crate::record) fn judgement_of(
+        &self,
+        row: &impl Judged,
+    ) -> io::Result<Option<JudgementLine<'static>>> {
+        match &self.judgements {
+            JudgedApart::Found(judgements) => judgements.of(row.place()),
+            JudgedApart::No | JudgedApart::Yes => Ok(None),
+        }
     }
 
     fn damaged(&self, problem: String) -> LineError {

@@ -17,6 +17,7 @@ use super::{
     scenario_text,
     state::State,
     tail::RowTail,
+    written::WrittenAttempts,
 };
 use crate::{
     model::{Digest, RunStatus, is_file_name},
@@ -28,7 +29,7 @@ use crate::{
         },
         error::{RecordError, is_missing},
         format::{
-            brief,
+            brief::{self, Brief},
             glance::RowGlance,
             inflight::{self, Underway},
             manifest::Manifest,
@@ -76,9 +77,18 @@ impl RunReader {
         self.judged(Rows::new(self.pieces(), Row::decode))
     }
 
+    /// The same as they were written, beside what they mean by now.
+    pub fn written_attempts(&self) -> WrittenAttempts {
+        WrittenAttempts::new(self.rows())
+    }
+
     /// The same for whoever asks for those of some trials.
     pub fn named_rows(&self) -> NamedRows {
-        NamedRows::new(self.judged(Rows::new(self.pieces(), brief::decode_named)))
+        NamedRows::new(self.judged(self.named_lines()))
+    }
+
+    pub(in crate::record) fn named_lines(&self) -> Rows<(Brief, String)> {
+        Rows::new(self.pieces(), brief::decode_named)
     }
 
     /// The same, as far as it is counted.

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{
     judge::{EndEvidence, Evidence, ReplyEvidence, judge},
     model::{AttemptError, CheckVerdict, Outcome},
-    record::{Row, RowCheck, RowError, RowOutput, RunReader, SaidError},
+    record::{JudgementLine, Row, RowCheck, RowError, RowOutput, RunReader, SaidError},
     scenario::Expect,
 };
 
@@ -22,6 +22,16 @@ pub struct StoredEvidence {
     duration: Duration,
     peak_memory: u64,
     stderr: String,
+    /// How many of the row's checks, at the end, are the provider's own.
+    own_checks: usize,
+}
+
+/// What is known of how an attempt was judged before, which is needed to tell what its row says of the provider.
+enum JudgedBefore<'a> {
+    /// By this, when its row was written.
+    By(&'a Expect),
+    /// By what is stored no more; a judgement apart says what is needed.
+    Apart(&'a JudgementLine<'a>),
 }
 
 /// Why an attempt cannot be judged again.
@@ -69,6 +79,30 @@ impl StoredEvidence {
         then: &Expect,
         is_plain: bool,
     ) -> Result<Self, NotEnough> {
+        Self::read_judged(reader, row, &JudgedBefore::By(then), is_plain)
+    }
+
+    /// The same of an attempt that was judged apart from its row, which is given as it was written: what its test expected
+    /// then need not be known.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`StoredEvidence::read`] does.
+    pub fn read_again(
+        reader: &RunReader,
+        row: &Row<'_>,
+        judgement: &JudgementLine<'_>,
+        is_plain: bool,
+    ) -> Result<Self, NotEnough> {
+        Self::read_judged(reader, row, &JudgedBefore::Apart(judgement), is_plain)
+    }
+
+    fn read_judged(
+        reader: &RunReader,
+        row: &Row<'_>,
+        before: &JudgedBefore<'_>,
+        is_plain: bool,
+    ) -> Result<Self, NotEnough> {
         if row.is_truncated {
             return Err(NotEnough::Cut);
         }
@@ -88,7 +122,7 @@ impl StoredEvidence {
                 verdict: verdict(row),
                 has_failed_checks: false,
                 score: row.score,
-                exit_code: is_plain.then(|| exit_code(row, then)),
+                exit_code: is_plain.then(|| exit_code(row, before)),
             },
         };
         let mut stored = Self {
@@ -96,9 +130,31 @@ impl StoredEvidence {
             duration: Duration::from_secs_f64(row.duration_ms.max(0.0) / 1e3),
             peak_memory: row.usage.peak_memory,
             stderr: reader.said(row)?.stderr,
+            own_checks: 0,
         };
-        stored.find_own_checks(row, then)?;
+        stored.find_own_checks(row, before)?;
         Ok(stored)
+    }
+
+    /// How many of the row's checks, at the end, are the provider's own.
+    pub fn own_checks(&self) -> usize {
+        self.own_checks
+    }
+
+    /// The exit code, of a plain command that has answered.
+    pub fn exit_code(&self) -> Option<i32> {
+        match self.end {
+            StoredEnd::Reply { exit_code, .. } => exit_code,
+            StoredEnd::Error(_) | StoredEnd::Timeout(_) | StoredEnd::Stopped => None,
+        }
+    }
+
+    /// Why there was no reply, where there was none.
+    pub fn error(&self) -> Option<&AttemptError> {
+        match &self.end {
+            StoredEnd::Error(error) | StoredEnd::Timeout(error) => Some(error),
+            StoredEnd::Reply { .. } | StoredEnd::Stopped => None,
+        }
     }
 
     /// What an attempt is judged by.
@@ -130,8 +186,21 @@ impl StoredEvidence {
     }
 
     /// Tells the provider's own checks from those of the scenario, which stand before them in the row.
-    fn find_own_checks(&mut self, row: &Row<'_>, then: &Expect) -> Result<(), NotEnough> {
-        let of_scenario = judge(then, &self.evidence()).checks.len();
+    fn find_own_checks(
+        &mut self,
+        row: &Row<'_>,
+        before: &JudgedBefore<'_>,
+    ) -> Result<(), NotEnough> {
+        let of_scenario = match before {
+            JudgedBefore::By(then) if !row.checks.is_empty() => {
+                judge(then, &self.evidence()).checks.len()
+            }
+            JudgedBefore::By(_) => 0,
+            JudgedBefore::Apart(judgement) => row
+                .checks
+                .len()
+                .saturating_sub(judgement.own_checks as usize),
+        };
         let StoredEnd::Reply {
             has_failed_checks,
             verdict,
@@ -143,6 +212,7 @@ impl StoredEvidence {
         let is_failed = |check: &RowCheck<'_>| check.verdict == CheckVerdict::Fail;
         let (of_scenario, own) = row.checks.split_at(of_scenario.min(row.checks.len()));
         *has_failed_checks = own.iter().any(is_failed);
+        self.own_checks = own.len();
         if is_old(row) && row.outcome == Outcome::Failed && !*has_failed_checks {
             if of_scenario.iter().any(is_failed) {
                 return Err(NotEnough::Verdict);
@@ -165,7 +235,11 @@ fn verdict(row: &Row<'_>) -> Option<CheckVerdict> {
 }
 
 /// The exit code of a plain command: what a check of it did not expect, or else what was expected.
-fn exit_code(row: &Row<'_>, then: &Expect) -> i32 {
+fn exit_code(row: &Row<'_>, before: &JudgedBefore<'_>) -> i32 {
+    let then = match before {
+        JudgedBefore::By(then) => then,
+        JudgedBefore::Apart(judgement) => return judgement.exit_code.unwrap_or_default(),
+    };
     // Such a command has no checks of its own.
     let mut checks = row.checks.iter();
     let check = checks.find(|check| check.name == "exit_code");

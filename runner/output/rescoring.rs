@@ -1,0 +1,153 @@
+//! `rescore`: which trials mean something else now.
+
+use owo_colors::OwoColorize as _;
+
+use super::{format, plural};
+use crate::{
+    model::{CheckVerdict, Counts},
+    view::{KeptTrial, RescoreReport, RescoredCheck, RescoredTrial},
+};
+
+/// How many trials of each kind are told.
+const MAX_TRIALS: usize = 20;
+
+/// What came of judging trials again, for people; for each trial that changed also which checks did, if that is to be
+/// `is_explained`.
+pub fn rescored_text(report: &RescoreReport, is_explained: bool) -> String {
+    let mut parts = vec![head(report)];
+    let is_fixed = |trial: &&RescoredTrial| trial.before.is_bad() && !trial.after.is_bad();
+    let is_regressed = |trial: &&RescoredTrial| !trial.before.is_bad() && trial.after.is_bad();
+    let is_other = |trial: &&RescoredTrial| trial.before.is_bad() == trial.after.is_bad();
+    let rescored = report.rescored;
+    let changes = || report.changes.iter();
+    let regressed: Vec<_> = changes().filter(is_regressed).collect();
+    let fixed: Vec<_> = changes().filter(is_fixed).collect();
+    let others: Vec<_> = changes().filter(is_other).collect();
+    for (title, count, trials) in [
+        ("regressed", rescored.regressed, regressed),
+        ("fixed", rescored.fixed, fixed),
+        ("changed otherwise", rescored.other, others),
+    ] {
+        if count > 0 {
+            parts.push(changed(title, count, &trials, is_explained));
+        }
+    }
+    if rescored.kept > 0 {
+        parts.push(kept(rescored.kept, &report.kept));
+    }
+    parts.push(sums(report));
+    parts.join("\n\n")
+}
+
+fn head(report: &RescoreReport) -> String {
+    let rescored = report.rescored;
+    let by = format::path(&report.scenario);
+    let verb = match report.is_dry_run {
+        true => "would be judged again",
+        false => "judged again",
+    };
+    let mut words = vec![format!(
+        "{} {verb} by {by}",
+        plural(rescored.judged(), "trial")
+    )];
+    for (count, word) in [
+        (rescored.regressed, "regressed"),
+        (rescored.fixed, "fixed"),
+        (rescored.other, "changed otherwise"),
+        (rescored.same, "the same"),
+        (rescored.unchanged, "judged so already"),
+        (rescored.kept, "not judged"),
+    ] {
+        if count > 0 {
+            words.push(format!("{} {word}", format::count(count)));
+        }
+    }
+    let first = words.remove(0);
+    match words.is_empty() {
+        true => format!("{}", first.bold()),
+        false => format!("{}: {}", first.bold(), words.join(", ")),
+    }
+}
+
+fn changed(title: &str, count: u64, trials: &[&RescoredTrial], is_explained: bool) -> String {
+    let mut lines = vec![format!(
+        "{} {}",
+        title.bold(),
+        format::count(count).dimmed()
+    )];
+    for trial in trials.iter().take(MAX_TRIALS) {
+        lines.push(format!(
+            "  {}  {} → {}",
+            format::visible_line(&trial.trial),
+            trial.before,
+            format::outcome(trial.after),
+        ));
+        if is_explained {
+            lines.extend(trial.checks.iter().map(check));
+        }
+    }
+    lines.extend(more(count, trials.len()));
+    lines.join("\n")
+}
+
+fn check(check: &RescoredCheck) -> String {
+    let word = |verdict: Option<CheckVerdict>, none: &'static str| match verdict {
+        None => none,
+        Some(CheckVerdict::Pass) => "held",
+        Some(CheckVerdict::Fail) => "did not hold",
+        Some(CheckVerdict::Skip) => "did not apply",
+    };
+    let now = match check.after {
+        None => "is not checked any more",
+        Some(CheckVerdict::Pass) => "holds",
+        Some(CheckVerdict::Fail) => "does not hold",
+        Some(CheckVerdict::Skip) => "does not apply",
+    };
+    let was = word(check.before, "was not checked");
+    let name = format::visible_line(&check.name);
+    match &check.message {
+        Some(message) => format!(
+            "      {name}: {was}, {now}: {}",
+            format::visible_line(message)
+        ),
+        None => format!("      {name}: {was}, {now}"),
+    }
+}
+
+fn kept(count: u64, trials: &[KeptTrial]) -> String {
+    let title = "not judged, and as before";
+    let mut lines = vec![format!(
+        "{} {}",
+        title.bold(),
+        format::count(count).dimmed()
+    )];
+    lines.extend(trials.iter().take(MAX_TRIALS).map(|trial| {
+        let (id, because) = (
+            format::visible_line(&trial.trial),
+            format::visible_line(&trial.because),
+        );
+        format!("  {id}  {}  {because}", trial.outcome)
+    }));
+    lines.extend(more(count, trials.len()));
+    lines.join("\n")
+}
+
+/// Says how many are not told.
+fn more(count: u64, told: usize) -> Option<String> {
+    let told = told.min(MAX_TRIALS) as u64;
+    let more = count.saturating_sub(told);
+    (more > 0).then(|| format!("  … and {} more; `--json` names them", format::count(more)))
+}
+
+fn sums(report: &RescoreReport) -> String {
+    let passed = |counts: Counts| {
+        let (passed, done) = (format::count(counts.passed), format::count(counts.done()));
+        format!("{passed} of {done} passed")
+    };
+    let (before, after) = (passed(report.before.into()), passed(report.after.into()));
+    match (report.is_dry_run, before == after) {
+        (_, true) => after,
+        (true, false) => format!("{before}; it would be {after}"),
+        (false, false) => format!("{before} before, {after} now"),
+    }
+}
