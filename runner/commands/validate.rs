@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn validate(args: &ValidateArgs, context: &Context) -> Result<ExitStatus, Error> {
     let mut status = ExitStatus::Success;
     for path in &args.scenarios {
-        match session::validate(path, &context.host) {
+        match session::validate(path, &context.host, &mut context.notices()) {
             Ok(suite) => {
                 let (tests, trials) = (suite.test_count(), suite.trial_count());
                 let text = output::valid_text(path, tests, trials);

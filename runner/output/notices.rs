@@ -84,6 +84,9 @@ fn tell(notice: &Notice<'_>, output: &Output) {
         Notice::IdleGrant { provider, why } => {
             output.warn(&format!("provider `{provider}`: {why}"));
         }
+        Notice::IdleAxis { provider, key } => output.warn(&format!(
+            "provider `{provider}`: nothing uses `{{{{matrix.{key}}}}}`, so the providers of its values do the same"
+        )),
         Notice::MoreIdleGrants(more) => output.warn(&format!("{more} more grants do nothing")),
         Notice::ShortSecret { name } => output.warn(&format!(
             "secret `{name}` is shorter than {} bytes: it is not redacted where it is written",

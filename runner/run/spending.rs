@@ -82,20 +82,44 @@ impl Spending {
         }
     }
 
-    /// The first budget that is used up: which, and by how much.
+    /// The first budget of all providers together that is used up: which, and by how much.
     pub(super) fn used_up(&self) -> Option<String> {
-        let account = self
-            .0
-            .iter()
-            .find(|account| account.spent >= account.most)?;
-        let (spent, most) = (ShownNumber(account.spent), ShownNumber(account.most));
-        let metric = &account.of.metric;
-        Some(match &account.of.provider {
+        let mut used_up = self.0.iter().filter(|account| account.is_used_up());
+        let account = used_up.find(|account| account.of.provider.is_none())?;
+        Some(account.text())
+    }
+
+    /// Tells whether a budget of this provider's own is used up.
+    pub(super) fn is_used_up_by(&self, provider: &str) -> bool {
+        let mut used_up = self.0.iter().filter(|account| account.is_used_up());
+        used_up.any(|account| account.of.provider.as_deref() == Some(provider))
+    }
+
+    /// The budgets of single providers that are used up: which, and by how much; `None` if there is none.
+    pub(super) fn used_up_by_providers(&self) -> Option<String> {
+        let used_up = self.0.iter().filter(|account| account.is_used_up());
+        let texts: Vec<_> = used_up
+            .filter(|account| account.of.provider.is_some())
+            .map(Account::text)
+            .collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
+    }
+}
+
+impl Account {
+    fn is_used_up(&self) -> bool {
+        self.spent >= self.most
+    }
+
+    fn text(&self) -> String {
+        let (spent, most) = (ShownNumber(self.spent), ShownNumber(self.most));
+        let metric = &self.of.metric;
+        match &self.of.provider {
             Some(provider) => format!(
                 "the budget of `{metric}` of provider `{provider}` is used up: {spent} of {most}"
             ),
             None => format!("the budget of `{metric}` is used up: {spent} of {most}"),
-        })
+        }
     }
 }
 
@@ -127,9 +151,12 @@ mod tests {
         assert_eq!(spending.used_up(), None);
         spending.add("a", &[metric("cost", 0.75)]);
         assert_eq!(
-            spending.used_up().unwrap(),
+            spending.used_up_by_providers().unwrap(),
             "the budget of `cost` of provider `a` is used up: 1.75 of 1.5"
         );
+        // The others go on.
+        assert_eq!(spending.used_up(), None);
+        assert!(spending.is_used_up_by("a") && !spending.is_used_up_by("b"));
         let mut spending = Spending::new(&budgets);
         spending.add("c", &[metric("tokens", 12_345.0)]);
         assert_eq!(

@@ -25,6 +25,8 @@ pub(super) struct MatrixProviders {
     pub(super) names: Vec<String>,
     /// Of each provider that a matrix has made, the table that it stands in.
     pub(super) tables: HashMap<String, String>,
+    /// Tables, and keys of their matrices that no template has.
+    pub(super) idle: Vec<(String, String)>,
 }
 
 /// One combination: a value for each key, in the order written.
@@ -131,6 +133,12 @@ impl Expander<'_> {
             tables.insert(name.to_owned(), Value::Object(table));
             return;
         }
+        let written = FILLED.iter().filter_map(|key| table.get(*key));
+        let written: Vec<_> = written.chain(&template).collect();
+        let is_idle = |key: &&String| !written.iter().any(|value| takes(value, key));
+        let idle = keys.iter().filter(is_idle);
+        let idle = idle.map(|key| (name.to_owned(), key.clone()));
+        self.made.idle.extend(idle);
         let template = template.as_ref().and_then(Value::as_str);
         let template = template.and_then(|text| Template::parse(text).ok());
         for combination in combinations(&lists) {
@@ -305,6 +313,19 @@ fn value_of<'a>(path: &[String], combination: &Combination<'a>) -> Option<&'a Va
     pairs
         .find(|(known, _)| known == key)
         .map(|(_, value)| *value)
+}
+
+/// Tells whether a template in `value` takes the value of this key.
+fn takes(value: &Value, key: &str) -> bool {
+    match value {
+        Value::String(text) => Template::parse(text).is_ok_and(|template| {
+            let mut keys = template.keys_of("matrix");
+            keys.any(|keys| keys.first().is_some_and(|first| first == key))
+        }),
+        Value::Array(items) => items.iter().any(|item| takes(item, key)),
+        Value::Object(map) => map.values().any(|item| takes(item, key)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 fn text_of(value: &Value) -> String {

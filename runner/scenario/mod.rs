@@ -127,6 +127,7 @@ pub struct Scenario {
     path: PathBuf,
     reports: Vec<String>,
     dimensions: Option<Vec<String>>,
+    idle_axes: Vec<(String, String)>,
     defaults: Settings,
     tests: Vec<InlineTest>,
     lists: Vec<TestList>,
@@ -168,6 +169,12 @@ impl Scenario {
     /// The keys of its tests' `meta` that results are told by; `None` for all of them.
     pub fn dimensions(&self) -> Option<&[String]> {
         self.dimensions.as_deref()
+    }
+
+    /// Tables of providers, and keys of their matrices that no template takes: the providers of such a key do the same.
+    pub fn idle_axes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let axes = self.idle_axes.iter();
+        axes.map(|(table, key)| (&**table, &**key))
     }
 
     /// Its providers, in the order written; at least one.

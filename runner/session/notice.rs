@@ -39,6 +39,13 @@ pub enum Notice<'a> {
         /// Why.
         why: &'a str,
     },
+    /// A key of a matrix makes providers that differ in their names alone.
+    IdleAxis {
+        /// The table with the matrix.
+        provider: &'a str,
+        /// The key.
+        key: &'a str,
+    },
     /// Further grants do nothing.
     MoreIdleGrants(usize),
     /// A secret is so short that it is not redacted.

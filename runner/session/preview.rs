@@ -101,9 +101,6 @@ pub fn preview_resume(
     let rerun = selecting::rerun(request.rerun.as_ref(), &stored, store.root())?;
     let planned = replanning::plan(request, rerun.as_ref(), &stored, host, observe)?;
     let (mut plan, rerun) = (planned.plan, planned.rerun);
-    if stored.manifest().status != RunStatus::Completed || rerun.is_some() {
-        resume::check_budgets(&mut plan, &stored)?;
-    }
     let mut protected = protected::of_resume(request, store.root(), host);
     protected.extend(planned.read);
     plan.check_folders(protected).map_err(Error::usage)?;
@@ -113,6 +110,9 @@ pub fn preview_resume(
         history.map(Box::new).map_err(Error::record)
     };
     let (before, history) = (history(None)?, history(rerun.as_ref())?);
+    if stored.manifest().status != RunStatus::Completed || rerun.is_some() {
+        resume::check_budgets(&mut plan, &stored, &history.state)?;
+    }
     let of = Of::Existing {
         run: request.run.id.clone(),
         before,
@@ -229,13 +229,19 @@ fn trial_before(before: &History, ordinal: u64) -> TrialBefore {
     }
 }
 
-/// Checks a scenario, its tests, and the folders that it grants. Plugins have to be there, but are not opened.
+/// Checks a scenario, its tests, and the folders that it grants; the observer hears what does nothing in it. Plugins have to
+/// be there, but are not opened.
 ///
 /// # Errors
 ///
 /// Fails with everything that is wrong with the scenario, or with the first folder that may not be granted.
-pub fn validate(scenario: &std::path::Path, host: &Host) -> Result<Suite, Error> {
+pub fn validate(
+    scenario: &std::path::Path,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<Suite, Error> {
     let scenario = scenario::load(scenario).map_err(Error::usage)?;
+    start::report_idle_axes(&scenario, observe);
     let everything = Selection::default();
     let suite = scenario::normalise(&scenario, &everything);
     let suite = suite.map_err(|error: ScenarioError| Error::usage(error))?;

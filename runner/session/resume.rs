@@ -17,7 +17,7 @@ use crate::{
     model::RunStatus,
     record::{
         Claim, Conclusion, History, Manifest, NextSession, Opening, RecordError, Rerun, RunEntry,
-        RunReader, Store,
+        RunReader, State, Store,
     },
     run::Plan,
 };
@@ -73,7 +73,7 @@ pub(super) fn go_on(
     if is_completed && history.state.is_complete() {
         return nothing_left(run, &history, observe);
     }
-    check_budgets(&mut plan, &stored)?;
+    check_budgets(&mut plan, &stored, &history.state)?;
     let mut protected = protected::of_resume(request, store.root(), host);
     protected.extend(read);
     plan.check_folders(protected).map_err(Error::usage)?;
@@ -147,10 +147,16 @@ pub(super) fn check_status(request: &Resume, manifest: &Manifest) -> Result<(), 
     )))
 }
 
-/// Refuses to go on with a run of which a budget is used up.
-pub(super) fn check_budgets(plan: &mut Plan, stored: &RunReader) -> Result<(), Error> {
+/// Refuses to go on with a run of which budgets let nothing begin that is left.
+pub(super) fn check_budgets(
+    plan: &mut Plan,
+    stored: &RunReader,
+    state: &State,
+) -> Result<(), Error> {
     plan.count_spent(stored).map_err(Error::record)?;
-    match plan.used_up() {
+    let used_up = plan.used_up(|ordinal| state.is_pending(ordinal));
+    let used_up = used_up.map_err(|error| Error::storage(miette::Report::from_err(error)))?;
+    match used_up {
         None => Ok(()),
         Some(used_up) => Err(Error::usage(miette!(
             help = "`--budget METRIC=VALUE` gives more, and so does a larger one in the scenario with `--accept-changes`",

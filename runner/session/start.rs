@@ -15,7 +15,7 @@ use crate::{
     model::chain,
     record::{Conclusion, History, RecordError, ReservedDirectory, RunEntry, RunReader, Store},
     run::{Plan, PlanError},
-    scenario,
+    scenario::{self, Scenario},
 };
 
 /// How many grants that do nothing are told.
@@ -76,6 +76,7 @@ pub(super) fn plan(request: &Start, host: &Host, observe: &mut dyn Observe) -> R
     let selection = selecting::looked_up(selection, request.root())?;
     let signals = host.signals.as_ref();
     let plugins = plugins::find(&scenario, &selection, *build, signals, observe)?;
+    report_idle_axes(&scenario, observe);
     let plan = Plan::new(scenario, path, &plugins, selection, overrides.clone());
     plan.map_err(|error| Error {
         status: match &error {
@@ -114,6 +115,13 @@ pub(super) fn report_idle_grants(plan: &Plan, observe: &mut dyn Observe) {
     let more = idle.count();
     if more > 0 {
         observe.notice(&Notice::MoreIdleGrants(more));
+    }
+}
+
+/// Says which keys of matrices make providers that do the same.
+pub(super) fn report_idle_axes(scenario: &Scenario, observe: &mut dyn Observe) {
+    for (provider, key) in scenario.idle_axes() {
+        observe.notice(&Notice::IdleAxis { provider, key });
     }
 }
 

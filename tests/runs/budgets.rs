@@ -96,10 +96,11 @@ fn a_run_whose_budget_is_used_up_begins_nothing_more_and_says_so() {
 fn the_scenario_can_give_more_and_a_provider_has_a_budget_of_its_own() {
     let runner = runner("[providers.a.budget]\nmetrics = { tokens = 25 }\n", 4);
     let used_up = "the budget of `tokens` of provider `a` is used up: 30 of 25";
-    runner
-        .exec(&["-j", "1", "--test", "*"])
-        .expect(4)
-        .says(&[used_up]);
+    let ran = runner.exec(&["-j", "1", "--test", "*"]).expect(4);
+    // The other provider's trials have nothing to do with that.
+    ran.says(&[used_up, "incomplete (budget): 7 of 8 done"]);
+    let manifest = runner.only_run().manifest();
+    assert_eq!(manifest["sessions"][0]["error"], used_up);
     runner.run(&["resume"]).expect(2).says(&[used_up]);
     runner
         .run(&["resume", "--budget", "c:tokens=5"])
@@ -162,4 +163,55 @@ fn attempts_in_flight_finish_and_a_killed_session_counts() {
         .run(&["resume", "-j", "1", "--budget", &most])
         .expect(4);
     assert!((measured(&run, "tokens") - before - 10.0).abs() < 1e-6);
+}
+
+/// How many final rows each provider has.
+fn settled(run: &Run) -> (usize, usize) {
+    let rows = run.rows();
+    let of = |provider: &str| {
+        let rows = rows.iter().filter(|row| row["provider"] == provider);
+        rows.filter(|row| row["final"] != false).count()
+    };
+    (of("a"), of("b"))
+}
+
+#[test]
+fn a_providers_own_budget_stops_that_provider_alone() {
+    let runner = runner(
+        "[providers.a.budget]\nmetrics = { tokens = 35, cost = 9 }\n",
+        40,
+    );
+    let ran = runner.exec(&["-j", "1", "--workers", "0"]).expect(4);
+    ran.says(&["the budget of `tokens` of provider `a` is used up: 40 of 35"]);
+    let run = runner.only_run();
+    assert_eq!(settled(&run), (4, 40));
+    let log = run.read("runner.log");
+    assert!(log.contains("40 of 35; the other providers go on"), "{log}");
+
+    // What is left of others goes on, with the budget still used up.
+    let args = ["resume", "--from", "latest", "--rerun", "provider(b)"];
+    runner.run(&args).expect(4);
+    assert_eq!(settled(&run), (4, 80));
+    runner.run(&["resume"]).expect(2);
+    runner
+        .run(&["resume", "--budget", "a:tokens=1e6"])
+        .expect(0);
+    assert_eq!(settled(&run), (40, 80));
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn a_trial_that_is_to_be_tried_again_waits_for_a_larger_budget() {
+    let retried = "[defaults]\nretries = { max = 5, backoff = \"5m\", on = [\"unavailable\"] }\n";
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&format!(
+        "{retried}[providers.a]\nplugin = \"hostile.wasm\"\n[providers.a.budget]\nmetrics = {{ tokens = 5 }}\n\
+         [[tests]]\nid = \"again\"\ninput = {{ do = \"fail-until\", attempt = 2 }}\n\
+         [[tests]]\nid = \"meters\"\ninput = {{ do = \"meter\", metrics = {{ tokens = 10 }} }}\n"
+    ));
+    // The retry would come in minutes; nobody waits for it.
+    let ran = runner.exec(&["-j", "1"]).expect(4);
+    ran.says(&["10 of 5", "1 of 2 done"]);
+    runner.run(&["resume", "--budget", "a:tokens=50"]).expect(0);
+    runner.run(&["verify"]).expect(0);
 }

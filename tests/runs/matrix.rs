@@ -153,3 +153,38 @@ fn a_matrix_makes_a_thousand_providers_at_most() {
         &["the matrix makes 1001 providers, and 1000 is the most"],
     );
 }
+
+#[test]
+fn a_key_that_no_template_takes_is_told() {
+    let runner = Runner::new(&["hostile"]);
+    let scenario = |config: &str, name: &str| {
+        runner.scenario(&format!(
+            "[providers.p]\nplugin = \"hostile.wasm\"\n{name}\nmatrix = {{ size = [1, 2], temp = [0, 1] }}\nconfig = {config}\n\
+             [[tests]]\nid = \"a\"\ninput = {{ do = \"echo\", value = 1 }}\n"
+        ));
+    };
+    let told = "provider `p`: nothing uses `{{matrix.temp}}`";
+    scenario("{ size = \"{{matrix.size}}\" }", "");
+    for args in [
+        &["exec", "scenario.toml"][..],
+        &["validate", "scenario.toml"],
+    ] {
+        let ran = runner.run(args).expect(0);
+        ran.says(&[told]);
+        assert!(!ran.stderr.contains("matrix.size"), "{}", ran.stderr);
+    }
+    for (config, name) in [
+        (
+            "{ size = \"{{matrix.size}}\", deep = [{ t = \"t{{matrix.temp}}\" }] }",
+            "",
+        ),
+        (
+            "{ size = \"{{matrix.size}}\" }",
+            "name = \"p-{{matrix.size}}-{{matrix.temp}}\"",
+        ),
+    ] {
+        scenario(config, name);
+        let ran = runner.run(&["validate", "scenario.toml"]).expect(0);
+        assert_eq!(ran.stderr, "");
+    }
+}

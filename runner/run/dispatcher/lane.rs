@@ -25,6 +25,8 @@ pub(in crate::run) struct Lane {
     next: Option<Trial>,
     /// Trials that are begun before all that are pending.
     due: VecDeque<Trial>,
+    /// Whether it begins nothing more.
+    is_closed: bool,
     /// How many of its attempts are assigned and not answered.
     running: usize,
     pacer: Option<Pacer>,
@@ -118,6 +120,7 @@ impl Lane {
             held,
             next: None,
             due: VecDeque::new(),
+            is_closed: false,
             running: 0,
         }
     }
@@ -200,12 +203,30 @@ impl Lane {
         self.due.push_back(trial);
     }
 
+    /// Lets it begin nothing more.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// Tells whether it begins nothing more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// The provider's name.
+    pub(super) fn name(&self) -> &str {
+        self.rules.id.as_str()
+    }
+
     /// Tells whether it has trials that nobody has begun, or some that are due.
     pub(super) fn has_more(&mut self, state: &State) -> io::Result<bool> {
         Ok(self.next_ordinal(state)?.is_some())
     }
 
     fn next_ordinal(&mut self, state: &State) -> io::Result<Option<u64>> {
+        if self.is_closed {
+            return Ok(None);
+        }
         if let Some(trial) = self.due.front() {
             return Ok(Some(trial.ordinal));
         }

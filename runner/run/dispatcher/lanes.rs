@@ -125,6 +125,24 @@ impl Lanes {
         self.0[lane].provider()
     }
 
+    /// Lets those lanes begin nothing more whose provider's name is meant; returns the providers of those that could until
+    /// then.
+    pub(super) fn close(&mut self, means: impl Fn(&str) -> bool) -> Vec<usize> {
+        let mut closed = Vec::new();
+        for lane in &mut self.0 {
+            if !lane.is_closed() && means(lane.name()) {
+                lane.close();
+                closed.push(lane.provider());
+            }
+        }
+        closed
+    }
+
+    /// Tells whether a lane begins nothing more.
+    pub(super) fn is_closed(&self, lane: usize) -> bool {
+        self.0[lane].is_closed()
+    }
+
     /// The id of one of a lane's trials.
     pub(super) fn id_of(&self, lane: usize, trial: &Trial) -> TrialId {
         self.0[lane].id_of(trial)

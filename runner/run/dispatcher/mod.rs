@@ -96,6 +96,7 @@ impl<E: Effects> Dispatcher<E> {
             progress_at: now.at + PROGRESS_EVERY,
             closing: None,
         };
+        dispatcher.rules.close_spent(&mut dispatcher.work);
         let counts = dispatcher.counts();
         dispatcher.out.show(Event::Begun { counts });
         for (suspect, deaths) in poisoned {
@@ -217,6 +218,7 @@ impl<E: Effects> Dispatcher<E> {
         let cause = stop.map(|stop| stop.cause);
         let cause = cause.or_else(|| Some(Cause::of(lacked.as_ref()?.0.reason())));
         let lacked = lacked.map(|(_, message)| message);
+        let (cause, lacked) = self.rules.cause_left(remains, cause, lacked);
         SessionEnd {
             is_forced,
             ..SessionEnd::after_trials(cause, self.storage.as_ref(), lacked, counts)
@@ -339,6 +341,7 @@ impl<E: Effects> Dispatcher<E> {
         }
         let provider = attempt.trial.provider.as_str();
         self.rules.spending.add(provider, &attempt.metrics);
+        self.rules.close_spent(&mut self.work);
         self.unwritten.add(Entry {
             is_final,
             is_flaky: is_final

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{lane::Lane, poison::Suspects};
+use super::{lane::Lane, poison::Suspects, work::Work};
 use crate::{
     model::{Fingerprint, Reason},
     plugin::Moment,
@@ -32,6 +32,33 @@ impl Rules {
             return Some(Cause::of(Reason::FailFast));
         }
         self.spending.used_up().map(Cause::of_budget)
+    }
+
+    /// Begins nothing more on providers that have used up a budget of their own.
+    pub(super) fn close_spent(&self, work: &mut Work) {
+        let spending = &self.spending;
+        if spending.is_bounded()
+            && work.close(|name| spending.is_used_up_by(name))
+            && let Some(text) = spending.used_up_by_providers()
+        {
+            tracing::info!("{text}; the other providers go on");
+        }
+    }
+
+    /// Why work `remains` and what is said of it: where nothing else has ended the session, that providers have used up
+    /// budgets of their own.
+    pub(super) fn cause_left(
+        &self,
+        remains: bool,
+        cause: Option<Cause>,
+        said: Option<String>,
+    ) -> (Option<Cause>, Option<String>) {
+        match self.spending.used_up_by_providers() {
+            Some(used_up) if remains && cause.is_none() => {
+                (Some(Cause::of(Reason::Budget)), said.or(Some(used_up)))
+            }
+            _ => (cause, said),
+        }
     }
 
     /// How many attempts may be assigned and not answered, whatever executors could take.

@@ -142,16 +142,36 @@ impl Work {
 
     /// Lets a trial be begun again, but not before its time.
     pub(super) fn begin_later(&mut self, at: Moment, lane: usize, trial: Trial) {
+        if self.lanes.is_closed(lane) {
+            return;
+        }
         self.later.push(Later { at, lane, trial });
     }
 
     /// Lets a trial be begun again when nothing else is left, but not before its time.
     pub(super) fn begin_last(&mut self, at: Moment, lane: usize, trial: Trial) {
+        if self.lanes.is_closed(lane) {
+            return;
+        }
         self.alone_at = Some(at);
         self.suspects.waiting.push_back(Suspect {
             provider: self.lanes.provider(lane),
             trial,
         });
+    }
+
+    /// Lets nothing more be begun on providers whose name is meant; tells whether something could until then. What is
+    /// under way goes on.
+    pub(super) fn close(&mut self, means: impl Fn(&str) -> bool) -> bool {
+        let closed = self.lanes.close(means);
+        if closed.is_empty() {
+            return false;
+        }
+        let lanes = &self.lanes;
+        self.later.retain(|later| !lanes.is_closed(later.lane));
+        let waiting = &mut self.suspects.waiting;
+        waiting.retain(|suspect| !closed.contains(&suspect.provider));
+        true
     }
 
     /// Notes what an attempt of a lane has held at most, in bytes.

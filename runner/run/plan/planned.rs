@@ -112,9 +112,29 @@ impl Plan {
         self.options == other.options && self.spending == other.spending
     }
 
-    /// Which budget is used up, if one is.
-    pub fn used_up(&self) -> Option<String> {
-        self.spending.used_up()
+    /// Which budgets keep every trial that `is_pending` from beginning; `None` if one may begin.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tests cannot be read.
+    pub fn used_up(&self, is_pending: impl Fn(u64) -> bool) -> io::Result<Option<String>> {
+        if let Some(used_up) = self.spending.used_up() {
+            return Ok(Some(used_up));
+        }
+        let Some(used_up) = self.spending.used_up_by_providers() else {
+            return Ok(None);
+        };
+        let mut tests = self.suite.reader();
+        let mut is_any_pending = false;
+        for ordinal in (0..self.trial_count()).filter(|ordinal| is_pending(*ordinal)) {
+            is_any_pending = true;
+            let (_, provider, _) = tests.at(ordinal)?;
+            let provider = &self.scenario.providers()[provider];
+            if !self.spending.is_used_up_by(provider.id.as_str()) {
+                return Ok(None);
+            }
+        }
+        Ok(is_any_pending.then_some(used_up))
     }
 
     /// How many trials there are.

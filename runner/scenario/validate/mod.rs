@@ -68,7 +68,11 @@ pub(super) fn validate(
         return Err(vec![Problem::general("the scenario is empty", EXAMPLE)]);
     }
     let mut findings = Vec::new();
-    let MatrixProviders { names, tables } = expand(&document, &mut value, &mut findings);
+    let MatrixProviders {
+        names,
+        tables,
+        idle,
+    } = expand(&document, &mut value, &mut findings);
     document.make_providers(tables);
     let root = value.as_object().expect("a TOML text is a table");
     check::check(&value, &keys::SCENARIO, &At::ROOT, &mut findings);
@@ -82,7 +86,8 @@ pub(super) fn validate(
         findings,
         problems,
     };
-    let scenario = validator.scenario(path, root);
+    let mut scenario = validator.scenario(path, root);
+    scenario.idle_axes = idle;
     validator.finish()?;
     Ok(scenario)
 }
@@ -160,6 +165,7 @@ impl Validator<'_> {
             options,
             providers,
             reports: reports::read(table("report")),
+            idle_axes: Vec::new(),
             dimensions: root.contains_key("dimensions").then(|| {
                 let keys = settings::strings(root, "dimensions");
                 keys.map(str::to_owned).collect()
