@@ -63,7 +63,7 @@ impl Judged for RowGlance {
     }
 
     fn judge(&mut self, by: JudgementLine<'static>) {
-        RowGlance::judge(self, &by);
+        Self::judge(self, &by);
     }
 }
 
