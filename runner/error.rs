@@ -111,6 +111,27 @@ impl ExitStatus {
         }
     }
 
+    /// Whichever of two says more against what was asked for: of several runs, the exit code is that of the worst.
+    pub fn worse(self, other: Self) -> Self {
+        let rank = |status: Self| match status {
+            Self::Success => 0,
+            Self::NotPassed => 1,
+            Self::NothingSelected => 2,
+            Self::Incomplete => 3,
+            Self::Busy => 4,
+            Self::Failed => 5,
+            Self::Usage => 6,
+            Self::Signalled(_) => 7,
+            Self::Storage => 8,
+            Self::Internal => 9,
+        };
+        if rank(other) > rank(self) {
+            other
+        } else {
+            self
+        }
+    }
+
     /// Reads [`ExitStatus::code`] back.
     pub(crate) fn from_code(code: i32) -> Option<Self> {
         Self::ALL

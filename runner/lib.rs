@@ -149,10 +149,11 @@ pub use scenario::{
     ScenarioError, Selection,
 };
 pub use session::{
-    Begin, Build, Cancel, Cancelling, Exclusivity, Host, NothingLeft, Notice, Observe,
-    PendingTrial, Preview, PreviewedAccess, RerunChoice, Resume, SessionLog, Start, Stop,
-    StopAnswer, Stopped, Stopping, Wait, Waiting, block_on, cancel, only_incomplete, only_running,
-    preview_resume, preview_start, resume, start, stop,
+    Begin, Build, Cancel, Cancelling, Exclusivity, GroupConclusion, GroupEnd, GroupMember, Host,
+    NothingLeft, Notice, Observe, PendingTrial, Preview, PreviewedAccess, RerunChoice, Resume,
+    SessionLog, Start, Stop, StopAnswer, Stopped, Stopping, Wait, Waiting, block_on, cancel,
+    only_incomplete, only_running, preview_group, preview_resume, preview_start, resume,
+    resume_group, scenario_files, start, start_group, stop,
 };
 
 // What attempts and runs are said to be.

@@ -177,8 +177,9 @@ pub struct InitArgs {
 /// The arguments of `runner exec`.
 #[derive(Debug, Args)]
 pub struct ExecArgs {
-    /// The scenario file
-    pub scenario: PathBuf,
+    /// The scenario file; several of them, or a folder with some, run one after another as a group
+    #[arg(required = true, value_name = "SCENARIO")]
+    pub scenarios: Vec<PathBuf>,
 
     /// Run only tests whose id matches; may be given more than once
     #[arg(long = "test", value_name = "GLOB", help_heading = "Selection")]

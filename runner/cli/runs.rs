@@ -222,6 +222,9 @@ pub struct ListArgs {
     /// Show only runs with this verdict
     #[arg(long, value_parser = verdict_parser(), value_name = "VERDICT")]
     pub verdict: Option<Verdict>,
+    /// Show only runs of this group: its id, or a part of it
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
     /// Show only runs of scenarios whose name matches
     #[arg(long, value_name = "GLOB", value_parser = parse_glob)]
     pub scenario: Option<GlobMatcher>,

@@ -1,16 +1,23 @@
 //! `runner exec`.
 
+use miette::miette;
+
 use super::{Context, detach, screen::SessionScreen};
 use crate::{
     cli::ExecArgs,
     error::{Error, ExitStatus},
     filter::Filter,
+    output,
     scenario::Selection,
     session::{self, Build, Exclusivity, Start},
 };
 
-/// Runs a scenario.
-pub(super) fn exec(args: ExecArgs, context: &Context) -> Result<ExitStatus, Error> {
+/// Runs a scenario, or several as a group.
+pub(super) fn exec(mut args: ExecArgs, context: &Context) -> Result<ExitStatus, Error> {
+    args.scenarios = session::scenario_files(&args.scenarios)?;
+    if args.scenarios.len() > 1 {
+        return group(args, context);
+    }
     if args.detach && !context.is_detached {
         return detach::start(context);
     }
@@ -26,6 +33,31 @@ pub(super) fn exec(args: ExecArgs, context: &Context) -> Result<ExitStatus, Erro
     Ok(ExitStatus::of(&conclusion))
 }
 
+/// Runs several scenarios, one after another.
+fn group(args: ExecArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let refused = [(args.detach, "--detach"), (args.into.is_some(), "--into")];
+    if let Some((_, flag)) = refused.into_iter().find(|(is_set, _)| *is_set) {
+        return Err(Error::usage(miette!(
+            help = "name one scenario",
+            "`{flag}` is for one run, and these are {} scenarios",
+            args.scenarios.len()
+        )));
+    }
+    let host = context.session_host()?;
+    let mut screen = SessionScreen::of_group(args.json, &args.verbosity, context);
+    let (is_dry, is_json, scenarios) = (args.dry_run, args.json, args.scenarios.clone());
+    let each = request(args, false)?;
+    if is_dry {
+        for (scenario, preview) in session::preview_group(&scenarios, &each, &host, &mut screen)? {
+            context.output.talk(&output::scenario_text(&scenario));
+            context.show_preview(&preview, is_json, false)?;
+        }
+        return Ok(ExitStatus::Success);
+    }
+    Ok(session::start_group(&scenarios, &each, &host, &mut screen)?.status)
+}
+
+/// What is asked of one run, by the first scenario that is named.
 fn request(args: ExecArgs, is_detached: bool) -> Result<Start, Error> {
     let exclusivity = match (args.exclusive, args.wait, is_detached) {
         (false, ..) => Exclusivity::Shared,
@@ -36,7 +68,7 @@ fn request(args: ExecArgs, is_detached: bool) -> Result<Start, Error> {
     };
     let filter = filter(&args)?;
     Ok(Start {
-        scenario: args.scenario,
+        scenario: args.scenarios.into_iter().next().unwrap_or_default(),
         selection: Selection {
             tests: args.tests,
             providers: args.providers,

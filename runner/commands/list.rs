@@ -31,6 +31,7 @@ fn asked(args: &ListArgs, now: Timestamp) -> List {
     List {
         statuses: args.status.clone(),
         verdict: args.verdict,
+        group: args.group.clone(),
         scenario: args.scenario.clone(),
         since: match args.since {
             None => Timestamp::MIN,

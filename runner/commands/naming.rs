@@ -54,6 +54,15 @@ impl<'a> Named<'a> {
         self.found(store.find_to_claim(self.name))
     }
 
+    /// Finds the runs of the group that it names; `None` if it names none.
+    pub(super) fn group(&self, store: &Store) -> Result<Option<Vec<RunEntry>>, Error> {
+        match store.locate(self.name) {
+            // A name that means one run means no group.
+            Err(FindError::Ambiguous { .. }) => store.find_group(self.name).map_err(Error::record),
+            _ => Ok(None),
+        }
+    }
+
     /// Finds the run's directory, whose manifest nobody has read then.
     pub(super) fn locate(&self, store: &Store) -> Result<PathBuf, Error> {
         self.found(store.locate(self.name))

@@ -11,16 +11,29 @@ use crate::{
     session::{self, Store},
 };
 
-/// Writes a report of a run.
+/// Writes a report of a run, or of the runs of a group.
 pub(super) fn report(args: &ReportArgs, context: &Context) -> Result<ExitStatus, Error> {
     let format = format(args)?;
     let filter = args.filter.parse()?;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let dir = Named::or_latest(args.run.as_deref(), context).locate(&store)?;
+    let named = Named::or_latest(args.run.as_deref(), context);
+    let dirs = match named.group(&store)? {
+        Some(runs) if format.is_of_many() => runs.into_iter().map(|run| run.dir).collect(),
+        Some(_) => {
+            return Err(Error::usage(miette!(
+                help = "`--junit`, `--markdown` and `--jsonl` can tell of all runs of a group",
+                "a report of this form is of one run, and a group is named"
+            )));
+        }
+        None => vec![named.locate(&store)?],
+    };
     let warn = |error: &LineError| context.output.warn(&error.to_string());
-    let report = session::report(&dir, filter.as_ref(), warn)?;
+    let reports = dirs
+        .iter()
+        .map(|dir| session::report(dir, filter.as_ref(), warn));
+    let reports = reports.collect::<Result<Vec<_>, _>>()?;
     context.write_out(args.output.as_deref(), |to| {
-        report::write(&report, format, to)
+        report::write_all(&reports, format, to)
     })?;
     Ok(ExitStatus::Success)
 }

@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal as _};
 use super::{Context, detach::leave_terminal};
 use crate::{
     cli::VerbosityArgs,
-    output::{EventStream, Mode, Notices, Output, Report},
+    output::{EventStream, GroupReport, Mode, Notices, Output, Report},
     run,
-    session::{Begin, Conclusion, NothingLeft, Notice, Observe},
+    session::{Begin, Conclusion, GroupConclusion, GroupMember, NothingLeft, Notice, Observe},
     toolchain::Source,
 };
 
@@ -22,23 +22,32 @@ pub(super) struct SessionScreen {
 }
 
 impl SessionScreen {
-    /// Begins to watch.
+    /// Begins to watch one run.
     pub(super) fn new(is_json: bool, verbosity: &VerbosityArgs, context: &Context) -> Self {
-        let (output, is_detached) = (&context.output, context.is_detached);
-        let mode = match verbosity.quiet {
-            true => Mode::Quiet,
-            false if io::stderr().is_terminal() && !is_detached => Mode::Terminal,
-            false => Mode::Plain,
-        };
+        let output = context.output.clone();
+        let (mode, results) = (mode(verbosity, context), context.results.clone());
         let report: Box<dyn Observe> = match is_json {
-            true => Box::new(EventStream::new(output.clone())),
-            false => Box::new(Report::new(
-                output.clone(),
-                mode,
-                verbosity.verbose,
-                context.results.clone(),
-            )),
+            true => Box::new(EventStream::new(output)),
+            false => Box::new(Report::new(output, mode, verbosity.verbose, results)),
         };
+        Self::by(report, is_json, verbosity, context)
+    }
+
+    /// Begins to watch the runs of a group.
+    pub(super) fn of_group(is_json: bool, verbosity: &VerbosityArgs, context: &Context) -> Self {
+        let (output, results) = (context.output.clone(), context.results.clone());
+        let mode = mode(verbosity, context);
+        let report = GroupReport::new(output, mode, verbosity.verbose, results, is_json);
+        Self::by(Box::new(report), is_json, verbosity, context)
+    }
+
+    fn by(
+        report: Box<dyn Observe>,
+        is_json: bool,
+        verbosity: &VerbosityArgs,
+        context: &Context,
+    ) -> Self {
+        let (output, is_detached) = (&context.output, context.is_detached);
         Self {
             notices: context.notices(),
             report,
@@ -47,6 +56,14 @@ impl SessionScreen {
             is_json,
             is_detached,
         }
+    }
+}
+
+fn mode(verbosity: &VerbosityArgs, context: &Context) -> Mode {
+    match verbosity.quiet {
+        true => Mode::Quiet,
+        false if io::stderr().is_terminal() && !context.is_detached => Mode::Terminal,
+        false => Mode::Plain,
     }
 }
 
@@ -84,6 +101,14 @@ impl Observe for SessionScreen {
 
     fn conclude(&mut self, conclusion: &Conclusion) {
         self.report.conclude(conclusion);
+    }
+
+    fn member(&mut self, member: &GroupMember<'_>) {
+        self.report.member(member);
+    }
+
+    fn group(&mut self, group: &GroupConclusion) {
+        self.report.group(group);
     }
 
     fn may_build(&mut self, source: &Source) -> bool {

@@ -2,21 +2,27 @@
 
 use std::path::Path;
 
+use miette::miette;
+
 use super::{Context, naming::Named};
 use crate::{
     cli::ShowArgs,
     error::{Error, ExitStatus},
     output,
-    record::LineError,
+    record::{LineError, RunEntry},
     session::{self, AskedTrial, Show, Store},
-    view::RunDetail,
+    view::{RunDetail, RunList},
 };
 
 /// Shows a run and the rows that were asked for.
 pub(super) fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Error> {
     let output = &context.output;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let dir = Named::or_latest(args.run.as_deref(), context).locate(&store)?;
+    let named = Named::or_latest(args.run.as_deref(), context);
+    if let Some(runs) = named.group(&store)? {
+        return group(&runs, args, context);
+    }
+    let dir = named.locate(&store)?;
     if let Some(name) = &args.trial {
         return trial(&dir, name, args, context);
     }
@@ -50,6 +56,26 @@ pub(super) fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Err
             output::print_overview(&report, args.matrix, output);
         }
         output::print_rows(rows, output)?;
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// Shows how the runs of a group stand.
+fn group(runs: &[RunEntry], args: &ShowArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let is_of_one = args.trial.is_some() || args.trials.is_some() || args.failed || args.history;
+    if is_of_one || args.filter.text.is_some() {
+        return Err(Error::usage(miette!(
+            help = "`runner show` with the id of the group alone lists them",
+            "this is asked of one run, and a group of {} is named",
+            runs.len()
+        )));
+    }
+    let list = RunList::new(runs, context.now());
+    match args.json {
+        true => context.output.document(&list),
+        false => context
+            .output
+            .show(&output::list_text(&list, context.output.columns())),
     }
     Ok(ExitStatus::Success)
 }

@@ -36,7 +36,10 @@ pub(super) fn choose(
     store: &Store,
 ) -> Result<RunEntry, Error> {
     match Named::of(run, context) {
-        Some(named) => named.find(store),
+        Some(named) => match named.group(store)? {
+            Some(runs) => Ok(session::active_of(runs)),
+            None => named.find(store),
+        },
         None => session::only_running(store),
     }
 }

@@ -58,6 +58,7 @@ fn nothing(asked: &List, all: usize, root: &Path) -> String {
     let is_by_status = !asked.statuses.is_empty()
         && asked.verdict.is_none()
         && asked.scenario.is_none()
+        && asked.group.is_none()
         && asked.since == Timestamp::MIN;
     let which = if is_by_status {
         "with that status"
@@ -74,6 +75,15 @@ fn nothing(asked: &List, all: usize, root: &Path) -> String {
 struct Screen {
     width: usize,
     ids: ShortIds,
+}
+
+/// A line for each of some runs, by their whole ids: on a screen of so many characters, if there is one.
+pub fn list_text(list: &RunList, width: Option<usize>) -> String {
+    let screen = width.map(|width| Screen {
+        width,
+        ids: ShortIds::default(),
+    });
+    list_table(list, screen.as_ref())
 }
 
 /// A line for each run, as wide as the screen at most; where there is none, all of everything.

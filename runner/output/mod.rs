@@ -13,6 +13,7 @@ mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod grants;
+mod group;
 mod inspection;
 mod list;
 mod live;
@@ -61,8 +62,9 @@ pub use attempt_logs::print_attempt_logs;
 pub use comparison::comparison_text;
 pub use follow::Follow;
 pub use follow_trials::FollowTrials;
+pub use group::{GroupReport, scenario_text};
 pub use inspection::inspection_text;
-pub use list::print_list;
+pub use list::{list_text, print_list};
 pub use next::{resume_command, resume_line};
 pub use notices::{Notices, RehearsalNotices};
 pub use overview::print_overview;

@@ -283,6 +283,26 @@ impl Report {
         (!text.is_empty()).then_some(text)
     }
 
+    /// Tells in a line what became of a run of several; what failed was told as it happened.
+    pub(super) fn conclude_briefly(&mut self, conclusion: &Conclusion) {
+        self.output.set_bar(None);
+        let is_good = ExitStatus::of(conclusion) == ExitStatus::Success;
+        if self.mode == Mode::Quiet && is_good {
+            return;
+        }
+        if !conclusion.is_forced && conclusion.session == 1 {
+            self.failures(conclusion);
+        }
+        if let Some(error) = &conclusion.error {
+            let error = format::visible(error).replace('\n', "\n  ");
+            self.output
+                .talk(&format!("{} {error}", "error:".red().bold()));
+        }
+        let took = format::duration(self.started.elapsed());
+        let line = Standing::after(conclusion).line();
+        self.output.talk(&format!("{line} in {took}"));
+    }
+
     /// Tells the failures that were not printed as they happened: all of a quiet run, those of earlier sessions.
     fn failures(&self, conclusion: &Conclusion) {
         let failures = &self.tally.failures;

@@ -19,19 +19,22 @@ use crate::{
     view::{ReportTrial, RunReport},
 };
 
-pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(reports: &[RunReport], to: &mut dyn Write) -> io::Result<()> {
     let mut xml = Writer::new_with_indent(to, b' ', 2);
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let mut suites = BytesStart::new("testsuites");
-    let name = plain(&report.head.scenario);
-    suites.push_attribute(("name", name.as_str()));
+    let names = reports.iter().map(|report| plain(&report.head.scenario));
+    let names = names.collect::<Vec<_>>().join(", ");
+    suites.push_attribute(("name", names.as_str()));
     xml.write_event(Event::Start(suites))?;
-    let mut suites: BTreeMap<&str, Vec<&ReportTrial>> = BTreeMap::new();
-    for trial in &report.trials {
-        suites.entry(&trial.provider).or_default().push(trial);
-    }
-    for (provider, trials) in suites {
-        suite(&mut xml, report, provider, &trials)?;
+    for report in reports {
+        let mut suites: BTreeMap<&str, Vec<&ReportTrial>> = BTreeMap::new();
+        for trial in &report.trials {
+            suites.entry(&trial.provider).or_default().push(trial);
+        }
+        for (provider, trials) in suites {
+            suite(&mut xml, report, provider, &trials)?;
+        }
     }
     xml.write_event(Event::End(BytesEnd::new("testsuites")))?;
     xml.get_mut().write_all(b"\n")

@@ -14,6 +14,7 @@ mod words;
 use std::{
     io::{self, Write},
     path::Path,
+    slice,
 };
 
 use crate::view::{ReportLine, RunReport};
@@ -57,6 +58,11 @@ impl ReportFormat {
         }
     }
 
+    /// Tells whether reports of several runs can stand behind each other.
+    pub fn is_of_many(self) -> bool {
+        matches!(self, Self::Junit | Self::Markdown | Self::Jsonl)
+    }
+
     /// The form that the name of a file tells by its end.
     pub fn of_file(file: &Path) -> Option<Self> {
         let extension = file.extension()?.to_str()?.to_ascii_lowercase();
@@ -74,11 +80,33 @@ impl ReportFormat {
 pub fn write(report: &RunReport, format: ReportFormat, to: &mut dyn Write) -> io::Result<()> {
     match format {
         ReportFormat::Html => html::write(report, to),
-        ReportFormat::Junit => junit::write(report, to),
+        ReportFormat::Junit => junit::write(slice::from_ref(report), to),
         ReportFormat::Markdown => markdown::write(report, to),
         ReportFormat::Csv => csv::write(report, to),
         ReportFormat::Jsonl => jsonl(report, to),
     }
+}
+
+/// Writes a report of several runs, of a form that can tell of them.
+///
+/// # Errors
+///
+/// Fails as `to` does.
+pub fn write_all(
+    reports: &[RunReport],
+    format: ReportFormat,
+    to: &mut dyn Write,
+) -> io::Result<()> {
+    if format == ReportFormat::Junit {
+        return junit::write(reports, to);
+    }
+    for (place, report) in reports.iter().enumerate() {
+        if place > 0 && format == ReportFormat::Markdown {
+            to.write_all(b"\n")?;
+        }
+        write(report, format, to)?;
+    }
+    Ok(())
 }
 
 fn jsonl(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {

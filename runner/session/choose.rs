@@ -36,6 +36,19 @@ pub fn only_running(store: &Store) -> Result<RunEntry, Error> {
     )))
 }
 
+/// The run of a group that is running, or else its last one: whoever stops that stops the group.
+///
+/// # Panics
+///
+/// Panics for a group without runs, which is none.
+pub fn active_of(mut group: Vec<RunEntry>) -> RunEntry {
+    let running = group
+        .iter()
+        .position(|run| run.status == RunStatus::Running || run.is_held());
+    let place = running.unwrap_or(group.len() - 1);
+    group.swap_remove(place)
+}
+
 /// Finds the only run that was cut short.
 ///
 /// # Errors

@@ -18,6 +18,8 @@ pub struct List {
     pub statuses: Vec<RunStatus>,
     /// Only runs with this verdict.
     pub verdict: Option<Verdict>,
+    /// Only runs of the group of which this is a part of the id.
+    pub group: Option<String>,
     /// Only runs of scenarios whose name matches.
     pub scenario: Option<GlobMatcher>,
     /// Only runs that began then or later.
@@ -42,6 +44,7 @@ impl Default for List {
         Self {
             statuses: Vec::new(),
             verdict: None,
+            group: None,
             scenario: None,
             since: Timestamp::MIN,
             limit: usize::MAX,
@@ -55,6 +58,8 @@ impl List {
         let scenario = self.scenario.as_ref();
         (self.statuses.is_empty() || self.statuses.contains(&run.status))
             && self.verdict.is_none_or(|verdict| verdict == run.verdict)
+            && (self.group.as_deref())
+                .is_none_or(|part| run.id.group().is_some_and(|group| group.contains(part)))
             && scenario.is_none_or(|glob| glob.is_match(&run.scenario))
             && run.started_at >= self.since
     }

@@ -1,6 +1,6 @@
 //! [`Observe`]: who sees what a use case does.
 
-use super::{Begin, NothingLeft, Notice};
+use super::{Begin, GroupConclusion, GroupMember, NothingLeft, Notice};
 use crate::{record::Conclusion, run, toolchain::Source};
 
 /// Sees what a use case does, as it happens. A terminal, a stream of events, a file and a server are observers, and none
@@ -23,6 +23,12 @@ pub trait Observe {
 
     /// A session that has begun is over, and its end is written down.
     fn conclude(&mut self, _conclusion: &Conclusion) {}
+
+    /// The next run of a group is about to begin.
+    fn member(&mut self, _member: &GroupMember<'_>) {}
+
+    /// A group of runs is over.
+    fn group(&mut self, _group: &GroupConclusion) {}
 
     /// Asks whether a plugin's build tools may run, outside the sandbox. Only a person can say so, never a scenario.
     fn may_build(&mut self, _source: &Source) -> bool {

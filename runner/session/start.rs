@@ -27,7 +27,17 @@ const MAX_IDLE_GRANTS: usize = 10;
 ///
 /// Fails if no session can begin: until then no run is created.
 pub fn start(request: &Start, host: &Host, observe: &mut dyn Observe) -> Result<Conclusion, Error> {
-    let mut plan = plan(request, host, observe)?;
+    let plan = plan(request, host, observe)?;
+    start_planned(plan, request, host, observe)
+}
+
+/// The same for what is planned already.
+pub(super) fn start_planned(
+    mut plan: Plan,
+    request: &Start,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<Conclusion, Error> {
     if let Some(run) = run_to_go_on_with(request, &plan)? {
         let store = open_store(request, host, observe)?;
         return resume::go_on(&Resume::of_start(request, run), &store, host, observe);

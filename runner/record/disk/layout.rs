@@ -44,6 +44,20 @@ impl RunId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The group that it is a run of, by its name: `GROUP.PLACE-NAME`, where the group is called as the runner calls new runs.
+    pub fn group(&self) -> Option<&str> {
+        let (group, rest) = self.0.split_once('.')?;
+        let (place, _) = rest.split_once('-')?;
+        (Self::is_generated(group) && place.parse::<u32>().is_ok()).then_some(group)
+    }
+
+    /// Its place in its group, from 1; 0 without one.
+    pub fn place_in_group(&self) -> u32 {
+        let rest = self.group().map(|group| &self.0[group.len() + 1..]);
+        let place = rest.and_then(|rest| rest.split('-').next());
+        place.and_then(|place| place.parse().ok()).unwrap_or(0)
+    }
 }
 
 impl fmt::Display for RunId {

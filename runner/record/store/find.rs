@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{list::Runs, root::Store, short::ShortIds};
+use super::{
+    list::{RunFilter, Runs},
+    root::Store,
+    short::ShortIds,
+};
 use crate::record::{
     disk::{layout::RunDir, stamp::Stamp},
     error::RecordError,
@@ -52,6 +56,29 @@ impl Store {
     pub(crate) fn find_to_claim(&self, run: &str) -> Result<RunEntry, FindError> {
         let dir = RunDir::new(&self.locate(run)?);
         Ok(RunEntry::of(&dir, &Manifest::read(&dir.manifest())?))
+    }
+
+    /// Finds the runs of a group by its id or a unique part of it, in the group's order; `None` if the name means no group,
+    /// or a run beside it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the results root cannot be read.
+    pub fn find_group(&self, name: &str) -> Result<Option<Vec<RunEntry>>, RecordError> {
+        let runs = self.runs(&RunFilter::default())?.runs;
+        let mut members: Vec<RunEntry> = runs
+            .into_iter()
+            .filter(|run| run.id.as_str().contains(name))
+            .collect();
+        let group = members.first().and_then(|run| run.id.group());
+        let Some(group) = group.filter(|group| group.contains(name)) else {
+            return Ok(None);
+        };
+        if members.iter().any(|run| run.id.group() != Some(group)) {
+            return Ok(None);
+        }
+        members.sort_by_key(|run| run.id.place_in_group());
+        Ok(Some(members))
     }
 
     /// Finds the directory of a run as [`Store::find`] does, and does not read what is in it.

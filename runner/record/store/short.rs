@@ -46,6 +46,17 @@ impl ShortIds {
     }
 
     pub(in crate::record) fn of_name<'a>(&self, name: &'a str) -> &'a str {
+        // A run of a group is as unique as that, and its place says which.
+        if let Some(group) = RunId::of_directory(name).group() {
+            let end = group.len() - SUFFIX;
+            let is_only = self.chosen.iter().map(|place| &self.names[*place]);
+            let alike = is_only.filter(|other| other.contains(&name[end..]));
+            return if alike.count() <= 1 {
+                &name[end..]
+            } else {
+                name
+            };
+        }
         if !RunId::is_generated(name) {
             return name;
         }

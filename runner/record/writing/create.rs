@@ -149,6 +149,13 @@ pub(in crate::record) fn create_in(
     fill(&place.dir.root(), place, new_run, acks)
 }
 
+impl RunId {
+    /// Names a group of runs that begins at `now`.
+    pub fn new_group(now: Timestamp) -> Self {
+        Self::new(now, random_suffix())
+    }
+}
+
 /// Makes a directory that nobody else has, however many runs begin at the same instant.
 fn make_directory(
     root: &Root,

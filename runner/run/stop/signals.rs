@@ -50,6 +50,7 @@ struct Listening {
     aside: Mutex<Option<Aside>>,
     /// Set before the third signal.
     is_last: Arc<AtomicBool>,
+    has_received: AtomicBool,
 }
 
 impl StopSignals {
@@ -82,6 +83,7 @@ impl StopSignals {
             listener: Mutex::default(),
             aside: Mutex::default(),
             is_last,
+            has_received: AtomicBool::new(false),
         });
         let listening = Arc::clone(&shared);
         thread::Builder::new()
@@ -98,6 +100,11 @@ impl StopSignals {
     /// Sends requests to `listener` from now on.
     pub(crate) fn listen(&self, listener: impl FnMut(StopRequest) + Send + 'static) {
         *lock(&self.shared.listener) = Some(Box::new(listener));
+    }
+
+    /// Tells whether one of the first three has arrived that somebody listened for.
+    pub(crate) fn has_received(&self) -> bool {
+        self.shared.has_received.load(Ordering::Relaxed)
     }
 
     /// Gives the signals their default effect back.
@@ -124,6 +131,7 @@ impl Listening {
             return;
         };
         *count += 1;
+        self.has_received.store(true, Ordering::Relaxed);
         self.is_last.store(*count >= 2, Ordering::Relaxed);
         listener(StopRequest {
             mode: if *count == 1 {

@@ -1,0 +1,151 @@
+//! Several scenarios as the runs of one group.
+
+use serde_json::Value;
+
+use crate::support::{
+    runner::{CommandExt as _, Runner, Signal, tests},
+    wait::wait_until,
+};
+
+/// A folder with these scenarios, each with its tests.
+fn scenarios(each: &[(&str, &str)]) -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    for (name, table) in each {
+        let text = format!(
+            "name = \"{name}\"\n[providers.p]\nplugin = \"../hostile.wasm\"\n{}",
+            tests(table)
+        );
+        runner.write(&format!("all/{name}.toml"), text);
+    }
+    runner
+}
+
+const PASSES: &str = "one | { do = \"echo\", value = 1 } | equals = 1";
+const FAILS: &str = "one | { do = \"echo\", value = 1 } | equals = 2";
+const SLEEPS: &str =
+    "one | { do = \"echo\", value = 1 } |\nlong | { do = \"sleep\", ms = 60000 } |";
+
+/// The group's runs, in its order.
+fn runs(runner: &Runner) -> Vec<Value> {
+    let list = runner.run(&["list", "--json"]).expect(0).document();
+    let mut runs = list["runs"].as_array().unwrap().clone();
+    runs.sort_by_key(|run| run["run"].as_str().unwrap().to_owned());
+    runs
+}
+
+/// The id of the only group.
+fn group(runner: &Runner) -> String {
+    let runs = runs(runner);
+    let ids: Vec<_> = runs
+        .iter()
+        .map(|run| run["run"].as_str().unwrap().split_once('.').unwrap().0)
+        .collect();
+    assert!(ids.windows(2).all(|two| two[0] == two[1]), "{ids:?}");
+    ids[0].to_owned()
+}
+
+#[test]
+fn a_folder_runs_as_a_group_with_one_summary_and_the_worst_exit_code() {
+    let runner = scenarios(&[("a", PASSES), ("b", FAILS), ("c", PASSES)]);
+    let ran = runner.run(&["exec", "all"]).expect(1);
+    let group = group(&runner);
+    ran.says(&[
+        "1/3 all/a.toml",
+        "3/3 all/c.toml",
+        "2 of 3 scenarios passed",
+    ]);
+    ran.says(&[&format!("group: {group}"), "; exit code 1"]);
+    let runs = runs(&runner);
+    let told: Vec<_> = runs
+        .iter()
+        .map(|run| (&run["scenario"], &run["verdict"]))
+        .collect();
+    let expected = [("a", "passed"), ("b", "failed"), ("c", "passed")]
+        .map(|(name, verdict)| (Value::from(name), Value::from(verdict)));
+    assert_eq!(told.len(), 3);
+    for ((name, verdict), (expected, should)) in told.into_iter().zip(&expected) {
+        assert_eq!((name, verdict), (expected, should));
+    }
+
+    // Each of these takes the group's id, or a part of it.
+    let part = &group[group.len() - 8..];
+    let list = |args: &[&str]| {
+        let document = runner
+            .run(&[args, &["--json"]].concat())
+            .expect(0)
+            .document();
+        document["runs"].as_array().unwrap().len()
+    };
+    assert_eq!(list(&["show", part]), 3);
+    assert_eq!(list(&["list", "--group", part]), 3);
+    assert_eq!(list(&["list", "--group", "ffffffffff"]), 0);
+    let junit = runner.run(&["report", part, "--junit"]).expect(0).stdout;
+    assert_eq!(junit.matches("<testsuite ").count(), 3);
+    let markdown = runner.run(&["report", part]).expect(0).stdout;
+    assert!(markdown.contains("### ❌ b"), "{markdown}");
+    let refused = runner.run(&["report", part, "--csv"]).expect(2);
+    refused.says(&["is of one run, and a group is named"]);
+    runner.run(&["show", part, "--failed"]).expect(2);
+    // What is done with nothing left says how the group stands.
+    let ran = runner.run(&["resume", "--from", part]).expect(1);
+    ran.says(&["nothing is left to run", "2 of 3 scenarios passed"]);
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn nothing_begins_where_one_scenario_cannot_run() {
+    let runner = scenarios(&[("a", PASSES)]);
+    runner.write("all/b.toml", "name = 1\n");
+    runner.write("all/c.toml", "x = \n");
+    let ran = runner.run(&["exec", "all"]).expect(2);
+    ran.says(&[
+        "2 of 3 scenarios cannot run, and none was begun",
+        "all/b.toml",
+        "all/c.toml",
+    ]);
+    assert!(!runner.path("results").exists());
+    for flag in [&["--detach"][..], &["--into", "results/x"]] {
+        let args = [&["exec", "all/a.toml", "all/a.toml"], flag].concat();
+        runner.run(&args).expect(2).says(&["is for one run"]);
+    }
+    runner.write("empty/readme.txt", "");
+    let ran = runner.run(&["exec", "empty"]).expect(2);
+    ran.says(&["there is no TOML file"]);
+}
+
+#[test]
+fn what_is_selected_nowhere_is_said_and_what_would_run_is_shown() {
+    let runner = scenarios(&[("a", PASSES), ("b", "two | { do = \"echo\" } |")]);
+    let ran = runner.run(&["exec", "all", "--test", "two"]).expect(0);
+    ran.says(&["1/1 all/b.toml", "nothing selected in: all/a.toml"]);
+    runner.run(&["exec", "all", "--test", "three"]).expect(5);
+    let ran = runner.run(&["exec", "all", "--dry-run"]).expect(0);
+    assert_eq!(ran.stdout, "one@p#1\ntwo@p#1\n");
+    ran.says(&["all/a.toml", "all/b.toml"]);
+}
+
+#[test]
+fn a_signal_stops_the_group_and_resume_goes_on_with_it() {
+    let runner = scenarios(&[("a", PASSES), ("b", SLEEPS), ("c", PASSES)]);
+    let mut running = runner.command(&["exec", "all", "--json"]).start();
+    running.wait_while_alive("the second run has a row", || {
+        let runs = runner.runs();
+        runs.len() == 2 && runs.iter().all(|run| !run.rows().is_empty())
+    });
+    let (ran, _) = running.end_by(Signal::INT);
+    assert_eq!(ran.code, Some(130), "{ran:?}");
+    let before = runs(&runner);
+    assert_eq!(before.len(), 2, "the third has not begun");
+    assert_eq!(before[1]["status"], "incomplete");
+
+    // Another process stops it as well, by the group's name.
+    let group = group(&runner);
+    let again = runner
+        .command(&["resume", "--from", &group, "--json"])
+        .start();
+    wait_until("it goes on", || runs(&runner)[1]["status"] == "running");
+    runner.run(&["stop", &group]).expect(0);
+    let ran = again.finish();
+    assert_ne!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(runs(&runner)[1]["status"], "incomplete");
+}
