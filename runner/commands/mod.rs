@@ -45,7 +45,7 @@ pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error
     match command {
         Command::Init(args) => init::init(&args, context),
         Command::Exec(args) => exec::exec(args, context),
-        Command::Resume(args) => resume::resume(args, context),
+        Command::Resume(args) => resume::resume(&args, context),
         Command::Stop(args) => stop::stop(&args, context),
         Command::Cancel(args) => cancel::cancel(&args, context),
         Command::Wait(args) => wait::wait(&args, context),

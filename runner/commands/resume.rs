@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Finds a run that was cut short, and goes on with it.
-pub(super) fn resume(args: ResumeArgs, context: &Context) -> Result<ExitStatus, Error> {
+pub(super) fn resume(args: &ResumeArgs, context: &Context) -> Result<ExitStatus, Error> {
     if let Some(named) = Named::of(args.from.as_deref(), context) {
         let store = Store::existing(&args.results.root).map_err(Error::record)?;
         if let Some(runs) = named.group(&store)? {
@@ -20,8 +20,8 @@ pub(super) fn resume(args: ResumeArgs, context: &Context) -> Result<ExitStatus, 
     }
     let host = context.session_host()?;
     let mut screen = SessionScreen::new(args.json, &args.verbosity, context);
-    let run = choose(&args, context)?;
-    let request = request(run, &args)?;
+    let run = choose(args, context)?;
+    let request = request(run, args)?;
     if args.dry_run || args.explain {
         let preview = session::preview_resume(&request, &host, &mut screen)?;
         return context.show_preview(&preview, args.json, args.explain);
@@ -31,7 +31,7 @@ pub(super) fn resume(args: ResumeArgs, context: &Context) -> Result<ExitStatus, 
 }
 
 /// Goes on with those runs of a group that have something left, or with all of them where trials are to run again.
-fn group(runs: Vec<RunEntry>, args: ResumeArgs, context: &Context) -> Result<ExitStatus, Error> {
+fn group(runs: Vec<RunEntry>, args: &ResumeArgs, context: &Context) -> Result<ExitStatus, Error> {
     let host = context.session_host()?;
     let mut screen = SessionScreen::of_group(args.json, &args.verbosity, context);
     let id = runs[0].id.group().unwrap_or_default().to_owned();
@@ -43,7 +43,7 @@ fn group(runs: Vec<RunEntry>, args: ResumeArgs, context: &Context) -> Result<Exi
     });
     let left = left.into_iter();
     let requests: Vec<Resume> = left
-        .map(|run| request(run, &args))
+        .map(|run| request(run, args))
         .collect::<Result<_, _>>()?;
     if args.dry_run || args.explain {
         for request in &requests {
