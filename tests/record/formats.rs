@@ -277,3 +277,39 @@ fn runs_of_released_versions_are_kept_in_order() {
         run(&["verify", made.id("failed")]);
     }
 }
+
+#[test]
+fn runs_of_released_versions_are_judged_again_and_come_to_the_same() {
+    for version in versions() {
+        let made = Made::by(&version);
+        // What would be refused today was stored, and has no output.
+        let kinds = fs_err::read_to_string(made.runner.path("kinds.toml")).unwrap();
+        let now = kinds.replace("{ do = \"print\" }", "{ do = \"print\", text = \"\" }");
+        made.runner.write("kinds.toml", now);
+        for (name, code) in [
+            ("passed", 0),
+            ("resumed", 0),
+            ("failed", 1),
+            ("interrupted", 130),
+            ("crashed-complete", 0),
+        ] {
+            let run = made.run(name);
+            let before = row_texts(run.read("index.jsonl").as_bytes());
+            let rescore = ["rescore", made.id(name), "--json"];
+            let done = made.runner.run(&rescore).expect(code).document();
+            assert_eq!(done["before"], done["after"], "{name}: {done:#}");
+            // The expectations' digests were of another recipe, so that all of them look new.
+            let same = done["rescored"]["same"].as_u64().unwrap();
+            let kept = done["rescored"]["kept"].as_u64().unwrap();
+            assert!(same > 0, "{name}: {done:#}");
+            assert_kept(&run, &before);
+            made.runner.assert_valid("row", &run.lines());
+            made.runner.assert_valid("benchmark", &[run.manifest()]);
+            made.runner.run(&["verify", made.id(name)]).expect(0);
+            let again = made.runner.run(&rescore).expect(code).document();
+            assert_eq!(again["session"], Value::Null, "{name}: {again:#}");
+            assert_eq!(again["rescored"]["unchanged"], same, "{name}: {again:#}");
+            assert_eq!(again["rescored"]["kept"], kept, "{name}: {again:#}");
+        }
+    }
+}

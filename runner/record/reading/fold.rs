@@ -267,11 +267,11 @@ mod tests {
             state
         }
 
-        fn write(&mut self, live: &mut State, entry: Entry) {
+        fn write(&mut self, live: &mut State, entry: &Entry) {
             let session = self.manifest.session();
             let seq = self.rows.len() as u64 + 1;
             let mut line = Vec::new();
-            Row::new(&entry, RowPlace { seq, session }).encode(&mut line);
+            Row::new(entry, RowPlace { seq, session }).encode(&mut line);
             std::io::Write::write_all(&mut self.index, &line).unwrap();
             live.written(entry.mark());
             if entry.attempt.outcome != Outcome::Stopped {
@@ -435,7 +435,7 @@ mod tests {
                 }
                 Event::Write => {
                     if let Some(entry) = on_its_way.pop_front() {
-                        run.write(&mut live, entry);
+                        run.write(&mut live, &entry);
                         run.check(&live);
                     }
                 }
@@ -470,11 +470,11 @@ mod tests {
             run.close(Reason::Crashed, in_flight);
         } else {
             for entry in on_its_way {
-                run.write(&mut live, entry);
+                run.write(&mut live, &entry);
             }
             for (ordinal, number) in in_flight {
                 accept(&mut live, AttemptKey { ordinal, number });
-                run.write(&mut live, entry(ordinal, number, Outcome::Stopped));
+                run.write(&mut live, &entry(ordinal, number, Outcome::Stopped));
             }
             run.check(&live);
             run.close(Reason::Stopped, Vec::new());
@@ -513,7 +513,7 @@ mod tests {
         let mut live = run.open(None);
         let number = live.assign(1);
         accept(&mut live, AttemptKey { ordinal: 1, number });
-        run.write(&mut live, entry(1, number, Outcome::Error));
+        run.write(&mut live, &entry(1, number, Outcome::Error));
         // Its slot still names the attempt that has a row.
         run.close(Reason::Crashed, vec![(1, number)]);
         let history = run.history(None);

@@ -52,7 +52,7 @@ impl Judged for Row<'static> {
     }
 
     fn judge(&mut self, by: JudgementLine<'static>) {
-        Row::judge(self, by);
+        Self::judge(self, by);
     }
 }
 

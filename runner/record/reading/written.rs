@@ -1,5 +1,7 @@
 //! [`WrittenAttempts`]: attempts as their lines say, beside what they mean by now.
 
+use std::borrow::Cow;
+
 use super::lines::{LineError, Rows, RowsLine};
 use crate::record::format::{judgement::JudgementLine, row::Row};
 
@@ -42,11 +44,12 @@ impl Iterator for WrittenAttempts {
 
 impl WrittenAttempt {
     /// The attempt as it is judged by now.
-    pub fn judged(&self) -> Row<'static> {
+    pub fn judged(&self) -> Cow<'_, Row<'static>> {
+        let Some(judgement) = &self.judgement else {
+            return Cow::Borrowed(&self.row);
+        };
         let mut row = self.row.clone();
-        if let Some(judgement) = &self.judgement {
-            row.judge(judgement.clone());
-        }
-        row
+        row.judge(judgement.clone());
+        Cow::Owned(row)
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Writing<'a> {
 enum WritingStage {
     /// There is no session yet.
     Claimed(Box<Claim>),
-    Open(OpenSession),
+    Open(Box<OpenSession>),
     /// Nothing can be written any more.
     Failed(Error),
     /// It was closed.
@@ -61,7 +61,7 @@ impl<'a> Writing<'a> {
         if let WritingStage::Claimed(_) = self.stage {
             self.stage = match mem::replace(&mut self.stage, WritingStage::Over) {
                 WritingStage::Claimed(claim) => match self.open(*claim) {
-                    Ok(open) => WritingStage::Open(open),
+                    Ok(open) => WritingStage::Open(Box::new(open)),
                     Err(error) => WritingStage::Failed(Error::record(error)),
                 },
                 other => other,
