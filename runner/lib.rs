@@ -143,7 +143,7 @@ pub use record::{
     By, Conclusion, FindError, IllegalTransition, ManifestCounts, Pinned, RecordError, Rerun,
     RunEntry, RunFilter, RunId, Runs, Store, Swept, Taken,
 };
-pub use run::{Event, Overdue, OverdueAction, Reduced, Running, StopSignals};
+pub use run::{Event, JudgedTrial, Overdue, OverdueAction, Reduced, Running, StopSignals};
 pub use scenario::{
     BudgetName, Budgets, FailFast, Mistake, OptionFlag, Problem, RunOption, RunOptions,
     ScenarioError, Selection,
@@ -160,8 +160,8 @@ pub use session::{
 pub use model::{
     Actor, Artifact, Attempt, AttemptError, BoundSecret, Check, CheckVerdict, Content, Counts,
     Denied, Digest, ErrorClass, Fingerprint, FsGrant, FsMode, Grant, Grants, HostFault, IdError,
-    Limit, LimitUnit, Limits, LogRecord, Metric, NetGrant, Outcome, ProviderId, Reason, RunStatus,
-    Stage, StopMode, StopSignal, TestId, TrialId, Usage, Verdict,
+    Limit, LimitUnit, Limits, LogRecord, Metric, NetGrant, Outcome, PluginRole, ProviderId, Reason,
+    RunStatus, Stage, StopMode, StopSignal, TestId, TrialId, Usage, Verdict,
 };
 pub use plugin::Heard;
 pub use record::{AttemptKey, Entry, Mark};

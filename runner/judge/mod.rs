@@ -7,12 +7,14 @@ mod copies;
 mod evidence;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod grades;
 mod json;
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 pub use evidence::{EndEvidence, Evidence, ReplyEvidence};
+pub use grades::{AnswerForm, Answered, grade, judge_grades, not_asked};
 
 use self::checks::{check_reply, compared};
 use crate::{

@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use bytesize::ByteSize;
 
-use super::{BoundSecret, FsMode, Grants, Limits, ProviderId, steers};
+use super::{BoundSecret, FsMode, Grants, Limits, PluginRole, ProviderId, steers};
 
-/// What a provider may touch, and how much it may write. The secrets in `missing` have no value.
+/// What a provider or a grader may touch, and how much it may write. The secrets in `missing` have no value.
 pub fn granted_text(
+    role: PluginRole,
     provider: &ProviderId,
     limits: &Limits,
     grants: &Grants,
@@ -19,11 +20,11 @@ pub fn granted_text(
     };
     let mut lines = GrantsToml::from(grants).lines();
     if lines.is_empty() {
-        return format!("provider `{provider}` is granted nothing{scratch}");
+        return format!("{role} `{provider}` is granted nothing{scratch}");
     }
     let without = missing.iter().map(|name| format!("# {name} (no value)"));
     lines.extend(without);
-    let mut text = format!("provider `{provider}` is granted{scratch}:");
+    let mut text = format!("{role} `{provider}` is granted{scratch}:");
     add_indented(&mut text, 4, &lines);
     text
 }

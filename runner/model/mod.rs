@@ -20,6 +20,7 @@ mod limits;
 mod media_type;
 mod net_grant;
 mod outcome;
+mod role;
 mod secret_name;
 mod shown;
 mod statistics;
@@ -55,6 +56,7 @@ pub use media_type::media_type;
 pub use net_grant::NetGrant;
 pub(crate) use net_grant::is_host_name;
 pub use outcome::{ErrorClass, Outcome};
+pub use role::PluginRole;
 pub use secret_name::is_secret_name;
 pub use shown::{ShownDuration, ShownNumber, quoted_text};
 pub use statistics::{

@@ -95,11 +95,13 @@ pub enum ErrorClass {
     Other,
     /// The trial ended the whole process again and again.
     Poison,
+    /// A grader came to no judgement of the output.
+    Grader,
 }
 
 impl ErrorClass {
     /// Every class, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Trap,
         Self::OutOfMemory,
         Self::Limit,
@@ -112,6 +114,7 @@ impl ErrorClass {
         Self::Internal,
         Self::Other,
         Self::Poison,
+        Self::Grader,
     ];
 
     /// The word for it in rows, scenarios and messages.
@@ -129,6 +132,7 @@ impl ErrorClass {
             Self::Internal => "internal",
             Self::Other => "other",
             Self::Poison => "poison",
+            Self::Grader => "grader",
         }
     }
 

@@ -129,8 +129,20 @@ fn rate_text(rate: f64) -> String {
     }
 }
 
-/// What is done, by how it ended.
-pub(super) fn counts(counts: Counts) -> String {
+/// How far a run is, of which so many trials have yet to be graded.
+pub(super) fn place(counts: Counts, ungraded: u64) -> String {
+    let (planned, done) = (format::count(counts.planned), format::count(counts.done()));
+    match ungraded {
+        0 => format!("{done} of {planned}"),
+        more => {
+            let executed = format::count(counts.done() + more);
+            format!("{executed} of {planned} executed, {done} graded")
+        }
+    }
+}
+
+/// What is done, by how it ended, and how many trials have yet to be graded.
+pub(super) fn counts(counts: Counts, ungraded: u64) -> String {
     let bad = |number: u64, word: &str| {
         let text = format!("{} {word}", format::count(number));
         if number == 0 {
@@ -139,8 +151,15 @@ pub(super) fn counts(counts: Counts) -> String {
             text.red().to_string()
         }
     };
+    let ungraded = match ungraded {
+        0 => String::new(),
+        number => format!(
+            " {}",
+            format!("{} to grade", format::count(number)).yellow()
+        ),
+    };
     format!(
-        "{} {} {}",
+        "{} {} {}{ungraded}",
         format!("{} passed", format::count(counts.passed)).green(),
         bad(counts.failed, "failed"),
         bad(counts.error + counts.timeout, "errors")

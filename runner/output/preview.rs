@@ -30,12 +30,13 @@ pub fn print_preview(preview: &Preview, is_explained: bool, output: &Output) -> 
     });
     for access in preview.access() {
         let PreviewedAccess {
+            role,
             provider,
             limits,
             grants,
             missing,
         } = access;
-        output.talk(&granted_text(provider, limits, grants, &missing));
+        output.talk(&granted_text(role, provider, limits, grants, &missing));
     }
     Ok(())
 }

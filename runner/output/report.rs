@@ -67,6 +67,8 @@ pub struct Report {
     /// The session whose failures were printed as they happened.
     told: Option<u32>,
     started: Moment,
+    /// How many trials have yet to be graded, as far as was told.
+    ungraded: u64,
     progress_at: Moment,
 }
 
@@ -88,6 +90,7 @@ impl Report {
             told: None,
             started: now,
             progress_at: now,
+            ungraded: 0,
         }
     }
 
@@ -120,21 +123,36 @@ impl Report {
             self.tally.add(&entry.into(), entry.is_final);
             let outcome = entry.attempt.outcome;
             if self.is_verbose || (entry.is_final && outcome.is_bad()) {
-                self.tell(entry, line, (done, counts.planned));
+                let row = Row::decode(line).expect("a row that was just written can be read");
+                self.tell(&row, (done, counts.planned));
             }
         }
+        self.move_bar(counts);
+    }
+
+    fn judged(&mut self, trials: &[run::JudgedTrial], counts: Counts) {
+        let first = 1 + counts.done().saturating_sub(trials.len() as u64);
+        self.ungraded = self.ungraded.saturating_sub(trials.len() as u64);
+        for (done, run::JudgedTrial { row }) in (first..).zip(trials) {
+            self.tally.settle_by(row);
+            if self.is_verbose || row.outcome.is_bad() {
+                self.tell(row, (done, counts.planned));
+            }
+        }
+        self.move_bar(counts);
+    }
+
+    fn move_bar(&self, counts: Counts) {
         if let Some(bar) = &self.bar {
             bar.set_position(counts.done());
-            bar.set_prefix(bar::counts(counts));
+            bar.set_prefix(bar::counts(counts, self.ungraded));
         }
     }
 
     /// Prints a row, and keeps it if it is a failure; it is the first of two numbers of trials that is done.
-    fn tell(&mut self, entry: &Entry, line: &[u8], (done, planned): (u64, u64)) {
-        let row = Row::decode(line).expect("a row that was just written can be read");
-        let is_bad = entry.is_final && entry.attempt.outcome.is_bad();
-        if is_bad {
-            self.tally.keep_failure(&row);
+    fn tell(&mut self, row: &Row<'static>, (done, planned): (u64, u64)) {
+        if row.is_final && row.outcome.is_bad() {
+            self.tally.keep_failure(row);
         }
         if self.mode == Mode::Quiet {
             // All at the end.
@@ -143,14 +161,14 @@ impl Report {
         self.shown += 1;
         self.told = Some(row.session);
         if self.is_verbose {
-            let text = match entry.attempt.outcome {
-                Outcome::Passed | Outcome::Skipped => failure::head(&row),
-                _ => failure::lines(&row),
+            let text = match row.outcome {
+                Outcome::Passed | Outcome::Skipped | Outcome::Ungraded => failure::head(row),
+                _ => failure::lines(row),
             };
             let place = format!("{}/{}", format::count(done), format::count(planned));
             self.output.talk(&format!("{} {text}", place.dimmed()));
         } else if self.shown <= MAX_SHOWN {
-            self.output.talk(&failure::lines(&row));
+            self.output.talk(&failure::lines(row));
         } else if self.shown == MAX_SHOWN + 1 {
             self.output
                 .talk("… more failures are not printed here; `runner show --failed` shows all");
@@ -168,6 +186,9 @@ impl Report {
                 let longest = longest.filter(|longest| longest.elapsed >= WORTH_NAMING);
                 self.make_room(longest.is_some() || waits_for_memory);
                 if let Some(bar) = &self.bar {
+                    if self.ungraded > 0 {
+                        bar.set_prefix(bar::counts(counts, self.ungraded));
+                    }
                     bar.set_message(bar::message(longest, waits_for_memory));
                     bar.tick();
                 }
@@ -188,12 +209,10 @@ impl Report {
         }
         let message = bar::message(longest, waits_for_memory);
         let comma = if message.is_empty() { "" } else { ", " };
-        self.output.talk(&format!(
-            "{} of {}: {}{comma}{message}",
-            format::count(counts.done()),
-            format::count(counts.planned),
-            format::counted(counts)
-        ));
+        let place = bar::place(counts, self.ungraded);
+        let counted = format::counted(counts);
+        self.output
+            .talk(&format!("{place}: {counted}{comma}{message}"));
     }
 
     fn is_progress_due(&mut self) -> bool {
@@ -417,12 +436,17 @@ impl Observe for Report {
                 lines,
                 counts,
             } => self.rows(entries, lines, *counts),
+            run::Event::Judged { trials, counts } => self.judged(trials, *counts),
             run::Event::Progress {
                 counts,
+                ungraded,
                 longest,
                 waits_for_memory,
                 ..
-            } => self.progress(*counts, longest.as_ref(), *waits_for_memory),
+            } => {
+                self.ungraded = *ungraded;
+                self.progress(*counts, longest.as_ref(), *waits_for_memory);
+            }
             run::Event::Stopping {
                 mode,
                 why,

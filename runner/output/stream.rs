@@ -50,24 +50,23 @@ impl EventStream {
         self.output.bytes(&text);
     }
 
-    fn progress(
-        &mut self,
-        counts: Counts,
-        running: usize,
-        longest: Option<&run::Running<'_>>,
-        waits_for_memory: bool,
-    ) {
+    /// Tells rows again, as graders have judged them.
+    fn judged(&mut self, trials: &[run::JudgedTrial]) {
+        for run::JudgedTrial { row } in trials {
+            if row.is_final {
+                self.ran.add(row.outcome, row.is_flaky);
+            }
+            self.emit(StreamEvent::Row { row });
+        }
+    }
+
+    fn progress(&mut self, progress: StreamEvent<'_>) {
         let now = Moment::now();
         if now < self.progress_at {
             return;
         }
         self.progress_at = now + PROGRESS_EVERY;
-        self.emit(StreamEvent::Progress {
-            counts: counts.into(),
-            running,
-            longest: longest.map(|longest| Longest::new(longest.trial, longest.elapsed)),
-            waits_for_memory,
-        });
+        self.emit(progress);
     }
 
     fn emit(&mut self, event: StreamEvent<'_>) {
@@ -108,12 +107,22 @@ impl Observe for EventStream {
                 });
             }
             run::Event::Rows { entries, lines, .. } => self.rows(entries, lines),
+            run::Event::Judged { trials, .. } => self.judged(trials),
             run::Event::Progress {
                 counts,
                 running,
+                ungraded,
                 longest,
                 waits_for_memory,
-            } => self.progress(*counts, *running, longest.as_ref(), *waits_for_memory),
+            } => self.progress(StreamEvent::Progress {
+                counts: (*counts).into(),
+                running: *running,
+                ungraded: *ungraded,
+                longest: longest
+                    .as_ref()
+                    .map(|longest| Longest::new(longest.trial, longest.elapsed)),
+                waits_for_memory: *waits_for_memory,
+            }),
             run::Event::Stopping {
                 mode,
                 reason,

@@ -28,16 +28,16 @@ pub use format::counts::ManifestCounts;
 pub use format::entry::Entry;
 pub use format::glance::RowGlance;
 pub use format::inflight::{InFlight, Underway};
-pub use format::judgement::{JudgementEntry, JudgementKind, JudgementLine};
+pub use format::judgement::{JudgementEntry, JudgementKind, JudgementLine, is_judgement};
 pub use format::last_words::LastWords;
 pub use format::limits::ManifestLimits;
 pub use format::live_line::LiveText;
 pub use format::log_line::{LogLineRecord, LogsLine};
 pub use format::machine::ManifestMachine;
 pub use format::manifest::{
-    End, Manifest, ManifestProvider, ManifestScenario, ManifestSession, Metadata, Pinned,
-    Transition,
+    End, Manifest, ManifestScenario, ManifestSession, Metadata, Pinned, Transition,
 };
+pub use format::manifest_provider::ManifestProvider;
 pub use format::mark::{AttemptKey, Mark};
 pub use format::rerun::{Rerun, is_meant};
 pub use format::row::{Row, RowArtifact, RowCheck, RowDenied, RowLogs, RowOutput, StoredOutput};

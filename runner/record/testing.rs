@@ -41,6 +41,7 @@ pub(crate) fn new_run(planned: u64) -> NewRun {
         },
         plan_digest: Digest::of(b"plan"),
         planned,
+        graders: Vec::new(),
         suite: Digest::of(b"suite"),
         providers: vec![NewRunProvider {
             name: "echo".into(),

@@ -8,13 +8,14 @@ use super::{
     clock::Now,
     dispatcher::{Dispatcher, Effects, SessionMessage, Turn},
     event::Event,
-    seam::{ExecutorId, FromExecutors, ToExecutor},
+    local::Pool,
+    seam::{ExecutorId, FromExecutors, GRADERS, ToExecutor},
     session_end::SessionEnd,
     workers::{Crew, CrewEvent},
 };
 use crate::{
     plugin::clock,
-    record::{Entry, Recorder},
+    record::{Entry, JudgementEntry, Recorder},
 };
 
 /// How long reports may gather while executors have work.
@@ -23,6 +24,8 @@ const BATCH_WINDOW: Duration = Duration::from_millis(1);
 /// What the dispatcher's decisions reach.
 pub(super) struct LiveEffects<'a> {
     pub(super) crew: Crew<'a>,
+    /// Executes graders, if there are any.
+    pub(super) graders: Option<Pool>,
     pub(super) recorder: &'a mut Recorder,
     pub(super) observe: &'a mut dyn FnMut(Event<'_>),
 }
@@ -36,12 +39,22 @@ pub(super) struct Inboxes<'a> {
 
 impl Effects for LiveEffects<'_> {
     fn send(&mut self, who: ExecutorId, message: ToExecutor) {
+        if who == GRADERS {
+            if let Some(pool) = &self.graders {
+                pool.take(message);
+            }
+            return;
+        }
         self.crew.send(who, message);
     }
 
     fn record(&mut self, entries: Vec<Entry>) {
         self.crew.made(entries.len());
         self.recorder.record(entries);
+    }
+
+    fn judge(&mut self, judgements: Vec<JudgementEntry>) {
+        self.recorder.judge(judgements);
     }
 
     fn flush(&mut self) {

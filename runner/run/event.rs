@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    model::{Counts, Grants, ProviderId, Reason, StopMode},
-    record::Entry,
+    model::{Counts, Grants, Outcome, ProviderId, Reason, StopMode},
+    record::{Entry, Row},
 };
 
 /// What a session lets the world see while it goes on.
@@ -41,8 +41,15 @@ pub enum Event<'a> {
     Rows {
         /// The attempts that they record.
         entries: &'a [Entry],
-        /// The rows as written, one for each entry, each with its newline.
+        /// The rows as written, one for each entry, each with its newline; no judgements.
         lines: &'a [u8],
+        /// All that is on disk.
+        counts: Counts,
+    },
+    /// Judgements are on disk: graders have spoken of attempts whose rows were there before.
+    Judged {
+        /// The attempts, and what they have come to.
+        trials: &'a [JudgedTrial],
         /// All that is on disk.
         counts: Counts,
     },
@@ -52,6 +59,8 @@ pub enum Event<'a> {
         counts: Counts,
         /// How many attempts are being executed.
         running: usize,
+        /// How many trials have been executed and have yet to be graded.
+        ungraded: u64,
         /// The one that began first.
         longest: Option<Running<'a>>,
         /// Whether more attempts would be executed if those that are left them memory.
@@ -77,6 +86,30 @@ pub enum Event<'a> {
         /// How many rows are on their way to the disk.
         rows: usize,
     },
+}
+
+/// An attempt of which graders have spoken.
+#[derive(Debug)]
+pub struct JudgedTrial {
+    /// Its row, as they have judged it.
+    pub(crate) row: Row<'static>,
+}
+
+impl JudgedTrial {
+    /// Its trial's id: `test@provider#repeat`.
+    pub fn trial(&self) -> &str {
+        &self.row.trial
+    }
+
+    /// What it has come to.
+    pub fn outcome(&self) -> Outcome {
+        self.row.outcome
+    }
+
+    /// Whether the trial passed only after an attempt that did not.
+    pub fn is_flaky(&self) -> bool {
+        self.row.is_flaky
+    }
 }
 
 /// An attempt that is being executed.

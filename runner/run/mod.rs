@@ -10,6 +10,8 @@ mod drive;
 mod event;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod graders;
+mod grading;
 mod grants;
 mod local;
 mod plan;
@@ -27,7 +29,7 @@ mod workers;
 pub use attempt::{NotEnough, Rehearsal, Rehearsed, StoredEvidence};
 pub use clock::wall_clock;
 pub use dispatcher::SessionMessage;
-pub use event::{Event, Running};
+pub use event::{Event, JudgedTrial, Running};
 pub use grants::{
     Environment, FolderError, Protected, check_folders, mounts, secret_names, secrets,
 };

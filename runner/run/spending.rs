@@ -1,7 +1,7 @@
 //! [`Spending`]: what of a run's budgets is used up, by the metrics of all of its attempts.
 
 use crate::{
-    model::{Metric, ShownNumber},
+    model::{Metric, PluginRole, ShownNumber},
     record::{LineError, RecordError, RunReader},
     scenario::{BudgetName, Budgets},
 };
@@ -16,6 +16,8 @@ struct Account {
     of: BudgetName,
     most: f64,
     spent: f64,
+    /// Whether it is a grader's: without that nothing more comes to its end, so it ends the run.
+    is_of_grader: bool,
 }
 
 impl Spending {
@@ -26,9 +28,20 @@ impl Spending {
                 of: of.clone(),
                 most: most?,
                 spent: 0.0,
+                is_of_grader: false,
             })
         });
         Self(given.collect())
+    }
+
+    /// Says whose of these budgets are graders'.
+    pub(super) fn with_graders<'a>(mut self, names: impl Iterator<Item = &'a str>) -> Self {
+        for name in names {
+            for account in &mut self.0 {
+                account.is_of_grader |= account.of.provider.as_deref() == Some(name);
+            }
+        }
+        self
     }
 
     /// Tells whether there is any budget.
@@ -50,6 +63,11 @@ impl Spending {
                 Ok(row) => {
                     for metric in &row.metrics {
                         self.spend(&row.provider, &metric.name, metric.value);
+                    }
+                    for grade in &row.grades {
+                        for metric in &grade.metrics {
+                            self.spend(&grade.grader, &metric.name, metric.value);
+                        }
                     }
                 }
                 Err(LineError::Damaged { .. }) => {}
@@ -82,24 +100,25 @@ impl Spending {
         }
     }
 
-    /// The first budget of all providers together that is used up: which, and by how much.
+    /// The first budget of all providers together, or of a grader, that is used up: which, and by how much.
     pub(super) fn used_up(&self) -> Option<String> {
         let mut used_up = self.0.iter().filter(|account| account.is_used_up());
-        let account = used_up.find(|account| account.of.provider.is_none())?;
+        let account = used_up.find(|account| account.ends_run())?;
         Some(account.text())
     }
 
     /// Tells whether a budget of this provider's own is used up.
     pub(super) fn is_used_up_by(&self, provider: &str) -> bool {
         let mut used_up = self.0.iter().filter(|account| account.is_used_up());
-        used_up.any(|account| account.of.provider.as_deref() == Some(provider))
+        used_up
+            .any(|account| !account.ends_run() && account.of.provider.as_deref() == Some(provider))
     }
 
     /// The budgets of single providers that are used up: which, and by how much; `None` if there is none.
     pub(super) fn used_up_by_providers(&self) -> Option<String> {
         let used_up = self.0.iter().filter(|account| account.is_used_up());
         let texts: Vec<_> = used_up
-            .filter(|account| account.of.provider.is_some())
+            .filter(|account| !account.ends_run())
             .map(Account::text)
             .collect();
         (!texts.is_empty()).then(|| texts.join("; "))
@@ -107,6 +126,11 @@ impl Spending {
 }
 
 impl Account {
+    /// Tells whether nothing more begins at all once it is used up.
+    fn ends_run(&self) -> bool {
+        self.is_of_grader || self.of.provider.is_none()
+    }
+
     fn is_used_up(&self) -> bool {
         self.spent >= self.most
     }
@@ -114,10 +138,14 @@ impl Account {
     fn text(&self) -> String {
         let (spent, most) = (ShownNumber(self.spent), ShownNumber(self.most));
         let metric = &self.of.metric;
+        let role = match self.is_of_grader {
+            true => PluginRole::Grader,
+            false => PluginRole::Provider,
+        };
         match &self.of.provider {
-            Some(provider) => format!(
-                "the budget of `{metric}` of provider `{provider}` is used up: {spent} of {most}"
-            ),
+            Some(name) => {
+                format!("the budget of `{metric}` of {role} `{name}` is used up: {spent} of {most}")
+            }
             None => format!("the budget of `{metric}` is used up: {spent} of {most}"),
         }
     }

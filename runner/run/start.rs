@@ -15,9 +15,10 @@ use super::{
     },
     drive::{Inboxes, LiveEffects, drive},
     event::Event,
-    local::{Executor, Pool, PoolHost, ReadyProvider},
+    graders::{self, GraderHost},
+    local::{Executor, POOL, Pool, PoolHost, ReadyProvider},
     plan::{Fingerprints, Plan, PlannedProvider},
-    ready::ReadyError,
+    ready::{ReadyError, ReadyPlugins},
     seam::{Capacity, FromExecutors},
     session_end::SessionEnd,
     stop::{Cause, StopRequest},
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     model::{Reason, Stage},
-    plugin::{Engine, Interrupt, Moment, clock},
+    plugin::{Engine, Interrupt, MemoryBudget, Moment, clock},
     record::{History, Recorder, State},
 };
 
@@ -60,8 +61,9 @@ pub async fn run(plan: &Plan, session: Session<'_>) -> SessionEnd {
 async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, SessionEnd> {
     let ends = Moment::now() + plan.timeout();
     session.engine.heed(&session.interrupt);
-    let mut providers = make_ready(plan, &mut session, ends).await?;
-    for provider in providers.iter_mut().flatten() {
+    let mut ready = make_ready(plan, &mut session, ends).await?;
+    let plugins = ready.providers.iter_mut().chain(&mut ready.graders);
+    for provider in plugins.flatten() {
         provider
             .access
             .scratch_root
@@ -79,16 +81,30 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
     let poison_after = plan.options().poison_after();
     let suspects = Suspects::of(deaths, state, poison_after, |ordinal| reader.at(ordinal));
     let lanes = suspects.and_then(|suspects| Ok((lanes(plan, state, &suspects.held)?, suspects)));
-    let (lanes, suspects) = lanes.map_err(|error| {
+    let unreadable = |error| {
         let error = format!("cannot read the run's tests: {error}");
         SessionEnd::broken(error, counts)
-    })?;
+    };
+    let (lanes, suspects) = lanes.map_err(unreadable)?;
 
-    let fingerprints = Fingerprints::new(&plan.providers, plan.options());
+    let fingerprints = Fingerprints::new(&plan.providers, &plan.graders, plan.options());
+    let grading = graders::parts(plan, state, session.recorder.run_dir(), &fingerprints);
+    let grading = grading.map_err(unreadable)?;
     let (sender, executors) = mpsc::unbounded_channel();
     let (events, crew_inbox) = mpsc::unbounded_channel();
-    let parts = crew_parts(plan, providers, &session, sender, events);
-    let (crew, joined) = Crew::begin(parts);
+    let memory = plan.memory_budget();
+    let graders = GraderHost {
+        plan,
+        memory: memory.clone(),
+        dispatcher: sender.clone(),
+        guests: session.guests.clone(),
+        interrupt: session.interrupt.clone(),
+        content: session.recorder.content(),
+    };
+    let (graders, graders_joined) = graders.begin(ready.graders);
+    let parts = crew_parts(plan, ready.providers, memory, &session, sender, events);
+    let (crew, mut joined) = Crew::begin(parts);
+    joined.extend(graders_joined);
     let parts = DispatcherParts {
         rules: Rules {
             fail_fast: plan.fail_fast(),
@@ -100,9 +116,11 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
         state: session.history.state,
         lanes,
         suspects,
+        grading,
         fingerprint: Box::new(move |provider, test| fingerprints.of(provider, test)),
         out: LiveEffects {
             crew,
+            graders,
             recorder: session.recorder,
             observe: session.observe,
         },
@@ -123,6 +141,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
 fn crew_parts<'a>(
     plan: &'a Plan,
     providers: Vec<Option<ReadyProvider>>,
+    memory: Option<MemoryBudget>,
     session: &Session<'_>,
     dispatcher: UnboundedSender<FromExecutors>,
     events: UnboundedSender<CrewEvent>,
@@ -135,17 +154,18 @@ fn crew_parts<'a>(
         blobs: Box::new(move |digest| content.path(digest)),
         budget: Budget { cap: plan.time_cap },
         memory_share: plan.memory_share(),
-        memory: plan.memory_budget(),
+        memory,
     };
     let capacity = Capacity {
         slots: plan.jobs(),
         memory: plan.memory(),
     };
     let host = PoolHost {
+        who: POOL,
         guests: session.guests.clone(),
         interrupt: session.interrupt.clone(),
-        in_flight: session.recorder.inflight(),
-        run_dir: session.recorder.run_dir().to_owned(),
+        in_flight: Some(session.recorder.inflight()),
+        run_dir: Some(session.recorder.run_dir().to_owned()),
         dispatcher: dispatcher.clone(),
         closed: {
             let events = events.clone();
@@ -174,7 +194,7 @@ async fn make_ready(
     plan: &Plan,
     session: &mut Session<'_>,
     ends: Moment,
-) -> Result<Vec<Option<ReadyProvider>>, SessionEnd> {
+) -> Result<ReadyPlugins, SessionEnd> {
     let counts = session.history.state.counts();
     let interrupt = &session.interrupt;
     let content = session.recorder.content();

@@ -28,7 +28,9 @@ pub struct Expect {
     pub error: Option<ExpectedError>,
     /// The command exits with this.
     pub exit_code: Option<i32>,
-    /// The provider's score is at least this.
+    /// The graders that judge the output once everything else has held, each once.
+    pub graders: Vec<String>,
+    /// The provider's score is at least this, or the scores of the graders where there are some.
     pub min_score: Option<f64>,
     /// The attempt takes at most this long.
     pub max_duration: Option<Duration>,
@@ -102,6 +104,7 @@ impl Expect {
                 }
                 "error" => expect.error = Some(ExpectedError::parse(value.as_str()?)?),
                 "exit_code" => expect.exit_code = Some(value.as_i64()?.try_into().ok()?),
+                "graders" => expect.graders = names(&value)?,
                 "min_score" => expect.min_score = Some(value.as_f64()?),
                 "max_duration" => {
                     expect.max_duration = Some(units::parse_duration(value.as_str()?).ok()?);
@@ -126,6 +129,7 @@ impl Expect {
             schema,
             error,
             exit_code,
+            graders,
             min_score,
             max_duration,
             max_memory,
@@ -143,6 +147,10 @@ impl Expect {
             ("schema", schema.as_ref().map(|schema| schema.value.clone())),
             ("error", error.map(|error| error.as_str().into())),
             ("exit_code", exit_code.map(Value::from)),
+            (
+                "graders",
+                (!graders.is_empty()).then(|| graders.clone().into()),
+            ),
             ("min_score", min_score.map(Value::from)),
             (
                 "max_duration",
@@ -154,6 +162,11 @@ impl Expect {
         keys.filter_map(|(key, value)| Some((key.to_owned(), value?)))
             .collect()
     }
+}
+
+fn names(value: &Value) -> Option<Vec<String>> {
+    let names = value.as_array()?.iter();
+    names.map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
 fn one_or_many(value: Value) -> Vec<Value> {

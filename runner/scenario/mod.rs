@@ -16,6 +16,7 @@ mod form;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod globs;
+mod graders;
 mod grant_names;
 mod grants;
 mod keys;
@@ -38,6 +39,7 @@ mod suite;
 mod suite_index;
 mod template;
 mod test;
+mod test_digests;
 mod test_list;
 mod units;
 mod validate;
@@ -62,6 +64,7 @@ pub use error::{Mistake, Problem, ScenarioError};
 pub use expect::{Expect, Schema};
 pub use expected_error::ExpectedError;
 pub use fail_fast::FailFast;
+pub use graders::Grader;
 pub use grant_names::{check_mount, variable_error};
 pub use grants::check_variable;
 pub use normalise::normalise;
@@ -124,6 +127,7 @@ pub struct Scenario {
     directory: PathBuf,
     options: RunOptions,
     providers: Vec<Provider>,
+    graders: Vec<Grader>,
     path: PathBuf,
     reports: Vec<String>,
     dimensions: Option<Vec<String>>,
@@ -182,6 +186,17 @@ impl Scenario {
         &self.providers
     }
 
+    /// What judges outputs, in the order written.
+    pub fn graders(&self) -> &[Grader] {
+        &self.graders
+    }
+
+    /// Every plugin as the scenario uses it: its providers, and then its graders.
+    pub fn plugins(&self) -> impl Iterator<Item = &Provider> {
+        let graders = self.graders.iter().map(|grader| &grader.provider);
+        self.providers.iter().chain(graders)
+    }
+
     /// What decides which tests it has, beside the scenario itself: test lists, and the folders in which they are looked
     /// for. A stored one has none.
     pub fn list_places(&self) -> impl Iterator<Item = (&'static str, &Path)> {
@@ -195,12 +210,9 @@ impl Scenario {
         })
     }
 
-    /// Tells whether a provider may write to a folder.
+    /// Tells whether a provider or a grader may write to a folder.
     pub(super) fn grants_writing(&self) -> bool {
-        let mut grants = self
-            .providers
-            .iter()
-            .flat_map(|provider| &provider.grants.fs);
+        let mut grants = self.plugins().flat_map(|plugin| &plugin.grants.fs);
         grants.any(|grant| grant.mode == FsMode::ReadWrite)
     }
 }

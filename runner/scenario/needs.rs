@@ -85,18 +85,23 @@ fn of_provider(
 /// Reports what templates of a scenario want and will never have, whatever its tests are.
 pub(super) fn check(scenario: &Map<String, Value>, findings: &mut Vec<FormError>) {
     let root = At::ROOT;
-    let at = root.key("providers");
-    let providers = scenario.get("providers").and_then(Value::as_object);
-    for (name, provider) in providers.into_iter().flatten() {
-        if let Some(table) = provider.as_object() {
-            check_provider(table, &at.key(name), findings);
+    for (group, who) in [
+        ("providers", "the provider has"),
+        ("graders", "the grader has"),
+    ] {
+        let at = root.key(group);
+        let tables = scenario.get(group).and_then(Value::as_object);
+        for (name, table) in tables.into_iter().flatten() {
+            if let Some(table) = table.as_object() {
+                check_config(table, who, &at.key(name), findings);
+            }
         }
     }
     let at = root.key("test_lists");
     let lists = scenario.get("test_lists").and_then(Value::as_array);
     for (index, list) in lists.into_iter().flatten().enumerate() {
         let at = at.index(index);
-        for key in ["id", "input", "expect"] {
+        for key in ["id", "input", "reference", "expect"] {
             if let Some(value) = list.get(key) {
                 check_texts(value, &at.key(key), findings);
             }
@@ -104,8 +109,13 @@ pub(super) fn check(scenario: &Map<String, Value>, findings: &mut Vec<FormError>
     }
 }
 
-/// Looks for what a provider's own configuration does not have, and for what can stand in no argument.
-fn check_provider(table: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<FormError>) {
+/// Looks for what the own configuration of whoever has it does not have, and for what can stand in no argument.
+fn check_config(
+    table: &Map<String, Value>,
+    who_has: &str,
+    at: &At<'_>,
+    findings: &mut Vec<FormError>,
+) {
     let nothing = Value::Object(Map::new());
     let config = table.get("config").unwrap_or(&nothing);
     each_filled(table, at, &mut |at, filled| {
@@ -126,7 +136,7 @@ fn check_provider(table: &Map<String, Value>, at: &At<'_>, findings: &mut Vec<Fo
             .flat_map(|template| template.keys_of("config"))
         {
             match lookup(config, keys) {
-                None => report(missing("config", config, keys, "the provider has")),
+                None => report(missing("config", config, keys, who_has)),
                 Some(value) if has_nul(value) && !takes_nul => {
                     report(format!("{NUL}: `{}` has one", path("config", keys)).into());
                 }

@@ -5,13 +5,15 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{Budgets, Template, settings, units};
-use crate::model::{Digest, Grants, Limits, ProviderId};
+use crate::model::{Digest, Grants, Limits, PluginRole, ProviderId};
 
 /// A plugin as a scenario uses it.
 #[derive(Clone, Debug)]
 pub struct Provider {
     /// Its name.
     pub id: ProviderId,
+    /// Whether tests run on it, or it judges what came of them.
+    pub role: PluginRole,
     /// The plugin's file or folder, resolved against the scenario's directory. It exists.
     pub plugin: PathBuf,
     /// What the plugin's file must hash to.

@@ -13,6 +13,7 @@ use super::{
     files::ListFile,
     form::{Form, Key},
     keys, meta, records,
+    template::TemplateValue,
     test_list::TestList,
 };
 
@@ -102,7 +103,7 @@ pub(super) fn fill_in(
     record: Map<String, Value>,
 ) -> Result<Map<String, Value>, RecordRefusal> {
     let list = from.list;
-    if list.id.is_none() && list.input.is_none() && list.expect.is_none() && list.meta.is_none() {
+    if !list.fills_in() {
         return Ok(record);
     }
     let row = Value::Object(record);
@@ -118,14 +119,14 @@ pub(super) fn fill_in(
     };
     let id = list.id.as_ref().map(|id| id.render_text(&roots));
     let id = id.transpose().map_err(|error| missing("id", error))?;
-    let input = list.input.as_ref().map(|input| input.render(&roots));
-    let input = input.transpose().map_err(|error| missing("input", error))?;
-    let expect = list.expect.as_ref().map(|expect| expect.render(&roots));
-    let expect = expect
-        .transpose()
-        .map_err(|error| missing("expect", error))?;
-    let meta = list.meta.as_ref().map(|meta| meta.render(&roots));
-    let meta = meta.transpose().map_err(|error| missing("meta", error))?;
+    let fill = |key: &str, shape: &Option<TemplateValue>| {
+        let filled = shape.as_ref().map(|shape| shape.render(&roots));
+        filled.transpose().map_err(|error| missing(key, error))
+    };
+    let input = fill("input", &list.input)?;
+    let reference = fill("reference", &list.reference)?;
+    let expect = fill("expect", &list.expect)?;
+    let meta = fill("meta", &list.meta)?;
 
     let Value::Object(mut test) = row else {
         unreachable!("it was made from a map")
@@ -136,6 +137,7 @@ pub(super) fn fill_in(
     let given = [
         ("id", id.map(Value::String)),
         ("input", input),
+        ("reference", reference),
         ("expect", expect),
     ];
     for (key, value) in given {

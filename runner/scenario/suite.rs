@@ -16,13 +16,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
-use sha2::{Digest as _, Sha256};
 
 use super::{
     Attachment, Expect, ExpectedError, ProviderSet, Retries, Test,
     definition::{damaged, read_definition},
     expect::Schema,
     suite_index::SuiteIndex,
+    test_digests::{execution_digest, judgement_digest, with_reference},
     whole_file::WholeFile,
 };
 use crate::model::{Digest, TestId};
@@ -195,9 +195,6 @@ impl SuiteReader {
     }
 }
 
-/// Begins the preimage of every judgement's fingerprint; another number, another recipe.
-const JUDGEMENT: &[u8] = b"runner-judgement-1\0";
-
 /// How a line that defines a schema begins. The lines of tests begin with another key.
 const DEFINITION: &str = r#"{"define":"#;
 
@@ -216,6 +213,8 @@ pub(super) struct TestLine<'a> {
     pub(super) meta: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) providers: &'a RawValue,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) reference: Option<&'a RawValue>,
     pub(super) repeat: u32,
     #[serde(borrow)]
     pub(super) retries: &'a RawValue,
@@ -387,7 +386,11 @@ impl Memos {
             id: TestId::parse(line.id).map_err(io::Error::other)?,
             input: line.input.get().into(),
             expect,
-            judgement,
+            judgement: match line.reference {
+                Some(reference) => with_reference(judgement, reference.get()),
+                None => judgement,
+            },
+            reference: line.reference.map(|reference| reference.get().into()),
             providers: self.providers.get(line.providers, |text| {
                 Ok(ProviderSet(serde_json::from_str::<Vec<u32>>(text)?.into()))
             })?,
@@ -405,7 +408,12 @@ impl Memos {
                     .get(meta, |text| Ok(Arc::new(serde_json::from_str(text)?)))?,
             },
             files: self.files.get(line.files, read_files)?,
-            execution: execution_digest(&line),
+            execution: execution_digest([
+                line.id,
+                line.input.get(),
+                line.tags.get(),
+                line.files.get(),
+            ]),
         })
     }
 }
@@ -432,22 +440,6 @@ impl<T: Clone> Memo<T> {
         self.last = Some((raw.get().into(), value.clone()));
         Ok(value)
     }
-}
-
-fn execution_digest(line: &TestLine<'_>) -> Digest {
-    let mut hasher = Sha256::new();
-    // Neither an id nor JSON text has a newline in it.
-    for part in [line.id, line.input.get(), line.tags.get(), line.files.get()] {
-        hasher.update(part);
-        hasher.update("\n");
-    }
-    Digest::finish(hasher)
-}
-
-/// Hashes an expectation, in which a schema is its digest.
-fn judgement_digest(expect: &str) -> Digest {
-    let hasher = Sha256::new().chain_update(JUDGEMENT).chain_update(expect);
-    Digest::finish(hasher)
 }
 
 fn read_expect(text: &str, schemas: &BTreeMap<Digest, Arc<Schema>>) -> io::Result<Arc<Expect>> {

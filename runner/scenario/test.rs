@@ -18,6 +18,8 @@ pub struct Test {
     pub id: TestId,
     /// What the provider gets, as canonical JSON text.
     pub input: Arc<str>,
+    /// What a good output is like, as JSON text, if the test says it; for graders alone.
+    pub reference: Option<Arc<str>>,
     /// What must come.
     pub expect: Arc<Expect>,
     /// On which providers it runs.
@@ -38,7 +40,7 @@ pub struct Test {
     pub files: Arc<[Attachment]>,
     /// SHA-256 of what of it decides what a provider does: id, input, tags and files.
     pub execution: Digest,
-    /// SHA-256 of what decides what that means: the expectation.
+    /// SHA-256 of what decides what that means: the expectation, and the reference if there is one.
     pub judgement: Digest,
 }
 

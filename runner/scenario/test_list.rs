@@ -14,6 +14,7 @@ pub(super) struct TestList {
     pub(super) folders: BTreeSet<PathBuf>,
     pub(super) id: Option<Template>,
     pub(super) input: Option<TemplateValue>,
+    pub(super) reference: Option<TemplateValue>,
     pub(super) expect: Option<TemplateValue>,
     pub(super) meta: Option<TemplateValue>,
     /// Its records are data, and not tests as they stand: there are templates.
@@ -22,4 +23,14 @@ pub(super) struct TestList {
     pub(super) settings: Settings,
     pub(super) select: Option<GlobSet>,
     pub(super) exclude: Option<GlobSet>,
+}
+
+impl TestList {
+    /// Tells whether it says something of the tests that its records become.
+    pub(super) fn fills_in(&self) -> bool {
+        self.id.is_some()
+            || [&self.input, &self.reference, &self.expect, &self.meta]
+                .iter()
+                .any(|shape| shape.is_some())
+    }
 }

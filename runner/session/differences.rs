@@ -35,9 +35,9 @@ pub(super) fn tell(run: &RunReader, observe: &mut dyn Observe) {
             observe.notice(&Notice::GrantsChanged { provider });
         });
     }
-    for stored in &manifest.providers {
-        let live = scenario.providers().iter();
-        let live = live
+    for stored in manifest.providers.iter().chain(&manifest.graders) {
+        let live = scenario
+            .plugins()
             .filter(|provider| provider.id.as_str() == stored.name)
             .find_map(live_digest);
         if live.is_some_and(|live| live != stored.plugin_sha256) {
@@ -49,8 +49,8 @@ pub(super) fn tell(run: &RunReader, observe: &mut dyn Observe) {
 
 /// Tells of each provider that is in both scenarios and is granted something else.
 pub(super) fn grants(stored: &Scenario, live: &Scenario, mut tell: impl FnMut(&ProviderId)) {
-    for provider in stored.providers() {
-        let mut live = live.providers().iter();
+    for provider in stored.plugins() {
+        let mut live = live.plugins();
         if live.any(|live| live.id == provider.id && live.grants != provider.grants) {
             tell(&provider.id);
         }

@@ -86,7 +86,7 @@ impl<'a> Live<'a> {
             planned: plan.trial_count(),
             providers: plan.provider_count(),
             grants: grants
-                .map(|(provider, _, grants)| (provider.as_str(), grants))
+                .map(|(_, provider, _, grants)| (provider.as_str(), grants))
                 .collect(),
             jobs: plan.jobs(),
             open_log: &|| recorder.open_log(),

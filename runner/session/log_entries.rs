@@ -40,8 +40,8 @@ pub(super) fn begin(plan: &Plan, recorder: &Recorder, host: &Host) {
         plan.jobs(),
         plan.digest()
     );
-    for (provider, limits, grants) in plan.access() {
-        for line in granted_text(provider, limits, grants, &BTreeSet::new()).lines() {
+    for (role, provider, limits, grants) in plan.access() {
+        for line in granted_text(role, provider, limits, grants, &BTreeSet::new()).lines() {
             tracing::info!("{line}");
         }
     }
@@ -70,6 +70,7 @@ pub(super) fn goes_on(event: &Event<'_>) {
         | Event::Begun { .. }
         | Event::Requests { .. }
         | Event::Rows { .. }
+        | Event::Judged { .. }
         | Event::Progress { .. }
         | Event::Awaiting { .. } => {}
     }

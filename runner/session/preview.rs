@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     error::Error,
-    model::{Grants, Limits, ProviderId, RunStatus, TrialId},
-    record::{History, NextSession, RunId, Store},
+    model::{Grants, Limits, PluginRole, ProviderId, RunStatus, TrialId},
+    record::{History, NewRunProvider, NextSession, RunId, Store},
     run::{self, Plan},
     scenario::{self, ScenarioError, Selection, Suite},
     view::{PlanHead, PlannedAccess, TrialBefore},
@@ -49,8 +49,10 @@ pub struct PendingTrial<'a> {
     pub before: Option<TrialBefore>,
 }
 
-/// What a provider would be granted.
+/// What a provider or a grader would be granted.
 pub struct PreviewedAccess<'a> {
+    /// Whether it is a provider or a grader.
+    pub role: PluginRole,
     /// The provider.
     pub provider: &'a ProviderId,
     /// Its limits.
@@ -174,8 +176,19 @@ impl Preview {
             Of::New { missing } => (None, Some(missing)),
             Of::Existing { run, .. } => (Some(run.to_string()), None),
         };
-        let secrets = self.plan.secrets().map(|(_, names)| names);
-        let providers = new_run.providers.into_iter().zip(secrets);
+        let mut secrets = self.plan.secrets().map(|(_, names)| names);
+        let mut access = |plugins: Vec<NewRunProvider>| -> Vec<_> {
+            let plugins = plugins.into_iter().zip(&mut secrets);
+            plugins
+                .map(|(plugin, mut secrets)| {
+                    secrets.retain(|name| missing.is_some_and(|missing| missing.contains(name)));
+                    PlannedAccess {
+                        provider: plugin.manifest(),
+                        missing_secrets: secrets.into_iter().collect(),
+                    }
+                })
+                .collect()
+        };
         PlanHead {
             scenario: new_run.scenario.name,
             path: new_run.scenario.path_as_given,
@@ -186,15 +199,8 @@ impl Preview {
                 .filter(|ordinal| self.is_pending(*ordinal))
                 .count() as u64,
             jobs: self.plan.jobs(),
-            providers: providers
-                .map(|(provider, mut secrets)| {
-                    secrets.retain(|name| missing.is_some_and(|missing| missing.contains(name)));
-                    PlannedAccess {
-                        provider: provider.manifest(),
-                        missing_secrets: secrets.into_iter().collect(),
-                    }
-                })
-                .collect(),
+            providers: access(new_run.providers),
+            graders: access(new_run.graders),
         }
     }
 
@@ -207,9 +213,10 @@ impl Preview {
         let providers =
             missing.map(|missing| (missing, self.plan.access().zip(self.plan.secrets())));
         providers.into_iter().flat_map(|(missing, providers)| {
-            providers.map(|((provider, limits, grants), (_, mut secrets))| {
+            providers.map(|((role, provider, limits, grants), (_, mut secrets))| {
                 secrets.retain(|name| missing.contains(name));
                 PreviewedAccess {
+                    role,
                     provider,
                     limits,
                     grants,

@@ -92,7 +92,7 @@ pub(super) fn go_on(
         counts: history.state.counts(),
         options: plan.overrides().to_stored(),
         replanned: is_new.then(|| plan.new_run((host.now)())),
-        is_judged_apart: false,
+        is_judged_apart: plan.has_graders(),
     };
     let plan = &plan;
     thread::scope(|scope| {

@@ -49,9 +49,10 @@ pub enum StreamEvent<'a> {
         /// The table that grants all of it, as the scenario would have it; empty where none of it is understood.
         toml: &'a str,
     },
-    /// A row is on disk.
+    /// A row is on disk, or a judgement of one that was there.
     Row {
-        /// The row, with what its line of `index.jsonl` leaves out and without its checksum.
+        /// The row, with what its line of `index.jsonl` leaves out and without its checksum; where graders have spoken, as
+        /// they have judged it.
         row: &'a Row<'a>,
     },
     /// Some time has passed.
@@ -60,6 +61,10 @@ pub enum StreamEvent<'a> {
         counts: ManifestCounts,
         /// How many attempts are being executed.
         running: usize,
+        /// How many trials have been executed and have yet to be graded; absent where there is none.
+        #[serde(skip_serializing_if = "is_zero")]
+        #[schemars(default)]
+        ungraded: u64,
         /// The trial that has been running for the longest time.
         #[serde(skip_serializing_if = "Option::is_none")]
         longest: Option<Longest<'a>>,
@@ -110,6 +115,10 @@ pub struct Longest<'a> {
     trial: &'a str,
     /// For how long.
     elapsed_ms: f64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl<'a> EventLine<'a> {

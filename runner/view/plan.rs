@@ -53,9 +53,12 @@ pub struct PlanHead {
     pub jobs: usize,
     /// The providers that have trials, in the scenario's order.
     pub providers: Vec<PlannedAccess>,
+    /// The graders that tests name, in the scenario's order; absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub graders: Vec<PlannedAccess>,
 }
 
-/// A provider of a plan: its plugin, its limits and what it is granted.
+/// A provider or a grader of a plan: its plugin, its limits and what it is granted.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PlannedAccess {
     /// The provider, as in `benchmark.json`.

@@ -65,6 +65,57 @@ fn the_scenario_of_chat_passes_against_a_model() {
 }
 
 #[test]
+fn the_scenario_of_a_judge_passes_against_models() {
+    let server = Server::start(|request| {
+        let asked: Value = serde_json::from_slice(&request.body).unwrap();
+        let messages = asked["messages"].as_array().unwrap();
+        let question = messages.last().unwrap()["content"].as_str().unwrap();
+        let answer = match messages[0]["role"] == "system" {
+            true if question.contains("Answer: Paris.")
+                && question.contains("Reference: Paris") =>
+            {
+                r#"{"score": 1.0, "explanation": "It is the same."}"#
+            }
+            // A model that puts its answer between fences, as many do.
+            true => "```json\n{\"score\": 0.6, \"explanation\": \"Nearly.\"}\n```",
+            false if question.contains("capital of France") => "Paris.",
+            false => "Because of the air. {\"score\": 1.0}",
+        };
+        completion(answer)
+    });
+    let runner = example("scenarios/judge.toml", "http://127.0.0.1:11434", &server);
+    runner.exec(&[]).expect(0);
+
+    let run = runner.only_run();
+    assert_eq!(run.manifest()["counts"]["passed"], 2);
+    assert_eq!(server.requests().len(), 4);
+    let rows = run.read("index.jsonl");
+    let mut judgements = rows.lines().filter(|line| line.contains("\"judgement\""));
+    assert!(judgements.any(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["grades"][0]["explanation"] == "It is the same."
+            && line["grades"][0]["metrics"][0]["name"] == "response_time"
+    }));
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn the_scenario_of_a_program_as_a_grader_passes_without_a_model() {
+    let runner = Runner::new(&["echo", "toml-rs-decoder"]);
+    let text = fs_err::read_to_string("scenarios/graded.toml").unwrap();
+    let text = text
+        .replace("../plugins/echo", "echo.wasm")
+        .replace("../plugins/toml-rs-decoder", "toml-rs-decoder.wasm");
+    runner.scenario(&text);
+    runner.exec(&[]).expect(0);
+    runner.scenario(&text.replace("port = 8080", "port = = 8080"));
+    runner
+        .exec(&[])
+        .expect(1)
+        .says(&["graders.toml: the grader refuses the output", "port"]);
+}
+
+#[test]
 fn a_model_that_asks_for_patience_is_asked_again_when_it_said() {
     let busy = json_response(429, &json!({"error": {"message": "slow down"}}));
     let server = scripted([busy.header("retry-after-ms", "300"), completion("hi")]);

@@ -8,6 +8,7 @@ mod control;
 mod dry_runs;
 mod exec;
 mod filters;
+mod graders;
 mod groups;
 mod matrix;
 mod meta;

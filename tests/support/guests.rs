@@ -83,7 +83,16 @@ fn packages() -> Vec<String> {
         .map(|entry| entry.expect("the folder can be read").file_name())
         .map(|name| format!("guest-{}", name.to_string_lossy()))
         // The shortest one, the one whose configuration and input have schemas, and those that ask servers.
-        .chain(["echo", "units", "http-provider", "chat-provider"].map(str::to_owned))
+        .chain(
+            [
+                "echo",
+                "units",
+                "http-provider",
+                "chat-provider",
+                "toml-rs-decoder",
+            ]
+            .map(str::to_owned),
+        )
         .collect()
 }
 

@@ -195,6 +195,16 @@ impl<'a> JudgementLine<'a> {
 }
 
 impl Row<'static> {
+    /// Lets the judgement in a line stand for what its attempt was taken for until then. The line has no newline.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what is wrong with the line.
+    pub fn judge_by(&mut self, line: &[u8]) -> Result<(), String> {
+        self.judge(JudgementLine::decode(line)?);
+        Ok(())
+    }
+
     /// Lets a judgement stand for what its attempt was taken for until then.
     pub(in crate::record) fn judge(&mut self, by: JudgementLine<'static>) {
         self.is_final = by.is_final;
@@ -215,7 +225,7 @@ impl Row<'static> {
 }
 
 /// Tells a judgement's line from an attempt's.
-pub(in crate::record) fn is_judgement(line: &[u8]) -> bool {
+pub fn is_judgement(line: &[u8]) -> bool {
     line.starts_with(BEGIN)
 }
 

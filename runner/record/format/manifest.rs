@@ -10,9 +10,8 @@ use serde_json::Value;
 use super::{
     by::By,
     counts::ManifestCounts,
-    limits::ManifestLimits,
     machine::ManifestMachine,
-    sandbox::ManifestGrants,
+    manifest_provider::ManifestProvider,
     status,
     words::{self, DigestSchema, InstantSchema, WordSchema},
 };
@@ -46,6 +45,9 @@ pub struct Manifest {
     pub metadata: Metadata,
     /// The providers, in the scenario's order.
     pub providers: Vec<ManifestProvider>,
+    /// The graders that its tests name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub graders: Vec<ManifestProvider>,
     /// The digests of everything in the content store that the run needs: plugins, tests, attachments.
     #[serde(default, with = "words::digests")]
     #[schemars(with = "Vec<DigestSchema>")]
@@ -150,30 +152,6 @@ pub struct Metadata {
     #[serde(with = "words::digest")]
     #[schemars(with = "DigestSchema")]
     pub suite: Digest,
-}
-
-/// A provider of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ManifestProvider {
-    /// Its name.
-    pub name: String,
-    /// The digest of its plugin, which is in the content store.
-    #[serde(with = "words::digest")]
-    #[schemars(with = "DigestSchema")]
-    pub plugin_sha256: Digest,
-    /// What kind of plugin it is: `component` or `command`.
-    pub kind: String,
-    /// The version of the contract that it was built for; commands have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub contract: Option<String>,
-    /// What serves more than one attempt: `instance`, or absent for nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reuse: Option<String>,
-    /// What one attempt may use.
-    pub limits: ManifestLimits,
-    /// What of the world outside its sandbox it may touch; absent where that is nothing.
-    #[serde(default, skip_serializing_if = "ManifestGrants::is_empty")]
-    pub grants: ManifestGrants,
 }
 
 /// A process that worked on a run.
@@ -328,7 +306,8 @@ impl Manifest {
 
     /// Everything in the content store that the run needs, and must have.
     pub(in crate::record) fn needed(&self) -> BTreeSet<Digest> {
-        let plugins = self.providers.iter().map(|provider| provider.plugin_sha256);
+        let used = self.providers.iter().chain(&self.graders);
+        let plugins = used.map(|plugin| plugin.plugin_sha256);
         let listed = self.content.iter().copied();
         listed.chain(plugins).chain([self.metadata.suite]).collect()
     }

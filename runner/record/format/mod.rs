@@ -16,6 +16,7 @@ pub(super) mod log_line;
 pub(super) mod machine;
 pub(super) mod manifest;
 pub(super) mod manifest_file;
+pub(super) mod manifest_provider;
 pub(super) mod mark;
 pub(super) mod numbers;
 pub mod request;

@@ -157,6 +157,13 @@ impl Tally {
         }
     }
 
+    /// Adds a trial that is settled by what graders have said of this row, of which everything else was added before.
+    pub fn settle_by(&mut self, row: &Row<'_>) {
+        let mut counts = Counts::default();
+        counts.add(row.outcome, row.is_flaky);
+        self.settle(&row.provider, counts, row.duration());
+    }
+
     /// Keeps a trial that ended badly, unless enough are kept.
     pub fn keep_failure(&mut self, row: &Row<'static>) {
         if self.failures.len() < Self::MAX_FAILURES {

@@ -26,7 +26,8 @@ use crate::{
             counts::ManifestCounts,
             inflight::InFlight,
             limits::ManifestLimits,
-            manifest::{FORMAT, Manifest, ManifestProvider, ManifestScenario, Metadata, Others},
+            manifest::{FORMAT, Manifest, ManifestScenario, Metadata, Others},
+            manifest_provider::ManifestProvider,
             sandbox::ManifestGrants,
         },
         store::{
@@ -50,6 +51,8 @@ pub struct NewRun {
     pub suite: Digest,
     /// The providers, in the scenario's order.
     pub providers: Vec<NewRunProvider>,
+    /// The graders that tests name, as they are used.
+    pub graders: Vec<NewRunProvider>,
     /// What the run needs for as long as it exists: plugins, tests, attachments.
     pub blobs: Vec<Blob>,
     /// Which tests and providers the command line asked for.
@@ -246,6 +249,7 @@ pub(in crate::record) fn store(
 /// The manifest of a run that is created, with its first session open.
 fn manifest(new_run: NewRun, id: &RunId) -> Manifest {
     let content: BTreeSet<Digest> = new_run.blobs.iter().map(|blob| blob.digest).collect();
+    let is_graded = !new_run.graders.is_empty();
     let mut manifest = Manifest {
         format: FORMAT,
         run_id: id.to_string(),
@@ -263,6 +267,11 @@ fn manifest(new_run: NewRun, id: &RunId) -> Manifest {
         },
         providers: new_run
             .providers
+            .into_iter()
+            .map(NewRunProvider::manifest)
+            .collect(),
+        graders: new_run
+            .graders
             .into_iter()
             .map(NewRunProvider::manifest)
             .collect(),
@@ -285,6 +294,9 @@ fn manifest(new_run: NewRun, id: &RunId) -> Manifest {
         pinned: None,
         others: Others::new(),
     };
+    if is_graded {
+        manifest.judge_apart();
+    }
     manifest.open(WRITER, new_run.now);
     manifest.runs_on(Machine::here().into());
     manifest
@@ -295,6 +307,8 @@ pub(in crate::record) fn replan(manifest: &mut Manifest, new_run: NewRun) {
     let id = RunId::of_directory(&manifest.run_id);
     let planned = self::manifest(new_run, &id);
     *manifest = Manifest {
+        // Rows of another plan may be there already.
+        format: manifest.format.max(planned.format),
         status: manifest.status,
         created_at: manifest.created_at,
         started_at: manifest.started_at,

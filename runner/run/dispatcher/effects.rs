@@ -2,7 +2,7 @@
 
 use crate::{
     plugin::Moment,
-    record::{Entry, Written},
+    record::{Entry, JudgementEntry, Written},
     run::{
         event::Event,
         seam::{ExecutorId, ToExecutor},
@@ -24,6 +24,8 @@ pub(in crate::run) trait Effects {
     fn send(&mut self, who: ExecutorId, message: ToExecutor);
     /// Puts rows on the way to the disk; they are acknowledged in this order.
     fn record(&mut self, entries: Vec<Entry>);
+    /// The same for judgements, which stand behind the rows that are put there before.
+    fn judge(&mut self, judgements: Vec<JudgementEntry>);
     /// Says that no more rows are expected soon.
     fn flush(&mut self);
     /// Lets the world see something.

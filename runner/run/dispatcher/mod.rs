@@ -6,6 +6,8 @@
 mod effects;
 mod executors;
 mod flights;
+mod graded;
+mod grading;
 mod lacking;
 mod lane;
 mod lanes;
@@ -14,6 +16,7 @@ mod parts;
 mod poison;
 mod reserve;
 mod retry;
+mod shown;
 mod stopping;
 mod unwritten;
 mod work;
@@ -23,25 +26,27 @@ use std::{io, time::Duration};
 pub use self::effects::SessionMessage;
 pub(super) use self::{
     effects::{Effects, Turn},
+    grading::GradingParts,
     lane::{Lane, LaneRules, Tests},
     parts::{DispatcherParts, Rules},
     poison::Suspects,
 };
 use self::{
     flights::Flight,
+    grading::Grading,
     lacking::Lacking,
     lane::Trial,
     parts::FingerprintOf,
     poison::Fate,
     stopping::{ANSWER_TIME, Due, StopProgress},
     unwritten::Unwritten,
-    work::{AssignBounds, UnderWay, Work},
+    work::{AssignBounds, Work},
 };
 use super::{
     attempt::{self, AttemptIdentity, Deaths},
     clock::Now,
     event::Event,
-    seam::{ExecutorId, FromExecutors, Loss, ToExecutor},
+    seam::{ExecutorId, FromExecutors, GRADERS, Loss, ToExecutor},
     session_end::SessionEnd,
     stop::Cause,
 };
@@ -63,6 +68,7 @@ pub(super) struct Dispatcher<E> {
     pub(super) out: E,
     rules: Rules,
     work: Work,
+    grading: Grading,
     fingerprint: FingerprintOf,
     unwritten: Unwritten,
     /// Trials of this session that ended badly, on disk or not yet.
@@ -86,6 +92,7 @@ impl<E: Effects> Dispatcher<E> {
             out: parts.out,
             rules: parts.rules,
             work,
+            grading: Grading::begin(parts.grading),
             fingerprint: parts.fingerprint,
             unwritten: Unwritten::default(),
             bad: 0,
@@ -118,19 +125,22 @@ impl<E: Effects> Dispatcher<E> {
     pub(super) fn receive_from_executor(&mut self, now: Now, message: FromExecutors) {
         match message {
             FromExecutors::Joined { who, capacity } => {
-                self.work.executors.join(who, capacity);
+                self.work_of(who).executors.join(who, capacity);
                 if self.closing.is_some() {
                     self.out.send(who, ToExecutor::Close);
                 }
             }
             FromExecutors::Started { who, attempts } => {
                 for key in attempts {
-                    self.work.flights.begin(who, key, now);
+                    self.work_of(who).flights.begin(who, key, now);
                 }
             }
             FromExecutors::Reports { who, attempts } => {
                 for attempt in attempts {
-                    self.report(now, who, attempt);
+                    match who {
+                        GRADERS => self.graded(now, attempt),
+                        who => self.report(now, who, attempt),
+                    }
                 }
             }
             FromExecutors::Returned { who, attempts } => {
@@ -147,10 +157,10 @@ impl<E: Effects> Dispatcher<E> {
                 }
             }
             FromExecutors::Left { who } => {
-                for key in self.work.flights.of(who) {
+                for key in self.work_of(who).flights.of(who) {
                     self.lose(now, who, key);
                 }
-                self.work.executors.leave(who);
+                self.work_of(who).executors.leave(who);
             }
         }
     }
@@ -168,12 +178,13 @@ impl<E: Effects> Dispatcher<E> {
         if let Some(ends) = self.closing {
             return Ok(self.close(now, ends));
         }
+        self.enter_judgements(now);
         let wake = self.assign(now)?;
         self.hand_over();
         if self.is_over(now.at)? {
             let ends = now.at + TEARDOWN_TIME + ANSWER_TIME;
             self.closing = Some(ends);
-            for who in self.work.executors.ids() {
+            for who in self.executors() {
                 self.out.send(who, ToExecutor::Close);
             }
             return Ok(self.close(now, ends));
@@ -234,11 +245,17 @@ impl<E: Effects> Dispatcher<E> {
             most: (self.rules).most_in_flight(self.bad, self.work.executors.slots()),
             is_all_written: self.unwritten.rows() == 0,
         };
-        let wake = self.work.assign(now, room)?;
-        for (who, batch) in self.work.executors.batches() {
-            self.out.send(who, ToExecutor::Assign(batch));
+        let graders_wake = self.grading.work.assign(now, room)?;
+        let wake = match self.grading.is_too_much() {
+            true => None,
+            false => self.work.assign(now, room)?,
+        };
+        for work in [&mut self.work, &mut self.grading.work] {
+            for (who, batch) in work.executors.batches() {
+                self.out.send(who, ToExecutor::Assign(batch));
+            }
         }
-        Ok(wake)
+        Ok([wake, graders_wake].into_iter().flatten().min())
     }
 
     /// Takes an executor's report; what is late, doubled or foreign is dropped.
@@ -268,7 +285,10 @@ impl<E: Effects> Dispatcher<E> {
         }
 
         let retry = retry::next(&trial, &attempt, now.at, self.rules.ends);
-        let is_final = retry.is_none() && attempt.outcome != Outcome::Stopped;
+        let mut is_final = retry.is_none() && attempt.outcome != Outcome::Stopped;
+        if is_final && self.is_to_be_graded(lane, &trial, &attempt) {
+            (attempt.outcome, is_final) = (Outcome::Ungraded, false);
+        }
         if let Some((at, again)) = retry {
             self.work.begin_later(at, lane, again);
         }
@@ -280,6 +300,9 @@ impl<E: Effects> Dispatcher<E> {
     /// One that it has not begun never happened. Of one that it has begun nobody knows what it did, so it gets a row and its
     /// trial another attempt, and that counts as a death of whoever executed it.
     fn lose(&mut self, now: Now, who: ExecutorId, key: AttemptKey) {
+        if who == GRADERS {
+            return self.lose_grading(now, key);
+        }
         let Some(flight) = self.work.release(who, key) else {
             return;
         };
@@ -360,6 +383,10 @@ impl<E: Effects> Dispatcher<E> {
         if !entries.is_empty() {
             self.out.record(entries);
         }
+        let judgements = self.unwritten.hand_over_judgements();
+        if !judgements.is_empty() {
+            self.out.judge(judgements);
+        }
         if self.work.flights.is_empty() && self.unwritten.rows() > 0 {
             self.out.flush();
         }
@@ -368,6 +395,7 @@ impl<E: Effects> Dispatcher<E> {
     /// Counts and shows what the recorder is done with.
     fn written(&mut self, now: Now, written: Written) {
         self.unwritten.remove(&written.entries);
+        self.unwritten.remove_judgements(written.judgements.len());
         if let Some(error) = written.error {
             self.storage = Some(error);
             self.begin_stop(now, StopMode::Kill, Cause::of(Reason::Storage));
@@ -376,11 +404,7 @@ impl<E: Effects> Dispatcher<E> {
         for entry in &written.entries {
             self.work.state.written(entry.mark());
         }
-        self.out.show(Event::Rows {
-            entries: &written.entries,
-            lines: &written.lines,
-            counts: self.work.state.counts(),
-        });
+        self.show_written(written);
     }
 
     /// Begins a stop, or makes the one that is under way stronger; what is weaker changes nothing.
@@ -389,7 +413,7 @@ impl<E: Effects> Dispatcher<E> {
         let Some(stop) = StopProgress::begin(old, mode, cause, self.rules.grace, now.at) else {
             return;
         };
-        for who in self.work.executors.ids() {
+        for who in self.executors() {
             self.out.send(who, ToExecutor::TakeBack);
             if let Some(grace) = stop.grace_left(now.at) {
                 self.out.send(who, ToExecutor::Stop { grace });
@@ -399,7 +423,7 @@ impl<E: Effects> Dispatcher<E> {
             mode,
             reason: stop.cause.reason,
             why: &stop.cause.text("asked", &self.rules.limit),
-            in_flight: self.work.flights.begun(),
+            in_flight: self.running(),
         });
         self.stop = Some(stop);
     }
@@ -429,6 +453,7 @@ impl<E: Effects> Dispatcher<E> {
     /// Records the attempts of guests that cannot be interrupted, such as one inside a long `memory.fill`. What nobody is
     /// known to have begun never happened.
     fn record_unanswered(&mut self, now: Now) {
+        self.forget_graders();
         for (who, key) in self.work.flights.keys() {
             let Some(flight) = self.work.release(who, key) else {
                 continue;
@@ -450,7 +475,8 @@ impl<E: Effects> Dispatcher<E> {
             .stop
             .as_ref()
             .is_some_and(StopProgress::is_interrupting);
-        if is_interrupting || self.work.executors.is_empty() || now.at >= ends {
+        let is_alone = self.work.executors.is_empty() && self.grading.work.executors.is_empty();
+        if is_interrupting || is_alone || now.at >= ends {
             return Turn::Over;
         }
         Turn::Wait(self.next_bound().min(ends))
@@ -462,30 +488,9 @@ impl<E: Effects> Dispatcher<E> {
             return Ok(false);
         }
         if let Some(stop) = &self.stop {
-            return Ok(self.work.flights.is_empty() || stop.has_left(now));
+            let is_idle = self.work.flights.is_empty() && self.grading.work.flights.is_empty();
+            return Ok(is_idle || stop.has_left(now));
         }
-        Ok(!self.work.is_left()?)
-    }
-
-    fn show_progress(&mut self, now: Now) -> io::Result<()> {
-        let waits_for_memory = self.stop.is_none() && self.work.waits_for_memory(now.at)?;
-        let longest = self.work.longest(now);
-        self.out.show(Event::Progress {
-            counts: self.work.state.counts(),
-            running: self.work.flights.begun(),
-            longest: longest.as_ref().map(UnderWay::shown),
-            waits_for_memory,
-        });
-        Ok(())
-    }
-
-    fn show_what_is_awaited(&mut self, now: Now, mode: StopMode) {
-        let running = self.work.running(now);
-        let running: Vec<_> = running.iter().map(UnderWay::shown).collect();
-        self.out.show(Event::Awaiting {
-            mode,
-            running: &running,
-            rows: self.unwritten.rows(),
-        });
+        Ok(!self.work.is_left()? && !self.grading.is_left())
     }
 }

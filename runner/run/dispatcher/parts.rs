@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{lane::Lane, poison::Suspects, work::Work};
+use super::{grading::GradingParts, lane::Lane, poison::Suspects, work::Work};
 use crate::{
     model::{Fingerprint, Reason},
     plugin::Moment,
@@ -87,5 +87,6 @@ pub(in crate::run) struct DispatcherParts<E> {
     pub(in crate::run) state: State,
     pub(in crate::run) lanes: Vec<Lane>,
     pub(in crate::run) suspects: Suspects,
+    pub(in crate::run) grading: GradingParts,
     pub(in crate::run) fingerprint: FingerprintOf,
 }

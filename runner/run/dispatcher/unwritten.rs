@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::record::Entry;
+use crate::record::{Entry, JudgementEntry};
 
 /// Rows that may wait for the disk before assignment pauses.
 const MAX_ROWS: usize = 4096;
@@ -14,6 +14,8 @@ const MAX_BYTES: u64 = 8 << 20;
 pub(super) struct Unwritten {
     /// Those that the recorder gets after this turn.
     outbox: Vec<Entry>,
+    /// The same of judgements.
+    judgements: Vec<JudgementEntry>,
     rows: usize,
     bytes: u64,
 }
@@ -33,6 +35,21 @@ impl Unwritten {
         self.rows += 1;
         self.bytes += entry.attempt.usage.bytes_out;
         self.outbox.push(entry);
+    }
+
+    pub(super) fn judge(&mut self, judgement: JudgementEntry) {
+        self.rows += 1;
+        self.judgements.push(judgement);
+    }
+
+    /// Takes the judgements that the recorder has yet to get.
+    pub(super) fn hand_over_judgements(&mut self) -> Vec<JudgementEntry> {
+        mem::take(&mut self.judgements)
+    }
+
+    /// Notes that the recorder is done with so many judgements.
+    pub(super) fn remove_judgements(&mut self, count: usize) {
+        self.rows -= count;
     }
 
     /// Takes what the recorder has yet to get.

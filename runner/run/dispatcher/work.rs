@@ -140,6 +140,11 @@ impl Work {
         Some(flight)
     }
 
+    /// Lets a trial be begun before all that its lane has pending.
+    pub(super) fn put(&mut self, lane: usize, trial: Trial) {
+        self.lanes.put_first(lane, trial);
+    }
+
     /// Lets a trial be begun again, but not before its time.
     pub(super) fn begin_later(&mut self, at: Moment, lane: usize, trial: Trial) {
         if self.lanes.is_closed(lane) {

@@ -43,8 +43,8 @@ pub(super) struct Around<'a> {
     pub(super) started_at: Timestamp,
     /// Ends it.
     pub(super) interrupt: &'a Interrupt,
-    /// Hears what its guest says.
-    pub(super) listener: &'a Listener,
+    /// Hears what its guest says, if anybody does.
+    pub(super) listener: Option<&'a Listener>,
 }
 
 /// Everything that attempts of one run share.
@@ -113,7 +113,9 @@ impl Executor {
         let trial = assignment.trial.to_string();
         let ended = match self.call(&assignment, &trial, provider) {
             Ok(mut call) => {
-                call.listener = (!provider.access.secrets.has_any()).then(|| listener.clone());
+                call.listener = listener
+                    .filter(|_| !provider.access.secrets.has_any())
+                    .cloned();
                 let guard = Guard {
                     deadline: deadline.at,
                     interrupt: interrupt.clone(),

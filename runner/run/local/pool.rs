@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// The pool's name in its process, in which there is no other.
+/// The name of the pool that makes a process's attempts on providers.
 pub(in crate::run) const POOL: ExecutorId = ExecutorId(0);
 
 /// Executors on the guests' runtime.
@@ -47,15 +47,17 @@ pub(in crate::run) struct Pool {
 
 /// What a pool works with.
 pub(in crate::run) struct PoolHost {
+    /// Its name in the session.
+    pub(in crate::run) who: ExecutorId,
     /// Where guests run.
     pub(in crate::run) guests: Handle,
     /// Ends them.
     pub(in crate::run) interrupt: Interrupt,
     /// Where each of its executors notes what it has begun, in the slot with its number. An attempt that ends this process
-    /// must have been noted before, so no message would do.
-    pub(in crate::run) in_flight: InFlight,
-    /// Where what guests say that take their time is to be read meanwhile.
-    pub(in crate::run) run_dir: PathBuf,
+    /// must have been noted before, so no message would do. None for a pool whose attempts have no number in the run.
+    pub(in crate::run) in_flight: Option<InFlight>,
+    /// Where what guests say that take their time is to be read meanwhile, if it is.
+    pub(in crate::run) run_dir: Option<PathBuf>,
     /// Where its messages go.
     pub(in crate::run) dispatcher: UnboundedSender<FromExecutors>,
     /// Who hears that a slot was closed.
@@ -63,13 +65,14 @@ pub(in crate::run) struct PoolHost {
 }
 
 struct PoolState {
+    who: ExecutorId,
     queue: Mutex<Queue<Task>>,
     /// Counts what is in the queue.
     queued: Semaphore,
     executor: Executor,
     interrupt: Interrupt,
-    in_flight: InFlight,
-    voices: Arc<Voices>,
+    in_flight: Option<InFlight>,
+    voices: Option<Arc<Voices>>,
     dispatcher: UnboundedSender<FromExecutors>,
     closed: Box<dyn Fn(usize) + Send + Sync>,
 }
@@ -95,6 +98,7 @@ impl Pool {
     /// A pool without slots. Needs the runtime of the session around it.
     pub(in crate::run) fn new(executor: Executor, host: PoolHost) -> Self {
         let PoolHost {
+            who,
             guests,
             interrupt,
             in_flight,
@@ -102,10 +106,13 @@ impl Pool {
             dispatcher,
             closed,
         } = host;
-        let voices = Arc::new(Voices::new(run_dir));
+        let voices = run_dir.map(|run_dir| Arc::new(Voices::new(run_dir)));
         let mut writing = JoinSet::new();
-        writing.spawn(Arc::clone(&voices).write());
+        if let Some(voices) = &voices {
+            writing.spawn(Arc::clone(voices).write());
+        }
         let shared = PoolState {
+            who,
             queue: Mutex::new(Queue::new()),
             queued: Semaphore::new(0),
             executor,
@@ -230,7 +237,7 @@ impl PoolState {
         let work = AssertUnwindSafe(Arc::clone(&self).work(slot));
         if let Err(panic) = work.catch_unwind().await {
             self.send(FromExecutors::Lost {
-                who: POOL,
+                who: self.who,
                 attempts: Vec::new(),
                 why: Loss::Broken(panic_text(&*panic).to_owned()),
             });
@@ -242,13 +249,13 @@ impl PoolState {
         };
         (self.closed)(slot);
         if is_last {
-            self.send(FromExecutors::Left { who: POOL });
+            self.send(FromExecutors::Left { who: self.who });
         }
     }
 
     async fn work(self: Arc<Self>, slot: usize) {
         let mut kept = WarmInstances::new(self.executor.memory_share);
-        let (voice, listener) = self.voices.open();
+        let voice = self.voices.as_ref().map(|voices| voices.open());
         while let Ok(permit) = self.next(slot).await {
             permit.forget();
             let next = lock(&self.queue).items.pop_front();
@@ -260,32 +267,39 @@ impl PoolState {
             };
             let key = task.assignment.key();
             let started_at = wall_clock();
-            self.in_flight
-                .begin(slot, key.ordinal, key.number, started_at);
+            if let Some(in_flight) = &self.in_flight {
+                in_flight.begin(slot, key.ordinal, key.number, started_at);
+            }
             let is_heard = self.begun(key);
             let before = clock::suspended();
-            voice.begin(key, task.assignment.trial.clone());
+            if let Some((voice, _)) = &voice {
+                voice.begin(key, task.assignment.trial.clone());
+            }
             let around = Around {
                 started_at,
                 interrupt: &self.interrupt,
-                listener: &listener,
+                listener: voice.as_ref().map(|(_, listener)| listener),
             };
             let run = self.executor.run(task, around, &mut kept);
             let mut attempt = run.await;
-            voice.end();
+            if let Some((voice, _)) = &voice {
+                voice.end();
+            }
             attempt.suspended = clock::suspended().saturating_sub(before);
 
             let report = FromExecutors::Reports {
-                who: POOL,
+                who: self.who,
                 attempts: vec![attempt],
             };
             if !(is_heard && self.send(report)) {
                 break;
             }
         }
-        self.in_flight.end(slot);
+        self.ended(slot);
         kept.tear_down(&self.interrupt).await;
-        self.voices.close(&voice);
+        if let (Some(voices), Some((voice, _))) = (&self.voices, &voice) {
+            voices.close(voice);
+        }
     }
 
     /// Waits until something lies ready. What begins at once takes the place of what the slot has noted, which is ended only
@@ -294,8 +308,15 @@ impl PoolState {
         if let Ok(permit) = self.queued.try_acquire() {
             return Ok(permit);
         }
-        self.in_flight.end(slot);
+        self.ended(slot);
         self.queued.acquire().await
+    }
+
+    /// Notes that nothing is being executed in a slot.
+    fn ended(&self, slot: usize) {
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.end(slot);
+        }
     }
 
     /// Executors end once nothing lies ready for them.
@@ -306,7 +327,7 @@ impl PoolState {
         drop(queue);
         self.queued.close();
         if is_empty {
-            self.send(FromExecutors::Left { who: POOL });
+            self.send(FromExecutors::Left { who: self.who });
         }
     }
 
@@ -314,7 +335,7 @@ impl PoolState {
     fn returned(&self, attempts: Vec<AttemptKey>) {
         if !attempts.is_empty() {
             self.send(FromExecutors::Returned {
-                who: POOL,
+                who: self.who,
                 attempts,
             });
         }
@@ -322,7 +343,7 @@ impl PoolState {
 
     fn begun(&self, key: AttemptKey) -> bool {
         self.send(FromExecutors::Started {
-            who: POOL,
+            who: self.who,
             attempts: vec![key],
         })
     }

@@ -76,7 +76,7 @@ impl<'a> PlanTrials<'a> {
         Self {
             plan,
             reader: plan.suite().reader(),
-            fingerprints: Fingerprints::new(&plan.providers, plan.options()),
+            fingerprints: Fingerprints::new(&plan.providers, &plan.graders, plan.options()),
         }
     }
 

@@ -6,7 +6,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::{
-    model::{ProviderId, chain},
+    model::{PluginRole, ProviderId, chain},
     plugin::{Kind, PluginFileError},
     run::grants::FolderError,
     scenario::ScenarioError,
@@ -60,10 +60,12 @@ pub enum PlanError {
     Suite(#[from] io::Error),
 }
 
-/// What is wrong with a provider's plugin or with how the scenario uses it.
+/// What is wrong with a provider's or a grader's plugin or with how the scenario uses it.
 #[derive(Debug, Error, Diagnostic)]
-#[error("provider `{provider}`: {problem}")]
+#[error("{role} `{provider}`: {problem}")]
 pub struct ProviderError {
+    /// Whether it is a provider or a grader.
+    pub role: PluginRole,
     /// The provider.
     pub provider: ProviderId,
     /// What is wrong.
@@ -76,10 +78,15 @@ pub struct ProviderError {
 impl ProviderError {
     pub(super) fn new(provider: &ProviderId, problem: impl Into<String>) -> Self {
         Self {
+            role: PluginRole::Provider,
             provider: provider.clone(),
             problem: problem.into(),
             help: None,
         }
+    }
+
+    pub(super) fn of(self, role: PluginRole) -> Self {
+        Self { role, ..self }
     }
 
     pub(super) fn with_help(self, help: impl Into<String>) -> Self {

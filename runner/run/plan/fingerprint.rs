@@ -2,10 +2,15 @@
 //!
 //! All of it is encoded by [`canonical`] from values that are put together here, key by key.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::{canonical, planned::PlannedProvider};
+use super::{
+    canonical,
+    planned::{PlannedGrader, PlannedProvider},
+};
 use crate::{
     model::{Digest, Fingerprint, FsGrant, Grants, Limits},
     plugin::Kind,
@@ -17,33 +22,62 @@ const EXECUTION: &[u8] = b"runner-execution-2\0";
 /// Begins the preimage of every plan's digest. The first recipe is in [`first_recipe`](super::first_recipe).
 const PLAN: &[u8] = b"runner-plan-2\0";
 
-/// The providers' part of a run's fingerprints.
-pub(in crate::run) struct Fingerprints(Vec<Option<Digest>>);
+/// Begins the preimage of every judgement's fingerprint that graders are part of.
+const GRADED: &[u8] = b"runner-graded-1\0";
+
+/// The providers' and the graders' part of a run's fingerprints.
+pub(in crate::run) struct Fingerprints {
+    providers: Vec<Option<Digest>>,
+    /// By name.
+    graders: BTreeMap<String, Digest>,
+}
 
 impl Fingerprints {
-    pub(in crate::run) fn new(providers: &[Option<PlannedProvider>], options: &RunOptions) -> Self {
-        let of = |provider: &PlannedProvider| {
-            Digest::of(&canonical::encode(&deciding(provider, options)))
-        };
-        Self(
-            providers
-                .iter()
-                .map(|provider| provider.as_ref().map(of))
-                .collect(),
-        )
+    pub(in crate::run) fn new(
+        providers: &[Option<PlannedProvider>],
+        graders: &[Option<PlannedGrader>],
+        options: &RunOptions,
+    ) -> Self {
+        let of = |value: &Value| Digest::of(&canonical::encode(value));
+        let providers = providers.iter().map(|provider| {
+            let provider = provider.as_ref()?;
+            Some(of(&deciding(provider, options)))
+        });
+        let graders = graders.iter().flatten().map(|grader| {
+            let name = grader.definition.name().to_owned();
+            (name, of(&grading(grader, options)))
+        });
+        Self {
+            providers: providers.collect(),
+            graders: graders.collect(),
+        }
     }
 
     /// The fingerprint of a test's trials on a provider.
     pub(in crate::run) fn of(&self, provider: usize, test: &Test) -> Fingerprint {
-        let provider = self.0[provider].expect("a trial's provider is planned");
+        let provider = self.providers[provider].expect("a trial's provider is planned");
         let hasher = Sha256::new()
             .chain_update(EXECUTION)
             .chain_update(test.execution.as_bytes())
             .chain_update(provider.as_bytes());
         Fingerprint {
             execution: Digest::finish(hasher),
-            judgement: test.judgement,
+            judgement: self.judgement(test),
         }
+    }
+
+    fn judgement(&self, test: &Test) -> Digest {
+        let named = &test.expect.graders;
+        if named.is_empty() {
+            return test.judgement;
+        }
+        let mut hasher = Sha256::new()
+            .chain_update(GRADED)
+            .chain_update(test.judgement.as_bytes());
+        for grader in named.iter().filter_map(|name| self.graders.get(name)) {
+            hasher.update(grader.as_bytes());
+        }
+        Digest::finish(hasher)
     }
 }
 
@@ -51,16 +85,30 @@ impl Fingerprints {
 pub(super) fn of_plan<'a>(
     suite: Digest,
     providers: impl Iterator<Item = &'a PlannedProvider>,
+    graders: impl Iterator<Item = &'a PlannedGrader>,
     options: &RunOptions,
 ) -> Digest {
     let providers = providers.map(|provider| {
         let name = provider.definition.id.to_string();
         (name, deciding(provider, options))
     });
-    let plan = table([
+    let graders: Map<_, _> = graders
+        .map(|grader| {
+            (
+                grader.definition.name().to_owned(),
+                grading(grader, options),
+            )
+        })
+        .collect();
+    let mut plan = Map::from_iter(entries([
         ("suite", suite.to_string().into()),
         ("providers", Value::Object(providers.collect())),
-    ]);
+    ]));
+    // A plan without graders has the digest that it had before there were any.
+    if !graders.is_empty() {
+        plan.insert("graders".to_owned(), Value::Object(graders));
+    }
+    let plan = Value::Object(plan);
     let hasher = Sha256::new()
         .chain_update(PLAN)
         .chain_update(canonical::encode(&plan));
@@ -82,6 +130,16 @@ fn deciding(provider: &PlannedProvider, options: &RunOptions) -> Value {
     let options = options.deciding();
     deciding.extend(options.map(|(key, value)| (key.to_owned(), value)));
     Value::Object(deciding)
+}
+
+/// Everything of a grader that decides what it says of an output.
+fn grading(grader: &PlannedGrader, options: &RunOptions) -> Value {
+    let definition = &grader.definition;
+    table([
+        ("plugin", deciding(&grader.plugin, options)),
+        ("input", definition.written_input().cloned().into()),
+        ("min_score", definition.min_score.into()),
+    ])
 }
 
 /// How a command is called; components are called in one way.
@@ -167,18 +225,25 @@ fn entries<const N: usize>(pairs: [(&str, Value); N]) -> [(String, Value); N] {
 mod tests {
     use std::{path::Path, sync::Arc};
 
-    use super::{Fingerprints, PlannedProvider, canonical, deciding, of_plan};
+    use super::{Fingerprints, PlannedGrader, PlannedProvider, canonical, deciding, of_plan};
     use crate::run::plan::first_recipe;
     use crate::{
         model::Digest,
         plugin::{ContractVersion, Kind, PluginFile},
-        scenario::{self, RunOptions, Selection, Suite},
+        scenario::{self, Provider, RunOptions, Selection, Suite},
     };
 
     const SEED: u32 = 42;
 
     /// The scenario that has every key once, with a component and a command in the place of its plugins.
-    fn every_key(has_meta: bool) -> (Suite, Vec<Option<PlannedProvider>>, RunOptions) {
+    fn every_key(
+        has_meta: bool,
+    ) -> (
+        Suite,
+        Vec<Option<PlannedProvider>>,
+        Vec<Option<PlannedGrader>>,
+        RunOptions,
+    ) {
         let path = Path::new("tests/scenarios/valid/tour.toml");
         let text = fs_err::read_to_string(path).unwrap();
         let lines = text.lines();
@@ -187,7 +252,7 @@ mod tests {
         let scenario = scenario::parse(path, &text).unwrap();
         assert_eq!(scenario.options().seed, Some(SEED));
         let suite = scenario::normalise(&scenario, &Selection::default()).unwrap();
-        let providers = scenario.providers().iter().map(|definition| {
+        let plugin = |definition: &Provider| {
             if definition.id.as_str().starts_with("many-") {
                 return None;
             }
@@ -196,7 +261,7 @@ mod tests {
             let mut file = PluginFile::from_bytes(&definition.plugin, bytes).unwrap();
             // What turns texts into modules may change; what this test holds may not.
             file.sha256 = Digest::of(definition.id.as_str().as_bytes());
-            if definition.id.as_str() != "command" {
+            if !["command", "program"].contains(&definition.id.as_str()) {
                 let contract = ContractVersion::HOST;
                 file.kind = Kind::Component { contract };
             }
@@ -207,8 +272,16 @@ mod tests {
                 secrets: Arc::default(),
                 definition: definition.clone(),
             })
+        };
+        let providers = scenario.providers().iter().map(plugin).collect();
+        let graders = scenario.graders().iter().map(|definition| {
+            Some(PlannedGrader {
+                plugin: plugin(&definition.provider)?,
+                definition: definition.clone(),
+            })
         });
-        (suite, providers.collect(), scenario.options().clone())
+        let graders = graders.collect();
+        (suite, providers, graders, scenario.options().clone())
     }
 
     /// What is stored with runs is compared with what later versions make: these bytes never change. A recipe that must
@@ -216,7 +289,7 @@ mod tests {
     #[test]
     fn what_decides_results_has_the_bytes_that_runs_were_stored_with() {
         // Tests could say nothing of themselves then.
-        let (suite, providers, options) = every_key(false);
+        let (suite, providers, graders, options) = every_key(false);
         let planned = || providers.iter().flatten();
         for provider in planned() {
             let bytes = canonical::encode(&deciding(provider, &options));
@@ -230,11 +303,11 @@ mod tests {
                 }
             }
         }
-        insta::assert_snapshot!(suite.digest(), @"30789ba1b2a075b1cda9abd03af3e0db35dad29b1beeb63e7da687e663a6f2c3");
-        insta::assert_snapshot!(of_plan(suite.digest(), planned(), &options), @"bf51525a772ff513bce9b09b325d8c3a4ffe0f808cdbea80c4710f01ead76137");
-        insta::assert_snapshot!(first_recipe::of_plan(suite.digest(), planned(), SEED), @"acb193ac96154389caf0e36ceca5e2bac9704a3ed8eec0d420c8d234a2bfe397");
+        insta::assert_snapshot!(suite.digest(), @"ccc7dfe96f6ab1e584730945ad943ba23df5c37de02c3a3043ea9dac29f1f721");
+        insta::assert_snapshot!(of_plan(suite.digest(), planned(), graders.iter().flatten(), &options), @"ec5cfbb63bef7a7d900208d31dce4970159917692374a1efce99116131ec7660");
+        insta::assert_snapshot!(first_recipe::of_plan(suite.digest(), planned(), SEED), @"5a566e395387d4bdcee03dff8835874609fff085d33a2d1639e9c96741fb9534");
 
-        let fingerprints = Fingerprints::new(&providers, &options);
+        let fingerprints = Fingerprints::new(&providers, &graders, &options);
         let mut reader = suite.reader();
         let (said, ..) = every_key(true);
         let mut said = said.reader();
@@ -258,6 +331,7 @@ units@echo 9a626a0ec23b003aa810b80d3f7050e1ba1f6d5ea5261f01805849c674e3a205 8f1a
 units@source a9858a3cd9cbc656650d501ad9719f91a648056f61f99d3234cb000c31b6a7b0 8f1a0ac6f94e333f8b0cb866687be46203ea9316431d6af917b5e1d11e9a5655
 text@command a0a476dab8c1b7ffdcbb70d5cf4fcba8879fdb8fe6ead92571896c4693af95a0 76343a6f385be6bc12202b5dc53caaa84128bc031132e2bebbdb718731f1ce2b
 refused@echo 400f1c17eb4867df31a3154fe09259812b6abeb65c02ad0bd8bcdf6a115db60d 7c28068d421acf8149a0f864b2356c977509a642d581b301b6007fb9ffd5707c
+graded@echo b83decab89eff8346063db586617c85744b2e728376b5439da8a4c4fee3838cc 78f7b10bd08842db5ebe06f15c1ccf1e5d1e68673ff527681935789699647f5f
 deep/one@echo bb5ff72f7d7f856fbc267912742102855ba4929a215f457b2bcce2ed8b8b730c 6d30cec9855a1cdee014e1ce7fd4df7732d6b3f7f7bb9be3ce99591ad934ffae
 table/first@echo 1f3becaf6876972712aa88dc3c215755a8292905936e035ad874d1af5586a63b e9f3096b31465fbce1837311d8b58e0b72ade304277883281644f219582366ce
 table/second@echo ef1679a3ac659b621b9c8eda098b8e54529b22f76c98bc99e14a4a83d78de286 05c441c55a5fdd1b6133e2008de29f68d2c548b65210dc58bfad64bc922f4684

@@ -12,7 +12,7 @@ use super::{
     planned::{Plan, PlannedProvider},
 };
 use crate::{
-    model::{Grants, Limits, ProviderId, bundled_name},
+    model::{Grants, Limits, PluginRole, ProviderId, bundled_name},
     plugin::{Access, Mount, Network, Secrets},
     run::grants::{Protected, check_folders, idle, mounts, secret_names, secrets},
     scenario::{Scenario, Selection, Suite},
@@ -20,18 +20,19 @@ use crate::{
 };
 
 impl Plan {
-    /// What each provider may use and touch.
-    pub fn access(&self) -> impl Iterator<Item = (&ProviderId, &Limits, &Grants)> {
-        let providers = self.providers.iter().flatten();
+    /// What each provider and each grader may use and touch.
+    pub fn access(&self) -> impl Iterator<Item = (PluginRole, &ProviderId, &Limits, &Grants)> {
+        let providers = self.plugins();
         providers.map(|provider| {
             let definition = &provider.definition;
-            (&definition.id, &provider.limits, &definition.grants)
+            let (limits, grants) = (&provider.limits, &definition.grants);
+            (definition.role, &definition.id, limits, grants)
         })
     }
 
     /// The secrets that each provider is granted, by name.
     pub fn secrets(&self) -> impl Iterator<Item = (&ProviderId, BTreeSet<String>)> {
-        let providers = self.providers.iter().flatten();
+        let providers = self.plugins();
         providers.map(|provider| {
             let definition = &provider.definition;
             (&definition.id, secret_names(&definition.grants))
@@ -40,7 +41,7 @@ impl Plan {
 
     /// Finds grants that do nothing for what a provider's plugin is, each with a sentence that says so.
     pub fn idle_grants(&self) -> impl Iterator<Item = (&ProviderId, &'static str)> {
-        let providers = self.providers.iter().flatten();
+        let providers = self.plugins();
         providers.flat_map(|provider| {
             let definition = &provider.definition;
             let idle = idle(&definition.grants, provider.file.kind);
@@ -53,7 +54,7 @@ impl Plan {
     ///
     /// Done once, before any guest runs: those of a run may be gone since it began.
     pub fn check_folders(&mut self, mut protected: Vec<Protected>) -> Result<(), PlanError> {
-        let planned = self.providers.iter_mut().flatten();
+        let planned = self.plugins_mut();
         let mut problems = Vec::new();
         for provider in planned {
             let id = &provider.definition.id;
@@ -64,7 +65,7 @@ impl Plan {
             problems.extend(lost);
         }
         protected.extend(self.read());
-        let planned = self.providers.iter().flatten();
+        let planned = self.plugins();
         let granted = planned.flat_map(|provider| {
             let id = &provider.definition.id;
             provider.mounts.iter().map(move |mount| (id, mount))
@@ -79,7 +80,7 @@ impl Plan {
     /// Everything that the plan was read from.
     pub fn read(&self) -> Vec<Protected> {
         let mut read = read_by(self.scenario(), self.path(), Some(self.suite()));
-        let planned = self.providers.iter().flatten();
+        let planned = self.plugins();
         // One that was built is in another place than the scenario says.
         let files = planned.map(|provider| Protected::file("a plugin", &provider.file.path));
         read.extend(files);
@@ -88,14 +89,14 @@ impl Plan {
 
     /// The secrets that each provider was handed.
     pub fn secret_values(&self) -> impl Iterator<Item = Arc<Secrets>> {
-        let providers = self.providers.iter().flatten();
+        let providers = self.plugins();
         providers.map(|provider| Arc::clone(&provider.secrets))
     }
 
     /// Hands every provider the values of its secrets; what has no value in `values` is not there for it.
     pub fn set_secrets(&mut self, values: &BTreeMap<String, String>) {
         self.secrets.clone_from(values);
-        for provider in self.providers.iter_mut().flatten() {
+        for provider in self.plugins_mut() {
             let grants = &provider.definition.grants;
             provider.secrets = Arc::new(secrets(grants, provider.file.kind, values));
         }
@@ -125,8 +126,9 @@ pub fn check_scenario(
     mut protected: Vec<Protected>,
 ) -> Result<(), PlanError> {
     let (mut granted, mut problems) = (Vec::new(), Vec::new());
-    for provider in scenario.providers() {
-        if !selection.has_provider(&provider.id)? {
+    for (place, provider) in scenario.plugins().enumerate() {
+        let is_grader = place >= scenario.providers().len();
+        if !is_grader && !selection.has_provider(&provider.id)? {
             continue;
         }
         match mounts(&provider.grants, scenario.directory()) {
@@ -147,7 +149,7 @@ pub fn check_scenario(
 /// a plan and is not in this list is open to guests that may write.
 fn read_by(scenario: &Scenario, path: &Path, suite: Option<&Suite>) -> Vec<Protected> {
     let mut read = vec![Protected::file("the scenario", path)];
-    for provider in scenario.providers() {
+    for provider in scenario.plugins() {
         if toolchain::Source::is_at(&provider.plugin) {
             let folders = toolchain::folders(&provider.plugin);
             let folders = folders.iter();

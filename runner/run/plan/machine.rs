@@ -58,7 +58,8 @@ impl Plan {
     pub fn make_room(&mut self) -> Result<Vec<Reduced>, NoRoom> {
         let may = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let lookups = u64::from(self.reaches_servers()) * FILES_LOOKUPS;
-        let base = FILES + lookups + open_files();
+        let graders = self.grader_slots() as u64 * self.files_each();
+        let base = FILES + lookups + graders + open_files();
         let asked = self.jobs();
         let by_files = fit_files(asked, may, base, self.files_each())?;
         let guests = by_files.fit.min(cores());
@@ -95,12 +96,16 @@ impl Plan {
         let most = largest
             .unwrap_or_default()
             .saturating_mul(self.jobs() as u64);
-        most > self.memory()
+        let graders = self.graders.iter().flatten().map(|grader| {
+            let slots = self.grader_concurrency(grader) as u64;
+            grader.plugin.limits.memory.saturating_mul(slots)
+        });
+        graders.fold(most, u64::saturating_add) > self.memory()
     }
 
     /// How many files one attempt may have open for the runner, by the provider that needs most.
     fn files_each(&self) -> u64 {
-        let needs = self.providers.iter().flatten().map(|provider| {
+        let needs = self.plugins().map(|provider| {
             let grants = &provider.definition.grants;
             let private =
                 provider.limits.scratch > 0 || matches!(provider.file.kind, Kind::Command(_));

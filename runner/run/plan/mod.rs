@@ -28,5 +28,5 @@ pub use self::{
 pub(super) use self::{
     fingerprint::Fingerprints,
     handed::HandedPlan,
-    planned::{PlannedProvider, Staffing},
+    planned::{PlannedGrader, PlannedProvider, Staffing},
 };

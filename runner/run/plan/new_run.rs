@@ -18,7 +18,8 @@ impl Plan {
     /// SHA-256 over everything that decides the plan's results: no path of the host, no concurrency, no time.
     pub fn digest(&self) -> Digest {
         let providers = self.providers.iter().flatten();
-        fingerprint::of_plan(self.suite.digest(), providers, &self.options)
+        let graders = self.graders.iter().flatten();
+        fingerprint::of_plan(self.suite.digest(), providers, graders, &self.options)
     }
 
     /// Tells whether a run whose manifest has this digest is one of this plan, whichever version began it.
@@ -32,7 +33,8 @@ impl Plan {
     /// Everything that is stored when a run begins.
     pub fn new_run(&self, now: Timestamp) -> NewRun {
         let providers = || self.providers.iter().flatten();
-        let plugins = providers().map(|provider| Blob {
+        let graders = self.graders.iter().flatten().map(|grader| &grader.plugin);
+        let plugins = self.plugins().map(|provider| Blob {
             digest: provider.file.sha256,
             source: match &provider.file.content {
                 PluginContent::Memory(bytes) => BlobSource::Bytes(bytes.clone()),
@@ -56,6 +58,7 @@ impl Plan {
             plan_digest: self.digest(),
             planned: self.trial_count(),
             providers: providers().map(new_run_provider).collect(),
+            graders: graders.map(new_run_provider).collect(),
             suite: self.suite.digest(),
             blobs: plugins.chain(files).chain(suite).collect(),
             selection: self.selection.to_stored(),

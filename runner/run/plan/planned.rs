@@ -22,7 +22,7 @@ use crate::{
     record::{RecordError, RunReader},
     run::spending::Spending,
     scenario::{
-        Budgets, FailFast, Protocol, Provider, RunOptions, Scenario, Selection, Suite, Test,
+        Budgets, FailFast, Grader, Protocol, Provider, RunOptions, Scenario, Selection, Suite, Test,
     },
 };
 
@@ -36,6 +36,8 @@ pub struct Plan {
     pub(in crate::run) suite: Suite,
     /// By the provider's place in the scenario; `None` for one without trials.
     pub(in crate::run) providers: Vec<Option<PlannedProvider>>,
+    /// By the grader's place in the scenario; `None` for one that no test names.
+    pub(in crate::run) graders: Vec<Option<PlannedGrader>>,
     /// What holds instead of what the scenario says; it is stored with the run.
     pub(super) overrides: RunOptions,
     /// What holds.
@@ -69,6 +71,7 @@ pub(super) struct PlanParts {
     pub(super) scenario: Scenario,
     pub(super) suite: Suite,
     pub(super) providers: Vec<Option<PlannedProvider>>,
+    pub(super) graders: Vec<Option<PlannedGrader>>,
     pub(super) overrides: RunOptions,
     pub(super) selection: Selection,
     pub(super) path: PathBuf,
@@ -80,12 +83,17 @@ impl Plan {
         let options = parts.overrides.over(parts.scenario.options());
         let memory = options.memory;
         let memory = memory.unwrap_or_else(plugin::most_of_the_memory);
-        check_memory(&parts.providers, memory)?;
-        let spending = Spending::new(&budgets(&parts.scenario, &parts.overrides)?);
+        let graders = parts.graders.iter().flatten();
+        let plugins = graders.map(|grader| &grader.plugin);
+        check_memory(parts.providers.iter().flatten().chain(plugins), memory)?;
+        let graders = parts.scenario.graders().iter().map(Grader::name);
+        let budgets = budgets(&parts.scenario, &parts.overrides)?;
+        let spending = Spending::new(&budgets).with_graders(graders);
         Ok(Self {
             scenario: parts.scenario,
             suite: parts.suite,
             providers: parts.providers,
+            graders: parts.graders,
             overrides: parts.overrides,
             options,
             time_cap: ceiling.time,
@@ -170,6 +178,25 @@ impl Plan {
         Ok(())
     }
 
+    /// The plugins of its providers, and then those of its graders.
+    pub(super) fn plugins(&self) -> impl Iterator<Item = &PlannedProvider> {
+        let graders = self.graders.iter().flatten();
+        let providers = self.providers.iter().flatten();
+        providers.chain(graders.map(|grader| &grader.plugin))
+    }
+
+    /// The same, to be changed.
+    pub(super) fn plugins_mut(&mut self) -> impl Iterator<Item = &mut PlannedProvider> {
+        let graders = self.graders.iter_mut().flatten();
+        let providers = self.providers.iter_mut().flatten();
+        providers.chain(graders.map(|grader| &mut grader.plugin))
+    }
+
+    /// Tells whether tests name graders.
+    pub fn has_graders(&self) -> bool {
+        self.graders.iter().any(Option::is_some)
+    }
+
     /// How many providers have trials.
     pub fn provider_count(&self) -> usize {
         self.providers.iter().flatten().count()
@@ -242,6 +269,25 @@ impl Plan {
         own.or((is_default && !provider.reaches_servers()).then(cores))
     }
 
+    /// How many attempts of a grader run at once: those of graders have executors of their own.
+    pub(in crate::run) fn grader_concurrency(&self, grader: &PlannedGrader) -> usize {
+        if let Some(own) = grader.plugin.definition.concurrency {
+            return own.into();
+        }
+        let most = match grader.plugin.reaches_servers() {
+            true => cores().max(NET_JOBS),
+            false => cores(),
+        };
+        let asked = self.options.jobs.map_or(most, NonZeroUsize::get);
+        asked.min(most)
+    }
+
+    /// How many attempts of graders run at once.
+    pub(in crate::run) fn grader_slots(&self) -> usize {
+        let graders = self.graders.iter().flatten();
+        graders.map(|grader| self.grader_concurrency(grader)).sum()
+    }
+
     /// Which processes make the attempts.
     ///
     /// Each worker has its part of the memory, which the largest attempt must fit into.
@@ -272,7 +318,14 @@ impl Plan {
     /// The sandboxes that live at a time, on so many threads: one for each executor and for each instance that it keeps, and
     /// one in which plugins say what they are.
     pub fn pool(&self, threads: usize) -> SandboxPool {
-        self.pool_of(self.jobs(), threads)
+        let providers = || self.providers.iter().flatten();
+        let reused = providers().filter(|provider| provider.definition.reuse.is_some());
+        let graders = self.grader_slots() / (1 + reused.count());
+        let mut pool = self.pool_of(self.jobs() + graders, threads);
+        for grader in self.graders.iter().flatten() {
+            pool.add(&grader.plugin.file, &grader.plugin.limits);
+        }
+        pool
     }
 
     /// The same for so many of the executors.
@@ -332,7 +385,7 @@ fn budgets(scenario: &Scenario, overrides: &RunOptions) -> Result<Budgets, PlanE
         let Some(provider) = &of.provider else {
             continue;
         };
-        let mut known = scenario.providers().iter();
+        let mut known = scenario.plugins();
         if !known.any(|known| known.id.as_str() == provider) {
             return Err(PlanError::Budget {
                 budget: of.to_string(),
@@ -341,12 +394,18 @@ fn budgets(scenario: &Scenario, overrides: &RunOptions) -> Result<Budgets, PlanE
         }
     }
     let own = scenario.options().budget.clone().unwrap_or_default();
-    let providers = scenario.providers().iter();
-    let all = providers.fold(own, |all, provider| all.with(&provider.budgets));
+    let plugins = scenario.plugins();
+    let all = plugins.fold(own, |all, provider| all.with(&provider.budgets));
     Ok(all.with(&said))
 }
 
-/// A provider that has trials.
+/// A grader that tests name.
+pub(in crate::run) struct PlannedGrader {
+    pub(in crate::run) definition: Grader,
+    pub(in crate::run) plugin: PlannedProvider,
+}
+
+/// A provider that has trials, or a grader that tests name.
 pub(in crate::run) struct PlannedProvider {
     pub(in crate::run) definition: Provider,
     pub(in crate::run) file: PluginFile,
@@ -378,16 +437,18 @@ pub fn cores() -> usize {
 }
 
 /// A provider whose single attempt does not fit would never start one.
-fn check_memory(providers: &[Option<PlannedProvider>], budget: u64) -> Result<(), PlanError> {
+fn check_memory<'a>(
+    providers: impl Iterator<Item = &'a PlannedProvider>,
+    budget: u64,
+) -> Result<(), PlanError> {
     let too_large = |provider: &&PlannedProvider| provider.limits.memory > budget;
     let problems: Vec<_> = providers
-        .iter()
-        .flatten()
         .filter(too_large)
         .map(|provider| {
             let (limit, budget) = (ByteSize(provider.limits.memory), ByteSize(budget));
             let problem = format!("its `limits.memory` of {limit} is more than all attempts may take together, {budget}");
             ProviderError::new(&provider.definition.id, problem)
+                .of(provider.definition.role)
                 .with_help("lower it, or raise `memory` in `[run]`")
         })
         .collect();

@@ -12,14 +12,14 @@ use thiserror::Error;
 use super::{
     ceiling::Ceiling,
     error::PlanError,
-    planned::{Plan, PlanParts, PlannedProvider},
+    planned::{Plan, PlanParts, PlannedGrader, PlannedProvider},
 };
 use crate::{
     model::{Digest, bundled_name},
     plugin::{PluginFile, PluginFileError},
-    record::{Manifest, RecordError, RunReader, regular},
+    record::{Manifest, ManifestProvider, RecordError, RunReader, regular},
     run::grants,
-    scenario::{self, Provider, RunOptions, Selection, Suite},
+    scenario::{self, Grader, Provider, RunOptions, Selection, Suite},
 };
 
 /// Why a run cannot be planned from what was stored with it.
@@ -96,10 +96,15 @@ impl Plan {
         let providers = providers
             .map(|definition| stored_provider(run, definition, &ceiling))
             .collect::<Result<_, _>>()?;
+        let graders = scenario.graders().iter();
+        let graders = graders
+            .map(|definition| stored_grader(run, definition, &ceiling))
+            .collect::<Result<_, _>>()?;
         let parts = PlanParts {
             scenario,
             suite,
             providers,
+            graders,
             overrides,
             selection: Selection::default(),
             path,
@@ -153,14 +158,41 @@ fn stored_provider(
     definition: &Provider,
     ceiling: &Ceiling,
 ) -> Result<Option<PlannedProvider>, StoredError> {
-    let stored = run.manifest().providers.iter();
-    let Some(stored) = stored
-        .into_iter()
-        .find(|stored| stored.name == definition.id.as_str())
-    else {
+    stored_plugin(
+        run,
+        &run.manifest().providers,
+        definition,
+        "provider",
+        ceiling,
+    )
+}
+
+/// Takes a grader's plugin from the content store; `None` for one that no test names.
+fn stored_grader(
+    run: &RunReader,
+    definition: &Grader,
+    ceiling: &Ceiling,
+) -> Result<Option<PlannedGrader>, StoredError> {
+    let (of, stored) = (&definition.provider, &run.manifest().graders);
+    let plugin = stored_plugin(run, stored, of, "grader", ceiling)?;
+    Ok(plugin.map(|plugin| PlannedGrader {
+        definition: definition.clone(),
+        plugin,
+    }))
+}
+
+fn stored_plugin(
+    run: &RunReader,
+    stored: &[ManifestProvider],
+    definition: &Provider,
+    role: &str,
+    ceiling: &Ceiling,
+) -> Result<Option<PlannedProvider>, StoredError> {
+    let mut stored = stored.iter();
+    let Some(stored) = stored.find(|stored| stored.name == definition.id.as_str()) else {
         return Ok(None);
     };
-    let what = format!("the plugin of provider `{}`", definition.id);
+    let what = format!("the plugin of {role} `{}`", definition.id);
     let path = run.content().path(stored.plugin_sha256);
     verify(&path, stored.plugin_sha256, &what)?;
     Ok(Some(PlannedProvider {

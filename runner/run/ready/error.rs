@@ -8,7 +8,7 @@ use std::{
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::model::ProviderId;
+use crate::scenario::Provider;
 
 /// How many things that are wrong with plugins are reported at once.
 const MAX_PROBLEMS: usize = 10;
@@ -38,12 +38,14 @@ pub struct Problems {
 
 impl Problems {
     /// Adds what is wrong with a provider's plugin.
-    pub(super) fn add(&mut self, provider: &ProviderId, problem: &dyn fmt::Display) {
+    pub(super) fn add(&mut self, provider: &Provider, problem: &dyn fmt::Display) {
         if self.lines.len() < MAX_PROBLEMS {
             // What a plugin says may have several lines, none of which may look like the next problem.
             let problem = problem.to_string().replace('\n', "\n    ");
-            self.lines
-                .push(format!("provider `{provider}` cannot be used: {problem}"));
+            self.lines.push(format!(
+                "{} `{}` cannot be used: {problem}",
+                provider.role, provider.id
+            ));
         } else {
             self.more += 1;
         }
@@ -52,7 +54,7 @@ impl Problems {
     /// Adds what a plugin refuses; its schemas say what it does not.
     pub(super) fn add_refused(
         &mut self,
-        provider: &ProviderId,
+        provider: &Provider,
         plugin: &Path,
         problem: &dyn fmt::Display,
     ) {

@@ -28,10 +28,19 @@ use crate::{
         local::{Plain, ReadyProvider},
         plan::{Plan, PlannedProvider},
     },
+    scenario::Provider,
 };
 
+/// Everything that is called in a session.
+pub struct ReadyPlugins {
+    /// By their places in the scenario; `None` for one without trials.
+    pub(in crate::run) providers: Vec<Option<ReadyProvider>>,
+    /// The same of graders; `None` for one that no test names.
+    pub(in crate::run) graders: Vec<Option<ReadyProvider>>,
+}
+
 impl Plan {
-    /// Makes every provider ready; guests run on `guests` only.
+    /// Makes every provider and grader ready; guests run on `guests` only.
     pub async fn link(
         &self,
         engine: &Engine,
@@ -39,13 +48,16 @@ impl Plan {
         interrupt: &Interrupt,
         blobs: &dyn Fn(Digest) -> PathBuf,
         observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Vec<Option<ReadyProvider>>, ReadyError> {
+    ) -> Result<ReadyPlugins, ReadyError> {
         let mut plugins: HashMap<Digest, Plugin> = HashMap::new();
         let mut ready = Vec::new();
         let mut schemas = Vec::new();
         let mut problems = Problems::default();
         let helper = engine.helper();
-        for provider in &self.providers {
+        let graders = self.graders.iter();
+        let graders = graders.map(|grader| Some(&grader.as_ref()?.plugin));
+        let providers = self.providers.iter().map(Option::as_ref);
+        for provider in providers.chain(graders) {
             let Some(provider) = provider else {
                 ready.push(None);
                 schemas.push(None);
@@ -63,7 +75,8 @@ impl Plan {
                     match linked {
                         Ok(plugin) => plugin,
                         Err(error) => {
-                            return Err(unusable(problems, id, &chain(&error), interrupt));
+                            let of = &provider.definition;
+                            return Err(unusable(problems, of, &chain(&error), interrupt));
                         }
                     }
                 }
@@ -73,7 +86,9 @@ impl Plan {
             let described = describe(provider, &plugin, guests, interrupt).await;
             let description = match described {
                 Ok(description) => description,
-                Err(error) => return Err(unusable(problems, id, &error, interrupt)),
+                Err(error) => {
+                    return Err(unusable(problems, &provider.definition, &error, interrupt));
+                }
             };
             if let Some(description) = &description {
                 requests::show(provider, &description.requests, observe);
@@ -87,7 +102,11 @@ impl Plan {
         self.check_inputs(&schemas, helper, interrupt, &mut problems)
             .await?;
         if problems.is_empty() {
-            Ok(ready)
+            let graders = ready.split_off(self.providers.len());
+            Ok(ReadyPlugins {
+                providers: ready,
+                graders,
+            })
         } else {
             Err(ReadyError::Plugins(problems))
         }
@@ -164,8 +183,8 @@ impl Plan {
             match check.finish(helper, interrupt).await {
                 Ok(wrong) if wrong.count == 0 => {}
                 Ok(wrong) => {
-                    let (id, path) = (&provider.definition.id, &provider.file.path);
-                    problems.add_refused(id, path, &WrongInputs(wrong));
+                    let (of, path) = (&provider.definition, &provider.file.path);
+                    problems.add_refused(of, path, &WrongInputs(wrong));
                 }
                 Err(broken) => {
                     refused(Err(UnfitError::of(fit::INPUT, broken)), provider, problems)?;
@@ -197,12 +216,12 @@ fn refused(
     provider: &PlannedProvider,
     problems: &mut Problems,
 ) -> Result<(), ReadyError> {
-    let (id, path) = (&provider.definition.id, &provider.file.path);
+    let (of, path) = (&provider.definition, &provider.file.path);
     match checked {
         Ok(()) => {}
         Err(UnfitError::Stopped) => return Err(ReadyError::Stopped),
-        Err(error @ UnfitError::Config(_)) => problems.add_refused(id, path, &error),
-        Err(error) => problems.add(id, &error),
+        Err(error @ UnfitError::Config(_)) => problems.add_refused(of, path, &error),
+        Err(error) => problems.add(of, &error),
     }
     Ok(())
 }
@@ -272,7 +291,7 @@ fn make_ready(provider: &PlannedProvider, plugin: Plugin) -> ReadyProvider {
 /// Ends with a plugin that cannot be used at all, and what was found before; one that was stopped is not reported.
 fn unusable(
     mut problems: Problems,
-    provider: &ProviderId,
+    provider: &Provider,
     problem: &dyn Display,
     interrupt: &Interrupt,
 ) -> ReadyError {

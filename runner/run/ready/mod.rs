@@ -7,6 +7,7 @@ mod requests;
 pub(super) mod schema;
 pub(super) mod schema_cost;
 
+pub(super) use self::link::ReadyPlugins;
 pub use self::{
     error::ReadyError,
     fit::{UnfitError, check_config, check_input, describe},

@@ -14,10 +14,13 @@ use super::{
 use crate::{
     model::{Digest, Fingerprint, Reason, StopMode},
     plugin::{Moment, TEARDOWN_TIME},
-    record::{Entry, RecordError, State, Written},
+    record::{Entry, JudgementEntry, RecordError, State, Written},
     run::{
         clock::Now,
-        dispatcher::{Dispatcher, DispatcherParts, Effects, Rules, SessionMessage, Suspects, Turn},
+        dispatcher::{
+            Dispatcher, DispatcherParts, Effects, GradingParts, Rules, SessionMessage, Suspects,
+            Turn,
+        },
         event::Event,
         seam::{ExecutorId, ToExecutor},
         session_end::SessionEnd,
@@ -90,6 +93,10 @@ impl Effects for World {
             self.disk.is_syncing = true;
             self.agenda.after(self.disk.lag, Happening::Synced);
         }
+    }
+
+    fn judge(&mut self, _: Vec<JudgementEntry>) {
+        unreachable!("nothing is graded here");
     }
 
     fn flush(&mut self) {
@@ -203,6 +210,7 @@ impl Schedule {
                 spending: Spending::default(),
             },
             lanes: self.shape.lanes(),
+            grading: GradingParts::none(),
             suspects: Suspects::of(&HashMap::new(), &state, after, none).unwrap(),
             state,
             fingerprint: Box::new(|_, test| Fingerprint {

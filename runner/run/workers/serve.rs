@@ -155,10 +155,11 @@ impl Workshop {
         let in_flight = InFlight::join(&setup.run_dir, setup.session)
             .map_err(|error| format!("cannot note what is in flight: {error}"))?;
         let host = PoolHost {
+            who: POOL,
             guests: guests.handle().clone(),
             interrupt,
-            in_flight,
-            run_dir: setup.run_dir,
+            in_flight: Some(in_flight),
+            run_dir: Some(setup.run_dir),
             dispatcher: dispatcher.clone(),
             closed: Box::new(|_| ()),
         };

@@ -3,12 +3,17 @@
 //! Scenarios are checked against this table and not deserialised into types: one table gives errors with places, suggestions,
 //! defaults, the schema and the reference in `docs/scenarios.md`.
 
+mod plugins;
+mod retries;
 mod sandbox;
 
-use sandbox::{GRANTS, LIMITS};
+use plugins::{ANY_NUMBER, GRADER, PROVIDER};
+use retries::RETRIES;
+
+pub(super) use plugins::{GRADER_ROOTS, MATRIX_ROOTS};
+pub(super) use retries::ERROR_WORDS;
 
 use super::{
-    budgets::BUDGET,
     form::{Form, Key, Name, optional, required, with_default},
     meta::META,
     reports::REPORT,
@@ -16,33 +21,11 @@ use super::{
     settings::DEFAULT_TIMEOUT_JSON,
 };
 
-/// What templates of a command may begin with.
-pub(super) const COMMAND_ROOTS: &[&str] = &["input", "config"];
-
-/// What the placeholders of a matrix begin with.
-pub(super) const MATRIX_ROOTS: &[&str] = &["matrix"];
-
 /// What templates of a test list may begin with.
 pub(super) const LIST_ROOTS: &[&str] = &["row", "file", "row_number"];
 
 /// What `file` has in templates of a test list.
 pub(super) const FILE_KEYS: &[&str] = &["name", "path", "stem"];
-
-/// The words of error classes that can be expected or retried, and `timeout`.
-pub(super) const ERROR_WORDS: &[&str] = &[
-    "trap",
-    "out-of-memory",
-    "limit",
-    "protocol",
-    "denied",
-    "invalid-input",
-    "invalid-config",
-    "unavailable",
-    "rate-limited",
-    "internal",
-    "other",
-    "timeout",
-];
 
 /// The whole file.
 pub(super) static SCENARIO: Form = Form::Table(&[TOP, TOP_OPTIONS, PARTS]);
@@ -95,8 +78,13 @@ const PARTS: &[Key] = &[
     ),
     optional(
         "providers",
-        Form::Map(&Form::Table(&[PROVIDER]), Name::Provider),
+        Form::Map(&Form::Table(PROVIDER), Name::Provider),
         "The providers that tests run on, by name. At least one.",
+    ),
+    optional(
+        "graders",
+        Form::Map(&Form::Table(GRADER), Name::Provider),
+        "What judges outputs, by name: plugins as a provider uses them, which tests name in `expect.graders`.",
     ),
     optional(
         "tests",
@@ -141,26 +129,6 @@ const DEFAULTS: &[Key] = &[
     ),
 ];
 
-const RETRIES: &[Key] = &[
-    required(
-        "max",
-        Form::Integer { min: 0, max: 1000 },
-        "How many retries at most; the first attempt does not count.",
-    ),
-    with_default(
-        "backoff",
-        Form::Duration { zero: true },
-        r#""0s""#,
-        "How long to wait before a retry.",
-    ),
-    with_default(
-        "on",
-        Form::List(&Form::Word(ERROR_WORDS)),
-        r#"["unavailable", "rate-limited"]"#,
-        "What is retried: error classes, or `timeout`.",
-    ),
-];
-
 /// The options of a run that stand in `[run]`.
 const RUN: &[Key] = &options::<{ count(OptionTable::Run) }>(OptionTable::Run);
 
@@ -199,93 +167,6 @@ const fn count(table: OptionTable) -> usize {
     count
 }
 
-const PROVIDER: &[Key] = &[
-    required(
-        "plugin",
-        Form::File,
-        "A `.wasm` file, or a folder with a plugin's source, relative to the scenario; or a plugin that the runner carries: `bundled:chat`, `bundled:echo`, `bundled:http` or `bundled:units`.",
-    ),
-    optional(
-        "matrix",
-        Form::Map(&Form::SomeOf(&Form::Scalar), Name::MatrixKey),
-        "Lists of values by name. Each combination makes a provider, in whose `plugin`, `config`, `args`, `stdin` and `grants` `{{matrix.NAME}}` is its value.",
-    ),
-    optional(
-        "name",
-        Form::Template(MATRIX_ROOTS),
-        "How the providers of a matrix are named, such as `gpt-{{matrix.size}}`. Default: `gpt[size=small,temp=0]`.",
-    ),
-    optional(
-        "sha256",
-        Form::Digest,
-        "What the plugin's file must hash to.",
-    ),
-    with_default(
-        "config",
-        Form::AnyTable,
-        "{}",
-        "The provider's configuration. It reaches the provider as JSON.",
-    ),
-    optional(
-        "protocol",
-        Form::Word(&["plain", "json"]),
-        "How a command is called. Default for commands: `plain`. Components need none.",
-    ),
-    with_default(
-        "args",
-        Form::List(&Form::Template(COMMAND_ROOTS)),
-        "[]",
-        "The arguments of a plain command: templates such as `{{input.code}}`.",
-    ),
-    optional(
-        "stdin",
-        Form::Either(&Form::Template(COMMAND_ROOTS), &Form::Table(&[STDIN])),
-        "The standard input of a plain command: a template, or `{ file = NAME }` for the bytes of an attachment.",
-    ),
-    with_default(
-        "output",
-        Form::Word(&["text", "trimmed", "json"]),
-        r#""text""#,
-        "What a plain command's standard output is taken for.",
-    ),
-    optional(
-        "reuse",
-        Form::Word(&["instance"]),
-        "`instance`: a component's instance serves many tests, one after the other. Default: each attempt has a fresh one.",
-    ),
-    optional(
-        "limits",
-        Form::Table(&[LIMITS]),
-        "What one attempt may use.",
-    ),
-    optional(
-        "grants",
-        Form::Table(&[GRANTS]),
-        "What of the world outside its sandbox the provider may touch. Default: nothing.",
-    ),
-    optional(
-        "budget",
-        Form::Table(&[BUDGET]),
-        "How much of what it measures the provider may use up.",
-    ),
-    optional(
-        "concurrency",
-        Form::Integer { min: 1, max: 4096 },
-        "How many attempts of this provider run at once.",
-    ),
-    optional(
-        "rate",
-        Form::Rate,
-        "How many attempts may start in which time, such as `60/min`, `5/s` or `100/h`.",
-    ),
-];
-
-const STDIN: &[Key] = &[required(
-    "file",
-    Form::Text,
-    "The name of an attachment of the test.",
-)];
-
 const TEST_KEYS: &[Key] = &[
     required(
         "id",
@@ -297,6 +178,11 @@ const TEST_KEYS: &[Key] = &[
         Form::Any,
         "null",
         "What the provider gets. Any value; it reaches the provider as JSON.",
+    ),
+    optional(
+        "reference",
+        Form::Any,
+        "What a good output is like, for graders. Any value; no provider gets it.",
     ),
     with_default(
         "providers",
@@ -331,6 +217,11 @@ const LIST: &[Key] = &[
         "input",
         Form::Templates(LIST_ROOTS),
         "The input of a record's test. A string that is one `{{row.x}}` and nothing else keeps the value's type.",
+    ),
+    optional(
+        "reference",
+        Form::Templates(LIST_ROOTS),
+        "What a good output of a record's test is like, for graders.",
     ),
     optional(
         "expect",
@@ -407,12 +298,14 @@ const EXPECT_KEYS: &[Key] = &[
         "The command exits with this code.",
     ),
     optional(
+        "graders",
+        Form::SomeOf(&Form::Text),
+        "The graders that judge the output, by name, once everything else has held.",
+    ),
+    optional(
         "min_score",
-        Form::Number {
-            min: f64::MIN,
-            max: f64::MAX,
-        },
-        "The provider's score is at least this.",
+        ANY_NUMBER,
+        "The provider's score is at least this; with `graders`, each score that these give.",
     ),
     optional(
         "max_duration",
@@ -433,12 +326,14 @@ mod tests {
     use serde_json::{Map, Value};
 
     use super::{
-        sandbox::{BOUND_SECRET, FS_GRANT},
+        plugins::STDIN,
+        sandbox::{BOUND_SECRET, FS_GRANT, GRANTS, LIMITS},
         *,
     };
     use crate::{
         model::{ErrorClass, Limits},
         scenario::{
+            budgets::BUDGET,
             form::Presence,
             provider::read_limits,
             raw::Document,
@@ -450,7 +345,7 @@ mod tests {
     fn every_error_class_but_the_runners_own_can_be_expected() {
         let mut words: Vec<_> = ErrorClass::ALL
             .iter()
-            .filter(|class| **class != ErrorClass::Poison)
+            .filter(|class| !matches!(class, ErrorClass::Poison | ErrorClass::Grader))
             .map(|class| class.as_str())
             .collect();
         words.push("timeout");
@@ -504,7 +399,6 @@ mod tests {
             RUN,
             BUDGET,
             REPORT,
-            PROVIDER,
             STDIN,
             LIMITS,
             GRANTS,
@@ -514,10 +408,8 @@ mod tests {
             LIST,
             EXPECT_KEYS,
         ];
-        let unused = tables
-            .into_iter()
-            .flatten()
-            .filter(|key| !used.contains(key.name));
+        let tables = tables.iter().chain(PROVIDER).chain(GRADER).copied();
+        let unused = tables.flatten().filter(|key| !used.contains(key.name));
         assert_eq!(unused.map(|key| key.name).collect::<Vec<_>>(), [""; 0]);
     }
 

@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct Resolved {
     pub(super) id: String,
     pub(super) input: Value,
+    /// What a good output is like, if it is said.
+    pub(super) reference: Option<Value>,
     pub(super) expect: Arc<RawValue>,
     pub(super) providers: Vec<u32>,
     pub(super) settings: Settings,

@@ -26,13 +26,13 @@ use self::{
     mistakes::Mistakes,
 };
 use super::{
-    Retries, Scenario, ScenarioError, Selection, Suite,
+    Grader, Retries, Scenario, ScenarioError, Selection, Suite,
     attachments::Attachments,
     check::{self, At, FormError},
     definition::Definition,
     expect::Schema,
     form::Form,
-    globs, keys,
+    globs, graders, keys,
     settings::Settings,
     source::{RecordRefusal, RecordSource, fill_in, id_of, visit_records},
     suite::{FileEntry, RetriesEntry, SuiteParts, TestLine},
@@ -54,6 +54,7 @@ pub fn normalise(scenario: &Scenario, selection: &Selection) -> Result<Suite, Sc
 struct Normaliser<'s> {
     scenario: &'s Scenario,
     names: Vec<&'s str>,
+    graders: Vec<&'s str>,
     filter: SelectionFilter,
     file: BufWriter<File>,
     hasher: Sha256,
@@ -77,6 +78,7 @@ impl<'s> Normaliser<'s> {
         Ok(Self {
             scenario,
             names: providers.map(|provider| provider.id.as_str()).collect(),
+            graders: scenario.graders.iter().map(Grader::name).collect(),
             filter,
             // Without a name: nothing is left of it, however the process ends.
             file: BufWriter::with_capacity(1 << 16, tempfile::tempfile()?),
@@ -147,6 +149,7 @@ impl<'s> Normaliser<'s> {
         let mut resolved = Resolved {
             id,
             input: test.remove("input").unwrap_or_default(),
+            reference: test.remove("reference").filter(|value| !value.is_null()),
             expect,
             providers,
             settings: settings.over(&self.scenario.defaults),
@@ -208,6 +211,11 @@ impl<'s> Normaliser<'s> {
         let mut findings = Vec::new();
         check::check(&expect, &keys::EXPECT, &at, &mut findings);
         refuse(findings)?;
+        let map = expect.as_object().into_iter();
+        let mut refusals = map.flat_map(|map| graders::refusals(map, &self.graders));
+        if let Some((_, message, help)) = refusals.next() {
+            return Err(RecordRefusal { message, help });
+        }
 
         if let Some(map) = expect.as_object_mut() {
             // In a record an absent key; but `null` can be what is expected.
@@ -265,6 +273,7 @@ impl<'s> Normaliser<'s> {
         let retries = self.retries(&test.settings);
         let meta = &test.settings.meta;
         let meta = (!meta.is_empty()).then(|| raw(meta));
+        let reference = test.reference.as_ref().map(raw);
         let line = TestLine {
             expect: &test.expect,
             files: &raw(&files),
@@ -272,6 +281,7 @@ impl<'s> Normaliser<'s> {
             input: &raw(&test.input),
             meta: meta.as_deref(),
             providers: &raw(&test.providers),
+            reference: reference.as_deref(),
             repeat,
             retries: &retries,
             tags: &raw(&test.settings.tags),

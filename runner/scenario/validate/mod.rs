@@ -1,5 +1,7 @@
 //! From a text to a valid [`Scenario`], or to everything that is wrong with it.
 
+mod graders;
+mod memory;
 mod named;
 
 use std::{
@@ -8,7 +10,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bytesize::ByteSize;
 use serde_json::{Map, Value};
 
 use super::{
@@ -26,7 +27,7 @@ use super::{
     template::TemplateValue,
     test_list::TestList,
 };
-use crate::model::{Digest, ProviderId};
+use crate::model::{Digest, PluginRole, ProviderId};
 
 /// A test as the scenario itself writes it: checked, not yet resolved.
 #[derive(Clone, Debug)]
@@ -80,6 +81,7 @@ pub(super) fn validate(
     let mut validator = Validator {
         document: &document,
         text,
+        graders: document.keys_in_order(&[ValueStep::Key("graders".into())]),
         directory: files::directory_of(path),
         names: names.iter().map(String::as_str).collect(),
         named_files,
@@ -116,6 +118,8 @@ struct Validator<'a> {
     directory: PathBuf,
     /// The providers' names in the order written.
     names: Vec<&'a str>,
+    /// The graders' names in the order written.
+    graders: Vec<&'a str>,
     named_files: NamedFiles,
     findings: Vec<FormError>,
     problems: Vec<Problem>,
@@ -156,7 +160,9 @@ impl Validator<'_> {
         }
         let options = RunOptions::of_scenario(root, table("run"));
         let providers = self.providers(table("providers"));
-        self.memory(&options, &providers);
+        let graders = self.graders(table("graders"));
+        let plugins = graders.iter().map(|grader| &grader.provider);
+        self.memory(&options, providers.iter().chain(plugins));
         Scenario {
             name: string(root, "name").map_or_else(|| stem.into_owned(), str::to_owned),
             text: self.text.into(),
@@ -164,6 +170,7 @@ impl Validator<'_> {
             directory: self.directory.clone(),
             options,
             providers,
+            graders,
             reports: reports::read(table("report")),
             idle_axes: Vec::new(),
             dimensions: root.contains_key("dimensions").then(|| {
@@ -201,15 +208,21 @@ impl Validator<'_> {
         let names = self.names.clone();
         names
             .into_iter()
-            .filter_map(|name| self.provider(name, tables.get(name)?.as_object()?))
+            .filter_map(|name| {
+                let root = At::ROOT;
+                let providers = root.key("providers");
+                self.provider(name, tables.get(name)?.as_object()?, &providers.key(name))
+            })
             .collect()
     }
 
-    fn provider(&mut self, name: &str, table: &Map<String, Value>) -> Option<Provider> {
-        let root = At::ROOT;
-        let providers = root.key("providers");
-        let at = providers.key(name);
-        self.protocol(table, &at);
+    fn provider(
+        &mut self,
+        name: &str,
+        table: &Map<String, Value>,
+        at: &At<'_>,
+    ) -> Option<Provider> {
+        self.protocol(table, at);
         let plugin = string(table, "plugin")?;
         let path = self.plugin(plugin, &at.key("plugin"));
         let object = |key| table.get(key).and_then(Value::as_object);
@@ -220,9 +233,10 @@ impl Validator<'_> {
             NamedFiles::Needed => Some(self.directory.as_path()),
             NamedFiles::Stored => None,
         };
-        grants::check(table, &limits, folders, &at, &mut self.findings);
+        grants::check(table, &limits, folders, at, &mut self.findings);
         Some(Provider {
             id: ProviderId::parse(name).ok()?,
+            role: PluginRole::Provider,
             plugin: path,
             sha256: string(table, "sha256").and_then(Digest::parse),
             config: object("config").cloned().unwrap_or_default().into(),
@@ -249,32 +263,6 @@ impl Validator<'_> {
                 let message = format!("`{key}` is for plain commands, and `protocol` is `json`");
                 self.report(&at.key(key), Part::Key, message, "does nothing", None);
             }
-        }
-    }
-
-    /// Refuses a sum of memory into which a provider would never fit.
-    fn memory(&mut self, options: &RunOptions, providers: &[Provider]) {
-        let Some(memory) = options.memory else { return };
-        let Some(largest) = providers
-            .iter()
-            .max_by_key(|provider| provider.limits.memory)
-        else {
-            return;
-        };
-        if largest.limits.memory > memory {
-            let root = At::ROOT;
-            let run = root.key("run");
-            let message = format!("provider `{}` would never fit into this memory", largest.id);
-            let limit = ByteSize(largest.limits.memory);
-            let help =
-                format!("its limit is {limit}: give more, or set `limits.memory` of the provider");
-            self.report(
-                &run.key("memory"),
-                Part::Value,
-                message,
-                "too small",
-                Some(help),
-            );
         }
     }
 
@@ -341,6 +329,7 @@ impl Validator<'_> {
             return;
         };
         let at = at.key("expect");
+        self.expected_graders(expect, &at);
         if let Some(file) = string(expect, "schema").filter(|file| !file.contains("{{")) {
             self.existing_file("schema", file, &at.key("schema"));
         }
@@ -388,7 +377,8 @@ impl Validator<'_> {
         self.provider_globs(list, at);
         let shape = |key| list.get(key).map(TemplateValue::parse).transpose().ok();
         let (input, expect, meta) = (shape("input")?, shape("expect")?, shape("meta")?);
-        let mut shapes = input.iter().chain(&expect).chain(&meta);
+        let reference = shape("reference")?;
+        let mut shapes = input.iter().chain(&reference).chain(&expect).chain(&meta);
         Some(TestList {
             is_data: list.contains_key("id") || shapes.any(TemplateValue::is_template),
             files,
@@ -396,6 +386,7 @@ impl Validator<'_> {
             providers: globs::matching(list, &self.names),
             id: string(list, "id").map(Template::parse).transpose().ok()?,
             input,
+            reference,
             expect,
             meta,
             settings: Settings {

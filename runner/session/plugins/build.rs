@@ -29,7 +29,7 @@ pub enum Build {
     Ask,
 }
 
-/// Finds the plugin file of every provider, in the scenario's order. What is not selected is neither built nor missed.
+/// Finds the plugin file of every provider and then of every grader, in the scenario's order. What is not selected is neither built nor missed.
 pub(crate) fn find(
     scenario: &Scenario,
     selection: &Selection,
@@ -38,16 +38,20 @@ pub(crate) fn find(
     observe: &mut dyn Observe,
 ) -> Result<Vec<PathBuf>, Error> {
     // Before any tool runs, and not only when the plan is there: a guest may have left something in the source.
-    let mut providers = scenario.providers().iter();
-    if providers.any(|provider| Source::is_at(&provider.plugin)) {
+    if scenario
+        .plugins()
+        .any(|provider| Source::is_at(&provider.plugin))
+    {
         let checked = run::check_scenario(scenario, None, selection, Vec::new());
         checked.map_err(Error::usage)?;
     }
     let mut built: HashMap<&Path, PathBuf> = HashMap::new();
     let mut files = Vec::new();
-    for provider in scenario.providers() {
+    for (place, provider) in scenario.plugins().enumerate() {
         let path = provider.plugin.as_path();
-        if !Source::is_at(path) || !selection.has_provider(&provider.id).map_err(Error::usage)? {
+        let is_selected = place >= scenario.providers().len()
+            || selection.has_provider(&provider.id).map_err(Error::usage)?;
+        if !Source::is_at(path) || !is_selected {
             files.push(path.into());
             continue;
         }

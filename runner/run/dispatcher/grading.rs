@@ -1,0 +1,194 @@
+//! [`Grading`]: the trials of which graders have still to speak, and the graders' own lanes, executors and attempts.
+//!
+//! Nothing here is shared with the work on providers, so that a slow grader holds nobody's slot. The attempts of graders have
+//! no numbers in the run: here they are counted from 1 for each trial and session.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    lane::{Lane, Trial},
+    poison::Suspects,
+    work::Work,
+};
+use crate::{
+    model::Attempt,
+    record::{Entry, JudgementEntry, Row, State},
+    run::grading::{GradedTrial, Graders, Ungraded, UngradedParts},
+    scenario::Test,
+};
+
+/// Trials that may wait for their graders before no more are begun.
+const MAX_TRIALS: usize = 4096;
+/// Bytes of outputs that may wait for graders before no more trials are begun.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// What grades, and what is to be graded from earlier sessions.
+pub(in crate::run) struct GradingParts {
+    pub(in crate::run) graders: Graders,
+    /// One for each grader that tests name, with its place among the graders as its provider.
+    pub(in crate::run) lanes: Vec<Lane>,
+    pub(in crate::run) ungraded: Vec<Ungraded>,
+    /// How many trials there are.
+    pub(in crate::run) planned: u64,
+}
+
+#[cfg(test)]
+impl GradingParts {
+    /// Nothing is graded.
+    pub(in crate::run) fn none() -> Self {
+        let graders = Graders {
+            roles: Vec::new(),
+            plain: Vec::new(),
+            scenario: crate::model::Digest::of(b""),
+        };
+        Self {
+            graders,
+            lanes: Vec::new(),
+            ungraded: Vec::new(),
+            planned: 0,
+        }
+    }
+}
+
+/// The trials of which graders have still to speak.
+pub(super) struct Grading {
+    pub(super) work: Work,
+    graders: Graders,
+    /// By ordinal.
+    trials: HashMap<u64, GradedTrial>,
+    /// How much memory they take, in bytes.
+    bytes: u64,
+    /// Those of which graders have spoken, by ordinal.
+    spoken: VecDeque<u64>,
+    /// The test of each attempt whose row is on its way to the disk, with the place of its provider; by ordinal.
+    coming: HashMap<u64, (Arc<Test>, usize)>,
+    /// The row of each attempt whose judgement is on its way to the disk; by ordinal.
+    judged: HashMap<u64, Row<'static>>,
+}
+
+impl Grading {
+    pub(super) fn begin(parts: GradingParts) -> Self {
+        let planned = match parts.lanes.is_empty() {
+            true => 0,
+            false => parts.planned,
+        };
+        let state = State::planned(planned);
+        let mut grading = Self {
+            work: Work::new(state, parts.lanes, Suspects::default()),
+            graders: parts.graders,
+            trials: HashMap::new(),
+            bytes: 0,
+            spoken: VecDeque::new(),
+            coming: HashMap::new(),
+            judged: HashMap::new(),
+        };
+        for ungraded in parts.ungraded {
+            grading.add(ungraded);
+        }
+        grading
+    }
+
+    /// Tells whether there is anything to do, now or later.
+    pub(super) fn is_left(&self) -> bool {
+        !(self.trials.is_empty() && self.coming.is_empty())
+    }
+
+    /// How many trials are on disk of which graders have still to speak.
+    pub(super) fn waiting(&self) -> u64 {
+        self.trials.len() as u64
+    }
+
+    /// Tells whether graders do not keep up.
+    pub(super) fn is_too_much(&self) -> bool {
+        self.trials.len() + self.coming.len() >= MAX_TRIALS || self.bytes >= MAX_BYTES
+    }
+
+    /// Notes that the row of an attempt on this provider is on its way to the disk, which is graded then.
+    pub(super) fn expect(&mut self, ordinal: u64, test: &Arc<Test>, provider: usize) {
+        self.coming.insert(ordinal, (Arc::clone(test), provider));
+    }
+
+    /// Takes an attempt whose row is on disk, with the row's line.
+    pub(super) fn arrive(&mut self, entry: Entry, line: &[u8]) {
+        let Some((test, provider)) = self.coming.remove(&entry.attempt.ordinal) else {
+            return;
+        };
+        let parts = UngradedParts {
+            row: Row::decode(line).expect("a row that was just written can be read"),
+            test,
+            is_plain: self.graders.is_plain(provider),
+            fingerprint: entry.fingerprint.judgement,
+        };
+        let output = entry.attempt.output.unwrap_or_default();
+        self.add(Ungraded::new(parts, output));
+    }
+
+    fn add(&mut self, ungraded: Ungraded) {
+        let ordinal = ungraded.key().ordinal;
+        self.bytes += ungraded.size();
+        self.trials.insert(ordinal, GradedTrial::new(ungraded));
+        self.ask(ordinal);
+    }
+
+    /// Puts the next question into its grader's lane, or the trial among those of which graders have spoken.
+    fn ask(&mut self, ordinal: u64) {
+        let Some(trial) = self.trials.get_mut(&ordinal) else {
+            return;
+        };
+        let Some(question) = trial.next(&self.graders) else {
+            self.spoken.push_back(ordinal);
+            return;
+        };
+        let trial = Trial {
+            ordinal,
+            test: question.test,
+            repeat: trial.of.row.repeat,
+            tries: 0,
+            ends: None,
+        };
+        let lane = self.work.lane_of(question.grader);
+        self.work.put(lane, trial);
+    }
+
+    /// Takes an attempt of a grader that is made again.
+    pub(super) fn tried(&mut self, attempt: &Attempt) {
+        if let Some(trial) = self.trials.get_mut(&attempt.ordinal) {
+            trial.tried(attempt);
+        }
+    }
+
+    /// Takes the last attempt of a grader.
+    pub(super) fn answered(&mut self, attempt: &Attempt) {
+        if let Some(trial) = self.trials.get_mut(&attempt.ordinal) {
+            trial.answered(&self.graders, attempt);
+            self.ask(attempt.ordinal);
+        }
+    }
+
+    /// Lets go of a trial that cannot be graded now.
+    pub(super) fn give_up(&mut self, ordinal: u64) {
+        if let Some(trial) = self.trials.remove(&ordinal) {
+            self.bytes -= trial.of.size();
+        }
+    }
+
+    /// What graders have said of the next trial of which they have spoken; `is_shaky` tells of a trial whether an attempt of
+    /// it ended badly.
+    pub(super) fn judgement(&mut self, is_shaky: impl Fn(u64) -> bool) -> Option<JudgementEntry> {
+        let ordinal = self.spoken.pop_front()?;
+        let trial = self.trials.remove(&ordinal)?;
+        self.bytes -= trial.of.size();
+        self.judged.insert(ordinal, trial.of.row.clone());
+        Some(trial.judgement(&self.graders, is_shaky(ordinal)))
+    }
+
+    /// The row of an attempt whose judgement is on disk, as the judgement's line has it now.
+    pub(super) fn row(&mut self, judgement: &JudgementEntry, line: &[u8]) -> Option<Row<'static>> {
+        let mut row = self.judged.remove(&judgement.mark.key.ordinal)?;
+        row.judge_by(line).ok()?;
+        Some(row)
+    }
+}

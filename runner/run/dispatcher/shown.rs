@@ -1,0 +1,93 @@
+//! What a dispatcher lets the world see.
+
+use std::io;
+
+use super::{Dispatcher, Effects, Event, work::UnderWay};
+use crate::{
+    model::{Outcome, StopMode},
+    record::{Written, is_judgement},
+    run::{clock::Now, event::JudgedTrial},
+};
+
+impl<E: Effects> Dispatcher<E> {
+    /// How many attempts are being executed.
+    pub(super) fn running(&self) -> usize {
+        self.work.flights.begun() + self.grading.work.flights.begun()
+    }
+
+    /// The attempt that is being executed and began first.
+    pub(super) fn longest(&self, now: Now) -> Option<UnderWay> {
+        let both = [self.work.longest(now), self.grading.work.longest(now)];
+        both.into_iter().flatten().max_by_key(|it| it.elapsed)
+    }
+
+    /// Shows what is on disk, and lets graders have what they have to speak of.
+    pub(super) fn show_written(&mut self, written: Written) {
+        let Written {
+            entries,
+            judgements,
+            mut lines,
+            ..
+        } = written;
+        for judgement in &judgements {
+            self.work.state.judged(judgement.mark);
+        }
+        let mut trials = Vec::new();
+        if !judgements.is_empty() {
+            let all = std::mem::take(&mut lines);
+            let mut judged = judgements.iter();
+            for line in all.split_inclusive(|byte| *byte == b'\n') {
+                if !is_judgement(line) {
+                    lines.extend_from_slice(line);
+                } else if let Some(judgement) = judged.next() {
+                    let row = self.grading.row(judgement, line.trim_ascii_end());
+                    trials.extend(row.map(|row| JudgedTrial { row }));
+                }
+            }
+        }
+        let counts = self.work.state.counts();
+        if !entries.is_empty() {
+            self.out.show(Event::Rows {
+                entries: &entries,
+                lines: &lines,
+                counts,
+            });
+        }
+        if !trials.is_empty() {
+            self.out.show(Event::Judged {
+                trials: &trials,
+                counts,
+            });
+        }
+        let lines = lines.split(|byte| *byte == b'\n');
+        for (entry, line) in entries.into_iter().zip(lines) {
+            if entry.attempt.outcome == Outcome::Ungraded {
+                self.grading.arrive(entry, line);
+            }
+        }
+    }
+
+    pub(super) fn show_progress(&mut self, now: Now) -> io::Result<()> {
+        let waits_for_memory = self.stop.is_none() && self.work.waits_for_memory(now.at)?;
+        let longest = self.longest(now);
+        self.out.show(Event::Progress {
+            counts: self.work.state.counts(),
+            running: self.running(),
+            ungraded: self.grading.waiting(),
+            longest: longest.as_ref().map(UnderWay::shown),
+            waits_for_memory,
+        });
+        Ok(())
+    }
+
+    pub(super) fn show_what_is_awaited(&mut self, now: Now, mode: StopMode) {
+        let mut running = self.work.running(now);
+        running.extend(self.grading.work.running(now));
+        let running: Vec<_> = running.iter().map(UnderWay::shown).collect();
+        self.out.show(Event::Awaiting {
+            mode,
+            running: &running,
+            rows: self.unwritten.rows(),
+        });
+    }
+}

@@ -1,0 +1,187 @@
+//! Graders as a session has them: what they are, their lanes, and the pool that executes them in this process.
+//!
+//! Their slots are beside those of the run, so that a slow grader keeps no provider waiting.
+
+use std::{collections::HashSet, io, path::Path, sync::Arc};
+
+use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
+
+use super::{
+    attempt::Budget,
+    dispatcher::{GradingParts, Lane, LaneRules, Tests},
+    grading::{GraderRole, Graders, Ungraded, UngradedParts},
+    local::{Executor, Pool, PoolHost, ReadyProvider},
+    plan::{Fingerprints, Plan, PlannedGrader},
+    seam::{Capacity, FromExecutors, GRADERS},
+};
+use crate::{
+    judge::AnswerForm,
+    model::Digest,
+    plugin::{Interrupt, MemoryBudget},
+    record::{ContentPaths, LineError, RunReader, State},
+    scenario::OutputForm,
+};
+
+/// What graders are executed with.
+pub(super) struct GraderHost<'a> {
+    pub(super) plan: &'a Plan,
+    /// What all attempts wait for where not all of them can have all that they may.
+    pub(super) memory: Option<MemoryBudget>,
+    pub(super) dispatcher: UnboundedSender<FromExecutors>,
+    /// Where guests run.
+    pub(super) guests: Handle,
+    /// Ends them.
+    pub(super) interrupt: Interrupt,
+    /// Where plugins are.
+    pub(super) content: ContentPaths,
+}
+
+impl GraderHost<'_> {
+    /// Begins with the pool of the graders, if there are any, and says that it has joined.
+    pub(super) fn begin(
+        self,
+        graders: Vec<Option<ReadyProvider>>,
+    ) -> (Option<Pool>, Option<FromExecutors>) {
+        let slots = self.plan.grader_slots();
+        if slots == 0 {
+            return (None, None);
+        }
+        let content = self.content;
+        let executor = Executor {
+            providers: graders,
+            seed: self.plan.options().seed(),
+            blobs: Box::new(move |digest| content.path(digest)),
+            budget: Budget {
+                cap: self.plan.time_cap,
+            },
+            memory_share: self.plan.memory_share(),
+            memory: self.memory,
+        };
+        let host = PoolHost {
+            who: GRADERS,
+            guests: self.guests,
+            interrupt: self.interrupt,
+            in_flight: None,
+            run_dir: None,
+            dispatcher: self.dispatcher,
+            closed: Box::new(|_| ()),
+        };
+        let mut pool = Pool::new(executor, host);
+        (0..slots).for_each(|slot| pool.open(slot));
+        let joined = FromExecutors::Joined {
+            who: GRADERS,
+            // The pool itself waits for memory, with all others.
+            capacity: Capacity {
+                slots,
+                memory: u64::MAX,
+            },
+        };
+        (Some(pool), Some(joined))
+    }
+}
+
+/// What grades in a session, and what earlier ones have left to be graded.
+///
+/// # Errors
+///
+/// Fails if rows or tests cannot be read.
+pub(super) fn parts(
+    plan: &Plan,
+    state: &State,
+    run_dir: &Path,
+    fingerprints: &Fingerprints,
+) -> io::Result<GradingParts> {
+    let roles = plan
+        .graders
+        .iter()
+        .map(|grader| Some(role(grader.as_ref()?)));
+    let lanes = plan.graders.iter().enumerate();
+    let graders = Graders {
+        roles: roles.collect(),
+        plain: plan
+            .providers
+            .iter()
+            .map(|provider| {
+                provider
+                    .as_ref()
+                    .is_some_and(|provider| provider.is_plain())
+            })
+            .collect(),
+        scenario: Digest::of(plan.scenario().text().as_bytes()),
+    };
+    Ok(GradingParts {
+        lanes: lanes
+            .filter_map(|(place, grader)| Some(lane(plan, place, grader.as_ref()?)))
+            .collect(),
+        ungraded: ungraded(plan, state, run_dir, fingerprints, &graders)?,
+        planned: plan.trial_count(),
+        graders,
+    })
+}
+
+fn role(grader: &PlannedGrader) -> GraderRole {
+    let form = match (grader.plugin.is_plain(), grader.plugin.definition.output) {
+        (false, _) => AnswerForm::Reply,
+        (true, OutputForm::Json) => AnswerForm::ExitCodeAndJson,
+        (true, OutputForm::Text | OutputForm::Trimmed) => AnswerForm::ExitCode,
+    };
+    GraderRole {
+        definition: grader.definition.clone(),
+        form,
+    }
+}
+
+/// A lane that has what is put into it.
+fn lane(plan: &Plan, place: usize, grader: &PlannedGrader) -> Lane {
+    let definition = &grader.plugin.definition;
+    let rules = LaneRules {
+        provider: place,
+        id: definition.id.clone(),
+        concurrency: Some(plan.grader_concurrency(grader)),
+        rate: definition.rate,
+        memory: grader.plugin.limits.memory,
+        keeps_instances: false,
+    };
+    let tests = Tests {
+        read: Box::new(|_| Err(io::ErrorKind::NotFound.into())),
+        first: 0,
+        count: 0,
+    };
+    Lane::new(rules, tests, Arc::new(HashSet::new()))
+}
+
+/// The attempts of earlier sessions that have yet to be graded, in the order of their rows.
+fn ungraded(
+    plan: &Plan,
+    state: &State,
+    run_dir: &Path,
+    fingerprints: &Fingerprints,
+    graders: &Graders,
+) -> io::Result<Vec<Ungraded>> {
+    let mut found = Vec::new();
+    if !(0..plan.trial_count()).any(|ordinal| state.is_ungraded(ordinal)) {
+        return Ok(found);
+    }
+    let reader = RunReader::open(run_dir).map_err(io::Error::other)?;
+    let mut tests = plan.suite().reader();
+    for row in reader.rows() {
+        let row = match row {
+            Ok(row) => row,
+            Err(LineError::Damaged { .. }) => continue,
+            Err(LineError::Io(error)) => return Err(error),
+        };
+        let is_latest = state.attempts(row.ordinal) == row.attempt;
+        if !is_latest || !state.is_ungraded(row.ordinal) {
+            continue;
+        }
+        let (test, provider, _) = tests.at(row.ordinal)?;
+        let parts = UngradedParts {
+            is_plain: graders.is_plain(provider),
+            fingerprint: fingerprints.of(provider, &test).judgement,
+            row,
+            test,
+        };
+        found.push(Ungraded::stored(parts, &reader));
+    }
+    Ok(found)
+}

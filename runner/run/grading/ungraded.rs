@@ -1,0 +1,144 @@
+//! [`Ungraded`]: an attempt that is on disk, of which graders have still to speak.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    judge::{EndEvidence, Evidence, ReplyEvidence, judge},
+    model::Digest,
+    record::{AttemptKey, Row, RowOutput, RunReader},
+    scenario::{Grader, Test},
+};
+
+/// An attempt that is on disk, of which graders have still to speak.
+pub(in crate::run) struct Ungraded {
+    /// Its row.
+    pub(in crate::run) row: Row<'static>,
+    pub(in crate::run) test: Arc<Test>,
+    /// What it has put out where the row does not have it; the error says why that is not known any more.
+    output: Result<Option<Value>, String>,
+    /// The exit code of a plain command.
+    pub(super) exit_code: Option<i32>,
+    /// How many of the row's checks are the scenario's; those of the provider follow.
+    pub(super) expected: usize,
+    /// Digest of everything that decides what the attempt means.
+    pub(super) fingerprint: Digest,
+}
+
+/// What an ungraded attempt is made of.
+pub(in crate::run) struct UngradedParts {
+    pub(in crate::run) row: Row<'static>,
+    pub(in crate::run) test: Arc<Test>,
+    /// Whether its provider is called as a plain command.
+    pub(in crate::run) is_plain: bool,
+    /// Digest of everything that decides what the attempt means.
+    pub(in crate::run) fingerprint: Digest,
+}
+
+impl Ungraded {
+    /// One whose output is still known.
+    pub(in crate::run) fn new(parts: UngradedParts, output: Value) -> Self {
+        let is_inline = matches!(parts.row.output, Some(RowOutput::Inline(_)));
+        Self::of(parts, Ok((!is_inline).then_some(output)))
+    }
+
+    /// One of an earlier session, whose output is on disk.
+    pub(in crate::run) fn stored(parts: UngradedParts, reader: &RunReader) -> Self {
+        let output = match &parts.row.output {
+            Some(RowOutput::Inline(_)) => Ok(None),
+            Some(RowOutput::Stored(stored)) => match reader.output(&parts.row, stored) {
+                Ok(output) => Ok(Some(output)),
+                Err(error) => Err(format!("the output cannot be read: {error}")),
+            },
+            None => Err("the row has no output".to_owned()),
+        };
+        Self::of(parts, output)
+    }
+
+    fn of(parts: UngradedParts, output: Result<Option<Value>, String>) -> Self {
+        let UngradedParts {
+            row,
+            test,
+            is_plain,
+            fingerprint,
+        } = parts;
+        // Everything has held.
+        let exit_code = is_plain.then(|| test.expect.exit_code.unwrap_or_default());
+        let evidence = |output| Evidence {
+            ending: EndEvidence::Reply(ReplyEvidence {
+                output,
+                verdict: row.verdict,
+                has_failed_checks: false,
+                score: row.score,
+                exit_code,
+            }),
+            duration: Duration::from_secs_f64(row.duration_ms.max(0.0) / 1e3),
+            peak_memory: row.usage.peak_memory,
+            stderr: "",
+            hint: None,
+        };
+        let expected = find(&row, &output).map_or(row.checks.len(), |output| {
+            judge(&test.expect, &evidence(output)).checks.len()
+        });
+        Self {
+            expected: expected.min(row.checks.len()),
+            exit_code,
+            row,
+            test,
+            output,
+            fingerprint,
+        }
+    }
+
+    /// Which attempt it is.
+    pub(in crate::run) fn key(&self) -> AttemptKey {
+        self.row.mark().key
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub(in crate::run) fn size(&self) -> u64 {
+        self.row.usage.bytes_out
+    }
+
+    /// What a grader gets of it, as JSON text; the error says what is missing.
+    pub(super) fn input(&self, grader: &Grader) -> Result<Arc<str>, String> {
+        let output = find(&self.row, &self.output)?;
+        let parse = |text: &str| serde_json::from_str::<Value>(text);
+        let input = parse(&self.test.input).expect("a suite holds valid JSON");
+        let reference = self.test.reference.as_deref().map(parse);
+        let reference = reference.transpose().expect("a suite holds valid JSON");
+        let reference = reference.unwrap_or_default();
+        let metrics = self.row.metrics.iter();
+        let metrics: Map<_, _> = metrics
+            .map(|metric| (metric.name.clone().into_owned(), metric.value.into()))
+            .collect();
+        let metrics = Value::Object(metrics);
+        let test = Value::from(self.test.id.as_str());
+        let provider = Value::from(&*self.row.provider);
+        let roots = [
+            ("input", &input),
+            ("output", output),
+            ("reference", &reference),
+            ("metrics", &metrics),
+            ("test", &test),
+            ("provider", &provider),
+        ];
+        let filled = grader.input(&roots).map_err(|error| error.to_string())?;
+        Ok(filled.to_string().into())
+    }
+}
+
+/// The output of an attempt: in its row, or beside it.
+fn find<'a>(
+    row: &'a Row<'_>,
+    beside: &'a Result<Option<Value>, String>,
+) -> Result<&'a Value, String> {
+    if let Some(RowOutput::Inline(output)) = &row.output {
+        return Ok(output);
+    }
+    let beside = beside.as_ref().map_err(String::clone)?;
+    beside
+        .as_ref()
+        .ok_or_else(|| "the output is not known any more".to_owned())
+}
