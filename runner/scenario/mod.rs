@@ -40,6 +40,7 @@ mod suite_index;
 mod template;
 mod test;
 mod test_digests;
+mod test_line;
 mod test_list;
 mod units;
 mod validate;

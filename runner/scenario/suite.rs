@@ -3,7 +3,7 @@
 //! Memory does not grow with the tests: the file is read back in blocks, and only where a block begins is remembered.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::File,
     io::{self, BufRead, BufReader},
     os::unix::fs::FileExt,
@@ -11,21 +11,23 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::Duration,
 };
-
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    Attachment, Expect, ExpectedError, ProviderSet, Retries, Test,
-    definition::{damaged, read_definition},
+    Test,
+    definition::read_definition,
     expect::Schema,
     suite_index::SuiteIndex,
-    test_digests::{execution_digest, judgement_digest, with_reference},
+    test_line::{Memos, TestLine, read_files},
     whole_file::WholeFile,
 };
-use crate::model::{Digest, TestId};
+use crate::model::Digest;
+
+/// Bytes of the file that a reader keeps the tests of: of those that read them in order there may be thousands, one for each
+/// provider.
+const ORDERED_BYTES: usize = 64 * 1024;
+/// The same of a reader for rows, of which there is one.
+const SCATTERED_BYTES: usize = 4 * 1024 * 1024;
 
 /// The selected tests of a scenario, resolved and in order. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -108,12 +110,22 @@ impl Suite {
         self.inner.stored_attachments.iter().copied()
     }
 
-    /// Makes a reader with a place of its own.
+    /// Makes a reader for tests in their order, or nearly so.
     pub fn reader(&self) -> SuiteReader {
+        self.reader_keeping(ORDERED_BYTES)
+    }
+
+    /// Makes a reader for the tests of rows: they come as workers have made them, a part of one block and then of another.
+    pub fn reader_of_rows(&self) -> SuiteReader {
+        self.reader_keeping(SCATTERED_BYTES)
+    }
+
+    fn reader_keeping(&self, most_bytes: usize) -> SuiteReader {
         SuiteReader {
             suite: self.clone(),
-            block: None,
-            tests: Vec::new(),
+            blocks: HashMap::new(),
+            bytes: 0,
+            most_bytes,
             memos: Memos::default(),
         }
     }
@@ -123,8 +135,11 @@ impl Suite {
 #[derive(Debug)]
 pub struct SuiteReader {
     suite: Suite,
-    block: Option<usize>,
-    tests: Vec<Arc<Test>>,
+    /// The blocks that were read lately, by their places.
+    blocks: HashMap<usize, Vec<Arc<Test>>>,
+    /// Bytes of the file that these are, and may be; a larger block is the only one.
+    bytes: usize,
+    most_bytes: usize,
     memos: Memos,
 }
 
@@ -133,11 +148,11 @@ impl SuiteReader {
     pub fn test(&mut self, index: u64) -> io::Result<Arc<Test>> {
         let blocks = &self.suite.inner.index.blocks;
         let block = blocks.partition_point(|block| block.test <= index);
-        self.load(block.checked_sub(1).ok_or_else(out_of_range)?)?;
-        let first = self.tests.first().map_or(0, |test| test.index);
+        let tests = self.load(block.checked_sub(1).ok_or_else(out_of_range)?)?;
+        let first = tests.first().map_or(0, |test| test.index);
         usize::try_from(index - first)
             .ok()
-            .and_then(|nth| self.tests.get(nth))
+            .and_then(|nth| tests.get(nth))
             .map(Arc::clone)
             .ok_or_else(out_of_range)
     }
@@ -146,12 +161,10 @@ impl SuiteReader {
     pub fn at(&mut self, ordinal: u64) -> io::Result<(Arc<Test>, usize, u32)> {
         let blocks = &self.suite.inner.index.blocks;
         let block = blocks.partition_point(|block| block.ordinal <= ordinal);
-        self.load(block.checked_sub(1).ok_or_else(out_of_range)?)?;
+        let tests = self.load(block.checked_sub(1).ok_or_else(out_of_range)?)?;
 
-        let test = self
-            .tests
-            .partition_point(|test| test.first_ordinal <= ordinal);
-        let test = Arc::clone(&self.tests[test - 1]);
+        let test = tests.partition_point(|test| test.first_ordinal <= ordinal);
+        let test = Arc::clone(&tests[test - 1]);
         let nth = ordinal - test.first_ordinal;
         let repeat = nth % u64::from(test.repeat);
         let provider = usize::try_from(nth / u64::from(test.repeat))
@@ -162,13 +175,21 @@ impl SuiteReader {
         Ok((test, provider, repeat + 1))
     }
 
-    fn load(&mut self, number: usize) -> io::Result<()> {
-        if self.block == Some(number) {
-            return Ok(());
+    fn load(&mut self, number: usize) -> io::Result<&[Arc<Test>]> {
+        if !self.blocks.contains_key(&number) {
+            let (tests, length) = self.read(number)?;
+            if self.bytes + length > self.most_bytes {
+                self.blocks.clear();
+                self.bytes = 0;
+            }
+            self.bytes += length;
+            self.blocks.insert(number, tests);
         }
-        self.block = None;
-        self.tests.clear();
+        Ok(&self.blocks[&number])
+    }
 
+    /// Reads a block, and says how many bytes it has.
+    fn read(&mut self, number: usize) -> io::Result<(Vec<Arc<Test>>, usize)> {
         let inner = Arc::clone(&self.suite.inner);
         let block = inner.index.blocks[number];
         let end = inner
@@ -181,6 +202,7 @@ impl SuiteReader {
         inner.file.read_exact_at(&mut bytes, block.offset)?;
 
         let (mut index, mut ordinal) = (block.test, block.ordinal);
+        let mut tests = Vec::new();
         for line in bytes.split(|byte| *byte == b'\n') {
             if line.is_empty() || line.starts_with(DEFINITION.as_bytes()) {
                 continue;
@@ -188,62 +210,14 @@ impl SuiteReader {
             let test = self.memos.read(line, index, ordinal, &inner.schemas)?;
             index += 1;
             ordinal += test.trial_count();
-            self.tests.push(Arc::new(test));
+            tests.push(Arc::new(test));
         }
-        self.block = Some(number);
-        Ok(())
+        Ok((tests, length))
     }
 }
 
 /// How a line that defines a schema begins. The lines of tests begin with another key.
 const DEFINITION: &str = r#"{"define":"#;
-
-/// A test as it stands in the file. The fields are sorted, so that equal tests are equal bytes.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct TestLine<'a> {
-    #[serde(borrow)]
-    pub(super) expect: &'a RawValue,
-    #[serde(borrow)]
-    pub(super) files: &'a RawValue,
-    pub(super) id: &'a str,
-    #[serde(borrow)]
-    pub(super) input: &'a RawValue,
-    /// Absent in a test that says nothing of itself.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub(super) meta: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) providers: &'a RawValue,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub(super) reference: Option<&'a RawValue>,
-    pub(super) repeat: u32,
-    #[serde(borrow)]
-    pub(super) retries: &'a RawValue,
-    #[serde(borrow)]
-    pub(super) tags: &'a RawValue,
-    /// Nanoseconds, as the next one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) timeout: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) trial_timeout: Option<u64>,
-}
-
-/// An attachment as it stands in the file.
-#[derive(Serialize, Deserialize)]
-pub(super) struct FileEntry {
-    pub(super) bytes: u64,
-    pub(super) media_type: String,
-    pub(super) name: String,
-    pub(super) sha256: String,
-}
-
-/// Retries as they stand in the file.
-#[derive(Serialize, Deserialize)]
-pub(super) struct RetriesEntry {
-    /// Nanoseconds.
-    pub(super) backoff: u64,
-    pub(super) max: u32,
-    pub(super) on: Vec<String>,
-}
 
 /// What is learnt of a suite while its lines pass by, in whichever direction.
 #[derive(Default)]
@@ -254,14 +228,6 @@ pub(super) struct SuiteParts {
     stored_attachments: BTreeSet<Digest>,
     /// The files that tests name, with what they are, if somebody will ask for them.
     named: Option<BTreeSet<(&'static str, PathBuf)>>,
-}
-
-impl<'a> TestLine<'a> {
-    fn read(line: &'a [u8]) -> io::Result<Self> {
-        // All at once it is found out much sooner that it is text than string by string.
-        let text = std::str::from_utf8(line).map_err(io::Error::other)?;
-        Ok(serde_json::from_str(text)?)
-    }
 }
 
 impl SuiteParts {
@@ -353,127 +319,6 @@ impl SuiteParts {
             inner: Arc::new(inner),
         }
     }
-}
-
-/// What the last line had, because the next one mostly has the same.
-#[derive(Debug, Default)]
-struct Memos {
-    /// With the digest of its text.
-    expect: Memo<(Arc<Expect>, Digest)>,
-    files: Memo<Arc<[Attachment]>>,
-    providers: Memo<ProviderSet>,
-    retries: Memo<Arc<Retries>>,
-    tags: Memo<Arc<[String]>>,
-    meta: Memo<Arc<Map<String, Value>>>,
-    no_meta: Arc<Map<String, Value>>,
-}
-
-impl Memos {
-    fn read(
-        &mut self,
-        line: &[u8],
-        index: u64,
-        first_ordinal: u64,
-        schemas: &BTreeMap<Digest, Arc<Schema>>,
-    ) -> io::Result<Test> {
-        let line = TestLine::read(line)?;
-        let (expect, judgement) = self.expect.get(line.expect, |text| {
-            Ok((read_expect(text, schemas)?, judgement_digest(text)))
-        })?;
-        Ok(Test {
-            index,
-            first_ordinal,
-            id: TestId::parse(line.id).map_err(io::Error::other)?,
-            input: line.input.get().into(),
-            expect,
-            judgement: match line.reference {
-                Some(reference) => with_reference(judgement, reference.get()),
-                None => judgement,
-            },
-            reference: line.reference.map(|reference| reference.get().into()),
-            providers: self.providers.get(line.providers, |text| {
-                Ok(ProviderSet(serde_json::from_str::<Vec<u32>>(text)?.into()))
-            })?,
-            timeout: line.timeout.map(Duration::from_nanos),
-            trial_timeout: line.trial_timeout.map(Duration::from_nanos),
-            retries: self.retries.get(line.retries, read_retries)?,
-            repeat: line.repeat,
-            tags: self.tags.get(line.tags, |text| {
-                Ok(serde_json::from_str::<Vec<String>>(text)?.into())
-            })?,
-            meta: match line.meta {
-                None => Arc::clone(&self.no_meta),
-                Some(meta) => self
-                    .meta
-                    .get(meta, |text| Ok(Arc::new(serde_json::from_str(text)?)))?,
-            },
-            files: self.files.get(line.files, read_files)?,
-            execution: execution_digest([
-                line.id,
-                line.input.get(),
-                line.tags.get(),
-                line.files.get(),
-            ]),
-        })
-    }
-}
-
-#[derive(Debug)]
-struct Memo<T> {
-    last: Option<(Box<str>, T)>,
-}
-
-impl<T> Default for Memo<T> {
-    fn default() -> Self {
-        Self { last: None }
-    }
-}
-
-impl<T: Clone> Memo<T> {
-    fn get(&mut self, raw: &RawValue, parse: impl FnOnce(&str) -> io::Result<T>) -> io::Result<T> {
-        if let Some((text, value)) = &self.last
-            && **text == *raw.get()
-        {
-            return Ok(value.clone());
-        }
-        let value = parse(raw.get())?;
-        self.last = Some((raw.get().into(), value.clone()));
-        Ok(value)
-    }
-}
-
-fn read_expect(text: &str, schemas: &BTreeMap<Digest, Arc<Schema>>) -> io::Result<Arc<Expect>> {
-    let map: Map<String, Value> = serde_json::from_str(text)?;
-    Expect::read(map, schemas)
-        .map(Arc::new)
-        .ok_or_else(|| damaged("an expectation"))
-}
-
-fn read_retries(text: &str) -> io::Result<Arc<Retries>> {
-    let entry: RetriesEntry = serde_json::from_str(text)?;
-    let on = entry.on.iter().map(|word| ExpectedError::parse(word));
-    Ok(Arc::new(Retries {
-        max: entry.max,
-        backoff: Duration::from_nanos(entry.backoff),
-        on: on
-            .collect::<Option<_>>()
-            .ok_or_else(|| damaged("an error class"))?,
-    }))
-}
-
-fn read_files(text: &str) -> io::Result<Arc<[Attachment]>> {
-    let entries: Vec<FileEntry> = serde_json::from_str(text)?;
-    entries
-        .into_iter()
-        .map(|entry| {
-            Ok(Attachment {
-                name: entry.name,
-                media_type: entry.media_type,
-                sha256: Digest::parse(&entry.sha256).ok_or_else(|| damaged("a digest"))?,
-                bytes: entry.bytes,
-            })
-        })
-        .collect()
 }
 
 pub(super) fn out_of_range() -> io::Error {

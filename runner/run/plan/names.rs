@@ -26,7 +26,7 @@ impl TrialNames {
         let suite = Suite::open(suite.into_parts().0).ok()?;
         Some(Self {
             scenario,
-            suite: suite.reader(),
+            suite: suite.reader_of_rows(),
         })
     }
 

@@ -15,7 +15,7 @@ impl LiveTests {
     pub(super) fn new(suite: &Suite) -> Self {
         Self {
             count: suite.test_count(),
-            reader: suite.reader(),
+            reader: suite.reader_of_rows(),
             places: None,
         }
     }

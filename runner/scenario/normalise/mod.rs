@@ -35,7 +35,8 @@ use super::{
     globs, graders, keys,
     settings::Settings,
     source::{RecordRefusal, RecordSource, fill_in, id_of, visit_records},
-    suite::{FileEntry, RetriesEntry, SuiteParts, TestLine},
+    suite::SuiteParts,
+    test_line::{FileEntry, RetriesEntry, TestLine},
 };
 use crate::model::{Digest, media_type};
 

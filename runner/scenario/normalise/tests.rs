@@ -175,6 +175,15 @@ fn ordinals_count_tests_then_providers_then_repeats() {
         expected
     );
     assert_eq!(at(0).0, "t0");
+    // In an order in which no block is read to its end: more of them than are kept, and as many as are.
+    for mut reader in [suite.reader(), suite.reader_of_rows()] {
+        for ordinal in (0..suite.trial_count()).map(|n| n * 577 % suite.trial_count()) {
+            let (test, provider, repeat) = reader.at(ordinal).unwrap();
+            let found = (test.id.to_string(), provider, repeat);
+            assert_eq!(found, expected[ordinal as usize]);
+            assert_eq!(reader.test(test.index).unwrap().id, test.id);
+        }
+    }
     assert!(reader.at(suite.trial_count()).is_err());
     assert!(reader.test(1000).is_err());
 }
