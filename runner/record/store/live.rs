@@ -162,6 +162,37 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_run_is_in_the_database_that_is_there_then() {
+        for is_replaced in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = |end: &str| directory.path().join(format!("runner.db{end}"));
+            let store = Store::open(directory.path()).unwrap();
+            let (sender, receiver) = mpsc::channel();
+            let recorder = store
+                .begin(new_run(1), move |written| sender.send(written).unwrap())
+                .unwrap();
+            recorder.record(vec![entry(0, 1, Outcome::Passed)]);
+            recorder.flush();
+            receiver.recv().unwrap();
+            if is_replaced {
+                for end in ["", "-wal", "-shm"] {
+                    fs_err::rename(path(end), path(&format!(".old{end}"))).unwrap();
+                }
+            }
+            recorder.finish(&end(RunStatus::Completed, 1)).unwrap();
+            let status = |path| -> String {
+                let database = Connection::open(path).unwrap();
+                let sql = "SELECT status FROM runs";
+                database.query_row(sql, [], |row| row.get(0)).unwrap()
+            };
+            assert_eq!(status(path("")), "completed");
+            if is_replaced {
+                assert_eq!(status(path(".old")), "running");
+            }
+        }
+    }
+
+    #[test]
     fn sqlite_counts_rows_that_are_acknowledged_and_is_never_waited_for() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();

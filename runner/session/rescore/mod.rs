@@ -1,4 +1,4 @@
-//! Rejudging stored outputs again, by the expectations of a scenario as it is now: no provider runs.
+//! Judging stored outputs again, by the expectations of a scenario as it is now: no provider runs.
 
 mod writing;
 
