@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 
 use super::checks::compared;
 use crate::model::{
-    Attempt, AttemptError, BoundedText, Check, CheckVerdict, ErrorClass, Grade, Outcome,
+    Attempt, AttemptError, BoundedText, Check, CheckVerdict, Digest, ErrorClass, Grade, LogRecord,
+    Outcome,
 };
 
 /// How much of an explanation is kept, in bytes.
 const MAX_EXPLANATION: usize = 8 * 1024;
+/// How much of what it said beside that is kept, of each kind: the end of it, in bytes.
+const MAX_SAID: usize = 4 * 1024;
 /// How much of an answer that cannot be read is repeated, in bytes.
 const MAX_REPEATED: usize = 200;
 /// The word in rows for an answer that cannot be read.
@@ -39,6 +42,8 @@ pub struct Answered<'a> {
     pub form: AnswerForm,
     /// The least score that passes.
     pub min_score: Option<f64>,
+    /// Digest of what it was asked, and of everything of it that decides what it says.
+    pub asked: Digest,
     /// How often it was asked.
     pub attempts: u32,
     /// How long it took, all attempts together.
@@ -59,7 +64,7 @@ pub struct Graded {
 }
 
 /// What a grader has answered.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 struct GraderAnswer {
     verdict: Option<CheckVerdict>,
     score: Option<f64>,
@@ -70,25 +75,73 @@ struct GraderAnswer {
 pub fn grade(of: Answered<'_>, attempt: &Attempt) -> Grade {
     let answer = match &attempt.error {
         Some(error) => Err((error.code.clone(), error.message.clone())),
-        None => decided(of, attempt).map_err(|problem| (UNREADABLE.to_owned(), problem)),
+        None => answer(of.form, attempt).map_err(|problem| (UNREADABLE.to_owned(), problem)),
     };
     let (answer, error) = match answer {
-        Ok(answer) => (Some(answer), None),
-        Err((code, message)) => (None, Some(grader_error(code, message))),
+        Ok(answer) => (answer, None),
+        Err((code, message)) => (GraderAnswer::default(), Some(grader_error(code, message))),
     };
-    let (verdict, score, explanation) = answer
-        .map(|answer| (answer.verdict, answer.score, answer.explanation))
-        .unwrap_or_default();
-    Grade {
-        grader: of.grader.to_owned(),
-        verdict,
-        score,
-        explanation,
+    let grade = Grade {
+        verdict: None,
+        own_verdict: answer.verdict,
+        score: answer.score,
+        least: None,
+        explanation: answer.explanation,
+        asked: Some(of.asked),
+        is_kept: false,
         metrics: attempt.metrics.clone(),
         usage: attempt.usage,
         attempts: of.attempts,
         duration: of.duration,
         error,
+        log: end_of_log(&attempt.log),
+        stdout: end_of(&attempt.stdout),
+        stderr: end_of(&attempt.stderr),
+        grader: of.grader.to_owned(),
+    };
+    decide(grade, of.min_score)
+}
+
+/// Lets the score of a grade decide by the least one that passes, where the grader has answered. It may be another one than
+/// when it was asked: what it answered is the same.
+pub fn decide(grade: Grade, least: Option<f64>) -> Grade {
+    // What was not decided for want of a least score has no other error.
+    let is_answered = grade
+        .error
+        .as_ref()
+        .is_none_or(|error| error.code == Grade::UNDECIDED);
+    if !is_answered {
+        return Grade { least, ..grade };
+    }
+    let decided = verdict_by(grade.own_verdict, grade.score, least);
+    let (verdict, error) = match decided {
+        Ok(verdict) => (verdict, None),
+        Err((code, problem)) => (None, Some(grader_error(code.to_owned(), problem))),
+    };
+    Grade {
+        verdict,
+        error,
+        least,
+        ..grade
+    }
+}
+
+/// Whether a grade passes: a score that is too low goes before what the grader says itself.
+fn verdict_by(
+    own: Option<CheckVerdict>,
+    score: Option<f64>,
+    least: Option<f64>,
+) -> Result<Option<CheckVerdict>, (&'static str, String)> {
+    match (own, score, least) {
+        (_, Some(score), Some(least)) if score < least => Ok(Some(CheckVerdict::Fail)),
+        (None, Some(_), Some(_)) => Ok(Some(CheckVerdict::Pass)),
+        (None, Some(score), None) => Err((
+            Grade::UNDECIDED,
+            format!(
+                "it gave the score {score} and no verdict, and no `min_score` says whether that is enough"
+            ),
+        )),
+        (own, ..) => Ok(own),
     }
 }
 
@@ -97,21 +150,56 @@ pub fn not_asked(grader: &str, code: &str, problem: String) -> Grade {
     Grade {
         grader: grader.to_owned(),
         verdict: None,
+        own_verdict: None,
         score: None,
+        least: None,
         explanation: None,
+        asked: None,
+        is_kept: false,
         metrics: Vec::new(),
         usage: crate::model::Usage::default(),
         attempts: 0,
         duration: Duration::ZERO,
         error: Some(grader_error(code.to_owned(), problem)),
+        log: Vec::new(),
+        stdout: String::new(),
+        stderr: String::new(),
     }
 }
 
-/// What an attempt has come to by what graders said of it, everything else having held. `least` has for each of them the
-/// least score that passes.
-pub fn judge_grades<'a>(grades: impl Iterator<Item = (&'a Grade, Option<f64>)> + Clone) -> Graded {
-    let verdicts = || grades.clone().filter_map(|(grade, _)| grade.verdict);
-    let error = grades.clone().find_map(|(grade, _)| {
+/// The end of a text.
+fn end_of(text: &str) -> String {
+    let from = text.ceil_char_boundary(text.len().saturating_sub(MAX_SAID));
+    match from {
+        0 => text.to_owned(),
+        from => format!("…{}", &text[from..]),
+    }
+}
+
+/// The records at the end of a log.
+fn end_of_log(log: &[LogRecord]) -> Vec<LogRecord> {
+    let size = |record: &LogRecord| {
+        let fields = record.fields.iter();
+        let fields = fields.map(|(name, value)| name.len() + value.len());
+        record.message.len() + fields.sum::<usize>()
+    };
+    let mut left = MAX_SAID;
+    let fits = |record: &&LogRecord| match left.checked_sub(size(record)) {
+        Some(less) => {
+            left = less;
+            true
+        }
+        None => false,
+    };
+    let mut kept: Vec<_> = log.iter().rev().take_while(fits).cloned().collect();
+    kept.reverse();
+    kept
+}
+
+/// What an attempt has come to by what graders said of it, everything else having held.
+pub fn judge_grades(grades: &[Grade]) -> Graded {
+    let verdicts = || grades.iter().filter_map(|grade| grade.verdict);
+    let error = grades.iter().find_map(|grade| {
         let error = grade.error.as_ref()?;
         let message = format!("grader `{}`: {}", grade.grader, error.message);
         Some(grader_error(error.code.clone(), message))
@@ -123,15 +211,10 @@ pub fn judge_grades<'a>(grades: impl Iterator<Item = (&'a Grade, Option<f64>)> +
         () if is_all(CheckVerdict::Skip) => Outcome::Skipped,
         () => Outcome::Passed,
     };
-    let scores: Vec<f64> = grades
-        .clone()
-        .filter_map(|(grade, _)| grade.score)
-        .collect();
+    let scores: Vec<f64> = grades.iter().filter_map(|grade| grade.score).collect();
     Graded {
         outcome,
-        checks: grades
-            .filter_map(|(grade, least)| check(grade, least))
-            .collect(),
+        checks: grades.iter().filter_map(check).collect(),
         #[expect(clippy::cast_precision_loss, reason = "there are few graders")]
         score: (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64),
         error,
@@ -139,8 +222,8 @@ pub fn judge_grades<'a>(grades: impl Iterator<Item = (&'a Grade, Option<f64>)> +
 }
 
 /// A grade among the checks of an attempt.
-fn check(grade: &Grade, least: Option<f64>) -> Option<Check> {
-    let verdict = grade.verdict?;
+fn check(grade: &Grade) -> Option<Check> {
+    let (verdict, least) = (grade.verdict?, grade.least);
     let holds = verdict != CheckVerdict::Fail;
     let too_low = |score: f64| least.is_some_and(|least| score < least);
     let is_too_low = grade.score.is_some_and(too_low);
@@ -171,27 +254,6 @@ fn check(grade: &Grade, least: Option<f64>) -> Option<Check> {
         score: grade.score,
         ..check
     })
-}
-
-/// Reads an answer, and lets the score decide where somebody has said how.
-fn decided(of: Answered<'_>, attempt: &Attempt) -> Result<GraderAnswer, String> {
-    let mut answer = answer(of.form, attempt)?;
-    if answer.score.is_some_and(|score| !score.is_finite()) {
-        return Err("its score is not a finite number".to_owned());
-    }
-    match (answer.verdict, answer.score, of.min_score) {
-        (_, Some(score), Some(least)) if score < least => {
-            answer.verdict = Some(CheckVerdict::Fail);
-        }
-        (None, Some(_), Some(_)) => answer.verdict = Some(CheckVerdict::Pass),
-        (None, Some(score), None) => {
-            return Err(format!(
-                "it gave the score {score} and no verdict, and no `min_score` says whether that is enough"
-            ));
-        }
-        _ => {}
-    }
-    Ok(answer)
 }
 
 fn answer(form: AnswerForm, attempt: &Attempt) -> Result<GraderAnswer, String> {
@@ -229,6 +291,9 @@ fn answer(form: AnswerForm, attempt: &Attempt) -> Result<GraderAnswer, String> {
             }
         }
     };
+    if answer.score.is_some_and(|score| !score.is_finite()) {
+        return Err("its score is not a finite number".to_owned());
+    }
     if is_refused {
         answer.verdict = Some(CheckVerdict::Fail);
     }
@@ -345,7 +410,8 @@ mod tests {
 
     use super::{AnswerForm, Answered, grade, judge_grades, not_asked};
     use crate::model::{
-        Attempt, CheckVerdict, ErrorClass, Grade, Outcome, ProviderId, TestId, TrialId, Usage,
+        Attempt, CheckVerdict, Digest, ErrorClass, Grade, Outcome, ProviderId, TestId, TrialId,
+        Usage,
     };
 
     /// What a grader's attempt came to that has put this out.
@@ -383,6 +449,7 @@ mod tests {
             grader: "judge",
             form,
             min_score,
+            asked: Digest::of(b"question"),
             attempts: 1,
             duration: attempt.duration,
         };
@@ -508,7 +575,7 @@ mod tests {
             (vec![fail(), gone()], Outcome::Error, Some(0.5)),
             (vec![], Outcome::Passed, None),
         ] {
-            let graded = judge_grades(grades.iter().map(|grade| (grade, None)));
+            let graded = judge_grades(&grades);
             assert_eq!(
                 (graded.outcome, graded.score),
                 (outcome, score),

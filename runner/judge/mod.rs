@@ -14,7 +14,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 pub use evidence::{EndEvidence, Evidence, ReplyEvidence};
-pub use grades::{AnswerForm, Answered, grade, judge_grades, not_asked};
+pub use grades::{AnswerForm, Answered, decide, grade, judge_grades, not_asked};
 
 use self::checks::{check_reply, compared};
 use crate::{

@@ -5,7 +5,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Denied, ErrorClass, HostFault, Outcome, TrialId};
+use super::{Denied, Digest, ErrorClass, HostFault, Outcome, TrialId};
 
 /// One execution of a trial. The recorder adds what makes it a row: sequence, session, `final`, `flaky`, checksum.
 #[derive(Clone, Debug)]
@@ -80,10 +80,18 @@ pub struct Grade {
     pub grader: String,
     /// Whether it let the attempt pass; `None` if it came to no verdict.
     pub verdict: Option<CheckVerdict>,
+    /// What it said itself of that, where it said it: a score that is too low goes before.
+    pub own_verdict: Option<CheckVerdict>,
     /// Its score, if it gave one.
     pub score: Option<f64>,
+    /// The least score that passes, where there is one.
+    pub least: Option<f64>,
     /// Why, in its words.
     pub explanation: Option<String>,
+    /// Digest of what it was asked, and of everything of it that decides what it says; `None` if it could not be asked.
+    pub asked: Option<Digest>,
+    /// Whether it was said of the same output before, and stands: the grader was not asked again.
+    pub is_kept: bool,
     /// What it measured, such as what it cost.
     pub metrics: Vec<Metric>,
     /// What it used.
@@ -94,6 +102,17 @@ pub struct Grade {
     pub duration: Duration,
     /// Why it gave none.
     pub error: Option<AttemptError>,
+    /// The end of its log, in its last attempt.
+    pub log: Vec<LogRecord>,
+    /// The end of its standard output, where that is not the answer itself.
+    pub stdout: String,
+    /// The end of its standard error.
+    pub stderr: String,
+}
+
+impl Grade {
+    /// The code of the error of a grade with a score, of which nobody has said whether it is enough.
+    pub const UNDECIDED: &str = "no-min-score";
 }
 
 /// Whether a check held.

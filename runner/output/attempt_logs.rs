@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Output, Reader, failure, format, wrap};
 use crate::{
-    record::RunId,
+    record::{LogLineRecord, RowGrade, RunId},
     view::{DocumentVersion, SpokenAttempt, SpokenAttempts},
 };
 
@@ -61,11 +61,43 @@ impl SpokenAttempt {
                 text += &format!("\n    {line}");
             }
         }
-        if self.log_text.is_empty() && self.stdout.is_empty() && self.stderr.is_empty() {
+        let grades = self.row.iter().flat_map(|row| &row.grades);
+        let said: String = grades.map(grader_said).collect();
+        let is_silent =
+            self.log_text.is_empty() && self.stdout.is_empty() && self.stderr.is_empty();
+        text += &said;
+        if is_silent && said.is_empty() {
             text += &format!("\n  {}", "nothing was said".dimmed());
         }
         text
     }
+}
+
+/// What a grader said in its last attempt beside its answer, below a line with its name; nothing if it said nothing.
+fn grader_said(grade: &RowGrade<'_>) -> String {
+    let log: Vec<_> = grade.log.iter().map(grader_record).collect();
+    let parts = [
+        ("log", log.join("\n")),
+        ("stdout", grade.stdout.to_string()),
+        ("stderr", grade.stderr.to_string()),
+    ];
+    let mut text = String::new();
+    for (name, lines) in parts.iter().filter(|(_, lines)| !lines.is_empty()) {
+        let grader = format::visible_line(&grade.grader);
+        text += &format!("\n  {}", format!("{name} of grader {grader}").dimmed());
+        for line in format::visible(lines).lines() {
+            text += &format!("\n    {line}");
+        }
+    }
+    text
+}
+
+/// A record of a grader's log on one line.
+pub(super) fn grader_record(record: &LogLineRecord<'_>) -> String {
+    let fields = record.fields.iter();
+    let fields = fields.map(|(name, value)| format!(" {name}={value}"));
+    let fields: String = fields.collect();
+    format::visible_line(&format!("{} {}{fields}", record.level, record.message))
 }
 
 /// A log record on one line: `info message key=value`.

@@ -7,8 +7,8 @@ use owo_colors::OwoColorize as _;
 use super::{format, grants};
 use crate::{
     model::CheckVerdict,
-    record::{Row, RowCheck, RowError},
-    view::AttemptName,
+    record::{Row, RowCheck, RowError, RowGrade},
+    view::{AttemptName, grade_words, plain_checks},
 };
 
 /// How many lines of a diff are shown; the row has them all.
@@ -19,12 +19,15 @@ const MAX_VALUE: usize = 300;
 /// The trial with its failed checks, its diff and its error; every line but the first is indented.
 pub(super) fn lines(row: &Row<'_>) -> String {
     let mut text = head(row);
-    for check in row
-        .checks
-        .iter()
-        .filter(|check| check.verdict == CheckVerdict::Fail)
-    {
+    let checks = plain_checks(&row.checks, &row.grades);
+    let failed = checks.iter();
+    for check in failed.filter(|check| check.verdict == CheckVerdict::Fail) {
         add_check(&mut text, check);
+    }
+    for grade in &row.grades {
+        if grade.verdict == Some(CheckVerdict::Fail) {
+            add_grade(&mut text, grade);
+        }
     }
     if let Some(error) = &row.error {
         let name = error_name(error);
@@ -114,6 +117,14 @@ fn add_check(text: &mut String, check: &RowCheck<'_>) {
         add_line(text, 6, &format!("expected {}", short(expected).green()));
         add_line(text, 6, &format!("got      {}", short(actual).red()));
     }
+}
+
+fn add_grade(text: &mut String, grade: &RowGrade<'_>) {
+    let name = format::visible_line(&grade.grader);
+    let words = grade_words(grade);
+    let said = grade.explanation.as_deref().map(format::visible);
+    let said = said.map_or_else(String::new, |said| format!(": {said}"));
+    add_line(text, 4, &format!("grader `{name}`: {words}{said}"));
 }
 
 /// Adds a line, or more if `line` has more, all indented.

@@ -32,7 +32,8 @@ pub use format::judgement::{JudgementEntry, JudgementKind, JudgementLine, is_jud
 pub use format::last_words::LastWords;
 pub use format::limits::ManifestLimits;
 pub use format::live_line::LiveText;
-pub use format::log_line::{LogLineRecord, LogsLine};
+pub use format::log_line::LogsLine;
+pub use format::log_record::LogLineRecord;
 pub use format::machine::ManifestMachine;
 pub use format::manifest::{
     End, Manifest, ManifestScenario, ManifestSession, Metadata, Pinned, Transition,

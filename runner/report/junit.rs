@@ -16,7 +16,7 @@ use quick_xml::{
 
 use crate::{
     model::{CheckVerdict, Outcome},
-    view::{ReportTrial, RunReport},
+    view::{ReportTrial, RunReport, TrialGrade, grade_costs, grade_words},
 };
 
 pub(super) fn write(reports: &[RunReport], to: &mut dyn Write) -> io::Result<()> {
@@ -100,7 +100,7 @@ fn case(xml: &mut Writer<&mut dyn Write>, scenario: &str, trial: &ReportTrial) -
     case.push_attribute(("name", name.as_str()));
     case.push_attribute(("classname", class.as_str()));
     case.push_attribute(("time", took.as_str()));
-    if trial.outcome == Some(Outcome::Passed) {
+    if trial.outcome == Some(Outcome::Passed) && trial.grades.is_empty() {
         return xml.write_event(Event::Empty(case));
     }
     xml.write_event(Event::Start(case))?;
@@ -117,15 +117,18 @@ fn case(xml: &mut Writer<&mut dyn Write>, scenario: &str, trial: &ReportTrial) -
         Some(Outcome::Ungraded) => problem(xml, "skipped", "", "not graded", "")?,
         None | Some(Outcome::Stopped) => problem(xml, "skipped", "", "not run to its end", "")?,
     }
-    if let Some(evidence) = &trial.evidence {
-        let out = [&*evidence.log, &*evidence.stdout].concat();
-        for (element, text) in [
-            ("system-out", out.as_str()),
-            ("system-err", &evidence.stderr),
-        ] {
-            if !text.is_empty() {
-                element_with(xml, &BytesStart::new(element), text)?;
-            }
+    let evidence = trial.evidence.as_ref();
+    let mut out = evidence.map_or_else(String::new, |evidence| {
+        [&*evidence.log, &*evidence.stdout].concat()
+    });
+    // What is wrong stands with the failure.
+    if trial.outcome == Some(Outcome::Passed) {
+        out.push_str(&grades(trial).join("\n"));
+    }
+    let err = evidence.map_or("", |evidence| &*evidence.stderr);
+    for (element, text) in [("system-out", out.as_str()), ("system-err", err)] {
+        if !text.is_empty() {
+            element_with(xml, &BytesStart::new(element), text)?;
         }
     }
     xml.write_event(Event::End(BytesEnd::new("testcase")))
@@ -168,6 +171,10 @@ fn message(trial: &ReportTrial) -> String {
     if let Some(error) = &trial.error {
         return error.message.to_string();
     }
+    let mut refused = trial.grades.iter();
+    if let Some(grade) = refused.find(|grade| grade.verdict == Some(CheckVerdict::Fail)) {
+        return of_grade(grade);
+    }
     let checks = trial.evidence.iter().flat_map(|evidence| &evidence.checks);
     let mut failed = checks.filter(|check| check.verdict == CheckVerdict::Fail);
     let first = failed.next().map(|check| match &check.message {
@@ -177,8 +184,24 @@ fn message(trial: &ReportTrial) -> String {
     first.or_else(|| trial.summary.clone()).unwrap_or_default()
 }
 
+/// What graders said, each with what that took.
+fn grades(trial: &ReportTrial) -> Vec<String> {
+    let each = trial.grades.iter();
+    each.map(|grade| format!("{}\n  {}", of_grade(grade), grade_costs(grade)))
+        .collect()
+}
+
+fn of_grade(grade: &TrialGrade) -> String {
+    let said = match (&grade.explanation, &grade.error) {
+        (Some(text), _) => format!(": {text}"),
+        (None, Some(error)) => format!(": {}", error.message),
+        (None, None) => String::new(),
+    };
+    format!("grader {}: {}{said}", grade.grader, grade_words(grade))
+}
+
 fn details(trial: &ReportTrial) -> String {
-    let mut lines = Vec::new();
+    let mut lines = grades(trial);
     for check in trial.evidence.iter().flat_map(|evidence| &evidence.checks) {
         if check.verdict != CheckVerdict::Fail {
             continue;

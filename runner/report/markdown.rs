@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::words::{duration_or_dash, millis, outcome_words, percent};
 use crate::{
-    model::{Outcome, count, plural},
-    view::{ReportTrial, RunReport, TrialEvidence},
+    model::{Outcome, count, number, plural},
+    view::{ReportTrial, RunReport, TrialEvidence, grade_costs, grade_words, measured_words},
 };
 
 /// How many failures it tells of.
@@ -66,6 +66,7 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
         )?;
     }
 
+    graders(report, to)?;
     several_attempts(report, to)?;
 
     let bad: Vec<_> = report
@@ -85,6 +86,37 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
         writeln!(to, "… and {} more\n", bad.len() - MAX_FAILURES)?;
     }
     writeln!(to, "</details>")
+}
+
+/// What each grader said of all trials together.
+fn graders(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
+    let graders = &report.head.graders;
+    if graders.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        to,
+        "\n| grader | pass | fail | skip | no verdict | mean score | measured |"
+    )?;
+    writeln!(to, "| --- | --: | --: | --: | --: | --: | --- |")?;
+    for grader in graders {
+        let metrics = grader.metrics.iter();
+        let metrics: Vec<_> = metrics
+            .map(|metric| measured_words(&metric.name, metric.sum, metric.unit.as_deref()))
+            .collect();
+        writeln!(
+            to,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            cell(&grader.grader),
+            grader.passed,
+            grader.failed,
+            grader.skipped,
+            grader.errors,
+            grader.mean_score.map_or_else(|| "–".to_owned(), number),
+            cell(&metrics.join(", ")),
+        )?;
+    }
+    Ok(())
 }
 
 /// What several attempts at a test come to, for each provider that has made some.
@@ -110,6 +142,17 @@ fn failure(trial: &ReportTrial, to: &mut dyn Write) -> io::Result<()> {
     writeln!(to, "#### {} · {outcome}\n", cell(&trial.trial))?;
     if let Some(error) = &trial.error {
         block(to, "", &format!("{}: {}", error.code, error.message))?;
+    }
+    for grade in &trial.grades {
+        writeln!(
+            to,
+            "grader `{}` {}\n",
+            cell(&grade.grader).replace('`', "'"),
+            cell(&format!("{} ({})", grade_words(grade), grade_costs(grade)))
+        )?;
+        if let Some(explanation) = &grade.explanation {
+            block(to, "", explanation)?;
+        }
     }
     let Some(TrialEvidence { checks, .. }) = &trial.evidence else {
         return Ok(());

@@ -11,7 +11,7 @@ use super::{
     dispatcher::{GradingParts, Lane, LaneRules, Tests},
     grading::{GraderRole, Graders, Ungraded, UngradedParts},
     local::{Executor, Pool, PoolHost, ReadyProvider},
-    plan::{Fingerprints, Plan, PlannedGrader},
+    plan::{Fingerprints, Plan, PlannedGrader, of_grader},
     seam::{Capacity, FromExecutors, GRADERS},
 };
 use crate::{
@@ -94,7 +94,7 @@ pub(super) fn parts(
     let roles = plan
         .graders
         .iter()
-        .map(|grader| Some(role(grader.as_ref()?)));
+        .map(|grader| Some(role(grader.as_ref()?, plan)));
     let lanes = plan.graders.iter().enumerate();
     let graders = Graders {
         roles: roles.collect(),
@@ -119,7 +119,7 @@ pub(super) fn parts(
     })
 }
 
-fn role(grader: &PlannedGrader) -> GraderRole {
+fn role(grader: &PlannedGrader, plan: &Plan) -> GraderRole {
     let form = match (grader.plugin.is_plain(), grader.plugin.definition.output) {
         (false, _) => AnswerForm::Reply,
         (true, OutputForm::Json) => AnswerForm::ExitCodeAndJson,
@@ -128,6 +128,7 @@ fn role(grader: &PlannedGrader) -> GraderRole {
     GraderRole {
         definition: grader.definition.clone(),
         form,
+        digest: of_grader(grader, plan.options()),
     }
 }
 

@@ -61,6 +61,12 @@ impl DetailSpool {
             && trial.denied.is_empty()
             && trial.artifacts.is_empty()
             && !trial.summary.as_deref().is_some_and(is_long)
+            && trial.grades.iter().all(|grade| {
+                grade.log.is_empty()
+                    && !grade.explanation.as_deref().is_some_and(is_long)
+                    && !is_long(&grade.stdout)
+                    && !is_long(&grade.stderr)
+            })
             && !trial
                 .error
                 .as_ref()
@@ -84,6 +90,12 @@ impl DetailSpool {
         self.end += place.bytes as u64;
         self.places.insert(trial.ordinal, place);
         trial.evidence = None;
+        for grade in &mut trial.grades {
+            grade.explanation = None;
+            grade.log = Vec::new();
+            grade.stdout = "".into();
+            grade.stderr = "".into();
+        }
         trial.summary = None;
         trial.denied = Vec::new();
         trial.artifacts = Vec::new();

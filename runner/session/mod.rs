@@ -17,6 +17,7 @@ mod engine;
 mod exclusivity;
 mod follow;
 mod follow_trials;
+mod grader_sums;
 mod group;
 mod host;
 mod list;

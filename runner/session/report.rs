@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{details::DetailSpool, selecting, statistics::statistics};
+use super::{details::DetailSpool, grader_sums::GraderSums, selecting, statistics::statistics};
 use crate::{
     error::Error,
     filter::Filter,
@@ -14,7 +14,7 @@ use crate::{
     scenario::Test,
     view::{
         DocumentVersion, MetricSum, ProviderResult, ProviderSummary, ReportHead, ReportTrial,
-        RunDetail, RunReport, TrialEvidence,
+        RunDetail, RunReport, TrialEvidence, plain_checks,
     },
 };
 
@@ -90,6 +90,7 @@ fn make(
     let (run, _) = look.entry(&history)?;
 
     let mut sums = Sums::new();
+    let mut graders = GraderSums::default();
     let mut tally = Tally::default();
     let mut trials = Vec::new();
     for (ordinal, trial) in (0..run.counts.planned).zip(settled) {
@@ -100,6 +101,7 @@ fn make(
             continue;
         }
         add_metrics(&mut sums, &trial);
+        graders.add(&trial.grades);
         if let (Some(outcome), Some(duration)) = (trial.outcome, trial.duration()) {
             let mut counts = Counts::default();
             counts.add(outcome, trial.is_flaky);
@@ -133,6 +135,7 @@ fn make(
             counts: counts.into(),
             filter: filter.map(ToString::to_string),
             providers: providers.collect(),
+            graders: graders.finish(),
             statistics: statistics(&trials, dimensions.as_deref()),
             manifest: reader.manifest().clone(),
             run: run.id,
@@ -165,6 +168,7 @@ fn settled_trial(
         peak_memory: row.usage.peak_memory,
         ..nothing_of(row.ordinal)
     };
+    trial.grades.clone_from(&row.grades);
     if row.outcome != Outcome::Passed {
         // What cannot be read any more is damage that `verify` tells of; the report has the rest.
         let said = reader.said(row).unwrap_or_default();
@@ -174,7 +178,10 @@ fn settled_trial(
             log: end_of(said.log),
             stdout: end_of(said.stdout),
             stderr: end_of(said.stderr),
-            checks: row.checks.clone(),
+            checks: plain_checks(&row.checks, &row.grades)
+                .into_iter()
+                .cloned()
+                .collect(),
             output: match &row.output {
                 Some(RowOutput::Inline(value)) => Some(value.clone().into_owned()),
                 Some(RowOutput::Stored(_)) | None => None,
@@ -230,6 +237,7 @@ fn nothing_of(ordinal: u64) -> ReportTrial {
         peak_memory: 0,
         summary: None,
         metrics: Vec::new(),
+        grades: Vec::new(),
         error: None,
         denied: Vec::new(),
         artifacts: Vec::new(),

@@ -8,7 +8,7 @@ use super::{trial::AttemptName, version::DocumentVersion, written};
 use crate::{
     model::Outcome,
     record::{
-        LiveSaid, Row, RunId, Said,
+        LiveSaid, LogLineRecord, Row, RunId, Said,
         words::{self, WordSchema},
     },
 };
@@ -42,12 +42,28 @@ pub struct SpokenAttempt {
     pub stdout: String,
     /// Its standard error.
     pub stderr: String,
+    /// What the graders said beside their answers that were asked of it; absent where none was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub graders: Vec<SpokenGrader>,
     /// Its row, if it has ended.
     #[serde(skip)]
     pub row: Option<Row<'static>>,
     /// The lines of its log, those that are not valid JSON included.
     #[serde(skip)]
     pub log_text: String,
+}
+
+/// What a grader said in its last attempt at an output, beside its answer: the end of it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SpokenGrader {
+    /// Its name.
+    pub grader: String,
+    /// The records of its log.
+    pub log: Vec<LogLineRecord<'static>>,
+    /// Its standard output, where that is not the answer itself.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
 }
 
 impl SpokenAttempts {
@@ -81,6 +97,13 @@ impl SpokenAttempt {
             stderr,
         } = said;
         let records = log_text.lines();
+        let grades = row.iter().flat_map(|row| &row.grades);
+        let graders = grades.map(|grade| SpokenGrader {
+            grader: grade.grader.to_string(),
+            log: grade.log.clone(),
+            stdout: grade.stdout.to_string(),
+            stderr: grade.stderr.to_string(),
+        });
         Self {
             name,
             outcome: row.as_ref().map(|row| row.outcome),
@@ -89,6 +112,7 @@ impl SpokenAttempt {
                 .collect(),
             stdout,
             stderr,
+            graders: graders.collect(),
             row,
             log_text,
         }

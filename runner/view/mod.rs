@@ -8,6 +8,7 @@ mod attempt_logs;
 mod compare;
 mod ended;
 mod events;
+mod grades;
 mod inspection;
 mod live;
 mod page;
@@ -26,13 +27,16 @@ mod upkeep;
 mod version;
 mod written;
 
-pub use attempt_logs::{SpokenAttempt, SpokenAttempts};
+pub use attempt_logs::{SpokenAttempt, SpokenAttempts, SpokenGrader};
 pub use compare::{
     CaseClass, CaseCounts, CaseSide, ComparedCase, ComparedMeasure, ComparedPart, ComparedProvider,
     ComparedRun, Comparison, MeasureKind, MeasureTest, MeasureWords, UnfairComparison, UnfairKind,
 };
 pub use ended::EndedRun;
 pub use events::{EventLine, Longest, StreamEvent, events_schema};
+pub use grades::{
+    GraderResult, MetricSum, TrialGrade, grade_costs, grade_words, measured_words, plain_checks,
+};
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
 pub use live::{Death, InFlightAttempt, LiveSession};
 pub use page::{PageAttempt, PageFile, PlannedTest, TrialPage};
@@ -43,8 +47,7 @@ pub use rehearsal::{
     RehearsedCheck, RehearsedDenial, RehearsedError, RehearsedMetric, RehearsedRecord, TimeSpread,
 };
 pub use report::{
-    MetricSum, ProviderResult, ReportHead, ReportLine, ReportTrial, RunReport, TrialDetails,
-    TrialEvidence,
+    ProviderResult, ReportHead, ReportLine, ReportTrial, RunReport, TrialDetails, TrialEvidence,
 };
 pub use rescoring::{
     KeptTrial, MAX_RESCORED, RescoreCounts, RescoreReport, RescoredCheck, RescoredTrial,

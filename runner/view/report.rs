@@ -11,12 +11,13 @@ use super::version::DocumentVersion;
 use crate::{
     model::{Outcome, Reason, RunStatus, StopSignal, Verdict, wilson},
     record::{
-        Manifest, ManifestCounts, RowArtifact, RowCheck, RowDenied, RowError, RowMetric, RunId,
+        Manifest, ManifestCounts, RowArtifact, RowCheck, RowDenied, RowError, RowGrade, RowMetric,
+        RunId,
         words::{self, InstantSchema, WordSchema},
     },
 };
 
-use super::{GroupStatistics, ProviderSummary, written};
+use super::{GraderResult, GroupStatistics, MetricSum, ProviderSummary, written};
 
 /// What a run came to. The same rows give the same report: nothing in it depends on when it is made, or where the run is.
 pub struct RunReport {
@@ -83,6 +84,9 @@ pub struct ReportHead {
     pub counts: ManifestCounts,
     /// What the trials of each provider came to, by name.
     pub providers: Vec<ProviderResult>,
+    /// What each grader said of the trials, by name; absent where none did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub graders: Vec<GraderResult>,
     /// What the trials of each provider, and of each tag and dimension of its tests, say about those to come.
     pub statistics: Vec<GroupStatistics>,
     /// The run's manifest: sessions, versions, digests, limits and grants.
@@ -101,19 +105,6 @@ pub struct ProviderResult {
     pub pass_rate_interval: Option<(f64, f64)>,
     /// The sums of what its trials measured, by name and unit.
     pub metrics: Vec<MetricSum>,
-}
-
-/// The sum of a metric over trials.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct MetricSum {
-    /// Its name.
-    pub name: String,
-    /// Its unit, where it has one.
-    pub unit: Option<String>,
-    /// The sum.
-    pub sum: f64,
-    /// How many trials measured it.
-    pub trials: u64,
 }
 
 /// A trial in a report: a line of `runner report --jsonl`.
@@ -156,6 +147,9 @@ pub struct ReportTrial {
     pub summary: Option<String>,
     /// What the provider measured.
     pub metrics: Vec<RowMetric<'static>>,
+    /// What graders said of it; absent where none did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grades: Vec<RowGrade<'static>>,
     /// Why there is no verdict.
     pub error: Option<RowError<'static>>,
     /// What was tried and not granted.
@@ -171,7 +165,7 @@ pub struct ReportTrial {
 pub struct TrialEvidence {
     /// The test's input; `null` as well if the test is not in the content store any more.
     pub input: Value,
-    /// What was checked.
+    /// What was checked, beside what graders said.
     pub checks: Vec<RowCheck<'static>>,
     /// What was produced; `null` where there is nothing, or it is a file of its own.
     pub output: Option<Value>,

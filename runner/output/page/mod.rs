@@ -1,6 +1,7 @@
 //! A trial's page: what went in, what was expected, what came of it, and all that is known of how.
 
 mod attempts;
+mod grades;
 mod sections;
 
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     model::CheckVerdict,
     record::{Row, RowCheck},
-    view::{PageAttempt, PageFile, PlannedTest, TrialPage},
+    view::{PageAttempt, PageFile, PlannedTest, TrialPage, plain_checks},
 };
 use sections::Sections;
 
@@ -136,12 +137,12 @@ fn add_row(sections: &mut Sections, row: &Row<'_>) {
             &format!("{}: {}", failure::error_name(error), error.message),
         );
     }
-    if !row.checks.is_empty() {
+    let checks = plain_checks(&row.checks, &row.grades);
+    if !checks.is_empty() {
         sections.section("checks");
-        row.checks
-            .iter()
-            .for_each(|check| add_check(sections, check));
+        checks.iter().for_each(|check| add_check(sections, check));
     }
+    grades::add(sections, &row.grades);
     if !row.metrics.is_empty() {
         let mut table = Table::new([
             Column::new("metric").cut(1, 8),

@@ -77,6 +77,18 @@ impl Sections {
         }
     }
 
+    /// Somebody's text below a line of a part, with a name of its own if that is not empty; nothing if there is no text.
+    pub(super) fn named_text(&mut self, name: &str, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        if name.is_empty() {
+            return self.body(6, text, str::to_owned);
+        }
+        self.line(6, &name.dimmed().to_string());
+        self.body(8, text, str::to_owned);
+    }
+
     /// A diff below a line of a part.
     pub(super) fn diff(&mut self, diff: &str) {
         self.body(6, diff, |line| match line.as_bytes().first() {

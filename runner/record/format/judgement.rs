@@ -8,10 +8,10 @@ use super::{
     line::{self, MAX_LINE_BYTES, check_crc, seal},
     mark::Mark,
     numbers::finite,
-    row::{APART, Row, RowCheck, RowPlace, is_false},
+    row::{APART, Row, RowCheck, RowPlace},
     row_digest::RowDigest,
     row_line::{LineCheck, is_one, is_true, one, yes},
-    row_parts::{RowError, RowGrade, RowJudged},
+    row_parts::{RowError, RowGrade, RowJudged, is_false},
     words::{self, WordSchema},
 };
 use crate::model::{self, Digest, Outcome, escape_json};
@@ -183,6 +183,9 @@ impl<'a> JudgementLine<'a> {
             grade.metrics.truncate(items);
             cut::cut_metrics(&mut grade.metrics, bytes);
             cut::cut_error(&mut grade.error, bytes);
+            grade.log.clear();
+            cut::cut_text(&mut grade.stdout, bytes);
+            cut::cut_text(&mut grade.stderr, bytes);
         }
         cut::cut_error(&mut self.error, bytes);
     }

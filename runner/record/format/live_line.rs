@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::log_line::LogLineRecord;
+use super::log_record::LogLineRecord;
 use crate::model::{LogRecord, escape_json};
 
 /// How much memory is kept for the next lines.

@@ -1,12 +1,12 @@
 //! [`LogsLine`]: what was said in one attempt, as a line of a run's log files.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::line;
-use crate::model::{Attempt, LogRecord, escape_json};
+use super::{line, log_record::LogLineRecord};
+use crate::model::{Attempt, escape_json};
 
 /// The version of the format.
 const LOG_VERSION: u32 = 1;
@@ -35,18 +35,6 @@ pub struct LogsLine<'a> {
     /// Its standard error.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub stderr: Cow<'a, str>,
-}
-
-/// A record of a provider's log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LogLineRecord<'a> {
-    /// `trace`, `debug`, `info`, `warn` or `error`.
-    pub level: Cow<'a, str>,
-    /// The text.
-    pub message: Cow<'a, str>,
-    /// Named values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub fields: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
 }
 
 impl<'a> LogsLine<'a> {
@@ -79,19 +67,6 @@ impl<'a> LogsLine<'a> {
         let line = line.strip_suffix(b"\n").ok_or("no newline at its end")?;
         line::check_crc(line)?;
         serde_json::from_slice(line).map_err(|error| error.to_string())
-    }
-}
-
-impl<'a> LogLineRecord<'a> {
-    pub(in crate::record) fn of(record: &'a LogRecord) -> Self {
-        let fields = record.fields.iter();
-        Self {
-            level: record.level.into(),
-            message: record.message.as_str().into(),
-            fields: fields
-                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
-                .collect(),
-        }
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) mod limits;
 pub(super) mod line;
 pub(super) mod live_line;
 pub(super) mod log_line;
+pub(super) mod log_record;
 pub(super) mod machine;
 pub(super) mod manifest;
 pub(super) mod manifest_file;

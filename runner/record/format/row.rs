@@ -12,7 +12,7 @@ use super::{
     mark::{AttemptKey, Mark},
     numbers::{finite, milliseconds, some_milliseconds},
     row_digest::RowDigest,
-    row_parts::{RowError, RowGrade, RowJudged, RowMetric, RowUsage},
+    row_parts::{RowError, RowGrade, RowJudged, RowMetric, RowUsage, is_false},
     words::{self, DigestSchema, InstantSchema, WordSchema},
 };
 use crate::model::{self, CheckVerdict, Digest, Outcome};
@@ -397,8 +397,4 @@ pub(in crate::record) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
-}
-
-pub(in crate::record) fn is_false(flag: &bool) -> bool {
-    !flag
 }

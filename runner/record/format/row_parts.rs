@@ -1,11 +1,12 @@
 //! Parts of rows that judgements have as well.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    log_record::LogLineRecord,
     numbers::{finite, milliseconds},
     row_digest::RowDigest,
     words::{self, CodeSchema, WordSchema},
@@ -116,12 +117,30 @@ pub struct RowGrade<'a> {
     )]
     #[schemars(with = "Option<WordSchema<CheckVerdict>>")]
     pub verdict: Option<CheckVerdict>,
+    /// What it said itself of that; absent where it only gave a score.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "words::optional_word"
+    )]
+    #[schemars(with = "Option<WordSchema<CheckVerdict>>")]
+    pub own_verdict: Option<CheckVerdict>,
     /// Its score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// The least score that passes; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least: Option<f64>,
     /// Why, in its words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Cow<'a, str>>,
+    /// The first 16 digits of the digest of what it was asked, and of everything of it that decides what it says; absent if it
+    /// could not be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<RowDigest>,
+    /// Whether it was said of the same output before, and stands: the grader was not asked again. Absent where it was asked.
+    #[serde(rename = "kept", default, skip_serializing_if = "is_false")]
+    pub is_kept: bool,
     /// What it measured, such as what it cost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<RowMetric<'a>>,
@@ -135,6 +154,15 @@ pub struct RowGrade<'a> {
     /// Why it gave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RowError<'a>>,
+    /// The end of its log, in its last attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<LogLineRecord<'a>>,
+    /// The end of its standard output, where that is not the answer itself.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub stdout: Cow<'a, str>,
+    /// The end of its standard error.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub stderr: Cow<'a, str>,
 }
 
 /// Which line says what an attempt means.
@@ -153,15 +181,87 @@ impl<'a> RowGrade<'a> {
         Self {
             grader: grade.grader.as_str().into(),
             verdict: grade.verdict,
+            own_verdict: grade.own_verdict,
             score: finite(grade.score),
+            least: finite(grade.least),
+            asked: grade.asked.map(RowDigest::beginning_of),
             explanation: grade.explanation.as_deref().map(Cow::Borrowed),
+            is_kept: grade.is_kept,
             metrics: grade.metrics.iter().filter_map(RowMetric::new).collect(),
             usage: RowUsage::new(grade.usage),
             attempts: grade.attempts,
             duration_ms: milliseconds(grade.duration),
             error: grade.error.as_ref().map(RowError::new),
+            log: grade.log.iter().map(LogLineRecord::of).collect(),
+            stdout: grade.stdout.as_str().into(),
+            stderr: grade.stderr.as_str().into(),
         }
     }
+}
+
+impl RowGrade<'_> {
+    /// What the grader answered, to stand again for what it was asked; `None` if it gave no answer.
+    pub fn to_answer(&self) -> Option<model::Grade> {
+        let error = self.error.as_ref();
+        if error.is_some_and(|error| error.code != model::Grade::UNDECIDED) {
+            return None;
+        }
+        let millis = self.duration_ms.max(0.0) / 1e3;
+        Some(model::Grade {
+            grader: self.grader.to_string(),
+            verdict: self.verdict,
+            own_verdict: self.own_verdict,
+            score: self.score,
+            least: self.least,
+            explanation: self.explanation.as_deref().map(str::to_owned),
+            asked: None,
+            is_kept: true,
+            metrics: self.metrics.iter().map(RowMetric::to_metric).collect(),
+            usage: self.usage.to_usage(),
+            attempts: self.attempts,
+            duration: Duration::try_from_secs_f64(millis).unwrap_or_default(),
+            // That it is undecided is decided anew.
+            error: None,
+            log: self.log.iter().map(LogLineRecord::to_record).collect(),
+            stdout: self.stdout.to_string(),
+            stderr: self.stderr.to_string(),
+        })
+    }
+}
+
+impl RowMetric<'_> {
+    fn to_metric(&self) -> model::Metric {
+        model::Metric {
+            name: self.name.to_string(),
+            value: self.value,
+            unit: self.unit.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+impl RowUsage {
+    fn to_usage(self) -> model::Usage {
+        let Self {
+            peak_memory,
+            host_calls,
+            http_requests,
+            bytes_in,
+            bytes_out,
+            fuel,
+        } = self;
+        model::Usage {
+            peak_memory,
+            host_calls,
+            http_requests,
+            bytes_in,
+            bytes_out,
+            fuel,
+        }
+    }
+}
+
+pub(in crate::record) fn is_false(value: &bool) -> bool {
+    !value
 }
 
 pub(in crate::record) fn is_zero(number: &u64) -> bool {

@@ -187,13 +187,20 @@ mod tests {
         graded.grades = vec![Grade {
             grader: "judge".into(),
             verdict: Some(CheckVerdict::Fail),
+            own_verdict: None,
             score: Some(0.2),
+            least: Some(0.5),
+            asked: None,
             explanation: Some("beside the point".into()),
+            is_kept: false,
             metrics: Vec::new(),
             usage: Usage::default(),
             attempts: 2,
             duration: std::time::Duration::from_millis(3),
             error: None,
+            log: Vec::new(),
+            stdout: String::new(),
+            stderr: "it took a while".into(),
         }];
         let first = judgement(3, mark(2, 1, Outcome::Error));
         let second = judgement(3, mark(2, 1, Outcome::Passed));

@@ -6,6 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::{graders, parts::block};
 use crate::{
     model::{CheckVerdict, plural},
     report::words::{millis, outcome_word},
@@ -84,6 +85,7 @@ fn failure(trial: &ReportTrial, is_open: bool, room: &mut FileRoom<'_>) -> Marku
             div id=(format!("trial-{}", trial.ordinal)) {
                 @if let Some(error) = &trial.error { h3 { "Error" } (block(&error.message)) }
                 @if let Some(text) = &trial.summary { h3 { "Summary" } (block(text)) }
+                (graders::said(&trial.grades))
                 @if let Some(evidence) = &trial.evidence { (known(evidence)) }
                 @if !trial.denied.is_empty() {
                     h3 { "Not granted" }
@@ -149,11 +151,6 @@ fn known(evidence: &TrialEvidence) -> Markup {
         @if let Some(output) = &evidence.output { h3 { "Output" } (block(&text(output))) }
         @for (name, text) in texts { @if !text.is_empty() { h3 { (name) } (block(text)) } }
     }
-}
-
-/// A text as it is, which the keyboard moves where it is long.
-fn block(text: &str) -> Markup {
-    html! { pre tabindex="0" { (text) } }
 }
 
 /// A unified diff with its lines in colour.

@@ -4,6 +4,7 @@
 //! nothing else on it would run, whatever a guest has said.
 
 mod failures;
+mod graders;
 mod matrix;
 mod origin;
 mod parts;
@@ -39,6 +40,7 @@ pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
     let content = html! {
         (summary(report))
         (providers(report))
+        (graders::graders(report))
         (statistics::statistics(report))
         (failures::failures(report)?)
         (matrix::matrix(report))

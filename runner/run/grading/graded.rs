@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use super::ungraded::Ungraded;
 use crate::{
-    judge::{AnswerForm, Answered, grade, judge_grades, not_asked},
-    model::{Attempt, Check, Digest, Grade, Outcome},
-    record::{JudgementEntry, Mark, RowCheck},
+    judge::{AnswerForm, Answered, decide, grade, judge_grades, not_asked},
+    model::{Attempt, Digest, Grade, Outcome},
+    record::{JudgementEntry, Mark},
+    run::plan::of_question,
     scenario::{Grader, Test},
 };
 
@@ -24,6 +25,8 @@ pub(in crate::run) struct Graders {
 pub(in crate::run) struct GraderRole {
     pub(in crate::run) definition: Grader,
     pub(in crate::run) form: AnswerForm,
+    /// Digest of everything of it that decides what it answers, but for what it is asked.
+    pub(in crate::run) digest: Digest,
 }
 
 /// What a grader is asked.
@@ -31,13 +34,17 @@ pub(in crate::run) struct GraderQuestion {
     /// The grader's place in the scenario.
     pub(in crate::run) grader: usize,
     pub(in crate::run) test: Arc<Test>,
+    /// Digest of all that decides the answer.
+    digest: Digest,
 }
 
 /// An attempt while graders speak of it, one after the other.
 pub(in crate::run) struct GradedTrial {
     pub(in crate::run) of: Ungraded,
     grades: Vec<Grade>,
-    /// How often the grader was asked whose turn it is.
+    /// What the grader was asked whose turn it is.
+    asked: Option<Digest>,
+    /// How often it was.
     attempts: u32,
     /// For how long, in all.
     spent: Duration,
@@ -56,6 +63,29 @@ impl Graders {
             (role.definition.name() == name).then_some((place, role))
         })
     }
+
+    /// What a grader is to be asked of an attempt; the error is the grade of one that cannot be asked.
+    fn question(&self, name: &str, of: &Ungraded) -> Result<GraderQuestion, Grade> {
+        let (grader, role) = self.find(name).ok_or_else(|| {
+            let problem = "the scenario has no such grader any more".to_owned();
+            not_asked(name, "gone", problem)
+        })?;
+        let input = of.input(&role.definition);
+        let input = input.map_err(|problem| not_asked(name, "input", problem))?;
+        let digest = of_question(role.digest, &input);
+        let test = role.definition.test_of(&of.test, input.to_string().into());
+        Ok(GraderQuestion {
+            grader,
+            test: Arc::new(test),
+            digest,
+        })
+    }
+
+    /// The least score that passes, of what a grader says of a test.
+    fn least(&self, test: &Test, name: &str) -> Option<f64> {
+        let own = || self.find(name)?.1.definition.min_score;
+        test.expect.min_score.or_else(own)
+    }
 }
 
 impl GradedTrial {
@@ -63,41 +93,34 @@ impl GradedTrial {
         Self {
             of,
             grades: Vec::new(),
+            asked: None,
             attempts: 0,
             spent: Duration::ZERO,
         }
     }
 
-    /// What is to be asked next; `None` if there is nothing more to be asked. Who has no answer has the last word.
+    /// What is to be asked next; `None` if there is nothing more to be asked. Who has no answer has the last word, and what
+    /// was answered before to the same is not asked again.
     pub(in crate::run) fn next(&mut self, graders: &Graders) -> Option<GraderQuestion> {
-        if self
-            .grades
-            .last()
-            .is_some_and(|grade| grade.error.is_some())
-        {
-            return None;
-        }
-        let name = self.of.test.expect.graders.get(self.grades.len())?;
-        let asked = graders.find(name).ok_or_else(|| {
-            let problem = "the scenario has no such grader any more".to_owned();
-            ("gone", problem)
-        });
-        let asked = asked.and_then(|(grader, role)| {
-            let input = self.of.input(&role.definition);
-            let input = input.map_err(|problem| ("input", problem))?;
-            let test = role.definition.test_of(&self.of.test, input);
-            Ok(GraderQuestion {
-                grader,
-                test: Arc::new(test),
-            })
-        });
-        match asked {
-            Ok(question) => Some(question),
-            Err((code, problem)) => {
-                let grade = not_asked(name, code, problem);
-                self.grades.push(grade);
-                None
+        loop {
+            let last = self.grades.last();
+            if last.is_some_and(|grade| grade.error.is_some()) {
+                return None;
             }
+            let name = self.of.test.expect.graders.get(self.grades.len())?;
+            let question = match graders.question(name, &self.of) {
+                Ok(question) => question,
+                Err(grade) => {
+                    self.grades.push(grade);
+                    return None;
+                }
+            };
+            let Some(said) = self.of.said(name, question.digest) else {
+                self.asked = Some(question.digest);
+                return Some(question);
+            };
+            let least = graders.least(&self.of.test, name);
+            self.grades.push(decide(said, least));
         }
     }
 
@@ -110,7 +133,8 @@ impl GradedTrial {
     /// Takes the last attempt of the grader whose turn it is.
     pub(in crate::run) fn answered(&mut self, graders: &Graders, attempt: &Attempt) {
         self.tried(attempt);
-        let Some(name) = self.of.test.expect.graders.get(self.grades.len()) else {
+        let name = self.of.test.expect.graders.get(self.grades.len());
+        let Some((name, asked)) = name.zip(self.asked.take()) else {
             return;
         };
         let of = Answered {
@@ -119,7 +143,8 @@ impl GradedTrial {
                 Some((_, role)) => role.form,
                 None => AnswerForm::Reply,
             },
-            min_score: self.least(graders, name),
+            min_score: graders.least(&self.of.test, name),
+            asked,
             attempts: self.attempts,
             duration: self.spent,
         };
@@ -129,36 +154,35 @@ impl GradedTrial {
 
     /// What all this comes to. The attempt `is_shaky` if one of its trial before it ended badly.
     pub(in crate::run) fn judgement(self, graders: &Graders, is_shaky: bool) -> JudgementEntry {
-        let grades = self.grades.iter();
-        let graded = judge_grades(grades.map(|grade| (grade, self.least(graders, &grade.grader))));
-        let row = &self.of.row;
-        let (expected, own) = row.checks.split_at(self.of.expected);
-        let checks = |checks: &[RowCheck<'_>]| -> Vec<Check> {
-            checks.iter().map(RowCheck::to_check).collect()
-        };
+        let graded = judge_grades(&self.grades);
+        let key = self.of.key();
+        let Ungraded {
+            row,
+            expected,
+            own,
+            exit_code,
+            before,
+            was_shaky,
+            fingerprint,
+            ..
+        } = self.of;
         JudgementEntry {
             mark: Mark {
-                key: self.of.key(),
+                key,
                 outcome: graded.outcome,
                 is_final: true,
-                is_flaky: is_shaky && graded.outcome == Outcome::Passed,
+                is_flaky: (is_shaky || was_shaky) && graded.outcome == Outcome::Passed,
             },
             of: row.seq,
-            before: None,
+            before,
             score: graded.score.or(row.score),
-            checks: [checks(expected), graded.checks, checks(own)].concat(),
             own_checks: u32::try_from(own.len()).unwrap_or(u32::MAX),
-            exit_code: self.of.exit_code,
+            checks: [expected, graded.checks, own].concat(),
+            exit_code,
             error: graded.error,
-            fingerprint: self.of.fingerprint,
+            fingerprint,
             scenario: graders.scenario,
             grades: self.grades,
         }
-    }
-
-    /// The least score that passes, of what a grader says.
-    fn least(&self, graders: &Graders, name: &str) -> Option<f64> {
-        let own = || graders.find(name)?.1.definition.min_score;
-        self.of.test.expect.min_score.or_else(own)
     }
 }

@@ -6,22 +6,30 @@ use serde_json::{Map, Value};
 
 use crate::{
     judge::{EndEvidence, Evidence, ReplyEvidence, judge},
-    model::Digest,
-    record::{AttemptKey, Row, RowOutput, RunReader},
+    model::{Check, Digest, Grade, Outcome},
+    record::{AttemptKey, Row, RowCheck, RowGrade, RowOutput, RunReader},
     scenario::{Grader, Test},
 };
 
 /// An attempt that is on disk, of which graders have still to speak.
 pub(in crate::run) struct Ungraded {
-    /// Its row.
+    /// Its row, as it was written.
     pub(in crate::run) row: Row<'static>,
     pub(in crate::run) test: Arc<Test>,
     /// What it has put out where the row does not have it; the error says why that is not known any more.
     output: Result<Option<Value>, String>,
     /// The exit code of a plain command.
     pub(super) exit_code: Option<i32>,
-    /// How many of the row's checks are the scenario's; those of the provider follow.
-    pub(super) expected: usize,
+    /// What was checked by the scenario's expectations.
+    pub(super) expected: Vec<Check>,
+    /// What the provider has checked.
+    pub(super) own: Vec<Check>,
+    /// Whether an attempt of its trial before it is known to have ended badly.
+    pub(super) was_shaky: bool,
+    /// What its trial counts as, and whether it is flaky; `None` if nothing has settled it.
+    pub(super) before: Option<(Outcome, bool)>,
+    /// What graders have said of it before.
+    grades: Vec<RowGrade<'static>>,
     /// Digest of everything that decides what the attempt means.
     pub(super) fingerprint: Digest,
 }
@@ -81,9 +89,17 @@ impl Ungraded {
         let expected = find(&row, &output).map_or(row.checks.len(), |output| {
             judge(&test.expect, &evidence(output)).checks.len()
         });
+        let (expected, own) = row.checks.split_at(expected.min(row.checks.len()));
+        let checks = |checks: &[RowCheck<'_>]| -> Vec<Check> {
+            checks.iter().map(RowCheck::to_check).collect()
+        };
         Self {
-            expected: expected.min(row.checks.len()),
+            expected: checks(expected),
+            own: checks(own),
             exit_code,
+            was_shaky: false,
+            before: None,
+            grades: Vec::new(),
             row,
             test,
             output,
@@ -101,8 +117,21 @@ impl Ungraded {
         self.row.usage.bytes_out
     }
 
-    /// What a grader gets of it, as JSON text; the error says what is missing.
-    pub(super) fn input(&self, grader: &Grader) -> Result<Arc<str>, String> {
+    /// What a grader has answered before to the same question.
+    pub(super) fn said(&self, grader: &str, question: Digest) -> Option<Grade> {
+        let mut grades = self.grades.iter();
+        let is_same = |grade: &&RowGrade<'_>| {
+            grade.grader == grader && grade.asked.is_some_and(|asked| asked.begins(question))
+        };
+        let said = grades.find(is_same)?.to_answer()?;
+        Some(Grade {
+            asked: Some(question),
+            ..said
+        })
+    }
+
+    /// What a grader gets of it; the error says what is missing.
+    pub(super) fn input(&self, grader: &Grader) -> Result<Value, String> {
         let output = find(&self.row, &self.output)?;
         let parse = |text: &str| serde_json::from_str::<Value>(text);
         let input = parse(&self.test.input).expect("a suite holds valid JSON");
@@ -124,8 +153,7 @@ impl Ungraded {
             ("test", &test),
             ("provider", &provider),
         ];
-        let filled = grader.input(&roots).map_err(|error| error.to_string())?;
-        Ok(filled.to_string().into())
+        grader.input(&roots).map_err(|error| error.to_string())
     }
 }
 

@@ -25,6 +25,9 @@ const PLAN: &[u8] = b"runner-plan-2\0";
 /// Begins the preimage of every judgement's fingerprint that graders are part of.
 const GRADED: &[u8] = b"runner-graded-1\0";
 
+/// Begins the preimage of every question's digest.
+const QUESTION: &[u8] = b"runner-question-1\0";
+
 /// The providers' and the graders' part of a run's fingerprints.
 pub(in crate::run) struct Fingerprints {
     providers: Vec<Option<Digest>>,
@@ -66,7 +69,8 @@ impl Fingerprints {
         }
     }
 
-    fn judgement(&self, test: &Test) -> Digest {
+    /// The digest of everything that decides what a test's trials mean.
+    pub(in crate::run) fn judgement(&self, test: &Test) -> Digest {
         let named = &test.expect.graders;
         if named.is_empty() {
             return test.judgement;
@@ -79,6 +83,20 @@ impl Fingerprints {
         }
         Digest::finish(hasher)
     }
+}
+
+/// The digest of everything of a grader that decides what it answers, but for what it is asked.
+pub(in crate::run) fn of_grader(grader: &PlannedGrader, options: &RunOptions) -> Digest {
+    Digest::of(&canonical::encode(&deciding(&grader.plugin, options)))
+}
+
+/// The digest of a question to a grader, of which `grader` is the digest: of the same ones the answer to one is that to all.
+pub(in crate::run) fn of_question(grader: Digest, input: &Value) -> Digest {
+    let hasher = Sha256::new()
+        .chain_update(QUESTION)
+        .chain_update(grader.as_bytes())
+        .chain_update(canonical::encode(input));
+    Digest::finish(hasher)
 }
 
 /// The digest of a plan: its normalised tests, and its providers that have trials, by name.

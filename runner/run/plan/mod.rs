@@ -26,7 +26,7 @@ pub use self::{
     stored::StoredError,
 };
 pub(super) use self::{
-    fingerprint::Fingerprints,
+    fingerprint::{Fingerprints, of_grader, of_question},
     handed::HandedPlan,
     planned::{PlannedGrader, PlannedProvider, Staffing},
 };

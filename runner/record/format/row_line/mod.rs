@@ -13,11 +13,9 @@ use serde::{
 };
 
 use super::{
-    row::{
-        Row, RowArtifact, RowCheck, RowDenied, RowLogs, RowOutput, is_false, present, version_of,
-    },
+    row::{Row, RowArtifact, RowCheck, RowDenied, RowLogs, RowOutput, present, version_of},
     row_digest::{LineFingerprint, RowDigest},
-    row_parts::{RowError, RowMetric, RowUsage, is_zero},
+    row_parts::{RowError, RowMetric, RowUsage, is_false, is_zero},
     words::{self, WordSchema},
 };
 use crate::model::{CheckVerdict, Outcome};
