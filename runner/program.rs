@@ -11,10 +11,10 @@ use std::{
 use crate::{
     cli::Cli,
     commands::{self, Context},
-    error::ExitStatus,
+    error::{Error, ExitStatus},
     output::{self, Output, Pager},
     plugin, record, run,
-    session::{Host, SessionLog},
+    session::{Host, START_ARGUMENT, SessionLog},
 };
 
 /// What a process was started with.
@@ -86,11 +86,18 @@ pub fn run_program(mut process: Process) -> ExitCode {
     rustix::process::umask(mask);
     record::follow_umask(mask.as_raw_mode());
     let first = process.arguments.first().map(OsString::as_os_str);
+    let is_requested = first == Some(OsStr::new(START_ARGUMENT));
     let is_detached = first == Some(OsStr::new(commands::DETACHED_ARGUMENT));
     if is_detached {
         process.arguments.remove(0);
     }
     let output = Output::default();
+    if is_requested {
+        let root = process.arguments.get(1).map(PathBuf::from);
+        let context = context(process, true, output);
+        let root = root.unwrap_or_else(|| context.results.clone());
+        return carry_out(&context, || commands::start_requested(&root, &context));
+    }
     let cli = match Cli::read(&process.arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -107,16 +114,20 @@ pub fn run_program(mut process: Process) -> ExitCode {
             };
         }
     };
+    let context = context(process, is_detached, output);
+    carry_out(&context, || commands::dispatch(cli.command, &context))
+}
+
+/// Does the work of the process, and makes its exit code of what came of it.
+fn carry_out(context: &Context, work: impl FnOnce() -> Result<ExitStatus, Error>) -> ExitCode {
     output::lay_out_errors();
-    let context = context(process, is_detached, output.clone());
-    let dispatch = || commands::dispatch(cli.command, &context);
     // The panic itself has been told by its hook.
-    let done = panic::catch_unwind(AssertUnwindSafe(dispatch));
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
     match done {
         Err(_) => ExitStatus::Internal.into(),
         Ok(Ok(status)) => status.into(),
         Ok(Err(error)) => {
-            output.error(&error);
+            context.output.error(&error);
             error.status.into()
         }
     }

@@ -1,6 +1,8 @@
 //! The command line. Doc comments of this file are the program's help.
 
+mod control;
 mod plugin;
+mod queue;
 mod run_options;
 mod runs;
 mod schema;
@@ -22,10 +24,12 @@ use crate::{
     scenario,
 };
 
+pub use control::{CancelArgs, StopArgs};
 pub use plugin::{
     BuildArgs, DoctorArgs, InspectArgs, LanguageArg, NewArgs, OutputArg, PluginCommand,
     PluginKindArg, ProtocolArg, RehearseArgs, parse_grants,
 };
+pub use queue::{MoveArgs, QueueArgs, QueueCommand, RemoveArgs, WorkArgs};
 pub use run_options::RunOptionArgs;
 pub use runs::{
     CompareArgs, ComparisonFormArgs, FailOnArg, HistoryArgs, ListArgs, LogsArgs, PagerArgs,
@@ -138,6 +142,12 @@ pub enum Command {
     /// Without a policy only leftovers are deleted: directories of runs that were never completely created, and files in
     /// the content store that no run needs.
     Prune(PruneArgs),
+    /// List what waits for other runs to end, and start or change it
+    ///
+    /// `runner exec --queue` puts a run into the queue of its results root, where it survives everything. `runner queue
+    /// work` or a server starts the next one when fewer runs are active than `max_active_runs` in the root's
+    /// `runner.toml` says, which is 1 by default.
+    Queue(QueueArgs),
     /// Rebuild `runner.db` from the run directories
     Reindex(ReindexArgs),
     /// Write, build and look into plugins
@@ -224,6 +234,23 @@ pub struct ExecArgs {
     /// With `--exclusive`, wait until the others have ended
     #[arg(long, requires = "exclusive", help_heading = "Execution")]
     pub wait: bool,
+    /// Put the run into the queue of the results root, for `runner queue work` or a server to start
+    #[arg(
+        long,
+        conflicts_with_all = ["dry_run", "detach", "exclusive", "into"],
+        help_heading = "Execution"
+    )]
+    pub queue: bool,
+    /// Its priority in the queue; greater ones come first
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "queue",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        help_heading = "Execution"
+    )]
+    pub priority: i64,
 
     /// Run in this directory, or go on with the run that is there already; its parent is the results root
     #[arg(long, value_name = "DIR", help_heading = "Output")]
@@ -331,44 +358,6 @@ pub struct ResumeArgs {
     pub verbosity: VerbosityArgs,
 }
 
-/// The arguments of `runner stop`.
-#[derive(Debug, Args)]
-pub struct StopArgs {
-    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the only running run]
-    pub run: Option<String>,
-    /// Begin no new trials, and let those in flight finish
-    #[arg(long, conflicts_with = "kill")]
-    pub drain: bool,
-    /// Interrupt the trials in flight at once
-    #[arg(long)]
-    pub kill: bool,
-    /// The reason; it is kept with your name in the run's history and in the rows of the trials that were interrupted
-    #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
-    pub reason: Option<String>,
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-    /// Print one JSON document
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-}
-
-/// The arguments of `runner cancel`.
-#[derive(Debug, Args)]
-pub struct CancelArgs {
-    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the only running run]
-    pub run: Option<String>,
-    /// The reason; it is kept with your name in the run's history and in the rows of the trials that were interrupted
-    #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
-    pub reason: Option<String>,
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
-    /// Print one JSON document
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-}
-
 /// The arguments of `runner validate`.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
@@ -434,19 +423,6 @@ fn results_root(root: OsString) -> PathBuf {
 fn status_parser() -> impl TypedValueParser<Value = RunStatus> {
     PossibleValuesParser::new(RunStatus::ALL.map(RunStatus::as_str))
         .map(|word| RunStatus::parse(&word).expect("the word is one of those above"))
-}
-
-/// Why somebody asks for something, in so many bytes that a row has room for it.
-fn parse_reason(text: &str) -> Result<String, String> {
-    const MOST_BYTES: usize = 1024;
-    let text = text.trim();
-    match text.len() {
-        0 => Err("say why, or leave it out".into()),
-        bytes if bytes > MOST_BYTES => {
-            Err(format!("it has {bytes} bytes, and may have {MOST_BYTES}"))
-        }
-        _ => Ok(text.to_owned()),
-    }
 }
 
 fn parse_rerun(text: &str) -> Result<RerunArg, String> {

@@ -14,6 +14,8 @@ pub struct SchemaArgs {
 pub enum SchemaName {
     /// The scenario file
     Scenario,
+    /// `runner.toml`, the settings of a results root
+    Settings,
     /// A line of `index.jsonl`
     Row,
     /// A line of `logs-<session>-<file>.jsonl`
@@ -48,6 +50,12 @@ pub enum SchemaName {
     Prune,
     /// What `cleanup --json` prints
     Cleanup,
+    /// What `queue --json` prints
+    Queue,
+    /// What `exec --queue --json`, `queue move --json` and `queue remove --json` print
+    QueueChange,
+    /// A line of what `queue work --json` prints
+    QueueStep,
     /// What `plugin inspect --json` prints
     PluginInspect,
     /// What `plugin run --json` prints

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
-use jiff::{Span, SpanRelativeTo};
 
 use super::{ResultsArgs, status_parser};
-use crate::model::RunStatus;
+use crate::model::{self, RunStatus};
 
 /// The arguments of `runner verify`.
 #[derive(Debug, Args)]
@@ -114,15 +113,9 @@ fn parse_hours(text: &str) -> Result<Duration, String> {
         .map_err(|_| "expected a number of hours, 0 or more".into())
 }
 
-/// Reads a duration that may have days, of 24 hours each.
+/// Reads a duration that may have days.
 pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
-    let span: Span = text
-        .parse()
-        .map_err(|_| "expected an age such as `30d` or `12h`")?;
-    span.to_duration(SpanRelativeTo::days_are_24_hours())
-        .ok()
-        .and_then(|age| age.try_into().ok())
-        .ok_or_else(|| "expected an age in weeks, days, hours or less".into())
+    model::parse_age(text).map_err(Into::into)
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {

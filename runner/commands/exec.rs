@@ -2,7 +2,7 @@
 
 use miette::miette;
 
-use super::{Context, detach, screen::SessionScreen};
+use super::{Context, detach, queue, screen::SessionScreen};
 use crate::{
     cli::ExecArgs,
     error::{Error, ExitStatus},
@@ -15,6 +15,19 @@ use crate::{
 /// Runs a scenario, or several as a group.
 pub(super) fn exec(mut args: ExecArgs, context: &Context) -> Result<ExitStatus, Error> {
     args.scenarios = session::scenario_files(&args.scenarios)?;
+    if args.queue {
+        let (priority, is_json) = (args.priority, args.json);
+        let scenarios = std::mem::take(&mut args.scenarios);
+        let each = request(args, false)?;
+        for scenario in scenarios {
+            let request = Start {
+                scenario,
+                ..each.clone()
+            };
+            queue::enqueue(&request, priority, is_json, context)?;
+        }
+        return Ok(ExitStatus::Success);
+    }
     if args.scenarios.len() > 1 {
         return group(args, context);
     }

@@ -17,6 +17,7 @@ mod naming;
 mod pin;
 mod plugin;
 mod prune;
+mod queue;
 mod report;
 mod rescore;
 mod resume;
@@ -30,6 +31,7 @@ mod wait;
 
 pub use context::Context;
 pub use detach::DETACHED_ARGUMENT;
+pub use queue::start_requested;
 
 use crate::{
     cli::{Command, ReindexArgs},
@@ -62,6 +64,7 @@ pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error
         Command::Pin(args) => pin::pin(&args, context),
         Command::Unpin(args) => pin::unpin(&args, context),
         Command::Prune(args) => prune::prune(&args, context),
+        Command::Queue(args) => queue::queue(args, context),
         Command::Reindex(args) => reindex(&args, context),
         Command::Plugin(command) => plugin::plugin(command, context),
         Command::Schema(args) => Ok(schema::schema(&args, context)),

@@ -13,6 +13,7 @@ use crate::{
 pub(super) fn schema(args: &SchemaArgs, context: &Context) -> ExitStatus {
     let schema = match args.name {
         SchemaName::Scenario => scenario::json_schema(),
+        SchemaName::Settings => scenario::settings_schema(),
         SchemaName::Row => record::row_schema(),
         SchemaName::LogLine => record::log_line_schema(),
         SchemaName::Benchmark => record::benchmark_schema(),

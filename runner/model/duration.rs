@@ -1,8 +1,8 @@
-//! Durations as people write them: `1h30m`.
+//! Durations as people write them: `1h30m`, and ages: `30d`.
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 /// The longest duration that a text may name: longer ones are slips, and sums of these cannot overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -19,4 +19,19 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
         return Err("is longer than a year");
     }
     Ok(duration)
+}
+
+/// Reads an age such as `30d` or `12h`, whose days have 24 hours each.
+///
+/// # Errors
+///
+/// Says what was expected instead.
+pub fn parse_age(text: &str) -> Result<Duration, &'static str> {
+    let span: Span = text
+        .parse()
+        .map_err(|_| "expected an age such as `30d` or `12h`")?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours())
+        .ok()
+        .and_then(|age| age.try_into().ok())
+        .ok_or("expected an age in weeks, days, hours or less")
 }

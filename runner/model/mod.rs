@@ -40,7 +40,7 @@ pub use bundled::{BUNDLED_PLUGINS, bundled_name};
 pub use chain::chain;
 pub use digest::Digest;
 pub(crate) use digest::parse_hex;
-pub use duration::{MAX_DURATION, parse_duration};
+pub use duration::{MAX_DURATION, parse_age, parse_duration};
 pub use file_name::is_file_name;
 pub use fingerprint::Fingerprint;
 pub use grant::{Denied, FsGrant, FsMode, Grant, Grants};

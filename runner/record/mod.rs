@@ -19,7 +19,7 @@ pub(crate) use disk::regular;
 pub(crate) use format::words;
 pub use format::{last_words, request};
 
-pub use disk::layout::{ContentPaths, RunId, is_run, kept_in_root};
+pub use disk::layout::{ContentPaths, RunId, is_run, kept_in_root, settings_file};
 pub use disk::lock::{Busy, Holder};
 pub use disk::modes::{create_directories, file_mode, follow_umask};
 pub use error::{IllegalTransition, RecordError, Taken};
@@ -40,6 +40,9 @@ pub use format::manifest::{
 };
 pub use format::manifest_provider::ManifestProvider;
 pub use format::mark::{AttemptKey, Mark};
+pub use format::queued::{
+    QueuedRequest, RequestedExec, RequestedResume, RequestedWork, RunRequest,
+};
 pub use format::rerun::{Rerun, is_meant};
 pub use format::row::{Row, RowArtifact, RowCheck, RowDenied, RowLogs, RowOutput, StoredOutput};
 pub use format::row_digest::{LineFingerprint, RowDigest};
@@ -68,6 +71,7 @@ pub use store::content::{Blob, BlobSource};
 pub use store::database::database_sql;
 pub use store::find::FindError;
 pub use store::list::{RunFilter, Runs};
+pub use store::queue::{LockedQueue, QueueState, TakenRequest};
 pub use store::root::Store;
 pub use store::short::ShortIds;
 pub use upkeep::pin::Pinning;

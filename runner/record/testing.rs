@@ -66,6 +66,7 @@ pub(crate) fn new_run(planned: u64) -> NewRun {
         selection: json!({}),
         options: json!({ "concurrency": 2 }),
         has_secrets: false,
+        request: None,
         now: NOW.parse().unwrap(),
     }
 }

@@ -7,10 +7,10 @@ use super::{
     FailFast, Rate, Template, TemplateError, budgets,
     describe::{describe, enumerate},
     form::{Form, Key, Name, Presence},
-    globs, grant_names, meta, reports, units,
+    globs, grant_names, meta, notify, reports, units,
 };
 use crate::model::{
-    BoundSecret, Digest, NetGrant, ProviderId, TestId, is_file_name, is_secret_name,
+    BoundSecret, Digest, NetGrant, ProviderId, TestId, is_file_name, is_secret_name, parse_age,
 };
 
 /// Something that is wrong, and where in the value.
@@ -311,6 +311,8 @@ fn scalar(value: &Value, form: &Form) -> Result<(), ScalarRefusal> {
                 .ok_or_else(|| ScalarRefusal::Because(format!("{value} is none"))),
             _ => Err(ScalarRefusal::Type),
         },
+        Form::Boolean => value.is_boolean().then_some(()).ok_or(ScalarRefusal::Type),
+        Form::Refused(reason) => Err(ScalarRefusal::Because((*reason).to_owned())),
         Form::Scalar => match value {
             Value::String(text) if text.is_empty() => {
                 Err(ScalarRefusal::Because("it is empty".to_owned()))
@@ -359,6 +361,10 @@ fn text(text: &str, form: &Form) -> Result<(), ScalarRefusal> {
             Ok(duration) if duration.is_zero() && !zero => Err(because(&"it cannot be zero")),
             Ok(_) => Ok(()),
         },
+        Form::Age => parse_age(text)
+            .map(|_| ())
+            .map_err(|_| because(&format!("`{text}` is none"))),
+        Form::Url => notify::check_url(text).map_err(|reason| because(&reason)),
         Form::Rate => Rate::parse(text)
             .map(|_| ())
             .ok_or_else(|| because(&format!("`{text}` is none"))),

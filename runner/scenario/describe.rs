@@ -29,6 +29,10 @@ pub(super) fn describe(form: &Form) -> String {
         Form::Number { min, max } => format!("a number from {min} to {max}"),
         Form::Duration { .. } => "a duration such as \"10s\", \"200ms\" or \"1h30m\"".to_owned(),
         Form::Size => "a size such as \"64MiB\", or a number of bytes".to_owned(),
+        Form::Age => "an age such as \"30d\" or \"12h\"".to_owned(),
+        Form::Boolean => "true or false".to_owned(),
+        Form::Url => "a URL such as \"https://example.com/hook\"".to_owned(),
+        Form::Refused(_) => "absent".to_owned(),
         Form::Rate => "a rate such as \"60/min\", \"5/s\" or \"100/h\"".to_owned(),
         Form::FailFast => "true, false, a count, or a fraction up to 1.0".to_owned(),
         Form::ReportFile(extension) => {

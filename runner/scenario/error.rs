@@ -63,7 +63,41 @@ pub enum ScenarioError {
     Store(#[source] io::Error),
 }
 
-/// One thing that is wrong in a scenario.
+/// Why the settings of a results root cannot be used.
+#[derive(Debug, Error, Diagnostic)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read settings {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no text.
+    #[error("settings {path} are not UTF-8: line {line} has other bytes")]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The first such line.
+        line: usize,
+    },
+    /// The file says something that is not valid. All problems are there.
+    #[error("settings {path} have {}", count(problems.len(), "problem"))]
+    Invalid {
+        /// The file.
+        path: String,
+        /// Its text.
+        #[source_code]
+        text: NamedSource<Arc<str>>,
+        /// What is wrong, by place.
+        #[related]
+        problems: Vec<Problem>,
+    },
+}
+
+/// One thing that is wrong in a scenario, or in settings.
 #[derive(Debug, Error, Diagnostic)]
 #[error("{message}")]
 pub struct Problem {

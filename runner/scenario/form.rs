@@ -42,8 +42,13 @@ pub(super) enum Form {
     Duration {
         zero: bool,
     },
+    /// A duration that may have days.
+    Age,
+    Boolean,
     Size,
     Rate,
+    /// An address of HTTP.
+    Url,
     FailFast,
     Digest,
     Regex,
@@ -84,6 +89,8 @@ pub(super) enum Form {
     Either(&'static Self, &'static Self),
     /// A string, or an array of anything.
     TextOrList,
+    /// Nothing at all, for this reason.
+    Refused(&'static str),
 }
 
 /// What names a map may have.

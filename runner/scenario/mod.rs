@@ -24,12 +24,14 @@ mod matrix;
 mod meta;
 mod needs;
 mod normalise;
+mod notify;
 mod outline;
 mod project;
 mod provider;
 mod raw;
 mod records;
 mod reports;
+mod root_settings;
 mod run_options;
 mod schema;
 mod selection;
@@ -61,7 +63,7 @@ use validate::{InlineTest, NamedFiles};
 
 pub use budgets::{BudgetName, Budgets};
 pub use check::attachment_name_error;
-pub use error::{Mistake, Problem, ScenarioError};
+pub use error::{Mistake, Problem, ScenarioError, SettingsError};
 pub use expect::{Expect, Schema};
 pub use expected_error::ExpectedError;
 pub use fail_fast::FailFast;
@@ -69,9 +71,11 @@ pub use graders::Grader;
 pub use grant_names::{check_mount, variable_error};
 pub use grants::check_variable;
 pub use normalise::normalise;
+pub use notify::{Notify, NotifyCommand, RunEnding, Webhook, WebhookUrl};
 pub use outline::SuiteOutline;
 pub use project::{CreatedProject, ProjectError, create_project};
 pub use provider::{OutputForm, Protocol, Provider, Rate, Reuse, Stdin};
+pub use root_settings::{Retention, RootSettings, ServeSettings, settings_schema};
 pub use run_options::{OptionFlag, RunOption, RunOptions};
 pub use schema::json_schema;
 pub use selection::Selection;
@@ -131,6 +135,7 @@ pub struct Scenario {
     graders: Vec<Grader>,
     path: PathBuf,
     reports: Vec<String>,
+    notify: Notify,
     dimensions: Option<Vec<String>>,
     idle_axes: Vec<(String, String)>,
     defaults: Settings,
@@ -169,6 +174,11 @@ impl Scenario {
     /// The names of the reports that a session leaves in its run's directory; what they end in tells their forms.
     pub fn reports(&self) -> &[String] {
         &self.reports
+    }
+
+    /// Who is told when a run of it ends.
+    pub fn notify(&self) -> &Notify {
+        &self.notify
     }
 
     /// The keys of its tests' `meta` that results are told by; `None` for all of them.

@@ -9,7 +9,16 @@ use super::{
 
 /// Makes the JSON Schema of a scenario file.
 pub fn json_schema() -> Value {
-    let mut schema = of(&keys::SCENARIO);
+    titled(
+        &keys::SCENARIO,
+        "A scenario of `runner`",
+        "Which tests run on which providers, and what must come.",
+    )
+}
+
+/// Makes the JSON Schema of a file.
+pub(super) fn titled(form: &Form, title: &str, description: &str) -> Value {
+    let mut schema = of(form);
     let root = schema
         .as_object_mut()
         .expect("a table's schema is an object");
@@ -17,11 +26,8 @@ pub fn json_schema() -> Value {
         "$schema".to_owned(),
         json!("http://json-schema.org/draft-07/schema#"),
     );
-    root.insert("title".to_owned(), json!("A scenario of `runner`"));
-    root.insert(
-        "description".to_owned(),
-        json!("Which tests run on which providers, and what must come."),
-    );
+    root.insert("title".to_owned(), json!(title));
+    root.insert("description".to_owned(), json!(description));
     schema
 }
 
@@ -59,6 +65,14 @@ fn of(form: &Form) -> Value {
         Form::Duration { .. } => {
             json!({"type": "string", "pattern": "[0-9]", "examples": ["10s", "200ms", "1h30m"]})
         }
+        Form::Age => json!({"type": "string", "pattern": "[0-9]", "examples": ["30d", "12h"]}),
+        Form::Boolean => json!({"type": "boolean"}),
+        Form::Url => json!({
+            "type": "string",
+            "pattern": "^https?://",
+            "examples": ["https://example.com/hook"],
+        }),
+        Form::Refused(_) => json!({"not": {}}),
         Form::Size => json!({
             "type": ["string", "integer"],
             "minimum": 0,

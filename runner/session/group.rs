@@ -96,7 +96,7 @@ pub fn start_group(
     let members = planned.into_iter().map(|(request, plan)| {
         let name = request.scenario.display().to_string();
         let run = move |host: &Host, observe: &mut dyn Observe| {
-            start::start_planned(plan, &request, host, observe)
+            start::start_planned(plan, &request, None, host, observe)
         };
         (name, run)
     });

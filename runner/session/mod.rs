@@ -31,6 +31,7 @@ mod page;
 mod plugins;
 mod preview;
 mod protected;
+mod queue;
 mod rehearse;
 mod replanning;
 mod report;
@@ -38,6 +39,7 @@ mod reports;
 mod request;
 mod rescore;
 mod resume;
+mod root_settings;
 mod secrets;
 mod selecting;
 mod session_log;
@@ -77,11 +79,17 @@ pub use plugins::{
 pub use preview::{
     PendingTrial, Preview, PreviewedAccess, preview_resume, preview_start, validate,
 };
+pub use queue::{
+    ActiveRuns, DetachedStart, NextStart, QueuePlace, QueueWork, START_ARGUMENT, StartedRun,
+    enqueue, list_queue, move_queued, remove_queued, resume_detached, run_requested,
+    start_detached, start_next,
+};
 pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedPlugin, rehearse};
 pub use report::{overview, report};
 pub use request::{Resume, Start};
 pub use rescore::{Rescore, Rescored, rescore};
 pub use resume::resume;
+pub use root_settings::{retention_policy, root_settings};
 pub use selecting::RerunChoice;
 pub use session_log::SessionLog;
 pub use show::{Show, ShownRows, history, show};

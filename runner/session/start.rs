@@ -13,7 +13,10 @@ use super::{
 use crate::{
     error::{Error, ExitStatus},
     model::chain,
-    record::{Conclusion, History, RecordError, ReservedDirectory, RunEntry, RunReader, Store},
+    record::{
+        Conclusion, History, NewRun, RecordError, ReservedDirectory, RunEntry, RunReader,
+        RunRequest, Store,
+    },
     run::{Plan, PlanError},
     scenario::{self, Scenario},
 };
@@ -28,13 +31,25 @@ const MAX_IDLE_GRANTS: usize = 10;
 /// Fails if no session can begin: until then no run is created.
 pub fn start(request: &Start, host: &Host, observe: &mut dyn Observe) -> Result<Conclusion, Error> {
     let plan = plan(request, host, observe)?;
-    start_planned(plan, request, host, observe)
+    start_planned(plan, request, None, host, observe)
+}
+
+/// The same for whoever was asked by a request that the run is to name.
+pub(super) fn start_requested(
+    request: &Start,
+    mark: RunRequest,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<Conclusion, Error> {
+    let plan = plan(request, host, observe)?;
+    start_planned(plan, request, Some(mark), host, observe)
 }
 
 /// The same for what is planned already.
 pub(super) fn start_planned(
     mut plan: Plan,
     request: &Start,
+    mark: Option<RunRequest>,
     host: &Host,
     observe: &mut dyn Observe,
 ) -> Result<Conclusion, Error> {
@@ -51,7 +66,10 @@ pub(super) fn start_planned(
     host.log.begin();
     let store = open_store(request, host, observe)?;
     let swept = sweep(&store, host, observe);
-    let new_run = plan.new_run((host.now)());
+    let new_run = NewRun {
+        request: mark,
+        ..plan.new_run((host.now)())
+    };
     let place = reserve(request, &store, host)?;
     if let (Some(dir), None) = (&request.into, &place) {
         // Somebody else has begun it since this process looked.

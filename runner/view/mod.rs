@@ -14,6 +14,7 @@ mod live;
 mod page;
 mod plan;
 mod providers;
+mod queue;
 mod rehearsal;
 mod report;
 mod rescoring;
@@ -42,6 +43,7 @@ pub use live::{Death, InFlightAttempt, LiveSession};
 pub use page::{PageAttempt, PageFile, PlannedTest, TrialPage};
 pub use plan::{PlanHead, PlanLine, PlanPart, PlannedAccess};
 pub use providers::ProviderSummary;
+pub use queue::{QueueChange, QueueStep, QueuedRun, RunQueue};
 pub use rehearsal::{
     RehearsalRepeats, RehearsalReport, RehearsalTimes, RehearsalUsage, RehearsedArtifact,
     RehearsedCheck, RehearsedDenial, RehearsedError, RehearsedMetric, RehearsedRecord, TimeSpread,

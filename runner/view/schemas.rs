@@ -4,16 +4,16 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use super::{
-    CleanupReport, Comparison, EndedRun, PlanLine, PluginInspection, PruneReport, RehearsalReport,
-    ReportLine, RescoreReport, RunDetail, RunList, SpokenAttempts, TestTrends, ToolList, TrialPage,
-    VerifyReport,
+    CleanupReport, Comparison, EndedRun, PlanLine, PluginInspection, PruneReport, QueueChange,
+    QueueStep, RehearsalReport, ReportLine, RescoreReport, RunDetail, RunList, RunQueue,
+    SpokenAttempts, TestTrends, ToolList, TrialPage, VerifyReport,
 };
 
 /// What makes the JSON Schema of a document.
 type MakeSchema = fn() -> Value;
 
 /// Every document: its name for `runner schema`, which is that of its file in `schemas/` too, and its schema.
-pub const SCHEMAS: [(&str, MakeSchema); 16] = [
+pub const SCHEMAS: [(&str, MakeSchema); 19] = [
     ("plan", || {
         of::<PlanLine<'_>>(
             "A line of what `runner exec --dry-run --json` and `runner resume --dry-run --json` print",
@@ -52,6 +52,17 @@ pub const SCHEMAS: [(&str, MakeSchema); 16] = [
     }),
     ("cleanup", || {
         of::<CleanupReport>("What `runner cleanup --json` prints")
+    }),
+    ("queue", || {
+        of::<RunQueue>("What `runner queue --json` prints")
+    }),
+    ("queue-change", || {
+        of::<QueueChange>(
+            "What `exec --queue --json`, `queue move --json` and `queue remove --json` print",
+        )
+    }),
+    ("queue-step", || {
+        of::<QueueStep>("A line of what `runner queue work --json` prints")
     }),
     ("plugin-inspect", || {
         of::<PluginInspection>("What `runner plugin inspect --json` prints")

@@ -156,7 +156,7 @@ fn every_other_command_line_has_a_reason() {
 }
 
 #[test]
-fn every_toml_block_is_a_scenario_or_the_manifest_of_a_plugin() {
+fn every_toml_block_is_a_scenario_or_settings_or_the_manifest_of_a_plugin() {
     for block in blocks_of("toml") {
         let mut table: toml::Table = block.text.parse().unwrap();
         let runner = Runner::new(&[]);
@@ -165,6 +165,12 @@ fn every_toml_block_is_a_scenario_or_the_manifest_of_a_plugin() {
             let folder = runner.path("plugin.toml");
             let source = Source::open(folder.parent().unwrap());
             assert!(source.is_ok(), "{}: {source:?}", block.place());
+            continue;
+        }
+        if block.page.ends_with("settings.md") {
+            runner.write("results/runner.toml", &block.text);
+            let ran = runner.run(&["queue"]);
+            assert_eq!(ran.code, Some(0), "{}:\n{}", block.place(), ran.stderr);
             continue;
         }
         if !block.is_for_authors() {

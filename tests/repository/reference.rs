@@ -86,7 +86,11 @@ fn leaves(command: &Command) -> Vec<Command> {
     if subcommands.peek().is_none() {
         return vec![command.clone()];
     }
-    subcommands.flat_map(leaves).collect()
+    // Some do something without a subcommand.
+    let own = (!command.is_subcommand_required_set()).then(|| command.clone());
+    own.into_iter()
+        .chain(subcommands.flat_map(leaves))
+        .collect()
 }
 
 /// The words that call a command, such as `runner plugin build`.

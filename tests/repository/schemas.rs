@@ -37,6 +37,7 @@ fn every_schema_is_printed_by_its_name() {
 fn schemas() -> Vec<(&'static str, Value)> {
     let formats = [
         ("scenario", scenario::json_schema()),
+        ("settings", scenario::settings_schema()),
         ("row", record::row_schema()),
         ("log-line", record::log_line_schema()),
         ("benchmark", record::benchmark_schema()),
@@ -68,20 +69,25 @@ fn every_schema_has_a_title_and_a_description_for_each_key() {
 }
 
 #[test]
-fn the_page_of_scenarios_lists_every_key() {
-    let page = fs_err::read_to_string("docs/scenarios.md").unwrap();
-    let (before, rest) = page.split_once(KEYS_BEGIN).unwrap();
-    let (_, after) = rest.split_once(KEYS_END).unwrap();
-    let tables = key_tables(&scenario::json_schema());
-    let expected = format!("{before}{KEYS_BEGIN}\n{tables}{KEYS_END}{after}");
-    expect_file(Path::new("docs/scenarios.md"), &expected);
+fn the_pages_of_scenarios_and_settings_list_every_key() {
+    for (path, schema, tables) in [
+        ("docs/scenarios.md", scenario::json_schema(), &TABLES[..]),
+        ("docs/settings.md", scenario::settings_schema(), &SETTINGS),
+    ] {
+        let page = fs_err::read_to_string(path).unwrap();
+        let (before, rest) = page.split_once(KEYS_BEGIN).unwrap();
+        let (_, after) = rest.split_once(KEYS_END).unwrap();
+        let tables = key_tables(&schema, tables);
+        let expected = format!("{before}{KEYS_BEGIN}\n{tables}{KEYS_END}{after}");
+        expect_file(Path::new(path), &expected);
+    }
 }
 
 const KEYS_BEGIN: &str = "<!-- keys: written by `UPDATE=1 cargo test schemas` -->";
 const KEYS_END: &str = "<!-- /keys -->";
 
 /// The tables of a scenario in reading order: a heading, and where it is in the schema.
-const TABLES: [(&str, &str); 12] = [
+const TABLES: [(&str, &str); 14] = [
     ("Top level", ""),
     (
         "`[defaults]`; each of these keys may also stand on a test and on a test list",
@@ -89,6 +95,11 @@ const TABLES: [(&str, &str); 12] = [
     ),
     ("`retries`", "/properties/defaults/properties/retries"),
     ("`[run]`", "/properties/run"),
+    ("`[notify]`", "/properties/notify"),
+    (
+        "`[[notify.webhooks]]`",
+        "/properties/notify/properties/webhooks/items",
+    ),
     (
         "`[providers.NAME]`",
         "/properties/providers/additionalProperties",
@@ -114,10 +125,30 @@ const TABLES: [(&str, &str); 12] = [
     ("`[[test_lists]]`", "/properties/test_lists/items"),
 ];
 
-fn key_tables(schema: &Value) -> String {
+/// The same of settings.
+const SETTINGS: [(&str, &str); 7] = [
+    ("Top level", ""),
+    ("`[retention]`", "/properties/retention"),
+    ("`[notify]`", "/properties/notify"),
+    (
+        "`[[notify.webhooks]]`",
+        "/properties/notify/properties/webhooks/items",
+    ),
+    (
+        "`secret` and `url` of a webhook",
+        "/properties/notify/properties/webhooks/items/properties/secret",
+    ),
+    (
+        "`[[notify.commands]]`",
+        "/properties/notify/properties/commands/items",
+    ),
+    ("`[serve]`", "/properties/serve"),
+];
+
+fn key_tables(schema: &Value, tables: &[(&str, &str)]) -> String {
     let defaults = &schema["properties"]["defaults"]["properties"];
     let mut text = String::new();
-    for (heading, pointer) in TABLES {
+    for &(heading, pointer) in tables {
         let table = schema.pointer(pointer).expect("the schema has the table");
         text.push_str(&format!(
             "\n**{heading}**\n\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n"

@@ -13,6 +13,7 @@ mod groups;
 mod matrix;
 mod meta;
 mod outcomes;
+mod queue;
 mod rescore;
 mod retries;
 mod reuse;

@@ -91,9 +91,48 @@ impl Root {
         self.0.join("store")
     }
 
+    pub(in crate::record) fn queue(&self) -> QueueDir {
+        QueueDir(self.0.join("queue"))
+    }
+
     pub(in crate::record) fn run(&self, id: &str) -> RunDir {
         RunDir::new(&self.0.join(id))
     }
+}
+
+/// The names inside the queue of a results root.
+#[derive(Clone, Debug)]
+pub(in crate::record) struct QueueDir(PathBuf);
+
+impl QueueDir {
+    /// Where requests wait.
+    pub(in crate::record) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(in crate::record) fn lock(&self) -> PathBuf {
+        self.0.join(".lock")
+    }
+
+    /// Where those are that are being started.
+    pub(in crate::record) fn taken(&self) -> PathBuf {
+        self.0.join("taken")
+    }
+
+    /// Where those are that could not be started.
+    pub(in crate::record) fn refused(&self) -> PathBuf {
+        self.0.join("refused")
+    }
+
+    /// The file of a request in one of these.
+    pub(in crate::record) fn file(folder: &Path, id: &str) -> PathBuf {
+        folder.join(format!("{id}.json"))
+    }
+}
+
+/// The file with the settings of a results root.
+pub fn settings_file(root: &Path) -> PathBuf {
+    root.join("runner.toml")
 }
 
 /// What the names of files begin with that have what is said in attempts that have not ended.
@@ -222,12 +261,15 @@ pub fn is_run(directory: &Path) -> bool {
 }
 
 /// What is kept in a results root beside its runs, with what it is.
-pub fn kept_in_root(root: &Path) -> [(&'static str, PathBuf); 3] {
+pub fn kept_in_root(root: &Path) -> [(&'static str, PathBuf); 5] {
+    let settings = settings_file(root);
     let root = Root::new(root);
     [
         ("the content store", root.content()),
         ("the list of runs", root.database()),
         ("the lock of the results root", root.lock()),
+        ("the settings of the results root", settings),
+        ("the queue", root.queue().0),
     ]
 }
 

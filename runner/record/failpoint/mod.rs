@@ -66,6 +66,8 @@ mod armed {
         "opening.scenario.begin", "opening.scenario.written", "opening.scenario.renamed", "opening.scenario.synced",
         "opening.claimed", "opening.tidied", "opening.files", "opening.begin", "opening.written", "opening.renamed", "opening.synced",
         "pin.begin", "pin.written", "pin.renamed", "pin.synced",
+        "queue.begin", "queue.written", "queue.renamed", "queue.synced",
+        "queue.taken", "queue.held", "queue.born", "queue.done", "queue.back",
         "cancel.begin", "cancel.written", "cancel.renamed", "cancel.synced",
     ];
 

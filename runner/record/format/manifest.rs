@@ -12,6 +12,7 @@ use super::{
     counts::ManifestCounts,
     machine::ManifestMachine,
     manifest_provider::ManifestProvider,
+    queued::RunRequest,
     status,
     words::{self, DigestSchema, InstantSchema, WordSchema},
 };
@@ -105,6 +106,9 @@ pub struct Manifest {
     /// Set while `prune` must leave the run alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pinned>,
+    /// The request that it was started by: one of the queue, or of a server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RunRequest>,
     /// What another version of the runner has written beside this.
     #[serde(flatten)]
     #[schemars(skip)]

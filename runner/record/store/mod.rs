@@ -8,6 +8,7 @@ pub(super) mod find;
 pub(super) mod list;
 pub(super) mod live;
 pub(super) mod projection;
+pub(super) mod queue;
 pub(super) mod root;
 pub(super) mod run_tests;
 pub(super) mod scan;

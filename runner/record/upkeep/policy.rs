@@ -124,6 +124,11 @@ impl PrunePolicy {
         self.statuses.is_empty() || self.statuses.contains(&run.status)
     }
 
+    /// Tells whether it names any runs, or says anything of them.
+    pub fn says_anything(&self) -> bool {
+        !self.runs.is_empty() || !self.statuses.is_empty() || self.has_rule()
+    }
+
     /// Tells whether there is more than names and statuses.
     fn has_rule(&self) -> bool {
         self.older_than.is_some() || self.keep_last.is_some() || self.max_bytes.is_some()

@@ -28,6 +28,7 @@ use crate::{
             limits::ManifestLimits,
             manifest::{FORMAT, Manifest, ManifestScenario, Metadata, Others},
             manifest_provider::ManifestProvider,
+            queued::RunRequest,
             sandbox::ManifestGrants,
         },
         store::{
@@ -61,6 +62,8 @@ pub struct NewRun {
     pub options: Value,
     /// Whether a provider is granted a secret: then what is recorded is its owner's alone.
     pub has_secrets: bool,
+    /// The request that it is started by.
+    pub request: Option<RunRequest>,
     /// When.
     pub now: Timestamp,
 }
@@ -292,6 +295,7 @@ fn manifest(new_run: NewRun, id: &RunId) -> Manifest {
         sessions: Vec::new(),
         transitions: Vec::new(),
         pinned: None,
+        request: new_run.request,
         others: Others::new(),
     };
     if is_graded {
@@ -316,6 +320,7 @@ pub(in crate::record) fn replan(manifest: &mut Manifest, new_run: NewRun) {
         sessions: std::mem::take(&mut manifest.sessions),
         transitions: std::mem::take(&mut manifest.transitions),
         pinned: manifest.pinned.take(),
+        request: manifest.request.take(),
         others: std::mem::take(&mut manifest.others),
         ..planned
     };

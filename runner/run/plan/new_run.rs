@@ -64,6 +64,7 @@ impl Plan {
             selection: self.selection.to_stored(),
             options: self.overrides.to_stored(),
             has_secrets: self.secrets().any(|(_, names)| !names.is_empty()),
+            request: None,
             now,
         }
     }

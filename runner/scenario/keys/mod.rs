@@ -16,6 +16,7 @@ pub(super) use retries::ERROR_WORDS;
 use super::{
     form::{Form, Key, Name, optional, required, with_default},
     meta::META,
+    notify::SCENARIO_NOTIFY,
     reports::REPORT,
     run_options::{OptionTable, RunOptions},
     settings::DEFAULT_TIMEOUT_JSON,
@@ -75,6 +76,11 @@ const PARTS: &[Key] = &[
         "report",
         Form::Table(&[REPORT]),
         "Reports that every session writes into the directory of its run when it ends.",
+    ),
+    optional(
+        "notify",
+        Form::Table(&[SCENARIO_NOTIFY]),
+        "Who is told when a run ends, beside those of its results root.",
     ),
     optional(
         "providers",
@@ -335,6 +341,7 @@ mod tests {
         scenario::{
             budgets::BUDGET,
             form::Presence,
+            notify::{VARIABLE, WEBHOOK},
             provider::read_limits,
             raw::Document,
             settings::{DEFAULT_TIMEOUT, Settings},
@@ -399,6 +406,9 @@ mod tests {
             RUN,
             BUDGET,
             REPORT,
+            &[SCENARIO_NOTIFY[0], SCENARIO_NOTIFY[1]],
+            WEBHOOK,
+            VARIABLE,
             STDIN,
             LIMITS,
             GRANTS,

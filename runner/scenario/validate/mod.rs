@@ -13,8 +13,8 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Budgets, OutputForm, Problem, Protocol, Provider, Rate, Reuse, RunOptions, Scenario, Stdin,
-    Template,
+    Budgets, Notify, OutputForm, Problem, Protocol, Provider, Rate, Reuse, RunOptions, Scenario,
+    Stdin, Template,
     check::{self, At, FormError, Part, ValueStep},
     files::{self, ListFile, ListFormat},
     globs, grants, keys,
@@ -172,6 +172,7 @@ impl Validator<'_> {
             providers,
             graders,
             reports: reports::read(table("report")),
+            notify: Notify::read(table("notify")),
             idle_axes: Vec::new(),
             dimensions: root.contains_key("dimensions").then(|| {
                 let keys = settings::strings(root, "dimensions");

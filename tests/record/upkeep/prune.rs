@@ -178,6 +178,33 @@ fn without_a_policy_no_run_goes() {
 }
 
 #[test]
+fn the_retention_of_the_results_root_is_the_policy_where_the_command_line_has_none() {
+    let runner = finished(3);
+    let [oldest, old, newest] = &runner.ids()[..] else {
+        panic!("{:?}", runner.ids());
+    };
+    runner.write("results/runner.toml", "[retention]\nkeep_last = 1\n");
+    let doomed = |args: &[&str]| -> Vec<String> {
+        let ran = runner.run(&[&["prune", "--json"], args].concat()).expect(0);
+        let runs = ran.document()["runs"].as_array().unwrap().clone();
+        let id = |run: &serde_json::Value| run["run"].as_str().unwrap().to_owned();
+        runs.iter().map(id).collect()
+    };
+    assert_eq!(doomed(&[]), [old.as_str(), oldest]);
+    // Whoever says something on the command line means that alone.
+    assert_eq!(doomed(&["--keep-last", "2"]), [oldest.as_str()]);
+    assert_eq!(doomed(&[newest]), [newest.as_str()]);
+    runner.run(&["pin", old]).expect(0);
+    assert_eq!(doomed(&["--no-dry-run"]), [oldest.as_str()]);
+    assert_eq!(runner.ids(), [old.as_str(), newest]);
+
+    runner.write("results/runner.toml", "[retention]\nkeep = 1\n");
+    let refused = runner.run(&["prune", "--no-dry-run"]).expect(2);
+    refused.says(&["unknown key `keep`"]);
+    assert_eq!(runner.ids(), [old.as_str(), newest]);
+}
+
+#[test]
 fn results_that_are_too_large_lose_their_oldest_run() {
     let runner = finished(3);
     let runs = runner.runs();

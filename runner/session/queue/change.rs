@@ -1,0 +1,168 @@
+//! Putting requests into the queue, telling what is in it, and changing that.
+
+use miette::miette;
+
+use super::requested;
+use crate::{
+    error::Error,
+    model::{Actor, RunStatus},
+    record::{
+        LockedQueue, QueueState, QueuedRequest, RecordError, RunEntry, RunFilter, RunId, Store,
+    },
+    session::{Host, Observe, Start, root_settings, start},
+    view::{DocumentVersion, QueueChange, QueuedRun, RunQueue},
+};
+
+/// Where a request is to be in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueuePlace {
+    /// By this priority.
+    Priority(i64),
+    /// Before all others.
+    First,
+}
+
+/// Lets a scenario wait in its results root until there is room for a run of it. What is wrong with it is found now.
+///
+/// # Errors
+///
+/// Fails as [`start()`](crate::session::start) does before there is a run, and if the request cannot be written.
+pub fn enqueue(
+    request: &Start,
+    priority: i64,
+    actor: &Actor,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<QueueChange, Error> {
+    let work = requested::of_start(request)?;
+    root_settings(request.root())?;
+    drop(start::plan(request, host, observe)?);
+    let store = Store::open(request.root()).map_err(Error::record)?;
+    let id = RunId::of_request((host.now)()).to_string();
+    let queued = QueuedRequest::new(id, priority, actor.into(), work);
+    let queue = store.lock_queue((host.now)()).map_err(Error::record)?;
+    queue.add(&queued).map_err(Error::record)?;
+    changed("queued", &queue, &store, &queued, host)
+}
+
+/// Tells what is in the queue of a results root, in order, and which runs are active.
+///
+/// # Errors
+///
+/// Fails if the results root cannot be read, or its settings are wrong.
+pub fn list_queue(store: &Store, host: &Host) -> Result<RunQueue, Error> {
+    let state = store.queue().map_err(Error::record)?;
+    document(store, &state, host)
+}
+
+/// Gives a request another place in the queue; one that could not be started waits again.
+///
+/// # Errors
+///
+/// Fails if no request, or more than one, is called `id`, if it is being started, or if it cannot be written.
+pub fn move_queued(
+    store: &Store,
+    id: &str,
+    place: QueuePlace,
+    host: &Host,
+) -> Result<QueueChange, Error> {
+    let queue = store.lock_queue((host.now)()).map_err(Error::record)?;
+    let state = queue.state().map_err(Error::record)?;
+    let request = find(&state, store, id)?;
+    let priority = match place {
+        QueuePlace::Priority(priority) => priority,
+        QueuePlace::First => {
+            let others = state.waiting.iter().filter(|other| other.id != request.id);
+            let highest = others.map(|other| other.priority).max();
+            let above = highest.map(|highest| highest.saturating_add(1));
+            above.map_or(request.priority, |above| above.max(request.priority))
+        }
+    };
+    queue.reorder(&request, priority).map_err(Error::record)?;
+    changed("moved", &queue, store, &request, host)
+}
+
+/// Removes a request from the queue.
+///
+/// # Errors
+///
+/// Fails as [`move_queued`] does.
+pub fn remove_queued(store: &Store, id: &str, host: &Host) -> Result<QueueChange, Error> {
+    let queue = store.lock_queue((host.now)()).map_err(Error::record)?;
+    let state = queue.state().map_err(Error::record)?;
+    let request = find(&state, store, id)?;
+    let before = shown(&document(store, &state, host)?, &request)?;
+    queue.remove(&request).map_err(Error::record)?;
+    Ok(QueueChange {
+        v: DocumentVersion,
+        result: "removed",
+        request: before,
+    })
+}
+
+/// The runs of a results root that are active now, the newest first.
+///
+/// # Errors
+///
+/// Fails if the results root cannot be read.
+pub(super) fn active_runs(store: &Store) -> Result<Vec<RunEntry>, RecordError> {
+    let filter = RunFilter {
+        statuses: vec![RunStatus::Running],
+    };
+    Ok(store.runs(&filter)?.runs)
+}
+
+fn document(store: &Store, state: &QueueState, host: &Host) -> Result<RunQueue, Error> {
+    let settings = root_settings(store.root())?;
+    let active = active_runs(store).map_err(Error::record)?;
+    let most = settings.max_active_runs.get();
+    Ok(RunQueue::new(state, &active, most, (host.now)()))
+}
+
+/// What was done to a request, as it stands now.
+fn changed(
+    result: &'static str,
+    queue: &LockedQueue,
+    store: &Store,
+    request: &QueuedRequest,
+    host: &Host,
+) -> Result<QueueChange, Error> {
+    let state = queue.state().map_err(Error::record)?;
+    Ok(QueueChange {
+        v: DocumentVersion,
+        result,
+        request: shown(&document(store, &state, host)?, request)?,
+    })
+}
+
+fn shown(queue: &RunQueue, request: &QueuedRequest) -> Result<QueuedRun, Error> {
+    let mut requests = queue.requests.iter();
+    let shown = requests.find(|shown| shown.id == request.id);
+    shown
+        .cloned()
+        .ok_or_else(|| Error::storage(miette!("request `{}` is not in the queue", request.id)))
+}
+
+/// Finds a request that nobody is starting, by its id or a part of it that no other has.
+fn find(state: &QueueState, store: &Store, id: &str) -> Result<QueuedRequest, Error> {
+    let has_name = |request: &&QueuedRequest| request.id.contains(id);
+    let mut idle = state.waiting.iter().chain(&state.refused).filter(has_name);
+    let root = store.root().display();
+    match (idle.next(), idle.next()) {
+        (Some(request), None) => Ok(request.clone()),
+        (Some(_), Some(_)) => Err(Error::usage(miette!(
+            help = "`runner queue` lists them",
+            "`{id}` may be any of several requests in `{root}`"
+        ))),
+        (None, _) if state.starting.iter().any(|request| has_name(&request)) => {
+            Err(Error::usage(miette!(
+                help = "`runner stop` and `runner cancel` end its run",
+                "request `{id}` is being started"
+            )))
+        }
+        (None, _) => Err(Error::usage(miette!(
+            help = "`runner queue` lists all that wait",
+            "no request `{id}` waits in `{root}`"
+        ))),
+    }
+}
