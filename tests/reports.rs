@@ -148,7 +148,7 @@ fn what_a_guest_says_is_data_in_every_form() {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let messages: Vec<String> = reader
         .records()
-        .map(|record| record.unwrap()[14].to_owned())
+        .map(|record| record.unwrap()[15].to_owned())
         .collect();
     assert!(messages.contains(&format!("'{HOSTILE}")), "{messages:?}");
 }

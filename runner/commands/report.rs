@@ -1,5 +1,7 @@
 //! `runner report`.
 
+use std::path::PathBuf;
+
 use miette::miette;
 
 use super::{Context, naming::Named};
@@ -17,23 +19,25 @@ pub(super) fn report(args: &ReportArgs, context: &Context) -> Result<ExitStatus,
     let filter = args.filter.parse()?;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let named = Named::or_latest(args.run.as_deref(), context);
-    let dirs = match named.group(&store)? {
-        Some(runs) if format.is_of_many() => runs.into_iter().map(|run| run.dir).collect(),
-        Some(_) => {
-            return Err(Error::usage(miette!(
-                help = "`--junit`, `--markdown` and `--jsonl` can tell of all runs of a group",
-                "a report of this form is of one run, and a group is named"
-            )));
-        }
+    let group = named.group(&store)?;
+    let is_group = group.is_some();
+    let dirs: Vec<PathBuf> = match group {
+        Some(runs) => runs.into_iter().map(|run| run.dir).collect(),
         None => vec![named.locate(&store)?],
     };
     let warn = |error: &LineError| context.output.warn(&error.to_string());
-    let reports = dirs
-        .iter()
-        .map(|dir| session::report(dir, filter.as_ref(), warn));
+    let (file, filter) = (args.output.as_deref(), filter.as_ref());
+    if format == ReportFormat::Csv {
+        let tables = dirs.iter().map(|dir| session::csv_table(dir, filter, warn));
+        let tables = tables.collect::<Result<Vec<_>, _>>()?;
+        context.write_out(file, |to| report::write_tables(&tables, is_group, to))?;
+        return Ok(ExitStatus::Success);
+    }
+    let reports = dirs.iter().map(|dir| session::report(dir, filter, warn));
     let reports = reports.collect::<Result<Vec<_>, _>>()?;
-    context.write_out(args.output.as_deref(), |to| {
-        report::write_all(&reports, format, to)
+    context.write_out(file, |to| match &reports[..] {
+        [one] if !is_group => report::write(one, format, to),
+        all => report::write_all(all, format, to),
     })?;
     Ok(ExitStatus::Success)
 }

@@ -20,6 +20,7 @@ use std::{
 use crate::view::{ReportLine, RunReport};
 
 pub use compare::{ComparisonFormat, write_comparison};
+pub use csv::{CsvCells, CsvTable};
 pub use file::write_file;
 
 /// A form of a report.
@@ -58,11 +59,6 @@ impl ReportFormat {
         }
     }
 
-    /// Tells whether reports of several runs can stand behind each other.
-    pub fn is_of_many(self) -> bool {
-        matches!(self, Self::Junit | Self::Markdown | Self::Jsonl)
-    }
-
     /// The form that the name of a file tells by its end.
     pub fn of_file(file: &Path) -> Option<Self> {
         let extension = file.extension()?.to_str()?.to_ascii_lowercase();
@@ -82,12 +78,12 @@ pub fn write(report: &RunReport, format: ReportFormat, to: &mut dyn Write) -> io
         ReportFormat::Html => html::write(report, to),
         ReportFormat::Junit => junit::write(slice::from_ref(report), to),
         ReportFormat::Markdown => markdown::write(report, to),
-        ReportFormat::Csv => csv::write(report, to),
+        ReportFormat::Csv => write_tables(&[CsvTable::of(report)?], false, to),
         ReportFormat::Jsonl => jsonl(report, to),
     }
 }
 
-/// Writes a report of several runs, of a form that can tell of them.
+/// Writes a report of the runs of a group.
 ///
 /// # Errors
 ///
@@ -97,8 +93,14 @@ pub fn write_all(
     format: ReportFormat,
     to: &mut dyn Write,
 ) -> io::Result<()> {
-    if format == ReportFormat::Junit {
-        return junit::write(reports, to);
+    match format {
+        ReportFormat::Html => return html::write_group(reports, to),
+        ReportFormat::Junit => return junit::write(reports, to),
+        ReportFormat::Csv => {
+            let tables = reports.iter().map(CsvTable::of);
+            return write_tables(&tables.collect::<io::Result<Vec<_>>>()?, true, to);
+        }
+        ReportFormat::Markdown | ReportFormat::Jsonl => {}
     }
     for (place, report) in reports.iter().enumerate() {
         if place > 0 && format == ReportFormat::Markdown {
@@ -107,6 +109,15 @@ pub fn write_all(
         write(report, format, to)?;
     }
     Ok(())
+}
+
+/// Writes tables of runs one below the other; where they are of a group, their first column says of which run a line is.
+///
+/// # Errors
+///
+/// Fails as `to` does.
+pub fn write_tables(tables: &[CsvTable], is_group: bool, to: &mut dyn Write) -> io::Result<()> {
+    csv::write(tables, is_group, to)
 }
 
 fn jsonl(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {

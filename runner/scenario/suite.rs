@@ -217,7 +217,7 @@ impl SuiteReader {
 }
 
 /// How a line that defines a schema begins. The lines of tests begin with another key.
-const DEFINITION: &str = r#"{"define":"#;
+pub(super) const DEFINITION: &str = r#"{"define":"#;
 
 /// What is learnt of a suite while its lines pass by, in whichever direction.
 #[derive(Default)]

@@ -48,6 +48,7 @@ mod show;
 mod start;
 mod statistics;
 mod stop;
+mod table;
 #[cfg(test)]
 mod testing;
 mod trends;
@@ -95,6 +96,7 @@ pub use session_log::SessionLog;
 pub use show::{Show, ShownRows, history, show};
 pub use start::start;
 pub use stop::{Stop, StopAnswer, Stopped, Stopping, stop};
+pub use table::csv_table;
 pub use trends::{AskedTrends, FoundTrends, trends};
 pub use upkeep::{Cleaned, Pruned, cleanup, pin, prune, reindex, unpin, verify};
 pub use wait::Wait;

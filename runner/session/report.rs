@@ -197,7 +197,7 @@ fn settled_trial(
 }
 
 /// A trial that nothing has settled, by the stored plan; `None` without one.
-fn unsettled_trial(names: Option<&mut TrialNames>, ordinal: u64) -> Option<ReportTrial> {
+pub(super) fn unsettled_trial(names: Option<&mut TrialNames>, ordinal: u64) -> Option<ReportTrial> {
     let names = names?;
     let test = names.test(ordinal);
     let id = names.name(ordinal)?;

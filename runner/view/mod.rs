@@ -5,6 +5,7 @@
 //! bytes, instants in UTC; what is not known is `null`.
 
 mod attempt_logs;
+mod cells;
 mod compare;
 mod ended;
 mod events;
@@ -29,6 +30,7 @@ mod version;
 mod written;
 
 pub use attempt_logs::{SpokenAttempt, SpokenAttempts, SpokenGrader};
+pub use cells::TrialCells;
 pub use compare::{
     CaseClass, CaseCounts, CaseSide, ComparedCase, ComparedMeasure, ComparedPart, ComparedProvider,
     ComparedRun, Comparison, MeasureKind, MeasureTest, MeasureWords, UnfairComparison, UnfairKind,

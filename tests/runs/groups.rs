@@ -83,8 +83,40 @@ fn a_folder_runs_as_a_group_with_one_summary_and_the_worst_exit_code() {
     assert_eq!(junit.matches("<testsuite ").count(), 3);
     let markdown = runner.run(&["report", part]).expect(0).stdout;
     assert!(markdown.contains("### ❌ b"), "{markdown}");
-    let refused = runner.run(&["report", part, "--csv"]).expect(2);
-    refused.says(&["is of one run, and a group is named"]);
+    let csv = runner.run(&["report", part, "--csv"]).expect(0).stdout;
+    let lines: Vec<_> = csv
+        .lines()
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .collect();
+    assert_eq!(lines[0][..2], ["run", "trial"]);
+    let first: Vec<_> = lines[1..].iter().map(|line| line[0]).collect();
+    let ids: Vec<_> = runs
+        .iter()
+        .map(|run| run["run"].as_str().unwrap())
+        .collect();
+    assert_eq!(first, ids);
+    assert_eq!(lines[2][7], "failed");
+    let filtered = ["report", part, "--csv", "--filter", "provider(p)"];
+    assert_eq!(runner.run(&filtered).expect(0).stdout, csv);
+    let page = runner.run(&["report", part, "--html"]).expect(0).stdout;
+    assert!(page.contains(&format!("<h1>Group {group}</h1>")), "{page}");
+    assert!(page.contains("2 of 3 scenarios passed"), "{page}");
+    for place in 1..=3 {
+        assert!(page.contains(&format!("<article id=\"run-{place}\">")));
+        assert!(page.contains(&format!("href=\"#run-{place}\"")));
+    }
+    // What failed in the second run is linked to there, though the others have a trial with the same place.
+    assert_eq!(page.matches("id=\"trial-2-0\"").count(), 1);
+    assert_eq!(page.matches("href=\"#trial-2-0\"").count(), 1);
+    let ids = regex::Regex::new(" id=\"([^\"]*)\"").unwrap();
+    let mut ids: Vec<_> = ids
+        .captures_iter(&page)
+        .map(|id| id[1].to_owned())
+        .collect();
+    let all = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "each name is given once");
     runner.run(&["show", part, "--failed"]).expect(2);
     // What is done with nothing left says how the group stands.
     let ran = runner.run(&["resume", "--from", part]).expect(1);

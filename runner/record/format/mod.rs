@@ -2,6 +2,7 @@
 
 pub(super) mod brief;
 pub(super) mod by;
+pub(super) mod cells;
 pub(super) mod counts;
 pub(super) mod cut;
 pub(super) mod entry;

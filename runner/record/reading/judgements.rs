@@ -135,8 +135,8 @@ mod tests {
     use crate::{
         model::{CheckVerdict, Grade, Outcome, Usage},
         record::{
-            AttemptKey, Claim, JudgementEntry, Mark, Opening, Rerun, Row, RunReader, Tally,
-            Verification, Wanted,
+            AttemptKey, Claim, JudgementEntry, LineError, Mark, Opening, Rerun, Row, RowCells,
+            RunReader, Tally, Verification, Wanted,
             testing::{claim, crashed_run, entry, ignore, judgement, now},
         },
     };
@@ -234,6 +234,15 @@ mod tests {
         let (glance, whole) = (glance.unwrap(), whole.unwrap());
         assert_eq!((&glance.rows, &whole.rows), (&read, &read));
         assert_eq!(glance.tally, whole.tally);
+        let shown =
+            |trial: &str, outcome, score, attempt| (trial.to_owned(), outcome, score, attempt);
+        let ignore = |error: &LineError| panic!("{error}");
+        let of_row = |row: &Row<'_>| shown(&row.trial, row.outcome, row.score, row.attempt);
+        let of_cells = |row: &RowCells<'_>| shown(&row.trial, row.outcome, row.score, row.attempt);
+        let (_, by_row) = reader.settled(of_row, ignore).unwrap();
+        let (_, by_cells) = reader.settled_cells(of_cells, ignore).unwrap();
+        assert_eq!(by_row, by_cells);
+        assert_eq!(by_cells.iter().flatten().count(), 3);
         let mut counts = state.counts();
         counts.planned = counts.done();
         assert_eq!(glance.tally.counts(), counts);

@@ -17,7 +17,9 @@ use crate::record::{
     disk::regular,
     format::{
         brief::{self, Brief},
+        cells::RowCells,
         judgement::{JudgementLine, is_judgement},
+        mark::AttemptKey,
         row::Row,
     },
 };
@@ -109,9 +111,19 @@ impl<T> Rows<T> {
 
     /// All of the row that the item before has a part of.
     pub(in crate::record) fn whole_row(&self) -> Result<Row<'static>, LineError> {
-        let mut row = Row::decode(&self.line).map_err(|problem| self.damaged(problem))?;
+        let mut row = self.row_as_written()?;
         self.judge(&mut row)?;
         Ok(row)
+    }
+
+    /// The same as its own line says.
+    pub(in crate::record) fn row_as_written(&self) -> Result<Row<'static>, LineError> {
+        Row::decode(&self.line).map_err(|problem| self.damaged(problem))
+    }
+
+    /// What of that row a table has cells for, as its own line says.
+    pub(in crate::record) fn cells(&self) -> Result<RowCells<'_>, LineError> {
+        RowCells::decode(&self.line).map_err(|problem| self.damaged(problem))
     }
 
     /// All of the judgement that the item before has a part of.
@@ -132,8 +144,16 @@ impl<T> Rows<T> {
         &self,
         row: &impl Judged,
     ) -> io::Result<Option<JudgementLine<'static>>> {
+        self.judgement_at(row.place())
+    }
+
+    /// The same by the attempt's line, and whose that is.
+    pub(in crate::record) fn judgement_at(
+        &self,
+        place: (u64, AttemptKey),
+    ) -> io::Result<Option<JudgementLine<'static>>> {
         match &self.judgements {
-            JudgedApart::Found(judgements) => judgements.of(row.place()),
+            JudgedApart::Found(judgements) => judgements.of(place),
             JudgedApart::No | JudgedApart::Yes => Ok(None),
         }
     }

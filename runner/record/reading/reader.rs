@@ -96,7 +96,7 @@ impl RunReader {
         self.judged(Rows::new(self.pieces(), RowGlance::decode))
     }
 
-    fn judged<T>(&self, rows: Rows<T>) -> Rows<T> {
+    pub(in crate::record) fn judged<T>(&self, rows: Rows<T>) -> Rows<T> {
         match self.manifest.is_judged_apart() {
             true => rows.judged_apart(),
             false => rows,
@@ -204,7 +204,7 @@ impl RunReader {
         Ok(serde_json::from_slice(&bytes)?)
     }
 
-    fn pieces(&self) -> Vec<PathBuf> {
+    pub(in crate::record) fn pieces(&self) -> Vec<PathBuf> {
         vec![self.dir.index()]
     }
 }

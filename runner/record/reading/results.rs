@@ -50,7 +50,8 @@ impl State {
         self.is_settled_by(row.ordinal, row.attempt)
     }
 
-    fn is_settled_by(&self, ordinal: u64, attempt: u32) -> bool {
+    /// The same of an attempt with this number.
+    pub(in crate::record) fn is_settled_by(&self, ordinal: u64, attempt: u32) -> bool {
         self.outcome(ordinal).is_some() && self.attempts(ordinal) == attempt
     }
 }

@@ -6,7 +6,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::{graders, parts::block};
+use super::{
+    graders,
+    parts::{Anchors, block},
+};
 use crate::{
     model::{CheckVerdict, plural},
     report::words::{millis, outcome_word},
@@ -41,7 +44,7 @@ pub(super) fn told(report: &RunReport) -> BTreeSet<u64> {
     bad.take(MAX_FAILURES).map(|trial| trial.ordinal).collect()
 }
 
-pub(super) fn failures(report: &RunReport) -> io::Result<Markup> {
+pub(super) fn failures(report: &RunReport, anchors: Anchors) -> io::Result<Markup> {
     let bad: Vec<_> = report
         .trials
         .iter()
@@ -54,7 +57,7 @@ pub(super) fn failures(report: &RunReport) -> io::Result<Markup> {
     let told = bad.iter().take(MAX_FAILURES).enumerate();
     let told = told.map(|(place, trial)| {
         let trial = report.in_full(trial)?;
-        Ok(failure(&trial, place == 0, &mut room))
+        Ok(failure(&trial, place == 0, anchors, &mut room))
     });
     let told: Vec<Markup> = told.collect::<io::Result<_>>()?;
     Ok(html! {
@@ -69,7 +72,12 @@ pub(super) fn failures(report: &RunReport) -> io::Result<Markup> {
 }
 
 /// A link to it opens what is folded around its target.
-fn failure(trial: &ReportTrial, is_open: bool, room: &mut FileRoom<'_>) -> Markup {
+fn failure(
+    trial: &ReportTrial,
+    is_open: bool,
+    anchors: Anchors,
+    room: &mut FileRoom<'_>,
+) -> Markup {
     let word = outcome_word(trial);
     html! {
         details open[is_open] {
@@ -82,7 +90,7 @@ fn failure(trial: &ReportTrial, is_open: bool, room: &mut FileRoom<'_>) -> Marku
                     @if trial.attempts > 1 { ", attempt " (trial.attempts) }
                 }
             }
-            div id=(format!("trial-{}", trial.ordinal)) {
+            div id=(anchors.trial(trial.ordinal)) {
                 @if let Some(error) = &trial.error { h3 { "Error" } (block(&error.message)) }
                 @if let Some(text) = &trial.summary { h3 { "Summary" } (block(text)) }
                 (graders::said(&trial.grades))

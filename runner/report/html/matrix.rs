@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, PreEscaped, html};
 use serde::Serialize;
+use serde_json::Value;
 
-use super::{failures::told, parts::wide};
+use super::{
+    failures::told,
+    parts::{Anchors, wide},
+};
 use crate::{
     model::{escape_json, plural},
     report::words::outcome_word,
@@ -20,11 +24,14 @@ const NOTHING: MatrixCell = (String::new(), String::new(), None);
 /// The classes of a cell, its text, and the place in the plan of the trial that it leads to.
 type MatrixCell = (String, String, Option<u64>);
 
-/// A test with its tags and a cell for each provider.
+/// The most tags and values of metadata that are offered to whoever looks for one.
+const MAX_OFFERED: usize = 200;
+
+/// A test with what it says of itself, a line each, and a cell for each provider.
 #[derive(Serialize)]
 struct Line<'a>(&'a str, String, Vec<MatrixCell>);
 
-pub(super) fn matrix(report: &RunReport) -> Markup {
+pub(super) fn matrix(report: &RunReport, anchors: Anchors) -> Markup {
     let mut providers: Vec<&str> = Vec::new();
     for trial in &report.trials {
         if !providers.contains(&&*trial.provider) {
@@ -35,13 +42,13 @@ pub(super) fn matrix(report: &RunReport) -> Markup {
     let lines = lines(report, &providers, &told);
     let (table, rest) = lines.split_at(lines.len().min(MAX_LINES));
     let table = html! {
-        table id="tests" {
+        table id=(anchors.of("tests")) data-trials=(anchors.trials()) {
             thead { tr { th scope="col" { "test" } @for provider in &providers { th scope="col" { (provider) } } } }
-            tbody { @for Line(test, tags, cells) in table {
-                tr data-tags=(tags) {
+            tbody { @for Line(test, labels, cells) in table {
+                tr data-labels=(labels) {
                     td class="test" { (test) }
                     @for (words, text, trial) in cells { td class=(words) {
-                        @if let Some(trial) = trial { a href=(format!("#trial-{trial}")) { (text) } } @else { (text) }
+                        @if let Some(trial) = trial { a href={ "#" (anchors.trial(*trial)) } { (text) } } @else { (text) }
                     } }
                 }
             } }
@@ -49,20 +56,58 @@ pub(super) fn matrix(report: &RunReport) -> Markup {
     };
     html! {
         h2 { "Tests" }
+        section class="tests" {
+            (filters(&lines, anchors))
+            (wide("Tests", &table))
+            button type="button" hidden { "Show more" }
+            @if !rest.is_empty() {
+                noscript { p { (rest.len()) " more tests are not in this table; the CSV report has all." } }
+                script type="application/json" { (PreEscaped(as_data(rest))) }
+            }
+        }
+    }
+}
+
+/// What the script shows tests by: their names, what they say of themselves, and what they came to.
+fn filters(lines: &[Line<'_>], anchors: Anchors) -> Markup {
+    let labels = lines.iter().flat_map(|Line(_, labels, _)| labels.lines());
+    let mut offered = BTreeSet::new();
+    for label in labels {
+        offered.insert(label);
+        if offered.len() > MAX_OFFERED {
+            // What nearly every test has another value of is no choice.
+            offered.clear();
+            break;
+        }
+    }
+    let list = anchors.of("labels");
+    html! {
         div class="filters" hidden {
-            label { "Find " input id="search" type="search" placeholder="test or tag"; }
+            label {
+                "Find "
+                input type="search" placeholder="test, tag or key=value" list=[(!offered.is_empty()).then_some(&list)];
+            }
+            @if !offered.is_empty() {
+                datalist id=(list) { @for label in &offered { option value=(label) {} } }
+            }
             @for word in ["passed", "failed", "error", "timeout", "skipped", "flaky", "none"] {
                 label { input type="checkbox" value=(word) checked; " " @if word == "none" { "not run" } @else { (word) } }
             }
-            span id="shown" class="soft" role="status" {}
-        }
-        (wide("Tests", &table))
-        button id="more" type="button" hidden { "Show more" }
-        @if !rest.is_empty() {
-            noscript { p { (rest.len()) " more tests are not in this table; the CSV report has all." } }
-            script id="rest" type="application/json" { (PreEscaped(as_data(rest))) }
+            span id=(anchors.of("shown")) class="soft" role="status" {}
         }
     }
+}
+
+/// The tags of a test and its metadata, a line each.
+fn labels(trial: &ReportTrial) -> String {
+    let said = trial.meta.iter().map(|(key, value)| match value {
+        Value::String(text) => format!("{key}={text}"),
+        value => format!("{key}={value}"),
+    });
+    // A text may have several lines, and a tag or a value is one.
+    let each = trial.tags.iter().cloned().chain(said);
+    let each = each.map(|label| label.replace(['\n', '\r'], " "));
+    each.collect::<Vec<_>>().join("\n")
 }
 
 fn lines<'a>(report: &'a RunReport, providers: &[&str], told: &BTreeSet<u64>) -> Vec<Line<'a>> {
@@ -87,7 +132,7 @@ fn lines<'a>(report: &'a RunReport, providers: &[&str], told: &BTreeSet<u64>) ->
                 Some(trials) => cell(&trials, told),
                 None => NOTHING,
             });
-        Line(&first.test, first.tags.join(" "), cells.collect())
+        Line(&first.test, labels(first), cells.collect())
     })
     .collect()
 }

@@ -5,6 +5,7 @@
 
 mod failures;
 mod graders;
+mod group;
 mod matrix;
 mod origin;
 mod parts;
@@ -26,8 +27,8 @@ use crate::{
     view::{ProviderResult, RunReport},
 };
 
-use parts::measured;
 pub(super) use parts::wide;
+use parts::{Anchors, measured};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -35,18 +36,35 @@ const SCRIPT: &str = include_str!("script.js");
 const BARS: usize = 24;
 
 pub(super) fn write(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
-    let head = &report.head;
-    let title = format!("{}: {}", head.scenario, outcome_words(report));
+    let title = format!("{}: {}", report.head.scenario, outcome_words(report));
+    page(&title, &content(report, Anchors::ALONE)?, to)
+}
+
+/// Writes one page for the runs of a group, with a part for each.
+pub(super) fn write_group(reports: &[RunReport], to: &mut dyn Write) -> io::Result<()> {
+    let parts = (1..).map(Anchors::of_run).zip(reports);
+    let parts = parts.map(|(anchors, report)| {
+        let content = content(report, anchors)?;
+        Ok(html! { article id=(anchors.of("run")) { (content) } })
+    });
+    let parts = parts.collect::<io::Result<Vec<_>>>()?;
     let content = html! {
+        (group::head(reports))
+        @for part in &parts { (part) }
+    };
+    page(&group::title(reports), &content, to)
+}
+
+fn content(report: &RunReport, anchors: Anchors) -> io::Result<Markup> {
+    Ok(html! {
         (summary(report))
         (providers(report))
         (graders::graders(report))
         (statistics::statistics(report))
-        (failures::failures(report)?)
-        (matrix::matrix(report))
+        (failures::failures(report, anchors)?)
+        (matrix::matrix(report, anchors))
         (origin::origin(report))
-    };
-    page(&title, &content, to)
+    })
 }
 
 /// Writes a page with everything that it needs in it.

@@ -19,3 +19,38 @@ pub(super) fn measured(value: &str, unit: Option<&str>) -> String {
         Some(unit) => format!("{value} {unit}"),
     }
 }
+
+/// What is linked to in a page, which may have several runs: each of these has names of its own.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::report) struct Anchors {
+    /// Which of several runs it is, from 1.
+    run: Option<usize>,
+}
+
+impl Anchors {
+    /// Those of the only run of a page.
+    pub(super) const ALONE: Self = Self { run: None };
+
+    /// Those of one of several runs, by its place from 1.
+    pub(super) fn of_run(place: usize) -> Self {
+        Self { run: Some(place) }
+    }
+
+    /// The name of a part of the page.
+    pub(super) fn of(self, part: &str) -> String {
+        match self.run {
+            None => part.to_owned(),
+            Some(run) => format!("{part}-{run}"),
+        }
+    }
+
+    /// How the names of trials begin, whose places in the plan follow.
+    pub(super) fn trials(self) -> String {
+        format!("{}-", self.of("trial"))
+    }
+
+    /// The name of the trial in this place of the plan.
+    pub(super) fn trial(self, ordinal: u64) -> String {
+        format!("{}{ordinal}", self.trials())
+    }
+}

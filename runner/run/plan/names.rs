@@ -7,7 +7,7 @@ use fs_err::File;
 use crate::{
     model::TrialId,
     record::RunReader,
-    scenario::{self, Scenario, Suite, SuiteReader, Test},
+    scenario::{self, Scenario, Suite, SuiteReader, Test, TestLabels},
 };
 
 /// The ids of a run's trials by their places in its plan.
@@ -19,15 +19,18 @@ pub struct TrialNames {
 impl TrialNames {
     /// Opens what was stored with a run; `None` if that is not there any more.
     pub fn of(reader: &RunReader) -> Option<Self> {
-        let manifest = reader.manifest();
-        let text = reader.scenario_text().ok()?;
-        let scenario = scenario::parse_stored(manifest.scenario.path.as_ref(), &text).ok()?;
-        let suite = File::open(reader.content().path(manifest.metadata.suite)).ok()?;
-        let suite = Suite::open(suite.into_parts().0).ok()?;
+        let scenario = stored_scenario(reader)?;
+        let suite = Suite::open(stored_suite(reader)?).ok()?;
         Some(Self {
             scenario,
             suite: suite.reader_of_rows(),
         })
+    }
+
+    /// What the tests of the run's trials say of themselves, where its trials can be named; it takes a fraction of the time.
+    pub fn labels(reader: &RunReader) -> Option<TestLabels> {
+        stored_scenario(reader)?;
+        TestLabels::read(&stored_suite(reader)?).ok()
     }
 
     /// The scenario that was stored with the run.
@@ -49,4 +52,14 @@ impl TrialNames {
             repeat,
         })
     }
+}
+
+fn stored_scenario(reader: &RunReader) -> Option<Scenario> {
+    let text = reader.scenario_text().ok()?;
+    scenario::parse_stored(reader.manifest().scenario.path.as_ref(), &text).ok()
+}
+
+fn stored_suite(reader: &RunReader) -> Option<std::fs::File> {
+    let suite = File::open(reader.content().path(reader.manifest().metadata.suite)).ok()?;
+    Some(suite.into_parts().0)
 }

@@ -1,0 +1,165 @@
+//! [`RowCells`]: what of a row a table has cells for, borrowed from its line as far as that can be.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    brief::{Brief, BriefKind},
+    line,
+    mark::{AttemptKey, Mark},
+    row::Row,
+    row_line::{one, parts, yes},
+    row_parts::{RowError, RowGrade, RowMetric},
+    words,
+};
+use crate::model::Outcome;
+
+/// What of a row a table has cells for: neither what was checked nor what came out.
+#[derive(Debug)]
+pub struct RowCells<'a> {
+    version: u32,
+    seq: u64,
+    /// The trial's place in the plan, from 0.
+    pub ordinal: u64,
+    /// The trial's id.
+    pub trial: Cow<'a, str>,
+    /// Which execution of the trial, from 1.
+    pub attempt: u32,
+    /// Whether this attempt settles its trial.
+    pub is_final: bool,
+    /// What the attempt came to.
+    pub outcome: Outcome,
+    /// Whether the trial passed only after an attempt that did not.
+    pub is_flaky: bool,
+    /// The score that counts.
+    pub score: Option<f64>,
+    /// The provider's summary of its reply.
+    pub summary: Option<Cow<'a, str>>,
+    /// What the provider measured.
+    pub metrics: Vec<RowMetric<'static>>,
+    /// Why there is no verdict.
+    pub error: Option<RowError<'static>>,
+    /// What graders said.
+    pub grades: Vec<RowGrade<'static>>,
+    /// When the attempt began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub duration_ms: f64,
+    /// The largest sum of the sizes of the guest's memories, in bytes.
+    pub peak_memory: u64,
+}
+
+/// The same keys as the line of a row has.
+#[derive(Deserialize)]
+struct CellsLine<'a> {
+    v: u32,
+    seq: u64,
+    ordinal: u64,
+    #[serde(borrow)]
+    trial: Cow<'a, str>,
+    #[serde(default = "one")]
+    attempt: u32,
+    #[serde(rename = "final", default = "yes")]
+    is_final: bool,
+    #[serde(with = "words::word")]
+    outcome: Outcome,
+    #[serde(rename = "flaky", default)]
+    is_flaky: bool,
+    #[serde(default)]
+    score: Option<f64>,
+    #[serde(default)]
+    summary: Option<String>,
+    #[serde(default)]
+    metrics: Vec<RowMetric<'static>>,
+    #[serde(default)]
+    error: Option<RowError<'static>>,
+    #[serde(rename = "began")]
+    started_at: i64,
+    #[serde(rename = "ms")]
+    duration_ms: f64,
+    #[serde(default)]
+    usage: CellsUsage,
+}
+
+#[derive(Default, Deserialize)]
+struct CellsUsage {
+    #[serde(default)]
+    memory: u64,
+}
+
+impl<'a> RowCells<'a> {
+    /// Reads them of a line whose checksum is right; the text of the error says what is wrong with it.
+    pub(in crate::record) fn decode(line: &'a [u8]) -> Result<Self, String> {
+        if !line.starts_with(b"{\"v\":2,") {
+            return Row::decode(line).map(Self::of);
+        }
+        let line: CellsLine<'a> = line::parse(line)?;
+        Ok(Self {
+            version: line.v,
+            seq: line.seq,
+            ordinal: line.ordinal,
+            trial: line.trial,
+            attempt: line.attempt,
+            is_final: line.is_final,
+            outcome: line.outcome,
+            is_flaky: line.is_flaky,
+            score: line.score,
+            summary: line.summary.map(Cow::Owned),
+            metrics: line.metrics,
+            error: line.error,
+            // They stand apart.
+            grades: Vec::new(),
+            started_at: Timestamp::from_millisecond(line.started_at)
+                .map_err(|error| error.to_string())?,
+            duration_ms: line.duration_ms,
+            peak_memory: line.usage.memory,
+        })
+    }
+
+    /// Those of a row.
+    pub(in crate::record) fn of(row: Row<'static>) -> Self {
+        Self {
+            version: row.v,
+            seq: row.seq,
+            ordinal: row.ordinal,
+            trial: row.trial,
+            attempt: row.attempt,
+            is_final: row.is_final,
+            outcome: row.outcome,
+            is_flaky: row.is_flaky,
+            score: row.score,
+            summary: row.summary,
+            metrics: row.metrics,
+            error: row.error,
+            grades: row.grades,
+            started_at: row.started_at,
+            duration_ms: row.duration_ms,
+            peak_memory: row.usage.peak_memory,
+        }
+    }
+
+    /// Test, provider and repeat, as the trial's id has them.
+    pub fn parts(&self) -> (&str, &str, u32) {
+        parts(&self.trial)
+    }
+
+    /// What of it decides state.
+    pub(in crate::record) fn brief(&self) -> Brief {
+        Brief {
+            version: self.version,
+            seq: self.seq,
+            kind: BriefKind::Attempt,
+            mark: Mark {
+                key: AttemptKey {
+                    ordinal: self.ordinal,
+                    number: self.attempt,
+                },
+                outcome: self.outcome,
+                is_final: self.is_final,
+                is_flaky: self.is_flaky,
+            },
+        }
+    }
+}
