@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
-use super::format;
+use super::{
+    format,
+    table::{Cell, Column, Table},
+};
 use crate::{
     model::Counts,
-    view::{AttemptName, Death, InFlightAttempt, LiveSession},
+    record::WaitReason,
+    view::{
+        AttemptName, ComingAttempt, Death, InFlightAttempt, LiveSession, PlacedAttempt, RunActivity,
+    },
 };
 
 /// How many attempts in flight are named.
@@ -14,7 +20,7 @@ const MAX_NAMED: usize = 10;
 impl Death {
     /// The attempts: `a@echo#1, b@echo#1 (attempt 2) and 3 more`.
     pub(super) fn text(&self) -> String {
-        let named = self.attempts.iter().map(|attempt| attempt.name.text());
+        let named = self.attempts.iter().map(AttemptName::text);
         let named = named.collect::<Vec<_>>().join(", ");
         match self.more {
             0 => named,
@@ -36,14 +42,15 @@ impl LiveSession {
             fields.push(("owner", format!("pid {pid}{}", host.unwrap_or_default())));
         }
         fields.push(("progress", self.progress(counts)));
-        let mut name = "in flight";
-        for attempt in self.in_flight.iter().take(MAX_NAMED) {
-            fields.push((std::mem::take(&mut name), attempt.text()));
-        }
-        let more = self.in_flight.len().saturating_sub(MAX_NAMED);
-        if more > 0 {
-            fields.push(("", format!("… and {more} more")));
-        }
+        let RunActivity {
+            in_flight,
+            waiting,
+            more_waiting,
+        } = &self.activity;
+        let in_flight = in_flight.iter().map(InFlightAttempt::text);
+        fields.extend(named("in flight", in_flight, 0));
+        let waiting = waiting.iter().map(ComingAttempt::text);
+        fields.extend(named("waiting", waiting, *more_waiting));
         fields
     }
 
@@ -66,12 +73,136 @@ impl LiveSession {
     }
 }
 
+/// The first of some things, and how many more there are.
+fn named(
+    name: &'static str,
+    mut things: impl ExactSizeIterator<Item = String>,
+    beyond: u64,
+) -> Vec<(&'static str, String)> {
+    let mut name = name;
+    let first = things.by_ref().take(MAX_NAMED);
+    let mut fields: Vec<_> = first
+        .map(|text| (std::mem::take(&mut name), text))
+        .collect();
+    let more = things.len() as u64 + beyond;
+    if more > 0 {
+        fields.push(("", format!("… and {} more", format::count(more))));
+    }
+    fields
+}
+
+/// A table of what is in flight and of what waits; it has at most `width` characters.
+pub fn activity_text(activity: &RunActivity, width: Option<usize>) -> String {
+    let mut table = Table::new([
+        Column::new("trial").cut(1, 12),
+        Column::new("attempt").go(2),
+        Column::new("for").right().go(0),
+        Column::new("doing").cut(1, 12),
+        Column::new("for").right(),
+    ]);
+    for attempt in &activity.in_flight {
+        let (doing, elapsed) = attempt.doing();
+        table.row([
+            format::visible_line(&attempt.place.name.trial).into(),
+            attempt.place.count().into(),
+            attempt
+                .elapsed
+                .map(format::duration)
+                .unwrap_or_default()
+                .into(),
+            Cell::new(doing),
+            elapsed.map(format::duration).unwrap_or_default().into(),
+        ]);
+    }
+    for attempt in &activity.waiting {
+        table.row([
+            format::visible_line(&attempt.place.name.trial).into(),
+            attempt.place.count().into(),
+            "".into(),
+            Cell::new(format!("waits, {}", attempt.why())),
+            format::duration(attempt.left).into(),
+        ]);
+    }
+    let mut lines = Vec::new();
+    if activity.in_flight.is_empty() {
+        lines.push("nothing is in flight".to_owned());
+    }
+    if !activity.in_flight.is_empty() || !activity.waiting.is_empty() {
+        lines.push(table.fitted(width));
+    }
+    if activity.more_waiting > 0 {
+        lines.push(format!(
+            "… and {} more wait",
+            format::count(activity.more_waiting)
+        ));
+    }
+    lines.join("\n")
+}
+
 impl InFlightAttempt {
+    /// What it is doing, and for how long.
+    fn doing(&self) -> (String, Option<Duration>) {
+        let doing = match (self.phase, &self.what) {
+            (None, _) => String::new(),
+            (Some(_), Some(what)) => format::visible_line(what),
+            (Some(_), None) => "computing".to_owned(),
+        };
+        (doing, self.phase_elapsed)
+    }
+
+    /// `a@echo#1 (attempt 2 of 3) for 3.2 s: http 127.0.0.1:80 for 3.1 s`
     fn text(&self) -> String {
-        let elapsed = self
-            .elapsed
-            .map(|elapsed| format!(" for {}", format::duration(elapsed)));
-        format!("{}{}", self.name.text(), elapsed.unwrap_or_default())
+        let elapsed = |elapsed: Option<Duration>| {
+            let text = elapsed.map(|elapsed| format!(" for {}", format::duration(elapsed)));
+            text.unwrap_or_default()
+        };
+        let mut text = format!("{}{}", self.place.text(), elapsed(self.elapsed));
+        let (doing, since) = self.doing();
+        if !doing.is_empty() {
+            text += &format!(": {doing}");
+            // What it does since it began is said for as long.
+            if since != self.elapsed {
+                text += &elapsed(since);
+            }
+        }
+        text
+    }
+}
+
+impl ComingAttempt {
+    fn why(&self) -> String {
+        match (self.why, &self.place.provider) {
+            (WaitReason::Retry, _) => "retry".to_owned(),
+            (WaitReason::RateLimit, Some(provider)) => format!("rate limit of {provider}"),
+            (WaitReason::RateLimit, None) => "rate limit".to_owned(),
+        }
+    }
+
+    /// `a@echo#1 (attempt 2 of 3): retry in 3.2 s`
+    fn text(&self) -> String {
+        let (place, left) = (self.place.text(), format::duration(self.left));
+        format!("{place}: {} in {left}", self.why())
+    }
+}
+
+impl PlacedAttempt {
+    /// Which of how many it is, where it could be another: `2 of 3`.
+    fn count(&self) -> String {
+        let number = self.name.number;
+        match self.attempts {
+            Some(attempts) if attempts > 1 && number <= attempts => {
+                format!("{number} of {attempts}")
+            }
+            _ if number > 1 => number.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self.count().as_str() {
+            "" => self.name.trial.clone(),
+            count => format!("{} (attempt {count})", self.name.trial),
+        }
     }
 }
 

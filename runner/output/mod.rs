@@ -66,6 +66,7 @@ pub use follow_trials::FollowTrials;
 pub use group::{GroupReport, scenario_text};
 pub use inspection::inspection_text;
 pub use list::{list_text, print_list};
+pub use live::activity_text;
 pub use next::{resume_command, resume_line};
 pub use notices::{Notices, RehearsalNotices};
 pub use overview::print_overview;

@@ -24,7 +24,7 @@ use super::{
     contract, fs,
     interrupt::Interrupt,
     net,
-    sandbox::{host::AttemptHost, io_error, store::Sandbox},
+    sandbox::{clocks, host::AttemptHost, io_error, store::Sandbox},
 };
 
 /// What plugins run in, with its version, which it does not tell itself.
@@ -220,6 +220,7 @@ fn link_components(engine: &wasmtime::Engine) -> wasmtime::Result<component::Lin
     p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     net::unsent::shadow(&mut linker)?;
+    clocks::shadow(&mut linker)?;
     io_error::shadow(&mut linker)?;
     fs::counted::shadow(&mut linker)?;
     contract::Plugin::add_to_linker::<_, HasSelf<AttemptHost>>(
@@ -234,6 +235,7 @@ fn link_modules(engine: &wasmtime::Engine) -> wasmtime::Result<wasmtime::Linker<
     let mut linker = wasmtime::Linker::new(engine);
     p1::add_to_linker_async(&mut linker, |sandbox: &mut Sandbox| &mut sandbox.wasi)?;
     fs::preview1::shadow(&mut linker)?;
+    clocks::shadow_preview1(&mut linker)?;
     Ok(linker)
 }
 

@@ -11,6 +11,7 @@ use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, p2::OutputStream as _};
 
 use super::{
+    activity::Activity,
     call::{ended::Ending, protocol, symbol::readable},
     clock::Moment,
     code::{
@@ -183,6 +184,7 @@ fn guard() -> Guard {
         deadline: Moment::now(),
         interrupt: Interrupt::default(),
         memory: None,
+        activity: Activity::default(),
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use wasmtime::UpdateDeadline;
 
 use super::{
+    activity::Activity,
     budget::MemoryLease,
     clock::{self, Moment},
 };
@@ -48,6 +49,8 @@ pub struct Guard {
     pub interrupt: Interrupt,
     /// What it holds of a memory that it shares with others; the time for which it waits for more is not the attempt's.
     pub memory: Option<Arc<MemoryLease>>,
+    /// Tells what its guest is doing.
+    pub activity: Activity,
 }
 
 /// Why the host ended a guest; travels through wasmtime as its error.
@@ -141,15 +144,22 @@ impl Guard {
         guest: impl Future<Output = wasmtime::Result<T>>,
     ) -> wasmtime::Result<T> {
         let (mut guest, mut halted) = (pin!(guest), pin!(self.halted()));
+        let mut is_waiting = false;
         poll_fn(|context| {
             // Before the guest is resumed: it may be one of many that wait for their turn, and would take it first.
             if self.interrupt.is_now() {
                 return Poll::Ready(Err(Halt::Stopped.into()));
             }
+            if is_waiting {
+                self.activity.goes_on();
+            }
             // Most guests end before they ever wait; then neither timer nor waiter is made.
             match guest.as_mut().poll(context) {
                 Poll::Ready(result) => Poll::Ready(result),
-                Poll::Pending => halted.as_mut().poll(context).map(|halt| Err(halt.into())),
+                Poll::Pending => {
+                    is_waiting = self.activity.pends();
+                    halted.as_mut().poll(context).map(|halt| Err(halt.into()))
+                }
             }
         })
         .await
@@ -178,10 +188,13 @@ impl Guard {
     /// What the store asks at every tick of the epoch.
     pub(super) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
         self.check()?;
-        let turn = Box::pin(async {
+        let activity = self.activity.clone();
+        activity.yields(true);
+        let turn = Box::pin(async move {
             // Not `Yield`: tokio would put the task straight back in front of those that wait.
             tokio::task::yield_now().await;
             clock::while_paused().await;
+            activity.yields(false);
         });
         Ok(UpdateDeadline::YieldCustom(1, turn))
     }
@@ -202,7 +215,7 @@ mod tests {
     };
 
     use super::{Guard, Halt, Interrupt};
-    use crate::plugin::clock::Moment;
+    use crate::plugin::{activity::Activity, clock::Moment};
 
     #[tokio::test]
     async fn a_guest_whose_turn_comes_after_the_interrupt_is_not_resumed() {
@@ -211,6 +224,7 @@ mod tests {
             deadline: Moment::now() + Duration::from_secs(3600),
             interrupt: interrupt.clone(),
             memory: None,
+            activity: Activity::default(),
         };
         let turns = Cell::new(0);
         let mut bound = pin!(guard.bound(poll_fn(|context| {

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use bytesize::ByteSize;
 
 use super::{
+    activity::Activity,
     call::{
         command::{self, Program},
         component,
@@ -89,6 +90,7 @@ impl Plugin {
                 deadline: Moment::now() + TEARDOWN_TIME,
                 interrupt: guard.interrupt.clone(),
                 memory: None,
+                activity: Activity::default(),
             };
             instance.tear_down(&guard).await;
         }

@@ -5,6 +5,7 @@
 //! served attempts before. Whatever a guest does is an [`Ending`], never an `Err` and never a panic.
 
 mod access;
+mod activity;
 mod budget;
 mod call;
 pub mod child;
@@ -29,6 +30,7 @@ mod sandbox;
 mod secrets;
 
 pub use access::Access;
+pub use activity::{Activity, Doing};
 pub use budget::{MemoryBudget, MemoryLease};
 pub use call::{
     description::Description,

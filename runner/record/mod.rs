@@ -41,6 +41,7 @@ pub use format::manifest::{
 };
 pub use format::manifest_provider::ManifestProvider;
 pub use format::mark::{AttemptKey, Mark};
+pub use format::phases::{AttemptPhase, MAX_WAITS, WaitReason, WaitingTrial, WaitingTrials};
 pub use format::queued::{
     QueuedRequest, RequestedExec, RequestedResume, RequestedWork, RunRequest,
 };

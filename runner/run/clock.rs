@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::plugin::{Moment, clock};
 
@@ -25,6 +25,15 @@ impl Now {
             wall: wall_clock(),
             suspended: clock::suspended(),
         }
+    }
+
+    /// What the clock on the wall shows at a later moment, if nobody stops the process until then.
+    pub(super) fn wall_of(&self, later: Moment) -> Timestamp {
+        let left = SignedDuration::try_from(later.saturating_duration_since(self.at));
+        let at = self
+            .wall
+            .saturating_add(left.unwrap_or(SignedDuration::MAX));
+        at.unwrap_or(Timestamp::MAX)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     plugin::clock,
-    record::{Entry, JudgementEntry, Recorder},
+    record::{Entry, InFlight, JudgementEntry, Recorder, WaitingTrials},
 };
 
 /// How long reports may gather while executors have work.
@@ -27,6 +27,9 @@ pub(super) struct LiveEffects<'a> {
     /// Executes graders, if there are any.
     pub(super) graders: Option<Pool>,
     pub(super) recorder: &'a mut Recorder,
+    /// Where it is said which trials wait, and what was said there last.
+    pub(super) in_flight: InFlight,
+    pub(super) waits: WaitingTrials,
     pub(super) observe: &'a mut dyn FnMut(Event<'_>),
 }
 
@@ -59,6 +62,13 @@ impl Effects for LiveEffects<'_> {
 
     fn flush(&mut self) {
         self.recorder.flush();
+    }
+
+    fn wait(&mut self, waits: WaitingTrials) {
+        if self.waits != waits {
+            self.in_flight.note_waits(&waits);
+            self.waits = waits;
+        }
     }
 
     fn show(&mut self, event: Event<'_>) {

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     model::{Reason, Stage},
     plugin::{Engine, Interrupt, MemoryBudget, Moment, clock},
-    record::{History, Recorder, State},
+    record::{History, Recorder, State, WaitingTrials},
 };
 
 /// What a session needs beside its plan.
@@ -121,6 +121,8 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
         out: LiveEffects {
             crew,
             graders,
+            in_flight: session.recorder.inflight(),
+            waits: WaitingTrials::default(),
             recorder: session.recorder,
             observe: session.observe,
         },

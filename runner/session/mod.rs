@@ -4,6 +4,7 @@
 //! command line or sleeps in a loop of its own: `commands` is one face of it, and a server or a program that embeds the
 //! runner can be another, with the same calls and the same results.
 
+mod activity;
 mod asking;
 mod attempt_logs;
 mod begin;
@@ -56,6 +57,7 @@ mod upkeep;
 mod wait;
 mod waiting;
 
+pub use activity::waiting;
 pub use attempt_logs::attempt_logs;
 pub use begin::{Begin, NothingLeft};
 pub use cancel::{Cancel, Cancelling, cancel};

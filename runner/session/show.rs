@@ -9,6 +9,7 @@ use serde_json::Map;
 
 use super::{
     TrialGlob,
+    activity::{activity, attempt_name},
     selecting::{self, RowFilter},
 };
 use crate::{
@@ -16,13 +17,13 @@ use crate::{
     filter::{self, Condition, Expression, Filter},
     model::{Reason, RunStatus},
     record::{
-        InFlightAtDeath, LineError, Look, RecordError, Row, RowGlance, Rows, RunEntry, RunReader,
-        RunResults, State, Underway, Wanted,
+        AttemptKey, InFlightAtDeath, LineError, Look, RecordError, Row, RowGlance, Rows, RunEntry,
+        RunReader, RunResults, State, Wanted,
     },
     run::TrialNames,
     view::{
-        AttemptName, Death, DocumentVersion, InFlightAttempt, LiveSession, ProviderSummary,
-        RunDetail, RunHistory, RunSummary, ShownRow, ShownRun,
+        Death, DocumentVersion, LiveSession, ProviderSummary, RunDetail, RunHistory, RunSummary,
+        ShownRow, ShownRun,
     },
 };
 
@@ -215,16 +216,8 @@ fn shown(look: &Look, results: &RunResults, now: Timestamp) -> Result<ShownRun, 
 
 /// Looks at what another process is doing; `done` is how many trials its session has done.
 fn live(run: &RunEntry, reader: &RunReader, done: u64, now: Timestamp) -> LiveSession {
-    let mut names = TrialNames::of(reader);
-    let mut attempt = |underway: Underway| {
-        let name = name(names.as_mut(), underway.key.ordinal, underway.key.number);
-        InFlightAttempt::new(name, underway.begun_at, now)
-    };
-    let mut in_flight = reader.in_flight();
-    in_flight.sort_by_key(|underway| underway.begun_at);
-    let in_flight = in_flight.into_iter().map(&mut attempt).collect();
     let holder = reader.holder().unwrap_or_default();
-    LiveSession::new(holder, run.opened_at, done, in_flight, now)
+    LiveSession::new(holder, run.opened_at, done, activity(reader, now), now)
 }
 
 /// Names what was in flight in sessions whose process died.
@@ -238,20 +231,11 @@ fn named(reader: &RunReader, deaths: Vec<InFlightAtDeath>) -> Vec<Death> {
         more: in_flight.len().saturating_sub(Death::MAX_NAMED),
         attempts: in_flight[..in_flight.len().min(Death::MAX_NAMED)]
             .iter()
-            .map(|&(ordinal, number)| InFlightAttempt {
-                name: name(names.as_mut(), ordinal, number),
-                elapsed: None,
+            .map(|&(ordinal, number)| {
+                let id = names.as_mut().and_then(|names| names.name(ordinal));
+                attempt_name(id.as_ref(), AttemptKey { ordinal, number })
             })
             .collect(),
     };
     deaths.into_iter().map(&mut death).collect()
-}
-
-/// An attempt by its trial's id, or by its place in the plan where that is not there any more.
-fn name(names: Option<&mut TrialNames>, ordinal: u64, number: u32) -> AttemptName {
-    let id = names.and_then(|names| names.name(ordinal));
-    AttemptName {
-        trial: id.map_or_else(|| format!("trial {ordinal}"), |id| id.to_string()),
-        number,
-    }
 }

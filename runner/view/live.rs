@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{trial::AttemptName, written};
+use super::{activity::RunActivity, trial::AttemptName, written};
 use crate::record::{Holder, words::InstantSchema};
 
 /// What is seen of a run while a process works on it.
@@ -25,20 +25,9 @@ pub struct LiveSession {
     pub elapsed: Duration,
     /// How many trials it has done.
     pub done: u64,
-    /// The attempts that have begun and not ended, the oldest first.
-    pub in_flight: Vec<InFlightAttempt>,
-}
-
-/// An attempt that is being executed.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct InFlightAttempt {
-    /// Which one it is.
+    /// What it is doing.
     #[serde(flatten)]
-    pub name: AttemptName,
-    /// For how long it has been executed, in milliseconds, if its beginning was written down.
-    #[serde(rename = "elapsed_ms", serialize_with = "written::optional_duration")]
-    #[schemars(with = "Option<f64>")]
-    pub elapsed: Option<Duration>,
+    pub activity: RunActivity,
 }
 
 /// What a session was executing when its process died.
@@ -47,7 +36,7 @@ pub struct Death {
     /// The session, from 1.
     pub session: u32,
     /// Some of the attempts.
-    pub attempts: Vec<InFlightAttempt>,
+    pub attempts: Vec<AttemptName>,
     /// How many more there were.
     pub more: usize,
 }
@@ -63,31 +52,16 @@ impl LiveSession {
         holder: Holder,
         since: Timestamp,
         done: u64,
-        in_flight: Vec<InFlightAttempt>,
+        activity: RunActivity,
         now: Timestamp,
     ) -> Self {
         Self {
             pid: holder.pid,
             host: holder.host,
             since,
-            elapsed: between(since, now),
+            elapsed: written::between(since, now),
             done,
-            in_flight,
+            activity,
         }
     }
-}
-
-impl InFlightAttempt {
-    /// An attempt as it is `now`.
-    pub fn new(name: AttemptName, begun_at: Option<Timestamp>, now: Timestamp) -> Self {
-        Self {
-            name,
-            elapsed: begun_at.map(|at| between(at, now)),
-        }
-    }
-}
-
-fn between(earlier: Timestamp, later: Timestamp) -> Duration {
-    let between = later.duration_since(earlier);
-    between.try_into().unwrap_or_default()
 }

@@ -4,6 +4,7 @@
 //! over; `output` lays it out as text, and a program gets the same value as JSON. Durations are in milliseconds, sizes in
 //! bytes, instants in UTC; what is not known is `null`.
 
+mod activity;
 mod attempt_logs;
 mod cells;
 mod compare;
@@ -29,6 +30,7 @@ mod upkeep;
 mod version;
 mod written;
 
+pub use activity::{ComingAttempt, GuestPhase, InFlightAttempt, PlacedAttempt, RunActivity};
 pub use attempt_logs::{SpokenAttempt, SpokenAttempts, SpokenGrader};
 pub use cells::TrialCells;
 pub use compare::{
@@ -41,7 +43,7 @@ pub use grades::{
     GraderResult, MetricSum, TrialGrade, grade_costs, grade_words, measured_words, plain_checks,
 };
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
-pub use live::{Death, InFlightAttempt, LiveSession};
+pub use live::{Death, LiveSession};
 pub use page::{PageAttempt, PageFile, PlannedTest, TrialPage};
 pub use plan::{PlanHead, PlanLine, PlanPart, PlannedAccess};
 pub use providers::ProviderSummary;

@@ -2,11 +2,18 @@
 
 use std::{fmt::Display, path::Path, time::Duration};
 
+use jiff::Timestamp;
 use serde::Serializer;
 
 /// Milliseconds with the microseconds behind the point.
 pub(super) fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
+}
+
+/// How long it is from one point in time to another; nothing if that is before.
+pub(super) fn between(earlier: Timestamp, later: Timestamp) -> Duration {
+    let between = later.duration_since(earlier);
+    between.try_into().unwrap_or_default()
 }
 
 /// `#[serde(serialize_with)]` for durations: milliseconds.

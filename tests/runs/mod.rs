@@ -21,4 +21,5 @@ mod schedule;
 mod selection;
 mod stop;
 mod surroundings;
+mod waits;
 mod workers;

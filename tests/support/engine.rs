@@ -16,8 +16,8 @@ pub(crate) use runner::{
 use runner::{
     model::{AttemptError, ErrorClass, Limits, NetGrant},
     plugin::{
-        Access, AttachmentSource, Call, Description, Ending, Engine, EngineOptions, Guard,
-        Invocation, Moment, Mount, Network, PluginFileError, SandboxPool, Secrets,
+        Access, Activity, AttachmentSource, Call, Description, Ending, Engine, EngineOptions,
+        Guard, Invocation, Moment, Mount, Network, PluginFileError, SandboxPool, Secrets,
     },
 };
 use serde_json::Value;
@@ -117,6 +117,7 @@ impl Bench {
             deadline: Moment::now() + timeout,
             interrupt: interrupt.clone(),
             memory: None,
+            activity: Activity::default(),
         };
         self.wait(plugin.describe(protocol, &Limits::default(), &guard))
     }
@@ -258,6 +259,7 @@ impl Attempt {
             deadline: Moment::now() + self.timeout,
             interrupt: self.interrupt.clone(),
             memory: None,
+            activity: Activity::default(),
         };
         plugin.run(call, &guard).await
     }

@@ -160,7 +160,7 @@ mod tests {
     use fs_err as fs;
 
     use super::{AttemptFolders, FilesError, PrivateFolder};
-    use crate::plugin::{AttachmentSource, Guard, Interrupt, Moment};
+    use crate::plugin::{Activity, AttachmentSource, Guard, Interrupt, Moment};
 
     #[test]
     fn an_attachment_is_laid_out_in_its_folder_or_not_at_all() {
@@ -184,6 +184,7 @@ mod tests {
                 deadline: Moment::now() + Duration::from_secs(60),
                 interrupt: Interrupt::default(),
                 memory: None,
+                activity: Activity::default(),
             };
             private.fill(&[file], &guard)
         };

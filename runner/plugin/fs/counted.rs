@@ -23,15 +23,21 @@ use super::{
     quota::{ENTRY, Quota, cost},
     refused::{MAX_PATH_BYTES, outside, special},
 };
-use crate::plugin::sandbox::{host::AttemptHost, store::Sandbox};
+use crate::plugin::{
+    activity::HostCall,
+    sandbox::{host::AttemptHost, store::Sandbox},
+};
 
 /// Puts the counting functions in the place of wasmtime's.
 pub(in crate::plugin) fn shadow(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    types::add_to_linker::<_, CountedFiles>(linker, |sandbox| Counted {
-        files: sandbox.wasi.filesystem(),
-        quota: sandbox.quota.as_ref(),
-        host: &mut sandbox.host,
+    types::add_to_linker::<_, CountedFiles>(linker, |sandbox| {
+        sandbox.host.guard().activity.call(HostCall::File);
+        Counted {
+            files: sandbox.wasi.filesystem(),
+            quota: sandbox.quota.as_ref(),
+            host: &mut sandbox.host,
+        }
     })?;
     linker.allow_shadowing(false);
     Ok(())

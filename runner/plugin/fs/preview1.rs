@@ -16,7 +16,7 @@ use super::{
     readdir,
     refused::{MAX_PATH_BYTES, outside, special},
 };
-use crate::plugin::sandbox::store::Sandbox;
+use crate::plugin::{activity::HostCall, sandbox::store::Sandbox};
 
 const MODULE: &str = "wasi_snapshot_preview1";
 
@@ -186,6 +186,7 @@ impl<'a> Guest<'a> {
             wasmtime::bail!("missing required memory export");
         };
         let (memory, sandbox) = memory.data_and_store_mut(caller);
+        sandbox.host.guard().activity.call(HostCall::File);
         let mut guest = Self {
             memory: GuestMemory::Unshared(memory),
             sandbox,

@@ -50,6 +50,8 @@ pub(super) enum RequestBody {
 pub(super) struct Admitted {
     network: Network,
     origin: String,
+    /// The host and port, as anybody may see them.
+    pub(super) peer: String,
     pub(super) method: Method,
     uri: Uri,
     pub(super) headers: HeaderMap,
@@ -104,10 +106,16 @@ impl Outbound {
             headers::ask_plainly(&mut headers);
         }
         let uri = read_uri(&url)?;
+        let peer = match secrets.has_any() {
+            false => peer(&url),
+            // Below a granted domain a guest makes up names, and may put a secret into one.
+            true => granted_peer(&network, &url),
+        };
         self.traffic.count_request(self.max_requests)?;
         Ok(Admitted {
             network,
             origin: origin(&url),
+            peer,
             method,
             uri,
             headers,
@@ -128,6 +136,7 @@ impl Outbound {
         let Admitted {
             network,
             origin,
+            peer: _,
             method,
             uri,
             headers,
@@ -231,6 +240,19 @@ fn is_sendable(method: &Method) -> bool {
 pub(super) fn read_uri(url: &Url) -> Result<Uri, Failure> {
     Uri::try_from(url.as_str())
         .map_err(|error| Failure::Invalid(format!("the URL cannot be sent: {error}")))
+}
+
+fn peer(url: &Url) -> String {
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}:{port}", url.host_str().unwrap_or_default())
+}
+
+/// The same as the scenario names it.
+fn granted_peer(network: &Network, url: &Url) -> String {
+    let grant = network.0.policy.grant_of(url);
+    let grant = grant.map(ToString::to_string).unwrap_or_default();
+    let host = grant.split_once("://").map_or("", |(_, host)| host);
+    host.to_owned()
 }
 
 fn refuse_description() -> Failure {

@@ -51,13 +51,18 @@ impl NetPolicy {
 
     /// Refuses what is not granted by scheme, host and port.
     pub(super) fn admit(&self, method: &Method, url: &Url) -> Result<(), RequestRefusal> {
-        if self.0.iter().any(|grant| grant.matches(url)) {
+        if self.grant_of(url).is_some() {
             return Ok(());
         }
         let what = format!("{method} {}", origin(url));
         let message = format!("`{what}` is not granted");
         let grant = NetGrant::of(url).map(Grant::Net);
         Err(RequestRefusal::new(what, &message, grant))
+    }
+
+    /// The grant that lets a request leave.
+    pub(super) fn grant_of(&self, url: &Url) -> Option<&NetGrant> {
+        self.0.iter().find(|grant| grant.matches(url))
     }
 
     /// Keeps of the addresses that a host stands for those that may be connected to: public ones, and those that a

@@ -42,6 +42,8 @@ impl AttemptHost {
         self.outbound.traffic.count_out(body.len());
 
         let started = Moment::now();
+        let activity = self.guard().activity.clone();
+        let _open = activity.request(|| admitted.peer.clone());
         let (response, _) = self
             .outbound
             .send(admitted, RequestBody::Whole(body.into()));

@@ -62,7 +62,12 @@ impl WasiHttpHooks for AttemptHost {
             .admit(head.method.as_str(), &url, head.headers, &self.secrets);
         let outbound = self.outbound.clone();
         let options = options.unwrap_or_default();
+        let open = admitted.as_ref().ok().and_then(|admitted| {
+            let peer = || admitted.peer.clone();
+            self.guard().activity.request(peer)
+        });
         Box::new(async move {
+            let _open = open;
             let sent = match admitted {
                 Ok(admitted) => send(&outbound, admitted, body, options).await,
                 Err(failure) => Err(failure),

@@ -300,7 +300,7 @@ mod tests {
     use super::{AttemptHost, control::Host as _, secrets::Host as _};
     use crate::{
         model::Limits,
-        plugin::{Guard, Heard, Interrupt, Listener, Moment},
+        plugin::{Activity, Guard, Heard, Interrupt, Listener, Moment},
     };
 
     fn host(limits: &Limits) -> AttemptHost {
@@ -308,6 +308,7 @@ mod tests {
             deadline: Moment::now(),
             interrupt: Interrupt::default(),
             memory: None,
+            activity: Activity::default(),
         };
         AttemptHost::new(limits, [].into(), guard)
     }

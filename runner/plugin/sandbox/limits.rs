@@ -8,8 +8,10 @@ use wasmtime::{ResourceLimiter, ResourceLimiterAsync};
 use crate::{
     model::Limits,
     plugin::{
+        activity::{Activity, HostCall},
         budget::MemoryLease,
         code::footprint::{Footprint, MAX_CORE_INSTANCES},
+        interrupt::Guard,
     },
 };
 
@@ -29,6 +31,7 @@ pub(in crate::plugin) struct Limiter {
     denial: Option<DeniedGrowth>,
     /// What it holds of a memory that it shares with others: its growth may have to wait.
     lease: Option<Arc<MemoryLease>>,
+    activity: Activity,
 }
 
 /// Something that a guest asked for and did not get.
@@ -62,9 +65,18 @@ impl Limiter {
     pub(in crate::plugin) fn new(limits: &Limits, lease: Option<Arc<MemoryLease>>) -> Self {
         Self {
             lease,
+            activity: Activity::default(),
             memory: Sum::new(limits.memory),
             tables: Sum::new(limits.table_elements),
             denial: None,
+        }
+    }
+
+    /// The same for one attempt.
+    pub(in crate::plugin) fn of(limits: &Limits, guard: &Guard) -> Self {
+        Self {
+            activity: guard.activity.clone(),
+            ..Self::new(limits, guard.memory.clone())
         }
     }
 
@@ -97,6 +109,7 @@ impl Limiter {
     /// Waits until what the guest holds is its own.
     async fn wait_for_memory(&self) {
         if let Some(lease) = &self.lease {
+            self.activity.call(HostCall::Memory);
             lease.hold(self.memory.held).await;
         }
     }

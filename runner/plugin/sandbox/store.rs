@@ -90,7 +90,7 @@ impl StoreRecipe<'_> {
         wasi.ctx().table.set_max_capacity(MAX_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS);
-        let limiter = Limiter::new(self.limits, self.host.guard().memory.clone());
+        let limiter = Limiter::of(self.limits, self.host.guard());
         let may_wait = limiter.may_wait();
         let sandbox = Sandbox {
             metering,

@@ -1,6 +1,7 @@
 //! [`InFlight`]: what is being executed, written down so that it is known after the process has died.
 
 use std::{
+    cell::LazyCell,
     io,
     os::unix::fs::FileExt as _,
     path::Path,
@@ -13,7 +14,12 @@ use std::{
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
-use super::mark::AttemptKey;
+use super::{
+    mark::AttemptKey,
+    phases::{
+        self, AttemptPhase, MAX_SLOTS, PHASE_BYTES, PHASES_AT, WAITS_AT, WAITS_BYTES, WaitingTrials,
+    },
+};
 use crate::record::disk::{layout::RunDir, modes, regular};
 
 /// Ordinal (8 bytes), attempt (4), session (4), little-endian; all zero while nothing is executed.
@@ -21,17 +27,20 @@ const KEY_BYTES: usize = 16;
 /// A key, then when it began (8 bytes, milliseconds since 1970), then zeros. Who knows keys alone takes the second half for
 /// one of session 0, which there is not; and where keys follow each other without times, none of them is taken for one.
 const SLOT_BYTES: usize = 2 * KEY_BYTES;
-/// The file is this large from the beginning. Emptying it first gives a session that ends on a full disk room for its last
-/// manifest.
-const RESERVE_BYTES: usize = 128 * 1024;
+/// This much of the file has blocks from the beginning. Emptying it first gives a session that ends on a full disk room for
+/// its last manifest. What attempts are doing stands behind it, where there is nothing until somebody waits.
+const RESERVE_BYTES: usize = MAX_SLOTS * SLOT_BYTES;
+const _: () = assert!(RESERVE_BYTES as u64 == PHASES_AT);
 
 /// An attempt that was begun and has not ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Underway {
     /// The trial's place in the plan, and which attempt.
     pub key: AttemptKey,
     /// When it began, if that was written down.
     pub begun_at: Option<Timestamp>,
+    /// What it is doing; absent where its runner does not say, or was about to when the file was read.
+    pub phase: Option<AttemptPhase>,
 }
 
 /// Where executors note what they have begun; one slot each, rewritten in place and never synced.
@@ -50,6 +59,9 @@ impl InFlight {
     pub(in crate::record) fn create(path: &Path, session: u32) -> io::Result<Self> {
         let mut file = emptied(path)?;
         io::Write::write_all(&mut file, &vec![0; RESERVE_BYTES])?;
+        // Says that phases are noted.
+        let nothing = phases::encode_waits(session, &WaitingTrials::default());
+        file.file().write_all_at(&nothing, WAITS_AT)?;
         Ok(Self(Arc::new(InFlightFile {
             file,
             session,
@@ -84,6 +96,19 @@ impl InFlight {
         self.write(slot, &bytes);
     }
 
+    /// Notes what the attempt in a slot waits for in the host, and since when; without a text, since when it computes.
+    pub fn note_phase(&self, slot: usize, key: AttemptKey, text: Option<&str>, since: Timestamp) {
+        if slot < MAX_SLOTS {
+            let bytes = phases::encode(key, self.0.session, text, since);
+            self.write_at(&bytes, PHASES_AT + (slot * PHASE_BYTES) as u64);
+        }
+    }
+
+    /// Notes which trials wait for their time.
+    pub fn note_waits(&self, waits: &WaitingTrials) {
+        self.write_at(&phases::encode_waits(self.0.session, waits), WAITS_AT);
+    }
+
     /// Notes that a slot's executor is idle.
     pub fn end(&self, slot: usize) {
         self.write(slot, &[0; SLOT_BYTES]);
@@ -99,7 +124,10 @@ impl InFlight {
 
     /// Without these notes a run goes on: all that is lost is who was there when its process died.
     fn write(&self, slot: usize, bytes: &[u8; SLOT_BYTES]) {
-        let at = (slot * SLOT_BYTES) as u64;
+        self.write_at(bytes, (slot * SLOT_BYTES) as u64);
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) {
         let written = self.0.file.file().write_all_at(bytes, at);
         if let Err(error) = written
             && !self.0.is_broken.swap(true, Ordering::Relaxed)
@@ -111,29 +139,66 @@ impl InFlight {
 
 /// What a session had in flight; nothing if the file is missing, damaged or of another session.
 pub(in crate::record) fn read(path: &Path, session: u32) -> Vec<AttemptKey> {
-    let underway = read_underway(path, session).into_iter();
-    let mut keys: Vec<_> = underway.map(|underway| underway.key).collect();
+    let bytes = regular::read(path).unwrap_or_default();
+    let underway = underway(&bytes, session).into_iter();
+    let mut keys: Vec<_> = underway.map(|(_, underway)| underway.key).collect();
+    keys.sort_unstable();
     keys.dedup();
     keys
 }
 
-/// The same, with the times.
+/// The same, with the times and with what each attempt is doing.
 pub(in crate::record) fn read_underway(path: &Path, session: u32) -> Vec<Underway> {
     let bytes = regular::read(path).unwrap_or_default();
-    let halves = bytes.as_chunks().0;
-    let following = halves.iter().skip(1).map(Some).chain([None]);
-    let mut underway: Vec<_> = halves
-        .iter()
-        .zip(following)
-        .filter_map(|(half, next)| {
-            Some(Underway {
-                key: parse(half, session)?,
-                begun_at: next.and_then(parse_time),
-            })
+    let notes_phases = waits_in(&bytes, session).is_some();
+    // One that was half written is whole soon.
+    let again = LazyCell::new(|| regular::read(path).unwrap_or_default());
+    let phase = |slot: usize, key| {
+        let of = |bytes: &[u8]| phases::decode(phase_in(bytes, slot), key, session);
+        of(&bytes).or_else(|| of(&again))
+    };
+    let mut underway: Vec<_> = underway(&bytes, session)
+        .into_iter()
+        .map(|(slot, underway)| Underway {
+            phase: notes_phases.then(|| phase(slot, underway.key)).flatten(),
+            ..underway
         })
         .collect();
-    underway.sort_unstable();
+    underway.sort_unstable_by_key(|underway| underway.key);
     underway
+}
+
+/// Which trials of a session wait for their time; none if nobody says so.
+pub(in crate::record) fn read_waits(path: &Path, session: u32) -> WaitingTrials {
+    let read = || waits_in(&regular::read(path).unwrap_or_default(), session);
+    // Half written ones are whole soon.
+    read().or_else(read).unwrap_or_default()
+}
+
+/// What slots have, with their numbers where they are of this version.
+fn underway(bytes: &[u8], session: u32) -> Vec<(usize, Underway)> {
+    let halves = bytes[..bytes.len().min(RESERVE_BYTES)].as_chunks().0;
+    let following = halves.iter().skip(1).map(Some).chain([None]);
+    let slots = halves.iter().zip(following).enumerate();
+    let underway = slots.filter_map(|(index, (half, next))| {
+        let underway = Underway {
+            key: parse(half, session)?,
+            begun_at: next.and_then(parse_time),
+            phase: None,
+        };
+        Some((index * KEY_BYTES / SLOT_BYTES, underway))
+    });
+    underway.collect()
+}
+
+fn phase_in(bytes: &[u8], slot: usize) -> &[u8] {
+    let at = RESERVE_BYTES + slot * PHASE_BYTES;
+    bytes.get(at..at + PHASE_BYTES).unwrap_or_default()
+}
+
+fn waits_in(bytes: &[u8], session: u32) -> Option<WaitingTrials> {
+    let at = usize::try_from(WAITS_AT).ok()?;
+    phases::decode_waits(bytes.get(at..at + WAITS_BYTES)?, session)
 }
 
 /// Forgets what was in flight.
@@ -168,8 +233,11 @@ fn parse(slot: &[u8; KEY_BYTES], session: u32) -> Option<AttemptKey> {
 mod tests {
     use jiff::Timestamp;
 
-    use super::{InFlight, KEY_BYTES, Underway, clear, read, read_underway};
-    use crate::record::AttemptKey;
+    use super::{
+        AttemptPhase, InFlight, KEY_BYTES, Underway, WaitingTrials, clear, read, read_underway,
+        read_waits,
+    };
+    use crate::record::{AttemptKey, WaitReason, WaitingTrial};
 
     #[test]
     fn what_was_begun_and_not_ended_is_read_back_for_its_session_only() {
@@ -192,8 +260,38 @@ mod tests {
         assert_eq!(read(&path, 1), []);
         assert_eq!(inflight.noted(3), Some(key(7, 1)));
         assert_eq!((inflight.noted(1), inflight.noted(99_999)), (None, None));
-        let underway = |key, begun_at| Underway { key, begun_at };
-        assert_eq!(read_underway(&path, 2)[0], underway(key(7, 1), Some(now)));
+        let underway = |key, begun_at, phase: Option<(Option<&str>, _)>| Underway {
+            key,
+            begun_at,
+            phase: phase.map(|(waits_for, since)| AttemptPhase {
+                waits_for: waits_for.map(str::to_owned),
+                since,
+            }),
+        };
+        let first = || read_underway(&path, 2).swap_remove(0);
+        let computes = Some((None, None));
+        assert_eq!(first(), underway(key(7, 1), Some(now), computes));
+        inflight.note_phase(3, key(7, 1), Some("sleep"), now);
+        let sleeps = Some((Some("sleep"), Some(now)));
+        assert_eq!(first(), underway(key(7, 1), Some(now), sleeps));
+        // That of the attempt before is not that of the next one.
+        inflight.begin(3, 7, 2, now);
+        assert_eq!(first(), underway(key(7, 2), Some(now), computes));
+        inflight.begin(3, 7, 1, now);
+
+        let waits = WaitingTrials {
+            first: vec![WaitingTrial {
+                key: key(8, 2),
+                why: WaitReason::Retry,
+                until: now,
+            }],
+            more: 0,
+        };
+        inflight.note_waits(&waits);
+        assert_eq!(read_waits(&path, 2), waits);
+        assert_eq!(read_waits(&path, 1), WaitingTrials::default());
+        // Nothing of that is taken for an attempt in flight.
+        assert_eq!(read(&path, 2), [key(7, 1), key(u64::MAX, u32::MAX)]);
 
         // Keys without times, as they were before: each is found, and none is taken for a time.
         let bytes = fs_err::read(&path).unwrap();
@@ -202,8 +300,8 @@ mod tests {
         assert_eq!(
             read_underway(&path, 2),
             [
-                underway(key(7, 1), None),
-                underway(key(u64::MAX, u32::MAX), None)
+                underway(key(7, 1), None, None),
+                underway(key(u64::MAX, u32::MAX), None, None)
             ]
         );
         clear(&path).unwrap();

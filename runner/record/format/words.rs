@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+use super::phases::WaitReason;
 use crate::model::{
     CheckVerdict, Digest, ErrorClass, Outcome, Reason, RunStatus, Stage, StopSignal, TRAP_CODES,
     Verdict,
@@ -87,6 +88,14 @@ impl Word for Verdict {
 
 impl Word for StopSignal {
     const NAME: &'static str = "StopSignal";
+    const ALL: &'static [Self] = &Self::ALL;
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl Word for WaitReason {
+    const NAME: &'static str = "WaitReason";
     const ALL: &'static [Self] = &Self::ALL;
     fn word(self) -> &'static str {
         self.as_str()

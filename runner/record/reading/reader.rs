@@ -33,6 +33,7 @@ use crate::{
             glance::RowGlance,
             inflight::{self, Underway},
             manifest::Manifest,
+            phases::WaitingTrials,
             row::{Row, StoredOutput},
         },
     },
@@ -156,6 +157,11 @@ impl RunReader {
     /// What the run's latest session has begun and not ended.
     pub fn in_flight(&self) -> Vec<Underway> {
         inflight::read_underway(&self.dir.inflight(), self.manifest.session())
+    }
+
+    /// Which trials wait for the time of their next attempt, as far as the run's process says so.
+    pub fn waits(&self) -> WaitingTrials {
+        inflight::read_waits(&self.dir.inflight(), self.manifest.session())
     }
 
     /// What the runner has written down of the run's sessions, from a byte on; empty where it is missing.

@@ -14,7 +14,8 @@ use super::{
 use crate::{
     model::{Attempt, Limits, Outcome, ProviderId, TestId, TrialId},
     plugin::{
-        Access, AttachmentSource, Call, Guard, Interrupt, Invocation, Listener, Moment, Plugin,
+        Access, Activity, AttachmentSource, Call, Guard, Interrupt, Invocation, Listener, Moment,
+        Plugin,
     },
     run::{clock::wall_clock, stop::unanswered},
     scenario::Expect,
@@ -73,6 +74,7 @@ impl Rehearsal {
             deadline: deadline.at,
             interrupt: interrupt.clone(),
             memory: None,
+            activity: Activity::default(),
         };
         let trial = trial(repeat);
         let of = AttemptIdentity {

@@ -2,7 +2,7 @@
 
 use crate::{
     plugin::Moment,
-    record::{Entry, JudgementEntry, Written},
+    record::{Entry, JudgementEntry, WaitingTrials, Written},
     run::{
         event::Event,
         seam::{ExecutorId, ToExecutor},
@@ -28,6 +28,8 @@ pub(in crate::run) trait Effects {
     fn judge(&mut self, judgements: Vec<JudgementEntry>);
     /// Says that no more rows are expected soon.
     fn flush(&mut self);
+    /// Says which trials wait for the time of their next attempt.
+    fn wait(&mut self, waits: WaitingTrials);
     /// Lets the world see something.
     fn show(&mut self, event: Event<'_>);
 }

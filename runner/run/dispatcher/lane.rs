@@ -223,7 +223,8 @@ impl Lane {
         Ok(self.next_ordinal(state)?.is_some())
     }
 
-    fn next_ordinal(&mut self, state: &State) -> io::Result<Option<u64>> {
+    /// The place in the plan of the trial that it begins next.
+    pub(super) fn next_ordinal(&mut self, state: &State) -> io::Result<Option<u64>> {
         if self.is_closed {
             return Ok(None);
         }

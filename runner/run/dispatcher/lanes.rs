@@ -68,6 +68,19 @@ impl Lanes {
         self.0[lane].wait_until(now)
     }
 
+    /// The next trials of those lanes that could begin one if their rate allowed it, and until when it does not.
+    pub(super) fn paced(&mut self, state: &State, now: Moment) -> io::Result<Vec<(u64, Moment)>> {
+        let mut paced = Vec::new();
+        for lane in &mut self.0 {
+            if let Readiness::At(until) = lane.readiness(state, now)?
+                && let Some(ordinal) = lane.next_ordinal(state)?
+            {
+                paced.push((ordinal, until));
+            }
+        }
+        Ok(paced)
+    }
+
     /// Tells whether any has trials that nobody has begun, or some that are due.
     pub(super) fn have_more(&mut self, state: &State) -> io::Result<bool> {
         for lane in &mut self.0 {

@@ -5,7 +5,7 @@ use std::io;
 use super::{Dispatcher, Effects, Event, work::UnderWay};
 use crate::{
     model::{Outcome, StopMode},
-    record::{Written, is_judgement},
+    record::{WaitingTrials, Written, is_judgement},
     run::{clock::Now, event::JudgedTrial},
 };
 
@@ -69,6 +69,12 @@ impl<E: Effects> Dispatcher<E> {
 
     pub(super) fn show_progress(&mut self, now: Now) -> io::Result<()> {
         let waits_for_memory = self.stop.is_none() && self.work.waits_for_memory(now.at)?;
+        let waits = match self.stop {
+            // Nothing more begins.
+            Some(_) => WaitingTrials::default(),
+            None => self.work.waits(now)?,
+        };
+        self.out.wait(waits);
         let longest = self.longest(now);
         self.out.show(Event::Progress {
             counts: self.work.state.counts(),

@@ -14,13 +14,16 @@ use super::{
 use crate::{
     model::TrialId,
     plugin::Moment,
-    record::{AttemptKey, State},
+    record::{AttemptKey, MAX_WAITS, State, WaitReason, WaitingTrial, WaitingTrials},
     run::{
         clock::Now,
         event::Running,
         seam::{Assignment, ExecutorId},
     },
 };
+
+/// How many of the trials that wait are looked at to find those that are due first. They stand in a heap, near its front.
+const MAX_LOOKED_AT: usize = 1024;
 
 /// The trials of a session and the executors that they are for.
 pub(super) struct Work {
@@ -201,6 +204,37 @@ impl Work {
             );
         }
         Ok(waits)
+    }
+
+    /// The trials that wait for the time of their next attempt.
+    pub(super) fn waits(&mut self, now: Now) -> io::Result<WaitingTrials> {
+        let mut due: Vec<_> = self.later.iter().take(MAX_LOOKED_AT).collect();
+        due.sort_unstable_by_key(|later| later.at);
+        let retries = due.iter().take(MAX_WAITS).map(|later| WaitingTrial {
+            key: self.next_of(later.trial.ordinal),
+            why: WaitReason::Retry,
+            until: now.wall_of(later.at),
+        });
+        let mut first: Vec<_> = retries.collect();
+        for (ordinal, until) in self.lanes.paced(&self.state, now.at)? {
+            if first.len() < MAX_WAITS && first.iter().all(|wait| wait.key.ordinal != ordinal) {
+                first.push(WaitingTrial {
+                    key: self.next_of(ordinal),
+                    why: WaitReason::RateLimit,
+                    until: now.wall_of(until),
+                });
+            }
+        }
+        let more = self.later.len().saturating_sub(MAX_WAITS) as u64;
+        Ok(WaitingTrials { first, more })
+    }
+
+    /// The next attempt of a trial.
+    fn next_of(&self, ordinal: u64) -> AttemptKey {
+        AttemptKey {
+            ordinal,
+            number: self.state.attempts(ordinal) + 1,
+        }
     }
 
     /// The lane of a provider that has trials.

@@ -9,8 +9,8 @@ use super::warm::WarmInstances;
 use crate::{
     model::{Attempt, AttemptError, Digest, ErrorClass, Limits, ProviderId},
     plugin::{
-        self, Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, Listener,
-        MemoryBudget, MemoryLease, Moment, Plugin, StdoutForm,
+        self, Access, Activity, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation,
+        Listener, MemoryBudget, MemoryLease, Moment, Plugin, StdoutForm,
     },
     run::{
         attempt::{AttemptIdentity, Budget, judged},
@@ -45,6 +45,8 @@ pub(super) struct Around<'a> {
     pub(super) interrupt: &'a Interrupt,
     /// Hears what its guest says, if anybody does.
     pub(super) listener: Option<&'a Listener>,
+    /// Learns what its guest is doing, if anybody watches.
+    pub(super) activity: Option<&'a Activity>,
 }
 
 /// Everything that attempts of one run share.
@@ -93,7 +95,9 @@ impl Executor {
             started_at,
             interrupt,
             listener,
+            activity,
         } = around;
+        let activity = activity.cloned().unwrap_or_default();
         let Task {
             assignment,
             trial_ends,
@@ -103,7 +107,8 @@ impl Executor {
             .expect("a trial's provider was made ready");
         let memory = provider.limits.memory;
         kept.make_room(assignment.provider, memory, interrupt).await;
-        let lease = self.admit(&assignment, memory, interrupt).await;
+        let lease = self.admit(&assignment, memory, interrupt);
+        let lease = activity.waiting_for_memory(lease).await;
         let now = Moment::now();
         let test = Arc::clone(&assignment.test);
         let deadline = self
@@ -120,6 +125,7 @@ impl Executor {
                     deadline: deadline.at,
                     interrupt: interrupt.clone(),
                     memory: lease,
+                    activity,
                 };
                 match provider.reuse {
                     None => provider.plugin.run(call, &guard).await,

@@ -1,6 +1,7 @@
 //! The executors of this process: a pool of them stands behind the seam as one.
 
 mod executor;
+mod phases;
 mod pool;
 mod voice;
 mod warm;

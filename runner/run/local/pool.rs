@@ -20,6 +20,7 @@ use tokio::{
 
 use super::{
     executor::{Around, Executor, Task},
+    phases::Phases,
     voice::Voices,
     warm::WarmInstances,
 };
@@ -41,7 +42,7 @@ pub(in crate::run) struct Pool {
     guests: Handle,
     /// Held so that they end with the pool.
     executors: JoinSet<()>,
-    /// Writes what guests say. It ends with the pool, too.
+    /// Writes what guests say and do. It ends with the pool, too.
     _writing: JoinSet<()>,
 }
 
@@ -72,6 +73,7 @@ struct PoolState {
     executor: Executor,
     interrupt: Interrupt,
     in_flight: Option<InFlight>,
+    phases: Option<Arc<Phases>>,
     voices: Option<Arc<Voices>>,
     dispatcher: UnboundedSender<FromExecutors>,
     closed: Box<dyn Fn(usize) + Send + Sync>,
@@ -111,6 +113,11 @@ impl Pool {
         if let Some(voices) = &voices {
             writing.spawn(Arc::clone(voices).write());
         }
+        let phases = in_flight.clone();
+        let phases = phases.map(|in_flight| Arc::new(Phases::new(in_flight)));
+        if let Some(phases) = &phases {
+            writing.spawn(Arc::clone(phases).write());
+        }
         let shared = PoolState {
             who,
             queue: Mutex::new(Queue::new()),
@@ -118,6 +125,7 @@ impl Pool {
             executor,
             interrupt,
             in_flight,
+            phases,
             voices,
             dispatcher,
             closed,
@@ -256,6 +264,7 @@ impl PoolState {
     async fn work(self: Arc<Self>, slot: usize) {
         let mut kept = WarmInstances::new(self.executor.memory_share);
         let voice = self.voices.as_ref().map(|voices| voices.open());
+        let watched = self.phases.as_ref().map(|phases| phases.open(slot));
         while let Ok(permit) = self.next(slot).await {
             permit.forget();
             let next = lock(&self.queue).items.pop_front();
@@ -275,15 +284,22 @@ impl PoolState {
             if let Some((voice, _)) = &voice {
                 voice.begin(key, task.assignment.trial.clone());
             }
+            if let Some(watched) = &watched {
+                watched.begin(key);
+            }
             let around = Around {
                 started_at,
                 interrupt: &self.interrupt,
                 listener: voice.as_ref().map(|(_, listener)| listener),
+                activity: watched.as_ref().map(|watched| &watched.activity),
             };
             let run = self.executor.run(task, around, &mut kept);
             let mut attempt = run.await;
             if let Some((voice, _)) = &voice {
                 voice.end();
+            }
+            if let Some(watched) = &watched {
+                watched.end();
             }
             attempt.suspended = clock::suspended().saturating_sub(before);
 
@@ -299,6 +315,9 @@ impl PoolState {
         kept.tear_down(&self.interrupt).await;
         if let (Some(voices), Some((voice, _))) = (&self.voices, &voice) {
             voices.close(voice);
+        }
+        if let (Some(phases), Some(watched)) = (&self.phases, &watched) {
+            phases.close(watched);
         }
     }
 

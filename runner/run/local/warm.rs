@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::plugin::{Guard, Instance, Interrupt, Moment, TEARDOWN_TIME};
+use crate::plugin::{Activity, Guard, Instance, Interrupt, Moment, TEARDOWN_TIME};
 
 /// The idle instances of one executor, of each provider at most one.
 pub(super) struct WarmInstances {
@@ -84,5 +84,6 @@ fn guard(interrupt: &Interrupt) -> Guard {
         deadline: Moment::now() + TEARDOWN_TIME,
         interrupt: interrupt.clone(),
         memory: None,
+        activity: Activity::default(),
     }
 }

@@ -9,7 +9,9 @@ use tokio::runtime::Handle;
 use super::schema::{Broken, SchemaCheck};
 use crate::{
     model::{Limits, ShownDuration},
-    plugin::{CommandProtocol, Description, Guard, Interrupt, Moment, Plugin, child::Helper},
+    plugin::{
+        Activity, CommandProtocol, Description, Guard, Interrupt, Moment, Plugin, child::Helper,
+    },
     run::stop::unanswered,
 };
 
@@ -81,6 +83,7 @@ pub async fn describe(
         deadline: Moment::now() + DESCRIBE_TIMEOUT,
         interrupt: interrupt.clone(),
         memory: None,
+        activity: Activity::default(),
     };
     let plugin = plugin.clone();
     let described = guests.spawn(async move { plugin.describe(protocol, &limits, &guard).await });

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{Digest, Fingerprint, Reason, StopMode},
     plugin::{Moment, TEARDOWN_TIME},
-    record::{Entry, JudgementEntry, RecordError, State, Written},
+    record::{Entry, JudgementEntry, RecordError, State, WaitingTrial, WaitingTrials, Written},
     run::{
         clock::Now,
         dispatcher::{
@@ -102,6 +102,14 @@ impl Effects for World {
     fn flush(&mut self) {
         let soon = self.disk.lag.min(Duration::from_millis(1));
         self.agenda.after(soon, Happening::Synced);
+    }
+
+    fn wait(&mut self, waits: WaitingTrials) {
+        let is_named_once = |wait: &WaitingTrial| {
+            let same = waits.first.iter().filter(|other| other.key == wait.key);
+            same.count() == 1
+        };
+        assert!(waits.first.iter().all(is_named_once), "{waits:?}");
     }
 
     fn show(&mut self, event: Event<'_>) {
