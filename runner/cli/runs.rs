@@ -9,7 +9,7 @@ use clap::{
 use globset::{Glob, GlobMatcher};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::{FilterArgs, ResultsArgs, status_parser, upkeep};
+use super::{FilterArgs, ResultsArgs, SecretsArgs, status_parser, upkeep};
 use crate::model::{RunStatus, Verdict};
 
 /// The arguments of `runner wait`.
@@ -123,6 +123,12 @@ pub struct RescoreArgs {
     /// Print for each trial that changed which checks did
     #[arg(long)]
     pub explain: bool,
+    /// Ask no graders: trials that graders judge stay as they are
+    #[arg(long)]
+    pub no_graders: bool,
+    /// Secrets of graders
+    #[command(flatten)]
+    pub secrets: SecretsArgs,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,

@@ -19,9 +19,12 @@ pub(super) fn rescore(args: RescoreArgs, context: &Context) -> Result<ExitStatus
         filter: args.filter.parse()?,
         scenario: args.scenario,
         is_dry_run,
+        asks_graders: !args.no_graders,
+        secret_files: args.secrets.files,
     };
     let warn = |error: &LineError| output.warn(&error.to_string());
-    let rescored = session::rescore(&request, &context.logging_host(), warn)?;
+    let host = context.session_host()?;
+    let rescored = session::rescore(&request, &host, &mut context.notices(), warn)?;
     match args.json {
         true => output.document(&rescored.report),
         false => output.show(&output::rescored_text(&rescored.report, args.explain)),

@@ -113,6 +113,24 @@ fn tell(notice: &Notice<'_>, output: &Output) {
         | Notice::LastCallSaid { .. }
         | Notice::Heard(_) => tell_of_rehearsal(notice, output),
         Notice::Report { path } => output.talk(&format!("report: {}", format::path(path))),
+        Notice::Grading {
+            judged,
+            waiting,
+            running,
+        } => output.talk(&format!(
+            "{} judged, {} to be graded, {} asked now",
+            format::plural(*judged, "trial"),
+            format::count(*waiting),
+            format::plural(*running as u64, "grader")
+        )),
+        Notice::StoppingGraders(why) => output.talk(&format!(
+            "stopping: {}; no more graders are asked",
+            format::visible_line(why)
+        )),
+        Notice::JudgingAgain { changed } => output.talk(&format!(
+            "of {} only what is expected has changed: judged again without running",
+            format::plural(*changed, "trial")
+        )),
         Notice::Unjudged(count) => unjudged(*count, output),
     }
 }

@@ -35,6 +35,9 @@ pub fn rescored_text(report: &RescoreReport, is_explained: bool) -> String {
     if rescored.kept > 0 {
         parts.push(kept(rescored.kept, &report.kept));
     }
+    if rescored.ungraded > 0 {
+        parts.push(ungraded(report));
+    }
     parts.push(sums(report));
     parts.join("\n\n")
 }
@@ -57,6 +60,7 @@ fn head(report: &RescoreReport) -> String {
         (rescored.same, "the same"),
         (rescored.unchanged, "judged so already"),
         (rescored.kept, "not judged"),
+        (rescored.ungraded, "to be graded"),
     ] {
         if count > 0 {
             words.push(format!("{} {word}", format::count(count)));
@@ -129,6 +133,31 @@ fn kept(count: u64, trials: &[KeptTrial]) -> String {
         format!("  {id}  {}  {because}", trial.outcome)
     }));
     lines.extend(more(count, trials.len()));
+    lines.join("\n")
+}
+
+fn ungraded(report: &RescoreReport) -> String {
+    let title = match report.is_dry_run {
+        true => "graders would be asked",
+        false => "graders were not asked any more; `runner rescore` goes on with them",
+    };
+    let count = report.rescored.ungraded;
+    let mut lines = vec![format!(
+        "{} {}",
+        title.bold(),
+        format::count(count).dimmed()
+    )];
+    let trials = report.ungraded.iter().take(MAX_TRIALS);
+    lines.extend(trials.map(|trial| {
+        let graders: Vec<_> = trial
+            .graders
+            .iter()
+            .map(|name| format::visible_line(name))
+            .collect();
+        let id = format::visible_line(&trial.trial);
+        format!("  {id}  {}  {}", trial.outcome, graders.join(", "))
+    }));
+    lines.extend(more(count, report.ungraded.len()));
     lines.join("\n")
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     model::{Counts, Grants, Outcome, ProviderId, Reason, StopMode},
-    record::{Entry, Row},
+    record::{Entry, Row, RowCheck},
 };
 
 /// What a session lets the world see while it goes on.
@@ -104,6 +104,16 @@ impl JudgedTrial {
     /// What it has come to.
     pub fn outcome(&self) -> Outcome {
         self.row.outcome
+    }
+
+    /// Its trial's place in the plan, from 0.
+    pub fn ordinal(&self) -> u64 {
+        self.row.ordinal
+    }
+
+    /// What was checked in it, with what graders said.
+    pub(crate) fn checks(&self) -> impl Iterator<Item = &RowCheck<'static>> {
+        self.row.checks.iter()
     }
 
     /// Whether the trial passed only after an attempt that did not.

@@ -2,14 +2,14 @@
 //!
 //! Their slots are beside those of the run, so that a slow grader keeps no provider waiting.
 
-use std::{collections::HashSet, io, path::Path, sync::Arc};
+use std::{collections::HashSet, io, iter, path::Path, sync::Arc};
 
 use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
 
 use super::{
     attempt::Budget,
     dispatcher::{GradingParts, Lane, LaneRules, Tests},
-    grading::{GraderRole, Graders, Ungraded, UngradedParts},
+    grading::{Backlog, GraderRole, Graders, Ungraded, UngradedParts, Unjudged},
     local::{Executor, Pool, PoolHost, ReadyProvider},
     plan::{Fingerprints, Plan, PlannedGrader, of_grader},
     seam::{Capacity, FromExecutors, GRADERS},
@@ -80,23 +80,31 @@ impl GraderHost<'_> {
     }
 }
 
-/// What grades in a session, and what earlier ones have left to be graded.
-///
-/// # Errors
-///
-/// Fails if rows or tests cannot be read.
+/// What grades in a session of a run with so many trials, and what is on disk to be judged.
 pub(super) fn parts(
     plan: &Plan,
-    state: &State,
-    run_dir: &Path,
-    fingerprints: &Fingerprints,
-) -> io::Result<GradingParts> {
+    graders: Arc<Graders>,
+    planned: u64,
+    backlog: Backlog,
+) -> GradingParts {
+    let lanes = plan.graders.iter().enumerate();
+    GradingParts {
+        lanes: lanes
+            .filter_map(|(place, grader)| Some(lane(plan, place, grader.as_ref()?)))
+            .collect(),
+        backlog,
+        planned,
+        graders,
+    }
+}
+
+/// The graders of a plan.
+pub(super) fn of_plan(plan: &Plan) -> Arc<Graders> {
     let roles = plan
         .graders
         .iter()
         .map(|grader| Some(role(grader.as_ref()?, plan)));
-    let lanes = plan.graders.iter().enumerate();
-    let graders = Graders {
+    Arc::new(Graders {
         roles: roles.collect(),
         plain: plan
             .providers
@@ -108,14 +116,6 @@ pub(super) fn parts(
             })
             .collect(),
         scenario: Digest::of(plan.scenario().text().as_bytes()),
-    };
-    Ok(GradingParts {
-        lanes: lanes
-            .filter_map(|(place, grader)| Some(lane(plan, place, grader.as_ref()?)))
-            .collect(),
-        ungraded: ungraded(plan, state, run_dir, fingerprints, &graders)?,
-        planned: plan.trial_count(),
-        graders,
     })
 }
 
@@ -152,37 +152,41 @@ fn lane(plan: &Plan, place: usize, grader: &PlannedGrader) -> Lane {
 }
 
 /// The attempts of earlier sessions that have yet to be graded, in the order of their rows.
-fn ungraded(
+///
+/// # Errors
+///
+/// Fails if the run cannot be read.
+pub(super) fn ungraded(
     plan: &Plan,
     state: &State,
     run_dir: &Path,
-    fingerprints: &Fingerprints,
-    graders: &Graders,
-) -> io::Result<Vec<Ungraded>> {
-    let mut found = Vec::new();
+    fingerprints: &Arc<Fingerprints>,
+    graders: &Arc<Graders>,
+) -> io::Result<Backlog> {
     if !(0..plan.trial_count()).any(|ordinal| state.is_ungraded(ordinal)) {
-        return Ok(found);
+        return Ok(Box::new(iter::empty()));
     }
     let reader = RunReader::open(run_dir).map_err(io::Error::other)?;
     let mut tests = plan.suite().reader();
-    for row in reader.rows() {
+    let state = state.clone();
+    let (fingerprints, graders) = (Arc::clone(fingerprints), Arc::clone(graders));
+    Ok(Box::new(reader.rows().map(move |row| {
         let row = match row {
             Ok(row) => row,
-            Err(LineError::Damaged { .. }) => continue,
+            Err(LineError::Damaged { .. }) => return Ok(None),
             Err(LineError::Io(error)) => return Err(error),
         };
         let is_latest = state.attempts(row.ordinal) == row.attempt;
         if !is_latest || !state.is_ungraded(row.ordinal) {
-            continue;
+            return Ok(None);
         }
         let (test, provider, _) = tests.at(row.ordinal)?;
         let parts = UngradedParts {
             is_plain: graders.is_plain(provider),
-            fingerprint: fingerprints.of(provider, &test).judgement,
+            fingerprint: fingerprints.judgement(&test),
             row,
             test,
         };
-        found.push(Ungraded::stored(parts, &reader));
-    }
-    Ok(found)
+        Ok(Some(Unjudged::ungraded(Ungraded::stored(parts, &reader))))
+    })))
 }

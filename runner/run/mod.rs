@@ -30,6 +30,7 @@ pub use attempt::{NotEnough, Rehearsal, Rehearsed, StoredEvidence};
 pub use clock::wall_clock;
 pub use dispatcher::SessionMessage;
 pub use event::{Event, JudgedTrial, Running};
+pub use grading::{Backlog, Unjudged};
 pub use grants::{
     Environment, FolderError, Protected, check_folders, mounts, secret_names, secrets,
 };
@@ -42,7 +43,7 @@ pub use ready::{
     ReadyError, SCHEMA_ARGUMENT, UnfitError, check_config, check_input, describe, not_granted,
     schema_child,
 };
-pub use rejudge::{Rejudged, Rejudging};
+pub use rejudge::{Rejudged, Rejudging, TrialToGrade, judged};
 pub use session_end::SessionEnd;
 pub use start::{Session, run};
 pub use stop::{

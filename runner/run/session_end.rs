@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{ready::ReadyError, stop::Cause};
 use crate::{
-    model::{Counts, Reason, RunStatus, Stage, Verdict, chain},
+    model::{Counts, Reason, RunStatus, Stage, StopSignal, Verdict, chain},
     record::{By, End, RecordError},
 };
 
@@ -75,6 +75,24 @@ impl SessionEnd {
             counts,
             error: storage.map(|error| chain(&error)).or(lacked),
             is_forced: false,
+        }
+    }
+
+    /// The same of a session that has only judged: trials that are left to run are left for the reason that they were left for
+    /// before.
+    pub fn of_judging(self, reason: Option<Reason>, signal: Option<StopSignal>) -> Self {
+        let is_left = self.counts.done() < self.counts.planned;
+        if self.cause.is_some() || !is_left {
+            return self;
+        }
+        Self {
+            cause: Some(Cause {
+                signal,
+                // A completed run of which a row is damaged by now, and its trial is left to run.
+                ..Cause::of(reason.unwrap_or(Reason::Crashed))
+            }),
+            stage: Stage::Run,
+            ..self
         }
     }
 

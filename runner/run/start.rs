@@ -11,11 +11,13 @@ use super::{
     attempt::Budget,
     clock::Now,
     dispatcher::{
-        Dispatcher, DispatcherParts, Lane, LaneRules, Rules, SessionMessage, Suspects, Tests,
+        Dispatcher, DispatcherParts, GradingParts, Lane, LaneRules, Rules, SessionMessage,
+        Suspects, Tests,
     },
     drive::{Inboxes, LiveEffects, drive},
     event::Event,
     graders::{self, GraderHost},
+    grading::Backlog,
     local::{Executor, POOL, Pool, PoolHost, ReadyProvider},
     plan::{Fingerprints, Plan, PlannedProvider},
     ready::{ReadyError, ReadyPlugins},
@@ -46,6 +48,8 @@ pub struct Session<'a> {
     pub interrupt: Interrupt,
     /// Under which folder attempts have theirs.
     pub scratch_root: PathBuf,
+    /// What is judged again, where that is all that the session does: no trial is run.
+    pub judging: Option<Backlog>,
     /// What workers are started with.
     pub workers: WorkerHost,
     /// Sees what happens.
@@ -75,21 +79,10 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
         .set_stage(Stage::Run)
         .map_err(|error| SessionEnd::not_stored(&error, counts))?;
 
-    let state = &session.history.state;
-    let mut reader = plan.suite().reader();
-    let deaths = &session.history.deaths;
-    let poison_after = plan.options().poison_after();
-    let suspects = Suspects::of(deaths, state, poison_after, |ordinal| reader.at(ordinal));
-    let lanes = suspects.and_then(|suspects| Ok((lanes(plan, state, &suspects.held)?, suspects)));
-    let unreadable = |error| {
-        let error = format!("cannot read the run's tests: {error}");
-        SessionEnd::broken(error, counts)
-    };
-    let (lanes, suspects) = lanes.map_err(unreadable)?;
-
     let fingerprints = Fingerprints::new(&plan.providers, &plan.graders, plan.options());
-    let grading = graders::parts(plan, state, session.recorder.run_dir(), &fingerprints);
-    let grading = grading.map_err(unreadable)?;
+    let fingerprints = Arc::new(fingerprints);
+    let is_judging = session.judging.is_some();
+    let (lanes, suspects, grading) = what_is_left(plan, &mut session, &fingerprints)?;
     let (sender, executors) = mpsc::unbounded_channel();
     let (events, crew_inbox) = mpsc::unbounded_channel();
     let memory = plan.memory_budget();
@@ -107,7 +100,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
     joined.extend(graders_joined);
     let parts = DispatcherParts {
         rules: Rules {
-            fail_fast: plan.fail_fast(),
+            fail_fast: plan.fail_fast().filter(|_| !is_judging),
             grace: plan.grace(),
             ends,
             limit: plan.time_limit(),
@@ -138,6 +131,36 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
         dispatcher.receive_from_executor(now, message);
     }
     Ok(drive(dispatcher, inboxes).await)
+}
+
+/// What is left to run and to grade, or only to judge.
+fn what_is_left(
+    plan: &Plan,
+    session: &mut Session<'_>,
+    fingerprints: &Arc<Fingerprints>,
+) -> Result<(Vec<Lane>, Suspects, GradingParts), SessionEnd> {
+    let state = &session.history.state;
+    let counts = state.counts();
+    let unreadable = |error| {
+        let error = format!("cannot read the run's tests: {error}");
+        SessionEnd::broken(error, counts)
+    };
+    let graders = graders::of_plan(plan);
+    if let Some(backlog) = session.judging.take() {
+        let grading = graders::parts(plan, graders, counts.planned, backlog);
+        return Ok((Vec::new(), Suspects::default(), grading));
+    }
+    let mut reader = plan.suite().reader();
+    let deaths = &session.history.deaths;
+    let poison_after = plan.options().poison_after();
+    let suspects = Suspects::of(deaths, state, poison_after, |ordinal| reader.at(ordinal));
+    let suspects = suspects.map_err(unreadable)?;
+    let lanes = lanes(plan, state, &suspects.held).map_err(unreadable)?;
+    let run_dir = session.recorder.run_dir();
+    let backlog = graders::ungraded(plan, state, run_dir, fingerprints, &graders);
+    let backlog = backlog.map_err(unreadable)?;
+    let grading = graders::parts(plan, graders, counts.planned, backlog);
+    Ok((lanes, suspects, grading))
 }
 
 fn crew_parts<'a>(

@@ -18,9 +18,10 @@ use crate::{
     error::{Error, ExitStatus},
     model::Counts,
     plugin::{self, Interrupt},
-    record::{Conclusion, History, RecordError, Recorder, Store, Written},
+    record::{Conclusion, History, Manifest, RecordError, Recorder, Store, Written},
     run::{
-        self, Plan, Session, SessionEnd, SessionMessage, StopRequest, Watchdog, WatchdogSettings,
+        self, Backlog, Plan, Session, SessionEnd, SessionMessage, StopRequest, Watchdog,
+        WatchdogSettings,
     },
 };
 
@@ -104,7 +105,27 @@ impl<'a> Live<'a> {
     }
 
     /// Runs the trials that are left as soon as the session may, and writes down how it ended.
-    pub(super) fn run(mut self, history: History, observe: &mut dyn Observe) -> Conclusion {
+    pub(super) fn run(self, history: History, observe: &mut dyn Observe) -> Conclusion {
+        self.go_on(history, None, observe)
+    }
+
+    /// The same, but only judges what is on disk; trials that are left to run leave the run as it was `before`.
+    pub(super) fn judge(
+        self,
+        history: History,
+        backlog: Backlog,
+        before: &Manifest,
+        observe: &mut dyn Observe,
+    ) -> Conclusion {
+        self.go_on(history, Some((backlog, before)), observe)
+    }
+
+    fn go_on(
+        mut self,
+        history: History,
+        judging: Option<(Backlog, &Manifest)>,
+        observe: &mut dyn Observe,
+    ) -> Conclusion {
         let alone = self.wait_until_alone(history.state.counts());
         let Self {
             plan,
@@ -117,6 +138,7 @@ impl<'a> Live<'a> {
             setting_up,
         } = self;
         let counts = history.state.counts();
+        let (judging, before) = judging.unzip();
         if let Err(ended) = alone {
             return close(recorder, watchdog, ended, plan, host, observe);
         }
@@ -139,6 +161,7 @@ impl<'a> Live<'a> {
                     inbox,
                     interrupt,
                     scratch_root: host.scratch_root.clone(),
+                    judging,
                     workers: worker_host(host, store.root()),
                     observe: &mut |event| {
                         log_entries::goes_on(&event);
@@ -151,6 +174,10 @@ impl<'a> Live<'a> {
                 guests.shutdown_background();
                 (ended, Some(engine))
             }
+        };
+        let ended = match before {
+            Some(before) => ended.of_judging(before.reason, before.signal),
+            None => ended,
         };
         close(recorder, watchdog, ended, plan, host, observe)
     }

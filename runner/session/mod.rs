@@ -89,8 +89,8 @@ pub use queue::{
 };
 pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedPlugin, rehearse};
 pub use report::{overview, report};
-pub use request::{Resume, Start};
-pub use rescore::{Rescore, Rescored, rescore};
+pub use request::{Rescore, Resume, Start};
+pub use rescore::{Rescored, rescore};
 pub use resume::resume;
 pub use root_settings::{retention_policy, root_settings};
 pub use selecting::RerunChoice;

@@ -125,6 +125,22 @@ pub enum Notice<'a> {
         /// Where it is.
         path: &'a Path,
     },
+    /// Stored outputs are judged again by graders, which takes long.
+    Grading {
+        /// How many judgements are on disk.
+        judged: u64,
+        /// Of how many trials that were read graders have still to speak.
+        waiting: u64,
+        /// How many graders are being asked.
+        running: usize,
+    },
+    /// Graders are asked no more; why, for people.
+    StoppingGraders(&'a str),
+    /// Only what is expected of trials of the run has changed: they are judged again, and do not run.
+    JudgingAgain {
+        /// How many.
+        changed: u64,
+    },
     /// Trials of the run came to no verdict, and do not run again without being asked for.
     Unjudged(u64),
 }

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Host, Resume, Start,
+    Host, Rescore, Resume, Start,
     engine::{self, CERTIFICATES},
 };
 use crate::{record, run::Protected};
@@ -91,6 +91,23 @@ pub(super) fn of_resume(request: &Resume, root: &Path, host: &Host) -> Vec<Prote
         rerun: _,
         accept_changes: _,
         force: _,
+    } = request;
+    let mut protected = of_run(&run.dir, root, host);
+    protected.extend(of_secrets(secret_files));
+    protected.extend(of_process(host));
+    protected
+}
+
+/// What judging a run of a results root again uses.
+pub(super) fn of_rescore(request: &Rescore, root: &Path, host: &Host) -> Vec<Protected> {
+    let Rescore {
+        run,
+        secret_files,
+        // The plan has it, with all that it names.
+        scenario: _,
+        filter: _,
+        is_dry_run: _,
+        asks_graders: _,
     } = request;
     let mut protected = of_run(&run.dir, root, host);
     protected.extend(of_secrets(secret_files));

@@ -1,9 +1,10 @@
-//! [`Start`] and [`Resume`]: what is asked for, as plain values.
+//! [`Start`], [`Resume`] and [`Rescore`]: what is asked for, as plain values.
 
 use std::path::{Path, PathBuf};
 
 use super::{Build, Exclusivity, RerunChoice};
 use crate::{
+    filter::Filter,
     record::RunEntry,
     scenario::{RunOptions, Selection},
 };
@@ -102,4 +103,21 @@ impl Resume {
             force: false,
         }
     }
+}
+
+/// What is asked for: that the trials of a run are judged again.
+#[derive(Clone, Debug)]
+pub struct Rescore {
+    /// The run.
+    pub run: RunEntry,
+    /// The scenario with the expectations and the graders; the run's own as it is now where there is none.
+    pub scenario: Option<PathBuf>,
+    /// Only the trials that this means.
+    pub filter: Option<Filter>,
+    /// Whether it is only told what would change.
+    pub is_dry_run: bool,
+    /// Whether graders are asked; without that, trials that graders judge are as they were.
+    pub asks_graders: bool,
+    /// Files that the secrets of graders are taken from before the environment.
+    pub secret_files: Vec<PathBuf>,
 }

@@ -57,6 +57,7 @@ pub use report::{
 };
 pub use rescoring::{
     KeptTrial, MAX_RESCORED, RescoreCounts, RescoreReport, RescoredCheck, RescoredTrial,
+    UngradedTrial,
 };
 pub use schemas::{SCHEMAS, schema};
 pub use statistics::{GroupStatistics, MetricSpread, SeveralAttempts, SpreadSummary};

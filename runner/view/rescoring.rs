@@ -40,6 +40,8 @@ pub struct RescoreReport {
     pub changes: Vec<RescoredTrial>,
     /// The trials that were not judged again, and why; the first ten thousand.
     pub kept: Vec<KeptTrial>,
+    /// The trials of which graders have still to speak, in the order of the plan; the first ten thousand.
+    pub ungraded: Vec<UngradedTrial>,
 }
 
 /// How many trials came to what when they were judged again.
@@ -57,6 +59,8 @@ pub struct RescoreCounts {
     pub unchanged: u64,
     /// They could not be judged again.
     pub kept: u64,
+    /// Graders would be asked of them, or were to be when the session was stopped.
+    pub ungraded: u64,
 }
 
 /// A trial that means something else now.
@@ -104,6 +108,19 @@ pub struct KeptTrial {
     pub outcome: Outcome,
     /// Why.
     pub because: String,
+}
+
+/// A trial of which graders have still to speak.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct UngradedTrial {
+    /// Its id.
+    pub trial: String,
+    /// What it came to, and still does.
+    #[serde(with = "words::word")]
+    #[schemars(with = "WordSchema<Outcome>")]
+    pub outcome: Outcome,
+    /// The graders that are to be asked.
+    pub graders: Vec<String>,
 }
 
 impl RescoreCounts {

@@ -140,8 +140,12 @@ fn graders_speak_of_what_has_held_and_their_words_are_in_the_record() {
     assert_eq!(judged["grades"], good["grades"].clone());
     runner.run(&["verify"]).expect(0);
     // Without its graders an output would pass that they have refused.
-    runner.run(&["rescore"]);
+    runner.run(&["rescore", "--no-graders"]).expect(1);
     assert_eq!(parted(&run).1.len(), 4);
+    // Who gave no answer is asked again, and nobody else.
+    runner.run(&["rescore"]).expect(1);
+    assert_eq!(parted(&run).1.len(), 5);
+    assert_eq!(judgement(&run, "no-answer")["outcome"], "error");
     let shown = runner.run(&["show", "--failed"]).expect(0).stdout;
     for text in ["grader `word`", "at least 0.95", "not-held@it"] {
         assert!(shown.contains(text), "{shown}");

@@ -14,6 +14,7 @@ mod matrix;
 mod meta;
 mod outcomes;
 mod queue;
+mod regrading;
 mod rescore;
 mod retries;
 mod reuse;

@@ -75,7 +75,7 @@ fn changed_expectations_judge_what_is_stored_and_run_nothing() {
         (before.clone(), json!(1))
     );
     let rescored = json!({
-        "fixed": 2, "regressed": 3, "other": 0, "same": 1, "unchanged": 1, "kept": 1,
+        "fixed": 2, "regressed": 3, "other": 0, "same": 1, "unchanged": 1, "kept": 1, "ungraded": 0,
     });
     assert_eq!(dry["rescored"], rescored, "{dry:#}");
 

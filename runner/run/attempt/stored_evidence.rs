@@ -149,6 +149,14 @@ impl StoredEvidence {
         }
     }
 
+    /// What was put out; nothing where there was no reply.
+    pub fn into_output(self) -> Value {
+        match self.end {
+            StoredEnd::Reply { output, .. } => output,
+            StoredEnd::Error(_) | StoredEnd::Timeout(_) | StoredEnd::Stopped => Value::Null,
+        }
+    }
+
     /// Why there was no reply, where there was none.
     pub fn error(&self) -> Option<&AttemptError> {
         match &self.end {

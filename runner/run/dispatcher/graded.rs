@@ -1,5 +1,7 @@
 //! What a dispatcher decides of graders.
 
+use std::io;
+
 use super::{AGAIN_AFTER, Dispatcher, Effects, lane::Trial, retry, work::Work};
 use crate::{
     model::{Attempt, Outcome, StopMode},
@@ -108,6 +110,17 @@ impl<E: Effects> Dispatcher<E> {
         for (who, key) in self.grading.work.flights.keys() {
             self.grading.work.release(who, key);
         }
+    }
+
+    /// Reads on in what is on disk and has yet to be judged; says whether there is more that could be read now.
+    pub(super) fn read_backlog(&mut self) -> io::Result<bool> {
+        if self.stop.is_some() || self.storage.is_some() || self.unwritten.is_too_much() {
+            return Ok(false);
+        }
+        for judgement in self.grading.read_on()? {
+            self.unwritten.judge(judgement);
+        }
+        Ok(self.grading.can_read_on() && !self.unwritten.is_too_much())
     }
 
     /// Puts what graders have said on the way to the disk.

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    io,
     sync::Arc,
 };
 
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     model::Attempt,
     record::{Entry, JudgementEntry, Row, State},
-    run::grading::{GradedTrial, Graders, Ungraded, UngradedParts},
+    run::grading::{Backlog, GradedTrial, Graders, ToJudge, Ungraded, UngradedParts},
     scenario::Test,
 };
 
@@ -24,13 +25,15 @@ use crate::{
 const MAX_TRIALS: usize = 4096;
 /// Bytes of outputs that may wait for graders before no more trials are begun.
 const MAX_BYTES: u64 = 64 << 20;
+/// Attempts on disk that are looked at before messages are heard again.
+const AT_ONCE: usize = 256;
 
 /// What grades, and what is to be graded from earlier sessions.
 pub(in crate::run) struct GradingParts {
-    pub(in crate::run) graders: Graders,
+    pub(in crate::run) graders: Arc<Graders>,
     /// One for each grader that tests name, with its place among the graders as its provider.
     pub(in crate::run) lanes: Vec<Lane>,
-    pub(in crate::run) ungraded: Vec<Ungraded>,
+    pub(in crate::run) backlog: Backlog,
     /// How many trials there are.
     pub(in crate::run) planned: u64,
 }
@@ -39,15 +42,15 @@ pub(in crate::run) struct GradingParts {
 impl GradingParts {
     /// Nothing is graded.
     pub(in crate::run) fn none() -> Self {
-        let graders = Graders {
+        let graders = Arc::new(Graders {
             roles: Vec::new(),
             plain: Vec::new(),
             scenario: crate::model::Digest::of(b""),
-        };
+        });
         Self {
             graders,
             lanes: Vec::new(),
-            ungraded: Vec::new(),
+            backlog: Box::new(std::iter::empty()),
             planned: 0,
         }
     }
@@ -56,7 +59,9 @@ impl GradingParts {
 /// The trials of which graders have still to speak.
 pub(super) struct Grading {
     pub(super) work: Work,
-    graders: Graders,
+    graders: Arc<Graders>,
+    /// What is on disk and has yet to be looked through; `None` once that is done, or is not to be done any more.
+    backlog: Option<Backlog>,
     /// By ordinal.
     trials: HashMap<u64, GradedTrial>,
     /// How much memory they take, in bytes.
@@ -76,24 +81,55 @@ impl Grading {
             false => parts.planned,
         };
         let state = State::planned(planned);
-        let mut grading = Self {
+        Self {
             work: Work::new(state, parts.lanes, Suspects::default()),
             graders: parts.graders,
+            backlog: Some(parts.backlog),
             trials: HashMap::new(),
             bytes: 0,
             spoken: VecDeque::new(),
             coming: HashMap::new(),
             judged: HashMap::new(),
-        };
-        for ungraded in parts.ungraded {
-            grading.add(ungraded);
         }
-        grading
+    }
+
+    /// Reads on in what is on disk, as far as graders keep up; gives what has a judgement already.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read.
+    pub(super) fn read_on(&mut self) -> io::Result<Vec<JudgementEntry>> {
+        let mut judged = Vec::new();
+        for _ in 0..AT_ONCE {
+            if self.is_too_much() {
+                break;
+            }
+            let Some(backlog) = &mut self.backlog else {
+                break;
+            };
+            match backlog.next() {
+                None => self.backlog = None,
+                Some(item) => match item?.map(|unjudged| unjudged.0) {
+                    None => {}
+                    Some(ToJudge::ToGrade(trial)) => self.add(*trial),
+                    Some(ToJudge::Judged(judgement, row)) => {
+                        self.judged.insert(judgement.mark.key.ordinal, *row);
+                        judged.push(*judgement);
+                    }
+                },
+            }
+        }
+        Ok(judged)
+    }
+
+    /// Tells whether there is more to be read, and graders keep up.
+    pub(super) fn can_read_on(&self) -> bool {
+        self.backlog.is_some() && !self.is_too_much()
     }
 
     /// Tells whether there is anything to do, now or later.
     pub(super) fn is_left(&self) -> bool {
-        !(self.trials.is_empty() && self.coming.is_empty())
+        !(self.trials.is_empty() && self.coming.is_empty() && self.backlog.is_none())
     }
 
     /// How many trials are on disk of which graders have still to speak.
@@ -123,13 +159,13 @@ impl Grading {
             fingerprint: entry.fingerprint.judgement,
         };
         let output = entry.attempt.output.unwrap_or_default();
-        self.add(Ungraded::new(parts, output));
+        self.add(GradedTrial::new(Ungraded::new(parts, output)));
     }
 
-    fn add(&mut self, ungraded: Ungraded) {
-        let ordinal = ungraded.key().ordinal;
-        self.bytes += ungraded.size();
-        self.trials.insert(ordinal, GradedTrial::new(ungraded));
+    fn add(&mut self, trial: GradedTrial) {
+        let ordinal = trial.of.key().ordinal;
+        self.bytes += trial.of.size();
+        self.trials.insert(ordinal, trial);
         self.ask(ordinal);
     }
 

@@ -178,6 +178,7 @@ impl<E: Effects> Dispatcher<E> {
         if let Some(ends) = self.closing {
             return Ok(self.close(now, ends));
         }
+        let has_more = self.read_backlog()?;
         self.enter_judgements(now);
         let wake = self.assign(now)?;
         self.hand_over();
@@ -192,6 +193,9 @@ impl<E: Effects> Dispatcher<E> {
         if now.at >= self.progress_at {
             self.show_progress(now)?;
             self.progress_at = now.at + PROGRESS_EVERY;
+        }
+        if has_more {
+            return Ok(Turn::Wait(now.at));
         }
         let until = self.next_bound().min(self.progress_at);
         Ok(Turn::Wait(wake.map_or(until, |wake| wake.min(until))))
@@ -220,7 +224,7 @@ impl<E: Effects> Dispatcher<E> {
             return SessionEnd::broken(format!("the runner itself failed: {panic}"), counts);
         }
         // A stop that came too late to matter is none.
-        let remains = !self.work.state.is_complete();
+        let remains = !self.work.state.is_complete() || self.grading.is_left();
         let stop = self.stop.filter(|_| remains);
         let lacked = self.lacking.last.filter(|_| remains);
         let is_forced = stop

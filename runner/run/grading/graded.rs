@@ -65,13 +65,13 @@ impl Graders {
     }
 
     /// What a grader is to be asked of an attempt; the error is the grade of one that cannot be asked.
-    fn question(&self, name: &str, of: &Ungraded) -> Result<GraderQuestion, Grade> {
+    fn question(&self, name: &str, of: &Ungraded) -> Result<GraderQuestion, Box<Grade>> {
         let (grader, role) = self.find(name).ok_or_else(|| {
             let problem = "the scenario has no such grader any more".to_owned();
-            not_asked(name, "gone", problem)
+            Box::new(not_asked(name, "gone", problem))
         })?;
         let input = of.input(&role.definition);
-        let input = input.map_err(|problem| not_asked(name, "input", problem))?;
+        let input = input.map_err(|problem| Box::new(not_asked(name, "input", problem)))?;
         let digest = of_question(role.digest, &input);
         let test = role.definition.test_of(&of.test, input.to_string().into());
         Ok(GraderQuestion {
@@ -111,7 +111,7 @@ impl GradedTrial {
             let question = match graders.question(name, &self.of) {
                 Ok(question) => question,
                 Err(grade) => {
-                    self.grades.push(grade);
+                    self.grades.push(*grade);
                     return None;
                 }
             };
@@ -122,6 +122,18 @@ impl GradedTrial {
             let least = graders.least(&self.of.test, name);
             self.grades.push(decide(said, least));
         }
+    }
+
+    /// The names of the graders whose turn it is or will be, as far as they have not answered the same before.
+    pub(in crate::run) fn unasked(&self, graders: &Graders) -> Vec<String> {
+        let left = self.of.test.expect.graders.iter().skip(self.grades.len());
+        let is_unasked = |name: &&String| {
+            let question = graders.question(name, &self.of);
+            question.map_or(true, |question| {
+                self.of.said(name, question.digest).is_none()
+            })
+        };
+        left.filter(is_unasked).cloned().collect()
     }
 
     /// Takes an attempt of the grader whose turn it is; it is made again.

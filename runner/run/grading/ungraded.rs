@@ -44,6 +44,20 @@ pub(in crate::run) struct UngradedParts {
     pub(in crate::run) fingerprint: Digest,
 }
 
+/// What is known of an attempt that is judged again.
+pub(in crate::run) struct RejudgedParts {
+    pub(in crate::run) row: Row<'static>,
+    pub(in crate::run) test: Arc<Test>,
+    pub(in crate::run) output: Value,
+    pub(in crate::run) exit_code: Option<i32>,
+    pub(in crate::run) expected: Vec<Check>,
+    pub(in crate::run) own: Vec<Check>,
+    pub(in crate::run) was_shaky: bool,
+    pub(in crate::run) before: Option<(Outcome, bool)>,
+    pub(in crate::run) grades: Vec<RowGrade<'static>>,
+    pub(in crate::run) fingerprint: Digest,
+}
+
 impl Ungraded {
     /// One whose output is still known.
     pub(in crate::run) fn new(parts: UngradedParts, output: Value) -> Self {
@@ -62,6 +76,35 @@ impl Ungraded {
             None => Err("the row has no output".to_owned()),
         };
         Self::of(parts, output)
+    }
+
+    /// One that is judged again, and of which all else has held.
+    pub(in crate::run) fn again(parts: RejudgedParts) -> Self {
+        let RejudgedParts {
+            row,
+            test,
+            output,
+            exit_code,
+            expected,
+            own,
+            was_shaky,
+            before,
+            grades,
+            fingerprint,
+        } = parts;
+        let is_inline = matches!(row.output, Some(RowOutput::Inline(_)));
+        Self {
+            row,
+            test,
+            output: Ok((!is_inline).then_some(output)),
+            exit_code,
+            expected,
+            own,
+            was_shaky,
+            before,
+            grades,
+            fingerprint,
+        }
     }
 
     fn of(parts: UngradedParts, output: Result<Option<Value>, String>) -> Self {

@@ -33,7 +33,8 @@ impl Plan {
         if suite.trial_count() == 0 {
             return Err(nothing_selected(path, &selection));
         }
-        let (providers, graders) = plan_plugins(&scenario, plugins, &suite, &ceiling)?;
+        let used = used_plugins(&suite, &scenario)?;
+        let (providers, graders) = plan_plugins(&scenario, plugins, &used, &ceiling)?;
         let parts = PlanParts {
             scenario,
             suite,
@@ -41,6 +42,31 @@ impl Plan {
             graders,
             overrides,
             selection,
+            path: path.into(),
+        };
+        Self::of_parts(parts, &ceiling)
+    }
+
+    /// Plans the graders of `scenario` alone, to judge by its tests what has run: no provider is planned, and `plugins` need
+    /// only be those of graders.
+    pub fn to_judge(
+        scenario: Scenario,
+        path: &Path,
+        plugins: &[PathBuf],
+        suite: Suite,
+        overrides: RunOptions,
+    ) -> Result<Self, PlanError> {
+        let ceiling = Ceiling::of(&overrides)?;
+        let mut used = used_plugins(&suite, &scenario)?;
+        used[..scenario.providers().len()].fill(false);
+        let (providers, graders) = plan_plugins(&scenario, plugins, &used, &ceiling)?;
+        let parts = PlanParts {
+            scenario,
+            suite,
+            providers,
+            graders,
+            overrides,
+            selection: Selection::default(),
             path: path.into(),
         };
         Self::of_parts(parts, &ceiling)
@@ -54,10 +80,9 @@ type PlannedPlugins = (Vec<Option<PlannedProvider>>, Vec<Option<PlannedGrader>>)
 fn plan_plugins(
     scenario: &Scenario,
     plugins: &[PathBuf],
-    suite: &Suite,
+    used: &[bool],
     ceiling: &Ceiling,
 ) -> Result<PlannedPlugins, PlanError> {
-    let used = used_plugins(suite, scenario)?;
     let mut files = HashMap::new();
     let mut planned = Vec::new();
     let mut problems = Vec::new();

@@ -145,6 +145,11 @@ impl Plan {
         Ok(is_any_pending.then_some(used_up))
     }
 
+    /// Which budget of the run or of a grader keeps every grader from being asked; `None` if none does.
+    pub fn used_up_by_graders(&self) -> Option<String> {
+        self.spending.used_up()
+    }
+
     /// How many trials there are.
     pub fn trial_count(&self) -> u64 {
         self.suite.trial_count()
@@ -298,6 +303,10 @@ impl Plan {
         let most = usize::try_from(fitting)
             .unwrap_or(usize::MAX)
             .min(self.jobs());
+        if providers().next().is_none() {
+            // Nothing runs but graders, which have executors of their own.
+            return Staffing::Own;
+        }
         let Some(asked) = self.options.workers else {
             let workers = cores().min(most);
             // An instance that is kept is not made again for each attempt, which is what workers are quicker at; and to move

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ExitStatus},
     model::{StopSignal, chain},
     run::{self, StopRequest, StopSignals},
-    scenario::{Provider, Scenario, Selection},
+    scenario::{Provider, Scenario, ScenarioError, Selection},
     session::{Host, Notice, Observe},
     toolchain::{BuildWatch, Built, Source, SourceError, SourceState},
 };
@@ -37,6 +37,29 @@ pub(crate) fn find(
     signals: Option<&StopSignals>,
     observe: &mut dyn Observe,
 ) -> Result<Vec<PathBuf>, Error> {
+    let is_wanted = |provider: &Provider| selection.has_provider(&provider.id);
+    find_wanted(scenario, selection, is_wanted, build, (signals, observe))
+}
+
+/// The same of its graders alone; providers are neither built nor missed.
+pub(crate) fn find_graders(
+    scenario: &Scenario,
+    build: Build,
+    signals: Option<&StopSignals>,
+    observe: &mut dyn Observe,
+) -> Result<Vec<PathBuf>, Error> {
+    let nobody = |_: &Provider| Ok(false);
+    let everything = Selection::default();
+    find_wanted(scenario, &everything, nobody, build, (signals, observe))
+}
+
+fn find_wanted(
+    scenario: &Scenario,
+    selection: &Selection,
+    is_wanted: impl Fn(&Provider) -> Result<bool, ScenarioError>,
+    build: Build,
+    (signals, observe): (Option<&StopSignals>, &mut dyn Observe),
+) -> Result<Vec<PathBuf>, Error> {
     // Before any tool runs, and not only when the plan is there: a guest may have left something in the source.
     if scenario
         .plugins()
@@ -49,8 +72,8 @@ pub(crate) fn find(
     let mut files = Vec::new();
     for (place, provider) in scenario.plugins().enumerate() {
         let path = provider.plugin.as_path();
-        let is_selected = place >= scenario.providers().len()
-            || selection.has_provider(&provider.id).map_err(Error::usage)?;
+        let is_selected =
+            place >= scenario.providers().len() || is_wanted(provider).map_err(Error::usage)?;
         if !Source::is_at(path) || !is_selected {
             files.push(path.into());
             continue;

@@ -9,8 +9,8 @@ mod tools;
 
 pub(super) use bench::Bench;
 pub use bench::Interruptible;
-pub(super) use build::find;
 pub use build::{Build, build_plugin};
+pub(super) use build::{find, find_graders};
 pub use create::{CreatePlugin, CreatedPlugin, create_plugin};
 pub(super) use file::plugin_file;
 pub use inspect::inspect_plugin;

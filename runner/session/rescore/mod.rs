@@ -1,44 +1,33 @@
-//! Judging stored outputs again, by the expectations of a scenario as it is now: no provider runs.
+//! Judging stored outputs again, by the expectations and the graders of a scenario as it is now: no provider runs.
 
+mod grading;
+mod pass;
 mod writing;
 
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf};
 
 use miette::miette;
 
-use self::writing::Writing;
+use self::{
+    grading::grade,
+    pass::{MeantTrials, RescorePass},
+    writing::Writing,
+};
 use super::{
-    Host,
+    Host, Observe, Rescore,
+    live::make_room,
+    plugins::{self, Build},
+    protected, secrets,
     selecting::{self, RowFilter},
 };
 use crate::{
     error::{Error, ExitStatus},
-    filter::{Expression, Filter},
-    model::{CheckVerdict, Digest, RunStatus},
-    record::{
-        Claim, Conclusion, JudgementEntry, LineError, NextSession, Row, RowCheck, RunEntry,
-        RunReader, State, Store,
-    },
-    run::{Rejudged, Rejudging},
-    scenario::{self, Selection, Suite},
-    view::{
-        DocumentVersion, KeptTrial, MAX_RESCORED, RescoreCounts, RescoreReport, RescoredCheck,
-        RescoredTrial,
-    },
+    model::{Counts, Digest, RunStatus},
+    record::{Claim, Conclusion, LineError, NextSession, RunEntry, RunReader, State, Store},
+    run::{Plan, Rejudging},
+    scenario::{self, RunOptions, Scenario, Selection, Suite},
+    view::{DocumentVersion, RescoreReport},
 };
-
-/// What is asked for: that the trials of a run are judged again.
-#[derive(Clone, Debug)]
-pub struct Rescore {
-    /// The run.
-    pub run: RunEntry,
-    /// The scenario with the expectations; the run's own as it is now where there is none.
-    pub scenario: Option<PathBuf>,
-    /// Only the trials that this means.
-    pub filter: Option<Filter>,
-    /// Whether it is only told what would change.
-    pub is_dry_run: bool,
-}
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -54,50 +43,77 @@ struct Expectations {
     path: PathBuf,
     suite: Suite,
     scenario: Digest,
+    /// With its graders, if tests name some and they are asked.
+    plan: Option<Plan>,
 }
 
-/// Judges the trials of a run again, and blocks until what has changed is on disk. What is judged by the same expectations
-/// already is left as it is, so that doing it again changes nothing.
+/// Judges the trials of a run again, and blocks until what has changed is on disk. What is judged by the same already is left
+/// as it is, so that doing it again changes nothing. Graders are asked where what they were asked before is another question,
+/// or had no answer.
 ///
 /// # Errors
 ///
-/// Fails if the scenario is invalid, the run is worked on, was cancelled or has no rows, or if nothing can be written.
+/// Fails if the scenario is invalid, the run is worked on, was cancelled or has no rows, if a grader cannot be planned, or if
+/// nothing can be written.
 pub fn rescore(
     request: &Rescore,
     host: &Host,
+    observe: &mut dyn Observe,
+    damaged: impl FnMut(&LineError),
+) -> Result<Rescored, Error> {
+    rescore_of(request, None, host, observe, damaged)
+}
+
+/// The same, of those trials alone that are in these ranges of ordinals, each without its end.
+pub(super) fn rescore_of(
+    request: &Rescore,
+    only: Option<&[Range<u64>]>,
+    host: &Host,
+    observe: &mut dyn Observe,
     mut damaged: impl FnMut(&LineError),
 ) -> Result<Rescored, Error> {
     let run = &request.run;
     let store = Store::existing_around(&run.dir).map_err(Error::record)?;
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;
     check_status(&reader)?;
-    let by = Expectations::read(request, &reader)?;
-    let filter = match &request.filter {
-        Some(filter) => selecting::resolve(filter.clone(), store.root())?
-            .expression()
-            .clone(),
-        None => Expression::All(Vec::new()),
+    let by = Expectations::read(request, &reader, host, observe)?;
+    let filter = request.filter.as_ref();
+    let filter = filter.map(|filter| selecting::resolve(filter.clone(), store.root()));
+    let filter = filter.transpose()?;
+    let means = |reader: &RunReader| match (&filter, only) {
+        (_, Some(ranges)) => MeantTrials::Ordinals(ranges.to_vec()),
+        (Some(filter), None) => {
+            let filter = RowFilter::new(filter.expression().clone(), reader);
+            MeantTrials::Filter(Box::new(filter))
+        }
+        (None, None) => MeantTrials::All,
     };
     if request.is_dry_run {
         let history = reader.history().map_err(Error::record)?;
-        let mut pass = RescorePass::new(&reader, &history.state, filter, request, &by)?;
-        let mut state = history.state.clone();
+        let judging = by.judging(&reader, &history.state)?;
+        let mut pass = RescorePass::new(&reader, judging, means(&reader));
+        let (before, mut state) = (history.state.counts(), history.state);
         pass.judge_all(&mut damaged, |batch| {
             for entry in batch {
                 state.judged(entry.mark);
             }
             true
         })?;
-        let mut run = run.clone();
-        run.refresh().map_err(Error::record)?;
+        let counts = (before, state.counts());
         return Ok(Rescored {
-            report: pass.report(None, &state),
-            conclusion: Conclusion::from(&run),
+            report: report(pass, None, counts, request, &by),
+            conclusion: as_it_is(run)?,
         });
     }
     host.log.begin();
     let claim = store.claim(run, (host.now)()).map_err(Error::claim)?;
-    write(claim, filter, request, &by, host)
+    write(claim, &means, request, by, (&store, host), observe)
+}
+
+fn as_it_is(run: &RunEntry) -> Result<Conclusion, Error> {
+    let mut run = run.clone();
+    run.refresh().map_err(Error::record)?;
+    Ok(Conclusion::from(&run))
 }
 
 /// Refuses a run of which nothing can be judged.
@@ -121,16 +137,57 @@ fn check_status(reader: &RunReader) -> Result<(), Error> {
 }
 
 impl Expectations {
-    /// Reads the scenario that is named, or else the run's as it is now.
-    fn read(request: &Rescore, reader: &RunReader) -> Result<Self, Error> {
+    /// Reads the scenario that is named, or else the run's as it is now, and plans its graders if they are asked.
+    fn read(
+        request: &Rescore,
+        reader: &RunReader,
+        host: &Host,
+        observe: &mut dyn Observe,
+    ) -> Result<Self, Error> {
         let own = || PathBuf::from(&reader.manifest().scenario.path);
         let path = request.scenario.clone().unwrap_or_else(own);
         let scenario = scenario::load(&path).map_err(Error::usage)?;
         let suite = scenario::normalise(&scenario, &Selection::default()).map_err(Error::usage)?;
-        Ok(Self {
+        let mut by = Self {
             scenario: Digest::of(scenario.text().as_bytes()),
             path,
             suite,
+            plan: None,
+        };
+        if request.asks_graders && !scenario.graders().is_empty() {
+            by.plan = by.plan(scenario, reader, host, observe)?;
+        }
+        Ok(by)
+    }
+
+    /// Plans the graders that tests name, if they name any.
+    fn plan(
+        &self,
+        scenario: Scenario,
+        reader: &RunReader,
+        host: &Host,
+        observe: &mut dyn Observe,
+    ) -> Result<Option<Plan>, Error> {
+        let options = RunOptions::of_stored(&reader.manifest().options);
+        let signals = host.signals.as_ref();
+        let files = plugins::find_graders(&scenario, Build::Ask, signals, observe)?;
+        let plan = Plan::to_judge(scenario, &self.path, &files, self.suite.clone(), options);
+        let mut plan = plan.map_err(Error::usage)?;
+        plan.count_spent(reader).map_err(Error::record)?;
+        Ok(plan.has_graders().then_some(plan))
+    }
+
+    fn judging(&self, reader: &RunReader, state: &State) -> Result<Rejudging, Error> {
+        let judging = match &self.plan {
+            Some(plan) => Rejudging::by_plan(reader, state, plan),
+            None => Rejudging::new(reader, state, &self.suite, self.scenario),
+        };
+        judging.ok_or_else(|| Error {
+            status: ExitStatus::Storage,
+            report: miette!(
+                help = "`runner verify` says what is missing",
+                "what the run was planned with cannot be read any more"
+            ),
         })
     }
 }
@@ -138,18 +195,43 @@ impl Expectations {
 /// Judges in a session of its own, if anything has changed.
 fn write(
     claim: Claim,
-    filter: Expression,
+    means: &dyn Fn(&RunReader) -> MeantTrials,
     request: &Rescore,
-    by: &Expectations,
-    host: &Host,
+    mut by: Expectations,
+    (store, host): (&Store, &Host),
+    observe: &mut dyn Observe,
 ) -> Result<Rescored, Error> {
     let reader = claim.reader();
     check_status(&reader)?;
     let history = claim
         .history(NextSession::default())
         .map_err(Error::record)?;
-    let mut pass = RescorePass::new(&reader, &history.state, filter, request, by)?;
-    let mut writing = Writing::new(claim, history.state.clone(), host);
+    let before = history.state.counts();
+    let to_grade = match by.plan {
+        None => 0,
+        Some(_) => {
+            let judging = by.judging(&reader, &history.state)?;
+            let mut look = RescorePass::new(&reader, judging, means(&reader));
+            look.judge_all(&mut |_| {}, |_| true)?;
+            look.counts.ungraded
+        }
+    };
+    let judging = by.judging(&reader, &history.state)?;
+    let mut pass = RescorePass::new(&reader, judging, means(&reader));
+    if let Some(plan) = by.plan.as_mut().filter(|_| to_grade > 0) {
+        check_plan(plan, request, (store, host), observe)?;
+        let (conclusion, mut pass) = grade(claim, history, plan, pass, (store, host), observe)?;
+        // What was not even looked at before a stop is left, too.
+        let judged = pass.counts.judged();
+        pass.counts.ungraded = pass.counts.ungraded.max(to_grade.saturating_sub(judged));
+        let counts = (before, conclusion.counts);
+        let session = Some(conclusion.session);
+        return Ok(Rescored {
+            report: report(pass, session, counts, request, &by),
+            conclusion,
+        });
+    }
+    let mut writing = Writing::new(claim, history.state, host);
     let judged = pass.judge_all(&mut |_| {}, |batch| writing.take(batch));
     let written = writing.close();
     judged?;
@@ -157,178 +239,52 @@ fn write(
     let session = conclusion.as_ref().map(|conclusion| conclusion.session);
     let conclusion = match conclusion {
         Some(conclusion) => conclusion,
-        None => {
-            let mut run = request.run.clone();
-            run.refresh().map_err(Error::record)?;
-            Conclusion::from(&run)
-        }
+        None => as_it_is(&request.run)?,
     };
+    let counts = (before, state.counts());
     Ok(Rescored {
-        report: pass.report(session, &state),
+        report: report(pass, session, counts, request, &by),
         conclusion,
     })
 }
 
-/// One reading of all rows, in which trials are judged again.
-struct RescorePass<'a> {
-    reader: &'a RunReader,
-    before: &'a State,
-    judging: Rejudging<'a>,
-    filter: Option<RowFilter>,
-    request: &'a Rescore,
-    by: &'a Expectations,
-    counts: RescoreCounts,
-    changes: Vec<RescoredTrial>,
-    kept: Vec<KeptTrial>,
+/// Refuses graders that could do what no guest may, or that have nothing left to spend, and hands them their secrets.
+fn check_plan(
+    plan: &mut Plan,
+    request: &Rescore,
+    (store, host): (&Store, &Host),
+    observe: &mut dyn Observe,
+) -> Result<(), Error> {
+    if let Some(used_up) = plan.used_up_by_graders() {
+        return Err(Error::usage(miette!(
+            help = "a larger budget in the scenario gives more",
+            "{used_up}"
+        )));
+    }
+    plan.check_folders(protected::of_rescore(request, store.root(), host))
+        .map_err(Error::usage)?;
+    secrets::hand_over(plan, &request.secret_files, host, observe)?;
+    make_room(plan, observe)
 }
 
-impl<'a> RescorePass<'a> {
-    /// How many judgements are written at once.
-    const BATCH: usize = 8 * 1024;
-
-    fn new(
-        reader: &'a RunReader,
-        state: &'a State,
-        filter: Expression,
-        request: &'a Rescore,
-        by: &'a Expectations,
-    ) -> Result<Self, Error> {
-        let judging = Rejudging::new(reader, state, &by.suite, by.scenario);
-        let judging = judging.ok_or_else(|| Error {
-            status: ExitStatus::Storage,
-            report: miette!(
-                help = "`runner verify` says what is missing",
-                "what the run was planned with cannot be read any more"
-            ),
-        })?;
-        let is_narrowed = request.filter.is_some();
-        Ok(Self {
-            reader,
-            before: state,
-            judging,
-            filter: is_narrowed.then(|| RowFilter::new(filter, reader)),
-            request,
-            by,
-            counts: RescoreCounts::default(),
-            changes: Vec::new(),
-            kept: Vec::new(),
-        })
+fn report(
+    mut pass: RescorePass,
+    session: Option<u32>,
+    (before, after): (Counts, Counts),
+    request: &Rescore,
+    by: &Expectations,
+) -> RescoreReport {
+    RescoreReport {
+        v: DocumentVersion,
+        is_dry_run: request.is_dry_run,
+        run: request.run.id.to_string(),
+        session,
+        scenario: by.path.clone(),
+        rescored: pass.counts,
+        before: before.into(),
+        after: after.into(),
+        ungraded: pass.take_ungraded(),
+        changes: pass.changes,
+        kept: pass.kept,
     }
-
-    /// Judges all trials that are meant, and hands the judgements over in batches until `take` wants no more.
-    fn judge_all(
-        &mut self,
-        damaged: &mut dyn FnMut(&LineError),
-        mut take: impl FnMut(Vec<JudgementEntry>) -> bool,
-    ) -> Result<(), Error> {
-        let mut batch = Vec::new();
-        for attempt in self.reader.written_attempts() {
-            let attempt = match attempt {
-                Ok(attempt) => attempt,
-                Err(error @ LineError::Damaged { .. }) => {
-                    damaged(&error);
-                    continue;
-                }
-                Err(LineError::Io(source)) => {
-                    return Err(Error::record(self.reader.rows_failed(source)));
-                }
-            };
-            let judged = attempt.judged();
-            let rejudged = self.judging.next(&attempt, &judged);
-            let rejudged = rejudged
-                .map_err(|error| Error::internal(miette!("cannot read the tests: {error}")))?;
-            if let Rejudged::NotSettled = rejudged {
-                continue;
-            }
-            if let Some(filter) = &mut self.filter
-                && !filter.means(&judged, true)
-            {
-                continue;
-            }
-            batch.extend(self.note(&judged, rejudged));
-            if batch.len() == Self::BATCH && !take(std::mem::take(&mut batch)) {
-                return Ok(());
-            }
-        }
-        if !batch.is_empty() {
-            take(batch);
-        }
-        Ok(())
-    }
-
-    /// Counts a trial, and gives its judgement if it has a new one.
-    fn note(&mut self, judged: &Row<'_>, rejudged: Rejudged) -> Option<JudgementEntry> {
-        match rejudged {
-            Rejudged::NotSettled => None,
-            Rejudged::Unchanged => {
-                self.counts.unchanged += 1;
-                None
-            }
-            Rejudged::Kept(because) => {
-                self.counts.kept += 1;
-                if self.kept.len() < MAX_RESCORED {
-                    self.kept.push(KeptTrial {
-                        trial: judged.trial.clone().into_owned(),
-                        outcome: judged.outcome,
-                        because,
-                    });
-                }
-                None
-            }
-            Rejudged::Judged(entry) => {
-                self.counts.add(judged.outcome, entry.mark.outcome);
-                if judged.outcome != entry.mark.outcome && self.changes.len() < MAX_RESCORED {
-                    self.changes.push(RescoredTrial {
-                        trial: judged.trial.clone().into_owned(),
-                        before: judged.outcome,
-                        after: entry.mark.outcome,
-                        checks: changed_checks(&judged.checks, &entry),
-                    });
-                }
-                Some(*entry)
-            }
-        }
-    }
-
-    fn report(self, session: Option<u32>, after: &State) -> RescoreReport {
-        RescoreReport {
-            v: DocumentVersion,
-            is_dry_run: self.request.is_dry_run,
-            run: self.request.run.id.to_string(),
-            session,
-            scenario: self.by.path.clone(),
-            rescored: self.counts,
-            before: self.before.counts().into(),
-            after: after.counts().into(),
-            changes: self.changes,
-            kept: self.kept,
-        }
-    }
-}
-
-/// The checks that came, went or ended otherwise: those of the same name are compared in their order.
-fn changed_checks(before: &[RowCheck<'_>], after: &JudgementEntry) -> Vec<RescoredCheck> {
-    let mut before: Vec<_> = before.iter().map(Some).collect();
-    let mut changed = Vec::new();
-    for check in &after.checks {
-        let same_name =
-            |old: &&mut Option<&RowCheck<'_>>| old.is_some_and(|old| *old.name == check.name);
-        let was = before.iter_mut().find(same_name).and_then(Option::take);
-        let was: Option<CheckVerdict> = was.map(|was| was.verdict);
-        if was != Some(check.verdict) {
-            changed.push(RescoredCheck {
-                name: check.name.clone(),
-                before: was,
-                after: Some(check.verdict),
-                message: check.message.clone(),
-            });
-        }
-    }
-    changed.extend(before.into_iter().flatten().map(|gone| RescoredCheck {
-        name: gone.name.clone().into_owned(),
-        before: Some(gone.verdict),
-        after: None,
-        message: None,
-    }));
-    changed
 }
