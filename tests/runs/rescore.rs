@@ -125,7 +125,7 @@ fn changed_expectations_judge_what_is_stored_and_run_nothing() {
     assert_eq!(runner.list(&[])[0]["counts"]["passed"], 3);
     runner.run(&["verify"]).expect(0);
     let csv = runner.run(&["report", "--csv"]).expect(0).stdout;
-    assert!(csv.contains("b@hostile#1,b,hostile,1,,passed,"), "{csv}");
+    assert!(csv.contains("b@hostile#1,b,hostile,1,,,passed,"), "{csv}");
     let junit = runner.run(&["report", "--junit"]).expect(0).stdout;
     assert!(
         junit.contains("tests=\"8\" failures=\"3\" errors=\"2\""),
