@@ -141,7 +141,7 @@ pub use filter::{Filter, FilterError};
 pub use program::{Process, run_program, serve_child};
 pub use record::{
     By, Conclusion, FindError, IllegalTransition, ManifestCounts, Pinned, RecordError, Rerun,
-    RunEntry, RunFilter, RunId, Runs, Store, Swept, Taken,
+    RunEntry, RunFilter, RunId, RunPause, Runs, Store, Swept, Taken,
 };
 pub use run::{Event, JudgedTrial, Overdue, OverdueAction, Reduced, Running, StopSignals};
 pub use scenario::{
@@ -150,10 +150,11 @@ pub use scenario::{
 };
 pub use session::{
     Begin, Build, Cancel, Cancelling, Exclusivity, GroupConclusion, GroupEnd, GroupMember, Host,
-    NothingLeft, Notice, Observe, PendingTrial, Preview, PreviewedAccess, RerunChoice, Resume,
-    SessionLog, Start, Stop, StopAnswer, Stopped, Stopping, Wait, Waiting, block_on, cancel,
-    only_incomplete, only_running, preview_group, preview_resume, preview_start, resume,
-    resume_group, scenario_files, start, start_group, stop,
+    NothingLeft, Notice, Observe, Pause, PauseAnswer, PausedRun, Pausing, PendingTrial, Preview,
+    PreviewedAccess, RerunChoice, Resume, SessionLog, Start, Stop, StopAnswer, Stopped, Stopping,
+    Wait, Waiting, block_on, cancel, only_incomplete, only_running, pause, preview_group,
+    preview_resume, preview_start, resume, resume_group, scenario_files, start, start_group, stop,
+    unpause,
 };
 
 // What attempts and runs are said to be.

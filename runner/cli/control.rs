@@ -42,6 +42,35 @@ pub struct CancelArgs {
     pub json: bool,
 }
 
+/// The arguments of `runner pause`.
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the only running run]
+    pub run: Option<String>,
+    /// The reason; it is kept with your name in the run's history
+    #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
+    pub reason: Option<String>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// The arguments of `runner unpause`.
+#[derive(Debug, Args)]
+pub struct UnpauseArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the only running run]
+    pub run: Option<String>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
 /// Why somebody asks for something, in so many bytes that a row has room for it.
 fn parse_reason(text: &str) -> Result<String, String> {
     const MOST_BYTES: usize = 1024;

@@ -24,7 +24,7 @@ use crate::{
     scenario,
 };
 
-pub use control::{CancelArgs, StopArgs};
+pub use control::{CancelArgs, PauseArgs, StopArgs, UnpauseArgs};
 pub use plugin::{
     BuildArgs, DoctorArgs, InspectArgs, LanguageArg, NewArgs, OutputArg, PluginCommand,
     PluginKindArg, ProtocolArg, RehearseArgs, parse_grants,
@@ -85,6 +85,12 @@ pub enum Command {
     ///
     /// It counts as cancelled, and only `resume --force` goes on with it.
     Cancel(CancelArgs),
+    /// Pause a run, until `unpause` or a stop
+    ///
+    /// No attempt begins, guests wait where they are, and no time of the run passes: no deadline, rate or backoff goes on.
+    Pause(PauseArgs),
+    /// Let a run go on that is paused
+    Unpause(UnpauseArgs),
     /// Wait until a run has ended, and exit with its code
     Wait(WaitArgs),
     /// Print the rows of a run, as they come with `-f`

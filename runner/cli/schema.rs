@@ -44,6 +44,8 @@ pub enum SchemaName {
     Logs,
     /// What `stop --json` and `cancel --json` print
     Stop,
+    /// What `pause --json` and `unpause --json` print
+    Pause,
     /// What `verify --json` prints
     Verify,
     /// What `prune --json` prints

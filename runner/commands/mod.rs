@@ -14,6 +14,7 @@ mod list;
 mod logs;
 mod man;
 mod naming;
+mod pause;
 mod pin;
 mod plugin;
 mod prune;
@@ -50,6 +51,8 @@ pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error
         Command::Resume(args) => resume::resume(&args, context),
         Command::Stop(args) => stop::stop(&args, context),
         Command::Cancel(args) => cancel::cancel(&args, context),
+        Command::Pause(args) => pause::pause(&args, context),
+        Command::Unpause(args) => pause::unpause(&args, context),
         Command::Wait(args) => wait::wait(&args, context),
         Command::Logs(args) => logs::logs(&args, context),
         Command::Validate(args) => validate::validate(&args, context),

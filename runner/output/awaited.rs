@@ -8,6 +8,33 @@ use crate::{model::StopMode, run};
 /// How many attempts are named.
 const MAX_NAMED: usize = 5;
 
+/// That a stop begins.
+pub(super) fn stopping(mode: StopMode, why: &str, in_flight: usize) -> String {
+    let how = match mode {
+        StopMode::Drain => "finishing:",
+        StopMode::Stop | StopMode::Cancel => "stopping:",
+        StopMode::Kill => "stopping at once:",
+    };
+    format!(
+        "{} {}; {} in flight",
+        how.yellow().bold(),
+        format::visible_line(why),
+        format::plural(in_flight as u64, "attempt")
+    )
+}
+
+/// That a run is paused; nothing where its process is stopped, which a shell says.
+pub(super) fn paused(by: &str) -> Option<String> {
+    let line = || {
+        format!(
+            "{} asked by {}; `runner unpause` lets it go on",
+            "paused:".yellow().bold(),
+            format::visible_line(by)
+        )
+    };
+    (by != "SIGTSTP").then(line)
+}
+
 /// What is awaited, and what ends the waiting.
 pub(super) fn text(mode: StopMode, running: &[run::Running<'_>], rows: usize) -> String {
     let mut parts = Vec::new();

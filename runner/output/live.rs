@@ -46,6 +46,7 @@ impl LiveSession {
             in_flight,
             waiting,
             more_waiting,
+            paused: _,
         } = &self.activity;
         let in_flight = in_flight.iter().map(InFlightAttempt::text);
         fields.extend(named("in flight", in_flight, 0));

@@ -78,7 +78,7 @@ pub use queue::{print_busy, print_queue, print_queue_change, print_queue_hint, p
 pub use rehearsal::print_rehearsal;
 pub use report::{Mode, Report};
 pub use rescoring::rescored_text;
-pub use runs::{history_text, print_rows, show_text, stop_text};
+pub use runs::{history_text, pause_text, print_rows, show_text, stop_text};
 pub use stream::EventStream;
 pub use tools::{print_created, print_project, tools_text};
 pub use trends::trends_text;

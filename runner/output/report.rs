@@ -225,23 +225,19 @@ impl Report {
     }
 
     fn stopping(&self, mode: StopMode, why: &str, in_flight: usize) {
-        match self.mode {
-            // The session has written it there already.
-            Mode::Plain if self.output.is_log() => {}
-            Mode::Quiet => {}
-            Mode::Plain | Mode::Terminal => {
-                let how = match mode {
-                    StopMode::Drain => "finishing:",
-                    StopMode::Stop | StopMode::Cancel => "stopping:",
-                    StopMode::Kill => "stopping at once:",
-                };
-                self.output.talk(&format!(
-                    "{} {}; {} in flight",
-                    how.yellow().bold(),
-                    format::visible_line(why),
-                    format::plural(in_flight as u64, "attempt")
-                ));
-            }
+        // Into a log the session has written it already.
+        let is_told = self.mode == Mode::Plain && self.output.is_log();
+        if !is_told && self.mode != Mode::Quiet {
+            self.output.talk(&awaited::stopping(mode, why, in_flight));
+        }
+    }
+
+    fn paused(&self, message: &'static str, line: Option<String>) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(message);
+        }
+        if let Some(line) = line.filter(|_| self.mode != Mode::Quiet) {
+            self.output.talk(&line);
         }
     }
 
@@ -453,6 +449,8 @@ impl Observe for Report {
                 in_flight,
                 ..
             } => self.stopping(*mode, why, *in_flight),
+            run::Event::Paused { by } => self.paused("paused", awaited::paused(by)),
+            run::Event::Unpaused => self.paused("", Some("the run goes on".into())),
             run::Event::Awaiting {
                 mode,
                 running,

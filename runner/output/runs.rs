@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{Actor, Counts, Reason, RunStatus},
     record::{By, ManifestSession, Pinned, RejudgedAttempts, Rerun, Row, RunEntry, RunId},
-    session::StopAnswer,
+    session::{PauseAnswer, StopAnswer},
     view::{RunDetail, RunHistory, RunSummary, ShownRun},
 };
 
@@ -41,6 +41,11 @@ pub fn show_text(shown: &ShownRun, resume: Option<&str>, width: Option<usize>) -
     if let Some(at) = run.completed_at {
         let took = took_in_full(run);
         field("ended", &format!("{}, after {took}", format::local(at)));
+    }
+    if let Some(paused) = &run.paused {
+        let since = format::local(paused.at);
+        let by = paused.by.as_ref().map_or("Ctrl-Z".to_owned(), asked_by);
+        field("paused", &format!("since {since}, by {by}"));
     }
     if let Some(pinned) = &run.pinned {
         field("pinned", &pin_text(pinned));
@@ -223,6 +228,18 @@ fn rejudged_text(rejudged: &RejudgedAttempts) -> String {
     lines.join("\n")
 }
 
+/// How a run stands that was asked to pause or to go on, and what the line does not say of the answer.
+pub fn pause_text(run: &RunEntry, answer: PauseAnswer) -> String {
+    let phrase = match answer {
+        PauseAnswer::Paused | PauseAnswer::Unpaused => "",
+        PauseAnswer::AlreadyPaused => "was paused before:",
+        PauseAnswer::NotPaused => "was not paused:",
+        PauseAnswer::AlreadyTerminal => "had ended already:",
+        PauseAnswer::NoAnswer => "has not answered:",
+    };
+    answered_text(run, phrase)
+}
+
 /// How a run stands that was asked to end, and what the line does not say of the answer.
 pub fn stop_text(run: &RunEntry, answer: StopAnswer) -> String {
     let phrase = match answer {
@@ -230,6 +247,10 @@ pub fn stop_text(run: &RunEntry, answer: StopAnswer) -> String {
         StopAnswer::AlreadyTerminal => "had ended already:",
         StopAnswer::NoAnswer => "has not answered:",
     };
+    answered_text(run, phrase)
+}
+
+fn answered_text(run: &RunEntry, phrase: &str) -> String {
     let line = Standing::from(run).line();
     let words = [run.id.as_str(), phrase, &line];
     let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();

@@ -17,6 +17,7 @@ pub(super) struct Standing {
     pub(super) verdict: Verdict,
     pub(super) counts: Counts,
     pub(super) is_not_yet_swept: bool,
+    pub(super) is_paused: bool,
 }
 
 impl From<&RunSummary> for Standing {
@@ -28,6 +29,7 @@ impl From<&RunSummary> for Standing {
             verdict: run.verdict,
             counts: run.counts.into(),
             is_not_yet_swept: run.is_not_yet_swept,
+            is_paused: run.paused.is_some(),
         }
     }
 }
@@ -41,6 +43,7 @@ impl From<&RunEntry> for Standing {
             verdict: run.verdict,
             counts: run.counts,
             is_not_yet_swept: run.is_not_yet_swept,
+            is_paused: run.pauses.last().is_some_and(|pause| pause.until.is_none()),
         }
     }
 }
@@ -55,6 +58,7 @@ impl Standing {
             verdict: conclusion.verdict,
             counts: conclusion.counts,
             is_not_yet_swept: false,
+            is_paused: false,
         }
     }
 
@@ -82,10 +86,11 @@ impl Standing {
         format!("{}{}", self.tone().paint(&head), self.detail())
     }
 
-    /// The status with its sign and why it is so: `◐ incomplete (interrupted, SIGINT)`.
+    /// The status with its sign and why it is so: `◐ incomplete (interrupted, SIGINT)`, `○ running (paused)`.
     pub(super) fn status_text(&self) -> String {
         let status = self.brief_status_text();
         let why = match (self.reason, self.signal) {
+            (None, _) if self.is_paused => " (paused)".to_owned(),
             // It is its own reason.
             (Some(Reason::Cancelled) | None, _) => String::new(),
             (Some(reason), Some(signal)) => format!(" ({reason}, {})", signal.as_str()),

@@ -134,6 +134,8 @@ impl Observe for EventStream {
                 why,
                 in_flight: *in_flight,
             }),
+            run::Event::Paused { by } => self.emit(StreamEvent::Paused { by }),
+            run::Event::Unpaused => self.emit(StreamEvent::Unpaused),
             run::Event::Linking { .. }
             | run::Event::Linked { .. }
             | run::Event::Begun { .. }

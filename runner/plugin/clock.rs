@@ -5,12 +5,15 @@
 //! by whoever asks for the time next, so that no deadline fires before. A pulse that is merely starved on a busy machine
 //! leaves a gap as well: of any gap, only what the process's CPU time does not explain is handed back, so that a guest that
 //! computes always comes to its deadline.
+//!
+//! While somebody holds the clock, because a run is paused, it stands still, and everything that it bounds with it. Of a machine
+//! that sleeps neither the monotonic clock nor this one has time; what a clock that goes on meanwhile has more is only told.
 
 use std::{
     ops::Add,
     sync::{
         LazyLock, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -27,9 +30,10 @@ static CLOCK: LazyLock<Clock> = LazyLock::new(|| Clock {
     base: Instant::now(),
     beaten: AtomicU64::new(NEVER),
     suspended: AtomicU64::new(0),
+    held_at: AtomicU64::new(NEVER),
+    asleep: asleep_since_boot(),
     pulses: Mutex::default(),
 });
-static PAUSED: AtomicBool = AtomicBool::new(false);
 static RESUMED: Notify = Notify::const_new();
 
 /// An instant of the time in which this process could work.
@@ -69,6 +73,7 @@ impl Add<Duration> for Moment {
 /// Waits for a moment.
 pub async fn sleep_until(at: Moment) {
     loop {
+        while_paused().await;
         let left = at.saturating_duration_since(Moment::now());
         if left.is_zero() {
             return;
@@ -93,29 +98,35 @@ pub(super) async fn within<T>(duration: Duration, future: impl Future<Output = T
     }
 }
 
-/// How long this process has been stopped so far, as far as a pulse was there to find out.
+/// How long this process has been stopped, held or asleep with its machine so far, as far as a pulse was there to find out.
 pub fn suspended() -> Duration {
     CLOCK.worked();
-    Duration::from_nanos(CLOCK.suspended.load(Ordering::Acquire))
+    Duration::from_nanos(CLOCK.suspended.load(Ordering::Acquire)) + CLOCK.slept()
 }
 
-/// Lets guests that compute wait at their next epoch.
+/// Holds the clock, until it is let go as often as it is held: guests that compute wait at their next epoch, those that wait for
+/// the host are not told of its answer, and no time passes.
 pub fn pause() {
-    PAUSED.store(true, Ordering::Release);
+    CLOCK.hold();
 }
 
-/// Lets them go on.
+/// Lets the clock go that was held.
 pub fn resume() {
-    PAUSED.store(false, Ordering::Release);
+    CLOCK.release();
     RESUMED.notify_waiters();
 }
 
-/// Waits while guests are paused.
-pub(super) async fn while_paused() {
+/// Tells whether somebody holds the clock.
+pub fn is_paused() -> bool {
+    CLOCK.held_at.load(Ordering::Acquire) != NEVER
+}
+
+/// Waits while somebody holds the clock.
+pub async fn while_paused() {
     loop {
         // Before the look at the flag: a waiter is told of every call that comes after it was made.
         let told = RESUMED.notified();
-        if !PAUSED.load(Ordering::Acquire) {
+        if !is_paused() {
             return;
         }
         told.await;
@@ -149,12 +160,18 @@ struct Clock {
     beaten: AtomicU64,
     /// The sum of what was handed back. It is changed before `beaten`.
     suspended: AtomicU64,
+    /// Since when somebody holds the clock. It is changed after `suspended`.
+    held_at: AtomicU64,
+    /// For how long the machine had slept at `base`.
+    asleep: Duration,
     pulses: Mutex<Pulses>,
 }
 
 #[derive(Default)]
 struct Pulses {
     count: usize,
+    /// How many hold the clock.
+    holds: usize,
     /// The process's CPU time at the last beat.
     cpu: Duration,
 }
@@ -163,6 +180,15 @@ impl Clock {
     fn worked(&self) -> u64 {
         loop {
             let suspended = self.suspended.load(Ordering::Acquire);
+            if self.held_at.load(Ordering::Acquire) != NEVER {
+                // Together: both change when it is let go.
+                let _pulses = self.lock();
+                let held_at = self.held_at.load(Ordering::Acquire);
+                if held_at != NEVER {
+                    return held_at.saturating_sub(self.suspended.load(Ordering::Acquire));
+                }
+                continue;
+            }
             let now = self.now();
             if is_gap(now.saturating_sub(self.beaten.load(Ordering::Acquire))) {
                 self.beat();
@@ -188,9 +214,49 @@ impl Clock {
         }
     }
 
+    fn hold(&self) {
+        // What was lost before is nobody's pause.
+        self.worked();
+        let mut pulses = self.lock();
+        pulses.holds += 1;
+        if pulses.holds == 1 {
+            self.held_at.store(self.now(), Ordering::Release);
+        }
+    }
+
+    fn release(&self) {
+        let mut pulses = self.lock();
+        let held_at = self.held_at.load(Ordering::Acquire);
+        pulses.holds = pulses.holds.saturating_sub(1);
+        if pulses.holds > 0 || held_at == NEVER {
+            return;
+        }
+        let now = self.now();
+        if pulses.count > 0 {
+            pulses.cpu = cpu_time();
+            self.beaten.store(now, Ordering::Release);
+        }
+        self.suspended
+            .fetch_add(now.saturating_sub(held_at), Ordering::Release);
+        self.held_at.store(NEVER, Ordering::Release);
+    }
+
+    /// How long the machine has slept since `base`.
+    fn slept(&self) -> Duration {
+        let slept = asleep_since_boot().saturating_sub(self.asleep);
+        // The two clocks are not read at the same moment.
+        if slept > GAP { slept } else { Duration::ZERO }
+    }
+
     fn beat(&self) {
         let mut pulses = self.lock();
         if pulses.count == 0 {
+            return;
+        }
+        if self.held_at.load(Ordering::Acquire) != NEVER {
+            // All of it is handed back when the clock is let go.
+            pulses.cpu = cpu_time();
+            self.beaten.store(self.now(), Ordering::Release);
             return;
         }
         // In this order: a process that is stopped here has its gap found by the next who looks.
@@ -228,6 +294,18 @@ fn lost(gap: u64, cpu: Duration) -> u64 {
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).unwrap_or_default()
+}
+
+/// What a clock that goes on while the machine sleeps has more than one that does not. Elsewhere than on Linux there is none
+/// that could be asked.
+fn asleep_since_boot() -> Duration {
+    #[cfg(target_os = "linux")]
+    {
+        let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+        read(ClockId::Boottime).saturating_sub(read(ClockId::Monotonic))
+    }
+    #[cfg(not(target_os = "linux"))]
+    Duration::ZERO
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -145,10 +145,19 @@ impl Guard {
     ) -> wasmtime::Result<T> {
         let (mut guest, mut halted) = (pin!(guest), pin!(self.halted()));
         let mut is_waiting = false;
+        let mut paused = None;
         poll_fn(|context| {
             // Before the guest is resumed: it may be one of many that wait for their turn, and would take it first.
             if self.interrupt.is_now() {
                 return Poll::Ready(Err(Halt::Stopped.into()));
+            }
+            // Nor is it told of what has come while it is paused.
+            if paused.is_some() || clock::is_paused() {
+                let pause = paused.get_or_insert_with(|| Box::pin(clock::while_paused()));
+                if pause.as_mut().poll(context).is_pending() {
+                    return halted.as_mut().poll(context).map(|halt| Err(halt.into()));
+                }
+                paused = None;
             }
             if is_waiting {
                 self.activity.goes_on();

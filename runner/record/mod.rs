@@ -17,7 +17,7 @@ mod writing;
 
 pub(crate) use disk::regular;
 pub(crate) use format::words;
-pub use format::{last_words, request};
+pub use format::{last_words, pauses, request};
 
 pub use disk::layout::{ContentPaths, RunId, is_run, kept_in_root, settings_file};
 pub use disk::lock::{Busy, Holder};
@@ -41,6 +41,7 @@ pub use format::manifest::{
 };
 pub use format::manifest_provider::ManifestProvider;
 pub use format::mark::{AttemptKey, Mark};
+pub use format::pauses::RunPause;
 pub use format::phases::{AttemptPhase, MAX_WAITS, WaitReason, WaitingTrial, WaitingTrials};
 pub use format::queued::{
     QueuedRequest, RequestedExec, RequestedResume, RequestedWork, RunRequest,

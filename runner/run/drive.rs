@@ -11,6 +11,7 @@ use super::{
     local::Pool,
     seam::{ExecutorId, FromExecutors, GRADERS, ToExecutor},
     session_end::SessionEnd,
+    stop::PauseNews,
     workers::{Crew, CrewEvent},
 };
 use crate::{
@@ -38,6 +39,8 @@ pub(super) struct Inboxes<'a> {
     pub(super) session: &'a mut UnboundedReceiver<SessionMessage>,
     pub(super) executors: UnboundedReceiver<FromExecutors>,
     pub(super) crew: UnboundedReceiver<CrewEvent>,
+    /// Who has paused the session, if somebody has.
+    pub(super) pauses: PauseNews,
 }
 
 impl Effects for LiveEffects<'_> {
@@ -81,6 +84,8 @@ pub(super) async fn drive(
     mut dispatcher: Dispatcher<LiveEffects<'_>>,
     mut inboxes: Inboxes<'_>,
 ) -> SessionEnd {
+    // Somebody may have paused it before.
+    inboxes.pauses.mark_changed();
     loop {
         match dispatcher.turn(Now::read()) {
             Ok(Turn::Wait(until)) => inboxes.wait(&mut dispatcher, until).await,
@@ -106,6 +111,7 @@ impl Inboxes<'_> {
     ) {
         tokio::select! {
             biased;
+            Ok(()) = self.pauses.changed() => self.pause(dispatcher),
             Some(message) = self.session.recv() => dispatcher.receive(Now::read(), message),
             Some(message) = self.executors.recv() => dispatcher.receive_from_executor(Now::read(), message),
             Some(event) = self.crew.recv() => self.hear(dispatcher, event),
@@ -118,6 +124,17 @@ impl Inboxes<'_> {
         self.hear_executors(dispatcher, now);
         while let Ok(event) = self.crew.try_recv() {
             self.hear(dispatcher, event);
+        }
+    }
+
+    /// Lets workers wait, or go on, and tells it.
+    fn pause(&mut self, dispatcher: &mut Dispatcher<LiveEffects<'_>>) {
+        let by = self.pauses.borrow_and_update().clone();
+        if dispatcher.out.crew.pause(by.is_some()) {
+            dispatcher.out.show(match &by {
+                Some(by) => Event::Paused { by },
+                None => Event::Unpaused,
+            });
         }
     }
 

@@ -77,6 +77,13 @@ pub enum Event<'a> {
         /// How many attempts have begun and not ended.
         in_flight: usize,
     },
+    /// Somebody has paused the session: no attempt begins, guests wait where they are, and no time of it passes.
+    Paused {
+        /// Who, and why.
+        by: &'a str,
+    },
+    /// It goes on.
+    Unpaused,
     /// A stop takes long.
     Awaiting {
         /// How hard it is.

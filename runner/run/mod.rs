@@ -47,6 +47,7 @@ pub use rejudge::{Rejudged, Rejudging, TrialToGrade, judged};
 pub use session_end::SessionEnd;
 pub use start::{Session, run};
 pub use stop::{
-    Cause, Overdue, OverdueAction, StopRequest, StopSignals, Watchdog, WatchdogSettings,
+    Cause, Overdue, OverdueAction, PauseNews, Pauses, StopRequest, StopSignals, Watchdog,
+    WatchdogSettings,
 };
 pub use workers::{WORKER_ARGUMENT, WorkerHost, worker_child};

@@ -23,7 +23,7 @@ use super::{
     ready::{ReadyError, ReadyPlugins},
     seam::{Capacity, FromExecutors},
     session_end::SessionEnd,
-    stop::{Cause, StopRequest},
+    stop::{Cause, PauseNews, StopRequest},
     workers::{Crew, CrewEvent, CrewParts, WorkerHost, Workers},
 };
 use crate::{
@@ -44,6 +44,8 @@ pub struct Session<'a> {
     pub history: History,
     /// What the recorder acknowledges, and requests to stop.
     pub inbox: UnboundedReceiver<SessionMessage>,
+    /// Who has paused the session, if somebody has.
+    pub pauses: PauseNews,
     /// Stops guests.
     pub interrupt: Interrupt,
     /// Under which folder attempts have theirs.
@@ -124,6 +126,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
         session: &mut session.inbox,
         executors,
         crew: crew_inbox,
+        pauses: session.pauses,
     };
     let now = Now::read();
     let mut dispatcher = Dispatcher::begin(parts, now);

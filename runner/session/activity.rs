@@ -1,15 +1,18 @@
 //! [`waiting`]: what the attempts of a run are doing, and what its trials wait for.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use jiff::Timestamp;
 
 use crate::{
     error::Error,
     model::TrialId,
-    record::{AttemptKey, AttemptPhase, Look, RunReader, Underway, WaitingTrial},
+    record::{AttemptKey, AttemptPhase, Look, RunPause, RunReader, Underway, WaitingTrial},
     run::TrialNames,
-    view::{AttemptName, ComingAttempt, GuestPhase, InFlightAttempt, PlacedAttempt, RunActivity},
+    view::{
+        AttemptName, ComingAttempt, GuestPhase, InFlightAttempt, PlacedAttempt, RunActivity,
+        worked_between,
+    },
 };
 
 /// What the attempts of the run in `dir` are doing `now`, and what its trials wait for; `None` if no process works on it.
@@ -30,11 +33,14 @@ pub(super) fn activity(reader: &RunReader, now: Timestamp) -> RunActivity {
     let mut names = TrialNames::of(reader);
     let mut in_flight = reader.in_flight();
     in_flight.sort_by_key(|underway| underway.begun_at);
+    let pauses = reader.pauses();
     let in_flight = in_flight.into_iter().map(|underway| {
         let place = place(names.as_mut(), underway.key);
-        in_flight_attempt(place, underway, now)
+        in_flight_attempt(place, underway, (now, &pauses))
     });
     let in_flight = in_flight.collect();
+    let pause = reader.pause();
+    let pause_began = pause.as_ref().map(|pause| pause.at);
     let waits = reader.waits();
     let waiting = waits.first.iter().map(|wait| {
         let WaitingTrial { key, why, until } = *wait;
@@ -42,13 +48,15 @@ pub(super) fn activity(reader: &RunReader, now: Timestamp) -> RunActivity {
             place: place(names.as_mut(), key),
             why,
             until,
-            left: between(now, until),
+            // While it is paused, that time does not come nearer.
+            left: worked_between(pause_began.unwrap_or(now), until, &[]),
         }
     });
     RunActivity {
         in_flight,
         waiting: waiting.collect(),
         more_waiting: waits.more,
+        paused: pause,
     }
 }
 
@@ -60,11 +68,15 @@ pub(super) fn attempt_name(id: Option<&TrialId>, key: AttemptKey) -> AttemptName
     }
 }
 
-fn in_flight_attempt(place: PlacedAttempt, underway: Underway, now: Timestamp) -> InFlightAttempt {
+fn in_flight_attempt(
+    place: PlacedAttempt,
+    underway: Underway,
+    (now, pauses): (Timestamp, &[RunPause]),
+) -> InFlightAttempt {
     let Underway {
         begun_at, phase, ..
     } = underway;
-    let elapsed = |since: Option<Timestamp>| since.map(|since| between(since, now));
+    let elapsed = |since: Option<Timestamp>| since.map(|since| worked_between(since, now, pauses));
     let since = phase.as_ref().and_then(|phase| phase.since.or(begun_at));
     let (phase, what) = match phase {
         None => (None, None),
@@ -96,9 +108,4 @@ fn place(names: Option<&mut TrialNames>, key: AttemptKey) -> PlacedAttempt {
         test: id.as_ref().map(|id| id.test.to_string()),
         provider: id.map(|id| id.provider.to_string()),
     }
-}
-
-fn between(earlier: Timestamp, later: Timestamp) -> Duration {
-    let between = later.duration_since(earlier);
-    between.try_into().unwrap_or_default()
 }

@@ -146,7 +146,7 @@ pub(super) fn settle(store: &Store, run: &mut RunEntry, now: jiff::Timestamp) ->
 }
 
 /// The session that a run's holder has open, or is about to open.
-fn session_of(reader: &RunReader) -> u32 {
+pub(super) fn session_of(reader: &RunReader) -> u32 {
     let manifest = reader.manifest();
     match manifest.status {
         RunStatus::Running => manifest.session(),
@@ -155,7 +155,7 @@ fn session_of(reader: &RunReader) -> u32 {
 }
 
 /// Tells whether a session was there and is over.
-fn has_ended(reader: &RunReader, session: u32) -> bool {
+pub(super) fn has_ended(reader: &RunReader, session: u32) -> bool {
     let manifest = reader.manifest();
     let is_open = manifest.status == RunStatus::Running;
     manifest.session() > session || (manifest.session() == session && !is_open)

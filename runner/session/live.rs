@@ -20,8 +20,8 @@ use crate::{
     plugin::{self, Interrupt},
     record::{Conclusion, History, Manifest, RecordError, Recorder, Store, Written},
     run::{
-        self, Backlog, Plan, Session, SessionEnd, SessionMessage, StopRequest, Watchdog,
-        WatchdogSettings,
+        self, Backlog, PauseNews, Pauses, Plan, Session, SessionEnd, SessionMessage, StopRequest,
+        Watchdog, WatchdogSettings,
     },
 };
 
@@ -32,6 +32,7 @@ pub(super) struct Live<'a> {
     store: &'a Store,
     recorder: Recorder,
     inbox: UnboundedReceiver<SessionMessage>,
+    news: PauseNews,
     interrupt: Interrupt,
     watchdog: Watchdog,
     setting_up: SettingUp<'a>,
@@ -70,10 +71,14 @@ impl<'a> Live<'a> {
         log_entries::begin(plan, &recorder, host);
         // The time in which it waits for others does not count.
         let timeout = (!store.is_to_be_alone()).then(|| plan.timeout());
-        let watchdog = watch(plan, &recorder, host, timeout, stop.clone())?;
+        let pauses = Pauses::new(recorder.run_dir().into(), recorder.session());
+        let news = pauses.news();
+        let watchdog = watch(plan, &recorder, host, (timeout, &pauses), stop.clone())?;
         if let Some(signals) = &host.signals {
             let told = watchdog.notifier();
+            signals.pause_session(pauses.clone());
             signals.listen(move |request| {
+                pauses.end();
                 told(&request);
                 stop(request);
             });
@@ -98,6 +103,7 @@ impl<'a> Live<'a> {
             store,
             recorder,
             inbox,
+            news,
             interrupt,
             watchdog,
             setting_up,
@@ -133,6 +139,7 @@ impl<'a> Live<'a> {
             store,
             mut recorder,
             inbox,
+            news,
             interrupt,
             watchdog,
             setting_up,
@@ -159,6 +166,7 @@ impl<'a> Live<'a> {
                     recorder: &mut recorder,
                     history,
                     inbox,
+                    pauses: news,
                     interrupt,
                     scratch_root: host.scratch_root.clone(),
                     judging,
@@ -233,7 +241,7 @@ fn watch(
     plan: &Plan,
     recorder: &Recorder,
     host: &Host,
-    timeout: Option<Duration>,
+    (timeout, pauses): (Option<Duration>, &Pauses),
     stop: impl Fn(StopRequest) + Send + 'static,
 ) -> Result<Watchdog, Error> {
     let settings = WatchdogSettings {
@@ -243,6 +251,7 @@ fn watch(
         grace: plan.grace(),
         exit_code: |reason, signal| ExitStatus::of_unkept_stop(reason, signal).code().into(),
         overdue: host.overdue.clone(),
+        pauses: pauses.clone(),
     };
     Watchdog::start(settings, stop)
         .map_err(|error| Error::internal(miette!("cannot start the watchdog: {error}")))

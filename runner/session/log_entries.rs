@@ -72,6 +72,9 @@ pub(super) fn goes_on(event: &Event<'_>) {
         | Event::Rows { .. }
         | Event::Judged { .. }
         | Event::Progress { .. }
+        // Whoever pauses it says so.
+        | Event::Paused { .. }
+        | Event::Unpaused
         | Event::Awaiting { .. } => {}
     }
 }

@@ -29,6 +29,7 @@ mod member;
 mod notice;
 mod observe;
 mod page;
+mod pause;
 mod plugins;
 mod preview;
 mod protected;
@@ -75,6 +76,7 @@ pub use member::{GroupConclusion, GroupEnd, GroupMember};
 pub use notice::Notice;
 pub use observe::Observe;
 pub use page::{AskedTrial, open_part, save_parts, trial_page};
+pub use pause::{Pause, PauseAnswer, PausedRun, Pausing, pause, unpause};
 pub use plugins::{
     Build, CreatePlugin, CreatedPlugin, Interruptible, build_plugin, create_plugin, inspect_plugin,
     list_tools,

@@ -23,7 +23,7 @@ use crate::{
     run::TrialNames,
     view::{
         Death, DocumentVersion, LiveSession, ProviderSummary, RunDetail, RunHistory, RunSummary,
-        ShownRow, ShownRun,
+        ShownRow, ShownRun, worked_between,
     },
 };
 
@@ -217,7 +217,8 @@ fn shown(look: &Look, results: &RunResults, now: Timestamp) -> Result<ShownRun, 
 /// Looks at what another process is doing; `done` is how many trials its session has done.
 fn live(run: &RunEntry, reader: &RunReader, done: u64, now: Timestamp) -> LiveSession {
     let holder = reader.holder().unwrap_or_default();
-    LiveSession::new(holder, run.opened_at, done, activity(reader, now), now)
+    let elapsed = worked_between(run.opened_at, now, &run.pauses);
+    LiveSession::new(holder, run.opened_at, elapsed, done, activity(reader, now))
 }
 
 /// Names what was in flight in sessions whose process died.

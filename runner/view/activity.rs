@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{trial::AttemptName, written};
 use crate::record::{
-    WaitReason,
+    RunPause, WaitReason,
     words::{self, InstantSchema, WordSchema},
 };
 
@@ -21,6 +21,8 @@ pub struct RunActivity {
     pub waiting: Vec<ComingAttempt>,
     /// How many more wait beside these.
     pub more_waiting: u64,
+    /// Since when the run is paused and by whom; `null` if it is not. No time passes for what is in flight, then.
+    pub paused: Option<RunPause>,
 }
 
 /// An attempt, and where it belongs.

@@ -73,6 +73,13 @@ pub enum StreamEvent<'a> {
         #[schemars(default)]
         waits_for_memory: bool,
     },
+    /// Somebody has paused the session: no attempt begins, guests wait where they are, and no time of it passes.
+    Paused {
+        /// Who, and why; `SIGTSTP` is Ctrl-Z.
+        by: &'a str,
+    },
+    /// It goes on.
+    Unpaused,
     /// No new trials are begun.
     Stopping {
         /// How hard: `drain`, `stop`, `cancel` or `kill`.

@@ -47,19 +47,19 @@ impl Death {
 }
 
 impl LiveSession {
-    /// What is seen `now` of whoever holds a run's lock.
+    /// What is seen of whoever holds a run's lock.
     pub fn new(
         holder: Holder,
         since: Timestamp,
+        elapsed: Duration,
         done: u64,
         activity: RunActivity,
-        now: Timestamp,
     ) -> Self {
         Self {
             pid: holder.pid,
             host: holder.host,
             since,
-            elapsed: written::between(since, now),
+            elapsed,
             done,
             activity,
         }

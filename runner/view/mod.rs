@@ -14,6 +14,7 @@ mod grades;
 mod inspection;
 mod live;
 mod page;
+mod paused;
 mod plan;
 mod providers;
 mod queue;
@@ -45,6 +46,7 @@ pub use grades::{
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
 pub use live::{Death, LiveSession};
 pub use page::{PageAttempt, PageFile, PlannedTest, TrialPage};
+pub use paused::PausedDocument;
 pub use plan::{PlanHead, PlanLine, PlanPart, PlannedAccess};
 pub use providers::ProviderSummary;
 pub use queue::{QueueChange, QueueStep, QueuedRun, RunQueue};
@@ -70,3 +72,4 @@ pub use upkeep::{
     SparedRun, SweptRun, UpkeepMode, VerifyReport,
 };
 pub use version::DocumentVersion;
+pub use written::worked_between;

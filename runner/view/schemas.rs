@@ -4,16 +4,16 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use super::{
-    CleanupReport, Comparison, EndedRun, PlanLine, PluginInspection, PruneReport, QueueChange,
-    QueueStep, RehearsalReport, ReportLine, RescoreReport, RunDetail, RunList, RunQueue,
-    SpokenAttempts, TestTrends, ToolList, TrialPage, VerifyReport,
+    CleanupReport, Comparison, EndedRun, PausedDocument, PlanLine, PluginInspection, PruneReport,
+    QueueChange, QueueStep, RehearsalReport, ReportLine, RescoreReport, RunDetail, RunList,
+    RunQueue, SpokenAttempts, TestTrends, ToolList, TrialPage, VerifyReport,
 };
 
 /// What makes the JSON Schema of a document.
 type MakeSchema = fn() -> Value;
 
 /// Every document: its name for `runner schema`, which is that of its file in `schemas/` too, and its schema.
-pub const SCHEMAS: [(&str, MakeSchema); 19] = [
+pub const SCHEMAS: [(&str, MakeSchema); 20] = [
     ("plan", || {
         of::<PlanLine<'_>>(
             "A line of what `runner exec --dry-run --json` and `runner resume --dry-run --json` print",
@@ -43,6 +43,9 @@ pub const SCHEMAS: [(&str, MakeSchema); 19] = [
     }),
     ("stop", || {
         of::<EndedRun<'_>>("What `runner stop --json` and `runner cancel --json` print")
+    }),
+    ("pause", || {
+        of::<PausedDocument<'_>>("What `runner pause --json` and `runner unpause --json` print")
     }),
     ("verify", || {
         of::<VerifyReport>("What `runner verify --json` prints")

@@ -18,6 +18,7 @@ use crate::{
     model::{Reason, RunStatus, Stage, StopSignal, Verdict},
     record::{
         Denials, Manifest, ManifestCounts, Pinned, RejudgedAttempts, Row, RunEntry, RunId,
+        RunPause,
         words::{self, InstantSchema, WordSchema},
     },
 };
@@ -59,6 +60,8 @@ pub struct RunSummary {
     pub is_alive: bool,
     /// Whether its process has died and nobody has written that down yet.
     pub is_not_yet_swept: bool,
+    /// Since when it is paused and by whom; `null` if it is not. Its status is `running` all the same.
+    pub paused: Option<RunPause>,
     /// Since when and why it is pinned.
     pub pinned: Option<Pinned>,
     /// When it was created.
@@ -166,11 +169,9 @@ impl RunSummary {
         let is_alive = run.status == RunStatus::Running;
         let open = match run.completed_at {
             Some(_) => Duration::ZERO,
-            None => now
-                .duration_since(run.opened_at)
-                .try_into()
-                .unwrap_or_default(),
+            None => written::worked_between(run.opened_at, now, &run.pauses),
         };
+        let latest = run.pauses.last().filter(|pause| pause.until.is_none());
         Self {
             id: run.id.clone(),
             dir: run.dir.clone(),
@@ -182,6 +183,7 @@ impl RunSummary {
             verdict: run.verdict,
             is_alive,
             is_not_yet_swept: run.is_not_yet_swept,
+            paused: latest.cloned(),
             pinned: run.pinned.clone(),
             created_at: run.created_at,
             started_at: run.started_at,

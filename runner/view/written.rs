@@ -5,6 +5,8 @@ use std::{fmt::Display, path::Path, time::Duration};
 use jiff::Timestamp;
 use serde::Serializer;
 
+use crate::record::RunPause;
+
 /// Milliseconds with the microseconds behind the point.
 pub(super) fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
@@ -14,6 +16,12 @@ pub(super) fn millis(duration: Duration) -> f64 {
 pub(super) fn between(earlier: Timestamp, later: Timestamp) -> Duration {
     let between = later.duration_since(earlier);
     between.try_into().unwrap_or_default()
+}
+
+/// The same without the time that a session was paused.
+pub fn worked_between(earlier: Timestamp, later: Timestamp, pauses: &[RunPause]) -> Duration {
+    let paused = pauses.iter().map(|pause| pause.within(earlier, later));
+    between(earlier, later).saturating_sub(paused.sum())
 }
 
 /// `#[serde(serialize_with)]` for durations: milliseconds.

@@ -13,6 +13,7 @@ mod groups;
 mod matrix;
 mod meta;
 mod outcomes;
+mod pauses;
 mod queue;
 mod regrading;
 mod rescore;

@@ -214,6 +214,15 @@ impl RunDir {
         self.0.join(format!("request-{}.json", mode.as_str()))
     }
 
+    pub(in crate::record) fn pauses(&self) -> PathBuf {
+        self.0.join("pauses.json")
+    }
+
+    /// Where it is asked that a run pauses, or goes on.
+    pub(in crate::record) fn pause_request(&self) -> PathBuf {
+        self.0.join("request-pause.json")
+    }
+
     pub(in crate::record) fn last_words(&self) -> PathBuf {
         self.0.join("last-words.json")
     }

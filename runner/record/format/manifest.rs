@@ -12,6 +12,7 @@ use super::{
     counts::ManifestCounts,
     machine::ManifestMachine,
     manifest_provider::ManifestProvider,
+    pauses::RunPause,
     queued::RunRequest,
     status,
     words::{self, DigestSchema, InstantSchema, WordSchema},
@@ -205,6 +206,9 @@ pub struct ManifestSession {
     /// For how long its process was stopped; absent where it was not. Nothing worked meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended_ms: Option<f64>,
+    /// When it was paused and by whom, at most the last hundred times. That time is in `suspended_ms`, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<RunPause>,
     /// What was being executed when its process died: the trial's place in the plan, and which attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub in_flight: Vec<(u64, u32)>,
@@ -381,6 +385,7 @@ impl Manifest {
             is_forced: session.is_forced,
             from_seq: session.from_seq,
             suspended_ms: None,
+            pauses: Vec::new(),
             in_flight: Vec::new(),
             others: Others::new(),
         });

@@ -21,6 +21,7 @@ pub(super) mod manifest_file;
 pub(super) mod manifest_provider;
 pub(super) mod mark;
 pub(super) mod numbers;
+pub mod pauses;
 pub(super) mod phases;
 pub(super) mod queued;
 pub mod request;

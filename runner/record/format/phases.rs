@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(decode_waits(&bytes, 2), Some(waits.clone()));
         assert_eq!(decode_waits(&bytes, 1), None);
         assert_eq!(decode_waits(&bytes[..bytes.len() - 1], 2), None);
-        let mut torn = bytes.clone();
+        let mut torn = bytes;
         torn[100] ^= 1;
         assert_eq!(decode_waits(&torn, 2), None);
         waits.first.push(wait(999));

@@ -23,6 +23,18 @@ struct Text {
     at: jiff::Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by: Option<By>,
+    /// Whether the run is to be paused; only where that is what is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused: Option<bool>,
+}
+
+/// A request that a run pauses, or goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PauseRequest {
+    /// Whether it is to be paused.
+    pub is_paused: bool,
+    /// Who asks.
+    pub actor: Actor,
 }
 
 /// Who is asked: the process that holds a run's lock for a session, which it may be about to open.
@@ -46,15 +58,41 @@ pub struct Pending {
 
 /// Asks whoever holds a run to stop; asking again changes nothing.
 pub fn request(run_dir: &Path, mode: StopMode, asked: &Holding, actor: &Actor) -> io::Result<()> {
+    write(&RunDir::new(run_dir).request(mode), asked, actor, None)
+}
+
+/// Asks whoever holds a run to pause, or to go on. Who asks last is heard.
+pub fn ask_pause(run_dir: &Path, asked: &Holding, request: &PauseRequest) -> io::Result<()> {
+    let path = RunDir::new(run_dir).pause_request();
+    write(&path, asked, &request.actor, Some(request.is_paused))
+}
+
+/// The request to pause or to go on that concerns a holding, answered or not.
+pub fn pending_pause(run_dir: &Path, holding: &Holding) -> Option<PauseRequest> {
+    let text = read(&RunDir::new(run_dir).pause_request())?;
+    let text = Some(text).filter(|text| text.concerns(holding))?;
+    Some(PauseRequest {
+        is_paused: text.paused?,
+        actor: text.by?.into(),
+    })
+}
+
+/// Takes back what one asked, once it is answered or nobody is there who could answer.
+pub fn withdraw_pause(run_dir: &Path, actor: &Actor) -> io::Result<()> {
+    withdraw_from(&RunDir::new(run_dir).pause_request(), actor)
+}
+
+fn write(path: &Path, asked: &Holding, actor: &Actor, paused: Option<bool>) -> io::Result<()> {
     let text = Text {
         session: asked.session,
         token: asked.token.clone(),
         who: format!("pid {}, {actor}", actor.pid),
         at: actor.at,
         by: Some(actor.into()),
+        paused,
     };
     let bytes = serde_json::to_vec(&text).expect("a request can be written as JSON");
-    durable::replace_unsynced(&RunDir::new(run_dir).request(mode), &bytes)
+    durable::replace_unsynced(path, &bytes)
 }
 
 /// The strongest request that concerns a holding; those that name an earlier one came too late.
@@ -62,7 +100,7 @@ pub fn pending(run_dir: &Path, holding: &Holding) -> Option<Pending> {
     let dir = RunDir::new(run_dir);
     let strongest_first = StopMode::ALL.into_iter().rev();
     strongest_first.into_iter().find_map(|mode| {
-        let text = read(&dir, mode).filter(|text| text.concerns(holding))?;
+        let text = read(&dir.request(mode)).filter(|text| text.concerns(holding))?;
         let actor = text.by.map(Actor::from);
         Some(Pending { mode, actor })
     })
@@ -70,10 +108,13 @@ pub fn pending(run_dir: &Path, holding: &Holding) -> Option<Pending> {
 
 /// Takes back what one asked, once it is answered or nobody is there who could answer; not what others have asked since.
 pub fn withdraw(run_dir: &Path, mode: StopMode, actor: &Actor) -> io::Result<()> {
-    let dir = RunDir::new(run_dir);
-    let is_mine = read(&dir, mode).is_some_and(|text| text.by == Some(By::from(actor)));
+    withdraw_from(&RunDir::new(run_dir).request(mode), actor)
+}
+
+fn withdraw_from(path: &Path, actor: &Actor) -> io::Result<()> {
+    let is_mine = read(path).is_some_and(|text| text.by == Some(By::from(actor)));
     if is_mine {
-        durable::remove(&dir.request(mode))?;
+        durable::remove(path)?;
     }
     Ok(())
 }
@@ -81,13 +122,14 @@ pub fn withdraw(run_dir: &Path, mode: StopMode, actor: &Actor) -> io::Result<()>
 /// Forgets all requests, once they are answered; but not those that concern the holding which begins, if one does.
 pub(in crate::record) fn clear(run_dir: &Path, begins: Option<&Holding>) -> io::Result<()> {
     let dir = RunDir::new(run_dir);
-    StopMode::ALL.into_iter().try_for_each(|mode| {
-        let stays = begins
-            .is_some_and(|holding| read(&dir, mode).is_some_and(|text| text.concerns(holding)));
+    let stops = StopMode::ALL.into_iter().map(|mode| dir.request(mode));
+    stops.chain([dir.pause_request()]).try_for_each(|path| {
+        let stays =
+            begins.is_some_and(|holding| read(&path).is_some_and(|text| text.concerns(holding)));
         if stays {
             return Ok(());
         }
-        durable::remove(&dir.request(mode))
+        durable::remove(&path)
     })
 }
 
@@ -101,8 +143,8 @@ impl Text {
 }
 
 /// Reads a request; the owner of a run looks for them often, and mostly there is none.
-fn read(dir: &RunDir, mode: StopMode) -> Option<Text> {
-    let bytes = regular::read(&dir.request(mode)).ok()?;
+fn read(path: &Path) -> Option<Text> {
+    let bytes = regular::read(path).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 

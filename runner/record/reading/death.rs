@@ -16,6 +16,7 @@ use crate::{
             inflight,
             last_words::{self, LastWords},
             manifest::{End, Manifest},
+            pauses,
         },
     },
 };
@@ -52,6 +53,7 @@ pub(in crate::record) fn close_by(
     let last_sign = sign::last(dir, opened.unwrap_or(manifest.started_at), now);
     let end = end(manifest, history, words, last_sign);
     if let Some(session) = manifest.sessions.last_mut() {
+        session.pauses = pauses::read(dir, n);
         session.in_flight = inflight::read(&dir.inflight(), n)
             .into_iter()
             .filter(|key| history.is_unrecorded(*key))

@@ -76,6 +76,7 @@ impl Look {
         if entry.status == RunStatus::Running {
             // Its manifest cannot know them yet.
             entry.counts = history.state.counts();
+            entry.pauses = self.reader.pauses();
         }
         let sessions = manifest.sessions.into_iter();
         let deaths = sessions.filter(|session| !session.in_flight.is_empty());

@@ -33,6 +33,7 @@ use crate::{
             glance::RowGlance,
             inflight::{self, Underway},
             manifest::Manifest,
+            pauses::{self, RunPause},
             phases::WaitingTrials,
             row::{Row, StoredOutput},
         },
@@ -162,6 +163,17 @@ impl RunReader {
     /// Which trials wait for the time of their next attempt, as far as the run's process says so.
     pub fn waits(&self) -> WaitingTrials {
         inflight::read_waits(&self.dir.inflight(), self.manifest.session())
+    }
+
+    /// When the session was paused that a process works in, and by whom.
+    pub fn pauses(&self) -> Vec<RunPause> {
+        pauses::read(&self.dir, self.manifest.session())
+    }
+
+    /// The pause that lasts, if there is one.
+    pub fn pause(&self) -> Option<RunPause> {
+        let latest = self.pauses().pop();
+        latest.filter(|pause| pause.until.is_none())
     }
 
     /// What the runner has written down of the run's sessions, from a byte on; empty where it is missing.

@@ -18,7 +18,10 @@ use crate::{
             stamp::Stamp,
         },
         error::RecordError,
-        format::manifest::{Manifest, Pinned},
+        format::{
+            manifest::{Manifest, Pinned},
+            pauses::{self, RunPause},
+        },
     },
 };
 
@@ -55,6 +58,8 @@ pub struct RunEntry {
     pub worked: Duration,
     /// When it ended: for a process that died, its last sign of life. Absent while it is running.
     pub completed_at: Option<Timestamp>,
+    /// When the session was paused that a process works in, and by whom.
+    pub pauses: Vec<RunPause>,
     /// Since when and why it is pinned.
     pub pinned: Option<Pinned>,
     /// Whether its manifest still says `running` although nobody holds its lock; everything here tells what it really is, as
@@ -124,6 +129,7 @@ impl RunEntry {
             sessions: manifest.session(),
             worked: manifest.worked(),
             completed_at: manifest.completed_at,
+            pauses: Vec::new(),
             pinned: manifest.pinned.clone(),
             is_not_yet_swept: false,
         }
@@ -148,6 +154,9 @@ impl RunEntry {
     /// Shows a run that says `running` and whose lock is free as what a sweep will make of it.
     pub(in crate::record) fn ask_lock(&mut self) -> Result<(), RecordError> {
         if !self.is_orphan() {
+            if self.status == RunStatus::Running {
+                self.pauses = pauses::read(&RunDir::new(&self.dir), self.sessions);
+            }
             return Ok(());
         }
         let dir = RunDir::new(&self.dir);

@@ -335,6 +335,7 @@ fn read_run(row: &Row<'_>, root: &Path) -> rusqlite::Result<(Stamp, RunEntry)> {
             skipped: count(row, 15)?,
             flaky: count(row, 16)?,
         },
+        pauses: Vec::new(),
         pinned,
         is_not_yet_swept: false,
     };

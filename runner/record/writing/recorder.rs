@@ -31,6 +31,7 @@ use crate::{
             last_words::{self, LastWords},
             manifest::{End, Manifest},
             numbers::some_milliseconds,
+            pauses,
             request::{self, Holding},
         },
         reading::reader::RunReader,
@@ -240,6 +241,12 @@ impl Recorder {
             end.status = RunStatus::Incomplete;
         }
         let opened_by = manifest.sessions.last().map(|open| open.opened_by.clone());
+        if let Some(session) = manifest.sessions.last_mut() {
+            session.pauses = pauses::read(&dir, session.n);
+            for pause in &mut session.pauses {
+                pause.until.get_or_insert(end.now);
+            }
+        }
         manifest.close(opened_by.as_deref().unwrap_or(WRITER), end.now, &end)?;
         // First of all, because it gives a full disk room for the manifest.
         forget(inflight::clear(&dir.inflight()));
@@ -275,6 +282,7 @@ pub(in crate::record) fn next_session(manifest: &Manifest, lock: &Lock) -> Holdi
 pub(in crate::record) fn tidy(dir: &RunDir, begins: Option<&Holding>) {
     forget(request::clear(dir.path(), begins));
     forget(durable::remove(&dir.last_words()));
+    forget(pauses::clear(dir));
     forget(inflight::clear(&dir.inflight()));
     forget(live_log::clear(dir));
 }

@@ -267,6 +267,7 @@ impl PoolState {
         let watched = self.phases.as_ref().map(|phases| phases.open(slot));
         while let Ok(permit) = self.next(slot).await {
             permit.forget();
+            self.wait_while_paused(slot).await;
             let next = lock(&self.queue).items.pop_front();
             let task = match next {
                 Some(Item::Attempt(task)) => task,
@@ -329,6 +330,14 @@ impl PoolState {
         }
         self.ended(slot);
         self.queued.acquire().await
+    }
+
+    /// Begins nothing while the process is paused.
+    async fn wait_while_paused(&self, slot: usize) {
+        if clock::is_paused() {
+            self.ended(slot);
+            clock::while_paused().await;
+        }
     }
 
     /// Notes that nothing is being executed in a slot.

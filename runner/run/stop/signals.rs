@@ -20,7 +20,7 @@ use signal_hook::{
     low_level::emulate_default_handler,
 };
 
-use super::StopRequest;
+use super::{StopRequest, pauses::Pauses};
 use crate::{
     model::{StopMode, StopSignal},
     plugin::clock,
@@ -48,6 +48,7 @@ pub struct StopSignals {
 struct Listening {
     listener: Mutex<Option<RequestListener>>,
     aside: Mutex<Option<Aside>>,
+    pauses: Mutex<Option<Pauses>>,
     /// Set before the third signal.
     is_last: Arc<AtomicBool>,
     has_received: AtomicBool,
@@ -82,6 +83,7 @@ impl StopSignals {
         let shared = Arc::new(Listening {
             listener: Mutex::default(),
             aside: Mutex::default(),
+            pauses: Mutex::default(),
             is_last,
             has_received: AtomicBool::new(false),
         });
@@ -107,8 +109,14 @@ impl StopSignals {
         self.shared.has_received.load(Ordering::Relaxed)
     }
 
+    /// Pauses a session before the process is stopped: its workers are told of it, so that they wait as well.
+    pub(crate) fn pause_session(&self, pauses: Pauses) {
+        *lock(&self.shared.pauses) = Some(pauses);
+    }
+
     /// Gives the signals their default effect back.
     pub(crate) fn stop_listening(&self) {
+        *lock(&self.shared.pauses) = None;
         *lock(&self.shared.listener) = None;
     }
 
@@ -156,11 +164,18 @@ impl Listening {
     /// Stops the process; returns once it goes on.
     fn pause(&self) {
         clock::pause();
-        thread::sleep(HOLD_TIME);
+        let pauses = lock(&self.pauses).clone();
+        match &pauses {
+            Some(pauses) => pauses.stop_process(true),
+            None => thread::sleep(HOLD_TIME),
+        }
         let stop = || default_effect(SIGTSTP);
         match &*lock(&self.aside) {
             Some(aside) => aside(&stop),
             None => stop(),
+        }
+        if let Some(pauses) = &pauses {
+            pauses.stop_process(false);
         }
         clock::resume();
         tracing::info!("the process was stopped, and goes on");

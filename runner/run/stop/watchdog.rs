@@ -15,6 +15,7 @@ use std::{
 
 use super::{
     bounds::{KILL_BOUND, SLACK, STOP_BOUND},
+    pauses::Pauses,
     request::{Cause, StopRequest},
 };
 use crate::{
@@ -87,6 +88,8 @@ pub struct WatchdogSettings {
     pub exit_code: fn(Reason, Option<StopSignal>) -> i32,
     /// What is done then.
     pub overdue: OverdueAction,
+    /// Whether the session is paused: those who ask for it leave requests, too.
+    pub pauses: Pauses,
 }
 
 impl Watchdog {
@@ -112,6 +115,7 @@ impl Watchdog {
             .name("watchdog".into())
             .spawn(move || {
                 let (mut seen, mut is_overdue) = (None, false);
+                let mut pause_seen = None;
                 while !watched.is_over.load(Ordering::Acquire) {
                     is_overdue = is_overdue || watched.enforce(&settings);
                     let pending = request::pending(&settings.run_dir, &settings.holding);
@@ -122,8 +126,19 @@ impl Watchdog {
                             signal: None,
                             actor: pending.actor.map(Arc::new),
                         };
+                        // No time passes in a pause, and so none of these bounds would.
+                        settings.pauses.end();
                         watched.expect_end_of(&request);
                         listener(request);
+                    }
+                    let pause = request::pending_pause(&settings.run_dir, &settings.holding);
+                    if pause != pause_seen {
+                        if let Some(asked) = &pause {
+                            settings
+                                .pauses
+                                .ask(asked.is_paused, Some(asked.actor.clone()));
+                        }
+                        pause_seen = pause;
                     }
                     std::thread::park_timeout(LOOK_EVERY);
                 }
@@ -225,7 +240,7 @@ mod tests {
         time::Duration,
     };
 
-    use super::{Overdue, OverdueAction, StopRequest, Watchdog, WatchdogSettings};
+    use super::{Overdue, OverdueAction, Pauses, StopRequest, Watchdog, WatchdogSettings};
     use crate::{
         model::{Reason, StopMode, StopSignal},
         record::{last_words, request::Holding},
@@ -249,6 +264,7 @@ mod tests {
             grace: Duration::ZERO,
             exit_code: |_, _| 143,
             overdue: OverdueAction::Call(Arc::new(call)),
+            pauses: Pauses::new(directory.path().into(), 3),
         };
         let watchdog = Watchdog::start(settings, |_| {}).unwrap();
         let told = watchdog.notifier();

@@ -70,6 +70,8 @@ pub(in crate::run) struct Crew<'a> {
     begun: Moment,
     /// Whether nothing more is begun.
     is_ending: bool,
+    /// Whether workers are to wait.
+    is_paused: bool,
 }
 
 /// Where a worker is, or will be.
@@ -100,6 +102,7 @@ impl<'a> Crew<'a> {
             made: 0,
             begun: Moment::now(),
             is_ending: false,
+            is_paused: false,
             parts,
         };
         if let Staffing::Workers(count) = crew.parts.workers.staffing {
@@ -130,6 +133,22 @@ impl<'a> Crew<'a> {
             ToExecutor::Close => ToWorker::Close,
         };
         worker.process.send(message.encode());
+    }
+
+    /// Lets workers wait, or go on; tells whether that is something new.
+    pub(in crate::run) fn pause(&mut self, is_paused: bool) -> bool {
+        if self.is_paused == is_paused {
+            return false;
+        }
+        self.is_paused = is_paused;
+        let message = match is_paused {
+            true => ToWorker::Pause,
+            false => ToWorker::GoOn,
+        };
+        for worker in self.places.iter().filter_map(|place| place.worker.as_ref()) {
+            worker.process.send(message.encode());
+        }
+        true
     }
 
     /// Notes that attempts were made here or elsewhere, and starts workers once what is left is worth it.
@@ -218,6 +237,9 @@ impl<'a> Crew<'a> {
         match WorkerProcess::start(&self.parts.workers.program, who, dispatcher, news) {
             Ok(process) => {
                 process.send(self.setup.clone());
+                if self.is_paused {
+                    process.send(ToWorker::Pause.encode());
+                }
                 self.places[place].worker = Some(Worker {
                     who,
                     process,

@@ -71,7 +71,7 @@ impl WorkerProcess {
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
             .stderr(stderr.try_clone()?)
-            // In the runner's own group, so that Ctrl-Z stops it, too; of Ctrl-C it takes no notice.
+            // In the runner's own group, and it takes no notice of the keys there: the runner tells it what they mean.
             .spawn()?;
         let held = HeldTrials::default();
         let hearing = Hearing::new(who, held.clone(), dispatcher, &program.scratch_root);

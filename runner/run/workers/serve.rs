@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     model::{Digest, ProviderId, TrialId, chain},
-    plugin::{Engine, EngineOptions, Interrupt, MemoryBudget},
+    plugin::{Engine, EngineOptions, Interrupt, MemoryBudget, clock},
     record::{InFlight, RunReader},
     run::{
         attempt::Budget,
@@ -57,7 +57,7 @@ pub fn worker_child() -> ExitCode {
 
 /// Lets this process die with the thread that has started it, and of no signal that the runner has yet to decide on.
 fn hold_on_to_the_parent() {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{Signal, set_parent_process_death_signal};
@@ -66,7 +66,8 @@ fn hold_on_to_the_parent() {
         // Where no memory is left, the kernel is to take the worker, whose attempts are made again.
         let _ = fs_err::write("/proc/self/oom_score_adj", "500");
     }
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+    // Of Ctrl-Z the runner tells it.
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP] {
         // Nobody looks at the flag: all that matters is that the signal does not end the process.
         let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
     }
@@ -232,6 +233,8 @@ impl Workshop {
             ToWorker::TakeBack => self.pool.take(ToExecutor::TakeBack),
             ToWorker::Stop(grace) => self.pool.take(ToExecutor::Stop { grace }),
             ToWorker::Close => self.pool.take(ToExecutor::Close),
+            ToWorker::Pause => clock::pause(),
+            ToWorker::GoOn => clock::resume(),
         }
     }
 

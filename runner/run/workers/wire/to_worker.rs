@@ -12,6 +12,8 @@ const ASSIGN: u8 = 1;
 const TAKE_BACK: u8 = 2;
 const STOP: u8 = 3;
 const CLOSE: u8 = 4;
+const PAUSE: u8 = 5;
+const GO_ON: u8 = 6;
 
 /// What the runner says to a worker.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub(in crate::run) enum ToWorker {
     Stop(Duration),
     /// Nothing more will be assigned.
     Close,
+    /// Begin nothing, and let guests wait where they are.
+    Pause,
+    /// Let them go on.
+    GoOn,
 }
 
 /// All that a worker needs to know of an attempt: it has the list of tests itself.
@@ -59,6 +65,8 @@ impl ToWorker {
                 frame
             }
             Self::Close => Frame::begin(CLOSE),
+            Self::Pause => Frame::begin(PAUSE),
+            Self::GoOn => Frame::begin(GO_ON),
         };
         Frame::end(frame)
     }
@@ -71,6 +79,8 @@ impl ToWorker {
             TAKE_BACK => Self::TakeBack,
             STOP => Self::Stop(decoder.duration()?),
             CLOSE => Self::Close,
+            PAUSE => Self::Pause,
+            GO_ON => Self::GoOn,
             _ => return Err(Garbled),
         };
         if decoder.is_at_end() {
@@ -122,6 +132,8 @@ mod tests {
             ToWorker::TakeBack,
             ToWorker::Stop(Duration::MAX),
             ToWorker::Close,
+            ToWorker::Pause,
+            ToWorker::GoOn,
         ] {
             let sent = message.encode();
             assert_eq!(ToWorker::decode(&sent[4..]), Ok(message));
