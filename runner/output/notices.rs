@@ -84,6 +84,9 @@ fn tell(notice: &Notice<'_>, output: &Output) {
         Notice::IdleGrant { provider, why } => {
             output.warn(&format!("provider `{provider}`: {why}"));
         }
+        Notice::IdleGrader { grader } => output.warn(&format!(
+            "grader `{grader}`: no test names it in `expect.graders`"
+        )),
         Notice::IdleAxis { provider, key } => output.warn(&format!(
             "provider `{provider}`: nothing uses `{{{{matrix.{key}}}}}`, so the providers of its values do the same"
         )),

@@ -16,6 +16,8 @@ pub(super) struct Standing {
     pub(super) signal: Option<StopSignal>,
     pub(super) verdict: Verdict,
     pub(super) counts: Counts,
+    /// How many trials were executed and have yet to be graded, as far as that is known.
+    pub(super) ungraded: u32,
     pub(super) is_not_yet_swept: bool,
     pub(super) is_paused: bool,
 }
@@ -28,6 +30,7 @@ impl From<&RunSummary> for Standing {
             signal: run.signal,
             verdict: run.verdict,
             counts: run.counts.into(),
+            ungraded: 0,
             is_not_yet_swept: run.is_not_yet_swept,
             is_paused: run.paused.is_some(),
         }
@@ -42,6 +45,7 @@ impl From<&RunEntry> for Standing {
             signal: run.signal,
             verdict: run.verdict,
             counts: run.counts,
+            ungraded: 0,
             is_not_yet_swept: run.is_not_yet_swept,
             is_paused: run.pauses.last().is_some_and(|pause| pause.until.is_none()),
         }
@@ -57,6 +61,7 @@ impl Standing {
             signal: conclusion.signal,
             verdict: conclusion.verdict,
             counts: conclusion.counts,
+            ungraded: conclusion.ungraded,
             is_not_yet_swept: false,
             is_paused: false,
         }
@@ -83,7 +88,14 @@ impl Standing {
             format::count(number),
             format::count(counts.planned)
         );
-        format!("{}{}", self.tone().paint(&head), self.detail())
+        let ungraded = match self.ungraded {
+            0 => String::new(),
+            count => format!(
+                ", executed and not yet graded: {}",
+                format::count(count.into())
+            ),
+        };
+        format!("{}{}{ungraded}", self.tone().paint(&head), self.detail())
     }
 
     /// The status with its sign and why it is so: `◐ incomplete (interrupted, SIGINT)`, `○ running (paused)`.

@@ -17,6 +17,8 @@ pub struct SessionEnd {
     pub stage: Stage,
     /// What is on disk.
     pub counts: Counts,
+    /// How many trials were executed, of which graders have still to speak.
+    pub ungraded: u32,
     /// What went wrong, for people, where the cause does not say it.
     pub error: Option<String>,
     /// Whether somebody did not want to wait for anything more.
@@ -30,6 +32,7 @@ impl SessionEnd {
             cause: Some(cause),
             stage: Stage::Plan,
             counts,
+            ungraded: 0,
             error: None,
             is_forced: false,
         }
@@ -73,6 +76,7 @@ impl SessionEnd {
             },
             cause,
             counts,
+            ungraded: 0,
             error: storage.map(|error| chain(&error)).or(lacked),
             is_forced: false,
         }
@@ -109,6 +113,7 @@ impl SessionEnd {
             cause,
             stage,
             counts,
+            ungraded: _,
             error,
             is_forced: _,
         } = self;

@@ -22,11 +22,12 @@ pub(super) fn close(
     let limit = &plan.time_limit();
     recorder.set_suspended(clock::suspended());
     tell_of_early_stop(&ended, limit);
-    let is_forced = ended.is_forced;
+    let (is_forced, ungraded) = (ended.is_forced, ended.ungraded);
     let end = ended.into_end(limit, (host.now)());
     let (run, dir) = (recorder.run_id().clone(), recorder.run_dir().to_owned());
     let mut conclusion = Conclusion::of(run, dir, recorder.session(), &end);
     conclusion.is_forced = is_forced;
+    conclusion.ungraded = ungraded;
     let told = recorder.finish_with(&end, |status| {
         // One that has begun is not failed, and only the recorder knows that.
         conclusion.status = status;
@@ -122,6 +123,7 @@ mod tests {
             },
             cause,
             counts: counts(),
+            ungraded: 0,
             error: None,
             is_forced: false,
         }

@@ -39,6 +39,11 @@ pub enum Notice<'a> {
         /// Why.
         why: &'a str,
     },
+    /// No test names a grader.
+    IdleGrader {
+        /// The grader.
+        grader: &'a str,
+    },
     /// A key of a matrix makes providers that differ in their names alone.
     IdleAxis {
         /// The table with the matrix.

@@ -101,7 +101,7 @@ pub fn preview_resume(
     let stored = foreseen.map_err(Error::claim)?;
     resume::check_status(request, stored.manifest())?;
     let rerun = selecting::rerun(request.rerun.as_ref(), &stored, store.root())?;
-    let planned = replanning::plan(request, rerun.as_ref(), &stored, host, observe)?;
+    let planned = replanning::plan(request, rerun.as_ref(), &stored, true, host, observe)?;
     let (mut plan, rerun) = (planned.plan, planned.rerun);
     let mut protected = protected::of_resume(request, store.root(), host);
     protected.extend(planned.read);
@@ -252,6 +252,7 @@ pub fn validate(
     let everything = Selection::default();
     let suite = scenario::normalise(&scenario, &everything);
     let suite = suite.map_err(|error: ScenarioError| Error::usage(error))?;
+    start::report_idle_graders(&scenario, &suite, observe)?;
     let protected = protected::of_process(host);
     run::check_scenario(&scenario, Some(&suite), &everything, protected).map_err(Error::usage)?;
     Ok(suite)

@@ -1,16 +1,20 @@
 //! What a session of a run that exists is to run: by what was stored, or by the files as they are now.
 
-use std::{ops::Range, path::Path};
+use std::{collections::BTreeSet, ops::Range, path::Path};
 
 use miette::miette;
 
-use super::{Build, Host, Notice, Observe, Resume, TrialGlob, differences, plugins, selecting};
+use super::{
+    Build, Host, Notice, Observe, Rescore, Rescored, Resume, TrialGlob, differences, plugins,
+    rescore::rescore_of, selecting,
+};
 use crate::{
     error::Error,
     model::RunStatus,
     record::{NextSession, Rerun, RunReader},
-    run::{Plan, Protected},
+    run::{Plan, PlanChanges, Protected},
     scenario::{self, RunOptions, Selection},
+    toolchain::Source,
 };
 
 /// What a session is to run.
@@ -22,14 +26,17 @@ pub(super) struct Replanned {
     pub(super) rerun: Option<Rerun>,
     /// What was read for it that is no part of it.
     pub(super) read: Vec<Protected>,
+    /// Whether trials are judged by it otherwise than by the stored one, and need not run for that.
+    pub(super) is_rejudging: bool,
 }
 
 /// Plans from what was stored, unless the live files are asked for or the run could not begin with the old ones. `rerun` says
-/// which trials that have a final row are asked for.
+/// which trials that have a final row are asked for. What is only foreseen takes all for judged that can be by what is on disk.
 pub(super) fn plan(
     request: &Resume,
     rerun: Option<&Rerun>,
     stored: &RunReader,
+    is_foreseen: bool,
     host: &Host,
     observe: &mut dyn Observe,
 ) -> Result<Replanned, Error> {
@@ -39,6 +46,7 @@ pub(super) fn plan(
             is_new: true,
             rerun: None,
             read: Vec::new(),
+            is_rejudging: false,
         });
     }
     let plan = Plan::of_run(stored, &request.overrides).map_err(Error::usage)?;
@@ -46,7 +54,7 @@ pub(super) fn plan(
         let live = live_plan(request, stored, host, observe)?;
         check_glob(rerun, &live)?;
         let read = live.read();
-        let planned = adopt(rerun, stored, plan, live, observe)?;
+        let planned = adopt(rerun, stored, (plan, live), is_foreseen, observe)?;
         return Ok(Replanned { read, ..planned });
     }
     check_glob(rerun, &plan)?;
@@ -56,6 +64,7 @@ pub(super) fn plan(
         is_new: false,
         rerun: rerun.cloned(),
         read: Vec::new(),
+        is_rejudging: false,
     })
 }
 
@@ -100,8 +109,8 @@ fn check_glob(rerun: Option<&Rerun>, plan: &Plan) -> Result<(), Error> {
 fn adopt(
     rerun: Option<&Rerun>,
     run: &RunReader,
-    stored: Plan,
-    live: Plan,
+    (stored, live): (Plan, Plan),
+    is_foreseen: bool,
     observe: &mut dyn Observe,
 ) -> Result<Replanned, Error> {
     if live.digest() == stored.digest() && live.goes_as(&stored) {
@@ -111,14 +120,18 @@ fn adopt(
             is_new: false,
             rerun: rerun.cloned(),
             read: Vec::new(),
+            is_rejudging: false,
         });
     }
-    let changes = live.changes_since(&stored).map_err(|error| {
-        Error::usage(miette!(
-            help = "tests and providers may be changed, and added behind the others; for anything else begin a new run",
-            "the changes cannot be adopted: {error}"
-        ))
-    })?;
+    let PlanChanges {
+        execution,
+        judgement,
+    } = changes(&live, &stored)?;
+    let is_rejudging = !judgement.is_empty();
+    let changes = match run.has_begun() && is_foreseen {
+        true => execution,
+        false => with_unjudged(execution, &judgement, run, &live)?,
+    };
     differences::grants(stored.scenario(), live.scenario(), |provider| {
         observe.notice(&Notice::GrantsAdopted { provider });
     });
@@ -134,7 +147,91 @@ fn adopt(
         is_new: true,
         rerun: Some(Rerun::Changed(again)),
         read: Vec::new(),
+        is_rejudging,
     })
+}
+
+/// What has changed from the stored plan to the live one.
+fn changes(live: &Plan, stored: &Plan) -> Result<PlanChanges, Error> {
+    live.changes_since(stored).map_err(|error| {
+        Error::usage(miette!(
+            help = "tests and providers may be changed, and added behind the others; for anything else begin a new run",
+            "the changes cannot be adopted: {error}"
+        ))
+    })
+}
+
+/// Adds to the trials that have changed those that could not be judged again by what is on disk: they run.
+fn with_unjudged(
+    execution: Vec<Range<u64>>,
+    judgement: &[Range<u64>],
+    run: &RunReader,
+    live: &Plan,
+) -> Result<Vec<Range<u64>>, Error> {
+    if judgement.is_empty() {
+        return Ok(execution);
+    }
+    let unjudged = live.judged_otherwise(run, judgement);
+    let unjudged = unjudged.map_err(|source| Error::record(run.rows_failed(source)))?;
+    let all: BTreeSet<u64> = execution.into_iter().chain(unjudged).flatten().collect();
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for ordinal in all {
+        match ranges.last_mut() {
+            Some(last) if last.end == ordinal => last.end += 1,
+            _ => ranges.push(ordinal..ordinal + 1),
+        }
+    }
+    Ok(ranges)
+}
+
+/// Judges the trials again of which only that has changed by which they are judged, before the changes are adopted: what is
+/// cut short is left to the next time, because the run keeps its plan until then. `None` if there are none.
+///
+/// # Errors
+///
+/// Fails if the changes cannot be adopted, or if trials cannot be judged.
+pub(super) fn rejudge(
+    request: &Resume,
+    stored: &RunReader,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<Option<Rescored>, Error> {
+    let is_failed = stored.manifest().status == RunStatus::Failed;
+    if !request.accept_changes || is_failed || !stored.has_begun() {
+        return Ok(None);
+    }
+    let plan = Plan::of_run(stored, &request.overrides).map_err(Error::usage)?;
+    let live = live_plan(request, stored, host, &mut Unheard(observe))?;
+    if live.digest() == plan.digest() {
+        return Ok(None);
+    }
+    let ranges = changes(&live, &plan)?.judgement;
+    drop((plan, live));
+    if ranges.is_empty() {
+        return Ok(None);
+    }
+    let changed = ranges.iter().map(|range| range.end - range.start).sum();
+    observe.notice(&Notice::JudgingAgain { changed });
+    let rescore = Rescore {
+        run: request.run.clone(),
+        scenario: None,
+        filter: None,
+        is_dry_run: false,
+        asks_graders: true,
+        secret_files: request.secret_files.clone(),
+    };
+    rescore_of(&rescore, Some(&ranges), host, observe, |_| {}).map(Some)
+}
+
+/// Sees nothing of what is found out twice.
+struct Unheard<'a>(&'a mut dyn Observe);
+
+impl Observe for Unheard<'_> {
+    fn notice(&mut self, _: &Notice<'_>) {}
+
+    fn may_build(&mut self, source: &Source) -> bool {
+        self.0.may_build(source)
+    }
 }
 
 /// Adds to the trials that have changed those that `rerun` names now, by their ordinals: what a later fold finds does not

@@ -45,6 +45,15 @@ pub(super) fn go_on(
 ) -> Result<Conclusion, Error> {
     host.log.begin();
     let run = &request.run;
+    let reader = RunReader::open(&run.dir).map_err(Error::record)?;
+    check_status(request, reader.manifest())?;
+    if let Some(rescored) = replanning::rejudge(request, &reader, host, observe)?
+        && rescored.report.rescored.ungraded > 0
+    {
+        // It was stopped before it could go on.
+        observe.conclude(&rescored.conclusion);
+        return Ok(rescored.conclusion);
+    }
     let claim = store.claim(run, (host.now)()).map_err(Error::claim)?;
     let stored = claim.reader();
     check_status(request, stored.manifest())?;
@@ -57,6 +66,7 @@ pub(super) fn go_on(
         is_new,
         rerun,
         read,
+        is_rejudging,
     } = replanned?;
     let is_of_the_plan =
         |history: &History| !is_new && history.state.counts().planned == plan.trial_count();
@@ -70,7 +80,7 @@ pub(super) fn go_on(
     let history = history.map_err(Error::record)?;
     // A run whose last rows are there but whose end could not be written has its end still to come.
     let is_completed = claim.manifest().status == RunStatus::Completed;
-    if is_completed && history.state.is_complete() {
+    if is_completed && history.state.is_complete() && !is_rejudging {
         return nothing_left(run, &history, observe);
     }
     check_budgets(&mut plan, &stored, &history.state)?;
@@ -128,7 +138,7 @@ fn plan_and_fold(
             true => None,
             false => thread::Builder::new().spawn_scoped(scope, fold).ok(),
         };
-        let replanned = replanning::plan(request, rerun, stored, host, observe);
+        let replanned = replanning::plan(request, rerun, stored, false, host, observe);
         let history = folding.map(|thread| thread.join());
         let history = history.map(|joined| joined.unwrap_or_else(|panic| resume_unwind(panic)));
         (replanned, history)

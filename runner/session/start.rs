@@ -17,8 +17,8 @@ use crate::{
         Conclusion, History, NewRun, RecordError, ReservedDirectory, RunEntry, RunReader,
         RunRequest, Store,
     },
-    run::{Plan, PlanError},
-    scenario::{self, Scenario},
+    run::{self, Plan, PlanError},
+    scenario::{self, Scenario, Suite},
 };
 
 /// How many grants that do nothing are told.
@@ -144,6 +144,20 @@ pub(super) fn report_idle_grants(plan: &Plan, observe: &mut dyn Observe) {
     if more > 0 {
         observe.notice(&Notice::MoreIdleGrants(more));
     }
+}
+
+/// Says which graders no test names.
+pub(super) fn report_idle_graders(
+    scenario: &Scenario,
+    suite: &Suite,
+    observe: &mut dyn Observe,
+) -> Result<(), Error> {
+    let idle = run::idle_graders(scenario, suite);
+    let idle = idle.map_err(|error| Error::internal(miette!("cannot read the tests: {error}")))?;
+    for grader in idle {
+        observe.notice(&Notice::IdleGrader { grader });
+    }
+    Ok(())
 }
 
 /// Says which keys of matrices make providers that do the same.

@@ -24,7 +24,7 @@ fn rewrite(runner: &Runner, after: &str) {
 /// The tests whose rows a session has written, in order.
 fn ran(run: &Run, session: u64) -> Vec<String> {
     let rows = run.rows().into_iter();
-    rows.filter(|row| row["session"] == session)
+    rows.filter(|row| row["session"] == session && row.get("kind").is_none())
         .map(|row| row["test"].as_str().unwrap().to_owned())
         .collect()
 }
@@ -32,7 +32,9 @@ fn ran(run: &Run, session: u64) -> Vec<String> {
 #[test]
 fn what_has_changed_runs_again_and_what_was_added_runs_and_nothing_else() {
     let runner = completed();
+    // Of `b` only what is expected, of `c` what is executed.
     let after = BEFORE.replace("equals = 0", "equals = 2");
+    let after = after.replace("value = 3 } | equals = 3", "value = 5 } | equals = 5");
     rewrite(
         &runner,
         &format!("{after}\nd | {{ do = \"echo\", value = 4 }} | equals = 4"),
@@ -42,17 +44,25 @@ fn what_has_changed_runs_again_and_what_was_added_runs_and_nothing_else() {
         .run(&[&resume[..], &["--explain"]].concat())
         .expect(0);
     assert!(
-        explained.stdout.contains("again: was failed"),
+        explained.stdout.contains("again: was passed"),
         "{explained:?}"
     );
     assert_eq!(explained.stdout.lines().count(), 2, "{explained:?}");
 
     let resumed = runner.run(&resume).expect(0);
-    resumed.says(&["1 trial changed, 1 added", "passed: 4 of 4"]);
+    resumed.says(&[
+        "of 1 trial only what is expected has changed: judged again without running",
+        "1 trial changed, 1 added",
+        "passed: 4 of 4",
+    ]);
     let run = runner.only_run();
-    assert_eq!(ran(&run, 2), ["b", "d"]);
+    assert_eq!(
+        (ran(&run, 2), ran(&run, 3)),
+        (vec![], vec!["c".to_owned(), "d".to_owned()])
+    );
     let manifest = run.manifest();
-    assert_eq!(manifest["sessions"][1]["rerun"], "changed:1-2");
+    assert_eq!(manifest["sessions"][1]["rerun"], "judgements:");
+    assert_eq!(manifest["sessions"][2]["rerun"], "changed:2-3");
     assert_eq!(manifest["metadata"]["planned_test_count"], 4);
     assert_eq!(manifest["counts"]["passed"], 4);
     runner.run(&["verify", "latest"]).expect(0);
@@ -74,13 +84,18 @@ fn what_failed_and_what_has_changed_run_again_together() {
     // `b` fails as before, and `c` is another test now.
     rewrite(&runner, &BEFORE.replace("equals = 3", "equals = 4"));
     let ran_again = rerun("failed").expect(1);
-    ran_again.says(&["1 trial changed", "this session ran 2 trials: 2 failed"]);
+    ran_again.says(&[
+        "of 1 trial only what is expected has changed",
+        "this session ran 2 trials: 2 failed",
+    ]);
     let run = runner.only_run();
-    assert_eq!(ran(&run, 3), ["b", "c"]);
-    assert_eq!(run.manifest()["sessions"][2]["rerun"], "changed:1-3");
+    // Session 3 has judged `c` again, which has failed by that.
+    assert_eq!(ran(&run, 4), ["b", "c"]);
+    assert_eq!(run.manifest()["sessions"][3]["rerun"], "changed:1-3");
     rewrite(&runner, &BEFORE.replace("equals = 0", "equals = 2"));
     rerun("failed").expect(0).says(&["passed: 3 of 3"]);
-    assert_eq!(ran(&run, 4), ["b", "c"]);
+    // By what is expected now, both have passed.
+    assert_eq!((ran(&run, 5), ran(&run, 6)), (vec![], vec![]));
     rerun("d")
         .expect(5)
         .says(&["no trial of the run matches `d`"]);

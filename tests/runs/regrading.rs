@@ -11,6 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
+    random::{Random, seed},
     runner::{CommandExt as _, Run, Runner},
     server::{Response, Server},
     wait::wait_until,
@@ -268,4 +269,151 @@ fn a_grader_that_gave_no_answer_is_asked_again_and_one_that_cannot_be_planned_is
     runner.scenario(&gone);
     runner.run(&["rescore"]).expect(2).says(&["gone.wasm"]);
     runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn adopted_graders_judge_what_is_stored_and_only_what_is_executed_otherwise_runs() {
+    let judges = Judges::new();
+    let runner = Runner::new(&["chat_provider"]);
+    let text = judges.scenario("min_score = 0.5", 3, ONE);
+    runner.scenario(&text);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let changed = judges.scenario("min_score = 0.5", 3, BOTH);
+    runner.scenario(&changed.replace("hi 2", "hello 2"));
+    let resume = ["resume", "--from", "latest", "--accept-changes"];
+    runner.run(&resume).expect(0).says(&[
+        "of 2 trials only what is expected has changed",
+        "1 trial changed, 0 added",
+        "passed: 3 of 3",
+    ]);
+    assert_eq!(
+        (
+            judges.asked("/model"),
+            judges.asked("/judge"),
+            judges.asked("/second")
+        ),
+        (4, 4, 3),
+        "one trial runs again, and of the others only the new grader is asked"
+    );
+    let index = run.read("index.jsonl");
+    runner.run(&resume).expect(0).says(&["nothing has changed"]);
+    assert_eq!(run.read("index.jsonl"), index);
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn whoever_is_stopped_is_told_what_was_executed_and_not_yet_graded() {
+    let judges = Judges::new();
+    let runner = Runner::new(&["chat_provider"]);
+    runner.scenario(&judges.scenario("min_score = 0.5", 2, ONE));
+    judges.waits.store(true, Ordering::SeqCst);
+    let live = runner.command(&["exec", "scenario.toml"]).start();
+    wait_until("the judge is asked", || judges.asked("/judge") == 2);
+    runner.run(&["stop", "latest"]).expect(0);
+    let told = live.finish().expect(4);
+    told.says(&["0 of 2 done, executed and not yet graded: 2"]);
+}
+
+#[test]
+fn who_only_asks_what_would_be_judged_changes_no_file_of_the_run() {
+    let judges = Judges::new();
+    let runner = Runner::new(&["chat_provider"]);
+    runner.scenario(&judges.scenario("min_score = 0.5", 2, ONE));
+    runner.exec(&[]).expect(0);
+    let dir = runner.only_run().dir;
+    let files = || {
+        let entries = walkdir::WalkDir::new(&dir).sort_by_file_name();
+        let entries = entries.into_iter().map(Result::unwrap);
+        let told = entries.map(|entry| {
+            let meta = entry.metadata().unwrap();
+            (
+                entry.path().to_owned(),
+                meta.len(),
+                meta.modified().unwrap(),
+            )
+        });
+        told.collect::<Vec<_>>()
+    };
+    let before = files();
+    runner.scenario(&judges.scenario("min_score = 0.5", 2, BOTH));
+    let told = runner.run(&["rescore", "--dry-run"]).expect(0);
+    assert!(told.stdout.contains("graders would be asked 2"), "{told:?}");
+    assert!(
+        told.stdout.contains("  t1@model#1  passed  second"),
+        "{told:?}"
+    );
+    assert_eq!(files(), before);
+    assert_eq!(judges.asked("/second"), 0);
+}
+
+/// How often the model was asked for a test.
+fn executed(judges: &Judges, test: u32) -> usize {
+    let message = format!("hi {test}\"");
+    let requests = judges.server.requests();
+    let of = requests.iter().filter(|request| {
+        let body = String::from_utf8_lossy(&request.body);
+        request.path.starts_with("/model") && body.contains(&message)
+    });
+    of.count()
+}
+
+/// Whatever dies when: an execution that is on disk is the last one of its trial.
+#[test]
+fn a_resume_never_runs_a_provider_whose_execution_is_on_disk() {
+    const TESTS: u32 = 6;
+    let mut random = Random(seed());
+    for round in 0..3 {
+        let judges = Judges::new();
+        let runner = Runner::new(&["chat_provider"]);
+        let bounds = "concurrency = 2\nmin_score = 0.5";
+        runner.scenario(&judges.scenario(bounds, TESTS, BOTH));
+        let begun = ["exec", "scenario.toml", "--json", "-j2"];
+        let resume = ["resume", "--from", "latest", "--json"];
+        let mut live = runner.command(&begun).start();
+        live.wait_for(|event| event["event"] == "row");
+        for _ in 0..4 {
+            std::thread::sleep(random.up_to(Duration::from_millis(150)));
+            live.kill();
+            // The last line may be torn.
+            let index = runner.only_run().read("index.jsonl");
+            let lines = index
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok());
+            let rows: Vec<Value> = lines
+                .filter(|line: &Value| line.get("kind").is_none())
+                .collect();
+            let is_executed = |test: &u32| {
+                let trial = format!("t{test}@model#1");
+                let mut of = rows.iter().filter(|row| row["trial"] == *trial);
+                of.any(|row| row["outcome"] == "ungraded")
+            };
+            let on_disk = (0..TESTS).filter(is_executed);
+            let on_disk: Vec<_> = on_disk
+                .map(|test| (test, executed(&judges, test)))
+                .collect();
+            assert!(!on_disk.is_empty());
+            // As far as it comes: the next one dies, too.
+            live = runner.command(&resume).start();
+            std::thread::sleep(random.up_to(Duration::from_millis(400)));
+            for (test, before) in on_disk {
+                assert_eq!(
+                    executed(&judges, test),
+                    before,
+                    "round {round}, test {test}"
+                );
+            }
+        }
+        live.kill();
+        runner.run(&resume).expect(0);
+        let run = runner.only_run();
+        assert_eq!(run.manifest()["counts"]["passed"], TESTS);
+        let executions: Vec<_> = lines_of(&run, false)
+            .into_iter()
+            .filter(|row| row["outcome"] == "ungraded")
+            .map(|row| row["trial"].clone())
+            .collect();
+        assert_eq!(executions.len(), TESTS as usize, "{executions:?}");
+        runner.run(&["verify"]).expect(0);
+    }
 }

@@ -27,6 +27,8 @@ pub struct Conclusion {
     pub verdict: Verdict,
     /// How many trials came to what, by the rows that are on disk.
     pub counts: Counts,
+    /// How many trials were executed, of which graders have still to speak, as far as the session has come to know it.
+    pub ungraded: u32,
     /// What went wrong, for people, if the run could not go on or its rows or its end could not be stored.
     pub error: Option<String>,
     /// Whether it was stopped so hard that nobody waits for a summary.
@@ -45,6 +47,7 @@ impl Conclusion {
             signal: end.signal,
             verdict: end.verdict,
             counts: end.counts,
+            ungraded: 0,
             error: end.error.clone(),
             is_forced: false,
         }
@@ -62,6 +65,7 @@ impl From<&RunEntry> for Conclusion {
             signal: run.signal,
             verdict: run.verdict,
             counts: run.counts,
+            ungraded: 0,
             error: None,
             is_forced: false,
         }

@@ -182,6 +182,13 @@ impl State {
         self.phase(ordinal) == Some(Phase::Ungraded)
     }
 
+    /// How many trials have yet to be graded.
+    pub fn ungraded(&self) -> u32 {
+        let slots = self.slots.iter();
+        let ungraded = slots.filter(|slot| slot.phase() == Phase::Ungraded);
+        u32::try_from(ungraded.count()).unwrap_or(u32::MAX)
+    }
+
     /// Makes a trial that has a final row pending again; its attempts go on where they were.
     pub(in crate::record) fn reopen(&mut self, ordinal: u64) {
         let Some(outcome) = self.outcome(ordinal) else {

@@ -113,7 +113,7 @@ impl<E: Effects> Dispatcher<E> {
     }
 
     /// Reads on in what is on disk and has yet to be judged; says whether there is more that could be read now.
-    pub(super) fn read_backlog(&mut self) -> io::Result<bool> {
+    fn read_backlog(&mut self) -> io::Result<bool> {
         if self.stop.is_some() || self.storage.is_some() || self.unwritten.is_too_much() {
             return Ok(false);
         }
@@ -123,8 +123,10 @@ impl<E: Effects> Dispatcher<E> {
         Ok(self.grading.can_read_on() && !self.unwritten.is_too_much())
     }
 
-    /// Puts what graders have said on the way to the disk.
-    pub(super) fn enter_judgements(&mut self, now: Now) {
+    /// Puts what graders have said on the way to the disk, and what of earlier attempts they need not be asked of; says
+    /// whether there are more of these that could be read now.
+    pub(super) fn enter_judgements(&mut self, now: Now) -> io::Result<bool> {
+        let has_more = self.read_backlog()?;
         let state = &self.work.state;
         let mut is_any = false;
         while let Some(judgement) = self.grading.judgement(|ordinal| state.is_shaky(ordinal)) {
@@ -138,6 +140,7 @@ impl<E: Effects> Dispatcher<E> {
         if is_any && let Some(cause) = self.rules.gives_up(self.bad) {
             self.begin_stop(now, StopMode::Drain, cause);
         }
+        Ok(has_more)
     }
 }
 

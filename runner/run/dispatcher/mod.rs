@@ -178,8 +178,7 @@ impl<E: Effects> Dispatcher<E> {
         if let Some(ends) = self.closing {
             return Ok(self.close(now, ends));
         }
-        let has_more = self.read_backlog()?;
-        self.enter_judgements(now);
+        let has_more = self.enter_judgements(now)?;
         let wake = self.assign(now)?;
         self.hand_over();
         if self.is_over(now.at)? {
@@ -236,6 +235,7 @@ impl<E: Effects> Dispatcher<E> {
         let (cause, lacked) = self.rules.cause_left(remains, cause, lacked);
         SessionEnd {
             is_forced,
+            ungraded: self.work.state.ungraded(),
             ..SessionEnd::after_trials(cause, self.storage.as_ref(), lacked, counts)
         }
     }

@@ -4,13 +4,14 @@
 //! what has moved or is gone is refused. Rows that are copied under other ordinals would make one attempt two rows. The
 //! trials that have changed are stored with the session as a `rerun` of ordinals, so that the one fold serves this case, too.
 
-use std::{io, ops::Range};
+use std::{collections::BTreeSet, io, ops::Range};
 
 use thiserror::Error;
 
 use super::{fingerprint::Fingerprints, planned::Plan};
 use crate::{
     model::{Fingerprint, TrialId},
+    record::{LineError, RunReader},
     scenario::SuiteReader,
 };
 
@@ -33,13 +34,26 @@ pub enum AdoptError {
     Suite(#[from] io::Error),
 }
 
+/// The trials of a plan that are not what they were, as ranges of ordinals without their ends.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PlanChanges {
+    /// Those of which what is executed has changed.
+    pub execution: Vec<Range<u64>>,
+    /// Those of which only that has changed by which they are judged.
+    pub judgement: Vec<Range<u64>>,
+}
+
 impl Plan {
-    /// Finds the trials whose fingerprint is another one than in `old`, as ranges of ordinals without their ends.
+    /// Finds the trials whose fingerprint is another one than in `old`.
     ///
-    /// PlanTrials are known by their ordinals, so those of `old` must be the first ones here, in the same order.
-    pub fn changes_since(&self, old: &Self) -> Result<Vec<Range<u64>>, AdoptError> {
+    /// Trials are known by their ordinals, so those of `old` must be the first ones here, in the same order.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they are not, or if tests cannot be read.
+    pub fn changes_since(&self, old: &Self) -> Result<PlanChanges, AdoptError> {
         let (mut old_trials, mut new_trials) = (PlanTrials::new(old), PlanTrials::new(self));
-        let mut changes: Vec<Range<u64>> = Vec::new();
+        let mut changes = PlanChanges::default();
         for ordinal in 0..old.trial_count() {
             let (old_trial, old_print) = old_trials.at(ordinal)?;
             let new = match ordinal < self.trial_count() {
@@ -52,15 +66,56 @@ impl Plan {
                     new: new.map(|(trial, _)| trial),
                 });
             };
-            if *new_print == old_print {
-                continue;
-            }
-            match changes.last_mut() {
-                Some(last) if last.end == ordinal => last.end += 1,
-                _ => changes.push(ordinal..ordinal + 1),
+            if new_print.execution != old_print.execution {
+                add(&mut changes.execution, ordinal);
+            } else if new_print.judgement != old_print.judgement {
+                add(&mut changes.judgement, ordinal);
             }
         }
         Ok(changes)
+    }
+
+    /// Finds among trials those whose final row was not judged by this plan, as ranges of ordinals without their ends.
+    ///
+    /// # Errors
+    ///
+    /// Fails if rows or tests cannot be read.
+    pub fn judged_otherwise(
+        &self,
+        run: &RunReader,
+        among: &[Range<u64>],
+    ) -> io::Result<Vec<Range<u64>>> {
+        let mut otherwise = BTreeSet::new();
+        let mut trials = PlanTrials::new(self);
+        for row in run.rows() {
+            let row = match row {
+                Ok(row) => row,
+                Err(LineError::Damaged { .. }) => continue,
+                Err(LineError::Io(error)) => return Err(error),
+            };
+            if !row.is_final || !among.iter().any(|range| range.contains(&row.ordinal)) {
+                continue;
+            }
+            let (_, print) = trials.at(row.ordinal)?;
+            let by = row.judgement_fingerprint;
+            match by.is_some_and(|by| by.begins(print.judgement)) {
+                true => otherwise.remove(&row.ordinal),
+                false => otherwise.insert(row.ordinal),
+            };
+        }
+        let mut ranges = Vec::new();
+        otherwise
+            .into_iter()
+            .for_each(|ordinal| add(&mut ranges, ordinal));
+        Ok(ranges)
+    }
+}
+
+/// Adds an ordinal behind those that are there.
+fn add(ranges: &mut Vec<Range<u64>>, ordinal: u64) {
+    match ranges.last_mut() {
+        Some(last) if last.end == ordinal => last.end += 1,
+        _ => ranges.push(ordinal..ordinal + 1),
     }
 }
 

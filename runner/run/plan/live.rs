@@ -120,6 +120,21 @@ fn plan_plugins(
     Ok((planned, graders.collect()))
 }
 
+/// The graders that no test names.
+///
+/// # Errors
+///
+/// Fails if the tests cannot be read.
+pub fn idle_graders<'s>(scenario: &'s Scenario, suite: &Suite) -> io::Result<Vec<&'s str>> {
+    let used = used_plugins(suite, scenario)?;
+    let graders = scenario.graders().iter();
+    let graders = graders.zip(&used[scenario.providers().len()..]);
+    Ok(graders
+        .filter(|(_, is_used)| !**is_used)
+        .map(|(grader, _)| grader.name())
+        .collect())
+}
+
 /// Tells of each provider whether a test runs on it, and then of each grader whether a test names it.
 fn used_plugins(suite: &Suite, scenario: &Scenario) -> io::Result<Vec<bool>> {
     let providers = scenario.providers().len();

@@ -16,10 +16,11 @@ mod planned;
 mod stored;
 
 pub use self::{
-    adopt::AdoptError,
+    adopt::{AdoptError, PlanChanges},
     ceiling::set_limits,
     error::{PlanError, ProviderError},
     granted::check_scenario,
+    live::idle_graders,
     machine::{NoRoom, Reduced},
     names::TrialNames,
     planned::{Plan, cores},
