@@ -118,9 +118,11 @@ impl Standing {
 
     /// The status as a cell, which leaves out the reason where there is no room.
     pub(super) fn status_cell(&self) -> Cell {
-        Cell::new(self.status_text())
-            .or(self.brief_status_text())
-            .painted(self.life())
+        let brief = match self.is_paused {
+            true => format!("{} paused", sign(self.status)),
+            false => self.brief_status_text(),
+        };
+        Cell::new(self.status_text()).or(brief).painted(self.life())
     }
 
     /// The verdict as a cell: `✓ passed`, `✗ 3 failed`.
