@@ -123,6 +123,10 @@ pub mod scenario;
 #[cfg(not(feature = "internals"))]
 mod scenario;
 #[cfg(feature = "internals")]
+pub mod serve;
+#[cfg(not(feature = "internals"))]
+mod serve;
+#[cfg(feature = "internals")]
 pub mod session;
 #[cfg(not(feature = "internals"))]
 mod session;

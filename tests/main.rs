@@ -23,5 +23,6 @@ mod repository;
 mod runs;
 mod sandbox;
 mod screens;
+mod serve;
 mod support;
 mod tidy;

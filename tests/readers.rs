@@ -1,4 +1,4 @@
-//! What others make of reports: a browser of the pages, Jenkins' schema of the JUnit XML.
+//! What others make of what the runner says: a browser of the pages, Jenkins' schema of the JUnit XML, curl of the API.
 //!
 //! It needs a browser, and the tools that `.ci/run` installs into `target/tools/readers`. A missing one is a failure.
 
@@ -17,7 +17,10 @@ use std::{
 };
 
 use serde_json::json;
-use support::runner::{Runner, tests};
+use support::{
+    pages::blocks_of,
+    runner::{CommandExt as _, Runner, tests},
+};
 
 /// What a browser would do something with. Where it is done, `harmed` is set or a dialog opens.
 const HOSTILE: &str = "</pre></details></script><script>harmed = alert(1)</script><img src=x onerror=\"harmed=alert(2)\"><svg onload=alert(3)><style>*{display:none}</style><iframe srcdoc='<script>parent.harmed=1</script>'></iframe><a href=\"javascript:alert(4)\">x</a><base href=//example.com>]]>--><form action=//example.com>&lt;b&gt;\u{1b}[31m";
@@ -26,6 +29,22 @@ const HIDDEN: [(&str, &str); 2] = [
     ("a\u{202e}b", "a\\u{202e}b"),
     ("c\u{200b}d\u{2066}", "c\\u{200b}d\\u{2066}"),
 ];
+
+/// What the examples of the page about the server start.
+const CALLED: &str = r#"
+[run]
+concurrency = 1
+[providers.hostile]
+plugin = "../hostile.wasm"
+[[tests]]
+id = "fails"
+input = { do = "echo", value = 1 }
+expect = { equals = 2 }
+[[tests]]
+id = "slow"
+input = { do = "sleep" }
+timeout = "1s"
+"#;
 
 fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/readers")
@@ -174,4 +193,38 @@ fn junit_xml_keeps_to_the_schema_of_jenkins() {
         .collect();
     let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     node("junit.mjs", folder.path(), &files);
+}
+
+#[test]
+fn the_calls_of_the_page_work_as_they_are_written() {
+    let blocks = blocks_of("sh");
+    let block = blocks.iter().find(|block| block.text.contains("api() {"));
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let script = block.unwrap().text.replace("7878", &port.to_string());
+    let script = script.replace(
+        "runner serve --scenarios scenarios --token-file token &",
+        &format!(
+            "$runner serve --scenarios scenarios --token-file token --listen 127.0.0.1:{port} 2>said &\n\
+             trap \"kill $!\" EXIT\n\
+             until grep -q open said; do kill -0 $! || exit 9; sleep 0.05; done"
+        ),
+    );
+    // Each answer on a line of its own.
+    let script = script.replace("curl -s", "curl -sS -w '\\n%{http_code}\\n'");
+    let runner = Runner::new(&["hostile"]);
+    runner.write("scenarios/basic.toml", CALLED);
+    let said = runner.shell(&script).run().expect(0);
+    let statuses: Vec<_> = said.stdout.lines().filter(|line| line.len() == 3).collect();
+    assert_eq!(
+        statuses,
+        ["200", "201", "200", "200", "202", "200"],
+        "{}\n{}",
+        said.stdout,
+        said.stderr
+    );
+    assert!(said.stdout.contains("event: finished"), "{}", said.stdout);
+    assert_eq!(runner.only_run().ending()[0], "completed");
 }

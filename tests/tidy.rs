@@ -9,7 +9,7 @@ use regex::Regex;
 use walkdir::WalkDir;
 
 /// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("filter", &[]),
     ("scenario", &["filter"]),
@@ -63,9 +63,16 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "report",
             "run",
             "scenario",
+            "serve",
             "session",
             "toolchain",
             "view",
+        ],
+    ),
+    (
+        "serve",
+        &[
+            "error", "filter", "record", "report", "scenario", "session", "view",
         ],
     ),
     // Only tests have it, and each room's own file of this name.
@@ -284,7 +291,7 @@ fn a_command_is_small() {
     let large: Vec<_> = sizes.iter().filter(|(lines, _)| *lines > 200).collect();
     assert!(large.is_empty(), "{large:?}");
     let all: usize = sizes.iter().map(|(lines, _)| lines).sum();
-    assert!(all < 1884, "{all}");
+    assert!(all < 2060, "{all}");
 }
 
 #[test]

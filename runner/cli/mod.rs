@@ -6,6 +6,7 @@ mod queue;
 mod run_options;
 mod runs;
 mod schema;
+mod serve;
 mod suggestions;
 mod upkeep;
 
@@ -36,6 +37,7 @@ pub use runs::{
     ReportArgs, ReportFormArgs, RescoreArgs, ShowArgs, Since, WaitArgs,
 };
 pub use schema::{SchemaArgs, SchemaName};
+pub use serve::ServeArgs;
 pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// The results root where nothing names another.
@@ -159,6 +161,11 @@ pub enum Command {
     /// Write, build and look into plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Serve an HTTP API and a dashboard of a results root
+    ///
+    /// Everything that it shows is read from the results root, and the runs that it starts are processes of their own, so that
+    /// its end ends nothing. The link that it prints logs a browser in, once.
+    Serve(ServeArgs),
     /// Print the JSON Schema of a file format, or of what `--json` prints
     Schema(SchemaArgs),
     /// Print a shell completion script
@@ -339,6 +346,9 @@ pub struct ResumeArgs {
     /// Resume the run even if it was cancelled
     #[arg(long)]
     pub force: bool,
+    /// Go on in the background: print the run's id once that has begun, and leave
+    #[arg(long, conflicts_with_all = ["dry_run", "explain"])]
+    pub detach: bool,
     /// Print the trials that would run, and run nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -24,6 +24,8 @@ pub enum SchemaName {
     Benchmark,
     /// A line of what `exec --json` prints
     Events,
+    /// The HTTP API of `runner serve`, as an `OpenAPI` document
+    Openapi,
     /// A line of what `exec --dry-run --json` and `resume --dry-run --json` print
     Plan,
     /// What `list --json` prints

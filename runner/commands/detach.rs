@@ -1,4 +1,4 @@
-//! `exec --detach`: a run in a session of its own, which no terminal can end.
+//! `exec --detach` and `resume --detach`: a run in a session of its own, which no terminal can end.
 //!
 //! The runner starts itself again. The second process is an ordinary one of the terminal until its run is born, so that
 //! what is wrong before is said there, and Ctrl-C ends both. Then it says the run's id and leaves.

@@ -24,6 +24,7 @@ mod rescore;
 mod resume;
 mod schema;
 mod screen;
+mod serve;
 mod show;
 mod stop;
 mod validate;
@@ -70,6 +71,7 @@ pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error
         Command::Queue(args) => queue::queue(args, context),
         Command::Reindex(args) => reindex(&args, context),
         Command::Plugin(command) => plugin::plugin(command, context),
+        Command::Serve(args) => serve::serve(&args, context),
         Command::Schema(args) => Ok(schema::schema(&args, context)),
         Command::Completions(args) => Ok(completions::completions(&args, context)),
         Command::Man(args) => man::man(&args, context),

@@ -1,6 +1,8 @@
 //! `runner resume`.
 
-use super::{Context, naming::Named, screen::SessionScreen};
+use miette::miette;
+
+use super::{Context, detach, naming::Named, screen::SessionScreen};
 use crate::{
     cli::{RerunArg, ResumeArgs},
     error::{Error, ExitStatus},
@@ -18,6 +20,9 @@ pub(super) fn resume(args: &ResumeArgs, context: &Context) -> Result<ExitStatus,
             return group(runs, args, context);
         }
     }
+    if args.detach && !context.is_detached {
+        return detach::start(context);
+    }
     let host = context.session_host()?;
     let mut screen = SessionScreen::new(args.json, &args.verbosity, context);
     let run = choose(args, context)?;
@@ -32,6 +37,13 @@ pub(super) fn resume(args: &ResumeArgs, context: &Context) -> Result<ExitStatus,
 
 /// Goes on with those runs of a group that have something left, or with all of them where trials are to run again.
 fn group(runs: Vec<RunEntry>, args: &ResumeArgs, context: &Context) -> Result<ExitStatus, Error> {
+    if args.detach {
+        return Err(Error::usage(miette!(
+            help = "name one run",
+            "`--detach` is for one run, and a group of {} is named",
+            runs.len()
+        )));
+    }
     let host = context.session_host()?;
     let mut screen = SessionScreen::of_group(args.json, &args.verbosity, context);
     let id = runs[0].id.group().unwrap_or_default().to_owned();

@@ -6,7 +6,7 @@ use super::Context;
 use crate::{
     cli::{SchemaArgs, SchemaName},
     error::ExitStatus,
-    record, scenario, view,
+    record, scenario, serve, view,
 };
 
 /// Prints a JSON Schema.
@@ -18,6 +18,7 @@ pub(super) fn schema(args: &SchemaArgs, context: &Context) -> ExitStatus {
         SchemaName::LogLine => record::log_line_schema(),
         SchemaName::Benchmark => record::benchmark_schema(),
         SchemaName::Events => view::events_schema(),
+        SchemaName::Openapi => serve::openapi(),
         _ => {
             let name = args.name.to_possible_value().expect("no name is hidden");
             view::schema(name.get_name()).expect("every document has a schema of its name")

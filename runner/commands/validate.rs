@@ -12,7 +12,7 @@ pub(super) fn validate(args: &ValidateArgs, context: &Context) -> Result<ExitSta
     let mut status = ExitStatus::Success;
     for path in &args.scenarios {
         match session::validate(path, &context.host, &mut context.notices()) {
-            Ok(suite) => {
+            Ok((_, suite)) => {
                 let (tests, trials) = (suite.test_count(), suite.trial_count());
                 let text = output::valid_text(path, tests, trials);
                 context.output.plain_data(&text);

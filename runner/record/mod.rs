@@ -54,6 +54,7 @@ pub use format::row_parts::{RowError, RowGrade, RowJudged, RowMetric, RowUsage};
 pub use format::sandbox::{ManifestBoundSecret, ManifestFolder, ManifestGrants};
 pub use format::schema::{benchmark_schema, log_line_schema, row_schema};
 pub use reading::cells::SettledCells;
+pub use reading::columns::{LineColumn, RunColumns};
 pub use reading::conclusion::Conclusion;
 pub use reading::denials::{Denial, Denials};
 pub use reading::history::{History, NextSession};

@@ -13,7 +13,7 @@ use crate::{
     model::{Grants, Limits, PluginRole, ProviderId, RunStatus, TrialId},
     record::{History, NewRunProvider, NextSession, RunId, Store},
     run::{self, Plan},
-    scenario::{self, ScenarioError, Selection, Suite},
+    scenario::{self, Scenario, ScenarioError, Selection, Suite},
     view::{PlanHead, PlannedAccess, TrialBefore},
 };
 
@@ -246,7 +246,7 @@ pub fn validate(
     scenario: &std::path::Path,
     host: &Host,
     observe: &mut dyn Observe,
-) -> Result<Suite, Error> {
+) -> Result<(Scenario, Suite), Error> {
     let scenario = scenario::load(scenario).map_err(Error::usage)?;
     start::report_idle_axes(&scenario, observe);
     let everything = Selection::default();
@@ -255,5 +255,5 @@ pub fn validate(
     start::report_idle_graders(&scenario, &suite, observe)?;
     let protected = protected::of_process(host);
     run::check_scenario(&scenario, Some(&suite), &everything, protected).map_err(Error::usage)?;
-    Ok(suite)
+    Ok((scenario, suite))
 }

@@ -114,6 +114,16 @@ impl RowFilter {
 
     /// Tells whether a trial is meant that nothing has settled.
     pub(super) fn means_unsettled(&mut self, names: &mut TrialNames, ordinal: u64) -> bool {
+        self.means_trial(names, ordinal, CameTo::default())
+    }
+
+    /// Tells whether a trial of the plan is meant that came to this.
+    pub(super) fn means_trial(
+        &mut self,
+        names: &mut TrialNames,
+        ordinal: u64,
+        came_to: CameTo,
+    ) -> bool {
         let Some(id) = names.name(ordinal) else {
             return false;
         };
@@ -122,7 +132,7 @@ impl RowFilter {
             provider: id.provider.as_str(),
             trial: Cow::Owned(id.to_string()),
             source: names.test(ordinal),
-            came_to: Some(CameTo::default()),
+            came_to: Some(came_to),
         };
         self.expression.holds(&facts) == Some(true)
     }

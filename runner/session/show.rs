@@ -17,8 +17,8 @@ use crate::{
     filter::{self, Condition, Expression, Filter},
     model::{Reason, RunStatus},
     record::{
-        AttemptKey, InFlightAtDeath, LineError, Look, RecordError, Row, RowGlance, Rows, RunEntry,
-        RunReader, RunResults, State, Wanted,
+        AttemptKey, InFlightAtDeath, LineError, Look, Manifest, RecordError, Row, RowGlance, Rows,
+        RunEntry, RunReader, RunResults, State, Wanted,
     },
     run::TrialNames,
     view::{
@@ -96,6 +96,15 @@ pub fn show(
         filter: RowFilter::new(expression, look.reader()),
     };
     Ok((shown, rows))
+}
+
+/// Reads the manifest of the run in `dir`.
+///
+/// # Errors
+///
+/// Fails if it cannot be read.
+pub fn manifest(dir: &Path) -> Result<Manifest, Error> {
+    Ok(look(dir)?.reader().manifest().clone())
 }
 
 /// Shows the sessions of the run in `dir`.

@@ -22,6 +22,7 @@ mod rehearsal;
 mod report;
 mod rescoring;
 mod schemas;
+mod serving;
 mod statistics;
 mod summary;
 mod tools;
@@ -62,6 +63,11 @@ pub use rescoring::{
     UngradedTrial,
 };
 pub use schemas::{SCHEMAS, schema};
+pub use serving::{
+    ActionKind, BegunRun, FoundScenario, ListedTrial, MatrixTest, ProviderCell, ProviderLatency,
+    RunAction, RunOpened, RunPage, RunProgress, RunSeries, RunWaiting, RunsPage, ScenarioList,
+    SeriesBin, ServerInfo, StartPlan, TrialMatrix, TrialsPage,
+};
 pub use statistics::{GroupStatistics, MetricSpread, SeveralAttempts, SpreadSummary};
 pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRow, ShownRun};
 pub use tools::{ToolList, ToolState};

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use clap::ValueEnum as _;
-use runner::{cli::SchemaName, record, scenario, view};
+use runner::{cli::SchemaName, record, scenario, serve, view};
 use serde_json::Value;
 
 use crate::support::{fresh::expect_file, runner::Runner};
@@ -24,9 +24,12 @@ fn every_schema_is_printed_by_its_name() {
     let names = SchemaName::value_variants();
     let names = names.iter().filter_map(SchemaName::to_possible_value);
     let names: Vec<_> = names.map(|name| name.get_name().to_owned()).collect();
-    let published: Vec<_> = schemas().into_iter().map(|(name, _)| name).collect();
+    let mut contracts = schemas();
+    let events = contracts.iter().position(|(name, _)| *name == "events");
+    contracts.insert(events.unwrap() + 1, ("openapi", serve::openapi()));
+    let published: Vec<_> = contracts.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, published);
-    for (name, schema) in schemas() {
+    for (name, schema) in contracts {
         let printed = runner.run(&["schema", name]).expect(0).stdout;
         let printed: Value = serde_json::from_str(&printed).unwrap();
         assert_eq!(printed, schema, "{name}");
@@ -50,6 +53,14 @@ fn schemas() -> Vec<(&'static str, Value)> {
 #[test]
 fn the_published_sql_is_that_of_the_program() {
     expect_file(Path::new("schemas/database.sql"), &record::database_sql());
+}
+
+#[test]
+fn the_published_api_is_that_of_the_program() {
+    expect_file(
+        Path::new("schemas/openapi.json"),
+        &format!("{:#}\n", serve::openapi()),
+    );
 }
 
 #[test]

@@ -190,6 +190,30 @@ impl RunReader {
         }
     }
 
+    /// The file of rows as it is, and its length.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be opened.
+    pub fn open_rows(&self) -> io::Result<(File, u64)> {
+        Self::open_file(&self.dir.index())
+    }
+
+    /// The file of what the runner has written down, and its length.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be opened.
+    pub fn open_log(&self) -> io::Result<(File, u64)> {
+        Self::open_file(&self.dir.log())
+    }
+
+    fn open_file(path: &Path) -> io::Result<(File, u64)> {
+        let file = regular::open(path)?;
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    }
+
     /// Where the files of an attempt are.
     pub fn attempt_folder(&self, row: &Row<'_>) -> PathBuf {
         self.dir.artifacts(row.ordinal, row.attempt)

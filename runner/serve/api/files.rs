@@ -1,0 +1,282 @@
+//! What is handed out as bytes: files of guests, rows, logs, reports. Browsers run none of it.
+
+use std::{
+    io::{self, Read as _, Seek as _, SeekFrom},
+    sync::Arc,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::trials;
+use crate::serve::{
+    request::{RunPath, filter},
+    server::{Server, blocking, find},
+};
+use crate::{
+    error::Error,
+    record::RunReader,
+    report::{self, ReportFormat},
+    serve::problem::HttpProblem,
+    session,
+};
+
+/// Bytes of a file that are read at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The names in the path of a part of an attempt.
+#[derive(Deserialize)]
+pub(super) struct PartPath {
+    run: String,
+    trial: String,
+    attempt: u32,
+    file: String,
+}
+
+/// A part of an attempt. Pictures are known by their first bytes, and everything else is a download.
+pub(super) async fn part(
+    State(server): State<Arc<Server>>,
+    Path(path): Path<PartPath>,
+) -> Result<Response, HttpProblem> {
+    let name = path.file.clone();
+    let bytes = blocking(server, move |server| {
+        let page = trials::page(server, &path.run, &path.trial, Some(path.attempt))?;
+        session::open_part(&page, &path.file).map_err(|error| match error.status {
+            crate::error::ExitStatus::NothingSelected => HttpProblem::not_found(error.to_string()),
+            _ => error.into(),
+        })
+    })
+    .await?;
+    let picture = picture(&bytes);
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            picture.unwrap_or("application/octet-stream").to_owned(),
+        ),
+        (
+            header::CONTENT_DISPOSITION,
+            match picture {
+                Some(_) => "inline".to_owned(),
+                None => attachment(&name),
+            },
+        ),
+        (header::CONTENT_SECURITY_POLICY, GUEST_POLICY.to_owned()),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+/// What a browser may do with what a guest has written.
+const GUEST_POLICY: &str = "sandbox; default-src 'none'";
+
+/// The media type of a picture that shows itself and does nothing; SVG can do things.
+fn picture(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some("image/png"),
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => Some("image/webp"),
+        _ => None,
+    }
+}
+
+/// A download with a name that is safe in a header.
+fn attachment(name: &str) -> String {
+    let safe = |letter: char| match letter {
+        letter if letter.is_ascii_alphanumeric() || "-_.".contains(letter) => letter,
+        _ => '_',
+    };
+    let name: String = name.chars().take(100).map(safe).collect();
+    format!("attachment; filename=\"{name}\"")
+}
+
+pub(super) async fn rows(
+    State(server): State<Arc<Server>>,
+    Path(path): Path<RunPath>,
+    headers: HeaderMap,
+) -> Result<Response, HttpProblem> {
+    const ROWS: &str = "application/jsonl";
+    file(
+        server,
+        path,
+        headers,
+        RunReader::open_rows,
+        "rows.jsonl",
+        ROWS,
+    )
+    .await
+}
+
+pub(super) async fn log(
+    State(server): State<Arc<Server>>,
+    Path(path): Path<RunPath>,
+    headers: HeaderMap,
+) -> Result<Response, HttpProblem> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    file(server, path, headers, RunReader::open_log, "log.txt", TEXT).await
+}
+
+/// Opens a file of a run, and says how long it is.
+type OpenFile = fn(&RunReader) -> io::Result<(fs_err::File, u64)>;
+
+/// A file of a run, or a part of it. It grows meanwhile, so the length is that of this moment.
+async fn file(
+    server: Arc<Server>,
+    path: RunPath,
+    headers: HeaderMap,
+    open: OpenFile,
+    name: &'static str,
+    media_type: &'static str,
+) -> Result<Response, HttpProblem> {
+    let (file, length) = blocking(server, move |server| {
+        let run = find(server, &path.run)?;
+        let reader = RunReader::open(&run.dir).map_err(Error::record)?;
+        open(&reader).map_err(|error| HttpProblem::not_found(error.to_string()))
+    })
+    .await?;
+    let asked = headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok());
+    let (status, from, to) = match asked.map(|range| part_of(range, length)) {
+        None | Some(AskedRange::Unknown) => (StatusCode::OK, 0, length),
+        Some(AskedRange::Part(from, to)) => (StatusCode::PARTIAL_CONTENT, from, to),
+        Some(AskedRange::Nothing) => {
+            let range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
+            let problem = HttpProblem::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "/problems/range",
+                "the file is not that long",
+                format!("it has {length} bytes"),
+            );
+            return Ok((range, problem).into_response());
+        }
+    };
+    let answer = [
+        (header::CONTENT_TYPE, media_type.to_owned()),
+        (header::CONTENT_DISPOSITION, attachment(name)),
+        (header::CONTENT_SECURITY_POLICY, GUEST_POLICY.to_owned()),
+        (header::CONTENT_LENGTH, (to - from).to_string()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    let mut response = (status, answer, Body::from_stream(pieces(file, from, to))).into_response();
+    if status == StatusCode::PARTIAL_CONTENT {
+        let last = to.saturating_sub(1);
+        let range = HeaderValue::from_str(&format!("bytes {from}-{last}/{length}"));
+        let range = range.map_err(|error| HttpProblem::internal(error.to_string()))?;
+        response.headers_mut().insert(header::CONTENT_RANGE, range);
+    }
+    Ok(response)
+}
+
+/// Which part of a file is asked for.
+enum AskedRange {
+    /// From a byte to before another.
+    Part(u64, u64),
+    /// None that it has.
+    Nothing,
+    /// Several, or something else that may be passed over.
+    Unknown,
+}
+
+fn part_of(range: &str, length: u64) -> AskedRange {
+    let Some((from, to)) = range
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+    else {
+        return AskedRange::Unknown;
+    };
+    let part = match (from.parse::<u64>(), to.parse::<u64>()) {
+        (Ok(from), Ok(to)) if from <= to => (from, to.saturating_add(1).min(length)),
+        (Ok(from), Err(_)) if to.is_empty() => (from, length),
+        (Err(_), Ok(last)) if from.is_empty() => (length.saturating_sub(last), length),
+        _ => return AskedRange::Unknown,
+    };
+    match part {
+        (from, to) if from < to => AskedRange::Part(from, to),
+        _ => AskedRange::Nothing,
+    }
+}
+
+/// A part of a file, read where that keeps no other request waiting.
+fn pieces(
+    file: fs_err::File,
+    from: u64,
+    to: u64,
+) -> impl futures::Stream<Item = io::Result<Bytes>> {
+    futures::stream::try_unfold((file, from), move |(mut file, at)| async move {
+        if at >= to {
+            return Ok(None);
+        }
+        let read = tokio::task::spawn_blocking(move || {
+            let most = usize::try_from(to - at)
+                .unwrap_or(PIECE_BYTES)
+                .min(PIECE_BYTES);
+            let mut bytes = vec![0; most];
+            file.seek(SeekFrom::Start(at))?;
+            file.read_exact(&mut bytes)?;
+            Ok(Some((Bytes::from(bytes), (file, at + most as u64))))
+        });
+        read.await.map_err(io::Error::other)?
+    })
+}
+
+/// In which form a report is asked for, and of which trials.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReportQuery {
+    /// `html`, `junit`, `markdown`, `csv` or `jsonl`.
+    format: String,
+    /// Only the trials that this filter means.
+    filter: Option<String>,
+}
+
+pub(super) async fn report(
+    State(server): State<Arc<Server>>,
+    Path(path): Path<RunPath>,
+    query: Result<Query<ReportQuery>, QueryRejection>,
+) -> Result<Response, HttpProblem> {
+    const NAMES: [&str; 5] = ["html", "junit", "markdown", "csv", "jsonl"];
+    let Query(query) = query.map_err(|error| HttpProblem::bad_request(error.body_text()))?;
+    let named = NAMES.iter().position(|name| *name == query.format);
+    let format = named.map(|place| ReportFormat::ALL[place]).ok_or_else(|| {
+        HttpProblem::bad_request(format!("`format` is one of {}", NAMES.join(", ")))
+    })?;
+    let filter = filter(query.filter.as_deref())?;
+    blocking(server, move |server| {
+        let run = find(server, &path.run)?;
+        let made = session::report(&run.dir, filter.as_ref(), |_| ())?;
+        let mut bytes = Vec::new();
+        report::write(&made, format, &mut bytes)
+            .map_err(|error| HttpProblem::internal(error.to_string()))?;
+        let headers = [
+            (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+            (
+                header::CONTENT_DISPOSITION,
+                attachment(&format!("{}.{}", run.id, format.extension())),
+            ),
+            (header::CONTENT_SECURITY_POLICY, GUEST_POLICY.to_owned()),
+        ];
+        Ok((headers, bytes).into_response())
+    })
+    .await
+}

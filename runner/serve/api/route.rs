@@ -1,0 +1,228 @@
+//! [`Route`]: one call of the API. The router and the document that describes it are made of the same table, so that no call
+//! is outside of the contract.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    handler::Handler,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, delete, get, post},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::serve::{
+    problem::HttpProblem,
+    server::{Server, blocking},
+};
+
+/// What makes the schema of a type.
+pub(super) type SchemaMaker = fn(&mut SchemaGenerator) -> Schema;
+
+/// How a call changes things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RouteMethod {
+    Get,
+    Post,
+    Delete,
+}
+
+/// One call of the API.
+pub(super) struct Route {
+    pub(super) method: RouteMethod,
+    /// Below `/api/v1`, with names in braces.
+    pub(super) path: &'static str,
+    pub(super) summary: &'static str,
+    /// What stands behind the `?`.
+    pub(super) query: Option<SchemaMaker>,
+    /// What a request to change something says.
+    pub(super) body: Option<SchemaMaker>,
+    pub(super) answer: RouteAnswer,
+    /// Every status that says that it was done.
+    pub(super) statuses: &'static [u16],
+    /// Every status of a problem, beside those that any call may have.
+    pub(super) problems: &'static [u16],
+    pub(super) handler: MethodRouter<Arc<Server>>,
+}
+
+/// What a call is answered with.
+pub(super) enum RouteAnswer {
+    /// A document.
+    Document(SchemaMaker),
+    /// Bytes of this media type.
+    Bytes(&'static str),
+}
+
+/// A document, and what the status says of it.
+pub(super) struct ApiAnswer<T> {
+    pub(super) status: StatusCode,
+    /// The address of what was made.
+    pub(super) location: Option<String>,
+    pub(super) document: T,
+}
+
+impl<T> ApiAnswer<T> {
+    pub(super) fn with(status: StatusCode, document: T) -> Self {
+        Self {
+            status,
+            location: None,
+            document,
+        }
+    }
+}
+
+impl<T> From<T> for ApiAnswer<T> {
+    fn from(document: T) -> Self {
+        Self::with(StatusCode::OK, document)
+    }
+}
+
+impl<T: Serialize> IntoResponse for ApiAnswer<T> {
+    fn into_response(self) -> Response {
+        let no_store = [(header::CACHE_CONTROL, "no-store")];
+        let location = self.location.map(|location| [(header::LOCATION, location)]);
+        (self.status, no_store, location, Json(self.document)).into_response()
+    }
+}
+
+/// What a call does: with the server, the names in the path, and what was asked.
+type RouteWork<P, Q, T> = fn(&Server, &P, &Q) -> Result<ApiAnswer<T>, HttpProblem>;
+
+impl Route {
+    /// A call that changes nothing, answered with a document.
+    pub(super) fn read<P, Q, T>(
+        path: &'static str,
+        summary: &'static str,
+        work: RouteWork<P, Q, T>,
+    ) -> Self
+    where
+        P: DeserializeOwned + Send + 'static,
+        Q: DeserializeOwned + JsonSchema + Send + 'static,
+        T: Serialize + JsonSchema + Send + 'static,
+    {
+        let handler = move |State(server): State<Arc<Server>>,
+                            Path(names): Path<P>,
+                            query: Result<Query<Q>, QueryRejection>| async move {
+            let Query(query) =
+                query.map_err(|error| HttpProblem::bad_request(error.body_text()))?;
+            blocking(server, move |server| work(server, &names, &query)).await
+        };
+        Self {
+            method: RouteMethod::Get,
+            path,
+            summary,
+            query: Some(|schemas| Q::json_schema(schemas)),
+            body: None,
+            answer: RouteAnswer::Document(|schemas| schemas.subschema_for::<T>()),
+            statuses: &[200],
+            problems: &[400],
+            handler: get(handler),
+        }
+    }
+
+    /// A call that changes nothing, answered with bytes by a handler of its own.
+    pub(super) fn bytes<Q: JsonSchema, M: 'static>(
+        path: &'static str,
+        summary: &'static str,
+        media_type: &'static str,
+        handler: impl Handler<M, Arc<Server>>,
+    ) -> Self {
+        Self {
+            method: RouteMethod::Get,
+            path,
+            summary,
+            query: Some(|schemas| Q::json_schema(schemas)),
+            body: None,
+            answer: RouteAnswer::Bytes(media_type),
+            statuses: &[200],
+            problems: &[400],
+            handler: get(handler),
+        }
+    }
+
+    /// A call that changes something, answered with a document.
+    pub(super) fn write<P, B, T>(
+        path: &'static str,
+        summary: &'static str,
+        work: RouteWork<P, B, T>,
+    ) -> Self
+    where
+        P: DeserializeOwned + Send + 'static,
+        B: DeserializeOwned + JsonSchema + Send + 'static,
+        T: Serialize + JsonSchema + Send + 'static,
+    {
+        Self::writing(RouteMethod::Post, path, summary, work)
+    }
+
+    /// The same as a `DELETE`.
+    pub(super) fn delete<P, B, T>(
+        path: &'static str,
+        summary: &'static str,
+        work: RouteWork<P, B, T>,
+    ) -> Self
+    where
+        P: DeserializeOwned + Send + 'static,
+        B: DeserializeOwned + JsonSchema + Send + 'static,
+        T: Serialize + JsonSchema + Send + 'static,
+    {
+        Self::writing(RouteMethod::Delete, path, summary, work)
+    }
+
+    fn writing<P, B, T>(
+        method: RouteMethod,
+        path: &'static str,
+        summary: &'static str,
+        work: RouteWork<P, B, T>,
+    ) -> Self
+    where
+        P: DeserializeOwned + Send + 'static,
+        B: DeserializeOwned + JsonSchema + Send + 'static,
+        T: Serialize + JsonSchema + Send + 'static,
+    {
+        let handler = move |State(server): State<Arc<Server>>,
+                            Path(names): Path<P>,
+                            body: Bytes| async move {
+            let body: B = said(&body)?;
+            blocking(server, move |server| work(server, &names, &body)).await
+        };
+        Self {
+            method,
+            path,
+            summary,
+            query: None,
+            body: Some(|schemas| schemas.subschema_for::<B>()),
+            answer: RouteAnswer::Document(|schemas| schemas.subschema_for::<T>()),
+            statuses: &[200],
+            problems: &[400, 403, 409, 415],
+            handler: match method {
+                RouteMethod::Delete => delete(handler),
+                RouteMethod::Get | RouteMethod::Post => post(handler),
+            },
+        }
+    }
+
+    /// The statuses that say that it was done.
+    pub(super) fn answering(mut self, statuses: &'static [u16]) -> Self {
+        self.statuses = statuses;
+        self
+    }
+
+    /// What else may be wrong than with any call.
+    pub(super) fn refusing(mut self, problems: &'static [u16]) -> Self {
+        self.problems = problems;
+        self
+    }
+}
+
+/// What a request to change something says: JSON, or nothing for what has no say.
+fn said<B: DeserializeOwned>(body: &[u8]) -> Result<B, HttpProblem> {
+    let body = match body {
+        b"" => b"{}",
+        body => body,
+    };
+    serde_json::from_slice(body).map_err(|error| HttpProblem::bad_request(error.to_string()))
+}

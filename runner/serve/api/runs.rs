@@ -1,0 +1,227 @@
+//! Runs: the list, one of them, what its rows come to.
+
+use globset::GlobMatcher;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::route::ApiAnswer;
+use crate::serve::{
+    request::{NoQuery, RunPath},
+    server::{Server, find, store},
+};
+use crate::{
+    error::Error,
+    model::{Reason, RunStatus, Verdict},
+    record::words,
+    serve::problem::HttpProblem,
+    session::{self, List, Show},
+    view::{
+        DocumentVersion, FailedPath, RunAction, RunOpened, RunPage, RunSummary, RunWaiting,
+        RunsPage,
+    },
+};
+
+/// How many runs a page has where nobody says so, and at most.
+const PAGE: usize = 100;
+const MAX_PAGE: usize = 1_000;
+
+/// Which runs are asked for.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RunsQuery {
+    /// Those with one of these, separated by commas: `running`, `completed`, `failed`, `incomplete`, `cancelled`.
+    status: Option<String>,
+    /// Those with this verdict: `passed`, `failed` or `none`.
+    verdict: Option<String>,
+    /// Those that have ended for this reason.
+    reason: Option<String>,
+    /// Those of scenarios whose name matches this glob.
+    scenario: Option<String>,
+    /// Those whose id or scenario has this in it.
+    q: Option<String>,
+    /// Those that began then or later: an instant such as `2026-01-31T12:00:00Z`.
+    since: Option<String>,
+    /// `newest` (the default), `oldest`, `longest` or `scenario`.
+    sort: Option<String>,
+    /// The id of a run: those that come behind it.
+    after: Option<String>,
+    /// How many: 100 where it is not said, 1,000 at most.
+    limit: Option<usize>,
+}
+
+pub(super) fn list(
+    server: &Server,
+    (): &(),
+    query: &RunsQuery,
+) -> Result<ApiAnswer<RunsPage>, HttpProblem> {
+    let asked = query.asked()?;
+    let reason: Option<Reason> = query
+        .reason
+        .as_deref()
+        .map(|text| word(text, "reason"))
+        .transpose()?;
+    let order = query.order()?;
+    let now = (server.host.now)();
+    let listed = session::list(&store(server)?, &asked, now).map_err(Error::record)?;
+    let mut runs = listed.list.runs;
+    runs.retain(|run| {
+        let has = |text: &String| {
+            run.id.as_str().contains(text.as_str()) || run.scenario.contains(text.as_str())
+        };
+        reason.is_none_or(|reason| run.reason == Some(reason)) && query.q.as_ref().is_none_or(has)
+    });
+    order(&mut runs);
+    let count = runs.len();
+    if let Some(after) = &query.after {
+        let place = runs.iter().position(|run| run.id.as_str() == after);
+        let place = place.ok_or_else(|| {
+            HttpProblem::bad_request(format!("`after`: no run `{after}` is one of these"))
+        })?;
+        runs.drain(..=place);
+    }
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    let has_more = runs.len() > limit;
+    runs.truncate(limit);
+    let last = runs.last().map(|run| run.id.to_string());
+    let unreadable = listed
+        .unreadable
+        .into_iter()
+        .map(|(path, error)| FailedPath {
+            path,
+            error: error.to_string(),
+        });
+    Ok(RunsPage {
+        v: DocumentVersion,
+        next: last.filter(|_| has_more),
+        runs,
+        count,
+        all: listed.all,
+        unreadable: unreadable.collect(),
+        now,
+    }
+    .into())
+}
+
+/// Puts runs into an order; they come newest first.
+type Sort = fn(&mut Vec<RunSummary>);
+
+impl RunsQuery {
+    fn asked(&self) -> Result<List, HttpProblem> {
+        let words = self.status.iter().flat_map(|all| all.split(','));
+        let statuses: Result<Vec<RunStatus>, _> = words.map(|text| word(text, "status")).collect();
+        let verdict: Option<Verdict> = self
+            .verdict
+            .as_deref()
+            .map(|text| word(text, "verdict"))
+            .transpose()?;
+        Ok(List {
+            statuses: statuses?,
+            verdict,
+            scenario: self.scenario.as_deref().map(glob).transpose()?,
+            since: match &self.since {
+                Some(text) => text.parse().map_err(|_| {
+                    HttpProblem::bad_request(format!("`since`: `{text}` is not an instant"))
+                })?,
+                None => Timestamp::MIN,
+            },
+            ..List::default()
+        })
+    }
+
+    fn order(&self) -> Result<Sort, HttpProblem> {
+        Ok(match self.sort.as_deref() {
+            None | Some("newest") => |_| {},
+            Some("oldest") => |runs| runs.reverse(),
+            Some("longest") => |runs| runs.sort_by_key(|run| std::cmp::Reverse(run.elapsed)),
+            Some("scenario") => |runs| runs.sort_by(|a, b| a.scenario.cmp(&b.scenario)),
+            Some(other) => {
+                return Err(HttpProblem::bad_request(format!(
+                    "`sort` is `newest`, `oldest`, `longest` or `scenario`, and not `{other}`"
+                )));
+            }
+        })
+    }
+}
+
+/// Reads a word of one of our own lists.
+fn word<T: words::Word>(text: &str, key: &str) -> Result<T, HttpProblem> {
+    words::parse(text)
+        .ok_or_else(|| HttpProblem::bad_request(format!("`{key}`: there is no `{text}`")))
+}
+
+/// Reads a glob.
+pub(super) fn glob(text: &str) -> Result<GlobMatcher, HttpProblem> {
+    let glob =
+        globset::Glob::new(text).map_err(|error| HttpProblem::bad_request(error.to_string()))?;
+    Ok(glob.compile_matcher())
+}
+
+pub(super) fn show(
+    server: &Server,
+    path: &RunPath,
+    NoQuery {}: &NoQuery,
+) -> Result<ApiAnswer<RunPage>, HttpProblem> {
+    let now = (server.host.now)();
+    let found = find(server, &path.run)?;
+    let manifest = session::manifest(&found.dir)?;
+    let run = RunSummary::new(&found, now);
+    Ok(RunPage {
+        v: DocumentVersion,
+        actions: match server.access.is_read_only() {
+            true => Vec::new(),
+            false => RunAction::all(&run),
+        },
+        run,
+        manifest,
+        now,
+    }
+    .into())
+}
+
+pub(super) fn waiting(
+    server: &Server,
+    path: &RunPath,
+    NoQuery {}: &NoQuery,
+) -> Result<ApiAnswer<RunWaiting>, HttpProblem> {
+    let run = find(server, &path.run)?;
+    let now = (server.host.now)();
+    Ok(RunWaiting {
+        v: DocumentVersion,
+        activity: session::waiting(&run.dir, now)?,
+        now,
+    }
+    .into())
+}
+
+pub(super) fn summary(
+    server: &Server,
+    path: &RunPath,
+    NoQuery {}: &NoQuery,
+) -> Result<ApiAnswer<RunOpened>, HttpProblem> {
+    let now = (server.host.now)();
+    let run = find(server, &path.run)?;
+    let (shown, _) = session::show(&run.dir, &Show::default(), |_| (), now)?;
+    let denials = shown.denials.by_provider().flat_map(|(provider, denials)| {
+        denials.iter().map(move |denial| {
+            let what = &denial.denied.what;
+            let grant = denial
+                .denied
+                .grant
+                .as_ref()
+                .map(|grant| format!(", which `{grant}` grants"));
+            format!(
+                "{provider}: {what}, {} times{}",
+                denial.count,
+                grant.unwrap_or_default()
+            )
+        })
+    });
+    Ok(RunOpened {
+        v: DocumentVersion,
+        denials: denials.collect(),
+        providers: shown.providers,
+        live: shown.detail.live,
+    }
+    .into())
+}

@@ -1,0 +1,15 @@
+//! What `runner serve` answers with, beside the documents of the command line.
+
+mod runs;
+mod server;
+mod trials;
+
+pub use runs::{
+    ActionKind, BegunRun, RunAction, RunOpened, RunPage, RunProgress, RunWaiting, RunsPage,
+    StartPlan,
+};
+pub use server::{FoundScenario, ScenarioList, ServerInfo};
+pub use trials::{
+    ListedTrial, MatrixTest, ProviderCell, ProviderLatency, RunSeries, SeriesBin, TrialMatrix,
+    TrialsPage,
+};

@@ -1,0 +1,7 @@
+//! `runner serve`: its API, its events, and who may ask what.
+
+mod access;
+mod actions;
+mod client;
+mod events;
+mod reading;

@@ -1,0 +1,321 @@
+//! Everything that can be read, by the contract that describes it.
+
+use serde_json::{Value, json};
+
+use super::client::Served;
+use crate::support::runner::Runner;
+
+/// Everything that trials can come to, and what guests say to harm whoever reads it.
+const SCENARIO: &str = r#"
+name = "all <b>of</b> it"
+[defaults]
+timeout = "800ms"
+[[tests]]
+id = "passes"
+tags = ["quick"]
+input = { do = "echo", value = "<script>alert(1)</script>" }
+expect = { equals = "<script>alert(1)</script>" }
+[[tests]]
+id = "fails"
+input = { do = "echo", value = 1 }
+expect = { equals = 2 }
+[[tests]]
+id = "traps"
+input = { do = "trap" }
+[[tests]]
+id = "late"
+input = { do = "sleep" }
+[[tests]]
+id = "files"
+input = { do = "artifact", name = "page.html" }
+[[tests]]
+id = "logs"
+input = { do = "log" }
+"#;
+
+fn served(runner: &Runner) -> Served {
+    runner.exec(&["--fail-fast=100"]).expect(1);
+    Served::start(runner, &["--scenarios", "."])
+}
+
+#[test]
+fn every_call_answers_as_the_contract_says() {
+    let runner = Runner::hostile(SCENARIO);
+    let served = served(&runner);
+    let run = runner.only_run().id().to_owned();
+    let contract = served.get("/openapi.json").expect(200).json();
+    assert_eq!(contract, openapi());
+    let mut asked = Vec::new();
+    let trial = format!("/runs/{run}/trials/fails@hostile%231");
+    for (path, route, status) in [
+        ("/server", "/server", 200),
+        ("/scenarios", "/scenarios", 200),
+        ("/runs", "/runs", 200),
+        (
+            "/runs?status=completed,running&verdict=failed&q=all&sort=longest&limit=1",
+            "/runs",
+            200,
+        ),
+        ("/runs?verdict=perhaps", "/runs", 400),
+        ("/runs?after=nothing", "/runs", 400),
+        ("/runs?sort=best", "/runs", 400),
+        ("/runs?since=yesterday", "/runs", 400),
+        (&format!("/runs/{run}"), "/runs/{run}", 200),
+        ("/runs/nothing", "/runs/{run}", 404),
+        ("/runs/latest/summary", "/runs/{run}/summary", 200),
+        ("/runs/latest/waiting", "/runs/{run}/waiting", 200),
+        ("/queue", "/queue", 200),
+        ("/runs/latest/trials", "/runs/{run}/trials", 200),
+        (
+            "/runs/latest/trials?filter=outcome(",
+            "/runs/{run}/trials",
+            400,
+        ),
+        (
+            "/runs/latest/trials?filter=in(nothing,flaky())",
+            "/runs/{run}/trials",
+            422,
+        ),
+        ("/runs/latest/trials?sort=size", "/runs/{run}/trials", 400),
+        (&trial, "/runs/{run}/trials/{trial}", 200),
+        (
+            "/runs/latest/trials/nothing",
+            "/runs/{run}/trials/{trial}",
+            404,
+        ),
+        ("/runs/latest/matrix?limit=2", "/runs/{run}/matrix", 200),
+        ("/runs/latest/series", "/runs/{run}/series", 200),
+        ("/compare?base=latest&providers=a,b", "/compare", 422),
+        ("/compare?base=nothing", "/compare", 404),
+        ("/compare", "/compare", 400),
+        ("/history?scenario=*it", "/history", 200),
+        ("/history?test=[", "/history", 400),
+    ] {
+        let answer = served.get(path).expect(status).json();
+        assert_described(&contract, "get", route, status, &answer);
+        asked.push(route);
+    }
+    for (path, route) in [
+        ("/runs/latest/rows", "/runs/{run}/rows"),
+        ("/runs/latest/log", "/runs/{run}/log"),
+        ("/runs/latest/report?format=junit", "/runs/{run}/report"),
+        ("/runs/latest/events", "/runs/{run}/events"),
+        (
+            &format!("{trial}/attempts/1/files/output"),
+            "/runs/{run}/trials/{trial}/attempts/{attempt}/files/{file}",
+        ),
+    ] {
+        served.get(path).expect(200);
+        asked.push(route);
+    }
+    let reads = contract["paths"].as_object().unwrap().iter();
+    let reads = reads.filter(|(_, item)| item.get("get").is_some());
+    for (path, _) in reads.filter(|(path, _)| *path != "/api/v1/events") {
+        let route = path.strip_prefix("/api/v1").unwrap();
+        assert!(asked.contains(&route), "{route} was not asked");
+    }
+}
+
+fn openapi() -> Value {
+    runner::serve::openapi()
+}
+
+/// Fails unless the contract describes this answer.
+#[track_caller]
+pub(super) fn assert_described(
+    contract: &Value,
+    method: &str,
+    route: &str,
+    status: u16,
+    answer: &Value,
+) {
+    let operation = &contract["paths"][format!("/api/v1{route}")][method];
+    let mut response = &operation["responses"][status.to_string()];
+    assert!(
+        response.is_object(),
+        "{method} {route} says nothing of {status}"
+    );
+    if let Some(place) = response["$ref"].as_str() {
+        response = contract.pointer(place.trim_start_matches('#')).unwrap();
+    }
+    let (_, content) = response["content"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .next()
+        .unwrap();
+    // The whole document, because schemas name each other in it.
+    let mut schema = contract.clone();
+    schema["$ref"] = content["schema"]["$ref"].clone();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<_> = validator
+        .iter_errors(answer)
+        .map(|error| error.to_string())
+        .collect();
+    assert_eq!(errors, [""; 0], "{method} {route}: {answer:#}");
+    assert!(
+        !validator.is_valid(&json!({})),
+        "{route}: anything is valid"
+    );
+}
+
+#[test]
+fn trials_are_listed_by_what_they_came_to_in_any_order() {
+    let runner = Runner::hostile(SCENARIO);
+    let served = served(&runner);
+    let tests = |query: &str| -> Vec<String> {
+        let page = served
+            .get(&format!("/runs/latest/trials?{query}"))
+            .expect(200)
+            .json();
+        let trials = page["trials"].as_array().unwrap().iter();
+        trials
+            .map(|trial| trial["test"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        tests(""),
+        ["passes", "fails", "traps", "late", "files", "logs"]
+    );
+    assert_eq!(tests("offset=1&limit=2"), ["fails", "traps"]);
+    assert_eq!(tests("filter=tag(quick)"), ["passes"]);
+    assert_eq!(
+        tests("filter=!outcome(passed)&sort=outcome"),
+        ["fails", "traps", "late"]
+    );
+    assert_eq!(
+        tests("filter=error(trap)|outcome(timeout)"),
+        ["traps", "late"]
+    );
+    assert_eq!(tests("sort=-plan&limit=1"), ["logs"]);
+    assert_eq!(tests("sort=-duration&limit=1"), ["late"]);
+    assert_eq!(tests("offset=100"), [""; 0]);
+    let page = served.get("/runs/latest/trials?rev=1").json();
+    assert_eq!((&page["rev"], &page["count"]), (&json!(1), &json!(1)));
+    // What a run was stays, whatever comes.
+    served.post("/runs/latest/resume", "{\"rerun\":\"all\"}", 202);
+    crate::support::wait::wait_until("it has run again", || {
+        runner.only_run().rows().len() == 12 && runner.only_run().ending()[0] == "completed"
+    });
+    assert_eq!(
+        served.get("/runs/latest/trials?rev=1").json()["trials"],
+        page["trials"]
+    );
+    let now = served.get("/runs/latest/trials").json();
+    assert_eq!((&now["rev"], &now["count"]), (&json!(12), &json!(6)));
+    assert_eq!(now["trials"][0]["attempts"], 2);
+}
+
+#[test]
+fn what_a_guest_has_left_is_a_download_and_runs_nowhere() {
+    let runner = Runner::hostile(SCENARIO);
+    let served = served(&runner);
+    let file = "/runs/latest/trials/files@hostile%231/attempts/1/files/page.html";
+    let answered = served.get(file).expect(200);
+    assert_eq!(
+        answered.header("content-type"),
+        Some("application/octet-stream")
+    );
+    assert_eq!(
+        answered.header("content-disposition"),
+        Some("attachment; filename=\"page.html\"")
+    );
+    assert_eq!(
+        answered.header("content-security-policy"),
+        Some("sandbox; default-src 'none'")
+    );
+    let trial = "/runs/latest/trials/files@hostile%231/attempts/1/files";
+    for name in [
+        "nothing",
+        "..%2f..%2fbenchmark.json",
+        "%2fetc%2fpasswd",
+        "..",
+    ] {
+        served.get(&format!("{trial}/{name}")).expect(404);
+    }
+    let said = served.get("/runs/latest/trials/passes@hostile%231/attempts/1/files/output");
+    assert_eq!(said.json(), "<script>alert(1)</script>");
+    assert_eq!(
+        said.header("content-type"),
+        Some("application/octet-stream")
+    );
+
+    let rows = runner.only_run().read("index.jsonl");
+    let all = served.get("/runs/latest/rows");
+    assert_eq!(String::from_utf8_lossy(&all.body), rows);
+    let bearer = format!("Bearer {}", super::client::TOKEN);
+    let part = |range: &str| {
+        let headers = [("Authorization", &*bearer), ("Range", range)];
+        served.ask("GET", "/api/v1/runs/latest/rows", &headers, "")
+    };
+    let length = rows.len();
+    assert_eq!(part("bytes=2-5").expect(206).body, rows.as_bytes()[2..6]);
+    assert_eq!(
+        part("bytes=-4").expect(206).body,
+        rows.as_bytes()[length - 4..]
+    );
+    assert_eq!(
+        part(&format!("bytes={}-", length - 1)).expect(206).body,
+        b"\n"
+    );
+    part(&format!("bytes={length}-")).expect(416);
+    assert_eq!(part("lines=1-2").expect(200).body.len(), length);
+
+    for format in ["html", "junit", "markdown", "csv", "jsonl"] {
+        let report = served
+            .get(&format!("/runs/latest/report?format={format}"))
+            .expect(200);
+        assert!(
+            report
+                .header("content-disposition")
+                .unwrap()
+                .starts_with("attachment; ")
+        );
+        let printed = runner.run(&["report", &format!("--{format}")]).stdout;
+        assert_eq!(String::from_utf8_lossy(&report.body), printed, "{format}");
+    }
+    served.get("/runs/latest/report?format=pdf").expect(400);
+}
+
+#[test]
+fn a_run_says_what_can_be_done_with_it_and_why_not() {
+    let runner = Runner::hostile(SCENARIO);
+    let served = served(&runner);
+    let possible = || -> Vec<String> {
+        let page = served.get("/runs/latest").json();
+        let actions = page["actions"].as_array().unwrap().clone();
+        for action in &actions {
+            assert_eq!(
+                action["is_possible"] == true,
+                action["why_not"].is_null(),
+                "{action}"
+            );
+        }
+        let actions = actions
+            .iter()
+            .filter(|action| action["is_possible"] == true);
+        actions
+            .map(|action| action["action"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(possible(), ["rerun_failed", "rescore", "pin", "delete"]);
+    served.post(
+        "/runs/latest/pin",
+        "{\"reason\":\"kept\",\"by\":\"me\"}",
+        200,
+    );
+    assert_eq!(possible(), ["rerun_failed", "rescore", "unpin"]);
+    served.send("DELETE", "/runs/latest", "").expect(409);
+    assert_eq!(
+        runner.only_run().manifest()["pinned"]["reason"],
+        "kept (by me)"
+    );
+    served.post("/runs/latest/unpin", "", 200);
+    served
+        .send("DELETE", "/runs/latest", "{\"dry_run\":true}")
+        .expect(200);
+    assert_eq!(runner.runs().len(), 1);
+    served.send("DELETE", "/runs/latest", "").expect(200);
+    assert_eq!(runner.runs().len(), 0);
+    served.get("/runs/latest").expect(404);
+}
