@@ -147,7 +147,9 @@ pub use record::{
     By, Conclusion, FindError, IllegalTransition, ManifestCounts, Pinned, RecordError, Rerun,
     RunEntry, RunFilter, RunId, RunPause, Runs, Store, Swept, Taken,
 };
-pub use run::{Event, JudgedTrial, Overdue, OverdueAction, Reduced, Running, StopSignals};
+pub use run::{
+    Event, JudgedTrial, LeftToOthers, Overdue, OverdueAction, Reduced, Running, StopSignals,
+};
 pub use scenario::{
     BudgetName, Budgets, FailFast, Mistake, OptionFlag, Problem, RunOption, RunOptions,
     ScenarioError, Selection,

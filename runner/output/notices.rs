@@ -99,6 +99,7 @@ fn tell(notice: &Notice<'_>, output: &Output) {
             "`{path}` can be read by others; `chmod 600 {path}` keeps its secrets",
             path = format::path(path)
         )),
+        Notice::LeftToOthers(left) => output.talk(&left.to_string()),
         Notice::Reduced(reduced) => output.warn(&reduced.to_string()),
         Notice::Swept(swept) => output.talk(&swept_text(swept)),
         Notice::AwaitingOthers { root } => output.plain(&format!(

@@ -36,7 +36,7 @@ pub use grants::{
 };
 pub use local::fill_argument;
 pub use plan::{
-    AdoptError, NoRoom, Plan, PlanChanges, PlanError, ProviderError, Reduced, StoredError,
+    AdoptError, LeftToOthers, NoRoom, Plan, PlanChanges, PlanError, ProviderError, Reduced, StoredError,
     TrialNames, check_scenario, cores, idle_graders, set_limits,
 };
 pub use ready::{

@@ -16,12 +16,12 @@ use super::{
 };
 use crate::{
     error::{Error, ExitStatus},
-    model::Counts,
+    model::{Counts, MachineShare},
     plugin::{self, Interrupt},
-    record::{Conclusion, History, Manifest, RecordError, Recorder, Store, Written},
+    record::{Conclusion, History, Manifest, RecordError, Recorder, RunId, Store, Written},
     run::{
-        self, Backlog, PauseNews, Pauses, Plan, Session, SessionEnd, SessionMessage, StopRequest,
-        Watchdog, WatchdogSettings,
+        self, Backlog, LeftToOthers, PauseNews, Pauses, Plan, Session, SessionEnd, SessionMessage,
+        StopRequest, Watchdog, WatchdogSettings,
     },
 };
 
@@ -68,6 +68,7 @@ impl<'a> Live<'a> {
             Ok(file) => host.log.go_to(file, plan.secret_values()),
             Err(error) => tracing::warn!("cannot write the session's log: {error}"),
         }
+        recorder.tell_share(plan.share());
         log_entries::begin(plan, &recorder, host);
         // The time in which it waits for others does not count.
         let timeout = (!store.is_to_be_alone()).then(|| plan.timeout());
@@ -221,6 +222,22 @@ pub(super) fn make_room(plan: &mut Plan, observe: &mut dyn Observe) -> Result<()
         observe.notice(&Notice::Reduced(reduced));
     }
     Ok(())
+}
+
+/// Leaves the other runs of the results root what they work with, and says so.
+pub(super) fn leave_to_others(
+    plan: &mut Plan,
+    store: &Store,
+    shares: &[(RunId, MachineShare)],
+    observe: &mut dyn Observe,
+) -> Option<LeftToOthers> {
+    if store.is_to_be_alone() {
+        // It waits until they have ended.
+        return None;
+    }
+    let left = plan.leave_to_others(shares)?;
+    observe.notice(&Notice::LeftToOthers(&left));
+    Some(left)
 }
 
 fn stopper(

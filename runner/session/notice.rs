@@ -6,7 +6,7 @@ use crate::{
     model::{Grants, Limits, ProviderId},
     plugin::Heard,
     record::{RunId, Swept},
-    run::Reduced,
+    run::{LeftToOthers, Reduced},
     toolchain::{Built, Source},
 };
 
@@ -65,6 +65,8 @@ pub enum Notice<'a> {
     },
     /// The run gets less than it asked for.
     Reduced(&'a Reduced),
+    /// The run works with less of the machine than it would if no other run were there.
+    LeftToOthers(&'a LeftToOthers),
     /// Runs whose processes had died got the status that is true of them.
     Swept(&'a [Swept]),
     /// The session waits until it is alone in its results root.

@@ -104,12 +104,18 @@ pub(super) fn go_on(
         replanned: is_new.then(|| plan.new_run((host.now)())),
         is_judged_apart: plan.has_graders(),
     };
+    // What cannot be listed keeps nobody from going on.
+    let shares = store.shares().unwrap_or_default();
+    let left = live::leave_to_others(&mut plan, store, &shares, observe);
     let plan = &plan;
     thread::scope(|scope| {
         let setting_up = SettingUp::begin(scope, plan, host, store.root());
         let live = Live::begin(plan, store, host, setting_up, observe, |acks| {
             claim.open(opening, acks)
         })?;
+        if let Some(left) = left {
+            tracing::info!("{left}");
+        }
         Ok(live.run(history, observe))
     })
 }

@@ -12,7 +12,7 @@ use tokio::runtime::{self, Runtime};
 use super::{Host, engine::engine_options};
 use crate::{
     plugin::{self, Engine},
-    run::{self, Plan},
+    run::Plan,
 };
 
 /// As long as any process lives.
@@ -64,7 +64,7 @@ impl<'a> SettingUp<'a> {
 
 impl SetUp {
     fn new(plan: &Plan, host: &Host, root: &Path) -> Result<Self, String> {
-        let threads = plan.jobs().min(run::cores());
+        let threads = plan.threads();
         let pool = host.pools_sandboxes.then(|| plan.pool(threads));
         let engine =
             Engine::new(engine_options(host, root, pool)).map_err(|error| error.to_string())?;

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     error::{Error, ExitStatus},
-    model::chain,
+    model::{MachineShare, chain},
     record::{
-        Conclusion, History, NewRun, RecordError, ReservedDirectory, RunEntry, RunReader,
+        Conclusion, History, NewRun, RecordError, ReservedDirectory, RunEntry, RunId, RunReader,
         RunRequest, Store,
     },
     run::{self, Plan, PlanError},
@@ -65,7 +65,8 @@ pub(super) fn start_planned(
 
     host.log.begin();
     let store = open_store(request, host, observe)?;
-    let swept = sweep(&store, host, observe);
+    let (swept, shares) = sweep(&store, host, observe);
+    let left = live::leave_to_others(&mut plan, &store, &shares, observe);
     let new_run = NewRun {
         request: mark,
         ..plan.new_run((host.now)())
@@ -86,6 +87,9 @@ pub(super) fn start_planned(
         })?;
         if let Some(swept) = swept {
             tracing::info!("{swept}");
+        }
+        if let Some(left) = left {
+            tracing::info!("{left}");
         }
         Ok(live.run(History::planned(plan.trial_count()), observe))
     })
@@ -179,18 +183,22 @@ fn open_store(request: &Start, host: &Host, observe: &mut dyn Observe) -> Result
 }
 
 /// Gives runs whose processes have died the status that is true of them, and says so; none of them keeps this one from
-/// beginning.
-fn sweep(store: &Store, host: &Host, observe: &mut dyn Observe) -> Option<String> {
-    match store.sweep((host.now)()) {
-        Ok(swept) if swept.is_empty() => None,
-        Ok(swept) => {
+/// beginning. And what the others work with.
+fn sweep(
+    store: &Store,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> (Option<String>, Vec<(RunId, MachineShare)>) {
+    match store.sweep_and_share((host.now)()) {
+        Ok((swept, shares)) if swept.is_empty() => (None, shares),
+        Ok((swept, shares)) => {
             observe.notice(&Notice::Swept(&swept));
-            Some(log_entries::swept_text(&swept))
+            (Some(log_entries::swept_text(&swept)), shares)
         }
         Err(error) => {
             let error = chain(&error);
             tracing::warn!("runs whose processes have died cannot be swept: {error}");
-            None
+            (None, Vec::new())
         }
     }
 }

@@ -21,6 +21,7 @@ mod retries;
 mod reuse;
 mod schedule;
 mod selection;
+mod sharing;
 mod stop;
 mod surroundings;
 mod waits;

@@ -14,7 +14,7 @@ use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
 use super::{layout::RunDir, modes, regular, stamp};
-use crate::record::error::RecordError;
+use crate::{model::MachineShare, record::error::RecordError};
 
 /// Probing readers hold a run's lock for an instant, so whoever needs it tries for this long.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -79,6 +79,8 @@ pub struct Holder {
     pub since: Option<Timestamp>,
     /// What tells this holding from every other.
     pub token: Option<String>,
+    /// How much of the machine it works with.
+    pub share: Option<MachineShare>,
 }
 
 impl Lock {
@@ -145,6 +147,14 @@ impl Lock {
     /// What tells this holding from every other; absent if it could not be written down.
     pub(in crate::record) fn token(&self) -> Option<&str> {
         self.token.as_deref()
+    }
+
+    /// Says how much of the machine its owner works with, for as long as the lock is held.
+    pub(in crate::record) fn tell_share(&self, share: MachineShare) -> io::Result<()> {
+        let MachineShare { cores, memory } = share;
+        let end = self.file.metadata()?.len();
+        let line = format!("share {cores} {memory}\n");
+        self.file.file().write_all_at(line.as_bytes(), end)
     }
 
     /// Takes a lock that others share, alone.
@@ -223,6 +233,13 @@ impl Holder {
             host: value("host"),
             since: value("since").and_then(|since| since.parse().ok()),
             token: value("token"),
+            share: value("share").and_then(|share| {
+                let (cores, memory) = share.split_once(' ')?;
+                Some(MachineShare {
+                    cores: cores.parse().ok()?,
+                    memory: memory.parse().ok()?,
+                })
+            }),
         }
     }
 }

@@ -12,5 +12,6 @@ pub(super) mod queue;
 pub(super) mod root;
 pub(super) mod run_tests;
 pub(super) mod scan;
+pub(super) mod shares;
 pub(super) mod short;
 pub(super) mod sql;

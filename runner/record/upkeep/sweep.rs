@@ -5,13 +5,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::{
-    model::{RunStatus, chain},
+    model::{MachineShare, RunStatus, chain},
     record::{
-        disk::{durable, layout::RunDir, lock, stamp},
+        disk::{
+            durable,
+            layout::{RunDir, RunId},
+            lock, stamp,
+        },
         error::RecordError,
         format::{line, manifest::Manifest},
         reading::{death, reader::RunReader, run_entry::RunEntry},
-        store::root::Store,
+        store::{root::Store, shares::shares_of},
         writing::{claim::Claim, claim_error::ClaimError},
     },
 };
@@ -27,12 +31,32 @@ pub struct Swept {
 
 impl Store {
     /// Sweeps every run that says `running` and whose lock is free. One that cannot be swept does not keep the others.
+    #[cfg(test)]
     pub(crate) fn sweep(&self, now: Timestamp) -> Result<Vec<Swept>, RecordError> {
+        self.sweep_and_share(now).map(|(swept, _)| swept)
+    }
+
+    /// Sweeps every run that says `running` and whose lock is free; one that cannot be swept does not keep the others. And
+    /// what [`Store::shares`] says, by the same look at all runs.
+    pub(crate) fn sweep_and_share(
+        &self,
+        now: Timestamp,
+    ) -> Result<(Vec<Swept>, Vec<(RunId, MachineShare)>), RecordError> {
         durable::sweep(self.root.path());
-        let orphans = self.orphans()?;
+        let runs = self.listed()?.runs;
+        let shares = shares_of(&runs);
+        let orphans = orphans_of(runs);
         if orphans.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), shares));
         }
+        self.sweep_these(orphans, now).map(|swept| (swept, shares))
+    }
+
+    fn sweep_these(
+        &self,
+        orphans: Vec<RunEntry>,
+        now: Timestamp,
+    ) -> Result<Vec<Swept>, RecordError> {
         let lock = match self.session_lock(&self.root) {
             // Whoever is alone in this root sweeps it.
             Err(RecordError::Taken(_)) => return Ok(Vec::new()),
@@ -82,12 +106,15 @@ impl Store {
 
     /// The runs that say `running` and whose lock is free, oldest first.
     fn orphans(&self) -> Result<Vec<RunEntry>, RecordError> {
-        let mut runs = self.listed()?.runs;
-        // Behind a link is a run of another root, whose sweeps it waits for.
-        runs.retain(|run| run.is_orphan() && !run.dir.is_symlink());
-        runs.sort_unstable_by(|one, other| RunEntry::newest_first(other, one));
-        Ok(runs)
+        self.listed().map(|listed| orphans_of(listed.runs))
     }
+}
+
+fn orphans_of(mut runs: Vec<RunEntry>) -> Vec<RunEntry> {
+    // Behind a link is a run of another root, whose sweeps it waits for.
+    runs.retain(|run| run.is_orphan() && !run.dir.is_symlink());
+    runs.sort_unstable_by(|one, other| RunEntry::newest_first(other, one));
+    runs
 }
 
 /// What a sweep would make of a run, unless somebody else has just done so.

@@ -16,7 +16,7 @@ use super::{
     writer::{Job, Writer, Written},
 };
 use crate::{
-    model::{Reason, RunStatus, Stage},
+    model::{MachineShare, Reason, RunStatus, Stage},
     record::{
         disk::{
             durable,
@@ -179,6 +179,13 @@ impl Recorder {
         Holding {
             session: self.session(),
             token: self.locks.run.token().map(str::to_owned),
+        }
+    }
+
+    /// Tells the other sessions in the results root how much of the machine this one works with.
+    pub fn tell_share(&self, share: MachineShare) {
+        if let Err(error) = self.locks.run.tell_share(share) {
+            tracing::warn!("cannot write down what this session works with: {error}");
         }
     }
 

@@ -91,16 +91,7 @@ impl Plan {
 
     /// Tells whether not all attempts that run at once can have all that they may.
     pub(in crate::run) fn is_memory_scarce(&self) -> bool {
-        let limits = self.providers.iter().flatten();
-        let largest = limits.map(|provider| provider.limits.memory).max();
-        let most = largest
-            .unwrap_or_default()
-            .saturating_mul(self.jobs() as u64);
-        let graders = self.graders.iter().flatten().map(|grader| {
-            let slots = self.grader_concurrency(grader) as u64;
-            grader.plugin.limits.memory.saturating_mul(slots)
-        });
-        graders.fold(most, u64::saturating_add) > self.memory()
+        self.most_memory() > self.memory()
     }
 
     /// How many files one attempt may have open for the runner, by the provider that needs most.

@@ -13,6 +13,7 @@ mod machine;
 mod names;
 mod new_run;
 mod planned;
+mod sharing;
 mod stored;
 
 pub use self::{
@@ -24,6 +25,7 @@ pub use self::{
     machine::{NoRoom, Reduced},
     names::TrialNames,
     planned::{Plan, cores},
+    sharing::LeftToOthers,
     stored::StoredError,
 };
 pub(super) use self::{

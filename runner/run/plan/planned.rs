@@ -47,6 +47,8 @@ pub struct Plan {
     pub(super) memory: u64,
     /// What this process has room for.
     pub(super) most_jobs: usize,
+    /// The cores that others leave.
+    pub(in crate::run) cores: usize,
     pub(super) path: PathBuf,
     pub(super) selection: Selection,
     /// What may be used up of what attempts measure, and is by earlier sessions.
@@ -99,6 +101,7 @@ impl Plan {
             time_cap: ceiling.time,
             memory,
             most_jobs: usize::MAX,
+            cores: cores(),
             path: parts.path,
             selection: parts.selection,
             spending,
@@ -255,9 +258,14 @@ impl Plan {
     /// As many as there are cores, or more where a provider may wait for servers instead of computing.
     fn default_jobs(&self) -> usize {
         match self.reaches_servers() {
-            true => cores().max(NET_JOBS),
-            false => cores(),
+            true => self.cores.max(NET_JOBS),
+            false => self.cores,
         }
+    }
+
+    /// How many threads its attempts compute on at once.
+    pub fn threads(&self) -> usize {
+        self.jobs().min(self.cores)
     }
 
     /// Tells whether a provider may send requests to servers.
@@ -270,8 +278,8 @@ impl Plan {
     /// executors beyond the cores to others, which nobody has asked for.
     pub(in crate::run) fn concurrency(&self, provider: &PlannedProvider) -> Option<usize> {
         let own = provider.definition.concurrency.map(Into::into);
-        let is_default = self.options.jobs.is_none() && self.jobs() > cores();
-        own.or((is_default && !provider.reaches_servers()).then(cores))
+        let is_default = self.options.jobs.is_none() && self.jobs() > self.cores;
+        own.or((is_default && !provider.reaches_servers()).then_some(self.cores))
     }
 
     /// How many attempts of a grader run at once: those of graders have executors of their own.
@@ -280,8 +288,8 @@ impl Plan {
             return own.into();
         }
         let most = match grader.plugin.reaches_servers() {
-            true => cores().max(NET_JOBS),
-            false => cores(),
+            true => self.cores.max(NET_JOBS),
+            false => self.cores,
         };
         let asked = self.options.jobs.map_or(most, NonZeroUsize::get);
         asked.min(most)
@@ -308,7 +316,7 @@ impl Plan {
             return Staffing::Own;
         }
         let Some(asked) = self.options.workers else {
-            let workers = cores().min(most);
+            let workers = self.cores.min(most);
             // An instance that is kept is not made again for each attempt, which is what workers are quicker at; and to move
             // to another process it would be torn down.
             let keeps = providers().any(|provider| provider.definition.reuse.is_some());

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     plugin::EngineOptions,
     record::Recorder,
-    run::plan::{Plan, Staffing, cores},
+    run::plan::{Plan, Staffing},
 };
 
 /// What workers are started with.
@@ -62,7 +62,7 @@ impl<'a> Workers<'a> {
                 scratch_root: scratch_root.to_owned(),
             },
             slots,
-            threads: cores().div_ceil(count).min(slots),
+            threads: plan.cores.div_ceil(count).min(slots),
             count,
             plan,
             run_dir: recorder.run_dir().to_owned(),
