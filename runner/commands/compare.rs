@@ -9,7 +9,7 @@ use crate::{
     output,
     record::LineError,
     report::{self, ComparisonFormat},
-    session::{self, Compare, Store},
+    session::{self, CompareNamed, Store},
 };
 
 /// Compares two runs, or two providers of one.
@@ -17,7 +17,7 @@ pub(super) fn compare(args: &CompareArgs, context: &Context) -> Result<ExitStatu
     let output = &context.output;
     let format = format(args)?;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let named = |run: Option<&str>| Named::or_latest(run, context).locate(&store);
+    let named = |run: Option<&str>| Named::or_latest(run, context).runs(&store);
     let base = named(args.base.as_deref())?;
     let new = match (&args.new, &args.provider[..]) {
         // Two providers of the one run that is named.
@@ -28,14 +28,14 @@ pub(super) fn compare(args: &CompareArgs, context: &Context) -> Result<ExitStatu
         [first, second] => Some((first.clone(), second.clone())),
         _ => None,
     };
-    let asked = Compare {
+    let asked = CompareNamed {
         base,
         new,
         providers,
         filter: args.filter.parse()?,
     };
     let screen = output.clone();
-    let comparison = session::compare(&asked, move |error: &LineError| {
+    let comparison = session::compare_named(&asked, move |error: &LineError| {
         screen.warn(&error.to_string());
     })?;
     match (args.output.as_deref(), format) {
@@ -46,7 +46,7 @@ pub(super) fn compare(args: &CompareArgs, context: &Context) -> Result<ExitStatu
         }
     }
     let fails = |what: &FailOnArg| match what {
-        FailOnArg::Regression => comparison.counts.regressed > 0,
+        FailOnArg::Regression => comparison.counts().regressed > 0,
         FailOnArg::Significant => comparison.is_significantly_worse(),
     };
     match args.fail_on.iter().any(fails) {

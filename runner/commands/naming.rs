@@ -8,12 +8,12 @@ use super::Context;
 use crate::{
     error::Error,
     record::{FindError, RunEntry},
-    session::Store,
+    session::{NamedRuns, Store},
 };
 
 /// The run that a person has named.
 pub(super) struct Named<'a> {
-    name: &'a str,
+    pub(super) name: &'a str,
     /// Whether `RUNNER_RUN` names it, and not the command line.
     is_variable: bool,
 }
@@ -60,6 +60,14 @@ impl<'a> Named<'a> {
             // A name that means one run means no group.
             Err(FindError::Ambiguous { .. }) => store.find_group(self.name).map_err(Error::record),
             _ => Ok(None),
+        }
+    }
+
+    /// Finds the run's directory, or the runs of the group that it names.
+    pub(super) fn runs(&self, store: &Store) -> Result<NamedRuns, Error> {
+        match self.group(store)? {
+            Some(runs) => Ok(NamedRuns::Group(runs)),
+            None => self.locate(store).map(NamedRuns::One),
         }
     }
 

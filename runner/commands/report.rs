@@ -1,7 +1,5 @@
 //! `runner report`.
 
-use std::path::PathBuf;
-
 use miette::miette;
 
 use super::{Context, naming::Named};
@@ -9,7 +7,7 @@ use crate::{
     cli::{ReportArgs, ReportFormArgs},
     error::{Error, ExitStatus},
     record::LineError,
-    report::{self, ReportFormat},
+    report::ReportFormat,
     session::{self, Store},
 };
 
@@ -18,27 +16,10 @@ pub(super) fn report(args: &ReportArgs, context: &Context) -> Result<ExitStatus,
     let format = format(args)?;
     let filter = args.filter.parse()?;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let named = Named::or_latest(args.run.as_deref(), context);
-    let group = named.group(&store)?;
-    let is_group = group.is_some();
-    let dirs: Vec<PathBuf> = match group {
-        Some(runs) => runs.into_iter().map(|run| run.dir).collect(),
-        None => vec![named.locate(&store)?],
-    };
+    let named = Named::or_latest(args.run.as_deref(), context).runs(&store)?;
     let warn = |error: &LineError| context.output.warn(&error.to_string());
-    let (file, filter) = (args.output.as_deref(), filter.as_ref());
-    if format == ReportFormat::Csv {
-        let tables = dirs.iter().map(|dir| session::csv_table(dir, filter, warn));
-        let tables = tables.collect::<Result<Vec<_>, _>>()?;
-        context.write_out(file, |to| report::write_tables(&tables, is_group, to))?;
-        return Ok(ExitStatus::Success);
-    }
-    let reports = dirs.iter().map(|dir| session::report(dir, filter, warn));
-    let reports = reports.collect::<Result<Vec<_>, _>>()?;
-    context.write_out(file, |to| match &reports[..] {
-        [one] if !is_group => report::write(one, format, to),
-        all => report::write_all(all, format, to),
-    })?;
+    let report = session::report_named(&named, format, filter.as_ref(), warn)?;
+    context.write_out(args.output.as_deref(), |to| report.write(to))?;
     Ok(ExitStatus::Success)
 }
 

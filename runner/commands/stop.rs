@@ -37,8 +37,8 @@ pub(super) fn choose(
 ) -> Result<RunEntry, Error> {
     match Named::of(run, context) {
         Some(named) => match named.group(store)? {
-            Some(runs) => Ok(session::active_of(runs)),
-            None => named.find(store),
+            Some(runs) => session::last_of(store, runs, &context.host),
+            None => session::last_if_group(store, named.find(store)?, named.name, &context.host),
         },
         None => session::only_running(store),
     }

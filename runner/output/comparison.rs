@@ -7,7 +7,7 @@ use super::{
     table::{Cell, Column, Table},
     tone::Tone,
 };
-use crate::view::{CaseClass, ComparedCase, ComparedProvider, ComparedRun, Comparison};
+use crate::view::{CaseClass, Compared, ComparedCase, ComparedProvider, ComparedRun, Comparison};
 
 /// How many tests of each class are told.
 const MAX_CASES: usize = 10;
@@ -15,7 +15,29 @@ const MAX_CASES: usize = 10;
 const MAX_PARTS: usize = 20;
 
 /// What has changed, for people: on a screen of so many characters, if there is one.
-pub fn comparison_text(comparison: &Comparison, width: Option<usize>) -> String {
+pub fn comparison_text(compared: &Compared, width: Option<usize>) -> String {
+    let groups = match compared {
+        Compared::Runs(comparison) => return run_text(comparison, width),
+        Compared::Groups(groups) => groups,
+    };
+    let mut parts = Vec::new();
+    for (place, run) in (1..).zip(&groups.runs) {
+        let scenario = format::visible_line(&run.new.scenario);
+        let title = format!("{place}/{} {scenario}", groups.runs.len());
+        parts.push(format!("{}\n\n{}", title.bold(), run_text(run, width)));
+    }
+    let unshared = groups.unshared();
+    parts.extend(unshared.iter().map(|words| format::visible_line(words)));
+    let (base, new) = (&groups.base, &groups.new);
+    let words = groups.counts.words();
+    parts.push(format!(
+        "group {new} against group {base}: {}",
+        words.bold()
+    ));
+    parts.join("\n\n")
+}
+
+fn run_text(comparison: &Comparison, width: Option<usize>) -> String {
     let mut parts = vec![sides(comparison, width)];
     parts.extend(comparison.filter.as_ref().map(|filter| {
         let filter = format::visible_line(filter);

@@ -120,6 +120,36 @@ pub fn write_tables(tables: &[CsvTable], is_group: bool, to: &mut dyn Write) -> 
     csv::write(tables, is_group, to)
 }
 
+/// A report that has its form, of a run or of the runs of a group.
+pub enum MadeReport {
+    /// Tables, of a group or of one run.
+    Csv {
+        /// A table for each run.
+        tables: Vec<CsvTable>,
+        /// Whether they are of a group.
+        is_group: bool,
+    },
+    /// Of one run.
+    Run(ReportFormat, Box<RunReport>),
+    /// Of a group.
+    Group(ReportFormat, Vec<RunReport>),
+}
+
+impl MadeReport {
+    /// Writes it.
+    ///
+    /// # Errors
+    ///
+    /// Fails as `to` does.
+    pub fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Csv { tables, is_group } => write_tables(tables, *is_group, to),
+            Self::Run(format, report) => write(report, *format, to),
+            Self::Group(format, reports) => write_all(reports, *format, to),
+        }
+    }
+}
+
 fn jsonl(report: &RunReport, to: &mut dyn Write) -> io::Result<()> {
     let mut line = |line: &ReportLine<'_>| {
         serde_json::to_writer(&mut *to, line)?;

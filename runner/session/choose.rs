@@ -1,12 +1,34 @@
 //! Which run is meant by a request that names none.
 
+use std::path::{Path, PathBuf};
+
 use miette::miette;
 
+use super::{Host, POLL_EVERY};
 use crate::{
     error::Error,
     model::RunStatus,
     record::{RunEntry, RunFilter, Store},
 };
+
+/// What a name means.
+#[derive(Clone, Debug)]
+pub enum NamedRuns {
+    /// The directory of one run.
+    One(PathBuf),
+    /// The runs of a group, in its order.
+    Group(Vec<RunEntry>),
+}
+
+impl NamedRuns {
+    /// The directories of all of them.
+    pub fn dirs(&self) -> Vec<&Path> {
+        match self {
+            Self::One(dir) => vec![dir],
+            Self::Group(runs) => runs.iter().map(|run| &*run.dir).collect(),
+        }
+    }
+}
 
 /// Finds the only run that is running, or that somebody is about to go on with.
 ///
@@ -36,17 +58,76 @@ pub fn only_running(store: &Store) -> Result<RunEntry, Error> {
     )))
 }
 
-/// The run of a group that is running, or else its last one: whoever stops that stops the group.
+/// Sees to it that no other run of a group begins, and finds the one of its `runs` that is running, or else the last one:
+/// whoever stops that has stopped the group. Blocks in the moment between two runs.
+///
+/// # Errors
+///
+/// Fails if the runs cannot be read, or no request can be left.
 ///
 /// # Panics
 ///
 /// Panics for a group without runs, which is none.
-pub fn active_of(mut group: Vec<RunEntry>) -> RunEntry {
-    let running = group
-        .iter()
-        .position(|run| run.status == RunStatus::Running || run.is_held());
-    let place = running.unwrap_or(group.len() - 1);
-    group.swap_remove(place)
+pub fn last_of(store: &Store, mut runs: Vec<RunEntry>, host: &Host) -> Result<RunEntry, Error> {
+    let group = runs[0].id.group().unwrap_or_default().to_owned();
+    let is_going_on = store.ask_group_to_end(&group).map_err(Error::record)?;
+    loop {
+        // Whoever has begun the next run before it saw the request has it seen from now on.
+        let is_held = is_going_on && store.is_group_held(&group);
+        if is_going_on && let Some(found) = store.find_group(&group).map_err(Error::record)? {
+            runs = found;
+        }
+        let is_active = |run: &RunEntry| run.status == RunStatus::Running || run.is_held();
+        if let Some(place) = runs.iter().position(is_active) {
+            return Ok(runs.swap_remove(place));
+        }
+        if !is_held {
+            let last = runs.len() - 1;
+            return Ok(runs.swap_remove(last));
+        }
+        (host.pause)(POLL_EVERY);
+    }
+}
+
+/// Sees to it that no other run of a group begins, and finds those of its `runs` that are to be cancelled: the one that is
+/// running, then those that were cut short or have failed; if there are none, the last one.
+///
+/// # Errors
+///
+/// Fails as [`last_of`] does.
+pub fn all_to_cancel(
+    store: &Store,
+    runs: Vec<RunEntry>,
+    host: &Host,
+) -> Result<Vec<RunEntry>, Error> {
+    let last = last_of(store, runs.clone(), host)?;
+    let is_open = |run: &RunEntry| matches!(run.status, RunStatus::Incomplete | RunStatus::Failed);
+    let others = runs
+        .into_iter()
+        .filter(|run| run.id != last.id && is_open(run));
+    let others: Vec<_> = others.collect();
+    let is_last_open = last.status == RunStatus::Running || last.is_held() || is_open(&last);
+    Ok(match is_last_open || others.is_empty() {
+        true => [vec![last], others].concat(),
+        false => others,
+    })
+}
+
+/// The run itself, or where its name is that of a group that has no other run yet, what [`last_of`] finds.
+///
+/// # Errors
+///
+/// Fails as that does.
+pub fn last_if_group(
+    store: &Store,
+    run: RunEntry,
+    name: &str,
+    host: &Host,
+) -> Result<RunEntry, Error> {
+    match run.id.group() {
+        Some(group) if group.contains(name) => last_of(store, vec![run], host),
+        _ => Ok(run),
+    }
 }
 
 /// Finds the only run that was cut short.

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     error::{Error, ExitStatus},
-    model::{Reason, RunStatus},
-    record::{Conclusion, RunEntry, RunId},
+    model::{Reason, RunStatus, chain},
+    record::{Conclusion, HeldGroup, RecordError, RunEntry, RunId, Store},
 };
 
 /// Characters of a scenario's file name that are in the name of its run.
@@ -100,7 +100,8 @@ pub fn start_group(
         };
         (name, run)
     });
-    let mut group = one_after_another(id.to_string(), members.collect(), host, observe);
+    let held = hold(&each.results, id.as_str(), host);
+    let mut group = one_after_another(id.to_string(), members.collect(), &held, host, observe);
     group.without_tests = without_tests;
     observe.group(&group);
     Ok(group)
@@ -135,13 +136,18 @@ pub fn resume_group(
     host: &Host,
     observe: &mut dyn Observe,
 ) -> GroupConclusion {
+    let root = requests
+        .first()
+        .and_then(|request| request.run.dir.parent());
+    let root = root.map(Path::to_owned);
     let members = requests.into_iter().map(|request| {
         let name = request.run.scenario.clone();
         let run =
             move |host: &Host, observe: &mut dyn Observe| resume::resume(&request, host, observe);
         (name, run)
     });
-    let mut group = one_after_another(id.to_owned(), members.collect(), host, observe);
+    let held = root.and_then(|root| hold(&root, id, host));
+    let mut group = one_after_another(id.to_owned(), members.collect(), &held, host, observe);
     for run in other {
         let conclusion = Conclusion::from(run);
         group.status = group.status.worse(ExitStatus::of(&conclusion));
@@ -204,10 +210,20 @@ fn read_all<T>(
     }
 }
 
+/// Lets others find this process in the moment between two runs; where that cannot be, they find its runs.
+fn hold(results: &Path, group: &str, host: &Host) -> Option<HeldGroup> {
+    let held = Store::open(results).and_then(|store| store.hold_group(group, (host.now)()));
+    let warn = |error: &RecordError| {
+        tracing::warn!("cannot write down who works on the group: {}", chain(error));
+    };
+    held.inspect_err(warn).ok()
+}
+
 /// Lets runs follow each other until somebody stops one: whoever does that means the group.
 fn one_after_another<F>(
     id: String,
     members: Vec<(String, F)>,
+    held: &Option<HeldGroup>,
     host: &Host,
     observe: &mut dyn Observe,
 ) -> GroupConclusion
@@ -228,6 +244,7 @@ where
             .signals
             .as_ref()
             .is_some_and(|signals| signals.has_received());
+        is_stopped |= held.as_ref().is_some_and(HeldGroup::is_to_end);
         if is_stopped {
             group.not_begun.push(name);
             continue;

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     error::{Error, ExitStatus},
-    model::{MachineShare, chain},
+    model::chain,
     record::{
-        Conclusion, History, NewRun, RecordError, ReservedDirectory, RunEntry, RunId, RunReader,
-        RunRequest, Store,
+        Conclusion, History, NewRun, RecordError, ReservedDirectory, RunEntry, RunReader,
+        RunRequest, RunShares, Store,
     },
     run::{self, Plan, PlanError},
     scenario::{self, Scenario, Suite},
@@ -184,11 +184,7 @@ fn open_store(request: &Start, host: &Host, observe: &mut dyn Observe) -> Result
 
 /// Gives runs whose processes have died the status that is true of them, and says so; none of them keeps this one from
 /// beginning. And what the others work with.
-fn sweep(
-    store: &Store,
-    host: &Host,
-    observe: &mut dyn Observe,
-) -> (Option<String>, Vec<(RunId, MachineShare)>) {
+fn sweep(store: &Store, host: &Host, observe: &mut dyn Observe) -> (Option<String>, RunShares) {
     match store.sweep_and_share((host.now)()) {
         Ok((swept, shares)) if swept.is_empty() => (None, shares),
         Ok((swept, shares)) => {

@@ -2,12 +2,15 @@
 
 use std::{io, panic::resume_unwind, path::Path, thread};
 
-use super::report::{report, unsettled_trial};
+use super::{
+    NamedRuns,
+    report::{report, unsettled_trial},
+};
 use crate::{
     error::Error,
     filter::Filter,
     record::{LineError, Look, RecordError, RowCells},
-    report::CsvTable,
+    report::{CsvTable, MadeReport, ReportFormat},
     run::TrialNames,
     scenario::TestLabel,
     view::TrialCells,
@@ -30,6 +33,41 @@ pub fn csv_table(
     }
     let look = Look::at(dir).map_err(|error| Error::find(error.into()))?;
     make(&look, damaged).map_err(Error::record)
+}
+
+/// Makes a report of this form of what is named, of all trials or of those that `filter` means; `damaged` hears of lines
+/// that give no row.
+///
+/// # Errors
+///
+/// Fails as [`report`] does.
+pub fn report_named(
+    named: &NamedRuns,
+    format: ReportFormat,
+    filter: Option<&Filter>,
+    mut damaged: impl FnMut(&LineError),
+) -> Result<MadeReport, Error> {
+    if format == ReportFormat::Csv {
+        let dirs = named.dirs().into_iter();
+        let tables = dirs.map(|dir| csv_table(dir, filter, &mut damaged));
+        return Ok(MadeReport::Csv {
+            tables: tables.collect::<Result<_, _>>()?,
+            is_group: matches!(named, NamedRuns::Group(_)),
+        });
+    }
+    match named {
+        NamedRuns::One(dir) => {
+            let report = report(dir, filter, damaged)?;
+            Ok(MadeReport::Run(format, report.into()))
+        }
+        NamedRuns::Group(runs) => {
+            let reports = runs
+                .iter()
+                .map(|run| report(&run.dir, filter, &mut damaged));
+            let reports = reports.collect::<Result<_, _>>()?;
+            Ok(MadeReport::Group(format, reports))
+        }
+    }
 }
 
 fn make(look: &Look, damaged: impl FnMut(&LineError)) -> Result<CsvTable, RecordError> {

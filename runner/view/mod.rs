@@ -8,6 +8,7 @@ mod activity;
 mod attempt_logs;
 mod cells;
 mod compare;
+mod compare_groups;
 mod ended;
 mod events;
 mod grades;
@@ -39,6 +40,7 @@ pub use compare::{
     CaseClass, CaseCounts, CaseSide, ComparedCase, ComparedMeasure, ComparedPart, ComparedProvider,
     ComparedRun, Comparison, MeasureKind, MeasureTest, MeasureWords, UnfairComparison, UnfairKind,
 };
+pub use compare_groups::{Compared, GroupComparison};
 pub use ended::EndedRun;
 pub use events::{EventLine, Longest, StreamEvent, events_schema};
 pub use grades::{

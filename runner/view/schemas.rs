@@ -4,7 +4,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use super::{
-    CleanupReport, Comparison, EndedRun, PausedDocument, PlanLine, PluginInspection, PruneReport,
+    CleanupReport, Compared, EndedRun, PausedDocument, PlanLine, PluginInspection, PruneReport,
     QueueChange, QueueStep, RehearsalReport, ReportLine, RescoreReport, RunDetail, RunList,
     RunQueue, SpokenAttempts, TestTrends, ToolList, TrialPage, VerifyReport,
 };
@@ -30,7 +30,7 @@ pub const SCHEMAS: [(&str, MakeSchema); 20] = [
         of::<ReportLine<'_>>("A line of what `runner report --jsonl` prints")
     }),
     ("compare", || {
-        of::<Comparison>("What `runner compare --json` prints")
+        of::<Compared>("What `runner compare --json` prints")
     }),
     ("rescore", || {
         of::<RescoreReport>("What `runner rescore --json` prints")

@@ -125,6 +125,146 @@ fn a_folder_runs_as_a_group_with_one_summary_and_the_worst_exit_code() {
 }
 
 #[test]
+fn two_groups_are_compared_run_by_run() {
+    let runner = scenarios(&[("a", PASSES), ("b", FAILS), ("c", PASSES)]);
+    runner.run(&["exec", "all"]).expect(1);
+    let base = group(&runner);
+    let text = fs_err::read_to_string(runner.path("all/a.toml")).unwrap();
+    runner.write("all/a.toml", text.replace("equals = 1", "equals = 2"));
+    let text = fs_err::read_to_string(runner.path("all/b.toml")).unwrap();
+    runner.write("all/b.toml", text.replace("equals = 2", "equals = 1"));
+    fs_err::rename(runner.path("all/c.toml"), runner.path("all/d.toml")).unwrap();
+    let text = fs_err::read_to_string(runner.path("all/d.toml")).unwrap();
+    runner.write("all/d.toml", text.replace("name = \"c\"", "name = \"d\""));
+    runner.run(&["exec", "all"]).expect(1);
+    let ids = runner.ids();
+    let new = ids.iter().find(|id| !id.starts_with(&base)).unwrap();
+    let new = new.split_once('.').unwrap().0.to_owned();
+
+    let document = runner.run(&["compare", &base, &new, "--json"]).expect(0);
+    let document = document.document();
+    runner.assert_valid("compare", std::slice::from_ref(&document));
+    assert_eq!(
+        (&document["base"], &document["new"]),
+        (&base.as_str().into(), &new.as_str().into())
+    );
+    let counts = &document["counts"];
+    assert_eq!(
+        (&counts["regressed"], &counts["fixed"]),
+        (&1.into(), &1.into())
+    );
+    let scenarios: Vec<_> = document["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| &run["new"]["scenario"])
+        .collect();
+    assert_eq!(scenarios, ["a", "b"]);
+    assert_eq!(document["only_base"], serde_json::json!(["c"]));
+    assert_eq!(document["only_new"], serde_json::json!(["d"]));
+
+    let text = runner.run(&["compare", &base, &new]).expect(0).stdout;
+    for says in [
+        "1/2 a",
+        "2/2 b",
+        "only in the base group: c",
+        "only in the new group: d",
+        "1 regressed, 1 fixed",
+    ] {
+        assert!(text.contains(says), "{says}: {text}");
+    }
+    let markdown = runner
+        .run(&["compare", &base, &new, "--markdown"])
+        .expect(0)
+        .stdout;
+    assert!(
+        markdown.starts_with("## ❌ 1 regressed, 1 fixed\n"),
+        "{markdown}"
+    );
+    assert!(markdown.contains("### ✅ b: 1 fixed"), "{markdown}");
+    let page = runner
+        .run(&["compare", &base, &new, "--html"])
+        .expect(0)
+        .stdout;
+    assert!(page.contains("href=\"#run-2\"") && page.contains("<article id=\"run-2\">"));
+
+    let fails = ["compare", &base, &new, "--fail-on", "regression"];
+    runner.run(&fails).expect(1);
+    let one = &ids.iter().find(|id| id.starts_with(&base)).unwrap();
+    runner
+        .run(&["compare", one, &new])
+        .expect(2)
+        .says(&["a run is not compared with a group"]);
+    runner.run(&["compare", &base, &base]).expect(2);
+}
+
+/// Whoever lets the runs follow each other is suspended in the moment between two of them.
+#[cfg(debug_assertions)]
+#[test]
+fn a_stop_finds_a_group_in_the_moment_between_two_runs() {
+    // Once it has looked whether it is to end, and before it has; only one run of the group is there then.
+    for (place, begun) in [("birth.directory@2", 2), ("finish.synced@1", 1)] {
+        let runner = scenarios(&[("a", PASSES), ("b", SLEEPS), ("c", PASSES)]);
+        let mut exec = runner.start_failing(&["exec", "all"], &format!("{place}=halt"));
+        exec.wait_until_halted();
+        let group = group(&runner);
+        let stop = runner.command(&["stop", &group]).start();
+        let request = runner.path(&format!("results/.group-{group}.end"));
+        wait_until("it has asked", || request.exists());
+        exec.signal(Signal::CONT);
+        let ran = exec.finish();
+        assert!(![Some(0), Some(1)].contains(&ran.code), "{ran:?}");
+        ran.says(&["not begun"]);
+        let stopped = stop.finish();
+        assert_eq!(stopped.code, Some(0), "{stopped:?}");
+        let runs = runs(&runner);
+        assert_eq!(runs.len(), begun, "{place}");
+        assert_eq!(runs[0]["status"], "completed");
+        // Nothing of it stays, and nobody obeys what was asked of somebody else.
+        assert!(!request.exists());
+        assert!(!runner.path(&format!("results/.group-{group}")).exists());
+    }
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_request_to_a_group_whose_process_was_killed_stops_nobody() {
+    let runner = scenarios(&[("a", PASSES), ("b", PASSES)]);
+    let mut exec = runner.start_failing(&["exec", "all"], "birth.born@2=halt");
+    exec.wait_until_halted();
+    let group = group(&runner);
+    let request = runner.path(&format!("results/.group-{group}.end"));
+    let lock = fs_err::read_to_string(runner.path(&format!("results/.group-{group}"))).unwrap();
+    let token = lock
+        .lines()
+        .find_map(|line| line.strip_prefix("token "))
+        .unwrap();
+    fs_err::write(&request, token).unwrap();
+    exec.kill();
+    runner.run(&["resume", "--from", &group]).expect(0);
+    assert!(runs(&runner).iter().all(|run| run["status"] == "completed"));
+    assert!(!request.exists());
+}
+
+#[test]
+fn a_group_is_cancelled_as_a_whole() {
+    let runner = scenarios(&[("a", SLEEPS), ("b", SLEEPS), ("c", PASSES)]);
+    let exec = runner.command(&["exec", "all"]).start();
+    wait_until("the first has a row", || {
+        let runs = runner.runs();
+        runs.len() == 1 && !runs[0].rows().is_empty()
+    });
+    let group = group(&runner);
+    runner.run(&["stop", &group]).expect(0);
+    exec.finish();
+    let resume = runner.command(&["resume", "--from", &group]).start();
+    wait_until("it goes on", || runs(&runner)[0]["status"] == "running");
+    runner.run(&["cancel", &group]).expect(0);
+    assert_ne!(resume.finish().code, Some(0));
+    assert_eq!(runs(&runner)[0]["status"], "cancelled");
+}
+
+#[test]
 fn nothing_begins_where_one_scenario_cannot_run() {
     let runner = scenarios(&[("a", PASSES)]);
     runner.write("all/b.toml", "name = 1\n");

@@ -95,8 +95,28 @@ impl Root {
         QueueDir(self.0.join("queue"))
     }
 
+    pub(in crate::record) fn group(&self, id: &str) -> GroupFiles {
+        GroupFiles(self.0.join(format!(".group-{id}")))
+    }
+
     pub(in crate::record) fn run(&self, id: &str) -> RunDir {
         RunDir::new(&self.0.join(id))
+    }
+}
+
+/// The names of what is there of a group while its runs follow each other.
+#[derive(Clone, Debug)]
+pub(in crate::record) struct GroupFiles(PathBuf);
+
+impl GroupFiles {
+    /// The lock of the process that begins them.
+    pub(in crate::record) fn lock(&self) -> PathBuf {
+        self.0.clone()
+    }
+
+    /// Where others ask that none begins any more.
+    pub(in crate::record) fn request(&self) -> PathBuf {
+        self.0.with_extension("end")
     }
 }
 

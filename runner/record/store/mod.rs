@@ -5,6 +5,7 @@ pub(super) mod content;
 pub(super) mod database;
 pub(super) mod deletion;
 pub(super) mod find;
+pub(super) mod group;
 pub(super) mod list;
 pub(super) mod live;
 pub(super) mod projection;

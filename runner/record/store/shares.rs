@@ -15,15 +15,18 @@ use crate::{
     },
 };
 
+/// What sessions work with, each with its run.
+pub type RunShares = Vec<(RunId, MachineShare)>;
+
 impl Store {
     /// What every session works with that goes on now and says so, with its run.
-    pub(crate) fn shares(&self) -> Result<Vec<(RunId, MachineShare)>, RecordError> {
+    pub(crate) fn shares(&self) -> Result<RunShares, RecordError> {
         Ok(shares_of(&self.listed()?.runs))
     }
 }
 
 /// The same of runs that were just listed.
-pub(in crate::record) fn shares_of(runs: &[RunEntry]) -> Vec<(RunId, MachineShare)> {
+pub(in crate::record) fn shares_of(runs: &[RunEntry]) -> RunShares {
     let running = runs.iter().filter(|run| run.status == RunStatus::Running);
     running
         .filter_map(|run| {

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::{
-    model::{MachineShare, RunStatus, chain},
+    model::{RunStatus, chain},
     record::{
-        disk::{
-            durable,
-            layout::{RunDir, RunId},
-            lock, stamp,
-        },
+        disk::{durable, layout::RunDir, lock, stamp},
         error::RecordError,
         format::{line, manifest::Manifest},
         reading::{death, reader::RunReader, run_entry::RunEntry},
-        store::{root::Store, shares::shares_of},
+        store::{
+            root::Store,
+            shares::{RunShares, shares_of},
+        },
         writing::{claim::Claim, claim_error::ClaimError},
     },
 };
@@ -41,7 +40,7 @@ impl Store {
     pub(crate) fn sweep_and_share(
         &self,
         now: Timestamp,
-    ) -> Result<(Vec<Swept>, Vec<(RunId, MachineShare)>), RecordError> {
+    ) -> Result<(Vec<Swept>, RunShares), RecordError> {
         durable::sweep(self.root.path());
         let runs = self.listed()?.runs;
         let shares = shares_of(&runs);

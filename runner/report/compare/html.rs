@@ -8,7 +8,10 @@ use super::told::TOLD;
 use crate::{
     model::{count, plural},
     report::html::{page, wide},
-    view::{CaseClass, ComparedCase, ComparedMeasure, ComparedProvider, ComparedRun, Comparison},
+    view::{
+        CaseClass, CaseCounts, Compared, ComparedCase, ComparedMeasure, ComparedProvider,
+        ComparedRun, Comparison,
+    },
 };
 
 /// How many tests of each class are in the page.
@@ -18,11 +21,33 @@ const MAX_OPEN: usize = 50;
 /// How wide the picture of an interval is.
 const PICTURE: f64 = 120.0;
 
-pub(super) fn write(comparison: &Comparison, to: &mut dyn Write) -> io::Result<()> {
-    let title = format!("{}: {}", comparison.new.scenario, comparison.counts.words());
+pub(super) fn write(compared: &Compared, to: &mut dyn Write) -> io::Result<()> {
+    let words = compared.counts().words();
+    let groups = match compared {
+        Compared::Runs(comparison) => {
+            let title = format!("{}: {words}", comparison.new.scenario);
+            return page(&title, &content(comparison), to);
+        }
+        Compared::Groups(groups) => groups,
+    };
     let content = html! {
+        h1 { "Group " (groups.new) " against " (groups.base) }
+        p class=(format!("verdict {}", tone(groups.counts))) { (words) }
+        @for words in groups.unshared() { p class="flaky" { "Not quite fair: " (words) "." } }
+        ul { @for (place, run) in (1..).zip(&groups.runs) {
+            li { a href=(format!("#run-{place}")) { (run.new.scenario) } ": " (run.counts.words()) }
+        } }
+        @for (place, run) in (1..).zip(&groups.runs) {
+            article id=(format!("run-{place}")) { (content(run)) }
+        }
+    };
+    page(&words, &content, to)
+}
+
+fn content(comparison: &Comparison) -> Markup {
+    html! {
         h1 { (comparison.new.scenario) }
-        p class=(format!("verdict {}", tone(comparison))) { (comparison.counts.words()) }
+        p class=(format!("verdict {}", tone(comparison.counts))) { (comparison.counts.words()) }
         @if let Some(filter) = &comparison.filter {
             p { "Only tests of which the filter means a trial: " code { (filter) } }
         }
@@ -31,12 +56,11 @@ pub(super) fn write(comparison: &Comparison, to: &mut dyn Write) -> io::Result<(
         (measures(&comparison.providers))
         @for class in TOLD { (cases(comparison, class)) }
         (differences(comparison))
-    };
-    page(&title, &content, to)
+    }
 }
 
-fn tone(comparison: &Comparison) -> &'static str {
-    match (comparison.counts.regressed, comparison.counts.fixed) {
+fn tone(counts: CaseCounts) -> &'static str {
+    match (counts.regressed, counts.fixed) {
         (0, 0) => "",
         (0, _) => "good",
         _ => "bad",

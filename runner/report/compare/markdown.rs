@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use super::told::TOLD;
 use crate::{
     report::markdown::cell,
-    view::{CaseClass, ComparedCase, ComparedProvider, ComparedRun, Comparison},
+    view::{
+        CaseClass, CaseCounts, Compared, ComparedCase, ComparedProvider, ComparedRun, Comparison,
+    },
 };
 
 /// How many tests of each class it tells of.
@@ -13,13 +15,34 @@ const MAX_CASES: usize = 20;
 /// How many differences of how the sides came about.
 const MAX_PARTS: usize = 40;
 
-pub(super) fn write(comparison: &Comparison, to: &mut dyn Write) -> io::Result<()> {
-    let counts = comparison.counts;
-    let sign = match (counts.regressed, counts.fixed) {
+pub(super) fn write(compared: &Compared, to: &mut dyn Write) -> io::Result<()> {
+    let groups = match compared {
+        Compared::Runs(comparison) => return run(comparison, to),
+        Compared::Groups(groups) => groups,
+    };
+    let counts = groups.counts;
+    writeln!(to, "## {} {}\n", sign(counts), counts.words())?;
+    writeln!(to, "Group `{}` against `{}`\n", groups.new, groups.base)?;
+    for words in groups.unshared() {
+        writeln!(to, "> ⚠️ {}\n", cell(&words))?;
+    }
+    groups
+        .runs
+        .iter()
+        .try_for_each(|comparison| run(comparison, to))
+}
+
+fn sign(counts: CaseCounts) -> &'static str {
+    match (counts.regressed, counts.fixed) {
         (0, 0) => "⚪",
         (0, _) => "✅",
         _ => "❌",
-    };
+    }
+}
+
+fn run(comparison: &Comparison, to: &mut dyn Write) -> io::Result<()> {
+    let counts = comparison.counts;
+    let sign = sign(counts);
     let name = cell(&comparison.new.scenario);
     writeln!(to, "### {sign} {name}: {}\n", counts.words())?;
     for warning in &comparison.warnings {

@@ -1,4 +1,4 @@
-//! Comparisons in the forms that people and other programs read, each written from one [`Comparison`].
+//! Comparisons in the forms that people and other programs read, each written from one [`Compared`].
 
 mod html;
 mod markdown;
@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use crate::view::Comparison;
+use crate::view::Compared;
 
 /// A form of a comparison, other than on a screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,22 +34,22 @@ impl ComparisonFormat {
     }
 }
 
-/// Writes a comparison.
+/// Writes a comparison of runs, or of groups.
 ///
 /// # Errors
 ///
 /// Fails as `to` does.
 pub fn write_comparison(
-    comparison: &Comparison,
+    compared: &Compared,
     format: ComparisonFormat,
     to: &mut dyn Write,
 ) -> io::Result<()> {
     match format {
         ComparisonFormat::Json => {
-            serde_json::to_writer_pretty(&mut *to, comparison)?;
+            serde_json::to_writer_pretty(&mut *to, compared)?;
             to.write_all(b"\n")
         }
-        ComparisonFormat::Markdown => markdown::write(comparison, to),
-        ComparisonFormat::Html => html::write(comparison, to),
+        ComparisonFormat::Markdown => markdown::write(compared, to),
+        ComparisonFormat::Html => html::write(compared, to),
     }
 }

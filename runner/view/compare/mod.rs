@@ -17,7 +17,7 @@ use crate::{
 
 pub use measures::{ComparedMeasure, MeasureKind, MeasureTest, MeasureWords};
 
-/// The document of `runner compare --json`: what is different between two runs, or two providers of one.
+/// What is different between two runs, or two providers of one.
 ///
 /// The same rows give the same document.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -245,6 +245,13 @@ impl CaseCounts {
     /// Counts one more.
     pub fn add(&mut self, class: CaseClass) {
         *self.slot(class) += 1;
+    }
+
+    /// Counts what somebody else has counted.
+    pub fn add_all(&mut self, other: Self) {
+        for class in CaseClass::ALL {
+            *self.slot(class) += other.of(class);
+        }
     }
 
     /// How many are of a class.
