@@ -98,6 +98,10 @@ pub mod model;
 #[cfg(not(feature = "internals"))]
 mod model;
 #[cfg(feature = "internals")]
+pub mod notify;
+#[cfg(not(feature = "internals"))]
+mod notify;
+#[cfg(feature = "internals")]
 pub mod output;
 #[cfg(not(feature = "internals"))]
 mod output;
@@ -173,4 +177,4 @@ pub use model::{
 pub use plugin::Heard;
 pub use record::{AttemptKey, Entry, Mark};
 pub use toolchain::{Built, Language, Source, SourceError, SourceKind};
-pub use view::TrialBefore;
+pub use view::{NotifiedTarget, TrialBefore};

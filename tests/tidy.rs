@@ -9,11 +9,12 @@ use regex::Regex;
 use walkdir::WalkDir;
 
 /// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("filter", &[]),
     ("scenario", &["filter"]),
     ("plugin", &[]),
+    ("notify", &[]),
     ("record", &["filter"]),
     ("toolchain", &["plugin"]),
     ("judge", &["scenario"]),
@@ -29,6 +30,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
         &[
             "error",
             "filter",
+            "notify",
             "plugin",
             "record",
             "report",

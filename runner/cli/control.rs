@@ -1,4 +1,4 @@
-//! The arguments of the commands that end runs of other processes. Doc comments of this file are the program's help.
+//! The arguments of the commands that end runs of other processes, or tell of their ends. Doc comments of this file are the program's help.
 
 use clap::Args;
 
@@ -63,6 +63,22 @@ pub struct PauseArgs {
 pub struct UnpauseArgs {
     /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else the only running run]
     pub run: Option<String>,
+    /// Where the results are
+    #[command(flatten)]
+    pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// The arguments of `runner notify`.
+#[derive(Debug, Args)]
+pub struct NotifyArgs {
+    /// The run: its id, a unique part of one, a path, or `latest` [default: `RUNNER_RUN`, else `latest`]
+    pub run: Option<String>,
+    /// Tell everybody, also those who have been told already
+    #[arg(long)]
+    pub again: bool,
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,

@@ -25,7 +25,7 @@ use crate::{
     scenario,
 };
 
-pub use control::{CancelArgs, PauseArgs, StopArgs, UnpauseArgs};
+pub use control::{CancelArgs, NotifyArgs, PauseArgs, StopArgs, UnpauseArgs};
 pub use plugin::{
     BuildArgs, DoctorArgs, InspectArgs, LanguageArg, NewArgs, OutputArg, PluginCommand,
     PluginKindArg, ProtocolArg, RehearseArgs, parse_grants,
@@ -156,6 +156,10 @@ pub enum Command {
     /// work` or a server starts the next one when fewer runs are active than `max_active_runs` in the root's
     /// `runner.toml` says, which is 1 by default.
     Queue(QueueArgs),
+    /// Tell of a run's end whoever could not be told yet
+    ///
+    /// Who is told stands as `[notify]` in the run's scenario and in the `runner.toml` of its results root.
+    Notify(NotifyArgs),
     /// Rebuild `runner.db` from the run directories
     Reindex(ReindexArgs),
     /// Write, build and look into plugins

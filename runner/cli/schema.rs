@@ -54,6 +54,10 @@ pub enum SchemaName {
     Prune,
     /// What `cleanup --json` prints
     Cleanup,
+    /// What `notify --json` prints
+    Notify,
+    /// What webhooks are sent, and commands get, when a run ends
+    Notification,
     /// What `queue --json` prints
     Queue,
     /// What `exec --queue --json`, `queue move --json` and `queue remove --json` print

@@ -14,6 +14,7 @@ mod list;
 mod logs;
 mod man;
 mod naming;
+mod notify;
 mod pause;
 mod pin;
 mod plugin;
@@ -68,6 +69,7 @@ pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error
         Command::Pin(args) => pin::pin(&args, context),
         Command::Unpin(args) => pin::unpin(&args, context),
         Command::Prune(args) => prune::prune(&args, context),
+        Command::Notify(args) => notify::notify(&args, context),
         Command::Queue(args) => queue::queue(args, context),
         Command::Reindex(args) => reindex(&args, context),
         Command::Plugin(command) => plugin::plugin(command, context),

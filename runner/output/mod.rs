@@ -68,7 +68,7 @@ pub use inspection::inspection_text;
 pub use list::{list_text, print_list};
 pub use live::activity_text;
 pub use next::{resume_command, resume_line};
-pub use notices::{Notices, RehearsalNotices};
+pub use notices::{Notices, RehearsalNotices, print_notified};
 pub use overview::print_overview;
 pub use page::{page_text, print_saved};
 use pager::Paging;

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     session::{Notice, Observe, swept_text},
     toolchain::Source,
+    view::{NotifiedTarget, NotifyReport},
 };
 
 /// How many lines of a scenario's diff are shown.
@@ -135,7 +136,35 @@ fn tell(notice: &Notice<'_>, output: &Output) {
             "of {} only what is expected has changed: judged again without running",
             format::plural(*changed, "trial")
         )),
+        Notice::Notified(target) => notified(target, output),
         Notice::Unjudged(count) => unjudged(*count, output),
+    }
+}
+
+/// Says who was told of a run's end, and who could not be.
+pub fn print_notified(report: &NotifyReport, output: &Output) {
+    for target in &report.targets {
+        notified(target, output);
+    }
+    if report.targets.is_empty() {
+        output.talk(match report.already_told {
+            0 => "nobody is to be told of this end",
+            _ => "everybody has been told; `--again` tells them once more",
+        });
+    }
+}
+
+/// Says whether somebody was told of a run's end.
+fn notified(target: &NotifiedTarget, output: &Output) {
+    let NotifiedTarget {
+        to, answer, result, ..
+    } = target;
+    match *result {
+        "delivered" => output.plain(&format!("told {to} of the end: {answer}")),
+        "refused" => output.warn(&format!("{to} refused to be told of the end: {answer}")),
+        _ => output.warn(&format!(
+            "{to} could not be told of the end: {answer}; `runner notify` tries again"
+        )),
     }
 }
 

@@ -41,6 +41,9 @@ pub use format::manifest::{
 };
 pub use format::manifest_provider::ManifestProvider;
 pub use format::mark::{AttemptKey, Mark};
+pub use format::notification::{
+    NotificationAttempt, NotificationLine, NotificationStep, NotifiedEnding,
+};
 pub use format::pauses::RunPause;
 pub use format::phases::{AttemptPhase, MAX_WAITS, WaitReason, WaitingTrial, WaitingTrials};
 pub use format::queued::{
@@ -62,6 +65,7 @@ pub use reading::lines::{LineError, Rows};
 pub use reading::live_said::LiveSaid;
 pub use reading::look::{InFlightAtDeath, Look};
 pub use reading::named::NamedRows;
+pub use reading::notified::notified;
 pub use reading::reader::RunReader;
 pub use reading::rejudged::{RejudgedAttempt, RejudgedAttempts};
 pub use reading::results::{RunResults, Wanted};
@@ -91,6 +95,7 @@ pub use writing::claim::Claim;
 pub use writing::claim_error::{CancelError, ClaimError};
 pub use writing::create::{NewRun, NewRunProvider, NewRunScenario};
 pub use writing::live_log::LiveLog;
+pub use writing::notifications::NotificationLog;
 pub use writing::opening::Opening;
 pub use writing::recorder::{Finished, Recorder};
 pub use writing::report_file::write_report;

@@ -1,6 +1,6 @@
 //! The end of a session is written down, told to the run's log, and handed to observers.
 
-use super::{Host, Observe, log_entries, reports};
+use super::{Host, Observe, log_entries, notifying, reports};
 use crate::{
     model::{Reason, RunStatus, Stage, Verdict, chain},
     plugin::clock,
@@ -25,6 +25,7 @@ pub(super) fn close(
     let (is_forced, ungraded) = (ended.is_forced, ended.ungraded);
     let end = ended.into_end(limit, (host.now)());
     let (run, dir) = (recorder.run_id().clone(), recorder.run_dir().to_owned());
+    notifying::expect_end(&dir, recorder.session(), plan.scenario().notify(), host);
     let mut conclusion = Conclusion::of(run, dir, recorder.session(), &end);
     conclusion.is_forced = is_forced;
     conclusion.ungraded = ungraded;
@@ -43,6 +44,10 @@ pub(super) fn close(
         reports::write(&conclusion.run_dir, plan.scenario().reports(), observe);
     }
     observe.conclude(&conclusion);
+    if !is_forced {
+        let notify = plan.scenario().notify();
+        notifying::tell_of_end(&conclusion.run_dir, notify, host, observe);
+    }
     conclusion
 }
 

@@ -8,6 +8,7 @@ use crate::{
     record::{RunId, Swept},
     run::{LeftToOthers, Reduced},
     toolchain::{Built, Source},
+    view::NotifiedTarget,
 };
 
 /// What whoever asked for something should know beside the answer. The words for it are the observer's.
@@ -148,6 +149,8 @@ pub enum Notice<'a> {
         /// How many.
         changed: u64,
     },
+    /// Somebody was told of the run's end, or could not be.
+    Notified(&'a NotifiedTarget),
     /// Trials of the run came to no verdict, and do not run again without being asked for.
     Unjudged(u64),
 }

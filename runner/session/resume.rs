@@ -9,7 +9,7 @@ use super::{
     live::{self, Live},
     protected,
     replanning::{self, Replanned},
-    secrets, selecting,
+    root_settings, secrets, selecting,
     set_up::SettingUp,
 };
 use crate::{
@@ -43,6 +43,7 @@ pub(super) fn go_on(
     host: &Host,
     observe: &mut dyn Observe,
 ) -> Result<Conclusion, Error> {
+    root_settings(store.root())?;
     host.log.begin();
     let run = &request.run;
     let reader = RunReader::open(&run.dir).map_err(Error::record)?;

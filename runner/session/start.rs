@@ -7,7 +7,7 @@ use miette::miette;
 use super::{
     Host, Notice, Observe, Resume, Start, exclusivity,
     live::{self, Live},
-    log_entries, plugins, protected, resume, secrets, selecting,
+    log_entries, plugins, protected, resume, root_settings, secrets, selecting,
     set_up::SettingUp,
 };
 use crate::{
@@ -57,6 +57,7 @@ pub(super) fn start_planned(
         let store = open_store(request, host, observe)?;
         return resume::go_on(&Resume::of_start(request, run), &store, host, observe);
     }
+    root_settings(request.root())?;
     plan.check_folders(protected::of_start(request, host))
         .map_err(Error::usage)?;
     report_idle_grants(&plan, observe);

@@ -14,6 +14,7 @@ mod events;
 mod grades;
 mod inspection;
 mod live;
+mod notification;
 mod page;
 mod paused;
 mod plan;
@@ -48,6 +49,7 @@ pub use grades::{
 };
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
 pub use live::{Death, LiveSession};
+pub use notification::{NotifiedTarget, NotifyReport, RunNotification};
 pub use page::{PageAttempt, PageFile, PlannedTest, TrialPage};
 pub use paused::PausedDocument;
 pub use plan::{PlanHead, PlanLine, PlanPart, PlannedAccess};

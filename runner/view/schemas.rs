@@ -4,16 +4,17 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use super::{
-    CleanupReport, Compared, EndedRun, PausedDocument, PlanLine, PluginInspection, PruneReport,
-    QueueChange, QueueStep, RehearsalReport, ReportLine, RescoreReport, RunDetail, RunList,
-    RunQueue, SpokenAttempts, TestTrends, ToolList, TrialPage, VerifyReport,
+    CleanupReport, Compared, EndedRun, NotifyReport, PausedDocument, PlanLine, PluginInspection,
+    PruneReport, QueueChange, QueueStep, RehearsalReport, ReportLine, RescoreReport, RunDetail,
+    RunList, RunNotification, RunQueue, SpokenAttempts, TestTrends, ToolList, TrialPage,
+    VerifyReport,
 };
 
 /// What makes the JSON Schema of a document.
 type MakeSchema = fn() -> Value;
 
 /// Every document: its name for `runner schema`, which is that of its file in `schemas/` too, and its schema.
-pub const SCHEMAS: [(&str, MakeSchema); 20] = [
+pub const SCHEMAS: [(&str, MakeSchema); 22] = [
     ("plan", || {
         of::<PlanLine<'_>>(
             "A line of what `runner exec --dry-run --json` and `runner resume --dry-run --json` print",
@@ -55,6 +56,12 @@ pub const SCHEMAS: [(&str, MakeSchema); 20] = [
     }),
     ("cleanup", || {
         of::<CleanupReport>("What `runner cleanup --json` prints")
+    }),
+    ("notify", || {
+        of::<NotifyReport>("What `runner notify --json` prints")
+    }),
+    ("notification", || {
+        of::<RunNotification>("What webhooks are sent, and commands get, when a run ends")
     }),
     ("queue", || {
         of::<RunQueue>("What `runner queue --json` prints")

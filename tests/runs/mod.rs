@@ -12,6 +12,7 @@ mod graders;
 mod groups;
 mod matrix;
 mod meta;
+mod notify;
 mod outcomes;
 mod pauses;
 mod queue;

@@ -243,6 +243,11 @@ impl RunDir {
         self.0.join("request-pause.json")
     }
 
+    /// What was done about telling others of the run's end.
+    pub(in crate::record) fn notifications(&self) -> PathBuf {
+        self.0.join("notifications.jsonl")
+    }
+
     pub(in crate::record) fn last_words(&self) -> PathBuf {
         self.0.join("last-words.json")
     }

@@ -20,6 +20,7 @@ pub(super) mod manifest;
 pub(super) mod manifest_file;
 pub(super) mod manifest_provider;
 pub(super) mod mark;
+pub(super) mod notification;
 pub(super) mod numbers;
 pub mod pauses;
 pub(super) mod phases;

@@ -12,6 +12,7 @@ pub(super) mod lines;
 pub(super) mod live_said;
 pub(super) mod look;
 pub(super) mod named;
+pub(super) mod notified;
 pub(super) mod read_line;
 pub(super) mod reader;
 pub(super) mod rejudged;

@@ -24,6 +24,7 @@ use crate::{
             fold::Fold,
             history::NextSession,
             lines::{LineError, RowsLine},
+            notified,
             reader::RunReader,
             said::LogReader,
             scenario_text,
@@ -90,6 +91,10 @@ impl Verification {
         verification.check_manifest(run, reader.manifest());
         verification.check_scenario(run, reader.manifest())?;
         verification.check_content(run, reader.manifest())?;
+        let damaged = notified::damaged_lines(run).map_err(RecordError::io("read a file"))?;
+        for line in damaged {
+            verification.add(run.notifications(), Some(line), "cannot be understood");
+        }
         let state = verification.check_rows(run, &reader)?;
         if let Some(state) = state.filter(|_| run.index().exists()) {
             verification.check_ends(run, reader.manifest(), &state);

@@ -7,6 +7,7 @@ pub(super) mod create;
 pub(super) mod live_log;
 pub(super) mod log;
 pub(super) mod log_files;
+pub(super) mod notifications;
 pub(super) mod opening;
 pub(super) mod recorder;
 pub(super) mod repair;

@@ -1,15 +1,20 @@
 //! Starting what waits, one after the other.
 
+use std::time::{Duration, Instant};
+
 use super::launch::{ActiveRuns, NotBegun, busy, launch};
 use crate::{
     error::Error,
     record::{QueuedRequest, Store},
-    session::{Host, Observe, Waiting},
+    session::{Host, Notice, Observe, Waiting, tend},
     view::{DocumentVersion, QueueStep},
 };
 
 /// How many looks at a queue in which nothing can be started follow each other before it is read again: half a second.
 const LOOKS: u32 = 10;
+
+/// How often the results root is looked after meanwhile.
+const TEND_EVERY: Duration = Duration::from_secs(60);
 
 /// What came of starting the request that comes first.
 #[derive(Debug)]
@@ -82,6 +87,7 @@ pub struct QueueWork<'a> {
     store: &'a Store,
     host: &'a Host,
     looks_left: u32,
+    tended: Option<Instant>,
 }
 
 impl<'a> QueueWork<'a> {
@@ -91,6 +97,7 @@ impl<'a> QueueWork<'a> {
             store,
             host,
             looks_left: 0,
+            tended: None,
         }
     }
 }
@@ -98,7 +105,14 @@ impl<'a> QueueWork<'a> {
 impl Waiting for QueueWork<'_> {
     type Answer = QueueStep;
 
-    fn poll(&mut self, _: &mut dyn Observe) -> Result<Option<QueueStep>, Error> {
+    fn poll(&mut self, observe: &mut dyn Observe) -> Result<Option<QueueStep>, Error> {
+        if self.tended.is_none_or(|at| at.elapsed() >= TEND_EVERY) {
+            self.tended = Some(Instant::now());
+            let tended = tend(self.store, self.host)?;
+            for target in tended.told.iter().flat_map(|report| &report.targets) {
+                observe.notice(&Notice::Notified(target));
+            }
+        }
         if self.looks_left > 0 {
             self.looks_left -= 1;
             return Ok(None);
