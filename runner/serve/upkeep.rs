@@ -1,7 +1,10 @@
-//! What a server does from time to time: it writes down the ends of runs whose process has died, and starts what waits in
-//! the queue.
+//! What a server does from time to time: it writes down the ends of runs whose process has died, tells of ends of which
+//! somebody has still to be told, applies the root's retention, and starts what waits in the queue.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::server::Server;
 use crate::{
@@ -11,6 +14,9 @@ use crate::{
 
 /// How often dead runs are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// How often the retention of the results root is applied.
+const RETAIN_EVERY: Duration = Duration::from_secs(3600);
 
 /// How often the queue is looked at, where nothing was started.
 const QUEUE_EVERY: Duration = Duration::from_secs(1);
@@ -45,17 +51,25 @@ pub(super) async fn keep_in_order(server: Arc<Server>) {
     if server.access.is_read_only() {
         return;
     }
+    let mut retained: Option<Instant> = None;
     loop {
-        let sweeping = Arc::clone(&server);
-        let swept = tokio::task::spawn_blocking(move || {
-            let store = Store::existing(&sweeping.root)?;
-            let now = (sweeping.host.now)();
-            session::cleanup(&store, Duration::ZERO, UpkeepMode::Real, now)
+        let keeping = Arc::clone(&server);
+        let is_due = retained.is_none_or(|at| at.elapsed() >= RETAIN_EVERY);
+        if is_due {
+            retained = Some(Instant::now());
+        }
+        let kept = tokio::task::spawn_blocking(move || {
+            let store = Store::existing(&keeping.root).map_err(crate::error::Error::record)?;
+            session::tend(&store, &keeping.host)?;
+            if is_due {
+                session::retain(&store, UpkeepMode::Real, (keeping.host.now)())?;
+            }
+            Ok::<_, crate::error::Error>(())
         })
         .await;
-        // The root may not be there yet, and what could not be swept now may be swept later.
-        if let Ok(Err(error)) = swept {
-            tracing::debug!("dead runs cannot be swept: {error}");
+        // The root may not be there yet, and what could not be done now may be done later.
+        if let Ok(Err(error)) = kept {
+            tracing::debug!("the results root cannot be kept in order: {error}");
         }
         tokio::time::sleep(SWEEP_EVERY).await;
     }

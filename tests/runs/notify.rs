@@ -325,7 +325,10 @@ fn what_is_wrong_with_the_settings_is_said_before_there_is_a_run() {
 #[cfg(debug_assertions)]
 #[test]
 fn an_end_that_its_own_process_did_not_live_to_tell_is_told_by_whoever_looks_after_the_root() {
-    for place in ["finish.begin=kill", "finish.synced=kill"] {
+    for (place, keeper) in [
+        ("finish.begin=kill", &["queue", "work"][..]),
+        ("finish.synced=kill", &["serve", "--listen", "unix:socket"]),
+    ] {
         let runner = passing();
         let server = Server::start(|_| Response::new(200));
         settings(&runner, &webhook(&server, ""));
@@ -338,7 +341,7 @@ fn an_end_that_its_own_process_did_not_live_to_tell_is_told_by_whoever_looks_aft
 
         // Its own process would have had so long.
         thread::sleep(Duration::from_secs(6));
-        let worker = runner.command(&["queue", "work"]).start();
+        let worker = runner.command(keeper).start();
         server.wait_for_requests(1);
         wait_until("it is written down", || results(&run).len() == 2);
         worker.kill();

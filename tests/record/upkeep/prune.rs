@@ -8,6 +8,7 @@ use super::{crash, document, finished, hold, recorded, stored};
 use crate::support::{
     files::contents,
     runner::{CommandExt as _, Run, Runner},
+    wait::wait_until,
 };
 
 /// Fails unless the run directories are these.
@@ -202,6 +203,21 @@ fn the_retention_of_the_results_root_is_the_policy_where_the_command_line_has_no
     let refused = runner.run(&["prune", "--no-dry-run"]).expect(2);
     refused.says(&["unknown key `keep`"]);
     assert_eq!(runner.ids(), [old.as_str(), newest]);
+}
+
+#[test]
+fn a_server_applies_the_retention_of_its_results_root() {
+    let runner = finished(3);
+    let ids = runner.ids();
+    runner.run(&["pin", &ids[0]]).expect(0);
+    runner.write("results/runner.toml", "[retention]\nkeep_last = 1\n");
+    let server = runner
+        .command(&["serve", "--listen", "unix:socket"])
+        .start();
+    let kept = [ids[0].clone(), ids[2].clone()];
+    wait_until("the one between has gone", || runner.ids() == kept);
+    server.kill();
+    runner.run(&["verify", &ids[2]]).expect(0);
 }
 
 #[test]
