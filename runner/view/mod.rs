@@ -69,8 +69,8 @@ pub use rescoring::{
 pub use schemas::{SCHEMAS, schema};
 pub use serving::{
     ActionKind, BegunRun, FoundScenario, ListedTrial, MatrixTest, ProviderCell, ProviderLatency,
-    RunAction, RunOpened, RunPage, RunProgress, RunSeries, RunWaiting, RunsPage, ScenarioList,
-    SeriesBin, ServerInfo, StartPlan, TrialMatrix, TrialsPage,
+    RetentionPlan, RunAction, RunOpened, RunPage, RunProgress, RunSeries, RunWaiting, RunsPage,
+    ScenarioList, SeriesBin, ServerInfo, StartPlan, TrialMatrix, TrialsPage,
 };
 pub use statistics::{GroupStatistics, MetricSpread, SeveralAttempts, SpreadSummary};
 pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRow, ShownRun};

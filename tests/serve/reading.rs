@@ -65,6 +65,7 @@ fn every_call_answers_as_the_contract_says() {
         ("/runs/latest/summary", "/runs/{run}/summary", 200),
         ("/runs/latest/waiting", "/runs/{run}/waiting", 200),
         ("/queue", "/queue", 200),
+        ("/retention", "/retention", 200),
         ("/runs/latest/trials", "/runs/{run}/trials", 200),
         (
             "/runs/latest/trials?filter=outcome(",

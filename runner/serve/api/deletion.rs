@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::route::ApiAnswer;
 use crate::serve::{
-    request::RunPath,
+    request::{NoQuery, RunPath},
     server::{Server, find, store},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     record::{PrunePolicy, words},
     serve::problem::HttpProblem,
     session::{self, Pruned},
-    view::{CleanupReport, PruneReport, UpkeepMode},
+    view::{CleanupReport, DocumentVersion, PruneReport, RetentionPlan, UpkeepMode},
 };
 
 /// Whether nothing is deleted.
@@ -115,6 +115,20 @@ fn prune_by(server: &Server, policy: &PrunePolicy, is_dry: bool) -> Result<Prune
     let (store, now) = (store(server)?, (server.host.now)());
     let pruned = session::prune(&store, policy, UpkeepMode::of(!is_dry), now);
     Ok(pruned.map_err(Error::record)?)
+}
+
+pub(super) fn retention(
+    server: &Server,
+    (): &(),
+    NoQuery {}: &NoQuery,
+) -> Result<ApiAnswer<RetentionPlan>, HttpProblem> {
+    let now = (server.host.now)();
+    let pruned = session::retain(&store(server)?, UpkeepMode::Dry, now)?;
+    Ok(RetentionPlan {
+        v: DocumentVersion,
+        would_go: pruned.map(|pruned| pruned.report),
+    }
+    .into())
 }
 
 pub(super) fn cleanup(

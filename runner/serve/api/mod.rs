@@ -184,6 +184,12 @@ fn routes() -> Vec<Route> {
         )
         .answering(&[200, 504]),
         Route::read(
+            "/retention",
+            "What the settings of the results root would delete now",
+            deletion::retention,
+        )
+        .refusing(&[400, 422]),
+        Route::read(
             "/queue",
             "What waits until there is room for a run",
             queue::list,

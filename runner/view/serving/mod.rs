@@ -8,7 +8,7 @@ pub use runs::{
     ActionKind, BegunRun, RunAction, RunOpened, RunPage, RunProgress, RunWaiting, RunsPage,
     StartPlan,
 };
-pub use server::{FoundScenario, ScenarioList, ServerInfo};
+pub use server::{FoundScenario, RetentionPlan, ScenarioList, ServerInfo};
 pub use trials::{
     ListedTrial, MatrixTest, ProviderCell, ProviderLatency, RunSeries, SeriesBin, TrialMatrix,
     TrialsPage,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     record::words::InstantSchema,
-    view::{version::DocumentVersion, written},
+    view::{upkeep::PruneReport, version::DocumentVersion, written},
 };
 
 /// What a server is.
@@ -29,6 +29,15 @@ pub struct ServerInfo {
     /// When this was: the clock of a browser may be wrong.
     #[schemars(with = "InstantSchema")]
     pub now: Timestamp,
+}
+
+/// What the settings of a results root would delete now; a server that may change things does so once an hour.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RetentionPlan {
+    /// The version of the format: 1.
+    pub v: DocumentVersion,
+    /// What would go; `null` where the settings say nothing of it.
+    pub would_go: Option<PruneReport>,
 }
 
 /// The scenarios that a server can start.
