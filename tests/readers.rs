@@ -7,6 +7,8 @@
     reason = "a test that unwraps fails, as it should"
 )]
 
+#[path = "readers/dashboard.rs"]
+mod dashboard;
 #[allow(dead_code, reason = "these tests need only some of it")]
 mod support;
 
@@ -53,6 +55,12 @@ fn tools() -> PathBuf {
 /// Runs a script beside these tests to its end, which is a good one.
 #[track_caller]
 fn node(script: &str, pages: &Path, args: &[&Path]) {
+    node_with(script, pages, args, &[]);
+}
+
+/// The same with more variables of the environment.
+#[track_caller]
+fn node_with(script: &str, pages: &Path, args: &[&Path], variables: &[(&str, PathBuf)]) {
     let tools = tools();
     assert!(
         tools.join("node_modules").exists(),
@@ -71,6 +79,7 @@ fn node(script: &str, pages: &Path, args: &[&Path]) {
         .env("TOOLS", tools)
         .env("CHROMIUM", chromium)
         .env("PAGES", pages)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .output()
         .unwrap();
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -1,36 +1,71 @@
 //! The dashboard's files, as they are written: no build step, no library.
 
+use std::sync::LazyLock;
+
 use axum::{
-    http::{Uri, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
 
 use super::problem::HttpProblem;
+use crate::model::Digest;
 
 /// A file of the dashboard.
 struct WebFile {
-    path: &'static str,
-    kind: &'static str,
+    /// Its name below `/web/`.
+    name: &'static str,
     bytes: &'static [u8],
 }
 
 macro_rules! web {
-    ($($path:literal $kind:literal $file:literal),* $(,)?) => {
-        [$(WebFile { path: $path, kind: $kind, bytes: include_bytes!($file) }),*]
+    ($($name:literal),* $(,)?) => {
+        &[$(WebFile { name: $name, bytes: include_bytes!(concat!("web/", $name)) }),*]
     };
 }
 
-static FILES: [WebFile; 6] = web![
-    "/web/style.css" "text/css; charset=utf-8" "web/style.css",
-    "/web/main.js" "text/javascript; charset=utf-8" "web/main.js",
-    "/web/dom.js" "text/javascript; charset=utf-8" "web/dom.js",
-    "/web/api.js" "text/javascript; charset=utf-8" "web/api.js",
-    "/web/runs.js" "text/javascript; charset=utf-8" "web/runs.js",
-    "/web/run.js" "text/javascript; charset=utf-8" "web/run.js",
+/// Every file but the shell. Cargo sees that one of them has changed, as it does not of a folder that is included as a whole.
+static FILES: &[WebFile] = web![
+    "about.js",
+    "actions.js",
+    "api.js",
+    "chart.js",
+    "compare.js",
+    "diff.js",
+    "files.js",
+    "history.js",
+    "keys.js",
+    "live.js",
+    "log.js",
+    "main.js",
+    "matrix.js",
+    "pages.css",
+    "problem.js",
+    "rows.js",
+    "run.js",
+    "runs.js",
+    "start.js",
+    "style.css",
+    "text.js",
+    "trial.js",
+    "trials.js",
+    "ui.js",
+    "visible.js",
+    "words.js",
 ];
 
 /// The page in which all addresses of people are shown: what is there is decided by a script of ours.
-const SHELL: &[u8] = include_bytes!("web/index.html");
+static SHELL: WebFile = WebFile {
+    name: "index.html",
+    bytes: include_bytes!("web/index.html"),
+};
+
+/// What tells one version of a file from another, in the order of [`FILES`]; the shell's is the last.
+static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let files = FILES.iter().chain([&SHELL]);
+    files
+        .map(|file| format!("\"{}\"", Digest::of(file.bytes)))
+        .collect()
+});
 
 /// Tells whether a person may open an address.
 pub(super) fn is_page(path: &str) -> bool {
@@ -38,23 +73,100 @@ pub(super) fn is_page(path: &str) -> bool {
 }
 
 /// Answers with a file, or with the page that shows an address.
-pub(super) async fn page(uri: Uri) -> Response {
+pub(super) async fn page(uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path();
-    if let Some(file) = FILES.iter().find(|file| file.path == path) {
-        let headers = [
-            (header::CONTENT_TYPE, file.kind),
-            (header::CACHE_CONTROL, "no-cache"),
-        ];
-        return (headers, file.bytes).into_response();
+    let file = path
+        .strip_prefix("/web/")
+        .and_then(|name| FILES.iter().position(|file| file.name == name));
+    if let Some(place) = file {
+        return answer(&FILES[place], &TAGS[place], &headers);
     }
     if is_page(path) {
-        let headers = [
-            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-            (header::CACHE_CONTROL, "no-cache"),
-        ];
-        return (headers, SHELL).into_response();
+        return answer(&SHELL, &TAGS[FILES.len()], &headers);
     }
     HttpProblem::not_found("there is no such page")
         .with_help("`/runs` has all runs")
         .into_response()
+}
+
+/// A file, unless the browser has it. It asks each time, because another version of the runner may be there.
+fn answer(file: &'static WebFile, tag: &'static str, headers: &HeaderMap) -> Response {
+    let known = headers.get(header::IF_NONE_MATCH);
+    let status = match known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        true => StatusCode::NOT_MODIFIED,
+        false => StatusCode::OK,
+    };
+    let answer = [
+        (header::CONTENT_TYPE, kind(file.name)),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::ETAG, tag),
+    ];
+    match status {
+        StatusCode::OK => (answer, file.bytes).into_response(),
+        _ => (status, answer).into_response(),
+    }
+}
+
+fn kind(name: &str) -> &'static str {
+    match name.rsplit('.').next() {
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        _ => "text/html; charset=utf-8",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{FILES, SHELL};
+
+    #[test]
+    fn every_file_of_the_folder_is_served_and_fetched_at_once() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runner/serve/web");
+        let entries = fs_err::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let mut served: Vec<_> = FILES.iter().chain([&SHELL]).map(|file| file.name).collect();
+        served.sort_unstable();
+        assert_eq!(names, served);
+        let shell = std::str::from_utf8(SHELL.bytes).unwrap();
+        for file in FILES {
+            let address = format!("\"/web/{}\"", file.name);
+            assert_eq!(shell.matches(&address).count(), 1, "{}", file.name);
+        }
+    }
+
+    #[test]
+    fn no_script_makes_markup_or_code_of_text() {
+        let forbidden = [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "DOMParser",
+            "srcdoc",
+            "eval(",
+            "Function(",
+            "cssText",
+        ];
+        for file in FILES.iter().chain([&SHELL]) {
+            let text = std::str::from_utf8(file.bytes).unwrap();
+            for word in forbidden {
+                assert!(!text.contains(word), "{} has `{word}`", file.name);
+            }
+            assert!(!file.name.ends_with(".js") || text.starts_with("// @ts-check\n"));
+        }
+        let shell = std::str::from_utf8(SHELL.bytes).unwrap();
+        assert!(!shell.contains(" style=") && !shell.contains("<style"));
+    }
+
+    #[test]
+    fn the_files_are_small() {
+        let bytes: usize = FILES.iter().map(|file| file.bytes.len()).sum();
+        // Compressed, they have less than a third of that.
+        assert!(bytes < 200 * 1024, "{bytes} bytes");
+    }
 }

@@ -17,14 +17,26 @@ export async function start() {
 
 export const stop = () => browser.close();
 
+/** A browser of its own, with its own cookies. */
+export const context = (options = {}) => browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+
 /** Opens a file or an address; `options` are those of a page of Playwright. */
 export async function open(place, options = {}) {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, ...options });
+  const page = await watched(await browser.newPage({ viewport: { width: 1280, height: 900 }, ...options }), place);
+  await page.goto(page.address);
+  return page;
+}
+
+/** Takes note of what goes wrong on a page, which asks only for addresses that begin as `place` does. */
+export function watched(page, place) {
   const address = place.startsWith("/") ? pathToFileURL(place).href : place;
   page.wrong = [];
   page.on("console", (said) => page.wrong.push(`console: ${said.text()}`));
   page.on("pageerror", (error) => page.wrong.push(`error: ${error.message}`));
-  page.on("requestfailed", (request) => page.wrong.push(`not loaded: ${request.url()}`));
+  page.on("requestfailed", (request) => {
+    // What nobody waits for any more is given up: a stream of events, or what a page asked for that was left.
+    if (request.failure()?.errorText !== "net::ERR_ABORTED") page.wrong.push(`not loaded: ${request.url()}`);
+  });
   page.on("dialog", (dialog) => {
     page.wrong.push(`dialog: ${dialog.message()}`);
     return dialog.dismiss();
@@ -33,18 +45,23 @@ export async function open(place, options = {}) {
     const isKnown = [address, "data:"].some((start) => request.url().startsWith(start));
     if (!isKnown) page.wrong.push(`request: ${request.url()}`);
   });
-  await page.goto(address);
+  page.address = address;
   return page;
 }
 
-/** Nothing of what may go wrong on any page has, and nothing is in the way of people who see or hear it otherwise. */
+/** Nothing is in the way of people who see or hear the page otherwise. */
+export async function serves(page) {
+  await page.evaluate(axe);
+  // What is wider than its place is made reachable once it is laid out.
+  await page.evaluate(() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(go)))));
+  const { violations } = await page.evaluate(() => axe.run());
+  const told = violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}: ${nodes[0].failureSummary}`);
+  assert.deepEqual(told, [], `axe: ${page.url()}`);
+}
+
+/** Nothing of what may go wrong on any page has. */
 export async function close(page) {
-  if (page.url().startsWith("file:") || page.url().startsWith("http")) {
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => axe.run());
-    const told = violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}: ${nodes[0].failureSummary}`);
-    assert.deepEqual(told, [], "axe");
-  }
+  if (page.url().startsWith("file:") || page.url().startsWith("http")) await serves(page);
   assert.deepEqual(page.wrong, []);
   await page.close();
 }

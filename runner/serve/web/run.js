@@ -1,139 +1,250 @@
 // @ts-check
-// One run: how it stands, what can be done, its trials.
+// One run: how it stands, what can be done with it, and what its trials came to.
 
-import { get, post } from './api.js';
-import { count, duration, h, put, status, verdict } from './dom.js';
+import { buttons } from './actions.js';
+import { get, named, ofRun, query } from './api.js';
+import { latency, outcomes, steps } from './chart.js';
+import { showLog } from './log.js';
+import { follow } from './live.js';
+import { showMatrix } from './matrix.js';
+import { problem } from './problem.js';
+import { showAbout } from './about.js';
+import { visibleLine } from './text.js';
+import { TrialTable } from './trials.js';
+import { atMostEvery, el, link, put, say } from './ui.js';
+import { clock, count, counted, done, duration, hint, Pace, plural, reason, since, stackedBar, status, verdict } from './words.js';
 
-/** @type {Record<string, [string, string, object]>} */
-const ACTIONS = {
-  stop: ['Stop', 'Stopping…', {}],
-  cancel: ['Cancel', 'Cancelling…', {}],
-  resume: ['Resume', 'Resuming…', {}],
-  rerun: ['Rerun failed', 'Starting…', { rerun: 'failed' }],
-  pin: ['Pin', 'Pinning…', {}],
-  unpin: ['Unpin', 'Unpinning…', {}],
-};
+const VIEWS = { trials: 'Trials', matrix: 'Matrix', log: 'Log', about: 'About' };
+const REPORTS = { html: 'HTML', junit: 'JUnit XML', markdown: 'Markdown', csv: 'CSV', jsonl: 'JSON Lines' };
 
-/** @param {HTMLElement} page @param {string} id @param {URL} address @param {(to: string) => void} go */
-export async function showRun(page, id, address, go) {
-  const path = `/runs/${encodeURIComponent(id)}`;
-  const filter = address.searchParams.get('filter') ?? '';
-  const head = h('section', { 'aria-label': 'Run' });
-  const trials = h('section', { 'aria-label': 'Trials' });
-  put(page, head, trials);
-  const says = h('p', { role: 'alert' });
+/** @type {import('./main.js').Show} */
+export async function showRun(address, { place, go }, [id]) {
+  const path = ofRun(id);
+  const view = () => new URL(location.href).searchParams.get('view') ?? 'trials';
+  const head = el('section', { 'aria-label': 'Run', class: 'run-head' });
+  const told = el('div', { 'aria-live': 'polite' });
+  const tabs = el('nav', { class: 'tabs', 'aria-label': 'Of this run' });
+  const main = el('div', { class: 'run-main' });
+  const aside = el('aside', { class: 'run-aside', 'aria-label': 'Charts' });
 
-  const refresh = async () => {
-    const run = await get(path);
-    put(head, ...heading(run, path, says, refresh));
-    return run;
+  let answer = await get(path);
+  const pace = new Pace();
+  /** @type {any} */
+  let part = null;
+  const header = new RunHead(head);
+  const then = {
+    changed: () => refresh(),
+    failed: (/** @type {Node} */ shown) => put(told, shown),
+    deleted: () => go('/runs'),
   };
-  const run = await refresh();
-  await showTrials(trials, path, filter, id, go);
-
-  let events = /** @type {EventSource | null} */ (null);
-  if (run.run.status === 'running') {
-    events = new EventSource(`/api/v1${path}/events`);
-    events.addEventListener('progress', (event) => {
-      const progress = JSON.parse(event.data);
-      const bar = head.querySelector('progress');
-      if (bar) bar.value = progress.done;
-      const done = head.querySelector('.done');
-      if (done) done.textContent = `${count(progress.done)} of ${count(progress.planned)}`;
-    });
-    events.addEventListener('finished', async () => {
-      events?.close();
-      await refresh();
-      await showTrials(trials, path, filter, id, go);
-    });
-  }
-  return { close: () => events?.close() };
-}
-
-/** @param {any} answer @param {string} path @param {HTMLElement} says @param {() => Promise<any>} refresh */
-function heading(answer, path, says, refresh) {
-  const run = answer.run;
-  const counts = run.counts;
-  const done = counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped;
-  const buttons = answer.actions.filter((/** @type {string} */ name) => name in ACTIONS).map((/** @type {string} */ name) => {
-    const [label, busy, body] = ACTIONS[name];
-    const route = name === 'rerun' ? 'resume' : name;
-    const button = h('button', {
-      type: 'button',
-      onclick: async () => {
-        button.textContent = busy;
-        button.setAttribute('disabled', '');
-        says.textContent = '';
-        try {
-          await post(`${path}/${route}`, body);
-        } catch (error) {
-          says.textContent = /** @type {Error} */ (error).message;
-        }
-        await refresh();
-      },
-    }, label);
-    return button;
-  });
-  return [
-    h('h1', {}, run.scenario, ' ', h('small', {}, run.run)),
-    h('p', {}, status(run.status), run.reason ? ` (${run.reason})` : '', ' · ', verdict(run.verdict), ' · ',
-      h('span', { class: 'done' }, `${count(done)} of ${count(counts.planned)}`), ` · ${duration(run.elapsed_ms)}`),
-    run.status === 'running' ? h('progress', { max: counts.planned, value: done, 'aria-label': 'Done' }) : '',
-    h('div', { class: 'actions' }, ...buttons),
-    says,
-    h('table', {},
-      h('thead', {}, h('tr', {}, ...['Provider', 'Passed', 'Failed', 'Errors', 'Timeouts'].map((name) => h('th', { scope: 'col' }, name)))),
-      h('tbody', {}, ...answer.providers.map((/** @type {any} */ one) => h('tr', {},
-        h('td', {}, one.provider ?? one.name),
-        ...['passed', 'failed', 'error', 'timeout'].map((key) =>
-          h('td', { class: 'number' }, count(one.counts?.[key] ?? one[key] ?? 0))))))),
-  ];
-}
-
-/** @param {HTMLElement} place @param {string} path @param {string} filter @param {string} id @param {(to: string) => void} go */
-async function showTrials(place, path, filter, id, go) {
-  const input = h('input', {
-    type: 'search',
-    'aria-label': 'Filter',
-    placeholder: 'outcome(failed) & tag(slow)',
-    value: filter,
-    onchange: (/** @type {any} */ event) => {
-      const text = event.target.value.trim();
-      go(`/runs/${encodeURIComponent(id)}${text ? `?filter=${encodeURIComponent(text)}` : ''}`);
-    },
-  });
-  const body = h('tbody');
-  const more = h('button', { type: 'button', hidden: true }, 'More');
-  put(place,
-    h('h2', {}, 'Trials'),
-    input,
-    h('table', { class: 'trials' },
-      h('thead', {}, h('tr', {}, ...['Trial', 'Outcome', 'Attempts', 'Took'].map((name) => h('th', { scope: 'col' }, name)))),
-      body),
-    more);
-  let after = 0;
-  const load = async () => {
-    const query = new URLSearchParams({ after: String(after) });
-    if (filter) query.set('filter', filter);
+  const refresh = async () => {
     try {
-      const page = await get(`${path}/trials?${query}`);
-      for (const row of page.rows) body.append(trialRow(row, id));
-      after = page.next ?? after;
-      more.hidden = page.next === undefined;
+      answer = await get(path);
+      put(told);
+      header.show(answer, pace, then);
+      seeInsight();
+      followIt();
     } catch (error) {
-      body.append(h('tr', {}, h('td', { colspan: 4 }, /** @type {Error} */ (error).message)));
+      put(told, problem(error));
     }
   };
-  more.addEventListener('click', load);
-  await load();
+  // The stream of a run that is over would end at once.
+  const followIt = () => follow(answer.run.status === 'running' ? id : null);
+  const again = atMostEvery(700, refresh);
+
+  function drawTabs(/** @type {URL} */ at) {
+    put(tabs, Object.entries(VIEWS).map(([name, words]) => {
+      const next = new URLSearchParams(at.search);
+      if (name === 'trials') next.delete('view');
+      else next.set('view', name);
+      const text = next.toString();
+      return el('a', { href: `${path}${text ? `?${text}` : ''}`, 'aria-current': view() === name ? 'page' : null }, words);
+    }), el('span', { class: 'space' }),
+    el('details', { class: 'drop' }, el('summary', null, 'Reports'), el('div', { class: 'menu' },
+      Object.entries(REPORTS).map(([format, words]) => el('a', { href: `/api/v1${path}/report?format=${format}`, download: true }, words)),
+      el('a', { href: `/api/v1${path}/rows`, download: true }, 'Raw rows'),
+      el('a', { href: `/api/v1${path}/log`, download: true }, 'runner.log'))));
+  }
+
+  function drawView(/** @type {URL} */ at) {
+    part?.close?.();
+    part = null;
+    aside.hidden = view() !== 'trials';
+    place.classList.toggle('with-aside', view() === 'trials');
+    if (view() === 'matrix') part = showMatrix(main, id, at, go);
+    else if (view() === 'log') part = showLog(main, id, () => answer.run.is_alive);
+    else if (view() === 'about') part = showAbout(main, answer);
+    else {
+      part = new TrialTable(id, at, go, () => answer.run.is_alive);
+      put(main, part.element);
+    }
+  }
+
+  // What is made of all rows comes after what is seen first.
+  let insightTook = 0;
+  async function insight() {
+    if (view() !== 'trials' || document.hidden) return;
+    const began = performance.now();
+    const [series, summary] = await Promise.all([get(`${path}/series`), get(`${path}/summary`)].map((one) => one.catch(() => null)));
+    insightTook = performance.now() - began;
+    if (summary) header.live(summary.live, id);
+    const [from, to] = steps(series?.latencies ?? []);
+    put(aside,
+      series?.outcomes.length ? [el('h2', null, 'Outcomes over the course'), outcomes(series.outcomes)] : null,
+      summary?.providers.length ? [el('h2', null, 'Providers'), summary.providers.map((/** @type {any} */ one) => {
+        const its = series?.latencies.find((/** @type {any} */ found) => found.provider === one.provider);
+        return el('div', { class: 'provider' },
+          link(`${path}${query({ filter: named('provider', one.provider) })}`, visibleLine(one.provider)),
+          el('span', { class: 'quiet' }, counted(one.counts)),
+          its?.counts.some(Boolean) ? latency(its, [from, to]) : null,
+          one.p50_ms === null ? null : el('span', { class: 'quiet' }, `half within ${duration(one.p50_ms)}, 95 % within ${duration(one.p95_ms)}, longest ${duration(one.max_ms)}`));
+      })] : null,
+      summary?.denials.length ? [el('h2', null, 'Denied'), el('ul', { class: 'plain' }, summary.denials.map((/** @type {string} */ text) => el('li', null, visibleLine(text))))] : null);
+  }
+  const seeInsight = atMostEvery(2500, async () => {
+    // Of a run of a million rows this is work for the server.
+    if (insightTook > 300) await new Promise((go) => setTimeout(go, insightTook * 8));
+    await insight();
+  });
+
+  put(place, head, told, tabs, el('div', { class: 'run-body' }, main, aside));
+  header.show(answer, pace, then);
+  drawTabs(address);
+  drawView(address);
+  seeInsight();
+  followIt();
+  const ticker = setInterval(() => header.tick(pace), 1000);
+  return {
+    title: `${answer.run.scenario} · ${id}`,
+    change(next) {
+      if (next.pathname !== path) return false;
+      drawTabs(next);
+      if (!part?.change?.(next, view())) drawView(next);
+      return true;
+    },
+    hear(event) {
+      if (event.name === 'reset' && !event.run) { again(); part?.news?.(null); }
+      if ((event.run ?? event.data.run) !== id) return;
+      if (event.name === 'progress') {
+        const isOver = header.progress(event.data, pace);
+        part?.news?.(event.data.rev);
+        if (!isOver) seeInsight();
+      } else if (event.name === 'gone') {
+        part?.close?.();
+        put(place, el('h1', null, 'This run is gone'), el('p', null, 'It was deleted while it was shown. ', link('/runs', 'All runs')));
+      } else again();
+      if (event.name === 'finished' || event.name === 'reset') part?.news?.(null);
+    },
+    keys: { u: () => go('/runs'), ...Object.fromEntries(['j', 'k'].map((key) => [key, () => part?.step?.(key === 'j' ? 1 : -1)])) },
+    close() {
+      follow(null);
+      clearInterval(ticker);
+      again.stop();
+      seeInsight.stop();
+      part?.close?.();
+    },
+  };
 }
 
-/** @param {any} row @param {string} id */
-function trialRow(row, id) {
-  const tone = row.outcome === 'passed' ? 'good' : row.outcome === 'skipped' ? 'plain' : 'bad';
-  return h('tr', {},
-    h('td', {}, h('a', { href: `/runs/${encodeURIComponent(id)}/trials/${encodeURIComponent(row.trial)}` }, row.trial)),
-    h('td', {}, h('span', { class: tone }, row.outcome), row.flaky ? h('span', { class: 'quiet' }, ' flaky') : null),
-    h('td', { class: 'number' }, row.attempt),
-    h('td', { class: 'number' }, duration(row.duration_ms)));
+/** What stands above all else of a run. What changes changes in its place. */
+class RunHead {
+  /** @param {HTMLElement} place */
+  constructor(place) {
+    this.title = el('h1');
+    this.line = el('p', { class: 'facts' });
+    this.why = el('p', { class: 'why' });
+    this.actions = el('div', { class: 'actions', role: 'group', 'aria-label': 'Actions' });
+    this.bar = el('div', { class: 'big-bar' });
+    this.counts = el('p', { class: 'facts' });
+    this.inFlight = el('ul', { class: 'live-line', 'aria-label': 'Being executed' });
+    put(place, this.title, this.line, this.why, this.actions, this.bar, this.counts, this.inFlight);
+    /** @type {any} */
+    this.run = null;
+    this.drawnActions = '';
+  }
+
+  /** @param {any} answer @param {Pace} pace @param {any} then */
+  show(answer, pace, then) {
+    const { run } = answer;
+    this.run = run;
+    this.at = performance.now();
+    put(this.title, link(`/history${query({ scenario: run.scenario })}`, visibleLine(run.scenario)), ' ', el('small', { class: 'mono' }, run.run));
+    put(this.line, status(run.status), run.paused ? el('span', { class: 'pill open' }, 'paused') : null, verdict(run.verdict),
+      el('span', null, 'began ', since(run.started_at)),
+      run.completed_at ? el('span', { title: clock(run.completed_at) }, 'ended ', since(run.completed_at)) : null,
+      el('span', null, run.status === 'running' ? 'for ' : 'took ', this.took = el('span', null, duration(run.elapsed_ms))),
+      run.sessions > 1 ? el('span', null, plural(run.sessions, 'session')) : null,
+      run.pinned ? el('span', { title: run.pinned.reason ?? '' }, '📌 pinned') : null);
+    const why = reason(run.reason, run.signal);
+    const session = answer.manifest.sessions.at(-1);
+    const said = session?.error ? `: ${visibleLine(session.error)}` : '';
+    const by = answer.manifest.transitions.at(-1)?.by;
+    put(this.why, why ? [el('strong', null, `Why: ${why}${said}. `), by?.text ? `“${visibleLine(by.text)}” ` : '', by?.user ? `Asked for by ${visibleLine(by.user)}. ` : '', hint(run.reason)] : null);
+    this.why.hidden = !why;
+    this.why.className = `why note-${run.status}`;
+    // Buttons are made anew only where others are possible, so that the focus stays.
+    const made = buttons(run.run, answer.actions, then);
+    const look = made.map((one) => `${one.textContent}${one.disabled}`).join('|');
+    if (look !== this.drawnActions) {
+      const had = this.actions.contains(document.activeElement);
+      put(this.actions, made);
+      this.drawnActions = look;
+      if (had) (this.actions.querySelector('button:not(:disabled)'))?.focus();
+    }
+    this.actions.hidden = !made.length;
+    this.#counts(run.counts, pace);
+    if (run.status !== 'running') put(this.inFlight);
+  }
+
+  /** @param {any} progress @param {Pace} pace @returns {boolean} whether the run is known to have ended */
+  progress(progress, pace) {
+    this.run = { ...this.run, counts: { ...progress.counts, planned: progress.planned } };
+    this.#counts(this.run.counts, pace);
+    return this.run.status !== 'running';
+  }
+
+  /** @param {any} counts @param {Pace} pace */
+  #counts(counts, pace) {
+    const finished = done(counts);
+    const isRunning = this.run.status === 'running';
+    if (isRunning) pace.note(finished);
+    put(this.bar, stackedBar(counts));
+    const words = ['passed', 'failed', 'error', 'timeout', 'skipped', 'flaky'].filter((word) => counts[word] > 0);
+    const path = ofRun(this.run.run);
+    this.rate = el('span', { class: 'quiet' }, isRunning ? pace.words(counts.planned) : '');
+    put(this.counts,
+      el('span', { class: 'done' }, el('strong', null, count(finished)), ` of ${plural(counts.planned, 'trial')}`),
+      words.map((word) => el('a', { class: 'tally', href: `${path}${query({ filter: word === 'flaky' ? 'flaky()' : `outcome(${word})` })}` },
+        word === 'flaky' ? el('span', { class: 'open', 'aria-hidden': 'true' }, '~ ') : el('i', { class: `dot fill-${word}`, 'aria-hidden': 'true' }), `${count(counts[word])} ${word}`)),
+      counts.planned > finished ? el('span', { class: 'quiet' }, `${count(counts.planned - finished)} ${isRunning ? 'to go' : 'not run'}`) : null,
+      this.rate);
+  }
+
+  /** @param {Pace} pace */
+  tick(pace) {
+    if (this.run?.status !== 'running' || this.run.paused) return;
+    if (this.took) say(this.took, duration(this.run.elapsed_ms + performance.now() - (this.at ?? 0)));
+    if (this.rate) say(this.rate, pace.words(this.run.counts.planned));
+  }
+
+  /** What is being executed. @param {any} live @param {string} id */
+  live(live, id) {
+    if (!live || this.run?.status !== 'running') return put(this.inFlight);
+    const shown = live.in_flight.slice(0, 4);
+    put(this.inFlight, shown.map((/** @type {any} */ one) => el('li', null,
+      el('span', { class: 'live', 'aria-hidden': 'true' }, '○ '), link(`${ofRun(id)}/trials/${encodeURIComponent(one.trial)}`, visibleLine(one.trial)),
+      el('span', { class: 'quiet' }, `${one.attempt > 1 ? ` attempt ${one.attempt}${one.attempts ? ` of ${one.attempts}` : ''}` : ''}${one.elapsed_ms === null ? '' : ` for ${duration(one.elapsed_ms)}`}${doing(one)}`))),
+    live.in_flight.length > shown.length ? el('li', { class: 'quiet' }, `and ${count(live.in_flight.length - shown.length)} more`) : null,
+    live.waiting.slice(0, 3).map((/** @type {any} */ one) => el('li', null, el('span', { class: 'open', 'aria-hidden': 'true' }, '↻ '),
+      link(`${ofRun(id)}/trials/${encodeURIComponent(one.trial)}`, visibleLine(one.trial)), el('span', { class: 'quiet' }, ` ${one.why === 'retry' ? 'tries again' : 'may begin'} in ${duration(one.left_ms)}`))),
+    live.waiting.length + live.more_waiting > 3 ? el('li', { class: 'quiet' }, `${count(live.waiting.length + live.more_waiting - 3)} more wait`) : null,
+    el('li', { class: 'quiet' }, `process ${live.pid ?? '?'}${live.host ? ` on ${visibleLine(live.host)}` : ''}`));
+  }
+}
+
+/** What an attempt is doing, where its runner says that. @param {any} one */
+function doing(one) {
+  const since = one.phase_elapsed_ms === null ? '' : ` since ${duration(one.phase_elapsed_ms)}`;
+  if (one.phase === 'host-call') return `, waiting for ${one.what ?? 'the host'}${since}`;
+  return one.phase === 'computing' ? ', computing' : '';
 }

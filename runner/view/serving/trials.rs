@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    model::{ErrorClass, Outcome},
+    model::{CheckVerdict, ErrorClass, Outcome},
     record::{
         Row,
         words::{self, WordSchema},
@@ -54,7 +54,7 @@ pub struct ListedTrial {
     #[serde(with = "words::optional_word")]
     #[schemars(with = "Option<WordSchema<ErrorClass>>")]
     pub error: Option<ErrorClass>,
-    /// What the provider, or the runner, says of it.
+    /// Why it is an error, or the first check that does not hold; else what the provider says of it.
     pub summary: Option<String>,
     /// Its score.
     pub score: Option<f64>,
@@ -201,7 +201,13 @@ impl TrialsPage {
 impl ListedTrial {
     /// A trial by the row that settles it.
     pub fn new(row: &Row<'_>) -> Self {
-        let said = row.error.as_ref().map(|error| &error.message);
+        let said = row.error.as_ref().map(|error| error.message.to_string());
+        let mut checks = row.checks.iter();
+        let unmet = checks.find(|check| check.verdict == CheckVerdict::Fail);
+        let unmet = unmet.map(|check| match &check.message {
+            Some(message) => format!("{}: {message}", check.name),
+            None => check.name.to_string(),
+        });
         Self {
             trial: row.trial.to_string(),
             ordinal: row.ordinal,
@@ -213,7 +219,8 @@ impl ListedTrial {
             is_flaky: row.is_flaky,
             error: row.error.as_ref().and_then(|error| error.class),
             summary: said
-                .or(row.summary.as_ref())
+                .or(unmet)
+                .or_else(|| row.summary.as_deref().map(str::to_owned))
                 .map(|text| text.chars().take(MAX_SUMMARY).collect()),
             score: row.score,
             duration_ms: row.duration_ms,

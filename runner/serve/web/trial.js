@@ -1,0 +1,205 @@
+// @ts-check
+// One trial: what it got, what was expected, what came, and why it came to what it came to.
+
+import { get, ofRun, ofTrial, query } from './api.js';
+import { pairs } from './about.js';
+import { diff, marked } from './diff.js';
+import { files } from './files.js';
+import { follow } from './live.js';
+import { problem } from './problem.js';
+import { block, coloured, visible, visibleLine, written } from './text.js';
+import { atMostEvery, copyable, el, link, put, table } from './ui.js';
+import { count, duration, number, outcome, plural, since, size, verdict } from './words.js';
+
+/** Those that j and k go through. */
+const BAD = 'outcome(failed, error, timeout)';
+
+/** @type {import('./main.js').Show} */
+export async function showTrial(address, { place, go }, [run, trial]) {
+  const path = ofTrial(run, trial);
+  const asked = (/** @type {URL} */ at) => Number(at.searchParams.get('attempt')) || null;
+  let wanted = asked(address);
+  const load = () => get(`${path}${query({ attempt: wanted })}`);
+  let page = await load();
+  /** @type {any} */
+  let around = null;
+
+  const head = el('section', { 'aria-label': 'Trial' });
+  const body = el('div', { class: 'trial-body' });
+  const draw = () => {
+    drawHead(head, page, around, run);
+    drawAttempt(body, page, run);
+  };
+  put(place, head, body);
+  draw();
+  void neighbours(run, page.planned?.ordinal).then((found) => { around = found; drawHead(head, page, around, run); }, () => {});
+  const isOpen = () => page.attempts.length === 0 || !page.attempts.some((/** @type {any} */ one) => one.row?.final);
+  const again = atMostEvery(1000, async () => {
+    try {
+      page = await load();
+      draw();
+    } catch (error) {
+      put(body, problem(error));
+    }
+  });
+  if (isOpen()) follow(run);
+  const step = (/** @type {number} */ by) => {
+    const to = by > 0 ? around?.next : around?.before;
+    if (to) { go(ofTrial(run, to)); scrollTo(0, 0); }
+  };
+  const attempt = (/** @type {number} */ by) => {
+    const numbers = page.attempts.map((/** @type {any} */ one) => one.attempt);
+    const to = numbers[numbers.indexOf(page.shown) + by];
+    if (to) go(`${path}${query({ attempt: to })}`);
+  };
+  return {
+    title: `${trial} · ${run}`,
+    change(next) {
+      if (next.pathname !== path || (next.searchParams.size && !next.searchParams.has('attempt'))) return false;
+      wanted = asked(next);
+      again();
+      return true;
+    },
+    hear(event) {
+      if ((event.run ?? event.data.run) === run && isOpen()) again();
+    },
+    keys: { j: () => step(1), k: () => step(-1), u: () => go(ofRun(run)), '[': () => attempt(-1), ']': () => attempt(1) },
+    close() { follow(null); again.stop(); },
+  };
+}
+
+/** The bad trials before and after one, by its place in the plan. @param {string} run @param {number | undefined} ordinal */
+async function neighbours(run, ordinal) {
+  if (ordinal === undefined) return null;
+  const page = (/** @type {number} */ offset, /** @type {number} */ limit) => get(`${ofRun(run)}/trials${query({ filter: BAD, sort: 'plan', offset: offset || null, limit })}`);
+  const first = await page(0, 200);
+  // They are in the order of the plan, so the place of this one is found by halves.
+  let [low, high] = [0, first.count];
+  const at = async (/** @type {number} */ place) => (place < 0 || place >= first.count ? null : first.trials[place] ?? (await page(place, 1)).trials[0] ?? null);
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const found = await at(middle);
+    if (found && found.ordinal < ordinal) low = middle + 1;
+    else high = middle;
+  }
+  const here = await at(low);
+  const isBad = here?.ordinal === ordinal;
+  const [before, next] = [await at(low - 1), isBad ? await at(low + 1) : here];
+  return { before: before?.trial, next: next?.trial, place: isBad ? low + 1 : null, count: first.count };
+}
+
+/** @param {HTMLElement} head @param {any} page @param {any} around @param {string} run */
+function drawHead(head, page, around, run) {
+  const final = page.attempts.find((/** @type {any} */ one) => one.row?.final);
+  const path = ofTrial(run, page.trial);
+  const to = (/** @type {string | undefined} */ trial, /** @type {string} */ words, /** @type {string} */ key) => (trial
+    ? el('a', { class: 'button small', href: ofTrial(run, trial), title: visibleLine(trial) }, words, ' ', el('kbd', null, key))
+    : el('span', { class: 'button small off' }, words));
+  const had = document.activeElement?.closest('.tabs') ? page.shown : null;
+  put(head,
+    el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', el('a', { href: ofRun(run), class: 'mono' }, run),
+      el('span', { class: 'space' }),
+      around && around.count ? [el('span', { class: 'quiet' }, around.place ? `bad trial ${count(around.place)} of ${count(around.count)}` : plural(around.count, 'bad trial')), to(around.before, '← before', 'k'), to(around.next, 'next →', 'j')] : null),
+    el('h1', { class: 'mono' }, visibleLine(page.test), el('small', null, visibleLine(page.trial.slice(page.test.length)))),
+    el('p', { class: 'facts' },
+      final ? outcome(final.row.outcome) : el('span', { class: 'live' }, page.attempts.length ? '○ being executed' : '○ not run yet'),
+      final?.row.flaky ? el('span', { class: 'pill open' }, 'flaky') : null,
+      final ? el('span', null, `took ${duration(final.row.duration_ms)}`) : null,
+      final?.row.score !== undefined && final ? el('span', null, `score ${number(final.row.score)}`) : null,
+      page.planned?.tags.map((/** @type {string} */ tag) => el('span', { class: 'pill' }, visibleLine(tag)))),
+    page.attempts.length > 1 ? el('nav', { class: 'tabs', 'aria-label': 'Attempts' }, page.attempts.map((/** @type {any} */ one) =>
+      el('a', { href: `${path}${query({ attempt: one.attempt })}`, 'aria-current': one.attempt === page.shown ? 'page' : null }, `Attempt ${one.attempt} `, one.outcome ? outcome(one.outcome) : el('span', { class: 'live' }, '○')))) : null);
+  if (had !== null) (/** @type {HTMLElement | null} */ (head.querySelector('.tabs [aria-current]')))?.focus();
+}
+
+/** @param {HTMLElement} body @param {any} page @param {string} run */
+function drawAttempt(body, page, run) {
+  const one = page.attempts.find((/** @type {any} */ found) => found.attempt === page.shown);
+  const row = one?.row;
+  const expect = page.planned?.expect ?? {};
+  const checks = row?.checks ?? [];
+  const bad = checks.filter((/** @type {any} */ check) => check.verdict !== 'pass');
+  put(body,
+    row?.error ? section('Error', el('p', null, el('strong', { class: 'bad' }, `${row.error.class ?? 'error'} `), el('code', null, visibleLine(row.error.code))), block(row.error.message, { colours: true, label: 'Error' }),
+      row.error.retry_after_ms ? el('p', { class: 'quiet' }, `to be tried again after ${duration(row.error.retry_after_ms)}`) : null) : null,
+    denied(row?.denied ?? []),
+    bad.length ? section('Why', bad.map((/** @type {any} */ check) => failed(check))) : null,
+    el('div', { class: 'columns' },
+      page.planned ? section('Input', block(written(page.planned.input), { label: 'Input' }), handed(page.planned.files)) : section('Input', el('p', { class: 'quiet' }, 'The test is not in the content store any more.')),
+      Object.keys(expect).length ? section('Expected', Object.entries(expect).map(([key, value]) => [el('h3', null, visibleLine(key)), block(written(value), { label: `Expected: ${visibleLine(key)}` })])) : null,
+      one && (one.output !== null || row?.output !== undefined) ? section('Output', block(written(one.output ?? row?.output), { label: 'Output', colours: false }), bad.some((/** @type {any} */ check) => check.diff || check.expected !== undefined) ? null : compared(expect, one.output)) : null),
+    checks.length ? section('Checks', table({ label: 'Checks' }, ['Check', 'Verdict', ['Score', 'n'], 'Message'], checks.map((/** @type {any} */ check) =>
+      el('tr', null, el('td', null, visibleLine(check.name)), el('td', null, outcome({ pass: 'passed', fail: 'failed', skip: 'skipped' }[/** @type {'pass'} */ (check.verdict)] ?? check.verdict)), el('td', { class: 'n' }, check.score === undefined ? '' : number(check.score)), el('td', null, check.message ? visible(check.message) : ''))))) : null,
+    row?.grades?.length ? section('Grades', table({ label: 'Grades' }, ['Grader', 'Verdict', ['Score', 'n'], 'What it says'], row.grades.map((/** @type {any} */ grade) =>
+      el('tr', null, el('td', null, visibleLine(grade.grader)), el('td', null, grade.verdict ?? ''), el('td', { class: 'n' }, typeof grade.score === 'number' ? number(grade.score) : ''), el('td', null, grade.explanation ? visible(grade.explanation) : ''))))) : null,
+    row?.metrics?.length ? section('Measured', el('dl', { class: 'facts-list' }, row.metrics.flatMap((/** @type {any} */ metric) => [el('dt', null, visibleLine(metric.name)), el('dd', null, `${number(metric.value)}${metric.unit && metric.unit !== '1' ? ` ${visibleLine(metric.unit)}` : ''}`)]))) : null,
+    one?.artifacts.length ? section('Files', files(run, page.trial, one)) : null,
+    one?.log.length ? section('Log', records(one.log)) : null,
+    one?.stdout ? section('Standard output', block(one.stdout, { colours: true, label: 'Standard output' })) : null,
+    one?.stderr ? section('Standard error', block(one.stderr, { colours: true, label: 'Standard error' })) : null,
+    row ? section('What it used', el('dl', { class: 'facts-list' }, pairs(used(row)))) : null,
+    page.command ? section('Once more', el('div', { class: 'command' }, el('pre', { tabindex: 0, role: 'group', 'aria-label': 'Command' }, visible(page.command)), copyable(page.command))) : null,
+    page.planned && Object.keys(page.planned.meta).length ? section('Meta', block(written(page.planned.meta), { label: 'Meta' })) : null);
+}
+
+/** @param {string} title @param {...any} children */
+const section = (title, ...children) => el('section', null, el('h2', null, title), ...children);
+
+/** A check that did not hold. @param {any} check */
+function failed(check) {
+  const { expected, actual } = check;
+  const made = check.diff ? marked(check.diff) : expected !== undefined && actual !== undefined ? diff(written(expected), written(actual)) : null;
+  return el('div', { class: 'check' },
+    el('h3', null, outcome(check.verdict === 'skip' ? 'skipped' : 'failed'), ' ', visibleLine(check.name)),
+    check.message ? el('p', null, visible(check.message)) : null,
+    made ?? (expected === undefined ? null : [el('h3', null, 'Expected'), block(written(expected))]),
+    check.details === undefined ? null : block(written(check.details), { label: 'Details' }));
+}
+
+/** An output beside what it should have been, where no check has shown that. @param {any} expect @param {any} output */
+function compared(expect, output) {
+  if (!('equals' in expect) || JSON.stringify(expect.equals) === JSON.stringify(output)) return null;
+  const made = diff(written(expect.equals), written(output));
+  return made ? [el('h3', null, 'Line by line'), made] : null;
+}
+
+/** @param {any[]} denied */
+function denied(denied) {
+  if (!denied.length) return null;
+  return section('Denied', denied.map((one) => el('div', { class: 'check' },
+    el('p', null, el('span', { class: 'bad', 'aria-hidden': 'true' }, '⊘ '), visibleLine(one.what)),
+    one.grant ? [el('p', { class: 'quiet' }, 'A line of ', el('code', null, 'grants'), ' of the provider that would allow it:'), el('div', { class: 'command' }, el('pre', { tabindex: 0, role: 'group', 'aria-label': 'Grant' }, visible(one.grant)), copyable(one.grant))]
+      : el('p', { class: 'quiet' }, 'Nothing could grant this.'))));
+}
+
+/** @param {any[]} given */
+const handed = (given) => (given.length ? [el('h3', null, 'Files handed over'), el('ul', { class: 'plain' }, given.map((file) => el('li', null, visibleLine(file.name), el('span', { class: 'quiet' }, ` ${visibleLine(file.media_type)}, ${size(file.bytes)}`))))] : null);
+
+/** @param {any[]} log */
+function records(log) {
+  const shown = log.slice(0, 1000);
+  return el('pre', { class: 'log', tabindex: 0, role: 'group', 'aria-label': 'Log' }, shown.map((record) => {
+    const { level, message, ts, t_ms: at, fields, ...others } = record;
+    const rest = { ...(fields ?? {}), ...others };
+    const tone = level === 'error' ? 'bad' : level === 'warn' ? 'open' : 'quiet';
+    return [el('span', { class: tone }, `${String(level ?? '').padEnd(5).slice(0, 5)} `), typeof at === 'number' ? `${duration(at)} ` : '', ...coloured(String(message ?? '')),
+      Object.keys(rest).length ? el('span', { class: 'quiet' }, ` ${visibleLine(JSON.stringify(rest))}`) : '', ts ? '' : '', '\n'];
+  }).flat(), log.length > shown.length ? `… and ${count(log.length - shown.length)} more\n` : '');
+}
+
+/** @param {any} row */
+function used(row) {
+  const { usage } = row;
+  return {
+    Began: since(row.started_at),
+    Took: duration(row.duration_ms),
+    Verdict: row.verdict ? verdict({ pass: 'passed', fail: 'failed' }[/** @type {'pass'} */ (row.verdict)] ?? row.verdict) : null,
+    Summary: row.summary ? visible(row.summary) : null,
+    Memory: usage.peak_memory ? size(usage.peak_memory) : null,
+    'Host calls': usage.host_calls ? count(usage.host_calls) : null,
+    'HTTP requests': usage.http_requests ? count(usage.http_requests) : null,
+    'Bytes in and out': usage.bytes_in || usage.bytes_out ? `${size(usage.bytes_in ?? 0)}, ${size(usage.bytes_out ?? 0)}` : null,
+    Session: String(row.session),
+    Row: count(row.seq),
+  };
+}

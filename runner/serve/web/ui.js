@@ -1,0 +1,138 @@
+// @ts-check
+// Elements, and nothing but text in them: what a guest has written can never become markup, a link, an id or a class, and
+// all of it can be seen.
+
+import { visible } from './visible.js';
+
+/** @typedef {Node | string | number | null | undefined | false} Leaf */
+/** @typedef {Leaf | Leaf[] | (Leaf | Leaf[])[]} Child */
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+/**
+ * Makes an element. A key that begins with `on` is a listener, and `children` that are no nodes are texts.
+ * @param {string} name
+ * @param {Record<string, any> | null} [attributes]
+ * @param {...(Child | Child[])} children
+ * @returns {any}
+ */
+export function el(name, attributes, ...children) {
+  return fill(document.createElement(name), attributes, children);
+}
+
+/**
+ * The same of a drawing.
+ * @param {string} name
+ * @param {Record<string, any> | null} [attributes]
+ * @param {...(Child | Child[])} children
+ * @returns {any}
+ */
+export function svg(name, attributes, ...children) {
+  return fill(document.createElementNS(SVG, name), attributes, children);
+}
+
+/** @param {Element} element @param {Record<string, any> | null | undefined} attributes @param {(Child | Child[])[]} children */
+function fill(element, attributes, children) {
+  for (const [key, value] of Object.entries(attributes ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key.startsWith('on')) element.addEventListener(key.slice(2), value);
+    else if (key === 'title' || key === 'alt' || key.startsWith('aria-')) element.setAttribute(key, visible(value));
+    else element.setAttribute(key, value === true ? '' : String(value));
+  }
+  element.append(...nodes(children));
+  return element;
+}
+
+/** @param {(Child | Child[])[]} children @returns {(Node | string)[]} */
+function nodes(children) {
+  return /** @type {Leaf[]} */ (children.flat(9)).flatMap((child) =>
+    child === null || child === undefined || child === false ? [] : [child instanceof Node ? child : visible(child)]);
+}
+
+/** Puts these in the place of all that is there. @param {Element} place @param {...(Child | Child[])} children */
+export function put(place, ...children) {
+  place.replaceChildren(...nodes(children));
+}
+
+/** Writes a text where it is another one: nothing that is read or selected is touched without need. @param {Element} place @param {string} text */
+export function say(place, text) {
+  const shown = visible(text);
+  if (place.textContent !== shown) place.textContent = shown;
+}
+
+/** @param {string} selector @param {ParentNode} [within] @returns {any} */
+export const find = (selector, within = document) => within.querySelector(selector);
+
+/** Does something at most so often, and always after the last time that it was asked for. @param {number} ms @param {() => any} work */
+export function atMostEvery(ms, work) {
+  /** @type {any} */
+  let timer = null;
+  let last = -Infinity;
+  const run = async () => {
+    timer = setTimeout(() => { timer = null; }, 1e9);
+    try {
+      await work();
+    } finally {
+      clearTimeout(timer);
+      timer = null;
+      last = performance.now();
+      if (again) { again = false; ask(); }
+    }
+  };
+  let again = false;
+  const ask = () => {
+    if (timer !== null) { again = true; return; }
+    const wait = Math.max(0, last + ms - performance.now());
+    timer = setTimeout(run, wait);
+  };
+  return Object.assign(ask, { stop() { clearTimeout(timer); timer = 0; } });
+}
+
+/**
+ * A table whose head says what the columns are.
+ * @param {{class?: string, label?: string}} what
+ * @param {(string | [string, string])[]} columns a name, or a name and the class of its cells
+ * @param {Child[]} lines
+ */
+export function table(what, columns, lines) {
+  const head = columns.map((column) => {
+    const [name, kind] = typeof column === 'string' ? [column, null] : column;
+    return name ? el('th', { scope: 'col', class: kind }, name) : el('td', { class: kind });
+  });
+  return wide(el('table', { class: what.class, 'aria-label': what.label }, el('thead', null, el('tr', null, head)), el('tbody', null, lines)));
+}
+
+const sizes = new ResizeObserver((changed) => {
+  for (const { target } of changed) {
+    // What scrolls is reached by keys as well; what does not is no stop on the way.
+    if (target.scrollWidth > target.clientWidth + 1) target.setAttribute('tabindex', '0');
+    else target.removeAttribute('tabindex');
+  }
+});
+
+/** A place in which something is scrolled that is wider than the page. @param {Leaf} child */
+export function wide(child) {
+  const place = el('div', { class: 'wide' }, child);
+  sizes.observe(place);
+  return place;
+}
+
+/** @param {string} label @param {() => any} onclick @param {string} [kind] */
+export const button = (label, onclick, kind) => el('button', { type: 'button', class: kind, onclick }, label);
+
+/** A link to a page of ours; what stands in it is text. @param {string} href @param {...(Child | Child[])} children */
+export const link = (href, ...children) => el('a', { href }, ...children);
+
+/** A text that can be taken along. @param {string} text @param {string} [label] */
+export function copyable(text, label = 'Copy') {
+  const copy = button(label, async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      say(copy, 'Copied');
+    } catch {
+      say(copy, 'Select it and copy');
+    }
+    setTimeout(() => say(copy, label), 1500);
+  }, 'small');
+  return copy;
+}
