@@ -141,7 +141,15 @@ impl RootSettings {
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let bytes = match fs_err::read(path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            // That the root is no directory is told by whoever opens it.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(Self::default());
+            }
             Err(source) => {
                 let path = path.to_owned();
                 return Err(SettingsError::Read { path, source });

@@ -112,7 +112,7 @@ fn the_scenario_of_a_program_as_a_grader_passes_without_a_model() {
     runner
         .exec(&[])
         .expect(1)
-        .says(&["graders.toml: the grader refuses the output", "port"]);
+        .says(&["grader `toml`: fail: TOML parse error", "port = = 8080"]);
 }
 
 #[test]

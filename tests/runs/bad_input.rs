@@ -191,12 +191,12 @@ fn a_results_root_that_cannot_be_used_is_named_and_exits_7() {
 #[test]
 fn a_full_disk_ends_the_run_as_incomplete_and_keeps_the_rows_before_it() {
     let runner = Runner::hostile(
-        "[[tests]]\nid = \"a\"\nrepeat = 2000\ninput = { do = \"echo\", value = \"some output of some length\" }\n",
+        "[[tests]]\nid = \"a\"\nrepeat = 12000\ninput = { do = \"echo\", value = \"some output of some length\" }\n",
     );
-    // What a file may grow to takes the part of the disk's end: 256 KiB are enough for the birth, not for all rows.
+    // What a file may grow to takes the part of the disk's end: 1.5 MiB are enough for the birth, not for all rows.
     runner.exec(&["--repeat", "1"]).expect(0);
     fs_err::remove_dir_all(runner.path("results")).unwrap();
-    let limited = r#"ulimit -f 512; exec "$runner" exec scenario.toml --json"#;
+    let limited = r#"ulimit -f 3072; exec "$runner" exec scenario.toml --json"#;
     let ran = runner.shell(limited).run().expect(7);
 
     let run = runner.only_run();

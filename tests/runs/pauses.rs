@@ -233,6 +233,11 @@ fn ctrl_z_pauses_workers_that_no_signal_reaches_and_those_that_one_does() {
 fn paused(runner: &Runner, workers: &str) -> Running {
     let mut live = runner.start(&["-j", "2", "--workers", workers]);
     live.wait_until_running(2);
+    // What was assigned may not have begun yet, and what has not begun has no row.
+    wait_until("both have begun", || {
+        let shown = runner.run(&["show", "--json"]).expect(0).document();
+        shown["live"]["in_flight"].as_array().map(Vec::len) == Some(2)
+    });
     assert_eq!(result(runner, &["pause"]), "paused");
     live
 }

@@ -447,7 +447,7 @@ fn a_trial_does_not_pass_without_the_artifacts_that_its_provider_left() {
     );
     runner.exec(&["--into", "fine"]).expect(0);
     // The component is told of each that is not kept, and answers all the same.
-    let script = "trap '' XFSZ; ulimit -f 2048; exec \"$runner\" exec scenario.toml --into limited";
+    let script = "trap '' XFSZ; ulimit -f 3072; exec \"$runner\" exec scenario.toml --into limited";
     let ran = runner.shell(script).run().expect(1);
     ran.says(&["cannot keep artifacts in `", "File too large"]);
 }
