@@ -130,6 +130,10 @@ impl RequestAccess {
         let Ok(url) = url::Url::parse(&format!("http://{host}/")) else {
             return false;
         };
+        // What is more than a name and a port is nothing that a browser sends.
+        if host.contains(['@', '/', '?', '#', '\\']) {
+            return false;
+        }
         let is_allowed = |name: &str| {
             self.hosts
                 .iter()

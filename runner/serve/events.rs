@@ -92,14 +92,21 @@ pub(super) async fn of_run(
         }
     };
     let permit = STREAMS.try_acquire().map_err(|_| too_many())?;
-    let followed = blocking(server, move |server| {
+    let (followed, from) = blocking(server, move |server| {
         let run = find(server, &path.run)?;
-        Ok(server.runs.followed(&run.dir)?)
+        let followed = server.runs.followed(&run.dir)?;
+        followed.look_once();
+        let from = {
+            let list = followed.list();
+            let columns = list.columns();
+            (after <= columns.bytes()).then(|| columns.first_after(after))
+        };
+        Ok((followed, from))
     })
     .await?;
     Ok(stream(async move |mut events: Events| {
         // A reader that is gone or too slow comes back with its cursor, or not at all.
-        let _ = tell_run(&followed, after, asked.is_full, &mut events).await;
+        let _ = tell_run(&followed, from, asked.is_full, &mut events).await;
         drop(permit);
     }))
 }
@@ -191,51 +198,40 @@ fn event(name: &str, id: Option<&str>, data: &impl Serialize) -> String {
     text
 }
 
+/// Tells of a run from a line on; from the first one where the reader has heard of rows that are not there.
 async fn tell_run(
     run: &Arc<FollowedRun>,
-    after: u64,
+    from: Option<usize>,
     is_full: bool,
     events: &mut Events,
 ) -> Result<(), CutOff> {
     events.hello().await?;
     let mut seen = run.watch();
-    let mut next = {
-        let list = run.list();
-        let columns = list.columns();
-        match after > columns.bytes() {
-            true => None,
-            false => Some(columns.first_after(after)),
-        }
-    };
-    if next.is_none() {
-        // A loss of power has taken rows that this reader has heard of.
+    if from.is_none() {
+        // A loss of power has taken them.
         events.event("reset", Some("0"), &json!({})).await?;
     }
+    let mut next = from.unwrap_or(0);
     let mut waiting = WaitingNews::default();
     loop {
         let now = *seen.borrow_and_update();
         if is_full {
-            next = Some(tell_rows(run, next.unwrap_or(0), events).await?);
+            next = tell_rows(run, next, events).await?;
         }
-        let (progress, cursor) = {
-            let list = run.list();
-            (list.progress(), list.columns().bytes().to_string())
+        let reached = match now {
+            SeenRun::Lost => return events.event("gone", None, &json!({})).await,
+            SeenRun::Running(reached) | SeenRun::Over(reached, ..) => reached,
         };
         // With rows, the cursor of how far the run is would pass over those that have not been told.
+        let cursor = reached.bytes.to_string();
         let id = (!is_full).then_some(cursor.as_str());
+        events.event("progress", id, &reached.progress).await?;
         match now {
-            SeenRun::Lost => return events.event("gone", None, &json!({})).await,
-            SeenRun::Running(_) => {
-                events.event("progress", id, &progress).await?;
-                waiting.tell(run, events).await?;
-            }
-            SeenRun::Over(rev, status, verdict) if rev >= progress.rev => {
-                events.event("progress", id, &progress).await?;
+            SeenRun::Over(_, status, verdict) => {
                 let ended = json!({ "status": status.to_string(), "verdict": verdict.to_string() });
                 return events.event("finished", id, &ended).await;
             }
-            // More has come meanwhile: somebody goes on with it.
-            SeenRun::Over(..) => {}
+            SeenRun::Running(_) | SeenRun::Lost => waiting.tell(run, events).await?,
         }
         tokio::time::sleep(TELL_EVERY).await;
         let mut quiet = Duration::ZERO;

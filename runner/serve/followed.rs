@@ -18,7 +18,7 @@ use crate::{
     model::{RunStatus, Verdict},
     record::RunReader,
     session::{self, TrialList},
-    view::RunActivity,
+    view::{RunActivity, RunProgress},
 };
 
 /// How much memory all of them take together, in bytes, beside the one that was looked at last.
@@ -49,12 +49,29 @@ pub(super) struct FollowedRun {
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SeenRun {
-    /// It has so many lines, and may have more.
-    Running(u64),
+    /// It is so far, and may come further.
+    Running(Reached),
     /// Nobody works on it any more.
-    Over(u64, RunStatus, Verdict),
+    Over(Reached, RunStatus, Verdict),
     /// It was deleted, or lines are gone that were there.
     Lost,
+}
+
+/// How far the rows of a run are, for those who must not wait for whoever reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reached {
+    pub(super) progress: RunProgress,
+    /// How many bytes of rows that is.
+    pub(super) bytes: u64,
+}
+
+impl Reached {
+    fn of(list: &TrialList) -> Self {
+        Self {
+            progress: list.progress(),
+            bytes: list.columns().bytes(),
+        }
+    }
 }
 
 impl FollowedRuns {
@@ -83,7 +100,7 @@ impl FollowedRuns {
         let opened = Arc::new(FollowedRun {
             dir: dir.to_owned(),
             now: self.now,
-            seen: watch::Sender::new(SeenRun::Running(list.progress().rev)),
+            seen: watch::Sender::new(SeenRun::Running(Reached::of(&list))),
             list: Mutex::new(list),
             is_watched: AtomicBool::new(false),
         });
@@ -132,6 +149,12 @@ impl FollowedRun {
         receiver
     }
 
+    /// Looks once, whoever hears of it: since nobody has, a run that was over may go on.
+    pub(super) fn look_once(&self) {
+        let seen = self.seen_now(true);
+        self.seen.send_replace(seen);
+    }
+
     /// Looks at the run for as long as somebody hears of it.
     async fn look(self: Arc<Self>) {
         let mut looks = 0_u32;
@@ -172,16 +195,16 @@ impl FollowedRun {
         if list.follow().is_err() {
             return SeenRun::Lost;
         }
-        let rev = list.progress().rev;
+        let reached = Reached::of(&list);
         match sign {
             Some(reader) if !reader.is_alive() => {
                 let manifest = reader.manifest();
-                SeenRun::Over(rev, manifest.status, manifest.verdict)
+                SeenRun::Over(reached, manifest.status, manifest.verdict)
             }
-            Some(_) => SeenRun::Running(rev),
+            Some(_) => SeenRun::Running(reached),
             None => match *self.seen.borrow() {
-                SeenRun::Over(_, status, verdict) => SeenRun::Over(rev, status, verdict),
-                _ => SeenRun::Running(rev),
+                SeenRun::Over(_, status, verdict) => SeenRun::Over(reached, status, verdict),
+                _ => SeenRun::Running(reached),
             },
         }
     }

@@ -26,6 +26,8 @@ fn only_whoever_is_asked_from_here_by_its_name_and_with_its_token_is_answered() 
     let own = format!("http://{}", served.at);
     let other_port = "http://127.0.0.1:1";
     let localhost = format!("localhost:{port}");
+    let with_user = format!("evil.example@{}", served.at);
+    let with_path = format!("{}#evil.example", served.at);
     let as_other_port = format!("runner-1={TOKEN}");
     let json = ("Content-Type", "application/json");
     let auth = ("Authorization", &*bearer);
@@ -70,6 +72,8 @@ fn only_whoever_is_asked_from_here_by_its_name_and_with_its_token_is_answered() 
             421,
         ),
         ("GET", api, vec![auth, ("Host", "")], 421),
+        ("GET", api, vec![auth, ("Host", &with_user)], 421),
+        ("GET", api, vec![auth, ("Host", &with_path)], 421),
         ("GET", api, vec![auth, ("Host", &localhost)], 200),
         // Another site, and another port of this machine, with the cookie.
         (

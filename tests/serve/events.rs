@@ -149,6 +149,15 @@ fn how_far_a_run_is_comes_to_its_end_and_a_cursor_of_lost_rows_is_reset() {
     );
     assert!(listening.next().is_none());
 
+    // It goes on, and whoever listens now hears of its new end and not of the old one.
+    served.post("/runs/latest/resume", "{\"rerun\":\"all\"}", 202);
+    let mut listening = Listening::to(&served, "/runs/latest/events", None);
+    let mut rev = 0;
+    while let Some(heard) = listening.next() {
+        rev = heard.data["rev"].as_u64().unwrap_or(rev);
+    }
+    assert_eq!(rev, 6000);
+
     let beyond = (runner.only_run().read("index.jsonl").len() + 1).to_string();
     let mut listening = Listening::to(&served, "/runs/latest/events?rows=full", Some(&beyond));
     listening.wait_for("reset");

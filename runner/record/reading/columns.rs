@@ -1,7 +1,7 @@
 //! [`RunColumns`]: a few bytes of each line of a run, by which pages of its trials are found without reading it anew.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::{self, BufReader, Seek as _, SeekFrom},
     os::unix::fs::FileExt as _,
 };
@@ -35,7 +35,8 @@ pub struct RunColumns {
     at: u64,
     lines: Vec<LineColumn>,
     /// By ordinal: the line that settles the trial.
-    settled: Vec<Option<u32>>,
+    // A tree, because a foreign row may name any place of a plan of any size: memory goes by the rows that are there.
+    settled: BTreeMap<u32, u32>,
     /// The lines of the attempts that may still be judged, by their numbers in the run.
     numbers: HashMap<u64, u32>,
     counts: Counts,
@@ -81,7 +82,7 @@ impl RunColumns {
             file,
             at: 0,
             lines: Vec::new(),
-            settled: Vec::new(),
+            settled: BTreeMap::new(),
             numbers: HashMap::new(),
             counts: Counts {
                 planned,
@@ -151,11 +152,7 @@ impl RunColumns {
         let Some(ordinal) = column.ordinal.filter(|_| column.is_final) else {
             return;
         };
-        let ordinal = ordinal as usize;
-        if self.settled.len() <= ordinal {
-            self.settled.resize(ordinal + 1, None);
-        }
-        if let Some(before) = self.settled[ordinal].replace(here) {
+        if let Some(before) = self.settled.insert(ordinal, here) {
             let before = &self.lines[before as usize];
             self.counts.remove(before.outcome, before.is_flaky);
         }
@@ -166,7 +163,7 @@ impl RunColumns {
         let Ok(glance) = RowGlance::decode(line) else {
             return;
         };
-        // A place that the plan does not have may be any number, and there is memory for no others.
+        // A place that the plan does not have is damage, and no trial.
         let ordinal = Some(glance.ordinal).filter(|ordinal| *ordinal < self.counts.planned);
         column.ordinal = ordinal.and_then(|ordinal| u32::try_from(ordinal).ok());
         #[expect(
@@ -247,8 +244,8 @@ impl RunColumns {
 
     /// What a trial came to, if it is settled.
     pub fn outcome(&self, ordinal: u64) -> Option<Outcome> {
-        let settled = self.settled.get(usize::try_from(ordinal).ok()?)?;
-        settled.map(|line| self.line(line).outcome)
+        let line = self.settled.get(&u32::try_from(ordinal).ok()?)?;
+        Some(self.line(*line).outcome)
     }
 
     /// The names of the providers that have rows.
@@ -275,15 +272,15 @@ impl RunColumns {
     pub fn settled(&self, rev: u64) -> Vec<u32> {
         let rev = usize::try_from(rev).unwrap_or(usize::MAX);
         if rev >= self.lines.len() {
-            return self.settled.iter().flatten().copied().collect();
+            return self.settled.values().copied().collect();
         }
-        let mut settled = vec![None; self.settled.len()];
+        let mut settled = BTreeMap::new();
         for (line, column) in (0_u32..).zip(&self.lines[..rev]) {
             if let Some(ordinal) = column.ordinal.filter(|_| column.is_final) {
-                settled[ordinal as usize] = Some(line);
+                settled.insert(ordinal, line);
             }
         }
-        settled.into_iter().flatten().collect()
+        settled.into_values().collect()
     }
 
     /// Reads what a line says: an attempt, as this line has judged it.
@@ -311,7 +308,8 @@ impl RunColumns {
     /// About how much memory it takes, in bytes.
     pub fn memory(&self) -> usize {
         self.lines.capacity() * size_of::<LineColumn>()
-            + self.settled.capacity() * size_of::<Option<u32>>()
+            // Nodes of a tree are about half full.
+            + self.settled.len() * 2 * size_of::<(u32, u32)>()
             + self.numbers.capacity() * size_of::<(u64, u32)>()
     }
 }

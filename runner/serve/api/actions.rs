@@ -146,10 +146,7 @@ pub(super) fn pause(
     path: &RunPath,
     body: &AskedBody,
 ) -> Result<ApiAnswer<PausedDocument<'static>>, HttpProblem> {
-    let request = Pause {
-        run: find(server, &path.run)?,
-        actor: actor(server, body.by.as_deref(), body.reason.as_deref())?,
-    };
+    let request = body.pause(server, path)?;
     let paused = session::pause(&store(server)?, request, &server.host, &mut Silent)?;
     Ok(paused_answer(&paused, server))
 }
@@ -159,12 +156,19 @@ pub(super) fn unpause(
     path: &RunPath,
     body: &AskedBody,
 ) -> Result<ApiAnswer<PausedDocument<'static>>, HttpProblem> {
-    let request = Pause {
-        run: find(server, &path.run)?,
-        actor: actor(server, body.by.as_deref(), body.reason.as_deref())?,
-    };
+    let request = body.pause(server, path)?;
     let paused = session::unpause(&store(server)?, request, &server.host, &mut Silent)?;
     Ok(paused_answer(&paused, server))
+}
+
+impl AskedBody {
+    /// What is asked for, as a use case takes it.
+    fn pause(&self, server: &Server, path: &RunPath) -> Result<Pause, HttpProblem> {
+        Ok(Pause {
+            run: find(server, &path.run)?,
+            actor: actor(server, self.by.as_deref(), self.reason.as_deref())?,
+        })
+    }
 }
 
 fn paused_answer(paused: &PausedRun, server: &Server) -> ApiAnswer<PausedDocument<'static>> {
