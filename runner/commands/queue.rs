@@ -66,7 +66,7 @@ pub fn start_requested(root: &Path, context: &Context) -> Result<ExitStatus, Err
     Ok(ExitStatus::of(&conclusion))
 }
 
-fn place(args: &MoveArgs) -> QueuePlace {
+fn place(args: &MoveArgs) -> QueuePlace<'static> {
     args.priority
         .map_or(QueuePlace::First, QueuePlace::Priority)
 }

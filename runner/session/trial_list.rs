@@ -20,7 +20,9 @@ use crate::{
     model::Outcome,
     record::{LineColumn, RecordError, Row, RunColumns, RunReader},
     run::TrialNames,
-    view::{ListedTrial, RunProgress, RunSeries, TrialMatrix, TrialsPage},
+    view::{
+        ListedTrial, MetricsMaker, RunMetrics, RunProgress, RunSeries, TrialMatrix, TrialsPage,
+    },
 };
 
 /// How many selections of trials are kept beside a run.
@@ -180,6 +182,23 @@ impl TrialList {
             series.add(lines.map(|line| (line.outcome, line.provider, line.duration_ms)));
         }
         series
+    }
+
+    /// What the providers have measured, in all trials or in some of a long run.
+    ///
+    /// # Errors
+    ///
+    /// Fails if rows cannot be read.
+    pub fn metrics(&self) -> Result<RunMetrics, Error> {
+        let mut lines = self.columns.settled(u64::MAX);
+        lines.sort_unstable();
+        let mut metrics = MetricsMaker::default();
+        let every = lines.len().div_ceil(RunMetrics::MAX_TRIALS).max(1);
+        for line in lines.iter().step_by(every) {
+            let row = self.columns.row(*line);
+            metrics.add(&row.map_err(|error| Error::record(self.reader.rows_failed(error)))?);
+        }
+        Ok(metrics.finish(self.columns.rev(), lines.len()))
     }
 
     /// The lines of the trials that are asked for, in their order.

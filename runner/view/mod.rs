@@ -68,9 +68,10 @@ pub use rescoring::{
 };
 pub use schemas::{SCHEMAS, schema};
 pub use serving::{
-    ActionKind, BegunRun, FoundScenario, ListedTrial, MatrixTest, ProviderCell, ProviderLatency,
-    RetentionPlan, RunAction, RunOpened, RunPage, RunProgress, RunSeries, RunWaiting, RunsPage,
-    ScenarioList, SeriesBin, ServerInfo, StartPlan, TrialMatrix, TrialsPage,
+    ActionKind, BegunRun, FoundScenario, ListedTrial, MatrixTest, MeasuredMetric, MeasuredProvider,
+    MetricsMaker, ProviderCell, ProviderLatency, RetentionPlan, RunAction, RunMetrics, RunOpened,
+    RunPage, RunProgress, RunSeries, RunWaiting, RunsPage, ScenarioList, SeriesBin, ServerInfo,
+    StartPlan, TrialMatrix, TrialsPage,
 };
 pub use statistics::{GroupStatistics, MetricSpread, SeveralAttempts, SpreadSummary};
 pub use summary::{RunDetail, RunHistory, RunList, RunSummary, ShownRow, ShownRun};

@@ -4,4 +4,5 @@ mod access;
 mod actions;
 mod client;
 mod events;
+mod queue;
 mod reading;

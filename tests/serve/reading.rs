@@ -86,6 +86,7 @@ fn every_call_answers_as_the_contract_says() {
         ),
         ("/runs/latest/matrix?limit=2", "/runs/{run}/matrix", 200),
         ("/runs/latest/series", "/runs/{run}/series", 200),
+        ("/runs/latest/metrics", "/runs/{run}/metrics", 200),
         ("/compare?base=latest&providers=a,b", "/compare", 422),
         ("/compare?base=nothing", "/compare", 404),
         ("/compare", "/compare", 400),
@@ -115,6 +116,39 @@ fn every_call_answers_as_the_contract_says() {
         let route = path.strip_prefix("/api/v1").unwrap();
         assert!(asked.contains(&route), "{route} was not asked");
     }
+}
+
+#[test]
+fn what_was_measured_is_told_by_provider() {
+    let measures = |id: &str, tokens: &str| {
+        format!("[[tests]]\nid = \"{id}\"\ninput = {{ do = \"measure\", tokens = {tokens} }}\n")
+    };
+    let runner = Runner::hostile(&format!(
+        "{}{}{}",
+        measures("a", "1"),
+        measures("b", "2"),
+        measures("c", "30")
+    ));
+    runner.exec(&[]).expect(0);
+    let served = Served::start(&runner, &[]);
+    let told = served.get("/runs/latest/metrics").expect(200).json();
+    assert_eq!(
+        told["metrics"],
+        json!([{
+            "name": "tokens",
+            "unit": "1",
+            "providers": [{
+                "provider": "hostile",
+                "values": 3,
+                "mean": 11.0,
+                "quantiles": [1.0, 1.0, 1.0, 2.0, 30.0, 30.0, 30.0],
+            }],
+        }])
+    );
+    assert_eq!(
+        (&told["looked_at"], &told["trials"]),
+        (&json!(3), &json!(3))
+    );
 }
 
 fn openapi() -> Value {

@@ -157,6 +157,30 @@ impl LockedQueue {
             .map_err(failed("clear the queue"))
     }
 
+    /// Lets requests be started in this order. As few of them as possible get a greater priority for it, the last ones first:
+    /// whenever this is cut off, none is lost.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one cannot be written.
+    pub fn order_as(&self, wanted: Vec<QueuedRequest>) -> Result<(), RecordError> {
+        let mut behind: Option<QueuedRequest> = None;
+        for request in wanted.into_iter().rev() {
+            let mut placed = request.clone();
+            if let Some(behind) = &behind {
+                placed.priority = placed.priority.max(behind.priority);
+                if order(&placed) > order(behind) {
+                    placed.priority = behind.priority.saturating_add(1);
+                }
+            }
+            if placed.priority != request.priority || request.refused.is_some() {
+                self.reorder(&request, placed.priority)?;
+            }
+            behind = Some(placed);
+        }
+        Ok(())
+    }
+
     /// Removes a request that waits or was refused.
     ///
     /// # Errors

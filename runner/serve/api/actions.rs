@@ -15,13 +15,17 @@ use crate::{
     record::{RunEntry, RunId},
     serve::problem::HttpProblem,
     session::{
-        self, Cancel, DetachedStart, Notice, Observe, Pause, PauseAnswer, PausedRun, RerunChoice,
-        Rescore, Resume, Stop, StopAnswer, Stopped,
+        self, Cancel, DetachedStart, Notice, Observe, Pause, PauseAnswer, PausedRun, Preview,
+        RerunChoice, Rescore, Resume, Stop, StopAnswer, Stopped,
     },
     view::{
         BegunRun, DocumentVersion, EndedRun, PausedDocument, RescoreReport, RunSummary, StartPlan,
     },
 };
+
+/// How many trials of a plan are named, and of how large a plan: all of its tests are read for that.
+const MAX_TRIALS: usize = 200;
+const MAX_PLAN: u64 = 100_000;
 
 /// What use cases have to say beside their answers: nobody is there to hear it.
 pub(super) struct Silent;
@@ -245,9 +249,27 @@ pub(super) fn plan(
 ) -> Result<ApiAnswer<StartPlan>, HttpProblem> {
     let request = body.request(server, path)?;
     let preview = session::preview_resume(&request, &server.host, &mut Silent)?;
+    planned(server, &preview)
+}
+
+/// What a session would run, with the names of its first trials.
+pub(super) fn planned(
+    server: &Server,
+    preview: &Preview,
+) -> Result<ApiAnswer<StartPlan>, HttpProblem> {
+    let plan = preview.head((server.host.now)());
+    let mut trials = Vec::new();
+    if plan.pending <= MAX_PLAN {
+        preview.each_trial(|trial| {
+            if trials.len() < MAX_TRIALS {
+                trials.push(trial.id.to_string());
+            }
+        })?;
+    }
     Ok(StartPlan {
         v: DocumentVersion,
-        plan: preview.head((server.host.now)()),
+        plan,
+        trials,
     }
     .into())
 }

@@ -11,7 +11,7 @@ use crate::serve::{
 use crate::{
     serve::problem::HttpProblem,
     session::{self, AskedTrends, Compare},
-    view::{Comparison, RunSeries, TestTrends, TrialMatrix},
+    view::{Comparison, RunMetrics, RunSeries, TestTrends, TrialMatrix},
 };
 
 /// How many tests a matrix has at most, and where nobody says so.
@@ -52,6 +52,17 @@ pub(super) fn series(
     let followed = server.runs.followed(&run.dir)?;
     let series = followed.list().series();
     Ok(series.into())
+}
+
+pub(super) fn metrics(
+    server: &Server,
+    path: &RunPath,
+    NoQuery {}: &NoQuery,
+) -> Result<ApiAnswer<RunMetrics>, HttpProblem> {
+    let run = find(server, &path.run)?;
+    let followed = server.runs.followed(&run.dir)?;
+    let metrics = followed.list().metrics()?;
+    Ok(metrics.into())
 }
 
 /// What is compared.

@@ -92,6 +92,11 @@ fn routes() -> Vec<Route> {
             "What charts are drawn of",
             insight::series,
         ),
+        Route::read(
+            "/runs/{run}/metrics",
+            "What the providers have measured",
+            insight::metrics,
+        ),
         Route::bytes::<NoQuery, _>(
             "/runs/{run}/rows",
             "The raw rows: `index.jsonl` as it is now",

@@ -27,6 +27,9 @@ pub(super) struct MoveBody {
     /// By this priority; before all others where it is not said.
     #[serde(default)]
     priority: Option<i64>,
+    /// Right before this request, by its id; others get a greater priority where it takes that.
+    #[serde(default)]
+    before: Option<String>,
 }
 
 /// Nothing is said.
@@ -47,9 +50,16 @@ pub(super) fn reorder(
     path: &RequestPath,
     body: &MoveBody,
 ) -> Result<ApiAnswer<QueueChange>, HttpProblem> {
-    let place = body
-        .priority
-        .map_or(QueuePlace::First, QueuePlace::Priority);
+    let place = match (body.priority, body.before.as_deref()) {
+        (None, None) => QueuePlace::First,
+        (Some(priority), None) => QueuePlace::Priority(priority),
+        (None, Some(other)) => QueuePlace::Before(other),
+        (Some(_), Some(_)) => {
+            return Err(HttpProblem::bad_request(
+                "`priority` and `before` exclude each other",
+            ));
+        }
+    };
     let moved = session::move_queued(&store(server)?, &path.request, place, &server.host)?;
     Ok(moved.into())
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    actions::{Silent, actor, begun},
+    actions::{Silent, actor, begun, planned},
     route::ApiAnswer,
 };
 use crate::serve::{
@@ -113,11 +113,7 @@ pub(super) fn plan(
 ) -> Result<ApiAnswer<StartPlan>, HttpProblem> {
     let request = body.request(server)?;
     let preview = session::preview_start(&request, &server.host, &mut Silent)?;
-    Ok(StartPlan {
-        v: DocumentVersion,
-        plan: preview.head((server.host.now)()),
-    }
-    .into())
+    planned(server, &preview)
 }
 
 impl StartBody {

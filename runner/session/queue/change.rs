@@ -15,11 +15,13 @@ use crate::{
 
 /// Where a request is to be in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueuePlace {
+pub enum QueuePlace<'a> {
     /// By this priority.
     Priority(i64),
     /// Before all others.
     First,
+    /// Right before the one with this id.
+    Before(&'a str),
 }
 
 /// Lets a scenario wait in its results root until there is room for a run of it. What is wrong with it is found now.
@@ -63,7 +65,7 @@ pub fn list_queue(store: &Store, host: &Host) -> Result<RunQueue, Error> {
 pub fn move_queued(
     store: &Store,
     id: &str,
-    place: QueuePlace,
+    place: QueuePlace<'_>,
     host: &Host,
 ) -> Result<QueueChange, Error> {
     let queue = store.lock_queue((host.now)()).map_err(Error::record)?;
@@ -76,6 +78,25 @@ pub fn move_queued(
             let highest = others.map(|other| other.priority).max();
             let above = highest.map(|highest| highest.saturating_add(1));
             above.map_or(request.priority, |above| above.max(request.priority))
+        }
+        QueuePlace::Before(other) => {
+            let other = find(&state, store, other)?;
+            if other.id == request.id {
+                return changed("moved", &queue, store, &request, host);
+            }
+            let mut wanted = state.waiting;
+            wanted.retain(|one| one.id != request.id);
+            let place = wanted.iter().position(|one| one.id == other.id);
+            let place = place.ok_or_else(|| {
+                Error::usage(miette!(
+                    help = "`runner queue` lists all that wait",
+                    "request `{}` does not wait, so nothing can be before it",
+                    other.id
+                ))
+            })?;
+            wanted.insert(place, request.clone());
+            queue.order_as(wanted).map_err(Error::record)?;
+            return changed("moved", &queue, store, &request, host);
         }
     };
     queue.reorder(&request, priority).map_err(Error::record)?;

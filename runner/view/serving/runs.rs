@@ -142,6 +142,8 @@ pub struct StartPlan {
     pub v: DocumentVersion,
     /// The plan.
     pub plan: PlanHead,
+    /// The ids of the first trials that would run; none of a plan of very many.
+    pub trials: Vec<String>,
 }
 
 impl BegunRun {
