@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod dashboard;
 #[path = "../support/guests.rs"]
 mod guests;
 #[expect(dead_code, reason = "some of it only `overhead` needs")]
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         ("history", reports::history),
         ("sync", sync),
         ("rescore", rescore),
+        ("dashboard", dashboard::dashboard),
     ])
 }
 

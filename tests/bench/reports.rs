@@ -136,26 +136,40 @@ fn write_list(bench: &Bench, digit: u64) {
 
 /// How long a browser takes to open the page and to look for a test that is not in its table yet.
 fn load(page: &Path) {
+    let Some(mut node) = browser("load.mjs") else {
+        return;
+    };
+    for (name, took) in told(node.arg(page)) {
+        figure(&name, took, "ms");
+    }
+}
+
+/// A script of the tests of readers, which drives a browser; `None` where that or its tools are missing, which is said.
+pub(super) fn browser(script: &str) -> Option<Command> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tools = root.join("target/tools/readers");
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
     if !tools.exists() || !Path::new(&chromium).exists() {
         println!("  a browser and its tools are not here: `.ci/run` installs them");
-        return;
+        return None;
     }
-    let output = Command::new("node")
-        .arg(root.join("tests/readers/load.mjs"))
-        .arg(page)
+    let mut node = Command::new("node");
+    node.arg(root.join("tests/readers").join(script))
         .env("TOOLS", tools)
-        .env("CHROMIUM", chromium)
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("node starts");
-    assert!(output.status.success(), "the page was not opened");
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let (name, took) = line.rsplit_once(' ').expect("a name and a number");
-        figure(name, took.parse().expect("milliseconds"), "ms");
-    }
+        .env("CHROMIUM", chromium);
+    Some(node)
+}
+
+/// The figures that such a script prints, by their names.
+pub(super) fn told(node: &mut Command) -> Vec<(String, f64)> {
+    let output = node.stderr(Stdio::inherit()).output().expect("node starts");
+    assert!(output.status.success(), "the pages were not opened");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = text.lines().map(|line| {
+        let (name, value) = line.rsplit_once(' ').expect("a name and a number");
+        (name.to_owned(), value.parse().expect("a number"))
+    });
+    lines.collect()
 }
 
 /// What tests came to over many runs, once the projection knows them.

@@ -4,7 +4,8 @@ import { once } from "node:events";
 
 /** Starts it in the folder `PAGES`; `at` is where it listens, port 0 for any. */
 export async function serve(at, ...options) {
-  const args = ["serve", "--results", "results", "--scenarios", "scenarios", "--listen", at, ...options];
+  const results = options.includes("--results") ? [] : ["--results", "results"];
+  const args = ["serve", ...results, "--scenarios", "scenarios", "--listen", at, ...options];
   const child = spawn(process.env.RUNNER, args, { cwd: process.env.PAGES, stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   const link = await new Promise((found, failed) => {
