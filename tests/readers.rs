@@ -9,6 +9,8 @@
 
 #[path = "readers/dashboard.rs"]
 mod dashboard;
+#[path = "readers/scripts.rs"]
+mod scripts;
 #[allow(dead_code, reason = "these tests need only some of it")]
 mod support;
 

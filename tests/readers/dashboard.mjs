@@ -1,8 +1,10 @@
 // The dashboard in a real browser, with the real server. `tests/readers/dashboard.rs` makes the runs that it has.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { after, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { close, context, fits, serves, start, stop, watched } from "./browser.mjs";
+import { waitingTests } from "./dashboard_waiting.mjs";
 import { serve } from "./server.mjs";
 
 const hostile = JSON.parse(readFileSync(`${process.env.PAGES}/hostile.json`, "utf8"));
@@ -60,7 +62,7 @@ async function startSlow(page) {
 
 /** Every page, and something that is there once all of it is. */
 const PLACES = [
-  ["/runs", "Last runs"], [EVERY, "Providers"], [`${EVERY}?view=matrix`, "tests 1 to"], [`${EVERY}?view=log`, "Download all"], [`${EVERY}?view=about`, "Changes of its status"],
+  ["/runs", "Last runs"], ["/queue", "Nothing waits"], [EVERY, "Measured"], [`${EVERY}?view=matrix`, "tests 1 to"], [`${EVERY}?view=log`, "Download all"], [`${EVERY}?view=about`, "Changes of its status"],
   [TRIAL("fails"), "What is different"], [TRIAL("breaks"), "it broke"], [TRIAL("draws"), "dot.png"], [TRIAL("asks"), "Denied"], [HOSTILE, "Providers"],
   ["/start?scenario=every.toml", "What is granted"], ["/start?scenario=broken.toml", "concurency"],
   ["/compare?base=2026-01-01_00-00-00-000-every1&new=2026-01-02_00-00-00-000-every2", "Still failing"], ["/history?scenario=every", "Median"],
@@ -102,7 +104,10 @@ test("a run is started, watched, reloaded, stopped, resumed, and what failed run
   await page.waitForFunction((before) => Number(document.querySelector(".run-head .done strong")?.textContent) > before, before);
   await page.getByLabel("Trials").getByRole("row", { name: /passed/ }).first().waitFor();
   // What is being executed is said.
-  await page.getByLabel("Being executed").getByText(/nap-/).first().waitFor();
+  const executed = page.getByLabel("Being executed");
+  await executed.getByText(/nap-/).first().waitFor();
+  await executed.getByText(/sleeps for \d+ ms/).first().waitFor();
+  await executed.getByText(/\d+ ms in all/).first().waitFor();
 
   // What buttons say that cannot be pressed: it may be gone before anybody could ask for it.
   await page.evaluate(() => {
@@ -136,6 +141,7 @@ test("a run is paused, cancelled, pinned, unpinned and deleted, and what is for 
   await startSlow(page);
   await press(page, "Pause");
   await page.locator(".run-head").getByText("paused", { exact: true }).waitFor();
+  await page.getByText("Nothing begins, and no time of it passes.").waitFor();
   await press(page, "Go on");
   await page.getByRole("button", { name: "Pause" }).waitFor();
   await press(page, "Cancel");
@@ -156,6 +162,8 @@ test("a run is paused, cancelled, pinned, unpinned and deleted, and what is for 
   assert.equal(await page.getByText(address.split("/").at(-1)).count(), 0);
   await close(page);
 });
+
+waitingTests({ origin: () => server.origin, visit, press, forgive, startSlow });
 
 test("filters, search and order are in the address", async () => {
   const page = await visit("/runs");
@@ -179,7 +187,7 @@ test("filters, search and order are in the address", async () => {
   await page.goBack();
   await page.waitForURL((url) => !url.search.includes("q="));
   // Where all was done is told apart from whether all went well.
-  const words = (name) => lines(page).first().locator(name).textContent();
+  const words = (name) => lines(page).filter({ hasText: "every1" }).locator(name).textContent();
   assert.match(await words(".status"), /✓ completed/);
   assert.match(await words(".verdict"), /failed/);
   await close(page);
@@ -188,7 +196,7 @@ test("filters, search and order are in the address", async () => {
 test("trials are filtered in the filter language, whose errors are shown at their place", async () => {
   const page = await visit(EVERY);
   const told = page.getByRole("status").filter({ hasText: "trial" });
-  await told.getByText("36 trials").waitFor();
+  await told.getByText("40 trials").waitFor();
   await page.getByLabel("Filter", { exact: true }).fill("outcome(failed) & provider(other)");
   await page.keyboard.press("Enter");
   await page.waitForURL(/filter=outcome/);
@@ -356,7 +364,7 @@ test("a server that is read-only shows no button", async () => {
   assert.equal(await page.getByRole("button", { name: /Actions/ }).count(), 0);
   assert.equal(await page.getByRole("link", { name: "Start" }).count(), 0);
   await page.goto(other.origin + EVERY);
-  await page.getByText("36 trials").first().waitFor();
+  await page.getByText("40 trials").first().waitFor();
   await page.getByText("read-only").waitFor();
   for (const name of ["Stop", "Cancel", "Resume", "Rerun failed", "Pin", "Delete", "Judge again"]) assert.equal(await page.getByRole("button", { name }).count(), 0, name);
   await close(page);
@@ -431,6 +439,18 @@ test("all of it is done by keys", async () => {
   await page.getByRole("button", { name: "Unpin" }).focus();
   await page.keyboard.press("Enter");
   await page.getByRole("button", { name: "Pin", exact: true }).waitFor();
+  await close(page);
+});
+
+test("compressed, the files of the dashboard are small", async () => {
+  const page = await visit("/runs");
+  await lines(page).first().waitFor();
+  const addresses = await page.evaluate(() => performance.getEntriesByType("resource").map((entry) => entry.name).filter((name) => /\/web\//.test(name)));
+  const folder = new URL("../../runner/serve/web/", import.meta.url);
+  assert.equal(new Set(addresses).size, readdirSync(folder).length - 1);
+  const bytes = await Promise.all([...new Set(addresses), `${server.origin}/runs`].map(async (address) => gzipSync(await (await page.request.get(address)).body()).length));
+  const all = bytes.reduce((sum, one) => sum + one, 0);
+  assert.ok(all < 150 * 1024, `${all} bytes`);
   await close(page);
 });
 

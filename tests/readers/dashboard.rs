@@ -24,6 +24,7 @@ fn root() -> Runner {
         draws | { do = "picture", name = "dot.png" } | equals = 0
         logs | { do = "log" } |
         asks | { do = "http" } | equals = 1
+        measures | { do = "measure", score = 0.5, tokens = 10 } |
         "#,
     );
     let head = "name = \"every\"\n[defaults]\nretries = { max = 1, on = [\"internal\", \"unavailable\"] }\n[providers.hostile]\nplugin = \"../hostile.wasm\"\n[providers.other]\nplugin = \"../hostile.wasm\"\n";
@@ -76,6 +77,16 @@ fn root() -> Runner {
     runner.write(
         "scenarios/slow.toml",
         format!("{SLOW}{}", naps.collect::<String>()),
+    );
+    let talks = tests(
+        r#"
+        says | { do = "log", ms = 5000 } |
+        floods | { do = "flood-log", count = 2500, bytes = 10 } |
+        "#,
+    );
+    runner.write(
+        "scenarios/talks.toml",
+        format!("{}{talks}", SLOW.replace("slow", "talks")),
     );
     let broken = "name = \"broken\"\n[providers.hostile]\nplugin = \"../hostile.wasm\"\nconcurency = 3\n[[tests]]\nid = \"a\"\ninput = 1\n";
     runner.write("scenarios/broken.toml", broken);

@@ -5,7 +5,7 @@ import { visible, visibleLine, written } from './text.js';
 import { copyable, el, put, table } from './ui.js';
 import { clock, count, plural, reason, size, status } from './words.js';
 
-/** @param {HTMLElement} place @param {any} answer */
+/** @param {HTMLElement} place @param {Api.RunPage} answer */
 export function showAbout(place, { run, manifest }) {
   const { scenario, metadata, sessions, transitions, providers, graders = [] } = manifest;
   const command = `runner show ${run.run}`;
@@ -22,11 +22,11 @@ export function showAbout(place, { run, manifest }) {
         Selection: isEmpty(manifest.selection) ? null : el('code', null, visible(JSON.stringify(manifest.selection))),
         Options: isEmpty(manifest.options) ? null : el('code', null, visible(JSON.stringify(manifest.options))),
       }))),
-    el('section', null, el('h2', null, 'Sessions'), table({ label: 'Sessions' }, ['Session', 'By', 'Opened', 'Closed', 'Why it ended', 'Rows before', 'Machine'], sessions.map((/** @type {any} */ one) =>
+    el('section', null, el('h2', null, 'Sessions'), table({ label: 'Sessions' }, ['Session', 'By', 'Opened', 'Closed', 'Why it ended', 'Rows before', 'Machine'], sessions.map((one) =>
       el('tr', null, el('td', null, one.n), el('td', null, el('code', null, visibleLine(one.opened_by)), one.rerun ? ` rerun ${visibleLine(one.rerun)}` : ''), el('td', null, clock(one.opened_at)), el('td', null, one.closed_at ? clock(one.closed_at) : 'open'),
         el('td', null, reason(one.reason) ?? '', one.error ? el('pre', null, visible(one.error)) : null), el('td', { class: 'n' }, one.from_seq),
-        el('td', { class: 'quiet' }, one.machine ? visibleLine([one.machine.host, one.machine.os, one.machine.arch].filter((word) => typeof word === 'string').join(', ')) : ''))))),
-    el('section', null, el('h2', null, 'Changes of its status'), table({ label: 'Changes of its status' }, ['When', 'Status', 'Why', 'Written by', 'Asked for by'], transitions.map((/** @type {any} */ one) =>
+        el('td', { class: 'quiet' }, one.machine ? visibleLine(`${one.machine.host}, ${one.machine.architecture}, ${plural(one.machine.cores, 'core')}`) : ''))))),
+    el('section', null, el('h2', null, 'Changes of its status'), table({ label: 'Changes of its status' }, ['When', 'Status', 'Why', 'Written by', 'Asked for by'], transitions.map((one) =>
       el('tr', null, el('td', null, clock(one.at)), el('td', null, status(one.to)), el('td', null, reason(one.reason, one.signal) ?? ''), el('td', null, el('code', null, visibleLine(one.writer))),
         el('td', null, one.by ? `${visibleLine(one.by.user ?? one.by.uid)} on ${visibleLine(one.by.host)}${one.by.text ? `: ${visibleLine(one.by.text)}` : ''}` : ''))))),
     el('section', null, el('h2', null, 'Providers'), [...providers, ...graders].map(access)),

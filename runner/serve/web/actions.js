@@ -57,36 +57,51 @@ export function buttons(run, actions, then) {
   });
 }
 
-/** @param {string} run @param {string} name @param {HTMLButtonElement} pressed @param {{changed: () => any, failed: (shown: Node) => void, deleted: () => void}} then */
-async function act(run, name, pressed, then) {
+/** @param {string} run @param {string} name @param {HTMLButtonElement} pressed @param {{changed: () => any, failed: (shown: Node) => void, deleted: () => void}} then @param {object} [more] what is asked for beside it */
+async function act(run, name, pressed, then, more = {}) {
   const action = ACTIONS[name];
   if (underWay.has(run) || (action.sure && !(await isSure(run, action)))) return;
   underWay.set(run, name);
   for (const other of pressed.parentElement?.querySelectorAll('button') ?? []) other.disabled = true;
   pressed.textContent = action.busy;
   let isGone = false;
+  /** @type {HTMLElement | null} */
+  let failed = null;
   try {
-    await post(`${ofRun(run)}${action.route}`, action.body ?? {}, action.method);
+    await post(`${ofRun(run)}${action.route}`, { ...action.body, ...more }, action.method);
     isGone = name === 'delete';
   } catch (error) {
-    then.failed(problem(error));
+    const shown = problem(error);
+    const { status, help, message } = /** @type {any} */ (error);
+    // The scenario or a plugin is another one now, which somebody has to say yes to.
+    if (action.route === '/resume' && status === 422 && /accept-changes/.test(`${help} ${message}`)) {
+      shown.append(button('Accept the changes, and go on', (/** @type {any} */ event) => void act(run, name, event.target, then, { accept_changes: true })));
+    }
+    failed = shown;
   }
   underWay.delete(run);
   if (isGone) then.deleted();
   else await then.changed();
+  // After the page has been drawn anew, which takes away what was said before.
+  if (failed) then.failed(failed);
 }
 
 /** @param {string} run @param {Action} action @returns {Promise<boolean>} */
 function isSure(run, action) {
   const [question, means] = action.sure ?? ['', ''];
+  return sure(question, run, means, action.label.replace(/^[^A-Za-z]+/, ''), action.kind, 'Keep it as it is');
+}
+
+/** Asks before something that is for good. @param {string} question @param {string} name of what it is about @param {string} means @param {string} yes @param {string | undefined} kind @param {string} no @returns {Promise<boolean>} */
+export function sure(question, name, means, yes, kind, no) {
   return new Promise((answer) => {
     const dialog = el('dialog', { 'aria-labelledby': 'sure' },
       el('h2', { id: 'sure' }, question),
-      el('p', { class: 'mono quiet' }, run),
+      el('p', { class: 'mono quiet' }, name),
       el('p', null, means),
       el('div', { class: 'actions' },
-        button(action.label.replace(/^[^A-Za-z]+/, ''), () => dialog.close('yes'), action.kind),
-        button('Keep it as it is', () => dialog.close(''))));
+        button(yes, () => dialog.close('yes'), kind),
+        button(no, () => dialog.close(''))));
     dialog.addEventListener('close', () => {
       dialog.remove();
       answer(dialog.returnValue === 'yes');

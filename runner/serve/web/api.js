@@ -8,6 +8,8 @@ export class Problem extends Error {
     super(document.detail ?? 'the server has not said why');
     this.name = document.title ?? 'It has not worked';
     this.status = status;
+    /** @type {string} */
+    this.kind = document.type ?? '';
     /** @type {string | undefined} */
     this.help = document.help;
     /** @type {string | undefined} */

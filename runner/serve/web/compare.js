@@ -30,9 +30,10 @@ export async function showCompare(address, { place, go }) {
     return el('label', null, el('span', null, label), select);
   };
   const filter = el('input', { type: 'search', 'aria-label': 'Filter', placeholder: 'outcome(failed) & test(units/*)', value: keys.filter, onchange: () => go(`/compare${query({ ...keys, filter: filter.value.trim() })}`) });
+  const providers = el('input', { type: 'search', placeholder: 'all', title: 'Two names with a comma between them: two providers beside each other, also of one run', value: keys.providers, onchange: () => go(`/compare${query({ ...keys, providers: providers.value.replace(/\s*,\s*/, ',').trim() })}`) });
   const body = el('div');
   put(place, el('div', { class: 'title' }, el('h1', null, 'Compare')),
-    el('div', { class: 'filters compare-choice' }, choose('base', 'Base'), keys.base && keys.new ? el('a', { class: 'button', href: `/compare${query({ ...keys, base: keys.new, new: keys.base })}`, title: 'The other way round' }, '⇄') : null, choose('new', 'New'), filter), body);
+    el('div', { class: 'filters compare-choice' }, choose('base', 'Base'), keys.base && keys.new ? el('a', { class: 'button', href: `/compare${query({ ...keys, base: keys.new, new: keys.base })}`, title: 'The other way round' }, '⇄') : null, choose('new', 'New'), el('label', { class: 'two' }, el('span', null, 'Providers'), providers), filter), body);
   if (!keys.base || (!keys.new && !keys.providers)) {
     put(body, el('p', { class: 'quiet' }, 'Choose two runs, or tick two in the ', link('/runs', 'list of runs'), '.'));
     return { title: 'Compare' };
@@ -47,10 +48,10 @@ export async function showCompare(address, { place, go }) {
   return { title: 'Compare' };
 }
 
-/** @param {HTMLElement} body @param {any} answer */
+/** @param {HTMLElement} body @param {Api.Comparison} answer */
 function draw(body, answer) {
   const [base, next] = [answer.base, answer.new];
-  const byClass = Object.entries(CLASSES).map(([name, look]) => ({ name, look, number: answer.counts[name.replaceAll('-', '_')] ?? 0, cases: answer.cases.filter((/** @type {any} */ one) => one.class === name) }));
+  const byClass = Object.entries(CLASSES).map(([name, look]) => ({ name, look, number: answer.counts[/** @type {keyof Api.CaseCounts} */ (name.replaceAll('-', '_'))] ?? 0, cases: answer.cases.filter((one) => one.class === name) }));
   put(body,
     el('div', { class: 'sides' }, [base, next].map((side, place) => el('section', { class: 'side' },
       el('h2', null, place ? 'New' : 'Base'),

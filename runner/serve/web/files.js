@@ -13,7 +13,7 @@ const PICTURES = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'];
 
 /** @param {string} run @param {string} trial @param {any} attempt */
 export function files(run, trial, attempt) {
-  return el('ul', { class: 'files' }, attempt.artifacts.map((/** @type {any} */ file) => {
+  return el('ul', { class: 'files' }, attempt.artifacts.map((/** @type {Api.PageFile} */ file) => {
     const path = `${ofTrial(run, trial)}/attempts/${attempt.attempt}/files/${encodeURIComponent(file.name)}`;
     const place = el('div');
     const show = button('Show', () => void preview(place, path, file, show), 'small');

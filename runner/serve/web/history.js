@@ -33,11 +33,11 @@ export async function showHistory(address, { place, go }) {
   return { title: 'History' };
 }
 
-/** @param {HTMLElement} body @param {any} trends */
+/** @param {HTMLElement} body @param {Api.TestTrends} trends */
 function draw(body, trends) {
   if (!trends.runs.length) return put(body, el('p', { class: 'none' }, 'No run is like that.'));
-  const several = new Set(trends.tests.map((/** @type {any} */ test) => test.scenario)).size > 1;
-  const heads = trends.runs.map((/** @type {any} */ run) => {
+  const several = new Set(trends.tests.map((test) => test.scenario)).size > 1;
+  const heads = trends.runs.map((run) => {
     const words = `${visibleLine(run.scenario)}, ${clock(run.started_at)}, ${run.status}${run.pass_rate === null ? '' : `, ${count(run.passed)} of ${count(run.judged)} passed`}`;
     const bar = el('i', { class: run.pass_rate === 1 ? 'fill-passed' : 'fill-failed' });
     bar.style.height = `${Math.max(3, (run.pass_rate ?? 0) * 36)}px`;

@@ -9,6 +9,7 @@ const SHOWN = [
   ['/', 'go to the filter'],
   ['g r', 'all runs'],
   ['g s', 'start a run'],
+  ['g q', 'the queue'],
   ['g c', 'compare'],
   ['g h', 'history'],
   ['j  k', 'next and previous: run of the list, trial of the table, failing trial of a trial\'s page'],

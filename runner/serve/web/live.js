@@ -119,7 +119,7 @@ function want(tab, run) {
   for (const [key, stream] of streams) {
     if (key && !wanted.has(key)) { stream.close(); streams.delete(key); }
   }
-  for (const run of wanted) if (!streams.has(run)) open(run, `${ofRun(run)}/events`, ['progress', 'finished', 'reset', 'gone']);
+  for (const run of wanted) if (!streams.has(run)) open(run, `${ofRun(run)}/events`, ['progress', 'waiting', 'finished', 'reset', 'gone']);
 }
 
 /** Opens a stream; `run` is empty for that of all runs. @param {string} run @param {string} path @param {string[]} names */

@@ -7,6 +7,7 @@ import { showHistory } from './history.js';
 import { keys, showKeys } from './keys.js';
 import { hear, start } from './live.js';
 import { problem, stranger } from './problem.js';
+import { showQueue } from './queue.js';
 import { showRun } from './run.js';
 import { showRuns } from './runs.js';
 import { showStart } from './start.js';
@@ -28,6 +29,7 @@ const PAGES = [
   [/^\/runs\/([^/]+)$/, showRun, '/runs'],
   [/^\/runs\/([^/]+)\/trials\/([^/]+)$/, showTrial, '/runs'],
   [/^\/start$/, showStart, '/start'],
+  [/^\/queue$/, showQueue, '/queue'],
   [/^\/compare$/, showCompare, '/compare'],
   [/^\/history$/, showHistory, '/history'],
 ];
@@ -115,6 +117,7 @@ keys({
   '/': () => find('input[type=search]', place)?.focus(),
   'g r': () => go('/runs'),
   'g s': () => { if (!server.is_read_only) go('/start'); },
+  'g q': () => go('/queue'),
   'g h': () => go('/history'),
   'g c': () => go('/compare'),
 }, () => shown?.keys ?? {});
@@ -136,5 +139,6 @@ async function begin() {
 }
 
 find('#keys').addEventListener('click', showKeys);
+// The first events make the server look at all runs, which the first page does not have to wait for.
+await Promise.race([begin(), new Promise((go) => setTimeout(go, 1000))]);
 start(hearsState);
-await begin();

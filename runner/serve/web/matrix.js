@@ -18,15 +18,16 @@ export function showMatrix(place, run, address, go) {
   let isClosed = false;
   const draw = async () => {
     try {
+      /** @type {Api.TrialMatrix} */
       const matrix = await get(`${ofRun(run)}/matrix${query({ offset: offset || null, limit: PAGE })}`);
       if (isClosed) return;
       const to = (/** @type {number} */ next) => go(`${ofRun(run)}${query({ view: 'matrix', offset: next || null })}`);
       const last = offset + matrix.tests.length;
       put(place,
-        matrix.tests.length ? table({ class: 'matrix', label: 'Tests by providers' }, ['Test', ...matrix.providers.map(visibleLine)], matrix.tests.map((/** @type {any} */ test) =>
+        matrix.tests.length ? table({ class: 'matrix', label: 'Tests by providers' }, ['Test', ...matrix.providers.map(visibleLine)], matrix.tests.map((test) =>
           el('tr', null,
             el('th', { scope: 'row' }, link(`${ofRun(run)}${query({ filter: named('test', test.test) })}`, visibleLine(test.test))),
-            test.cells.map((/** @type {any} */ cell) => el('td', null, cell ? shown(run, cell) : null)))))
+            test.cells.map((cell) => el('td', null, cell ? shown(run, cell) : null)))))
           : el('p', { class: 'none' }, 'There are no tests here.'),
         el('div', { class: 'actions' },
           offset > 0 ? button('Before', () => to(Math.max(0, offset - PAGE))) : null,
@@ -51,7 +52,7 @@ export function showMatrix(place, run, address, go) {
   };
 }
 
-/** @param {string} run @param {any} cell */
+/** @param {string} run @param {Api.ProviderCell} cell */
 function shown(run, cell) {
   const all = Object.values(cell.counts).reduce((/** @type {number} */ sum, /** @type {any} */ number) => sum + number, 0);
   const worst = WORST.find((word) => cell.counts[word] > 0) ?? 'pending';

@@ -2,8 +2,9 @@
 // One run: how it stands, what can be done with it, and what its trials came to.
 
 import { buttons } from './actions.js';
+import { Activity } from './activity.js';
 import { get, named, ofRun, query } from './api.js';
-import { latency, outcomes, steps } from './chart.js';
+import { latency, outcomes, spread, steps } from './chart.js';
 import { showLog } from './log.js';
 import { follow } from './live.js';
 import { showMatrix } from './matrix.js';
@@ -15,6 +16,8 @@ import { atMostEvery, el, link, put, say } from './ui.js';
 import { clock, count, counted, done, duration, hint, Pace, plural, reason, since, stackedBar, status, verdict } from './words.js';
 
 const VIEWS = { trials: 'Trials', matrix: 'Matrix', log: 'Log', about: 'About' };
+/** @type {(keyof Api.ManifestCounts)[]} */
+const TALLIES = ['passed', 'failed', 'error', 'timeout', 'skipped', 'flaky'];
 const REPORTS = { html: 'HTML', junit: 'JUnit XML', markdown: 'Markdown', csv: 'CSV', jsonl: 'JSON Lines' };
 
 /** @type {import('./main.js').Show} */
@@ -22,35 +25,39 @@ export async function showRun(address, { place, go }, [id]) {
   const path = ofRun(id);
   const view = () => new URL(location.href).searchParams.get('view') ?? 'trials';
   const head = el('section', { 'aria-label': 'Run', class: 'run-head' });
-  const told = el('div', { 'aria-live': 'polite' });
+  const [told, lost] = [el('div', { 'aria-live': 'polite' }), el('div', { 'aria-live': 'polite' })];
   const tabs = el('nav', { class: 'tabs', 'aria-label': 'Of this run' });
   const main = el('div', { class: 'run-main' });
   const aside = el('aside', { class: 'run-aside', 'aria-label': 'Charts' });
 
+  /** @type {Api.RunPage} */
   let answer = await get(path);
   const pace = new Pace();
   /** @type {any} */
   let part = null;
   const header = new RunHead(head);
+  const activity = new Activity(id);
   const then = {
-    changed: () => refresh(),
+    changed: () => { put(told); return refresh(); },
     failed: (/** @type {Node} */ shown) => put(told, shown),
     deleted: () => go('/runs'),
   };
   const refresh = async () => {
     try {
       answer = await get(path);
-      put(told);
+      put(lost);
       header.show(answer, pace, then);
+      seeActivity();
       seeInsight();
       followIt();
     } catch (error) {
-      put(told, problem(error));
+      put(lost, problem(error));
     }
   };
   // The stream of a run that is over would end at once.
   const followIt = () => follow(answer.run.status === 'running' ? id : null);
   const again = atMostEvery(700, refresh);
+  const seeActivity = () => (answer.run.status === 'running' ? activity.ask() : activity.show(null));
 
   function drawTabs(/** @type {URL} */ at) {
     put(tabs, Object.entries(VIEWS).map(([name, words]) => {
@@ -81,39 +88,37 @@ export async function showRun(address, { place, go }, [id]) {
   }
 
   // What is made of all rows comes after what is seen first.
-  let insightTook = 0;
   async function insight() {
     if (view() !== 'trials' || document.hidden) return;
-    const began = performance.now();
-    const [series, summary] = await Promise.all([get(`${path}/series`), get(`${path}/summary`)].map((one) => one.catch(() => null)));
-    insightTook = performance.now() - began;
-    if (summary) header.live(summary.live, id);
+    /** @type {[Api.RunSeries | null, Api.RunOpened | null, Api.RunMetrics | null]} */
+    const [series, summary, measured] = /** @type {any} */ (await Promise.all([get(`${path}/series`), get(`${path}/summary`), get(`${path}/metrics`)].map((one) => one.catch(() => null))));
+    if (summary) activity.by(summary.live);
     const [from, to] = steps(series?.latencies ?? []);
     put(aside,
       series?.outcomes.length ? [el('h2', null, 'Outcomes over the course'), outcomes(series.outcomes)] : null,
-      summary?.providers.length ? [el('h2', null, 'Providers'), summary.providers.map((/** @type {any} */ one) => {
-        const its = series?.latencies.find((/** @type {any} */ found) => found.provider === one.provider);
+      summary?.providers.length ? [el('h2', null, 'Providers'), summary.providers.map((one) => {
+        const its = series?.latencies.find((found) => found.provider === one.provider);
         return el('div', { class: 'provider' },
           link(`${path}${query({ filter: named('provider', one.provider) })}`, visibleLine(one.provider)),
           el('span', { class: 'quiet' }, counted(one.counts)),
           its?.counts.some(Boolean) ? latency(its, [from, to]) : null,
-          one.p50_ms === null ? null : el('span', { class: 'quiet' }, `half within ${duration(one.p50_ms)}, 95 % within ${duration(one.p95_ms)}, longest ${duration(one.max_ms)}`));
+          one.p50_ms === null || one.p95_ms === null ? null : el('span', { class: 'quiet' }, `half within ${duration(one.p50_ms)}, 95 % within ${duration(one.p95_ms)}, longest ${duration(one.max_ms)}`));
       })] : null,
-      summary?.denials.length ? [el('h2', null, 'Denied'), el('ul', { class: 'plain' }, summary.denials.map((/** @type {string} */ text) => el('li', null, visibleLine(text))))] : null);
+      measured?.metrics.length ? [el('h2', null, 'Measured ', measured.looked_at < measured.trials ? el('small', null, `in ${count(measured.looked_at)} of ${plural(measured.trials, 'trial')}`) : null),
+        measured.metrics.map((one) => [el('h3', null, visibleLine(one.name)), spread(one, (name) => link(`${path}${query({ filter: named('provider', name) })}`, visibleLine(name)))]),
+        measured.more ? el('p', { class: 'quiet' }, `and ${plural(measured.more, 'more metric')}`) : null] : null,
+      summary?.denials.length ? [el('h2', null, 'Denied'), el('ul', { class: 'plain' }, summary.denials.map((text) => el('li', null, visibleLine(text))))] : null);
   }
-  const seeInsight = atMostEvery(2500, async () => {
-    // Of a run of a million rows this is work for the server.
-    if (insightTook > 300) await new Promise((go) => setTimeout(go, insightTook * 8));
-    await insight();
-  });
+  const seeInsight = atMostEvery(2500, insight, 8);
 
-  put(place, head, told, tabs, el('div', { class: 'run-body' }, main, aside));
+  put(place, head, lost, told, activity.element, tabs, el('div', { class: 'run-body' }, main, aside));
   header.show(answer, pace, then);
   drawTabs(address);
   drawView(address);
+  void seeActivity();
   seeInsight();
   followIt();
-  const ticker = setInterval(() => header.tick(pace), 1000);
+  const ticker = setInterval(() => { header.tick(pace); activity.tick(); }, 1000);
   return {
     title: `${answer.run.scenario} · ${id}`,
     change(next) {
@@ -123,9 +128,11 @@ export async function showRun(address, { place, go }, [id]) {
       return true;
     },
     hear(event) {
-      if (event.name === 'reset' && !event.run) { again(); part?.news?.(null); }
+      // What has happened before anybody listened is told to nobody.
+      if (!event.run && (event.name === 'reset' || event.name === 'ready')) { again(); part?.news?.(null); }
       if ((event.run ?? event.data.run) !== id) return;
-      if (event.name === 'progress') {
+      if (event.name === 'waiting') activity.show(event.data);
+      else if (event.name === 'progress') {
         const isOver = header.progress(event.data, pace);
         part?.news?.(event.data.rev);
         if (!isOver) seeInsight();
@@ -153,17 +160,17 @@ class RunHead {
     this.title = el('h1');
     this.line = el('p', { class: 'facts' });
     this.why = el('p', { class: 'why' });
+    this.paused = el('p', { class: 'why note-incomplete', hidden: true });
     this.actions = el('div', { class: 'actions', role: 'group', 'aria-label': 'Actions' });
     this.bar = el('div', { class: 'big-bar' });
     this.counts = el('p', { class: 'facts' });
-    this.inFlight = el('ul', { class: 'live-line', 'aria-label': 'Being executed' });
-    put(place, this.title, this.line, this.why, this.actions, this.bar, this.counts, this.inFlight);
-    /** @type {any} */
-    this.run = null;
+    put(place, this.title, this.line, this.why, this.paused, this.actions, this.bar, this.counts);
+    /** What is shown of it: there from the first `show` on. @type {Api.RunSummary} */
+    this.run = /** @type {any} */ (null);
     this.drawnActions = '';
   }
 
-  /** @param {any} answer @param {Pace} pace @param {any} then */
+  /** @param {Api.RunPage} answer @param {Pace} pace @param {any} then */
   show(answer, pace, then) {
     const { run } = answer;
     this.run = run;
@@ -182,6 +189,8 @@ class RunHead {
     put(this.why, why ? [el('strong', null, `Why: ${why}${said}. `), by?.text ? `“${visibleLine(by.text)}” ` : '', by?.user ? `Asked for by ${visibleLine(by.user)}. ` : '', hint(run.reason)] : null);
     this.why.hidden = !why;
     this.why.className = `why note-${run.status}`;
+    this.paused.hidden = !run.paused;
+    if (run.paused) put(this.paused, el('strong', null, 'Paused '), since(run.paused.at), run.paused.by ? ` by ${visibleLine(run.paused.by.user ?? String(run.paused.by.uid))}` : '', run.paused.by?.text ? `: “${visibleLine(run.paused.by.text)}”` : '', '. Nothing begins, and no time of it passes.');
     // Buttons are made anew only where others are possible, so that the focus stays.
     const made = buttons(run.run, answer.actions, then);
     const look = made.map((one) => `${one.textContent}${one.disabled}`).join('|');
@@ -193,7 +202,6 @@ class RunHead {
     }
     this.actions.hidden = !made.length;
     this.#counts(run.counts, pace);
-    if (run.status !== 'running') put(this.inFlight);
   }
 
   /** @param {any} progress @param {Pace} pace @returns {boolean} whether the run is known to have ended */
@@ -203,15 +211,15 @@ class RunHead {
     return this.run.status !== 'running';
   }
 
-  /** @param {any} counts @param {Pace} pace */
+  /** @param {Api.ManifestCounts} counts @param {Pace} pace */
   #counts(counts, pace) {
     const finished = done(counts);
     const isRunning = this.run.status === 'running';
     if (isRunning) pace.note(finished);
     put(this.bar, stackedBar(counts));
-    const words = ['passed', 'failed', 'error', 'timeout', 'skipped', 'flaky'].filter((word) => counts[word] > 0);
+    const words = TALLIES.filter((word) => counts[word] > 0);
     const path = ofRun(this.run.run);
-    this.rate = el('span', { class: 'quiet' }, isRunning ? pace.words(counts.planned) : '');
+    this.rate = el('span', { class: 'quiet' }, isRunning && !this.run.paused ? pace.words(counts.planned) : '');
     put(this.counts,
       el('span', { class: 'done' }, el('strong', null, count(finished)), ` of ${plural(counts.planned, 'trial')}`),
       words.map((word) => el('a', { class: 'tally', href: `${path}${query({ filter: word === 'flaky' ? 'flaky()' : `outcome(${word})` })}` },
@@ -226,25 +234,4 @@ class RunHead {
     if (this.took) say(this.took, duration(this.run.elapsed_ms + performance.now() - (this.at ?? 0)));
     if (this.rate) say(this.rate, pace.words(this.run.counts.planned));
   }
-
-  /** What is being executed. @param {any} live @param {string} id */
-  live(live, id) {
-    if (!live || this.run?.status !== 'running') return put(this.inFlight);
-    const shown = live.in_flight.slice(0, 4);
-    put(this.inFlight, shown.map((/** @type {any} */ one) => el('li', null,
-      el('span', { class: 'live', 'aria-hidden': 'true' }, '○ '), link(`${ofRun(id)}/trials/${encodeURIComponent(one.trial)}`, visibleLine(one.trial)),
-      el('span', { class: 'quiet' }, `${one.attempt > 1 ? ` attempt ${one.attempt}${one.attempts ? ` of ${one.attempts}` : ''}` : ''}${one.elapsed_ms === null ? '' : ` for ${duration(one.elapsed_ms)}`}${doing(one)}`))),
-    live.in_flight.length > shown.length ? el('li', { class: 'quiet' }, `and ${count(live.in_flight.length - shown.length)} more`) : null,
-    live.waiting.slice(0, 3).map((/** @type {any} */ one) => el('li', null, el('span', { class: 'open', 'aria-hidden': 'true' }, '↻ '),
-      link(`${ofRun(id)}/trials/${encodeURIComponent(one.trial)}`, visibleLine(one.trial)), el('span', { class: 'quiet' }, ` ${one.why === 'retry' ? 'tries again' : 'may begin'} in ${duration(one.left_ms)}`))),
-    live.waiting.length + live.more_waiting > 3 ? el('li', { class: 'quiet' }, `${count(live.waiting.length + live.more_waiting - 3)} more wait`) : null,
-    el('li', { class: 'quiet' }, `process ${live.pid ?? '?'}${live.host ? ` on ${visibleLine(live.host)}` : ''}`));
-  }
-}
-
-/** What an attempt is doing, where its runner says that. @param {any} one */
-function doing(one) {
-  const since = one.phase_elapsed_ms === null ? '' : ` since ${duration(one.phase_elapsed_ms)}`;
-  if (one.phase === 'host-call') return `, waiting for ${one.what ?? 'the host'}${since}`;
-  return one.phase === 'computing' ? ', computing' : '';
 }

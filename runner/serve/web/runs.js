@@ -5,6 +5,7 @@ import { menu } from './actions.js';
 import { get, ofRun, query } from './api.js';
 import { sparkline } from './chart.js';
 import { problem } from './problem.js';
+import { retention } from './retention.js';
 import { visibleLine } from './text.js';
 import { atMostEvery, button, el, link, put, say, wide } from './ui.js';
 import { clock, count, counted, done, duration, hint, Pace, plural, reason, since, stackedBar, status, verdict } from './words.js';
@@ -25,7 +26,7 @@ export async function showRuns(address, { place, go, server }) {
   let keys = read(address);
   /** @type {Map<string, RunRow>} */
   const rows = new Map();
-  /** @type {any[]} */
+  /** @type {Api.RunSummary[]} */
   let runs = [];
   let marked = -1;
 
@@ -39,12 +40,15 @@ export async function showRuns(address, { place, go, server }) {
   let typing = null;
   const sort = el('select', { 'aria-label': 'Order', onchange: () => to({ ...keys, sort: sort.value === 'newest' ? '' : sort.value }) },
     Object.entries(SORTS).map(([value, words]) => el('option', { value }, words)));
-  const told = el('div', { 'aria-live': 'polite' });
+  const [told, lost] = [el('div', { 'aria-live': 'polite' }), el('div', { 'aria-live': 'polite' })];
   const body = el('tbody');
   const summary = el('p', { class: 'quiet' });
   const more = button('Show more', () => void load(true));
   const bar = el('div', { class: 'bar', role: 'region', 'aria-label': 'Runs to compare' });
   const heads = [['', 'tick'], ['Status'], ['Run'], ['Verdict'], ['Trials'], ['Last runs', 'trend'], ['Began'], ['Ended'], ['Took', 'n'], ['', 'tools']];
+  const filters = el('div', { class: 'filters' }, chips, search, sort);
+  const gone = retention();
+  const queued = el('p', { class: 'quiet', hidden: true });
   const list = el('table', { class: 'runs', 'aria-label': 'Runs' },
     el('thead', null, el('tr', null, heads.map(([name, kind]) => (name ? el('th', { scope: 'col', class: kind }, name) : el('td', { class: kind }))))), body);
 
@@ -75,13 +79,22 @@ export async function showRuns(address, { place, go, server }) {
       if (mine !== turn) return;
       runs = adds ? [...runs, ...answer.runs] : answer.runs;
       draw(answer);
-      put(told);
+      put(lost);
     } catch (error) {
-      if (mine === turn) put(told, problem(error));
+      if (mine === turn) put(lost, problem(error));
     }
   }
 
-  /** @param {any} answer */
+  /** Says what waits, which is in no list of runs yet. */
+  const seeQueue = atMostEvery(3000, async () => {
+    const { requests } = await get('/queue').catch(() => ({ requests: [] }));
+    const of = (/** @type {string} */ state) => requests.filter((/** @type {any} */ one) => one.state === state).length;
+    const [waiting, refused] = [of('waiting') + of('starting'), of('refused')];
+    queued.hidden = waiting + refused === 0;
+    put(queued, link('/queue', [waiting ? `${plural(waiting, 'run')} in the queue` : '', refused ? `${plural(refused, 'request')} that could not be started` : ''].filter(Boolean).join(', ')));
+  });
+
+  /** @param {Api.RunsPage} answer */
   function draw(answer) {
     const trends = trendsOf(runs);
     const lines = runs.map((run) => {
@@ -104,6 +117,9 @@ export async function showRuns(address, { place, go, server }) {
           : ['There are no runs yet. ', server.is_read_only || !server.scenarios.length ? el('span', null, 'Start one with ', el('code', null, 'runner exec SCENARIO')) : link('/start', 'Start one')])));
     }
     const unreadable = answer.unreadable.map((/** @type {any} */ one) => el('p', { class: 'warn' }, `Cannot be read: ${visibleLine(one.path)}: ${visibleLine(one.error)}`));
+    // Where there is nothing, nothing is sorted or left out.
+    const isEmpty = answer.all === 0 && !Object.values(keys).some(Boolean);
+    filters.hidden = summary.hidden = gone.hidden = /** @type {any} */ (list.tHead).hidden = isEmpty;
     put(summary, answer.count > runs.length || answer.count !== answer.all
       ? `${count(runs.length)} shown of ${plural(answer.count, 'run')} like that, ${count(answer.all)} in all` : plural(answer.all, 'run'), unreadable);
     more.hidden = answer.next === null;
@@ -111,7 +127,7 @@ export async function showRuns(address, { place, go, server }) {
   }
 
   const tools = (/** @type {string} */ id) => (server.is_read_only ? null : menu(id, {
-    changed: () => load(),
+    changed: () => { put(told); return load(); },
     failed: (shown) => put(told, shown),
     deleted: () => { ticked.delete(id); void load(); },
   }));
@@ -140,11 +156,12 @@ export async function showRuns(address, { place, go, server }) {
 
   put(place,
     el('div', { class: 'title' }, el('h1', null, 'Runs'), server.is_read_only || !server.scenarios.length ? null : el('a', { href: '/start', class: 'button primary' }, 'Start a run')),
-    el('div', { class: 'filters' }, chips, search, sort),
-    told, wide(list), more, summary, bar);
+    filters,
+    lost, told, queued, wide(list), more, summary, gone, bar);
   more.hidden = true;
   dress();
   await load();
+  const soon = setTimeout(seeQueue, 800);
   const again = atMostEvery(500, () => load());
   return {
     title: 'Runs',
@@ -161,10 +178,10 @@ export async function showRuns(address, { place, go, server }) {
         const place = runs.findIndex((run) => run.run === data.run);
         const isSame = place >= 0 && runs[place].status === data.status && runs[place].verdict === data.verdict;
         // How it stands has changed, and with that maybe which runs are shown, and in which order.
-        if (!isSame) return again();
+        if (!isSame) { seeQueue(); return again(); }
         runs[place] = { ...runs[place], ...data };
         rows.get(data.run)?.show(runs[place], null);
-      } else if (name === 'gone' || name === 'reset') again();
+      } else if (name === 'gone' || name === 'reset' || name === 'ready') again();
     },
     keys: {
       j: () => mark(at() + 1),
@@ -172,7 +189,7 @@ export async function showRuns(address, { place, go, server }) {
       x: () => rows.get(runs[at()]?.run)?.box.click(),
       c: () => bar.querySelector('a')?.click(),
     },
-    close() { again.stop(); },
+    close() { again.stop(); seeQueue.stop(); clearTimeout(soon); },
   };
 }
 
@@ -223,7 +240,7 @@ class RunRow {
     this.seen = '';
   }
 
-  /** @param {any} run @param {any[] | null | undefined} trend */
+  /** @param {Api.RunSummary} run @param {any[] | null | undefined} trend */
   show(run, trend) {
     const { cells } = this;
     if (trend) put(cells.trend, trend.length > 1 ? sparkline(trend.map(point)) : null);

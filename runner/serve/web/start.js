@@ -5,7 +5,7 @@ import { get, ofRun, post, query } from './api.js';
 import { access } from './about.js';
 import { problem } from './problem.js';
 import { visible, visibleLine } from './text.js';
-import { button, el, put, say } from './ui.js';
+import { button, el, link, put, say } from './ui.js';
 import { count, plural } from './words.js';
 
 const LISTS = [['tests', 'Tests', 'units/*, greeting'], ['providers', 'Providers', 'gpt*'], ['tags', 'Tags', 'smoke'], ['exclude', 'Leave out', '*/slow']];
@@ -18,12 +18,13 @@ export async function showStart(address, { place, go, server }) {
     return { title: 'Start' };
   }
   put(place, el('h1', null, 'Start a run'), el('p', { class: 'quiet' }, 'Reading the scenarios…'));
+  /** @type {Api.ScenarioList} */
   const { scenarios } = await get('/scenarios');
   let chosen = address.searchParams.get('scenario') ?? '';
   const list = el('ul', { class: 'scenarios' });
   const form = el('div', { class: 'start-form' });
 
-  const drawList = () => put(list, scenarios.map((/** @type {any} */ one) => el('li', null,
+  const drawList = () => put(list, scenarios.map((one) => el('li', null,
     el('a', { href: `/start${query({ scenario: one.path })}`, 'aria-current': one.path === chosen ? 'true' : null, class: one.problem ? 'broken' : null },
       el('span', { class: 'name' }, visibleLine(one.name ?? one.path)),
       el('span', { class: 'mono quiet' }, visibleLine(one.path)),
@@ -32,11 +33,12 @@ export async function showStart(address, { place, go, server }) {
   /** @type {AbortController | null} */
   let asking = null;
   function drawForm() {
-    const one = scenarios.find((/** @type {any} */ found) => found.path === chosen);
+    const one = scenarios.find((found) => found.path === chosen);
     if (!one) return put(form, el('p', { class: 'quiet' }, scenarios.length ? chosen ? 'There is no such scenario.' : 'Choose a scenario.' : 'The folders of scenarios that the server was started with have none.'));
     if (one.problem) return put(form, el('h2', null, visibleLine(one.path)), el('div', { class: 'problem' }, el('strong', null, 'This scenario is not valid'), el('pre', { tabindex: 0, role: 'group', 'aria-label': 'What is wrong' }, visible(one.problem))));
 
-    const field = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string} */ hint) => el('label', null, el('span', null, label), el('input', { name, placeholder: hint, autocomplete: 'off', spellcheck: 'false' }));
+    const asked = new URL(location.href).searchParams;
+    const field = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string} */ hint) => el('label', null, el('span', null, label), el('input', { name, value: asked.get(name) ?? '', placeholder: hint, autocomplete: 'off', spellcheck: 'false' }));
     const told = el('div', { 'aria-live': 'polite' });
     const plan = el('section', { 'aria-label': 'What would run', 'aria-live': 'polite' });
     const press = el('button', { type: 'submit', class: 'primary', disabled: true }, 'Start');
@@ -47,15 +49,23 @@ export async function showStart(address, { place, go, server }) {
       return { scenario: one.path, ...lists, filter: value('filter') || null, repeat: value('repeat') ? Number(value('repeat')) : null, overrides };
     };
     const seePlan = async () => {
+      if (!fields.isConnected) return;
+      // What is filled in can be sent to somebody else.
+      const filled = [...new FormData(fields)].map(([name, text]) => [name, String(text).trim()]);
+      history.replaceState(null, '', `/start${query({ scenario: one.path, ...Object.fromEntries(filled) })}`);
       asking?.abort();
       const mine = (asking = new AbortController());
       press.disabled = true;
       try {
-        const { plan: head } = await post('/runs/plan', body());
+        /** @type {Api.StartPlan} */
+        const { plan: head, trials } = await post('/runs/plan', body());
         if (mine.signal.aborted) return;
         const missing = [...head.providers, ...(head.graders ?? [])].some((provider) => provider.missing_secrets.length);
+        const wasOpen = plan.querySelector('details')?.open;
         put(plan, el('h2', null, 'What would run'),
           el('p', null, el('strong', null, plural(head.pending, 'trial')), ` of ${visibleLine(head.scenario)}, ${count(head.jobs)} at the same time`),
+          trials.length ? el('details', { open: wasOpen }, el('summary', null, 'Its trials'), el('ul', { class: 'plain trial-names mono' }, trials.map((name) => el('li', null, visibleLine(name)))),
+            head.pending > trials.length ? el('p', { class: 'quiet' }, `and ${count(head.pending - trials.length)} more`) : null) : null,
           missing ? el('p', { class: 'bad' }, 'A secret that is granted has no value in the server\'s environment: no run begins without it.') : null,
           el('h2', null, 'What is granted'), [...head.providers, ...(head.graders ?? [])].map(access));
         put(told);
@@ -80,11 +90,14 @@ export async function showStart(address, { place, go, server }) {
           scrollTo(0, 0);
           return;
         }
-        put(told, el('p', { class: 'warn', role: 'status' }, queued ? 'It waits in the queue, and begins once there is room: ' : 'Nothing was left to do.', queued ? el('code', null, 'runner queue') : null));
+        put(told, el('p', { class: 'warn', role: 'status' }, queued ? 'It waits in the queue, and begins once there is room: ' : 'Nothing was left to do.', queued ? link('/queue', 'see the queue') : null));
       } catch (error) {
         // Somebody else is at work, and it may wait for them.
         const canWait = /** @type {any} */ (error).status === 409 && !('queue' in more);
-        put(told, problem(error), canWait ? button('Wait in the queue', () => void begin({ queue: true })) : null);
+        const priority = el('input', { type: 'number', step: 1, value: 0, 'aria-label': 'Priority', title: 'Greater ones come first' });
+        put(told, problem(error), canWait ? el('div', { class: 'actions' },
+          button('Wait in the queue', () => void begin({ queue: true, priority: priority.valueAsNumber || 0 }), 'primary'),
+          el('span', { class: 'quiet' }, 'with priority'), priority, link('/queue', 'See the queue')) : null);
       }
       isStarting = false;
       press.disabled = false;

@@ -5,9 +5,11 @@ import { get, ofRun, ofTrial, query } from './api.js';
 import { pairs } from './about.js';
 import { diff, marked } from './diff.js';
 import { files } from './files.js';
+import { doing } from './activity.js';
+import { Lines, linesOf, linesOfRecords } from './lines.js';
 import { follow } from './live.js';
 import { problem } from './problem.js';
-import { block, coloured, visible, visibleLine, written } from './text.js';
+import { block, visible, visibleLine, written } from './text.js';
 import { atMostEvery, copyable, el, link, put, table } from './ui.js';
 import { count, duration, number, outcome, plural, since, size, verdict } from './words.js';
 
@@ -20,20 +22,31 @@ export async function showTrial(address, { place, go }, [run, trial]) {
   const asked = (/** @type {URL} */ at) => Number(at.searchParams.get('attempt')) || null;
   let wanted = asked(address);
   const load = () => get(`${path}${query({ attempt: wanted })}`);
+  /** @type {Api.TrialPage} */
   let page = await load();
   /** @type {any} */
   let around = null;
 
   const head = el('section', { 'aria-label': 'Trial' });
-  const body = el('div', { class: 'trial-body' });
+  const now = el('p', { class: 'facts' });
+  const [body, below] = [el('div', { class: 'trial-body' }), el('div', { class: 'trial-body' })];
+  const said = new SaidParts();
+  let drawn = '';
   const draw = () => {
+    const one = page.attempts.find((found) => found.attempt === page.shown);
+    said.show(one, path);
+    // What has not changed is left alone, with what is selected or opened in it.
+    const look = JSON.stringify({ ...page, attempts: page.attempts.map((one) => ({ ...one, log: 0, stdout: 0, stderr: 0 })) });
+    if (look === drawn) return;
+    drawn = look;
     drawHead(head, page, around, run);
     drawAttempt(body, page, run);
+    drawBelow(below, page);
   };
-  put(place, head, body);
+  put(place, head, now, body, said.element, below);
   draw();
   void neighbours(run, page.planned?.ordinal).then((found) => { around = found; drawHead(head, page, around, run); }, () => {});
-  const isOpen = () => page.attempts.length === 0 || !page.attempts.some((/** @type {any} */ one) => one.row?.final);
+  const isOpen = () => page.attempts.length === 0 || !page.attempts.some((one) => one.row?.final);
   const again = atMostEvery(1000, async () => {
     try {
       page = await load();
@@ -48,8 +61,8 @@ export async function showTrial(address, { place, go }, [run, trial]) {
     if (to) { go(ofTrial(run, to)); scrollTo(0, 0); }
   };
   const attempt = (/** @type {number} */ by) => {
-    const numbers = page.attempts.map((/** @type {any} */ one) => one.attempt);
-    const to = numbers[numbers.indexOf(page.shown) + by];
+    const numbers = page.attempts.map((one) => one.attempt);
+    const to = numbers[numbers.indexOf(page.shown ?? 0) + by];
     if (to) go(`${path}${query({ attempt: to })}`);
   };
   return {
@@ -61,7 +74,10 @@ export async function showTrial(address, { place, go }, [run, trial]) {
       return true;
     },
     hear(event) {
-      if ((event.run ?? event.data.run) === run && isOpen()) again();
+      if ((event.run ?? event.data.run) !== run && event.name !== 'reset' && event.name !== 'ready') return;
+      if (event.name === 'waiting') sayDoing(now, event.data, page.trial);
+      else if (event.name !== 'progress') put(now);
+      if (isOpen()) again();
     },
     keys: { j: () => step(1), k: () => step(-1), u: () => go(ofRun(run)), '[': () => attempt(-1), ']': () => attempt(1) },
     close() { follow(null); again.stop(); },
@@ -88,9 +104,9 @@ async function neighbours(run, ordinal) {
   return { before: before?.trial, next: next?.trial, place: isBad ? low + 1 : null, count: first.count };
 }
 
-/** @param {HTMLElement} head @param {any} page @param {any} around @param {string} run */
+/** @param {HTMLElement} head @param {Api.TrialPage} page @param {any} around @param {string} run */
 function drawHead(head, page, around, run) {
-  const final = page.attempts.find((/** @type {any} */ one) => one.row?.final);
+  const final = page.attempts.find((one) => one.row?.final)?.row;
   const path = ofTrial(run, page.trial);
   const to = (/** @type {string | undefined} */ trial, /** @type {string} */ words, /** @type {string} */ key) => (trial
     ? el('a', { class: 'button small', href: ofTrial(run, trial), title: visibleLine(trial) }, words, ' ', el('kbd', null, key))
@@ -102,23 +118,23 @@ function drawHead(head, page, around, run) {
       around && around.count ? [el('span', { class: 'quiet' }, around.place ? `bad trial ${count(around.place)} of ${count(around.count)}` : plural(around.count, 'bad trial')), to(around.before, '← before', 'k'), to(around.next, 'next →', 'j')] : null),
     el('h1', { class: 'mono' }, visibleLine(page.test), el('small', null, visibleLine(page.trial.slice(page.test.length)))),
     el('p', { class: 'facts' },
-      final ? outcome(final.row.outcome) : el('span', { class: 'live' }, page.attempts.length ? '○ being executed' : '○ not run yet'),
-      final?.row.flaky ? el('span', { class: 'pill open' }, 'flaky') : null,
-      final ? el('span', null, `took ${duration(final.row.duration_ms)}`) : null,
-      final?.row.score !== undefined && final ? el('span', null, `score ${number(final.row.score)}`) : null,
+      final ? outcome(final.outcome) : el('span', { class: 'live' }, page.attempts.length ? '○ being executed' : '○ not run yet'),
+      final?.flaky ? el('span', { class: 'pill open' }, 'flaky') : null,
+      final ? el('span', null, `took ${duration(final.duration_ms)}`) : null,
+      typeof final?.score === 'number' ? el('span', null, `score ${number(final.score)}`) : null,
       page.planned?.tags.map((/** @type {string} */ tag) => el('span', { class: 'pill' }, visibleLine(tag)))),
-    page.attempts.length > 1 ? el('nav', { class: 'tabs', 'aria-label': 'Attempts' }, page.attempts.map((/** @type {any} */ one) =>
+    page.attempts.length > 1 ? el('nav', { class: 'tabs', 'aria-label': 'Attempts' }, page.attempts.map((one) =>
       el('a', { href: `${path}${query({ attempt: one.attempt })}`, 'aria-current': one.attempt === page.shown ? 'page' : null }, `Attempt ${one.attempt} `, one.outcome ? outcome(one.outcome) : el('span', { class: 'live' }, '○')))) : null);
   if (had !== null) (/** @type {HTMLElement | null} */ (head.querySelector('.tabs [aria-current]')))?.focus();
 }
 
-/** @param {HTMLElement} body @param {any} page @param {string} run */
+/** @param {HTMLElement} body @param {Api.TrialPage} page @param {string} run */
 function drawAttempt(body, page, run) {
-  const one = page.attempts.find((/** @type {any} */ found) => found.attempt === page.shown);
+  const one = page.attempts.find((found) => found.attempt === page.shown);
   const row = one?.row;
   const expect = page.planned?.expect ?? {};
   const checks = row?.checks ?? [];
-  const bad = checks.filter((/** @type {any} */ check) => check.verdict !== 'pass');
+  const bad = checks.filter((check) => check.verdict !== 'pass');
   put(body,
     row?.error ? section('Error', el('p', null, el('strong', { class: 'bad' }, `${row.error.class ?? 'error'} `), el('code', null, visibleLine(row.error.code))), block(row.error.message, { colours: true, label: 'Error' }),
       row.error.retry_after_ms ? el('p', { class: 'quiet' }, `to be tried again after ${duration(row.error.retry_after_ms)}`) : null) : null,
@@ -128,15 +144,18 @@ function drawAttempt(body, page, run) {
       page.planned ? section('Input', block(written(page.planned.input), { label: 'Input' }), handed(page.planned.files)) : section('Input', el('p', { class: 'quiet' }, 'The test is not in the content store any more.')),
       Object.keys(expect).length ? section('Expected', Object.entries(expect).map(([key, value]) => [el('h3', null, visibleLine(key)), block(written(value), { label: `Expected: ${visibleLine(key)}` })])) : null,
       one && (one.output !== null || row?.output !== undefined) ? section('Output', block(written(one.output ?? row?.output), { label: 'Output', colours: false }), bad.some((/** @type {any} */ check) => check.diff || check.expected !== undefined) ? null : compared(expect, one.output)) : null),
-    checks.length ? section('Checks', table({ label: 'Checks' }, ['Check', 'Verdict', ['Score', 'n'], 'Message'], checks.map((/** @type {any} */ check) =>
-      el('tr', null, el('td', null, visibleLine(check.name)), el('td', null, outcome({ pass: 'passed', fail: 'failed', skip: 'skipped' }[/** @type {'pass'} */ (check.verdict)] ?? check.verdict)), el('td', { class: 'n' }, check.score === undefined ? '' : number(check.score)), el('td', null, check.message ? visible(check.message) : ''))))) : null,
-    row?.grades?.length ? section('Grades', table({ label: 'Grades' }, ['Grader', 'Verdict', ['Score', 'n'], 'What it says'], row.grades.map((/** @type {any} */ grade) =>
+    checks.length ? section('Checks', table({ label: 'Checks' }, ['Check', 'Verdict', ['Score', 'n'], 'Message'], checks.map((check) =>
+      el('tr', null, el('td', null, visibleLine(check.name)), el('td', null, outcome({ pass: 'passed', fail: 'failed', skip: 'skipped' }[/** @type {'pass'} */ (check.verdict)] ?? check.verdict)), el('td', { class: 'n' }, typeof check.score === 'number' ? number(check.score) : ''), el('td', null, check.message ? visible(check.message) : ''))))) : null,
+    row?.grades?.length ? section('Grades', table({ label: 'Grades' }, ['Grader', 'Verdict', ['Score', 'n'], 'What it says'], row.grades.map((grade) =>
       el('tr', null, el('td', null, visibleLine(grade.grader)), el('td', null, grade.verdict ?? ''), el('td', { class: 'n' }, typeof grade.score === 'number' ? number(grade.score) : ''), el('td', null, grade.explanation ? visible(grade.explanation) : ''))))) : null,
-    row?.metrics?.length ? section('Measured', el('dl', { class: 'facts-list' }, row.metrics.flatMap((/** @type {any} */ metric) => [el('dt', null, visibleLine(metric.name)), el('dd', null, `${number(metric.value)}${metric.unit && metric.unit !== '1' ? ` ${visibleLine(metric.unit)}` : ''}`)]))) : null,
-    one?.artifacts.length ? section('Files', files(run, page.trial, one)) : null,
-    one?.log.length ? section('Log', records(one.log)) : null,
-    one?.stdout ? section('Standard output', block(one.stdout, { colours: true, label: 'Standard output' })) : null,
-    one?.stderr ? section('Standard error', block(one.stderr, { colours: true, label: 'Standard error' })) : null,
+    row?.metrics?.length ? section('Measured', el('dl', { class: 'facts-list' }, row.metrics.flatMap((metric) => [el('dt', null, visibleLine(metric.name)), el('dd', null, `${number(metric.value)}${metric.unit && metric.unit !== '1' ? ` ${visibleLine(metric.unit)}` : ''}`)]))) : null,
+    one?.artifacts.length ? section('Files', files(run, page.trial, one)) : null);
+}
+
+/** @param {HTMLElement} place @param {Api.TrialPage} page */
+function drawBelow(place, page) {
+  const row = page.attempts.find((found) => found.attempt === page.shown)?.row;
+  put(place,
     row ? section('What it used', el('dl', { class: 'facts-list' }, pairs(used(row)))) : null,
     page.command ? section('Once more', el('div', { class: 'command' }, el('pre', { tabindex: 0, role: 'group', 'aria-label': 'Command' }, visible(page.command)), copyable(page.command))) : null,
     page.planned && Object.keys(page.planned.meta).length ? section('Meta', block(written(page.planned.meta), { label: 'Meta' })) : null);
@@ -163,7 +182,7 @@ function compared(expect, output) {
   return made ? [el('h3', null, 'Line by line'), made] : null;
 }
 
-/** @param {any[]} denied */
+/** @param {Api.RowDenied[]} denied */
 function denied(denied) {
   if (!denied.length) return null;
   return section('Denied', denied.map((one) => el('div', { class: 'check' },
@@ -172,22 +191,56 @@ function denied(denied) {
       : el('p', { class: 'quiet' }, 'Nothing could grant this.'))));
 }
 
-/** @param {any[]} given */
+/** @param {Api.PageFile[]} given */
 const handed = (given) => (given.length ? [el('h3', null, 'Files handed over'), el('ul', { class: 'plain' }, given.map((file) => el('li', null, visibleLine(file.name), el('span', { class: 'quiet' }, ` ${visibleLine(file.media_type)}, ${size(file.bytes)}`))))] : null);
 
-/** @param {any[]} log */
-function records(log) {
-  const shown = log.slice(0, 1000);
-  return el('pre', { class: 'log', tabindex: 0, role: 'group', 'aria-label': 'Log' }, shown.map((record) => {
-    const { level, message, ts, t_ms: at, fields, ...others } = record;
-    const rest = { ...(fields ?? {}), ...others };
-    const tone = level === 'error' ? 'bad' : level === 'warn' ? 'open' : 'quiet';
-    return [el('span', { class: tone }, `${String(level ?? '').padEnd(5).slice(0, 5)} `), typeof at === 'number' ? `${duration(at)} ` : '', ...coloured(String(message ?? '')),
-      Object.keys(rest).length ? el('span', { class: 'quiet' }, ` ${visibleLine(JSON.stringify(rest))}`) : '', ts ? '' : '', '\n'];
-  }).flat(), log.length > shown.length ? `… and ${count(log.length - shown.length)} more\n` : '');
+/** What an attempt and its graders have said. What was said stays where it is while more is said. */
+class SaidParts {
+  constructor() {
+    this.element = el('div', { class: 'trial-body' });
+    /** @type {Map<string, {lines: Lines, section: HTMLElement}>} */
+    this.parts = new Map();
+    this.attempt = 0;
+  }
+
+  /** @param {Api.PageAttempt | undefined} one @param {string} path */
+  show(one, path) {
+    if (one?.attempt !== this.attempt) { this.parts.clear(); put(this.element); this.attempt = one?.attempt ?? 0; }
+    if (!one) return;
+    const isLive = !one.row;
+    const of = (/** @type {any} */ said, /** @type {string} */ whose, /** @type {string} */ id) => {
+      this.#part(`Log${whose}`, `${id}log`, linesOfRecords(said.log), isLive, whose ? null : `${path}/attempts/${one.attempt}/files/log`);
+      this.#part(`Standard output${whose}`, `${id}stdout`, linesOf(said.stdout), isLive, whose ? null : `${path}/attempts/${one.attempt}/files/stdout`);
+      this.#part(`Standard error${whose}`, `${id}stderr`, linesOf(said.stderr), isLive, whose ? null : `${path}/attempts/${one.attempt}/files/stderr`);
+    };
+    of(one, '', '');
+    for (const [place, grader] of (one.graders ?? []).entries()) of(grader, ` of the grader ${visibleLine(grader.grader)}`, `grader-${'abcdefghijklmnopqrstuvwxyz'[place % 26]}-`);
+  }
+
+  /** @param {string} title @param {string} id @param {import('./lines.js').Line[]} lines @param {boolean} isLive @param {string | null} file */
+  #part(title, id, lines, isLive, file) {
+    if (!lines.length) return;
+    let part = this.parts.get(id);
+    if (!part) {
+      const made = new Lines(title, id);
+      part = { lines: made, section: el('section', null, el('h2', null, title, file ? [' ', el('small', null, el('a', { href: `/api/v1${file}`, download: true }, 'Download'))] : null), made.element) };
+      this.parts.set(id, part);
+      this.element.append(part.section);
+    }
+    part.lines.set(lines, { isLive });
+  }
 }
 
-/** @param {any} row */
+/** @param {HTMLElement} place @param {Api.RunActivity} activity @param {string} trial */
+function sayDoing(place, activity, trial) {
+  const one = activity.in_flight.find((found) => found.trial === trial);
+  const next = activity.waiting.find((found) => found.trial === trial);
+  const words = one ? `Attempt ${one.attempt}${one.attempts ? ` of ${one.attempts}` : ''} ${doing(one)}${one.phase_elapsed_ms === null ? '' : ` for ${duration(one.phase_elapsed_ms)}`}`
+    : next ? `Attempt ${next.attempt}${next.attempts ? ` of ${next.attempts}` : ''} ${next.why === 'retry' ? 'begins' : 'waits for its rate limit, and begins'} in ${duration(next.left_ms)}` : '';
+  put(place, words ? el('span', { class: one ? 'live' : 'open' }, words) : null);
+}
+
+/** @param {Api.Row} row */
 function used(row) {
   const { usage } = row;
   return {

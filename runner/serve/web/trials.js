@@ -46,7 +46,7 @@ export class TrialTable {
     });
     this.element = el('section', { 'aria-label': 'Trials' },
       el('div', { class: 'filters' }, this.quick, this.input, this.more, this.told), this.says, this.rows.element);
-    this.follow = atMostEvery(1000, () => this.#followed());
+    this.follow = atMostEvery(80, () => this.#followed());
     this.address = address;
     void this.load(false);
   }
@@ -70,7 +70,7 @@ export class TrialTable {
     this.#to({ sort: ways[(ways.indexOf(sort) + 1) % ways.length] });
   }
 
-  /** @param {number} offset @param {number} limit @param {boolean} [isNewest] */
+  /** @param {number} offset @param {number} limit @param {boolean} [isNewest] @returns {Promise<Api.TrialsPage>} */
   async #page(offset, limit, isNewest = false) {
     const page = await get(`${ofRun(this.run)}/trials${query({ ...this.#keys(), offset: offset || null, limit, rev: isNewest ? null : this.rev })}`);
     return page;
@@ -156,7 +156,7 @@ export class TrialTable {
     this.rows.activate(to);
   }
 
-  /** @param {any} trial @param {Event} event */
+  /** @param {Api.ListedTrial} trial @param {Event} event */
   #open(trial, event) {
     const to = ofTrial(this.run, trial.trial);
     const mouse = /** @type {MouseEvent} */ (event);
@@ -164,15 +164,15 @@ export class TrialTable {
     else { this.go(to); scrollTo(0, 0); }
   }
 
-  /** @param {HTMLElement[]} cells @param {any} trial */
+  /** @param {HTMLElement[]} cells @param {Api.ListedTrial} trial */
   #show(cells, trial) {
     const [outcome, name, said, attempts, took] = cells;
     const word = trial.error ?? trial.outcome;
     outcome.className = `outcome ${tone(trial.outcome)}`;
-    put(outcome, el('span', { class: `glyph glyph-${tone(trial.outcome)}`, 'aria-hidden': 'true' }, glyph(trial.outcome)), ' ', trial.outcome === word || trial.outcome === 'timeout' ? trial.outcome : `${trial.outcome}: ${word}`);
+    put(outcome, el('span', { class: `glyph glyph-${tone(trial.outcome)}`, 'aria-hidden': 'true' }, glyph(trial.outcome)), ' ', trial.outcome === word || trial.outcome === 'timeout' ? trial.outcome : `${trial.outcome}: ${word}`, trial.is_flaky ? el('span', { class: 'pill open' }, 'flaky') : null);
     const at = trial.trial.lastIndexOf('@');
     const to = el('a', { href: ofTrial(this.run, trial.trial), tabindex: -1, title: visibleLine(trial.trial) }, visibleLine(trial.trial.slice(0, at)), el('span', { class: 'quiet' }, visibleLine(trial.trial.slice(at))));
-    put(name, to, trial.is_flaky ? el('span', { class: 'pill open' }, 'flaky') : null);
+    put(name, to);
     say(said, trial.summary ? visibleLine(trial.summary) : trial.score !== null ? `score ${number(trial.score)}` : '');
     say(attempts, trial.attempts > 1 ? `${trial.attempts}×` : '');
     say(took, duration(trial.duration_ms));

@@ -63,29 +63,35 @@ export function say(place, text) {
 /** @param {string} selector @param {ParentNode} [within] @returns {any} */
 export const find = (selector, within = document) => within.querySelector(selector);
 
-/** Does something at most so often, and always after the last time that it was asked for. @param {number} ms @param {() => any} work */
-export function atMostEvery(ms, work) {
+/**
+ * Does something at most so often, always after the last time that it was asked for, and the less often the longer it takes:
+ * what is work for the server, such as a look at a million rows, is not asked for again at once.
+ * @param {number} ms @param {() => any} work @param {number} [rest] how many times as long as it took it is not done
+ */
+export function atMostEvery(ms, work, rest = 3) {
   /** @type {any} */
   let timer = null;
-  let last = -Infinity;
+  let next = -Infinity;
+  let [isBusy, isAsked, isOver] = [false, false, false];
   const run = async () => {
-    timer = setTimeout(() => { timer = null; }, 1e9);
+    timer = null;
+    [isBusy, isAsked] = [true, false];
+    const began = performance.now();
     try {
       await work();
     } finally {
-      clearTimeout(timer);
-      timer = null;
-      last = performance.now();
-      if (again) { again = false; ask(); }
+      isBusy = false;
+      const ended = performance.now();
+      next = Math.max(began + ms, ended + (ended - began) * rest);
+      if (isAsked) ask();
     }
   };
-  let again = false;
   const ask = () => {
-    if (timer !== null) { again = true; return; }
-    const wait = Math.max(0, last + ms - performance.now());
-    timer = setTimeout(run, wait);
+    isAsked = true;
+    if (isOver || isBusy || timer !== null) return;
+    timer = setTimeout(run, Math.max(0, next - performance.now()));
   };
-  return Object.assign(ask, { stop() { clearTimeout(timer); timer = 0; } });
+  return Object.assign(ask, { stop() { isOver = true; clearTimeout(timer); } });
 }
 
 /**
@@ -117,7 +123,7 @@ export function wide(child) {
   return place;
 }
 
-/** @param {string} label @param {() => any} onclick @param {string} [kind] */
+/** @param {string} label @param {(event: any) => any} onclick @param {string} [kind] */
 export const button = (label, onclick, kind) => el('button', { type: 'button', class: kind, onclick }, label);
 
 /** A link to a page of ours; what stands in it is text. @param {string} href @param {...(Child | Child[])} children */

@@ -128,8 +128,8 @@ export function reason(reason, signal) {
 /** @param {string | null | undefined} reason */
 export const hint = (reason) => (reason ? REASONS[reason.replaceAll('_', '-')]?.[1] ?? null : null);
 
-/** How many trials have a final row. @param {any} counts */
-export const done = (counts) => counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped + (counts.ungraded ?? 0);
+/** How many trials have a final row. @param {Api.ManifestCounts} counts */
+export const done = (counts) => counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped;
 
 /** What trials came to, in the order in which people want to know. */
 export const OUTCOMES = ['failed', 'error', 'timeout', 'passed', 'skipped'];
