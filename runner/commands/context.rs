@@ -52,7 +52,9 @@ impl Context {
         report::write_file(file, write).map_err(|error| {
             let file = file.display();
             Error::storage(miette!("cannot write the report to `{file}`: {error}"))
-        })
+        })?;
+        self.output.talk(&output::written_line(file));
+        Ok(())
     }
 
     /// The host of a session of this process: its signals stop it, and what the runner traces goes into its log.

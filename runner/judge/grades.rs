@@ -33,6 +33,16 @@ pub enum AnswerForm {
     ExitCodeAndJson,
 }
 
+impl AnswerForm {
+    /// How a plain command answers that prints JSON, or does not.
+    pub fn of_command(prints_json: bool) -> Self {
+        match prints_json {
+            true => Self::ExitCodeAndJson,
+            false => Self::ExitCode,
+        }
+    }
+}
+
 /// A grader's last attempt at an output, and what it took to come to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Answered<'a> {

@@ -23,6 +23,12 @@ const SHOWN_CHARACTERS: usize = 300;
 /// How many lines of a schema are shown; `--json` has all of it.
 const SHOWN_SCHEMA_LINES: usize = 1_000;
 
+/// How a plugin answers as a grader that speaks the contract or its protocol.
+const GRADES_BY_REPLY: &str =
+    "its verdict, score and checks, or an output such as {\"verdict\": \"pass\", \"score\": 0.9}";
+/// The same of a plain command.
+const GRADES_BY_EXIT_CODE: &str = "exit code 0 lets an output pass; what it prints explains it, or has a score with `output = \"json\"`";
+
 /// What is known, line by line, in lines of at most `width` characters where names can be put on the next one.
 pub fn inspection_text(inspection: &PluginInspection, width: usize) -> String {
     let width = width.saturating_sub(LABEL);
@@ -32,6 +38,11 @@ pub fn inspection_text(inspection: &PluginInspection, width: usize) -> String {
     match inspection.protocol {
         Some("json") => field("protocol", "json".to_owned()),
         Some(_) => field("protocol", "plain: it does not describe itself".to_owned()),
+        None => {}
+    }
+    match inspection.grades_by {
+        Some("reply") => field("grades by", GRADES_BY_REPLY.to_owned()),
+        Some(_) => field("grades by", GRADES_BY_EXIT_CODE.to_owned()),
         None => {}
     }
     if let Some(description) = &inspection.description {

@@ -80,7 +80,7 @@ pub use report::{Mode, Report};
 pub use rescoring::rescored_text;
 pub use runs::{history_text, pause_text, print_rows, show_text, stop_text};
 pub use stream::EventStream;
-pub use tools::{print_created, print_project, tools_text};
+pub use tools::{print_created, print_project, tools_text, written_line};
 pub use trends::trends_text;
 pub use upkeep::{
     print_cleaned, print_pruned, print_reindexed, valid_text, verify_text, warn_unreadable,

@@ -13,7 +13,10 @@ use super::{
 use crate::{
     model::{CheckVerdict, FsGrant, FsMode, Grants, Limits, LogRecord},
     plugin::Heard,
-    view::{RehearsalReport, RehearsedCheck, RehearsedDenial, RehearsedError, TimeSpread},
+    view::{
+        RehearsalReport, RehearsedCheck, RehearsedDenial, RehearsedError, RehearsedGrade,
+        TimeSpread, score_words,
+    },
 };
 
 /// What a plugin asks for and is not granted, and the flags that would grant it.
@@ -182,6 +185,9 @@ fn add_judgement(report: &RehearsalReport, lines: &mut Vec<String>) {
             ),
         );
     }
+    if let Some(grade) = &report.grade {
+        field("grade", &grade_text(grade));
+    }
     if let Some(summary) = &report.summary {
         field("summary", &visible(summary));
     }
@@ -195,6 +201,22 @@ fn add_judgement(report: &RehearsalReport, lines: &mut Vec<String>) {
         let unit = metric.unit.as_deref().unwrap_or_default();
         let value = format!("{} {} {unit}", metric.name, metric.value);
         field("metric", &visible_line(value.trim_end()));
+    }
+}
+
+/// What a run would read of the reply: `pass, score 0.9 of at least 0.7`, and why.
+fn grade_text(grade: &RehearsedGrade) -> String {
+    let verdict = match grade.verdict {
+        None => "no verdict".red().to_string(),
+        Some(CheckVerdict::Pass) => "pass".green().to_string(),
+        Some(CheckVerdict::Fail) => "fail".red().to_string(),
+        Some(CheckVerdict::Skip) => "skip".to_owned(),
+    };
+    let score = score_words(grade.score, grade.least);
+    let error = grade.error.as_ref().map(|error| &error.message);
+    match error.or(grade.explanation.as_ref()) {
+        Some(why) => format!("{verdict}{score}\n{}", visible(why)),
+        None => format!("{verdict}{score}"),
     }
 }
 

@@ -95,27 +95,48 @@ fn changed(title: &str, count: u64, trials: &[&RescoredTrial], is_explained: boo
 }
 
 fn check(check: &RescoredCheck) -> String {
-    let word = |verdict: Option<CheckVerdict>, none: &'static str| match verdict {
-        None => none,
+    let change = match check.name.strip_prefix("graders.") {
+        Some(grader) => graded(grader, check.before, check.after),
+        None => checked(&check.name, check.before, check.after),
+    };
+    match &check.message {
+        Some(message) => format!("      {change}: {}", format::visible_line(message)),
+        None => format!("      {change}"),
+    }
+}
+
+fn checked(name: &str, before: Option<CheckVerdict>, after: Option<CheckVerdict>) -> String {
+    let name = format::visible_line(name);
+    let was = match before {
+        None => "was not checked",
         Some(CheckVerdict::Pass) => "held",
         Some(CheckVerdict::Fail) => "did not hold",
         Some(CheckVerdict::Skip) => "did not apply",
     };
-    let now = match check.after {
+    let now = match after {
         None => "is not checked any more",
-        Some(CheckVerdict::Pass) => "holds",
-        Some(CheckVerdict::Fail) => "does not hold",
-        Some(CheckVerdict::Skip) => "does not apply",
+        Some(CheckVerdict::Pass) => "holds now",
+        Some(CheckVerdict::Fail) => "does not hold now",
+        Some(CheckVerdict::Skip) => "does not apply now",
     };
-    let was = word(check.before, "was not checked");
-    let name = format::visible_line(&check.name);
-    match &check.message {
-        Some(message) => format!(
-            "      {name}: {was}, {now}: {}",
-            format::visible_line(message)
-        ),
-        None => format!("      {name}: {was}, {now}"),
-    }
+    format!("`{name}` {was}, and {now}")
+}
+
+fn graded(grader: &str, before: Option<CheckVerdict>, after: Option<CheckVerdict>) -> String {
+    let grader = format::visible_line(grader);
+    let was = match before {
+        None => "gave no verdict",
+        Some(CheckVerdict::Pass) => "let it pass",
+        Some(CheckVerdict::Fail) => "let it fail",
+        Some(CheckVerdict::Skip) => "skipped it",
+    };
+    let now = match after {
+        None => "gives none any more",
+        Some(CheckVerdict::Pass) => "lets it pass now",
+        Some(CheckVerdict::Fail) => "lets it fail now",
+        Some(CheckVerdict::Skip) => "skips it now",
+    };
+    format!("grader `{grader}` {was}, and {now}")
 }
 
 fn kept(count: u64, trials: &[KeptTrial]) -> String {

@@ -28,10 +28,15 @@ pub fn print_created(created: &CreatedPlugin, output: &Output) {
         .for_each(|step| output.plain_data(step));
 }
 
+/// Says that a file was written.
+pub fn written_line(file: &Path) -> String {
+    format!("wrote {}", format::path(file))
+}
+
 /// Says what was written of a new project, and what to type.
 pub fn print_project(files: &[PathBuf], scenario: &Path, output: &Output) {
     for file in files {
-        output.plain(&format!("wrote {}", format::path(file)));
+        output.plain(&written_line(file));
     }
     output.talk("to go on:\n");
     let scenario = quoted(&scenario.to_string_lossy());

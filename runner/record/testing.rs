@@ -10,9 +10,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    Blob, BlobSource, Claim, ClaimError, End, Entry, Finished, JudgementEntry, Manifest, Mark,
-    NewRun, NewRunProvider, NewRunScenario, NextSession, Opening, Recorder, Rerun, RunEntry,
-    RunFilter, RunReader, State, Store, Written,
+    Blob, BlobSource, Claim, ClaimError, End, Entry, Finished, JudgementEntry, JudgementLine,
+    Manifest, Mark, NewRun, NewRunProvider, NewRunScenario, NextSession, Opening, Recorder, Rerun,
+    Row, RunEntry, RunFilter, RunReader, State, Store, Written, format::row::RowPlace,
 };
 use crate::model::{
     Actor, Attempt, Check, CheckVerdict, Counts, Digest, Fingerprint, Grants, Limits, Outcome,
@@ -140,6 +140,25 @@ pub(crate) fn judgement(of: u64, mark: Mark) -> JudgementEntry {
         fingerprint: Digest::of(b"another judgement"),
         scenario: Digest::of(b"another scenario"),
     }
+}
+
+/// The lines of rows and of judgements behind them, as a session writes them; `seq` is the number of the last line.
+pub(crate) fn lines(entries: &[Entry], judgements: &[JudgementEntry], seq: &mut u64) -> Vec<u8> {
+    let mut lines = Vec::new();
+    let mut next = || {
+        *seq += 1;
+        RowPlace {
+            seq: *seq,
+            session: 1,
+        }
+    };
+    for entry in entries {
+        Row::new(entry, next()).encode(&mut lines);
+    }
+    for judgement in judgements {
+        JudgementLine::new(judgement, next()).encode(&mut lines);
+    }
+    lines
 }
 
 pub(crate) fn end(status: RunStatus, planned: u64) -> End {

@@ -18,7 +18,7 @@ use crate::{
     judge::AnswerForm,
     model::Digest,
     plugin::{Interrupt, MemoryBudget},
-    record::{ContentPaths, LineError, RunReader, State},
+    record::{ContentPaths, GradingDeaths, InFlight, LineError, RunReader, State},
     scenario::OutputForm,
 };
 
@@ -34,6 +34,8 @@ pub(super) struct GraderHost<'a> {
     pub(super) interrupt: Interrupt,
     /// Where plugins are.
     pub(super) content: ContentPaths,
+    /// Where it is noted what they are asked.
+    pub(super) in_flight: InFlight,
 }
 
 impl GraderHost<'_> {
@@ -61,7 +63,7 @@ impl GraderHost<'_> {
             who: GRADERS,
             guests: self.guests,
             interrupt: self.interrupt,
-            in_flight: None,
+            in_flight: Some(self.in_flight.for_graders(self.plan.jobs())),
             run_dir: None,
             dispatcher: self.dispatcher,
             closed: Box::new(|_| ()),
@@ -80,12 +82,14 @@ impl GraderHost<'_> {
     }
 }
 
-/// What grades in a session of a run with so many trials, and what is on disk to be judged.
+/// What grades in a session of a run with so many trials, what is on disk to be judged, and what may have killed the process
+/// when it was graded.
 pub(super) fn parts(
     plan: &Plan,
     graders: Arc<Graders>,
     planned: u64,
     backlog: Backlog,
+    deaths: GradingDeaths,
 ) -> GradingParts {
     let lanes = plan.graders.iter().enumerate();
     GradingParts {
@@ -95,6 +99,8 @@ pub(super) fn parts(
         backlog,
         planned,
         graders,
+        deaths,
+        poison_after: plan.options().poison_after(),
     }
 }
 
@@ -120,10 +126,9 @@ pub(super) fn of_plan(plan: &Plan) -> Arc<Graders> {
 }
 
 fn role(grader: &PlannedGrader, plan: &Plan) -> GraderRole {
-    let form = match (grader.plugin.is_plain(), grader.plugin.definition.output) {
-        (false, _) => AnswerForm::Reply,
-        (true, OutputForm::Json) => AnswerForm::ExitCodeAndJson,
-        (true, OutputForm::Text | OutputForm::Trimmed) => AnswerForm::ExitCode,
+    let form = match grader.plugin.is_plain() {
+        false => AnswerForm::Reply,
+        true => AnswerForm::of_command(grader.plugin.definition.output == OutputForm::Json),
     };
     GraderRole {
         definition: grader.definition.clone(),

@@ -2,7 +2,7 @@
 
 use crate::{
     model::{Metric, PluginRole, ShownNumber},
-    record::{LineError, RecordError, RunReader},
+    record::{RecordError, RunReader},
     scenario::{BudgetName, Budgets},
 };
 
@@ -49,7 +49,7 @@ impl Spending {
         !self.0.is_empty()
     }
 
-    /// Adds what the rows of a run say; damaged ones say nothing.
+    /// Adds what the rows and the judgements of a run say, those too that others stand for by now; damaged ones say nothing.
     ///
     /// # Errors
     ///
@@ -58,23 +58,7 @@ impl Spending {
         if self.0.is_empty() {
             return Ok(());
         }
-        for row in run.rows() {
-            match row {
-                Ok(row) => {
-                    for metric in &row.metrics {
-                        self.spend(&row.provider, &metric.name, metric.value);
-                    }
-                    for grade in &row.grades {
-                        for metric in &grade.metrics {
-                            self.spend(&grade.grader, &metric.name, metric.value);
-                        }
-                    }
-                }
-                Err(LineError::Damaged { .. }) => {}
-                Err(LineError::Io(source)) => return Err(run.rows_failed(source)),
-            }
-        }
-        Ok(())
+        run.measured(|name, metric| self.spend(name, &metric.name, metric.value))
     }
 
     /// Adds what an attempt on a provider has measured.

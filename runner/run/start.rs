@@ -95,6 +95,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
         guests: session.guests.clone(),
         interrupt: session.interrupt.clone(),
         content: session.recorder.content(),
+        in_flight: session.recorder.inflight(),
     };
     let (graders, graders_joined) = graders.begin(ready.graders);
     let parts = crew_parts(plan, ready.providers, memory, &session, sender, events);
@@ -149,8 +150,9 @@ fn what_is_left(
         SessionEnd::broken(error, counts)
     };
     let graders = graders::of_plan(plan);
+    let killed = session.history.grading_deaths.clone();
     if let Some(backlog) = session.judging.take() {
-        let grading = graders::parts(plan, graders, counts.planned, backlog);
+        let grading = graders::parts(plan, graders, counts.planned, backlog, killed);
         return Ok((Vec::new(), Suspects::default(), grading));
     }
     let mut reader = plan.suite().reader();
@@ -162,7 +164,7 @@ fn what_is_left(
     let run_dir = session.recorder.run_dir();
     let backlog = graders::ungraded(plan, state, run_dir, fingerprints, &graders);
     let backlog = backlog.map_err(unreadable)?;
-    let grading = graders::parts(plan, graders, counts.planned, backlog);
+    let grading = graders::parts(plan, graders, counts.planned, backlog, killed);
     Ok((lanes, suspects, grading))
 }
 

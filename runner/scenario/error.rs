@@ -5,6 +5,8 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use thiserror::Error;
 
+use crate::model::{MOST_TRIALS, plural};
+
 /// Why a scenario cannot be used.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ScenarioError {
@@ -57,6 +59,19 @@ pub enum ScenarioError {
         /// Why not.
         #[source]
         source: globset::Error,
+    },
+    /// The tests make more trials than a run may have.
+    #[error(
+        "the tests make {}, and a run has at most {}",
+        plural(*trials, "trial"),
+        crate::model::count(MOST_TRIALS)
+    )]
+    #[diagnostic(help(
+        "choose some of them with `--test` or `--provider`, write a smaller `repeat`, or make several scenarios of them"
+    ))]
+    TooMany {
+        /// How many they make.
+        trials: u64,
     },
     /// The resolved tests cannot be kept.
     #[error("cannot store the tests of the scenario in a temporary file")]

@@ -21,7 +21,7 @@ use super::{
     test_line::{Memos, TestLine, read_files},
     whole_file::WholeFile,
 };
-use crate::model::Digest;
+use crate::model::{Digest, MOST_TRIALS, count, plural};
 
 /// Bytes of the file that a reader keeps the tests of: of those that read them in order there may be thousands, one for each
 /// provider.
@@ -240,6 +240,11 @@ impl SuiteParts {
             parts.take(&line)?;
             line.clear();
         }
+        if parts.trials() > MOST_TRIALS {
+            let (trials, most) = (plural(parts.trials(), "trial"), count(MOST_TRIALS));
+            let problem = format!("the tests make {trials}, and a run has at most {most}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
         Ok(parts)
     }
 
@@ -279,6 +284,11 @@ impl SuiteParts {
         if let Some(named) = &mut self.named {
             named.insert((what, path.to_owned()));
         }
+    }
+
+    /// How many trials the tests make so far.
+    pub(super) fn trials(&self) -> u64 {
+        self.index.trials
     }
 
     /// Takes the line of a test that makes `trials`.

@@ -42,6 +42,6 @@ impl SuiteIndex {
             });
         }
         self.tests += 1;
-        self.trials += trials;
+        self.trials = self.trials.saturating_add(trials);
     }
 }

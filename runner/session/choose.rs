@@ -68,7 +68,16 @@ pub fn only_running(store: &Store) -> Result<RunEntry, Error> {
 /// # Panics
 ///
 /// Panics for a group without runs, which is none.
-pub fn last_of(store: &Store, mut runs: Vec<RunEntry>, host: &Host) -> Result<RunEntry, Error> {
+pub fn last_of(store: &Store, runs: Vec<RunEntry>, host: &Host) -> Result<RunEntry, Error> {
+    end_group(store, runs, host).map(|(run, _)| run)
+}
+
+/// The same, and whether somebody let the runs of the group follow each other until then.
+fn end_group(
+    store: &Store,
+    mut runs: Vec<RunEntry>,
+    host: &Host,
+) -> Result<(RunEntry, bool), Error> {
     let group = runs[0].id.group().unwrap_or_default().to_owned();
     let is_going_on = store.ask_group_to_end(&group).map_err(Error::record)?;
     loop {
@@ -79,37 +88,44 @@ pub fn last_of(store: &Store, mut runs: Vec<RunEntry>, host: &Host) -> Result<Ru
         }
         let is_active = |run: &RunEntry| run.status == RunStatus::Running || run.is_held();
         if let Some(place) = runs.iter().position(is_active) {
-            return Ok(runs.swap_remove(place));
+            return Ok((runs.swap_remove(place), is_going_on));
         }
         if !is_held {
             let last = runs.len() - 1;
-            return Ok(runs.swap_remove(last));
+            return Ok((runs.swap_remove(last), is_going_on));
         }
         (host.pause)(POLL_EVERY);
     }
 }
 
-/// Sees to it that no other run of a group begins, and finds those of its `runs` that are to be cancelled: the one that is
-/// running, then those that were cut short or have failed; if there are none, the last one.
+/// The runs of a group that are to be cancelled.
+#[derive(Debug)]
+pub struct ToCancel {
+    /// The one that is running, then those that were cut short or have failed; if there are none, the last one.
+    pub runs: Vec<RunEntry>,
+    /// Whether other runs of the group were still to follow: to see to it that none does was all that had to be done.
+    pub was_going_on: bool,
+}
+
+/// Sees to it that no other run of a group begins, and finds those of its `runs` that are to be cancelled.
 ///
 /// # Errors
 ///
 /// Fails as [`last_of`] does.
-pub fn all_to_cancel(
-    store: &Store,
-    runs: Vec<RunEntry>,
-    host: &Host,
-) -> Result<Vec<RunEntry>, Error> {
-    let last = last_of(store, runs.clone(), host)?;
+pub fn all_to_cancel(store: &Store, runs: Vec<RunEntry>, host: &Host) -> Result<ToCancel, Error> {
+    let (last, was_going_on) = end_group(store, runs.clone(), host)?;
     let is_open = |run: &RunEntry| matches!(run.status, RunStatus::Incomplete | RunStatus::Failed);
     let others = runs
         .into_iter()
         .filter(|run| run.id != last.id && is_open(run));
     let others: Vec<_> = others.collect();
     let is_last_open = last.status == RunStatus::Running || last.is_held() || is_open(&last);
-    Ok(match is_last_open || others.is_empty() {
-        true => [vec![last], others].concat(),
-        false => others,
+    Ok(ToCancel {
+        runs: match is_last_open || others.is_empty() {
+            true => [vec![last], others].concat(),
+            false => others,
+        },
+        was_going_on,
     })
 }
 

@@ -68,7 +68,6 @@ impl<'a> Live<'a> {
             Ok(file) => host.log.go_to(file, plan.secret_values()),
             Err(error) => tracing::warn!("cannot write the session's log: {error}"),
         }
-        recorder.tell_share(plan.share());
         log_entries::begin(plan, &recorder, host);
         // The time in which it waits for others does not count.
         let timeout = (!store.is_to_be_alone()).then(|| plan.timeout());

@@ -67,7 +67,9 @@ pub use activity::waiting;
 pub use attempt_logs::attempt_logs;
 pub use begin::{Begin, NothingLeft};
 pub use cancel::{Cancel, Cancelling, cancel};
-pub use choose::{NamedRuns, all_to_cancel, last_if_group, last_of, only_incomplete, only_running};
+pub use choose::{
+    NamedRuns, ToCancel, all_to_cancel, last_if_group, last_of, only_incomplete, only_running,
+};
 pub use compare::{Compare, compare};
 pub use compare_named::{CompareNamed, compare_named};
 pub use exclusivity::Exclusivity;
@@ -96,7 +98,7 @@ pub use queue::{
     enqueue, list_queue, move_queued, remove_queued, resume_detached, run_requested,
     start_detached, start_next,
 };
-pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedPlugin, rehearse};
+pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedGrading, RehearsedPlugin, rehearse};
 pub use report::{overview, report};
 pub use request::{Rescore, Resume, Start};
 pub use rescore::{Rescored, rescore};

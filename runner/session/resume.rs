@@ -106,13 +106,16 @@ pub(super) fn go_on(
         is_judged_apart: plan.has_graders(),
     };
     // What cannot be listed keeps nobody from going on.
+    let turn = store.shares_turn((host.now)());
     let shares = store.shares().unwrap_or_default();
     let left = live::leave_to_others(&mut plan, store, &shares, observe);
     let plan = &plan;
     thread::scope(|scope| {
         let setting_up = SettingUp::begin(scope, plan, host, store.root());
         let live = Live::begin(plan, store, host, setting_up, observe, |acks| {
-            claim.open(opening, acks)
+            let recorder = claim.open(opening, acks)?;
+            turn.tell(&recorder, plan.share());
+            Ok(recorder)
         })?;
         if let Some(left) = left {
             tracing::info!("{left}");

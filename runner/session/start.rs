@@ -66,6 +66,7 @@ pub(super) fn start_planned(
 
     host.log.begin();
     let store = open_store(request, host, observe)?;
+    let turn = store.shares_turn((host.now)());
     let (swept, shares) = sweep(&store, host, observe);
     let left = live::leave_to_others(&mut plan, &store, &shares, observe);
     let new_run = NewRun {
@@ -75,6 +76,7 @@ pub(super) fn start_planned(
     let place = reserve(request, &store, host)?;
     if let (Some(dir), None) = (&request.into, &place) {
         // Somebody else has begun it since this process looked.
+        drop(turn);
         let in_use = || Error::record(RecordError::InUse { path: dir.clone() });
         let run = run_to_go_on_with(request, &plan)?.ok_or_else(in_use)?;
         return resume::go_on(&Resume::of_start(request, run), &store, host, observe);
@@ -82,9 +84,13 @@ pub(super) fn start_planned(
     let (plan, store) = (&plan, &store);
     thread::scope(|scope| {
         let setting_up = SettingUp::begin(scope, plan, host, store.root());
-        let live = Live::begin(plan, store, host, setting_up, observe, |acks| match place {
-            Some(place) => store.begin_in(place, new_run, acks),
-            None => store.begin(new_run, acks),
+        let live = Live::begin(plan, store, host, setting_up, observe, |acks| {
+            let recorder = match place {
+                Some(place) => store.begin_in(place, new_run, acks),
+                None => store.begin(new_run, acks),
+            }?;
+            turn.tell(&recorder, plan.share());
+            Ok(recorder)
         })?;
         if let Some(swept) = swept {
             tracing::info!("{swept}");

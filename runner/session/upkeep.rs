@@ -131,7 +131,10 @@ pub fn cleanup(
     runs.retain(|swept| age_of(&swept.run, now) >= age);
     let (runs, failures) = match mode {
         UpkeepMode::Dry => (runs, Vec::new()),
-        UpkeepMode::Real => sweep(store, runs, now),
+        UpkeepMode::Real => {
+            store.sweep_groups(now);
+            sweep(store, runs, now)
+        }
     };
     let is_taken = |(_, error): &(PathBuf, RecordError)| matches!(error, RecordError::Taken(_));
     Ok(Cleaned {

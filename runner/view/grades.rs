@@ -68,14 +68,18 @@ pub fn plain_checks<'r, 'a>(
 /// What a grade is: `fail, score 0.25 of at least 0.5`.
 pub fn grade_words(grade: &RowGrade<'_>) -> String {
     let verdict = grade.verdict.map_or("no verdict", CheckVerdict::as_str);
-    let score = match (grade.score, grade.least) {
+    format!("{verdict}{}", score_words(grade.score, grade.least))
+}
+
+/// What follows the verdict of a grade: `, score 0.25 of at least 0.5`.
+pub fn score_words(score: Option<f64>, least: Option<f64>) -> String {
+    match (score, least) {
         (None, _) => String::new(),
         (Some(score), None) => format!(", score {}", number(score)),
         (Some(score), Some(least)) => {
             format!(", score {} of at least {}", number(score), number(least))
         }
-    };
-    format!("{verdict}{score}")
+    }
 }
 
 /// What a grade took: how often the grader was asked and for how long, what it measured and what it used.

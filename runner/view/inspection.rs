@@ -43,6 +43,10 @@ pub struct PluginInspection {
     /// By which protocol a command is called: `json`, or `plain` if it does not describe itself.
     #[schemars(extend("enum" = ["json", "plain", null]))]
     pub protocol: Option<&'static str>,
+    /// How it answers as a grader: with a `reply` that has verdict, score and explanation in it, or by its `exit-code`; `null`
+    /// if it cannot be called.
+    #[schemars(extend("enum" = ["reply", "exit-code", null]))]
+    pub grades_by: Option<&'static str>,
     /// The version of the contract that it exports, as written; this runner need not speak it.
     pub contract: Option<String>,
     /// Whether it exports the contract's `lifecycle`.
@@ -127,6 +131,7 @@ impl PluginInspection {
             kind: None,
             form: None,
             protocol: None,
+            grades_by: None,
             contract: None,
             lifecycle: false,
             imports: None,
@@ -174,12 +179,14 @@ impl PluginInspection {
         self.compiled = Some(compiled);
         // It can be asked from now on; whoever does not reply is called by the plain protocol.
         self.protocol = self.form.map(|_| "plain");
+        self.grades_by = self.form.map(|_| "exit-code");
     }
 
     /// Adds what it says of itself.
     pub fn set_description(&mut self, description: Description) {
         self.description = Some(PluginDescription::from(description));
         self.protocol = self.form.map(|_| "json");
+        self.grades_by = Some("reply");
     }
 }
 

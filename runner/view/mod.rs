@@ -46,6 +46,7 @@ pub use ended::EndedRun;
 pub use events::{EventLine, Longest, StreamEvent, events_schema};
 pub use grades::{
     GraderResult, MetricSum, TrialGrade, grade_costs, grade_words, measured_words, plain_checks,
+    score_words,
 };
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
 pub use live::{Death, LiveSession};
@@ -57,7 +58,8 @@ pub use providers::ProviderSummary;
 pub use queue::{QueueChange, QueueStep, QueuedRun, RunQueue};
 pub use rehearsal::{
     RehearsalRepeats, RehearsalReport, RehearsalTimes, RehearsalUsage, RehearsedArtifact,
-    RehearsedCheck, RehearsedDenial, RehearsedError, RehearsedMetric, RehearsedRecord, TimeSpread,
+    RehearsedCheck, RehearsedDenial, RehearsedError, RehearsedGrade, RehearsedMetric,
+    RehearsedRecord, TimeSpread,
 };
 pub use report::{
     ProviderResult, ReportHead, ReportLine, ReportTrial, RunReport, TrialDetails, TrialEvidence,

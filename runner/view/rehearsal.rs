@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::{inspection::CompiledPlugin, version::DocumentVersion, written};
 use crate::{
     model::{
-        Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, Grant, LogRecord, Metric,
-        Outcome, Usage,
+        Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, Grade, Grant, LogRecord,
+        Metric, Outcome, Usage,
     },
     record::words::{self, WordSchema},
     run::Rehearsed,
@@ -38,6 +38,9 @@ pub struct RehearsalReport {
     pub score: Option<f64>,
     /// Its summary of its reply.
     pub summary: Option<String>,
+    /// What a run would read of the reply if the plugin was a grader; absent where that was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grade: Option<RehearsedGrade>,
     /// What it checked.
     pub checks: Vec<RehearsedCheck>,
     /// What it measured.
@@ -69,6 +72,23 @@ pub struct RehearsalReport {
     /// Whether a string that it replied is shown as it is.
     #[serde(skip)]
     pub is_text: bool,
+}
+
+/// What a run would read of a reply if the plugin was a grader.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RehearsedGrade {
+    /// Whether it lets the output pass; `null` where it came to no verdict.
+    #[serde(with = "words::optional_word")]
+    #[schemars(with = "Option<WordSchema<CheckVerdict>>")]
+    pub verdict: Option<CheckVerdict>,
+    /// Its score.
+    pub score: Option<f64>,
+    /// The least score that passes.
+    pub least: Option<f64>,
+    /// Why, in its words.
+    pub explanation: Option<String>,
+    /// Why there is no verdict.
+    pub error: Option<RehearsedError>,
 }
 
 /// One thing that was checked.
@@ -255,6 +275,7 @@ impl RehearsalReport {
             output: attempt.output,
             score: attempt.score,
             summary: attempt.summary,
+            grade: None,
             checks: all(attempt.checks),
             metrics: all(attempt.metrics),
             error: attempt.error.map(RehearsedError::from),
@@ -285,6 +306,18 @@ impl From<Check> for RehearsedCheck {
             score: check.score,
             message: check.message,
             details: check.details,
+        }
+    }
+}
+
+impl From<Grade> for RehearsedGrade {
+    fn from(grade: Grade) -> Self {
+        Self {
+            verdict: grade.verdict,
+            score: grade.score,
+            least: grade.least,
+            explanation: grade.explanation,
+            error: grade.error.map(RehearsedError::from),
         }
     }
 }

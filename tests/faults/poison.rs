@@ -159,3 +159,109 @@ fn without_the_guard_a_killer_is_never_accused() {
         "{rows:?}"
     );
 }
+
+/// A scenario of which two graders speak; the second one of `killer` does not end before the process does.
+fn with_a_killing_grader() -> Runner {
+    let runner = Runner::new(&["echo", "hostile"]);
+    let grader = |name: &str| {
+        format!(
+            "[graders.{name}]\nplugin = \"hostile.wasm\"\ntimeout = \"10m\"\ninput = \"{{{{output.{name}}}}}\"\n"
+        )
+    };
+    let passes = "{ do = \"verdict\", verdict = \"pass\" }";
+    let test = |id: &str, second: &str| {
+        format!(
+            "[[tests]]\nid = \"{id}\"\ninput = {{ first = {passes}, second = {second} }}\n\
+             expect = {{ graders = [\"first\", \"second\"] }}\n"
+        )
+    };
+    runner.scenario(&format!(
+        "[providers.echo]\nplugin = \"echo.wasm\"\n{}{}{}{}{}",
+        grader("first"),
+        grader("second"),
+        test("killer", "{ do = \"sleep\" }"),
+        test("a", "{ do = \"sleep\", ms = 30 }"),
+        test("b", passes),
+    ));
+    runner
+}
+
+/// What the file of a run says is being graded by a session: ordinals, each with the place of its grader.
+fn in_grading(run: &Run, session: u32) -> Vec<(u64, u32)> {
+    let bytes = fs_err::read(run.dir.join("inflight")).unwrap_or_default();
+    let slots = bytes.chunks_exact(16);
+    slots
+        .filter(|slot| slot[12..] == (session | 1 << 31).to_le_bytes())
+        .map(|slot| {
+            let (ordinal, grader) = (slot[..8].try_into(), slot[8..12].try_into());
+            (
+                u64::from_le_bytes(ordinal.unwrap()),
+                u32::from_le_bytes(grader.unwrap()),
+            )
+        })
+        .collect()
+}
+
+/// Kills a process as soon as it asks the second grader of the trial with ordinal 0, as that grader would; tells what else was
+/// graded.
+fn kill_with_the_grader(runner: &Runner, args: &[&str], session: u32) -> Vec<(u64, u32)> {
+    let mut live = runner.command(args).start();
+    let mut graded = Vec::new();
+    live.wait_while_alive("it asked the killer", || {
+        if let [run] = runner.runs().as_slice() {
+            graded = in_grading(run, session);
+        }
+        graded.contains(&(0, 1))
+    });
+    live.kill();
+    graded
+}
+
+#[test]
+fn a_grader_that_kills_the_process_is_asked_last_and_alone_and_is_an_error_in_the_end() {
+    let runner = with_a_killing_grader();
+    let exec = ["exec", "scenario.toml", "-j2"];
+    let resume = ["resume", "--from", "latest"];
+    for session in 1..=2 * DEATHS {
+        let args = if session == 1 { &exec[..] } else { &resume };
+        let graded = kill_with_the_grader(&runner, args, session);
+        if session > DEATHS + 1 {
+            assert_eq!(graded, [(0, 1)], "it is not alone");
+            let counts = runner.run(&["show", "--json"]).expect(0).document();
+            assert_eq!(counts["run"]["counts"]["passed"], 1, "{counts:#}");
+        }
+    }
+    runner.run(&resume).expect(1);
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["completed", "", "", "failed"]);
+    let judgements: Vec<_> = (run.lines().into_iter())
+        .filter(|line| line["kind"] == "judgement")
+        .collect();
+    assert_eq!(judgements.len(), 3, "{judgements:#?}");
+    let killer = judgements.iter().find(|line| line["ordinal"] == 0);
+    let killer = killer.unwrap();
+    let error = &killer["error"];
+    assert_eq!(
+        (&error["class"], &error["code"]),
+        (&json!("grader"), &json!("poison"))
+    );
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("grader `second`: "), "{message}");
+    assert!(message.contains("died 6 times"), "{message}");
+    // The first one has answered, and the provider has run once.
+    assert_eq!(killer["grades"][0]["verdict"], "pass");
+    let attempts = run.lines().into_iter();
+    let attempts = attempts.filter(|line| line.get("kind").is_none());
+    assert_eq!(attempts.count(), 3);
+    runner.assert_valid("benchmark", &[run.manifest()]);
+    runner.run(&["verify"]).expect(0);
+
+    // Whoever judges again asks again, and is killed no more often.
+    let sessions = run.manifest()["sessions"].as_array().unwrap().len();
+    for session in 1..=2 * DEATHS {
+        let session = u32::try_from(sessions).unwrap() + session;
+        kill_with_the_grader(&runner, &["rescore"], session);
+    }
+    runner.run(&["rescore"]).expect(1);
+    runner.run(&["verify"]).expect(0);
+}

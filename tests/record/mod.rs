@@ -3,6 +3,7 @@
 mod adopt;
 mod attempt_logs;
 mod formats;
+mod huge_plans;
 mod listed;
 mod live_logs;
 mod many_rows;

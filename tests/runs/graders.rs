@@ -417,6 +417,40 @@ fn what_graders_measure_counts_for_budgets_over_all_sessions() {
 }
 
 #[test]
+fn what_graders_have_measured_counts_although_they_were_asked_again_since() {
+    let measuring = |grader: &str, tests: usize| {
+        let test = |test: usize| {
+            format!(
+                "[[tests]]\nid = \"t{test}\"\ninput = 1\nexpect = {{ graders = [\"judge\"] }}\n"
+            )
+        };
+        let tests: String = (0..tests).map(test).collect();
+        format!(
+            "[providers.echo]\nplugin = \"echo.wasm\"\n[graders.judge]\nplugin = \"hostile.wasm\"\nmin_score = 0.5\n\
+             input = {{ do = \"measure\", score = 1, tokens = 10, why = \"{grader}\" }}\n{tests}"
+        )
+    };
+    let runner = Runner::new(&["echo", "hostile"]);
+    runner.scenario(&measuring("first", 4));
+    runner.exec(&[]).expect(0);
+    runner.scenario(&measuring("second", 4));
+    runner.run(&["rescore"]).expect(0);
+    let run = runner.only_run();
+    assert_eq!((parted(&run).0.len(), parted(&run).1.len()), (4, 8));
+    runner.scenario(&measuring("second", 5));
+    let resume = |budget: &str| {
+        let budget = format!("judge:tokens={budget}");
+        let resume = ["resume", "--from", "latest", "--accept-changes", "--budget"];
+        runner.run(&[&resume[..], &[&budget]].concat())
+    };
+    let used_up = "the budget of `tokens` of grader `judge` is used up: 80 of 70";
+    resume("70").expect(2).says(&[used_up]);
+    assert_eq!(parted(&run).0.len(), 4);
+    resume("90").expect(0);
+    assert_eq!((parted(&run).0.len(), parted(&run).1.len()), (5, 9));
+}
+
+#[test]
 fn neither_an_output_nor_what_a_grader_says_steers_a_terminal_or_gets_at_secrets() {
     let runner = Runner::new(&["echo", "hostile"]);
     runner.scenario(

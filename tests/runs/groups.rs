@@ -246,6 +246,51 @@ fn a_request_to_a_group_whose_process_was_killed_stops_nobody() {
     assert!(!request.exists());
 }
 
+#[cfg(debug_assertions)]
+#[test]
+fn a_cancel_finds_a_group_in_the_moment_between_two_runs() {
+    let runner = scenarios(&[("a", PASSES), ("b", SLEEPS)]);
+    let mut exec = runner.start_failing(&["exec", "all"], "finish.synced@1=halt");
+    exec.wait_until_halted();
+    let group = group(&runner);
+    let cancel = runner.command(&["cancel", &group]).start();
+    let request = runner.path(&format!("results/.group-{group}.end"));
+    wait_until("it has asked", || request.exists());
+    exec.signal(Signal::CONT);
+    assert_eq!(exec.finish().code, Some(4));
+    let cancelled = cancel.finish().expect(0);
+    cancelled.says(&["no other run of its group begins any more"]);
+    let runs = runs(&runner);
+    assert_eq!((runs.len(), &runs[0]["status"]), (1, &"completed".into()));
+    // Nothing of it is left to be cancelled then.
+    runner.run(&["cancel", &group]).expect(2);
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn what_the_process_of_a_group_has_left_that_was_killed_goes_with_the_next_sweep() {
+    let sweeps: [&[&str]; 3] = [
+        &["cleanup", "--no-dry-run"],
+        &["exec", "all/a.toml"],
+        &["prune", "--keep-last", "9", "--no-dry-run"],
+    ];
+    for sweep in sweeps {
+        let runner = scenarios(&[("a", PASSES), ("b", PASSES)]);
+        let mut exec = runner.start_failing(&["exec", "all"], "birth.born@2=halt");
+        exec.wait_until_halted();
+        let lock = runner.path(&format!("results/.group-{}", group(&runner)));
+        fs_err::write(lock.with_extension("end"), "nobody").unwrap();
+        // As long as it lives, nothing of it goes.
+        runner.run(sweep).expect(0);
+        assert!(lock.exists(), "{sweep:?}");
+        exec.kill();
+        assert!(lock.exists());
+        runner.run(sweep).expect(0);
+        assert!(!lock.exists(), "{sweep:?}");
+        assert!(!lock.with_extension("end").exists(), "{sweep:?}");
+    }
+}
+
 #[test]
 fn a_group_is_cancelled_as_a_whole() {
     let runner = scenarios(&[("a", SLEEPS), ("b", SLEEPS), ("c", PASSES)]);

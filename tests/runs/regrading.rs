@@ -303,6 +303,34 @@ fn adopted_graders_judge_what_is_stored_and_only_what_is_executed_otherwise_runs
 }
 
 #[test]
+fn what_is_executed_otherwise_runs_again_although_it_was_yet_to_be_graded() {
+    let judges = Judges::new();
+    judges.waits.store(true, Ordering::SeqCst);
+    let runner = Runner::new(&["chat_provider"]);
+    let text = judges.scenario("min_score = 0.5", 2, ONE);
+    runner.scenario(&text);
+    let live = runner.start(&[]);
+    wait_until("the judge is asked of both", || judges.asked("/judge") == 2);
+    live.kill();
+    judges.waits.store(false, Ordering::SeqCst);
+    runner.scenario(&text.replace("hi 1", "hello 1"));
+    let resume = ["resume", "--from", "latest", "--accept-changes"];
+    let foreseen = runner.run(&[&resume[..], &["--dry-run"]].concat());
+    assert!(foreseen.expect(0).stdout.contains("t1@model#1"));
+    runner.run(&resume).expect(0);
+    assert_eq!((judges.asked("/model"), judges.asked("/judge")), (3, 4));
+    let run = runner.only_run();
+    let attempts = lines_of(&run, false);
+    let again: Vec<_> = attempts.iter().map(|line| &line["trial"]).collect();
+    assert_eq!(again[2], "t1@model#1", "{attempts:#?}");
+    let judged = lines_of(&run, true);
+    let of: Vec<_> = judged.iter().map(|line| &line["of"]).collect();
+    assert_eq!(of.len(), 2);
+    assert!(of.contains(&&attempts[2]["seq"]), "{judged:#?}");
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
 fn whoever_is_stopped_is_told_what_was_executed_and_not_yet_graded() {
     let judges = Judges::new();
     let runner = Runner::new(&["chat_provider"]);

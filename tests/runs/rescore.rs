@@ -169,9 +169,9 @@ fn what_changed_is_explained_in_words() {
     for line in [
         "6 trials would be judged again by scenario.toml: 3 regressed, 2 fixed, 1 the same, 1 judged so already, 1 not judged",
         "  d@hostile#1  passed → ✗ failed",
-        "      json: held, does not hold: ",
-        "      min_score: did not hold, is not checked any more",
-        "      max_duration: was not checked, holds",
+        "      `json` held, and does not hold now: ",
+        "      `min_score` did not hold, and is not checked any more",
+        "      `max_duration` was not checked, and holds now",
         "not judged, and as before 1",
         "  f@hostile#1  error  it has no output: ",
         "4 of 8 passed; it would be 3 of 8 passed",

@@ -75,6 +75,31 @@ fn a_run_leaves_others_the_cores_that_they_work_with_until_they_are_gone() {
     assert!(!log.contains("this run works with"), "{log}");
 }
 
+#[test]
+fn of_runs_that_begin_at_the_same_moment_each_sees_what_the_others_have() {
+    let cores = available_parallelism().unwrap().get();
+    let runner = runner("64MiB");
+    let names = ["one", "two", "three", "four"];
+    let running = names.map(|name| {
+        let into = format!("results/{name}");
+        runner
+            .command(&["exec", "asleep.toml", "--into", &into])
+            .start()
+    });
+    let share = |name: &str| -> Option<usize> {
+        let lock = fs_err::read_to_string(runner.path(&format!("results/{name}/lock"))).ok()?;
+        let share = lock.lines().find_map(|line| line.strip_prefix("share "))?;
+        share.split_once(' ')?.0.parse().ok()
+    };
+    wait_until("all say what they work with", || {
+        names.iter().all(|name| share(name).is_some())
+    });
+    let mut shares = names.map(|name| share(name).unwrap());
+    shares.sort_unstable();
+    assert_eq!(shares, [1, 1, 1, cores]);
+    running.into_iter().for_each(|running| drop(running.kill()));
+}
+
 /// No machine that tests run on has so much memory.
 #[test]
 fn a_run_leaves_others_the_memory_that_their_attempts_may_hold() {

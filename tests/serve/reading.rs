@@ -195,6 +195,33 @@ pub(super) fn assert_described(
 }
 
 #[test]
+fn a_manifest_with_a_plan_that_nobody_can_hold_ends_no_server() {
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\" }\n");
+    runner.exec(&[]).expect(0);
+    let served = Served::start(&runner, &[]);
+    let run = runner.only_run();
+    // It is read at least once before.
+    served.get("/runs/latest/summary").expect(200);
+    run.change_manifest(|manifest| {
+        manifest["metadata"]["planned_test_count"] = 1_000_000_000_000_u64.into();
+    });
+    let id = run.id();
+    for path in [
+        "",
+        "/summary",
+        "/trials",
+        "/waiting",
+        "/report.html",
+        "/events",
+    ] {
+        let answered = served.get(&format!("/runs/{id}{path}"));
+        assert!(answered.status >= 400, "{path}: {answered:?}");
+    }
+    served.get("/runs").expect(200);
+    served.get("/server").expect(200);
+}
+
+#[test]
 fn trials_are_listed_by_what_they_came_to_in_any_order() {
     let runner = Runner::hostile(SCENARIO);
     let served = served(&runner);

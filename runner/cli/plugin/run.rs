@@ -50,6 +50,20 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "N", default_value = "1", help_heading = "Call")]
     pub repeat: NonZeroU32,
 
+    /// Read the reply as a grader's, whose input is what `--input` says: does it let the output pass, and with which score?
+    #[arg(long, help_heading = "Call")]
+    pub grade: bool,
+    /// The least score that passes, as `min_score` of the grader in a scenario
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "grade",
+        allow_hyphen_values = true,
+        value_parser = parse_score,
+        help_heading = "Call"
+    )]
+    pub min_score: Option<f64>,
+
     /// How a command is called [default: as JSON if its `describe` answers so, else plain]
     #[arg(long, value_enum, help_heading = "Commands")]
     pub protocol: Option<ProtocolArg>,
@@ -109,17 +123,24 @@ pub enum OutputArg {
     Json,
 }
 
+/// A score: any number that is one.
+fn parse_score(text: &str) -> Result<f64, String> {
+    let score = text.parse::<f64>().ok().filter(|score| score.is_finite());
+    score.ok_or_else(|| "a score is a finite number, such as 0.7".to_owned())
+}
+
 /// What `runner plugin run --help` says after the options.
 pub(super) const RUN_NOTES: &str = r#"Examples:
   runner plugin run plugins/units --input '{"from": "km", "to": "mi", "value": 42}'
   runner plugin run plugins/units --input @input.json --config '{"decimals": 2}' --repeat 100
   runner plugin run python.wasm --stdin @program.py --limit memory=512MiB -- -q -
+  runner plugin run judge --grade --min-score 0.7 --input '{"output": "Paris", "reference": "Paris"}'
   runner plugin run weather.wasm --input '"Oslo"' --grant net=https://api.example.com
 
 A value is written as it is, or taken from a file (`@FILE`) or from standard input (`-`).
 
 Exit codes:
-  0    it replied, and did not say that the test failed
+  0    it replied, and did not say that the test failed; with `--grade`: it does not let the output fail
   1    it replied that the test failed, or with an error, or broke, or took too long
   2    the file cannot be used as a plugin, or an argument is wrong
   7    its artifacts could not be written; its reply was printed

@@ -12,10 +12,11 @@ use crate::{
     cli::{OutputArg, ProtocolArg, RehearseArgs, parse_grants},
     commands::Context,
     error::{Error, ExitStatus},
+    model::CheckVerdict,
     output::{self, RehearsalNotices},
     plugin::{CommandProtocol, StdoutForm},
     run::{self, Protected},
-    session::{self, GivenFile, Interruptible, PlainStdin, Rehearse},
+    session::{self, GivenFile, Interruptible, PlainStdin, Rehearse, RehearsedGrading},
 };
 
 /// Calls a plugin and shows everything that comes of it.
@@ -35,7 +36,11 @@ pub(super) fn run(args: RehearseArgs, context: &Context) -> Result<ExitStatus, E
     }
     // Said last: what the plugin replied is there all the same.
     rehearsed.unwritten.map_or(Ok(()), Err)?;
-    Ok(match report.outcome.is_bad() {
+    let is_bad = match &report.grade {
+        Some(grade) => matches!(grade.verdict, None | Some(CheckVerdict::Fail)),
+        None => report.outcome.is_bad(),
+    };
+    Ok(match is_bad {
         true => ExitStatus::NotPassed,
         false => ExitStatus::Success,
     })
@@ -89,6 +94,9 @@ fn request(args: RehearseArgs, context: &Context) -> Result<Rehearse, Error> {
         secret_files: args.secrets.files,
         limits,
         fuel: args.fuel,
+        grading: args.grade.then_some(RehearsedGrading {
+            min_score: args.min_score,
+        }),
         artifacts: args.artifacts,
         results: context.results.clone(),
         read: values.files,

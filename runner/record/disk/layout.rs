@@ -1,6 +1,7 @@
 //! The names of everything on disk.
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,6 +10,11 @@ use std::{
 use jiff::Timestamp;
 
 use crate::model::{Digest, StopMode};
+
+/// How the names begin of what is there of a group while its runs follow each other.
+const GROUP: &str = ".group-";
+/// How the name of a request to end a group ends.
+const ENDING: &str = ".end";
 
 /// The id of a run: the name of its directory, `YYYY-MM-DD_HH-MM-SS-mmm-<8 hex>` in UTC, so that names sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +89,11 @@ impl Root {
         self.0.join(".lock")
     }
 
+    /// The lock of whoever looks at what others work with and says what it works with itself.
+    pub(in crate::record) fn shares_lock(&self) -> PathBuf {
+        self.0.join(".shares")
+    }
+
     pub(in crate::record) fn database(&self) -> PathBuf {
         self.0.join("runner.db")
     }
@@ -96,7 +107,18 @@ impl Root {
     }
 
     pub(in crate::record) fn group(&self, id: &str) -> GroupFiles {
-        GroupFiles(self.0.join(format!(".group-{id}")))
+        GroupFiles(self.0.join(format!("{GROUP}{id}")))
+    }
+
+    /// The groups of which something is there beside their runs.
+    pub(in crate::record) fn groups(&self) -> BTreeSet<String> {
+        let entries = fs_err::read_dir(&self.0).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let groups = names.filter_map(|name| {
+            let id = name.strip_prefix(GROUP)?;
+            Some(id.strip_suffix(ENDING).unwrap_or(id).to_owned())
+        });
+        groups.collect()
     }
 
     pub(in crate::record) fn run(&self, id: &str) -> RunDir {
@@ -116,7 +138,9 @@ impl GroupFiles {
 
     /// Where others ask that none begins any more.
     pub(in crate::record) fn request(&self) -> PathBuf {
-        self.0.with_extension("end")
+        let mut name = self.0.clone().into_os_string();
+        name.push(ENDING);
+        name.into()
     }
 }
 
@@ -295,13 +319,14 @@ pub fn is_run(directory: &Path) -> bool {
 }
 
 /// What is kept in a results root beside its runs, with what it is.
-pub fn kept_in_root(root: &Path) -> [(&'static str, PathBuf); 5] {
+pub fn kept_in_root(root: &Path) -> [(&'static str, PathBuf); 6] {
     let settings = settings_file(root);
     let root = Root::new(root);
     [
         ("the content store", root.content()),
         ("the list of runs", root.database()),
         ("the lock of the results root", root.lock()),
+        ("the lock of what runs share", root.shares_lock()),
         ("the settings of the results root", settings),
         ("the queue", root.queue().0),
     ]

@@ -43,9 +43,17 @@ pub struct Underway {
     pub phase: Option<AttemptPhase>,
 }
 
+/// Set in the session of what graders have begun: whoever looks for attempts of trials takes it for another session's.
+const GRADING: u32 = 1 << 31;
+
 /// Where executors note what they have begun; one slot each, rewritten in place and never synced.
 #[derive(Clone, Debug)]
-pub struct InFlight(Arc<InFlightFile>);
+pub struct InFlight {
+    file: Arc<InFlightFile>,
+    /// The slot that is called 0 here.
+    first: usize,
+    is_of_graders: bool,
+}
 
 #[derive(Debug)]
 struct InFlightFile {
@@ -62,11 +70,7 @@ impl InFlight {
         // Says that phases are noted.
         let nothing = phases::encode_waits(session, &WaitingTrials::default());
         file.file().write_all_at(&nothing, WAITS_AT)?;
-        Ok(Self(Arc::new(InFlightFile {
-            file,
-            session,
-            is_broken: AtomicBool::new(false),
-        })))
+        Ok(Self::of(file, session))
     }
 
     /// Opens the file that the owner of the run in `run_dir` has made for `session`, to note in slots of its own what another
@@ -79,11 +83,34 @@ impl InFlight {
         let path = RunDir::new(run_dir).inflight();
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        Ok(Self(Arc::new(InFlightFile {
-            file: regular::open_with(&mut options, &path)?,
-            session,
-            is_broken: AtomicBool::new(false),
-        })))
+        Ok(Self::of(regular::open_with(&mut options, &path)?, session))
+    }
+
+    fn of(file: File, session: u32) -> Self {
+        Self {
+            file: Arc::new(InFlightFile {
+                file,
+                session,
+                is_broken: AtomicBool::new(false),
+            }),
+            first: 0,
+            is_of_graders: false,
+        }
+    }
+
+    /// The same file for what grades, with the slots from `first` on. What is noted there is a trial and, in place of an
+    /// attempt's number, the grader's place in the scenario. Where all slots are others', nothing is noted.
+    pub fn for_graders(&self, first: usize) -> Self {
+        Self {
+            file: Arc::clone(&self.file),
+            first,
+            is_of_graders: true,
+        }
+    }
+
+    /// Tells whether it is for what grades.
+    pub fn is_of_graders(&self) -> bool {
+        self.is_of_graders
     }
 
     /// Notes that a slot's executor begins an attempt now.
@@ -91,7 +118,8 @@ impl InFlight {
         let mut bytes = [0; SLOT_BYTES];
         bytes[..8].copy_from_slice(&ordinal.to_le_bytes());
         bytes[8..12].copy_from_slice(&number.to_le_bytes());
-        bytes[12..16].copy_from_slice(&self.0.session.to_le_bytes());
+        let grading = if self.is_of_graders { GRADING } else { 0 };
+        bytes[12..16].copy_from_slice(&(self.file.session | grading).to_le_bytes());
         bytes[16..24].copy_from_slice(&now.as_millisecond().to_le_bytes());
         self.write(slot, &bytes);
     }
@@ -99,14 +127,14 @@ impl InFlight {
     /// Notes what the attempt in a slot waits for in the host, and since when; without a text, since when it computes.
     pub fn note_phase(&self, slot: usize, key: AttemptKey, text: Option<&str>, since: Timestamp) {
         if slot < MAX_SLOTS {
-            let bytes = phases::encode(key, self.0.session, text, since);
+            let bytes = phases::encode(key, self.file.session, text, since);
             self.write_at(&bytes, PHASES_AT + (slot * PHASE_BYTES) as u64);
         }
     }
 
     /// Notes which trials wait for their time.
     pub fn note_waits(&self, waits: &WaitingTrials) {
-        self.write_at(&phases::encode_waits(self.0.session, waits), WAITS_AT);
+        self.write_at(&phases::encode_waits(self.file.session, waits), WAITS_AT);
     }
 
     /// Notes that a slot's executor is idle.
@@ -118,19 +146,22 @@ impl InFlight {
     pub fn noted(&self, slot: usize) -> Option<AttemptKey> {
         let mut bytes = [0; KEY_BYTES];
         let at = (slot * SLOT_BYTES) as u64;
-        self.0.file.file().read_exact_at(&mut bytes, at).ok()?;
-        parse(&bytes, self.0.session)
+        self.file.file.file().read_exact_at(&mut bytes, at).ok()?;
+        parse(&bytes, self.file.session)
     }
 
     /// Without these notes a run goes on: all that is lost is who was there when its process died.
     fn write(&self, slot: usize, bytes: &[u8; SLOT_BYTES]) {
-        self.write_at(bytes, (slot * SLOT_BYTES) as u64);
+        let slot = self.first + slot;
+        if slot < MAX_SLOTS {
+            self.write_at(bytes, (slot * SLOT_BYTES) as u64);
+        }
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) {
-        let written = self.0.file.file().write_all_at(bytes, at);
+        let written = self.file.file.file().write_all_at(bytes, at);
         if let Err(error) = written
-            && !self.0.is_broken.swap(true, Ordering::Relaxed)
+            && !self.file.is_broken.swap(true, Ordering::Relaxed)
         {
             tracing::warn!("cannot note what is in flight: {error}");
         }
@@ -147,7 +178,13 @@ pub(in crate::record) fn read(path: &Path, session: u32) -> Vec<AttemptKey> {
     keys
 }
 
-/// The same, with the times and with what each attempt is doing.
+/// What a session was grading: trials, each with the place of its grader in the scenario.
+pub(in crate::record) fn read_grading(path: &Path, session: u32) -> Vec<(u64, u32)> {
+    let keys = read(path, session | GRADING).into_iter();
+    keys.map(|key| (key.ordinal, key.number)).collect()
+}
+
+/// What a session had in flight, with the times and with what each attempt is doing.
 pub(in crate::record) fn read_underway(path: &Path, session: u32) -> Vec<Underway> {
     let bytes = regular::read(path).unwrap_or_default();
     let notes_phases = waits_in(&bytes, session).is_some();
@@ -234,8 +271,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::{
-        AttemptPhase, InFlight, KEY_BYTES, Underway, WaitingTrials, clear, read, read_underway,
-        read_waits,
+        AttemptPhase, InFlight, KEY_BYTES, Underway, WaitingTrials, clear, read, read_grading,
+        read_underway, read_waits,
     };
     use crate::record::{AttemptKey, WaitReason, WaitingTrial};
 
@@ -254,6 +291,11 @@ mod tests {
         joined.begin(4, 9, 1, now);
         joined.end(4);
         assert_eq!(inflight.noted(4), None);
+        let graders = inflight.for_graders(5);
+        graders.begin(0, 7, 1, now);
+        graders.begin(usize::from(u16::MAX), 8, 0, now);
+        assert_eq!(read_grading(&path, 2), [(7, 1)]);
+        assert_eq!(read_grading(&path, 1), []);
 
         let key = |ordinal, number| AttemptKey { ordinal, number };
         assert_eq!(read(&path, 2), [key(7, 1), key(u64::MAX, u32::MAX)]);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     by::By,
-    counts::ManifestCounts,
+    counts::{self, ManifestCounts},
     machine::ManifestMachine,
     manifest_provider::ManifestProvider,
     pauses::RunPause,
@@ -148,6 +148,7 @@ pub struct ManifestScenario {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Metadata {
     /// How many trials: tests, times providers, times repeats.
+    #[serde(deserialize_with = "counts::trials")]
     pub planned_test_count: u64,
     /// The digest of the plan.
     #[serde(with = "words::digest")]
@@ -212,6 +213,9 @@ pub struct ManifestSession {
     /// What was being executed when its process died: the trial's place in the plan, and which attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub in_flight: Vec<(u64, u32)>,
+    /// What was being graded when its process died: the trial's place in the plan, and its grader's in the scenario.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grading: Vec<(u64, u32)>,
     /// What another version of the runner has written beside this.
     #[serde(flatten)]
     #[schemars(skip)]
@@ -387,6 +391,7 @@ impl Manifest {
             suspended_ms: None,
             pauses: Vec::new(),
             in_flight: Vec::new(),
+            grading: Vec::new(),
             others: Others::new(),
         });
         self.status = RunStatus::Running;

@@ -5,14 +5,12 @@ use super::{
     history::{History, NextSession},
     lines::{LineError, Rows, RowsLine},
     reader::RunReader,
+    trial_slots::TrialSlots,
 };
 use crate::record::{
     error::RecordError,
     format::{cells::RowCells, line::check_crc},
 };
-
-/// By ordinal, what was taken of the row that settles the trial.
-pub type SettledCells<T> = Vec<Option<T>>;
 
 impl RunReader {
     /// Reads all rows once, and takes something of each that settles its trial now, by ordinal: the same as
@@ -25,15 +23,11 @@ impl RunReader {
         &self,
         mut take: impl FnMut(&RowCells<'_>) -> T,
         mut damaged: impl FnMut(&LineError),
-    ) -> Result<(History, SettledCells<T>), RecordError> {
+    ) -> Result<(History, TrialSlots<T>), RecordError> {
         let mut fold = Fold::new(self.manifest(), NextSession::default())?;
-        let planned = usize::try_from(self.manifest().metadata.planned_test_count);
-        let mut slots: Vec<Option<(u32, T)>> = Vec::new();
-        slots.resize_with(planned.expect("a plan fits into memory"), || None);
+        let mut slots = TrialSlots::new(self.manifest().metadata.planned_test_count);
         let mut settle = |cells: &RowCells<'_>| {
-            let slot = usize::try_from(cells.ordinal).ok();
-            let slot = slot.and_then(|ordinal| slots.get_mut(ordinal));
-            if let (true, Some(slot)) = (cells.is_final, slot) {
+            if let (true, Some(slot)) = (cells.is_final, slots.at(cells.ordinal)) {
                 *slot = Some((cells.attempt, take(cells)));
             }
         };
@@ -57,14 +51,10 @@ impl RunReader {
             }
         }
         let history = fold.finish();
-        let settled = (0..).zip(slots).map(|(ordinal, slot)| {
-            let (attempt, taken) = slot?;
-            history
-                .state
-                .is_settled_by(ordinal, attempt)
-                .then_some(taken)
+        let state = &history.state;
+        let settled = slots.map(|ordinal, (attempt, taken)| {
+            state.is_settled_by(ordinal, attempt).then_some(taken)
         });
-        let settled = settled.collect();
         Ok((history, settled))
     }
 

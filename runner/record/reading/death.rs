@@ -50,6 +50,7 @@ pub(in crate::record) fn close_by(
     let n = manifest.session();
     let words = last_words::read(dir.path()).filter(|words| words.session == n);
     let opened = manifest.sessions.last().map(|open| open.opened_at);
+    let is_unexplained = words.is_none();
     let last_sign = sign::last(dir, opened.unwrap_or(manifest.started_at), now);
     let end = end(manifest, history, words, last_sign);
     if let Some(session) = manifest.sessions.last_mut() {
@@ -59,6 +60,9 @@ pub(in crate::record) fn close_by(
             .filter(|key| history.is_unrecorded(*key))
             .map(|key| (key.ordinal, key.number))
             .collect();
+        if is_unexplained {
+            session.grading = inflight::read_grading(&dir.inflight(), n);
+        }
     }
     manifest.close(WRITER, now.max(last_sign), &end)?;
     Ok(())

@@ -50,6 +50,7 @@ struct SessionEvent<'a> {
 
 enum SessionEffect<'a> {
     Death(&'a [(u64, u32)]),
+    GradingDeath(&'a [(u64, u32)]),
     Outcomes(&'static [Outcome]),
     Ordinals(Vec<Range<u64>>),
     /// Its place in `ids`.
@@ -76,6 +77,9 @@ impl<'a> Fold<'a> {
             let died_with = died_with(session);
             if !died_with.is_empty() {
                 fold.expect(next, SessionEffect::Death(died_with));
+            }
+            if !session.grading.is_empty() {
+                fold.expect(next, SessionEffect::GradingDeath(&session.grading));
             }
         }
         if let Some(rerun) = asked.rerun {
@@ -160,6 +164,9 @@ impl<'a> Fold<'a> {
         if is_new && !history.deaths.is_empty() && brief.mark.outcome != Outcome::Stopped {
             history.deaths.remove(&brief.mark.key.ordinal);
         }
+        if is_new && !history.grading_deaths.is_empty() {
+            history.grading_deaths.remove(&brief.mark.key.ordinal);
+        }
     }
 
     pub(in crate::record) fn finish(mut self) -> History {
@@ -173,6 +180,7 @@ impl<'a> Fold<'a> {
         let history = &mut self.history;
         match &event.what {
             SessionEffect::Death(in_flight) => history.die(in_flight, event.after == u64::MAX),
+            SessionEffect::GradingDeath(grading) => history.die_grading(grading),
             SessionEffect::Outcomes(outcomes) => history.reopen(|state, ordinal| {
                 let outcome = state.outcome(ordinal);
                 outcome.is_some_and(|outcome| outcomes.contains(&outcome))
@@ -186,7 +194,10 @@ impl<'a> Fold<'a> {
             }
             SessionEffect::Ids(index) => {
                 let is_meant = &self.ids[*index].1;
-                history.reopen(|_, ordinal| is_meant[ordinal as usize]);
+                let is_meant = |ordinal: u64| is_meant[ordinal as usize];
+                // What has yet to be graded is graded.
+                history
+                    .reopen(|state, ordinal| state.outcome(ordinal).is_some() && is_meant(ordinal));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! [`History`]: what the rows and sessions of a run come to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::state::State;
 use crate::{
@@ -23,9 +23,15 @@ pub struct History {
     ///
     /// A death before the trial was begun does not interrupt the row; an attempt that got through ends it.
     pub deaths: HashMap<u64, u32>,
+    /// At how many deaths of a process since its latest row or judgement a trial was being graded, by ordinal and by the grader's
+    /// place in the scenario.
+    pub grading_deaths: GradingDeaths,
     /// What was being executed when the latest session's process died, and has no row.
     pub unrecorded: Vec<AttemptKey>,
 }
+
+/// Deaths of a process by the ordinal of the trial that was being graded, and by the place of its grader in the scenario.
+pub type GradingDeaths = HashMap<u64, BTreeMap<u32, u32>>;
 
 impl History {
     /// What a run of `trials` trials begins with.
@@ -36,6 +42,7 @@ impl History {
             version: 0,
             damaged_lines: 0,
             deaths: HashMap::new(),
+            grading_deaths: HashMap::new(),
             unrecorded: Vec::new(),
         }
     }
@@ -54,6 +61,14 @@ impl History {
     /// Lets the session that was the latest have ended, after all rows.
     pub(super) fn end(&mut self, session: &ManifestSession) {
         self.die(died_with(session), true);
+        self.die_grading(&session.grading);
+    }
+
+    pub(super) fn die_grading(&mut self, grading: &[(u64, u32)]) {
+        for (ordinal, grader) in grading {
+            let deaths = self.grading_deaths.entry(*ordinal).or_default();
+            *deaths.entry(*grader).or_default() += 1;
+        }
     }
 
     pub(super) fn die(&mut self, in_flight: &[(u64, u32)], is_latest: bool) {

@@ -242,7 +242,7 @@ mod tests {
         let (_, by_row) = reader.settled(of_row, ignore).unwrap();
         let (_, by_cells) = reader.settled_cells(of_cells, ignore).unwrap();
         assert_eq!(by_row, by_cells);
-        assert_eq!(by_cells.iter().flatten().count(), 3);
+        assert_eq!(by_cells.into_iter().flatten().count(), 3);
         let mut counts = state.counts();
         counts.planned = counts.done();
         assert_eq!(glance.tally.counts(), counts);

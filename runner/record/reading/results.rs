@@ -9,6 +9,7 @@ use super::{
     reader::RunReader,
     state::State,
     tally::{Tallied, Tally},
+    trial_slots::TrialSlots,
 };
 use crate::{
     model::{Counts, Outcome},
@@ -184,7 +185,7 @@ struct Pass<'a> {
     done: u64,
     lines: u64,
     /// By ordinal, the row that settled the trial last.
-    settled: Vec<Option<Settled>>,
+    settled: TrialSlots<Settled>,
     names: ProviderNames,
 }
 
@@ -211,7 +212,6 @@ impl<'a> Pass<'a> {
     fn new(reader: &'a RunReader) -> Result<Self, RecordError> {
         let manifest = reader.manifest();
         let fold = Fold::new(manifest, NextSession::default())?;
-        let trials = usize::try_from(manifest.metadata.planned_test_count);
         Ok(Self {
             fold,
             session: manifest.session(),
@@ -220,7 +220,7 @@ impl<'a> Pass<'a> {
             rows: Vec::new(),
             done: 0,
             lines: 0,
-            settled: vec![None; trials.expect("a plan fits into memory")],
+            settled: TrialSlots::new(manifest.metadata.planned_test_count),
             names: ProviderNames::default(),
         })
     }
@@ -231,8 +231,7 @@ impl<'a> Pass<'a> {
         self.fold.named_row((written, trial));
         let mark = written.mark;
         self.done += u64::from(session == self.session && mark.is_final);
-        let slot = usize::try_from(mark.key.ordinal).ok();
-        let slot = slot.and_then(|ordinal| self.settled.get_mut(ordinal));
+        let slot = self.settled.at(mark.key.ordinal);
         if let (Some((outcome, is_flaky)), Some(slot)) = (tallied.settled(), slot) {
             let micros = tallied.duration().as_micros();
             *slot = Some(Settled {

@@ -4,6 +4,7 @@ use super::{
     lines::LineError,
     reader::RunReader,
     results::{RunResults, Wanted},
+    trial_slots::TrialSlots,
 };
 use crate::record::{error::RecordError, format::row::Row};
 
@@ -17,26 +18,19 @@ impl RunReader {
         &self,
         mut take: impl FnMut(&Row<'static>) -> T,
         damaged: impl FnMut(&LineError),
-    ) -> Result<(RunResults, Vec<Option<T>>), RecordError> {
-        let planned = usize::try_from(self.manifest().metadata.planned_test_count);
-        let mut slots: Vec<Option<(u32, T)>> = Vec::new();
-        slots.resize_with(planned.expect("a plan fits into memory"), || None);
+    ) -> Result<(RunResults, TrialSlots<T>), RecordError> {
+        let mut slots = TrialSlots::new(self.manifest().metadata.planned_test_count);
         let wants = |row: &Row<'static>| {
-            let slot = usize::try_from(row.ordinal).ok();
-            let slot = slot.and_then(|ordinal| slots.get_mut(ordinal));
-            if let (true, Some(slot)) = (row.is_final, slot) {
+            if let (true, Some(slot)) = (row.is_final, slots.at(row.ordinal)) {
                 *slot = Some((row.attempt, take(row)));
             }
             Wanted::No
         };
         let results = self.results(wants, damaged)?;
         let state = &results.history.state;
-        let taken = (0..).zip(slots).map(|(ordinal, slot)| {
-            let (attempt, taken) = slot?;
-            let is_current = state.outcome(ordinal).is_some() && state.attempts(ordinal) == attempt;
-            is_current.then_some(taken)
+        let taken = slots.map(|ordinal, (attempt, taken)| {
+            state.is_settled_by(ordinal, attempt).then_some(taken)
         });
-        let taken = taken.collect();
         Ok((results, taken))
     }
 }

@@ -189,13 +189,16 @@ impl State {
         u32::try_from(ungraded.count()).unwrap_or(u32::MAX)
     }
 
-    /// Makes a trial that has a final row pending again; its attempts go on where they were.
+    /// Makes a trial that has a final row, or has yet to be graded, pending again; its attempts go on where they were.
     pub(in crate::record) fn reopen(&mut self, ordinal: u64) {
-        let Some(outcome) = self.outcome(ordinal) else {
-            return;
-        };
-        let is_flaky = self.slot_mut(ordinal).is_flaky();
-        self.counts.remove(outcome, is_flaky);
+        match self.phase(ordinal) {
+            Some(Phase::Final(outcome)) => {
+                let is_flaky = self.slot_mut(ordinal).is_flaky();
+                self.counts.remove(outcome, is_flaky);
+            }
+            Some(Phase::Ungraded) => {}
+            Some(Phase::Pending | Phase::Assigned | Phase::HandedOver) | None => return,
+        }
         self.set(ordinal, Phase::Pending, self.number(ordinal));
         self.slot_mut(ordinal).set_flaky(false);
     }

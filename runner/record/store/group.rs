@@ -47,6 +47,20 @@ impl Store {
         Ok(true)
     }
 
+    /// Removes what processes have left that let the runs of a group follow each other and were killed. What cannot be removed
+    /// is left for the next time.
+    pub(crate) fn sweep_groups(&self, now: Timestamp) {
+        for group in self.root.groups() {
+            if self.is_group_held(&group) {
+                continue;
+            }
+            // Whoever takes it now removes it.
+            if let Err(error) = self.hold_group(&group, now) {
+                tracing::debug!("cannot remove what a dead process has left: {error}");
+            }
+        }
+    }
+
     /// Tells whether somebody lets the runs of the group follow each other.
     pub(crate) fn is_group_held(&self, group: &str) -> bool {
         lock::is_held(&self.root.group(group).lock())

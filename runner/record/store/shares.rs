@@ -2,23 +2,51 @@
 //!
 //! Each has it in the text of its lock, which nobody believes once the lock is free: whoever is killed has given it back.
 
+use jiff::Timestamp;
+
 use super::root::Store;
 use crate::{
-    model::{MachineShare, RunStatus},
+    model::{MachineShare, RunStatus, chain},
     record::{
         disk::{
             layout::{RunDir, RunId},
-            lock,
+            lock::{self, Busy, Lock},
         },
         error::RecordError,
         reading::run_entry::RunEntry,
+        writing::recorder::Recorder,
     },
 };
+
+/// The turn to look at what others work with, and to say what one works with oneself: of two that begin at the same moment one
+/// sees the other.
+#[derive(Debug)]
+pub struct SharesTurn(Option<Lock>);
 
 /// What sessions work with, each with its run.
 pub type RunShares = Vec<(RunId, MachineShare)>;
 
+impl SharesTurn {
+    /// Says what the session of a run works with, and lets the next one look.
+    pub fn tell(self, recorder: &Recorder, share: MachineShare) {
+        recorder.tell_share(share);
+        drop(self.0);
+    }
+}
+
 impl Store {
+    /// Waits for a turn. Whoever keeps the others waiting for longer than a beginning takes keeps nobody from beginning.
+    pub(crate) fn shares_turn(&self, now: Timestamp) -> SharesTurn {
+        let lock = Lock::exclude(&self.root.shares_lock(), Busy::Refuse, now);
+        let lock = lock.inspect_err(|error| {
+            tracing::warn!(
+                "what other runs work with may not be seen: {}",
+                chain(error)
+            );
+        });
+        SharesTurn(lock.ok())
+    }
+
     /// What every session works with that goes on now and says so, with its run.
     pub(crate) fn shares(&self) -> Result<RunShares, RecordError> {
         Ok(shares_of(&self.listed()?.runs))

@@ -49,7 +49,7 @@ impl Store {
         let mut pruning = survey.choose(policy, now);
         self.remove_runs(&mut pruning, &mut survey, now);
         remove_leftovers(&mut pruning, now);
-        self.remove_temporaries(&survey);
+        self.remove_temporaries(&survey, now);
 
         let entries = self.remove_entries(&survey, now, &mut pruning.failures);
         pruning.entries = entries;
@@ -90,8 +90,9 @@ impl Store {
     }
 
     /// Removes what processes have left that died while they wrote a file; what is in the content store goes by its age.
-    fn remove_temporaries(&self, survey: &RootSurvey) {
+    fn remove_temporaries(&self, survey: &RootSurvey, now: Timestamp) {
         durable::sweep(self.root.path());
+        self.sweep_groups(now);
         for run in &survey.runs {
             durable::sweep(&run.run.dir);
         }

@@ -42,6 +42,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(Vec<Swept>, RunShares), RecordError> {
         durable::sweep(self.root.path());
+        self.sweep_groups(now);
         let runs = self.listed()?.runs;
         let shares = shares_of(&runs);
         let orphans = orphans_of(runs);

@@ -183,7 +183,7 @@ impl Recorder {
     }
 
     /// Tells the other sessions in the results root how much of the machine this one works with.
-    pub fn tell_share(&self, share: MachineShare) {
+    pub(in crate::record) fn tell_share(&self, share: MachineShare) {
         if let Err(error) = self.locks.run.tell_share(share) {
             tracing::warn!("cannot write down what this session works with: {error}");
         }

@@ -12,10 +12,11 @@ use super::{
     unfinished::{AttemptIdentity, blank},
 };
 use crate::{
-    model::{Attempt, Limits, Outcome, ProviderId, TestId, TrialId},
+    judge::{self, AnswerForm, Answered},
+    model::{Attempt, Digest, Grade, Limits, Outcome, ProviderId, TestId, TrialId},
     plugin::{
         Access, Activity, AttachmentSource, Call, Guard, Interrupt, Invocation, Listener, Moment,
-        Plugin,
+        Plugin, StdoutForm,
     },
     run::{clock::wall_clock, stop::unanswered},
     scenario::Expect,
@@ -102,6 +103,23 @@ impl Rehearsal {
                 instantiate: Duration::ZERO,
             },
         }
+    }
+
+    /// What a run would make of an attempt if the plugin was a grader in it. `least` is the least score that passes.
+    pub fn grade(&self, attempt: &Attempt, least: Option<f64>) -> Grade {
+        let form = match &self.invocation {
+            None => AnswerForm::Reply,
+            Some(invocation) => AnswerForm::of_command(invocation.output == StdoutForm::Json),
+        };
+        let of = Answered {
+            grader: PROVIDER,
+            form,
+            min_score: least,
+            asked: Digest::of(self.input.as_bytes()),
+            attempts: 1,
+            duration: attempt.duration,
+        };
+        judge::grade(of, attempt)
     }
 
     fn call<'a>(&'a self, trial: &'a str, repeat: u32, listener: Option<Listener>) -> Call<'a> {

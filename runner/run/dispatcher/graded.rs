@@ -2,7 +2,12 @@
 
 use std::io;
 
-use super::{AGAIN_AFTER, Dispatcher, Effects, lane::Trial, retry, work::Work};
+use super::{
+    AGAIN_AFTER, Dispatcher, Effects,
+    lane::Trial,
+    retry,
+    work::{AssignBounds, Work},
+};
 use crate::{
     model::{Attempt, Outcome, StopMode},
     record::{Accepted, AttemptKey, accept},
@@ -42,6 +47,18 @@ impl<E: Effects> Dispatcher<E> {
             self.grading.expect(trial.ordinal, &trial.test, provider);
         }
         is_graded
+    }
+
+    /// How much may be assigned now. What may kill the process is alone with it, be it an attempt or a grader.
+    pub(super) fn room(&mut self) -> io::Result<AssignBounds> {
+        let is_all_written = self.unwritten.rows() == 0;
+        if is_all_written && self.grading.holds() && !self.work.is_left()? {
+            self.grading.begin_held();
+        }
+        Ok(AssignBounds {
+            most: (self.rules).most_in_flight(self.bad, self.work.executors.slots()),
+            is_all_written: is_all_written && self.grading.is_quiet(),
+        })
     }
 
     /// Takes what a grader's attempt came to.

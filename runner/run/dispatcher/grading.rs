@@ -10,13 +10,14 @@ use std::{
 };
 
 use super::{
+    held::HeldGradings,
     lane::{Lane, Trial},
     poison::Suspects,
     work::Work,
 };
 use crate::{
     model::Attempt,
-    record::{Entry, JudgementEntry, Row, State},
+    record::{Entry, GradingDeaths, JudgementEntry, Row, State},
     run::grading::{Backlog, GradedTrial, Graders, ToJudge, Ungraded, UngradedParts},
     scenario::Test,
 };
@@ -36,24 +37,10 @@ pub(in crate::run) struct GradingParts {
     pub(in crate::run) backlog: Backlog,
     /// How many trials there are.
     pub(in crate::run) planned: u64,
-}
-
-#[cfg(test)]
-impl GradingParts {
-    /// Nothing is graded.
-    pub(in crate::run) fn none() -> Self {
-        let graders = Arc::new(Graders {
-            roles: Vec::new(),
-            plain: Vec::new(),
-            scenario: crate::model::Digest::of(b""),
-        });
-        Self {
-            graders,
-            lanes: Vec::new(),
-            backlog: Box::new(std::iter::empty()),
-            planned: 0,
-        }
-    }
+    /// At how many deaths of a process trials were being graded, and by whom.
+    pub(in crate::run) deaths: GradingDeaths,
+    /// At how many of these one is graded last and alone; 0 for never.
+    pub(in crate::run) poison_after: u32,
 }
 
 /// The trials of which graders have still to speak.
@@ -72,6 +59,7 @@ pub(super) struct Grading {
     coming: HashMap<u64, (Arc<Test>, usize)>,
     /// The row of each attempt whose judgement is on its way to the disk; by ordinal.
     judged: HashMap<u64, Row<'static>>,
+    held: HeldGradings,
 }
 
 impl Grading {
@@ -90,6 +78,7 @@ impl Grading {
             spoken: VecDeque::new(),
             coming: HashMap::new(),
             judged: HashMap::new(),
+            held: HeldGradings::new(parts.deaths, parts.poison_after),
         }
     }
 
@@ -129,12 +118,31 @@ impl Grading {
 
     /// Tells whether there is anything to do, now or later.
     pub(super) fn is_left(&self) -> bool {
-        !(self.trials.is_empty() && self.coming.is_empty() && self.backlog.is_none())
+        !(self.is_quiet() && self.held.is_empty())
+    }
+
+    /// Tells whether nothing is left but trials that may have killed the process when they were graded.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.trials.is_empty() && self.coming.is_empty() && self.backlog.is_none()
     }
 
     /// How many trials are on disk of which graders have still to speak.
     pub(super) fn waiting(&self) -> u64 {
-        self.trials.len() as u64
+        (self.trials.len() + self.held.len()) as u64
+    }
+
+    /// Tells whether there are trials that may have killed the process when they were graded.
+    pub(super) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Lets the next trial be graded that may have killed the process when it was: there is nothing else then.
+    pub(super) fn begin_held(&mut self) {
+        if self.is_quiet()
+            && let Some(trial) = self.held.next()
+        {
+            self.admit(trial);
+        }
     }
 
     /// Tells whether graders do not keep up.
@@ -163,6 +171,12 @@ impl Grading {
     }
 
     fn add(&mut self, trial: GradedTrial) {
+        if let Some(trial) = self.held.hold(trial) {
+            self.admit(trial);
+        }
+    }
+
+    fn admit(&mut self, trial: GradedTrial) {
         let ordinal = trial.of.key().ordinal;
         self.bytes += trial.of.size();
         self.trials.insert(ordinal, trial);
@@ -178,6 +192,11 @@ impl Grading {
             self.spoken.push_back(ordinal);
             return;
         };
+        if let Some(deaths) = self.held.poisoned(ordinal, question.grader) {
+            trial.killed(deaths);
+            self.spoken.push_back(ordinal);
+            return;
+        }
         let trial = Trial {
             ordinal,
             test: question.test,

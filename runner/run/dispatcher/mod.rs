@@ -8,6 +8,7 @@ mod executors;
 mod flights;
 mod graded;
 mod grading;
+mod held;
 mod lacking;
 mod lane;
 mod lanes;
@@ -40,7 +41,7 @@ use self::{
     poison::Fate,
     stopping::{ANSWER_TIME, Due, StopProgress},
     unwritten::Unwritten,
-    work::{AssignBounds, Work},
+    work::Work,
 };
 use super::{
     attempt::{self, AttemptIdentity, Deaths},
@@ -245,10 +246,7 @@ impl<E: Effects> Dispatcher<E> {
         if self.stop.is_some() || self.unwritten.is_too_much() {
             return Ok(None);
         }
-        let room = AssignBounds {
-            most: (self.rules).most_in_flight(self.bad, self.work.executors.slots()),
-            is_all_written: self.unwritten.rows() == 0,
-        };
+        let room = self.room()?;
         let graders_wake = self.grading.work.assign(now, room)?;
         let wake = match self.grading.is_too_much() {
             true => None,

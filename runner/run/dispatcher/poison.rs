@@ -123,11 +123,16 @@ impl Suspects {
     }
 
     fn fate(&self, deaths: Deaths) -> Fate {
-        match self.poison_after {
-            0 => Fate::Again,
-            after if deaths.count >= after.saturating_add(DEATHS_ALONE) => Fate::Poisoned(deaths),
-            after if deaths.count >= after => Fate::Alone,
-            _ => Fate::Again,
-        }
+        fate(deaths, self.poison_after)
+    }
+}
+
+/// What becomes of a trial after so many deaths, if one is a suspect after `poison_after`.
+pub(super) fn fate(deaths: Deaths, poison_after: u32) -> Fate {
+    match poison_after {
+        0 => Fate::Again,
+        after if deaths.count >= after.saturating_add(DEATHS_ALONE) => Fate::Poisoned(deaths),
+        after if deaths.count >= after => Fate::Alone,
+        _ => Fate::Again,
     }
 }

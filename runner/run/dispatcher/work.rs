@@ -47,7 +47,7 @@ pub(super) struct Work {
 pub(super) struct AssignBounds {
     /// How many attempts may be assigned and not answered.
     pub(super) most: usize,
-    /// Whether there is no row that is not on disk.
+    /// Whether there is no row that is not on disk, and nothing that is graded.
     pub(super) is_all_written: bool,
 }
 

@@ -164,6 +164,16 @@ impl GradedTrial {
         (self.attempts, self.spent) = (0, Duration::ZERO);
     }
 
+    /// Takes that the process has died so many times while the grader was asked whose turn it is: it is not asked again.
+    pub(in crate::run) fn killed(&mut self, deaths: u32) {
+        let name = self.of.test.expect.graders.get(self.grades.len());
+        if let Some(name) = name {
+            let problem =
+                format!("the runner's process died {deaths} times in a row while it was asked");
+            self.grades.push(not_asked(name, "poison", problem));
+        }
+    }
+
     /// What all this comes to. The attempt `is_shaky` if one of its trial before it ended badly.
     pub(in crate::run) fn judgement(self, graders: &Graders, is_shaky: bool) -> JudgementEntry {
         let graded = judge_grades(&self.grades);

@@ -113,7 +113,8 @@ impl Pool {
         if let Some(voices) = &voices {
             writing.spawn(Arc::clone(voices).write());
         }
-        let phases = in_flight.clone();
+        // Nobody asks what graders are doing.
+        let phases = in_flight.clone().filter(|notes| !notes.is_of_graders());
         let phases = phases.map(|in_flight| Arc::new(Phases::new(in_flight)));
         if let Some(phases) = &phases {
             writing.spawn(Arc::clone(phases).write());
@@ -278,7 +279,11 @@ impl PoolState {
             let key = task.assignment.key();
             let started_at = wall_clock();
             if let Some(in_flight) = &self.in_flight {
-                in_flight.begin(slot, key.ordinal, key.number, started_at);
+                let number = match in_flight.is_of_graders() {
+                    true => u32::try_from(task.assignment.provider).unwrap_or(u32::MAX),
+                    false => key.number,
+                };
+                in_flight.begin(slot, key.ordinal, number, started_at);
             }
             let is_heard = self.begun(key);
             let before = clock::suspended();

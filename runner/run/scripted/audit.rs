@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::shape::PlanShape;
+use super::{graded::GradingAudit, shape::PlanShape};
 use crate::{
     model::{Attempt, AttemptError, ErrorClass, Outcome, StopMode},
-    record::{AttemptKey, Entry, Mark, State},
-    run::seam::{Assignment, Capacity, ExecutorId, FromExecutors},
+    record::{Accepted, AttemptKey, Entry, JudgementEntry, Mark, State},
+    run::seam::{Assignment, Capacity, ExecutorId, FromExecutors, GRADERS},
     scenario::{ExpectedError, Retries},
 };
 
@@ -51,6 +51,7 @@ pub(super) struct Audit {
     /// The trials of which an attempt was assigned.
     pub(super) begun: BTreeSet<u64>,
     stopping: Option<AuditedStop>,
+    pub(super) grading: GradingAudit,
     pub(super) has_storage_failed: bool,
     /// Whether the machine was what failed, ever.
     pub(super) has_lacked: bool,
@@ -103,6 +104,7 @@ impl Audit {
             trials: vec![Known::default(); shape.trials.len()],
             started: vec![None; shape.providers.len()],
             held: vec![(0, 0); shape.providers.len()],
+            grading: GradingAudit::new(Arc::clone(&shape), rules.ends),
             shape,
             rules,
             members: BTreeMap::new(),
@@ -123,6 +125,11 @@ impl Audit {
     pub(super) fn assigned(&mut self, now: Duration, who: ExecutorId, assignment: &Assignment) {
         let key = assignment.key();
         assert!(self.stopping.is_none(), "{key:?} is assigned after a stop");
+        if who == GRADERS {
+            let beside = self.open.keys().find(|ordinal| self.is_suspect(**ordinal));
+            assert_eq!(beside, None, "{key:?} is graded beside a suspect");
+            return self.grading.asked(now, assignment);
+        }
         let capacity = self.members.get(&who).expect("it is there");
         let slots: usize = self.members.values().map(|capacity| capacity.slots).sum();
         let trial = &self.trials[key.ordinal as usize];
@@ -196,22 +203,25 @@ impl Audit {
 
     /// A suspect runs when all others are settled, and alone, also with the disk.
     fn check_suspects(&self, key: AttemptKey) {
-        let is_suspect = |ordinal: u64| {
-            let after = self.rules.poison_after;
-            after > 0 && self.trials[ordinal as usize].deaths >= after
-        };
-        let beside = self.open.keys().find(|ordinal| is_suspect(**ordinal));
+        let beside = self.open.keys().find(|ordinal| self.is_suspect(**ordinal));
         assert_eq!(beside, None, "{key:?} is begun beside a suspect");
-        if is_suspect(key.ordinal) {
+        if self.is_suspect(key.ordinal) {
             assert!(self.open.is_empty(), "the suspect {key:?} is not alone");
             assert_eq!(self.unwritten, 0, "the suspect {key:?} endangers rows");
+            let is_graded = self.grading.is_any_left();
+            assert!(!is_graded, "the suspect {key:?} is beside graders");
             let trials = (0..).zip(&self.trials);
             let mut left = trials.filter(|(ordinal, trial)| {
                 !trial.is_settled && trial.lacks < MAX_LACKS && self.has_room_for(*ordinal)
             });
-            let other = left.find(|(ordinal, _)| !is_suspect(*ordinal));
+            let other = left.find(|(ordinal, _)| !self.is_suspect(*ordinal));
             assert!(other.is_none(), "the suspect {key:?} is not the last");
         }
+    }
+
+    fn is_suspect(&self, ordinal: u64) -> bool {
+        let after = self.rules.poison_after;
+        after > 0 && self.trials[ordinal as usize].deaths >= after
     }
 
     /// Tells whether somebody is there who could execute a trial.
@@ -224,6 +234,15 @@ impl Audit {
 
     /// An executor's message reaches the dispatcher.
     pub(super) fn heard(&mut self, now: Duration, message: &FromExecutors) {
+        let (FromExecutors::Joined { who, .. }
+        | FromExecutors::Started { who, .. }
+        | FromExecutors::Reports { who, .. }
+        | FromExecutors::Returned { who, .. }
+        | FromExecutors::Lost { who, .. }
+        | FromExecutors::Left { who }) = message;
+        if *who == GRADERS {
+            return self.grading.heard(now, message);
+        }
         match message {
             FromExecutors::Joined { who, capacity } => {
                 self.members.insert(*who, *capacity);
@@ -301,6 +320,11 @@ impl Audit {
                 self.bad += u64::from(attempt.outcome.is_bad());
             }
         }
+        let graders = &self.shape.trials[key.ordinal as usize].test.expect.graders;
+        if again_at.is_none() && attempt.outcome == Outcome::Passed && !graders.is_empty() {
+            self.grading.expect(key);
+            return self.expect(now, key, Outcome::Ungraded, false);
+        }
         self.expect(now, key, attempt.outcome, again_at.is_none());
     }
 
@@ -371,10 +395,23 @@ impl Audit {
         }
     }
 
-    /// Rows are on disk.
-    pub(super) fn synced(&mut self, entries: &[Entry]) {
-        self.unwritten -= entries.len();
+    /// Judgements are on their way to the disk.
+    pub(super) fn judged(&mut self, judgements: &[JudgementEntry]) {
+        for judgement in judgements {
+            self.grading.judged(judgement);
+            self.unwritten += 1;
+            self.bad += u64::from(judgement.mark.outcome.is_bad());
+        }
+    }
+
+    /// Rows and judgements are on disk.
+    pub(super) fn synced(&mut self, entries: &[Entry], judgements: &[JudgementEntry]) {
+        self.unwritten -= entries.len() + judgements.len();
+        for entry in entries {
+            self.grading.is_on_disk(entry.mark());
+        }
         self.written.extend(entries.iter().map(Entry::mark));
+        self.grading.synced(judgements);
     }
 
     /// A stop begins, or is made stronger.
@@ -405,6 +442,9 @@ impl Audit {
         for mark in &self.written {
             folded.replay(*mark);
         }
+        for mark in self.grading.written() {
+            assert_eq!(folded.judged(*mark), Accepted::New, "{mark:?}");
+        }
         assert_eq!(folded.counts(), live.counts());
         assert_eq!(folded.is_complete(), live.is_complete());
         for ordinal in 0..self.shape.trials.len() as u64 {
@@ -422,6 +462,7 @@ impl Audit {
             "{missing:?} was not recorded"
         );
         let settled = self.trials.iter().filter(|trial| trial.is_settled).count();
+        let settled = settled - self.grading.left();
         let is_bounded = self.has_storage_failed || self.must_end_at().is_some();
         assert!(
             is_bounded || settled as u64 == folded.counts().done(),
@@ -432,7 +473,7 @@ impl Audit {
 }
 
 /// How long to wait before the `tries`th attempt is made again, by what the scenario says.
-fn backoff(
+pub(super) fn backoff(
     retries: &Retries,
     outcome: Outcome,
     error: Option<&AttemptError>,

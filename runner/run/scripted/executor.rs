@@ -9,11 +9,11 @@ use super::{
     random::Random,
 };
 use crate::{
-    model::{Attempt, AttemptError, ErrorClass, HostFault, Outcome, TrialId},
+    model::{Attempt, AttemptError, CheckVerdict, ErrorClass, HostFault, Outcome, TrialId},
     record::AttemptKey,
     run::{
         attempt::unfinished::{AttemptIdentity, blank, stop_error},
-        seam::{Assignment, Capacity, ExecutorId, FromExecutors, Loss, ToExecutor},
+        seam::{Assignment, Capacity, ExecutorId, FromExecutors, GRADERS, Loss, ToExecutor},
     },
 };
 
@@ -86,6 +86,8 @@ pub(super) struct Scripted {
     /// What it has said to be lost and will answer for.
     late: Vec<ScriptedAttempt>,
     is_there: bool,
+    /// By provider, or by grader, what an attempt may take.
+    memory: Vec<u64>,
     /// Under which seed its answers are chosen.
     random: Random,
 }
@@ -102,7 +104,13 @@ struct ScriptedAttempt {
 }
 
 impl Scripted {
-    pub(super) fn new(who: ExecutorId, script: Script, seed: u64, agenda: &mut Agenda) -> Self {
+    pub(super) fn new(
+        who: ExecutorId,
+        script: Script,
+        memory: Vec<u64>,
+        seed: u64,
+        agenda: &mut Agenda,
+    ) -> Self {
         agenda.at(script.joins_at, Happening::Joins(who));
         if let Some((at, _)) = script.leaves {
             agenda.at(at, Happening::Leaves(who));
@@ -114,6 +122,7 @@ impl Scripted {
             running: Vec::new(),
             late: Vec::new(),
             is_there: false,
+            memory,
             random: Random(seed),
         }
     }
@@ -153,13 +162,13 @@ impl Scripted {
         self.is_there = false;
     }
 
-    pub(super) fn take(&mut self, message: ToExecutor, memory: &[u64], agenda: &mut Agenda) {
+    pub(super) fn take(&mut self, message: ToExecutor, agenda: &mut Agenda) {
         let who = self.who;
         match message {
             _ if !self.is_there => {}
             ToExecutor::Assign(batch) => {
                 self.ready.extend(batch);
-                self.begin(memory, agenda);
+                self.begin(agenda);
             }
             _ if self.script.is_deaf => {}
             ToExecutor::TakeBack => {
@@ -188,13 +197,7 @@ impl Scripted {
     }
 
     /// Lets an attempt come to what the script says.
-    pub(super) fn end(
-        &mut self,
-        key: AttemptKey,
-        memory: &[u64],
-        wall: Timestamp,
-        agenda: &mut Agenda,
-    ) {
+    pub(super) fn end(&mut self, key: AttemptKey, wall: Timestamp, agenda: &mut Agenda) {
         let Some(index) = self.running.iter().position(|running| running.key == key) else {
             return;
         };
@@ -213,7 +216,7 @@ impl Scripted {
             }
             ScriptedAnswer::Never | ScriptedAnswer::Returned => {}
         }
-        self.begin(memory, agenda);
+        self.begin(agenda);
     }
 
     /// Answers for what was said to be lost.
@@ -226,7 +229,7 @@ impl Scripted {
     }
 
     /// Begins what there is room for, and holds the memory that is reserved for it.
-    fn begin(&mut self, memory: &[u64], agenda: &mut Agenda) {
+    fn begin(&mut self, agenda: &mut Agenda) {
         while self.running.len() < self.script.capacity.slots
             && let Some(next) = self.ready.pop_front()
         {
@@ -259,7 +262,7 @@ impl Scripted {
                 key,
                 trial: next.trial,
                 memory: next.memory,
-                peak: self.random.below(memory[next.provider] + 1),
+                peak: self.random.below(self.memory[next.provider] + 1),
                 began_at: agenda.now,
                 answer,
             });
@@ -299,10 +302,18 @@ impl Scripted {
                 (Outcome::Error, Some(error(None, "full", fault)))
             }
         };
-        let attempt = Attempt {
+        let mut attempt = Attempt {
             error,
             ..running.attempt(outcome, agenda.now, wall)
         };
+        if self.who == GRADERS {
+            // A grader says what it thinks of an output, and does not fail itself.
+            attempt.verdict = match end {
+                ScriptedOutcome::Passed => Some(CheckVerdict::Pass),
+                ScriptedOutcome::Failed => Some(CheckVerdict::Fail),
+                _ => None,
+            };
+        }
         let (who, attempts) = (self.who, vec![attempt]);
         self.send(agenda, FromExecutors::Reports { who, attempts });
     }

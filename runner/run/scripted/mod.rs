@@ -6,6 +6,7 @@
 mod agenda;
 mod audit;
 mod executor;
+mod graded;
 mod random;
 mod shape;
 mod tests;

@@ -1,12 +1,17 @@
 //! [`PlanShape`]: a plan, made by the scenario's own way from a text, whose tests are held in memory.
 
-use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, io, iter, path::Path, sync::Arc, time::Duration};
 
 use super::random::Random;
 use crate::{
-    model::ProviderId,
-    run::dispatcher::{Lane, LaneRules, Tests},
-    scenario::{self, Rate, Selection, Test},
+    judge::AnswerForm,
+    model::{Digest, ProviderId},
+    record::GradingDeaths,
+    run::{
+        dispatcher::{GradingParts, Lane, LaneRules, Tests},
+        grading::{GraderRole, Graders},
+    },
+    scenario::{self, Grader, Rate, Selection, Test},
 };
 
 /// A plan without plugins.
@@ -15,6 +20,28 @@ pub(super) struct PlanShape {
     pub(super) tests: Vec<Arc<Test>>,
     /// By ordinal.
     pub(super) trials: Vec<TrialShape>,
+    pub(super) graders: Vec<GraderShape>,
+}
+
+/// What bounds a grader.
+pub(super) struct GraderShape {
+    pub(super) definition: Grader,
+    pub(super) concurrency: usize,
+}
+
+impl GraderShape {
+    pub(super) fn name(&self) -> &str {
+        self.definition.name()
+    }
+
+    /// How far apart its attempts begin, at least.
+    pub(super) fn gap(&self) -> Duration {
+        gap(self.definition.provider.rate.as_ref())
+    }
+}
+
+fn gap(rate: Option<&Rate>) -> Duration {
+    rate.map_or(Duration::ZERO, |rate| rate.per / rate.count)
 }
 
 /// What bounds a provider.
@@ -34,8 +61,7 @@ pub(super) struct TrialShape {
 impl ProviderShape {
     /// How far apart its attempts begin, at least.
     pub(super) fn gap(&self) -> Duration {
-        let rate = self.rate.as_ref();
-        rate.map_or(Duration::ZERO, |rate| rate.per / rate.count)
+        gap(self.rate.as_ref())
     }
 }
 
@@ -58,7 +84,12 @@ impl PlanShape {
             rate: provider.rate,
             memory: provider.limits.memory,
         });
+        let graders = scenario.graders().iter().map(|grader| GraderShape {
+            concurrency: grader.provider.concurrency.map_or(4, Into::into),
+            definition: grader.clone(),
+        });
         Self {
+            graders: graders.collect(),
             trials: trials.collect(),
             providers: providers.collect(),
             tests,
@@ -82,6 +113,20 @@ impl PlanShape {
             let memory = random.one_of(&[64, 64, 128, 256]);
             writeln!(text, "limits = {{ memory = \"{memory}MiB\" }}").unwrap();
         }
+        let graders = random.below(3);
+        for index in 0..graders {
+            write!(text, "[graders.g{index}]\nplugin = \"plugins/echo\"\n").unwrap();
+            if random.one_in(2) {
+                writeln!(text, "concurrency = {}", 1 + random.below(2)).unwrap();
+            }
+            if random.one_in(3) {
+                let rate = random.one_of(&["20/s", "100/s", "500/s"]);
+                writeln!(text, "rate = \"{rate}\"").unwrap();
+            }
+            if random.one_in(2) {
+                text.push_str("retries = { max = 1, backoff = \"10ms\", on = [\"unavailable\", \"timeout\"] }\n");
+            }
+        }
         for index in 0..1 + random.below(7) {
             let repeat = 1 + random.below(3);
             write!(text, "[[tests]]\nid = \"t{index}\"\nrepeat = {repeat}\n").unwrap();
@@ -91,6 +136,11 @@ impl PlanShape {
                 _ => "{ max = 2, backoff = \"30ms\", on = [\"unavailable\", \"timeout\"] }",
             };
             writeln!(text, "retries = {retries}").unwrap();
+            let named = ["\"g0\"", "\"g0\", \"g1\""];
+            if graders > 0 && random.one_in(2) {
+                let named = named[random.below(graders) as usize];
+                writeln!(text, "expect = {{ graders = [{named}] }}").unwrap();
+            }
         }
         Self::of(&text)
     }
@@ -117,5 +167,61 @@ impl PlanShape {
             Lane::new(rules, tests, Arc::clone(&held))
         };
         providers.map(lane).collect()
+    }
+
+    /// By provider, what an attempt may take.
+    pub(super) fn memory(&self) -> Vec<u64> {
+        self.providers
+            .iter()
+            .map(|provider| provider.memory)
+            .collect()
+    }
+
+    /// The same by grader.
+    pub(super) fn grader_memory(&self) -> Vec<u64> {
+        let graders = self.graders.iter();
+        let limits = graders.map(|grader| grader.definition.provider.limits);
+        limits.map(|limits| limits.memory).collect()
+    }
+
+    /// The graders that tests name, with their lanes, in a run of which nothing is on disk.
+    pub(super) fn grading(&self, poison_after: u32) -> GradingParts {
+        let graders = self.graders.iter().enumerate();
+        let lane = |(index, grader): (usize, &GraderShape)| {
+            let provider = &grader.definition.provider;
+            let rules = LaneRules {
+                provider: index,
+                id: provider.id.clone(),
+                concurrency: Some(grader.concurrency),
+                rate: provider.rate,
+                memory: provider.limits.memory,
+                keeps_instances: false,
+            };
+            let tests = Tests {
+                read: Box::new(|_| Err(io::ErrorKind::NotFound.into())),
+                first: 0,
+                count: 0,
+            };
+            Lane::new(rules, tests, Arc::new(HashSet::new()))
+        };
+        let roles = self.graders.iter().map(|grader| {
+            Some(GraderRole {
+                definition: grader.definition.clone(),
+                form: AnswerForm::Reply,
+                digest: Digest::of(grader.name().as_bytes()),
+            })
+        });
+        GradingParts {
+            lanes: graders.map(lane).collect(),
+            graders: Arc::new(Graders {
+                roles: roles.collect(),
+                plain: vec![false; self.providers.len()],
+                scenario: Digest::of(b"scripted"),
+            }),
+            backlog: Box::new(iter::empty()),
+            planned: self.trials.len() as u64,
+            deaths: GradingDeaths::new(),
+            poison_after,
+        }
     }
 }

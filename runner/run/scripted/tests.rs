@@ -111,6 +111,32 @@ fn executor(random: &mut Random, is_tame: bool) -> Script {
     }
 }
 
+/// What executes graders: it is of the dispatcher's own process, and neither comes late nor leaves before it is told to.
+fn graders(random: &mut Random, is_tame: bool) -> Script {
+    let script = executor(random, is_tame);
+    Script {
+        capacity: Capacity {
+            memory: u64::MAX,
+            ..script.capacity
+        },
+        joins_at: Duration::ZERO,
+        leaves: None,
+        answers: (script.answers.into_iter())
+            .filter(|answer| !is_lacking(*answer))
+            .collect(),
+        ..script
+    }
+}
+
+fn is_lacking(answer: ScriptedAnswer) -> bool {
+    match answer {
+        ScriptedAnswer::After(_, end)
+        | ScriptedAnswer::Twice(_, end)
+        | ScriptedAnswer::LateAfterLost(_, end) => end == ScriptedOutcome::Lacking,
+        ScriptedAnswer::Never | ScriptedAnswer::Lost(_) | ScriptedAnswer::Returned => false,
+    }
+}
+
 /// Anything may happen.
 fn wild(seed: u64) -> Schedule {
     let mut random = Random(seed);
@@ -130,6 +156,7 @@ fn wild(seed: u64) -> Schedule {
     Schedule {
         shape,
         executors,
+        graders: graders(random, false),
         rules: AuditRules {
             fail_fast: random.one_in(3).then(|| 1 + random.below(4)),
             poison_after: random.below(4) as u32,
@@ -159,6 +186,7 @@ fn tame(seed: u64) -> Schedule {
     Schedule {
         shape,
         executors,
+        graders: graders(random, true),
         rules: AuditRules {
             fail_fast: None,
             poison_after: 1 + random.below(4) as u32,
@@ -234,6 +262,7 @@ fn calm(shape: Arc<PlanShape>, executors: Vec<Script>) -> Schedule {
     Schedule {
         shape,
         executors,
+        graders: answering(2, PASSES),
         rules: AuditRules {
             fail_fast: None,
             poison_after: 3,

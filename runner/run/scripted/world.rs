@@ -14,15 +14,14 @@ use super::{
 use crate::{
     model::{Digest, Fingerprint, Reason, StopMode},
     plugin::{Moment, TEARDOWN_TIME},
-    record::{Entry, JudgementEntry, RecordError, State, WaitingTrial, WaitingTrials, Written},
+    record::{
+        Entry, JudgementEntry, RecordError, State, WaitingTrial, WaitingTrials, Written, testing,
+    },
     run::{
         clock::Now,
-        dispatcher::{
-            Dispatcher, DispatcherParts, Effects, GradingParts, Rules, SessionMessage, Suspects,
-            Turn,
-        },
+        dispatcher::{Dispatcher, DispatcherParts, Effects, Rules, SessionMessage, Suspects, Turn},
         event::Event,
-        seam::{ExecutorId, ToExecutor},
+        seam::{ExecutorId, GRADERS, ToExecutor},
         session_end::SessionEnd,
         spending::Spending,
         stop::{Cause, StopRequest},
@@ -38,6 +37,8 @@ const ROUNDING: Duration = Duration::from_millis(1);
 pub(super) struct Schedule {
     pub(super) shape: Arc<PlanShape>,
     pub(super) executors: Vec<Script>,
+    /// What executes graders, where there are some.
+    pub(super) graders: Script,
     pub(super) rules: AuditRules,
     /// When somebody asks for a stop, and how hard.
     pub(super) stops: Vec<(Duration, StopMode)>,
@@ -59,10 +60,8 @@ pub(super) struct Played {
 /// What the dispatcher's decisions reach.
 struct World {
     agenda: Agenda,
-    executors: Vec<Scripted>,
+    executors: HashMap<ExecutorId, Scripted>,
     audit: Audit,
-    /// By provider, what an attempt may take.
-    memory: Vec<u64>,
     disk: Disk,
     wall: Timestamp,
 }
@@ -71,7 +70,10 @@ struct Disk {
     lag: Duration,
     fails_after: Option<usize>,
     on_its_way: Vec<Entry>,
+    judgements: Vec<JudgementEntry>,
     is_syncing: bool,
+    /// The number of the last line.
+    seq: u64,
 }
 
 impl Effects for World {
@@ -82,21 +84,20 @@ impl Effects for World {
                 self.audit.assigned(self.agenda.now, who, assignment);
             }
         }
-        let lag = self.executors[who.0 as usize].lag();
+        let lag = self.executors[&who].lag();
         self.agenda.after(lag, Happening::Told(who, message));
     }
 
     fn record(&mut self, entries: Vec<Entry>) {
         self.audit.recorded(&entries);
         self.disk.on_its_way.extend(entries);
-        if !self.disk.is_syncing {
-            self.disk.is_syncing = true;
-            self.agenda.after(self.disk.lag, Happening::Synced);
-        }
+        self.begin_sync();
     }
 
-    fn judge(&mut self, _: Vec<JudgementEntry>) {
-        unreachable!("nothing is graded here");
+    fn judge(&mut self, judgements: Vec<JudgementEntry>) {
+        self.audit.judged(&judgements);
+        self.disk.judgements.extend(judgements);
+        self.begin_sync();
     }
 
     fn flush(&mut self) {
@@ -124,28 +125,42 @@ impl Effects for World {
 impl World {
     fn new(schedule: &Schedule) -> Self {
         let mut agenda = Agenda::default();
-        let scripts = (0..).zip(&schedule.executors);
-        let executors = scripts.map(|(id, script)| {
-            let seed = schedule.seed ^ u64::from(id) << 32;
-            Scripted::new(ExecutorId(id), script.clone(), seed, &mut agenda)
+        let shape = &schedule.shape;
+        let scripts = (0..).map(ExecutorId).zip(&schedule.executors);
+        let graders = (!shape.graders.is_empty()).then_some((GRADERS, &schedule.graders));
+        let executors = scripts.chain(graders).map(|(who, script)| {
+            let seed = schedule.seed ^ u64::from(who.0) << 32;
+            let memory = match who {
+                GRADERS => shape.grader_memory(),
+                _ => shape.memory(),
+            };
+            let executor = Scripted::new(who, script.clone(), memory, seed, &mut agenda);
+            (who, executor)
         });
         let executors = executors.collect();
         for (at, mode) in &schedule.stops {
             agenda.at(*at, Happening::Asked(*mode));
         }
-        let providers = schedule.shape.providers.iter();
         Self {
             agenda,
             executors,
             audit: Audit::new(Arc::clone(&schedule.shape), schedule.rules),
-            memory: providers.map(|provider| provider.memory).collect(),
             disk: Disk {
                 lag: schedule.disk_lag,
                 fails_after: schedule.disk_fails_after,
                 on_its_way: Vec::new(),
+                judgements: Vec::new(),
                 is_syncing: false,
+                seq: 0,
             },
             wall: "2026-11-20T04:39:12Z".parse().unwrap(),
+        }
+    }
+
+    fn begin_sync(&mut self) {
+        if !self.disk.is_syncing {
+            self.disk.is_syncing = true;
+            self.agenda.after(self.disk.lag, Happening::Synced);
         }
     }
 
@@ -153,17 +168,22 @@ impl World {
     fn sync(&mut self) -> Written {
         self.disk.is_syncing = false;
         let entries = std::mem::take(&mut self.disk.on_its_way);
+        let judgements = std::mem::take(&mut self.disk.judgements);
         let on_disk = self.audit.written.len() + entries.len();
         let fails = self.disk.fails_after.is_some_and(|most| on_disk > most);
         if fails {
             self.audit.has_storage_failed = true;
         } else {
-            self.audit.synced(&entries);
+            self.audit.synced(&entries, &judgements);
         }
+        let lines = match fails {
+            true => Vec::new(),
+            false => testing::lines(&entries, &judgements, &mut self.disk.seq),
+        };
         Written {
             entries,
-            judgements: Vec::new(),
-            lines: Vec::new(),
+            judgements,
+            lines,
             error: fails.then(|| RecordError::RootIsFile {
                 path: PathBuf::from("results"),
             }),
@@ -218,7 +238,7 @@ impl Schedule {
                 spending: Spending::default(),
             },
             lanes: self.shape.lanes(),
-            grading: GradingParts::none(),
+            grading: self.shape.grading(after),
             suspects: Suspects::of(&HashMap::new(), &state, after, none).unwrap(),
             state,
             fingerprint: Box::new(|_, test| Fingerprint {
@@ -254,26 +274,28 @@ fn happen(dispatcher: &mut Dispatcher<World>, now: Now, happening: Happening) {
     let World {
         agenda,
         executors,
-        memory,
         audit,
         wall,
         ..
     } = &mut dispatcher.out;
     let wall = *wall;
-    let index = |who: ExecutorId| who.0 as usize;
     match happening {
         Happening::Heard(message) => {
             audit.heard(agenda.now, &message);
             dispatcher.receive_from_executor(now, message);
         }
-        Happening::Told(who, message) => executors[index(who)].take(message, memory, agenda),
-        Happening::Joins(who) => executors[index(who)].join(agenda),
-        Happening::Leaves(who) => executors[index(who)].leave(agenda),
-        Happening::Ends(who, key) => executors[index(who)].end(key, memory, wall, agenda),
-        Happening::Late(who, key) => executors[index(who)].answer_late(key, wall, agenda),
-        Happening::Interrupts(who) => executors[index(who)].interrupt(wall, agenda),
+        Happening::Told(who, message) => executors.get_mut(&who).unwrap().take(message, agenda),
+        Happening::Joins(who) => executors.get_mut(&who).unwrap().join(agenda),
+        Happening::Leaves(who) => executors.get_mut(&who).unwrap().leave(agenda),
+        Happening::Ends(who, key) => executors.get_mut(&who).unwrap().end(key, wall, agenda),
+        Happening::Late(who, key) => executors
+            .get_mut(&who)
+            .unwrap()
+            .answer_late(key, wall, agenda),
+        Happening::Interrupts(who) => executors.get_mut(&who).unwrap().interrupt(wall, agenda),
         Happening::Synced => {
-            if !dispatcher.out.disk.on_its_way.is_empty() {
+            let disk = &dispatcher.out.disk;
+            if !(disk.on_its_way.is_empty() && disk.judgements.is_empty()) {
                 let written = dispatcher.out.sync();
                 dispatcher.receive(now, SessionMessage::Written(written));
             }

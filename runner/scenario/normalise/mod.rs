@@ -38,7 +38,7 @@ use super::{
     suite::SuiteParts,
     test_line::{FileEntry, RetriesEntry, TestLine},
 };
-use crate::model::{Digest, media_type};
+use crate::model::{Digest, MOST_TRIALS, media_type};
 
 /// Resolves the tests of `scenario` that are selected: first its own, then those of its lists in the order written.
 ///
@@ -112,6 +112,10 @@ impl<'s> Normaliser<'s> {
         self.mistakes.into_result()?;
         if let Some(error) = self.failure {
             return Err(ScenarioError::Store(error));
+        }
+        let trials = self.parts.trials();
+        if trials > MOST_TRIALS {
+            return Err(ScenarioError::TooMany { trials });
         }
         let stored = self
             .file

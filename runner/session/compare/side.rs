@@ -109,7 +109,7 @@ impl Side {
         )?;
         let (run, _) = look.entry(&results.history)?;
         let mut names = TrialNames::of(reader);
-        let mut trials = Vec::with_capacity(rows.len());
+        let mut trials = Vec::new();
         for (ordinal, row) in (0..).zip(rows) {
             let trial = row.or_else(|| {
                 let names = names.as_mut()?;

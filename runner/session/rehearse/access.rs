@@ -79,6 +79,7 @@ fn protected(request: &Rehearse, plugin: &Path, host: &Host) -> Vec<Protected> {
         grants: _,
         limits: _,
         fuel: _,
+        grading: _,
     } = request;
     let mut kept = Vec::new();
     if named.is_dir() {

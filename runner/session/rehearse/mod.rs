@@ -23,13 +23,13 @@ use crate::{
     model::chain,
     plugin::{self, Engine, Plugin},
     run::{self, UnfitError},
-    view::{CompiledPlugin, RehearsalReport},
+    view::{CompiledPlugin, RehearsalReport, RehearsedGrade},
 };
 
 use artifacts::ArtifactFolder;
 use prepare::Prepared;
 
-pub use request::{GivenFile, PlainStdin, Rehearse};
+pub use request::{GivenFile, PlainStdin, Rehearse, RehearsedGrading};
 
 /// A plugin that was called.
 #[derive(Debug)]
@@ -86,7 +86,10 @@ pub fn rehearse(
     let written = artifacts.map(|folder| folder.write(&shown.attempt.artifacts));
     let folder = request.artifacts.as_deref();
     let folder = folder.filter(|_| matches!(written, Some(Ok(()))));
-    let report = RehearsalReport::new(&path, fitted.loaded, rehearsed, is_text, folder);
+    let grading = request.grading;
+    let grade = grading.map(|grading| rehearsal.grade(&shown.attempt, grading.min_score));
+    let mut report = RehearsalReport::new(&path, fitted.loaded, rehearsed, is_text, folder);
+    report.grade = grade.map(RehearsedGrade::from);
     Ok(Interruptible::Done(RehearsedPlugin {
         report,
         unwritten: written.and_then(Result::err),

@@ -43,12 +43,21 @@ pub struct Rehearse {
     pub limits: Limits,
     /// Whether what it executes is counted; it is compiled anew for that, and runs slower.
     pub fuel: bool,
+    /// How its reply is read as a grader's, if it is to be.
+    pub grading: Option<RehearsedGrading>,
     /// The folder that the last call's artifacts are written into.
     pub artifacts: Option<PathBuf>,
     /// The results root of whoever asks: no guest may write to what is kept there.
     pub results: PathBuf,
     /// Files that the values above were read from: no guest may write to them either.
     pub read: Vec<Protected>,
+}
+
+/// How a reply is read as a grader's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RehearsedGrading {
+    /// The least score that passes.
+    pub min_score: Option<f64>,
 }
 
 /// A file by the name that a plugin finds it by.

@@ -56,7 +56,12 @@ pub(super) fn grade(
     let conclusion = thread::scope(|scope| {
         let setting_up = SettingUp::begin(scope, plan, host, store.root());
         let live = Live::begin(plan, store, host, setting_up, &mut watching, |acks| {
-            claim.open(opening, acks)
+            let recorder = claim.open(opening, acks)?;
+            // It takes what others leave, and says so.
+            store
+                .shares_turn((host.now)())
+                .tell(&recorder, plan.share());
+            Ok(recorder)
         })?;
         Ok(live.judge(history, Box::new(backlog), &before, &mut watching))
     })?;
