@@ -4,8 +4,7 @@ use super::{Context, naming::Named, stop};
 use crate::{
     cli::CancelArgs,
     error::{Error, ExitStatus},
-    model::RunStatus,
-    session::{self, Cancel, StopAnswer, Stopped, Store, ToCancel},
+    session::{self, Cancel, Store, ToCancel},
 };
 
 /// Stops a run or a group that nobody wants any more, or drops what was cut short.
@@ -13,28 +12,30 @@ pub(super) fn cancel(args: &CancelArgs, context: &Context) -> Result<ExitStatus,
     // What a sweep has to say of the run reaches the screen this way.
     context.show_warnings();
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let group = Named::of(args.run.as_deref(), context).map(|named| named.group(&store));
-    let ToCancel { runs, was_going_on } = match group.transpose()?.flatten() {
-        Some(runs) => session::all_to_cancel(&store, runs, &context.host)?,
-        None => ToCancel {
-            runs: vec![stop::choose(args.run.as_deref(), context, &store)?],
-            was_going_on: false,
+    let ToCancel { runs, was_going_on } = match Named::of(args.run.as_deref(), context) {
+        None => session::only_running(&store)?.into(),
+        Some(named) => match named.group(&store)? {
+            Some(runs) => session::all_to_cancel(&store, runs, &context.host)?,
+            None => {
+                let run = named.find(&store)?;
+                session::all_to_cancel_if_group(&store, run, named.name, &context.host)?
+            }
         },
     };
     let mut status = ExitStatus::Success;
     for run in runs {
-        if was_going_on && run.status == RunStatus::Completed {
-            let answer = StopAnswer::AlreadyTerminal;
-            status = status.worse(stop::tell(&Stopped { run, answer }, args.json, context));
-            context
-                .output
-                .talk("no other run of its group begins any more");
-            continue;
-        }
         let actor = context.host.actor(args.reason.as_deref());
-        let request = Cancel { run, actor };
+        let request = Cancel {
+            run,
+            actor,
+            may_be_completed: was_going_on,
+        };
         let dropped = session::cancel(&store, request, &context.host, &mut context.notices())?;
         status = status.worse(stop::tell(&dropped, args.json, context));
+    }
+    if was_going_on {
+        let output = &context.output;
+        output.talk("no other run of its group begins any more");
     }
     Ok(status)
 }

@@ -20,6 +20,8 @@ pub struct Cancel {
     pub run: RunEntry,
     /// Who asks, and why.
     pub actor: Actor,
+    /// Whether it is fine that it is completed, because other runs of its group were kept from beginning.
+    pub may_be_completed: bool,
 }
 
 /// Stops a run if it is running, drops it, and blocks until that is done, or its owner had time enough to answer.
@@ -42,6 +44,7 @@ pub struct Cancelling<'a> {
     host: &'a Host,
     run: RunEntry,
     asking: Asking,
+    may_be_completed: bool,
 }
 
 impl<'a> Cancelling<'a> {
@@ -57,6 +60,7 @@ impl<'a> Cancelling<'a> {
             host,
             run: request.run,
             asking,
+            may_be_completed: request.may_be_completed,
         })
     }
 
@@ -64,6 +68,9 @@ impl<'a> Cancelling<'a> {
     fn drop_ended(&mut self) -> Result<Option<StopAnswer>, Error> {
         match self.run.status {
             RunStatus::Cancelled => return Ok(Some(StopAnswer::AlreadyTerminal)),
+            RunStatus::Completed if self.may_be_completed => {
+                return Ok(Some(StopAnswer::AlreadyTerminal));
+            }
             RunStatus::Completed => {
                 return Err(Error::usage(miette!(
                     "run `{}` is completed: there is nothing to cancel",

@@ -129,6 +129,32 @@ pub fn all_to_cancel(store: &Store, runs: Vec<RunEntry>, host: &Host) -> Result<
     })
 }
 
+/// The run itself, or where its name is that of a group that has no other run yet, what [`all_to_cancel`] finds.
+///
+/// # Errors
+///
+/// Fails as that does.
+pub fn all_to_cancel_if_group(
+    store: &Store,
+    run: RunEntry,
+    name: &str,
+    host: &Host,
+) -> Result<ToCancel, Error> {
+    match run.id.group() {
+        Some(group) if group.contains(name) => all_to_cancel(store, vec![run], host),
+        _ => Ok(run.into()),
+    }
+}
+
+impl From<RunEntry> for ToCancel {
+    fn from(run: RunEntry) -> Self {
+        Self {
+            runs: vec![run],
+            was_going_on: false,
+        }
+    }
+}
+
 /// The run itself, or where its name is that of a group that has no other run yet, what [`last_of`] finds.
 ///
 /// # Errors

@@ -114,7 +114,7 @@ pub(super) fn go_on(
         let setting_up = SettingUp::begin(scope, plan, host, store.root());
         let live = Live::begin(plan, store, host, setting_up, observe, |acks| {
             let recorder = claim.open(opening, acks)?;
-            turn.tell(&recorder, plan.share());
+            recorder.tell_share(plan.share(), turn);
             Ok(recorder)
         })?;
         if let Some(left) = left {

@@ -89,7 +89,7 @@ pub(super) fn start_planned(
                 Some(place) => store.begin_in(place, new_run, acks),
                 None => store.begin(new_run, acks),
             }?;
-            turn.tell(&recorder, plan.share());
+            recorder.tell_share(plan.share(), turn);
             Ok(recorder)
         })?;
         if let Some(swept) = swept {

@@ -14,25 +14,18 @@ use crate::{
         },
         error::RecordError,
         reading::run_entry::RunEntry,
-        writing::recorder::Recorder,
     },
 };
 
 /// The turn to look at what others work with, and to say what one works with oneself: of two that begin at the same moment one
-/// sees the other.
+/// sees the other. It is over when this is dropped.
 #[derive(Debug)]
-pub struct SharesTurn(Option<Lock>);
+pub struct SharesTurn(
+    #[expect(dead_code, reason = "it is held for as long as the turn lasts")] Option<Lock>,
+);
 
 /// What sessions work with, each with its run.
 pub type RunShares = Vec<(RunId, MachineShare)>;
-
-impl SharesTurn {
-    /// Says what the session of a run works with, and lets the next one look.
-    pub fn tell(self, recorder: &Recorder, share: MachineShare) {
-        recorder.tell_share(share);
-        drop(self.0);
-    }
-}
 
 impl Store {
     /// Waits for a turn. Whoever keeps the others waiting for longer than a beginning takes keeps nobody from beginning.

@@ -35,7 +35,10 @@ use crate::{
             request::{self, Holding},
         },
         reading::reader::RunReader,
-        store::live::{self, Progress},
+        store::{
+            live::{self, Progress},
+            shares::SharesTurn,
+        },
     },
 };
 
@@ -182,11 +185,12 @@ impl Recorder {
         }
     }
 
-    /// Tells the other sessions in the results root how much of the machine this one works with.
-    pub(in crate::record) fn tell_share(&self, share: MachineShare) {
+    /// Tells the other sessions in the results root how much of the machine this one works with, whose turn is over then.
+    pub fn tell_share(&self, share: MachineShare, turn: SharesTurn) {
         if let Err(error) = self.locks.run.tell_share(share) {
             tracing::warn!("cannot write down what this session works with: {error}");
         }
+        drop(turn);
     }
 
     /// Where executors note what they have begun.

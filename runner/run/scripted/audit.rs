@@ -6,12 +6,14 @@ use std::{
     time::Duration,
 };
 
-use super::{graded::GradingAudit, shape::PlanShape};
+use super::{
+    graded::{GradingAudit, backoff},
+    shape::PlanShape,
+};
 use crate::{
-    model::{Attempt, AttemptError, ErrorClass, Outcome, StopMode},
+    model::{Attempt, Outcome, StopMode},
     record::{Accepted, AttemptKey, Entry, JudgementEntry, Mark, State},
     run::seam::{Assignment, Capacity, ExecutorId, FromExecutors, GRADERS},
-    scenario::{ExpectedError, Retries},
 };
 
 /// After how long a trial may be begun again that was given back or lost.
@@ -470,20 +472,4 @@ impl Audit {
             folded.counts()
         );
     }
-}
-
-/// How long to wait before the `tries`th attempt is made again, by what the scenario says.
-pub(super) fn backoff(
-    retries: &Retries,
-    outcome: Outcome,
-    error: Option<&AttemptError>,
-    tries: u32,
-) -> Option<Duration> {
-    let is_unavailable = error.is_some_and(|error| error.class == Some(ErrorClass::Unavailable));
-    let is_retried = retries.on.iter().any(|on| match on {
-        ExpectedError::Timeout => outcome == Outcome::Timeout,
-        ExpectedError::Class(ErrorClass::Unavailable) => is_unavailable,
-        ExpectedError::Class(_) => false,
-    });
-    (is_retried && tries <= retries.max).then(|| retries.backoff * 2_u32.pow(tries - 1))
 }

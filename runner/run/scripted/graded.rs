@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
-use super::{audit::backoff, shape::PlanShape};
+use super::shape::PlanShape;
 use crate::{
-    model::{Attempt, CheckVerdict, Outcome},
+    model::{Attempt, AttemptError, CheckVerdict, ErrorClass, Outcome},
     record::{AttemptKey, JudgementEntry, Mark},
     run::seam::{Assignment, FromExecutors},
+    scenario::{ExpectedError, Retries},
 };
 
 /// After how long a grader may be asked again that was given back, lost or stopped.
@@ -229,4 +230,20 @@ impl GradingAudit {
     pub(super) fn written(&self) -> &[Mark] {
         &self.written
     }
+}
+
+/// How long to wait before the `tries`th attempt is made again, by what the scenario says.
+pub(super) fn backoff(
+    retries: &Retries,
+    outcome: Outcome,
+    error: Option<&AttemptError>,
+    tries: u32,
+) -> Option<Duration> {
+    let is_unavailable = error.is_some_and(|error| error.class == Some(ErrorClass::Unavailable));
+    let is_retried = retries.on.iter().any(|on| match on {
+        ExpectedError::Timeout => outcome == Outcome::Timeout,
+        ExpectedError::Class(ErrorClass::Unavailable) => is_unavailable,
+        ExpectedError::Class(_) => false,
+    });
+    (is_retried && tries <= retries.max).then(|| retries.backoff * 2_u32.pow(tries - 1))
 }

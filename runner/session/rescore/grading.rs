@@ -57,10 +57,7 @@ pub(super) fn grade(
         let setting_up = SettingUp::begin(scope, plan, host, store.root());
         let live = Live::begin(plan, store, host, setting_up, &mut watching, |acks| {
             let recorder = claim.open(opening, acks)?;
-            // It takes what others leave, and says so.
-            store
-                .shares_turn((host.now)())
-                .tell(&recorder, plan.share());
+            recorder.tell_share(plan.share(), store.shares_turn((host.now)()));
             Ok(recorder)
         })?;
         Ok(live.judge(history, Box::new(backlog), &before, &mut watching))
