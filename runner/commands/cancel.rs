@@ -14,13 +14,11 @@ pub(super) fn cancel(args: &CancelArgs, context: &Context) -> Result<ExitStatus,
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let ToCancel { runs, was_going_on } = match Named::of(args.run.as_deref(), context) {
         None => session::only_running(&store)?.into(),
-        Some(named) => match named.group(&store)? {
-            Some(runs) => session::all_to_cancel(&store, runs, &context.host)?,
-            None => {
-                let run = named.find(&store)?;
-                session::all_to_cancel_if_group(&store, run, named.name, &context.host)?
-            }
-        },
+        Some(named) => {
+            let found = named.group(&store)?;
+            let runs = found.map_or_else(|| named.find(&store).map(|run| vec![run]), Ok)?;
+            session::all_to_cancel(&store, runs, named.name, &context.host)?
+        }
     };
     let mut status = ExitStatus::Success;
     for run in runs {
@@ -28,7 +26,7 @@ pub(super) fn cancel(args: &CancelArgs, context: &Context) -> Result<ExitStatus,
         let request = Cancel {
             run,
             actor,
-            may_be_completed: was_going_on,
+            was_going_on,
         };
         let dropped = session::cancel(&store, request, &context.host, &mut context.notices())?;
         status = status.worse(stop::tell(&dropped, args.json, context));

@@ -49,12 +49,11 @@ impl Context {
             self.output.reply(&String::from_utf8_lossy(&bytes));
             return Ok(());
         };
-        report::write_file(file, write).map_err(|error| {
+        let written = report::write_file(file, write).map_err(|error| {
             let file = file.display();
             Error::storage(miette!("cannot write the report to `{file}`: {error}"))
-        })?;
-        self.output.talk(&output::written_line(file));
-        Ok(())
+        });
+        written.map(|()| self.output.talk(&output::written_line(file)))
     }
 
     /// The host of a session of this process: its signals stop it, and what the runner traces goes into its log.

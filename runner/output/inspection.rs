@@ -25,9 +25,10 @@ const SHOWN_SCHEMA_LINES: usize = 1_000;
 
 /// How a plugin answers as a grader that speaks the contract or its protocol.
 const GRADES_BY_REPLY: &str =
-    "its verdict, score and checks, or an output such as {\"verdict\": \"pass\", \"score\": 0.9}";
+    "verdict, score and checks, or an output like {\"verdict\": \"pass\"}";
 /// The same of a plain command.
-const GRADES_BY_EXIT_CODE: &str = "exit code 0 lets an output pass; what it prints explains it, or has a score with `output = \"json\"`";
+const GRADES_BY_EXIT_CODE: &str =
+    "exit code 0 passes; what it prints says why, or is JSON with a score";
 
 /// What is known, line by line, in lines of at most `width` characters where names can be put on the next one.
 pub fn inspection_text(inspection: &PluginInspection, width: usize) -> String {

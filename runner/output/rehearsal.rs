@@ -11,7 +11,7 @@ use super::{
     table::{Cell, Column, Table},
 };
 use crate::{
-    model::{CheckVerdict, FsGrant, FsMode, Grants, Limits, LogRecord},
+    model::{CheckVerdict, FsGrant, FsMode, Grants, Limits, LogRecord, Outcome},
     plugin::Heard,
     view::{
         RehearsalReport, RehearsedCheck, RehearsedDenial, RehearsedError, RehearsedGrade,
@@ -98,7 +98,15 @@ pub fn print_rehearsal(report: &RehearsalReport, output: &Output) {
 
 fn text(report: &RehearsalReport) -> String {
     let took = format::duration(report.duration);
-    let outcome = format::outcome(report.outcome);
+    let is_reply = matches!(
+        report.outcome,
+        Outcome::Passed | Outcome::Failed | Outcome::Skipped
+    );
+    let outcome = match report.grade.is_some() && is_reply {
+        // Whether that lets an output pass is another question.
+        true => "replied".to_owned(),
+        false => format::outcome(report.outcome),
+    };
     let mut lines = vec![format!("{} in {took}", outcome.bold())];
     add_judgement(report, &mut lines);
     for denied in &report.denied {

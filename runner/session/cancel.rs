@@ -20,8 +20,8 @@ pub struct Cancel {
     pub run: RunEntry,
     /// Who asks, and why.
     pub actor: Actor,
-    /// Whether it is fine that it is completed, because other runs of its group were kept from beginning.
-    pub may_be_completed: bool,
+    /// Whether other runs of its group were kept from beginning: then it is fine that it is completed.
+    pub was_going_on: bool,
 }
 
 /// Stops a run if it is running, drops it, and blocks until that is done, or its owner had time enough to answer.
@@ -44,7 +44,7 @@ pub struct Cancelling<'a> {
     host: &'a Host,
     run: RunEntry,
     asking: Asking,
-    may_be_completed: bool,
+    was_going_on: bool,
 }
 
 impl<'a> Cancelling<'a> {
@@ -60,7 +60,7 @@ impl<'a> Cancelling<'a> {
             host,
             run: request.run,
             asking,
-            may_be_completed: request.may_be_completed,
+            was_going_on: request.was_going_on,
         })
     }
 
@@ -68,7 +68,7 @@ impl<'a> Cancelling<'a> {
     fn drop_ended(&mut self) -> Result<Option<StopAnswer>, Error> {
         match self.run.status {
             RunStatus::Cancelled => return Ok(Some(StopAnswer::AlreadyTerminal)),
-            RunStatus::Completed if self.may_be_completed => {
+            RunStatus::Completed if self.was_going_on => {
                 return Ok(Some(StopAnswer::AlreadyTerminal));
             }
             RunStatus::Completed => {

@@ -107,7 +107,8 @@ pub struct ToCancel {
     pub was_going_on: bool,
 }
 
-/// Sees to it that no other run of a group begins, and finds those of its `runs` that are to be cancelled.
+/// Sees to it that no other run of a group begins, and finds those of its `runs` that are to be cancelled. A run whose
+/// `name` is not that of its group is meant alone.
 ///
 /// # Errors
 ///
@@ -127,23 +128,6 @@ pub fn all_to_cancel(store: &Store, runs: Vec<RunEntry>, host: &Host) -> Result<
         },
         was_going_on,
     })
-}
-
-/// The run itself, or where its name is that of a group that has no other run yet, what [`all_to_cancel`] finds.
-///
-/// # Errors
-///
-/// Fails as that does.
-pub fn all_to_cancel_if_group(
-    store: &Store,
-    run: RunEntry,
-    name: &str,
-    host: &Host,
-) -> Result<ToCancel, Error> {
-    match run.id.group() {
-        Some(group) if group.contains(name) => all_to_cancel(store, vec![run], host),
-        _ => Ok(run.into()),
-    }
 }
 
 impl From<RunEntry> for ToCancel {

@@ -68,8 +68,7 @@ pub use attempt_logs::attempt_logs;
 pub use begin::{Begin, NothingLeft};
 pub use cancel::{Cancel, Cancelling, cancel};
 pub use choose::{
-    NamedRuns, ToCancel, all_to_cancel, all_to_cancel_if_group, last_if_group, last_of,
-    only_incomplete, only_running,
+    NamedRuns, ToCancel, all_to_cancel, last_if_group, last_of, only_incomplete, only_running,
 };
 pub use compare::{Compare, compare};
 pub use compare_named::{CompareNamed, compare_named};

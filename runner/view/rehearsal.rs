@@ -244,6 +244,14 @@ pub struct TimeSpread {
 }
 
 impl RehearsalReport {
+    /// Tells whether the call ended badly; of one that is read as a grader's, whether it does not let the output pass.
+    pub fn is_bad(&self) -> bool {
+        match &self.grade {
+            Some(grade) => matches!(grade.verdict, None | Some(CheckVerdict::Fail)),
+            None => self.outcome.is_bad(),
+        }
+    }
+
     /// Reports calls, of which there is at least one; the last one is shown. `folder` is where its artifacts were written
     /// to, and `is_text` tells whether a string that it replied is shown as it is.
     pub fn new(

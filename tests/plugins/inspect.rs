@@ -28,6 +28,7 @@ fn inspect_shows_what_a_component_is_and_needs() {
     insta::assert_snapshot!(masked(known), @r#"
     units.wasm
     kind      component of contract 0.1.0
+    grades by verdict, score and checks, or an output like {"verdict": "pass"}
     name      units 0.1.0
     summary   Converts between units of length, mass and temperature
     size      [size]
@@ -74,6 +75,7 @@ fn inspect_prints_one_document() {
       ],
       "file": "units.wasm",
       "form": null,
+      "grades_by": "reply",
       "imports": "…",
       "kind": "component",
       "lifecycle": false,
@@ -102,6 +104,7 @@ fn inspect_tells_commands_by_their_form_and_protocol() {
     plain.wasm
     kind      command (module of WASI preview 1)
     protocol  plain: it does not describe itself
+    grades by exit code 0 passes; what it prints says why, or is JSON with a score
     size      36 B
     compiled  [size] in [time], [loaded]
     sandboxes pooled

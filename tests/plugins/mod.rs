@@ -4,6 +4,7 @@ mod bad_plugins;
 mod bundled;
 mod contracts;
 mod given;
+mod graders;
 mod inspect;
 mod new_plugins;
 mod projects;

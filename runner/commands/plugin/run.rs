@@ -12,11 +12,10 @@ use crate::{
     cli::{OutputArg, ProtocolArg, RehearseArgs, parse_grants},
     commands::Context,
     error::{Error, ExitStatus},
-    model::CheckVerdict,
     output::{self, RehearsalNotices},
     plugin::{CommandProtocol, StdoutForm},
     run::{self, Protected},
-    session::{self, GivenFile, Interruptible, PlainStdin, Rehearse, RehearsedGrading},
+    session::{self, GivenFile, Interruptible, PlainStdin, Rehearse},
 };
 
 /// Calls a plugin and shows everything that comes of it.
@@ -36,11 +35,7 @@ pub(super) fn run(args: RehearseArgs, context: &Context) -> Result<ExitStatus, E
     }
     // Said last: what the plugin replied is there all the same.
     rehearsed.unwritten.map_or(Ok(()), Err)?;
-    let is_bad = match &report.grade {
-        Some(grade) => matches!(grade.verdict, None | Some(CheckVerdict::Fail)),
-        None => report.outcome.is_bad(),
-    };
-    Ok(match is_bad {
+    Ok(match report.is_bad() {
         true => ExitStatus::NotPassed,
         false => ExitStatus::Success,
     })
@@ -94,9 +89,7 @@ fn request(args: RehearseArgs, context: &Context) -> Result<Rehearse, Error> {
         secret_files: args.secrets.files,
         limits,
         fuel: args.fuel,
-        grading: args.grade.then_some(RehearsedGrading {
-            min_score: args.min_score,
-        }),
+        grading: args.grade.then(|| args.min_score.into()),
         artifacts: args.artifacts,
         results: context.results.clone(),
         read: values.files,

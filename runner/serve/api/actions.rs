@@ -121,7 +121,7 @@ pub(super) fn cancel(
     body: &AskedBody,
 ) -> Result<ApiAnswer<EndedRun<'static>>, HttpProblem> {
     let request = Cancel {
-        may_be_completed: false,
+        was_going_on: false,
         run: find(server, &path.run)?,
         actor: actor(server, body.by.as_deref(), body.reason.as_deref())?,
     };

@@ -60,6 +60,12 @@ pub struct RehearsedGrading {
     pub min_score: Option<f64>,
 }
 
+impl From<Option<f64>> for RehearsedGrading {
+    fn from(min_score: Option<f64>) -> Self {
+        Self { min_score }
+    }
+}
+
 /// A file by the name that a plugin finds it by.
 #[derive(Clone, Debug)]
 pub struct GivenFile {
