@@ -113,7 +113,16 @@ pub struct ToCancel {
 /// # Errors
 ///
 /// Fails as [`last_of`] does.
-pub fn all_to_cancel(store: &Store, runs: Vec<RunEntry>, host: &Host) -> Result<ToCancel, Error> {
+pub fn all_to_cancel(
+    store: &Store,
+    mut runs: Vec<RunEntry>,
+    name: &str,
+    host: &Host,
+) -> Result<ToCancel, Error> {
+    let is_alone = |run: &RunEntry| !run.id.group().is_some_and(|group| group.contains(name));
+    if runs.len() == 1 && is_alone(&runs[0]) {
+        return Ok(runs.remove(0).into());
+    }
     let (last, was_going_on) = end_group(store, runs.clone(), host)?;
     let is_open = |run: &RunEntry| matches!(run.status, RunStatus::Incomplete | RunStatus::Failed);
     let others = runs
