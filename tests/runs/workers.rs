@@ -145,6 +145,25 @@ fn a_worker_that_is_killed_costs_its_attempts_and_not_the_run() {
 }
 
 #[test]
+fn a_worker_that_is_stopped_is_noticed_and_what_it_has_is_made_elsewhere() {
+    let runner = naps(60, 50);
+    let (mut live, first) = begun(&runner);
+    live.wait_for(|event| event["event"] == "row");
+    first[0].signal(Signal::STOP);
+    let ran = live.finish().expect(0);
+    ran.says(&["worker process", "has said nothing for 10s", "signal: 9"]);
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["completed", "", "", "passed"]);
+    assert_each_has_one_final_row(&run, 60);
+    assert_eq!(lost(&run), 1);
+    // A second one took its place.
+    let log = run.read("runner.log");
+    assert_eq!(log.matches("makes attempts").count(), 3, "{log}");
+    runner.run(&["verify", "latest"]).expect(0);
+    assert_gone(&first, STOP);
+}
+
+#[test]
 fn a_run_ends_well_whose_workers_are_killed_all_the_time() {
     let runner = naps(40, 40);
     let mut live = runner.start(&["-j2", "--workers", "2"]);

@@ -5,12 +5,12 @@ use std::{path::PathBuf, sync::Arc};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::warm::WarmInstances;
+use super::{phases::WatchedSlot, warm::WarmInstances};
 use crate::{
     model::{Attempt, AttemptError, Digest, ErrorClass, Limits, ProviderId},
     plugin::{
-        self, Access, Activity, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation,
-        Listener, MemoryBudget, MemoryLease, Moment, Plugin, StdoutForm,
+        self, Access, AttachmentSource, Call, Ended, Guard, Interrupt, Invocation, Listener,
+        MemoryBudget, MemoryLease, Moment, Plugin, StdoutForm,
     },
     run::{
         attempt::{AttemptIdentity, Budget, judged},
@@ -45,8 +45,8 @@ pub(super) struct Around<'a> {
     pub(super) interrupt: &'a Interrupt,
     /// Hears what its guest says, if anybody does.
     pub(super) listener: Option<&'a Listener>,
-    /// Learns what its guest is doing, if anybody watches.
-    pub(super) activity: Option<&'a Activity>,
+    /// Learns what its guest is doing and when it must have ended, if anybody watches.
+    pub(super) watched: Option<&'a WatchedSlot>,
 }
 
 /// Everything that attempts of one run share.
@@ -95,9 +95,10 @@ impl Executor {
             started_at,
             interrupt,
             listener,
-            activity,
+            watched,
         } = around;
-        let activity = activity.cloned().unwrap_or_default();
+        let activity = watched.map(|watched| watched.activity.clone());
+        let activity = activity.unwrap_or_default();
         let Task {
             assignment,
             trial_ends,
@@ -114,6 +115,9 @@ impl Executor {
         let deadline = self
             .budget
             .deadline(&test, &provider.limits, trial_ends, now);
+        if let Some(watched) = watched {
+            watched.ends_by(deadline.at);
+        }
 
         let trial = assignment.trial.to_string();
         let ended = match self.call(&assignment, &trial, provider) {

@@ -36,6 +36,8 @@ pub(super) struct WatchedSlot {
 struct WatchedAttempt {
     key: AttemptKey,
     begun: Moment,
+    /// When it must have ended, as soon as that is known.
+    ends: Option<Moment>,
     /// What was written of it last.
     written: Option<Doing>,
 }
@@ -64,6 +66,12 @@ impl Phases {
         lock(&self.watched).retain(|other| !Arc::ptr_eq(other, watched));
     }
 
+    /// An attempt that has gone on for so long behind its deadline.
+    pub(super) fn overdue(&self, by: Duration) -> Option<AttemptKey> {
+        let watched = lock(&self.watched);
+        watched.iter().find_map(|watched| watched.overdue(by))
+    }
+
     /// Writes what has changed, for ever. Needs the runtime of the session around it, because guests may keep theirs busy.
     pub(super) async fn write(self: Arc<Self>) {
         loop {
@@ -81,8 +89,23 @@ impl WatchedSlot {
         *lock(&self.attempt) = Some(WatchedAttempt {
             key,
             begun: Moment::now(),
+            ends: None,
             written: None,
         });
+    }
+
+    /// It must have ended by then.
+    pub(super) fn ends_by(&self, deadline: Moment) {
+        if let Some(attempt) = lock(&self.attempt).as_mut() {
+            attempt.ends = Some(deadline);
+        }
+    }
+
+    /// The attempt, if it has gone on for so long behind its deadline.
+    fn overdue(&self, by: Duration) -> Option<AttemptKey> {
+        let attempt = lock(&self.attempt);
+        let attempt = attempt.as_ref()?;
+        (attempt.ends?.elapsed() > by).then_some(attempt.key)
     }
 
     /// It is over.
@@ -124,4 +147,38 @@ fn wall_of(moment: Moment) -> Timestamp {
 /// Locks a mutex that no panic can leave half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Mutex, time::Duration};
+
+    use super::WatchedSlot;
+    use crate::{
+        plugin::{Activity, Moment},
+        record::AttemptKey,
+    };
+
+    #[test]
+    fn an_attempt_is_overdue_from_some_time_behind_its_deadline_until_it_is_over() {
+        let watched = WatchedSlot {
+            slot: 0,
+            activity: Activity::default(),
+            attempt: Mutex::default(),
+        };
+        let key = AttemptKey {
+            ordinal: 7,
+            number: 2,
+        };
+        assert_eq!(watched.overdue(Duration::ZERO), None);
+        watched.begin(key);
+        // It has yet to get the memory that it needs.
+        assert_eq!(watched.overdue(Duration::ZERO), None);
+        watched.ends_by(Moment::now());
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(watched.overdue(Duration::from_secs(3600)), None);
+        assert_eq!(watched.overdue(Duration::ZERO), Some(key));
+        watched.end();
+        assert_eq!(watched.overdue(Duration::ZERO), None);
+    }
 }

@@ -158,6 +158,11 @@ impl Pool {
         lock(&self.shared.queue).items.len()
     }
 
+    /// An attempt that has gone on for so long behind its deadline.
+    pub(in crate::run) fn overdue(&self, by: Duration) -> Option<AttemptKey> {
+        self.shared.phases.as_ref()?.overdue(by)
+    }
+
     /// Takes a message, and has done what it says when this returns. Needs the runtime of the session around it.
     pub(in crate::run) fn take(&self, message: ToExecutor) {
         match message {
@@ -297,7 +302,7 @@ impl PoolState {
                 started_at,
                 interrupt: &self.interrupt,
                 listener: voice.as_ref().map(|(_, listener)| listener),
-                activity: watched.as_ref().map(|watched| &watched.activity),
+                watched: watched.as_deref(),
             };
             let run = self.executor.run(task, around, &mut kept);
             let mut attempt = run.await;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{hearing::WorkerNews, process::WorkerProcess, staff::Workers, wire::ToWorker};
 use crate::{
+    model::ShownDuration,
     plugin::{Moment, clock},
     record::InFlight,
     run::{
@@ -213,6 +214,16 @@ impl<'a> Crew<'a> {
                 Vec::new()
             }
             WorkerNews::Gone => self.bury(place),
+            WorkerNews::Silent(since) => {
+                if let Some(worker) = &self.places[place].worker {
+                    tracing::warn!(
+                        "worker process {} has said nothing for {} and is killed: it was stopped or hangs",
+                        worker.process.pid(),
+                        ShownDuration(since)
+                    );
+                }
+                self.bury(place)
+            }
         };
         said.extend(self.hand_out());
         said

@@ -4,6 +4,7 @@ use std::{
     io, mem,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -27,6 +28,8 @@ pub(in crate::run) enum WorkerNews {
     Unready(String),
     /// It has closed its end of the socket, or said what no worker says.
     Gone,
+    /// Nothing has come from it for so long.
+    Silent(Duration),
 }
 
 /// Hears a worker.
@@ -74,6 +77,7 @@ impl Hearing {
             FromWorker::Unready(reason) => return Ok(Some(WorkerNews::Unready(reason))),
             FromWorker::Piece(is_next, bytes) => self.take_piece(is_next, bytes)?,
             FromWorker::Said(said) => self.take_said(said)?,
+            FromWorker::Beat => {}
             FromWorker::Log(LogLevel::Info, line) => tracing::info!("{line}"),
             FromWorker::Log(LogLevel::Warn, line) => tracing::warn!("{line}"),
             FromWorker::Log(LogLevel::Error, line) => tracing::error!("{line}"),

@@ -5,6 +5,7 @@
 //! no lock. What maps and unmaps memory is the slower the more cores one process has at work, so each core has its own; and
 //! what ends a worker does not end the run.
 
+mod beat;
 mod crew;
 mod hearing;
 mod held;

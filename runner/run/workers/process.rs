@@ -16,12 +16,16 @@ use tokio::{
 };
 
 use super::{
+    beat::SILENCE,
     hearing::{Hearing, WorkerNews},
     held::HeldTrials,
     socket::{self, Socket},
     wire::{FrameBuffer, TaskKey, ToWorker},
 };
-use crate::run::seam::{Assignment, ExecutorId, FromExecutors};
+use crate::{
+    plugin::{Moment, clock},
+    run::seam::{Assignment, ExecutorId, FromExecutors},
+};
 
 /// What tells `main` that it is a worker.
 pub const WORKER_ARGUMENT: &str = "__worker";
@@ -153,7 +157,16 @@ async fn say(stream: Arc<tokio::net::UnixStream>, mut to_send: UnboundedReceiver
 
 async fn hear(mut socket: Socket, mut hearing: Hearing, news: impl Fn(WorkerNews)) {
     let mut buffer = FrameBuffer::default();
-    while let Ok(true) = socket.fill(&mut buffer).await {
+    loop {
+        let silence = clock::sleep_until(Moment::now() + SILENCE);
+        tokio::select! {
+            biased;
+            more = socket.fill(&mut buffer) => match more {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return news(WorkerNews::Gone),
+            },
+            () = silence => return news(WorkerNews::Silent(SILENCE)),
+        }
         loop {
             match buffer.next() {
                 Ok(None) => break,
@@ -166,5 +179,4 @@ async fn hear(mut socket: Socket, mut hearing: Hearing, news: impl Fn(WorkerNews
             }
         }
     }
-    news(WorkerNews::Gone);
 }

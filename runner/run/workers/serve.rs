@@ -14,17 +14,22 @@ use rustix::process::getppid;
 use tokio::{
     runtime::{self, Runtime},
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    time::{self, MissedTickBehavior},
 };
 
 use super::{
+    beat::{BEAT, Beating, OVERDUE},
     lines::{self, WorkerLine},
     saying,
     setup::Setup,
     socket::{Socket, send_now},
-    wire::{FrameBuffer, Garbled, TaskKey, ToWorker, encode_log, encode_ready, encode_unready},
+    wire::{
+        FrameBuffer, Garbled, LogLevel, TaskKey, ToWorker, encode_beat, encode_log, encode_ready,
+        encode_unready,
+    },
 };
 use crate::{
-    model::{Digest, ProviderId, TrialId, chain},
+    model::{Digest, ProviderId, ShownDuration, TrialId, chain},
     plugin::{Engine, EngineOptions, Interrupt, MemoryBudget, clock},
     record::{InFlight, RunReader},
     run::{
@@ -92,7 +97,10 @@ async fn serve() -> io::Result<()> {
     }
     let (sender, said) = mpsc::unbounded_channel();
     let lines = lines::gather();
-    let mut workshop = match Workshop::set_up(setup, sender).await {
+    let beating = Beating::begin(&socket.stream);
+    let set_up = Workshop::set_up(setup, sender).await;
+    drop(beating);
+    let mut workshop = match set_up {
         Ok(workshop) => workshop,
         Err(reason) => return send_now(&socket.stream, &encode_unready(&reason)),
     };
@@ -183,12 +191,18 @@ impl Workshop {
         mut said: UnboundedReceiver<FromExecutors>,
         mut lines: UnboundedReceiver<WorkerLine>,
     ) -> io::Result<()> {
+        let mut beats = time::interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some(frame) = buffer.next().map_err(garbled)? {
                 self.take(ToWorker::decode(frame).map_err(garbled)?);
             }
             let first = tokio::select! {
                 biased;
+                _ = beats.tick() => {
+                    self.beat(socket)?;
+                    continue;
+                }
                 more = socket.fill(buffer) => match more? {
                     true => continue,
                     false => return Ok(()),
@@ -200,7 +214,7 @@ impl Workshop {
                 Some(first) = said.recv() => first,
             };
             if self.pool.queued() >= PLENTY {
-                tokio::time::sleep(BATCH_WINDOW).await;
+                time::sleep(BATCH_WINDOW).await;
             }
             let mut batch = vec![first];
             while let Ok(next) = said.try_recv() {
@@ -217,6 +231,21 @@ impl Workshop {
                 return Ok(());
             }
         }
+    }
+
+    /// Says that it is there, unless it is not: no guest can be let go that does not heed its deadline.
+    fn beat(&self, socket: &Socket) -> io::Result<()> {
+        let Some(key) = self.pool.overdue(OVERDUE) else {
+            return send_now(&socket.stream, &encode_beat());
+        };
+        let text = format!(
+            "attempt {} of the trial with ordinal {} goes on {} behind its deadline: its process hangs and ends",
+            key.number,
+            key.ordinal,
+            ShownDuration(OVERDUE)
+        );
+        send_now(&socket.stream, &encode_log(LogLevel::Error, &text))?;
+        Err(io::ErrorKind::TimedOut.into())
     }
 
     fn take(&mut self, message: ToWorker) {

@@ -18,6 +18,7 @@ const UNREADY: u8 = 1;
 const PIECE: u8 = 2;
 const SAID: u8 = 3;
 const LOG: u8 = 4;
+const BEAT: u8 = 5;
 
 const STARTED: u8 = 0;
 const REPORTED: u8 = 1;
@@ -38,6 +39,8 @@ pub(in crate::run) enum FromWorker<'a> {
     Said(Decoder<'a>),
     /// A line for the session's log.
     Log(LogLevel, &'a str),
+    /// It is at work, whatever else there is to say.
+    Beat,
 }
 
 /// How much a line of the log matters.
@@ -65,6 +68,10 @@ pub(in crate::run) fn encode_unready(reason: &dyn fmt::Display) -> Vec<u8> {
     let mut frame = Frame::begin(UNREADY);
     frame.str(&reason.to_string());
     Frame::end(frame)
+}
+
+pub(in crate::run) fn encode_beat() -> Vec<u8> {
+    Frame::end(Frame::begin(BEAT))
 }
 
 pub(in crate::run) fn encode_piece(is_next: bool, bytes: &[u8]) -> Vec<u8> {
@@ -161,6 +168,7 @@ impl<'a> FromWorker<'a> {
                 };
                 Self::Log(level, decoder.str()?)
             }
+            BEAT => Self::Beat,
             _ => return Err(Garbled),
         })
     }

@@ -14,8 +14,8 @@ pub(super) use self::{
     bytes::{Decoder, Encoder, Garbled, Read},
     frame::{Frame, FrameBuffer},
     from_worker::{
-        FromWorker, LogLevel, Reported, SaidFrame, encode_log, encode_piece, encode_ready,
-        encode_unready,
+        FromWorker, LogLevel, Reported, SaidFrame, encode_beat, encode_log, encode_piece,
+        encode_ready, encode_unready,
     },
     to_worker::{TaskKey, ToWorker},
 };
