@@ -1,9 +1,10 @@
 //! [`Engine`]: wasmtime, set up once per process.
 
 use std::{
+    collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, Mutex, OnceLock, Weak},
     thread,
     time::Duration,
 };
@@ -23,9 +24,11 @@ use super::{
     },
     contract, fs,
     interrupt::Interrupt,
+    linked::LinkedAhead,
     net,
     sandbox::{clocks, host::AttemptHost, io_error, store::Sandbox},
 };
+use crate::model::Digest;
 
 /// What plugins run in, with its version, which it does not tell itself.
 pub const ENGINE: &str = "wasmtime 48.0.8";
@@ -54,6 +57,8 @@ pub struct Engine {
     metering: Metering,
     /// Why there is no room for a pool that was asked for.
     no_pool: Option<String>,
+    /// What was linked before anybody asks for it, by the digests of plugins.
+    pub(super) ahead: Mutex<HashMap<Digest, LinkedAhead>>,
 }
 
 /// The engines of wasmtime that one process has.
@@ -159,6 +164,7 @@ impl Engine {
             cache: options.cache,
             metering,
             no_pool,
+            ahead: Mutex::default(),
         };
         if engine.rooms.pooled.is_none() {
             // So that a machine that cannot run any plugin says so now.

@@ -1,6 +1,11 @@
 //! [`Engine::link`]: from a file to a [`Plugin`] that can be run.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    path::PathBuf,
+    sync::{Arc, MutexGuard, PoisonError},
+};
 
 use thiserror::Error;
 use wasmtime::{Module, component::Component};
@@ -22,9 +27,9 @@ use super::{
     },
     engine::{Engine, EngineError, Room},
     interrupt::Interrupt,
-    linked::{Compiled, LinkedPlugin, Plugin, Runnable},
+    linked::{Compiled, LinkedAhead, LinkedPlugin, Plugin, Runnable},
 };
-use crate::model::BoundedText;
+use crate::model::{BoundedText, Digest};
 
 /// How many of the missing imports a message names.
 const SHOWN_IMPORTS: usize = 20;
@@ -107,6 +112,25 @@ impl Engine {
         Ok(plugin)
     }
 
+    /// Links a plugin that was compiled before and fits the pool, for whoever asks for it next. Whatever else is the case is
+    /// found out then.
+    pub fn link_ahead(&self, file: &PluginFile) {
+        let Some((room, pool)) = &self.rooms.pooled else {
+            return;
+        };
+        if pool.fits(&file.footprint).is_ok()
+            && let Some(code) = room.cache.load(&room.wasmtime, key_of(file))
+            && let size = code.size()
+            && let Ok(code) = room.check(file, &code)
+        {
+            self.ahead().insert(file.sha256, LinkedAhead { size, code });
+        }
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, HashMap<Digest, LinkedAhead>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn link_in(
         &self,
         room: &Room,
@@ -114,9 +138,19 @@ impl Engine {
         unpooled: Option<&str>,
         cancel: &Interrupt,
     ) -> Result<Plugin, LinkError> {
-        let (code, is_cached) = self.code(room, file, cancel).await?;
-        let size = code.size();
-        let code = room.check(file, &code)?;
+        let ahead = match unpooled {
+            None => self.ahead().remove(&file.sha256),
+            Some(_) => None,
+        };
+        let (LinkedAhead { size, code }, is_cached) = match ahead {
+            Some(linked) => (linked, true),
+            None => {
+                let (code, is_cached) = self.code(room, file, cancel).await?;
+                let size = code.size();
+                let code = room.check(file, &code)?;
+                (LinkedAhead { size, code }, is_cached)
+            }
+        };
         let name = file.path.file_name().unwrap_or(file.path.as_os_str());
         Ok(Plugin(Arc::new(LinkedPlugin {
             kind: file.kind,
@@ -137,14 +171,7 @@ impl Engine {
         file: &PluginFile,
         cancel: &Interrupt,
     ) -> Result<(Code, bool), LinkError> {
-        let form = match file.kind {
-            Kind::Component { .. } | Kind::Command(CommandForm::Component) => CodeForm::Component,
-            Kind::Command(CommandForm::Module) => CodeForm::Module,
-        };
-        let key = CacheKey {
-            sha256: file.sha256,
-            form,
-        };
+        let key = key_of(file);
         if let Some(code) = room.cache.load(&room.wasmtime, key) {
             return Ok((code, true));
         }
@@ -169,6 +196,17 @@ impl Engine {
             .load_and_keep(&room.wasmtime, key, draft)
             .map(|code| (code, false))
             .map_err(|error| incompatible(file, &error))
+    }
+}
+
+/// What a plugin is called in the cache.
+fn key_of(file: &PluginFile) -> CacheKey {
+    CacheKey {
+        sha256: file.sha256,
+        form: match file.kind {
+            Kind::Component { .. } | Kind::Command(CommandForm::Component) => CodeForm::Component,
+            Kind::Command(CommandForm::Module) => CodeForm::Module,
+        },
     }
 }
 

@@ -53,6 +53,13 @@ pub(super) enum Runnable {
     Command(Program),
 }
 
+/// What is called of a plugin that was linked before anybody asked for it.
+pub(super) struct LinkedAhead {
+    /// The bytes of its machine code and data.
+    pub(super) size: u64,
+    pub(super) code: Runnable,
+}
+
 impl Plugin {
     /// What it was compiled to.
     pub fn compiled(&self) -> &Compiled {

@@ -77,6 +77,7 @@ impl SetUp {
         let main = runtime::Builder::new_current_thread().enable_all().build();
         match (guests, main) {
             (Ok(guests), Ok(main)) => {
+                plan.link_ahead(&engine);
                 // One thread for what blocks is made now and stays: where no other can be started, that is all there is to
                 // wait for.
                 drop(guests.spawn_blocking(|| ()));

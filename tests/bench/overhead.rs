@@ -1,4 +1,5 @@
-//! What the runner costs on top of the guests it calls: `cargo bench --bench overhead [-- [--quick] [PART…]]`.
+//! What the runner costs on top of the guests it calls: `cargo bench --bench overhead [-- [--quick] [--save FILE]
+//! [--against FILE] [PART…]]`.
 //!
 //! Everything is measured with the real program, on test lists whose tests differ. What is compared is measured in turns,
 //! and of every figure the median counts: the machine may have other things to do.
@@ -114,8 +115,10 @@ fn startup(bench: &mut Bench) {
     figure("runner --version", of(|pair| pair.0), "ms");
     figure("runner exec", of(|pair| pair.1), "ms");
     bench.bounded("  difference", of(|pair| pair.1 - pair.0), "ms", 40.0);
+    let ratio = of(|pair| pair.1 / pair.0);
+    bench.ratio("exec of one trial against --version", ratio, None);
     match bench.lists.count_syncs() {
-        Some(syncs) => bench.bounded("  syncs, in a root with other runs", syncs as f64, "", 14.0),
+        Some(syncs) => bench.bounded("  syncs, in a root with other runs", syncs as f64, "", 11.0),
         None => println!("  without `strace` nobody counts the syncs"),
     }
 }

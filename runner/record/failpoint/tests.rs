@@ -86,7 +86,7 @@ const PLACES: [(Before, &str, &[&str]); 13] = [
             "born",
         ],
     ),
-    (Before::Nothing, "stage", REPLACE),
+    (Before::Nothing, "stage", &["begin", "written", "renamed"]),
     (Before::Nothing, "row", &["begin", "written", "synced"]),
     (Before::Nothing, "logs", &["begin", "written", "synced"]),
     (Before::Nothing, "logs", &["created"]),

@@ -50,11 +50,29 @@ impl Manifest {
 
     /// Replaces the manifest on disk; `step` says on what occasion.
     pub(in crate::record) fn write(&self, path: &Path, step: &str) -> Result<(), RecordError> {
+        let bytes = self.encode(path)?;
+        durable::replace(path, &bytes, step).map_err(RecordError::io("write a manifest"))
+    }
+
+    /// The same; `meanwhile` is called as soon as readers find it, while the disk makes sure of its name.
+    pub(in crate::record) fn write_and(
+        &self,
+        path: &Path,
+        step: &str,
+        meanwhile: impl FnOnce(),
+    ) -> Result<(), RecordError> {
+        let bytes = self.encode(path)?;
+        durable::replace_and(path, &bytes, step, meanwhile)
+            .map_err(RecordError::io("write a manifest"))
+    }
+
+    /// The bytes of its file, which is at `path`.
+    pub(in crate::record) fn encode(&self, path: &Path) -> Result<Vec<u8>, RecordError> {
         self.check_format(path)?;
         let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest can be written as JSON");
         escape_json(&mut bytes, 0);
         bytes.push(b'\n');
-        durable::replace(path, &bytes, step).map_err(RecordError::io("write a manifest"))
+        Ok(bytes)
     }
 
     fn check_format(&self, path: &Path) -> Result<(), RecordError> {

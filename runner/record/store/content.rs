@@ -15,7 +15,12 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     model::Digest,
     record::{
-        disk::{durable, layout, lock::Lock, modes, regular},
+        disk::{
+            durable::{self, Unsynced},
+            layout,
+            lock::Lock,
+            modes, regular,
+        },
         error::RecordError,
         failpoint,
     },
@@ -95,11 +100,20 @@ impl ContentStore {
 
     /// Makes the names of all that was added durable, each folder's once.
     pub(in crate::record) fn sync(&mut self) -> Result<(), RecordError> {
-        let failed = || RecordError::io("sync the content store");
-        for folder in mem::take(&mut self.unsynced) {
-            durable::sync_directory(&folder).map_err(failed())?;
-        }
-        durable::sync_directory(&self.path).map_err(failed())?;
+        self.sync_with(&[])
+    }
+
+    /// The same, and other things at once.
+    pub(in crate::record) fn sync_with(
+        &mut self,
+        others: &[Unsynced<'_>],
+    ) -> Result<(), RecordError> {
+        let failed = || RecordError::io("sync what a run needs");
+        let folders = mem::take(&mut self.unsynced);
+        let folders = folders.iter().chain([&self.path]);
+        let mut parts: Vec<_> = folders.map(|folder| Unsynced::Names(folder)).collect();
+        parts.extend(others);
+        durable::sync_together(&parts).map_err(failed())?;
         failpoint::pass("content", "synced").map_err(failed())
     }
 }

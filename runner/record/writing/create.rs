@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
 
+use fs_err::File;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -15,13 +16,14 @@ use crate::{
     model::{Counts, Digest, Grants, Limits, RunStatus, Stage, Verdict},
     record::{
         disk::{
-            durable,
+            durable::{self, Replacement, Unsynced},
             layout::{Root, RunDir, RunId},
             lock::Lock,
             machine::Machine,
             modes,
         },
         error::RecordError,
+        failpoint,
         format::{
             counts::ManifestCounts,
             inflight::InFlight,
@@ -188,9 +190,9 @@ fn fill(
     let failed = || RecordError::io("fill a run directory");
     let ReservedDirectory { id, dir, locks } = place;
     close(&dir, &new_run);
-    let (content, replaced) = store(root, &new_run)?;
+    let (mut content, replaced) = add(root, &new_run)?;
     pass("content").map_err(failed())?;
-    durable::create(&dir.scenario(), new_run.scenario.text.as_bytes())
+    let scenario = durable::write(&dir.scenario(), new_run.scenario.text.as_bytes())
         .map_err(RecordError::io("copy the scenario"))?;
     pass("scenario").map_err(failed())?;
     let mut options = fs_err::OpenOptions::new();
@@ -202,8 +204,7 @@ fn fill(
 
     let now = new_run.now;
     let manifest = manifest(new_run, &id);
-    manifest.write(&dir.manifest(), "birth")?;
-    durable::sync_directory(root.path()).map_err(RecordError::io("sync the results root"))?;
+    name(&manifest, root, &dir, &mut content, &scenario)?;
     // Now the manifest keeps the entries from being removed.
     drop(content);
     // Only now: a log that an interrupted creation leaves would keep the next one out of the directory.
@@ -235,17 +236,43 @@ pub(in crate::record) fn close(dir: &RunDir, new_run: &NewRun) {
     }
 }
 
+/// Gives the manifest its name, once all that it names is on disk.
+fn name(
+    manifest: &Manifest,
+    root: &Root,
+    dir: &RunDir,
+    content: &mut ContentStore,
+    scenario: &File,
+) -> Result<(), RecordError> {
+    let failed = || RecordError::io("write a manifest");
+    let path = dir.manifest();
+    let bytes = manifest.encode(&path)?;
+    let written = Replacement::write(&path, &bytes, "birth").map_err(failed())?;
+    let scenario = Unsynced::Content(scenario.file(), scenario.path());
+    content.sync_with(&[scenario, written.content()])?;
+    written.rename().map_err(failed())?;
+    let names = [dir.path(), root.path()].map(Unsynced::Names);
+    durable::sync_together(&names).map_err(RecordError::io("sync the results root"))?;
+    failpoint::pass("birth", "synced").map_err(failed())
+}
+
 /// Puts into the content store what the run needs for as long as it exists, and says what it has replaced there.
 pub(in crate::record) fn store(
     root: &Root,
     new_run: &NewRun,
 ) -> Result<(ContentStore, Vec<String>), RecordError> {
+    let (mut content, replaced) = add(root, new_run)?;
+    content.sync()?;
+    Ok((content, replaced))
+}
+
+/// The same, of which the names have yet to be synced.
+fn add(root: &Root, new_run: &NewRun) -> Result<(ContentStore, Vec<String>), RecordError> {
     let mut content = ContentStore::open(root.content())?;
     let mut replaced = Vec::new();
     for blob in &new_run.blobs {
         replaced.extend(content.add(blob, new_run.now.into())?);
     }
-    content.sync()?;
     Ok((content, replaced))
 }
 

@@ -162,7 +162,11 @@ impl Recorder {
         }
         self.lock.check()?;
         self.manifest.stage = stage;
-        self.manifest.write(&self.dir.manifest(), "stage")
+        // It is told, and decides nothing: whether anything was executed is known by rows and by what was in flight.
+        let path = self.dir.manifest();
+        let bytes = self.manifest.encode(&path)?;
+        durable::replace_revocably(&path, &bytes, "stage")
+            .map_err(RecordError::io("write a manifest"))
     }
 
     /// Notes for how long the process has been stopped since the session began; [`Recorder::finish`] writes it down.
@@ -261,12 +265,12 @@ impl Recorder {
         manifest.close(opened_by.as_deref().unwrap_or(WRITER), end.now, &end)?;
         // First of all, because it gives a full disk room for the manifest.
         forget(inflight::clear(&dir.inflight()));
-        if let Err(error) = manifest.write(&dir.manifest(), "finish") {
+        let project = || live::project_with(database, &root, &dir, &manifest);
+        if let Err(error) = manifest.write_and(&dir.manifest(), "finish", project) {
             leave_word(&dir, &manifest, &end);
             return Err(error);
         }
         tidy(&dir, None);
-        live::project_with(database, &root, &dir, &manifest);
         let told = tell(manifest.status);
         drop(locks);
         let finished = Finished {

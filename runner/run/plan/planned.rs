@@ -187,7 +187,7 @@ impl Plan {
     }
 
     /// The plugins of its providers, and then those of its graders.
-    pub(super) fn plugins(&self) -> impl Iterator<Item = &PlannedProvider> {
+    pub(in crate::run) fn plugins(&self) -> impl Iterator<Item = &PlannedProvider> {
         let graders = self.graders.iter().flatten();
         let providers = self.providers.iter().flatten();
         providers.chain(graders.map(|grader| &grader.plugin))

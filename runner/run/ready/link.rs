@@ -112,6 +112,15 @@ impl Plan {
         }
     }
 
+    /// Links ahead what is compiled already, while the session has other things to wait for.
+    pub fn link_ahead(&self, engine: &Engine) {
+        let files: HashMap<_, _> = self
+            .plugins()
+            .map(|provider| (provider.file.sha256, &provider.file))
+            .collect();
+        files.into_values().for_each(|file| engine.link_ahead(file));
+    }
+
     /// Makes every provider ready in a worker: what another process has found to fit is not checked again.
     ///
     /// # Errors
