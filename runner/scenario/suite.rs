@@ -127,6 +127,7 @@ impl Suite {
             bytes: 0,
             most_bytes,
             memos: Memos::default(),
+            buffer: Vec::new(),
         }
     }
 }
@@ -141,6 +142,8 @@ pub struct SuiteReader {
     bytes: usize,
     most_bytes: usize,
     memos: Memos,
+    /// The bytes of a block that is being read.
+    buffer: Vec<u8>,
 }
 
 impl SuiteReader {
@@ -198,12 +201,13 @@ impl SuiteReader {
             .get(number + 1)
             .map_or(inner.index.bytes, |next| next.offset);
         let length = usize::try_from(end - block.offset).map_err(|_| out_of_range())?;
-        let mut bytes = vec![0; length];
-        inner.file.read_exact_at(&mut bytes, block.offset)?;
+        // One buffer for all: a large one that comes and goes makes the allocator tidy up each time.
+        self.buffer.resize(length, 0);
+        inner.file.read_exact_at(&mut self.buffer, block.offset)?;
 
         let (mut index, mut ordinal) = (block.test, block.ordinal);
         let mut tests = Vec::new();
-        for line in bytes.split(|byte| *byte == b'\n') {
+        for line in self.buffer.split(|byte| *byte == b'\n') {
             if line.is_empty() || line.starts_with(DEFINITION.as_bytes()) {
                 continue;
             }

@@ -139,6 +139,11 @@ pub(in crate::record) mod quick {
 
     /// `None` says nothing about a line but that it was not written by this program.
     pub(in crate::record) fn decode(line: &[u8]) -> Option<(Brief, &str)> {
+        head(line).map(|(brief, trial, _)| (brief, trial))
+    }
+
+    /// The same, and what is behind it in the line.
+    pub(in crate::record) fn head(line: &[u8]) -> Option<(Brief, &str, &[u8])> {
         let mut rest = line;
         let version = number(&mut rest, b"{\"v\":")?;
         let seq = number(&mut rest, b",\"seq\":")?;
@@ -177,7 +182,49 @@ pub(in crate::record) mod quick {
             kind: BriefKind::Attempt,
             mark,
         };
-        Some((brief, trial))
+        Some((brief, trial, rest))
+    }
+
+    /// What was measured of an attempt of which there is nothing else to tell.
+    pub(in crate::record) struct RowMeasures {
+        /// In milliseconds since 1970.
+        pub(in crate::record) started_at: i64,
+        pub(in crate::record) duration_ms: f64,
+        pub(in crate::record) peak_memory: u64,
+    }
+
+    /// Reads what is behind the head of a row of version 2, if that has checks that held, an output and what was measured.
+    pub(in crate::record) fn measured(mut rest: &[u8]) -> Option<RowMeasures> {
+        if skip(&mut rest, b",\"checks\":[").is_some() {
+            text(&mut rest, b"\"")?;
+            while skip(&mut rest, b",").is_some() {
+                text(&mut rest, b"\"")?;
+            }
+            skip(&mut rest, b"]")?;
+        }
+        // Nothing within a text looks like a key, because quotes are escaped in it, and behind this one are no objects that
+        // have keys of anybody else's choice.
+        let (output, rest) = std::str::from_utf8(rest).ok()?.rsplit_once(",\"began\":")?;
+        let is_output = output.is_empty() || output.starts_with(",\"output\":");
+        if !is_output || output.contains("\"error\"") {
+            return None;
+        }
+        let mut rest = rest.as_bytes();
+        let started_at = number(&mut rest, b"")?;
+        let is_end = |byte: u8| matches!(byte, b',' | b'}');
+        let duration_ms = take(&mut rest, b",\"ms\":", is_end)?;
+        let usage = b",\"usage\":{\"memory\":";
+        let peak_memory = match rest.starts_with(usage) {
+            true => number(&mut rest, usage)?,
+            // Something else may stand before it.
+            false if rest.starts_with(b",\"digests\":") => 0,
+            false => return None,
+        };
+        Some(RowMeasures {
+            started_at: started_at.try_into().ok()?,
+            duration_ms: duration_ms.parse().ok()?,
+            peak_memory,
+        })
     }
 
     /// The same for the line of a judgement.

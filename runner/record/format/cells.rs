@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
-    brief::{Brief, BriefKind},
+    brief::{Brief, BriefKind, quick},
     line,
     mark::{AttemptKey, Mark},
     row::Row,
@@ -95,6 +95,44 @@ impl<'a> RowCells<'a> {
         if !line.starts_with(b"{\"v\":2,") {
             return Row::decode(line).map(Self::of);
         }
+        if let Some(cells) = Self::quick(line) {
+            return Ok(cells);
+        }
+        Self::parse(line)
+    }
+
+    /// Reads them where they are written, of an attempt of which there is no more to tell than of most.
+    fn quick(line: &'a [u8]) -> Option<Self> {
+        let (brief, trial, rest) = quick::head(line)?;
+        let measured = quick::measured(rest)?;
+        let Mark {
+            key,
+            outcome,
+            is_final,
+            is_flaky,
+        } = brief.mark;
+        Some(Self {
+            version: brief.version,
+            seq: brief.seq,
+            ordinal: key.ordinal,
+            trial: trial.into(),
+            attempt: key.number,
+            is_final,
+            outcome,
+            is_flaky,
+            score: None,
+            summary: None,
+            metrics: Vec::new(),
+            error: None,
+            grades: Vec::new(),
+            started_at: Timestamp::from_millisecond(measured.started_at).ok()?,
+            duration_ms: measured.duration_ms,
+            peak_memory: measured.peak_memory,
+        })
+    }
+
+    /// Reads them of any row of version 2.
+    fn parse(line: &'a [u8]) -> Result<Self, String> {
         let line: CellsLine<'a> = line::parse(line)?;
         Ok(Self {
             version: line.v,
@@ -160,6 +198,87 @@ impl<'a> RowCells<'a> {
                 is_final: self.is_final,
                 is_flaky: self.is_flaky,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::RowCells;
+    use crate::{
+        model::{AttemptError, CheckVerdict, Metric, Outcome},
+        record::{
+            format::{
+                entry::Entry,
+                row::{Row, RowPlace},
+            },
+            testing::entry,
+        },
+    };
+
+    /// What is read where it is written, if anything, and what is parsed.
+    fn both(change: impl FnOnce(&mut Entry)) -> (Option<String>, String) {
+        let mut entry = entry(3, 2, Outcome::Passed);
+        change(&mut entry);
+        let mut line = Vec::new();
+        Row::new(&entry, RowPlace { seq: 7, session: 2 }).encode(&mut line);
+        let line = line.trim_ascii_end();
+        let text = |cells: RowCells<'_>| format!("{cells:?}");
+        let parsed = RowCells::parse(line).map(text).unwrap();
+        (RowCells::quick(line).map(text), parsed)
+    }
+
+    #[test]
+    fn cells_are_the_same_read_where_they_are_written_and_parsed() {
+        let outputs = [
+            json!(null),
+            json!("\",\"began\":1,\"ms\":2"),
+            json!({"began": 1, "ms": 2, "usage": {"memory": 3}}),
+            json!([{"a": 1, "began": {"x": 2, "digests": "y"}}, 1.5]),
+        ];
+        for output in outputs {
+            let (quick, parsed) = both(|entry| {
+                entry.attempt.output = Some(output);
+                entry.is_flaky = true;
+            });
+            assert_eq!(quick, Some(parsed));
+        }
+        let (quick, parsed) = both(|entry| {
+            entry.attempt.output = None;
+            entry.attempt.checks.clear();
+        });
+        assert_eq!(quick, Some(parsed));
+    }
+
+    #[test]
+    fn what_has_more_to_tell_is_parsed() {
+        let changes: [fn(&mut Entry); 6] = [
+            |entry| entry.attempt.score = Some(0.5),
+            |entry| entry.attempt.summary = Some("all is well".into()),
+            |entry| entry.attempt.checks[0].verdict = CheckVerdict::Fail,
+            |entry| {
+                entry.attempt.metrics = vec![Metric {
+                    name: "m".into(),
+                    value: 1.0,
+                    unit: None,
+                }];
+            },
+            |entry| entry.attempt.suspended = std::time::Duration::from_secs(1),
+            |entry| {
+                entry.attempt.error = Some(AttemptError {
+                    class: None,
+                    code: "code".into(),
+                    message: "message".into(),
+                    retry_after: None,
+                    fault: None,
+                });
+            },
+        ];
+        for change in changes {
+            let (quick, parsed) = both(change);
+            assert_eq!(quick, None, "{parsed}");
         }
     }
 }
