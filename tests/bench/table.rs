@@ -31,15 +31,19 @@ struct Asked {
 
 /// Measures the parts that the command line names, or all of them. Fails where a ratio is worse than in the table of `--against`.
 pub(crate) fn measure(parts: &[Part]) -> ExitCode {
-    let asked = match Asked::read(parts, std::env::args().skip(1)) {
-        Ok(asked) => asked,
+    // All of it first: a name that is mistyped must not cost an hour.
+    let asked = Asked::read(parts, std::env::args().skip(1));
+    let read = asked.and_then(|asked| {
+        let against = asked.against.as_deref().map(read_ratios).transpose()?;
+        Ok((asked, against))
+    });
+    let (asked, against) = match read {
+        Ok(read) => read,
         Err(problem) => {
             println!("{problem}");
             return ExitCode::from(2);
         }
     };
-    // Read first: a name that is mistyped must not cost an hour.
-    let against = asked.against.as_deref().map(read_ratios);
 
     let mut bench = Bench {
         lists: Lists::new(),
@@ -94,9 +98,10 @@ impl Asked {
     }
 }
 
-fn read_ratios(file: &str) -> BTreeMap<String, f64> {
-    let text = fs_err::read_to_string(file).expect("the table to compare with can be read");
-    serde_json::from_str(&text).expect("the table to compare with is JSON as `--save` writes it")
+fn read_ratios(file: &str) -> Result<BTreeMap<String, f64>, String> {
+    let text = fs_err::read_to_string(file).map_err(|error| error.to_string())?;
+    serde_json::from_str(&text)
+        .map_err(|error| format!("`{file}` is no table as `--save` writes it: {error}"))
 }
 
 impl Bench {
@@ -134,6 +139,14 @@ impl Bench {
             is_worse |= change > TOLERANCE;
             let word = if change > TOLERANCE { "WORSE" } else { "ok" };
             println!("  {name:<42} {before:>10.3} → {ratio:.3} times: {word}");
+        }
+        // Such as those of parts that were not asked for.
+        let missing = before
+            .keys()
+            .filter(|name| !self.ratios.contains_key(*name));
+        match missing.count() {
+            0 => {}
+            missing => println!("  {missing} of the table were not measured"),
         }
         is_worse
     }
