@@ -6,7 +6,7 @@ use miette::miette;
 
 use crate::{
     model::{Reason, RunStatus, StopSignal, Verdict},
-    record::{CancelError, ClaimError, Conclusion, FindError, RecordError, Taken},
+    record::{CancelError, ClaimError, Conclusion, FindError, RecordError, RunEntry, Taken},
 };
 
 /// The exit codes, one by one as in `docs/outcomes.md`.
@@ -61,6 +61,11 @@ impl ExitStatus {
             ..
         } = *conclusion;
         Self::of_parts(status, reason, signal, verdict)
+    }
+
+    /// Makes the exit code of what has become of a run so far.
+    pub(crate) fn of_run(run: &RunEntry) -> Self {
+        Self::of_parts(run.status, run.reason, run.signal, run.verdict)
     }
 
     /// Makes the exit code of a process that is ended because its run did not keep the bounds of a stop.

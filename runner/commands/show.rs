@@ -70,7 +70,7 @@ fn group(runs: &[RunEntry], args: &ShowArgs, context: &Context) -> Result<ExitSt
             runs.len()
         )));
     }
-    let list = RunList::new(runs, context.now());
+    let list = RunList::new(runs.to_vec(), context.now());
     match args.json {
         true => context.output.document(&list),
         false => context

@@ -38,6 +38,10 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 
 /// The same for a text that has one line, where nobody must begin another: its line breaks are `\n`.
 pub fn visible_line(text: &str) -> Cow<'_, str> {
+    // As nearly all of very many are.
+    if is_all(text.as_bytes(), |byte| matches!(byte, b' '..=b'~')) {
+        return text.into();
+    }
     if !text.contains(['\r', '\n']) {
         return visible(text);
     }
@@ -47,14 +51,13 @@ pub fn visible_line(text: &str) -> Cow<'_, str> {
 
 /// Makes visible what steers; `kept` tells what stays of a text that begins with such a character.
 pub fn escaped(text: &str, kept: fn(&str) -> Option<&str>) -> Cow<'_, str> {
-    // Most texts are of these bytes alone, which are faster to look through than characters.
-    let is_plain = |byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
-    if text.bytes().all(is_plain) || !text.contains(steers) {
+    let mut next = first_that_steers(text);
+    if next.is_none() {
         return text.into();
     }
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = rest.find(steers) {
+    while let Some(start) = next {
         let (plain, tail) = rest.split_at(start);
         shown.push_str(plain);
         // An end of line as other systems have it does no more than one of ours.
@@ -75,9 +78,47 @@ pub fn escaped(text: &str, kept: fn(&str) -> Option<&str>) -> Cow<'_, str> {
                 rest = &tail[stays.len()..];
             }
         }
+        next = first_that_steers(rest);
     }
     shown.push_str(rest);
     shown.into()
+}
+
+/// Where the first character is that steers. Most texts are of few others than the bytes that are looked through many at
+/// once.
+fn first_that_steers(text: &str) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += plain_bytes(&text.as_bytes()[at..]);
+        let character = text[at..].chars().next()?;
+        if steers(character) {
+            return Some(at);
+        }
+        at += character.len_utf8();
+    }
+}
+
+/// Tells whether all bytes are such, many at once; a space must be.
+fn is_all(text: &[u8], is_such: impl Fn(u8) -> bool) -> bool {
+    let (pieces, rest) = text.as_chunks::<16>();
+    let mut last = [b' '; 16];
+    last[..rest.len()].copy_from_slice(rest);
+    let is_all = |piece: &[u8; 16]| piece.iter().fold(true, |all, byte| all & is_such(*byte));
+    pieces.iter().all(is_all) && is_all(&last)
+}
+
+/// How many bytes a text begins with that are characters which steer nothing.
+fn plain_bytes(text: &[u8]) -> usize {
+    let is_plain = |byte: &u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
+    let (pieces, _) = text.as_chunks::<16>();
+    let is_all_plain =
+        |piece: &&[u8; 16]| piece.iter().fold(true, |all, byte| all & is_plain(byte));
+    let whole = 16 * pieces.iter().take_while(is_all_plain).count();
+    whole
+        + text[whole..]
+            .iter()
+            .take_while(|byte| is_plain(byte))
+            .count()
 }
 
 /// Escapes what steers in the JSON that `json` has from `start` on, as in `\u009b`: it is the same value. JSON itself does
@@ -93,7 +134,7 @@ pub fn escape_json(json: &mut Vec<u8>, start: usize) {
         return;
     }
     let text = std::str::from_utf8(tail).expect("JSON is UTF-8");
-    if !text.contains(steers) {
+    if first_that_steers(text).is_none() {
         return;
     }
     let mut escaped = Vec::with_capacity(tail.len() + 64);

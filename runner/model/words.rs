@@ -7,6 +7,9 @@ use serde_json::Value;
 /// A count with its thousands apart: `12 345`.
 pub fn count(count: u64) -> String {
     let digits = count.to_string();
+    if digits.len() <= 3 {
+        return digits;
+    }
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -23,11 +26,14 @@ pub fn duration(duration: Duration) -> String {
     if seconds < 1e-3 {
         return format!("{} µs", duration.as_micros());
     }
+    if seconds < 1.0 && duration.subsec_nanos().is_multiple_of(1_000_000) {
+        return duration.subsec_millis().to_string() + " ms";
+    }
     if seconds < 1.0 {
-        return format!("{} ms", digits(seconds * 1e3));
+        return digits(seconds * 1e3) + " ms";
     }
     if seconds < 60.0 {
-        return format!("{} s", digits(seconds));
+        return digits(seconds) + " s";
     }
     let minutes = duration.as_secs() / 60;
     if minutes < 60 {
@@ -88,11 +94,12 @@ fn digits(value: f64) -> String {
         value if value >= 10.0 => 1,
         _ => 2,
     };
-    let text = format!("{value:.decimals$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').into(),
-        false => text,
+    let mut text = format!("{value:.decimals$}");
+    if decimals > 0 {
+        let short = text.trim_end_matches('0').trim_end_matches('.').len();
+        text.truncate(short);
     }
+    text
 }
 
 #[cfg(test)]
@@ -110,6 +117,9 @@ mod tests {
             1_240,
             52_600,
             999_999,
+            5_000,
+            13_000,
+            250_000,
             1_240_000,
             12_000_000,
             200_000_000,
@@ -119,8 +129,8 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "0 µs", "48 µs", "999 µs", "1.24 ms", "52.6 ms", "1000 ms", "1.24 s", "12 s",
-                "3 m 20 s", "2 h 5 m"
+                "0 µs", "48 µs", "999 µs", "1.24 ms", "52.6 ms", "1000 ms", "5 ms", "13 ms",
+                "250 ms", "1.24 s", "12 s", "3 m 20 s", "2 h 5 m"
             ]
         );
     }

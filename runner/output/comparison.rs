@@ -64,7 +64,7 @@ fn run_text(comparison: &Comparison, width: Option<usize>) -> String {
     parts.join("\n\n")
 }
 
-fn sides(comparison: &Comparison, width: Option<usize>) -> String {
+fn sides<'a>(comparison: &'a Comparison, width: Option<usize>) -> String {
     let mut table = Table::new([
         Column::new(""),
         Column::new("run").cut(3, 12),
@@ -73,7 +73,7 @@ fn sides(comparison: &Comparison, width: Option<usize>) -> String {
         Column::new("status").go(5),
         Column::new("passed").right(),
     ]);
-    let mut row = |name: &str, run: &ComparedRun| {
+    let mut row = |name: &'static str, run: &'a ComparedRun| {
         let counts = &run.counts;
         table.row([
             name.into(),
@@ -167,7 +167,7 @@ fn cases(comparison: &Comparison, class: CaseClass, width: Option<usize>) -> Opt
     Some(table.fitted(width) + &more)
 }
 
-fn case_cells(case: &ComparedCase) -> Vec<Cell> {
+fn case_cells(case: &ComparedCase) -> Vec<Cell<'_>> {
     let tone = match case.class {
         CaseClass::Regressed => Tone::Bad,
         CaseClass::Fixed => Tone::Good,

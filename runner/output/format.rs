@@ -76,6 +76,21 @@ pub(super) fn visible_but_styles(text: &str) -> Cow<'_, str> {
     model::escaped(text, style)
 }
 
+/// Such a text without its colours.
+pub(super) fn without_styles(text: &str) -> Cow<'_, str> {
+    let mut pieces = text.split('\u{1b}');
+    let first = pieces.next().unwrap_or_default();
+    if first.len() == text.len() {
+        return text.into();
+    }
+    let mut plain = String::with_capacity(text.len());
+    plain.push_str(first);
+    for piece in pieces {
+        plain.push_str(piece.split_once('m').map_or(piece, |(_, rest)| rest));
+    }
+    plain.into()
+}
+
 /// A document of JSON, laid out for people, or on one line where that would be too much for anybody to read; nothing
 /// steers a terminal in it.
 pub(super) fn document(document: &impl Serialize) -> String {
@@ -127,7 +142,7 @@ fn is_our_style(code: &str) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{count, pretty, visible_but_styles};
+    use super::{count, pretty, visible_but_styles, without_styles};
 
     #[test]
     fn what_is_too_large_to_be_read_is_on_one_line() {
@@ -141,8 +156,15 @@ mod tests {
 
     #[test]
     fn colours_of_our_own_stay_and_nothing_else_does() {
-        for text in ["\u{1b}[1;31mred\u{1b}[0m", "\u{1b}[mx"] {
+        for text in [
+            "\u{1b}[1;31mred\u{1b}[0m",
+            "\u{1b}[mx",
+            "plain ümlaut",
+            "am \u{1b}[38;5;208mäm\u{1b}[39m m",
+        ] {
             assert_eq!(visible_but_styles(text), text);
+            let plain = anstream::adapter::strip_str(text).to_string();
+            assert_eq!(without_styles(text), plain);
         }
         for (text, shown) in [
             ("\u{1b}[2Jx", r"\u{1b}[2Jx"),

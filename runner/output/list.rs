@@ -1,6 +1,6 @@
 //! `list`: a line for each run.
 
-use std::path::Path;
+use std::{panic::resume_unwind, path::Path, thread};
 
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter, tz::TimeZone};
 
@@ -15,6 +15,9 @@ use crate::{
     session::{List, Listed},
     view::{RunList, RunSummary},
 };
+
+/// From how many runs on their lines are made by two threads.
+const MANY: usize = 1024;
 
 /// Prints the runs that were asked for, and how to go on with the newest that has something left; `default_root` is the
 /// results root that a command need not name.
@@ -87,8 +90,7 @@ pub fn list_text(list: &RunList, width: Option<usize>) -> String {
 }
 
 /// A line for each run, as wide as the screen at most; where there is none, all of everything.
-fn list_table(list: &RunList, screen: Option<&Screen>) -> String {
-    let clock = DateTimePrinter::new().separator(b' ').precision(Some(0));
+fn list_table<'a>(list: &'a RunList, screen: Option<&'a Screen>) -> String {
     let zone = TimeZone::system();
     let began = format!("began ({})", list.now.to_zoned(zone.clone()).strftime("%Z"));
     let mut table = Table::new([
@@ -101,36 +103,54 @@ fn list_table(list: &RunList, screen: Option<&Screen>) -> String {
         Column::new("took").right().go(5),
         Column::new("").go(3),
     ]);
-    for run in &list.runs {
-        let standing = Standing::from(run);
-        let began = run.started_at.to_zoned(zone.clone());
-        let mut run_cell = Cell::new(run.id.as_str());
-        let mut began_cell = Cell::new(clock.datetime_to_string(&began.datetime()));
-        if let Some(screen) = screen {
-            run_cell = run_cell.or(screen.ids.of(&run.id));
-            began_cell = began_cell.or(began.strftime("%m-%d %H:%M").to_string());
-        }
-        table.row([
-            run_cell,
-            standing.status_cell(),
-            standing.verdict_cell(),
-            run.scenario.as_str().into(),
-            done(run).into(),
-            began_cell,
-            format::duration(run.elapsed).into(),
-            pin_mark(run).into(),
-        ]);
-    }
+    let row = |run| list_row(run, &zone, screen).into();
+    let rows = |runs: &'a [RunSummary]| runs.iter().map(row).collect::<Vec<Vec<_>>>();
+    let (newer, older) = list.runs.split_at(match list.runs.len() {
+        many @ MANY.. => many / 2,
+        few => few,
+    });
+    let (newer, older) = thread::scope(|scope| {
+        let making =
+            (!older.is_empty()).then(|| thread::Builder::new().spawn_scoped(scope, || rows(older)));
+        let newer = rows(newer);
+        let older = match making {
+            Some(Ok(thread)) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            None | Some(Err(_)) => rows(older),
+        };
+        (newer, older)
+    });
+    table.rows(newer);
+    table.rows(older);
     table.fitted(screen.map(|screen| screen.width))
+}
+
+fn list_row<'a>(run: &'a RunSummary, zone: &TimeZone, screen: Option<&'a Screen>) -> [Cell<'a>; 8] {
+    const CLOCK: DateTimePrinter = DateTimePrinter::new().separator(b' ').precision(Some(0));
+    let standing = Standing::from(run);
+    let began = run.started_at.to_zoned(zone.clone());
+    let mut run_cell = Cell::new(run.id.as_str());
+    let mut began_cell = Cell::new(CLOCK.datetime_to_string(&began.datetime()));
+    if let Some(screen) = screen {
+        run_cell = run_cell.or(screen.ids.of(&run.id));
+        began_cell = began_cell.or(began.strftime("%m-%d %H:%M").to_string());
+    }
+    [
+        run_cell,
+        standing.status_cell(),
+        standing.verdict_cell(),
+        run.scenario.as_str().into(),
+        done(run).into(),
+        began_cell,
+        format::duration(run.elapsed).into(),
+        pin_mark(run).into(),
+    ]
 }
 
 fn done(run: &RunSummary) -> String {
     let counts = Counts::from(run.counts);
-    format!(
-        "{}/{}",
-        format::count(counts.done()),
-        format::count(counts.planned)
-    )
+    let mut done = format::count(counts.done());
+    done.push('/');
+    done + &format::count(counts.planned)
 }
 
 fn pin_mark(run: &RunSummary) -> &'static str {

@@ -51,7 +51,7 @@ use std::{
     thread,
 };
 
-use anstream::AutoStream;
+use anstream::{AutoStream, ColorChoice};
 use indicatif::ProgressBar;
 use miette::{GraphicalReportHandler, GraphicalTheme, MietteHandlerOpts};
 use owo_colors::OwoColorize as _;
@@ -254,13 +254,14 @@ impl Output {
     /// between two of them on its own.
     fn print(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        let mut seen = AutoStream::new(Vec::new(), AutoStream::choice(&stdout));
-        seen.write_all(text.as_bytes())?;
-        let seen = seen.into_inner();
-        if let Some(written) = pager::lock(&self.paging).write(&seen) {
+        let seen = match AutoStream::choice(&stdout) {
+            ColorChoice::Never => format::without_styles(text),
+            _ => text.into(),
+        };
+        if let Some(written) = pager::lock(&self.paging).write(seen.as_bytes()) {
             return written;
         }
-        stdout.write_all(&seen)?;
+        stdout.write_all(seen.as_bytes())?;
         stdout.flush()
     }
 

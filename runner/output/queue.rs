@@ -112,7 +112,7 @@ fn table(queue: &RunQueue, width: Option<usize>) -> String {
             request.priority.to_string().into(),
             request.what.as_str().into(),
             Actor::from(request.by.clone()).to_string().into(),
-            Cell::new(since.as_str()).or(brief),
+            Cell::new(since).or(brief),
         ]);
     }
     table.fitted(width)

@@ -1,5 +1,7 @@
 //! [`Standing`]: how a run stands, as every command says it.
 
+use std::borrow::Cow;
+
 use super::{format, table::Cell, tone::Tone};
 use crate::{
     model::{Counts, Reason, RunStatus, StopSignal, Verdict},
@@ -77,7 +79,7 @@ impl Standing {
                 let head = format!("{}: it could not begin", self.status_text());
                 return self.tone().paint(&head).into_owned();
             }
-            _ => (self.status_text(), counts.done()),
+            _ => (self.status_text().into_owned(), counts.done()),
         };
         let done = match (self.status, self.verdict) {
             (RunStatus::Completed, Verdict::Passed | Verdict::Failed) => "",
@@ -99,11 +101,12 @@ impl Standing {
     }
 
     /// The status with its sign and why it is so: `◐ incomplete (interrupted, SIGINT)`, `○ running (paused)`.
-    pub(super) fn status_text(&self) -> String {
-        let status = self.brief_status_text();
+    pub(super) fn status_text(&self) -> Cow<'static, str> {
+        let status = brief_status_text(self.status);
         let why = match (self.reason, self.signal) {
             (None, _) if self.is_paused => " (paused)".to_owned(),
             // It is its own reason.
+            (Some(Reason::Cancelled) | None, _) if !self.is_not_yet_swept => return status.into(),
             (Some(Reason::Cancelled) | None, _) => String::new(),
             (Some(reason), Some(signal)) => format!(" ({reason}, {})", signal.as_str()),
             (Some(reason), None) => format!(" ({reason})"),
@@ -113,20 +116,20 @@ impl Standing {
         } else {
             ""
         };
-        format!("{status}{why}{sweep}")
+        format!("{status}{why}{sweep}").into()
     }
 
     /// The status as a cell, which leaves out the reason where there is no room.
-    pub(super) fn status_cell(&self) -> Cell {
-        let brief = match self.is_paused {
-            true => format!("{} paused", sign(self.status)),
-            false => self.brief_status_text(),
+    pub(super) fn status_cell(&self) -> Cell<'static> {
+        let brief: Cow<'_, _> = match self.is_paused {
+            true => "○ paused".into(),
+            false => brief_status_text(self.status).into(),
         };
         Cell::new(self.status_text()).or(brief).painted(self.life())
     }
 
     /// The verdict as a cell: `✓ passed`, `✗ 3 failed`.
-    pub(super) fn verdict_cell(&self) -> Cell {
+    pub(super) fn verdict_cell(&self) -> Cell<'static> {
         let failed = || format!("✗ {} failed", format::count(self.counts.bad()));
         match self.verdict {
             Verdict::Passed => Cell::new("✓ passed").painted(Tone::Good),
@@ -134,10 +137,6 @@ impl Standing {
             Verdict::None if self.counts.bad() > 0 => Cell::new(failed()).painted(Tone::Bad),
             Verdict::None => Cell::new(""),
         }
-    }
-
-    fn brief_status_text(&self) -> String {
-        format!("{} {}", sign(self.status), self.status)
     }
 
     /// What the counts say beyond the number that was told.
@@ -175,13 +174,13 @@ impl Standing {
     }
 }
 
-/// The sign of a status; those of verdicts are others.
-fn sign(status: RunStatus) -> char {
+/// A status with its sign; those of verdicts are others.
+fn brief_status_text(status: RunStatus) -> &'static str {
     match status {
-        RunStatus::Completed => '●',
-        RunStatus::Failed => '✗',
-        RunStatus::Running => '○',
-        RunStatus::Incomplete => '◐',
-        RunStatus::Cancelled => '⊘',
+        RunStatus::Completed => "● completed",
+        RunStatus::Failed => "✗ failed",
+        RunStatus::Running => "○ running",
+        RunStatus::Incomplete => "◐ incomplete",
+        RunStatus::Cancelled => "⊘ cancelled",
     }
 }

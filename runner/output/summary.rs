@@ -41,7 +41,7 @@ pub(super) fn table(providers: &[ProviderSummary], width: Option<usize>) -> Stri
     table.fitted(width)
 }
 
-fn cells(provider: &ProviderSummary) -> Vec<Cell> {
+fn cells(provider: &ProviderSummary) -> Vec<Cell<'_>> {
     let times = [provider.p50, provider.p95, Some(provider.max)];
     let times = times.map(|time| time.map(format::duration));
     let counts = Counts::from(provider.counts);

@@ -1,6 +1,6 @@
 //! [`Table`]: a table that is no wider than the screen.
 
-use std::{borrow::Cow, iter};
+use std::borrow::Cow;
 
 use owo_colors::OwoColorize as _;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -12,9 +12,9 @@ use crate::model;
 const GAP: usize = 2;
 
 /// A table without lines. Where there is less room than it wants, its columns give way, those of the lowest rank first.
-pub(super) struct Table {
+pub(super) struct Table<'a> {
     columns: Vec<Column>,
-    rows: Vec<Vec<Cell>>,
+    rows: Vec<Vec<Cell<'a>>>,
 }
 
 /// A column, and what it does where there is too little room.
@@ -37,24 +37,28 @@ enum Give {
 
 /// A cell of one line.
 #[derive(Clone)]
-pub(super) struct Cell {
-    text: String,
-    brief: Option<String>,
+pub(super) struct Cell<'a> {
+    text: Cow<'a, str>,
+    /// How wide it is: tables of many lines ask for that again and again.
+    width: usize,
+    brief: Option<Cow<'a, str>>,
     tone: Tone,
 }
 
-impl Cell {
-    pub(super) fn new(text: impl Into<String>) -> Self {
+impl<'a> Cell<'a> {
+    pub(super) fn new(text: impl Into<Cow<'a, str>>) -> Self {
+        // A cell has one line, whoever chose its words.
+        let text = one_line(text.into());
         Self {
-            // A cell has one line, whoever chose its words.
-            text: one_line(text.into()),
+            width: width_of(&text),
+            text,
             brief: None,
             tone: Tone::Plain,
         }
     }
 
     /// What it says where its column must be brief.
-    pub(super) fn or(mut self, brief: impl Into<String>) -> Self {
+    pub(super) fn or(mut self, brief: impl Into<Cow<'a, str>>) -> Self {
         self.brief = Some(one_line(brief.into()));
         self
     }
@@ -64,13 +68,18 @@ impl Cell {
         self.text.is_empty()
     }
 
+    fn say(&mut self, text: Cow<'a, str>) {
+        self.width = width_of(&text);
+        self.text = text;
+    }
+
     pub(super) fn painted(mut self, tone: Tone) -> Self {
         self.tone = tone;
         self
     }
 }
 
-impl<T: Into<String>> From<T> for Cell {
+impl<'a, T: Into<Cow<'a, str>>> From<T> for Cell<'a> {
     fn from(text: T) -> Self {
         Self::new(text)
     }
@@ -107,13 +116,13 @@ impl Column {
         self.gives(rank, Give::Go)
     }
 
-    /// Appends a text that is `plain` without its colours, in so many characters, and a gap.
-    fn pad(&self, line: &mut String, plain: &str, painted: &str, width: usize) {
-        let room = width.saturating_sub(width_of(plain));
+    /// Appends a text that is so `wide`, in so many characters, and a gap.
+    fn pad(&self, line: &mut String, painted: &str, wide: usize, width: usize) {
+        let room = width.saturating_sub(wide);
         let (before, after) = if self.is_right { (room, 0) } else { (0, room) };
-        line.extend(iter::repeat_n(' ', before));
+        push_spaces(line, before);
         line.push_str(painted);
-        line.extend(iter::repeat_n(' ', after + GAP));
+        push_spaces(line, after + GAP);
     }
 
     fn gives(mut self, rank: u8, give: Give) -> Self {
@@ -122,7 +131,7 @@ impl Column {
     }
 }
 
-impl Table {
+impl<'a> Table<'a> {
     pub(super) fn new(columns: impl Into<Vec<Column>>) -> Self {
         Self {
             columns: columns.into(),
@@ -131,8 +140,13 @@ impl Table {
     }
 
     /// Adds a row, with a cell for each column.
-    pub(super) fn row(&mut self, cells: impl Into<Vec<Cell>>) {
+    pub(super) fn row(&mut self, cells: impl Into<Vec<Cell<'a>>>) {
         self.rows.push(cells.into());
+    }
+
+    /// Adds rows that were made elsewhere.
+    pub(super) fn rows(&mut self, rows: Vec<Vec<Cell<'a>>>) {
+        self.rows.extend(rows);
     }
 
     /// The table's lines, in at most `width` characters; a reader that is no terminal has room for everything.
@@ -144,7 +158,7 @@ impl Table {
         let widths: Vec<_> = columns.map(|index| self.column_width(index)).collect();
         let mut header = String::new();
         for (column, width) in self.columns.iter().zip(&widths) {
-            column.pad(&mut header, &column.name, column.name.as_str(), *width);
+            column.pad(&mut header, &column.name, width_of(&column.name), *width);
         }
         let mut text = header.trim_end().dimmed().to_string();
         for row in &self.rows {
@@ -152,7 +166,7 @@ impl Table {
             text.push('\n');
             for ((column, cell), width) in self.columns.iter().zip(row).zip(&widths) {
                 let painted = cell.tone.paint(&cell.text);
-                column.pad(&mut text, &cell.text, &painted, *width);
+                column.pad(&mut text, &painted, cell.width, *width);
             }
             text.truncate(start + text[start..].trim_end_matches(' ').len());
         }
@@ -199,7 +213,10 @@ impl Table {
         self.columns.retain(|_| stays.next().unwrap_or(true));
         for row in &mut self.rows {
             for (cell, width) in row.iter_mut().zip(widths) {
-                cell.text = cut(&cell.text, width.unwrap_or(0));
+                let width = width.unwrap_or(0);
+                if cell.width > width {
+                    cell.say(cut(&cell.text, width).into());
+                }
             }
             let mut stays = widths.iter().map(Option::is_some);
             row.retain(|_| stays.next().unwrap_or(true));
@@ -209,23 +226,32 @@ impl Table {
     fn shorten(&mut self, index: usize) {
         for cell in self.rows.iter_mut().map(|row| &mut row[index]) {
             if let Some(brief) = cell.brief.take() {
-                cell.text = brief;
+                cell.say(brief);
             }
         }
     }
 
     fn column_width(&self, index: usize) -> usize {
-        let cells = self.rows.iter().map(|row| width_of(&row[index].text));
+        let cells = self.rows.iter().map(|row| row[index].width);
         let header = self.columns[index].name.width();
         cells.chain([header]).max().unwrap_or(0)
     }
 }
 
+fn push_spaces(line: &mut String, mut count: usize) {
+    const SPACES: &str = "                                                                ";
+    while count > 0 {
+        let piece = count.min(SPACES.len());
+        line.push_str(&SPACES[..piece]);
+        count -= piece;
+    }
+}
+
 /// A text as a cell has it, which mostly is as it was.
-fn one_line(text: String) -> String {
+fn one_line(text: Cow<'_, str>) -> Cow<'_, str> {
     match model::visible_line(&text) {
         Cow::Borrowed(_) => text,
-        Cow::Owned(visible) => visible,
+        Cow::Owned(visible) => visible.into(),
     }
 }
 
@@ -248,11 +274,8 @@ fn width_of(text: &str) -> usize {
     }
 }
 
-/// Cuts a text to `width` characters, with a sign that it was longer.
+/// Cuts a text that is longer to `width` characters, with a sign that it was.
 fn cut(text: &str, width: usize) -> String {
-    if width_of(text) <= width {
-        return text.to_owned();
-    }
     let mut room = width.saturating_sub(1);
     let fits = |character: &char| {
         let wanted = character.width().unwrap_or(0);
@@ -271,7 +294,7 @@ mod tests {
     use super::{Cell, Column, Table};
     use crate::output::tone::Tone;
 
-    fn table() -> Table {
+    fn table() -> Table<'static> {
         let mut table = Table::new([
             Column::new("run").brief(0),
             Column::new("scenario").cut(1, 4).go(3),

@@ -75,7 +75,7 @@ pub fn tools_text(list: &ToolList, width: Option<usize>) -> String {
     text
 }
 
-fn mark(line: &ToolState) -> Cell {
+fn mark(line: &ToolState) -> Cell<'static> {
     match line.is_found {
         true => Cell::new("✓").painted(Tone::Good),
         false => Cell::new("✗").painted(Tone::Bad),

@@ -179,7 +179,7 @@ fn name(test: &TestTrend) -> String {
     format!("{}@{}", test.test, test.provider)
 }
 
-fn glyph_line(test: &TestTrend, glyphs: usize) -> Cell {
+fn glyph_line(test: &TestTrend, glyphs: usize) -> Cell<'static> {
     let newest = &test.outcomes[test.outcomes.len() - glyphs..];
     let line: String = newest
         .iter()

@@ -76,7 +76,7 @@ pub fn list(store: &Store, asked: &List, now: Timestamp) -> Result<Listed, Recor
     found.runs.retain(|run| asked.is_wanted(run));
     found.runs.truncate(asked.limit);
     Ok(Listed {
-        list: RunList::new(&found.runs, now),
+        list: RunList::new(found.runs, now),
         all,
         unreadable: found.unreadable,
     })

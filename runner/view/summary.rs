@@ -165,17 +165,22 @@ pub struct RunHistory {
 impl RunSummary {
     /// A run as it stands `now`.
     pub fn new(run: &RunEntry, now: Timestamp) -> Self {
-        let exit = ExitStatus::of(&run.into());
+        Self::of(run.clone(), now)
+    }
+
+    /// The same of one that nobody else needs.
+    fn of(run: RunEntry, now: Timestamp) -> Self {
+        let exit = ExitStatus::of_run(&run);
         let is_alive = run.status == RunStatus::Running;
         let open = match run.completed_at {
             Some(_) => Duration::ZERO,
             None => written::worked_between(run.opened_at, now, &run.pauses),
         };
-        let latest = run.pauses.last().filter(|pause| pause.until.is_none());
+        let latest = run.pauses.into_iter().next_back();
         Self {
-            id: run.id.clone(),
-            dir: run.dir.clone(),
-            scenario: run.scenario.clone(),
+            id: run.id,
+            dir: run.dir,
+            scenario: run.scenario,
             status: run.status,
             reason: run.reason,
             signal: run.signal,
@@ -183,8 +188,8 @@ impl RunSummary {
             verdict: run.verdict,
             is_alive,
             is_not_yet_swept: run.is_not_yet_swept,
-            paused: latest.cloned(),
-            pinned: run.pinned.clone(),
+            paused: latest.filter(|pause| pause.until.is_none()),
+            pinned: run.pinned,
             created_at: run.created_at,
             started_at: run.started_at,
             completed_at: run.completed_at,
@@ -204,10 +209,13 @@ impl RunSummary {
 
 impl RunList {
     /// Runs as they stand `now`.
-    pub fn new(runs: &[RunEntry], now: Timestamp) -> Self {
+    pub fn new(runs: Vec<RunEntry>, now: Timestamp) -> Self {
         Self {
             v: DocumentVersion,
-            runs: runs.iter().map(|run| RunSummary::new(run, now)).collect(),
+            runs: runs
+                .into_iter()
+                .map(|run| RunSummary::of(run, now))
+                .collect(),
             now,
         }
     }

@@ -51,7 +51,7 @@ fn table(providers: &[&str], lines: &[MatrixLine<'_>], width: Option<usize>) -> 
 }
 
 /// One trial by its word, several by how many of them have passed.
-fn cell(trials: &[&ReportTrial]) -> Cell {
+fn cell(trials: &[&ReportTrial]) -> Cell<'static> {
     let is_passed = |trial: &&&ReportTrial| trial.outcome == Some(Outcome::Passed);
     let passed = trials.iter().filter(is_passed).count();
     let is_flaky = trials.iter().any(|trial| trial.is_flaky);

@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// What an attempt's cell of a line says.
-type Says<'a> = &'a dyn Fn(&Row<'_>) -> Cell;
+type Says<'a, 'c> = &'a dyn Fn(&'c Row<'static>) -> Cell<'c>;
 
 /// A table with a column for each attempt. Where there is too little room, the earlier ones go first.
-pub(super) fn table(attempts: &[PageAttempt], width: Option<usize>) -> String {
+pub(super) fn table<'c>(attempts: &'c [PageAttempt], width: Option<usize>) -> String {
     let columns = (0_u8..).zip(attempts).map(|(place, attempt)| {
         let number = attempt.said.name.number;
         let is_last = usize::from(place) + 1 == attempts.len();
@@ -29,7 +29,7 @@ pub(super) fn table(attempts: &[PageAttempt], width: Option<usize>) -> String {
     });
     let columns: Vec<_> = [Column::new("")].into_iter().chain(columns).collect();
     let mut table = Table::new(columns);
-    let mut line = |name: &str, says: Says<'_>| {
+    let mut line = |name: &'c str, says: Says<'_, 'c>| {
         let cells: Vec<_> = attempts
             .iter()
             .map(|attempt| attempt.row.as_ref().map_or(Cell::new(""), says))

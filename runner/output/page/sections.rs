@@ -47,7 +47,7 @@ impl Sections {
     }
 
     /// A part that is a table.
-    pub(super) fn table(&mut self, title: &str, table: Table) {
+    pub(super) fn table(&mut self, title: &str, table: Table<'_>) {
         let width = self.width.map(|width| width.saturating_sub(2));
         self.lines(title, &table.fitted(width));
     }

@@ -137,8 +137,8 @@ impl RunEntry {
 
     /// Orders runs by the start of their first session, the newest first, and by their ids where that is the same.
     pub(in crate::record) fn newest_first(one: &Self, other: &Self) -> Ordering {
-        let key = |run: &Self| (run.started_at, run.id.clone());
-        key(other).cmp(&key(one))
+        let by_start = other.started_at.cmp(&one.started_at);
+        by_start.then_with(|| other.id.cmp(&one.id))
     }
 
     /// Tells whether it says `running` and nobody holds its lock.

@@ -1,7 +1,8 @@
 //! `runner.db`: a projection of the manifests into SQLite. Nothing needs it, everything is faster with it.
 
 use std::{
-    collections::HashMap,
+    ffi::OsString,
+    os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -160,7 +161,7 @@ impl Database {
     pub(in crate::record) fn known(
         &self,
         root: &Path,
-    ) -> Result<HashMap<RunId, (Stamp, RunEntry)>, DatabaseError> {
+    ) -> Result<Vec<(Stamp, RunEntry)>, DatabaseError> {
         self.read_known(root).map_err(|source| self.wrap(source))
     }
 
@@ -202,15 +203,16 @@ impl Database {
             .map_err(|source| self.wrap(source))
     }
 
-    fn read_known(&self, root: &Path) -> rusqlite::Result<HashMap<RunId, (Stamp, RunEntry)>> {
+    fn read_known(&self, root: &Path) -> rusqlite::Result<Vec<(Stamp, RunEntry)>> {
         let mut statement = self.connection.prepare(SELECT_RUNS)?;
         let mut rows = statement.query([])?;
-        let mut known = HashMap::new();
+        let mut known = Vec::new();
+        // A join takes as long as ten of these columns.
+        let mut prefix = root.join("x").into_os_string().into_vec();
+        prefix.pop();
         while let Some(row) = rows.next()? {
             // One that cannot be read back is read from its manifest.
-            if let Ok((stamp, run)) = read_run(row, root) {
-                known.insert(run.id.clone(), (stamp, run));
-            }
+            known.extend(read_run(row, &prefix).ok());
         }
         Ok(known)
     }
@@ -302,23 +304,29 @@ const SELECT_RUNS: &str = "SELECT run_id, scenario, created_at, started_at, comp
         pinned_at, pinned_reason, opened_at, sessions, worked_ms
     FROM runs";
 
-/// Reads a row of [`SELECT_RUNS`].
-fn read_run(row: &Row<'_>, root: &Path) -> rusqlite::Result<(Stamp, RunEntry)> {
-    let id: String = row.get(0)?;
+/// Reads a row of [`SELECT_RUNS`]; `prefix` is what stands before the names of directories.
+fn read_run(row: &Row<'_>, prefix: &[u8]) -> rusqlite::Result<(Stamp, RunEntry)> {
+    let id = row.get_ref(0)?.as_str()?;
     let stamp = Stamp {
         modified: row.get(17)?,
         bytes: row.get(18)?,
     };
     let reason = row.get(20)?;
     let pinned = optional(row, 19, parse_instant)?.map(|at| Pinned { at, reason });
+    let created_at = required(row, 2, parse_instant)?;
+    // Most have one session, which began when they were created.
+    let since = |column| match row.get_ref(column)? == row.get_ref(2)? {
+        true => Ok(created_at),
+        false => required(row, column, parse_instant),
+    };
     let run = RunEntry {
-        dir: root.join(&id),
-        id: RunId::of_directory(&id),
+        dir: OsString::from_vec([prefix, id.as_bytes()].concat()).into(),
+        id: RunId::of_directory(id),
         scenario: row.get(1)?,
-        created_at: required(row, 2, parse_instant)?,
-        started_at: required(row, 3, parse_instant)?,
+        created_at,
+        started_at: since(3)?,
         completed_at: optional(row, 4, parse_instant)?,
-        opened_at: required(row, 21, parse_instant)?,
+        opened_at: since(21)?,
         sessions: row.get(22)?,
         worked: Duration::from_millis(count(row, 23)?),
         status: required(row, 5, words::parse)?,

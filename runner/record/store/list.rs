@@ -1,6 +1,6 @@
 //! Listing the runs of a results root.
 
-use std::{collections::HashMap, panic::resume_unwind, path::PathBuf, thread};
+use std::{cmp::Reverse, collections::HashMap, panic::resume_unwind, path::PathBuf, thread};
 
 use super::{
     database::{self, Database, DatabaseError},
@@ -11,7 +11,7 @@ use crate::{
     model::RunStatus,
     record::{
         disk::{
-            layout::{RunDir, RunId},
+            layout::RunDir,
             stamp::{self, Stamp},
         },
         error::RecordError,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Runs that SQLite knows, with the stamps of the manifests that they were read from.
-type Known = HashMap<RunId, (Stamp, RunEntry)>;
+type Known = Vec<(Stamp, RunEntry)>;
 
 /// Which runs to list.
 #[derive(Clone, Debug, Default)]
@@ -49,48 +49,63 @@ impl Store {
                 .retain(|run| filter.statuses.contains(&run.status));
         }
         list.settle(RunEntry::fold_counts);
-        list.runs.sort_unstable_by(RunEntry::newest_first);
+        // By keys of their own: entries are large, and there may be many of them.
+        let newest_first = |run: &RunEntry| Reverse((run.started_at, run.id.clone()));
+        list.runs.sort_by_cached_key(newest_first);
         Ok(list)
     }
 
     /// What the manifests say: from SQLite where they are unchanged, else from themselves.
     pub(in crate::record) fn listed(&self) -> Result<Runs, RecordError> {
-        // While this thread looks at the manifests, another reads what SQLite knows of them; who is first does not matter,
-        // since what differs is read again.
+        // While this thread reads what SQLite knows of the manifests, another looks at them; who is first does not matter,
+        // since what differs is read again. It is this one that needs much memory, of which it is given more at a time.
         let (stamps, read) = thread::scope(|scope| {
-            let read = || self.read_database();
-            let reading = self.root.database().exists().then(|| {
-                let thread = thread::Builder::new().spawn_scoped(scope, read);
-                thread.ok()
-            });
-            let stamps = self.stamps();
-            let read = reading.flatten().map(|thread| thread.join());
-            (
-                stamps,
-                read.map(|read| read.unwrap_or_else(|panic| resume_unwind(panic))),
-            )
+            let look = || self.stamps();
+            let is_known = self.root.database().exists();
+            let looking = is_known.then(|| thread::Builder::new().spawn_scoped(scope, look));
+            let read = is_known.then(|| self.read_database());
+            let stamps = match looking {
+                Some(Ok(thread)) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                None | Some(Err(_)) => look(),
+            };
+            (stamps, read)
         });
         let stamps = stamps?;
         // Nothing is opened that nobody could be asked about.
-        let (mut database, mut known) = match read {
+        let (mut database, known) = match read {
             _ if stamps.found.is_empty() => (None, Known::default()),
             None => usable(self.read_database()),
             Some(read) => usable(read),
         };
 
+        let found = stamps.found.iter().map(|(name, stamp)| (&**name, *stamp));
+        let mut found: HashMap<&str, Stamp> = found.collect();
+        let mut gone = Vec::new();
+        // Entries are large: where they are is where they stay.
+        let unchanged = known.into_iter().filter_map(|(at, run)| {
+            let name = run.id.as_str();
+            match found.get(name) {
+                Some(stamp) if *stamp == at => {
+                    found.remove(name);
+                    Some(run)
+                }
+                Some(_) => None,
+                None => {
+                    gone.push(run.id);
+                    None
+                }
+            }
+        });
         let mut list = Runs {
-            runs: Vec::with_capacity(stamps.found.len()),
+            runs: unchanged.collect(),
             unreadable: stamps.odd,
         };
         let mut changed = Vec::new();
-        for (name, stamp) in stamps.found {
-            match known.remove(&RunId::of_directory(&name)) {
-                Some((at, run)) if at == stamp => list.runs.push(run),
-                _ => self.read_changed(&name, stamp, &mut list, &mut changed),
-            }
+        let mut others: Vec<_> = found.into_iter().collect();
+        others.sort_unstable_by_key(|(name, _)| *name);
+        for (name, stamp) in others {
+            self.read_changed(name, stamp, &mut list, &mut changed);
         }
-
-        let gone: Vec<RunId> = known.into_keys().collect();
         if let Some(database) = &mut database
             && (!changed.is_empty() || !gone.is_empty())
         {
