@@ -172,7 +172,7 @@ pub use model::{
     Actor, Artifact, Attempt, AttemptError, BoundSecret, Check, CheckVerdict, Content, Counts,
     Denied, Digest, ErrorClass, Fingerprint, FsGrant, FsMode, Grant, Grants, HostFault, IdError,
     Limit, LimitUnit, Limits, LogRecord, Metric, NetGrant, Outcome, PluginRole, ProviderId, Reason,
-    RunStatus, Stage, StopMode, StopSignal, TestId, TrialId, Usage, Verdict,
+    RunStatus, Shard, Stage, StopMode, StopSignal, TestId, TrialId, Usage, Verdict,
 };
 pub use plugin::Heard;
 pub use record::{AttemptKey, Entry, Mark};

@@ -18,7 +18,7 @@ fn no_files_of_a_room_know_each_other() {
 }
 
 /// The rooms inside `record`, and its files beside them, from the bottom up.
-const RECORD: [&str; 8] = [
+const RECORD: [&str; 9] = [
     "failpoint",
     "error",
     "disk",
@@ -26,6 +26,7 @@ const RECORD: [&str; 8] = [
     "reading",
     "store",
     "writing",
+    "merging",
     "upkeep",
 ];
 

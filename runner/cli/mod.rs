@@ -7,6 +7,7 @@ mod run_options;
 mod runs;
 mod schema;
 mod serve;
+mod shard;
 mod suggestions;
 mod upkeep;
 
@@ -38,7 +39,8 @@ pub use runs::{
 };
 pub use schema::{SchemaArgs, SchemaName};
 pub use serve::ServeArgs;
-pub use upkeep::{CleanupArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
+pub use shard::ShardArg;
+pub use upkeep::{CleanupArgs, MergeArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
 
 /// The results root where nothing names another.
 const DEFAULT_ROOT: &str = "results";
@@ -130,6 +132,12 @@ pub enum Command {
     /// Shows the pass rate of each run, what each test came to in each, how often it was flaky, and which tests are slowest
     /// or got slower.
     History(HistoryArgs),
+    /// Make one run of the shards of a plan
+    ///
+    /// Proves that every trial of the plan is in one of them exactly once, and says what is missing, doubled, damaged or
+    /// of another plan. The merged run is a run like any other: its rows, logs and artifacts are those of the shards, which
+    /// stay as they are. Exits with the code of the merged run, or with 2 if there is none.
+    Merge(MergeArgs),
     /// Check that nothing of a run is damaged
     ///
     /// Looks at its rows, the files that they name, its scenario, its plugins and tests. Exits with 1 if something is not
@@ -229,6 +237,10 @@ pub struct ExecArgs {
     /// Run each test this often on each provider, whatever the scenario says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Selection")]
     pub repeat: Option<u32>,
+    /// Run only the trials of this part: `3/64` is the third of 64 parts, `auto` takes the numbers that the scheduler of the
+    /// cluster or the CI system has put into the environment
+    #[arg(long, value_name = "I/N", help_heading = "Selection")]
+    pub shard: Option<ShardArg>,
 
     /// How trials are run
     #[command(flatten)]
@@ -269,7 +281,12 @@ pub struct ExecArgs {
     )]
     pub priority: i64,
 
-    /// Run in this directory, or go on with the run that is there already; its parent is the results root
+    /// Exit with 0 also where trials did not pass: the exit code says whether the run came to its end, as schedulers ask
+    #[arg(long, help_heading = "Execution")]
+    pub scheduler_exit: bool,
+
+    /// Run in this directory, or go on with the run that is there already; its parent is the results root. With `--shard`,
+    /// `{shard}` in it is the shard, such as `03-of-64`
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub into: Option<PathBuf>,
     /// Where the results are

@@ -40,6 +40,8 @@ pub enum SchemaName {
     Compare,
     /// What `rescore --json` prints
     Rescore,
+    /// What `merge --json` prints
+    Merge,
     /// What `history --json` prints
     History,
     /// What `logs RUN TRIAL --json` prints

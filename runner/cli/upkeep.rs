@@ -1,6 +1,6 @@
 //! The arguments of the commands that keep results. Doc comments of this file are the program's help.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::Args;
@@ -16,6 +16,26 @@ pub struct VerifyArgs {
     /// Where the results are
     #[command(flatten)]
     pub results: ResultsArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// The arguments of `runner merge`.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// The directories of the runs of all shards
+    #[arg(required = true, value_name = "SHARD")]
+    pub shards: Vec<PathBuf>,
+    /// The directory of the merged run; its parent is the results root
+    #[arg(long, value_name = "DIR")]
+    pub into: PathBuf,
+    /// Merge them also if trials have no result; `runner resume` runs these
+    #[arg(long)]
+    pub allow_holes: bool,
+    /// Say what would be merged, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Print one JSON document
     #[arg(long, help_heading = "Output")]
     pub json: bool,

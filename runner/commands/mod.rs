@@ -13,6 +13,7 @@ mod init;
 mod list;
 mod logs;
 mod man;
+mod merge;
 mod naming;
 mod notify;
 mod pause;
@@ -26,6 +27,7 @@ mod resume;
 mod schema;
 mod screen;
 mod serve;
+mod shard;
 mod show;
 mod stop;
 mod validate;
@@ -64,6 +66,7 @@ pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error
         Command::Rescore(args) => rescore::rescore(args, context),
         Command::Compare(args) => compare::compare(&args, context),
         Command::History(args) => history::history(&args, context),
+        Command::Merge(args) => merge::merge(args, context),
         Command::Verify(args) => verify::verify(&args, context),
         Command::Cleanup(args) => cleanup::cleanup(&args, context),
         Command::Pin(args) => pin::pin(&args, context),

@@ -22,8 +22,10 @@ mod media_type;
 mod most_trials;
 mod net_grant;
 mod outcome;
+mod ranges;
 mod role;
 mod secret_name;
+mod shard;
 mod shown;
 mod statistics;
 mod status;
@@ -60,8 +62,10 @@ pub use most_trials::MOST_TRIALS;
 pub use net_grant::NetGrant;
 pub(crate) use net_grant::is_host_name;
 pub use outcome::{ErrorClass, Outcome};
+pub use ranges::add_to_ranges;
 pub use role::PluginRole;
 pub use secret_name::is_secret_name;
+pub use shard::Shard;
 pub use shown::{ShownDuration, ShownNumber, quoted_text};
 pub use statistics::{
     Resampled, Spread, all_of, any_of, clustered, holm, resampled, sign_test, wilson,

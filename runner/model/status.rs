@@ -45,7 +45,8 @@ impl RunStatus {
                 | Reason::Crashed
                 | Reason::Storage
                 | Reason::FailFast
-                | Reason::Budget,
+                | Reason::Budget
+                | Reason::Holes,
             ) => Self::Incomplete,
         }
     }
@@ -91,13 +92,15 @@ pub enum Reason {
     FailFast,
     /// `incomplete`: a budget is used up.
     Budget,
+    /// `incomplete`: it was merged of shards that had not run all of their trials.
+    Holes,
     /// `cancelled`: `runner cancel`.
     Cancelled,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Plugin,
         Self::Setup,
         Self::Internal,
@@ -108,6 +111,7 @@ impl Reason {
         Self::Storage,
         Self::FailFast,
         Self::Budget,
+        Self::Holes,
         Self::Cancelled,
     ];
 
@@ -124,6 +128,7 @@ impl Reason {
             Self::Storage => "storage",
             Self::FailFast => "fail-fast",
             Self::Budget => "budget",
+            Self::Holes => "holes",
             Self::Cancelled => "cancelled",
         }
     }

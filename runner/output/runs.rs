@@ -36,6 +36,16 @@ pub fn show_text(shown: &ShownRun, resume: Option<&str>, width: Option<usize>) -
             manifest.scenario.name, manifest.scenario.path
         )),
     );
+    if let Some(shard) = &manifest.shard {
+        let whole = format::plural(shard.planned_test_count, "trial");
+        let text = format!("{}/{} of a plan with {whole}", shard.index, shard.count);
+        field("shard", &text);
+    }
+    if !manifest.merged_from.is_empty() {
+        let shards = manifest.merged_from.iter();
+        let shards: Vec<_> = shards.map(|shard| shard.run_id.as_str()).collect();
+        field("merged of", &format::visible_line(&shards.join(", ")));
+    }
     field("directory", &format::path(&run.dir));
     field("began", &format::local(run.started_at));
     if let Some(at) = run.completed_at {
@@ -147,7 +157,7 @@ pub fn history_text(history: &RunHistory, width: Option<usize>) -> String {
                 .map(format::local)
                 .unwrap_or_default()
                 .into(),
-            session.opened_by.as_str().into(),
+            opened_by(session).into(),
             reran(session).into(),
             word(session.reason).into(),
         ]);
@@ -192,6 +202,20 @@ pub fn history_text(history: &RunHistory, width: Option<usize>) -> String {
     ];
     parts.retain(|part| !part.is_empty());
     parts.join("\n\n")
+}
+
+/// The command that opened a session, and in which shard that was.
+fn opened_by(session: &ManifestSession) -> String {
+    match &session.origin {
+        None => session.opened_by.clone(),
+        Some(origin) => {
+            let shard = format::visible_line(&origin.run_id);
+            format!(
+                "{} of {shard}, session {}",
+                session.opened_by, origin.session
+            )
+        }
+    }
 }
 
 /// Which trials a session has run again.

@@ -52,6 +52,12 @@ pub enum RecordError {
         /// What the system says.
         source: io::Error,
     },
+    /// A run was worked on while it was read as one that is at rest.
+    #[error("run `{}` was changed meanwhile", run.display())]
+    ChangedMeanwhile {
+        /// Its directory.
+        run: PathBuf,
+    },
     /// A run was removed or moved away by somebody else.
     #[error("run `{}` is not there any more", run.display())]
     Gone {

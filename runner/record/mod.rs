@@ -8,6 +8,7 @@ pub mod failpoint;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod merging;
 mod reading;
 mod store;
 #[cfg(test)]
@@ -36,9 +37,8 @@ pub use format::live_line::LiveText;
 pub use format::log_line::LogsLine;
 pub use format::log_record::LogLineRecord;
 pub use format::machine::ManifestMachine;
-pub use format::manifest::{
-    End, Manifest, ManifestScenario, ManifestSession, Metadata, Pinned, Transition,
-};
+pub use format::manifest::{End, Manifest, ManifestSession, Transition};
+pub use format::manifest_parts::{ManifestScenario, Metadata, Pinned};
 pub use format::manifest_provider::ManifestProvider;
 pub use format::mark::{AttemptKey, Mark};
 pub use format::notification::{
@@ -56,6 +56,8 @@ pub use format::row_line::{LineCheck, LineUsage, RowLine};
 pub use format::row_parts::{RowError, RowGrade, RowJudged, RowMetric, RowUsage};
 pub use format::sandbox::{ManifestBoundSecret, ManifestFolder, ManifestGrants};
 pub use format::schema::{benchmark_schema, log_line_schema, row_schema};
+pub use format::shard::{ManifestShard, ManifestSource, SessionOrigin};
+pub use merging::{MergedFrom, ShardProblem, ShardRun, check_shards, merge, merged_from};
 pub use reading::columns::{LineColumn, RunColumns};
 pub use reading::conclusion::Conclusion;
 pub use reading::denials::{Denial, Denials};

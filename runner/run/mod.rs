@@ -36,8 +36,8 @@ pub use grants::{
 };
 pub use local::fill_argument;
 pub use plan::{
-    AdoptError, LeftToOthers, NoRoom, Plan, PlanChanges, PlanError, ProviderError, Reduced,
-    StoredError, TrialNames, check_scenario, cores, idle_graders, set_limits,
+    AdoptError, DividedPlan, LeftToOthers, NoRoom, Plan, PlanChanges, PlanError, ProviderError,
+    Reduced, StoredError, TrialNames, check_scenario, cores, idle_graders, set_limits,
 };
 pub use ready::{
     ReadyError, SCHEMA_ARGUMENT, UnfitError, check_config, check_input, describe, not_granted,

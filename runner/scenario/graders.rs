@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{
-    MissingKey, Provider, ProviderSet, Retries, Test,
+    MissingKey, Provider, ProviderSet, Repeats, Retries, Test,
     check::{self, At, FormError, Part},
     keys::GRADER_ROOTS,
     settings::Settings,
@@ -67,7 +67,7 @@ impl Grader {
             timeout: self.timeout,
             trial_timeout: None,
             retries: Arc::clone(&self.retries),
-            repeat: 1,
+            repeats: Repeats::All(1),
             files: Arc::default(),
             ..test.clone()
         }

@@ -8,7 +8,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{suite::DEFINITION, whole_file::WholeFile};
+use super::{suite::DEFINITION, test_line::read_repeats, whole_file::WholeFile};
 
 /// What the tests of a suite say of themselves, by the ordinals of their trials.
 #[derive(Debug, Default)]
@@ -41,6 +41,8 @@ struct LabelledLine<'a> {
     #[serde(borrow)]
     providers: &'a RawValue,
     repeat: u32,
+    #[serde(borrow, default)]
+    repeats: Option<&'a RawValue>,
     #[serde(borrow)]
     tags: &'a RawValue,
 }
@@ -72,7 +74,7 @@ impl TestLabels {
                     let places: Vec<u32> = serde_json::from_str(test.providers.get())?;
                     providers = (test.providers.get().to_owned(), places.len() as u64);
                 }
-                labels.end += providers.1 * u64::from(test.repeat);
+                labels.end += providers.1 * read_repeats(test.repeat, test.repeats)?.count();
             }
             line.clear();
         }

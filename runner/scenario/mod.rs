@@ -37,6 +37,7 @@ mod run_options;
 mod schema;
 mod selection;
 mod settings;
+mod shard;
 mod source;
 mod suite;
 mod suite_index;
@@ -85,7 +86,7 @@ pub use selection::Selection;
 pub use settings::{DEFAULT_TIMEOUT, DEFAULT_TIMEOUT_TEXT};
 pub use suite::{Suite, SuiteReader};
 pub use template::{MissingKey, Template, TemplateError, TemplatePiece};
-pub use test::{Attachment, ProviderSet, Retries, RetryOn, Test};
+pub use test::{Attachment, ProviderSet, Repeats, Retries, RetryOn, Test};
 pub use units::{EXPECTED_SIZE, parse_duration, parse_size, size_of};
 
 /// Reads and validates the scenario in `path`. Reports everything that is wrong with it.

@@ -3,7 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::{ScenarioError, globs};
-use crate::filter::{Condition, Expression, Filter, FilterError};
+use crate::{
+    filter::{Condition, Expression, Filter, FilterError},
+    model::Shard,
+};
 
 /// What the command line selects. The default selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct Selection {
     pub filter: Option<Filter>,
     /// Overrides every `repeat`.
     pub repeat: Option<u32>,
+    /// Which part of all that.
+    pub shard: Option<Shard>,
 }
 
 /// A list of a selection, by its key in manifests.
@@ -35,6 +40,7 @@ const LISTS: [FilterList; 4] = [
 /// The keys of the others in manifests.
 const FILTER: &str = "filter";
 const REPEAT: &str = "repeat";
+const SHARD: &str = "shard";
 
 impl Selection {
     /// Writes what is set for a manifest.
@@ -52,6 +58,9 @@ impl Selection {
         }
         if let Some(repeat) = self.repeat {
             stored.insert(REPEAT.to_owned(), repeat.into());
+        }
+        if let Some(shard) = self.shard {
+            stored.insert(SHARD.to_owned(), shard.to_string().into());
         }
         Value::Object(stored)
     }
@@ -74,6 +83,8 @@ impl Selection {
         selection.repeat = stored[REPEAT]
             .as_u64()
             .and_then(|repeat| repeat.try_into().ok());
+        let shard = stored[SHARD].as_str();
+        selection.shard = shard.and_then(|shard| shard.parse().ok());
         Ok(selection)
     }
 
@@ -106,7 +117,7 @@ impl Selection {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::Selection;
+    use super::{Selection, Shard};
     use crate::filter::Filter;
 
     #[test]
@@ -118,11 +129,12 @@ mod tests {
             exclude: vec!["e".to_owned()],
             filter: Some(Filter::parse("!tag(f)").unwrap()),
             repeat: Some(3),
+            shard: Shard::new(2, 7),
         };
         let stored = selection.to_stored();
         let expected = json!({
             "tests": ["a/*"], "providers": ["b", "c"], "tags": ["d"], "exclude": ["e"],
-            "filter": "!tag(f)", "repeat": 3,
+            "filter": "!tag(f)", "repeat": 3, "shard": "2/7",
         });
         assert_eq!(stored, expected);
         assert_eq!(Selection::of_stored(&stored).unwrap(), selection);

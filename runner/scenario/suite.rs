@@ -18,7 +18,7 @@ use super::{
     definition::read_definition,
     expect::Schema,
     suite_index::SuiteIndex,
-    test_line::{Memos, TestLine, read_files},
+    test_line::{Memos, TestLine, read_files, read_repeats},
     whole_file::WholeFile,
 };
 use crate::model::{Digest, MOST_TRIALS, count, plural};
@@ -169,13 +169,13 @@ impl SuiteReader {
         let test = tests.partition_point(|test| test.first_ordinal <= ordinal);
         let test = Arc::clone(&tests[test - 1]);
         let nth = ordinal - test.first_ordinal;
-        let repeat = nth % u64::from(test.repeat);
-        let provider = usize::try_from(nth / u64::from(test.repeat))
+        let repeats = test.repeats.count();
+        let provider = usize::try_from(nth / repeats)
             .ok()
             .and_then(|nth| test.providers.get(nth))
             .ok_or_else(out_of_range)?;
-        let repeat = u32::try_from(repeat).expect("a remainder is less than its divisor");
-        Ok((test, provider, repeat + 1))
+        let repeat = test.repeats.nth(nth % repeats).ok_or_else(out_of_range)?;
+        Ok((test, provider, repeat))
     }
 
     fn load(&mut self, number: usize) -> io::Result<&[Arc<Test>]> {
@@ -262,6 +262,7 @@ impl SuiteParts {
         let TestLine {
             providers,
             repeat,
+            repeats,
             files,
             ..
         } = TestLine::read(line)?;
@@ -271,7 +272,8 @@ impl SuiteParts {
             self.stored_attachments.extend(digests);
         }
         let providers: Vec<u32> = serde_json::from_str(providers.get())?;
-        self.add(providers.len() as u64 * u64::from(repeat), line);
+        let repeats = read_repeats(repeat, repeats)?;
+        self.add(providers.len() as u64 * repeats.count(), line);
         Ok(())
     }
 

@@ -30,8 +30,8 @@ pub struct Test {
     pub trial_timeout: Option<Duration>,
     /// Which attempts are made again.
     pub retries: Arc<Retries>,
-    /// Trials per provider; at least 1.
-    pub repeat: u32,
+    /// Which trials it has on each provider.
+    pub repeats: Repeats,
     /// Words to select it by; sorted, each once.
     pub tags: Arc<[String]>,
     /// What it says of itself, for those who read its results: texts, numbers and booleans.
@@ -47,7 +47,7 @@ pub struct Test {
 impl Test {
     /// How many trials it makes.
     pub fn trial_count(&self) -> u64 {
-        self.providers.count() as u64 * u64::from(self.repeat)
+        self.providers.count() as u64 * self.repeats.count()
     }
 }
 
@@ -69,6 +69,50 @@ impl ProviderSet {
     /// The `nth` of them.
     pub fn get(&self, nth: usize) -> Option<usize> {
         self.0.get(nth).map(|index| *index as usize)
+    }
+}
+
+/// Which of a test's repeats there are: all of them, or those that a shard has. There is at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repeats {
+    /// From 1 to this number.
+    All(u32),
+    /// These, ascending.
+    Some(Arc<[u32]>),
+}
+
+impl Repeats {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::All(count) => u64::from(*count),
+            Self::Some(repeats) => repeats.len() as u64,
+        }
+    }
+
+    /// The one with this place among them, from 0.
+    pub fn nth(&self, nth: u64) -> Option<u32> {
+        match self {
+            Self::All(count) => u32::try_from(nth)
+                .ok()
+                .filter(|nth| nth < count)
+                .map(|nth| nth + 1),
+            Self::Some(repeats) => repeats.get(usize::try_from(nth).ok()?).copied(),
+        }
+    }
+
+    /// Those behind `repeat`, each with its place.
+    pub fn behind(&self, repeat: u32) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let first = match self {
+            Self::All(_) => u64::from(repeat),
+            Self::Some(repeats) => repeats.partition_point(|known| *known <= repeat) as u64,
+        };
+        (first..).map_while(|nth| Some((nth, self.nth(nth)?)))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.behind(0).map(|(_, repeat)| repeat)
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    Attachment, Expect, ExpectedError, ProviderSet, Retries, Test,
+    Attachment, Expect, ExpectedError, ProviderSet, Repeats, Retries, Test,
     definition::damaged,
     expect::Schema,
     test_digests::{execution_digest, judgement_digest, with_reference},
@@ -31,6 +31,9 @@ pub(super) struct TestLine<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(super) reference: Option<&'a RawValue>,
     pub(super) repeat: u32,
+    /// Which of the repeats there are; absent where all are.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(super) repeats: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) retries: &'a RawValue,
     #[serde(borrow)]
@@ -111,7 +114,7 @@ impl Memos {
             timeout: line.timeout.map(Duration::from_nanos),
             trial_timeout: line.trial_timeout.map(Duration::from_nanos),
             retries: self.retries.get(line.retries, read_retries)?,
-            repeat: line.repeat,
+            repeats: read_repeats(line.repeat, line.repeats)?,
             tags: self.tags.get(line.tags, |text| {
                 Ok(serde_json::from_str::<Vec<String>>(text)?.into())
             })?,
@@ -173,6 +176,17 @@ fn read_retries(text: &str) -> io::Result<Arc<Retries>> {
             .collect::<Option<_>>()
             .ok_or_else(|| damaged("an error class"))?,
     }))
+}
+
+pub(super) fn read_repeats(count: u32, some: Option<&RawValue>) -> io::Result<Repeats> {
+    let repeats = match some {
+        None => Repeats::All(count),
+        Some(some) => Repeats::Some(serde_json::from_str::<Vec<u32>>(some.get())?.into()),
+    };
+    match repeats.count() {
+        0 => Err(damaged("the repeats of a test")),
+        _ => Ok(repeats),
+    }
 }
 
 pub(super) fn read_files(text: &str) -> io::Result<Arc<[Attachment]>> {

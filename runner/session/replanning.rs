@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    model::RunStatus,
+    model::{RunStatus, add_to_ranges},
     record::{NextSession, Rerun, RunReader},
     run::{Plan, PlanChanges, Protected},
     scenario::{self, RunOptions, Selection},
@@ -174,12 +174,9 @@ fn with_unjudged(
     let unjudged = live.judged_otherwise(run, judgement);
     let unjudged = unjudged.map_err(|source| Error::record(run.rows_failed(source)))?;
     let all: BTreeSet<u64> = execution.into_iter().chain(unjudged).flatten().collect();
-    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let mut ranges = Vec::new();
     for ordinal in all {
-        match ranges.last_mut() {
-            Some(last) if last.end == ordinal => last.end += 1,
-            _ => ranges.push(ordinal..ordinal + 1),
-        }
+        add_to_ranges(&mut ranges, ordinal);
     }
     Ok(ranges)
 }
@@ -248,16 +245,13 @@ fn with_named(
     };
     let named = run.history_with(asked).map_err(Error::record)?.state;
     let mut changed = changes.into_iter().flatten().peekable();
-    let mut all: Vec<Range<u64>> = Vec::new();
+    let mut all = Vec::new();
     for ordinal in 0..trials {
         let is_changed = changed.next_if_eq(&ordinal).is_some();
         if !is_changed && !named.is_pending(ordinal) {
             continue;
         }
-        match all.last_mut() {
-            Some(last) if last.end == ordinal => last.end += 1,
-            _ => all.push(ordinal..ordinal + 1),
-        }
+        add_to_ranges(&mut all, ordinal);
     }
     Ok(all)
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     error::{Error, ExitStatus},
     filter::{CameTo, Expression, Facts, Filter, FilterError, InRun, Members},
-    model::RunStatus,
+    model::{RunStatus, add_to_ranges},
     record::{LineError, Rerun, Row, RunReader, State, Store},
     run::TrialNames,
     scenario::{Selection, Test},
@@ -260,13 +260,9 @@ fn meant(filter: &Filter, reader: &RunReader, state: &State) -> Result<Vec<Range
         }
     }
     ordinals.sort_unstable();
-    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let mut ranges = Vec::new();
     for ordinal in ordinals {
-        match ranges.last_mut() {
-            Some(last) if last.end == ordinal => last.end += 1,
-            Some(last) if last.end > ordinal => {}
-            _ => ranges.push(ordinal..ordinal + 1),
-        }
+        add_to_ranges(&mut ranges, ordinal);
     }
     Ok(ranges)
 }

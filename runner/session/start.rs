@@ -135,7 +135,9 @@ pub(super) fn run_to_go_on_with(request: &Start, plan: &Plan) -> Result<Option<R
         return Ok(None);
     };
     let reader = RunReader::open(dir).map_err(Error::record)?;
-    if plan.has_digest(reader.manifest().metadata.plan_digest) {
+    let manifest = reader.manifest();
+    // Two shards without a trial have the same digest.
+    if plan.has_digest(manifest.metadata.plan_digest) && plan.shard() == manifest.shard {
         return Ok(Some(run));
     }
     Err(Error::usage(miette!(

@@ -14,6 +14,7 @@ mod events;
 mod grades;
 mod inspection;
 mod live;
+mod merge;
 mod notification;
 mod page;
 mod paused;
@@ -50,6 +51,7 @@ pub use grades::{
 };
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
 pub use live::{Death, LiveSession};
+pub use merge::{MergeOutcome, MergeReport, MergedShard};
 pub use notification::{NotifiedTarget, NotifyReport, RunNotification};
 pub use page::{PageAttempt, PageFile, PlannedTest, TrialPage};
 pub use paused::PausedDocument;

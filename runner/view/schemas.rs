@@ -4,17 +4,17 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use super::{
-    CleanupReport, Compared, EndedRun, NotifyReport, PausedDocument, PlanLine, PluginInspection,
-    PruneReport, QueueChange, QueueStep, RehearsalReport, ReportLine, RescoreReport, RunDetail,
-    RunList, RunNotification, RunQueue, SpokenAttempts, TestTrends, ToolList, TrialPage,
-    VerifyReport,
+    CleanupReport, Compared, EndedRun, MergeReport, NotifyReport, PausedDocument, PlanLine,
+    PluginInspection, PruneReport, QueueChange, QueueStep, RehearsalReport, ReportLine,
+    RescoreReport, RunDetail, RunList, RunNotification, RunQueue, SpokenAttempts, TestTrends,
+    ToolList, TrialPage, VerifyReport,
 };
 
 /// What makes the JSON Schema of a document.
 type MakeSchema = fn() -> Value;
 
 /// Every document: its name for `runner schema`, which is that of its file in `schemas/` too, and its schema.
-pub const SCHEMAS: [(&str, MakeSchema); 22] = [
+pub const SCHEMAS: [(&str, MakeSchema); 23] = [
     ("plan", || {
         of::<PlanLine<'_>>(
             "A line of what `runner exec --dry-run --json` and `runner resume --dry-run --json` print",
@@ -35,6 +35,9 @@ pub const SCHEMAS: [(&str, MakeSchema); 22] = [
     }),
     ("rescore", || {
         of::<RescoreReport>("What `runner rescore --json` prints")
+    }),
+    ("merge", || {
+        of::<MergeReport>("What `runner merge --json` prints")
     }),
     ("history", || {
         of::<TestTrends>("What `runner history --json` prints")

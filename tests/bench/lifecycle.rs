@@ -11,6 +11,7 @@ mod guests;
 mod lists;
 mod live;
 mod reports;
+mod shards;
 #[allow(dead_code, reason = "some of it only `overhead` needs")]
 mod table;
 mod waiting;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         ("sync", sync),
         ("rescore", rescore),
         ("dashboard", dashboard::dashboard),
+        ("merge", shards::merge),
     ])
 }
 

@@ -234,6 +234,14 @@ impl Runner {
         dirs.into_iter().map(run).collect()
     }
 
+    /// The run in this directory.
+    pub(crate) fn run_at(&self, dir: &str) -> Run {
+        Run {
+            dir: self.path(dir),
+            _folder: Arc::clone(&self.folder),
+        }
+    }
+
     /// The only run there is.
     #[track_caller]
     pub(crate) fn only_run(&self) -> Run {

@@ -303,6 +303,29 @@ impl RunDir {
         Ok(paths)
     }
 
+    /// Where the files of attempts are, with the trial's place in the plan and the attempt's number.
+    pub(in crate::record) fn all_artifacts(&self) -> io::Result<Vec<(u64, u32, PathBuf)>> {
+        let mut folders = Vec::new();
+        let shelves = match fs_err::read_dir(self.0.join("artifacts")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(folders),
+            shelves => shelves?,
+        };
+        for shelf in shelves {
+            for folder in fs_err::read_dir(shelf?.path())? {
+                let folder = folder?;
+                let name = folder.file_name();
+                let numbers = name.to_str().and_then(|name| name.split_once('-'));
+                let numbers = numbers.and_then(|(ordinal, attempt)| {
+                    Some((ordinal.parse().ok()?, attempt.parse().ok()?))
+                });
+                if let Some((ordinal, attempt)) = numbers {
+                    folders.push((ordinal, attempt, folder.path()));
+                }
+            }
+        }
+        Ok(folders)
+    }
+
     /// Where the files of one attempt go; at most a thousand trials share a parent.
     pub(in crate::record) fn artifacts(&self, ordinal: u64, attempt: u32) -> PathBuf {
         self.0

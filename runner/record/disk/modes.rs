@@ -73,6 +73,11 @@ pub fn file_mode(directory: &Path) -> u32 {
     inside(if here { Path::new(".") } else { directory }) & FILE
 }
 
+/// Tells whether a directory is its owner's alone; one that cannot be asked is.
+pub(in crate::record) fn is_closed(directory: &Path) -> bool {
+    fs_err::metadata(directory).map_or(true, |found| found.mode() & 0o077 == 0)
+}
+
 /// Shuts everybody but the owner out of a directory, and of the files that are in it.
 pub(in crate::record) fn close(directory: &Path) -> io::Result<()> {
     let close = |path: &Path| {

@@ -68,6 +68,8 @@ mod armed {
         "pin.begin", "pin.written", "pin.renamed", "pin.synced",
         "queue.begin", "queue.written", "queue.renamed", "queue.synced",
         "queue.taken", "queue.held", "queue.born", "queue.done", "queue.back",
+        "merge.directory", "merge.content", "merge.rows", "merge.begin", "merge.written", "merge.renamed", "merge.synced",
+        "merge.named",
         "cancel.begin", "cancel.written", "cancel.renamed", "cancel.synced",
     ];
 

@@ -9,11 +9,13 @@ use serde_json::Value;
 
 use super::{
     by::By,
-    counts::{self, ManifestCounts},
+    counts::ManifestCounts,
     machine::ManifestMachine,
+    manifest_parts::{ManifestScenario, Metadata, Pinned},
     manifest_provider::ManifestProvider,
     pauses::RunPause,
     queued::RunRequest,
+    shard::{ManifestShard, ManifestSource, SessionOrigin},
     status,
     words::{self, DigestSchema, InstantSchema, WordSchema},
 };
@@ -45,6 +47,12 @@ pub struct Manifest {
     pub created_at: Timestamp,
     /// What was planned.
     pub metadata: Metadata,
+    /// The part of a larger plan that the run has; absent where it has the whole of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ManifestShard>,
+    /// The shards that the run was merged of, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged_from: Vec<ManifestSource>,
     /// The providers, in the scenario's order.
     pub providers: Vec<ManifestProvider>,
     /// The graders that its tests name.
@@ -119,47 +127,6 @@ pub struct Manifest {
 /// Keys that this version does not know, which must not be lost when the file is replaced.
 pub(in crate::record) type Others = serde_json::Map<String, Value>;
 
-/// Since when and why a run is pinned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Pinned {
-    /// Since when.
-    #[serde(with = "words::instant")]
-    #[schemars(with = "InstantSchema")]
-    pub at: Timestamp,
-    /// Why, if somebody said so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// The scenario of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ManifestScenario {
-    /// Its name.
-    pub name: String,
-    /// Its path, as given.
-    pub path: String,
-    /// The digest of its text.
-    #[serde(with = "words::digest")]
-    #[schemars(with = "DigestSchema")]
-    pub sha256: Digest,
-}
-
-/// What was planned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Metadata {
-    /// How many trials: tests, times providers, times repeats.
-    #[serde(deserialize_with = "counts::trials")]
-    pub planned_test_count: u64,
-    /// The digest of the plan.
-    #[serde(with = "words::digest")]
-    #[schemars(with = "DigestSchema")]
-    pub plan_digest: Digest,
-    /// The digest of the normalised list of tests, which is in the content store.
-    #[serde(with = "words::digest")]
-    #[schemars(with = "DigestSchema")]
-    pub suite: Digest,
-}
-
 /// A process that worked on a run.
 // The name that it has in the published schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -210,6 +177,9 @@ pub struct ManifestSession {
     /// When it was paused and by whom, at most the last hundred times. That time is in `suspended_ms`, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<RunPause>,
+    /// Where it comes from, in a run that was merged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<SessionOrigin>,
     /// What was being executed when its process died: the trial's place in the plan, and which attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub in_flight: Vec<(u64, u32)>,
@@ -390,6 +360,7 @@ impl Manifest {
             from_seq: session.from_seq,
             suspended_ms: None,
             pauses: Vec::new(),
+            origin: None,
             in_flight: Vec::new(),
             grading: Vec::new(),
             others: Others::new(),

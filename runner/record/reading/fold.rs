@@ -40,11 +40,17 @@ pub(in crate::record) struct Fold<'a> {
     events: VecDeque<SessionEvent<'a>>,
     /// For every selection by id, which trials it means.
     ids: Vec<(globset::GlobMatcher, Vec<bool>)>,
+    /// Which trials each session opened again.
+    reopened: Vec<Reopened>,
 }
+
+/// Which trials a session opened again: its number, and ranges of ordinals without their ends.
+pub(in crate::record) type Reopened = (u32, Vec<Range<u64>>);
 
 /// Something that happened after the row with number `after` and before the next one.
 struct SessionEvent<'a> {
     after: u64,
+    session: u32,
     what: SessionEffect<'a>,
 }
 
@@ -69,6 +75,7 @@ impl<'a> Fold<'a> {
             history: History::planned(planned),
             events: VecDeque::new(),
             ids: Vec::new(),
+            reopened: Vec::new(),
         };
         let mut sessions = manifest.sessions.iter().peekable();
         while let Some(session) = sessions.next() {
@@ -76,14 +83,18 @@ impl<'a> Fold<'a> {
             let next = sessions.peek().map_or(u64::MAX, |next| next.from_seq);
             let died_with = died_with(session);
             if !died_with.is_empty() {
-                fold.expect(next, SessionEffect::Death(died_with));
+                fold.expect(next, session.n, SessionEffect::Death(died_with));
             }
             if !session.grading.is_empty() {
-                fold.expect(next, SessionEffect::GradingDeath(&session.grading));
+                fold.expect(
+                    next,
+                    session.n,
+                    SessionEffect::GradingDeath(&session.grading),
+                );
             }
         }
         if let Some(rerun) = asked.rerun {
-            fold.select(u64::MAX, rerun)?;
+            fold.select(u64::MAX, manifest.session() + 1, rerun)?;
         }
         Ok(fold)
     }
@@ -92,13 +103,13 @@ impl<'a> Fold<'a> {
         match &session.rerun {
             Some(text) => {
                 let rerun = text.parse().map_err(RecordError::Rerun)?;
-                self.select(session.from_seq, &rerun)
+                self.select(session.from_seq, session.n, &rerun)
             }
             None => Ok(()),
         }
     }
 
-    fn select(&mut self, after: u64, rerun: &Rerun) -> Result<(), RecordError> {
+    fn select(&mut self, after: u64, session: u32, rerun: &Rerun) -> Result<(), RecordError> {
         let what = match rerun.selector()? {
             Selector::Outcomes(outcomes) => SessionEffect::Outcomes(outcomes),
             Selector::Ordinals(ranges) => SessionEffect::Ordinals(ranges),
@@ -109,12 +120,16 @@ impl<'a> Fold<'a> {
                 SessionEffect::Ids(self.ids.len() - 1)
             }
         };
-        self.expect(after, what);
+        self.expect(after, session, what);
         Ok(())
     }
 
-    fn expect(&mut self, after: u64, what: SessionEffect<'a>) {
-        self.events.push_back(SessionEvent { after, what });
+    fn expect(&mut self, after: u64, session: u32, what: SessionEffect<'a>) {
+        self.events.push_back(SessionEvent {
+            after,
+            session,
+            what,
+        });
     }
 
     fn read<T>(&mut self, mut rows: Rows<T>, take: fn(&mut Self, T)) -> Result<(), RecordError> {
@@ -169,18 +184,29 @@ impl<'a> Fold<'a> {
         }
     }
 
-    pub(in crate::record) fn finish(mut self) -> History {
+    pub(in crate::record) fn finish(self) -> History {
+        self.finish_traced().0
+    }
+
+    /// The same, and which trials each session opened again.
+    pub(in crate::record) fn finish_traced(mut self) -> (History, Vec<Reopened>) {
         while let Some(event) = self.events.pop_front() {
             self.happen(&event);
         }
-        self.history
+        (self.history, self.reopened)
     }
 
     fn happen(&mut self, event: &SessionEvent<'_>) {
         let history = &mut self.history;
-        match &event.what {
-            SessionEffect::Death(in_flight) => history.die(in_flight, event.after == u64::MAX),
-            SessionEffect::GradingDeath(grading) => history.die_grading(grading),
+        let reopened = match &event.what {
+            SessionEffect::Death(in_flight) => {
+                history.die(in_flight, event.after == u64::MAX);
+                return;
+            }
+            SessionEffect::GradingDeath(grading) => {
+                history.die_grading(grading);
+                return;
+            }
             SessionEffect::Outcomes(outcomes) => history.reopen(|state, ordinal| {
                 let outcome = state.outcome(ordinal);
                 outcome.is_some_and(|outcome| outcomes.contains(&outcome))
@@ -191,15 +217,14 @@ impl<'a> Fold<'a> {
                 for ordinal in ordinals.take_while(|ordinal| *ordinal < planned) {
                     history.state.reopen(ordinal);
                 }
+                ranges.clone()
             }
             SessionEffect::Ids(index) => {
                 let is_meant = &self.ids[*index].1;
-                let is_meant = |ordinal: u64| is_meant[ordinal as usize];
-                // What has yet to be graded is graded.
-                history
-                    .reopen(|state, ordinal| state.outcome(ordinal).is_some() && is_meant(ordinal));
+                history.reopen(|_, ordinal| is_meant[ordinal as usize])
             }
-        }
+        };
+        self.reopened.push((event.session, reopened));
     }
 }
 

@@ -1,10 +1,13 @@
 //! [`History`]: what the rows and sessions of a run come to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
 
 use super::state::State;
 use crate::{
-    model::Reason,
+    model::{Reason, add_to_ranges},
     record::format::{manifest::ManifestSession, mark::AttemptKey, rerun::Rerun},
 };
 
@@ -89,12 +92,18 @@ impl History {
         self.state.is_pending(key.ordinal) && self.state.attempts(key.ordinal) < key.number
     }
 
-    pub(super) fn reopen(&mut self, is_selected: impl Fn(&State, u64) -> bool) {
+    /// Makes the trials pending again that are selected and have a final row; tells which, as ranges of ordinals without
+    /// their ends.
+    pub(super) fn reopen(&mut self, is_selected: impl Fn(&State, u64) -> bool) -> Vec<Range<u64>> {
+        let mut reopened = Vec::new();
         for ordinal in 0..self.state.counts().planned {
-            if is_selected(&self.state, ordinal) {
-                self.state.reopen(ordinal);
+            if self.state.outcome(ordinal).is_none() || !is_selected(&self.state, ordinal) {
+                continue;
             }
+            self.state.reopen(ordinal);
+            add_to_ranges(&mut reopened, ordinal);
         }
+        reopened
     }
 }
 

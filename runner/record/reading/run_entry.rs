@@ -19,7 +19,8 @@ use crate::{
         },
         error::RecordError,
         format::{
-            manifest::{Manifest, Pinned},
+            manifest::Manifest,
+            manifest_parts::Pinned,
             pauses::{self, RunPause},
         },
     },

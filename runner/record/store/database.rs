@@ -21,10 +21,7 @@ use crate::{
     record::{
         disk::{layout::RunId, lock::FilePlace, modes, stamp::Stamp},
         error::RecordError,
-        format::{
-            manifest::{Manifest, Pinned},
-            words,
-        },
+        format::{manifest::Manifest, manifest_parts::Pinned, words},
         reading::run_entry::RunEntry,
     },
 };

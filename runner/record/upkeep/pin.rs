@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::record::{
     disk::{layout::RunDir, lock::Lock},
-    format::manifest::{Manifest, Pinned},
+    format::{manifest::Manifest, manifest_parts::Pinned},
     reading::run_entry::RunEntry,
     store::live,
     writing::{claim::Claim, claim_error::ClaimError},

@@ -28,10 +28,12 @@ use crate::{
             counts::ManifestCounts,
             inflight::InFlight,
             limits::ManifestLimits,
-            manifest::{FORMAT, Manifest, ManifestScenario, Metadata, Others},
+            manifest::{FORMAT, Manifest, Others},
+            manifest_parts::{ManifestScenario, Metadata},
             manifest_provider::ManifestProvider,
             queued::RunRequest,
             sandbox::ManifestGrants,
+            shard::ManifestShard,
         },
         store::{
             content::{Blob, ContentStore},
@@ -52,6 +54,8 @@ pub struct NewRun {
     pub planned: u64,
     /// The digest of the normalised tests; one of `blobs`.
     pub suite: Digest,
+    /// The part of a larger plan that it has, if it is a shard; its tests are one of `blobs`, too.
+    pub shard: Option<ManifestShard>,
     /// The providers, in the scenario's order.
     pub providers: Vec<NewRunProvider>,
     /// The graders that tests name, as they are used.
@@ -130,8 +134,7 @@ pub(in crate::record) fn create(
     new_run: NewRun,
     acks: impl Fn(Written) + Send + 'static,
 ) -> Result<Recorder, RecordError> {
-    let (id, dir) = make_directory(root, &new_run, random_suffix)
-        .map_err(RecordError::io("create a run directory"))?;
+    let (id, dir) = new_directory(root, new_run.now, new_run.has_secrets)?;
     let recorder = enter(&dir, new_run.now).and_then(|run_lock| {
         let place = ReservedDirectory {
             id,
@@ -164,16 +167,27 @@ impl RunId {
     }
 }
 
-/// Makes a directory that nobody else has, however many runs begin at the same instant.
+/// Makes a directory that nobody else has; what is in it has to be its owner's alone if it `is_closed`.
+pub(in crate::record) fn new_directory(
+    root: &Root,
+    now: Timestamp,
+    is_closed: bool,
+) -> Result<(RunId, RunDir), RecordError> {
+    make_directory(root, now, is_closed, random_suffix)
+        .map_err(RecordError::io("create a run directory"))
+}
+
+/// The same, however many runs begin at the same instant.
 fn make_directory(
     root: &Root,
-    new_run: &NewRun,
+    now: Timestamp,
+    is_closed: bool,
     mut suffix: impl FnMut() -> u32,
 ) -> io::Result<(RunId, RunDir)> {
     loop {
-        let id = RunId::new(new_run.now, suffix());
+        let id = RunId::new(now, suffix());
         let dir = root.run(id.as_str());
-        match modes::create_directory(dir.path(), new_run.has_secrets) {
+        match modes::create_directory(dir.path(), is_closed) {
             Ok(()) => return Ok((id, dir)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -295,6 +309,8 @@ fn manifest(new_run: NewRun, id: &RunId) -> Manifest {
             plan_digest: new_run.plan_digest,
             suite: new_run.suite,
         },
+        shard: new_run.shard,
+        merged_from: Vec::new(),
         providers: new_run
             .providers
             .into_iter()
@@ -347,6 +363,7 @@ pub(in crate::record) fn replan(manifest: &mut Manifest, new_run: NewRun) {
         sessions: std::mem::take(&mut manifest.sessions),
         transitions: std::mem::take(&mut manifest.transitions),
         pinned: manifest.pinned.take(),
+        merged_from: std::mem::take(&mut manifest.merged_from),
         request: manifest.request.take(),
         others: std::mem::take(&mut manifest.others),
         ..planned
@@ -379,7 +396,7 @@ mod tests {
         model::Digest,
         record::{
             BlobSource, RecordError, Store,
-            testing::{ignore, new_run},
+            testing::{ignore, new_run, now},
         },
     };
 
@@ -388,7 +405,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = Root::new(directory.path());
         let mut suffixes = [7, 7, 7, 8].into_iter();
-        let mut make = || make_directory(&root, &new_run(1), || suffixes.next().unwrap()).unwrap();
+        let mut make = || make_directory(&root, now(), false, || suffixes.next().unwrap()).unwrap();
         let ((first, _), (second, _)) = (make(), make());
         assert_eq!(first.as_str(), "2026-11-20_04-39-12-123-00000007");
         assert_eq!(second.as_str(), "2026-11-20_04-39-12-123-00000008");

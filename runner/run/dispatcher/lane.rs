@@ -270,9 +270,10 @@ impl Cursor {
         is_pending: impl Fn(u64) -> bool,
     ) -> Option<(u64, u32)> {
         let place = test.providers.iter().position(|index| index == provider)? as u64;
-        let first = test.first_ordinal + place * u64::from(test.repeat);
-        (self.repeats + 1..=test.repeat)
-            .map(|repeat| (first + u64::from(repeat - 1), repeat))
+        let first = test.first_ordinal + place * test.repeats.count();
+        let behind = test.repeats.behind(self.repeats);
+        behind
+            .map(|(nth, repeat)| (first + nth, repeat))
             .find(|(ordinal, _)| is_pending(*ordinal))
     }
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::{fingerprint::Fingerprints, planned::Plan};
 use crate::{
-    model::{Fingerprint, TrialId},
+    model::{Fingerprint, TrialId, add_to_ranges},
     record::{LineError, RunReader},
     scenario::SuiteReader,
 };
@@ -67,9 +67,9 @@ impl Plan {
                 });
             };
             if new_print.execution != old_print.execution {
-                add(&mut changes.execution, ordinal);
+                add_to_ranges(&mut changes.execution, ordinal);
             } else if new_print.judgement != old_print.judgement {
-                add(&mut changes.judgement, ordinal);
+                add_to_ranges(&mut changes.judgement, ordinal);
             }
         }
         Ok(changes)
@@ -106,16 +106,8 @@ impl Plan {
         let mut ranges = Vec::new();
         otherwise
             .into_iter()
-            .for_each(|ordinal| add(&mut ranges, ordinal));
+            .for_each(|ordinal| add_to_ranges(&mut ranges, ordinal));
         Ok(ranges)
-    }
-}
-
-/// Adds an ordinal behind those that are there.
-fn add(ranges: &mut Vec<Range<u64>>, ordinal: u64) {
-    match ranges.last_mut() {
-        Some(last) if last.end == ordinal => last.end += 1,
-        _ => ranges.push(ordinal..ordinal + 1),
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     planned::{Plan, PlanParts, PlannedGrader, PlannedProvider},
 };
 use crate::{
-    model::Limits,
+    model::{Limits, Shard},
     plugin::{Kind, PluginFile},
     run::grants,
     scenario::{self, Provider, RunOptions, Scenario, Selection, Suite},
@@ -35,9 +35,15 @@ impl Plan {
         }
         let used = used_plugins(&suite, &scenario)?;
         let (providers, graders) = plan_plugins(&scenario, plugins, &used, &ceiling)?;
+        // Every shard has the plugins of all, so that they are all of one plan.
+        let (suite, whole) = match selection.shard {
+            Some(shard) => (part(&suite, shard, &scenario)?, Some(suite)),
+            None => (suite, None),
+        };
         let parts = PlanParts {
             scenario,
             suite,
+            whole,
             providers,
             graders,
             overrides,
@@ -63,6 +69,7 @@ impl Plan {
         let parts = PlanParts {
             scenario,
             suite,
+            whole: None,
             providers,
             graders,
             overrides,
@@ -71,6 +78,13 @@ impl Plan {
         };
         Self::of_parts(parts, &ceiling)
     }
+}
+
+/// The trials of a suite that belong to a shard.
+fn part(suite: &Suite, shard: Shard, scenario: &Scenario) -> io::Result<Suite> {
+    let providers = scenario.providers().iter();
+    let names: Vec<_> = providers.map(|provider| provider.id.as_str()).collect();
+    suite.part(shard, &names)
 }
 
 /// What is planned of providers, and of graders.

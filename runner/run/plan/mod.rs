@@ -3,6 +3,7 @@
 mod adopt;
 mod canonical;
 mod ceiling;
+mod divided;
 mod error;
 mod fingerprint;
 mod first_recipe;
@@ -19,6 +20,7 @@ mod stored;
 pub use self::{
     adopt::{AdoptError, PlanChanges},
     ceiling::set_limits,
+    divided::DividedPlan,
     error::{PlanError, ProviderError},
     granted::check_scenario,
     live::idle_graders,

@@ -27,6 +27,14 @@ impl TrialNames {
         })
     }
 
+    /// The trials of these tests.
+    pub(super) fn with(scenario: Scenario, suite: &Suite) -> Self {
+        Self {
+            scenario,
+            suite: suite.reader_of_rows(),
+        }
+    }
+
     /// What the tests of the run's trials say of themselves, where its trials can be named; it takes a fraction of the time.
     pub fn labels(reader: &RunReader) -> Option<TestLabels> {
         stored_scenario(reader)?;
@@ -54,7 +62,7 @@ impl TrialNames {
     }
 }
 
-fn stored_scenario(reader: &RunReader) -> Option<Scenario> {
+pub(super) fn stored_scenario(reader: &RunReader) -> Option<Scenario> {
     let text = reader.scenario_text().ok()?;
     scenario::parse_stored(reader.manifest().scenario.path.as_ref(), &text).ok()
 }

@@ -11,15 +11,32 @@ use super::{
 use crate::{
     model::Digest,
     plugin::{Kind, PluginContent},
-    record::{Blob, BlobSource, NewRun, NewRunProvider, NewRunScenario},
+    record::{Blob, BlobSource, ManifestShard, NewRun, NewRunProvider, NewRunScenario},
 };
 
 impl Plan {
     /// SHA-256 over everything that decides the plan's results: no path of the host, no concurrency, no time.
     pub fn digest(&self) -> Digest {
+        self.digest_with(self.suite.digest())
+    }
+
+    /// The digest of this plan with other tests.
+    fn digest_with(&self, suite: Digest) -> Digest {
         let providers = self.providers.iter().flatten();
         let graders = self.graders.iter().flatten();
-        fingerprint::of_plan(self.suite.digest(), providers, graders, &self.options)
+        fingerprint::of_plan(suite, providers, graders, &self.options)
+    }
+
+    /// The part of a larger plan that this one is, as its run stores it; known of a plan of live files alone.
+    pub fn shard(&self) -> Option<ManifestShard> {
+        let (shard, whole) = (self.selection.shard?, self.whole.as_ref()?);
+        let digest = self.digest_with(whole.digest());
+        Some(ManifestShard::new(
+            shard,
+            digest,
+            whole.trial_count(),
+            whole.digest(),
+        ))
     }
 
     /// Tells whether a run whose manifest has this digest is one of this plan, whichever version began it.
@@ -45,9 +62,12 @@ impl Plan {
             digest,
             source: BlobSource::File(path.into()),
         });
-        let suite = self.suite.is_new().then(|| Blob {
-            digest: self.suite.digest(),
-            source: BlobSource::Open(Arc::clone(self.suite.file())),
+        let suites = [Some(&self.suite), self.whole.as_ref()]
+            .into_iter()
+            .flatten();
+        let suites = suites.filter(|suite| suite.is_new()).map(|suite| Blob {
+            digest: suite.digest(),
+            source: BlobSource::Open(Arc::clone(suite.file())),
         });
         NewRun {
             scenario: NewRunScenario {
@@ -60,7 +80,8 @@ impl Plan {
             providers: providers().map(new_run_provider).collect(),
             graders: graders.map(new_run_provider).collect(),
             suite: self.suite.digest(),
-            blobs: plugins.chain(files).chain(suite).collect(),
+            shard: self.shard(),
+            blobs: plugins.chain(files).chain(suites).collect(),
             selection: self.selection.to_stored(),
             options: self.overrides.to_stored(),
             has_secrets: self.secrets().any(|(_, names)| !names.is_empty()),

@@ -34,6 +34,8 @@ const NET_JOBS: usize = 16;
 pub struct Plan {
     pub(in crate::run) scenario: Scenario,
     pub(in crate::run) suite: Suite,
+    /// The tests of the whole plan, where this one has the trials of a shard; known of a plan of live files alone.
+    pub(super) whole: Option<Suite>,
     /// By the provider's place in the scenario; `None` for one without trials.
     pub(in crate::run) providers: Vec<Option<PlannedProvider>>,
     /// By the grader's place in the scenario; `None` for one that no test names.
@@ -72,6 +74,7 @@ pub(in crate::run) enum Staffing {
 pub(super) struct PlanParts {
     pub(super) scenario: Scenario,
     pub(super) suite: Suite,
+    pub(super) whole: Option<Suite>,
     pub(super) providers: Vec<Option<PlannedProvider>>,
     pub(super) graders: Vec<Option<PlannedGrader>>,
     pub(super) overrides: RunOptions,
@@ -94,6 +97,7 @@ impl Plan {
         Ok(Self {
             scenario: parts.scenario,
             suite: parts.suite,
+            whole: parts.whole,
             providers: parts.providers,
             graders: parts.graders,
             overrides: parts.overrides,
@@ -173,7 +177,7 @@ impl Plan {
         for index in 0..self.suite.test_count() {
             let test = reader.test(index)?;
             for provider in test.providers.iter() {
-                for repeat in 1..=test.repeat {
+                for repeat in test.repeats.iter() {
                     let trial = TrialId {
                         test: test.id.clone(),
                         provider: self.scenario.providers()[provider].id.clone(),

@@ -103,6 +103,7 @@ impl Plan {
         let parts = PlanParts {
             scenario,
             suite,
+            whole: None,
             providers,
             graders,
             overrides,

@@ -34,6 +34,7 @@ impl SelectionFilter {
     pub(super) fn new(selection: &Selection) -> Result<Self, ScenarioError> {
         let is_everything = Selection {
             repeat: None,
+            shard: None,
             ..selection.clone()
         } == Selection::default();
         Ok(Self {

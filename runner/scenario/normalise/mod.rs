@@ -288,6 +288,7 @@ impl<'s> Normaliser<'s> {
             providers: &raw(&test.providers),
             reference: reference.as_deref(),
             repeat,
+            repeats: None,
             retries: &retries,
             tags: &raw(&test.settings.tags),
             timeout: test.settings.timeout.map(nanos),

@@ -136,6 +136,7 @@ impl StartBody {
             exclude: self.exclude.clone(),
             filter: filter(self.filter.as_deref())?,
             repeat: self.repeat,
+            shard: None,
         })
     }
 

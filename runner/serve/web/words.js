@@ -113,6 +113,7 @@ const REASONS = {
   timeout: ['its time was over', 'Resume gives what is left the same time again.'],
   crashed: ['its process was killed, or the machine went down', 'Nothing that was recorded is lost: resume goes on with what is left.'],
   storage: ['a row could not be written', 'Make room on the disk, then resume.'],
+  holes: ['shards were merged that had not run all of their trials', 'Resume runs what is left.'],
   'fail-fast': ['too many trials ended badly', 'Look at the failures; resume goes on with what is left.'],
   budget: ['a budget is used up', 'Raise the budget, then resume.'],
   cancelled: ['somebody cancelled it', 'It is not meant to go on.'],

@@ -1,0 +1,301 @@
+//! Writing the merged run.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, BufReader, BufWriter},
+    path::Path,
+};
+
+use fs_err::OpenOptions;
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    line::{LineNumbers, NumberedLine},
+    logs::MergedLogs,
+    look::ShardRun,
+    manifest::{self, Offset},
+};
+use crate::{
+    model::Digest,
+    record::{
+        Blob, BlobSource, RunReader, Store,
+        disk::{
+            durable,
+            layout::{RunDir, RunId},
+            lock::Lock,
+            modes, regular,
+        },
+        error::RecordError,
+        failpoint,
+        format::{line::check_crc, shard::ManifestSource},
+        reading::read_line::{LineEnd, read_line},
+        store::{content::ContentStore, deletion},
+        writing::create,
+    },
+};
+
+/// How much of the rows waits in memory to be written.
+const WAITING_BYTES: usize = 1 << 20;
+
+/// What a run was merged of.
+pub type MergedFrom = Vec<ManifestSource>;
+
+/// What a run was merged of that is merged of these shards.
+///
+/// # Errors
+///
+/// Fails if their rows cannot be read.
+pub fn merged_from(shards: &[ShardRun]) -> Result<MergedFrom, RecordError> {
+    let read = |shard: &ShardRun| each_line(shard, |_| Ok(()));
+    in_order(shards).into_iter().map(read).collect()
+}
+
+/// Merges shards into one run in `into`, which is not there or empty, and whose parent is the results root. `places` has, for
+/// each shard of the plan in its order, the places that its trials have in the whole.
+///
+/// No run is in `into` before all of it is on disk.
+///
+/// # Errors
+///
+/// Fails if something is in `into`, if a shard has changed since it was read, or if anything cannot be read or written.
+pub fn merge(
+    store: &Store,
+    shards: &[ShardRun],
+    places: &[Vec<u64>],
+    into: &Path,
+    now: Timestamp,
+) -> Result<RunReader, RecordError> {
+    let shards = in_order(shards);
+    let _root_lock = store.session_lock(&store.root)?;
+    let is_closed = shards
+        .iter()
+        .any(|shard| modes::is_closed(shard.reader.dir().path()));
+    let (_, dir) = create::new_directory(&store.root, now, is_closed)?;
+    let dir = &dir;
+    let _lock = Lock::own(&dir.lock(), now)?;
+    let merged = fill(store, dir, &shards, places, into, now).and_then(|()| name(dir, into, now));
+    match merged {
+        Ok(()) => RunReader::open(into),
+        Err(error) => {
+            if let Err(left) = deletion::remove_failed_creation(dir) {
+                tracing::warn!("cannot remove what is left of a merge: {left}");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Gives the run its name: its directory the one of `into`, and then its manifest. Until then it counts as one that is being
+/// deleted: should this process die, whoever comes next removes it.
+fn name(dir: &RunDir, into: &Path, now: Timestamp) -> Result<(), RecordError> {
+    let failed = || RecordError::io("give the merged run its name");
+    let named = RunDir::new(into);
+    if named.is_being_deleted() {
+        let lock = Lock::own(&named.lock(), now)?;
+        deletion::remove_directory(&named, lock).map_err(failed())?;
+    }
+    fs_err::rename(dir.path(), into).map_err(|error| match error.kind() {
+        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => RecordError::InUse {
+            path: into.to_owned(),
+        },
+        _ => failed()(error),
+    })?;
+    pass("named")
+        .and_then(|()| durable::sync_parent(into))
+        .map_err(failed())?;
+    fs_err::rename(named.deleted(), named.manifest()).map_err(failed())?;
+    durable::sync_directory(into).map_err(failed())
+}
+
+fn pass(place: &str) -> io::Result<()> {
+    failpoint::pass("merge", place)
+}
+
+fn fill(
+    store: &Store,
+    dir: &RunDir,
+    shards: &[&ShardRun],
+    places: &[Vec<u64>],
+    into: &Path,
+    now: Timestamp,
+) -> Result<(), RecordError> {
+    let failed = || RecordError::io("write the merged run");
+    pass("directory").map_err(failed())?;
+    let content = add_content(store, shards, now)?;
+    pass("content").map_err(failed())?;
+    let first = shards[0];
+    let scenario = first.reader.scenario_text()?;
+    let written = durable::write(&dir.scenario(), scenario.as_bytes());
+    written
+        .and_then(|file| durable::sync(&file))
+        .map_err(failed())?;
+
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    let index = modes::set(&mut options, &dir.index())
+        .open(dir.index())
+        .map_err(failed())?;
+    let mut index = BufWriter::with_capacity(WAITING_BYTES, index);
+    let (mut offset, mut offsets, mut sources) = (Offset::default(), Vec::new(), Vec::new());
+    let mut own_places = Vec::new();
+    for shard in shards {
+        let places = &places[shard.shard.index() as usize - 1];
+        sources.push(copy_rows(shard, places, offset, dir, &mut index)?);
+        copy_artifacts(shard, places, dir).map_err(failed())?;
+        offsets.push(offset);
+        own_places.push(places.as_slice());
+        offset.sessions += shard.manifest.session();
+        offset.rows += shard.last_seq;
+    }
+    let index = index.into_inner().map_err(io::IntoInnerError::into_error);
+    index
+        .and_then(|index| durable::sync(&index))
+        .map_err(failed())?;
+    pass("rows").map_err(failed())?;
+
+    let name = into.file_name().and_then(|name| name.to_str());
+    let id = RunId::of_directory(name.ok_or_else(|| RecordError::NoName {
+        path: into.to_owned(),
+    })?);
+    let manifest = manifest::merged(&id, shards, &own_places, &offsets, sources);
+    for shard in shards {
+        shard.check_unchanged()?;
+    }
+    manifest.write(&dir.deleted(), "merge")?;
+    // Now the manifest keeps the entries from being removed.
+    drop(content);
+    Ok(())
+}
+
+fn in_order(shards: &[ShardRun]) -> Vec<&ShardRun> {
+    let mut shards: Vec<_> = shards.iter().collect();
+    shards.sort_by_key(|shard| shard.shard);
+    shards
+}
+
+/// Puts into the content store what the shards have in theirs.
+fn add_content(
+    store: &Store,
+    shards: &[&ShardRun],
+    now: Timestamp,
+) -> Result<ContentStore, RecordError> {
+    let mut content = ContentStore::open(store.root.content())?;
+    let mut added = BTreeSet::new();
+    for shard in shards {
+        let source = shard.reader.content();
+        for digest in shard.manifest.needed() {
+            if !added.insert(digest) {
+                continue;
+            }
+            let blob = Blob {
+                digest,
+                source: BlobSource::File(source.path(digest)),
+            };
+            content.add(&blob, now.into())?;
+        }
+    }
+    content.sync()?;
+    Ok(content)
+}
+
+/// Copies the rows of a shard and what was said in their attempts; tells what it has copied.
+fn copy_rows(
+    shard: &ShardRun,
+    places: &[u64],
+    offset: Offset,
+    dir: &RunDir,
+    index: &mut impl io::Write,
+) -> Result<ManifestSource, RecordError> {
+    let mut logs = MergedLogs::new(shard.reader.dir(), dir);
+    let mut renumbered = Vec::new();
+    let source = each_line(shard, |line| {
+        let Some(read) = NumberedLine::read(line) else {
+            return Err(io::Error::other("a row was not written by this program"));
+        };
+        let own = read.numbers;
+        let ordinal = usize::try_from(own.ordinal).ok();
+        let Some(ordinal) = ordinal.and_then(|ordinal| places.get(ordinal).copied()) else {
+            return Err(io::Error::other(format!(
+                "the shard has no trial {}",
+                own.ordinal
+            )));
+        };
+        let session = own.session + offset.sessions;
+        let said = read
+            .logs
+            .map(|said| logs.copy((own.session, session), said, ordinal));
+        let numbers = LineNumbers {
+            seq: own.seq + offset.rows,
+            session,
+            of: own.of.map(|of| of + offset.rows),
+            ordinal,
+        };
+        renumbered.clear();
+        read.write(numbers, said.transpose()?, &mut renumbered);
+        index.write_all(&renumbered)
+    })?;
+    logs.finish()
+        .map_err(RecordError::io("copy what was said in attempts"))?;
+    Ok(source)
+}
+
+/// Calls `each` with every whole and undamaged line; tells how many there are, and what they hash to.
+fn each_line(
+    shard: &ShardRun,
+    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<ManifestSource, RecordError> {
+    let mut hasher = Sha256::new();
+    let mut rows = 0;
+    let mut read = || {
+        let mut file =
+            BufReader::with_capacity(1 << 18, regular::open(&shard.reader.dir().index())?);
+        let mut line = Vec::new();
+        loop {
+            let end = read_line(&mut file, &mut line)?;
+            if end.end == LineEnd::File {
+                return Ok(());
+            }
+            if check_crc(&line).is_ok() {
+                each(&line)?;
+                rows += 1;
+                hasher.update(&line);
+                hasher.update(b"\n");
+            }
+        }
+    };
+    read().map_err(|error| shard.reader.rows_failed(error))?;
+    Ok(ManifestSource {
+        run_id: shard.manifest.run_id.clone(),
+        shard: shard.shard.index(),
+        rows,
+        index_sha256: Digest::finish(hasher),
+    })
+}
+
+/// Gives the merged run the files that attempts of a shard have left. They are never changed, so both runs may have the same.
+fn copy_artifacts(shard: &ShardRun, places: &[u64], dir: &RunDir) -> io::Result<()> {
+    for (ordinal, attempt, folder) in shard.reader.dir().all_artifacts()? {
+        let ordinal = usize::try_from(ordinal).ok();
+        let Some(place) = ordinal.and_then(|ordinal| places.get(ordinal)) else {
+            continue;
+        };
+        let target = dir.artifacts(*place, attempt);
+        modes::create_inside(&target)?;
+        for entry in fs_err::read_dir(&folder)? {
+            let entry = entry?;
+            let (from, to) = (entry.path(), target.join(entry.file_name()));
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
+            // On another file system, or where links are not allowed.
+            if fs_err::hard_link(&from, &to).is_err() {
+                let bytes = regular::read(&from)?;
+                durable::sync(&durable::write(&to, &bytes)?)?;
+            }
+        }
+        durable::sync_directory(&target)?;
+        durable::sync_parent(&target)?;
+    }
+    Ok(())
+}
