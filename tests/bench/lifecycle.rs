@@ -11,6 +11,7 @@ mod guests;
 mod lists;
 mod live;
 mod reports;
+mod runs;
 mod shards;
 #[allow(dead_code, reason = "some of it only `overhead` needs")]
 mod table;
@@ -18,7 +19,7 @@ mod waiting;
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, ExitCode, Stdio},
     thread,
     time::{Duration, Instant},
@@ -29,6 +30,7 @@ use serde::de::IgnoredAny;
 
 use self::{
     live::Live,
+    runs::{copy, many, only_run},
     table::{Bench, figure, median, micros, millis, title},
 };
 
@@ -283,14 +285,7 @@ fn scan(index: &Path) -> Duration {
 fn list(bench: &mut Bench) {
     let runs = bench.pick(10_000, 1_000);
     title(&format!("`runner list` over {runs} runs"));
-    bench.lists.write(1);
-    let args = ["exec", "1.toml", "--quiet", "--results", "many"];
-    lists::time(&mut bench.lists.program(&args));
-    let root = bench.lists.path("many");
-    let run = only_run(&root);
-    for number in 1..runs {
-        copy(&run, &format!("2026-01-01_00-00-00-000-{number:08x}"));
-    }
+    let root = many(&mut bench.lists, "many", runs);
 
     let (first, listed) = time_list(bench);
     assert_eq!(listed, runs, "a run was not listed");
@@ -317,25 +312,6 @@ fn time_list(bench: &Bench) -> (f64, u64) {
     // The first line is the header.
     let runs = String::from_utf8_lossy(&table).lines().skip(1).count();
     (took, runs as u64)
-}
-
-/// The run of a results root in which there is one.
-fn only_run(root: &Path) -> PathBuf {
-    fs_err::read_dir(root)
-        .expect("the results root can be read")
-        .map(|entry| entry.expect("the results root can be read").path())
-        .find(|path| path.join("benchmark.json").exists())
-        .expect("there is a run")
-}
-
-/// Copies a run, which has no folders, to a run of another name.
-fn copy(run: &Path, name: &str) {
-    let other = run.with_file_name(name);
-    fs_err::create_dir(&other).expect("a folder can be made");
-    for entry in fs_err::read_dir(run).expect("a run can be read") {
-        let entry = entry.expect("a run can be read");
-        fs_err::copy(entry.path(), other.join(entry.file_name())).expect("a file can be copied");
-    }
 }
 
 /// What waiting for the disk costs: the same run with its results in memory, where `fdatasync` has nothing to do. There
