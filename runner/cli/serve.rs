@@ -2,16 +2,26 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
 
-use super::ResultsArgs;
+use super::{DEFAULT_ROOT, results_root};
 
 /// The arguments of `runner serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Where the results are
-    #[command(flatten)]
-    pub results: ResultsArgs,
+    /// A results root; may be given more than once, and each further one is served at the next port
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "RUNNER_RESULTS",
+        default_value = DEFAULT_ROOT,
+        value_parser = OsStringValueParser::new().map(results_root),
+        help_heading = "Output"
+    )]
+    pub results: Vec<PathBuf>,
     /// Let the scenarios below this folder be started; may be given more than once
     #[arg(long, value_name = "DIR")]
     pub scenarios: Vec<PathBuf>,

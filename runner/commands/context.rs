@@ -1,8 +1,9 @@
 //! [`Context`]: what a command gets beside its flags.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use crate::{
     output::{self, Notices, Output, Pager},
     record::RunId,
     report,
-    run::StopSignals,
+    run::{OverdueAction, StopSignals},
     session::{Host, Preview, SessionLog},
 };
 
@@ -62,8 +63,14 @@ impl Context {
             .map_err(|error| Error::internal(miette!("cannot handle signals: {error}")))?;
         let screen = self.output.clone();
         signals.pause_by(move |pause| screen.aside(pause));
+        if io::stdin().is_terminal() {
+            let screen = self.output.clone();
+            signals.leave_by(move || screen.leave_terminal());
+        }
+        let screen = self.output.clone();
         Ok(Host {
             signals: Some(signals),
+            overdue: OverdueAction::EndProcessAfter(Arc::new(move || screen.leave_terminal())),
             ..self.logging_host()
         })
     }

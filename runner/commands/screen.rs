@@ -1,13 +1,20 @@
 //! [`SessionScreen`]: what the command line shows of a session of its own process.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    path::Path,
+};
+
+use jiff::Timestamp;
 
 use super::{Context, detach::leave_terminal};
 use crate::{
     cli::VerbosityArgs,
-    output::{EventStream, GroupReport, Mode, Notices, Output, Report},
+    output::{self, EventStream, GroupReport, Mode, Notices, Output, PressedKeys, Report},
     run,
-    session::{Begin, Conclusion, GroupConclusion, GroupMember, NothingLeft, Notice, Observe},
+    session::{
+        self, Begin, Conclusion, GroupConclusion, GroupMember, NothingLeft, Notice, Observe,
+    },
     toolchain::Source,
 };
 
@@ -19,6 +26,9 @@ pub(super) struct SessionScreen {
     is_quiet: bool,
     is_json: bool,
     is_detached: bool,
+    now: fn() -> Timestamp,
+    /// The keys that are pressed while the session goes on.
+    keys: Option<PressedKeys>,
 }
 
 impl SessionScreen {
@@ -55,7 +65,21 @@ impl SessionScreen {
             is_quiet: verbosity.quiet,
             is_json,
             is_detached,
+            now: context.host.now,
+            keys: None,
         }
+    }
+
+    /// Shows at the key `t` what the attempts of a run are doing.
+    fn listen_to_keys(&mut self, run_dir: &Path) {
+        let (output, dir, now) = (self.output.clone(), run_dir.to_owned(), self.now);
+        self.keys = self.output.listen(move |key| {
+            if key == b't'
+                && let Ok(Some(activity)) = session::waiting(&dir, now())
+            {
+                output::print_activity(&activity, &output);
+            }
+        });
     }
 }
 
@@ -77,6 +101,9 @@ impl Observe for SessionScreen {
     fn begin(&mut self, begin: &Begin<'_>) {
         self.report.begin(begin);
         if !self.is_detached {
+            if !self.is_json && !self.is_quiet {
+                self.listen_to_keys(begin.run_dir);
+            }
             return;
         }
         // The event stream has said it already.
@@ -100,6 +127,7 @@ impl Observe for SessionScreen {
     }
 
     fn conclude(&mut self, conclusion: &Conclusion) {
+        self.keys = None;
         self.report.conclude(conclusion);
     }
 

@@ -14,6 +14,7 @@ use crate::{
     cli::ServeArgs,
     error::{Error, ExitStatus},
     serve::{self, Listen, ServeOptions, Token},
+    session,
 };
 
 /// Serves until the process is ended.
@@ -38,38 +39,72 @@ pub(super) fn serve(args: &ServeArgs, context: &Context) -> Result<ExitStatus, E
             )));
         }
     }
-    let options = ServeOptions {
-        root: args.results.root.clone(),
-        scenarios: args.scenarios.clone(),
-        listen,
-        hosts: args.allow_host.clone(),
-        is_read_only: args.read_only || !(is_own || args.allow_writes),
-        token: token(args.token_file.as_deref())?,
-        host: context.host.clone(),
-    };
+    let token = Token::of(args.token_file.as_deref())?;
+    let roots = args.results.iter().enumerate();
+    let servers = roots.map(|(place, root)| {
+        let settings = session::root_settings(root)?.serve;
+        let options = ServeOptions {
+            root: root.clone(),
+            scenarios: match args.scenarios.is_empty() {
+                true => settings.scenarios,
+                false => args.scenarios.clone(),
+            },
+            listen: listen.beside(place).map_err(|why| {
+                Error::usage(miette!(
+                    help = "start one `runner serve` for each results root",
+                    "several results roots cannot be served: {why}"
+                ))
+            })?,
+            hosts: args.allow_host.clone(),
+            is_read_only: args.read_only || settings.is_read_only || !(is_own || args.allow_writes),
+            token: token.clone(),
+            host: context.host.clone(),
+        };
+        Ok(options)
+    });
+    let servers: Vec<_> = servers.collect::<Result<_, Error>>()?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::internal(miette!("cannot start threads: {error}")))?;
-    let ready = |link: Option<&str>| match link {
-        None => context
-            .output
-            .talk(&format!("listening on {}", args.listen)),
-        Some(link) => {
-            context.output.talk(&format!("open {link}"));
-            if args.open && !open(link, &context.host.search_path) {
-                context
-                    .output
-                    .hint("no program was found that opens a browser");
-            }
+    let several = servers.len() > 1;
+    let each = servers.into_iter().map(|options| {
+        let of = several.then(|| options.root.clone());
+        let listen = options.listen.clone();
+        let served = serve::serve(options, move |link| {
+            ready(link, of.as_deref(), args, context);
+        });
+        async move {
+            served.await.map_err(|error| match listen {
+                Listen::Tcp(address) => {
+                    Error::usage(miette!("cannot listen on `{address}`: {error}"))
+                }
+                Listen::Unix(_) => {
+                    Error::usage(miette!("cannot listen on `{}`: {error}", args.listen))
+                }
+            })
         }
-    };
-    let failed = |error| Error::usage(miette!("cannot listen on `{}`: {error}", args.listen));
-    let served = runtime.block_on(serve::serve(options, ready));
+    });
+    let served = runtime.block_on(futures::future::try_join_all(each));
     // What a request has begun is not waited for: nothing is owned here.
     runtime.shutdown_background();
-    served.map_err(failed)?;
+    served?;
     Ok(ExitStatus::Success)
+}
+
+/// Says where a server is found, and opens a browser if that was asked for; `of` is its results root where there are several.
+fn ready(link: Option<&str>, of: Option<&Path>, args: &ServeArgs, context: &Context) {
+    let output = &context.output;
+    let of = of.map(|root| format!(" for the results in `{}`", root.display()));
+    let of = of.unwrap_or_default();
+    let Some(link) = link else {
+        output.plain(&format!("listening on {}{of}", args.listen));
+        return;
+    };
+    output.plain(&format!("open {link}{of}"));
+    if args.open && !open(link, &context.host.search_path) {
+        output.hint("no program was found that opens a browser");
+    }
 }
 
 fn listen(args: &ServeArgs) -> Result<Listen, Error> {
@@ -84,32 +119,6 @@ fn listen(args: &ServeArgs) -> Result<Listen, Error> {
         ))
     })?;
     Ok(Listen::Tcp(address))
-}
-
-/// The token in a file, which is made with a new one where it is missing; a new one without a file.
-fn token(file: Option<&Path>) -> Result<Token, Error> {
-    let made = || {
-        Token::random().map_err(|error| Error::internal(miette!("cannot make a token: {error}")))
-    };
-    let Some(file) = file else {
-        return made();
-    };
-    let unusable = |error: &std::io::Error| Error::usage(miette!("{error}"));
-    match fs_err::read_to_string(file) {
-        Ok(text) => Token::of_text(&text).ok_or_else(|| {
-            Error::usage(miette!(
-                help = "take at least 16 letters and digits, or delete the file, and one is made",
-                "`{}` has no token",
-                file.display()
-            ))
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let token = made()?;
-            token.save(file).map_err(|error| unusable(&error))?;
-            Ok(token)
-        }
-        Err(error) => Err(unusable(&error)),
-    }
 }
 
 /// Opens a browser; tells whether there is a program for that.

@@ -88,7 +88,7 @@ fn trial(dir: &Path, name: &str, args: &ShowArgs, context: &Context) -> Result<E
         output.warn(&error.to_string());
     })?;
     if let Some(part) = &args.open {
-        output.part(&session::open_part(&page, part)?);
+        output.part(&session::open_part(&page, part)?.read()?);
     } else if let Some(folder) = &args.save {
         output::print_saved(&session::save_parts(&page, folder)?, output);
     } else if args.json {

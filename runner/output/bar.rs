@@ -173,6 +173,14 @@ pub(super) fn message(longest: Option<&run::Running<'_>>, waits_for_memory: bool
     parts.collect::<Vec<_>>().join(", ")
 }
 
+/// What is said behind a message where a key shows more of it.
+pub(super) fn key_hint(message: &str, has_keys: bool) -> &'static str {
+    match has_keys && !message.is_empty() {
+        true => "  t: all",
+        false => "",
+    }
+}
+
 /// The attempt that began first.
 fn longest(longest: &run::Running<'_>) -> String {
     format!(

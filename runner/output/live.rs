@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    format,
+    Output, format, runs,
     table::{Cell, Column, Table},
 };
 use crate::{
@@ -92,8 +92,14 @@ fn named(
     fields
 }
 
+/// Prints what is in flight and what waits, while a run goes on.
+pub fn print_activity(activity: &RunActivity, output: &Output) {
+    let text = activity_text(activity, output.talk_columns());
+    output.talk(&format!("\n{text}\n"));
+}
+
 /// A table of what is in flight and of what waits; it has at most `width` characters.
-pub fn activity_text(activity: &RunActivity, width: Option<usize>) -> String {
+fn activity_text(activity: &RunActivity, width: Option<usize>) -> String {
     let mut table = Table::new([
         Column::new("trial").cut(1, 12),
         Column::new("attempt").go(2),
@@ -125,6 +131,9 @@ pub fn activity_text(activity: &RunActivity, width: Option<usize>) -> String {
         ]);
     }
     let mut lines = Vec::new();
+    if let Some(paused) = &activity.paused {
+        lines.push(format!("paused {}", runs::paused(paused)));
+    }
     if activity.in_flight.is_empty() {
         lines.push("nothing is in flight".to_owned());
     }
@@ -147,6 +156,13 @@ impl InFlightAttempt {
             (None, _) => String::new(),
             (Some(_), Some(what)) => format::visible_line(what),
             (Some(_), None) => "computing".to_owned(),
+        };
+        let doing = match (self.is_grading, &self.grader) {
+            (false, _) => doing,
+            (true, None) => "graded".to_owned(),
+            (true, Some(grader)) => {
+                format!("graded by {}: {doing}", format::visible_line(grader))
+            }
         };
         (doing, self.phase_elapsed)
     }

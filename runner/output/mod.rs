@@ -15,6 +15,7 @@ pub(crate) mod fuzzing;
 mod grants;
 mod group;
 mod inspection;
+mod keys;
 mod list;
 mod live;
 mod long_document;
@@ -66,8 +67,10 @@ pub use follow::Follow;
 pub use follow_trials::FollowTrials;
 pub use group::{GroupReport, scenario_text};
 pub use inspection::inspection_text;
+use keys::KeyTerminal;
+pub use keys::PressedKeys;
 pub use list::{list_text, print_list};
-pub use live::activity_text;
+pub use live::print_activity;
 pub use merge::merge_text;
 pub use next::{resume_command, resume_line};
 pub use notices::{Notices, RehearsalNotices, print_notified};
@@ -125,6 +128,7 @@ pub struct Output {
     /// Whether talk goes into a run's log, which has already what the runner traces.
     is_log: Arc<AtomicBool>,
     paging: Arc<Mutex<Paging>>,
+    terminal: KeyTerminal,
 }
 
 /// Whether somebody reads what is printed.
@@ -387,11 +391,6 @@ impl Output {
         if let Some(old) = old {
             old.finish_and_clear();
         }
-    }
-
-    /// Takes the progress bar off the screen while `pause` lasts.
-    pub fn aside(&self, pause: &dyn Fn()) {
-        self.around_bar(pause);
     }
 
     fn around_bar(&self, print: impl FnOnce()) {

@@ -189,7 +189,9 @@ impl Report {
                     if self.ungraded > 0 {
                         bar.set_prefix(bar::counts(counts, self.ungraded));
                     }
-                    bar.set_message(bar::message(longest, waits_for_memory));
+                    let message = bar::message(longest, waits_for_memory);
+                    let hint = bar::key_hint(&message, self.output.has_keys());
+                    bar.set_message(message + hint);
                     bar.tick();
                 }
             }

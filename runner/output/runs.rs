@@ -13,9 +13,12 @@ use super::{
 };
 use crate::{
     model::{Actor, Counts, Reason, RunStatus},
-    record::{By, ManifestSession, Pinned, RejudgedAttempts, Rerun, Row, RunEntry, RunId},
+    record::{
+        By, Manifest, ManifestSession, Pinned, RejudgedAttempts, Rerun, Row, RunEntry, RunId,
+        RunPause,
+    },
     session::{PauseAnswer, StopAnswer},
-    view::{RunDetail, RunHistory, RunSummary, ShownRun},
+    view::{RunDetail, RunHistory, RunSummary, ShownRun, worked_between},
 };
 
 /// How much text of rows is written at once.
@@ -53,9 +56,7 @@ pub fn show_text(shown: &ShownRun, resume: Option<&str>, width: Option<usize>) -
         field("ended", &format!("{}, after {took}", format::local(at)));
     }
     if let Some(paused) = &run.paused {
-        let since = format::local(paused.at);
-        let by = paused.by.as_ref().map_or("Ctrl-Z".to_owned(), asked_by);
-        field("paused", &format!("since {since}, by {by}"));
+        field("paused", &self::paused(paused));
     }
     if let Some(pinned) = &run.pinned {
         field("pinned", &pin_text(pinned));
@@ -196,6 +197,7 @@ pub fn history_text(history: &RunHistory, width: Option<usize>) -> String {
     let mut parts = vec![
         headline(&run.id, run),
         sessions.fitted(width),
+        pauses_text(manifest, width),
         deaths,
         transitions.fitted(width),
         rejudged_text(rejudged),
@@ -298,6 +300,11 @@ pub(super) fn row_text(row: &Row<'_>) -> String {
     failure::head(row)
 }
 
+/// Who asked for something, and why.
+fn actor_text(by: &By) -> String {
+    format::visible_line(&Actor::from(by.clone()).to_string())
+}
+
 /// Who asked for a change, from where, when and why.
 fn asked_by(by: &By) -> String {
     let at = format::local(by.at);
@@ -308,6 +315,50 @@ fn asked_by(by: &By) -> String {
     let text = by.text.as_ref().map(|text| format!(": {text}"));
     let text = text.unwrap_or_default();
     format::visible_line(&format!("{actor} (pid {}) at {at}{text}", by.pid))
+}
+
+/// Since when something is paused, and by whom.
+pub(super) fn paused(pause: &RunPause) -> String {
+    let since = format::local(pause.at);
+    format!("since {since}, by {}", paused_by(pause))
+}
+
+fn paused_by(pause: &RunPause) -> String {
+    pause.by.as_ref().map_or("Ctrl-Z".to_owned(), asked_by)
+}
+
+/// A table of the times in which sessions were paused; empty if none was.
+fn pauses_text(manifest: &Manifest, width: Option<usize>) -> String {
+    let mut pauses = Table::new([
+        Column::new("session").right().go(2),
+        Column::new("paused"),
+        Column::new("until").go(1),
+        Column::new("for").right().go(0),
+        Column::new("by").cut(3, 16),
+    ]);
+    let mut is_empty = true;
+    for session in &manifest.sessions {
+        for pause in &session.pauses {
+            is_empty = false;
+            let until = pause.until.or(session.closed_at);
+            let lasted = until.map(|until| format::duration(worked_between(pause.at, until, &[])));
+            pauses.row([
+                session.n.to_string().into(),
+                format::local(pause.at).into(),
+                until.map(format::local).unwrap_or_default().into(),
+                lasted.unwrap_or_default().into(),
+                pause
+                    .by
+                    .as_ref()
+                    .map_or("Ctrl-Z".to_owned(), actor_text)
+                    .into(),
+            ]);
+        }
+    }
+    match is_empty {
+        true => String::new(),
+        false => pauses.fitted(width),
+    }
 }
 
 fn pin_text(pinned: &Pinned) -> String {

@@ -47,7 +47,7 @@ pub use format::notification::{
 pub use format::pauses::RunPause;
 pub use format::phases::{AttemptPhase, MAX_WAITS, WaitReason, WaitingTrial, WaitingTrials};
 pub use format::queued::{
-    QueuedRequest, RequestedExec, RequestedResume, RequestedWork, RunRequest,
+    QueuedRequest, RequestKey, RequestedExec, RequestedResume, RequestedWork, RunRequest,
 };
 pub use format::rerun::{Rerun, is_meant};
 pub use format::row::{Row, RowArtifact, RowCheck, RowDenied, RowLogs, RowOutput, StoredOutput};
@@ -84,7 +84,7 @@ pub use store::database::database_sql;
 pub use store::find::FindError;
 pub use store::group::HeldGroup;
 pub use store::list::{RunFilter, Runs};
-pub use store::queue::{LockedQueue, QueueState, TakenRequest};
+pub use store::queue::{KnownRequest, LockedQueue, QueueState, TakenRequest};
 pub use store::root::Store;
 pub use store::shares::{RunShares, SharesTurn};
 pub use store::short::ShortIds;

@@ -37,7 +37,8 @@ pub use grants::{
 pub use local::fill_argument;
 pub use plan::{
     AdoptError, DividedPlan, LeftToOthers, NoRoom, Plan, PlanChanges, PlanError, ProviderError,
-    Reduced, StoredError, TrialNames, check_scenario, cores, idle_graders, set_limits,
+    Reduced, StoredError, TrialNames, check_scenario, cores, idle_graders, read_for_validation,
+    set_limits,
 };
 pub use ready::{
     ReadyError, SCHEMA_ARGUMENT, UnfitError, check_config, check_input, describe, not_granted,

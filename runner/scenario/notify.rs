@@ -82,6 +82,7 @@ pub(super) const WEBHOOK: &[Key] = &[
         "The variable with the secret by which requests are signed, as `{ env = \"NAME\" }`. Default: they are not signed.",
     ),
     ON,
+    LONGER_THAN,
     TIMEOUT_KEY,
 ];
 
@@ -93,6 +94,7 @@ pub(super) const COMMAND: &[Key] = &[
         "The program and its arguments. No shell reads them.",
     ),
     ON,
+    LONGER_THAN,
     TIMEOUT_KEY,
 ];
 
@@ -108,6 +110,12 @@ const ON: Key = with_default(
     Form::SomeOf(&Form::Word(ENDINGS)),
     ANY_ENDING,
     "On which endings. `tests-passed` and `tests-failed` are the two verdicts of a completed run.",
+);
+
+const LONGER_THAN: Key = optional(
+    "longer_than",
+    Form::Duration { zero: false },
+    "Tell as well, once, that a session of a run goes on for longer than this. A server or `runner queue work` tells it.",
 );
 
 const TIMEOUT_KEY: Key = with_default(
@@ -137,6 +145,8 @@ pub struct Webhook {
     pub secret: Option<String>,
     /// On which endings.
     pub on: Vec<RunEnding>,
+    /// After what time it is told that a session goes on.
+    pub longer_than: Option<Duration>,
     /// How long one attempt may take.
     pub timeout: Duration,
 }
@@ -157,6 +167,8 @@ pub struct NotifyCommand {
     pub command: Vec<String>,
     /// On which endings.
     pub on: Vec<RunEnding>,
+    /// After what time it is told that a session goes on.
+    pub longer_than: Option<Duration>,
     /// How long it may take.
     pub timeout: Duration,
 }
@@ -226,6 +238,7 @@ impl Webhook {
             },
             secret: table.get("secret").and_then(variable),
             on: endings(table),
+            longer_than: settings::duration(table, "longer_than"),
             timeout: settings::duration(table, "timeout").unwrap_or(TIMEOUT),
         })
     }
@@ -238,6 +251,7 @@ impl NotifyCommand {
                 .map(str::to_owned)
                 .collect(),
             on: endings(table),
+            longer_than: settings::duration(table, "longer_than"),
             timeout: settings::duration(table, "timeout").unwrap_or(TIMEOUT),
         }
     }

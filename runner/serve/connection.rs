@@ -39,6 +39,28 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+impl Listen {
+    /// Where another server listens beside this one, by its place after it: a browser knows servers by their ports.
+    ///
+    /// # Errors
+    ///
+    /// Says why it cannot.
+    pub fn beside(&self, place: usize) -> Result<Self, &'static str> {
+        match self {
+            _ if place == 0 => Ok(self.clone()),
+            Self::Unix(_) => Err("a socket that is a file is that of one of them"),
+            // The system chooses each of them.
+            Self::Tcp(address) if address.port() == 0 => Ok(self.clone()),
+            Self::Tcp(address) => {
+                let port = u16::try_from(place).ok();
+                let port = port.and_then(|place| address.port().checked_add(place));
+                let port = port.ok_or("there are not enough ports")?;
+                Ok(Self::Tcp(SocketAddr::new(address.ip(), port)))
+            }
+        }
+    }
+}
+
 pub(super) enum ServerListener {
     Tcp(TcpListener, SocketAddr),
     Unix(UnixListener),

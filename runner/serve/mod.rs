@@ -14,6 +14,7 @@ mod pages;
 mod problem;
 mod request;
 mod root_watch;
+mod scenarios;
 mod server;
 mod token;
 mod upkeep;
@@ -29,7 +30,7 @@ use tokio::sync::oneshot;
 pub use self::api::openapi;
 use self::{
     access::RequestAccess, connection::ServerListener, followed::FollowedRuns,
-    root_watch::RootWatch, server::Server,
+    root_watch::RootWatch, scenarios::KnownScenarios, server::Server,
 };
 pub use self::{connection::Listen, token::Token};
 use crate::session::Host;
@@ -74,6 +75,7 @@ pub async fn serve(options: ServeOptions, ready: impl FnOnce(Option<&str>)) -> i
     let server = Arc::new(Server {
         root,
         scenarios,
+        known: KnownScenarios::default(),
         access,
         runs: FollowedRuns::new(host.now),
         host,

@@ -143,14 +143,20 @@ impl HttpProblem {
 
     /// Too much is going on.
     pub(super) fn overloaded(detail: impl Into<String>) -> Self {
-        let mut problem = Self::new(
+        let problem = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "/problems/overloaded",
             "too much is going on",
             detail,
         );
-        problem.0.retry_after = Some(2);
-        problem
+        problem.retrying()
+    }
+
+    /// The same will be answered otherwise soon.
+    #[must_use]
+    pub(super) fn retrying(mut self) -> Self {
+        self.0.retry_after = Some(2);
+        self
     }
 
     /// A bug of the runner.

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{
     access::RequestAccess, followed::FollowedRuns, problem::HttpProblem, root_watch::RootWatch,
+    scenarios::KnownScenarios,
 };
 use crate::{
     error::Error,
@@ -15,6 +16,7 @@ use crate::{
 pub(super) struct Server {
     pub(super) root: PathBuf,
     pub(super) scenarios: Vec<PathBuf>,
+    pub(super) known: KnownScenarios,
     pub(super) access: RequestAccess,
     pub(super) host: Host,
     pub(super) runs: FollowedRuns,

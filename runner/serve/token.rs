@@ -9,7 +9,10 @@ use std::{
 };
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
+use miette::miette;
 use subtle::ConstantTimeEq as _;
+
+use crate::error::Error;
 
 /// How long a link logs a browser in.
 const LINK_TIME: Duration = Duration::from_secs(5 * 60);
@@ -23,6 +26,37 @@ const MIN_LENGTH: usize = 16;
 pub struct Token(String);
 
 impl Token {
+    /// The token in a file, which is made with a new one where it is missing; a new one without a file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read or made, or has no token.
+    pub fn of(file: Option<&Path>) -> Result<Self, Error> {
+        let made = || {
+            Self::random().map_err(|error| Error::internal(miette!("cannot make a token: {error}")))
+        };
+        let Some(file) = file else {
+            return made();
+        };
+        let unusable = |error: &io::Error| Error::usage(miette!("{error}"));
+        match fs_err::read_to_string(file) {
+            Ok(text) => Self::of_text(&text).ok_or_else(|| {
+                Error::usage(miette!(
+                    help =
+                        "take at least 16 letters and digits, or delete the file, and one is made",
+                    "`{}` has no token",
+                    file.display()
+                ))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let token = made()?;
+                token.save(file).map_err(|error| unusable(&error))?;
+                Ok(token)
+            }
+            Err(error) => Err(unusable(&error)),
+        }
+    }
+
     /// A new one, from the system.
     ///
     /// # Errors

@@ -35,8 +35,15 @@ pub(super) fn activity(reader: &RunReader, now: Timestamp) -> RunActivity {
     in_flight.sort_by_key(|underway| underway.begun_at);
     let pauses = reader.pauses();
     let in_flight = in_flight.into_iter().map(|underway| {
-        let place = place(names.as_mut(), underway.key);
-        in_flight_attempt(place, underway, (now, &pauses))
+        let mut place = place(names.as_mut(), underway.key);
+        let grader = underway.grader.map(|grader| {
+            // How often a grader is asked is its own affair.
+            (place.name.number, place.attempts) = (1, None);
+            let graders = names.as_ref().map(|names| names.scenario().graders());
+            let grader = graders.and_then(|graders| graders.get(grader as usize));
+            grader.map(|grader| grader.name().to_owned())
+        });
+        in_flight_attempt(place, underway, grader, (now, &pauses))
     });
     let in_flight = in_flight.collect();
     let pause = reader.pause();
@@ -71,6 +78,7 @@ pub(super) fn attempt_name(id: Option<&TrialId>, key: AttemptKey) -> AttemptName
 fn in_flight_attempt(
     place: PlacedAttempt,
     underway: Underway,
+    grader: Option<Option<String>>,
     (now, pauses): (Timestamp, &[RunPause]),
 ) -> InFlightAttempt {
     let Underway {
@@ -87,6 +95,8 @@ fn in_flight_attempt(
     };
     InFlightAttempt {
         place,
+        is_grading: grader.is_some(),
+        grader: grader.flatten(),
         elapsed: elapsed(begun_at),
         phase,
         what,

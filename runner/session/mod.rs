@@ -62,6 +62,7 @@ mod trends;
 mod trial_list;
 mod trial_matrix;
 mod upkeep;
+mod validated;
 mod wait;
 mod waiting;
 
@@ -87,7 +88,7 @@ pub use merge::{Merge, merge};
 pub use notice::Notice;
 pub use notifying::{notify_due, notify_run};
 pub use observe::Observe;
-pub use page::{AskedTrial, open_part, save_parts, trial_page};
+pub use page::{AskedTrial, OpenPart, open_part, save_parts, trial_page};
 pub use pause::{Pause, PauseAnswer, PausedRun, Pausing, pause, unpause};
 pub use plugins::{
     Build, CreatePlugin, CreatedPlugin, Interruptible, build_plugin, create_plugin, inspect_plugin,
@@ -97,9 +98,9 @@ pub use preview::{
     PendingTrial, Preview, PreviewedAccess, preview_resume, preview_start, validate,
 };
 pub use queue::{
-    ActiveRuns, DetachedStart, NextStart, QueuePlace, QueueWork, START_ARGUMENT, StartedRun,
-    enqueue, list_queue, move_queued, remove_queued, resume_detached, run_requested,
-    start_detached, start_next,
+    ActiveRuns, AddedRequest, DetachedStart, NextStart, QueuePlace, QueueWork, START_ARGUMENT,
+    StartedRun, enqueue, enqueue_once, list_queue, move_queued, remove_queued, resume_detached,
+    run_requested, start_detached, start_next,
 };
 pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedGrading, RehearsedPlugin, rehearse};
 pub use report::{overview, report};
@@ -118,6 +119,7 @@ pub use tending::{Tended, retain, tend};
 pub use trends::{AskedTrends, FoundTrends, trends};
 pub use trial_list::{AskedTrials, TrialList, TrialOrder};
 pub use upkeep::{Cleaned, Pruned, cleanup, pin, prune, reindex, unpin, verify};
+pub use validated::Validated;
 pub use wait::Wait;
 pub use waiting::{POLL_EVERY, Waiting, block_on};
 

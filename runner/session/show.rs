@@ -116,9 +116,16 @@ pub fn history(dir: &Path, now: Timestamp) -> Result<RunHistory, Error> {
     let look = look(dir)?;
     let entry = look.history().and_then(|history| look.entry(&history));
     let (run, deaths) = entry.map_err(Error::record)?;
+    let mut manifest = look.reader().manifest().clone();
+    // What goes on, or has died, is written down when it is closed.
+    if let Some(latest) = manifest.sessions.last_mut()
+        && latest.closed_at.is_none()
+    {
+        latest.pauses = look.reader().pauses();
+    }
     Ok(RunHistory {
         run: RunSummary::new(&run, now),
-        manifest: look.reader().manifest().clone(),
+        manifest,
         deaths: named(look.reader(), deaths),
         rejudged: look
             .reader()

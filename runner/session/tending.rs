@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Cleaned, Host, Pruned, cleanup, notify_due, prune, retention_policy, root_settings};
+use super::{
+    Cleaned, Host, Pruned, cleanup, notify_due, notifying::notify_long, prune, retention_policy,
+    root_settings,
+};
 use crate::{
     error::Error,
     record::Store,
@@ -14,12 +17,12 @@ use crate::{
 pub struct Tended {
     /// The runs whose processes had died, and that have the status now that is true of them.
     pub swept: Cleaned,
-    /// Who was told of the ends of runs.
+    /// Who was told of the ends of runs, and of runs that go on for long.
     pub told: Vec<NotifyReport>,
 }
 
 /// Gives runs whose processes have died the status that is true of them, and tells of ends of which somebody has still to be
-/// told; blocks for as long as the latter takes.
+/// told, and of runs that go on for too long; blocks for as long as the latter takes.
 ///
 /// # Errors
 ///
@@ -27,10 +30,10 @@ pub struct Tended {
 pub fn tend(store: &Store, host: &Host) -> Result<Tended, Error> {
     let now = (host.now)();
     let swept = cleanup(store, std::time::Duration::ZERO, UpkeepMode::Real, now);
-    Ok(Tended {
-        swept: swept.map_err(Error::record)?,
-        told: notify_due(store, host)?,
-    })
+    let swept = swept.map_err(Error::record)?;
+    let mut told = notify_due(store, host)?;
+    told.extend(notify_long(store, host)?);
+    Ok(Tended { swept, told })
 }
 
 /// Deletes what the retention of a results root names, or says what would be deleted; `None` where its settings say nothing

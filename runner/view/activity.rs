@@ -47,6 +47,10 @@ pub struct InFlightAttempt {
     /// Which one it is.
     #[serde(flatten)]
     pub place: PlacedAttempt,
+    /// Whether it is one of a grader, which judges what an attempt of the trial has put out; its number says nothing then.
+    pub is_grading: bool,
+    /// The grader's name; `null` where it is none's, or where the scenario is not there any more.
+    pub grader: Option<String>,
     /// For how long it has been executed, in milliseconds, if its beginning was written down.
     #[serde(rename = "elapsed_ms", serialize_with = "written::optional_duration")]
     #[schemars(with = "Option<f64>")]

@@ -7,21 +7,24 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{summary::RunSummary, version::DocumentVersion, written};
-use crate::record::{RunEntry, words::InstantSchema};
+use crate::{
+    model::RunStatus,
+    record::{RunEntry, words::InstantSchema},
+};
 
 /// What webhooks are sent, and commands get on their standard input.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RunNotification {
     /// The version of the format: 1.
     pub v: DocumentVersion,
-    /// What has happened.
+    /// What has happened: the run has ended, or goes on for longer than somebody wants to hear of.
     #[serde(rename = "type")]
-    #[schemars(extend("enum" = ["run.ended"]))]
+    #[schemars(extend("enum" = ["run.ended", "run.long"]))]
     pub kind: &'static str,
     /// When the document was made.
     #[schemars(with = "InstantSchema")]
     pub timestamp: Timestamp,
-    /// The session that has ended, from 1.
+    /// The session that has ended or goes on, from 1.
     pub session: u32,
     /// What went wrong, for people, if the run could not go on.
     pub error: Option<String>,
@@ -67,11 +70,14 @@ impl NotifyReport {
 }
 
 impl RunNotification {
-    /// Tells of the end of a run, which is over.
+    /// Tells of a run: of its end, or how long it goes on.
     pub fn new(run: &RunEntry, error: Option<String>, now: Timestamp) -> Self {
         Self {
             v: DocumentVersion,
-            kind: "run.ended",
+            kind: match run.status {
+                RunStatus::Running => "run.long",
+                _ => "run.ended",
+            },
             timestamp: now,
             session: run.sessions,
             error,

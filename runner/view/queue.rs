@@ -113,6 +113,15 @@ impl RunQueue {
 }
 
 impl QueuedRun {
+    /// A request that nobody starts now; its place is not looked up.
+    pub fn idle(request: &QueuedRequest) -> Self {
+        let state = match request.refused {
+            None => "waiting",
+            Some(_) => "refused",
+        };
+        Self::new(request, state, None)
+    }
+
     /// A request that is in this state.
     fn new(request: &QueuedRequest, state: &'static str, place: Option<usize>) -> Self {
         Self {

@@ -555,3 +555,30 @@ fn another_grader_is_another_judgement_and_no_other_execution() {
     ));
     assert_eq!((same, again), (execution, first));
 }
+
+#[test]
+fn what_graders_are_doing_is_seen_and_dies_without_the_trial() {
+    let runner = obedient("", &told([("asleep", "{ do = \"sleep\" }")]));
+    let live = runner.start(&["--workers", "0"]);
+    let seen = || {
+        if runner.runs().is_empty() {
+            return Value::Null;
+        }
+        let shown = runner.run(&["show", "--json"]).expect(0).document();
+        runner.assert_valid("show", std::slice::from_ref(&shown));
+        shown["live"]["in_flight"][0].clone()
+    };
+    wait_until("the grader waits", || seen()["what"] == "sleep");
+    let grader = seen();
+    assert_eq!(
+        (&grader["trial"], &grader["is_grading"], &grader["grader"]),
+        (&json!("asleep@echo#1"), &json!(true), &json!("judge"))
+    );
+    runner
+        .run(&["show"])
+        .expect(0)
+        .prints(": graded by judge: sleep");
+    live.kill();
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    assert!(!shown.contains("died with"), "{shown}");
+}

@@ -353,3 +353,39 @@ fn an_end_that_its_own_process_did_not_live_to_tell_is_told_by_whoever_looks_aft
         assert_eq!(server.requests().len(), 1, "{place}");
     }
 }
+
+#[test]
+fn a_run_that_goes_on_for_too_long_is_told_once_and_its_end_as_well() {
+    let runner = Runner::hostile(
+        "[defaults]\ntimeout = \"1h\"\n[[tests]]\nid = \"a\"\ninput = { do = \"sleep\" }\n",
+    );
+    let server = Server::start(|_| Response::new(200));
+    let patient = format!(
+        "{}[[notify.webhooks]]\nurl = \"{}\"\non = [\"completed\"]\nlonger_than = \"1h\"\n",
+        webhook(&server, "on = [\"incomplete\"]\nlonger_than = \"100ms\""),
+        server.url("/patient")
+    );
+    settings(&runner, &patient);
+    let mut live = runner.start(&[]);
+    live.wait_until_running(1);
+    thread::sleep(Duration::from_millis(200));
+    // Each looks after the root once when it begins.
+    for _ in 0..2 {
+        let keeper = runner.command(&["queue", "work"]).start();
+        server.wait_for_requests(1);
+        thread::sleep(Duration::from_millis(500));
+        drop(keeper);
+    }
+    live.end_by(Signal::INT).0.expect(130);
+    let told: Vec<_> = server.requests();
+    let kinds: Vec<_> = told
+        .iter()
+        .map(|told| document(told)["type"].clone())
+        .collect();
+    assert_eq!(kinds, ["run.long", "run.ended"]);
+    let first = document(&told[0]);
+    runner.assert_valid("notification", std::slice::from_ref(&first));
+    assert_eq!(first["run"]["status"], "running");
+    assert!(told.iter().all(|told| told.path.starts_with("/hook")));
+    assert_ne!(told[0].header("webhook-id"), told[1].header("webhook-id"));
+}

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     endless::{endless, passing, running},
     runner::{CommandExt as _, Runner, Signal},
+    wait::wait_until,
 };
 
 const ENQUEUE: [&str; 3] = ["exec", "--queue", "scenario.toml"];
@@ -324,4 +325,45 @@ mod killed {
         let listed = runner.run(&["queue"]).expect(0);
         listed.says(&["its process has died 3 times"]);
     }
+}
+
+#[test]
+fn a_resume_whose_processes_have_died_before_its_session_waits_and_is_carried_out_once() {
+    let runner = endless();
+    let live = runner.start(&[]);
+    wait_until("it runs", || !runner.runs().is_empty());
+    live.kill();
+    let run = runner.only_run().id().to_owned();
+    let request = enqueue(&runner, &[]);
+    let waiting = runner.path(&format!("results/queue/{request}.json"));
+    let text = fs_err::read_to_string(&waiting).unwrap();
+    fs_err::remove_file(waiting).unwrap();
+    let taken = runner.path(&format!("results/queue/taken/{request}.json"));
+    let left_by_the_dead = |sessions: u32| {
+        let mut left: Value = serde_json::from_str(&text).unwrap();
+        left["tries"] = json!(1);
+        left["work"] = json!({
+            "command": "resume", "folder": left["work"]["folder"], "run": run, "options": {},
+            "sessions": sessions,
+        });
+        fs_err::write(&taken, left.to_string()).unwrap();
+    };
+    let sessions = || {
+        runner.only_run().manifest()["sessions"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    left_by_the_dead(1);
+    let mut worker = runner.command(&["queue", "work"]).start();
+    wait_until("it goes on", || sessions() == 2);
+    wait_until("it is done with", || !taken.exists());
+    // Somebody has gone on with it since.
+    left_by_the_dead(1);
+    wait_until("it is forgotten", || !taken.exists());
+    assert!(worker.is_alive());
+    drop(worker);
+    assert_eq!(ids(&runner, "waiting"), [""; 0]);
+    runner.run(&["cancel"]).expect(0);
+    assert_eq!(sessions(), 2);
 }

@@ -1,6 +1,7 @@
 //! What a person sees, and what a program reads: how a run stands, what to type next, and that it fits where it is shown.
 
 mod documents;
+mod keys;
 mod lists;
 mod logs;
 mod output;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{client::Served, reading::assert_described};
+use super::client::Served;
 use crate::support::{runner::Runner, wait::wait_until};
 
 const SLOW: &str = r#"
@@ -35,7 +35,6 @@ fn a_run_that_was_started_outlives_the_server_and_is_stopped_and_resumed_by_anot
     assert_eq!(runner.list(&[])[0]["status"], "running");
 
     let served = Served::start(&runner, &["--scenarios", "."]);
-    let contract = served.get("/openapi.json").json();
     let running = served.get("/runs/latest").json();
     assert_eq!(running["run"]["is_alive"], true);
     let live = served.get("/runs/latest/summary").json()["live"].clone();
@@ -46,7 +45,6 @@ fn a_run_that_was_started_outlives_the_server_and_is_stopped_and_resumed_by_anot
         .send("POST", "/runs/latest/stop", "{\"mode\":\"softly\"}")
         .expect(400);
     let paused = served.post("/runs/latest/pause", "{\"reason\":\"a look\"}", 200);
-    assert_described(&contract, "post", "/runs/{run}/pause", 200, &paused);
     assert_eq!(
         (&paused["result"], &paused["status"]),
         (&json!("paused"), &json!("running"))
@@ -58,7 +56,6 @@ fn a_run_that_was_started_outlives_the_server_and_is_stopped_and_resumed_by_anot
     );
     let asked = "{\"mode\":\"kill\",\"by\":\"a test\",\"reason\":\"seen enough\"}";
     let stopped = served.post("/runs/latest/stop", asked, 200);
-    assert_described(&contract, "post", "/runs/{run}/stop", 200, &stopped);
     assert_eq!(
         (&stopped["result"], &stopped["status"]),
         (&json!("stopped"), &json!("incomplete"))
@@ -81,7 +78,6 @@ fn a_run_that_was_started_outlives_the_server_and_is_stopped_and_resumed_by_anot
         (&json!(2), &json!(1))
     );
     let resumed = served.post("/runs/latest/resume", "", 202);
-    assert_described(&contract, "post", "/runs/{run}/resume", 202, &resumed);
     assert_eq!(resumed["run"], run);
     let cancelled = served.post("/runs/latest/cancel", "{\"reason\":\"not worth it\"}", 200);
     assert_eq!(

@@ -10,6 +10,7 @@ use std::{
 
 use serde_json::Value;
 
+use super::contract::assert_described;
 use crate::support::runner::Runner;
 
 /// The token of these servers.
@@ -62,6 +63,11 @@ impl Served {
         Self { child, at, login }
     }
 
+    /// The process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it without any notice.
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -109,23 +115,36 @@ impl Served {
     #[track_caller]
     pub(super) fn get(&self, path: &str) -> Answered {
         let bearer = format!("Bearer {TOKEN}");
-        self.ask(
-            "GET",
-            &format!("/api/v1{path}"),
-            &[("Authorization", &bearer)],
-            "",
-        )
+        let headers = [("Authorization", &*bearer)];
+        let answered = self.ask("GET", &format!("/api/v1{path}"), &headers, "");
+        assert_described("GET", path, &answered);
+        answered
     }
 
     /// The same for a request to change something.
     #[track_caller]
     pub(super) fn send(&self, method: &str, path: &str, body: &str) -> Answered {
+        self.send_with(method, path, &[], body)
+    }
+
+    /// The same with more headers.
+    #[track_caller]
+    pub(super) fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answered {
         let bearer = format!("Bearer {TOKEN}");
-        let headers = [
+        let fixed = [
             ("Authorization", &*bearer),
             ("Content-Type", "application/json"),
         ];
-        self.ask(method, &format!("/api/v1{path}"), &headers, body)
+        let headers = [&fixed, headers].concat();
+        let answered = self.ask(method, &format!("/api/v1{path}"), &headers, body);
+        assert_described(method, path, &answered);
+        answered
     }
 
     /// Asks to change something, and expects this status.

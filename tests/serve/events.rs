@@ -15,18 +15,18 @@ use crate::support::{
 
 /// An event as a client hears it.
 #[derive(Debug)]
-struct Heard {
-    name: String,
+pub(super) struct Heard {
+    pub(super) name: String,
     id: Option<String>,
-    data: Value,
+    pub(super) data: Value,
 }
 
 /// A stream of events.
-struct Listening(BufReader<TcpStream>);
+pub(super) struct Listening(BufReader<TcpStream>);
 
 impl Listening {
     #[track_caller]
-    fn to(served: &Served, path: &str, last: Option<&str>) -> Self {
+    pub(super) fn to(served: &Served, path: &str, last: Option<&str>) -> Self {
         let mut stream = served.connect();
         let last = last
             .map(|id| format!("Last-Event-ID: {id}\r\n"))
@@ -40,7 +40,7 @@ impl Listening {
     }
 
     /// The next event; `None` at the end of the connection, whole or not.
-    fn next(&mut self) -> Option<Heard> {
+    pub(super) fn next(&mut self) -> Option<Heard> {
         let (mut name, mut id, mut data) = (None, None, None);
         loop {
             let mut line = String::new();

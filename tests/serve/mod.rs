@@ -3,6 +3,9 @@
 mod access;
 mod actions;
 mod client;
+mod contract;
 mod events;
+mod load;
 mod queue;
 mod reading;
+mod writes;

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
+    ops::{Deref, DerefMut},
     os::unix::{fs::symlink, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
@@ -46,9 +47,9 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
-/// A program that is running.
+/// A program that is running; it is killed where a test ends before it.
 pub(crate) struct Running {
-    child: Child,
+    child: OwnedChild,
     stdout: BufReader<ChildStdout>,
     /// What was read of standard output so far.
     read: String,
@@ -147,6 +148,21 @@ impl Runner {
     pub(crate) fn shell(&self, script: &str) -> Command {
         let mut command = self.program("sh");
         command.args(["-c", script]).env("runner", PROGRAM);
+        command
+    }
+
+    /// The program with a terminal of its own, which is its standard input.
+    pub(crate) fn on_own_terminal(&self, args: &[&str]) -> Command {
+        let mut command = self.program("setsid");
+        command.args(["--ctty", PROGRAM]).args(args);
+        command
+    }
+
+    /// A shell with a terminal of its own and with job control; the program is `$runner`.
+    pub(crate) fn interactive_shell(&self) -> Command {
+        let mut command = self.program("setsid");
+        command.args(["--ctty", "bash", "--norc", "--noediting", "-i"]);
+        command.env("runner", PROGRAM).env("PS1", "ready> ");
         command
     }
 
@@ -275,6 +291,31 @@ impl CommandExt for Command {
     }
 }
 
+/// A process that is killed when it is dropped; a test that fails leaves none.
+struct OwnedChild(Child);
+
+impl Deref for OwnedChild {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for OwnedChild {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for OwnedChild {
+    fn drop(&mut self) {
+        // It has mostly ended, and was waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Running {
     fn spawn(command: &mut Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -295,7 +336,7 @@ impl Running {
                 stderr.read_to_end(&mut bytes).unwrap();
                 String::from_utf8_lossy(&bytes).into_owned()
             }),
-            child,
+            child: OwnedChild(child),
             watchdog,
         }
     }

@@ -41,6 +41,8 @@ pub struct Underway {
     pub begun_at: Option<Timestamp>,
     /// What it is doing; absent where its runner does not say, or was about to when the file was read.
     pub phase: Option<AttemptPhase>,
+    /// The place of the grader in the scenario, where it is one of a grader, which judges what the trial has put out.
+    pub grader: Option<u32>,
 }
 
 /// Set in the session of what graders have begun: whoever looks for attempts of trials takes it for another session's.
@@ -126,6 +128,7 @@ impl InFlight {
 
     /// Notes what the attempt in a slot waits for in the host, and since when; without a text, since when it computes.
     pub fn note_phase(&self, slot: usize, key: AttemptKey, text: Option<&str>, since: Timestamp) {
+        let slot = self.first + slot;
         if slot < MAX_SLOTS {
             let bytes = phases::encode(key, self.file.session, text, since);
             self.write_at(&bytes, PHASES_AT + (slot * PHASE_BYTES) as u64);
@@ -194,15 +197,20 @@ pub(in crate::record) fn read_underway(path: &Path, session: u32) -> Vec<Underwa
         let of = |bytes: &[u8]| phases::decode(phase_in(bytes, slot), key, session);
         of(&bytes).or_else(|| of(&again))
     };
-    let mut underway: Vec<_> = underway(&bytes, session)
-        .into_iter()
+    let graded = underway(&bytes, session | GRADING).into_iter();
+    let graded = graded.map(|(slot, grading)| {
+        let grader = Some(grading.key.number);
+        (slot, Underway { grader, ..grading })
+    });
+    let all = underway(&bytes, session).into_iter().chain(graded);
+    let mut all: Vec<_> = all
         .map(|(slot, underway)| Underway {
             phase: notes_phases.then(|| phase(slot, underway.key)).flatten(),
             ..underway
         })
         .collect();
-    underway.sort_unstable_by_key(|underway| underway.key);
-    underway
+    all.sort_by_key(|underway| (underway.grader.is_some(), underway.key));
+    all
 }
 
 /// Which trials of a session wait for their time; none if nobody says so.
@@ -222,6 +230,7 @@ fn underway(bytes: &[u8], session: u32) -> Vec<(usize, Underway)> {
             key: parse(half, session)?,
             begun_at: next.and_then(parse_time),
             phase: None,
+            grader: None,
         };
         Some((index * KEY_BYTES / SLOT_BYTES, underway))
     });
@@ -309,6 +318,7 @@ mod tests {
                 waits_for: waits_for.map(str::to_owned),
                 since,
             }),
+            grader: None,
         };
         let first = || read_underway(&path, 2).swap_remove(0);
         let computes = Some((None, None));
@@ -332,6 +342,11 @@ mod tests {
         inflight.note_waits(&waits);
         assert_eq!(read_waits(&path, 2), waits);
         assert_eq!(read_waits(&path, 1), WaitingTrials::default());
+        // Of a grader it is known what it does as well.
+        graders.note_phase(0, key(7, 1), Some("http a:443"), now);
+        let seen = read_underway(&path, 2).pop().unwrap();
+        assert_eq!((seen.key, seen.grader), (key(7, 1), Some(1)));
+        assert_eq!(seen.phase.unwrap().waits_for.as_deref(), Some("http a:443"));
         // Nothing of that is taken for an attempt in flight.
         assert_eq!(read(&path, 2), [key(7, 1), key(u64::MAX, u32::MAX)]);
 

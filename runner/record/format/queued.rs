@@ -9,6 +9,7 @@ use super::{
     by::By,
     words::{self, InstantSchema},
 };
+use crate::model::Digest;
 
 /// The version of the format.
 const QUEUE_FORMAT: u32 = 1;
@@ -33,8 +34,20 @@ pub struct QueuedRequest {
     /// Why it cannot be started, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// What whoever asks twice knows it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<RequestKey>,
     /// What is to run.
     pub work: RequestedWork,
+}
+
+/// What whoever asks twice knows a request by: with the same key nothing is started twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestKey {
+    /// The key, as it was given.
+    pub text: String,
+    /// The digest of what was asked for: something else with the same key is a mistake.
+    pub asked: String,
 }
 
 /// What is to run, in a process of its own.
@@ -87,6 +100,9 @@ pub struct RequestedResume {
     /// Whether a run is gone on with that was cancelled.
     #[serde(default)]
     pub force: bool,
+    /// How many sessions the run had: once it has more, this is done with. Absent where it was not written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u32>,
 }
 
 /// The request that a run was started by: one of the queue, or of a server.
@@ -102,6 +118,9 @@ pub struct RunRequest {
     pub at: Timestamp,
     /// Who asked for it.
     pub by: By,
+    /// What whoever asks twice knows it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<RequestKey>,
 }
 
 impl QueuedRequest {
@@ -115,8 +134,15 @@ impl QueuedRequest {
             by,
             tries: 0,
             refused: None,
+            key: None,
             work,
         }
+    }
+
+    /// The same, known by a key.
+    #[must_use]
+    pub fn known_by(self, key: Option<RequestKey>) -> Self {
+        Self { key, ..self }
     }
 
     /// Tells whether this version of the runner knows what is in it.
@@ -131,6 +157,7 @@ impl QueuedRequest {
             priority: self.priority,
             at: self.at,
             by: self.by.clone(),
+            key: self.key.clone(),
         }
     }
 
@@ -139,6 +166,22 @@ impl QueuedRequest {
         match &self.work {
             RequestedWork::Exec(exec) => &exec.folder,
             RequestedWork::Resume(resume) => &resume.folder,
+        }
+    }
+}
+
+impl RequestedWork {
+    /// The key by which a request for this is known, wherever whoever asks is started: its paths are whole then.
+    pub fn key(&self, text: &str) -> RequestKey {
+        let mut asked = self.clone();
+        match &mut asked {
+            Self::Exec(exec) => exec.folder.clear(),
+            Self::Resume(resume) => resume.folder.clear(),
+        }
+        let bytes = serde_json::to_vec(&asked).expect("a request can be written as JSON");
+        RequestKey {
+            text: text.to_owned(),
+            asked: Digest::of(&bytes).to_string(),
         }
     }
 }

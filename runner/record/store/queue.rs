@@ -26,7 +26,7 @@ use crate::record::{
     },
     error::RecordError,
     failpoint,
-    format::queued::{QueuedRequest, RequestedWork},
+    format::queued::{QueuedRequest, RequestKey, RequestedResume, RequestedWork},
 };
 
 /// How often a request is tried whose starts have all ended in the death of a process.
@@ -43,6 +43,17 @@ pub struct QueueState {
     pub refused: Vec<QueuedRequest>,
     /// Files that cannot be read, and why.
     pub unreadable: Vec<(PathBuf, io::Error)>,
+}
+
+/// What has become of a request that somebody asks for again.
+#[derive(Debug)]
+pub enum KnownRequest {
+    /// There is a run of it.
+    Run(RunId),
+    /// Its process is there, and no run yet.
+    Starting,
+    /// It waits, or could not be started.
+    Queued(Box<QueuedRequest>),
 }
 
 /// The right to change a queue: nobody else does meanwhile.
@@ -105,6 +116,40 @@ impl LockedQueue {
     /// Fails if its folder cannot be read.
     pub fn state(&self) -> Result<QueueState, RecordError> {
         read(&self.dir)
+    }
+
+    /// What has become of a request that was known by the same key; the error is that something else was asked for by it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the queue or the runs cannot be read.
+    pub fn known(
+        &self,
+        store: &Store,
+        key: &RequestKey,
+    ) -> Result<Option<(KnownRequest, RequestKey)>, RecordError> {
+        let is_same =
+            |known: &Option<RequestKey>| known.as_ref().is_some_and(|known| known.text == key.text);
+        let state = self.state()?;
+        let starting = state.starting.into_iter().map(|it| (it, true));
+        let idle = state.waiting.into_iter().chain(state.refused);
+        let mut requests = starting.chain(idle.map(|it| (it, false)));
+        if let Some((request, is_starting)) = requests.find(|(request, _)| is_same(&request.key))
+            && let Some(key) = request.key.clone()
+        {
+            let known = match is_starting {
+                true => KnownRequest::Starting,
+                false => KnownRequest::Queued(Box::new(request)),
+            };
+            return Ok(Some((known, key)));
+        }
+        let runs = store.manifests()?.manifests;
+        let run = runs.into_iter().find_map(|run| {
+            let key = run.manifest.request.as_ref()?.key.clone();
+            let id = RunId::of_directory(run.id());
+            is_same(&key).then(|| Some((KnownRequest::Run(id), key?)))?
+        });
+        Ok(run)
     }
 
     /// Puts a request into the queue, so that it survives everything.
@@ -204,8 +249,10 @@ impl LockedQueue {
             let Some((request, _held)) = abandoned(&path) else {
                 continue;
             };
-            let is_done =
-                matches!(request.work, RequestedWork::Resume(_)) || is_named(store, &request.id)?;
+            let is_done = match &request.work {
+                RequestedWork::Exec(_) => is_named(store, &request.id)?,
+                RequestedWork::Resume(resume) => has_gone_on(store, resume)?,
+            };
             if is_done {
                 durable::remove(&path).map_err(failed("clear the queue"))?;
             } else if request.tries < MAX_TRIES {
@@ -306,6 +353,14 @@ fn abandoned(path: &Path) -> Option<(QueuedRequest, File)> {
         Ok(()) if path.exists() => Some((load(path).ok()?, file)),
         Ok(()) | Err(TryLockError::WouldBlock | TryLockError::Error(_)) => None,
     }
+}
+
+/// Tells whether a run has gone on since that was asked for, or is not there any more.
+fn has_gone_on(store: &Store, asked: &RequestedResume) -> Result<bool, RecordError> {
+    let manifests = store.manifests()?.manifests;
+    let run = manifests.iter().find(|run| run.id() == asked.run);
+    let before = run.zip(asked.sessions);
+    Ok(before.is_none_or(|(run, sessions)| run.manifest.sessions.len() > sessions as usize))
 }
 
 /// Tells whether a run says that it was started by a request.

@@ -39,6 +39,14 @@ pub(in crate::record) struct FoundRun {
     pub(in crate::record) manifest: Manifest,
 }
 
+impl FoundRun {
+    /// The name of its directory; one that is not UTF-8 is that of no run.
+    pub(in crate::record) fn id(&self) -> &str {
+        let name = self.dir.path().file_name();
+        name.and_then(|name| name.to_str()).unwrap_or_default()
+    }
+}
+
 impl Store {
     /// Reads every manifest, whatever SQLite knows.
     pub(in crate::record) fn manifests(&self) -> Result<Manifests, RecordError> {

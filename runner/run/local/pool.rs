@@ -113,8 +113,7 @@ impl Pool {
         if let Some(voices) = &voices {
             writing.spawn(Arc::clone(voices).write());
         }
-        // Nobody asks what graders are doing.
-        let phases = in_flight.clone().filter(|notes| !notes.is_of_graders());
+        let phases = in_flight.clone();
         let phases = phases.map(|in_flight| Arc::new(Phases::new(in_flight)));
         if let Some(phases) = &phases {
             writing.spawn(Arc::clone(phases).write());
@@ -283,12 +282,12 @@ impl PoolState {
             };
             let key = task.assignment.key();
             let started_at = wall_clock();
+            let mut noted = key;
             if let Some(in_flight) = &self.in_flight {
-                let number = match in_flight.is_of_graders() {
-                    true => u32::try_from(task.assignment.provider).unwrap_or(u32::MAX),
-                    false => key.number,
-                };
-                in_flight.begin(slot, key.ordinal, number, started_at);
+                if in_flight.is_of_graders() {
+                    noted.number = u32::try_from(task.assignment.provider).unwrap_or(u32::MAX);
+                }
+                in_flight.begin(slot, noted.ordinal, noted.number, started_at);
             }
             let is_heard = self.begun(key);
             let before = clock::suspended();
@@ -296,7 +295,7 @@ impl PoolState {
                 voice.begin(key, task.assignment.trial.clone());
             }
             if let Some(watched) = &watched {
-                watched.begin(key);
+                watched.begin(noted);
             }
             let around = Around {
                 started_at,

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -143,6 +143,17 @@ pub fn check_scenario(
         return Ok(());
     }
     Err(PlanError::Providers { problems })
+}
+
+/// Every file and folder that decides whether a scenario is valid, and what it comes to.
+pub fn read_for_validation(scenario: &Scenario, suite: &Suite) -> Vec<PathBuf> {
+    let read = read_by(scenario, scenario.path(), Some(suite)).into_iter();
+    let granted = scenario.plugins().flat_map(|provider| {
+        let mounts = mounts(&provider.grants, scenario.directory());
+        mounts.unwrap_or_default()
+    });
+    let granted = granted.map(|mount| mount.host);
+    read.map(|read| read.path).chain(granted).collect()
 }
 
 /// Everything that a scenario is made of: itself, the files that it names, and the source of its plugins. What is read for

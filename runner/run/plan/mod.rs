@@ -22,7 +22,7 @@ pub use self::{
     ceiling::set_limits,
     divided::DividedPlan,
     error::{PlanError, ProviderError},
-    granted::check_scenario,
+    granted::{check_scenario, read_for_validation},
     live::idle_graders,
     machine::{NoRoom, Reduced},
     names::TrialNames,

@@ -11,10 +11,10 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, signal::SIGXFSZ},
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, signal::SIGXFSZ},
     flag::{self, register_conditional_default, register_conditional_shutdown},
     iterator::{
-        SignalsInfo,
+        Handle, SignalsInfo,
         exfiltrator::{WithOrigin, origin::Origin},
     },
     low_level::emulate_default_handler,
@@ -32,6 +32,8 @@ const HOLD_TIME: Duration = Duration::from_millis(30);
 type RequestListener = Box<dyn FnMut(StopRequest) + Send>;
 /// Does something while the screen is left alone.
 type Aside = Box<dyn Fn(&dyn Fn()) + Send>;
+/// Does what is left to do before a signal ends the process.
+type Leave = Box<dyn Fn() + Send>;
 
 /// Receives SIGINT, SIGTERM, SIGHUP and SIGTSTP on a thread of its own.
 ///
@@ -43,11 +45,13 @@ type Aside = Box<dyn Fn(&dyn Fn()) + Send>;
 #[derive(Clone)]
 pub struct StopSignals {
     shared: Arc<Listening>,
+    handle: Handle,
 }
 
 struct Listening {
     listener: Mutex<Option<RequestListener>>,
     aside: Mutex<Option<Aside>>,
+    leave: Mutex<Option<Leave>>,
     pauses: Mutex<Option<Pauses>>,
     /// Set before the third signal.
     is_last: Arc<AtomicBool>,
@@ -83,11 +87,12 @@ impl StopSignals {
         let shared = Arc::new(Listening {
             listener: Mutex::default(),
             aside: Mutex::default(),
+            leave: Mutex::default(),
             pauses: Mutex::default(),
             is_last,
             has_received: AtomicBool::new(false),
         });
-        let listening = Arc::clone(&shared);
+        let (listening, handle) = (Arc::clone(&shared), signals.handle());
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
@@ -96,7 +101,7 @@ impl StopSignals {
                     listening.receive(&origin, &mut count);
                 }
             })?;
-        Ok(Self { shared })
+        Ok(Self { shared, handle })
     }
 
     /// Sends requests to `listener` from now on.
@@ -124,6 +129,15 @@ impl StopSignals {
     pub(crate) fn pause_by(&self, aside: impl Fn(&dyn Fn()) + Send + 'static) {
         *lock(&self.shared.aside) = Some(Box::new(aside));
     }
+
+    /// Calls `leave` before a signal ends the process, SIGQUIT included: it has changed what others find as it is.
+    pub(crate) fn leave_by(&self, leave: impl Fn() + Send + 'static) {
+        *lock(&self.shared.leave) = Some(Box::new(leave));
+        if !is_ignored(SIGQUIT) {
+            // Without it, SIGQUIT does what it does to any program.
+            drop(self.handle.add_signal(SIGQUIT));
+        }
+    }
 }
 
 impl Listening {
@@ -135,10 +149,15 @@ impl Listening {
         }
         let mut listener = lock(&self.listener);
         let (Some(listener), Some(signal)) = (listener.as_mut(), signal_of(number)) else {
+            self.leave();
             default_effect(number);
             return;
         };
         *count += 1;
+        if *count >= 2 {
+            // The next one ends the process in its handler.
+            self.leave();
+        }
         self.has_received.store(true, Ordering::Relaxed);
         self.is_last.store(*count >= 2, Ordering::Relaxed);
         listener(StopRequest {
@@ -158,6 +177,12 @@ impl Listening {
                 from.uid
             ),
             None => tracing::info!("received {}", signal.as_str()),
+        }
+    }
+
+    fn leave(&self) {
+        if let Some(leave) = &*lock(&self.leave) {
+            leave();
         }
     }
 

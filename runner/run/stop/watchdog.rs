@@ -55,6 +55,8 @@ pub enum OverdueAction {
     /// then the run is locked.
     #[default]
     EndProcess,
+    /// The same, after this was called, which returns at once.
+    EndProcessAfter(Arc<dyn Fn() + Send + Sync>),
     /// This is called, once and on a thread of the watchdog. The session is left alone: if it still comes to its end, that is
     /// written down as ever, and until then the call that runs it blocks and its run is locked.
     Call(Arc<dyn Fn(&Overdue) + Send + Sync>),
@@ -217,6 +219,10 @@ impl Watched {
         let exit_code = (settings.exit_code)(reason, signal);
         match &settings.overdue {
             OverdueAction::EndProcess => std::process::exit(exit_code),
+            OverdueAction::EndProcessAfter(before) => {
+                before();
+                std::process::exit(exit_code)
+            }
             OverdueAction::Call(call) => call(&Overdue {
                 run_dir: settings.run_dir.clone(),
                 reason,

@@ -227,6 +227,7 @@ pub(super) fn begun(started: DetachedStart) -> Result<Option<RunId>, HttpProblem
             let runs = active.runs.iter().map(|run| run.id.to_string());
             Err(HttpProblem::busy(active.max, runs.collect()))
         }
+        DetachedStart::Known(_) => Err(HttpProblem::internal("a request without a key is new")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read as _, Seek as _, SeekFrom},
+    os::unix::fs::FileExt as _,
     sync::Arc,
 };
 
@@ -24,7 +25,7 @@ use crate::{
     record::RunReader,
     report::{self, ReportFormat},
     serve::problem::HttpProblem,
-    session,
+    session::{self, OpenPart},
 };
 
 /// Bytes of a file that are read at once.
@@ -39,40 +40,55 @@ pub(super) struct PartPath {
     file: String,
 }
 
+/// Bytes that are handed out, and what is said of them.
+struct HandedOut {
+    source: OpenPart,
+    length: u64,
+    media_type: &'static str,
+    disposition: String,
+}
+
 /// A part of an attempt. Pictures are known by their first bytes, and everything else is a download.
 pub(super) async fn part(
     State(server): State<Arc<Server>>,
     Path(path): Path<PartPath>,
+    headers: HeaderMap,
 ) -> Result<Response, HttpProblem> {
-    let name = path.file.clone();
-    let bytes = blocking(server, move |server| {
+    let handed = blocking(server, move |server| {
         let page = trials::page(server, &path.run, &path.trial, Some(path.attempt))?;
-        session::open_part(&page, &path.file).map_err(|error| match error.status {
+        let source = session::open_part(&page, &path.file).map_err(|error| match error.status {
             crate::error::ExitStatus::NothingSelected => HttpProblem::not_found(error.to_string()),
             _ => error.into(),
+        })?;
+        let mut first = [0; PICTURE_BYTES];
+        let (first, length) = match &source {
+            OpenPart::Bytes(bytes) => (&bytes[..], bytes.len() as u64),
+            OpenPart::File(file, length) => {
+                let read = file.file().read_at(&mut first, 0);
+                let count = read.map_err(|error| HttpProblem::internal(error.to_string()))?;
+                (&first[..count], *length)
+            }
+        };
+        let picture = picture(first);
+        Ok(HandedOut {
+            length,
+            media_type: picture.unwrap_or("application/octet-stream"),
+            disposition: match picture {
+                Some(_) => "inline".to_owned(),
+                None => attachment(&path.file),
+            },
+            source,
         })
     })
     .await?;
-    let picture = picture(&bytes);
-    let headers = [
-        (
-            header::CONTENT_TYPE,
-            picture.unwrap_or("application/octet-stream").to_owned(),
-        ),
-        (
-            header::CONTENT_DISPOSITION,
-            match picture {
-                Some(_) => "inline".to_owned(),
-                None => attachment(&name),
-            },
-        ),
-        (header::CONTENT_SECURITY_POLICY, GUEST_POLICY.to_owned()),
-    ];
-    Ok((headers, bytes).into_response())
+    handed.answer(&headers)
 }
 
 /// What a browser may do with what a guest has written.
 const GUEST_POLICY: &str = "sandbox; default-src 'none'";
+
+/// By how many first bytes a picture is known.
+const PICTURE_BYTES: usize = 12;
 
 /// The media type of a picture that shows itself and does nothing; SVG can do things.
 fn picture(bytes: &[u8]) -> Option<&'static str> {
@@ -153,39 +169,64 @@ async fn file(
         open(&reader).map_err(|error| HttpProblem::not_found(error.to_string()))
     })
     .await?;
-    let asked = headers
-        .get(header::RANGE)
-        .and_then(|range| range.to_str().ok());
-    let (status, from, to) = match asked.map(|range| part_of(range, length)) {
-        None | Some(AskedRange::Unknown) => (StatusCode::OK, 0, length),
-        Some(AskedRange::Part(from, to)) => (StatusCode::PARTIAL_CONTENT, from, to),
-        Some(AskedRange::Nothing) => {
-            let range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
-            let problem = HttpProblem::new(
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "/problems/range",
-                "the file is not that long",
-                format!("it has {length} bytes"),
-            );
-            return Ok((range, problem).into_response());
-        }
+    let handed = HandedOut {
+        source: OpenPart::File(file, length),
+        length,
+        media_type,
+        disposition: attachment(name),
     };
-    let answer = [
-        (header::CONTENT_TYPE, media_type.to_owned()),
-        (header::CONTENT_DISPOSITION, attachment(name)),
-        (header::CONTENT_SECURITY_POLICY, GUEST_POLICY.to_owned()),
-        (header::CONTENT_LENGTH, (to - from).to_string()),
-        (header::ACCEPT_RANGES, "bytes".to_owned()),
-        (header::CACHE_CONTROL, "no-store".to_owned()),
-    ];
-    let mut response = (status, answer, Body::from_stream(pieces(file, from, to))).into_response();
-    if status == StatusCode::PARTIAL_CONTENT {
-        let last = to.saturating_sub(1);
-        let range = HeaderValue::from_str(&format!("bytes {from}-{last}/{length}"));
-        let range = range.map_err(|error| HttpProblem::internal(error.to_string()))?;
-        response.headers_mut().insert(header::CONTENT_RANGE, range);
+    handed.answer(&headers)
+}
+
+impl HandedOut {
+    /// All of it, or the part that is asked for.
+    fn answer(self, headers: &HeaderMap) -> Result<Response, HttpProblem> {
+        let length = self.length;
+        let asked = headers
+            .get(header::RANGE)
+            .and_then(|range| range.to_str().ok());
+        let (status, from, to) = match asked.map(|range| part_of(range, length)) {
+            None | Some(AskedRange::Unknown) => (StatusCode::OK, 0, length),
+            Some(AskedRange::Part(from, to)) => (StatusCode::PARTIAL_CONTENT, from, to),
+            Some(AskedRange::Nothing) => {
+                let range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
+                let problem = HttpProblem::new(
+                    StatusCode::RANGE_NOT_SATISFIABLE,
+                    "/problems/range",
+                    "the file is not that long",
+                    format!("it has {length} bytes"),
+                );
+                return Ok((range, problem).into_response());
+            }
+        };
+        let answer = [
+            (header::CONTENT_TYPE, self.media_type.to_owned()),
+            (header::CONTENT_DISPOSITION, self.disposition),
+            (header::CONTENT_SECURITY_POLICY, GUEST_POLICY.to_owned()),
+            (header::CONTENT_LENGTH, (to - from).to_string()),
+            (header::ACCEPT_RANGES, "bytes".to_owned()),
+            (header::CACHE_CONTROL, "no-store".to_owned()),
+        ];
+        let body = match self.source {
+            OpenPart::Bytes(bytes) => Body::from(part_bytes(bytes, from, to)),
+            OpenPart::File(file, _) => Body::from_stream(pieces(file, from, to)),
+        };
+        let mut response = (status, answer, body).into_response();
+        if status == StatusCode::PARTIAL_CONTENT {
+            let last = to.saturating_sub(1);
+            let range = HeaderValue::from_str(&format!("bytes {from}-{last}/{length}"));
+            let range = range.map_err(|error| HttpProblem::internal(error.to_string()))?;
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
+        }
+        Ok(response)
     }
-    Ok(response)
+}
+
+/// The bytes from one to before another, both of which are not behind the end.
+fn part_bytes(bytes: Vec<u8>, from: u64, to: u64) -> Bytes {
+    let place = |at| usize::try_from(at).unwrap_or(bytes.len()).min(bytes.len());
+    let (from, to) = (place(from), place(to));
+    Bytes::from(bytes).slice(from..to)
 }
 
 /// Which part of a file is asked for.

@@ -30,19 +30,19 @@ fn routes() -> Vec<Route> {
             start::scenarios,
         ),
         Route::read("/runs", "The runs, the newest first", runs::list),
-        Route::write(
+        Route::write_once(
             "/runs",
             "Starts a run in a process of its own",
             start::start,
         )
         .answering(&[201, 202])
-        .refusing(&[400, 403, 409, 415, 422]),
+        .refusing(&[404, 409, 422]),
         Route::write(
             "/runs/plan",
             "Says what a start would run, and starts nothing",
             start::plan,
         )
-        .refusing(&[400, 403, 415, 422]),
+        .refusing(&[404, 422]),
         Route::read(
             "/runs/{run}",
             "A run, and what can be done with it",
@@ -81,7 +81,8 @@ fn routes() -> Vec<Route> {
             "application/octet-stream",
             files::part,
         )
-        .refusing(&[422]),
+        .answering(&[200, 206])
+        .refusing(&[400, 409, 416, 422]),
         Route::read(
             "/runs/{run}/matrix",
             "What tests came to on each provider",
@@ -102,13 +103,17 @@ fn routes() -> Vec<Route> {
             "The raw rows: `index.jsonl` as it is now",
             "application/jsonl",
             files::rows,
-        ),
+        )
+        .answering(&[200, 206])
+        .refusing(&[400, 409, 416]),
         Route::bytes::<NoQuery, _>(
             "/runs/{run}/log",
             "What the runner has written down of the run: `runner.log` as it is now",
             "text/plain",
             files::log,
-        ),
+        )
+        .answering(&[200, 206])
+        .refusing(&[400, 409, 416]),
         Route::bytes::<files::ReportQuery, _>(
             "/runs/{run}/report",
             "A report of a run, as `runner report` writes it",

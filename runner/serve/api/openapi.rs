@@ -3,7 +3,7 @@
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::route::{Route, RouteAnswer, RouteMethod, SchemaMaker};
+use super::route::{MAX_KEY, Route, RouteAnswer, RouteMethod, SchemaMaker};
 use crate::serve::problem::HttpProblem;
 
 /// Describes `routes`.
@@ -62,6 +62,13 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
             .into_iter()
             .flat_map(|make| query_parameters(make, schemas)),
     );
+    if route.has_key {
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "Whatever tells this request from every other: sent again with the same key, it is not carried out again",
+            "schema": { "type": "string", "minLength": 1, "maxLength": MAX_KEY },
+        }));
+    }
     let mut responses = Map::new();
     for status in route.statuses {
         let content = match &route.answer {
@@ -73,11 +80,14 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
         let response = json!({ "description": done(*status), "content": content });
         responses.insert(status.to_string(), response);
     }
-    // Any call may be refused before it is looked at, and any name may be that of nothing.
-    let everywhere: &[u16] = match route.path.contains('{') {
-        true => &[401, 403, 404, 421, 500],
-        false => &[401, 403, 421, 500],
-    };
+    // Any call may be refused before it is looked at, any name may be that of nothing, and the disk may be full.
+    let mut everywhere = vec![400, 401, 403, 421, 500, 507];
+    if route.path.contains('{') {
+        everywhere.extend([404, 409]);
+    }
+    if route.body.is_some() {
+        everywhere.extend([408, 413, 415]);
+    }
     for status in everywhere.iter().chain(route.problems) {
         responses.insert(
             status.to_string(),

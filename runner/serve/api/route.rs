@@ -8,7 +8,7 @@ use axum::{
     body::Bytes,
     extract::{Path, Query, State, rejection::QueryRejection},
     handler::Handler,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{MethodRouter, delete, get, post},
 };
@@ -41,6 +41,8 @@ pub(super) struct Route {
     pub(super) query: Option<SchemaMaker>,
     /// What a request to change something says.
     pub(super) body: Option<SchemaMaker>,
+    /// Whether a request that is sent again can be known by a key.
+    pub(super) has_key: bool,
     pub(super) answer: RouteAnswer,
     /// Every status that says that it was done.
     pub(super) statuses: &'static [u16],
@@ -89,6 +91,14 @@ impl<T: Serialize> IntoResponse for ApiAnswer<T> {
     }
 }
 
+/// The header by which a request is known that is sent again.
+pub(super) const KEY_HEADER: &str = "idempotency-key";
+/// Characters of such a key.
+pub(super) const MAX_KEY: usize = 200;
+
+/// What a call does that must not be done twice: with the key of the request, too.
+type KeyedWork<P, Q, T> = fn(&Server, &P, &Q, Option<&str>) -> Result<ApiAnswer<T>, HttpProblem>;
+
 /// What a call does: with the server, the names in the path, and what was asked.
 type RouteWork<P, Q, T> = fn(&Server, &P, &Q) -> Result<ApiAnswer<T>, HttpProblem>;
 
@@ -117,6 +127,7 @@ impl Route {
             summary,
             query: Some(|schemas| Q::json_schema(schemas)),
             body: None,
+            has_key: false,
             answer: RouteAnswer::Document(|schemas| schemas.subschema_for::<T>()),
             statuses: &[200],
             problems: &[400],
@@ -137,6 +148,7 @@ impl Route {
             summary,
             query: Some(|schemas| Q::json_schema(schemas)),
             body: None,
+            has_key: false,
             answer: RouteAnswer::Bytes(media_type),
             statuses: &[200],
             problems: &[400],
@@ -155,7 +167,29 @@ impl Route {
         B: DeserializeOwned + JsonSchema + Send + 'static,
         T: Serialize + JsonSchema + Send + 'static,
     {
-        Self::writing(RouteMethod::Post, path, summary, work)
+        Self::writing(
+            RouteMethod::Post,
+            path,
+            summary,
+            move |server, names, body, _| work(server, names, body),
+        )
+    }
+
+    /// The same, done once where the request is sent again with the same key.
+    pub(super) fn write_once<P, B, T>(
+        path: &'static str,
+        summary: &'static str,
+        work: KeyedWork<P, B, T>,
+    ) -> Self
+    where
+        P: DeserializeOwned + Send + 'static,
+        B: DeserializeOwned + JsonSchema + Send + 'static,
+        T: Serialize + JsonSchema + Send + 'static,
+    {
+        Self {
+            has_key: true,
+            ..Self::writing(RouteMethod::Post, path, summary, work)
+        }
     }
 
     /// The same as a `DELETE`.
@@ -169,14 +203,23 @@ impl Route {
         B: DeserializeOwned + JsonSchema + Send + 'static,
         T: Serialize + JsonSchema + Send + 'static,
     {
-        Self::writing(RouteMethod::Delete, path, summary, work)
+        Self::writing(
+            RouteMethod::Delete,
+            path,
+            summary,
+            move |server, names, body, _| work(server, names, body),
+        )
     }
 
     fn writing<P, B, T>(
         method: RouteMethod,
         path: &'static str,
         summary: &'static str,
-        work: RouteWork<P, B, T>,
+        work: impl Fn(&Server, &P, &B, Option<&str>) -> Result<ApiAnswer<T>, HttpProblem>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     ) -> Self
     where
         P: DeserializeOwned + Send + 'static,
@@ -185,9 +228,15 @@ impl Route {
     {
         let handler = move |State(server): State<Arc<Server>>,
                             Path(names): Path<P>,
-                            body: Bytes| async move {
-            let body: B = said(&body)?;
-            blocking(server, move |server| work(server, &names, &body)).await
+                            headers: HeaderMap,
+                            body: Bytes| {
+            let work = work.clone();
+            async move {
+                let key = key(&headers)?;
+                let body: B = said(&body)?;
+                let work = move |server: &Server| work(server, &names, &body, key.as_deref());
+                blocking(server, work).await
+            }
         };
         Self {
             method,
@@ -195,6 +244,7 @@ impl Route {
             summary,
             query: None,
             body: Some(|schemas| schemas.subschema_for::<B>()),
+            has_key: false,
             answer: RouteAnswer::Document(|schemas| schemas.subschema_for::<T>()),
             statuses: &[200],
             problems: &[400, 403, 409, 415],
@@ -218,11 +268,29 @@ impl Route {
     }
 }
 
+/// The key of a request that may be sent again.
+fn key(headers: &HeaderMap) -> Result<Option<String>, HttpProblem> {
+    let Some(key) = headers.get(KEY_HEADER) else {
+        return Ok(None);
+    };
+    let text = key.to_str().unwrap_or_default().trim();
+    match text.len() {
+        1..=MAX_KEY => Ok(Some(text.to_owned())),
+        _ => Err(HttpProblem::bad_request(format!(
+            "`Idempotency-Key` has between 1 and {MAX_KEY} letters of ASCII"
+        ))),
+    }
+}
+
 /// What a request to change something says: JSON, or nothing for what has no say.
 fn said<B: DeserializeOwned>(body: &[u8]) -> Result<B, HttpProblem> {
     let body = match body {
         b"" => b"{}",
         body => body,
     };
+    // A list would be taken for the values of the keys in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(HttpProblem::bad_request("a body is an object of JSON"));
+    }
     serde_json::from_slice(body).map_err(|error| HttpProblem::bad_request(error.to_string()))
 }

@@ -20,11 +20,11 @@ use crate::serve::{
 };
 use crate::{
     error::{Error, ExitStatus},
-    record::is_run,
+    record::{KnownRequest, RunId, is_run},
     scenario::{RunOptions, Selection},
     serve::problem::HttpProblem,
-    session::{self, Start},
-    view::{BegunRun, DocumentVersion, FoundScenario, ScenarioList, StartPlan},
+    session::{self, AddedRequest, DetachedStart, Start, Validated},
+    view::{BegunRun, DocumentVersion, FoundScenario, QueuedRun, ScenarioList, StartPlan},
 };
 
 /// How many scenarios are listed, and how deep folders are looked into.
@@ -77,23 +77,47 @@ pub(super) fn start(
     server: &Server,
     (): &(),
     body: &StartBody,
+    key: Option<&str>,
 ) -> Result<ApiAnswer<BegunRun>, HttpProblem> {
     let request = body.request(server)?;
     let actor = actor(server, body.by.as_deref(), body.reason.as_deref())?;
     if body.queue {
         let (host, priority) = (&server.host, body.priority);
-        let queued = session::enqueue(&request, priority, &actor, host, &mut Silent)?;
-        let begun = BegunRun::queued(queued.request);
-        return Ok(ApiAnswer::with(StatusCode::ACCEPTED, begun));
+        let asked = (&actor, key);
+        return match session::enqueue_once(&request, priority, asked, host, &mut Silent)? {
+            AddedRequest::Added(queued) => Ok(waits(queued.request)),
+            AddedRequest::Known(known) => known_answer(known),
+        };
     }
-    let started = session::start_detached(&request, &actor, &server.host);
-    let started = started.map_err(|error| refused(&request, server, error))?;
-    let run = begun(started)?;
+    let started = session::start_detached(&request, &actor, key, &server.host);
+    match started.map_err(|error| refused(&request, server, error))? {
+        DetachedStart::Known(known) => known_answer(known),
+        started => Ok(created(begun(started)?)),
+    }
+}
+
+/// A run that has begun.
+fn created(run: Option<RunId>) -> ApiAnswer<BegunRun> {
     let location = run.as_ref().map(|run| format!("/api/v1/runs/{run}"));
-    Ok(ApiAnswer {
+    ApiAnswer {
         location,
         ..ApiAnswer::with(StatusCode::CREATED, BegunRun::new(run))
-    })
+    }
+}
+
+fn waits(request: QueuedRun) -> ApiAnswer<BegunRun> {
+    ApiAnswer::with(StatusCode::ACCEPTED, BegunRun::queued(request))
+}
+
+/// The answer to a request that is sent again: the same, as things stand now.
+fn known_answer(known: KnownRequest) -> Result<ApiAnswer<BegunRun>, HttpProblem> {
+    match known {
+        KnownRequest::Run(run) => Ok(created(Some(run))),
+        KnownRequest::Queued(request) => Ok(waits(QueuedRun::idle(&request))),
+        KnownRequest::Starting => {
+            Err(HttpProblem::conflict("the request with this key is being carried out").retrying())
+        }
+    }
 }
 
 /// Why no run begins. Where that is the scenario, it is said with the places in it, which the words of a process have not.
@@ -205,6 +229,10 @@ pub(super) fn scenarios(
     paths.sort();
     paths.dedup();
     paths.truncate(MAX_SCENARIOS);
+    let files = paths
+        .iter()
+        .filter_map(|path| below(&server.scenarios, path).ok());
+    server.known.keep(&files.collect::<Vec<_>>());
     let scenarios = paths.iter().map(|path| describe(server, path));
     Ok(ScenarioList {
         v: DocumentVersion,
@@ -266,13 +294,12 @@ fn describe(server: &Server, path: &str) -> FoundScenario {
             return found;
         }
     };
-    match session::validate(&file, &server.host, &mut Silent) {
-        Ok((scenario, suite)) => {
-            found.name = Some(scenario.name().to_owned());
-            found.tests = suite.test_count();
-            found.trials = suite.trial_count();
-            let providers = scenario.providers().iter();
-            found.providers = providers.map(|provider| provider.id.to_string()).collect();
+    let validate = || Validated::new(&file, &server.host, &mut Silent);
+    match server.known.get(&file, validate) {
+        Ok(known) => {
+            found.name = Some(known.name.clone());
+            (found.tests, found.trials) = (known.tests, known.trials);
+            found.providers.clone_from(&known.providers);
         }
         Err(error) => found.problem = Some(HttpProblem::from(error).told()),
     }

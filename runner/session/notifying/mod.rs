@@ -5,5 +5,5 @@
 mod target;
 mod tell;
 
-pub(super) use tell::{expect_end, tell_of_end};
+pub(super) use tell::{expect_end, notify_long, tell_of_end};
 pub use tell::{notify_due, notify_run};

@@ -5,11 +5,12 @@ use std::{path::Path, time::Duration};
 use url::Url;
 
 use crate::{
-    model::Digest,
+    model::{Digest, RunStatus},
     notify::{Address, NotifiedProgram, Recipient},
     record::RunEntry,
-    scenario::{Notify, NotifyCommand, Webhook, WebhookUrl},
+    scenario::{Notify, NotifyCommand, RunEnding, Webhook, WebhookUrl},
     session::Host,
+    view::worked_between,
 };
 
 /// Somebody who is to be told of a run's end.
@@ -24,14 +25,20 @@ pub(super) struct Target {
     pub(super) timeout: Duration,
 }
 
-/// Everybody who is to be told of the end of `run`.
+/// Everybody who is to be told of the end of `run`, or that it has gone on for so long.
 pub(super) fn targets(notify: &Notify, run: &RunEntry, host: &Host) -> Vec<Target> {
-    let is_met = |on: &[crate::scenario::RunEnding]| {
-        let mut endings = on.iter();
-        endings.any(|ending| ending.is_of(run.status, run.verdict))
+    let worked = worked_between(run.opened_at, (host.now)(), &run.pauses);
+    let is_met = |on: &[RunEnding], longer_than: Option<Duration>| match run.status {
+        RunStatus::Running => longer_than.is_some_and(|than| worked > than),
+        _ => {
+            let mut endings = on.iter();
+            endings.any(|ending| ending.is_of(run.status, run.verdict))
+        }
     };
-    let webhooks = notify.webhooks.iter().filter(|hook| is_met(&hook.on));
-    let commands = notify.commands.iter().filter(|command| is_met(&command.on));
+    let webhooks = notify.webhooks.iter();
+    let webhooks = webhooks.filter(|hook| is_met(&hook.on, hook.longer_than));
+    let commands = notify.commands.iter();
+    let commands = commands.filter(|command| is_met(&command.on, command.longer_than));
     webhooks
         .map(|hook| of_webhook(hook, host))
         .chain(commands.map(|command| of_command(command, run)))

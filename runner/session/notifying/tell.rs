@@ -160,6 +160,35 @@ pub fn notify_due(store: &Store, host: &Host) -> Result<Vec<NotifyReport>, Error
     Ok(reports)
 }
 
+/// Tells of runs that have gone on for longer than somebody wants to hear of, once a session each. Whoever looks after a results
+/// root calls it once a minute.
+///
+/// # Errors
+///
+/// Fails if the results root cannot be read; that somebody cannot be told is in the answer.
+pub(in crate::session) fn notify_long(
+    store: &Store,
+    host: &Host,
+) -> Result<Vec<NotifyReport>, Error> {
+    let running = RunFilter {
+        statuses: vec![RunStatus::Running],
+    };
+    let mut reports = Vec::new();
+    for run in store.runs(&running).map_err(Error::record)?.runs {
+        let Ok(notify) = of_stored(&run) else {
+            continue;
+        };
+        let asked = Asked {
+            notify: &notify,
+            which: Which::Due((host.now)()),
+            is_over: &|| false,
+        };
+        let told = tell(&run, &asked, host)?;
+        reports.extend(told.filter(|report| !report.targets.is_empty()));
+    }
+    Ok(reports)
+}
+
 /// Who is to be told by the settings of the results root around a run and by its scenario; `None` with a warning, where the
 /// settings are wrong.
 fn everybody(dir: &Path, of_scenario: &Notify) -> Option<Notify> {
@@ -277,8 +306,12 @@ fn is_meant(
     };
     let is_delivered =
         |line: &NotificationLine| matches!(line.step, NotificationStep::Delivered(_));
-    // A session that ends as the one before is no news.
-    let mut delivered = of_target().filter(|(line, _)| is_delivered(line));
+    // A session that ends as the one before is no news; that one goes on for long is, and does not change what an end is.
+    let is_long = ending.status == RunStatus::Running;
+    let mut delivered = of_target().filter(|(line, attempt)| {
+        let of_same = (attempt.ending.status == RunStatus::Running) == is_long;
+        of_same && is_delivered(line) && (!is_long || line.session == run.sessions)
+    });
     let last = delivered.next_back();
     let is_told = last.is_some_and(|(_, attempt)| attempt.ending == ending);
     match which {
@@ -335,9 +368,14 @@ fn line_of(
     NotificationLine::new((host.now)(), run.sessions, step)
 }
 
-/// The same for every attempt to tell somebody of the end of a session, so that whoever hears it twice knows.
+/// The same for every attempt to tell somebody of the end of a session, or of its length, so that whoever hears it twice knows.
 fn id_of(run: &RunEntry, target: &Target) -> String {
-    let named = format!("{} {} {}", run.id, run.sessions, target.key);
+    let long = if run.status == RunStatus::Running {
+        " running"
+    } else {
+        ""
+    };
+    let named = format!("{} {} {}{long}", run.id, run.sessions, target.key);
     format!("msg_{}", &Digest::of(named.as_bytes()).to_string()[..24])
 }
 

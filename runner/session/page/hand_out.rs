@@ -2,11 +2,11 @@
 
 use std::{
     borrow::Cow,
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
-use fs_err::OpenOptions;
+use fs_err::{File, OpenOptions};
 use miette::miette;
 use serde_json::Value;
 
@@ -32,16 +32,50 @@ enum PartContent<'a> {
     File(&'a Path),
 }
 
-/// The bytes of a part of the attempt that the page shows: an artifact by its name, or `input`, `output`, `log`, `stdout` or
-/// `stderr`, where no artifact has that name.
+/// A part of an attempt, as it is handed out.
+pub enum OpenPart {
+    /// What its row has, which is never large.
+    Bytes(Vec<u8>),
+    /// A file, and how long it is.
+    File(File, u64),
+}
+
+impl OpenPart {
+    /// All of it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read.
+    pub fn read(self) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::File(mut file, _) => {
+                let mut bytes = Vec::new();
+                let read = file.read_to_end(&mut bytes);
+                read.map_err(|error| Error::storage(miette!("{error}")))?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    fn copy_to(&mut self, target: &mut impl io::Write) -> io::Result<()> {
+        match self {
+            Self::Bytes(bytes) => target.write_all(bytes),
+            Self::File(file, _) => io::copy(file, target).map(drop),
+        }
+    }
+}
+
+/// A part of the attempt that the page shows: an artifact by its name, or `input`, `output`, `log`, `stdout` or `stderr`,
+/// where no artifact has that name.
 ///
 /// # Errors
 ///
-/// Fails if there is no such part, or if it cannot be read.
-pub fn open_part(page: &TrialPage, name: &str) -> Result<Vec<u8>, Error> {
+/// Fails if there is no such part, or if it cannot be opened.
+pub fn open_part(page: &TrialPage, name: &str) -> Result<OpenPart, Error> {
     let parts = parts(page);
     if let Some(part) = parts.iter().find(|part| part.name == name) {
-        return part.read();
+        return part.open();
     }
     let names: Vec<_> = parts
         .iter()
@@ -71,9 +105,9 @@ pub fn save_parts(page: &TrialPage, folder: &Path) -> Result<Vec<PathBuf>, Error
     let mut written = Vec::new();
     for part in parts(page) {
         let path = folder.join(&part.file);
-        let bytes = part.read()?;
+        let mut source = part.open()?;
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
-        file.and_then(|mut file| file.write_all(&bytes))
+        file.and_then(|mut file| source.copy_to(&mut file))
             .map_err(|error| failed(&path, &error))?;
         written.push(path);
     }
@@ -148,14 +182,16 @@ impl<'a> PagePart<'a> {
         }
     }
 
-    fn read(&self) -> Result<Vec<u8>, Error> {
+    fn open(&self) -> Result<OpenPart, Error> {
         match &self.content {
-            PartContent::Here(bytes) => Ok(bytes.to_vec()),
+            PartContent::Here(bytes) => Ok(OpenPart::Bytes(bytes.to_vec())),
             PartContent::File(path) => {
-                let mut bytes = Vec::new();
-                let read = regular::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
-                let read = read.map(|_| bytes);
-                read.map_err(|error| {
+                let open = || {
+                    let file = regular::open(path)?;
+                    let length = file.metadata()?.len();
+                    Ok(OpenPart::File(file, length))
+                };
+                open().map_err(|error: io::Error| {
                     Error::storage(miette!("cannot read `{}`: {error}", self.name))
                 })
             }

@@ -17,7 +17,7 @@ use crate::{
     view::{DocumentVersion, PageAttempt, PageFile, PlannedTest, SpokenAttempt, TrialPage},
 };
 
-pub use hand_out::{open_part, save_parts};
+pub use hand_out::{OpenPart, open_part, save_parts};
 
 use find::FoundTrial;
 

@@ -2,12 +2,13 @@
 
 use miette::miette;
 
-use super::requested;
+use super::{known::known, requested};
 use crate::{
     error::Error,
     model::{Actor, RunStatus},
     record::{
-        LockedQueue, QueueState, QueuedRequest, RecordError, RunEntry, RunFilter, RunId, Store,
+        KnownRequest, LockedQueue, QueueState, QueuedRequest, RecordError, RunEntry, RunFilter,
+        RunId, Store,
     },
     session::{Host, Observe, Start, root_settings, start},
     view::{DocumentVersion, QueueChange, QueuedRun, RunQueue},
@@ -36,15 +37,47 @@ pub fn enqueue(
     host: &Host,
     observe: &mut dyn Observe,
 ) -> Result<QueueChange, Error> {
+    match enqueue_once(request, priority, (actor, None), host, observe)? {
+        AddedRequest::Added(change) => Ok(*change),
+        AddedRequest::Known(_) => Err(Error::internal(miette!("a request without a key is new"))),
+    }
+}
+
+/// What came of putting a request into the queue.
+#[derive(Debug)]
+pub enum AddedRequest {
+    /// It waits.
+    Added(Box<QueueChange>),
+    /// It was asked for before, by the same key.
+    Known(KnownRequest),
+}
+
+/// The same for a request that may come twice: of two with the same key, one waits.
+///
+/// # Errors
+///
+/// Fails as [`enqueue`] does, and if something else was asked for with the key.
+pub fn enqueue_once(
+    request: &Start,
+    priority: i64,
+    (actor, key): (&Actor, Option<&str>),
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<AddedRequest, Error> {
     let work = requested::of_start(request)?;
     root_settings(request.root())?;
     drop(start::plan(request, host, observe)?);
     let store = Store::open(request.root()).map_err(Error::record)?;
     let id = RunId::of_request((host.now)()).to_string();
-    let queued = QueuedRequest::new(id, priority, actor.into(), work);
+    let key = key.map(|key| work.key(key));
+    let queued = QueuedRequest::new(id, priority, actor.into(), work).known_by(key);
     let queue = store.lock_queue((host.now)()).map_err(Error::record)?;
+    if let Some(known) = known(&store, &queue, &queued)? {
+        return Ok(AddedRequest::Known(known));
+    }
     queue.add(&queued).map_err(Error::record)?;
-    changed("queued", &queue, &store, &queued, host)
+    let added = changed("queued", &queue, &store, &queued, host)?;
+    Ok(AddedRequest::Added(Box::new(added)))
 }
 
 /// Tells what is in the queue of a results root, in order, and which runs are active.

@@ -8,11 +8,14 @@ use std::{
 
 use miette::miette;
 
-use super::{change::active_runs, requested};
+use super::{change::active_runs, known::known, requested};
 use crate::{
     error::{Error, ExitStatus},
     model::Actor,
-    record::{LockedQueue, QueuedRequest, RequestedWork, RunEntry, RunId, Store, TakenRequest},
+    record::{
+        KnownRequest, LockedQueue, QueuedRequest, RequestedWork, RunEntry, RunId, Store,
+        TakenRequest,
+    },
     session::{Host, Resume, Start, root_settings},
 };
 
@@ -23,6 +26,8 @@ pub enum DetachedStart {
     Started(StartedRun),
     /// As many runs are active as the results root may have.
     Busy(ActiveRuns),
+    /// It was asked for before, by the same key.
+    Known(KnownRequest),
 }
 
 /// A run that has begun in a process of its own.
@@ -64,14 +69,19 @@ impl NotBegun {
 }
 
 /// Starts a run of a scenario in a process of its own, unless as many are active as its results root may have; blocks until
-/// there is a run. The request is `actor`'s.
+/// there is a run. The request is `actor`'s; of two with the same `key` one is carried out, whenever they come.
 ///
 /// # Errors
 ///
 /// Fails if no run can begin; the error has the words of that process.
-pub fn start_detached(request: &Start, actor: &Actor, host: &Host) -> Result<DetachedStart, Error> {
+pub fn start_detached(
+    request: &Start,
+    actor: &Actor,
+    key: Option<&str>,
+    host: &Host,
+) -> Result<DetachedStart, Error> {
     let store = Store::open(request.root()).map_err(Error::record)?;
-    begin(&store, requested::of_start(request)?, actor, host)
+    begin(&store, requested::of_start(request)?, actor, key, host)
 }
 
 /// Goes on with a run in a process of its own, as [`start_detached`] starts one.
@@ -85,19 +95,24 @@ pub fn resume_detached(
     host: &Host,
 ) -> Result<DetachedStart, Error> {
     let store = Store::open(request.root()).map_err(Error::record)?;
-    begin(&store, requested::of_resume(request)?, actor, host)
+    begin(&store, requested::of_resume(request)?, actor, None, host)
 }
 
 fn begin(
     store: &Store,
     work: RequestedWork,
     actor: &Actor,
+    key: Option<&str>,
     host: &Host,
 ) -> Result<DetachedStart, Error> {
     let id = RunId::of_request((host.now)()).to_string();
-    let request = QueuedRequest::new(id, 0, actor.into(), work);
+    let key = key.map(|key| work.key(key));
+    let request = QueuedRequest::new(id, 0, actor.into(), work).known_by(key);
     let taken = {
         let queue = store.lock_queue((host.now)()).map_err(Error::record)?;
+        if let Some(known) = known(store, &queue, &request)? {
+            return Ok(DetachedStart::Known(known));
+        }
         if let Some(active) = busy(store, &queue)? {
             return Ok(DetachedStart::Busy(active));
         }

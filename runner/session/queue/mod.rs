@@ -1,11 +1,14 @@
 //! The queue of a results root: what is to run once there is room, and starting it in processes of their own.
 
 mod change;
+mod known;
 mod launch;
 mod requested;
 mod work;
 
-pub use change::{QueuePlace, enqueue, list_queue, move_queued, remove_queued};
+pub use change::{
+    AddedRequest, QueuePlace, enqueue, enqueue_once, list_queue, move_queued, remove_queued,
+};
 pub use launch::{ActiveRuns, DetachedStart, StartedRun, resume_detached, start_detached};
 pub use requested::{START_ARGUMENT, run_requested};
 pub use work::{NextStart, QueueWork, start_next};

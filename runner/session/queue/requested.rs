@@ -57,6 +57,7 @@ pub(super) fn of_resume(request: &Resume) -> Result<RequestedWork, Error> {
         }),
         accept_changes: request.accept_changes,
         force: request.force,
+        sessions: Some(request.run.sessions),
     }))
 }
 
