@@ -1,4 +1,5 @@
-//! What others make of what the runner says: a browser of the pages, Jenkins' schema of the JUnit XML, curl of the API.
+//! What others make of what the runner says: a browser of the pages, Jenkins' schema of the JUnit XML, curl of the API, and
+//! programs that read its contract.
 //!
 //! It needs a browser, and the tools that `.ci/run` installs into `target/tools/readers`. A missing one is a failure.
 
@@ -7,6 +8,8 @@
     reason = "a test that unwraps fails, as it should"
 )]
 
+#[path = "readers/api.rs"]
+mod api;
 #[path = "readers/dashboard.rs"]
 mod dashboard;
 #[path = "readers/scripts.rs"]

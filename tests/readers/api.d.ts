@@ -187,6 +187,8 @@ declare namespace Api {
     "attempt": number;
     "attempts": number | null;
     "elapsed_ms": number | null;
+    "grader": string | null;
+    "is_grading": boolean;
     "phase": GuestPhase | null;
     "phase_elapsed_ms": number | null;
     "provider": string | null;
@@ -244,6 +246,7 @@ declare namespace Api {
     "created_at": Instant;
     "format": number;
     "graders"?: Array<ManifestProvider>;
+    "merged_from"?: Array<ManifestSource>;
     "metadata": Metadata;
     "options": any;
     "pinned"?: Pinned | null;
@@ -255,6 +258,7 @@ declare namespace Api {
     "scenario": ManifestScenario;
     "selection": any;
     "sessions": Array<Session>;
+    "shard"?: ManifestShard | null;
     "signal"?: StopSignal | null;
     "stage": Stage;
     "started_at": Instant;
@@ -323,6 +327,20 @@ declare namespace Api {
     "name": string;
     "path": string;
     "sha256": Digest;
+  };
+  type ManifestShard = {
+    "count": number;
+    "function": string;
+    "index": number;
+    "plan_digest": Digest;
+    "planned_test_count": number;
+    "suite": Digest;
+  };
+  type ManifestSource = {
+    "index_sha256": Digest;
+    "rows": number;
+    "run_id": string;
+    "shard": number;
   };
   type MatrixTest = {
     "cells": Array<ProviderCell | null>;
@@ -504,7 +522,11 @@ declare namespace Api {
     "state": "waiting" | "starting" | "refused";
     "what": string;
   };
-  type Reason = "plugin" | "setup" | "internal" | "interrupted" | "stopped" | "timeout" | "crashed" | "storage" | "fail-fast" | "budget" | "cancelled";
+  type Reason = "plugin" | "setup" | "internal" | "interrupted" | "stopped" | "timeout" | "crashed" | "storage" | "fail-fast" | "budget" | "holes" | "cancelled";
+  type RequestKey = {
+    "asked": string;
+    "text": string;
+  };
   type RescoreBody = {
     "dry_run": boolean;
     "filter": string | null;
@@ -699,6 +721,7 @@ declare namespace Api {
     "at": Instant;
     "by": By;
     "id": string;
+    "key"?: RequestKey | null;
     "priority": number;
   };
   type RunSeries = {
@@ -767,15 +790,22 @@ declare namespace Api {
     "error"?: string | null;
     "forced"?: boolean;
     "from_seq": number;
+    "grading"?: Array<[number, number]>;
     "in_flight"?: Array<[number, number]>;
     "machine"?: ManifestMachine | null;
     "n": number;
     "opened_at": Instant;
     "opened_by": string;
+    "origin"?: SessionOrigin | null;
     "pauses"?: Array<Pause>;
     "reason"?: Reason | null;
     "rerun"?: string | null;
     "suspended_ms"?: number | null;
+  };
+  type SessionOrigin = {
+    "from_seq": number;
+    "run_id": string;
+    "session": number;
   };
   type SizedCount = {
     "bytes": number;
