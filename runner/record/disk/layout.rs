@@ -310,15 +310,22 @@ impl RunDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(folders),
             shelves => shelves?,
         };
+        // Whoever has put a link there means files of somebody else.
+        let is_folder =
+            |entry: &fs_err::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
         for shelf in shelves {
-            for folder in fs_err::read_dir(shelf?.path())? {
+            let shelf = shelf?;
+            if !is_folder(&shelf) {
+                continue;
+            }
+            for folder in fs_err::read_dir(shelf.path())? {
                 let folder = folder?;
                 let name = folder.file_name();
                 let numbers = name.to_str().and_then(|name| name.split_once('-'));
                 let numbers = numbers.and_then(|(ordinal, attempt)| {
                     Some((ordinal.parse().ok()?, attempt.parse().ok()?))
                 });
-                if let Some((ordinal, attempt)) = numbers {
+                if let Some((ordinal, attempt)) = numbers.filter(|_| is_folder(&folder)) {
                     folders.push((ordinal, attempt, folder.path()));
                 }
             }

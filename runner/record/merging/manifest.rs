@@ -156,8 +156,8 @@ fn session(
         placed.collect()
     };
     ManifestSession {
-        n: own.n + offset.sessions,
-        from_seq: own.from_seq + offset.rows,
+        n: own.n.saturating_add(offset.sessions),
+        from_seq: own.from_seq.saturating_add(offset.rows),
         rerun,
         origin: Some(SessionOrigin {
             run_id: shard.manifest.run_id.clone(),

@@ -145,8 +145,8 @@ fn fill(
         copy_artifacts(shard, places, dir).map_err(failed())?;
         offsets.push(offset);
         own_places.push(places.as_slice());
-        offset.sessions += shard.manifest.session();
-        offset.rows += shard.last_seq;
+        offset.sessions = offset.sessions.saturating_add(shard.manifest.session());
+        offset.rows = offset.rows.saturating_add(shard.last_seq);
     }
     let index = index.into_inner().map_err(io::IntoInnerError::into_error);
     index
@@ -221,14 +221,14 @@ fn copy_rows(
                 own.ordinal
             )));
         };
-        let session = own.session + offset.sessions;
+        let session = own.session.saturating_add(offset.sessions);
         let said = read
             .logs
             .map(|said| logs.copy((own.session, session), said, ordinal));
         let numbers = LineNumbers {
-            seq: own.seq + offset.rows,
+            seq: own.seq.saturating_add(offset.rows),
             session,
-            of: own.of.map(|of| of + offset.rows),
+            of: own.of.map(|of| of.saturating_add(offset.rows)),
             ordinal,
         };
         renumbered.clear();
