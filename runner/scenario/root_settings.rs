@@ -251,6 +251,7 @@ on = ["tests-failed", "failed"]
 timeout = "2s"
 [[notify.webhooks]]
 url = { env = "CHAT_URL" }
+longer_than = "2h"
 [[notify.commands]]
 command = ["notify-send", "a run has ended"]
 [serve]
@@ -301,6 +302,7 @@ read_only = true
         assert_eq!(signed.timeout, Duration::from_secs(2));
         assert_eq!(chat.url, WebhookUrl::Variable("CHAT_URL".to_owned()));
         assert_eq!((chat.secret.clone(), chat.on.len()), (None, 4));
+        assert_eq!(chat.longer_than, Some(Duration::from_secs(2 * 3600)));
         assert_eq!(notify.commands[0].command.len(), 2);
         assert_eq!(
             settings.serve.scenarios,

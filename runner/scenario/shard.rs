@@ -131,7 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Shard;
-    use crate::scenario::{Selection, Suite, normalise, parse_stored};
+    use crate::scenario::{Selection, Suite, load, normalise};
 
     const PROVIDERS: [&str; 2] = ["a", "b"];
 
@@ -144,7 +144,10 @@ mod tests {
         for (index, repeat) in repeats.iter().enumerate() {
             text += &format!("[[tests]]\nid = \"t{index}\"\nrepeat = {repeat}\ninput = {index}\n");
         }
-        let scenario = parse_stored("parts.toml".as_ref(), &text).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("parts.toml");
+        fs_err::write(&path, text).unwrap();
+        let scenario = load(&path).unwrap();
         normalise(&scenario, &Selection::default()).unwrap()
     }
 
