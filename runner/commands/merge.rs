@@ -25,7 +25,7 @@ pub(super) fn merge(args: MergeArgs, context: &Context) -> Result<ExitStatus, Er
             let resume = run.and_then(|run| context.resume_command(&run.dir, &run.id, run.status));
             let columns = context.output.columns();
             let text = output::merge_text(&report, resume.as_deref(), columns);
-            context.output.data(&text);
+            context.output.show(&text);
         }
     }
     Ok(match report.outcome {

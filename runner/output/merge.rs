@@ -55,7 +55,7 @@ fn shard_table(report: &MergeReport, width: Option<usize>) -> String {
         Column::new("shard").right(),
         Column::new("trials").right(),
         Column::new("done").right(),
-        Column::new("run"),
+        Column::new("run").cut(0, 12),
     ]);
     for shard in &report.shards {
         let MergedShard { planned, done, .. } = *shard;
