@@ -65,6 +65,8 @@ fn ways(place: &str) -> &'static [Way] {
         ("pin", _) => &[Way::Pin],
         // Of no run: `tests/runs/queue.rs` leads there.
         ("queue", _) => &[],
+        // To a run of others: `tests/runs/shards.rs` leads there.
+        ("merge", _) => &[],
         _ => panic!("no test leads through `{place}`"),
     }
 }

@@ -129,6 +129,7 @@ impl Storm {
         }
         let known = [
             ".lock",
+            ".shares",
             "store",
             "runner.db",
             "runner.db-wal",
