@@ -410,3 +410,26 @@ fn whoever_dies_while_shards_are_merged_leaves_a_whole_run_or_none() {
         }
     }
 }
+
+#[test]
+fn a_link_among_the_files_of_a_shard_leads_nowhere() {
+    let runner = every_kind();
+    let shards = run_shards(&runner, 1);
+    runner.write("secrets/private.txt", "mine");
+    let shard = runner.path(&shards[0]);
+    // Instead of a file of an attempt, and of all those of an attempt that there was not.
+    let artifacts = shard.join("artifacts/0");
+    fs_err::create_dir_all(artifacts.join("0-7")).unwrap();
+    let secrets = runner.path("secrets");
+    std::os::unix::fs::symlink(
+        secrets.join("private.txt"),
+        artifacts.join("0-7/private.txt"),
+    )
+    .unwrap();
+    std::os::unix::fs::symlink(&secrets, artifacts.join("0-8")).unwrap();
+    std::os::unix::fs::symlink(&secrets, shard.join("artifacts/1")).unwrap();
+    merge(&runner, &shards, &[]).expect(1);
+    let merged = walkdir::WalkDir::new(runner.path("merged")).into_iter();
+    let mut names = merged.map(|entry| entry.unwrap().file_name().to_owned());
+    assert!(names.all(|name| name != "private.txt"));
+}
