@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     error::{Error, ExitStatus},
     model::chain,
-    record::FindError,
+    record::{FindError, RecordError},
 };
 
 /// An error as an HTTP answer. It is large, and mostly there is none.
@@ -205,6 +205,11 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 /// The only place in which an exit code becomes a status code.
 impl From<Error> for HttpProblem {
     fn from(error: Error) -> Self {
+        let mut causes = error.report.chain();
+        // It was there when the request came, and somebody has deleted it since.
+        if causes.any(|cause| matches!(cause.downcast_ref(), Some(RecordError::Gone { .. }))) {
+            return Self::not_found(chain(error.report.as_ref()));
+        }
         let (status, kind, title) = match error.status {
             ExitStatus::Usage => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -265,5 +270,17 @@ impl IntoResponse for HttpProblem {
             .retry_after
             .map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
         (self.0.status, headers, retry, Body::from(body)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod gone_tests {
+    use super::{Error, HttpProblem, RecordError, StatusCode};
+
+    #[test]
+    fn a_run_that_was_deleted_meanwhile_is_not_found() {
+        let run = "results/run".into();
+        let problem = HttpProblem::from(Error::record(RecordError::Gone { run }));
+        assert_eq!(problem.0.status, StatusCode::NOT_FOUND);
     }
 }
