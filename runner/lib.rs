@@ -87,6 +87,10 @@ mod error;
 pub mod filter;
 #[cfg(not(feature = "internals"))]
 mod filter;
+#[cfg(all(feature = "fleet", feature = "internals"))]
+pub mod fleet;
+#[cfg(all(feature = "fleet", not(feature = "internals")))]
+mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 #[cfg(feature = "internals")]
@@ -146,6 +150,7 @@ mod view;
 // What there is to call, and what is asked and answered there.
 pub use error::{Error, ExitStatus};
 pub use filter::{Filter, FilterError};
+pub use fleet::{EngineAddress, FleetError};
 pub use program::{Process, run_program, serve_child};
 pub use record::{
     By, Conclusion, FindError, IllegalTransition, ManifestCounts, Pinned, RecordError, Rerun,
@@ -159,12 +164,12 @@ pub use scenario::{
     ScenarioError, Selection,
 };
 pub use session::{
-    Begin, Build, Cancel, Cancelling, Exclusivity, GroupConclusion, GroupEnd, GroupMember, Host,
-    NothingLeft, Notice, Observe, Pause, PauseAnswer, PausedRun, Pausing, PendingTrial, Preview,
-    PreviewedAccess, RerunChoice, Resume, SessionLog, Start, Stop, StopAnswer, Stopped, Stopping,
-    Wait, Waiting, block_on, cancel, only_incomplete, only_running, pause, preview_group,
-    preview_resume, preview_start, resume, resume_group, scenario_files, start, start_group, stop,
-    unpause,
+    Begin, Build, Cancel, Cancelling, EngineChoice, Exclusivity, GroupConclusion, GroupEnd,
+    GroupMember, Host, NothingLeft, Notice, Observe, Pause, PauseAnswer, PausedRun, Pausing,
+    PendingTrial, Preview, PreviewedAccess, RerunChoice, Resume, SessionLog, Start, Stop,
+    StopAnswer, Stopped, Stopping, Wait, Waiting, block_on, cancel, only_incomplete, only_running,
+    pause, preview_group, preview_resume, preview_start, resume, resume_group, scenario_files,
+    start, start_group, stop, unpause,
 };
 
 // What attempts and runs are said to be.

@@ -1,6 +1,7 @@
 //! The command line. Doc comments of this file are the program's help.
 
 mod control;
+mod fleet;
 mod plugin;
 mod queue;
 mod run_options;
@@ -27,6 +28,10 @@ use crate::{
 };
 
 pub use control::{CancelArgs, NotifyArgs, PauseArgs, StopArgs, UnpauseArgs};
+pub use fleet::{
+    EngineAccessArgs, EngineArgs, EngineCleanArgs, EngineCommand, SpreadArgs, WorkerArgs,
+    WorkerCommand, parse_ceiling,
+};
 pub use plugin::{
     BuildArgs, DoctorArgs, InspectArgs, LanguageArg, NewArgs, OutputArg, PluginCommand,
     PluginKindArg, ProtocolArg, RehearseArgs, parse_grants,
@@ -178,6 +183,15 @@ pub enum Command {
     /// Everything that it shows is read from the results root, and the runs that it starts are processes of their own, so that
     /// its end ends nothing. The link that it prints logs a browser in, once.
     Serve(ServeArgs),
+    /// Make attempts for the runs of other machines
+    ///
+    /// Hears at an engine, a NATS server, which runs of `runner exec --engine` would have workers, and makes attempts of one at a
+    /// time. Plugins and tests come over the engine; secrets do not: they are read here, by their names. A run gets at
+    /// nothing of this machine that `--ceiling` does not allow. Ctrl-C lets it make what it has begun, twice ends it.
+    Worker(WorkerArgs),
+    /// Look after an engine, over which workers are found
+    #[command(subcommand)]
+    Engine(EngineCommand),
     /// Print the JSON Schema of a file format, or of what `--json` prints
     Schema(SchemaArgs),
     /// Print a shell completion script
@@ -248,6 +262,9 @@ pub struct ExecArgs {
     /// Build providers whose `plugin` is a folder with source; this runs their build tools outside the sandbox
     #[arg(long, help_heading = "Execution")]
     pub build: bool,
+    /// Whether workers on other machines make the attempts
+    #[command(flatten, next_help_heading = "Other machines")]
+    pub spread: SpreadArgs,
     /// Where secrets come from beside the environment
     #[command(flatten, next_help_heading = "Execution")]
     pub secrets: SecretsArgs,
@@ -266,7 +283,7 @@ pub struct ExecArgs {
     /// Put the run into the queue of the results root, for `runner queue work` or a server to start
     #[arg(
         long,
-        conflicts_with_all = ["dry_run", "detach", "exclusive", "into"],
+        conflicts_with_all = ["dry_run", "detach", "exclusive", "into", "engine"],
         help_heading = "Execution"
     )]
     pub queue: bool,
@@ -380,6 +397,9 @@ pub struct ResumeArgs {
     /// How trials are run
     #[command(flatten)]
     pub options: RunOptionArgs<true>,
+    /// Whether workers on other machines make the attempts
+    #[command(flatten, next_help_heading = "Other machines")]
+    pub spread: SpreadArgs,
     /// Where secrets come from beside the environment
     #[command(flatten, next_help_heading = "Execution")]
     pub secrets: SecretsArgs,

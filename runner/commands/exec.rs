@@ -2,7 +2,7 @@
 
 use miette::miette;
 
-use super::{Context, detach, queue, screen::SessionScreen, shard};
+use super::{Context, detach, fleet, queue, screen::SessionScreen, shard};
 use crate::{
     cli::ExecArgs,
     error::{Error, ExitStatus},
@@ -113,6 +113,7 @@ fn request(args: ExecArgs, shard: Option<Shard>, is_detached: bool) -> Result<St
         results: args.results.root,
         into: args.into,
         exclusivity,
+        engine: fleet::choice(args.spread),
     })
 }
 

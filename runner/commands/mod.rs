@@ -8,6 +8,7 @@ mod completions;
 mod context;
 mod detach;
 mod exec;
+mod fleet;
 mod history;
 mod init;
 mod list;
@@ -77,6 +78,8 @@ pub fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, Error
         Command::Reindex(args) => reindex(&args, context),
         Command::Plugin(command) => plugin::plugin(command, context),
         Command::Serve(args) => serve::serve(&args, context),
+        Command::Worker(args) => fleet::worker(args, context),
+        Command::Engine(command) => fleet::engine(command, context),
         Command::Schema(args) => Ok(schema::schema(&args, context)),
         Command::Completions(args) => Ok(completions::completions(&args, context)),
         Command::Man(args) => man::man(&args, context),

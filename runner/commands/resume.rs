@@ -2,7 +2,7 @@
 
 use miette::miette;
 
-use super::{Context, detach, naming::Named, screen::SessionScreen};
+use super::{Context, detach, fleet, naming::Named, screen::SessionScreen};
 use crate::{
     cli::{RerunArg, ResumeArgs},
     error::{Error, ExitStatus},
@@ -78,6 +78,7 @@ fn request(run: RunEntry, args: &ResumeArgs) -> Result<Resume, Error> {
         rerun: args.rerun.clone().map(choice).transpose()?,
         accept_changes: args.accept_changes,
         force: args.force,
+        engine: fleet::choice(args.spread.clone()),
     })
 }
 

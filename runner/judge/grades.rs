@@ -445,6 +445,7 @@ mod tests {
             started_at: Timestamp::UNIX_EPOCH,
             duration: Duration::from_millis(1),
             suspended: Duration::ZERO,
+            worker: None,
             usage: Usage::default(),
             denied: Vec::new(),
             artifacts: Vec::new(),

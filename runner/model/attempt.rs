@@ -38,6 +38,8 @@ pub struct Attempt {
     pub duration: Duration,
     /// For how long the runner's process was stopped meanwhile.
     pub suspended: Duration,
+    /// The worker on another machine that made it; none where it was made on the runner's own.
+    pub worker: Option<Arc<str>>,
     /// What it used.
     pub usage: Usage,
     /// What the guest tried and was not granted, each once.

@@ -111,6 +111,19 @@ impl NetGrant {
             }
     }
 
+    /// Tells whether this allows everything that `other` does.
+    pub fn covers(&self, other: &Self) -> bool {
+        let has_host = match (&self.host, &other.host) {
+            (own, other) if own == other => true,
+            (GrantedHost::Below(own), GrantedHost::Name(name) | GrantedHost::Below(name)) => {
+                let labels = name.strip_suffix(own.as_str());
+                labels.is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
+            }
+            _ => false,
+        };
+        (self.is_secure, self.port) == (other.is_secure, other.port) && has_host
+    }
+
     /// Tells whether this names an address itself for requests of `scheme`, so that it counts even where it is a private
     /// one.
     ///
@@ -176,6 +189,26 @@ mod tests {
     fn grants(grant: &str, url: &str) -> bool {
         let url = Url::parse(url).unwrap();
         NetGrant::parse(grant).unwrap().matches(&url)
+    }
+
+    #[test]
+    fn a_grant_covers_what_it_allows() {
+        let grant = |text| super::NetGrant::parse(text).unwrap();
+        for (own, other, covers) in [
+            ("https://a.example.com", "https://a.example.com", true),
+            ("https://*.example.com", "https://a.example.com", true),
+            ("https://*.example.com", "https://*.b.example.com", true),
+            ("https://*.example.com", "https://example.com", false),
+            ("https://*.example.com", "https://*.example.com", true),
+            ("https://*.example.com", "https://badexample.com", false),
+            ("https://a.example.com", "https://*.example.com", false),
+            ("https://a.example.com", "http://a.example.com", false),
+            ("https://a.example.com", "https://a.example.com:8443", false),
+            ("http://127.0.0.1", "http://127.0.0.1", true),
+            ("http://*.example.com", "http://127.0.0.1", false),
+        ] {
+            assert_eq!(grant(own).covers(&grant(other)), covers, "{own} {other}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod comparison;
 mod denials;
 mod events;
 mod failure;
+mod fleet;
 mod follow;
 mod follow_trials;
 mod format;
@@ -63,6 +64,7 @@ use textwrap::{WordSeparator, WordSplitter};
 
 pub use attempt_logs::print_attempt_logs;
 pub use comparison::comparison_text;
+pub use fleet::{print_engine, print_engine_cleaning, print_workers, worker_line};
 pub use follow::Follow;
 pub use follow_trials::FollowTrials;
 pub use group::{GroupReport, scenario_text};

@@ -97,6 +97,7 @@ pub use upkeep::verify::{Damage, Verification};
 pub use writing::claim::Claim;
 pub use writing::claim_error::{CancelError, ClaimError};
 pub use writing::create::{NewRun, NewRunProvider, NewRunScenario};
+pub use writing::likeness::RunLikeness;
 pub use writing::live_log::LiveLog;
 pub use writing::notifications::NotificationLog;
 pub use writing::opening::Opening;

@@ -103,6 +103,7 @@ pub(super) fn entry(ordinal: u64, number: u32, outcome: Outcome) -> Entry {
             started_at: NOW.parse().unwrap(),
             duration: Duration::from_nanos(48_123),
             suspended: Duration::ZERO,
+            worker: None,
             usage: Usage {
                 peak_memory: 1_114_112,
                 bytes_in: 9,

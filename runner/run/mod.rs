@@ -51,4 +51,7 @@ pub use stop::{
     Cause, Overdue, OverdueAction, PauseNews, Pauses, StopRequest, StopSignals, Watchdog,
     WatchdogSettings,
 };
-pub use workers::{WORKER_ARGUMENT, WorkerHost, worker_child};
+pub use workers::{
+    Allowance, Bundle, RemoteNews, RemoteWorker, Seat, WORKER_ARGUMENT, WorkerHost, Workplace,
+    seat_name, worker_child,
+};

@@ -24,7 +24,7 @@ use super::{
     seam::{Capacity, FromExecutors},
     session_end::SessionEnd,
     stop::{Cause, PauseNews, StopRequest},
-    workers::{Crew, CrewEvent, CrewParts, WorkerHost, Workers},
+    workers::{Crew, CrewEvent, CrewParts, RemoteWorker, WorkerHost, Workers},
 };
 use crate::{
     model::{Reason, Stage},
@@ -54,6 +54,8 @@ pub struct Session<'a> {
     pub judging: Option<Backlog>,
     /// What workers are started with.
     pub workers: WorkerHost,
+    /// The workers on other machines, as they come; then nobody makes attempts but these.
+    pub remotes: Option<UnboundedReceiver<RemoteWorker>>,
     /// Sees what happens.
     pub observe: &'a mut dyn FnMut(Event<'_>),
 }
@@ -98,6 +100,9 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
         in_flight: session.recorder.inflight(),
     };
     let (graders, graders_joined) = graders.begin(ready.graders);
+    if let Some(remotes) = session.remotes.take() {
+        tokio::spawn(let_in(remotes, events.clone()));
+    }
     let parts = crew_parts(plan, ready.providers, memory, &session, sender, events);
     let (crew, mut joined) = Crew::begin(parts);
     joined.extend(graders_joined);
@@ -135,6 +140,15 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
         dispatcher.receive_from_executor(now, message);
     }
     Ok(drive(dispatcher, inboxes).await)
+}
+
+/// Lets workers on other machines in, as they come.
+async fn let_in(mut remotes: UnboundedReceiver<RemoteWorker>, events: UnboundedSender<CrewEvent>) {
+    while let Some(worker) = remotes.recv().await {
+        if events.send(CrewEvent::Arrived(worker)).is_err() {
+            return;
+        }
+    }
 }
 
 /// What is left to run and to grade, or only to judge.
@@ -187,7 +201,8 @@ fn crew_parts<'a>(
         memory,
     };
     let capacity = Capacity {
-        slots: plan.jobs(),
+        // Those on other machines bring theirs.
+        slots: if plan.is_spread() { 0 } else { plan.jobs() },
         memory: plan.memory(),
     };
     let host = PoolHost {

@@ -12,6 +12,7 @@ use super::{
     engine::worker_host,
     log_entries,
     set_up::{SetUp, SettingUp, contained},
+    spreading::Spreading,
     waiting::until,
 };
 use crate::{
@@ -36,6 +37,7 @@ pub(super) struct Live<'a> {
     interrupt: Interrupt,
     watchdog: Watchdog,
     setting_up: SettingUp<'a>,
+    spreading: Option<Spreading>,
 }
 
 /// How the recorder acknowledges rows.
@@ -107,7 +109,14 @@ impl<'a> Live<'a> {
             interrupt,
             watchdog,
             setting_up,
+            spreading: None,
         })
+    }
+
+    /// Lets workers on other machines make the attempts, if that is asked for.
+    pub(super) fn over(mut self, spreading: Option<Spreading>) -> Self {
+        self.spreading = spreading;
+        self
     }
 
     /// Runs the trials that are left as soon as the session may, and writes down how it ended.
@@ -143,12 +152,21 @@ impl<'a> Live<'a> {
             interrupt,
             watchdog,
             setting_up,
+            spreading,
         } = self;
         let counts = history.state.counts();
         let (judging, before) = judging.unzip();
         if let Err(ended) = alone {
             return close(recorder, watchdog, ended, plan, host, observe);
         }
+        let spread = spreading.map(|spreading| spreading.open(plan, &recorder));
+        let (open_run, remotes) = match spread.transpose() {
+            Ok(spread) => spread.unzip(),
+            Err(problem) => {
+                let ended = SessionEnd::not_set_up(problem, counts);
+                return close(recorder, watchdog, ended, plan, host, observe);
+            }
+        };
         plugin::sweep_folders(&host.scratch_root, (host.now)().into());
         // The engine stays until the end is written down: its ticker tells the watchdog's clock that the process runs.
         let (ended, _engine) = match setting_up.finish() {
@@ -171,6 +189,7 @@ impl<'a> Live<'a> {
                     scratch_root: host.scratch_root.clone(),
                     judging,
                     workers: worker_host(host, store.root()),
+                    remotes,
                     observe: &mut |event| {
                         log_entries::goes_on(&event);
                         observe.event(&event);
@@ -180,6 +199,8 @@ impl<'a> Live<'a> {
                 let ended = ended.unwrap_or_else(|panic| broken(&panic, counts));
                 // A guest inside one long instruction cannot be joined.
                 guests.shutdown_background();
+                // Workers go on waiting for other runs.
+                drop(open_run);
                 (ended, Some(engine))
             }
         };

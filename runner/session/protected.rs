@@ -68,6 +68,7 @@ pub(super) fn of_start(request: &Start, host: &Host) -> Vec<Protected> {
         overrides: _,
         build: _,
         exclusivity: _,
+        engine: _,
     } = request;
     let mut protected = match into {
         Some(dir) => of_run(dir, &dir.join(".."), host),
@@ -91,6 +92,7 @@ pub(super) fn of_resume(request: &Resume, root: &Path, host: &Host) -> Vec<Prote
         rerun: _,
         accept_changes: _,
         force: _,
+        engine: _,
     } = request;
     let mut protected = of_run(&run.dir, root, host);
     protected.extend(of_secrets(secret_files));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Build, Exclusivity, RerunChoice};
+use super::{Build, EngineChoice, Exclusivity, RerunChoice};
 use crate::{
     filter::Filter,
     record::RunEntry,
@@ -28,6 +28,8 @@ pub struct Start {
     pub into: Option<PathBuf>,
     /// Whether the run wants the results root for itself.
     pub exclusivity: Exclusivity,
+    /// Over what workers on other machines make the attempts; without it they are made here.
+    pub engine: Option<EngineChoice>,
 }
 
 /// What is asked for: that somebody goes on with a run.
@@ -45,6 +47,8 @@ pub struct Resume {
     pub accept_changes: bool,
     /// Whether a run is gone on with that was cancelled.
     pub force: bool,
+    /// Over what workers on other machines make the attempts; without it they are made here.
+    pub engine: Option<EngineChoice>,
 }
 
 impl Start {
@@ -69,6 +73,7 @@ impl Start {
             results: results.into(),
             into: None,
             exclusivity: Exclusivity::Shared,
+            engine: None,
         }
     }
 }
@@ -83,6 +88,7 @@ impl Resume {
             rerun: None,
             accept_changes: false,
             force: false,
+            engine: None,
         }
     }
 
@@ -101,6 +107,7 @@ impl Resume {
             rerun: None,
             accept_changes: false,
             force: false,
+            engine: request.engine.clone(),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{
     replanning::{self, Replanned},
     root_settings, secrets, selecting,
     set_up::SettingUp,
+    spreading::Spreading,
 };
 use crate::{
     error::Error,
@@ -88,6 +89,7 @@ pub(super) fn go_on(
     let mut protected = protected::of_resume(request, store.root(), host);
     protected.extend(read);
     plan.check_folders(protected).map_err(Error::usage)?;
+    let spreading = Spreading::begin(request.engine.as_ref(), &mut plan)?;
     secrets::hand_over(&mut plan, &request.secret_files, host, observe)?;
     live::make_room(&mut plan, observe)?;
     if rerun.is_none() {
@@ -120,7 +122,7 @@ pub(super) fn go_on(
         if let Some(left) = left {
             tracing::info!("{left}");
         }
-        Ok(live.run(history, observe))
+        Ok(live.over(spreading).run(history, observe))
     })
 }
 

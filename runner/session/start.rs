@@ -9,6 +9,7 @@ use super::{
     live::{self, Live},
     log_entries, plugins, protected, resume, root_settings, secrets, selecting,
     set_up::SettingUp,
+    spreading::Spreading,
 };
 use crate::{
     error::{Error, ExitStatus},
@@ -61,6 +62,7 @@ pub(super) fn start_planned(
     plan.check_folders(protected::of_start(request, host))
         .map_err(Error::usage)?;
     report_idle_grants(&plan, observe);
+    let spreading = Spreading::begin(request.engine.as_ref(), &mut plan)?;
     secrets::hand_over(&mut plan, &request.secret_files, host, observe)?;
     live::make_room(&mut plan, observe)?;
 
@@ -98,6 +100,7 @@ pub(super) fn start_planned(
         if let Some(left) = left {
             tracing::info!("{left}");
         }
+        let live = live.over(spreading);
         Ok(live.run(History::planned(plan.trial_count()), observe))
     })
 }

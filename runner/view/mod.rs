@@ -11,6 +11,7 @@ mod compare;
 mod compare_groups;
 mod ended;
 mod events;
+mod fleet;
 mod grades;
 mod inspection;
 mod live;
@@ -45,6 +46,7 @@ pub use compare::{
 pub use compare_groups::{Compared, GroupComparison};
 pub use ended::EndedRun;
 pub use events::{EventLine, Longest, StreamEvent, events_schema};
+pub use fleet::{EngineCleaning, EngineReport, ListedWorker, WorkerList};
 pub use grades::{
     GraderResult, MetricSum, TrialGrade, grade_costs, grade_words, measured_words, plain_checks,
     score_words,

@@ -97,6 +97,9 @@ pub struct Row<'a> {
     /// For how long the runner's process was stopped meanwhile; absent where it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended_ms: Option<f64>,
+    /// The worker on another machine that made it; absent where it was made on the runner's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Cow<'a, str>>,
     /// What it used.
     #[serde(default)]
     pub usage: RowUsage,
@@ -262,6 +265,7 @@ impl<'a> Row<'a> {
             started_at: attempt.started_at,
             duration_ms: milliseconds(attempt.duration),
             suspended_ms: some_milliseconds(attempt.suspended),
+            worker: attempt.worker.as_deref().map(Cow::Borrowed),
             usage: RowUsage::new(attempt.usage),
             denied: attempt.denied.iter().map(RowDenied::new).collect(),
             artifacts: Vec::new(),

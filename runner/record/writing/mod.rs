@@ -4,6 +4,7 @@ pub(super) mod artifacts;
 pub(super) mod claim;
 pub(super) mod claim_error;
 pub(super) mod create;
+pub(super) mod likeness;
 pub(super) mod live_log;
 pub(super) mod log;
 pub(super) mod log_files;

@@ -48,6 +48,7 @@ pub(in crate::run) fn blank(of: AttemptIdentity, outcome: Outcome) -> Attempt {
         started_at: of.started_at,
         duration: Duration::ZERO,
         suspended: Duration::ZERO,
+        worker: None,
         usage: Usage::default(),
         denied: Vec::new(),
         artifacts: Vec::new(),

@@ -30,13 +30,35 @@ impl Plan {
         })
     }
 
-    /// The secrets that each provider is granted, by name.
-    pub fn secrets(&self) -> impl Iterator<Item = (&ProviderId, BTreeSet<String>)> {
-        let providers = self.plugins();
-        providers.map(|provider| {
-            let definition = &provider.definition;
-            (&definition.id, secret_names(&definition.grants))
+    /// The folders that each provider is granted, and whether it may write to them.
+    pub fn folders(&self) -> impl Iterator<Item = (&ProviderId, &Path, bool)> {
+        self.providers.iter().flatten().flat_map(|provider| {
+            let mounts = provider.mounts.iter();
+            let id = &provider.definition.id;
+            mounts.map(move |mount| (id, mount.host.as_path(), mount.is_writable))
         })
+    }
+
+    /// The secrets that each provider is granted and this process must have, by name: workers on other machines have their
+    /// own, and graders are asked here.
+    pub fn secrets(&self) -> impl Iterator<Item = (&ProviderId, BTreeSet<String>)> {
+        self.plugins().map(|provider| {
+            let definition = &provider.definition;
+            let is_elsewhere = self.is_spread() && definition.role == PluginRole::Provider;
+            let names = match is_elsewhere {
+                true => BTreeSet::new(),
+                false => secret_names(&definition.grants),
+            };
+            (&definition.id, names)
+        })
+    }
+
+    /// The secrets of all providers, by name.
+    pub fn provider_secrets(&self) -> BTreeSet<String> {
+        let providers = self.providers.iter().flatten();
+        providers
+            .flat_map(|provider| secret_names(&provider.definition.grants))
+            .collect()
     }
 
     /// Finds grants that do nothing for what a provider's plugin is, each with a sentence that says so.

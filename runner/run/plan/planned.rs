@@ -57,6 +57,8 @@ pub struct Plan {
     pub(in crate::run) spending: Spending,
     /// The values of the secrets that are granted, by name; empty until [`Plan::set_secrets`].
     pub(super) secrets: BTreeMap<String, String>,
+    /// Whether workers on other machines make its attempts.
+    pub(super) is_spread: bool,
 }
 
 /// Which processes make the attempts of a session.
@@ -110,6 +112,7 @@ impl Plan {
             selection: parts.selection,
             spending,
             secrets: BTreeMap::new(),
+            is_spread: false,
         })
     }
 
@@ -260,7 +263,7 @@ impl Plan {
     }
 
     /// As many as there are cores, or more where a provider may wait for servers instead of computing.
-    fn default_jobs(&self) -> usize {
+    pub(in crate::run) fn default_jobs(&self) -> usize {
         match self.reaches_servers() {
             true => self.cores.max(NET_JOBS),
             false => self.cores,
@@ -282,6 +285,9 @@ impl Plan {
     /// executors beyond the cores to others, which nobody has asked for.
     pub(in crate::run) fn concurrency(&self, provider: &PlannedProvider) -> Option<usize> {
         let own = provider.definition.concurrency.map(Into::into);
+        if self.is_spread {
+            return own;
+        }
         let is_default = self.options.jobs.is_none() && self.jobs() > self.cores;
         own.or((is_default && !provider.reaches_servers()).then_some(self.cores))
     }
@@ -305,6 +311,16 @@ impl Plan {
         graders.map(|grader| self.grader_concurrency(grader)).sum()
     }
 
+    /// Lets workers on other machines make the attempts, as many at once as these carry.
+    pub fn spread(&mut self) {
+        self.is_spread = true;
+    }
+
+    /// Tells whether workers on other machines make the attempts.
+    pub fn is_spread(&self) -> bool {
+        self.is_spread
+    }
+
     /// Which processes make the attempts.
     ///
     /// Each worker has its part of the memory, which the largest attempt must fit into.
@@ -315,8 +331,8 @@ impl Plan {
         let most = usize::try_from(fitting)
             .unwrap_or(usize::MAX)
             .min(self.jobs());
-        if providers().next().is_none() {
-            // Nothing runs but graders, which have executors of their own.
+        if self.is_spread || providers().next().is_none() {
+            // Nothing runs here but graders, which have executors of their own.
             return Staffing::Own;
         }
         let Some(asked) = self.options.workers else {

@@ -7,7 +7,13 @@ use std::{mem, time::Duration};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{hearing::WorkerNews, process::WorkerProcess, staff::Workers, wire::ToWorker};
+use super::{
+    hearing::{Talk, WorkerNews},
+    process::WorkerProcess,
+    remotes::{RemoteWorker, Remotes},
+    staff::Workers,
+    wire::ToWorker,
+};
 use crate::{
     model::ShownDuration,
     plugin::{Moment, clock},
@@ -37,6 +43,8 @@ pub(in crate::run) enum CrewEvent {
     News(ExecutorId, WorkerNews),
     /// It is time to start a worker in this place.
     Start(usize),
+    /// There is a worker on another machine.
+    Arrived(RemoteWorker),
 }
 
 /// What a crew is made of.
@@ -64,6 +72,7 @@ pub(in crate::run) struct Crew<'a> {
     /// Slots that are open nowhere.
     free: Vec<usize>,
     places: Vec<Place>,
+    remotes: Remotes,
     /// How many workers there were.
     started: u32,
     /// How many attempts were made, and since when.
@@ -99,6 +108,7 @@ impl<'a> Crew<'a> {
             closing: 0,
             free: (0..parts.capacity.slots).collect(),
             places: Vec::new(),
+            remotes: Remotes::default(),
             started: 0,
             made: 0,
             begun: Moment::now(),
@@ -123,17 +133,19 @@ impl<'a> Crew<'a> {
             return;
         }
         let mut workers = self.places.iter().filter_map(|place| place.worker.as_ref());
+        let ours = workers.find(|worker| worker.who == who);
+        let ours = ours.map(|worker| &worker.process.talk);
         // What a worker has that is gone is lost when that is heard of.
-        let Some(worker) = workers.find(|worker| worker.who == who) else {
+        let Some(talk) = ours.or_else(|| self.remotes.find(who)) else {
             return;
         };
         let message = match message {
-            ToExecutor::Assign(batch) => return worker.process.assign(batch),
+            ToExecutor::Assign(batch) => return talk.assign(batch),
             ToExecutor::TakeBack => ToWorker::TakeBack,
             ToExecutor::Stop { grace } => ToWorker::Stop(grace),
             ToExecutor::Close => ToWorker::Close,
         };
-        worker.process.send(message.encode());
+        talk.send(message.encode());
     }
 
     /// Lets workers wait, or go on; tells whether that is something new.
@@ -147,8 +159,9 @@ impl<'a> Crew<'a> {
             false => ToWorker::GoOn,
         };
         for worker in self.places.iter().filter_map(|place| place.worker.as_ref()) {
-            worker.process.send(message.encode());
+            worker.process.talk.send(message.encode());
         }
+        self.remotes.tell(&message);
         true
     }
 
@@ -186,15 +199,19 @@ impl<'a> Crew<'a> {
                 self.start(place);
                 self.hand_out()
             }
+            CrewEvent::Arrived(worker) => {
+                self.let_in(worker);
+                Vec::new()
+            }
             CrewEvent::News(who, news) => {
                 let of = |place: &Place| {
                     let worker = place.worker.as_ref();
                     worker.is_some_and(|worker| worker.who == who)
                 };
-                let Some(place) = self.places.iter().position(of) else {
-                    return Vec::new();
-                };
-                self.hear(place, news)
+                match self.places.iter().position(of) {
+                    Some(place) => self.hear(place, news),
+                    None => self.remotes.hear(who, news).unwrap_or_default(),
+                }
             }
         }
     }
@@ -213,6 +230,8 @@ impl<'a> Crew<'a> {
                 self.places[place].is_given_up = true;
                 Vec::new()
             }
+            // Only of one on another machine is this said for it.
+            WorkerNews::Remote(_) => Vec::new(),
             WorkerNews::Gone => self.bury(place),
             WorkerNews::Silent(since) => {
                 if let Some(worker) = &self.places[place].worker {
@@ -239,17 +258,19 @@ impl<'a> Crew<'a> {
         if self.is_ending {
             return;
         }
-        self.started += 1;
-        let who = ExecutorId(POOL.0 + self.started);
-        let events = self.parts.events.clone();
-        // Without a driver there is nobody to hear.
-        let news = move |news| drop(events.send(CrewEvent::News(who, news)));
-        let dispatcher = self.parts.dispatcher.clone();
-        match WorkerProcess::start(&self.parts.workers.program, who, dispatcher, news) {
+        let who = self.next_id();
+        let talk = Talk {
+            who,
+            name: None,
+            remote: None,
+            dispatcher: self.parts.dispatcher.clone(),
+            scratch_root: self.parts.workers.program.scratch_root.clone(),
+        };
+        match WorkerProcess::start(&self.parts.workers.program, talk, self.news_of(who)) {
             Ok(process) => {
-                process.send(self.setup.clone());
+                process.talk.send(self.setup.clone());
                 if self.is_paused {
-                    process.send(ToWorker::Pause.encode());
+                    process.talk.send(ToWorker::Pause.encode());
                 }
                 self.places[place].worker = Some(Worker {
                     who,
@@ -263,6 +284,36 @@ impl<'a> Crew<'a> {
                 self.start_again(place, true);
             }
         }
+    }
+
+    /// Lets a worker on another machine in.
+    fn let_in(&mut self, worker: RemoteWorker) {
+        if self.is_ending {
+            return;
+        }
+        let who = self.next_id();
+        let news = self.news_of(who);
+        let scratch_root = &self.parts.workers.program.scratch_root;
+        let dispatcher = self.parts.dispatcher.clone();
+        let added = self
+            .remotes
+            .add(who, worker, scratch_root, dispatcher, news);
+        match (added, self.remotes.find(who)) {
+            (Ok(()), Some(talk)) if self.is_paused => talk.send(ToWorker::Pause.encode()),
+            (Ok(()), _) => {}
+            (Err(error), _) => tracing::warn!("cannot speak with a worker: {error}"),
+        }
+    }
+
+    fn next_id(&mut self) -> ExecutorId {
+        self.started += 1;
+        ExecutorId(POOL.0 + self.started)
+    }
+
+    fn news_of(&self, who: ExecutorId) -> impl Fn(WorkerNews) + Send + use<> {
+        let events = self.parts.events.clone();
+        // Without a driver there is nobody to hear.
+        move |news| drop(events.send(CrewEvent::News(who, news)))
     }
 
     /// Lets another worker take the place of one that is gone, unless those are of no use there.
@@ -298,7 +349,7 @@ impl<'a> Crew<'a> {
             slots,
             is_ready,
         } = worker;
-        let (pid, has_answered) = (process.pid(), process.has_answered());
+        let (pid, has_answered) = (process.pid(), process.talk.has_answered());
         let (status, words) = process.end();
         let mut attempts = Vec::new();
         for slot in &slots {
@@ -365,7 +416,7 @@ impl<'a> Crew<'a> {
                 .free
                 .split_off(self.free.len() - room.min(self.free.len()));
             worker.slots.extend(&slots);
-            worker.process.send(ToWorker::Open(slots).encode());
+            worker.process.talk.send(ToWorker::Open(slots).encode());
             let (who, count) = (worker.who, worker.slots.len());
             said.push(self.joined(who, count));
         }

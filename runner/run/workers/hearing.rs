@@ -1,16 +1,12 @@
 //! [`Hearing`]: what a worker says becomes what its executors say to the dispatcher.
 
-use std::{
-    io, mem,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, mem, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::{
     held::HeldTrials,
+    remote_news::RemoteNews,
     wire::{ArtifactHead, Decoder, FromWorker, Garbled, LogLevel, Read, Reported},
 };
 use crate::{
@@ -30,11 +26,29 @@ pub(in crate::run) enum WorkerNews {
     Gone,
     /// Nothing has come from it for so long.
     Silent(Duration),
+    /// Something of it is told by its machine.
+    Remote(RemoteNews),
+}
+
+/// Who speaks with a worker.
+pub(super) struct Talk {
+    /// What the worker is called.
+    pub(super) who: ExecutorId,
+    /// What its attempts are marked with; none where it is a process of this machine.
+    pub(super) name: Option<Arc<str>>,
+    /// What is told of it by its machine.
+    pub(super) remote: Option<UnboundedReceiver<RemoteNews>>,
+    /// Hears what its executors say.
+    pub(super) dispatcher: UnboundedSender<FromExecutors>,
+    /// Where files without names are made.
+    pub(super) scratch_root: PathBuf,
 }
 
 /// Hears a worker.
 pub(super) struct Hearing {
     who: ExecutorId,
+    name: Option<Arc<str>>,
+    remote: Option<UnboundedReceiver<RemoteNews>>,
     held: HeldTrials,
     dispatcher: UnboundedSender<FromExecutors>,
     scratch_root: PathBuf,
@@ -51,19 +65,36 @@ struct Pieces {
 }
 
 impl Hearing {
-    pub(super) fn new(
-        who: ExecutorId,
-        held: HeldTrials,
-        dispatcher: UnboundedSender<FromExecutors>,
-        scratch_root: &Path,
-    ) -> Self {
+    pub(super) fn new(talk: Talk, held: HeldTrials) -> Self {
         Self {
-            who,
+            who: talk.who,
+            name: talk.name,
+            remote: talk.remote,
             held,
-            dispatcher,
-            scratch_root: scratch_root.to_owned(),
+            dispatcher: talk.dispatcher,
+            scratch_root: talk.scratch_root,
             pieces: Pieces::default(),
         }
+    }
+
+    /// Tells whether the worker is on another machine; whether it is still there is known by the way to it.
+    pub(super) fn is_remote(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// What is told of it by its machine next; never, for one that has none.
+    pub(super) async fn remote_news(&mut self) -> RemoteNews {
+        if let Some(remote) = &mut self.remote
+            && let Some(news) = remote.recv().await
+        {
+            return news;
+        }
+        std::future::pending().await
+    }
+
+    /// The same, if it is there already.
+    pub(super) fn last_remote_news(&mut self) -> Option<RemoteNews> {
+        self.remote.as_mut()?.try_recv().ok()
     }
 
     /// Takes a message, and says what of it is not for the dispatcher.
@@ -113,6 +144,7 @@ impl Hearing {
                 Reported::Started(key) => started.push(key),
                 Reported::Attempt(attempt, artifacts) => {
                     let mut attempt = *attempt;
+                    attempt.worker.clone_from(&self.name);
                     self.add_artifacts(&mut attempt, artifacts)?;
                     reports.push(attempt);
                 }

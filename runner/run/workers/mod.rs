@@ -6,20 +6,33 @@
 //! what ends a worker does not end the run.
 
 mod beat;
+mod bundle;
+mod conversation;
 mod crew;
 mod hearing;
 mod held;
 mod lines;
 mod process;
+mod remote_news;
+mod remotes;
 mod saying;
 mod serve;
 mod setup;
 mod socket;
 mod staff;
 mod wire;
+mod workplace;
 
+pub use self::{
+    bundle::Bundle,
+    process::WORKER_ARGUMENT,
+    remote_news::RemoteNews,
+    remotes::RemoteWorker,
+    serve::worker_child,
+    staff::WorkerHost,
+    workplace::{Allowance, Seat, Workplace, seat_name},
+};
 pub(super) use self::{
     crew::{Crew, CrewEvent, CrewParts},
     staff::Workers,
 };
-pub use self::{process::WORKER_ARGUMENT, serve::worker_child, staff::WorkerHost};

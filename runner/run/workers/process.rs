@@ -7,24 +7,11 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::Arc,
-};
-
-use tokio::{
-    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
-    task::JoinHandle,
 };
 
 use super::{
-    beat::SILENCE,
-    hearing::{Hearing, WorkerNews},
-    held::HeldTrials,
-    socket::{self, Socket},
-    wire::{FrameBuffer, TaskKey, ToWorker},
-};
-use crate::{
-    plugin::{Moment, clock},
-    run::seam::{Assignment, ExecutorId, FromExecutors},
+    conversation::Conversation,
+    hearing::{Talk, WorkerNews},
 };
 
 /// What tells `main` that it is a worker.
@@ -46,11 +33,8 @@ pub(super) struct WorkerProgram {
 
 /// A worker, which ends with this value.
 pub(super) struct WorkerProcess {
-    child: Child,
-    stderr: File,
-    outgoing: UnboundedSender<Vec<u8>>,
-    held: HeldTrials,
-    tasks: [JoinHandle<()>; 2],
+    pub(super) talk: Conversation,
+    child: WorkerChild,
 }
 
 impl WorkerProcess {
@@ -61,10 +45,39 @@ impl WorkerProcess {
     /// Fails if the process cannot be started.
     pub(super) fn start(
         program: &WorkerProgram,
-        who: ExecutorId,
-        dispatcher: UnboundedSender<FromExecutors>,
+        talk: Talk,
         news: impl Fn(WorkerNews) + Send + 'static,
     ) -> io::Result<Self> {
+        let (child, socket) = WorkerChild::start(program)?;
+        Ok(Self {
+            talk: Conversation::begin(socket, talk, news)?,
+            child,
+        })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Ends it, if it has not ended, and says how that was, with what it said last.
+    pub(super) fn end(self) -> (Option<ExitStatus>, String) {
+        self.child.end()
+    }
+}
+
+/// The process of a worker, which ends with this value.
+pub(super) struct WorkerChild {
+    child: Child,
+    stderr: File,
+}
+
+impl WorkerChild {
+    /// Starts it, and gives the socket over which it speaks.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the process cannot be started.
+    pub(super) fn start(program: &WorkerProgram) -> io::Result<(Self, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         let stderr = tempfile::tempfile_in(&program.scratch_root)?;
         let child = Command::new(&program.path)
@@ -77,49 +90,11 @@ impl WorkerProcess {
             .stderr(stderr.try_clone()?)
             // In the runner's own group, and it takes no notice of the keys there: the runner tells it what they mean.
             .spawn()?;
-        let held = HeldTrials::default();
-        let hearing = Hearing::new(who, held.clone(), dispatcher, &program.scratch_root);
-        let (outgoing, to_send) = mpsc::unbounded_channel();
-        let stream = Socket::new(ours)?;
-        let sending = stream.stream.clone();
-        let tasks = [
-            tokio::spawn(say(sending, to_send)),
-            tokio::spawn(hear(stream, hearing, news)),
-        ];
-        Ok(Self {
-            child,
-            stderr,
-            outgoing,
-            held,
-            tasks,
-        })
+        Ok((Self { child, stderr }, ours))
     }
 
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
-    }
-
-    /// Tells whether it has answered any of its attempts.
-    pub(super) fn has_answered(&self) -> bool {
-        self.held.has_answered()
-    }
-
-    /// Sends what is encoded. A worker that is gone is told of by its news.
-    pub(super) fn send(&self, bytes: Vec<u8>) {
-        drop(self.outgoing.send(bytes));
-    }
-
-    /// Assigns it attempts.
-    pub(super) fn assign(&self, batch: Vec<Assignment>) {
-        let tasks = batch.iter().map(|assignment| TaskKey {
-            ordinal: assignment.ordinal,
-            number: assignment.number,
-            memory: assignment.memory,
-            trial_left: assignment.trial_left,
-        });
-        let message = ToWorker::Assign(tasks.collect());
-        self.held.add(batch);
-        self.send(message.encode());
     }
 
     /// Ends it, if it has not ended, and says how that was, with what it said last.
@@ -140,43 +115,8 @@ impl WorkerProcess {
     }
 }
 
-impl Drop for WorkerProcess {
+impl Drop for WorkerChild {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
         self.kill();
-    }
-}
-
-async fn say(stream: Arc<tokio::net::UnixStream>, mut to_send: UnboundedReceiver<Vec<u8>>) {
-    while let Some(bytes) = to_send.recv().await {
-        if socket::send(&stream, &bytes).await.is_err() {
-            break;
-        }
-    }
-}
-
-async fn hear(mut socket: Socket, mut hearing: Hearing, news: impl Fn(WorkerNews)) {
-    let mut buffer = FrameBuffer::default();
-    loop {
-        let silence = clock::sleep_until(Moment::now() + SILENCE);
-        tokio::select! {
-            biased;
-            more = socket.fill(&mut buffer) => match more {
-                Ok(true) => {}
-                Ok(false) | Err(_) => return news(WorkerNews::Gone),
-            },
-            () = silence => return news(WorkerNews::Silent(SILENCE)),
-        }
-        loop {
-            match buffer.next() {
-                Ok(None) => break,
-                Ok(Some(frame)) => match hearing.take(frame) {
-                    Ok(None) => {}
-                    Ok(Some(told)) => news(told),
-                    Err(_) => return news(WorkerNews::Gone),
-                },
-                Err(_) => return news(WorkerNews::Gone),
-            }
-        }
     }
 }

@@ -96,7 +96,7 @@ impl Setup {
     }
 }
 
-fn encode_plan(frame: &mut Encoder, plan: &HandedPlan) {
+pub(super) fn encode_plan(frame: &mut Encoder, plan: &HandedPlan) {
     let HandedPlan {
         digest,
         overrides,
@@ -125,7 +125,7 @@ fn encode_plan(frame: &mut Encoder, plan: &HandedPlan) {
     });
 }
 
-fn decode_plan(decoder: &mut Decoder<'_>) -> Read<HandedPlan> {
+pub(super) fn decode_plan(decoder: &mut Decoder<'_>) -> Read<HandedPlan> {
     let digest = read_digest(decoder)?;
     let overrides = decoder.string()?;
     let suite = SuiteOutline {

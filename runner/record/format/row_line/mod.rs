@@ -92,6 +92,9 @@ pub struct RowLine<'a> {
     /// For how long the runner's process was stopped meanwhile; absent where it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended_ms: Option<f64>,
+    /// The worker on another machine that made it; absent where it was made on the runner's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Cow<'a, str>>,
     /// What it used; absent where it is nothing.
     #[serde(default, skip_serializing_if = "LineUsage::is_nothing")]
     pub usage: LineUsage,
@@ -170,6 +173,7 @@ impl<'a> RowLine<'a> {
             started_at: row.started_at.as_millisecond(),
             duration_ms: row.duration_ms,
             suspended_ms: row.suspended_ms,
+            worker: row.worker.as_deref().map(Cow::Borrowed),
             usage: LineUsage::of(row.usage),
             denied: Cow::Borrowed(&row.denied),
             artifacts: Cow::Borrowed(&row.artifacts),
@@ -210,6 +214,7 @@ impl RowLine<'static> {
             started_at,
             duration_ms: self.duration_ms,
             suspended_ms: self.suspended_ms,
+            worker: self.worker,
             usage: self.usage.into_usage(),
             denied: self.denied.into_owned(),
             artifacts: self.artifacts.into_owned(),

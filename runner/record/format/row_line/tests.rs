@@ -90,6 +90,7 @@ prop_compose! {
                 fault: None,
             });
             attempt.suspended = Duration::from_millis(3);
+            attempt.worker = Some("here-1".into());
         }
         if flags[4] {
             attempt.denied = vec![Denied { what: text.clone(), grant: None }];

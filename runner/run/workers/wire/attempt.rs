@@ -79,6 +79,8 @@ pub(super) fn decode(
         started_at: decoder.timestamp()?,
         duration: decoder.duration()?,
         suspended: decoder.duration()?,
+        // Whoever hears it knows who has said it.
+        worker: None,
         usage: decode_usage(decoder)?,
         denied: decoder.list(decode_denied)?,
         artifacts: Vec::new(),
@@ -328,6 +330,7 @@ mod tests {
                 .unwrap(),
             duration: Duration::new(3, 999_999_999),
             suspended: Duration::from_millis(5),
+            worker: None,
             usage: Usage {
                 peak_memory: 1 << 40,
                 host_calls: 127,

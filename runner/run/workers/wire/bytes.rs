@@ -90,6 +90,13 @@ impl Encoder {
     }
 }
 
+impl Encoder {
+    /// What was written.
+    pub(in crate::run) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
 impl<'a> Decoder<'a> {
     pub(in crate::run) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)

@@ -1,0 +1,104 @@
+//! [`EngineConnection`]: the connection to the engine, which is made again whenever it is lost.
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, connection::State};
+
+use super::{EngineAddress, FleetError};
+
+/// How long it may take to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is asked whether the engine is still there: a cut line is known after two of them.
+const PING: Duration = Duration::from_secs(2);
+/// How long is waited before it is tried to connect again, at most.
+const RECONNECT: Duration = Duration::from_millis(500);
+/// The oldest server that has what is needed.
+const LEAST: &str = "2.11.0";
+
+/// The connection to the engine.
+#[derive(Clone)]
+pub(super) struct EngineConnection {
+    pub(super) client: Client,
+    pub(super) at: String,
+}
+
+impl EngineConnection {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Fails if nobody answers, it refuses who one is, or it is too old.
+    pub(super) async fn open(address: &EngineAddress, name: &str) -> Result<Self, FleetError> {
+        let at = address.place();
+        let refused = |reason: String| FleetError::Connect {
+            at: at.clone(),
+            reason,
+        };
+        let mut options = ConnectOptions::new()
+            .name(name)
+            .connection_timeout(CONNECT_TIMEOUT)
+            .ping_interval(PING)
+            .require_tls(address.needs_tls())
+            .reconnect_delay_callback(|attempts| match attempts {
+                0 | 1 => Duration::from_millis(20),
+                attempts => RECONNECT
+                    .min(Duration::from_millis(50) * u32::try_from(attempts).unwrap_or(u32::MAX)),
+            });
+        if let Some((user, password)) = address.user() {
+            options = options.user_and_password(user, password);
+        }
+        if let Some(path) = &address.authority {
+            options = options.add_root_certificates(path.clone());
+        }
+        if let Some(path) = &address.credentials {
+            options = (options.credentials_file(path).await)
+                .map_err(|error| refused(format!("`{}`: {error}", path.display())))?;
+        }
+        // The address without who one is: that is said above.
+        let client = options.connect(&at).await.map_err(|error| {
+            use std::error::Error as _;
+
+            let cause = error.source().map(|cause| format!(": {cause}"));
+            refused(format!("{error}{}", cause.unwrap_or_default()))
+        })?;
+        let version = client.server_info().version;
+        if numbers(&version) < numbers(LEAST) {
+            return Err(FleetError::Old {
+                at,
+                version,
+                least: LEAST,
+            });
+        }
+        Ok(Self { client, at })
+    }
+
+    /// Tells whether the engine can be spoken with at the moment.
+    pub(super) fn is_up(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    let parts = version.split(['.', '-']).take(3);
+    parts.map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LEAST, numbers};
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        for (version, is_enough) in [
+            ("2.9.10", false),
+            ("2.10.99", false),
+            ("2.11.0", true),
+            ("2.15.1", true),
+            ("2.12.0-RC.1", true),
+            ("3.0.0", true),
+            ("", false),
+        ] {
+            assert_eq!(numbers(version) >= numbers(LEAST), is_enough, "{version}");
+        }
+    }
+}

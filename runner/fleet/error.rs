@@ -1,0 +1,80 @@
+//! [`FleetError`]: why workers on other machines cannot be reached.
+
+use std::io;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+/// Why workers on other machines cannot be reached.
+#[derive(Debug, Error, Diagnostic)]
+pub enum FleetError {
+    /// The address is none.
+    #[error("`{text}` is no address of an engine: {reason}")]
+    #[diagnostic(help("an address is `nats://HOST:PORT`, or `tls://HOST:PORT`"))]
+    Address {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody answers, or it refuses.
+    #[error("cannot connect to the engine at {at}: {reason}")]
+    #[diagnostic(help(
+        "is `nats-server` running there? `runner engine check URL` tells what is missing"
+    ))]
+    Connect {
+        /// Where it is.
+        at: String,
+        /// Why not.
+        reason: String,
+    },
+    /// It is too old.
+    #[error("the engine at {at} is nats-server {version}, which is older than {least}")]
+    #[diagnostic(help("use a newer one"))]
+    Old {
+        /// Where it is.
+        at: String,
+        /// What it says that it is.
+        version: String,
+        /// The oldest that will do.
+        least: &'static str,
+    },
+    /// It keeps no blobs.
+    #[error("the engine at {at} cannot keep plugins and tests: {reason}")]
+    #[diagnostic(help("start it with JetStream: `nats-server --jetstream --store_dir DIR`"))]
+    Blobs {
+        /// Where it is.
+        at: String,
+        /// Why not.
+        reason: String,
+    },
+    /// It did not do what it was asked.
+    #[error("the engine did not {what}: {reason}")]
+    Engine {
+        /// What it was asked.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A file of this machine cannot be read or written.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was to be done.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl FleetError {
+    pub(super) fn engine<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Engine {
+            what,
+            reason: error.to_string(),
+        }
+    }
+
+    pub(super) fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { what, source }
+    }
+}

@@ -1,0 +1,177 @@
+//! What the workers of an engine say of themselves, for whoever asks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+use tokio::{runtime, time};
+
+use super::{
+    EngineAddress, FleetError,
+    blobs::BlobBucket,
+    connection::EngineConnection,
+    messages::{OFFERS, Offer, PRESENCE, Presence, read},
+};
+
+/// How often a worker says that it is there, and a run that it would have workers.
+pub(super) const EVERY: Duration = Duration::from_secs(2);
+
+/// A worker, as it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresentWorker {
+    /// Its name.
+    pub name: String,
+    /// Its machine.
+    pub host: String,
+    /// The version of its runner.
+    pub version: String,
+    /// How many processors it has.
+    pub cores: usize,
+    /// What it is labelled with.
+    pub labels: BTreeMap<String, String>,
+    /// The run whose attempts it makes.
+    pub run: Option<String>,
+    /// Whether it takes nothing more.
+    pub is_leaving: bool,
+}
+
+/// What an engine is and can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineState {
+    /// Where it is.
+    pub at: String,
+    /// The version of the server.
+    pub version: String,
+    /// The longest message that it takes, in bytes.
+    pub most_bytes: usize,
+    /// How long a message takes to it and back.
+    pub round_trip: Duration,
+    /// How many blobs it keeps, and how many bytes they are together.
+    pub blobs: (usize, u64),
+    /// Why it cannot keep any.
+    pub keeps_nothing: Option<String>,
+}
+
+/// Removes blobs that nobody has put there again for so long.
+#[derive(Clone, Copy, Debug)]
+pub struct BlobCleaning {
+    /// In seconds since 1970: what was put there before.
+    pub before: i64,
+    /// Whether it is only told what would go.
+    pub is_dry: bool,
+}
+
+/// Hears the workers of an engine until each that is there has said so, and the runs that would have some.
+///
+/// # Errors
+///
+/// Fails if the engine cannot be reached.
+pub fn present_workers(
+    address: &EngineAddress,
+) -> Result<(Vec<PresentWorker>, Vec<String>), FleetError> {
+    block_on(async {
+        let engine = EngineConnection::open(address, "runner worker list").await?;
+        let deaf = || FleetError::engine("let this side hear");
+        let mut heard = engine.client.subscribe(PRESENCE).await.map_err(deaf())?;
+        let mut offers = engine.client.subscribe(OFFERS).await.map_err(deaf())?;
+        let (mut workers, mut runs) = (BTreeMap::new(), BTreeSet::new());
+        let end = time::sleep(EVERY + Duration::from_millis(500));
+        tokio::pin!(end);
+        loop {
+            let message = tokio::select! {
+                message = heard.next() => message,
+                Some(message) = offers.next() => {
+                    runs.extend(read::<Offer>(&message.payload).map(|offer| offer.run));
+                    continue;
+                }
+                () = &mut end => break,
+            };
+            let Some(message) = message else { break };
+            let Some(presence) = read::<Presence>(&message.payload) else {
+                continue;
+            };
+            let worker = PresentWorker {
+                name: presence.worker,
+                host: presence.host,
+                version: presence.version,
+                cores: presence.cores,
+                labels: presence.labels,
+                run: presence.run,
+                is_leaving: presence.is_leaving,
+            };
+            workers.insert(worker.name.clone(), worker);
+        }
+        Ok((workers.into_values().collect(), runs.into_iter().collect()))
+    })
+}
+
+/// Asks an engine what it is and can do.
+///
+/// # Errors
+///
+/// Fails if it cannot be reached.
+pub fn engine_state(address: &EngineAddress) -> Result<EngineState, FleetError> {
+    block_on(async {
+        let engine = EngineConnection::open(address, "runner engine check").await?;
+        let began = time::Instant::now();
+        let flushed = engine.client.flush().await;
+        flushed.map_err(FleetError::engine("answer"))?;
+        let round_trip = began.elapsed();
+        let info = engine.client.server_info();
+        let (blobs, keeps_nothing) = match BlobBucket::open(&engine).await {
+            Ok(bucket) => {
+                let blobs = bucket.list().await?;
+                let bytes = blobs.iter().map(|blob| blob.bytes).sum();
+                ((blobs.len(), bytes), None)
+            }
+            Err(error) => ((0, 0), Some(error.to_string())),
+        };
+        Ok(EngineState {
+            at: engine.at.clone(),
+            version: info.version,
+            most_bytes: info.max_payload,
+            round_trip,
+            blobs,
+            keeps_nothing,
+        })
+    })
+}
+
+/// Removes what nobody needs; says how many blobs that are, and how many bytes. What a run that would have workers needs stays.
+///
+/// # Errors
+///
+/// Fails if the engine cannot be reached, or does not do it.
+pub fn clean_blobs(
+    address: &EngineAddress,
+    cleaning: BlobCleaning,
+) -> Result<(usize, u64), FleetError> {
+    block_on(async {
+        let engine = EngineConnection::open(address, "runner engine clean").await?;
+        let Some(bucket) = BlobBucket::existing(&engine).await else {
+            return Ok((0, 0));
+        };
+        let (mut count, mut bytes) = (0, 0);
+        for blob in bucket.list().await? {
+            if blob.modified < cleaning.before {
+                if !cleaning.is_dry {
+                    bucket.remove(&blob.name).await?;
+                }
+                count += 1;
+                bytes += blob.bytes;
+            }
+        }
+        Ok((count, bytes))
+    })
+}
+
+fn block_on<T>(
+    asked: impl std::future::Future<Output = Result<T, FleetError>>,
+) -> Result<T, FleetError> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime
+        .map_err(FleetError::io("start threads"))?
+        .block_on(asked)
+}

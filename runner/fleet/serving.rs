@@ -1,0 +1,433 @@
+//! [`serve`]: the side of the worker: it hears which runs would have workers, and makes attempts of one at a time.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashSet},
+    path::PathBuf,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, future::join_all};
+use tokio::{
+    runtime,
+    sync::{mpsc, watch},
+    time,
+};
+use uuid::Uuid;
+
+use super::{
+    Ceiling, EngineAddress, FleetError,
+    blobs::BlobBucket,
+    bridge::{Bridge, CarryEnd, Patience, carry},
+    connection::EngineConnection,
+    messages::{
+        JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, Presence, link_subjects, read,
+        write,
+    },
+    presence::EVERY,
+};
+use crate::{
+    model::Digest,
+    run::{Allowance, Bundle, RemoteNews, WorkerHost, Workplace, cores, seat_name},
+};
+
+/// A run that has said nothing for so long is gone: its attempts are ended, so that nobody pays for what nobody waits for.
+const PATIENCE: Patience = Patience {
+    silence: Duration::from_secs(15),
+    outage: Duration::from_secs(60),
+};
+/// How often a blob that is missing is asked for again.
+const MOST_TRIES: u32 = 5;
+/// How many processes in a row may end at once, before there is no other.
+const MOST_FRUITLESS: u32 = 3;
+/// A process that has lasted for less has ended at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// How long an answer of a run is waited for.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Finds the values of secrets by their names; what has none is left out. The error says what is wrong with one.
+pub type FindSecrets<'a> =
+    dyn Fn(&BTreeSet<String>) -> Result<BTreeMap<String, String>, String> + 'a;
+
+/// What a worker is on its machine.
+pub struct WorkerPlace<'a> {
+    /// Its name, which is no other's.
+    pub name: String,
+    /// The name of its machine.
+    pub host_name: String,
+    /// What it is labelled with.
+    pub labels: BTreeMap<String, String>,
+    /// Where it keeps what runs need.
+    pub root: PathBuf,
+    /// Under which folder attempts have theirs.
+    pub scratch_root: PathBuf,
+    /// What its processes are started with.
+    pub processes: WorkerHost,
+    /// What it may use of its machine.
+    pub allowed: Allowance,
+    /// What it lets runs touch there.
+    pub ceiling: Ceiling,
+    /// Finds the values of secrets.
+    pub secrets: &'a FindSecrets<'a>,
+    /// How often it was asked to end: once, and it makes what it has begun; twice, and it ends.
+    pub asked_to_end: watch::Receiver<u32>,
+    /// After how long without a run it ends by itself.
+    pub most_idle: Option<Duration>,
+    /// Hears what it does.
+    pub tell: &'a dyn Fn(WorkerTold<'_>),
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug)]
+pub enum WorkerTold<'a> {
+    /// It waits for runs.
+    Waits {
+        /// The engine that it hears them at.
+        engine: &'a str,
+        /// Its own name.
+        name: &'a str,
+    },
+    /// It makes attempts of a run.
+    Begins {
+        /// Which.
+        run: &'a str,
+        /// Its scenario.
+        scenario: &'a str,
+        /// In so many processes.
+        processes: usize,
+        /// So many at once, all together.
+        slots: usize,
+    },
+    /// It makes none of a run.
+    Declines {
+        /// Which.
+        run: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+    /// A process of it has ended before the run.
+    Lost {
+        /// How.
+        words: &'a str,
+    },
+    /// It is done with a run.
+    Ends {
+        /// Which.
+        run: &'a str,
+    },
+    /// It was asked to end, and makes what it has begun.
+    Leaves,
+}
+
+/// Makes attempts for the runs that would have workers, until it is asked to end.
+///
+/// Its processes die with the thread that calls this.
+///
+/// # Errors
+///
+/// Fails if the engine cannot be reached.
+pub fn serve(address: &EngineAddress, place: &WorkerPlace<'_>) -> Result<(), FleetError> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(FleetError::io("start threads"))?;
+    runtime.block_on(async {
+        let engine = EngineConnection::open(address, &place.name).await?;
+        // It tells now what is missing, and not at the first run.
+        drop(BlobBucket::open(&engine).await?);
+        let serving = Serving {
+            engine,
+            place,
+            run: RefCell::new(None),
+        };
+        tokio::select! {
+            done = serving.go_on() => done,
+            // It never ends.
+            () = serving.be_present() => Ok(()),
+        }
+    })
+}
+
+struct Serving<'a> {
+    engine: EngineConnection,
+    place: &'a WorkerPlace<'a>,
+    /// The run whose attempts it makes.
+    run: RefCell<Option<String>>,
+}
+
+impl Serving<'_> {
+    async fn go_on(&self) -> Result<(), FleetError> {
+        let offers = self.engine.client.subscribe(OFFERS).await;
+        let mut offers = offers.map_err(FleetError::engine("let this side hear"))?;
+        (self.place.tell)(WorkerTold::Waits {
+            engine: &self.engine.at,
+            name: &self.place.name,
+        });
+        let mut asked = self.place.asked_to_end.clone();
+        let mut declined = HashSet::new();
+        let mut idle_since = Instant::now();
+        self.say_present().await;
+        while *asked.borrow_and_update() == 0 {
+            let most_idle = self.place.most_idle.unwrap_or(Duration::MAX);
+            let left = most_idle.saturating_sub(idle_since.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            let message = tokio::select! {
+                message = offers.next() => message,
+                _ = asked.changed() => continue,
+                () = time::sleep(left.min(EVERY)) => continue,
+            };
+            let Some(message) = message else {
+                return Ok(());
+            };
+            let Some(offer) = read::<Offer>(&message.payload) else {
+                continue;
+            };
+            if !self.suits(&offer) || declined.contains(&offer.session) {
+                continue;
+            }
+            self.run.replace(Some(offer.run.clone()));
+            let served = self.serve(&offer).await;
+            self.run.replace(None);
+            if let Err(reason) = served {
+                let run = &offer.run;
+                (self.place.tell)(WorkerTold::Declines {
+                    run,
+                    reason: &reason,
+                });
+                let worker = self.place.name.clone();
+                declined.insert(offer.session.clone());
+                // It hears it, or it waits for others as it would.
+                drop(
+                    self.ask(&offer, &JoinRequest::Declined { worker, reason })
+                        .await,
+                );
+            }
+            idle_since = Instant::now();
+            self.say_present().await;
+        }
+        Ok(())
+    }
+
+    /// Tells whether an offer is one that this worker could take.
+    fn suits(&self, offer: &Offer) -> bool {
+        let mut labels = offer.labels.iter();
+        offer.v == LANGUAGE && labels.all(|(key, value)| self.place.labels.get(key) == Some(value))
+    }
+
+    async fn be_present(&self) {
+        loop {
+            time::sleep(EVERY).await;
+            self.say_present().await;
+        }
+    }
+
+    async fn say_present(&self) {
+        let presence = Presence {
+            v: LANGUAGE,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            worker: self.place.name.clone(),
+            host: self.place.host_name.clone(),
+            cores: cores(),
+            labels: self.place.labels.clone(),
+            run: self.run.borrow().clone(),
+            is_leaving: *self.place.asked_to_end.borrow() > 0,
+        };
+        let said = self.engine.client.publish(PRESENCE, write(&presence));
+        // It is said again.
+        drop(said.await);
+    }
+
+    /// Asks a run for something, until it answers.
+    async fn ask(&self, offer: &Offer, request: &JoinRequest) -> Result<(), String> {
+        let asked = self.engine.client.request(offer.replies(), write(request));
+        let answer = match time::timeout(ANSWER, asked).await {
+            Ok(Ok(answer)) => read::<JoinReply>(&answer.payload),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        match answer {
+            Some(JoinReply { ok: true, .. }) => Ok(()),
+            Some(JoinReply { reason, .. }) => Err(reason),
+            None => Err("the run does not answer".to_owned()),
+        }
+    }
+
+    /// Makes attempts of a run until that needs no more; the error says why it makes none.
+    async fn serve(&self, offer: &Offer) -> Result<(), String> {
+        let version = env!("CARGO_PKG_VERSION");
+        if offer.version != version {
+            return Err(format!(
+                "the run is made by version {} of the runner, and this is version {version}",
+                offer.version
+            ));
+        }
+        let mut workplace = self.prepare(offer).await?;
+        self.hand_over(&mut workplace)?;
+        let (processes, each) = (workplace.processes(), workplace.capacity());
+        let is_begun = Rc::new(RefCell::new(false));
+        let seats = (0..processes).map(|place| {
+            let name = seat_name(&self.place.name, place + 1);
+            let begun = {
+                let is_begun = Rc::clone(&is_begun);
+                move || {
+                    if !is_begun.replace(true) {
+                        (self.place.tell)(WorkerTold::Begins {
+                            run: &offer.run,
+                            scenario: &offer.scenario,
+                            processes,
+                            slots: processes * each.slots,
+                        });
+                    }
+                }
+            };
+            self.sit(&workplace, offer, name.to_string(), begun)
+        });
+        let done = join_all(seats).await;
+        workplace.clear();
+        if *is_begun.borrow() {
+            (self.place.tell)(WorkerTold::Ends { run: &offer.run });
+            return Ok(());
+        }
+        done.into_iter().collect()
+    }
+
+    /// Fetches what the run needs.
+    async fn prepare(&self, offer: &Offer) -> Result<Workplace, String> {
+        let bundle = Digest::parse(&offer.bundle).ok_or("its bundle has no digest")?;
+        self.fetch(offer, &[bundle]).await?;
+        let path = Bundle::content(&self.place.root).path(bundle);
+        let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
+        let bundle = Bundle::decode(&bytes).ok_or("its bundle is none")?;
+        self.fetch(offer, bundle.blobs()).await?;
+        Workplace::open(bundle, &self.place.root, self.place.allowed)
+    }
+
+    async fn fetch(&self, offer: &Offer, blobs: &[Digest]) -> Result<(), String> {
+        let content = Bundle::content(&self.place.root);
+        for _ in 0..MOST_TRIES {
+            let mut missing = Vec::new();
+            // The bucket may have been removed and made again.
+            let bucket = BlobBucket::open(&self.engine).await;
+            for blob in blobs {
+                let has = match &bucket {
+                    Ok(bucket) => bucket.fetch(*blob, &content.path(*blob)).await,
+                    Err(_) => Ok(false),
+                };
+                if !has.map_err(|error| error.to_string())? {
+                    missing.push(blob.to_string());
+                }
+            }
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let asked = self
+                .ask(offer, &JoinRequest::Missing { blobs: missing })
+                .await;
+            if let Err(reason) = asked {
+                tracing::warn!("the run cannot put what is missing on the engine: {reason}");
+            }
+        }
+        Err("what it needs is not on the engine".to_owned())
+    }
+
+    /// Gives the plan what it is granted and this machine has.
+    fn hand_over(&self, workplace: &mut Workplace) -> Result<(), String> {
+        let plan = workplace.plan();
+        let refusals = self.place.ceiling.refusals(plan);
+        if !refusals.is_empty() {
+            return Err(format!(
+                "{}, which is more than `--ceiling` allows here",
+                refusals.join(", ")
+            ));
+        }
+        let names = plan.provider_secrets();
+        let values = (self.place.secrets)(&names)?;
+        let lacking: Vec<_> = names
+            .iter()
+            .filter(|name| !values.contains_key(*name))
+            .collect();
+        if let Some(name) = lacking.first() {
+            return Err(format!("secret `{name}` has no value here"));
+        }
+        plan.set_secrets(&values);
+        let checked = plan.check_folders(Vec::new());
+        checked.map_err(|error| crate::model::chain(&error))
+    }
+
+    /// Makes attempts in one process, and in another whenever it has ended, until the run needs no more.
+    async fn sit(
+        &self,
+        workplace: &Workplace,
+        offer: &Offer,
+        name: String,
+        begun: impl Fn(),
+    ) -> Result<(), String> {
+        let mut asked = self.place.asked_to_end.clone();
+        let mut fruitless = 0;
+        while *asked.borrow_and_update() == 0 {
+            let link = Uuid::new_v4().simple().to_string();
+            let capacity = workplace.capacity();
+            let request = JoinRequest::Seat {
+                name: name.clone(),
+                link: link.clone(),
+                slots: capacity.slots,
+                memory: capacity.memory,
+            };
+            self.ask(offer, &request).await?;
+            let started = workplace.start(&link, &self.place.processes, &self.place.scratch_root);
+            let (seat, socket) = started.map_err(|error| error.to_string())?;
+            let kill = seat.kill_switch();
+            begun();
+            let [down, up] = link_subjects(&link);
+            let (notes, to_note) = mpsc::unbounded_channel();
+            let bridge = Bridge {
+                engine: self.engine.clone(),
+                speaks: up,
+                hears: down,
+                patience: PATIENCE,
+                // A run notes nothing.
+                noted: &mut |_| (),
+                notes: to_note,
+            };
+            let mut seat = Some(seat);
+            let (mut is_done, mut words) = (false, String::new());
+            let began = Instant::now();
+            let last = || {
+                let news = seat.take()?.end();
+                match &news {
+                    None => is_done = true,
+                    Some(RemoteNews::Ended { words: said, .. }) => words.clone_from(said),
+                    Some(RemoteNews::Leaving) => {}
+                }
+                Some(news?.encode())
+            };
+            let ended = {
+                let carried = carry(bridge, socket, last);
+                tokio::pin!(carried);
+                loop {
+                    tokio::select! {
+                        ended = &mut carried => break ended,
+                        Ok(()) = asked.changed() => match *asked.borrow_and_update() {
+                            0 => {}
+                            1 => drop(notes.send(RemoteNews::Leaving.encode())),
+                            _ => kill(),
+                        },
+                    }
+                }
+            };
+            match ended.map_err(|error| error.to_string())? {
+                CarryEnd::Closed if !is_done => {}
+                CarryEnd::Closed | CarryEnd::Over | CarryEnd::Silent => return Ok(()),
+            }
+            (self.place.tell)(WorkerTold::Lost { words: &words });
+            fruitless = match began.elapsed() < AT_ONCE {
+                true => fruitless + 1,
+                false => 0,
+            };
+            if fruitless >= MOST_FRUITLESS {
+                return Err(format!("its processes end at once{words}"));
+            }
+        }
+        Ok(())
+    }
+}

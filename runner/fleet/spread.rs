@@ -1,0 +1,365 @@
+//! [`Spread`]: the side of the run: it says that it would have workers, and lets those in that come.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+use tokio::{
+    runtime::{self, Runtime},
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time,
+};
+use uuid::Uuid;
+
+use super::{
+    EngineAddress, FleetError,
+    blobs::BlobBucket,
+    bridge::{Bridge, Patience, carry},
+    connection::EngineConnection,
+    messages::{
+        JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, Presence, link_subjects, read,
+        write,
+    },
+};
+use crate::{
+    model::Digest,
+    record::ContentPaths,
+    run::{Bundle, RemoteNews, RemoteWorker, seam::Capacity},
+};
+
+/// How often it is said that a run would have workers.
+const OFFER: Duration = Duration::from_secs(1);
+/// For how long there may be no worker until it is said.
+const ALONE: Duration = Duration::from_secs(3);
+/// How long the end of a run waits for workers to hear of it.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// A worker that has said nothing for so long is gone: it beats every second.
+const PATIENCE: Patience = Patience {
+    silence: Duration::from_secs(6),
+    outage: Duration::from_secs(60),
+};
+/// The most processes of workers that one run has.
+const MOST_SEATS: usize = 4096;
+/// The longest name of a worker, in bytes.
+const MOST_NAME: usize = 128;
+
+/// A connection to an engine over which a run is to be spread.
+pub struct Spread {
+    runtime: Runtime,
+    engine: EngineConnection,
+    bucket: BlobBucket,
+}
+
+/// What workers are told of a run.
+#[derive(Clone, Debug)]
+pub struct SpreadRun {
+    /// The name of its directory.
+    pub run: String,
+    /// The name of its scenario.
+    pub scenario: String,
+    /// What they must be labelled with.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A run that workers come to, until this value is dropped.
+pub struct OpenRun {
+    runtime: Option<Runtime>,
+    end: Option<oneshot::Sender<()>>,
+    offering: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Spread {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the engine cannot be reached, or cannot do what is needed.
+    pub fn connect(address: &EngineAddress) -> Result<Self, FleetError> {
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("fleet")
+            .enable_all()
+            .build()
+            .map_err(FleetError::io("start threads"))?;
+        let (engine, bucket) = runtime.block_on(async {
+            let engine = EngineConnection::open(address, "runner exec").await?;
+            let bucket = BlobBucket::open(&engine).await?;
+            Ok::<_, FleetError>((engine, bucket))
+        })?;
+        Ok(Self {
+            runtime,
+            engine,
+            bucket,
+        })
+    }
+
+    /// Where the engine is.
+    pub fn place(&self) -> &str {
+        &self.engine.at
+    }
+
+    /// Puts what workers need where they find it, and lets them in as they come.
+    ///
+    /// # Errors
+    ///
+    /// Fails if something cannot be put there.
+    pub fn open(
+        self,
+        about: SpreadRun,
+        bundle: &Bundle,
+        content: ContentPaths,
+    ) -> Result<(OpenRun, mpsc::UnboundedReceiver<RemoteWorker>), FleetError> {
+        let bytes = bundle.encode();
+        let digest = Digest::of(&bytes);
+        let offered = Offered {
+            engine: self.engine,
+            bucket: self.bucket,
+            offer: Offer {
+                v: LANGUAGE,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                run: about.run,
+                scenario: about.scenario,
+                session: Uuid::new_v4().simple().to_string(),
+                bundle: digest.to_string(),
+                labels: about.labels,
+            },
+            bundle: (digest, bytes),
+            blobs: bundle.blobs().to_vec(),
+            content,
+        };
+        let (sender, workers) = mpsc::unbounded_channel();
+        let (end, ended) = oneshot::channel();
+        self.runtime.block_on(offered.put_all())?;
+        let offering = self.runtime.spawn(offered.go_on(sender, ended));
+        let open = OpenRun {
+            runtime: Some(self.runtime),
+            end: Some(end),
+            offering: Some(offering),
+        };
+        Ok((open, workers))
+    }
+}
+
+impl Drop for OpenRun {
+    /// Lets workers know that the run needs them no more.
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let (Some(runtime), Some(offering)) = (self.runtime.take(), self.offering.take()) {
+            // Where they do not hear it, they will miss the run's beats.
+            drop(runtime.block_on(async { time::timeout(FAREWELL, offering).await }));
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A run that is offered to workers.
+struct Offered {
+    engine: EngineConnection,
+    bucket: BlobBucket,
+    offer: Offer,
+    bundle: (Digest, Vec<u8>),
+    blobs: Vec<Digest>,
+    content: ContentPaths,
+}
+
+impl Offered {
+    async fn put_all(&self) -> Result<(), FleetError> {
+        self.bucket.put_bytes(self.bundle.0, &self.bundle.1).await?;
+        for blob in &self.blobs {
+            self.put(*blob).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&self, blob: Digest) -> Result<(), FleetError> {
+        let path = self.content.path(blob);
+        self.bucket.put_file(blob, &path).await
+    }
+
+    async fn go_on(
+        self,
+        workers: mpsc::UnboundedSender<RemoteWorker>,
+        mut ended: oneshot::Receiver<()>,
+    ) {
+        let client = &self.engine.client;
+        let (asked, present) = (
+            client.subscribe(self.offer.replies()).await,
+            client.subscribe(PRESENCE).await,
+        );
+        let (Ok(mut asked), Ok(mut present)) = (asked, present) else {
+            tracing::error!("the engine lets nobody hear: no worker can come");
+            return;
+        };
+        let mut seats = Seats::default();
+        let mut offers = time::interval(OFFER);
+        let mut alone_since = time::Instant::now();
+        let mut has_told = false;
+        loop {
+            tokio::select! {
+                _ = &mut ended => break,
+                _ = offers.tick() => {
+                    self.say().await;
+                    if !seats.links.is_empty() {
+                        alone_since = time::Instant::now();
+                        has_told = false;
+                    } else if alone_since.elapsed() > ALONE && !has_told {
+                        has_told = true;
+                        tracing::warn!(
+                            "no worker makes attempts: start one with `runner worker --engine {}`",
+                            self.engine.at
+                        );
+                    }
+                }
+                Some(message) = present.next() => {
+                    let presence = read::<Presence>(&message.payload);
+                    if presence.is_some_and(|presence| presence.run.is_none() && !presence.is_leaving) {
+                        self.say().await;
+                    }
+                }
+                Some(message) = asked.next() => {
+                    let Some(request) = read::<JoinRequest>(&message.payload) else {
+                        continue;
+                    };
+                    let reply = self.answer(request, &mut seats, &workers).await;
+                    if let Some(to) = message.reply {
+                        drop(client.publish(to, write(&reply)).await);
+                    }
+                }
+                Some(_) = seats.links.join_next() => {}
+            }
+        }
+        // Their sockets are closed by now, which is the end of their links.
+        while seats.links.join_next().await.is_some() {}
+    }
+
+    /// Says that the run would have workers.
+    async fn say(&self) {
+        let said = self.engine.client.publish(OFFERS, write(&self.offer));
+        // It is said again.
+        drop(said.await);
+    }
+
+    async fn answer(
+        &self,
+        request: JoinRequest,
+        seats: &mut Seats,
+        workers: &mpsc::UnboundedSender<RemoteWorker>,
+    ) -> JoinReply {
+        let done = match request {
+            JoinRequest::Seat {
+                name,
+                link,
+                slots,
+                memory,
+            } => self.let_in(name, &link, Capacity { slots, memory }, seats, workers),
+            JoinRequest::Declined { worker, reason } => {
+                if is_name(&worker) && seats.declined.insert(worker.clone()) {
+                    let reason: String = reason.chars().take(2_000).collect();
+                    tracing::warn!(
+                        "worker {worker} cannot make attempts: {}",
+                        crate::model::visible(&reason)
+                    );
+                }
+                Ok(())
+            }
+            JoinRequest::Missing { blobs } => self.put_again(&blobs).await,
+        };
+        JoinReply {
+            ok: done.is_ok(),
+            reason: done.err().unwrap_or_default(),
+        }
+    }
+
+    async fn put_again(&self, missing: &[String]) -> Result<(), String> {
+        let wanted: BTreeSet<_> = missing
+            .iter()
+            .filter_map(|blob| Digest::parse(blob))
+            .collect();
+        let all = async {
+            // The bucket itself may be gone.
+            let bucket = BlobBucket::open(&self.engine).await?;
+            if wanted.contains(&self.bundle.0) {
+                bucket.put_bytes(self.bundle.0, &self.bundle.1).await?;
+            }
+            for blob in self.blobs.iter().filter(|blob| wanted.contains(blob)) {
+                bucket.put_file(*blob, &self.content.path(*blob)).await?;
+            }
+            Ok::<_, FleetError>(())
+        };
+        all.await.map_err(|error| error.to_string())
+    }
+
+    fn let_in(
+        &self,
+        name: String,
+        link: &str,
+        capacity: Capacity,
+        seats: &mut Seats,
+        workers: &mpsc::UnboundedSender<RemoteWorker>,
+    ) -> Result<(), String> {
+        if !is_name(&name) || Uuid::try_parse(link).is_err() || capacity.slots == 0 {
+            return Err("it makes no sense".to_owned());
+        }
+        // It has asked before, and the answer was lost.
+        if !seats.known.insert(link.to_owned()) {
+            return Ok(());
+        }
+        if seats.links.len() >= MOST_SEATS {
+            return Err(format!(
+                "the run has {MOST_SEATS} workers, which are all that it can have"
+            ));
+        }
+        let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
+        let (news, told) = mpsc::unbounded_channel();
+        let worker = RemoteWorker {
+            name: name.into(),
+            capacity,
+            socket: theirs,
+            news: told,
+        };
+        workers
+            .send(worker)
+            .map_err(|_| "the run is over".to_owned())?;
+        let [down, up] = link_subjects(link);
+        let engine = self.engine.clone();
+        seats.links.spawn(async move {
+            let mut noted = |note: &[u8]| {
+                if let Some(told) = RemoteNews::decode(note) {
+                    // Whoever hears it may be gone before it.
+                    drop(news.send(told));
+                }
+            };
+            let (_unused, notes) = mpsc::unbounded_channel();
+            let bridge = Bridge {
+                engine,
+                speaks: down,
+                hears: up,
+                patience: PATIENCE,
+                noted: &mut noted,
+                notes,
+            };
+            if let Err(error) = carry(bridge, ours, || None).await {
+                tracing::warn!("a worker cannot be spoken with: {error}");
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Who has come.
+#[derive(Default)]
+struct Seats {
+    links: JoinSet<()>,
+    known: HashSet<String>,
+    declined: HashSet<String>,
+}
+
+/// Tells whether a text can be the name of a worker: it stands in rows and in logs.
+pub fn is_name(text: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+    !text.is_empty() && text.len() <= MOST_NAME && text.bytes().all(is_of_name)
+}

@@ -1,0 +1,120 @@
+//! `worker` and `engine`: who makes attempts for others, and over what.
+
+use owo_colors::OwoColorize as _;
+
+use super::{
+    Output, format,
+    table::{Column, Table},
+};
+use crate::{
+    fleet::WorkerTold,
+    model::ShownDuration,
+    view::{EngineCleaning, EngineReport, ListedWorker, WorkerList},
+};
+
+/// Says what a worker does.
+pub fn worker_line(told: WorkerTold<'_>) -> String {
+    match told {
+        WorkerTold::Waits { engine, name } => format!("{name} waits for runs at {engine}"),
+        WorkerTold::Begins {
+            run,
+            scenario,
+            processes,
+            slots,
+        } => format!(
+            "makes attempts of {run} ({scenario}): {} at once, in {}",
+            slots,
+            format::plural(processes as u64, "process")
+        ),
+        WorkerTold::Declines { run, reason } => format!("makes no attempts of {run}: {reason}"),
+        WorkerTold::Lost { words } => format!("a process has ended{words}; another one is started"),
+        WorkerTold::Ends { run } => format!("is done with {run}"),
+        WorkerTold::Leaves => "makes what it has begun, and nothing more; Ctrl-C again ends that"
+            .dimmed()
+            .to_string(),
+    }
+}
+
+/// Prints the workers at an engine.
+pub fn print_workers(list: &WorkerList, is_json: bool, output: &Output) {
+    if is_json {
+        return output.document(list);
+    }
+    if list.workers.is_empty() {
+        output.talk("no worker is there");
+    } else {
+        output.data(&table(&list.workers, output.columns()));
+    }
+    if !list.runs.is_empty() {
+        output.hint(&format!("would have workers: {}", list.runs.join(", ")));
+    }
+}
+
+/// Prints what an engine is.
+pub fn print_engine(report: &EngineReport, is_json: bool, output: &Output) {
+    if is_json {
+        return output.document(report);
+    }
+    let trip = std::time::Duration::from_secs_f64(report.round_trip_ms / 1e3);
+    output.show(&format!(
+        "{} is nats-server {}, {} away; it takes messages of {} and keeps {} of plugins and tests, {}",
+        report.at,
+        report.version,
+        ShownDuration(trip),
+        format::size(report.max_payload as u64),
+        format::plural(report.blobs as u64, "file"),
+        format::size(report.blob_bytes)
+    ));
+    match &report.problem {
+        Some(problem) => output.warn(problem),
+        None => output.talk("it can do what is needed"),
+    }
+}
+
+/// Prints what was removed from an engine, or would be.
+pub fn print_engine_cleaning(cleaning: &EngineCleaning, is_json: bool, output: &Output) {
+    if is_json {
+        return output.document(cleaning);
+    }
+    let what = format!(
+        "{} of plugins and tests, {}",
+        format::plural(cleaning.blobs as u64, "file"),
+        format::size(cleaning.bytes)
+    );
+    if cleaning.blobs == 0 {
+        output.talk("nothing to remove");
+    } else if cleaning.is_dry_run {
+        output.show(&format!("would remove {what}"));
+        output.hint("nothing was removed; `--no-dry-run` removes");
+    } else {
+        output.show(&format!("removed {what}"));
+    }
+}
+
+fn table(workers: &[ListedWorker], columns: Option<usize>) -> String {
+    let mut table = Table::new([
+        Column::new("worker").cut(3, 12),
+        Column::new("machine").go(4),
+        Column::new("cores").right().go(5),
+        Column::new("labels").go(6),
+        Column::new("run"),
+    ]);
+    for worker in workers {
+        let labels = worker.labels.iter();
+        let labels: Vec<_> = labels
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let run = worker.run.as_deref().unwrap_or(match worker.is_leaving {
+            true => "leaves",
+            false => "waits",
+        });
+        table.row([
+            worker.name.as_str().into(),
+            worker.host.as_str().into(),
+            worker.cores.to_string().into(),
+            labels.join(" ").into(),
+            run.into(),
+        ]);
+    }
+    table.fitted(columns)
+}

@@ -1,0 +1,218 @@
+//! [`Workplace`]: a worker's machine, made ready for a run that another one has; and [`Seat`]: one of its processes.
+
+use std::{
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    bundle::Bundle,
+    process::{WorkerChild, WorkerProgram},
+    remote_news::RemoteNews,
+    setup::{Setup, WorkerEngine},
+    staff::WorkerHost,
+};
+use crate::{
+    model::chain,
+    plugin,
+    record::{AttemptKey, InFlight, RunReader},
+    run::{
+        plan::{Plan, cores},
+        seam::Capacity,
+    },
+};
+
+/// A worker's machine, made ready for a run that another one has.
+pub struct Workplace {
+    bundle: Bundle,
+    root: PathBuf,
+    run_dir: PathBuf,
+    plan: Plan,
+    share: Share,
+}
+
+/// What each process of a worker has of its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    processes: usize,
+    slots: usize,
+    threads: usize,
+    memory: u64,
+}
+
+/// What a worker may use of its machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allowance {
+    /// How many attempts run at once; by itself as many as a run of its own would make.
+    pub jobs: Option<usize>,
+    /// What they may hold together, in bytes; by itself most of the machine's memory.
+    pub memory: Option<u64>,
+}
+
+/// A process of a worker, which ends with this value.
+pub struct Seat {
+    child: WorkerChild,
+    in_flight: InFlight,
+    slots: usize,
+    run_dir: PathBuf,
+}
+
+impl Workplace {
+    /// Makes the plan of a run again, whose blobs are below `root`; the error says why it cannot be made here.
+    ///
+    /// # Errors
+    ///
+    /// Fails if something is missing, is not what its name says, or does not fit this machine.
+    pub fn open(bundle: Bundle, root: &Path, allowed: Allowance) -> Result<Self, String> {
+        let name = format!("plan-{}", uuid::Uuid::new_v4().simple());
+        let (run_dir, _) = (bundle.make(root, &name)).map_err(|error| error.to_string())?;
+        let run = RunReader::open(&run_dir).map_err(|error| chain(&error))?;
+        let plan = Plan::of_handed(&run, bundle.plan.clone()).map_err(|error| chain(&error))?;
+        let share = Share::of(&plan, allowed)?;
+        Ok(Self {
+            bundle,
+            root: root.to_owned(),
+            run_dir,
+            plan,
+            share,
+        })
+    }
+
+    /// The plan, whose secrets and folders are to be found here.
+    pub fn plan(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
+    /// Removes what was made for it; what came by its digest stays, for the next one.
+    pub fn clear(self) {
+        // What cannot be removed is removed by the next worker.
+        drop(fs_err::remove_dir_all(&self.run_dir));
+    }
+
+    /// How many processes make its attempts here.
+    pub fn processes(&self) -> usize {
+        self.share.processes
+    }
+
+    /// How much each of them carries.
+    pub fn capacity(&self) -> Capacity {
+        Capacity {
+            slots: self.share.slots,
+            memory: self.share.memory,
+        }
+    }
+
+    /// Starts one of them, which dies with the thread that calls this; `name` is no other's. Gives the socket over which it
+    /// speaks.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be started.
+    pub fn start(
+        &self,
+        name: &str,
+        host: &WorkerHost,
+        scratch_root: &Path,
+    ) -> std::io::Result<(Seat, UnixStream)> {
+        let (run_dir, in_flight) = self.bundle.make(&self.root, name)?;
+        let program = WorkerProgram {
+            path: host.engine.compiler.clone(),
+            env: host.env.clone(),
+            scratch_root: scratch_root.to_owned(),
+        };
+        let (child, socket) = WorkerChild::start(&program)?;
+        let Share {
+            slots,
+            threads,
+            memory,
+            ..
+        } = self.share;
+        let largest = self.plan.plugins().map(|plugin| plugin.limits.memory).max();
+        let most = largest.unwrap_or_default().saturating_mul(slots as u64);
+        let setup = Setup {
+            parent: std::process::id(),
+            run_dir: run_dir.clone(),
+            session: self.bundle.session,
+            plan: self.plan.handed(),
+            memory_share: memory / slots as u64,
+            memory: (most > memory).then_some(memory),
+            slots,
+            threads,
+            scratch_root: scratch_root.to_owned(),
+            engine: WorkerEngine::of(&host.engine, host.pools_sandboxes),
+        };
+        std::io::Write::write_all(&mut &socket, &setup.encode())?;
+        let seat = Seat {
+            child,
+            in_flight,
+            slots,
+            run_dir,
+        };
+        Ok((seat, socket))
+    }
+}
+
+impl Seat {
+    /// What ends it at once, whoever has it.
+    pub fn kill_switch(&self) -> impl Fn() + use<> {
+        let pid = rustix::process::Pid::from_raw(self.child.pid().cast_signed());
+        move || {
+            if let Some(pid) = pid {
+                // It fails only if it has ended already.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+
+    /// Ends it, if it has not ended, and tells what it had begun, and how it ended; nothing of one that was done.
+    pub fn end(self) -> Option<RemoteNews> {
+        let (status, words) = self.child.end();
+        let begun: Vec<AttemptKey> = (0..self.slots)
+            .filter_map(|slot| self.in_flight.noted(slot))
+            .collect();
+        // It is of no more use, and what is left of it is removed with all the rest.
+        drop(fs_err::remove_dir_all(&self.run_dir));
+        if status.is_some_and(|status| status.success()) {
+            return None;
+        }
+        let status = status.map_or_else(String::new, |status| format!(": {status}"));
+        let words = match words.as_str() {
+            "" => String::new(),
+            words => format!(", with the words: {words}"),
+        };
+        Some(RemoteNews::Ended {
+            begun,
+            words: format!("{status}{words}"),
+        })
+    }
+}
+
+impl Share {
+    fn of(plan: &Plan, allowed: Allowance) -> Result<Self, String> {
+        let memory = allowed.memory.unwrap_or_else(plugin::most_of_the_memory);
+        let largest = plan.plugins().map(|plugin| plugin.limits.memory).max();
+        let largest = largest.unwrap_or_default().max(1);
+        let fitting = usize::try_from(memory / largest).unwrap_or(usize::MAX);
+        if fitting == 0 {
+            return Err(format!(
+                "an attempt may take {}, and there are {} for all of them",
+                bytesize::ByteSize(largest),
+                bytesize::ByteSize(memory)
+            ));
+        }
+        let jobs = allowed.jobs.unwrap_or_else(|| plan.default_jobs()).max(1);
+        let processes = cores().min(jobs).min(fitting);
+        Ok(Self {
+            processes,
+            slots: jobs.div_ceil(processes),
+            threads: cores().div_ceil(processes),
+            memory: memory / processes as u64,
+        })
+    }
+}
+
+/// The name of a worker's process, in which its machine and its place there can be seen.
+pub fn seat_name(worker: &str, place: usize) -> Arc<str> {
+    format!("{worker}/{place}").into()
+}

@@ -1,0 +1,67 @@
+//! [`Spreading`]: a session whose attempts workers on other machines make.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::worker::engine_error;
+use crate::{
+    error::Error,
+    fleet::{EngineAddress, OpenRun, Spread, SpreadRun},
+    model::chain,
+    record::Recorder,
+    run::{Bundle, Plan, RemoteWorker},
+};
+
+/// What is asked for: that workers on other machines make the attempts.
+#[derive(Clone, Debug)]
+pub struct EngineChoice {
+    /// Where they are found.
+    pub address: EngineAddress,
+    /// What they must be labelled with.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A connection over which a session is to be spread.
+pub(super) struct Spreading {
+    spread: Spread,
+    labels: BTreeMap<String, String>,
+}
+
+impl Spreading {
+    /// Connects, if that is asked for, and lets the plan know.
+    pub(super) fn begin(
+        choice: Option<&EngineChoice>,
+        plan: &mut Plan,
+    ) -> Result<Option<Self>, Error> {
+        let Some(choice) = choice else {
+            return Ok(None);
+        };
+        let spread = Spread::connect(&choice.address).map_err(engine_error)?;
+        plan.spread();
+        Ok(Some(Self {
+            spread,
+            labels: choice.labels.clone(),
+        }))
+    }
+
+    /// Lets workers come; the error says why they cannot.
+    pub(super) fn open(
+        self,
+        plan: &Plan,
+        recorder: &Recorder,
+    ) -> Result<(OpenRun, UnboundedReceiver<RemoteWorker>), String> {
+        let about = SpreadRun {
+            run: recorder.run_id().to_string(),
+            scenario: plan.scenario().name().to_owned(),
+            labels: self.labels,
+        };
+        tracing::info!(
+            "workers make the attempts, over the engine at {}",
+            self.spread.place()
+        );
+        let bundle = Bundle::of(plan, recorder).map_err(|error| error.to_string())?;
+        let opened = self.spread.open(about, &bundle, recorder.content());
+        opened.map_err(|error| chain(&error))
+    }
+}
