@@ -87,9 +87,9 @@ mod error;
 pub mod filter;
 #[cfg(not(feature = "internals"))]
 mod filter;
-#[cfg(all(feature = "fleet", feature = "internals"))]
+#[cfg(feature = "internals")]
 pub mod fleet;
-#[cfg(all(feature = "fleet", not(feature = "internals")))]
+#[cfg(not(feature = "internals"))]
 mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

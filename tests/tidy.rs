@@ -9,7 +9,7 @@ use regex::Regex;
 use walkdir::WalkDir;
 
 /// Which room may use which. Every room may use `model`, which uses none; what is not here is forbidden.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("filter", &[]),
     ("scenario", &["filter"]),
@@ -23,6 +23,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
         &["judge", "plugin", "record", "scenario", "toolchain"],
     ),
     ("error", &["record"]),
+    ("fleet", &["record", "run"]),
     ("view", &["error", "plugin", "record", "run"]),
     ("report", &["view"]),
     (
@@ -30,6 +31,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
         &[
             "error",
             "filter",
+            "fleet",
             "notify",
             "plugin",
             "record",
@@ -44,6 +46,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
         "output",
         &[
             "error",
+            "fleet",
             "plugin",
             "record",
             "run",
@@ -52,13 +55,14 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "view",
         ],
     ),
-    ("cli", &["error", "filter", "record", "scenario"]),
+    ("cli", &["error", "filter", "fleet", "record", "scenario"]),
     (
         "commands",
         &[
             "cli",
             "error",
             "filter",
+            "fleet",
             "output",
             "plugin",
             "record",
@@ -293,7 +297,7 @@ fn a_command_is_small() {
     let large: Vec<_> = sizes.iter().filter(|(lines, _)| *lines > 200).collect();
     assert!(large.is_empty(), "{large:?}");
     let all: usize = sizes.iter().map(|(lines, _)| lines).sum();
-    assert!(all < 2250, "{all}");
+    assert!(all < 2350, "{all}");
 }
 
 #[test]

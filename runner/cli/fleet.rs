@@ -39,11 +39,16 @@ pub struct EngineAccessArgs {
 
 impl EngineAccessArgs {
     /// The address with who one is there.
-    pub fn complete(self, mut address: EngineAddress) -> EngineAddress {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is no address. It is read here and not by the parser, which would show a password that is in it.
+    pub fn complete(self, engine: &str) -> Result<EngineAddress, Error> {
+        let mut address: EngineAddress = engine.parse().map_err(Error::usage)?;
         address.credentials = self.engine_creds;
         address.authority = self.engine_ca;
         address.is_insecure = self.engine_insecure;
-        address
+        Ok(address)
     }
 }
 
@@ -52,7 +57,7 @@ impl EngineAccessArgs {
 pub struct SpreadArgs {
     /// Let the workers at this engine make the attempts, such as `nats://localhost:4222`; see `runner worker`
     #[arg(long, value_name = "URL")]
-    pub engine: Option<EngineAddress>,
+    pub engine: Option<String>,
     /// Only workers with this label; may be given more than once
     #[arg(long, value_name = "KEY=VALUE", requires = "engine", value_parser = label)]
     pub worker_label: Vec<(String, String)>,
@@ -76,7 +81,7 @@ pub struct WorkerArgs {
         hide_env_values = true,
         required = true
     )]
-    pub engine: Option<EngineAddress>,
+    pub engine: Option<String>,
     /// Who one is there
     #[command(flatten)]
     pub access: EngineAccessArgs,
@@ -130,7 +135,7 @@ pub enum EngineCommand {
 pub struct EngineArgs {
     /// The engine, such as `nats://localhost:4222`
     #[arg(value_name = "URL", env = "RUNNER_ENGINE", hide_env_values = true)]
-    pub engine: EngineAddress,
+    pub engine: String,
     /// Who one is there
     #[command(flatten)]
     pub access: EngineAccessArgs,

@@ -113,7 +113,7 @@ fn request(args: ExecArgs, shard: Option<Shard>, is_detached: bool) -> Result<St
         results: args.results.root,
         into: args.into,
         exclusivity,
-        engine: fleet::choice(args.spread),
+        engine: fleet::choice(args.spread)?,
     })
 }
 

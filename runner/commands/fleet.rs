@@ -11,25 +11,28 @@ use crate::{
 };
 
 /// Which engine workers are found at, if any.
-pub(super) fn choice(args: SpreadArgs) -> Option<EngineChoice> {
-    Some(EngineChoice {
-        address: args.access.complete(args.engine?),
+pub(super) fn choice(args: SpreadArgs) -> Result<Option<EngineChoice>, Error> {
+    let Some(engine) = args.engine else {
+        return Ok(None);
+    };
+    Ok(Some(EngineChoice {
+        address: args.access.complete(&engine)?,
         labels: args.worker_label.into_iter().collect(),
-    })
+    }))
 }
 
 /// Makes attempts for others, or lists who does.
 pub(super) fn worker(args: WorkerArgs, context: &Context) -> Result<ExitStatus, Error> {
     if let Some(WorkerCommand::List(args)) = args.command {
-        let workers = session::workers(&args.access.complete(args.engine))?;
+        let workers = session::workers(&args.access.complete(&args.engine)?)?;
         output::print_workers(&workers, args.json, &context.output);
         return Ok(ExitStatus::Success);
     }
-    let Some(address) = args.engine else {
+    let Some(engine) = args.engine else {
         return Ok(ExitStatus::Usage);
     };
     let work = Work {
-        address: args.access.complete(address),
+        address: args.access.complete(&engine)?,
         name: args.name,
         labels: args.labels.into_iter().collect(),
         allowed: Allowance {
@@ -52,7 +55,7 @@ pub(super) fn worker(args: WorkerArgs, context: &Context) -> Result<ExitStatus, 
 pub(super) fn engine(command: EngineCommand, context: &Context) -> Result<ExitStatus, Error> {
     match command {
         EngineCommand::Check(args) => {
-            let report = session::check_engine(&args.access.complete(args.engine))?;
+            let report = session::check_engine(&args.access.complete(&args.engine)?)?;
             output::print_engine(&report, args.json, &context.output);
             Ok(match report.problem {
                 None => ExitStatus::Success,
@@ -66,7 +69,7 @@ pub(super) fn engine(command: EngineCommand, context: &Context) -> Result<ExitSt
                 access,
                 json,
             } = args.engine;
-            let address = access.complete(engine);
+            let address = access.complete(&engine)?;
             let cleaning = session::clean_engine(&address, before, !args.no_dry_run)?;
             output::print_engine_cleaning(&cleaning, json, &context.output);
             Ok(ExitStatus::Success)

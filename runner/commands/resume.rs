@@ -78,7 +78,7 @@ fn request(run: RunEntry, args: &ResumeArgs) -> Result<Resume, Error> {
         rerun: args.rerun.clone().map(choice).transpose()?,
         accept_changes: args.accept_changes,
         force: args.force,
-        engine: fleet::choice(args.spread.clone()),
+        engine: fleet::choice(args.spread.clone())?,
     })
 }
 

@@ -94,7 +94,9 @@ impl BlobBucket {
     }
 
     async fn has(&self, digest: Digest) -> bool {
-        self.store.info(digest.to_string()).await.is_ok()
+        // Of what was removed there is still a note.
+        let info = self.store.info(digest.to_string()).await;
+        info.is_ok_and(|info| !info.deleted)
     }
 
     async fn put(

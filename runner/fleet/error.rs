@@ -8,6 +8,10 @@ use thiserror::Error;
 /// Why workers on other machines cannot be reached.
 #[derive(Debug, Error, Diagnostic)]
 pub enum FleetError {
+    /// The program was built without it.
+    #[error("this build of the runner has no workers on other machines")]
+    #[diagnostic(help("build it with the feature `fleet`, which it has by default"))]
+    Absent,
     /// The address is none.
     #[error("`{text}` is no address of an engine: {reason}")]
     #[diagnostic(help("an address is `nats://HOST:PORT`, or `tls://HOST:PORT`"))]
@@ -66,6 +70,7 @@ pub enum FleetError {
     },
 }
 
+#[cfg(feature = "fleet")]
 impl FleetError {
     pub(super) fn engine<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |error| Self::Engine {

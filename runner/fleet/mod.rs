@@ -2,28 +2,45 @@
 //!
 //! The run directory is the truth, the engine is a cache, and a worker is a guess: whatever the engine forgets, and whichever
 //! worker is gone, costs work that is done again, and never a row. A run says on the engine that it would have workers. A worker
-//! that hears it fetches what it needs by digest, and speaks with the run over a [`Link`](link::Link) for each of its processes: what goes
+//! that hears it fetches what it needs by digest, and speaks with the run over a link for each of its processes: what goes
 //! over it is what is said to a worker of the same machine. Links ask nothing of the engine but that some messages arrive.
 
+#[cfg(not(feature = "fleet"))]
+mod absent;
 mod address;
+#[cfg(feature = "fleet")]
 mod blobs;
+#[cfg(feature = "fleet")]
 mod bridge;
 mod ceiling;
+#[cfg(feature = "fleet")]
 mod connection;
 mod error;
+#[cfg(feature = "fleet")]
 mod link;
+#[cfg(feature = "fleet")]
 mod messages;
+mod place;
+#[cfg(feature = "fleet")]
 mod presence;
+#[cfg(feature = "fleet")]
 mod serving;
+#[cfg(feature = "fleet")]
 mod spread;
+mod state;
 
+#[cfg(not(feature = "fleet"))]
+pub use self::absent::{OpenRun, Spread, clean_blobs, engine_state, present_workers, serve};
 pub use self::{
     address::EngineAddress,
     ceiling::Ceiling,
     error::FleetError,
-    presence::{
-        BlobCleaning, EngineState, PresentWorker, clean_blobs, engine_state, present_workers,
-    },
-    serving::{WorkerPlace, WorkerTold, serve},
-    spread::{OpenRun, Spread, SpreadRun, is_name as is_worker_name},
+    place::{FindSecrets, WorkerPlace, WorkerTold},
+    state::{BlobCleaning, EngineState, PresentWorker, SpreadRun, is_worker_name},
+};
+#[cfg(feature = "fleet")]
+pub use self::{
+    presence::{clean_blobs, engine_state, present_workers},
+    serving::serve,
+    spread::{OpenRun, Spread},
 };

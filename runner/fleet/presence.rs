@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use tokio::{runtime, time};
 
 use super::{
-    EngineAddress, FleetError,
+    BlobCleaning, EngineAddress, EngineState, FleetError, PresentWorker,
     blobs::BlobBucket,
     connection::EngineConnection,
     messages::{OFFERS, Offer, PRESENCE, Presence, read},
@@ -17,51 +17,6 @@ use super::{
 
 /// How often a worker says that it is there, and a run that it would have workers.
 pub(super) const EVERY: Duration = Duration::from_secs(2);
-
-/// A worker, as it says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PresentWorker {
-    /// Its name.
-    pub name: String,
-    /// Its machine.
-    pub host: String,
-    /// The version of its runner.
-    pub version: String,
-    /// How many processors it has.
-    pub cores: usize,
-    /// What it is labelled with.
-    pub labels: BTreeMap<String, String>,
-    /// The run whose attempts it makes.
-    pub run: Option<String>,
-    /// Whether it takes nothing more.
-    pub is_leaving: bool,
-}
-
-/// What an engine is and can do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineState {
-    /// Where it is.
-    pub at: String,
-    /// The version of the server.
-    pub version: String,
-    /// The longest message that it takes, in bytes.
-    pub most_bytes: usize,
-    /// How long a message takes to it and back.
-    pub round_trip: Duration,
-    /// How many blobs it keeps, and how many bytes they are together.
-    pub blobs: (usize, u64),
-    /// Why it cannot keep any.
-    pub keeps_nothing: Option<String>,
-}
-
-/// Removes blobs that nobody has put there again for so long.
-#[derive(Clone, Copy, Debug)]
-pub struct BlobCleaning {
-    /// In seconds since 1970: what was put there before.
-    pub before: i64,
-    /// Whether it is only told what would go.
-    pub is_dry: bool,
-}
 
 /// Hears the workers of an engine until each that is there has said so, and the runs that would have some.
 ///

@@ -2,22 +2,17 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashSet},
-    path::PathBuf,
+    collections::HashSet,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use futures::{StreamExt as _, future::join_all};
-use tokio::{
-    runtime,
-    sync::{mpsc, watch},
-    time,
-};
+use tokio::{runtime, sync::mpsc, time};
 use uuid::Uuid;
 
 use super::{
-    Ceiling, EngineAddress, FleetError,
+    EngineAddress, FleetError, WorkerPlace, WorkerTold,
     blobs::BlobBucket,
     bridge::{Bridge, CarryEnd, Patience, carry},
     connection::EngineConnection,
@@ -29,7 +24,7 @@ use super::{
 };
 use crate::{
     model::Digest,
-    run::{Allowance, Bundle, RemoteNews, WorkerHost, Workplace, cores, seat_name},
+    run::{Bundle, RemoteNews, Workplace, cores, seat_name},
 };
 
 /// A run that has said nothing for so long is gone: its attempts are ended, so that nobody pays for what nobody waits for.
@@ -45,80 +40,6 @@ const MOST_FRUITLESS: u32 = 3;
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// How long an answer of a run is waited for.
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// Finds the values of secrets by their names; what has none is left out. The error says what is wrong with one.
-pub type FindSecrets<'a> =
-    dyn Fn(&BTreeSet<String>) -> Result<BTreeMap<String, String>, String> + 'a;
-
-/// What a worker is on its machine.
-pub struct WorkerPlace<'a> {
-    /// Its name, which is no other's.
-    pub name: String,
-    /// The name of its machine.
-    pub host_name: String,
-    /// What it is labelled with.
-    pub labels: BTreeMap<String, String>,
-    /// Where it keeps what runs need.
-    pub root: PathBuf,
-    /// Under which folder attempts have theirs.
-    pub scratch_root: PathBuf,
-    /// What its processes are started with.
-    pub processes: WorkerHost,
-    /// What it may use of its machine.
-    pub allowed: Allowance,
-    /// What it lets runs touch there.
-    pub ceiling: Ceiling,
-    /// Finds the values of secrets.
-    pub secrets: &'a FindSecrets<'a>,
-    /// How often it was asked to end: once, and it makes what it has begun; twice, and it ends.
-    pub asked_to_end: watch::Receiver<u32>,
-    /// After how long without a run it ends by itself.
-    pub most_idle: Option<Duration>,
-    /// Hears what it does.
-    pub tell: &'a dyn Fn(WorkerTold<'_>),
-}
-
-/// What a worker does.
-#[derive(Clone, Copy, Debug)]
-pub enum WorkerTold<'a> {
-    /// It waits for runs.
-    Waits {
-        /// The engine that it hears them at.
-        engine: &'a str,
-        /// Its own name.
-        name: &'a str,
-    },
-    /// It makes attempts of a run.
-    Begins {
-        /// Which.
-        run: &'a str,
-        /// Its scenario.
-        scenario: &'a str,
-        /// In so many processes.
-        processes: usize,
-        /// So many at once, all together.
-        slots: usize,
-    },
-    /// It makes none of a run.
-    Declines {
-        /// Which.
-        run: &'a str,
-        /// Why.
-        reason: &'a str,
-    },
-    /// A process of it has ended before the run.
-    Lost {
-        /// How.
-        words: &'a str,
-    },
-    /// It is done with a run.
-    Ends {
-        /// Which.
-        run: &'a str,
-    },
-    /// It was asked to end, and makes what it has begun.
-    Leaves,
-}
 
 /// Makes attempts for the runs that would have workers, until it is asked to end.
 ///
@@ -141,10 +62,20 @@ pub fn serve(address: &EngineAddress, place: &WorkerPlace<'_>) -> Result<(), Fle
         };
         tokio::select! {
             done = serving.go_on() => done,
-            // It never ends.
+            // These never end.
             () = serving.be_present() => Ok(()),
+            () = serving.tell_that_it_leaves() => Ok(()),
         }
     })
+}
+
+/// How a worker is done with what it asked of a run, or with the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    /// As it was to be.
+    Over,
+    /// The run is not heard any more.
+    Gone,
 }
 
 struct Serving<'a> {
@@ -163,7 +94,7 @@ impl Serving<'_> {
             name: &self.place.name,
         });
         let mut asked = self.place.asked_to_end.clone();
-        let mut declined = HashSet::new();
+        let mut done_with = HashSet::new();
         let mut idle_since = Instant::now();
         self.say_present().await;
         while *asked.borrow_and_update() == 0 {
@@ -183,25 +114,29 @@ impl Serving<'_> {
             let Some(offer) = read::<Offer>(&message.payload) else {
                 continue;
             };
-            if !self.suits(&offer) || declined.contains(&offer.session) {
+            if !self.suits(&offer) || done_with.contains(&offer.session) {
                 continue;
             }
             self.run.replace(Some(offer.run.clone()));
             let served = self.serve(&offer).await;
             self.run.replace(None);
-            if let Err(reason) = served {
-                let run = &offer.run;
-                (self.place.tell)(WorkerTold::Declines {
-                    run,
-                    reason: &reason,
-                });
-                let worker = self.place.name.clone();
-                declined.insert(offer.session.clone());
-                // It hears it, or it waits for others as it would.
-                drop(
-                    self.ask(&offer, &JoinRequest::Declined { worker, reason })
-                        .await,
-                );
+            match served {
+                // What it said before it was over is still heard.
+                Ok(Served::Over) => drop(done_with.insert(offer.session)),
+                // If it is still there, it says so again.
+                Ok(Served::Gone) => {}
+                Err(reason) => {
+                    let run = &offer.run;
+                    (self.place.tell)(WorkerTold::Declines {
+                        run,
+                        reason: &reason,
+                    });
+                    done_with.insert(offer.session.clone());
+                    let worker = self.place.name.clone();
+                    let declined = JoinRequest::Declined { worker, reason };
+                    // It hears it, or it waits for others as it would.
+                    drop(self.ask(&offer, &declined).await);
+                }
             }
             idle_since = Instant::now();
             self.say_present().await;
@@ -222,6 +157,15 @@ impl Serving<'_> {
         }
     }
 
+    async fn tell_that_it_leaves(&self) {
+        let mut asked = self.place.asked_to_end.clone();
+        // Without anybody who could ask, it is never asked.
+        if asked.wait_for(|count| *count > 0).await.is_ok() && self.run.borrow().is_some() {
+            (self.place.tell)(WorkerTold::Leaves);
+        }
+        std::future::pending::<()>().await;
+    }
+
     async fn say_present(&self) {
         let presence = Presence {
             v: LANGUAGE,
@@ -238,22 +182,22 @@ impl Serving<'_> {
         drop(said.await);
     }
 
-    /// Asks a run for something, until it answers.
-    async fn ask(&self, offer: &Offer, request: &JoinRequest) -> Result<(), String> {
+    /// Asks a run for something; it is gone if it does not answer.
+    async fn ask(&self, offer: &Offer, request: &JoinRequest) -> Result<Served, String> {
         let asked = self.engine.client.request(offer.replies(), write(request));
         let answer = match time::timeout(ANSWER, asked).await {
             Ok(Ok(answer)) => read::<JoinReply>(&answer.payload),
             Ok(Err(_)) | Err(_) => None,
         };
         match answer {
-            Some(JoinReply { ok: true, .. }) => Ok(()),
+            Some(JoinReply { ok: true, .. }) => Ok(Served::Over),
             Some(JoinReply { reason, .. }) => Err(reason),
-            None => Err("the run does not answer".to_owned()),
+            None => Ok(Served::Gone),
         }
     }
 
     /// Makes attempts of a run until that needs no more; the error says why it makes none.
-    async fn serve(&self, offer: &Offer) -> Result<(), String> {
+    async fn serve(&self, offer: &Offer) -> Result<Served, String> {
         let version = env!("CARGO_PKG_VERSION");
         if offer.version != version {
             return Err(format!(
@@ -261,7 +205,9 @@ impl Serving<'_> {
                 offer.version
             ));
         }
-        let mut workplace = self.prepare(offer).await?;
+        let Some(mut workplace) = self.prepare(offer).await? else {
+            return Ok(Served::Gone);
+        };
         self.hand_over(&mut workplace)?;
         let (processes, each) = (workplace.processes(), workplace.capacity());
         let is_begun = Rc::new(RefCell::new(false));
@@ -286,23 +232,30 @@ impl Serving<'_> {
         workplace.clear();
         if *is_begun.borrow() {
             (self.place.tell)(WorkerTold::Ends { run: &offer.run });
-            return Ok(());
         }
-        done.into_iter().collect()
+        let done: Vec<_> = done.into_iter().collect::<Result<_, _>>()?;
+        Ok(match done.contains(&Served::Over) {
+            true => Served::Over,
+            false => Served::Gone,
+        })
     }
 
-    /// Fetches what the run needs.
-    async fn prepare(&self, offer: &Offer) -> Result<Workplace, String> {
+    /// Fetches what the run needs; `None` if it is gone.
+    async fn prepare(&self, offer: &Offer) -> Result<Option<Workplace>, String> {
         let bundle = Digest::parse(&offer.bundle).ok_or("its bundle has no digest")?;
-        self.fetch(offer, &[bundle]).await?;
+        if self.fetch(offer, &[bundle]).await? == Served::Gone {
+            return Ok(None);
+        }
         let path = Bundle::content(&self.place.root).path(bundle);
         let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
         let bundle = Bundle::decode(&bytes).ok_or("its bundle is none")?;
-        self.fetch(offer, bundle.blobs()).await?;
-        Workplace::open(bundle, &self.place.root, self.place.allowed)
+        if self.fetch(offer, bundle.blobs()).await? == Served::Gone {
+            return Ok(None);
+        }
+        Workplace::open(bundle, &self.place.root, self.place.allowed).map(Some)
     }
 
-    async fn fetch(&self, offer: &Offer, blobs: &[Digest]) -> Result<(), String> {
+    async fn fetch(&self, offer: &Offer, blobs: &[Digest]) -> Result<Served, String> {
         let content = Bundle::content(&self.place.root);
         for _ in 0..MOST_TRIES {
             let mut missing = Vec::new();
@@ -318,13 +271,17 @@ impl Serving<'_> {
                 }
             }
             if missing.is_empty() {
-                return Ok(());
+                return Ok(Served::Over);
             }
-            let asked = self
+            match self
                 .ask(offer, &JoinRequest::Missing { blobs: missing })
-                .await;
-            if let Err(reason) = asked {
-                tracing::warn!("the run cannot put what is missing on the engine: {reason}");
+                .await
+            {
+                Ok(Served::Over) => {}
+                Ok(Served::Gone) => return Ok(Served::Gone),
+                Err(reason) => {
+                    return Err(format!("the run cannot give what is missing: {reason}"));
+                }
             }
         }
         Err("what it needs is not on the engine".to_owned())
@@ -361,7 +318,7 @@ impl Serving<'_> {
         offer: &Offer,
         name: String,
         begun: impl Fn(),
-    ) -> Result<(), String> {
+    ) -> Result<Served, String> {
         let mut asked = self.place.asked_to_end.clone();
         let mut fruitless = 0;
         while *asked.borrow_and_update() == 0 {
@@ -373,7 +330,9 @@ impl Serving<'_> {
                 slots: capacity.slots,
                 memory: capacity.memory,
             };
-            self.ask(offer, &request).await?;
+            if self.ask(offer, &request).await? == Served::Gone {
+                return Ok(Served::Gone);
+            }
             let started = workplace.start(&link, &self.place.processes, &self.place.scratch_root);
             let (seat, socket) = started.map_err(|error| error.to_string())?;
             let kill = seat.kill_switch();
@@ -417,7 +376,8 @@ impl Serving<'_> {
             };
             match ended.map_err(|error| error.to_string())? {
                 CarryEnd::Closed if !is_done => {}
-                CarryEnd::Closed | CarryEnd::Over | CarryEnd::Silent => return Ok(()),
+                CarryEnd::Closed | CarryEnd::Over => return Ok(Served::Over),
+                CarryEnd::Silent => return Ok(Served::Gone),
             }
             (self.place.tell)(WorkerTold::Lost { words: &words });
             fruitless = match began.elapsed() < AT_ONCE {
@@ -428,6 +388,6 @@ impl Serving<'_> {
                 return Err(format!("its processes end at once{words}"));
             }
         }
-        Ok(())
+        Ok(Served::Over)
     }
 }

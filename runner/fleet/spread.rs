@@ -1,7 +1,7 @@
 //! [`Spread`]: the side of the run: it says that it would have workers, and lets those in that come.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeSet, HashSet},
     os::unix::net::UnixStream,
     time::Duration,
 };
@@ -16,10 +16,11 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    EngineAddress, FleetError,
+    EngineAddress, FleetError, SpreadRun,
     blobs::BlobBucket,
     bridge::{Bridge, Patience, carry},
     connection::EngineConnection,
+    is_worker_name,
     messages::{
         JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, Presence, link_subjects, read,
         write,
@@ -44,25 +45,12 @@ const PATIENCE: Patience = Patience {
 };
 /// The most processes of workers that one run has.
 const MOST_SEATS: usize = 4096;
-/// The longest name of a worker, in bytes.
-const MOST_NAME: usize = 128;
 
 /// A connection to an engine over which a run is to be spread.
 pub struct Spread {
     runtime: Runtime,
     engine: EngineConnection,
     bucket: BlobBucket,
-}
-
-/// What workers are told of a run.
-#[derive(Clone, Debug)]
-pub struct SpreadRun {
-    /// The name of its directory.
-    pub run: String,
-    /// The name of its scenario.
-    pub scenario: String,
-    /// What they must be labelled with.
-    pub labels: BTreeMap<String, String>,
 }
 
 /// A run that workers come to, until this value is dropped.
@@ -257,7 +245,7 @@ impl Offered {
                 memory,
             } => self.let_in(name, &link, Capacity { slots, memory }, seats, workers),
             JoinRequest::Declined { worker, reason } => {
-                if is_name(&worker) && seats.declined.insert(worker.clone()) {
+                if is_worker_name(&worker) && seats.declined.insert(worker.clone()) {
                     let reason: String = reason.chars().take(2_000).collect();
                     tracing::warn!(
                         "worker {worker} cannot make attempts: {}",
@@ -301,7 +289,7 @@ impl Offered {
         seats: &mut Seats,
         workers: &mpsc::UnboundedSender<RemoteWorker>,
     ) -> Result<(), String> {
-        if !is_name(&name) || Uuid::try_parse(link).is_err() || capacity.slots == 0 {
+        if !is_worker_name(&name) || Uuid::try_parse(link).is_err() || capacity.slots == 0 {
             return Err("it makes no sense".to_owned());
         }
         // It has asked before, and the answer was lost.
@@ -356,10 +344,4 @@ struct Seats {
     links: JoinSet<()>,
     known: HashSet<String>,
     declined: HashSet<String>,
-}
-
-/// Tells whether a text can be the name of a worker: it stands in rows and in logs.
-pub fn is_name(text: &str) -> bool {
-    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
-    !text.is_empty() && text.len() <= MOST_NAME && text.bytes().all(is_of_name)
 }

@@ -21,11 +21,13 @@ pub fn worker_line(told: WorkerTold<'_>) -> String {
             scenario,
             processes,
             slots,
-        } => format!(
-            "makes attempts of {run} ({scenario}): {} at once, in {}",
-            slots,
-            format::plural(processes as u64, "process")
-        ),
+        } => {
+            let processes = match processes {
+                1 => "one process".to_owned(),
+                several => format!("{several} processes"),
+            };
+            format!("makes attempts of {run} ({scenario}): {slots} at once, in {processes}")
+        }
         WorkerTold::Declines { run, reason } => format!("makes no attempts of {run}: {reason}"),
         WorkerTold::Lost { words } => format!("a process has ended{words}; another one is started"),
         WorkerTold::Ends { run } => format!("is done with {run}"),

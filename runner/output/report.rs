@@ -391,12 +391,15 @@ impl Observe for Report {
         if self.mode == Mode::Quiet {
             return;
         }
+        let how = match begin.is_spread {
+            true => "by workers".to_owned(),
+            false => format!("{} at a time", begin.jobs),
+        };
         self.output.talk(&format!(
-            "{}: {} on {}, {} at a time",
+            "{}: {} on {}, {how}",
             format::visible_line(begin.scenario).bold(),
             format::plural(begin.planned, "trial"),
             format::plural(begin.providers as u64, "provider"),
-            begin.jobs
         ));
         self.output
             .talk(&format!("results: {}", format::path(begin.run_dir)));

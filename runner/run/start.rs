@@ -112,6 +112,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
             grace: plan.grace(),
             ends,
             limit: plan.time_limit(),
+            most: plan.most_spread(),
             spending: plan.spending.clone(),
         },
         state: session.history.state,

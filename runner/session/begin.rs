@@ -25,6 +25,8 @@ pub struct Begin<'a> {
     pub grants: Vec<(&'a str, &'a Grants)>,
     /// How many attempts run at once.
     pub jobs: usize,
+    /// Whether workers on other machines make them, as many at once as these carry.
+    pub is_spread: bool,
     /// Opens the run's log once more, for whoever has something to add to it.
     pub open_log: &'a dyn Fn() -> io::Result<File>,
 }

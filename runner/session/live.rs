@@ -97,6 +97,7 @@ impl<'a> Live<'a> {
                 .map(|(_, provider, _, grants)| (provider.as_str(), grants))
                 .collect(),
             jobs: plan.jobs(),
+            is_spread: plan.is_spread(),
             open_log: &|| recorder.open_log(),
         });
         Ok(Self {

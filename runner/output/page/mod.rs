@@ -78,6 +78,9 @@ fn head(page: &TrialPage) -> String {
     if let Some(row) = shown.and_then(|shown| shown.row.as_ref()) {
         field("began", &format::local(row.started_at));
         field("used", &used(row));
+        if let Some(worker) = &row.worker {
+            field("by", &format!("worker {}", format::visible_line(worker)));
+        }
     }
     lines.join("\n")
 }

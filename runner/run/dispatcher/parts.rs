@@ -21,6 +21,8 @@ pub(in crate::run) struct Rules {
     pub(in crate::run) ends: Moment,
     /// What sets it, for people.
     pub(in crate::run) limit: String,
+    /// How many attempts run at once, where executors together could take more than was asked for.
+    pub(in crate::run) most: Option<usize>,
     /// What may be used up of what attempts measure, and is.
     pub(in crate::run) spending: Spending,
 }
@@ -66,6 +68,10 @@ impl Rules {
     /// If all of them end badly, the run gives up before any is begun that nobody waits for, but for those that executors
     /// would otherwise be idle for. With a budget none is begun before it is known what those before have used up.
     pub(super) fn most_in_flight(&self, bad: u64, slots: usize) -> usize {
+        let slots = slots.min(self.most.unwrap_or(usize::MAX));
+        if self.most.is_some() {
+            return slots;
+        }
         if self.spending.is_bounded() {
             return slots;
         }

@@ -321,6 +321,12 @@ impl Plan {
         self.is_spread
     }
 
+    /// How many attempts run at once, where workers on other machines could together make more than was asked for.
+    pub(in crate::run) fn most_spread(&self) -> Option<usize> {
+        let asked = self.options.jobs.filter(|_| self.is_spread);
+        asked.map(NonZeroUsize::get)
+    }
+
     /// Which processes make the attempts.
     ///
     /// Each worker has its part of the memory, which the largest attempt must fit into.

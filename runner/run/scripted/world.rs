@@ -234,6 +234,7 @@ impl Schedule {
                 fail_fast: self.rules.fail_fast,
                 grace: self.rules.grace,
                 ends: base + self.rules.ends,
+                most: None,
                 limit: "the schedule".into(),
                 spending: Spending::default(),
             },

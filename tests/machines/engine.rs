@@ -1,0 +1,189 @@
+//! A NATS server of a test's own, and workers at it.
+
+use std::{
+    env,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{
+    rows::expanded,
+    runner::{CommandExt as _, Run, Runner, Running, Signal},
+    wait::wait_until,
+};
+
+/// A NATS server, which ends with this value.
+pub(crate) struct Engine {
+    folder: TempDir,
+    port: u16,
+    server: Option<Child>,
+}
+
+impl Engine {
+    pub(crate) fn start() -> Self {
+        // Freed before the server takes it: nobody else asks for it in between, but for the system's own choice.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let mut engine = Self {
+            folder: tempfile::tempdir().unwrap(),
+            port,
+            server: None,
+        };
+        engine.start_again();
+        engine
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn wipe(&self) {
+        fs_err::remove_dir_all(self.store()).unwrap();
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        let program = env::var_os("NATS_SERVER").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/nats/nats-server"),
+            PathBuf::from,
+        );
+        let log = fs_err::File::create(self.folder.path().join("log")).unwrap();
+        let server = Command::new(&program)
+            .args(["--addr", "127.0.0.1", "--port", &self.port.to_string()])
+            .arg("--jetstream")
+            .arg("--store_dir")
+            .arg(self.store())
+            .stdout(Stdio::null())
+            .stderr(log.into_parts().0)
+            .spawn();
+        let server = server.unwrap_or_else(|error| {
+            panic!(
+                "`{}` cannot be started: {error}; `.ci/run` installs it",
+                program.display()
+            )
+        });
+        self.server = Some(server);
+        let address = ("127.0.0.1", self.port);
+        wait_until("the engine answers", || {
+            std::net::TcpStream::connect(address).is_ok()
+        });
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Starts a worker, which keeps its store in a folder of its own.
+pub(crate) fn worker(runner: &Runner, engine: &Engine, name: &str, args: &[&str]) -> Running {
+    let (url, store) = (engine.url(), format!("store-{name}"));
+    let own = [
+        "worker", "--engine", &url, "--name", name, "--store", &store,
+    ];
+    runner.command(&[&own, args].concat()).start()
+}
+
+/// Starts the scenario over an engine.
+pub(crate) fn exec(runner: &Runner, engine: &Engine, args: &[&str]) -> Running {
+    let url = engine.url();
+    runner.start(&[&["--engine", url.as_str()], args].concat())
+}
+
+/// Waits until at least so many rows are on disk.
+#[track_caller]
+pub(crate) fn wait_for_rows(runner: &Runner, count: usize) {
+    wait_until("there are rows", || {
+        let runs = runner.runs();
+        runs.first().is_some_and(|run| finals(run) >= count)
+    });
+}
+
+/// How many trials have a final row.
+pub(crate) fn finals(run: &Run) -> usize {
+    let bytes = fs_err::read(run.dir.join("index.jsonl")).unwrap_or_default();
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// What each trial came to in its last attempt, by its id: all of its row but what two machines cannot have in common, and how
+/// often it was begun before in vain.
+pub(crate) fn canonical(run: &Run) -> Vec<Value> {
+    let rows = run.lines().into_iter().map(expanded);
+    let finals = rows.filter(|row| row["final"] == true);
+    let mut rows: Vec<_> = finals
+        .map(|mut row| {
+            let own = row.as_object_mut().unwrap();
+            for key in [
+                "seq",
+                "session",
+                "attempt",
+                "started_at",
+                "duration_ms",
+                "usage",
+                "worker",
+                "logs",
+                "artifacts",
+            ] {
+                own.remove(key);
+            }
+            row
+        })
+        .collect();
+    rows.sort_by_key(|row| row["ordinal"].as_u64());
+    rows
+}
+
+/// The workers of the rows that somebody has made, without the number of their process.
+pub(crate) fn workers_of(run: &Run) -> Vec<String> {
+    let rows = run.lines();
+    let mut workers: Vec<_> = rows
+        .iter()
+        // Of one that is lost only the runner tells.
+        .filter(|row| row["error"]["code"] != "lost")
+        .map(|row| row["worker"].as_str().unwrap_or("here").to_owned())
+        .map(|worker| worker.split('/').next().unwrap().to_owned())
+        .collect();
+    workers.sort();
+    workers.dedup();
+    workers
+}
+
+/// Fails unless every trial has exactly one final row, and no attempt has two.
+#[track_caller]
+pub(crate) fn assert_whole(runner: &Runner, trials: usize) {
+    let run = runner.only_run();
+    let rows: Vec<_> = run.lines().into_iter().map(expanded).collect();
+    let key = |row: &Value| json!([row["trial"], row["attempt"]]).to_string();
+    let mut keys: Vec<_> = rows.iter().map(key).collect();
+    keys.sort();
+    let count = keys.len();
+    keys.dedup();
+    assert_eq!(keys.len(), count, "an attempt has two rows");
+    let finals = rows.iter().filter(|row| row["final"] == true);
+    assert_eq!(finals.count(), trials);
+    runner.run(&["verify"]).expect(0);
+}
+
+/// Ends a worker by a signal, as a user would, and gives what it has said.
+#[track_caller]
+pub(crate) fn end(worker: Running) -> String {
+    let (ran, _) = worker.end_by(Signal::TERM);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    ran.stderr
+}

@@ -1,0 +1,187 @@
+//! What a worker lets a run do, and what a run believes.
+
+use std::path::Path;
+
+use walkdir::WalkDir;
+
+use crate::{
+    nats::{Engine, assert_whole, end, exec, worker, workers_of},
+    support::{
+        runner::{CommandExt as _, Runner},
+        wait::wait_until,
+    },
+};
+
+const SECRET: &str = "a-secret-that-never-travels";
+
+/// A scenario whose provider is granted a secret and says it.
+fn with_a_secret() -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        "[providers.hostile]\nplugin = \"hostile.wasm\"\ngrants.secrets = [\"API_KEY\"]\n\
+         [[tests]]\nid = \"asks\"\ninput = { do = \"secret\", name = \"API_KEY\" }\n",
+    );
+    runner
+}
+
+fn has_bytes(folder: &Path, bytes: &[u8]) -> bool {
+    let files = WalkDir::new(folder).into_iter().filter_map(Result::ok);
+    let mut files = files.filter(|entry| entry.file_type().is_file());
+    files.any(|entry| {
+        let found = fs_err::read(entry.path()).unwrap_or_default();
+        found.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+#[test]
+fn a_worker_gives_a_run_no_more_than_its_ceiling_and_says_what_is_missing() {
+    let engine = Engine::start();
+    let runner = with_a_secret();
+    let closed = worker(&runner, &engine, "closed", &[]);
+    let poor = worker(&runner, &engine, "poor", &["--ceiling", "secret=API_KEY"]);
+    let live = exec(&runner, &engine, &[]);
+    wait_until("both were asked", || {
+        let Some(run) = runner.runs().pop() else {
+            return false;
+        };
+        let log = fs_err::read_to_string(run.dir.join("runner.log")).unwrap_or_default();
+        log.contains("worker closed cannot") && log.contains("worker poor cannot")
+    });
+    let url = engine.url();
+    let args = [
+        "worker",
+        "--engine",
+        &url,
+        "--name",
+        "rich",
+        "--store",
+        "store-rich",
+    ];
+    let mut rich = runner.command(&[&args[..], &["--ceiling", "secret=API_KEY"]].concat());
+    let rich = rich.env("API_KEY", SECRET).start();
+    let ran = live.finish().expect(0);
+    ran.says(&[
+        "secrets = [\"API_KEY\"], which is more than `--ceiling` allows",
+        "secret `API_KEY` has no value here",
+    ]);
+    assert_whole(&runner, 1);
+    assert_eq!(workers_of(&runner.only_run()), ["rich"]);
+    for folder in [
+        engine.store(),
+        runner.path("results"),
+        runner.path("store-rich"),
+    ] {
+        assert!(
+            !has_bytes(&folder, SECRET.as_bytes()),
+            "{}",
+            folder.display()
+        );
+    }
+    end(rich);
+    let said = end(closed);
+    assert!(said.contains("makes no attempts of"), "{said}");
+    end(poor);
+}
+
+#[test]
+fn only_workers_with_the_labels_that_are_asked_for_make_attempts() {
+    let engine = Engine::start();
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\nrepeat = 20\n",
+    );
+    let plain = worker(&runner, &engine, "plain", &[]);
+    let labelled = worker(
+        &runner,
+        &engine,
+        "labelled",
+        &["--label", "gpu=a100", "--label", "zone=eu"],
+    );
+    let live = exec(&runner, &engine, &["--worker-label", "gpu=a100"]);
+    live.finish().expect(0);
+    assert_eq!(workers_of(&runner.only_run()), ["labelled"]);
+    end(plain);
+    end(labelled);
+}
+
+#[test]
+fn an_engine_is_looked_at_and_cleaned_and_gets_again_what_is_needed() {
+    let engine = Engine::start();
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
+    let url = engine.url();
+    let clean = ["engine", "clean", "--older-than", "0s", &url];
+    let for_good = [
+        "engine",
+        "clean",
+        "--older-than",
+        "0s",
+        "--no-dry-run",
+        &url,
+    ];
+    runner.run(&clean).expect(0).says(&["nothing to remove"]);
+    for name in ["first", "second"] {
+        let worker = worker(&runner, &engine, name, &[]);
+        exec(&runner, &engine, &[]).finish().expect(0);
+        end(worker);
+        let checked = runner.run(&["engine", "check", "--json", &url]).expect(0);
+        let checked = checked.document();
+        assert_eq!(checked["problem"], serde_json::Value::Null);
+        // Its plugin, its list of tests and what it has stored of itself.
+        assert_eq!(checked["blobs"], 3, "{checked:#}");
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        let told = runner.run(&clean).expect(0).stdout;
+        assert!(told.contains("would remove 3 files"), "{told}");
+        let told = runner.run(&for_good).expect(0).stdout;
+        assert!(told.contains("removed 3 files"), "{told}");
+    }
+}
+
+#[test]
+fn an_engine_that_is_not_there_or_not_one_is_an_error_before_there_is_a_run() {
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
+    for (url, says, code) in [
+        (
+            "nats://127.0.0.1:1",
+            "cannot connect to the engine at nats://127.0.0.1:1",
+            3,
+        ),
+        ("http://127.0.0.1", "is no address of an engine", 2),
+        (
+            "nats://me:secret@127.0.0.1/x",
+            "more than a host and a port",
+            2,
+        ),
+    ] {
+        let ran = runner.exec(&["--engine", url]).expect(code);
+        ran.says(&[says]);
+        assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
+        assert!(runner.runs().is_empty());
+        runner
+            .command(&["worker", "--engine", url])
+            .run()
+            .expect(code)
+            .says(&[says]);
+    }
+    for (args, says) in [
+        (&["--worker-label", "x=1"][..], "--engine"),
+        (
+            &["--engine", "nats://127.0.0.1:1", "--worker-label", "x"],
+            "`KEY=VALUE`",
+        ),
+        (&["--engine", "nats://127.0.0.1:1", "--queue"], "--queue"),
+    ] {
+        runner.exec(args).expect(2).says(&[says]);
+    }
+    let odd = [
+        "worker",
+        "--engine",
+        "nats://127.0.0.1:1",
+        "--ceiling",
+        "net=*",
+    ];
+    runner
+        .run(&odd)
+        .expect(2)
+        .says(&["`--ceiling net=*` is not understood"]);
+    let odd = ["worker", "--engine", "nats://127.0.0.1:1", "--name", "a b"];
+    runner.run(&odd).expect(2).says(&["cannot be called `a b`"]);
+}
