@@ -7,10 +7,10 @@ use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use miette::miette;
 
-use super::SecretsArgs;
+use super::{SecretsArgs, upkeep::parse_age};
 use crate::{
     error::Error,
-    fleet::{Ceiling, EngineAddress},
+    fleet::{EngineAddress, WorkerCeiling},
     model::{FsMode, NetGrant, is_secret_name, parse_duration},
 };
 
@@ -151,7 +151,7 @@ pub struct EngineCleanArgs {
     #[command(flatten)]
     pub engine: EngineArgs,
     /// What was put there longer ago than this goes, such as `7d`
-    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "7d")]
+    #[arg(long, value_name = "TIME", value_parser = parse_age, default_value = "7d")]
     pub older_than: Duration,
     /// Really remove it
     #[arg(long)]
@@ -163,8 +163,8 @@ pub struct EngineCleanArgs {
 /// # Errors
 ///
 /// Fails with the first text that is none.
-pub fn parse_ceiling(texts: &[String]) -> Result<Ceiling, Error> {
-    let mut ceiling = Ceiling::default();
+pub fn parse_ceiling(texts: &[String]) -> Result<WorkerCeiling, Error> {
+    let mut ceiling = WorkerCeiling::default();
     for text in texts {
         allow(&mut ceiling, text).map_err(|reason| {
             Error::usage(miette!(
@@ -176,7 +176,7 @@ pub fn parse_ceiling(texts: &[String]) -> Result<Ceiling, Error> {
     Ok(ceiling)
 }
 
-fn allow(ceiling: &mut Ceiling, text: &str) -> Result<(), String> {
+fn allow(ceiling: &mut WorkerCeiling, text: &str) -> Result<(), String> {
     if text == "all" {
         ceiling.is_open = true;
         return Ok(());

@@ -42,7 +42,7 @@ pub use runs::{
     CompareArgs, ComparisonFormArgs, FailOnArg, HistoryArgs, ListArgs, LogsArgs, PagerArgs,
     ReportArgs, ReportFormArgs, RescoreArgs, ShowArgs, Since, WaitArgs,
 };
-pub use schema::{SchemaArgs, SchemaName};
+pub use schema::{CompletionsArgs, ManArgs, SchemaArgs, SchemaName};
 pub use serve::ServeArgs;
 pub use shard::ShardArg;
 pub use upkeep::{CleanupArgs, MergeArgs, PinArgs, PruneArgs, ReindexArgs, UnpinArgs, VerifyArgs};
@@ -421,21 +421,6 @@ pub struct ValidateArgs {
     /// The scenario files
     #[arg(required = true, value_name = "SCENARIO")]
     pub scenarios: Vec<PathBuf>,
-}
-
-/// The arguments of `runner completions`.
-#[derive(Debug, Args)]
-pub struct CompletionsArgs {
-    /// The shell
-    pub shell: clap_complete::Shell,
-}
-
-/// The arguments of `runner man`.
-#[derive(Debug, Args)]
-pub struct ManArgs {
-    /// Write `runner.1`, `runner-exec.1` and the others into this folder instead
-    #[arg(value_name = "DIR")]
-    pub folder: Option<PathBuf>,
 }
 
 /// What `runner exec --help` says after the options.

@@ -1,6 +1,23 @@
-//! The arguments of `runner schema`. Doc comments of this file are the program's help.
+//! The arguments of `runner schema`, `completions` and `man`: what the program prints of itself. Doc comments of this file are the program's help.
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+
+/// The arguments of `runner completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// The arguments of `runner man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write `runner.1`, `runner-exec.1` and the others into this folder instead
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+}
 
 /// The arguments of `runner schema`.
 #[derive(Debug, Args)]

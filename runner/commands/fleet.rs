@@ -6,8 +6,8 @@ use crate::{
     error::{Error, ExitStatus},
     fleet::WorkerTold,
     output,
-    run::Allowance,
-    session::{self, EngineChoice, Work},
+    run::MachineAllowance,
+    session::{self, EngineChoice, WorkerRequest},
 };
 
 /// Which engine workers are found at, if any.
@@ -31,11 +31,11 @@ pub(super) fn worker(args: WorkerArgs, context: &Context) -> Result<ExitStatus, 
     let Some(engine) = args.engine else {
         return Ok(ExitStatus::Usage);
     };
-    let work = Work {
+    let work = WorkerRequest {
         address: args.access.complete(&engine)?,
         name: args.name,
         labels: args.labels.into_iter().collect(),
-        allowed: Allowance {
+        allowed: MachineAllowance {
             jobs: args.jobs.map(Into::into),
             memory: args.memory.map(|memory| memory.as_u64()),
         },

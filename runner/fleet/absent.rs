@@ -13,12 +13,12 @@ use crate::{
 };
 
 /// A connection that there never is.
-pub struct Spread(Infallible);
+pub struct AbsentConnection(Infallible);
 
 /// A run that workers come to; there is none.
-pub struct OpenRun(Infallible);
+pub struct AbsentGuard(Infallible);
 
-impl Spread {
+impl AbsentConnection {
     /// Connects.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl Spread {
         _: SpreadRun,
         _: &Bundle,
         _: ContentPaths,
-    ) -> Result<(OpenRun, UnboundedReceiver<RemoteWorker>), FleetError> {
+    ) -> Result<(AbsentGuard, UnboundedReceiver<RemoteWorker>), FleetError> {
         match self.0 {}
     }
 }

@@ -1,4 +1,4 @@
-//! [`Ceiling`]: what a worker lets any run touch on its machine, whatever its scenario grants.
+//! [`WorkerCeiling`]: what a worker lets any run touch on its machine, whatever its scenario grants.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::{
 
 /// What a worker lets any run touch on its machine, whatever its scenario grants. The default is nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Ceiling {
+pub struct WorkerCeiling {
     /// Whether it lets it touch everything.
     pub is_open: bool,
     /// Where requests may be sent.
@@ -20,7 +20,7 @@ pub struct Ceiling {
     pub folders: Vec<(PathBuf, FsMode)>,
 }
 
-impl Ceiling {
+impl WorkerCeiling {
     /// What a plan grants and this does not let it, one line for each.
     pub(super) fn refusals(&self, plan: &Plan) -> Vec<String> {
         if self.is_open {

@@ -78,7 +78,7 @@ pub(super) struct JoinReply {
 
 /// A worker says that it is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Presence {
+pub(super) struct WorkerPresence {
     pub(super) v: u32,
     pub(super) version: String,
     /// Its name, which is no other's.

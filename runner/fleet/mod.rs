@@ -30,10 +30,13 @@ mod spread;
 mod state;
 
 #[cfg(not(feature = "fleet"))]
-pub use self::absent::{OpenRun, Spread, clean_blobs, engine_state, present_workers, serve};
+pub use self::absent::{
+    AbsentConnection as FleetConnection, AbsentGuard as SpreadGuard, clean_blobs, engine_state,
+    present_workers, serve,
+};
 pub use self::{
     address::EngineAddress,
-    ceiling::Ceiling,
+    ceiling::WorkerCeiling,
     error::FleetError,
     place::{FindSecrets, WorkerPlace, WorkerTold},
     state::{BlobCleaning, EngineState, PresentWorker, SpreadRun, is_worker_name},
@@ -42,5 +45,5 @@ pub use self::{
 pub use self::{
     presence::{clean_blobs, engine_state, present_workers},
     serving::serve,
-    spread::{OpenRun, Spread},
+    spread::{FleetConnection, SpreadGuard},
 };

@@ -8,8 +8,8 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::Ceiling;
-use crate::run::{Allowance, WorkerHost};
+use super::WorkerCeiling;
+use crate::run::{MachineAllowance, WorkerHost};
 
 /// Finds the values of secrets by their names; what has none is left out. The error says what is wrong with one.
 pub type FindSecrets<'a> =
@@ -30,9 +30,9 @@ pub struct WorkerPlace<'a> {
     /// What its processes are started with.
     pub processes: WorkerHost,
     /// What it may use of its machine.
-    pub allowed: Allowance,
+    pub allowed: MachineAllowance,
     /// What it lets runs touch there.
-    pub ceiling: Ceiling,
+    pub ceiling: WorkerCeiling,
     /// Finds the values of secrets.
     pub secrets: &'a FindSecrets<'a>,
     /// How often it was asked to end: once, and it makes what it has begun; twice, and it ends.

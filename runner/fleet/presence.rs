@@ -12,7 +12,7 @@ use super::{
     BlobCleaning, EngineAddress, EngineState, FleetError, PresentWorker,
     blobs::BlobBucket,
     connection::EngineConnection,
-    messages::{OFFERS, Offer, PRESENCE, Presence, read},
+    messages::{OFFERS, Offer, PRESENCE, WorkerPresence, read},
 };
 
 /// How often a worker says that it is there, and a run that it would have workers.
@@ -44,7 +44,7 @@ pub fn present_workers(
                 () = &mut end => break,
             };
             let Some(message) = message else { break };
-            let Some(presence) = read::<Presence>(&message.payload) else {
+            let Some(presence) = read::<WorkerPresence>(&message.payload) else {
                 continue;
             };
             let worker = PresentWorker {

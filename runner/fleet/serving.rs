@@ -17,8 +17,8 @@ use super::{
     bridge::{Bridge, CarryEnd, Patience, carry},
     connection::EngineConnection,
     messages::{
-        JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, Presence, link_subjects, read,
-        write,
+        JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, WorkerPresence, link_subjects,
+        read, write,
     },
     presence::EVERY,
 };
@@ -167,7 +167,7 @@ impl Serving<'_> {
     }
 
     async fn say_present(&self) {
-        let presence = Presence {
+        let presence = WorkerPresence {
             v: LANGUAGE,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             worker: self.place.name.clone(),

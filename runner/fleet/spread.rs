@@ -1,4 +1,4 @@
-//! [`Spread`]: the side of the run: it says that it would have workers, and lets those in that come.
+//! [`FleetConnection`]: the side of the run: it says that it would have workers, and lets those in that come.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -22,8 +22,8 @@ use super::{
     connection::EngineConnection,
     is_worker_name,
     messages::{
-        JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, Presence, link_subjects, read,
-        write,
+        JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, WorkerPresence, link_subjects,
+        read, write,
     },
 };
 use crate::{
@@ -47,20 +47,20 @@ const PATIENCE: Patience = Patience {
 const MOST_SEATS: usize = 4096;
 
 /// A connection to an engine over which a run is to be spread.
-pub struct Spread {
+pub struct FleetConnection {
     runtime: Runtime,
     engine: EngineConnection,
     bucket: BlobBucket,
 }
 
 /// A run that workers come to, until this value is dropped.
-pub struct OpenRun {
+pub struct SpreadGuard {
     runtime: Option<Runtime>,
     end: Option<oneshot::Sender<()>>,
     offering: Option<tokio::task::JoinHandle<()>>,
 }
 
-impl Spread {
+impl FleetConnection {
     /// Connects.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl Spread {
         about: SpreadRun,
         bundle: &Bundle,
         content: ContentPaths,
-    ) -> Result<(OpenRun, mpsc::UnboundedReceiver<RemoteWorker>), FleetError> {
+    ) -> Result<(SpreadGuard, mpsc::UnboundedReceiver<RemoteWorker>), FleetError> {
         let bytes = bundle.encode();
         let digest = Digest::of(&bytes);
         let offered = Offered {
@@ -123,7 +123,7 @@ impl Spread {
         let (end, ended) = oneshot::channel();
         self.runtime.block_on(offered.put_all())?;
         let offering = self.runtime.spawn(offered.go_on(sender, ended));
-        let open = OpenRun {
+        let open = SpreadGuard {
             runtime: Some(self.runtime),
             end: Some(end),
             offering: Some(offering),
@@ -132,7 +132,7 @@ impl Spread {
     }
 }
 
-impl Drop for OpenRun {
+impl Drop for SpreadGuard {
     /// Lets workers know that the run needs them no more.
     fn drop(&mut self) {
         drop(self.end.take());
@@ -203,7 +203,7 @@ impl Offered {
                     }
                 }
                 Some(message) = present.next() => {
-                    let presence = read::<Presence>(&message.payload);
+                    let presence = read::<WorkerPresence>(&message.payload);
                     if presence.is_some_and(|presence| presence.run.is_none() && !presence.is_leaving) {
                         self.say().await;
                     }

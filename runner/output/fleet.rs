@@ -9,6 +9,7 @@ use super::{
 use crate::{
     fleet::WorkerTold,
     model::ShownDuration,
+    session::Begin,
     view::{EngineCleaning, EngineReport, ListedWorker, WorkerList},
 };
 
@@ -34,6 +35,14 @@ pub fn worker_line(told: WorkerTold<'_>) -> String {
         WorkerTold::Leaves => "makes what it has begun, and nothing more; Ctrl-C again ends that"
             .dimmed()
             .to_string(),
+    }
+}
+
+/// How many attempts of a session run at once.
+pub(super) fn how_many(begin: &Begin<'_>) -> String {
+    match begin.is_spread {
+        true => "by workers".to_owned(),
+        false => format!("{} at a time", begin.jobs),
     }
 }
 

@@ -11,7 +11,7 @@ use owo_colors::OwoColorize as _;
 use super::{
     Output, awaited,
     bar::{self, TrialPace},
-    denials, failure, format,
+    denials, failure, fleet, format,
     grants::{self, Granted},
     next, notices,
     overview::{self, OverviewRoom},
@@ -391,15 +391,12 @@ impl Observe for Report {
         if self.mode == Mode::Quiet {
             return;
         }
-        let how = match begin.is_spread {
-            true => "by workers".to_owned(),
-            false => format!("{} at a time", begin.jobs),
-        };
         self.output.talk(&format!(
-            "{}: {} on {}, {how}",
+            "{}: {} on {}, {}",
             format::visible_line(begin.scenario).bold(),
             format::plural(begin.planned, "trial"),
             format::plural(begin.providers as u64, "provider"),
+            fleet::how_many(begin)
         ));
         self.output
             .talk(&format!("results: {}", format::path(begin.run_dir)));

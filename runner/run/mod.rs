@@ -52,6 +52,6 @@ pub use stop::{
     WatchdogSettings,
 };
 pub use workers::{
-    Allowance, Bundle, RemoteNews, RemoteWorker, Seat, WORKER_ARGUMENT, WorkerHost, Workplace,
-    seat_name, worker_child,
+    Bundle, MachineAllowance, RemoteNews, RemoteWorker, Seat, WORKER_ARGUMENT, WorkerHost,
+    Workplace, seat_name, worker_child,
 };

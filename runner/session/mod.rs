@@ -125,6 +125,6 @@ pub use upkeep::{Cleaned, Pruned, cleanup, pin, prune, reindex, unpin, verify};
 pub use validated::Validated;
 pub use wait::Wait;
 pub use waiting::{POLL_EVERY, Waiting, block_on};
-pub use worker::{Work, check_engine, clean_engine, work, workers};
+pub use worker::{WorkerRequest, check_engine, clean_engine, work, workers};
 
 pub use crate::record::{Conclusion, Store};

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::worker::engine_error;
 use crate::{
     error::Error,
-    fleet::{EngineAddress, OpenRun, Spread, SpreadRun},
+    fleet::{EngineAddress, FleetConnection, SpreadGuard, SpreadRun},
     model::chain,
     record::Recorder,
     run::{Bundle, Plan, RemoteWorker},
@@ -24,7 +24,7 @@ pub struct EngineChoice {
 
 /// A connection over which a session is to be spread.
 pub(super) struct Spreading {
-    spread: Spread,
+    spread: FleetConnection,
     labels: BTreeMap<String, String>,
 }
 
@@ -37,7 +37,7 @@ impl Spreading {
         let Some(choice) = choice else {
             return Ok(None);
         };
-        let spread = Spread::connect(&choice.address).map_err(engine_error)?;
+        let spread = FleetConnection::connect(&choice.address).map_err(engine_error)?;
         plan.spread();
         Ok(Some(Self {
             spread,
@@ -50,7 +50,7 @@ impl Spreading {
         self,
         plan: &Plan,
         recorder: &Recorder,
-    ) -> Result<(OpenRun, UnboundedReceiver<RemoteWorker>), String> {
+    ) -> Result<(SpreadGuard, UnboundedReceiver<RemoteWorker>), String> {
         let about = SpreadRun {
             run: recorder.run_id().to_string(),
             scenario: plan.scenario().name().to_owned(),

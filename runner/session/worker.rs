@@ -14,14 +14,16 @@ use uuid::Uuid;
 use super::{Host, Observe, engine::worker_host, secrets};
 use crate::{
     error::{Error, ExitStatus},
-    fleet::{self, BlobCleaning, Ceiling, EngineAddress, FleetError, WorkerPlace, WorkerTold},
-    run::Allowance,
+    fleet::{
+        self, BlobCleaning, EngineAddress, FleetError, WorkerCeiling, WorkerPlace, WorkerTold,
+    },
+    run::MachineAllowance,
     view::{DocumentVersion, EngineCleaning, EngineReport, ListedWorker, WorkerList},
 };
 
 /// What is asked for: that attempts are made for the runs of other machines.
 #[derive(Clone, Debug)]
-pub struct Work {
+pub struct WorkerRequest {
     /// Where the runs are heard.
     pub address: EngineAddress,
     /// The worker's name; by itself the machine's, with a few letters.
@@ -29,9 +31,9 @@ pub struct Work {
     /// What it is labelled with.
     pub labels: BTreeMap<String, String>,
     /// What it may use of the machine.
-    pub allowed: Allowance,
+    pub allowed: MachineAllowance,
     /// What runs may touch there.
-    pub ceiling: Ceiling,
+    pub ceiling: WorkerCeiling,
     /// Files of secrets, which count before the environment.
     pub secret_files: Vec<PathBuf>,
     /// Where plugins and tests are kept; by itself in the user's folder of caches.
@@ -46,7 +48,7 @@ pub struct Work {
 ///
 /// Fails if the engine cannot be reached, or the name is none.
 pub fn work(
-    request: Work,
+    request: WorkerRequest,
     host: &Host,
     observe: &mut dyn Observe,
     tell: &dyn Fn(WorkerTold<'_>),

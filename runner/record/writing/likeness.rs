@@ -55,6 +55,15 @@ impl RunLikeness {
         Ok((path, in_flight))
     }
 
+    /// Removes a directory that was made so.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be removed.
+    pub fn remove(path: &Path) -> io::Result<()> {
+        fs_err::remove_dir_all(path)
+    }
+
     /// Where the runs that are made below `root` find plugins, tests and attachments.
     pub fn content(root: &Path) -> ContentPaths {
         ContentPaths::new(Root::new(root).content())

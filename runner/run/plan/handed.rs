@@ -27,6 +27,22 @@ pub(in crate::run) struct HandedPlan {
 }
 
 impl Plan {
+    /// Lets workers on other machines make the attempts, as many at once as these carry.
+    pub fn spread(&mut self) {
+        self.is_spread = true;
+    }
+
+    /// Tells whether workers on other machines make the attempts.
+    pub fn is_spread(&self) -> bool {
+        self.is_spread
+    }
+
+    /// How many attempts run at once, where workers on other machines could together make more than was asked for.
+    pub(in crate::run) fn most_spread(&self) -> Option<usize> {
+        let asked = self.options().jobs?;
+        self.is_spread.then(|| asked.get())
+    }
+
     /// What a worker of a run of this plan is told.
     pub(in crate::run) fn handed(&self) -> HandedPlan {
         let folders = self.providers.iter().map(|provider| {

@@ -311,22 +311,6 @@ impl Plan {
         graders.map(|grader| self.grader_concurrency(grader)).sum()
     }
 
-    /// Lets workers on other machines make the attempts, as many at once as these carry.
-    pub fn spread(&mut self) {
-        self.is_spread = true;
-    }
-
-    /// Tells whether workers on other machines make the attempts.
-    pub fn is_spread(&self) -> bool {
-        self.is_spread
-    }
-
-    /// How many attempts run at once, where workers on other machines could together make more than was asked for.
-    pub(in crate::run) fn most_spread(&self) -> Option<usize> {
-        let asked = self.options.jobs.filter(|_| self.is_spread);
-        asked.map(NonZeroUsize::get)
-    }
-
     /// Which processes make the attempts.
     ///
     /// Each worker has its part of the memory, which the largest attempt must fit into.

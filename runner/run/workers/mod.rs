@@ -30,7 +30,7 @@ pub use self::{
     remotes::RemoteWorker,
     serve::worker_child,
     staff::WorkerHost,
-    workplace::{Allowance, Seat, Workplace, seat_name},
+    workplace::{MachineAllowance, Seat, Workplace, seat_name},
 };
 pub(super) use self::{
     crew::{Crew, CrewEvent, CrewParts},

@@ -39,10 +39,10 @@ impl fmt::Debug for RemoteWorker {
 /// Those of a session.
 #[derive(Default)]
 pub(super) struct Remotes {
-    members: Vec<Member>,
+    members: Vec<RemoteMember>,
 }
 
-struct Member {
+struct RemoteMember {
     who: ExecutorId,
     name: Arc<str>,
     capacity: Capacity,
@@ -73,7 +73,7 @@ impl Remotes {
             dispatcher,
             scratch_root: scratch_root.to_owned(),
         };
-        self.members.push(Member {
+        self.members.push(RemoteMember {
             who,
             name: worker.name,
             capacity: worker.capacity,

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     model::chain,
     plugin,
-    record::{AttemptKey, InFlight, RunReader},
+    record::{AttemptKey, InFlight, RunLikeness, RunReader},
     run::{
         plan::{Plan, cores},
         seam::Capacity,
@@ -43,7 +43,7 @@ struct Share {
 
 /// What a worker may use of its machine.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Allowance {
+pub struct MachineAllowance {
     /// How many attempts run at once; by itself as many as a run of its own would make.
     pub jobs: Option<usize>,
     /// What they may hold together, in bytes; by itself most of the machine's memory.
@@ -64,7 +64,7 @@ impl Workplace {
     /// # Errors
     ///
     /// Fails if something is missing, is not what its name says, or does not fit this machine.
-    pub fn open(bundle: Bundle, root: &Path, allowed: Allowance) -> Result<Self, String> {
+    pub fn open(bundle: Bundle, root: &Path, allowed: MachineAllowance) -> Result<Self, String> {
         let name = format!("plan-{}", uuid::Uuid::new_v4().simple());
         let (run_dir, _) = (bundle.make(root, &name)).map_err(|error| error.to_string())?;
         let run = RunReader::open(&run_dir).map_err(|error| chain(&error))?;
@@ -87,7 +87,7 @@ impl Workplace {
     /// Removes what was made for it; what came by its digest stays, for the next one.
     pub fn clear(self) {
         // What cannot be removed is removed by the next worker.
-        drop(fs_err::remove_dir_all(&self.run_dir));
+        drop(RunLikeness::remove(&self.run_dir));
     }
 
     /// How many processes make its attempts here.
@@ -172,7 +172,7 @@ impl Seat {
             .filter_map(|slot| self.in_flight.noted(slot))
             .collect();
         // It is of no more use, and what is left of it is removed with all the rest.
-        drop(fs_err::remove_dir_all(&self.run_dir));
+        drop(RunLikeness::remove(&self.run_dir));
         if status.is_some_and(|status| status.success()) {
             return None;
         }
@@ -189,7 +189,7 @@ impl Seat {
 }
 
 impl Share {
-    fn of(plan: &Plan, allowed: Allowance) -> Result<Self, String> {
+    fn of(plan: &Plan, allowed: MachineAllowance) -> Result<Self, String> {
         let memory = allowed.memory.unwrap_or_else(plugin::most_of_the_memory);
         let largest = plan.plugins().map(|plugin| plugin.limits.memory).max();
         let largest = largest.unwrap_or_default().max(1);
