@@ -134,7 +134,7 @@ fn parse_hours(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a duration that may have days.
-pub(super) pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
     model::parse_age(text).map_err(Into::into)
 }
 
