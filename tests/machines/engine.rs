@@ -121,34 +121,6 @@ pub(crate) fn finals(run: &Run) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// What each trial came to in its last attempt, by its id: all of its row but what two machines cannot have in common, and how
-/// often it was begun before in vain.
-pub(crate) fn canonical(run: &Run) -> Vec<Value> {
-    let rows = run.lines().into_iter().map(expanded);
-    let finals = rows.filter(|row| row["final"] == true);
-    let mut rows: Vec<_> = finals
-        .map(|mut row| {
-            let own = row.as_object_mut().unwrap();
-            for key in [
-                "seq",
-                "session",
-                "attempt",
-                "started_at",
-                "duration_ms",
-                "usage",
-                "worker",
-                "logs",
-                "artifacts",
-            ] {
-                own.remove(key);
-            }
-            row
-        })
-        .collect();
-    rows.sort_by_key(|row| row["ordinal"].as_u64());
-    rows
-}
-
 /// The workers of the rows that somebody has made, without the number of their process.
 pub(crate) fn workers_of(run: &Run) -> Vec<String> {
     let rows = run.lines();

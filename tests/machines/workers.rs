@@ -1,35 +1,18 @@
 //! Workers that come and go, and an engine that forgets.
 
-use std::{thread, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use serde_json::Value;
 
 use crate::{
-    nats::{Engine, assert_whole, canonical, end, exec, wait_for_rows, worker, workers_of},
+    nats::{Engine, assert_whole, end, exec, wait_for_rows, worker, workers_of},
     support::{
         processes::{wait_for_workers, workers},
-        runner::{CommandExt as _, Runner, Signal, tests},
+        random::Random,
+        runner::{CommandExt as _, Runner, Signal},
+        truth::{self, every_kind},
     },
 };
-
-/// A scenario with trials of every kind that is the same on every machine.
-fn of_every_kind() -> Runner {
-    let list = tests(
-        r#"
-        echo | { do = "echo", value = 1 } | equals = 1
-        other | { do = "echo", value = 2 } | equals = 1
-        trap | { do = "trap" } |
-        error | { do = "error", kind = "internal", message = "no" } |
-        log | { do = "log", message = "one" } |
-        artifact | { do = "artifact", name = "a.txt" } |
-        late | { do = "sleep" } |
-        "#,
-    );
-    let runner = Runner::hostile("");
-    runner.scenario(&format!(
-        "[defaults]\ntimeout = \"1s\"\n[providers.hostile]\nplugin = \"hostile.wasm\"\n{list}\n\
-         [[tests]]\nid = \"many\"\ninput = {{ do = \"echo\", value = 3 }}\nrepeat = 200\n"
-    ));
-    runner
-}
 
 /// A scenario of so many trials that each take so long.
 fn of_sleepers(trials: usize, milliseconds: u64) -> Runner {
@@ -38,38 +21,98 @@ fn of_sleepers(trials: usize, milliseconds: u64) -> Runner {
     ))
 }
 
+/// A scenario with trials of every kind that is the same on every machine, and takes long enough for several to have a part.
+fn of_every_kind() -> Runner {
+    let runner = every_kind();
+    let text = truth::scenario("poison_after = 0").replace("repeat = 6", "repeat = 200");
+    runner.scenario(&format!(
+        "{text}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
+    ));
+    runner
+}
+
+/// What the only scenario comes to on one machine.
+fn on_one_machine(runner: &Runner) -> BTreeMap<String, Value> {
+    runner.exec(&["--results", "alone"]).expect(1);
+    let alone = fs_err::read_dir(runner.path("alone")).unwrap();
+    let mut alone = alone.map(|entry| entry.unwrap().path());
+    let alone = alone.find(|path| path.join("benchmark.json").exists());
+    truth::canonical(&runner.run_at(alone.unwrap().to_str().unwrap()))
+}
+
 #[test]
 fn a_run_over_two_workers_comes_to_what_it_comes_to_on_one_machine() {
     let engine = Engine::start();
     let runner = of_every_kind();
+    let expected = on_one_machine(&runner);
     let workers = ["one", "two"].map(|name| worker(&runner, &engine, name, &["-j2"]));
     exec(&runner, &engine, &[]).finish().expect(1);
     let spread = runner.only_run();
-    assert_whole(&runner, 207);
+    assert_whole(&runner, expected.len());
+    truth::assert_same_end(&spread, &expected);
     assert_eq!(workers_of(&spread), ["one", "two"]);
-    let rows = spread.lines();
-    runner.assert_valid("row", &rows);
+    runner.assert_valid("row", &spread.rows());
     runner.assert_valid("benchmark", &[spread.manifest()]);
-    let trial = runner
-        .run(&["show", "latest", "artifact@hostile#1"])
-        .expect(0);
-    for part in ["a.txt", "by", "worker "] {
-        assert!(trial.stdout.contains(part), "{}", trial.stdout);
+    let page = runner.run(&["show", "latest", "keeps-a-file@hostile#1"]);
+    let page = page.expect(0).stdout;
+    for part in ["notes.txt", "by", "worker "] {
+        assert!(page.contains(part), "{page}");
     }
-    runner.run(&["logs", "latest"]).expect(0);
-
-    runner.exec(&["--results", "alone"]).expect(1);
-    let alone = fs_err::read_dir(runner.path("alone")).unwrap();
-    let alone = alone
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.join("benchmark.json").exists());
-    let alone = runner.run_at(alone.unwrap().to_str().unwrap());
-    assert_eq!(canonical(&spread), canonical(&alone));
     for said in workers.map(end) {
         assert!(said.contains("makes attempts of"), "{said}");
         assert!(said.contains("is done with"), "{said}");
         assert!(!said.contains("makes no attempts"), "{said}");
     }
+}
+
+/// Whoever has a part in a run is killed again and again: the process of a worker, a worker, the engine with all that it has
+/// kept, and the run itself.
+#[test]
+fn a_fleet_of_which_everything_is_killed_comes_to_the_same() {
+    const ROUNDS: usize = 12;
+
+    let mut engine = Engine::start();
+    let runner = of_every_kind();
+    let expected = on_one_machine(&runner);
+    let url = engine.url();
+    let resume = ["resume", "--from", "latest", "--engine", &url];
+    let mut random = Random(14);
+    let mut names = 0..;
+    let mut next = |engine: &Engine| {
+        let name = format!("w{}", names.next().unwrap());
+        worker(&runner, engine, &name, &["-j2"])
+    };
+    let mut fleet = vec![next(&engine), next(&engine)];
+    let mut live = exec(&runner, &engine, &[]);
+    wait_for_rows(&runner, 1);
+    for _ in 0..ROUNDS {
+        thread::sleep(Duration::from_millis(200 + random.below(600)));
+        let victim = usize::try_from(random.below(2)).unwrap();
+        match random.below(5) {
+            0 | 1 => {
+                for process in workers(fleet[victim].id()) {
+                    process.signal(Signal::KILL);
+                }
+            }
+            2 => {
+                fleet.remove(victim).kill();
+                fleet.push(next(&engine));
+            }
+            3 => {
+                engine.kill();
+                engine.wipe();
+                engine.start_again();
+            }
+            _ => {
+                live.kill();
+                live = runner.command(&resume).start();
+            }
+        }
+    }
+    let ran = live.finish();
+    assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
+    assert_whole(&runner, expected.len());
+    truth::assert_same_end(&runner.only_run(), &expected);
 }
 
 #[test]

@@ -77,6 +77,7 @@ pub(crate) fn canonical(run: &Run) -> BTreeMap<String, Value> {
             "started_at",
             "duration_ms",
             "suspended_ms",
+            "worker",
             "usage",
         ] {
             object.remove(key);

@@ -40,6 +40,8 @@ impl Bundle {
         handed.folders.clear();
         let mut blobs: Vec<_> = [handed.suite.digest].into();
         blobs.extend(plan.plugins().map(|plugin| plugin.file.sha256));
+        // Those of a list that was made now, or of one that was stored.
+        blobs.extend(plan.suite().attachments().map(|(digest, _)| digest));
         blobs.extend(plan.suite().attachment_digests());
         blobs.sort_unstable();
         blobs.dedup();
