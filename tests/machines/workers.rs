@@ -51,7 +51,7 @@ fn a_run_over_two_workers_comes_to_what_it_comes_to_on_one_machine() {
     assert_whole(&runner, expected.len());
     truth::assert_same_end(&spread, &expected);
     assert_eq!(workers_of(&spread), ["one", "two"]);
-    runner.assert_valid("row", &spread.rows());
+    runner.assert_valid("row", &spread.lines());
     runner.assert_valid("benchmark", &[spread.manifest()]);
     let page = runner.run(&["show", "latest", "keeps-a-file@hostile#1"]);
     let page = page.expect(0).stdout;
