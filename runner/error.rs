@@ -206,6 +206,7 @@ impl Error {
                 RecordError::Gone { .. }
                 | RecordError::InUse { .. }
                 | RecordError::NoName { .. }
+                | RecordError::TooMany { .. }
                 | RecordError::Newer { .. } => ExitStatus::Usage,
                 _ => ExitStatus::Storage,
             },

@@ -58,7 +58,7 @@ pub use json_cost::{cost as json_cost, cost_of as json_cost_of};
 pub use limits::{Limit, LimitUnit, Limits};
 pub use machine_share::MachineShare;
 pub use media_type::media_type;
-pub use most_trials::MOST_TRIALS;
+pub use most_trials::{MOST_TOLD_TRIALS, MOST_TRIALS};
 pub use net_grant::NetGrant;
 pub(crate) use net_grant::is_host_name;
 pub use outcome::{ErrorClass, Outcome};

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
-use crate::model::{Digest, RunStatus};
+use crate::model::{Digest, MOST_TOLD_TRIALS, RunStatus, count, plural};
 
 /// Why a run could not be begun, written or read.
 ///
@@ -63,6 +63,18 @@ pub enum RecordError {
     Gone {
         /// Its directory.
         run: PathBuf,
+    },
+    /// Each trial of a run was to be told of that has too many for that.
+    #[error(
+        "run `{run}` has {}, and what tells of each of them is made of at most {}",
+        plural(*.trials, "trial"),
+        count(MOST_TOLD_TRIALS)
+    )]
+    TooMany {
+        /// The run.
+        run: String,
+        /// How many trials it has.
+        trials: u64,
     },
     /// A file is not what it was when its digest was taken.
     #[error("`{path}` was changed: its digest was {expected} and is {found}")]

@@ -57,7 +57,9 @@ pub use format::row_parts::{RowError, RowGrade, RowJudged, RowMetric, RowUsage};
 pub use format::sandbox::{ManifestBoundSecret, ManifestFolder, ManifestGrants};
 pub use format::schema::{benchmark_schema, log_line_schema, row_schema};
 pub use format::shard::{ManifestShard, ManifestSource, SessionOrigin};
-pub use merging::{MergedFrom, ShardProblem, ShardRun, check_shards, merge, merged_from};
+pub use merging::{
+    MergedFrom, ShardProblem, ShardRun, TrialPlaces, check_shards, merge, merged_from,
+};
 pub use reading::columns::{LineColumn, RunColumns};
 pub use reading::conclusion::Conclusion;
 pub use reading::denials::{Denial, Denials};
@@ -71,6 +73,7 @@ pub use reading::notified::notified;
 pub use reading::reader::RunReader;
 pub use reading::rejudged::{RejudgedAttempt, RejudgedAttempts};
 pub use reading::results::{RunResults, Wanted};
+pub use reading::row_files::RowFiles;
 pub use reading::run_entry::RunEntry;
 pub use reading::run_tests::{RunTest, RunTests};
 pub use reading::said::{Said, SaidError};

@@ -157,7 +157,7 @@ fn read_whole(first: &ShardRun, shards: &[ShardRun]) -> Result<DividedPlan, Erro
         ))
     })?;
     for shard in shards {
-        let planned = whole.places()[shard.shard().index() as usize - 1].len() as u64;
+        let planned = whole.places()[shard.shard().index() as usize - 1].count();
         if planned != shard.counts().planned {
             return Err(Error::usage(miette!(
                 "shard `{}` has {} trials, and {planned} of the whole plan belong to it",
@@ -174,11 +174,11 @@ fn holes(shards: &[ShardRun], whole: &mut DividedPlan, missing: &[u32]) -> Vec<S
     let mut ordinals = Vec::new();
     for shard in shards {
         let places = &whole.places()[shard.shard().index() as usize - 1];
-        ordinals.extend(shard.holes().iter().map(|hole| places[*hole as usize]));
+        ordinals.extend(shard.holes().iter().filter_map(|hole| places.of(*hole)));
     }
     for index in missing {
         let places = &whole.places()[*index as usize - 1];
-        ordinals.extend(places.iter().take(MAX_NAMED));
+        ordinals.extend((0..).map_while(|own| places.of(own)).take(MAX_NAMED));
     }
     ordinals.sort_unstable();
     ordinals.truncate(MAX_NAMED);

@@ -10,6 +10,7 @@ mod guests;
 #[expect(dead_code, reason = "some of it only `overhead` needs")]
 mod lists;
 mod live;
+mod plans;
 mod reports;
 mod runs;
 mod shards;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ("rescore", rescore),
         ("dashboard", dashboard::dashboard),
         ("merge", shards::merge),
+        ("plans", plans::plans),
     ])
 }
 

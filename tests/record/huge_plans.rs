@@ -16,7 +16,7 @@ fn a_manifest_with_a_plan_that_nobody_can_hold_is_refused_with_its_place() {
         manifest["metadata"]["planned_test_count"] = 1_000_000_000_000_u64.into();
     });
     let problem =
-        "it has 1 000 000 000 000 trials, and a run has at most 10 000 000 at line 1 column";
+        "it has 1 000 000 000 000 trials, and a run has at most 100 000 000 at line 1 column";
     let (huge, intact) = (huge.id(), intact.id());
     for args in [
         &["show", huge][..],
@@ -41,6 +41,47 @@ fn a_manifest_with_a_plan_that_nobody_can_hold_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_run_that_is_too_large_for_its_trials_to_be_told_says_so_and_is_shown_and_counted() {
+    let runner = Runner::hostile(&tests(TESTS));
+    runner.exec(&[]).expect(0);
+    runner.exec(&[]).expect(0);
+    let [large, intact] = &runner.runs()[..] else {
+        panic!("two runs");
+    };
+    large.change_manifest(|manifest| {
+        manifest["metadata"]["planned_test_count"] = 100_000_000.into();
+        manifest["counts"]["planned"] = 100_000_000.into();
+    });
+    let row = large.read("index.jsonl");
+    let far = seal(&row.replace("\"ordinal\":0", "\"ordinal\":99999999"));
+    large.write("index.jsonl", far);
+    let (large, intact) = (large.id(), intact.id());
+    let says = [&*format!(
+        "run `{large}` has 100 000 000 trials, and what tells of each of them is made of at most 10 000 000"
+    )];
+    for args in [
+        &["report", large, "--html"][..],
+        &["report", large, "--csv"],
+        &["compare", large, intact],
+    ] {
+        runner.run(args).expect(2).says(&says);
+    }
+    runner.run(&["show", large]).expect(0);
+    runner.run(&["show", large, "a@hostile#1"]).expect(0);
+    let verified = runner.run(&["verify", large]);
+    verified
+        .expect(1)
+        .prints("99999999 of its 100000000 trials have no final row");
+}
+
+/// A row with the checksum that its text has.
+fn seal(row: &str) -> String {
+    let (text, _) = row.rsplit_once(",\"crc\"").unwrap();
+    let crc = crc32fast::hash(text.as_bytes());
+    format!("{text},\"crc\":\"{crc:08x}\"}}\n")
+}
+
+#[test]
 fn the_counts_of_a_manifest_are_no_more_than_a_run_can_have() {
     let runner = Runner::hostile(&tests(TESTS));
     runner.exec(&[]).expect(0);
@@ -54,12 +95,12 @@ fn the_counts_of_a_manifest_are_no_more_than_a_run_can_have() {
 
 #[test]
 fn a_scenario_with_more_trials_than_a_run_can_have_is_refused_before_anything_is_created() {
-    let eleven: String = (0..11)
+    let many: String = (0..101)
         .map(|test| format!("t{test} | {{ do = \"echo\", value = 1 }} | equals = 1\n"))
         .collect();
-    let scenario = format!("[defaults]\nrepeat = 1_000_000\n{}", tests(&eleven));
+    let scenario = format!("[defaults]\nrepeat = 1_000_000\n{}", tests(&many));
     let runner = Runner::hostile(&scenario);
-    let says = ["the tests make 11 000 000 trials, and a run has at most 10 000 000"];
+    let says = ["the tests make 101 000 000 trials, and a run has at most 100 000 000"];
     runner.refused(&[], &says);
     runner.refused(&["--dry-run"], &says);
     runner.refused(&["--detach"], &says);

@@ -14,5 +14,7 @@ mod odd_roots;
 mod resume;
 #[cfg(debug_assertions)]
 mod resume_refused;
+#[cfg(debug_assertions)]
+mod row_files;
 mod sharing;
 mod upkeep;

@@ -540,9 +540,20 @@ impl Run {
         self.write("index.jsonl", kept.concat());
     }
 
-    /// The lines of `index.jsonl`.
+    /// The files of rows, one behind the other.
+    pub(crate) fn index(&self) -> Vec<u8> {
+        let files = (1..).map(|number| match number {
+            1 => self.dir.join("index.jsonl"),
+            _ => self.dir.join(format!("index-{number}.jsonl")),
+        });
+        let files: Vec<_> = files.take_while(|path| path.exists()).collect();
+        let read = files.into_iter().map(|path| fs_err::read(path).unwrap());
+        read.collect::<Vec<_>>().concat()
+    }
+
+    /// The lines of all rows.
     pub(crate) fn lines(&self) -> Vec<Value> {
-        lines(&self.read("index.jsonl"))
+        lines(&String::from_utf8(self.index()).unwrap())
     }
 
     /// The rows with all that their lines leave out, as documents and events have them.

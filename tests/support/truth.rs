@@ -107,7 +107,7 @@ pub(crate) fn whole_rows(run: &Run) -> Vec<Value> {
 
 /// The lines of rows that are whole.
 pub(crate) fn whole_lines(run: &Run) -> Vec<Value> {
-    let index = fs_err::read(run.dir.join("index.jsonl")).unwrap();
+    let index = run.index();
     let lines = index.split(|byte| *byte == b'\n');
     let lines = lines.filter_map(|line| serde_json::from_slice(line).ok());
     lines.collect()
@@ -126,7 +126,7 @@ pub(crate) fn acknowledged(stream: &str) -> HashSet<String> {
 /// Fails if a row is not on disk that somebody was told of.
 #[track_caller]
 pub(crate) fn assert_kept(run: &Run, acknowledged: &HashSet<String>) {
-    let index = fs_err::read(run.dir.join("index.jsonl")).unwrap();
+    let index = run.index();
     let rows = row_texts(&index);
     for row in acknowledged {
         assert!(rows.contains(row), "this row is lost: {row}");

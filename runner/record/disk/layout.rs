@@ -182,6 +182,16 @@ pub fn settings_file(root: &Path) -> PathBuf {
 /// What the names of files begin with that have what is said in attempts that have not ended.
 const LIVE_PREFIX: &str = "live-";
 
+/// How the names of files of rows begin and end that come behind the first one.
+const INDEX_PREFIX: &str = "index-";
+const INDEX_END: &str = ".jsonl";
+
+fn row_file_number(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix(INDEX_PREFIX)?.strip_suffix(INDEX_END)?;
+    let number = digits.parse().ok().filter(|number| *number > 1)?;
+    (digits == u32::to_string(&number)).then_some(number)
+}
+
 /// The names inside a run directory.
 #[derive(Clone, Debug)]
 pub(in crate::record) struct RunDir(PathBuf);
@@ -233,8 +243,48 @@ impl RunDir {
         self.0.join("scenario.toml")
     }
 
+    /// The first file of rows.
     pub(in crate::record) fn index(&self) -> PathBuf {
         self.0.join("index.jsonl")
+    }
+
+    /// The file of rows with this number, from 1.
+    pub(in crate::record) fn row_file(&self, number: u32) -> PathBuf {
+        match number {
+            0 | 1 => self.index(),
+            _ => self.0.join(format!("{INDEX_PREFIX}{number}{INDEX_END}")),
+        }
+    }
+
+    /// The number of the last file of rows.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one before it is missing.
+    pub(in crate::record) fn last_row_file(&self) -> io::Result<u32> {
+        let mut numbers = BTreeSet::new();
+        for entry in fs_err::read_dir(&self.0)? {
+            let name = entry?.file_name();
+            numbers.extend(name.to_str().and_then(row_file_number));
+        }
+        let last = numbers.last().copied().unwrap_or(1);
+        match (2..last).find(|number| !numbers.contains(number)) {
+            None => Ok(last),
+            Some(missing) => {
+                let (missing, last) = (self.row_file(missing), self.row_file(last));
+                let problem = format!(
+                    "`{}` is missing, and `{}` is there",
+                    missing.display(),
+                    last.display()
+                );
+                Err(io::Error::new(io::ErrorKind::NotFound, problem))
+            }
+        }
+    }
+
+    /// What a file of rows was when it was full.
+    pub(in crate::record) fn row_seal(&self, number: u32) -> PathBuf {
+        self.0.join(format!("index.seal-{number}"))
     }
 
     pub(in crate::record) fn lock(&self) -> PathBuf {
@@ -403,6 +453,28 @@ mod tests {
         for other in ["2026-11-20", "2026-11-20_04-39-12-123-7F3A9C1E", "store"] {
             assert!(!RunId::is_generated(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_file_of_rows_that_is_missing_among_others_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = RunDir::new(directory.path());
+        for name in [
+            "index-02.jsonl",
+            "index-1.jsonl",
+            "index-x.jsonl",
+            "index.jsonl",
+        ] {
+            fs_err::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(dir.last_row_file().unwrap(), 1);
+        for number in [2, 3, 4] {
+            fs_err::write(dir.row_file(number), "").unwrap();
+            assert_eq!(dir.last_row_file().unwrap(), number);
+        }
+        fs_err::remove_file(dir.row_file(3)).unwrap();
+        let problem = dir.last_row_file().unwrap_err().to_string();
+        assert!(problem.contains("index-3.jsonl` is missing"), "{problem}");
     }
 
     #[test]

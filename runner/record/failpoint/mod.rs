@@ -9,6 +9,13 @@ pub(super) fn pass(_step: &str, _place: &str) -> std::io::Result<()> {
     Ok(())
 }
 
+/// How many bytes make a file of rows full, if a test says so.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub(super) fn full_bytes() -> Option<u64> {
+    None
+}
+
 /// Hears of syncs.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
@@ -24,9 +31,9 @@ pub(super) fn directory_synced(_path: &std::path::Path) -> std::io::Result<()> {
 }
 
 #[cfg(debug_assertions)]
-pub(super) use armed::pass;
-#[cfg(debug_assertions)]
 pub use armed::{PLACES, arm};
+#[cfg(debug_assertions)]
+pub(super) use armed::{full_bytes, pass};
 #[cfg(debug_assertions)]
 pub(super) use shadow::{directory_synced, file_synced};
 
@@ -58,6 +65,8 @@ mod armed {
         "artifact.begin", "artifact.written",
         "logs.created", "logs.begin", "logs.written", "logs.synced",
         "row.begin", "row.written", "row.synced",
+        "rows.begin", "rows.created", "rows.synced",
+        "seal.begin", "seal.written", "seal.renamed", "seal.synced",
         "finish.begin", "finish.written", "finish.renamed", "finish.synced",
         "repair.begin", "repair.aside.begin", "repair.aside.written", "repair.aside.renamed", "repair.aside.synced",
         "repair.moved", "repair.truncated", "repair.newline", "repair.completed", "repair.synced",
@@ -74,6 +83,7 @@ mod armed {
     ];
 
     static ARMED: OnceLock<Failpoint> = OnceLock::new();
+    static FULL_BYTES: OnceLock<u64> = OnceLock::new();
 
     /// What happens when a place is passed for the last of `passes` times.
     struct Failpoint {
@@ -86,7 +96,8 @@ mod armed {
     /// `full` makes each pass there fail for want of space, and `broken` each pass anywhere, as on a disk that is gone.
     /// `halt` suspends it there until it gets SIGCONT.
     ///
-    /// `shadow=DIR`, alone or after that and a comma, keeps in this directory what a loss of power would leave.
+    /// `full=BYTES`, alone or after that and a comma, makes a file of rows full with so many bytes. `shadow=DIR`, alone or
+    /// after these and a comma, keeps in this directory what a loss of power would leave.
     ///
     /// # Panics
     ///
@@ -98,9 +109,16 @@ mod armed {
         };
         if let Some(directory) = directory {
             shadow::cast(directory);
-            if text.is_empty() {
-                return;
-            }
+        }
+        let (text, full) = match text.split_once("full=") {
+            Some((text, bytes)) => (text.trim_end_matches(','), bytes.parse().ok()),
+            None => (text, None),
+        };
+        if let Some(full) = full {
+            assert!(FULL_BYTES.set(full).is_ok(), "files have one size");
+        }
+        if text.is_empty() && (directory.is_some() || full.is_some()) {
+            return;
         }
         let parse = || {
             let (place, fault) = text.split_once('=')?;
@@ -115,6 +133,11 @@ mod armed {
         };
         let failpoint = parse().unwrap_or_else(|| panic!("`{text}` is not a failpoint"));
         assert!(ARMED.set(failpoint).is_ok(), "a process has one failpoint");
+    }
+
+    /// How many bytes make a file of rows full, if a test says so.
+    pub(in crate::record) fn full_bytes() -> Option<u64> {
+        FULL_BYTES.get().copied()
     }
 
     /// Passes `<step>.<place>`: what is armed there happens.

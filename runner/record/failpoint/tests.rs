@@ -71,7 +71,7 @@ impl Task {
 }
 
 /// Every failpoint, and when it is passed.
-const PLACES: [(Before, &str, &[&str]); 13] = [
+const PLACES: [(Before, &str, &[&str]); 15] = [
     (
         Before::Nothing,
         "birth",
@@ -88,6 +88,8 @@ const PLACES: [(Before, &str, &[&str]); 13] = [
     ),
     (Before::Nothing, "stage", &["begin", "written", "renamed"]),
     (Before::Nothing, "row", &["begin", "written", "synced"]),
+    (Before::Nothing, "rows", &["begin", "created", "synced"]),
+    (Before::Nothing, "seal", REPLACE),
     (Before::Nothing, "logs", &["begin", "written", "synced"]),
     (Before::Nothing, "logs", &["created"]),
     (Before::Nothing, "finish", REPLACE),
@@ -123,7 +125,11 @@ fn whatever_is_cut_short_anywhere_goes_on_to_the_same_end() {
                     ("row", _) | ("logs", "begin" | "written" | "synced") => 3,
                     _ => 1,
                 };
-                let failpoint = format!("{step}.{place}@{passes}={fault}");
+                let mut failpoint = format!("{step}.{place}@{passes}={fault}");
+                if matches!(step, "rows" | "seal") {
+                    // Each commit fills a file.
+                    failpoint.push_str(",full=1");
+                }
                 let is_killed = fault == "kill";
                 check(before, &failpoint, is_killed, false);
                 if is_killed {

@@ -32,6 +32,7 @@ pub(super) mod row;
 pub(super) mod row_digest;
 pub(super) mod row_line;
 pub(super) mod row_parts;
+pub(super) mod row_seal;
 pub(super) mod sandbox;
 pub(super) mod schema;
 pub(super) mod shard;

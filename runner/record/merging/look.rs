@@ -146,19 +146,23 @@ fn read_rows(
 ) -> Result<(History, Vec<Reopened>), RecordError> {
     let mut fold = Fold::new(reader.manifest(), NextSession::default())?;
     let mut rows = reader.named_lines();
-    let (mut damaged, mut misplaced) = (None::<(u64, String)>, None);
+    let (mut damaged, mut misplaced) = (None::<((String, u64), String)>, None);
     while let Some(line) = rows.next_line() {
         match line {
             Ok(RowsLine::Attempt((brief, trial))) => {
                 if misplaced.is_none() && !shard.has(&trial) {
-                    misplaced = Some((rows.line(), trial.clone()));
+                    misplaced = Some((place(&rows.path(), rows.line()), trial.clone()));
                 }
                 fold.named_row((brief, trial));
             }
             Ok(RowsLine::Judgement(judgement)) => fold.row(judgement),
-            Err(LineError::Damaged { line, problem, .. }) => {
+            Err(LineError::Damaged {
+                path,
+                line,
+                problem,
+            }) => {
                 fold.damaged();
-                damaged.get_or_insert((line, problem));
+                damaged.get_or_insert((place(&path, line), problem));
             }
             Err(LineError::Io(source)) => return Err(reader.rows_failed(source)),
         }
@@ -168,19 +172,26 @@ fn read_rows(
             problem: problem.to_owned(),
         });
     }
-    if let Some((line, trial)) = misplaced {
-        problems.push(ShardProblem::Misplaced { line, trial });
+    if let Some(((file, line), trial)) = misplaced {
+        problems.push(ShardProblem::Misplaced { file, line, trial });
     }
     let (history, reopened) = fold.finish_traced();
-    if let Some((line, problem)) = damaged {
+    if let Some(((file, line), problem)) = damaged {
         let lines = history.damaged_lines;
         problems.push(ShardProblem::Damaged {
             lines,
+            file,
             line,
             problem,
         });
     }
     Ok((history, reopened))
+}
+
+/// The name of a file of rows, and which line of it.
+fn place(path: &Path, line: u64) -> (String, u64) {
+    let name = path.file_name().unwrap_or_default();
+    (name.to_string_lossy().into_owned(), line)
 }
 
 /// The first trials without a result.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::look::ShardRun;
+use super::{look::ShardRun, places::TrialPlaces};
 use crate::{
     model::{Counts, Reason, RunStatus, Stage, Verdict, add_to_ranges},
     record::{
@@ -34,7 +34,7 @@ pub(super) struct Offset {
 pub(super) fn merged(
     id: &RunId,
     shards: &[&ShardRun],
-    places: &[&[u64]],
+    places: &[&TrialPlaces],
     offsets: &[Offset],
     merged_from: Vec<ManifestSource>,
 ) -> Manifest {
@@ -128,13 +128,10 @@ pub(super) fn merged(
 fn session(
     own: &ManifestSession,
     shard: &ShardRun,
-    places: &[u64],
+    places: &TrialPlaces,
     offset: Offset,
 ) -> ManifestSession {
-    let place = |ordinal: u64| {
-        let ordinal = usize::try_from(ordinal).ok();
-        ordinal.and_then(|ordinal| places.get(ordinal).copied())
-    };
+    let place = |ordinal: u64| places.of(ordinal);
     // What counts otherwise in a shard than in the whole is said as the trials that it meant.
     let rerun = own.rerun.as_ref().map(|text| match text.parse() {
         Ok(unchanged @ (Rerun::Judgements | Rerun::Damaged)) => unchanged.to_string(),

@@ -9,12 +9,15 @@ mod line;
 mod logs;
 mod look;
 mod manifest;
+mod places;
 mod problem;
+mod rows;
 mod together;
 mod write;
 
 pub use self::{
     look::ShardRun,
+    places::TrialPlaces,
     problem::ShardProblem,
     together::check_shards,
     write::{MergedFrom, merge, merged_from},

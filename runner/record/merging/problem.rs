@@ -51,20 +51,22 @@ pub enum ShardProblem {
         other: String,
     },
     /// A row is of a trial that another shard has.
-    #[error(
-        "has a row of `{trial}`, which is another shard's trial (line {line} of `index.jsonl`)"
-    )]
+    #[error("has a row of `{trial}`, which is another shard's trial (line {line} of `{file}`)")]
     Misplaced {
+        /// The name of the file.
+        file: String,
         /// Which line, from 1.
         line: u64,
         /// The trial.
         trial: String,
     },
     /// Lines of its rows are damaged.
-    #[error("has {} of rows, the first of them line {line}: {problem}", crate::model::plural(*lines, "damaged line"))]
+    #[error("has {} of rows, the first of them line {line} of `{file}`: {problem}", crate::model::plural(*lines, "damaged line"))]
     Damaged {
         /// How many.
         lines: u64,
+        /// The name of the first one's file.
+        file: String,
         /// The first of them, from 1.
         line: u64,
         /// What is wrong with it.

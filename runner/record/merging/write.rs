@@ -1,12 +1,7 @@
 //! Writing the merged run.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, BufReader, BufWriter},
-    path::Path,
-};
+use std::{collections::BTreeSet, io, path::Path};
 
-use fs_err::OpenOptions;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -15,6 +10,8 @@ use super::{
     logs::MergedLogs,
     look::ShardRun,
     manifest::{self, Offset},
+    places::TrialPlaces,
+    rows::MergedRows,
 };
 use crate::{
     model::Digest,
@@ -29,14 +26,11 @@ use crate::{
         error::RecordError,
         failpoint,
         format::{line::check_crc, shard::ManifestSource},
-        reading::read_line::{LineEnd, read_line},
+        reading::{read_line::LineEnd, row_files::RowLines},
         store::{content::ContentStore, deletion},
         writing::create,
     },
 };
-
-/// How much of the rows waits in memory to be written.
-const WAITING_BYTES: usize = 1 << 20;
 
 /// What a run was merged of.
 pub type MergedFrom = Vec<ManifestSource>;
@@ -62,7 +56,7 @@ pub fn merged_from(shards: &[ShardRun]) -> Result<MergedFrom, RecordError> {
 pub fn merge(
     store: &Store,
     shards: &[ShardRun],
-    places: &[Vec<u64>],
+    places: &[TrialPlaces],
     into: &Path,
     now: Timestamp,
 ) -> Result<RunReader, RecordError> {
@@ -116,7 +110,7 @@ fn fill(
     store: &Store,
     dir: &RunDir,
     shards: &[&ShardRun],
-    places: &[Vec<u64>],
+    places: &[TrialPlaces],
     into: &Path,
     now: Timestamp,
 ) -> Result<(), RecordError> {
@@ -131,27 +125,19 @@ fn fill(
         .and_then(|file| durable::sync(&file))
         .map_err(failed())?;
 
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    let index = modes::set(&mut options, &dir.index())
-        .open(dir.index())
-        .map_err(failed())?;
-    let mut index = BufWriter::with_capacity(WAITING_BYTES, index);
+    let mut rows = MergedRows::begin(dir).map_err(failed())?;
     let (mut offset, mut offsets, mut sources) = (Offset::default(), Vec::new(), Vec::new());
     let mut own_places = Vec::new();
     for shard in shards {
         let places = &places[shard.shard.index() as usize - 1];
-        sources.push(copy_rows(shard, places, offset, dir, &mut index)?);
+        sources.push(copy_rows(shard, places, offset, dir, &mut rows)?);
         copy_artifacts(shard, places, dir).map_err(failed())?;
         offsets.push(offset);
-        own_places.push(places.as_slice());
+        own_places.push(places);
         offset.sessions = offset.sessions.saturating_add(shard.manifest.session());
         offset.rows = offset.rows.saturating_add(shard.last_seq);
     }
-    let index = index.into_inner().map_err(io::IntoInnerError::into_error);
-    index
-        .and_then(|index| durable::sync(&index))
-        .map_err(failed())?;
+    rows.finish().map_err(failed())?;
     pass("rows").map_err(failed())?;
 
     let name = into.file_name().and_then(|name| name.to_str());
@@ -202,10 +188,10 @@ fn add_content(
 /// Copies the rows of a shard and what was said in their attempts; tells what it has copied.
 fn copy_rows(
     shard: &ShardRun,
-    places: &[u64],
+    places: &TrialPlaces,
     offset: Offset,
     dir: &RunDir,
-    index: &mut impl io::Write,
+    rows: &mut MergedRows,
 ) -> Result<ManifestSource, RecordError> {
     let mut logs = MergedLogs::new(shard.reader.dir(), dir);
     let mut renumbered = Vec::new();
@@ -214,8 +200,7 @@ fn copy_rows(
             return Err(io::Error::other("a row was not written by this program"));
         };
         let own = read.numbers;
-        let ordinal = usize::try_from(own.ordinal).ok();
-        let Some(ordinal) = ordinal.and_then(|ordinal| places.get(ordinal).copied()) else {
+        let Some(ordinal) = places.of(own.ordinal) else {
             return Err(io::Error::other(format!(
                 "the shard has no trial {}",
                 own.ordinal
@@ -233,7 +218,7 @@ fn copy_rows(
         };
         renumbered.clear();
         read.write(numbers, said.transpose()?, &mut renumbered);
-        index.write_all(&renumbered)
+        rows.add(&renumbered)
     })?;
     logs.finish()
         .map_err(RecordError::io("copy what was said in attempts"))?;
@@ -248,14 +233,9 @@ fn each_line(
     let mut hasher = Sha256::new();
     let mut rows = 0;
     let mut read = || {
-        let mut file =
-            BufReader::with_capacity(1 << 18, regular::open(&shard.reader.dir().index())?);
+        let mut lines = RowLines::open(shard.reader.dir())?;
         let mut line = Vec::new();
-        loop {
-            let end = read_line(&mut file, &mut line)?;
-            if end.end == LineEnd::File {
-                return Ok(());
-            }
+        while let Some(LineEnd::Newline) = lines.next(&mut line)? {
             if check_crc(&line).is_ok() {
                 each(&line)?;
                 rows += 1;
@@ -263,6 +243,7 @@ fn each_line(
                 hasher.update(b"\n");
             }
         }
+        Ok(())
     };
     read().map_err(|error| shard.reader.rows_failed(error))?;
     Ok(ManifestSource {
@@ -274,13 +255,12 @@ fn each_line(
 }
 
 /// Gives the merged run the files that attempts of a shard have left. They are never changed, so both runs may have the same.
-fn copy_artifacts(shard: &ShardRun, places: &[u64], dir: &RunDir) -> io::Result<()> {
+fn copy_artifacts(shard: &ShardRun, places: &TrialPlaces, dir: &RunDir) -> io::Result<()> {
     for (ordinal, attempt, folder) in shard.reader.dir().all_artifacts()? {
-        let ordinal = usize::try_from(ordinal).ok();
-        let Some(place) = ordinal.and_then(|ordinal| places.get(ordinal)) else {
+        let Some(place) = places.of(ordinal) else {
             continue;
         };
-        let target = dir.artifacts(*place, attempt);
+        let target = dir.artifacts(place, attempt);
         modes::create_inside(&target)?;
         for entry in fs_err::read_dir(&folder)? {
             let entry = entry?;

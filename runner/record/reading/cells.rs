@@ -18,12 +18,13 @@ impl RunReader {
     ///
     /// # Errors
     ///
-    /// Fails as [`RunReader::results`] does.
+    /// Fails as [`RunReader::results`] does, or if there are too many trials for something to be held of each.
     pub fn settled_cells<T>(
         &self,
         mut take: impl FnMut(&RowCells<'_>) -> T,
         mut damaged: impl FnMut(&LineError),
     ) -> Result<(History, TrialSlots<T>), RecordError> {
+        self.check_size()?;
         let mut fold = Fold::new(self.manifest(), NextSession::default())?;
         let mut slots = TrialSlots::new(self.manifest().metadata.planned_test_count);
         let mut settle = |cells: &RowCells<'_>| {
@@ -59,7 +60,7 @@ impl RunReader {
     }
 
     fn checked_lines(&self) -> Rows<()> {
-        self.judged(Rows::new(self.pieces(), check_crc))
+        self.judged(Rows::new(self.dir(), check_crc))
     }
 }
 

@@ -2,20 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::{self, BufReader, Seek as _, SeekFrom},
-    os::unix::fs::FileExt as _,
+    io,
 };
 
-use fs_err::File;
-
-use super::{
-    read_line::{LineEnd, read_line},
-    reader::RunReader,
-};
+use super::{read_line::LineEnd, reader::RunReader, row_files::RowLines};
 use crate::{
     model::{Counts, ErrorClass, Outcome},
     record::{
-        disk::{layout::RunDir, regular},
+        disk::layout::RunDir,
         error::RecordError,
         format::{
             glance::RowGlance,
@@ -25,14 +19,12 @@ use crate::{
     },
 };
 
-/// What lists need of the lines of a run, and where each of them is. It follows the file as that grows.
+/// What lists need of the lines of a run, and where each of them is. It follows the files as they grow.
 ///
 /// Lines are only added, and whole ones never move: so the first `rev` of them are a state of the run that never changes.
 pub struct RunColumns {
     dir: RunDir,
-    file: File,
-    /// Where the next line begins.
-    at: u64,
+    rows: RowLines,
     lines: Vec<LineColumn>,
     /// By ordinal: the line that settles the trial.
     // A tree, because a foreign row may name any place of a plan of any size: memory goes by the rows that are there.
@@ -71,16 +63,16 @@ impl RunColumns {
     ///
     /// # Errors
     ///
-    /// Fails if they cannot be read.
+    /// Fails if they cannot be read, or if the run has too many trials for that.
     pub fn of(reader: &RunReader) -> Result<Self, RecordError> {
+        reader.check_size()?;
         let dir = reader.dir().clone();
-        let file = regular::open(&dir.index()).map_err(RecordError::io("read rows"));
-        let file = file.map_err(|error| error.or_gone(&dir))?;
+        let rows = RowLines::open(&dir).map_err(RecordError::io("read rows"));
+        let rows = rows.map_err(|error| error.or_gone(&dir))?;
         let planned = reader.manifest().metadata.planned_test_count;
         let mut columns = Self {
             dir,
-            file,
-            at: 0,
+            rows,
             lines: Vec::new(),
             settled: BTreeMap::new(),
             numbers: HashMap::new(),
@@ -108,32 +100,22 @@ impl RunColumns {
     }
 
     fn read_on(&mut self) -> io::Result<bool> {
-        let length = self.file.metadata()?.len();
-        if length < self.at {
+        if self.rows.files().length()? < self.rows.at() {
             return Err(io::Error::other("rows have been lost"));
         }
-        if length == self.at {
-            return Ok(false);
-        }
         let before = self.lines.len();
-        let mut file = BufReader::with_capacity(256 * 1024, self.file.try_clone()?);
-        file.seek(SeekFrom::Start(self.at))?;
         let mut line = Vec::new();
-        loop {
-            let read = read_line(&mut file, &mut line)?;
-            if read.end == LineEnd::File {
-                return Ok(self.lines.len() > before);
-            }
+        while let Some(LineEnd::Newline) = self.rows.next(&mut line)? {
             self.take(&line);
-            self.at += read.bytes;
         }
+        Ok(self.lines.len() > before)
     }
 
-    /// Takes the line that begins where the last one ended.
+    /// Takes the line that was read.
     fn take(&mut self, line: &[u8]) {
         let here = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
         let mut column = LineColumn {
-            at: self.at,
+            at: self.rows.begin(),
             bytes: u32::try_from(line.len()).unwrap_or(u32::MAX),
             of: here,
             ordinal: None,
@@ -232,9 +214,9 @@ impl RunColumns {
         self.lines.len() as u64
     }
 
-    /// How many bytes of the file these lines are.
+    /// How many bytes of the files these lines are.
     pub fn bytes(&self) -> u64 {
-        self.at
+        self.rows.at()
     }
 
     /// What the trials have come to.
@@ -265,7 +247,9 @@ impl RunColumns {
 
     /// Where a line ends, its line end included.
     pub fn end_of(&self, line: usize) -> u64 {
-        self.lines.get(line + 1).map_or(self.at, |next| next.at)
+        self.lines
+            .get(line + 1)
+            .map_or(self.rows.at(), |next| next.at)
     }
 
     /// The lines that settle trials once the first `rev` lines are there, in the plan's order.
@@ -301,7 +285,8 @@ impl RunColumns {
     fn text(&self, line: u32) -> io::Result<Vec<u8>> {
         let column = self.line(line);
         let mut text = vec![0; column.bytes as usize];
-        self.file.file().read_exact_at(&mut text, column.at)?;
+        let files = self.rows.files();
+        files.read_exact_at(&mut text, column.at)?;
         Ok(text)
     }
 

@@ -31,8 +31,8 @@ pub(in crate::record) fn close(
     manifest: &mut Manifest,
     now: Timestamp,
 ) -> Result<History, RecordError> {
-    let mut history = fold::fold(vec![dir.index()], manifest, NextSession::default())
-        .map_err(|error| error.or_gone(dir))?;
+    let mut history =
+        fold::fold(dir, manifest, NextSession::default()).map_err(|error| error.or_gone(dir))?;
     close_by(dir, manifest, &history, now)?;
     if let Some(session) = manifest.sessions.last() {
         history.end(session);

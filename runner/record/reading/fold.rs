@@ -1,15 +1,17 @@
 //! The one fold over rows and sessions, for readers, sweep and resume alike.
 
-use std::{collections::VecDeque, ops::Range, path::PathBuf};
+use std::{collections::VecDeque, ops::Range};
 
 use super::{
     history::{History, NextSession, died_with},
     lines::{LineError, Rows, RowsLine},
-    state::Accepted,
+    state::{Accepted, State},
+    trial_set::TrialSet,
 };
 use crate::{
     model::Outcome,
     record::{
+        disk::layout::RunDir,
         error::RecordError,
         format::{
             brief::{self, Brief, BriefKind},
@@ -21,15 +23,15 @@ use crate::{
 
 /// Reads all rows and lets the sessions of the manifest happen between them, and at last one that is opened now.
 pub(in crate::record) fn fold(
-    pieces: Vec<PathBuf>,
+    dir: &RunDir,
     manifest: &Manifest,
     asked: NextSession<'_>,
 ) -> Result<History, RecordError> {
     let mut fold = Fold::new(manifest, asked)?;
     if fold.ids.is_empty() {
-        fold.read(Rows::new(pieces, brief::decode_brief), Fold::row)?;
+        fold.read(Rows::new(dir, brief::decode_brief), Fold::row)?;
     } else {
-        fold.read(Rows::new(pieces, brief::decode_named), Fold::named_row)?;
+        fold.read(Rows::new(dir, brief::decode_named), Fold::named_row)?;
     }
     Ok(fold.finish())
 }
@@ -39,7 +41,7 @@ pub(in crate::record) struct Fold<'a> {
     /// What happened between rows, in order.
     events: VecDeque<SessionEvent<'a>>,
     /// For every selection by id, which trials it means.
-    ids: Vec<(globset::GlobMatcher, Vec<bool>)>,
+    ids: Vec<(globset::GlobMatcher, TrialSet)>,
     /// Which trials each session opened again.
     reopened: Vec<Reopened>,
 }
@@ -114,9 +116,7 @@ impl<'a> Fold<'a> {
             Selector::Outcomes(outcomes) => SessionEffect::Outcomes(outcomes),
             Selector::Ordinals(ranges) => SessionEffect::Ordinals(ranges),
             Selector::Ids(glob) => {
-                let trials = self.history.state.counts().planned;
-                let length = usize::try_from(trials).expect("a plan fits into memory");
-                self.ids.push((glob, vec![false; length]));
+                self.ids.push((glob, TrialSet::default()));
                 SessionEffect::Ids(self.ids.len() - 1)
             }
         };
@@ -147,6 +147,12 @@ impl<'a> Fold<'a> {
         Ok(())
     }
 
+    /// What is known so far, if this is a trial of the plan.
+    pub(in crate::record) fn planned(&self, ordinal: u64) -> Option<&State> {
+        let state = &self.history.state;
+        (ordinal < state.counts().planned).then_some(state)
+    }
+
     /// Counts a line that gives no row.
     pub(in crate::record) fn damaged(&mut self) {
         self.history.damaged_lines += 1;
@@ -154,10 +160,11 @@ impl<'a> Fold<'a> {
 
     /// Takes what of a row decides state, with its trial's id.
     pub(in crate::record) fn named_row<T: AsRef<str>>(&mut self, (brief, trial): (Brief, T)) {
-        let ordinal = usize::try_from(brief.mark.key.ordinal).unwrap_or(usize::MAX);
-        for (glob, is_meant) in &mut self.ids {
-            if let Some(is_meant) = is_meant.get_mut(ordinal) {
-                *is_meant = *is_meant || rerun::is_meant(glob, trial.as_ref());
+        let ordinal = brief.mark.key.ordinal;
+        let is_planned = self.planned(ordinal).is_some();
+        for (glob, meant) in self.ids.iter_mut().filter(|_| is_planned) {
+            if !meant.contains(ordinal) && rerun::is_meant(glob, trial.as_ref()) {
+                meant.insert(ordinal);
             }
         }
         self.row(brief);
@@ -220,8 +227,8 @@ impl<'a> Fold<'a> {
                 ranges.clone()
             }
             SessionEffect::Ids(index) => {
-                let is_meant = &self.ids[*index].1;
-                history.reopen(|_, ordinal| is_meant[ordinal as usize])
+                let meant = &self.ids[*index].1;
+                history.reopen(|_, ordinal| meant.contains(ordinal))
             }
         };
         self.reopened.push((event.session, reopened));
@@ -240,6 +247,7 @@ mod tests {
         model::{Outcome, Reason},
         record::{
             Accepted, AttemptKey, Entry, JudgementLine, Manifest, Mark, Rerun, Row, State, accept,
+            disk::layout::RunDir,
             format::{manifest::NewSession, row::RowPlace},
             testing::{end, entry, fast_directory, finished_run, judgement, now},
         },
@@ -250,6 +258,7 @@ mod tests {
     /// A run as the simulation leads it, with its rows in a real file.
     struct Run {
         manifest: Manifest,
+        dir: RunDir,
         index: fs_err::File,
         rows: Vec<(u32, Happened)>,
         /// The oracle's.
@@ -268,13 +277,15 @@ mod tests {
             let mut manifest = finished_run(directory).manifest;
             manifest.metadata.planned_test_count = TRIALS;
             manifest.sessions.clear();
+            let dir = RunDir::new(directory);
             Self {
                 manifest,
                 index: OpenOptions::new()
                     .create(true)
                     .append(true)
-                    .open(directory.join("rows"))
+                    .open(dir.index())
                     .unwrap(),
+                dir,
                 rows: Vec::new(),
                 deaths: [0; TRIALS as usize],
             }
@@ -285,7 +296,7 @@ mod tests {
                 rerun,
                 planned: None,
             };
-            fold(vec![self.index.path().to_owned()], &self.manifest, asked).unwrap()
+            fold(&self.dir, &self.manifest, asked).unwrap()
         }
 
         fn open(&mut self, rerun: Option<&Rerun>) -> State {

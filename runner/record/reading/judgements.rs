@@ -1,31 +1,22 @@
 //! [`Judgements`]: where the judgements are that stand apart from their attempts.
 
-use std::{
-    io::{self, BufReader, Read as _},
-    os::unix::fs::FileExt as _,
-    path::Path,
-};
+use std::io;
 
-use fs_err::File;
-
-use super::read_line::{LineEnd, read_line};
-use crate::record::{
-    disk::regular,
-    format::{
-        brief::{self, BriefKind},
-        glance::RowGlance,
-        judgement::{JudgementLine, is_judgement},
-        mark::AttemptKey,
-        row::Row,
-    },
+use super::{read_line::LineEnd, row_files::RowFiles};
+use crate::record::format::{
+    brief::{self, BriefKind},
+    glance::RowGlance,
+    judgement::{JudgementLine, is_judgement},
+    mark::AttemptKey,
+    row::Row,
 };
 
 /// The newest judgement of each attempt that has one: its place only, because there may be as many as there are attempts.
 pub(in crate::record) struct Judgements {
-    file: File,
+    files: RowFiles,
     /// By the attempt's line.
     places: Vec<JudgementPlace>,
-    /// How much of the file was read: what came meanwhile is of another moment.
+    /// How much of the files was read: what came meanwhile is of another moment.
     end: u64,
 }
 
@@ -69,15 +60,12 @@ impl Judged for RowGlance {
 
 impl Judgements {
     /// Looks for all of them; damaged lines are passed over.
-    pub(in crate::record) fn find(index: &Path) -> io::Result<Self> {
-        let file = regular::open(index)?;
-        let end = file.metadata()?.len();
-        let mut lines = BufReader::with_capacity(64 * 1024, file.file().take(end));
+    pub(in crate::record) fn find(files: &RowFiles) -> io::Result<Self> {
+        let end = files.length()?;
+        let mut lines = files.clone().lines_to(end);
         let mut places = Vec::new();
         let mut line = Vec::new();
-        let mut at = 0;
-        loop {
-            let read = read_line(&mut lines, &mut line)?;
+        while let Some(line_end) = lines.next(&mut line)? {
             if is_judgement(&line)
                 && let Ok(brief) = brief::decode_brief(&line)
                 && let BriefKind::Judgement { of } = brief.kind
@@ -85,12 +73,11 @@ impl Judgements {
                 places.push(JudgementPlace {
                     of,
                     is_final: brief.mark.is_final,
-                    at,
+                    at: lines.begin(),
                     bytes: u32::try_from(line.len()).expect("a line is bounded"),
                 });
             }
-            at += read.bytes;
-            if read.end == LineEnd::File {
+            if line_end == LineEnd::File {
                 break;
             }
         }
@@ -103,10 +90,14 @@ impl Judgements {
             }
             is_same
         });
-        Ok(Self { file, places, end })
+        Ok(Self {
+            files: files.clone(),
+            places,
+            end,
+        })
     }
 
-    /// How much of the file was read, in bytes.
+    /// How much of the files was read, in bytes.
     pub(in crate::record) fn end(&self) -> u64 {
         self.end
     }
@@ -121,7 +112,7 @@ impl Judgements {
         };
         let place = &self.places[index];
         let mut line = vec![0; place.bytes as usize];
-        self.file.file().read_exact_at(&mut line, place.at)?;
+        self.files.read_exact_at(&mut line, place.at)?;
         let judgement = JudgementLine::decode(&line).map_err(io::Error::other)?;
         // What names another attempt than the line's is damage, and means nothing.
         Ok(Some(judgement).filter(|judgement| judgement.brief().mark.key == key))

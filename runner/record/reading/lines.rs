@@ -1,20 +1,16 @@
 //! The lines of `index.jsonl`, each a row or damage.
 
-use std::{
-    io::{self, BufReader, Read as _},
-    path::PathBuf,
-    vec,
-};
+use std::{io, path::PathBuf};
 
-use fs_err::File;
 use thiserror::Error;
 
 use super::{
     judgements::{Judged, Judgements},
-    read_line::{LineEnd, read_line},
+    read_line::LineEnd,
+    row_files::{RowFiles, RowLines},
 };
 use crate::record::{
-    disk::regular,
+    disk::layout::RunDir,
     format::{
         brief::{self, Brief},
         cells::RowCells,
@@ -42,15 +38,18 @@ pub enum LineError {
     Io(#[from] io::Error),
 }
 
-/// The rows of some files, one after the other; a damaged line is an item of its own.
+/// The rows of a run, one after the other; a damaged line is an item of its own.
 pub struct Rows<T> {
-    pieces: vec::IntoIter<PathBuf>,
-    current: Option<RowsFile>,
+    dir: RunDir,
+    /// `None` until the first row is asked for.
+    lines: Option<RowLines>,
+    /// Whether all was read, or nothing more can be.
+    is_over: bool,
     decode: fn(&[u8]) -> Result<T, String>,
     line: Vec<u8>,
-    /// Which line of its piece that is, from 1.
+    /// Which line of its file that is, from 1.
     number: u64,
-    /// What is wrong with the end of the last piece that was read.
+    /// What is wrong with the end of the last file, if that was read.
     torn: Option<String>,
     judgements: JudgedApart,
 }
@@ -71,20 +70,12 @@ pub(in crate::record) enum RowsLine<T> {
     Judgement(Brief),
 }
 
-struct RowsFile {
-    path: PathBuf,
-    file: BufReader<io::Take<File>>,
-    line: u64,
-}
-
 impl<T> Rows<T> {
-    pub(in crate::record) fn new(
-        pieces: Vec<PathBuf>,
-        decode: fn(&[u8]) -> Result<T, String>,
-    ) -> Self {
+    pub(in crate::record) fn new(dir: &RunDir, decode: fn(&[u8]) -> Result<T, String>) -> Self {
         Self {
-            pieces: pieces.into_iter(),
-            current: None,
+            dir: dir.clone(),
+            lines: None,
+            is_over: false,
             decode,
             line: Vec::new(),
             number: 0,
@@ -104,7 +95,13 @@ impl<T> Rows<T> {
         self.number
     }
 
-    /// What is wrong with the end of the last piece, once all was read; readers pass over it.
+    /// The file that it came from.
+    pub(in crate::record) fn path(&self) -> PathBuf {
+        let lines = self.lines.as_ref();
+        lines.map_or_else(|| self.dir.index(), |lines| lines.path().to_owned())
+    }
+
+    /// What is wrong with the end of the last file, once all was read; readers pass over it.
     pub(in crate::record) fn torn(&self) -> Option<&str> {
         self.torn.as_deref()
     }
@@ -159,9 +156,8 @@ impl<T> Rows<T> {
     }
 
     fn damaged(&self, problem: String) -> LineError {
-        let piece = self.current.as_ref();
         LineError::Damaged {
-            path: piece.map(|piece| piece.path.clone()).unwrap_or_default(),
+            path: self.path(),
             line: self.number,
             problem,
         }
@@ -174,24 +170,28 @@ impl<T> Rows<T> {
         }
     }
 
-    fn open_next(&mut self) -> io::Result<bool> {
-        let Some(path) = self.pieces.next() else {
-            return Ok(false);
+    fn open(&mut self) -> io::Result<RowLines> {
+        let files = RowFiles::open(&self.dir)?;
+        let end = match self.judgements {
+            JudgedApart::No => u64::MAX,
+            JudgedApart::Yes | JudgedApart::Found(_) => {
+                let judgements = Judgements::find(&files)?;
+                let end = judgements.end();
+                self.judgements = JudgedApart::Found(judgements);
+                end
+            }
         };
-        if let JudgedApart::Yes = self.judgements {
-            self.judgements = JudgedApart::Found(Judgements::find(&path)?);
+        Ok(files.lines_to(end))
+    }
+
+    fn read_line(&mut self) -> io::Result<Option<LineEnd>> {
+        if self.lines.is_none() {
+            self.lines = Some(self.open()?);
         }
-        let end = match &self.judgements {
-            JudgedApart::Found(judgements) => judgements.end(),
-            JudgedApart::No | JudgedApart::Yes => u64::MAX,
-        };
-        let file = BufReader::with_capacity(64 * 1024, regular::open(&path)?.take(end));
-        self.current = Some(RowsFile {
-            path,
-            file,
-            line: 0,
-        });
-        Ok(true)
+        let lines = self.lines.as_mut().expect("they were opened");
+        let end = lines.next(&mut self.line)?;
+        self.number = lines.number() + u64::from(end == Some(LineEnd::File));
+        Ok(end)
     }
 }
 
@@ -216,35 +216,21 @@ impl<T: Judged> Iterator for Rows<T> {
 impl<T> Rows<T> {
     /// The next line, as it was written.
     pub(in crate::record) fn next_line(&mut self) -> Option<Result<RowsLine<T>, LineError>> {
-        loop {
-            let Some(piece) = &mut self.current else {
-                match self.open_next() {
-                    Ok(true) => continue,
-                    Ok(false) => return None,
-                    Err(error) => return Some(Err(error.into())),
-                }
-            };
-            let end = match read_line(&mut piece.file, &mut self.line) {
-                Ok(read) => read.end,
-                Err(error) => {
-                    self.current = None;
-                    return Some(Err(error.into()));
-                }
-            };
-
-            piece.line += 1;
-            self.number = piece.line;
-            match (self.decode(), end) {
-                (Ok(row), _) => return Some(Ok(row)),
-                // What a crash has torn, or what is being written right now.
-                (Err(problem), LineEnd::File) => {
-                    self.torn = (!self.line.is_empty()).then_some(problem);
-                    self.current = None;
-                }
-                (Err(problem), LineEnd::Newline) => {
-                    return Some(Err(self.damaged(problem)));
-                }
+        if self.is_over {
+            return None;
+        }
+        let end = self.read_line();
+        self.is_over = !matches!(end, Ok(Some(LineEnd::Newline)));
+        match (end, self.decode()) {
+            (Err(error), _) => Some(Err(error.into())),
+            (Ok(None), _) => None,
+            (Ok(Some(_)), Ok(row)) => Some(Ok(row)),
+            // What a crash has torn, or what is being written right now.
+            (Ok(Some(LineEnd::File)), Err(problem)) => {
+                self.torn = Some(problem);
+                None
             }
+            (Ok(Some(LineEnd::Newline)), Err(problem)) => Some(Err(self.damaged(problem))),
         }
     }
 }
@@ -256,6 +242,7 @@ mod tests {
         model::{Outcome, RunStatus},
         record::{
             Finished, Row, Store,
+            disk::layout::RunDir,
             reading::reader::RunReader,
             testing::{end, entry, ignore, new_run},
         },
@@ -281,13 +268,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let index = run(directory.path()).run_dir.join("index.jsonl");
         let bytes = fs_err::read(&index).unwrap();
-        let piece = directory.path().join("piece");
-        fs_err::write(&piece, &bytes).unwrap();
-        let file = fs_err::OpenOptions::new().write(true).open(&piece).unwrap();
+        let dir = RunDir::new(&directory.path().join("other"));
+        fs_err::create_dir(dir.path()).unwrap();
+        fs_err::write(dir.index(), &bytes).unwrap();
+        let mut options = fs_err::OpenOptions::new();
+        let file = options.write(true).open(dir.index()).unwrap();
 
         for length in (0..=bytes.len()).rev() {
             file.set_len(length as u64).unwrap();
-            let rows = Rows::<Row<'static>>::new(vec![piece.clone()], Row::decode);
+            let rows = Rows::<Row<'static>>::new(&dir, Row::decode);
             let seqs: Vec<u64> = rows.map(|row| row.unwrap().seq).collect();
             // A line that lacks nothing but its newline is whole.
             let whole = bytes[..(length + 1).min(bytes.len())]
@@ -333,10 +322,31 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_read_one_after_the_other() {
+    fn files_are_read_one_after_the_other_and_damage_has_its_place_in_its_own() {
         let directory = tempfile::tempdir().unwrap();
-        let index = run(directory.path()).run_dir.join("index.jsonl");
-        let rows = Rows::<Row<'static>>::new(vec![index.clone(), index], Row::decode);
-        assert_eq!(rows.map(Result::unwrap).count(), 24);
+        let finished = run(directory.path());
+        let dir = RunDir::new(&finished.run_dir);
+        let bytes = fs_err::read(dir.index()).unwrap();
+        let lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+        let write = |number, lines: &[&[u8]]| {
+            fs_err::write(dir.row_file(number), lines.concat()).unwrap();
+        };
+        write(1, &lines[..5]);
+        write(2, &lines[5..6]);
+        write(3, &[]);
+        write(4, &lines[6..]);
+        let reader = RunReader::open(dir.path()).unwrap();
+        let seqs = reader.rows().map(|row| row.unwrap().seq);
+        assert!(seqs.eq(1..=ROWS));
+
+        // What is torn in a file behind which there is another one is damage.
+        write(2, &[lines[5], b"{\"v\""]);
+        let damaged = reader.rows().filter_map(Result::err);
+        let damaged: Vec<_> = damaged.map(|error| error.to_string()).collect();
+        let [damaged] = &damaged[..] else {
+            panic!("{damaged:?}");
+        };
+        assert!(damaged.starts_with("line 2 of `"), "{damaged}");
+        assert!(damaged.contains("index-2.jsonl"), "{damaged}");
     }
 }

@@ -17,7 +17,7 @@ impl RunReader {
     ///
     /// Fails if the rows cannot be read.
     pub fn measured(&self, mut see: impl FnMut(&str, &RowMetric<'_>)) -> Result<(), RecordError> {
-        let mut rows: Rows<Row<'static>> = Rows::new(self.pieces(), Row::decode);
+        let mut rows: Rows<Row<'static>> = Rows::new(self.dir(), Row::decode);
         while let Some(line) = rows.next_line() {
             let judgement = match line {
                 Ok(RowsLine::Attempt(row)) => {

@@ -3,7 +3,6 @@
 use std::{
     io::{self, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
-    vec,
 };
 
 use fs_err::File;
@@ -14,13 +13,14 @@ use super::{
     history::{History, NextSession},
     lines::Rows,
     named::NamedRows,
+    row_files::RowFiles,
     scenario_text,
     state::State,
     tail::RowTail,
     written::WrittenAttempts,
 };
 use crate::{
-    model::{Digest, RunStatus, is_file_name},
+    model::{Digest, MOST_TOLD_TRIALS, RunStatus, is_file_name},
     record::{
         disk::{
             layout::{ContentPaths, RunDir, RunId},
@@ -76,7 +76,7 @@ impl RunReader {
 
     /// Every row that is on disk, in the order of writing.
     pub fn rows(&self) -> Rows<Row<'static>> {
-        self.judged(Rows::new(self.pieces(), Row::decode))
+        self.judged(Rows::new(&self.dir, Row::decode))
     }
 
     /// The same as they were written, beside what they mean by now.
@@ -90,12 +90,22 @@ impl RunReader {
     }
 
     pub(in crate::record) fn named_lines(&self) -> Rows<(Brief, String)> {
-        Rows::new(self.pieces(), brief::decode_named)
+        Rows::new(&self.dir, brief::decode_named)
+    }
+
+    /// Fails if there are too many trials for something to be held of each that is more than its state.
+    pub(in crate::record) fn check_size(&self) -> Result<(), RecordError> {
+        let trials = self.manifest.metadata.planned_test_count;
+        if trials <= MOST_TOLD_TRIALS {
+            return Ok(());
+        }
+        let run = self.id().to_string();
+        Err(RecordError::TooMany { run, trials })
     }
 
     /// The same, as far as it is counted.
     pub(in crate::record) fn glances(&self) -> Rows<RowGlance> {
-        self.judged(Rows::new(self.pieces(), RowGlance::decode))
+        self.judged(Rows::new(&self.dir, RowGlance::decode))
     }
 
     pub(in crate::record) fn judged<T>(&self, rows: Rows<T>) -> Rows<T> {
@@ -112,7 +122,7 @@ impl RunReader {
 
     /// The same from the first row on, for a run that is being worked on.
     pub fn tail(&self) -> Result<RowTail, RecordError> {
-        RowTail::open(self.dir.index()).map_err(|error| error.or_gone(&self.dir))
+        RowTail::open(&self.dir).map_err(|error| error.or_gone(&self.dir))
     }
 
     /// Asks whether a process works on the run, if it did when the manifest was read.
@@ -137,7 +147,7 @@ impl RunReader {
 
     /// The same, and what one more session would find that is opened now.
     pub fn history_with(&self, asked: NextSession<'_>) -> Result<History, RecordError> {
-        fold::fold(self.pieces(), &self.manifest, asked).map_err(|error| error.or_gone(&self.dir))
+        fold::fold(&self.dir, &self.manifest, asked).map_err(|error| error.or_gone(&self.dir))
     }
 
     /// Tells whether anything of the run was ever executed; then its stored plan stays, whatever its status is.
@@ -190,13 +200,13 @@ impl RunReader {
         }
     }
 
-    /// The file of rows as it is, and its length.
+    /// The rows as they are in their files.
     ///
     /// # Errors
     ///
-    /// Fails if it cannot be opened.
-    pub fn open_rows(&self) -> io::Result<(File, u64)> {
-        Self::open_file(&self.dir.index())
+    /// Fails if they cannot be opened.
+    pub fn open_rows(&self) -> io::Result<RowFiles> {
+        RowFiles::open(&self.dir)
     }
 
     /// The file of what the runner has written down, and its length.
@@ -244,9 +254,5 @@ impl RunReader {
             return Err(io::Error::other("its content is not what was stored"));
         }
         Ok(serde_json::from_slice(&bytes)?)
-    }
-
-    pub(in crate::record) fn pieces(&self) -> Vec<PathBuf> {
-        vec![self.dir.index()]
     }
 }

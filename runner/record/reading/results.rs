@@ -1,7 +1,5 @@
 //! [`RunResults`]: everything that the rows of a run come to, read once.
 
-use std::{collections::HashMap, time::Duration};
-
 use super::{
     fold::Fold,
     history::{History, NextSession},
@@ -9,14 +7,11 @@ use super::{
     reader::RunReader,
     state::State,
     tally::{Tallied, Tally},
-    trial_slots::TrialSlots,
+    trial_set::TrialSet,
 };
-use crate::{
-    model::{Counts, Outcome},
-    record::{
-        error::RecordError,
-        format::{brief::Brief, glance::RowGlance, row::Row},
-    },
+use crate::record::{
+    error::RecordError,
+    format::{brief::Brief, glance::RowGlance, mark::AttemptKey, row::Row},
 };
 
 /// Everything that the rows of a run come to.
@@ -130,7 +125,32 @@ impl RunReader {
                 Err(LineError::Io(source)) => return Err(self.rows_failed(source)),
             }
         }
-        Ok(pass.finish())
+        let (mut results, tallying) = pass.finish();
+        if tallying == Tallying::ToDo {
+            self.tally_again(&mut results)?;
+        }
+        Ok(results)
+    }
+
+    /// Tallies what settles trials now, where trials were run again: nothing is held of each of them by which it could be
+    /// taken back what they came to before.
+    fn tally_again(&self, results: &mut RunResults) -> Result<(), RecordError> {
+        let state = &results.history.state;
+        results.tally.providers.clear();
+        let mut tallied = TrialSet::default();
+        for row in self.glances() {
+            let row = match row {
+                Ok(row) => row,
+                // Somebody has heard of these.
+                Err(LineError::Damaged { .. }) => continue,
+                Err(LineError::Io(source)) => return Err(self.rows_failed(source)),
+            };
+            let AttemptKey { ordinal, number } = row.brief().mark.key;
+            if row.is_final && state.is_settled_by(ordinal, number) && tallied.insert(ordinal) {
+                results.tally.settle_with(&Tallied::from(&row));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -184,28 +204,10 @@ struct Pass<'a> {
     rows: Vec<(Row<'static>, Wanted)>,
     done: u64,
     lines: u64,
-    /// By ordinal, the row that settled the trial last.
-    settled: TrialSlots<Settled>,
-    names: ProviderNames,
-}
-
-/// As much of a row as a tally of settled trials needs.
-#[derive(Clone, Copy)]
-struct Settled {
-    /// As [`ProviderNames`] has it.
-    provider: u32,
-    attempt: u32,
-    outcome: Outcome,
-    is_flaky: bool,
-    /// To the microsecond, as it is tallied.
-    micros: u64,
-}
-
-/// The names of providers by number: there are few of them, and many rows.
-#[derive(Default)]
-struct ProviderNames {
-    numbers: HashMap<String, u32>,
-    names: Vec<String>,
+    /// Of which trials a row was tallied.
+    tallied: TrialSet,
+    /// Whether it was tallied of a trial what may not be what settles it now.
+    is_tallied_twice: bool,
 }
 
 impl<'a> Pass<'a> {
@@ -220,8 +222,8 @@ impl<'a> Pass<'a> {
             rows: Vec::new(),
             done: 0,
             lines: 0,
-            settled: TrialSlots::new(manifest.metadata.planned_test_count),
-            names: ProviderNames::default(),
+            tallied: TrialSet::default(),
+            is_tallied_twice: false,
         })
     }
 
@@ -231,16 +233,13 @@ impl<'a> Pass<'a> {
         self.fold.named_row((written, trial));
         let mark = written.mark;
         self.done += u64::from(session == self.session && mark.is_final);
-        let slot = self.settled.at(mark.key.ordinal);
-        if let (Some((outcome, is_flaky)), Some(slot)) = (tallied.settled(), slot) {
-            let micros = tallied.duration().as_micros();
-            *slot = Some(Settled {
-                provider: self.names.number(tallied.provider()),
-                attempt: mark.key.number,
-                outcome,
-                is_flaky,
-                micros: micros.try_into().unwrap_or(u64::MAX),
-            });
+        let AttemptKey { ordinal, number } = mark.key;
+        if let Some(state) = self.fold.planned(ordinal)
+            && tallied.settled().is_some()
+        {
+            let is_first = self.tallied.insert(ordinal);
+            self.is_tallied_twice |= !is_first || state.attempts(ordinal) != number;
+            self.tally.settle_with(tallied);
         }
     }
 
@@ -250,43 +249,35 @@ impl<'a> Pass<'a> {
         self.done += u64::from(is_of_the_session && judgement.mark.is_final);
     }
 
-    fn finish(self) -> RunResults {
+    /// Gives what all rows come to, and whether what is tallied is what settles the trials.
+    fn finish(self) -> (RunResults, Tallying) {
         let history = self.fold.finish();
-        let mut tally = self.tally;
-        let slots = (0..).zip(self.settled);
-        for (ordinal, settled) in slots.filter_map(|(ordinal, slot)| Some((ordinal, slot?))) {
-            if history.state.is_settled_by(ordinal, settled.attempt) {
-                let mut counts = Counts::default();
-                counts.add(settled.outcome, settled.is_flaky);
-                let provider = &self.names.names[settled.provider as usize];
-                tally.settle(provider, counts, Duration::from_micros(settled.micros));
-            }
-        }
+        let is_settled = |ordinal| history.state.outcome(ordinal).is_some();
+        let tallying = match !self.is_tallied_twice && self.tallied.iter().all(is_settled) {
+            true => Tallying::Done,
+            false => Tallying::ToDo,
+        };
         let is_shown = |(row, wanted): &(Row<'_>, Wanted)| {
             *wanted == Wanted::Yes || history.state.is_current(row)
         };
         let mut rows = self.rows;
         rows.retain(is_shown);
-        RunResults {
-            tally,
+        let results = RunResults {
+            tally: self.tally,
             rows: rows.into_iter().map(|(row, _)| row).collect(),
             done: self.done,
             lines: self.lines,
             history,
-        }
+        };
+        (results, tallying)
     }
 }
 
-impl ProviderNames {
-    fn number(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let number = u32::try_from(self.names.len()).expect("a run has fewer providers");
-        self.names.push(name.to_owned());
-        self.numbers.insert(name.to_owned(), number);
-        number
-    }
+/// Whether what settles trials is tallied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tallying {
+    Done,
+    ToDo,
 }
 
 #[cfg(test)]

@@ -13,12 +13,13 @@ impl RunReader {
     ///
     /// # Errors
     ///
-    /// Fails as [`RunReader::results`] does.
+    /// Fails as [`RunReader::results`] does, or if there are too many trials for something to be held of each.
     pub fn settled<T>(
         &self,
         mut take: impl FnMut(&Row<'static>) -> T,
         damaged: impl FnMut(&LineError),
     ) -> Result<(RunResults, TrialSlots<T>), RecordError> {
+        self.check_size()?;
         let mut slots = TrialSlots::new(self.manifest().metadata.planned_test_count);
         let wants = |row: &Row<'static>| {
             if let (true, Some(slot)) = (row.is_final, slots.at(row.ordinal)) {

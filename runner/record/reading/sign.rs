@@ -1,14 +1,12 @@
 //! When a process that has died was last seen alive.
 
-use std::{
-    io::{self, Read as _, Seek as _, SeekFrom},
-    path::Path,
-};
+use std::{io, path::Path};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::row_files::RowFiles;
 use crate::record::{
-    disk::{layout::RunDir, regular},
+    disk::layout::RunDir,
     format::{line::MAX_LINE_BYTES, row::Row},
 };
 
@@ -19,7 +17,7 @@ use crate::record::{
 pub(in crate::record) fn last(dir: &RunDir, opened: Timestamp, now: Timestamp) -> Timestamp {
     let written = [dir.manifest(), dir.inflight(), dir.log()];
     let written = written.iter().filter_map(|path| modified(path));
-    let signs = written.chain(end_of_last_row(&dir.index()));
+    let signs = written.chain(end_of_last_row(dir));
     let last = signs.map(to_millisecond).filter(|sign| *sign <= now).max();
     last.map_or(opened, |last| last.max(opened))
 }
@@ -35,8 +33,8 @@ fn modified(path: &Path) -> Option<Timestamp> {
 }
 
 /// When the attempt ended whose row is the last one that can be read.
-fn end_of_last_row(index: &Path) -> Option<Timestamp> {
-    let bytes = tail(index).ok()?;
+fn end_of_last_row(dir: &RunDir) -> Option<Timestamp> {
+    let bytes = tail(dir).ok()?;
     let row = bytes
         .rsplit(|byte| *byte == b'\n')
         .find_map(|line| Row::decode(line).ok())?;
@@ -44,14 +42,13 @@ fn end_of_last_row(index: &Path) -> Option<Timestamp> {
     row.started_at.checked_add(took).ok()
 }
 
-/// The end of a file: a whole line at least, and what a crash may have left behind it.
-fn tail(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = regular::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(
-        length.saturating_sub(2 * MAX_LINE_BYTES as u64),
-    ))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+/// The end of the rows: a whole line at least, and what a crash may have left behind it.
+fn tail(dir: &RunDir) -> io::Result<Vec<u8>> {
+    const MOST: usize = 2 * MAX_LINE_BYTES;
+    let files = RowFiles::open(dir)?;
+    let length = files.length()?;
+    let count = usize::try_from(length).unwrap_or(MOST).min(MOST);
+    let mut bytes = vec![0; count];
+    files.read_exact_at(&mut bytes, length - count as u64)?;
     Ok(bytes)
 }

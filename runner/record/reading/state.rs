@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use super::slot::{Phase, TrialSlot};
+use super::{
+    slot::{Phase, TrialSlot},
+    trial_pages::TrialPages,
+};
 use crate::{
     model::{Counts, Outcome},
     record::format::mark::{AttemptKey, Mark},
 };
 
-/// What is known of every trial of a run; two bytes each, by ordinal.
+/// What is known of every trial of a run; two bytes each, by ordinal, once something is known of it or of a trial near it.
 ///
 /// While a run is live the dispatcher maintains it: [`State::assign`] gives an attempt its number, [`accept`] lets its report
 /// in once, [`State::written`] counts it when its row is on disk. `State::replay` arrives at the same state from the rows
 /// alone.
 #[derive(Clone, Debug)]
 pub struct State {
-    slots: Vec<TrialSlot>,
+    slots: TrialPages<TrialSlot>,
     /// Attempt numbers that do not fit into their slot.
     large_numbers: BTreeMap<u64, u32>,
     counts: Counts,
@@ -53,9 +56,8 @@ pub enum Accepted {
 impl State {
     /// Begins with no attempt of any of `trials` trials.
     pub fn planned(trials: u64) -> Self {
-        let length = usize::try_from(trials).expect("a plan fits into memory");
         Self {
-            slots: vec![TrialSlot::default(); length],
+            slots: TrialPages::default(),
             large_numbers: BTreeMap::new(),
             counts: Counts {
                 planned: trials,
@@ -185,7 +187,7 @@ impl State {
     /// How many trials have yet to be graded.
     pub fn ungraded(&self) -> u32 {
         let slots = self.slots.iter();
-        let ungraded = slots.filter(|slot| slot.phase() == Phase::Ungraded);
+        let ungraded = slots.filter(|(_, slot)| slot.phase() == Phase::Ungraded);
         u32::try_from(ungraded.count()).unwrap_or(u32::MAX)
     }
 
@@ -205,9 +207,8 @@ impl State {
 
     /// Tells whether a trial that has no final row had an attempt that ended badly: if it passes now, it is flaky.
     pub fn is_shaky(&self, ordinal: u64) -> bool {
-        let index = usize::try_from(ordinal).ok();
-        let slot = index.and_then(|index| self.slots.get(index));
-        slot.is_some_and(|slot| slot.phase().outcome().is_none() && slot.is_flaky())
+        self.slot(ordinal)
+            .is_some_and(|slot| slot.phase().outcome().is_none() && slot.is_flaky())
     }
 
     /// What a trial came to, once its final row is on disk.
@@ -227,21 +228,21 @@ impl State {
 
     /// Tells whether every planned trial has a final row.
     pub fn is_complete(&self) -> bool {
-        self.slots
-            .iter()
-            .all(|slot| slot.phase().outcome().is_some())
+        (0..self.counts.planned).all(|ordinal| self.outcome(ordinal).is_some())
+    }
+
+    /// A trial of this plan.
+    fn slot(&self, ordinal: u64) -> Option<TrialSlot> {
+        let is_planned = ordinal < self.counts.planned;
+        is_planned.then(|| self.slots.get(ordinal).copied().unwrap_or_default())
     }
 
     fn phase(&self, ordinal: u64) -> Option<Phase> {
-        let slot = self.slots.get(usize::try_from(ordinal).ok()?)?;
-        Some(slot.phase())
+        Some(self.slot(ordinal)?.phase())
     }
 
     fn number(&self, ordinal: u64) -> u32 {
-        let slot = usize::try_from(ordinal)
-            .ok()
-            .and_then(|index| self.slots.get(index));
-        match slot.map(|slot| slot.number()) {
+        match self.slot(ordinal).map(TrialSlot::number) {
             Some(TrialSlot::LARGE) => self.large_numbers[&ordinal],
             Some(number) => number,
             None => 0,
@@ -259,8 +260,11 @@ impl State {
     }
 
     fn slot_mut(&mut self, ordinal: u64) -> &mut TrialSlot {
-        let index = usize::try_from(ordinal).expect("the trial is of this plan");
-        &mut self.slots[index]
+        assert!(
+            ordinal < self.counts.planned,
+            "trial {ordinal} is not of this plan"
+        );
+        self.slots.slot(ordinal)
     }
 }
 

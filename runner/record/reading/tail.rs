@@ -1,22 +1,12 @@
 //! [`RowTail`]: the rows of a run as they come.
 
-use std::{
-    collections::HashMap,
-    io::{BufReader, Seek as _, SeekFrom},
-    os::unix::fs::FileExt as _,
-    path::PathBuf,
-};
+use std::collections::HashMap;
 
-use fs_err::File;
-
-use super::{
-    lines::LineError,
-    read_line::{LineEnd, read_line},
-};
+use super::{lines::LineError, read_line::LineEnd, row_files::RowLines};
 use crate::{
     model::Outcome,
     record::{
-        disk::regular,
+        disk::layout::RunDir,
         error::RecordError,
         format::{
             judgement::{JudgementLine, is_judgement},
@@ -29,25 +19,17 @@ use crate::{
 ///
 /// A line counts once its newline is there. What it says may reach the disk a moment later.
 pub struct RowTail {
-    path: PathBuf,
-    file: BufReader<File>,
-    /// Where the next line begins. A repair may cut off what is there without a newline, but nothing before.
-    at: u64,
-    /// How many lines came before it.
-    lines: u64,
+    lines: RowLines,
     line: Vec<u8>,
     /// Where the attempts begin that have yet to be graded, by the numbers of their lines, with their lengths.
     ungraded: HashMap<u64, (u64, usize)>,
 }
 
 impl RowTail {
-    pub(in crate::record) fn open(path: PathBuf) -> Result<Self, RecordError> {
-        let file = regular::open(&path).map_err(RecordError::io("read rows"))?;
+    pub(in crate::record) fn open(dir: &RunDir) -> Result<Self, RecordError> {
+        let lines = RowLines::open(dir).map_err(RecordError::io("read rows"))?;
         Ok(Self {
-            path,
-            file: BufReader::with_capacity(64 * 1024, file),
-            at: 0,
-            lines: 0,
+            lines,
             line: Vec::new(),
             ungraded: HashMap::new(),
         })
@@ -56,20 +38,19 @@ impl RowTail {
     /// Reads the next row; `None` if there is none yet. An attempt that is graded comes once more, as it was judged.
     pub fn next_row(&mut self) -> Option<Result<Row<'static>, LineError>> {
         loop {
-            let begin = self.at;
-            match self.next_line() {
-                Ok(false) => return None,
-                Ok(true) => {}
+            match self.lines.next(&mut self.line) {
+                Ok(None | Some(LineEnd::File)) => return None,
+                Ok(Some(LineEnd::Newline)) => {}
                 Err(error) => return Some(Err(error.into())),
             }
-            match self.row(begin) {
+            match self.row() {
                 Ok(Some(row)) => return Some(Ok(row)),
                 // A judgement of what was judged before is no news of an attempt.
                 Ok(None) => {}
                 Err(problem) => {
                     return Some(Err(LineError::Damaged {
-                        path: self.path.clone(),
-                        line: self.lines,
+                        path: self.lines.path().to_owned(),
+                        line: self.lines.number(),
                         problem,
                     }));
                 }
@@ -77,12 +58,13 @@ impl RowTail {
         }
     }
 
-    /// The row of the line that begins at `begin`, or the one whose judgement it is.
-    fn row(&mut self, begin: u64) -> Result<Option<Row<'static>>, String> {
+    /// The row of the line that was read, or the one whose judgement it is.
+    fn row(&mut self) -> Result<Option<Row<'static>>, String> {
         if !is_judgement(&self.line) {
             let row = Row::decode(&self.line)?;
             if row.outcome == Outcome::Ungraded {
-                self.ungraded.insert(row.seq, (begin, self.line.len()));
+                let place = (self.lines.begin(), self.line.len());
+                self.ungraded.insert(row.seq, place);
             }
             return Ok(Some(row));
         }
@@ -91,9 +73,8 @@ impl RowTail {
             return Ok(None);
         };
         let mut line = vec![0; bytes];
-        let file = self.file.get_ref().file();
-        file.read_exact_at(&mut line, at)
-            .map_err(|error| error.to_string())?;
+        let read = self.lines.files().read_exact_at(&mut line, at);
+        read.map_err(|error| error.to_string())?;
         let mut row = Row::decode(&line)?;
         row.judge(judgement);
         Ok(Some(row))
@@ -102,25 +83,9 @@ impl RowTail {
     /// Reads a last line that lacks nothing but its newline. Only once nobody writes any more: until then more of it may
     /// come.
     pub fn last_row(&mut self) -> Option<Row<'static>> {
-        match self.next_line().ok()? {
-            true => None,
-            false => self.row(self.at).ok().flatten(),
-        }
-    }
-
-    /// Reads a line, if it is there whole.
-    fn next_line(&mut self) -> std::io::Result<bool> {
-        let read = read_line(&mut self.file, &mut self.line)?;
-        match read.end {
-            LineEnd::Newline => {
-                self.at += read.bytes;
-                self.lines += 1;
-                Ok(true)
-            }
-            LineEnd::File => {
-                self.file.seek(SeekFrom::Start(self.at))?;
-                Ok(false)
-            }
+        match self.lines.next(&mut self.line).ok()?? {
+            LineEnd::Newline => None,
+            LineEnd::File => self.row().ok().flatten(),
         }
     }
 }
@@ -134,6 +99,7 @@ mod tests {
         model::{Outcome, RunStatus},
         record::{
             LineError, Store,
+            disk::layout::RunDir,
             testing::{end, entry, ignore, new_run},
         },
     };
@@ -154,9 +120,10 @@ mod tests {
         let bytes = fs_err::read(finished.run_dir.join("index.jsonl")).unwrap();
         let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
 
-        let path = directory.path().join("piece");
-        let mut file = fs_err::File::create(&path).unwrap();
-        let mut tail = RowTail::open(path).unwrap();
+        let dir = RunDir::new(&directory.path().join("other"));
+        fs_err::create_dir(dir.path()).unwrap();
+        let mut file = fs_err::File::create(dir.index()).unwrap();
+        let mut tail = RowTail::open(&dir).unwrap();
         assert!(seqs(&mut tail).is_empty());
         file.write_all(&bytes[..second + 40]).unwrap();
         assert_eq!(seqs(&mut tail), [1]);
@@ -169,7 +136,7 @@ mod tests {
         assert!(tail.last_row().is_none());
 
         file.set_len(bytes.len() as u64 - 1).unwrap();
-        let mut cut = RowTail::open(file.path().to_owned()).unwrap();
+        let mut cut = RowTail::open(&dir).unwrap();
         assert_eq!(seqs(&mut cut), [1, 2]);
         assert_eq!(cut.last_row().unwrap().seq, 3);
         file.seek(SeekFrom::End(0)).unwrap();

@@ -63,16 +63,8 @@ fn duration(milliseconds: f64) -> Duration {
 }
 
 impl Tallied<'_> {
-    pub(in crate::record) fn provider(&self) -> &str {
-        self.provider
-    }
-
-    pub(in crate::record) fn duration(&self) -> Duration {
-        self.duration
-    }
-
     /// What it settled its trial with, and whether the trial is flaky, if it did.
-    pub(in crate::record) fn settled(&self) -> Option<(Outcome, bool)> {
+    pub(super) fn settled(&self) -> Option<(Outcome, bool)> {
         self.is_final.then_some((self.outcome, self.is_flaky))
     }
 }
@@ -127,9 +119,16 @@ impl Tally {
     /// Adds an attempt. It counts if it `settles` its trial: of a trial that was run again, only the last one does.
     pub fn add(&mut self, attempt: &Tallied<'_>, settles: bool) {
         self.deny(attempt);
-        if settles && attempt.is_final {
+        if settles {
+            self.settle_with(attempt);
+        }
+    }
+
+    /// Adds what a final attempt settles its trial with, if it is one.
+    pub(in crate::record) fn settle_with(&mut self, attempt: &Tallied<'_>) {
+        if let Some((outcome, is_flaky)) = attempt.settled() {
             let mut counts = Counts::default();
-            counts.add(attempt.outcome, attempt.is_flaky);
+            counts.add(outcome, is_flaky);
             self.settle(attempt.provider, counts, attempt.duration);
         }
     }

@@ -84,7 +84,11 @@ fn stamp(run: &RunEntry) -> Option<RunStamp> {
         return None;
     }
     let dir = RunDir::new(&run.dir);
-    let rows = || -> io::Result<Stamp> { Stamp::of_metadata(&std::fs::metadata(dir.index())?) };
+    let rows = || -> io::Result<Stamp> {
+        // Nothing is written any more into those before it.
+        let last = dir.row_file(dir.last_row_file()?);
+        Stamp::of_metadata(&std::fs::metadata(last)?)
+    };
     Some(RunStamp {
         manifest: Stamp::of(&dir).ok().flatten()?,
         rows: rows().ok()?,

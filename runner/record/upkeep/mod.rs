@@ -2,6 +2,7 @@
 
 pub(super) mod entries;
 pub(super) mod leftovers;
+pub(super) mod order;
 pub(super) mod pin;
 pub(super) mod policy;
 pub(super) mod prune;

@@ -1,13 +1,14 @@
 //! [`Verification`]: whether everything that a run has on disk is there and unchanged.
 
 use std::{
-    collections::HashSet,
     fmt, io,
     path::{Component, Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
+use super::order::Order;
 use crate::{
-    model::{Counts, Digest, RunStatus},
+    model::{Counts, Digest, RunStatus, plural},
     record::{
         disk::{
             layout::{self, RunDir},
@@ -16,9 +17,9 @@ use crate::{
         },
         error::{RecordError, is_missing},
         format::{
-            judgement::JudgementLine,
             manifest::Manifest,
             row::{Row, RowOutput},
+            row_seal::RowSeal,
         },
         reading::{
             fold::Fold,
@@ -30,6 +31,7 @@ use crate::{
             scenario_text,
             state::State,
         },
+        writing::sealing,
     },
 };
 
@@ -96,6 +98,7 @@ impl Verification {
             verification.add(run.notifications(), Some(line), "cannot be understood");
         }
         let state = verification.check_rows(run, &reader)?;
+        verification.check_seals(run)?;
         if let Some(state) = state.filter(|_| run.index().exists()) {
             verification.check_ends(run, reader.manifest(), &state);
         }
@@ -177,7 +180,6 @@ impl Verification {
         run: &RunDir,
         reader: &RunReader,
     ) -> Result<Option<State>, RecordError> {
-        let index = run.index();
         let manifest = reader.manifest();
         let is_at_rest = manifest.status != RunStatus::Running;
         let fold = is_at_rest.then(|| Fold::new(manifest, NextSession::default()));
@@ -186,7 +188,7 @@ impl Verification {
         let mut logs = Logs::new(run);
         let mut rows = reader.rows();
         while let Some(row) = rows.next_line() {
-            let line = rows.line();
+            let (index, line) = (rows.path(), rows.line());
             match row {
                 Ok(RowsLine::Judgement(brief)) => {
                     self.rows += 1;
@@ -210,15 +212,14 @@ impl Verification {
                     for problem in order.check(&row) {
                         self.add(index.clone(), Some(line), problem);
                     }
-                    self.check_files(run, &row, line)?;
+                    self.check_files(run, &row, (&index, line))?;
                     self.files += u64::from(logs.is_another_file(&row));
                     if let Some(problem) = logs.check(&row) {
                         self.add(index.clone(), Some(line), problem);
                     }
                 }
                 Err(LineError::Damaged { problem, .. }) => {
-                    order.damaged += 1;
-                    order.has_damage = true;
+                    order.damaged();
                     self.add(index.clone(), Some(line), problem);
                 }
                 Err(LineError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -229,13 +230,18 @@ impl Verification {
         }
         // A run that is not at rest may be in the middle of a row, and the next owner of a dead one repairs that.
         if is_at_rest && let Some(problem) = rows.torn() {
-            self.add(index, Some(rows.line()), problem);
+            self.add(rows.path(), Some(rows.line()), problem);
         }
         Ok(fold.map(|fold| fold.finish().state))
     }
 
     /// Checks the files that a row names.
-    fn check_files(&mut self, run: &RunDir, row: &Row<'_>, line: u64) -> Result<(), RecordError> {
+    fn check_files(
+        &mut self,
+        run: &RunDir,
+        row: &Row<'_>,
+        (index, line): (&Path, u64),
+    ) -> Result<(), RecordError> {
         let directory = run.artifacts(row.ordinal, row.attempt);
         let stored = match &row.output {
             Some(RowOutput::Stored(stored)) => {
@@ -251,7 +257,44 @@ impl Verification {
             self.files += 1;
             if let Some(problem) = file_problem(&directory, name, bytes, sha256)? {
                 let problem = format!("{} names the file `{name}`, which {problem}", row.trial);
-                self.add(run.index(), Some(line), problem);
+                self.add(index.to_owned(), Some(line), problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that no file of rows is missing, and that those that are full are what they were by then.
+    fn check_seals(&mut self, run: &RunDir) -> Result<(), RecordError> {
+        let last = match run.last_row_file() {
+            Ok(last) => last,
+            Err(error) => {
+                self.add(run.path().to_owned(), None, error.to_string());
+                return Ok(());
+            }
+        };
+        let failed = || RecordError::io("look at a file of rows");
+        // A file is sealed once the next one is there.
+        for number in 1..=last {
+            let (path, seal) = (run.row_file(number), run.row_seal(number));
+            let text = match regular::read(&seal) {
+                Err(error) if is_missing(&error) => continue,
+                text => text.map_err(failed())?,
+            };
+            if number == last {
+                let problem = "is missing, though the file of rows before it is full";
+                self.add(run.row_file(number + 1), None, problem);
+            }
+            match (RowSeal::decode(&text), seal_of(&path).map_err(failed())?) {
+                (Err(error), _) => self.add(seal, None, error.to_string()),
+                (Ok(sealed), found) if sealed != found => {
+                    let (was, is) = (plural(sealed.lines, "line"), plural(found.lines, "line"));
+                    let problem = format!(
+                        "it had {was} and the digest {} when it was full, and has {is} and the digest {}",
+                        sealed.sha256, found.sha256
+                    );
+                    self.add(path, None, problem);
+                }
+                (Ok(_), _) => {}
             }
         }
         Ok(())
@@ -322,114 +365,6 @@ impl Logs {
     }
 }
 
-/// What the order of rows shows.
-struct Order<'a> {
-    manifest: &'a Manifest,
-    providers: HashSet<&'a str>,
-    seq: u64,
-    session: u32,
-    /// The latest attempt of each trial that has one, and the number of its row.
-    attempts: Vec<(u32, u64)>,
-    /// Damaged lines since the last good one; each may have been a row.
-    damaged: u64,
-    /// Whether there was any; then a judgement may be one of a row that nobody can read.
-    has_damage: bool,
-}
-
-impl<'a> Order<'a> {
-    fn new(manifest: &'a Manifest) -> Self {
-        let names = manifest
-            .providers
-            .iter()
-            .map(|provider| provider.name.as_str());
-        Self {
-            manifest,
-            providers: names.collect(),
-            seq: 0,
-            session: 1,
-            attempts: Vec::new(),
-            damaged: 0,
-            has_damage: false,
-        }
-    }
-
-    /// Says what is wrong with a row after those before it.
-    fn check(&mut self, row: &Row<'_>) -> Vec<String> {
-        let mut problems = Vec::new();
-        problems.extend(self.check_seq(row.seq));
-        problems.extend(self.check_session(row.session));
-        problems.extend(self.check_trial(row));
-        problems
-    }
-
-    /// Says what is wrong with a judgement after the rows before it.
-    fn check_judgement(&mut self, judgement: &JudgementLine<'_>) -> Vec<String> {
-        let mut problems = Vec::new();
-        problems.extend(self.check_seq(judgement.seq));
-        problems.extend(self.check_session(judgement.session));
-        let place = usize::try_from(judgement.ordinal).ok();
-        let latest = place.and_then(|place| self.attempts.get(place));
-        let has_damage = self.has_damage;
-        if latest != Some(&(judgement.attempt, judgement.of)) && !has_damage {
-            problems.push(format!(
-                "it judges row {}, which is not attempt {} of the trial with place {}",
-                judgement.of, judgement.attempt, judgement.ordinal
-            ));
-        }
-        if !self.manifest.is_judged_apart() {
-            problems.push("the run's manifest does not say that judgements stand apart".into());
-        }
-        problems
-    }
-
-    fn check_seq(&mut self, seq: u64) -> Option<String> {
-        let (last, damaged) = (self.seq, std::mem::take(&mut self.damaged));
-        if seq <= last {
-            return Some(format!("row {seq} comes after row {last}"));
-        }
-        self.seq = seq;
-        let missing = seq - last - 1;
-        (missing > damaged).then(|| format!("rows are missing between row {last} and row {seq}"))
-    }
-
-    fn check_session(&mut self, session: u32) -> Option<String> {
-        let last = std::mem::replace(&mut self.session, session);
-        let sessions = self.manifest.sessions.len();
-        if session < last || session as usize > sessions {
-            return Some(format!(
-                "it is of session {session}, after session {last} of {sessions}"
-            ));
-        }
-        None
-    }
-
-    fn check_trial(&mut self, row: &Row<'_>) -> Option<String> {
-        let trial = &row.trial;
-        let name = format!("{}@{}#{}", row.test, row.provider, row.repeat);
-        if *trial != name || !self.providers.contains(row.provider.as_ref()) {
-            return Some(format!("{trial} is not a trial of this run"));
-        }
-        let planned = self.manifest.metadata.planned_test_count;
-        if row.ordinal >= planned {
-            return Some(format!(
-                "{trial} has place {} in a plan of {planned} trials",
-                row.ordinal
-            ));
-        }
-        let place = usize::try_from(row.ordinal).ok()?;
-        if self.attempts.len() <= place {
-            self.attempts.resize(place + 1, (0, 0));
-        }
-        let (last, _) = std::mem::replace(&mut self.attempts[place], (row.attempt, row.seq));
-        (row.attempt <= last).then(|| {
-            format!(
-                "attempt {} of {trial} comes after attempt {last}",
-                row.attempt
-            )
-        })
-    }
-}
-
 /// Says which trials have no final row.
 fn missing(state: &State) -> String {
     const SHOWN: usize = 5;
@@ -482,6 +417,12 @@ fn file_problem(
         }
         Some(_) | None => Ok(None),
     }
+}
+
+/// What a file of rows is now.
+fn seal_of(path: &Path) -> io::Result<RowSeal> {
+    let seal = sealing::look(path, &AtomicBool::new(false))?;
+    Ok(seal.expect("nobody has said that it is enough"))
 }
 
 /// The digest of a file; `None` if there is none.

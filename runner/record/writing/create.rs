@@ -232,6 +232,7 @@ fn fill(
             dir,
             id,
             manifest,
+            rows: 1,
             index,
             inflight,
             last_seq: 0,

@@ -14,5 +14,7 @@ pub(super) mod recorder;
 pub(super) mod repair;
 pub(super) mod report_file;
 pub(super) mod reserve;
+pub(super) mod row_appender;
 pub(super) mod scenario_copy;
+pub(super) mod sealing;
 pub(super) mod writer;

@@ -110,9 +110,10 @@ impl Claim {
         let failed = || RecordError::io("open a session");
         failpoint::pass("opening", "tidied").map_err(failed())?;
         let inflight = InFlight::create(&dir.inflight(), manifest.session()).map_err(failed())?;
+        let rows = dir.last_row_file().map_err(failed())?;
         let index = OpenOptions::new()
             .append(true)
-            .open(dir.index())
+            .open(dir.row_file(rows))
             .map_err(failed())?;
         failpoint::pass("opening", "files").map_err(failed())?;
         manifest.write(&dir.manifest(), "opening")?;
@@ -124,6 +125,7 @@ impl Claim {
                 dir,
                 id,
                 manifest,
+                rows,
                 index,
                 inflight,
                 last_seq,

@@ -13,6 +13,7 @@ use super::{
     artifacts::ArtifactFiles,
     live_log, log,
     log_files::LogFiles,
+    row_appender::RowAppender,
     writer::{Job, Writer, Written},
 };
 use crate::{
@@ -74,6 +75,9 @@ pub(in crate::record) struct Begun {
     pub(in crate::record) dir: RunDir,
     pub(in crate::record) id: RunId,
     pub(in crate::record) manifest: Manifest,
+    /// The number of the last file of rows.
+    pub(in crate::record) rows: u32,
+    /// That file, opened for appending.
     pub(in crate::record) index: File,
     pub(in crate::record) inflight: InFlight,
     /// The number of the last row.
@@ -105,6 +109,7 @@ impl Recorder {
             dir,
             id,
             manifest,
+            rows,
             index,
             inflight,
             last_seq,
@@ -112,12 +117,12 @@ impl Recorder {
         } = begun;
         let failed = || RecordError::io("start the thread that writes");
         let lock = locks.run.spot().map_err(failed())?;
-        let ground = vec![lock.clone(), FilePlace::of(&index).map_err(failed())?];
+        let rows = RowAppender::new(&dir, rows, index).map_err(failed())?;
         let job = Job {
             artifacts: ArtifactFiles::new(dir.clone()),
             logs: LogFiles::new(dir.clone(), manifest.session()),
-            index,
-            ground,
+            rows,
+            lock: lock.clone(),
             session: manifest.session(),
             seq: last_seq + 1,
             progress: Progress::new(root.clone(), &dir, id.clone(), &manifest),

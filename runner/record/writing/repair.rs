@@ -1,4 +1,4 @@
-//! Repairing the tail of `index.jsonl` before the next row is appended.
+//! Repairing the tail of the last file of rows before the next row is appended.
 
 use std::{
     fmt,
@@ -9,6 +9,7 @@ use std::{
 
 use fs_err::{File, OpenOptions};
 
+use super::sealing;
 use crate::record::{
     disk::{durable, layout::RunDir, modes, regular},
     error::RecordError,
@@ -61,11 +62,31 @@ impl fmt::Display for Moved {
 /// before anything is changed.
 pub(in crate::record) fn repair(dir: &RunDir, session: u32) -> Result<Repaired, RecordError> {
     let failed = || RecordError::io("repair the file of rows");
-    let mut index = open(dir).map_err(failed())?;
+    let number = dir.last_row_file().map_err(failed())?;
+    let path = dir.row_file(number);
+    let mut index = open(&path, number == 1).map_err(failed())?;
     let length = index.metadata().map_err(failed())?.len();
-    let last = last_good_line(index.file(), length).map_err(failed())?;
-    line::check_version(&dir.index(), last.version)?;
-    mend(dir, session, &mut index, length, last).map_err(failed())
+    let mut last = last_good_line(index.file(), length).map_err(failed())?;
+    if last.end == 0 {
+        (last.seq, last.version) = last_of_earlier(dir, number).map_err(failed())?;
+    }
+    line::check_version(&path, last.version)?;
+    let repaired = mend(dir, session, &mut index, length, last).map_err(failed())?;
+    sealing::seal_all(dir, number).map_err(RecordError::io("seal a file of rows"))?;
+    Ok(repaired)
+}
+
+/// The number and the version of the last row in the files before one.
+fn last_of_earlier(dir: &RunDir, number: u32) -> io::Result<(u64, u32)> {
+    for number in (1..number).rev() {
+        let file = regular::open(&dir.row_file(number))?;
+        let length = file.metadata()?.len();
+        let last = last_good_line(file.file(), length)?;
+        if last.end > 0 {
+            return Ok((last.seq, last.version));
+        }
+    }
+    Ok((0, 0))
 }
 
 fn mend(
@@ -105,16 +126,15 @@ fn mend(
     })
 }
 
-/// Opens for appending; a file that somebody has removed is made anew.
-fn open(dir: &RunDir) -> io::Result<File> {
-    let path = dir.index();
+/// Opens for appending; the only file, which somebody has removed, is made anew.
+fn open(path: &Path, is_only: bool) -> io::Result<File> {
     let open = |create| {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(create);
-        regular::open_with(modes::set(&mut options, &path), &path)
+        regular::open_with(modes::set(&mut options, path), path)
     };
     match open(false) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => open(true),
+        Err(error) if is_only && error.kind() == io::ErrorKind::NotFound => open(true),
         opened => opened,
     }
 }

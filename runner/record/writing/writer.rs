@@ -1,8 +1,7 @@
 //! The writer thread: makes rows of entries, commits them in groups and acknowledges them.
 
 use std::{
-    io::{self, Write as _},
-    mem,
+    io, mem,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
@@ -12,13 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fs_err::File;
-
-use super::{artifacts::ArtifactFiles, log_files::LogFiles};
+use super::{artifacts::ArtifactFiles, log_files::LogFiles, row_appender::RowAppender};
 use crate::record::{
-    disk::{durable, lock::FilePlace},
+    disk::lock::FilePlace,
     error::RecordError,
-    failpoint,
     format::{
         cut,
         entry::Entry,
@@ -45,10 +41,10 @@ pub(in crate::record) struct Writer {
 pub(in crate::record) struct Job {
     pub(in crate::record) artifacts: ArtifactFiles,
     pub(in crate::record) logs: LogFiles,
-    /// `index.jsonl`, opened for appending.
-    pub(in crate::record) index: File,
-    /// Where the run's lock and `index.jsonl` are; the session ends when they are not there any more.
-    pub(in crate::record) ground: Vec<FilePlace>,
+    /// Where rows go; the session ends when it is not there any more.
+    pub(in crate::record) rows: RowAppender,
+    /// Where the run's lock is; the same holds of it.
+    pub(in crate::record) lock: FilePlace,
     pub(in crate::record) session: u32,
     /// The number of the next row.
     pub(in crate::record) seq: u64,
@@ -82,16 +78,16 @@ impl Writer {
         acks: impl Fn(Written) + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, receiver) = channel();
-        let length = job.index.metadata()?.len();
         let thread = thread::Builder::new()
             .name("recorder".into())
             .spawn(move || {
-                let mut commits = Commits::new(job, length, acks);
+                let mut commits = Commits::new(job, acks);
                 let run = panic::catch_unwind(AssertUnwindSafe(|| {
                     commits.job.progress.begin();
                     commits.run(&receiver);
                 }));
                 if run.is_ok() {
+                    commits.job.rows.end();
                     return commits.job.progress.end();
                 }
                 (commits.acks)(Written {
@@ -156,8 +152,6 @@ impl Drop for Writer {
 struct Commits<A> {
     job: Job,
     acks: A,
-    /// How long the file is, with nothing but acknowledged rows.
-    length: u64,
     /// Entries whose lines are in `lines`.
     entries: Vec<Entry>,
     judgements: Vec<JudgementEntry>,
@@ -168,11 +162,10 @@ struct Commits<A> {
 }
 
 impl<A: Fn(Written)> Commits<A> {
-    fn new(job: Job, length: u64, acks: A) -> Self {
+    fn new(job: Job, acks: A) -> Self {
         Self {
             job,
             acks,
-            length,
             entries: Vec::new(),
             judgements: Vec::new(),
             lines: Vec::new(),
@@ -300,33 +293,19 @@ impl<A: Fn(Written)> Commits<A> {
     }
 
     fn check_ground(&mut self) -> Result<(), RecordError> {
-        let spots = self.job.ground.iter().try_for_each(FilePlace::check);
-        let checked = spots
-            .and_then(|()| self.check_length())
+        let lock = self.job.lock.check();
+        let checked = lock
+            .and_then(|()| self.job.rows.check())
             .and_then(|()| self.job.logs.check());
         self.is_lost = checked.is_err();
         checked
-    }
-
-    /// Fails if somebody else has cut the file, or written into it: rows that were acknowledged may be gone, and the next one
-    /// would be appended to whatever is there.
-    fn check_length(&self) -> Result<(), RecordError> {
-        let metadata = self.job.index.metadata();
-        let metadata = metadata.map_err(RecordError::io("look at the rows"))?;
-        if metadata.len() == self.length {
-            return Ok(());
-        }
-        Err(RecordError::Lost {
-            path: self.job.index.path().to_owned(),
-        })
     }
 
     fn write(&mut self) -> Result<(), RecordError> {
         self.check_ground()?;
         self.job.artifacts.sync()?;
         self.job.logs.sync()?;
-        append(&mut self.job.index, &self.lines).map_err(RecordError::io("write rows"))?;
-        self.length += self.lines.len() as u64;
+        self.job.rows.append(&self.lines)?;
         self.job.logs.committed();
         Ok(())
     }
@@ -339,19 +318,11 @@ impl<A: Fn(Written)> Commits<A> {
             return;
         }
         // What was not acknowledged does not count. On a full disk it is also in the way of the manifest.
-        let cut = self.job.index.set_len(self.length);
+        let cut = self.job.rows.cut_back();
         if let Err(error) = cut.and_then(|()| self.job.logs.cut_back()) {
             tracing::warn!("cannot cut off rows that are not acknowledged: {error}");
         }
     }
-}
-
-fn append(index: &mut File, lines: &[u8]) -> io::Result<()> {
-    failpoint::pass("row", "begin")?;
-    index.write_all(lines)?;
-    failpoint::pass("row", "written")?;
-    durable::sync(index)?;
-    failpoint::pass("row", "synced")
 }
 
 /// Appends an entry's line, after its files are written and its logs are taken.
@@ -379,7 +350,7 @@ fn encode(
 mod tests {
     use std::sync::mpsc;
 
-    use super::{ArtifactFiles, Job, LogFiles, Progress, Writer};
+    use super::{ArtifactFiles, FilePlace, Job, LogFiles, Progress, RowAppender, Writer};
     use crate::{
         model::Outcome,
         record::{RecordError, disk::layout::RunDir, testing::entry},
@@ -388,14 +359,12 @@ mod tests {
     #[test]
     fn after_a_failed_write_everything_is_given_back_with_an_error() {
         let directory = tempfile::tempdir().unwrap();
+        let full = fs_err::OpenOptions::new().append(true).open("/dev/full");
         let job = Job {
             artifacts: ArtifactFiles::new(RunDir::new(directory.path())),
             logs: LogFiles::new(RunDir::new(directory.path()), 1),
-            index: fs_err::OpenOptions::new()
-                .append(true)
-                .open("/dev/full")
-                .unwrap(),
-            ground: Vec::new(),
+            rows: RowAppender::new(&RunDir::new(directory.path()), 1, full.unwrap()).unwrap(),
+            lock: FilePlace::at(directory.path()).unwrap(),
             session: 1,
             seq: 1,
             progress: Progress::nowhere(),
@@ -430,8 +399,8 @@ mod tests {
             let job = Job {
                 artifacts: ArtifactFiles::new(RunDir::new(directory.path())),
                 logs: LogFiles::new(RunDir::new(directory.path()), 1),
-                index: index.unwrap(),
-                ground: Vec::new(),
+                rows: RowAppender::new(&RunDir::new(directory.path()), 1, index.unwrap()).unwrap(),
+                lock: FilePlace::at(directory.path()).unwrap(),
                 session: 1,
                 seq: 1,
                 progress: Progress::nowhere(),

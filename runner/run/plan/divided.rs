@@ -5,7 +5,7 @@ use std::{io, num::NonZeroU32};
 use super::names::{self, TrialNames};
 use crate::{
     model::{Shard, TrialId},
-    record::{ManifestShard, RunReader, regular},
+    record::{ManifestShard, RunReader, TrialPlaces, regular},
     scenario::Suite,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 pub struct DividedPlan {
     names: TrialNames,
     /// For each shard the places that its trials have in the whole.
-    places: Vec<Vec<u64>>,
+    places: Vec<TrialPlaces>,
 }
 
 impl DividedPlan {
@@ -41,7 +41,7 @@ impl DividedPlan {
             ));
         }
         let count = NonZeroU32::new(shard.count).ok_or("it is none of any shards")?;
-        let mut places = vec![Vec::new(); count.get() as usize];
+        let mut places = vec![TrialPlaces::default(); count.get() as usize];
         let mut ordinal = 0;
         let mut tests = suite.reader();
         for index in 0..suite.test_count() {
@@ -64,7 +64,7 @@ impl DividedPlan {
     }
 
     /// For each shard, in their order, the places that its trials have in the whole.
-    pub fn places(&self) -> &[Vec<u64>] {
+    pub fn places(&self) -> &[TrialPlaces] {
         &self.places
     }
 

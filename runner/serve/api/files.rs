@@ -1,10 +1,6 @@
 //! What is handed out as bytes: files of guests, rows, logs, reports. Browsers run none of it.
 
-use std::{
-    io::{self, Read as _, Seek as _, SeekFrom},
-    os::unix::fs::FileExt as _,
-    sync::Arc,
-};
+use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -22,7 +18,7 @@ use crate::serve::{
 };
 use crate::{
     error::Error,
-    record::RunReader,
+    record::{RowFiles, RunReader},
     report::{self, ReportFormat},
     serve::problem::HttpProblem,
     session::{self, OpenPart},
@@ -42,10 +38,42 @@ pub(super) struct PartPath {
 
 /// Bytes that are handed out, and what is said of them.
 struct HandedOut {
-    source: OpenPart,
+    source: HandedSource,
     length: u64,
     media_type: &'static str,
     disposition: String,
+}
+
+/// Where bytes are that are handed out.
+enum HandedSource {
+    Bytes(Vec<u8>),
+    Files(Arc<dyn ReadAt>),
+}
+
+/// What is read without a cursor.
+trait ReadAt: Send + Sync {
+    fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
+}
+
+impl ReadAt for fs_err::File {
+    fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        self.file().read_exact_at(bytes, at)
+    }
+}
+
+impl ReadAt for RowFiles {
+    fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        Self::read_exact_at(self, bytes, at)
+    }
+}
+
+impl From<OpenPart> for HandedSource {
+    fn from(part: OpenPart) -> Self {
+        match part {
+            OpenPart::Bytes(bytes) => Self::Bytes(bytes),
+            OpenPart::File(file, _) => Self::Files(Arc::new(file)),
+        }
+    }
 }
 
 /// A part of an attempt. Pictures are known by their first bytes, and everything else is a download.
@@ -77,7 +105,7 @@ pub(super) async fn part(
                 Some(_) => "inline".to_owned(),
                 None => attachment(&path.file),
             },
-            source,
+            source: source.into(),
         })
     })
     .await?;
@@ -135,7 +163,11 @@ pub(super) async fn rows(
         server,
         path,
         headers,
-        RunReader::open_rows,
+        |reader| {
+            let rows = reader.open_rows()?;
+            let length = rows.length()?;
+            Ok((Arc::new(rows), length))
+        },
         "rows.jsonl",
         ROWS,
     )
@@ -148,11 +180,15 @@ pub(super) async fn log(
     headers: HeaderMap,
 ) -> Result<Response, HttpProblem> {
     const TEXT: &str = "text/plain; charset=utf-8";
-    file(server, path, headers, RunReader::open_log, "log.txt", TEXT).await
+    let open = |reader: &RunReader| -> io::Result<(Arc<dyn ReadAt>, u64)> {
+        let (log, length) = reader.open_log()?;
+        Ok((Arc::new(log), length))
+    };
+    file(server, path, headers, open, "log.txt", TEXT).await
 }
 
-/// Opens a file of a run, and says how long it is.
-type OpenFile = fn(&RunReader) -> io::Result<(fs_err::File, u64)>;
+/// Opens a file of a run, or several that are read as one, and says how long that is.
+type OpenFile = fn(&RunReader) -> io::Result<(Arc<dyn ReadAt>, u64)>;
 
 /// A file of a run, or a part of it. It grows meanwhile, so the length is that of this moment.
 async fn file(
@@ -170,7 +206,7 @@ async fn file(
     })
     .await?;
     let handed = HandedOut {
-        source: OpenPart::File(file, length),
+        source: HandedSource::Files(file),
         length,
         media_type,
         disposition: attachment(name),
@@ -208,8 +244,8 @@ impl HandedOut {
             (header::CACHE_CONTROL, "no-store".to_owned()),
         ];
         let body = match self.source {
-            OpenPart::Bytes(bytes) => Body::from(part_bytes(bytes, from, to)),
-            OpenPart::File(file, _) => Body::from_stream(pieces(file, from, to)),
+            HandedSource::Bytes(bytes) => Body::from(part_bytes(bytes, from, to)),
+            HandedSource::Files(files) => Body::from_stream(pieces(files, from, to)),
         };
         let mut response = (status, answer, body).into_response();
         if status == StatusCode::PARTIAL_CONTENT {
@@ -258,13 +294,13 @@ fn part_of(range: &str, length: u64) -> AskedRange {
     }
 }
 
-/// A part of a file, read where that keeps no other request waiting.
+/// A part of files, read where that keeps no other request waiting.
 fn pieces(
-    file: fs_err::File,
+    files: Arc<dyn ReadAt>,
     from: u64,
     to: u64,
 ) -> impl futures::Stream<Item = io::Result<Bytes>> {
-    futures::stream::try_unfold((file, from), move |(mut file, at)| async move {
+    futures::stream::try_unfold((files, from), move |(files, at)| async move {
         if at >= to {
             return Ok(None);
         }
@@ -273,9 +309,8 @@ fn pieces(
                 .unwrap_or(PIECE_BYTES)
                 .min(PIECE_BYTES);
             let mut bytes = vec![0; most];
-            file.seek(SeekFrom::Start(at))?;
-            file.read_exact(&mut bytes)?;
-            Ok(Some((Bytes::from(bytes), (file, at + most as u64))))
+            files.read_exact_at(&mut bytes, at)?;
+            Ok(Some((Bytes::from(bytes), (files, at + most as u64))))
         });
         read.await.map_err(io::Error::other)?
     })
