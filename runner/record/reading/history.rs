@@ -96,7 +96,8 @@ impl History {
     /// their ends.
     pub(super) fn reopen(&mut self, is_selected: impl Fn(&State, u64) -> bool) -> Vec<Range<u64>> {
         let mut reopened = Vec::new();
-        for ordinal in 0..self.state.counts().planned {
+        // A manifest may speak of many sessions, and of many trials.
+        for ordinal in self.state.known().into_iter().flatten() {
             if self.state.outcome(ordinal).is_none() || !is_selected(&self.state, ordinal) {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! [`State`]: what is known of every trial of a run, and the only door into it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use super::{
     slot::{Phase, TrialSlot},
@@ -214,6 +214,11 @@ impl State {
     /// What a trial came to, once its final row is on disk.
     pub fn outcome(&self, ordinal: u64) -> Option<Outcome> {
         self.phase(ordinal)?.outcome()
+    }
+
+    /// Where all trials are of which anything is known, as ranges of ordinals.
+    pub(super) fn known(&self) -> Vec<Range<u64>> {
+        self.slots.ranges()
     }
 
     /// The number of a trial's latest attempt; 0 if it had none.

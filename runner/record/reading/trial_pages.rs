@@ -1,5 +1,7 @@
 //! [`TrialPages`]: a value for each trial, by ordinal, in memory for those parts of a plan alone that somebody has written to.
 
+use std::ops::Range;
+
 /// How many values are made at once.
 pub(super) const PAGE: usize = 4096;
 
@@ -43,6 +45,13 @@ impl<T: Default> TrialPages<T> {
         pages.flat_map(|(first, page)| (first..).zip(page.iter().flatten()))
     }
 
+    /// The places of everything outside of which nothing was written.
+    pub(in crate::record) fn ranges(&self) -> Vec<Range<u64>> {
+        let pages = (0_u64..).step_by(PAGE).zip(&self.pages);
+        let made = pages.filter(|(_, page)| page.is_some());
+        made.map(|(first, _)| first..first + PAGE as u64).collect()
+    }
+
     /// Takes the page that begins at a place, and leaves nothing there.
     pub(in crate::record) fn take_page(&mut self, first: u64) -> Option<Box<[T]>> {
         let (page, 0) = split(first)? else {
@@ -75,6 +84,9 @@ mod tests {
         assert_eq!((numbers.get(far), numbers.get(3)), (Some(&7), Some(&5)));
         assert_eq!((numbers.get(4), numbers.get(PAGE as u64)), (Some(&0), None));
         assert_eq!(numbers.pages.iter().flatten().count(), 2);
+        let pages = [0, far / PAGE as u64].map(|page| page * PAGE as u64);
+        let ranges = pages.map(|first| first..first + PAGE as u64);
+        assert_eq!(numbers.ranges(), ranges);
         let written = numbers.iter().filter(|(_, number)| **number != 0);
         assert_eq!(written.collect::<Vec<_>>(), [(3, &5), (far, &7)]);
         assert_eq!(numbers.take_page(0).map(|page| page[3]), Some(5));

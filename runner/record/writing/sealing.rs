@@ -27,7 +27,7 @@ pub(in crate::record) const FULL_BYTES: u64 = 1 << 30;
 /// How much of a file is hashed between two looks at whether anybody waits.
 const BLOCK_BYTES: usize = 1 << 20;
 /// How long the end of a session waits for a seal; the next session makes what is missing.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Seals those files of a run before the last one that are not; nobody else may write in it.
 pub(in crate::record) fn seal_all(dir: &RunDir, last: u32) -> io::Result<()> {
