@@ -178,6 +178,11 @@ pub(crate) fn time(command: &mut Command) -> Duration {
 
 /// The same, and how much memory it had at most, in bytes; `None` where the system does not tell.
 pub(crate) fn watched(command: &mut Command) -> (Duration, Option<u64>) {
+    watched_to(command, 0)
+}
+
+/// The same of a program that ends with this code.
+pub(crate) fn watched_to(command: &mut Command, code: i32) -> (Duration, Option<u64>) {
     let started = Instant::now();
     let mut child = command.spawn().expect("the program starts");
     let mut peak = None;
@@ -186,13 +191,17 @@ pub(crate) fn watched(command: &mut Command) -> (Duration, Option<u64>) {
         thread::sleep(LOOK_EVERY);
     }
     let took = started.elapsed();
-    finish(child);
+    finish_with(child, code);
     (took, peak)
 }
 
-fn finish(mut child: Child) {
+fn finish(child: Child) {
+    finish_with(child, 0);
+}
+
+fn finish_with(mut child: Child, code: i32) {
     let status = child.wait().expect("a child can be waited for");
-    assert!(status.success(), "{status}");
+    assert_eq!(status.code(), Some(code), "{status}");
 }
 
 /// How much memory a running program had at most, in bytes; `None` where the system does not tell.

@@ -62,7 +62,7 @@ fn a_run_goes_on_in_its_last_file_and_runs_trials_again_behind_it() {
     let runner = every_kind();
     let exec = ["exec", "scenario.toml", "--json", "-j", "2"];
     runner
-        .start_failing(&exec, "row.begin@4=kill")
+        .start_failing(&exec, "row.begin@2=kill")
         .finish_killed();
     let run = runner.only_run();
     let torn = [&run.index()[..], b"{\"v\":2,\"se"].concat();
