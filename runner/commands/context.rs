@@ -11,7 +11,7 @@ use miette::miette;
 
 use crate::{
     error::{Error, ExitStatus},
-    model::RunStatus,
+    model::{Reason, RunStatus},
     output::{self, Notices, Output, Pager},
     record::RunId,
     report,
@@ -117,9 +117,9 @@ impl Context {
         &self,
         dir: &Path,
         id: &RunId,
-        status: RunStatus,
+        ended: (RunStatus, Option<Reason>),
     ) -> Option<String> {
-        output::resume_command(dir, id, status, &self.results)
+        output::resume_command(dir, id, ended, &self.results)
     }
 
     /// Starts to receive what the runner traces, as `filter` says, and to show warnings once the log begins.

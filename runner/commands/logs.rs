@@ -33,7 +33,7 @@ pub(super) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus, Err
     follow.flush();
     if followed == Some(Followed::ToItsEnd) && args.follow {
         run.refresh().map_err(Error::record)?;
-        let resume = context.resume_command(&run.dir, &run.id, run.status);
+        let resume = context.resume_command(&run.dir, &run.id, (run.status, run.reason));
         follow.finish(&run, resume.as_deref());
     }
     Ok(ExitStatus::Success)

@@ -22,7 +22,9 @@ pub(super) fn merge(args: MergeArgs, context: &Context) -> Result<ExitStatus, Er
         true => context.output.document(&report),
         false => {
             let run = report.run.as_ref();
-            let resume = run.and_then(|run| context.resume_command(&run.dir, &run.id, run.status));
+            let resume = run.and_then(|run| {
+                context.resume_command(&run.dir, &run.id, (run.status, run.reason))
+            });
             let columns = context.output.columns();
             let text = output::merge_text(&report, resume.as_deref(), columns);
             context.output.show(&text);

@@ -47,7 +47,7 @@ pub(super) fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Err
         output.long_document(&shown.detail, RunDetail::ROWS, rows.with_tests())?;
     } else {
         let run = &shown.detail.run;
-        let resume = context.resume_command(&run.dir, &run.id, run.status);
+        let resume = context.resume_command(&run.dir, &run.id, (run.status, run.reason));
         let text = output::show_text(&shown, resume.as_deref(), output.columns());
         output.show(&text);
         if (args.matrix || !(is_narrowed || args.failed))

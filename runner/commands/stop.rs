@@ -52,7 +52,7 @@ pub(super) fn tell(stopped: &Stopped, is_json: bool, context: &Context) -> ExitS
         output.document(&EndedRun::new(run, answer.as_str(), context.now()));
     } else {
         output.show(&output::stop_text(run, *answer));
-        if let Some(resume) = context.resume_command(&run.dir, &run.id, run.status) {
+        if let Some(resume) = context.resume_command(&run.dir, &run.id, (run.status, run.reason)) {
             output.talk(&output::resume_line(&resume));
         }
     }

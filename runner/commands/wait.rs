@@ -16,7 +16,7 @@ pub(super) fn wait(args: &WaitArgs, context: &Context) -> Result<ExitStatus, Err
     let conclusion = session::block_on(&mut wait, &context.host, &mut context.notices())?;
 
     let run = wait.run();
-    let resume = context.resume_command(&run.dir, &run.id, run.status);
+    let resume = context.resume_command(&run.dir, &run.id, (run.status, run.reason));
     Follow::new(context.output.clone(), args.json).finish(run, resume.as_deref());
     Ok(ExitStatus::of(&conclusion))
 }

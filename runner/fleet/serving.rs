@@ -23,8 +23,8 @@ use super::{
     presence::EVERY,
 };
 use crate::{
-    model::Digest,
-    run::{Bundle, RemoteNews, Workplace, cores, seat_name},
+    model::{Digest, cores},
+    run::{Bundle, RemoteNews, Workplace, seat_name},
 };
 
 /// A run that has said nothing for so long is gone: its attempts are ended, so that nobody pays for what nobody waits for.

@@ -130,7 +130,12 @@ fn plain_bytes(text: &[u8]) -> usize {
 pub fn escape_json(json: &mut Vec<u8>, start: usize) {
     let tail = &json[start..];
     // Nearly all is ASCII, where only DEL and the breaks of lines elsewhere are to be found.
-    if tail.is_ascii() && !tail.iter().any(|byte| matches!(byte, 0x7f | b'\r')) {
+    let is_plain = |byte: &u8| *byte < 0x7f && *byte != b'\r';
+    // To the end, whatever comes: so many bytes are looked at at once.
+    if tail
+        .iter()
+        .fold(true, |so_far, byte| so_far & is_plain(byte))
+    {
         return;
     }
     let text = std::str::from_utf8(tail).expect("JSON is UTF-8");

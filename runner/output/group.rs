@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::ExitStatus,
-    model::RunStatus,
+    model::{Reason, RunStatus},
     plugin::Moment,
     record::Conclusion,
     run,
@@ -172,11 +172,21 @@ impl Observe for GroupReport {
             .ended
             .iter()
             .filter_map(|end| end.result.as_ref().ok());
-        let mut left = ended.filter(|conclusion| {
+        let left = ended.filter(|conclusion| {
             matches!(conclusion.status, RunStatus::Incomplete | RunStatus::Failed)
         });
+        let (spent, left): (Vec<_>, Vec<_>) =
+            left.partition(|conclusion| conclusion.reason == Some(Reason::Budget));
+        for conclusion in spent {
+            // Each needs a larger budget of its own.
+            let ended = (conclusion.status, conclusion.reason);
+            let (dir, run) = (&conclusion.run_dir, &conclusion.run);
+            if let Some(command) = super::resume_command(dir, run, ended, &self.results) {
+                talk(&super::resume_line(&command));
+            }
+        }
         let root = left
-            .next()
+            .first()
             .and_then(|conclusion| conclusion.run_dir.parent());
         if let Some(root) = root {
             let mut command = format!("runner resume --from {}", group.id);

@@ -10,7 +10,7 @@ use super::{
     table::{Cell, Column, Table},
 };
 use crate::{
-    model::Counts,
+    model::{Counts, Reason},
     record::{ShortIds, Store},
     session::{List, Listed},
     view::{RunList, RunSummary},
@@ -40,7 +40,11 @@ pub fn print_list(
     output.data(&list_table(&listed.list, screen.as_ref()));
     let mut open = runs.iter().filter(|run| run.is_resumable());
     let Some(newest) = open.next() else { return };
-    let command = next::resume_command(&newest.dir, &newest.id, newest.status, default_root);
+    let mut command =
+        next::resume_at_a_glance(&newest.dir, &newest.id, newest.status, default_root);
+    if let (Some(command), Some(Reason::Budget)) = (&mut command, newest.reason) {
+        command.push_str(" --budget METRIC=VALUE");
+    }
     if let Some(line) = command.as_deref().map(next::resume_line) {
         output.hint(&match open.count() {
             0 => line,

@@ -18,10 +18,14 @@ use crate::{
 const MAX_NAMED: usize = 10;
 
 impl Death {
-    /// The attempts: `a@echo#1, b@echo#1 (attempt 2) and 3 more`.
+    /// The attempts: `a@echo#1, b@echo#1 (attempt 2), c@echo#1 (graded by judge) and 3 more`.
     pub(super) fn text(&self) -> String {
-        let named = self.attempts.iter().map(AttemptName::text);
-        let named = named.collect::<Vec<_>>().join(", ");
+        let executed = self.attempts.iter().map(AttemptName::text);
+        let graded = self.graded.iter().map(|graded| match &graded.grader {
+            Some(grader) => format!("{} (graded by {grader})", graded.trial),
+            None => format!("{} (graded)", graded.trial),
+        });
+        let named = executed.chain(graded).collect::<Vec<_>>().join(", ");
         match self.more {
             0 => named,
             more => format!("{named} and {more} more"),

@@ -4,13 +4,32 @@ use std::path::Path;
 
 use super::{format, quoted};
 use crate::{
-    model::RunStatus,
-    record::{RunId, Store},
+    model::{Reason, RunStatus},
+    record::{RunId, RunReader, Store},
+    run,
 };
 
 /// The command that goes on with the run in `dir`, if anything of it is left to do; `default_root` is the results root that
-/// need not be named.
+/// need not be named. Where budgets are used up it gives as much again.
 pub fn resume_command(
+    dir: &Path,
+    id: &RunId,
+    ended: (RunStatus, Option<Reason>),
+    default_root: &Path,
+) -> Option<String> {
+    let mut command = resume_at_a_glance(dir, id, ended.0, default_root)?;
+    if ended.1 == Some(Reason::Budget) {
+        let reader = RunReader::open(dir).ok();
+        let larger = reader.as_ref().and_then(run::larger_budgets);
+        for budget in larger.unwrap_or_default() {
+            command += &format!(" --budget {}", quoted(&budget));
+        }
+    }
+    Some(command)
+}
+
+/// The same without a look at rows: it does not say how much larger a budget has to be.
+pub(super) fn resume_at_a_glance(
     dir: &Path,
     id: &RunId,
     status: RunStatus,

@@ -273,13 +273,9 @@ impl Report {
             talk(&format!("\n{} {error}", "error:".red().bold()));
         }
         talk(&format!("\nresults: {}", format::path(&conclusion.run_dir)));
-        let Conclusion {
-            run,
-            run_dir,
-            status,
-            ..
-        } = conclusion;
-        if let Some(resume) = next::resume_command(run_dir, run, *status, &self.default_root) {
+        let (dir, run) = (&conclusion.run_dir, &conclusion.run);
+        let ended = (conclusion.status, conclusion.reason);
+        if let Some(resume) = next::resume_command(dir, run, ended, &self.default_root) {
             talk(&next::resume_line(&resume));
         }
         if let Some(ran) = ran {

@@ -45,14 +45,18 @@ pub fn rescored_text(report: &RescoreReport, is_explained: bool) -> String {
 fn head(report: &RescoreReport) -> String {
     let rescored = report.rescored;
     let by = format::path(&report.scenario);
-    let verb = match report.is_dry_run {
-        true => "would be judged again",
-        false => "judged again",
-    };
-    let mut words = vec![format!(
-        "{} {verb} by {by}",
-        plural(rescored.judged(), "trial")
-    )];
+    let judged = plural(rescored.judged(), "trial");
+    let ungraded = plural(rescored.ungraded, "trial");
+    let mut words = vec![
+        match (report.is_dry_run, rescored.judged(), rescored.ungraded) {
+            (false, ..) => format!("{judged} judged again by {by}"),
+            (true, _, 0) => format!("{judged} would be judged again by {by}"),
+            (true, 0, _) => format!("graders would be asked of {ungraded} by {by}"),
+            (true, ..) => {
+                format!("{judged} would be judged again by {by}, and graders asked of {ungraded}")
+            }
+        },
+    ];
     for (count, word) in [
         (rescored.regressed, "regressed"),
         (rescored.fixed, "fixed"),
@@ -60,7 +64,11 @@ fn head(report: &RescoreReport) -> String {
         (rescored.same, "the same"),
         (rescored.unchanged, "judged so already"),
         (rescored.kept, "not judged"),
-        (rescored.ungraded, "to be graded"),
+        (
+            // Of a dry run it is said before.
+            rescored.ungraded * u64::from(!report.is_dry_run),
+            "to be graded",
+        ),
     ] {
         if count > 0 {
             words.push(format!("{} {word}", format::count(count)));

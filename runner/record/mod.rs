@@ -60,6 +60,7 @@ pub use format::shard::{ManifestShard, ManifestSource, SessionOrigin};
 pub use merging::{
     MergedFrom, ShardProblem, ShardRun, TrialPlaces, check_shards, merge, merged_from,
 };
+pub use reading::batches::{AttemptBatch, AttemptBatches, WrittenAttempts};
 pub use reading::columns::{LineColumn, RunColumns};
 pub use reading::conclusion::Conclusion;
 pub use reading::denials::{Denial, Denials};
@@ -81,7 +82,7 @@ pub use reading::state::{Accepted, State, accept};
 pub use reading::tail::RowTail;
 pub use reading::tally::{ProviderTally, Tallied, Tally};
 pub use reading::trial_slots::TrialSlots;
-pub use reading::written::{WrittenAttempt, WrittenAttempts};
+pub use reading::written::WrittenAttempt;
 pub use store::content::{Blob, BlobSource};
 pub use store::database::database_sql;
 pub use store::find::FindError;

@@ -2,23 +2,23 @@
 //!
 //! Their slots are beside those of the run, so that a slow grader keeps no provider waiting.
 
-use std::{collections::HashSet, io, iter, path::Path, sync::Arc};
+use std::{io, iter, path::Path, sync::Arc};
 
 use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
 
 use super::{
     attempt::Budget,
-    dispatcher::{GradingParts, Lane, LaneRules, Tests},
+    dispatcher::{GradingParts, Lane},
     grading::{Backlog, GraderRole, Graders, Ungraded, UngradedParts, Unjudged},
     local::{Executor, Pool, PoolHost, ReadyProvider},
-    plan::{Fingerprints, Plan, PlannedGrader, of_grader},
+    plan::{Fingerprints, Plan, PlannedGrader, PlannedProvider, of_grader},
     seam::{Capacity, FromExecutors, GRADERS},
 };
 use crate::{
     judge::AnswerForm,
     model::Digest,
     plugin::{Interrupt, MemoryBudget},
-    record::{ContentPaths, GradingDeaths, InFlight, LineError, RunReader, State},
+    record::{ContentPaths, GradingDeaths, InFlight, LineError, RunReader, State, WrittenAttempt},
     scenario::OutputForm,
 };
 
@@ -94,7 +94,14 @@ pub(super) fn parts(
     let lanes = plan.graders.iter().enumerate();
     GradingParts {
         lanes: lanes
-            .filter_map(|(place, grader)| Some(lane(plan, place, grader.as_ref()?)))
+            .filter_map(|(place, grader)| {
+                let grader = grader.as_ref()?;
+                let PlannedProvider {
+                    definition, limits, ..
+                } = &grader.plugin;
+                let most = plan.grader_concurrency(grader);
+                Some(Lane::of_grader(place, definition, most, limits.memory))
+            })
             .collect(),
         backlog,
         planned,
@@ -137,25 +144,6 @@ fn role(grader: &PlannedGrader, plan: &Plan) -> GraderRole {
     }
 }
 
-/// A lane that has what is put into it.
-fn lane(plan: &Plan, place: usize, grader: &PlannedGrader) -> Lane {
-    let definition = &grader.plugin.definition;
-    let rules = LaneRules {
-        provider: place,
-        id: definition.id.clone(),
-        concurrency: Some(plan.grader_concurrency(grader)),
-        rate: definition.rate,
-        memory: grader.plugin.limits.memory,
-        keeps_instances: false,
-    };
-    let tests = Tests {
-        read: Box::new(|_| Err(io::ErrorKind::NotFound.into())),
-        first: 0,
-        count: 0,
-    };
-    Lane::new(rules, tests, Arc::new(HashSet::new()))
-}
-
 /// The attempts of earlier sessions that have yet to be graded, in the order of their rows.
 ///
 /// # Errors
@@ -175,9 +163,10 @@ pub(super) fn ungraded(
     let mut tests = plan.suite().reader();
     let state = state.clone();
     let (fingerprints, graders) = (Arc::clone(fingerprints), Arc::clone(graders));
-    Ok(Box::new(reader.rows().map(move |row| {
-        let row = match row {
-            Ok(row) => row,
+    let attempts = reader.written_attempts().map_err(io::Error::other)?;
+    Ok(Box::new(attempts.map(move |attempt| {
+        let WrittenAttempt { row, answers, .. } = match attempt {
+            Ok(attempt) => attempt,
             Err(LineError::Damaged { .. }) => return Ok(None),
             Err(LineError::Io(error)) => return Err(error),
         };
@@ -189,6 +178,7 @@ pub(super) fn ungraded(
         let parts = UngradedParts {
             is_plain: graders.is_plain(provider),
             fingerprint: fingerprints.judgement(&test),
+            answers,
             row,
             test,
         };

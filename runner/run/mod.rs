@@ -37,14 +37,14 @@ pub use grants::{
 pub use local::fill_argument;
 pub use plan::{
     AdoptError, DividedPlan, LeftToOthers, NoRoom, Plan, PlanChanges, PlanError, ProviderError,
-    Reduced, StoredError, TrialNames, check_scenario, cores, idle_graders, read_for_validation,
-    set_limits,
+    Reduced, StoredError, TrialNames, check_scenario, idle_graders, larger_budgets,
+    read_for_validation, set_limits,
 };
 pub use ready::{
     ReadyError, SCHEMA_ARGUMENT, UnfitError, check_config, check_input, describe, not_granted,
     schema_child,
 };
-pub use rejudge::{Rejudged, Rejudging, TrialToGrade, judged};
+pub use rejudge::{PlannedWith, Rejudged, Rejudging, ShakyTrials, TrialToGrade, judged};
 pub use session_end::SessionEnd;
 pub use start::{Session, run};
 pub use stop::{

@@ -98,6 +98,12 @@ impl Spending {
             .any(|account| !account.ends_run() && account.of.provider.as_deref() == Some(provider))
     }
 
+    /// What to say with `--budget` for what is used up, so that there is once more as much as there was.
+    pub(super) fn larger(&self) -> Vec<String> {
+        let used_up = self.0.iter().filter(|account| account.is_used_up());
+        used_up.map(Account::larger).collect()
+    }
+
     /// The budgets of single providers that are used up: which, and by how much; `None` if there is none.
     pub(super) fn used_up_by_providers(&self) -> Option<String> {
         let used_up = self.0.iter().filter(|account| account.is_used_up());
@@ -117,6 +123,23 @@ impl Account {
 
     fn is_used_up(&self) -> bool {
         self.spent >= self.most
+    }
+
+    /// `METRIC=VALUE`, or `PROVIDER:METRIC=VALUE`, with three digits that mean something, which is more than was used.
+    fn larger(&self) -> String {
+        let more = self.spent + self.most;
+        let step = 10_f64.powf(more.log10().floor() - 2.0);
+        // Neither a step of a part nor a division is exact.
+        let rounded = (more / step - 1e-6).ceil() * step;
+        let text = match step < 1.0 {
+            true => format!("{rounded:.12}"),
+            false => format!("{rounded:.0}"),
+        };
+        let text = match text.contains('.') {
+            true => text.trim_end_matches('0').trim_end_matches('.'),
+            false => &text,
+        };
+        format!("{}={text}", self.of)
     }
 
     fn text(&self) -> String {
@@ -166,6 +189,7 @@ mod tests {
             spending.used_up_by_providers().unwrap(),
             "the budget of `cost` of provider `a` is used up: 1.75 of 1.5"
         );
+        assert_eq!(spending.larger(), ["a:cost=3.25"]);
         // The others go on.
         assert_eq!(spending.used_up(), None);
         assert!(spending.is_used_up_by("a") && !spending.is_used_up_by("b"));
@@ -175,5 +199,19 @@ mod tests {
             spending.used_up().unwrap(),
             "the budget of `tokens` is used up: 12 345 of 10"
         );
+        assert_eq!(spending.larger(), ["tokens=12400"]);
+        for (most, larger) in [
+            ("1e-9", "x=0.000000002"),
+            ("0.07", "x=0.14"),
+            ("3e11", "x=600000000000"),
+        ] {
+            let budget = Budgets::parse(&format!("x={most}")).unwrap();
+            let mut spending = Spending::new(&budget);
+            spending.add("a", &[metric("x", most.parse().unwrap())]);
+            assert_eq!(spending.larger(), [larger]);
+            let larger = Budgets::parse(larger).unwrap();
+            spending.0[0].most = larger.iter().next().unwrap().1.unwrap();
+            assert_eq!(spending.used_up(), None);
+        }
     }
 }

@@ -74,7 +74,8 @@ impl TestLabels {
                     let places: Vec<u32> = serde_json::from_str(test.providers.get())?;
                     providers = (test.providers.get().to_owned(), places.len() as u64);
                 }
-                labels.end += providers.1 * read_repeats(test.repeat, test.repeats)?.count();
+                labels.end += providers.1
+                    * read_repeats(test.repeat, test.repeats.map(RawValue::get))?.count();
             }
             line.clear();
         }

@@ -165,7 +165,7 @@ fn whole(path: &Path) -> io::Result<String> {
         .map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
-fn object(text: &[u8]) -> Result<Map<String, Value>, String> {
+pub(super) fn object(text: &[u8]) -> Result<Map<String, Value>, String> {
     match serde_json::from_slice(text) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err("a record must be a JSON object".to_owned()),
@@ -174,7 +174,7 @@ fn object(text: &[u8]) -> Result<Map<String, Value>, String> {
 }
 
 /// Some editors put a byte order mark at the beginning of a file.
-fn without_mark(text: &[u8]) -> &[u8] {
+pub(super) fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
 }
 

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead as _, BufReader, BufWriter, Write as _},
 };
 
-use serde_json::value::to_raw_value;
+use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -80,7 +80,7 @@ impl SuitePart<'_> {
     fn take(&mut self, line: &[u8]) -> io::Result<()> {
         let test = TestLine::read(line)?;
         let providers: Vec<u32> = serde_json::from_str(test.providers.get())?;
-        let repeats = read_repeats(test.repeat, test.repeats)?;
+        let repeats = read_repeats(test.repeat, test.repeats.map(RawValue::get))?;
         let mut taken: Vec<(Vec<u32>, Vec<u32>)> = Vec::new();
         for provider in providers {
             let name = self

@@ -55,7 +55,14 @@ impl RecordSource<'_> {
 pub(super) type VisitRecord<'v> =
     dyn FnMut(&RecordSource<'_>, Result<Map<String, Value>, String>) + 'v;
 
+/// Visits the records of all tests and lists, in order.
 pub(super) fn visit_records(scenario: &Scenario, visit: &mut VisitRecord<'_>) {
+    visit_tests(scenario, visit);
+    visit_lists(scenario, &mut |from| from.visit_records(visit));
+}
+
+/// Visits the scenario's own tests.
+pub(super) fn visit_tests(scenario: &Scenario, visit: &mut VisitRecord<'_>) {
     let file = scenario
         .path
         .file_name()
@@ -73,24 +80,34 @@ pub(super) fn visit_records(scenario: &Scenario, visit: &mut VisitRecord<'_>) {
         };
         visit(&source, Ok(test.record.clone()));
     }
+}
+
+/// Visits the files of all lists.
+pub(super) fn visit_lists(scenario: &Scenario, visit: &mut dyn FnMut(&FromList<'_>)) {
     for list in &scenario.lists {
         for file in &list.files {
             let about = about(file);
-            let from = FromList { list, file, about };
-            let mut number = 0;
-            records::read(&file.path, file.format, &mut |line, record| {
-                number += 1;
-                let source = RecordSource {
-                    place: RecordPlace {
-                        file: Arc::clone(&file.name),
-                        line,
-                    },
-                    number,
-                    list: Some(&from),
-                };
-                visit(&source, record);
-            });
+            visit(&FromList { list, file, about });
         }
+    }
+}
+
+impl FromList<'_> {
+    /// Visits the records of the file.
+    pub(super) fn visit_records(&self, visit: &mut VisitRecord<'_>) {
+        let mut number = 0;
+        records::read(&self.file.path, self.file.format, &mut |line, record| {
+            number += 1;
+            let source = RecordSource {
+                place: RecordPlace {
+                    file: Arc::clone(&self.file.name),
+                    line,
+                },
+                number,
+                list: Some(self),
+            };
+            visit(&source, record);
+        });
     }
 }
 

@@ -17,8 +17,9 @@ use super::{
     Test,
     definition::read_definition,
     expect::Schema,
-    suite_index::SuiteIndex,
-    test_line::{Memos, TestLine, read_files, read_repeats},
+    skimmed_test::SkimmedTest,
+    suite_index::{SuiteIndex, TestBlock},
+    test_line::{Memos, read_files},
     whole_file::WholeFile,
 };
 use crate::model::{Digest, MOST_TRIALS, count, plural};
@@ -63,6 +64,16 @@ impl Suite {
             Ok((learnt?, digest?))
         })
         .map(|(parts, digest)| parts.finish(file, digest, false, BTreeMap::new()))
+    }
+
+    /// Opens a stored suite for those who believe that its file hashes to what it is stored by.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read, or is none.
+    pub fn open_as(file: File, digest: Digest) -> io::Result<Self> {
+        let parts = SuiteParts::learn(&file)?;
+        Ok(parts.finish(file, digest, false, BTreeMap::new()))
     }
 
     /// The file itself, to be read without its cursor.
@@ -133,7 +144,7 @@ impl Suite {
 }
 
 /// Reads tests one after the other, or any of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SuiteReader {
     suite: Suite,
     /// The blocks that were read lately, by their places.
@@ -194,17 +205,8 @@ impl SuiteReader {
     /// Reads a block, and says how many bytes it has.
     fn read(&mut self, number: usize) -> io::Result<(Vec<Arc<Test>>, usize)> {
         let inner = Arc::clone(&self.suite.inner);
-        let block = inner.index.blocks[number];
-        let end = inner
-            .index
-            .blocks
-            .get(number + 1)
-            .map_or(inner.index.bytes, |next| next.offset);
-        let length = usize::try_from(end - block.offset).map_err(|_| out_of_range())?;
         // One buffer for all: a large one that comes and goes makes the allocator tidy up each time.
-        self.buffer.resize(length, 0);
-        inner.file.read_exact_at(&mut self.buffer, block.offset)?;
-
+        let block = inner.read_block(number, &mut self.buffer)?;
         let (mut index, mut ordinal) = (block.test, block.ordinal);
         let mut tests = Vec::new();
         for line in self.buffer.split(|byte| *byte == b'\n') {
@@ -216,7 +218,22 @@ impl SuiteReader {
             ordinal += test.trial_count();
             tests.push(Arc::new(test));
         }
-        Ok((tests, length))
+        Ok((tests, self.buffer.len()))
+    }
+}
+
+impl SuiteData {
+    /// Reads the bytes of a block, and says where it begins.
+    pub(super) fn read_block(&self, number: usize, bytes: &mut Vec<u8>) -> io::Result<TestBlock> {
+        let SuiteIndex {
+            blocks, bytes: end, ..
+        } = &self.index;
+        let block = blocks[number];
+        let end = blocks.get(number + 1).map_or(*end, |next| next.offset);
+        let length = usize::try_from(end - block.offset).map_err(|_| out_of_range())?;
+        bytes.resize(length, 0);
+        self.file.read_exact_at(bytes, block.offset)?;
+        Ok(block)
     }
 }
 
@@ -259,21 +276,13 @@ impl SuiteParts {
             self.define(digest, schema, line);
             return Ok(());
         }
-        let TestLine {
-            providers,
-            repeat,
-            repeats,
-            files,
-            ..
-        } = TestLine::read(line)?;
-        if files.get() != "[]" {
-            let files = read_files(files.get())?;
+        let test = SkimmedTest::read(line)?;
+        if test.files != "[]" {
+            let files = read_files(test.files)?;
             let digests = files.iter().map(|file| file.sha256);
             self.stored_attachments.extend(digests);
         }
-        let providers: Vec<u32> = serde_json::from_str(providers.get())?;
-        let repeats = read_repeats(repeat, repeats)?;
-        self.add(providers.len() as u64 * repeats.count(), line);
+        self.add(test.trials()?, line);
         Ok(())
     }
 

@@ -72,7 +72,7 @@ impl<'a> TestLine<'a> {
 }
 
 /// What the last line had, because the next one mostly has the same.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Memos {
     /// With the digest of its text.
     expect: Memo<(Arc<Expect>, Digest)>,
@@ -95,7 +95,8 @@ impl Memos {
     ) -> io::Result<Test> {
         let line = TestLine::read(line)?;
         let (expect, judgement) = self.expect.get(line.expect, |text| {
-            Ok((read_expect(text, schemas)?, judgement_digest(text)))
+            let expect = Arc::new(read_expect(text, schemas)?);
+            Ok((expect, judgement_digest(text)))
         })?;
         Ok(Test {
             index,
@@ -114,7 +115,7 @@ impl Memos {
             timeout: line.timeout.map(Duration::from_nanos),
             trial_timeout: line.trial_timeout.map(Duration::from_nanos),
             retries: self.retries.get(line.retries, read_retries)?,
-            repeats: read_repeats(line.repeat, line.repeats)?,
+            repeats: read_repeats(line.repeat, line.repeats.map(RawValue::get))?,
             tags: self.tags.get(line.tags, |text| {
                 Ok(serde_json::from_str::<Vec<String>>(text)?.into())
             })?,
@@ -135,7 +136,7 @@ impl Memos {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Memo<T> {
     last: Option<(Box<str>, T)>,
 }
@@ -159,11 +160,13 @@ impl<T: Clone> Memo<T> {
     }
 }
 
-fn read_expect(text: &str, schemas: &BTreeMap<Digest, Arc<Schema>>) -> io::Result<Arc<Expect>> {
+/// Reads an expectation, of which a schema is one of these.
+pub(super) fn read_expect(
+    text: &str,
+    schemas: &BTreeMap<Digest, Arc<Schema>>,
+) -> io::Result<Expect> {
     let map: Map<String, Value> = serde_json::from_str(text)?;
-    Expect::read(map, schemas)
-        .map(Arc::new)
-        .ok_or_else(|| damaged("an expectation"))
+    Expect::read(map, schemas).ok_or_else(|| damaged("an expectation"))
 }
 
 fn read_retries(text: &str) -> io::Result<Arc<Retries>> {
@@ -178,10 +181,10 @@ fn read_retries(text: &str) -> io::Result<Arc<Retries>> {
     }))
 }
 
-pub(super) fn read_repeats(count: u32, some: Option<&RawValue>) -> io::Result<Repeats> {
+pub(super) fn read_repeats(count: u32, some: Option<&str>) -> io::Result<Repeats> {
     let repeats = match some {
         None => Repeats::All(count),
-        Some(some) => Repeats::Some(serde_json::from_str::<Vec<u32>>(some.get())?.into()),
+        Some(some) => Repeats::Some(serde_json::from_str::<Vec<u32>>(some)?.into()),
     };
     match repeats.count() {
         0 => Err(damaged("the repeats of a test")),

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use super::Host;
 use crate::{
     error::ExitStatus,
-    model::{Counts, ShownDuration, granted_text, plural, quoted},
+    model::{Counts, ShownDuration, cores, granted_text, plural, quoted},
     plugin,
     record::{Conclusion, Recorder, Swept},
-    run::{self, Event, Plan},
+    run::{Event, Plan},
 };
 
 /// Tells what was asked for, of which program, on which machine, and what will run.
@@ -27,7 +27,7 @@ pub(super) fn begin(plan: &Plan, recorder: &Recorder, host: &Host) {
         system.sysname().to_string_lossy(),
         system.release().to_string_lossy(),
         system.machine().to_string_lossy(),
-        plural(run::cores() as u64, "core"),
+        plural(cores() as u64, "core"),
         std::process::id()
     );
     tracing::info!(

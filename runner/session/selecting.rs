@@ -77,6 +77,7 @@ fn lasting_name(store: &Store, dir: &Path, reader: &RunReader) -> String {
 }
 
 /// An expression that is asked of rows.
+#[derive(Clone)]
 pub(super) struct RowFilter {
     expression: Expression,
     /// Where the tags of tests are, if they are asked for.

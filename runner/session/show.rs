@@ -22,8 +22,8 @@ use crate::{
     },
     run::TrialNames,
     view::{
-        Death, DocumentVersion, LiveSession, ProviderSummary, RunDetail, RunHistory, RunSummary,
-        ShownRow, ShownRun, worked_between,
+        Death, DocumentVersion, GradedAtDeath, LiveSession, ProviderSummary, RunDetail, RunHistory,
+        RunSummary, ShownRow, ShownRun, worked_between,
     },
 };
 
@@ -126,7 +126,7 @@ pub fn history(dir: &Path, now: Timestamp) -> Result<RunHistory, Error> {
     Ok(RunHistory {
         run: RunSummary::new(&run, now),
         manifest,
-        deaths: named(look.reader(), deaths),
+        deaths: named(look.reader(), &deaths),
         rejudged: look
             .reader()
             .rejudged(MAX_REJUDGED)
@@ -215,11 +215,11 @@ fn shown(look: &Look, results: &RunResults, now: Timestamp) -> Result<ShownRun, 
     let session = reader.manifest().session();
     let latest = deaths
         .into_iter()
-        .filter(|(died, _)| is_crashed && *died == session);
+        .filter(|death| is_crashed && death.session == session);
     Ok(ShownRun {
         providers: ProviderSummary::all(&results.tally),
         denials: results.tally.denials.clone(),
-        death: named(reader, latest.collect()).pop(),
+        death: named(reader, &latest.collect::<Vec<_>>()).pop(),
         detail: RunDetail {
             v: DocumentVersion,
             run: RunSummary::new(&run, now),
@@ -238,21 +238,43 @@ fn live(run: &RunEntry, reader: &RunReader, done: u64, now: Timestamp) -> LiveSe
 }
 
 /// Names what was in flight in sessions whose process died.
-fn named(reader: &RunReader, deaths: Vec<InFlightAtDeath>) -> Vec<Death> {
+fn named(reader: &RunReader, deaths: &[InFlightAtDeath]) -> Vec<Death> {
     if deaths.is_empty() {
         return Vec::new();
     }
     let mut names = TrialNames::of(reader);
-    let mut death = |(session, in_flight): InFlightAtDeath| Death {
-        session,
-        more: in_flight.len().saturating_sub(Death::MAX_NAMED),
-        attempts: in_flight[..in_flight.len().min(Death::MAX_NAMED)]
-            .iter()
-            .map(|&(ordinal, number)| {
-                let id = names.as_mut().and_then(|names| names.name(ordinal));
-                attempt_name(id.as_ref(), AttemptKey { ordinal, number })
-            })
-            .collect(),
+    let mut name = |ordinal: u64, number: u32| {
+        let id = names.as_mut().and_then(|names| names.name(ordinal));
+        attempt_name(id.as_ref(), AttemptKey { ordinal, number })
     };
-    deaths.into_iter().map(&mut death).collect()
+    let mut named: Vec<_> = deaths
+        .iter()
+        .map(|death| {
+            let executed = death.executed.iter().take(Death::MAX_NAMED);
+            let graded = death.graded.iter().take(Death::MAX_NAMED);
+            Death {
+                session: death.session,
+                attempts: executed
+                    .map(|(ordinal, number)| name(*ordinal, *number))
+                    .collect(),
+                // How often a grader is asked is its own affair.
+                graded: graded
+                    .map(|(ordinal, _)| GradedAtDeath {
+                        trial: name(*ordinal, 1).trial,
+                        grader: None,
+                    })
+                    .collect(),
+                more: death.executed.len().saturating_sub(Death::MAX_NAMED)
+                    + death.graded.len().saturating_sub(Death::MAX_NAMED),
+            }
+        })
+        .collect();
+    let graders = names.as_ref().map(|names| names.scenario().graders());
+    for (named, death) in named.iter_mut().zip(deaths) {
+        for (graded, (_, place)) in named.graded.iter_mut().zip(&death.graded) {
+            let grader = graders.and_then(|graders| graders.get(*place as usize));
+            graded.grader = grader.map(|grader| grader.name().to_owned());
+        }
+    }
+    named
 }

@@ -35,14 +35,25 @@ pub struct LiveSession {
 pub struct Death {
     /// The session, from 1.
     pub session: u32,
-    /// Some of the attempts.
+    /// Some of the attempts that were being executed.
     pub attempts: Vec<AttemptName>,
+    /// Some of the trials that were being graded.
+    pub graded: Vec<GradedAtDeath>,
     /// How many more there were.
     pub more: usize,
 }
 
+/// A trial that was being graded when a process died.
+#[derive(Clone, Debug)]
+pub struct GradedAtDeath {
+    /// Its id, or its place in the plan where that is not there any more.
+    pub trial: String,
+    /// Who was asked; `None` where that is not known any more.
+    pub grader: Option<String>,
+}
+
 impl Death {
-    /// How many attempts are named at most.
+    /// How many attempts, and how many trials that were being graded, are named at most.
     pub const MAX_NAMED: usize = 5;
 }
 

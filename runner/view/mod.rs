@@ -52,7 +52,7 @@ pub use grades::{
     score_words,
 };
 pub use inspection::{CompiledPlugin, PluginDescription, PluginImport, PluginInspection};
-pub use live::{Death, LiveSession};
+pub use live::{Death, GradedAtDeath, LiveSession};
 pub use merge::{MergeOutcome, MergeReport, MergedShard};
 pub use notification::{NotifiedTarget, NotifyReport, RunNotification};
 pub use page::{PageAttempt, PageFile, PlannedTest, TrialPage};

@@ -37,7 +37,12 @@ fn a_run_whose_budget_is_used_up_begins_nothing_more_and_says_so() {
     let runner = runner("[run.budget]\nmetrics = { tokens = 55, cost = 5.0 }\n", 10);
     let ran = runner.exec(&["-j", "1"]).expect(4);
     let used_up = "the budget of `tokens` is used up: 60 of 55";
-    ran.says(&[used_up, "incomplete (budget)", "6 of 20 done"]);
+    ran.says(&[
+        used_up,
+        "incomplete (budget)",
+        "6 of 20 done",
+        " --budget tokens=115",
+    ]);
     let run = runner.only_run();
     assert_eq!(run.rows().len(), 6);
     let manifest = run.manifest();
@@ -46,8 +51,15 @@ fn a_run_whose_budget_is_used_up_begins_nothing_more_and_says_so() {
         (&json!("incomplete"), &json!("budget"))
     );
     assert_eq!(manifest["sessions"][0]["error"], used_up);
-    runner.run(&["show"]).expect(0);
+    runner
+        .run(&["show"])
+        .expect(0)
+        .prints(" --budget tokens=115");
     assert_eq!(runner.list(&[])[0]["reason"], "budget");
+    runner
+        .run(&["list"])
+        .expect(0)
+        .says(&["resume with: ", " --budget METRIC=VALUE"]);
 
     // The same budget is used up from the beginning, also for `--into` and a dry run.
     for args in [

@@ -123,7 +123,8 @@ fn graders_speak_of_what_has_held_and_their_words_are_in_the_record() {
     // Nobody was asked who comes after that, and nobody where a cheap check has not held.
     assert_eq!(error["grades"].as_array().unwrap().len(), 1);
     let (attempts, judgements) = parted(&run);
-    assert_eq!((attempts.len(), judgements.len()), (5, 4));
+    // What the first one has answered is on disk before the second one is asked.
+    assert_eq!((attempts.len(), judgements.len()), (5, 6));
 
     let events = ran.events();
     runner.assert_valid("events", &events);
@@ -141,10 +142,10 @@ fn graders_speak_of_what_has_held_and_their_words_are_in_the_record() {
     runner.run(&["verify"]).expect(0);
     // Without its graders an output would pass that they have refused.
     runner.run(&["rescore", "--no-graders"]).expect(1);
-    assert_eq!(parted(&run).1.len(), 4);
+    assert_eq!(parted(&run).1.len(), 6);
     // Who gave no answer is asked again, and nobody else.
     runner.run(&["rescore"]).expect(1);
-    assert_eq!(parted(&run).1.len(), 5);
+    assert_eq!(parted(&run).1.len(), 7);
     assert_eq!(judgement(&run, "no-answer")["outcome"], "error");
     let shown = runner.run(&["show", "--failed"]).expect(0).stdout;
     for text in ["grader `word`", "at least 0.95", "not-held@it"] {
@@ -580,5 +581,11 @@ fn what_graders_are_doing_is_seen_and_dies_without_the_trial() {
         .prints(": graded by judge: sleep");
     live.kill();
     let shown = runner.run(&["show"]).expect(0).stdout;
-    assert!(!shown.contains("died with"), "{shown}");
+    let died = "died with asleep@echo#1 (graded by judge)";
+    assert!(shown.contains(&format!("\n{died}\n")), "{shown}");
+    let history = runner.run(&["show", "--history"]).expect(0).stdout;
+    assert!(
+        history.contains(&format!("session 1 {died} in flight")),
+        "{history}"
+    );
 }

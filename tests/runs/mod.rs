@@ -2,6 +2,7 @@
 
 mod background;
 mod bad_input;
+mod between_graders;
 mod budgets;
 mod commands;
 mod control;

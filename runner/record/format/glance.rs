@@ -85,6 +85,9 @@ impl RowGlance {
 
     /// Lets a judgement stand for what its attempt was taken for until then.
     pub(in crate::record) fn judge(&mut self, by: &JudgementLine<'_>) {
+        if by.is_part() && self.is_final {
+            return;
+        }
         self.is_final = by.is_final;
         self.outcome = by.outcome;
         self.is_flaky = by.is_flaky;

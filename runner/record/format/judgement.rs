@@ -22,7 +22,8 @@ const BEGIN: &[u8] = b"{\"v\":3,\"kind\":\"judgement\",";
 /// A judgement of an attempt: a line of `index.jsonl`, behind the attempt's own.
 ///
 /// It stands for what the attempt's line says of the same, and for every judgement of the attempt before it. A grader has
-/// spoken, or the attempt was judged again by other expectations. As all lines, it ends with its checksum.
+/// spoken, or the attempt was judged again by other expectations. One with the outcome `ungraded` keeps what some graders have
+/// answered before others are asked, and settles nothing. As all lines, it ends with its checksum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JudgementLine<'a> {
     /// The version of the format: 3.
@@ -114,6 +115,18 @@ pub struct JudgementEntry {
     pub scenario: Digest,
 }
 
+impl JudgementEntry {
+    /// Tells whether graders have still to speak, and this only keeps what some have answered.
+    pub fn is_part(&self) -> bool {
+        self.mark.outcome == Outcome::Ungraded
+    }
+
+    /// Takes that an attempt of the trial before this one has ended badly.
+    pub fn follow_a_bad_attempt(&mut self) {
+        self.mark.is_flaky |= self.mark.outcome == Outcome::Passed;
+    }
+}
+
 impl<'a> JudgementLine<'a> {
     /// The line of a judgement.
     pub(in crate::record) fn new(entry: &'a JudgementEntry, place: RowPlace) -> Self {
@@ -154,6 +167,11 @@ impl<'a> JudgementLine<'a> {
             self.cut(bytes, items);
             self.write(lines);
         }
+    }
+
+    /// Tells whether graders have still to speak, and this only keeps what some have answered.
+    pub(in crate::record) fn is_part(&self) -> bool {
+        self.outcome == Outcome::Ungraded
     }
 
     fn write(&self, line: &mut Vec<u8>) {
@@ -210,6 +228,10 @@ impl Row<'static> {
 
     /// Lets a judgement stand for what its attempt was taken for until then.
     pub(in crate::record) fn judge(&mut self, by: JudgementLine<'static>) {
+        // Whoever judges an attempt again takes nothing back before all graders have spoken.
+        if by.is_part() && self.is_final {
+            return;
+        }
         self.is_final = by.is_final;
         self.outcome = by.outcome;
         self.is_flaky = by.is_flaky;

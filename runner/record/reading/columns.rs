@@ -170,6 +170,10 @@ impl RunColumns {
         let Ok(judgement) = JudgementLine::decode(line) else {
             return;
         };
+        // Others have still to be asked: it is of no trial yet.
+        if judgement.is_part() {
+            return;
+        }
         let Some(of) = self.line_of(judgement.of) else {
             return;
         };

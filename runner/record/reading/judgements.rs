@@ -3,12 +3,16 @@
 use std::io;
 
 use super::{read_line::LineEnd, row_files::RowFiles};
-use crate::record::format::{
-    brief::{self, BriefKind},
-    glance::RowGlance,
-    judgement::{JudgementLine, is_judgement},
-    mark::AttemptKey,
-    row::Row,
+use crate::{
+    model::Outcome,
+    record::format::{
+        brief::{self, BriefKind},
+        glance::RowGlance,
+        judgement::{JudgementLine, is_judgement},
+        mark::AttemptKey,
+        row::Row,
+        row_parts::RowGrade,
+    },
 };
 
 /// The newest judgement of each attempt that has one: its place only, because there may be as many as there are attempts.
@@ -16,10 +20,13 @@ pub(in crate::record) struct Judgements {
     files: RowFiles,
     /// By the attempt's line.
     places: Vec<JudgementPlace>,
+    /// The same of those that keep answers of some graders, whatever else was judged before.
+    parts: Vec<JudgementPlace>,
     /// How much of the files was read: what came meanwhile is of another moment.
     end: u64,
 }
 
+#[derive(Clone, Copy)]
 struct JudgementPlace {
     of: u64,
     is_final: bool,
@@ -64,35 +71,32 @@ impl Judgements {
         let end = files.length()?;
         let mut lines = files.clone().lines_to(end);
         let mut places = Vec::new();
+        let mut parts = Vec::new();
         let mut line = Vec::new();
         while let Some(line_end) = lines.next(&mut line)? {
             if is_judgement(&line)
                 && let Ok(brief) = brief::decode_brief(&line)
                 && let BriefKind::Judgement { of } = brief.kind
             {
-                places.push(JudgementPlace {
+                let place = JudgementPlace {
                     of,
                     is_final: brief.mark.is_final,
                     at: lines.begin(),
                     bytes: u32::try_from(line.len()).expect("a line is bounded"),
-                });
+                };
+                places.push(place);
+                if brief.mark.outcome == Outcome::Ungraded {
+                    parts.push(place);
+                }
             }
             if line_end == LineEnd::File {
                 break;
             }
         }
-        // The newest one of an attempt comes last, and none takes back what has settled its trial.
-        places.sort_by_key(|place| (place.of, place.is_final, place.at));
-        places.dedup_by(|later, kept| {
-            let is_same = later.of == kept.of;
-            if is_same {
-                std::mem::swap(later, kept);
-            }
-            is_same
-        });
         Ok(Self {
             files: files.clone(),
-            places,
+            places: newest(places),
+            parts: newest(parts),
             end,
         })
     }
@@ -107,10 +111,28 @@ impl Judgements {
         &self,
         (seq, key): (u64, AttemptKey),
     ) -> io::Result<Option<JudgementLine<'static>>> {
-        let Ok(index) = self.places.binary_search_by_key(&seq, |place| place.of) else {
-            return Ok(None);
-        };
-        let place = &self.places[index];
+        match find(&self.places, seq) {
+            Some(place) => self.read(place, key),
+            None => Ok(None),
+        }
+    }
+
+    /// What graders have answered of the attempt with this line since it was judged last, if others were still to be asked.
+    pub(in crate::record) fn answers_of(
+        &self,
+        (seq, key): (u64, AttemptKey),
+    ) -> io::Result<Vec<RowGrade<'static>>> {
+        let judged_at = find(&self.places, seq).map(|place| place.at);
+        let part = find(&self.parts, seq).filter(|part| Some(part.at) >= judged_at);
+        let part = part.map(|part| self.read(part, key)).transpose()?;
+        Ok(part.flatten().map(|part| part.grades).unwrap_or_default())
+    }
+
+    fn read(
+        &self,
+        place: &JudgementPlace,
+        key: AttemptKey,
+    ) -> io::Result<Option<JudgementLine<'static>>> {
         let mut line = vec![0; place.bytes as usize];
         self.files.read_exact_at(&mut line, place.at)?;
         let judgement = JudgementLine::decode(&line).map_err(io::Error::other)?;
@@ -119,12 +141,30 @@ impl Judgements {
     }
 }
 
+/// The newest one of each attempt: none takes back what has settled its trial.
+fn newest(mut places: Vec<JudgementPlace>) -> Vec<JudgementPlace> {
+    places.sort_by_key(|place| (place.of, place.is_final, place.at));
+    places.dedup_by(|later, kept| {
+        let is_same = later.of == kept.of;
+        if is_same {
+            std::mem::swap(later, kept);
+        }
+        is_same
+    });
+    places
+}
+
+fn find(places: &[JudgementPlace], of: u64) -> Option<&JudgementPlace> {
+    let index = places.binary_search_by_key(&of, |place| place.of).ok()?;
+    places.get(index)
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use crate::{
-        model::{CheckVerdict, Grade, Outcome, Usage},
+        model::{CheckVerdict, Digest, Grade, Metric, Outcome, Usage},
         record::{
             AttemptKey, Claim, JudgementEntry, LineError, Mark, Opening, Rerun, Row, RowCells,
             RunReader, Tally, Verification, Wanted,
@@ -158,6 +198,31 @@ mod tests {
         recorder.judge(judgements);
         // As if the process had died.
         drop(recorder);
+    }
+
+    fn grade(grader: &str, cost: f64) -> Grade {
+        Grade {
+            grader: grader.to_owned(),
+            verdict: Some(CheckVerdict::Pass),
+            own_verdict: None,
+            score: Some(0.75),
+            least: None,
+            asked: Some(Digest::of(grader.as_bytes())),
+            explanation: None,
+            is_kept: false,
+            metrics: vec![Metric {
+                name: "cost".into(),
+                value: cost,
+                unit: None,
+            }],
+            usage: Usage::default(),
+            attempts: 1,
+            duration: std::time::Duration::from_millis(3),
+            error: None,
+            log: Vec::new(),
+            stdout: String::new(),
+            stderr: String::new(),
+        }
     }
 
     fn rows(dir: &Path) -> Vec<Row<'static>> {
@@ -268,6 +333,68 @@ mod tests {
             "{verified:?}"
         );
         assert_eq!(verified.rows, 6);
+    }
+
+    #[test]
+    fn answers_before_others_are_asked_settle_nothing_and_are_there_for_whoever_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let entries = vec![
+            entry(0, 1, Outcome::Ungraded),
+            entry(1, 1, Outcome::Passed),
+            entry(2, 1, Outcome::Ungraded),
+        ];
+        let dir = crashed_run(directory.path(), 3, entries);
+        let part = |of, ordinal, cost: f64| {
+            let mut part = judgement(of, mark(ordinal, 1, Outcome::Ungraded));
+            part.mark.is_final = false;
+            part.grades = vec![grade("first", cost)];
+            part
+        };
+        let mut whole = judgement(3, mark(2, 1, Outcome::Passed));
+        whole.grades = vec![grade("first", 4.0), grade("second", 8.0)];
+        let parts = vec![part(1, 0, 1.0), part(2, 1, 2.0), part(3, 2, 4.0), whole];
+        judge(claim(&dir).unwrap(), parts);
+
+        let reader = RunReader::open(&dir).unwrap();
+        let state = reader.state().unwrap();
+        assert!(state.is_ungraded(0));
+        assert_eq!((state.counts().passed, state.ungraded()), (2, 1));
+        let outcomes: Vec<_> = rows(&dir)
+            .iter()
+            .map(|row| (row.outcome, row.grades.len()))
+            .collect();
+        let (ungraded, passed) = (Outcome::Ungraded, Outcome::Passed);
+        assert_eq!(outcomes, [(ungraded, 1), (passed, 0), (passed, 2)]);
+        let attempts = reader.written_attempts().unwrap();
+        let answers: Vec<_> = attempts
+            .map(|attempt| attempt.unwrap().answers.len())
+            .collect();
+        // What was judged since says more.
+        assert_eq!(answers, [1, 1, 0]);
+        let mut spent = Vec::new();
+        reader
+            .measured(|grader, metric| spent.push((grader.to_owned(), metric.value)))
+            .unwrap();
+        let spent: Vec<_> = spent
+            .iter()
+            .map(|(grader, cost)| (&**grader, *cost))
+            .collect();
+        let first = |cost| ("first", cost);
+        assert_eq!(spent, [first(1.0), first(2.0), first(4.0), ("second", 8.0)]);
+        let mut tail = reader.tail().unwrap();
+        let seen = std::iter::from_fn(|| tail.next_row()).map(|row| row.unwrap().outcome);
+        let seen: Vec<_> = seen.collect();
+        assert_eq!(seen, [ungraded, passed, ungraded, passed]);
+        let rejudged = reader.rejudged(10).unwrap();
+        assert_eq!((rejudged.count, rejudged.first[0].came_to.len()), (1, 2));
+        drop(claim(&dir).unwrap());
+        let verified = Verification::of(&dir).unwrap();
+        let other = |problem: &str| problem != "is missing";
+        let found = verified
+            .damages
+            .iter()
+            .find(|damage| other(&damage.problem));
+        assert!(found.is_none(), "{verified:?}");
     }
 
     #[test]

@@ -130,21 +130,13 @@ impl<T> Rows<T> {
 
     /// Lets the newest judgement of an attempt stand for what its line says, if there is one.
     pub(in crate::record) fn judge(&self, row: &mut impl Judged) -> io::Result<()> {
-        if let Some(by) = self.judgement_of(row)? {
+        if let Some(by) = self.judgement_at(row.place())? {
             row.judge(by);
         }
         Ok(())
     }
 
-    /// The newest judgement of an attempt that stands apart, if there is one.
-    pub(in crate::record) fn judgement_of(
-        &self,
-        row: &impl Judged,
-    ) -> io::Result<Option<JudgementLine<'static>>> {
-        self.judgement_at(row.place())
-    }
-
-    /// The same by the attempt's line, and whose that is.
+    /// The newest judgement that stands apart of the attempt with this line, and whose that is, if there is one.
     pub(in crate::record) fn judgement_at(
         &self,
         place: (u64, AttemptKey),

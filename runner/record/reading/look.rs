@@ -14,8 +14,16 @@ pub struct Look {
     is_orphan: bool,
 }
 
-/// What was being executed when the process of a session died: places in the plan, and which attempts.
-pub type InFlightAtDeath = (u32, Vec<(u64, u32)>);
+/// What was in flight when the process of a session died.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFlightAtDeath {
+    /// The session.
+    pub session: u32,
+    /// What was being executed: places in the plan, and which attempts.
+    pub executed: Vec<(u64, u32)>,
+    /// What was being graded: places in the plan, and those of the graders in the scenario.
+    pub graded: Vec<(u64, u32)>,
+}
 
 impl Look {
     /// Looks at the run in `dir`.
@@ -79,8 +87,12 @@ impl Look {
             entry.pauses = self.reader.pauses();
         }
         let sessions = manifest.sessions.into_iter();
-        let deaths = sessions.filter(|session| !session.in_flight.is_empty());
-        let deaths = deaths.map(|session| (session.n, session.in_flight));
+        let deaths = sessions.map(|session| InFlightAtDeath {
+            session: session.n,
+            executed: session.in_flight,
+            graded: session.grading,
+        });
+        let deaths = deaths.filter(|death| !(death.executed.is_empty() && death.graded.is_empty()));
         Ok((entry, deaths.collect()))
     }
 }

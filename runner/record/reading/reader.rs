@@ -9,6 +9,7 @@ use fs_err::File;
 use serde_json::Value;
 
 use super::{
+    batches::{AttemptBatches, WrittenAttempts},
     fold,
     history::{History, NextSession},
     lines::Rows,
@@ -17,7 +18,6 @@ use super::{
     scenario_text,
     state::State,
     tail::RowTail,
-    written::WrittenAttempts,
 };
 use crate::{
     model::{Digest, MOST_TOLD_TRIALS, RunStatus, is_file_name},
@@ -80,8 +80,24 @@ impl RunReader {
     }
 
     /// The same as they were written, beside what they mean by now.
-    pub fn written_attempts(&self) -> WrittenAttempts {
-        WrittenAttempts::new(self.rows())
+    ///
+    /// # Errors
+    ///
+    /// Fails if the rows cannot be read.
+    pub fn written_attempts(&self) -> Result<WrittenAttempts, RecordError> {
+        self.attempt_batches().map(WrittenAttempts::new)
+    }
+
+    /// The same in batches, for threads that read them beside each other.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the rows cannot be read.
+    pub fn attempt_batches(&self) -> Result<AttemptBatches, RecordError> {
+        let is_judged_apart = self.manifest.is_judged_apart();
+        let files = RowFiles::open(&self.dir);
+        let opened = files.and_then(|files| AttemptBatches::open(&files, is_judged_apart));
+        opened.map_err(|error| self.rows_failed(error))
     }
 
     /// The same for whoever asks for those of some trials.

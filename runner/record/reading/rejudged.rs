@@ -47,7 +47,14 @@ impl RunReader {
             return Ok(RejudgedAttempts::default());
         }
         let mut judged = HashSet::new();
+        // Answers that some graders have given while others had still to be asked mean nothing yet.
+        let is_part = |brief: &Brief| {
+            brief.mark.outcome == Outcome::Ungraded && brief.kind != BriefKind::Attempt
+        };
         self.each(|brief, _| {
+            if is_part(&brief) {
+                return;
+            }
             if let BriefKind::Judgement { of } = brief.kind {
                 judged.insert(of);
             }
@@ -55,6 +62,9 @@ impl RunReader {
         let count = judged.len() as u64;
         let mut first: BTreeMap<u64, RejudgedAttempt> = BTreeMap::new();
         self.each(|brief, trial| {
+            if is_part(&brief) {
+                return;
+            }
             let came_to = (session_of(self.manifest(), brief.seq), brief.mark.outcome);
             match brief.kind {
                 BriefKind::Attempt if judged.contains(&brief.seq) && first.len() < most => {

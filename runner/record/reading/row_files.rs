@@ -93,6 +93,20 @@ impl RowFiles {
         Ok(())
     }
 
+    /// What there is of each file before a byte of all of them together, with the file's path.
+    pub(in crate::record) fn parts_to(
+        &self,
+        end: u64,
+    ) -> impl DoubleEndedIterator<Item = (PathBuf, io::Take<OpenRowFile>)> {
+        self.files.iter().map(move |file| {
+            let open = OpenRowFile {
+                file: Arc::clone(&file.file),
+                at: 0,
+            };
+            (file.path.clone(), open.take(end.saturating_sub(file.begin)))
+        })
+    }
+
     /// Reads the lines that begin before a byte and end before it or there.
     pub(in crate::record) fn lines_to(self, end: u64) -> RowLines {
         let first = OpenRowFile {
@@ -218,7 +232,7 @@ impl RowLines {
 
 /// A file from a byte on, read without its cursor: others read it, too.
 #[derive(Debug)]
-struct OpenRowFile {
+pub(in crate::record) struct OpenRowFile {
     file: Arc<File>,
     at: u64,
 }

@@ -45,7 +45,7 @@ impl RowTail {
             }
             match self.row() {
                 Ok(Some(row)) => return Some(Ok(row)),
-                // A judgement of what was judged before is no news of an attempt.
+                // A judgement of what was judged before is no news of an attempt, and a part of one is none yet.
                 Ok(None) => {}
                 Err(problem) => {
                     return Some(Err(LineError::Damaged {
@@ -69,6 +69,9 @@ impl RowTail {
             return Ok(Some(row));
         }
         let judgement = JudgementLine::decode(&self.line)?;
+        if judgement.is_part() {
+            return Ok(None);
+        }
         let Some((at, bytes)) = self.ungraded.remove(&judgement.of) else {
             return Ok(None);
         };

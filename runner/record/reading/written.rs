@@ -1,9 +1,8 @@
-//! [`WrittenAttempts`]: attempts as their lines say, beside what they mean by now.
+//! [`WrittenAttempt`]: an attempt as its line says, beside what it means by now.
 
 use std::borrow::Cow;
 
-use super::lines::{LineError, Rows, RowsLine};
-use crate::record::format::{judgement::JudgementLine, row::Row};
+use crate::record::format::{judgement::JudgementLine, row::Row, row_parts::RowGrade};
 
 /// An attempt as its line says, and the newest judgement that stands for that.
 #[derive(Debug)]
@@ -12,34 +11,8 @@ pub struct WrittenAttempt {
     pub row: Row<'static>,
     /// The newest judgement that stands apart, if there is one.
     pub judgement: Option<JudgementLine<'static>>,
-}
-
-/// The attempts of a run, for whoever judges them again.
-pub struct WrittenAttempts(Rows<Row<'static>>);
-
-impl WrittenAttempts {
-    pub(in crate::record) fn new(rows: Rows<Row<'static>>) -> Self {
-        Self(rows)
-    }
-
-    fn written(&self, row: Row<'static>) -> Result<WrittenAttempt, LineError> {
-        let judgement = self.0.judgement_of(&row)?;
-        Ok(WrittenAttempt { row, judgement })
-    }
-}
-
-impl Iterator for WrittenAttempts {
-    type Item = Result<WrittenAttempt, LineError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.0.next_line()? {
-                Ok(RowsLine::Attempt(row)) => return Some(self.written(row)),
-                Ok(RowsLine::Judgement(_)) => {}
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
+    /// What graders have answered of it since then, if others have still to be asked.
+    pub answers: Vec<RowGrade<'static>>,
 }
 
 impl WrittenAttempt {

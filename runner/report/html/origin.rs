@@ -1,11 +1,12 @@
 //! How the run came about: its sessions, versions, digests and what its providers may do.
 
+use bytesize::ByteSize;
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::parts::wide;
 use crate::{
-    model::{count, plural},
+    model::{LimitUnit, Limits, count, duration, plural},
     view::RunReport,
 };
 
@@ -43,11 +44,26 @@ pub(super) fn origin(report: &RunReport) -> Markup {
             h3 { (provider.name) }
             dl {
                 dt { "plugin" } dd { (provider.kind) " " span class="soft" { (provider.plugin_sha256) } }
-                dt { "limits" } dd { (in_words(&provider.limits)) }
+                dt { "limits" } dd { (limits_in_words(&provider.limits.0)) }
                 dt { "grants" } dd { (in_words(&provider.grants)) }
             }
         }
     }
+}
+
+/// Limits by their keys, each as a scenario would say it.
+fn limits_in_words(limits: &Limits) -> String {
+    let time = limits.time.map(|time| format!("time {}", duration(time)));
+    let others = Limits::TABLE.iter().map(|limit| {
+        let value = limit.get(limits);
+        let value = match limit.unit {
+            LimitUnit::Bytes => ByteSize(value).to_string().replacen(".0 ", " ", 1),
+            LimitUnit::Count { .. } => count(value),
+        };
+        format!("{} {value}", limit.key)
+    });
+    let words: Vec<_> = time.into_iter().chain(others).collect();
+    words.join(" · ")
 }
 
 /// A part of the manifest, key by key.

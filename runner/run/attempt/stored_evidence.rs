@@ -1,6 +1,6 @@
 //! [`StoredEvidence`]: an attempt's row and files as evidence, so that it can be judged again.
 
-use std::{io, time::Duration};
+use std::{borrow::Cow, io, time::Duration};
 
 use serde_json::Value;
 use thiserror::Error;
@@ -17,8 +17,8 @@ use crate::{
 /// It is what the attempt was judged by, but that times are known to the microsecond, and that hints are not stored apart
 /// from the messages that have them.
 #[derive(Debug)]
-pub struct StoredEvidence {
-    end: StoredEnd,
+pub struct StoredEvidence<'a> {
+    end: StoredEnd<'a>,
     duration: Duration,
     peak_memory: u64,
     stderr: String,
@@ -30,6 +30,8 @@ pub struct StoredEvidence {
 enum JudgedBefore<'a> {
     /// By this, when its row was written.
     By(&'a Expect),
+    /// By something of which no more is known than how many checks a reply to it has. No plain command has given the reply.
+    Checks(usize),
     /// By what is stored no more; a judgement apart says what is needed.
     Apart(&'a JudgementLine<'a>),
 }
@@ -53,9 +55,9 @@ pub enum NotEnough {
 }
 
 #[derive(Debug)]
-enum StoredEnd {
+enum StoredEnd<'a> {
     Reply {
-        output: Value,
+        output: Cow<'a, Value>,
         verdict: Option<CheckVerdict>,
         has_failed_checks: bool,
         score: Option<f64>,
@@ -66,7 +68,7 @@ enum StoredEnd {
     Stopped,
 }
 
-impl StoredEvidence {
+impl<'a> StoredEvidence<'a> {
     /// Reads what was stored of an attempt. `then` is what its test expected when the row was written, and `is_plain` tells
     /// whether its provider is called as a plain command, which has an exit code.
     ///
@@ -75,11 +77,25 @@ impl StoredEvidence {
     /// Fails where something is missing that the judgement might depend on.
     pub fn read(
         reader: &RunReader,
-        row: &Row<'_>,
+        row: &'a Row<'_>,
         then: &Expect,
         is_plain: bool,
     ) -> Result<Self, NotEnough> {
         Self::read_judged(reader, row, &JudgedBefore::By(then), is_plain)
+    }
+
+    /// The same of an attempt with an output of which it is known that its test expected so many checks of it, and that its
+    /// provider is not called as a plain command.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`StoredEvidence::read`] does.
+    pub fn read_of_checks(
+        reader: &RunReader,
+        row: &'a Row<'_>,
+        checks: usize,
+    ) -> Result<Self, NotEnough> {
+        Self::read_judged(reader, row, &JudgedBefore::Checks(checks), false)
     }
 
     /// The same of an attempt that was judged apart from its row, which is given as it was written: what its test expected
@@ -90,7 +106,7 @@ impl StoredEvidence {
     /// Fails as [`StoredEvidence::read`] does.
     pub fn read_again(
         reader: &RunReader,
-        row: &Row<'_>,
+        row: &'a Row<'_>,
         judgement: &JudgementLine<'_>,
         is_plain: bool,
     ) -> Result<Self, NotEnough> {
@@ -99,7 +115,7 @@ impl StoredEvidence {
 
     fn read_judged(
         reader: &RunReader,
-        row: &Row<'_>,
+        row: &'a Row<'_>,
         before: &JudgedBefore<'_>,
         is_plain: bool,
     ) -> Result<Self, NotEnough> {
@@ -114,9 +130,10 @@ impl StoredEvidence {
             },
             (_, Some(output), _) => StoredEnd::Reply {
                 output: match output {
-                    RowOutput::Inline(output) => output.clone().into_owned(),
+                    RowOutput::Inline(output) => Cow::Borrowed(output.as_ref()),
                     RowOutput::Stored(stored) => {
-                        reader.output(row, stored).map_err(NotEnough::Output)?
+                        let output = reader.output(row, stored);
+                        Cow::Owned(output.map_err(NotEnough::Output)?)
                     }
                 },
                 verdict: verdict(row),
@@ -152,7 +169,7 @@ impl StoredEvidence {
     /// What was put out; nothing where there was no reply.
     pub fn into_output(self) -> Value {
         match self.end {
-            StoredEnd::Reply { output, .. } => output,
+            StoredEnd::Reply { output, .. } => output.into_owned(),
             StoredEnd::Error(_) | StoredEnd::Timeout(_) | StoredEnd::Stopped => Value::Null,
         }
     }
@@ -204,6 +221,7 @@ impl StoredEvidence {
                 judge(then, &self.evidence()).checks.len()
             }
             JudgedBefore::By(_) => 0,
+            JudgedBefore::Checks(checks) => *checks,
             JudgedBefore::Apart(judgement) => row
                 .checks
                 .len()
@@ -246,6 +264,7 @@ fn verdict(row: &Row<'_>) -> Option<CheckVerdict> {
 fn exit_code(row: &Row<'_>, before: &JudgedBefore<'_>) -> i32 {
     let then = match before {
         JudgedBefore::By(then) => then,
+        JudgedBefore::Checks(_) => return 0,
         JudgedBefore::Apart(judgement) => return judgement.exit_code.unwrap_or_default(),
     };
     // Such a command has no checks of its own.
@@ -463,6 +482,11 @@ mod tests {
         each(|reader, row, then, place| {
             let (is_plain, _) = endings()[place];
             let stored = StoredEvidence::read(reader, row, then, is_plain).unwrap();
+            if !is_plain && row.output.is_some() {
+                let checks = judge(then, &stored.evidence()).checks.len();
+                let counted = StoredEvidence::read_of_checks(reader, row, checks).unwrap();
+                assert_eq!(format!("{counted:?}"), format!("{stored:?}"));
+            }
             for now in expectations() {
                 let again = judge(&now, &stored.evidence());
                 let (_, ending) = endings().swap_remove(place);

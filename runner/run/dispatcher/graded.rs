@@ -154,6 +154,11 @@ impl<E: Effects> Dispatcher<E> {
             self.unwritten.judge(judgement);
             is_any = true;
         }
+        while let Some(answers) = self.grading.part() {
+            if self.storage.is_none() {
+                self.unwritten.judge(answers);
+            }
+        }
         if is_any && let Some(cause) = self.rules.gives_up(self.bad) {
             self.begin_stop(now, StopMode::Drain, cause);
         }

@@ -55,6 +55,8 @@ pub(super) struct Grading {
     bytes: u64,
     /// Those of which graders have spoken, by ordinal.
     spoken: VecDeque<u64>,
+    /// Those of which one has spoken and others are asked once that is on disk, by ordinal.
+    answered: VecDeque<u64>,
     /// The test of each attempt whose row is on its way to the disk, with the place of its provider; by ordinal.
     coming: HashMap<u64, (Arc<Test>, usize)>,
     /// The row of each attempt whose judgement is on its way to the disk; by ordinal.
@@ -76,6 +78,7 @@ impl Grading {
             trials: HashMap::new(),
             bytes: 0,
             spoken: VecDeque::new(),
+            answered: VecDeque::new(),
             coming: HashMap::new(),
             judged: HashMap::new(),
             held: HeldGradings::new(parts.deaths, parts.poison_after),
@@ -164,6 +167,7 @@ impl Grading {
             row: Row::decode(line).expect("a row that was just written can be read"),
             test,
             is_plain: self.graders.is_plain(provider),
+            answers: Vec::new(),
             fingerprint: entry.fingerprint.judgement,
         };
         let output = entry.attempt.output.unwrap_or_default();
@@ -215,11 +219,29 @@ impl Grading {
         }
     }
 
-    /// Takes the last attempt of a grader.
+    /// Takes the last attempt of a grader. Where another one is to be asked, the answer is on disk before that: whoever goes on
+    /// after a death of the process asks nobody twice.
     pub(super) fn answered(&mut self, attempt: &Attempt) {
-        if let Some(trial) = self.trials.get_mut(&attempt.ordinal) {
+        let ordinal = attempt.ordinal;
+        if let Some(trial) = self.trials.get_mut(&ordinal) {
             trial.answered(&self.graders, attempt);
-            self.ask(attempt.ordinal);
+            match trial.next(&self.graders) {
+                Some(_) => self.answered.push_back(ordinal),
+                None => self.spoken.push_back(ordinal),
+            }
+        }
+    }
+
+    /// The answers so far of the next trial of which others have still to be asked.
+    pub(super) fn part(&mut self) -> Option<JudgementEntry> {
+        let ordinal = self.answered.pop_front()?;
+        Some(self.trials.get(&ordinal)?.part(&self.graders))
+    }
+
+    /// Takes that a judgement is on disk. If graders have still to speak of its trial, the next one is asked.
+    pub(super) fn written(&mut self, judgement: &JudgementEntry) {
+        if judgement.is_part() {
+            self.ask(judgement.mark.key.ordinal);
         }
     }
 
@@ -242,6 +264,9 @@ impl Grading {
 
     /// The row of an attempt whose judgement is on disk, as the judgement's line has it now.
     pub(super) fn row(&mut self, judgement: &JudgementEntry, line: &[u8]) -> Option<Row<'static>> {
+        if judgement.is_part() {
+            return None;
+        }
         let mut row = self.judged.remove(&judgement.mark.key.ordinal)?;
         row.judge_by(line).ok()?;
         Some(row)

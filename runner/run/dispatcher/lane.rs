@@ -12,7 +12,7 @@ use crate::{
     model::{ProviderId, TrialId},
     plugin::Moment,
     record::State,
-    scenario::{Rate, Test},
+    scenario::{Provider, Rate, Test},
 };
 
 /// One provider's pending trials in the plan's order, those that are begun again first.
@@ -123,6 +123,30 @@ impl Lane {
             is_closed: false,
             running: 0,
         }
+    }
+
+    /// The lane of the grader in this place, which has what is put into it. At most so many of its attempts run at once, and
+    /// each may take so much memory.
+    pub(in crate::run) fn of_grader(
+        place: usize,
+        grader: &Provider,
+        concurrency: usize,
+        memory: u64,
+    ) -> Self {
+        let rules = LaneRules {
+            provider: place,
+            id: grader.id.clone(),
+            concurrency: Some(concurrency),
+            rate: grader.rate,
+            memory,
+            keeps_instances: false,
+        };
+        let tests = Tests {
+            read: Box::new(|_| Err(io::ErrorKind::NotFound.into())),
+            first: 0,
+            count: 0,
+        };
+        Self::new(rules, tests, Arc::default())
     }
 
     /// Makes the id of one of the provider's trials.

@@ -31,6 +31,7 @@ impl<E: Effects> Dispatcher<E> {
         } = written;
         for judgement in &judgements {
             self.work.state.judged(judgement.mark);
+            self.grading.written(judgement);
         }
         let mut trials = Vec::new();
         if !judgements.is_empty() {

@@ -174,6 +174,37 @@ impl GradedTrial {
         }
     }
 
+    /// What graders have said so far, while others have still to be asked: it settles nothing.
+    pub(in crate::run) fn part(&self, graders: &Graders) -> JudgementEntry {
+        let Ungraded {
+            row,
+            expected,
+            own,
+            exit_code,
+            before,
+            fingerprint,
+            ..
+        } = &self.of;
+        JudgementEntry {
+            mark: Mark {
+                key: self.of.key(),
+                outcome: Outcome::Ungraded,
+                is_final: false,
+                is_flaky: false,
+            },
+            of: row.seq,
+            before: *before,
+            score: row.score,
+            own_checks: u32::try_from(own.len()).unwrap_or(u32::MAX),
+            checks: [expected.as_slice(), own].concat(),
+            exit_code: *exit_code,
+            error: None,
+            fingerprint: *fingerprint,
+            scenario: graders.scenario,
+            grades: self.grades.clone(),
+        }
+    }
+
     /// What all this comes to. The attempt `is_shaky` if one of its trial before it ended badly.
     pub(in crate::run) fn judgement(self, graders: &Graders, is_shaky: bool) -> JudgementEntry {
         let graded = judge_grades(&self.grades);

@@ -25,11 +25,13 @@ pub(in crate::run) struct Ungraded {
     /// What the provider has checked.
     pub(super) own: Vec<Check>,
     /// Whether an attempt of its trial before it is known to have ended badly.
-    pub(super) was_shaky: bool,
+    pub(in crate::run) was_shaky: bool,
     /// What its trial counts as, and whether it is flaky; `None` if nothing has settled it.
     pub(super) before: Option<(Outcome, bool)>,
     /// What graders have said of it before.
     grades: Vec<RowGrade<'static>>,
+    /// What they have answered since then, before the process that asked them ended.
+    answers: Vec<RowGrade<'static>>,
     /// Digest of everything that decides what the attempt means.
     pub(super) fingerprint: Digest,
 }
@@ -40,6 +42,8 @@ pub(in crate::run) struct UngradedParts {
     pub(in crate::run) test: Arc<Test>,
     /// Whether its provider is called as a plain command.
     pub(in crate::run) is_plain: bool,
+    /// What graders have answered, before the process that asked them ended.
+    pub(in crate::run) answers: Vec<RowGrade<'static>>,
     /// Digest of everything that decides what the attempt means.
     pub(in crate::run) fingerprint: Digest,
 }
@@ -52,9 +56,9 @@ pub(in crate::run) struct RejudgedParts {
     pub(in crate::run) exit_code: Option<i32>,
     pub(in crate::run) expected: Vec<Check>,
     pub(in crate::run) own: Vec<Check>,
-    pub(in crate::run) was_shaky: bool,
     pub(in crate::run) before: Option<(Outcome, bool)>,
     pub(in crate::run) grades: Vec<RowGrade<'static>>,
+    pub(in crate::run) answers: Vec<RowGrade<'static>>,
     pub(in crate::run) fingerprint: Digest,
 }
 
@@ -87,9 +91,9 @@ impl Ungraded {
             exit_code,
             expected,
             own,
-            was_shaky,
             before,
             grades,
+            answers,
             fingerprint,
         } = parts;
         let is_inline = matches!(row.output, Some(RowOutput::Inline(_)));
@@ -100,9 +104,10 @@ impl Ungraded {
             exit_code,
             expected,
             own,
-            was_shaky,
+            was_shaky: false,
             before,
             grades,
+            answers,
             fingerprint,
         }
     }
@@ -112,6 +117,7 @@ impl Ungraded {
             row,
             test,
             is_plain,
+            answers,
             fingerprint,
         } = parts;
         // Everything has held.
@@ -143,6 +149,7 @@ impl Ungraded {
             was_shaky: false,
             before: None,
             grades: Vec::new(),
+            answers,
             row,
             test,
             output,
@@ -162,14 +169,18 @@ impl Ungraded {
 
     /// What a grader has answered before to the same question.
     pub(super) fn said(&self, grader: &str, question: Digest) -> Option<Grade> {
-        let mut grades = self.grades.iter();
         let is_same = |grade: &&RowGrade<'_>| {
             grade.grader == grader && grade.asked.is_some_and(|asked| asked.begins(question))
         };
-        let said = grades.find(is_same)?.to_answer()?;
+        // What was answered since is a part of the judgement that is being made, and not of one before.
+        let (said, is_kept) = match self.answers.iter().find(is_same) {
+            Some(answer) => (answer, answer.is_kept),
+            None => (self.grades.iter().find(is_same)?, true),
+        };
         Some(Grade {
             asked: Some(question),
-            ..said
+            is_kept,
+            ..said.to_answer()?
         })
     }
 

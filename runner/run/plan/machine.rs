@@ -6,8 +6,11 @@ use miette::Diagnostic;
 use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
-use super::planned::{Plan, cores};
-use crate::plugin::{Kind, MemoryBudget};
+use super::planned::Plan;
+use crate::{
+    model::cores,
+    plugin::{Kind, MemoryBudget},
+};
 
 /// Files that a session has open beside those of its attempts: the run's own, SQLite's, two event loops, a compiling
 /// child, artifacts that wait to be recorded.

@@ -26,12 +26,13 @@ pub use self::{
     live::idle_graders,
     machine::{NoRoom, Reduced},
     names::TrialNames,
-    planned::{Plan, cores},
+    planned::{Plan, larger_budgets},
     sharing::LeftToOthers,
     stored::StoredError,
 };
 pub(super) use self::{
     fingerprint::{Fingerprints, of_grader, of_question},
     handed::HandedPlan,
+    names::open_stored_suite,
     planned::{PlannedGrader, PlannedProvider, Staffing},
 };

@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// The ids of a run's trials by their places in its plan.
+#[derive(Clone)]
 pub struct TrialNames {
     scenario: Scenario,
     suite: SuiteReader,
@@ -20,11 +21,7 @@ impl TrialNames {
     /// Opens what was stored with a run; `None` if that is not there any more.
     pub fn of(reader: &RunReader) -> Option<Self> {
         let scenario = stored_scenario(reader)?;
-        let suite = Suite::open(stored_suite(reader)?).ok()?;
-        Some(Self {
-            scenario,
-            suite: suite.reader_of_rows(),
-        })
+        Some(Self::with(scenario, &open_stored_suite(reader)?))
     }
 
     /// The trials of these tests.
@@ -65,6 +62,12 @@ impl TrialNames {
 pub(super) fn stored_scenario(reader: &RunReader) -> Option<Scenario> {
     let text = reader.scenario_text().ok()?;
     scenario::parse_stored(reader.manifest().scenario.path.as_ref(), &text).ok()
+}
+
+/// The tests that were stored with the run.
+pub(in crate::run) fn open_stored_suite(reader: &RunReader) -> Option<Suite> {
+    let digest = reader.manifest().metadata.suite;
+    Suite::open_as(stored_suite(reader)?, digest).ok()
 }
 
 fn stored_suite(reader: &RunReader) -> Option<std::fs::File> {

@@ -5,8 +5,7 @@ use std::{
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
-    thread::available_parallelism,
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,9 +14,10 @@ use bytesize::ByteSize;
 use super::{
     ceiling::Ceiling,
     error::{PlanError, ProviderError},
+    names::stored_scenario,
 };
 use crate::{
-    model::{Limits, TrialId},
+    model::{Limits, TrialId, cores},
     plugin::{self, Kind, Mount, PluginFile, SandboxPool, Secrets},
     record::{RecordError, RunReader},
     run::spending::Spending,
@@ -426,6 +426,15 @@ fn budgets(scenario: &Scenario, overrides: &RunOptions) -> Result<Budgets, PlanE
     Ok(all.with(&said))
 }
 
+/// What to say with `--budget` when the run is gone on with whose budgets are used up, as far as that can be read.
+pub fn larger_budgets(run: &RunReader) -> Option<Vec<String>> {
+    let scenario = stored_scenario(run)?;
+    let overrides = RunOptions::of_stored(&run.manifest().options);
+    let mut spending = Spending::new(&budgets(&scenario, &overrides).ok()?);
+    spending.read(run).ok()?;
+    Some(spending.larger())
+}
+
 /// A grader that tests name.
 pub(in crate::run) struct PlannedGrader {
     pub(in crate::run) definition: Grader,
@@ -454,13 +463,6 @@ impl PlannedProvider {
         matches!(self.file.kind, Kind::Command(_))
             && self.definition.protocol != Some(Protocol::Json)
     }
-}
-
-/// How many threads of this process run at once. Asked for once: the answer takes reading files.
-pub fn cores() -> usize {
-    static CORES: LazyLock<usize> =
-        LazyLock::new(|| available_parallelism().map_or(1, NonZeroUsize::get));
-    *CORES
 }
 
 /// A provider whose single attempt does not fit would never start one.

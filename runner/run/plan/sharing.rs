@@ -4,9 +4,9 @@ use std::fmt;
 
 use bytesize::ByteSize;
 
-use super::planned::{Plan, cores};
+use super::planned::Plan;
 use crate::{
-    model::{MachineShare, plural},
+    model::{MachineShare, cores, plural},
     record::RunId,
 };
 

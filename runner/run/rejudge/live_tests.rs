@@ -1,47 +1,66 @@
 //! [`LiveTests`]: the tests of a scenario as it is now, by their ids.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, OnceLock},
+};
 
-use crate::scenario::{Suite, SuiteReader, Test};
+use crate::scenario::{Expectation, ExpectationReader, Suite, SuiteReader, Test};
 
 /// The tests of a scenario, to be found by their ids. Mostly they are where they were, and then no table is made of them.
+#[derive(Clone)]
 pub(super) struct LiveTests {
-    count: u64,
-    reader: SuiteReader,
-    places: Option<HashMap<String, u64>>,
+    suite: Suite,
+    expectations: ExpectationReader,
+    /// For tests of which more is asked than what they expect.
+    whole: Option<SuiteReader>,
+    /// One for all clones.
+    places: Arc<OnceLock<HashMap<String, u64>>>,
 }
 
 impl LiveTests {
     pub(super) fn new(suite: &Suite) -> Self {
         Self {
-            count: suite.test_count(),
-            reader: suite.reader_of_rows(),
-            places: None,
+            suite: suite.clone(),
+            expectations: ExpectationReader::new(suite),
+            whole: None,
+            places: Arc::default(),
         }
     }
 
-    /// The test with this id, which may be at this place.
-    pub(super) fn find(&mut self, id: &str, place: u64) -> io::Result<Option<Arc<Test>>> {
-        if place < self.count && self.places.is_none() {
-            let test = self.reader.test(place)?;
-            if test.id.as_str() == id {
-                return Ok(Some(test));
-            }
+    /// The place of the test with this id, which may be `guess`, and what it expects.
+    pub(super) fn find(&mut self, id: &str, guess: u64) -> io::Result<Option<(u64, Expectation)>> {
+        let table = Arc::clone(&self.places);
+        if table.get().is_none()
+            && let Some(expectation) = self.expectations.at_if(guess, id)?
+        {
+            return Ok(Some((guess, expectation)));
         }
-        let places = match &self.places {
+        let places = match table.get() {
             Some(places) => places,
             None => {
-                let mut places = HashMap::new();
-                for index in 0..self.count {
-                    let test = self.reader.test(index)?;
-                    places.insert(test.id.as_str().to_owned(), index);
-                }
-                self.places.insert(places)
+                let found = self.places()?;
+                table.get_or_init(|| found)
             }
         };
         match places.get(id) {
-            Some(index) => self.reader.test(*index).map(Some),
+            Some(place) => Ok(Some((*place, self.expectations.at(*place)?))),
             None => Ok(None),
         }
+    }
+
+    /// All of the test at this place.
+    pub(super) fn whole(&mut self, place: u64) -> io::Result<Arc<Test>> {
+        let reader = || self.suite.reader_of_rows();
+        self.whole.get_or_insert_with(reader).test(place)
+    }
+
+    fn places(&mut self) -> io::Result<HashMap<String, u64>> {
+        let mut places = HashMap::new();
+        for place in 0..self.suite.test_count() {
+            places.insert(self.expectations.id_at(place)?.to_owned(), place);
+        }
+        Ok(places)
     }
 }

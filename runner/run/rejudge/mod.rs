@@ -13,31 +13,48 @@ use super::{
     attempt::StoredEvidence,
     graders,
     grading::{GradedTrial, Graders, RejudgedParts, ToJudge, Ungraded, Unjudged},
-    plan::{Fingerprints, Plan, TrialNames},
+    plan::{Fingerprints, Plan, open_stored_suite},
 };
 use crate::{
     judge::judge,
     model::{Check, Digest, ErrorClass, Outcome, chain},
     record::{AttemptKey, JudgementEntry, Mark, Row, RowCheck, RunReader, State, WrittenAttempt},
-    scenario::{self, Expect, Protocol, Suite, Test},
+    scenario::{self, Expect, ExpectationReader, Protocol, Suite},
 };
 
-/// The trials of a run, one after the other, as rows tell of them.
+/// What a run was planned with, as far as its trials are judged by it.
+#[derive(Clone)]
+pub struct PlannedWith {
+    tests: ExpectationReader,
+    /// The providers that are called as plain commands.
+    plain: Arc<HashSet<String>>,
+}
+
+impl PlannedWith {
+    /// Reads what is stored with a run; `None` if it is not there any more.
+    pub fn of(reader: &RunReader) -> Option<Self> {
+        Some(Self {
+            tests: ExpectationReader::new(&open_stored_suite(reader)?),
+            plain: Arc::new(plain_providers(reader)?),
+        })
+    }
+}
+
+/// Judges the trials of a run again, as rows tell of them. A clone of it is for another thread.
+#[derive(Clone)]
 pub struct Rejudging {
     reader: RunReader,
-    state: State,
-    /// What the run was planned with.
-    stored: TrialNames,
+    state: Arc<State>,
+    /// What the tests expected that the run was planned with.
+    stored: ExpectationReader,
     /// What it is judged by now.
     live: LiveTests,
     scenario: Digest,
     /// Whom tests may name; `None` if nobody is to be asked.
-    graders: Option<(Arc<Graders>, Fingerprints)>,
+    graders: Option<(Arc<Graders>, Arc<Fingerprints>)>,
     /// The providers that are called as plain commands.
-    plain: HashSet<String>,
-    /// By ordinal, whether an attempt has ended badly since the trial was begun.
-    is_shaky: Vec<bool>,
-    /// What a test's trials are judged by, by the place of the test; asked for once for all of its trials.
+    plain: Arc<HashSet<String>>,
+    /// What the trials of a test that graders judge are judged by, by the place of the test; asked for once for all of them.
     prints: HashMap<u64, Digest>,
 }
 
@@ -63,6 +80,11 @@ pub struct TrialToGrade {
 }
 
 impl TrialToGrade {
+    /// Takes that an attempt of the trial before this one has ended badly.
+    pub fn follow_a_bad_attempt(&mut self) {
+        self.trial.of.was_shaky = true;
+    }
+
     /// Hands it over to a session.
     pub fn into_unjudged(self) -> Unjudged {
         Unjudged(ToJudge::ToGrade(Box::new(self.trial)))
@@ -74,54 +96,76 @@ pub fn judged(judgement: JudgementEntry, row: Row<'static>) -> Unjudged {
     Unjudged(ToJudge::Judged(Box::new(judgement), Box::new(row)))
 }
 
+/// Of every trial, whether an attempt has ended badly since it was begun.
+pub struct ShakyTrials(Vec<bool>);
+
+impl ShakyTrials {
+    /// For a run with so many trials, before its first row.
+    pub fn new(planned: u64) -> Self {
+        let planned = usize::try_from(planned);
+        Self(vec![false; planned.expect("a plan fits into memory")])
+    }
+
+    /// Notes what an attempt means for those after it, and says what those before it mean for this one.
+    pub fn note(&mut self, mark: Mark) -> bool {
+        let place = usize::try_from(mark.key.ordinal).ok();
+        let Some(is_shaky) = place.and_then(|place| self.0.get_mut(place)) else {
+            return false;
+        };
+        let was_shaky = *is_shaky;
+        *is_shaky = !mark.is_final && (was_shaky || mark.outcome.is_bad());
+        was_shaky
+    }
+}
+
 impl Rejudging {
-    /// Makes ready to judge by `suite`, which was read from a scenario with this digest, and to ask nobody; `None` if what the
-    /// run was planned with is not there any more.
-    pub fn new(reader: &RunReader, state: &State, suite: &Suite, scenario: Digest) -> Option<Self> {
-        let planned = usize::try_from(state.counts().planned);
-        Some(Self {
+    /// Makes ready to judge by `suite`, which was read from a scenario with this digest, and to ask nobody.
+    pub fn new(
+        (reader, stored): (&RunReader, PlannedWith),
+        state: &State,
+        suite: &Suite,
+        scenario: Digest,
+    ) -> Self {
+        Self {
             reader: reader.clone(),
-            state: state.clone(),
-            stored: TrialNames::of(reader)?,
+            state: Arc::new(state.clone()),
+            stored: stored.tests,
             live: LiveTests::new(suite),
             scenario,
             graders: None,
-            plain: plain_providers(reader)?,
-            is_shaky: vec![false; planned.expect("a plan fits into memory")],
+            plain: stored.plain,
             prints: HashMap::new(),
-        })
+        }
     }
 
-    /// Makes ready to judge by the tests of a plan, and to have its graders asked; `None` if what the run was planned with is
-    /// not there any more.
-    pub fn by_plan(reader: &RunReader, state: &State, plan: &Plan) -> Option<Self> {
+    /// Makes ready to judge by the tests of a plan, and to have its graders asked.
+    pub fn by_plan(run: (&RunReader, PlannedWith), state: &State, plan: &Plan) -> Self {
         let scenario = Digest::of(plan.scenario().text().as_bytes());
         let fingerprints = Fingerprints::new(&plan.providers, &plan.graders, plan.options());
-        Some(Self {
-            graders: Some((graders::of_plan(plan), fingerprints)),
-            ..Self::new(reader, state, plan.suite(), scenario)?
-        })
+        Self {
+            graders: Some((graders::of_plan(plan), Arc::new(fingerprints))),
+            ..Self::new(run, state, plan.suite(), scenario)
+        }
     }
 
-    /// Judges the next attempt again. `judged` is the same row as it is judged by now.
+    /// Judges an attempt again. `judged` is the same row as it is judged by now.
     ///
     /// # Errors
     ///
     /// Fails if the tests cannot be read.
-    pub fn next(
+    pub fn judge(
         &mut self,
         attempt: &WrittenAttempt,
         judged: &Row<'static>,
     ) -> io::Result<Rejudged> {
-        let was_shaky = self.note(judged);
         let is_ungraded = self.is_ungraded(judged);
         if !self.state.is_current(judged) && !is_ungraded {
             return Ok(Rejudged::NotSettled);
         }
-        let Some(then) = self.stored.test(judged.ordinal) else {
+        let Ok(then) = self.stored.place_of(judged.ordinal) else {
             return Ok(Rejudged::Kept("its test is not stored any more".to_owned()));
         };
-        let Some(now) = self.live.find(&judged.test, then.index)? else {
+        let Some((place, now)) = self.live.find(&judged.test, then)? else {
             let because = "its test is not in the scenario";
             return Ok(Rejudged::Kept(because.to_owned()));
         };
@@ -131,7 +175,10 @@ impl Rejudging {
             let because = "graders judge it, and they are not asked";
             return Ok(Rejudged::Kept(because.to_owned()));
         }
-        let print = self.print(&now);
+        let print = match is_graded {
+            true => self.print(place)?,
+            false => now.judgement,
+        };
         let is_same = judged
             .judgement_fingerprint
             .is_some_and(|by| by.begins(print));
@@ -144,7 +191,12 @@ impl Rejudging {
         if is_same && !is_ungraded && !is_without_answer {
             return Ok(Rejudged::Unchanged);
         }
-        Ok(self.judge(attempt, judged, &then.expect, (&now, print), was_shaky))
+        let by = NewJudge {
+            expect: &now.expect,
+            place,
+            print,
+        };
+        self.judge_by(&by, attempt, judged, then)
     }
 
     /// Tells whether a row is the latest attempt of its trial, of which graders have still to speak.
@@ -154,74 +206,78 @@ impl Rejudging {
             && row.outcome == Outcome::Ungraded
     }
 
-    fn print(&mut self, test: &Test) -> Digest {
-        match &self.graders {
-            None => test.judgement,
-            Some(_) if test.expect.graders.is_empty() => test.judgement,
-            Some((_, prints)) => *self
-                .prints
-                .entry(test.index)
-                .or_insert_with(|| prints.judgement(test)),
+    /// What the trials of a test are judged by that graders judge.
+    fn print(&mut self, place: u64) -> io::Result<Digest> {
+        if let Some(print) = self.prints.get(&place) {
+            return Ok(*print);
         }
-    }
-
-    /// Notes what an attempt means for those after it, and says what those before it mean for this one.
-    fn note(&mut self, row: &Row<'_>) -> bool {
-        let place = usize::try_from(row.ordinal).ok();
-        let Some(is_shaky) = place.and_then(|place| self.is_shaky.get_mut(place)) else {
-            return false;
+        let test = self.live.whole(place)?;
+        let print = match &self.graders {
+            Some((_, prints)) => prints.judgement(&test),
+            None => test.judgement,
         };
-        let was_shaky = *is_shaky;
-        *is_shaky = !row.is_final && (was_shaky || row.outcome.is_bad());
-        was_shaky
+        self.prints.insert(place, print);
+        Ok(print)
     }
 
-    fn judge(
-        &self,
+    fn judge_by(
+        &mut self,
+        by: &NewJudge<'_>,
         attempt: &WrittenAttempt,
         judged: &Row<'static>,
-        then: &Expect,
-        (now, fingerprint): (&Arc<Test>, Digest),
-        was_shaky: bool,
-    ) -> Rejudged {
+        then: u64,
+    ) -> io::Result<Rejudged> {
         let row = &attempt.row;
-        let expects_error = then.error.is_some() || now.expect.error.is_some();
-        if let Some(because) = without_reply(row, expects_error) {
-            return Rejudged::Kept(because);
-        }
         let is_plain = self.plain.contains(&*row.provider);
-        let stored = match &attempt.judgement {
-            Some(before) => StoredEvidence::read_again(&self.reader, row, before, is_plain),
-            None => StoredEvidence::read(&self.reader, row, then, is_plain),
+        // Of most rows it is enough to know how much was expected.
+        let checks = match is_plain || row.output.is_none() || attempt.judgement.is_some() {
+            true => None,
+            false => self.stored.checks_at(then)?,
+        };
+        let then = match row.error.is_none() && (checks.is_some() || attempt.judgement.is_some()) {
+            true => Arc::default(),
+            false => self.stored.at(then)?.expect,
+        };
+        let expects_error = then.error.is_some() || by.expect.error.is_some();
+        if let Some(because) = without_reply(row, expects_error) {
+            return Ok(Rejudged::Kept(because));
+        }
+        let stored = match (&attempt.judgement, checks) {
+            (Some(before), _) => StoredEvidence::read_again(&self.reader, row, before, is_plain),
+            (None, Some(checks)) => StoredEvidence::read_of_checks(&self.reader, row, checks),
+            (None, None) => StoredEvidence::read(&self.reader, row, &then, is_plain),
         };
         let stored = match stored {
             Ok(stored) => stored,
-            Err(error) => return Rejudged::Kept(chain(&error)),
+            Err(error) => return Ok(Rejudged::Kept(chain(&error))),
         };
-        let judgement = judge(&now.expect, &stored.evidence());
+        let judgement = judge(by.expect, &stored.evidence());
         let own = row.checks.len() - stored.own_checks();
         let own: Vec<Check> = row.checks[own..].iter().map(RowCheck::to_check).collect();
         let outcome = judgement.outcome;
         let before = judged.is_final.then_some((judged.outcome, judged.is_flaky));
         if outcome == Outcome::Passed
-            && !now.expect.graders.is_empty()
+            && !by.expect.graders.is_empty()
             && let Some((graders, _)) = &self.graders
         {
             let ungraded = Ungraded::again(RejudgedParts {
                 row: row.clone(),
-                test: Arc::clone(now),
+                test: self.live.whole(by.place)?,
                 exit_code: stored.exit_code(),
                 output: stored.into_output(),
                 expected: judgement.checks,
                 own,
-                was_shaky,
                 before,
                 grades: judged.grades.clone(),
-                fingerprint,
+                answers: attempt.answers.clone(),
+                fingerprint: by.print,
             });
-            return graded(ungraded, graders);
+            return Ok(graded(ungraded, graders));
         }
-        Rejudged::Judged(Box::new(JudgementEntry {
+        let own_checks = u32::try_from(own.len()).unwrap_or(u32::MAX);
+        let mut checks = judgement.checks;
+        checks.extend(own);
+        Ok(Rejudged::Judged(Box::new(JudgementEntry {
             mark: Mark {
                 key: AttemptKey {
                     ordinal: row.ordinal,
@@ -229,20 +285,28 @@ impl Rejudging {
                 },
                 outcome,
                 is_final: true,
-                is_flaky: outcome == Outcome::Passed && was_shaky,
+                is_flaky: false,
             },
             of: row.seq,
             before,
             score: row.score,
-            own_checks: u32::try_from(own.len()).unwrap_or(u32::MAX),
-            checks: [judgement.checks, own].concat(),
+            own_checks,
+            checks,
             exit_code: stored.exit_code(),
             grades: Vec::new(),
             error: stored.error().cloned(),
-            fingerprint,
+            fingerprint: by.print,
             scenario: self.scenario,
-        }))
+        })))
     }
+}
+
+/// What a trial is judged by now.
+struct NewJudge<'a> {
+    expect: &'a Expect,
+    /// Where the test is.
+    place: u64,
+    print: Digest,
 }
 
 /// What graders have answered before is taken first; only where more is to be asked a session has to do it.
@@ -257,6 +321,7 @@ fn graded(ungraded: Ungraded, graders: &Graders) -> Rejudged {
         })),
     }
 }
+
 /// Why an attempt keeps its outcome that has no reply to be judged: unless an error is expected, no other expectation has
 /// anything to say of it.
 fn without_reply(row: &Row<'_>, expects_error: bool) -> Option<String> {

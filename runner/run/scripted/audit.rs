@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    graded::{GradingAudit, backoff},
+    graded::{AGAIN_AFTER, GradingAudit, backoff},
     shape::PlanShape,
 };
 use crate::{
@@ -16,8 +16,6 @@ use crate::{
     run::seam::{Assignment, Capacity, ExecutorId, FromExecutors, GRADERS},
 };
 
-/// After how long a trial may be begun again that was given back or lost.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How long the machine that lacked something is left alone, times how often it did.
 const LACKING_PAUSE: Duration = Duration::from_millis(200);
 /// How long interrupted guests have to answer.

@@ -14,8 +14,8 @@ use crate::{
     scenario::{ExpectedError, Retries},
 };
 
-/// After how long a grader may be asked again that was given back, lost or stopped.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// After how long a trial may be begun again, or a grader asked, that was given back, lost or stopped.
+pub(super) const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// The books on trials of which graders have to speak.
 pub(super) struct GradingAudit {
@@ -37,6 +37,8 @@ struct Graded {
     is_on_disk: bool,
     /// How many have answered.
     answered: usize,
+    /// How many of their answers are on disk.
+    kept: usize,
     has_failed: bool,
     has_erred: bool,
     /// The grader that is being asked, and its attempt.
@@ -63,6 +65,7 @@ impl GradingAudit {
             key,
             is_on_disk: false,
             answered: 0,
+            kept: 0,
             has_failed: false,
             has_erred: false,
             open: None,
@@ -120,6 +123,11 @@ impl GradingAudit {
         assert!(!graded.is_judged, "{key:?} is graded after its judgement");
         assert!(!graded.has_erred, "{key:?} is graded after the last word");
         assert_eq!(graded.open, None, "{key:?} is asked of two graders");
+        let kept = (graded.kept, graded.answered);
+        assert_eq!(
+            kept.0, kept.1,
+            "{key:?} is asked on before answers are kept"
+        );
         assert!(now >= graded.not_before, "{key:?} is asked too soon again");
         let named = &self.shape.trials[key.ordinal as usize].test.expect.graders;
         assert_eq!(named[graded.answered], bounds.name(), "{key:?}");
@@ -200,15 +208,21 @@ impl GradingAudit {
         let graded = graded.unwrap_or_else(|| panic!("nothing is known of {mark:?}"));
         assert_eq!(graded.key, mark.key);
         assert!(!graded.is_judged, "{mark:?} is judged twice");
+        assert_eq!(judgement.grades.len(), graded.answered);
         assert_eq!(
             graded.open, None,
             "{mark:?} is judged before it is answered"
         );
-        graded.is_judged = true;
         let named = &self.shape.trials[mark.key.ordinal as usize]
             .test
             .expect
             .graders;
+        if judgement.is_part() {
+            assert!(!graded.has_erred && graded.answered < named.len());
+            assert!(graded.answered > graded.kept, "{mark:?} says nothing new");
+            return;
+        }
+        graded.is_judged = true;
         let is_done = graded.has_erred || graded.answered == named.len();
         assert!(is_done, "{mark:?} is judged before all have spoken");
         let outcome = match (graded.has_erred, graded.has_failed) {
@@ -217,13 +231,17 @@ impl GradingAudit {
             (false, false) => Outcome::Passed,
         };
         assert_eq!((mark.outcome, mark.is_final), (outcome, true));
-        assert_eq!(judgement.grades.len(), graded.answered);
     }
 
     /// Judgements are on disk.
     pub(super) fn synced(&mut self, judgements: &[JudgementEntry]) {
-        self.written
-            .extend(judgements.iter().map(|entry| entry.mark));
+        for judgement in judgements {
+            let mark = judgement.mark;
+            match self.trials.get_mut(&mark.key.ordinal) {
+                Some(graded) if judgement.is_part() => graded.kept = judgement.grades.len(),
+                _ => self.written.push(mark),
+            }
+        }
     }
 
     /// The judgements that are on disk.

@@ -1,6 +1,6 @@
 //! [`PlanShape`]: a plan, made by the scenario's own way from a text, whose tests are held in memory.
 
-use std::{collections::HashSet, io, iter, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, iter, path::Path, sync::Arc, time::Duration};
 
 use super::random::Random;
 use crate::{
@@ -189,20 +189,7 @@ impl PlanShape {
         let graders = self.graders.iter().enumerate();
         let lane = |(index, grader): (usize, &GraderShape)| {
             let provider = &grader.definition.provider;
-            let rules = LaneRules {
-                provider: index,
-                id: provider.id.clone(),
-                concurrency: Some(grader.concurrency),
-                rate: provider.rate,
-                memory: provider.limits.memory,
-                keeps_instances: false,
-            };
-            let tests = Tests {
-                read: Box::new(|_| Err(io::ErrorKind::NotFound.into())),
-                first: 0,
-                count: 0,
-            };
-            Lane::new(rules, tests, Arc::new(HashSet::new()))
+            Lane::of_grader(index, provider, grader.concurrency, provider.limits.memory)
         };
         let roles = self.graders.iter().map(|grader| {
             Some(GraderRole {

@@ -14,13 +14,10 @@ use super::{
     staff::WorkerHost,
 };
 use crate::{
-    model::chain,
+    model::{chain, cores},
     plugin,
     record::{AttemptKey, InFlight, RunLikeness, RunReader},
-    run::{
-        plan::{Plan, cores},
-        seam::Capacity,
-    },
+    run::{plan::Plan, seam::Capacity},
 };
 
 /// A worker's machine, made ready for a run that another one has.

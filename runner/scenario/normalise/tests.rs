@@ -294,3 +294,89 @@ fn scenarios_and_lists_may_begin_with_a_mark_and_end_lines_as_windows_does() {
     assert_eq!(ids(&suite), ["a", "b"]);
     assert_eq!(scenario.name(), "w");
 }
+
+/// Records of every kind, some of them not plain, as a list of JSON Lines; `number` is that of the first.
+fn records_of_every_kind(numbers: std::ops::Range<u32>) -> String {
+    let record = |number: u32| {
+        let more = match number % 11 {
+            0 => r#","expect":{"schema":"schema.json"}"#.to_owned(),
+            1 => r#","files":{"a.txt":"attached.txt"}"#.to_owned(),
+            2 => r#","expect":{"equals":null,"matches":null}"#.to_owned(),
+            3 => format!(
+                r#","expect":{{"equals":"{number}"}},"tags":["t{}"]"#,
+                number % 2
+            ),
+            4 => r#","providers":["q","r"],"repeat":2"#.to_owned(),
+            5 => r#","reference":{"a":[1]},"meta":{"topic":"x"}"#.to_owned(),
+            6 => "}\n\n  \n{\"id\":\"x".to_owned() + &format!("{number}\",\"input\":1"),
+            7 => format!(r#","expect":{{"contains":"{}"}}"#, "y".repeat(40)),
+            _ => String::new(),
+        };
+        format!(
+            "{{\"id\":\"n{number:06}\",\"input\":{{\"n\":{number},\"é\":\"\\u00e9\\\"\"}}{more}}}\n"
+        )
+    };
+    numbers.map(record).collect()
+}
+
+#[test]
+fn a_large_list_makes_the_suite_that_small_ones_make() {
+    const COUNT: u32 = 30_000;
+    let list =
+        "defaults.timeout = '3s'\n[[test_lists]]\nfiles = ['lists/*.jsonl']\nexclude = ['*7']\n";
+    let beside = [
+        ("schema.json", r#"{"type":"object"}"#),
+        ("lists/attached.txt", "text"),
+    ];
+    let large = format!("\u{feff}{}", records_of_every_kind(0..COUNT));
+    assert!(large.len() > 1 << 20);
+    let one = folder(list, &[&beside[..], &[("lists/a.jsonl", &large)]].concat());
+    let small: Vec<_> = (0..100)
+        .map(|part| {
+            let numbers = COUNT / 100 * part..COUNT / 100 * (part + 1);
+            (
+                format!("lists/{part:03}.jsonl"),
+                records_of_every_kind(numbers),
+            )
+        })
+        .collect();
+    let small: Vec<_> = small
+        .iter()
+        .map(|(name, text)| (&**name, &**text))
+        .collect();
+    let many = folder(list, &[&beside[..], &small].concat());
+    for selection in [
+        Selection::default(),
+        Selection {
+            tags: vec!["t1".to_owned()],
+            ..Selection::default()
+        },
+    ] {
+        let (one, many) = (
+            select(one.path(), &selection),
+            select(many.path(), &selection),
+        );
+        assert!(one.test_count() > 1000);
+        assert_eq!(one.trial_count(), many.trial_count());
+        assert!(bytes(&one) == bytes(&many));
+        assert_eq!(one.digest(), many.digest());
+    }
+
+    // What is wrong is named with its line, wherever it is, and of ids too.
+    let lines = large.lines().count();
+    let wrong = format!(
+        "{large}{{\"id\":\"n000001\"}}\n{{\"id\":\"w\",\"inputs\":1}}\n\n[]\n{{\"id\":\"n000003\""
+    );
+    let wrong = folder(list, &[&beside[..], &[("lists/a.jsonl", &wrong)]].concat());
+    let error = normalise(&scenario(wrong.path()), &Selection::default()).unwrap_err();
+    let ScenarioError::Tests {
+        mistakes, total, ..
+    } = &error
+    else {
+        panic!("{error:?}")
+    };
+    let places: Vec<_> = mistakes.iter().map(|mistake| mistake.place.line).collect();
+    let at = |line: usize| Some((lines + line) as u64);
+    assert_eq!((places, *total), (vec![at(2), at(4), at(5), at(1)], 4));
+    assert!(mistakes[3].message.contains("already used"), "{error:?}");
+}

@@ -1,18 +1,16 @@
 //! Judging stored outputs again, by the expectations and the graders of a scenario as it is now: no provider runs.
 
+mod changed_checks;
 mod grading;
 mod pass;
+mod trial_judge;
 mod writing;
 
-use std::{ops::Range, path::PathBuf};
+use std::{ops::Range, panic::resume_unwind, path::PathBuf, thread};
 
 use miette::miette;
 
-use self::{
-    grading::grade,
-    pass::{MeantTrials, RescorePass},
-    writing::Writing,
-};
+use self::{grading::grade, pass::RescorePass, trial_judge::MeantTrials, writing::Writing};
 use super::{
     Host, Observe, Rescore,
     live::make_room,
@@ -23,8 +21,11 @@ use super::{
 use crate::{
     error::{Error, ExitStatus},
     model::{Counts, Digest, RunStatus},
-    record::{Claim, Conclusion, LineError, NextSession, RunEntry, RunReader, State, Store},
-    run::{Plan, Rejudging},
+    record::{
+        Claim, Conclusion, History, LineError, NextSession, RecordError, RunEntry, RunReader,
+        State, Store,
+    },
+    run::{Plan, PlannedWith, Rejudging},
     scenario::{self, RunOptions, Scenario, Selection, Suite},
     view::{DocumentVersion, RescoreReport},
 };
@@ -89,8 +90,8 @@ pub(super) fn rescore_of(
         (None, None) => MeantTrials::All,
     };
     if request.is_dry_run {
-        let history = reader.history().map_err(Error::record)?;
-        let judging = by.judging(&reader, &history.state)?;
+        let (history, stored) = read_both(&reader, || reader.history())?;
+        let judging = by.judging((&reader, stored), &history.state);
         let mut pass = RescorePass::new(&reader, judging, means(&reader));
         let (before, mut state) = (history.state.counts(), history.state);
         pass.judge_all(&mut damaged, |batch| {
@@ -177,19 +178,36 @@ impl Expectations {
         Ok(plan.has_graders().then_some(plan))
     }
 
-    fn judging(&self, reader: &RunReader, state: &State) -> Result<Rejudging, Error> {
-        let judging = match &self.plan {
-            Some(plan) => Rejudging::by_plan(reader, state, plan),
-            None => Rejudging::new(reader, state, &self.suite, self.scenario),
-        };
-        judging.ok_or_else(|| Error {
-            status: ExitStatus::Storage,
-            report: miette!(
-                help = "`runner verify` says what is missing",
-                "what the run was planned with cannot be read any more"
-            ),
-        })
+    fn judging(&self, run: (&RunReader, PlannedWith), state: &State) -> Rejudging {
+        match &self.plan {
+            Some(plan) => Rejudging::by_plan(run, state, plan),
+            None => Rejudging::new(run, state, &self.suite, self.scenario),
+        }
     }
+}
+
+/// Reads what the rows of a run come to, and beside that what it was planned with.
+fn read_both(
+    reader: &RunReader,
+    history: impl FnOnce() -> Result<History, RecordError>,
+) -> Result<(History, PlannedWith), Error> {
+    let (history, stored) = thread::scope(|scope| {
+        let opening = thread::Builder::new().spawn_scoped(scope, || PlannedWith::of(reader));
+        let history = history();
+        let stored = match opening {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => PlannedWith::of(reader),
+        };
+        (history, stored)
+    });
+    let stored = stored.ok_or_else(|| Error {
+        status: ExitStatus::Storage,
+        report: miette!(
+            help = "`runner verify` says what is missing",
+            "what the run was planned with cannot be read any more"
+        ),
+    })?;
+    Ok((history.map_err(Error::record)?, stored))
 }
 
 /// Judges in a session of its own, if anything has changed.
@@ -203,20 +221,18 @@ fn write(
 ) -> Result<Rescored, Error> {
     let reader = claim.reader();
     check_status(&reader)?;
-    let history = claim
-        .history(NextSession::default())
-        .map_err(Error::record)?;
+    let (history, stored) = read_both(&reader, || claim.history(NextSession::default()))?;
     let before = history.state.counts();
     let to_grade = match by.plan {
         None => 0,
         Some(_) => {
-            let judging = by.judging(&reader, &history.state)?;
+            let judging = by.judging((&reader, stored.clone()), &history.state);
             let mut look = RescorePass::new(&reader, judging, means(&reader));
             look.judge_all(&mut |_| {}, |_| true)?;
             look.counts.ungraded
         }
     };
-    let judging = by.judging(&reader, &history.state)?;
+    let judging = by.judging((&reader, stored), &history.state);
     let mut pass = RescorePass::new(&reader, judging, means(&reader));
     if let Some(plan) = by.plan.as_mut().filter(|_| to_grade > 0) {
         check_plan(plan, request, (store, host), observe)?;

@@ -1,24 +1,28 @@
 //! [`RescorePass`]: one reading of all rows, in which trials are judged again.
 
-use std::{collections::BTreeMap, io, ops::Range};
+use std::{collections::BTreeMap, io};
 
 use miette::miette;
 
+use super::{
+    changed_checks::{JudgedCheck, changed_checks},
+    trial_judge::{BeforeGrading, MeantTrials, PassFailure, PassedAs, PassedAttempt, TrialJudge},
+};
 use crate::{
     error::Error,
-    model::{CheckVerdict, Outcome},
-    record::{JudgementEntry, LineError, Row, RowCheck, RunReader, WrittenAttempts},
-    run::{JudgedTrial, Rejudged, Rejudging, TrialToGrade, Unjudged, judged},
-    session::selecting::RowFilter,
-    view::{KeptTrial, MAX_RESCORED, RescoreCounts, RescoredCheck, RescoredTrial, UngradedTrial},
+    model::{cores, work_in_lanes},
+    record::{JudgementEntry, LineError, RunReader, WrittenAttempts},
+    run::{JudgedTrial, Rejudging, ShakyTrials, TrialToGrade, Unjudged, judged},
+    view::{KeptTrial, MAX_RESCORED, RescoreCounts, RescoredTrial, UngradedTrial},
 };
 
 /// One reading of all rows, in which trials are judged again.
 pub(super) struct RescorePass {
     reader: RunReader,
-    attempts: WrittenAttempts,
-    judging: Rejudging,
-    means: MeantTrials,
+    judge: TrialJudge,
+    shaky: ShakyTrials,
+    /// What graders are asked of, once they are.
+    attempts: Option<WrittenAttempts>,
     pub(super) counts: RescoreCounts,
     pub(super) changes: Vec<RescoredTrial>,
     pub(super) kept: Vec<KeptTrial>,
@@ -26,47 +30,19 @@ pub(super) struct RescorePass {
     ungraded: BTreeMap<u64, BeforeGrading>,
 }
 
-/// Which trials are judged.
-pub(super) enum MeantTrials {
-    All,
-    Filter(Box<RowFilter>),
-    /// Those in these ranges of ordinals, each without its end.
-    Ordinals(Vec<Range<u64>>),
-}
-
-/// A trial of which graders have still to speak.
-struct BeforeGrading {
-    trial: String,
-    outcome: Outcome,
-    checks: Vec<RowCheck<'static>>,
-    graders: Vec<String>,
-}
-
-/// What a line comes to.
-enum Passed {
-    Nothing,
-    /// A judgement, and the row as it was written.
-    Judged(Box<JudgementEntry>, Box<Row<'static>>),
-    ToGrade(Box<TrialToGrade>),
-}
-
-/// Why a line comes to nothing, and the pass perhaps to its end.
-enum PassFailure {
-    Line(LineError),
-    Tests(io::Error),
-}
-
 impl RescorePass {
     /// How many judgements are written at once.
     const BATCH: usize = 8 * 1024;
+    /// More threads than these would wait for the one that writes.
+    const MOST_THREADS: usize = 8;
 
     /// Begins with a run.
     pub(super) fn new(reader: &RunReader, judging: Rejudging, means: MeantTrials) -> Self {
         Self {
-            attempts: reader.written_attempts(),
+            shaky: ShakyTrials::new(reader.manifest().metadata.planned_test_count),
             reader: reader.clone(),
-            judging,
-            means,
+            judge: TrialJudge::new(judging, means),
+            attempts: None,
             counts: RescoreCounts::default(),
             changes: Vec::new(),
             kept: Vec::new(),
@@ -74,106 +50,106 @@ impl RescorePass {
         }
     }
 
-    /// Judges all trials that are meant, and hands the judgements over in batches until `take` wants no more.
+    /// Judges all trials that are meant, on as many threads as there are cores, and hands the judgements over in batches and
+    /// in the order of the rows, until `take` wants no more.
     pub(super) fn judge_all(
         &mut self,
         damaged: &mut dyn FnMut(&LineError),
         mut take: impl FnMut(Vec<JudgementEntry>) -> bool,
     ) -> Result<(), Error> {
-        let mut batch = Vec::new();
-        while let Some(passed) = self.next() {
-            match passed {
-                Ok(Passed::Judged(entry, _)) => batch.push(*entry),
-                Ok(Passed::Nothing | Passed::ToGrade(_)) => {}
-                Err(PassFailure::Line(error @ LineError::Damaged { .. })) => damaged(&error),
-                Err(PassFailure::Line(LineError::Io(source))) => {
-                    return Err(Error::record(self.reader.rows_failed(source)));
-                }
-                Err(PassFailure::Tests(error)) => {
-                    return Err(Error::internal(miette!("cannot read the tests: {error}")));
+        let batches = self.reader.attempt_batches().map_err(Error::record)?;
+        let workers = vec![self.judge.clone(); cores().min(Self::MOST_THREADS)];
+        let workers = workers
+            .into_iter()
+            .map(|mut judge| move |batch| judge.judge_batch(batch));
+        let mut judged = Vec::new();
+        let mut is_wanted = true;
+        let worked = work_in_lanes(batches, workers, |batch| {
+            for passed in batch {
+                match passed {
+                    Ok(passed) => {
+                        if let Some(Next::Judged(entry)) = self.note(passed) {
+                            judged.push(*entry);
+                        }
+                    }
+                    Err(PassFailure::Line(error @ LineError::Damaged { .. })) => damaged(&error),
+                    Err(PassFailure::Line(LineError::Io(source))) => {
+                        return Err(Error::record(self.reader.rows_failed(source)));
+                    }
+                    Err(PassFailure::Tests(error)) => {
+                        return Err(Error::internal(miette!("cannot read the tests: {error}")));
+                    }
                 }
             }
-            if batch.len() == Self::BATCH && !take(std::mem::take(&mut batch)) {
-                return Ok(());
+            if judged.len() >= Self::BATCH {
+                is_wanted = take(std::mem::take(&mut judged));
             }
-        }
-        if !batch.is_empty() {
-            take(batch);
+            Ok(is_wanted)
+        });
+        let no_thread =
+            |error| Error::internal(miette!("cannot start a thread that judges: {error}"));
+        worked.map_err(no_thread)??;
+        if is_wanted && !judged.is_empty() {
+            take(judged);
         }
         Ok(())
     }
 
     /// Judges the next attempt for a session that asks graders; an item without anything says that there are more.
     pub(super) fn next_unjudged(&mut self) -> Option<io::Result<Option<Unjudged>>> {
-        Some(match self.next()? {
-            Ok(Passed::Nothing) | Err(PassFailure::Line(LineError::Damaged { .. })) => Ok(None),
-            Ok(Passed::Judged(entry, row)) => Ok(Some(judged(*entry, *row))),
-            Ok(Passed::ToGrade(trial)) => Ok(Some(trial.into_unjudged())),
-            Err(PassFailure::Line(LineError::Io(error)) | PassFailure::Tests(error)) => Err(error),
-        })
-    }
-
-    fn next(&mut self) -> Option<Result<Passed, PassFailure>> {
-        let attempt = match self.attempts.next()? {
+        let attempts = match &mut self.attempts {
+            Some(attempts) => attempts,
+            None => match self.reader.written_attempts() {
+                Ok(attempts) => self.attempts.insert(attempts),
+                Err(error) => return Some(Err(io::Error::other(error))),
+            },
+        };
+        let attempt = match attempts.next()? {
             Ok(attempt) => attempt,
-            Err(error) => return Some(Err(PassFailure::Line(error))),
+            Err(LineError::Damaged { .. }) => return Some(Ok(None)),
+            Err(LineError::Io(error)) => return Some(Err(error)),
         };
-        let passed = {
-            let judged = attempt.judged();
-            match self.judging.next(&attempt, &judged) {
-                Err(error) => return Some(Err(PassFailure::Tests(error))),
-                Ok(Rejudged::NotSettled) => return Some(Ok(Passed::Nothing)),
-                Ok(_) if !self.means.mean(&judged) => return Some(Ok(Passed::Nothing)),
-                Ok(rejudged) => self.note(&judged, rejudged),
-            }
+        let passed = match self.judge.judge(&attempt) {
+            Ok(passed) => passed,
+            Err(error) => return Some(Err(error)),
         };
-        Some(Ok(match passed {
-            Noted::Nothing => Passed::Nothing,
-            Noted::Judged(entry) => Passed::Judged(entry, Box::new(attempt.row)),
-            Noted::ToGrade(trial) => Passed::ToGrade(trial),
-        }))
+        Some(Ok(self.note(passed).map(|next| match next {
+            Next::Judged(entry) => judged(*entry, attempt.row),
+            Next::ToGrade(trial) => trial.into_unjudged(),
+        })))
     }
 
-    /// Counts a trial, and gives what is to be done with it.
-    fn note(&mut self, judged: &Row<'static>, rejudged: Rejudged) -> Noted {
-        match rejudged {
-            Rejudged::NotSettled => Noted::Nothing,
-            Rejudged::Unchanged => {
+    /// Counts an attempt, and says what is to be done with its trial.
+    fn note(&mut self, passed: PassedAttempt) -> Option<Next> {
+        let was_shaky = self.shaky.note(passed.mark);
+        match passed.came_to {
+            PassedAs::Nothing => None,
+            PassedAs::Unchanged => {
                 self.counts.unchanged += 1;
-                Noted::Nothing
+                None
             }
-            Rejudged::Kept(because) => {
+            PassedAs::Kept(trial) => {
                 self.counts.kept += 1;
                 if self.kept.len() < MAX_RESCORED {
-                    self.kept.push(KeptTrial {
-                        trial: judged.trial.clone().into_owned(),
-                        outcome: judged.outcome,
-                        because,
-                    });
+                    self.kept.push(*trial);
                 }
-                Noted::Nothing
+                None
             }
-            Rejudged::Judged(entry) => {
-                let after = entry.checks.iter();
-                let after = after.map(|check| JudgedCheck {
-                    name: &check.name,
-                    verdict: check.verdict,
-                    message: check.message.as_deref(),
-                });
-                let (before, now) = (judged.outcome, entry.mark.outcome);
-                self.settle(&judged.trial, (before, now), &judged.checks, after);
-                Noted::Judged(entry)
+            PassedAs::Judged(mut entry, change) => {
+                if was_shaky {
+                    entry.follow_a_bad_attempt();
+                }
+                self.counts.add(passed.mark.outcome, entry.mark.outcome);
+                self.changed(change.map(|change| *change));
+                Some(Next::Judged(entry))
             }
-            Rejudged::ToGrade(trial) => {
-                let before = BeforeGrading {
-                    trial: judged.trial.clone().into_owned(),
-                    outcome: judged.outcome,
-                    checks: judged.checks.clone(),
-                    graders: trial.graders.clone(),
-                };
+            PassedAs::ToGrade(mut trial, before) => {
+                if was_shaky {
+                    trial.follow_a_bad_attempt();
+                }
                 self.counts.ungraded += 1;
-                self.ungraded.insert(judged.ordinal, before);
-                Noted::ToGrade(trial)
+                self.ungraded.insert(passed.mark.key.ordinal, *before);
+                Some(Next::ToGrade(trial))
             }
         }
     }
@@ -184,30 +160,24 @@ impl RescorePass {
             return;
         };
         self.counts.ungraded -= 1;
+        self.counts.add(before.outcome, trial.outcome());
         let after = trial.checks().map(|check| JudgedCheck {
             name: &check.name,
             verdict: check.verdict,
             message: check.message.as_deref(),
         });
-        let outcomes = (before.outcome, trial.outcome());
-        self.settle(&before.trial, outcomes, &before.checks, after);
+        let is_other = before.outcome != trial.outcome();
+        self.changed(is_other.then(|| RescoredTrial {
+            checks: changed_checks(&before.checks, after),
+            trial: before.trial,
+            before: before.outcome,
+            after: trial.outcome(),
+        }));
     }
 
-    fn settle<'c>(
-        &mut self,
-        trial: &str,
-        (before, after): (Outcome, Outcome),
-        checks: &[RowCheck<'_>],
-        now: impl Iterator<Item = JudgedCheck<'c>>,
-    ) {
-        self.counts.add(before, after);
-        if before != after && self.changes.len() < MAX_RESCORED {
-            self.changes.push(RescoredTrial {
-                trial: trial.to_owned(),
-                before,
-                after,
-                checks: changed_checks(checks, now),
-            });
+    fn changed(&mut self, change: Option<RescoredTrial>) {
+        if self.changes.len() < MAX_RESCORED {
+            self.changes.extend(change);
         }
     }
 
@@ -226,55 +196,7 @@ impl RescorePass {
 }
 
 /// What is to be done with a trial that was counted.
-enum Noted {
-    Nothing,
+enum Next {
     Judged(Box<JudgementEntry>),
     ToGrade(Box<TrialToGrade>),
-}
-
-impl MeantTrials {
-    fn mean(&mut self, row: &Row<'_>) -> bool {
-        match self {
-            Self::All => true,
-            Self::Filter(filter) => filter.means(row, row.outcome != Outcome::Ungraded),
-            Self::Ordinals(ranges) => ranges.iter().any(|range| range.contains(&row.ordinal)),
-        }
-    }
-}
-
-/// A check as it is now.
-struct JudgedCheck<'a> {
-    name: &'a str,
-    verdict: CheckVerdict,
-    message: Option<&'a str>,
-}
-
-/// The checks that came, went or ended otherwise: those of the same name are compared in their order.
-fn changed_checks<'a>(
-    before: &[RowCheck<'_>],
-    after: impl Iterator<Item = JudgedCheck<'a>>,
-) -> Vec<RescoredCheck> {
-    let mut before: Vec<_> = before.iter().map(Some).collect();
-    let mut changed = Vec::new();
-    for check in after {
-        let same_name =
-            |old: &&mut Option<&RowCheck<'_>>| old.is_some_and(|old| *old.name == *check.name);
-        let was = before.iter_mut().find(same_name).and_then(Option::take);
-        let was: Option<CheckVerdict> = was.map(|was| was.verdict);
-        if was != Some(check.verdict) {
-            changed.push(RescoredCheck {
-                name: check.name.to_owned(),
-                before: was,
-                after: Some(check.verdict),
-                message: check.message.map(str::to_owned),
-            });
-        }
-    }
-    changed.extend(before.into_iter().flatten().map(|gone| RescoredCheck {
-        name: gone.name.clone().into_owned(),
-        before: Some(gone.verdict),
-        after: None,
-        message: None,
-    }));
-    changed
 }

@@ -1,0 +1,233 @@
+//! [`SkimmedTest`]: the parts of a test's line, found without a look into them.
+
+use std::io::{self, BufRead as _};
+
+use serde_json::value::RawValue;
+
+use super::test_line::{TestLine, read_repeats};
+
+/// Some parts of a test's line, as they are written.
+///
+/// Whoever goes through all tests for a part of each has it ten times sooner than by reading all of the line as JSON, which
+/// is what a line takes whose keys are in another order.
+pub(super) struct SkimmedTest<'a> {
+    pub(super) expect: &'a str,
+    pub(super) files: &'a str,
+    pub(super) id: &'a str,
+    pub(super) providers: &'a str,
+    pub(super) reference: Option<&'a str>,
+    pub(super) repeat: u32,
+    pub(super) repeats: Option<&'a str>,
+}
+
+impl<'a> SkimmedTest<'a> {
+    pub(super) fn read(line: &'a [u8]) -> io::Result<Self> {
+        let text = std::str::from_utf8(line).map_err(io::Error::other)?;
+        if let Some(skimmed) = Self::skim(text) {
+            return Ok(skimmed);
+        }
+        let line = TestLine::read(line)?;
+        Ok(Self {
+            expect: line.expect.get(),
+            files: line.files.get(),
+            id: line.id,
+            providers: line.providers.get(),
+            reference: line.reference.map(RawValue::get),
+            repeat: line.repeat,
+            repeats: line.repeats.map(RawValue::get),
+        })
+    }
+
+    /// How many trials the test makes.
+    pub(super) fn trials(&self) -> io::Result<u64> {
+        let providers = match self.providers {
+            // As most tests of a scenario with one provider.
+            "[0]" => 1,
+            text => serde_json::from_str::<Vec<u32>>(text)?.len() as u64,
+        };
+        Ok(providers * read_repeats(self.repeat, self.repeats)?.count())
+    }
+
+    /// `None` says nothing of a line but that its keys are not where a suite has them.
+    fn skim(line: &'a str) -> Option<Self> {
+        let mut rest = line;
+        let expect = value(&mut rest, "{\"expect\":")?;
+        let files = value(&mut rest, ",\"files\":")?;
+        let id = value(&mut rest, ",\"id\":")?;
+        let id = id.strip_prefix('"')?.strip_suffix('"')?;
+        if id.contains('\\') {
+            return None;
+        }
+        value(&mut rest, ",\"input\":")?;
+        optional(&mut rest, ",\"meta\":")?;
+        let providers = value(&mut rest, ",\"providers\":")?;
+        let reference = optional(&mut rest, ",\"reference\":")?;
+        let repeat = value(&mut rest, ",\"repeat\":")?.parse().ok()?;
+        let repeats = optional(&mut rest, ",\"repeats\":")?;
+        Some(Self {
+            expect,
+            files,
+            id,
+            providers,
+            reference,
+            repeat,
+            repeats,
+        })
+    }
+}
+
+/// The keys of a JSON object that is written without white space; `None` if one has an escape in it.
+pub(super) fn top_keys(object: &str) -> Option<Vec<&str>> {
+    let mut keys = Vec::new();
+    let mut rest = object.strip_prefix('{')?;
+    while rest != "}" {
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+        let key = value(&mut rest, "")?;
+        let key = key.strip_prefix('"')?.strip_suffix('"')?;
+        value(&mut rest, ":")?;
+        keys.push(key);
+        if key.contains('\\') {
+            return None;
+        }
+    }
+    Some(keys)
+}
+
+/// Takes the value of a key that may be absent.
+fn optional<'a>(rest: &mut &'a str, key: &str) -> Option<Option<&'a str>> {
+    match rest.starts_with(key) {
+        true => value(rest, key).map(Some),
+        false => Some(None),
+    }
+}
+
+/// Takes the value of a key.
+fn value<'a>(rest: &mut &'a str, key: &str) -> Option<&'a str> {
+    let text = rest.strip_prefix(key)?;
+    let (value, after) = text.split_at_checked(length(text.as_bytes())?)?;
+    *rest = after;
+    Some(value)
+}
+
+/// How many bytes the JSON value has at the beginning of a text, if that is one.
+fn length(text: &[u8]) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    loop {
+        match text.get(at)? {
+            b'"' => at += text_length(&text[at..])?,
+            b'{' | b'[' => {
+                depth += 1;
+                at += 1;
+                continue;
+            }
+            b'}' | b']' => {
+                depth = depth.checked_sub(1)?;
+                at += 1;
+            }
+            b',' | b':' => {
+                at += 1;
+                continue;
+            }
+            _ => {
+                let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']');
+                at += text[at..].iter().position(is_end)?;
+            }
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+}
+
+/// The same of a text, with its quotes.
+fn text_length(text: &[u8]) -> Option<usize> {
+    let mut rest = text.get(1..)?;
+    loop {
+        rest.skip_until(b'"').ok()?;
+        let end = text.len() - rest.len();
+        let inner = text[1..end].strip_suffix(b"\"")?;
+        let escapes = inner.iter().rev().take_while(|byte| **byte == b'\\');
+        if escapes.count() % 2 == 0 {
+            return Some(end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::{SkimmedTest, length, top_keys};
+
+    fn line(keys: Value) -> String {
+        let mut test = json!({
+            "expect": {}, "files": [], "id": "a/b", "input": null, "providers": [0], "repeat": 1,
+            "retries": {"backoff": 0, "max": 0, "on": []}, "tags": [],
+        });
+        let Value::Object(keys) = keys else {
+            panic!("no keys")
+        };
+        test.as_object_mut().unwrap().extend(keys);
+        test.to_string()
+    }
+
+    #[test]
+    fn parts_are_found_whatever_is_in_them() {
+        let nasty = json!({
+            "providers": [7], "\",\"repeat\":9": "\\\"", "é\\": [[], {}, [{"id": "x\u{7f}\n"}], -1.5e-7, true],
+        });
+        let written = line(json!({
+            "expect": {"equals": nasty, "contains": ["]", "}"]}, "input": nasty, "meta": {"a": "\\"},
+            "providers": [0, 3], "reference": nasty, "repeat": 12, "repeats": [1, 12],
+        }));
+        let skimmed = SkimmedTest::skim(&written).unwrap();
+        let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(value(skimmed.expect)["equals"], nasty);
+        assert_eq!(value(skimmed.reference.unwrap()), nasty);
+        assert_eq!((skimmed.id, skimmed.files), ("a/b", "[]"));
+        assert_eq!((skimmed.providers, skimmed.repeat), ("[0,3]", 12));
+        assert_eq!(skimmed.repeats, Some("[1,12]"));
+
+        let plain = line(json!({}));
+        let skimmed = SkimmedTest::skim(&plain).unwrap();
+        assert_eq!((skimmed.reference, skimmed.repeats), (None, None));
+    }
+
+    #[test]
+    fn another_order_is_read_as_json_and_what_is_none_is_refused() {
+        let written = line(json!({"repeat": 3}));
+        let map: Map<String, Value> = serde_json::from_str(&written).unwrap();
+        let keys = map
+            .iter()
+            .rev()
+            .map(|(key, value)| format!("{}:{value}", json!(key)));
+        let turned = format!("{{{}}}", keys.collect::<Vec<_>>().join(","));
+        assert!(SkimmedTest::skim(&turned).is_none());
+        let read = SkimmedTest::read(turned.as_bytes()).unwrap();
+        assert_eq!((read.id, read.repeat), ("a/b", 3));
+        for end in 0..written.len() - 60 {
+            assert!(
+                SkimmedTest::read(&written.as_bytes()[..end]).is_err(),
+                "{end}"
+            );
+        }
+        let keys = top_keys(r#"{"a":{"b":[1,"}"]},"c":null,"d":"x"}"#);
+        assert_eq!(keys.unwrap(), ["a", "c", "d"]);
+        assert_eq!(top_keys("{}").unwrap(), [""; 0]);
+        for text in [
+            "",
+            "[]",
+            "{",
+            r#"{"a"}"#,
+            r#"{"a":1"#,
+            r#"{"\u0061":1}"#,
+            r#"{1:2}"#,
+        ] {
+            assert_eq!(top_keys(text), None, "{text}");
+        }
+        for text in ["", "}", "]1", "\"", "\"\\", "[", "{\"a\":", "12"] {
+            assert_eq!(length(text.as_bytes()), None, "{text}");
+        }
+    }
+}
