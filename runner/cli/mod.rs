@@ -36,7 +36,7 @@ pub use plugin::{
     BuildArgs, DoctorArgs, InspectArgs, LanguageArg, NewArgs, OutputArg, PluginCommand,
     PluginKindArg, ProtocolArg, RehearseArgs, parse_grants,
 };
-pub use queue::{MoveArgs, QueueArgs, QueueCommand, RemoveArgs, WorkArgs};
+pub use queue::{MoveArgs, QueueArgs, QueueCommand, RemoveArgs, TurnArgs, WorkArgs};
 pub use run_options::RunOptionArgs;
 pub use runs::{
     CompareArgs, ComparisonFormArgs, FailOnArg, HistoryArgs, ListArgs, LogsArgs, PagerArgs,
@@ -287,16 +287,9 @@ pub struct ExecArgs {
         help_heading = "Execution"
     )]
     pub queue: bool,
-    /// Its priority in the queue; greater ones come first
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "queue",
-        default_value_t = 0,
-        allow_negative_numbers = true,
-        help_heading = "Execution"
-    )]
-    pub priority: i64,
+    /// When its turn in the queue comes
+    #[command(flatten, next_help_heading = "Execution")]
+    pub turn: TurnArgs,
 
     /// Exit with 0 also where trials did not pass: the exit code says whether the run came to its end, as schedulers ask
     #[arg(long, help_heading = "Execution")]
@@ -387,6 +380,12 @@ pub struct ResumeArgs {
     /// Go on in the background: print the run's id once that has begun, and leave
     #[arg(long, conflicts_with_all = ["dry_run", "explain"])]
     pub detach: bool,
+    /// Put it into the queue of the results root, for `runner queue work` or a server to go on with it
+    #[arg(long, conflicts_with_all = ["dry_run", "explain", "detach"])]
+    pub queue: bool,
+    /// When its turn in the queue comes
+    #[command(flatten)]
+    pub turn: TurnArgs,
     /// Print the trials that would run, and run nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -19,6 +19,20 @@ pub struct QueueArgs {
     pub json: bool,
 }
 
+/// When the turn of what is put into the queue comes.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct TurnArgs {
+    /// Its priority in the queue; greater ones come first
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "queue",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    pub priority: i64,
+}
+
 /// The subcommands of `runner queue`.
 #[derive(Debug, Subcommand)]
 pub enum QueueCommand {

@@ -19,7 +19,7 @@ pub(super) fn exec(mut args: ExecArgs, context: &Context) -> Result<ExitStatus, 
     let shard = shard::find(args.shard, context)?;
     args.into = shard::place(args.into, shard)?;
     if args.queue {
-        let (priority, is_json) = (args.priority, args.json);
+        let (priority, is_json) = (args.turn.priority, args.json);
         let scenarios = std::mem::take(&mut args.scenarios);
         let each = request(args, shard, false)?;
         for scenario in scenarios {

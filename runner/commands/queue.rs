@@ -7,7 +7,7 @@ use crate::{
     cli::{MoveArgs, QueueArgs, QueueCommand, VerbosityArgs, WorkArgs},
     error::{Error, ExitStatus},
     output,
-    session::{self, NextStart, QueuePlace, QueueWork, Start, Store},
+    session::{self, NextStart, QueuePlace, QueueWork, Resume, Start, Store},
     view::{QueueChange, QueueStep},
 };
 
@@ -47,11 +47,29 @@ pub(super) fn enqueue(
     let host = &context.host;
     let actor = host.actor(None);
     let queued = session::enqueue(request, priority, &actor, host, &mut context.notices())?;
-    tell(&queued, is_json, context);
+    tell_queued(&queued, is_json, context);
+    Ok(())
+}
+
+/// Puts a run that is to be gone on with into the queue.
+pub(super) fn enqueue_resume(
+    request: &Resume,
+    priority: i64,
+    is_json: bool,
+    context: &Context,
+) -> Result<(), Error> {
+    let host = &context.host;
+    let actor = host.actor(None);
+    let queued = session::enqueue_resume(request, priority, &actor, host, &mut context.notices())?;
+    tell_queued(&queued, is_json, context);
+    Ok(())
+}
+
+fn tell_queued(queued: &QueueChange, is_json: bool, context: &Context) {
+    tell(queued, is_json, context);
     if !is_json {
         output::print_queue_hint(&context.output);
     }
-    Ok(())
 }
 
 /// Is the process that carries out the request on its standard input, in the background.

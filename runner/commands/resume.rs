@@ -2,7 +2,7 @@
 
 use miette::miette;
 
-use super::{Context, detach, fleet, naming::Named, screen::SessionScreen};
+use super::{Context, detach, fleet, naming::Named, queue, screen::SessionScreen};
 use crate::{
     cli::{RerunArg, ResumeArgs},
     error::{Error, ExitStatus},
@@ -27,6 +27,10 @@ pub(super) fn resume(args: &ResumeArgs, context: &Context) -> Result<ExitStatus,
     let mut screen = SessionScreen::new(args.json, &args.verbosity, context);
     let run = choose(args, context)?;
     let request = request(run, args)?;
+    if args.queue {
+        queue::enqueue_resume(&request, args.turn.priority, args.json, context)?;
+        return Ok(ExitStatus::Success);
+    }
     if args.dry_run || args.explain {
         let preview = session::preview_resume(&request, &host, &mut screen)?;
         return context.show_preview(&preview, args.json, args.explain);
@@ -61,6 +65,12 @@ fn group(runs: Vec<RunEntry>, args: &ResumeArgs, context: &Context) -> Result<Ex
         for request in &requests {
             let preview = session::preview_resume(request, &host, &mut screen)?;
             context.show_preview(&preview, args.json, args.explain)?;
+        }
+        return Ok(ExitStatus::Success);
+    }
+    if args.queue {
+        for request in &requests {
+            queue::enqueue_resume(request, args.turn.priority, args.json, context)?;
         }
         return Ok(ExitStatus::Success);
     }

@@ -110,7 +110,10 @@ fn table(queue: &RunQueue, width: Option<usize>) -> String {
             place.into(),
             Cell::new(request.id.as_str()).or(short(request)),
             request.priority.to_string().into(),
-            request.what.as_str().into(),
+            match request.command {
+                "resume" => format!("resume {}", request.what).into(),
+                _ => request.what.as_str().into(),
+            },
             Actor::from(request.by.clone()).to_string().into(),
             Cell::new(since).or(brief),
         ]);

@@ -88,6 +88,7 @@ pub use store::database::database_sql;
 pub use store::find::FindError;
 pub use store::group::HeldGroup;
 pub use store::list::{RunFilter, Runs};
+pub use store::memory::{RunMemory, SharedRuns};
 pub use store::queue::{KnownRequest, LockedQueue, QueueState, TakenRequest};
 pub use store::root::Store;
 pub use store::shares::{RunShares, SharesTurn};

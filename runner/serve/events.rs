@@ -14,10 +14,10 @@ use axum::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{
-    followed::{FollowedRun, SeenRun},
+    followed::{FollowedRun, RunDoing, SeenRun},
     problem::HttpProblem,
     request::RunPath,
     server::{Server, blocking, find},
@@ -27,8 +27,6 @@ use super::{
 const TELL_EVERY: Duration = Duration::from_millis(100);
 /// How often something is said where nothing happens, so that nobody takes the silence for a lost connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How often it is said what the attempts of a run are doing, at most.
-const WAITING_EVERY: Duration = Duration::from_secs(1);
 /// How many pieces wait for a slow reader.
 const WAITING: usize = 16;
 /// How long a reader may take for one of them, before it is cut off.
@@ -189,6 +187,11 @@ impl Events {
 
 fn event(name: &str, id: Option<&str>, data: &impl Serialize) -> String {
     let data = serde_json::to_string(data).expect("an event can be written as JSON");
+    event_of(name, id, &data)
+}
+
+/// An event with JSON as it is.
+fn event_of(name: &str, id: Option<&str>, data: &str) -> String {
     let mut text = String::with_capacity(data.len() + 48);
     if let Some(id) = id {
         let _ = writeln!(text, "id: {id}");
@@ -206,13 +209,18 @@ async fn tell_run(
     events: &mut Events,
 ) -> Result<(), CutOff> {
     events.hello().await?;
-    let mut seen = run.watch();
+    let (mut seen, mut doing) = run.watch();
+    // What is known from earlier is told where it is new.
+    if doing.borrow().as_ref().is_some_and(RunDoing::is_fresh) {
+        doing.mark_changed();
+    } else {
+        doing.mark_unchanged();
+    }
     if from.is_none() {
         // A loss of power has taken them.
         events.event("reset", Some("0"), &json!({})).await?;
     }
     let mut next = from.unwrap_or(0);
-    let mut waiting = WaitingNews::default();
     loop {
         let now = *seen.borrow_and_update();
         if is_full {
@@ -226,58 +234,41 @@ async fn tell_run(
         let cursor = reached.bytes.to_string();
         let id = (!is_full).then_some(cursor.as_str());
         events.event("progress", id, &reached.progress).await?;
-        match now {
-            SeenRun::Over(_, status, verdict) => {
-                let ended = json!({ "status": status.to_string(), "verdict": verdict.to_string() });
-                return events.event("finished", id, &ended).await;
-            }
-            SeenRun::Running(_) | SeenRun::Lost => waiting.tell(run, events).await?,
+        if let SeenRun::Over(_, status, verdict) = now {
+            let ended = json!({ "status": status.to_string(), "verdict": verdict.to_string() });
+            return events.event("finished", id, &ended).await;
         }
         tokio::time::sleep(TELL_EVERY).await;
-        let mut quiet = Duration::ZERO;
         loop {
-            match tokio::time::timeout(WAITING_EVERY, seen.changed()).await {
-                Ok(Ok(())) => break,
-                Ok(Err(_)) => return Err(CutOff),
-                Err(_) if quiet >= HEARTBEAT => {
-                    events.beat().await?;
-                    quiet = Duration::ZERO;
-                }
-                Err(_) => {
-                    quiet += WAITING_EVERY;
-                    waiting.tell(run, events).await?;
-                }
+            tokio::select! {
+                // What is rare comes first: how far it is changes all the time.
+                biased;
+                changed = doing.changed() => match changed {
+                    Ok(()) => tell_doing(&mut doing, events).await?,
+                    Err(_) => return Err(CutOff),
+                },
+                changed = seen.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return Err(CutOff),
+                },
+                () = tokio::time::sleep(HEARTBEAT) => events.beat().await?,
             }
         }
     }
 }
 
-/// What was last told of what a run waits for.
-#[derive(Default)]
-struct WaitingNews {
-    told: String,
-    at: Option<std::time::Instant>,
-}
-
-impl WaitingNews {
-    /// Tells what the attempts of a run are doing where that has changed, once a second at most.
-    async fn tell(&mut self, run: &Arc<FollowedRun>, events: &mut Events) -> Result<(), CutOff> {
-        if self.at.is_some_and(|at| at.elapsed() < WAITING_EVERY) {
-            return Ok(());
-        }
-        self.at = Some(std::time::Instant::now());
-        let looking = Arc::clone(run);
-        let waiting = tokio::task::spawn_blocking(move || looking.waiting()).await;
-        let text = match waiting {
-            Ok(Some(activity)) => event("waiting", None, &activity),
-            Ok(None) | Err(_) => return Ok(()),
-        };
-        if text == self.told {
-            return Ok(());
-        }
-        events.send(text.clone()).await?;
-        self.told = text;
-        Ok(())
+/// Tells what the attempts of a run are doing.
+async fn tell_doing(
+    doing: &mut watch::Receiver<Option<RunDoing>>,
+    events: &mut Events,
+) -> Result<(), CutOff> {
+    let text = doing
+        .borrow_and_update()
+        .as_ref()
+        .map(|it| Arc::clone(&it.text));
+    match text {
+        Some(text) => events.send(event_of("waiting", None, &text)).await,
+        None => Ok(()),
     }
 }
 
@@ -328,7 +319,12 @@ async fn tell_root(
     let mut told = server.root_watch.place(after);
     if told.is_none() {
         // What has changed since is not known any more: whoever hears this reads the list anew.
-        let (id, at) = server.root_watch.now();
+        let (id, at) = loop {
+            if let Some(now) = server.root_watch.now() {
+                break now;
+            }
+            seen.changed().await.map_err(|_| CutOff)?;
+        };
         told = Some(at);
         if after.is_some() {
             events.event("reset", Some(&id), &json!({})).await?;

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -15,16 +15,18 @@ use tokio::sync::watch;
 
 use crate::{
     error::Error,
-    model::{RunStatus, Verdict},
+    model::{Counts, RunStatus, Verdict},
     record::RunReader,
     session::{self, TrialList},
-    view::{RunActivity, RunProgress},
+    view::RunProgress,
 };
 
 /// How much memory all of them take together, in bytes, beside the one that was looked at last.
 const MAX_MEMORY: usize = 256 << 20;
 /// How often a run is looked at while somebody follows it.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often it is looked what its attempts are doing, at most.
+const DOING_EVERY: Duration = Duration::from_secs(1);
 /// Of how many of these looks one asks whether anybody works on the run.
 const LOOKS_PER_SIGN: u32 = 4;
 
@@ -43,7 +45,24 @@ pub(super) struct FollowedRun {
     now: fn() -> Timestamp,
     list: Mutex<TrialList>,
     seen: watch::Sender<SeenRun>,
+    /// What its attempts are doing, as an event says it: one look for however many hear it.
+    doing: watch::Sender<Option<RunDoing>>,
     is_watched: AtomicBool,
+}
+
+/// What the attempts of a run were doing.
+#[derive(Clone, Debug)]
+pub(super) struct RunDoing {
+    at: Instant,
+    /// JSON.
+    pub(super) text: Arc<str>,
+}
+
+impl RunDoing {
+    /// Tells whether it was looked at lately.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.at.elapsed() < 2 * DOING_EVERY
+    }
 }
 
 /// How far a run is.
@@ -101,6 +120,7 @@ impl FollowedRuns {
             dir: dir.to_owned(),
             now: self.now,
             seen: watch::Sender::new(SeenRun::Running(Reached::of(&list))),
+            doing: watch::Sender::new(None),
             list: Mutex::new(list),
             is_watched: AtomicBool::new(false),
         });
@@ -114,6 +134,13 @@ impl FollowedRuns {
             place == 1 || memory <= MAX_MEMORY
         });
         Ok(opened)
+    }
+
+    /// What the rows of the run in `dir` come to; `None` where they cannot be read.
+    pub(super) fn counts(&self, dir: &Path) -> Option<Counts> {
+        let run = self.followed(dir).ok()?;
+        let counts = *run.list().columns().counts();
+        Some(counts)
     }
 
     /// One that was looked at before and has as many trials as now: a resume may have planned anew.
@@ -140,9 +167,11 @@ impl FollowedRun {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hears how far the run is, from now on. However many hear it, one looks.
-    pub(super) fn watch(self: &Arc<Self>) -> watch::Receiver<SeenRun> {
-        let receiver = self.seen.subscribe();
+    /// Hears how far the run is and what its attempts are doing, from now on. However many hear it, one looks.
+    pub(super) fn watch(
+        self: &Arc<Self>,
+    ) -> (watch::Receiver<SeenRun>, watch::Receiver<Option<RunDoing>>) {
+        let receiver = (self.seen.subscribe(), self.doing.subscribe());
         if !self.is_watched.swap(true, Ordering::AcqRel) {
             drop(tokio::spawn(Arc::clone(self).look()));
         }
@@ -158,6 +187,7 @@ impl FollowedRun {
     /// Looks at the run for as long as somebody hears of it.
     async fn look(self: Arc<Self>) {
         let mut looks = 0_u32;
+        let mut asked: Option<Instant> = None;
         loop {
             let run = Arc::clone(&self);
             let asks = looks.is_multiple_of(LOOKS_PER_SIGN);
@@ -166,6 +196,24 @@ impl FollowedRun {
             self.seen
                 .send_if_modified(|known| std::mem::replace(known, seen) != seen);
             looks = looks.wrapping_add(1);
+            if matches!(seen, SeenRun::Running(_))
+                && asked.is_none_or(|asked| asked.elapsed() >= DOING_EVERY)
+            {
+                let run = Arc::clone(&self);
+                let doing = tokio::task::spawn_blocking(move || run.doing_now()).await;
+                asked = Some(Instant::now());
+                if let Ok(Some(text)) = doing {
+                    let doing = RunDoing {
+                        at: Instant::now(),
+                        text: text.into(),
+                    };
+                    self.doing.send_if_modified(|known| {
+                        let old = known.replace(doing);
+                        let new = known.as_ref().map(|doing| &doing.text);
+                        old.as_ref().map(|doing| &doing.text) != new
+                    });
+                }
+            }
             if self.seen.receiver_count() == 0 {
                 self.is_watched.store(false, Ordering::Release);
                 // Somebody may have come between the two.
@@ -177,9 +225,10 @@ impl FollowedRun {
         }
     }
 
-    /// What its attempts are doing; `None` where no process works on it.
-    pub(super) fn waiting(&self) -> Option<RunActivity> {
-        session::waiting(&self.dir, (self.now)()).ok().flatten()
+    /// What its attempts are doing, as JSON; `None` where no process works on it.
+    fn doing_now(&self) -> Option<String> {
+        let activity = session::waiting(&self.dir, (self.now)()).ok().flatten()?;
+        serde_json::to_string(&activity).ok()
     }
 
     fn seen_now(&self, asks: bool) -> SeenRun {

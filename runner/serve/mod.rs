@@ -12,6 +12,7 @@ mod followed;
 mod guard;
 mod pages;
 mod problem;
+mod queue_news;
 mod request;
 mod root_watch;
 mod scenarios;
@@ -33,7 +34,7 @@ use self::{
     root_watch::RootWatch, scenarios::KnownScenarios, server::Server,
 };
 pub use self::{connection::Listen, token::Token};
-use crate::session::Host;
+use crate::{record::RunMemory, session::Host};
 
 /// What a server is started with.
 pub struct ServeOptions {
@@ -71,15 +72,19 @@ pub async fn serve(options: ServeOptions, ready: impl FnOnce(Option<&str>)) -> i
     let listener = ServerListener::bind(&listen).await?;
     let access = RequestAccess::new(listener.address(), hosts, token, is_read_only)?;
     ready(access.link().as_deref());
-    let root_watch = Arc::new(RootWatch::new(root.clone(), host.now));
+    let runs = Arc::new(FollowedRuns::new(host.now));
+    let counting = Arc::clone(&runs);
+    let memory = Arc::new(RunMemory::new(move |dir| counting.counts(dir)));
+    let root_watch = RootWatch::new(root.clone(), Arc::clone(&memory), host.now);
     let server = Arc::new(Server {
         root,
         scenarios,
         known: KnownScenarios::default(),
         access,
-        runs: FollowedRuns::new(host.now),
+        runs,
+        memory,
         host,
-        root_watch,
+        root_watch: Arc::new(root_watch),
     });
     drop(tokio::spawn(upkeep::keep_in_order(Arc::clone(&server))));
     drop(tokio::spawn(upkeep::work_on_queue(Arc::clone(&server))));

@@ -33,6 +33,7 @@ static FILES: &[WebFile] = web![
     "compare.js",
     "diff.js",
     "files.js",
+    "first.js",
     "history.js",
     "keys.js",
     "lines.js",
@@ -63,12 +64,43 @@ static SHELL: WebFile = WebFile {
     bytes: include_bytes!("web/index.html"),
 };
 
-/// What tells one version of a file from another, in the order of [`FILES`]; the shell's is the last.
-static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let files = FILES.iter().chain([&SHELL]);
-    files
-        .map(|file| format!("\"{}\"", Digest::of(file.bytes)))
-        .collect()
+/// What tells one version of each file from another.
+static TAGS: LazyLock<Vec<String>> =
+    LazyLock::new(|| FILES.iter().map(|file| tag(file.bytes)).collect());
+
+fn tag(bytes: &[u8]) -> String {
+    format!("\"{}\"", Digest::of(bytes))
+}
+
+/// Names the state that all files have together. Browsers keep what is below it for ever: 30 answers of "it has not
+/// changed" would take longer than everything else that a page needs.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut all = Vec::new();
+    for file in FILES {
+        all.extend_from_slice(file.bytes);
+    }
+    Digest::of(&all).to_string()[..16].to_owned()
+});
+
+/// The shell as it is sent.
+struct Shell {
+    text: String,
+    tag: String,
+}
+
+/// The shell with the files of this state, for the list of all runs and for any other page: a browser asks for what the page
+/// asks first while it reads the scripts.
+static SHELLS: LazyLock<[Shell; 2]> = LazyLock::new(|| {
+    let text = String::from_utf8_lossy(SHELL.bytes);
+    let text = text.replace("\"/web/", &format!("\"/web/{}/", *VERSION));
+    [&["/server", "/runs?limit=100"][..], &["/server"]].map(|asked| {
+        let asked = asked.iter().map(|path| {
+            format!("<link rel=\"preload\" as=\"fetch\" crossorigin href=\"/api/v1{path}\">\n")
+        });
+        let text = text.replace("<title>", &format!("{}<title>", asked.collect::<String>()));
+        let tag = tag(text.as_bytes());
+        Shell { text, tag }
+    })
 });
 
 /// Tells whether a person may open an address.
@@ -80,34 +112,49 @@ pub(super) fn is_page(path: &str) -> bool {
 /// Answers with a file, or with the page that shows an address.
 pub(super) async fn page(uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path();
-    let file = path
-        .strip_prefix("/web/")
-        .and_then(|name| FILES.iter().position(|file| file.name == name));
-    if let Some(place) = file {
-        return answer(&FILES[place], &TAGS[place], &headers);
+    if let Some(asked) = path.strip_prefix("/web/") {
+        // A page that was opened before the server was another one still gets what there is.
+        let (version, name) = asked.rsplit_once('/').unwrap_or(("", asked));
+        if let Some(place) = FILES.iter().position(|file| file.name == name) {
+            let keep = match version == *VERSION {
+                true => "private, max-age=31536000, immutable",
+                false => "no-cache",
+            };
+            return answer(kind(name), FILES[place].bytes, &TAGS[place], keep, &headers);
+        }
     }
     if is_page(path) {
-        return answer(&SHELL, &TAGS[FILES.len()], &headers);
+        let is_list = ["/", "/runs"].contains(&path) && uri.query().is_none();
+        let shell = &SHELLS[usize::from(!is_list)];
+        let (kind, text) = (kind(SHELL.name), shell.text.as_bytes());
+        return answer(kind, text, &shell.tag, "no-cache", &headers);
     }
     HttpProblem::not_found("there is no such page")
         .with_help("`/runs` has all runs")
         .into_response()
 }
 
-/// A file, unless the browser has it. It asks each time, because another version of the runner may be there.
-fn answer(file: &'static WebFile, tag: &'static str, headers: &HeaderMap) -> Response {
+/// A file, unless the browser has it. `keep` says whether it asks each time, because another version of the runner may be
+/// there.
+fn answer(
+    kind: &'static str,
+    bytes: &'static [u8],
+    tag: &'static str,
+    keep: &'static str,
+    headers: &HeaderMap,
+) -> Response {
     let known = headers.get(header::IF_NONE_MATCH);
     let status = match known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
         true => StatusCode::NOT_MODIFIED,
         false => StatusCode::OK,
     };
     let answer = [
-        (header::CONTENT_TYPE, kind(file.name)),
-        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, keep),
         (header::ETAG, tag),
     ];
     match status {
-        StatusCode::OK => (answer, file.bytes).into_response(),
+        StatusCode::OK => (answer, bytes).into_response(),
         _ => (status, answer).into_response(),
     }
 }
@@ -127,7 +174,7 @@ mod tests {
     use super::{FILES, SHELL};
 
     #[test]
-    fn every_file_of_the_folder_is_served_and_fetched_at_once() {
+    fn every_file_of_the_folder_is_served_and_used() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runner/serve/web");
         let entries = fs_err::read_dir(folder).unwrap();
         let mut names: Vec<_> = entries
@@ -140,7 +187,13 @@ mod tests {
         let shell = std::str::from_utf8(SHELL.bytes).unwrap();
         for file in FILES {
             let address = format!("\"/web/{}\"", file.name);
-            assert_eq!(shell.matches(&address).count(), 1, "{}", file.name);
+            let imports = format!("'./{}'", file.name);
+            let is_imported = FILES.iter().any(|other| {
+                let text = std::str::from_utf8(other.bytes).unwrap();
+                text.contains(&imports)
+            });
+            let count = shell.matches(&address).count();
+            assert!(count == 1 || (count == 0 && is_imported), "{}", file.name);
         }
     }
 

@@ -2,13 +2,15 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use tokio::sync::Semaphore;
+
 use super::{
     access::RequestAccess, followed::FollowedRuns, problem::HttpProblem, root_watch::RootWatch,
     scenarios::KnownScenarios,
 };
 use crate::{
     error::Error,
-    record::RunEntry,
+    record::{RunEntry, RunMemory},
     session::{Host, Store},
 };
 
@@ -19,8 +21,24 @@ pub(super) struct Server {
     pub(super) known: KnownScenarios,
     pub(super) access: RequestAccess,
     pub(super) host: Host,
-    pub(super) runs: FollowedRuns,
+    pub(super) runs: Arc<FollowedRuns>,
+    /// What is known of all runs of the results root.
+    pub(super) memory: Arc<RunMemory>,
     pub(super) root_watch: Arc<RootWatch>,
+}
+
+/// How many requests read at once: more of them would only take turns, and take them from the runs that they look at.
+static READERS: Semaphore = Semaphore::const_new(4);
+
+/// Does what only reads files, and soon, when it is its turn.
+pub(super) async fn reading<T: Send + 'static>(
+    server: Arc<Server>,
+    work: impl FnOnce(&Server) -> Result<T, HttpProblem> + Send + 'static,
+) -> Result<T, HttpProblem> {
+    let turn = READERS.acquire().await;
+    let done = blocking(server, work).await;
+    drop(turn);
+    done
 }
 
 /// Does what reads or writes files where it keeps no other request waiting.
@@ -34,9 +52,17 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Opens the results root, which may not be there yet.
+impl Server {
+    /// Opens the results root, which may not be there yet.
+    pub(super) fn store(&self) -> Result<Store, Error> {
+        let store = Store::existing(&self.root).map_err(Error::record)?;
+        Ok(store.remembering(&self.memory))
+    }
+}
+
+/// The same for a request.
 pub(super) fn store(server: &Server) -> Result<Store, HttpProblem> {
-    Ok(Store::existing(&server.root).map_err(Error::record)?)
+    Ok(server.store()?)
 }
 
 /// Finds a run of the results root by its name, which is never a path.

@@ -8,7 +8,7 @@ use std::{
 
 use super::server::Server;
 use crate::{
-    session::{self, NextStart, Store},
+    session::{self, NextStart},
     view::UpkeepMode,
 };
 
@@ -29,8 +29,7 @@ pub(super) async fn work_on_queue(server: Arc<Server>) {
     loop {
         let starting = Arc::clone(&server);
         let next = tokio::task::spawn_blocking(move || {
-            let store = Store::existing(&starting.root).map_err(crate::error::Error::record)?;
-            session::start_next(&store, &starting.host)
+            session::start_next(&starting.store()?, &starting.host)
         })
         .await;
         match next {
@@ -59,7 +58,7 @@ pub(super) async fn keep_in_order(server: Arc<Server>) {
             retained = Some(Instant::now());
         }
         let kept = tokio::task::spawn_blocking(move || {
-            let store = Store::existing(&keeping.root).map_err(crate::error::Error::record)?;
+            let store = keeping.store()?;
             session::tend(&store, &keeping.host)?;
             if is_due {
                 session::retain(&store, UpkeepMode::Real, (keeping.host.now)())?;

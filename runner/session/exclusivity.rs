@@ -5,8 +5,8 @@ use miette::miette;
 use super::{Host, Notice, Observe};
 use crate::{
     error::{Error, ExitStatus},
-    model::{RunStatus, chain},
-    record::{Busy, RecordError, RunFilter, RunReader, Store},
+    model::chain,
+    record::{Busy, RecordError, RunReader, Store},
 };
 
 /// Whether a run wants its results root for itself.
@@ -49,10 +49,7 @@ pub(super) fn take(
 
 /// Says which runs keep this one from being alone.
 fn busy(store: &Store, error: &RecordError) -> Error {
-    let filter = RunFilter {
-        statuses: vec![RunStatus::Running],
-    };
-    let running = store.runs(&filter).unwrap_or_default().runs;
+    let running = store.running().unwrap_or_default();
     let held = running.iter().filter_map(|run| {
         let holder = RunReader::open(&run.dir).ok()?.holder()?;
         Some(format!("run `{}` ({holder})", run.id))

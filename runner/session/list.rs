@@ -54,7 +54,7 @@ impl Default for List {
 
 impl List {
     /// Tells whether a run is one of those that are asked for.
-    fn is_wanted(&self, run: &RunEntry) -> bool {
+    pub(crate) fn is_wanted(&self, run: &RunEntry) -> bool {
         let scenario = self.scenario.as_ref();
         (self.statuses.is_empty() || self.statuses.contains(&run.status))
             && self.verdict.is_none_or(|verdict| verdict == run.verdict)

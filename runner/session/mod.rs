@@ -101,8 +101,8 @@ pub use preview::{
 };
 pub use queue::{
     ActiveRuns, AddedRequest, DetachedStart, NextStart, QueuePlace, QueueWork, START_ARGUMENT,
-    StartedRun, enqueue, enqueue_once, list_queue, move_queued, remove_queued, resume_detached,
-    run_requested, start_detached, start_next,
+    StartedRun, enqueue, enqueue_once, enqueue_resume, list_queue, move_queued, remove_queued,
+    resume_detached, run_requested, start_detached, start_next,
 };
 pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedGrading, RehearsedPlugin, rehearse};
 pub use report::{overview, report};

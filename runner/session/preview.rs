@@ -161,6 +161,11 @@ impl Preview {
         Ok(count)
     }
 
+    /// Tells whether any trial would run.
+    pub(super) fn has_pending(&self) -> bool {
+        (0..self.plan.trial_count()).any(|ordinal| self.is_pending(ordinal))
+    }
+
     /// Tells whether a trial of the plan would run.
     fn is_pending(&self, ordinal: u64) -> bool {
         match &self.of {

@@ -139,6 +139,43 @@ impl RowFilter {
     }
 }
 
+/// Tells whether a trial is meant by its provider and by what it came to alone; `None` if that depends on its test.
+pub(super) fn means_outcome(filter: &Filter, provider: &str, came_to: CameTo) -> Option<bool> {
+    filter.holds(&OutcomeFacts { provider, came_to })
+}
+
+/// What is known of a trial without its test.
+struct OutcomeFacts<'a> {
+    provider: &'a str,
+    came_to: CameTo,
+}
+
+impl Facts for OutcomeFacts<'_> {
+    fn test(&self) -> Option<&str> {
+        None
+    }
+
+    fn provider(&self) -> Option<&str> {
+        Some(self.provider)
+    }
+
+    fn trial(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn tags(&self) -> Option<&[String]> {
+        None
+    }
+
+    fn meta(&self) -> Option<&Map<String, Value>> {
+        None
+    }
+
+    fn came_to(&self) -> Option<CameTo> {
+        Some(self.came_to)
+    }
+}
+
 /// Tells whether a test on a provider is meant, of which nothing else is known.
 pub(super) fn means_test(filter: &Filter, test: &str, provider: &str) -> bool {
     let facts = TrialFacts {

@@ -42,6 +42,9 @@ pub struct QueuedRun {
     pub since: Timestamp,
     /// Who asked for it.
     pub by: By,
+    /// What is to be done with it: `exec` or `resume`.
+    #[schemars(extend("enum" = ["exec", "resume"]))]
+    pub command: &'static str,
     /// What is to run: the scenario's file, or the id of the run that is to be resumed.
     pub what: String,
     /// The folder that it was asked for in.
@@ -124,6 +127,10 @@ impl QueuedRun {
 
     /// A request that is in this state.
     fn new(request: &QueuedRequest, state: &'static str, place: Option<usize>) -> Self {
+        let (command, what) = match &request.work {
+            RequestedWork::Exec(exec) => ("exec", &exec.scenario),
+            RequestedWork::Resume(resume) => ("resume", &resume.run),
+        };
         Self {
             id: request.id.clone(),
             state,
@@ -131,10 +138,8 @@ impl QueuedRun {
             priority: request.priority,
             since: request.at,
             by: request.by.clone(),
-            what: match &request.work {
-                RequestedWork::Exec(exec) => exec.scenario.clone(),
-                RequestedWork::Resume(resume) => resume.run.clone(),
-            },
+            command,
+            what: what.clone(),
             folder: request.folder().to_owned(),
             error: request.refused.clone(),
         }

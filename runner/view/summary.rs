@@ -168,14 +168,20 @@ impl RunSummary {
         Self::of(run.clone(), now)
     }
 
-    /// The same of one that nobody else needs.
-    fn of(run: RunEntry, now: Timestamp) -> Self {
-        let exit = ExitStatus::of_run(&run);
-        let is_alive = run.status == RunStatus::Running;
+    /// How long its sessions have lasted together until `now`.
+    pub fn elapsed(run: &RunEntry, now: Timestamp) -> Duration {
         let open = match run.completed_at {
             Some(_) => Duration::ZERO,
             None => written::worked_between(run.opened_at, now, &run.pauses),
         };
+        run.worked + open
+    }
+
+    /// The same of one that nobody else needs.
+    fn of(run: RunEntry, now: Timestamp) -> Self {
+        let exit = ExitStatus::of_run(&run);
+        let is_alive = run.status == RunStatus::Running;
+        let elapsed = Self::elapsed(&run, now);
         let latest = run.pauses.into_iter().next_back();
         Self {
             id: run.id,
@@ -195,7 +201,7 @@ impl RunSummary {
             completed_at: run.completed_at,
             sessions: run.sessions,
             worked: run.worked,
-            elapsed: run.worked + open,
+            elapsed,
             exit_code: (!is_alive).then(|| exit.code()),
             counts: run.counts.into(),
         }

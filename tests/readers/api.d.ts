@@ -500,6 +500,7 @@ declare namespace Api {
   };
   type QueueChange = {
     "by": By;
+    "command": "exec" | "resume";
     "error": string | null;
     "folder": string;
     "id": string;
@@ -513,6 +514,7 @@ declare namespace Api {
   };
   type QueuedRun = {
     "by": By;
+    "command": "exec" | "resume";
     "error": string | null;
     "folder": string;
     "id": string;
@@ -570,6 +572,8 @@ declare namespace Api {
     "accept_changes": boolean;
     "by": string | null;
     "force": boolean;
+    "priority": number;
+    "queue": boolean;
     "reason": string | null;
     "rerun": string | null;
   };

@@ -77,6 +77,64 @@ export function waitingTests(kit) {
     await close(page);
   });
 
+  test("a run that was stopped waits in the queue while another one is at work, and goes on after it", async () => {
+    const page = await visit("/runs");
+    await startSlow(page);
+    const stopped = page.url();
+    await press(page, "Stop");
+    await page.locator(".run-head .status", { hasText: "incomplete" }).waitFor();
+    await startSlow(page);
+    await press(page, "Pause");
+    await page.getByText("no time of it passes").waitFor();
+    const other = page.url();
+    await page.goto(stopped);
+    await press(page, "Resume");
+    await page.getByRole("alert").getByRole("link").first().waitFor();
+    await serves(page);
+    await press(page, "Wait in the queue");
+    await page.getByRole("link", { name: "see the queue" }).click();
+    await page.getByRole("table", { name: "Waiting" }).getByText(stopped.split("/").at(-1)).waitFor();
+    await page.request.post(`${kit.origin()}/api/v1/runs/${other.split("/").at(-1)}/cancel`, { headers: { "content-type": "application/json", origin: kit.origin() }, data: {} });
+    await page.getByText("Nothing waits.").waitFor();
+    await page.goto(stopped);
+    await page.locator(".run-head .status", { hasText: "running" }).waitFor();
+    await clear(page);
+    forgive(page, /status of 409/);
+    await close(page);
+  });
+
+  test("a double click and an answer that is lost start one run", async () => {
+    const page = await visit("/runs");
+    const runs = async () => (await (await page.request.get(`${kit.origin()}/api/v1/runs`)).json()).all;
+    const before = await runs();
+    const keys = [];
+    page.on("request", (request) => { if (request.method() === "POST" && request.url().endsWith("/runs")) keys.push(request.headers()["idempotency-key"]); });
+    await page.goto(`${kit.origin()}/start?scenario=talks.toml`);
+    await page.getByText("2 trials of talks").waitFor();
+    const start = page.getByRole("button", { name: "Start", exact: true });
+    await start.dblclick();
+    await page.waitForURL(/\/runs\/2/);
+    await clear(page);
+    assert.equal(await runs(), before + 1);
+
+    await page.goto(`${kit.origin()}/start?scenario=talks.toml`);
+    await page.getByText("2 trials of talks").waitFor();
+    await page.route(/\/api\/v1\/runs$/, async (route) => {
+      await route.fetch();
+      await route.abort();
+    }, { times: 1 });
+    await start.click();
+    await page.getByText("The server does not answer").waitFor();
+    await start.click();
+    await page.waitForURL(/\/runs\/2/);
+    assert.equal(await runs(), before + 2);
+    const [first, lost, again] = keys;
+    assert.ok(keys.length === 3 && first !== lost && lost === again && /^[0-9a-f]{32}$/.test(lost), String(keys));
+    await clear(page);
+    forgive(page, /not loaded|ERR_FAILED/);
+    await close(page);
+  });
+
   test("what a guest says is shown while it goes on, and is the same after a reload and at the end", async () => {
     const page = await visit("/runs");
     await page.goto(`${kit.origin()}/start?scenario=talks.toml`);

@@ -367,3 +367,40 @@ fn a_resume_whose_processes_have_died_before_its_session_waits_and_is_carried_ou
     runner.run(&["cancel"]).expect(0);
     assert_eq!(sessions(), 2);
 }
+
+#[test]
+fn a_run_that_was_cut_short_waits_until_there_is_room_to_go_on() {
+    let runner = endless();
+    let live = runner.start(&[]);
+    wait_until("it runs", || !runner.runs().is_empty());
+    live.kill();
+    let args = ["resume", "--queue", "--priority", "4", "--json"];
+    let queued = runner.run(&args).expect(0).document();
+    runner.assert_valid("queue-change", std::slice::from_ref(&queued));
+    assert_eq!(
+        (&queued["result"], &queued["priority"]),
+        (&json!("queued"), &json!(4))
+    );
+    assert_eq!(queued["what"], *runner.only_run().id());
+    let twice = runner.run(&["resume", "--queue"]).expect(6);
+    twice.says(&["waits in the queue already, as request"]);
+    assert_eq!(ids(&runner, "waiting").len(), 1);
+    let step = runner.run(&WORK).expect(0).document();
+    assert_eq!(step["run"], *runner.only_run().id());
+    assert_eq!(ids(&runner, "waiting"), [""; 0]);
+    assert_eq!(runner.only_run().manifest()["sessions"][1]["n"], 2);
+    runner
+        .run(&["resume", "--queue", "--from", "latest"])
+        .expect(6);
+    runner.run(&["cancel"]).expect(0);
+
+    let runner = passing();
+    runner.exec(&[]).expect(0);
+    let nothing = ["resume", "--queue", "--from", "latest"];
+    let refused = runner.run(&nothing).expect(2);
+    refused.says(&["no trial of run", "is left to run"]);
+    let again = [&nothing[..], &["--rerun", "all", "--json"]].concat();
+    runner.run(&again).expect(0);
+    drain(&runner);
+    assert_eq!(runner.only_run().manifest()["sessions"][1]["n"], 2);
+}

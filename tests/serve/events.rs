@@ -17,7 +17,7 @@ use crate::support::{
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) name: String,
-    id: Option<String>,
+    pub(super) id: Option<String>,
     pub(super) data: Value,
 }
 
@@ -64,7 +64,7 @@ impl Listening {
     }
 
     #[track_caller]
-    fn wait_for(&mut self, name: &str) -> Heard {
+    pub(super) fn wait_for(&mut self, name: &str) -> Heard {
         while let Some(heard) = self.next() {
             if heard.name == name {
                 return heard;
@@ -174,10 +174,6 @@ fn the_stream_of_all_runs_tells_what_begins_ends_and_goes() {
     runner.exec(&[]).expect(0);
     let mut listening = Listening::to(&served, "/events", None);
     let ready = listening.wait_for("ready").id.unwrap();
-    wait_until("the first look is over", || {
-        served.get("/runs").status == 200
-    });
-    std::thread::sleep(std::time::Duration::from_millis(1500));
     runner.exec(&[]).expect(0);
     let id = runner.ids()[1].clone();
     let mut heard = listening.wait_for("run");

@@ -337,3 +337,29 @@ fn a_run_says_what_can_be_done_with_it_and_why_not() {
     assert_eq!(runner.runs().len(), 0);
     served.get("/runs/latest").expect(404);
 }
+
+#[test]
+fn browsers_keep_the_files_of_the_dashboard_for_as_long_as_they_are_the_same() {
+    let runner = Runner::hostile(SCENARIO);
+    let served = Served::start(&runner, &[]);
+    let ask = |path: &str, headers: &[(&str, &str)]| served.ask("GET", path, headers, "");
+    let shell = ask("/runs", &[]).expect(200);
+    let tag = shell.header("etag").unwrap().to_owned();
+    assert_eq!(shell.header("cache-control"), Some("no-cache"));
+    ask("/runs", &[("If-None-Match", &tag)]).expect(304);
+    let text = String::from_utf8(shell.body).unwrap();
+    let (before, _) = text.split_once("/main.js\"").unwrap();
+    let (_, version) = before.rsplit_once("\"/web/").unwrap();
+    assert_eq!(version.len(), 16);
+    let kept = |version: &str| {
+        let file = ask(&format!("/web/{version}main.js"), &[]).expect(200);
+        assert!(file.body.starts_with(b"// @ts-check"));
+        file.header("cache-control").unwrap().to_owned()
+    };
+    let forever = "private, max-age=31536000, immutable";
+    assert_eq!(kept(&format!("{version}/")), forever);
+    // A page that was opened before another version of the runner was there.
+    assert_eq!(kept("0123456789abcdef/"), "no-cache");
+    assert_eq!(kept(""), "no-cache");
+    ask(&format!("/web/{version}/nothing.js"), &[]).expect(404);
+}

@@ -9,7 +9,7 @@ use super::{
     by::By,
     words::{self, InstantSchema},
 };
-use crate::model::Digest;
+use crate::{model::Digest, record::disk::layout::RunId};
 
 /// The version of the format.
 const QUEUE_FORMAT: u32 = 1;
@@ -124,6 +124,11 @@ pub struct RunRequest {
 }
 
 impl QueuedRequest {
+    /// Tells whether it is to go on with this run.
+    pub fn is_for(&self, run: &RunId) -> bool {
+        matches!(&self.work, RequestedWork::Resume(resume) if resume.run == run.as_str())
+    }
+
     /// A request that nobody has tried to start.
     pub fn new(id: String, priority: i64, by: By, work: RequestedWork) -> Self {
         Self {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Runs that SQLite knows, with the stamps of the manifests that they were read from.
-type Known = Vec<(Stamp, RunEntry)>;
+pub(super) type Known = Vec<(Stamp, RunEntry)>;
 
 /// Which runs to list.
 #[derive(Clone, Debug, Default)]
@@ -136,7 +136,7 @@ impl Store {
     }
 
     /// Opens `runner.db` and reads what it knows.
-    fn read_database(&self) -> Result<(Database, Known), DatabaseError> {
+    pub(super) fn read_database(&self) -> Result<(Database, Known), DatabaseError> {
         let database = Database::open_to_compare(&self.root.database())?;
         let known = database.known(self.root.path())?;
         Ok((database, known))

@@ -13,10 +13,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aho_corasick::AhoCorasick;
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 
-use super::root::Store;
+use super::{root::Store, scan};
 use crate::record::{
     disk::{
         durable,
@@ -143,10 +144,15 @@ impl LockedQueue {
             };
             return Ok(Some((known, key)));
         }
-        let runs = store.manifests()?.manifests;
-        let run = runs.into_iter().find_map(|run| {
-            let key = run.manifest.request.as_ref()?.key.clone();
-            let id = RunId::of_directory(run.id());
+        // Of very many manifests, few are read as more than bytes.
+        let text = serde_json::to_string(&key.text).expect("a text can be written as JSON");
+        let text = AhoCorasick::new([text]).expect("a key is short");
+        let mut names = store.stamps()?.found.into_iter();
+        let run = names.find_map(|(name, _)| {
+            let dir = store.root.run(&name);
+            text.find(&regular::read(&dir.manifest()).ok()?[..])?;
+            let key = scan::read_as(&dir, name.clone()).ok()?.request?.key;
+            let id = RunId::of_directory(&name);
             is_same(&key).then(|| Some((KnownRequest::Run(id), key?)))?
         });
         Ok(run)

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use super::memory::RunMemory;
 use crate::record::{
     disk::{
         layout::{Root, RunDir},
@@ -17,6 +18,8 @@ pub struct Store {
     /// Held if nobody else may work in this root, or to be taken once nobody does.
     pub(super) alone: Option<Arc<Lock>>,
     pub(super) is_to_be_alone: bool,
+    /// What is kept of its runs from one look to the next.
+    pub(super) memory: Option<Arc<RunMemory>>,
 }
 
 impl Store {
@@ -33,6 +36,7 @@ impl Store {
             root: Root::new(root),
             alone: None,
             is_to_be_alone: false,
+            memory: None,
         };
         store.check_writable()?;
         Ok(store)
@@ -54,12 +58,20 @@ impl Store {
             root: Root::new(root),
             alone: None,
             is_to_be_alone: false,
+            memory: None,
         })
     }
 
     /// Opens the results root that a run directory belongs to, as [`Store::existing`] does.
     pub(crate) fn existing_around(dir: &Path) -> Result<Self, RecordError> {
         Self::existing(RunDir::real(dir).root().path())
+    }
+
+    /// Keeps in `memory` what is read of its runs, and reads nothing again that is there.
+    #[must_use]
+    pub(crate) fn remembering(mut self, memory: &Arc<RunMemory>) -> Self {
+        self.memory = Some(Arc::clone(memory));
+        self
     }
 
     /// The results root's directory.

@@ -42,7 +42,7 @@ impl Store {
 
     /// What every session works with that goes on now and says so, with its run.
     pub(crate) fn shares(&self) -> Result<RunShares, RecordError> {
-        Ok(shares_of(&self.listed()?.runs))
+        Ok(shares_of(&self.said_to_run()?))
     }
 }
 

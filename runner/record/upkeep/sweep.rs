@@ -43,7 +43,7 @@ impl Store {
     ) -> Result<(Vec<Swept>, RunShares), RecordError> {
         durable::sweep(self.root.path());
         self.sweep_groups(now);
-        let runs = self.listed()?.runs;
+        let runs = self.said_to_run()?;
         let shares = shares_of(&runs);
         let orphans = orphans_of(runs);
         if orphans.is_empty() {
@@ -106,7 +106,7 @@ impl Store {
 
     /// The runs that say `running` and whose lock is free, oldest first.
     fn orphans(&self) -> Result<Vec<RunEntry>, RecordError> {
-        self.listed().map(|listed| orphans_of(listed.runs))
+        self.said_to_run().map(orphans_of)
     }
 }
 

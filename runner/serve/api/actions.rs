@@ -205,6 +205,12 @@ pub(super) struct ResumeBody {
     /// Why.
     #[serde(default)]
     reason: Option<String>,
+    /// Whether it waits in the queue of the results root until there is room.
+    #[serde(default)]
+    queue: bool,
+    /// Of what waits in the queue, what has the greater one comes first.
+    #[serde(default)]
+    priority: i64,
 }
 
 /// Goes on with a run as `runner resume` in a process of its own.
@@ -215,6 +221,12 @@ pub(super) fn resume(
 ) -> Result<ApiAnswer<BegunRun>, HttpProblem> {
     let request = body.request(server, path)?;
     let actor = actor(server, body.by.as_deref(), body.reason.as_deref())?;
+    if body.queue {
+        let (host, priority) = (&server.host, body.priority);
+        let queued = session::enqueue_resume(&request, priority, &actor, host, &mut Silent)?;
+        let waits = BegunRun::queued(queued.request);
+        return Ok(ApiAnswer::with(StatusCode::ACCEPTED, waits));
+    }
     let run = begun(session::resume_detached(&request, &actor, &server.host)?)?;
     Ok(ApiAnswer::with(StatusCode::ACCEPTED, BegunRun::new(run)))
 }

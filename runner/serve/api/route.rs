@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::serve::{
     problem::HttpProblem,
-    server::{Server, blocking},
+    server::{Server, blocking, reading},
 };
 
 /// What makes the schema of a type.
@@ -96,6 +96,18 @@ pub(super) const KEY_HEADER: &str = "idempotency-key";
 /// Characters of such a key.
 pub(super) const MAX_KEY: usize = 200;
 
+/// The names in a path.
+pub(super) trait PathNames: DeserializeOwned + Send + 'static {}
+impl<P: DeserializeOwned + Send + 'static> PathNames for P {}
+
+/// What is asked: behind the `?`, or in a body.
+pub(super) trait RouteQuestion: DeserializeOwned + JsonSchema + Send + 'static {}
+impl<Q: DeserializeOwned + JsonSchema + Send + 'static> RouteQuestion for Q {}
+
+/// A document that is answered with.
+pub(super) trait AnswerDocument: Serialize + JsonSchema + Send + 'static {}
+impl<T: Serialize + JsonSchema + Send + 'static> AnswerDocument for T {}
+
 /// What a call does that must not be done twice: with the key of the request, too.
 type KeyedWork<P, Q, T> = fn(&Server, &P, &Q, Option<&str>) -> Result<ApiAnswer<T>, HttpProblem>;
 
@@ -104,35 +116,20 @@ type RouteWork<P, Q, T> = fn(&Server, &P, &Q) -> Result<ApiAnswer<T>, HttpProble
 
 impl Route {
     /// A call that changes nothing, answered with a document.
-    pub(super) fn read<P, Q, T>(
+    pub(super) fn read<P: PathNames, Q: RouteQuestion, T: AnswerDocument>(
         path: &'static str,
         summary: &'static str,
         work: RouteWork<P, Q, T>,
-    ) -> Self
-    where
-        P: DeserializeOwned + Send + 'static,
-        Q: DeserializeOwned + JsonSchema + Send + 'static,
-        T: Serialize + JsonSchema + Send + 'static,
-    {
+    ) -> Self {
         let handler = move |State(server): State<Arc<Server>>,
                             Path(names): Path<P>,
                             query: Result<Query<Q>, QueryRejection>| async move {
             let Query(query) =
                 query.map_err(|error| HttpProblem::bad_request(error.body_text()))?;
-            blocking(server, move |server| work(server, &names, &query)).await
+            reading(server, move |server| work(server, &names, &query)).await
         };
-        Self {
-            method: RouteMethod::Get,
-            path,
-            summary,
-            query: Some(|schemas| Q::json_schema(schemas)),
-            body: None,
-            has_key: false,
-            answer: RouteAnswer::Document(|schemas| schemas.subschema_for::<T>()),
-            statuses: &[200],
-            problems: &[400],
-            handler: get(handler),
-        }
+        let answer = RouteAnswer::Document(|schemas| schemas.subschema_for::<T>());
+        Self::getting::<Q>(path, summary, answer, get(handler))
     }
 
     /// A call that changes nothing, answered with bytes by a handler of its own.
@@ -142,6 +139,15 @@ impl Route {
         media_type: &'static str,
         handler: impl Handler<M, Arc<Server>>,
     ) -> Self {
+        Self::getting::<Q>(path, summary, RouteAnswer::Bytes(media_type), get(handler))
+    }
+
+    fn getting<Q: JsonSchema>(
+        path: &'static str,
+        summary: &'static str,
+        answer: RouteAnswer,
+        handler: MethodRouter<Arc<Server>>,
+    ) -> Self {
         Self {
             method: RouteMethod::Get,
             path,
@@ -149,24 +155,19 @@ impl Route {
             query: Some(|schemas| Q::json_schema(schemas)),
             body: None,
             has_key: false,
-            answer: RouteAnswer::Bytes(media_type),
+            answer,
             statuses: &[200],
             problems: &[400],
-            handler: get(handler),
+            handler,
         }
     }
 
     /// A call that changes something, answered with a document.
-    pub(super) fn write<P, B, T>(
+    pub(super) fn write<P: PathNames, B: RouteQuestion, T: AnswerDocument>(
         path: &'static str,
         summary: &'static str,
         work: RouteWork<P, B, T>,
-    ) -> Self
-    where
-        P: DeserializeOwned + Send + 'static,
-        B: DeserializeOwned + JsonSchema + Send + 'static,
-        T: Serialize + JsonSchema + Send + 'static,
-    {
+    ) -> Self {
         Self::writing(
             RouteMethod::Post,
             path,
@@ -176,16 +177,11 @@ impl Route {
     }
 
     /// The same, done once where the request is sent again with the same key.
-    pub(super) fn write_once<P, B, T>(
+    pub(super) fn write_once<P: PathNames, B: RouteQuestion, T: AnswerDocument>(
         path: &'static str,
         summary: &'static str,
         work: KeyedWork<P, B, T>,
-    ) -> Self
-    where
-        P: DeserializeOwned + Send + 'static,
-        B: DeserializeOwned + JsonSchema + Send + 'static,
-        T: Serialize + JsonSchema + Send + 'static,
-    {
+    ) -> Self {
         Self {
             has_key: true,
             ..Self::writing(RouteMethod::Post, path, summary, work)
@@ -193,16 +189,11 @@ impl Route {
     }
 
     /// The same as a `DELETE`.
-    pub(super) fn delete<P, B, T>(
+    pub(super) fn delete<P: PathNames, B: RouteQuestion, T: AnswerDocument>(
         path: &'static str,
         summary: &'static str,
         work: RouteWork<P, B, T>,
-    ) -> Self
-    where
-        P: DeserializeOwned + Send + 'static,
-        B: DeserializeOwned + JsonSchema + Send + 'static,
-        T: Serialize + JsonSchema + Send + 'static,
-    {
+    ) -> Self {
         Self::writing(
             RouteMethod::Delete,
             path,
@@ -211,7 +202,7 @@ impl Route {
         )
     }
 
-    fn writing<P, B, T>(
+    fn writing<P: PathNames, B: RouteQuestion, T: AnswerDocument>(
         method: RouteMethod,
         path: &'static str,
         summary: &'static str,
@@ -220,12 +211,7 @@ impl Route {
         + Send
         + Sync
         + 'static,
-    ) -> Self
-    where
-        P: DeserializeOwned + Send + 'static,
-        B: DeserializeOwned + JsonSchema + Send + 'static,
-        T: Serialize + JsonSchema + Send + 'static,
-    {
+    ) -> Self {
         let handler = move |State(server): State<Arc<Server>>,
                             Path(names): Path<P>,
                             headers: HeaderMap,

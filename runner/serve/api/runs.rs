@@ -13,7 +13,7 @@ use crate::serve::{
 use crate::{
     error::Error,
     model::{Reason, RunStatus, Verdict},
-    record::words,
+    record::{RunEntry, words},
     serve::problem::HttpProblem,
     session::{self, List, Show},
     view::{
@@ -63,15 +63,17 @@ pub(super) fn list(
         .transpose()?;
     let order = query.order()?;
     let now = (server.host.now)();
-    let listed = session::list(&store(server)?, &asked, now).map_err(Error::record)?;
-    let mut runs = listed.list.runs;
+    let listed = store(server)?.shared_runs().map_err(Error::record)?;
+    let mut runs: Vec<&RunEntry> = listed.runs.iter().map(|run| &**run).collect();
     runs.retain(|run| {
         let has = |text: &String| {
             run.id.as_str().contains(text.as_str()) || run.scenario.contains(text.as_str())
         };
-        reason.is_none_or(|reason| run.reason == Some(reason)) && query.q.as_ref().is_none_or(has)
+        asked.is_wanted(run)
+            && reason.is_none_or(|reason| run.reason == Some(reason))
+            && query.q.as_ref().is_none_or(has)
     });
-    order(&mut runs);
+    order(&mut runs, now);
     let count = runs.len();
     if let Some(after) = &query.after {
         let place = runs.iter().position(|run| run.id.as_str() == after);
@@ -84,27 +86,27 @@ pub(super) fn list(
     let has_more = runs.len() > limit;
     runs.truncate(limit);
     let last = runs.last().map(|run| run.id.to_string());
-    let unreadable = listed
-        .unreadable
-        .into_iter()
-        .map(|(path, error)| FailedPath {
-            path,
-            error: error.to_string(),
-        });
+    let unreadable = listed.unreadable.iter().map(|(path, error)| FailedPath {
+        path: path.clone(),
+        error: error.clone(),
+    });
     Ok(RunsPage {
         v: DocumentVersion,
         next: last.filter(|_| has_more),
-        runs,
+        runs: runs
+            .into_iter()
+            .map(|run| RunSummary::new(run, now))
+            .collect(),
         count,
-        all: listed.all,
+        all: listed.runs.len(),
         unreadable: unreadable.collect(),
         now,
     }
     .into())
 }
 
-/// Puts runs into an order; they come newest first.
-type Sort = fn(&mut Vec<RunSummary>);
+/// Puts runs into an order, as they stand at a moment; they come newest first.
+type Sort = fn(&mut Vec<&RunEntry>, Timestamp);
 
 impl RunsQuery {
     fn asked(&self) -> Result<List, HttpProblem> {
@@ -131,10 +133,12 @@ impl RunsQuery {
 
     fn order(&self) -> Result<Sort, HttpProblem> {
         Ok(match self.sort.as_deref() {
-            None | Some("newest") => |_| {},
-            Some("oldest") => |runs| runs.reverse(),
-            Some("longest") => |runs| runs.sort_by_key(|run| std::cmp::Reverse(run.elapsed)),
-            Some("scenario") => |runs| runs.sort_by(|a, b| a.scenario.cmp(&b.scenario)),
+            None | Some("newest") => |_, _| {},
+            Some("oldest") => |runs, _| runs.reverse(),
+            Some("longest") => |runs, now| {
+                runs.sort_by_cached_key(|run| std::cmp::Reverse(RunSummary::elapsed(run, now)));
+            },
+            Some("scenario") => |runs, _| runs.sort_by(|a, b| a.scenario.cmp(&b.scenario)),
             Some(other) => {
                 return Err(HttpProblem::bad_request(format!(
                     "`sort` is `newest`, `oldest`, `longest` or `scenario`, and not `{other}`"

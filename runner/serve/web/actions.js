@@ -1,9 +1,10 @@
 // @ts-check
 // What can be done with a run: the server says what that is, and nothing here decides it.
 
-import { get, ofRun, post } from './api.js';
+import { get, leave, ofRun, post, Problem } from './api.js';
+import { unfollow } from './live.js';
 import { problem } from './problem.js';
-import { button, el, put } from './ui.js';
+import { button, el, link, put } from './ui.js';
 
 /**
  * @typedef {{label: string, busy: string, route: string, body?: object, method?: string, kind?: string, sure?: [string, string]}} Action
@@ -40,7 +41,7 @@ export const possible = (actions) => {
 
 /**
  * Buttons for what can be done now, and for what is under way.
- * @param {string} run @param {any[]} actions @param {{changed: () => any, failed: (shown: Node) => void, deleted: () => void}} then
+ * @param {string} run @param {any[]} actions @param {{changed: () => any, told: (shown: Node) => void, deleted: () => void}} then
  */
 export function buttons(run, actions, then) {
   const busy = underWay.get(run);
@@ -57,34 +58,55 @@ export function buttons(run, actions, then) {
   });
 }
 
-/** @param {string} run @param {string} name @param {HTMLButtonElement} pressed @param {{changed: () => any, failed: (shown: Node) => void, deleted: () => void}} then @param {object} [more] what is asked for beside it */
+/** @param {string} run @param {string} name @param {HTMLButtonElement} pressed @param {{changed: () => any, told: (shown: Node) => void, deleted: () => void}} then @param {object} [more] what is asked for beside it */
 async function act(run, name, pressed, then, more = {}) {
   const action = ACTIONS[name];
   if (underWay.has(run) || (action.sure && !(await isSure(run, action)))) return;
   underWay.set(run, name);
   for (const other of pressed.parentElement?.querySelectorAll('button') ?? []) other.disabled = true;
   pressed.textContent = action.busy;
-  let isGone = false;
+  // What is asked of a run that is gone meanwhile is an error that nobody needs to see.
+  const left = name === 'delete' ? leave(run) : null;
+  if (left) unfollow(run);
   /** @type {HTMLElement | null} */
   let failed = null;
+  let said = null;
   try {
-    await post(`${ofRun(run)}${action.route}`, { ...action.body, ...more }, action.method);
-    isGone = name === 'delete';
+    const { queued } = await post(`${ofRun(run)}${action.route}`, { ...action.body, ...more }, action.method);
+    if (queued) said = waits();
   } catch (error) {
+    left?.stays();
     const shown = problem(error);
     const { status, help, message } = /** @type {any} */ (error);
     // The scenario or a plugin is another one now, which somebody has to say yes to.
     if (action.route === '/resume' && status === 422 && /accept-changes/.test(`${help} ${message}`)) {
       shown.append(button('Accept the changes, and go on', (/** @type {any} */ event) => void act(run, name, event.target, then, { accept_changes: true })));
     }
+    // Somebody else is at work, and it may wait for them.
+    if (action.route === '/resume' && error instanceof Problem && error.kind === '/problems/busy' && !('queue' in more)) {
+      shown.append(queueOffer((place) => void act(run, name, pressed, then, { ...more, ...place })));
+    }
     failed = shown;
   }
   underWay.delete(run);
-  if (isGone) then.deleted();
-  else await then.changed();
+  if (left && !failed) {
+    left.gone();
+    then.deleted();
+  } else await then.changed();
   // After the page has been drawn anew, which takes away what was said before.
-  if (failed) then.failed(failed);
+  if (failed ?? said) then.told(/** @type {HTMLElement} */ (failed ?? said));
 }
+
+/** Offers to wait for those who are at work. @param {(place: {queue: true, priority: number}) => void} begin */
+export function queueOffer(begin) {
+  const priority = el('input', { type: 'number', step: 1, value: 0, 'aria-label': 'Priority', title: 'Greater ones come first' });
+  return el('div', { class: 'actions' },
+    button('Wait in the queue', () => begin({ queue: true, priority: priority.valueAsNumber || 0 }), 'primary'),
+    el('span', { class: 'quiet' }, 'with priority'), priority, link('/queue', 'See the queue'));
+}
+
+/** Says that something waits. */
+export const waits = () => el('p', { class: 'warn', role: 'status' }, 'It waits in the queue, and begins once there is room: ', link('/queue', 'see the queue'));
 
 /** @param {string} run @param {Action} action @returns {Promise<boolean>} */
 function isSure(run, action) {
@@ -112,7 +134,7 @@ export function sure(question, name, means, yes, kind, no) {
   });
 }
 
-/** A button that opens a list of what can be done with a run. @param {string} run @param {{changed: () => any, failed: (shown: Node) => void, deleted: () => void}} then */
+/** A button that opens a list of what can be done with a run. @param {string} run @param {{changed: () => any, told: (shown: Node) => void, deleted: () => void}} then */
 export function menu(run, then) {
   const list = el('div', { popover: 'auto', class: 'menu', role: 'group', 'aria-label': `What can be done with ${run}` });
   const opener = button('⋯', async () => {
@@ -123,7 +145,7 @@ export function menu(run, then) {
       const { actions } = await get(ofRun(run));
       const made = buttons(run, actions, {
         changed: () => { list.hidePopover(); return then.changed(); },
-        failed: (shown) => { list.hidePopover(); then.failed(shown); },
+        told: (shown) => { list.hidePopover(); then.told(shown); },
         deleted: () => { list.hidePopover(); then.deleted(); },
       });
       put(list, made.length ? made : el('span', { class: 'quiet' }, 'nothing'));

@@ -26,8 +26,52 @@ let ahead = 0;
 /** The server's clock: that of the machine with the browser may be wrong. */
 export const now = () => Date.now() + ahead;
 
+/** What is asked of runs at the moment, by their paths. @type {Map<string, Set<AbortController>>} */
+const underWay = new Map();
+/** Runs that are being deleted, by their paths: this comes to an end only where such a run stays. @type {Map<string, Promise<void>>} */
+const leaving = new Map();
+
+/**
+ * Asks nothing more of a run that is about to be deleted, neither what is under way nor what anybody asks for from now on:
+ * that waits until it is said that the run stays, and for ever where it does not.
+ * @param {string} run
+ */
+export function leave(run) {
+  const path = ofRun(run);
+  /** @type {(value?: any) => void} */
+  let stays = () => {};
+  leaving.set(path, new Promise((go) => { stays = go; }));
+  for (const request of underWay.get(path) ?? []) request.abort();
+  const over = () => leaving.delete(path);
+  return { stays() { over(); stays(); }, gone: over };
+}
+
+/** Tells whether a run is being deleted here. @param {string} run */
+export const isLeaving = (run) => leaving.has(ofRun(run));
+
+/** @template T @param {string} path @param {RequestInit | undefined} options @param {(response: Response) => Promise<T>} take @returns {Promise<T>} */
+async function ask(path, options, take) {
+  const [run] = /^\/runs\/[^/?]+/.exec(path) ?? [];
+  // What changes something is never given up: it may have been done.
+  if (!run || options?.method) return take(await raw(path, options));
+  for (;;) {
+    await leaving.get(run);
+    const mine = new AbortController();
+    const all = underWay.get(run) ?? new Set();
+    underWay.set(run, all.add(mine));
+    try {
+      return await take(await raw(path, { ...options, signal: options?.signal ? AbortSignal.any([options.signal, mine.signal]) : mine.signal }));
+    } catch (error) {
+      if (!mine.signal.aborted) throw error;
+    } finally {
+      all.delete(mine);
+      if (!all.size) underWay.delete(run);
+    }
+  }
+}
+
 /** @param {string} path @param {RequestInit} [options] @returns {Promise<Response>} */
-export async function raw(path, options) {
+async function raw(path, options) {
   let response;
   try {
     response = await fetch(`/api/v1${path}`, options);
@@ -40,20 +84,38 @@ export async function raw(path, options) {
   throw new Problem(response.status, document);
 }
 
+/** Bytes of a file, with the answer that they came with. @param {string} path @param {RequestInit} [options] @returns {Promise<{headers: Headers, bytes: ArrayBuffer}>} */
+export const fileOf = (path, options) => ask(path, options, async (answer) => ({ headers: answer.headers, bytes: await answer.arrayBuffer() }));
+
 /** @param {string} path @param {RequestInit} [options] @returns {Promise<any>} */
 async function call(path, options) {
-  const response = await raw(path, options);
-  const document = await response.json();
+  const document = await ask(path, options, (answer) => answer.json());
   if (typeof document.now === 'string') ahead = Date.parse(document.now) - Date.now();
   return document;
 }
 
-/** @param {string} path @param {AbortSignal} [signal] */
-export const get = (path, signal) => call(path, { signal });
+/** What was asked for before anybody needed it, by its path. @type {Map<string, Promise<any>>} */
+const early = new Map();
 
-/** @param {string} path @param {object} [body] @param {string} [method] */
-export const post = (path, body = {}, method = 'POST') =>
-  call(path, { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+/** Asks for what a page is about to ask for, while something else is awaited. @param {string} path */
+export function expect(path) {
+  const answer = call(path);
+  early.set(path, answer);
+  // Whoever asks for it hears what is wrong; later, it is another answer.
+  answer.catch(() => {});
+  setTimeout(() => early.delete(path), 2000);
+}
+
+/** @param {string} path @param {AbortSignal} [signal] */
+export function get(path, signal) {
+  const answer = early.get(path);
+  early.delete(path);
+  return answer ?? call(path, { signal });
+}
+
+/** @param {string} path @param {object} [body] @param {string} [method] @param {Record<string, string>} [headers] */
+export const post = (path, body = {}, method = 'POST', headers = {}) =>
+  call(path, { method, headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) });
 
 /** The path of a run. @param {string} run */
 export const ofRun = (run) => `/runs/${encodeURIComponent(run)}`;

@@ -1,7 +1,7 @@
 // @ts-check
 // Files that guests have left: as a download, and as text, JSON or a picture where that does nothing by itself.
 
-import { ofTrial, raw } from './api.js';
+import { fileOf, ofTrial } from './api.js';
 import { problem } from './problem.js';
 import { block, visibleLine } from './text.js';
 import { button, el, put } from './ui.js';
@@ -32,13 +32,13 @@ const isText = (media) => /^text\/|json|xml|yaml|toml|csv|^application\/octet-st
 async function preview(place, path, file, show) {
   show.remove();
   try {
-    const answer = await raw(path);
+    const { headers, bytes: all } = await fileOf(path);
     // What it is is said by the server, which has looked at its first bytes.
-    if (PICTURES.includes(answer.headers.get('content-type') ?? '')) {
+    if (PICTURES.includes(headers.get('content-type') ?? '')) {
       put(place, el('img', { src: `/api/v1${path}`, alt: `the picture ${visibleLine(file.name)}` }));
       return;
     }
-    const bytes = new Uint8Array(await answer.arrayBuffer());
+    const bytes = new Uint8Array(all);
     if (bytes.slice(0, 4096).includes(0)) return put(place, el('p', { class: 'quiet' }, 'It is not text.'));
     const text = new TextDecoder().decode(bytes);
     put(place, block(/json/.test(file.media_type) ? laidOut(text) : text, { label: visibleLine(file.name) }));

@@ -3,7 +3,7 @@
 
 import { coloured, visibleLine } from './text.js';
 import { button, el, put, say } from './ui.js';
-import { count, plural } from './words.js';
+import { clock, count, plural } from './words.js';
 
 /** @typedef {{text: string, time?: string, level?: string, rest?: string}} Line */
 
@@ -171,7 +171,7 @@ export class Lines {
 /** The time of day here, to the millisecond. @param {string} at */
 function clockOf(at) {
   const date = new Date(at);
-  return Number.isNaN(date.getTime()) ? visibleLine(at) : `${date.toLocaleTimeString('sv')}.${String(date.getMilliseconds()).padStart(3, '0')}`;
+  return Number.isNaN(date.getTime()) ? visibleLine(at) : `${clock(at).slice(11)}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }
 
 /** The lines of a text; a colour that is begun in one goes on in the next, as in a terminal. @param {string} text @returns {Line[]} */

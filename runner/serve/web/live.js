@@ -41,6 +41,11 @@ export function follow(run) {
   tellWish();
 }
 
+/** Says that a run is in sight no more, where it was. @param {string} run */
+export function unfollow(run) {
+  if (wish === run) follow(null);
+}
+
 /** Begins to read or to listen. @param {(state: 'open' | 'lost' | 'stranger') => void} hearsState */
 export function start(hearsState) {
   tellState = hearsState;

@@ -1,7 +1,7 @@
 // @ts-check
 // runner.log: its end at first, more as it grows, and all of it if somebody asks.
 
-import { ofRun, raw } from './api.js';
+import { fileOf, ofRun } from './api.js';
 import { Lines, linesOfRunner } from './lines.js';
 import { problem } from './problem.js';
 import { atMostEvery, button, el, put } from './ui.js';
@@ -34,8 +34,8 @@ export function showLog(place, run, isLive) {
     try {
       // With the last byte that is known, so that there is something: an answer that it has not grown is an error to browsers.
       const known = at > 0 ? 1 : 0;
-      const answer = await raw(path, { headers: { range: at < 0 ? `bytes=-${SHOWN}` : `bytes=${at - known}-` } });
-      const bytes = new Uint8Array(await answer.arrayBuffer()).subarray(known);
+      const answer = await fileOf(path, { headers: { range: at < 0 ? `bytes=-${SHOWN}` : `bytes=${at - known}-` } });
+      const bytes = new Uint8Array(answer.bytes).subarray(known);
       if (isClosed || (!bytes.length && text)) return;
       const begin = Number(answer.headers.get('content-range')?.match(/bytes (\d+)-/)?.[1] ?? 0) + known;
       let piece = decoder.decode(bytes, { stream: true });

@@ -2,17 +2,11 @@
 // Addresses are the state: this shows the one that is there.
 
 import { get } from './api.js';
-import { showCompare } from './compare.js';
-import { showHistory } from './history.js';
 import { keys, showKeys } from './keys.js';
 import { hear, start } from './live.js';
 import { problem, stranger } from './problem.js';
-import { showQueue } from './queue.js';
-import { showRun } from './run.js';
 import { showRuns } from './runs.js';
-import { showStart } from './start.js';
 import { visibleLine } from './text.js';
-import { showTrial } from './trial.js';
 import { el, find, put, say } from './ui.js';
 import { age } from './words.js';
 
@@ -23,15 +17,15 @@ import { age } from './words.js';
  * @typedef {(address: URL, context: Context, names: string[]) => Promise<Page>} Show
  */
 
-/** @type {[RegExp, Show, string][]} */
+/** Addresses, what shows them, and which item of the head that is. The first page does not wait for the others. @type {[RegExp, () => Promise<Show>, string][]} */
 const PAGES = [
-  [/^\/(?:runs\/?)?$/, showRuns, '/runs'],
-  [/^\/runs\/([^/]+)$/, showRun, '/runs'],
-  [/^\/runs\/([^/]+)\/trials\/([^/]+)$/, showTrial, '/runs'],
-  [/^\/start$/, showStart, '/start'],
-  [/^\/queue$/, showQueue, '/queue'],
-  [/^\/compare$/, showCompare, '/compare'],
-  [/^\/history$/, showHistory, '/history'],
+  [/^\/(?:runs\/?)?$/, async () => showRuns, '/runs'],
+  [/^\/runs\/([^/]+)$/, async () => (await import('./run.js')).showRun, '/runs'],
+  [/^\/runs\/([^/]+)\/trials\/([^/]+)$/, async () => (await import('./trial.js')).showTrial, '/runs'],
+  [/^\/start$/, async () => (await import('./start.js')).showStart, '/start'],
+  [/^\/queue$/, async () => (await import('./queue.js')).showQueue, '/queue'],
+  [/^\/compare$/, async () => (await import('./compare.js')).showCompare, '/compare'],
+  [/^\/history$/, async () => (await import('./history.js')).showHistory, '/history'],
 ];
 
 const place = find('#page');
@@ -58,7 +52,7 @@ async function show(anew = false) {
   shown = null;
   old?.close?.();
   const found = PAGES.find(([pattern]) => pattern.test(address.pathname));
-  const [pattern, make, nav] = found ?? [/(?:)/, nowhere, ''];
+  const [pattern, load, nav] = found ?? [/(?:)/, async () => nowhere, ''];
   for (const item of document.querySelectorAll('header nav a')) {
     if (item.getAttribute('href') === nav) item.setAttribute('aria-current', 'page');
     else item.removeAttribute('aria-current');
@@ -69,6 +63,7 @@ async function show(anew = false) {
   put(place, room);
   const quiet = setTimeout(() => { if (!room.firstChild) put(room, el('p', { class: 'quiet loading' }, 'Loading…')); }, 250);
   try {
+    const make = await load();
     const page = await make(address, { place: room, go, server }, names.map(decodeURIComponent));
     if (mine !== turn) return page.close?.();
     shown = page;
@@ -142,3 +137,5 @@ find('#keys').addEventListener('click', showKeys);
 // The first events make the server look at all runs, which the first page does not have to wait for.
 await Promise.race([begin(), new Promise((go) => setTimeout(go, 1000))]);
 start(hearsState);
+// What the other pages are made of is there before somebody goes to one.
+setTimeout(() => { for (const [, load] of PAGES) load().catch(() => {}); }, 500);

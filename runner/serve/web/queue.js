@@ -8,8 +8,8 @@ import { visibleLine } from './text.js';
 import { atMostEvery, button, el, link, put, say, table } from './ui.js';
 import { count, counted, done, plural, since, stackedBar, status } from './words.js';
 
-/** Files of the queue tell nobody that they have changed. */
-const LOOK_EVERY = 2000;
+/** What events of all runs are about that are shown here. */
+const HEARD = ['queue', 'run', 'gone', 'reset', 'ready'];
 
 /** @type {import('./main.js').Show} */
 export async function showQueue(address, { place, go, server }) {
@@ -59,7 +59,7 @@ export async function showQueue(address, { place, go, server }) {
           el('th', { scope: 'row', class: 'run' }, link(ofRun(run.run), el('span', { class: 'name' }, visibleLine(run.scenario))), el('span', { class: 'mono quiet id' }, run.run)),
           el('td', { class: 'of-trials' }, stackedBar(run.counts), el('span', { class: 'quiet' }, `${count(done(run.counts))} of ${count(run.counts.planned)}${done(run.counts) ? `: ${counted(run.counts)}` : ''}`)),
           el('td', { class: 'of-began' }, since(run.started_at)),
-          el('td', { class: 'tools' }, server.is_read_only ? null : menu(run.run, { changed: load, failed: (shown) => put(told, shown), deleted: load })))),
+          el('td', { class: 'tools' }, server.is_read_only ? null : menu(run.run, { changed: load, told: (shown) => put(told, shown), deleted: load })))),
         ...starting.map((one) => el('tr', null, el('td', { class: 'of-status' }, el('span', { class: 'live' }, '○ starting')),
           el('th', { scope: 'row', class: 'run' }, what(one)), el('td', { class: 'of-trials quiet' }, 'no trial yet'), el('td', { class: 'of-began' }, since(one.since)), el('td', { class: 'tools' })))])
         : el('p', { class: 'none' }, 'No run is active.'));
@@ -77,12 +77,11 @@ export async function showQueue(address, { place, go, server }) {
   told, running, list.element, refused, unreadable);
   await load();
   const again = atMostEvery(500, load);
-  const timer = setInterval(() => { if (!document.hidden) again(); }, LOOK_EVERY);
   return {
     title: 'Queue',
-    hear({ name, run }) { if (!run && (name === 'run' || name === 'gone' || name === 'reset' || name === 'ready')) again(); },
+    hear({ name, run }) { if (!run && HEARD.includes(name)) again(); },
     keys: { u: () => go('/runs') },
-    close() { isClosed = true; clearInterval(timer); again.stop(); },
+    close() { isClosed = true; again.stop(); },
   };
 }
 
@@ -169,7 +168,7 @@ async function remove(one, change) {
 }
 
 /** What is to run: a scenario's file, or a run that is to go on. @param {Api.QueuedRun} one */
-const what = (one) => [el('span', { class: 'name mono' }, visibleLine(one.what)), el('span', { class: 'mono quiet id' }, visibleLine(one.folder))];
+const what = (one) => [one.command === 'resume' ? el('span', { class: 'name mono' }, 'resume ', link(ofRun(one.what), visibleLine(one.what))) : el('span', { class: 'name mono' }, visibleLine(one.what)), el('span', { class: 'mono quiet id' }, visibleLine(one.folder))];
 
 /** @param {Api.QueuedRun} one */
 const by = (one) => `by ${visibleLine(one.by.user ?? String(one.by.uid))}${one.by.text ? `: ${visibleLine(one.by.text)}` : ''}`;

@@ -3,7 +3,7 @@
 
 import { buttons } from './actions.js';
 import { Activity } from './activity.js';
-import { get, named, ofRun, query } from './api.js';
+import { get, isLeaving, named, ofRun, query } from './api.js';
 import { latency, outcomes, spread, steps } from './chart.js';
 import { showLog } from './log.js';
 import { follow } from './live.js';
@@ -39,8 +39,8 @@ export async function showRun(address, { place, go }, [id]) {
   const activity = new Activity(id);
   const then = {
     changed: () => { put(told); return refresh(); },
-    failed: (/** @type {Node} */ shown) => put(told, shown),
-    deleted: () => go('/runs'),
+    told: (/** @type {Node} */ shown) => put(told, shown),
+    deleted: () => go('/runs', true),
   };
   const refresh = async () => {
     try {
@@ -116,7 +116,8 @@ export async function showRun(address, { place, go }, [id]) {
   drawTabs(address);
   drawView(address);
   void seeActivity();
-  seeInsight();
+  // It takes as long as the table again where there are very many rows.
+  void Promise.resolve(part?.read).then(seeInsight);
   followIt();
   const ticker = setInterval(() => { header.tick(pace); activity.tick(); }, 1000);
   return {
@@ -128,6 +129,8 @@ export async function showRun(address, { place, go }, [id]) {
       return true;
     },
     hear(event) {
+      // Whoever deletes it knows, and is led elsewhere.
+      if (isLeaving(id)) return;
       // What has happened before anybody listened is told to nobody.
       if (!event.run && (event.name === 'reset' || event.name === 'ready')) { again(); part?.news?.(null); }
       if ((event.run ?? event.data.run) !== id) return;
@@ -167,7 +170,6 @@ class RunHead {
     put(place, this.title, this.line, this.why, this.paused, this.actions, this.bar, this.counts);
     /** What is shown of it: there from the first `show` on. @type {Api.RunSummary} */
     this.run = /** @type {any} */ (null);
-    this.drawnActions = '';
   }
 
   /** @param {Api.RunPage} answer @param {Pace} pace @param {any} then */
@@ -193,11 +195,10 @@ class RunHead {
     if (run.paused) put(this.paused, el('strong', null, 'Paused '), since(run.paused.at), run.paused.by ? ` by ${visibleLine(run.paused.by.user ?? String(run.paused.by.uid))}` : '', run.paused.by?.text ? `: “${visibleLine(run.paused.by.text)}”` : '', '. Nothing begins, and no time of it passes.');
     // Buttons are made anew only where others are possible, so that the focus stays.
     const made = buttons(run.run, answer.actions, then);
-    const look = made.map((one) => `${one.textContent}${one.disabled}`).join('|');
-    if (look !== this.drawnActions) {
+    const look = (/** @type {Iterable<any>} */ all) => [...all].map((one) => `${one.textContent}${one.disabled}`).join('|');
+    if (look(made) !== look(this.actions.children)) {
       const had = this.actions.contains(document.activeElement);
       put(this.actions, made);
-      this.drawnActions = look;
       if (had) (this.actions.querySelector('button:not(:disabled)'))?.focus();
     }
     this.actions.hidden = !made.length;

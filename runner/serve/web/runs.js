@@ -4,6 +4,7 @@
 import { menu } from './actions.js';
 import { get, ofRun, query } from './api.js';
 import { sparkline } from './chart.js';
+import { keysOf, PAGE } from './first.js';
 import { problem } from './problem.js';
 import { retention } from './retention.js';
 import { visibleLine } from './text.js';
@@ -12,7 +13,8 @@ import { clock, count, counted, done, duration, hint, Pace, plural, reason, sinc
 
 const STATUSES = ['running', 'completed', 'failed', 'incomplete', 'cancelled'];
 const SORTS = { newest: 'newest first', oldest: 'oldest first', longest: 'longest first', scenario: 'by scenario' };
-const PAGE = 100;
+/** How many are drawn before what is out of sight. */
+const FIRST = 25;
 /** How many runs of a scenario its small chart has. */
 const TREND = 12;
 
@@ -23,7 +25,7 @@ const paces = new Map();
 
 /** @type {import('./main.js').Show} */
 export async function showRuns(address, { place, go, server }) {
-  let keys = read(address);
+  let keys = keysOf(address);
   /** @type {Map<string, RunRow>} */
   const rows = new Map();
   /** @type {Api.RunSummary[]} */
@@ -97,7 +99,11 @@ export async function showRuns(address, { place, go, server }) {
   /** @param {Api.RunsPage} answer */
   function draw(answer) {
     const trends = trendsOf(runs);
-    const lines = runs.map((run) => {
+    // What is in sight comes first.
+    const isFirst = !rows.size && runs.length > FIRST;
+    const mine = turn;
+    if (isFirst) setTimeout(() => { if (mine === turn) draw(answer); });
+    const lines = (isFirst ? runs.slice(0, FIRST) : runs).map((run) => {
       let row = rows.get(run.run);
       if (!row) {
         row = new RunRow(run, tools(run.run), tick);
@@ -128,7 +134,7 @@ export async function showRuns(address, { place, go, server }) {
 
   const tools = (/** @type {string} */ id) => (server.is_read_only ? null : menu(id, {
     changed: () => { put(told); return load(); },
-    failed: (shown) => put(told, shown),
+    told: (shown) => put(told, shown),
     deleted: () => { ticked.delete(id); void load(); },
   }));
   const tick = (/** @type {any} */ run, /** @type {boolean} */ isOn) => {
@@ -167,7 +173,7 @@ export async function showRuns(address, { place, go, server }) {
     title: 'Runs',
     change(next) {
       if (!/^\/(runs\/?)?$/.test(next.pathname)) return false;
-      keys = read(next);
+      keys = keysOf(next);
       dress();
       void load();
       return true;
@@ -181,7 +187,8 @@ export async function showRuns(address, { place, go, server }) {
         if (!isSame) { seeQueue(); return again(); }
         runs[place] = { ...runs[place], ...data };
         rows.get(data.run)?.show(runs[place], null);
-      } else if (name === 'gone' || name === 'reset' || name === 'ready') again();
+      } else if (name === 'queue') seeQueue();
+      else if (name === 'gone' || name === 'reset' || name === 'ready') again();
     },
     keys: {
       j: () => mark(at() + 1),
@@ -192,12 +199,6 @@ export async function showRuns(address, { place, go, server }) {
     close() { again.stop(); seeQueue.stop(); clearTimeout(soon); },
   };
 }
-
-/** @param {URL} address */
-const read = (address) => {
-  const get = (/** @type {string} */ key) => address.searchParams.get(key) ?? '';
-  return { status: get('status'), verdict: get('verdict'), reason: get('reason'), scenario: get('scenario'), q: get('q'), sort: get('sort') };
-};
 
 /** @param {string} base @param {string} next */
 export const compareAddress = (base, next) => `/compare${query({ base, new: next })}`;

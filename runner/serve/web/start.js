@@ -3,13 +3,17 @@
 
 import { get, ofRun, post, query } from './api.js';
 import { access } from './about.js';
+import { queueOffer, waits } from './actions.js';
 import { problem } from './problem.js';
 import { visible, visibleLine } from './text.js';
-import { button, el, link, put, say } from './ui.js';
+import { el, put, say } from './ui.js';
 import { count, plural } from './words.js';
 
 const LISTS = [['tests', 'Tests', 'units/*, greeting'], ['providers', 'Providers', 'gpt*'], ['tags', 'Tags', 'smoke'], ['exclude', 'Leave out', '*/slow']];
 const OVERRIDES = [['jobs', 'At the same time', 'as the scenario says'], ['timeout-minutes', 'Minutes for the whole run', 'as the scenario says'], ['fail-fast', 'Begin no more after so many bad ones', 'off'], ['seed', 'Seed', 'as the scenario says']];
+
+/** What tells one start from another, however often it is sent. */
+const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 
 /** @type {import('./main.js').Show} */
 export async function showStart(address, { place, go, server }) {
@@ -77,6 +81,7 @@ export async function showStart(address, { place, go, server }) {
     /** @type {any} */
     let typing = null;
     let isStarting = false;
+    let [key, sent] = ['', ''];
     const begin = async (/** @type {object} */ more) => {
       if (isStarting || press.disabled) return;
       isStarting = true;
@@ -84,20 +89,22 @@ export async function showStart(address, { place, go, server }) {
       say(press, 'Starting…');
       put(told);
       try {
-        const { run, queued } = await post('/runs', { ...body(), ...more });
+        const asked = body();
+        // What is sent again is what was asked for before, until something else is or there was an answer.
+        const meant = JSON.stringify(asked);
+        if (!key || meant !== sent) [key, sent] = [newKey(), meant];
+        const { run, queued } = await post('/runs', { ...asked, ...more }, 'POST', { 'idempotency-key': key });
         if (run) {
           go(ofRun(run));
           scrollTo(0, 0);
           return;
         }
-        put(told, el('p', { class: 'warn', role: 'status' }, queued ? 'It waits in the queue, and begins once there is room: ' : 'Nothing was left to do.', queued ? link('/queue', 'see the queue') : null));
+        put(told, queued ? waits() : el('p', { class: 'warn', role: 'status' }, 'Nothing was left to do.'));
+        key = '';
       } catch (error) {
         // Somebody else is at work, and it may wait for them.
         const canWait = /** @type {any} */ (error).status === 409 && !('queue' in more);
-        const priority = el('input', { type: 'number', step: 1, value: 0, 'aria-label': 'Priority', title: 'Greater ones come first' });
-        put(told, problem(error), canWait ? el('div', { class: 'actions' },
-          button('Wait in the queue', () => void begin({ queue: true, priority: priority.valueAsNumber || 0 }), 'primary'),
-          el('span', { class: 'quiet' }, 'with priority'), priority, link('/queue', 'See the queue')) : null);
+        put(told, problem(error), canWait ? queueOffer((place) => void begin(place)) : null);
       }
       isStarting = false;
       press.disabled = false;

@@ -2,6 +2,7 @@
 // The trials of a run: filtered by the server, in a table of any length.
 
 import { get, ofRun, ofTrial, query } from './api.js';
+import { SORT, trialKeys, TRIALS } from './first.js';
 import { problem } from './problem.js';
 import { Rows } from './rows.js';
 import { visibleLine } from './text.js';
@@ -10,8 +11,6 @@ import { count, duration, glyph, number, plural, tone } from './words.js';
 
 const COLUMNS = [['outcome', 'Outcome', 'outcome'], ['', 'Trial', 'trial'], ['', 'What is said of it', 'said'], ['', 'Attempts', 'n attempts'], ['duration', 'Took', 'n took']];
 const QUICK = [['All', ''], ['Bad', 'outcome(failed, error, timeout)'], ['Failed', 'outcome(failed)'], ['Errors', 'outcome(error)'], ['Timeouts', 'outcome(timeout)'], ['Flaky', 'flaky()'], ['Passed', 'outcome(passed)']];
-/** Those that have not passed come first where nobody says otherwise. */
-const SORT = 'outcome';
 const narrow = matchMedia('(max-width: 700px)');
 
 export class TrialTable {
@@ -48,12 +47,11 @@ export class TrialTable {
       el('div', { class: 'filters' }, this.quick, this.input, this.more, this.told), this.says, this.rows.element);
     this.follow = atMostEvery(80, () => this.#followed());
     this.address = address;
-    void this.load(false);
+    this.read = this.load(false);
   }
 
   #keys() {
-    const get = (/** @type {string} */ key) => this.address.searchParams.get(key) ?? '';
-    return { filter: get('filter'), sort: get('sort') || SORT };
+    return trialKeys(this.address);
   }
 
   /** @param {{filter?: string, sort?: string}} changed */
@@ -95,7 +93,7 @@ export class TrialTable {
     // The first look at a run reads all of its rows, which takes a while where there are many.
     if (!this.isRead) { this.rows.element.hidden = true; say(this.told, 'Reading the rows…'); }
     try {
-      const page = await this.#page(0, 200, true);
+      const page = await this.#page(0, TRIALS, true);
       if (mine !== this.turn) return;
       this.rev = page.rev;
       this.newest = Math.max(this.newest, page.rev);

@@ -4,8 +4,8 @@
 import { now } from './api.js';
 import { el } from './ui.js';
 
-/** @param {number} value */
-export const count = (value) => value.toLocaleString('en').replaceAll(',', '\u202f');
+/** A whole number. The browser's own words for numbers and times take as long as all the rest of a page. @param {number} value */
+export const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, '\u202f');
 
 /** @param {number} value @param {string} one @param {string} [more] */
 export const plural = (value, one, more = `${one}s`) => `${count(value)} ${value === 1 ? one : more}`;
@@ -35,7 +35,11 @@ export function ago(at) {
 }
 
 /** A point in time as clocks here show it. @param {string} at */
-export const clock = (at) => new Date(at).toLocaleString('sv');
+export function clock(at) {
+  const date = new Date(at);
+  const two = (/** @type {number} */ value) => String(value).padStart(2, '0');
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+}
 
 /** A time whose words stay true while the page is open. @param {string} at */
 export const since = (at) => el('time', { datetime: at, title: `${clock(at)} (${at})`, 'data-ago': true }, ago(at));

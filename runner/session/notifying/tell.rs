@@ -19,7 +19,7 @@ use crate::{
     notify::{Delivery, Message, Telling, tell_all},
     record::{
         NotificationAttempt, NotificationLine, NotificationLog, NotificationStep, NotifiedEnding,
-        RunEntry, RunFilter, RunReader, Store, notified,
+        RunEntry, RunReader, Store, notified,
     },
     scenario::{self, Notify},
     session::{Host, Notice, Observe, root_settings},
@@ -132,11 +132,7 @@ pub fn notify_run(run: &RunEntry, again: bool, host: &Host) -> Result<NotifyRepo
 pub fn notify_due(store: &Store, host: &Host) -> Result<Vec<NotifyReport>, Error> {
     let now = (host.now)();
     let mut reports = Vec::new();
-    for run in store
-        .runs(&RunFilter::default())
-        .map_err(Error::record)?
-        .runs
-    {
+    for run in &store.shared_runs().map_err(Error::record)?.runs {
         let is_recent = (run.completed_at).is_some_and(|end| now.duration_since(end) < LATEST);
         if !is_recent || run.status == RunStatus::Running || run.is_not_yet_swept {
             continue;
@@ -146,7 +142,7 @@ pub fn notify_due(store: &Store, host: &Host) -> Result<Vec<NotifyReport>, Error
         if !is_expected && run.reason != Some(Reason::Crashed) {
             continue;
         }
-        let Ok(notify) = of_stored(&run) else {
+        let Ok(notify) = of_stored(run) else {
             continue;
         };
         let asked = Asked {
@@ -154,7 +150,7 @@ pub fn notify_due(store: &Store, host: &Host) -> Result<Vec<NotifyReport>, Error
             which: Which::Due(now),
             is_over: &|| false,
         };
-        let told = tell(&run, &asked, host)?;
+        let told = tell(run, &asked, host)?;
         reports.extend(told.filter(|report| !report.targets.is_empty()));
     }
     Ok(reports)
@@ -170,11 +166,8 @@ pub(in crate::session) fn notify_long(
     store: &Store,
     host: &Host,
 ) -> Result<Vec<NotifyReport>, Error> {
-    let running = RunFilter {
-        statuses: vec![RunStatus::Running],
-    };
     let mut reports = Vec::new();
-    for run in store.runs(&running).map_err(Error::record)?.runs {
+    for run in store.running().map_err(Error::record)? {
         let Ok(notify) = of_stored(&run) else {
             continue;
         };

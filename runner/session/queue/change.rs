@@ -4,13 +4,12 @@ use miette::miette;
 
 use super::{known::known, requested};
 use crate::{
-    error::Error,
+    error::{Error, ExitStatus},
     model::{Actor, RunStatus},
     record::{
-        KnownRequest, LockedQueue, QueueState, QueuedRequest, RecordError, RunEntry, RunFilter,
-        RunId, Store,
+        KnownRequest, LockedQueue, QueueState, QueuedRequest, RecordError, RunEntry, RunId, Store,
     },
-    session::{Host, Observe, Start, root_settings, start},
+    session::{Host, Observe, Resume, Start, preview_resume, root_settings, start},
     view::{DocumentVersion, QueueChange, QueuedRun, RunQueue},
 };
 
@@ -78,6 +77,52 @@ pub fn enqueue_once(
     queue.add(&queued).map_err(Error::record)?;
     let added = changed("queued", &queue, &store, &queued, host)?;
     Ok(AddedRequest::Added(Box::new(added)))
+}
+
+/// Lets a run wait until there is room to go on with it. What is in the way of that is found now.
+///
+/// # Errors
+///
+/// Fails as [`resume()`](crate::session::resume) does before there is a session, if the run waits already, and if the request
+/// cannot be written.
+pub fn enqueue_resume(
+    request: &Resume,
+    priority: i64,
+    actor: &Actor,
+    host: &Host,
+    observe: &mut dyn Observe,
+) -> Result<QueueChange, Error> {
+    let work = requested::of_resume(request)?;
+    let run = &request.run.id;
+    let preview = preview_resume(request, host, observe)?;
+    // One that has not come to its end may have no trial left, and comes to it then.
+    if request.run.status == RunStatus::Completed && !preview.has_pending() {
+        return Err(Error::usage(miette!(
+            help = "name with `rerun` what is to run again",
+            "no trial of run `{run}` is left to run"
+        )));
+    }
+    drop(preview);
+    let store = Store::existing_around(&request.run.dir).map_err(Error::record)?;
+    root_settings(store.root())?;
+    let id = RunId::of_request((host.now)()).to_string();
+    let queued = QueuedRequest::new(id, priority, actor.into(), work);
+    let queue = store.lock_queue((host.now)()).map_err(Error::record)?;
+    let state = queue.state().map_err(Error::record)?;
+    let mut others = state.waiting.iter().chain(&state.starting);
+    if let Some(other) = others.find(|other| other.is_for(run)) {
+        let report = miette!(
+            help = "`runner queue` lists what waits",
+            "run `{run}` waits in the queue already, as request `{}`",
+            other.id
+        );
+        return Err(Error {
+            status: ExitStatus::Busy,
+            report,
+        });
+    }
+    queue.add(&queued).map_err(Error::record)?;
+    changed("queued", &queue, &store, &queued, host)
 }
 
 /// Tells what is in the queue of a results root, in order, and which runs are active.
@@ -160,10 +205,7 @@ pub fn remove_queued(store: &Store, id: &str, host: &Host) -> Result<QueueChange
 ///
 /// Fails if the results root cannot be read.
 pub(super) fn active_runs(store: &Store) -> Result<Vec<RunEntry>, RecordError> {
-    let filter = RunFilter {
-        statuses: vec![RunStatus::Running],
-    };
-    Ok(store.runs(&filter)?.runs)
+    store.running()
 }
 
 fn document(store: &Store, state: &QueueState, host: &Host) -> Result<RunQueue, Error> {

@@ -7,7 +7,8 @@ mod requested;
 mod work;
 
 pub use change::{
-    AddedRequest, QueuePlace, enqueue, enqueue_once, list_queue, move_queued, remove_queued,
+    AddedRequest, QueuePlace, enqueue, enqueue_once, enqueue_resume, list_queue, move_queued,
+    remove_queued,
 };
 pub use launch::{ActiveRuns, DetachedStart, StartedRun, resume_detached, start_detached};
 pub use requested::{START_ARGUMENT, run_requested};
