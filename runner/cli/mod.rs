@@ -381,7 +381,7 @@ pub struct ResumeArgs {
     #[arg(long, conflicts_with_all = ["dry_run", "explain"])]
     pub detach: bool,
     /// Put it into the queue of the results root, for `runner queue work` or a server to go on with it
-    #[arg(long, conflicts_with_all = ["dry_run", "explain", "detach"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "explain", "detach", "engine"])]
     pub queue: bool,
     /// When its turn in the queue comes
     #[command(flatten)]
