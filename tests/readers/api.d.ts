@@ -613,6 +613,7 @@ declare namespace Api {
     "usage": RowUsage;
     "v": number;
     "verdict"?: CheckVerdict | null;
+    "worker"?: string | null;
   };
   type RowArtifact = {
     "bytes": number;
