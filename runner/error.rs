@@ -9,6 +9,14 @@ use crate::{
     record::{CancelError, ClaimError, Conclusion, FindError, RecordError, RunEntry, Taken},
 };
 
+/// That a run was there when it was asked for, and was deleted meanwhile. A report tells its own type and those of its causes,
+/// and not that of an error that it was made of.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct DeletedMeanwhile(RecordError);
+
+impl miette::Diagnostic for DeletedMeanwhile {}
+
 /// The exit codes, one by one as in `docs/outcomes.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -210,7 +218,10 @@ impl Error {
                 | RecordError::Newer { .. } => ExitStatus::Usage,
                 _ => ExitStatus::Storage,
             },
-            report: miette::Report::from_err(error),
+            report: match error {
+                gone @ RecordError::Gone { .. } => miette::Report::new(DeletedMeanwhile(gone)),
+                error => miette::Report::from_err(error),
+            },
         }
     }
 

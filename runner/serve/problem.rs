@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    error::{Error, ExitStatus},
+    error::{DeletedMeanwhile, Error, ExitStatus},
     model::chain,
-    record::{FindError, RecordError},
+    record::FindError,
 };
 
 /// An error as an HTTP answer. It is large, and mostly there is none.
@@ -205,9 +205,7 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 /// The only place in which an exit code becomes a status code.
 impl From<Error> for HttpProblem {
     fn from(error: Error) -> Self {
-        let mut causes = error.report.chain();
-        // It was there when the request came, and somebody has deleted it since.
-        if causes.any(|cause| matches!(cause.downcast_ref(), Some(RecordError::Gone { .. }))) {
+        if error.report.downcast_ref::<DeletedMeanwhile>().is_some() {
             return Self::not_found(chain(error.report.as_ref()));
         }
         let (status, kind, title) = match error.status {
@@ -275,7 +273,8 @@ impl IntoResponse for HttpProblem {
 
 #[cfg(test)]
 mod gone_tests {
-    use super::{Error, HttpProblem, RecordError, StatusCode};
+    use super::{Error, HttpProblem, StatusCode};
+    use crate::record::RecordError;
 
     #[test]
     fn a_run_that_was_deleted_meanwhile_is_not_found() {
