@@ -52,6 +52,19 @@ pub enum FleetError {
         /// Why not.
         reason: String,
     },
+    /// Another process works on the same run, in another directory.
+    #[error("run `{run}` is made over the engine at {at} by another process already: {holder}")]
+    #[diagnostic(help(
+        "that process has a copy of the run's directory: go on with that one, or end it with `runner stop` there"
+    ))]
+    Taken {
+        /// The run.
+        run: String,
+        /// Where the engine is.
+        at: String,
+        /// Which process.
+        holder: String,
+    },
     /// It did not do what it was asked.
     #[error("the engine did not {what}: {reason}")]
     Engine {

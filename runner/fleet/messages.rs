@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Digest;
+
 /// The version of this language.
 pub(super) const LANGUAGE: u32 = 1;
 
@@ -74,6 +76,19 @@ pub(super) struct JoinReply {
     /// Why not, else.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) reason: String,
+}
+
+/// What a process that makes a run says to another that would.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Holding {
+    /// Which process, where and since when.
+    pub(super) holder: String,
+}
+
+/// Where whoever makes a run hears of others that would.
+pub(super) fn holding_subject(run: &str) -> String {
+    // The name of a directory may have what no subject has.
+    format!("runner.holding.{}", Digest::of(run.as_bytes()))
 }
 
 /// A worker says that it is there.

@@ -22,18 +22,20 @@ use super::{
     connection::EngineConnection,
     is_worker_name,
     messages::{
-        JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, WorkerPresence, link_subjects,
-        read, write,
+        Holding, JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, WorkerPresence,
+        holding_subject, link_subjects, read, write,
     },
 };
 use crate::{
-    model::Digest,
+    model::{Digest, visible},
     record::ContentPaths,
     run::{Bundle, RemoteNews, RemoteWorker, seam::Capacity},
 };
 
 /// How often it is said that a run would have workers.
 const OFFER: Duration = Duration::from_secs(1);
+/// How long is waited for whoever else makes the run: an engine without such says so at once.
+const HOLDING: Duration = Duration::from_secs(2);
 /// For how long there may be no worker until it is said.
 const ALONE: Duration = Duration::from_secs(3);
 /// How long the end of a run waits for workers to hear of it.
@@ -90,6 +92,31 @@ impl FleetConnection {
         &self.engine.at
     }
 
+    /// Makes sure that no other process makes this run over the same engine, in a copy of its directory.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one says that it does.
+    pub fn check_free(&self, run: &str) -> Result<(), FleetError> {
+        let client = &self.engine.client;
+        let asked = client.request(holding_subject(run), bytes::Bytes::new());
+        let answer = self
+            .runtime
+            .block_on(async { time::timeout(HOLDING, asked).await });
+        // Nobody is there, or the engine does not say so in time: then its rows and these are in two directories.
+        let Ok(Ok(answer)) = answer else {
+            return Ok(());
+        };
+        Err(FleetError::Taken {
+            run: run.to_owned(),
+            at: self.engine.at.clone(),
+            holder: read::<Holding>(&answer.payload).map_or_else(
+                || "one of another version".to_owned(),
+                |holding| visible(&holding.holder).to_string(),
+            ),
+        })
+    }
+
     /// Puts what workers need where they find it, and lets them in as they come.
     ///
     /// # Errors
@@ -118,6 +145,9 @@ impl FleetConnection {
             bundle: (digest, bytes),
             blobs: bundle.blobs().to_vec(),
             content,
+            holding: Holding {
+                holder: about.holder,
+            },
         };
         let (sender, workers) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
@@ -152,6 +182,7 @@ struct Offered {
     bundle: (Digest, Vec<u8>),
     blobs: Vec<Digest>,
     content: ContentPaths,
+    holding: Holding,
 }
 
 impl Offered {
@@ -174,11 +205,12 @@ impl Offered {
         mut ended: oneshot::Receiver<()>,
     ) {
         let client = &self.engine.client;
-        let (asked, present) = (
+        let (asked, present, others) = (
             client.subscribe(self.offer.replies()).await,
             client.subscribe(PRESENCE).await,
+            client.subscribe(holding_subject(&self.offer.run)).await,
         );
-        let (Ok(mut asked), Ok(mut present)) = (asked, present) else {
+        let (Ok(mut asked), Ok(mut present), Ok(mut others)) = (asked, present, others) else {
             tracing::error!("the engine lets nobody hear: no worker can come");
             return;
         };
@@ -217,6 +249,11 @@ impl Offered {
                         drop(client.publish(to, write(&reply)).await);
                     }
                 }
+                Some(message) = others.next() => {
+                    if let Some(to) = message.reply {
+                        drop(client.publish(to, write(&self.holding)).await);
+                    }
+                }
                 Some(_) = seats.links.join_next() => {}
             }
         }
@@ -247,10 +284,7 @@ impl Offered {
             JoinRequest::Declined { worker, reason } => {
                 if is_worker_name(&worker) && seats.declined.insert(worker.clone()) {
                     let reason: String = reason.chars().take(2_000).collect();
-                    tracing::warn!(
-                        "worker {worker} cannot make attempts: {}",
-                        crate::model::visible(&reason)
-                    );
+                    tracing::warn!("worker {worker} cannot make attempts: {}", visible(&reason));
                 }
                 Ok(())
             }

@@ -59,6 +59,8 @@ pub struct SpreadRun {
     pub scenario: String,
     /// What they must be labelled with.
     pub labels: BTreeMap<String, String>,
+    /// Which process makes it, where and since when.
+    pub holder: String,
 }
 
 /// Tells whether a text can be the name of a worker: it stands in rows and in logs.

@@ -89,7 +89,7 @@ pub(super) fn go_on(
     let mut protected = protected::of_resume(request, store.root(), host);
     protected.extend(read);
     plan.check_folders(protected).map_err(Error::usage)?;
-    let spreading = Spreading::begin(request.engine.as_ref(), &mut plan)?;
+    let spreading = Spreading::begin(request.engine.as_ref(), Some(&run.id), &mut plan, host)?;
     secrets::hand_over(&mut plan, &request.secret_files, host, observe)?;
     live::make_room(&mut plan, observe)?;
     if rerun.is_none() {

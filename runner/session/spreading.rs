@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::worker::engine_error;
+use super::{Host, worker::engine_error};
 use crate::{
     error::Error,
     fleet::{EngineAddress, FleetConnection, SpreadGuard, SpreadRun},
     model::chain,
-    record::Recorder,
+    record::{Holder, Recorder, RunId},
     run::{Bundle, Plan, RemoteWorker},
 };
 
@@ -26,22 +26,37 @@ pub struct EngineChoice {
 pub(super) struct Spreading {
     spread: FleetConnection,
     labels: BTreeMap<String, String>,
+    holder: String,
 }
 
 impl Spreading {
     /// Connects, if that is asked for, and lets the plan know.
+    ///
+    /// A lock tells of whoever else works on the directory of `run`, but not on a copy of it elsewhere: that is asked on the engine.
     pub(super) fn begin(
         choice: Option<&EngineChoice>,
+        run: Option<&RunId>,
         plan: &mut Plan,
+        host: &Host,
     ) -> Result<Option<Self>, Error> {
         let Some(choice) = choice else {
             return Ok(None);
         };
         let spread = FleetConnection::connect(&choice.address).map_err(engine_error)?;
+        if let Some(run) = run {
+            spread.check_free(run.as_str()).map_err(engine_error)?;
+        }
         plan.spread();
+        let holder = Holder {
+            pid: Some(std::process::id()),
+            host: Some(host.actor(None).host),
+            since: Some((host.now)()),
+            ..Holder::default()
+        };
         Ok(Some(Self {
             spread,
             labels: choice.labels.clone(),
+            holder: holder.to_string(),
         }))
     }
 
@@ -55,6 +70,7 @@ impl Spreading {
             run: recorder.run_id().to_string(),
             scenario: plan.scenario().name().to_owned(),
             labels: self.labels,
+            holder: self.holder,
         };
         tracing::info!(
             "workers make the attempts, over the engine at {}",

@@ -62,7 +62,7 @@ pub(super) fn start_planned(
     plan.check_folders(protected::of_start(request, host))
         .map_err(Error::usage)?;
     report_idle_grants(&plan, observe);
-    let spreading = Spreading::begin(request.engine.as_ref(), &mut plan)?;
+    let spreading = Spreading::begin(request.engine.as_ref(), None, &mut plan, host)?;
     secrets::hand_over(&mut plan, &request.secret_files, host, observe)?;
     live::make_room(&mut plan, observe)?;
 

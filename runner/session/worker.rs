@@ -171,6 +171,7 @@ pub fn clean_engine(
 pub(super) fn engine_error(error: FleetError) -> Error {
     let status = match error {
         FleetError::Address { .. } => ExitStatus::Usage,
+        FleetError::Taken { .. } => ExitStatus::Busy,
         _ => ExitStatus::Failed,
     };
     Error {

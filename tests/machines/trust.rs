@@ -1,11 +1,11 @@
 //! What a worker lets a run do, and what a run believes.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use walkdir::WalkDir;
 
 use crate::{
-    nats::{Engine, assert_whole, end, exec, worker, workers_of},
+    nats::{Engine, assert_whole, end, exec, wait_for_rows, worker, workers_of},
     support::{
         runner::{CommandExt as _, Runner},
         wait::wait_until,
@@ -184,4 +184,29 @@ fn an_engine_that_is_not_there_or_not_one_is_an_error_before_there_is_a_run() {
         .says(&["`--ceiling net=*` is not understood"]);
     let odd = ["worker", "--engine", "nats://127.0.0.1:1", "--name", "a b"];
     runner.run(&odd).expect(2).says(&["cannot be called `a b`"]);
+}
+
+#[test]
+fn a_copy_of_a_run_that_goes_on_elsewhere_is_not_gone_on_with_until_that_has_ended() {
+    let engine = Engine::start();
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"sleeper\"\ninput = { do = \"sleep\", ms = 100 }\nrepeat = 30\n",
+    );
+    let only = worker(&runner, &engine, "only", &["-j1"]);
+    let live = exec(&runner, &engine, &[]);
+    wait_for_rows(&runner, 3);
+    let copied = Command::new("cp")
+        .arg("-a")
+        .args([runner.path("results"), runner.path("copied")])
+        .status();
+    assert!(copied.unwrap().success());
+    let id = &runner.ids()[0];
+    let copy = format!("copied/{id}");
+    let url = engine.url();
+    let resume = ["resume", "--from", &copy, "--engine", &url];
+    let refused = runner.run(&resume).expect(6);
+    refused.says(&["by another process already: pid", id]);
+    live.kill();
+    runner.run(&resume).expect(0);
+    end(only);
 }

@@ -27,6 +27,20 @@ pub(super) enum ScriptedOutcome {
     Unavailable,
     /// An error that is the machine's.
     Lacking,
+    /// What the trial's number decides, whoever makes it.
+    OfTrial,
+}
+
+impl ScriptedOutcome {
+    /// What it is for this trial.
+    fn of(self, ordinal: u64) -> Self {
+        match (self, ordinal % 5) {
+            (Self::OfTrial, 0) => Self::Failed,
+            (Self::OfTrial, 1) => Self::Timeout,
+            (Self::OfTrial, _) => Self::Passed,
+            (settled, _) => settled,
+        }
+    }
 }
 
 /// How an executor answers for an attempt.
@@ -290,8 +304,9 @@ impl Scripted {
             fault,
         };
         let unavailable = Some(ErrorClass::Unavailable);
+        let end = end.of(running.key.ordinal);
         let (outcome, error) = match end {
-            ScriptedOutcome::Passed => (Outcome::Passed, None),
+            ScriptedOutcome::Passed | ScriptedOutcome::OfTrial => (Outcome::Passed, None),
             ScriptedOutcome::Failed => (Outcome::Failed, None),
             ScriptedOutcome::Timeout => (Outcome::Timeout, Some(error(None, "timeout", None))),
             ScriptedOutcome::Unavailable => {

@@ -200,6 +200,56 @@ fn tame(seed: u64) -> Schedule {
     }
 }
 
+/// Many workers come and go, and what a trial comes to does not depend on who makes it.
+fn fleet(seed: u64) -> Schedule {
+    let mut random = Random(seed);
+    let random = &mut random;
+    let shape = Arc::clone(random.one_of(&SHAPES));
+    let mut executors: Vec<_> = (0..2 + random.below(15))
+        .map(|_| Script {
+            // None gives everything back for ever.
+            answers: (0..random.below(8))
+                .map(|_| own_answer(random))
+                .chain([OWN])
+                .collect(),
+            ..executor(random, true)
+        })
+        .collect();
+    // One stays.
+    executors[0].leaves = None;
+    executors[0].capacity.memory = 1024 * MIB;
+    let mut schedule = one_machine(&shape);
+    schedule.executors = executors;
+    schedule.graders.lag = random.millis(3);
+    schedule.disk_lag = random.millis(30);
+    schedule.seed = seed;
+    schedule
+}
+
+/// The same plan on one machine on which nothing goes wrong.
+fn one_machine(shape: &Arc<PlanShape>) -> Schedule {
+    let mut schedule = calm(Arc::clone(shape), vec![answering(4, OWN)]);
+    schedule.graders = answering(2, OWN);
+    schedule.rules.poison_after = 0;
+    schedule.rules.ends = Duration::from_secs(3600);
+    schedule
+}
+
+const OWN: ScriptedAnswer =
+    ScriptedAnswer::After(Duration::from_millis(1), ScriptedOutcome::OfTrial);
+
+/// An answer of a worker that may be lost, late, doubled or given back, but never another than the trial's own.
+fn own_answer(random: &mut Random) -> ScriptedAnswer {
+    let after = random.millis(20) + Duration::from_micros(50);
+    match random.below(8) {
+        0 => ScriptedAnswer::Twice(after, ScriptedOutcome::OfTrial),
+        1 => ScriptedAnswer::Lost(after),
+        2 => ScriptedAnswer::LateAfterLost(after, ScriptedOutcome::OfTrial),
+        3 => ScriptedAnswer::Returned,
+        _ => ScriptedAnswer::After(after, ScriptedOutcome::OfTrial),
+    }
+}
+
 /// Makes trials that nobody survives, in some schedules.
 fn kill(random: &mut Random, shape: &PlanShape, executors: &mut [Script]) {
     if random.one_in(6) {
@@ -223,6 +273,35 @@ fn a_session_is_completed_if_somebody_stays_who_answers() {
         assert_eq!(played.ending.cause, None);
         assert_eq!(played.ending.counts.done(), played.ending.counts.planned);
     });
+}
+
+#[test]
+fn many_workers_that_come_and_go_make_the_result_of_one_machine() {
+    play_many(fleet, |schedule, played| {
+        assert_eq!(played.ending.cause, None);
+        assert_eq!(
+            played.outcomes,
+            one_machine(&schedule.shape).play().outcomes
+        );
+    });
+}
+
+#[test]
+fn a_stop_reaches_a_thousand_workers_within_its_bound() {
+    let workers = (0..1000).map(|_| Script {
+        lag: Duration::from_millis(40),
+        ..answering(2, ScriptedAnswer::Never)
+    });
+    let mut schedule = calm(plan(3000, ""), workers.collect());
+    let asked = Duration::from_millis(500);
+    schedule.stops = vec![(asked, StopMode::Stop)];
+    let played = schedule.play();
+    assert_eq!(played.audit.written.len(), 2000);
+    let took = played.over_at - asked;
+    assert!(
+        took <= schedule.rules.grace + Duration::from_secs(3),
+        "it took {took:?}"
+    );
 }
 
 /// A plan of `trials` trials of one provider, of which `table` says more.

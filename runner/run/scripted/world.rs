@@ -12,7 +12,7 @@ use super::{
     shape::PlanShape,
 };
 use crate::{
-    model::{Digest, Fingerprint, Reason, StopMode},
+    model::{Digest, Fingerprint, Outcome, Reason, StopMode},
     plugin::{Moment, TEARDOWN_TIME},
     record::{
         Entry, JudgementEntry, RecordError, State, WaitingTrial, WaitingTrials, Written, testing,
@@ -53,6 +53,8 @@ pub(super) struct Schedule {
 pub(super) struct Played {
     pub(super) ending: SessionEnd,
     pub(super) audit: Audit,
+    /// What each trial came to, by ordinal.
+    pub(super) outcomes: Vec<Option<Outcome>>,
     /// When it was over.
     pub(super) over_at: Duration,
 }
@@ -263,9 +265,11 @@ impl Schedule {
         let is_broken = |cause: &Cause| cause.reason == Reason::Internal;
         assert!(!ending.cause.as_ref().is_some_and(is_broken), "{ending:?}");
         audit.ended(&state, ending.cause.is_none());
+        let trials = 0..self.shape.trials.len() as u64;
         Played {
             ending,
             audit,
+            outcomes: trials.map(|ordinal| state.outcome(ordinal)).collect(),
             over_at,
         }
     }
