@@ -9,8 +9,8 @@ use std::{
 
 use super::lists::{self, Lists};
 
-/// Rounds of a guest's loop: about a millisecond.
-const ROUNDS: u64 = 1_500_000;
+/// Rounds of a guest's loop in a microsecond, about.
+const ROUNDS: u64 = 1_500;
 /// Rounds of a plain loop on each thread: long enough that what it takes to start one does not count.
 const PLAIN_ROUNDS: u64 = 400_000_000;
 
@@ -21,12 +21,14 @@ pub(crate) struct Compute {
 }
 
 impl Compute {
-    pub(crate) fn new(lists: &Lists, trials: u64) -> Self {
+    /// Trials that take this many microseconds each, about.
+    pub(crate) fn new(lists: &Lists, each: u64, trials: u64) -> Self {
+        let rounds = ROUNDS * each;
         let text = format!(
             r#"(module
               (memory (export "memory") 1)
               (func (export "_start") (local $left i64) (local $x i64)
-                (local.set $left (i64.const {ROUNDS}))
+                (local.set $left (i64.const {rounds}))
                 (loop $next
                   (local.set $x (i64.mul (i64.xor (local.get $x) (local.get $left)) (i64.const 0x9e3779b97f4a7c15)))
                   (local.set $left (i64.sub (local.get $left) (i64.const 1)))
@@ -56,8 +58,13 @@ impl Compute {
 
     /// How long `runner exec` takes with this many jobs.
     pub(crate) fn time(&self, lists: &Lists, jobs: u64) -> Duration {
-        let jobs = jobs.to_string();
-        let mut command = lists.program(&["exec", "--quiet", "--jobs", &jobs]);
+        self.time_with(lists, &["--jobs", &jobs.to_string()])
+    }
+
+    /// How long `runner exec` takes with these flags.
+    pub(crate) fn time_with(&self, lists: &Lists, flags: &[&str]) -> Duration {
+        let mut command = lists.program(&["exec", "--quiet"]);
+        command.args(flags);
         let took = lists::time(
             command
                 .arg("--results")

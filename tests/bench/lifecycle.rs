@@ -4,7 +4,10 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+#[expect(dead_code, reason = "some of it only `overhead` needs")]
+mod compute;
 mod dashboard;
+mod fleet;
 #[path = "../support/guests.rs"]
 mod guests;
 #[expect(dead_code, reason = "some of it only `overhead` needs")]
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         ("dashboard", dashboard::dashboard),
         ("merge", shards::merge),
         ("plans", plans::plans),
+        ("fleet", fleet::fleet),
     ])
 }
 

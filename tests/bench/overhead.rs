@@ -76,7 +76,7 @@ fn cores(bench: &mut Bench) {
         "guests that compute, with one job and with two, against plain loops on one and two threads",
     );
     let trials = bench.pick(4_000, 1_000);
-    let compute = Compute::new(&bench.lists, trials);
+    let compute = Compute::new(&bench.lists, 1000, trials);
     let mut rounds = Vec::new();
     for _ in 0..=bench.pick(7, 3) {
         let loops = [1, 2].map(compute::plain_loops);
