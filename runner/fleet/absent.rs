@@ -18,6 +18,12 @@ pub struct AbsentConnection(Infallible);
 /// A run that workers come to; there is none.
 pub struct AbsentGuard(Infallible);
 
+impl Drop for AbsentGuard {
+    fn drop(&mut self) {
+        match self.0 {}
+    }
+}
+
 impl AbsentConnection {
     /// Connects.
     ///
