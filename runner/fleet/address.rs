@@ -1,6 +1,6 @@
 //! [`EngineAddress`]: where the engine is, and who one is there.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr};
 
 use url::Url;
 
@@ -61,7 +61,7 @@ impl FromStr for EngineAddress {
     fn from_str(text: &str) -> Result<Self, FleetError> {
         let error = |reason: String| FleetError::Address {
             // It may have a password in it.
-            text: without_user(text),
+            text: without_user(text).into_owned(),
             reason,
         };
         let url = Url::parse(text).map_err(|reason| error(reason.to_string()))?;
@@ -90,16 +90,21 @@ impl fmt::Debug for EngineAddress {
     }
 }
 
-fn without_user(text: &str) -> String {
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
-        _ => text.to_owned(),
+/// A text in which there may be an address, without who one is there.
+pub fn without_user(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.into();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://…{}", &rest[at..]).into(),
+        None => text.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::EngineAddress;
+    use super::{EngineAddress, without_user};
 
     #[test]
     fn an_address_is_a_host_and_a_port() {
@@ -129,6 +134,19 @@ mod tests {
             "nats:engine",
         ] {
             text.parse::<EngineAddress>().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_text_with_an_address_shows_no_password() {
+        for (text, shown) in [
+            ("--engine=nats://me:p@ss@host:1", "--engine=nats://…@host:1"),
+            ("tls://me@host/x@y", "tls://…@host/x@y"),
+            ("https://host/x@y", "https://host/x@y"),
+            ("me@host", "me@host"),
+            ("nats://host", "nats://host"),
+        ] {
+            assert_eq!(without_user(text), shown);
         }
     }
 

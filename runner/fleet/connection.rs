@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, connection::State};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, connection::State};
 
 use super::{EngineAddress, FleetError};
 
@@ -14,6 +14,16 @@ const PING: Duration = Duration::from_secs(2);
 const RECONNECT: Duration = Duration::from_millis(500);
 /// The oldest server that has what is needed.
 const LEAST: &str = "2.11.0";
+
+/// What to do where nobody answers.
+const SERVER: &str =
+    "is `nats-server` running there? `runner engine check URL` tells what is missing";
+/// What to do where it does not know who one is.
+const IDENTITY: &str =
+    "say who you are there: `--engine-creds FILE`, or `nats://USER:PASSWORD@HOST`";
+/// What to do where its certificate is not believed.
+const CERTIFICATE: &str = "`--engine-ca FILE` names the certificates of whoever has signed the engine's own, which \
+    cannot have signed itself; without it those of the system are asked";
 
 /// The connection to the engine.
 #[derive(Clone)]
@@ -30,9 +40,10 @@ impl EngineConnection {
     /// Fails if nobody answers, it refuses who one is, or it is too old.
     pub(super) async fn open(address: &EngineAddress, name: &str) -> Result<Self, FleetError> {
         let at = address.place();
-        let refused = |reason: String| FleetError::Connect {
+        let refused = |reason: String, advice| FleetError::Connect {
             at: at.clone(),
             reason,
+            advice,
         };
         let mut options = ConnectOptions::new()
             .name(name)
@@ -48,18 +59,26 @@ impl EngineConnection {
             options = options.user_and_password(user, password);
         }
         if let Some(path) = &address.authority {
+            // The client would not say which file it is that is missing.
+            fs_err::File::open(path).map_err(FleetError::io("read certificates"))?;
             options = options.add_root_certificates(path.clone());
         }
         if let Some(path) = &address.credentials {
             options = (options.credentials_file(path).await)
-                .map_err(|error| refused(format!("`{}`: {error}", path.display())))?;
+                .map_err(|error| refused(format!("`{}`: {error}", path.display()), IDENTITY))?;
         }
         // The address without who one is: that is said above.
         let client = options.connect(&at).await.map_err(|error| {
-            use std::error::Error as _;
-
-            let cause = error.source().map(|cause| format!(": {cause}"));
-            refused(format!("{error}{}", cause.unwrap_or_default()))
+            let text = error.to_string();
+            let advice = match error.kind() {
+                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                    IDENTITY
+                }
+                _ if text.contains("certificate") => CERTIFICATE,
+                _ => SERVER,
+            };
+            // Its causes say the same again.
+            refused(text, advice)
         })?;
         let version = client.server_info().version;
         if numbers(&version) < numbers(LEAST) {

@@ -23,14 +23,14 @@ pub enum FleetError {
     },
     /// Nobody answers, or it refuses.
     #[error("cannot connect to the engine at {at}: {reason}")]
-    #[diagnostic(help(
-        "is `nats-server` running there? `runner engine check URL` tells what is missing"
-    ))]
+    #[diagnostic(help("{advice}"))]
     Connect {
         /// Where it is.
         at: String,
         /// Why not.
         reason: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// It is too old.
     #[error("the engine at {at} is nats-server {version}, which is older than {least}")]
@@ -74,12 +74,12 @@ pub enum FleetError {
         reason: String,
     },
     /// A file of this machine cannot be read or written.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {cause}")]
     Io {
         /// What was to be done.
         what: &'static str,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -93,6 +93,6 @@ impl FleetError {
     }
 
     pub(super) fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { what, source }
+        move |cause| Self::Io { what, cause }
     }
 }

@@ -35,7 +35,7 @@ pub use self::absent::{
     present_workers, serve,
 };
 pub use self::{
-    address::EngineAddress,
+    address::{EngineAddress, without_user},
     ceiling::WorkerCeiling,
     error::FleetError,
     place::{FindSecrets, WorkerPlace, WorkerTold},

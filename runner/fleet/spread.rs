@@ -47,6 +47,11 @@ const PATIENCE: Patience = Patience {
 };
 /// The most processes of workers that one run has.
 const MOST_SEATS: usize = 4096;
+/// The most attempts that one of them may say that it makes at once, and the most memory in bytes.
+const MOST_CAPACITY: Capacity = Capacity {
+    slots: 1 << 16,
+    memory: 1 << 50,
+};
 
 /// A connection to an engine over which a run is to be spread.
 pub struct FleetConnection {
@@ -326,6 +331,10 @@ impl Offered {
         if !is_worker_name(&name) || Uuid::try_parse(link).is_err() || capacity.slots == 0 {
             return Err("it makes no sense".to_owned());
         }
+        let capacity = Capacity {
+            slots: capacity.slots.min(MOST_CAPACITY.slots),
+            memory: capacity.memory.min(MOST_CAPACITY.memory),
+        };
         // It has asked before, and the answer was lost.
         if !seats.known.insert(link.to_owned()) {
             return Ok(());

@@ -1,11 +1,12 @@
 //! What a run's `runner.log` tells of a session: how it began, what became of it, how it ended. The values of secrets are
-//! not in it, because nothing that is told here has them.
+//! not in it, because nothing that is told here has them but the address of an engine, of which that is left out.
 
 use std::collections::BTreeSet;
 
 use super::Host;
 use crate::{
     error::ExitStatus,
+    fleet::without_user,
     model::{Counts, ShownDuration, cores, granted_text, plural, quoted},
     plugin,
     record::{Conclusion, Recorder, Swept},
@@ -16,7 +17,7 @@ use crate::{
 pub(super) fn begin(plan: &Plan, recorder: &Recorder, host: &Host) {
     let arguments = host.arguments.iter();
     let words: Vec<_> = arguments
-        .map(|argument| quoted(&argument.to_string_lossy()))
+        .map(|argument| quoted(&without_user(&argument.to_string_lossy())))
         .collect();
     tracing::info!("command: runner {}", words.join(" "));
     let system = rustix::system::uname();

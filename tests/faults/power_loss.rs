@@ -167,7 +167,8 @@ fn rows_that_somebody_else_believed_are_on_disk_by_then() {
             let root = runner.path("results");
             fs_err::create_dir(&root).unwrap();
             let power = Power::of(&root);
-            let exec = ["exec", "scenario.toml", "--json", "-j", "2"];
+            // One after another, they take more than two commits on the slowest disk.
+            let exec = ["exec", "scenario.toml", "--json", "-j", "1"];
             let dying = runner.start_failing(&exec, &power.armed(&format!("{killed}=kill")));
             let told = acknowledged(&dying.finish_killed().stdout);
             let run = runner.only_run();
