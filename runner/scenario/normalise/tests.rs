@@ -219,6 +219,7 @@ fn a_stored_suite_reads_back_the_same() {
     assert_eq!(test.timeout, Some(std::time::Duration::from_secs(5)));
     assert!(
         test.expect
+            .whole()
             .schema
             .as_ref()
             .unwrap()
