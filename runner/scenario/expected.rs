@@ -82,3 +82,43 @@ pub(super) fn read_expect(text: &str, schemas: &Schemas) -> io::Result<Expect> {
     let map: Map<String, Value> = serde_json::from_str(text)?;
     Expect::read(map, schemas).ok_or_else(|| damaged("an expectation"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Expected;
+
+    fn expected(text: &str) -> Expected {
+        Expected::new(text, &Arc::default())
+    }
+
+    #[test]
+    fn graders_are_known_of_what_names_some_and_nothing_else_is_read() {
+        let graded = expected(r#"{"equals":1,"graders":["a","b"]}"#);
+        assert_eq!(graded.graders(), ["a", "b"]);
+        for text in [
+            r#"{"equals":{"graders":["a"]}}"#,
+            r#"{"equals":"\"graders\":[]"}"#,
+            "{}",
+            // Nobody has looked at it.
+            "garbage",
+        ] {
+            assert_eq!(expected(text).graders(), [""; 0], "{text}");
+        }
+        assert_eq!(Expected::default().graders(), [""; 0]);
+        assert!(Expected::default().whole().told().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_expectation_is_an_error_each_time_that_somebody_asks() {
+        for text in ["garbage", "[]", r#"{"equal":1}"#, r#"{"schema":"none"}"#] {
+            let expected = expected(text);
+            for _ in 0..2 {
+                expected.read().unwrap_err();
+            }
+        }
+        let expected = expected(r#"{"contains":["x"]}"#);
+        assert!(std::ptr::eq(expected.whole(), expected.read().unwrap()));
+    }
+}
