@@ -288,7 +288,7 @@ fn lanes(plan: &Plan, state: &State, held: &Arc<HashSet<u64>>) -> io::Result<Vec
     let planned = plan.providers.iter().enumerate();
     Ok(planned
         .filter_map(|(index, provider)| {
-            let mut reader = suite.reader();
+            let mut reader = suite.reader_of_lane();
             let tests = Tests {
                 read: Box::new(move |test| reader.test(test)),
                 first: first_test,

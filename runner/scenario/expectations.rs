@@ -1,15 +1,15 @@
 //! [`ExpectationReader`]: what the tests of a suite expect, read without the rest of them.
 
-use std::{collections::HashMap, io, ops::Range, sync::Arc};
+use std::{io, sync::Arc};
 
 use super::{
     Expect, Suite,
+    expected::read_expect,
     skimmed_test::{SkimmedTest, top_keys},
-    suite::{DEFINITION, out_of_range},
+    suite::{TestLines, out_of_range},
     test_digests::{judgement_digest, with_reference},
-    test_line::read_expect,
 };
-use crate::model::{Digest, lines_of};
+use crate::model::Digest;
 
 /// Bytes of the file that a reader keeps.
 const MOST_BYTES: usize = 1 << 20;
@@ -26,10 +26,7 @@ pub struct Expectation {
 /// Reads what tests expect, by their places in the suite.
 #[derive(Clone, Debug)]
 pub struct ExpectationReader {
-    suite: Suite,
-    /// The blocks that were read lately, by their places.
-    blocks: HashMap<usize, ExpectationBlock>,
-    bytes: usize,
+    lines: TestLines,
     /// What was expected last, with its text: the next test mostly expects the same, or each something of its own.
     last: Option<LastExpectation>,
 }
@@ -41,22 +38,11 @@ struct LastExpectation {
     means: Expectation,
 }
 
-#[derive(Clone, Debug)]
-struct ExpectationBlock {
-    bytes: Vec<u8>,
-    /// Where the line of each test is.
-    lines: Vec<Range<usize>>,
-    /// The first trial of each test, counted from the first one of the block; empty until somebody asks.
-    firsts: Vec<u64>,
-}
-
 impl ExpectationReader {
     /// Makes a reader for the tests of rows: they come as workers have made them.
     pub fn new(suite: &Suite) -> Self {
         Self {
-            suite: suite.clone(),
-            blocks: HashMap::new(),
-            bytes: 0,
+            lines: TestLines::new(suite, MOST_BYTES),
             last: None,
         }
     }
@@ -67,23 +53,7 @@ impl ExpectationReader {
     ///
     /// Fails if there is none, or its test cannot be read.
     pub fn place_of(&mut self, ordinal: u64) -> io::Result<u64> {
-        let index = &self.suite.inner.index;
-        let blocks = &index.blocks;
-        let number = blocks.partition_point(|block| block.ordinal <= ordinal);
-        let number = number.checked_sub(1).ok_or_else(out_of_range)?;
-        if ordinal >= index.trials {
-            return Err(out_of_range());
-        }
-        let (block, next) = (blocks[number], blocks.get(number + 1));
-        let tests = next.map_or(index.tests, |next| next.test) - block.test;
-        let trials = next.map_or(index.trials, |next| next.ordinal) - block.ordinal;
-        if tests == trials {
-            return Ok(block.test + (ordinal - block.ordinal));
-        }
-        self.load(number)?;
-        let loaded = self.blocks.get_mut(&number).ok_or_else(out_of_range)?;
-        let behind = loaded.behind(ordinal - block.ordinal)?;
-        Ok(block.test + behind - 1)
+        self.lines.place_of(ordinal)
     }
 
     /// What the test at `index` expects.
@@ -103,8 +73,7 @@ impl ExpectationReader {
     ///
     /// Fails if there is none, or it cannot be read.
     pub fn checks_at(&mut self, index: u64) -> io::Result<Option<usize>> {
-        let place = self.find(index)?;
-        let test = SkimmedTest::read(self.blocks[&place.0].line(place.1)?)?;
+        let test = SkimmedTest::read(self.lines.line(index)?)?;
         let Some(keys) = top_keys(test.expect) else {
             return Ok(None);
         };
@@ -122,7 +91,7 @@ impl ExpectationReader {
     ///
     /// Fails if it cannot be read.
     pub fn at_if(&mut self, index: u64, id: &str) -> io::Result<Option<Expectation>> {
-        match index < self.suite.test_count() {
+        match index < self.lines.suite.test_count() {
             true => self.read(index, |test| test.id == id),
             false => Ok(None),
         }
@@ -133,14 +102,9 @@ impl ExpectationReader {
         index: u64,
         is_meant: impl FnOnce(&SkimmedTest<'_>) -> bool,
     ) -> io::Result<Option<Expectation>> {
-        let place = self.find(index)?;
-        let Self {
-            suite,
-            blocks,
-            last,
-            ..
-        } = self;
-        let test = SkimmedTest::read(blocks[&place.0].line(place.1)?)?;
+        let schemas = Arc::clone(&self.lines.suite.inner.schemas);
+        let Self { lines, last } = self;
+        let test = SkimmedTest::read(lines.line(index)?)?;
         if !is_meant(&test) {
             return Ok(None);
         }
@@ -149,7 +113,7 @@ impl ExpectationReader {
             Some(last) => last.means.clone(),
             None => {
                 let means = Expectation {
-                    expect: Arc::new(read_expect(test.expect, &suite.inner.schemas)?),
+                    expect: Arc::new(read_expect(test.expect, &schemas)?),
                     judgement: judgement_digest(test.expect),
                 };
                 *last = Some(LastExpectation {
@@ -171,70 +135,7 @@ impl ExpectationReader {
     ///
     /// Fails if there is none, or it cannot be read.
     pub fn id_at(&mut self, index: u64) -> io::Result<&str> {
-        let place = self.find(index)?;
-        let line = self.blocks[&place.0].line(place.1)?;
-        SkimmedTest::read(line).map(|test| test.id)
-    }
-
-    /// In which block a test is, and which of that it is; the block is there then.
-    fn find(&mut self, index: u64) -> io::Result<(usize, usize)> {
-        let blocks = &self.suite.inner.index.blocks;
-        let number = blocks.partition_point(|block| block.test <= index);
-        let number = number.checked_sub(1).ok_or_else(out_of_range)?;
-        let nth = index - blocks[number].test;
-        self.load(number)?;
-        Ok((number, usize::try_from(nth).map_err(|_| out_of_range())?))
-    }
-
-    fn load(&mut self, number: usize) -> io::Result<()> {
-        if self.blocks.contains_key(&number) {
-            return Ok(());
-        }
-        let mut bytes = Vec::new();
-        self.suite.inner.read_block(number, &mut bytes)?;
-        if self.bytes + bytes.len() > MOST_BYTES {
-            self.blocks.clear();
-            self.bytes = 0;
-        }
-        self.bytes += bytes.len();
-        self.blocks.insert(number, ExpectationBlock::new(bytes));
-        Ok(())
-    }
-}
-
-impl ExpectationBlock {
-    fn new(bytes: Vec<u8>) -> Self {
-        let mut lines = Vec::new();
-        let mut start = 0;
-        for line in lines_of(&bytes) {
-            let range = start..start + line.len();
-            start = range.end;
-            if !line.starts_with(DEFINITION.as_bytes()) {
-                lines.push(range);
-            }
-        }
-        Self {
-            bytes,
-            lines,
-            firsts: Vec::new(),
-        }
-    }
-
-    fn line(&self, nth: usize) -> io::Result<&[u8]> {
-        let range = self.lines.get(nth).ok_or_else(out_of_range)?;
-        Ok(&self.bytes[range.clone()])
-    }
-
-    /// How many tests begin at a trial of the block or before it.
-    fn behind(&mut self, trial: u64) -> io::Result<u64> {
-        if self.firsts.is_empty() {
-            let mut first = 0;
-            for range in &self.lines {
-                self.firsts.push(first);
-                first += SkimmedTest::read(&self.bytes[range.clone()])?.trials()?;
-            }
-        }
-        Ok(self.firsts.partition_point(|first| *first <= trial) as u64)
+        SkimmedTest::read(self.lines.line(index)?).map(|test| test.id)
     }
 }
 
@@ -268,7 +169,7 @@ mod tests {
             assert_eq!(part.place_of(ordinal).unwrap(), test.index);
             let read = part.at(test.index).unwrap();
             assert_eq!(read.judgement, test.judgement);
-            assert_eq!(read.expect.told(), test.expect.told());
+            assert_eq!(read.expect.told(), test.expect.whole().told());
             let counted = part.checks_at(test.index).unwrap();
             assert_eq!(
                 counted,

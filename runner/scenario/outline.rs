@@ -93,7 +93,7 @@ impl Suite {
             is_new: false,
             digest: outline.digest,
             index,
-            schemas,
+            schemas: Arc::new(schemas),
             stored_attachments: BTreeSet::new(),
             attachments: BTreeMap::new(),
             named: BTreeSet::new(),

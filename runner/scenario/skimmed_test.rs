@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::test_line::{TestLine, read_repeats};
 
-/// Some parts of a test's line, as they are written.
+/// The parts of a test's line, as they are written.
 ///
 /// Whoever goes through all tests for a part of each has it ten times sooner than by reading all of the line as JSON, which
 /// is what a line takes whose keys are in another order.
@@ -14,10 +14,17 @@ pub(super) struct SkimmedTest<'a> {
     pub(super) expect: &'a str,
     pub(super) files: &'a str,
     pub(super) id: &'a str,
+    pub(super) input: &'a str,
+    pub(super) meta: Option<&'a str>,
     pub(super) providers: &'a str,
     pub(super) reference: Option<&'a str>,
     pub(super) repeat: u32,
     pub(super) repeats: Option<&'a str>,
+    pub(super) retries: &'a str,
+    pub(super) tags: &'a str,
+    /// Nanoseconds, as the next one.
+    pub(super) timeout: Option<u64>,
+    pub(super) trial_timeout: Option<u64>,
 }
 
 impl<'a> SkimmedTest<'a> {
@@ -31,10 +38,16 @@ impl<'a> SkimmedTest<'a> {
             expect: line.expect.get(),
             files: line.files.get(),
             id: line.id,
+            input: line.input.get(),
+            meta: line.meta.map(RawValue::get),
             providers: line.providers.get(),
             reference: line.reference.map(RawValue::get),
             repeat: line.repeat,
             repeats: line.repeats.map(RawValue::get),
+            retries: line.retries.get(),
+            tags: line.tags.get(),
+            timeout: line.timeout,
+            trial_timeout: line.trial_timeout,
         })
     }
 
@@ -58,20 +71,30 @@ impl<'a> SkimmedTest<'a> {
         if id.contains('\\') {
             return None;
         }
-        value(&mut rest, ",\"input\":")?;
-        optional(&mut rest, ",\"meta\":")?;
+        let input = value(&mut rest, ",\"input\":")?;
+        let meta = optional(&mut rest, ",\"meta\":")?;
         let providers = value(&mut rest, ",\"providers\":")?;
         let reference = optional(&mut rest, ",\"reference\":")?;
         let repeat = value(&mut rest, ",\"repeat\":")?.parse().ok()?;
         let repeats = optional(&mut rest, ",\"repeats\":")?;
-        Some(Self {
+        let retries = value(&mut rest, ",\"retries\":")?;
+        let tags = value(&mut rest, ",\"tags\":")?;
+        let timeout = number(&mut rest, ",\"timeout\":")?;
+        let trial_timeout = number(&mut rest, ",\"trial_timeout\":")?;
+        (rest.trim_ascii_end() == "}").then_some(Self {
             expect,
             files,
             id,
+            input,
+            meta,
             providers,
             reference,
             repeat,
             repeats,
+            retries,
+            tags,
+            timeout,
+            trial_timeout,
         })
     }
 }
@@ -98,6 +121,14 @@ fn optional<'a>(rest: &mut &'a str, key: &str) -> Option<Option<&'a str>> {
     match rest.starts_with(key) {
         true => value(rest, key).map(Some),
         false => Some(None),
+    }
+}
+
+/// The same of a number.
+fn number(rest: &mut &str, key: &str) -> Option<Option<u64>> {
+    match optional(rest, key)? {
+        Some(text) => text.parse().ok().map(Some),
+        None => Some(None),
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs::File,
     io::{self, BufRead, BufReader},
+    ops::Range,
     os::unix::fs::FileExt,
     panic::resume_unwind,
     path::{Path, PathBuf},
@@ -17,12 +18,14 @@ use super::{
     Test,
     definition::read_definition,
     expect::Schema,
+    expected::Schemas,
+    memos::Memos,
     skimmed_test::SkimmedTest,
     suite_index::{SuiteIndex, TestBlock},
-    test_line::{Memos, read_files},
+    test_line::read_files,
     whole_file::WholeFile,
 };
-use crate::model::{Digest, MOST_TRIALS, count, plural};
+use crate::model::{Digest, MOST_TRIALS, count, lines_of, plural};
 
 /// Bytes of the file that a reader keeps the tests of: of those that read them in order there may be thousands, one for each
 /// provider.
@@ -43,7 +46,7 @@ pub(super) struct SuiteData {
     pub(super) is_new: bool,
     pub(super) digest: Digest,
     pub(super) index: SuiteIndex,
-    pub(super) schemas: BTreeMap<Digest, Arc<Schema>>,
+    pub(super) schemas: Arc<Schemas>,
     pub(super) stored_attachments: BTreeSet<Digest>,
     pub(super) attachments: BTreeMap<Digest, PathBuf>,
     pub(super) named: BTreeSet<(&'static str, PathBuf)>,
@@ -131,14 +134,20 @@ impl Suite {
         self.reader_keeping(SCATTERED_BYTES)
     }
 
+    /// Makes a reader for whoever mostly asks nothing of what tests expect: that is read when somebody does.
+    pub fn reader_of_lane(&self) -> SuiteReader {
+        SuiteReader {
+            is_lazy: true,
+            ..self.reader()
+        }
+    }
+
     fn reader_keeping(&self, most_bytes: usize) -> SuiteReader {
         SuiteReader {
-            suite: self.clone(),
-            blocks: HashMap::new(),
-            bytes: 0,
-            most_bytes,
+            lines: TestLines::new(self, most_bytes),
             memos: Memos::default(),
-            buffer: Vec::new(),
+            last: None,
+            is_lazy: false,
         }
     }
 }
@@ -146,39 +155,36 @@ impl Suite {
 /// Reads tests one after the other, or any of them.
 #[derive(Clone, Debug)]
 pub struct SuiteReader {
-    suite: Suite,
-    /// The blocks that were read lately, by their places.
-    blocks: HashMap<usize, Vec<Arc<Test>>>,
-    /// Bytes of the file that these are, and may be; a larger block is the only one.
-    bytes: usize,
-    most_bytes: usize,
+    lines: TestLines,
     memos: Memos,
-    /// The bytes of a block that is being read.
-    buffer: Vec<u8>,
+    /// The test that was read last: its trials mostly follow each other.
+    last: Option<Arc<Test>>,
+    /// Whether what tests expect is read when somebody asks for it.
+    is_lazy: bool,
 }
 
 impl SuiteReader {
     /// Reads the test at `index`, which must be less than the suite's count.
     pub fn test(&mut self, index: u64) -> io::Result<Arc<Test>> {
-        let blocks = &self.suite.inner.index.blocks;
-        let block = blocks.partition_point(|block| block.test <= index);
-        let tests = self.load(block.checked_sub(1).ok_or_else(out_of_range)?)?;
-        let first = tests.first().map_or(0, |test| test.index);
-        usize::try_from(index - first)
-            .ok()
-            .and_then(|nth| tests.get(nth))
-            .map(Arc::clone)
-            .ok_or_else(out_of_range)
+        if let Some(last) = &self.last
+            && last.index == index
+        {
+            return Ok(Arc::clone(last));
+        }
+        let first_ordinal = self.lines.first_ordinal(index)?;
+        let schemas = Arc::clone(&self.lines.suite.inner.schemas);
+        let line = self.lines.line(index)?;
+        let test = self.memos.read(line, index, first_ordinal, &schemas)?;
+        if !self.is_lazy {
+            test.expect.read()?;
+        }
+        Ok(Arc::clone(self.last.insert(Arc::new(test))))
     }
 
     /// Finds the trial with this ordinal: its test, the place of its provider in the scenario, and its repeat from 1.
     pub fn at(&mut self, ordinal: u64) -> io::Result<(Arc<Test>, usize, u32)> {
-        let blocks = &self.suite.inner.index.blocks;
-        let block = blocks.partition_point(|block| block.ordinal <= ordinal);
-        let tests = self.load(block.checked_sub(1).ok_or_else(out_of_range)?)?;
-
-        let test = tests.partition_point(|test| test.first_ordinal <= ordinal);
-        let test = Arc::clone(&tests[test - 1]);
+        let index = self.lines.place_of(ordinal)?;
+        let test = self.test(index)?;
         let nth = ordinal - test.first_ordinal;
         let repeats = test.repeats.count();
         let provider = usize::try_from(nth / repeats)
@@ -188,37 +194,137 @@ impl SuiteReader {
         let repeat = test.repeats.nth(nth % repeats).ok_or_else(out_of_range)?;
         Ok((test, provider, repeat))
     }
+}
 
-    fn load(&mut self, number: usize) -> io::Result<&[Arc<Test>]> {
+/// The lines of tests, by their places. Of a block only those are looked into that somebody asks for: each of many workers has
+/// some of its tests.
+#[derive(Clone, Debug)]
+pub(super) struct TestLines {
+    pub(super) suite: Suite,
+    /// The blocks that were read lately, by their places.
+    blocks: HashMap<usize, LineBlock>,
+    /// Bytes of the file that these are, and may be; a larger block is the only one.
+    bytes: usize,
+    most_bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+struct LineBlock {
+    bytes: Vec<u8>,
+    /// Where the line of each test is.
+    lines: Vec<Range<usize>>,
+    /// The first trial of each test, counted from the first one of the block; empty until somebody asks.
+    firsts: Vec<u64>,
+}
+
+impl TestLines {
+    pub(super) fn new(suite: &Suite, most_bytes: usize) -> Self {
+        Self {
+            suite: suite.clone(),
+            blocks: HashMap::new(),
+            bytes: 0,
+            most_bytes,
+        }
+    }
+
+    /// The line of the test at `index`.
+    pub(super) fn line(&mut self, index: u64) -> io::Result<&[u8]> {
+        let (number, nth) = self.find(index)?;
+        self.load(number)?.line(nth)
+    }
+
+    /// The place of the test of the trial with this ordinal.
+    pub(super) fn place_of(&mut self, ordinal: u64) -> io::Result<u64> {
+        let index = &self.suite.inner.index;
+        let number = index
+            .blocks
+            .partition_point(|block| block.ordinal <= ordinal);
+        let number = number.checked_sub(1).ok_or_else(out_of_range)?;
+        if ordinal >= index.trials {
+            return Err(out_of_range());
+        }
+        let block = index.blocks[number];
+        if index.has_one_trial_each(number) {
+            return Ok(block.test + (ordinal - block.ordinal));
+        }
+        let behind = self.load(number)?.behind(ordinal - block.ordinal)?;
+        Ok(block.test + behind - 1)
+    }
+
+    /// The ordinal of the first trial of the test at `index`.
+    fn first_ordinal(&mut self, index: u64) -> io::Result<u64> {
+        let (number, nth) = self.find(index)?;
+        let suite = &self.suite.inner.index;
+        let block = suite.blocks[number];
+        if suite.has_one_trial_each(number) {
+            return Ok(block.ordinal + (index - block.test));
+        }
+        let firsts = self.load(number)?.firsts()?;
+        Ok(block.ordinal + firsts.get(nth).ok_or_else(out_of_range)?)
+    }
+
+    /// In which block a test is, and which of that it is.
+    fn find(&self, index: u64) -> io::Result<(usize, usize)> {
+        let blocks = &self.suite.inner.index.blocks;
+        let number = blocks.partition_point(|block| block.test <= index);
+        let number = number.checked_sub(1).ok_or_else(out_of_range)?;
+        let nth = usize::try_from(index - blocks[number].test);
+        Ok((number, nth.map_err(|_| out_of_range())?))
+    }
+
+    fn load(&mut self, number: usize) -> io::Result<&mut LineBlock> {
         if !self.blocks.contains_key(&number) {
-            let (tests, length) = self.read(number)?;
-            if self.bytes + length > self.most_bytes {
+            let mut bytes = Vec::new();
+            self.suite.inner.read_block(number, &mut bytes)?;
+            if self.bytes + bytes.len() > self.most_bytes {
                 self.blocks.clear();
                 self.bytes = 0;
             }
-            self.bytes += length;
-            self.blocks.insert(number, tests);
+            self.bytes += bytes.len();
+            self.blocks.insert(number, LineBlock::new(bytes));
         }
-        Ok(&self.blocks[&number])
+        self.blocks.get_mut(&number).ok_or_else(out_of_range)
+    }
+}
+
+impl LineBlock {
+    fn new(bytes: Vec<u8>) -> Self {
+        let mut lines = Vec::new();
+        let mut start = 0;
+        for line in lines_of(&bytes) {
+            let range = start..start + line.len();
+            start = range.end;
+            if !line.starts_with(DEFINITION.as_bytes()) {
+                lines.push(range);
+            }
+        }
+        Self {
+            bytes,
+            lines,
+            firsts: Vec::new(),
+        }
     }
 
-    /// Reads a block, and says how many bytes it has.
-    fn read(&mut self, number: usize) -> io::Result<(Vec<Arc<Test>>, usize)> {
-        let inner = Arc::clone(&self.suite.inner);
-        // One buffer for all: a large one that comes and goes makes the allocator tidy up each time.
-        let block = inner.read_block(number, &mut self.buffer)?;
-        let (mut index, mut ordinal) = (block.test, block.ordinal);
-        let mut tests = Vec::new();
-        for line in self.buffer.split(|byte| *byte == b'\n') {
-            if line.is_empty() || line.starts_with(DEFINITION.as_bytes()) {
-                continue;
+    fn line(&self, nth: usize) -> io::Result<&[u8]> {
+        let range = self.lines.get(nth).ok_or_else(out_of_range)?;
+        Ok(&self.bytes[range.clone()])
+    }
+
+    /// The first trial of each test.
+    fn firsts(&mut self) -> io::Result<&[u64]> {
+        if self.firsts.is_empty() {
+            let mut first = 0;
+            for range in &self.lines {
+                self.firsts.push(first);
+                first += SkimmedTest::read(&self.bytes[range.clone()])?.trials()?;
             }
-            let test = self.memos.read(line, index, ordinal, &inner.schemas)?;
-            index += 1;
-            ordinal += test.trial_count();
-            tests.push(Arc::new(test));
         }
-        Ok((tests, self.buffer.len()))
+        Ok(&self.firsts)
+    }
+
+    /// How many tests begin at a trial of the block or before it.
+    fn behind(&mut self, trial: u64) -> io::Result<u64> {
+        Ok(self.firsts()?.partition_point(|first| *first <= trial) as u64)
     }
 }
 
@@ -244,7 +350,7 @@ pub(super) const DEFINITION: &str = r#"{"define":"#;
 #[derive(Default)]
 pub(super) struct SuiteParts {
     index: SuiteIndex,
-    schemas: BTreeMap<Digest, Arc<Schema>>,
+    schemas: Schemas,
     /// Digests of the files that tests hand over; learnt of stored suites only.
     stored_attachments: BTreeSet<Digest>,
     /// The files that tests name, with what they are, if somebody will ask for them.
@@ -335,7 +441,7 @@ impl SuiteParts {
             is_new,
             digest,
             index: self.index,
-            schemas: self.schemas,
+            schemas: Arc::new(self.schemas),
             stored_attachments: self.stored_attachments,
             attachments,
             named: self.named.unwrap_or_default(),

@@ -24,6 +24,14 @@ pub(super) struct TestBlock {
 }
 
 impl SuiteIndex {
+    /// Tells whether each test of a block makes one trial, as mostly.
+    pub(super) fn has_one_trial_each(&self, number: usize) -> bool {
+        let (block, next) = (self.blocks[number], self.blocks.get(number + 1));
+        let tests = next.map_or(self.tests, |next| next.test);
+        let trials = next.map_or(self.trials, |next| next.ordinal);
+        tests.checked_sub(block.test) == trials.checked_sub(block.ordinal)
+    }
+
     /// Takes the next line, which defines a schema and has so many bytes.
     pub(super) fn define(&mut self, length: u64) {
         self.definitions.push((self.bytes, length));

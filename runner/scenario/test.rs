@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::{Expect, ExpectedError};
+use super::{Expected, ExpectedError};
 use crate::model::{Digest, ErrorClass, TestId};
 
 /// One case, with its list's and its scenario's defaults applied.
@@ -21,7 +21,7 @@ pub struct Test {
     /// What a good output is like, as JSON text, if the test says it; for graders alone.
     pub reference: Option<Arc<str>>,
     /// What must come.
-    pub expect: Arc<Expect>,
+    pub expect: Arc<Expected>,
     /// On which providers it runs.
     pub providers: ProviderSet,
     /// How long one attempt may take; `None` leaves it to the run.

@@ -1,17 +1,12 @@
-//! [`TestLine`]: a test as it stands in the file of a suite, and how it is read back.
+//! [`TestLine`]: a test as it stands in the file of a suite.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::value::RawValue;
 
-use super::{
-    Attachment, Expect, ExpectedError, ProviderSet, Repeats, Retries, Test,
-    definition::damaged,
-    expect::Schema,
-    test_digests::{execution_digest, judgement_digest, with_reference},
-};
-use crate::model::{Digest, TestId};
+use super::{Attachment, Repeats, definition::damaged};
+use crate::model::Digest;
 
 /// A test as it stands in the file. The fields are sorted, so that equal tests are equal bytes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,116 +64,6 @@ impl<'a> TestLine<'a> {
         let text = std::str::from_utf8(line).map_err(io::Error::other)?;
         Ok(serde_json::from_str(text)?)
     }
-}
-
-/// What the last line had, because the next one mostly has the same.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Memos {
-    /// With the digest of its text.
-    expect: Memo<(Arc<Expect>, Digest)>,
-    files: Memo<Arc<[Attachment]>>,
-    providers: Memo<ProviderSet>,
-    retries: Memo<Arc<Retries>>,
-    tags: Memo<Arc<[String]>>,
-    meta: Memo<Arc<Map<String, Value>>>,
-    no_meta: Arc<Map<String, Value>>,
-}
-
-impl Memos {
-    /// Reads the line of the test with this place, whose first trial has this ordinal.
-    pub(super) fn read(
-        &mut self,
-        line: &[u8],
-        index: u64,
-        first_ordinal: u64,
-        schemas: &BTreeMap<Digest, Arc<Schema>>,
-    ) -> io::Result<Test> {
-        let line = TestLine::read(line)?;
-        let (expect, judgement) = self.expect.get(line.expect, |text| {
-            let expect = Arc::new(read_expect(text, schemas)?);
-            Ok((expect, judgement_digest(text)))
-        })?;
-        Ok(Test {
-            index,
-            first_ordinal,
-            id: TestId::parse(line.id).map_err(io::Error::other)?,
-            input: line.input.get().into(),
-            expect,
-            judgement: match line.reference {
-                Some(reference) => with_reference(judgement, reference.get()),
-                None => judgement,
-            },
-            reference: line.reference.map(|reference| reference.get().into()),
-            providers: self.providers.get(line.providers, |text| {
-                Ok(ProviderSet(serde_json::from_str::<Vec<u32>>(text)?.into()))
-            })?,
-            timeout: line.timeout.map(Duration::from_nanos),
-            trial_timeout: line.trial_timeout.map(Duration::from_nanos),
-            retries: self.retries.get(line.retries, read_retries)?,
-            repeats: read_repeats(line.repeat, line.repeats.map(RawValue::get))?,
-            tags: self.tags.get(line.tags, |text| {
-                Ok(serde_json::from_str::<Vec<String>>(text)?.into())
-            })?,
-            meta: match line.meta {
-                None => Arc::clone(&self.no_meta),
-                Some(meta) => self
-                    .meta
-                    .get(meta, |text| Ok(Arc::new(serde_json::from_str(text)?)))?,
-            },
-            files: self.files.get(line.files, read_files)?,
-            execution: execution_digest([
-                line.id,
-                line.input.get(),
-                line.tags.get(),
-                line.files.get(),
-            ]),
-        })
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Memo<T> {
-    last: Option<(Box<str>, T)>,
-}
-
-impl<T> Default for Memo<T> {
-    fn default() -> Self {
-        Self { last: None }
-    }
-}
-
-impl<T: Clone> Memo<T> {
-    fn get(&mut self, raw: &RawValue, parse: impl FnOnce(&str) -> io::Result<T>) -> io::Result<T> {
-        if let Some((text, value)) = &self.last
-            && **text == *raw.get()
-        {
-            return Ok(value.clone());
-        }
-        let value = parse(raw.get())?;
-        self.last = Some((raw.get().into(), value.clone()));
-        Ok(value)
-    }
-}
-
-/// Reads an expectation, of which a schema is one of these.
-pub(super) fn read_expect(
-    text: &str,
-    schemas: &BTreeMap<Digest, Arc<Schema>>,
-) -> io::Result<Expect> {
-    let map: Map<String, Value> = serde_json::from_str(text)?;
-    Expect::read(map, schemas).ok_or_else(|| damaged("an expectation"))
-}
-
-fn read_retries(text: &str) -> io::Result<Arc<Retries>> {
-    let entry: RetriesEntry = serde_json::from_str(text)?;
-    let on = entry.on.iter().map(|word| ExpectedError::parse(word));
-    Ok(Arc::new(Retries {
-        max: entry.max,
-        backoff: Duration::from_nanos(entry.backoff),
-        on: on
-            .collect::<Option<_>>()
-            .ok_or_else(|| damaged("an error class"))?,
-    }))
 }
 
 pub(super) fn read_repeats(count: u32, some: Option<&str>) -> io::Result<Repeats> {

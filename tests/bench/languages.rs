@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    bare::{Bare, Sandboxes},
     lists,
     table::{Bench, figure, median, millis, title},
 };
@@ -78,8 +79,13 @@ pub(crate) fn languages(bench: &mut Bench) {
         }
         // Compiles it, and warms up.
         subject.time(bench, 1);
+        let bare = subject.bare(bench);
+        let mut loops = Vec::new();
         let mut pairs = Vec::new();
         for _ in 0..rounds {
+            if let Some(bare) = &bare {
+                loops.push(millis(bare.run_with((0..trials).map(input))) / trials as f64);
+            }
             let start = subject.time(bench, 1);
             let whole = subject.time(bench, trials + 1);
             let trial = millis(whole.saturating_sub(start)) / trials as f64;
@@ -88,6 +94,12 @@ pub(crate) fn languages(bench: &mut Bench) {
         let trial = median(pairs.iter().map(|(trial, _)| *trial));
         bench.bounded(&format!("runner exec, {language}"), trial, "ms", BOUND);
 
+        if !loops.is_empty() {
+            let each = median(loops.into_iter());
+            figure(&format!("bare loop, pooled, {language}"), each, "ms");
+            let name = format!("{language} against the bare loop");
+            bench.ratio(&name, trial / each, None);
+        }
         let name = subject.process.join(" ");
         let spawned: Option<Vec<f64>> = pairs.iter().map(|(_, spawned)| *spawned).collect();
         match spawned.map(|spawned| median(spawned.into_iter())) {
@@ -128,7 +140,7 @@ impl Subject {
     /// Writes a scenario with so many tests.
     fn write(&self, bench: &Bench, tests: u64) {
         let test = |number: u64| {
-            format!(r#"{{"id":"test-{number:04}","input":{{"text":"number {number}"}}}}"#) + "\n"
+            format!(r#"{{"id":"test-{number:04}","input":{}}}"#, input(number)) + "\n"
         };
         let list: String = (0..tests).map(test).collect();
         let list_file = format!("{}-{tests}.jsonl", self.language);
@@ -142,6 +154,13 @@ impl Subject {
         };
         write(bench.lists.path(&list_file), list);
         write(self.scenario(bench, tests), scenario);
+    }
+
+    /// A loop that only calls the plugin, if that is a component.
+    fn bare(&self, bench: &Bench) -> Option<Bare> {
+        let plugin = bench.lists.path(&self.folder()).join("dist/plugin.wasm");
+        let load = || Bare::load(&plugin, Sandboxes::Pooled).expect("what runs can be loaded");
+        self.keys.is_empty().then(load)
     }
 
     /// How long a run of so many tests takes.
@@ -170,6 +189,11 @@ impl Subject {
     fn scenario(&self, bench: &Bench, tests: u64) -> PathBuf {
         bench.lists.path(&format!("{}-{tests}.toml", self.language))
     }
+}
+
+/// The input of a test, as JSON.
+fn input(number: u64) -> String {
+    format!(r#"{{"text":"number {number}"}}"#)
 }
 
 fn run(command: &mut Command) -> Result<(), String> {

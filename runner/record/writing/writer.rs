@@ -219,15 +219,15 @@ impl<A: Fn(Written)> Commits<A> {
             self.fail(error);
         }
         match message {
-            WriterMessage::Entries(entries) => {
-                for entry in entries {
+            WriterMessage::Entries(mut entries) => {
+                for entry in &entries {
                     if self.failure.is_none()
-                        && let Err(error) = self.encode(&entry)
+                        && let Err(error) = self.encode(entry)
                     {
                         self.fail(error);
                     }
-                    self.entries.push(entry);
                 }
+                self.entries.append(&mut entries);
             }
             WriterMessage::Judgements(judgements) => {
                 for judgement in judgements {
@@ -274,9 +274,9 @@ impl<A: Fn(Written)> Commits<A> {
             self.fail(error);
         }
 
-        let entries = mem::take(&mut self.entries);
+        let entries = take_whole(&mut self.entries);
         let judgements = mem::take(&mut self.judgements);
-        let lines = mem::take(&mut self.lines);
+        let lines = take_whole(&mut self.lines);
         let error = self
             .failure
             .as_ref()
@@ -323,6 +323,12 @@ impl<A: Fn(Written)> Commits<A> {
             tracing::warn!("cannot cut off rows that are not acknowledged: {error}");
         }
     }
+}
+
+/// Takes a list, and makes room for as many again: entries are large, and a list that grows copies them.
+fn take_whole<T>(list: &mut Vec<T>) -> Vec<T> {
+    let next = Vec::with_capacity(list.len());
+    mem::replace(list, next)
 }
 
 /// Appends an entry's line, after its files are written and its logs are taken.

@@ -41,7 +41,8 @@ impl<E: Effects> Dispatcher<E> {
         trial: &Trial,
         attempt: &Attempt,
     ) -> bool {
-        let is_graded = attempt.outcome == Outcome::Passed && !trial.test.expect.graders.is_empty();
+        let is_graded =
+            attempt.outcome == Outcome::Passed && !trial.test.expect.graders().is_empty();
         if is_graded {
             let provider = self.work.provider(lane);
             self.grading.expect(trial.ordinal, &trial.test, provider);

@@ -54,7 +54,9 @@ impl Unwritten {
 
     /// Takes what the recorder has yet to get.
     pub(super) fn hand_over(&mut self) -> Vec<Entry> {
-        mem::take(&mut self.outbox)
+        // Entries are large: the next ones are as many, and a list that grows copies them.
+        let next = Vec::with_capacity(self.outbox.len());
+        mem::replace(&mut self.outbox, next)
     }
 
     /// Notes that the recorder is done with some.

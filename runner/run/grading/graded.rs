@@ -84,7 +84,7 @@ impl Graders {
     /// The least score that passes, of what a grader says of a test.
     fn least(&self, test: &Test, name: &str) -> Option<f64> {
         let own = || self.find(name)?.1.definition.min_score;
-        test.expect.min_score.or_else(own)
+        test.expect.whole().min_score.or_else(own)
     }
 }
 
@@ -107,7 +107,7 @@ impl GradedTrial {
             if last.is_some_and(|grade| grade.error.is_some()) {
                 return None;
             }
-            let name = self.of.test.expect.graders.get(self.grades.len())?;
+            let name = self.of.test.expect.graders().get(self.grades.len())?;
             let question = match graders.question(name, &self.of) {
                 Ok(question) => question,
                 Err(grade) => {
@@ -126,7 +126,7 @@ impl GradedTrial {
 
     /// The names of the graders whose turn it is or will be, as far as they have not answered the same before.
     pub(in crate::run) fn unasked(&self, graders: &Graders) -> Vec<String> {
-        let left = self.of.test.expect.graders.iter().skip(self.grades.len());
+        let left = self.of.test.expect.graders().iter().skip(self.grades.len());
         let is_unasked = |name: &&String| {
             let question = graders.question(name, &self.of);
             question.map_or(true, |question| {
@@ -145,7 +145,7 @@ impl GradedTrial {
     /// Takes the last attempt of the grader whose turn it is.
     pub(in crate::run) fn answered(&mut self, graders: &Graders, attempt: &Attempt) {
         self.tried(attempt);
-        let name = self.of.test.expect.graders.get(self.grades.len());
+        let name = self.of.test.expect.graders().get(self.grades.len());
         let Some((name, asked)) = name.zip(self.asked.take()) else {
             return;
         };
@@ -166,7 +166,7 @@ impl GradedTrial {
 
     /// Takes that the process has died so many times while the grader was asked whose turn it is: it is not asked again.
     pub(in crate::run) fn killed(&mut self, deaths: u32) {
-        let name = self.of.test.expect.graders.get(self.grades.len());
+        let name = self.of.test.expect.graders().get(self.grades.len());
         if let Some(name) = name {
             let problem =
                 format!("the runner's process died {deaths} times in a row while it was asked");

@@ -121,7 +121,7 @@ impl Ungraded {
             fingerprint,
         } = parts;
         // Everything has held.
-        let exit_code = is_plain.then(|| test.expect.exit_code.unwrap_or_default());
+        let exit_code = is_plain.then(|| test.expect.whole().exit_code.unwrap_or_default());
         let evidence = |output| Evidence {
             ending: EndEvidence::Reply(ReplyEvidence {
                 output,
@@ -136,7 +136,7 @@ impl Ungraded {
             hint: None,
         };
         let expected = find(&row, &output).map_or(row.checks.len(), |output| {
-            judge(&test.expect, &evidence(output)).checks.len()
+            judge(test.expect.whole(), &evidence(output)).checks.len()
         });
         let (expected, own) = row.checks.split_at(expected.min(row.checks.len()));
         let checks = |checks: &[RowCheck<'_>]| -> Vec<Check> {

@@ -150,7 +150,7 @@ impl Executor {
             number: assignment.number,
             started_at,
         };
-        judged(of, &test.expect, &deadline, ended)
+        judged(of, test.expect.whole(), &deadline, ended)
     }
 
     /// Waits until there is the memory that is reserved for an attempt. It is there but for what others have grown beyond

@@ -71,7 +71,7 @@ impl Fingerprints {
 
     /// The digest of everything that decides what a test's trials mean.
     pub(in crate::run) fn judgement(&self, test: &Test) -> Digest {
-        let named = &test.expect.graders;
+        let named = test.expect.graders();
         if named.is_empty() {
             return test.judgement;
         }

@@ -153,13 +153,13 @@ pub fn idle_graders<'s>(scenario: &'s Scenario, suite: &Suite) -> io::Result<Vec
 fn used_plugins(suite: &Suite, scenario: &Scenario) -> io::Result<Vec<bool>> {
     let providers = scenario.providers().len();
     let mut used = vec![false; providers + scenario.graders().len()];
-    let mut reader = suite.reader();
+    let mut reader = suite.reader_of_lane();
     for index in 0..suite.test_count() {
         let test = reader.test(index)?;
         for provider in test.providers.iter() {
             used[provider] = true;
         }
-        for name in &test.expect.graders {
+        for name in test.expect.graders() {
             let mut graders = scenario.graders().iter();
             if let Some(place) = graders.position(|grader| grader.name() == name) {
                 used[providers + place] = true;

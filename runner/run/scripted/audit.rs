@@ -320,7 +320,10 @@ impl Audit {
                 self.bad += u64::from(attempt.outcome.is_bad());
             }
         }
-        let graders = &self.shape.trials[key.ordinal as usize].test.expect.graders;
+        let graders = &self.shape.trials[key.ordinal as usize]
+            .test
+            .expect
+            .graders();
         if again_at.is_none() && attempt.outcome == Outcome::Passed && !graders.is_empty() {
             self.grading.expect(key);
             return self.expect(now, key, Outcome::Ungraded, false);

@@ -129,7 +129,10 @@ impl GradingAudit {
             "{key:?} is asked on before answers are kept"
         );
         assert!(now >= graded.not_before, "{key:?} is asked too soon again");
-        let named = &self.shape.trials[key.ordinal as usize].test.expect.graders;
+        let named = &self.shape.trials[key.ordinal as usize]
+            .test
+            .expect
+            .graders();
         assert_eq!(named[graded.answered], bounds.name(), "{key:?}");
         graded.open = Some((grader, key.number));
     }
@@ -216,7 +219,7 @@ impl GradingAudit {
         let named = &self.shape.trials[mark.key.ordinal as usize]
             .test
             .expect
-            .graders;
+            .graders();
         if judgement.is_part() {
             assert!(!graded.has_erred && graded.answered < named.len());
             assert!(graded.answered > graded.kept, "{mark:?} says nothing new");

@@ -53,6 +53,8 @@ pub(super) struct Hearing {
     dispatcher: UnboundedSender<FromExecutors>,
     scratch_root: PathBuf,
     pieces: Pieces,
+    /// How many attempts the last message told of.
+    usual: usize,
 }
 
 /// The content of the artifacts of an attempt that has yet to come.
@@ -74,6 +76,7 @@ impl Hearing {
             dispatcher: talk.dispatcher,
             scratch_root: talk.scratch_root,
             pieces: Pieces::default(),
+            usual: 0,
         }
     }
 
@@ -137,7 +140,9 @@ impl Hearing {
 
     fn take_said(&mut self, mut said: Decoder<'_>) -> Read<()> {
         let who = self.who;
-        let (mut started, mut reports, mut returned) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut started, mut returned) = (Vec::new(), Vec::new());
+        // Attempts are large, and a list that grows copies them.
+        let mut reports = Vec::with_capacity(self.usual);
         let (mut broken, mut has_left) = (None, false);
         while let Some(one) = FromWorker::said(&mut said, &mut |key| self.held.take(key))? {
             match one {
@@ -156,6 +161,7 @@ impl Hearing {
                 Reported::Left => has_left = true,
             }
         }
+        self.usual = reports.len();
         let messages = [
             some(started).map(|attempts| FromExecutors::Started { who, attempts }),
             some(reports).map(|attempts| FromExecutors::Reports { who, attempts }),

@@ -176,7 +176,11 @@ fn ordinals_count_tests_then_providers_then_repeats() {
     );
     assert_eq!(at(0).0, "t0");
     // In an order in which no block is read to its end: more of them than are kept, and as many as are.
-    for mut reader in [suite.reader(), suite.reader_of_rows()] {
+    for mut reader in [
+        suite.reader(),
+        suite.reader_of_rows(),
+        suite.reader_of_lane(),
+    ] {
         for ordinal in (0..suite.trial_count()).map(|n| n * 577 % suite.trial_count()) {
             let (test, provider, repeat) = reader.at(ordinal).unwrap();
             let found = (test.id.to_string(), provider, repeat);
@@ -219,12 +223,33 @@ fn a_stored_suite_reads_back_the_same() {
     assert_eq!(test.timeout, Some(std::time::Duration::from_secs(5)));
     assert!(
         test.expect
+            .whole()
             .schema
             .as_ref()
             .unwrap()
             .validator()
             .is_valid(&serde_json::json!({}))
     );
+}
+
+#[test]
+fn a_damaged_expectation_is_found_by_who_reads_it_and_keeps_nobody_from_the_tests_beside_it() {
+    let directory = folder(
+        "tests = [{ id = 'a', expect = { contains = 'x' } }, { id = 'b', expect = { equals = 1 } }]",
+        &[],
+    );
+    let suite = select(directory.path(), &Selection::default());
+    let stored = String::from_utf8(bytes(&suite)).unwrap();
+    let path = directory.path().join("stored");
+    fs_err::write(&path, stored.replace("contains", "contents")).unwrap();
+    let opened = Suite::open(fs_err::File::open(&path).unwrap().into_parts().0).unwrap();
+
+    let error = opened.reader().test(0).unwrap_err();
+    assert!(error.to_string().contains("an expectation"), "{error}");
+    let test = opened.reader_of_lane().test(0).unwrap();
+    assert!(test.expect.graders().is_empty());
+    test.expect.read().unwrap_err();
+    assert_eq!(opened.reader().test(1).unwrap().id.as_str(), "b");
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn planned_test(reader: &RunReader, ordinal: u64, test: &Test, found: &FoundTria
         tags: test.tags.to_vec(),
         meta: Map::clone(&test.meta),
         input: serde_json::from_str(&test.input).unwrap_or_default(),
-        expect: test.expect.told(),
+        expect: test.expect.whole().told(),
         files: files.collect(),
     }
 }
