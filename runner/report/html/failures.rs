@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, io};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     model::{CheckVerdict, plural},
     report::words::{millis, outcome_word},
-    view::{ReportTrial, RunReport, TrialEvidence},
+    view::{ReportTrial, RunReport, TrialEvidence, said_line},
 };
 
 /// How many failures a page has.
@@ -138,9 +139,9 @@ impl FileRoom<'_> {
 
 fn known(evidence: &TrialEvidence) -> Markup {
     let texts = [
-        ("Log", &evidence.log),
-        ("Standard output", &evidence.stdout),
-        ("Standard error", &evidence.stderr),
+        ("Log", said(&evidence.log)),
+        ("Standard output", evidence.stdout.clone()),
+        ("Standard error", evidence.stderr.clone()),
     ];
     html! {
         h3 { "Input" }
@@ -157,8 +158,15 @@ fn known(evidence: &TrialEvidence) -> Markup {
             }
         }
         @if let Some(output) = &evidence.output { h3 { "Output" } (block(&text(output))) }
-        @for (name, text) in texts { @if !text.is_empty() { h3 { (name) } (block(text)) } }
+        @for (name, text) in texts { @if !text.is_empty() { h3 { (name) } (block(&text)) } }
     }
+}
+
+/// A log as people read it: a record a line, with its time, which is that of no zone.
+pub(super) fn said(log: &str) -> String {
+    let clock = |at: Timestamp| at.strftime("%H:%M:%S.%3fZ").to_string();
+    let lines = log.lines().map(|line| said_line(line, clock));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// A unified diff with its lines in colour.

@@ -2,7 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::parts::{block, measured, wide};
+use super::{
+    failures,
+    parts::{block, measured, wide},
+};
 use crate::{
     model::{count, number},
     report::words::millis,
@@ -67,11 +70,17 @@ fn grade_of(grade: &TrialGrade) -> Markup {
         @if let Some(error) = &grade.error { (block(&format!("{}: {}", error.code, error.message))) }
         @if !grade.log.is_empty() {
             p class="soft" { "its log" }
-            (block(&grade.log.iter().map(|record| format!("{} {}", record.level, record.message)).collect::<Vec<_>>().join("\n")))
+            (block(&grade_log(grade)))
         }
         @for (name, text) in texts { @if !text.is_empty() {
             p class="soft" { "its " (name) }
             (block(text))
         } }
     }
+}
+
+fn grade_log(grade: &TrialGrade) -> String {
+    let records = grade.log.iter();
+    let lines = records.filter_map(|record| serde_json::to_string(record).ok());
+    failures::said(&lines.collect::<Vec<_>>().join("\n"))
 }
