@@ -193,23 +193,15 @@ pub(in crate::record) mod quick {
         pub(in crate::record) peak_memory: u64,
     }
 
-    /// Reads what is behind the head of a row of version 2, if that has checks that held, an output and what was measured.
+    /// Reads what is behind the head of a row of version 2, if that has checks, an output and what was measured, and no other
+    /// keys before these.
     pub(in crate::record) fn measured(mut rest: &[u8]) -> Option<RowMeasures> {
-        if skip(&mut rest, b",\"checks\":[").is_some() {
-            text(&mut rest, b"\"")?;
-            while skip(&mut rest, b",").is_some() {
-                text(&mut rest, b"\"")?;
+        for key in [&b",\"checks\":"[..], b",\"output\":"] {
+            if skip(&mut rest, key).is_some() {
+                value(&mut rest)?;
             }
-            skip(&mut rest, b"]")?;
         }
-        // Nothing within a text looks like a key, because quotes are escaped in it, and behind this one are no objects that
-        // have keys of anybody else's choice.
-        let (output, rest) = std::str::from_utf8(rest).ok()?.rsplit_once(",\"began\":")?;
-        let is_output = output.is_empty() || output.starts_with(",\"output\":");
-        if !is_output || output.contains("\"error\"") {
-            return None;
-        }
-        let mut rest = rest.as_bytes();
+        skip(&mut rest, b",\"began\":")?;
         let started_at = number(&mut rest, b"")?;
         let is_end = |byte: u8| matches!(byte, b',' | b'}');
         let duration_ms = take(&mut rest, b",\"ms\":", is_end)?;
@@ -287,6 +279,36 @@ pub(in crate::record) mod quick {
         match rest.starts_with(key) {
             true => number(rest, key),
             false => Some(1),
+        }
+    }
+
+    /// Passes over a JSON value of a line that is JSON.
+    fn value(rest: &mut &[u8]) -> Option<()> {
+        let (mut at, mut depth) = (0, 0_usize);
+        loop {
+            match rest.get(at)? {
+                b'"' => at = end_of_text(rest, at)?,
+                b'[' | b'{' => depth += 1,
+                b',' | b']' | b'}' if depth == 0 => break,
+                b']' | b'}' => depth -= 1,
+                _ => {}
+            }
+            at += 1;
+        }
+        *rest = &rest[at..];
+        Some(())
+    }
+
+    /// Where the quote is that ends the text whose first one is at `begin`.
+    fn end_of_text(line: &[u8], begin: usize) -> Option<usize> {
+        let mut at = begin + 1;
+        loop {
+            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
+            at += line.get(at..)?.iter().position(is_special)?;
+            if line[at] == b'"' {
+                return Some(at);
+            }
+            at += 2;
         }
     }
 

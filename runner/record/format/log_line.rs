@@ -86,7 +86,7 @@ mod tests {
         let level = prop::sample::select(vec!["debug", "warn"]);
         // As it is written, to the millisecond.
         let at = prop::option::of(
-            (0..1 << 42_i64).prop_map(|ms| Timestamp::from_millisecond(ms).unwrap()),
+            (0..1_i64 << 42).prop_map(|ms| Timestamp::from_millisecond(ms).unwrap()),
         );
         (at, level, any::<String>(), fields).prop_map(|(at, level, message, fields)| LogRecord {
             at,
