@@ -318,8 +318,16 @@ pub(in crate::record) mod quick {
     }
 
     fn number(rest: &mut &[u8], key: &[u8]) -> Option<u64> {
-        let digits = take(rest, key, |byte| !byte.is_ascii_digit())?;
-        digits.parse().ok()
+        skip(rest, key)?;
+        let length = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        let (digits, after) = rest.split_at(length);
+        *rest = after;
+        let add = |number: u64, digit: &u8| {
+            let tens = number.checked_mul(10)?;
+            tens.checked_add(u64::from(digit - b'0'))
+        };
+        let number = digits.iter().try_fold(0, add);
+        number.filter(|_| !digits.is_empty())
     }
 
     /// Takes a text without escapes, and its quote.

@@ -85,7 +85,7 @@ fn failure(
             summary {
                 code { (trial.trial) } " "
                 span class=(word) { (word) }
-                @if let Some(error) = trial.error.as_ref().filter(|error| error.code != word) { " " (error.code) }
+                @if let Some(error) = trial.error.as_ref().filter(|error| error.word() != word) { " " (error.word()) }
                 span class="soft" {
                     @if let Some(took) = trial.duration_ms { " " (millis(took)) }
                     @if trial.attempts > 1 { ", attempt " (trial.attempts) }

@@ -67,7 +67,7 @@ fn grade_of(grade: &TrialGrade) -> Markup {
         h3 { "Grader " code { (grade.grader) } ": " (grade_words(grade)) }
         p class="soft" { (grade_costs(grade)) }
         @if let Some(text) = &grade.explanation { (block(text)) }
-        @if let Some(error) = &grade.error { (block(&format!("{}: {}", error.code, error.message))) }
+        @if let Some(error) = &grade.error { (block(&error.told())) }
         @if !grade.log.is_empty() {
             p class="soft" { "its log" }
             (block(&grade_log(grade)))
