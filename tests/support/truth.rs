@@ -67,7 +67,8 @@ pub(crate) fn canonical(run: &Run) -> BTreeMap<String, Value> {
         }
         if row.get("logs").is_some() {
             // Where it is may differ; what it is may not.
-            let [log, stdout, stderr] = ["log", "stdout", "stderr"].map(|what| run.said(&row, what));
+            let [log, stdout, stderr] =
+                ["log", "stdout", "stderr"].map(|what| run.said(&row, what));
             row["logs"] = json!([log.map(|log| without_times(&log)), stdout, stderr]);
         }
         let object = row.as_object_mut().unwrap();

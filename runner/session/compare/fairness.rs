@@ -35,7 +35,9 @@ pub(super) fn warnings(
         // Of two providers somebody knows that.
         let text = match is_one {
             true => "no test is on both sides",
-            false => "no test is on both sides with the same provider; `--provider A B` compares two of other names",
+            false => {
+                "no test is on both sides with the same provider; `--provider A B` compares two of other names"
+            }
         };
         warn(UnfairKind::NothingShared, text.to_owned());
     } else if counts.new + counts.gone > 0 {
