@@ -196,11 +196,8 @@ pub(in crate::record) mod quick {
     /// Reads what is behind the head of a row of version 2, if that has checks, an output and what was measured, and no other
     /// keys before these.
     pub(in crate::record) fn measured(mut rest: &[u8]) -> Option<RowMeasures> {
-        for key in [&b",\"checks\":"[..], b",\"output\":"] {
-            if skip(&mut rest, key).is_some() {
-                value(&mut rest)?;
-            }
-        }
+        skip_key(&mut rest, b",\"checks\":")?;
+        skip_key(&mut rest, b",\"output\":")?;
         skip(&mut rest, b",\"began\":")?;
         let started_at = number(&mut rest, b"")?;
         let is_end = |byte: u8| matches!(byte, b',' | b'}');
@@ -258,16 +255,26 @@ pub(in crate::record) mod quick {
         let mut head = line.strip_prefix(b"{\"v\":2")?;
         number(&mut head, b",\"seq\":")?;
         let session = optional(&mut head, b",\"session\":")?;
-        // Nothing within a text looks like a key, because quotes are escaped in it; a key within an output may, which comes
-        // before this one. Behind it are no objects that have keys of anybody else's choice.
-        let (head, rest) = std::str::from_utf8(line).ok()?.rsplit_once(",\"began\":")?;
-        if rest.contains(",\"denied\":") || head.contains(",\"error\":") {
-            return None;
+        let (.., mut rest) = self::head(line)?;
+        for key in [
+            &b",\"score\":"[..],
+            b",\"verdict\":",
+            b",\"summary\":",
+            b",\"checks\":",
+            b",\"metrics\":",
+            b",\"output\":",
+        ] {
+            skip_key(&mut rest, key)?;
         }
-        let mut rest = rest.as_bytes();
-        number(&mut rest, b"")?;
+        number(&mut rest, b",\"began\":")?;
         let is_end = |byte: u8| matches!(byte, b',' | b'}');
         let duration_ms = take(&mut rest, b",\"ms\":", is_end)?;
+        for key in [&b",\"suspended_ms\":"[..], b",\"worker\":", b",\"usage\":"] {
+            skip_key(&mut rest, key)?;
+        }
+        if rest.starts_with(b",\"denied\":") {
+            return None;
+        }
         Some(Told {
             session: session.try_into().ok()?,
             duration_ms: duration_ms.parse().ok()?,
@@ -279,6 +286,14 @@ pub(in crate::record) mod quick {
         match rest.starts_with(key) {
             true => number(rest, key),
             false => Some(1),
+        }
+    }
+
+    /// Passes over a key and its value, if the key is there.
+    fn skip_key(rest: &mut &[u8], key: &[u8]) -> Option<()> {
+        match skip(rest, key) {
+            Some(()) => value(rest),
+            None => Some(()),
         }
     }
 
