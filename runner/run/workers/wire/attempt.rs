@@ -348,7 +348,7 @@ mod tests {
                 content: Arc::new(vec![1, 2, 3]),
             }],
             log: vec![LogRecord {
-                at: (nth % 2 == 0).then_some(Timestamp::UNIX_EPOCH),
+                at: nth.is_multiple_of(2).then_some(Timestamp::UNIX_EPOCH),
                 level: LEVELS[nth % LEVELS.len()],
                 message: "said".to_owned(),
                 fields: vec![("key".to_owned(), "value".to_owned())],
