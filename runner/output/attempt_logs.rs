@@ -5,7 +5,7 @@ use owo_colors::OwoColorize as _;
 use super::{Output, Reader, failure, format, wrap};
 use crate::{
     record::{LogLineRecord, RowGrade, RunId},
-    view::{DocumentVersion, SpokenAttempt, SpokenAttempts, said_line},
+    view::{DocumentVersion, SpokenAttempt, SpokenAttempts, said_line, said_record},
 };
 
 /// Prints each attempt with what was said in it, as a document or until nobody reads any more.
@@ -93,7 +93,7 @@ fn grader_said(grade: &RowGrade<'_>) -> String {
 
 /// A record of a grader's log on one line.
 pub(super) fn grader_record(said: &LogLineRecord<'_>) -> String {
-    record(&serde_json::to_string(said).expect("texts can be written as JSON"))
+    said_record(said, format::clock)
 }
 
 /// A log record on one line: `TIME info message key=value`.

@@ -86,6 +86,13 @@ pub fn said_line(line: &str, clock: impl FnOnce(Timestamp) -> String) -> String 
     visible_line(&words.join(" ")).into_owned()
 }
 
+/// The same of a record that was read.
+pub fn said_record(record: &LogLineRecord<'_>, clock: impl FnOnce(Timestamp) -> String) -> String {
+    // Texts can always be written as JSON.
+    let line = serde_json::to_string(record).unwrap_or_default();
+    said_line(&line, clock)
+}
+
 impl SpokenAttempts {
     /// The key of the list of attempts, which may be too long to be held.
     pub const ATTEMPTS: &str = "attempts";

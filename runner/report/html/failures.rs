@@ -3,18 +3,17 @@
 use std::{collections::BTreeSet, io};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{
     graders,
-    parts::{Anchors, block},
+    parts::{Anchors, block, said},
 };
 use crate::{
     model::{CheckVerdict, plural},
     report::words::{millis, outcome_word},
-    view::{ReportTrial, RunReport, TrialEvidence, said_line},
+    view::{ReportTrial, RunReport, TrialEvidence},
 };
 
 /// How many failures a page has.
@@ -160,13 +159,6 @@ fn known(evidence: &TrialEvidence) -> Markup {
         @if let Some(output) = &evidence.output { h3 { "Output" } (block(&text(output))) }
         @for (name, text) in texts { @if !text.is_empty() { h3 { (name) } (block(&text)) } }
     }
-}
-
-/// A log as people read it: a record a line, with its time, which is that of no zone.
-pub(super) fn said(log: &str) -> String {
-    let clock = |at: Timestamp| at.strftime("%H:%M:%S.%3fZ").to_string();
-    let lines = log.lines().map(|line| said_line(line, clock));
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// A unified diff with its lines in colour.

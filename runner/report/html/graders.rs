@@ -2,10 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{
-    failures,
-    parts::{block, measured, wide},
-};
+use super::parts::{block, measured, said_by_grader, wide};
 use crate::{
     model::{count, number},
     report::words::millis,
@@ -70,17 +67,11 @@ fn grade_of(grade: &TrialGrade) -> Markup {
         @if let Some(error) = &grade.error { (block(&error.told())) }
         @if !grade.log.is_empty() {
             p class="soft" { "its log" }
-            (block(&grade_log(grade)))
+            (block(&said_by_grader(grade)))
         }
         @for (name, text) in texts { @if !text.is_empty() {
             p class="soft" { "its " (name) }
             (block(text))
         } }
     }
-}
-
-fn grade_log(grade: &TrialGrade) -> String {
-    let records = grade.log.iter();
-    let lines = records.filter_map(|record| serde_json::to_string(record).ok());
-    failures::said(&lines.collect::<Vec<_>>().join("\n"))
 }
