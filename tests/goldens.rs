@@ -102,6 +102,11 @@ fn timeless(form: &str, report: &str) -> String {
         let pattern = Regex::new(pattern).unwrap();
         pattern.replace_all(text, with).into_owned()
     };
+    // When records of logs came: as JSON, also within a text, and in a page as people read it.
+    let quote = r#"(?:\\?"|&quot;)"#;
+    let at = format!(r#"{quote}at{quote}:{quote}\d{{4}}-[\d:.T-]+Z{quote},"#);
+    let report = &replaced(report, &at, "");
+    let report = &replaced(report, r"\b\d\d:\d\d:\d\d\.\d{3}Z ", "");
     match form {
         "jsonl" => {
             let lines = report.lines().map(|line| {

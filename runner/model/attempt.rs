@@ -219,6 +219,8 @@ impl Content for Vec<u8> {
 /// One record of a provider's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
+    /// When the runner got it from the guest; `None` where it is not known.
+    pub at: Option<Timestamp>,
     /// `trace`, `debug`, `info`, `warn` or `error`.
     pub level: &'static str,
     /// The text.

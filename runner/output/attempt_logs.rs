@@ -1,12 +1,11 @@
 //! What guests have said in their attempts.
 
 use owo_colors::OwoColorize as _;
-use serde_json::Value;
 
 use super::{Output, Reader, failure, format, wrap};
 use crate::{
     record::{LogLineRecord, RowGrade, RunId},
-    view::{DocumentVersion, SpokenAttempt, SpokenAttempts},
+    view::{DocumentVersion, SpokenAttempt, SpokenAttempts, said_line, said_record},
 };
 
 /// Prints each attempt with what was said in it, as a document or until nobody reads any more.
@@ -93,25 +92,11 @@ fn grader_said(grade: &RowGrade<'_>) -> String {
 }
 
 /// A record of a grader's log on one line.
-pub(super) fn grader_record(record: &LogLineRecord<'_>) -> String {
-    let fields = record.fields.iter();
-    let fields = fields.map(|(name, value)| format!(" {name}={value}"));
-    let fields: String = fields.collect();
-    format::visible_line(&format!("{} {}{fields}", record.level, record.message))
+pub(super) fn grader_record(said: &LogLineRecord<'_>) -> String {
+    said_record(said, format::clock)
 }
 
-/// A log record on one line: `info message key=value`.
+/// A log record on one line: `TIME info message key=value`.
 pub(super) fn record(line: &str) -> String {
-    let Ok(record) = serde_json::from_str::<Value>(line) else {
-        return line.to_owned();
-    };
-    let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
-    let mut words = vec![text("level"), text("message")];
-    for (name, value) in record["fields"].as_object().into_iter().flatten() {
-        let value = value
-            .as_str()
-            .map_or_else(|| format::compact(value), str::to_owned);
-        words.push(format!("{name}={value}"));
-    }
-    format::visible_line(&words.join(" "))
+    said_line(line, format::clock)
 }

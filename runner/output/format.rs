@@ -48,6 +48,12 @@ pub(super) fn local(at: Timestamp) -> String {
     local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
+/// The time of day as clocks here show it, to the millisecond.
+pub(super) fn clock(at: Timestamp) -> String {
+    let local = at.to_zoned(TimeZone::system());
+    local.strftime("%H:%M:%S.%3f").to_string()
+}
+
 /// An outcome with its sign, in its colour.
 pub(super) fn outcome(outcome: Outcome) -> String {
     match outcome {

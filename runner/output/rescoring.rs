@@ -167,7 +167,8 @@ fn kept(count: u64, trials: &[KeptTrial]) -> String {
 
 fn ungraded(report: &RescoreReport) -> String {
     let title = match report.is_dry_run {
-        true => "graders would be asked",
+        // That they would be asked is said before.
+        true => "to be graded",
         false => "graders were not asked any more; `runner rescore` goes on with them",
     };
     let count = report.rescored.ungraded;

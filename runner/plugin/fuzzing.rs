@@ -90,7 +90,11 @@ pub fn protocol(bytes: &[u8]) {
         written.expect("what is captured never fails");
         answer(stdout, code, sandbox);
     });
-    for record in protocol::log_records(&String::from_utf8_lossy(stderr)) {
+    let said = String::from_utf8_lossy(stderr);
+    for record in said
+        .lines()
+        .filter_map(|line| protocol::log_record(line, None))
+    {
         let fields = record.fields.iter();
         let fields = fields.map(|(name, value)| name.len() + value.len());
         // A number may be written in a shorter way than ours.

@@ -109,7 +109,10 @@ fn case(xml: &mut Writer<&mut dyn Write>, scenario: &str, trial: &ReportTrial) -
         Some(Outcome::Passed) => {}
         Some(Outcome::Failed) => problem(xml, "failure", "failed", &message, &details(trial))?,
         Some(Outcome::Error) => {
-            let code = trial.error.as_ref().map_or("error", |error| &*error.code);
+            let code = match &trial.error {
+                Some(error) => error.word(),
+                None => "error",
+            };
             problem(xml, "error", code, &message, &details(trial))?;
         }
         Some(Outcome::Timeout) => problem(xml, "error", "timeout", &message, &details(trial))?,

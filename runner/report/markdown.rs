@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::words::{duration_or_dash, millis, outcome_words, percent};
 use crate::{
-    model::{Outcome, count, number, plural},
+    model::{CheckVerdict, Outcome, count, number, plural},
     view::{ReportTrial, RunReport, TrialEvidence, grade_costs, grade_words, measured_words},
 };
 
@@ -141,7 +141,7 @@ fn failure(trial: &ReportTrial, to: &mut dyn Write) -> io::Result<()> {
     let outcome = trial.outcome.map_or("", Outcome::as_str);
     writeln!(to, "#### {} · {outcome}\n", cell(&trial.trial))?;
     if let Some(error) = &trial.error {
-        block(to, "", &format!("{}: {}", error.code, error.message))?;
+        block(to, "", &error.told())?;
     }
     for grade in &trial.grades {
         writeln!(
@@ -157,10 +157,8 @@ fn failure(trial: &ReportTrial, to: &mut dyn Write) -> io::Result<()> {
     let Some(TrialEvidence { checks, .. }) = &trial.evidence else {
         return Ok(());
     };
-    for check in checks
-        .iter()
-        .filter(|check| check.verdict.as_str() != "passed")
-    {
+    let failed = checks.iter();
+    for check in failed.filter(|check| check.verdict == CheckVerdict::Fail) {
         let message = check.message.as_deref().unwrap_or_default();
         writeln!(
             to,
@@ -181,6 +179,7 @@ fn failure(trial: &ReportTrial, to: &mut dyn Write) -> io::Result<()> {
 
 /// A text in a block of its own, which no run of backticks in it can end.
 fn block(to: &mut dyn Write, language: &str, text: &str) -> io::Result<()> {
+    let text = text.trim_end_matches('\n');
     let kept: String = text.chars().take(MAX_TEXT).collect();
     let more = if kept.len() < text.len() { "\n…" } else { "" };
     let mut longest = 0;

@@ -1,12 +1,13 @@
 //! [`SpokenAttempts`]: what guests have said in their attempts.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{trial::AttemptName, version::DocumentVersion, written};
 use crate::{
-    model::Outcome,
+    model::{Outcome, visible_line},
     record::{
         LiveSaid, LogLineRecord, Row, RunId, Said,
         words::{self, WordSchema},
@@ -64,6 +65,32 @@ pub struct SpokenGrader {
     pub stdout: String,
     /// Its standard error.
     pub stderr: String,
+}
+
+/// A record of a guest's log, as a line of JSON, on one line: `TIME info message key=value`, its time as `clock` shows it. What
+/// is no record is left as it is.
+pub fn said_line(line: &str, clock: impl FnOnce(Timestamp) -> String) -> String {
+    let Ok(record) = serde_json::from_str::<Value>(line) else {
+        return line.to_owned();
+    };
+    let text = |key: &str| record[key].as_str().unwrap_or_default();
+    let at = text("at").parse().ok().map(clock);
+    let mut words: Vec<_> = at.into_iter().collect();
+    words.extend([text("level"), text("message")].map(str::to_owned));
+    for (name, value) in record["fields"].as_object().into_iter().flatten() {
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        words.push(format!("{name}={value}"));
+    }
+    visible_line(&words.join(" ")).into_owned()
+}
+
+/// The same of a record that was read.
+pub fn said_record(record: &LogLineRecord<'_>, clock: impl FnOnce(Timestamp) -> String) -> String {
+    // Texts can always be written as JSON.
+    let line = serde_json::to_string(record).unwrap_or_default();
+    said_line(&line, clock)
 }
 
 impl SpokenAttempts {

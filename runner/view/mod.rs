@@ -37,7 +37,7 @@ mod version;
 mod written;
 
 pub use activity::{ComingAttempt, GuestPhase, InFlightAttempt, PlacedAttempt, RunActivity};
-pub use attempt_logs::{SpokenAttempt, SpokenAttempts, SpokenGrader};
+pub use attempt_logs::{SpokenAttempt, SpokenAttempts, SpokenGrader, said_line, said_record};
 pub use cells::TrialCells;
 pub use compare::{
     CaseClass, CaseCounts, CaseSide, ComparedCase, ComparedMeasure, ComparedPart, ComparedProvider,

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -15,7 +16,7 @@ use crate::{
         Artifact, AttemptError, Check, CheckVerdict, Denied, ErrorClass, Grade, Grant, LogRecord,
         Metric, Outcome, Usage,
     },
-    record::words::{self, WordSchema},
+    record::words::{self, InstantSchema, WordSchema},
     run::Rehearsed,
 };
 
@@ -142,6 +143,13 @@ pub struct RehearsedError {
 /// A record of the plugin's log.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RehearsedRecord {
+    /// When the runner got it from the plugin; absent where it is not known.
+    #[serde(
+        with = "words::optional_instant",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<InstantSchema>")]
+    pub at: Option<Timestamp>,
     /// `trace`, `debug`, `info`, `warn` or `error`.
     pub level: &'static str,
     /// The text.
@@ -354,6 +362,7 @@ impl From<AttemptError> for RehearsedError {
 impl From<LogRecord> for RehearsedRecord {
     fn from(record: LogRecord) -> Self {
         Self {
+            at: record.at,
             level: record.level,
             message: record.message,
             fields: record.fields,

@@ -152,6 +152,14 @@ fn commands_are_called_by_either_protocol() {
     let ran = call(&runner, "command.wasm", &args).expect(0);
     ran.says(&["warn careful n=1 s=x info just text", "- skipped"]);
     assert!(!ran.stderr.contains("answers to the JSON protocol"));
+    let args = [&args[..], &["--json"]].concat();
+    let told = call(&runner, "command.wasm", &args).expect(0).document();
+    let records = told["log"].as_array().unwrap();
+    let times: Vec<_> = records
+        .iter()
+        .filter_map(|record| record["at"].as_str())
+        .collect();
+    assert!(times.len() == 2 && times.is_sorted(), "{records:?}");
 }
 
 #[test]

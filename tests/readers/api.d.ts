@@ -235,6 +235,7 @@ declare namespace Api {
     "waiting": Array<ComingAttempt>;
   };
   type LogLineRecord = {
+    "at"?: Instant | null;
     "fields"?: { [key: string]: string };
     "level": string;
     "message": string;

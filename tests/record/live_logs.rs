@@ -1,5 +1,6 @@
 //! What attempts say, read while they go on.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -46,8 +47,8 @@ fn what_an_attempt_says_is_read_while_it_goes_on_and_by_its_row_afterwards() {
     let attempt = &so_far["attempts"][0];
     assert_eq!(so_far["attempts"].as_array().unwrap().len(), 1);
     assert_eq!(attempt["trial"], "talks@hostile#1");
-    let found = (&attempt["outcome"], &attempt["log"]);
-    assert_eq!(found, (&Value::Null, &careful));
+    let (at, log) = timed(attempt);
+    assert_eq!((&attempt["outcome"], log), (&Value::Null, careful.clone()));
     let text = runner.run(&["logs", "latest", "talks@*"]).expect(0).stdout;
     assert!(text.contains("not ended talks@hostile#1"), "{text}");
     assert!(text.contains("warn careful key=value"), "{text}");
@@ -57,8 +58,19 @@ fn what_an_attempt_says_is_read_while_it_goes_on_and_by_its_row_afterwards() {
     live.end_by(Signal::INT).0.expect(130);
     assert_eq!(live_files(&runner), Vec::<String>::new());
     let attempt = &said(&runner)["attempts"][0];
-    let found = (&attempt["outcome"], &attempt["log"]);
-    assert_eq!(found, (&json!("stopped"), &careful));
+    let (still_at, log) = timed(attempt);
+    assert_eq!((&attempt["outcome"], log), (&json!("stopped"), careful));
+    assert_eq!(still_at, at);
+    let row = &runner.only_run().rows()[0];
+    let began: Timestamp = row["started_at"].as_str().unwrap().parse().unwrap();
+    assert!(began <= at && at <= Timestamp::now(), "{began} {at}");
+}
+
+/// When the first record of an attempt's log came, and the log without that.
+fn timed(attempt: &Value) -> (Timestamp, Value) {
+    let mut log = attempt["log"].clone();
+    let at = log[0].as_object_mut().unwrap().remove("at").unwrap();
+    (at.as_str().unwrap().parse().unwrap(), log)
 }
 
 #[test]
@@ -87,10 +99,12 @@ fn what_an_attempt_says_is_followed_until_its_trial_has_ended() {
         panic!("{followed}");
     };
     assert_eq!((says, talks), ("says@hostile#1", "talks@hostile#1"));
-    assert_eq!(
-        (first, second),
-        ("    warn careful key=value", "    warn careful key=value")
-    );
+    for line in [first, second] {
+        // Behind the time of day.
+        let (clock, record) = line.trim_start().split_once(' ').unwrap();
+        assert!(clock.len() == "09:18:04.123".len(), "{line}");
+        assert_eq!(record, "warn careful key=value");
+    }
     assert!(said.starts_with("✓ passed says@hostile#1"), "{followed}");
     assert!(talked.starts_with("✓ passed talks@hostile#1"), "{followed}");
     runner

@@ -366,7 +366,7 @@ fn who_only_asks_what_would_be_judged_changes_no_file_of_the_run() {
     let before = files();
     runner.scenario(&judges.scenario("min_score = 0.5", 2, BOTH));
     let told = runner.run(&["rescore", "--dry-run"]).expect(0);
-    assert!(told.stdout.contains("graders would be asked 2"), "{told:?}");
+    assert!(told.stdout.contains("to be graded 2"), "{told:?}");
     assert!(
         told.stdout.contains("  t1@model#1  passed  second"),
         "{told:?}"

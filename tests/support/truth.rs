@@ -67,7 +67,9 @@ pub(crate) fn canonical(run: &Run) -> BTreeMap<String, Value> {
         }
         if row.get("logs").is_some() {
             // Where it is may differ; what it is may not.
-            row["logs"] = json!(["log", "stdout", "stderr"].map(|what| run.said(&row, what)));
+            let [log, stdout, stderr] =
+                ["log", "stdout", "stderr"].map(|what| run.said(&row, what));
+            row["logs"] = json!([log.map(|log| without_times(&log)), stdout, stderr]);
         }
         let object = row.as_object_mut().unwrap();
         for key in [
@@ -85,6 +87,16 @@ pub(crate) fn canonical(run: &Run) -> BTreeMap<String, Value> {
         current.insert(row["trial"].as_str().unwrap().to_owned(), row);
     }
     current
+}
+
+/// The records of a log, which come at other times in every run.
+fn without_times(log: &str) -> Vec<Value> {
+    let records = log.lines().map(|line| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        record.as_object_mut().unwrap().remove("at");
+        record
+    });
+    records.collect()
 }
 
 /// Fails unless the current rows of a run are the expected ones.

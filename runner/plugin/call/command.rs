@@ -1,6 +1,12 @@
 //! Calls of commands: a program with arguments, standard input and output.
 
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use bytesize::ByteSize;
+use jiff::Timestamp;
 use serde_json::Value;
 use wasmtime::Store;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p2::bindings::CommandPre, p2::pipe::MemoryInputPipe};
@@ -113,7 +119,8 @@ pub(in crate::plugin) async fn run_json(
         Err(error) => return Ended::without_sandbox(error),
     };
     let mut host = AttemptHost::of(call, guard);
-    host.listener = call.listener.clone().map(hearing_records);
+    let times = Arc::new(Mutex::new(Vec::new()));
+    host.listener = Some(hearing_records(call.listener.clone(), Arc::clone(&times)));
     let start = ProgramStart {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
         stdin: protocol::question(call),
@@ -125,8 +132,11 @@ pub(in crate::plugin) async fn run_json(
 
     // Whatever its end was: what it said until then counts.
     let stderr = execution.sandbox.stderr.text();
-    for record in protocol::log_records(&stderr) {
-        execution.sandbox.host.log.push(record);
+    let mut times = mem::take(&mut *lock(&times)).into_iter();
+    for line in stderr.lines() {
+        if let Some(record) = protocol::log_record(line, times.next()) {
+            execution.sandbox.host.log.push(record);
+        }
     }
     let read = |exit_code, sandbox: &Sandbox| match whole(&sandbox.stdout, &call.limits) {
         Ok(stdout) => protocol::answer(stdout, exit_code, sandbox, (&call.limits, guard)),
@@ -265,16 +275,28 @@ impl FinishedProgram {
     }
 }
 
-/// Hears the lines of standard error as the log records that they are by the JSON protocol.
-fn hearing_records(listener: Listener) -> Listener {
-    Listener::new(move |heard| match heard {
-        Heard::Stderr(line) => {
-            for record in protocol::log_records(line) {
-                listener.hear(Heard::Log(&record));
-            }
+/// Hears the lines of standard error as the log records that they are by the JSON protocol, and notes when each came.
+fn hearing_records(listener: Option<Listener>, times: Arc<Mutex<Vec<Timestamp>>>) -> Listener {
+    Listener::new(move |heard| {
+        let now = Timestamp::now();
+        if let Heard::Stderr(_) = heard {
+            lock(&times).push(now);
         }
-        Heard::Log(_) | Heard::Stdout(_) | Heard::Progress { .. } => listener.hear(heard),
+        let Some(listener) = &listener else { return };
+        match heard {
+            Heard::Stderr(line) => {
+                if let Some(record) = protocol::log_record(line, Some(now)) {
+                    listener.hear(Heard::Log(&record));
+                }
+            }
+            Heard::Log(_) | Heard::Stdout(_) | Heard::Progress { .. } => listener.hear(heard),
+        }
     })
+}
+
+/// Locks times, which no panic can leave half noted.
+fn lock(times: &Mutex<Vec<Timestamp>>) -> MutexGuard<'_, Vec<Timestamp>> {
+    times.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn exit_code(result: wasmtime::Result<i32>) -> wasmtime::Result<i32> {

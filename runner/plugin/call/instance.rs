@@ -118,6 +118,7 @@ struct RecordLine<'a>(&'a LogRecord);
 impl fmt::Display for RecordLine<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let LogRecord {
+            at: _,
             level,
             message,
             fields,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -200,12 +201,13 @@ pub(in crate::plugin) fn description(
     }
 }
 
-/// Each line of standard error as a log record: as the JSON that it is, else as plain text.
-pub(in crate::plugin) fn log_records(stderr: &str) -> impl Iterator<Item = LogRecord> {
-    stderr
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| json_record(line).unwrap_or_else(|| plain_record(line)))
+/// A line of standard error as a log record: as the JSON that it is, else as plain text; `None` of an empty one.
+pub(in crate::plugin) fn log_record(line: &str, at: Option<Timestamp>) -> Option<LogRecord> {
+    if line.trim().is_empty() {
+        return None;
+    }
+    let record = json_record(line).unwrap_or_else(|| plain_record(line));
+    Some(LogRecord { at, ..record })
 }
 
 /// An answer on standard output counts, except a success of a command that says by its exit code that it failed.
@@ -270,6 +272,7 @@ fn json_record(line: &str) -> Option<LogRecord> {
         .into_iter()
         .map(|(name, value)| (name, text(value)));
     Some(LogRecord {
+        at: None,
         level,
         message: line.message,
         fields: fields.collect(),
@@ -278,6 +281,7 @@ fn json_record(line: &str) -> Option<LogRecord> {
 
 fn plain_record(line: &str) -> LogRecord {
     LogRecord {
+        at: None,
         level: "info",
         message: line.to_owned(),
         fields: Vec::new(),

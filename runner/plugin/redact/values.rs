@@ -11,6 +11,7 @@ use crate::model::LogRecord;
 impl Redactor {
     pub(super) fn record(&self, record: &mut LogRecord) {
         let LogRecord {
+            at: _,
             level: _,
             message,
             fields,

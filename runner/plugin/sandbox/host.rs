@@ -2,6 +2,8 @@
 
 use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
+use jiff::Timestamp;
+
 use super::{artifacts::ArtifactCollector, handover::MAX_HANDOVER};
 use crate::{
     model::{Denied, Grant, Limits, LogRecord, is_secret_name},
@@ -115,6 +117,7 @@ impl AttemptHost {
     /// Adds a word of the host's own, whether there is room for more or not.
     pub(in crate::plugin) fn warn(&mut self, message: String) {
         let record = LogRecord {
+            at: Some(Timestamp::now()),
             level: "warn",
             message,
             fields: Vec::new(),
@@ -173,6 +176,7 @@ impl log::Host for AttemptHost {
             log::Level::Error => "error",
         };
         let kept = self.log.push(LogRecord {
+            at: Some(Timestamp::now()),
             level,
             message,
             fields,

@@ -193,23 +193,12 @@ pub(in crate::record) mod quick {
         pub(in crate::record) peak_memory: u64,
     }
 
-    /// Reads what is behind the head of a row of version 2, if that has checks that held, an output and what was measured.
+    /// Reads what is behind the head of a row of version 2, if that has checks, an output and what was measured, and no other
+    /// keys before these.
     pub(in crate::record) fn measured(mut rest: &[u8]) -> Option<RowMeasures> {
-        if skip(&mut rest, b",\"checks\":[").is_some() {
-            text(&mut rest, b"\"")?;
-            while skip(&mut rest, b",").is_some() {
-                text(&mut rest, b"\"")?;
-            }
-            skip(&mut rest, b"]")?;
-        }
-        // Nothing within a text looks like a key, because quotes are escaped in it, and behind this one are no objects that
-        // have keys of anybody else's choice.
-        let (output, rest) = std::str::from_utf8(rest).ok()?.rsplit_once(",\"began\":")?;
-        let is_output = output.is_empty() || output.starts_with(",\"output\":");
-        if !is_output || output.contains("\"error\"") {
-            return None;
-        }
-        let mut rest = rest.as_bytes();
+        skip_key(&mut rest, b",\"checks\":")?;
+        skip_key(&mut rest, b",\"output\":")?;
+        skip(&mut rest, b",\"began\":")?;
         let started_at = number(&mut rest, b"")?;
         let is_end = |byte: u8| matches!(byte, b',' | b'}');
         let duration_ms = take(&mut rest, b",\"ms\":", is_end)?;
@@ -266,16 +255,26 @@ pub(in crate::record) mod quick {
         let mut head = line.strip_prefix(b"{\"v\":2")?;
         number(&mut head, b",\"seq\":")?;
         let session = optional(&mut head, b",\"session\":")?;
-        // Nothing within a text looks like a key, because quotes are escaped in it; a key within an output may, which comes
-        // before this one. Behind it are no objects that have keys of anybody else's choice.
-        let (head, rest) = std::str::from_utf8(line).ok()?.rsplit_once(",\"began\":")?;
-        if rest.contains(",\"denied\":") || head.contains(",\"error\":") {
-            return None;
+        let (.., mut rest) = self::head(line)?;
+        for key in [
+            &b",\"score\":"[..],
+            b",\"verdict\":",
+            b",\"summary\":",
+            b",\"checks\":",
+            b",\"metrics\":",
+            b",\"output\":",
+        ] {
+            skip_key(&mut rest, key)?;
         }
-        let mut rest = rest.as_bytes();
-        number(&mut rest, b"")?;
+        number(&mut rest, b",\"began\":")?;
         let is_end = |byte: u8| matches!(byte, b',' | b'}');
         let duration_ms = take(&mut rest, b",\"ms\":", is_end)?;
+        for key in [&b",\"suspended_ms\":"[..], b",\"worker\":", b",\"usage\":"] {
+            skip_key(&mut rest, key)?;
+        }
+        if rest.starts_with(b",\"denied\":") {
+            return None;
+        }
         Some(Told {
             session: session.try_into().ok()?,
             duration_ms: duration_ms.parse().ok()?,
@@ -290,14 +289,60 @@ pub(in crate::record) mod quick {
         }
     }
 
+    /// Passes over a key and its value, if the key is there.
+    fn skip_key(rest: &mut &[u8], key: &[u8]) -> Option<()> {
+        match skip(rest, key) {
+            Some(()) => value(rest),
+            None => Some(()),
+        }
+    }
+
+    /// Passes over a JSON value of a line that is JSON.
+    fn value(rest: &mut &[u8]) -> Option<()> {
+        let (mut at, mut depth) = (0, 0_usize);
+        loop {
+            match rest.get(at)? {
+                b'"' => at = end_of_text(rest, at)?,
+                b'[' | b'{' => depth += 1,
+                b',' | b']' | b'}' if depth == 0 => break,
+                b']' | b'}' => depth -= 1,
+                _ => {}
+            }
+            at += 1;
+        }
+        *rest = &rest[at..];
+        Some(())
+    }
+
+    /// Where the quote is that ends the text whose first one is at `begin`.
+    fn end_of_text(line: &[u8], begin: usize) -> Option<usize> {
+        let mut at = begin + 1;
+        loop {
+            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
+            at += line.get(at..)?.iter().position(is_special)?;
+            if line[at] == b'"' {
+                return Some(at);
+            }
+            at += 2;
+        }
+    }
+
     fn skip(rest: &mut &[u8], key: &[u8]) -> Option<()> {
         *rest = rest.strip_prefix(key)?;
         Some(())
     }
 
     fn number(rest: &mut &[u8], key: &[u8]) -> Option<u64> {
-        let digits = take(rest, key, |byte| !byte.is_ascii_digit())?;
-        digits.parse().ok()
+        skip(rest, key)?;
+        let length = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        let (digits, after) = rest.split_at(length);
+        *rest = after;
+        let add = |number: u64, digit: &u8| {
+            let tens = number.checked_mul(10)?;
+            tens.checked_add(u64::from(digit - b'0'))
+        };
+        let number = digits.iter().try_fold(0, add);
+        number.filter(|_| !digits.is_empty())
     }
 
     /// Takes a text without escapes, and its quote.

@@ -237,6 +237,9 @@ mod tests {
             json!("\",\"began\":1,\"ms\":2"),
             json!({"began": 1, "ms": 2, "usage": {"memory": 3}}),
             json!([{"a": 1, "began": {"x": 2, "digests": "y"}}, 1.5]),
+            json!({"error": {"code": "\\\""}, "}": [["]"], "\\"], "score": 1}),
+            json!(-1.5e300),
+            json!(""),
         ];
         for output in outputs {
             let (quick, parsed) = both(|entry| {
@@ -246,6 +249,13 @@ mod tests {
             assert_eq!(quick, Some(parsed));
         }
         let (quick, parsed) = both(|entry| {
+            let check = &mut entry.attempt.checks[0];
+            check.verdict = CheckVerdict::Fail;
+            check.message = Some("\",\"began\":1]}\\".into());
+            check.actual = Some(json!({"began": [1, "ms"], "error": {}}));
+        });
+        assert_eq!(quick, Some(parsed));
+        let (quick, parsed) = both(|entry| {
             entry.attempt.output = None;
             entry.attempt.checks.clear();
         });
@@ -254,10 +264,9 @@ mod tests {
 
     #[test]
     fn what_has_more_to_tell_is_parsed() {
-        let changes: [fn(&mut Entry); 6] = [
+        let changes: [fn(&mut Entry); 5] = [
             |entry| entry.attempt.score = Some(0.5),
             |entry| entry.attempt.summary = Some("all is well".into()),
-            |entry| entry.attempt.checks[0].verdict = CheckVerdict::Fail,
             |entry| {
                 entry.attempt.metrics = vec![Metric {
                     name: "m".into(),

@@ -72,6 +72,7 @@ impl<'a> LogsLine<'a> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use proptest::prelude::*;
 
     use super::LogsLine;
@@ -83,7 +84,12 @@ mod tests {
     fn record() -> impl Strategy<Value = LogRecord> {
         let fields = prop::collection::vec((any::<String>(), any::<String>()), 0..3);
         let level = prop::sample::select(vec!["debug", "warn"]);
-        (level, any::<String>(), fields).prop_map(|(level, message, fields)| LogRecord {
+        // As it is written, to the millisecond.
+        let at = prop::option::of(
+            (0..1_i64 << 42).prop_map(|ms| Timestamp::from_millisecond(ms).unwrap()),
+        );
+        (at, level, any::<String>(), fields).prop_map(|(at, level, message, fields)| LogRecord {
+            at,
             level,
             message,
             fields,

@@ -2,14 +2,24 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::words::{self, InstantSchema};
 use crate::model::LogRecord;
 
 /// A record of a provider's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogLineRecord<'a> {
+    /// When the runner got it from the guest; absent where it is not known, as in what earlier versions have written.
+    #[serde(
+        default,
+        with = "words::optional_instant",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<InstantSchema>")]
+    pub at: Option<Timestamp>,
     /// `trace`, `debug`, `info`, `warn` or `error`.
     pub level: Cow<'a, str>,
     /// The text.
@@ -23,6 +33,7 @@ impl<'a> LogLineRecord<'a> {
     pub(in crate::record) fn of(record: &'a LogRecord) -> Self {
         let fields = record.fields.iter();
         Self {
+            at: record.at,
             level: record.level.into(),
             message: record.message.as_str().into(),
             fields: fields
@@ -39,6 +50,7 @@ impl LogLineRecord<'_> {
         let level = levels.into_iter().find(|level| *level == self.level);
         let fields = self.fields.iter();
         LogRecord {
+            at: self.at,
             level: level.unwrap_or("info"),
             message: self.message.to_string(),
             fields: fields

@@ -46,6 +46,23 @@ pub struct RowError<'a> {
     pub retry_after_ms: Option<f64>,
 }
 
+impl RowError<'_> {
+    /// Its code, or what kind of failure it is where the provider gave it none.
+    pub fn word(&self) -> &str {
+        match (&*self.code, self.class) {
+            ("", Some(class)) => class.as_str(),
+            (code, _) => code,
+        }
+    }
+
+    /// All of it, on one line: `code: message`.
+    pub fn told(&self) -> String {
+        let word = self.word();
+        let separator = if word.is_empty() { "" } else { ": " };
+        format!("{word}{separator}{}", self.message)
+    }
+}
+
 /// What an attempt used; what is absent is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -237,6 +237,7 @@ mod tests {
     fn a_line_of_a_log_gets_another_ordinal() {
         let mut entry = entry(7, 1, Outcome::Passed);
         entry.attempt.log = vec![LogRecord {
+            at: None,
             level: "info",
             message: "\"ordinal\":7".into(),
             fields: Vec::new(),

@@ -78,6 +78,7 @@ mod tests {
         });
         let head = text.bytes().len();
         text.log(&LogRecord {
+            at: None,
             level: "info",
             message: "zwölf\u{9b}\n".to_owned(),
             fields: vec![("key".to_owned(), "value".to_owned())],

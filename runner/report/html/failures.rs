@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     graders,
-    parts::{Anchors, block},
+    parts::{Anchors, block, said},
 };
 use crate::{
     model::{CheckVerdict, plural},
@@ -84,7 +84,7 @@ fn failure(
             summary {
                 code { (trial.trial) } " "
                 span class=(word) { (word) }
-                @if let Some(error) = trial.error.as_ref().filter(|error| error.code != word) { " " (error.code) }
+                @if let Some(error) = trial.error.as_ref().filter(|error| error.word() != word) { " " (error.word()) }
                 span class="soft" {
                     @if let Some(took) = trial.duration_ms { " " (millis(took)) }
                     @if trial.attempts > 1 { ", attempt " (trial.attempts) }
@@ -138,9 +138,9 @@ impl FileRoom<'_> {
 
 fn known(evidence: &TrialEvidence) -> Markup {
     let texts = [
-        ("Log", &evidence.log),
-        ("Standard output", &evidence.stdout),
-        ("Standard error", &evidence.stderr),
+        ("Log", said(&evidence.log)),
+        ("Standard output", evidence.stdout.clone()),
+        ("Standard error", evidence.stderr.clone()),
     ];
     html! {
         h3 { "Input" }
@@ -157,7 +157,7 @@ fn known(evidence: &TrialEvidence) -> Markup {
             }
         }
         @if let Some(output) = &evidence.output { h3 { "Output" } (block(&text(output))) }
-        @for (name, text) in texts { @if !text.is_empty() { h3 { (name) } (block(text)) } }
+        @for (name, text) in texts { @if !text.is_empty() { h3 { (name) } (block(&text)) } }
     }
 }
 

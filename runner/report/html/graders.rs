@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::parts::{block, measured, wide};
+use super::parts::{block, measured, said_by_grader, wide};
 use crate::{
     model::{count, number},
     report::words::millis,
@@ -64,10 +64,10 @@ fn grade_of(grade: &TrialGrade) -> Markup {
         h3 { "Grader " code { (grade.grader) } ": " (grade_words(grade)) }
         p class="soft" { (grade_costs(grade)) }
         @if let Some(text) = &grade.explanation { (block(text)) }
-        @if let Some(error) = &grade.error { (block(&format!("{}: {}", error.code, error.message))) }
+        @if let Some(error) = &grade.error { (block(&error.told())) }
         @if !grade.log.is_empty() {
             p class="soft" { "its log" }
-            (block(&grade.log.iter().map(|record| format!("{} {}", record.level, record.message)).collect::<Vec<_>>().join("\n")))
+            (block(&said_by_grader(grade)))
         }
         @for (name, text) in texts { @if !text.is_empty() {
             p class="soft" { "its " (name) }

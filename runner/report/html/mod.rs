@@ -119,8 +119,8 @@ fn summary(report: &RunReport) -> Markup {
         p class=(format!("verdict {}", head.verdict.as_str())) { (outcome_words(report)) }
         p {
             (count(done)) " of " (plural(counts.planned, "trial")) " in " (millis(head.worked_ms)) ": "
-            (count(counts.passed)) " passed, " (count(counts.failed)) " failed, " (count(counts.error)) " errors, "
-            (count(counts.timeout)) " timeouts, " (count(counts.skipped)) " skipped"
+            (count(counts.passed)) " passed, " (count(counts.failed)) " failed, " (plural(counts.error, "error")) ", "
+            (plural(counts.timeout, "timeout")) ", " (count(counts.skipped)) " skipped"
             @if counts.flaky > 0 { ", " (count(counts.flaky)) " of the passed flaky" }
         }
         @if let Some(filter) = &head.filter {

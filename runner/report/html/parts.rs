@@ -1,6 +1,9 @@
 //! Parts of pages that look alike wherever they are.
 
+use jiff::Timestamp;
 use maud::{Markup, html};
+
+use crate::view::{TrialGrade, said_line, said_record};
 
 /// A table that may be wider than the screen: whoever has no mouse moves it with the keyboard.
 pub(in crate::report) fn wide(label: &str, table: &Markup) -> Markup {
@@ -10,6 +13,22 @@ pub(in crate::report) fn wide(label: &str, table: &Markup) -> Markup {
 /// A text as it is, which the keyboard moves where it is long.
 pub(super) fn block(text: &str) -> Markup {
     html! { pre tabindex="0" { (text) } }
+}
+
+/// A log as people read it: a record a line, with its time, which is that of no zone.
+pub(super) fn said(log: &str) -> String {
+    let lines = log.lines().map(|line| said_line(line, clock));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The log of a grader, the same way.
+pub(super) fn said_by_grader(grade: &TrialGrade) -> String {
+    let lines = grade.log.iter().map(|record| said_record(record, clock));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn clock(at: Timestamp) -> String {
+    at.strftime("%H:%M:%S.%3fZ").to_string()
 }
 
 /// A value with its unit. That of a plain number is 1, which nobody says.

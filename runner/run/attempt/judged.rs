@@ -123,6 +123,7 @@ fn timeout_error(deadline: &Deadline) -> AttemptError {
 fn with_dropped(mut log: Vec<LogRecord>, dropped: u64) -> Vec<LogRecord> {
     if dropped > 0 {
         log.push(LogRecord {
+            at: None,
             level: "warn",
             message: format!("{dropped} more records were dropped: the log is full"),
             fields: Vec::new(),

@@ -214,11 +214,11 @@ pub(super) fn summary(
                 .grant
                 .as_ref()
                 .map(|grant| format!(", which `{grant}` grants"));
-            format!(
-                "{provider}: {what}, {} times{}",
-                denial.count,
-                grant.unwrap_or_default()
-            )
+            let times = match denial.count {
+                1 => String::new(),
+                count => format!(", {count} times"),
+            };
+            format!("{provider}: {what}{times}{}", grant.unwrap_or_default())
         })
     });
     Ok(RunOpened {

@@ -188,9 +188,9 @@ export function linesOf(text) {
 
 /** The records of a guest's log. @param {any[]} records @returns {Line[]} */
 export const linesOfRecords = (records) => records.map((record) => {
-  const { level, message, fields, ts, ...others } = record;
+  const { level, message, fields, at, ...others } = record;
   const rest = Object.entries({ ...fields, ...others }).map(([name, value]) => `${visibleLine(name)}=${visibleLine(typeof value === 'string' ? value : JSON.stringify(value))}`).join(' ');
-  return { text: String(message ?? ''), level: String(level ?? 'info'), rest, time: typeof ts === 'string' ? ts : undefined };
+  return { text: String(message ?? ''), level: String(level ?? 'info'), rest, time: typeof at === 'string' ? at : undefined };
 });
 
 /** Lines of `runner.log`, which say when they were written. @param {string} text @returns {Line[]} */

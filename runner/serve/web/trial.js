@@ -136,7 +136,7 @@ function drawAttempt(body, page, run) {
   const checks = row?.checks ?? [];
   const bad = checks.filter((check) => check.verdict !== 'pass');
   put(body,
-    row?.error ? section('Error', el('p', null, el('strong', { class: 'bad' }, `${row.error.class ?? 'error'} `), el('code', null, visibleLine(row.error.code))), block(row.error.message, { colours: true, label: 'Error' }),
+    row?.error ? section('Error', el('p', null, el('strong', { class: 'bad' }, `${row.error.class ?? 'error'} `), row.error.code && row.error.code !== row.error.class ? el('code', null, visibleLine(row.error.code)) : null), block(row.error.message, { colours: true, label: 'Error' }),
       row.error.retry_after_ms ? el('p', { class: 'quiet' }, `to be tried again after ${duration(row.error.retry_after_ms)}`) : null) : null,
     denied(row?.denied ?? []),
     bad.length ? section('Why', bad.map((/** @type {any} */ check) => failed(check))) : null,
@@ -145,9 +145,9 @@ function drawAttempt(body, page, run) {
       Object.keys(expect).length ? section('Expected', Object.entries(expect).map(([key, value]) => [el('h3', null, visibleLine(key)), block(written(value), { label: `Expected: ${visibleLine(key)}` })])) : null,
       one && (one.output !== null || row?.output !== undefined) ? section('Output', block(written(one.output ?? row?.output), { label: 'Output', colours: false }), bad.some((/** @type {any} */ check) => check.diff || check.expected !== undefined) ? null : compared(expect, one.output)) : null),
     checks.length ? section('Checks', table({ label: 'Checks' }, ['Check', 'Verdict', ['Score', 'n'], 'Message'], checks.map((check) =>
-      el('tr', null, el('td', null, visibleLine(check.name)), el('td', null, outcome({ pass: 'passed', fail: 'failed', skip: 'skipped' }[/** @type {'pass'} */ (check.verdict)] ?? check.verdict)), el('td', { class: 'n' }, typeof check.score === 'number' ? number(check.score) : ''), el('td', null, check.message ? visible(check.message) : ''))))) : null,
+      el('tr', null, el('td', null, visibleLine(check.name)), el('td', null, outcome({ pass: 'passed', fail: 'failed', skip: 'skipped' }[/** @type {'pass'} */ (check.verdict)] ?? check.verdict)), el('td', { class: 'n' }, typeof check.score === 'number' ? number(check.score) : ''), el('td', { class: 'marked' }, check.message ? visible(check.message) : ''))))) : null,
     row?.grades?.length ? section('Grades', table({ label: 'Grades' }, ['Grader', 'Verdict', ['Score', 'n'], 'What it says'], row.grades.map((grade) =>
-      el('tr', null, el('td', null, visibleLine(grade.grader)), el('td', null, grade.verdict ?? ''), el('td', { class: 'n' }, typeof grade.score === 'number' ? number(grade.score) : ''), el('td', null, grade.explanation ? visible(grade.explanation) : ''))))) : null,
+      el('tr', null, el('td', null, visibleLine(grade.grader)), el('td', null, grade.verdict ?? ''), el('td', { class: 'n' }, typeof grade.score === 'number' ? number(grade.score) : ''), el('td', { class: 'marked' }, grade.explanation ? visible(grade.explanation) : ''))))) : null,
     row?.metrics?.length ? section('Measured', el('dl', { class: 'facts-list' }, row.metrics.flatMap((metric) => [el('dt', null, visibleLine(metric.name)), el('dd', null, `${number(metric.value)}${metric.unit && metric.unit !== '1' ? ` ${visibleLine(metric.unit)}` : ''}`)]))) : null,
     one?.artifacts.length ? section('Files', files(run, page.trial, one)) : null);
 }
@@ -170,7 +170,7 @@ function failed(check) {
   const made = check.diff ? marked(check.diff) : expected !== undefined && actual !== undefined ? diff(written(expected), written(actual)) : null;
   return el('div', { class: 'check' },
     el('h3', null, outcome(check.verdict === 'skip' ? 'skipped' : 'failed'), ' ', visibleLine(check.name)),
-    check.message ? el('p', null, visible(check.message)) : null,
+    check.message ? el('p', { class: 'marked' }, visible(check.message)) : null,
     made ?? (expected === undefined ? null : [el('h3', null, 'Expected'), block(written(expected))]),
     check.details === undefined ? null : block(written(check.details), { label: 'Details' }));
 }

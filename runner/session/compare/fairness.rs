@@ -32,7 +32,13 @@ pub(super) fn warnings(
     let shared = cases.in_order().iter();
     let shared = shared.filter(|case| !case.base.is_empty() && !case.new.is_empty());
     if shared.clone().next().is_none() {
-        let text = "no test is on both sides with the same provider; `--provider A B` compares two of other names";
+        // Of two providers somebody knows that.
+        let text = match is_one {
+            true => "no test is on both sides",
+            false => {
+                "no test is on both sides with the same provider; `--provider A B` compares two of other names"
+            }
+        };
         warn(UnfairKind::NothingShared, text.to_owned());
     } else if counts.new + counts.gone > 0 {
         let text = format!(

@@ -227,7 +227,7 @@ impl Taking {
 /// Why a trial has not passed, on one line: its error, or the first check that does not hold.
 fn why(row: &Row<'_>) -> Option<Box<str>> {
     let text = match (&row.error, &row.summary) {
-        (Some(error), _) => format!("{}: {}", error.code, error.message),
+        (Some(error), _) => error.told(),
         (None, summary) => {
             let mut checks = row.checks.iter();
             let check = checks.find(|check| check.verdict == CheckVerdict::Fail);

@@ -426,6 +426,7 @@ fn everything_that_an_attempt_leaves_is_redacted() {
             grant: Some(Grant::Secret(text())),
         }],
         log: vec![LogRecord {
+            at: None,
             level: "info",
             message: text(),
             fields: vec![(text(), text())],
@@ -502,6 +503,7 @@ fn nothing_secret_is_heard_while_a_guest_runs() {
     let listener = Arc::new(redactor(&[("KEY", SECRET)])).listener(listener);
 
     listener.hear(Heard::Log(&LogRecord {
+        at: None,
         level: "info",
         message: format!("m {SECRET}"),
         fields: vec![("key".to_owned(), SECRET.to_owned())],

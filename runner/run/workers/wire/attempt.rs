@@ -228,6 +228,7 @@ fn decode_artifact(decoder: &mut Decoder<'_>) -> Read<ArtifactHead> {
 }
 
 fn encode_record(encoder: &mut Encoder, record: &LogRecord) {
+    encoder.option(record.at, Encoder::timestamp);
     place(encoder, &LEVELS, &record.level);
     encoder.str(&record.message);
     encoder.list(&record.fields, |encoder, (name, value)| {
@@ -238,6 +239,7 @@ fn encode_record(encoder: &mut Encoder, record: &LogRecord) {
 
 fn decode_record(decoder: &mut Decoder<'_>) -> Read<LogRecord> {
     Ok(LogRecord {
+        at: decoder.option(Decoder::timestamp)?,
         level: placed(decoder, &LEVELS)?,
         message: decoder.string()?,
         fields: decoder.list(|decoder| Ok((decoder.string()?, decoder.string()?)))?,
@@ -346,6 +348,7 @@ mod tests {
                 content: Arc::new(vec![1, 2, 3]),
             }],
             log: vec![LogRecord {
+                at: nth.is_multiple_of(2).then_some(Timestamp::UNIX_EPOCH),
                 level: LEVELS[nth % LEVELS.len()],
                 message: "said".to_owned(),
                 fields: vec![("key".to_owned(), "value".to_owned())],
