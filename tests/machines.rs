@@ -8,8 +8,26 @@
     reason = "a test that unwraps fails, as it should"
 )]
 
+#[path = "machines/cleaning.rs"]
+mod cleaning;
+#[path = "machines/cuts.rs"]
+mod cuts;
+#[path = "machines/forgetful.rs"]
+mod forgetful;
+#[path = "machines/full.rs"]
+mod full;
+#[path = "machines/master.rs"]
+mod master;
 #[path = "machines/engine.rs"]
 mod nats;
+#[path = "machines/peer.rs"]
+mod peer;
+#[path = "machines/poison.rs"]
+mod poison;
+#[path = "machines/slurm.rs"]
+mod slurm;
+#[path = "machines/strangers.rs"]
+mod strangers;
 #[allow(dead_code, reason = "these tests need only some of it")]
 mod support;
 #[path = "machines/trust.rs"]

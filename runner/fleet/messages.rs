@@ -20,6 +20,9 @@ pub(super) struct Offer {
     pub(super) v: u32,
     /// The version of the runner that has it: whoever makes its attempts has the same.
     pub(super) version: String,
+    /// What plugins run in there, with its version: whoever makes its attempts has the same.
+    #[serde(default)]
+    pub(super) engine: String,
     /// The name of the run's directory.
     pub(super) run: String,
     /// The name of the scenario.

@@ -14,6 +14,8 @@ mod blobs;
 mod bridge;
 mod ceiling;
 #[cfg(feature = "fleet")]
+mod cleaning;
+#[cfg(feature = "fleet")]
 mod connection;
 mod error;
 #[cfg(feature = "fleet")]
@@ -43,7 +45,8 @@ pub use self::{
 };
 #[cfg(feature = "fleet")]
 pub use self::{
-    presence::{clean_blobs, engine_state, present_workers},
+    cleaning::clean_blobs,
+    presence::{engine_state, present_workers},
     serving::serve,
     spread::{FleetConnection, SpreadGuard},
 };

@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use tokio::{runtime, time};
 
 use super::{
-    BlobCleaning, EngineAddress, EngineState, FleetError, PresentWorker,
+    EngineAddress, EngineState, FleetError, PresentWorker,
     blobs::BlobBucket,
     connection::EngineConnection,
     messages::{OFFERS, Offer, PRESENCE, WorkerPresence, read},
@@ -94,35 +94,7 @@ pub fn engine_state(address: &EngineAddress) -> Result<EngineState, FleetError> 
     })
 }
 
-/// Removes what nobody needs; says how many blobs that are, and how many bytes. What a run that would have workers needs stays.
-///
-/// # Errors
-///
-/// Fails if the engine cannot be reached, or does not do it.
-pub fn clean_blobs(
-    address: &EngineAddress,
-    cleaning: BlobCleaning,
-) -> Result<(usize, u64), FleetError> {
-    block_on(async {
-        let engine = EngineConnection::open(address, "runner engine clean").await?;
-        let Some(bucket) = BlobBucket::existing(&engine).await else {
-            return Ok((0, 0));
-        };
-        let (mut count, mut bytes) = (0, 0);
-        for blob in bucket.list().await? {
-            if blob.modified < cleaning.before {
-                if !cleaning.is_dry {
-                    bucket.remove(&blob.name).await?;
-                }
-                count += 1;
-                bytes += blob.bytes;
-            }
-        }
-        Ok((count, bytes))
-    })
-}
-
-fn block_on<T>(
+pub(super) fn block_on<T>(
     asked: impl std::future::Future<Output = Result<T, FleetError>>,
 ) -> Result<T, FleetError> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     model::{Digest, cores},
-    run::{Bundle, RemoteNews, Workplace, seat_name},
+    run::{Bundle, ENGINE, RemoteNews, Workplace, seat_name},
 };
 
 /// A run that has said nothing for so long is gone: its attempts are ended, so that nobody pays for what nobody waits for.
@@ -147,7 +147,7 @@ impl Serving<'_> {
     /// Tells whether an offer is one that this worker could take.
     fn suits(&self, offer: &Offer) -> bool {
         let mut labels = offer.labels.iter();
-        offer.v == LANGUAGE && labels.all(|(key, value)| self.place.labels.get(key) == Some(value))
+        labels.all(|(key, value)| self.place.labels.get(key) == Some(value))
     }
 
     async fn be_present(&self) {
@@ -198,13 +198,7 @@ impl Serving<'_> {
 
     /// Makes attempts of a run until that needs no more; the error says why it makes none.
     async fn serve(&self, offer: &Offer) -> Result<Served, String> {
-        let version = env!("CARGO_PKG_VERSION");
-        if offer.version != version {
-            return Err(format!(
-                "the run is made by version {} of the runner, and this is version {version}",
-                offer.version
-            ));
-        }
+        is_alike(offer)?;
         let Some(mut workplace) = self.prepare(offer).await? else {
             return Ok(Served::Gone);
         };
@@ -349,13 +343,16 @@ impl Serving<'_> {
                 notes: to_note,
             };
             let mut seat = Some(seat);
-            let (mut is_done, mut words) = (false, String::new());
+            let (mut is_done, mut words, mut had_begun) = (false, String::new(), false);
             let began = Instant::now();
             let last = || {
                 let news = seat.take()?.end();
                 match &news {
                     None => is_done = true,
-                    Some(RemoteNews::Ended { words: said, .. }) => words.clone_from(said),
+                    Some(RemoteNews::Ended { words: said, begun }) => {
+                        words.clone_from(said);
+                        had_begun = !begun.is_empty();
+                    }
                     Some(RemoteNews::Leaving) => {}
                 }
                 Some(news?.encode())
@@ -380,7 +377,8 @@ impl Serving<'_> {
                 CarryEnd::Silent => return Ok(Served::Gone),
             }
             (self.place.tell)(WorkerTold::Lost { words: &words });
-            fruitless = match began.elapsed() < AT_ONCE {
+            // A trial that ends its process at once is found by the run.
+            fruitless = match began.elapsed() < AT_ONCE && !had_begun {
                 true => fruitless + 1,
                 false => 0,
             };
@@ -390,4 +388,32 @@ impl Serving<'_> {
         }
         Ok(Served::Over)
     }
+}
+
+/// Fails unless a run speaks as this worker does, and its plugins run in the same.
+fn is_alike(offer: &Offer) -> Result<(), String> {
+    let engine = match offer.engine.as_str() {
+        "" => "another engine",
+        engine => engine,
+    };
+    let differs = |its: &dyn std::fmt::Display, own: &dyn std::fmt::Display| {
+        Err(format!("the run is made by {its}, and this is {own}"))
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    if offer.version != version {
+        let version_of = |version: &str| format!("version {version} of the runner");
+        return differs(&version_of(&offer.version), &version_of(version));
+    }
+    if offer.v != LANGUAGE {
+        let speaks =
+            |v: u32| format!("a runner that speaks version {v} of the language of workers");
+        return differs(&speaks(offer.v), &speaks(LANGUAGE));
+    }
+    if engine != ENGINE {
+        return differs(
+            &format!("a runner with {engine}"),
+            &format!("one with {ENGINE}"),
+        );
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! [`FleetConnection`]: the side of the run: it says that it would have workers, and lets those in that come.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     os::unix::net::UnixStream,
     time::Duration,
 };
@@ -29,13 +29,15 @@ use super::{
 use crate::{
     model::{Digest, visible},
     record::ContentPaths,
-    run::{Bundle, RemoteNews, RemoteWorker, seam::Capacity},
+    run::{Bundle, ENGINE, RemoteNews, RemoteWorker, seam::Capacity},
 };
 
 /// How often it is said that a run would have workers.
-const OFFER: Duration = Duration::from_secs(1);
+pub(super) const OFFER: Duration = Duration::from_secs(1);
 /// How long is waited for whoever else makes the run: an engine without such says so at once.
 const HOLDING: Duration = Duration::from_secs(2);
+/// Within which a blob that was put there again is not put there once more, unless it is gone.
+const AGAIN: Duration = Duration::from_secs(1);
 /// For how long there may be no worker until it is said.
 const ALONE: Duration = Duration::from_secs(3);
 /// How long the end of a run waits for workers to hear of it.
@@ -141,6 +143,7 @@ impl FleetConnection {
             offer: Offer {
                 v: LANGUAGE,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                engine: ENGINE.to_owned(),
                 run: about.run,
                 scenario: about.scenario,
                 session: Uuid::new_v4().simple().to_string(),
@@ -293,7 +296,7 @@ impl Offered {
                 }
                 Ok(())
             }
-            JoinRequest::Missing { blobs } => self.put_again(&blobs).await,
+            JoinRequest::Missing { blobs } => self.put_again(&blobs, &mut seats.put).await,
         };
         JoinReply {
             ok: done.is_ok(),
@@ -301,19 +304,29 @@ impl Offered {
         }
     }
 
-    async fn put_again(&self, missing: &[String]) -> Result<(), String> {
-        let wanted: BTreeSet<_> = missing
-            .iter()
-            .filter_map(|blob| Digest::parse(blob))
-            .collect();
+    /// Puts there what a worker did not find, or found to be something else.
+    async fn put_again(
+        &self,
+        missing: &[String],
+        put: &mut HashMap<Digest, time::Instant>,
+    ) -> Result<(), String> {
+        let own = self.blobs.iter().chain([&self.bundle.0]);
+        let own: BTreeSet<_> = own.copied().collect();
+        let missing = missing.iter().filter_map(|blob| Digest::parse(blob));
         let all = async {
             // The bucket itself may be gone.
             let bucket = BlobBucket::open(&self.engine).await?;
-            if wanted.contains(&self.bundle.0) {
-                bucket.put_bytes(self.bundle.0, &self.bundle.1).await?;
-            }
-            for blob in self.blobs.iter().filter(|blob| wanted.contains(blob)) {
-                bucket.put_file(*blob, &self.content.path(*blob)).await?;
+            for blob in missing.filter(|blob| own.contains(blob)) {
+                // Several ask at once for what one of them has been given.
+                let is_there = put.get(&blob).is_some_and(|at| at.elapsed() < AGAIN);
+                if is_there && bucket.has(blob).await {
+                    continue;
+                }
+                match blob == self.bundle.0 {
+                    true => bucket.replace_bytes(blob, &self.bundle.1).await?,
+                    false => (bucket.replace_file(blob, &self.content.path(blob))).await?,
+                }
+                put.insert(blob, time::Instant::now());
             }
             Ok::<_, FleetError>(())
         };
@@ -387,4 +400,6 @@ struct Seats {
     links: JoinSet<()>,
     known: HashSet<String>,
     declined: HashSet<String>,
+    /// What was put on the engine again for one of them, and when.
+    put: HashMap<Digest, time::Instant>,
 }

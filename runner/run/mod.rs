@@ -55,3 +55,6 @@ pub use workers::{
     Bundle, MachineAllowance, RemoteNews, RemoteWorker, Seat, WORKER_ARGUMENT, WorkerHost,
     Workplace, seat_name, worker_child,
 };
+
+#[cfg(feature = "fleet")]
+pub use crate::plugin::ENGINE;

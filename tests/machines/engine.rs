@@ -20,11 +20,21 @@ use crate::support::{
 pub(crate) struct Engine {
     folder: TempDir,
     port: u16,
+    host: String,
+    /// What is put before a program to have it started where the server is to be.
+    enters: Vec<String>,
     server: Option<Child>,
 }
 
 impl Engine {
     pub(crate) fn start() -> Self {
+        let engine = Self::start_on("127.0.0.1", Vec::new());
+        engine.wait();
+        engine
+    }
+
+    /// Starts one that listens at this address, which may be one of another network.
+    pub(crate) fn start_on(host: &str, enters: Vec<String>) -> Self {
         // Freed before the server takes it: nobody else asks for it in between, but for the system's own choice.
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
@@ -32,14 +42,34 @@ impl Engine {
         let mut engine = Self {
             folder: tempfile::tempdir().unwrap(),
             port,
+            host: host.to_owned(),
+            enters,
             server: None,
         };
-        engine.start_again();
+        engine.spawn();
         engine
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}:{}", self.host, self.port)
+    }
+
+    /// Starts one that has room for next to nothing.
+    pub(crate) fn start_small() -> Self {
+        let mut engine = Self::start();
+        engine.kill();
+        // The server takes this from a file alone.
+        let text = format!(
+            "jetstream {{ store_dir: \"{}\", max_file_store: 32KB }}\n",
+            engine.store().display()
+        );
+        fs_err::write(engine.folder.path().join("small.conf"), text).unwrap();
+        engine.start_again();
+        engine
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn store(&self) -> PathBuf {
@@ -57,17 +87,50 @@ impl Engine {
         fs_err::remove_dir_all(self.store()).unwrap();
     }
 
+    /// Keeps its store as it is, to come back to later; it must not run.
+    pub(crate) fn keep_store(&self) {
+        copy(&self.store(), &self.folder.path().join("kept"));
+    }
+
+    /// Puts the store back as it was when it was kept.
+    pub(crate) fn roll_back(&self) {
+        self.wipe();
+        copy(&self.folder.path().join("kept"), &self.store());
+    }
+
     pub(crate) fn start_again(&mut self) {
+        self.spawn();
+        self.wait();
+    }
+
+    /// The arguments that say where the server has its store, and how large that may be.
+    fn kept_where(&self) -> Vec<PathBuf> {
+        let small = self.folder.path().join("small.conf");
+        match small.exists() {
+            true => vec!["--config".into(), small],
+            false => vec!["--jetstream".into(), "--store_dir".into(), self.store()],
+        }
+    }
+
+    fn wait(&self) {
+        let address = ("127.0.0.1", self.port);
+        wait_until("the engine answers", || {
+            std::net::TcpStream::connect(address).is_ok()
+        });
+    }
+
+    fn spawn(&mut self) {
         let program = env::var_os("NATS_SERVER").map_or_else(
             || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/nats/nats-server"),
             PathBuf::from,
         );
         let log = fs_err::File::create(self.folder.path().join("log")).unwrap();
-        let server = Command::new(&program)
-            .args(["--addr", "127.0.0.1", "--port", &self.port.to_string()])
-            .arg("--jetstream")
-            .arg("--store_dir")
-            .arg(self.store())
+        let enters = self.enters.iter().map(AsRef::as_ref);
+        let mut whole = enters.chain([program.as_os_str()]);
+        let server = Command::new(whole.next().unwrap())
+            .args(whole)
+            .args(["--addr", &self.host, "--port", &self.port.to_string()])
+            .args(self.kept_where())
             .stdout(Stdio::null())
             .stderr(log.into_parts().0)
             .spawn();
@@ -78,10 +141,6 @@ impl Engine {
             )
         });
         self.server = Some(server);
-        let address = ("127.0.0.1", self.port);
-        wait_until("the engine answers", || {
-            std::net::TcpStream::connect(address).is_ok()
-        });
     }
 }
 
@@ -89,6 +148,11 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-r").args([from, to]).status();
+    assert!(copied.unwrap().success());
 }
 
 /// Starts a worker, which keeps its store in a folder of its own.
@@ -106,6 +170,13 @@ pub(crate) fn exec(runner: &Runner, engine: &Engine, args: &[&str]) -> Running {
     runner.start(&[&["--engine", url.as_str()], args].concat())
 }
 
+/// The same without events: what it prints need not be read for it to go on.
+pub(crate) fn exec_unread(runner: &Runner, engine: &Engine) -> Running {
+    let url = engine.url();
+    let args = ["exec", "scenario.toml", "--engine", &url];
+    runner.command(&args).start()
+}
+
 /// Waits until at least so many rows are on disk.
 #[track_caller]
 pub(crate) fn wait_for_rows(runner: &Runner, count: usize) {
@@ -119,6 +190,18 @@ pub(crate) fn wait_for_rows(runner: &Runner, count: usize) {
 pub(crate) fn finals(run: &Run) -> usize {
     let bytes = fs_err::read(run.dir.join("index.jsonl")).unwrap_or_default();
     bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// What a run has written into its log so far.
+pub(crate) fn log(run: &Run) -> String {
+    fs_err::read_to_string(run.dir.join("runner.log")).unwrap_or_default()
+}
+
+/// Whether this worker has been let in by a live run.
+pub(crate) fn has_joined(runner: &Runner, worker: &str) -> bool {
+    let runs = runner.runs();
+    let said = format!("worker {worker}/1 makes attempts");
+    runs.first().is_some_and(|run| log(run).contains(&said))
 }
 
 /// The workers of the rows that somebody has made, without the number of their process.

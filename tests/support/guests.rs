@@ -35,6 +35,15 @@ pub(crate) fn module(name: &str) -> PathBuf {
     folder.join(format!("guest-{name}.wasm"))
 }
 
+/// The folder with these plugins from `plugins/`, as components or programs: `<crate>.wasm`.
+#[allow(dead_code, reason = "most of what needs guests needs no others")]
+pub(crate) fn plugins(names: &[&str]) -> PathBuf {
+    let root = env!("CARGO_MANIFEST_DIR");
+    // Some are called like crates that they are made of.
+    let package = |name: &&str| format!("path+file://{root}/plugins/{name}");
+    build(TARGET, &names.iter().map(package).collect::<Vec<_>>())
+}
+
 fn build(target: &str, packages: &[String]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = root.join("target/guests");

@@ -1,0 +1,131 @@
+//! Disks that are full: of a worker, of the run, and of the engine.
+
+use serde_json::json;
+
+use crate::{
+    nats::{Engine, assert_whole, end, exec, log, worker, workers_of},
+    support::{
+        runner::{CommandExt as _, Runner, Running},
+        wait::wait_until,
+    },
+};
+
+/// Trials that each leave two files of this size.
+fn of_files(trials: usize, bytes: usize) -> Runner {
+    Runner::hostile(&format!(
+        "[[tests]]\nid = \"file\"\nrepeat = {trials}\n\
+         input = {{ do = \"flood-artifacts\", count = 2, bytes = {bytes} }}\n"
+    ))
+}
+
+/// A worker with a disk of so many bytes, on which it has this folder.
+fn worker_on_a_small_disk(runner: &Runner, engine: &Engine, folder: &str, bytes: usize) -> Running {
+    runner.write(&format!("{folder}/.keep"), "");
+    // Whoever mounts owns no more than the folders of this process.
+    let script = format!(
+        "exec unshare --user --map-root-user --mount sh -c 'mount -t tmpfs -o size={bytes} none {folder} && \
+         TMPDIR=\"$PWD/small-tmp\" exec \"$runner\" worker --engine {} --name small --store small-store'",
+        engine.url()
+    );
+    for name in ["small-tmp", "small-store"] {
+        runner.write(&format!("{name}/.keep"), "");
+    }
+    runner.shell(&script).start()
+}
+
+#[test]
+fn a_worker_whose_disk_has_no_room_for_a_plugin_says_so_and_others_make_the_attempts() {
+    let engine = Engine::start();
+    let runner = of_files(4, 100_000);
+    let small = worker_on_a_small_disk(&runner, &engine, "small-store", 64 << 10);
+    let live = exec(&runner, &engine, &[]);
+    wait_until("it was asked", || {
+        let run = runner.runs().pop();
+        run.is_some_and(|run| log(&run).contains("worker small cannot"))
+    });
+    let large = worker(&runner, &engine, "large", &[]);
+    let ran = live.finish().expect(0);
+    ran.says(&[
+        "worker small cannot make attempts",
+        "No space left on device",
+    ]);
+    assert_whole(&runner, 4);
+    assert_eq!(workers_of(&runner.only_run()), ["large"]);
+    let said = end(small);
+    assert!(said.contains("No space left on device"), "{said}");
+    end(large);
+}
+
+#[test]
+fn a_worker_whose_disk_has_no_room_for_what_attempts_leave_costs_no_row() {
+    let engine = Engine::start();
+    // More than is kept in memory.
+    let runner = of_files(10, 800_000);
+    let small = worker_on_a_small_disk(&runner, &engine, "small-tmp", 128 << 10);
+    let ran = exec(&runner, &engine, &[]).finish().expect(7);
+    assert!(ran.stdout.contains("No space left on device"), "{ran:?}");
+    let run = runner.only_run();
+    assert_eq!(run.ending()[1], "storage");
+    // It was tried there, and settles nothing.
+    let rows = run.rows();
+    assert!(!rows.is_empty());
+    for row in &rows {
+        let settles = (&row["final"], &row["outcome"], &row["error"]["code"]);
+        assert_eq!(
+            settles,
+            (&json!(false), &json!("stopped"), &json!("host-storage"))
+        );
+    }
+    assert_eq!(workers_of(&run), ["small"]);
+    end(small);
+
+    let large = worker(&runner, &engine, "large", &[]);
+    let url = engine.url();
+    let resume = ["resume", "--from", "latest", "--engine", &url];
+    runner.run(&resume).expect(0);
+    assert_whole(&runner, 10);
+    assert_eq!(run.manifest()["counts"]["passed"], 10);
+    end(large);
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_run_whose_disk_is_full_ends_honestly_and_is_gone_on_with_by_the_same_worker() {
+    let engine = Engine::start();
+    for failpoint in [
+        "row.begin=full",
+        "artifact.begin@3=full",
+        "finish.begin=full",
+    ] {
+        let runner = of_files(12, 100_000);
+        let only = worker(&runner, &engine, "only", &[]);
+        let url = engine.url();
+        let args = ["exec", "scenario.toml", "--engine", &url];
+        let ran = runner.start_failing(&args, failpoint).finish();
+        assert_eq!(ran.code, Some(7), "{failpoint}: {ran:?}");
+        assert!(ran.stderr.contains("No space left"), "{ran:?}");
+        let run = runner.only_run();
+        if failpoint != "finish.begin=full" {
+            assert_eq!(run.ending()[1], "storage", "{failpoint}");
+        }
+        let resume = ["resume", "--from", "latest", "--engine", &url];
+        runner.run(&resume).expect(0);
+        assert_whole(&runner, 12);
+        assert_eq!(workers_of(&run), ["only"], "{failpoint}");
+        end(only);
+    }
+}
+
+#[test]
+fn an_engine_whose_disk_is_full_ends_a_run_with_the_reason_and_it_is_gone_on_with_without_one() {
+    let engine = Engine::start_small();
+    let runner = of_files(4, 100_000);
+    let ran = exec(&runner, &engine, &[]).finish();
+    assert!(matches!(ran.code, Some(3 | 7)), "{ran:?}");
+    assert!(ran.stdout.contains("keep what workers need"), "{ran:?}");
+    let listed = runner.list(&[]);
+    assert_ne!(listed[0]["status"], json!("running"), "{listed:?}");
+    let ran = runner.run(&["resume", "--from", "latest"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_whole(&runner, 4);
+}

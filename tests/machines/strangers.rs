@@ -1,0 +1,99 @@
+//! Runs and workers of other versions, which are played by the test.
+
+use serde_json::{Value, json};
+
+use crate::{
+    nats::{Engine, assert_whole, end, exec, log, worker},
+    peer::Peer,
+    support::{runner::Runner, wait::wait_until},
+};
+
+/// What a run of this version says: it is made of what one has said.
+fn offer_of_a_run(peer: &mut Peer, runner: &Runner, engine: &Engine) -> Value {
+    peer.hear("runner.offers");
+    let live = exec(runner, engine, &[]);
+    let mut offer = None;
+    wait_until("it would have workers", || {
+        offer = peer.next().map(|heard| heard.document());
+        offer.is_some()
+    });
+    live.kill();
+    offer.unwrap()
+}
+
+#[test]
+fn a_worker_makes_no_attempts_of_a_run_of_another_version_and_both_are_told() {
+    let engine = Engine::start();
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
+    let mut peer = Peer::at(engine.port());
+    let offer = offer_of_a_run(&mut peer, &runner, &engine);
+    fs_err::remove_dir_all(runner.path("results")).unwrap();
+    let only = worker(&runner, &engine, "only", &[]);
+    peer.hear("runner.join.*");
+    for (key, other, says) in [
+        ("version", json!("9.8.7"), "version 9.8.7 of the runner"),
+        ("engine", json!("wasmtime 1.2.3"), "wasmtime 1.2.3"),
+        ("v", json!(99), "version 99 of the language"),
+    ] {
+        let mut offer = offer.clone();
+        assert_ne!(offer[key], Value::Null, "{offer}");
+        offer[key] = other;
+        offer["session"] = format!("0123456789abcdef0123456789abcde{}", says.len() % 10).into();
+        let joins = format!("runner.join.{}", offer["session"].as_str().unwrap());
+        let heard = peer.say_until("runner.offers", &offer, |heard| heard.subject == joins);
+        let declined = heard.document();
+        assert_eq!(
+            (&declined["kind"], &declined["worker"]),
+            (&json!("declined"), &json!("only"))
+        );
+        let reason = declined["reason"].as_str().unwrap();
+        assert!(reason.contains(says), "{reason}");
+        peer.say(&heard.reply.unwrap(), "", &json!({ "ok": true }));
+    }
+    // It is there for whoever is of its version.
+    exec(&runner, &engine, &[]).finish().expect(0);
+    assert_whole(&runner, 1);
+    let said = end(only);
+    for says in ["9.8.7", "wasmtime 1.2.3", "version 99"] {
+        assert!(said.contains(says), "`{says}` is not in {said}");
+    }
+}
+
+#[test]
+fn a_run_says_which_worker_is_of_another_version_and_waits_for_others() {
+    let engine = Engine::start();
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
+    let mut peer = Peer::at(engine.port());
+    peer.hear("runner.offers");
+    let live = exec(&runner, &engine, &[]);
+    let mut session = None;
+    wait_until("it would have workers", || {
+        session = peer.next().map(|heard| heard.document()["session"].clone());
+        session.is_some()
+    });
+    let joins = format!("runner.join.{}", session.unwrap().as_str().unwrap());
+    peer.hear("peer.answers");
+    let reason = "the run is made by version 0.1.0 of the runner, and this is version 9.8.7";
+    for body in [
+        json!({ "kind": "declined", "worker": "newer", "reason": reason }),
+        // What is said by nobody who could be a worker, or by a worker of some other time, is in nobody's way.
+        json!({ "kind": "declined", "worker": "bad\u{1b}[31mname", "reason": "\u{1b}[2J" }),
+        json!({ "kind": "seat", "name": "bad name", "link": "x", "slots": 0, "memory": 0 }),
+        json!({ "kind": "something-new" }),
+        json!("nonsense"),
+    ] {
+        peer.say(&joins, "peer.answers", &body);
+    }
+    wait_until("it is told", || {
+        runner
+            .runs()
+            .first()
+            .is_some_and(|run| log(run).contains("newer"))
+    });
+    let only = worker(&runner, &engine, "only", &[]);
+    let ran = live.finish().expect(0);
+    ran.says(&["worker newer cannot make attempts", "version 9.8.7"]);
+    assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+    assert_whole(&runner, 1);
+    end(only);
+}
