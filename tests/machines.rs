@@ -8,6 +8,8 @@
     reason = "a test that unwraps fails, as it should"
 )]
 
+#[path = "machines/access.rs"]
+mod access;
 #[path = "machines/cleaning.rs"]
 mod cleaning;
 #[path = "machines/cuts.rs"]

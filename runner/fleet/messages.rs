@@ -83,7 +83,7 @@ pub(super) struct JoinReply {
 
 /// What a process that makes a run says to another that would.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Holding {
+pub(super) struct RunHolding {
     /// Which process, where and since when.
     pub(super) holder: String,
 }

@@ -22,7 +22,7 @@ use super::{
     connection::EngineConnection,
     is_worker_name,
     messages::{
-        Holding, JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, WorkerPresence,
+        JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, RunHolding, WorkerPresence,
         holding_subject, link_subjects, read, write,
     },
 };
@@ -117,7 +117,7 @@ impl FleetConnection {
         Err(FleetError::Taken {
             run: run.to_owned(),
             at: self.engine.at.clone(),
-            holder: read::<Holding>(&answer.payload).map_or_else(
+            holder: read::<RunHolding>(&answer.payload).map_or_else(
                 || "one of another version".to_owned(),
                 |holding| visible(&holding.holder).to_string(),
             ),
@@ -153,7 +153,7 @@ impl FleetConnection {
             bundle: (digest, bytes),
             blobs: bundle.blobs().to_vec(),
             content,
-            holding: Holding {
+            holding: RunHolding {
                 holder: about.holder,
             },
         };
@@ -190,7 +190,7 @@ struct Offered {
     bundle: (Digest, Vec<u8>),
     blobs: Vec<Digest>,
     content: ContentPaths,
-    holding: Holding,
+    holding: RunHolding,
 }
 
 impl Offered {

@@ -23,6 +23,8 @@ pub(crate) struct Engine {
     host: String,
     /// What is put before a program to have it started where the server is to be.
     enters: Vec<String>,
+    /// How it is spoken with, where not as anybody may.
+    known_as: Option<String>,
     server: Option<Child>,
 }
 
@@ -44,6 +46,7 @@ impl Engine {
             port,
             host: host.to_owned(),
             enters,
+            known_as: None,
             server: None,
         };
         engine.spawn();
@@ -51,19 +54,35 @@ impl Engine {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://{}:{}", self.host, self.port)
+        let anybody = || format!("nats://{}:{}", self.host, self.port);
+        self.known_as.clone().unwrap_or_else(anybody)
+    }
+
+    /// Is spoken with at this address from now on.
+    pub(crate) fn known_as(mut self, url: &str) -> Self {
+        self.known_as = Some(url.to_owned());
+        self
     }
 
     /// Starts one that has room for next to nothing.
     pub(crate) fn start_small() -> Self {
+        Self::configured("max_file_store: 32KB", "")
+    }
+
+    /// Starts one with more in its configuration.
+    pub(crate) fn start_with(more: &str) -> Self {
+        Self::configured("", more)
+    }
+
+    /// Starts one with what the server takes from a file alone.
+    fn configured(store: &str, more: &str) -> Self {
         let mut engine = Self::start();
         engine.kill();
-        // The server takes this from a file alone.
         let text = format!(
-            "jetstream {{ store_dir: \"{}\", max_file_store: 32KB }}\n",
+            "jetstream {{ store_dir: \"{}\"\n {store} }}\n{more}",
             engine.store().display()
         );
-        fs_err::write(engine.folder.path().join("small.conf"), text).unwrap();
+        fs_err::write(engine.folder.path().join("server.conf"), text).unwrap();
         engine.start_again();
         engine
     }
@@ -105,9 +124,9 @@ impl Engine {
 
     /// The arguments that say where the server has its store, and how large that may be.
     fn kept_where(&self) -> Vec<PathBuf> {
-        let small = self.folder.path().join("small.conf");
-        match small.exists() {
-            true => vec!["--config".into(), small],
+        let config = self.folder.path().join("server.conf");
+        match config.exists() {
+            true => vec!["--config".into(), config],
             false => vec!["--jetstream".into(), "--store_dir".into(), self.store()],
         }
     }
