@@ -19,6 +19,10 @@ use super::{
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How much of what came may wait for the socket, in bytes: what is more is left to come again.
 const MOST_WAITING: usize = 8 << 20;
+/// For how long what is said gathers: each message costs the engine and both ends far more than a few bytes more in it.
+const GATHER: Duration = Duration::from_millis(10);
+/// As much, in bytes, is worth a message at once.
+const WORTH_A_MESSAGE: usize = 64 << 10;
 /// The longest time between two looks that counts: in more than that, the process itself was stopped.
 const MOST_LAG: Duration = Duration::from_secs(2);
 
@@ -78,6 +82,7 @@ pub(super) async fn carry(
             began,
             link: Link::default(),
             waiting: Vec::new(),
+            reads_at: Duration::ZERO,
             is_up: true,
             notes: bridge.notes,
         })?
@@ -99,6 +104,8 @@ struct Carrying {
     link: Link,
     /// What came and is still to go into the socket.
     waiting: Vec<u8>,
+    /// When it is read again what is said here.
+    reads_at: Duration,
     is_up: bool,
     notes: UnboundedReceiver<Vec<u8>>,
 }
@@ -150,9 +157,14 @@ impl Carrying {
                 // What does not reach the engine is sent again.
                 drop(said.await);
             }
-            let until = self.link.due().max(now + Duration::from_millis(1));
+            let has_gathered = now >= self.reads_at;
+            let look_at = match has_gathered {
+                true => self.link.due(),
+                false => self.link.due().min(self.reads_at),
+            };
+            let until = look_at.max(now + Duration::from_millis(1));
             let pause = until.saturating_sub(now).min(BEAT);
-            let reads = self.link.has_room();
+            let reads = has_gathered && self.link.has_room();
             let writes = !self.waiting.is_empty();
             tokio::select! {
                 message = heard.next() => {
@@ -209,13 +221,23 @@ impl Carrying {
         let Some(socket) = &self.socket else {
             return false;
         };
+        if now < self.reads_at {
+            return true;
+        }
+        let mut all = 0;
         while self.link.has_room() {
             match socket.try_read(piece) {
                 Ok(0) => return false,
-                Ok(read) => self.link.say(&piece[..read], now),
+                Ok(read) => {
+                    self.link.say(&piece[..read], now);
+                    all += read;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => return false,
             }
+        }
+        if (1..WORTH_A_MESSAGE).contains(&all) {
+            self.reads_at = now + GATHER;
         }
         true
     }

@@ -11,8 +11,8 @@ use super::{
     attempt::Budget,
     clock::Now,
     dispatcher::{
-        Dispatcher, DispatcherParts, GradingParts, Lane, LaneRules, Rules, SessionMessage,
-        Suspects, Tests,
+        AHEAD, AHEAD_ELSEWHERE, Dispatcher, DispatcherParts, GradingParts, Lane, LaneRules, Rules,
+        SessionMessage, Suspects, Tests,
     },
     drive::{Inboxes, LiveEffects, drive},
     event::Event,
@@ -113,6 +113,10 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
             ends,
             limit: plan.time_limit(),
             most: plan.most_spread(),
+            ahead: match plan.is_spread() {
+                true => AHEAD_ELSEWHERE,
+                false => AHEAD,
+            },
             spending: plan.spending.clone(),
         },
         state: session.history.state,

@@ -12,6 +12,7 @@ use std::{
 use super::{
     held::HeldGradings,
     lane::{Lane, Trial},
+    pace::AHEAD,
     poison::Suspects,
     work::Work,
 };
@@ -72,7 +73,7 @@ impl Grading {
         };
         let state = State::planned(planned);
         Self {
-            work: Work::new(state, parts.lanes, Suspects::default()),
+            work: Work::new(state, parts.lanes, Suspects::default(), AHEAD),
             graders: parts.graders,
             backlog: Some(parts.backlog),
             trials: HashMap::new(),

@@ -29,6 +29,7 @@ pub(super) use self::{
     effects::{Effects, Turn},
     grading::GradingParts,
     lane::{Lane, LaneRules, Tests},
+    pace::{AHEAD, AHEAD_ELSEWHERE},
     parts::{DispatcherParts, Rules},
     poison::Suspects,
 };
@@ -87,7 +88,7 @@ pub(super) struct Dispatcher<E> {
 impl<E: Effects> Dispatcher<E> {
     /// Begins a session, to which executors have yet to come.
     pub(super) fn begin(parts: DispatcherParts<E>, now: Now) -> Self {
-        let mut work = Work::new(parts.state, parts.lanes, parts.suspects);
+        let mut work = Work::new(parts.state, parts.lanes, parts.suspects, parts.rules.ahead);
         let poisoned = std::mem::take(&mut work.suspects.poisoned);
         let mut dispatcher = Self {
             out: parts.out,

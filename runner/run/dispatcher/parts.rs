@@ -23,6 +23,8 @@ pub(in crate::run) struct Rules {
     pub(in crate::run) limit: String,
     /// How many attempts run at once, where executors together could take more than was asked for.
     pub(in crate::run) most: Option<usize>,
+    /// How much work lies ready with executors, so that they never wait for the dispatcher.
+    pub(in crate::run) ahead: Duration,
     /// What may be used up of what attempts measure, and is.
     pub(in crate::run) spending: Spending,
 }

@@ -67,14 +67,15 @@ impl UnderWay {
 }
 
 impl Work {
-    pub(super) fn new(state: State, lanes: Vec<Lane>, suspects: Suspects) -> Self {
+    /// Nothing has begun. `ahead` is how much work is to lie ready for executors.
+    pub(super) fn new(state: State, lanes: Vec<Lane>, suspects: Suspects, ahead: Duration) -> Self {
         let lanes = Lanes::new(lanes);
         Self {
             state,
             executors: Executors::new(lanes.largest()),
             flights: Flights::default(),
             suspects,
-            pace: AttemptPace::default(),
+            pace: AttemptPace::new(ahead),
             lanes,
             later: BinaryHeap::new(),
             alone: None,

@@ -19,7 +19,10 @@ use crate::{
     },
     run::{
         clock::Now,
-        dispatcher::{Dispatcher, DispatcherParts, Effects, Rules, SessionMessage, Suspects, Turn},
+        dispatcher::{
+            AHEAD, AHEAD_ELSEWHERE, Dispatcher, DispatcherParts, Effects, Rules, SessionMessage,
+            Suspects, Turn,
+        },
         event::Event,
         seam::{ExecutorId, GRADERS, ToExecutor},
         session_end::SessionEnd,
@@ -237,6 +240,10 @@ impl Schedule {
                 grace: self.rules.grace,
                 ends: base + self.rules.ends,
                 most: None,
+                ahead: match self.seed % 2 {
+                    0 => AHEAD,
+                    _ => AHEAD_ELSEWHERE,
+                },
                 limit: "the schedule".into(),
                 spending: Spending::default(),
             },
