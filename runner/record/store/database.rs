@@ -73,6 +73,17 @@ impl DatabaseError {
             )
         )
     }
+
+    /// Tells whether another process is writing.
+    pub(super) fn is_busy(&self) -> bool {
+        let Self::Sqlite { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.sqlite_error_code(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        )
+    }
 }
 
 impl From<DatabaseError> for RecordError {
@@ -214,6 +225,21 @@ impl Database {
         Ok(known)
     }
 
+    /// Fails from now on, rather than wait, where another process is writing.
+    pub(super) fn be_impatient(&self) {
+        self.set_patience(Duration::ZERO);
+    }
+
+    /// Waits from now on as the owner of a run does.
+    pub(super) fn be_patient(&self) {
+        self.set_patience(SHORT_PATIENCE);
+    }
+
+    fn set_patience(&self, patience: Duration) {
+        let set = self.connection.busy_timeout(patience);
+        set.expect("a timeout of less than a month can be set");
+    }
+
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -250,6 +276,11 @@ pub fn database_sql() -> String {
 
 /// Says what is wrong, once, on the way to going on without SQLite.
 pub(in crate::record) fn warn(error: &DatabaseError) {
+    if error.is_busy() {
+        // Whoever lists runs next sees by the manifest's stamp what is missing.
+        tracing::info!("{error}, which another process is writing, going on without it");
+        return;
+    }
     tracing::warn!(
         error = error as &dyn std::error::Error,
         "{error}, going on without it; `runner reindex` makes it anew"

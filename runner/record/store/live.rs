@@ -53,6 +53,7 @@ impl Progress {
         if let Some(manifest) = self.begins.take() {
             self.database = Database::open_in_haste(&self.root.database())
                 .and_then(|database| put(database, manifest))
+                .inspect(Database::be_impatient)
                 .inspect_err(database::warn)
                 .ok();
         }
@@ -60,7 +61,7 @@ impl Progress {
 
     /// Gives the database for later use.
     pub(in crate::record) fn end(self) -> Option<Database> {
-        self.database
+        self.database.inspect(Database::be_patient)
     }
 
     /// Adds final rows and judgements that are on disk.
@@ -81,9 +82,14 @@ impl Progress {
             self.counts
                 .add(judgement.mark.outcome, judgement.mark.is_flaky);
         }
-        if let Err(error) = database.set_counts(&self.id, self.counts) {
-            database::warn(&error);
-            self.database = None;
+        match database.set_counts(&self.id, self.counts) {
+            Ok(()) => {}
+            // The next commit brings these counts along. Rows do not wait for them.
+            Err(error) if error.is_busy() => {}
+            Err(error) => {
+                database::warn(&error);
+                self.database = None;
+            }
         }
     }
 }

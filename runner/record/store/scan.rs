@@ -1,19 +1,31 @@
 //! What is in a results root, by its directories alone.
 
-use std::{io, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io,
+    os::fd::AsFd,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use super::root::Store;
-use crate::record::{
-    disk::{
-        layout::RunDir,
-        stamp::{self, Stamp},
+use crate::{
+    model::cores,
+    record::{
+        disk::{
+            layout::RunDir,
+            stamp::{self, Stamp},
+        },
+        error::RecordError,
+        format::manifest::Manifest,
     },
-    error::RecordError,
-    format::manifest::Manifest,
 };
 
 /// What file systems have in their own roots, where nobody but the administrator may look.
 const NO_RUN: &str = "lost+found";
+/// How many directories a thread looks at before it takes more: as many as take a millisecond or two.
+const PART: usize = 256;
 
 /// The manifests of a store, and what could not be read.
 #[derive(Debug, Default)]
@@ -79,14 +91,13 @@ impl Store {
             Err(error) => return Err(failed()(error)),
         };
         let root = fs_err::File::open(self.root.path()).map_err(failed())?;
+        let names = entries.map(|entry| Ok(entry?.file_name()));
+        let names: Result<Vec<_>, io::Error> = names.collect();
+        let names = names.map_err(failed())?;
         let mut stamps = Stamps::default();
-        for entry in entries {
-            let name = entry.map_err(failed())?.file_name();
-            if name == NO_RUN {
-                continue;
-            }
-            let path = || self.root.path().join(&name);
-            match Stamp::within(&root, &name) {
+        for (name, stamp) in names.iter().zip(stamps_of(root.file(), &names)) {
+            let path = || self.root.path().join(name);
+            match stamp {
                 Ok(None) => {}
                 Ok(Some(stamp)) => match name.to_str() {
                     Some(name) => stamps.found.push((name.to_owned(), stamp)),
@@ -100,6 +111,31 @@ impl Store {
         }
         Ok(stamps)
     }
+}
+
+/// Looks for the manifests of directories with these names, on every core: the kernel takes most of the time of a long list
+/// to find them.
+fn stamps_of(root: impl AsFd + Copy + Sync, names: &[OsString]) -> Vec<io::Result<Option<Stamp>>> {
+    let mut stamps: Vec<_> = names.iter().map(|_| Ok(None)).collect();
+    let parts = Mutex::new(names.chunks(PART).zip(stamps.chunks_mut(PART)));
+    let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let look = || {
+        while let Some((names, stamps)) = next() {
+            for (name, stamp) in names.iter().zip(stamps) {
+                if name != NO_RUN {
+                    *stamp = Stamp::within(root, name);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..cores().min(names.len().div_ceil(PART)) {
+            // Without another thread this one does it alone.
+            drop(thread::Builder::new().spawn_scoped(scope, look));
+        }
+        look();
+    });
+    stamps
 }
 
 /// Reads the manifest of a directory; a copied one is a run of its own.

@@ -4,10 +4,9 @@ use std::{
     collections::{HashSet, VecDeque},
     io,
     sync::Arc,
-    time::Duration,
 };
 
-use super::reserve::Reserve;
+use super::{pacer::Pacer, reserve::Reserve};
 use crate::{
     model::{ProviderId, TrialId},
     plugin::Moment,
@@ -87,12 +86,6 @@ struct Cursor {
     test: u64,
     /// Repeats of that test that are behind the cursor.
     repeats: u32,
-}
-
-/// Spaces the starts of attempts evenly.
-struct Pacer {
-    gap: Duration,
-    next: Option<Moment>,
 }
 
 /// Whether a lane can start an attempt.
@@ -180,7 +173,12 @@ impl Lane {
 
     /// Tells whether attempts may be assigned before an executor is free for them.
     pub(super) fn is_unbounded(&self) -> bool {
-        self.rules.concurrency.is_none() && self.pacer.is_none()
+        self.rules.concurrency.is_none() && (self.pacer.is_none() || self.is_fast())
+    }
+
+    /// Tells whether its attempts are assigned some at a time, as its rate asks for.
+    pub(super) fn is_fast(&self) -> bool {
+        self.pacer.as_ref().is_some_and(Pacer::is_fast)
     }
 
     /// Looks whether an attempt can start `now`.
@@ -306,24 +304,5 @@ impl Cursor {
             test: self.test + 1,
             repeats: 0,
         };
-    }
-}
-
-impl Pacer {
-    fn new(rate: Rate) -> Self {
-        Self {
-            gap: rate.per / rate.count,
-            next: None,
-        }
-    }
-
-    fn wait_until(&self, now: Moment) -> Option<Moment> {
-        self.next.filter(|next| *next > now)
-    }
-
-    fn start(&mut self, now: Moment) {
-        let planned = self.next.unwrap_or(now);
-        // A late start does not shorten the gap to the one after it: bursts are what a rate forbids.
-        self.next = Some(planned.max(now) + self.gap);
     }
 }

@@ -68,6 +68,11 @@ impl Lanes {
         self.0[lane].wait_until(now)
     }
 
+    /// Tells whether all have a rate that allows more than one start in the time for which messages gather.
+    pub(super) fn are_fast(&self) -> bool {
+        self.0.iter().all(Lane::is_fast)
+    }
+
     /// The next trials of those lanes that could begin one if their rate allowed it, and until when it does not.
     pub(super) fn paced(&mut self, state: &State, now: Moment) -> io::Result<Vec<(u64, Moment)>> {
         let mut paced = Vec::new();

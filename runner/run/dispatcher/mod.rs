@@ -13,6 +13,7 @@ mod lacking;
 mod lane;
 mod lanes;
 mod pace;
+mod pacer;
 mod parts;
 mod poison;
 mod reserve;
@@ -202,9 +203,10 @@ impl<E: Effects> Dispatcher<E> {
         Ok(Turn::Wait(wake.map_or(until, |wake| wake.min(until))))
     }
 
-    /// Tells whether executors have so much to do that messages may gather.
+    /// Tells whether messages may gather: executors have much to do, or nobody may begin more before that.
     pub(super) fn may_wait(&self) -> bool {
-        self.broken.is_none() && self.stop.is_none() && self.work.is_plenty()
+        let may_gather = self.work.is_plenty() || self.work.is_paced();
+        self.broken.is_none() && self.stop.is_none() && may_gather
     }
 
     /// What is on disk.

@@ -125,6 +125,11 @@ impl Work {
         self.flights.len() > self.executors.slots() + ahead / 2
     }
 
+    /// Tells whether attempts begin some at a time, at a rate that allows many.
+    pub(super) fn is_paced(&self) -> bool {
+        self.lanes.are_fast()
+    }
+
     /// Tells whether there is anything to do, now or later.
     pub(super) fn is_left(&mut self) -> io::Result<bool> {
         Ok(!self.flights.is_empty()

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     graded::{AGAIN_AFTER, GradingAudit, backoff},
-    shape::PlanShape,
+    shape::{PlanShape, Starts},
 };
 use crate::{
     model::{Attempt, Outcome, StopMode},
@@ -37,8 +37,8 @@ pub(super) struct Audit {
     /// What is assigned and not answered, by ordinal.
     open: HashMap<u64, OpenAttempt>,
     trials: Vec<Known>,
-    /// The last start of each provider's attempts.
-    started: Vec<Option<Duration>>,
+    /// When each provider's attempts have begun.
+    started: Vec<Starts>,
     /// How many of each provider's attempts were made, and the most that one of them held.
     held: Vec<(u32, u64)>,
     /// The rows that must be recorded, each once.
@@ -102,7 +102,7 @@ impl Audit {
     pub(super) fn new(shape: Arc<PlanShape>, rules: AuditRules) -> Self {
         Self {
             trials: vec![Known::default(); shape.trials.len()],
-            started: vec![None; shape.providers.len()],
+            started: vec![Starts::default(); shape.providers.len()],
             held: vec![(0, 0); shape.providers.len()],
             grading: GradingAudit::new(Arc::clone(&shape), rules.ends),
             shape,
@@ -149,10 +149,8 @@ impl Audit {
         assert_eq!(planned.provider, assignment.provider);
         let provider = &self.shape.providers[planned.provider];
         self.check_memory(who, *capacity, assignment);
-        if let Some(last) = self.started[planned.provider] {
-            assert!(now >= last + provider.gap(), "{key:?} is begun too fast");
-        }
-        self.started[planned.provider] = Some(now);
+        let keeps_rate = self.started[planned.provider].add(now, provider.gap());
+        assert!(keeps_rate, "{key:?} is begun too fast");
         let of_provider =
             |ordinal: &&u64| self.shape.trials[**ordinal as usize].provider == planned.provider;
         let running = self.open.keys().filter(of_provider).count();

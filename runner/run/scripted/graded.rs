@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::shape::PlanShape;
+use super::shape::{PlanShape, Starts};
 use crate::{
     model::{Attempt, AttemptError, CheckVerdict, ErrorClass, Outcome},
     record::{AttemptKey, JudgementEntry, Mark},
@@ -25,7 +25,7 @@ pub(super) struct GradingAudit {
     /// By ordinal.
     trials: BTreeMap<u64, Graded>,
     /// The last question of each grader.
-    asked_at: HashMap<usize, Duration>,
+    asked_at: HashMap<usize, Starts>,
     /// The judgements that are on disk, in their order.
     written: Vec<Mark>,
 }
@@ -108,11 +108,8 @@ impl GradingAudit {
             beside < bounds.concurrency,
             "{key:?} is one too many of its grader"
         );
-        let last = self.asked_at.insert(grader, now);
-        assert!(
-            last.is_none_or(|last| now >= last + bounds.gap()),
-            "{key:?} is asked too fast"
-        );
+        let asked = self.asked_at.entry(grader).or_default();
+        assert!(asked.add(now, bounds.gap()), "{key:?} is asked too fast");
 
         let graded = self.trials.get_mut(&key.ordinal);
         let graded = graded.unwrap_or_else(|| panic!("{key:?} is not to be graded"));

@@ -44,6 +44,23 @@ fn gap(rate: Option<&Rate>) -> Duration {
     rate.map_or(Duration::ZERO, |rate| rate.per / rate.count)
 }
 
+/// How much of a delay later starts may make up.
+const MADE_UP: Duration = Duration::from_millis(10);
+
+/// When something has begun.
+#[derive(Clone, Default)]
+pub(super) struct Starts(Vec<Duration>);
+
+impl Starts {
+    /// Adds one; tells whether they keep this gap, of which no delay longer than [`MADE_UP`] is taken off.
+    pub(super) fn add(&mut self, now: Duration, gap: Duration) -> bool {
+        let mut before = self.0.iter().rev().zip(1..);
+        let keeps = before.all(|(began, nth)| now + MADE_UP >= *began + gap * nth);
+        self.0.push(now);
+        keeps
+    }
+}
+
 /// What bounds a provider.
 pub(super) struct ProviderShape {
     id: ProviderId,

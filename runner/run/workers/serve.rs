@@ -43,8 +43,9 @@ use crate::{
 
 /// How long what executors say may gather while they have plenty to do.
 const BATCH_WINDOW: Duration = Duration::from_millis(1);
-/// How many attempts that lie ready are plenty: they are so short, then, that each message costs as much as one.
-const PLENTY: usize = 32;
+/// How many attempts that lie ready are plenty. So many lie ready where attempts take two milliseconds or less; where those
+/// are short, each message costs as much as one of them.
+const PLENTY: usize = 4;
 /// As long as any process lives.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
