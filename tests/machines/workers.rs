@@ -1,11 +1,18 @@
 //! Workers that come and go, and an engine that forgets.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
 use crate::{
-    nats::{Engine, assert_whole, end, exec, wait_for_rows, worker, workers_of},
+    nats::{
+        Engine, assert_whole, end, exec, exec_unread, finals, log, wait_for_rows, worker,
+        workers_of,
+    },
     support::{
         processes::{wait_for_workers, workers},
         random::Random,
@@ -173,6 +180,38 @@ fn a_worker_that_is_stopped_for_a_while_is_given_up_and_what_it_says_later_is_dr
     assert_eq!(workers_of(&runner.only_run()), ["stays", "stopped"]);
     end(stays);
     drop(stopped);
+}
+
+#[test]
+fn a_run_that_is_stopped_for_longer_than_workers_wait_goes_on_with_them() {
+    let engine = Engine::start();
+    let runner = of_every_kind();
+    let expected = on_one_machine(&runner);
+    let fleet = ["one", "two"].map(|name| worker(&runner, &engine, name, &["-j2"]));
+    let live = exec_unread(&runner, &engine);
+    wait_for_rows(&runner, 5);
+    live.signal(Signal::STOP);
+    let before = finals(&runner.only_run());
+    assert!(before < expected.len(), "it was over before it was stopped");
+    // They wait for fifteen seconds.
+    thread::sleep(Duration::from_secs(18));
+    live.signal(Signal::CONT);
+    let began = Instant::now();
+    let ran = live.finish();
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(
+        began.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_whole(&runner, expected.len());
+    let run = runner.only_run();
+    truth::assert_same_end(&run, &expected);
+    // Those that were there have gone, and come again.
+    let comings = log(&run).matches("makes attempts").count();
+    let processes = log(&run).matches("has left").count();
+    assert!(processes > 0 && comings > processes, "{}", log(&run));
+    fleet.map(end);
 }
 
 #[test]
